@@ -1,0 +1,170 @@
+"""What the operator and the builder say to each other.
+
+A `BuildRequest` goes to the builder, as JSON; the answer is an image whose manifest carries a `BuildReport`, or a
+`BuildFailure` in the container's termination message. Nothing else passes between the two, so either can be replaced,
+and a build can be run on a laptop from the same file.
+
+`BuildRequest.key` is the build key: the hash of everything that decides the image's bytes. The registry is the
+database of builds: a tag equal to the key means that the build was made, by whoever made it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+BUILDER_VERSION = "1"
+"""Changes whenever the same request would give other bytes; it is part of the key, so old builds are made anew."""
+
+REPORT_ANNOTATION = "dev.edgesmith.report"
+"""The manifest annotation that holds the `BuildReport` as JSON."""
+
+KEY_ANNOTATION = "dev.edgesmith.build-key"
+"""The manifest annotation that holds the build key."""
+
+Precision = Literal["int8", "fp32"]
+
+FailureReason = Literal[
+    "SourceNotFound",
+    "SourceUnreachable",
+    "SourceForbidden",
+    "DigestMismatch",
+    "ModelInvalid",
+    "ModelHasNaN",
+    "DatasetInvalid",
+    "DatasetMismatch",
+    "GatesFailed",
+    "RegistryUnreachable",
+    "RegistryForbidden",
+    "RegistryRefused",
+    "RequestInvalid",
+    "Internal",
+]
+
+
+class Wire(BaseModel):
+    """Frozen, camelCase on the wire, and strict about names: an unknown field is a misspelt one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, no spaces, absent where None."""
+        data = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return json.dumps(data, sort_keys=True, separators=(",", ":"))
+
+
+class Artifact(Wire):
+    """One file in a bucket."""
+
+    uri: str
+    """`s3://BUCKET/KEY`."""
+    sha256: str | None = None
+    """64 hex digits. Where absent, the URI is taken to name one content for ever."""
+
+
+class Platform(Wire):
+    """An OCI platform."""
+
+    os: str = "linux"
+    architecture: str
+    variant: str | None = None
+
+
+class Quantization(Wire):
+    """How int8 is made for a processor; which number types are fast differs between processors by a factor of two."""
+
+    activations: Literal["UInt8", "Int8"] = "UInt8"
+    weights: Literal["UInt8", "Int8"] = "Int8"
+    per_channel: bool = True
+    reduce_range: bool = False
+    """Seven bits for weights: x86-64 processors without VNNI saturate otherwise."""
+
+
+class Gates(Wire):
+    """Bounds that a candidate must keep at build time."""
+
+    max_accuracy_drop: float | None = None
+    """Against fp32 on the same evaluation set, as a fraction of 1."""
+    min_accuracy: float | None = None
+    max_image_size: int | None = None
+    """Compressed bytes of the whole image, base included."""
+
+
+class Build(Wire):
+    """Everything that decides a variant's bytes."""
+
+    model: str
+    """The name it is served under."""
+    source: Artifact
+    calibration: Artifact | None = None
+    evaluation: Artifact | None = None
+    metric: Literal["accuracy"] = "accuracy"
+    gates: Gates = Gates()
+    platform: Platform
+    ladder: tuple[Precision, ...] = Field(min_length=1)
+    """Best first; the first that compiles and passes every gate wins."""
+    quantization: Quantization = Quantization()
+    base: str
+    """The runtime base image by digest: `REGISTRY/NAME@sha256:HEX`."""
+
+    @property
+    def key(self) -> str:
+        """The build key: 32 hex digits."""
+        return hashlib.sha256(f"{BUILDER_VERSION}\n{self.to_json()}".encode()).hexdigest()[:32]
+
+
+class BuildRequest(Wire):
+    """One build and where its image goes."""
+
+    build: Build
+    repository: str
+    """`REGISTRY/NAME` to push to, under the tag `build.key`."""
+    plain_http: bool = False
+    """Talk HTTP to the registry: for registries inside the cluster only."""
+
+    @property
+    def image(self) -> str:
+        """The image's reference by tag."""
+        return f"{self.repository}:{self.build.key}"
+
+
+class Candidate(Wire):
+    """One rung of the ladder, as measured. Nothing here depends on the machine's speed: the report is in the image."""
+
+    precision: Precision
+    accuracy: float | None = None
+    accuracy_drop: float | None = None
+    size: int | None = None
+    """Bytes of the model file."""
+    rejected: str | None = None
+    """Why it did not win, in one sentence; absent for the winner and for rungs not reached."""
+
+
+class BuildReport(Wire):
+    """What a build found out; in the image's manifest under `REPORT_ANNOTATION`."""
+
+    precision: Precision
+    accuracy: float | None = None
+    accuracy_drop: float | None = None
+    reference_accuracy: float | None = None
+    """Of the source as it came, in fp32."""
+    samples: int | None = None
+    """How many samples the accuracy was counted over."""
+    size: int
+    """Bytes of the model layer: what travels when only the model changes."""
+    candidates: tuple[Candidate, ...]
+
+
+class BuildFailure(Wire):
+    """Why there is no image: the last line of the builder's termination message."""
+
+    reason: FailureReason
+    message: str
+    """One sentence: the field, its value, what was expected."""
+    retry: bool
+    """Whether the same request can succeed later without anybody changing it."""
+    candidates: tuple[Candidate, ...] = ()
