@@ -1,0 +1,1 @@
+"""EdgeModel and DeviceProfile as types; conditions, reasons, labels and names. The CRDs are generated from here."""

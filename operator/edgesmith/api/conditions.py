@@ -1,0 +1,106 @@
+"""The conditions of an EdgeModel and their reasons: the contract that `kubectl wait`, Flux and Argo CD read.
+
+`Ready`, `Reconciling` and `Stalled` follow kstatus; the rest say which part they come from. `Ready` is derived from
+the others and never set on its own. `Reconciling` and `Stalled` have negative polarity: they are there only when True.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ConditionType(StrEnum):
+    """What a condition is about. Each member's docstring gives its meaning and polarity."""
+
+    READY = "Ready"
+    """True: every reachable node serves the revision it should. Positive polarity, always present."""
+    RECONCILING = "Reconciling"
+    """True: on the way, nothing for the user to do. Negative polarity, present only when True."""
+    STALLED = "Stalled"
+    """True: the user must change something; the message says what. Negative polarity, present only when True."""
+    PROFILES_RESOLVED = "ProfilesResolved"
+    """True: every profile named exists and every node matched is of exactly one. Positive polarity."""
+    BUILDS_READY = "BuildsReady"
+    """True: an image that passed its gates exists for every profile. Positive polarity."""
+    ROLLOUT_COMPLETE = "RolloutComplete"
+    """True: every reachable node has been moved to the newest approved revision. Positive polarity."""
+
+
+class Reason(StrEnum):
+    """Why a condition stands as it does. One word for machines; the message beside it is for people."""
+
+    # Ready, RolloutComplete
+    SUCCEEDED = "Succeeded"
+    """Everything that can be reached is as the spec says."""
+    NODES_OFFLINE = "NodesOffline"
+    """Everything reachable is as the spec says; some nodes are offline and will be caught up when they return."""
+    NO_NODES = "NoNodes"
+    """No node of the cluster is of any of the profiles. New nodes are picked up as they join."""
+
+    # ProfilesResolved, Stalled
+    PROFILE_NOT_FOUND = "ProfileNotFound"
+    """A DeviceProfile named in spec.deviceProfiles does not exist."""
+    NODE_MATCHES_NO_PROFILE = "NodeMatchesNoProfile"
+    """A node that spec.nodeSelector picks is of none of the profiles."""
+    NODE_MATCHES_TWO_PROFILES = "NodeMatchesTwoProfiles"
+    """A node is of more than one of the profiles; it is left alone."""
+    SPEC_INVALID = "SpecInvalid"
+    """The spec holds a value that the schema could not refuse."""
+
+    # BuildsReady, Reconciling
+    BUILDING = "Building"
+    """A build is running."""
+    WAITING_FOR_REGISTRY = "WaitingForRegistry"
+    """The operator cannot ask the registry whether the build exists; it asks again."""
+    WAITING_FOR_SOURCE = "WaitingForSource"
+    """The bucket cannot be reached; the build is tried again."""
+
+    # BuildsReady, Stalled: the builder's own words
+    SOURCE_NOT_FOUND = "SourceNotFound"
+    """Nothing is at a URI that the spec names."""
+    SOURCE_UNREACHABLE = "SourceUnreachable"
+    """The bucket does not answer."""
+    SOURCE_FORBIDDEN = "SourceForbidden"
+    """The bucket refused the credentials."""
+    CREDENTIALS_NOT_FOUND = "CredentialsNotFound"
+    """The Secret that spec.source.credentialsSecret names does not exist in the EdgeModel's namespace."""
+    DIGEST_MISMATCH = "DigestMismatch"
+    """A file's SHA-256 is not the one in the spec."""
+    MODEL_INVALID = "ModelInvalid"
+    """The source is not a model that can be built."""
+    MODEL_HAS_NAN = "ModelHasNaN"
+    """The model's weights hold NaN or infinity."""
+    DATASET_INVALID = "DatasetInvalid"
+    """A calibration or evaluation set cannot be read, or holds pickled objects."""
+    DATASET_MISMATCH = "DatasetMismatch"
+    """A set's arrays do not fit the model's inputs."""
+    GATES_FAILED = "GatesFailed"
+    """No rung of the ladder passed every gate."""
+    REGISTRY_UNREACHABLE = "RegistryUnreachable"
+    """The registry does not answer."""
+    REGISTRY_FORBIDDEN = "RegistryForbidden"
+    """The registry refused the credentials."""
+    REGISTRY_REFUSED = "RegistryRefused"
+    """The registry refused the image."""
+    REQUEST_INVALID = "RequestInvalid"
+    """The build request contradicts itself."""
+    BUILD_FAILED = "BuildFailed"
+    """The build ended without saying why: killed, evicted or out of memory."""
+
+    # RolloutComplete, Reconciling
+    CANARY = "Canary"
+    """The first nodes of a revision are being moved, or bake."""
+    ROLLING_OUT = "RollingOut"
+    """The canary held; the other nodes follow in steps."""
+    ROLLING_BACK = "RollingBack"
+    """A revision was taken back; its nodes return to the one before."""
+
+    # RolloutComplete, Stalled
+    ROLLED_BACK = "RolledBack"
+    """The newest revision was taken back; the one before serves. A new source or profile starts the next try."""
+    NO_REVISION_LEFT = "NoRevisionLeft"
+    """The newest revision was taken back and there is none before it."""
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    """A node cannot pull the revision's image."""
+    NODES_NOT_READY = "NodesNotReady"
+    """Nodes that were moved stopped serving."""

@@ -1,0 +1,89 @@
+"""DeviceProfile: one class of hardware."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from edgesmith.api.model import Model, ObjectMeta
+
+KIND = "DeviceProfile"
+PLURAL = "deviceprofiles"
+
+
+class Platform(Model):
+    """The operating system and processor an image must be for, in OCI's words."""
+
+    os: Literal["linux"] = Field("linux", description="Operating system, as OCI names it.")
+    architecture: Literal["amd64", "arm64"] = Field(description="Processor architecture, as OCI names it.")
+    variant: str | None = Field(None, description="Architecture variant, as OCI names it: v8 for arm64, say.")
+
+
+class Hardware(Model):
+    """What the device is. For people and reports; nothing is decided by it."""
+
+    soc: str | None = Field(None, description="System on chip: BCM2712, say.")
+    memory: str | None = Field(None, description="Memory as a Quantity: 8Gi, say.")
+    accelerator: str | None = Field(None, description="Accelerator, where there is one.")
+    power: str | None = Field(None, description="Power envelope: 5-12W, say.")
+
+
+class Quantization(Model):
+    """How int8 is made for this processor. The fast number types differ between processors by a factor of two."""
+
+    activations: Literal["UInt8", "Int8"] = Field("UInt8", description="Number type of activations.")
+    weights: Literal["UInt8", "Int8"] = Field("Int8", description="Number type of weights.")
+    per_channel: bool = Field(True, description="One scale per output channel rather than one per tensor.")
+    reduce_range: bool = Field(
+        False, description="Seven-bit weights: x86-64 processors without VNNI saturate with eight."
+    )
+
+
+class Toolchain(Model):
+    """How a model is compiled for this class of hardware."""
+
+    name: Literal["onnxruntime"] = Field("onnxruntime", description="The toolchain that compiles candidates.")
+    ladder: tuple[Literal["int8", "fp32"], ...] = Field(
+        ("int8", "fp32"),
+        min_length=1,
+        max_length=4,
+        description="Precisions to try, best first; the first that compiles and passes every gate wins.",
+    )
+    quantization: Quantization = Field(Quantization(), description="How int8 is made for this processor.")
+
+
+class Runtime(Model):
+    """The server that runs on these devices."""
+
+    server: Literal["ONNXRuntime"] = Field("ONNXRuntime", description="The server that runs the model.")
+    runtime_class_name: str | None = Field(None, description="RuntimeClass of serving pods.")
+    resources: dict[str, dict[str, str | int]] | None = Field(
+        None,
+        description="Requests and limits of serving pods; an EdgeModel's own add to and replace these.",
+        json_schema_extra={"x-edgesmith-schema": "resources"},
+    )
+    tolerations: tuple[dict[str, Any], ...] = Field(
+        (),
+        description="Tolerations of serving pods, as in a PodSpec.",
+        json_schema_extra={"x-edgesmith-schema": "tolerations"},
+    )
+
+
+class DeviceProfileSpec(Model):
+    """One class of hardware: which nodes are of it, how a model is compiled for it, which server runs it there."""
+
+    node_selector: Annotated[dict[str, str], Field(min_length=1)] = Field(
+        description="Labels that a node of this class carries; at least one."
+    )
+    platform: Platform = Field(description="What an image must be for.")
+    hardware: Hardware = Field(Hardware(), description="What the device is, for people.")
+    toolchain: Toolchain = Field(Toolchain(), description="How a model is compiled for it.")
+    runtime: Runtime = Field(Runtime(), description="The server that runs there.")
+
+
+class DeviceProfile(Model):
+    """A DeviceProfile object."""
+
+    metadata: ObjectMeta
+    spec: DeviceProfileSpec

@@ -1,0 +1,153 @@
+"""EdgeModel: one model, and where and how it is to run."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from edgesmith.api.model import Model, ObjectMeta
+from edgesmith.api.units import DURATION_PATTERN, QUANTITY_PATTERN
+
+KIND = "EdgeModel"
+PLURAL = "edgemodels"
+
+URI_PATTERN = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+$"
+SHA256_PATTERN = r"^[0-9a-f]{64}$"
+
+
+class Source(Model):
+    """The trained model as its owner published it."""
+
+    uri: str = Field(pattern=URI_PATTERN, max_length=1024, description="Where the ONNX model is: s3://BUCKET/KEY.")
+    sha256: str = Field(
+        pattern=SHA256_PATTERN, description="SHA-256 of the file, 64 hex digits; a file with another is refused."
+    )
+    credentials_secret: str | None = Field(
+        None,
+        max_length=253,
+        description=(
+            "Secret in the same namespace with AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where "
+            "wanted, AWS_REGION; used for the source and both data sets. Absent: the operator's default endpoint, "
+            "anonymously."
+        ),
+    )
+
+
+class Dataset(Model):
+    """A data set: an .npz file with one array per model input, first axis the samples, and no pickled objects."""
+
+    uri: str = Field(pattern=URI_PATTERN, max_length=1024, description="Where the .npz file is: s3://BUCKET/KEY.")
+    sha256: str | None = Field(
+        None,
+        pattern=SHA256_PATTERN,
+        description="SHA-256 of the file. Absent: the URI is taken to name the same content for ever.",
+    )
+
+
+class Evaluation(Dataset):
+    """The evaluation set; beside the inputs it holds `labels`, one integer class per sample."""
+
+    metric: Literal["accuracy"] = Field("accuracy", description="How answers are scored.")
+
+
+class Gates(Model):
+    """Bounds that a variant must keep. The first three hold at build time, the last two on each device."""
+
+    max_accuracy_drop: float | None = Field(
+        None, ge=0, le=1, description="Most accuracy a build may lose against fp32, as a fraction: 0.01 is one point."
+    )
+    min_accuracy: float | None = Field(None, ge=0, le=1, description="Least accuracy a build may have, as a fraction.")
+    max_image_size: str | None = Field(
+        None, pattern=QUANTITY_PATTERN, description="Most compressed bytes of the image, base included: 500Mi, say."
+    )
+    max_latency: str | None = Field(
+        None,
+        pattern=DURATION_PATTERN,
+        description="Most p95 latency of one inference, measured on the device itself before it serves: 50ms, say.",
+    )
+    max_memory: str | None = Field(
+        None, pattern=QUANTITY_PATTERN, description="Most memory of the server, measured on the device: 512Mi, say."
+    )
+
+
+class LabelSelectorRequirement(Model):
+    """One requirement of a label selector."""
+
+    key: str = Field(description="Label key.")
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(description="Relation of key and values.")
+    values: tuple[str, ...] = Field((), description="Values for In and NotIn.")
+
+
+class LabelSelector(Model):
+    """A Kubernetes label selector."""
+
+    match_labels: dict[str, str] = Field(default_factory=dict, description="Labels that must be there.")
+    match_expressions: tuple[LabelSelectorRequirement, ...] = Field((), description="Requirements that must hold.")
+
+
+class DeviceProfiles(Model):
+    """The DeviceProfiles to build for, by name or by label; exactly one of the two."""
+
+    names: tuple[str, ...] | None = Field(
+        None, min_length=1, max_length=64, description="Names of DeviceProfiles.", json_schema_extra={"x-set": True}
+    )
+    selector: LabelSelector | None = Field(None, description="Label selector over DeviceProfiles.")
+
+
+class Canary(Model):
+    """The first nodes that get a new revision."""
+
+    nodes: int = Field(1, ge=1, le=1000, description="How many nodes of each variant go first.")
+    bake: str = Field("1m", pattern=DURATION_PATTERN, description="How long they must serve before others follow.")
+
+
+class Rollout(Model):
+    """How a new revision reaches the nodes."""
+
+    canary: Canary = Field(Canary(), description="The first nodes that get a new revision.")
+    max_unavailable: int | str = Field(
+        "20%",
+        description="Most reachable nodes that may be without a ready server at once, as a number or a percentage.",
+        json_schema_extra={"x-edgesmith-schema": "intOrPercent"},
+    )
+    progress_deadline: str = Field(
+        "10m",
+        pattern=DURATION_PATTERN,
+        description="How long a reachable node may take to serve a revision before the revision is taken back.",
+    )
+
+
+class Serving(Model):
+    """How the model is served."""
+
+    port: int = Field(8000, ge=1, le=65535, description="HTTP port of the Open Inference Protocol.")
+    grpc_port: int = Field(8001, ge=1, le=65535, description="gRPC port of the Open Inference Protocol.")
+    resources: dict[str, dict[str, str | int]] | None = Field(
+        None,
+        description="Requests and limits of serving pods; added to the profile's and winning over them.",
+        json_schema_extra={"x-edgesmith-schema": "resources"},
+    )
+
+
+class EdgeModelSpec(Model):
+    """One model, and where and how it is to run."""
+
+    source: Source = Field(description="The trained model as its owner published it.")
+    calibration: Dataset | None = Field(None, description="Samples that set the number ranges of int8.")
+    evaluation: Evaluation | None = Field(None, description="Samples with labels that builds are scored on.")
+    gates: Gates = Field(Gates(), description="Bounds that a variant must keep.")
+    device_profiles: DeviceProfiles = Field(description="The classes of hardware to build for.")
+    node_selector: dict[str, str] = Field(
+        default_factory=dict, description="Only nodes with these labels get the model. Empty: all of the profiles'."
+    )
+    rollout: Rollout = Field(Rollout(), description="How a new revision reaches the nodes.")
+    serving: Serving = Field(Serving(), description="How the model is served.")
+
+
+class EdgeModel(Model):
+    """An EdgeModel object. `status` is kept as it was read: it is written whole and never decided by."""
+
+    metadata: ObjectMeta
+    spec: EdgeModelSpec
+    status: dict[str, Any] = Field(default_factory=dict)

@@ -1,0 +1,24 @@
+"""What every API type shares: camelCase on the wire, frozen in memory, lenient towards fields of newer versions."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+
+class Model(BaseModel):
+    """A frozen API type. Unknown fields are dropped: the API server has judged them already."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+
+
+class ObjectMeta(Model):
+    """The part of an object's metadata that decisions need."""
+
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    generation: int = 0
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    deletion_timestamp: str | None = None

@@ -1,0 +1,73 @@
+"""Every label, annotation and object name, made in one place so that no two places can spell one differently."""
+
+from __future__ import annotations
+
+import hashlib
+
+GROUP = "edgesmith.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+FIELD_MANAGER = "edgesmith"
+"""Owns every object and label that the operator applies; changing it would orphan their fields."""
+
+STATUS_MANAGER = "edgesmith-status"
+"""Owns the status of EdgeModels and DeviceProfiles."""
+
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+MANAGED_BY = "edgesmith"
+
+MODEL_LABEL = f"{GROUP}/model"
+"""On every child: the EdgeModel's name."""
+PROFILE_LABEL = f"{GROUP}/profile"
+"""On Jobs, DaemonSets and serving pods: the DeviceProfile's name."""
+REVISION_LABEL = f"{GROUP}/revision"
+"""On DaemonSets and serving pods: the revision they are."""
+BUILD_KEY_LABEL = f"{GROUP}/build-key"
+"""On build Jobs: the key that they make."""
+
+BUILD_REASON_ANNOTATION = f"{GROUP}/build-reason"
+"""On build Jobs: why the build was needed, with old and new value, as JSON."""
+PROVEN_ANNOTATION = f"{GROUP}/proven"
+"""On DaemonSets: when the revision's canary had held for its bake, RFC 3339."""
+WITHDRAWN_ANNOTATION = f"{GROUP}/withdrawn"
+"""On DaemonSets: why the revision was taken back, in one sentence. It is never given to a node again."""
+BUILD_ANNOTATION = f"{GROUP}/build"
+"""On DaemonSets: the `Build` that the revision's image answers, as JSON, so that the next one can say what changed."""
+RETRY_ANNOTATION = f"{GROUP}/retry"
+"""On EdgeModels, set by the user: a new value makes failed builds and withdrawn revisions be tried again."""
+
+NODE_LABEL_SUFFIX = "edgesmith.dev.node-restriction.kubernetes.io"
+"""NodeRestriction lets no kubelet write labels under this, so that a node cannot give itself a model."""
+
+MAX_MODEL_NAME = 46
+"""An EdgeModel's longest name: with a revision behind it, it must still name a DaemonSet (63 with the pod's suffix)."""
+
+
+def node_label(namespace: str, name: str) -> str:
+    """The node label that says which revision of an EdgeModel the node is to run."""
+    return f"{namespace}.{NODE_LABEL_SUFFIX}/{name}"
+
+
+def parse_node_label(key: str) -> tuple[str, str] | None:
+    """The (namespace, name) that a node label is about, or None where it is not one of ours."""
+    prefix, slash, name = key.partition("/")
+    if not slash or not prefix.endswith(f".{NODE_LABEL_SUFFIX}"):
+        return None
+    return prefix.removesuffix(f".{NODE_LABEL_SUFFIX}"), name
+
+
+def daemon_set_name(model: str, revision: str) -> str:
+    """The DaemonSet that runs one revision."""
+    return f"{model}-{revision}"
+
+
+def job_name(model: str, key: str, attempt: str = "") -> str:
+    """The Job that makes one build. `attempt` is the value of the retry annotation the Job answers."""
+    suffix = f"-{short_hash(attempt, 4)}" if attempt else ""
+    return f"{model}-{key[:10]}{suffix}"
+
+
+def short_hash(text: str, length: int = 10) -> str:
+    """The first `length` hex digits of the text's SHA-256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:length]

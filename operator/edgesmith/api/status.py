@@ -1,0 +1,68 @@
+"""The status of an EdgeModel as it is written."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from edgesmith.api.model import Model
+
+
+class Condition(Model):
+    """One condition, in the shape of metav1.Condition."""
+
+    type: str = Field(description="What the condition is about.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    reason: str = Field(description="Why, in one word for machines.")
+    message: str = Field(max_length=32768, description="Why, in one sentence for people.")
+    last_transition_time: str = Field(
+        description="When `status` last changed.", json_schema_extra={"format": "date-time"}
+    )
+    observed_generation: int = Field(description="The generation this was said of.")
+
+
+class NodeCounts(Model):
+    """Nodes, counted."""
+
+    desired: int = Field(0, description="Nodes that are to run the model.")
+    updated: int = Field(0, description="Reachable nodes whose label names the newest approved revision.")
+    ready: int = Field(0, description="Reachable nodes whose server is ready, whatever the revision.")
+    offline: int = Field(0, description="Nodes that are not reachable; they are caught up when they return.")
+    failed: int = Field(0, description="Reachable nodes whose server failed or did not become ready.")
+
+
+class VariantStatus(Model):
+    """One variant: the EdgeModel built for one DeviceProfile."""
+
+    profile: str = Field(description="DeviceProfile.")
+    build_key: str | None = Field(None, description="Hash of everything that decides the image's bytes.")
+    image: str | None = Field(None, description="The image by digest.")
+    precision: str | None = Field(None, description="The rung of the ladder that won.")
+    accuracy: float | None = Field(None, description="Accuracy on the evaluation set, as a fraction.")
+    accuracy_drop: float | None = Field(None, description="Accuracy lost against fp32, as a fraction.")
+    latency: str | None = Field(None, description="Worst p95 latency that a device measured in its self-test.")
+    size: int | None = Field(None, description="Bytes of the model layer: what travels when only the model changes.")
+    revision: str | None = Field(None, description="The revision that nodes are being moved to or run.")
+    state: str = Field(
+        description="Building, BuildFailed, Canary, RollingOut, RollingBack, RolledBack, Complete, Waiting or NoNodes."
+    )
+    reason: str | None = Field(None, description="Why it is in that state, in one sentence.")
+    nodes: NodeCounts = Field(NodeCounts(), description="This variant's nodes.")
+
+
+class HeldNode(Model):
+    """A node that was not moved, and why."""
+
+    name: str = Field(description="Node.")
+    reason: str = Field(description="Why it was not moved, in one sentence.")
+
+
+class EdgeModelStatus(Model):
+    """What the operator found and did."""
+
+    observed_generation: int | None = Field(None, description="The generation of the spec this was said of.")
+    conditions: tuple[Condition, ...] = Field((), description="kstatus conditions and our own, by type.")
+    variants: tuple[VariantStatus, ...] = Field((), description="One entry per DeviceProfile.")
+    nodes: NodeCounts = Field(NodeCounts(), description="All nodes of the EdgeModel.")
+    held: tuple[HeldNode, ...] = Field((), max_length=20, description="The first 20 nodes that were not moved.")

@@ -1,0 +1,32 @@
+"""How the operator was installed: what decisions need of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The installation's settings, from the chart's values."""
+
+    runtime_image: str
+    """The runtime base image by digest: `REGISTRY/NAME@sha256:HEX`."""
+    builder_image: str
+    """The builder's image by digest."""
+    repository: str
+    """Where variant images go: `REGISTRY/PREFIX`; `/NAMESPACE/NAME` is added."""
+    plain_http: bool = False
+    """Talk HTTP to the registry."""
+    registry_secret: str | None = None
+    """A kubernetes.io/dockerconfigjson Secret in the EdgeModel's namespace, for build Jobs and serving pods."""
+    bucket_endpoint: str | None = None
+    """Endpoint of the bucket where an EdgeModel names no credentials."""
+    builder_node_selector: dict[str, str] = field(default_factory=dict)
+    """Where build Jobs run."""
+    builder_resources: dict[str, Any] = field(default_factory=dict)
+    """Requests and limits of build Jobs."""
+    builder_deadline_seconds: int = 3600
+    """After how long a build is given up."""
+    revision_history_limit: int = 3
+    """How many revisions that no node runs are kept, per variant."""

@@ -1,0 +1,136 @@
+"""Everything one pass knows about one EdgeModel, read once and never written to.
+
+The gatherer fills it from the controller's indices or from the API server; a simulation fills it from a dictionary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from edgesmith.api.deviceprofile import DeviceProfile
+from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.decide.settings import Settings
+from edgesmith_builder.contract import BuildFailure, BuildReport
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node of the cluster."""
+
+    name: str
+    labels: Mapping[str, str]
+    online: bool
+    """Its Ready condition is True: the kubelet was heard of within the grace period."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTest:
+    """What a device found out about a bundle: the termination message of the self-test or of a failed server."""
+
+    passed: bool
+    reason: str
+    message: str
+    p95_ms: float | None = None
+    p50_ms: float | None = None
+    memory_bytes: int | None = None
+    device: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A serving pod."""
+
+    name: str
+    node: str
+    revision: str
+    created: datetime
+    ready: bool
+    ready_since: datetime | None
+    terminating: bool
+    restarts: int
+    """Of the container that restarted most, init containers included."""
+    waiting: str | None
+    """The kubelet's reason for a container that waits: ImagePullBackOff, CrashLoopBackOff, …"""
+    waiting_message: str | None
+    selftest: SelfTest | None
+
+
+@dataclass(frozen=True, slots=True)
+class BuildJob:
+    """A build Job."""
+
+    name: str
+    key: str
+    profile: str
+    attempt: str
+    """The EdgeModel's retry annotation when the Job was made."""
+    finished: bool
+    succeeded: bool
+    failure: BuildFailure | None
+    """The builder's own words, where it left any."""
+    failure_message: str | None
+    """What Kubernetes says of a Job that failed, or of a pod that cannot start (a Secret that is missing, say)."""
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A DaemonSet: one variant image with one serving configuration."""
+
+    name: str
+    """The DaemonSet's name."""
+    revision: str
+    profile: str
+    image: str
+    created: datetime
+    build: Mapping[str, Any]
+    """The `Build` its image answers, as JSON."""
+    proven: datetime | None
+    """When its canary had held for the bake."""
+    withdrawn: str | None
+    """Why it was taken back."""
+    attempt: str
+    """The EdgeModel's retry annotation when it was withdrawn, or empty."""
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    """The DaemonSet as it stands, so that what is applied can be compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A build that the registry holds."""
+
+    reference: str
+    """By digest."""
+    report: BuildReport
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryProblem:
+    """The registry could not be asked."""
+
+    message: str
+    forbidden: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything one pass knows about one EdgeModel."""
+
+    model: EdgeModel
+    settings: Settings
+    profiles: tuple[DeviceProfile, ...]
+    """Every DeviceProfile of the cluster."""
+    nodes: tuple[Node, ...]
+    """Every node of the cluster."""
+    pods: tuple[Pod, ...]
+    """This EdgeModel's serving pods."""
+    jobs: tuple[BuildJob, ...]
+    """This EdgeModel's build Jobs."""
+    revisions: tuple[Revision, ...]
+    """This EdgeModel's DaemonSets."""
+    images: Mapping[str, Image | RegistryProblem | None]
+    """By build key: what the registry said; None where it has no such image. A key that was not asked is absent."""

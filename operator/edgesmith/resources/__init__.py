@@ -1,0 +1,1 @@
+"""Pure builders: one module per child kind, each returning what to apply."""
