@@ -1,0 +1,76 @@
+# One word for each thing a person does here; `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+CLUSTER ?= local
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+TYPED := operator builder runtime hack tests bench examples
+export PYTHONDONTWRITEBYTECODE := 1
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+demo: $(READY) ## From nothing to checked predictions on three edge nodes (CLUSTER=local|kind|current)
+	@$(PY) hack/stage demo --cluster $(CLUSTER)
+
+down: ## Remove every trace of the demo
+	@$(PYTHON) hack/cluster down --name demo
+
+test: lint test-all ## Everything the project can prove about itself
+
+lint: $(READY) ## Formatter, linter, types and import contracts
+	@echo '== lint'
+	@$(VENV)/bin/ruff format --check --quiet .
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/mypy --no-error-summary $(TYPED)
+	@$(VENV)/bin/lint-imports --no-cache > .cache/lint-imports.txt || { cat .cache/lint-imports.txt; exit 1; }
+
+test-unit: $(READY) ## Pure tables and simulations: no root, no network, a minute
+	@echo '== unit: everything that needs neither root nor compiled tools'
+	@$(PY) -m pytest -q -m 'not api and not cluster' --ignore=tests/cluster --ignore=tests/api
+
+tools: ## Compile Kubernetes and its companions: some 15 minutes, once
+	@$(PYTHON) hack/cluster tools
+
+images: $(READY) ## Build the runtime, builder and operator images
+	@$(PY) hack/images build
+
+test-api: $(READY) tools ## Against a real kube-apiserver
+	@EDGESMITH_REQUIRE_API=1 $(PY) -m pytest tests/api
+
+test-cluster: $(READY) tools images ## The whole product on real kubelets; needs root
+	@$(PY) -m pytest tests/cluster
+
+test-all: $(READY) tools images
+	@echo '== unit, api and cluster tiers in one run'
+	@EDGESMITH_REQUIRE_API=1 EDGESMITH_REQUIRE_TOOLS=1 $(PY) -m pytest
+
+bench: $(READY) tools images ## Measure, print and write bench/results.json
+	@$(PY) bench
+
+generate: $(READY) ## Regenerate the CRDs and the protocol
+	@$(PY) -m edgesmith.api.crd crds charts/edgesmith/crds
+	@$(PY) hack/generate_protocol.py
+
+format: $(READY) ## Format and fix what can be fixed
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/ruff check --fix .
+
+lock: $(READY) ## Resolve the dependencies anew and write requirements/*.txt
+	@for extra in runtime builder operator dev; do \
+	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-header --no-annotate --upgrade --extra $$extra pyproject.toml -o requirements/$$extra.txt; done
+
+clean: ## Remove the virtual environment and caches of this tree
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info
+
+$(READY): requirements/dev.txt pyproject.toml hack/environment.sh
+	@hack/environment.sh $(PYTHON) $(VENV)
+	@mkdir -p .cache && touch $@
+
+.PHONY: help demo down test lint test-unit test-api test-cluster test-all tools images bench generate format lock clean

@@ -1,0 +1,52 @@
+"""Images into the registry, the chart into the cluster."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from edgesmith_stage.ground import Ground
+from edgesmith_stage.shell import ROOT, run
+
+NAMESPACE = "edgesmith-system"
+
+
+def push_images(ground: Ground) -> dict[str, str]:
+    """Build what changed, push it, and return each program's image by digest."""
+    images = ROOT / "hack/images"
+    run([sys.executable, images, "build"], show=True, timeout=3600)
+    pushed: dict[str, str] = json.loads(run([sys.executable, images, "push", ground.registry], show=True))
+    return pushed
+
+
+def install_chart(ground: Ground, images: dict[str, str], *settings: str) -> None:
+    """`helm upgrade --install` with the images by digest; `settings` are further `--set` words."""
+    values = [
+        f"image.operator={images['operator']}",
+        f"image.builder={images['builder']}",
+        f"image.runtime={images['runtime']}",
+        f"registry.repository={ground.registry}/models",
+        f"registry.plainHTTP={str(ground.plain_http).lower()}",
+        *settings,
+    ]
+    if ground.local:
+        values += [r"operator.nodeSelector.edgesmith\.dev/hub=true", r"builder.nodeSelector.edgesmith\.dev/hub=true"]
+    run(
+        [
+            ground.helm,
+            "upgrade",
+            "--install",
+            "edgesmith",
+            ROOT / "charts/edgesmith",
+            "--kubeconfig",
+            ground.kube.kubeconfig,
+            "--namespace",
+            NAMESPACE,
+            "--create-namespace",
+            "--wait",
+            "--timeout",
+            "3m",
+            *[word for value in values for word in ("--set-string" if "hub=true" in value else "--set", value)],
+        ],
+        timeout=240,
+    )

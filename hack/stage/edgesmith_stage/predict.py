@@ -1,0 +1,86 @@
+"""Asking each node for predictions, through `tritonclient` as any application would."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import tritonclient.grpc
+import tritonclient.http
+
+from edgesmith_stage.kube import Kube, Object
+
+Protocol = Literal["http", "grpc"]
+PORTS: dict[Protocol, int] = {"http": 8000, "grpc": 8001}
+_DATATYPES = {np.dtype(np.float32): "FP32", np.dtype(np.uint8): "UINT8", np.dtype(np.int64): "INT64"}
+
+
+@dataclass(frozen=True)
+class Server:
+    """A serving pod."""
+
+    pod: str
+    node: str
+    revision: str
+    ready: bool
+    image: str
+
+
+def servers(kube: Kube, model: str, namespace: str = "default") -> dict[str, Server]:
+    """The serving pods of an EdgeModel that are not on their way out, by node."""
+    pods = kube.list("pods", namespace, {"edgesmith.dev/model": model})
+    living = [
+        pod for pod in pods if "deletionTimestamp" not in pod["metadata"] and "edgesmith.dev/revision" in _labels(pod)
+    ]
+    return {server.node: server for server in map(_server, living) if server.node}
+
+
+def predict(
+    kube: Kube,
+    server: Server,
+    *,
+    model: str,
+    inputs: dict[str, npt.NDArray[Any]],
+    protocol: Protocol,
+    namespace: str = "default",
+) -> npt.NDArray[Any]:
+    """The first output for a batch of inputs, from one node's pod.
+
+    Raises:
+        StageError: The pod cannot be reached.
+        tritonclient.utils.InferenceServerException: The server refused the request.
+    """
+    client_of: Any = tritonclient.http if protocol == "http" else tritonclient.grpc
+    with kube.forward(server.pod, PORTS[protocol], namespace) as port:
+        client = client_of.InferenceServerClient(f"127.0.0.1:{port}")
+        try:
+            tensors = []
+            for name, values in inputs.items():
+                tensor = client_of.InferInput(name, list(values.shape), _DATATYPES[values.dtype])
+                tensor.set_data_from_numpy(values)
+                tensors.append(tensor)
+            result = client.infer(model, tensors)
+            answer = result.get_response()
+            first = answer["outputs"][0]["name"] if protocol == "http" else answer.outputs[0].name
+            output: npt.NDArray[Any] = result.as_numpy(first)
+            return output
+        finally:
+            client.close()
+
+
+def _server(pod: Object) -> Server:
+    conditions = {c["type"]: c["status"] for c in pod.get("status", {}).get("conditions", [])}
+    return Server(
+        pod=pod["metadata"]["name"],
+        node=pod["spec"].get("nodeName", ""),
+        revision=_labels(pod)["edgesmith.dev/revision"],
+        ready=conditions.get("Ready") == "True",
+        image=pod["spec"]["containers"][0]["image"],
+    )
+
+
+def _labels(pod: Object) -> dict[str, str]:
+    labels: dict[str, str] = pod["metadata"].get("labels", {})
+    return labels
