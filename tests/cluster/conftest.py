@@ -1,0 +1,66 @@
+"""One real cluster for the tier: a hub, three edge nodes, a registry, MinIO, and the chart installed by Helm."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from edgesmith_stage import surface
+from edgesmith_stage.ground import Ground, cluster, local
+from edgesmith_stage.install import NAMESPACE, install_chart, push_images
+from edgesmith_stage.kube import Kube
+from edgesmith_stage.shell import ROOT
+from fleet import Fleet
+
+ARTIFACTS = ROOT / "artifacts"
+
+
+@pytest.fixture(scope="session")
+def ground() -> Iterator[Ground]:
+    """The cluster with Edgesmith on it."""
+    if os.geteuid() != 0:
+        pytest.skip("the cluster tier makes network namespaces: run it as root")
+    ground = local("test", surface.DEVICES)
+    try:
+        install_chart(ground, push_images(ground))
+        ground.kube.apply_file(surface.FOLDER / "profiles.yaml")
+        yield ground
+    finally:
+        cluster("down", "--name", "test")
+
+
+@pytest.fixture
+def fleet(ground: Ground, request: pytest.FixtureRequest) -> Iterator[Fleet]:
+    """A namespace of its own for one test, with the bucket's Secret in it; logs are kept where the test fails."""
+    namespace = request.node.name.split("[")[0].replace("_", "-").removeprefix("test-")[:40].strip("-")
+    ground.kube("create", "namespace", namespace)
+    fleet = Fleet(ground, namespace)
+    ground.kube.apply(ground.bucket.secret(surface.SECRET), namespace=namespace)
+    try:
+        yield fleet
+    finally:
+        report = getattr(request.node, "report", None)
+        if report is not None and report.failed:
+            _keep_evidence(ground.kube, namespace)
+        fleet.heal_everybody()
+        ground.kube("delete", "namespace", namespace, "--timeout=120s", timeout=150)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Let fixtures see whether their test failed."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]  # pluggy types a wrapper's yield as None
+    if report.when == "call":
+        item.report = report  # type: ignore[attr-defined]  # pytest's own recipe for this
+
+
+def _keep_evidence(kube: Kube, namespace: str) -> None:
+    """Save what a person would ask for first, under artifacts/."""
+    folder = ARTIFACTS / namespace
+    folder.mkdir(parents=True, exist_ok=True)
+    kinds = "edgemodels,jobs,daemonsets,pods,events"
+    (folder / "objects.yaml").write_text(kube("get", kinds, "-n", namespace, "-o", "yaml"))
+    (folder / "nodes.yaml").write_text(kube("get", "nodes", "-o", "yaml"))
+    (folder / "operator.log").write_text(kube("logs", "-n", NAMESPACE, "deploy/edgesmith", "--tail=2000"))

@@ -1,0 +1,135 @@
+"""EdgeModels in one namespace of the test cluster, in the words that the tests are written in."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgesmith_stage import surface
+from edgesmith_stage.ground import Ground, cluster
+from edgesmith_stage.kube import Object
+from edgesmith_stage.predict import Server, servers
+from edgesmith_stage.waiting import until
+
+Patch = dict[str, Any]
+
+
+@dataclass
+class Fleet:
+    """A namespace with EdgeModels, over the cluster's edge nodes."""
+
+    ground: Ground
+    namespace: str
+    cut_off: set[str] = field(default_factory=set)
+
+    def publish(self, version: str, file: str = "model.onnx") -> Patch:
+        """Upload a version of the example's model and return the spec's `source` for it."""
+        return self.publish_bytes(version, (surface.FOLDER / file).read_bytes())
+
+    def publish_bytes(self, version: str, content: bytes) -> Patch:
+        """Upload bytes as a model and return the spec's `source` for them."""
+        uri = f"s3://models/{self.namespace}/{version}/model.onnx"
+        return {"uri": uri, "sha256": self.ground.bucket.put(uri, content), "credentialsSecret": surface.SECRET}
+
+    def publish_set(self, name: str, content: bytes) -> str:
+        """Upload bytes as a data set and return its URI."""
+        uri = f"s3://models/{self.namespace}/{name}.npz"
+        self.ground.bucket.put(uri, content)
+        return uri
+
+    def manifest(self, name: str, source: Patch, **spec: Any) -> Object:
+        """The example's EdgeModel under another name, source and whatever else the test changes."""
+        manifest = copy.deepcopy(surface.manifest())
+        surface.publish(self.ground)
+        manifest["metadata"] = {"name": name, "namespace": self.namespace}
+        manifest["spec"] |= {"source": source, "rollout": {"canary": {"nodes": 1, "bake": "2s"}, "maxUnavailable": 1}}
+        manifest["spec"] |= spec
+        return manifest
+
+    def apply(self, manifest: Object) -> None:
+        """`kubectl apply`."""
+        self.ground.kube.apply(manifest, namespace=self.namespace)
+
+    def patch(self, name: str, spec: Patch) -> None:
+        """`kubectl patch --type=merge` of the spec."""
+        words = ("patch", "edgemodel", name, "-n", self.namespace, "--type=merge", "-p", json.dumps({"spec": spec}))
+        self.ground.kube(*words)
+
+    def model(self, name: str) -> Object:
+        """The EdgeModel as it stands."""
+        return self.ground.kube.get("edgemodel", name, self.namespace) or {}
+
+    def condition(self, name: str, type_: str) -> Object | None:
+        """A condition that was said of the newest generation, or None."""
+        model = self.model(name)
+        status = model.get("status", {})
+        if status.get("observedGeneration") != model.get("metadata", {}).get("generation"):
+            return None
+        found = [condition for condition in status.get("conditions", []) if condition["type"] == type_]
+        return found[0] if found else None
+
+    def wait(self, name: str, type_: str, *, reason: str | None = None, seconds: float = 120) -> Object:
+        """Wait until a condition is True, with the reason where one is given, and return it."""
+
+        def holds() -> Object | None:
+            condition = self.condition(name, type_)
+            good = condition and condition["status"] == "True" and reason in (None, condition["reason"])
+            return condition if good else None
+
+        what = f"EdgeModel {name} to be {type_}{f' because of {reason}' if reason else ''}"
+        return until(holds, seconds=seconds, what=what, detail=lambda: json.dumps(self.model(name).get("status")))
+
+    def wait_settled(self, name: str, seconds: float = 180) -> Object:
+        """Wait until an EdgeModel is Ready with nothing left to do, and return it."""
+
+        def settled() -> Object | None:
+            ready = self.condition(name, "Ready")
+            busy = self.condition(name, "Reconciling")
+            return self.model(name) if ready and ready["status"] == "True" and not busy else None
+
+        what = f"EdgeModel {name} to settle"
+        return until(settled, seconds=seconds, what=what, detail=lambda: json.dumps(self.model(name).get("status")))
+
+    def variants(self, name: str) -> dict[str, Object]:
+        """The status of each variant by profile."""
+        return {variant["profile"]: variant for variant in self.model(name)["status"]["variants"]}
+
+    def servers(self, name: str) -> dict[str, Server]:
+        """Serving pods by node."""
+        return servers(self.ground.kube, name, self.namespace)
+
+    def pods(self, name: str) -> dict[str, str]:
+        """Serving pods' UIDs by name: equal before and after means that nobody was touched."""
+        pods = self.ground.kube.list("pods", self.namespace, {"edgesmith.dev/model": name})
+        return {
+            pod["metadata"]["name"]: pod["metadata"]["uid"]
+            for pod in pods
+            if "edgesmith.dev/revision" in pod["metadata"]["labels"]
+        }
+
+    def cut(self, node: str) -> None:
+        """Take a node's link away."""
+        self.cut_off.add(node)
+        cluster("cut", node, "--name", self.ground.name)
+
+    def heal(self, node: str) -> None:
+        """Give a node its link back."""
+        cluster("heal", node, "--name", self.ground.name)
+        self.cut_off.discard(node)
+
+    def heal_everybody(self) -> None:
+        """Give every node its link back and wait until the cluster sees it."""
+        for node in sorted(self.cut_off):
+            self.heal(node)
+        until(lambda: not self.offline(), seconds=60, what="every node to be Ready")
+
+    def offline(self) -> set[str]:
+        """Nodes that the cluster has not heard of."""
+        offline = set()
+        for node in self.ground.kube.list("nodes", None):
+            conditions = {c["type"]: c["status"] for c in node["status"]["conditions"]}
+            if conditions.get("Ready") != "True":
+                offline.add(node["metadata"]["name"])
+        return offline

@@ -1,0 +1,63 @@
+"""Apply, build, canary, roll out, predict; then a new model that travels as one layer."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from edgesmith_stage import surface
+from edgesmith_stage.predict import Protocol, predict
+from fleet import Fleet
+from pulls import Pulls
+from variant import model_of
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def test_from_apply_to_predictions_and_to_the_next_model(fleet: Fleet) -> None:
+    fleet.apply(fleet.manifest("parts", fleet.publish("1")))
+    fleet.wait_settled("parts", 300)
+
+    variants = fleet.variants("parts")
+    assert {profile: variant["precision"] for profile, variant in variants.items()} == {
+        "generic-amd64": "int8",
+        "panel-pc": "fp32",
+    }
+    assert all(variant["accuracyDrop"] <= 0.01 for variant in variants.values())
+    assert fleet.model("parts")["status"]["nodes"] == {
+        "desired": 3,
+        "updated": 3,
+        "ready": 3,
+        "offline": 0,
+        "failed": 0,
+    }
+    _every_node_answers_as_its_build(fleet, "parts")
+
+    pulls = Pulls(fleet.ground)
+    fleet.patch("parts", {"source": fleet.publish("2", "model-v2.onnx")})
+    fleet.wait_settled("parts", 300)
+    pulled = pulls.bytes_by_node()
+    for node, server in fleet.servers("parts").items():
+        layer = next(v["size"] for v in fleet.variants("parts").values() if v["image"] == server.image)
+        assert pulled[node] <= 1.02 * layer + MANIFESTS, f"{node} pulled {pulled[node]} bytes for a layer of {layer}"
+    _every_node_answers_as_its_build(fleet, "parts")
+
+
+MANIFESTS = 16 * 1024
+"""A manifest and an image config: what any image costs before its first layer."""
+
+
+def _every_node_answers_as_its_build(fleet: Fleet, name: str) -> None:
+    """Each node's answers, over both protocols, are those of the model in its image and of the source's classes."""
+    inputs, _ = surface.samples(32)
+    servers = fleet.servers(name)
+    assert set(servers) == set(fleet.ground.edges)
+    for server in servers.values():
+        built = model_of(server.image)
+        expected: np.ndarray[Any, Any] = built.run(None, inputs)[0]
+        for protocol in get_args(Protocol):
+            answer = predict(
+                fleet.ground.kube, server, model=name, inputs=inputs, protocol=protocol, namespace=fleet.namespace
+            )
+            np.testing.assert_allclose(answer, expected, rtol=1e-3, atol=1e-4)
