@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 from edgesmith_stage import surface
-from fleet import Fleet
+from edgesmith_stage.fleet import Fleet
 from onnx import numpy_helper
 
 Spec = dict[str, Any]
@@ -45,11 +45,21 @@ def table() -> tuple[Bad, ...]:
             ("s3://models/nowhere/model.onnx", "source"),
         ),
         Bad("wrong-sha256", _wrong_sha256, "DigestMismatch", ("sha256", "f" * 64)),
-        Bad("not-a-model", lambda f: {"source": f.publish_bytes("junk", b"not a model" * 999)}, "ModelInvalid", ("model.onnx",)),
+        Bad(
+            "not-a-model",
+            lambda f: {"source": f.publish_bytes("junk", b"not a model" * 999)},
+            "ModelInvalid",
+            ("model.onnx",),
+        ),
         Bad("inputs-do-not-match", _mismatched, "DatasetMismatch", ("image",)),
         Bad("nan-in-the-weights", lambda f: {"source": f.publish_bytes("nan", nan_model())}, "ModelHasNaN", ("NaN",)),
         Bad("pickled-objects", _pickled, "DatasetInvalid", ("pickle",)),
-        Bad("gate-nobody-passes", lambda _: {"gates": {"minAccuracy": 1.0, "maxImageSize": "1k"}}, "GatesFailed", ("maxImageSize",)),
+        Bad(
+            "gate-nobody-passes",
+            lambda _: {"gates": {"minAccuracy": 1.0, "maxImageSize": "1k"}},
+            "GatesFailed",
+            ("maxImageSize",),
+        ),
         Bad("wrong-credentials", _wrong_credentials, "SourceForbidden", ("credentialsSecret",)),
         Bad(
             "credentials-missing",

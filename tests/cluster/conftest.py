@@ -11,7 +11,7 @@ from edgesmith_stage.ground import Ground, cluster, local
 from edgesmith_stage.install import NAMESPACE, install_chart, push_images
 from edgesmith_stage.kube import Kube
 from edgesmith_stage.shell import ROOT
-from fleet import Fleet
+from edgesmith_stage.fleet import Fleet
 
 ARTIFACTS = ROOT / "artifacts"
 

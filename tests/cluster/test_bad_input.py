@@ -9,7 +9,7 @@ import pytest
 from bad_input import table
 from edgesmith_stage.ground import DEVICE_LABEL
 from edgesmith_stage.waiting import until
-from fleet import Fleet
+from edgesmith_stage.fleet import Fleet
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -67,8 +67,10 @@ def test_an_image_that_cannot_be_pulled_is_taken_back(fleet: Fleet) -> None:
     fleet.wait_settled("parts", 300)
     before = fleet.servers("parts")
 
-    fleet.ground.registry_blobs_lost(lambda: fleet.patch("parts", {"source": fleet.publish("2", "model-v2.onnx")}))
-    fleet.wait("parts", "Stalled", reason="RolledBack", seconds=240)
+    with fleet.without_registry("edge-1", "edge-2"):
+        fleet.patch("parts", {"source": fleet.publish("2", "model-v2.onnx")})
+        stalled = fleet.wait("parts", "Stalled", reason="RolledBack", seconds=240)
+    assert "pull" in stalled["message"]
     until(lambda: all(s.ready for s in fleet.servers("parts").values()), seconds=60, what="the old revision to serve")
     assert {n: s.revision for n, s in fleet.servers("parts").items()} == {n: s.revision for n, s in before.items()}
 
@@ -85,7 +87,9 @@ def test_deleting_in_mid_build_and_mid_rollout_leaves_nothing(fleet: Fleet, mome
         kinds = "jobs,daemonsets,services,pods"
         left = json.loads(fleet.ground.kube("get", kinds, "-n", fleet.namespace, "-o", "json"))["items"]
         nodes: list[dict[str, Any]] = fleet.ground.kube.list("nodes", None)
-        labelled = [n for n in nodes if any(k.startswith(f"{fleet.namespace}.edgesmith.dev") for k in n["metadata"]["labels"])]
+        labelled = [
+            n for n in nodes if any(k.startswith(f"{fleet.namespace}.edgesmith.dev") for k in n["metadata"]["labels"])
+        ]
         return not left and not labelled
 
     until(gone, seconds=120, what="every child and node label to go")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from edgesmith_stage.waiting import until
-from fleet import Fleet
+from edgesmith_stage.fleet import Fleet
 
 pytestmark = pytest.mark.timeout(600)
 

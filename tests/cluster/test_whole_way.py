@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from edgesmith_stage import surface
 from edgesmith_stage.predict import Protocol, predict
-from fleet import Fleet
-from pulls import Pulls
+from edgesmith_stage.fleet import Fleet
+from edgesmith_stage.pulls import Pulls
 from variant import model_of
 
 pytestmark = pytest.mark.timeout(600)

@@ -1,19 +1,26 @@
-"""EdgeModels in one namespace of the test cluster, in the words that the tests are written in."""
+"""EdgeModels in one namespace, in the words that the cluster tests and the benchmarks are written in."""
 
 from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+from edgesmith_cluster import network
 
 from edgesmith_stage import surface
 from edgesmith_stage.ground import Ground, cluster
 from edgesmith_stage.kube import Object
 from edgesmith_stage.predict import Server, servers
+from edgesmith_stage.shell import run
 from edgesmith_stage.waiting import until
 
 Patch = dict[str, Any]
+
+_FAULT = "edgesmith-fault"
 
 
 @dataclass
@@ -118,6 +125,22 @@ class Fleet:
         """Give a node its link back."""
         cluster("heal", node, "--name", self.ground.name)
         self.cut_off.discard(node)
+
+    @contextmanager
+    def without_registry(self, *nodes: str) -> Iterator[None]:
+        """Refuse these nodes' connections to the registry, at the nodes' own firewall; the API server stays in reach."""
+        rules = "add table inet {0}; add chain inet {0} out {{ type filter hook output priority 0; }}; "
+        rules += "add rule inet {0} out tcp dport 5000 reject with tcp reset"
+        try:
+            for node in nodes:
+                self._nft(node, rules.format(_FAULT))
+            yield
+        finally:
+            for node in nodes:
+                self._nft(node, f"add table inet {_FAULT}; delete table inet {_FAULT}")
+
+    def _nft(self, node: str, rules: str) -> None:
+        run(["nsenter", f"--net={network.entry(self.ground.name, node)}", "nft", rules])
 
     def heal_everybody(self) -> None:
         """Give every node its link back and wait until the cluster sees it."""

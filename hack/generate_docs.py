@@ -1,0 +1,99 @@
+"""Writes the tables of docs/edgemodel.md and docs/deviceprofile.md from the CRDs and the condition types.
+
+Usage: python hack/generate_docs.py [--check]. Text outside the marked tables is written by hand and left alone.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+CONDITIONS = ROOT / "operator/edgesmith/api/conditions.py"
+
+
+def fields(schema: dict[str, Any], path: str) -> Iterator[tuple[str, str, str, str]]:
+    """Each field below a schema: path, type, default, description."""
+    required = set(schema.get("required", []))
+    for name, below in schema.get("properties", {}).items():
+        item = below.get("items", {})
+        here = f"{path}.{name}" + ("[]" if item else "")
+        default = f"`{_plain(below['default'])}`" if "default" in below else ("required" if name in required else "")
+        yield here, _type(below), default, below.get("description", "")
+        yield from fields(item or below, here)
+
+
+def members(enum: str) -> Iterator[tuple[str, str]]:
+    """Each member of an enum in conditions.py: its value and its docstring."""
+    tree = ast.parse(CONDITIONS.read_text())
+    body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == enum)
+    for statement, after in pairwise(body):
+        if isinstance(statement, ast.Assign) and isinstance(after, ast.Expr):
+            yield ast.literal_eval(statement.value), " ".join(ast.literal_eval(after.value).split())
+
+
+def tables(crd: str) -> dict[str, str]:
+    """The tables of one page, by marker."""
+    schema = yaml.safe_load((ROOT / "crds" / crd).read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    made = {}
+    for part in ("spec", "status"):
+        if part in schema["properties"]:
+            rows = [f"| `{p}` | {t} | {d} | {w} |" for p, t, d, w in fields(schema["properties"][part], part)]
+            made[part] = "\n".join(["| field | type | default | meaning |", "| --- | --- | --- | --- |", *rows])
+    for enum in ("ConditionType", "Reason"):
+        rows = [f"| `{value}` | {meaning} |" for value, meaning in members(enum)]
+        made[enum] = "\n".join([f"| {enum.removesuffix('Type').lower()} | meaning |", "| --- | --- |", *rows])
+    return made
+
+
+def page(text: str, made: dict[str, str]) -> str:
+    """A page with its marked tables replaced."""
+    for name, table in made.items():
+        pattern = rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)"
+        text = re.sub(pattern, lambda m, table=table: f"{m[1]}{table}{m[2]}", text, flags=re.DOTALL)  # type: ignore[misc]  # a default binds the loop's value
+    return text
+
+
+def _type(schema: dict[str, Any]) -> str:
+    if schema.get("x-kubernetes-int-or-string"):
+        return "integer or string"
+    if "enum" in schema:
+        return " or ".join(f"`{value}`" for value in schema["enum"])
+    if schema.get("type") == "array":
+        return f"list of {_type(schema['items'])}"
+    if "additionalProperties" in schema:
+        return f"map of {_type(schema['additionalProperties'])}"
+    return str(schema.get("type", "any"))
+
+
+def _plain(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def main() -> int:
+    """Write the pages, or with --check say which are out of date."""
+    stale = []
+    for name, crd in (
+        ("edgemodel", "edgesmith.dev_edgemodels.yaml"),
+        ("deviceprofile", "edgesmith.dev_deviceprofiles.yaml"),
+    ):
+        path = ROOT / "docs" / f"{name}.md"
+        text = path.read_text()
+        new = page(text, tables(crd))
+        if new != text:
+            stale.append(path.name)
+            if "--check" not in sys.argv:
+                path.write_text(new)
+    print(f"out of date: {', '.join(stale)}" if stale else "up to date")
+    return int(bool(stale) and "--check" in sys.argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
