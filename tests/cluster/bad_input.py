@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
+
 from edgesmith_stage import surface
 from edgesmith_stage.fleet import Fleet
-from onnx import numpy_helper
 
 Spec = dict[str, Any]
 
@@ -85,7 +86,10 @@ def nan_model() -> bytes:
 def npz(**arrays: np.ndarray[Any, Any]) -> bytes:
     """An .npz file; object arrays are pickled into it, as the wrong inputs need."""
     file = io.BytesIO()
-    np.savez(file, **arrays)
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                np.lib.format.write_array(member, array, allow_pickle=True)
     return file.getvalue()
 
 
@@ -100,7 +104,6 @@ def _mismatched(fleet: Fleet) -> Spec:
 
 def _pickled(fleet: Fleet) -> Spec:
     content = npz(image=np.array([{"a": 1}], dtype=object), labels=np.zeros(1, np.int64))
-    assert zipfile.is_zipfile(io.BytesIO(content))
     return {"evaluation": {"uri": fleet.publish_set("pickled", content), "metric": "accuracy"}}
 
 

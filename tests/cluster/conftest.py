@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterator
 
 import pytest
+
 from edgesmith_stage import surface
+from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.ground import Ground, cluster, local
 from edgesmith_stage.install import NAMESPACE, install_chart, push_images
 from edgesmith_stage.kube import Kube
 from edgesmith_stage.shell import ROOT
-from edgesmith_stage.fleet import Fleet
 
 ARTIFACTS = ROOT / "artifacts"
 

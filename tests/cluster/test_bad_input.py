@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from bad_input import table
+
+from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.ground import DEVICE_LABEL
 from edgesmith_stage.waiting import until
-from edgesmith_stage.fleet import Fleet
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -8,8 +8,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from edgesmith_stage.waiting import until
+
 from edgesmith_stage.fleet import Fleet
+from edgesmith_stage.waiting import until
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -6,11 +6,12 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from edgesmith_stage import surface
-from edgesmith_stage.predict import Protocol, predict
-from edgesmith_stage.fleet import Fleet
-from edgesmith_stage.pulls import Pulls
 from variant import model_of
+
+from edgesmith_stage import surface
+from edgesmith_stage.fleet import Fleet
+from edgesmith_stage.predict import Protocol, predict
+from edgesmith_stage.pulls import Pulls
 
 pytestmark = pytest.mark.timeout(600)
 

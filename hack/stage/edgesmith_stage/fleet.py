@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgesmith_cluster import network
-
 from edgesmith_stage import surface
 from edgesmith_stage.ground import Ground, cluster
 from edgesmith_stage.kube import Object
@@ -128,7 +127,7 @@ class Fleet:
 
     @contextmanager
     def without_registry(self, *nodes: str) -> Iterator[None]:
-        """Refuse these nodes' connections to the registry, at the nodes' own firewall; the API server stays in reach."""
+        """Refuse these nodes' connections to the registry by their own firewall; the API server stays in reach."""
         rules = "add table inet {0}; add chain inet {0} out {{ type filter hook output priority 0; }}; "
         rules += "add rule inet {0} out tcp dport 5000 reject with tcp reset"
         try:

@@ -27,5 +27,6 @@ class Pulls:
         with self._log.open() as log:
             log.seek(self._start)
             for match in filter(None, map(_LINE.search, log)):
-                pulled[self._nodes.get(match["address"], match["address"])] += int(match["bytes"])
+                address = str(match["address"])
+                pulled[self._nodes.get(address, address)] += int(match["bytes"])
         return dict(pulled)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from edgesmith.api.model import Model, ObjectMeta
+from edgesmith.api.model import Model, ObjectMeta, rules
 
 KIND = "DeviceProfile"
 PLURAL = "deviceprofiles"
@@ -49,6 +49,7 @@ class Toolchain(Model):
         min_length=1,
         max_length=4,
         description="Precisions to try, best first; the first that compiles and passes every gate wins.",
+        json_schema_extra={"x-member": "A precision."},
     )
     quantization: Quantization = Field(Quantization(), description="How int8 is made for this processor.")
 
@@ -74,7 +75,8 @@ class DeviceProfileSpec(Model):
     """One class of hardware: which nodes are of it, how a model is compiled for it, which server runs it there."""
 
     node_selector: Annotated[dict[str, str], Field(min_length=1)] = Field(
-        description="Labels that a node of this class carries; at least one."
+        description="Labels that a node of this class carries; at least one.",
+        json_schema_extra={"x-member": "The label's value."},
     )
     platform: Platform = Field(description="What an image must be for.")
     hardware: Hardware = Field(Hardware(), description="What the device is, for people.")
@@ -84,6 +86,16 @@ class DeviceProfileSpec(Model):
 
 class DeviceProfile(Model):
     """A DeviceProfile object."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            {
+                "size(self.metadata.name) <= 63": (
+                    "metadata.name must have 63 characters at most: it is a label of what is built for it"
+                )
+            }
+        )
+    )
 
     metadata: ObjectMeta
     spec: DeviceProfileSpec

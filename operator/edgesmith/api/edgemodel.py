@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, field_validator
 
-from edgesmith.api.model import Model, ObjectMeta
-from edgesmith.api.units import DURATION_PATTERN, QUANTITY_PATTERN
+from edgesmith.api.model import Model, ObjectMeta, rules
+from edgesmith.api.names import MAX_MODEL_NAME
+from edgesmith.api.units import DURATION_PATTERN, PERCENT_PATTERN, QUANTITY_PATTERN
 
 KIND = "EdgeModel"
 PLURAL = "edgemodels"
 
 URI_PATTERN = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+$"
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
+NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
+MAX_UNAVAILABLE_MESSAGE = "must be a number from 1 or a percentage from 1% to 100%"
 
 
 class Source(Model):
@@ -74,23 +78,49 @@ class Gates(Model):
 class LabelSelectorRequirement(Model):
     """One requirement of a label selector."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            {
+                "self.operator in ['In', 'NotIn'] == (has(self.values) && size(self.values) > 0)": (
+                    "values must be given with the operators In and NotIn, and with no other"
+                )
+            }
+        )
+    )
+
     key: str = Field(description="Label key.")
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(description="Relation of key and values.")
-    values: tuple[str, ...] = Field((), description="Values for In and NotIn.")
+    values: tuple[str, ...] = Field(
+        (), max_length=64, description="Values for In and NotIn.", json_schema_extra={"x-member": "A value."}
+    )
 
 
 class LabelSelector(Model):
     """A Kubernetes label selector."""
 
-    match_labels: dict[str, str] = Field(default_factory=dict, description="Labels that must be there.")
-    match_expressions: tuple[LabelSelectorRequirement, ...] = Field((), description="Requirements that must hold.")
+    match_labels: dict[str, str] = Field(
+        default_factory=dict,
+        description="Labels that must be there.",
+        json_schema_extra={"x-member": "The label's value."},
+    )
+    match_expressions: tuple[LabelSelectorRequirement, ...] = Field(
+        (), max_length=64, description="Requirements that must hold."
+    )
 
 
 class DeviceProfiles(Model):
     """The DeviceProfiles to build for, by name or by label; exactly one of the two."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules({"has(self.names) != has(self.selector)": "give exactly one of names and selector"})
+    )
+
     names: tuple[str, ...] | None = Field(
-        None, min_length=1, max_length=64, description="Names of DeviceProfiles.", json_schema_extra={"x-set": True}
+        None,
+        min_length=1,
+        max_length=64,
+        description="Names of DeviceProfiles.",
+        json_schema_extra={"x-set": True, "x-member": "Name of a DeviceProfile."},
     )
     selector: LabelSelector | None = Field(None, description="Label selector over DeviceProfiles.")
 
@@ -99,7 +129,9 @@ class Canary(Model):
     """The first nodes that get a new revision."""
 
     nodes: int = Field(1, ge=1, le=1000, description="How many nodes of each variant go first.")
-    bake: str = Field("1m", pattern=DURATION_PATTERN, description="How long they must serve before others follow.")
+    bake: str = Field(
+        "1m", pattern=DURATION_PATTERN, max_length=32, description="How long they must serve before others follow."
+    )
 
 
 class Rollout(Model):
@@ -114,12 +146,32 @@ class Rollout(Model):
     progress_deadline: str = Field(
         "10m",
         pattern=DURATION_PATTERN,
+        max_length=32,
         description="How long a reachable node may take to serve a revision before the revision is taken back.",
+        json_schema_extra=rules({"duration(self) >= duration('1s')": "must be 1s or more"}),
     )
+
+    @field_validator("max_unavailable")
+    @classmethod
+    def _is_share(cls, value: int | str) -> int | str:
+        if (value < 1) if isinstance(value, int) else not re.fullmatch(PERCENT_PATTERN, value):
+            raise ValueError(MAX_UNAVAILABLE_MESSAGE)
+        return value
 
 
 class Serving(Model):
     """How the model is served."""
+
+    model_config = ConfigDict(
+        # An object's default is judged before its fields' defaults are filled in, hence the has().
+        json_schema_extra=rules(
+            {
+                "!has(self.port) || !has(self.grpcPort) || self.port != self.grpcPort": (
+                    "port and grpcPort must be two different ports"
+                )
+            }
+        )
+    )
 
     port: int = Field(8000, ge=1, le=65535, description="HTTP port of the Open Inference Protocol.")
     grpc_port: int = Field(8001, ge=1, le=65535, description="gRPC port of the Open Inference Protocol.")
@@ -133,13 +185,27 @@ class Serving(Model):
 class EdgeModelSpec(Model):
     """One model, and where and how it is to run."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            {
+                "!has(self.gates) || !(has(self.gates.maxAccuracyDrop) || has(self.gates.minAccuracy)) "
+                "|| has(self.evaluation)": (
+                    "gates.maxAccuracyDrop and gates.minAccuracy need an evaluation set: "
+                    "give evaluation, or take them away"
+                )
+            }
+        )
+    )
+
     source: Source = Field(description="The trained model as its owner published it.")
     calibration: Dataset | None = Field(None, description="Samples that set the number ranges of int8.")
     evaluation: Evaluation | None = Field(None, description="Samples with labels that builds are scored on.")
     gates: Gates = Field(Gates(), description="Bounds that a variant must keep.")
     device_profiles: DeviceProfiles = Field(description="The classes of hardware to build for.")
     node_selector: dict[str, str] = Field(
-        default_factory=dict, description="Only nodes with these labels get the model. Empty: all of the profiles'."
+        default_factory=dict,
+        description="Only nodes with these labels get the model. Empty: all of the profiles'.",
+        json_schema_extra={"x-member": "The label's value."},
     )
     rollout: Rollout = Field(Rollout(), description="How a new revision reaches the nodes.")
     serving: Serving = Field(Serving(), description="How the model is served.")
@@ -147,6 +213,20 @@ class EdgeModelSpec(Model):
 
 class EdgeModel(Model):
     """An EdgeModel object. `status` is kept as it was read: it is written whole and never decided by."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            {
+                f"size(self.metadata.name) <= {MAX_MODEL_NAME}": (
+                    f"metadata.name must have {MAX_MODEL_NAME} characters at most: children are named after it"
+                ),
+                f"self.metadata.name.matches('{NAME_PATTERN}')": (
+                    "metadata.name must be lower-case letters, digits and dashes and begin with a letter: "
+                    "it names a Service"
+                ),
+            }
+        )
+    )
 
     metadata: ObjectMeta
     spec: EdgeModelSpec

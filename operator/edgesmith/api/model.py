@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
+
+
+def rules(said: Mapping[str, str]) -> JsonDict:
+    """CEL rules of a type or a field in its CRD: rule to message, the message a sentence that says what to change."""
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in said.items()]}
 
 
 class Model(BaseModel):

@@ -17,6 +17,11 @@ STATUS_MANAGER = "edgesmith-status"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "edgesmith"
 
+COMPONENT_LABEL = "app.kubernetes.io/component"
+"""On every pod: what it does, so that a Service cannot take a build pod for a server."""
+SERVER = "server"
+BUILDER = "builder"
+
 MODEL_LABEL = f"{GROUP}/model"
 """On every child: the EdgeModel's name."""
 PROFILE_LABEL = f"{GROUP}/profile"
@@ -30,8 +35,17 @@ BUILD_REASON_ANNOTATION = f"{GROUP}/build-reason"
 """On build Jobs: why the build was needed, with old and new value, as JSON."""
 PROVEN_ANNOTATION = f"{GROUP}/proven"
 """On DaemonSets: when the revision's canary had held for its bake, RFC 3339."""
+COMPLETED_ANNOTATION = f"{GROUP}/completed"
+"""On DaemonSets: when every reachable node first served the revision, RFC 3339. From then on a node that fails is a
+broken node, not a bad revision."""
 WITHDRAWN_ANNOTATION = f"{GROUP}/withdrawn"
 """On DaemonSets: why the revision was taken back, in one sentence. It is never given to a node again."""
+ATTEMPT_ANNOTATION = f"{GROUP}/attempt"
+"""On build Jobs and withdrawn DaemonSets: the value that the retry annotation had then."""
+TRIES_ANNOTATION = f"{GROUP}/tries"
+"""On build Jobs: how many Jobs for the same build and attempt failed before this one."""
+REQUEST_ANNOTATION = f"{GROUP}/request"
+"""On the pods of build Jobs: the `BuildRequest` as JSON, which the builder reads as a file."""
 BUILD_ANNOTATION = f"{GROUP}/build"
 """On DaemonSets: the `Build` that the revision's image answers, as JSON, so that the next one can say what changed."""
 RETRY_ANNOTATION = f"{GROUP}/retry"
@@ -62,9 +76,16 @@ def daemon_set_name(model: str, revision: str) -> str:
     return f"{model}-{revision}"
 
 
-def job_name(model: str, key: str, attempt: str = "") -> str:
-    """The Job that makes one build. `attempt` is the value of the retry annotation the Job answers."""
-    suffix = f"-{short_hash(attempt, 4)}" if attempt else ""
+def job_name(model: str, key: str, attempt: str = "", tries: int = 0) -> str:
+    """The Job that makes one build: 62 characters at most.
+
+    Args:
+        model: The EdgeModel's name.
+        key: The build key.
+        attempt: The value of the retry annotation that the Job answers.
+        tries: How many Jobs for the same key and attempt failed before this one.
+    """
+    suffix = f"-{short_hash(f'{attempt}/{tries}', 4)}" if attempt or tries else ""
     return f"{model}-{key[:10]}{suffix}"
 
 

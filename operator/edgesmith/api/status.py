@@ -26,7 +26,7 @@ class NodeCounts(Model):
     """Nodes, counted."""
 
     desired: int = Field(0, description="Nodes that are to run the model.")
-    updated: int = Field(0, description="Reachable nodes whose label names the newest approved revision.")
+    updated: int = Field(0, description="Reachable nodes whose label names the revision that is rolled out.")
     ready: int = Field(0, description="Reachable nodes whose server is ready, whatever the revision.")
     offline: int = Field(0, description="Nodes that are not reachable; they are caught up when they return.")
     failed: int = Field(0, description="Reachable nodes whose server failed or did not become ready.")
@@ -45,7 +45,10 @@ class VariantStatus(Model):
     size: int | None = Field(None, description="Bytes of the model layer: what travels when only the model changes.")
     revision: str | None = Field(None, description="The revision that nodes are being moved to or run.")
     state: str = Field(
-        description="Building, BuildFailed, Canary, RollingOut, RollingBack, RolledBack, Complete, Waiting or NoNodes."
+        description=(
+            "Building, BuildFailed, Canary, RollingOut, RollingBack, RolledBack, Complete, Degraded, Waiting or "
+            "NoNodes."
+        )
     )
     reason: str | None = Field(None, description="Why it is in that state, in one sentence.")
     nodes: NodeCounts = Field(NodeCounts(), description="This variant's nodes.")
@@ -62,7 +65,16 @@ class EdgeModelStatus(Model):
     """What the operator found and did."""
 
     observed_generation: int | None = Field(None, description="The generation of the spec this was said of.")
-    conditions: tuple[Condition, ...] = Field((), description="kstatus conditions and our own, by type.")
-    variants: tuple[VariantStatus, ...] = Field((), description="One entry per DeviceProfile.")
+    conditions: tuple[Condition, ...] = Field(
+        (), description="kstatus conditions and our own, by type.", json_schema_extra={"x-map-key": "type"}
+    )
+    variants: tuple[VariantStatus, ...] = Field(
+        (), description="One entry per DeviceProfile.", json_schema_extra={"x-map-key": "profile"}
+    )
     nodes: NodeCounts = Field(NodeCounts(), description="All nodes of the EdgeModel.")
-    held: tuple[HeldNode, ...] = Field((), max_length=20, description="The first 20 nodes that were not moved.")
+    held: tuple[HeldNode, ...] = Field(
+        (),
+        max_length=20,
+        description="The first 20 nodes that were not moved.",
+        json_schema_extra={"x-map-key": "name"},
+    )

@@ -14,7 +14,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(k|M|G|T|Ki|Mi|Gi|Ti)?$"
 DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
-PERCENT_PATTERN = r"^(100|[1-9]?[0-9])%$"
+PERCENT_PATTERN = r"^(100|[1-9][0-9]?)%$"
 
 
 def parse_bytes(text: str) -> int:

@@ -1,1 +1,89 @@
-"""The command line: `edgesmith plan` and `edgesmith status`."""
+"""The command line: `edgesmith plan` and `edgesmith status`, also as `kubectl edgesmith`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+from edgesmith.cli import plan as planning
+from edgesmith.cli import status as showing
+from edgesmith.cluster.client import Client
+from edgesmith.cluster.configuration import DEFAULT_NAMESPACE
+from edgesmith.cluster.connection import connect
+from edgesmith.cluster.errors import ClusterError
+from edgesmith.cluster.listing import load
+
+__all__ = ["main"]
+
+_TIMEOUT = 15.0
+"""Seconds for one call: a person waits."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; 0 where it did what it was asked, 1 with one sentence on standard error where not."""
+    found = _parser().parse_args(arguments)
+    try:
+        print(asyncio.run(_run(found)))
+    except (ClusterError, ValueError, OSError) as error:
+        print(f"edgesmith: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+async def _run(found: argparse.Namespace) -> str:
+    connection = await connect(found.kubeconfig, found.context, outside=True)
+    namespace = found.namespace or connection.namespace
+    async with Client(connection, timeout=_TIMEOUT) as client:
+        if found.command == "plan":
+            made = await planning.plan(
+                client, found.file, namespace, found.operator_namespace, found.registry_credentials
+            )
+            return planning.as_json(made) if found.output == "json" else planning.as_text(made)
+        objects = await load(client, "" if found.all_namespaces else namespace)
+        models = showing.choose(objects, found.name, namespace)
+        if found.output == "json":
+            return showing.as_json(objects, models)
+        if found.name:
+            return "\n\n".join(showing.detail(objects, model) for model in models)
+        return showing.overview(models, namespaces=found.all_namespaces)
+
+
+def _parser() -> argparse.ArgumentParser:
+    name = "kubectl edgesmith" if os.path.basename(sys.argv[0]).startswith("kubectl-") else "edgesmith"  # noqa: PTH119 - a program's name, not a path
+    parser = argparse.ArgumentParser(
+        prog=name, description="The right build of your model on every edge node, and proof of it."
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("-n", "--namespace", help="namespace; the kubeconfig's where absent")
+    common.add_argument("--kubeconfig", help="kubeconfig; KUBECONFIG or ~/.kube/config where absent")
+    common.add_argument("--context", help="one of the kubeconfig's contexts")
+    common.add_argument("-o", "--output", choices=("text", "json"), default="text", help="text for people, or JSON")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    plan = commands.add_parser(
+        "plan", parents=[common], help="say what applying a file would do, and why", description=planning.__doc__
+    )
+    plan.add_argument("-f", "--file", required=True, help="EdgeModels and DeviceProfiles as YAML; - for standard input")
+    plan.add_argument(
+        "--operator-namespace",
+        default=os.environ.get("EDGESMITH_NAMESPACE") or DEFAULT_NAMESPACE,
+        help="where the operator is installed (default: %(default)s)",
+    )
+    plan.add_argument(
+        "--registry-credentials",
+        default=os.environ.get("EDGESMITH_REGISTRY_CREDENTIALS"),
+        metavar="FILE",
+        help="a .dockerconfigjson, where the registry asks for a login",
+    )
+
+    status = commands.add_parser(
+        "status", parents=[common], help="show EdgeModels, or one with all about it", description=showing.__doc__
+    )
+    status.add_argument("name", nargs="?", help="an EdgeModel; all of the namespace where absent")
+    status.add_argument("-A", "--all-namespaces", action="store_true", help="in every namespace")
+    return parser

@@ -32,11 +32,13 @@ class StartBuild:
     attempt: str
     reason: tuple[Change, ...]
     """Empty for the first build of a variant."""
+    tries: int = 0
+    """How many Jobs for the same key and attempt failed before this one; part of the Job's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApplyRevision:
-    """Make or keep the DaemonSet of one revision."""
+    """Make or keep the DaemonSet of the revision that the spec asks for, with all its annotations."""
 
     profile: DeviceProfile
     revision: str
@@ -45,17 +47,21 @@ class ApplyRevision:
     proven: datetime | None
     withdrawn: str | None
     attempt: str
+    """The retry annotation's value where the revision is withdrawn, else empty."""
+    completed: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Annotate:
-    """Say of a revision's DaemonSet that it is proven or withdrawn, leaving the rest as it stands."""
+    """Set the annotations of another revision's DaemonSet, leaving the rest as it stands; None removes one."""
 
     name: str
     """The DaemonSet."""
     proven: datetime | None
     withdrawn: str | None
     attempt: str
+    """The retry annotation's value where the revision is withdrawn, else empty."""
+    completed: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ class Node:
     labels: Mapping[str, str]
     online: bool
     """Its Ready condition is True: the kubelet was heard of within the grace period."""
+    online_since: datetime | None = None
+    """When its Ready condition last changed. A deadline does not run while a node is away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Pod:
 
     name: str
     node: str
+    """Where it runs or, not being scheduled yet, where its DaemonSet wants it."""
     revision: str
     created: datetime
     ready: bool
@@ -56,6 +59,8 @@ class Pod:
     """The kubelet's reason for a container that waits: ImagePullBackOff, CrashLoopBackOff, …"""
     waiting_message: str | None
     selftest: SelfTest | None
+    unready_since: datetime | None = None
+    """When its Ready condition last became False: a pod that served for days gets its whole deadline again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,8 @@ class BuildJob:
     """What Kubernetes says of a Job that failed, or of a pod that cannot start (a Secret that is missing, say)."""
     started_at: datetime | None
     finished_at: datetime | None
+    tries: int = 0
+    """How many Jobs for the same key and attempt failed before this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,8 @@ class Revision:
     """Why it was taken back."""
     attempt: str
     """The EdgeModel's retry annotation when it was withdrawn, or empty."""
+    completed: datetime | None = None
+    """When every reachable node first served it."""
     manifest: Mapping[str, Any] = field(default_factory=dict)
     """The DaemonSet as it stands, so that what is applied can be compared."""
 

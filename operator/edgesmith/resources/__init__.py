@@ -1,1 +1,9 @@
-"""Pure builders: one module per child kind, each returning what to apply."""
+"""What the operator makes in the cluster: one pure module per kind of child, each returning what to apply."""
+
+from edgesmith.decide.serving import revision_of
+from edgesmith.resources.build_job import build_job
+from edgesmith.resources.daemon_set import daemon_set
+from edgesmith.resources.names import repository
+from edgesmith.resources.service import service
+
+__all__ = ["build_job", "daemon_set", "repository", "revision_of", "service"]

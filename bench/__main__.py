@@ -1,0 +1,53 @@
+"""`make bench`: everything measured in one run on one machine, so that ratios mean something.
+
+Prints a table and writes bench/results.json: a list of {name, value, unit, against, ratio}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from rollout import measure_rollouts
+from row import Row
+from serving import measure_serving
+from sizes import measure_sizes
+
+from edgesmith_stage.ground import cluster
+
+RESULTS = Path(__file__).with_name("results.json")
+
+
+def main() -> int:
+    """Run the parts asked for and write what they found."""
+    parser = argparse.ArgumentParser(
+        prog="bench", description="Measure Edgesmith against the bare parts it is made of."
+    )
+    parser.add_argument("--only", choices=("serving", "rollout", "sizes"), help="one part; results.json is left alone")
+    only = parser.parse_args().only
+    rows: list[Row] = []
+    if only in (None, "serving"):
+        rows += measure_serving()
+    if only in (None, "sizes"):
+        rows += measure_sizes()
+    if only in (None, "rollout"):
+        try:
+            rows += measure_rollouts()
+        finally:
+            cluster("down", "--name", "bench")
+    print(f"{'NAME':<44} {'VALUE':>12} {'UNIT':<8} {'RATIO':>7}  AGAINST")
+    for row in rows:
+        print(f"{row.name:<44} {row.value:>12.4g} {row.unit:<8} {_shown(row.ratio):>7}  {row.against or ''}")
+    if only is None:
+        RESULTS.write_text(json.dumps([row.as_json() for row in rows], indent=1) + "\n")
+    return 0
+
+
+def _shown(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.3f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""Rollouts on the real cluster, each against the bare Kubernetes part that does the same.
+
+The bake is set to zero throughout: it is a wait that the user asks for, and a bare DaemonSet has none.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from row import Row
+
+from edgesmith_stage import surface
+from edgesmith_stage.errors import StageError
+from edgesmith_stage.fleet import Fleet
+from edgesmith_stage.ground import local
+from edgesmith_stage.install import install_chart, push_images
+from edgesmith_stage.kube import Object
+from edgesmith_stage.pulls import Pulls
+from edgesmith_stage.waiting import until
+
+NAMESPACE = "bench"
+ROLLOUT = {"canary": {"nodes": 1, "bake": "0s"}, "maxUnavailable": 1}
+
+
+def measure_rollouts() -> list[Row]:
+    """Start a cluster named `bench`, measure, and leave its removal to the caller."""
+    ground = local("bench", ("generic-amd64",) * 3)
+    install_chart(ground, push_images(ground))
+    ground.kube("create", "namespace", NAMESPACE)
+    ground.kube.apply(ground.bucket.secret(surface.SECRET), namespace=NAMESPACE)
+    fleet = Fleet(ground, NAMESPACE)
+    one, two = fleet.publish("1"), fleet.publish("2", "model-v2.onnx")
+    profile = {"names": ["generic-amd64"]}
+
+    cold = _seconds(partial(fleet.apply, fleet.manifest("parts", one, deviceProfiles=profile, rollout=ROLLOUT)), fleet)
+    first_image = _image(fleet)
+    pulls = Pulls(ground)
+    built = _seconds(partial(fleet.patch, "parts", {"source": two}), fleet)
+    pulled, layer = pulls.bytes_by_node(), fleet.variants("parts")["generic-amd64"]["size"]
+    second_image = _image(fleet)
+    cached = [
+        _seconds(lambda source=source: fleet.patch("parts", {"source": source}), fleet) for source in (one, two, one)
+    ]
+    bad = _seconds_of_rollback(fleet, two)
+    memory = _operator_memory()
+    fleet.ground.kube("delete", "edgemodel", "parts", "-n", NAMESPACE)
+
+    bare = _Bare(fleet, first_image)
+    bare_updates = [bare.update(image) for image in (second_image, first_image, second_image)]
+    restart = bare.restart_one()
+
+    update, bare_update = sorted(cached)[1], sorted(bare_updates)[1]
+    worst = max(pulled.get(edge, 0) for edge in ground.edges)
+    return [
+        Row("apply to last node ready, nothing built", cold, "s", "bare DaemonSet update", cold / bare_update),
+        Row("new source to last node ready, build included", built, "s", "bare DaemonSet update", built / bare_update),
+        Row("rollout with the build cached", update, "s", "bare DaemonSet update, same images", update / bare_update),
+        Row("bytes per node for a model update", worst, "bytes", "the model layer", worst / layer),
+        Row("bad canary to the old version serving", bad, "s", "one bare pod restart", bad / restart),
+        Row("operator memory", memory / 1e6, "MB"),
+    ]
+
+
+def _seconds(change: Callable[[], None], fleet: Fleet) -> float:
+    """Seconds from a change of the EdgeModel to every node serving it."""
+    start = time.monotonic()
+    change()
+    fleet.wait_settled("parts", 300)
+    return time.monotonic() - start
+
+
+def _seconds_of_rollback(fleet: Fleet, source: dict[str, Any]) -> float:
+    """Seconds from the canary's failed self-test to every node serving the old revision again."""
+    fleet.patch("parts", {"source": source, "gates": {"maxLatency": "0.001ms"}})
+    until(lambda: _failed(fleet), seconds=120, what="the canary's self-test to fail", every=0.05)
+    start = time.monotonic()
+    until(
+        lambda: _all_ready(fleet.ground.kube.list("pods", NAMESPACE), 3), seconds=120, what="the old revision to serve"
+    )
+    return time.monotonic() - start
+
+
+def _failed(fleet: Fleet) -> bool:
+    pods = fleet.ground.kube.list("pods", NAMESPACE, {"edgesmith.dev/model": "parts"})
+    statuses = [s for pod in pods for s in pod.get("status", {}).get("initContainerStatuses", [])]
+    ended = [state["terminated"] for s in statuses for state in (s["state"], s["lastState"]) if "terminated" in state]
+    return any(end["exitCode"] != 0 for end in ended)
+
+
+def _image(fleet: Fleet) -> str:
+    image: str = fleet.variants("parts")["generic-amd64"]["image"]
+    return image
+
+
+def _operator_memory() -> float:
+    """Resident bytes of the operator's process."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"edgesmith.controller" in (process / "cmdline").read_bytes().split(b"\0"):
+                pages = int((process / "statm").read_text().split()[1])
+                return pages * 4096
+        except OSError:
+            continue
+    raise StageError("the operator's process is not there")
+
+
+def _all_ready(pods: list[Object], count: int) -> bool:
+    living = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    serving = [pod for pod in living if pod["metadata"].get("ownerReferences", [{}])[0].get("kind") == "DaemonSet"]
+    ready = [
+        pod
+        for pod in serving
+        if {c["type"]: c["status"] for c in pod["status"].get("conditions", [])}.get("Ready") == "True"
+    ]
+    return len(ready) == len(serving) == count
+
+
+class _Bare:
+    """The same server as a DaemonSet written by hand: the image's own self-test and probes, no Edgesmith."""
+
+    def __init__(self, fleet: Fleet, image: str) -> None:
+        self._kube = fleet.ground.kube
+        self._apply(image)
+        self._settle(image)
+
+    def update(self, image: str) -> float:
+        """Seconds of a rolling update with maxUnavailable 1."""
+        start = time.monotonic()
+        self._apply(image)
+        self._settle(image)
+        return time.monotonic() - start
+
+    def restart_one(self) -> float:
+        """Seconds from deleting one pod to three ready ones."""
+        pod = self._pods()[0]["metadata"]["name"]
+        start = time.monotonic()
+        self._kube("delete", "pod", pod, "-n", NAMESPACE, "--wait=false")
+        until(
+            lambda: pod not in {p["metadata"]["name"] for p in self._pods()} and _all_ready(self._pods(), 3),
+            seconds=120,
+            what="a bare pod to restart",
+        )
+        return time.monotonic() - start
+
+    def _pods(self) -> list[Object]:
+        return self._kube.list("pods", NAMESPACE, {"app": "bare"})
+
+    def _settle(self, image: str) -> None:
+        def settled() -> bool:
+            pods = self._pods()
+            return _all_ready(pods, 3) and all(p["spec"]["containers"][0]["image"] == image for p in pods)
+
+        until(settled, seconds=120, what="the bare DaemonSet to settle")
+
+    def _apply(self, image: str) -> None:
+        probe = {"httpGet": {"path": "/v2/health/ready", "port": 8000}, "periodSeconds": 1}
+        mount = {"readOnlyRootFilesystem": True, "runAsNonRoot": True, "runAsUser": 65532}
+        pod = {
+            "automountServiceAccountToken": False,
+            "nodeSelector": {"edgesmith.dev/device": "generic-amd64"},
+            "initContainers": [{"name": "selftest", "image": image, "args": ["selftest"], "securityContext": mount}],
+            "containers": [
+                {"name": "server", "image": image, "args": ["serve"], "readinessProbe": probe, "securityContext": mount}
+            ],
+        }
+        manifest = {
+            "apiVersion": "apps/v1",
+            "kind": "DaemonSet",
+            "metadata": {"name": "bare"},
+            "spec": {
+                "selector": {"matchLabels": {"app": "bare"}},
+                "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
+                "template": {"metadata": {"labels": {"app": "bare"}}, "spec": pod},
+            },
+        }
+        self._kube.apply(manifest, namespace=NAMESPACE)

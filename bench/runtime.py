@@ -1,0 +1,298 @@
+"""Measure the served model against a bare ``InferenceSession.run`` loop, client and server on the same cores.
+
+    python bench/runtime.py                 # prints a JSON list of {name, value, unit, against, ratio}
+
+The model has MobileNetV2's layers at 224x224 with random weights, quantised statically with unsigned activations and
+signed weights; a request carries its 600 kB input as a binary tensor over HTTP. One process serves with as many threads
+as there are cores and one process holds the clients, blocking sockets that send what was prepared. The rounds of all
+parts take turns, so that a slow moment of the machine meets every part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+
+from edgesmith_runtime.bundle import write_bundle
+from edgesmith_runtime.engine import load_engine
+from edgesmith_runtime.golden import Golden
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+SHAPE = (1, 3, 224, 224)
+MANY = 16
+BLOCKS = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
+"""MobileNetV2's table 2 (https://arxiv.org/abs/1801.04381): expansion, channels, repetitions, stride."""
+
+
+class Layers:
+    """The nodes and weights of a network, layer by layer."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.weights: list[Any] = []
+        self.random = np.random.default_rng(0)
+
+    def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node and name its output."""
+        name = f"{kind}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
+        return name
+
+    def weight(self, array: NDArray[Any]) -> str:
+        """Add a constant and name it."""
+        name = f"w{len(self.weights)}"
+        self.weights.append(numpy_helper.from_array(array.astype(np.float32), name))
+        return name
+
+    def conv(
+        self, x: str, into: int, out: int, size: int, *, stride: int = 1, groups: int = 1, act: bool = True
+    ) -> str:
+        """Add a convolution with its bias and, where asked for, its ReLU6."""
+        fan = into // groups * size * size
+        weight = self.weight(self.random.normal(0, (2 / fan) ** 0.5, (out, into // groups, size, size)))
+        bias = self.weight(np.zeros(out))
+        pads, strides = [size // 2] * 4, [stride] * 2
+        y = self.add("Conv", x, weight, bias, kernel_shape=[size, size], pads=pads, strides=strides, group=groups)
+        return self.add("Clip", y, self.weight(np.array(0.0)), self.weight(np.array(6.0))) if act else y
+
+
+def mobilenet(path: Path) -> None:
+    """Write MobileNetV2 with random weights."""
+    net = Layers()
+    x, channels = net.conv("input", 3, 32, 3, stride=2), 32
+    for expansion, out, repeats, first in BLOCKS:
+        for index in range(repeats):
+            stride, wide = (first if index == 0 else 1), channels * expansion
+            y = net.conv(x, channels, wide, 1) if expansion > 1 else x
+            y = net.conv(y, wide, wide, 3, stride=stride, groups=wide)
+            y = net.conv(y, wide, out, 1, act=False)
+            x = net.add("Add", x, y) if stride == 1 and channels == out else y
+            channels = out
+    x = net.add("Flatten", net.add("GlobalAveragePool", net.conv(x, channels, 1280, 1)))
+    weight, bias = net.weight(net.random.normal(0, 0.02, (1000, 1280))), net.weight(np.zeros(1000))
+    x = net.add("Gemm", x, weight, bias, transB=1)
+    net.nodes.append(helper.make_node("Identity", [x], ["output"]))
+    graph = helper.make_graph(
+        net.nodes,
+        "mobilenet",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, list(SHAPE))],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, 1000])],
+        net.weights,
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path)
+
+
+class Images(CalibrationDataReader):  # type: ignore[misc] # the library ships no types
+    """A few random images to calibrate with."""
+
+    def __init__(self) -> None:
+        random = np.random.default_rng(1)
+        self.images = iter([{"input": random.normal(size=SHAPE).astype(np.float32)} for _ in range(4)])
+
+    def get_next(self) -> dict[str, NDArray[Any]] | None:
+        """Give the next image, or nothing."""
+        return next(self.images, None)
+
+
+def make_bundle(folder: Path, threads: int) -> Path:
+    """Make the quantised model's bundle."""
+    mobilenet(folder / "fp32.onnx")
+    model = folder / "int8.onnx"
+    logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises to preprocess, which this graph has no need of
+    types = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
+    quantize_static(folder / "fp32.onnx", model, Images(), **types)
+    engine = load_engine("onnxruntime", model, threads=threads)
+    image = np.random.default_rng(2).normal(size=SHAPE).astype(np.float32)
+    golden = Golden({"input": image}, engine.infer({"input": image}))
+    bundle = write_bundle(
+        folder / "model",
+        model="mobilenet",
+        engine="onnxruntime",
+        precision="int8",
+        model_file=model,
+        inputs=engine.inputs,
+        outputs=engine.outputs,
+        labels=None,
+        golden=golden,
+        tolerance=0.05,
+    )
+    return bundle.folder
+
+
+def start_server(bundle: Path, threads: int) -> tuple[subprocess.Popen[str], int]:
+    """Start a server and wait until it is ready."""
+    command = [sys.executable, "-m", "edgesmith_runtime", "serve", "--bundle", str(bundle), "--host", "127.0.0.1"]
+    options = ["--http-port", "0", "--grpc-port", "0", "--threads", str(threads)]
+    process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
+    port = 0
+    for line in process.stderr or ():
+        entry = json.loads(line)
+        port = entry.get("http_port", port)
+        if entry["message"] == "ready":
+            return process, port
+    raise SystemExit("the server did not become ready")
+
+
+def request_bytes(image: NDArray[Any]) -> bytes:
+    """Prepare one whole request."""
+    tensor = {"name": "input", "datatype": "FP32", "shape": SHAPE, "parameters": {"binary_data_size": image.nbytes}}
+    text = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    head = (
+        "POST /v2/models/mobilenet/infer HTTP/1.1\r\nHost: bench\r\n"
+        f"Inference-Header-Content-Length: {len(text)}\r\nContent-Length: {len(text) + image.nbytes}\r\n\r\n"
+    )
+    return head.encode() + text + image.tobytes()
+
+
+def asking(port: int, request: bytes) -> Callable[[], None]:
+    """Connect a client; what is returned asks once and reads the whole answer."""
+    connection = socket.create_connection(("127.0.0.1", port))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    buffer = memoryview(bytearray(65536))
+
+    def ask() -> None:
+        connection.sendall(request)
+        filled, wanted = 0, len(buffer)
+        while filled < wanted:
+            count = connection.recv_into(buffer[filled:])
+            if not count:
+                raise SystemExit("the server closed the connection")
+            filled += count
+            if wanted == len(buffer):
+                head, _, _ = bytes(buffer[:filled]).partition(b"\r\n\r\n")
+                length = int(head.lower().partition(b"content-length: ")[2].split(b"\r")[0])
+                wanted = len(head) + 4 + length
+        if bytes(buffer[:12]) != b"HTTP/1.1 200":
+            raise SystemExit(bytes(buffer[:filled]).decode(errors="replace"))
+
+    return ask
+
+
+def timed(calls: list[Callable[[], None]], seconds: float) -> list[float]:
+    """Call from one thread each, over and over; return how long every call took, in seconds."""
+    taken: list[list[float]] = [[] for _ in calls]
+    end = time.perf_counter() + seconds
+
+    def loop(call: Callable[[], None], times: list[float]) -> None:
+        start = time.perf_counter()
+        while start < end:
+            call()
+            now = time.perf_counter()
+            times.append(now - start)
+            start = now
+
+    threads = [threading.Thread(target=loop, args=pair) for pair in zip(calls, taken, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [one for times in taken for one in times]
+
+
+def bare(model: Path, threads: int, image: NDArray[Any]) -> Callable[[], None]:
+    """A bare session with this many threads; what is returned runs it once."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, {"input": image}) and None
+
+
+def rows(measured: dict[str, list[list[float]]], seconds: float) -> list[dict[str, Any]]:
+    """Turn times into results: medians of the rounds."""
+
+    def p50(name: str) -> float:
+        return statistics.median(statistics.median(times) for times in measured[name]) * 1000
+
+    def rate(name: str) -> float:
+        return statistics.median(len(times) for times in measured[name]) / seconds
+
+    one, served_one = p50("bare wide"), p50("served 1")
+    best, served_many = max(rate("bare wide"), rate("bare narrow")), rate("served many")
+    return [
+        {
+            "name": "runtime p50, one HTTP client, binary tensors",
+            "value": round(served_one, 3),
+            "unit": "ms",
+            "against": round(one, 3),
+            "ratio": round(served_one / one, 3),
+        },
+        {
+            "name": "runtime p50 above bare, one HTTP client (aim 1 ms)",
+            "value": round(served_one - one, 3),
+            "unit": "ms",
+            "against": 1.0,
+            "ratio": round(served_one - one, 3),
+        },
+        {
+            "name": f"runtime throughput, {MANY} HTTP clients, binary tensors (aim 0.75)",
+            "value": round(served_many, 1),
+            "unit": "requests/s",
+            "against": round(best, 1),
+            "ratio": round(served_many / best, 3),
+        },
+    ]
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="cores (default: all)")
+    parser.add_argument(
+        "--seconds", type=float, default=2.5, help="length of one part of a round (default: %(default)s)"
+    )
+    parser.add_argument("--rounds", type=int, default=4, help="how often every part is measured (default: %(default)s)")
+    options = parser.parse_args()
+    image = np.random.default_rng(3).normal(size=SHAPE).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = make_bundle(Path(folder), options.threads)
+        model = bundle / "model.onnx"
+        wide = bare(model, options.threads, image)
+        narrow = bare(model, 1, image)
+        process, port = start_server(bundle, options.threads)
+        try:
+            clients = [asking(port, request_bytes(image)) for _ in range(MANY)]
+            parts = {
+                "bare wide": [wide],
+                "served 1": clients[:1],
+                "bare narrow": [narrow] * options.threads,
+                "served many": clients,
+            }
+            for calls in parts.values():
+                timed(calls, 0.5)
+            measured: dict[str, list[list[float]]] = {name: [] for name in parts}
+            for _ in range(options.rounds):
+                for name, calls in parts.items():
+                    measured[name].append(timed(calls, options.seconds))
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+            if process.stderr is not None:
+                process.stderr.close()
+    print(json.dumps(rows(measured, options.seconds), indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""The recipe: from a request to an image in the registry, read top to bottom.
+
+1. Ask the registry whether the build was made already.
+2. Look the base image up.
+3. Fetch the model and the data sets, and check each before anything is computed.
+4. Score the source in fp32: what candidates are held against.
+5. Walk the ladder: compile, score, gate, pack.
+6. Assemble the image for its platform, and push what the registry does not have.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgesmith_builder.contract import (
+    KEY_ANNOTATION,
+    REPORT_ANNOTATION,
+    Artifact,
+    Build,
+    BuildReport,
+    BuildRequest,
+)
+from edgesmith_builder.dataset import LIMIT as DATASET_LIMIT
+from edgesmith_builder.dataset import Samples, read_npz, samples_for
+from edgesmith_builder.errors import DatasetInvalid, ModelInvalid, RequestInvalid
+from edgesmith_builder.ladder import Outcome, Workshop, walk
+from edgesmith_builder.ladder.rung import ENGINE
+from edgesmith_builder.model import LIMIT as MODEL_LIMIT
+from edgesmith_builder.model import ModelFacts, read_model
+from edgesmith_builder.oci import BytesBlob, Manifest, Reference, Repository
+from edgesmith_builder.pack import Base, assemble, read_base
+from edgesmith_builder.progress import size_text, step
+from edgesmith_builder.push import Registries, push
+from edgesmith_builder.score import Score, ScoreFailed, golden_inputs, score
+from edgesmith_builder.source import Bucket, Limit
+from edgesmith_runtime.engine import EngineError, load_engine
+from edgesmith_runtime.tensors import TensorSpec, shape_text
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a build ends with."""
+
+    image: str
+    """`REGISTRY/NAME@sha256:HEX`."""
+    cached: bool
+    """Whether it was there before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What was fetched, checked."""
+
+    model: ModelFacts
+    calibration: Samples | None
+    evaluation: Samples | None
+    golden: Samples
+    reference: Score | None
+
+
+async def build(
+    request: BuildRequest, bucket: Bucket, registries: Registries, work: Path, *, threads: int = 1
+) -> Built:
+    """Carry out a request.
+
+    Args:
+        request: What to build and where to push it.
+        bucket: Where sources come from.
+        registries: Where the base image and the result are.
+        work: An empty folder with room for a few copies of the model and the data sets unpacked.
+        threads: Cores to score with; it does not change what comes out.
+
+    Raises:
+        BuildError, RegistryError: as `edgesmith_builder.errors` says.
+    """
+    wanted = request.build
+    target = check_request(request)
+    log.info("build %s: %s for %s", wanted.key, wanted.model, wanted.platform.architecture)
+    made = await registries.target.manifest(target)
+    if made is not None and made.annotations.get(KEY_ANNOTATION) == wanted.key:
+        log.info("%s is made already: %s", target, made.digest)
+        return Built(str(target.repository.pinned(made.digest)), cached=True)
+
+    with step(f"found base {wanted.base}") as current:
+        base = await read_base(registries.base, wanted.base, wanted.platform)
+        current.say(f"{len(base.manifest.layers)} layers, {size_text(base.manifest.size)}")
+
+    inputs = gather(wanted, bucket, work, threads)
+    outcome = climb(wanted, inputs, base, work, threads)
+    manifest, config = image_of(wanted, inputs, outcome, base)
+    digest = await push(registries, target, base=base, winner=outcome.winner, manifest=manifest, config=config)
+    return Built(str(target.repository.pinned(digest)), cached=False)
+
+
+def check_request(request: BuildRequest) -> Reference:
+    """Find contradictions before anything is fetched, and return where the image goes.
+
+    Raises:
+        RequestInvalid: naming the field.
+    """
+    wanted = request.build
+    try:
+        target = Repository.parse(request.repository).tagged(wanted.key)
+    except ValueError as error:
+        raise RequestInvalid(f"repository is not one: {error}") from error
+    if wanted.evaluation is None:
+        for name, bound in (
+            ("maxAccuracyDrop", wanted.gates.max_accuracy_drop),
+            ("minAccuracy", wanted.gates.min_accuracy),
+        ):
+            if bound is not None:
+                raise RequestInvalid(
+                    f"spec.gates.{name} is {bound} but spec.evaluation is absent; "
+                    "an evaluation set was expected to count accuracy on"
+                )
+    if len(set(wanted.ladder)) != len(wanted.ladder):
+        raise RequestInvalid(f"build.ladder is {', '.join(wanted.ladder)}; each precision once was expected")
+    return target
+
+
+def gather(wanted: Build, bucket: Bucket, work: Path, threads: int) -> Inputs:
+    """Fetch everything, check it, and score the source.
+
+    Raises:
+        BuildError: of the fitting kind.
+    """
+    fetched = work / "source.onnx"
+    what = f"spec.source.uri {wanted.source.uri}"
+    bucket.fetch("spec.source", wanted.source, fetched, Limit(MODEL_LIMIT, ModelInvalid))
+    with step("model") as current:
+        facts = read_model(fetched, what)
+        current.say(f"opset {facts.opset}, {facts.parameters} parameters, {size_text(facts.size)}, checked")
+    try:
+        engine = load_engine(ENGINE, fetched, threads=threads)
+    except EngineError as error:
+        raise ModelInvalid(
+            f"{what} is valid but does not run: {error}; a model that {ENGINE} runs was expected"
+        ) from error
+    try:
+        specs = engine.inputs
+        log.info("inputs %s, outputs %s", _specs(specs), _specs(engine.outputs))
+        calibration = _samples("spec.calibration", wanted.calibration, specs, bucket, work, labelled=False)
+        evaluation = _samples("spec.evaluation", wanted.evaluation, specs, bucket, work, labelled=True)
+        reference = None
+        if evaluation is not None:
+            with step("source: scored") as current:
+                reference = score(engine, evaluation, "spec.evaluation")
+                current.say(f"{reference.samples} samples, accuracy {reference.accuracy:.4f},")
+    except ScoreFailed as error:
+        raise ModelInvalid(
+            f"{what} does not answer its evaluation set: {error}; finite numbers were expected"
+        ) from error
+    finally:
+        engine.close()
+    golden = golden_inputs(evaluation if evaluation is not None else calibration, specs)
+    return Inputs(facts, calibration, evaluation, golden, reference)
+
+
+def climb(wanted: Build, inputs: Inputs, base: Base, work: Path, threads: int) -> Outcome:
+    """Walk the ladder.
+
+    Raises:
+        GatesFailed: where nobody passes.
+    """
+    workshop = Workshop(
+        build=wanted,
+        source=inputs.model,
+        calibration=inputs.calibration,
+        evaluation=inputs.evaluation,
+        golden=inputs.golden,
+        reference=inputs.reference,
+        base_size=base.manifest.size,
+        folder=work,
+        threads=threads,
+    )
+    return walk(wanted.ladder, workshop.attempt)
+
+
+def image_of(wanted: Build, inputs: Inputs, outcome: Outcome, base: Base) -> tuple[Manifest, BytesBlob]:
+    """The winner's image, with the report in its manifest."""
+    winner, layer = outcome.winner.candidate, outcome.winner.layer
+    if layer is None:
+        raise ValueError("the winner was not packed; a layer was expected")
+    report = BuildReport(
+        precision=winner.precision,
+        accuracy=winner.accuracy,
+        accuracy_drop=winner.accuracy_drop,
+        reference_accuracy=inputs.reference.accuracy if inputs.reference else None,
+        samples=inputs.reference.samples if inputs.reference else None,
+        size=layer.size,
+        candidates=outcome.candidates,
+    )
+    labels = {"dev.edgesmith.model": wanted.model, KEY_ANNOTATION: wanted.key}
+    return assemble(base, layer, labels, {KEY_ANNOTATION: wanted.key, REPORT_ANNOTATION: report.to_json()})
+
+
+def _samples(
+    field: str,
+    artifact: Artifact | None,
+    specs: tuple[TensorSpec, ...],
+    bucket: Bucket,
+    work: Path,
+    *,
+    labelled: bool,
+) -> Samples | None:
+    if artifact is None:
+        return None
+    folder = work / field
+    folder.mkdir()
+    packed = folder / "set.npz"
+    bucket.fetch(field, artifact, packed, Limit(DATASET_LIMIT, DatasetInvalid))
+    what = f"{field}.uri {artifact.uri}"
+    with step(f"{field}") as current:
+        arrays: dict[str, Any] = read_npz(packed, field=what, folder=folder)
+        packed.unlink()
+        samples = samples_for(arrays, specs, field=what, labelled=labelled)
+        current.say(f"{len(samples)} samples, checked")
+    return samples
+
+
+def _specs(specs: tuple[TensorSpec, ...]) -> str:
+    return ", ".join(f"{spec.name} {spec.datatype}{shape_text(spec.shape)}" for spec in specs)

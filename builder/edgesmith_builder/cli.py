@@ -1,0 +1,138 @@
+"""The command line: files and a folder in, an image by digest or a termination message out.
+
+The last line of stdout is the image. The termination log gets `{"image": …}`, or a `BuildFailure` as its only line.
+Exit codes: 0 built or found; 1 failed, and somebody must change something; 2 failed, and a retry can help;
+143 stopped by SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+
+from pydantic import ValidationError
+
+from edgesmith_builder.build import Built, build
+from edgesmith_builder.contract import BuildFailure, BuildRequest
+from edgesmith_builder.errors import RequestInvalid, failure_of
+from edgesmith_builder.oci import Credentials
+from edgesmith_builder.progress import log_to_stderr
+from edgesmith_builder.push import registries_for
+from edgesmith_builder.source import Bucket, StoreSettings
+
+log = logging.getLogger(__name__)
+
+REQUEST_LIMIT = 1 << 20
+"""Bytes of a request."""
+
+_TERMINATED = 143
+
+
+class Stopped(SystemExit):
+    """SIGTERM came. Not an Exception, so nothing on the way out takes it for a failed build."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one build and return its exit code."""
+    options = _parser().parse_args(arguments)
+    log_to_stderr()
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        built = _run(options, os.environ)
+    except Stopped:
+        message = "the builder was stopped by SIGTERM before it was done; it can be started again"
+        _say(options.termination_log, BuildFailure(reason="Internal", message=message, retry=True).to_json())
+        log.warning("%s", message)
+        return _TERMINATED
+    except Exception as error:  # the one place where whatever went wrong becomes the message that the operator reads
+        failure = failure_of(error)
+        trace = error if failure.reason == "Internal" else None
+        log.error("%s: %s", failure.reason, failure.message, exc_info=trace)  # noqa: TRY400 - a trace explains bugs only
+        _say(options.termination_log, failure.to_json())
+        return 2 if failure.retry else 1
+    _say(options.termination_log, json.dumps({"image": built.image}))
+    sys.stdout.write(built.image + "\n")
+    return 0
+
+
+def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> Built:
+    request = read_request(options.request)
+    credentials = _credentials(options.registry_credentials)
+    bucket = Bucket(StoreSettings.read(options.credentials, environment))
+    with tempfile.TemporaryDirectory(prefix="build-", dir=options.work) as work:
+        return asyncio.run(_build(request, bucket, credentials, Path(work), options.threads))
+
+
+async def _build(request: BuildRequest, bucket: Bucket, credentials: Credentials, work: Path, threads: int) -> Built:
+    async with registries_for(request, credentials) as registries:
+        return await build(request, bucket, registries, work, threads=threads)
+
+
+def read_request(path: Path) -> BuildRequest:
+    """Read a request.
+
+    Raises:
+        RequestInvalid: naming the first field that is wrong.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(REQUEST_LIMIT)
+    except OSError as error:
+        raise RequestInvalid(f"--request {path} cannot be read ({error.strerror}); a file was expected") from error
+    try:
+        return BuildRequest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the request"
+        value = json.dumps(first["input"], default=str)[:200]
+        raise RequestInvalid(f"{field} is {value}: {first['msg']}") from error
+
+
+def _credentials(path: Path | None) -> Credentials:
+    if path is None:
+        return Credentials()
+    try:
+        return Credentials.from_file(path)
+    except OSError as error:
+        raise RequestInvalid(
+            f"--registry-credentials {path} cannot be read ({error.strerror}); a .dockerconfigjson was expected"
+        ) from error
+    except ValueError as error:
+        raise RequestInvalid(str(error)) from error
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the way out is not interrupted
+    raise Stopped(_TERMINATED)
+
+
+def _say(path: Path | None, line: str) -> None:
+    """Write the termination message, where there is a place for one."""
+    if path is None:
+        return
+    try:
+        path.write_text(line + "\n", encoding="utf-8")
+    except OSError as error:
+        log.warning("--termination-log %s cannot be written (%s)", path, error.strerror)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python3 -m edgesmith_builder", description="Build one variant of a model.")
+    add = parser.add_argument
+    add("--request", type=Path, required=True, help="the BuildRequest, a JSON file")
+    add("--credentials", type=Path, help="folder with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL and "
+        "AWS_REGION as files; what is missing there is taken from the environment")  # fmt: skip
+    add("--registry-credentials", type=Path, help="a .dockerconfigjson; without, the registry is asked anonymously")
+    add("--termination-log", type=Path, help="where to leave the result for Kubernetes: /dev/termination-log")
+    add("--work", type=Path, help="folder for temporary files; the system's own by default")
+    add("--threads", type=int, default=len(os.sched_getaffinity(0)), help="cores to score with")
+    return parser

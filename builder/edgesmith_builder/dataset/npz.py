@@ -1,0 +1,139 @@
+"""Reads an `.npz` that anybody may have written.
+
+No pickle is ever loaded. A zip's declared sizes are checked before a byte is unpacked, and Python's zipfile gives no
+more than it declared, so a zip bomb is refused by its own table of contents. Arrays are unpacked into files and mapped:
+a data set of gigabytes costs a build hardly any memory.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import re
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from edgesmith_builder.errors import DatasetInvalid
+from edgesmith_builder.progress import size_text
+
+LIMIT = 4 * 1000**3
+"""Bytes of all arrays of a data set together, unpacked."""
+
+ARRAYS_LIMIT = 64
+"""Arrays in one data set: one for each input of the model, and the labels."""
+
+_NAME = re.compile(r"[^\x00-\x1f]{1,200}\.npy")
+_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+_BLOCK = 1 << 20  # elements looked at together
+_BROKEN = (zipfile.LargeZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError)
+_OURS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES})
+
+
+def read_npz(path: Path, *, field: str, folder: Path, limit: int = LIMIT) -> dict[str, NDArray[Any]]:
+    """Read a data set.
+
+    Args:
+        path: The `.npz`.
+        field: Where the request names it, for messages: `spec.evaluation.uri s3://…`.
+        folder: An empty folder to unpack into; the arrays are mapped from there.
+        limit: Bytes of all arrays together.
+
+    Returns:
+        The arrays by name, read-only.
+
+    Raises:
+        DatasetInvalid: in one sentence, for anything but plain arrays of finite numbers within the limit.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = _members(archive, field, limit)
+            return {name: _array(archive, info, name, field, folder / str(i)) for i, (name, info) in members}
+    except zipfile.BadZipFile as error:
+        raise DatasetInvalid(
+            f"{field} is not an .npz file ({error}); one written by numpy.savez was expected"
+        ) from error
+    except OSError as error:
+        if error.errno in _OURS:
+            raise
+        raise DatasetInvalid(f"{field} cannot be unpacked ({error})") from error
+    except _BROKEN as error:
+        raise DatasetInvalid(f"{field} cannot be unpacked ({type(error).__name__}: {error})") from error
+
+
+def _members(archive: zipfile.ZipFile, field: str, limit: int) -> list[tuple[int, tuple[str, zipfile.ZipInfo]]]:
+    infos = archive.infolist()
+    if not infos or len(infos) > ARRAYS_LIMIT:
+        raise DatasetInvalid(f"{field} holds {len(infos)} arrays; between 1 and {ARRAYS_LIMIT} were expected")
+    total = sum(info.file_size for info in infos)
+    if total > limit:
+        raise DatasetInvalid(f"{field} unpacks to {size_text(total)}; at most {size_text(limit)} were expected")
+    members: dict[str, zipfile.ZipInfo] = {}
+    for info in infos:
+        name = info.filename
+        if not _NAME.fullmatch(name):
+            raise DatasetInvalid(f"{field} holds {name[:100]!r}; members NAME.npy only were expected")
+        if info.compress_type not in _METHODS or info.flag_bits & 1:
+            raise DatasetInvalid(f"{field} holds {name!r} encrypted or packed in an unusual way; deflate was expected")
+        if name.removesuffix(".npy") in members:
+            raise DatasetInvalid(f"{field} holds {name!r} twice; each array once was expected")
+        members[name.removesuffix(".npy")] = info
+    return list(enumerate(sorted(members.items())))
+
+
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, field: str, target: Path) -> NDArray[Any]:
+    with archive.open(info) as packed:
+        _check_header(packed, info, name, field)  # type: ignore[arg-type]  # a ZipExtFile reads like any binary file
+    with archive.open(info) as packed, target.open("wb") as file:
+        shutil.copyfileobj(packed, file, 1 << 20)
+    array: NDArray[Any] = np.load(target, mmap_mode="r" if info.file_size else None, allow_pickle=False)
+    _check_finite(array, name, field)
+    return array
+
+
+def _check_header(packed: BinaryIO, info: zipfile.ZipInfo, name: str, field: str) -> None:
+    version = npy.read_magic(packed)
+    if version == (1, 0):
+        shape, _, dtype = npy.read_array_header_1_0(packed)
+    elif version == (2, 0):
+        shape, _, dtype = npy.read_array_header_2_0(packed)
+    else:
+        raise DatasetInvalid(f"{field} has the array {name!r} in npy format {version}; 1.0 or 2.0 was expected")
+    if dtype.hasobject:
+        raise DatasetInvalid(
+            f"{field} has the array {name!r} of pickled objects; they can run code when read, "
+            "so plain arrays were expected (numpy.savez with allow_pickle=False)"
+        )
+    if dtype.kind not in "biuf":
+        raise DatasetInvalid(f"{field} has the array {name!r} of type {dtype}; numbers were expected")
+    if any(size <= 0 for size in shape) or not shape:
+        raise DatasetInvalid(f"{field} has the array {name!r} of shape {list(shape)}; at least one sample was expected")
+    size, there = math.prod(shape) * dtype.itemsize, info.file_size - packed.tell()
+    if size != there:
+        raise DatasetInvalid(f"{field} has the array {name!r} with {there} bytes where {size} were expected")
+
+
+def _check_finite(array: NDArray[Any], name: str, field: str) -> None:
+    if array.dtype.kind != "f":
+        return
+    for first, block in _blocks(array):
+        finite = np.isfinite(block)
+        if not finite.all():
+            sample = first + int(np.argwhere(~finite)[0][0])
+            raise DatasetInvalid(
+                f"{field} has NaN or infinity in the array {name!r}, first in sample {sample}; "
+                "finite numbers were expected"
+            )
+
+
+def _blocks(array: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
+    rows = max(1, _BLOCK // max(1, math.prod(array.shape[1:])))
+    for first in range(0, len(array), rows):
+        yield first, array[first : first + rows]

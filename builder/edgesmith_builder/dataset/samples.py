@@ -1,0 +1,108 @@
+"""A data set held against the model: same names, same types, same shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgesmith_builder.errors import DatasetInvalid, DatasetMismatch
+from edgesmith_runtime.tensors import ANY_SIZE, TensorSpec, datatype_of, shape_text
+
+LABELS = "labels"
+"""The array that holds the class of each sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Inputs that fit the model, the first axis of each counting samples."""
+
+    inputs: Mapping[str, NDArray[Any]]
+    ranks: Mapping[str, int]
+    """How many axes the model's own input has; one fewer than the array's where the model takes no batches."""
+    batches: bool
+    """Whether the model takes several samples at once."""
+    labels: NDArray[Any] | None = None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+    def feed(self, first: int, count: int = 1) -> dict[str, NDArray[Any]]:
+        """What to give the engine for some samples in a row; `count` above 1 only where `batches`."""
+        return {
+            name: np.asarray(array[first] if self.ranks[name] < array.ndim else array[first : first + count], order="C")
+            for name, array in self.inputs.items()
+        }
+
+    def feeds(self, batch: int) -> Iterator[tuple[int, dict[str, NDArray[Any]]]]:
+        """All samples in order, `batch` at a time, each with the number of its first sample."""
+        size = batch if self.batches else 1
+        for first in range(0, len(self), size):
+            yield first, self.feed(first, size)
+
+
+def samples_for(
+    arrays: Mapping[str, NDArray[Any]], inputs: Sequence[TensorSpec], *, field: str, labelled: bool
+) -> Samples:
+    """Hold a data set against the model's inputs.
+
+    Args:
+        arrays: The data set.
+        inputs: The model's inputs.
+        field: Where the request names the set, for messages.
+        labelled: Whether it must have labels; without, they are passed over.
+
+    Raises:
+        DatasetMismatch: where a name, a type, a shape or a number of samples differs; both sides are named.
+        DatasetInvalid: where labels are missing or are no classes.
+    """
+    expected = ", ".join(f"{spec.name!r} {spec.datatype}{shape_text(spec.shape)}" for spec in inputs)
+    given = {name: array for name, array in arrays.items() if name != LABELS}
+    if set(given) != {spec.name for spec in inputs}:
+        found = ", ".join(repr(name) for name in given) or "none"
+        raise DatasetMismatch(f"{field} has the arrays {found}; the model's inputs were expected: {expected}")
+    chosen = {spec.name: _fitting(given[spec.name], spec, field) for spec in inputs}
+    counts = {name: len(array) for name, array in chosen.items()}
+    labels = _labels(arrays, field) if labelled else None
+    if labels is not None:
+        counts[LABELS] = len(labels)
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{count} in {name!r}" for name, count in counts.items())
+        raise DatasetMismatch(f"{field} has different numbers of samples ({told}); the same number was expected")
+    batches = all(spec.shape[:1] == (ANY_SIZE,) and chosen[spec.name].ndim == len(spec.shape) for spec in inputs)
+    return Samples(chosen, {spec.name: len(spec.shape) for spec in inputs}, batches, labels)
+
+
+def _fitting(array: NDArray[Any], spec: TensorSpec, field: str) -> NDArray[Any]:
+    datatype = datatype_of(array)
+    if datatype != spec.datatype:
+        raise DatasetMismatch(
+            f"{field} has the array {spec.name!r} of type {datatype or array.dtype}; "
+            f"the model's input {spec.name!r} is {spec.datatype}"
+        )
+    batched = len(spec.shape) == array.ndim and spec.shape[0] in (ANY_SIZE, 1)
+    stacked = len(spec.shape) == array.ndim - 1
+    sample = array.shape[1:]
+    if not (batched and spec.accepts((spec.shape[0], *sample))) and not (stacked and spec.accepts(sample)):
+        raise DatasetMismatch(
+            f"{field} has the array {spec.name!r} of shape {shape_text(array.shape)}; "
+            f"the model's input {spec.name!r} takes {shape_text(spec.shape)}, and samples along the first axis"
+        )
+    return array
+
+
+def _labels(arrays: Mapping[str, NDArray[Any]], field: str) -> NDArray[Any]:
+    labels = arrays.get(LABELS)
+    if labels is None:
+        raise DatasetInvalid(f"{field} has no array {LABELS!r}; the class of each sample was expected there")
+    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+        raise DatasetInvalid(
+            f"{field} has {LABELS!r} of type {labels.dtype} and shape {shape_text(labels.shape)}; "
+            "one integer for each sample was expected"
+        )
+    if int(labels.min()) < 0:
+        raise DatasetInvalid(f"{field} has the label {int(labels.min())}; classes counted from 0 were expected")
+    return labels

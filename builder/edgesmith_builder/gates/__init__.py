@@ -1,0 +1,5 @@
+"""Gates: bounds that a candidate must keep at build time."""
+
+from edgesmith_builder.gates.check import Measured, rejection
+
+__all__ = ["Measured", "rejection"]

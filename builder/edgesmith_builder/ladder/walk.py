@@ -1,0 +1,52 @@
+"""The walk down the ladder. Knows nothing of models: a rung is tried by whoever is given."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from edgesmith_builder.contract import Candidate, Precision
+from edgesmith_builder.errors import GatesFailed
+from edgesmith_builder.ladder.rung import Attempt
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Who won, and what became of each rung."""
+
+    winner: Attempt
+    candidates: tuple[Candidate, ...]
+    """In the ladder's order; rungs below the winner carry their name only."""
+
+
+def walk(ladder: Sequence[Precision], attempt: Callable[[Precision], Attempt]) -> Outcome:
+    """Try each rung, best first; the first that is not rejected wins.
+
+    Raises:
+        GatesFailed: where all are rejected, with all that was measured.
+    """
+    tried: list[Candidate] = []
+    for number, precision in enumerate(ladder):
+        result = attempt(precision)
+        tried.append(result.candidate)
+        log.info("%s", verdict(result.candidate))
+        if result.candidate.rejected is None:
+            rest = [Candidate(precision=below) for below in ladder[number + 1 :]]
+            return Outcome(result, (*tried, *rest))
+    told = "; ".join(f"{candidate.precision}: {candidate.rejected}" for candidate in tried)
+    raise GatesFailed(f"no candidate passed: {told}", tuple(tried))
+
+
+def verdict(candidate: Candidate) -> str:
+    """One line for the log: `int8: accuracy 0.9710, drop 0.0040: wins`."""
+    numbers = []
+    if candidate.accuracy is not None:
+        numbers.append(f"accuracy {candidate.accuracy:.4f}")
+    if candidate.accuracy_drop is not None:
+        numbers.append(f"drop {candidate.accuracy_drop:.4f}")
+    measured = ", ".join(numbers) or "not scored"
+    outcome = "wins" if candidate.rejected is None else f"rejected, {candidate.rejected}"
+    return f"{candidate.precision}: {measured}: {outcome}"

@@ -1,0 +1,131 @@
+"""Reads an ONNX file that anybody may have written: bounded, in one file, valid, made of what can be served."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from edgesmith_builder.errors import ModelInvalid
+from edgesmith_builder.model.weights import check_embedded, check_weights
+from edgesmith_builder.progress import size_text
+
+log = logging.getLogger(__name__)
+
+LIMIT = 2**31 - 1
+"""Bytes of a model: what a protocol buffer can hold."""
+
+LABELS = "labels"
+"""The key in the model's metadata that names its classes, as a JSON list of strings."""
+
+_DOMAINS = ("", "ai.onnx")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What is known of a model without running it."""
+
+    path: Path
+    size: int
+    """Bytes."""
+    opset: int
+    """Version of the standard operators; 0 where it uses none."""
+    ir_version: int
+    parameters: int
+    """Values in its initialisers."""
+    labels: tuple[str, ...] | None
+    """Names of its classes, where its metadata has them."""
+
+
+def read_model(path: Path, what: str) -> ModelFacts:
+    """Read and check a model.
+
+    Args:
+        path: The file.
+        what: What messages call it: `spec.source.uri s3://…`.
+
+    Raises:
+        ModelInvalid: in one sentence, when it is not a model that can be served.
+        ModelHasNaN: when a weight is not a number.
+    """
+    size = path.stat().st_size
+    if not 0 < size <= LIMIT:
+        raise ModelInvalid(f"{what} has {size} bytes; an ONNX file of up to {size_text(LIMIT)} was expected")
+    model = _parse(path, what)
+    check_embedded(model, what)
+    try:
+        onnx.checker.check_model(str(path))
+    except onnx.checker.ValidationError as error:
+        raise ModelInvalid(
+            f"{what} is not a valid model ({_first_line(error)}); one that onnx.checker passes was expected"
+        ) from error
+    _check_values(model, what)
+    check_weights(model, what)
+    return ModelFacts(
+        path=path,
+        size=size,
+        opset=opset_of(model),
+        ir_version=model.ir_version,
+        parameters=sum(_count(tensor) for tensor in model.graph.initializer),
+        labels=_labels(model),
+    )
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """Version of the standard operators that a model uses; 0 where it uses none."""
+    return max((entry.version for entry in model.opset_import if entry.domain in _DOMAINS), default=0)
+
+
+def _parse(path: Path, what: str) -> onnx.ModelProto:
+    try:
+        model = onnx.load_model(path, format="protobuf", load_external_data=False)
+    except (DecodeError, ValueError) as error:
+        raise ModelInvalid(
+            f"{what} is not an ONNX model, its {path.stat().st_size} bytes do not parse; an .onnx file was expected"
+        ) from error
+    # A protocol buffer has no signature: many files parse as an empty one.
+    if not model.ir_version or not model.opset_import or not model.graph.node:
+        raise ModelInvalid(f"{what} is not an ONNX model, it has no graph; an .onnx file was expected")
+    return model
+
+
+def _check_values(model: onnx.ModelProto, what: str) -> None:
+    for kind, values in (("input", model.graph.input), ("output", model.graph.output)):
+        for value in values:
+            of = value.type.WhichOneof("value")
+            if of != "tensor_type":
+                found = str(of or "unknown").removesuffix("_type")
+                raise ModelInvalid(
+                    f"{what} has the {kind} {value.name!r} of type {found}; a tensor was expected "
+                    "(scikit-learn models: convert with options={'zipmap': False})"
+                )
+    if not model.graph.output:
+        raise ModelInvalid(f"{what} has no output; at least one was expected")
+
+
+def _labels(model: onnx.ModelProto) -> tuple[str, ...] | None:
+    for entry in model.metadata_props:
+        if entry.key == LABELS:
+            try:
+                names = json.loads(entry.value)
+            except ValueError:
+                names = None
+            if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
+                return tuple(names)
+            log.warning("the model's metadata %r is not a JSON list of names; it goes without class names", LABELS)
+    return None
+
+
+def _count(tensor: onnx.TensorProto) -> int:
+    count = 1
+    for size in tensor.dims:
+        count *= size
+    return count
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

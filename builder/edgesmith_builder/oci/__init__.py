@@ -1,0 +1,35 @@
+"""A small streaming client for OCI registries (distribution specification 1.1).
+
+Cross-repository mounts, uploads that go on after a break, digests checked both ways, bearer and basic logins.
+"""
+
+from edgesmith_builder.oci.auth import Credentials, Login
+from edgesmith_builder.oci.blobs import Blob, BytesBlob, FileBlob
+from edgesmith_builder.oci.content import Descriptor, Index, IndexEntry, Manifest
+from edgesmith_builder.oci.errors import RegistryError, RegistryForbidden, RegistryRefused, RegistryUnreachable
+from edgesmith_builder.oci.reference import Reference, Repository
+from edgesmith_builder.oci.registry import Pushed, Registry, RemoteBlob, speaks_https
+from edgesmith_builder.oci.transport import Backoff
+
+__all__ = [
+    "Backoff",
+    "Blob",
+    "BytesBlob",
+    "Credentials",
+    "Descriptor",
+    "FileBlob",
+    "Index",
+    "IndexEntry",
+    "Login",
+    "Manifest",
+    "Pushed",
+    "Reference",
+    "Registry",
+    "RegistryError",
+    "RegistryForbidden",
+    "RegistryRefused",
+    "RegistryUnreachable",
+    "RemoteBlob",
+    "Repository",
+    "speaks_https",
+]

@@ -1,0 +1,265 @@
+"""A registry client of one page: what building and looking up images needs, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Literal, Self, TypeVar
+
+import httpx
+
+from edgesmith_builder.oci.auth import Credentials
+from edgesmith_builder.oci.blobs import Blob
+from edgesmith_builder.oci.content import (
+    ACCEPT,
+    DOCKER_INDEX,
+    DOCKER_MANIFEST,
+    INDEX,
+    MANIFEST,
+    Descriptor,
+    Index,
+    Manifest,
+    digest_of,
+)
+from edgesmith_builder.oci.errors import RegistryRefused, RegistryUnreachable
+from edgesmith_builder.oci.reference import Reference, Repository
+from edgesmith_builder.oci.transport import ANSWER_LIMIT, Backoff, Transport
+from edgesmith_builder.oci.upload import CHUNK, Upload
+
+log = logging.getLogger(__name__)
+
+Pushed = Literal["there", "mounted", "uploaded"]
+"""How a blob got where it is: it was there, it was taken over from a neighbour repository, or its bytes were sent."""
+
+_T = TypeVar("_T")
+
+
+class Registry:
+    """Reads and writes images in any number of registries.
+
+    Use it as an async context manager, and from one event loop.
+    """
+
+    def __init__(
+        self,
+        plain_http: bool = False,  # noqa: FBT001, FBT002 - one flag, always given by name or alone
+        credentials: Credentials | None = None,
+        *,
+        backoff: Backoff | None = None,
+        chunk: int = CHUNK,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Make a client; nothing is sent yet.
+
+        Args:
+            plain_http: Speak HTTP, for registries inside the cluster.
+            credentials: Logins by registry; without, anonymous.
+            backoff: How patient to be.
+            chunk: Bytes sent at a time.
+            transport: Another way to send requests, for tests.
+        """
+        self._transport = Transport(
+            plain_http=plain_http,
+            credentials=credentials or Credentials(),
+            backoff=backoff or Backoff(),
+            transport=transport,
+        )
+        self._chunk = chunk
+
+    async def __aenter__(self) -> Self:
+        await self._transport.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._transport.__aexit__(*exc)
+
+    async def manifest(self, reference: Reference) -> Manifest | None:
+        """One image's manifest; None where there is none.
+
+        Raises:
+            RegistryRefused: also where the reference names an index, or bytes of another digest came.
+            RegistryError: of the fitting kind.
+        """
+        document = await self.document(reference)
+        if isinstance(document, Index):
+            raise RegistryRefused(f"{reference} is an image index; one platform's image was expected")
+        return document
+
+    async def document(self, reference: Reference) -> Manifest | Index | None:
+        """What a reference names, an image or an index; None where there is nothing.
+
+        Raises:
+            RegistryError: of the fitting kind.
+        """
+        repository, what = reference.repository, f"reading the manifest {reference.target}"
+        answer = await self._transport.call(
+            "GET",
+            self._transport.address(repository, f"manifests/{reference.target}"),
+            repository,
+            expect={200, 404},
+            what=what,
+            headers={"Accept": ACCEPT},
+        )
+        if answer.status == httpx.codes.NOT_FOUND:
+            return None
+        digest = digest_of(answer.body)
+        for told in (reference.digest, answer.headers.get("Docker-Content-Digest")):
+            if told and told != digest:
+                raise RegistryRefused(f"{repository} answered with {digest} when {what}; {told} was expected")
+        media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+        try:
+            if media_type in (MANIFEST, DOCKER_MANIFEST):
+                return Manifest.from_bytes(answer.body)
+            if media_type in (INDEX, DOCKER_INDEX):
+                return Index.from_bytes(answer.body)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RegistryRefused(
+                f"{repository} answered with a malformed manifest when {what}: {type(error).__name__} {error}"
+            ) from error
+        raise RegistryRefused(
+            f"{repository} answered with the media type {media_type or 'none'!r} when {what}; an image was expected"
+        )
+
+    async def has_blob(self, repository: Repository, digest: str) -> bool:
+        """Whether a repository holds a blob.
+
+        Raises:
+            RegistryError: of the fitting kind.
+        """
+        url = self._transport.address(repository, f"blobs/{digest}")
+        answer = await self._transport.call("HEAD", url, repository, expect={200, 404}, what=f"looking for {digest}")
+        return answer.status == httpx.codes.OK
+
+    async def read_blob(self, repository: Repository, descriptor: Descriptor) -> bytes:
+        """A small blob, whole and checked: an image config.
+
+        Raises:
+            RegistryRefused: also for one over 4 MiB or of another digest.
+            RegistryError: of the fitting kind.
+        """
+        if descriptor.size > ANSWER_LIMIT:
+            raise RegistryRefused(
+                f"{repository} has a {descriptor.media_type} of {descriptor.size} bytes; "
+                f"at most {ANSWER_LIMIT} were expected"
+            )
+
+        async def read() -> bytes:
+            body = bytearray()
+            async with contextlib.aclosing(self.stream_blob(repository, descriptor)) as pieces:
+                async for piece in pieces:
+                    body += piece
+            return bytes(body)
+
+        return await self._patiently(read)
+
+    async def stream_blob(
+        self, repository: Repository, descriptor: Descriptor, offset: int = 0
+    ) -> AsyncGenerator[bytes, None]:
+        """A blob's bytes from `offset` on, in one attempt. Size is always checked, the digest where it is read whole.
+
+        Raises:
+            RegistryError: of the fitting kind, at the end at the latest.
+        """
+        what = f"reading {descriptor.digest}"
+        url = self._transport.address(repository, f"blobs/{descriptor.digest}")
+        seen, digest = offset, hashlib.sha256()
+        async with self._transport.stream(url, repository, what=what, offset=offset) as pieces:
+            async for piece in pieces:
+                seen += len(piece)
+                if seen > descriptor.size:
+                    break
+                digest.update(piece)
+                yield piece
+        if seen != descriptor.size:
+            raise RegistryRefused(f"{repository} sent {seen} bytes when {what}; {descriptor.size} were expected")
+        if offset == 0 and "sha256:" + digest.hexdigest() != descriptor.digest:
+            raise RegistryRefused(
+                f"{repository} sent sha256:{digest.hexdigest()} when {what}; the same digest was expected"
+            )
+
+    async def push_blob(self, repository: Repository, blob: Blob, *, mount_from: Repository | None = None) -> Pushed:
+        """Bring a blob into a repository, by the cheapest way there is.
+
+        Args:
+            repository: Where to.
+            blob: What.
+            mount_from: A repository that holds it already; used where it is in the same registry.
+
+        Raises:
+            RegistryError: of the fitting kind.
+        """
+        digest = blob.descriptor.digest
+        if await self.has_blob(repository, digest):
+            return "there"
+        opened = None
+        if mount_from is not None and mount_from != repository and mount_from.registry == repository.registry:
+            url = self._transport.address(repository, "blobs/uploads/")
+            opened = await self._transport.call(
+                "POST",
+                url.copy_merge_params({"mount": digest, "from": mount_from.name}),
+                repository,
+                expect={201, 202},
+                what=f"mounting {digest} from {mount_from.name}",
+            )
+            if opened.status == httpx.codes.CREATED:
+                return "mounted"
+        await Upload(self._transport, repository, blob, self._chunk).run(opened)
+        return "uploaded"
+
+    async def push_manifest(self, reference: Reference, raw: bytes, media_type: str = MANIFEST) -> str:
+        """Put a manifest under a tag or digest, and return its digest.
+
+        Raises:
+            RegistryError: of the fitting kind.
+        """
+        repository, digest = reference.repository, digest_of(raw)
+        what = f"writing the manifest {reference.target}"
+        answer = await self._transport.call(
+            "PUT",
+            self._transport.address(repository, f"manifests/{reference.target}"),
+            repository,
+            expect={201},
+            what=what,
+            headers={"Content-Type": media_type},
+            content=raw,
+        )
+        told = answer.headers.get("Docker-Content-Digest", digest)
+        if told != digest:
+            raise RegistryRefused(f"{repository} stored {told} when {what}; {digest} was expected")
+        return digest
+
+    async def _patiently(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
+        backoff = self._transport.backoff
+        for number in range(backoff.attempts - 1):
+            try:
+                return await attempt()
+            except RegistryUnreachable as error:
+                log.info("%s; attempt %d of %d", error, number + 2, backoff.attempts)
+                await asyncio.sleep(backoff.delay(number))
+        return await attempt()
+
+
+class RemoteBlob:
+    """A blob in one registry on its way to another: streamed through, never whole in memory or on disk."""
+
+    def __init__(self, registry: Registry, repository: Repository, descriptor: Descriptor) -> None:
+        self.descriptor = descriptor
+        self._registry = registry
+        self._repository = repository
+
+    def stream(self, offset: int) -> AsyncGenerator[bytes, None]:
+        """Its bytes from `offset` on."""
+        return self._registry.stream_blob(self._repository, self.descriptor, offset)
+
+
+async def speaks_https(registry: str) -> bool:
+    """Whether a TLS server answers at `HOST[:PORT]`; how is its own affair."""
+    async with httpx.AsyncClient(timeout=5.0, verify=False) as client:  # noqa: S501 - nothing is sent or believed here
+        try:
+            await client.get(f"https://{registry}/v2/")
+        except httpx.TransportError:
+            return False
+    return True

@@ -1,0 +1,114 @@
+"""An image made of another one and one more layer: a matter of two JSON files, so it needs no emulation of anything.
+
+Format: the OCI image specification 1.1, `config.md` and `manifest.md`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgesmith_builder.contract import Platform
+from edgesmith_builder.errors import RequestInvalid
+from edgesmith_builder.oci import BytesBlob, Descriptor, Index, Manifest, Reference, Registry, RegistryRefused
+from edgesmith_builder.oci.content import CONFIG, canonical
+
+EPOCH = "1970-01-01T00:00:00Z"
+"""When every image was made: the time of day is no part of what decides its bytes."""
+
+_BASE_NAME = "org.opencontainers.image.base.name"
+_BASE_DIGEST = "org.opencontainers.image.base.digest"
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The base image for one platform."""
+
+    reference: Reference
+    """As the request has it: maybe of an index."""
+    manifest: Manifest
+    config: Mapping[str, Any]
+    """The image config, as read."""
+
+
+async def read_base(registry: Registry, text: str, platform: Platform) -> Base:
+    """Look the base image up, choosing from its index.
+
+    Raises:
+        RequestInvalid: where there is no such image, or none for the platform.
+        RegistryError: of the fitting kind.
+    """
+    try:
+        reference = Reference.parse(text)
+    except ValueError as error:
+        raise RequestInvalid(f"build.base is not an image by digest: {error}") from error
+    if reference.digest is None:
+        raise RequestInvalid(f"build.base is {text!r}; an image by digest was expected, REGISTRY/NAME@sha256:HEX")
+    document = await registry.document(reference)
+    if isinstance(document, Index):
+        entry = document.select(platform.os, platform.architecture, platform.variant)
+        if entry is None:
+            offered = ", ".join(sorted(entry.platform for entry in document.entries)) or "nothing"
+            raise RequestInvalid(f"build.base {reference} is made for {offered}; {_text(platform)} was expected in it")
+        document = await registry.manifest(reference.repository.pinned(entry.digest))
+    if document is None:
+        raise RequestInvalid(f"build.base {reference} does not exist; the runtime base image was expected there")
+    config = _parse_config(await registry.read_blob(reference.repository, document.config), reference)
+    if (config.get("os"), config.get("architecture")) != (platform.os, platform.architecture):
+        found = f"{config.get('os')}/{config.get('architecture')}"
+        raise RequestInvalid(f"build.base {reference} is made for {found}; {_text(platform)} was expected")
+    if len(config["rootfs"]["diff_ids"]) != len(document.layers):
+        raise RegistryRefused(
+            f"build.base {reference} has a config that does not match its layers; one diff id each was expected"
+        )
+    return Base(reference, document, config)
+
+
+def assemble(
+    base: Base, layer: Descriptor, labels: Mapping[str, str], annotations: Mapping[str, str]
+) -> tuple[Manifest, BytesBlob]:
+    """Put one uncompressed layer over the base.
+
+    Args:
+        base: The base image.
+        layer: The model layer.
+        labels: For the config: seen by whoever inspects a running container.
+        annotations: For the manifest: seen by whoever looks into the registry.
+
+    Returns:
+        The manifest, and the config that it points at.
+    """
+    config = json.loads(json.dumps(base.config))
+    config["created"] = EPOCH
+    config["rootfs"]["diff_ids"].append(layer.digest)
+    history = config.setdefault("history", [])
+    history.append({"created": EPOCH, "created_by": "edgesmith_builder", "comment": "model bundle"})
+    merged = {**(config.setdefault("config", {}).get("Labels") or {}), **labels}
+    config["config"]["Labels"] = merged
+    blob = BytesBlob(canonical(config), CONFIG)
+    manifest = Manifest(
+        config=blob.descriptor,
+        layers=(*base.manifest.layers, layer),
+        annotations={
+            _BASE_NAME: str(base.reference.repository),
+            _BASE_DIGEST: base.reference.target,
+            **annotations,
+        },
+    )
+    return manifest, blob
+
+
+def _parse_config(raw: bytes, reference: Reference) -> dict[str, Any]:
+    try:
+        config = json.loads(raw)
+        if isinstance(config, dict) and all(isinstance(item, str) for item in config["rootfs"]["diff_ids"]):
+            return config
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise RegistryRefused(f"build.base {reference} has a malformed config; an OCI image config was expected")
+
+
+def _text(platform: Platform) -> str:
+    return "/".join(part for part in (platform.os, platform.architecture, platform.variant) if part)

@@ -1,0 +1,103 @@
+"""The image's way into the registry: layers first, the manifest last, so that a tag never names half an image."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from edgesmith_builder.contract import BuildRequest
+from edgesmith_builder.errors import RequestInvalid
+from edgesmith_builder.ladder import Attempt
+from edgesmith_builder.oci import (
+    Backoff,
+    Blob,
+    BytesBlob,
+    Credentials,
+    FileBlob,
+    Manifest,
+    Pushed,
+    Reference,
+    Registry,
+    RemoteBlob,
+    Repository,
+    speaks_https,
+)
+from edgesmith_builder.pack import Base
+from edgesmith_builder.progress import size_text, step
+
+log = logging.getLogger(__name__)
+
+_WORDS: dict[Pushed, str] = {"there": "was there", "mounted": "mounted from the base", "uploaded": "uploaded"}
+
+
+@dataclass(frozen=True, slots=True)
+class Registries:
+    """Clients for the two registries that a build speaks to; often one and the same."""
+
+    target: Registry
+    base: Registry
+
+
+@asynccontextmanager
+async def registries_for(
+    request: BuildRequest, credentials: Credentials, backoff: Backoff | None = None
+) -> AsyncIterator[Registries]:
+    """Open the clients.
+
+    `plainHttp` is about the registry that is pushed to. A base image in another one is asked for over HTTPS; only where
+    `plainHttp` is set and that registry does not speak TLS, over HTTP.
+
+    Raises:
+        RequestInvalid: where a reference is none.
+    """
+    try:
+        here = Repository.parse(request.repository).registry
+        there = Reference.parse(request.build.base).repository.registry
+    except ValueError as error:
+        raise RequestInvalid(f"the request names an image that is none: {error}") from error
+    async with Registry(request.plain_http, credentials, backoff=backoff) as target:
+        if there == here:
+            yield Registries(target, target)
+            return
+        plain = request.plain_http and not await speaks_https(there)
+        async with Registry(plain, credentials, backoff=backoff) as base:
+            yield Registries(target, base)
+
+
+async def push(
+    registries: Registries,
+    target: Reference,
+    *,
+    base: Base,
+    winner: Attempt,
+    manifest: Manifest,
+    config: BytesBlob,
+) -> str:
+    """Bring the image into its repository and return its digest. What is there already is not sent again.
+
+    Raises:
+        RegistryError: of the fitting kind.
+    """
+    if winner.layer is None or winner.layer_file is None:
+        raise ValueError("the winner was not packed; a layer was expected")
+    origin = base.reference.repository
+    for number, layer in enumerate(base.manifest.layers):
+        blob = RemoteBlob(registries.base, origin, layer)
+        name = f"base layer {number + 1} of {len(base.manifest.layers)}"
+        await _push_blob(registries.target, target.repository, blob, name, origin)
+    await _push_blob(registries.target, target.repository, FileBlob(winner.layer_file, winner.layer), "model layer")
+    await _push_blob(registries.target, target.repository, config, "config")
+    with step(f"pushed {target}") as current:
+        digest = await registries.target.push_manifest(target, manifest.to_bytes())
+        current.say(digest)
+    return digest
+
+
+async def _push_blob(
+    registry: Registry, repository: Repository, blob: Blob, name: str, mount_from: Repository | None = None
+) -> None:
+    with step(name) as current:
+        how = await registry.push_blob(repository, blob, mount_from=mount_from)
+        current.say(f"{_WORDS[how]}, {size_text(blob.descriptor.size)}")

@@ -1,0 +1,5 @@
+"""From fp32 to int8."""
+
+from edgesmith_builder.quantize.static import QuantizationFailed, quantize
+
+__all__ = ["QuantizationFailed", "quantize"]

@@ -1,0 +1,114 @@
+{{/* The prefix of every object's name: the release's name, with the chart's where the release does not say it. */}}
+{{- define "edgesmith.fullname" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What pods are selected by: never changes for a release. */}}
+{{- define "edgesmith.selectorLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "edgesmith.labels" -}}
+{{ include "edgesmith.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* One image reference; its digest wins over its tag. Call with (list NAME REFERENCE). */}}
+{{- define "edgesmith.image" -}}
+{{- $name := index . 0 -}}
+{{- $reference := index . 1 | required (printf "image.%s is empty: expected a reference such as HOST/edgesmith/%s@sha256:HEX, as `python3 hack/images push HOST` prints it" $name $name) -}}
+{{- $parts := splitList "@" $reference -}}
+{{- if eq (len $parts) 2 -}}
+{{- printf "%s@%s" (regexReplaceAll ":[A-Za-z0-9_][A-Za-z0-9_.-]*$" (index $parts 0) "") (index $parts 1) -}}
+{{- else -}}
+{{- $reference -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The restricted Pod Security Standard, for pods of the chart. */}}
+{{- define "edgesmith.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "edgesmith.securityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{/* The registry's port: the one that registry.repository names, or the scheme's. */}}
+{{- define "edgesmith.registryPort" -}}
+{{- $host := splitList "/" .Values.registry.repository | first -}}
+{{- if contains ":" $host -}}
+{{- splitList ":" $host | last -}}
+{{- else -}}
+{{- ternary "80" "443" .Values.registry.plainHTTP -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The buckets' ports, separated by spaces. */}}
+{{- define "edgesmith.bucketPorts" -}}
+{{- with .Values.bucket.endpoint -}}
+{{- $host := (urlParse .).host -}}
+{{- if contains ":" $host -}}
+{{- splitList ":" $host | last -}}
+{{- else -}}
+{{- ternary "443" "80" (hasPrefix "https:" .) -}}
+{{- end -}}
+{{- else -}}
+443 9000
+{{- end -}}
+{{- end -}}
+
+{{/* One egress rule: TCP to address ranges (none: any) on ports. Call with (dict "cidrs" LIST "ports" LIST). */}}
+{{- define "edgesmith.egressRule" -}}
+- ports:
+    {{- range .ports }}
+    - {protocol: TCP, port: {{ . | int }}}
+    {{- end }}
+  {{- with .cidrs }}
+  to:
+    {{- range . }}
+    - ipBlock: {cidr: {{ . | quote }}}
+    {{- end }}
+  {{- end }}
+{{- end -}}
+
+{{- define "edgesmith.dnsRule" -}}
+- ports:
+    - {protocol: UDP, port: 53}
+    - {protocol: TCP, port: 53}
+  to:
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: kube-system
+    {{- range .Values.networkPolicies.dns.cidrs }}
+    - ipBlock: {cidr: {{ . | quote }}}
+    {{- end }}
+{{- end -}}
+
+{{- define "edgesmith.registryRule" -}}
+{{- $registry := .Values.networkPolicies.registry -}}
+{{- $ports := $registry.ports | default (list (include "edgesmith.registryPort" .)) -}}
+{{- include "edgesmith.egressRule" (dict "cidrs" $registry.cidrs "ports" $ports) -}}
+{{- end -}}
+
+{{- define "edgesmith.bucketRule" -}}
+{{- $bucket := .Values.networkPolicies.bucket -}}
+{{- $ports := $bucket.ports | default (splitList " " (include "edgesmith.bucketPorts" .)) -}}
+{{- include "edgesmith.egressRule" (dict "cidrs" $bucket.cidrs "ports" $ports) -}}
+{{- end -}}

@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""Scores an example's models on its evaluation set: as they are, and quantised to int8 on its calibration set.
+
+``python3 examples/_training/score.py examples/digits`` prints the table that stands in the example's README.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+_BATCH = 64
+
+
+class _Pictures(CalibrationDataReader):  # type: ignore[misc, unused-ignore]  # onnxruntime carries no types
+    """Hands calibration pictures to the quantiser one by one."""
+
+    def __init__(self, name: str, images: npt.NDArray[np.float32]) -> None:
+        self._feeds: Iterator[dict[str, Any]] = iter([{name: images[i : i + 1]} for i in range(len(images))])
+
+    def get_next(self) -> dict[str, Any] | None:
+        """The next picture, or None after the last."""
+        return next(self._feeds, None)
+
+
+def load(folder: Path, kind: str) -> dict[str, npt.NDArray[Any]]:
+    """Reads ``calibration.npz`` or ``evaluation.npz`` of an example, refusing pickled objects."""
+    with np.load(folder / f"{kind}.npz", allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def accuracy(model: Path, evaluation: dict[str, npt.NDArray[Any]]) -> float:
+    """The share of pictures whose most probable class is their label."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    images, labels = evaluation[name], evaluation["labels"]
+    answers = [session.run(None, {name: images[i : i + _BATCH]})[0] for i in range(0, len(images), _BATCH)]
+    return float((np.concatenate(answers).argmax(1) == labels).mean())
+
+
+def quantise(model: Path, calibration: dict[str, npt.NDArray[Any]], target: Path, **changes: Any) -> None:
+    """Quantises a model the way that keeps accuracy and gains speed on x86-64 and arm64.
+
+    Activations are unsigned, weights signed with a scale a channel, ranges are the smallest and largest value seen.
+
+    Args:
+        model: The model as trained.
+        calibration: Its pictures by input name.
+        target: The file to write.
+        changes: Arguments of onnxruntime's ``quantize_static`` to use instead.
+    """
+    name, images = next(iter(calibration.items()))
+    chosen: dict[str, Any] = {
+        "quant_format": QuantFormat.QDQ,
+        "activation_type": QuantType.QUInt8,
+        "weight_type": QuantType.QInt8,
+        "per_channel": True,
+    }
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # it advises preprocessing, which a model with folded normalisation does not need
+    try:
+        quantize_static(str(model), str(target), _Pictures(name, images), **(chosen | changes))
+    finally:
+        root.setLevel(level)
+
+
+def rows(folder: Path) -> Iterator[tuple[str, str, float, int]]:
+    """Scores every model of an example.
+
+    Yields:
+        The model's file name, its precision, its accuracy, its size in bytes.
+    """
+    evaluation, calibration = load(folder, "evaluation"), load(folder, "calibration")
+    with tempfile.TemporaryDirectory() as scratch:
+        for model in sorted(folder.glob("*.onnx")):
+            yield model.name, "fp32", accuracy(model, evaluation), model.stat().st_size
+            smaller = Path(scratch) / model.name
+            quantise(model, calibration, smaller)
+            yield model.name, "int8", accuracy(smaller, evaluation), smaller.stat().st_size
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description="Scores an example's models, as trained and quantised to int8.")
+    parser.add_argument("folder", type=Path, help="the example, examples/digits say")
+    print("| model | precision | accuracy | size |\n| --- | --- | --- | --- |")
+    for name, precision, share, size in rows(parser.parse_args().folder):
+        print(f"| `{name}` | {precision} | {share:.4f} | {size / 1000:.0f} kB |")
+
+
+if __name__ == "__main__":
+    main()

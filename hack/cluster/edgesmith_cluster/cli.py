@@ -1,0 +1,91 @@
+"""The command line: ``python3 hack/cluster VERB``."""
+
+import argparse
+import json
+import os
+import sys
+
+from edgesmith_cluster import cluster, disturb, packages, plan, status, tools
+from edgesmith_cluster.console import Console
+from edgesmith_cluster.errors import ClusterError
+from edgesmith_cluster.state import Record, clusters
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python3 hack/cluster",
+        description="A real Kubernetes with several nodes on this machine, without Docker. Needs Linux and root.",
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--name", default="demo", help="which cluster; several can stand side by side (demo)")
+    verbs.add_parser("tools", help="compile what is missing, once")
+    up = verbs.add_parser("up", parents=[common], help="start a cluster, over one of the same name")
+    up.add_argument("--edges", type=int, default=3, metavar="N", help="how many edge nodes beside the hub (3)")
+    up.add_argument(
+        "--label", action="append", default=[], metavar="NODE=KEY=VALUE", help="label a node; may be given again"
+    )
+    up.add_argument("--json", action="store_true", help="print the status as JSON")
+    verbs.add_parser("down", parents=[common], help="stop a cluster and remove every trace of it").add_argument(
+        "--all", action="store_true", help="every cluster on this machine"
+    )
+    verbs.add_parser("status", parents=[common], help="show a cluster").add_argument(
+        "--json", action="store_true", help="print it as JSON"
+    )
+    nodes = {
+        "cut": "take a node's link down; its containers go on running",
+        "heal": "take a node's link up again",
+        "restart": "take a node's power away and give it back",
+    }
+    for verb, text in nodes.items():
+        verbs.add_parser(verb, parents=[common], help=text).add_argument("node", metavar="NODE", help="edge-1, say")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb and return the exit status: 1 when it failed, 2 when it was called wrongly."""
+    options = _parser().parse_args(arguments)
+    console = Console()
+    # Where runc and nft are; a plain `su` leaves these folders out.
+    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+    try:
+        _run(console, options)
+    except ClusterError as error:
+        console.say("\n".join(part for part in (f"error: {error}", error.detail) if part))
+        return 1
+    except KeyboardInterrupt:
+        console.say("interrupted; `up` can be run again at once, `down` removes what there is")
+        return 130
+    return 0
+
+
+def _run(console: Console, options: argparse.Namespace) -> None:
+    match options.verb:
+        case "tools":
+            packages.ensure(console)
+            print(tools.ensure(console))
+        case "up":
+            name = plan.check_name(options.name)
+            nodes = plan.node_names(options.edges)
+            labels = plan.parse_labels(options.label, nodes)
+            _show(cluster.up(console, name, nodes, labels), as_json=options.json)
+        case "down":
+            for name in clusters() if options.all else [plan.check_name(options.name)]:
+                cluster.down(console, name)
+        case "status":
+            _show(disturb.running(plan.check_name(options.name)), as_json=options.json)
+        case "cut":
+            disturb.cut(options.name, options.node)
+        case "heal":
+            disturb.heal(options.name, options.node)
+        case "restart":
+            disturb.restart(console, options.name, options.node)
+
+
+def _show(record: Record, *, as_json: bool) -> None:
+    description = status.describe(record)
+    if as_json:
+        json.dump(description, sys.stdout, indent=2)
+        print()
+    else:
+        print(status.table(description))

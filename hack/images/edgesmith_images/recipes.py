@@ -1,0 +1,151 @@
+"""The project's images: which files decide their bytes, and for which platforms they are built."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .console import ImageError
+from .paths import REPOSITORY
+
+FORMAT = 1
+"""Raised when these scripts come to write other bytes from the same inputs."""
+
+ARCHITECTURES = {"linux/amd64": "amd64", "linux/arm64": "arm64"}
+"""The platforms an image can be built for."""
+
+
+def own_platform() -> str:
+    """Names this machine's platform.
+
+    Returns:
+        ``linux/amd64`` or ``linux/arm64``.
+
+    Raises:
+        ImageError: The machine is neither.
+    """
+    names = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}
+    machine = platform.machine()
+    if machine not in names:
+        raise ImageError(f"This machine is {machine}; images are built on {' or '.join(names)}.")
+    return names[machine]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One image.
+
+    Attributes:
+        name: ``runtime``, ``operator`` or ``builder``.
+        dockerfile: Relative to the repository, like every path here.
+        files: Everything else that is copied in: files and folders.
+        platforms: What it is built for unless asked otherwise.
+    """
+
+    name: str
+    dockerfile: str
+    files: tuple[str, ...]
+    platforms: tuple[str, ...]
+
+    def sources(self, repository: Path = REPOSITORY) -> list[str]:
+        """Lists the files that decide the image's bytes.
+
+        Args:
+            repository: The working tree.
+
+        Returns:
+            Sorted paths relative to the repository, without bytecode.
+
+        Raises:
+            ImageError: One of them is not there.
+        """
+        found: list[str] = []
+        for name in (self.dockerfile, *self.files):
+            path = repository / name
+            if not path.exists():
+                raise ImageError(f"The image {self.name} is made from {name}, which does not exist.")
+            below = sorted(path.rglob("*")) if path.is_dir() else [path]
+            found += [
+                item.relative_to(repository).as_posix()
+                for item in below
+                if item.is_file() and "__pycache__" not in item.parts
+            ]
+        return sorted(found)
+
+    def snapshot(self, folder: Path, repository: Path = REPOSITORY) -> str:
+        """Copies the sources, so that what is hashed is what is built.
+
+        Args:
+            folder: An empty folder; becomes the build context, with plain modes.
+            repository: The working tree.
+
+        Returns:
+            The hash of every path and its bytes, 64 hex digits.
+        """
+        digest = hashlib.sha256()
+        for name in self.sources(repository):
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(repository / name, target)
+            target.chmod(0o644)
+            digest.update(f"{name}\0{hashlib.sha256(target.read_bytes()).hexdigest()}\n".encode())
+        for path in folder.rglob("*"):
+            if path.is_dir():
+                path.chmod(0o755)
+        return digest.hexdigest()
+
+
+COMMON = ("LICENSE", "hack/images/edgesmith_images/site_packages.py")
+
+
+def recipes() -> dict[str, Recipe]:
+    """Lists the images.
+
+    Returns:
+        Name to recipe, in the order they are built.
+    """
+    own = (own_platform(),)
+    everywhere = tuple(ARCHITECTURES)
+    return {
+        recipe.name: recipe
+        for recipe in (
+            Recipe(
+                name="runtime",
+                dockerfile="runtime/Dockerfile",
+                files=(*COMMON, "requirements/runtime.txt", "runtime/edgesmith_runtime"),
+                platforms=everywhere,
+            ),
+            Recipe(
+                name="operator",
+                dockerfile="operator/Dockerfile",
+                files=(*COMMON, "requirements/operator.txt", "builder/edgesmith_builder", "operator/edgesmith"),
+                platforms=own,
+            ),
+            Recipe(
+                name="builder",
+                dockerfile="builder/Dockerfile",
+                files=(*COMMON, "requirements/builder.txt", "runtime/edgesmith_runtime", "builder/edgesmith_builder"),
+                platforms=own,
+            ),
+        )
+    }
+
+
+def key(sources: str, bases: Iterable[str], platforms: Iterable[str]) -> str:
+    """Hashes everything that decides an image's bytes.
+
+    Args:
+        sources: The snapshot's hash.
+        bases: The digests of the images it is built in and on.
+        platforms: What it is built for.
+
+    Returns:
+        16 hex digits.
+    """
+    parts = {"format": FORMAT, "sources": sources, "bases": list(bases), "platforms": list(platforms)}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

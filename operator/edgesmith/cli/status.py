@@ -1,0 +1,183 @@
+"""`edgesmith status`: EdgeModels, and of one its builds, revisions and nodes, each with its reason."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.names import node_label
+from edgesmith.api.status import EdgeModelStatus
+from edgesmith.api.units import parse_duration
+from edgesmith.cli.table import percent, size, table
+from edgesmith.cluster.errors import Missing
+from edgesmith.cluster.objects import Objects
+from edgesmith.decide.health import node_state
+from edgesmith.decide.profiles import assign, resolve
+from edgesmith.decide.rollout import Health
+
+
+def choose(objects: Objects, name: str | None, namespace: str) -> list[EdgeModel]:
+    """The EdgeModels to show.
+
+    Raises:
+        Missing: There is none of that name.
+    """
+    models = [model for model in objects.models.all() if name in (None, model.metadata.name)]
+    if name and not models:
+        raise Missing(f"There is no EdgeModel {name!r} in namespace {namespace!r}.")
+    return models
+
+
+def overview(models: list[EdgeModel], *, namespaces: bool) -> str:
+    """One line for each EdgeModel."""
+    if not models:
+        return "No EdgeModels found."
+    header = ["NAME", "READY", "REASON", "NODES", "UPDATED", "SERVING", "OFFLINE", "FAILED", "MESSAGE"]
+    rows = []
+    for model in models:
+        status = _status(model)
+        ready = next((condition for condition in status.conditions if condition.type == "Ready"), None)
+        nodes = status.nodes
+        counts = [str(count) for count in (nodes.desired, nodes.updated, nodes.ready, nodes.offline, nodes.failed)]
+        words = [ready.status, ready.reason] if ready else ["Unknown", "NotSeenYet"]
+        message = ready.message if ready else "The operator has not looked at it yet."
+        rows.append([model.metadata.name, *words, *counts, message])
+    if namespaces:
+        header = ["NAMESPACE", *header]
+        rows = [[model.metadata.namespace, *row] for model, row in zip(models, rows, strict=True)]
+    return table(header, rows)
+
+
+def detail(objects: Objects, model: EdgeModel) -> str:
+    """Everything about one EdgeModel."""
+    found = describe(objects, model)
+    lines = [f"EdgeModel {model.metadata.namespace}/{model.metadata.name}, generation {model.metadata.generation}"]
+    seen = _status(model).observed_generation
+    if seen != model.metadata.generation:
+        lines.append(f"The operator has not looked at this generation yet; what follows is about {seen or 'none'}.")
+    sections = {
+        "CONDITION": (["CONDITION", "STATUS", "REASON", "MESSAGE"], "conditions"),
+        "VARIANT": (
+            ["VARIANT", "STATE", "PRECISION", "ACCURACY", "DROP", "SIZE", "P95", "REVISION", "REASON"],
+            "variants",
+        ),
+        "REVISION": (["REVISION", "PROFILE", "NODES", "AGE", "STATE", "IMAGE"], "revisions"),
+        "NODE": (["NODE", "PROFILE", "REVISION", "STATE", "P95", "REASON"], "nodes"),
+    }
+    for header, name in sections.values():
+        rows = [list(row.values()) for row in found[name]]
+        if rows:
+            lines += ["", table(header, rows)]
+    return "\n".join(lines)
+
+
+def describe(objects: Objects, model: EdgeModel) -> dict[str, Any]:
+    """Everything about one EdgeModel, as rows of words in the order of the columns."""
+    return {
+        "namespace": model.metadata.namespace,
+        "name": model.metadata.name,
+        "conditions": [
+            {"type": c.type, "status": c.status, "reason": c.reason, "message": c.message}
+            for c in _status(model).conditions
+        ],
+        "variants": _variants(model),
+        "revisions": _revisions(objects, model),
+        "nodes": _nodes(objects, model),
+    }
+
+
+def as_json(objects: Objects, models: list[EdgeModel]) -> str:
+    """The same for programs."""
+    return json.dumps([describe(objects, model) for model in models], indent=2)
+
+
+def _variants(model: EdgeModel) -> list[dict[str, str]]:
+    return [
+        {
+            "profile": variant.profile,
+            "state": variant.state,
+            "precision": variant.precision or "",
+            "accuracy": percent(variant.accuracy),
+            "accuracyDrop": percent(variant.accuracy_drop),
+            "size": size(variant.size),
+            "latency": variant.latency or "",
+            "revision": variant.revision or "",
+            "reason": variant.reason or "",
+        }
+        for variant in _status(model).variants
+    ]
+
+
+def _revisions(objects: Objects, model: EdgeModel) -> list[dict[str, str]]:
+    key = node_label(model.metadata.namespace, model.metadata.name)
+    labels = [node.labels.get(key) for node in objects.nodes.all()]
+    now = datetime.now(UTC)
+    owned = [entry.noun for _, entry in objects.revisions.of_model(model.metadata.namespace, model.metadata.name)]
+    return [
+        {
+            "revision": revision.revision,
+            "profile": revision.profile,
+            "nodes": str(labels.count(revision.revision)),
+            "age": _age((now - revision.created).total_seconds()),
+            "state": "Withdrawn" if revision.withdrawn else "Proven" if revision.proven else "Unproven",
+            "image": revision.image,
+        }
+        for revision in sorted(owned, key=lambda revision: (revision.profile, revision.created))
+    ]
+
+
+def _nodes(objects: Objects, model: EdgeModel) -> list[dict[str, str]]:
+    """Every node that runs the model, is to run it, or is held from it."""
+    metadata = model.metadata
+    nodes = objects.nodes.all()
+    profiles = resolve(model, objects.profiles.all()).profiles
+    assigned = assign(model, profiles, nodes)
+    revisions = {e.noun.revision: e.noun for _, e in objects.revisions.of_model(metadata.namespace, metadata.name)}
+    pods = [entry.noun for _, entry in objects.pods.of_model(metadata.namespace, metadata.name)]
+    held = {hold.name: hold.reason for hold in _status(model).held}
+    deadline = parse_duration(model.spec.rollout.progress_deadline)
+    key, now, rows = node_label(metadata.namespace, metadata.name), datetime.now(UTC), []
+    for node in nodes:
+        label, profile = node.labels.get(key), assigned.profile_of.get(node.name)
+        if not (label or profile or node.name in held):
+            continue
+        here = [pod for pod in pods if pod.node == node.name]
+        state = node_state(node, label=label, known=label in revisions, pods=here, deadline=deadline, now=now)
+        tests = [pod.selftest.p95_ms for pod in here if pod.revision == label and pod.selftest]
+        p95 = next((test for test in tests if test is not None), None)
+        rows.append(
+            {
+                "node": node.name,
+                "profile": profile or (revisions[label].profile if label in revisions else ""),
+                "revision": label or "",
+                "state": _WORDS[state.health] if node.online else "Offline",
+                "latency": f"{p95:.1f} ms" if p95 is not None else "",
+                "reason": held.get(node.name) or state.note,
+            }
+        )
+    return rows
+
+
+_WORDS = {
+    Health.IDLE: "Idle",
+    Health.STARTING: "Starting",
+    Health.SERVING: "Serving",
+    Health.FAILED: "Failed",
+}
+
+
+def _status(model: EdgeModel) -> EdgeModelStatus:
+    try:
+        return EdgeModelStatus.model_validate(model.status)
+    except ValueError:
+        # Written by another version: what cannot be read is shown as not seen.
+        return EdgeModelStatus()
+
+
+def _age(seconds: float) -> str:
+    for length, letter in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= length:
+            return f"{int(seconds // length)}{letter}"
+    return f"{max(int(seconds), 0)}s"

@@ -1,0 +1,286 @@
+"""Calls to the API server: plain paths and dictionaries over the official client's transport.
+
+Neither its typed APIs nor its discovery is used: every kind we touch is known, and the typed modules would take as much
+memory as everything else together. What is written goes through server-side apply, so that our fields and nobody
+else's are ours; node labels are the exception (see `Client.label_node`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Self, cast
+
+import aiohttp
+from kubernetes.aio.client.api_client import ApiClient
+
+from edgesmith.api.names import FIELD_MANAGER, STATUS_MANAGER
+from edgesmith.cluster.connection import Connection
+from edgesmith.cluster.errors import Conflict, Missing, from_answer, unreachable
+from edgesmith.cluster.kinds import DAEMON_SET, NODE, Kind, kind_of
+
+Object = dict[str, Any]
+"""An object as the API server sends it."""
+
+APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+_PAGE = 500
+_METADATA = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
+
+
+class Client:
+    """A connection to one API server. Use it as an async context manager, from one event loop."""
+
+    def __init__(self, connection: Connection, *, timeout: float = 30.0) -> None:
+        """Make a client; nothing is sent yet.
+
+        Args:
+            connection: Where to.
+            timeout: Seconds for one call, all of it.
+        """
+        self.connection = connection
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._api: Any = ApiClient(connection.configuration)
+        self._api.user_agent = "edgesmith"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._api.close()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+    ) -> Object:
+        """One call.
+
+        Args:
+            method: HTTP method.
+            path: Address below the server.
+            what: The call in words, for the error.
+            query: Query parameters.
+            body: What to send.
+            content_type: Of the body.
+            accept: What to be sent.
+
+        Returns:
+            The answer, read.
+
+        Raises:
+            ClusterError: of the fitting kind, in one sentence.
+        """
+        try:
+            serialized = await self._api.param_serialize(
+                method,
+                path,
+                query_params=list((query or {}).items()),
+                header_params={"Accept": accept, "Content-Type": content_type},
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            answer = await self._api.call_api(*serialized, _request_timeout=self._timeout)
+            data: bytes = await answer.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise unreachable(self.connection.server, what, error) from error
+        text = data.decode("utf-8", errors="replace")
+        if not 200 <= answer.status <= 299:  # noqa: PLR2004 - HTTP's own numbers
+            raise from_answer(answer.status, text, what)
+        try:
+            return cast("Object", json.loads(text))
+        except ValueError as error:
+            raise from_answer(answer.status, text, what) from error
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
+        """One object; None where it is not there."""
+        what = f"reading {kind.kind} {_called(namespace, name)}"
+        try:
+            return await self.request("GET", kind.path(namespace, name), what)
+        except Missing:
+            return None
+
+    async def list(
+        self, kind: Kind, *, namespace: str = "", labels: str = "", fields: str = ""
+    ) -> AsyncIterator[Object]:
+        """Every object of a kind, in pages.
+
+        Args:
+            kind: What.
+            namespace: Where; empty for everywhere.
+            labels: A label selector.
+            fields: A field selector.
+
+        Yields:
+            One object after the other.
+        """
+        async for page in self._pages(kind, namespace, labels, fields, "application/json"):
+            for item in page.get("items") or ():
+                yield item
+
+    async def serves(self, kind: Kind) -> bool:
+        """Whether the API server has a kind at all: whether its CRD is installed."""
+        try:
+            await self.request("GET", kind.path(), f"listing {kind.plural}", query={"limit": "1"})
+        except Missing:
+            return False
+        return True
+
+    async def census(self, kind: Kind, *, labels: str = "") -> tuple[set[str], str]:
+        """The UIDs of every object of a kind, everywhere, and the resourceVersion as of which they are all.
+
+        Only metadata travels.
+        """
+        uids: set[str] = set()
+        version = ""
+        async for page in self._pages(kind, "", labels, "", _METADATA):
+            version = version or str((page.get("metadata") or {}).get("resourceVersion", ""))
+            uids.update(str((item.get("metadata") or {}).get("uid")) for item in page.get("items") or ())
+        return uids, version
+
+    async def _pages(self, kind: Kind, namespace: str, labels: str, fields: str, accept: str) -> AsyncIterator[Object]:
+        query = {"limit": str(_PAGE)}
+        query |= {"labelSelector": labels} if labels else {}
+        query |= {"fieldSelector": fields} if fields else {}
+        while True:
+            what = f"listing {kind.plural}"
+            page = await self.request("GET", kind.path(namespace), what, query=query, accept=accept)
+            # A listing gives its items no kind of their own.
+            for item in page.get("items") or ():
+                item.setdefault("apiVersion", kind.api_version)
+                item.setdefault("kind", kind.kind)
+            yield page
+            token = (page.get("metadata") or {}).get("continue")
+            if not token:
+                return
+            query["continue"] = token
+
+    async def apply(
+        self, manifest: Mapping[str, Any], *, manager: str = FIELD_MANAGER, dry_run: bool = False
+    ) -> Object:
+        """Apply an object, server side, taking over our fields from whoever set them.
+
+        Args:
+            manifest: Every field that is to be ours, and no other.
+            manager: Whose fields they are.
+            dry_run: Only say what it would become.
+
+        Returns:
+            The object as it is then.
+        """
+        kind = kind_of(dict(manifest))
+        metadata = manifest["metadata"]
+        namespace, name = metadata.get("namespace", ""), metadata["name"]
+        query = {"fieldManager": manager, "force": "true"} | ({"dryRun": "All"} if dry_run else {})
+        return await self.request(
+            "PATCH",
+            kind.path(namespace, name),
+            f"applying {kind.kind} {_called(namespace, name)}",
+            query=query,
+            body=dict(manifest),
+            content_type=APPLY,
+        )
+
+    async def apply_status(self, kind: Kind, namespace: str, name: str, status: Mapping[str, Any]) -> Object:
+        """Apply an object's whole status.
+
+        The UID is not part of it: an object deleted in between gives `Missing`, since a status alone makes none.
+        """
+        manifest: Object = {
+            "apiVersion": kind.api_version,
+            "kind": kind.kind,
+            "metadata": {"name": name} | ({"namespace": namespace} if kind.namespaced else {}),
+            "status": dict(status),
+        }
+        return await self.request(
+            "PATCH",
+            kind.path(namespace, name, "status"),
+            f"writing the status of {kind.kind} {_called(namespace, name)}",
+            query={"fieldManager": STATUS_MANAGER, "force": "true"},
+            body=manifest,
+            content_type=APPLY,
+        )
+
+    async def create(self, manifest: Mapping[str, Any], kind: Kind | None = None) -> Object:
+        """Make an object.
+
+        Raises:
+            Conflict: One of that name is there.
+            ClusterError: of the fitting kind.
+        """
+        kind = kind or kind_of(dict(manifest))
+        metadata = manifest["metadata"]
+        namespace = metadata.get("namespace", "")
+        called = _called(namespace, metadata.get("name") or metadata.get("generateName", ""))
+        return await self.request(
+            "POST",
+            kind.path(namespace),
+            f"making {kind.kind} {called}",
+            query={"fieldManager": FIELD_MANAGER},
+            body=dict(manifest),
+        )
+
+    async def replace(self, kind: Kind, manifest: Mapping[str, Any]) -> Object:
+        """Replace an object, if nobody changed it since it was read.
+
+        Raises:
+            Conflict: Somebody did.
+            ClusterError: of the fitting kind.
+        """
+        metadata = manifest["metadata"]
+        namespace, name = metadata.get("namespace", ""), metadata["name"]
+        return await self.request(
+            "PUT",
+            kind.path(namespace, name),
+            f"replacing {kind.kind} {_called(namespace, name)}",
+            query={"fieldManager": FIELD_MANAGER},
+            body=dict(manifest),
+        )
+
+    async def label_node(self, name: str, key: str, value: str | None) -> Object:
+        """Set one label of a node, or remove it where the value is None.
+
+        A merge patch of the one key, not an apply: every EdgeModel has a label on the same node, and an apply under one
+        field manager takes away each field that it leaves out, which would be every other EdgeModel's label.
+        """
+        return await self._merge(NODE, "", name, {"metadata": {"labels": {key: value}}}, f"labelling Node {name}")
+
+    async def annotate_daemon_set(self, namespace: str, name: str, annotations: Mapping[str, str | None]) -> Object:
+        """Set annotations of a DaemonSet, leaving every other field to whoever applied it."""
+        what = f"annotating DaemonSet {_called(namespace, name)}"
+        return await self._merge(DAEMON_SET, namespace, name, {"metadata": {"annotations": dict(annotations)}}, what)
+
+    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "") -> None:
+        """Delete an object and, in the background, what it owns; one that is gone already is fine.
+
+        Args:
+            kind: Its kind.
+            namespace: Its namespace.
+            name: Its name.
+            uid: Only where it is still this one.
+        """
+        body: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        if uid:
+            body["preconditions"] = {"uid": uid}
+        try:
+            what = f"deleting {kind.kind} {_called(namespace, name)}"
+            await self.request("DELETE", kind.path(namespace, name), what, body=body)
+        except Missing:
+            return
+        except Conflict:
+            # Another one of the same name by now: not ours to delete.
+            return
+
+    async def _merge(self, kind: Kind, namespace: str, name: str, body: Object, what: str) -> Object:
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self.request("PATCH", kind.path(namespace, name), what, query=query, body=body, content_type=MERGE)
+
+
+def _called(namespace: str, name: str) -> str:
+    return f"{namespace}/{name}" if namespace else name

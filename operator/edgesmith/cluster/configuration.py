@@ -1,0 +1,132 @@
+"""How the operator was installed, read from its environment or from the ConfigMap that the chart keeps it in.
+
+The chart's ConfigMap has the names of the environment variables as its keys, so the operator (`envFrom`) and the CLI
+(which reads the ConfigMap) cannot disagree.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from edgesmith.cluster.client import Client
+from edgesmith.cluster.kinds import CONFIG_MAP
+from edgesmith.decide.settings import Settings
+from edgesmith_builder.oci import Reference, Repository
+
+CONFIG_MAP_NAME = "edgesmith-settings"
+DEFAULT_NAMESPACE = "edgesmith-system"
+
+VARIABLES = {
+    "EDGESMITH_RUNTIME_IMAGE": "Runtime base image by digest, `REGISTRY/NAME@sha256:HEX`. Required.",
+    "EDGESMITH_BUILDER_IMAGE": "Image of build Jobs by digest. Required.",
+    "EDGESMITH_REPOSITORY": "Where variant images go, `REGISTRY/PREFIX`; the namespace and name are added. Required.",
+    "EDGESMITH_PLAIN_HTTP": "`true`: speak HTTP to the registry. Default `false`.",
+    "EDGESMITH_REGISTRY_SECRET": "dockerconfigjson Secret in the EdgeModel's namespace, for builds and pulls.",
+    "EDGESMITH_BUCKET_ENDPOINT": "S3 endpoint for EdgeModels without a credentials Secret.",
+    "EDGESMITH_BUILDER_NODE_SELECTOR": "Where build Jobs run: a JSON object of labels. Default `{}`.",
+    "EDGESMITH_BUILDER_RESOURCES": "Requests and limits of build Jobs: a JSON object. Default `{}`.",
+    "EDGESMITH_BUILDER_DEADLINE_SECONDS": "After how long a build is given up. Default 3600.",
+    "EDGESMITH_REVISION_HISTORY_LIMIT": "Revisions without a node that are kept, per variant. Default 3.",
+}
+"""Every setting with its meaning; a test holds the documentation to it."""
+
+
+class SettingsError(ValueError):
+    """A setting is missing or cannot be read; the message names it, its value and what was expected."""
+
+
+def settings_from(environment: Mapping[str, str]) -> Settings:
+    """Read the settings.
+
+    Raises:
+        SettingsError: One is missing or cannot be read.
+    """
+    try:
+        return Settings(
+            runtime_image=_image(environment, "EDGESMITH_RUNTIME_IMAGE"),
+            builder_image=_image(environment, "EDGESMITH_BUILDER_IMAGE"),
+            repository=_repository(environment, "EDGESMITH_REPOSITORY"),
+            plain_http=_flag(environment, "EDGESMITH_PLAIN_HTTP"),
+            registry_secret=environment.get("EDGESMITH_REGISTRY_SECRET") or None,
+            bucket_endpoint=environment.get("EDGESMITH_BUCKET_ENDPOINT") or None,
+            builder_node_selector=_labels(environment, "EDGESMITH_BUILDER_NODE_SELECTOR"),
+            builder_resources=_json_object(environment, "EDGESMITH_BUILDER_RESOURCES"),
+            builder_deadline_seconds=_count(environment, "EDGESMITH_BUILDER_DEADLINE_SECONDS", 3600),
+            revision_history_limit=_count(environment, "EDGESMITH_REVISION_HISTORY_LIMIT", 3),
+        )
+    except KeyError as error:
+        raise SettingsError(
+            f"{error.args[0]} is not set; {VARIABLES[error.args[0]].partition('.')[0]} was expected"
+        ) from None
+
+
+async def installed_settings(client: Client, namespace: str) -> dict[str, str]:
+    """The settings in an installed operator's ConfigMap; empty where there is none.
+
+    Raises:
+        ClusterError: It could not be read.
+    """
+    found = await client.get(CONFIG_MAP, namespace, CONFIG_MAP_NAME)
+    data = (found or {}).get("data") or {}
+    return {key: value for key, value in data.items() if key in VARIABLES}
+
+
+def _required(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name, "").strip()
+    if not value:
+        raise KeyError(name)
+    return value
+
+
+def _image(environment: Mapping[str, str], name: str) -> str:
+    value = _required(environment, name)
+    try:
+        pinned = Reference.parse(value).digest
+    except ValueError as error:
+        raise SettingsError(f"{name} is not an image: {error}") from None
+    if not pinned:
+        # Builds are keyed by the base's digest: under a tag, the same key would stand for other bytes tomorrow.
+        raise SettingsError(f"{name} is {value!r}; an image by digest was expected: REGISTRY/NAME@sha256:HEX")
+    return value
+
+
+def _repository(environment: Mapping[str, str], name: str) -> str:
+    value = _required(environment, name)
+    try:
+        return str(Repository.parse(value))
+    except ValueError as error:
+        raise SettingsError(f"{name} is not a repository: {error}") from None
+
+
+def _flag(environment: Mapping[str, str], name: str) -> bool:
+    value = environment.get(name, "").strip().lower()
+    if value not in ("", "true", "false"):
+        raise SettingsError(f"{name} is {value!r}; true or false was expected")
+    return value == "true"
+
+
+def _count(environment: Mapping[str, str], name: str, default: int) -> int:
+    value = environment.get(name, "").strip()
+    if value and not value.isdigit():
+        raise SettingsError(f"{name} is {value!r}; a whole number was expected")
+    return int(value) if value else default
+
+
+def _json_object(environment: Mapping[str, str], name: str) -> dict[str, Any]:
+    value = environment.get(name, "").strip()
+    try:
+        found = json.loads(value) if value else {}
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise SettingsError(f"{name} is {value!r}; a JSON object was expected")
+    return found
+
+
+def _labels(environment: Mapping[str, str], name: str) -> dict[str, str]:
+    found = _json_object(environment, name)
+    if not all(isinstance(value, str) for value in found.values()):
+        raise SettingsError(f"{name} is {found!r}; a JSON object of strings was expected")
+    return found

@@ -1,0 +1,108 @@
+"""Where the API server is and who we are there: inside a pod its service account, else a kubeconfig."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+from edgesmith.cluster.errors import Unreachable
+
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_DEFAULT_KUBECONFIG = "~/.kube/config"
+
+# The client says that it is typed, and these two functions are not.
+_load_incluster: Any = load_incluster_config
+_load_kubeconfig: Any = load_kube_config
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What another client (the watcher's) needs to reach the same API server as the same user."""
+
+    server: str
+    ca_file: str | None
+    insecure: bool
+    certificate_file: str | None
+    key_file: str | None
+    token: str | None
+    """Without the word Bearer before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A way to the API server."""
+
+    configuration: Configuration
+    namespace: str
+    """Of the service account or of the kubeconfig's context; `default` where neither names one."""
+    in_cluster: bool
+
+    @property
+    def server(self) -> str:
+        """The API server's address."""
+        return str(self.configuration.host)
+
+    async def identity(self) -> Identity:
+        """Who we are now: tokens are read anew, since the kubelet replaces them every hour."""
+        configuration = self.configuration
+        key = await configuration.get_api_key_with_prefix("BearerToken")
+        return Identity(
+            server=self.server,
+            ca_file=configuration.ssl_ca_cert,
+            insecure=not configuration.verify_ssl,
+            certificate_file=configuration.cert_file,
+            key_file=configuration.key_file,
+            token=key.split()[-1] if key else None,
+        )
+
+
+async def connect(kubeconfig: str | None = None, context: str | None = None, *, outside: bool = False) -> Connection:
+    """Find the API server.
+
+    Args:
+        kubeconfig: A kubeconfig's path; absent, KUBECONFIG or ~/.kube/config.
+        context: One of its contexts; absent, the current one.
+        outside: Take a kubeconfig even inside a pod.
+
+    Raises:
+        Unreachable: No configuration was found, or it cannot be read; one sentence says where was looked.
+    """
+    configuration = Configuration()
+    if not (outside or kubeconfig or context) and (_SERVICE_ACCOUNT / "token").is_file():
+        try:
+            _load_incluster(client_configuration=configuration)
+        except (ConfigException, OSError) as error:
+            raise Unreachable(f"The pod's service account cannot be used: {error}") from error
+        namespace = (_SERVICE_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
+        return Connection(configuration, namespace or "default", in_cluster=True)
+    return await _from_kubeconfig(configuration, kubeconfig, context)
+
+
+async def _from_kubeconfig(configuration: Configuration, kubeconfig: str | None, context: str | None) -> Connection:
+    where = kubeconfig or os.environ.get("KUBECONFIG") or _DEFAULT_KUBECONFIG
+    try:
+        loader = await _load_kubeconfig(
+            config_file=_expanded(where),
+            context=context,
+            client_configuration=configuration,
+            persist_config=False,
+        )
+    except (ConfigException, OSError, yaml.YAMLError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise Unreachable(
+            f"No cluster: the kubeconfig {where} cannot be used ({reason}); set KUBECONFIG or pass --kubeconfig"
+        ) from error
+    current = loader.current_context or {}
+    namespace = (current.get("context") or {}).get("namespace")
+    return Connection(configuration, namespace or "default", in_cluster=False)
+
+
+def _expanded(where: str) -> str:
+    """KUBECONFIG may be several paths with colons between them."""
+    return os.pathsep.join(str(Path(part).expanduser()) for part in where.split(os.pathsep) if part)

@@ -1,0 +1,102 @@
+"""What can go wrong between us and the cluster. The type decides what happens next.
+
+    ClusterError
+    ├── Stalled       somebody must change something; trying again alone does not help
+    │   ├── Forbidden   the API server refused our identity or its rights (401, 403)
+    │   └── Invalid     the API server refused the object (400, 413, 422)
+    ├── Waiting       something else comes first; look again after `seconds`
+    │   └── Missing     the object or its kind is not there (404)
+    └── Transient     the same call can succeed later; retried with a growing delay
+        ├── Conflict    somebody else changed or made the object first (409)
+        └── Unreachable no answer, or 429 or 5xx
+
+The exceptions of the Kubernetes client become these here and nowhere else. Every message is one sentence.
+"""
+
+from __future__ import annotations
+
+import json
+
+_REFUSED = {400, 413, 422}
+_MESSAGE_LIMIT = 1000
+
+
+class ClusterError(Exception):
+    """The root: a call to the API server did not do what was asked."""
+
+
+class Stalled(ClusterError):  # noqa: N818 - named after what the user reads in the condition
+    """Somebody must change something."""
+
+
+class Forbidden(Stalled):
+    """The API server refused our identity or its rights."""
+
+
+class Invalid(Stalled):
+    """The API server refused the object."""
+
+
+class Waiting(ClusterError):  # noqa: N818 - named after what the user reads in the condition
+    """Something else comes first."""
+
+    def __init__(self, message: str, seconds: float = 10.0) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+        """After how long to look again."""
+
+
+class Missing(Waiting):
+    """The object, its kind or its namespace is not there."""
+
+
+class Transient(ClusterError):  # noqa: N818 - named after what is done about it
+    """The same call can succeed later."""
+
+
+class Conflict(Transient):
+    """Somebody else changed or made the object first."""
+
+
+class Unreachable(Transient):
+    """The API server gave no usable answer."""
+
+
+def from_answer(status: int, body: str, what: str) -> ClusterError:
+    """The error that an answer of the API server is.
+
+    Args:
+        status: The HTTP status; anything but 2xx.
+        body: The answer's text: a metav1.Status as a rule, but a proxy on the way may send anything.
+        what: The call in words, such as `applying DaemonSet plant-7/model-0123456789`.
+    """
+    words, cause = _words(body)
+    message = f"{what} failed: {words or f'the API server answered with status {status}'}"
+    if status == 403 and cause == "NamespaceTerminating":  # noqa: PLR2004 - an HTTP status
+        return Waiting(message)
+    if status in (401, 403):
+        return Forbidden(message)
+    if status == 404:  # noqa: PLR2004 - an HTTP status
+        return Missing(message)
+    if status == 409:  # noqa: PLR2004 - an HTTP status
+        return Conflict(message)
+    if status in _REFUSED:
+        return Invalid(message)
+    return Unreachable(message)
+
+
+def unreachable(server: str, what: str, error: BaseException) -> Unreachable:
+    """The error for a call that got no answer."""
+    reason = "it did not answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+    return Unreachable(f"{what} failed: the API server at {server} cannot be reached: {reason}")
+
+
+def _words(body: str) -> tuple[str, str]:
+    """The sentence and the first cause of a metav1.Status; empty where it is none."""
+    try:
+        status = json.loads(body)
+        message = str(status["message"])
+        causes = (status.get("details") or {}).get("causes") or [{}]
+        return message[:_MESSAGE_LIMIT], str(causes[0].get("reason", ""))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return "", ""

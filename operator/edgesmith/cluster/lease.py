@@ -1,0 +1,170 @@
+"""One operator at a time: a Lease (coordination.k8s.io/v1) held while we run.
+
+The chart runs one replica with the strategy Recreate; the Lease is for the moments in which that is not enough: a node
+that is cut off with its operator alive, a second installation, somebody's laptop. As in client-go's leaderelection,
+another holder's clock is never compared with ours: its lease has run out when it has not changed for its whole duration
+as we saw it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from edgesmith.cluster.client import Client, Object
+from edgesmith.cluster.errors import ClusterError, Conflict, Forbidden, Missing
+from edgesmith.cluster.kinds import LEASE
+
+log = logging.getLogger(__name__)
+
+NAME = "edgesmith-operator"
+DURATION = 20.0
+"""Seconds after which a lease that is not renewed may be taken over."""
+RENEW = 5.0
+"""Seconds between renewals."""
+DEADLINE = 14.0
+"""Seconds without a renewal after which the holder gives up; less than DURATION, so that two never run at once."""
+_RETRY = 1.0
+
+
+class LeaseLost(ClusterError):  # noqa: N818 - it says what happened
+    """The lease could not be renewed in time, or somebody else has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How long things take; tests shorten them."""
+
+    duration: float = DURATION
+    renew: float = RENEW
+    deadline: float = DEADLINE
+    retry: float = _RETRY
+
+
+class Lease:
+    """A Lease that we want, hold or have lost."""
+
+    def __init__(
+        self, client: Client, namespace: str, holder: str, clock: Callable[[], float], times: Times | None = None
+    ) -> None:
+        """Make it; nothing is sent yet.
+
+        Args:
+            client: The API server.
+            namespace: Where the Lease is.
+            holder: Our name: the pod's.
+            clock: Seconds that only grow.
+            times: How long things take.
+        """
+        self._client = client
+        self._namespace = namespace
+        self._holder = holder
+        self._clock = clock
+        self._times = times or Times()
+        self._seen: tuple[str, str] | None = None
+        self._seen_at = 0.0
+        self.held = False
+        """Whether it is ours, as far as we know."""
+
+    async def acquire(self) -> None:
+        """Wait until it is ours.
+
+        Raises:
+            Forbidden: Our identity may not have it.
+            Missing: The namespace is not there.
+        """
+        waiting_for = ""
+        while True:
+            try:
+                other = await self._attempt()
+            except (Forbidden, Missing):
+                raise
+            except Conflict:
+                # Somebody was quicker; the next attempt sees who.
+                other = waiting_for
+            except ClusterError as error:
+                log.warning("the lease is asked for again: %s", error)
+                other = waiting_for
+            if self.held:
+                log.info("the lease %s/%s is ours", self._namespace, NAME)
+                return
+            if other != waiting_for:
+                waiting_for = other
+                log.info("waiting for the lease %s/%s, which %s holds", self._namespace, NAME, other or "nobody")
+            await asyncio.sleep(self._times.retry)
+
+    async def keep(self) -> None:
+        """Renew it for ever.
+
+        Raises:
+            LeaseLost: It is not ours any more.
+        """
+        renewed = self._clock()
+        while True:
+            await asyncio.sleep(self._times.renew)
+            try:
+                async with asyncio.timeout(self._times.deadline / 2):
+                    other = await self._attempt()
+            except (ClusterError, TimeoutError) as error:
+                log.warning("the lease could not be renewed: %s", error or "no answer in time")
+            else:
+                if not self.held:
+                    raise LeaseLost(f"{other} has taken the lease {self._namespace}/{NAME}")
+                renewed = self._clock()
+            if self._clock() - renewed > self._times.deadline:
+                self.held = False
+                raise LeaseLost(f"the lease {self._namespace}/{NAME} was not renewed for {self._times.deadline:g} s")
+
+    async def release(self) -> None:
+        """Give it back, so that the next operator need not wait; without it, it runs out."""
+        if not self.held:
+            return
+        self.held = False
+        found = await self._client.get(LEASE, self._namespace, NAME)
+        if found and (found.get("spec") or {}).get("holderIdentity") == self._holder:
+            found["spec"] |= {"holderIdentity": "", "renewTime": _now(), "leaseDurationSeconds": 1}
+            await self._client.replace(LEASE, found)
+
+    async def _attempt(self) -> str:
+        """Take or renew it if that is allowed; says who holds it."""
+        found = await self._client.get(LEASE, self._namespace, NAME)
+        if found is None:
+            await self._client.create(self._manifest(None), LEASE)
+        else:
+            spec = found.get("spec") or {}
+            holder = str(spec.get("holderIdentity") or "")
+            if holder not in ("", self._holder) and not self._ran_out(spec):
+                self.held = False
+                return holder
+            await self._client.replace(LEASE, self._manifest(found))
+        self.held = True
+        return self._holder
+
+    def _ran_out(self, spec: Object) -> bool:
+        record = (str(spec.get("holderIdentity")), str(spec.get("renewTime")))
+        if record != self._seen:
+            self._seen, self._seen_at = record, self._clock()
+        seconds = spec.get("leaseDurationSeconds")
+        duration = float(seconds) if isinstance(seconds, int) else self._times.duration
+        return self._clock() - self._seen_at > duration
+
+    def _manifest(self, found: Object | None) -> Object:
+        spec = dict((found or {}).get("spec") or {})
+        if spec.get("holderIdentity") != self._holder:
+            transitions = spec.get("leaseTransitions")
+            spec["acquireTime"] = _now()
+            spec["leaseTransitions"] = transitions + 1 if isinstance(transitions, int) else 0
+        spec |= {
+            "holderIdentity": self._holder,
+            "leaseDurationSeconds": max(int(self._times.duration), 1),
+            "renewTime": _now(),
+        }
+        metadata = (found or {}).get("metadata") or {"name": NAME, "namespace": self._namespace}
+        return {"apiVersion": LEASE.api_version, "kind": LEASE.kind, "metadata": metadata, "spec": spec}
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

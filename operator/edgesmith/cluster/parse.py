@@ -1,0 +1,193 @@
+"""Kubernetes objects as the nouns that decisions know. Pure, and wary: a device or a user may write anything."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from edgesmith.api.deviceprofile import DeviceProfile
+from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.names import (
+    ATTEMPT_ANNOTATION,
+    BUILD_ANNOTATION,
+    COMPLETED_ANNOTATION,
+    PROFILE_LABEL,
+    PROVEN_ANNOTATION,
+    REVISION_LABEL,
+    WITHDRAWN_ANNOTATION,
+)
+from edgesmith.cluster.fields import Raw, at, json_object, mapping, mappings, number, text, time_of
+from edgesmith.decide.snapshot import Node, Pod, Revision, SelfTest
+
+SELFTEST = "selftest"
+"""The init container that tests a bundle on the device."""
+
+_STARTING = {"ContainerCreating", "PodInitializing"}
+_SENTENCE_LIMIT = 1000
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+def labels_of(raw: Raw) -> dict[str, str]:
+    """An object's labels."""
+    return {key: value for key, value in mapping(at(raw, "metadata", "labels")).items() if isinstance(value, str)}
+
+
+def annotations_of(raw: Raw) -> dict[str, str]:
+    """An object's annotations."""
+    found = mapping(at(raw, "metadata", "annotations"))
+    return {key: value for key, value in found.items() if isinstance(value, str)}
+
+
+def owner_of(raw: Raw) -> str:
+    """The UID of an object's controller, or an empty string."""
+    for reference in mappings(at(raw, "metadata", "ownerReferences")):
+        if reference.get("controller") is True:
+            return text(reference, "uid")
+    return ""
+
+
+def edge_model(raw: Raw) -> EdgeModel | None:
+    """An EdgeModel; None where the API server let something through that is none (an older schema, say)."""
+    try:
+        return EdgeModel.model_validate(raw)
+    except ValueError:
+        return None
+
+
+def device_profile(raw: Raw) -> DeviceProfile | None:
+    """A DeviceProfile; None where the API server let something through that is none."""
+    try:
+        return DeviceProfile.model_validate(raw)
+    except ValueError:
+        return None
+
+
+def node(raw: Raw) -> Node:
+    """A node; online where the kubelet's Ready condition is True."""
+    ready = _condition(raw, "Ready")
+    return Node(
+        name=text(raw, "metadata", "name"),
+        labels=labels_of(raw),
+        online=ready.get("status") == "True",
+        online_since=time_of(ready.get("lastTransitionTime")),
+    )
+
+
+def pod(raw: Raw) -> Pod:
+    """A serving pod."""
+    containers = list(mappings(at(raw, "status", "initContainerStatuses")))
+    containers += mappings(at(raw, "status", "containerStatuses"))
+    waiting, waiting_message = _waiting(containers)
+    condition = _condition(raw, "Ready")
+    ready, since = condition.get("status") == "True", time_of(condition.get("lastTransitionTime"))
+    return Pod(
+        name=text(raw, "metadata", "name"),
+        node=text(raw, "spec", "nodeName") or _affinity_node(raw),
+        revision=labels_of(raw).get(REVISION_LABEL, ""),
+        created=time_of(at(raw, "metadata", "creationTimestamp")) or _EPOCH,
+        ready=ready,
+        ready_since=since if ready else None,
+        terminating=bool(at(raw, "metadata", "deletionTimestamp")),
+        restarts=max((int(number(status.get("restartCount")) or 0) for status in containers), default=0),
+        waiting=waiting,
+        waiting_message=waiting_message,
+        selftest=_selftest(raw),
+        unready_since=None if ready else since,
+    )
+
+
+def revision(raw: Raw) -> Revision:
+    """A DaemonSet of ours."""
+    annotations = annotations_of(raw)
+    template = at(raw, "spec", "template", "spec", "containers")
+    return Revision(
+        name=text(raw, "metadata", "name"),
+        revision=labels_of(raw).get(REVISION_LABEL, ""),
+        profile=labels_of(raw).get(PROFILE_LABEL, ""),
+        image=next((text(container, "image") for container in mappings(template)), ""),
+        created=time_of(at(raw, "metadata", "creationTimestamp")) or _EPOCH,
+        build=json_object(annotations.get(BUILD_ANNOTATION)) or {},
+        proven=time_of(annotations.get(PROVEN_ANNOTATION)),
+        withdrawn=annotations.get(WITHDRAWN_ANNOTATION),
+        attempt=annotations.get(ATTEMPT_ANNOTATION, ""),
+        completed=time_of(annotations.get(COMPLETED_ANNOTATION)),
+        manifest=without_bookkeeping(raw),
+    )
+
+
+def without_bookkeeping(raw: Raw) -> dict[str, Any]:
+    """An object without status and managedFields, which are half of its size and nobody's intent."""
+    metadata = {key: value for key, value in mapping(raw.get("metadata")).items() if key != "managedFields"}
+    return {key: value for key, value in raw.items() if key != "status"} | {"metadata": metadata}
+
+
+def selftest(message: Any) -> SelfTest | None:
+    """What a termination message says a device found out; None where it is not the runtime's.
+
+    Format: the runtime's self-test writes one JSON object with verdict, reason, message, p50Ms, p95Ms, memoryBytes and
+    device.
+    """
+    found = json_object(message.strip()) if isinstance(message, str) else None
+    if found is None or found.get("verdict") not in ("Passed", "Failed"):
+        return None
+    memory = number(found.get("memoryBytes"))
+    return SelfTest(
+        passed=found["verdict"] == "Passed",
+        reason=text(found, "reason"),
+        message=text(found, "message")[:_SENTENCE_LIMIT],
+        p95_ms=number(found.get("p95Ms")),
+        p50_ms=number(found.get("p50Ms")),
+        memory_bytes=None if memory is None else int(memory),
+        device=dict(mapping(found.get("device"))),
+    )
+
+
+def termination_messages(status: Raw) -> list[str]:
+    """What a container left when it ended: now first, then the time before."""
+    found = (at(status, "state", "terminated", "message"), at(status, "lastState", "terminated", "message"))
+    return [message for message in found if isinstance(message, str) and message]
+
+
+def _selftest(raw: Raw) -> SelfTest | None:
+    """A server that failed after a self-test that passed is the newer word, and the other way round."""
+    for status in mappings(at(raw, "status", "containerStatuses")):
+        if status.get("ready") is True:
+            continue
+        for message in termination_messages(status):
+            found = selftest(message)
+            if found and not found.passed:
+                return found
+    for status in mappings(at(raw, "status", "initContainerStatuses")):
+        if status.get("name") == SELFTEST:
+            return next((found for message in termination_messages(status) if (found := selftest(message))), None)
+    return None
+
+
+def _waiting(containers: list[Raw]) -> tuple[str | None, str | None]:
+    """The first container that waits for something other than its turn."""
+    for status in containers:
+        reason = text(status, "state", "waiting", "reason")
+        if reason and reason not in _STARTING:
+            return reason, text(status, "state", "waiting", "message")[:_SENTENCE_LIMIT] or None
+    return None, None
+
+
+def _condition(raw: Raw, kind: str) -> Raw:
+    """A condition, or an empty one."""
+    conditions = mappings(at(raw, "status", "conditions"))
+    return next((condition for condition in conditions if condition.get("type") == kind), {})
+
+
+def _affinity_node(raw: Raw) -> str:
+    """The node that the DaemonSet controller made a pod for, before the scheduler has bound it there.
+
+    The controller writes it as a node affinity on the field metadata.name (ReplaceDaemonSetPodNodeNameNodeAffinity).
+    """
+    required = "requiredDuringSchedulingIgnoredDuringExecution"
+    terms = at(raw, "spec", "affinity", "nodeAffinity", required, "nodeSelectorTerms")
+    for term in mappings(terms):
+        for field in mappings(term.get("matchFields")):
+            values = field.get("values")
+            if field.get("key") == "metadata.name" and isinstance(values, list) and values:
+                return str(values[0])
+    return ""

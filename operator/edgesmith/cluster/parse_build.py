@@ -1,0 +1,136 @@
+"""Build Jobs and their pods as decisions know them. Pure, and wary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from edgesmith.api.names import ATTEMPT_ANNOTATION, BUILD_KEY_LABEL, PROFILE_LABEL, TRIES_ANNOTATION
+from edgesmith.cluster.fields import Raw, at, last_json_line, mappings, text, time_of
+from edgesmith.cluster.parse import annotations_of, labels_of, termination_messages
+from edgesmith.decide.snapshot import BuildJob
+from edgesmith_builder.contract import BuildFailure
+
+JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
+"""Set by the Job controller on a Job's pods."""
+
+_CANNOT_START = {
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "RunContainerError",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BuildPod:
+    """One try of a build Job."""
+
+    name: str
+    uid: str
+    job: str
+    created: str
+    pending: bool
+    """It has a node and no container of it has started yet."""
+    failure: BuildFailure | None
+    problem: str | None
+    """Why it cannot start, or how its container was ended, in the kubelet's words."""
+
+
+def job(raw: Raw) -> BuildJob:
+    """A build Job, without its pods' words."""
+    finished = {
+        text(condition, "type"): condition
+        for condition in mappings(at(raw, "status", "conditions"))
+        if condition.get("status") == "True" and condition.get("type") in ("Complete", "Failed")
+    }
+    failed = finished.get("Failed")
+    ended = time_of(at(raw, "status", "completionTime"))
+    labels, annotations = labels_of(raw), annotations_of(raw)
+    tries = annotations.get(TRIES_ANNOTATION, "")
+    return BuildJob(
+        name=text(raw, "metadata", "name"),
+        key=labels.get(BUILD_KEY_LABEL, ""),
+        profile=labels.get(PROFILE_LABEL, ""),
+        attempt=annotations.get(ATTEMPT_ANNOTATION, ""),
+        finished=bool(finished),
+        succeeded="Complete" in finished,
+        failure=None,
+        failure_message=_job_failure(failed) if failed else None,
+        started_at=time_of(at(raw, "status", "startTime")),
+        finished_at=ended or (time_of(failed.get("lastTransitionTime")) if failed else None),
+        tries=int(tries) if tries.isdecimal() else 0,
+    )
+
+
+def build_pod(raw: Raw) -> BuildPod:
+    """A pod of a build Job."""
+    failure: BuildFailure | None = None
+    problem: str | None = None
+    started = False
+    for status in mappings(at(raw, "status", "containerStatuses")):
+        started = started or bool(at(status, "state", "running") or at(status, "state", "terminated"))
+        for message in termination_messages(status):
+            failure = failure or build_failure(message)
+        problem = problem or _container_problem(status)
+    if not problem and text(raw, "status", "phase") == "Failed":
+        problem = text(raw, "status", "message") or text(raw, "status", "reason") or None
+    unschedulable = next(
+        (
+            text(condition, "message")
+            for condition in mappings(at(raw, "status", "conditions"))
+            if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable"
+        ),
+        None,
+    )
+    return BuildPod(
+        name=text(raw, "metadata", "name"),
+        uid=text(raw, "metadata", "uid"),
+        job=labels_of(raw).get(JOB_NAME_LABEL, ""),
+        created=text(raw, "metadata", "creationTimestamp"),
+        pending=text(raw, "status", "phase") == "Pending" and bool(text(raw, "spec", "nodeName")) and not started,
+        failure=failure,
+        problem=problem or unschedulable,
+    )
+
+
+def with_pods(found: BuildJob, pods: Iterable[BuildPod]) -> BuildJob:
+    """A Job with the words of its pods, the newest first.
+
+    What is said of a Job that succeeded in the end is of no use to anybody and is left out.
+    """
+    if found.succeeded:
+        return found
+    own = sorted((pod for pod in pods if pod.job == found.name), key=lambda pod: pod.created, reverse=True)
+    failure = next((pod.failure for pod in own if pod.failure), None)
+    problem = next((pod.problem for pod in own if pod.problem), None)
+    return replace(found, failure=failure, failure_message=problem or found.failure_message)
+
+
+def build_failure(message: str) -> BuildFailure | None:
+    """The builder's own words in a termination message: JSON on its last line; None where there are none."""
+    found = last_json_line(message)
+    if found is None:
+        return None
+    try:
+        return BuildFailure.model_validate(found)
+    except ValueError:
+        return None
+
+
+def _container_problem(status: Raw) -> str | None:
+    reason = text(status, "state", "waiting", "reason")
+    if reason in _CANNOT_START:
+        return text(status, "state", "waiting", "message") or reason
+    ended = at(status, "state", "terminated") or at(status, "lastState", "terminated")
+    if ended and text(ended, "reason") not in ("", "Completed", "Error"):
+        # OOMKilled, ContainerCannotRun, DeadlineExceeded: the builder had no chance to say so itself.
+        return f"the builder was ended: {text(ended, 'reason')}"
+    return None
+
+
+def _job_failure(failed: Raw) -> str:
+    reason, message = text(failed, "reason"), text(failed, "message")
+    return f"{reason}: {message}" if message else reason

@@ -1,0 +1,124 @@
+"""One pass: gather, decide, apply. It never fails: what went wrong becomes an `Outcome`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from edgesmith.api.names import parse_node_label
+from edgesmith.cluster.apply import Applier, Done
+from edgesmith.cluster.errors import Stalled, Transient, Waiting
+from edgesmith.cluster.gather import Gatherer
+from edgesmith.controller import metrics
+from edgesmith.controller.logs import fields
+from edgesmith.controller.metrics import Numbers
+from edgesmith.controller.queue import Key, Outcome
+from edgesmith.decide import decide, sweep
+
+log = logging.getLogger(__name__)
+
+PASS_SECONDS = 90.0
+"""After how long a pass is given up and tried again."""
+STALLED_SECONDS = 300.0
+"""After how long a refused pass is tried again without any change seen: a quota may have been raised."""
+CHANGED_SECONDS = 0.5
+STARTING_SECONDS = 3.0
+
+
+class Passes:
+    """Runs passes."""
+
+    def __init__(
+        self,
+        gatherer: Gatherer,
+        applier: Applier,
+        numbers: Numbers,
+        *,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+    ) -> None:
+        """Make it.
+
+        Args:
+            gatherer: Reads.
+            applier: Writes.
+            numbers: Counted into.
+            clock: Seconds that only grow.
+            now: The time of day, with its zone.
+        """
+        self._gatherer = gatherer
+        self._applier = applier
+        self._numbers = numbers
+        self._clock = clock
+        self._now = now
+
+    async def run(self, key: Key) -> Outcome:
+        """Look at one EdgeModel."""
+        started = self._clock()
+        result, outcome = await self._guarded(key)
+        self._numbers.count(metrics.PASSES, label=result)
+        self._numbers.count(metrics.PASS_SECONDS, self._clock() - started)
+        return outcome
+
+    async def _guarded(self, key: Key) -> tuple[str, Outcome]:
+        """A pass, with what went wrong as an outcome."""
+        about = fields(namespace=key[0], edgemodel=key[1])
+        try:
+            async with asyncio.timeout(PASS_SECONDS):
+                return await self._pass(key)
+        except Stalled as error:
+            log.warning("%s", error, extra=about)
+            return "stalled", Outcome(again=STALLED_SECONDS)
+        except Waiting as error:
+            log.info("%s", error, extra=about)
+            return "waiting", Outcome(again=error.seconds)
+        except Transient as error:
+            log.warning("%s", error, extra=about)
+        except TimeoutError:
+            log.warning("the pass took longer than %g s and is tried again", PASS_SECONDS, extra=about)
+        except Exception:
+            # A mistake of ours that one EdgeModel brings out must not stop the others.
+            log.exception("the pass failed", extra=about)
+        return "failed", Outcome(failed=True)
+
+    async def _pass(self, key: Key) -> tuple[str, Outcome]:
+        snapshot = await self._gatherer.snapshot(*key)
+        if snapshot is None:
+            await self._sweep(key)
+            return "gone", Outcome()
+        now = self._now()
+        plan = decide(snapshot, now)
+        done = await self._applier.apply(plan, snapshot, now)
+        self._count(done)
+        waits = [plan.look_again] if plan.look_again is not None else []
+        if done:
+            log.info("changed: %s", _words(done), extra=fields(namespace=key[0], edgemodel=key[1]))
+            waits.append(CHANGED_SECONDS)
+        if self._gatherer.starting(snapshot.model):
+            waits.append(STARTING_SECONDS)
+        return ("changed" if done else "unchanged"), Outcome(again=min(waits, default=None))
+
+    async def _sweep(self, key: Key) -> None:
+        """Take the labels of an EdgeModel that is gone, or on its way out, off all nodes."""
+        objects = self._gatherer.objects
+        models = objects.models.all()
+        living = [(m.metadata.namespace, m.metadata.name) for m in models if not m.metadata.deletion_timestamp]
+        for node, label in sweep(objects.nodes.all(), living):
+            if parse_node_label(label) == key:
+                await self._applier.remove_label(node, label)
+                self._numbers.count(metrics.SWEPT)
+                log.info("took the label %s off %s: its EdgeModel is gone", label, node)
+        self._applier.forget(key[0])
+
+    def _count(self, done: Done) -> None:
+        self._numbers.count(metrics.BUILDS, done.builds)
+        self._numbers.count(metrics.MOVES, done.moves)
+        self._numbers.count(metrics.WRITES, float(done.status))
+
+
+def _words(done: Done) -> str:
+    """What changed, in one line; the status alone is worth one too, so that the log tells the whole story."""
+    shown = done.names[:10] + ([f"{len(done.names) - 10} more"] if len(done.names) > 10 else [])  # noqa: PLR2004
+    return ", ".join([*shown, *(["status"] if done.status else [])])

@@ -1,0 +1,166 @@
+"""The work queue: which object is looked at next, and when.
+
+`Schedule` is the logic, with no clock and no loop of its own; `WorkQueue` runs it. An object that is asked for ten
+times before its turn is looked at once; one that is asked for while it is being looked at is looked at once more
+afterwards, never by two workers at the same time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+log = logging.getLogger(__name__)
+
+Key = tuple[str, str]
+"""(namespace, name) of an EdgeModel."""
+
+SETTLE = 0.05
+"""Seconds between a change and its pass: changes come in bursts, and one pass reads them all."""
+FIRST_RETRY = 1.0
+LONGEST_RETRY = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a pass."""
+
+    failed: bool = False
+    """Try again, after a delay that doubles every time."""
+    again: float | None = None
+    """Look again after this many seconds, whatever happens."""
+
+
+class Schedule:
+    """Keys with the times at which they are due. Times are seconds on any clock that only grows."""
+
+    def __init__(self) -> None:
+        self._due: dict[Key, float] = {}
+        self._heap: list[tuple[float, Key]] = []
+        self._running: dict[Key, float] = {}
+        self._failures: dict[Key, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._due) + len(self._running)
+
+    def add(self, key: Key, at: float) -> None:
+        """Ask for a key at a time; where it is due earlier already, nothing changes."""
+        if key not in self._due or at < self._due[key]:
+            self._due[key] = at
+            heapq.heappush(self._heap, (at, key))
+
+    def take(self, now: float) -> Key | None:
+        """The key that has been due longest and that nobody works on; None where there is none."""
+        deferred = []
+        found = None
+        while self._heap and self._heap[0][0] <= now:
+            at, key = heapq.heappop(self._heap)
+            if self._due.get(key) != at:
+                continue
+            if key in self._running:
+                deferred.append((at, key))
+                continue
+            del self._due[key]
+            self._running[key] = now
+            found = key
+            break
+        for item in deferred:
+            heapq.heappush(self._heap, item)
+        return found
+
+    def done(self, key: Key, now: float, outcome: Outcome) -> None:
+        """Say that the work on a key has ended."""
+        del self._running[key]
+        if outcome.failed:
+            count = self._failures.get(key, 0)
+            self._failures[key] = count + 1
+            self.add(key, now + min(FIRST_RETRY * 2.0 ** min(count, 20), LONGEST_RETRY))
+        else:
+            self._failures.pop(key, None)
+        if outcome.again is not None:
+            self.add(key, now + max(outcome.again, 0.0))
+
+    def next_due(self) -> float | None:
+        """When to look for work again: the earliest time of a key that nobody works on."""
+        return min((at for key, at in self._due.items() if key not in self._running), default=None)
+
+    def depth(self, now: float) -> int:
+        """How many keys are due and not being worked on."""
+        return sum(1 for key, at in self._due.items() if at <= now and key not in self._running)
+
+    def longest(self, now: float) -> float:
+        """For how many seconds the most neglected key has been waiting or being worked on.
+
+        A key that is due while it is worked on waits for that work and is counted with it.
+        """
+        waits = [now - at for key, at in self._due.items() if at <= now and key not in self._running]
+        return max([*waits, *(now - since for since in self._running.values())], default=0.0)
+
+
+class WorkQueue:
+    """Runs passes, a limited number at once and never two for one key."""
+
+    def __init__(self, work: Callable[[Key], Awaitable[Outcome]], *, workers: int, clock: Callable[[], float]) -> None:
+        """Make a queue.
+
+        Args:
+            work: One pass; it raises nothing but what is a mistake of ours.
+            workers: How many passes may run at once.
+            clock: Seconds that only grow.
+        """
+        self._work = work
+        self._workers = workers
+        self._clock = clock
+        self._schedule = Schedule()
+        self._changed = asyncio.Event()
+
+    def add(self, key: Key, after: float = SETTLE) -> None:
+        """Ask for a pass."""
+        self._schedule.add(key, self._clock() + after)
+        self._changed.set()
+
+    @property
+    def depth(self) -> int:
+        """How many keys are due and not being worked on."""
+        return self._schedule.depth(self._clock())
+
+    @property
+    def longest(self) -> float:
+        """Seconds for which the most neglected key has been waiting or being worked on."""
+        return self._schedule.longest(self._clock())
+
+    async def run(self) -> None:
+        """Work until cancelled.
+
+        Raises:
+            Exception: What the work raised; the queue is of no use then and the process ends.
+        """
+        async with asyncio.TaskGroup() as group:
+            running: set[asyncio.Task[None]] = set()
+            while True:
+                self._changed.clear()
+                while len(running) < self._workers and (key := self._schedule.take(self._clock())):
+                    task = group.create_task(self._one(key), name=f"pass for {key[0]}/{key[1]}")
+                    running.add(task)
+                    task.add_done_callback(running.discard)
+                await self._pause(full=len(running) >= self._workers)
+
+    async def _one(self, key: Key) -> None:
+        outcome = Outcome(failed=True)
+        try:
+            outcome = await self._work(key)
+        finally:
+            self._schedule.done(key, self._clock(), outcome)
+            self._changed.set()
+
+    async def _pause(self, *, full: bool) -> None:
+        """Wait for a change or for the next key's time."""
+        due = None if full else self._schedule.next_due()
+        try:
+            async with asyncio.timeout(None if due is None else max(due - self._clock(), 0.0)):
+                await self._changed.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,182 @@
+"""The operator's life: connect, hold the Lease, watch, work, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from edgesmith.cluster.apply import Applier
+from edgesmith.cluster.client import Client
+from edgesmith.cluster.configuration import SettingsError, installed_settings, settings_from
+from edgesmith.cluster.connection import connect
+from edgesmith.cluster.errors import ClusterError
+from edgesmith.cluster.gather import Gatherer
+from edgesmith.cluster.images import Images
+from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL
+from edgesmith.cluster.lease import Lease
+from edgesmith.cluster.objects import Objects
+from edgesmith.controller import metrics
+from edgesmith.controller.concerns import everybody
+from edgesmith.controller.metrics import Numbers
+from edgesmith.controller.mirror import Mirror
+from edgesmith.controller.options import Options
+from edgesmith.controller.passes import Passes
+from edgesmith.controller.probes import Health, serving
+from edgesmith.controller.queue import WorkQueue
+from edgesmith.controller.resync import resync_for_ever
+from edgesmith.decide.settings import Settings
+from edgesmith_builder.oci import Backoff, Credentials, Registry
+
+log = logging.getLogger(__name__)
+
+WORKERS = 8
+"""Passes at once. They wait for the API server and the registry, not for the processor."""
+STOP_SECONDS = 8.0
+"""For everything to end after SIGTERM; the Lease is given back afterwards."""
+
+
+async def run(options: Options) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    Raises:
+        SettingsError: The settings are wrong.
+        ClusterError: The cluster cannot be reached or lacks our CRDs, or the Lease was lost.
+    """
+    stop = asyncio.Event()
+    _take_signals(stop)
+    connection = await connect(options.kubeconfig, options.context, outside=options.dev)
+    async with Client(connection) as client:
+        settings = await _settings(client, options)
+        await _check_kinds(client)
+        async with Registry(settings.plain_http, _credentials(options), backoff=Backoff(attempts=2)) as registry:
+            await _Operator(options, client, settings, registry).run(stop)
+
+
+class _Operator:
+    """The parts, put together."""
+
+    def __init__(self, options: Options, client: Client, settings: Settings, registry: Registry) -> None:
+        clock = time.monotonic
+        self._options = options
+        self._client = client
+        self._objects = Objects()
+        self._numbers = Numbers()
+        self._lease = Lease(client, options.namespace, options.holder, clock)
+        gatherer = Gatherer(self._objects, Images(registry, clock), settings, client)
+        applier = Applier(client, self._objects, instance=options.holder, clock=clock)
+        passes = Passes(gatherer, applier, self._numbers, clock=clock, now=lambda: datetime.now(UTC))
+        self._queue = WorkQueue(passes.run, workers=WORKERS, clock=clock)
+        self._mirror = Mirror(
+            client.connection,
+            self._objects,
+            ask=self._queue.add,
+            namespace=options.namespace,
+            holder=options.holder,
+            clock=clock,
+        )
+        self._watching_since: float | None = None
+        self._gauges()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Answer probes at once; work once the Lease is ours; stop when told to."""
+        health = Health(
+            watch_age=self._watch_age,
+            dead_watches=self._mirror.dead,
+            longest=lambda: self._queue.longest if self._mirror.synced.is_set() else 0.0,
+            synced=self._mirror.synced.is_set,
+            held=lambda: self._lease.held,
+        )
+        async with serving(health, self._numbers, self._options.probe_port):
+            try:
+                await _first(stop, self._lease.acquire())
+                if not stop.is_set():
+                    self._watching_since = time.monotonic()
+                    resync = resync_for_ever(self._client, self._objects, self._mirror, self._numbers, self._queue.add)
+                    watch = self._mirror.run(lambda: _take_signals(stop))
+                    await _first(stop, self._lease.keep(), watch, self._work(), resync)
+            finally:
+                # Whatever ended us: the next operator need not wait for the Lease to run out.
+                with contextlib.suppress(ClusterError):
+                    await self._lease.release()
+
+    async def _work(self) -> None:
+        await self._mirror.synced.wait()
+        log.info("%d EdgeModels and %d nodes are known", len(self._objects.models), len(self._objects.nodes))
+        for key in everybody(self._objects):
+            self._queue.add(key)
+        await self._queue.run()
+
+    def _watch_age(self) -> float | None:
+        if self._watching_since is None:
+            return None
+        return time.monotonic() - (self._mirror.echo or self._watching_since)
+
+    def _gauges(self) -> None:
+        self._numbers.gauges(
+            {
+                metrics.QUEUE_DEPTH: lambda: float(self._queue.depth),
+                metrics.QUEUE_LONGEST: lambda: self._queue.longest,
+                metrics.EDGE_MODELS: lambda: float(len(self._objects.models)),
+                metrics.NODES: lambda: float(len(self._objects.nodes)),
+                metrics.WATCH_AGE: lambda: self._watch_age() or 0.0,
+                metrics.LEASE_HELD: lambda: float(self._lease.held),
+            }
+        )
+
+
+async def _first(stop: asyncio.Event, *work: Coroutine[Any, Any, None]) -> None:
+    """Run all until one ends or we are told to stop; then end the others.
+
+    Raises:
+        Exception: What the one that ended first raised.
+    """
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    tasks = [asyncio.create_task(coroutine) for coroutine in work]
+    try:
+        done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        pending = [task for task in (stopping, *tasks) if not task.done()]
+        for task in pending:
+            task.cancel()
+        if pending:
+            await asyncio.wait(pending, timeout=STOP_SECONDS)
+    for task in done - {stopping}:
+        task.result()
+
+
+async def _settings(client: Client, options: Options) -> Settings:
+    """The settings: in the cluster from the environment; for development, those installed with ours over them."""
+    environment = dict(os.environ)
+    if options.dev:
+        environment = await installed_settings(client, options.namespace) | environment
+    return settings_from(environment)
+
+
+def _credentials(options: Options) -> Credentials | None:
+    if options.registry_credentials is None:
+        return None
+    try:
+        return Credentials.from_file(Path(options.registry_credentials))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"EDGESMITH_REGISTRY_CREDENTIALS cannot be used: {error}") from error
+
+
+async def _check_kinds(client: Client) -> None:
+    """See that the CRDs are there: kopf would wait for them for ever, and in silence."""
+    for kind in (EDGE_MODEL, DEVICE_PROFILE):
+        if not await client.serves(kind):
+            raise ClusterError(f"The cluster has no {kind.kind} in {kind.api_version}; install the chart's CRDs first")
+
+
+def _take_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)

@@ -1,0 +1,260 @@
+"""Which builds an EdgeModel needs, and which of them have to be made now.
+
+The registry is the database of builds: a key that it holds is never built again. A build runs as a Job; where one
+failed, the Job stays until a later one has ended, so that its words can be read and its tries be counted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from edgesmith.api.conditions import Reason
+from edgesmith.api.deviceprofile import DeviceProfile
+from edgesmith.api.edgemodel import Dataset, EdgeModel
+from edgesmith.api.names import RETRY_ANNOTATION
+from edgesmith.api.units import parse_bytes
+from edgesmith.decide.plan import Change, StartBuild
+from edgesmith.decide.profiles import resolve
+from edgesmith.decide.retry import REGISTRY_LAG, Retry, failed
+from edgesmith.decide.settings import Settings
+from edgesmith.decide.snapshot import BuildJob, Image, RegistryProblem, Revision, Snapshot
+from edgesmith_builder.contract import BUILDER_VERSION, Artifact, Build, BuildReport, Gates, Platform, Quantization
+
+Phase = Literal["Built", "Building", "Waiting", "Failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class BuildState:
+    """Where one variant's build stands."""
+
+    profile: DeviceProfile
+    build: Build
+    phase: Phase
+    image: str | None
+    """By digest; known from the registry or from a DaemonSet that runs it already."""
+    report: BuildReport | None = None
+    reason: Reason | None = None
+    message: str = ""
+    start: StartBuild | None = None
+    look_again: float | None = None
+    """Seconds until time alone changes something."""
+
+
+def wanted(model: EdgeModel, profiles: Sequence[DeviceProfile], settings: Settings) -> dict[str, Build]:
+    """The build of every profile that the EdgeModel names and that exists, by the profile's name."""
+    return {profile.metadata.name: build_for(model, profile, settings) for profile in resolve(model, profiles).profiles}
+
+
+def build_for(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> Build:
+    """Everything that decides the bytes of one variant's image."""
+    spec, toolchain, gates = model.spec, profile.spec.toolchain, model.spec.gates
+    return Build(
+        model=model.metadata.name,
+        source=Artifact(uri=spec.source.uri, sha256=spec.source.sha256),
+        calibration=_artifact(spec.calibration),
+        evaluation=_artifact(spec.evaluation),
+        metric=spec.evaluation.metric if spec.evaluation else "accuracy",
+        gates=Gates(
+            max_accuracy_drop=gates.max_accuracy_drop,
+            min_accuracy=gates.min_accuracy,
+            max_image_size=parse_bytes(gates.max_image_size) if gates.max_image_size else None,
+        ),
+        platform=Platform(**profile.spec.platform.model_dump()),
+        ladder=toolchain.ladder,
+        quantization=Quantization(**toolchain.quantization.model_dump()),
+        base=settings.runtime_image,
+    )
+
+
+def changes(build: Build, before: Mapping[str, Any] | None) -> tuple[Change, ...]:
+    """Why a build is needed: each field in which it differs from the build before, by its dotted path.
+
+    Empty where there was none before. A new version of the builder changes no field and is a change of its own.
+    """
+    if before is None:
+        return ()
+    old, new = _flat(before), _flat(json.loads(build.to_json()))
+    found = tuple(
+        Change(field, old.get(field), new.get(field))
+        for field in sorted({*old, *new})
+        if old.get(field) != new.get(field)
+    )
+    return found or (Change("builderVersion", None, BUILDER_VERSION),)
+
+
+def build_states(snapshot: Snapshot, profiles: Iterable[DeviceProfile], now: datetime) -> dict[str, BuildState]:
+    """Where the build of every profile stands, by the profile's name; two that share a key start one Job."""
+    states: dict[str, BuildState] = {}
+    started: set[str] = set()
+    for profile in profiles:
+        build = build_for(snapshot.model, profile, snapshot.settings)
+        state = _state(snapshot, profile, build, now)
+        if state.start and build.key in started:
+            state = BuildState(
+                profile, build, "Building", state.image, None, Reason.BUILDING, f"Building for {profile.metadata.name}."
+            )
+        if state.start:
+            started.add(build.key)
+        states[profile.metadata.name] = state
+    return states
+
+
+def answering(snapshot: Snapshot, key: str) -> list[BuildJob]:
+    """The Jobs for a key that answer the present retry annotation, in the order they were made.
+
+    Where the annotation was taken away, whatever Job there is answers: only a new value asks for another try.
+    """
+    attempt = snapshot.model.metadata.annotations.get(RETRY_ANNOTATION, "")
+    jobs = [job for job in snapshot.jobs if job.key == key and (not attempt or job.attempt == attempt)]
+    return sorted(jobs, key=age)
+
+
+def age(job: BuildJob) -> tuple[bool, float, int, str]:
+    """Sorts Jobs from old to new; one that has not started is newer than any that has."""
+    return job.started_at is None, job.started_at.timestamp() if job.started_at else 0.0, job.tries, job.name
+
+
+def _state(snapshot: Snapshot, profile: DeviceProfile, build: Build, now: datetime) -> BuildState:
+    """Where one build stands: the registry first, then what its Jobs say."""
+    answer = snapshot.images.get(build.key)
+    if isinstance(answer, Image):
+        return BuildState(profile, build, "Built", answer.reference, answer.report)
+    known = _known_image(snapshot.revisions, build.key)
+    jobs = answering(snapshot, build.key)
+    running = next((job for job in reversed(jobs) if not job.finished), None)
+    ended = next((job for job in reversed(jobs) if job.finished), None)
+    asked = build.key in snapshot.images and not isinstance(answer, RegistryProblem)
+    if not asked and known:
+        return BuildState(profile, build, "Built", known)
+    if running:
+        phase, reason, message = _running(snapshot.model, profile, running, ended)
+        return BuildState(profile, build, phase, known, None, reason, message)
+    if isinstance(answer, RegistryProblem):
+        reason = Reason.REGISTRY_FORBIDDEN if answer.forbidden else Reason.WAITING_FOR_REGISTRY
+        return BuildState(
+            profile, build, "Failed" if answer.forbidden else "Waiting", None, None, reason, answer.message, None, 10.0
+        )
+    if not asked:
+        message = f"The registry has not been asked yet for the build for {profile.metadata.name}."
+        return BuildState(profile, build, "Waiting", None, None, Reason.WAITING_FOR_REGISTRY, message, None, 2.0)
+    return _absent(snapshot, profile, build, known, ended, now)
+
+
+def _absent(
+    snapshot: Snapshot, profile: DeviceProfile, build: Build, known: str | None, ended: BuildJob | None, now: datetime
+) -> BuildState:
+    """The registry holds no such image and no Job is at work on it."""
+    name = profile.metadata.name
+    start = _start(snapshot, profile, build, known, 0)
+    if ended is None:
+        return BuildState(
+            profile, build, "Building", known, None, Reason.BUILDING, f"Building for {name}{_why(start)}.", start
+        )
+    if ended.succeeded:
+        waited = (now - (ended.finished_at or now)).total_seconds()
+        message = f"Job {ended.name} has pushed the image for {name}, and the registry does not show it yet."
+        if waited < REGISTRY_LAG:
+            return BuildState(
+                profile,
+                build,
+                "Waiting",
+                known,
+                None,
+                Reason.WAITING_FOR_REGISTRY,
+                message,
+                None,
+                REGISTRY_LAG - waited,
+            )
+        start = _start(snapshot, profile, build, known, ended.tries + 1)
+        return BuildState(
+            profile, build, "Building", known, None, Reason.BUILDING, f"Building for {name} again.", start
+        )
+    verdict = failed(ended)
+    wait = _remaining(verdict, ended, now)
+    again = wait is not None and wait <= 0
+    return BuildState(
+        profile,
+        build,
+        "Waiting" if verdict.waiting else "Failed",
+        known,
+        None,
+        verdict.reason,
+        verdict.message,
+        _start(snapshot, profile, build, known, ended.tries + 1) if again else None,
+        wait if wait is not None and wait > 0 else None,
+    )
+
+
+def _running(
+    model: EdgeModel, profile: DeviceProfile, job: BuildJob, ended: BuildJob | None
+) -> tuple[Phase, Reason, str]:
+    """What to say while a Job runs. A try after a failure keeps the failure's words until it has done better."""
+    if job.failure_message:
+        secret = model.spec.source.credentials_secret
+        if secret and secret in job.failure_message:
+            message = (
+                f"spec.source.credentialsSecret {secret!r} in namespace {model.metadata.namespace!r} cannot be used: "
+                f"{job.failure_message.rstrip('.')}."
+            )
+            return "Failed", Reason.CREDENTIALS_NOT_FOUND, message
+        return "Waiting", Reason.BUILDING, f"Job {job.name} cannot start: {job.failure_message.rstrip('.')}."
+    if ended and not ended.succeeded:
+        verdict = failed(ended)
+        return "Waiting" if verdict.waiting else "Failed", verdict.reason, verdict.message
+    return "Building", Reason.BUILDING, f"Building for {profile.metadata.name}."
+
+
+def _remaining(verdict: Retry, job: BuildJob, now: datetime) -> float | None:
+    """Seconds until the next try, or None where only the user can start it."""
+    if verdict.delay is None:
+        return None
+    return verdict.delay - (now - (job.finished_at or now)).total_seconds()
+
+
+def _start(snapshot: Snapshot, profile: DeviceProfile, build: Build, known: str | None, tries: int) -> StartBuild:
+    """The Job to make, with why."""
+    attempt = snapshot.model.metadata.annotations.get(RETRY_ANNOTATION, "")
+    if known:
+        return StartBuild(profile, build, attempt, (Change("image", known, None),), tries)
+    ours = [revision for revision in snapshot.revisions if revision.profile == profile.metadata.name]
+    newest = max(ours, key=lambda revision: (revision.created, revision.name), default=None)
+    return StartBuild(profile, build, attempt, changes(build, newest.build if newest else None), tries)
+
+
+def _why(start: StartBuild) -> str:
+    """The changed fields, for a sentence."""
+    return f": {', '.join(change.field for change in start.reason)} changed" if start.reason else ""
+
+
+def _known_image(revisions: Iterable[Revision], key: str) -> str | None:
+    """The image of a build that a DaemonSet runs: known without asking the registry."""
+    for revision in sorted(revisions, key=lambda revision: (revision.created, revision.name), reverse=True):
+        try:
+            build = Build.model_validate(revision.build)
+        except ValueError:  # written by another version of the operator: nothing can be said of it
+            continue
+        if build.key == key:
+            return revision.image
+    return None
+
+
+def _artifact(dataset: Dataset | None) -> Artifact | None:
+    return Artifact(uri=dataset.uri, sha256=dataset.sha256) if dataset else None
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Leaves by dotted path, as text."""
+    leaves: dict[str, str] = {}
+    for key, inner in value.items():
+        path = f"{prefix}{key}"
+        if isinstance(inner, Mapping):
+            leaves |= _flat(inner, f"{path}.")
+        elif isinstance(inner, list | tuple):
+            leaves[path] = ",".join(str(item) for item in inner)
+        elif inner is not None:
+            leaves[path] = str(inner).lower() if isinstance(inner, bool) else str(inner)
+    return leaves

@@ -1,0 +1,112 @@
+"""The one funnel that every condition goes through: findings in, conditions out, `Ready` derived."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import Any, Literal
+
+from edgesmith.api.conditions import ConditionType, Reason
+from edgesmith.api.status import Condition
+
+SENTENCES = 3
+"""How many findings of one severity a message names; a fleet can have thousands."""
+
+
+class Severity(IntEnum):
+    """What a finding asks of the user; the gravest one of an area speaks for it."""
+
+    FINE = 0
+    AWAITED = 1
+    """Not there yet because another area is not; that area says why."""
+    RECONCILING = 2
+    STALLED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to say."""
+
+    severity: Severity
+    reason: Reason
+    message: str
+
+
+def summarise(findings: Sequence[Finding]) -> Finding:
+    """The gravest findings of an area as one: the first one's reason, the first few's sentences."""
+    worst = max(finding.severity for finding in findings)
+    gravest = [finding for finding in findings if finding.severity is worst]
+    sentences = list(dict.fromkeys(finding.message for finding in gravest))
+    more = f" And {len(sentences) - SENTENCES} more." if len(sentences) > SENTENCES else ""
+    return Finding(worst, gravest[0].reason, " ".join(sentences[:SENTENCES]) + more)
+
+
+def conditions(
+    areas: Mapping[ConditionType, Finding],
+    ready: Finding,
+    *,
+    generation: int,
+    previous: Mapping[str, Any],
+    now: datetime,
+) -> tuple[Condition, ...]:
+    """Every condition of an EdgeModel.
+
+    Args:
+        areas: What is to be said of each area.
+        ready: What `Ready` says when no area objects.
+        generation: The generation of the spec that was looked at.
+        previous: The status as it stands; a condition whose status did not change keeps its transition time.
+        now: The time.
+    """
+    grave = [finding for finding in areas.values() if finding.severity is Severity.STALLED]
+    under_way = [finding for finding in areas.values() if finding.severity is Severity.RECONCILING]
+    spoken = (grave or under_way or [finding for finding in areas.values() if finding.severity is not Severity.FINE])[
+        :1
+    ]
+    said: list[tuple[ConditionType, Literal["True", "False"], Finding]] = [
+        (ConditionType.READY, "False", spoken[0]) if spoken else (ConditionType.READY, "True", ready)
+    ]
+    said += [(ConditionType.RECONCILING, "True", finding) for finding in under_way[:1]]
+    said += [(ConditionType.STALLED, "True", finding) for finding in grave[:1]]
+    said += [
+        (kind, "True" if finding.severity is Severity.FINE else "False", finding) for kind, finding in areas.items()
+    ]
+    before = {condition.get("type"): condition for condition in _conditions_of(previous)}
+    return tuple(_condition(kind, status, finding, before.get(kind), generation, now) for kind, status, finding in said)
+
+
+def changed(conditions: Iterable[Condition], previous: Mapping[str, Any]) -> tuple[Condition, ...]:
+    """Conditions whose status or reason is not what it was."""
+    before = {condition.get("type"): condition for condition in _conditions_of(previous)}
+    return tuple(
+        condition
+        for condition in conditions
+        if (was := before.get(condition.type)) is None
+        or (was.get("status"), was.get("reason")) != (condition.status, condition.reason)
+    )
+
+
+def _condition(
+    kind: ConditionType,
+    status: Literal["True", "False"],
+    finding: Finding,
+    before: Mapping[str, Any] | None,
+    generation: int,
+    now: datetime,
+) -> Condition:
+    kept = before.get("lastTransitionTime") if before and before.get("status") == status else None
+    return Condition(
+        type=kind.value,
+        status=status,
+        reason=finding.reason.value,
+        message=finding.message[:32768],
+        last_transition_time=str(kept) if kept else now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        observed_generation=generation,
+    )
+
+
+def _conditions_of(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found = status.get("conditions")
+    return [condition for condition in found if isinstance(condition, Mapping)] if isinstance(found, list) else []

@@ -1,0 +1,67 @@
+"""How a node does with the revision that its label names: serving, on its way, or failed, and in which words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from edgesmith.decide.rollout import Health, NodeState
+from edgesmith.decide.snapshot import Node, Pod
+
+CRASH_LOOP_RESTARTS = 3
+"""A container that was restarted this often without the pod getting ready will not get ready by waiting."""
+
+PULL_REASONS = frozenset({"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull"})
+"""The kubelet's words for an image that it cannot get. It goes on trying, so only the deadline ends it."""
+
+
+def node_state(
+    node: Node, *, label: str | None, known: bool, pods: Iterable[Pod], deadline: timedelta, now: datetime
+) -> NodeState:
+    """Judge one node.
+
+    Args:
+        node: The node.
+        label: The revision that its label names, or None.
+        known: Whether that revision exists for the profile that the node is of.
+        pods: Pods of the EdgeModel on this node.
+        deadline: How long a pod may take to become ready while its node is reachable.
+        now: The time.
+    """
+    if label is None or not known:
+        return NodeState(node.name, node.online, label, Health.IDLE)
+    pod = max(
+        (pod for pod in pods if pod.revision == label and not pod.terminating),
+        key=lambda pod: (pod.created, pod.name),
+        default=None,
+    )
+    if pod is None:
+        return NodeState(node.name, node.online, label, Health.STARTING, note="has no pod of it yet")
+    if pod.ready:
+        return NodeState(node.name, node.online, label, Health.SERVING, since=pod.ready_since or pod.created)
+    ends = max(filter(None, (pod.created, pod.unready_since, node.online_since))) + deadline
+    pulling = pod.waiting in PULL_REASONS
+    failure = _failure(pod, late=now >= ends)
+    if failure:
+        return NodeState(node.name, node.online, label, Health.FAILED, note=failure, pull_failed=pulling)
+    note = f"cannot pull the image: {_waiting(pod)}" if pulling else "is starting"
+    return NodeState(node.name, node.online, label, Health.STARTING, note=note, pull_failed=pulling, deadline=ends)
+
+
+def _failure(pod: Pod, *, late: bool) -> str | None:
+    """Why a pod that is not ready will not become ready, as the end of a sentence that begins with its node."""
+    if pod.selftest and not pod.selftest.passed:
+        return f"failed with {pod.selftest.reason}: {pod.selftest.message.rstrip('.')}"
+    if pod.restarts >= CRASH_LOOP_RESTARTS:
+        return f"restarts again and again: {_waiting(pod)}"
+    if late:
+        pulling = pod.waiting in PULL_REASONS
+        what = "could not pull the image" if pulling else "did not become ready"
+        return f"{what} within spec.rollout.progressDeadline: {_waiting(pod)}"
+    return None
+
+
+def _waiting(pod: Pod) -> str:
+    """The kubelet's words."""
+    said = ": ".join(part for part in (pod.waiting, pod.waiting_message) if part)
+    return (said or "the readiness probe does not pass").rstrip(".")

@@ -1,0 +1,83 @@
+"""Which DeviceProfiles an EdgeModel is built for, and of which of them each node is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from edgesmith.api.deviceprofile import DeviceProfile
+from edgesmith.api.edgemodel import EdgeModel, LabelSelector
+from edgesmith.decide.snapshot import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The profiles that an EdgeModel names, by name."""
+
+    profiles: tuple[DeviceProfile, ...]
+    missing: tuple[str, ...]
+    """Names in the spec that no DeviceProfile has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Of which profile each node is."""
+
+    profile_of: Mapping[str, str]
+    """Node to profile: the nodes that are to run the model."""
+    ambiguous: Mapping[str, tuple[str, ...]]
+    """Node to the profiles it is of, where those are two or more: left alone."""
+    unmatched: tuple[str, ...]
+    """Nodes that spec.nodeSelector picks and that are of no profile."""
+
+
+def resolve(model: EdgeModel, profiles: Sequence[DeviceProfile]) -> Resolved:
+    """Find the profiles that `spec.deviceProfiles` names or selects, in the order of their names."""
+    wanted = model.spec.device_profiles
+    by_name = {profile.metadata.name: profile for profile in profiles}
+    if wanted.names is not None:
+        names = sorted(set(wanted.names))
+        return Resolved(
+            tuple(by_name[name] for name in names if name in by_name),
+            tuple(name for name in names if name not in by_name),
+        )
+    selector = wanted.selector or LabelSelector()
+    found = sorted(name for name, profile in by_name.items() if selects(selector, profile.metadata.labels))
+    return Resolved(tuple(by_name[name] for name in found), ())
+
+
+def assign(model: EdgeModel, profiles: Iterable[DeviceProfile], nodes: Iterable[Node]) -> Assignment:
+    """Say of which profile each node is; a node that `spec.nodeSelector` leaves out is of none and not mentioned."""
+    profile_of: dict[str, str] = {}
+    ambiguous: dict[str, tuple[str, ...]] = {}
+    unmatched: list[str] = []
+    selectors = [(profile.metadata.name, profile.spec.node_selector) for profile in profiles]
+    for node in sorted(nodes, key=lambda node: node.name):
+        if not carries(node.labels, model.spec.node_selector):
+            continue
+        matches = tuple(name for name, selector in selectors if carries(node.labels, selector))
+        if len(matches) == 1:
+            profile_of[node.name] = matches[0]
+        elif matches:
+            ambiguous[node.name] = matches
+        elif model.spec.node_selector:
+            unmatched.append(node.name)
+    return Assignment(profile_of, ambiguous, tuple(unmatched))
+
+
+def carries(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Whether every wanted label is there with its value."""
+    return all(labels.get(key) == value for key, value in wanted.items())
+
+
+def selects(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
+    """Whether a label selector picks these labels, by the rules of metav1.LabelSelector."""
+    if not carries(labels, selector.match_labels):
+        return False
+    for requirement in selector.match_expressions:
+        present = requirement.key in labels
+        among = present and labels[requirement.key] in requirement.values
+        holds = {"In": among, "NotIn": not among, "Exists": present, "DoesNotExist": not present}
+        if not holds[requirement.operator]:
+            return False
+    return True

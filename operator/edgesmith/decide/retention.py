@@ -1,0 +1,60 @@
+"""Which children are no longer wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+from edgesmith.decide.builds import age
+from edgesmith.decide.plan import Delete
+from edgesmith.decide.snapshot import BuildJob, Revision
+
+
+def old_revisions(
+    revisions: Iterable[Revision], *, in_use: Collection[str], profiles: Collection[str], limit: int
+) -> tuple[Delete, ...]:
+    """DaemonSets that no node's label names, beyond the newest `limit` of each variant.
+
+    Args:
+        revisions: All DaemonSets of the EdgeModel.
+        in_use: Revisions that a label names, that the spec asks for, or that nodes would go back to.
+        profiles: The profiles that the spec names; of any other, nothing is kept.
+        limit: How many unused revisions are kept per variant.
+    """
+    found: list[Delete] = []
+    kept: dict[str, int] = {}
+    for revision in sorted(revisions, key=lambda one: (one.created, one.name), reverse=True):
+        if revision.revision in in_use:
+            continue
+        kept[revision.profile] = kept.get(revision.profile, 0) + 1
+        if revision.profile not in profiles:
+            found.append(Delete("DaemonSet", revision.name, f"{revision.profile} is no longer one of the profiles."))
+        elif kept[revision.profile] > limit:
+            found.append(Delete("DaemonSet", revision.name, f"No node runs it and {limit} newer ones are kept."))
+    return tuple(sorted(found, key=lambda delete: delete.name))
+
+
+def old_jobs(jobs: Iterable[BuildJob], wanted: Collection[str]) -> tuple[Delete, ...]:
+    """Jobs at work on builds that nobody wants any more, and finished ones but the newest of each variant.
+
+    Args:
+        jobs: All build Jobs of the EdgeModel.
+        wanted: The build keys that the spec asks for.
+    """
+    newest_first = sorted(jobs, key=age, reverse=True)
+    return tuple(sorted(_old_jobs(newest_first, wanted), key=lambda delete: delete.name))
+
+
+def _old_jobs(newest_first: Iterable[BuildJob], wanted: Collection[str]) -> Iterator[Delete]:
+    finished: set[str] = set()
+    running: set[str] = set()
+    for job in newest_first:
+        if not job.finished:
+            if job.key not in wanted:
+                yield Delete("Job", job.name, "The spec changed: nobody wants this build any more.")
+            elif job.key in running:
+                yield Delete("Job", job.name, "A newer Job is at work on the same build.")
+            running.add(job.key)
+        elif {job.key, job.profile} & finished:
+            yield Delete("Job", job.name, "A newer Job has finished.")
+        else:
+            finished |= {job.key} if job.key in wanted else {job.profile}

@@ -1,0 +1,65 @@
+"""What to make of a build that failed: who has to act, and when it is tried again.
+
+Three kinds. *Waiting*: the builder said that a retry can help; it is tried again with growing pauses. *Mendable*: the
+user has to act, but perhaps outside the cluster (upload the file, correct the Secret), so it is tried again now and
+then. *Final*: the same request can only fail again; a changed spec or the retry annotation starts the next try.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgesmith.api.conditions import Reason
+from edgesmith.decide.snapshot import BuildJob
+
+REGISTRY_LAG = 15.0
+"""Seconds that a registry may take to show an image that was pushed to it."""
+
+LONGEST_PAUSE = 600.0
+"""Seconds between two tries, at most."""
+
+_WAITING = {"SourceUnreachable": Reason.WAITING_FOR_SOURCE, "RegistryUnreachable": Reason.WAITING_FOR_REGISTRY}
+
+_MENDABLE = {
+    "SourceNotFound",
+    "SourceForbidden",
+    "DigestMismatch",
+    "RegistryForbidden",
+    "RegistryRefused",
+}
+
+_FIRST_PAUSE = 5.0
+_FIRST_MENDABLE_PAUSE = 20.0
+_UNEXPLAINED_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """What a failed Job means."""
+
+    reason: Reason
+    message: str
+    waiting: bool
+    """There is nothing for the user to do."""
+    delay: float | None
+    """Seconds after the Job's end until the next try; None: not by itself."""
+
+
+def failed(job: BuildJob) -> Retry:
+    """Judge a Job that failed."""
+    failure = job.failure
+    if failure is None:
+        message = f"Job {job.name} ended without saying why: {(job.failure_message or 'killed').rstrip('.')}."
+        again = job.tries + 1 < _UNEXPLAINED_TRIES and "DeadlineExceeded" not in message
+        return Retry(Reason.BUILD_FAILED, message, again, _pause(_FIRST_PAUSE, job.tries) if again else None)
+    reason = Reason.BUILD_FAILED if failure.reason == "Internal" else Reason(failure.reason)
+    if failure.retry:
+        waiting = _WAITING.get(failure.reason, reason)
+        return Retry(waiting, failure.message, True, _pause(_FIRST_PAUSE, job.tries))
+    delay = _pause(_FIRST_MENDABLE_PAUSE, job.tries) if failure.reason in _MENDABLE else None
+    return Retry(reason, failure.message, False, delay)
+
+
+def _pause(first: float, tries: int) -> float:
+    """Twice as long with every try, up to the longest pause."""
+    return float(min(first * 2 ** min(tries, 16), LONGEST_PAUSE))

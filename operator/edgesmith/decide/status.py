@@ -1,0 +1,309 @@
+"""What the status says: one entry per variant, the nodes counted, and a finding for every area."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from edgesmith.api.conditions import ConditionType, Reason
+from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.names import RETRY_ANNOTATION
+from edgesmith.api.status import EdgeModelStatus, HeldNode, NodeCounts, VariantStatus
+from edgesmith.decide.builds import BuildState
+from edgesmith.decide.conditions import Finding, Severity, changed, conditions, summarise
+from edgesmith.decide.plan import Event, Hold
+from edgesmith.decide.profiles import Assignment, Resolved
+from edgesmith.decide.rollout import Course, Health, NodeState, Phase
+
+HELD_SHOWN = 20
+"""How many held nodes the status names."""
+
+_WARNING_STATES = {"BuildFailed", "RollingBack", "RolledBack", "Degraded"}
+
+
+@dataclass(frozen=True, slots=True)
+class VariantFacts:
+    """What is known of one variant after the decisions of a pass."""
+
+    profile: str
+    build: BuildState | None
+    """None where the profile is missing."""
+    course: Course
+    nodes: tuple[NodeState, ...]
+    latency_ms: float | None
+    """Worst p95 that a device measured for the revision shown."""
+
+
+def status_of(
+    model: EdgeModel,
+    resolved: Resolved,
+    assignment: Assignment,
+    variants: Sequence[VariantFacts],
+    holds: Iterable[Hold],
+    now: datetime,
+) -> EdgeModelStatus:
+    """The whole status of an EdgeModel."""
+    nodes = total(counts(facts) for facts in variants)
+    areas = {
+        ConditionType.PROFILES_RESOLVED: summarise(_profile_findings(resolved, assignment)),
+        ConditionType.BUILDS_READY: summarise(_build_findings(variants)),
+        ConditionType.ROLLOUT_COMPLETE: summarise(_rollout_findings(variants, nodes)),
+    }
+    held = sorted((*holds, *_ambiguous(assignment)), key=lambda hold: hold.node)
+    return EdgeModelStatus(
+        observed_generation=model.metadata.generation,
+        conditions=conditions(
+            areas, settled(nodes), generation=model.metadata.generation, previous=model.status, now=now
+        ),
+        variants=tuple(_variant(facts, model.status) for facts in variants),
+        nodes=nodes,
+        held=tuple(HeldNode(name=hold.node, reason=hold.reason) for hold in held[:HELD_SHOWN]),
+    )
+
+
+def events_of(status: EdgeModelStatus, previous: Mapping[str, Any]) -> tuple[Event, ...]:
+    """One event for every condition and variant that is not as it was.
+
+    `Reconciling`, `Stalled` and `Ready` repeat what an area said, so the areas and the variants speak, and `Ready` only
+    when it becomes True.
+    """
+    found: list[Event] = []
+    for condition in changed(status.conditions, previous):
+        if condition.type == ConditionType.READY and condition.status == "True":
+            found.append(Event("Normal", condition.reason, condition.message))
+        elif condition.type == ConditionType.STALLED:
+            found.append(Event("Warning", condition.reason, condition.message))
+    variants = previous.get("variants")
+    before = {one.get("profile"): one.get("state") for one in variants} if isinstance(variants, list) else {}
+    for variant in status.variants:
+        if variant.state != before.get(variant.profile):
+            kind = "Warning" if variant.state in _WARNING_STATES else "Normal"
+            message = f"{variant.profile}: {variant.reason or variant.state}"
+            found.append(Event("Warning" if kind == "Warning" else "Normal", variant.state, message))
+    return tuple(found)
+
+
+def counts(facts: VariantFacts) -> NodeCounts:
+    """One variant's nodes, as they stood before this pass moved any."""
+    online = [node for node in facts.nodes if node.online]
+    shown = _shown(facts.course)
+    return NodeCounts(
+        desired=len(facts.nodes),
+        updated=sum(node.label == shown for node in online) if shown else 0,
+        ready=sum(node.health is Health.SERVING for node in online),
+        offline=len(facts.nodes) - len(online),
+        failed=sum(node.health is Health.FAILED for node in online),
+    )
+
+
+def total(parts: Iterable[NodeCounts]) -> NodeCounts:
+    """All variants' nodes together."""
+    listed = list(parts)
+    return NodeCounts(**{name: sum(getattr(part, name) for part in listed) for name in NodeCounts.model_fields})
+
+
+def settled(nodes: NodeCounts) -> Finding:
+    """What there is to say when all is as it should be."""
+    if not nodes.desired:
+        return Finding(Severity.FINE, Reason.NO_NODES, "No node is of any of the profiles; new ones are picked up.")
+    serving = f"Serving on {nodes.ready} of {nodes.desired} {_nodes(nodes.desired)}"
+    if nodes.offline:
+        return Finding(Severity.FINE, Reason.NODES_OFFLINE, f"{serving}, {nodes.offline} offline.")
+    return Finding(Severity.FINE, Reason.SUCCEEDED, f"{serving}.")
+
+
+def _profile_findings(resolved: Resolved, assignment: Assignment) -> list[Finding]:
+    found = [
+        Finding(
+            Severity.STALLED,
+            Reason.PROFILE_NOT_FOUND,
+            f"spec.deviceProfiles.names has {name!r}, but there is no DeviceProfile of that name.",
+        )
+        for name in resolved.missing
+    ]
+    if not resolved.profiles and not resolved.missing:
+        message = "spec.deviceProfiles.selector picks no DeviceProfile; label one or change the selector."
+        found.append(Finding(Severity.STALLED, Reason.PROFILE_NOT_FOUND, message))
+    found += [
+        Finding(Severity.STALLED, Reason.NODE_MATCHES_TWO_PROFILES, f"Node {hold.node}: {hold.reason}")
+        for hold in _ambiguous(assignment)
+    ]
+    if not resolved.missing:
+        found += [
+            Finding(
+                Severity.STALLED,
+                Reason.NODE_MATCHES_NO_PROFILE,
+                f"Node {name} has the labels of spec.nodeSelector but is of none of the profiles; "
+                "label it for one, add its profile, or narrow spec.nodeSelector.",
+            )
+            for name in assignment.unmatched
+        ]
+    fine = f"{len(resolved.profiles)} of {len(resolved.profiles)} profiles found."
+    return found or [Finding(Severity.FINE, Reason.SUCCEEDED, fine)]
+
+
+def _ambiguous(assignment: Assignment) -> list[Hold]:
+    return [
+        Hold(
+            node,
+            f"It is of {len(names)} profiles, {' and '.join(names)}, and is left alone; "
+            "make their spec.nodeSelector exclusive or name only one of them.",
+        )
+        for node, names in sorted(assignment.ambiguous.items())
+    ]
+
+
+_BUILD_SEVERITY = {
+    "Built": Severity.FINE,
+    "Building": Severity.RECONCILING,
+    "Waiting": Severity.RECONCILING,
+    "Failed": Severity.STALLED,
+}
+
+
+def _build_findings(variants: Sequence[VariantFacts]) -> list[Finding]:
+    builds = [facts.build for facts in variants if facts.build]
+    if not builds:
+        return [Finding(Severity.AWAITED, Reason.PROFILE_NOT_FOUND, "No profile to build for was found.")]
+    built = Finding(Severity.FINE, Reason.SUCCEEDED, f"{len(builds)} of {len(builds)} builds are in the registry.")
+    return [
+        Finding(_BUILD_SEVERITY[build.phase], build.reason, build.message) if build.reason else built
+        for build in builds
+    ]
+
+
+def _rollout_findings(variants: Sequence[VariantFacts], nodes: NodeCounts) -> list[Finding]:
+    if not variants:
+        return [Finding(Severity.AWAITED, Reason.PROFILE_NOT_FOUND, "No profile to roll out to was found.")]
+    return [_rollout_finding(facts, nodes) for facts in variants]
+
+
+def _rollout_finding(facts: VariantFacts, nodes: NodeCounts) -> Finding:
+    """What one variant's rollout has to say."""
+    course, own = facts.course, counts(facts)
+    message = _sentence(facts, own)
+    phase = course.phase
+    if phase is Phase.COMPLETE or (phase is not Phase.NO_NODES and own.desired == own.offline and _built(facts)):
+        return settled(nodes)
+    if phase is Phase.NO_NODES:
+        return settled(nodes) if not nodes.desired else Finding(Severity.FINE, Reason.SUCCEEDED, settled(nodes).message)
+    if phase is Phase.WAITING:
+        reason = facts.build.reason if facts.build and facts.build.reason else Reason.PROFILE_NOT_FOUND
+        return Finding(Severity.AWAITED, reason, message)
+    pulling = any(node.pull_failed for node in facts.nodes if node.online)
+    table = {
+        Phase.CANARY: (Severity.RECONCILING, Reason.CANARY),
+        Phase.ROLLING_OUT: (Severity.RECONCILING, Reason.ROLLING_OUT),
+        Phase.ROLLING_BACK: (Severity.RECONCILING, Reason.ROLLING_BACK),
+        Phase.ROLLED_BACK: (Severity.STALLED, Reason.ROLLED_BACK),
+        Phase.NONE_LEFT: (Severity.STALLED, Reason.NO_REVISION_LEFT),
+        Phase.DEGRADED: (Severity.STALLED, Reason.NODES_NOT_READY),
+    }
+    severity, reason = table[phase]
+    if pulling and phase in {Phase.CANARY, Phase.ROLLING_OUT, Phase.DEGRADED}:
+        reason = Reason.IMAGE_PULL_FAILED
+    return Finding(severity, reason, message)
+
+
+def _variant(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantStatus:
+    build, course = facts.build, facts.course
+    own = counts(facts)
+    measured: dict[str, Any] = {}
+    if build and build.report:
+        report = build.report
+        measured = {
+            "precision": report.precision,
+            "accuracy": report.accuracy,
+            "accuracy_drop": report.accuracy_drop,
+            "size": report.size,
+        }
+    elif build:
+        measured = _measured_before(previous, facts.profile, build.build.key)
+    return VariantStatus(
+        profile=facts.profile,
+        build_key=build.build.key if build else None,
+        image=build.image if build else None,
+        latency=f"{facts.latency_ms:.1f}ms" if facts.latency_ms is not None else None,
+        revision=_shown(course),
+        state=_state(facts),
+        reason=_sentence(facts, own),
+        nodes=own,
+        **measured,
+    )
+
+
+def _measured_before(previous: Mapping[str, Any], profile: str, key: str) -> dict[str, Any]:
+    """What the report of the same build said when the registry last answered: a measurement does not become untrue."""
+    variants = previous.get("variants")
+    for one in variants if isinstance(variants, list) else ():
+        if one.get("profile") == profile and one.get("buildKey") == key:
+            names = {"precision": "precision", "accuracy": "accuracy", "accuracy_drop": "accuracyDrop", "size": "size"}
+            return {ours: one[theirs] for ours, theirs in names.items() if theirs in one}
+    return {}
+
+
+def _shown(course: Course) -> str | None:
+    """The revision that nodes are being moved to, or that they went back to."""
+    if course.target and not course.target.withdrawn:
+        return course.target.revision
+    return course.stable.revision if course.stable else None
+
+
+def _built(facts: VariantFacts) -> bool:
+    return facts.build is not None and facts.build.image is not None and facts.course.target is not None
+
+
+def _state(facts: VariantFacts) -> str:
+    phase = facts.course.phase
+    if facts.build and facts.build.image is None:
+        return {"Failed": "BuildFailed"}.get(facts.build.phase, facts.build.phase)
+    return "RolledBack" if phase is Phase.NONE_LEFT else phase.value
+
+
+def _sentence(facts: VariantFacts, own: NodeCounts) -> str:
+    """Where one variant stands, in one sentence; nothing in it changes by time alone."""
+    course, build, name = facts.course, facts.build, facts.profile
+    if build is None:
+        return f"DeviceProfile {name!r} does not exist; its nodes keep what they run."
+    if build.image is None:
+        return build.message
+    target = course.target.revision if course.target else ""
+    on = f"{own.ready} of {own.desired} {_nodes(own.desired)}"
+    trouble = _trouble(facts.nodes)
+    if course.phase is Phase.CANARY:
+        return f"Revision {target} for {name} is tried on its canary{trouble or ' and must hold for the bake'}."
+    if course.phase is Phase.ROLLING_OUT:
+        return f"Revision {target} for {name} is on {own.updated} of {own.desired} {_nodes(own.desired)}{trouble}."
+    if course.phase is Phase.DEGRADED:
+        return f"Revision {target} for {name} serves on {on}{trouble}; mend the node or publish a new source."
+    if course.phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK, Phase.NONE_LEFT} and course.target:
+        why = (course.target.withdrawn or "").rstrip(".")
+        back = f"revision {course.stable.revision} serves" if course.stable else "there is no revision before it"
+        said = f"Revision {target} for {name} was taken back because {why}; {back}"
+        if course.phase is Phase.ROLLING_BACK:
+            return f"{said} again on {on}." if course.stable else f"{said}."
+        return f"{said}; publish a new source, change the profile, or set annotation {RETRY_ANNOTATION} to a new value."
+    if course.phase is Phase.NO_NODES:
+        return f"No node is of profile {name}."
+    if own.desired == own.offline:
+        return f"All {own.desired} {_nodes(own.desired)} of profile {name} are offline."
+    offline = f", {own.offline} offline" if own.offline else ""
+    return f"Serving on {on}{offline}."
+
+
+def _trouble(nodes: Iterable[NodeState]) -> str:
+    """The first node in trouble, the gravest kind first, as a clause."""
+    online = sorted((node for node in nodes if node.online), key=lambda node: node.name)
+    for node in (
+        *(node for node in online if node.health is Health.FAILED),
+        *(node for node in online if node.pull_failed),
+        *(node for node in online if node.health is Health.STARTING and node.note),
+    ):
+        return f"; {node.name} {node.note}"
+    return ""
+
+
+def _nodes(count: int) -> str:
+    return "node" if count == 1 else "nodes"

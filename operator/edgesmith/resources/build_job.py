@@ -1,0 +1,152 @@
+"""The Job that makes one build.
+
+One pod, one try: the operator makes the next Job itself where another try can help, so that a try is counted, explained
+and paused in one place (`decide.retry`) and the user never waits for a back-off that nobody shows.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.names import (
+    ATTEMPT_ANNOTATION,
+    BUILD_KEY_LABEL,
+    BUILD_REASON_ANNOTATION,
+    BUILDER,
+    COMPONENT_LABEL,
+    PROFILE_LABEL,
+    REQUEST_ANNOTATION,
+    TRIES_ANNOTATION,
+    job_name,
+)
+from edgesmith.decide.plan import StartBuild
+from edgesmith.decide.settings import Settings
+from edgesmith.resources.common import TERMINATION_LOG, container_security, labels_of, metadata, pod_security
+from edgesmith.resources.names import repository
+from edgesmith_builder.contract import BuildRequest
+
+REQUEST_FOLDER = "/etc/edgesmith"
+REGISTRY_FOLDER = "/var/run/edgesmith/registry"
+
+WORK_LIMIT = "8Gi"
+"""Most that a build may write: the source, its candidates, the layer."""
+
+EXIT_FINAL = 1
+"""The builder's exit status where no retry can help."""
+EXIT_RETRY = 2
+"""The builder's exit status where one can."""
+
+_CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": False,
+    "AWS_SECRET_ACCESS_KEY": False,
+    "AWS_ENDPOINT_URL": False,
+    "AWS_REGION": True,
+}
+"""Keys of the credentials Secret, and whether a key may be absent."""
+
+
+def build_job(model: EdgeModel, start: StartBuild, settings: Settings) -> dict[str, Any]:
+    """The Job for one build."""
+    labels = {
+        PROFILE_LABEL: start.profile.metadata.name,
+        BUILD_KEY_LABEL: start.build.key,
+        COMPONENT_LABEL: BUILDER,
+    }
+    annotations = {TRIES_ANNOTATION: str(start.tries)}
+    if start.attempt:
+        annotations[ATTEMPT_ANNOTATION] = start.attempt
+    if start.reason:
+        annotations[BUILD_REASON_ANNOTATION] = json.dumps([asdict(change) for change in start.reason], sort_keys=True)
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata(
+            model, job_name(model.metadata.name, start.build.key, start.attempt, start.tries), labels, annotations
+        ),
+        "spec": {
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": settings.builder_deadline_seconds,
+            "podFailurePolicy": {
+                "rules": [
+                    # A node that is drained says nothing about the build: the pod starts anew elsewhere.
+                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                    _on_exit("FailJob", EXIT_FINAL),
+                    _on_exit("Count", EXIT_RETRY),
+                ]
+            },
+            "template": {
+                "metadata": {
+                    "labels": labels_of(model, labels),
+                    "annotations": {REQUEST_ANNOTATION: _request(model, start, settings)},
+                },
+                "spec": _pod(model, settings),
+            },
+        },
+    }
+
+
+def _request(model: EdgeModel, start: StartBuild, settings: Settings) -> str:
+    request = BuildRequest(build=start.build, repository=repository(model, settings), plain_http=settings.plain_http)
+    return request.to_json()
+
+
+def _pod(model: EdgeModel, settings: Settings) -> dict[str, Any]:
+    arguments = ["--request", f"{REQUEST_FOLDER}/request.json", "--termination-log", TERMINATION_LOG, "--work", "/tmp"]  # noqa: S108 -- the pod's own emptyDir
+    mounts = [
+        {"name": "request", "mountPath": REQUEST_FOLDER, "readOnly": True},
+        {"name": "work", "mountPath": "/tmp"},  # noqa: S108 -- the pod's own emptyDir
+    ]
+    field = {"fieldPath": f"metadata.annotations['{REQUEST_ANNOTATION}']"}
+    volumes: list[dict[str, Any]] = [
+        {"name": "request", "downwardAPI": {"items": [{"path": "request.json", "fieldRef": field}]}},
+        {"name": "work", "emptyDir": {"sizeLimit": WORK_LIMIT}},
+    ]
+    if settings.registry_secret:
+        arguments += ["--registry-credentials", f"{REGISTRY_FOLDER}/.dockerconfigjson"]
+        mounts.append({"name": "registry", "mountPath": REGISTRY_FOLDER, "readOnly": True})
+        volumes.append({"name": "registry", "secret": {"secretName": settings.registry_secret, "defaultMode": 0o440}})
+    container: dict[str, Any] = {
+        "name": "builder",
+        "image": settings.builder_image,
+        "args": arguments,
+        "env": _environment(model, settings),
+        "resources": settings.builder_resources,
+        "securityContext": container_security(),
+        "terminationMessagePath": TERMINATION_LOG,
+        "terminationMessagePolicy": "File",
+        "volumeMounts": mounts,
+    }
+    pod: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "nodeSelector": settings.builder_node_selector,
+        "securityContext": pod_security(),
+        "containers": [container],
+        "volumes": volumes,
+    }
+    if settings.registry_secret:
+        pod["imagePullSecrets"] = [{"name": settings.registry_secret}]
+    return pod
+
+
+def _environment(model: EdgeModel, settings: Settings) -> list[dict[str, Any]]:
+    """The bucket's endpoint and credentials.
+
+    From the Secret into the environment rather than a volume: of a Secret or a key that is missing the kubelet then
+    says so in the pod's status, by name, and starts the pod once it is there. A volume would tell in events only.
+    """
+    secret = model.spec.source.credentials_secret
+    if not secret:
+        return [{"name": "AWS_ENDPOINT_URL", "value": settings.bucket_endpoint}] if settings.bucket_endpoint else []
+    return [
+        {"name": key, "valueFrom": {"secretKeyRef": {"name": secret, "key": key, "optional": optional}}}
+        for key, optional in _CREDENTIALS.items()
+    ]
+
+
+def _on_exit(action: str, code: int) -> dict[str, Any]:
+    return {"action": action, "onExitCodes": {"containerName": "builder", "operator": "In", "values": [code]}}

@@ -1,0 +1,144 @@
+"""The DaemonSet of one revision: it runs wherever the EdgeModel's node label names the revision, and nowhere else."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.names import (
+    ATTEMPT_ANNOTATION,
+    BUILD_ANNOTATION,
+    COMPLETED_ANNOTATION,
+    COMPONENT_LABEL,
+    MODEL_LABEL,
+    PROFILE_LABEL,
+    PROVEN_ANNOTATION,
+    REVISION_LABEL,
+    SERVER,
+    WITHDRAWN_ANNOTATION,
+    daemon_set_name,
+    node_label,
+)
+from edgesmith.decide.plan import ApplyRevision
+from edgesmith.decide.serving import Serving, serving
+from edgesmith.decide.settings import Settings
+from edgesmith.resources.common import TERMINATION_LOG, container_security, labels_of, metadata, pod_security
+
+GRACE_SECONDS = 30
+"""Kubernetes' time for a pod to end; the server drains in `DRAIN_SECONDS` of it."""
+DRAIN_SECONDS = 20
+
+START_SECONDS = 600
+"""How long a server may load its model before the kubelet starts it again. `progressDeadline` judges sooner or later."""
+
+BUNDLE = "/model"
+SCRATCH_LIMIT = "64Mi"
+
+
+def daemon_set(model: EdgeModel, apply: ApplyRevision, settings: Settings) -> dict[str, Any]:
+    """The DaemonSet of the revision that the spec asks for.
+
+    Raises:
+        ValueError: The revision is not what the EdgeModel, profile, image and settings make: its template would change
+            under its name.
+    """
+    config = serving(model, apply.profile, apply.image, settings)
+    if config.revision != apply.revision:
+        raise ValueError(f"revision {apply.revision} is not {config.revision}, which its parts make")
+    labels = {PROFILE_LABEL: config.profile, REVISION_LABEL: apply.revision, COMPONENT_LABEL: SERVER}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": metadata(model, daemon_set_name(config.name, apply.revision), labels, _annotations(apply)),
+        "spec": {
+            # A revision never changes, only labels move; so nothing is ever to be replaced in place.
+            "updateStrategy": {"type": "OnDelete"},
+            "selector": {"matchLabels": {MODEL_LABEL: config.name, REVISION_LABEL: apply.revision}},
+            "template": {
+                "metadata": {
+                    "labels": labels_of(model, labels),
+                    # Readiness of a thousand pods would refresh the whole tree in Argo CD each time.
+                    "annotations": {"argocd.argoproj.io/ignore-resource-updates": "true"},
+                },
+                "spec": pod_spec(config, apply.revision),
+            },
+        },
+    }
+
+
+def pod_spec(config: Serving, revision: str) -> dict[str, Any]:
+    """The pod of one revision; raise `serving.TEMPLATE_VERSION` with every change of it."""
+    wanted = {"key": node_label(config.namespace, config.name), "operator": "In", "values": [revision]}
+    terms = {"nodeSelectorTerms": [{"matchExpressions": [wanted]}]}
+    pod: dict[str, Any] = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "securityContext": pod_security(),
+        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}},
+        "initContainers": [{"name": "selftest", "args": _selftest(config), **_container(config)}],
+        "containers": [_server(config)],
+        "volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": SCRATCH_LIMIT}}],
+    }
+    if config.tolerations:
+        pod["tolerations"] = [dict(toleration) for toleration in config.tolerations]
+    if config.runtime_class:
+        pod["runtimeClassName"] = config.runtime_class
+    if config.pull_secret:
+        pod["imagePullSecrets"] = [{"name": config.pull_secret}]
+    return pod
+
+
+def _server(config: Serving) -> dict[str, Any]:
+    ports = ["--http-port", str(config.port), "--grpc-port", str(config.grpc_port)]
+    ready = {"httpGet": {"path": "/v2/health/ready", "port": "http"}}
+    live = {"httpGet": {"path": "/v2/health/live", "port": "http"}}
+    return {
+        "name": "server",
+        "args": ["serve", "--bundle", BUNDLE, *ports, "--drain-seconds", str(DRAIN_SECONDS)],
+        "ports": [
+            {"name": "http", "containerPort": config.port, "protocol": "TCP"},
+            {"name": "grpc", "containerPort": config.grpc_port, "protocol": "TCP"},
+        ],
+        "startupProbe": {**ready, "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": START_SECONDS},
+        "readinessProbe": {**ready, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 3},
+        "livenessProbe": {**live, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3},
+        **_container(config),
+    }
+
+
+def _selftest(config: Serving) -> list[str]:
+    arguments = ["selftest", "--bundle", BUNDLE, "--termination-log", TERMINATION_LOG]
+    if config.max_latency_ms is not None:
+        arguments += ["--max-latency-ms", f"{config.max_latency_ms:g}"]
+    if config.max_memory_bytes is not None:
+        arguments += ["--max-memory-bytes", str(config.max_memory_bytes)]
+    return arguments
+
+
+def _container(config: Serving) -> dict[str, Any]:
+    """What both containers share; the same limits, so that the self-test measures what the server will have."""
+    return {
+        "image": config.image,
+        "resources": config.resources,
+        "securityContext": container_security(),
+        "terminationMessagePath": TERMINATION_LOG,
+        "terminationMessagePolicy": "File",
+        "volumeMounts": [{"name": "scratch", "mountPath": "/tmp"}],  # noqa: S108 -- the pod's own emptyDir
+    }
+
+
+def _annotations(apply: ApplyRevision) -> dict[str, str]:
+    said = {
+        BUILD_ANNOTATION: apply.build.to_json(),
+        PROVEN_ANNOTATION: _rfc3339(apply.proven),
+        COMPLETED_ANNOTATION: _rfc3339(apply.completed),
+        WITHDRAWN_ANNOTATION: apply.withdrawn,
+        ATTEMPT_ANNOTATION: apply.attempt or None,
+    }
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def _rfc3339(time: datetime | None) -> str | None:
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if time else None

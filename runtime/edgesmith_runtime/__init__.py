@@ -1,0 +1,1 @@
+"""Serves one model bundle on an edge node."""

@@ -1,0 +1,1 @@
+"""Tensors as they travel, and the requests that carry them."""

@@ -1,0 +1,38 @@
+"""The classification extension: the best classes of an output instead of its scores.
+
+https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_classification.md
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["best_classes"]
+
+
+def best_classes(scores: NDArray[Any], count: int, labels: Sequence[str]) -> NDArray[Any]:
+    """Name the classes with the highest scores, best first; of equals, the one with the lower index.
+
+    Args:
+        scores: One score a class; with two axes or more, the first is the batch.
+        count: How many classes to name; fewer where there are fewer.
+        labels: The class names, or nothing.
+
+    Returns:
+        Strings ``score:index`` or ``score:index:label`` of shape ``[count]`` or ``[batch, count]``.
+    """
+    rows = scores.reshape(1, -1) if scores.ndim < 2 else scores.reshape(len(scores), -1)  # noqa: PLR2004 - the batch and the rest
+    order = np.argsort(-rows.astype(np.float64), axis=1, kind="stable")[:, :count]
+    named = np.empty(order.shape, dtype=np.object_)
+    for (row, place), found in np.ndenumerate(order):
+        index = int(found)
+        label = f":{labels[index]}" if index < len(labels) else ""
+        named[row, place] = f"{float(rows[row, index]):f}:{index}{label}"
+    return named[0] if scores.ndim < 2 else named  # noqa: PLR2004 - as above

@@ -1,0 +1,193 @@
+"""Inference requests and answers as HTTP bodies: JSON, JSON with binary tensors behind it, or one bare tensor."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import numpy as np
+
+from edgesmith_runtime.codec.binary import from_raw, text_of, to_raw
+from edgesmith_runtime.codec.classification import best_classes
+from edgesmith_runtime.codec.jsondata import from_json, to_json
+from edgesmith_runtime.contract import VERSION, InferRequest, ModelContract, RequestedOutput
+from edgesmith_runtime.errors import BadRequest, TooLarge
+from edgesmith_runtime.tensors import DTYPES, datatype_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+__all__ = ["LARGEST_JSON", "decode_request", "encode_answer"]
+
+LARGEST_JSON: Final = 8 * 2**20
+"""The longest JSON part of a request in bytes.
+
+Python reads JSON without letting another thread run: this bounds how long one request can keep the health probes
+waiting. Binary tensors have no such limit.
+"""
+
+
+def decode_request(contract: ModelContract, body: memoryview, header_length: int | None) -> InferRequest:
+    """Read and check a request.
+
+    Args:
+        contract: What the model accepts.
+        body: The whole body, inflated.
+        header_length: The value of ``Inference-Header-Content-Length``: how many bytes of the body are JSON. ``None``
+            says all of it, 0 none: the body is then the one input's raw data.
+
+    Raises:
+        BadRequest: The request is not well-formed, or does not fit the model.
+        TooLarge: The JSON is longer than `LARGEST_JSON`.
+    """
+    if header_length == 0:
+        return _bare(contract, body)
+    length = len(body) if header_length is None else header_length
+    if length > len(body):
+        raise BadRequest(f"Inference-Header-Content-Length is {length}; expected at most the body's {len(body)} bytes")
+    if length > LARGEST_JSON:
+        raise TooLarge(f"the JSON is {length} bytes; expected at most {LARGEST_JSON}, send tensors as binary data")
+    document = _object(body[:length])
+    rest = body[length:]
+    inputs = _list(document, "inputs", None)
+    tensors: dict[str, NDArray[Any]] = {}
+    names: list[str] = []
+    for item in inputs:
+        name, array, rest = _input(contract, item, rest)
+        tensors[name] = array
+        names.append(name)
+    contract.check_complete(names)
+    if len(rest):
+        raise BadRequest(f"the body has {len(rest)} bytes after its last tensor; expected none")
+    parameters = _parameters(document, "the request")
+    binary = parameters.get("binary_data_output", False)
+    if not isinstance(binary, bool):
+        raise BadRequest(f"binary_data_output is {binary!r}; expected true or false")
+    asked = [
+        contract.check_output(item.get("name"), _parameters(item, f"output {item.get('name')!r}"), binary=binary)
+        for item in _list(document, "outputs", [])
+    ]
+    return InferRequest(_id(document), tensors, contract.check_outputs(asked, binary=binary))
+
+
+def encode_answer(
+    contract: ModelContract, request: InferRequest, answers: Mapping[str, NDArray[Any]]
+) -> tuple[list[bytes | memoryview], int | None]:
+    """Write an answer.
+
+    Args:
+        contract: The model's contract.
+        request: What was asked.
+        answers: The engine's outputs.
+
+    Returns:
+        The body in parts, and the length of its JSON where binary tensors follow it.
+
+    Raises:
+        AnswerFailed: An output has no form in JSON, and was not asked for as binary data.
+    """
+    outputs: list[dict[str, Any]] = []
+    parts: list[bytes | memoryview] = [b""]
+    for asked in request.outputs:
+        array = _answer(contract, asked, answers[asked.name])
+        entry: dict[str, Any] = {"name": asked.name, "datatype": datatype_of(array), "shape": list(array.shape)}
+        if asked.binary:
+            raw = to_raw(array)
+            entry["parameters"] = {"binary_data_size": memoryview(raw).nbytes}
+            parts.append(raw)
+        else:
+            entry["data"] = to_json(asked.name, array)
+        outputs.append(entry)
+    document: dict[str, Any] = {"model_name": contract.name, "model_version": VERSION, "outputs": outputs}
+    if request.id:
+        document["id"] = request.id
+    parts[0] = head = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return parts, len(head) if any(asked.binary for asked in request.outputs) else None
+
+
+def _answer(contract: ModelContract, asked: RequestedOutput, array: NDArray[Any]) -> NDArray[Any]:
+    return best_classes(array, asked.classes, contract.labels) if asked.classes else array
+
+
+def _bare(contract: ModelContract, body: memoryview) -> InferRequest:
+    if len(contract.inputs) != 1:
+        raise BadRequest(f"the model has {len(contract.inputs)} inputs; expected one when a request has no JSON header")
+    spec = next(iter(contract.inputs.values()))
+    if spec.datatype == "BYTES":
+        # One element, which is the whole body.
+        array: NDArray[Any] = np.empty(1, dtype=np.object_)
+        array[0] = text_of(spec.name, 0, body)
+        array = array.reshape(contract.raw_shape(spec, 1))
+    else:
+        size = DTYPES[spec.datatype].itemsize
+        if len(body) % size:
+            raise BadRequest(f"input {spec.name!r} has {len(body)} bytes of data; expected a whole multiple of {size}")
+        array = from_raw(spec, contract.raw_shape(spec, len(body) // size), body)
+    return InferRequest("", {spec.name: array}, contract.check_outputs([], binary=True))
+
+
+def _input(contract: ModelContract, item: dict[str, Any], rest: memoryview) -> tuple[str, NDArray[Any], memoryview]:
+    name = item.get("name")
+    parameters = _parameters(item, f"input {name!r}")
+    shape = item.get("shape")
+    if not isinstance(shape, list):
+        raise BadRequest(f"input {name!r} has shape {str(shape)[:100]}; expected a list of sizes")
+    spec, sizes = contract.check_input(name, item.get("datatype"), shape, parameters)
+    size = parameters.get("binary_data_size")
+    if size is None:
+        if "data" not in item:
+            raise BadRequest(f"input {spec.name!r} has no data; expected a list, or a binary_data_size")
+        return spec.name, from_json(spec, sizes, item["data"]), rest
+    if type(size) is not int or size < 0:
+        raise BadRequest(f"input {spec.name!r} has binary_data_size {size!r}; expected a whole number from 0")
+    if "data" in item:
+        raise BadRequest(f"input {spec.name!r} has both data and binary_data_size; expected one of them")
+    if size > len(rest):
+        raise BadRequest(
+            f"input {spec.name!r} has binary_data_size {size}; expected at most the {len(rest)} bytes left in the body"
+        )
+    return spec.name, from_raw(spec, sizes, rest[:size]), rest[size:]
+
+
+def _object(text: memoryview) -> dict[str, Any]:
+    try:
+        document = json.loads(str(text, "utf-8"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise BadRequest(
+            f"the JSON is not UTF-8 at byte {error.start}; send binary tensors with their JSON's length in "
+            "Inference-Header-Content-Length"
+        ) from error
+    except RecursionError as error:
+        raise BadRequest("the JSON is nested too deeply; expected an inference request") from error
+    except ValueError as error:
+        raise BadRequest(f"the body is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise BadRequest("the body is not a JSON object; expected an inference request")
+    return document
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number in JSON; send such values as binary data")
+
+
+def _list(document: dict[str, Any], field: str, default: list[Any] | None) -> list[dict[str, Any]]:
+    value = document.get(field, default)
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise BadRequest(f"{field} is {'missing' if value is None else 'something else'}; expected a list of objects")
+    return value
+
+
+def _parameters(document: dict[str, Any], owner: str) -> dict[str, Any]:
+    value = document.get("parameters", {})
+    if not isinstance(value, dict):
+        raise BadRequest(f"{owner} has parameters that are no object; expected names with values")
+    return value
+
+
+def _id(document: dict[str, Any]) -> str:
+    value = document.get("id", "")
+    if not isinstance(value, str):
+        raise BadRequest(f"id is {str(value)[:100]}; expected a string")
+    return value

@@ -1,0 +1,95 @@
+"""What this process runs on: its share of the processor, its memory, and the device's name."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from pathlib import Path
+from typing import Final
+
+__all__ = ["cpu_limit", "default_threads", "peak_memory", "processor_name"]
+
+_CPU_V1: Final = ("cpu", "cpu,cpuacct", "cpuacct,cpu")
+
+
+def cpu_limit(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> float | None:
+    """Read the processor limit that the kernel holds this process to.
+
+    Every group from the process' own up to the root can set one; the smallest counts. In a container the own group
+    usually appears as the root.
+
+    Args:
+        root: Where the cgroup file systems are mounted.
+        membership: The process' groups, as in ``/proc/self/cgroup``.
+
+    Returns:
+        The number of cores, or ``None`` when there is no limit.
+    """
+    limits = []
+    for controllers, path in _groups(membership):
+        bases = [root / name for name in _CPU_V1] if "cpu" in controllers else [root] if not controllers else []
+        for base in bases:
+            group = Path(path.lstrip("/"))
+            for folder in [base / group, *(base / parent for parent in group.parents), base]:
+                limits += [limit for limit in (_limit_v2(folder), _limit_v1(folder)) if limit is not None]
+    return min(limits, default=None)
+
+
+def default_threads() -> int:
+    """Count the threads to compute with: the processor limit rounded up, at most the cores there are, at least 1."""
+    cores = len(os.sched_getaffinity(0))
+    limit = cpu_limit()
+    return cores if limit is None else max(1, min(cores, math.ceil(limit)))
+
+
+def peak_memory() -> int:
+    """Read the most memory this process has ever had resident, in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("/proc/self/status has no VmHWM; expected Linux")
+
+
+def processor_name(proc: Path = Path("/proc")) -> str:
+    """Name the device: the board where it says so (ARM), otherwise the processor."""
+    board = proc / "device-tree" / "model"
+    if board.is_file():
+        return board.read_text(errors="replace").rstrip("\0\n ")
+    try:
+        lines = (proc / "cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    for key in ("model name", "Model", "Hardware"):
+        if fields.get(key):
+            return fields[key]
+    if "CPU part" in fields:
+        return f"implementer {fields.get('CPU implementer', '?')} part {fields['CPU part']}"
+    return platform.machine()
+
+
+def _groups(membership: Path) -> list[tuple[list[str], str]]:
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return [([], "/")]
+    parts = [line.split(":", 2) for line in lines if line.count(":") >= 2]  # noqa: PLR2004 - number:controllers:path
+    return [([name for name in controllers.split(",") if name], path) for _, controllers, path in parts]
+
+
+def _limit_v2(folder: Path) -> float | None:
+    quota, _, period = _read(folder / "cpu.max").partition(" ")
+    return int(quota) / int(period) if quota.isdigit() and period.isdigit() and int(period) else None
+
+
+def _limit_v1(folder: Path) -> float | None:
+    quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+    return int(quota) / int(period) if quota.isdigit() and period.isdigit() and int(period) else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

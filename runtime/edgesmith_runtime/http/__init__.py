@@ -1,0 +1,1 @@
+"""The HTTP front door: a small HTTP/1.1 server and the Open Inference Protocol's pages on it."""

@@ -1,0 +1,192 @@
+"""The pages: the Open Inference Protocol's and ``/metrics``."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
+
+from edgesmith_runtime.codec.http import decode_request, encode_answer
+from edgesmith_runtime.contract import VERSION
+from edgesmith_runtime.errors import BadRequest, NotFound, RequestError, Unavailable
+from edgesmith_runtime.http.encodings import ENCODINGS, accepted_encoding, deflate, inflate
+from edgesmith_runtime.http.messages import JSON_TYPE, Request, Response, error_response, json_response
+from edgesmith_runtime.service import EXTENSIONS, SERVER_NAME, Service
+from edgesmith_runtime.version import VERSION as SERVER_VERSION
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from edgesmith_runtime.tensors import TensorSpec
+
+__all__ = ["HttpApi"]
+
+_log: Final = logging.getLogger(__name__)
+
+_MODEL: Final = re.compile(r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?(?P<action>/ready|/infer)?")
+_HEADER_LENGTH: Final = "Inference-Header-Content-Length"
+_BINARY_TYPE: Final = "application/octet-stream"
+_METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_WORTH_DEFLATING: Final = 1024
+_READ: Final = ("GET", "HEAD")
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    operation: str
+    methods: tuple[str, ...]
+    page: Callable[[Request], Response | asyncio.Future[Response]]
+
+
+class HttpApi:
+    """Answers requests.
+
+    Args:
+        service: The model and the server's state.
+        body_limit: The most bytes that a body may have once inflated.
+    """
+
+    def __init__(self, service: Service, *, body_limit: int) -> None:
+        self._service = service
+        self._body_limit = body_limit
+        self._pages = {
+            "/v2": _Route("metadata", _READ, self._server),
+            "/v2/": _Route("metadata", _READ, self._server),
+            "/v2/health/live": _Route("health", _READ, lambda _: json_response({"live": True})),
+            "/v2/health/ready": _Route("health", _READ, self._ready),
+            "/metrics": _Route("metrics", _READ, self._metrics),
+        }
+
+    def answer(self, request: Request, respond: Callable[[Response], None]) -> asyncio.Future[Response] | None:
+        """Answer a request.
+
+        Args:
+            request: The request.
+            respond: Called with the response exactly once: before this returns, or later on the event loop.
+
+        Returns:
+            What is awaited where the response comes later; cancelling it ends the wait without a response.
+        """
+        operation = "other"
+
+        def finish(result: Response) -> None:
+            metrics = self._service.metrics
+            metrics.add("edgesmith_requests_total", "http", operation, str(result.status.value))
+            if operation == "infer":
+                taken = time.perf_counter() - request.received
+                metrics.observe("edgesmith_request_duration_seconds", "http", value=taken)
+            respond(result)
+
+        def settle(future: asyncio.Future[Response]) -> None:
+            if not future.cancelled():
+                finish(_settled(future))
+
+        try:
+            route = self._route(request.path)
+            operation = route.operation
+            if request.method not in route.methods:
+                message = f"method {request.method} is not allowed here; expected {' or '.join(route.methods)}"
+                finish(error_response(HTTPStatus.METHOD_NOT_ALLOWED, message, ("Allow", ", ".join(route.methods))))
+                return None
+            result = route.page(request)
+        except RequestError as error:
+            finish(error_response(error))
+            return None
+        if isinstance(result, Response):
+            finish(result)
+            return None
+        result.add_done_callback(settle)
+        return result
+
+    def _route(self, path: str) -> _Route:
+        if path in self._pages:
+            return self._pages[path]
+        found = _MODEL.fullmatch(path)
+        if found is None:
+            raise NotFound(f"path {path[:200]!r} is not known; expected /v2, /v2/health/…, /v2/models/… or /metrics")
+        name, version = unquote(found["name"]), unquote(found["version"] or "")
+        match found["action"]:
+            case "/infer":
+                return _Route("infer", ("POST",), lambda request: self._infer(request, name, version))
+            case "/ready":
+                return _Route("health", _READ, lambda _: self._model_ready(name, version))
+        return _Route("metadata", _READ, lambda _: self._model(name, version))
+
+    def _server(self, _: Request) -> Response:
+        return json_response({"name": SERVER_NAME, "version": SERVER_VERSION, "extensions": EXTENSIONS})
+
+    def _ready(self, _: Request) -> Response:
+        ready = self._service.ready
+        return json_response({"ready": ready}, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    def _model_ready(self, name: str, version: str) -> Response:
+        ready = self._service.model_ready(name, version)
+        status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
+        return json_response({"name": name, "ready": ready}, status)
+
+    def _metrics(self, _: Request) -> Response:
+        return Response(HTTPStatus.OK, [self._service.metrics.text().encode()], _METRICS_TYPE)
+
+    def _model(self, name: str, version: str) -> Response:
+        contract = self._service.model(name, version).contract
+        return json_response(
+            {
+                "name": contract.name,
+                "versions": [VERSION],
+                "platform": contract.platform,
+                "inputs": [_tensor(spec) for spec in contract.inputs.values()],
+                "outputs": [_tensor(spec) for spec in contract.outputs.values()],
+            }
+        )
+
+    def _infer(self, request: Request, name: str, version: str) -> asyncio.Future[Response]:
+        model = self._service.model(name, version)
+        encoding = request.headers.get("content-encoding", "identity").lower()
+        if encoding != "identity" and encoding not in ENCODINGS:
+            raise BadRequest(f"Content-Encoding is {encoding[:100]!r}; expected {', '.join(ENCODINGS)} or identity")
+        header_length = _header_length(request)
+        accepted = accepted_encoding(request.headers.get("accept-encoding", ""))
+
+        def job(crowded: bool) -> Response:  # noqa: FBT001 - the queue calls it
+            body = request.body if encoding == "identity" else inflate(request.body, encoding, self._body_limit)
+            asked = decode_request(model.contract, body, header_length)
+            answers = self._service.run(model, asked, crowded=crowded)
+            parts, json_length = encode_answer(model.contract, asked, answers)
+            headers = () if json_length is None else ((_HEADER_LENGTH, str(json_length)),)
+            response = Response(HTTPStatus.OK, parts, JSON_TYPE if json_length is None else _BINARY_TYPE, headers)
+            if accepted is None or response.length < _WORTH_DEFLATING:
+                return response
+            headers = (*headers, ("Content-Encoding", accepted))
+            return Response(response.status, deflate(parts, accepted), response.content_type, headers)
+
+        return self._service.submit(job)
+
+
+def _settled(future: asyncio.Future[Response]) -> Response:
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, RequestError):
+        if not isinstance(error, BadRequest | Unavailable):
+            _log.warning("inference failed: %s", error)
+        return error_response(error)
+    _log.error("inference failed unexpectedly", exc_info=error)
+    return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed; its log says where")
+
+
+def _header_length(request: Request) -> int | None:
+    value = request.headers.get(_HEADER_LENGTH.lower())
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdigit() and len(value) < 20):  # noqa: PLR2004 - longer than any body
+        raise BadRequest(f"{_HEADER_LENGTH} is {value[:100]!r}; expected a whole number from 0")
+    return int(value)
+
+
+def _tensor(spec: TensorSpec) -> dict[str, object]:
+    return {"name": spec.name, "datatype": spec.datatype, "shape": spec.shape}

@@ -1,0 +1,175 @@
+"""Requests and responses, and the bytes of the latter."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from edgesmith_runtime.errors import RequestError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["JSON_TYPE", "Body", "Request", "Response", "error_response", "json_response", "response_head"]
+
+JSON_TYPE: Final = "application/json"
+_ALIGNMENT: Final = 64  # a cache line, and what the engines' vector loads like best
+
+
+@dataclass(slots=True)
+class Request:
+    """One request, its body received.
+
+    Attributes:
+        method: The method, in capitals.
+        path: The path as sent, without the query.
+        headers: The headers by lower-case name; of repeated ones the values joined by a comma.
+        body: The body; empty where there is none.
+        keep_alive: Whether the client wants the connection kept.
+        old: Whether it speaks HTTP/1.0.
+        reserved: How many bytes of the server's budget its body holds.
+        received: When its last byte came, on `time.perf_counter`'s clock.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    keep_alive: bool
+    old: bool
+    body: memoryview = field(default_factory=lambda: memoryview(b""))
+    reserved: int = 0
+    received: float = field(default_factory=time.perf_counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One response.
+
+    Attributes:
+        status: The status.
+        parts: The body; sent one part after the other, without joining them.
+        content_type: The body's type.
+        headers: Further headers.
+    """
+
+    status: HTTPStatus
+    parts: Sequence[bytes | memoryview]
+    content_type: str = JSON_TYPE
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def length(self) -> int:
+        """The length of the body in bytes."""
+        return sum(len(part) for part in self.parts)
+
+
+class Body:
+    """A body being received.
+
+    A body whose length is known has its memory laid out at once, so that the network can write into it and the engine
+    read from it without a copy between.
+
+    Args:
+        length: The length in bytes, or ``None`` where it comes in chunks.
+        json_length: How many bytes of JSON precede the tensors: the first byte behind them is aligned.
+    """
+
+    def __init__(self, length: int | None, json_length: int) -> None:
+        self.length = length
+        self._grown = bytearray()
+        self._filled = 0
+        self._fixed = memoryview(b"")
+        if length:
+            storage = np.empty(length + _ALIGNMENT, np.uint8)
+            start = -(storage.ctypes.data + json_length) % _ALIGNMENT
+            self._fixed = storage[start : start + length].data
+
+    @property
+    def received(self) -> int:
+        """How many bytes have come."""
+        return self._filled
+
+    @property
+    def complete(self) -> bool:
+        """Whether a body of known length is all there."""
+        return self._filled == self.length
+
+    def rest(self) -> memoryview:
+        """The memory that further bytes belong in."""
+        return self._fixed[self._filled :]
+
+    def advance(self, count: int) -> None:
+        """Count bytes that were written into `rest`."""
+        self._filled += count
+
+    def add(self, data: bytes) -> None:
+        """Append bytes."""
+        if self.length is None:
+            self._grown += data
+        else:
+            self._fixed[self._filled : self._filled + len(data)] = data
+        self._filled += len(data)
+
+    def view(self) -> memoryview:
+        """The body."""
+        return memoryview(self._grown) if self.length is None else self._fixed
+
+
+def json_response(document: Any, status: HTTPStatus = HTTPStatus.OK, *headers: tuple[str, str]) -> Response:
+    """Write a document as a response."""
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+    return Response(status, [text], headers=headers)
+
+
+def error_response(error: RequestError | HTTPStatus, message: str = "", *headers: tuple[str, str]) -> Response:
+    """Write an error as a response, in the protocol's form.
+
+    Args:
+        error: The error, or a status of its own with a message.
+        message: The sentence where `error` is a status.
+        headers: Further headers.
+    """
+    status = error if isinstance(error, HTTPStatus) else error.status
+    if isinstance(error, Unavailable):
+        headers = (*headers, ("Retry-After", "1"))
+    return json_response({"error": message or str(error)}, status, *headers)
+
+
+def response_head(response: Response, *, keep_alive: bool, old: bool, now: float) -> bytes:
+    """Write a response's status line and headers.
+
+    Args:
+        response: The response.
+        keep_alive: Whether the connection stays open.
+        old: Whether the client speaks HTTP/1.0.
+        now: The time, in seconds since 1970.
+    """
+    lines = [
+        f"HTTP/1.1 {response.status.value} {response.status.phrase}",
+        f"Date: {_date(int(now))}",
+        f"Content-Type: {response.content_type}",
+        f"Content-Length: {response.length}",
+    ]
+    lines += [f"{name}: {value}" for name, value in response.headers]
+    if not keep_alive:
+        lines.append("Connection: close")
+    elif old:
+        lines.append("Connection: keep-alive")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+_dates: dict[int, str] = {}
+
+
+def _date(second: int) -> str:
+    text = _dates.get(second)
+    if text is None:
+        _dates.clear()
+        text = _dates[second] = formatdate(second, usegmt=True)
+    return text

@@ -1,0 +1,239 @@
+"""Requests out of bytes: the parser, the limits on what it takes in, and bodies received without a copy."""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections import deque
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+import httptools
+
+from edgesmith_runtime.errors import BadRequest, TooLarge, Unavailable
+from edgesmith_runtime.http.messages import Body, Request, Response, error_response
+
+if TYPE_CHECKING:
+    from edgesmith_runtime.http.limits import Budget, Limits
+
+__all__ = ["Phase", "RequestReader"]
+
+_HEADER_LENGTH: Final = "inference-header-content-length"
+_LONGEST_NUMBER: Final = 19
+"""Digits of a length; more would be no length on any machine."""
+
+
+class Phase(enum.Enum):
+    """What a reader waits for."""
+
+    IDLE = "the start of a request"
+    HEAD = "the rest of the headers"
+    BODY = "the rest of the body"
+
+
+class RequestReader:
+    """Reads one connection.
+
+    The parser sees headers and chunked bodies. A body of known length is received straight into memory of its own, and
+    a new parser starts behind it.
+
+    Args:
+        limits: What a request may be.
+        budget: The memory that all bodies share.
+        scratch: Memory for what the parser reads; may be shared, because nothing stays in it.
+    """
+
+    def __init__(self, limits: Limits, budget: Budget, scratch: memoryview) -> None:
+        self.requests: deque[Request] = deque()
+        """Whole requests, first come first."""
+        self.refusal: Response | None = None
+        """Why the connection is read no further, to be sent after everything else."""
+        self.ended = False
+        """Whether the client said that no further request comes."""
+        self.wants_continue = False
+        """Whether the client waits for leave to send its body."""
+        self.phase = Phase.IDLE
+        """What the reader waits for."""
+        self._limits = limits
+        self._budget = budget
+        self._scratch = scratch
+        self._parser = httptools.HttpRequestParser(self)
+        self._url = b""
+        self._headers: dict[str, str] = {}
+        self._head_size = self._head_count = 0
+        self._request: Request | None = None
+        self._body: Body | None = None
+        self._direct = False
+        self._silent = 0
+        self._progress = False
+
+    def buffer(self) -> memoryview:
+        """The memory that the next bytes belong in."""
+        return self._body.rest() if self._direct and self._body is not None else self._scratch
+
+    def received(self, count: int) -> None:
+        """Take up `count` bytes that were written into `buffer`."""
+        if self._direct and self._body is not None:
+            self.wants_continue = False
+            self._body.advance(count)
+            if self._body.complete:
+                self._direct = False
+                self._parser = httptools.HttpRequestParser(self)
+                self.on_message_complete()
+        elif self.refusal is None and not self.ended:
+            self._parse(self._scratch[:count])
+
+    def refuse(self, response: Response) -> None:
+        """Read no further; requests already read stay."""
+        self.refusal = self.refusal or response
+        self.drop()
+
+    def drop(self) -> None:
+        """Forget a request that is not whole."""
+        if self._request is not None:
+            self._budget.release(self._request.reserved)
+        self._request = self._body = None
+        self._direct = self.wants_continue = False
+        self.phase = Phase.IDLE
+
+    def _parse(self, data: memoryview) -> None:
+        self._progress = False
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # An upgrade may be ignored (RFC 9110 §7.8): the request is answered as it stands.
+            self._parser = httptools.HttpRequestParser(self)
+            self._parse(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError as error:
+            if not self.ended:
+                self.refuse(error_response(BadRequest(f"the request is not HTTP/1.1: {error}")))
+            return
+        # The parser keeps an unfinished header for itself, so what brings neither headers nor body is counted.
+        self._silent = 0 if self._progress else self._silent + len(data)
+        if self._silent > self._limits.head:
+            self._refuse_head()
+        self._direct = self._body is not None and self._body.length is not None and self.refusal is None
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """Start a request."""
+        self._url, self._headers = b"", {}
+        self._head_size = self._head_count = 0
+        self._progress = True
+        self.phase = Phase.HEAD
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the request line's target."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes | None) -> None:
+        """Take a header, or a trailer, which is counted and dropped."""
+        value = value or b""
+        self._head_size += len(name) + len(value)
+        self._head_count += 1
+        if self._head_size + len(self._url) > self._limits.head or self._head_count > self._limits.headers:
+            self._refuse_head()
+        elif self.phase is Phase.HEAD:
+            key, text = name.decode("latin-1").lower(), value.decode("latin-1").strip()
+            self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
+
+    def on_headers_complete(self) -> None:
+        """Decide whether the request is taken."""
+        self._progress = True
+        self.phase = Phase.BODY
+        if self.refusal is not None or self.ended:
+            return
+        version = self._parser.get_http_version()
+        refusal = self._check_head(version) or self._take(version)
+        if refusal is not None:
+            self.refuse(refusal)
+
+    def on_body(self, data: bytes) -> None:
+        """Take a part of the body."""
+        self._progress = True
+        request, body = self._request, self._body
+        if request is None or body is None:
+            return
+        self.wants_continue = False
+        if body.length is None:
+            if body.received + len(data) > self._limits.body:
+                self.refuse(self._too_large("more than that"))
+                return
+            if not self._budget.reserve(len(data)):
+                self.refuse(_too_many_bodies())
+                return
+            request.reserved += len(data)
+        body.add(data)
+
+    def on_chunk_header(self) -> None:
+        """Note that a chunked body goes on."""
+        self._progress = True
+
+    def on_message_complete(self) -> None:
+        """Pass a whole request on."""
+        request, body = self._request, self._body
+        self._request = self._body = None
+        self.phase = Phase.IDLE
+        if request is None or body is None:
+            return
+        request.body = body.view()
+        request.received = time.perf_counter()
+        self.requests.append(request)
+        self.wants_continue = False
+        self.ended = not request.keep_alive
+
+    def _check_head(self, version: str) -> Response | None:
+        """Say what is wrong with the headers."""
+        headers = self._headers
+        if version not in {"1.0", "1.1"}:
+            return error_response(
+                HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, f"HTTP/{version} is not spoken here; use HTTP/1.1"
+            )
+        if version == "1.1" and "host" not in headers:
+            return error_response(BadRequest("the request has no Host header; expected one"))
+        coding = headers.get("transfer-encoding")
+        if coding is not None and coding.lower() != "chunked":
+            return error_response(HTTPStatus.NOT_IMPLEMENTED, "Transfer-Encoding is not chunked; expected that or none")
+        expect = headers.get("expect", "").lower()
+        if expect not in {"", "100-continue"}:
+            return error_response(HTTPStatus.EXPECTATION_FAILED, "Expect is not 100-continue; expected that or none")
+        return None
+
+    def _take(self, version: str) -> Response | None:
+        """Take the request up, or say why not."""
+        headers = self._headers
+        try:
+            path = (httptools.parse_url(self._url).path or b"/").decode("ascii")
+        except (httptools.HttpParserInvalidURLError, UnicodeDecodeError):
+            return error_response(BadRequest("the request's target is no URL; expected a path"))
+        length = None if "transfer-encoding" in headers else int(headers.get("content-length", "0"))
+        if length is not None and length > self._limits.body:
+            return self._too_large(f"{length} bytes")
+        if not self._budget.reserve(length or 0):
+            return _too_many_bodies()
+        before = headers.get(_HEADER_LENGTH, "0")
+        json_length = int(before) if before.isascii() and before.isdigit() and len(before) <= _LONGEST_NUMBER else 0
+        self._request = Request(
+            method=self._parser.get_method().decode("ascii"),
+            path=path,
+            headers=headers,
+            keep_alive=self._parser.should_keep_alive(),
+            old=version == "1.0",
+            reserved=length or 0,
+        )
+        self._body = Body(length, json_length)
+        self.wants_continue = "expect" in headers and length != 0 and version == "1.1"
+        return None
+
+    def _refuse_head(self) -> None:
+        message = f"the headers are over {self._limits.head} bytes or {self._limits.headers} in number; expected less"
+        self.refuse(error_response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message))
+
+    def _too_large(self, found: str) -> Response:
+        return error_response(TooLarge(f"the body has {found}; expected at most {self._limits.body} bytes"))
+
+
+def _too_many_bodies() -> Response:
+    return error_response(Unavailable("too many bytes of other requests are in memory; retry in a moment"))

@@ -1,0 +1,98 @@
+"""The HTTP server: its sockets, its connections, and their end."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import time
+from typing import TYPE_CHECKING, Final
+
+from edgesmith_runtime.http.connection import Connection
+from edgesmith_runtime.http.limits import Budget, Limits
+
+if TYPE_CHECKING:
+    from edgesmith_runtime.http.api import HttpApi
+
+__all__ = ["HttpServer", "listening_socket"]
+
+_SCRATCH: Final = 64 * 1024
+_BACKLOG: Final = 512
+_SWEEP: Final = 0.5
+"""Seconds between two looks at the connections' deadlines."""
+
+
+class HttpServer:
+    """Accepts connections and holds what they share.
+
+    Args:
+        api: The pages.
+        limits: Bounds on clients.
+    """
+
+    def __init__(self, api: HttpApi, limits: Limits) -> None:
+        self.api = api
+        self.limits = limits
+        self.budget = Budget(limits.bodies)
+        self.scratch = memoryview(bytearray(_SCRATCH))
+        self.draining = False
+        self._connections: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._empty = asyncio.Event()
+
+    async def start(self, listener: socket.socket) -> None:
+        """Accept connections on a socket."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=_BACKLOG)
+        self._sweep()
+
+    async def drain(self) -> None:
+        """Accept nothing more, and return when every connection has had its answers and is closed."""
+        self.draining = True
+        if self._server is not None:
+            self._server.close()
+        for connection in tuple(self._connections):
+            connection.drain()
+        if self._connections:
+            self._empty.clear()
+            await self._empty.wait()
+
+    def add(self, connection: Connection) -> bool:
+        """Take a connection up; say whether there was room for it."""
+        self._connections.add(connection)
+        return len(self._connections) <= self.limits.connections
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        for connection in tuple(self._connections):
+            connection.expire(now)
+        self._sweeper = asyncio.get_running_loop().call_later(_SWEEP, self._sweep)
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """Open a listening TCP socket.
+
+    Args:
+        host: An address, or nothing for all addresses, IPv6 and IPv4, as far as the machine has them.
+        port: The port; 0 for any free one.
+
+    Raises:
+        OSError: The address or port cannot be had.
+    """
+    if host:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    if socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(("::", port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
+        except OSError as error:
+            if error.errno not in {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}:  # the kernel has IPv6, the network not
+                raise
+    return socket.create_server(("0.0.0.0", port), backlog=_BACKLOG)  # noqa: S104 - a pod listens on its address

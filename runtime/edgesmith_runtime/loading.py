@@ -1,0 +1,85 @@
+"""From a bundle on disk to a model that may serve: digests, engine, contract, golden samples, in this order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgesmith_runtime.bundle import Bundle, BundleError, read_bundle
+from edgesmith_runtime.contract import ModelContract
+from edgesmith_runtime.engine import Engine, EngineError, load_engine
+from edgesmith_runtime.golden import Golden, GoldenError, Parity, replay
+from edgesmith_runtime.service import LoadedModel
+from edgesmith_runtime.tensors import TensorSpec, shape_text
+from edgesmith_runtime.termination import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+__all__ = ["LoadFailed", "Loaded", "load"]
+
+
+class LoadFailed(Exception):  # noqa: N818 - reads as what happened
+    """A bundle may not serve.
+
+    Attributes:
+        finding: Why, as the operator is told.
+    """
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.message)
+        self.finding = finding
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model that may serve.
+
+    Attributes:
+        bundle: Its bundle.
+        model: The model as it is served.
+        golden: Its golden samples.
+        parity: How they were answered.
+    """
+
+    bundle: Bundle
+    model: LoadedModel
+    golden: Golden
+    parity: Parity
+
+
+def load(folder: Path, *, threads: int) -> Loaded:
+    """Load a bundle and hold its answers against the recorded ones.
+
+    Args:
+        folder: The bundle.
+        threads: How many cores to compute with.
+
+    Raises:
+        LoadFailed: The bundle is corrupt, the engine cannot run it, or an answer differs.
+    """
+    try:
+        bundle = read_bundle(folder)
+        golden = Golden.read(bundle.golden_path)
+    except (BundleError, GoldenError) as error:
+        raise LoadFailed(Finding("BundleCorrupt", str(error))) from error
+    try:
+        engine = load_engine(bundle.engine, bundle.model_path, threads=threads)
+        _check_contract(bundle, engine)
+        parity = replay(engine, golden, bundle.golden_tolerance)
+    except EngineError as error:
+        raise LoadFailed(Finding("EngineFailed", str(error), engine=bundle.engine)) from error
+    if not parity.passed:
+        raise LoadFailed(Finding("GoldenMismatch", parity.message, parity=parity.fraction, engine=bundle.engine))
+    return Loaded(bundle, LoadedModel(ModelContract.of(bundle), engine), golden, parity)
+
+
+def _check_contract(bundle: Bundle, engine: Engine) -> None:
+    for kind, told, found in (("inputs", bundle.inputs, engine.inputs), ("outputs", bundle.outputs, engine.outputs)):
+        if told != found:
+            raise EngineError(f"the model's {kind} are {_told(found)}; expected {_told(told)} from the bundle")
+
+
+def _told(specs: Sequence[TensorSpec]) -> str:
+    return ", ".join(f"{spec.name} {spec.datatype} {shape_text(spec.shape)}" for spec in specs)

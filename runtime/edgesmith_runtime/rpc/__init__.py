@@ -1,0 +1,1 @@
+"""The gRPC front door: the Open Inference Protocol's service."""

@@ -1,0 +1,80 @@
+"""The self-test: on the device itself, before it serves, measure the model and hold it against its gates."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edgesmith_runtime.device import peak_memory
+from edgesmith_runtime.loading import Loaded, LoadFailed, load
+from edgesmith_runtime.termination import Finding, Reason
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["measure", "self_test"]
+
+_ENOUGH_RUNS: Final = 50
+_FEWEST_RUNS: Final = 10
+_ENOUGH_SECONDS: Final = 2.0
+
+
+def self_test(
+    folder: Path, *, threads: int, max_latency_ms: float | None = None, max_memory_bytes: int | None = None
+) -> Finding:
+    """Test a bundle on this device.
+
+    Args:
+        folder: The bundle.
+        threads: How many cores to compute with.
+        max_latency_ms: The gate on the 95th percentile of one run's time, in milliseconds.
+        max_memory_bytes: The gate on the most memory resident.
+
+    Returns:
+        What was found; never raises for a bundle that fails.
+    """
+    try:
+        loaded = load(folder, threads=threads)
+    except LoadFailed as failure:
+        return failure.finding
+    p50, p95 = measure(loaded)
+    memory = peak_memory()
+    reason: Reason = "Passed"
+    message = f"{loaded.parity.message}; p95 {p95:.2f} ms, {memory // 2**20} MiB"
+    if max_latency_ms is not None and p95 > max_latency_ms:
+        reason = "LatencyExceeded"
+        message = f"p95 latency is {p95:.2f} ms on this device; expected at most {max_latency_ms:g} ms"
+    elif max_memory_bytes is not None and memory > max_memory_bytes:
+        reason = "MemoryExceeded"
+        message = f"memory reached {memory} bytes on this device; expected at most {max_memory_bytes}"
+    return Finding(
+        reason,
+        message,
+        p50_ms=round(p50, 3),
+        p95_ms=round(p95, 3),
+        memory_bytes=memory,
+        parity=loaded.parity.fraction,
+        engine=loaded.bundle.engine,
+    )
+
+
+def measure(loaded: Loaded) -> tuple[float, float]:
+    """Time warm runs of one golden sample each.
+
+    Runs 50 times or for 2 seconds, whichever ends first, but 10 times at least.
+
+    Returns:
+        The median and the 95th percentile in milliseconds.
+    """
+    engine, golden = loaded.model.engine, loaded.golden
+    feeds = golden.samples(engine)
+    taken: list[float] = []
+    end = time.perf_counter() + _ENOUGH_SECONDS
+    while len(taken) < _FEWEST_RUNS or (len(taken) < _ENOUGH_RUNS and time.perf_counter() < end):
+        feed = feeds[len(taken) % len(feeds)]
+        start = time.perf_counter()
+        engine.infer(feed)
+        taken.append((time.perf_counter() - start) * 1000)
+    return float(np.percentile(taken, 50)), float(np.percentile(taken, 95))

@@ -1,0 +1,153 @@
+"""The server's life: listen at once, load and check the model beside that, serve, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import uvloop
+
+from edgesmith_runtime.dispatcher import Dispatcher
+from edgesmith_runtime.engine import engine_version
+from edgesmith_runtime.http.api import HttpApi
+from edgesmith_runtime.http.limits import Limits
+from edgesmith_runtime.http.server import HttpServer, listening_socket
+from edgesmith_runtime.loading import Loaded, LoadFailed, load
+from edgesmith_runtime.metrics import Metrics
+from edgesmith_runtime.rpc.service import start_grpc_server
+from edgesmith_runtime.service import Service
+from edgesmith_runtime.termination import Finding, write_termination
+
+if TYPE_CHECKING:
+    import socket
+    from pathlib import Path
+
+__all__ = ["Settings", "serve"]
+
+_log: Final = logging.getLogger(__name__)
+_SPARE_CALLS: Final = 64
+"""gRPC calls admitted beyond the queue's length, so that the queue refuses and probes still get through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to serve.
+
+    Attributes:
+        bundle: The bundle's folder.
+        host: The address to listen on; empty for all.
+        http_port: The HTTP port; 0 for any free one.
+        grpc_port: The gRPC port; 0 for any free one.
+        threads: How many cores to compute with.
+        drain_seconds: How long requests in flight may take after SIGTERM.
+        queue: How many inference requests may wait or run at once.
+        termination_log: Where a failed start leaves its reason, where that file exists.
+        limits: Bounds on HTTP clients.
+    """
+
+    bundle: Path
+    host: str
+    http_port: int
+    grpc_port: int
+    threads: int
+    drain_seconds: float
+    queue: int
+    termination_log: Path
+    limits: Limits = field(default_factory=Limits)
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        settings: How to serve.
+
+    Returns:
+        The exit status: 0 after a stop, 1 when the server could not start or requests were cut off.
+    """
+    try:
+        listener = listening_socket(settings.host, settings.http_port)
+    except OSError as error:
+        return _failed(settings, Finding("ListenFailed", f"HTTP cannot listen on port {settings.http_port}: {error}"))
+    return uvloop.run(_serve(settings, listener))
+
+
+async def _serve(settings: Settings, listener: socket.socket) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    metrics = Metrics()
+    dispatcher = Dispatcher(workers=settings.threads, limit=settings.queue, metrics=metrics)
+    service = Service(dispatcher=dispatcher, metrics=metrics)
+    http = HttpServer(HttpApi(service, body_limit=settings.limits.body), settings.limits)
+    await http.start(listener)
+    try:
+        grpc_server, grpc_port = await start_grpc_server(
+            service,
+            f"{_grpc_host(settings.host, listener)}:{settings.grpc_port}",
+            message_limit=settings.limits.body,
+            calls=settings.queue + _SPARE_CALLS,
+        )
+    except OSError as error:
+        return _failed(settings, Finding("ListenFailed", str(error)))
+    ports = {"http_port": listener.getsockname()[1], "grpc_port": grpc_port}
+    _log.info("listening", extra=ports | {"threads": settings.threads})
+    loading = loop.run_in_executor(None, lambda: load(settings.bundle, threads=settings.threads))
+    stopping = asyncio.ensure_future(stop.wait())
+    awaited: list[asyncio.Future[Any]] = [loading, stopping]
+    await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+    if not stop.is_set():
+        try:
+            _become_ready(service, loading.result())
+        except LoadFailed as failure:
+            stopping.cancel()
+            await grpc_server.stop(None)
+            return _failed(settings, failure.finding)
+        await stopping
+    return await _drain(settings, service, dispatcher, http, grpc_server)
+
+
+def _become_ready(service: Service, loaded: Loaded) -> None:
+    bundle = loaded.bundle
+    engine = engine_version(bundle.engine)
+    labels = (bundle.model, bundle.precision, engine, bundle.digests[bundle.file])
+    service.metrics.put("edgesmith_model_info", *labels, value=1)
+    service.start(loaded.model)
+    told = {"model": bundle.model, "precision": bundle.precision, "engine": engine, "golden": loaded.parity.message}
+    _log.info("ready", extra=told)
+
+
+async def _drain(settings: Settings, service: Service, dispatcher: Dispatcher, http: HttpServer, grpc: Any) -> int:
+    """Refuse new work, let what is in flight end, and return the exit status."""
+    service.drain()
+    _log.info("draining", extra={"in_flight": dispatcher.pending, "drain_seconds": settings.drain_seconds})
+    status = 0
+    try:
+        async with asyncio.timeout(settings.drain_seconds):
+            await asyncio.gather(http.drain(), grpc.stop(settings.drain_seconds))
+    except TimeoutError:
+        _log.warning("drain ended with requests in flight", extra={"in_flight": dispatcher.pending})
+        status = 1
+    dispatcher.close()
+    _log.info("stopped")
+    return status
+
+
+def _failed(settings: Settings, finding: Finding) -> int:
+    """Say why the server cannot start, in the log and in the termination message."""
+    _log.error("cannot serve: %s", finding.message, extra={"reason": finding.reason})
+    with contextlib.suppress(OSError):  # the log has it; a read-only root may keep the message from being left
+        write_termination(settings.termination_log, finding, create=False)
+    return 1
+
+
+def _grpc_host(host: str, listener: socket.socket) -> str:
+    """Where gRPC listens: where HTTP does."""
+    if not host:
+        return "[::]" if ":" in listener.getsockname()[0] else "0.0.0.0"  # noqa: S104 - a pod listens on its address
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,135 @@
+"""The model being served and the server's state: what both front doors talk to."""
+
+from __future__ import annotations
+
+import enum
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from edgesmith_runtime.contract import VERSION, InferRequest, ModelContract
+from edgesmith_runtime.engine import EngineError, EngineInputError
+from edgesmith_runtime.errors import AnswerFailed, BadRequest, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from edgesmith_runtime.dispatcher import Dispatcher
+    from edgesmith_runtime.engine import Engine
+    from edgesmith_runtime.metrics import Metrics
+
+__all__ = ["EXTENSIONS", "SERVER_NAME", "LoadedModel", "Service", "State"]
+
+T = TypeVar("T")
+
+SERVER_NAME: Final = "edgesmith"
+EXTENSIONS: Final = ("binary_tensor_data", "classification")
+"""The extensions of the protocol that the server knows."""
+
+
+class State(enum.Enum):
+    """Where the server is in its life."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model that has answered its golden samples.
+
+    Attributes:
+        contract: What it accepts and answers.
+        engine: The engine that holds it.
+    """
+
+    contract: ModelContract
+    engine: Engine
+
+
+class Service:
+    """One model, its queue and its state.
+
+    Args:
+        dispatcher: The queue in front of the engine.
+        metrics: Where requests are counted.
+    """
+
+    def __init__(self, *, dispatcher: Dispatcher, metrics: Metrics) -> None:
+        self.metrics = metrics
+        self._dispatcher = dispatcher
+        self._state = State.STARTING
+        self._loaded: LoadedModel | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model is loaded, checked and to be sent requests."""
+        return self._state is State.READY
+
+    def start(self, model: LoadedModel) -> None:
+        """Become ready, unless the server is already stopping."""
+        self._loaded = model
+        if self._state is State.STARTING:
+            self._state = State.READY
+            self.metrics.put("edgesmith_ready", value=1)
+
+    def drain(self) -> None:
+        """Stop being ready; requests that still arrive are answered."""
+        self._state = State.DRAINING
+        self.metrics.put("edgesmith_ready", value=0)
+
+    def model(self, name: str, version: str = "") -> LoadedModel:
+        """Find a model.
+
+        Args:
+            name: Its name.
+            version: Its version; empty for any.
+
+        Raises:
+            Unavailable: The server has not loaded its model yet.
+            NotFound: It serves another model or version.
+        """
+        if self._loaded is None:
+            raise Unavailable("the model is being loaded; retry in a moment")
+        contract = self._loaded.contract
+        if name != contract.name:
+            raise NotFound(f"model {name[:100]!r} is not served here; expected {contract.name!r}")
+        if version not in {"", VERSION}:
+            raise NotFound(f"model {name!r} has no version {version[:100]!r}; expected {VERSION!r}")
+        return self._loaded
+
+    def model_ready(self, name: str, version: str = "") -> bool:
+        """Say whether a model is ready.
+
+        Raises:
+            NotFound: The server serves another model or version.
+        """
+        if self._loaded is None:
+            return False
+        self.model(name, version)
+        return self.ready
+
+    def submit(self, job: Callable[[bool], T]) -> asyncio.Future[T]:
+        """Queue a job for the engine's threads; see `Dispatcher.submit`."""
+        return self._dispatcher.submit(job)
+
+    def run(self, model: LoadedModel, request: InferRequest, *, crowded: bool) -> dict[str, NDArray[Any]]:
+        """Run the model once and time it.
+
+        Raises:
+            BadRequest: The engine refused the inputs.
+            AnswerFailed: The run failed.
+        """
+        start = time.perf_counter()
+        try:
+            answers = model.engine.infer(request.inputs, [output.name for output in request.outputs], crowded=crowded)
+        except EngineInputError as error:
+            raise BadRequest(str(error)) from error
+        except EngineError as error:
+            raise AnswerFailed(str(error)) from error
+        self.metrics.observe("edgesmith_inference_duration_seconds", value=time.perf_counter() - start)
+        return answers

@@ -1,0 +1,101 @@
+"""The termination message: a container's last word, which the kubelet puts into the pod's status."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from edgesmith_runtime.device import default_threads, processor_name
+from edgesmith_runtime.engine import EngineError, engine_version
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["LONGEST", "Finding", "Reason", "write_termination"]
+
+LONGEST: Final = 4096
+"""What the kubelet keeps of a message, in bytes."""
+
+Reason = Literal[
+    "Passed", "BundleCorrupt", "EngineFailed", "GoldenMismatch", "LatencyExceeded", "MemoryExceeded", "ListenFailed"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a self-test or a failed start found.
+
+    Attributes:
+        reason: ``Passed``, or what was wrong.
+        message: One sentence.
+        p50_ms: Median time of one run in milliseconds, where measured.
+        p95_ms: The 95th percentile.
+        memory_bytes: The most memory the process had resident, where measured.
+        parity: The share of golden samples that agree, where replayed.
+        engine: The engine's name, where the bundle could be read.
+    """
+
+    reason: Reason
+    message: str
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+    memory_bytes: int | None = None
+    parity: float | None = None
+    engine: str = field(default="onnxruntime")
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing was wrong."""
+        return self.reason == "Passed"
+
+    def document(self) -> dict[str, Any]:
+        """Write the finding and the device's fingerprint as the operator reads them."""
+        try:
+            engine = engine_version(self.engine)
+        except EngineError:
+            engine = self.engine
+        return {
+            "verdict": "Passed" if self.passed else "Failed",
+            "reason": self.reason,
+            "message": self.message[:1000],
+            "p50Ms": self.p50_ms,
+            "p95Ms": self.p95_ms,
+            "memoryBytes": self.memory_bytes,
+            "parity": self.parity,
+            "device": {
+                "machine": platform.machine(),
+                "processor": processor_name()[:200],
+                "cores": default_threads(),
+                "engine": engine[:200],
+            },
+        }
+
+
+def write_termination(path: Path, finding: Finding, *, create: bool) -> bool:
+    """Write a finding as a termination message.
+
+    Args:
+        path: The file, which the kubelet mounts.
+        finding: What to say.
+        create: Whether to make the file where it is missing; otherwise nothing is written then.
+
+    Returns:
+        Whether it was written.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    text = json.dumps(finding.document(), sort_keys=True, ensure_ascii=True, allow_nan=False).encode() + b"\n"
+    flags = os.O_WRONLY | os.O_TRUNC | (os.O_CREAT if create else 0)
+    try:
+        descriptor = os.open(path, flags, 0o644)
+    except FileNotFoundError:
+        if create:
+            raise
+        return False
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(text[:LONGEST])
+    return True

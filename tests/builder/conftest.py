@@ -1,0 +1,374 @@
+"""A real registry, a real MinIO and small real models: what the builder is tested against.
+
+The two servers are those that the local cluster uses. Each binds port 0 and says in its log where it listens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import os
+import re
+import subprocess
+import threading
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import onnx
+import pytest
+from edgesmith_builder.build import Built, build
+from edgesmith_builder.contract import Artifact, Build, BuildRequest, Gates, Platform
+from edgesmith_builder.oci import Backoff, BytesBlob, Credentials, Descriptor, Manifest, Registry, Repository
+from edgesmith_builder.oci.content import CONFIG, INDEX, LAYER_GZIP, MANIFEST, canonical
+from edgesmith_builder.push import registries_for
+from edgesmith_builder.source import Bucket, StoreSettings
+from minio import Minio
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+USER, PASSWORD = "builder", "right-password"
+HTPASSWD = "builder:$2b$04$PaBMYKCUVfGrXuHsqXwSLO.HJX4oKxXEaWcLXQyPRkiDKkiqNzoqq"
+"""bcrypt of the above."""
+
+PATIENCE = Backoff(attempts=3, first=0.01, limit=0.05)
+"""Retries as in production, waits as in a test."""
+
+
+def tool(name: str) -> Path:
+    cache = Path(os.environ.get("EDGESMITH_CACHE") or Path.home() / ".cache" / "edgesmith")
+    path = cache / "tools" / "bin" / name
+    if not path.exists():
+        pytest.skip(f"{name} is not built yet: run `python3 hack/cluster tools`")
+    return path
+
+
+class Server:
+    """A program that says in its log where it listens."""
+
+    def __init__(self, command: list[str], says: str, environment: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            text=True,
+        )
+        output = self.process.stdout
+        assert output is not None
+        seen = []
+        for line in output:
+            seen.append(line)
+            found = re.search(says, line)
+            if found:
+                self.address = found[1]
+                break
+        else:
+            pytest.fail(f"{command[0]} ended before it listened: {''.join(seen)}")
+        threading.Thread(target=_drain, args=(output,), daemon=True).start()
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(timeout=10)
+        if self.process.stdout:
+            self.process.stdout.close()
+
+
+def _drain(output: IO[str]) -> None:
+    try:
+        for _ in output:
+            pass
+    except ValueError:
+        pass  # closed while reading, as stop() does
+
+
+def start_registry(folder: Path, extra: str = "") -> Server:
+    """A registry of its own; `extra` is more YAML."""
+    (folder / "config.yml").write_text(
+        "version: 0.1\n"
+        f"storage: {{filesystem: {{rootdirectory: {folder}/data}}, delete: {{enabled: true}}}}\n"
+        f'http: {{addr: "127.0.0.1:0"}}\n{extra}'
+    )
+    command = [str(tool("registry")), "serve", str(folder / "config.yml")]
+    return Server(command, r"listening on (127\.0\.0\.1:\d+)", {"OTEL_TRACES_EXPORTER": "none"})
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server = start_registry(tmp_path_factory.mktemp("registry"))
+    yield server.address
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def second_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server = start_registry(tmp_path_factory.mktemp("second-registry"))
+    yield server.address
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def locked_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A registry that wants a login."""
+    folder = tmp_path_factory.mktemp("locked-registry")
+    (folder / "htpasswd").write_text(HTPASSWD + "\n")
+    server = start_registry(folder, f"auth: {{htpasswd: {{realm: test, path: {folder}/htpasswd}}}}\n")
+    yield server.address
+    server.stop()
+
+
+def docker_config(address: str, password: str) -> Credentials:
+    return Credentials.from_json(json.dumps({"auths": {address: {"username": USER, "password": password}}}))
+
+
+@dataclass
+class Store:
+    """A MinIO with one bucket, `models`."""
+
+    settings: StoreSettings
+    client: Minio
+
+    def put(self, key: str, data: bytes) -> str:
+        self.client.put_object(bucket_name="models", object_name=key, data=io.BytesIO(data), length=len(data))
+        return f"s3://models/{key}"
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    server = Server(
+        [str(tool("minio")), "server", "--address", "127.0.0.1:0", str(tmp_path_factory.mktemp("minio"))],
+        r"API: http://(127\.0\.0\.1:\d+)",
+        {"MINIO_ROOT_USER": "store-user", "MINIO_ROOT_PASSWORD": "store-password", "MINIO_UPDATE": "off"},
+    )
+    settings = StoreSettings(server.address, secure=False, region="us-east-1", access_key="store-user",
+                             secret_key="store-password")  # fmt: skip  # noqa: S106 - of a server that ends with the test
+    client = Minio(endpoint=server.address, access_key="store-user", secret_key="store-password", secure=False)  # noqa: S106 - as above
+    client.make_bucket(bucket_name="models")
+    yield Store(settings, client)
+    server.stop()
+
+
+# Models and data -----------------------------------------------------------------------------------------------------
+
+CLASSES, SIDE = 4, 8
+
+
+def classifier(*, opset: int = 17, batch: str | int = "batch", poison: float | None = None) -> onnx.ModelProto:
+    """A convolution, a ReLU and a dense layer: images of 1x8x8 to 4 classes. The weights are seeded."""
+    rng = np.random.default_rng(7)
+    kernel = rng.normal(size=(6, 1, 3, 3)).astype(np.float32)
+    dense = rng.normal(size=(6 * SIDE * SIDE, CLASSES)).astype(np.float32)
+    if poison is not None:
+        dense[3, 1] = poison
+    nodes = [
+        helper.make_node("Conv", ["image", "kernel", "bias"], ["features"], name="conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["features"], ["active"], name="relu"),
+        helper.make_node("Flatten", ["active"], ["flat"], name="flatten"),
+        helper.make_node("Gemm", ["flat", "dense", "offset"], ["scores"], name="gemm"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "classifier",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, 1, SIDE, SIDE])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [batch, CLASSES])],
+        [
+            numpy_helper.from_array(kernel, "kernel"),
+            numpy_helper.from_array(np.zeros(6, np.float32), "bias"),
+            numpy_helper.from_array(dense, "dense"),
+            numpy_helper.from_array(np.zeros(CLASSES, np.float32), "offset"),
+        ],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+def images(count: int, seed: int = 1) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).random((count, 1, SIDE, SIDE)).astype(np.float32)
+
+
+def answers(model: onnx.ModelProto, inputs: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The classes that a model gives: its own labels, so that fp32 scores 1."""
+    import onnxruntime as ort  # noqa: PLC0415 - costs half a second, and few tests need it
+
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    scores = np.concatenate([session.run(None, {"image": inputs[i : i + 1]})[0] for i in range(len(inputs))])
+    labels: NDArray[np.int64] = scores.argmax(axis=1)
+    return labels
+
+
+def npz(**arrays: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=True, **arrays)
+    return buffer.getvalue()
+
+
+@dataclass
+class World:
+    """Everything a build needs, with a model and sets in the bucket and a base image in the registry."""
+
+    registry: str
+    store: Store
+    base: str
+    source: str
+    calibration: str
+    evaluation: str
+    folder: Path
+    numbers: Iterator[int] = field(default_factory=lambda: iter(range(1000)))
+
+    def request(self, **changes: Any) -> BuildRequest:
+        """A request that succeeds; `changes` are fields of the build, or `repository`."""
+        repository = changes.pop("repository", f"{self.registry}/team/surface-{uuid.uuid4().hex[:12]}")
+        fields: dict[str, Any] = {
+            "model": "surface",
+            "source": Artifact(uri=self.source),
+            "calibration": Artifact(uri=self.calibration),
+            "evaluation": Artifact(uri=self.evaluation),
+            "gates": Gates(max_accuracy_drop=0.2),
+            "platform": Platform(architecture="amd64"),
+            "ladder": ("int8", "fp32"),
+            "base": self.base,
+        }
+        return BuildRequest(build=Build(**{**fields, **changes}), repository=repository, plain_http=True)
+
+    async def build(
+        self, request: BuildRequest, *, settings: StoreSettings | None = None, credentials: Credentials | None = None
+    ) -> Built:
+        """Carry a request out as the program does, with shorter waits."""
+        work = self.folder / f"work-{next(self.numbers)}"
+        work.mkdir()
+        bucket = Bucket(settings or self.store.settings, attempts=2, first_delay=0.01)
+        async with registries_for(request, credentials or Credentials(), PATIENCE) as registries:
+            return await build(request, bucket, registries, work)
+
+    async def manifest(self, built: Built) -> Manifest:
+        from edgesmith_builder.oci import Reference  # noqa: PLC0415 - one user
+
+        async with Registry(plain_http=True) as client:
+            found = await client.manifest(Reference.parse(built.image))
+        assert found is not None
+        return found
+
+
+async def push_base(address: str, name: str = "edgesmith/runtime", credentials: Credentials | None = None) -> str:
+    """A base image for amd64 and arm64 under one index, pushed by our own client."""
+    repository = Repository.parse(f"{address}/{name}")
+    entries = []
+    async with Registry(plain_http=True, credentials=credentials, backoff=PATIENCE) as client:
+        for architecture in ("amd64", "arm64"):
+            layer = BytesBlob(f"a layer of {architecture}".encode() * 5000, LAYER_GZIP)
+            config = BytesBlob(
+                canonical(
+                    {
+                        "os": "linux",
+                        "architecture": architecture,
+                        "created": "2026-01-02T03:04:05Z",
+                        "config": {"Entrypoint": ["/serve"], "User": "65532", "Labels": {"of": "base"}},
+                        "rootfs": {"type": "layers", "diff_ids": [layer.descriptor.digest]},
+                        "history": [{"created": "2026-01-02T03:04:05Z", "created_by": "test"}],
+                    }
+                ),
+                CONFIG,
+            )
+            await client.push_blob(repository, layer)
+            await client.push_blob(repository, config)
+            raw = Manifest(config.descriptor, (layer.descriptor,)).to_bytes()
+            descriptor = Descriptor.of(raw, MANIFEST)
+            await client.push_manifest(repository.pinned(descriptor.digest), raw)
+            entries.append({**descriptor.to_json(), "platform": {"os": "linux", "architecture": architecture}})
+        index = canonical({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries})
+        digest = await client.push_manifest(repository.tagged("1"), index, INDEX)
+    return f"{repository}@{digest}"
+
+
+@pytest.fixture
+async def world(registry: str, store: Store, tmp_path: Path) -> AsyncIterator[World]:
+    model = classifier()
+    inputs = images(64)
+    yield World(
+        registry=registry,
+        store=store,
+        base=await push_base(registry),
+        source=store.put("surface/model.onnx", model.SerializeToString()),
+        calibration=store.put("surface/calibration.npz", npz(image=images(32, seed=2))),
+        evaluation=store.put("surface/evaluation.npz", npz(image=inputs, labels=answers(model, inputs))),
+        folder=tmp_path,
+    )
+
+
+Classifier = Callable[..., onnx.ModelProto]
+
+
+@pytest.fixture
+def make_classifier() -> Classifier:
+    """`classifier`, for test modules, which cannot import from here."""
+    return classifier
+
+
+@pytest.fixture
+def login() -> Callable[[str, str], Credentials]:
+    """`docker_config`, for test modules."""
+    return docker_config
+
+
+class CuttingProxy:
+    """Passes bytes on to a registry, and breaks the connection each time a budget of bytes towards it is used up."""
+
+    def __init__(self, address: str, budgets: list[int]) -> None:
+        self.sent = 0
+        self.cuts = 0
+        self._host, _, port = address.partition(":")
+        self._port = int(port)
+        self._budgets = budgets
+        self._tasks: list[asyncio.Future[None]] = []
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def __aenter__(self) -> CuttingProxy:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.address = "127.0.0.1:{}".format(self._server.sockets[0].getsockname()[1])
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, out = await asyncio.open_connection(self._host, self._port)
+        self._writers += [writer, out]
+        back = asyncio.create_task(self._back(there, writer))
+        self._tasks.append(back)
+        try:
+            while data := await reader.read(65536):
+                if self._budgets:
+                    data = data[: max(0, self._budgets[0])]
+                    self._budgets[0] -= len(data)
+                self.sent += len(data)
+                out.write(data)
+                await out.drain()
+                if self._budgets and self._budgets[0] <= 0:
+                    self._budgets.pop(0)
+                    self.cuts += 1
+                    break
+        except ConnectionError:
+            pass
+        finally:
+            out.close()
+            writer.transport.abort()
+
+    async def _back(self, there: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await there.read(65536):
+                writer.write(data)
+                await writer.drain()
+            writer.close()
+
+
+@pytest.fixture
+def cutting_proxy() -> type[CuttingProxy]:
+    """The class, for test modules."""
+    return CuttingProxy

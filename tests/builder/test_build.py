@@ -1,0 +1,197 @@
+"""Whole builds against a real registry and a real object store."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from edgesmith_builder.contract import (
+    KEY_ANNOTATION,
+    REPORT_ANNOTATION,
+    Artifact,
+    BuildReport,
+    Gates,
+    Platform,
+    Quantization,
+)
+from edgesmith_builder.oci import Manifest, Reference, Registry
+from edgesmith_runtime.bundle import read_bundle
+from edgesmith_runtime.engine import load_engine
+from edgesmith_runtime.golden import Golden, replay
+
+
+def report_of(manifest: Manifest) -> BuildReport:
+    return BuildReport.model_validate_json(manifest.annotations[REPORT_ANNOTATION])
+
+
+async def blob(image: str, index: int | None) -> bytes:
+    """A layer's bytes, or the config's."""
+    reference = Reference.parse(image)
+    async with Registry(plain_http=True) as client:
+        manifest = await client.manifest(reference)
+        assert manifest is not None
+        descriptor = manifest.config if index is None else manifest.layers[index]
+        return await client.read_blob(reference.repository, descriptor)
+
+
+async def test_int8_wins_and_the_image_holds_a_bundle_that_serves(world: Any, tmp_path: Path) -> None:
+    built = await world.build(world.request())
+    manifest = await world.manifest(built)
+    report = report_of(manifest)
+    assert report.precision == "int8"
+    assert report.reference_accuracy == 1.0
+    assert report.samples == 64
+    assert [candidate.precision for candidate in report.candidates] == ["int8", "fp32"]
+    assert report.candidates[1].size is None, "fp32 was not reached"
+    assert report.size == manifest.layers[-1].size
+    assert manifest.layers[-1].media_type.endswith(".tar")
+
+    with tarfile.open(fileobj=io.BytesIO(await blob(built.image, -1))) as archive:
+        members = archive.getmembers()
+        archive.extractall(tmp_path / "image", filter="data")
+    assert [member.name for member in members] == [
+        "model", "model/bundle.json", "model/golden.npz", "model/model.onnx",
+    ]  # fmt: skip
+    assert {(member.mtime, member.uid, member.gid) for member in members} == {(0, 0, 0)}
+    bundle = read_bundle(tmp_path / "image" / "model")
+    assert (bundle.model, bundle.precision) == ("surface", "int8")
+    engine = load_engine(bundle.engine, bundle.model_path, threads=1)
+    parity = replay(engine, Golden.read(bundle.golden_path), bundle.golden_tolerance)
+    assert parity.agreeing == parity.samples == 8
+
+
+async def test_the_config_is_the_base_s_with_one_more_layer(world: Any) -> None:
+    request = world.request()
+    built = await world.build(request)
+    config = json.loads(await blob(built.image, None))
+    manifest = await world.manifest(built)
+    assert config["rootfs"]["diff_ids"][-1] == manifest.layers[-1].digest
+    assert len(config["rootfs"]["diff_ids"]) == len(config["history"]) == len(manifest.layers) == 2
+    assert config["config"]["Entrypoint"] == ["/serve"]
+    assert config["config"]["Labels"] == {
+        "of": "base",
+        "dev.edgesmith.model": "surface",
+        KEY_ANNOTATION: request.build.key,
+    }
+    assert config["created"] == "1970-01-01T00:00:00Z"
+
+
+async def test_another_architecture_is_assembled_here(world: Any) -> None:
+    built = await world.build(world.request(platform=Platform(architecture="arm64", variant="v8")))
+    config = json.loads(await blob(built.image, None))
+    assert config["architecture"] == "arm64"
+
+
+async def test_the_same_key_gives_the_same_digest(world: Any, monkeypatch: Any) -> None:
+    first = await world.build(world.request())
+    monkeypatch.setattr("time.time", lambda: 2_000_000_000.0)
+    second = await world.build(world.request())
+    assert first.image.partition("@")[2] == second.image.partition("@")[2]
+    assert first.image != second.image, "two repositories, so that nothing was found made"
+
+
+async def test_a_build_made_before_is_found_and_nothing_is_fetched(world: Any) -> None:
+    request = world.request()
+    built = await world.build(request)
+    nobody = world.store.settings.__class__(host="127.0.0.1:1", secure=False, region="us-east-1")
+    again = await world.build(request, settings=nobody)
+    assert again.cached
+    assert again.image == built.image
+
+
+async def test_a_tag_that_somebody_else_put_there_is_replaced(world: Any) -> None:
+    request = world.request()
+    stranger = await world.build(world.request(repository=request.repository, ladder=("fp32",)))
+    repository = Reference.parse(stranger.image).repository
+    async with Registry(plain_http=True) as client:
+        manifest = await client.manifest(Reference.parse(stranger.image))
+        assert manifest is not None
+        await client.push_manifest(repository.tagged(request.build.key), manifest.to_bytes())
+    built = await world.build(request)
+    assert not built.cached
+    assert built.image != stranger.image
+
+
+async def test_without_calibration_int8_is_passed_over_with_a_sentence(world: Any) -> None:
+    built = await world.build(world.request(calibration=None))
+    report = report_of(await world.manifest(built))
+    assert report.precision == "fp32"
+    assert report.candidates[0].rejected is not None
+    assert report.candidates[0].rejected.startswith("calibration is absent")
+
+
+async def test_a_gate_sends_the_walk_down_to_fp32(world: Any) -> None:
+    quantization = Quantization(activations="UInt8", weights="UInt8", per_channel=False)
+    gates = Gates(min_accuracy=1.0, max_accuracy_drop=0.0)
+    noisy = await world.build(world.request(gates=gates, quantization=quantization))
+    report = report_of(await world.manifest(noisy))
+    if report.candidates[0].accuracy == 1.0:
+        assert report.precision == "int8"
+    else:
+        assert report.precision == "fp32"
+        assert report.accuracy_drop == 0.0
+        assert "spec.gates" in str(report.candidates[0].rejected)
+
+
+async def test_without_any_set_fp32_is_built_with_seeded_golden_samples(world: Any) -> None:
+    request = world.request(calibration=None, evaluation=None, gates=Gates(), ladder=("fp32",))
+    built = await world.build(request)
+    report = report_of(await world.manifest(built))
+    assert (report.precision, report.accuracy, report.samples) == ("fp32", None, None)
+
+
+async def test_a_model_for_one_sample_at_a_time(world: Any, make_classifier: Any) -> None:
+    uri = world.store.put("surface/one.onnx", make_classifier(batch=1).SerializeToString())
+    built = await world.build(world.request(source=Artifact(uri=uri)))
+    assert report_of(await world.manifest(built)).reference_accuracy == 1.0
+
+
+async def test_an_old_opset_is_raised_for_int8(world: Any, make_classifier: Any) -> None:
+    uri = world.store.put("surface/old.onnx", make_classifier(opset=11).SerializeToString())
+    built = await world.build(world.request(source=Artifact(uri=uri), ladder=("int8",)))
+    assert report_of(await world.manifest(built)).precision == "int8"
+
+
+async def test_class_names_come_from_the_model(world: Any, make_classifier: Any, tmp_path: Path) -> None:
+    model = make_classifier()
+    onnx.helper.set_model_props(model, {"labels": '["good","scratch","dent","hole"]'})
+    uri = world.store.put("surface/named.onnx", model.SerializeToString())
+    built = await world.build(world.request(source=Artifact(uri=uri)))
+    with tarfile.open(fileobj=io.BytesIO(await blob(built.image, -1))) as archive:
+        archive.extractall(tmp_path / "image", filter="data")
+    assert read_bundle(tmp_path / "image" / "model").labels == ("good", "scratch", "dent", "hole")
+
+
+async def test_base_layers_are_mounted_within_a_registry(world: Any, caplog: Any) -> None:
+    with caplog.at_level("INFO", logger="edgesmith_builder"):
+        await world.build(world.request())
+    assert "base layer 1 of 1 mounted from the base" in caplog.text
+    assert "int8: accuracy" in caplog.text
+
+
+async def test_base_layers_are_streamed_from_another_registry(world: Any, second_registry: str, caplog: Any) -> None:
+    with caplog.at_level("INFO", logger="edgesmith_builder"):
+        there = await world.build(world.request(repository=f"{second_registry}/team/surface"))
+    here = await world.build(world.request())
+    assert "base layer 1 of 1 uploaded" in caplog.text
+    assert there.image.partition("@")[2] == here.image.partition("@")[2]
+    assert (await blob(there.image, 0)) == (await blob(here.image, 0))
+
+
+async def test_a_registry_with_a_login(world: Any, locked_registry: str, login: Any) -> None:
+    request = world.request(repository=f"{locked_registry}/team/surface")
+    built = await world.build(request, credentials=login(locked_registry, "right-password"))
+    assert built.image.startswith(f"{locked_registry}/team/surface@sha256:")
+
+
+async def test_int8_is_close_to_fp32(world: Any) -> None:
+    built = await world.build(world.request())
+    report = report_of(await world.manifest(built))
+    assert report.accuracy is not None
+    assert report.accuracy >= 0.9
+    assert np.isclose(report.accuracy_drop or 0.0, 1.0 - report.accuracy)

@@ -1,0 +1,178 @@
+"""The registry client against a real registry."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from edgesmith_builder.oci import (
+    Backoff,
+    BytesBlob,
+    Descriptor,
+    FileBlob,
+    Manifest,
+    Reference,
+    Registry,
+    RegistryForbidden,
+    RegistryRefused,
+    RegistryUnreachable,
+    RemoteBlob,
+    Repository,
+    speaks_https,
+)
+from edgesmith_builder.oci.content import CONFIG, LAYER
+
+PATIENCE = Backoff(attempts=3, first=0.01, limit=0.05)
+MIB = 1 << 20
+
+
+def file_blob(folder: Path, size: int, seed: int) -> FileBlob:
+    data = hashlib.shake_256(bytes([seed])).digest(size)
+    (folder / "blob").write_bytes(data)
+    return FileBlob(folder / "blob", Descriptor.of(data, LAYER))
+
+
+async def test_an_image_comes_back_as_it_went(registry: str) -> None:
+    repository = Repository.parse(f"{registry}/oci/round-trip")
+    layer, config = BytesBlob(b"layer", LAYER), BytesBlob(b"{}", CONFIG)
+    image = Manifest(config.descriptor, (layer.descriptor,), {"note": "ä"})
+    async with Registry(plain_http=True) as client:
+        assert await client.manifest(repository.tagged("1")) is None
+        assert await client.push_blob(repository, layer) == "uploaded"
+        assert await client.push_blob(repository, layer) == "there"
+        await client.push_blob(repository, config)
+        digest = await client.push_manifest(repository.tagged("1"), image.to_bytes())
+        found = await client.manifest(repository.tagged("1"))
+        assert found == await client.manifest(repository.pinned(digest))
+        assert await client.read_blob(repository, layer.descriptor) == b"layer"
+    assert found is not None
+    assert (found.digest, found.annotations, found.layers) == (digest, {"note": "ä"}, image.layers)
+
+
+async def test_a_blob_is_mounted_from_a_neighbour(registry: str) -> None:
+    blob = BytesBlob(b"to be mounted", LAYER)
+    first, second = (Repository.parse(f"{registry}/oci/{name}") for name in ("mount-a", "mount-b"))
+    async with Registry(plain_http=True) as client:
+        await client.push_blob(first, blob)
+        assert await client.push_blob(second, blob, mount_from=first) == "mounted"
+
+
+async def test_a_mount_that_does_not_work_becomes_an_upload(registry: str) -> None:
+    blob = BytesBlob(b"nobody has this to mount", LAYER)
+    first, second = (Repository.parse(f"{registry}/oci/{name}") for name in ("mount-c", "mount-d"))
+    async with Registry(plain_http=True) as client:
+        assert await client.push_blob(second, blob, mount_from=first) == "uploaded"
+        assert await client.has_blob(second, blob.descriptor.digest)
+
+
+async def test_a_blob_is_sent_in_chunks(registry: str, tmp_path: Path) -> None:
+    repository, blob = Repository.parse(f"{registry}/oci/chunks"), file_blob(tmp_path, 3 * MIB + 7, seed=1)
+    async with Registry(plain_http=True, chunk=MIB) as client:
+        assert await client.push_blob(repository, blob) == "uploaded"
+        assert await client.has_blob(repository, blob.descriptor.digest)
+
+
+async def test_an_empty_blob(registry: str) -> None:
+    async with Registry(plain_http=True) as client:
+        await client.push_blob(Repository.parse(f"{registry}/oci/empty"), BytesBlob(b"", LAYER))
+
+
+@pytest.mark.parametrize(
+    "budgets",
+    [
+        pytest.param([5 * MIB], id="once-inside-a-chunk"),
+        pytest.param([3 * MIB, 2 * MIB, 4 * MIB, MIB], id="four-times"),
+        pytest.param([12 * MIB + 1800], id="at-its-end"),
+    ],
+)
+async def test_an_upload_goes_on_where_the_connection_broke(
+    registry: str, tmp_path: Path, cutting_proxy: Any, budgets: list[int]
+) -> None:
+    blob = file_blob(tmp_path, 12 * MIB, seed=10 + len(budgets) + budgets[0] % 7)
+    cuts = len(budgets)
+    async with cutting_proxy(registry, budgets) as proxy:
+        repository = Repository.parse(f"{proxy.address}/oci/resume-{cuts}-{tmp_path.name}")
+        async with Registry(plain_http=True, backoff=PATIENCE) as client:
+            assert await client.push_blob(repository, blob) == "uploaded"
+        assert proxy.cuts == cuts
+        # What was on its way when the connection broke may go twice: a socket buffer or two, not the blob.
+        assert proxy.sent < 12 * MIB + cuts * 2 * MIB
+    async with Registry(plain_http=True) as client:
+        seen = hashlib.sha256()
+        async for piece in client.stream_blob(
+            Repository.parse(f"{registry}/{repository.name}"), blob.descriptor
+        ):
+            seen.update(piece)
+    assert "sha256:" + seen.hexdigest() == blob.descriptor.digest
+
+
+async def test_a_blob_that_is_not_what_it_says_is_refused(registry: str) -> None:
+    blob = BytesBlob(b"something", LAYER)
+    blob.descriptor = Descriptor(LAYER, "sha256:" + "1" * 64, 9)
+    async with Registry(plain_http=True, backoff=PATIENCE) as client:
+        with pytest.raises(RegistryRefused, match="DIGEST_INVALID"):
+            await client.push_blob(Repository.parse(f"{registry}/oci/liar"), blob)
+
+
+async def test_a_layer_goes_from_one_registry_to_another(
+    registry: str, second_registry: str, tmp_path: Path, cutting_proxy: Any
+) -> None:
+    blob = file_blob(tmp_path, 6 * MIB, seed=4)
+    origin = Repository.parse(f"{registry}/oci/origin")
+    async with Registry(plain_http=True, backoff=PATIENCE) as client:
+        await client.push_blob(origin, blob)
+        async with cutting_proxy(second_registry, [2 * MIB]) as proxy:
+            there = Repository.parse(f"{proxy.address}/oci/copy")
+            remote = RemoteBlob(client, origin, blob.descriptor)
+            assert await client.push_blob(there, remote, mount_from=origin) == "uploaded"
+        assert await client.has_blob(Repository.parse(f"{second_registry}/oci/copy"), blob.descriptor.digest)
+
+
+async def test_a_source_that_breaks_is_taken_up_again(registry: str) -> None:
+    data = hashlib.shake_256(b"source").digest(3 * MIB)
+
+    class Breaking:
+        descriptor = Descriptor.of(data, LAYER)
+        offsets: list[int] = []  # noqa: RUF012 - one instance
+
+        async def stream(self, offset: int) -> AsyncGenerator[bytes, None]:
+            self.offsets.append(offset)
+            yield data[offset : offset + MIB]
+            if len(self.offsets) == 1:
+                raise RegistryUnreachable("the source broke")
+            yield data[offset + MIB :]
+
+    async with Registry(plain_http=True, backoff=PATIENCE, chunk=MIB) as client:
+        assert await client.push_blob(Repository.parse(f"{registry}/oci/breaking"), Breaking()) == "uploaded"
+    assert Breaking.offsets == [0, MIB]
+
+
+async def test_an_index_is_no_image(world: Any) -> None:
+    async with Registry(plain_http=True) as client:
+        with pytest.raises(RegistryRefused, match="is an image index"):
+            await client.manifest(Reference.parse(world.base))
+
+
+async def test_a_login(locked_registry: str, login: Any) -> None:
+    repository, blob = Repository.parse(f"{locked_registry}/oci/locked"), BytesBlob(b"locked", LAYER)
+    async with Registry(plain_http=True, credentials=login(locked_registry, "right-password")) as client:
+        assert await client.push_blob(repository, blob) == "uploaded"
+    for credentials in (login(locked_registry, "wrong-password"), login("elsewhere:1", "right-password"), None):
+        async with Registry(plain_http=True, credentials=credentials) as client:
+            with pytest.raises(RegistryForbidden) as caught:
+                await client.push_blob(repository, blob)
+        assert f"{locked_registry}/oci/locked answered 401" in str(caught.value)
+        assert "password" not in str(caught.value)
+
+
+async def test_nobody_there() -> None:
+    async with Registry(plain_http=True, backoff=PATIENCE) as client:
+        with pytest.raises(RegistryUnreachable, match=r"127\.0\.0\.1:1/a/b gave no answer when reading the manifest 1"):
+            await client.manifest(Reference.parse("127.0.0.1:1/a/b:1"))
+
+
+async def test_whether_a_registry_speaks_https(registry: str) -> None:
+    assert not await speaks_https(registry)

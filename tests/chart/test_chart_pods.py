@@ -1,0 +1,163 @@
+"""The chart's pods: restricted, bounded, and started anew when their settings change."""
+
+from __future__ import annotations
+
+from chart_rendering import DIGEST, Object, pick, render
+
+from edgesmith.cluster.configuration import CONFIG_MAP_NAME, VARIABLES, settings_from
+from edgesmith.controller.options import VARIABLES as OPTIONS
+from edgesmith.controller.options import options_from
+
+
+def pod_specs(objects: list[Object]) -> list[Object]:
+    """The PodSpecs of everything that makes pods."""
+    return [o["spec"]["template"]["spec"] for o in objects if o["kind"] in {"Deployment", "Job"}]
+
+
+def operator(values: Object | None = None) -> Object:
+    """The operator's Deployment."""
+    return pick(render(values), "Deployment", "edgesmith")
+
+
+def environment(deployment: Object) -> dict[str, Object]:
+    """The container's own variables by name."""
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    return {entry["name"]: entry for entry in container["env"]}
+
+
+def test_every_pod_keeps_the_restricted_standard_and_writes_nowhere() -> None:
+    specs = pod_specs(render({"registry": {"credentialsSecret": "push"}}))
+    assert len(specs) == 2
+    for spec in specs:
+        pod = spec["securityContext"]
+        assert pod["runAsNonRoot"] is True
+        assert pod["runAsUser"] == 65532
+        assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
+        assert all(set(volume) & {"emptyDir", "secret", "configMap"} for volume in spec["volumes"])
+        assert spec["enableServiceLinks"] is False
+        for container in spec["containers"]:
+            security = container["securityContext"]
+            assert security["allowPrivilegeEscalation"] is False
+            assert security["readOnlyRootFilesystem"] is True
+            assert security["capabilities"] == {"drop": ["ALL"]}
+            assert "memory" in container["resources"]["limits"]
+            assert "memory" in container["resources"]["requests"]
+
+
+def test_there_is_one_operator_and_never_two_at_once() -> None:
+    spec = operator()["spec"]
+    assert spec["replicas"] == 1
+    assert spec["strategy"] == {"type": "Recreate"}
+
+
+def test_the_selector_matches_the_pod_and_not_the_crd_job() -> None:
+    objects = render()
+    deployment = pick(objects, "Deployment", "edgesmith")["spec"]
+    wanted = deployment["selector"]["matchLabels"].items()
+    assert wanted <= deployment["template"]["metadata"]["labels"].items()
+    assert not wanted <= pick(objects, "Job", "edgesmith-crds")["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_probes_ask_the_port_that_the_operator_is_told() -> None:
+    deployment = operator()
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "probes"}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "probes"}
+    (port,) = container["ports"]
+    assert port == {"name": "probes", "containerPort": 8080}
+    assert environment(deployment)["EDGESMITH_PROBE_PORT"]["value"] == "8080"
+
+
+def test_the_pod_is_told_where_it_is() -> None:
+    found = environment(operator())
+    assert found["EDGESMITH_NAMESPACE"]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.namespace"
+    assert found["EDGESMITH_POD_NAME"]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
+
+
+def test_the_pod_sets_every_option_and_none_that_the_operator_does_not_know() -> None:
+    values: Object = {"registry": {"credentialsSecret": "push"}, "operator": {"logLevel": "debug"}}
+    found = environment(operator(values))
+    assert set(found) == set(OPTIONS)
+    options = options_from([], {name: entry.get("value", "here") for name, entry in found.items()})
+    assert (options.probe_port, options.log_level, options.holder) == (8080, "debug", "here")
+
+
+def test_the_operator_reads_its_settings_as_the_values_say() -> None:
+    values: Object = {
+        "registry": {"plainHTTP": True, "credentialsSecret": "push"},
+        "bucket": {"endpoint": "http://minio.example:9000"},
+        "builder": {"nodeSelector": {"edgesmith.dev/hub": "true"}, "deadlineSeconds": 1200},
+        "revisionHistoryLimit": 5,
+    }
+    data = pick(render(values), "ConfigMap", CONFIG_MAP_NAME)["data"]
+    assert set(data) == set(VARIABLES), "every setting is set, and none that the operator does not know"
+    settings = settings_from(data)
+    assert settings.runtime_image == f"registry.example:5000/edgesmith/runtime@{DIGEST}"
+    assert settings.builder_image == f"registry.example:5000/edgesmith/builder@{DIGEST}"
+    assert settings.repository == "registry.example:5000/models"
+    assert settings.plain_http
+    assert settings.registry_secret == "push"  # noqa: S105 - the Secret's name, not its content
+    assert settings.bucket_endpoint == "http://minio.example:9000"
+    assert settings.builder_node_selector == {"edgesmith.dev/hub": "true"}
+    assert settings.builder_resources == {
+        "requests": {"cpu": "500m", "memory": "512Mi"},
+        "limits": {"memory": "2Gi"},
+    }
+    assert settings.builder_deadline_seconds == 1200
+    assert settings.revision_history_limit == 5
+
+
+def test_what_is_not_set_is_left_out() -> None:
+    data = pick(render(), "ConfigMap", CONFIG_MAP_NAME)["data"]
+    assert {"EDGESMITH_REGISTRY_SECRET", "EDGESMITH_BUCKET_ENDPOINT"} & set(data) == set()
+    assert settings_from(data).registry_secret is None
+
+
+def test_changed_settings_start_a_new_pod_and_other_values_do_not() -> None:
+    def checksum(values: Object) -> str:
+        found: str = operator(values)["spec"]["template"]["metadata"]["annotations"]["checksum/settings"]
+        return found
+
+    before = checksum({})
+    assert checksum({"bucket": {"endpoint": "http://minio.example:9000"}}) != before
+    assert checksum({"profiles": {"install": ["raspberry-pi-5"]}}) == before
+
+
+def test_registry_credentials_are_a_mounted_file() -> None:
+    deployment = operator({"registry": {"credentialsSecret": "push"}})
+    spec = deployment["spec"]["template"]["spec"]
+    path = environment(deployment)["EDGESMITH_REGISTRY_CREDENTIALS"]["value"]
+    (mount,) = [m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "registry"]
+    (volume,) = [v for v in spec["volumes"] if v["name"] == "registry"]
+    assert path == f"{mount['mountPath']}/.dockerconfigjson"
+    assert mount["readOnly"] is True
+    assert volume["secret"]["secretName"] == "push"
+    assert "EDGESMITH_REGISTRY_CREDENTIALS" not in environment(operator())
+
+
+def test_placement_reaches_the_pod() -> None:
+    placement: Object = {
+        "nodeSelector": {"edgesmith.dev/hub": "true"},
+        "tolerations": [{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "system-cluster-critical",
+    }
+    spec = operator({"operator": placement, "image": {"pullSecrets": ["pull"]}})["spec"]["template"]["spec"]
+    assert {key: spec[key] for key in placement} == placement
+    assert spec["imagePullSecrets"] == [{"name": "pull"}]
+
+
+def test_a_digest_wins_over_a_tag() -> None:
+    tagged = {"image": {"operator": f"registry.example:5000/edgesmith/operator:0.1.0@{DIGEST}"}}
+    (container,) = operator(tagged)["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == f"registry.example:5000/edgesmith/operator@{DIGEST}"
+    by_tag = {"image": {"operator": "registry.example:5000/edgesmith/operator:0.1.0"}}
+    (container,) = operator(by_tag)["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "registry.example:5000/edgesmith/operator:0.1.0"
+
+
+def test_another_release_name_gives_other_names_but_for_the_settings() -> None:
+    names = {(o["kind"], o["metadata"]["name"]) for o in render(release="plant")}
+    assert ("Deployment", "plant-edgesmith") in names
+    assert ("ConfigMap", CONFIG_MAP_NAME) in names

@@ -1,0 +1,133 @@
+"""DeviceProfiles are data; each is held against the types, the CRD and the others."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from chart_rendering import CHART, ROOT, Object, load, pick, render
+
+from edgesmith.api.deviceprofile import DeviceProfile, DeviceProfileSpec
+from edgesmith.api.names import API_VERSION
+
+FILES = sorted((CHART / "profiles").glob("*.yaml"))
+CRDS = sorted((ROOT / "crds").glob("*.yaml"))
+DEVICE = "edgesmith.dev/device"
+
+profile_files = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+
+
+def check(schema: Object, value: Any, path: str) -> list[str]:
+    """What a structural schema has against a value. Knows the words that our CRDs use for plain fields."""
+    types: dict[str, tuple[type, ...]] = {
+        "object": (dict,),
+        "array": (list,),
+        "string": (str,),
+        "boolean": (bool,),
+        "integer": (int,),
+        "number": (int, float),
+    }
+    if "type" in schema and not isinstance(value, types[schema["type"]]):
+        return [f"{path} is {value!r}, not a {schema['type']}"]
+    wrong = []
+    if "enum" in schema and value not in schema["enum"]:
+        wrong.append(f"{path} is {value!r}, not one of {schema['enum']}")
+    if "pattern" in schema and isinstance(value, str) and not re.search(schema["pattern"], value):
+        wrong.append(f"{path} is {value!r}, which is not like {schema['pattern']}")
+    if isinstance(value, list):
+        for number, item in enumerate(value):
+            wrong += check(schema["items"], item, f"{path}[{number}]")
+    if isinstance(value, dict):
+        wrong += [f"{path}.{name} is missing" for name in schema.get("required", ()) if name not in value]
+        known, others = schema.get("properties", {}), schema.get("additionalProperties")
+        for name, item in value.items():
+            part = known.get(name, others)
+            wrong += check(part, item, f"{path}.{name}") if part else [f"{path}.{name} is no field"]
+    return wrong
+
+
+def schema_of(plural: str) -> Object:
+    """The schema of one kind's spec, from the generated CRD."""
+    if not CRDS:
+        pytest.fail("crds/ is empty; `make generate` writes it")
+    (crd,) = [crd for crd in map(load, CRDS) if crd["spec"]["names"]["plural"] == plural]
+    (version,) = crd["spec"]["versions"]
+    spec: Object = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    return spec
+
+
+def test_the_catalogue_is_what_the_values_can_name() -> None:
+    names = [file.stem for file in FILES]
+    assert load(CHART / "values.yaml")["profiles"]["install"] == names
+    assert load(CHART / "values.schema.json")["properties"]["profiles"]["properties"]["install"]["items"] == {
+        "enum": names
+    }
+
+
+@profile_files
+def test_a_profile_is_what_the_types_say_and_says_nothing_they_do_not_know(file: Path) -> None:
+    raw = load(file)
+    assert (raw["apiVersion"], raw["kind"], raw["metadata"]["name"]) == (API_VERSION, "DeviceProfile", file.stem)
+    profile = DeviceProfile.model_validate(raw)
+    kept = profile.spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    assert kept == raw["spec"], "a field that the types do not know would be dropped in silence"
+
+
+@profile_files
+def test_a_profile_is_what_the_crd_says(file: Path) -> None:
+    assert check(schema_of("deviceprofiles"), load(file)["spec"], "spec") == []
+
+
+def test_the_check_against_the_crd_notices_what_is_wrong() -> None:
+    spec = load(CHART / "profiles/generic-amd64.yaml")["spec"]
+    spec["platform"]["architecture"] = "riscv"
+    spec["toolchain"]["ladders"] = []
+    del spec["nodeSelector"]
+    assert len(check(schema_of("deviceprofiles"), spec, "spec")) == 3
+
+
+@profile_files
+def test_a_label_on_the_wrong_architecture_matches_nothing(file: Path) -> None:
+    spec = DeviceProfileSpec.model_validate(load(file)["spec"])
+    assert spec.node_selector == {DEVICE: file.stem, "kubernetes.io/arch": spec.platform.architecture}
+
+
+def test_no_node_can_be_of_two_profiles() -> None:
+    selectors = {file.stem: load(file)["spec"]["nodeSelector"] for file in FILES}
+    for (one, mine), (other, theirs) in itertools.combinations(selectors.items(), 2):
+        assert any(theirs.get(key, value) != value for key, value in mine.items()), f"{one} and {other} overlap"
+
+
+@profile_files
+def test_number_types_are_the_fast_ones_of_the_architecture(file: Path) -> None:
+    spec = DeviceProfileSpec.model_validate(load(file)["spec"])
+    types = {"amd64": ("UInt8", "Int8"), "arm64": ("Int8", "Int8")}
+    quantization = spec.toolchain.quantization
+    assert (quantization.activations, quantization.weights) == types[spec.platform.architecture]
+    assert "fp32" in spec.toolchain.ladder, "without fp32 a model that loses too much in int8 has no build at all"
+
+
+def test_chosen_profiles_are_installed_as_they_stand_in_their_files() -> None:
+    objects = render({"profiles": {"install": ["raspberry-pi-5", "generic-amd64"]}})
+    found = [o["metadata"]["name"] for o in objects if o["kind"] == "DeviceProfile"]
+    assert sorted(found) == ["generic-amd64", "raspberry-pi-5"]
+    for name in found:
+        rendered = pick(objects, "DeviceProfile", name)
+        assert rendered["spec"] == load(CHART / f"profiles/{name}.yaml")["spec"]
+        assert rendered["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
+
+
+def test_kind_labels_its_nodes_as_the_profiles_and_the_demo_ask() -> None:
+    config = load(ROOT / "kind-config.yaml")
+    hub, *edges = config["nodes"]
+    assert (hub["role"], hub["labels"]) == ("control-plane", {"edgesmith.dev/hub": "true"})
+    assert yaml.safe_load(hub["kubeadmConfigPatches"][0])["nodeRegistration"]["taints"] == []
+    assert [(edge["role"], edge["labels"]["edgesmith.dev/edge"], edge["labels"][DEVICE]) for edge in edges] == [
+        ("worker", "edge-1", "generic-amd64"),
+        ("worker", "edge-2", "generic-amd64"),
+        ("worker", "edge-3", "panel-pc"),
+    ]

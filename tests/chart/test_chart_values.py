@@ -1,0 +1,181 @@
+"""Values: each is described three times and cannot be misspelt."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from chart_rendering import CHART, DIGEST, REQUIRED, ROOT, Object, load, merge, nested, run_helm, template
+
+VALUES = load(CHART / "values.yaml")
+SCHEMA: Object = json.loads((CHART / "values.schema.json").read_text())
+
+LEAVES = {
+    "builder.nodeSelector",
+    "builder.resources",
+    "operator.nodeSelector",
+    "operator.resources",
+    "operator.affinity",
+}
+"""Values that are objects of Kubernetes' own."""
+
+
+def leaves(values: Object, prefix: str = "") -> Iterator[str]:
+    """Every value's dotted path."""
+    for key, value in values.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, dict) and path not in LEAVES:
+            yield from leaves(value, f"{path}.")
+        else:
+            yield path
+
+
+def schema_leaves(schema: Object, prefix: str = "") -> Iterator[tuple[str, Object]]:
+    """Every value's dotted path and schema."""
+    for key, part in schema["properties"].items():
+        path = f"{prefix}{key}"
+        if "properties" in part and path not in LEAVES:
+            yield from schema_leaves(part, f"{path}.")
+        elif path != "global":
+            yield path, part
+
+
+def objects_of(schema: Any) -> Iterator[Object]:
+    """Every schema of an object with named fields."""
+    if isinstance(schema, dict):
+        if isinstance(schema.get("properties"), dict) and schema.get("type") == "object":
+            yield schema
+        for part in schema.values():
+            yield from objects_of(part)
+
+
+def test_lint_finds_nothing_but_that_there_is_no_icon() -> None:
+    done = run_helm("lint", "--strict", str(CHART), values=REQUIRED)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.findall(r"^\[(?!INFO\] Chart.yaml: icon)", done.stdout, re.MULTILINE) == []
+
+
+def test_lint_holds_without_any_value() -> None:
+    assert run_helm("lint", "--strict", str(CHART)).returncode == 0
+
+
+def test_the_chart_has_the_projects_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    chart = load(CHART / "Chart.yaml")
+    assert (chart["version"], chart["appVersion"]) == (project, project)
+
+
+def test_every_value_is_in_the_schema_with_a_description_and_the_other_way_round() -> None:
+    described = dict(schema_leaves(SCHEMA))
+    assert sorted(described) == sorted(leaves(VALUES))
+    assert [path for path, part in described.items() if not part.get("description")] == []
+
+
+def test_every_object_of_the_schema_refuses_names_it_does_not_know() -> None:
+    assert [schema for schema in objects_of(SCHEMA) if schema.get("additionalProperties") is not False] == []
+
+
+def test_every_value_has_a_comment_above_it() -> None:
+    lines = (CHART / "values.yaml").read_text().splitlines()
+    keys = {path.rsplit(".", 1)[-1] for path in leaves(VALUES)}
+    bare = []
+    for number, line in enumerate(lines):
+        key = re.match(r" *([A-Za-z]+):", line)
+        inside = line.startswith(("    requests:", "    limits:"))
+        if key and key[1] in keys and not inside and not lines[number - 1].lstrip().startswith("#"):
+            bare.append(line)
+    assert bare == []
+
+
+def test_every_value_is_in_the_documentation() -> None:
+    section = (ROOT / "docs/helm.md").read_text().partition("\n## Values\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([A-Za-z.]+)` \|", section, re.MULTILINE)
+    assert sorted(rows) == sorted(leaves(VALUES))
+
+
+@pytest.mark.parametrize("path", ["image.operator", "image.builder", "image.runtime", "registry.repository"])
+def test_what_is_required_is_named_where_it_is_missing(path: str) -> None:
+    done = template(merge(REQUIRED, nested(path, "")))
+    assert done.returncode != 0
+    assert f"{path} is empty: expected" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("image.operator", "operator"),
+        ("image.operator", "registry.example/edgesmith/operator"),
+        ("image.builder", "registry.example/edgesmith/builder:0.1.0"),
+        ("image.runtime", "registry.example/edgesmith/runtime:0.1.0"),
+        ("image.runtime", "registry.example/edgesmith/runtime@sha256:12"),
+        ("image.runtime", f"registry.example/edgesmith/runtime@{DIGEST.upper()}"),
+        ("image.pullPolicy", "Sometimes"),
+        ("image.pullSecrets", [{"name": "pull"}]),
+        ("registry.repository", "http://registry.example/models"),
+        ("registry.repository", "registry.example"),
+        ("registry.plainHTTP", "yes"),
+        ("registry.credentialsSecret", "Push Secret"),
+        ("bucket.endpoint", "minio.example:9000"),
+        ("bucket.endpoint", "http://minio.example:9000/bucket"),
+        ("builder.nodeSelector", {"edgesmith.dev/hub": True}),
+        ("builder.resources", {"limits": {"memory": "2 GB"}}),
+        ("builder.resources", {"limit": {}}),
+        ("builder.deadlineSeconds", "1h"),
+        ("builder.deadlineSeconds", 5),
+        ("operator.resources", {"requests": {"cpu": -1}}),
+        ("operator.nodeSelector", ["hub"]),
+        ("operator.tolerations", [{"effect": "NoEntry"}]),
+        ("operator.affinity", {"node": {}}),
+        ("operator.priorityClassName", 7),
+        ("operator.replicas", 2),
+        ("operator.logLevel", "loud"),
+        ("revisionHistoryLimit", 0),
+        ("profiles.install", ["toaster"]),
+        ("profiles.install", ["raspberry-pi-5", "raspberry-pi-5"]),
+        ("crds.upgrade", "true"),
+        ("rbac.aggregate", 1),
+        ("rbac.readableProfiles", "no"),
+        ("networkPolicies.enabled", "on"),
+        ("networkPolicies.apiServer.cidrs", ["10.0.0.1"]),
+        ("networkPolicies.apiServer.ports", []),
+        ("networkPolicies.registry.ports", [70000]),
+        ("networkPolicies.bucket.cidrs", "10.0.0.0/8"),
+        ("networkPolicies.dns.cidrs", ["dns.example"]),
+        ("networkPolicies.modelNamespaces", ["Plant 7"]),
+        ("networkPolicies.serving.ports", ["http"]),
+        ("networkPolicies.serving.from", [{}]),
+        ("registries", {"repository": "registry.example/models"}),
+        ("imageRuntime", "x"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_its_name(path: str, value: Any) -> None:
+    done = template(merge(REQUIRED, nested(path, value)))
+    assert done.returncode != 0, f"{path}={value!r} was accepted"
+    *parents, name = path.split(".")
+    place = "/".join(["", *parents])
+    assert f"at '{place}/{name}" in done.stderr or f"at '{place}': additional properties '{name}'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("image.operator", "registry.example/edgesmith/operator:0.1.0"),
+        ("image.operator", f"127.0.0.1:5000/edgesmith/operator@{DIGEST}"),
+        ("registry.repository", "10.0.0.1:5000/models"),
+        ("registry.repository", "registry.example/team/models"),
+        ("bucket.endpoint", "https://s3.eu-central-1.example"),
+        ("builder.resources", {"requests": {"cpu": 2, "memory": "1.5Gi"}}),
+        ("networkPolicies.apiServer.cidrs", ["fd00::1/128"]),
+        ("networkPolicies.dns.cidrs", ["169.254.20.10/32"]),
+        ("operator.tolerations", [{"operator": "Exists"}]),
+        ("profiles.install", []),
+        ("global", {"anything": True}),
+    ],
+)
+def test_a_right_value_is_taken(path: str, value: Any) -> None:
+    done = template(merge(REQUIRED, nested(path, value)))
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,166 @@
+"""What the programs of a local cluster are told."""
+
+import hashlib
+import io
+import json
+import tarfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgesmith_cluster import catalogue, certificates, controlplane, dns, images, node, packages, status, storage, tools
+from edgesmith_cluster.console import Console
+from edgesmith_cluster.errors import ClusterError
+from edgesmith_cluster.plan import Plan
+from edgesmith_cluster.state import Folder
+
+PLAN = Plan(3, ("hub", "edge-1"))
+
+
+def test_containerd_pins_the_sandbox_image_and_keeps_to_its_own_folders() -> None:
+    config: dict[str, Any] = tomllib.loads(node.containerd_config())
+    assert config["plugins"]["io.containerd.cri.v1.images"]["pinned_images"]["sandbox"] == images.PAUSE
+    runtime = config["plugins"]["io.containerd.cri.v1.runtime"]
+    assert runtime["restrict_oom_score_adj"] is True
+    assert runtime["netns_mounts_under_state_dir"] is True
+
+
+def test_the_registry_is_pulled_from_without_tls() -> None:
+    hosts: dict[str, Any] = tomllib.loads(node.hosts_config("10.183.0.2:5000"))
+    assert hosts["server"] == "http://10.183.0.2:5000"
+    assert hosts["host"]["http://10.183.0.2:5000"]["capabilities"] == ["pull", "resolve"]
+
+
+def test_the_registry_lets_manifests_be_deleted() -> None:
+    config = storage.registry_config(PLAN, Path("/data"), "secret")
+    assert config["storage"]["delete"] == {"enabled": True}
+    assert config["http"]["addr"] == "10.183.0.2:5000"
+
+
+def test_a_kubelet_works_on_both_control_group_versions_and_on_a_full_disk() -> None:
+    config = node.kubelet_config(PLAN, "demo", "edge-1")
+    assert config["failCgroupV1"] is False
+    assert config["cgroupRoot"] == "/edgesmith/demo/edge-1"
+    assert config["clusterDNS"] == ["10.183.240.10"]
+    assert config["evictionHard"]["imagefs.available"] == "1%"
+
+
+def test_a_node_gives_its_pods_addresses_of_its_own_range() -> None:
+    plugin = node.network_config(PLAN, "edge-1")["plugins"][0]
+    assert plugin["ipam"]["ranges"] == [[{"subnet": "10.183.17.0/24"}]]
+
+
+def test_the_api_server_authorizes_nodes_as_a_real_one_does() -> None:
+    flags = controlplane.apiserver_flags(PLAN, certificates.Certificates(Path("/c")))
+    assert "--authorization-mode=Node,RBAC" in flags
+    assert "--enable-admission-plugins=NodeRestriction" in flags
+
+
+def test_a_node_that_is_cut_off_is_noticed_in_twenty_seconds() -> None:
+    flags = controlplane.controller_flags(Folder("demo"), certificates.Certificates(Path("/c")))
+    assert "--node-monitor-grace-period=20s" in flags
+
+
+def test_kubelets_are_who_the_node_authorizer_expects() -> None:
+    found = {request.name: request for request in certificates.requests(PLAN)}
+    assert certificates.subject(found["kubelet-edge-1"]) == "/O=system:nodes/CN=system:node:edge-1"
+    assert "IP:10.183.0.3" in found["kubelet-edge-1-server"].addresses
+    assert "IP:10.183.240.1" in found["apiserver"].addresses
+    assert certificates.subject(found["scheduler"]) == "/CN=system:kube-scheduler"
+
+
+def test_coredns_answers_for_the_cluster_and_asks_nobody_else() -> None:
+    assert "forward" not in dns.COREFILE
+    service = next(content for path, content in dns.objects(PLAN) if path.endswith("/services"))
+    assert service["spec"]["clusterIP"] == "10.183.240.10"
+
+
+def test_an_image_archive_is_whole_and_always_the_same(tmp_path: Path) -> None:
+    program = tmp_path / "coredns"
+    program.write_bytes(b"\x7fELF and so on")
+    first = images.archive(program, images.COREDNS, "amd64")
+    assert first == images.archive(program, images.COREDNS, "amd64")
+    with tarfile.open(fileobj=io.BytesIO(first)) as layout:
+
+        def read(name: str) -> bytes:
+            member = layout.extractfile(name)
+            assert member is not None
+            return member.read()
+
+        entry = json.loads(read("index.json"))["manifests"][0]
+        assert entry["annotations"]["io.containerd.image.name"] == "localhost/coredns:1"
+        manifest = json.loads(read(f"blobs/sha256/{entry['digest'][7:]}"))
+        for piece in [entry, manifest["config"], *manifest["layers"]]:
+            content = read(f"blobs/sha256/{piece['digest'][7:]}")
+            assert hashlib.sha256(content).hexdigest() == piece["digest"][7:]
+            assert len(content) == piece["size"]
+        with tarfile.open(fileobj=io.BytesIO(content)) as layer:
+            assert [(member.name, member.mode) for member in layer] == [("coredns", 0o755)]
+
+
+def test_a_changed_source_is_another_version(tmp_path: Path) -> None:
+    (tmp_path / "main.go").write_text("package main\n")
+    (tmp_path / "notes.txt").write_text("a\n")
+    before = catalogue.digest(tmp_path)
+    (tmp_path / "notes.txt").write_text("b\n")
+    assert catalogue.digest(tmp_path) == before
+    (tmp_path / "main.go").write_text("package main // changed\n")
+    assert catalogue.digest(tmp_path) != before
+
+
+def test_every_tool_has_a_folder_of_its_own_and_a_pinned_version() -> None:
+    found = catalogue.tools()
+    assert len({tool.folder for tool in found}) == len(found)
+    for tool in found:
+        words = tool.command(Path("/out"))
+        assert "-trimpath" in words
+        assert "latest" not in " ".join(words)
+
+
+def test_kubernetes_reports_its_version() -> None:
+    tool = next(tool for tool in catalogue.tools() if tool.name == "kubernetes")
+    flags = tool.command(Path("/out"))[4]
+    assert flags == (
+        "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3"
+        " -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36"
+    )
+
+
+@pytest.mark.parametrize(
+    ("output", "version"), [("go1.26.8", (1, 26)), ("go1.27rc1", (1, 27)), ("devel +abc", (0, 0)), ("", (0, 0))]
+)
+def test_gos_version_is_read(output: str, version: tuple[int, int]) -> None:
+    assert tools.parse_go_version(output) == version
+
+
+def test_a_program_from_another_package_is_as_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runc = tmp_path / "runc"
+    runc.write_text("#!/bin/sh\n")
+    runc.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "runc" not in packages.missing()
+    assert "nftables" in packages.missing()
+
+
+def test_without_apt_the_missing_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ClusterError, match=r"iproute2.*runc.*please install them"):
+        packages.ensure(Console())
+
+
+def test_the_table_shows_what_is_cut() -> None:
+    description = {
+        "kubeconfig": "/k",
+        "registry": "10.180.0.2:5000",
+        "minio": {"endpoint": "http://10.180.0.2:9000", "accessKey": "a", "secretKey": "s"},
+        "nodes": [
+            {"name": "hub", "address": "10.180.0.2", "ready": True, "cut": False},
+            {"name": "edge-1", "address": "10.180.0.3", "ready": False, "cut": True},
+        ],
+        "tools": "/t",
+    }
+    lines = status.table(description).splitlines()
+    assert lines[0].split() == ["NODE", "ADDRESS", "READY", "LINK"]
+    assert lines[2].split() == ["edge-1", "10.180.0.3", "no", "cut"]

@@ -1,0 +1,145 @@
+"""Finding what an earlier run left behind."""
+
+import os
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from edgesmith_cluster import cgroups, cleanup, limits, processes, state
+from edgesmith_cluster.errors import ClusterError
+from edgesmith_cluster.locks import locked
+from edgesmith_cluster.state import Record
+
+MOUNTINFO = """\
+27 1 254:0 / / rw,relatime - ext4 /dev/vda rw
+31 27 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
+32 31 0:27 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+33 31 0:28 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+40 27 0:40 / /data/clusters/demo/a rw - tmpfs tmpfs rw
+41 40 0:41 / /data/clusters/demo/a/b\\040c rw - tmpfs tmpfs rw
+42 27 0:42 / /data/clusters/demo-2 rw - tmpfs tmpfs rw
+"""
+
+
+def test_mounts_below_a_folder_are_found_the_innermost_first() -> None:
+    folder = Path("/data/clusters/demo")
+    assert cleanup.parse_mounts(MOUNTINFO, folder) == [folder / "a/b c", folder / "a"]
+
+
+def test_control_group_trees_of_both_versions_are_found() -> None:
+    assert cgroups.parse_hierarchies(MOUNTINFO) == [
+        ("cgroup", Path("/sys/fs/cgroup/memory")),
+        ("cgroup2", Path("/sys/fs/cgroup/unified")),
+    ]
+
+
+@pytest.fixture
+def trees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    found = {"cgroup": tmp_path / "cpuset", "cgroup2": tmp_path / "unified"}
+    for tree in found.values():
+        tree.mkdir()
+    monkeypatch.setattr(cgroups, "_hierarchies", lambda: list(found.items()))
+    return found
+
+
+def test_version_two_controllers_are_passed_down(trees: dict[str, Path]) -> None:
+    (trees["cgroup2"] / "cgroup.controllers").write_text("cpuset cpu memory pids\n")
+    (trees["cgroup2"] / "cgroup.subtree_control").touch()
+    cgroups.create("demo", "hub")
+    assert (trees["cgroup2"] / "edgesmith/demo/hub").is_dir()
+    # The kernel adds each word written to those before; a plain file keeps the last.
+    assert (trees["cgroup2"] / "cgroup.subtree_control").read_text() == "+pids"
+
+
+def test_groups_are_removed_and_those_of_other_clusters_stay(trees: dict[str, Path]) -> None:
+    cgroups.create("demo", "hub")
+    cgroups.create("other", "hub")
+    (trees["cgroup"] / "edgesmith/demo/hub/kubepods/pod-1").mkdir(parents=True)
+    assert cgroups.left("demo")
+    cgroups.remove("demo")
+    assert not cgroups.left("demo")
+    assert cgroups.left("other")
+    cgroups.remove("other")
+    assert not (trees["cgroup"] / "edgesmith").exists()
+
+
+def test_a_group_in_use_is_named(trees: dict[str, Path]) -> None:
+    cgroups.create("demo", "hub")
+    (trees["cgroup"] / "edgesmith/demo/hub/busy").touch()
+    with pytest.raises(ClusterError, match="edgesmith/demo/hub is still in use"):
+        cgroups.remove("demo", seconds=0.1)
+
+
+def test_a_process_name_may_hold_anything() -> None:
+    stat = "17 (a) R (b) S 1 17 17 0 -1 0 0 0 0 0 1 1 0 0 20 0 1 0 4711 0 0"
+    assert processes.parse_started(stat) == 4711
+    assert processes.parse_started(stat.replace("(b) S", "(b) Z")) is None
+
+
+def test_a_process_is_told_from_a_later_one_with_its_number() -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        found = next(process for process in processes.everything() if process.pid == child.pid)
+        impostor = processes.Process(found.pid, found.started - 1, found.name, found.arguments)
+        assert not impostor.alive
+        assert processes.kill(lambda: [found] if found.alive else [], what="the test") == 1
+        assert child.wait() == -9
+
+
+def test_this_process_never_kills_itself() -> None:
+    own = [process for process in processes.everything() if process.pid == os.getpid()]
+    assert len(own) == 1
+    assert processes.kill(lambda: own, what="the test") == 0
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "ROOT", tmp_path)
+    record = Record("demo", 3, ("hub", "edge-1"), "user", "password", ready=True)
+    state.write_record(record)
+    assert state.read_record("demo") == record
+    assert state.clusters() == ["demo"]
+    assert (tmp_path / "demo/cluster.json").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"name": "demo"}'])
+def test_half_a_record_is_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    monkeypatch.setattr(state, "ROOT", tmp_path)
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo/cluster.json").write_text(content)
+    assert state.read_record("demo") is None
+
+
+def test_a_lock_lets_one_in_at_a_time_and_leaves_no_file(tmp_path: Path) -> None:
+    file = tmp_path / "locks/demo.lock"
+    inside, most, waited = 0, 0, threading.Event()
+    guard = threading.Lock()
+
+    def enter() -> None:
+        nonlocal inside, most
+        for _ in range(50):
+            with locked(file, waited.set):
+                with guard:
+                    inside += 1
+                    most = max(most, inside)
+                with guard:
+                    inside -= 1
+
+    threads = [threading.Thread(target=enter) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+    assert not file.exists()
+
+
+def test_a_kernel_limit_is_found_out_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = tmp_path / "max_user_instances"
+    monkeypatch.setattr(limits, "_LIMIT", limit)
+    monkeypatch.setattr(limits, "used", lambda user: 100 + user)
+    limit.write_text("128\n")
+    with pytest.raises(ClusterError, match=r"28 more .* of 128 .* needs 49: .*max_user_instances=1024"):
+        limits.check(4)
+    limit.write_text("149\n")
+    limits.check(4)

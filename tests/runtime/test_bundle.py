@@ -1,0 +1,164 @@
+"""The bundle: what is written is what is read, and nothing else is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from edgesmith_runtime.bundle import Bundle, BundleError, TensorSpec, read_bundle, write_bundle
+from edgesmith_runtime.golden import Golden
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def test_what_is_written_is_read_back(toy: Bundle) -> None:
+    again = read_bundle(toy.folder)
+    assert again == toy
+    assert again.labels == ("a", "b", "c", "d")
+    assert again.inputs == (TensorSpec("x", "FP32", (-1, 4)),)
+    assert len(Golden.read(again.golden_path)) == 5
+
+
+def test_the_same_arguments_give_the_same_bytes(toy: Bundle, toy_copy: Bundle) -> None:
+    for name in ("bundle.json", "golden.npz", "model.onnx"):
+        assert (toy.folder / name).read_bytes() == (toy_copy.folder / name).read_bytes()
+
+
+def test_the_manifest_is_canonical_json(toy: Bundle) -> None:
+    text = (toy.folder / "bundle.json").read_text()
+    assert text == json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n"
+
+
+def _append(name: str) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        with (folder / name).open("ab") as stream:
+            stream.write(b"!")
+
+    return spoil
+
+
+def _write(text: str) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        (folder / "bundle.json").write_text(text)
+
+    return spoil
+
+
+def _link_model(folder: Path) -> None:
+    (folder / "model.onnx").rename(folder.parent / "elsewhere")
+    (folder / "model.onnx").symlink_to(folder.parent / "elsewhere")
+
+
+def _set(**changes: Any) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        document = json.loads((folder / "bundle.json").read_text()) | changes
+        (folder / "bundle.json").write_text(json.dumps(document))
+
+    return spoil
+
+
+SHA = "sha256:" + "0" * 64
+
+HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "the model was changed": (_append("model.onnx"), "model.onnx has digest sha256:"),
+    "the golden samples were changed": (_append("golden.npz"), "golden.npz has digest sha256:"),
+    "the model is missing": (lambda folder: (folder / "model.onnx").unlink(), "bundle lacks 'model.onnx'"),
+    "a file is too many": (lambda folder: (folder / "extra").touch(), "bundle holds 'extra', which bundle.json"),
+    "a folder is in it": (lambda folder: (folder / "extra").mkdir(), "bundle holds 'extra', which is a link"),
+    "a pipe is in it": (lambda folder: os.mkfifo(folder / "extra"), "bundle holds 'extra', which is a link"),
+    "the model is a link": (_link_model, "bundle holds 'model.onnx', which is a link"),
+    "the manifest is missing": (lambda folder: (folder / "bundle.json").unlink(), "cannot be read: No such file"),
+    "the manifest is no JSON": (_append("bundle.json"), "bundle.json is not JSON"),
+    "the manifest nests too deeply": (
+        _write("[" * 100_000),
+        "bundle.json is not JSON",
+    ),
+    "the manifest is huge": (
+        _write(" " * 2_000_000),
+        "is over 1048576 bytes",
+    ),
+    "the manifest is a list": (
+        _write("[]"),
+        "content is '[]'; expected an object",
+    ),
+    "the format is newer": (_set(formatVersion=2), "formatVersion is '2'; expected 1"),
+    "the model's name has a slash": (_set(model="a/b"), "model is 'a/b'; expected a name"),
+    "the file lies elsewhere": (
+        _set(file="../elsewhere"),
+        "file is '../elsewhere'; expected a file that digests names",
+    ),
+    "a digest names a path": (_set(digests={"../model.onnx": SHA}), "digests is '../model.onnx'; expected plain file"),
+    "a digest is short": (_set(digests={"model.onnx": "sha256:00"}), "expected 'sha256:' and 64"),
+    "a digest is of another kind": (_set(digests={"model.onnx": "md5:" + "0" * 32}), "expected 'sha256:' and 64"),
+    "there are no digests": (_set(digests=None), "digests is 'None'; expected an object"),
+    "the tolerance is none": (_set(golden={"file": "golden.npz", "tolerance": 0}), "golden.tolerance is '0'"),
+    "the tolerance is a word": (_set(golden={"file": "golden.npz", "tolerance": "1"}), "golden.tolerance is '1'"),
+    "the labels are numbers": (_set(labels=[1]), "labels is '[1]'; expected a list of strings"),
+    "there are no inputs": (_set(inputs=[]), "inputs is '[]'; expected a list of at least one tensor"),
+    "a datatype is unknown": (
+        _set(inputs=[{"name": "x", "datatype": "BF16", "shape": []}]),
+        "inputs[0].datatype is 'BF16'; expected BOOL",
+    ),
+    "a size is below -1": (
+        _set(inputs=[{"name": "x", "datatype": "FP32", "shape": [-2]}]),
+        "inputs[0].shape is '[-2]'; expected a list of sizes",
+    ),
+    "two inputs share a name": (
+        _set(inputs=[{"name": "x", "datatype": "FP32", "shape": []}] * 2),
+        "inputs is \"['x', 'x']\"; expected names that differ",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spoil", "expected"), HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_bundle_is_refused_when(toy_copy: Bundle, spoil: Callable[[Path], None], expected: str) -> None:
+    spoil(toy_copy.folder)
+    with pytest.raises(BundleError) as caught:
+        read_bundle(toy_copy.folder)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_in_use_is_not_written_into(toy_copy: Bundle, toy_model: Path) -> None:
+    with pytest.raises(BundleError, match="is not empty"):
+        write_bundle(
+            toy_copy.folder,
+            model="toy",
+            engine="onnxruntime",
+            precision="fp32",
+            model_file=toy_model,
+            inputs=toy_copy.inputs,
+            outputs=toy_copy.outputs,
+            labels=None,
+            golden=Golden.read(toy_copy.golden_path),
+            tolerance=0.05,
+        )
+
+
+def test_golden_samples_must_fit_the_model(toy: Bundle, toy_model: Path, tmp_path: Path) -> None:
+    golden = Golden({"x": np.zeros((1, 4))}, {"relu": np.zeros((1, 4), np.float32)})
+    with pytest.raises(BundleError, match=r"golden input 'x' is FP64 \[1,4\]"):
+        write_bundle(
+            tmp_path / "new",
+            model="toy",
+            engine="onnxruntime",
+            precision="fp32",
+            model_file=toy_model,
+            inputs=toy.inputs,
+            outputs=toy.outputs,
+            labels=None,
+            golden=golden,
+            tolerance=0.05,
+        )
+
+
+def test_every_digest_is_that_of_its_file(toy: Bundle) -> None:
+    for name, digest in toy.digests.items():
+        assert digest == "sha256:" + hashlib.sha256((toy.folder / name).read_bytes()).hexdigest()

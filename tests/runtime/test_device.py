@@ -1,0 +1,73 @@
+"""What the process finds out about its machine, on trees of files as the kernel lays them out."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edgesmith_runtime.device import cpu_limit, default_threads, peak_memory, processor_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LIMITS: dict[str, tuple[str, dict[str, str], float | None]] = {
+    "v2 in a container": ("0::/\n", {"cpu.max": "150000 100000\n"}, 1.5),
+    "v2 without a limit": ("0::/\n", {"cpu.max": "max 100000\n"}, None),
+    "v2 at the root, which has no file": ("0::/\n", {}, None),
+    "v2 from outside": ("0::/pods/one\n", {"pods/one/cpu.max": "50000 100000"}, 0.5),
+    "v2 where the pod is tighter": (
+        "0::/pods/one\n",
+        {"pods/cpu.max": "200000 100000", "pods/one/cpu.max": "400000 100000"},
+        2.0,
+    ),
+    "v1 in a container": (
+        "4:cpu,cpuacct:/docker/abc\n3:memory:/docker/abc\n",
+        {"cpu,cpuacct/cpu.cfs_quota_us": "250000\n", "cpu,cpuacct/cpu.cfs_period_us": "100000\n"},
+        2.5,
+    ),
+    "v1 without a limit": (
+        "4:cpu,cpuacct:/\n",
+        {"cpu,cpuacct/cpu.cfs_quota_us": "-1\n", "cpu,cpuacct/cpu.cfs_period_us": "100000\n"},
+        None,
+    ),
+    "v1 from outside": (
+        "2:cpu:/pods/one\n1:name=systemd:/x\n0::/x\n",
+        {"cpu/pods/one/cpu.cfs_quota_us": "100000", "cpu/pods/one/cpu.cfs_period_us": "50000"},
+        2.0,
+    ),
+}
+
+
+@pytest.mark.parametrize(("membership", "files", "expected"), LIMITS.values(), ids=LIMITS.keys())
+def test_the_limit_is_read(tmp_path: Path, membership: str, files: dict[str, str], expected: float | None) -> None:
+    (tmp_path / "membership").write_text(membership)
+    for name, content in files.items():
+        (tmp_path / "fs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "fs" / name).write_text(content)
+    assert cpu_limit(tmp_path / "fs", tmp_path / "membership") == expected
+
+
+def test_threads_are_between_one_and_the_cores() -> None:
+    assert 1 <= default_threads() <= len(os.sched_getaffinity(0))
+
+
+def test_memory_is_plausible() -> None:
+    assert 10 * 2**20 < peak_memory() < 2**40
+
+
+NAMES: dict[str, tuple[dict[str, str], str]] = {
+    "a board": ({"device-tree/model": "Raspberry Pi 5 Model B Rev 1.0\0"}, "Raspberry Pi 5 Model B Rev 1.0"),
+    "a processor": ({"cpuinfo": "processor\t: 0\nmodel name\t: AMD EPYC\nflags\t: avx2\n"}, "AMD EPYC"),
+    "an ARM core": ({"cpuinfo": "CPU implementer\t: 0x41\nCPU part\t: 0xd0b\n"}, "implementer 0x41 part 0xd0b"),
+    "nothing": ({}, os.uname().machine),
+}
+
+
+@pytest.mark.parametrize(("files", "expected"), NAMES.values(), ids=NAMES.keys())
+def test_the_device_has_a_name(tmp_path: Path, files: dict[str, str], expected: str) -> None:
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    assert processor_name(tmp_path) == expected

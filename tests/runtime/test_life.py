@@ -1,0 +1,300 @@
+"""A server's life: not ready before its model is checked, gone at once when asked, its reason left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import tritonclient.grpc
+import tritonclient.http
+
+from edgesmith_runtime.bundle import Bundle, read_bundle, write_bundle
+from edgesmith_runtime.golden import Golden
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.runtime.conftest import Server, StartServer
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edgesmith_runtime", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def other_answers(bundle: Bundle, model: Path, folder: Path) -> Bundle:
+    """The same bundle with golden samples that its model does not give."""
+    golden = Golden.read(bundle.golden_path)
+    spoiled = Golden(golden.inputs, {name: array[::-1].copy() for name, array in golden.outputs.items()})
+    return write_bundle(
+        folder,
+        model=bundle.model,
+        engine=bundle.engine,
+        precision=bundle.precision,
+        model_file=model,
+        inputs=bundle.inputs,
+        outputs=bundle.outputs,
+        labels=None,
+        golden=spoiled,
+        tolerance=bundle.golden_tolerance,
+    )
+
+
+def spoil(bundle: Bundle) -> None:
+    data = bytearray(bundle.model_path.read_bytes())
+    data[-1] ^= 1
+    bundle.model_path.write_bytes(data)
+
+
+def serve_and_fail(bundle: Path, log: Path, *options: str) -> dict[str, Any]:
+    log.touch()
+    ended = run(
+        "serve",
+        "--bundle",
+        str(bundle),
+        "--http-port",
+        "0",
+        "--grpc-port",
+        "0",
+        "--termination-log",
+        str(log),
+        *options,
+    )
+    assert ended.returncode == 1
+    finding: dict[str, Any] = json.loads(log.read_text())
+    assert finding["verdict"] == "Failed"
+    assert json.loads(ended.stderr.splitlines()[-1])["reason"] == finding["reason"]
+    assert '"ready"' not in ended.stderr
+    return finding
+
+
+def test_a_corrupt_bundle_never_becomes_ready(toy_copy: Bundle, tmp_path: Path) -> None:
+    spoil(toy_copy)
+    finding = serve_and_fail(toy_copy.folder, tmp_path / "log")
+    assert finding["reason"] == "BundleCorrupt"
+    assert finding["message"].startswith("model.onnx has digest sha256:")
+
+
+def test_a_model_that_answers_otherwise_never_becomes_ready(toy: Bundle, toy_model: Path, tmp_path: Path) -> None:
+    bundle = other_answers(toy, toy_model, tmp_path / "model")
+    finding = serve_and_fail(bundle.folder, tmp_path / "log")
+    assert finding["reason"] == "GoldenMismatch"
+    assert finding["parity"] < 1
+    assert "golden samples agree" in finding["message"]
+
+
+def test_a_file_that_is_no_model_never_becomes_ready(toy: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"no model")
+    bundle = write_bundle(
+        tmp_path / "model",
+        model="toy",
+        engine="onnxruntime",
+        precision="fp32",
+        model_file=tmp_path / "model.onnx",
+        inputs=toy.inputs,
+        outputs=toy.outputs,
+        labels=None,
+        golden=Golden.read(toy.golden_path),
+        tolerance=0.05,
+    )
+    finding = serve_and_fail(bundle.folder, tmp_path / "log")
+    assert finding["reason"] == "EngineFailed"
+    assert finding["message"].startswith("model.onnx cannot be loaded by ONNX Runtime")
+
+
+def test_a_taken_port_is_told(toy: Bundle, tmp_path: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = str(taken.getsockname()[1])
+        finding = serve_and_fail(toy.folder, tmp_path / "log", "--host", "127.0.0.1", "--http-port", port)
+        assert finding["reason"] == "ListenFailed"
+        finding = serve_and_fail(toy.folder, tmp_path / "log", "--host", "127.0.0.1", "--grpc-port", port)
+        assert finding["reason"] == "ListenFailed"
+
+
+def test_no_termination_file_is_made_by_the_server(toy_copy: Bundle, tmp_path: Path) -> None:
+    spoil(toy_copy)
+    ended = run(
+        "serve", "--bundle", str(toy_copy.folder), "--http-port", "0", "--grpc-port", "0", "--termination-log",
+        str(tmp_path / "log"),
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert not (tmp_path / "log").exists()
+
+
+def test_an_idle_server_stops_at_once(toy: Bundle, start_server: StartServer) -> None:
+    server = start_server(toy.folder)
+    with closing(socket.create_connection(("127.0.0.1", server.http))), closing(_grpc(server)) as client:
+        client.is_server_live()
+        start = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - start < 3
+    assert [entry["message"] for entry in server.lines][-2:] == ["draining", "stopped"]
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_request_in_flight_is_answered_before_the_end(slow: Bundle, start_server: StartServer, protocol: str) -> None:
+    server = start_server(slow.folder)
+    size = 1200
+    x = np.zeros((size, size), np.float32)
+    answers: list[Any] = []
+
+    def ask() -> None:
+        library: Any = tritonclient.http if protocol == "http" else tritonclient.grpc
+        with closing(_http(server) if protocol == "http" else _grpc(server)) as client:
+            given_input = library.InferInput("x", [size, size], "FP32")
+            given_input.set_data_from_numpy(x)
+            answers.append(client.infer("slow", [given_input]).as_numpy("y").shape)
+
+    with closing(_http(server)) as probe:
+        thread = threading.Thread(target=ask)
+        thread.start()
+        _until_in_flight(server)
+        assert probe.is_server_ready()
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for("draining")
+        assert server.lines[-1]["in_flight"] == 1
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.http))
+        thread.join(60)
+        assert server.stop() == 0
+    assert answers == [(size, size)]
+
+
+def test_a_drain_ends_even_when_requests_do_not(slow: Bundle, start_server: StartServer) -> None:
+    server = start_server(slow.folder, "--drain-seconds", "0.2")
+    with closing(socket.create_connection(("127.0.0.1", server.http))) as client:
+        client.sendall(_slow_request(2500))
+        _until_in_flight(server)
+        assert server.stop() == 1
+    assert server.lines[-2]["message"] == "drain ended with requests in flight"
+
+
+def test_a_full_queue_refuses_and_probes_get_through(slow: Bundle, start_server: StartServer) -> None:
+    server = start_server(slow.folder, "--queue", "1", "--drain-seconds", "0")
+    with closing(socket.create_connection(("127.0.0.1", server.http))) as client, closing(_http(server)) as probe:
+        client.sendall(_slow_request(1500))
+        _until_in_flight(server)
+        with closing(socket.create_connection(("127.0.0.1", server.http))) as other:
+            other.sendall(_slow_request(4))
+            answer = other.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nRetry-After: 1\r\n" in answer
+        assert probe.is_server_ready()
+        assert "edgesmith_queue_refusals_total 1" in _metrics(server)
+    server.stop()
+
+
+def test_bodies_share_one_budget(slow: Bundle, start_server: StartServer) -> None:
+    server = start_server(slow.folder, "--max-pending-mib", "1", "--drain-seconds", "0")
+    with (
+        closing(socket.create_connection(("127.0.0.1", server.http))) as first,
+        closing(socket.create_connection(("127.0.0.1", server.http))) as second,
+    ):
+        half = b"POST /v2/models/slow/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 700000\r\n\r\n"
+        first.sendall(half.replace(b"Host", b"Expect: 100-continue\r\nHost"))
+        assert first.recv(100).startswith(b"HTTP/1.1 100")
+        second.sendall(half)
+        assert second.recv(100).startswith(b"HTTP/1.1 503")
+    with closing(socket.create_connection(("127.0.0.1", server.http))) as third:
+        third.sendall(half + bytes(700_000))
+        assert third.recv(100).startswith(b"HTTP/1.1 400"), "the budget must be given back"
+    server.stop()
+
+
+def test_the_self_test_passes(toy: Bundle, tmp_path: Path) -> None:
+    ended = run("selftest", "--bundle", str(toy.folder), "--termination-log", str(tmp_path / "log"), "--threads", "1")
+    assert ended.returncode == 0, ended.stderr
+    text = (tmp_path / "log").read_text()
+    finding = json.loads(text)
+    assert json.loads(ended.stdout) == finding
+    assert len(text) < 4096
+    assert set(finding) == {"verdict", "reason", "message", "p50Ms", "p95Ms", "memoryBytes", "parity", "device"}
+    assert (finding["verdict"], finding["reason"], finding["parity"]) == ("Passed", "Passed", 1.0)
+    assert 0 < finding["p50Ms"] <= finding["p95Ms"]
+    assert finding["memoryBytes"] > 10 * 2**20
+    assert finding["device"]["machine"] == os.uname().machine
+    assert finding["device"]["engine"].startswith("onnxruntime 1.")
+
+
+GATES = {
+    "latency": (["--max-latency-ms", "0"], "LatencyExceeded", "expected at most 0 ms"),
+    "memory": (["--max-memory-bytes", "1000"], "MemoryExceeded", "expected at most 1000"),
+}
+
+
+@pytest.mark.parametrize(("options", "reason", "sentence"), GATES.values(), ids=GATES.keys())
+def test_the_self_test_keeps_its_gates(
+    toy: Bundle, tmp_path: Path, options: list[str], reason: str, sentence: str
+) -> None:
+    ended = run("selftest", "--bundle", str(toy.folder), "--termination-log", str(tmp_path / "log"), *options)
+    finding = json.loads((tmp_path / "log").read_text())
+    assert ended.returncode == 1
+    assert (finding["verdict"], finding["reason"]) == ("Failed", reason)
+    assert sentence in finding["message"]
+    assert finding["p95Ms"] is not None
+
+
+def test_the_self_test_finds_a_corrupt_bundle(toy_copy: Bundle, tmp_path: Path) -> None:
+    spoil(toy_copy)
+    ended = run("selftest", "--bundle", str(toy_copy.folder), "--termination-log", str(tmp_path / "log"))
+    finding = json.loads((tmp_path / "log").read_text())
+    assert (ended.returncode, finding["reason"], finding["p50Ms"]) == (1, "BundleCorrupt", None)
+
+
+def test_reading_a_bundle_leaves_nothing_behind(toy_copy: Bundle) -> None:
+    before = sorted(toy_copy.folder.iterdir())
+    read_bundle(toy_copy.folder)
+    run("selftest", "--bundle", str(toy_copy.folder), "--termination-log", "/dev/null")
+    assert sorted(toy_copy.folder.iterdir()) == before
+
+
+def _http(server: Server) -> Any:
+    return tritonclient.http.InferenceServerClient(f"127.0.0.1:{server.http}", network_timeout=60)
+
+
+def _grpc(server: Server) -> Any:
+    return tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{server.grpc}")
+
+
+def _slow_request(size: int) -> bytes:
+    body = np.zeros((size, size), np.float32).tobytes()
+    text = json.dumps(
+        {
+            "inputs": [
+                {
+                    "name": "x",
+                    "datatype": "FP32",
+                    "shape": [size, size],
+                    "parameters": {"binary_data_size": len(body)},
+                }
+            ],
+            "parameters": {"binary_data_output": True},
+        }
+    ).encode()
+    head = (
+        f"POST /v2/models/slow/infer HTTP/1.1\r\nHost: a\r\nInference-Header-Content-Length: {len(text)}\r\n"
+        f"Content-Length: {len(text) + len(body)}\r\n\r\n"
+    )
+    return head.encode() + text + body
+
+
+def _metrics(server: Server) -> str:
+    with closing(socket.create_connection(("127.0.0.1", server.http))) as client:
+        client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        return b"".join(iter(lambda: client.recv(65536), b"")).decode()
+
+
+def _until_in_flight(server: Server) -> None:
+    end = time.monotonic() + 30
+    while "\nedgesmith_requests_in_flight 1\n" not in _metrics(server):
+        assert time.monotonic() < end

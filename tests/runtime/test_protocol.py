@@ -1,0 +1,78 @@
+"""The gRPC messages: generated from what is committed, and the same on the wire as everybody's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool
+from grpc_tools import protoc  # type: ignore[import-untyped] # it ships no types
+from tritonclient.grpc import service_pb2
+
+from edgesmith_runtime.version import VERSION
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FOLDER = Path("edgesmith_runtime/protocol")
+
+
+def test_the_generated_files_are_those_of_the_proto(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, REPOSITORY / "hack/generate_protocol.py", tmp_path], check=True, timeout=60)
+    written = sorted(path.name for path in (tmp_path / FOLDER).iterdir())
+    assert written == ["inference_pb2.py", "inference_pb2.pyi", "inference_pb2_grpc.py"]
+    for name in written:
+        assert (tmp_path / FOLDER / name).read_text() == (REPOSITORY / "runtime" / FOLDER / name).read_text()
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Our messages in a pool of their own: two files cannot define one name in the same pool."""
+    target = tmp_path_factory.mktemp("proto") / "set.bin"
+    source = REPOSITORY / "runtime" / FOLDER / "inference.proto"
+    assert protoc.main(["", f"-I{source.parent}", f"--descriptor_set_out={target}", str(source)]) == 0
+    pool = descriptor_pool.DescriptorPool()
+    for file in descriptor_pb2.FileDescriptorSet.FromString(target.read_bytes()).file:
+        pool.Add(file)
+    return pool
+
+
+def _fields(message: Any) -> dict[str, tuple[int, int, bool, str]]:
+    return {
+        field.name: (
+            field.number,
+            field.type,
+            field.is_repeated,
+            field.message_type.full_name if field.message_type else "",
+        )
+        for field in message.fields
+    }
+
+
+MESSAGES = [
+    "ServerLiveRequest", "ServerLiveResponse", "ServerReadyRequest", "ServerReadyResponse", "ModelReadyRequest",
+    "ModelReadyResponse", "ServerMetadataRequest", "ServerMetadataResponse", "ModelMetadataRequest",
+    "ModelMetadataResponse", "ModelMetadataResponse.TensorMetadata", "InferParameter", "InferTensorContents",
+    "ModelInferRequest", "ModelInferRequest.InferInputTensor", "ModelInferRequest.InferRequestedOutputTensor",
+    "ModelInferResponse", "ModelInferResponse.InferOutputTensor",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_a_message_is_tritonclients_on_the_wire(ours: Any, name: str) -> None:
+    theirs = service_pb2.DESCRIPTOR.pool.FindMessageTypeByName(f"inference.{name}")
+    assert _fields(ours.FindMessageTypeByName(f"inference.{name}")) == _fields(theirs)
+
+
+def test_the_calls_are_tritonclients(ours: Any) -> None:
+    theirs = service_pb2.DESCRIPTOR.pool.FindServiceByName("inference.GRPCInferenceService")
+    for method in ours.FindServiceByName("inference.GRPCInferenceService").methods:
+        other = theirs.FindMethodByName(method.name)
+        assert method.input_type.full_name == other.input_type.full_name
+        assert method.output_type.full_name == other.output_type.full_name
+
+
+def test_the_version_is_the_projects() -> None:
+    assert tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"] == VERSION
