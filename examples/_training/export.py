@@ -21,7 +21,7 @@ _IR_VERSION = 8
 
 def _convolution(number: int, layer: Convolution, source: str) -> list[onnx.NodeProto]:
     name = f"conv{number}"
-    nodes = [
+    return [
         helper.make_node(
             "Conv",
             [source, f"{name}.weight", f"{name}.bias"],
@@ -34,7 +34,13 @@ def _convolution(number: int, layer: Convolution, source: str) -> list[onnx.Node
         ),
         helper.make_node("Relu", [f"{name}.out"], [f"{name}.relu"], name=f"relu{number}"),
     ]
-    return nodes
+
+
+def _pooling(network: Network, source: str, target: str) -> onnx.NodeProto:
+    if network.pooling == "average":
+        return helper.make_node("GlobalAveragePool", [source], [target], name="pool")
+    # MaxPool over everything rather than GlobalMaxPool: quantisers know it, and keep it in int8.
+    return helper.make_node("MaxPool", [source], [target], name="pool", kernel_shape=[network.last_size] * 2)
 
 
 def to_onnx(network: Network, trained: Trained, metadata: Mapping[str, str]) -> onnx.ModelProto:
@@ -57,7 +63,7 @@ def to_onnx(network: Network, trained: Trained, metadata: Mapping[str, str]) -> 
         ]
         source = f"conv{number}.relu"
     nodes += [
-        helper.make_node("GlobalAveragePool", [source], ["pool.out"], name="pool"),
+        _pooling(network, source, "pool.out"),
         helper.make_node("Flatten", ["pool.out"], ["flatten.out"], name="flatten", axis=1),
         helper.make_node("Gemm", ["flatten.out", "dense.weight", "dense.bias"], ["dense.out"], name="dense"),
         helper.make_node("Softmax", ["dense.out"], [OUTPUT], name="softmax", axis=1),

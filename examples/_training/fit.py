@@ -92,7 +92,8 @@ def forward(network: Network, parameters: Parameters, images: Any) -> tuple[Any,
         scale = numbers["gain"] / jnp.sqrt(variance + _EPSILON)
         shift = numbers["shift"] - mean * scale
         signal = jax.nn.relu(signal * scale[None, :, None, None] + shift[None, :, None, None])
-    return signal.mean((2, 3)) @ parameters["dense"] + parameters["bias"], statistics
+    pooled = signal.mean((2, 3)) if network.pooling == "average" else signal.max((2, 3))
+    return pooled @ parameters["dense"] + parameters["bias"], statistics
 
 
 def _loss(network: Network, parameters: Parameters, images: Any, labels: Any) -> Any:

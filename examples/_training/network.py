@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -38,24 +39,34 @@ class Convolution:
 
 @dataclass(frozen=True)
 class Network:
-    """Convolutions, a global average, one dense layer and a softmax.
+    """Convolutions, a global pooling, one dense layer and a softmax.
 
     Attributes:
         size: Width and height of the greyscale pictures it takes, pixels.
         white: The grey level that is 1.0 inside; the division is folded into the first filter.
         layers: The convolutions in order.
         classes: How many classes it tells apart.
+        pooling: What becomes of each last channel: its mean, or its maximum where what counts is small and local.
     """
 
     size: int
     white: float
     layers: tuple[Convolution, ...]
     classes: int
+    pooling: Literal["average", "max"] = "average"
 
     @property
     def features(self) -> int:
         """How many numbers reach the dense layer."""
         return self.layers[-1].channels
+
+    @property
+    def last_size(self) -> int:
+        """Width and height of what is pooled, pixels."""
+        size = self.size
+        for layer in self.layers:
+            size = -(-size // layer.stride)
+        return size
 
     def incoming(self) -> list[int]:
         """How many channels go into each convolution."""

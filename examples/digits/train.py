@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1]))  # started by its path, a script sees its own folder only
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # started by its path, a script sees its own folder only
 
 from examples._training.arrays import write_npz
 from examples._training.network import Convolution, Network
 
+HERE = Path(__file__).resolve().parent
 LABELS = tuple("0123456789")
 TRAINING, CALIBRATION = 1200, 100
 """How many pictures teach; how many of those calibrate. The other 597 evaluate."""

@@ -105,10 +105,10 @@ def _drill(picture: Floats, pose: Pose, rng: np.random.Generator, missing: int |
         dx = pose.x - right * spread - _between(rng, -0.8, 0.8)
         dy = pose.y - down * spread - _between(rng, -0.8, 0.8)
         distance = np.hypot(dx, dy)
-        depth, reach = _between(rng, 0.45, 1.0), radius
+        depth, reach = _between(rng, 0.6, 1.0), radius
         if number == missing:
             # A drill that only touched the plate leaves a shallow mark: the hard half of this class.
-            depth, reach = (_between(rng, 0.1, 0.3), radius * _between(rng, 0.5, 0.9)) if rng.random() < 0.5 else (0, 1)
+            depth, reach = (_between(rng, 0.1, 0.25), radius * _between(rng, 0.5, 0.9)) if rng.random() < 0.5 else (0, 1)
         floor = _between(rng, 15, 60)
         picture = picture + depth * _edge(distance - reach) * (floor - picture)
         facing = (dx * pose.light[0] + dy * pose.light[1]) / np.maximum(distance, 0.5)
@@ -124,7 +124,7 @@ def _scratch(pose: Pose, rng: np.random.Generator) -> Floats:
     bent = across - _between(rng, -0.015, 0.015) * along**2
     line = _edge(abs(bent) - _between(rng, 0.2, 0.7), 0.6) * _edge(abs(along) - _between(rng, 5, 16), 1.5)
     sign = 1 if rng.random() < 0.5 else -1
-    return sign * _between(rng, 16, 60) * line
+    return sign * _between(rng, 26, 75) * line
 
 
 def _dent(pose: Pose, rng: np.random.Generator) -> Floats:
@@ -133,7 +133,7 @@ def _dent(pose: Pose, rng: np.random.Generator) -> Floats:
     wide, high = _between(rng, 2.2, 5.0), _between(rng, 2.2, 5.0)
     hollow = np.exp(-0.5 * ((dx / wide) ** 2 + (dy / high) ** 2))
     slope = -(dx / wide * pose.light[0] + dy / high * pose.light[1])
-    shade: Floats = _between(rng, 15, 55) * hollow * slope * 1.6
+    shade: Floats = _between(rng, 24, 65) * hollow * slope * 1.6
     return shade
 
 
@@ -170,7 +170,8 @@ def draw(label: int, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     noise = _between(rng, 1.0, 4.0) * rng.standard_normal((SIZE, SIZE))
     seen = inside * plate + (1 - inside) * belt + noise
     # Rounded to the camera's grey levels, last-bit differences between processors do not survive.
-    return np.clip(np.rint(seen / _STEP) * _STEP, 0, 256 - _STEP).astype(np.uint8)
+    levels: npt.NDArray[np.uint8] = np.clip(np.rint(seen / _STEP) * _STEP, 0, 256 - _STEP).astype(np.uint8)
+    return levels
 
 
 def make_set(split: str, count: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:

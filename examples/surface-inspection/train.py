@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1]))  # started by its path, a script sees its own folder only
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # started by its path, a script sees its own folder only
 
 from parts import LABELS, SIZE, make_set
 
 from examples._training.arrays import write_npz
 from examples._training.network import Convolution, Network
 
+HERE = Path(__file__).resolve().parent
 TRAINING, CALIBRATION, EVALUATION = 8000, 64, 400
 """How many pictures teach, calibrate and evaluate."""
 
@@ -41,6 +41,7 @@ def separable(width: int) -> Network:
             Convolution(4 * width, kernel=1),
         ),
         classes=len(LABELS),
+        pooling="max",
     )
 
 

@@ -87,11 +87,11 @@ def _drain(output: IO[str]) -> None:
         pass  # closed while reading, as stop() does
 
 
-def start_registry(folder: Path, extra: str = "") -> Server:
-    """A registry of its own; `extra` is more YAML."""
+def start_registry(folder: Path, extra: str = "", storage: str = "delete: {enabled: true}") -> Server:
+    """A registry of its own; `extra` is more YAML, `storage` more of that section."""
     (folder / "config.yml").write_text(
         "version: 0.1\n"
-        f"storage: {{filesystem: {{rootdirectory: {folder}/data}}, delete: {{enabled: true}}}}\n"
+        f"storage: {{filesystem: {{rootdirectory: {folder}/data}}, {storage}}}\n"
         f'http: {{addr: "127.0.0.1:0"}}\n{extra}'
     )
     command = [str(tool("registry")), "serve", str(folder / "config.yml")]
@@ -372,3 +372,25 @@ class CuttingProxy:
 def cutting_proxy() -> type[CuttingProxy]:
     """The class, for test modules."""
     return CuttingProxy
+
+
+@pytest.fixture(scope="session")
+def readonly_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A registry that refuses whatever is pushed."""
+    folder = tmp_path_factory.mktemp("readonly-registry")
+    server = start_registry(folder, storage="maintenance: {readonly: {enabled: true}}")
+    yield server.address
+    server.stop()
+
+
+@pytest.fixture
+def sets() -> Sets:
+    """What data sets are made of, for test modules."""
+    return Sets(images, answers, npz)
+
+
+@dataclass(frozen=True)
+class Sets:
+    images: Callable[..., NDArray[np.float32]]
+    answers: Callable[[onnx.ModelProto, NDArray[np.float32]], NDArray[np.int64]]
+    npz: Callable[..., bytes]

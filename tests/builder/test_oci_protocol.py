@@ -272,13 +272,21 @@ def test_logins_by_the_longest_prefix() -> None:
 
     auths = {"https://hub/v2/": entry("host"), "hub/team": entry("team"), "https://index.docker.io/v1/": entry("dock")}
     credentials = Credentials.from_json(json.dumps({"auths": auths}))
-    cases = {"hub/a": "host", "hub/team/a": "team", "hub/teams/a": "host", "docker.io/library/a": "dock", "else/a": None}
+    cases = {
+        "hub/a": "host",
+        "hub/team/a": "team",
+        "hub/teams/a": "host",
+        "docker.io/library/a": "dock",
+        "else/a": None,
+    }
     for name, username in cases.items():
         found = credentials.login(Repository.parse(name))
         assert (found.username if found else None) == username
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"auths": {"hub": {"auth": "c2VjcmV0LXdpdGhvdXQtY29sb24="}}}', '{"auths": 1}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"auths": {"hub": {"auth": "c2VjcmV0LXdpdGhvdXQtY29sb24="}}}', '{"auths": 1}']
+)
 def test_a_docker_config_that_is_none_keeps_its_content_to_itself(text: str) -> None:
     with pytest.raises(ValueError, match="is not a .dockerconfigjson") as caught:
         Credentials.from_json(text)
@@ -299,9 +307,7 @@ def test_variants_of_arm64(variant: str | None, there: str | None, expected: boo
 def test_docker_s_media_types_become_oci_s() -> None:
     manifest = {
         "config": {"mediaType": "application/vnd.docker.container.image.v1+json", "digest": "sha256:1", "size": 1},
-        "layers": [
-            {"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "digest": "sha256:2", "size": 2}
-        ],
+        "layers": [{"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "digest": "sha256:2", "size": 2}],
     }
     read = Manifest.from_bytes(json.dumps(manifest).encode())
     assert read.config.media_type == CONFIG

@@ -102,9 +102,7 @@ async def test_an_upload_goes_on_where_the_connection_broke(
         assert proxy.sent < 12 * MIB + cuts * 2 * MIB
     async with Registry(plain_http=True) as client:
         seen = hashlib.sha256()
-        async for piece in client.stream_blob(
-            Repository.parse(f"{registry}/{repository.name}"), blob.descriptor
-        ):
+        async for piece in client.stream_blob(Repository.parse(f"{registry}/{repository.name}"), blob.descriptor):
             seen.update(piece)
     assert "sha256:" + seen.hexdigest() == blob.descriptor.digest
 

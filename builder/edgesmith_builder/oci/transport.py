@@ -276,7 +276,9 @@ def _refusal(repository: Repository, what: str, status: int, body: bytes) -> Reg
         return RegistryForbidden(
             f"{repository} answered {status} when {what}{_reason(body)}; a login that may do this was expected"
         )
-    return RegistryRefused(f"{repository} answered {status} when {what}{_reason(body)}")
+    return RegistryRefused(
+        f"{repository} answered {status} when {what}{_reason(body)}; a registry that takes it was expected"
+    )
 
 
 def _unreachable(repository: Repository, what: str, error: httpx.TransportError) -> RegistryUnreachable:

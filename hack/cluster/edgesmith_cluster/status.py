@@ -17,6 +17,7 @@ def describe(record: Record) -> dict[str, Any]:
         "name": record.name,
         "kubeconfig": str(record.folder.kubeconfig),
         "registry": f"{plan.hub}:{REGISTRY_PORT}",
+        "registryLog": str(record.folder.logs / "registry.log"),
         "minio": {
             "endpoint": f"http://{plan.hub}:{MINIO_PORT}",
             "accessKey": record.access_key,

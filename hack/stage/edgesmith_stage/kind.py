@@ -33,6 +33,7 @@ def up() -> Ground:
     kubeconfig.parent.mkdir(exist_ok=True)
     run(["kind", "export", "kubeconfig", "--name", NAME, "--kubeconfig", kubeconfig])
     _container(REGISTRY, "5000", ["registry:2"])
+    _trust_registry(f"{_address(REGISTRY)}:5000")
     keys = _keys()
     _container(
         BUCKET,
@@ -47,6 +48,15 @@ def up() -> Ground:
         bucket=Bucket(f"http://{_address(BUCKET)}:9000", *keys),
         name="kind",
     )
+
+
+def _trust_registry(registry: str) -> None:
+    """Tell each node's containerd that the registry speaks plain HTTP; it reads this file at each pull."""
+    folder = f"/etc/containerd/certs.d/{registry}"
+    hosts = f'server = "http://{registry}"\n'
+    for node in run(["kind", "get", "nodes", "--name", NAME]).split():
+        write = f"mkdir -p {folder} && cat > {folder}/hosts.toml"
+        run(["docker", "exec", "-i", node, "sh", "-c", write], stdin=hosts)
 
 
 def _container(name: str, port: str, words: list[str]) -> None:

@@ -8,7 +8,7 @@ The rules, in the order in which they are applied, are those of docs/rollout.md:
 3. An unproven revision goes to its canary nodes and no further, until they have all served for the bake.
 4. A proven one goes to the other nodes within the budget. A node that failed on what it ran before goes last, so that
    a broken device cannot speak against a new revision.
-5. Offline nodes are neither moved nor counted.
+5. Offline nodes are neither moved nor counted, and a label that names no revision of the node's variant is taken away.
 
 Budget: nodes on their way plus nodes moved, over all variants, never exceed it; and for a node that serves, nodes that
 failed on this variant's revision count too, so that a bad revision cannot creep through the fleet one node at a time.
@@ -252,6 +252,9 @@ class _Judged:
             self._canary(target, budget)
         for node in self._in_order():
             self._follow(node, budget)
+        for node in self.variant.nodes:
+            if node.label is not None and node.health is Health.IDLE and node.name not in self.moves:
+                self._move(node, None, f"Revision {node.label} is not one for profile {self.variant.profile}.")
         for node in self.variant.nodes:
             approved = self.approved
             if not node.online and approved and node.label != approved.revision and node.name not in self.moves:

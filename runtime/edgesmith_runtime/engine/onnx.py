@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["OnnxRuntimeEngine"]
+__all__ = ["OnnxRuntimeEngine", "session_options"]
 
 _DATATYPES: Final = {
     "tensor(bool)": "BOOL",
@@ -107,16 +107,25 @@ class OnnxRuntimeEngine:
         self._wide = self._narrow = None
 
 
-def _session(model_file: Path, threads: int) -> Any:
+def session_options(threads: int) -> Any:
+    """Say how a session runs: this many threads, none of them left spinning for long, quiet.
+
+    Args:
+        threads: How many cores one run may use; at least 1.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = _ERRORS_ONLY
     options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_MICROSECONDS)
+    return options
+
+
+def _session(model_file: Path, threads: int) -> Any:
     ort.disable_telemetry_events()
     try:
-        return ort.InferenceSession(str(model_file), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(str(model_file), session_options(threads), providers=["CPUExecutionProvider"])
     # ONNX Runtime's own errors share no base class of their own.
     except Exception as error:
         raise EngineError(f"{model_file.name} cannot be loaded by ONNX Runtime: {_sentence(error)}") from error

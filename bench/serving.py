@@ -1,6 +1,6 @@
 """Measure the served model against a bare ``InferenceSession.run`` loop, client and server on the same cores.
 
-    python bench/runtime.py                 # prints a JSON list of {name, value, unit, against, ratio}
+    python bench/serving.py                 # prints a JSON list of {name, value, unit, against, ratio}
 
 The model has MobileNetV2's layers at 224x224 with random weights, quantised statically with unsigned activations and
 signed weights; a request carries its 600 kB input as a binary tensor over HTTP. One process serves with as many threads
@@ -30,9 +30,11 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+from row import Row
 
 from edgesmith_runtime.bundle import write_bundle
 from edgesmith_runtime.engine import load_engine
+from edgesmith_runtime.engine.onnx import session_options
 from edgesmith_runtime.golden import Golden
 
 if TYPE_CHECKING:
@@ -212,15 +214,16 @@ def timed(calls: list[Callable[[], None]], seconds: float) -> list[float]:
 
 
 def bare(model: Path, threads: int, image: NDArray[Any]) -> Callable[[], None]:
-    """A bare session with this many threads; what is returned runs it once."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, {"input": image}) and None
+    """A bare session with the engine's own settings; what is returned runs it once."""
+    session = ort.InferenceSession(str(model), session_options(threads), providers=["CPUExecutionProvider"])
+
+    def call() -> None:
+        session.run(None, {"input": image})
+
+    return call
 
 
-def rows(measured: dict[str, list[list[float]]], seconds: float) -> list[dict[str, Any]]:
+def rows(measured: dict[str, list[list[float]]], seconds: float) -> list[Row]:
     """Turn times into results: medians of the rounds."""
 
     def p50(name: str) -> float:
@@ -231,67 +234,67 @@ def rows(measured: dict[str, list[list[float]]], seconds: float) -> list[dict[st
 
     one, served_one = p50("bare wide"), p50("served 1")
     best, served_many = max(rate("bare wide"), rate("bare narrow")), rate("served many")
+    alone = f"bare session.run, {one:.2f} ms"
     return [
-        {
-            "name": "runtime p50, one HTTP client, binary tensors",
-            "value": round(served_one, 3),
-            "unit": "ms",
-            "against": round(one, 3),
-            "ratio": round(served_one / one, 3),
-        },
-        {
-            "name": "runtime p50 above bare, one HTTP client (aim 1 ms)",
-            "value": round(served_one - one, 3),
-            "unit": "ms",
-            "against": 1.0,
-            "ratio": round(served_one - one, 3),
-        },
-        {
-            "name": f"runtime throughput, {MANY} HTTP clients, binary tensors (aim 0.75)",
-            "value": round(served_many, 1),
-            "unit": "requests/s",
-            "against": round(best, 1),
-            "ratio": round(served_many / best, 3),
-        },
+        Row("runtime p50, 1 HTTP client", served_one, "ms", alone, served_one / one),
+        Row("runtime p50 over bare, 1 HTTP client", served_one - one, "ms", "1 ms, the aim", served_one - one),
+        Row(
+            f"runtime throughput, {MANY} HTTP clients",
+            served_many,
+            "1/s",
+            f"best bare session.run, {best:.0f}/s (aim 0.75)",
+            served_many / best,
+        ),
     ]
 
 
-def main() -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="cores (default: all)")
-    parser.add_argument(
-        "--seconds", type=float, default=2.5, help="length of one part of a round (default: %(default)s)"
-    )
-    parser.add_argument("--rounds", type=int, default=4, help="how often every part is measured (default: %(default)s)")
-    options = parser.parse_args()
+def measure_serving(*, threads: int | None = None, seconds: float = 2.5, rounds: int = 4) -> list[Row]:
+    """Measure one client's latency and many clients' throughput.
+
+    Args:
+        threads: How many cores server and bare loop compute with; all when ``None``.
+        seconds: The length of one part of a round.
+        rounds: How often every part is measured.
+    """
+    threads = threads or len(os.sched_getaffinity(0))
     image = np.random.default_rng(3).normal(size=SHAPE).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
-        bundle = make_bundle(Path(folder), options.threads)
+        bundle = make_bundle(Path(folder), threads)
         model = bundle / "model.onnx"
-        wide = bare(model, options.threads, image)
-        narrow = bare(model, 1, image)
-        process, port = start_server(bundle, options.threads)
+        process, port = start_server(bundle, threads)
         try:
             clients = [asking(port, request_bytes(image)) for _ in range(MANY)]
             parts = {
-                "bare wide": [wide],
+                "bare wide": [bare(model, threads, image)],
                 "served 1": clients[:1],
-                "bare narrow": [narrow] * options.threads,
+                "bare narrow": [bare(model, 1, image)] * threads,
                 "served many": clients,
             }
             for calls in parts.values():
                 timed(calls, 0.5)
             measured: dict[str, list[list[float]]] = {name: [] for name in parts}
-            for _ in range(options.rounds):
+            for _ in range(rounds):
                 for name, calls in parts.items():
-                    measured[name].append(timed(calls, options.seconds))
+                    measured[name].append(timed(calls, seconds))
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)
             if process.stderr is not None:
                 process.stderr.close()
-    print(json.dumps(rows(measured, options.seconds), indent=2))
+    return rows(measured, seconds)
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=None, help="cores to compute with (default: all)")
+    parser.add_argument(
+        "--seconds", type=float, default=2.5, help="length of one part of a round (default: %(default)s)"
+    )
+    parser.add_argument("--rounds", type=int, default=4, help="how often every part is measured (default: %(default)s)")
+    options = parser.parse_args()
+    measured = measure_serving(threads=options.threads, seconds=options.seconds, rounds=options.rounds)
+    print(json.dumps([row.as_json() for row in measured], indent=2))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,165 @@
+"""The operator as a process of its own, and what it needs around it: a registry, objects, a fake kubelet."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from apiserver import ApiServer, Object, free_ports, wait_for
+
+DIGEST = "sha256:" + "ab" * 32
+
+
+def edge_model(name: str, namespace: str, **spec: Any) -> Object:
+    """An EdgeModel that is good; its fields can be replaced."""
+    return {
+        "apiVersion": "edgesmith.dev/v1alpha1",
+        "kind": "EdgeModel",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "source": {"uri": "s3://models/parts/1/model.onnx", "sha256": "0" * 64},
+            "deviceProfiles": {"names": [f"{namespace}-device"]},
+            "rollout": {"canary": {"nodes": 1, "bake": "1s"}},
+            **spec,
+        },
+    }
+
+
+def device_profile(name: str) -> Object:
+    """A DeviceProfile whose nodes carry its name as a label."""
+    return {
+        "apiVersion": "edgesmith.dev/v1alpha1",
+        "kind": "DeviceProfile",
+        "metadata": {"name": name},
+        "spec": {"nodeSelector": {"edgesmith.dev/device": name}, "platform": {"architecture": "amd64"}},
+    }
+
+
+@dataclass
+class Operator:
+    """One operator; start it as often as you like."""
+
+    server: ApiServer
+    namespace: str
+    registry: str
+    log: Path
+    pod: str = "operator-0"
+    token: str = "admin-token"
+    process: subprocess.Popen[bytes] | None = None
+    probes: int = 0
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    def start(self) -> None:
+        """Start it; its log goes on where it was."""
+        (self.probes,) = free_ports(1)
+        environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("EDGESMITH_")},
+            "KUBECONFIG": str(self.server.kubeconfig(self.token)),
+            "EDGESMITH_RUNTIME_IMAGE": f"{self.registry}/edgesmith/runtime@{DIGEST}",
+            "EDGESMITH_BUILDER_IMAGE": f"{self.registry}/edgesmith/builder@{DIGEST}",
+            "EDGESMITH_REPOSITORY": f"{self.registry}/models",
+            "EDGESMITH_PLAIN_HTTP": "true",
+            "EDGESMITH_NAMESPACE": self.namespace,
+            "EDGESMITH_POD_NAME": self.pod,
+            "EDGESMITH_PROBE_PORT": str(self.probes),
+            "EDGESMITH_LOG_LEVEL": "info",
+            **self.extra,
+        }
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "edgesmith.controller", "--dev"],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and return the exit status."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        code = self.process.wait(20)
+        self.process = None
+        return code
+
+    def ask(self, path: str) -> tuple[int, str]:
+        """What a probe is answered; status 0 where nobody answers."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.probes}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def wait_ready(self) -> None:
+        """Wait until it is at work."""
+
+        def ready() -> bool:
+            assert self.process is not None
+            assert self.process.poll() is None, self.log.read_text()[-3000:]
+            return self.ask("/readyz")[0] == 200
+
+        wait_for(f"the operator is ready; its log is {self.log}", ready)
+
+    def number(self, metric: str) -> float:
+        """One metric's value."""
+        lines = self.ask("/metrics")[1].splitlines()
+        return float(next(line.split()[-1] for line in lines if line.startswith(f"{metric} ")))
+
+
+@contextlib.contextmanager
+def registry(programs: Path, folder: Path) -> Iterator[str]:
+    """A real registry while the block runs; its HOST:PORT."""
+    (port,) = free_ports(1)
+    config = folder / "registry.yml"
+    config.write_text(
+        "version: 0.1\n"
+        f"storage: {{filesystem: {{rootdirectory: {folder / 'images'}}}}}\n"
+        f"http: {{addr: '127.0.0.1:{port}'}}\n"
+        "log: {level: error}\n"
+    )
+    with (folder / "registry.log").open("wb") as log:
+        process = subprocess.Popen([programs / "registry", "serve", str(config)], stdout=log, stderr=log)
+        try:
+            wait_for("the registry answers", lambda: _answers(f"http://127.0.0.1:{port}/v2/"))
+            yield f"127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def condition(server: ApiServer, namespace: str, name: str, kind: str) -> Object | None:
+    """A condition of an EdgeModel."""
+    model = server.get("edgemodel", name, namespace) or {}
+    conditions = (model.get("status") or {}).get("conditions") or []
+    return next((found for found in conditions if found["type"] == kind), None)
+
+
+def wait_condition(
+    server: ApiServer, namespace: str, name: str, kind: str, reason: str, seconds: float = 30.0
+) -> Object:
+    """A condition once it has this reason."""
+
+    def check() -> Object | None:
+        found = condition(server, namespace, name, kind)
+        return found if found and found["reason"] == reason else None
+
+    return wait_for(f"{kind} of {name} has the reason {reason}", check, seconds)
