@@ -81,8 +81,8 @@ def main() -> int:
     """Write the pages, or with --check say which are out of date."""
     stale = []
     for name, crd in (
-        ("edgemodel", "edgesmith.dev_edgemodels.yaml"),
-        ("deviceprofile", "edgesmith.dev_deviceprofiles.yaml"),
+        ("edgemodel", "edgemodels.edgesmith.dev.yaml"),
+        ("deviceprofile", "deviceprofiles.edgesmith.dev.yaml"),
     ):
         path = ROOT / "docs" / f"{name}.md"
         text = path.read_text()

@@ -108,7 +108,9 @@ def _drill(picture: Floats, pose: Pose, rng: np.random.Generator, missing: int |
         depth, reach = _between(rng, 0.6, 1.0), radius
         if number == missing:
             # A drill that only touched the plate leaves a shallow mark: the hard half of this class.
-            depth, reach = (_between(rng, 0.1, 0.25), radius * _between(rng, 0.5, 0.9)) if rng.random() < 0.5 else (0, 1)
+            depth, reach = (
+                (_between(rng, 0.1, 0.25), radius * _between(rng, 0.5, 0.9)) if rng.random() < 0.5 else (0, 1)
+            )
         floor = _between(rng, 15, 60)
         picture = picture + depth * _edge(distance - reach) * (floor - picture)
         facing = (dx * pose.light[0] + dy * pose.light[1]) / np.maximum(distance, 0.5)
@@ -206,9 +208,7 @@ def png(grey: npt.NDArray[np.uint8]) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
 
 
 def main() -> None:

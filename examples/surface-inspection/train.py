@@ -26,26 +26,25 @@ TRAINING, CALIBRATION, EVALUATION = 8000, 64, 400
 """How many pictures teach, calibrate and evaluate."""
 
 
-def separable(width: int) -> Network:
-    """Depthwise-separable convolutions, as in MobileNet (arXiv 1704.04861), from so many channels upwards."""
+def convolutional(width: int) -> Network:
+    """Seven convolutions, two of them depthwise (arXiv 1704.04861), from so many channels upwards."""
     return Network(
         size=SIZE,
         white=255.0,
         layers=(
             Convolution(width, kernel=5, stride=2),
-            Convolution(width, stride=2, depthwise=True),
-            Convolution(2 * width, kernel=1),
+            Convolution(width, depthwise=True),
+            Convolution(2 * width, stride=2),
             Convolution(2 * width, depthwise=True),
             Convolution(3 * width, kernel=1),
-            Convolution(3 * width, stride=2, depthwise=True),
-            Convolution(4 * width, kernel=1),
+            Convolution(4 * width, stride=2),
+            Convolution(4 * width),
         ),
         classes=len(LABELS),
-        pooling="max",
     )
 
 
-VERSIONS = {"model.onnx": ("1", separable(12), 24), "model-v2.onnx": ("2", separable(20), 36)}
+VERSIONS = {"model.onnx": ("1", convolutional(12), 14), "model-v2.onnx": ("2", convolutional(16), 15)}
 """By file: the model's version, its network, the epochs it is trained."""
 
 

@@ -125,6 +125,7 @@ def _become_ready(service: Service, loaded: Loaded) -> None:
 async def _drain(settings: Settings, service: Service, dispatcher: Dispatcher, http: HttpServer, grpc: Any) -> int:
     """Refuse new work, let what is in flight end, and return the exit status."""
     service.drain()
+    http.stop_accepting()
     _log.info("draining", extra={"in_flight": dispatcher.pending, "drain_seconds": settings.drain_seconds})
     status = 0
     try:

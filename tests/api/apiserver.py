@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,11 +33,11 @@ _USERS = (
 
 
 def wait_for(what: str, check: Callable[[], T | None], seconds: float = 30.0) -> T:
-    """What a check returns once it is not None (and not False), or a failure that says what was waited for."""
+    """What a check returns once that is something, or a failure that says what was waited for."""
     deadline = time.monotonic() + seconds
     while True:
         found = check()
-        if found is not None and found is not False:
+        if found:
             return found
         if time.monotonic() > deadline:
             raise AssertionError(f"after {seconds:g} s: {what}")
@@ -92,7 +93,9 @@ class ApiServer:
         entered = None
         if document is not None:
             line += ["-f", "-"]
-            entered = "---\n".join(yaml.safe_dump(one) for one in (document if isinstance(document, list) else [document]))
+            entered = "---\n".join(
+                yaml.safe_dump(one) for one in (document if isinstance(document, list) else [document])
+            )
         done = subprocess.run(
             line, env=environment, input=entered, capture_output=True, text=True, timeout=60, check=False
         )
@@ -103,24 +106,68 @@ class ApiServer:
         """Apply objects, server side."""
         self.kubectl("apply", "--server-side", "--force-conflicts", document=document)
 
-    def get(self, kind: str, name: str = "", namespace: str = "", *words: str) -> Object | None:
-        """One object, or a list; None where it is not there."""
-        where = ["-n", namespace] if namespace else []
-        line = ["get", kind, *([name] if name else []), *where, *words, "-o", "json", "--ignore-not-found"]
-        text = self.kubectl(*line)
-        found: Object | None = json.loads(text) if text.strip() else None
-        return found
+    def request(
+        self, method: str, path: str, body: Any = None, content: str = "application/json", token: str = ADMIN
+    ) -> Object | None:
+        """One call; None for 404.
 
-    def items(self, kind: str, namespace: str = "", *words: str) -> list[Object]:
+        Raises:
+            AssertionError: Any other refusal, with the API server's words.
+        """
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": content}
+        request = urllib.request.Request(f"{self.address}{path}", data=data, headers=headers, method=method)  # noqa: S310 - our own API server
+        context = ssl.create_default_context(cafile=str(self.folder / "certificates/apiserver.crt"))
+        try:
+            with urllib.request.urlopen(request, context=context, timeout=20) as answer:  # noqa: S310 - our own
+                found: Object = json.load(answer)
+                return found
+        except urllib.error.HTTPError as error:
+            with error:
+                said = error.read().decode()
+            if error.code == 404:
+                return None
+            raise AssertionError(f"{method} {path}: {error.code} {said}") from error
+
+    def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
+        """One object; None where it is not there."""
+        return self.request("GET", path_of(kind, namespace, name))
+
+    def items(self, kind: str, namespace: str = "", labels: str = "") -> list[Object]:
         """All objects of a kind."""
-        found = self.get(kind, "", namespace, *words)
+        found = self.request("GET", path_of(kind, namespace) + f"?labelSelector={urllib.parse.quote(labels)}")
         return list(found["items"]) if found else []
+
+    def create(self, kind: str, document: Object) -> Object:
+        """Make an object."""
+        made = self.request("POST", path_of(kind, document["metadata"].get("namespace", "")), document)
+        assert made is not None, f"{kind} {document['metadata']['name']} could not be made"
+        return made
 
     def patch(self, kind: str, name: str, patch: Object, namespace: str = "", subresource: str = "") -> None:
         """A merge patch."""
-        where = ["-n", namespace] if namespace else []
-        where += [f"--subresource={subresource}"] if subresource else []
-        self.kubectl("patch", kind, name, *where, "--type=merge", "-p", json.dumps(patch))
+        path = path_of(kind, namespace, name) + (f"/{subresource}" if subresource else "")
+        found = self.request("PATCH", path, patch, "application/merge-patch+json")
+        assert found is not None, f"{kind} {name} is not there"
+
+    def delete(self, kind: str, name: str, namespace: str = "") -> None:
+        """Delete an object at once."""
+        self.request("DELETE", path_of(kind, namespace, name) + "?gracePeriodSeconds=0")
+
+
+_GROUPS = {
+    "edgemodels": "apis/edgesmith.dev/v1alpha1",
+    "deviceprofiles": "apis/edgesmith.dev/v1alpha1",
+    "jobs": "apis/batch/v1",
+    "daemonsets": "apis/apps/v1",
+    "leases": "apis/coordination.k8s.io/v1",
+}
+
+
+def path_of(kind: str, namespace: str = "", name: str = "") -> str:
+    """The address of an object or a collection, by the kind's plural."""
+    parts = [_GROUPS.get(kind, "api/v1"), *(["namespaces", namespace] if namespace else []), kind]
+    return "/" + "/".join([*parts, *([name] if name else [])])
 
 
 @contextlib.contextmanager
@@ -203,10 +250,11 @@ def _ready(server: ApiServer, process: subprocess.Popen[bytes], folder: Path) ->
         raise AssertionError(f"kube-apiserver ended: {(folder / 'kube-apiserver.log').read_text()[-2000:]}")
     if not (folder / "certificates/apiserver.crt").exists():
         return False
-    request = urllib.request.Request(f"{server.address}/readyz", headers={"Authorization": f"Bearer {ADMIN}"})
+    headers = {"Authorization": f"Bearer {ADMIN}"}
+    request = urllib.request.Request(f"{server.address}/readyz", headers=headers)  # noqa: S310 - our own API server
     context = ssl.create_default_context(cafile=str(folder / "certificates/apiserver.crt"))
     try:
-        with urllib.request.urlopen(request, context=context, timeout=5) as answer:
+        with urllib.request.urlopen(request, context=context, timeout=5) as answer:  # noqa: S310 - our own API server
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False

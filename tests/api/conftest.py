@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from apiserver import ADMIN, ApiServer, running, tools, wait_for
+
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.connection import connect
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from apiserver import ApiServer, Object, free_ports, wait_for
+from apiserver import ADMIN, ApiServer, Object, free_ports, wait_for
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -52,7 +55,7 @@ class Operator:
     registry: str
     log: Path
     pod: str = "operator-0"
-    token: str = "admin-token"
+    token: str = ADMIN
     process: subprocess.Popen[bytes] | None = None
     probes: int = 0
     extra: Mapping[str, str] = field(default_factory=dict)
@@ -112,9 +115,30 @@ class Operator:
         wait_for(f"the operator is ready; its log is {self.log}", ready)
 
     def number(self, metric: str) -> float:
-        """One metric's value."""
+        """One metric, over all its labels."""
         lines = self.ask("/metrics")[1].splitlines()
-        return float(next(line.split()[-1] for line in lines if line.startswith(f"{metric} ")))
+        return sum(float(line.split()[-1]) for line in lines if line.startswith((f"{metric} ", f"{metric}{{")))
+
+    def wait_for_passes(self, more: int = 1) -> None:
+        """Wait until this many passes more have ended."""
+        wanted = self.number("edgesmith_passes_total") + more
+        wait_for(f"{more} passes more", lambda: self.number("edgesmith_passes_total") >= wanted)
+
+    def wait_idle(self) -> None:
+        """Wait until every pass has ended with nothing changed."""
+
+        def idle() -> bool:
+            before = self.ask("/metrics")[1]
+            return 'edgesmith_passes_total{result="unchanged"} 0' not in before and self.log_is_quiet()
+
+        wait_for("the operator has nothing more to change", idle)
+
+    def log_is_quiet(self, seconds: float = 1.5) -> bool:
+        """Whether it has changed nothing for a while."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        last = max((line["time"] for line in lines if line["message"].startswith("changed")), default="")
+        age = (datetime.now(UTC) - datetime.fromisoformat(last)).total_seconds() if last else seconds
+        return age >= seconds
 
 
 @contextlib.contextmanager
@@ -140,7 +164,7 @@ def registry(programs: Path, folder: Path) -> Iterator[str]:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own registry
             return bool(answer.status == 200)
     except OSError:
         return False
@@ -148,13 +172,13 @@ def _answers(url: str) -> bool:
 
 def condition(server: ApiServer, namespace: str, name: str, kind: str) -> Object | None:
     """A condition of an EdgeModel."""
-    model = server.get("edgemodel", name, namespace) or {}
+    model = server.get("edgemodels", name, namespace) or {}
     conditions = (model.get("status") or {}).get("conditions") or []
     return next((found for found in conditions if found["type"] == kind), None)
 
 
 def wait_condition(
-    server: ApiServer, namespace: str, name: str, kind: str, reason: str, seconds: float = 30.0
+    server: ApiServer, namespace: str, name: str, kind: str, reason: str, *, seconds: float = 30.0
 ) -> Object:
     """A condition once it has this reason."""
 

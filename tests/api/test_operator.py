@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
-from apiserver import ApiServer, wait_for
-from operator_process import Operator, device_profile, edge_model, registry, wait_condition
+from apiserver import ApiServer, Object, wait_for
+from fake_kubelet import BAD, GOOD, FakeKubelets, add_node, set_online
+from operator_process import Operator, condition, device_profile, edge_model, registry, wait_condition
+
+from edgesmith.api.names import BUILD_KEY_LABEL, node_label
+from edgesmith_builder.contract import KEY_ANNOTATION, REPORT_ANNOTATION, BuildReport
+from edgesmith_builder.oci import BytesBlob, Manifest, Registry, Repository
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +32,10 @@ def operator(server: ApiServer, namespace: str, images: str, tmp_path: Path) -> 
     yield operator
     if operator.process is not None:
         operator.end(signal.SIGKILL)
-    server.kubectl("delete", "edgemodels", "--all", "-n", namespace, "--ignore-not-found")
+    for model in server.items("edgemodels", namespace):
+        server.delete("edgemodels", model["metadata"]["name"], namespace)
+    for node in server.items("nodes"):
+        server.delete("nodes", node["metadata"]["name"])
 
 
 def test_an_unknown_profile_is_named_and_its_coming_is_enough_to_go_on(
@@ -40,8 +50,249 @@ def test_an_unknown_profile_is_named_and_its_coming_is_enough_to_go_on(
     jobs = wait_for("a build Job", lambda: server.items("jobs", namespace))
     assert len(jobs) == 1
     assert jobs[0]["metadata"]["ownerReferences"][0]["kind"] == "EdgeModel"
-    model = server.get("edgemodel", "parts", namespace)
+    assert operator.end() == 0
+
+
+def test_it_leaves_nothing_on_an_edge_model_but_its_status(
+    server: ApiServer, namespace: str, operator: Operator
+) -> None:
+    server.apply(edge_model("parts", namespace))
+    operator.start()
+    wait_condition(server, namespace, "parts", "Stalled", "ProfileNotFound")
+    model = server.get("edgemodels", "parts", namespace)
     assert model is not None
     assert "finalizers" not in model["metadata"]
-    assert not [key for key in model["metadata"].get("annotations", {}) if "kopf" in key]
-    assert operator.end() == 0
+    assert not model["metadata"].get("annotations")
+    writers = {entry["manager"]: entry.get("subresource") for entry in model["metadata"]["managedFields"]}
+    assert writers == {"kubectl": None, "edgesmith-status": "status"}
+
+
+def test_a_build_job_is_made_once_however_often_the_operator_is_killed(
+    server: ApiServer, namespace: str, operator: Operator
+) -> None:
+    server.apply([device_profile(f"{namespace}-device"), edge_model("parts", namespace)])
+    for moment in ("the lease", "EdgeModels and", "changed: Job"):
+        operator.log.write_text("")
+        operator.start()
+        wait_for(f"it says {moment!r}", partial(_says, operator, moment, server, namespace))
+        operator.end(signal.SIGKILL)
+    operator.start()
+    operator.wait_ready()
+    operator.wait_for_passes()
+    (job,) = server.items("jobs", namespace)
+    assert job["metadata"]["generation"] == 1
+    wait_condition(server, namespace, "parts", "BuildsReady", "Building")
+
+
+def test_a_registry_that_is_down_is_waited_for(server: ApiServer, namespace: str, operator: Operator) -> None:
+    operator.registry = "127.0.0.1:9"
+    server.apply([device_profile(f"{namespace}-device"), edge_model("parts", namespace)])
+    operator.start()
+    waiting = wait_condition(server, namespace, "parts", "Reconciling", "WaitingForRegistry")
+    assert "127.0.0.1:9" in waiting["message"]
+    assert condition(server, namespace, "parts", "Stalled") is None
+    assert server.items("jobs", namespace) == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        pytest.param({"reason": "SourceNotFound", "retry": False}, ("Stalled", "SourceNotFound"), id="final"),
+        pytest.param({"reason": "SourceUnreachable", "retry": True}, ("Reconciling", "WaitingForSource"), id="retry"),
+        pytest.param(None, ("Reconciling", "BuildFailed"), id="no-words"),
+    ],
+)
+def test_a_build_that_failed_says_so_in_the_builders_words(
+    server: ApiServer, namespace: str, operator: Operator, failure: Object | None, expected: tuple[str, str]
+) -> None:
+    server.apply([device_profile(f"{namespace}-device"), edge_model("parts", namespace)])
+    operator.start()
+    job = wait_for("a build Job", lambda: next(iter(server.items("jobs", namespace)), None))
+    words = None if failure is None else json.dumps({**failure, "message": "spec.source.uri: nothing is there."})
+    fail_job(server, job, words)
+    found = wait_condition(server, namespace, "parts", *expected)
+    assert ("spec.source.uri: nothing is there." in found["message"]) == (failure is not None)
+
+
+def test_a_second_look_writes_nothing_and_tells_nothing(server: ApiServer, namespace: str, operator: Operator) -> None:
+    server.apply([device_profile(f"{namespace}-device"), edge_model("parts", namespace)])
+    operator.start()
+    wait_condition(server, namespace, "parts", "BuildsReady", "Building")
+    operator.wait_ready()
+    operator.wait_idle()
+    before = server.get("edgemodels", "parts", namespace)
+    events = len(server.items("events", namespace))
+    add_node(server, f"{namespace}-elsewhere", "something-else")
+    operator.wait_for_passes()
+    after = server.get("edgemodels", "parts", namespace)
+    assert before is not None
+    assert after is not None
+    assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+    assert len(server.items("events", namespace)) == events
+
+
+async def test_a_rollout_reaches_every_node_and_a_bad_revision_is_taken_back(
+    server: ApiServer, namespace: str, operator: Operator, images: str
+) -> None:
+    profile, model = f"{namespace}-device", edge_model("parts", namespace)
+    nodes = [f"{namespace}-{number}" for number in (1, 2, 3)]
+    for node in nodes:
+        add_node(server, node, profile)
+    server.apply([device_profile(profile), model])
+    operator.start()
+    job = wait_for("a build Job", lambda: next(iter(server.items("jobs", namespace)), None))
+    await push_build(images, namespace, "parts", job["metadata"]["labels"][BUILD_KEY_LABEL])
+    finish_job(server, job)
+    good: set[str] = set()
+    with FakeKubelets(server, namespace, "parts", lambda _, revision: GOOD if revision in good or not good else BAD):
+        wait_condition(server, namespace, "parts", "Ready", "Succeeded", seconds=60)
+        first = labels(server, namespace)
+        assert len(set(first.values())) == 1
+        assert set(first) == set(nodes)
+        status = (server.get("edgemodels", "parts", namespace) or {})["status"]
+        assert status["variants"][0]["latency"] == "2.5ms"
+        assert (server.get("services", "parts", namespace) or {})["spec"]["internalTrafficPolicy"] == "Local"
+
+        # Another port is another revision of the same image: no build, and this one fails its test.
+        set_online(server, nodes[2], online=False)
+        good.update(first.values())
+        model["spec"]["serving"] = {"port": 8100}
+        server.apply(model)
+        wait_condition(server, namespace, "parts", "Stalled", "RolledBack", seconds=60)
+        wait_for("the first revision is back", lambda: labels(server, namespace) == first)
+        assert len(server.items("jobs", namespace)) == 1
+
+
+async def test_labels_are_swept_when_the_edge_model_goes_and_when_it_went_unseen(
+    server: ApiServer, namespace: str, operator: Operator, images: str
+) -> None:
+    gone = node_label(namespace, "gone-before")
+    add_node(server, f"{namespace}-1", f"{namespace}-device")
+    server.patch("nodes", f"{namespace}-1", {"metadata": {"labels": {gone: "0123456789", "keep": "me"}}})
+    server.apply([device_profile(f"{namespace}-device"), edge_model("parts", namespace)])
+    operator.start()
+    wait_for("the old label is swept", lambda: gone not in node_labels(server, f"{namespace}-1"))
+    job = wait_for("a build Job", lambda: next(iter(server.items("jobs", namespace)), None))
+    await push_build(images, namespace, "parts", job["metadata"]["labels"][BUILD_KEY_LABEL])
+    finish_job(server, job)
+    wait_for("the canary has its label", lambda: labels(server, namespace))
+    server.delete("edgemodels", "parts", namespace)
+    wait_for("the label is swept", lambda: not labels(server, namespace))
+    assert node_labels(server, f"{namespace}-1")["keep"] == "me"
+
+
+def test_a_refused_child_is_said_in_the_status(server: ApiServer, namespace: str, operator: Operator) -> None:
+    none = {"count/jobs.batch": "0"}
+    metadata = {"name": "none", "namespace": namespace}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": none}}
+    server.create("resourcequotas", quota)
+    server.patch("resourcequotas", "none", {"status": {"hard": none, "used": none}}, namespace, "status")
+    server.apply([device_profile(f"{namespace}-device"), edge_model("parts", namespace)])
+    operator.start()
+    stalled = wait_condition(server, namespace, "parts", "Stalled", "SpecInvalid")
+    assert "exceeded quota" in stalled["message"]
+
+
+def test_a_second_operator_waits_for_the_first(
+    server: ApiServer, namespace: str, operator: Operator, tmp_path: Path, images: str
+) -> None:
+    operator.start()
+    operator.wait_ready()
+    second = Operator(server, namespace, images, tmp_path / "second.log", pod="operator-1")
+    second.start()
+    try:
+        wait_for("the second answers", lambda: second.ask("/healthz")[0] == 200)
+        assert second.ask("/readyz") == (503, "Another operator holds the Lease.\n")
+        assert operator.end() == 0
+        second.wait_ready()
+        lease = server.get("leases", "edgesmith-operator", namespace)
+        assert lease is not None
+        assert lease["spec"]["holderIdentity"] == "operator-1"
+    finally:
+        second.end()
+
+
+def test_probes_and_metrics(operator: Operator) -> None:
+    operator.start()
+    operator.wait_ready()
+    assert operator.ask("/healthz") == (200, "ok\n")
+    wait_for("the watch shows the Lease", lambda: operator.number("edgesmith_watch_age_seconds") < 10)
+    assert operator.number("edgesmith_lease_held") == 1
+    assert operator.end(signal.SIGINT) == 0
+
+
+def test_an_operator_whose_lease_is_taken_ends(server: ApiServer, namespace: str, operator: Operator) -> None:
+    operator.start()
+    operator.wait_ready()
+    server.patch("leases", "edgesmith-operator", {"spec": {"holderIdentity": "somebody-else"}}, namespace)
+    assert operator.process is not None
+    assert operator.process.wait(20) == 1
+    assert "somebody-else has taken the lease" in operator.log.read_text()
+    operator.process = None
+
+
+def _says(operator: Operator, words: str, server: ApiServer, namespace: str) -> bool:
+    """Whether the log says so, or the one Job is there and it has nothing more to say."""
+    return words in operator.log.read_text() or bool(
+        server.items("jobs", namespace) and operator.ask("/readyz")[0] == 200
+    )
+
+
+def fail_job(server: ApiServer, job: Object, words: str | None) -> None:
+    """Play the Job controller and the kubelet: one pod, ended with these last words."""
+    namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
+    labels = {**job["metadata"]["labels"], "batch.kubernetes.io/job-name": name}
+    spec = {"nodeName": "somewhere", "restartPolicy": "Never", "containers": [{"name": "builder", "image": "none"}]}
+    metadata = {"name": f"{name}-x", "namespace": namespace, "labels": labels}
+    server.create("pods", {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    ended: Object = {"exitCode": 1, "reason": "Error"} | ({"message": words} if words else {})
+    container = {"name": "builder", "ready": False, "restartCount": 0, "image": "none", "imageID": "none"}
+    status = {"phase": "Failed", "containerStatuses": [container | {"state": {"terminated": ended}}]}
+    server.patch("pods", metadata["name"], {"status": status}, namespace, "status")
+    end_job(server, job, "Failed")
+
+
+def finish_job(server: ApiServer, job: Object) -> None:
+    """Play the Job controller: the build is done."""
+    end_job(server, job, "Complete")
+
+
+def end_job(server: ApiServer, job: Object, kind: str) -> None:
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    before = {"Failed": "FailureTarget", "Complete": "SuccessCriteriaMet"}[kind]
+    conditions = [
+        {"type": one, "status": "True", "reason": "Test", "lastTransitionTime": now} for one in (before, kind)
+    ]
+    status: dict[str, Any] = {"conditions": conditions, "startTime": now}
+    status |= {"completionTime": now, "succeeded": 1} if kind == "Complete" else {"failed": 1}
+    server.patch("jobs", job["metadata"]["name"], {"status": status}, job["metadata"]["namespace"], "status")
+
+
+async def push_build(address: str, namespace: str, name: str, key: str) -> None:
+    """Push what a builder would, with a layer of three bytes."""
+    repository = Repository.parse(f"{address}/models/{namespace}/{name}")
+    report = BuildReport(precision="int8", accuracy=0.99, accuracy_drop=0.001, size=3, candidates=())
+    config = BytesBlob(b"{}", "application/vnd.oci.image.config.v1+json")
+    layer = BytesBlob(b"abc", "application/vnd.oci.image.layer.v1.tar")
+    async with Registry(plain_http=True) as client:
+        for blob in (config, layer):
+            await client.push_blob(repository, blob)
+        manifest = Manifest(
+            config=config.descriptor,
+            layers=(layer.descriptor,),
+            annotations={KEY_ANNOTATION: key, REPORT_ANNOTATION: report.to_json()},
+        )
+        await client.push_manifest(repository.tagged(key), manifest.to_bytes())
+
+
+def labels(server: ApiServer, namespace: str, model: str = "parts") -> dict[str, str]:
+    """Node to revision."""
+    key = node_label(namespace, model)
+    found = {node["metadata"]["name"]: node["metadata"]["labels"].get(key) for node in server.items("nodes")}
+    return {name: revision for name, revision in found.items() if revision}
+
+
+def node_labels(server: ApiServer, name: str) -> dict[str, str]:
+    node = server.get("nodes", name)
+    assert node is not None
+    return dict(node["metadata"]["labels"])

@@ -14,23 +14,24 @@ import re
 import subprocess
 import threading
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import numpy as np
 import onnx
 import pytest
+from minio import Minio
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
 from edgesmith_builder.build import Built, build
 from edgesmith_builder.contract import Artifact, Build, BuildRequest, Gates, Platform
 from edgesmith_builder.oci import Backoff, BytesBlob, Credentials, Descriptor, Manifest, Registry, Repository
 from edgesmith_builder.oci.content import CONFIG, INDEX, LAYER_GZIP, MANIFEST, canonical
 from edgesmith_builder.push import registries_for
 from edgesmith_builder.source import Bucket, StoreSettings
-from minio import Minio
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 USER, PASSWORD = "builder", "right-password"
 HTPASSWD = "builder:$2b$04$PaBMYKCUVfGrXuHsqXwSLO.HJX4oKxXEaWcLXQyPRkiDKkiqNzoqq"
@@ -284,17 +285,27 @@ async def push_base(address: str, name: str = "edgesmith/runtime", credentials: 
     return f"{repository}@{digest}"
 
 
+@pytest.fixture(scope="session")
+def supplies(registry: str, store: Store) -> dict[str, str]:
+    """A base image in the registry, a model and its sets in the bucket."""
+    model, inputs = classifier(), images(64)
+    return {
+        "base": asyncio.run(push_base(registry)),
+        "source": store.put("surface/model.onnx", model.SerializeToString()),
+        "calibration": store.put("surface/calibration.npz", npz(image=images(32, seed=2))),
+        "evaluation": store.put("surface/evaluation.npz", npz(image=inputs, labels=answers(model, inputs))),
+    }
+
+
 @pytest.fixture
-async def world(registry: str, store: Store, tmp_path: Path) -> AsyncIterator[World]:
-    model = classifier()
-    inputs = images(64)
-    yield World(
+def world(registry: str, store: Store, supplies: dict[str, str], tmp_path: Path) -> World:
+    return World(
         registry=registry,
         store=store,
-        base=await push_base(registry),
-        source=store.put("surface/model.onnx", model.SerializeToString()),
-        calibration=store.put("surface/calibration.npz", npz(image=images(32, seed=2))),
-        evaluation=store.put("surface/evaluation.npz", npz(image=inputs, labels=answers(model, inputs))),
+        base=supplies["base"],
+        source=supplies["source"],
+        calibration=supplies["calibration"],
+        evaluation=supplies["evaluation"],
         folder=tmp_path,
     )
 
@@ -315,20 +326,22 @@ def login() -> Callable[[str, str], Credentials]:
 
 
 class CuttingProxy:
-    """Passes bytes on to a registry, and breaks the connection each time a budget of bytes towards it is used up."""
+    """Passes bytes on to a server, and breaks the connection when a budget of bytes towards it, or back, is used up."""
 
-    def __init__(self, address: str, budgets: list[int]) -> None:
+    def __init__(self, address: str, budgets: list[int], back: list[int] | None = None) -> None:
         self.sent = 0
+        self.received = 0
         self.cuts = 0
         self._host, _, port = address.partition(":")
         self._port = int(port)
         self._budgets = budgets
+        self._back_budgets = back or []
         self._tasks: list[asyncio.Future[None]] = []
         self._writers: list[asyncio.StreamWriter] = []
 
-    async def __aenter__(self) -> CuttingProxy:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.address = "127.0.0.1:{}".format(self._server.sockets[0].getsockname()[1])
+        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -363,8 +376,16 @@ class CuttingProxy:
     async def _back(self, there: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await there.read(65536):
+                if self._back_budgets:
+                    data = data[: max(0, self._back_budgets[0])]
+                    self._back_budgets[0] -= len(data)
+                self.received += len(data)
                 writer.write(data)
                 await writer.drain()
+                if self._back_budgets and self._back_budgets[0] <= 0:
+                    self._back_budgets.pop(0)
+                    self.cuts += 1
+                    break
             writer.close()
 
 

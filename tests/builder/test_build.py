@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+
 from edgesmith_builder.contract import (
     KEY_ANNOTATION,
     REPORT_ANNOTATION,

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
+
 from edgesmith_builder.oci import (
     Backoff,
     BytesBlob,
@@ -143,7 +144,12 @@ async def test_server_errors_are_tried_again_and_then_given_up() -> None:
     async with registry(lambda _: answers.pop(0)) as client:
         assert await client.manifest(REFERENCE) is not None
     asked = []
-    async with registry(lambda request: asked.append(request) or httpx.Response(502)) as client:
+
+    def broken(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(502)
+
+    async with registry(broken) as client:
         with pytest.raises(RegistryUnreachable, match="answered 502"):
             await client.manifest(REFERENCE)
     assert len(asked) == 3
@@ -219,6 +225,31 @@ async def test_an_upload_session_that_is_lost_starts_again() -> None:
     assert (len(opened), bytes(stored)) == (2, b"twice")
 
 
+async def test_what_a_break_spoiled_is_sent_anew() -> None:
+    """A registry that still wrote the broken request's bytes while we went on refuses the digest, once."""
+    log: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        log.append(f"{request.method} {request.headers.get('Content-Range', '')}".strip())
+        if request.method == "HEAD":
+            return httpx.Response(404)
+        if request.method == "GET":
+            return httpx.Response(204, headers={"Range": "0-2"})
+        if request.method == "PATCH" and log.count("PATCH 0-4") == 1 and log[-1] == "PATCH 0-4":
+            raise httpx.ReadError("cut", request=request)
+        if request.method == "PATCH" and log.count("PATCH 3-4") == 1 and log[-1] == "PATCH 3-4":
+            return httpx.Response(416)
+        if request.method == "PUT" and log.count("PUT") == 1:
+            return httpx.Response(400, json={"errors": [{"code": "DIGEST_INVALID"}]})
+        return httpx.Response({"POST": 202, "PATCH": 202, "PUT": 201}[request.method], headers={"Location": "/u"})
+
+    async with registry(handler) as client:
+        await client.push_blob(REFERENCE.repository, BytesBlob(b"twice", LAYER))
+    assert [line for line in log if line != "HEAD"] == [
+        "POST", "PATCH 0-4", "GET", "PATCH 3-4", "GET", "PATCH 3-4", "PUT", "POST", "PATCH 0-4", "PUT",
+    ]  # fmt: skip
+
+
 async def test_an_answer_without_end_is_cut_off() -> None:
     async with registry(lambda _: httpx.Response(200, content=b" " * (5 << 20))) as client:
         with pytest.raises(RegistryRefused, match="more than"):
@@ -288,7 +319,7 @@ def test_logins_by_the_longest_prefix() -> None:
     "text", ["", "[]", '{"auths": {"hub": {"auth": "c2VjcmV0LXdpdGhvdXQtY29sb24="}}}', '{"auths": 1}']
 )
 def test_a_docker_config_that_is_none_keeps_its_content_to_itself(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a .dockerconfigjson") as caught:
+    with pytest.raises(ValueError, match=r"is not a \.dockerconfigjson") as caught:
         Credentials.from_json(text)
     assert "secret" not in str(caught.value)
     assert "s3cret" not in repr(login())
@@ -298,7 +329,7 @@ def test_a_docker_config_that_is_none_keeps_its_content_to_itself(text: str) -> 
     ("variant", "there", "expected"),
     [(None, "v8", True), ("v8", None, True), ("v8", "v8", True), ("v9", "v8", False), ("v7", "v8", False)],
 )
-def test_variants_of_arm64(variant: str | None, there: str | None, expected: bool) -> None:
+def test_variants_of_arm64(variant: str | None, there: str | None, *, expected: bool) -> None:
     platform = {"os": "linux", "architecture": "arm64", **({"variant": there} if there else {})}
     index = Index.from_bytes(json.dumps({"manifests": [{"digest": "sha256:1", "platform": platform}]}).encode())
     assert (index.select("linux", "arm64", variant) is not None) == expected

@@ -49,9 +49,12 @@ def test_a_server_counts(toy: Bundle, start_server: StartServer) -> None:
         for body in ('{"inputs":[{"name":"x","datatype":"FP32","shape":[1,4],"data":[1,2,3,4]}]}', "{"):
             connection.request("POST", "/v2/models/toy/infer", body)
             connection.getresponse().read()
+        connection.request("POST", "/v2", headers={"Content-Length": str(2**40)})
+        connection.getresponse().read()
     text = scrape(server)
     assert 'edgesmith_requests_total{protocol="http",operation="infer",code="200"} 1\n' in text
     assert 'edgesmith_requests_total{protocol="http",operation="infer",code="400"} 1\n' in text
+    assert 'edgesmith_requests_total{protocol="http",operation="other",code="413"} 1\n' in text
     assert 'edgesmith_request_duration_seconds_count{protocol="http"} 2\n' in text
     assert "edgesmith_inference_duration_seconds_count 1\n" in text
     assert "edgesmith_requests_in_flight 0\n" in text

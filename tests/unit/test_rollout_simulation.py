@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import pytest
-from edgesmith.decide.rollout import Health, Phase
 from rollout_world import Device, World, check, random_world
 
-BATCHES = 20
-FLEETS = 120
-"""Fleets per batch."""
+from edgesmith.decide.rollout import Health, Phase
+
+BATCHES = 10
+FLEETS = 70 * int(os.environ.get("EDGESMITH_FLEETS", "1"))
+"""Fleets per batch; EDGESMITH_FLEETS=20 is a soak of minutes."""
 
 
 def disturb(world: World, rng: random.Random, serial: int) -> None:
@@ -116,6 +118,7 @@ def test_a_device_that_comes_back_after_a_withdrawal_never_starts_what_was_withd
         world.apply(world.plan())
     world.devices["n0"].online = False  # it went away with the label on it
     world.devices["n1"].label = "bad"
+    world.tick(1)
     world.tick(60)
     world.apply(world.plan())
     assert world.devices["n0"].label == "good"

@@ -28,7 +28,14 @@ _RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
 
 
 class SessionLost(Exception):  # noqa: N818 - an event of the protocol; never leaves this module
-    """The registry no longer knows the upload, or disagrees about how far it is."""
+    """The registry no longer knows the upload, or what it holds of it is of no use."""
+
+
+class OutOfStep(Exception):  # noqa: N818 - an event of the protocol; never leaves this module
+    """The registry has more or less of the upload than we think.
+
+    It happens after a break: the registry may still be writing what it had received when we asked how far it was.
+    """
 
 
 class Upload:
@@ -41,6 +48,7 @@ class Upload:
         self._chunk = chunk
         self._location: httpx.URL | None = None
         self._offset = 0
+        self._resumed = False
         self._what = f"uploading {blob.descriptor.digest}"
 
     async def run(self, opened: Answer | None = None) -> None:
@@ -56,32 +64,39 @@ class Upload:
             self._begin(opened)
         farthest, failed = 0, 0
         while True:
-            try:
-                if self._location is None:
-                    await self._open()
-                elif failed:
-                    await self._ask()
-                await self._send()
-                await self._close()
-            except SessionLost as error:
-                failure = RegistryUnreachable(f"{self._repository} lost the upload when {self._what} ({error})")
-                self._location = None
-            except RegistryUnreachable as error:
-                failure = error
-            else:
-                return
-            if await self._arrived():
+            failure = await self._try(ask=failed > 0)
+            if failure is None or await self._arrived():
                 return
             failed = 1 if self._offset > farthest else failed + 1
             farthest = max(farthest, self._offset)
             if failed >= self._transport.backoff.attempts:
                 raise failure
-            log.info("%s; going on from byte %d of %d", failure, self._offset, self._blob.descriptor.size)
+            reached = self._offset if self._location is not None else 0
+            log.info("%s; going on from byte %d of %d", failure, reached, self._blob.descriptor.size)
             await asyncio.sleep(self._transport.backoff.delay(failed - 1))
+
+    async def _try(self, *, ask: bool) -> RegistryUnreachable | None:
+        """Go as far as it goes, from the start or from what the registry has; None at the end."""
+        try:
+            if self._location is None:
+                await self._open()
+            elif ask:
+                await self._ask()
+            await self._send()
+            await self._close()
+        except OutOfStep as error:
+            return RegistryUnreachable(f"{self._repository} is out of step when {self._what} ({error})")
+        except SessionLost as error:
+            self._location = None
+            return RegistryUnreachable(f"{self._repository} lost the upload when {self._what} ({error})")
+        except RegistryUnreachable as error:
+            return error
+        return None
 
     def _begin(self, answer: Answer) -> None:
         self._location = self._transport.location(self._repository, answer)
         self._offset = 0
+        self._resumed = False
         least = answer.headers.get("OCI-Chunk-Min-Length", "")
         if least.isdigit():
             self._chunk = max(self._chunk, int(least))
@@ -100,6 +115,7 @@ class Upload:
         if "Location" in answer.headers:
             self._location = self._transport.location(self._repository, answer)
         self._offset = self._received(answer)
+        self._resumed = self._offset > 0
 
     def _received(self, answer: Answer) -> int:
         """Bytes that the registry has. `0-0` means none or one; taken as none, a wrong guess is refused by it."""
@@ -126,22 +142,28 @@ class Upload:
                     content=chunk,
                     repeat=False,
                 )
-                if answer.status != httpx.codes.ACCEPTED:
-                    raise SessionLost(f"status {answer.status} at byte {self._offset}")
+                self._check(answer, {202})
                 self._location = self._transport.location(self._repository, answer)
                 self._offset += len(chunk)
 
     async def _close(self) -> None:
         digest = self._blob.descriptor.digest
         url = self._url().copy_merge_params({"digest": digest})
+        # A digest that is refused after a break can be the break's doing; the next time is without one.
+        bad = {400} if self._resumed else set()
         answer = await self._transport.call(
-            "PUT", url, self._repository, expect={201, 204, 404, 416}, what=self._what, repeat=False
+            "PUT", url, self._repository, expect={201, 204, 404, 416, *bad}, what=self._what, repeat=False
         )
-        if answer.status in (404, 416):
-            raise SessionLost(f"status {answer.status} at its end")
+        self._check(answer, {201, 204})
         told = answer.headers.get("Docker-Content-Digest", digest)
         if told != digest:
             raise RegistryRefused(f"{self._repository} stored {told} when {self._what}; the same digest was expected")
+
+    def _check(self, answer: Answer, good: set[int]) -> None:
+        if answer.status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise OutOfStep(f"at byte {self._offset}")
+        if answer.status not in good:
+            raise SessionLost(f"status {answer.status} at byte {self._offset}")
 
     async def _arrived(self) -> bool:
         """Whether the blob is there although the last answer was lost."""

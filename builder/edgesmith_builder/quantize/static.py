@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime as ort
-from onnx import version_converter
 from onnxruntime.quantization import (
     CalibrationMethod,
     QuantFormat,
@@ -30,15 +28,11 @@ from onnxruntime.quantization.calibrate import (
     save_tensors_data,
 )
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edgesmith_builder.contract import Quantization
 from edgesmith_builder.dataset import Samples
-from edgesmith_builder.model.onnx_file import opset_of
+from edgesmith_builder.quantize.prepare import prepare
 from edgesmith_builder.quantize.ranges import stable
-
-PER_CHANNEL_OPSET = 13
-"""From here on QuantizeLinear and DequantizeLinear take an axis (onnx, `Operators.md`)."""
 
 _TYPES = {"UInt8": QuantType.QUInt8, "Int8": QuantType.QInt8}
 
@@ -65,7 +59,7 @@ def quantize(source: Path, samples: Samples, settings: Quantization, folder: Pat
     ready, cache, target = folder / "ready.onnx", folder / "ranges.json", folder / "int8.onnx"
     try:
         with _quiet():
-            _prepare(source, ready, folder)
+            prepare(source, ready, folder)
             _calibrate(ready, samples, cache, folder)
             quantize_static(
                 str(ready),
@@ -92,26 +86,6 @@ def quantize(source: Path, samples: Samples, settings: Quantization, folder: Pat
 
 def _op_types() -> list[str]:
     return sorted({*QLinearOpsRegistry, *QDQRegistry})
-
-
-def _prepare(source: Path, target: Path, folder: Path) -> None:
-    """Raise the opset where needed, fold what can be folded (batch normalisation into convolutions), infer shapes."""
-    model = onnx.load_model(source)
-    # Up to IR 3 initialisers had to be listed as inputs too; there they keep folding from happening.
-    initializers = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in initializers]
-    opset = opset_of(model)
-    if opset and opset < PER_CHANNEL_OPSET:
-        model = version_converter.convert_version(model, PER_CHANNEL_OPSET)
-        inputs = [value for value in model.graph.input if value.name not in initializers]
-    del model.graph.input[:]
-    model.graph.input.extend(inputs)
-    model.ir_version = max(model.ir_version, 7)  # the first that goes with opset 12 and later
-    plain = folder / "plain.onnx"
-    onnx.save_model(model, plain)
-    del model
-    quant_pre_process(str(plain), str(target), skip_symbolic_shape=True)
-    plain.unlink()
 
 
 def _calibrate(model: Path, samples: Samples, cache: Path, folder: Path) -> None:

@@ -28,8 +28,8 @@ from edgesmith_builder.source.settings import StoreSettings
 
 log = logging.getLogger(__name__)
 
-PIECE = 1024 * 1024
-"""Bytes held in memory at a time."""
+PIECE = 256 * 1024
+"""Bytes held in memory at a time, and at most what is fetched twice after a break."""
 
 _URI = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import os
 import shlex
@@ -23,6 +22,9 @@ from .layout import Layout
 from .paths import Cache
 
 SUITE = "bookworm"
+
+FORMAT = 1
+"""Raised when the code here or in ``tars`` comes to write another base from the same packages and patterns."""
 
 KEPT = 2
 """Layouts kept of each base and architecture, newest first."""
@@ -102,9 +104,8 @@ def _mirror() -> list[str]:
 
 def _key(recipe: BaseRecipe, architecture: str, tools: Base | None) -> str:
     """Hashes what decides a base, the archive's state apart."""
-    code = [inspect.getsource(part) for part in (contents, tars, _certificates, _arrange, _compile)]
     compiler = tools.digest if tools else ""
-    parts = [asdict(recipe), architecture, compiler, SUITE, STATUS_HOOK, ACCOUNTS, _mirror(), code]
+    parts = [FORMAT, asdict(recipe), architecture, compiler, SUITE, STATUS_HOOK, ACCOUNTS, _mirror(), contents.PATTERNS]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

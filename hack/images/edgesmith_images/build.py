@@ -27,8 +27,8 @@ RUNTIME_KEYS = ("Cmd", "Entrypoint", "Env", "ExposedPorts", "User", "WorkingDir"
 
 def _words(created_by: str) -> str:
     """Writes a step without the digest of what it copied, which holds the times of files."""
-    plain = created_by.removeprefix("/bin/sh -c #(nop) ")
-    return re.sub(r"^(COPY|ADD) \S+:[0-9a-f]{64} in ", r"\1 ", plain).strip()
+    plain = created_by.removeprefix("/bin/sh -c #(nop)").strip()
+    return re.sub(r"^(COPY|ADD) \S+:[0-9a-f]{64} in ", r"\1 ", plain)
 
 
 def config_of(found: dict[str, Any], architecture: str) -> dict[str, Any]:
@@ -42,13 +42,10 @@ def config_of(found: dict[str, Any], architecture: str) -> dict[str, Any]:
         ``architecture``, ``config`` and ``history``; the layout adds the rest.
     """
     kept = {name: value for name, value in found["config"].items() if name in RUNTIME_KEYS}
-    # Commands that copy carry the digest of a folder as it lay on disk, times included.
     history = [
         {
             "created": "1970-01-01T00:00:00Z",
-            "created_by": " ".join(
-                word for word in entry.get("created_by", "").split() if ":" not in word or "=" in word
-            ),
+            "created_by": _words(entry.get("created_by", "")),
             **({"empty_layer": True} if entry.get("empty_layer") else {}),
         }
         for entry in found.get("history", [])

@@ -38,7 +38,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--refresh", action="store_true", help="ask Debian again for the bases and their security updates")
     two = verbs.add_parser("push", parents=[common], help="build, then push; prints the references by digest as JSON")
     two.add_argument("registry", metavar="REGISTRY", help="HOST:PORT; plain HTTP for a private address, else TLS")
-    verbs.add_parser("size", parents=[common], help="build, then print each layer's compressed size")
+    weigh = verbs.add_parser("size", parents=[common], help="build, then print each layer's compressed size")
+    weigh.add_argument("--json", action="store_true", help="print each image's bytes by platform instead")
     three = verbs.add_parser("extract", help="build, then unpack an image's root file system")
     three.add_argument("name", choices=names, metavar="NAME", help=f"one of {', '.join(names)}")
     three.add_argument("--platform", choices=tuple(ARCHITECTURES), metavar="OS/ARCH", default=own_platform())
@@ -91,7 +92,7 @@ def _run(options: argparse.Namespace) -> None:
         if options.verb == "push":
             print(json.dumps(push_all(options.registry, layouts, project_version()), indent=2))
         elif options.verb == "size":
-            print(size.table(layouts))
+            print(json.dumps(size.totals(layouts), indent=2) if options.json else size.table(layouts))
         else:
             print(json.dumps({name: str(layout.folder) for name, layout in layouts.items()}, indent=2))
 

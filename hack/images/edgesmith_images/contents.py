@@ -32,8 +32,7 @@ _WANTED = (
     "usr/lib/ssl/openssl.cnf",
     "usr/share/ca-certificates/mozilla/*.crt",
     "usr/share/common-licenses*",
-    "usr/share/doc/*/copyright",
-    "usr/share/doc/lib*",  # some are links to the folder that holds the copyright file
+    "usr/share/doc/*",  # some are links to the folder that holds the copyright file
     "var/lib/dpkg/status.d/*",
     "var/tmp",
 )
@@ -70,13 +69,17 @@ _UNWANTED = (
     "usr/lib/*/krb5/*",
     "usr/lib/*/perl*",
     "usr/lib/*/audit/*",
-    "usr/share/doc/*/[!c]*",
     *(f"*-linux-gnu/{name}.so*" for name in _LIBRARIES),
     *(f"*-linux-gnu/{name}-*.so*" for name in _LIBRARIES),
     *(f"usr/lib/python3.11/{name}" for name in _MODULES),
     *(f"usr/lib/python3.11/{name}/*" for name in _MODULES),
     *(f"usr/lib/python3.11/lib-dynload/{name}.cpython-*" for name in _EXTENSIONS),
 )
+
+_ONLY_READ = ("dev/", "usr/share/doc/", "usr/share/locale/", "usr/share/man/")
+
+PATTERNS = (_WANTED, _UNWANTED, _ONLY_READ)
+"""All that decides what is taken, for the key of the cache."""
 
 
 def wanted(path: str) -> bool:
@@ -88,6 +91,9 @@ def wanted(path: str) -> bool:
     Returns:
         True for what Python and the locked wheels need to run, and for licences.
     """
+    folder, _, name = path.rpartition("/")
+    if folder.startswith("usr/share/doc/") and name != "copyright":
+        return False
     return any(fnmatchcase(path, pattern) for pattern in _WANTED) and not any(
         fnmatchcase(path, pattern) for pattern in _UNWANTED
     )
@@ -102,4 +108,4 @@ def wanted_to_build(path: str) -> bool:
     Returns:
         True for all but devices and what only people read.
     """
-    return not path.startswith(("dev/", "usr/share/doc/", "usr/share/locale/", "usr/share/man/"))
+    return not path.startswith(_ONLY_READ)

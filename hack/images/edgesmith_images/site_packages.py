@@ -123,7 +123,7 @@ def unneeded(path: str, program: str) -> bool:
         program: ``runtime``, ``builder`` or ``operator``.
 
     Returns:
-        True for what is to be removed; licence files are never.
+        True for what is to be removed; a licence file only ever goes with the whole folder that it is for.
     """
     name = path.rsplit("/", 1)[-1].upper()
     if ".dist-info/licenses" in path or name.startswith(("LICEN", "COPYING", "NOTICE", "THIRDPARTY")):

@@ -27,6 +27,24 @@ def rows(layouts: Mapping[str, Layout]) -> list[tuple[str, str, str, int]]:
     return found
 
 
+def totals(layouts: Mapping[str, Layout]) -> dict[str, dict[str, int]]:
+    """Measures whole images.
+
+    Args:
+        layouts: Layout by image name.
+
+    Returns:
+        Compressed bytes of all layers, by image and platform.
+    """
+    return {
+        name: {
+            platform: sum(layer["size"] for layer in manifest["layers"])
+            for platform, manifest in layout.manifests().items()
+        }
+        for name, layout in layouts.items()
+    }
+
+
 def table(layouts: Mapping[str, Layout], width: int = 60) -> str:
     """Writes the sizes for people.
 

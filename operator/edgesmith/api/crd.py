@@ -1,4 +1,4 @@
-"""The CRDs, generated from the types: `python -m edgesmith.api.crd FOLDER` writes them.
+"""The CRDs, generated from the types: `python -m edgesmith.api.crd FOLDER…` writes them.
 
 Pydantic says what a type is in JSON Schema; a CRD wants a structural schema. Between the two lie references (written
 out here), nulls (an absent field is enough) and Kubernetes' own words for lists, for numbers that may be strings and
@@ -309,15 +309,15 @@ def files() -> dict[str, str]:
     }
 
 
-def main(arguments: list[str]) -> int:
-    """Write the CRDs into a folder; the exit status."""
-    if len(arguments) != 1:
-        sys.stderr.write("usage: python -m edgesmith.api.crd FOLDER\n")
+def main(folders: list[str]) -> int:
+    """Write the CRDs into folders; the exit status."""
+    if not folders:
+        sys.stderr.write("usage: python -m edgesmith.api.crd FOLDER…\n")
         return 2
-    folder = Path(arguments[0])
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files().items():
-        (folder / name).write_text(content, encoding="utf-8")
+    for folder in map(Path, folders):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files().items():
+            (folder / name).write_text(content, encoding="utf-8")
     return 0
 
 

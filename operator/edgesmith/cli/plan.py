@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -179,7 +180,14 @@ def _why(reason: tuple[Change, ...]) -> str:
     """A build's reason in words."""
     if not reason:
         return "first build"
-    return "; ".join(f"{change.field} {change.old or '(absent)'} → {change.new or '(absent)'}" for change in reason)
+    return "; ".join(f"{change.field} {_short(change.old)} → {_short(change.new)}" for change in reason)
+
+
+def _short(value: str | None) -> str:
+    """A value in a line: digests by their beginning; `-o json` has them whole."""
+    if value is None:
+        return "(absent)"
+    return re.sub(r"([0-9a-f]{12})[0-9a-f]{52}", r"\1…", value)
 
 
 def _cached(snapshot: Snapshot) -> list[tuple[str, str]]:

@@ -86,6 +86,8 @@ async def connect(kubeconfig: str | None = None, context: str | None = None, *, 
 
 async def _from_kubeconfig(configuration: Configuration, kubeconfig: str | None, context: str | None) -> Connection:
     where = kubeconfig or os.environ.get("KUBECONFIG") or _DEFAULT_KUBECONFIG
+    if not _found(where):
+        raise Unreachable(f"No cluster: the kubeconfig {where} does not exist; set KUBECONFIG or pass --kubeconfig")
     try:
         loader = await _load_kubeconfig(
             config_file=_expanded(where),
@@ -101,6 +103,11 @@ async def _from_kubeconfig(configuration: Configuration, kubeconfig: str | None,
     current = loader.current_context or {}
     namespace = (current.get("context") or {}).get("namespace")
     return Connection(configuration, namespace or "default", in_cluster=False)
+
+
+def _found(where: str) -> bool:
+    """The client would say so on its own log and go on with an empty configuration."""
+    return any(Path(part).is_file() for part in _expanded(where).split(os.pathsep))
 
 
 def _expanded(where: str) -> str:

@@ -8,9 +8,9 @@ from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.errors import ClusterError
 from edgesmith.cluster.images import Images
-from edgesmith.cluster.kinds import EVENT
+from edgesmith.cluster.kinds import EVENT, POD
 from edgesmith.cluster.objects import Objects
-from edgesmith.cluster.parse_build import BuildPod, with_pods
+from edgesmith.cluster.parse_build import JOB_NAME_LABEL, BuildPod, with_pods
 from edgesmith.decide.builds import wanted
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import BuildJob, Snapshot
@@ -26,7 +26,7 @@ class Gatherer:
         """Make a gatherer.
 
         Args:
-            objects: What is known of the cluster; read, never written.
+            objects: What is known of the cluster.
             images: What is known of the registry.
             settings: The installation's settings.
             client: For what no watch tells: why a pod's volumes cannot be mounted.
@@ -35,6 +35,7 @@ class Gatherer:
         self.settings = settings
         self._images = images
         self._client = client
+        self._heard: set[tuple[str, str]] = set()
 
     async def snapshot(self, namespace: str, name: str) -> Snapshot | None:
         """Everything known about one EdgeModel; None where it is not there or on its way out."""
@@ -79,12 +80,30 @@ class Gatherer:
         ]
         if not own:
             return ()
+        for job in own:
+            await self._read_last_words(namespace, job)
         running = {job.name for job in own if not job.finished}
         pods = [
             await self._explained(namespace, pod) if pod.pending and not pod.problem and pod.job in running else pod
             for pod in self._build_pods(model)
         ]
         return tuple(with_pods(job, pods) for job in own)
+
+    async def _read_last_words(self, namespace: str, job: BuildJob) -> None:
+        """Read the pods of a Job that has just failed, where we have none of their words.
+
+        Jobs and pods are watched apart, and the Job's end may be seen before its pod's last words.
+        """
+        if job.succeeded or not job.finished or (namespace, job.name) in self._heard:
+            return
+        self._heard.add((namespace, job.name))
+        labels = f"{JOB_NAME_LABEL}={job.name}"
+        try:
+            async for raw in self._client.list(POD, namespace=namespace, labels=labels):
+                self.objects.put(POD, raw)
+        except ClusterError:
+            # The watch tells it, if a little later.
+            self._heard.discard((namespace, job.name))
 
     def _build_pods(self, model: EdgeModel) -> list[BuildPod]:
         namespace, name = model.metadata.namespace, model.metadata.name

@@ -43,8 +43,10 @@ class Schedule:
         self._running: dict[Key, float] = {}
         self._failures: dict[Key, int] = {}
 
-    def __len__(self) -> int:
-        return len(self._due) + len(self._running)
+    @property
+    def running(self) -> int:
+        """How many keys are being worked on."""
+        return len(self._running)
 
     def add(self, key: Key, at: float) -> None:
         """Ask for a key at a time; where it is due earlier already, nothing changes."""
@@ -139,14 +141,11 @@ class WorkQueue:
             Exception: What the work raised; the queue is of no use then and the process ends.
         """
         async with asyncio.TaskGroup() as group:
-            running: set[asyncio.Task[None]] = set()
             while True:
                 self._changed.clear()
-                while len(running) < self._workers and (key := self._schedule.take(self._clock())):
-                    task = group.create_task(self._one(key), name=f"pass for {key[0]}/{key[1]}")
-                    running.add(task)
-                    task.add_done_callback(running.discard)
-                await self._pause(full=len(running) >= self._workers)
+                while self._schedule.running < self._workers and (key := self._schedule.take(self._clock())):
+                    group.create_task(self._one(key), name=f"pass for {key[0]}/{key[1]}")
+                await self._pause(full=self._schedule.running >= self._workers)
 
     async def _one(self, key: Key) -> None:
         outcome = Outcome(failed=True)

@@ -141,11 +141,17 @@ def _state(snapshot: Snapshot, profile: DeviceProfile, build: Build, now: dateti
     if not asked:
         message = f"The registry has not been asked yet for the build for {profile.metadata.name}."
         return BuildState(profile, build, "Waiting", None, None, Reason.WAITING_FOR_REGISTRY, message, None, 2.0)
-    return _absent(snapshot, profile, build, known, ended, now)
+    return _absent(snapshot, profile, build, known=known, ended=ended, now=now)
 
 
 def _absent(
-    snapshot: Snapshot, profile: DeviceProfile, build: Build, known: str | None, ended: BuildJob | None, now: datetime
+    snapshot: Snapshot,
+    profile: DeviceProfile,
+    build: Build,
+    *,
+    known: str | None,
+    ended: BuildJob | None,
+    now: datetime,
 ) -> BuildState:
     """The registry holds no such image and no Job is at work on it."""
     name = profile.metadata.name

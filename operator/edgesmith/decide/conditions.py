@@ -74,7 +74,10 @@ def conditions(
         (kind, "True" if finding.severity is Severity.FINE else "False", finding) for kind, finding in areas.items()
     ]
     before = {condition.get("type"): condition for condition in _conditions_of(previous)}
-    return tuple(_condition(kind, status, finding, before.get(kind), generation, now) for kind, status, finding in said)
+    return tuple(
+        _condition(kind, status, finding, before=before.get(kind), generation=generation, now=now)
+        for kind, status, finding in said
+    )
 
 
 def changed(conditions: Iterable[Condition], previous: Mapping[str, Any]) -> tuple[Condition, ...]:
@@ -92,6 +95,7 @@ def _condition(
     kind: ConditionType,
     status: Literal["True", "False"],
     finding: Finding,
+    *,
     before: Mapping[str, Any] | None,
     generation: int,
     now: datetime,

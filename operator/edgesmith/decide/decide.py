@@ -31,7 +31,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
     moves = tuple(sorted((*strays, *(move for course in courses for move in course.moves)), key=lambda m: m.node))
     holds = tuple(sorted((hold for course in courses for hold in course.holds), key=lambda hold: hold.node))
     facts = [world.facts(course) for course in courses]
-    status = status_of(snapshot.model, world.resolved, world.assignment, facts, holds, now)
+    status = status_of(snapshot.model, world.resolved, world.assignment, variants=facts, holds=holds, now=now)
     builds = tuple(state.start for state in world.builds.values() if state.start)
     waits = [course.look_again for course in courses] + [state.look_again for state in world.builds.values()]
     revisions = world.revisions(courses)
@@ -214,9 +214,10 @@ class _World:
             label = node.labels.get(self.label_key)
             revision = self.by_revision.get(label or "")
             profile = self.assignment.profile_of.get(node.name)
-            if profile is None and revision and revision.profile in self.resolved.missing:
-                if node.name not in self.assignment.ambiguous and carries(node.labels, selector):
-                    profile = revision.profile
+            orphan = revision is not None and revision.profile in self.resolved.missing
+            left_alone = node.name in self.assignment.ambiguous or not carries(node.labels, selector)
+            if profile is None and revision and orphan and not left_alone:
+                profile = revision.profile
             if profile:
                 found.setdefault(profile, []).append(self._judge(node, label, profile, revision, pods[node.name]))
         return found

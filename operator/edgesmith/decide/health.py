@@ -9,7 +9,10 @@ from edgesmith.decide.rollout import Health, NodeState
 from edgesmith.decide.snapshot import Node, Pod
 
 CRASH_LOOP_RESTARTS = 3
-"""A container that was restarted this often without the pod getting ready will not get ready by waiting."""
+"""A container that waits in a back-off after so many restarts will not get ready by waiting longer.
+
+The count alone says little: over months, a few restarts of the device itself add up to as many.
+"""
 
 PULL_REASONS = frozenset({"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull"})
 """The kubelet's words for an image that it cannot get. It goes on trying, so only the deadline ends it."""
@@ -52,7 +55,7 @@ def _failure(pod: Pod, *, late: bool) -> str | None:
     """Why a pod that is not ready will not become ready, as the end of a sentence that begins with its node."""
     if pod.selftest and not pod.selftest.passed:
         return f"failed with {pod.selftest.reason}: {pod.selftest.message.rstrip('.')}"
-    if pod.restarts >= CRASH_LOOP_RESTARTS:
+    if pod.restarts >= CRASH_LOOP_RESTARTS and pod.waiting == "CrashLoopBackOff":
         return f"restarts again and again: {_waiting(pod)}"
     if late:
         pulling = pod.waiting in PULL_REASONS

@@ -54,7 +54,7 @@ def _old_jobs(newest_first: Iterable[BuildJob], wanted: Collection[str]) -> Iter
             elif job.key in running:
                 yield Delete("Job", job.name, "A newer Job is at work on the same build.")
             running.add(job.key)
-        elif {job.key, job.profile} & finished:
+        elif (job.key if job.key in wanted else job.profile) in finished:
             yield Delete("Job", job.name, "A newer Job has finished.")
         else:
-            finished |= {job.key} if job.key in wanted else {job.profile}
+            finished |= {job.key, job.profile}

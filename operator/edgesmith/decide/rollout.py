@@ -349,20 +349,21 @@ class _Judged:
             return Phase.NO_NODES
         if target is None:
             return Phase.WAITING
-        moving = any(node.name in self.moves for node in self.online)
-        starting = any(node.health is Health.STARTING for node in self.online)
+        moving = any(node.name in self.moves or node.health is Health.STARTING for node in self.online)
+        if target.withdrawn and moving:
+            return Phase.ROLLING_BACK
         if target.withdrawn:
-            if moving or starting:
-                return Phase.ROLLING_BACK
             return Phase.ROLLED_BACK if self.stable else Phase.NONE_LEFT
+        return self._phase_forward(target, moving=moving)
+
+    def _phase_forward(self, target: RevisionState, *, moving: bool) -> Phase:
         if not self.online:
             return Phase.COMPLETE if target.completed else Phase.WAITING
         if not target.proven:
             return Phase.CANARY
-        settled = all(node.label == target.revision and node.health is Health.SERVING for node in self.online)
-        if settled:
+        if all(node.label == target.revision and node.health is Health.SERVING for node in self.online):
             return Phase.COMPLETE
-        return Phase.ROLLING_OUT if moving or starting else Phase.DEGRADED
+        return Phase.ROLLING_OUT if moving else Phase.DEGRADED
 
     def _look_again(self) -> float | None:
         ends: list[datetime] = [node.deadline for node in self.online if node.deadline]

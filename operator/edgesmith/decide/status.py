@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from edgesmith.api.conditions import ConditionType, Reason
 from edgesmith.api.edgemodel import EdgeModel
@@ -40,6 +40,7 @@ def status_of(
     model: EdgeModel,
     resolved: Resolved,
     assignment: Assignment,
+    *,
     variants: Sequence[VariantFacts],
     holds: Iterable[Hold],
     now: datetime,
@@ -79,9 +80,8 @@ def events_of(status: EdgeModelStatus, previous: Mapping[str, Any]) -> tuple[Eve
     before = {one.get("profile"): one.get("state") for one in variants} if isinstance(variants, list) else {}
     for variant in status.variants:
         if variant.state != before.get(variant.profile):
-            kind = "Warning" if variant.state in _WARNING_STATES else "Normal"
-            message = f"{variant.profile}: {variant.reason or variant.state}"
-            found.append(Event("Warning" if kind == "Warning" else "Normal", variant.state, message))
+            kind: Literal["Normal", "Warning"] = "Warning" if variant.state in _WARNING_STATES else "Normal"
+            found.append(Event(kind, variant.state, f"{variant.profile}: {variant.reason or variant.state}"))
     return tuple(found)
 
 
@@ -185,7 +185,7 @@ def _rollout_finding(facts: VariantFacts, nodes: NodeCounts) -> Finding:
     course, own = facts.course, counts(facts)
     message = _sentence(facts, own)
     phase = course.phase
-    if phase is Phase.COMPLETE or (phase is not Phase.NO_NODES and own.desired == own.offline and _built(facts)):
+    if phase is Phase.COMPLETE or _all_away(facts, own):
         return settled(nodes)
     if phase is Phase.NO_NODES:
         return settled(nodes) if not nodes.desired else Finding(Severity.FINE, Reason.SUCCEEDED, settled(nodes).message)
@@ -251,8 +251,10 @@ def _shown(course: Course) -> str | None:
     return course.stable.revision if course.stable else None
 
 
-def _built(facts: VariantFacts) -> bool:
-    return facts.build is not None and facts.build.image is not None and facts.course.target is not None
+def _all_away(facts: VariantFacts, own: NodeCounts) -> bool:
+    """Whether a revision is there and only its nodes are not: nothing more can be done, and nothing is wrong."""
+    target = facts.course.target
+    return bool(target and not target.withdrawn and own.desired and own.desired == own.offline)
 
 
 def _state(facts: VariantFacts) -> str:
@@ -264,33 +266,43 @@ def _state(facts: VariantFacts) -> str:
 
 def _sentence(facts: VariantFacts, own: NodeCounts) -> str:
     """Where one variant stands, in one sentence; nothing in it changes by time alone."""
-    course, build, name = facts.course, facts.build, facts.profile
-    if build is None:
-        return f"DeviceProfile {name!r} does not exist; its nodes keep what they run."
-    if build.image is None:
-        return build.message
-    target = course.target.revision if course.target else ""
-    on = f"{own.ready} of {own.desired} {_nodes(own.desired)}"
-    trouble = _trouble(facts.nodes)
-    if course.phase is Phase.CANARY:
-        return f"Revision {target} for {name} is tried on its canary{trouble or ' and must hold for the bake'}."
-    if course.phase is Phase.ROLLING_OUT:
-        return f"Revision {target} for {name} is on {own.updated} of {own.desired} {_nodes(own.desired)}{trouble}."
-    if course.phase is Phase.DEGRADED:
-        return f"Revision {target} for {name} serves on {on}{trouble}; mend the node or publish a new source."
-    if course.phase in {Phase.ROLLING_BACK, Phase.ROLLED_BACK, Phase.NONE_LEFT} and course.target:
-        why = (course.target.withdrawn or "").rstrip(".")
-        back = f"revision {course.stable.revision} serves" if course.stable else "there is no revision before it"
-        said = f"Revision {target} for {name} was taken back because {why}; {back}"
-        if course.phase is Phase.ROLLING_BACK:
-            return f"{said} again on {on}." if course.stable else f"{said}."
-        return f"{said}; publish a new source, change the profile, or set annotation {RETRY_ANNOTATION} to a new value."
-    if course.phase is Phase.NO_NODES:
-        return f"No node is of profile {name}."
+    if facts.build is None:
+        return f"DeviceProfile {facts.profile!r} does not exist; its nodes keep what they run."
+    if facts.build.image is None:
+        return facts.build.message
+    target = facts.course.target
+    if target and target.withdrawn and facts.course.phase is not Phase.NO_NODES:
+        return _taken_back(facts, target.revision, target.withdrawn, own)
+    return _going_on(facts, target.revision if target else "", own)
+
+
+def _going_on(facts: VariantFacts, target: str, own: NodeCounts) -> str:
+    name, trouble = facts.profile, _trouble(facts.nodes)
+    nodes = f"{own.desired} {_nodes(own.desired)}"
+    said = {
+        Phase.CANARY: f"Revision {target} for {name} is tried on its canary{trouble or ' and must hold for the bake'}.",
+        Phase.ROLLING_OUT: f"Revision {target} for {name} is on {own.updated} of {nodes}{trouble}.",
+        Phase.DEGRADED: (
+            f"Revision {target} for {name} serves on {own.ready} of {nodes}{trouble}; "
+            "mend the node or publish a new source."
+        ),
+        Phase.NO_NODES: f"No node is of profile {name}.",
+    }
+    if facts.course.phase in said:
+        return said[facts.course.phase]
     if own.desired == own.offline:
-        return f"All {own.desired} {_nodes(own.desired)} of profile {name} are offline."
+        return f"All {nodes} of profile {name} are offline."
     offline = f", {own.offline} offline" if own.offline else ""
-    return f"Serving on {on}{offline}."
+    return f"Serving on {own.ready} of {nodes}{offline}."
+
+
+def _taken_back(facts: VariantFacts, target: str, why: str, own: NodeCounts) -> str:
+    stable = facts.course.stable
+    back = f"revision {stable.revision} serves" if stable else "there is no revision before it"
+    said = f"Revision {target} for {facts.profile} was taken back because {why.rstrip('.')}; {back}"
+    if facts.course.phase is Phase.ROLLING_BACK:
+        return f"{said} again on {own.ready} of {own.desired} {_nodes(own.desired)}." if stable else f"{said}."
+    return f"{said}; publish a new source, change the profile, or set annotation {RETRY_ANNOTATION} to a new value."
 
 
 def _trouble(nodes: Iterable[NodeState]) -> str:

@@ -30,7 +30,7 @@ GRACE_SECONDS = 30
 DRAIN_SECONDS = 20
 
 START_SECONDS = 600
-"""How long a server may load its model before the kubelet starts it again. `progressDeadline` judges sooner or later."""
+"""How long a server may load its model before the kubelet starts it again; `progressDeadline` judges by itself."""
 
 BUNDLE = "/model"
 SCRATCH_LIMIT = "64Mi"

@@ -45,8 +45,9 @@ _ERRORS_ONLY: Final = 3
 _SPIN_MICROSECONDS: Final = "1000"
 """How long an idle worker thread spins for more work before it sleeps.
 
-Spinning joins the threads of one run at once; spinning on between requests (the default) burns a core that the server
-and its neighbours on the device need: 1.14 cores against 0.24 at 50 requests/s.
+Spinning joins the threads of one run at once, but spinning on between requests, as is the default, burns a core that
+the server and its neighbours on the device need. Measured with MobileNetV2 in int8 on two cores at 50 requests/s: 18 ms
+of processor time a request by default, 6.4 ms with this, 3.6 ms without spinning; best latency 2.1, 2.1 and 2.7 ms.
 """
 _LARGEST_PAIR: Final = 256 * 2**20
 """Models above this size in bytes get the wide session only: a second copy of the weights costs more than it gives."""

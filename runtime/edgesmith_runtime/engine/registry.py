@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from edgesmith_runtime.engine.interface import Engine, EngineError
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["ENGINES", "engine_version", "load_engine"]
 
 ENGINES: Final = ("onnxruntime",)
-"""The engine names that a bundle may carry; each is also the name of the distribution that provides it."""
+"""The engine names that a bundle may carry; each is also the name of the module that provides it."""
 
 
 def load_engine(name: str, model_file: Path, *, threads: int) -> Engine:
@@ -32,8 +32,10 @@ def load_engine(name: str, model_file: Path, *, threads: int) -> Engine:
     if threads < 1:
         raise EngineError(f"threads is {threads}; expected at least 1")
     # Imported here, because importing an engine costs half a second and tens of megabytes.
-    from edgesmith_runtime.engine.onnx import OnnxRuntimeEngine  # noqa: PLC0415 - see above
-
+    try:
+        from edgesmith_runtime.engine.onnx import OnnxRuntimeEngine  # noqa: PLC0415 - see above
+    except ImportError as error:
+        raise EngineError(f"engine {name!r} cannot be imported: {error}") from error
     return OnnxRuntimeEngine(model_file, threads=threads)
 
 
@@ -46,6 +48,6 @@ def engine_version(name: str) -> str:
     if name not in ENGINES:
         raise EngineError(f"engine {name!r} is not known; expected one of {', '.join(ENGINES)}")
     try:
-        return f"{name} {metadata.version(name)}"
-    except metadata.PackageNotFoundError as error:
-        raise EngineError(f"engine {name!r} is not installed") from error
+        return f"{name} {import_module(name).__version__}"
+    except ImportError as error:
+        raise EngineError(f"engine {name!r} cannot be imported: {error}") from error

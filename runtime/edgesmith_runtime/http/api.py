@@ -103,6 +103,10 @@ class HttpApi:
         result.add_done_callback(settle)
         return result
 
+    def refused(self, response: Response) -> None:
+        """Count a request that was refused before it was whole."""
+        self._service.metrics.add("edgesmith_requests_total", "http", "other", str(response.status.value))
+
     def _route(self, path: str) -> _Route:
         if path in self._pages:
             return self._pages[path]

@@ -77,11 +77,9 @@ class Connection(asyncio.BufferedProtocol):
             return
         before = self._reader.phase
         self._reader.received(nbytes)
-        after = self._reader.phase
-        if after is Phase.HEAD and before is not Phase.HEAD:
-            self._deadline = time.monotonic() + self._limits.head_time
-        elif after is Phase.BODY:
-            self._deadline = time.monotonic() + self._limits.stall
+        # Headers have a time in all; everything else starts anew with each byte.
+        if not self._writing_paused and not (before is self._reader.phase is Phase.HEAD):
+            self._deadline = time.monotonic() + self._patience()
         self._advance()
 
     def eof_received(self) -> bool:
@@ -98,7 +96,7 @@ class Connection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """Go on answering."""
         self._writing_paused = False
-        self._deadline = time.monotonic() + self._limits.idle
+        self._deadline = time.monotonic() + self._patience()
         self._advance()
 
     # What the server calls.
@@ -140,6 +138,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         if self._answering is None and not self._reader.requests:
             if self._reader.refusal is not None:
+                self._server.api.refused(self._reader.refusal)
                 self._send(self._reader.refusal, keep_alive=False)
                 self._linger()
             elif self._half_closed or (self._server.draining and self._reader.phase is Phase.IDLE):
@@ -148,6 +147,15 @@ class Connection(asyncio.BufferedProtocol):
                 self._reader.wants_continue = False
                 self._transport.write(_CONTINUE)
         self._pace()
+
+    def _patience(self) -> float:
+        """How long the client may take over what the reader waits for, in seconds."""
+        match self._reader.phase:
+            case Phase.HEAD:
+                return self._limits.head_time
+            case Phase.BODY:
+                return self._limits.stall
+        return self._limits.idle
 
     def _respond(self, request: Request, response: Response) -> None:
         if self._closed:
@@ -158,8 +166,8 @@ class Connection(asyncio.BufferedProtocol):
         if not keep_alive:
             self._linger()
             return
-        if self._reader.phase is Phase.IDLE:
-            self._deadline = time.monotonic() + self._limits.idle
+        if not self._writing_paused:
+            self._deadline = time.monotonic() + self._patience()
         self._advance()
 
     def _send(self, response: Response, *, keep_alive: bool, request: Request | None = None) -> None:

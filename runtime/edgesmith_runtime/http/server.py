@@ -49,14 +49,19 @@ class HttpServer:
 
     async def drain(self) -> None:
         """Accept nothing more, and return when every connection has had its answers and is closed."""
-        self.draining = True
-        if self._server is not None:
-            self._server.close()
+        self.stop_accepting()
         for connection in tuple(self._connections):
             connection.drain()
         if self._connections:
             self._empty.clear()
             await self._empty.wait()
+
+    def stop_accepting(self) -> None:
+        """Accept nothing more; further answers close their connections."""
+        self.draining = True
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
     def add(self, connection: Connection) -> bool:
         """Take a connection up; say whether there was room for it."""

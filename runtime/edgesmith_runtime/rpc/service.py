@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -128,6 +129,9 @@ class InferenceServicer(protocol.GRPCInferenceServiceServicer):
         try:
             result = answer()
             return await result if hasattr(result, "__await__") else result
+        except asyncio.CancelledError:
+            code = grpc.StatusCode.CANCELLED
+            raise
         except RequestError as error:
             code, message = _CODES.get(type(error), grpc.StatusCode.RESOURCE_EXHAUSTED), str(error)
         except Exception:  # noqa: BLE001 - whatever it is, the caller gets a code and the log the traceback

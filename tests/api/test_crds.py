@@ -1,0 +1,74 @@
+"""What the API server makes of our CRDs: defaults, refusals and their sentences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from apiserver import ApiServer, Object
+from operator_process import device_profile, edge_model
+
+
+def test_defaults_appear(server: ApiServer, namespace: str) -> None:
+    server.apply(edge_model("parts", namespace, rollout={}))
+    model = server.get("edgemodels", "parts", namespace)
+    assert model is not None
+    assert model["spec"]["rollout"] == {
+        "canary": {"nodes": 1, "bake": "1m"},
+        "maxUnavailable": "20%",
+        "progressDeadline": "10m",
+    }
+    assert model["spec"]["serving"] == {"port": 8000, "grpcPort": 8001}
+
+
+def test_the_short_name_and_the_columns_work(server: ApiServer, namespace: str) -> None:
+    server.apply(edge_model("parts", namespace))
+    assert "parts" in server.kubectl("get", "em", "-n", namespace)
+    assert "fraction" in server.kubectl("explain", "edgemodel.spec.gates")
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        pytest.param({"deviceProfiles": {}}, "spec.deviceProfiles", id="neither-names-nor-selector"),
+        pytest.param(
+            {"deviceProfiles": {"names": ["a"], "selector": {"matchLabels": {"a": "b"}}}},
+            "spec.deviceProfiles",
+            id="names-and-selector",
+        ),
+        pytest.param({"deviceProfiles": {"names": ["a", "a"]}}, "spec.deviceProfiles.names", id="a-name-twice"),
+        pytest.param({"source": {"uri": "http://x/y", "sha256": "0" * 64}}, "spec.source.uri", id="not-s3"),
+        pytest.param({"source": {"uri": "s3://models/x", "sha256": "abc"}}, "spec.source.sha256", id="short-digest"),
+        pytest.param({"gates": {"maxAccuracyDrop": 0.1}}, "need an evaluation set", id="gate-without-evaluation"),
+        pytest.param({"gates": {"maxLatency": "fast"}}, "spec.gates.maxLatency", id="latency"),
+        pytest.param({"gates": {"maxImageSize": "big"}}, "spec.gates.maxImageSize", id="size"),
+        pytest.param({"rollout": {"maxUnavailable": 0}}, "number from 1 or a percentage", id="nothing-unavailable"),
+        pytest.param({"rollout": {"maxUnavailable": "0%"}}, "number from 1 or a percentage", id="nought-percent"),
+        pytest.param({"rollout": {"canary": {"nodes": 0}}}, "spec.rollout.canary.nodes", id="no-canary"),
+        pytest.param({"serving": {"port": 9000, "grpcPort": 9000}}, "spec.serving", id="one-port-twice"),
+        pytest.param({"serving": {"port": 70000}}, "spec.serving.port", id="no-such-port"),
+    ],
+)
+def test_a_wrong_spec_is_refused_by_name(server: ApiServer, namespace: str, spec: dict[str, Any], says: str) -> None:
+    refusal = server.kubectl("apply", "--server-side", document=edge_model("parts", namespace, **spec), fails=True)
+    assert says in refusal
+
+
+@pytest.mark.parametrize("name", ["x" * 47, "1st", "a.b"])
+def test_a_name_that_could_not_name_its_children_is_refused(server: ApiServer, namespace: str, name: str) -> None:
+    refusal = server.kubectl("apply", "--server-side", document=edge_model(name, namespace), fails=True)
+    assert "metadata.name must" in refusal
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        pytest.param({"nodeSelector": {}}, "spec.nodeSelector", id="no-labels"),
+        pytest.param({"platform": {"architecture": "mips"}}, "spec.platform.architecture", id="architecture"),
+        pytest.param({"toolchain": {"name": "onnxruntime", "ladder": []}}, "spec.toolchain.ladder", id="no-rung"),
+    ],
+)
+def test_a_wrong_profile_is_refused_by_name(server: ApiServer, change: Object, says: str) -> None:
+    profile = device_profile("wrong")
+    profile["spec"] |= change
+    assert says in server.kubectl("apply", "--server-side", document=profile, fails=True)

@@ -1,0 +1,137 @@
+"""The program, as a Job runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgesmith_builder.cli import read_request
+from edgesmith_builder.contract import Artifact, BuildFailure, BuildRequest, Gates
+from edgesmith_builder.errors import MESSAGE_LIMIT, REASONS, RequestInvalid, failure_of
+
+
+def command(folder: Path, request: BuildRequest, store: Any, *more: str) -> list[str]:
+    """A command line, with the Secret as a folder of files."""
+    secret = folder / "secret"
+    secret.mkdir(exist_ok=True)
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": store.settings.access_key,
+        "AWS_SECRET_ACCESS_KEY": store.settings.secret_key,
+        "AWS_ENDPOINT_URL": store.settings.endpoint,
+    }.items():
+        (secret / name).write_text(f"{value}\n")
+    (folder / "request.json").write_text(request.to_json())
+    (folder / "work").mkdir(exist_ok=True)
+    return [
+        sys.executable, "-m", "edgesmith_builder", "--request", str(folder / "request.json"),
+        "--credentials", str(secret), "--termination-log", str(folder / "log"), "--work", str(folder / "work"), *more,
+    ]  # fmt: skip
+
+
+def run(line: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        line, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **environment}
+    )
+
+
+def test_a_build_ends_with_the_image_on_stdout_and_in_the_termination_log(world: Any, tmp_path: Path) -> None:
+    done = run(command(tmp_path, world.request(), world.store))
+    assert done.returncode == 0, done.stderr
+    image = done.stdout.splitlines()[-1]
+    assert "@sha256:" in image
+    assert json.loads((tmp_path / "log").read_text()) == {"image": image}
+    assert list((tmp_path / "work").iterdir()) == []
+    for words in ("fetched s3://models/surface/model.onnx", "int8: accuracy", ": wins", "pushed "):
+        assert words in done.stderr
+    assert "store-password" not in done.stderr
+
+
+def test_the_digest_depends_on_nothing_but_the_request(world: Any, tmp_path: Path) -> None:
+    digests = set()
+    for number, (seed, threads, zone) in enumerate((("0", "1", "UTC"), ("4711", "2", "Asia/Tokyo"))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        done = run(command(folder, world.request(), world.store, "--threads", threads), PYTHONHASHSEED=seed, TZ=zone)
+        assert done.returncode == 0, done.stderr
+        digests.add(done.stdout.strip().partition("@")[2])
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "reason"),
+    [
+        pytest.param({"source": Artifact(uri="s3://models/no.onnx")}, 1, "SourceNotFound", id="somebody-must-act"),
+        pytest.param({"repository": "127.0.0.1:1/a/b"}, 2, "RegistryUnreachable", id="a-retry-can-help"),
+        pytest.param({"gates": Gates(min_accuracy=1.01)}, 1, "GatesFailed", id="with-candidates"),
+    ],
+)
+def test_a_failure_is_one_line_of_json(
+    world: Any, tmp_path: Path, changes: dict[str, Any], code: int, reason: str
+) -> None:
+    done = run(command(tmp_path, world.request(**changes), world.store))
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    (line,) = (tmp_path / "log").read_text().splitlines()
+    failure = BuildFailure.model_validate_json(line)
+    assert failure.reason == reason
+    assert f"error: {failure.reason}: {failure.message}".replace("error: ", "") in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_sigterm_ends_it_cleanly(world: Any, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        host = f"127.0.0.1:{silent.getsockname()[1]}"
+        line = command(
+            tmp_path, world.request(repository=f"{host}/a/b", base=f"{host}/base@sha256:{'0' * 64}"), world.store
+        )
+        process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
+        connection, _ = silent.accept()
+        with connection:
+            process.send_signal(signal.SIGTERM)
+            _, errors = process.communicate(timeout=30)
+    assert process.returncode == 143, errors
+    assert "stopped by SIGTERM" in errors
+    assert "Traceback" not in errors
+    assert list((tmp_path / "work").iterdir()) == []
+    assert BuildFailure.model_validate_json((tmp_path / "log").read_text()).retry
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "the request is"),
+        ('{"build": {}}', "Field required"),
+        ('{"bild": 1}', "bild is 1|Field required"),
+    ],
+)
+def test_a_request_that_is_none(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "request").write_text(text)
+    with pytest.raises(RequestInvalid, match=words):
+        read_request(tmp_path / "request")
+
+
+def test_files_that_are_not_there(tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "edgesmith_builder", "--request", str(tmp_path / "none")]
+    assert run([*line, "--termination-log", str(tmp_path / "log")]).returncode == 1
+    failure = BuildFailure.model_validate_json((tmp_path / "log").read_text())
+    assert (failure.reason, "none cannot be read" in failure.message) == ("RequestInvalid", True)
+
+
+def test_what_nobody_expected_is_internal_and_short() -> None:
+    failure = failure_of(RuntimeError("x" * 5000))
+    assert (failure.reason, failure.retry) == ("Internal", True)
+    assert len(failure.message) == MESSAGE_LIMIT
+
+
+def test_every_reason_is_in_the_docs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "builder.md").read_text()
+    assert [reason for reason in REASONS if f"`{reason}`" not in page] == []

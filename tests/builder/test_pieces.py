@@ -1,0 +1,275 @@
+"""The builder's pure parts, and what only a small test can reach."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import helper, numpy_helper
+
+from edgesmith_builder.contract import Candidate, Gates, Precision, Quantization
+from edgesmith_builder.dataset import read_npz, samples_for
+from edgesmith_builder.errors import DatasetInvalid, DatasetMismatch, GatesFailed, RequestInvalid
+from edgesmith_builder.gates import Measured, rejection
+from edgesmith_builder.ladder import Attempt, walk
+from edgesmith_builder.pack import write_layer
+from edgesmith_builder.progress import size_text
+from edgesmith_builder.quantize import quantize
+from edgesmith_builder.quantize.ranges import outward, stable
+from edgesmith_builder.score import golden_inputs
+from edgesmith_builder.score.golden import on_grid
+from edgesmith_builder.source import StoreSettings
+from edgesmith_runtime.tensors import TensorSpec
+
+
+@pytest.mark.parametrize(
+    ("measured", "gates", "words"),
+    [
+        pytest.param(Measured(0.9, 0.01, 10), Gates(), None, id="no-gates"),
+        pytest.param(Measured(0.97, 0.01), Gates(max_accuracy_drop=0.01), None, id="drop-exactly-allowed"),
+        pytest.param(Measured(0.9, 0.3 - 0.2), Gates(max_accuracy_drop=0.1), None, id="drop-but-for-the-last-bit"),
+        pytest.param(Measured(0.96, 0.02), Gates(max_accuracy_drop=0.01), "drops by 0.0200", id="drop-too-large"),
+        pytest.param(Measured(0.99, -0.01), Gates(max_accuracy_drop=0.0), None, id="better-than-the-source"),
+        pytest.param(Measured(0.9, 0.0), Gates(min_accuracy=0.9), None, id="accuracy-exactly"),
+        pytest.param(Measured(0.89, 0.0), Gates(min_accuracy=0.9), "at least 0.9000", id="accuracy-too-low"),
+        pytest.param(Measured(image_size=100), Gates(max_image_size=100), None, id="size-exactly"),
+        pytest.param(Measured(image_size=101), Gates(max_image_size=100), "101 bytes", id="size-too-large"),
+        pytest.param(Measured(), Gates(min_accuracy=1.0), None, id="not-measured"),
+    ],
+)
+def test_gates(measured: Measured, gates: Gates, words: str | None) -> None:
+    said = rejection(measured, gates)
+    assert (said is None) == (words is None)
+    assert words is None or words in str(said)
+
+
+def attempt(rejected: set[str]) -> Any:
+    def of(precision: Precision) -> Attempt:
+        return Attempt(Candidate(precision=precision, rejected="it is bad" if precision in rejected else None))
+
+    return of
+
+
+def test_the_first_that_passes_wins() -> None:
+    outcome = walk(("int8", "fp32"), attempt(set()))
+    assert outcome.winner.candidate.precision == "int8"
+    assert outcome.candidates[1] == Candidate(precision="fp32")
+    assert walk(("int8", "fp32"), attempt({"int8"})).winner.candidate.precision == "fp32"
+
+
+def test_nobody_wins() -> None:
+    with pytest.raises(GatesFailed, match="int8: it is bad; fp32: it is bad") as caught:
+        walk(("int8", "fp32"), attempt({"int8", "fp32"}))
+    assert len(caught.value.candidates) == 2
+
+
+@pytest.mark.parametrize("value", [1.0, 6.0, 0.5, 255.0, -1.0, 3.0, 2.0**-40, 0.0])
+def test_exact_bounds_stay(value: float) -> None:
+    assert outward(value) == value
+    assert outward(value * (1 + 1e-6)) == value
+    assert outward(value * (1 - 1e-6)) == value
+
+
+def test_bounds_move_outward_by_a_little_and_do_not_wobble() -> None:
+    values = np.random.default_rng(3).normal(size=5000) * 10.0 ** np.random.default_rng(4).integers(-5, 5, 5000)
+    moved = np.array([outward(value) for value in values])
+    ratio = moved / values
+    assert ratio.min() >= 1 - 2.0**-12
+    assert ratio.max() <= 1 + 1 / 32
+    wobbled = np.array([outward(value) for value in values * (1 + 1e-6)])
+    assert (wobbled != moved).sum() <= 3
+    assert stable(0.25, 0.9) == (0.0, outward(0.9))
+    assert stable(-0.3, -0.1) == (outward(-0.3), 0.0)
+
+
+def test_golden_answers_are_on_a_grid_finer_than_their_tolerance() -> None:
+    values = np.random.default_rng(5).normal(size=(8, 10)).astype(np.float32)
+    rounded = on_grid(values)
+    span = values.max() - values.min()
+    assert rounded.dtype == np.float32
+    assert np.abs(rounded - values).max() <= span / 1000
+    assert np.array_equal(on_grid(values * np.float32(1 + 1e-6)), rounded)
+    assert np.array_equal(on_grid(np.arange(5)), np.arange(5))
+    assert np.array_equal(on_grid(np.zeros(3, np.float32)), np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("spec", "shape"),
+    [
+        (TensorSpec("x", "FP32", (-1, 1, 8, 8)), (8, 1, 8, 8)),
+        (TensorSpec("x", "FP32", (1, 3)), (8, 3)),
+        (TensorSpec("x", "INT64", (4, 2)), (8, 4, 2)),
+        (TensorSpec("x", "FP64", ()), (8,)),
+    ],
+)
+def test_golden_inputs_without_a_set_are_seeded(spec: TensorSpec, shape: tuple[int, ...]) -> None:
+    first, second = golden_inputs(None, [spec]), golden_inputs(None, [spec])
+    assert first.inputs["x"].shape == shape
+    assert np.array_equal(first.inputs["x"], second.inputs["x"])
+    assert spec.accepts(first.feed(0)["x"].shape)
+
+
+def test_golden_inputs_of_open_size_need_a_set() -> None:
+    with pytest.raises(RequestInvalid, match=r"'x' is FP32\[-1,3,-1,-1\]; a data set was expected"):
+        golden_inputs(None, [TensorSpec("x", "FP32", (-1, 3, -1, -1))])
+
+
+def test_a_layer_is_the_same_wherever_and_whenever_it_is_made(tmp_path: Path) -> None:
+    digests = set()
+    for number, mode in enumerate((0o600, 0o644)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for name in ("b", "a") if number else ("a", "b"):
+            (folder / name).write_bytes(name.encode() * 1000)
+            (folder / name).chmod(mode)
+        layer = write_layer(folder, tmp_path / f"{number}.tar")
+        data = (tmp_path / f"{number}.tar").read_bytes()
+        assert (layer.size, layer.digest) == (len(data), "sha256:" + hashlib.sha256(data).hexdigest())
+        digests.add(layer.digest)
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Quantization(),
+        Quantization(activations="Int8"),
+        Quantization(weights="UInt8", per_channel=False),
+        Quantization(reduce_range=True),
+    ],
+)
+def test_int8_of_every_number_type(tmp_path: Path, make_classifier: Any, sets: Any, settings: Quantization) -> None:
+    (tmp_path / "model.onnx").write_bytes(make_classifier().SerializeToString())
+    arrays: dict[str, Any] = {"image": sets.images(16)}
+    samples = samples_for(arrays, [TensorSpec("image", "FP32", (-1, 1, 8, 8))], field="x", labelled=False)
+    made = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        made.append(quantize(tmp_path / "model.onnx", samples, settings, tmp_path / name).read_bytes())
+    assert made[0] == made[1]
+    assert b"QuantizeLinear" in made[0]
+
+
+@pytest.mark.parametrize("shape", [(4,), (1, 4), (1, 1), ()])
+def test_int8_of_a_matmul_with_a_bias_of_any_shape(
+    tmp_path: Path, make_classifier: Any, sets: Any, shape: tuple[int, ...]
+) -> None:
+    model = make_classifier()
+    del model.graph.node[-1]
+    model.graph.initializer[3].CopyFrom(numpy_helper.from_array(np.full(shape, 0.5, np.float32), "offset"))
+    model.graph.node.extend(
+        [
+            helper.make_node("MatMul", ["flat", "dense"], ["product"], name="matmul"),
+            helper.make_node("Add", ["product", "offset"], ["scores"], name="add"),
+        ]
+    )
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    (tmp_path / "work").mkdir()
+    arrays: dict[str, Any] = {"image": sets.images(16)}
+    samples = samples_for(arrays, [TensorSpec("image", "FP32", (-1, 1, 8, 8))], field="x", labelled=False)
+    made = quantize(tmp_path / "model.onnx", samples, Quantization(), tmp_path / "work")
+    assert b"QuantizeLinear" in made.read_bytes()
+
+
+def write(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+def npy(array: Any) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.asarray(array), allow_pickle=True)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        pytest.param({"a.txt": b"x"}, "members NAME.npy only", id="not-an-array"),
+        pytest.param({}, "holds 0 arrays", id="nothing"),
+        pytest.param({f"{i}.npy": npy([1]) for i in range(65)}, "holds 65 arrays", id="too-many"),
+        pytest.param({"a.npy": b"\x93NUMPY\x01\x00"}, "cannot be unpacked", id="cut-off-header"),
+        pytest.param({"a.npy": npy([1, 2])[:-1]}, "bytes where 16 were expected", id="cut-off-data"),
+        pytest.param({"a.npy": npy([1, 2]) + b"x"}, "bytes where 16 were expected", id="too-much-data"),
+        pytest.param({"a.npy": npy(["text"])}, "numbers were expected", id="text"),
+        pytest.param({"a.npy": npy([1 + 2j])}, "numbers were expected", id="complex"),
+        pytest.param({"a.npy": npy(3)}, "at least one sample", id="no-axis"),
+        pytest.param({"a.npy": npy(np.zeros(300))}, "at most 2.0 kB", id="too-large"),
+    ],
+)
+def test_npz_files_that_are_refused(tmp_path: Path, members: dict[str, bytes], words: str) -> None:
+    path = write(tmp_path / "set.npz", members)
+    (tmp_path / "out").mkdir()
+    limit = 2000 if "kB" in words else 1 << 20
+    with pytest.raises(DatasetInvalid, match=words):
+        read_npz(path, field="spec.evaluation.uri s3://m/set.npz", folder=tmp_path / "out", limit=limit)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("array", [np.arange(6.0).reshape(2, 3), np.asfortranarray(np.ones((3, 2))), np.arange(4)])
+def test_npz_files_that_are_read(tmp_path: Path, save: Any, array: Any) -> None:
+    save(tmp_path / "set.npz", image=array, labels=np.zeros(2, np.uint8))
+    (tmp_path / "out").mkdir()
+    read = read_npz(tmp_path / "set.npz", field="x", folder=tmp_path / "out")
+    assert list(read) == ["image", "labels"]
+    assert np.array_equal(read["image"], array)
+
+
+def test_a_path_in_a_zip_goes_nowhere(tmp_path: Path) -> None:
+    path = write(tmp_path / "set.npz", {"../../escape.npy": npy([1, 2])})
+    (tmp_path / "out").mkdir()
+    assert list(read_npz(path, field="x", folder=tmp_path / "out")) == ["../../escape"]
+    assert not list(tmp_path.glob("escape*"))
+    assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["0"]
+
+
+def test_samples_of_a_model_without_a_batch_axis() -> None:
+    samples = samples_for(
+        {"x": np.zeros((5, 3), np.float32)}, [TensorSpec("x", "FP32", (3,))], field="f", labelled=False
+    )
+    assert not samples.batches
+    assert [feed["x"].shape for _, feed in samples.feeds(32)] == [(3,)] * 5
+
+
+def test_samples_of_several_inputs_count_the_same() -> None:
+    specs = [TensorSpec("x", "FP32", (-1, 3)), TensorSpec("y", "INT64", (-1,))]
+    arrays: dict[str, Any] = {"x": np.zeros((5, 3), np.float32), "y": np.zeros(4, np.int64)}
+    with pytest.raises(DatasetMismatch, match="5 in 'x', 4 in 'y'"):
+        samples_for(arrays, specs, field="f", labelled=False)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"AWS_ENDPOINT_URL": "minio:9000"}, "http://HOST:PORT or https://HOST:PORT was expected"),
+        ({"AWS_ENDPOINT_URL": "http://user:pa55@minio"}, "an address with a login in it"),
+        ({"AWS_ACCESS_KEY_ID": "x"}, "AWS_ACCESS_KEY_ID but no AWS_SECRET_ACCESS_KEY"),
+        ({"AWS_SECRET_ACCESS_KEY": "pa55"}, "AWS_SECRET_ACCESS_KEY but no AWS_ACCESS_KEY_ID"),
+    ],
+)
+def test_settings_of_the_store_that_are_wrong(values: dict[str, str], words: str) -> None:
+    with pytest.raises(RequestInvalid, match=words) as caught:
+        StoreSettings.read(None, values)
+    assert "pa55" not in str(caught.value)
+
+
+def test_settings_of_the_store_from_files_before_variables(tmp_path: Path) -> None:
+    (tmp_path / "AWS_ENDPOINT_URL").write_text("https://minio.example:9000\n")
+    variables = {"AWS_ENDPOINT_URL": "http://other", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "pa55"}
+    settings = StoreSettings.read(tmp_path, variables)
+    assert settings.endpoint == "https://minio.example:9000"
+    assert (settings.access_key, settings.secret_key, settings.region) == ("a", "pa55", "us-east-1")
+    assert "pa55" not in repr(settings)
+    assert StoreSettings.read(None, {}).endpoint == "https://s3.amazonaws.com"
+
+
+@pytest.mark.parametrize(("size", "text"), [(0, "0 B"), (999, "999 B"), (1200, "1.2 kB"), (4_400_000_000, "4.4 GB")])
+def test_sizes(size: int, text: str) -> None:
+    assert size_text(size) == text

@@ -1,0 +1,136 @@
+"""What decides an image's bytes, and how the tools are called."""
+
+import fcntl
+import re
+from pathlib import Path
+
+import pytest
+
+from edgesmith_images import buildah, cli, debian, paths, recipes
+from edgesmith_images.console import ImageError
+from edgesmith_images.lock import locked
+
+REPOSITORY = Path(__file__).parents[2]
+NAMES = ("runtime", "operator", "builder")
+
+
+def _recipe(root: Path) -> recipes.Recipe:
+    (root / "app").mkdir(parents=True)
+    (root / "Dockerfile").write_text("FROM x\n")
+    (root / "app/main.py").write_text("1\n")
+    return recipes.Recipe(name="x", dockerfile="Dockerfile", files=("app",), platforms=("linux/amd64",))
+
+
+def test_bytecode_and_times_do_not_count_and_contents_do(tmp_path: Path) -> None:
+    recipe = _recipe(tmp_path / "repo")
+    first = recipe.snapshot(tmp_path / "1", tmp_path / "repo")
+    (tmp_path / "repo/app/__pycache__").mkdir()
+    (tmp_path / "repo/app/__pycache__/main.cpython-311.pyc").write_text("x")
+    (tmp_path / "repo/app/main.py").touch()
+    assert recipe.snapshot(tmp_path / "2", tmp_path / "repo") == first
+    (tmp_path / "repo/app/main.py").write_text("2\n")
+    assert recipe.snapshot(tmp_path / "3", tmp_path / "repo") != first
+    assert (tmp_path / "1/app/main.py").read_text() == "1\n"
+
+
+def test_a_renamed_file_is_another_image(tmp_path: Path) -> None:
+    recipe = _recipe(tmp_path / "repo")
+    first = recipe.snapshot(tmp_path / "1", tmp_path / "repo")
+    (tmp_path / "repo/app/main.py").rename(tmp_path / "repo/app/other.py")
+    assert recipe.snapshot(tmp_path / "2", tmp_path / "repo") != first
+
+
+def test_a_source_that_is_missing_is_named(tmp_path: Path) -> None:
+    recipe = _recipe(tmp_path / "repo")
+    (tmp_path / "repo/app/main.py").unlink()
+    (tmp_path / "repo/app").rmdir()
+    with pytest.raises(ImageError, match="The image x is made from app, which does not exist"):
+        recipe.sources(tmp_path / "repo")
+
+
+def test_the_key_knows_sources_bases_and_platforms() -> None:
+    base = recipes.key("a", ["b"], ["linux/amd64"])
+    others = [
+        recipes.key("x", ["b"], ["linux/amd64"]),
+        recipes.key("a", ["x"], ["linux/amd64"]),
+        recipes.key("a", ["b"], ["linux/amd64", "linux/arm64"]),
+    ]
+    assert base == recipes.key("a", ["b"], ["linux/amd64"])
+    assert len({base, *others}) == 4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_dockerfile_copies_what_its_recipe_lists_and_docker_is_shown_the_same(name: str) -> None:
+    recipe = recipes.recipes()[name]
+    dockerfile = (REPOSITORY / recipe.dockerfile).read_text()
+    copied = {
+        word for line in re.findall(r"^COPY (?!--)(.*) \S+$", dockerfile, flags=re.MULTILINE) for word in line.split()
+    }
+    assert copied == set(recipe.files)
+    shown = (REPOSITORY / f"{recipe.dockerfile}.dockerignore").read_text().splitlines()
+    assert {line.removeprefix("!") for line in shown if line.startswith("!")} == set(recipe.files)
+    assert shown[0] == "*"
+    assert shown[-1] == "**/__pycache__"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_of_the_target_is_run_and_the_user_is_not_root(name: str) -> None:
+    dockerfile = (REPOSITORY / recipes.recipes()[name].dockerfile).read_text()
+    _, site, final = re.split(r"^FROM ", dockerfile, flags=re.MULTILINE)
+    assert site.startswith("--platform=$BUILDPLATFORM ")
+    assert not re.search(r"^RUN ", final, flags=re.MULTILINE)
+    assert "\nUSER 65532:65532\n" in final
+    assert final.index("/opt/edgesmith/site\n") < final.index("/opt/edgesmith/app\n")
+
+
+def test_the_runtime_is_built_for_both_platforms() -> None:
+    assert recipes.recipes()["runtime"].platforms == ("linux/amd64", "linux/arm64")
+
+
+def test_a_machine_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    with pytest.raises(ImageError, match="This machine is riscv64"):
+        recipes.own_platform()
+
+
+def test_the_hosts_certificates_and_index_reach_pip(tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.crt"
+    bundle.write_text("x")
+    arguments = buildah.authority_arguments(
+        {"SSL_CERT_FILE": str(bundle), "PIP_INDEX_URL": "https://index.example/simple"}
+    )
+    assert arguments == [
+        "--build-arg=PIP_INDEX_URL=https://index.example/simple",
+        f"--volume={bundle}:/etc/ssl/certs/ca-certificates.crt:ro",
+        "--build-arg=PIP_CERT=/etc/ssl/certs/ca-certificates.crt",
+    ]
+    assert buildah.authority_arguments({"PIP_CERT": str(tmp_path / "missing")}) == []
+    assert buildah.authority_arguments({}) == []
+
+
+def test_a_missing_package_is_named_to_who_may_not_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr(debian, "missing", lambda packages: list(packages[:1]))
+    with pytest.raises(ImageError, match="run `sudo apt-get install --yes --no-install-recommends buildah`"):
+        debian.ensure(debian.BUILD)
+
+
+def test_the_lock_keeps_a_second_writer_out_and_is_given_back(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with locked(path), path.open("a") as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with path.open("a") as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_what_a_person_can_mend_is_one_sentence_and_status_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "x").touch()
+    monkeypatch.setenv("EDGESMITH_CACHE", str(tmp_path / "cache"))
+    assert cli.main(["extract", "runtime", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith(f"hack/images: {tmp_path} is not empty")
+
+
+def test_the_version_is_the_projects() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+", paths.project_version())

@@ -1,0 +1,46 @@
+"""The page on the runtime names everything there is."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from edgesmith_runtime.cli import build_parser
+from edgesmith_runtime.metrics import METRICS, Metric
+from edgesmith_runtime.tensors import DTYPES
+from edgesmith_runtime.termination import Reason
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "runtime.md").read_text()
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_a_metric_is_in_the_table(metric: Metric) -> None:
+    labels = ", ".join(f"`{label}`" for label in metric.labels)
+    cells = [f"`{metric.name}`", metric.kind, labels, metric.help]
+    assert "| " + " | ".join(cells).replace("|  |", "| |") + " |" in PAGE
+
+
+def _flags() -> list[str]:
+    parser = build_parser()
+    (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    actions = [action for command in commands.choices.values() for action in command._actions]
+    return sorted({flag for action in actions for flag in action.option_strings if flag.startswith("--")} - {"--help"})
+
+
+@pytest.mark.parametrize("flag", _flags())
+def test_a_flag_is_described(flag: str) -> None:
+    assert f"`{flag}`" in PAGE
+
+
+@pytest.mark.parametrize("reason", get_args(Reason))
+def test_a_reason_is_named(reason: str) -> None:
+    assert f"`{reason}`" in PAGE
+
+
+def test_the_datatypes_are_named() -> None:
+    named = "BOOL, UINT8 to UINT64, INT8 to INT64, FP16, FP32, FP64 and BYTES"
+    assert named in PAGE
+    assert {name for name in DTYPES if "INT" not in name} == {"BOOL", "FP16", "FP32", "FP64", "BYTES"}

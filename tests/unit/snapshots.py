@@ -1,0 +1,208 @@
+"""Snapshots in a few words, and a cluster as a dictionary that whole plans are applied to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from edgesmith.api.deviceprofile import DeviceProfile
+from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.names import daemon_set_name, job_name, node_label
+from edgesmith.decide import decide
+from edgesmith.decide.builds import build_for
+from edgesmith.decide.plan import ApplyRevision, Plan
+from edgesmith.decide.settings import Settings
+from edgesmith.decide.snapshot import (
+    BuildJob,
+    Image,
+    Node,
+    Pod,
+    RegistryProblem,
+    Revision,
+    SelfTest,
+    Snapshot,
+)
+from edgesmith_builder.contract import BuildFailure, BuildReport, Candidate, FailureReason
+
+NOW = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)
+LABEL = node_label("plant", "parts")
+SETTINGS = Settings(
+    runtime_image=f"registry:5000/edgesmith/runtime@sha256:{'1' * 64}",
+    builder_image=f"registry:5000/edgesmith/builder@sha256:{'2' * 64}",
+    repository="registry:5000/models",
+)
+REPORT = BuildReport(
+    precision="int8", accuracy=0.98, accuracy_drop=0.01, size=4711, candidates=(Candidate(precision="int8"),)
+)
+
+Object = dict[str, Any]
+
+
+def model(*, annotations: Mapping[str, str] | None = None, generation: int = 1, **spec: Any) -> EdgeModel:
+    """An EdgeModel as it would come from the API server; `spec` replaces whole fields of its spec."""
+    base: Object = {
+        "source": {"uri": "s3://models/parts/a/model.onnx", "sha256": "a" * 64},
+        "deviceProfiles": {"names": ["amd64"]},
+        "rollout": {"canary": {"nodes": 1, "bake": "30s"}, "maxUnavailable": 1, "progressDeadline": "5m"},
+    }
+    metadata: Object = {"name": "parts", "namespace": "plant", "uid": "u", "generation": generation}
+    metadata["annotations"] = dict(annotations or {})
+    return EdgeModel.model_validate({"metadata": metadata, "spec": base | spec})
+
+
+def profile(name: str = "amd64", **spec: Any) -> DeviceProfile:
+    """A DeviceProfile for nodes labelled device=NAME."""
+    base: Object = {"nodeSelector": {"device": name}, "platform": {"architecture": "amd64"}}
+    return DeviceProfile.model_validate({"metadata": {"name": name}, "spec": base | spec})
+
+
+def node(name: str, device: str = "amd64", *, online: bool = True, revision: str | None = None, **labels: str) -> Node:
+    """A node of a device class."""
+    said = {"device": device, **labels}
+    return Node(name, said | ({LABEL: revision} if revision else {}), online, NOW - timedelta(days=1))
+
+
+def pod(on: str, revision: str, *, age: float = 600, ready: bool = True, **more: Any) -> Pod:
+    """A serving pod, `age` seconds old and ready for as long where it is ready."""
+    created = NOW - timedelta(seconds=age)
+    base = Pod(f"{on}-{revision}", on, revision, created, ready, created if ready else None, False, 0, None, None, None)
+    return replace(base, **more)
+
+
+def failed_selftest(reason: str = "GoldenMismatch", message: str = "3 of 8 golden samples differ.") -> SelfTest:
+    """What a device says of a bundle that it refuses."""
+    return SelfTest(False, reason, message)
+
+
+def key_of(of: EdgeModel, at: DeviceProfile | None = None) -> str:
+    """The build key of a variant."""
+    return build_for(of, at or profile(), SETTINGS).key
+
+
+def image(of: EdgeModel, at: DeviceProfile | None = None) -> Image:
+    """The image of a variant."""
+    return Image(f"{SETTINGS.repository}/plant/parts@sha256:{key_of(of, at) * 2}", REPORT)
+
+
+def job(of: EdgeModel, at: DeviceProfile | None = None, **more: Any) -> BuildJob:
+    """A build Job that runs."""
+    at = at or profile()
+    key = key_of(of, at)
+    name = job_name("parts", key, more.get("attempt", ""), more.get("tries", 0))
+    base = BuildJob(name, key, at.metadata.name, "", False, False, None, None, NOW - timedelta(seconds=60), None)
+    return replace(base, **more)
+
+
+def failed_job(of: EdgeModel, reason: FailureReason, *, retry: bool = False, ago: float = 1, **more: Any) -> BuildJob:
+    """A build Job that failed in the builder's own words."""
+    failure = BuildFailure(reason=reason, message=f"{reason} it is.", retry=retry)
+    return job(of, finished=True, failure=failure, finished_at=NOW - timedelta(seconds=ago), **more)
+
+
+def snapshot(of: EdgeModel | None = None, **more: Any) -> Snapshot:
+    """A snapshot of one profile and no nodes, its build in the registry."""
+    of = of or model()
+    base = Snapshot(of, SETTINGS, (profile(),), (), (), (), (), {key_of(of): image(of)})
+    return replace(base, **more)
+
+
+@dataclass
+class Cluster:
+    """A cluster as a dictionary."""
+
+    edge_model: EdgeModel = field(default_factory=model)
+    profiles: tuple[DeviceProfile, ...] = (profile(),)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    pods: dict[str, Pod] = field(default_factory=dict)
+    jobs: dict[str, BuildJob] = field(default_factory=dict)
+    revisions: dict[str, Revision] = field(default_factory=dict)
+    registry: dict[str, Image | RegistryProblem] = field(default_factory=dict)
+    refuse: set[str] = field(default_factory=set)
+    """Model file digests whose builds fail their self-test."""
+    now: datetime = NOW
+    events: list[str] = field(default_factory=list)
+
+    def snapshot(self) -> Snapshot:
+        """What the gatherer would see."""
+        keys = {key_of(self.edge_model, one) for one in self.profiles}
+        images = {key: self.registry.get(key) for key in keys}
+        return Snapshot(
+            self.edge_model,
+            SETTINGS,
+            self.profiles,
+            tuple(self.nodes.values()),
+            tuple(self.pods.values()),
+            tuple(self.jobs.values()),
+            tuple(self.revisions.values()),
+            images,
+        )
+
+    def run(self, passes: int, seconds: float = 10) -> Plan:
+        """Some passes, with time between them."""
+        for _ in range(passes):
+            plan = decide(self.snapshot(), self.now)
+            self.apply(plan)
+            self.tick(seconds)
+        return plan
+
+    def apply(self, plan: Plan) -> None:
+        """Do what a plan says, in the order of its fields."""
+        for start in plan.builds:
+            name = job_name("parts", start.build.key, start.attempt, start.tries)
+            assert name not in self.jobs, "a Job is made once"
+            self.jobs[name] = BuildJob(
+                name, start.build.key, start.profile.metadata.name, start.attempt, False, False, None, None, self.now,
+                None, start.tries,
+            )  # fmt: skip
+        for applied in plan.revisions:
+            self._apply_revision(applied)
+        for note in plan.annotations:
+            old = self.revisions[note.name]
+            self.revisions[note.name] = replace(
+                old, proven=note.proven, completed=note.completed, withdrawn=note.withdrawn, attempt=note.attempt
+            )
+        for move in plan.moves:
+            labels = {key: value for key, value in self.nodes[move.node].labels.items() if key != LABEL}
+            if move.revision:
+                assert daemon_set_name("parts", move.revision) in self.revisions, "a DaemonSet before its nodes"
+                labels[LABEL] = move.revision
+            self.nodes[move.node] = replace(self.nodes[move.node], labels=labels)
+        for delete in plan.deletes:
+            del (self.jobs if delete.kind == "Job" else self.revisions)[delete.name]
+        self.events += [f"{event.type} {event.reason}" for event in plan.events]
+        status = plan.status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        self.edge_model = self.edge_model.model_copy(update={"status": status})
+
+    def tick(self, seconds: float) -> None:
+        """Builds end, pods are replaced and become ready."""
+        self.now += timedelta(seconds=seconds)
+        for name, one in self.jobs.items():
+            if not one.finished:
+                self.jobs[name] = replace(one, finished=True, succeeded=True, finished_at=self.now)
+                self.registry[one.key] = Image(f"{SETTINGS.repository}/plant/parts@sha256:{one.key * 2}", REPORT)
+        for name, one_node in self.nodes.items():
+            if one_node.online:
+                self._pod(name, one_node.labels.get(LABEL))
+
+    def _pod(self, on: str, revision: str | None) -> None:
+        if not revision or daemon_set_name("parts", revision) not in self.revisions:
+            self.pods.pop(on, None)
+            return
+        bad = self.revisions[daemon_set_name("parts", revision)].build["source"]["sha256"] in self.refuse
+        old = self.pods.get(on)
+        if old is None or old.revision != revision:
+            self.pods[on] = Pod(f"{on}-{revision}", on, revision, self.now, False, None, False, 0, None, None, None)
+        elif not old.ready:
+            test = failed_selftest() if bad else SelfTest(True, "Passed", "", p95_ms=12.34)
+            self.pods[on] = replace(old, ready=not bad, ready_since=None if bad else self.now, selftest=test)
+
+    def _apply_revision(self, applied: ApplyRevision) -> None:
+        name = daemon_set_name("parts", applied.revision)
+        created = self.revisions[name].created if name in self.revisions else self.now
+        self.revisions[name] = Revision(
+            name, applied.revision, applied.profile.metadata.name, applied.image, created,
+            applied.build.model_dump(mode="json", by_alias=True, exclude_none=True), applied.proven, applied.withdrawn,
+            applied.attempt, applied.completed,
+        )  # fmt: skip

@@ -1,0 +1,167 @@
+"""Which builds are missing and why, and when one that failed is tried again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from snapshots import NOW, SETTINGS, failed_job, image, job, key_of, model, profile, snapshot
+
+from edgesmith.api.names import RETRY_ANNOTATION, job_name
+from edgesmith.decide import decide
+from edgesmith.decide.builds import build_for, changes
+from edgesmith.decide.plan import Change
+from edgesmith.decide.retry import LONGEST_PAUSE, failed
+from edgesmith.decide.snapshot import BuildJob, Revision, Snapshot
+from edgesmith_builder.contract import BUILDER_VERSION
+
+MISSING = {key_of(model()): None}
+
+
+def before(**spec: Any) -> dict[str, object]:
+    """The build of an EdgeModel as a DaemonSet has it."""
+    return build_for(model(**spec), profile(), SETTINGS).model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "old", "new"),
+    [
+        pytest.param(
+            {"source": {"uri": "s3://models/parts/a/model.onnx", "sha256": "b" * 64}},
+            "source.sha256", "a" * 64, "b" * 64, id="source",
+        ),
+        pytest.param({"gates": {"maxImageSize": "1k"}}, "gates.maxImageSize", None, "1000", id="gate"),
+        pytest.param(
+            {"calibration": {"uri": "s3://models/c.npz"}},
+            "calibration.uri", None, "s3://models/c.npz", id="calibration",
+        ),
+    ],
+)  # fmt: skip
+def test_a_change_names_its_field_with_old_and_new(spec: dict[str, Any], field: str, old: str | None, new: str) -> None:
+    assert changes(build_for(model(**spec), profile(), SETTINGS), before()) == (Change(field, old, new),)
+
+
+def test_lists_and_booleans_read_as_people_write_them() -> None:
+    toolchain = {"ladder": ["fp32"], "quantization": {"perChannel": False}}
+    found = changes(build_for(model(), profile(toolchain=toolchain), SETTINGS), before())
+    assert found == (Change("ladder", "int8,fp32", "fp32"), Change("quantization.perChannel", "true", "false"))
+
+
+def test_a_new_builder_is_a_change_of_its_own() -> None:
+    build = build_for(model(), profile(), SETTINGS)
+    assert changes(build, before()) == (Change("builderVersion", None, BUILDER_VERSION),)
+
+
+def test_the_first_build_needs_no_reason() -> None:
+    plan = decide(snapshot(images=MISSING), NOW)
+    assert [(start.reason, start.tries, start.attempt) for start in plan.builds] == [((), 0, "")]
+
+
+def test_a_build_that_differs_from_the_newest_revision_says_how() -> None:
+    old = Revision("parts-x", "x", "amd64", "r@sha256:0", NOW, before(gates={"minAccuracy": 0.5}), NOW, None, "", NOW)
+    plan = decide(snapshot(images=MISSING, revisions=(old,)), NOW)
+    assert plan.builds[0].reason == (Change("gates.minAccuracy", "0.5", None),)
+
+
+def test_an_image_that_left_the_registry_is_built_again_while_it_goes_on_serving() -> None:
+    known = image(model()).reference
+    held = Revision("parts-x", "x", "amd64", known, NOW, before(), NOW, None, "", NOW)
+    plan = decide(snapshot(images=MISSING, revisions=(held,)), NOW)
+    assert plan.builds[0].reason == (Change("image", known, None),)
+    assert plan.revisions[0].image == known
+
+
+def test_nothing_is_built_that_the_registry_holds_or_that_it_was_not_asked_for() -> None:
+    assert decide(snapshot(), NOW).builds == ()
+    plan = decide(snapshot(images={}), NOW)
+    assert plan.builds == ()
+    assert plan.look_again
+
+
+def test_two_profiles_that_need_the_same_bytes_share_one_job() -> None:
+    both = model(deviceProfiles={"names": ["amd64", "twin"]})
+    plan = decide(
+        snapshot(both, profiles=(profile(), profile("twin")), images={key_of(both): None}),
+        NOW,
+    )
+    assert len(plan.builds) == 1
+    assert [variant.state for variant in plan.status.variants] == ["Building", "Building"]
+
+
+def at(plan_of: Snapshot, seconds: float) -> tuple[int, float | None]:
+    """Builds started and seconds to the next look, some time later."""
+    plan = decide(plan_of, NOW + timedelta(seconds=seconds))
+    return len(plan.builds), plan.look_again
+
+
+def test_a_try_that_can_help_is_made_after_a_pause() -> None:
+    seen = snapshot(images=MISSING, jobs=(failed_job(model(), "SourceUnreachable", retry=True, ago=0),))
+    assert at(seen, 0) == (0, 5.0)
+    assert at(seen, 4) == (0, 1.0)
+    assert at(seen, 5)[0] == 1
+
+
+def test_the_next_try_is_another_job_and_keeps_the_failures_words() -> None:
+    first = failed_job(model(), "SourceUnreachable", retry=True, ago=10)
+    plan = decide(snapshot(images=MISSING, jobs=(first,)), NOW)
+    assert plan.builds[0].tries == 1
+    assert plan.deletes == ()
+    second = job(model(), tries=1, started_at=NOW)
+    assert second.name == job_name("parts", key_of(model()), "", 1) != first.name
+    plan = decide(snapshot(images=MISSING, jobs=(first, second)), NOW)
+    assert plan.builds == ()
+    assert plan.status.variants[0].reason == "SourceUnreachable it is."
+    ended = replace(second, finished=True, failure=first.failure, finished_at=NOW)
+    assert [delete.name for delete in decide(snapshot(images=MISSING, jobs=(first, ended)), NOW).deletes] == [
+        first.name
+    ]
+
+
+@pytest.mark.parametrize("tries", [0, 1, 5, 10, 5000])
+def test_pauses_grow_up_to_a_limit(tries: int) -> None:
+    delay = failed(failed_job(model(), "RegistryUnreachable", retry=True, tries=tries)).delay
+    assert delay == min(5.0 * 2 ** min(tries, 20), LONGEST_PAUSE)
+
+
+@pytest.mark.parametrize("reason", ["SourceNotFound", "SourceForbidden", "DigestMismatch", "RegistryForbidden"])
+def test_what_can_be_mended_outside_the_cluster_is_tried_now_and_then(reason: str) -> None:
+    seen = snapshot(images=MISSING, jobs=(failed_job(model(), reason, ago=0),))  # type: ignore[arg-type]
+    assert at(seen, 0) == (0, 20.0)
+    assert at(seen, 20)[0] == 1
+
+
+@pytest.mark.parametrize("reason", ["ModelInvalid", "ModelHasNaN", "GatesFailed", "DatasetMismatch"])
+def test_what_can_only_fail_again_waits_for_the_user(reason: str) -> None:
+    failure = failed_job(model(), reason)  # type: ignore[arg-type]
+    assert at(snapshot(images=MISSING, jobs=(failure,)), 1e6) == (0, None)
+    asked = model(annotations={RETRY_ANNOTATION: "again"})
+    plan = decide(snapshot(asked, images=MISSING, jobs=(failure,)), NOW)
+    assert [(start.attempt, start.tries) for start in plan.builds] == [("again", 0)]
+
+
+def test_a_build_killed_without_a_word_is_tried_twice_more() -> None:
+    def killed(tries: int) -> BuildJob:
+        return job(
+            model(), finished=True, finished_at=NOW, failure_message="the builder was ended: OOMKilled", tries=tries
+        )
+
+    assert [failed(killed(tries)).delay for tries in range(3)] == [5.0, 10.0, None]
+    late = replace(killed(0), failure_message="DeadlineExceeded: it took too long")
+    assert failed(late).delay is None
+
+
+def test_a_registry_may_lag_behind_a_push_and_not_for_ever() -> None:
+    done = job(model(), finished=True, succeeded=True, finished_at=NOW)
+    seen = snapshot(images=MISSING, jobs=(done,))
+    assert at(seen, 5) == (0, 10.0)
+    plan = decide(seen, NOW + timedelta(seconds=15))
+    assert [start.tries for start in plan.builds] == [1]
+
+
+def test_a_pod_that_cannot_start_for_want_of_something_else_is_awaited() -> None:
+    seen = snapshot(images=MISSING, jobs=(job(model(), failure_message="0/3 nodes are available."),))
+    variant = decide(seen, NOW).status.variants[0]
+    assert variant.state == "Waiting"
+    assert "0/3 nodes are available." in (variant.reason or "")

@@ -1,0 +1,74 @@
+"""The CRDs are what the types make them, and structural."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from edgesmith.api.crd import files, main
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = [folder for folder in (ROOT / "crds", ROOT / "charts/edgesmith/crds") if folder.is_dir()]
+
+
+def schemas(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every schema in a schema."""
+    yield path, schema
+    for name, inner in schema.get("properties", {}).items():
+        yield from schemas(inner, f"{path}.{name}")
+    if "items" in schema:
+        yield from schemas(schema["items"], f"{path}[]")
+    if isinstance(schema.get("additionalProperties"), dict):
+        yield from schemas(schema["additionalProperties"], f"{path}{{}}")
+
+
+ALL = [
+    found
+    for content in files().values()
+    for found in schemas(
+        yaml.safe_load(content)["spec"]["versions"][0]["schema"]["openAPIV3Schema"],
+        yaml.safe_load(content)["spec"]["names"]["kind"],
+    )
+]
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(ROOT)))
+@pytest.mark.parametrize("name", sorted(files()))
+def test_what_is_committed_is_what_the_types_make(folder: Path, name: str) -> None:
+    assert (folder / name).read_text() == files()[name], "run: make generate"
+
+
+def test_writing_into_several_folders(tmp_path: Path) -> None:
+    assert main([str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    assert {path.name for path in (tmp_path / "b").iterdir()} == set(files())
+    assert main([]) == 2
+
+
+@pytest.mark.parametrize(("path", "schema"), ALL, ids=[path for path, _ in ALL])
+def test_each_schema_is_structural_and_described(path: str, schema: dict[str, Any]) -> None:
+    assert path.endswith(".metadata") or schema.get("description")
+    assert schema.get("x-kubernetes-int-or-string") or schema.get("type") in {
+        "object", "array", "string", "integer", "number", "boolean",
+    }  # fmt: skip
+    assert not {"$ref", "allOf", "oneOf", "nullable", "title"} & set(schema)
+    if schema.get("type") == "array":
+        assert "items" in schema
+    if schema.get("type") == "object" and not path.endswith(".metadata"):
+        assert ("properties" in schema) != ("additionalProperties" in schema)
+
+
+def test_references_between_fields_have_rules_with_messages() -> None:
+    rules = [rule for _, schema in ALL for rule in schema.get("x-kubernetes-validations", [])]
+    assert len(rules) == 9
+    assert all(rule["rule"] and rule["message"] for rule in rules)
+
+
+def test_lists_that_several_writers_share_are_maps() -> None:
+    keys = {path: schema.get("x-kubernetes-list-map-keys") for path, schema in ALL}
+    assert keys["EdgeModel.status.conditions"] == ["type"]
+    assert keys["EdgeModel.status.variants"] == ["profile"]
+    assert keys["EdgeModel.status.held"] == ["name"]

@@ -1,0 +1,429 @@
+"""Whole passes: what is decided and what is said, for one EdgeModel at a time."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from snapshots import (
+    LABEL,
+    NOW,
+    SETTINGS,
+    Cluster,
+    failed_job,
+    job,
+    key_of,
+    model,
+    node,
+    profile,
+    snapshot,
+)
+
+from edgesmith.api.names import RETRY_ANNOTATION
+from edgesmith.decide import decide, sweep, wanted
+from edgesmith.decide.plan import Plan
+from edgesmith.decide.snapshot import RegistryProblem, Snapshot
+
+
+def said(plan: Plan) -> dict[str, tuple[str, str]]:
+    """Conditions as type: (status, reason)."""
+    return {condition.type: (condition.status, condition.reason) for condition in plan.status.conditions}
+
+
+def sentence(plan: Plan, kind: str = "Ready") -> str:
+    return next(condition.message for condition in plan.status.conditions if condition.type == kind)
+
+
+def three_nodes() -> Cluster:
+    return Cluster(nodes={name: node(name) for name in ("e1", "e2", "e3")})
+
+
+def publish(cluster: Cluster, digit: str, generation: int = 2, **spec: Any) -> None:
+    """A new source, with everything else as it was."""
+    source = {"uri": f"s3://models/parts/{digit}/model.onnx", "sha256": digit * 64}
+    fresh = model(generation=generation, source=source, **spec)
+    cluster.edge_model = fresh.model_copy(update={"status": cluster.edge_model.status})
+
+
+def labels(cluster: Cluster) -> dict[str, str | None]:
+    return {name: one.labels.get(LABEL) for name, one in cluster.nodes.items()}
+
+
+def test_from_apply_to_every_node() -> None:
+    cluster = three_nodes()
+    plan = cluster.run(1)
+    assert len(plan.builds) == 1
+    assert said(plan)["Reconciling"] == ("True", "Building")
+    plan = cluster.run(1)
+    assert [move.node for move in plan.moves] == ["e1"]
+    assert said(plan)["RolloutComplete"] == ("False", "Canary")
+    plan = cluster.run(14)
+    assert said(plan) == {
+        "Ready": ("True", "Succeeded"),
+        "ProfilesResolved": ("True", "Succeeded"),
+        "BuildsReady": ("True", "Succeeded"),
+        "RolloutComplete": ("True", "Succeeded"),
+    }
+    assert sentence(plan) == "Serving on 3 of 3 nodes."
+    variant = plan.status.variants[0]
+    assert (variant.state, variant.precision, variant.latency, variant.size) == ("Complete", "int8", "12.3ms", 4711)
+    assert plan.status.nodes.model_dump() == {"desired": 3, "updated": 3, "ready": 3, "offline": 0, "failed": 0}
+    assert (plan.builds, plan.moves, plan.deletes, plan.events, plan.look_again) == ((), (), (), (), None)
+
+
+def test_a_settled_model_says_the_same_for_ever() -> None:
+    cluster = three_nodes()
+    before = cluster.run(20).status
+    after = cluster.run(5, seconds=3600).status
+    assert after == before
+
+
+def test_one_node_is_moved_at_a_time_and_the_canary_bakes() -> None:
+    cluster = three_nodes()
+    seen = []
+    for _ in range(16):
+        plan = cluster.run(1)
+        seen += [(move.node, (cluster.now - NOW).total_seconds()) for move in plan.moves]
+    assert [name for name, _ in seen] == ["e1", "e2", "e3"]
+    assert seen[1][1] - seen[0][1] >= 30
+
+
+def test_an_offline_node_is_caught_up_when_it_returns() -> None:
+    cluster = three_nodes()
+    cluster.nodes["e3"] = replace(cluster.nodes["e3"], online=False)
+    plan = cluster.run(14)
+    assert said(plan)["Ready"] == ("True", "NodesOffline")
+    assert sentence(plan) == "Serving on 2 of 3 nodes, 1 offline."
+    assert plan.status.held[0].name == "e3"
+    assert "Reconciling" not in said(plan)
+    cluster.nodes["e3"] = replace(cluster.nodes["e3"], online=True, online_since=cluster.now)
+    plan = cluster.run(4)
+    assert said(plan)["Ready"] == ("True", "Succeeded")
+    assert len(set(labels(cluster).values())) == 1
+
+
+def test_a_bad_source_is_taken_back_on_its_canary_and_nobody_else_is_touched() -> None:
+    cluster = three_nodes()
+    cluster.run(16)
+    before, uids = labels(cluster), {name: one.created for name, one in cluster.pods.items()}
+    cluster.refuse.add("b" * 64)
+    publish(cluster, "b")
+    plan = cluster.run(10)
+    assert labels(cluster) == before
+    assert {name for name, one in cluster.pods.items() if one.created != uids[name]} == {"e1"}
+    assert said(plan)["Stalled"] == ("True", "RolledBack")
+    assert said(plan)["Ready"] == ("False", "RolledBack")
+    assert "Reconciling" not in said(plan)
+    for words in ("e1 failed with GoldenMismatch: 3 of 8 golden samples differ", "publish a new source"):
+        assert words in sentence(plan)
+    assert plan.status.nodes.ready == 3
+    assert "Warning RolledBack" in cluster.events
+    assert plan.look_again is None
+
+    publish(cluster, "c", generation=3)
+    plan = cluster.run(16)
+    assert said(plan)["Ready"] == ("True", "Succeeded")
+
+
+def test_the_retry_annotation_starts_the_next_try_and_its_removal_does_not() -> None:
+    cluster = three_nodes()
+    cluster.run(16)
+    cluster.refuse.add("b" * 64)
+    publish(cluster, "b")
+    cluster.run(10)
+    cluster.refuse.clear()
+    again = model(generation=2, source={"uri": "s3://models/parts/b/model.onnx", "sha256": "b" * 64})
+    cluster.edge_model = again.model_copy(update={"status": cluster.edge_model.status})
+    assert cluster.run(3).status.variants[0].state == "RolledBack"
+    metadata = again.metadata.model_copy(update={"annotations": {RETRY_ANNOTATION: "1"}})
+    cluster.edge_model = cluster.edge_model.model_copy(update={"metadata": metadata})
+    assert cluster.run(16).status.variants[0].state == "Complete"
+
+
+def test_a_revision_that_was_taken_back_stays_so_with_every_node_away() -> None:
+    cluster = three_nodes()
+    cluster.run(16)
+    cluster.refuse.add("b" * 64)
+    publish(cluster, "b")
+    cluster.run(10)
+    cluster.nodes = {name: replace(one, online=False) for name, one in cluster.nodes.items()}
+    assert said(cluster.run(1))["Ready"] == ("False", "RolledBack")
+
+
+def test_with_every_node_away_nothing_is_wrong() -> None:
+    cluster = three_nodes()
+    cluster.nodes = {name: replace(one, online=False) for name, one in cluster.nodes.items()}
+    plan = cluster.run(3)
+    assert said(plan)["Ready"] == ("True", "NodesOffline")
+    assert sentence(plan) == "Serving on 0 of 3 nodes, 3 offline."
+
+
+def test_the_first_revision_ever_has_a_canary_too_and_none_to_go_back_to() -> None:
+    cluster = three_nodes()
+    cluster.refuse.add("a" * 64)
+    plan = cluster.run(10)
+    assert set(labels(cluster).values()) == {None}
+    assert said(plan)["Stalled"] == ("True", "NoRevisionLeft")
+
+
+def test_going_back_to_a_source_that_held_needs_no_canary_and_makes_it_the_one_to_return_to() -> None:
+    cluster = three_nodes()
+    cluster.run(16)
+    first = labels(cluster)["e1"]
+    publish(cluster, "b")
+    cluster.run(16)
+    publish(cluster, "a", generation=3)
+    plan = cluster.run(2, seconds=5)
+    assert plan.status.variants[0].state == "RollingOut"
+    cluster.run(10)
+    assert set(labels(cluster).values()) == {first}
+    cluster.refuse.add("c" * 64)
+    publish(cluster, "c", generation=4)
+    cluster.run(10)
+    assert set(labels(cluster).values()) == {first}
+
+
+def test_a_serving_port_is_a_new_revision_of_the_same_image() -> None:
+    cluster = three_nodes()
+    cluster.run(16)
+    images = {one.image for one in cluster.revisions.values()}
+    publish(cluster, "a", serving={"port": 9000})
+    plan = cluster.run(16)
+    assert said(plan)["Ready"][0] == "True"
+    assert len(cluster.revisions) == 2
+    assert {one.image for one in cluster.revisions.values()} == images
+
+
+def test_a_rollout_goes_on_with_the_registry_down() -> None:
+    cluster = three_nodes()
+    cluster.run(3)
+    for key in cluster.registry:
+        cluster.registry[key] = RegistryProblem("The registry does not answer.", forbidden=False)
+    plan = cluster.run(16)
+    assert said(plan)["Ready"] == ("True", "Succeeded")
+    assert plan.status.variants[0].precision == "int8"
+
+
+def test_a_new_source_in_mid_build_ends_the_old_build() -> None:
+    cluster = three_nodes()
+    plan = decide(cluster.snapshot(), cluster.now)
+    cluster.apply(plan)
+    old = next(iter(cluster.jobs))
+    publish(cluster, "b")
+    plan = decide(cluster.snapshot(), cluster.now)
+    assert [delete.name for delete in plan.deletes] == [old]
+    assert len(plan.builds) == 1
+
+
+def test_a_model_on_its_way_out_is_left_alone() -> None:
+    cluster = three_nodes()
+    cluster.run(5)
+    metadata = cluster.edge_model.metadata.model_copy(update={"deletion_timestamp": "2030-01-01T12:00:00Z"})
+    cluster.edge_model = cluster.edge_model.model_copy(update={"metadata": metadata})
+    plan = decide(cluster.snapshot(), cluster.now)
+    assert not any((plan.builds, plan.revisions, plan.moves, plan.deletes, plan.events, plan.service))
+    assert plan.status.conditions
+
+
+def test_a_profile_that_disappears_leaves_its_nodes_serving() -> None:
+    cluster = three_nodes()
+    cluster.run(16)
+    before = labels(cluster)
+    cluster.profiles = ()
+    plan = decide(cluster.snapshot(), cluster.now)
+    assert plan.moves == ()
+    assert plan.deletes == () or all(delete.kind == "Job" for delete in plan.deletes)
+    assert said(plan)["Stalled"] == ("True", "ProfileNotFound")
+    assert labels(cluster) == before
+    assert plan.status.nodes.ready == 3
+
+
+def test_a_node_that_leaves_the_profile_loses_its_label() -> None:
+    cluster = three_nodes()
+    cluster.run(16)
+    cluster.nodes["e2"] = replace(cluster.nodes["e2"], labels={**cluster.nodes["e2"].labels, "device": "other"})
+    plan = cluster.run(1)
+    assert [(move.node, move.revision) for move in plan.moves] == [("e2", None)]
+
+
+def test_a_node_that_fails_after_completion_is_named_and_withdraws_nothing() -> None:
+    cluster = three_nodes()
+    cluster.run(16)
+    late = cluster.now - timedelta(minutes=10)
+    cluster.pods["e2"] = replace(
+        cluster.pods["e2"], ready=False, ready_since=None, created=late, unready_since=late, waiting="CrashLoopBackOff"
+    )
+    plan = decide(cluster.snapshot(), cluster.now)
+    assert plan.moves == ()
+    assert said(plan)["Stalled"] == ("True", "NodesNotReady")
+    assert "e2" in sentence(plan)
+
+
+def test_a_blip_of_a_pod_that_served_for_days_is_no_failure() -> None:
+    cluster = three_nodes()
+    cluster.run(16)
+    old = cluster.now - timedelta(days=3)
+    cluster.pods["e2"] = replace(
+        cluster.pods["e2"], ready=False, ready_since=None, created=old, unready_since=cluster.now
+    )
+    plan = decide(cluster.snapshot(), cluster.now)
+    assert said(plan)["Ready"] == ("False", "RollingOut")
+    assert plan.look_again == 300
+
+
+def test_an_image_that_cannot_be_pulled_is_named_at_once_and_judged_by_the_deadline() -> None:
+    cluster = three_nodes()
+    cluster.run(2)
+    stuck = replace(cluster.pods["e1"], waiting="ImagePullBackOff", waiting_message="no route to registry:5000")
+    cluster.pods["e1"] = stuck
+    plan = decide(cluster.snapshot(), cluster.now)
+    assert said(plan)["Reconciling"] == ("True", "ImagePullFailed")
+    assert "no route to registry:5000" in sentence(plan)
+    assert plan.moves == ()
+    plan = decide(cluster.snapshot(), stuck.created + timedelta(minutes=5))
+    assert [(move.node, move.revision) for move in plan.moves] == [("e1", None)]
+
+
+def test_inputs_are_not_touched_and_the_same_input_gives_the_same_plan() -> None:
+    cluster = three_nodes()
+    for _ in range(20):
+        seen = cluster.snapshot()
+        kept = copy.deepcopy(seen)
+        assert decide(seen, cluster.now) == decide(kept, cluster.now)
+        assert seen == kept
+        cluster.run(1)
+
+
+def test_two_variants_fail_and_succeed_on_their_own() -> None:
+    both = {"names": ["amd64", "arm64"]}
+    cluster = Cluster(
+        edge_model=model(deviceProfiles=both),
+        profiles=(profile(), profile("arm64", platform={"architecture": "arm64"})),
+        nodes={"a1": node("a1"), "a2": node("a2"), "b1": node("b1", "arm64"), "b2": node("b2", "arm64")},
+    )
+    plan = cluster.run(30)
+    assert said(plan)["Ready"] == ("True", "Succeeded")
+    assert len(cluster.revisions) == 2
+    assert [variant.state for variant in plan.status.variants] == ["Complete", "Complete"]
+
+
+WITH_SECRET = model(source={"uri": "s3://models/parts/a/model.onnx", "sha256": "a" * 64, "credentialsSecret": "store"})
+
+BROKEN: dict[str, tuple[Snapshot, str, tuple[str, ...]]] = {
+    "a profile that does not exist": (
+        snapshot(model(deviceProfiles={"names": ["amd64", "nobody"]})),
+        "ProfileNotFound",
+        ("spec.deviceProfiles.names", "'nobody'"),
+    ),
+    "a selector that picks no profile": (
+        snapshot(model(deviceProfiles={"selector": {"matchLabels": {"a": "b"}}})),
+        "ProfileNotFound",
+        ("spec.deviceProfiles.selector",),
+    ),
+    "a node of two profiles": (
+        snapshot(
+            model(deviceProfiles={"names": ["amd64", "twin"]}),
+            profiles=(profile(), profile("twin", nodeSelector={"device": "amd64"})),
+            nodes=(node("e1"),),
+        ),
+        "NodeMatchesTwoProfiles",
+        ("e1", "amd64 and twin", "spec.nodeSelector"),
+    ),
+    "a node that was picked and is of no profile": (
+        snapshot(model(nodeSelector={"zone": "x"}), nodes=(node("hub", "none", zone="x"),)),
+        "NodeMatchesNoProfile",
+        ("hub", "spec.nodeSelector"),
+    ),
+    "a registry that refuses": (
+        snapshot(images={key_of(model()): RegistryProblem("registry:5000 refused the credentials.", forbidden=True)}),
+        "RegistryForbidden",
+        ("registry:5000",),
+    ),
+    "a Secret that is missing": (
+        snapshot(
+            WITH_SECRET,
+            images={key_of(WITH_SECRET): None},
+            jobs=(job(WITH_SECRET, failure_message='secret "store" not found'),),
+        ),
+        "CredentialsNotFound",
+        ("spec.source.credentialsSecret", "'store'"),
+    ),
+    **{
+        f"a build that failed with {reason}": (
+            snapshot(images={key_of(model()): None}, jobs=(failed_job(model(), reason),)),
+            reason if reason != "Internal" else "BuildFailed",
+            (f"{reason} it is.",),
+        )
+        for reason in (
+            "SourceNotFound", "SourceForbidden", "DigestMismatch", "ModelInvalid", "ModelHasNaN", "DatasetInvalid",
+            "DatasetMismatch", "GatesFailed", "RegistryForbidden", "RegistryRefused", "RequestInvalid", "Internal",
+        )
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_the_user_must_mend_stalls_with_one_sentence(case: str) -> None:
+    seen, reason, words = BROKEN[case]
+    plan = decide(seen, NOW)
+    assert said(plan)["Stalled"] == ("True", reason)
+    assert said(plan)["Ready"] == ("False", reason)
+    for word in words:
+        assert word in sentence(plan)
+    assert all(move.node not in {"e1", "hub"} for move in plan.moves)
+
+
+AWAITED: dict[str, tuple[Snapshot, str]] = {
+    "a bucket that is down": (
+        snapshot(images={key_of(model()): None}, jobs=(failed_job(model(), "SourceUnreachable", retry=True),)),
+        "WaitingForSource",
+    ),
+    "a registry that is down": (
+        snapshot(images={key_of(model()): RegistryProblem("It does not answer.", forbidden=False)}),
+        "WaitingForRegistry",
+    ),
+    "a registry that was down for a build": (
+        snapshot(images={key_of(model()): None}, jobs=(failed_job(model(), "RegistryUnreachable", retry=True),)),
+        "WaitingForRegistry",
+    ),
+    "a build that runs": (snapshot(images={key_of(model()): None}, jobs=(job(model()),)), "Building"),
+}
+
+
+@pytest.mark.parametrize("case", AWAITED)
+def test_what_is_awaited_is_reconciling_and_looked_at_again(case: str) -> None:
+    seen, reason = AWAITED[case]
+    plan = decide(seen, NOW)
+    assert said(plan)["Reconciling"] == ("True", reason)
+    assert "Stalled" not in said(plan)
+    assert plan.builds == ()
+    assert reason == "Building" or plan.look_again
+
+
+def test_no_nodes_is_ready() -> None:
+    assert said(decide(snapshot(), NOW))["Ready"] == ("True", "NoNodes")
+
+
+def test_a_transition_time_moves_with_the_status_only() -> None:
+    cluster = three_nodes()
+    cluster.run(1)
+    first = {one["type"]: one for one in cluster.edge_model.status["conditions"]}
+    cluster.run(1, seconds=5)
+    second = {one["type"]: one for one in cluster.edge_model.status["conditions"]}
+    assert second["Ready"]["reason"] != first["Ready"]["reason"]
+    assert second["Ready"]["lastTransitionTime"] == first["Ready"]["lastTransitionTime"]
+    assert second["BuildsReady"]["lastTransitionTime"] != first["BuildsReady"]["lastTransitionTime"]
+
+
+def test_labels_of_models_that_are_gone_are_swept() -> None:
+    nodes = (node("e1", revision="abc"), node("e2"))
+    assert sweep(nodes, [("plant", "parts")]) == ()
+    assert sweep(nodes, [("other", "parts")]) == (("e1", LABEL),)
+
+
+def test_wanted_names_resolved_profiles_only() -> None:
+    found = wanted(model(deviceProfiles={"names": ["amd64", "nobody"]}), (profile(), profile("idle")), SETTINGS)
+    assert set(found) == {"amd64"}

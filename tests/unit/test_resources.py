@@ -1,0 +1,204 @@
+"""What is made in the cluster, and that one revision never means two templates."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from snapshots import NOW, SETTINGS, model, profile
+
+from edgesmith.api.names import REQUEST_ANNOTATION, short_hash
+from edgesmith.decide.builds import build_for
+from edgesmith.decide.plan import ApplyRevision, Change, StartBuild
+from edgesmith.decide.serving import TEMPLATE_VERSION, merge_resources, revision_of, serving
+from edgesmith.decide.settings import Settings
+from edgesmith.resources import build_job, daemon_set, repository, service
+from edgesmith.resources.daemon_set import pod_spec
+from edgesmith_builder.contract import BuildRequest
+
+IMAGE = f"registry:5000/models/plant/parts@sha256:{'3' * 64}"
+SECRET = Settings(SETTINGS.runtime_image, SETTINGS.builder_image, SETTINGS.repository, registry_secret="pull")  # noqa: S106 -- a Secret's name
+TEMPLATE = "cba66f65ff"
+"""Hash of the template below. Where it changes, raise `TEMPLATE_VERSION`: nodes that run the old one must be moved."""
+
+
+def applied(**spec: Any) -> dict[str, Any]:
+    of = model(**spec)
+    build = build_for(of, profile(), SETTINGS)
+    revision = revision_of(profile(), IMAGE, of, SETTINGS)
+    return daemon_set(of, ApplyRevision(profile(), revision, IMAGE, build, NOW, None, ""), SETTINGS)
+
+
+def started(settings: Settings = SETTINGS, *reason: Change, **source: str) -> dict[str, Any]:
+    of = model(source={"uri": "s3://models/parts/a/model.onnx", "sha256": "a" * 64, **source})
+    return build_job(of, StartBuild(profile(), build_for(of, profile(), settings), "again", reason, 2), settings)
+
+
+def test_the_template_of_a_revision_is_what_it_was() -> None:
+    of = model(gates={"maxLatency": "50ms", "maxMemory": "512Mi"})
+    at = profile(runtime={"runtimeClassName": "crun", "tolerations": [{"key": "edge", "operator": "Exists"}]})
+    template = pod_spec(serving(of, at, IMAGE, SECRET), "0" * 10)
+    assert (TEMPLATE_VERSION, short_hash(json.dumps(template, sort_keys=True))) == ("1", TEMPLATE)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"rollout": {"maxUnavailable": 5}}, id="rollout"),
+        pytest.param({"generation": 9}, id="generation"),
+        pytest.param({"nodeSelector": {"a": "b"}}, id="nodeSelector"),
+        pytest.param({"gates": {"minAccuracy": 0.1}}, id="a gate of the build"),
+        pytest.param({"annotations": {"a": "b"}}, id="annotations"),
+    ],
+)
+def test_what_a_pod_does_not_depend_on_makes_no_new_revision(change: dict[str, Any]) -> None:
+    assert revision_of(profile(), IMAGE, model(**change), SETTINGS) == revision_of(profile(), IMAGE, model(), SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"serving": {"port": 9000}}, id="port"),
+        pytest.param({"serving": {"resources": {"limits": {"cpu": 2}}}}, id="resources"),
+        pytest.param({"gates": {"maxLatency": "1s"}}, id="a gate on the device"),
+    ],
+)
+def test_what_a_pod_depends_on_makes_a_new_revision(change: dict[str, Any]) -> None:
+    assert revision_of(profile(), IMAGE, model(**change), SETTINGS) != revision_of(profile(), IMAGE, model(), SETTINGS)
+
+
+def test_two_profiles_never_share_a_revision() -> None:
+    assert revision_of(profile("a"), IMAGE, model(), SETTINGS) != revision_of(profile("b"), IMAGE, model(), SETTINGS)
+
+
+def test_a_daemon_set_refuses_a_revision_that_is_not_its_own() -> None:
+    build = build_for(model(), profile(), SETTINGS)
+    with pytest.raises(ValueError, match="stale is not"):
+        daemon_set(model(), ApplyRevision(profile(), "stale", IMAGE, build, None, None, ""), SETTINGS)
+
+
+def test_a_daemon_set_runs_where_the_label_names_its_revision() -> None:
+    made = applied()
+    pod = made["spec"]["template"]["spec"]
+    terms = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    revision = made["metadata"]["labels"]["edgesmith.dev/revision"]
+    expected = {
+        "key": "plant.edgesmith.dev.node-restriction.kubernetes.io/parts",
+        "operator": "In",
+        "values": [revision],
+    }
+    assert terms == [{"matchExpressions": [expected]}]
+    assert made["spec"]["updateStrategy"] == {"type": "OnDelete"}
+    assert made["metadata"]["annotations"]["edgesmith.dev/proven"] == "2030-01-01T12:00:00Z"
+    assert {container["image"] for container in (*pod["initContainers"], *pod["containers"])} == {IMAGE}
+
+
+def test_gates_on_the_device_reach_the_self_test() -> None:
+    pod = applied(gates={"maxLatency": "50ms", "maxMemory": "512Mi"})["spec"]["template"]["spec"]
+    arguments = pod["initContainers"][0]["args"]
+    assert arguments[arguments.index("--max-latency-ms") + 1] == "50"
+    assert arguments[arguments.index("--max-memory-bytes") + 1] == str(512 * 2**20)
+
+
+@pytest.mark.parametrize(
+    ("at_profile", "of_model", "expected"),
+    [
+        pytest.param(None, None, {"requests": {"cpu": "100m", "memory": "128Mi"}}, id="defaults"),
+        pytest.param(
+            {"limits": {"nvidia.com/gpu": 1}},
+            {"requests": {"memory": "1Gi"}},
+            {"limits": {"nvidia.com/gpu": 1}, "requests": {"cpu": "100m", "memory": "1Gi"}},
+            id="both",
+        ),
+        pytest.param(
+            {"requests": {"cpu": "1"}},
+            {"requests": {"cpu": "2"}},
+            {"requests": {"cpu": "2", "memory": "128Mi"}},
+            id="model wins",
+        ),
+        pytest.param(
+            None,
+            {"limits": {"memory": "64Mi"}},
+            {"limits": {"memory": "64Mi"}, "requests": {"cpu": "100m"}},
+            id="a default request gives way to a limit",
+        ),
+    ],
+)
+def test_resources(at_profile: Any, of_model: Any, expected: Any) -> None:
+    assert merge_resources(at_profile, of_model) == expected
+
+
+def test_a_job_carries_its_request_and_its_reason() -> None:
+    made = started(SETTINGS, Change("source.sha256", "b", "a"))
+    request = BuildRequest.model_validate_json(made["spec"]["template"]["metadata"]["annotations"][REQUEST_ANNOTATION])
+    assert request.repository == repository(model(), SETTINGS) == "registry:5000/models/plant/parts"
+    assert request.build.key == made["metadata"]["labels"]["edgesmith.dev/build-key"]
+    annotations = made["metadata"]["annotations"]
+    assert json.loads(annotations["edgesmith.dev/build-reason"]) == [{"field": "source.sha256", "old": "b", "new": "a"}]
+    assert (annotations["edgesmith.dev/attempt"], annotations["edgesmith.dev/tries"]) == ("again", "2")
+
+
+def test_credentials_come_from_the_secret_by_key() -> None:
+    environment = started(credentialsSecret="store")["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {entry["name"]: entry["valueFrom"]["secretKeyRef"]["optional"] for entry in environment} == {
+        "AWS_ACCESS_KEY_ID": False,
+        "AWS_SECRET_ACCESS_KEY": False,
+        "AWS_ENDPOINT_URL": False,
+        "AWS_REGION": True,
+    }
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [started(SECRET)["spec"]["template"]["spec"], applied()["spec"]["template"]["spec"]],
+    ids=["build", "serving"],
+)
+def test_pods_are_restricted(pod: dict[str, Any]) -> None:
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in (*pod.get("initContainers", ()), *pod["containers"]):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+
+def test_a_service_answers_on_the_node_and_never_from_a_build_pod() -> None:
+    made = service(model())
+    assert made["spec"]["internalTrafficPolicy"] == "Local"
+    labels = started()["spec"]["template"]["metadata"]["labels"]
+    assert not made["spec"]["selector"].items() <= labels.items()
+    assert made["spec"]["selector"].items() <= applied()["spec"]["template"]["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize("made", [started(), applied(), service(model())], ids=lambda made: made["kind"])
+def test_each_child_is_owned_and_labelled(made: dict[str, Any]) -> None:
+    metadata = made["metadata"]
+    assert metadata["ownerReferences"] == [
+        {
+            "apiVersion": "edgesmith.dev/v1alpha1",
+            "kind": "EdgeModel",
+            "name": "parts",
+            "uid": "u",
+            "controller": True,
+            "blockOwnerDeletion": False,
+        }
+    ]
+    assert metadata["namespace"] == "plant"
+    assert metadata["labels"]["app.kubernetes.io/managed-by"] == "edgesmith"
+    assert metadata["labels"]["edgesmith.dev/model"] == "parts"
+
+
+def test_annotations_are_whole_seconds_and_absent_where_there_is_nothing_to_say() -> None:
+    build = build_for(model(), profile(), SETTINGS)
+    revision = revision_of(profile(), IMAGE, model(), SETTINGS)
+    late = NOW + timedelta(microseconds=123456)
+    made = daemon_set(model(), ApplyRevision(profile(), revision, IMAGE, build, late, None, ""), SETTINGS)
+    annotations = made["metadata"]["annotations"]
+    assert annotations.pop("edgesmith.dev/build") == build.to_json()
+    assert annotations == {"edgesmith.dev/proven": "2030-01-01T12:00:00Z"}

@@ -1,0 +1,63 @@
+"""Which EdgeModels a change concerns."""
+
+from __future__ import annotations
+
+from objects_of import Object, model, node, pod, profile
+
+from edgesmith.api.names import node_label
+from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL, NODE, POD, Kind
+from edgesmith.cluster.objects import Objects
+from edgesmith.controller.concerns import concerned, everybody
+
+ONE, TWO = node_label("ns", "one"), node_label("ns", "two")
+
+
+def world() -> Objects:
+    objects = Objects()
+    objects.put(EDGE_MODEL, model("one"))
+    objects.put(EDGE_MODEL, model("two", nodeSelector={"zone": "2"}, deviceProfiles={"selector": {}}))
+    return objects
+
+
+def after(objects: Objects, kind: Kind, raw: Object) -> set[str]:
+    change = objects.put(kind, raw)
+    assert change is not None
+    return {name for _, name in concerned(change, objects)}
+
+
+def test_a_profile_concerns_who_names_it_and_who_selects() -> None:
+    assert after(world(), DEVICE_PROFILE, profile("p")) == {"one", "two"}
+    assert after(world(), DEVICE_PROFILE, profile("other")) == {"two"}
+
+
+def test_a_node_concerns_who_may_want_it() -> None:
+    assert after(world(), NODE, node("n")) == {"one"}
+    assert after(world(), NODE, node("n", {"zone": "2"})) == {"one", "two"}
+
+
+def test_a_node_that_loses_a_label_concerns_who_wanted_it() -> None:
+    objects = world()
+    objects.put(NODE, node("n", {"zone": "2"}))
+    assert after(objects, NODE, node("n", version=2)) == {"one", "two"}
+
+
+def test_our_own_label_concerns_its_edge_model_alone() -> None:
+    objects = world()
+    objects.put(NODE, node("n", {ONE: "r1"}))
+    assert after(objects, NODE, node("n", {ONE: "r1", TWO: "r2"}, version=2)) == {"two"}
+
+
+def test_a_node_that_goes_offline_concerns_who_runs_on_it() -> None:
+    objects = world()
+    objects.put(NODE, node("n", {TWO: "r1"}))
+    assert after(objects, NODE, node("n", {TWO: "r1"}, ready="Unknown", version=2)) == {"one", "two"}
+
+
+def test_a_pod_concerns_its_edge_model() -> None:
+    assert after(world(), POD, pod("x")) == {"m"}
+
+
+def test_everybody_is_every_edge_model_and_every_one_with_a_label_left() -> None:
+    objects = world()
+    objects.put(NODE, node("n", {node_label("elsewhere", "gone"): "r1", "a": "b"}))
+    assert everybody(objects) == {("ns", "one"), ("ns", "two"), ("elsewhere", "gone")}

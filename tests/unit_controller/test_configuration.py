@@ -1,0 +1,109 @@
+"""Settings and errors: one sentence each, with the name, the value and what was expected."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from edgesmith.cluster.configuration import VARIABLES, SettingsError, settings_from
+from edgesmith.cluster.errors import (
+    ClusterError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    Missing,
+    Unreachable,
+    Waiting,
+    from_answer,
+)
+from edgesmith.controller import options
+from edgesmith.decide.settings import Settings
+
+DIGEST = "sha256:" + "0" * 64
+GOOD = {
+    "EDGESMITH_RUNTIME_IMAGE": f"r:5000/edgesmith/runtime@{DIGEST}",
+    "EDGESMITH_BUILDER_IMAGE": f"r:5000/edgesmith/builder@{DIGEST}",
+    "EDGESMITH_REPOSITORY": "r:5000/models",
+}
+
+
+def test_what_is_not_set_has_its_default() -> None:
+    assert settings_from(GOOD) == Settings(
+        runtime_image=GOOD["EDGESMITH_RUNTIME_IMAGE"],
+        builder_image=GOOD["EDGESMITH_BUILDER_IMAGE"],
+        repository="r:5000/models",
+    )
+
+
+def test_there_is_a_variable_for_every_setting() -> None:
+    assert len(VARIABLES) == len(fields(Settings))
+
+
+def test_everything_set() -> None:
+    more = {
+        "EDGESMITH_PLAIN_HTTP": "true",
+        "EDGESMITH_BUILDER_NODE_SELECTOR": '{"a": "b"}',
+        "EDGESMITH_BUILDER_RESOURCES": '{"limits": {"memory": "2Gi"}}',
+        "EDGESMITH_BUILDER_DEADLINE_SECONDS": "60",
+    }
+    found = settings_from(GOOD | more)
+    assert (found.plain_http, found.builder_node_selector, found.builder_deadline_seconds) == (True, {"a": "b"}, 60)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("EDGESMITH_REPOSITORY", "", "EDGESMITH_REPOSITORY is not set"),
+        ("EDGESMITH_REPOSITORY", "models", "names no registry"),
+        ("EDGESMITH_RUNTIME_IMAGE", "r:5000/runtime:1", "an image by digest was expected"),
+        ("EDGESMITH_PLAIN_HTTP", "yes", "'yes'; true or false was expected"),
+        ("EDGESMITH_BUILDER_RESOURCES", "[1]", "'[1]'; a JSON object was expected"),
+        ("EDGESMITH_BUILDER_RESOURCES", "{", "a JSON object was expected"),
+        ("EDGESMITH_BUILDER_NODE_SELECTOR", '{"a": 1}', "a JSON object of strings was expected"),
+        ("EDGESMITH_BUILDER_DEADLINE_SECONDS", "soon", "a whole number was expected"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence(name: str, value: str, says: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings_from(GOOD | {name: value})
+    assert name in str(caught.value)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "value"), [("EDGESMITH_PROBE_PORT", "99999"), ("EDGESMITH_LOG_LEVEL", "loud")])
+def test_a_wrong_option_is_one_sentence(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is '{value}'"):
+        options.options_from([], {name: value})
+
+
+@pytest.mark.parametrize("name", [*VARIABLES, *options.VARIABLES])
+def test_every_variable_is_documented(name: str) -> None:
+    assert f"`{name}`" in (Path(__file__).resolve().parents[2] / "docs/operator.md").read_text()
+
+
+def status(message: str, cause: str = "") -> str:
+    return json.dumps({"kind": "Status", "message": message, "details": {"causes": [{"reason": cause}]}})
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "kind"),
+    [
+        (401, status("Unauthorized"), Forbidden),
+        (403, status("no"), Forbidden),
+        (403, status("being terminated", "NamespaceTerminating"), Waiting),
+        (404, status("not found"), Missing),
+        (409, status("exists"), Conflict),
+        (413, "", Invalid),
+        (422, status("spec.x: Invalid value"), Invalid),
+        (429, "<html>", Unreachable),
+        (500, '{"message": null}', Unreachable),
+        (503, "[]", Unreachable),
+    ],
+)
+def test_an_answer_becomes_the_error_that_says_what_to_do(code: int, body: str, kind: type[ClusterError]) -> None:
+    found = from_answer(code, body, "applying Job ns/x")
+    assert type(found) is kind
+    assert str(found).startswith("applying Job ns/x failed: ")

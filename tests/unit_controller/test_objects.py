@@ -1,0 +1,76 @@
+"""What we know of the cluster: the newest of each object, and nothing that is gone."""
+
+from __future__ import annotations
+
+from objects_of import Object, model, node, pod
+
+from edgesmith.cluster.kinds import DAEMON_SET, EDGE_MODEL, NODE, POD
+from edgesmith.cluster.objects import Objects
+
+
+def test_an_older_word_is_not_taken() -> None:
+    objects = Objects()
+    objects.put(NODE, node("n", {"a": "new"}, version=5))
+    assert objects.put(NODE, node("n", {"a": "old"}, version=4)) is None
+    found = objects.nodes.get("", "n")
+    assert found is not None
+    assert found.labels == {"a": "new"}
+
+
+def test_the_echo_of_our_own_write_is_no_change() -> None:
+    objects = Objects()
+    objects.put(NODE, node("n", version=1))
+    assert objects.put(NODE, node("n", {"a": "1"}, version=2)) is not None
+    assert objects.put(NODE, node("n", {"a": "1"}, version=2)) is None
+
+
+def test_a_heartbeat_is_no_change() -> None:
+    objects = Objects()
+    objects.put(NODE, node("n", version=1))
+    assert objects.put(NODE, node("n", version=2)) is None
+
+
+def test_an_answer_that_comes_after_the_deletion_is_not_taken() -> None:
+    objects = Objects()
+    objects.put(NODE, node("n", version=1))
+    assert objects.remove(NODE, node("n", version=2)) is not None
+    assert objects.put(NODE, node("n", {"a": "1"}, version=2)) is None
+    assert objects.nodes.all() == ()
+
+
+def test_a_successor_of_the_same_name_outlives_the_news_of_the_first() -> None:
+    objects = Objects()
+    first, second = model("m", version=1), model("m", version=3)
+    second["metadata"]["uid"] = "another"
+    objects.put(EDGE_MODEL, first)
+    objects.put(EDGE_MODEL, second)
+    assert objects.remove(EDGE_MODEL, first) is None
+    assert objects.models.get("ns", "m") is not None
+
+
+def test_pods_are_found_by_their_edge_model_and_told_apart() -> None:
+    objects = Objects()
+    objects.put(POD, pod("server"))
+    objects.put(POD, pod("builder", labels={"edgesmith.dev/model": "m", "edgesmith.dev/build-key": "k"}))
+    assert objects.put(POD, pod("other", labels={"app": "x"})) is None
+    assert [name for name, _ in objects.pods.of_model("ns", "m")] == ["server"]
+    assert [name for name, _ in objects.build_pods.of_model("ns", "m")] == ["builder"]
+    objects.remove(POD, pod("server"))
+    assert objects.pods.of_model("ns", "m") == []
+
+
+def test_a_listing_shows_what_was_deleted_unseen_and_spares_what_is_newer() -> None:
+    objects = Objects()
+    for name, version in (("kept", 1), ("ghost", 2), ("young", 9)):
+        objects.put(NODE, node(name, version=version))
+    changes = objects.retain(NODE, {"uid-kept"}, "5")
+    assert [change.key for change in changes] == [("", "ghost")]
+    assert [found.name for found in objects.nodes.all()] == ["kept", "young"]
+
+
+def test_the_owner_is_remembered() -> None:
+    objects = Objects()
+    metadata: Object = {"name": "d", "namespace": "ns", "uid": "u", "labels": {"edgesmith.dev/model": "m"}}
+    metadata["ownerReferences"] = [{"uid": "x"}, {"uid": "owner", "controller": True}]
+    objects.put(DAEMON_SET, {"metadata": metadata})
+    assert [entry.owner for _, entry in objects.revisions.of_model("ns", "m")] == ["owner"]

@@ -1,0 +1,188 @@
+"""Objects as nouns. Devices and users write anything; nothing of it may raise."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgesmith.cluster import parse, parse_build
+
+GOOD = {
+    "verdict": "Passed",
+    "reason": "Passed",
+    "message": "Passed.",
+    "p50Ms": 1.0,
+    "p95Ms": 2.5,
+    "memoryBytes": 1e6,
+    "device": {"cores": 4},
+}
+FAILURE = {"reason": "SourceNotFound", "message": "spec.source.uri: nothing is there.", "retry": False}
+
+
+def container(name: str, *, ready: bool = False, **state: Any) -> dict[str, Any]:
+    return {"name": name, "ready": ready, "restartCount": 2, **state}
+
+
+def serving(init: list[Any] | None = None, main: list[Any] | None = None, **more: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "p", "labels": {"edgesmith.dev/revision": "r1"}},
+        "spec": {"nodeName": "n1"},
+        "status": {"initContainerStatuses": init or [], "containerStatuses": main or [], **more},
+    }
+
+
+def ended(message: str, code: int = 0) -> dict[str, Any]:
+    return {"terminated": {"exitCode": code, "message": message}}
+
+
+def test_a_self_test_is_read_from_the_init_containers_last_words() -> None:
+    found = parse.pod(serving(init=[container("selftest", state=ended(json.dumps(GOOD) + "\n"))])).selftest
+    assert found is not None
+    assert (found.passed, found.p95_ms, found.memory_bytes, found.device) == (True, 2.5, 1_000_000, {"cores": 4})
+
+
+def test_a_self_test_that_is_tried_again_is_read_from_the_time_before() -> None:
+    state = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 20s"}}
+    failed = json.dumps(GOOD | {"verdict": "Failed", "reason": "GoldenMismatch"})
+    found = parse.pod(serving(init=[container("selftest", state=state, lastState=ended(failed, 1))]))
+    assert (found.waiting, found.waiting_message, found.restarts) == ("CrashLoopBackOff", "back-off 20s", 2)
+    assert found.selftest is not None
+    assert found.selftest.reason == "GoldenMismatch"
+
+
+def test_a_server_that_failed_after_its_self_test_passed_is_the_newer_word() -> None:
+    failed = json.dumps(GOOD | {"verdict": "Failed", "reason": "BundleCorrupt"})
+    main = [container("server", state={"waiting": {}}, lastState=ended(failed, 1))]
+    found = parse.pod(serving(init=[container("selftest", state=ended(json.dumps(GOOD)))], main=main)).selftest
+    assert found is not None
+    assert found.reason == "BundleCorrupt"
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["", "{", "[]", "null", '"x"', '{"verdict":"Maybe"}', '{"verdict":NaN}', "{" * 5000, 7, None],
+)
+def test_words_that_are_not_the_runtimes_are_none(message: Any) -> None:
+    assert parse.selftest(message) is None
+
+
+def test_numbers_that_are_none_are_left_out() -> None:
+    found = parse.selftest('{"verdict":"Passed","p95Ms":"fast","p50Ms":true,"memoryBytes":1e999}')
+    assert found is not None
+    assert (found.p95_ms, found.p50_ms, found.memory_bytes) == (None, None, None)
+
+
+@pytest.mark.parametrize(("status", "online"), [("True", True), ("False", False), ("Unknown", False), (None, False)])
+def test_a_node_is_online_where_its_kubelet_says_ready(status: str | None, *, online: bool) -> None:
+    conditions = [{"type": "MemoryPressure", "status": "False"}, {"type": "Ready", "status": status}]
+    assert parse.node({"metadata": {"name": "n"}, "status": {"conditions": conditions}}).online is online
+
+
+def test_a_pod_that_starts_does_not_wait_for_anything() -> None:
+    main = [container("server", state={"waiting": {"reason": "PodInitializing"}})]
+    assert parse.pod(serving(main=main)).waiting is None
+
+
+def test_a_pod_that_is_not_bound_yet_is_of_the_node_it_was_made_for() -> None:
+    fields = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n7"]}]}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [fields]}}
+    assert parse.pod({"metadata": {"name": "p"}, "spec": {"affinity": {"nodeAffinity": required}}}).node == "n7"
+
+
+def test_a_revision_without_bookkeeping() -> None:
+    raw = {"metadata": {"name": "d", "managedFields": [1], "annotations": {"edgesmith.dev/build": "{"}}, "status": {}}
+    found = parse.revision(raw)
+    assert found.build == {}
+    assert found.manifest == {"metadata": {"name": "d", "annotations": {"edgesmith.dev/build": "{"}}}
+
+
+def build_pod(name: str, created: str, message: str = "", **state: Any) -> parse_build.BuildPod:
+    state = state or ended(message, 1)
+    return parse_build.build_pod(
+        {
+            "metadata": {
+                "name": name,
+                "creationTimestamp": created,
+                "labels": {"batch.kubernetes.io/job-name": "j"},
+            },
+            "status": {"containerStatuses": [container("builder", state=state)]},
+        }
+    )
+
+
+def job(**status: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "j", "annotations": {"edgesmith.dev/tries": "2"}}, "status": status}
+
+
+FAILED = {
+    "conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "Too often."}]
+}
+
+
+def test_a_failed_job_has_the_words_of_its_newest_pod() -> None:
+    pods = [
+        build_pod("old", "2026-01-01T00:00:00Z", json.dumps(FAILURE | {"reason": "DigestMismatch"})),
+        build_pod("new", "2026-01-02T00:00:00Z", "noise\n" + json.dumps(FAILURE)),
+    ]
+    found = parse_build.with_pods(parse_build.job(job(**FAILED)), pods)
+    assert found.failure is not None
+    assert (found.failure.reason, found.finished, found.succeeded, found.tries) == ("SourceNotFound", True, False, 2)
+
+
+def test_a_job_whose_pod_left_no_words_has_kubernetes_own() -> None:
+    found = parse_build.with_pods(parse_build.job(job(**FAILED)), [build_pod("p", "")])
+    assert (found.failure, found.failure_message) == (None, "BackoffLimitExceeded: Too often.")
+
+
+def test_a_pod_that_was_killed_says_how() -> None:
+    pod = build_pod("p", "", terminated={"reason": "OOMKilled", "exitCode": 137})
+    assert pod.problem == "the builder was ended: OOMKilled"
+
+
+def test_a_secret_that_is_missing_is_named() -> None:
+    waiting = {"reason": "CreateContainerConfigError", "message": 'secret "keys" not found'}
+    found = parse_build.with_pods(parse_build.job(job()), [build_pod("p", "", waiting=waiting)])
+    assert (found.finished, found.failure_message) == (False, 'secret "keys" not found')
+
+
+def test_a_job_that_succeeded_in_the_end_says_nothing() -> None:
+    complete = job(conditions=[{"type": "Complete", "status": "True"}])
+    found = parse_build.with_pods(parse_build.job(complete), [build_pod("p", "", json.dumps(FAILURE))])
+    assert (found.succeeded, found.failure, found.failure_message) == (True, None, None)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "metadata",
+                    "status",
+                    "spec",
+                    "labels",
+                    "annotations",
+                    "conditions",
+                    "containerStatuses",
+                    "state",
+                    "type",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None)  # other tests share the processor
+@given(st.dictionaries(st.sampled_from(["metadata", "status", "spec"]), ANYTHING, max_size=3))
+def test_nothing_that_is_read_raises(raw: dict[str, Any]) -> None:
+    for read in (parse.node, parse.pod, parse.revision, parse.edge_model, parse_build.job, parse_build.build_pod):
+        read(raw)
