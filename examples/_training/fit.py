@@ -78,7 +78,7 @@ def _convolve(signal: Any, weight: Any, layer: Convolution) -> Any:
 
 
 def _as_int8(weight: Any) -> Any:
-    """Rounds a filter as int8 will, one scale a channel, and lets gradients pass as if it had not (arXiv 1712.05877)."""
+    """Rounds a filter as int8 does, a scale a channel, and lets gradients pass as if it had not (arXiv 1712.05877)."""
     scale = jnp.abs(weight).max((1, 2, 3), keepdims=True) / 127 + 1e-12
     return weight + jax.lax.stop_gradient(jnp.round(weight / scale) * scale - weight)
 

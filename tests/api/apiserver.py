@@ -24,11 +24,13 @@ Object = dict[str, Any]
 T = TypeVar("T")
 
 PROGRAMS = ("etcd", "kube-apiserver", "kubectl")
-ADMIN, KUBELET, NOBODY = "admin-token", "kubelet-token", "nobody-token"
+ADMIN, KUBELET, NOBODY, OPERATOR = "admin-token", "kubelet-token", "nobody-token", "operator-token"
 _USERS = (
     f"{ADMIN},admin,1,system:masters\n"
     f"{KUBELET},system:node:edge-1,2,system:nodes\n"
     f"{NOBODY},nobody,3,\n"
+    # As the chart's ServiceAccount, so that the chart's own roles are what it may do.
+    f"{OPERATOR},system:serviceaccount:edgesmith-system:edgesmith,4,\n"
 )  # fmt: skip
 
 

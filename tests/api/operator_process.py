@@ -10,8 +10,8 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ class Operator:
     token: str = ADMIN
     process: subprocess.Popen[bytes] | None = None
     probes: int = 0
-    extra: Mapping[str, str] = field(default_factory=dict)
+    flags: tuple[str, ...] = ("--dev",)
 
     def start(self) -> None:
         """Start it; its log goes on where it was."""
@@ -74,11 +74,10 @@ class Operator:
             "EDGESMITH_POD_NAME": self.pod,
             "EDGESMITH_PROBE_PORT": str(self.probes),
             "EDGESMITH_LOG_LEVEL": "info",
-            **self.extra,
         }
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "edgesmith.controller", "--dev"],
+                [sys.executable, "-m", "edgesmith.controller", *self.flags],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -37,7 +37,7 @@ def test_of_a_profile_that_is_no_longer_named_nothing_unused_is_kept() -> None:
 
 def test_the_newest_finished_job_of_each_variant_is_kept() -> None:
     jobs = [job("a", "k1", 1), job("b", "k2", 2), job("c", "k2", 3), job("d", "k2", 4, finished=False)]
-    assert [delete.name for delete in old_jobs(jobs, {"k2"})] == ["b"]
+    assert [delete.name for delete in old_jobs(jobs, {"k2"})] == ["a", "b"]
 
 
 def test_the_job_that_answers_for_the_build_that_is_wanted_is_kept_though_another_is_newer() -> None:

@@ -134,7 +134,6 @@ def ensure(recipe: Recipe, platforms: tuple[str, ...], cache: Cache, *, refresh:
         made.finish(index, "latest")
         shutil.rmtree(folder, ignore_errors=True)
         made.folder.rename(folder)
-        tool.trim()
     forget_old(cache, recipe.name)
     return Layout(folder)
 
@@ -174,4 +173,5 @@ def ensure_all(
     for recipe in chosen:
         layouts[recipe.name] = ensure(recipe, platforms or recipe.platforms, cache, refresh=refresh)
         refresh = False  # the bases are shared, and asked for once
+    Buildah.trim(cache.root / "buildah")
     return layouts

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from .console import ImageError
 
 STORE_LIMIT = 6 << 30
 """Bytes of intermediate layers after which the store is started anew; a build without it takes a minute more."""
+
+TRIM_PERIOD_S = 86400.0
+"""How often the store is measured: it holds tens of thousands of files."""
 
 AUTHORITIES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 """Variables that name the bundle a machine trusts where TLS is re-signed on the way."""
@@ -143,9 +147,18 @@ class Buildah:
         )
         self._must(log, "push", "--quiet", "--disable-compression", policy, tag, f"oci:{target}:latest")
 
-    def trim(self) -> None:
-        """Starts the store anew when intermediate layers have filled it."""
-        used = sum(path.lstat().st_size for path in (self.folder / self.driver).rglob("*") if path.is_file())
+    @classmethod
+    def trim(cls, folder: Path) -> None:
+        """Starts a store anew when intermediate layers have filled it.
+
+        Args:
+            folder: Holds the store, or nothing yet.
+        """
+        mark = folder / "trimmed"
+        if not folder.exists() or (mark.exists() and time.time() - mark.stat().st_mtime < TRIM_PERIOD_S):
+            return
+        used = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
         if used > STORE_LIMIT:
-            self._start("rmi", "--all", "--force")
-            shutil.rmtree(self.folder / "tmp", ignore_errors=True)
+            cls.open(folder)._start("rmi", "--all", "--force")  # noqa: SLF001 - its own
+            shutil.rmtree(folder / "tmp", ignore_errors=True)
+        mark.touch()

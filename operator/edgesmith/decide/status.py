@@ -169,9 +169,15 @@ def _build_findings(variants: Sequence[VariantFacts]) -> list[Finding]:
         return [Finding(Severity.AWAITED, Reason.PROFILE_NOT_FOUND, "No profile to build for was found.")]
     built = Finding(Severity.FINE, Reason.SUCCEEDED, f"{len(builds)} of {len(builds)} builds are in the registry.")
     return [
-        Finding(_BUILD_SEVERITY[build.phase], build.reason, build.message) if build.reason else built
+        Finding(_BUILD_SEVERITY[build.phase], build.reason, _build_message(build)) if build.reason else built
         for build in builds
     ]
+
+
+def _build_message(build: BuildState) -> str:
+    """A build's own words; what its candidates fell short of differs by profile, so the profile is named."""
+    sentence = f"{build.message.rstrip('.')}."
+    return f"{build.profile.metadata.name}: {sentence}" if build.reason is Reason.GATES_FAILED else sentence
 
 
 def _rollout_findings(variants: Sequence[VariantFacts], nodes: NodeCounts) -> list[Finding]:
