@@ -42,9 +42,7 @@ def measure_rollouts() -> list[Row]:
     built = _seconds(partial(fleet.patch, "parts", {"source": two}), fleet)
     pulled, layer = pulls.bytes_by_node(), fleet.variants("parts")["generic-amd64"]["size"]
     second_image = _image(fleet)
-    cached = [
-        _seconds(lambda source=source: fleet.patch("parts", {"source": source}), fleet) for source in (one, two, one)
-    ]
+    cached = [_seconds(partial(fleet.patch, "parts", {"source": source}), fleet) for source in (one, two, one)]
     bad = _seconds_of_rollback(fleet, two)
     memory = _operator_memory()
     fleet.ground.kube("delete", "edgemodel", "parts", "-n", NAMESPACE)

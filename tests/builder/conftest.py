@@ -349,8 +349,11 @@ class CuttingProxy:
         for writer in self._writers:
             writer.transport.abort()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (task := asyncio.current_task()) is not None:
+            self._tasks.append(task)
         there, out = await asyncio.open_connection(self._host, self._port)
         self._writers += [writer, out]
         back = asyncio.create_task(self._back(there, writer))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+
 from edgesmith.api.conditions import ConditionType, Reason
 from edgesmith.controller.metrics import METRICS as OPERATOR_METRICS
 from edgesmith_builder.contract import FailureReason
@@ -19,7 +20,7 @@ DOCS = ROOT / "docs"
 
 
 def test_tables_of_the_resources_are_as_the_crds_say() -> None:
-    check = [sys.executable, ROOT / "hack/generate_docs.py", "--check"]
+    check = [sys.executable, str(ROOT / "hack/generate_docs.py"), "--check"]
     done = subprocess.run(check, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout.strip()}; run: make generate"
 
@@ -44,7 +45,7 @@ def test_each_metric_of_the_operator_is_on_its_page(name: str) -> None:
     assert f"`{name}`" in (DOCS / "operator.md").read_text()
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")) + [ROOT / "README.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*sorted(DOCS.rglob("*.md")), ROOT / "README.md"], ids=lambda page: page.name)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
     missing = [target for target in targets if not (page.parent / target).exists()]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
 

@@ -41,6 +41,13 @@ def test_outlier_costs_nothing_in_fp32_and_much_in_int8(script: Script, model: s
     assert score.accuracy(tmp_path / "int8.onnx", evaluation) < before - 0.05
 
 
+def test_calibrating_on_pictures_of_another_scale_is_seen(script: Script, model: str, tmp_path: Path) -> None:
+    score, spoil = script("_training/score.py"), script("surface-inspection/spoil.py")
+    scaled = {name: images / 255 for name, images in score.load(spoil.HERE, "calibration").items()}
+    score.quantise(spoil.HERE / model, scaled, tmp_path / "int8.onnx")
+    assert score.accuracy(tmp_path / "int8.onnx", score.load(spoil.HERE, "evaluation")) < 0.5
+
+
 def test_nan_is_in_the_weights(script: Script, model: str, tmp_path: Path) -> None:
     weights = onnx.load(spoilt(script, "nan", model, tmp_path)).graph.initializer
     assert sum(int(np.isnan(onnx.numpy_helper.to_array(stored)).sum()) for stored in weights) == 1
