@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -41,6 +42,11 @@ def _pooling(network: Network, source: str, target: str) -> onnx.NodeProto:
         return helper.make_node("GlobalAveragePool", [source], [target], name="pool")
     # MaxPool over everything rather than GlobalMaxPool: quantisers know it, and keep it in int8.
     return helper.make_node("MaxPool", [source], [target], name="pool", kernel_shape=[network.last_size] * 2)
+
+
+def description(example: str, version: str, labels: Sequence[str]) -> dict[str, str]:
+    """What a model says of itself; Edgesmith's builder reads the names of the classes from ``labels``, a JSON list."""
+    return {"example": example, "version": version, "labels": json.dumps(list(labels))}
 
 
 def to_onnx(network: Network, trained: Trained, metadata: Mapping[str, str]) -> onnx.ModelProto:

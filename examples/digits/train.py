@@ -66,13 +66,13 @@ def shifted(images: Images, rng: np.random.Generator) -> Images:
 
 def train(folder: Path) -> None:
     """Trains the network and writes ``model.onnx`` and ``labels.txt``."""
-    from examples._training.export import to_onnx, write_labels, write_model  # noqa: PLC0415  # data need no ONNX
+    from examples._training.export import description, to_onnx, write_labels, write_model  # noqa: PLC0415  # data need no ONNX
     from examples._training.fit import Course, fit  # noqa: PLC0415  # data need no JAX
 
     images, labels = scans()
     course = Course(epochs=60, batch=60, rate=4e-3, seed=_SEED, augment=shifted)
     trained = fit(NETWORK, images[:TRAINING], labels[:TRAINING], course)
-    write_model(folder / "model.onnx", to_onnx(NETWORK, trained, {"example": "digits", "version": "1"}))
+    write_model(folder / "model.onnx", to_onnx(NETWORK, trained, description("digits", "1", LABELS)))
     write_labels(folder / "labels.txt", LABELS)
 
 

@@ -67,14 +67,14 @@ def turned(images: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDA
 
 def train(folder: Path) -> None:
     """Trains both versions and writes them and ``labels.txt``."""
-    from examples._training.export import to_onnx, write_labels, write_model  # noqa: PLC0415  # data need no ONNX
+    from examples._training.export import description, to_onnx, write_labels, write_model  # noqa: PLC0415  # data need no ONNX
     from examples._training.fit import Course, fit  # noqa: PLC0415  # data need no JAX
 
     images, labels = make_set("training", TRAINING)
     for file, (version, network, epochs) in VERSIONS.items():
         print(f"{file}: {epochs} epochs over {TRAINING} parts")
         trained = fit(network, images, labels, Course(epochs, batch=64, rate=4e-3, seed=int(version), augment=turned))
-        model = to_onnx(network, trained, {"example": "surface-inspection", "version": version})
+        model = to_onnx(network, trained, description("surface-inspection", version, LABELS))
         write_model(folder / file, model)
     write_labels(folder / "labels.txt", LABELS)
 

@@ -35,7 +35,7 @@ def table() -> tuple[Bad, ...]:
     return (
         Bad(
             "unknown-profile",
-            lambda _: {"deviceProfiles": {"names": ["generic-amd64", "no-such-device"]}},
+            lambda _: {"deviceProfiles": {"names": ["generic-amd64", "panel-pc", "no-such-device"]}},
             "ProfileNotFound",
             ("no-such-device", "deviceProfiles"),
         ),

@@ -9,9 +9,9 @@ import pytest
 
 from edgesmith_cluster import cgroups, cleanup, limits, processes, state
 from edgesmith_cluster.errors import ClusterError
-from edgesmith_cluster.waiting import wait_until
 from edgesmith_cluster.locks import locked
 from edgesmith_cluster.state import Record
+from edgesmith_cluster.waiting import wait_until
 
 MOUNTINFO = """\
 27 1 254:0 / / rw,relatime - ext4 /dev/vda rw
@@ -82,12 +82,12 @@ def test_a_process_name_may_hold_anything() -> None:
 def test_a_process_is_told_from_a_later_one_with_its_number() -> None:
     with subprocess.Popen(["sleep", "60"]) as child:
         seen: list[processes.Process] = []
-        # A listing of /proc can miss an entry while others come and go.
-        wait_until(
-            lambda: bool(seen.extend(p for p in processes.everything() if p.pid == child.pid) or seen),
-            what="the child to be listed",
-            seconds=5,
-        )
+
+        def listed() -> bool:
+            seen[:] = [process for process in processes.everything() if process.pid == child.pid]
+            return bool(seen)
+
+        wait_until(listed, what="the child to be listed: /proc can miss one while others come and go", seconds=5)
         found = seen[0]
         impostor = processes.Process(found.pid, found.started - 1, found.name, found.arguments)
         assert not impostor.alive
