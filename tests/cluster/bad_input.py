@@ -57,14 +57,15 @@ def table() -> tuple[Bad, ...]:
         Bad("pickled-objects", _pickled, "DatasetInvalid", ("pickle",)),
         Bad(
             "gate-nobody-passes",
-            lambda _: {"gates": {"minAccuracy": 1.0, "maxImageSize": "1k"}},
+            lambda _: {"gates": {"minAccuracy": 1.0}},
             "GatesFailed",
-            ("maxImageSize",),
+            ("minAccuracy", "0.9675"),
         ),
+        # The last three want a model that was not built yet: what the registry holds needs no bucket.
         Bad("wrong-credentials", _wrong_credentials, "SourceForbidden", ("credentialsSecret",)),
         Bad(
             "credentials-missing",
-            lambda f: {"source": f.publish("keyless") | {"credentialsSecret": "no-such-secret"}},
+            lambda f: {"source": f.publish("2", "model-v2.onnx") | {"credentialsSecret": "no-such-secret"}},
             "CredentialsNotFound",
             ("no-such-secret",),
         ),
@@ -111,11 +112,11 @@ def _wrong_credentials(fleet: Fleet) -> Spec:
     secret: dict[str, Any] = fleet.ground.bucket.secret("wrong-keys")
     secret["stringData"] |= {"AWS_SECRET_ACCESS_KEY": "not-the-secret"}
     fleet.ground.kube.apply(secret, namespace=fleet.namespace)
-    return {"source": fleet.publish("1") | {"credentialsSecret": "wrong-keys"}}
+    return {"source": fleet.publish("2", "model-v2.onnx") | {"credentialsSecret": "wrong-keys"}}
 
 
 def _bucket_down(fleet: Fleet) -> Spec:
     secret: dict[str, Any] = fleet.ground.bucket.secret("dead-bucket")
     secret["stringData"] |= {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     fleet.ground.kube.apply(secret, namespace=fleet.namespace)
-    return {"source": fleet.publish("1") | {"credentialsSecret": "dead-bucket"}}
+    return {"source": fleet.publish("2", "model-v2.onnx") | {"credentialsSecret": "dead-bucket"}}

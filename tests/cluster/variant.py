@@ -12,14 +12,18 @@ from typing import Any
 import onnxruntime
 
 
-@cache
-def model_of(image: str) -> Any:
-    """An ONNX Runtime session on the model inside an image's last layer."""
+def model_layer(image: str) -> bytes:
+    """An image's last layer, a tar of its bundle. `image` is a reference by digest into a plain-HTTP registry."""
     registry, _, rest = image.partition("/")
     repository, _, digest = rest.partition("@")
     manifest = json.loads(_fetch(registry, f"{repository}/manifests/{digest}"))
-    layer = _fetch(registry, f"{repository}/blobs/{manifest['layers'][-1]['digest']}")
-    with tarfile.open(fileobj=io.BytesIO(layer)) as tar:
+    return _fetch(registry, f"{repository}/blobs/{manifest['layers'][-1]['digest']}")
+
+
+@cache
+def model_of(image: str) -> Any:
+    """An ONNX Runtime session on the model inside an image's last layer."""
+    with tarfile.open(fileobj=io.BytesIO(model_layer(image))) as tar:
         member = tar.extractfile("model/model.onnx")
         if member is None:
             raise AssertionError(f"{image} holds no model/model.onnx")

@@ -11,7 +11,7 @@ from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import daemon_set_name, job_name, node_label
 from edgesmith.decide import decide
-from edgesmith.decide.builds import build_for
+from edgesmith.decide.builds import attempt_of, build_for
 from edgesmith.decide.plan import ApplyRevision, Plan
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import (
@@ -90,8 +90,9 @@ def job(of: EdgeModel, at: DeviceProfile | None = None, **more: Any) -> BuildJob
     """A build Job that runs."""
     at = at or profile()
     key = key_of(of, at)
-    name = job_name("parts", key, more.get("attempt", ""), more.get("tries", 0))
-    base = BuildJob(name, key, at.metadata.name, "", False, False, None, None, NOW - timedelta(seconds=60), None)
+    attempt = more.get("attempt", attempt_of(of))
+    name = job_name("parts", key, attempt, more.get("tries", 0))
+    base = BuildJob(name, key, at.metadata.name, attempt, False, False, None, None, NOW - timedelta(seconds=60), None)
     return replace(base, **more)
 
 

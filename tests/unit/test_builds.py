@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from snapshots import NOW, SETTINGS, failed_job, image, job, key_of, model, profile, snapshot
 
+from edgesmith.api.edgemodel import EdgeModelSpec
 from edgesmith.api.names import RETRY_ANNOTATION, job_name
 from edgesmith.decide import decide
-from edgesmith.decide.builds import build_for, changes
+from edgesmith.decide.builds import attempt_of, build_for, changes
 from edgesmith.decide.plan import Change
 from edgesmith.decide.retry import LONGEST_PAUSE, failed
 from edgesmith.decide.snapshot import BuildJob, Revision, Snapshot
@@ -56,7 +57,7 @@ def test_a_new_builder_is_a_change_of_its_own() -> None:
 
 def test_the_first_build_needs_no_reason() -> None:
     plan = decide(snapshot(images=MISSING), NOW)
-    assert [(start.reason, start.tries, start.attempt) for start in plan.builds] == [((), 0, "")]
+    assert [(start.reason, start.tries, start.attempt) for start in plan.builds] == [((), 0, attempt_of(model()))]
 
 
 def test_a_build_that_differs_from_the_newest_revision_says_how() -> None:
@@ -138,7 +139,18 @@ def test_what_can_only_fail_again_waits_for_the_user(reason: str) -> None:
     assert at(snapshot(images=MISSING, jobs=(failure,)), 1e6) == (0, None)
     asked = model(annotations={RETRY_ANNOTATION: "again"})
     plan = decide(snapshot(asked, images=MISSING, jobs=(failure,)), NOW)
-    assert [(start.attempt, start.tries) for start in plan.builds] == [("again", 0)]
+    assert [(start.attempt, start.tries) for start in plan.builds] == [(attempt_of(asked), 0)]
+    assert attempt_of(asked) != failure.attempt
+
+
+@pytest.mark.parametrize("source", [{"uri": "s3://models/elsewhere.onnx"}, {"credentialsSecret": "other-keys"}])
+def test_mending_what_the_key_leaves_out_starts_the_next_try(source: dict[str, str]) -> None:
+    wrong = model()
+    spec = wrong.spec.model_dump(by_alias=True, exclude_none=True)
+    mended = wrong.model_copy(update={"spec": EdgeModelSpec.model_validate(spec | {"source": spec["source"] | source})})
+    assert key_of(mended) == key_of(wrong)
+    plan = decide(snapshot(mended, images=MISSING, jobs=(failed_job(wrong, "SourceForbidden", ago=0),)), NOW)
+    assert [start.attempt for start in plan.builds] == [attempt_of(mended)]
 
 
 def test_a_build_killed_without_a_word_is_tried_twice_more() -> None:

@@ -41,7 +41,7 @@ broken node, not a bad revision."""
 WITHDRAWN_ANNOTATION = f"{GROUP}/withdrawn"
 """On DaemonSets: why the revision was taken back, in one sentence. It is never given to a node again."""
 ATTEMPT_ANNOTATION = f"{GROUP}/attempt"
-"""On build Jobs and withdrawn DaemonSets: the value that the retry annotation had then."""
+"""On build Jobs: the attempt they answer. On withdrawn DaemonSets: the value that the retry annotation had then."""
 TRIES_ANNOTATION = f"{GROUP}/tries"
 """On build Jobs: how many Jobs for the same build and attempt failed before this one."""
 REQUEST_ANNOTATION = f"{GROUP}/request"
@@ -82,7 +82,7 @@ def job_name(model: str, key: str, attempt: str = "", tries: int = 0) -> str:
     Args:
         model: The EdgeModel's name.
         key: The build key.
-        attempt: The value of the retry annotation that the Job answers.
+        attempt: The attempt that the Job answers; see `edgesmith.decide.builds.attempt_of`.
         tries: How many Jobs for the same key and attempt failed before this one.
     """
     suffix = f"-{short_hash(f'{attempt}/{tries}', 4)}" if attempt or tries else ""

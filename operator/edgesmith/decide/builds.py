@@ -15,7 +15,7 @@ from typing import Any, Literal
 from edgesmith.api.conditions import Reason
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import Dataset, EdgeModel
-from edgesmith.api.names import RETRY_ANNOTATION
+from edgesmith.api.names import RETRY_ANNOTATION, short_hash
 from edgesmith.api.units import parse_bytes
 from edgesmith.decide.plan import Change, StartBuild
 from edgesmith.decide.profiles import resolve
@@ -103,14 +103,23 @@ def build_states(snapshot: Snapshot, profiles: Iterable[DeviceProfile], now: dat
     return states
 
 
-def answering(snapshot: Snapshot, key: str) -> list[BuildJob]:
-    """The Jobs for a key that answer the present retry annotation, in the order they were made.
+def attempt_of(model: EdgeModel) -> str:
+    """What a build Job answers beside its key, as a hash: the user's word to try again, and what the key leaves out.
 
-    Where the annotation was taken away, whatever Job there is answers: only a new value asks for another try.
+    A file whose digest is given is not known by its place, and no build by its credentials; where one of them was why
+    a build failed, mending it must start the next try.
     """
-    attempt = snapshot.model.metadata.annotations.get(RETRY_ANNOTATION, "")
-    jobs = [job for job in snapshot.jobs if job.key == key and (not attempt or job.attempt == attempt)]
-    return sorted(jobs, key=age)
+    spec = model.spec
+    files = (spec.source, spec.calibration, spec.evaluation)
+    places = [file.uri if file else "" for file in files]
+    retry = model.metadata.annotations.get(RETRY_ANNOTATION, "")
+    return short_hash("\n".join([retry, spec.source.credentials_secret or "", *places]))
+
+
+def answering(snapshot: Snapshot, key: str) -> list[BuildJob]:
+    """The Jobs for a key that answer the present attempt, in the order they were made."""
+    attempt = attempt_of(snapshot.model)
+    return sorted((job for job in snapshot.jobs if job.key == key and job.attempt == attempt), key=age)
 
 
 def age(job: BuildJob) -> tuple[bool, float, int, str]:
@@ -223,7 +232,7 @@ def _remaining(verdict: Retry, job: BuildJob, now: datetime) -> float | None:
 
 def _start(snapshot: Snapshot, profile: DeviceProfile, build: Build, known: str | None, tries: int) -> StartBuild:
     """The Job to make, with why."""
-    attempt = snapshot.model.metadata.annotations.get(RETRY_ANNOTATION, "")
+    attempt = attempt_of(snapshot.model)
     if known:
         return StartBuild(profile, build, attempt, (Change("image", known, None),), tries)
     ours = [revision for revision in snapshot.revisions if revision.profile == profile.metadata.name]

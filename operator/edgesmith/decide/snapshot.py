@@ -71,7 +71,7 @@ class BuildJob:
     key: str
     profile: str
     attempt: str
-    """The EdgeModel's retry annotation when the Job was made."""
+    """What it answers beside its key; see `edgesmith.decide.builds.attempt_of`."""
     finished: bool
     succeeded: bool
     failure: BuildFailure | None
