@@ -119,7 +119,7 @@ CASES: list[tuple[str, Make, str, list[str]]] = [
     ("malformed-sha256", lambda bench: Bad(bench.world.request(source=Artifact(uri=bench.world.source, sha256="abc"))),
      "RequestInvalid", ["spec.source.sha256 is 'abc'", "64 hex digits were expected"]),
     ("wrong-key", store(secret_key="another-password"), "SourceForbidden",  # noqa: S106 - wrong on purpose
-     ["spec.source.uri", "SignatureDoesNotMatch", "credentials that may read it were expected"]),
+     ["spec.source.uri", "SignatureDoesNotMatch", "other keys that may was expected in spec.source.credentialsSecret"]),
     ("no-key", store(access_key=None, secret_key=None), "SourceForbidden",
      ["AccessDenied", "credentials were expected"]),
     ("bucket-down", store(host="127.0.0.1:1"), "SourceUnreachable",

@@ -165,8 +165,10 @@ class _Object:
             return SourceNotFound(f"{self} does not exist ({code}); {missing} was expected there")
         if code in _FORBIDDEN or status in (401, 403):
             anonymous = self.settings.access_key is None
-            expected = "credentials were expected" if anonymous else "credentials that may read it were expected"
-            return SourceForbidden(f"{self} may not be read ({code}); {expected}")
+            keys = "with keys" if anonymous else "with other keys"
+            return SourceForbidden(
+                f"{self} may not be read ({code}); a Secret {keys} that may was expected in spec.source.credentialsSecret"
+            )
         return SourceUnreachable(f"{self} cannot be read ({code or status}); the object was expected")
 
     def silence(self, error: Exception) -> SourceUnreachable:
