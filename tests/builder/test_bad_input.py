@@ -121,7 +121,7 @@ CASES: list[tuple[str, Make, str, list[str]]] = [
     ("wrong-key", store(secret_key="another-password"), "SourceForbidden",  # noqa: S106 - wrong on purpose
      ["spec.source.uri", "SignatureDoesNotMatch", "other keys that may was expected in spec.source.credentialsSecret"]),
     ("no-key", store(access_key=None, secret_key=None), "SourceForbidden",
-     ["AccessDenied", "credentials were expected"]),
+     ["AccessDenied", "with keys that may was expected in spec.source.credentialsSecret"]),
     ("bucket-down", store(host="127.0.0.1:1"), "SourceUnreachable",
      ["spec.source.uri", "at http://127.0.0.1:1 gives no answer", "a running object store was expected"]),
     ("not-a-model", source(lambda _: b"this is a text, not a model"), "ModelInvalid",

@@ -202,3 +202,10 @@ def test_every_hold_is_a_sentence() -> None:
         "n4": "It failed on revision old, so it is moved last.",
         "n5": "It is offline and will be caught up when it returns.",
     }
+
+
+def test_a_node_that_waits_for_another_variants_share_of_the_budget_is_not_in_trouble() -> None:
+    one = Variant("a", "new", (NEW,), fleet("new?"))
+    two = Variant("b", "new", (OLD, PROVEN), fleet("new+ old+"))
+    _, waits = plan_rollout([one, two], Rules(canary_nodes=1, bake=timedelta(seconds=30), budget=1), NOW)
+    assert (moves(waits), waits.phase) == ({}, Phase.ROLLING_OUT)

@@ -363,7 +363,9 @@ class _Judged:
             return Phase.CANARY
         if all(node.label == target.revision and node.health is Health.SERVING for node in self.online):
             return Phase.COMPLETE
-        return Phase.ROLLING_OUT if moving else Phase.DEGRADED
+        # A node that only waits for another variant's share of the budget is not in trouble.
+        failed = any(node.health is Health.FAILED for node in self.online)
+        return Phase.DEGRADED if failed and not moving else Phase.ROLLING_OUT
 
     def _look_again(self) -> float | None:
         ends: list[datetime] = [node.deadline for node in self.online if node.deadline]
