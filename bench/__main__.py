@@ -8,35 +8,32 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from quantization import measure_quantization
 from rollout import measure_rollouts
 from row import Row
 from serving import measure_serving
 from sizes import measure_sizes
 
-from edgesmith_stage.ground import cluster
-
 RESULTS = Path(__file__).with_name("results.json")
+
+
+PARTS: dict[str, Callable[[], list[Row]]] = {
+    "serving": measure_serving,
+    "quantization": measure_quantization,
+    "sizes": measure_sizes,
+    "rollout": measure_rollouts,
+}
 
 
 def main() -> int:
     """Run the parts asked for and write what they found."""
-    parser = argparse.ArgumentParser(
-        prog="bench", description="Measure Edgesmith against the bare parts it is made of."
-    )
-    parser.add_argument("--only", choices=("serving", "rollout", "sizes"), help="one part; results.json is left alone")
+    parser = argparse.ArgumentParser(prog="bench", description="Measure Edgesmith against the parts it is made of.")
+    parser.add_argument("--only", choices=tuple(PARTS), help="one part; results.json is left alone")
     only = parser.parse_args().only
-    rows: list[Row] = []
-    if only in (None, "serving"):
-        rows += measure_serving()
-    if only in (None, "sizes"):
-        rows += measure_sizes()
-    if only in (None, "rollout"):
-        try:
-            rows += measure_rollouts()
-        finally:
-            cluster("down", "--name", "bench")
+    rows = [row for name, measure in PARTS.items() if only in (None, name) for row in measure()]
     print(f"{'NAME':<44} {'VALUE':>12} {'UNIT':<8} {'RATIO':>7}  AGAINST")
     for row in rows:
         print(f"{row.name:<44} {row.value:>12.4g} {row.unit:<8} {_shown(row.ratio):>7}  {row.against or ''}")

@@ -16,7 +16,7 @@ from row import Row
 from edgesmith_stage import surface
 from edgesmith_stage.errors import StageError
 from edgesmith_stage.fleet import Fleet
-from edgesmith_stage.ground import local
+from edgesmith_stage.ground import Ground, cluster, local
 from edgesmith_stage.install import install_chart, push_images
 from edgesmith_stage.kube import Object
 from edgesmith_stage.pulls import Pulls
@@ -27,8 +27,14 @@ ROLLOUT = {"canary": {"nodes": 1, "bake": "0s"}, "maxUnavailable": 1}
 
 
 def measure_rollouts() -> list[Row]:
-    """Start a cluster named `bench`, measure, and leave its removal to the caller."""
-    ground = local("bench", ("generic-amd64",) * 3)
+    """Start a cluster named `bench`, measure, and remove it."""
+    try:
+        return _measure(local("bench", ("generic-amd64",) * 3))
+    finally:
+        cluster("down", "--name", "bench")
+
+
+def _measure(ground: Ground) -> list[Row]:
     install_chart(ground, push_images(ground))
     ground.kube("create", "namespace", NAMESPACE)
     ground.kube.apply(ground.bucket.secret(surface.SECRET), namespace=NAMESPACE)

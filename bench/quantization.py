@@ -1,0 +1,46 @@
+"""Our int8 against fp32 and against ONNX Runtime's default quantisation: the same model, one after another."""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from onnxruntime.quantization import quantize_static
+from row import Row
+from serving import SHAPE, Images, bare, mobilenet, timed
+
+from edgesmith_builder.contract import Quantization
+from edgesmith_builder.dataset import Samples
+from edgesmith_builder.quantize import quantize
+
+SECONDS = 1.5
+ROUNDS = 5
+
+
+def measure_quantization() -> list[Row]:
+    """Milliseconds of one inference of MobileNetV2's layers on one thread; about half a minute."""
+    logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises to preprocess, which this graph has no need of
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source, default = folder / "fp32.onnx", folder / "default.onnx"
+        mobilenet(source)
+        quantize_static(source, default, Images())
+        pictures = np.concatenate([one["input"] for one in Images().images])
+        (folder / "work").mkdir()
+        ours = quantize(
+            source, Samples({"input": pictures}, {"input": 4}, batches=False), Quantization(), folder / "work"
+        )
+        image = np.random.default_rng(2).normal(size=SHAPE).astype(np.float32)
+        runs = {file: bare(file, 1, image) for file in (source, default, ours)}
+        taken: dict[Path, list[float]] = {file: [] for file in runs}
+        for _ in range(ROUNDS):
+            for file, call in runs.items():
+                taken[file].append(statistics.median(timed([call], SECONDS)) * 1000)
+    fp32, theirs, mine = (statistics.median(taken[file]) for file in (source, default, ours))
+    return [
+        Row("our int8, one inference, 1 thread", mine, "ms", "fp32", mine / fp32),
+        Row("our int8, one inference, 1 thread", mine, "ms", "ONNX Runtime's default int8", mine / theirs),
+    ]
