@@ -53,7 +53,7 @@ test-all: $(READY) tools images
 	@EDGESMITH_REQUIRE_API=1 EDGESMITH_REQUIRE_TOOLS=1 $(PY) -m pytest
 
 bench: $(READY) tools images ## Measure, print and write bench/results.json
-	@$(PY) bench
+	@PYTHONPATH=hack/stage:hack/cluster $(PY) bench
 
 generate: $(READY) ## Regenerate the CRDs and the protocol
 	@$(PY) -m edgesmith.api.crd crds charts/edgesmith/crds

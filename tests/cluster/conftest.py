@@ -45,7 +45,7 @@ def fleet(ground: Ground, request: pytest.FixtureRequest) -> Iterator[Fleet]:
         if report is not None and report.failed:
             _keep_evidence(ground.kube, namespace)
         fleet.heal_everybody()
-        ground.kube("delete", "namespace", namespace, "--timeout=120s", timeout=150)
+        ground.kube("delete", "namespace", namespace, "--wait=false")
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -15,34 +15,37 @@ from edgesmith_stage.pulls import Pulls
 
 pytestmark = pytest.mark.timeout(600)
 
+NAME = "travelling-parts"
+"""A name of its own, which is part of the bundle: no node may hold its layers from another test."""
+
 
 def test_from_apply_to_predictions_and_to_the_next_model(fleet: Fleet) -> None:
-    fleet.apply(fleet.manifest("parts", fleet.publish("1")))
-    fleet.wait_settled("parts", 300)
+    fleet.apply(fleet.manifest(NAME, fleet.publish("1")))
+    fleet.wait_settled(NAME, 300)
 
-    variants = fleet.variants("parts")
+    variants = fleet.variants(NAME)
     assert {profile: variant["precision"] for profile, variant in variants.items()} == {
         "generic-amd64": "int8",
         "panel-pc": "fp32",
     }
     assert all(variant["accuracyDrop"] <= 0.01 for variant in variants.values())
-    assert fleet.model("parts")["status"]["nodes"] == {
+    assert fleet.model(NAME)["status"]["nodes"] == {
         "desired": 3,
         "updated": 3,
         "ready": 3,
         "offline": 0,
         "failed": 0,
     }
-    _every_node_answers_as_its_build(fleet, "parts")
+    _every_node_answers_as_its_build(fleet, NAME)
 
     pulls = Pulls(fleet.ground)
-    fleet.patch("parts", {"source": fleet.publish("2", "model-v2.onnx")})
-    fleet.wait_settled("parts", 300)
+    fleet.patch(NAME, {"source": fleet.publish("2", "model-v2.onnx")})
+    fleet.wait_settled(NAME, 300)
     pulled = pulls.bytes_by_node()
-    for node, server in fleet.servers("parts").items():
-        layer = next(v["size"] for v in fleet.variants("parts").values() if v["image"] == server.image)
+    for node, server in fleet.servers(NAME).items():
+        layer = next(v["size"] for v in fleet.variants(NAME).values() if v["image"] == server.image)
         assert pulled[node] <= 1.02 * layer + MANIFESTS, f"{node} pulled {pulled[node]} bytes for a layer of {layer}"
-    _every_node_answers_as_its_build(fleet, "parts")
+    _every_node_answers_as_its_build(fleet, NAME)
 
 
 MANIFESTS = 16 * 1024
