@@ -75,7 +75,8 @@ def test_an_operator_killed_at_random_comes_to_the_same_end(fleet: Fleet) -> Non
         ready = fleet.condition("parts", "Ready")
         if ready and ready["status"] == "True" and not fleet.condition("parts", "Reconciling"):
             return True
-        if kills < 6 and dice.random() < 0.25:
+        # The kubelet doubles its pause after each crash: three kills are a minute and a half of waiting already.
+        if kills < 3 and dice.random() < 0.25:
             kills += _kill_operator(fleet)
         return False
 
