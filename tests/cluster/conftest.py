@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 
 import pytest
@@ -34,7 +35,9 @@ def ground() -> Iterator[Ground]:
 @pytest.fixture
 def fleet(ground: Ground, request: pytest.FixtureRequest) -> Iterator[Fleet]:
     """A namespace of its own for one test, with the bucket's Secret in it; logs are kept where the test fails."""
-    namespace = request.node.name.split("[")[0].replace("_", "-").removeprefix("test-")[:40].strip("-")
+    # The end is random: a namespace of the same test's last parameter may still be on its way out.
+    name = request.node.name.split("[")[0].replace("_", "-").removeprefix("test-")[:32].strip("-")
+    namespace = f"{name}-{secrets.token_hex(3)}"
     ground.kube("create", "namespace", namespace)
     fleet = Fleet(ground, namespace)
     ground.kube.apply(ground.bucket.secret(surface.SECRET), namespace=namespace)
