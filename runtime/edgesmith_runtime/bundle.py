@@ -151,14 +151,7 @@ def write_bundle(
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise BundleError(f"folder {folder} is not empty; expected a new one")
-    for kind, specs, arrays in (("input", inputs, golden.inputs), ("output", outputs, golden.outputs)):
-        for name, array in arrays.items():
-            known = {spec.name: spec for spec in specs}
-            if name not in known or known[name].datatype != datatype_of(array):
-                told = f"{datatype_of(array)} {shape_text(array.shape)}"
-                raise BundleError(f"golden {kind} {name!r} is {told}; expected one of the model's {kind}s: {specs}")
-    if lacking := sorted({spec.name for spec in inputs} - set(golden.inputs)):
-        raise BundleError(f"golden samples lack input {lacking[0]!r}; expected every input of the model")
+    _check_golden(golden, inputs, outputs)
     file = "model" + model_file.suffix
     digests = {file: _copy(model_file, folder / file)}
     golden.write(folder / GOLDEN_FILE)
@@ -182,6 +175,18 @@ def write_bundle(
     (folder / BUNDLE_FILE).write_bytes(text.encode() + b"\n")
     (folder / BUNDLE_FILE).chmod(_MODE)
     return bundle
+
+
+def _check_golden(golden: Golden, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+    """Hold golden samples against the model's inputs and outputs: known names, the right types, every input there."""
+    for kind, specs, arrays in (("input", inputs, golden.inputs), ("output", outputs, golden.outputs)):
+        for name, array in arrays.items():
+            known = {spec.name: spec for spec in specs}
+            if name not in known or known[name].datatype != datatype_of(array):
+                told = f"{datatype_of(array)} {shape_text(array.shape)}"
+                raise BundleError(f"golden {kind} {name!r} is {told}; expected one of the model's {kind}s: {specs}")
+    if lacking := sorted({spec.name for spec in inputs} - set(golden.inputs)):
+        raise BundleError(f"golden samples lack input {lacking[0]!r}; expected every input of the model")
 
 
 def _spec_document(spec: TensorSpec) -> dict[str, Any]:
