@@ -207,3 +207,30 @@ class Cluster:
             applied.build.model_dump(mode="json", by_alias=True, exclude_none=True), applied.proven, applied.withdrawn,
             applied.attempt, applied.completed,
         )  # fmt: skip
+
+
+def said(plan: Plan) -> dict[str, tuple[str, str]]:
+    """Conditions as type: (status, reason)."""
+    return {condition.type: (condition.status, condition.reason) for condition in plan.status.conditions}
+
+
+def sentence(plan: Plan, kind: str = "Ready") -> str:
+    """A condition's message."""
+    return next(condition.message for condition in plan.status.conditions if condition.type == kind)
+
+
+def three_nodes() -> Cluster:
+    """Three nodes that serve nothing yet."""
+    return Cluster(nodes={name: node(name) for name in ("e1", "e2", "e3")})
+
+
+def publish(cluster: Cluster, digit: str, generation: int = 2, **spec: Any) -> None:
+    """A new source, with everything else as it was."""
+    source = {"uri": f"s3://models/parts/{digit}/model.onnx", "sha256": digit * 64}
+    fresh = model(generation=generation, source=source, **spec)
+    cluster.edge_model = fresh.model_copy(update={"status": cluster.edge_model.status})
+
+
+def labels(cluster: Cluster) -> dict[str, str | None]:
+    """The revision that each node's label names."""
+    return {name: one.labels.get(LABEL) for name, one in cluster.nodes.items()}

@@ -12,6 +12,7 @@ from snapshots import NOW, failed_selftest, node, pod
 from edgesmith.decide.health import node_state
 from edgesmith.decide.rollout import Health
 from edgesmith.decide.snapshot import Pod
+from edgesmith.decide.taints import Taint
 
 DEADLINE = timedelta(minutes=5)
 
@@ -75,6 +76,38 @@ def test_the_deadline_does_not_run_while_the_node_is_away() -> None:
     state = node_state(back, label="r", known=True, pods=[starting(age=9000)], deadline=DEADLINE, now=NOW)
     assert state.health is Health.STARTING
     assert state.deadline == NOW + timedelta(seconds=290)
+
+
+def test_a_node_that_gets_no_pod_has_failed_at_the_deadline() -> None:
+    moved = replace(node("n"), labelled_at=NOW - DEADLINE + timedelta(seconds=1))
+    state = node_state(moved, label="r", known=True, pods=[], deadline=DEADLINE, now=NOW)
+    assert (state.health, state.deadline) == (Health.STARTING, NOW + timedelta(seconds=1))
+    late = node_state(moved, label="r", known=True, pods=[], deadline=DEADLINE, now=NOW + timedelta(seconds=1))
+    assert late.health is Health.FAILED
+    assert late.note == "got no pod within spec.rollout.progressDeadline; the events of its DaemonSet say why"
+
+
+def test_waiting_for_a_pod_starts_anew_when_the_node_returns() -> None:
+    back = replace(node("n"), labelled_at=NOW - timedelta(days=1), online_since=NOW - timedelta(seconds=10))
+    state = node_state(back, label="r", known=True, pods=[], deadline=DEADLINE, now=NOW)
+    assert (state.health, state.deadline) == (Health.STARTING, NOW + timedelta(seconds=290))
+
+
+def test_a_taint_that_the_profile_does_not_tolerate_closes_a_node() -> None:
+    tainted = replace(node("n"), taints=(Taint("maintenance", "", "NoSchedule"),))
+    closed = node_state(tainted, label="r", known=True, pods=[pod("n", "r")], deadline=DEADLINE, now=NOW)
+    assert (closed.online, closed.closed, closed.health) == (False, True, Health.SERVING)
+    assert closed.note == "carries taint maintenance:NoSchedule, which the tolerations of its DeviceProfile leave out"
+    tolerated = node_state(
+        tainted,
+        label="r",
+        known=True,
+        pods=[pod("n", "r")],
+        tolerations=[{"key": "maintenance", "operator": "Exists"}],
+        deadline=DEADLINE,
+        now=NOW,
+    )
+    assert (tolerated.online, tolerated.closed) == (True, False)
 
 
 @pytest.mark.parametrize(("label", "known"), [(None, False), ("r", False)])

@@ -53,6 +53,14 @@ def test_a_node_that_goes_offline_concerns_who_runs_on_it() -> None:
     assert after(objects, NODE, node("n", {TWO: "r1"}, ready="Unknown", version=2)) == {"one", "two"}
 
 
+def test_a_taint_concerns_who_runs_on_the_node() -> None:
+    objects = world()
+    objects.put(NODE, node("n", {TWO: "r1"}))
+    tainted = node("n", {TWO: "r1"}, version=2)
+    tainted["spec"] = {"taints": [{"key": "maintenance", "effect": "NoSchedule"}]}
+    assert after(objects, NODE, tainted) == {"one", "two"}
+
+
 def test_a_pod_concerns_its_edge_model() -> None:
     assert after(world(), POD, pod("x")) == {"m"}
 

@@ -26,10 +26,11 @@ class NodeCounts(Model):
     """Nodes, counted."""
 
     desired: int = Field(0, description="Nodes that are to run the model.")
-    updated: int = Field(0, description="Reachable nodes whose label names the revision that is rolled out.")
-    ready: int = Field(0, description="Reachable nodes whose server is ready, whatever the revision.")
+    updated: int = Field(0, description="Open, reachable nodes whose label names the revision that is rolled out.")
+    ready: int = Field(0, description="Open, reachable nodes whose server is ready, whatever the revision.")
     offline: int = Field(0, description="Nodes that are not reachable; they are caught up when they return.")
-    failed: int = Field(0, description="Reachable nodes whose server failed or did not become ready.")
+    closed: int = Field(0, description="Reachable nodes that a taint closes to new pods; caught up when it goes.")
+    failed: int = Field(0, description="Open, reachable nodes whose server failed or did not become ready.")
 
 
 class VariantStatus(Model):

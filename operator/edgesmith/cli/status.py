@@ -15,7 +15,7 @@ from edgesmith.cluster.errors import Missing
 from edgesmith.cluster.objects import Objects
 from edgesmith.decide.health import node_state
 from edgesmith.decide.profiles import assign, resolve
-from edgesmith.decide.rollout import Health
+from edgesmith.decide.rollout import Health, NodeState
 
 
 def choose(objects: Objects, name: str | None, namespace: str) -> list[EdgeModel]:
@@ -134,6 +134,7 @@ def _nodes(objects: Objects, model: EdgeModel) -> list[dict[str, str]]:
     nodes = objects.nodes.all()
     profiles = resolve(model, objects.profiles.all()).profiles
     assigned = assign(model, profiles, nodes)
+    tolerations = {one.metadata.name: one.spec.runtime.tolerations for one in profiles}
     revisions = {e.noun.revision: e.noun for _, e in objects.revisions.of_model(metadata.namespace, metadata.name)}
     pods = [entry.noun for _, entry in objects.pods.of_model(metadata.namespace, metadata.name)]
     held = {hold.name: hold.reason for hold in _status(model).held}
@@ -144,7 +145,15 @@ def _nodes(objects: Objects, model: EdgeModel) -> list[dict[str, str]]:
         if not (label or profile or node.name in held):
             continue
         here = [pod for pod in pods if pod.node == node.name]
-        state = node_state(node, label=label, known=label in revisions, pods=here, deadline=deadline, now=now)
+        state = node_state(
+            node,
+            label=label,
+            known=label in revisions,
+            pods=here,
+            tolerations=tolerations.get(profile or "", ()),
+            deadline=deadline,
+            now=now,
+        )
         tests = [pod.selftest.p95_ms for pod in here if pod.revision == label and pod.selftest]
         p95 = next((test for test in tests if test is not None), None)
         rows.append(
@@ -152,7 +161,7 @@ def _nodes(objects: Objects, model: EdgeModel) -> list[dict[str, str]]:
                 "node": node.name,
                 "profile": profile or (revisions[label].profile if label in revisions else ""),
                 "revision": label or "",
-                "state": _WORDS[state.health] if node.online else "Offline",
+                "state": _word(state),
                 "latency": f"{p95:.1f} ms" if p95 is not None else "",
                 "reason": held.get(node.name) or state.note,
             }
@@ -166,6 +175,12 @@ _WORDS = {
     Health.SERVING: "Serving",
     Health.FAILED: "Failed",
 }
+
+
+def _word(state: NodeState) -> str:
+    if state.closed:
+        return "Closed"
+    return _WORDS[state.health] if state.online else "Offline"
 
 
 def _status(model: EdgeModel) -> EdgeModelStatus:

@@ -15,6 +15,7 @@ from edgesmith.cluster.objects import Change, Objects
 from edgesmith.controller.queue import Key
 from edgesmith.decide.profiles import carries
 from edgesmith.decide.snapshot import Node
+from edgesmith.decide.taints import Taint
 
 
 def concerned(change: Change, objects: Objects) -> set[Key]:
@@ -65,6 +66,6 @@ def _labelled(node: Node) -> set[Key]:
     return {owner for key in node.labels if (owner := parse_node_label(key))}
 
 
-def _facts(node: Node) -> tuple[bool, dict[str, str]]:
+def _facts(node: Node) -> tuple[bool, tuple[Taint, ...], dict[str, str]]:
     """What matters of a node besides our own labels."""
-    return node.online, {key: value for key, value in node.labels.items() if parse_node_label(key) is None}
+    return node.online, node.taints, {key: value for key, value in node.labels.items() if parse_node_label(key) is None}

@@ -229,7 +229,16 @@ class _World:
             label is not None and label == self.targets.get(profile)
         )
         deadline = parse_duration(self.snapshot.model.spec.rollout.progress_deadline)
-        return node_state(node, label=label, known=known, pods=pods, deadline=deadline, now=self.now)
+        of = next((one for one in self.resolved.profiles if one.metadata.name == profile), None)
+        return node_state(
+            node,
+            label=label,
+            known=known,
+            pods=pods,
+            tolerations=of.spec.runtime.tolerations if of else (),
+            deadline=deadline,
+            now=self.now,
+        )
 
 
 def _marks(revision: Revision) -> tuple[datetime | None, datetime | None, str | None]:

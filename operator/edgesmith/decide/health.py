@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from edgesmith.decide.rollout import Health, NodeState
 from edgesmith.decide.snapshot import Node, Pod
+from edgesmith.decide.taints import closed_by
 
 CRASH_LOOP_RESTARTS = 3
 """A container that waits in a back-off after so many restarts will not get ready by waiting longer.
@@ -19,7 +22,14 @@ PULL_REASONS = frozenset({"ImagePullBackOff", "ErrImagePull", "InvalidImageName"
 
 
 def node_state(
-    node: Node, *, label: str | None, known: bool, pods: Iterable[Pod], deadline: timedelta, now: datetime
+    node: Node,
+    *,
+    label: str | None,
+    known: bool,
+    pods: Iterable[Pod],
+    tolerations: Iterable[Mapping[str, Any]] = (),
+    deadline: timedelta,
+    now: datetime,
 ) -> NodeState:
     """Judge one node.
 
@@ -28,9 +38,21 @@ def node_state(
         label: The revision that its label names, or None.
         known: Whether that revision exists for the profile that the node is of.
         pods: Pods of the EdgeModel on this node.
+        tolerations: What its profile's pods tolerate.
         deadline: How long a pod may take to become ready while its node is reachable.
         now: The time.
     """
+    state = _state(node, label=label, known=known, pods=pods, deadline=deadline, now=now)
+    taint = closed_by(node.taints, tolerations)
+    if taint is None or not node.online:
+        return state
+    note = f"carries taint {taint}, which the tolerations of its DeviceProfile leave out"
+    return replace(state, online=False, closed=True, note=note, deadline=None)
+
+
+def _state(
+    node: Node, *, label: str | None, known: bool, pods: Iterable[Pod], deadline: timedelta, now: datetime
+) -> NodeState:
     if label is None or not known:
         return NodeState(node.name, node.online, label, Health.IDLE)
     pod = max(
@@ -39,7 +61,7 @@ def node_state(
         default=None,
     )
     if pod is None:
-        return NodeState(node.name, node.online, label, Health.STARTING, note="has no pod of it yet")
+        return _without_pod(node, label, deadline, now)
     if pod.ready:
         return NodeState(node.name, node.online, label, Health.SERVING, since=pod.ready_since or pod.created)
     ends = max(filter(None, (pod.created, pod.unready_since, node.online_since))) + deadline
@@ -49,6 +71,15 @@ def node_state(
         return NodeState(node.name, node.online, label, Health.FAILED, note=failure, pull_failed=pulling)
     note = f"cannot pull the image: {_waiting(pod)}" if pulling else "is starting"
     return NodeState(node.name, node.online, label, Health.STARTING, note=note, pull_failed=pulling, deadline=ends)
+
+
+def _without_pod(node: Node, label: str, deadline: timedelta, now: datetime) -> NodeState:
+    """A node whose pod the DaemonSet controller has not made, be it that a quota or an admission policy forbids it."""
+    ends = max(node.labelled_at, node.online_since or node.labelled_at) + deadline if node.labelled_at else None
+    if ends and now >= ends:
+        note = "got no pod within spec.rollout.progressDeadline; the events of its DaemonSet say why"
+        return NodeState(node.name, node.online, label, Health.FAILED, note=note)
+    return NodeState(node.name, node.online, label, Health.STARTING, note="has no pod of it yet", deadline=ends)
 
 
 def _failure(pod: Pod, *, late: bool) -> str | None:

@@ -8,7 +8,8 @@ The rules, in the order in which they are applied, are those of docs/rollout.md:
 3. An unproven revision goes to its canary nodes and no further, until they have all served for the bake.
 4. A proven one goes to the other nodes within the budget. A node that failed on what it ran before goes last, so that
    a broken device cannot speak against a new revision.
-5. Offline nodes are neither moved nor counted, and a label that names no revision of the node's variant is taken away.
+5. Offline and closed nodes are neither moved nor counted, and a label that names no revision of the node's variant is
+   taken away.
 
 Budget: nodes on their way plus nodes moved, over all variants, never exceed it; and for a node that serves, nodes that
 failed on this variant's revision count too, so that a bad revision cannot creep through the fleet one node at a time.
@@ -54,6 +55,7 @@ class NodeState:
 
     name: str
     online: bool
+    """Whether it can be moved: it is reachable, and no taint keeps new pods away."""
     label: str | None
     health: Health
     since: datetime | None = None
@@ -63,6 +65,8 @@ class NodeState:
     pull_failed: bool = False
     deadline: datetime | None = None
     """When a node on its way counts as failed."""
+    closed: bool = False
+    """Whether it is reachable and a taint, which `note` names, keeps new pods away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +262,10 @@ class _Judged:
         for node in self.variant.nodes:
             approved = self.approved
             if not node.online and approved and node.label != approved.revision and node.name not in self.moves:
-                self.holds[node.name] = "It is offline and will be caught up when it returns."
+                away = f"{node.note}; it" if node.closed else "is offline and"
+                self.holds[node.name] = (
+                    f"It {away} will be caught up when {'that ends' if node.closed else 'it returns'}."
+                )
         return Course(
             self.variant.profile,
             self._phase(),

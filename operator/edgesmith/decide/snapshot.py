@@ -13,6 +13,7 @@ from typing import Any
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.decide.settings import Settings
+from edgesmith.decide.taints import Taint
 from edgesmith_builder.contract import BuildFailure, BuildReport
 
 
@@ -26,6 +27,9 @@ class Node:
     """Its Ready condition is True: the kubelet was heard of within the grace period."""
     online_since: datetime | None = None
     """When its Ready condition last changed. A deadline does not run while a node is away."""
+    labelled_at: datetime | None = None
+    """When the operator last changed one of its labels, whichever EdgeModel's."""
+    taints: tuple[Taint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

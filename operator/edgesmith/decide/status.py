@@ -93,7 +93,8 @@ def counts(facts: VariantFacts) -> NodeCounts:
         desired=len(facts.nodes),
         updated=sum(node.label == shown for node in online) if shown else 0,
         ready=sum(node.health is Health.SERVING for node in online),
-        offline=len(facts.nodes) - len(online),
+        offline=sum(not node.online and not node.closed for node in facts.nodes),
+        closed=sum(node.closed for node in facts.nodes),
         failed=sum(node.health is Health.FAILED for node in online),
     )
 
@@ -109,8 +110,8 @@ def settled(nodes: NodeCounts) -> Finding:
     if not nodes.desired:
         return Finding(Severity.FINE, Reason.NO_NODES, "No node is of any of the profiles; new ones are picked up.")
     serving = f"Serving on {nodes.ready} of {nodes.desired} {_nodes(nodes.desired)}"
-    if nodes.offline:
-        return Finding(Severity.FINE, Reason.NODES_OFFLINE, f"{serving}, {nodes.offline} offline.")
+    if nodes.offline or nodes.closed:
+        return Finding(Severity.FINE, Reason.NODES_OFFLINE, f"{serving}{_away(nodes)}.")
     return Finding(Severity.FINE, Reason.SUCCEEDED, f"{serving}.")
 
 
@@ -260,7 +261,7 @@ def _shown(course: Course) -> str | None:
 def _all_away(facts: VariantFacts, own: NodeCounts) -> bool:
     """Whether a revision is there and only its nodes are not: nothing more can be done, and nothing is wrong."""
     target = facts.course.target
-    return bool(target and not target.withdrawn and own.desired and own.desired == own.offline)
+    return bool(target and not target.withdrawn and own.desired and own.desired == own.offline + own.closed)
 
 
 def _state(facts: VariantFacts) -> str:
@@ -298,8 +299,7 @@ def _going_on(facts: VariantFacts, target: str, own: NodeCounts) -> str:
         return said[facts.course.phase]
     if own.desired == own.offline:
         return f"All {nodes} of profile {name} are offline."
-    offline = f", {own.offline} offline" if own.offline else ""
-    return f"Serving on {own.ready} of {nodes}{offline}."
+    return f"Serving on {own.ready} of {nodes}{_away(own)}."
 
 
 def _taken_back(facts: VariantFacts, target: str, why: str, own: NodeCounts) -> str:
@@ -321,6 +321,12 @@ def _trouble(nodes: Iterable[NodeState]) -> str:
     ):
         return f"; {node.name} {node.note}"
     return ""
+
+
+def _away(nodes: NodeCounts) -> str:
+    """Nodes that cannot be reached or may not be moved, as a clause."""
+    offline = f", {nodes.offline} offline" if nodes.offline else ""
+    return offline + (f", {nodes.closed} closed by a taint" if nodes.closed else "")
 
 
 def _nodes(count: int) -> str:
