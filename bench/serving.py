@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import operator
 import os
 import signal
 import socket
@@ -224,31 +225,44 @@ def bare(model: Path, threads: int, image: NDArray[Any]) -> Callable[[], None]:
 
 
 def rows(measured: dict[str, list[list[float]]], seconds: float) -> list[Row]:
-    """Turn times into results: medians of the rounds."""
+    """Turn times into results: medians of the rounds, and of ratios within a round, which share the same moment."""
 
-    def p50(name: str) -> float:
-        return statistics.median(statistics.median(times) for times in measured[name]) * 1000
+    def p50(name: str) -> list[float]:
+        return [statistics.median(times) * 1000 for times in measured[name]]
 
-    def rate(name: str) -> float:
-        return statistics.median(len(times) for times in measured[name]) / seconds
+    def rate(name: str) -> list[float]:
+        return [len(times) / seconds for times in measured[name]]
+
+    def median_of(combine: Callable[[float, float], float], left: list[float], right: list[float]) -> float:
+        return statistics.median(map(combine, left, right))
 
     one, served_one = p50("bare wide"), p50("served 1")
-    best, served_many = max(rate("bare wide"), rate("bare narrow")), rate("served many")
-    alone = f"bare session.run, {one:.2f} ms"
+    best, served_many = (
+        [max(rates) for rates in zip(rate("bare wide"), rate("bare narrow"), strict=True)],
+        rate("served many"),
+    )
+    alone = f"bare session.run, {statistics.median(one):.2f} ms"
+    over = median_of(operator.sub, served_one, one)
     return [
-        Row("runtime p50, 1 HTTP client", served_one, "ms", alone, served_one / one),
-        Row("runtime p50 over bare, 1 HTTP client", served_one - one, "ms", "1 ms, the aim", served_one - one),
+        Row(
+            "runtime p50, 1 HTTP client",
+            statistics.median(served_one),
+            "ms",
+            alone,
+            median_of(operator.truediv, served_one, one),
+        ),
+        Row("runtime p50 over bare, 1 HTTP client", over, "ms", "1 ms, the aim", over),
         Row(
             f"runtime throughput, {MANY} HTTP clients",
-            served_many,
+            statistics.median(served_many),
             "1/s",
-            f"best bare session.run, {best:.0f}/s (aim 0.75)",
-            served_many / best,
+            f"best bare session.run, {statistics.median(best):.0f}/s (aim 0.75)",
+            median_of(operator.truediv, served_many, best),
         ),
     ]
 
 
-def measure_serving(*, threads: int | None = None, seconds: float = 2.5, rounds: int = 4) -> list[Row]:
+def measure_serving(*, threads: int | None = None, seconds: float = 2.0, rounds: int = 7) -> list[Row]:
     """Measure one client's latency and many clients' throughput.
 
     Args:
@@ -289,9 +303,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=None, help="cores to compute with (default: all)")
     parser.add_argument(
-        "--seconds", type=float, default=2.5, help="length of one part of a round (default: %(default)s)"
+        "--seconds", type=float, default=2.0, help="length of one part of a round (default: %(default)s)"
     )
-    parser.add_argument("--rounds", type=int, default=4, help="how often every part is measured (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=7, help="how often every part is measured (default: %(default)s)")
     options = parser.parse_args()
     measured = measure_serving(threads=options.threads, seconds=options.seconds, rounds=options.rounds)
     print(json.dumps([row.as_json() for row in measured], indent=2))
