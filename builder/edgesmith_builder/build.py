@@ -1,6 +1,6 @@
 """The recipe: from a request to an image in the registry, read top to bottom.
 
-1. Ask the registry whether the build was made already.
+1. Ask the registry whether the build was made already, and whether it takes pushes.
 2. Look the base image up.
 3. Fetch the model and the data sets, and check each before anything is computed.
 4. Score the source in fp32: what candidates are held against.
@@ -86,6 +86,8 @@ async def build(
         log.info("%s is made already: %s", target, made.digest)
         return Built(str(target.repository.pinned(made.digest)), cached=True)
 
+    with step(f"{target.repository} takes pushes"):
+        await registries.target.check_push(target.repository)
     with step(f"found base {wanted.base}") as current:
         base = await read_base(registries.base, wanted.base, wanted.platform)
         current.say(f"{len(base.manifest.layers)} layers, {size_text(base.manifest.size)}")

@@ -172,7 +172,9 @@ CASES: list[tuple[str, Make, str, list[str]]] = [
     ("no-repository", changed(repository="just-a-name"), "RequestInvalid",
      ["'just-a-name'", "REGISTRY/NAME was expected"]),
     ("registry-login", registry_login, "RegistryForbidden", ["{locked}/team/model answered 401", "was expected"]),
-    ("registry-refuses", lambda bench: Bad(bench.world.request(repository=f"{bench.readonly}/team/model")),
+    # Nothing is fetched for a registry that refuses: the model's place, which is wrong, is not what is said.
+    ("registry-refuses", lambda bench: Bad(bench.world.request(
+        repository=f"{bench.readonly}/team/model", source=Artifact(uri="s3://models/nowhere.onnx", sha256="0" * 64))),
      "RegistryRefused", ["{readonly}/team/model answered 405 when", "a registry that takes it was expected"]),
     ("registry-down", changed(repository="127.0.0.1:1/team/model"), "RegistryUnreachable",
      ["127.0.0.1:1/team/model gave no answer when reading the manifest"]),

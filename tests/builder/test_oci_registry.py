@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from edgesmith_builder.oci import (
     Backoff,
     BytesBlob,
+    CredentialsFile,
     Descriptor,
     FileBlob,
     Manifest,
@@ -166,6 +168,42 @@ async def test_a_login(locked_registry: str, login: Any) -> None:
                 await client.push_blob(repository, blob)
         assert f"{locked_registry}/oci/locked answered 401" in str(caught.value)
         assert "password" not in str(caught.value)
+
+
+async def test_a_login_that_is_put_right_in_its_file_is_used_at_once(locked_registry: str, tmp_path: Path) -> None:
+    repository = Repository.parse(f"{locked_registry}/oci/mended")
+    file = tmp_path / ".dockerconfigjson"
+
+    def write(password: str) -> None:
+        file.write_text(json.dumps({"auths": {locked_registry: {"username": "builder", "password": password}}}))
+
+    write("wrong-password")
+    async with Registry(plain_http=True, credentials=CredentialsFile(file)) as client:
+        with pytest.raises(RegistryForbidden):
+            await client.check_push(repository)
+        write("right-password")
+        await client.check_push(repository)
+    file.write_text("half a file")
+    with pytest.raises(ValueError, match=r"is not a \.dockerconfigjson"):
+        CredentialsFile(file)
+
+
+async def test_a_login_file_that_breaks_is_used_as_it_was(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / ".dockerconfigjson"
+    file.write_text('{"auths": {"hub": {"username": "builder", "password": "s3cret"}}}')
+    logins = CredentialsFile(file)
+    file.unlink()
+    found = logins.login(Repository.parse("hub/team"))
+    assert found is not None
+    assert found.username == "builder"
+    assert "are used as they were" in caplog.text
+
+
+async def test_a_registry_that_refuses_pushes_is_found_out(registry: str, readonly_registry: str) -> None:
+    async with Registry(plain_http=True) as client:
+        await client.check_push(Repository.parse(f"{registry}/oci/probe"))
+        with pytest.raises(RegistryRefused, match="answered 405 when opening an upload"):
+            await client.check_push(Repository.parse(f"{readonly_registry}/oci/probe"))
 
 
 async def test_nobody_there() -> None:

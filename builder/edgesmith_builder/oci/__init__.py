@@ -3,7 +3,7 @@
 Cross-repository mounts, uploads that go on after a break, digests checked both ways, bearer and basic logins.
 """
 
-from edgesmith_builder.oci.auth import Credentials, Login
+from edgesmith_builder.oci.auth import Credentials, CredentialsFile, Login
 from edgesmith_builder.oci.blobs import Blob, BytesBlob, FileBlob
 from edgesmith_builder.oci.content import Descriptor, Index, IndexEntry, Manifest
 from edgesmith_builder.oci.errors import RegistryError, RegistryForbidden, RegistryRefused, RegistryUnreachable
@@ -16,6 +16,7 @@ __all__ = [
     "Blob",
     "BytesBlob",
     "Credentials",
+    "CredentialsFile",
     "Descriptor",
     "FileBlob",
     "Index",

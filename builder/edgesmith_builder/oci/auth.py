@@ -9,12 +9,16 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from edgesmith_builder.oci.reference import Repository
+
+log = logging.getLogger(__name__)
 
 _DOCKER_HUB = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 _CHALLENGE = re.compile(r'([a-zA-Z_]+)=(?:"([^"]*)"|([^\s,]+))')
@@ -76,6 +80,37 @@ class Credentials:
             if found is not None:
                 return found
         return None
+
+
+class Logins(Protocol):
+    """Where a client looks for the login of a repository whenever its registry asks for one."""
+
+    def login(self, repository: Repository) -> Login | None:
+        """The login for a repository, or None."""
+
+
+class CredentialsFile:
+    """A `.dockerconfigjson` that is read again at each question: a mounted Secret changes under a running program.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ValueError: when it is none, in one sentence without any of the content.
+        OSError: when it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._last = Credentials.from_file(path)
+
+    def login(self, repository: Repository) -> Login | None:
+        """The login that stands in the file now; what stood there before, where it cannot be read."""
+        try:
+            self._last = Credentials.from_file(self._path)
+        except (OSError, ValueError) as error:
+            log.warning("the registry credentials are used as they were: %s", error)
+        return self._last.login(repository)
 
 
 def _login(entry: Mapping[str, str]) -> Login | None:

@@ -11,7 +11,7 @@ from typing import Literal, Self, TypeVar
 
 import httpx
 
-from edgesmith_builder.oci.auth import Credentials
+from edgesmith_builder.oci.auth import Credentials, Logins
 from edgesmith_builder.oci.blobs import Blob
 from edgesmith_builder.oci.content import (
     ACCEPT,
@@ -24,7 +24,7 @@ from edgesmith_builder.oci.content import (
     Manifest,
     digest_of,
 )
-from edgesmith_builder.oci.errors import RegistryRefused, RegistryUnreachable
+from edgesmith_builder.oci.errors import RegistryError, RegistryRefused, RegistryUnreachable
 from edgesmith_builder.oci.reference import Reference, Repository
 from edgesmith_builder.oci.transport import ANSWER_LIMIT, Backoff, Transport
 from edgesmith_builder.oci.upload import CHUNK, Upload
@@ -46,7 +46,7 @@ class Registry:
     def __init__(
         self,
         plain_http: bool = False,  # noqa: FBT001, FBT002 - one flag, always given by name or alone
-        credentials: Credentials | None = None,
+        credentials: Logins | None = None,
         *,
         backoff: Backoff | None = None,
         chunk: int = CHUNK,
@@ -208,6 +208,21 @@ class Registry:
                 return "mounted"
         await Upload(self._transport, repository, blob, self._chunk).run(opened)
         return "uploaded"
+
+    async def check_push(self, repository: Repository) -> None:
+        """See that images can be pushed to a repository, by opening an upload and giving it up again.
+
+        Raises:
+            RegistryError: of the fitting kind.
+        """
+        url = self._transport.address(repository, "blobs/uploads/")
+        opened = await self._transport.call("POST", url, repository, expect={202}, what="opening an upload")
+        session = self._transport.location(repository, opened)
+        # Not every registry can give an upload up; those that cannot forget it after a while.
+        with contextlib.suppress(RegistryError):
+            await self._transport.call(
+                "DELETE", session, repository, expect={204}, what="giving an upload up", repeat=False
+            )
 
     async def push_manifest(self, reference: Reference, raw: bytes, media_type: str = MANIFEST) -> str:
         """Put a manifest under a tag or digest, and return its digest.

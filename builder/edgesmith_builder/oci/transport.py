@@ -15,7 +15,7 @@ from typing import Self
 
 import httpx
 
-from edgesmith_builder.oci.auth import Challenge, Credentials, Login
+from edgesmith_builder.oci.auth import Challenge, Login, Logins
 from edgesmith_builder.oci.errors import RegistryForbidden, RegistryRefused, RegistryUnreachable
 from edgesmith_builder.oci.reference import Repository
 
@@ -60,7 +60,7 @@ class Transport:
         self,
         *,
         plain_http: bool,
-        credentials: Credentials,
+        credentials: Logins,
         backoff: Backoff,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:

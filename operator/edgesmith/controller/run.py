@@ -33,7 +33,7 @@ from edgesmith.controller.probes import Health, serving
 from edgesmith.controller.queue import WorkQueue
 from edgesmith.controller.resync import resync_for_ever
 from edgesmith.decide.settings import Settings
-from edgesmith_builder.oci import Backoff, Credentials, Registry
+from edgesmith_builder.oci import Backoff, CredentialsFile, Registry
 
 log = logging.getLogger(__name__)
 
@@ -160,11 +160,11 @@ async def _settings(client: Client, options: Options) -> Settings:
     return settings_from(environment)
 
 
-def _credentials(options: Options) -> Credentials | None:
+def _credentials(options: Options) -> CredentialsFile | None:
     if options.registry_credentials is None:
         return None
     try:
-        return Credentials.from_file(Path(options.registry_credentials))
+        return CredentialsFile(Path(options.registry_credentials))
     except (OSError, ValueError) as error:
         raise SettingsError(f"EDGESMITH_REGISTRY_CREDENTIALS cannot be used: {error}") from error
 
