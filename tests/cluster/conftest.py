@@ -19,17 +19,28 @@ ARTIFACTS = ROOT / "artifacts"
 
 
 @pytest.fixture(scope="session")
-def ground() -> Iterator[Ground]:
-    """The cluster with Edgesmith on it."""
+def bare_ground() -> Iterator[Ground]:
+    """The cluster with nothing on it."""
     if os.geteuid() != 0:
         pytest.skip("the cluster tier makes network namespaces: run it as root")
-    ground = local("test", surface.DEVICES)
     try:
-        install_chart(ground, push_images(ground))
-        ground.kube.apply_file(surface.FOLDER / "profiles.yaml")
-        yield ground
+        yield local("test", surface.DEVICES)
     finally:
         cluster("down", "--name", "test")
+
+
+@pytest.fixture(scope="session")
+def images(bare_ground: Ground) -> dict[str, str]:
+    """The programs' images in the cluster's registry."""
+    return push_images(bare_ground)
+
+
+@pytest.fixture(scope="session")
+def ground(bare_ground: Ground, images: dict[str, str]) -> Ground:
+    """The cluster with Edgesmith on it."""
+    install_chart(bare_ground, images)
+    bare_ground.kube.apply_file(surface.FOLDER / "profiles.yaml")
+    return bare_ground
 
 
 @pytest.fixture

@@ -87,6 +87,16 @@ class Fleet:
         what = f"EdgeModel {name} to be {type_}{f' because of {reason}' if reason else ''}"
         return until(holds, seconds=seconds, what=what, detail=lambda: json.dumps(self.model(name).get("status")))
 
+    def wait_saying(self, name: str, type_: str, words: str, seconds: float = 120) -> Object:
+        """Wait until a condition is True with these words in its message, and return it."""
+
+        def says() -> Object | None:
+            condition = self.condition(name, type_)
+            return condition if condition and condition["status"] == "True" and words in condition["message"] else None
+
+        what = f"{type_} of EdgeModel {name} to say {words!r}"
+        return until(says, seconds=seconds, what=what, detail=lambda: json.dumps(self.model(name).get("status")))
+
     def wait_settled(self, name: str, seconds: float = 180) -> Object:
         """Wait until an EdgeModel is Ready with nothing left to do, and return it."""
 
