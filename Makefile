@@ -19,8 +19,9 @@ help: ## List the targets
 demo: $(READY) ## From nothing to checked predictions on three edge nodes (CLUSTER=local|kind|current)
 	@$(PY) hack/stage demo --cluster $(CLUSTER)
 
-down: ## Remove every trace of the demo
-	@$(PYTHON) hack/cluster down --name demo
+down: ## Remove every trace of the demo (CLUSTER=local|kind|current)
+	@if [ $(CLUSTER) = local ]; then $(PYTHON) hack/cluster down --name demo; \
+	else $(MAKE) $(READY) && $(PY) hack/stage down --cluster $(CLUSTER); fi
 
 test: lint test-all ## Everything the project can prove about itself
 

@@ -1,9 +1,9 @@
-"""Usage: python hack/stage demo [--cluster local|kind|current]."""
+"""Usage: python hack/stage demo|down [--cluster local|kind|current]."""
 
 import argparse
 import sys
 
-from edgesmith_stage.demo import demo
+from edgesmith_stage.demo import demo, down
 from edgesmith_stage.errors import StageError
 
 
@@ -12,10 +12,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="hack/stage", description="The stage for demo, tests and benchmarks.")
     verbs = parser.add_subparsers(dest="verb", required=True)
     shown = verbs.add_parser("demo", help="from nothing to checked predictions on three edge nodes")
-    shown.add_argument("--cluster", choices=("local", "kind", "current"), default="local", help="where it runs")
+    removed = verbs.add_parser("down", help="remove what the demo left running")
+    for verb in (shown, removed):
+        verb.add_argument("--cluster", choices=("local", "kind", "current"), default="local", help="where it runs")
     arguments = parser.parse_args()
     try:
-        demo(arguments.cluster)
+        {"demo": demo, "down": down}[arguments.verb](arguments.cluster)
     except StageError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from edgesmith.api.names import node_label
 from edgesmith_stage import kind, surface
 from edgesmith_stage.errors import StageError
-from edgesmith_stage.ground import DEVICE_LABEL, Ground, current, kubeconfig_environment, local
-from edgesmith_stage.install import install_chart, push_images
+from edgesmith_stage.ground import DEVICE_LABEL, Ground, cluster, current, kubeconfig_environment, local
+from edgesmith_stage.install import install_chart, push_images, uninstall_chart
 from edgesmith_stage.kube import Object
 from edgesmith_stage.predict import predict, servers
 from edgesmith_stage.shell import run
@@ -56,7 +57,34 @@ def demo(where: str) -> None:
         _follow(ground)
     with stages.stage("One prediction from every edge node"):
         _predictions(ground)
-    _summary(ground, stages)
+    _summary(ground, stages, where)
+
+
+def down(where: str) -> None:
+    """Remove the demo.
+
+    Raises:
+        StageError: Something is missing or could not be removed; one sentence.
+    """
+    if where == "local":
+        cluster("down", "--name", "demo")
+    elif where == "kind":
+        kind.down()
+    else:
+        ground = current(os.environ)
+        print("removing the example, the chart and its namespace; CRDs, images and objects in the bucket stay")
+        ground.kube("delete", "edgemodel", surface.NAME, "--ignore-not-found")
+        ground.kube("delete", "secret", surface.SECRET, "--ignore-not-found")
+        ground.kube("delete", "--ignore-not-found", "-f", str(surface.FOLDER / "profiles.yaml"))
+        until(lambda: not _labelled(ground), seconds=60, what="the operator to take its label off every node")
+        uninstall_chart(ground)
+
+
+def _labelled(ground: Ground) -> list[str]:
+    """Nodes that still say which revision of the example they are to run."""
+    label = node_label("default", surface.NAME)
+    nodes = ground.kube.list("nodes", None)
+    return [node["metadata"]["name"] for node in nodes if label in node["metadata"]["labels"]]
 
 
 def _ground(where: str) -> Ground:
@@ -115,14 +143,14 @@ def _predictions(ground: Ground) -> None:
         raise StageError(f"{', '.join(wrong)} did not answer as the source model does")
 
 
-def _summary(ground: Ground, stages: Stages) -> None:
+def _summary(ground: Ground, stages: Stages, where: str) -> None:
     print()
     print(run([sys.executable, "-m", "edgesmith.cli", "status", surface.NAME], env=kubeconfig_environment(ground)))
     for what, seconds in stages.took:
         print(f"   {seconds:6.1f} s  {what}")
     print("\nThe cluster is still running. Try next:\n")
     print(f"   {ground.kube.kubectl} --kubeconfig {ground.kube.kubeconfig} get edgemodels -w\n")
-    print("and `make down` when you are done.")
+    print(f"and `make down{'' if where == 'local' else f' CLUSTER={where}'}` when you are done.")
 
 
 def _conditions(model: Object) -> dict[str, Object]:

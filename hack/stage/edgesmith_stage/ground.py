@@ -28,7 +28,8 @@ class Ground:
     plain_http: bool
     bucket: Bucket
     name: str = "demo"
-    local: bool = False
+    hub: bool = False
+    """Whether a node carries the label edgesmith.dev/hub, for the operator and the builds."""
     edges: tuple[str, ...] = field(default=())
 
 
@@ -56,7 +57,7 @@ def attach(name: str) -> Ground:
         plain_http=True,
         bucket=Bucket(minio["endpoint"], minio["accessKey"], minio["secretKey"]),
         name=name,
-        local=True,
+        hub=True,
         edges=tuple(node["name"] for node in status["nodes"] if node["name"] != "hub"),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 from edgesmith_stage.ground import Ground
 from edgesmith_stage.shell import ROOT, run
@@ -19,6 +20,13 @@ def push_images(ground: Ground) -> dict[str, str]:
     return pushed
 
 
+def uninstall_chart(ground: Ground) -> None:
+    """`helm uninstall` and what Helm leaves: the namespace. CRDs stay, for they hold every EdgeModel there is."""
+    where: list[str | Path] = ["--kubeconfig", ground.kube.kubeconfig, "--namespace", NAMESPACE]
+    run([ground.helm, "uninstall", "edgesmith", "--ignore-not-found", "--wait", *where], timeout=240)
+    ground.kube("delete", "namespace", NAMESPACE, "--ignore-not-found")
+
+
 def install_chart(ground: Ground, images: dict[str, str], *settings: str) -> None:
     """`helm upgrade --install` with the images by digest; `settings` are further `--set` words."""
     values = [
@@ -29,7 +37,7 @@ def install_chart(ground: Ground, images: dict[str, str], *settings: str) -> Non
         f"registry.plainHTTP={str(ground.plain_http).lower()}",
         *settings,
     ]
-    if ground.local:
+    if ground.hub:
         values += [r"operator.nodeSelector.edgesmith\.dev/hub=true", r"builder.nodeSelector.edgesmith\.dev/hub=true"]
     run(
         [

@@ -5,17 +5,28 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
+from edgesmith_cluster import tools
 from edgesmith_stage.bucket import Bucket
 from edgesmith_stage.errors import StageError
-from edgesmith_stage.ground import Ground
+from edgesmith_stage.ground import Ground, cluster
 from edgesmith_stage.kube import Kube
 from edgesmith_stage.shell import ROOT, run
 
 NAME = "edgesmith"
 REGISTRY = "edgesmith-registry"
 BUCKET = "edgesmith-bucket"
+
+KEPT = ROOT / ".cache/kind"
+"""The kubeconfig, MinIO's keys and the contexts that the two images are built from."""
+
+_REGISTRY_CONFIG = {
+    "version": "0.1",
+    "storage": {"filesystem": {"rootdirectory": "/data"}, "delete": {"enabled": True}},
+    "http": {"addr": ":5000"},
+}
 
 
 def up() -> Ground:
@@ -24,30 +35,57 @@ def up() -> Ground:
     Raises:
         StageError: Docker, kind, kubectl or helm is not installed.
     """
-    missing = [program for program in ("docker", "kind", "kubectl", "helm") if not shutil.which(program)]
-    if missing:
-        raise StageError(f"CLUSTER=kind needs {', '.join(missing)} on PATH; without Docker, use CLUSTER=local")
+    _check("docker", "kind", "kubectl", "helm")
     if NAME not in run(["kind", "get", "clusters"]).split():
         run(["kind", "create", "cluster", "--name", NAME, "--config", ROOT / "kind-config.yaml"], show=True)
-    kubeconfig = ROOT / ".cache/kind.kubeconfig"
-    kubeconfig.parent.mkdir(exist_ok=True)
+    KEPT.mkdir(parents=True, exist_ok=True)
+    kubeconfig = KEPT / "kubeconfig"
     run(["kind", "export", "kubeconfig", "--name", NAME, "--kubeconfig", kubeconfig])
-    _container(REGISTRY, "5000", ["registry:2"])
+    cluster("tools")
+    user, password = _keys()
+    _container(
+        REGISTRY,
+        "registry",
+        ["serve", "/config.json"],
+        {"OTEL_TRACES_EXPORTER": "none"},
+        {"config.json": _REGISTRY_CONFIG},
+    )
     _trust_registry(f"{_address(REGISTRY)}:5000")
-    keys = _keys()
     _container(
         BUCKET,
-        "9000",
-        ["-e", f"MINIO_ROOT_USER={keys[0]}", "-e", f"MINIO_ROOT_PASSWORD={keys[1]}", "minio/minio", "server", "/data"],
+        "minio",
+        ["server", "/data"],
+        {"MINIO_ROOT_USER": user, "MINIO_ROOT_PASSWORD": password, "MINIO_BROWSER": "off", "MINIO_UPDATE": "off"},
     )
     return Ground(
         kube=Kube(kubeconfig),
         helm="helm",
         registry=f"{_address(REGISTRY)}:5000",
         plain_http=True,
-        bucket=Bucket(f"http://{_address(BUCKET)}:9000", *keys),
+        bucket=Bucket(f"http://{_address(BUCKET)}:9000", user, password),
         name="kind",
+        hub=True,
     )
+
+
+def down() -> None:
+    """Remove the cluster, both containers, their images and what was kept for them.
+
+    Raises:
+        StageError: Docker or kind is not installed.
+    """
+    _check("docker", "kind")
+    run(["kind", "delete", "cluster", "--name", NAME], show=True)
+    for container in (REGISTRY, BUCKET):
+        run(["docker", "rm", "--force", "--volumes", container])
+        run(["docker", "image", "rm", "--force", container])
+    shutil.rmtree(KEPT, ignore_errors=True)
+
+
+def _check(*programs: str) -> None:
+    missing = [program for program in programs if not shutil.which(program)]
+    if missing:
+        raise StageError(f"CLUSTER=kind needs {', '.join(missing)} on PATH; without Docker, use CLUSTER=local")
 
 
 def _trust_registry(registry: str) -> None:
@@ -59,10 +97,32 @@ def _trust_registry(registry: str) -> None:
         run(["docker", "exec", "-i", node, "sh", "-c", write], stdin=hosts)
 
 
-def _container(name: str, port: str, words: list[str]) -> None:
-    if name not in run(["docker", "ps", "--format", "{{.Names}}"]).split():
-        run(["docker", "rm", "-f", name])
-        run(["docker", "run", "-d", "--name", name, "--network", "kind", "--expose", port, *words], show=True)
+def _container(
+    name: str,
+    program: str,
+    words: Sequence[str],
+    environment: dict[str, str],
+    files: dict[str, object] | None = None,
+) -> None:
+    """Run a program that was compiled here in a container of its own, on kind's network, unless it runs already."""
+    if name in run(["docker", "ps", "--format", "{{.Names}}"]).split():
+        return
+    context = KEPT / name
+    shutil.rmtree(context, ignore_errors=True)
+    context.mkdir()
+    shutil.copy(tools.binaries() / program, context / program)
+    for file, content in (files or {}).items():
+        (context / file).write_text(json.dumps(content))
+    copied = " ".join([program, *(files or {})])
+    (context / "Dockerfile").write_text(f'FROM scratch\nCOPY {copied} /\nENTRYPOINT ["/{program}"]\n')
+    run(["docker", "build", "--quiet", "--tag", name, context], show=True)
+    run(["docker", "rm", "--force", name])
+    # By name only, so that no value stands in the list of processes.
+    given = [word for variable in environment for word in ("--env", variable)]
+    run(
+        ["docker", "run", "--detach", "--name", name, "--network", "kind", "--volume", "/data", *given, name, *words],
+        env=environment,
+    )
 
 
 def _address(container: str) -> str:
@@ -73,7 +133,7 @@ def _address(container: str) -> str:
 
 def _keys() -> tuple[str, str]:
     """MinIO's keys, kept beside the kubeconfig so that a second run finds the same."""
-    file = Path(ROOT / ".cache/kind.keys")
+    file = Path(KEPT / "keys")
     if not file.exists():
         file.touch(mode=0o600)
         file.write_text(f"edgesmith {secrets.token_hex(16)}")

@@ -200,7 +200,15 @@ class EdgeModelSpec(Model):
     source: Source = Field(description="The trained model as its owner published it.")
     calibration: Dataset | None = Field(None, description="Samples that set the number ranges of int8.")
     evaluation: Evaluation | None = Field(None, description="Samples with labels that builds are scored on.")
-    gates: Gates = Field(Gates(), description="Bounds that a variant must keep.")
+    gates: Gates = Field(
+        Gates(),
+        description=(
+            "Bounds that a variant must keep. Accuracy and image size are judged while building: a candidate that "
+            "breaks one is passed over for the next of the ladder, and where none is left the build fails with "
+            "GatesFailed and nodes keep what they run. Latency and memory are judged on each device, by a self-test "
+            "before the server starts: a revision that breaks one there is taken back."
+        ),
+    )
     device_profiles: DeviceProfiles = Field(description="The classes of hardware to build for.")
     node_selector: dict[str, str] = Field(
         default_factory=dict,
