@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from edgesmith_cluster import tools
 from edgesmith_stage import kind
 from edgesmith_stage.errors import StageError
 
@@ -51,8 +50,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
     monkeypatch.setattr(kind, "KEPT", tmp_path / "kept")
-    monkeypatch.setattr(kind, "cluster", lambda *_: "")
-    monkeypatch.setattr(tools, "binaries", lambda: binaries)
+    monkeypatch.setattr(kind, "cluster", lambda *_: f"{binaries}\n")
     return Calls(tmp_path / "calls")
 
 

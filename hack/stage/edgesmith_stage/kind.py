@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgesmith_cluster import tools
 from edgesmith_stage.bucket import Bucket
 from edgesmith_stage.errors import StageError
 from edgesmith_stage.ground import Ground, cluster
@@ -41,11 +40,11 @@ def up() -> Ground:
     KEPT.mkdir(parents=True, exist_ok=True)
     kubeconfig = KEPT / "kubeconfig"
     run(["kind", "export", "kubeconfig", "--name", NAME, "--kubeconfig", kubeconfig])
-    cluster("tools")
+    compiled = Path(cluster("tools").strip())
     user, password = _keys()
     _container(
         REGISTRY,
-        "registry",
+        compiled / "registry",
         ["serve", "/config.json"],
         {"OTEL_TRACES_EXPORTER": "none"},
         {"config.json": _REGISTRY_CONFIG},
@@ -53,7 +52,7 @@ def up() -> Ground:
     _trust_registry(f"{_address(REGISTRY)}:5000")
     _container(
         BUCKET,
-        "minio",
+        compiled / "minio",
         ["server", "/data"],
         {"MINIO_ROOT_USER": user, "MINIO_ROOT_PASSWORD": password, "MINIO_BROWSER": "off", "MINIO_UPDATE": "off"},
     )
@@ -99,7 +98,7 @@ def _trust_registry(registry: str) -> None:
 
 def _container(
     name: str,
-    program: str,
+    program: Path,
     words: Sequence[str],
     environment: dict[str, str],
     files: dict[str, object] | None = None,
@@ -110,11 +109,11 @@ def _container(
     context = KEPT / name
     shutil.rmtree(context, ignore_errors=True)
     context.mkdir()
-    shutil.copy(tools.binaries() / program, context / program)
+    shutil.copy(program, context)
     for file, content in (files or {}).items():
         (context / file).write_text(json.dumps(content))
-    copied = " ".join([program, *(files or {})])
-    (context / "Dockerfile").write_text(f'FROM scratch\nCOPY {copied} /\nENTRYPOINT ["/{program}"]\n')
+    copied = " ".join([program.name, *(files or {})])
+    (context / "Dockerfile").write_text(f'FROM scratch\nCOPY {copied} /\nENTRYPOINT ["/{program.name}"]\n')
     run(["docker", "build", "--quiet", "--tag", name, context], show=True)
     run(["docker", "rm", "--force", name])
     # By name only, so that no value stands in the list of processes.
