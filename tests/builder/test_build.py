@@ -18,7 +18,6 @@ from edgesmith_builder.contract import (
     BuildReport,
     Gates,
     Platform,
-    Quantization,
 )
 from edgesmith_builder.oci import Manifest, Reference, Registry
 from edgesmith_runtime.bundle import read_bundle
@@ -124,19 +123,6 @@ async def test_without_calibration_int8_is_passed_over_with_a_sentence(world: An
     assert report.precision == "fp32"
     assert report.candidates[0].rejected is not None
     assert report.candidates[0].rejected.startswith("calibration is absent")
-
-
-async def test_a_gate_sends_the_walk_down_to_fp32(world: Any) -> None:
-    quantization = Quantization(activations="UInt8", weights="UInt8", per_channel=False)
-    gates = Gates(min_accuracy=1.0, max_accuracy_drop=0.0)
-    noisy = await world.build(world.request(gates=gates, quantization=quantization))
-    report = report_of(await world.manifest(noisy))
-    if report.candidates[0].accuracy == 1.0:
-        assert report.precision == "int8"
-    else:
-        assert report.precision == "fp32"
-        assert report.accuracy_drop == 0.0
-        assert "spec.gates" in str(report.candidates[0].rejected)
 
 
 async def test_without_any_set_fp32_is_built_with_seeded_golden_samples(world: Any) -> None:

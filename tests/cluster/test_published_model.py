@@ -1,0 +1,55 @@
+"""A model of somebody else's, from its file to checked answers: one sample at a time, an old opset, odd names."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+import pytest
+from bad_input import npz
+from published import MNIST, digits, needs_mnist
+from variant import model_of
+
+from edgesmith_stage.fleet import Fleet
+from edgesmith_stage.predict import Protocol, predict
+
+pytestmark = pytest.mark.timeout(600)
+
+NAME = "handwriting"
+CALIBRATION, EVALUATION, ASKED = 64, 600, 4
+
+
+@needs_mnist
+def test_a_published_model_goes_the_whole_way(fleet: Fleet) -> None:
+    images, labels = digits()
+    evaluation = npz(Input3=images[-EVALUATION:], labels=labels[-EVALUATION:])
+    manifest = fleet.manifest(
+        NAME,
+        fleet.publish_bytes("mnist", MNIST.read_bytes()),
+        calibration={"uri": fleet.publish_set("calibration", npz(Input3=images[:CALIBRATION]))},
+        evaluation={"uri": fleet.publish_set("evaluation", evaluation), "metric": "accuracy"},
+        gates={"maxAccuracyDrop": 0.02, "minAccuracy": 0.85},
+        deviceProfiles={"names": ["generic-amd64"]},
+    )
+    fleet.apply(manifest)
+    fleet.wait_settled(NAME, 300)
+
+    variant = fleet.variants(NAME)["generic-amd64"]
+    assert variant["precision"] == "int8"
+    assert variant["accuracy"] >= 0.85
+    servers = fleet.servers(NAME)
+    assert set(servers) == {"edge-1", "edge-2"}
+    for server in servers.values():
+        built = model_of(server.image)
+        for image in images[-ASKED:]:
+            expected = built.run(None, {"Input3": image[None]})[0]
+            for protocol in get_args(Protocol):
+                answer = predict(
+                    fleet.ground.kube,
+                    server,
+                    model=NAME,
+                    inputs={"Input3": image[None]},
+                    protocol=protocol,
+                    namespace=fleet.namespace,
+                )
+                np.testing.assert_allclose(answer, expected, rtol=1e-3, atol=1e-3)

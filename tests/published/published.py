@@ -1,0 +1,44 @@
+"""A model that others trained and published, beside the repository, and the example's scans in its format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from sklearn.datasets import load_digits
+
+MNIST = Path(__file__).parents[3] / "shared/data/onnx/mnist.onnx"
+needs_mnist = pytest.mark.skipif(
+    not MNIST.exists(), reason="the published model lies beside the repository, in ../shared/data/onnx"
+)
+INK, CANVAS = 20, 28
+
+
+def cubic(size: int, scan: int = 8) -> npt.NDArray[np.float64]:
+    """Matrix that resamples a line of `scan` pixels to `size`: cubic convolution (Keys 1981, a = -0.5)."""
+    place = (np.arange(size) + 0.5) * scan / size - 0.5
+    first = np.floor(place).astype(np.int64)
+    matrix = np.zeros((size, scan))
+    for step in range(-1, 3):
+        away = abs(place - (first + step))
+        near = 1.5 * away**3 - 2.5 * away**2 + 1
+        far = -0.5 * away**3 + 2.5 * away**2 - 4 * away + 2
+        weight = np.where(away <= 1, near, np.where(away < 2, far, 0))
+        np.add.at(matrix, (np.arange(size), np.clip(first + step, 0, scan - 1)), weight)
+    return matrix
+
+
+def as_mnist(scans: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Scans of 8x8 with 17 grey levels as MNIST's own format: 20x20 in the middle of 28x28, grey levels to 255."""
+    matrix, border = cubic(INK), (CANVAS - INK) // 2
+    larger = np.clip(matrix @ scans @ matrix.T, 0, 16) * 255 / 16
+    return np.pad(larger, ((0, 0), (border, border), (border, border)))[:, None].astype(np.float32)
+
+
+def digits() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """All 1,797 scans, (n, 1, 28, 28), and what they show."""
+    scans, labels = load_digits(return_X_y=True)
+    return as_mnist(scans.reshape(-1, 8, 8)), labels.astype(np.int64)
