@@ -84,8 +84,8 @@ class Quantization(Wire):
     activations: Literal["UInt8", "Int8"] = "UInt8"
     weights: Literal["UInt8", "Int8"] = "Int8"
     per_channel: bool = True
-    reduce_range: bool = False
-    """Seven bits for weights: x86-64 processors without VNNI saturate otherwise."""
+    reduce_range: bool = True
+    """Seven bits for weights: with eight, x86-64 processors without VNNI saturate and answer something else."""
 
 
 class Gates(Wire):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,10 @@ import pytest
 from edgesmith_builder.cli import read_request
 from edgesmith_builder.contract import Artifact, BuildFailure, BuildRequest, Gates
 from edgesmith_builder.errors import MESSAGE_LIMIT, REASONS, RequestInvalid, failure_of
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PARTS = {"source": "model.onnx", "calibration": "calibration.npz", "evaluation": "evaluation.npz"}
+EMULATOR = shutil.which("qemu-x86_64-static")
 
 
 def command(folder: Path, request: BuildRequest, store: Any, *more: str) -> list[str]:
@@ -63,6 +68,24 @@ def test_the_digest_depends_on_nothing_but_the_request(world: Any, tmp_path: Pat
         assert done.returncode == 0, done.stderr
         digests.add(done.stdout.strip().partition("@")[2])
     assert len(digests) == 1
+
+
+@pytest.mark.skipif(EMULATOR is None, reason="qemu-x86_64-static is not installed")
+@pytest.mark.parametrize(("example", "rung"), [("surface-inspection", "int8"), ("digits", "fp32")])
+def test_the_digest_does_not_depend_on_the_processor(world: Any, tmp_path: Path, example: str, rung: str) -> None:
+    """An emulated Haswell has neither AVX-512 nor VNNI: it sums in another order, and saturates on 8-bit weights."""
+    parts = {
+        part: Artifact(uri=world.store.put(f"{example}/{file}", (EXAMPLES / example / file).read_bytes()))
+        for part, file in PARTS.items()
+    }
+    digests = {}
+    for processor, before in (("here", []), ("Haswell", [str(EMULATOR), "-cpu", "Haswell-v1"])):
+        folder = tmp_path / processor
+        folder.mkdir()
+        done = run([*before, *command(folder, world.request(**parts, ladder=(rung,)), world.store)])
+        assert done.returncode == 0, done.stderr
+        digests[processor] = done.stdout.strip().partition("@")[2]
+    assert digests["here"] == digests["Haswell"]
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def test_a_layer_is_the_same_wherever_and_whenever_it_is_made(tmp_path: Path) ->
         Quantization(),
         Quantization(activations="Int8"),
         Quantization(weights="UInt8", per_channel=False),
-        Quantization(reduce_range=True),
+        Quantization(reduce_range=False),
     ],
 )
 def test_int8_of_every_number_type(tmp_path: Path, make_classifier: Any, sets: Any, settings: Quantization) -> None:

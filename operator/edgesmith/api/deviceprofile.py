@@ -36,7 +36,11 @@ class Quantization(Model):
     weights: Literal["UInt8", "Int8"] = Field("Int8", description="Number type of weights.")
     per_channel: bool = Field(True, description="One scale per output channel rather than one per tensor.")
     reduce_range: bool = Field(
-        False, description="Seven-bit weights: x86-64 processors without VNNI saturate with eight."
+        True,
+        description=(
+            "Seven-bit weights: with eight, x86-64 processors without VNNI saturate and answer something else. "
+            "Set it to false for Arm, and for x86-64 where every machine has VNNI."
+        ),
     )
 
 
