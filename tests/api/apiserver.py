@@ -73,10 +73,13 @@ class ApiServer:
     folder: Path
     programs: Path
 
-    def kubeconfig(self, token: str = ADMIN, namespace: str = "default") -> Path:
-        """A kubeconfig for one of the users."""
-        path = self.folder / f"{token}-{namespace}.kubeconfig"
-        cluster = {"server": self.address, "certificate-authority": str(self.folder / "certificates/apiserver.crt")}
+    def kubeconfig(self, token: str = ADMIN, namespace: str = "default", address: str = "") -> Path:
+        """A kubeconfig for one of the users; `address` is another way to the server."""
+        path = self.folder / f"{token}-{namespace}{address.rpartition(':')[2]}.kubeconfig"
+        cluster = {
+            "server": address or self.address,
+            "certificate-authority": str(self.folder / "certificates/apiserver.crt"),
+        }
         document = {
             "apiVersion": "v1",
             "kind": "Config",

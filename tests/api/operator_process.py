@@ -59,13 +59,15 @@ class Operator:
     process: subprocess.Popen[bytes] | None = None
     probes: int = 0
     flags: tuple[str, ...] = ("--dev",)
+    through: str = ""
+    """Another way to the API server."""
 
     def start(self) -> None:
         """Start it; its log goes on where it was."""
         (self.probes,) = free_ports(1)
         environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("EDGESMITH_")},
-            "KUBECONFIG": str(self.server.kubeconfig(self.token)),
+            "KUBECONFIG": str(self.server.kubeconfig(self.token, address=self.through)),
             "EDGESMITH_RUNTIME_IMAGE": f"{self.registry}/edgesmith/runtime@{DIGEST}",
             "EDGESMITH_BUILDER_IMAGE": f"{self.registry}/edgesmith/builder@{DIGEST}",
             "EDGESMITH_REPOSITORY": f"{self.registry}/models",

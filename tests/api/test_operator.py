@@ -13,6 +13,7 @@ from apiserver import ApiServer, Object, wait_for
 from build_outcomes import fail_job, finish_job, push_build
 from fake_kubelet import BAD, GOOD, FakeKubelets, add_node, set_online
 from operator_process import Operator, condition, device_profile, edge_model, registry, wait_condition
+from silent_proxy import silent_proxy
 
 from edgesmith.api.names import BUILD_KEY_LABEL, node_label
 
@@ -226,6 +227,32 @@ def test_an_operator_whose_lease_is_taken_ends(server: ApiServer, namespace: str
     assert operator.process.wait(20) == 1
     assert "somebody-else has taken the lease" in operator.log.read_text()
     operator.process = None
+
+
+@pytest.mark.timeout(240)
+def test_watches_that_fall_silent_are_noticed_and_replaced(
+    server: ApiServer, namespace: str, operator: Operator
+) -> None:
+    with silent_proxy(int(server.address.rpartition(":")[2])) as proxy:
+        operator.through = proxy.address
+        operator.start()
+        operator.wait_ready()
+        # The Lease is renewed every 5 s: what asked nothing for longer is a watch.
+        wait_for("the watches to be told from the rest", lambda: proxy.silence(unasked=8.0) >= WATCHES, 30)
+        server.apply(edge_model("parts", namespace))
+        sick = wait_for("the liveness probe to notice", lambda: _sick(operator), 90)
+        assert "The watch has not shown our own Lease for" in sick
+        wait_condition(server, namespace, "parts", "Stalled", "ProfileNotFound", seconds=60)
+        wait_for("the operator to be well again", lambda: operator.ask("/healthz")[0] == 200, 30)
+
+
+WATCHES = 7
+"""EdgeModels, DeviceProfiles, Nodes, Pods, Jobs, DaemonSets and the Lease."""
+
+
+def _sick(operator: Operator) -> str:
+    status, sentence = operator.ask("/healthz")
+    return sentence if status == 503 else ""
 
 
 def _says(operator: Operator, words: str, server: ApiServer, namespace: str) -> bool:
