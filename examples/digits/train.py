@@ -7,7 +7,6 @@ no JAX), ``--out FOLDER`` writes somewhere else.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy.typing as npt
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # started by its path, a script sees its own folder only
 
 from examples._training.arrays import write_npz
+from examples._training.command import remake
 from examples._training.network import Convolution, Network
 
 HERE = Path(__file__).resolve().parent
@@ -76,17 +76,5 @@ def train(folder: Path) -> None:
     write_labels(folder / "labels.txt", LABELS)
 
 
-def main() -> None:
-    """Writes the example."""
-    parser = argparse.ArgumentParser(description="Remakes the digits example.")
-    parser.add_argument("--out", type=Path, default=HERE, help="the folder to write (default: this one)")
-    parser.add_argument("--data-only", action="store_true", help="write the sets, leave the model alone")
-    arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    write_sets(arguments.out)
-    if not arguments.data_only:
-        train(arguments.out)
-
-
 if __name__ == "__main__":
-    main()
+    remake("digits", HERE, write_sets=write_sets, train=train)

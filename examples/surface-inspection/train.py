@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # started by its p
 from parts import LABELS, SIZE, make_set
 
 from examples._training.arrays import write_npz
+from examples._training.command import remake
 from examples._training.network import Convolution, Network
 
 HERE = Path(__file__).resolve().parent
@@ -79,17 +79,5 @@ def train(folder: Path) -> None:
     write_labels(folder / "labels.txt", LABELS)
 
 
-def main() -> None:
-    """Writes the example."""
-    parser = argparse.ArgumentParser(description="Remakes the surface-inspection example.")
-    parser.add_argument("--out", type=Path, default=HERE, help="the folder to write (default: this one)")
-    parser.add_argument("--data-only", action="store_true", help="write the sets, leave the models alone")
-    arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    write_sets(arguments.out)
-    if not arguments.data_only:
-        train(arguments.out)
-
-
 if __name__ == "__main__":
-    main()
+    remake("surface-inspection", HERE, write_sets=write_sets, train=train)

@@ -20,6 +20,8 @@ from typing import Any, TypeVar
 
 import yaml
 
+from edgesmith_cluster.tools import binaries
+
 Object = dict[str, Any]
 T = TypeVar("T")
 
@@ -48,10 +50,8 @@ def wait_for(what: str, check: Callable[[], T | None], seconds: float = 30.0) ->
 
 def tools() -> Path | None:
     """The folder with the compiled programs, or None."""
-    cache = Path(os.environ.get("EDGESMITH_CACHE", "~/.cache/edgesmith")).expanduser()
-    folder = cache / "tools/bin"
-    if all((folder / program).exists() for program in PROGRAMS):
-        return folder
+    if all((binaries() / program).exists() for program in PROGRAMS):
+        return binaries()
     found = shutil.which("kube-apiserver")
     return Path(found).parent if found and all(shutil.which(program) for program in PROGRAMS) else None
 

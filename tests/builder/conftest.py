@@ -32,6 +32,7 @@ from edgesmith_builder.oci import Backoff, BytesBlob, Credentials, Descriptor, M
 from edgesmith_builder.oci.content import CONFIG, INDEX, LAYER_GZIP, MANIFEST, canonical
 from edgesmith_builder.push import registries_for
 from edgesmith_builder.source import Bucket, StoreSettings
+from edgesmith_cluster.tools import binaries
 
 USER, PASSWORD = "builder", "right-password"
 HTPASSWD = "builder:$2b$04$PaBMYKCUVfGrXuHsqXwSLO.HJX4oKxXEaWcLXQyPRkiDKkiqNzoqq"
@@ -42,8 +43,7 @@ PATIENCE = Backoff(attempts=3, first=0.01, limit=0.05)
 
 
 def tool(name: str) -> Path:
-    cache = Path(os.environ.get("EDGESMITH_CACHE") or Path.home() / ".cache" / "edgesmith")
-    path = cache / "tools" / "bin" / name
+    path = binaries() / name
     if not path.exists():
         pytest.skip(f"{name} is not built yet: run `python3 hack/cluster tools`")
     return path

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from edgesmith_cluster.tools import binaries
+
 Object = dict[str, Any]
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,8 +36,7 @@ def helm() -> str:
 
     Without it, the test that asks is skipped, or fails where every tool is required.
     """
-    tools = Path(os.environ.get("EDGESMITH_CACHE", "~/.cache/edgesmith")).expanduser() / "tools/bin"
-    found = shutil.which("helm") or shutil.which("helm", path=str(tools))
+    found = shutil.which("helm") or shutil.which("helm", path=str(binaries()))
     if found is None:
         sentence = "helm is neither on PATH nor among the local cluster's tools; `make tools` builds it"
         if os.environ.get("EDGESMITH_REQUIRE_TOOLS") == "1":
