@@ -52,5 +52,7 @@ def run(
         raise StageError(f"`{' '.join(words)}` took more than {timeout:.0f} s") from error
     if done.returncode != 0:
         said = "\n".join(((done.stderr or "") + done.stdout).strip().splitlines()[-15:])
+        if show and not said:
+            raise StageError(f"`{' '.join(words[:4])} …` failed; it says why above")
         raise StageError(f"`{' '.join(words)}` ended with {done.returncode}: {said}")
     return done.stdout

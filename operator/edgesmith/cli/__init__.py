@@ -7,6 +7,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from edgesmith.cli import plan as planning
 from edgesmith.cli import status as showing
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=name, description="The right build of your model on every edge node, and proof of it."
     )
+    parser.add_argument("--version", action="version", version=f"edgesmith {version('edgesmith')}")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("-n", "--namespace", help="namespace; the kubeconfig's where absent")
     common.add_argument("--kubeconfig", help="kubeconfig; KUBECONFIG or ~/.kube/config where absent")
