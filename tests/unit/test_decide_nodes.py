@@ -110,7 +110,7 @@ def test_a_node_closed_by_a_taint_keeps_what_it_runs_and_is_caught_up_without_it
     publish(cluster, "b")
     plan = cluster.run(14)
     assert (labels(cluster)["e1"], cluster.pods["e1"]) == (before, pod)
-    assert said(plan)["Ready"] == ("True", "NodesOffline")
+    assert said(plan)["Ready"] == ("True", "NodesClosed")
     assert sentence(plan) == "Serving on 2 of 3 nodes, 1 closed by a taint."
     assert plan.status.held[0].reason == (
         "It carries taint maintenance:NoSchedule, which the tolerations of its DeviceProfile leave out; "

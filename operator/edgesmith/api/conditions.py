@@ -34,6 +34,8 @@ class Reason(StrEnum):
     """Everything that can be reached is as the spec says."""
     NODES_OFFLINE = "NodesOffline"
     """Everything reachable is as the spec says; some nodes are offline and will be caught up when they return."""
+    NODES_CLOSED = "NodesClosed"
+    """Everything open and reachable is as the spec says; taints close some nodes to new pods."""
     NO_NODES = "NoNodes"
     """No node of the cluster is of any of the profiles. New nodes are picked up as they join."""
 

@@ -111,7 +111,8 @@ def settled(nodes: NodeCounts) -> Finding:
         return Finding(Severity.FINE, Reason.NO_NODES, "No node is of any of the profiles; new ones are picked up.")
     serving = f"Serving on {nodes.ready} of {nodes.desired} {_nodes(nodes.desired)}"
     if nodes.offline or nodes.closed:
-        return Finding(Severity.FINE, Reason.NODES_OFFLINE, f"{serving}{_away(nodes)}.")
+        reason = Reason.NODES_OFFLINE if nodes.offline else Reason.NODES_CLOSED
+        return Finding(Severity.FINE, reason, f"{serving}{_away(nodes)}.")
     return Finding(Severity.FINE, Reason.SUCCEEDED, f"{serving}.")
 
 
