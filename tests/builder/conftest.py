@@ -9,15 +9,11 @@ import asyncio
 import contextlib
 import io
 import json
-import os
-import re
-import subprocess
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import onnx
@@ -25,6 +21,7 @@ import pytest
 from minio import Minio
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from services import Server, start_registry, tool
 
 from edgesmith_builder.build import Built, build
 from edgesmith_builder.contract import Artifact, Build, BuildRequest, Gates, Platform
@@ -32,7 +29,6 @@ from edgesmith_builder.oci import Backoff, BytesBlob, Credentials, Descriptor, M
 from edgesmith_builder.oci.content import CONFIG, INDEX, LAYER_GZIP, MANIFEST, canonical
 from edgesmith_builder.push import registries_for
 from edgesmith_builder.source import Bucket, StoreSettings
-from edgesmith_cluster.tools import binaries
 
 USER, PASSWORD = "builder", "right-password"
 HTPASSWD = "builder:$2b$04$PaBMYKCUVfGrXuHsqXwSLO.HJX4oKxXEaWcLXQyPRkiDKkiqNzoqq"
@@ -40,63 +36,6 @@ HTPASSWD = "builder:$2b$04$PaBMYKCUVfGrXuHsqXwSLO.HJX4oKxXEaWcLXQyPRkiDKkiqNzoqq
 
 PATIENCE = Backoff(attempts=3, first=0.01, limit=0.05)
 """Retries as in production, waits as in a test."""
-
-
-def tool(name: str) -> Path:
-    path = binaries() / name
-    if not path.exists():
-        pytest.skip(f"{name} is not built yet: run `python3 hack/cluster tools`")
-    return path
-
-
-class Server:
-    """A program that says in its log where it listens."""
-
-    def __init__(self, command: list[str], says: str, environment: dict[str, str]) -> None:
-        self.process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
-            text=True,
-        )
-        output = self.process.stdout
-        assert output is not None
-        seen = []
-        for line in output:
-            seen.append(line)
-            found = re.search(says, line)
-            if found:
-                self.address = found[1]
-                break
-        else:
-            pytest.fail(f"{command[0]} ended before it listened: {''.join(seen)}")
-        threading.Thread(target=_drain, args=(output,), daemon=True).start()
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(timeout=10)
-        if self.process.stdout:
-            self.process.stdout.close()
-
-
-def _drain(output: IO[str]) -> None:
-    try:
-        for _ in output:
-            pass
-    except ValueError:
-        pass  # closed while reading, as stop() does
-
-
-def start_registry(folder: Path, extra: str = "", storage: str = "delete: {enabled: true}") -> Server:
-    """A registry of its own; `extra` is more YAML, `storage` more of that section."""
-    (folder / "config.yml").write_text(
-        "version: 0.1\n"
-        f"storage: {{filesystem: {{rootdirectory: {folder}/data}}, {storage}}}\n"
-        f'http: {{addr: "127.0.0.1:0"}}\n{extra}'
-    )
-    command = [str(tool("registry")), "serve", str(folder / "config.yml")]
-    return Server(command, r"listening on (127\.0\.0\.1:\d+)", {"OTEL_TRACES_EXPORTER": "none"})
 
 
 @pytest.fixture(scope="session")

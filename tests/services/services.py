@@ -1,0 +1,73 @@
+"""Real servers for one test run: each binds port 0 and says in its log where it listens."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import threading
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from edgesmith_cluster.tools import binaries
+
+
+def tool(name: str) -> Path:
+    """A compiled program; without it, the test that asks is skipped."""
+    path = binaries() / name
+    if not path.exists():
+        pytest.skip(f"{name} is not built yet: run `python3 hack/cluster tools`")
+    return path
+
+
+class Server:
+    """A program that says in its log where it listens."""
+
+    def __init__(self, command: list[str], says: str, environment: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            text=True,
+        )
+        output = self.process.stdout
+        assert output is not None
+        seen = []
+        for line in output:
+            seen.append(line)
+            found = re.search(says, line)
+            if found:
+                self.address = found[1]
+                break
+        else:
+            pytest.fail(f"{command[0]} ended before it listened: {''.join(seen)}")
+        threading.Thread(target=_drain, args=(output,), daemon=True).start()
+
+    def stop(self) -> None:
+        """End it, and wait until it has ended."""
+        self.process.terminate()
+        self.process.wait(timeout=10)
+        if self.process.stdout:
+            self.process.stdout.close()
+
+
+def _drain(output: IO[str]) -> None:
+    try:
+        for _ in output:
+            pass
+    except ValueError:
+        pass  # closed while reading, as stop() does
+
+
+def start_registry(folder: Path, extra: str = "", storage: str = "delete: {enabled: true}") -> Server:
+    """A registry of its own; `extra` is more YAML, `storage` more of that section."""
+    (folder / "config.yml").write_text(
+        "version: 0.1\n"
+        f"storage: {{filesystem: {{rootdirectory: {folder}/data}}, {storage}}}\n"
+        f'http: {{addr: "127.0.0.1:0"}}\n{extra}'
+    )
+    command = [str(tool("registry")), "serve", str(folder / "config.yml")]
+    return Server(command, r"listening on (127\.0\.0\.1:\d+)", {"OTEL_TRACES_EXPORTER": "none"})
