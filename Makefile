@@ -21,7 +21,7 @@ demo: $(READY) ## From nothing to checked predictions on three edge nodes (CLUST
 
 down: ## Remove every trace of the demo (CLUSTER=local|kind|current)
 	@if [ $(CLUSTER) = local ]; then $(PYTHON) hack/cluster down --name demo; \
-	else $(MAKE) $(READY) && $(PY) hack/stage down --cluster $(CLUSTER); fi
+	else $(MAKE) -s $(READY) && $(PY) hack/stage down --cluster $(CLUSTER); fi
 
 test: lint test-all ## Everything the project can prove about itself
 

@@ -237,10 +237,8 @@ def rows(measured: dict[str, list[list[float]]], seconds: float) -> list[Row]:
         return statistics.median(map(combine, left, right))
 
     one, served_one = p50("bare wide"), p50("served 1")
-    best, served_many = (
-        [max(rates) for rates in zip(rate("bare wide"), rate("bare narrow"), strict=True)],
-        rate("served many"),
-    )
+    best = [max(rates) for rates in zip(rate("bare wide"), rate("bare narrow"), strict=True)]
+    served_many = rate("served many")
     alone = f"bare session.run, {statistics.median(one):.2f} ms"
     over = median_of(operator.sub, served_one, one)
     return [

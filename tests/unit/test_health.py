@@ -79,18 +79,13 @@ def test_the_deadline_does_not_run_while_the_node_is_away() -> None:
 
 
 def test_a_node_that_gets_no_pod_has_failed_at_the_deadline() -> None:
-    moved = replace(node("n"), labelled_at=NOW - DEADLINE + timedelta(seconds=1))
-    state = node_state(moved, label="r", known=True, pods=[], deadline=DEADLINE, now=NOW)
+    since = NOW - DEADLINE + timedelta(seconds=1)
+    told: dict[str, Any] = {"label": "r", "known": True, "pods": [], "podless_since": since, "deadline": DEADLINE}
+    state = node_state(node("n"), **told, now=NOW)
     assert (state.health, state.deadline) == (Health.STARTING, NOW + timedelta(seconds=1))
-    late = node_state(moved, label="r", known=True, pods=[], deadline=DEADLINE, now=NOW + timedelta(seconds=1))
+    late = node_state(node("n"), **told, now=NOW + timedelta(seconds=1))
     assert late.health is Health.FAILED
     assert late.note == "got no pod within spec.rollout.progressDeadline; the events of its DaemonSet say why"
-
-
-def test_waiting_for_a_pod_starts_anew_when_the_node_returns() -> None:
-    back = replace(node("n"), labelled_at=NOW - timedelta(days=1), online_since=NOW - timedelta(seconds=10))
-    state = node_state(back, label="r", known=True, pods=[], deadline=DEADLINE, now=NOW)
-    assert (state.health, state.deadline) == (Health.STARTING, NOW + timedelta(seconds=290))
 
 
 def test_a_taint_that_the_profile_does_not_tolerate_closes_a_node() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -101,17 +100,10 @@ def test_a_revision_without_bookkeeping() -> None:
     assert found.manifest == {"metadata": {"name": "d", "annotations": {"edgesmith.dev/build": "{"}}}
 
 
-def test_a_node_says_when_it_was_labelled_last_and_what_taints_it() -> None:
-    fields = [
-        {"manager": "kubelet", "time": "2030-01-01T12:00:00Z"},
-        {"manager": "edgesmith", "time": "2030-01-01T11:00:00Z"},
-        "nonsense",
-    ]
+def test_a_node_says_what_taints_it() -> None:
     taints = [{"key": "line", "value": "4", "effect": "NoSchedule"}, {"key": "dark", "effect": "NoExecute"}, 7]
-    found = parse.node({"metadata": {"name": "n", "managedFields": fields}, "spec": {"taints": taints}})
-    assert found.labelled_at == datetime(2030, 1, 1, 11, tzinfo=UTC)
+    found = parse.node({"metadata": {"name": "n"}, "spec": {"taints": taints}})
     assert [str(taint) for taint in found.taints] == ["line=4:NoSchedule", "dark:NoExecute"]
-    assert parse.node({"metadata": {"name": "n"}}).labelled_at is None
 
 
 def build_pod(name: str, created: str, message: str = "", **state: Any) -> parse_build.BuildPod:

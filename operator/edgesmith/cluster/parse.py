@@ -11,7 +11,6 @@ from edgesmith.api.names import (
     ATTEMPT_ANNOTATION,
     BUILD_ANNOTATION,
     COMPLETED_ANNOTATION,
-    FIELD_MANAGER,
     PROFILE_LABEL,
     PROVEN_ANNOTATION,
     REVISION_LABEL,
@@ -72,7 +71,6 @@ def node(raw: Raw) -> Node:
         labels=labels_of(raw),
         online=ready.get("status") == "True",
         online_since=time_of(ready.get("lastTransitionTime")),
-        labelled_at=_labelled_at(raw),
         taints=tuple(
             Taint(text(taint, "key"), text(taint, "value"), text(taint, "effect"))
             for taint in mappings(at(raw, "spec", "taints"))
@@ -168,13 +166,6 @@ def _selftest(raw: Raw) -> SelfTest | None:
         if status.get("name") == SELFTEST:
             return next((found for message in termination_messages(status) if (found := selftest(message))), None)
     return None
-
-
-def _labelled_at(raw: Raw) -> datetime | None:
-    """When we last wrote to a node; labels are all that we write there."""
-    entries = mappings(at(raw, "metadata", "managedFields"))
-    times = [time_of(entry.get("time")) for entry in entries if entry.get("manager") == FIELD_MANAGER]
-    return max(filter(None, times), default=None)
 
 
 def _waiting(containers: list[Raw]) -> tuple[str | None, str | None]:

@@ -235,6 +235,7 @@ class _World:
             label=label,
             known=known,
             pods=pods,
+            podless_since=self.snapshot.podless.get(node.name),
             tolerations=of.spec.runtime.tolerations if of else (),
             deadline=deadline,
             now=self.now,

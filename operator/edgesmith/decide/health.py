@@ -27,6 +27,7 @@ def node_state(
     label: str | None,
     known: bool,
     pods: Iterable[Pod],
+    podless_since: datetime | None = None,
     tolerations: Iterable[Mapping[str, Any]] = (),
     deadline: timedelta,
     now: datetime,
@@ -38,11 +39,12 @@ def node_state(
         label: The revision that its label names, or None.
         known: Whether that revision exists for the profile that the node is of.
         pods: Pods of the EdgeModel on this node.
+        podless_since: Since when it has been seen without a pod of the revision; None where nobody has watched.
         tolerations: What its profile's pods tolerate.
         deadline: How long a pod may take to become ready while its node is reachable.
         now: The time.
     """
-    state = _state(node, label=label, known=known, pods=pods, deadline=deadline, now=now)
+    state = _state(node, label=label, known=known, pods=pods, podless_since=podless_since, deadline=deadline, now=now)
     taint = closed_by(node.taints, tolerations)
     if taint is None or not node.online:
         return state
@@ -51,7 +53,14 @@ def node_state(
 
 
 def _state(
-    node: Node, *, label: str | None, known: bool, pods: Iterable[Pod], deadline: timedelta, now: datetime
+    node: Node,
+    *,
+    label: str | None,
+    known: bool,
+    pods: Iterable[Pod],
+    podless_since: datetime | None,
+    deadline: timedelta,
+    now: datetime,
 ) -> NodeState:
     if label is None or not known:
         return NodeState(node.name, node.online, label, Health.IDLE)
@@ -61,7 +70,7 @@ def _state(
         default=None,
     )
     if pod is None:
-        return _without_pod(node, label, deadline, now)
+        return _without_pod(node, label, podless_since + deadline if podless_since else None, now)
     if pod.ready:
         return NodeState(node.name, node.online, label, Health.SERVING, since=pod.ready_since or pod.created)
     ends = max(filter(None, (pod.created, pod.unready_since, node.online_since))) + deadline
@@ -73,9 +82,8 @@ def _state(
     return NodeState(node.name, node.online, label, Health.STARTING, note=note, pull_failed=pulling, deadline=ends)
 
 
-def _without_pod(node: Node, label: str, deadline: timedelta, now: datetime) -> NodeState:
+def _without_pod(node: Node, label: str, ends: datetime | None, now: datetime) -> NodeState:
     """A node whose pod the DaemonSet controller has not made, be it that a quota or an admission policy forbids it."""
-    ends = max(node.labelled_at, node.online_since or node.labelled_at) + deadline if node.labelled_at else None
     if ends and now >= ends:
         note = "got no pod within spec.rollout.progressDeadline; the events of its DaemonSet say why"
         return NodeState(node.name, node.online, label, Health.FAILED, note=note)

@@ -27,8 +27,6 @@ class Node:
     """Its Ready condition is True: the kubelet was heard of within the grace period."""
     online_since: datetime | None = None
     """When its Ready condition last changed. A deadline does not run while a node is away."""
-    labelled_at: datetime | None = None
-    """When the operator last changed one of its labels, whichever EdgeModel's."""
     taints: tuple[Taint, ...] = ()
 
 
@@ -147,3 +145,5 @@ class Snapshot:
     """This EdgeModel's DaemonSets."""
     images: Mapping[str, Image | RegistryProblem | None]
     """By build key: what the registry said; None where it has no such image. A key that was not asked is absent."""
+    podless: Mapping[str, datetime] = field(default_factory=dict)
+    """Reachable nodes without the pod that their label asks for, and since when that has been seen."""
