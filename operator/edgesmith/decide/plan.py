@@ -38,30 +38,12 @@ class StartBuild:
 
 @dataclass(frozen=True, slots=True)
 class ApplyRevision:
-    """Make or keep the DaemonSet of the revision that the spec asks for, with all its annotations."""
+    """Make or keep the DaemonSet of the revision that the spec asks for."""
 
     profile: DeviceProfile
     revision: str
     image: str
     build: Build
-    proven: datetime | None
-    withdrawn: str | None
-    attempt: str
-    """The retry annotation's value where the revision is withdrawn, else empty."""
-    completed: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Annotate:
-    """Set the annotations of another revision's DaemonSet, leaving the rest as it stands; None removes one."""
-
-    name: str
-    """The DaemonSet."""
-    proven: datetime | None
-    withdrawn: str | None
-    attempt: str
-    """The retry annotation's value where the revision is withdrawn, else empty."""
-    completed: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +53,28 @@ class Move:
     node: str
     revision: str | None
     reason: str
+    record: str | None = None
+    """What is kept of the node from then on; see `edgesmith.decide.record`."""
+    urgent: bool = False
+    """Whether it takes the node off a revision that was rolled back or failed there."""
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
-    """A node that is not moved, and why."""
+class Keep:
+    """Set or remove (`record` is None) what is kept of a node that is not moved."""
+
+    node: str
+    record: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A node that does not run the newest revision and is not moved now, and why."""
 
     node: str
     reason: str
+    """One CamelCase word."""
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +97,22 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one pass decided. The order of the fields is the order of the calls: a DaemonSet before its nodes."""
+    """What one pass decided. The order of the fields is the order of the calls.
 
-    builds: tuple[StartBuild, ...]
+    A DaemonSet comes before its nodes; the status, which says what was proven and rolled back, before the moves that
+    follow from it.
+    """
+
     revisions: tuple[ApplyRevision, ...]
-    annotations: tuple[Annotate, ...]
+    status: EdgeModelStatus
     moves: tuple[Move, ...]
-    holds: tuple[Hold, ...]
+    """Urgent ones first."""
+    records: tuple[Keep, ...]
+    builds: tuple[StartBuild, ...]
     deletes: tuple[Delete, ...]
     service: bool
     """Whether the EdgeModel's Service is wanted: as soon as one revision exists."""
-    status: EdgeModelStatus
     events: tuple[Event, ...]
+    pending: tuple[Pending, ...]
     look_again: float | None
     """Seconds until something changes by time alone: a bake that ends, a deadline."""

@@ -31,7 +31,7 @@ class Taint:
         return f"{self.key}={self.value}:{self.effect}" if self.value else f"{self.key}:{self.effect}"
 
 
-def closed_by(taints: Iterable[Taint], tolerations: Iterable[Mapping[str, Any]]) -> Taint | None:
+def keeping_taint(taints: Iterable[Taint], tolerations: Iterable[Mapping[str, Any]]) -> Taint | None:
     """The first taint that keeps pods with these tolerations away, or None.
 
     Args:

@@ -1,0 +1,297 @@
+"""Which nodes get another revision now, and why the others do not: the second of the planner's three steps.
+
+Budget: nodes that are without a ready server and nodes that are given another revision in this pass, over all variants,
+never exceed `maxUnavailable` where a server that works has to end for it. A node that serves nothing has nothing to
+lose; it only waits until fewer nodes than that are on their way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from edgesmith.decide.fleet import NodeState, RevisionState, Rules, ServerState
+from edgesmith.decide.judge import Judgement
+from edgesmith.decide.plan import Move, Pending
+
+
+@dataclass(slots=True)
+class Budget:
+    """Nodes without a server, and nodes on their way to one."""
+
+    limit: int
+    starting: int
+    """Nodes on their way: those that start, and those moved in this pass."""
+    down: int
+    """Other nodes that count as unavailable: failed ones, and NotReady ones that carry what is not completed."""
+
+    def take(self, node: NodeState, *, back: bool = False) -> bool:
+        """Whether a node may be moved; if so, it is counted.
+
+        Args:
+            node: The node. One that is on its way already costs nothing more.
+            back: Whether it leaves a revision that was rolled back: then only nodes on their way count, since failed
+                ones must not keep the others on it.
+        """
+        if node.server is ServerState.STARTING:
+            return True
+        ends_a_server = node.serving and not back
+        if self.starting + (self.down if ends_a_server else 0) >= self.limit:
+            return False
+        self.restart(node)
+        return True
+
+    def restart(self, node: NodeState) -> None:
+        """Count a node that is moved, whatever the budget says."""
+        if node.server is not ServerState.STARTING:
+            self.starting += 1
+        if node.server is ServerState.FAILED:
+            self.down = max(self.down - 1, 0)
+
+
+@dataclass(slots=True)
+class Chosen:
+    """Moves, and nodes that wait, by node."""
+
+    moves: dict[str, Move] = field(default_factory=dict)
+    pending: dict[str, Pending] = field(default_factory=dict)
+
+    def move(self, node: NodeState, revision: str | None, reason: str, *, urgent: bool = False) -> None:
+        """Give a node another revision, or none."""
+        if revision != node.label:
+            self.moves[node.name] = Move(node.name, revision, reason, urgent=urgent)
+        self.pending.pop(node.name, None)
+
+    def wait(self, node: NodeState, reason: str, message: str) -> None:
+        """Say why a node is not moved."""
+        if node.name not in self.moves:
+            self.pending[node.name] = Pending(node.name, reason, message)
+
+
+def budget_of(judgements: Sequence[Judgement], rules: Rules, leaving: Iterable[NodeState] = ()) -> Budget:
+    """Count the nodes of all variants that are without a server.
+
+    Args:
+        judgements: The variants.
+        rules: The rules.
+        leaving: Nodes of no variant that still carry a revision.
+    """
+    desired = sum(len(one.variant.nodes) for one in judgements)
+    starting = sum(_starts(node) for one in judgements for node in one.variant.nodes)
+    down = sum(_down(one, rules) for one in judgements)
+    gone = sum(1 for _ in leaving)
+    return Budget(rules.unavailable(desired + gone), starting, down)
+
+
+def choose(judged: Judgement, rules: Rules, budget: Budget) -> Chosen:
+    """Choose one variant's moves: what has to go back first, then the step's nodes, then all others."""
+    chosen = Chosen()
+    _go_back(judged, budget, chosen)
+    if not rules.paused:
+        if judged.step and judged.target:
+            _fill_step(judged, judged.target, budget, chosen)
+        _follow(judged, budget, chosen)
+    _explain(judged, rules, chosen)
+    return chosen
+
+
+def leave(nodes: Sequence[NodeState], rules: Rules, budget: Budget) -> Chosen:
+    """Choose which nodes that are of no variant any more lose their label; a server ends only within the budget."""
+    chosen = Chosen()
+    for node in sorted(nodes, key=lambda node: (node.serving, node.name)):
+        if rules.paused:
+            chosen.wait(node, "Paused", "spec.paused is true, so it keeps what it runs.")
+        elif not node.ready and node.server is not ServerState.NONE:
+            chosen.wait(node, "NodeNotReady", "It is NotReady and keeps its label until it returns.")
+        elif node.server in {ServerState.NONE, ServerState.FAILED} or budget.take(node):
+            chosen.move(node, None, "It is no longer to run the model.")
+        else:
+            chosen.wait(node, "MaxUnavailable", _full(budget))
+    return chosen
+
+
+def _starts(node: NodeState) -> bool:
+    return node.movable and node.server is ServerState.STARTING
+
+
+def _down(judged: Judgement, rules: Rules) -> int:
+    """Nodes of a variant that count as unavailable and do not start.
+
+    Devices that are known to be broken, because they failed on the revision before as well or on one that is completed,
+    are left out as far as `maxFailed` goes: one such device must not stop every rollout.
+    """
+    failed = broken = lost = 0
+    for node in judged.variant.nodes:
+        revision = judged.revisions.get(node.label or "")
+        if not node.ready:
+            lost += revision is not None and not revision.completed and not _settled(node, revision)
+        elif node.server is ServerState.FAILED and not node.taint:
+            one = node.failures.get(node.label or "")
+            known = bool(revision and revision.completed) or bool(one and one.broken)
+            broken += known
+            failed += not known
+    return failed + max(broken - rules.failed(len(judged.variant.nodes)), 0) + lost
+
+
+def _settled(node: NodeState, revision: RevisionState) -> bool:
+    """Whether a NotReady node carries a revision that was proven before the node went away, and served it then."""
+    return bool(revision.proven and node.serving and node.away and node.away > revision.proven)
+
+
+def fallback(judged: Judgement, node: NodeState) -> str | None:
+    """What a node goes back to: what is approved, else what it served before, where that still exists."""
+    approved = judged.approved
+    if approved:
+        return approved.revision
+    before = judged.revisions.get(node.previous or "")
+    known = node.previous in judged.variant.usable or (before is not None and not before.rolled_back)
+    target = judged.variant.target
+    return node.previous if known and node.previous not in (node.label, target) else None
+
+
+def _go_back(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
+    """Take nodes off what was rolled back or failed on them alone.
+
+    Nodes without a server go at once, NotReady ones too, so that nobody comes back to it. A server that is ready ends
+    within the budget, and only where there is something to take its place.
+    """
+    for node in sorted(judged.variant.nodes, key=lambda node: (node.serving and node.ready, node.name)):
+        revision = judged.revisions.get(node.label or "")
+        if revision is None:
+            continue
+        other = fallback(judged, node)
+        if revision.rolled_back:
+            _leave_rolled_back(node, revision, other, budget, chosen)
+        elif node.movable and node.server is ServerState.FAILED and _failed_alone(judged, revision, node, other):
+            budget.restart(node)
+            chosen.move(node, other, f"It {node.note or 'failed'} on revision {revision.revision}.", urgent=True)
+
+
+def _leave_rolled_back(
+    node: NodeState, revision: RevisionState, other: str | None, budget: Budget, chosen: Chosen
+) -> None:
+    why = f"Revision {revision.revision} was rolled back: {revision.rolled_back}"
+    serves = node.ready and node.serving
+    if serves and other is None:
+        return
+    if serves and not budget.take(node, back=True):
+        chosen.wait(node, "MaxUnavailable", _full(budget))
+        return
+    if not serves and node.movable and other:
+        budget.restart(node)
+    chosen.move(node, other, why, urgent=True)
+
+
+def _failed_alone(judged: Judgement, revision: RevisionState, node: NodeState, other: str | None) -> bool:
+    """Whether a node that failed goes back while its revision stays: after completion a failure is the device's."""
+    if other is None or revision.completed:
+        return False
+    target = judged.target
+    if target and revision.revision == target.revision:
+        return target.steps > 0 or target.proven is not None
+    return not (target and target.proven and other == target.revision and other in node.failures)
+
+
+def _fill_step(judged: Judgement, target: RevisionState, budget: Budget, chosen: Chosen) -> None:
+    """Give the target to as many more nodes as its step wants."""
+    step, missing = judged.step, judged.missing
+    if step is None:
+        return
+    candidates = [
+        node
+        for node in step.scope(judged.variant.nodes)
+        if node.movable
+        and node.label != target.revision
+        and node.name not in chosen.moves
+        and target.revision not in node.failures
+    ]
+    what = "a canary" if target.steps == 0 else f"in step {target.steps + 1} of the rollout"
+    for node in sorted(candidates, key=lambda node: _rank(judged, node)):
+        if missing <= 0:
+            return
+        if budget.take(node):
+            chosen.move(node, target.revision, f"It is {what} of revision {target.revision}.")
+            missing -= 1
+        else:
+            chosen.wait(node, "MaxUnavailable", _full(budget))
+
+
+def _rank(judged: Judgement, node: NodeState) -> tuple[int, int, str]:
+    """Best first: nodes that try another unproven revision, then healthy ones; those that failed before come last.
+
+    A device that has failed on some revision is asked later than others, so that it cannot stop every rollout.
+    """
+    runs = judged.revisions.get(node.label or "")
+    if node.serving:
+        order = 0 if runs and not runs.proven else 1
+    else:
+        order = {ServerState.NONE: 2, ServerState.STARTING: 3}.get(node.server, 4)
+    return (1 if node.failures else 0), order, node.name
+
+
+def _follow(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
+    """Move the other nodes to what is approved, those with least to lose first."""
+    approved = judged.approved
+    if approved is None:
+        return
+    order = {ServerState.STARTING: 0, ServerState.NONE: 1, ServerState.FAILED: 2, ServerState.SERVING: 3}
+    for node in sorted(judged.variant.nodes, key=lambda node: (order[node.server], node.name)):
+        if not node.movable or node.name in chosen.moves or not _follows(judged, approved, node):
+            continue
+        if budget.take(node):
+            chosen.move(node, approved.revision, f"Revision {approved.revision} is approved.")
+        else:
+            chosen.wait(node, "MaxUnavailable", _full(budget))
+
+
+def _follows(judged: Judgement, approved: RevisionState, node: NodeState) -> bool:
+    """Whether a node is to leave what it runs for what is approved.
+
+    While the target is not proven or not known, a node keeps what it has, be it the target or another revision. With
+    the target rolled back, a node that tries yet another unproven revision goes back as well.
+    """
+    target = judged.target
+    if node.label == approved.revision or approved.revision in node.failures:
+        return False
+    if target and not target.rolled_back and node.label == target.revision:
+        return False
+    if node.server is ServerState.NONE or node.foreign or (target and approved.revision == target.revision):
+        return True
+    current = judged.revisions.get(node.label or "")
+    return bool(current and not current.proven and target and target.rolled_back)
+
+
+def _explain(judged: Judgement, rules: Rules, chosen: Chosen) -> None:
+    """Say of every other node that does not run the newest revision why that is so; drop labels that name nothing."""
+    target, approved = judged.target, judged.approved
+    wanted = target if target and not target.rolled_back else approved
+    for node in judged.variant.nodes:
+        if node.name in chosen.moves or node.name in chosen.pending:
+            continue
+        if node.label is not None and node.server is ServerState.NONE and not rules.paused:
+            reason = f"No revision {node.label} exists for profile {judged.variant.profile}."
+            chosen.move(node, None, reason)
+            continue
+        if wanted and node.label != wanted.revision:
+            chosen.wait(node, *_why(node, wanted, rules))
+
+
+def _why(node: NodeState, wanted: RevisionState, rules: Rules) -> tuple[str, str]:
+    if not node.ready:
+        return "NodeNotReady", "It is NotReady and will be updated when it returns."
+    if node.taint:
+        return (
+            "NodeTainted",
+            f"It has taint {node.taint}, which the tolerations of its DeviceProfile leave out, and will be updated "
+            "when the taint is removed.",
+        )
+    one = node.failures.get(wanted.revision)
+    if one:
+        return "Failed", f"It {one.note or 'failed'} on revision {wanted.revision}, so it keeps another one."
+    if rules.paused:
+        return "Paused", "spec.paused is true, so it keeps what it runs."
+    return "StepNotHeld", f"It waits until revision {wanted.revision} has held its step of the rollout."
+
+
+def _full(budget: Budget) -> str:
+    return f"As many nodes as spec.rollout.maxUnavailable allows ({budget.limit}) are without a ready server."

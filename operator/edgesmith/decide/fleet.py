@@ -1,0 +1,165 @@
+"""The nouns of a rollout: nodes, revisions, variants and rules, as the planner reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from edgesmith.api.units import parse_share
+
+
+class ServerState(StrEnum):
+    """How a node does with the revision that its label names."""
+
+    NONE = "None"
+    """No label, or one that names no revision that exists."""
+    STARTING = "Starting"
+    SERVING = "Serving"
+    FAILED = "Failed"
+
+
+class RolloutPhase(StrEnum):
+    """Where a variant's rollout stands."""
+
+    NO_NODES = "NoNodes"
+    WAITING = "Waiting"
+    CANARY = "Canary"
+    ROLLING_OUT = "RollingOut"
+    ROLLING_BACK = "RollingBack"
+    ROLLED_BACK = "RolledBack"
+    NONE_LEFT = "NoneLeft"
+    DEGRADED = "Degraded"
+    PAUSED = "Paused"
+    COMPLETE = "Complete"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a revision failed on a node."""
+
+    attempt: str = ""
+    """The retry word that it was an answer to; a later one makes the node eligible again."""
+    broken: bool = False
+    """Whether the node had failed on the revision before, too: then it says little about this one."""
+    note: str = ""
+    """The end of a sentence that begins with the node's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """One node of a variant. Every time is the hub's: what the operator saw first, never a device's clock."""
+
+    name: str
+    ready: bool
+    """The node's Ready condition is True: its kubelet was heard of within the grace period."""
+    label: str | None
+    server: ServerState
+    since: datetime | None = None
+    """Since when the server is in this state."""
+    moved: datetime | None = None
+    """When the node got its label, or came back with it."""
+    away: datetime | None = None
+    """Since when the node is NotReady; None where it is ready."""
+    note: str = ""
+    """What is wrong or awaited: the end of a sentence that begins with the node's name."""
+    pull_failed: bool = False
+    deadline: datetime | None = None
+    """When a node that starts counts as failed."""
+    taint: str = ""
+    """The taint that keeps new pods away, or empty."""
+    failures: Mapping[str, Failure] = field(default_factory=dict)
+    """Revisions that failed on the node and were not asked for again, with how."""
+    previous: str | None = None
+    """The revision that the node ran before its label's."""
+    foreign: bool = False
+    """Whether its label names a revision of another profile."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def movable(self) -> bool:
+        """Whether it can be given another revision."""
+        return self.ready and not self.taint
+
+    @property
+    def serving(self) -> bool:
+        """Whether its server is ready, as far as is known."""
+        return self.server is ServerState.SERVING
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionState:
+    """One revision of a variant, with what has been found out about it."""
+
+    revision: str
+    created: datetime
+    steps: int = 0
+    """How many steps of `spec.rollout.steps` it has held."""
+    proven: datetime | None = None
+    """When it had held all of them."""
+    completed: datetime | None = None
+    """When it first served on enough of the desired nodes."""
+    rolled_back: str | None = None
+    """Why it was rolled back, in one sentence."""
+    reason: str = ""
+    """The same in one CamelCase word."""
+    lost: tuple[str, ...] = ()
+    """Nodes that became NotReady while they tried it as canaries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One variant: its nodes, its revisions, and the one that the spec asks for."""
+
+    profile: str
+    target: str | None
+    """None while its image is not known."""
+    revisions: tuple[RevisionState, ...]
+    """The target among them."""
+    nodes: tuple[NodeState, ...]
+    usable: frozenset[str] = frozenset()
+    """Revisions of other profiles that nodes of this one run and may go back to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One entry of `spec.rollout.steps`."""
+
+    nodes: int | str
+    """How many nodes run the revision in this step, those of earlier steps included; a percentage is of `scope`."""
+    bake: timedelta
+    selector: Mapping[str, str] = field(default_factory=dict)
+
+    def count(self, scope: int) -> int:
+        """`nodes` as a count, of so many nodes in scope."""
+        return parse_share(self.nodes, scope)
+
+    def scope(self, nodes: tuple[NodeState, ...]) -> tuple[NodeState, ...]:
+        """The nodes that the step is about."""
+        if not self.selector:
+            return nodes
+        wanted = self.selector.items()
+        return tuple(node for node in nodes if all(node.labels.get(key) == value for key, value in wanted))
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """`spec.rollout`."""
+
+    steps: tuple[Step, ...]
+    max_unavailable: int | str
+    """Most desired nodes that may be without a ready server at once, over all variants."""
+    max_failed: int | str
+    """Most nodes of a variant that may fail on a revision after its first step."""
+    deadline: timedelta
+    """`progressDeadline`."""
+    paused: bool = False
+
+    def unavailable(self, desired: int) -> int:
+        """`maxUnavailable` as a count."""
+        return parse_share(self.max_unavailable, desired)
+
+    def failed(self, desired: int) -> int:
+        """`maxFailed` as a count; zero is one."""
+        return self.max_failed if isinstance(self.max_failed, int) else parse_share(self.max_failed, desired)

@@ -1,0 +1,261 @@
+"""What a variant's revisions have shown themselves to be: the first of the planner's three steps.
+
+Everything is read from one table of the nodes by label, made once per pass.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from edgesmith.decide.fleet import NodeState, RevisionState, Rules, ServerState, Step, Variant
+from edgesmith.decide.losses import canaries_lost, nodes_lost
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One variant with its revisions as they are after this pass."""
+
+    variant: Variant
+    carriers: Mapping[str, tuple[NodeState, ...]]
+    """Nodes by the revision that their label names."""
+    revisions: Mapping[str, RevisionState]
+    target: RevisionState | None
+    stable: RevisionState | None
+    """The revision proven last before the target."""
+    step: Step | None
+    """The step that the target is in; None where it is proven, rolled back or not known."""
+    missing: int
+    """How many more nodes that step wants."""
+
+    @property
+    def approved(self) -> RevisionState | None:
+        """What any node may run: the target once it is proven, until then the one before it."""
+        target = self.target
+        return target if target and target.proven and not target.rolled_back else self.stable
+
+    def on(self, revision: str) -> tuple[NodeState, ...]:
+        """The nodes whose label names a revision."""
+        return self.carriers.get(revision, ())
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """The target of a variant, and what speaks for and against it."""
+
+    target: RevisionState
+    stable: RevisionState | None
+    variant: Variant
+    own: tuple[NodeState, ...]
+    """Nodes whose label names the target."""
+    rules: Rules
+    now: datetime
+
+    def waited(self, node: NodeState) -> bool:
+        """Whether a node has been NotReady for the whole progressDeadline."""
+        return node.away is not None and self.now - node.away >= self.rules.deadline
+
+
+def judge(variant: Variant, rules: Rules, now: datetime) -> Judgement:
+    """Say which revisions are proven, completed or rolled back; only the target can become one of them."""
+    table: dict[str, list[NodeState]] = defaultdict(list)
+    for node in variant.nodes:
+        if node.label is not None:
+            table[node.label].append(node)
+    carriers = {label: tuple(nodes) for label, nodes in table.items()}
+    revisions = {one.revision: one for one in variant.revisions}
+    target = revisions.get(variant.target or "")
+    step, missing = None, 0
+    if target and not target.rolled_back:
+        target = _renewed(target, revisions, now)
+        stable = stable_before(target, revisions)
+        case = _Case(target, stable, variant, carriers.get(target.revision, ()), rules, now)
+        target, step, missing = _progress(case)
+        target = _judged(replace(case, target=target))
+        if target.rolled_back:
+            step, missing = None, 0
+    if target:
+        revisions[target.revision] = target
+    return Judgement(variant, carriers, revisions, target, stable_before(target, revisions), step, missing)
+
+
+def stable_before(target: RevisionState | None, revisions: Mapping[str, RevisionState]) -> RevisionState | None:
+    """The revision that was proven last, of those proven before the target and not rolled back."""
+    proven = [
+        (one.proven, one.revision)
+        for one in revisions.values()
+        if one.proven
+        and not one.rolled_back
+        and (target is None or one.revision != target.revision)
+        and (target is None or target.proven is None or one.proven <= target.proven)
+    ]
+    return revisions[max(proven)[1]] if proven else None
+
+
+def steady(node: NodeState, bake: timedelta, now: datetime) -> bool:
+    """Whether a node has served for the bake; what happens while nobody can see it does not count."""
+    seen_until = now if node.ready else node.away or now
+    return node.serving and node.since is not None and seen_until - node.since >= bake
+
+
+def failed_on(nodes: Sequence[NodeState], revision: str) -> list[NodeState]:
+    """The nodes on which a revision failed and that say something about it: they had not failed before it, too."""
+    return [node for node in nodes if (one := node.failures.get(revision)) is not None and not one.broken]
+
+
+def _renewed(target: RevisionState, revisions: Mapping[str, RevisionState], now: datetime) -> RevisionState:
+    """A target that was proven before others is the newest approved one again: the spec went back to it."""
+    if not target.proven:
+        return target
+    newest = max((one.proven for one in revisions.values() if one.proven and not one.rolled_back), default=now)
+    return replace(target, proven=now) if newest > target.proven else target
+
+
+def steps_of(rules: Rules, nodes: tuple[NodeState, ...]) -> Iterator[tuple[int, Step, tuple[NodeState, ...]]]:
+    """The steps that pick nodes of a variant, with their numbers and the nodes they are about.
+
+    Where none of them does, the revision still needs a canary: one node, for the bake of the first step.
+    """
+    found = [(number, step, scope) for number, step in enumerate(rules.steps) if (scope := step.scope(nodes))]
+    if nodes and not found:
+        bake = rules.steps[0].bake if rules.steps else timedelta(0)
+        found = [(0, Step(1, bake), nodes)]
+    yield from found
+
+
+def _progress(case: _Case) -> tuple[RevisionState, Step | None, int]:
+    """Go on to the step that the target has not held yet, and say how many nodes that one wants."""
+    target = case.target
+    if target.proven:
+        return target, None, 0
+    before = 0
+    for number, step, scope in steps_of(case.rules, case.variant.nodes):
+        quota = min(step.count(len(scope)), len(scope))
+        adds = bool(step.selector) or quota > before
+        before = max(before, quota)
+        if number < target.steps or not adds:
+            continue
+        if target.steps == 0:
+            target = replace(target, lost=_lost_canaries(case, step))
+        measure = _canaries if target.steps == 0 else _later
+        held, missing = measure(replace(case, target=target), step, scope, quota)
+        if not held:
+            return target, step, missing
+        target = replace(target, steps=number + 1, lost=())
+    return (replace(target, proven=case.now) if case.own else target), None, 0
+
+
+def _canaries(case: _Case, step: Step, scope: Sequence[NodeState], quota: int) -> tuple[bool, int]:
+    """Whether the first step is held, and how many more nodes it wants.
+
+    A lost canary keeps its place for the progressDeadline. One of them is replaced; without those lost beyond it the
+    step can be held once at least one node holds.
+    """
+    names = {node.name for node in scope}
+    carriers = [node for node in case.own if node.name in names]
+    held = [node for node in carriers if steady(node, step.bake, case.now)]
+    away = [node for node in carriers if not node.ready and not steady(node, step.bake, case.now)]
+    expired = [node for node in away if case.waited(node)]
+    touched = {*case.target.lost, *(node.name for node in case.own)}
+    missing = min(quota - (len(carriers) - len(expired)), quota + 1 - len(touched))
+    needed = max(1, min(quota, quota + 1 - len(expired)))
+    settled = len(held) + len(expired) == len(carriers)
+    return settled and len(held) >= needed, max(missing, 0)
+
+
+def _later(case: _Case, step: Step, scope: Sequence[NodeState], quota: int) -> tuple[bool, int]:
+    """Whether a later step is held, and how many more nodes it wants; a share of the nodes may be NotReady."""
+    names = {node.name for node in scope}
+    carriers = [node for node in case.own if node.name in names]
+    held = [node for node in carriers if steady(node, step.bake, case.now)]
+    away = [node for node in carriers if not node.ready and not steady(node, step.bake, case.now)]
+    failed = [node for node in carriers if node.ready and node.server is ServerState.FAILED]
+    needed = max(1, min(quota, len(scope) - case.rules.unavailable(len(scope))))
+    excused = min(len(away), case.rules.unavailable(quota))
+    missing = quota - (len(carriers) - len(away) - len(failed)) - excused
+    settled = len(held) + len(away) + len(failed) == len(carriers)
+    return settled and bool(held) and len(held) + excused >= needed, max(missing, 0)
+
+
+def _lost_canaries(case: _Case, step: Step) -> tuple[str, ...]:
+    """Canaries that became NotReady before their bake was over, those that left the cluster since among them."""
+    lost = {node.name for node in case.own if not node.ready and not steady(node, step.bake, case.now)}
+    back = {node.name for node in case.own if node.name not in lost}
+    return tuple(sorted({*lost, *(name for name in case.target.lost if name not in back)}))
+
+
+def _judged(case: _Case) -> RevisionState:
+    """The target, rolled back or completed where its nodes say so."""
+    target, rules = case.target, case.rules
+    if target.completed or not (case.own or target.steps):
+        return target
+    failed = failed_on(case.variant.nodes, target.revision)
+    if target.steps == 0 and not target.proven:
+        failing = [node for node in case.own if node.ready and node.server is ServerState.FAILED]
+        if failing:
+            said = f"{failing[0].name} {_note(failing[0], target.revision)}."
+            return replace(target, rolled_back=said, reason="CanaryFailed")
+        return _canary_lost(case)
+    allowed = rules.failed(len(case.variant.nodes))
+    if case.stable and len(failed) > allowed:
+        said = (
+            f"{len(failed)} nodes failed and spec.rollout.maxFailed allows {allowed}: "
+            f"{failed[0].name} {_note(failed[0], target.revision)}."
+        )
+        return replace(target, rolled_back=said, reason="NodesFailed")
+    found = _lost_later(case, allowed) if case.stable else target
+    return found if found.rolled_back else _completed(case)
+
+
+def _canary_lost(case: _Case) -> RevisionState:
+    """The target, rolled back where its canaries became NotReady and the other nodes did not."""
+    target = case.target
+    names = {node.name: node for node in case.own}
+    others = [node for node in case.variant.nodes if node.name not in names and node.name not in target.lost]
+    waited = all(case.waited(names[name]) for name in target.lost if name in names)
+    away = sum(not node.ready for node in others)
+    tried = len({*names, *target.lost})
+    if not canaries_lost(tried, len(target.lost), len(others), away, waited=waited):
+        return target
+    said = " and ".join((", ".join(target.lost[:-1]), target.lost[-1]))
+    said = f"{said} became NotReady after they got it and before their bake was over."
+    return replace(target, rolled_back=said, reason="CanaryLost")
+
+
+def _lost_later(case: _Case, allowed: int) -> RevisionState:
+    """The target, rolled back where more nodes became NotReady soon after they got it than the others explain."""
+    longest = max((step.bake for step in case.rules.steps), default=timedelta(0))
+    window = case.rules.deadline + longest
+    lost = [
+        node for node in case.own if not node.ready and node.away and node.moved and node.away - node.moved < window
+    ]
+    if len(lost) <= allowed:
+        return case.target
+    nodes, own = case.variant.nodes, case.own
+    away = sum(not node.ready for node in nodes) - sum(not node.ready for node in own)
+    if not nodes_lost(len(own), len(lost), len(nodes) - len(own), away):
+        return case.target
+    said = f"{len(lost)} of {len(own)} nodes became NotReady soon after they got it, {lost[0].name} among them."
+    return replace(case.target, rolled_back=said, reason="NodesLost")
+
+
+def _note(node: NodeState, revision: str) -> str:
+    one = node.failures.get(revision)
+    return ((one.note if one else "") or node.note or "failed").rstrip(".")
+
+
+def _completed(case: _Case) -> RevisionState:
+    """The target, completed where enough of the desired nodes serve it and none is on its way any more."""
+    target = case.target
+    if not target.proven:
+        return target
+    desired = len(case.variant.nodes)
+    serving = sum(node.serving for node in case.own)
+    needed = max(1, desired - case.rules.unavailable(desired))
+    awaited = any(
+        node.movable and not (node.label == target.revision and node.serving) and target.revision not in node.failures
+        for node in case.variant.nodes
+    )
+    return replace(target, completed=case.now) if serving >= needed and not awaited else target

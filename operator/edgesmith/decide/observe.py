@@ -1,0 +1,246 @@
+"""How a node does with the revision that its label names, and what is to be kept of that in its record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from edgesmith.api.names import short_hash
+from edgesmith.decide.fleet import NodeState, ServerState
+from edgesmith.decide.record import Record, new_record
+from edgesmith.decide.snapshot import Node, Pod
+from edgesmith.decide.taints import keeping_taint
+
+CRASH_LOOP_RESTARTS = 3
+"""A container that waits in a back-off after so many restarts will not get ready by waiting longer.
+
+The count alone says little: over months, a few restarts of the device itself add up to as many.
+"""
+
+MEASURED_TRIES = 3
+"""Tries of the self-test before a measurement counts as failed: the first runs beside the server that is ending."""
+
+MEASURED = frozenset({"LatencyExceeded", "MemoryExceeded"})
+
+DEATHS = 2
+"""After so many returns from NotReady with its server started anew, a node has failed."""
+
+PULL_REASONS = frozenset({"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull"})
+"""The kubelet's words for an image that it cannot get. It goes on trying, so only the deadline ends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What one revision is given on a node."""
+
+    deadline: timedelta
+    """How long its server may take to become ready while the node is reachable."""
+    unfinished: bool
+    """Whether the revision is not completed: then it matters that the node becomes NotReady."""
+    bake: timedelta | None = None
+    """How long the server must serve without a restart; None where the revision is proven."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A node as the planner sees it, and the record that says so."""
+
+    state: NodeState
+    record: Record | None
+    """None where nothing needs to be kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """The server on a node as its pod shows it."""
+
+    state: ServerState
+    note: str = ""
+    pulling: bool = False
+    run: str = ""
+
+
+def observe(
+    node: Node,
+    *,
+    label: str | None,
+    known: bool,
+    pods: Iterable[Pod],
+    record: Record | None,
+    trial: Trial,
+    tolerations: Iterable[Mapping[str, Any]] = (),
+    attempt: str = "",
+    foreign: bool = False,
+    now: datetime,
+) -> Observation:
+    """Judge one node.
+
+    Args:
+        node: The node.
+        label: The revision that its label names, or None.
+        known: Whether that revision exists.
+        pods: Pods of the EdgeModel on this node.
+        record: What was kept of it.
+        trial: What the revision is given.
+        tolerations: What its profile's pods tolerate.
+        attempt: The retry word that a failure in this pass answers.
+        foreign: Whether the revision is of another profile.
+        now: The hub's time.
+    """
+    taint = keeping_taint(node.taints, tolerations)
+    blocked = not node.ready or taint is not None
+    state = NodeState(
+        node.name,
+        node.ready,
+        label,
+        ServerState.NONE,
+        away=None if node.ready else now,
+        taint=str(taint) if taint else "",
+        failures=_standing(record, attempt),
+        previous=record.previous if record else None,
+        foreign=foreign,
+        labels=node.labels,
+    )
+    if label is None or not known:
+        return Observation(state, record)
+    seen = _server(label, pods)
+    kept = _seen(record, label, seen, blocked=blocked, trial=trial, now=now)
+    ended = _ended(kept, seen, blocked=blocked, trial=trial, now=now)
+    if ended:
+        had = record is not None and record.revision == label and record.state is ServerState.FAILED
+        since = kept.since if had else now
+        kept = replace(kept, state=ServerState.FAILED, since=since)
+        standing = kept.failures.get(label)
+        if not had or standing is None:
+            kept = kept.failed(ended, attempt)
+    elif kept.state is ServerState.SERVING and label in kept.failures:
+        kept = replace(kept, failures={key: one for key, one in kept.failures.items() if key != label})
+    starts = kept.state is ServerState.STARTING and not blocked
+    state = replace(
+        state,
+        server=kept.state,
+        since=kept.since,
+        moved=kept.moved,
+        away=None if node.ready else kept.away or now,
+        note=ended or seen.note,
+        pull_failed=seen.pulling and kept.state is not ServerState.SERVING,
+        deadline=kept.since + trial.deadline if starts else None,
+        failures=_standing(kept, attempt),
+        previous=kept.previous,
+    )
+    quiet = record is None and kept.state is ServerState.SERVING and not trial.unfinished
+    return Observation(state, None if quiet else kept)
+
+
+def _standing(record: Record | None, attempt: str) -> Mapping[str, Any]:
+    """Failures that a later value of the retry annotation does not answer."""
+    if record is None:
+        return {}
+    return {key: one for key, one in record.failures.items() if not attempt or one.attempt == attempt}
+
+
+def _seen(
+    record: Record | None, label: str, seen: _Server, *, blocked: bool, trial: Trial, now: datetime
+) -> Record:
+    """The record with what the pod shows, before anything is judged by time."""
+    if record is None or record.revision != label:
+        fresh = new_record(label, seen.state, now)
+        kept = replace(fresh, failures=record.failures, previous=record.previous) if record else fresh
+        return replace(kept, run=seen.run, away=now if blocked and trial.unfinished else None)
+    back = record.away is not None and not blocked
+    pod, _, restarts = seen.run.partition("/")
+    was_pod, _, was_restarts = record.run.partition("/")
+    same_pod = not record.run or not seen.run or pod == was_pod
+    restarted = bool(record.run and seen.run and same_pod and restarts != was_restarts)
+    deaths = record.deaths + (1 if back and restarted else 0)
+    state = seen.state
+    if record.state is ServerState.FAILED and state is ServerState.STARTING and same_pod and not back:
+        state = ServerState.FAILED
+    same = state is record.state and not (state is ServerState.SERVING and (restarted or not same_pod))
+    begins = not same or (back and state is not ServerState.SERVING)
+    if same and not begins and state is ServerState.SERVING and not trial.unfinished:
+        return record
+    away = (record.away or now) if blocked and (trial.unfinished or state is not ServerState.SERVING) else None
+    return replace(
+        record,
+        state=state,
+        since=now if begins else record.since,
+        moved=now if back and begins else record.moved,
+        away=away,
+        run=seen.run or record.run,
+        deaths=deaths,
+    )
+
+
+def _server(label: str, pods: Iterable[Pod]) -> _Server:
+    """What the newest pod of the revision shows."""
+    pod = max(
+        (pod for pod in pods if pod.revision == label and not pod.terminating),
+        key=lambda pod: (pod.created, pod.name),
+        default=None,
+    )
+    if pod is None:
+        return _Server(ServerState.STARTING, "has no pod of it yet")
+    run = f"{short_hash(pod.name, 6)}/{pod.restarts}"
+    if pod.ready:
+        return _Server(ServerState.SERVING, run=run)
+    pulling = pod.waiting in PULL_REASONS
+    failure = _failure(pod)
+    if failure:
+        return _Server(ServerState.FAILED, failure, pulling, run)
+    return _Server(ServerState.STARTING, _awaited(pod), pulling, run)
+
+
+def _failure(pod: Pod) -> str | None:
+    """Why a pod will not become ready, as the end of a sentence that begins with its node."""
+    test = pod.selftest
+    if test and not test.passed and (test.reason not in MEASURED or pod.restarts + 1 >= MEASURED_TRIES):
+        return f"failed with {test.reason}: {test.message.rstrip('.')}"
+    if pod.restarts >= CRASH_LOOP_RESTARTS and pod.waiting == "CrashLoopBackOff":
+        return f"restarts again and again: {_kubelet(pod)}"
+    return None
+
+
+def _awaited(pod: Pod) -> str:
+    """What a pod that is not ready waits for, as the end of a sentence that begins with its node."""
+    test = pod.selftest
+    if test and not test.passed:
+        return f"failed with {test.reason} in try {pod.restarts + 1} of {MEASURED_TRIES}: {test.message.rstrip('.')}"
+    if pod.waiting in PULL_REASONS:
+        return f"cannot pull the image: {_kubelet(pod)}"
+    if pod.waiting:
+        return f"is starting: {_kubelet(pod)}"
+    return f"is starting: {pod.stage}"
+
+
+def _ended(kept: Record, seen: _Server, *, blocked: bool, trial: Trial, now: datetime) -> str | None:
+    """Why a node has failed on its revision, or None."""
+    if kept.state is ServerState.FAILED:
+        standing = kept.failures.get(kept.revision)
+        return seen.note if seen.state is ServerState.FAILED else standing.note if standing else seen.note
+    if blocked:
+        return None
+    if kept.deaths >= DEATHS and trial.unfinished:
+        return f"became NotReady and came back with its server started anew {kept.deaths} times"
+    if kept.state is ServerState.STARTING and now - kept.since >= trial.deadline:
+        return _late(seen)
+    if kept.state is ServerState.SERVING and trial.bake is not None:
+        in_time = now - kept.moved < trial.deadline + trial.bake
+        if not in_time and now - kept.since < trial.bake:
+            return "restarted its server so often that it did not serve for the bake of the rollout's step"
+    return None
+
+
+def _late(seen: _Server) -> str:
+    if not seen.run:
+        return "got no pod within spec.rollout.progressDeadline; the events of its DaemonSet say why"
+    what = "could not pull the image" if seen.pulling else "did not become ready"
+    words = seen.note.partition(": ")[2] or seen.note
+    return f"{what} within spec.rollout.progressDeadline: {words}"
+
+
+def _kubelet(pod: Pod) -> str:
+    """The kubelet's words."""
+    return ": ".join(part for part in (pod.waiting, pod.waiting_message) if part).rstrip(".")

@@ -1,0 +1,134 @@
+"""What the operator saw of a node and when, kept in an annotation of the node so that a restart finds it.
+
+Pods and nodes carry the times of their own clocks, and an edge device's clock can be years off. So the operator writes
+down its own: since when it has seen a server in its state, when it moved the node, since when the node is NotReady. The
+annotation has the key of the node's label and is written by the same call.
+
+A kubelet may write annotations of its own node. It could shorten its own bake or hide its own failure, which harms
+nobody else; times in the future count as now.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from edgesmith.decide.fleet import Failure, ServerState
+
+_NOTE_LIMIT = 300
+_FAILURES_KEPT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of one node and one EdgeModel beside the label."""
+
+    revision: str
+    """The label that it is about."""
+    state: ServerState
+    since: datetime
+    moved: datetime
+    away: datetime | None = None
+    run: str = ""
+    """Which start of the server it is about: another pod, or one more restart, is another run."""
+    deaths: int = 0
+    """How often the node came back from NotReady with its server started anew."""
+    doubtful: bool = False
+    """Whether the server that the node ran before had failed."""
+    previous: str | None = None
+    """What the node last served before this revision."""
+    failures: Mapping[str, Failure] = field(default_factory=dict)
+    """By revision, the newest few."""
+
+    def to_json(self) -> str:
+        """The annotation's value; what is empty is left out."""
+        facts: dict[str, Any] = {
+            "revision": self.revision,
+            "state": self.state.value,
+            "since": _text(self.since),
+            "moved": _text(self.moved),
+            "away": _text(self.away) if self.away else None,
+            "run": self.run,
+            "deaths": self.deaths,
+            "doubtful": self.doubtful,
+            "previous": self.previous,
+            "failures": {
+                revision: _filled({"attempt": one.attempt, "broken": one.broken, "note": one.note})
+                for revision, one in self.failures.items()
+            },
+        }
+        return json.dumps(_filled(facts), separators=(",", ":"))
+
+    def moved_to(self, revision: str, label: str | None, now: datetime) -> Record:
+        """The record of the node once it gets another revision in place of what its label names."""
+        serves = self.state is ServerState.SERVING and label is not None
+        previous = label if serves else self.previous
+        return Record(
+            revision=revision,
+            state=ServerState.STARTING,
+            since=now,
+            moved=now,
+            doubtful=self.state is ServerState.FAILED,
+            previous=None if previous == revision else previous,
+            failures=self.failures,
+        )
+
+    def failed(self, note: str, attempt: str) -> Record:
+        """The record of the node once its label's revision has failed on it."""
+        failures = {revision: one for revision, one in self.failures.items() if revision != self.revision}
+        failures[self.revision] = Failure(attempt, self.doubtful, note[:_NOTE_LIMIT])
+        return replace(self, failures=dict(list(failures.items())[-_FAILURES_KEPT:]))
+
+
+def new_record(revision: str, state: ServerState, now: datetime) -> Record:
+    """The record of a node that has none yet."""
+    return Record(revision, state, now, now)
+
+
+def parse_record(text: str | None, now: datetime) -> Record | None:
+    """Read an annotation; None where there is none or where it is not one of ours.
+
+    Args:
+        text: The annotation's value.
+        now: The time; later times are taken for it.
+    """
+    try:
+        found = json.loads(text or "")
+        failures = found.get("failures") or {}
+        return Record(
+            revision=str(found["revision"]),
+            state=ServerState(found["state"]),
+            since=_time(found["since"], now),
+            moved=_time(found["moved"], now),
+            away=_time(found["away"], now) if found.get("away") else None,
+            run=str(found.get("run", "")),
+            deaths=int(found.get("deaths", 0)),
+            doubtful=found.get("doubtful") is True,
+            previous=str(found["previous"]) if found.get("previous") else None,
+            failures={
+                str(revision): Failure(
+                    str(one.get("attempt", "")), one.get("broken") is True, str(one.get("note", ""))[:_NOTE_LIMIT]
+                )
+                for revision, one in failures.items()
+            },
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        return None
+
+
+def _filled(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in facts.items() if value}
+
+
+def _text(value: datetime) -> str:
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _time(value: str, now: datetime) -> datetime:
+    found = datetime.fromisoformat(value)
+    if found.tzinfo is None:
+        raise ValueError("a time needs a zone")
+    return min(found, now)
