@@ -113,7 +113,10 @@ def test_the_next_try_is_another_job_and_keeps_the_failures_words() -> None:
     assert second.name == job_name("parts", key_of(model()), attempt_of(model()), 1) != first.name
     plan = decide(snapshot(images=MISSING, jobs=(first, second)), NOW)
     assert plan.builds == ()
-    assert plan.status.variants[0].reason == "SourceUnreachable it is."
+    assert (plan.status.variants[0].reason, plan.status.variants[0].message) == (
+        "WaitingForSource",
+        "SourceUnreachable it is.",
+    )
     ended = replace(second, finished=True, failure=first.failure, finished_at=NOW)
     assert [delete.name for delete in decide(snapshot(images=MISSING, jobs=(first, ended)), NOW).deletes] == [
         first.name
@@ -176,4 +179,4 @@ def test_a_pod_that_cannot_start_for_want_of_something_else_is_awaited() -> None
     seen = snapshot(images=MISSING, jobs=(job(model(), failure_message="0/3 nodes are available."),))
     variant = decide(seen, NOW).status.variants[0]
     assert variant.state == "Waiting"
-    assert "0/3 nodes are available." in (variant.reason or "")
+    assert "0/3 nodes are available." in variant.message

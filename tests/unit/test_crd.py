@@ -71,4 +71,4 @@ def test_lists_that_several_writers_share_are_maps() -> None:
     keys = {path: schema.get("x-kubernetes-list-map-keys") for path, schema in ALL}
     assert keys["EdgeModel.status.conditions"] == ["type"]
     assert keys["EdgeModel.status.variants"] == ["profile"]
-    assert keys["EdgeModel.status.held"] == ["name"]
+    assert keys["EdgeModel.status.pending"] == ["name"]

@@ -10,15 +10,15 @@ from typing import Any, Literal
 from edgesmith.api.conditions import ConditionType, Reason
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import RETRY_ANNOTATION
-from edgesmith.api.status import EdgeModelStatus, HeldNode, NodeCounts, VariantStatus
+from edgesmith.api.status import EdgeModelStatus, NodeCounts, PendingNode, PendingReason, VariantStatus
 from edgesmith.decide.builds import BuildState
 from edgesmith.decide.conditions import Finding, Severity, changed, conditions, summarise
 from edgesmith.decide.plan import Event, Hold
 from edgesmith.decide.profiles import Assignment, Resolved
 from edgesmith.decide.rollout import Course, Health, NodeState, Phase
 
-HELD_SHOWN = 20
-"""How many held nodes the status names."""
+PENDING_SHOWN = 20
+"""How many pending nodes the status names."""
 
 _WARNING_STATES = {"BuildFailed", "RollingBack", "RolledBack", "Degraded"}
 
@@ -52,7 +52,6 @@ def status_of(
         ConditionType.BUILDS_READY: summarise(_build_findings(variants)),
         ConditionType.ROLLOUT_COMPLETE: summarise(_rollout_findings(variants, nodes)),
     }
-    held = sorted((*holds, *_ambiguous(assignment)), key=lambda hold: hold.node)
     return EdgeModelStatus(
         observed_generation=model.metadata.generation,
         conditions=conditions(
@@ -60,8 +59,29 @@ def status_of(
         ),
         variants=tuple(_variant(facts, model.status) for facts in variants),
         nodes=nodes,
-        held=tuple(HeldNode(name=hold.node, reason=hold.reason) for hold in held[:HELD_SHOWN]),
+        pending=_pending(variants, assignment, holds),
     )
+
+
+def _pending(
+    variants: Sequence[VariantFacts], assignment: Assignment, holds: Iterable[Hold]
+) -> tuple[PendingNode, ...]:
+    """The first nodes, by name, that were not moved."""
+    states = {node.name: node for facts in variants for node in facts.nodes}
+    found = sorted((*holds, *_ambiguous(assignment)), key=lambda hold: hold.node)
+    return tuple(
+        PendingNode(name=hold.node, reason=_pending_reason(states.get(hold.node)), message=hold.reason)
+        for hold in found[:PENDING_SHOWN]
+    )
+
+
+def _pending_reason(node: NodeState | None) -> PendingReason:
+    """A node without a state is of no single profile."""
+    if node is None:
+        return PendingReason.NODE_MATCHES_TWO_PROFILES
+    if node.closed:
+        return PendingReason.TAINTED
+    return PendingReason.WAITING if node.online else PendingReason.NOT_READY
 
 
 def events_of(status: EdgeModelStatus, previous: Mapping[str, Any]) -> tuple[Event, ...]:
@@ -81,7 +101,7 @@ def events_of(status: EdgeModelStatus, previous: Mapping[str, Any]) -> tuple[Eve
     for variant in status.variants:
         if variant.state != before.get(variant.profile):
             kind: Literal["Normal", "Warning"] = "Warning" if variant.state in _WARNING_STATES else "Normal"
-            found.append(Event(kind, variant.state, f"{variant.profile}: {variant.reason or variant.state}"))
+            found.append(Event(kind, variant.state, f"{variant.profile}: {variant.message or variant.state}"))
     return tuple(found)
 
 
@@ -93,8 +113,8 @@ def counts(facts: VariantFacts) -> NodeCounts:
         desired=len(facts.nodes),
         updated=sum(node.label == shown for node in online) if shown else 0,
         ready=sum(node.health is Health.SERVING for node in online),
-        offline=sum(not node.online and not node.closed for node in facts.nodes),
-        closed=sum(node.closed for node in facts.nodes),
+        not_ready=sum(not node.online and not node.closed for node in facts.nodes),
+        tainted=sum(node.closed for node in facts.nodes),
         failed=sum(node.health is Health.FAILED for node in online),
     )
 
@@ -110,8 +130,8 @@ def settled(nodes: NodeCounts) -> Finding:
     if not nodes.desired:
         return Finding(Severity.FINE, Reason.NO_NODES, "No node is of any of the profiles; new ones are picked up.")
     serving = f"Serving on {nodes.ready} of {nodes.desired} {_nodes(nodes.desired)}"
-    if nodes.offline or nodes.closed:
-        reason = Reason.NODES_OFFLINE if nodes.offline else Reason.NODES_CLOSED
+    if nodes.not_ready or nodes.tainted:
+        reason = Reason.NODES_OFFLINE if nodes.not_ready else Reason.NODES_CLOSED
         return Finding(Severity.FINE, reason, f"{serving}{_away(nodes)}.")
     return Finding(Severity.FINE, Reason.SUCCEEDED, f"{serving}.")
 
@@ -236,10 +256,20 @@ def _variant(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantStatus:
         latency=f"{facts.latency_ms:.1f}ms" if facts.latency_ms is not None else None,
         revision=_shown(course),
         state=_state(facts),
-        reason=_sentence(facts, own),
+        reason=_reason(facts, own),
+        message=_sentence(facts, own),
         nodes=own,
         **measured,
     )
+
+
+def _reason(facts: VariantFacts, own: NodeCounts) -> Reason:
+    """Why one variant stands where it does, in one word."""
+    if facts.build is None:
+        return Reason.PROFILE_NOT_FOUND
+    if facts.build.image is None and facts.build.reason:
+        return facts.build.reason
+    return _rollout_finding(facts, own).reason
 
 
 def _measured_before(previous: Mapping[str, Any], profile: str, key: str) -> dict[str, Any]:
@@ -262,7 +292,7 @@ def _shown(course: Course) -> str | None:
 def _all_away(facts: VariantFacts, own: NodeCounts) -> bool:
     """Whether a revision is there and only its nodes are not: nothing more can be done, and nothing is wrong."""
     target = facts.course.target
-    return bool(target and not target.withdrawn and own.desired and own.desired == own.offline + own.closed)
+    return bool(target and not target.withdrawn and own.desired and own.desired == own.not_ready + own.tainted)
 
 
 def _state(facts: VariantFacts) -> str:
@@ -298,7 +328,7 @@ def _going_on(facts: VariantFacts, target: str, own: NodeCounts) -> str:
     }
     if facts.course.phase in said:
         return said[facts.course.phase]
-    if own.desired == own.offline:
+    if own.desired == own.not_ready:
         return f"All {nodes} of profile {name} are offline."
     return f"Serving on {own.ready} of {nodes}{_away(own)}."
 
@@ -326,8 +356,8 @@ def _trouble(nodes: Iterable[NodeState]) -> str:
 
 def _away(nodes: NodeCounts) -> str:
     """Nodes that cannot be reached or may not be moved, as a clause."""
-    offline = f", {nodes.offline} offline" if nodes.offline else ""
-    return offline + (f", {nodes.closed} closed by a taint" if nodes.closed else "")
+    offline = f", {nodes.not_ready} offline" if nodes.not_ready else ""
+    return offline + (f", {nodes.tainted} closed by a taint" if nodes.tainted else "")
 
 
 def _nodes(count: int) -> str:
