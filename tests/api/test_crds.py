@@ -47,6 +47,18 @@ def test_the_short_name_and_the_columns_work(server: ApiServer, namespace: str) 
         pytest.param({"rollout": {"canary": {"nodes": 0}}}, "spec.rollout.canary.nodes", id="no-canary"),
         pytest.param({"serving": {"port": 9000, "grpcPort": 9000}}, "spec.serving", id="one-port-twice"),
         pytest.param({"serving": {"port": 70000}}, "spec.serving.port", id="no-such-port"),
+        pytest.param({"serving": {"expose": {}}}, "spec.serving.expose.type", id="exposed-how"),
+        pytest.param({"serving": {"expose": {"type": "Ingress"}}}, "spec.serving.expose.type", id="exposed-otherwise"),
+        pytest.param(
+            {"serving": {"expose": {"type": "HostPort"}}},
+            "needs httpPort, grpcPort or both",
+            id="host-port-without-one",
+        ),
+        pytest.param(
+            {"serving": {"expose": {"type": "NodePort", "httpPort": 30000, "grpcPort": 30000}}},
+            "must be two different ports",
+            id="one-exposed-port-twice",
+        ),
     ],
 )
 def test_a_wrong_spec_is_refused_by_name(server: ApiServer, namespace: str, spec: dict[str, Any], says: str) -> None:

@@ -13,13 +13,14 @@ from edgesmith.api.units import parse_bytes, parse_duration, parse_share
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("0", 0), ("1k", 1000), ("1Ki", 1024), ("1.5Mi", 1572864), ("2T", 2 * 10**12)]
+    ("text", "expected"),
+    [("0", 0), ("1k", 1000), ("1Ki", 1024), ("1.5Mi", 1572864), ("2T", 2 * 10**12), ("1500m", 2), (7, 7)],
 )
-def test_quantities(text: str, expected: int) -> None:
+def test_quantities(text: str | int, expected: int) -> None:
     assert parse_bytes(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "Mi", "1 Mi", "1m", "-1", "1KiB"])
+@pytest.mark.parametrize("text", ["", "Mi", "1 Mi", "1u", "-1", "1KiB"])
 def test_what_is_no_quantity_of_bytes(text: str) -> None:
     with pytest.raises(ValueError, match="512Mi"):
         parse_bytes(text)

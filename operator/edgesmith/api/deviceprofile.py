@@ -65,7 +65,10 @@ class Runtime(Model):
     runtime_class_name: str | None = Field(None, description="RuntimeClass of serving pods.")
     resources: dict[str, dict[str, str | int]] | None = Field(
         None,
-        description="Requests and limits of serving pods; an EdgeModel's own add to and replace these.",
+        description=(
+            "Requests and limits of serving pods; an EdgeModel's own add to and replace these. Where neither gives a "
+            "memory limit, it is 1Gi, or twice the larger of gates.maxMemory and the memory request where that is more."
+        ),
         json_schema_extra={"x-edgesmith-schema": "resources"},
     )
     tolerations: tuple[dict[str, Any], ...] = Field(

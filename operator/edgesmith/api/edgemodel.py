@@ -147,7 +147,10 @@ class Rollout(Model):
         "10m",
         pattern=DURATION_PATTERN,
         max_length=32,
-        description="How long a reachable node may take to serve a revision before the revision is taken back.",
+        description=(
+            "How long a reachable node may take to serve a revision before the revision is taken back. More than 10m "
+            "also gives the server that long to start before the kubelet restarts it, so a change of it restarts pods."
+        ),
         json_schema_extra=rules({"duration(self) >= duration('1s')": "must be 1s or more"}),
     )
 
@@ -157,6 +160,42 @@ class Rollout(Model):
         if (value < 1) if isinstance(value, int) else not re.fullmatch(PERCENT_PATTERN, value):
             raise ValueError(MAX_UNAVAILABLE_MESSAGE)
         return value
+
+
+class Expose(Model):
+    """How clients outside the cluster reach the server of a node, at the node's own address."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            {
+                "self.type != 'HostPort' || has(self.httpPort) || has(self.grpcPort)": (
+                    "type HostPort needs httpPort, grpcPort or both"
+                ),
+                "!has(self.httpPort) || !has(self.grpcPort) || self.httpPort != self.grpcPort": (
+                    "httpPort and grpcPort must be two different ports"
+                ),
+            }
+        )
+    )
+
+    type: Literal["HostPort", "NodePort"] = Field(
+        description=(
+            "HostPort: a port of the nodes that run the model; namespaces under the Pod Security Standards baseline "
+            "and restricted forbid it. NodePort: a port of every node, of which those that run the model answer."
+        )
+    )
+    http_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Port of the node for HTTP. Absent: none with HostPort, with NodePort one that the cluster picks.",
+    )
+    grpc_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Port of the node for gRPC. Absent: none with HostPort, with NodePort one that the cluster picks.",
+    )
 
 
 class Serving(Model):
@@ -177,8 +216,14 @@ class Serving(Model):
     grpc_port: int = Field(8001, ge=1, le=65535, description="gRPC port of the Open Inference Protocol.")
     resources: dict[str, dict[str, str | int]] | None = Field(
         None,
-        description="Requests and limits of serving pods; added to the profile's and winning over them.",
+        description=(
+            "Requests and limits of serving pods; added to the profile's and winning over them. Where neither gives a "
+            "memory limit, it is 1Gi, or twice the larger of gates.maxMemory and the memory request where that is more."
+        ),
         json_schema_extra={"x-edgesmith-schema": "resources"},
+    )
+    expose: Expose | None = Field(
+        None, description="How clients outside the cluster reach a node's server. Absent: pods of the node alone."
     )
 
 

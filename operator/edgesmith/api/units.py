@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 from datetime import timedelta
+from decimal import Decimal
 
-_SUFFIXES = {
-    "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12,
+_SUFFIXES: dict[str, int | Decimal] = {
+    "m": Decimal("0.001"), "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12,
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,
 }  # fmt: skip
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -17,16 +18,17 @@ DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
 PERCENT_PATTERN = r"^(100|[1-9][0-9]?)%$"
 
 
-def parse_bytes(text: str) -> int:
-    """Bytes of a Quantity such as `512Mi`.
+def parse_bytes(value: str | int) -> int:
+    """Bytes of a Quantity such as `512Mi`, rounded up; a number is bytes.
 
     Raises:
-        ValueError: The text is not a quantity of bytes.
+        ValueError: It is not a quantity of bytes.
     """
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(k|M|G|T|Ki|Mi|Gi|Ti)?", text)
+    text = str(value)
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(m|k|M|G|T|Ki|Mi|Gi|Ti)?", text)
     if not match:
         raise ValueError(f"{text!r} is not a quantity such as 512Mi")
-    return int(float(match[1]) * _SUFFIXES[match[2] or ""])
+    return math.ceil(Decimal(match[1]) * _SUFFIXES[match[2] or ""])
 
 
 def parse_duration(text: str) -> timedelta:
