@@ -11,6 +11,10 @@ from edgesmith.api.model import Model, ObjectMeta, rules
 KIND = "DeviceProfile"
 PLURAL = "deviceprofiles"
 
+EVERY_NAMESPACE = "*"
+"""In `spec.allowedNamespaces`: every namespace."""
+NAMESPACE_PATTERN = r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$"
+
 
 class Platform(Model):
     """The operating system and processor an image must be for, in OCI's words."""
@@ -85,6 +89,16 @@ class DeviceProfileSpec(Model):
         description="Labels that a node of this class carries; at least one.",
         json_schema_extra={"x-member": "The label's value."},
     )
+    allowed_namespaces: tuple[Annotated[str, Field(pattern=NAMESPACE_PATTERN, max_length=63)], ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=256,
+        description=(
+            "Namespaces whose EdgeModels may use the profile, and so run on its nodes. Absent, or with `*` among them: "
+            "every namespace."
+        ),
+        json_schema_extra={"x-set": True, "x-member": "Name of a namespace, or `*` for every one."},
+    )
     platform: Platform = Field(description="What an image must be for.")
     hardware: Hardware = Field(Hardware(), description="What the device is, for people.")
     toolchain: Toolchain = Field(Toolchain(), description="How a model is compiled for it.")
@@ -106,3 +120,8 @@ class DeviceProfile(Model):
 
     metadata: ObjectMeta
     spec: DeviceProfileSpec
+
+    def allows(self, namespace: str) -> bool:
+        """Whether EdgeModels of a namespace may use the profile."""
+        allowed = self.spec.allowed_namespaces
+        return allowed is None or EVERY_NAMESPACE in allowed or namespace in allowed

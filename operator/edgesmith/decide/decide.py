@@ -160,7 +160,7 @@ class _World:
         in_use = {label for node in self.snapshot.nodes if (label := node.labels.get(self.label_key))}
         in_use |= {move.revision for move in moves if move.revision}
         in_use |= {one.revision for course in courses for one in (course.target, course.stable) if one}
-        profiles = {*self.resolved.missing, *(profile.metadata.name for profile in self.resolved.profiles)}
+        profiles = {*self.resolved.unusable, *(profile.metadata.name for profile in self.resolved.profiles)}
         limit = self.snapshot.settings.revision_history_limit
         return old_revisions(self.snapshot.revisions, in_use=in_use, profiles=profiles, limit=limit)
 
@@ -173,7 +173,14 @@ class _World:
             for pod in self.snapshot.pods
             if shown and pod.revision == shown.revision and pod.selftest and pod.selftest.p95_ms is not None
         ]
-        return VariantFacts(course.profile, self.builds.get(course.profile), course, nodes, max(measured, default=None))
+        return VariantFacts(
+            course.profile,
+            self.builds.get(course.profile),
+            course,
+            nodes,
+            max(measured, default=None),
+            not_allowed=course.profile in self.resolved.not_allowed,
+        )
 
     def _attempt(self, revision: RevisionState) -> str:
         """The retry annotation's value that a withdrawn revision answers: as it was when it was withdrawn."""
@@ -203,7 +210,8 @@ class _World:
     def _nodes(self) -> dict[str, list[NodeState]]:
         """Every node that is to run the model, by profile.
 
-        Of a profile that is missing nobody can say which nodes are of it; those that run it are taken to be.
+        Of a profile that is missing nobody can say which nodes are of it, and one that the namespace may not use gets
+        no new ones; those that run it are taken to be of it.
         """
         pods: dict[str, list[Pod]] = defaultdict(list)
         for pod in self.snapshot.pods:
@@ -214,7 +222,7 @@ class _World:
             label = node.labels.get(self.label_key)
             revision = self.by_revision.get(label or "")
             profile = self.assignment.profile_of.get(node.name)
-            orphan = revision is not None and revision.profile in self.resolved.missing
+            orphan = revision is not None and revision.profile in self.resolved.unusable
             left_alone = node.name in self.assignment.ambiguous or not carries(node.labels, selector)
             if profile is None and revision and orphan and not left_alone:
                 profile = revision.profile

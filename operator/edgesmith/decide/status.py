@@ -29,11 +29,13 @@ class VariantFacts:
 
     profile: str
     build: BuildState | None
-    """None where the profile is missing."""
+    """None where the profile is missing or may not be used."""
     course: Course
     nodes: tuple[NodeState, ...]
     latency_ms: float | None
     """Worst p95 that a device measured for the revision shown."""
+    not_allowed: bool = False
+    """Whether the EdgeModel's namespace may not use the profile."""
 
 
 def status_of(
@@ -48,7 +50,7 @@ def status_of(
     """The whole status of an EdgeModel."""
     nodes = total(counts(facts) for facts in variants)
     areas = {
-        ConditionType.PROFILES_RESOLVED: summarise(_profile_findings(resolved, assignment)),
+        ConditionType.PROFILES_RESOLVED: summarise(_profile_findings(model, resolved, assignment)),
         ConditionType.BUILDS_READY: summarise(_build_findings(variants)),
         ConditionType.ROLLOUT_COMPLETE: summarise(_rollout_findings(variants, nodes)),
     }
@@ -136,7 +138,7 @@ def settled(nodes: NodeCounts) -> Finding:
     return Finding(Severity.FINE, Reason.SUCCEEDED, f"{serving}.")
 
 
-def _profile_findings(resolved: Resolved, assignment: Assignment) -> list[Finding]:
+def _profile_findings(model: EdgeModel, resolved: Resolved, assignment: Assignment) -> list[Finding]:
     found = [
         Finding(
             Severity.STALLED,
@@ -145,14 +147,27 @@ def _profile_findings(resolved: Resolved, assignment: Assignment) -> list[Findin
         )
         for name in resolved.missing
     ]
-    if not resolved.profiles and not resolved.missing:
-        message = "spec.deviceProfiles.selector picks no DeviceProfile; label one or change the selector."
+    namespace = model.metadata.namespace
+    found += [
+        Finding(
+            Severity.STALLED,
+            Reason.PROFILE_NOT_ALLOWED,
+            f"spec.deviceProfiles.names has {name!r}, but spec.allowedNamespaces of that DeviceProfile does not have "
+            f"the namespace {namespace!r}; its nodes keep what they run.",
+        )
+        for name in resolved.not_allowed
+    ]
+    if not resolved.profiles and not resolved.unusable:
+        message = (
+            f"spec.deviceProfiles.selector picks no DeviceProfile that the namespace {namespace!r} may use; "
+            "label one, allow it the namespace, or change the selector."
+        )
         found.append(Finding(Severity.STALLED, Reason.PROFILE_NOT_FOUND, message))
     found += [
         Finding(Severity.STALLED, Reason.NODE_MATCHES_TWO_PROFILES, f"Node {hold.node}: {hold.reason}")
         for hold in _ambiguous(assignment)
     ]
-    if not resolved.missing:
+    if not resolved.unusable:
         found += [
             Finding(
                 Severity.STALLED,
@@ -188,7 +203,7 @@ _BUILD_SEVERITY = {
 def _build_findings(variants: Sequence[VariantFacts]) -> list[Finding]:
     builds = [facts.build for facts in variants if facts.build]
     if not builds:
-        return [Finding(Severity.AWAITED, Reason.PROFILE_NOT_FOUND, "No profile to build for was found.")]
+        return [Finding(Severity.AWAITED, Reason.PROFILE_NOT_FOUND, "No profile that can be built for was found.")]
     built = Finding(Severity.FINE, Reason.SUCCEEDED, f"{len(builds)} of {len(builds)} builds are in the registry.")
     return [
         Finding(_BUILD_SEVERITY[build.phase], build.reason, _build_message(build)) if build.reason else built
@@ -204,7 +219,7 @@ def _build_message(build: BuildState) -> str:
 
 def _rollout_findings(variants: Sequence[VariantFacts], nodes: NodeCounts) -> list[Finding]:
     if not variants:
-        return [Finding(Severity.AWAITED, Reason.PROFILE_NOT_FOUND, "No profile to roll out to was found.")]
+        return [Finding(Severity.AWAITED, Reason.PROFILE_NOT_FOUND, "No profile that can be rolled out to was found.")]
     return [_rollout_finding(facts, nodes) for facts in variants]
 
 
@@ -218,7 +233,8 @@ def _rollout_finding(facts: VariantFacts, nodes: NodeCounts) -> Finding:
     if phase is Phase.NO_NODES:
         return settled(nodes) if not nodes.desired else Finding(Severity.FINE, Reason.SUCCEEDED, settled(nodes).message)
     if phase is Phase.WAITING:
-        reason = facts.build.reason if facts.build and facts.build.reason else Reason.PROFILE_NOT_FOUND
+        missing = Reason.PROFILE_NOT_ALLOWED if facts.not_allowed else Reason.PROFILE_NOT_FOUND
+        reason = facts.build.reason if facts.build and facts.build.reason else missing
         return Finding(Severity.AWAITED, reason, message)
     pulling = any(node.pull_failed for node in facts.nodes if node.online)
     table = {
@@ -266,7 +282,7 @@ def _variant(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantStatus:
 def _reason(facts: VariantFacts, own: NodeCounts) -> Reason:
     """Why one variant stands where it does, in one word."""
     if facts.build is None:
-        return Reason.PROFILE_NOT_FOUND
+        return Reason.PROFILE_NOT_ALLOWED if facts.not_allowed else Reason.PROFILE_NOT_FOUND
     if facts.build.image is None and facts.build.reason:
         return facts.build.reason
     return _rollout_finding(facts, own).reason
@@ -305,7 +321,8 @@ def _state(facts: VariantFacts) -> str:
 def _sentence(facts: VariantFacts, own: NodeCounts) -> str:
     """Where one variant stands, in one sentence; nothing in it changes by time alone."""
     if facts.build is None:
-        return f"DeviceProfile {facts.profile!r} does not exist; its nodes keep what they run."
+        why = "may not be used from this namespace" if facts.not_allowed else "does not exist"
+        return f"DeviceProfile {facts.profile!r} {why}; its nodes keep what they run."
     if facts.build.image is None:
         return facts.build.message
     target = facts.course.target
