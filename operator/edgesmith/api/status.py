@@ -82,6 +82,13 @@ class EdgeModelStatus(Model):
     """What the operator found and did."""
 
     observed_generation: int | None = Field(None, description="The generation of the spec this was said of.")
+    last_handled_retry: str | None = Field(
+        None,
+        description=(
+            "The last value of the annotation edgesmith.dev/retry that was acted on; removing the annotation starts "
+            "nothing."
+        ),
+    )
     conditions: tuple[Condition, ...] = Field(
         (), description="kstatus conditions and our own, by type.", json_schema_extra={"x-map-key": "type"}
     )

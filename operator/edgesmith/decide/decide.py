@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from edgesmith.api.names import RETRY_ANNOTATION, node_label
+from edgesmith.api.names import node_label
 from edgesmith.api.status import EdgeModelStatus
 from edgesmith.api.units import parse_duration, parse_share
 from edgesmith.decide.builds import BuildState, build_states
@@ -15,6 +15,7 @@ from edgesmith.decide.health import node_state
 from edgesmith.decide.plan import Annotate, ApplyRevision, Delete, Move, Plan
 from edgesmith.decide.profiles import Assignment, Resolved, assign, carries, resolve
 from edgesmith.decide.retention import old_jobs, old_revisions
+from edgesmith.decide.retry import requested
 from edgesmith.decide.rollout import Course, NodeState, RevisionState, Rules, Variant, plan_rollout
 from edgesmith.decide.serving import revision_of
 from edgesmith.decide.snapshot import Node, Pod, Revision, Snapshot
@@ -76,7 +77,7 @@ class _World:
         self.snapshot, self.now = snapshot, now
         model = snapshot.model
         self.label_key = node_label(model.metadata.namespace, model.metadata.name)
-        self.retry = model.metadata.annotations.get(RETRY_ANNOTATION, "")
+        self.retry = requested(model)
         self.resolved = resolve(model, snapshot.profiles)
         self.assignment = assign(model, self.resolved.profiles, snapshot.nodes)
         self.builds = build_states(snapshot, self.resolved.profiles, now)

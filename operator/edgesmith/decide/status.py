@@ -15,6 +15,7 @@ from edgesmith.decide.builds import BuildState
 from edgesmith.decide.conditions import Finding, Severity, changed, conditions, summarise
 from edgesmith.decide.plan import Event, Hold
 from edgesmith.decide.profiles import Assignment, Resolved
+from edgesmith.decide.retry import requested
 from edgesmith.decide.rollout import Course, Health, NodeState, Phase
 
 PENDING_SHOWN = 20
@@ -56,6 +57,7 @@ def status_of(
     }
     return EdgeModelStatus(
         observed_generation=model.metadata.generation,
+        last_handled_retry=requested(model) or None,
         conditions=conditions(
             areas, settled(nodes), generation=model.metadata.generation, previous=model.status, now=now
         ),
