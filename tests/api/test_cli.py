@@ -116,6 +116,6 @@ def test_status_shows_models_and_one_with_its_nodes(server: ApiServer, namespace
     assert "The operator has not looked at it yet." in overview
     rows = [line.split() for line in edgesmith(server, "status", "parts", "-n", namespace).stdout.splitlines()]
     assert [f"{namespace}-1", f"{namespace}-device", "-", "Idle", "-", "-"] in rows
-    assert [f"{namespace}-2", f"{namespace}-device", "-", "Offline", "-", "-"] in rows
+    assert [f"{namespace}-2", f"{namespace}-device", "-", "NotReady", "-", "-"] in rows
     (found,) = json.loads(edgesmith(server, "status", "parts", "-n", namespace, "-o", "json").stdout)
-    assert [node["state"] for node in found["nodes"]] == ["Idle", "Offline"]
+    assert [node["state"] for node in found["nodes"]] == ["Idle", "NotReady"]

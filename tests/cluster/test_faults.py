@@ -25,7 +25,7 @@ def test_a_node_cut_off_in_mid_rollout_is_caught_up(fleet: Fleet) -> None:
     until(lambda: "edge-2" in fleet.offline(), seconds=60, what="edge-2 to be seen offline")
     model = fleet.wait_settled("parts", 300)
 
-    assert model["status"]["nodes"]["offline"] == 1
+    assert model["status"]["nodes"]["notReady"] == 1
     assert "1 offline" in next(c["message"] for c in model["status"]["conditions"] if c["type"] == "Ready")
     after = fleet.servers("parts")
     assert after["edge-1"].revision != before["edge-1"].revision

@@ -23,8 +23,10 @@ def test_a_tainted_node_is_left_alone_and_a_pod_that_is_forbidden_is_a_failure(f
     try:
         fleet.wait_saying("parts", "Ready", "Serving on 1 of 2 nodes, 1 closed by a taint.")
         fleet.patch("parts", {"source": fleet.publish("2", "model-v2.onnx")})
-        held = fleet.wait_settled("parts", 240)["status"]["held"]
-        assert [(node["name"], TAINT in node["reason"]) for node in held] == [("edge-1", True)]
+        pending = fleet.wait_settled("parts", 240)["status"]["pending"]
+        assert [(node["name"], node["reason"], TAINT in node["message"]) for node in pending] == [
+            ("edge-1", "Tainted", True)
+        ]
         assert fleet.pods("parts")[before["edge-1"].pod] == pods[before["edge-1"].pod]
         assert fleet.servers("parts")["edge-2"].revision != before["edge-2"].revision
     finally:

@@ -33,8 +33,8 @@ def test_from_apply_to_predictions_and_to_the_next_model(fleet: Fleet) -> None:
         "desired": 3,
         "updated": 3,
         "ready": 3,
-        "offline": 0,
-        "closed": 0,
+        "notReady": 0,
+        "tainted": 0,
         "failed": 0,
     }
     _every_node_answers_as_its_build(fleet, NAME)

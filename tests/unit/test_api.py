@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -13,13 +15,14 @@ from edgesmith.api.units import parse_bytes, parse_duration, parse_share
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("0", 0), ("1k", 1000), ("1Ki", 1024), ("1.5Mi", 1572864), ("2T", 2 * 10**12)]
+    ("text", "expected"),
+    [("0", 0), ("1k", 1000), ("1Ki", 1024), ("1.5Mi", 1572864), ("2T", 2 * 10**12), ("1500m", 1), (7, 7)],
 )
-def test_quantities(text: str, expected: int) -> None:
+def test_quantities(text: str | int, expected: int) -> None:
     assert parse_bytes(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "Mi", "1 Mi", "1m", "-1", "1KiB"])
+@pytest.mark.parametrize("text", ["", "Mi", "1 Mi", "1u", "-1", "1KiB"])
 def test_what_is_no_quantity_of_bytes(text: str) -> None:
     with pytest.raises(ValueError, match="512Mi"):
         parse_bytes(text)
@@ -34,6 +37,59 @@ def test_durations(text: str, seconds: float) -> None:
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(ValueError, match="1h30m"):
         parse_duration(text)
+
+
+YEAR = timedelta(days=365)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("8760h", YEAR), ("0.001ms", timedelta(microseconds=1)), ("0ms", None)])
+def test_the_longest_and_the_shortest_duration(text: str, expected: timedelta | None) -> None:
+    assert parse_duration(text) == (expected or timedelta())
+
+
+@pytest.mark.parametrize("text", ["8760h1ms", "9" * 21 + "h", "9" * 400 + "ms", "8000h8000h"])
+def test_a_duration_beyond_a_year_is_one_sentence(text: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(text[:32]) + ".* is too long; 8760h .one year. or less") as caught:
+        parse_duration(text)
+    assert len(str(caught.value)) < 120
+
+
+@pytest.mark.parametrize("text", ["1048577Ti", "9" * 330 + "Ti", "9" * 5000])
+def test_a_quantity_beyond_an_exbibyte_is_one_sentence(text: str) -> None:
+    assert parse_bytes("1048576Ti") == 2**60
+    with pytest.raises(ValueError, match=re.escape(text[:32]) + ".* is too large; 1048576Ti .1 EiB. or less") as caught:
+        parse_bytes(text)
+    assert len(str(caught.value)) < 120
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "says"),
+    [
+        ({"gates": {"maxLatency": "0s"}}, "gates.maxLatency", "'0s' is too short; 0.001ms or more was expected"),
+        ({"gates": {"maxLatency": "0.0001ms"}}, "gates.maxLatency", "0.001ms or more was expected"),
+        ({"gates": {"maxLatency": "9000h"}}, "gates.maxLatency", "8760h (one year) or less was expected"),
+        ({"gates": {"maxMemory": "2000000Ti"}}, "gates.maxMemory", "1048576Ti (1 EiB) or less was expected"),
+        ({"gates": {"maxImageSize": "0.5"}}, "gates.maxImageSize", "'0.5' is too small; 1 or more was expected"),
+        ({"gates": {"maxImageSize": "9" * 330 + "Ti"}}, "gates.maxImageSize", "at most 32 characters"),
+        ({"rollout": {"canary": {"bake": "9" * 20 + "h"}}}, "rollout.canary.bake", "8760h (one year) or less"),
+        ({"rollout": {"progressDeadline": "999ms"}}, "rollout.progressDeadline", "1s or more was expected"),
+    ],
+)
+def test_what_a_lenient_api_server_lets_through_is_refused_by_name(spec: dict[str, Any], field: str, says: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        model(**spec)
+    (error,) = caught.value.errors()
+    assert ".".join(str(part) for part in error["loc"]) == f"spec.{field}"
+    assert says in error["msg"]
+
+
+def test_values_at_their_bounds_are_taken() -> None:
+    gates = {"maxLatency": "0.001ms", "maxMemory": "1", "maxImageSize": "1048576Ti"}
+    rollout = {"canary": {"bake": "0s"}, "progressDeadline": "1s"}
+    spec = model(gates=gates, rollout=rollout).spec
+    assert (spec.gates.max_latency, spec.gates.max_memory, spec.gates.max_image_size) == tuple(gates.values())
+    assert (spec.rollout.canary.bake, spec.rollout.progress_deadline) == ("0s", "1s")
+    assert model(rollout={"canary": {"bake": "8760h"}}).spec.rollout.canary.bake == "8760h"
 
 
 @pytest.mark.parametrize(

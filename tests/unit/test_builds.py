@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from snapshots import NOW, SETTINGS, failed_job, image, job, key_of, model, profile, snapshot
 
-from edgesmith.api.edgemodel import EdgeModelSpec
+from edgesmith.api.edgemodel import EdgeModel, EdgeModelSpec
 from edgesmith.api.names import RETRY_ANNOTATION, job_name
 from edgesmith.decide import decide
 from edgesmith.decide.builds import attempt_of, build_for, changes
-from edgesmith.decide.plan import Change
-from edgesmith.decide.retry import LONGEST_PAUSE, failed
+from edgesmith.decide.plan import Change, Plan
+from edgesmith.decide.retry import LONGEST_PAUSE, failed, requested
 from edgesmith.decide.snapshot import BuildJob, Revision, Snapshot
 from edgesmith_builder.contract import BUILDER_VERSION
 
@@ -113,7 +113,10 @@ def test_the_next_try_is_another_job_and_keeps_the_failures_words() -> None:
     assert second.name == job_name("parts", key_of(model()), attempt_of(model()), 1) != first.name
     plan = decide(snapshot(images=MISSING, jobs=(first, second)), NOW)
     assert plan.builds == ()
-    assert plan.status.variants[0].reason == "SourceUnreachable it is."
+    assert (plan.status.variants[0].reason, plan.status.variants[0].message) == (
+        "WaitingForSource",
+        "SourceUnreachable it is.",
+    )
     ended = replace(second, finished=True, failure=first.failure, finished_at=NOW)
     assert [delete.name for delete in decide(snapshot(images=MISSING, jobs=(first, ended)), NOW).deletes] == [
         first.name
@@ -127,7 +130,7 @@ def test_pauses_grow_up_to_a_limit(tries: int) -> None:
 
 
 @pytest.mark.parametrize("reason", ["SourceNotFound", "SourceForbidden", "DigestMismatch", "RegistryForbidden"])
-def test_what_can_be_mended_outside_the_cluster_is_tried_now_and_then(reason: str) -> None:
+def test_what_can_be_fixed_outside_the_cluster_is_tried_now_and_then(reason: str) -> None:
     seen = snapshot(images=MISSING, jobs=(failed_job(model(), reason, ago=0),))  # type: ignore[arg-type]
     assert at(seen, 0) == (0, 20.0)
     assert at(seen, 20)[0] == 1
@@ -144,13 +147,15 @@ def test_what_can_only_fail_again_waits_for_the_user(reason: str) -> None:
 
 
 @pytest.mark.parametrize("source", [{"uri": "s3://models/elsewhere.onnx"}, {"credentialsSecret": "other-keys"}])
-def test_mending_what_the_key_leaves_out_starts_the_next_try(source: dict[str, str]) -> None:
+def test_correcting_what_the_key_leaves_out_starts_the_next_try(source: dict[str, str]) -> None:
     wrong = model()
     spec = wrong.spec.model_dump(by_alias=True, exclude_none=True)
-    mended = wrong.model_copy(update={"spec": EdgeModelSpec.model_validate(spec | {"source": spec["source"] | source})})
-    assert key_of(mended) == key_of(wrong)
-    plan = decide(snapshot(mended, images=MISSING, jobs=(failed_job(wrong, "SourceForbidden", ago=0),)), NOW)
-    assert [start.attempt for start in plan.builds] == [attempt_of(mended)]
+    corrected = wrong.model_copy(
+        update={"spec": EdgeModelSpec.model_validate(spec | {"source": spec["source"] | source})}
+    )
+    assert key_of(corrected) == key_of(wrong)
+    plan = decide(snapshot(corrected, images=MISSING, jobs=(failed_job(wrong, "SourceForbidden", ago=0),)), NOW)
+    assert [start.attempt for start in plan.builds] == [attempt_of(corrected)]
 
 
 def test_a_build_killed_without_a_word_is_tried_twice_more() -> None:
@@ -176,4 +181,48 @@ def test_a_pod_that_cannot_start_for_want_of_something_else_is_awaited() -> None
     seen = snapshot(images=MISSING, jobs=(job(model(), failure_message="0/3 nodes are available."),))
     variant = decide(seen, NOW).status.variants[0]
     assert variant.state == "Waiting"
-    assert "0/3 nodes are available." in (variant.reason or "")
+    assert "0/3 nodes are available." in variant.message
+
+
+def after(of: EdgeModel, plan: Plan, **annotations: str) -> EdgeModel:
+    """The EdgeModel with the status of a plan and other annotations."""
+    metadata = of.metadata.model_copy(update={"annotations": annotations})
+    return of.model_copy(
+        update={"status": plan.status.model_dump(mode="json", by_alias=True, exclude_none=True), "metadata": metadata}
+    )
+
+
+def test_removing_the_retry_annotation_starts_nothing_and_a_new_value_does() -> None:
+    asked = model(annotations={RETRY_ANNOTATION: "1"})
+    jobs = (failed_job(asked, "ModelInvalid"),)
+    plan = decide(snapshot(asked, images=MISSING, jobs=jobs), NOW)
+    assert (plan.builds, plan.status.last_handled_retry) == ((), "1")
+    removed = after(asked, plan)
+    plan = decide(snapshot(removed, images=MISSING, jobs=jobs), NOW)
+    assert (plan.builds, plan.status.last_handled_retry) == ((), "1")
+    assert decide(snapshot(after(removed, plan, **{RETRY_ANNOTATION: ""}), images=MISSING, jobs=jobs), NOW).builds == ()
+    again = after(removed, plan, **{RETRY_ANNOTATION: "2"})
+    plan = decide(snapshot(again, images=MISSING, jobs=jobs), NOW)
+    assert ([start.attempt for start in plan.builds], plan.status.last_handled_retry) == ([attempt_of(again)], "2")
+
+
+def test_a_status_that_is_lost_starts_one_try_at_most() -> None:
+    """Nobody remembers the retry then: what failed is tried once under the attempt of no retry, and that is all."""
+    lost = model()
+    first = failed_job(model(annotations={RETRY_ANNOTATION: "1"}), "ModelInvalid", started_at=NOW)
+    plan = decide(snapshot(lost, images=MISSING, jobs=(first,)), NOW)
+    assert len(plan.builds) == 1
+    second = failed_job(lost, "ModelInvalid", started_at=NOW + timedelta(seconds=1))
+    for _ in range(3):
+        lost = after(lost, plan)
+        plan = decide(snapshot(lost, images=MISSING, jobs=(first, second)), NOW)
+        assert plan.builds == ()
+
+
+@pytest.mark.parametrize("handled", [7, None, ["1"], {}])
+def test_a_handled_retry_that_is_no_text_is_none(handled: object) -> None:
+    assert requested(model().model_copy(update={"status": {"lastHandledRetry": handled}})) == ""
+
+
+def test_a_retry_of_any_length_fits_the_status() -> None:
+    assert len(requested(model(annotations={RETRY_ANNOTATION: "x" * 200_000}))) == 256

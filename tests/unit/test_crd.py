@@ -63,7 +63,7 @@ def test_each_schema_is_structural_and_described(path: str, schema: dict[str, An
 
 def test_references_between_fields_have_rules_with_messages() -> None:
     rules = [rule for _, schema in ALL for rule in schema.get("x-kubernetes-validations", [])]
-    assert len(rules) == 9
+    assert len(rules) == 19
     assert all(rule["rule"] and rule["message"] for rule in rules)
 
 
@@ -71,4 +71,4 @@ def test_lists_that_several_writers_share_are_maps() -> None:
     keys = {path: schema.get("x-kubernetes-list-map-keys") for path, schema in ALL}
     assert keys["EdgeModel.status.conditions"] == ["type"]
     assert keys["EdgeModel.status.variants"] == ["profile"]
-    assert keys["EdgeModel.status.held"] == ["name"]
+    assert keys["EdgeModel.status.pending"] == ["name"]

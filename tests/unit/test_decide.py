@@ -47,12 +47,12 @@ def test_from_apply_to_every_node() -> None:
     assert sentence(plan) == "Serving on 3 of 3 nodes."
     variant = plan.status.variants[0]
     assert (variant.state, variant.precision, variant.latency, variant.size) == ("Complete", "int8", "12.3ms", 4711)
-    assert plan.status.nodes.model_dump() == {
+    assert plan.status.nodes.model_dump(by_alias=True) == {
         "desired": 3,
         "updated": 3,
         "ready": 3,
-        "offline": 0,
-        "closed": 0,
+        "notReady": 0,
+        "tainted": 0,
         "failed": 0,
     }
     assert (plan.builds, plan.moves, plan.deletes, plan.events, plan.look_again) == ((), (), (), (), None)
@@ -107,7 +107,8 @@ def test_the_retry_annotation_starts_the_next_try_and_its_removal_does_not() -> 
     cluster.refuse.clear()
     again = model(generation=2, source={"uri": "s3://models/parts/b/model.onnx", "sha256": "b" * 64})
     cluster.edge_model = again.model_copy(update={"status": cluster.edge_model.status})
-    assert cluster.run(3).status.variants[0].state == "RolledBack"
+    variant = cluster.run(3).status.variants[0]
+    assert (variant.state, variant.reason) == ("RolledBack", "RolledBack")
     metadata = again.metadata.model_copy(update={"annotations": {RETRY_ANNOTATION: "1"}})
     cluster.edge_model = cluster.edge_model.model_copy(update={"metadata": metadata})
     assert cluster.run(16).status.variants[0].state == "Complete"

@@ -17,7 +17,7 @@ def test_an_offline_node_is_caught_up_when_it_returns() -> None:
     plan = cluster.run(14)
     assert said(plan)["Ready"] == ("True", "NodesOffline")
     assert sentence(plan) == "Serving on 2 of 3 nodes, 1 offline."
-    assert plan.status.held[0].name == "e3"
+    assert [(one.name, one.reason) for one in plan.status.pending] == [("e3", "NotReady")]
     assert "Reconciling" not in said(plan)
     cluster.nodes["e3"] = replace(cluster.nodes["e3"], online=True, online_since=cluster.now)
     plan = cluster.run(4)
@@ -112,7 +112,8 @@ def test_a_node_closed_by_a_taint_keeps_what_it_runs_and_is_caught_up_without_it
     assert (labels(cluster)["e1"], cluster.pods["e1"]) == (before, pod)
     assert said(plan)["Ready"] == ("True", "NodesClosed")
     assert sentence(plan) == "Serving on 2 of 3 nodes, 1 closed by a taint."
-    assert plan.status.held[0].reason == (
+    assert plan.status.pending[0].reason == "Tainted"
+    assert plan.status.pending[0].message == (
         "It carries taint maintenance:NoSchedule, which the tolerations of its DeviceProfile leave out; "
         "it will be caught up when that ends."
     )

@@ -39,6 +39,25 @@ def test_names_come_in_one_order_and_say_who_is_missing() -> None:
     assert found.missing == ("z",)
 
 
+@pytest.mark.parametrize(
+    ("allowed", "may"),
+    [
+        pytest.param(None, True, id="absent is every namespace"),
+        pytest.param(["*"], True, id="star"),
+        pytest.param(["other", "plant"], True, id="named"),
+        pytest.param(["other", "plant-2"], False, id="not named"),
+    ],
+)
+def test_a_profile_says_which_namespaces_may_use_it(allowed: list[str] | None, may: bool) -> None:  # noqa: FBT001 -- a column of the table
+    limited = profile("secret", **({"allowedNamespaces": allowed} if allowed else {}))
+    named = resolve(model(deviceProfiles={"names": ["secret", "amd64", "gone"]}), (profile(), limited))
+    assert [one.metadata.name for one in named.profiles] == (["amd64", "secret"] if may else ["amd64"])
+    assert (named.missing, named.not_allowed) == (("gone",), () if may else ("secret",))
+    selected = resolve(model(deviceProfiles={"selector": {}}), (profile(), limited))
+    assert [one.metadata.name for one in selected.profiles] == (["amd64", "secret"] if may else ["amd64"])
+    assert selected.unusable == ()
+
+
 def test_a_node_needs_the_labels_of_both_selectors() -> None:
     nodes = (node("n1", zone="x"), node("n2", zone="y"), node("n3", "other", zone="x"))
     found = assign(model(nodeSelector={"zone": "x"}), (profile(),), nodes)

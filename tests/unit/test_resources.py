@@ -20,7 +20,7 @@ from edgesmith_builder.contract import BuildRequest
 
 IMAGE = f"registry:5000/models/plant/parts@sha256:{'3' * 64}"
 SECRET = Settings(SETTINGS.runtime_image, SETTINGS.builder_image, SETTINGS.repository, registry_secret="pull")  # noqa: S106 -- a Secret's name
-TEMPLATE = "cba66f65ff"
+TEMPLATE = "f6046e3012"
 """Hash of the template below. Where it changes, raise `TEMPLATE_VERSION`: nodes that run the old one must be moved."""
 
 
@@ -40,7 +40,7 @@ def test_the_template_of_a_revision_is_what_it_was() -> None:
     of = model(gates={"maxLatency": "50ms", "maxMemory": "512Mi"})
     at = profile(runtime={"runtimeClassName": "crun", "tolerations": [{"key": "edge", "operator": "Exists"}]})
     template = pod_spec(serving(of, at, IMAGE, SECRET), "0" * 10)
-    assert (TEMPLATE_VERSION, short_hash(json.dumps(template, sort_keys=True))) == ("1", TEMPLATE)
+    assert (TEMPLATE_VERSION, short_hash(json.dumps(template, sort_keys=True))) == ("2", TEMPLATE)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,7 @@ def test_the_template_of_a_revision_is_what_it_was() -> None:
         pytest.param({"rollout": {"maxUnavailable": 5}}, id="rollout"),
         pytest.param({"generation": 9}, id="generation"),
         pytest.param({"nodeSelector": {"a": "b"}}, id="nodeSelector"),
+        pytest.param({"rollout": {"progressDeadline": "9m"}}, id="a deadline that the startup probe outlasts"),
         pytest.param({"gates": {"minAccuracy": 0.1}}, id="a gate of the build"),
         pytest.param({"annotations": {"a": "b"}}, id="annotations"),
     ],
@@ -63,6 +64,8 @@ def test_what_a_pod_does_not_depend_on_makes_no_new_revision(change: dict[str, A
         pytest.param({"serving": {"port": 9000}}, id="port"),
         pytest.param({"serving": {"resources": {"limits": {"cpu": 2}}}}, id="resources"),
         pytest.param({"gates": {"maxLatency": "1s"}}, id="a gate on the device"),
+        pytest.param({"rollout": {"progressDeadline": "11m"}}, id="a long deadline"),
+        pytest.param({"serving": {"expose": {"type": "HostPort", "httpPort": 80}}}, id="a port of the node"),
     ],
 )
 def test_what_a_pod_depends_on_makes_a_new_revision(change: dict[str, Any]) -> None:
@@ -84,12 +87,13 @@ def test_a_daemon_set_runs_where_the_label_names_its_revision() -> None:
     pod = made["spec"]["template"]["spec"]
     terms = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
     revision = made["metadata"]["labels"]["edgesmith.dev/revision"]
-    expected = {
+    labelled = {
         "key": "plant.edgesmith.dev.node-restriction.kubernetes.io/parts",
         "operator": "In",
         "values": [revision],
     }
-    assert terms == [{"matchExpressions": [expected]}]
+    able = {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]}
+    assert terms == [{"matchExpressions": [labelled, able]}]
     assert made["spec"]["updateStrategy"] == {"type": "OnDelete"}
     assert made["metadata"]["annotations"]["edgesmith.dev/proven"] == "2030-01-01T12:00:00Z"
     assert {container["image"] for container in (*pod["initContainers"], *pod["containers"])} == {IMAGE}
@@ -105,17 +109,22 @@ def test_gates_on_the_device_reach_the_self_test() -> None:
 @pytest.mark.parametrize(
     ("at_profile", "of_model", "expected"),
     [
-        pytest.param(None, None, {"requests": {"cpu": "100m", "memory": "128Mi"}}, id="defaults"),
+        pytest.param(
+            None,
+            None,
+            {"limits": {"memory": "1024Mi"}, "requests": {"cpu": "100m", "memory": "128Mi"}},
+            id="defaults",
+        ),
         pytest.param(
             {"limits": {"nvidia.com/gpu": 1}},
             {"requests": {"memory": "1Gi"}},
-            {"limits": {"nvidia.com/gpu": 1}, "requests": {"cpu": "100m", "memory": "1Gi"}},
+            {"limits": {"memory": "2048Mi", "nvidia.com/gpu": 1}, "requests": {"cpu": "100m", "memory": "1Gi"}},
             id="both",
         ),
         pytest.param(
             {"requests": {"cpu": "1"}},
             {"requests": {"cpu": "2"}},
-            {"requests": {"cpu": "2", "memory": "128Mi"}},
+            {"limits": {"memory": "1024Mi"}, "requests": {"cpu": "2", "memory": "128Mi"}},
             id="model wins",
         ),
         pytest.param(
@@ -124,10 +133,61 @@ def test_gates_on_the_device_reach_the_self_test() -> None:
             {"limits": {"memory": "64Mi"}, "requests": {"cpu": "100m"}},
             id="a default request gives way to a limit",
         ),
+        pytest.param(
+            {"limits": {"memory": "8Gi"}},
+            {"requests": {"cpu": "1", "memory": "64Mi"}},
+            {"limits": {"memory": "8Gi"}, "requests": {"cpu": "1", "memory": "64Mi"}},
+            id="a memory limit that somebody gave is kept",
+        ),
     ],
 )
 def test_resources(at_profile: Any, of_model: Any, expected: Any) -> None:
     assert merge_resources(at_profile, of_model) == expected
+
+
+@pytest.mark.parametrize(
+    ("max_memory", "request_", "limit"),
+    [
+        pytest.param(None, None, "1024Mi", id="nobody says how much"),
+        pytest.param("100Mi", None, "1024Mi", id="a small model"),
+        pytest.param("1500M", None, "2862Mi", id="a large gate"),
+        pytest.param("3Gi", 2**31, "6144Mi", id="a gate above the request"),
+        pytest.param("1Gi", "1.5Gi", "3072Mi", id="a request above the gate"),
+        pytest.param(None, "2000000000000m", "3815Mi", id="a request in thousandths of bytes"),
+    ],
+)
+def test_a_pod_always_has_a_memory_limit(max_memory: str | None, request_: str | int | None, limit: str) -> None:
+    gates = {"maxMemory": max_memory} if max_memory else {}
+    asked = {"resources": {"requests": {"memory": request_}}} if request_ else {}
+    pod = applied(gates=gates, serving=asked)["spec"]["template"]["spec"]
+    limits = [one["resources"]["limits"]["memory"] for one in (*pod["initContainers"], *pod["containers"])]
+    assert limits == [limit, limit]
+
+
+@pytest.mark.parametrize(("deadline", "seconds"), [("30s", 600), ("10m", 600), ("20m", 1200), ("600500ms", 601)])
+def test_the_kubelet_restarts_no_server_before_its_deadline(deadline: str, seconds: int) -> None:
+    pod = applied(rollout={"progressDeadline": deadline})["spec"]["template"]["spec"]
+    probe = pod["containers"][0]["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] == seconds
+
+
+def test_a_port_of_the_node_leads_to_the_server() -> None:
+    expose = {"type": "HostPort", "httpPort": 80}
+    pod = applied(serving={"expose": expose})["spec"]["template"]["spec"]
+    assert pod["containers"][0]["ports"] == [
+        {"name": "http", "containerPort": 8000, "hostPort": 80, "protocol": "TCP"},
+        {"name": "grpc", "containerPort": 8001, "protocol": "TCP"},
+    ]
+    assert service(model(serving={"expose": expose}))["spec"]["type"] == "ClusterIP"
+
+
+def test_a_node_port_is_answered_by_the_node_it_was_sent_to() -> None:
+    exposed = model(serving={"expose": {"type": "NodePort", "grpcPort": 30001}})
+    spec = service(exposed)["spec"]
+    assert spec["type"] == "NodePort"
+    assert (spec["externalTrafficPolicy"], spec["internalTrafficPolicy"]) == ("Local", "Local")
+    assert [port.get("nodePort") for port in spec["ports"]] == [None, 30001]
+    assert revision_of(profile(), IMAGE, exposed, SETTINGS) == revision_of(profile(), IMAGE, model(), SETTINGS)
 
 
 def test_a_job_carries_its_request_and_its_reason() -> None:

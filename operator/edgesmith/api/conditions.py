@@ -42,6 +42,8 @@ class Reason(StrEnum):
     # ProfilesResolved, Stalled
     PROFILE_NOT_FOUND = "ProfileNotFound"
     """A DeviceProfile named in spec.deviceProfiles does not exist."""
+    PROFILE_NOT_ALLOWED = "ProfileNotAllowed"
+    """A DeviceProfile named in spec.deviceProfiles has spec.allowedNamespaces without the EdgeModel's namespace."""
     NODE_MATCHES_NO_PROFILE = "NodeMatchesNoProfile"
     """A node that spec.nodeSelector picks is of none of the profiles."""
     NODE_MATCHES_TWO_PROFILES = "NodeMatchesTwoProfiles"

@@ -11,6 +11,10 @@ from edgesmith.api.model import Model, ObjectMeta, rules
 KIND = "DeviceProfile"
 PLURAL = "deviceprofiles"
 
+EVERY_NAMESPACE = "*"
+"""In `spec.allowedNamespaces`: every namespace."""
+NAMESPACE_PATTERN = r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$"
+
 
 class Platform(Model):
     """The operating system and processor an image must be for, in OCI's words."""
@@ -65,7 +69,10 @@ class Runtime(Model):
     runtime_class_name: str | None = Field(None, description="RuntimeClass of serving pods.")
     resources: dict[str, dict[str, str | int]] | None = Field(
         None,
-        description="Requests and limits of serving pods; an EdgeModel's own add to and replace these.",
+        description=(
+            "Requests and limits of serving pods; an EdgeModel's own add to and replace these. Where neither gives a "
+            "memory limit, it is 1Gi, or twice the larger of gates.maxMemory and the memory request where that is more."
+        ),
         json_schema_extra={"x-edgesmith-schema": "resources"},
     )
     tolerations: tuple[dict[str, Any], ...] = Field(
@@ -81,6 +88,16 @@ class DeviceProfileSpec(Model):
     node_selector: Annotated[dict[str, str], Field(min_length=1)] = Field(
         description="Labels that a node of this class carries; at least one.",
         json_schema_extra={"x-member": "The label's value."},
+    )
+    allowed_namespaces: tuple[Annotated[str, Field(pattern=NAMESPACE_PATTERN, max_length=63)], ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=256,
+        description=(
+            "Namespaces whose EdgeModels may use the profile, and so run on its nodes. Absent, or with `*` among them: "
+            "every namespace."
+        ),
+        json_schema_extra={"x-set": True, "x-member": "Name of a namespace, or `*` for every one."},
     )
     platform: Platform = Field(description="What an image must be for.")
     hardware: Hardware = Field(Hardware(), description="What the device is, for people.")
@@ -103,3 +120,8 @@ class DeviceProfile(Model):
 
     metadata: ObjectMeta
     spec: DeviceProfileSpec
+
+    def allows(self, namespace: str) -> bool:
+        """Whether EdgeModels of a namespace may use the profile."""
+        allowed = self.spec.allowed_namespaces
+        return allowed is None or EVERY_NAMESPACE in allowed or namespace in allowed

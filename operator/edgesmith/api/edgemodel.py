@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from edgesmith.api.model import Model, ObjectMeta, rules
 from edgesmith.api.names import MAX_MODEL_NAME
-from edgesmith.api.units import DURATION_PATTERN, PERCENT_PATTERN, QUANTITY_PATTERN
+from edgesmith.api.units import PERCENT_PATTERN, Deadline, Duration, PositiveDuration, Size
 
 KIND = "EdgeModel"
 PLURAL = "edgemodels"
@@ -62,17 +62,14 @@ class Gates(Model):
         None, ge=0, le=1, description="Most accuracy a build may lose against fp32, as a fraction: 0.01 is one point."
     )
     min_accuracy: float | None = Field(None, ge=0, le=1, description="Least accuracy a build may have, as a fraction.")
-    max_image_size: str | None = Field(
-        None, pattern=QUANTITY_PATTERN, description="Most compressed bytes of the image, base included: 500Mi, say."
+    max_image_size: Size | None = Field(
+        None, description="Most compressed bytes of the image, base included: 500Mi, say."
     )
-    max_latency: str | None = Field(
+    max_latency: PositiveDuration | None = Field(
         None,
-        pattern=DURATION_PATTERN,
         description="Most p95 latency of one inference, measured on the device itself before it serves: 50ms, say.",
     )
-    max_memory: str | None = Field(
-        None, pattern=QUANTITY_PATTERN, description="Most memory of the server, measured on the device: 512Mi, say."
-    )
+    max_memory: Size | None = Field(None, description="Most memory of the server, measured on the device: 512Mi, say.")
 
 
 class LabelSelectorRequirement(Model):
@@ -129,9 +126,7 @@ class Canary(Model):
     """The first nodes that get a new revision."""
 
     nodes: int = Field(1, ge=1, le=1000, description="How many nodes of each variant go first.")
-    bake: str = Field(
-        "1m", pattern=DURATION_PATTERN, max_length=32, description="How long they must serve before others follow."
-    )
+    bake: Duration = Field("1m", description="How long they must serve before others follow.")
 
 
 class Rollout(Model):
@@ -143,12 +138,12 @@ class Rollout(Model):
         description="Most reachable nodes that may be without a ready server at once, as a number or a percentage.",
         json_schema_extra={"x-edgesmith-schema": "intOrPercent"},
     )
-    progress_deadline: str = Field(
+    progress_deadline: Deadline = Field(
         "10m",
-        pattern=DURATION_PATTERN,
-        max_length=32,
-        description="How long a reachable node may take to serve a revision before the revision is taken back.",
-        json_schema_extra=rules({"duration(self) >= duration('1s')": "must be 1s or more"}),
+        description=(
+            "How long a reachable node may take to serve a revision before the revision is taken back. More than 10m "
+            "also gives the server that long to start before the kubelet restarts it, so a change of it restarts pods."
+        ),
     )
 
     @field_validator("max_unavailable")
@@ -157,6 +152,42 @@ class Rollout(Model):
         if (value < 1) if isinstance(value, int) else not re.fullmatch(PERCENT_PATTERN, value):
             raise ValueError(MAX_UNAVAILABLE_MESSAGE)
         return value
+
+
+class Expose(Model):
+    """How clients outside the cluster reach the server of a node, at the node's own address."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            {
+                "self.type != 'HostPort' || has(self.httpPort) || has(self.grpcPort)": (
+                    "type HostPort needs httpPort, grpcPort or both"
+                ),
+                "!has(self.httpPort) || !has(self.grpcPort) || self.httpPort != self.grpcPort": (
+                    "httpPort and grpcPort must be two different ports"
+                ),
+            }
+        )
+    )
+
+    type: Literal["HostPort", "NodePort"] = Field(
+        description=(
+            "HostPort: a port of the nodes that run the model; namespaces under the Pod Security Standards baseline "
+            "and restricted forbid it. NodePort: a port of every node, of which those that run the model answer."
+        )
+    )
+    http_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Port of the node for HTTP. Absent: none with HostPort, with NodePort one that the cluster picks.",
+    )
+    grpc_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Port of the node for gRPC. Absent: none with HostPort, with NodePort one that the cluster picks.",
+    )
 
 
 class Serving(Model):
@@ -177,8 +208,14 @@ class Serving(Model):
     grpc_port: int = Field(8001, ge=1, le=65535, description="gRPC port of the Open Inference Protocol.")
     resources: dict[str, dict[str, str | int]] | None = Field(
         None,
-        description="Requests and limits of serving pods; added to the profile's and winning over them.",
+        description=(
+            "Requests and limits of serving pods; added to the profile's and winning over them. Where neither gives a "
+            "memory limit, it is 1Gi, or twice the larger of gates.maxMemory and the memory request where that is more."
+        ),
         json_schema_extra={"x-edgesmith-schema": "resources"},
+    )
+    expose: Expose | None = Field(
+        None, description="How clients outside the cluster reach a node's server. Absent: pods of the node alone."
     )
 
 

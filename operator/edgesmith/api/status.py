@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import Field
@@ -26,11 +27,11 @@ class NodeCounts(Model):
     """Nodes, counted."""
 
     desired: int = Field(0, description="Nodes that are to run the model.")
-    updated: int = Field(0, description="Open, reachable nodes whose label names the revision that is rolled out.")
-    ready: int = Field(0, description="Open, reachable nodes whose server is ready, whatever the revision.")
-    offline: int = Field(0, description="Nodes that are not reachable; they are caught up when they return.")
-    closed: int = Field(0, description="Reachable nodes that a taint closes to new pods; caught up when it goes.")
-    failed: int = Field(0, description="Open, reachable nodes whose server failed or did not become ready.")
+    updated: int = Field(0, description="Ready, untainted nodes whose label names the revision that is rolled out.")
+    ready: int = Field(0, description="Ready, untainted nodes whose server is ready, whatever the revision.")
+    not_ready: int = Field(0, description="Nodes that are NotReady; they are updated when they return.")
+    tainted: int = Field(0, description="Ready nodes whose taint keeps new pods away; they are updated when it goes.")
+    failed: int = Field(0, description="Ready, untainted nodes whose server failed or did not become ready.")
 
 
 class VariantStatus(Model):
@@ -51,21 +52,43 @@ class VariantStatus(Model):
             "NoNodes."
         )
     )
-    reason: str | None = Field(None, description="Why it is in that state, in one sentence.")
+    reason: str | None = Field(None, description="Why it is in that state, in one word for machines.")
+    message: str = Field("", description="Why it is in that state, in one sentence for people.")
     nodes: NodeCounts = Field(NodeCounts(), description="This variant's nodes.")
 
 
-class HeldNode(Model):
+class PendingReason(StrEnum):
+    """Why a node is pending: one word for machines."""
+
+    NOT_READY = "NotReady"
+    """The node is NotReady."""
+    TAINTED = "Tainted"
+    """A taint of the node keeps new pods away."""
+    WAITING = "Waiting"
+    """The rollout has not come to the node yet."""
+    NODE_MATCHES_TWO_PROFILES = "NodeMatchesTwoProfiles"
+    """The node matches more than one of the profiles."""
+
+
+class PendingNode(Model):
     """A node that was not moved, and why."""
 
     name: str = Field(description="Node.")
-    reason: str = Field(description="Why it was not moved, in one sentence.")
+    reason: str = Field(description="Why it was not moved, in one word for machines.")
+    message: str = Field(description="Why it was not moved, in one sentence for people.")
 
 
 class EdgeModelStatus(Model):
     """What the operator found and did."""
 
     observed_generation: int | None = Field(None, description="The generation of the spec this was said of.")
+    last_handled_retry: str | None = Field(
+        None,
+        description=(
+            "The last value of the annotation edgesmith.dev/retry that was acted on; removing the annotation starts "
+            "nothing."
+        ),
+    )
     conditions: tuple[Condition, ...] = Field(
         (), description="kstatus conditions and our own, by type.", json_schema_extra={"x-map-key": "type"}
     )
@@ -73,7 +96,7 @@ class EdgeModelStatus(Model):
         (), description="One entry per DeviceProfile.", json_schema_extra={"x-map-key": "profile"}
     )
     nodes: NodeCounts = Field(NodeCounts(), description="All nodes of the EdgeModel.")
-    held: tuple[HeldNode, ...] = Field(
+    pending: tuple[PendingNode, ...] = Field(
         (),
         max_length=20,
         description="The first 20 nodes that were not moved.",

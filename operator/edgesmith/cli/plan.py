@@ -168,7 +168,7 @@ def _text(snapshot: Snapshot, made: Plan) -> str:
     if len(lines) == 1:
         lines.append("  nothing to do")
     nodes = made.status.nodes
-    lines.append(f"  nodes     {nodes.desired} are to run it, {nodes.ready} serve, {nodes.offline} offline")
+    lines.append(f"  nodes     {nodes.desired} are to run it, {nodes.ready} serve, {nodes.not_ready} NotReady")
     lines += [
         f"  then      {condition.type} is {condition.status}, {condition.reason}: {condition.message}"
         for condition in made.status.conditions

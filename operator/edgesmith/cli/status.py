@@ -34,13 +34,13 @@ def overview(models: list[EdgeModel], *, namespaces: bool) -> str:
     """One line for each EdgeModel."""
     if not models:
         return "No EdgeModels found."
-    header = ["NAME", "READY", "REASON", "NODES", "UPDATED", "SERVING", "OFFLINE", "FAILED", "MESSAGE"]
+    header = ["NAME", "READY", "REASON", "NODES", "UPDATED", "SERVING", "NOTREADY", "FAILED", "MESSAGE"]
     rows = []
     for model in models:
         status = _status(model)
         ready = next((condition for condition in status.conditions if condition.type == "Ready"), None)
         nodes = status.nodes
-        counts = [str(count) for count in (nodes.desired, nodes.updated, nodes.ready, nodes.offline, nodes.failed)]
+        counts = [str(count) for count in (nodes.desired, nodes.updated, nodes.ready, nodes.not_ready, nodes.failed)]
         words = [ready.status, ready.reason] if ready else ["Unknown", "NotSeenYet"]
         message = ready.message if ready else "The operator has not looked at it yet."
         rows.append([model.metadata.name, *words, *counts, message])
@@ -60,11 +60,11 @@ def detail(objects: Objects, model: EdgeModel) -> str:
     sections = {
         "CONDITION": (["CONDITION", "STATUS", "REASON", "MESSAGE"], "conditions"),
         "VARIANT": (
-            ["VARIANT", "STATE", "PRECISION", "ACCURACY", "DROP", "SIZE", "P95", "REVISION", "REASON"],
+            ["VARIANT", "STATE", "PRECISION", "ACCURACY", "DROP", "SIZE", "P95", "REVISION", "REASON", "MESSAGE"],
             "variants",
         ),
         "REVISION": (["REVISION", "PROFILE", "NODES", "AGE", "STATE", "IMAGE"], "revisions"),
-        "NODE": (["NODE", "PROFILE", "REVISION", "STATE", "P95", "REASON"], "nodes"),
+        "NODE": (["NODE", "PROFILE", "REVISION", "STATE", "P95", "MESSAGE"], "nodes"),
     }
     for header, name in sections.values():
         rows = [list(row.values()) for row in found[name]]
@@ -105,6 +105,7 @@ def _variants(model: EdgeModel) -> list[dict[str, str]]:
             "latency": variant.latency or "",
             "revision": variant.revision or "",
             "reason": variant.reason or "",
+            "message": variant.message,
         }
         for variant in _status(model).variants
     ]
@@ -129,7 +130,7 @@ def _revisions(objects: Objects, model: EdgeModel) -> list[dict[str, str]]:
 
 
 def _nodes(objects: Objects, model: EdgeModel) -> list[dict[str, str]]:
-    """Every node that runs the model, is to run it, or is held from it."""
+    """Every node that runs the model, is to run it, or is pending."""
     metadata = model.metadata
     nodes = objects.nodes.all()
     profiles = resolve(model, objects.profiles.all()).profiles
@@ -137,12 +138,12 @@ def _nodes(objects: Objects, model: EdgeModel) -> list[dict[str, str]]:
     tolerations = {one.metadata.name: one.spec.runtime.tolerations for one in profiles}
     revisions = {e.noun.revision: e.noun for _, e in objects.revisions.of_model(metadata.namespace, metadata.name)}
     pods = [entry.noun for _, entry in objects.pods.of_model(metadata.namespace, metadata.name)]
-    held = {hold.name: hold.reason for hold in _status(model).held}
+    pending = {one.name: one.message for one in _status(model).pending}
     deadline = parse_duration(model.spec.rollout.progress_deadline)
     key, now, rows = node_label(metadata.namespace, metadata.name), datetime.now(UTC), []
     for node in nodes:
         label, profile = node.labels.get(key), assigned.profile_of.get(node.name)
-        if not (label or profile or node.name in held):
+        if not (label or profile or node.name in pending):
             continue
         here = [pod for pod in pods if pod.node == node.name]
         state = node_state(
@@ -163,7 +164,7 @@ def _nodes(objects: Objects, model: EdgeModel) -> list[dict[str, str]]:
                 "revision": label or "",
                 "state": _word(state),
                 "latency": f"{p95:.1f} ms" if p95 is not None else "",
-                "reason": held.get(node.name) or state.note,
+                "message": pending.get(node.name) or state.note,
             }
         )
     return rows
@@ -179,8 +180,8 @@ _WORDS = {
 
 def _word(state: NodeState) -> str:
     if state.closed:
-        return "Closed"
-    return _WORDS[state.health] if state.online else "Offline"
+        return "Tainted"
+    return _WORDS[state.health] if state.online else "NotReady"
 
 
 def _status(model: EdgeModel) -> EdgeModelStatus:

@@ -15,11 +15,11 @@ from typing import Any, Literal
 from edgesmith.api.conditions import Reason
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import Dataset, EdgeModel
-from edgesmith.api.names import RETRY_ANNOTATION, short_hash
+from edgesmith.api.names import short_hash
 from edgesmith.api.units import parse_bytes
 from edgesmith.decide.plan import Change, StartBuild
 from edgesmith.decide.profiles import resolve
-from edgesmith.decide.retry import REGISTRY_LAG, Retry, failed
+from edgesmith.decide.retry import REGISTRY_LAG, Retry, failed, requested
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import BuildJob, Image, RegistryProblem, Revision, Snapshot
 from edgesmith_builder.contract import BUILDER_VERSION, Artifact, Build, BuildReport, Gates, Platform, Quantization
@@ -104,16 +104,15 @@ def build_states(snapshot: Snapshot, profiles: Iterable[DeviceProfile], now: dat
 
 
 def attempt_of(model: EdgeModel) -> str:
-    """What a build Job answers beside its key, as a hash: the user's word to try again, and what the key leaves out.
+    """What a build Job answers beside its key, as a hash: the retry that was asked for, and what the key leaves out.
 
     A file whose digest is given is not known by its place, and no build by its credentials; where one of them was why
-    a build failed, mending it must start the next try.
+    a build failed, correcting it must start the next try.
     """
     spec = model.spec
     files = (spec.source, spec.calibration, spec.evaluation)
     places = [file.uri if file else "" for file in files]
-    retry = model.metadata.annotations.get(RETRY_ANNOTATION, "")
-    return short_hash("\n".join([retry, spec.source.credentials_secret or "", *places]))
+    return short_hash("\n".join([requested(model), spec.source.credentials_secret or "", *places]))
 
 
 def answering(snapshot: Snapshot, key: str) -> list[BuildJob]:

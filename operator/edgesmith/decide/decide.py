@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from edgesmith.api.names import RETRY_ANNOTATION, node_label
+from edgesmith.api.names import node_label
 from edgesmith.api.status import EdgeModelStatus
 from edgesmith.api.units import parse_duration, parse_share
 from edgesmith.decide.builds import BuildState, build_states
@@ -15,6 +15,7 @@ from edgesmith.decide.health import node_state
 from edgesmith.decide.plan import Annotate, ApplyRevision, Delete, Move, Plan
 from edgesmith.decide.profiles import Assignment, Resolved, assign, carries, resolve
 from edgesmith.decide.retention import old_jobs, old_revisions
+from edgesmith.decide.retry import requested
 from edgesmith.decide.rollout import Course, NodeState, RevisionState, Rules, Variant, plan_rollout
 from edgesmith.decide.serving import revision_of
 from edgesmith.decide.snapshot import Node, Pod, Revision, Snapshot
@@ -76,7 +77,7 @@ class _World:
         self.snapshot, self.now = snapshot, now
         model = snapshot.model
         self.label_key = node_label(model.metadata.namespace, model.metadata.name)
-        self.retry = model.metadata.annotations.get(RETRY_ANNOTATION, "")
+        self.retry = requested(model)
         self.resolved = resolve(model, snapshot.profiles)
         self.assignment = assign(model, self.resolved.profiles, snapshot.nodes)
         self.builds = build_states(snapshot, self.resolved.profiles, now)
@@ -160,7 +161,7 @@ class _World:
         in_use = {label for node in self.snapshot.nodes if (label := node.labels.get(self.label_key))}
         in_use |= {move.revision for move in moves if move.revision}
         in_use |= {one.revision for course in courses for one in (course.target, course.stable) if one}
-        profiles = {*self.resolved.missing, *(profile.metadata.name for profile in self.resolved.profiles)}
+        profiles = {*self.resolved.unusable, *(profile.metadata.name for profile in self.resolved.profiles)}
         limit = self.snapshot.settings.revision_history_limit
         return old_revisions(self.snapshot.revisions, in_use=in_use, profiles=profiles, limit=limit)
 
@@ -173,7 +174,14 @@ class _World:
             for pod in self.snapshot.pods
             if shown and pod.revision == shown.revision and pod.selftest and pod.selftest.p95_ms is not None
         ]
-        return VariantFacts(course.profile, self.builds.get(course.profile), course, nodes, max(measured, default=None))
+        return VariantFacts(
+            course.profile,
+            self.builds.get(course.profile),
+            course,
+            nodes,
+            max(measured, default=None),
+            not_allowed=course.profile in self.resolved.not_allowed,
+        )
 
     def _attempt(self, revision: RevisionState) -> str:
         """The retry annotation's value that a withdrawn revision answers: as it was when it was withdrawn."""
@@ -203,7 +211,8 @@ class _World:
     def _nodes(self) -> dict[str, list[NodeState]]:
         """Every node that is to run the model, by profile.
 
-        Of a profile that is missing nobody can say which nodes are of it; those that run it are taken to be.
+        Of a profile that is missing nobody can say which nodes are of it, and one that the namespace may not use gets
+        no new ones; those that run it are taken to be of it.
         """
         pods: dict[str, list[Pod]] = defaultdict(list)
         for pod in self.snapshot.pods:
@@ -214,7 +223,7 @@ class _World:
             label = node.labels.get(self.label_key)
             revision = self.by_revision.get(label or "")
             profile = self.assignment.profile_of.get(node.name)
-            orphan = revision is not None and revision.profile in self.resolved.missing
+            orphan = revision is not None and revision.profile in self.resolved.unusable
             left_alone = node.name in self.assignment.ambiguous or not carries(node.labels, selector)
             if profile is None and revision and orphan and not left_alone:
                 profile = revision.profile

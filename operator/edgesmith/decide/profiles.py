@@ -17,6 +17,13 @@ class Resolved:
     profiles: tuple[DeviceProfile, ...]
     missing: tuple[str, ...]
     """Names in the spec that no DeviceProfile has."""
+    not_allowed: tuple[str, ...] = ()
+    """Names in the spec of DeviceProfiles that the EdgeModel's namespace may not use."""
+
+    @property
+    def unusable(self) -> tuple[str, ...]:
+        """Names in the spec for which nothing is built or rolled out; nodes keep what they run of them."""
+        return (*self.missing, *self.not_allowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +39,23 @@ class Assignment:
 
 
 def resolve(model: EdgeModel, profiles: Sequence[DeviceProfile]) -> Resolved:
-    """Find the profiles that `spec.deviceProfiles` names or selects, in the order of their names."""
+    """Find the profiles that `spec.deviceProfiles` names or selects, in the order of their names.
+
+    A selector picks among the profiles that the namespace may use; a name that it may not use is a mistake to report.
+    """
     wanted = model.spec.device_profiles
-    by_name = {profile.metadata.name: profile for profile in profiles}
+    existing = {profile.metadata.name for profile in profiles}
+    usable = {profile.metadata.name: profile for profile in profiles if profile.allows(model.metadata.namespace)}
     if wanted.names is not None:
         names = sorted(set(wanted.names))
         return Resolved(
-            tuple(by_name[name] for name in names if name in by_name),
-            tuple(name for name in names if name not in by_name),
+            tuple(usable[name] for name in names if name in usable),
+            tuple(name for name in names if name not in existing),
+            tuple(name for name in names if name in existing and name not in usable),
         )
     selector = wanted.selector or LabelSelector()
-    found = sorted(name for name, profile in by_name.items() if selects(selector, profile.metadata.labels))
-    return Resolved(tuple(by_name[name] for name in found), ())
+    found = sorted(name for name, profile in usable.items() if selects(selector, profile.metadata.labels))
+    return Resolved(tuple(usable[name] for name in found), ())
 
 
 def assign(model: EdgeModel, profiles: Iterable[DeviceProfile], nodes: Iterable[Node]) -> Assignment:

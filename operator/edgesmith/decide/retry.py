@@ -1,8 +1,9 @@
 """What to make of a build that failed: who has to act, and when it is tried again.
 
-Three kinds. *Waiting*: the builder said that a retry can help; it is tried again with growing pauses. *Mendable*: the
-user has to act, but perhaps outside the cluster (upload the file, correct the Secret), so it is tried again now and
-then. *Final*: the same request can only fail again; a changed spec or the retry annotation starts the next try.
+Three kinds. *Waiting*: the builder said that a retry can help; it is tried again with growing pauses. *Fixable outside
+the spec*: the user has to act, but perhaps outside the cluster (upload the file, correct the Secret), so it is tried
+again now and then. *Final*: the same request can only fail again; a changed spec or the retry annotation starts the
+next try.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgesmith.api.conditions import Reason
+from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.names import RETRY_ANNOTATION
 from edgesmith.decide.snapshot import BuildJob
 
 REGISTRY_LAG = 15.0
@@ -20,7 +23,7 @@ LONGEST_PAUSE = 600.0
 
 _WAITING = {"SourceUnreachable": Reason.WAITING_FOR_SOURCE, "RegistryUnreachable": Reason.WAITING_FOR_REGISTRY}
 
-_MENDABLE = {
+_FIXABLE_OUTSIDE = {
     "SourceNotFound",
     "SourceForbidden",
     "DigestMismatch",
@@ -29,8 +32,10 @@ _MENDABLE = {
 }
 
 _FIRST_PAUSE = 5.0
-_FIRST_MENDABLE_PAUSE = 20.0
+_FIRST_FIXABLE_PAUSE = 20.0
 _UNEXPLAINED_TRIES = 3
+_LONGEST_REQUEST = 256
+"""Characters of a retry that are compared and kept in the status; an annotation may have 262,144."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,18 @@ class Retry:
     """Seconds after the Job's end until the next try; None: not by itself."""
 
 
+def requested(model: EdgeModel) -> str:
+    """The retry that the user asked for last; empty where none was ever asked for.
+
+    It is the annotation's value or, where the annotation is absent or empty, the value that the status says was acted
+    on: so a new value starts a try, and removing the annotation starts nothing. A status that is lost while the
+    annotation is absent reads as "none was ever asked for", which starts at most one try of what failed.
+    """
+    handled = model.status.get("lastHandledRetry")
+    word = model.metadata.annotations.get(RETRY_ANNOTATION) or (handled if isinstance(handled, str) else "")
+    return word[:_LONGEST_REQUEST]
+
+
 def failed(job: BuildJob) -> Retry:
     """Judge a Job that failed."""
     failure = job.failure
@@ -56,7 +73,7 @@ def failed(job: BuildJob) -> Retry:
     if failure.retry:
         waiting = _WAITING.get(failure.reason, reason)
         return Retry(waiting, failure.message, True, _pause(_FIRST_PAUSE, job.tries))
-    delay = _pause(_FIRST_MENDABLE_PAUSE, job.tries) if failure.reason in _MENDABLE else None
+    delay = _pause(_FIRST_FIXABLE_PAUSE, job.tries) if failure.reason in _FIXABLE_OUTSIDE else None
     return Retry(reason, failure.message, False, delay)
 
 

@@ -1,12 +1,14 @@
 """What a serving pod is made of. A revision is the hash of exactly this, and the pod template is made of nothing else.
 
 So a node is restarted when something that its pod depends on changed, and at no other time: not by a new generation of
-the EdgeModel, not by a rollout setting, and by a new version of the operator only where `TEMPLATE_VERSION` was raised.
+the EdgeModel, and by a new version of the operator only where `TEMPLATE_VERSION` was raised. Of the rollout's settings
+only a `progressDeadline` above `START_SECONDS` reaches the pod, in its startup probe.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,15 +19,22 @@ from edgesmith.api.names import short_hash
 from edgesmith.api.units import parse_bytes, parse_duration
 from edgesmith.decide.settings import Settings
 
-TEMPLATE_VERSION = "1"
+TEMPLATE_VERSION = "2"
 """Raise it with every change of the pod template: the same revision must never mean two templates."""
 
 DEFAULT_REQUESTS: Mapping[str, str] = {"cpu": "100m", "memory": "128Mi"}
-"""Asked for where neither the profile nor the EdgeModel says anything of the resource.
+"""Asked for where neither the profile nor the EdgeModel says anything of the resource."""
 
-There are no default limits: a CPU limit throttles in the middle of an inference, and a memory limit of our choosing
-would kill a model that is larger than we thought.
+DEFAULT_MEMORY_LIMIT = 2**30
+"""Bytes: the least memory limit of a pod for which neither the profile nor the EdgeModel gives one.
+
+Without a limit, a model that leaks or is larger than its device takes every other pod of the node along. Whoever said
+how much the server needs (`gates.maxMemory`, a memory request) gets twice that where it is more. CPU has no default
+limit: it would throttle in the middle of an inference.
 """
+
+START_SECONDS = 600
+"""The least time that a server has to load its model before the kubelet restarts it."""
 
 Resources = dict[str, dict[str, str | int]]
 
@@ -47,6 +56,14 @@ class Serving:
     max_latency_ms: float | None
     max_memory_bytes: int | None
     pull_secret: str | None
+    architecture: str
+    """As the label `kubernetes.io/arch` of nodes has it."""
+    start_seconds: int | None
+    """How long the startup probe waits; None for `START_SECONDS`."""
+    host_http_port: int | None
+    """The node's own port that leads to the HTTP port; None where it has none."""
+    host_grpc_port: int | None
+    """The node's own port that leads to the gRPC port; None where it has none."""
 
     @property
     def revision(self) -> str:
@@ -58,6 +75,8 @@ class Serving:
 def serving(model: EdgeModel, profile: DeviceProfile, image: str, settings: Settings) -> Serving:
     """Say what the pods of one variant depend on."""
     gates, spec = model.spec.gates, model.spec.serving
+    max_memory = parse_bytes(gates.max_memory) if gates.max_memory else None
+    on_host = spec.expose if spec.expose and spec.expose.type == "HostPort" else None
     return Serving(
         namespace=model.metadata.namespace,
         name=model.metadata.name,
@@ -65,12 +84,16 @@ def serving(model: EdgeModel, profile: DeviceProfile, image: str, settings: Sett
         image=image,
         port=spec.port,
         grpc_port=spec.grpc_port,
-        resources=merge_resources(profile.spec.runtime.resources, spec.resources),
+        resources=merge_resources(profile.spec.runtime.resources, spec.resources, max_memory),
         tolerations=profile.spec.runtime.tolerations,
         runtime_class=profile.spec.runtime.runtime_class_name,
         max_latency_ms=parse_duration(gates.max_latency).total_seconds() * 1000 if gates.max_latency else None,
-        max_memory_bytes=parse_bytes(gates.max_memory) if gates.max_memory else None,
+        max_memory_bytes=max_memory,
         pull_secret=settings.registry_secret,
+        architecture=profile.spec.platform.architecture,
+        start_seconds=_start_seconds(model),
+        host_http_port=on_host.http_port if on_host else None,
+        host_grpc_port=on_host.grpc_port if on_host else None,
     )
 
 
@@ -79,10 +102,21 @@ def revision_of(profile: DeviceProfile, image: str, model: EdgeModel, settings: 
     return serving(model, profile, image, settings).revision
 
 
-def merge_resources(profile: Resources | None, model: Resources | None) -> Resources:
+def _start_seconds(model: EdgeModel) -> int | None:
+    """A server must not be restarted before its deadline; None where `START_SECONDS` are enough."""
+    deadline = math.ceil(parse_duration(model.spec.rollout.progress_deadline).total_seconds())
+    return deadline if deadline > START_SECONDS else None
+
+
+def merge_resources(profile: Resources | None, model: Resources | None, max_memory: int | None = None) -> Resources:
     """Requests and limits: the EdgeModel's win over the profile's, resource by resource, and those over the defaults.
 
     A default request gives way to a limit: it could be larger, and Kubernetes takes the limit where no request is.
+
+    Args:
+        profile: The DeviceProfile's.
+        model: The EdgeModel's.
+        max_memory: Bytes that `gates.maxMemory` allows the server.
     """
     merged: Resources = {"requests": {}, "limits": {}}
     for source in (profile or {}, model or {}):
@@ -91,4 +125,12 @@ def merge_resources(profile: Resources | None, model: Resources | None) -> Resou
     for resource, quantity in DEFAULT_REQUESTS.items():
         if resource not in merged["requests"] and resource not in merged["limits"]:
             merged["requests"][resource] = quantity
+    if "memory" not in merged["limits"]:
+        merged["limits"]["memory"] = _memory_limit(merged["requests"]["memory"], max_memory)
     return {section: dict(sorted(values.items())) for section, values in merged.items() if values}
+
+
+def _memory_limit(request: str | int, max_memory: int | None) -> str:
+    """The default memory limit as a Quantity; see `DEFAULT_MEMORY_LIMIT`."""
+    limit = max(DEFAULT_MEMORY_LIMIT, 2 * (max_memory or 0), 2 * parse_bytes(request))
+    return f"{math.ceil(limit / 2**20)}Mi"

@@ -10,15 +10,16 @@ from typing import Any, Literal
 from edgesmith.api.conditions import ConditionType, Reason
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import RETRY_ANNOTATION
-from edgesmith.api.status import EdgeModelStatus, HeldNode, NodeCounts, VariantStatus
+from edgesmith.api.status import EdgeModelStatus, NodeCounts, PendingNode, PendingReason, VariantStatus
 from edgesmith.decide.builds import BuildState
 from edgesmith.decide.conditions import Finding, Severity, changed, conditions, summarise
 from edgesmith.decide.plan import Event, Hold
 from edgesmith.decide.profiles import Assignment, Resolved
+from edgesmith.decide.retry import requested
 from edgesmith.decide.rollout import Course, Health, NodeState, Phase
 
-HELD_SHOWN = 20
-"""How many held nodes the status names."""
+PENDING_SHOWN = 20
+"""How many pending nodes the status names."""
 
 _WARNING_STATES = {"BuildFailed", "RollingBack", "RolledBack", "Degraded"}
 
@@ -29,11 +30,13 @@ class VariantFacts:
 
     profile: str
     build: BuildState | None
-    """None where the profile is missing."""
+    """None where the profile is missing or may not be used."""
     course: Course
     nodes: tuple[NodeState, ...]
     latency_ms: float | None
     """Worst p95 that a device measured for the revision shown."""
+    not_allowed: bool = False
+    """Whether the EdgeModel's namespace may not use the profile."""
 
 
 def status_of(
@@ -48,20 +51,41 @@ def status_of(
     """The whole status of an EdgeModel."""
     nodes = total(counts(facts) for facts in variants)
     areas = {
-        ConditionType.PROFILES_RESOLVED: summarise(_profile_findings(resolved, assignment)),
+        ConditionType.PROFILES_RESOLVED: summarise(_profile_findings(model, resolved, assignment)),
         ConditionType.BUILDS_READY: summarise(_build_findings(variants)),
         ConditionType.ROLLOUT_COMPLETE: summarise(_rollout_findings(variants, nodes)),
     }
-    held = sorted((*holds, *_ambiguous(assignment)), key=lambda hold: hold.node)
     return EdgeModelStatus(
         observed_generation=model.metadata.generation,
+        last_handled_retry=requested(model) or None,
         conditions=conditions(
             areas, settled(nodes), generation=model.metadata.generation, previous=model.status, now=now
         ),
         variants=tuple(_variant(facts, model.status) for facts in variants),
         nodes=nodes,
-        held=tuple(HeldNode(name=hold.node, reason=hold.reason) for hold in held[:HELD_SHOWN]),
+        pending=_pending(variants, assignment, holds),
     )
+
+
+def _pending(
+    variants: Sequence[VariantFacts], assignment: Assignment, holds: Iterable[Hold]
+) -> tuple[PendingNode, ...]:
+    """The first nodes, by name, that were not moved."""
+    states = {node.name: node for facts in variants for node in facts.nodes}
+    found = sorted((*holds, *_ambiguous(assignment)), key=lambda hold: hold.node)
+    return tuple(
+        PendingNode(name=hold.node, reason=_pending_reason(states.get(hold.node)), message=hold.reason)
+        for hold in found[:PENDING_SHOWN]
+    )
+
+
+def _pending_reason(node: NodeState | None) -> PendingReason:
+    """A node without a state is of no single profile."""
+    if node is None:
+        return PendingReason.NODE_MATCHES_TWO_PROFILES
+    if node.closed:
+        return PendingReason.TAINTED
+    return PendingReason.WAITING if node.online else PendingReason.NOT_READY
 
 
 def events_of(status: EdgeModelStatus, previous: Mapping[str, Any]) -> tuple[Event, ...]:
@@ -81,7 +105,7 @@ def events_of(status: EdgeModelStatus, previous: Mapping[str, Any]) -> tuple[Eve
     for variant in status.variants:
         if variant.state != before.get(variant.profile):
             kind: Literal["Normal", "Warning"] = "Warning" if variant.state in _WARNING_STATES else "Normal"
-            found.append(Event(kind, variant.state, f"{variant.profile}: {variant.reason or variant.state}"))
+            found.append(Event(kind, variant.state, f"{variant.profile}: {variant.message or variant.state}"))
     return tuple(found)
 
 
@@ -93,8 +117,8 @@ def counts(facts: VariantFacts) -> NodeCounts:
         desired=len(facts.nodes),
         updated=sum(node.label == shown for node in online) if shown else 0,
         ready=sum(node.health is Health.SERVING for node in online),
-        offline=sum(not node.online and not node.closed for node in facts.nodes),
-        closed=sum(node.closed for node in facts.nodes),
+        not_ready=sum(not node.online and not node.closed for node in facts.nodes),
+        tainted=sum(node.closed for node in facts.nodes),
         failed=sum(node.health is Health.FAILED for node in online),
     )
 
@@ -110,13 +134,13 @@ def settled(nodes: NodeCounts) -> Finding:
     if not nodes.desired:
         return Finding(Severity.FINE, Reason.NO_NODES, "No node is of any of the profiles; new ones are picked up.")
     serving = f"Serving on {nodes.ready} of {nodes.desired} {_nodes(nodes.desired)}"
-    if nodes.offline or nodes.closed:
-        reason = Reason.NODES_OFFLINE if nodes.offline else Reason.NODES_CLOSED
+    if nodes.not_ready or nodes.tainted:
+        reason = Reason.NODES_OFFLINE if nodes.not_ready else Reason.NODES_CLOSED
         return Finding(Severity.FINE, reason, f"{serving}{_away(nodes)}.")
     return Finding(Severity.FINE, Reason.SUCCEEDED, f"{serving}.")
 
 
-def _profile_findings(resolved: Resolved, assignment: Assignment) -> list[Finding]:
+def _profile_findings(model: EdgeModel, resolved: Resolved, assignment: Assignment) -> list[Finding]:
     found = [
         Finding(
             Severity.STALLED,
@@ -125,14 +149,27 @@ def _profile_findings(resolved: Resolved, assignment: Assignment) -> list[Findin
         )
         for name in resolved.missing
     ]
-    if not resolved.profiles and not resolved.missing:
-        message = "spec.deviceProfiles.selector picks no DeviceProfile; label one or change the selector."
+    namespace = model.metadata.namespace
+    found += [
+        Finding(
+            Severity.STALLED,
+            Reason.PROFILE_NOT_ALLOWED,
+            f"spec.deviceProfiles.names has {name!r}, but spec.allowedNamespaces of that DeviceProfile does not have "
+            f"the namespace {namespace!r}; its nodes keep what they run.",
+        )
+        for name in resolved.not_allowed
+    ]
+    if not resolved.profiles and not resolved.unusable:
+        message = (
+            f"spec.deviceProfiles.selector picks no DeviceProfile that the namespace {namespace!r} may use; "
+            "label one, allow it the namespace, or change the selector."
+        )
         found.append(Finding(Severity.STALLED, Reason.PROFILE_NOT_FOUND, message))
     found += [
         Finding(Severity.STALLED, Reason.NODE_MATCHES_TWO_PROFILES, f"Node {hold.node}: {hold.reason}")
         for hold in _ambiguous(assignment)
     ]
-    if not resolved.missing:
+    if not resolved.unusable:
         found += [
             Finding(
                 Severity.STALLED,
@@ -168,7 +205,7 @@ _BUILD_SEVERITY = {
 def _build_findings(variants: Sequence[VariantFacts]) -> list[Finding]:
     builds = [facts.build for facts in variants if facts.build]
     if not builds:
-        return [Finding(Severity.AWAITED, Reason.PROFILE_NOT_FOUND, "No profile to build for was found.")]
+        return [Finding(Severity.AWAITED, Reason.PROFILE_NOT_FOUND, "No profile that can be built for was found.")]
     built = Finding(Severity.FINE, Reason.SUCCEEDED, f"{len(builds)} of {len(builds)} builds are in the registry.")
     return [
         Finding(_BUILD_SEVERITY[build.phase], build.reason, _build_message(build)) if build.reason else built
@@ -184,7 +221,7 @@ def _build_message(build: BuildState) -> str:
 
 def _rollout_findings(variants: Sequence[VariantFacts], nodes: NodeCounts) -> list[Finding]:
     if not variants:
-        return [Finding(Severity.AWAITED, Reason.PROFILE_NOT_FOUND, "No profile to roll out to was found.")]
+        return [Finding(Severity.AWAITED, Reason.PROFILE_NOT_FOUND, "No profile that can be rolled out to was found.")]
     return [_rollout_finding(facts, nodes) for facts in variants]
 
 
@@ -198,7 +235,8 @@ def _rollout_finding(facts: VariantFacts, nodes: NodeCounts) -> Finding:
     if phase is Phase.NO_NODES:
         return settled(nodes) if not nodes.desired else Finding(Severity.FINE, Reason.SUCCEEDED, settled(nodes).message)
     if phase is Phase.WAITING:
-        reason = facts.build.reason if facts.build and facts.build.reason else Reason.PROFILE_NOT_FOUND
+        missing = Reason.PROFILE_NOT_ALLOWED if facts.not_allowed else Reason.PROFILE_NOT_FOUND
+        reason = facts.build.reason if facts.build and facts.build.reason else missing
         return Finding(Severity.AWAITED, reason, message)
     pulling = any(node.pull_failed for node in facts.nodes if node.online)
     table = {
@@ -236,10 +274,20 @@ def _variant(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantStatus:
         latency=f"{facts.latency_ms:.1f}ms" if facts.latency_ms is not None else None,
         revision=_shown(course),
         state=_state(facts),
-        reason=_sentence(facts, own),
+        reason=_reason(facts, own),
+        message=_sentence(facts, own),
         nodes=own,
         **measured,
     )
+
+
+def _reason(facts: VariantFacts, own: NodeCounts) -> Reason:
+    """Why one variant stands where it does, in one word."""
+    if facts.build is None:
+        return Reason.PROFILE_NOT_ALLOWED if facts.not_allowed else Reason.PROFILE_NOT_FOUND
+    if facts.build.image is None and facts.build.reason:
+        return facts.build.reason
+    return _rollout_finding(facts, own).reason
 
 
 def _measured_before(previous: Mapping[str, Any], profile: str, key: str) -> dict[str, Any]:
@@ -262,7 +310,7 @@ def _shown(course: Course) -> str | None:
 def _all_away(facts: VariantFacts, own: NodeCounts) -> bool:
     """Whether a revision is there and only its nodes are not: nothing more can be done, and nothing is wrong."""
     target = facts.course.target
-    return bool(target and not target.withdrawn and own.desired and own.desired == own.offline + own.closed)
+    return bool(target and not target.withdrawn and own.desired and own.desired == own.not_ready + own.tainted)
 
 
 def _state(facts: VariantFacts) -> str:
@@ -275,7 +323,8 @@ def _state(facts: VariantFacts) -> str:
 def _sentence(facts: VariantFacts, own: NodeCounts) -> str:
     """Where one variant stands, in one sentence; nothing in it changes by time alone."""
     if facts.build is None:
-        return f"DeviceProfile {facts.profile!r} does not exist; its nodes keep what they run."
+        why = "may not be used from this namespace" if facts.not_allowed else "does not exist"
+        return f"DeviceProfile {facts.profile!r} {why}; its nodes keep what they run."
     if facts.build.image is None:
         return facts.build.message
     target = facts.course.target
@@ -298,7 +347,7 @@ def _going_on(facts: VariantFacts, target: str, own: NodeCounts) -> str:
     }
     if facts.course.phase in said:
         return said[facts.course.phase]
-    if own.desired == own.offline:
+    if own.desired == own.not_ready:
         return f"All {nodes} of profile {name} are offline."
     return f"Serving on {own.ready} of {nodes}{_away(own)}."
 
@@ -326,8 +375,8 @@ def _trouble(nodes: Iterable[NodeState]) -> str:
 
 def _away(nodes: NodeCounts) -> str:
     """Nodes that cannot be reached or may not be moved, as a clause."""
-    offline = f", {nodes.offline} offline" if nodes.offline else ""
-    return offline + (f", {nodes.closed} closed by a taint" if nodes.closed else "")
+    offline = f", {nodes.not_ready} offline" if nodes.not_ready else ""
+    return offline + (f", {nodes.tainted} closed by a taint" if nodes.tainted else "")
 
 
 def _nodes(count: int) -> str:

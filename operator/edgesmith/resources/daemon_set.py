@@ -21,7 +21,7 @@ from edgesmith.api.names import (
     node_label,
 )
 from edgesmith.decide.plan import ApplyRevision
-from edgesmith.decide.serving import Serving, serving
+from edgesmith.decide.serving import START_SECONDS, Serving, serving
 from edgesmith.decide.settings import Settings
 from edgesmith.resources.common import TERMINATION_LOG, container_security, labels_of, metadata, pod_security
 
@@ -29,8 +29,8 @@ GRACE_SECONDS = 30
 """Kubernetes' time for a pod to end; the server drains in `DRAIN_SECONDS` of it."""
 DRAIN_SECONDS = 20
 
-START_SECONDS = 600
-"""How long a server may load its model before the kubelet starts it again; `progressDeadline` judges by itself."""
+ARCHITECTURE_LABEL = "kubernetes.io/arch"
+"""On every node, set by its kubelet."""
 
 BUNDLE = "/model"
 SCRATCH_LIMIT = "64Mi"
@@ -70,7 +70,9 @@ def daemon_set(model: EdgeModel, apply: ApplyRevision, settings: Settings) -> di
 def pod_spec(config: Serving, revision: str) -> dict[str, Any]:
     """The pod of one revision; raise `serving.TEMPLATE_VERSION` with every change of it."""
     wanted = {"key": node_label(config.namespace, config.name), "operator": "In", "values": [revision]}
-    terms = {"nodeSelectorTerms": [{"matchExpressions": [wanted]}]}
+    # An image of another architecture would only fail there, over and over.
+    able = {"key": ARCHITECTURE_LABEL, "operator": "In", "values": [config.architecture]}
+    terms = {"nodeSelectorTerms": [{"matchExpressions": [wanted, able]}]}
     pod: dict[str, Any] = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -98,14 +100,24 @@ def _server(config: Serving) -> dict[str, Any]:
         "name": "server",
         "args": ["serve", "--bundle", BUNDLE, *ports, "--drain-seconds", str(DRAIN_SECONDS)],
         "ports": [
-            {"name": "http", "containerPort": config.port, "protocol": "TCP"},
-            {"name": "grpc", "containerPort": config.grpc_port, "protocol": "TCP"},
+            _port("http", config.port, config.host_http_port),
+            _port("grpc", config.grpc_port, config.host_grpc_port),
         ],
-        "startupProbe": {**ready, "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": START_SECONDS},
+        "startupProbe": {
+            **ready,
+            "periodSeconds": 1,
+            "timeoutSeconds": 2,
+            "failureThreshold": config.start_seconds or START_SECONDS,
+        },
         "readinessProbe": {**ready, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 3},
         "livenessProbe": {**live, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3},
         **_container(config),
     }
+
+
+def _port(name: str, port: int, on_host: int | None) -> dict[str, Any]:
+    exposed = {"hostPort": on_host} if on_host else {}
+    return {"name": name, "containerPort": port, **exposed, "protocol": "TCP"}
 
 
 def _selftest(config: Serving) -> list[str]:

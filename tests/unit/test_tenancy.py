@@ -1,0 +1,41 @@
+"""Whose EdgeModels may use a profile, and what becomes of those that may not."""
+
+from __future__ import annotations
+
+from snapshots import Cluster, labels, model, node, profile, publish, said, sentence, three_nodes
+
+
+def test_a_profile_that_is_no_longer_allowed_leaves_its_nodes_serving_and_gets_nothing_new() -> None:
+    cluster = three_nodes()
+    cluster.run(16)
+    before = labels(cluster)
+    cluster.profiles = (profile(allowedNamespaces=["other"]),)
+    cluster.nodes["e4"] = node("e4")
+    publish(cluster, "b")
+    plan = cluster.run(16)
+    assert (plan.moves, plan.builds, plan.revisions) == ((), (), ())
+    assert labels(cluster) == {**before, "e4": None}
+    assert said(plan)["Stalled"] == ("True", "ProfileNotAllowed")
+    assert said(plan)["ProfilesResolved"] == ("False", "ProfileNotAllowed")
+    assert said(plan)["RolloutComplete"][1] != "ProfileNotFound"
+    assert sentence(plan) == (
+        "spec.deviceProfiles.names has 'amd64', but spec.allowedNamespaces of that DeviceProfile does not have the "
+        "namespace 'plant'; its nodes keep what they run."
+    )
+    assert plan.status.nodes.ready == 3
+    cluster.profiles = (profile(allowedNamespaces=["other", "plant"]),)
+    plan = cluster.run(16)
+    assert said(plan)["Ready"] == ("True", "Succeeded")
+    assert len(set(labels(cluster).values())) == 1
+
+
+def test_a_profile_that_was_never_allowed_is_not_built_for() -> None:
+    forbidden = profile("secret", allowedNamespaces=["other"])
+    cluster = Cluster(
+        edge_model=model(deviceProfiles={"names": ["secret"]}),
+        profiles=(forbidden,),
+        nodes={"s1": node("s1", "secret")},
+    )
+    plan = cluster.run(4)
+    assert (cluster.jobs, cluster.revisions, labels(cluster)) == ({}, {}, {"s1": None})
+    assert said(plan)["Stalled"] == ("True", "ProfileNotAllowed")
