@@ -1,24 +1,13 @@
-"""Settings and errors: one sentence each, with the name, the value and what was expected."""
+"""Settings: one sentence each, with the name, the value and what was expected."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from edgesmith.cluster.configuration import VARIABLES, SettingsError, settings_from
-from edgesmith.cluster.errors import (
-    ClusterError,
-    Conflict,
-    Forbidden,
-    Invalid,
-    Missing,
-    Unreachable,
-    Waiting,
-    from_answer,
-)
 from edgesmith.controller import options
 from edgesmith.decide.settings import Settings
 
@@ -82,28 +71,3 @@ def test_a_wrong_option_is_one_sentence(name: str, value: str) -> None:
 @pytest.mark.parametrize("name", [*VARIABLES, *options.VARIABLES])
 def test_every_variable_is_documented(name: str) -> None:
     assert f"`{name}`" in (Path(__file__).resolve().parents[2] / "docs/operator.md").read_text()
-
-
-def status(message: str, cause: str = "") -> str:
-    return json.dumps({"kind": "Status", "message": message, "details": {"causes": [{"reason": cause}]}})
-
-
-@pytest.mark.parametrize(
-    ("code", "body", "kind"),
-    [
-        (401, status("Unauthorized"), Forbidden),
-        (403, status("no"), Forbidden),
-        (403, status("being terminated", "NamespaceTerminating"), Waiting),
-        (404, status("not found"), Missing),
-        (409, status("exists"), Conflict),
-        (413, "", Invalid),
-        (422, status("spec.x: Invalid value"), Invalid),
-        (429, "<html>", Unreachable),
-        (500, '{"message": null}', Unreachable),
-        (503, "[]", Unreachable),
-    ],
-)
-def test_an_answer_becomes_the_error_that_says_what_to_do(code: int, body: str, kind: type[ClusterError]) -> None:
-    found = from_answer(code, body, "applying Job ns/x")
-    assert type(found) is kind
-    assert str(found).startswith("applying Job ns/x failed: ")

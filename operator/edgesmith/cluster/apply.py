@@ -189,7 +189,7 @@ class Applier:
         if known and known.labels.get(key) == value:
             return False
         try:
-            self._objects.put(NODE, await self._client.label_node(node, key, value))
+            self._objects.put(NODE, await self._client.mark_node(node, key, label=value))
         except Missing:
             # A node that left the cluster in between: the plan of the next pass does without it.
             return False

@@ -2,13 +2,14 @@
 
 Neither its typed APIs nor its discovery is used: every kind we touch is known, and the typed modules would take as much
 memory as everything else together. What is written goes through server-side apply, so that our fields and nobody
-else's are ours; node labels are the exception (see `Client.label_node`).
+else's are ours; labels and annotations of nodes are the exception (see `Client.mark_node`).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping
+from types import EllipsisType
 from typing import Any, Self, cast
 
 import aiohttp
@@ -243,13 +244,38 @@ class Client:
             body=dict(manifest),
         )
 
-    async def label_node(self, name: str, key: str, value: str | None) -> Object:
-        """Set one label of a node, or remove it where the value is None.
+    async def mark_node(
+        self,
+        name: str,
+        key: str,
+        *,
+        label: str | EllipsisType | None = ...,
+        record: str | EllipsisType | None = ...,
+    ) -> Object:
+        """Set or remove the label and the annotation of one key on a node, both in one write.
 
         A merge patch of the one key, not an apply: every EdgeModel has a label on the same node, and an apply under one
         field manager takes away each field that it leaves out, which would be every other EdgeModel's label.
+
+        Args:
+            name: The node.
+            key: Key of the label and of the annotation.
+            label: The label's value; None removes it, `...` leaves it as it is.
+            record: The annotation's value; None removes it, `...` leaves it as it is.
+
+        Returns:
+            The node as it is then.
+
+        Raises:
+            Missing: There is no such node.
+            ClusterError: of the fitting kind.
         """
-        return await self._merge(NODE, "", name, {"metadata": {"labels": {key: value}}}, f"labelling Node {name}")
+        metadata: Object = {}
+        if label is not ...:
+            metadata["labels"] = {key: label}
+        if record is not ...:
+            metadata["annotations"] = {key: record}
+        return await self._merge(NODE, "", name, {"metadata": metadata}, f"labelling Node {name}")
 
     async def annotate_daemon_set(self, namespace: str, name: str, annotations: Mapping[str, str | None]) -> Object:
         """Set annotations of a DaemonSet, leaving every other field to whoever applied it."""

@@ -2,13 +2,15 @@
 
     ClusterError
     ├── Stalled       somebody must change something; trying again alone does not help
-    │   ├── Forbidden   the API server refused our identity or its rights (401, 403)
-    │   └── Invalid     the API server refused the object (400, 413, 422)
+    │   ├── Forbidden        the API server refused our identity or its rights (401, 403)
+    │   ├── QuotaExceeded    a ResourceQuota of the namespace refused the object (403)
+    │   ├── AdmissionDenied  a webhook, a policy, Pod Security or a LimitRange refused the object (any 4xx)
+    │   └── Invalid          the API server refused the object (400, 413, 422)
     ├── Waiting       something else comes first; look again after `seconds`
-    │   └── Missing     the object or its kind is not there (404)
+    │   └── Missing          the object or its kind is not there (404)
     └── Transient     the same call can succeed later; retried with a growing delay
-        ├── Conflict    somebody else changed or made the object first (409)
-        └── Unreachable no answer, or 429 or 5xx
+        ├── Conflict         somebody else changed or made the object first (409)
+        └── Unreachable      no answer, or 429 or 5xx
 
 The exceptions of the Kubernetes client become these here and nowhere else. Every message is one sentence.
 """
@@ -16,8 +18,18 @@ The exceptions of the Kubernetes client become these here and nowhere else. Ever
 from __future__ import annotations
 
 import json
+import re
 
-_REFUSED = {400, 413, 422}
+_QUOTA = re.compile(r"\bis forbidden: (exceeded|failed) quota: ")
+"""`failed quota`: the ResourceQuota counts a resource that the object does not set."""
+_ADMISSION = re.compile(
+    r'admission webhook "[^"]+" denied the request'
+    r"|ValidatingAdmissionPolicy '[^']+' .*denied request"
+    r'|\bis forbidden: violates PodSecurity "'
+    r"|\bis forbidden: (.*, )?\[?(minimum|maximum) [\w./-]+ usage per (Pod|Container|PersistentVolumeClaim) is ",
+    re.DOTALL,
+)
+"""What the admission plugins write. Each chooses its own status code, so the sentence is all that tells them apart."""
 _MESSAGE_LIMIT = 1000
 
 
@@ -31,6 +43,14 @@ class Stalled(ClusterError):  # noqa: N818 - named after what the user reads in 
 
 class Forbidden(Stalled):
     """The API server refused our identity or its rights."""
+
+
+class QuotaExceeded(Stalled):
+    """A ResourceQuota of the namespace refused the object."""
+
+
+class AdmissionDenied(Stalled):
+    """A webhook, a ValidatingAdmissionPolicy, Pod Security or a LimitRange refused the object."""
 
 
 class Invalid(Stalled):
@@ -62,6 +82,18 @@ class Unreachable(Transient):
     """The API server gave no usable answer."""
 
 
+_BY_STATUS: dict[int, type[ClusterError]] = {
+    400: Invalid,
+    401: Forbidden,
+    403: Forbidden,
+    404: Missing,
+    409: Conflict,
+    413: Invalid,
+    422: Invalid,
+}
+"""What a status alone says; every other one is no usable answer."""
+
+
 def from_answer(status: int, body: str, what: str) -> ClusterError:
     """The error that an answer of the API server is.
 
@@ -72,17 +104,18 @@ def from_answer(status: int, body: str, what: str) -> ClusterError:
     """
     words, cause = _words(body)
     message = f"{what} failed: {words or f'the API server answered with status {status}'}"
+    return _kind(status, words, cause)(message)
+
+
+def _kind(status: int, words: str, cause: str) -> type[ClusterError]:
+    """The type of an answer's error, by the plugin that wrote its sentence, else by its status."""
     if status == 403 and cause == "NamespaceTerminating":  # noqa: PLR2004 - an HTTP status
-        return Waiting(message)
-    if status in (401, 403):
-        return Forbidden(message)
-    if status == 404:  # noqa: PLR2004 - an HTTP status
-        return Missing(message)
-    if status == 409:  # noqa: PLR2004 - an HTTP status
-        return Conflict(message)
-    if status in _REFUSED:
-        return Invalid(message)
-    return Unreachable(message)
+        return Waiting
+    if status == 403 and _QUOTA.search(words):  # noqa: PLR2004 - an HTTP status
+        return QuotaExceeded
+    if 400 <= status <= 499 and _ADMISSION.search(words):  # noqa: PLR2004 - HTTP's own numbers
+        return AdmissionDenied
+    return _BY_STATUS.get(status, Unreachable)
 
 
 def unreachable(server: str, what: str, error: BaseException) -> Unreachable:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 
 from edgesmith.api.names import parse_node_label
@@ -15,7 +14,6 @@ from edgesmith.cluster.gather import Gatherer
 from edgesmith.controller import metrics
 from edgesmith.controller.logs import fields
 from edgesmith.controller.metrics import Numbers
-from edgesmith.controller.podless import Podless
 from edgesmith.controller.queue import Key, Outcome
 from edgesmith.decide import decide, sweep
 
@@ -51,7 +49,6 @@ class Passes:
             now: The time of day, with its zone.
         """
         self._gatherer = gatherer
-        self._podless = Podless()
         self._applier = applier
         self._numbers = numbers
         self._clock = clock
@@ -89,11 +86,9 @@ class Passes:
     async def _pass(self, key: Key) -> tuple[str, Outcome]:
         snapshot = await self._gatherer.snapshot(*key)
         if snapshot is None:
-            self._podless.forget(key)
             await self._sweep(key)
             return "gone", Outcome()
         now = self._now()
-        snapshot = replace(snapshot, podless=self._podless.look(key, snapshot, now))
         plan = decide(snapshot, now)
         done = await self._applier.apply(plan, snapshot, now)
         self._count(done)
