@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from apiserver import ADMIN, ApiServer, running, tools, wait_for
+from apiserver import ADMIN, PROGRAMS, ApiServer, running, tools, wait_for
+from needs import lacking
 
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.connection import connect
@@ -23,10 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     """The API server with our CRDs."""
     programs = tools()
     if programs is None:
-        sentence = "etcd, kube-apiserver and kubectl are not compiled yet; python3 hack/cluster tools does it"
-        if os.environ.get("EDGESMITH_REQUIRE_API") == "1":
-            pytest.fail(sentence)
-        pytest.skip(sentence)
+        lacking(f"{', '.join(PROGRAMS)} are not compiled yet: run `make tools`")
     with running(tmp_path_factory.mktemp("api"), programs) as server:
         for crd in CRDS:
             server.kubectl("apply", "--server-side", "-f", str(crd))

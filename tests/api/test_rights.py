@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
 from pathlib import Path
 
-import pytest
 import yaml
 from apiserver import OPERATOR, ApiServer, wait_for
 from build_outcomes import fail_job, finish_job, push_build
 from fake_kubelet import FakeKubelets, add_node
+from needs import lacking
 from operator_process import DIGEST, Operator, device_profile, edge_model, registry, wait_condition
 
 from edgesmith.api.names import BUILD_KEY_LABEL
@@ -25,10 +24,7 @@ def roles(programs: Path) -> list[dict[str, object]]:
     """The chart's roles and bindings, as Helm renders them."""
     helm = shutil.which("helm") or str(programs / "helm")
     if not Path(helm).exists():
-        sentence = "helm is neither on PATH nor among the local cluster's tools; python3 hack/cluster tools builds it"
-        if os.environ.get("EDGESMITH_REQUIRE_TOOLS") == "1":
-            pytest.fail(sentence)
-        pytest.skip(sentence)
+        lacking("helm is neither on PATH nor among the local cluster's tools: run `make tools`")
     images = [f"image.{part}=r:5000/edgesmith/{part}@{DIGEST}" for part in ("operator", "builder", "runtime")]
     settings = [word for one in [*images, "registry.repository=r:5000/models"] for word in ("--set", one)]
     line = [helm, "template", "edgesmith", str(CHART), "--namespace", NAMESPACE, *settings]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import os
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
+from needs import lacking
 
 from edgesmith_cluster.tools import binaries
 
@@ -32,16 +31,10 @@ REQUIRED: Object = {
 
 @functools.cache
 def helm() -> str:
-    """The program, on PATH or among the local cluster's tools.
-
-    Without it, the test that asks is skipped, or fails where every tool is required.
-    """
+    """The program, on PATH or among the local cluster's tools."""
     found = shutil.which("helm") or shutil.which("helm", path=str(binaries()))
     if found is None:
-        sentence = "helm is neither on PATH nor among the local cluster's tools; `make tools` builds it"
-        if os.environ.get("EDGESMITH_REQUIRE_TOOLS") == "1":
-            pytest.fail(sentence)
-        pytest.skip(sentence)
+        lacking("helm is neither on PATH nor among the local cluster's tools: run `make tools`")
     return found
 
 

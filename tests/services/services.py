@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from needs import lacking
 
 from edgesmith_cluster.tools import binaries
 
 
 def tool(name: str) -> Path:
-    """A compiled program; without it, the test that asks is skipped."""
+    """A compiled program."""
     path = binaries() / name
     if not path.exists():
-        pytest.skip(f"{name} is not built yet: run `python3 hack/cluster tools`")
+        lacking(f"{name} is not compiled yet: run `make tools`")
     return path
 
 
