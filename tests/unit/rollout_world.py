@@ -1,208 +1,290 @@
-"""A fleet as a dictionary: what the planner decides is applied to it, and nothing but the fleet is remembered."""
+"""A fleet as it is, and as the API server knows it: machines that die, links that flap, devices that are broken.
+
+What the operator decides is applied to the API server's side only. Machines follow it while they have power and a link,
+and say how they do while they have both; nothing else is known to the operator, and nothing but the cluster remembers.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
-from edgesmith.decide.rollout import (
-    Course,
-    Health,
-    NodeState,
-    Phase,
-    RevisionState,
-    Rules,
-    Variant,
-    plan_rollout,
-)
+from snapshots import LABEL, NOW, REPORT, SETTINGS, Cluster, failed_selftest, key_of, model, node, profile
 
-START = datetime(2030, 1, 1, tzinfo=UTC)
-SETTLED = {Phase.COMPLETE, Phase.ROLLED_BACK, Phase.NONE_LEFT, Phase.DEGRADED, Phase.NO_NODES, Phase.WAITING}
+from edgesmith.api.names import daemon_set_name
+from edgesmith.api.units import parse_share
+from edgesmith.decide import decide
+from edgesmith.decide.plan import Plan
+from edgesmith.decide.snapshot import Image, Pod, SelfTest, Snapshot
+
+GRACE = timedelta(seconds=40)
+"""After how long without a heartbeat the node controller says NotReady."""
+STEP = 5.0
+GOOD, BAD, DEADLY, FRAGILE = "good", "bad", "deadly", "fragile"
 
 
 @dataclass
 class Device:
-    """A node, and the pod on it."""
+    """A machine."""
 
-    profile: str
-    online: bool = True
     broken: bool = False
-    label: str | None = None
-    pod: str | None = None
-    started: datetime = START
+    """Every server fails on it."""
+    fragile: bool = False
+    """Fragile revisions fail on it."""
+    link: bool = True
+    power: bool = True
+    back: datetime | None = None
+    """When the power comes back."""
+    heard: datetime = NOW
     delay: float = 10.0
-    """Seconds its pods take to become ready, or to fail."""
+    """Seconds a server takes to become ready, or to fail."""
+    runs: str | None = None
+    """The revision that its kubelet runs."""
+    started: datetime = NOW
+    restarts: int = 0
+    reported: bool = False
+    """Whether the API server knows how the server does."""
 
 
 @dataclass
-class World:
-    """A fleet, its revisions, and a clock."""
+class World(Cluster):
+    """A cluster, its machines, and what its models do to them."""
 
-    rules: Rules
     devices: dict[str, Device] = field(default_factory=dict)
-    revisions: dict[str, dict[str, RevisionState]] = field(default_factory=dict)
-    """Profile to revision to state."""
-    targets: dict[str, str | None] = field(default_factory=dict)
-    bad: set[str] = field(default_factory=set)
-    """Revisions that fail everywhere."""
-    fragile: set[str] = field(default_factory=set)
-    """Revisions that fail on every third device only."""
-    now: datetime = START
+    kinds: dict[str, str] = field(default_factory=dict)
+    """Digit of a source to what it does."""
+    dies_after: float = 20.0
+    """Seconds after a deadly server is ready until its machine dies."""
+    outage: float | None = None
+    """Seconds until a machine that died of its model is back; None: never."""
+    serial: int = 0
+    touched: dict[str, set[str]] = field(default_factory=dict)
+    """Digit to the nodes that got its label."""
 
-    def fails(self, device: Device, name: str, revision: str) -> bool:
+    def add(self, name: str, device_class: str = "amd64", **more: Any) -> None:
+        """A new node with its machine."""
+        self.nodes[name] = node(name, device_class)
+        self.devices[name] = Device(heard=self.now, **more)
+
+    def digit(self, revision: str) -> str:
+        """Which source a revision is of."""
+        found = self.revisions.get(daemon_set_name("parts", revision))
+        return str(found.build["source"]["sha256"][0]) if found else ""
+
+    def kind(self, revision: str) -> str:
+        """What a revision does."""
+        return self.kinds.get(self.digit(revision), GOOD)
+
+    def reachable(self, name: str) -> bool:
+        """Whether the API server takes a node for ready."""
+        return self.now - self.devices[name].heard <= GRACE
+
+    def snapshot(self) -> Snapshot:
+        """What the gatherer would see."""
+        keys = {key_of(self.edge_model, one) for one in self.profiles}
+        return Snapshot(
+            self.edge_model,
+            SETTINGS,
+            self.profiles,
+            tuple(replace(one, ready=self.reachable(name)) for name, one in self.nodes.items()),
+            tuple(self.pods.values()),
+            tuple(self.jobs.values()),
+            tuple(self.revisions.values()),
+            {key: self.registry.get(key) for key in keys},
+        )
+
+    def serves(self, name: str) -> bool:
+        """Whether a machine serves, whoever knows it."""
+        device = self.devices[name]
+        if not device.power or device.runs is None:
+            return False
+        return self.now >= device.started + timedelta(seconds=device.delay) and not self.fails(name, device.runs)
+
+    def fails(self, name: str, revision: str) -> bool:
         """Whether a revision fails on a device."""
-        return device.broken or revision in self.bad or (revision in self.fragile and int(name[1:]) % 3 == 0)
-
-    def publish(self, profile: str, revision: str) -> None:
-        """Make a revision, or one that was there before, what the spec asks for."""
-        self.targets[profile] = revision
+        device, kind = self.devices[name], self.kind(revision)
+        return device.broken or kind == BAD or (kind == FRAGILE and device.fragile)
 
     def tick(self, seconds: float) -> None:
-        """Let time pass: where the label of a reachable node changed, its pod is replaced."""
-        self.now += timedelta(seconds=seconds)
-        for device in self.devices.values():
-            if device.online and device.pod != device.label:
-                device.pod, device.started = device.label, self.now
+        """Let time pass."""
+        while seconds > 0:
+            self.now += timedelta(seconds=min(seconds, STEP))
+            seconds -= STEP
+            for key_job, job in self.jobs.items():
+                if not job.finished:
+                    self.jobs[key_job] = replace(job, finished=True, succeeded=True, finished_at=self.now)
+                    image = Image(f"{SETTINGS.repository}/plant/parts@sha256:{job.key * 2}", REPORT)
+                    self.registry[job.key] = image
+            for name in self.devices:
+                self._control(name)
+                self._machine(name)
 
-    def state(self, name: str) -> NodeState:
-        """A node as the planner sees it."""
-        device = self.devices[name]
-        known = {*self.revisions.get(device.profile, {}), self.targets.get(device.profile)}
-        if device.label is None or device.label not in known:
-            return NodeState(name, device.online, device.label, Health.IDLE)
-        ready = device.started + timedelta(seconds=device.delay)
-        if device.pod != device.label or self.now < ready:
-            return NodeState(name, device.online, device.label, Health.STARTING, note="is starting")
-        if self.fails(device, name, device.label):
-            return NodeState(name, device.online, device.label, Health.FAILED, note="failed")
-        return NodeState(name, device.online, device.label, Health.SERVING, since=ready)
-
-    def variants(self) -> tuple[Variant, ...]:
-        """What is known, and nothing else."""
-        found = []
-        for profile in sorted(self.targets):
-            target = self.targets[profile]
-            states = dict(self.revisions.get(profile, {}))
-            if target and target not in states:
-                states[target] = RevisionState(target, self.now)
-            ordered = tuple(sorted(states.values(), key=lambda one: (one.created, one.revision)))
-            nodes = tuple(self.state(name) for name in sorted(self.devices) if self.devices[name].profile == profile)
-            found.append(Variant(profile, target, ordered, nodes))
-        return tuple(found)
-
-    def plan(self) -> tuple[Course, ...]:
-        """Plan one pass."""
-        return plan_rollout(self.variants(), self.rules, self.now)
-
-    def writes(self, courses: Iterable[Course]) -> Iterator[tuple[str, str, RevisionState | str | None]]:
-        """What a plan writes, in the order of the calls."""
-        listed = list(courses)
-        for course in listed:
-            for revision in course.revisions:
-                yield course.profile, revision.revision, revision
-        for course in listed:
-            for move in course.moves:
-                yield "", move.node, move.revision
-
-    def apply(self, courses: Iterable[Course], calls: int | None = None) -> None:
-        """Apply a plan, or its first calls where the operator is killed on the way."""
-        for done, (profile, name, value) in enumerate(self.writes(courses)):
-            if calls is not None and done >= calls:
-                return
-            if isinstance(value, RevisionState):
-                self.revisions.setdefault(profile, {})[name] = replace(
-                    value,
-                    proven=value.proven and value.proven.replace(microsecond=0),
-                    completed=value.completed and value.completed.replace(microsecond=0),
-                )
+    def _control(self, name: str) -> None:
+        """The DaemonSet controller: one pod for the label; another revision's pod ends once its kubelet says so."""
+        label = self.nodes[name].labels.get(LABEL)
+        wanted = label if label and daemon_set_name("parts", label) in self.revisions else None
+        pod = self.pods.get(name)
+        if pod and pod.revision != wanted:
+            if self.devices[name].power and self.devices[name].link:
+                del self.pods[name]
             else:
-                self.devices[name].label = value
+                self.pods[name] = replace(pod, terminating=True)
+        if wanted and name not in self.pods:
+            self.serial += 1
+            self.pods[name] = Pod(f"pod-{self.serial}", name, wanted, self.now, False, False, 0, None, None, None)
 
-    def settle(self, passes: int = 400) -> tuple[Course, ...]:
-        """Run until nothing moves and nothing is awaited any more.
+    def _machine(self, name: str) -> None:
+        """The machine and its kubelet."""
+        device = self.devices[name]
+        if not device.power and device.back and self.now >= device.back:
+            device.power, device.back, device.started = True, None, self.now
+            device.restarts += 1
+        if not device.power:
+            return
+        if device.link:
+            device.heard = self.now
+            self._follow(name, device)
+        ready = self.serves(name)
+        if device.link and (pod := self.pods.get(name)) and pod.revision == device.runs:
+            late = self.now >= device.started + timedelta(seconds=device.delay)
+            test = failed_selftest() if late and self.fails(name, pod.revision) else None
+            self.pods[name] = replace(
+                pod, ready=ready, restarts=device.restarts, selftest=test or (SelfTest(True, "", "") if ready else None)
+            )
+        lived = self.now - device.started - timedelta(seconds=device.delay)
+        if ready and self.kind(device.runs or "") == DEADLY and lived >= timedelta(seconds=self.dies_after):
+            device.power = False
+            device.back = self.now + timedelta(seconds=self.outage) if self.outage is not None else None
+
+    def _follow(self, name: str, device: Device) -> None:
+        """A kubelet that hears of another pod ends its server and starts the other."""
+        pod = self.pods.get(name)
+        wanted = pod.revision if pod and not pod.terminating else None
+        if device.runs != wanted:
+            device.runs, device.started, device.restarts = wanted, self.now, 0
+
+    def pass_(self, calls: int | None = None) -> Plan:
+        """One pass of the operator, checked; cut short after so many calls where it is killed."""
+        plan = decide(self.snapshot(), self.now)
+        check(self, plan)
+        for move in plan.moves:
+            if move.revision:
+                digit = self.digit(move.revision) or next(
+                    one.build.source.sha256[0] for one in plan.revisions if one.revision == move.revision
+                )
+                self.touched.setdefault(digit, set()).add(move.node)
+        self.apply(plan, calls)
+        return plan
+
+    def publish(self, digit: str, kind: str = GOOD, **spec: Any) -> None:
+        """Make a source what the spec asks for."""
+        self.kinds[digit] = kind
+        source = {"uri": f"s3://models/parts/{digit}/model.onnx", "sha256": digit * 64}
+        kept = {"rollout": self.edge_model.spec.rollout.model_dump(by_alias=True)}
+        names = {"deviceProfiles": {"names": sorted(one.metadata.name for one in self.profiles)}}
+        fresh = model(generation=self.edge_model.metadata.generation + 1, source=source, **(kept | names | spec))
+        annotations = self.edge_model.metadata.annotations
+        self.edge_model = fresh.model_copy(
+            update={
+                "status": self.edge_model.status,
+                "metadata": fresh.metadata.model_copy(update={"annotations": annotations}),
+            }
+        )
+
+    def run_until(self, *states: str, limit: int = 400, every: float = 20.0) -> Plan:
+        """Pass after pass, until every variant is in one of these states and nothing moves.
 
         Raises:
             AssertionError: That takes more passes than it may.
         """
-        for _ in range(passes):
-            courses = self.plan()
-            check(self, courses)
-            self.apply(courses)
-            if all(course.phase in SETTLED and not course.moves for course in courses) and not self.starting():
-                again = self.plan()
-                if not any(course.moves for course in again):
-                    return again
-            self.tick(7)
-        raise AssertionError(f"it does not end: {[(course.profile, course.phase) for course in courses]}")
+        for _ in range(limit):
+            plan = self.pass_()
+            if not plan.moves and all(one.state in states for one in plan.status.variants):
+                return plan
+            self.tick(every)
+        raise AssertionError(f"not {states}: {[(one.state, one.message) for one in plan.status.variants]}")
 
-    def starting(self) -> bool:
-        """Whether a reachable node is on its way."""
-        return any(self.state(name).health is Health.STARTING and self.devices[name].online for name in self.devices)
+    def labelled(self, digit: str) -> set[str]:
+        """Nodes whose label names a revision of a source."""
+        return {name for name, one in self.nodes.items() if self.digit(one.labels.get(LABEL, "")) == digit}
 
-
-def check(world: World, courses: tuple[Course, ...]) -> None:
-    """What must hold of every plan, counted here in another way than in the planner."""
-    assert world.plan() == courses, "the same snapshot gives the same plan"
-    states = {name: world.state(name) for name in world.devices}
-    withdrawn = {one.revision for course in courses for one in course.revisions if one.withdrawn}
-    moves = [(course, move) for course in courses for move in course.moves]
-    assert len({move.node for _, move in moves}) == len(moves), "a node is moved once"
-    for course, move in moves:
-        state = states[move.node]
-        assert move.revision not in withdrawn, "never to a withdrawn revision"
-        assert move.revision != state.label, "a move changes something"
-        assert state.online or state.label in withdrawn or (state.health is Health.IDLE and move.revision is None), (
-            "an offline node is left alone"
-        )
-        assert move.reason
-        if course.target and course.target.withdrawn and not world.revisions.get(course.profile):
-            assert move.revision is None
-    forward = [(course, move) for course, move in moves if states[move.node].label not in withdrawn]
-    waiting = sum(
-        one.online and one.health is Health.STARTING and one.label not in withdrawn for one in states.values()
-    )
-    taken = [move for _, move in forward if move.revision and states[move.node].health is not Health.STARTING]
-    assert not taken or waiting + len(taken) <= world.rules.budget, "the budget holds"
-    for course in courses:
-        _check_variant(world, course, states, withdrawn, waiting + len(taken))
+    def newest(self, field_name: str) -> dict[str, Any]:
+        """A field of the status' revisions by the digit of their source."""
+        return {self.digit(one["name"]): one.get(field_name) for one in self.edge_model.status["revisions"]}
 
 
-def _check_variant(
-    world: World, course: Course, states: dict[str, NodeState], withdrawn: set[str], on_their_way: int
-) -> None:
-    own = [one for name, one in states.items() if world.devices[name].profile == course.profile and one.online]
-    after = {one.name: one.label for one in own} | {move.node: move.revision for move in course.moves}
-    assert not set(after.values()) & withdrawn, "nobody stays on a withdrawn revision"
-    served = [move for move in course.moves if states[move.node].health is Health.SERVING]
-    served = [move for move in served if states[move.node].label not in withdrawn]
-    target = course.target
-    if served and target:
-        failed = sum(one.health is Health.FAILED and one.label == served[0].revision for one in own)
-        assert on_their_way + failed <= world.rules.budget, "nodes that failed on a revision count for those that serve"
-    if target and not target.withdrawn and not target.proven:
-        before = sum(one.label == target.revision for one in own)
-        now = sum(after[one.name] == target.revision for one in own)
-        assert now <= max(before, world.rules.canary_nodes), "no more canaries than asked for"
-    if target and target.withdrawn and not target.proven:
-        for move in course.moves:
-            current = states[move.node]
-            known = {one.revision: one for one in course.revisions}
-            stray = current.label in withdrawn or (current.label in known and not known[current.label].proven)
-            assert stray or current.health is Health.IDLE, "who runs a proven revision is not touched by a failure"
-
-
-def random_world(seed: int) -> tuple[World, random.Random]:
-    """A fleet of one or two device classes."""
+def fleet(size: int, rollout: dict[str, Any], *, profiles: tuple[str, ...] = ("amd64",), seed: int = 0) -> World:
+    """A fleet that serves source `a` on every node."""
+    world = World(edge_model=model(rollout=rollout), profiles=tuple(profile(name) for name in profiles))
     rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again, not a secret
-    rules = Rules(rng.choice((1, 1, 2, 3)), timedelta(seconds=rng.choice((0, 5, 30))), rng.choice((1, 1, 2, 5)))
-    world = World(rules)
-    profiles = ["p", "q"][: rng.choice((1, 1, 2))]
-    for index in range(rng.randrange(13)):
-        world.devices[f"n{index}"] = Device(
-            rng.choice(profiles), rng.random() < 0.8, rng.random() < 0.06, delay=rng.choice((1.0, 10.0, 25.0))
-        )
-    for profile in profiles:
-        world.targets[profile] = None
-    return world, rng
+    for index in range(size):
+        world.add(f"n{index:04}", profiles[index % len(profiles)], delay=rng.choice((5.0, 10.0, 25.0)))
+    world.publish("a", rollout=rollout | {"maxUnavailable": "100%"})
+    world.run_until("Complete", "NoNodes")
+    world.publish("a", rollout=rollout)
+    return world
+
+
+def check(world: World, plan: Plan) -> None:
+    """What must hold of every plan, whatever it is for; counted from the machines, not from the planner's table."""
+    assert decide(world.snapshot(), world.now) == plan, "the same snapshot gives the same plan"
+    assert len({move.node for move in plan.moves}) == len(plan.moves), "a node is moved once"
+    rolled_back = {one.name for one in plan.status.revisions if one.rolled_back}
+    wanted = {one.revision for one in plan.revisions}
+    for move in plan.moves:
+        label = world.nodes[move.node].labels.get(LABEL)
+        assert move.reason
+        assert move.revision != label, "a move changes something"
+        assert move.revision not in rolled_back, "never to a revision that was rolled back"
+        known = daemon_set_name("parts", label or "") in world.revisions
+        assert world.reachable(move.node) or label in rolled_back or not known, "a NotReady node is left alone"
+    _check_servers(world, plan, rolled_back)
+    _check_marks(world, plan, wanted)
+
+
+def _check_servers(world: World, plan: Plan, rolled_back: set[str]) -> None:
+    """Servers that work end only within the budget, and only where another one takes their place."""
+    desired = plan.status.nodes.desired
+    moved = {move.node: move.revision for move in plan.moves}
+    profiles = {name: one.labels["device"] for name, one in world.nodes.items()}
+    served = {one.metadata.name for one in world.profiles}
+    ends = [name for name in moved if world.reachable(name) and (pod := world.pods.get(name)) and pod.ready
+            and pod.revision == world.nodes[name].labels.get(LABEL)]  # fmt: skip
+    for name in ends:
+        assert moved[name] is not None or profiles[name] not in served, f"{name} serves and gets nothing instead"
+    leaving = sum(profiles[name] not in served for name in moved)
+    limit = parse_share(world.edge_model.spec.rollout.max_unavailable, desired + leaving)
+    down = [name for name in world.nodes if _down(world, name) and name not in ends]
+    broken = [name for name in down if world.devices[name].broken]
+    excused = min(len(broken), max(parse_share(world.edge_model.spec.rollout.max_failed, desired), 1))
+    assert not ends or len(down) - excused + len(ends) <= limit, (len(down), excused, len(ends), limit)
+
+
+def _down(world: World, name: str) -> bool:
+    """Whether a reachable node was given a revision and does not serve it, or its machine died of it."""
+    device = world.devices[name]
+    label = world.nodes[name].labels.get(LABEL)
+    if label is None or not world.revisions.get(daemon_set_name("parts", label)):
+        return False
+    pod = world.pods.get(name)
+    if world.reachable(name):
+        return not (pod and pod.revision == label and pod.ready)
+    return not device.power and device.runs == label and world.kind(label) == DEADLY
+
+
+def _check_marks(world: World, plan: Plan, wanted: set[str]) -> None:
+    """A revision is completed only where enough nodes serve it; what an earlier one is known for does not change."""
+    before = {one["name"]: one for one in world.edge_model.status.get("revisions", [])}
+    for one in plan.status.revisions:
+        was = before.get(one.name, {})
+        if one.completed_time and not was.get("completedTime"):
+            own = [name for name, found in world.nodes.items() if found.labels.get(LABEL) == one.name]
+            serving = sum((pod := world.pods.get(name)) is not None and pod.ready for name in own)
+            desired = sum(found.labels["device"] == one.profile for found in world.nodes.values())
+            allowed = parse_share(world.edge_model.spec.rollout.max_unavailable, desired)
+            assert serving >= max(1, desired - allowed), "completed by too few"
+        if one.rolled_back and not was.get("rolledBack"):
+            assert one.name in wanted, "only what the spec asks for is rolled back"
+            assert not one.completed_time, "never what was completed"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from edgesmith.api.deviceprofile import DeviceProfile
@@ -12,7 +13,7 @@ from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import daemon_set_name, job_name, node_label
 from edgesmith.decide import decide
 from edgesmith.decide.builds import attempt_of, build_for
-from edgesmith.decide.plan import ApplyRevision, Plan
+from edgesmith.decide.plan import ApplyRevision, Delete, Move, Plan, StartBuild
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import (
     BuildJob,
@@ -45,7 +46,7 @@ def model(*, annotations: Mapping[str, str] | None = None, generation: int = 1, 
     base: Object = {
         "source": {"uri": "s3://models/parts/a/model.onnx", "sha256": "a" * 64},
         "deviceProfiles": {"names": ["amd64"]},
-        "rollout": {"canary": {"nodes": 1, "bake": "30s"}, "maxUnavailable": 1, "progressDeadline": "5m"},
+        "rollout": {"steps": [{"nodes": 1, "bake": "30s"}], "maxUnavailable": 1, "progressDeadline": "5m"},
     }
     metadata: Object = {"name": "parts", "namespace": "plant", "uid": "u", "generation": generation}
     metadata["annotations"] = dict(annotations or {})
@@ -58,16 +59,16 @@ def profile(name: str = "amd64", **spec: Any) -> DeviceProfile:
     return DeviceProfile.model_validate({"metadata": {"name": name}, "spec": base | spec})
 
 
-def node(name: str, device: str = "amd64", *, online: bool = True, revision: str | None = None, **labels: str) -> Node:
+def node(name: str, device: str = "amd64", *, ready: bool = True, revision: str | None = None, **labels: str) -> Node:
     """A node of a device class."""
     said = {"device": device, **labels}
-    return Node(name, said | ({LABEL: revision} if revision else {}), online, NOW - timedelta(days=1))
+    return Node(name, said | ({LABEL: revision} if revision else {}), ready)
 
 
 def pod(on: str, revision: str, *, age: float = 600, ready: bool = True, **more: Any) -> Pod:
-    """A serving pod, `age` seconds old and ready for as long where it is ready."""
+    """A serving pod, `age` seconds old by the device's clock."""
     created = NOW - timedelta(seconds=age)
-    base = Pod(f"{on}-{revision}", on, revision, created, ready, created if ready else None, False, 0, None, None, None)
+    base = Pod(f"{on}-{revision}", on, revision, created, ready, False, 0, None, None, None)
     return replace(base, **more)
 
 
@@ -148,33 +149,50 @@ class Cluster:
             self.tick(seconds)
         return plan
 
-    def apply(self, plan: Plan) -> None:
-        """Do what a plan says, in the order of its fields."""
-        for start in plan.builds:
-            name = job_name("parts", start.build.key, start.attempt, start.tries)
-            assert name not in self.jobs, "a Job is made once"
-            self.jobs[name] = BuildJob(
-                name, start.build.key, start.profile.metadata.name, start.attempt, False, False, None, None, self.now,
-                None, start.tries,
-            )  # fmt: skip
-        for applied in plan.revisions:
-            self._apply_revision(applied)
-        for note in plan.annotations:
-            old = self.revisions[note.name]
-            self.revisions[note.name] = replace(
-                old, proven=note.proven, completed=note.completed, withdrawn=note.withdrawn, attempt=note.attempt
-            )
-        for move in plan.moves:
-            labels = {key: value for key, value in self.nodes[move.node].labels.items() if key != LABEL}
-            if move.revision:
-                assert daemon_set_name("parts", move.revision) in self.revisions, "a DaemonSet before its nodes"
-                labels[LABEL] = move.revision
-            self.nodes[move.node] = replace(self.nodes[move.node], labels=labels)
-        for delete in plan.deletes:
-            del (self.jobs if delete.kind == "Job" else self.revisions)[delete.name]
+    def apply(self, plan: Plan, calls: int | None = None) -> None:
+        """Do what a plan says, in the order of its fields; or its first calls, where the operator is killed."""
+        for number, call in enumerate(self.calls(plan)):
+            if calls is not None and number >= calls:
+                return
+            call()
+
+    def calls(self, plan: Plan) -> list[Callable[[], None]]:
+        """What a plan asks for, in order."""
+        return [
+            *(partial(self._apply_revision, applied) for applied in plan.revisions),
+            partial(self._write_status, plan),
+            *(partial(self._move, move) for move in plan.moves),
+            *(partial(self._keep, kept.node, kept.record) for kept in plan.records),
+            *(partial(self._build, start) for start in plan.builds),
+            *(partial(self._delete, delete) for delete in plan.deletes),
+        ]
+
+    def _write_status(self, plan: Plan) -> None:
         self.events += [f"{event.type} {event.reason}" for event in plan.events]
         status = plan.status.model_dump(mode="json", by_alias=True, exclude_none=True)
         self.edge_model = self.edge_model.model_copy(update={"status": status})
+
+    def _build(self, start: StartBuild) -> None:
+        name = job_name("parts", start.build.key, start.attempt, start.tries)
+        assert name not in self.jobs, "a Job is made once"
+        self.jobs[name] = BuildJob(
+            name, start.build.key, start.profile.metadata.name, start.attempt, False, False, None, None, self.now,
+            None, start.tries,
+        )  # fmt: skip
+
+    def _move(self, move: Move) -> None:
+        labels = {key: value for key, value in self.nodes[move.node].labels.items() if key != LABEL}
+        if move.revision:
+            assert daemon_set_name("parts", move.revision) in self.revisions, "a DaemonSet before its nodes"
+            labels[LABEL] = move.revision
+        self.nodes[move.node] = replace(self.nodes[move.node], labels=labels)
+        self._keep(move.node, move.record)
+
+    def _keep(self, on: str, record: str | None) -> None:
+        self.nodes[on] = replace(self.nodes[on], records={LABEL: record} if record else {})
+
+    def _delete(self, delete: Delete) -> None:
+        del (self.jobs if delete.kind == "Job" else self.revisions)[delete.name]
 
     def tick(self, seconds: float) -> None:
         """Builds end, pods are replaced and become ready."""
@@ -184,7 +202,7 @@ class Cluster:
                 self.jobs[name] = replace(one, finished=True, succeeded=True, finished_at=self.now)
                 self.registry[one.key] = Image(f"{SETTINGS.repository}/plant/parts@sha256:{one.key * 2}", REPORT)
         for name, one_node in self.nodes.items():
-            if one_node.online:
+            if one_node.ready:
                 self._pod(name, one_node.labels.get(LABEL))
 
     def _pod(self, on: str, revision: str | None) -> None:
@@ -194,18 +212,17 @@ class Cluster:
         bad = self.revisions[daemon_set_name("parts", revision)].build["source"]["sha256"] in self.refuse
         old = self.pods.get(on)
         if old is None or old.revision != revision:
-            self.pods[on] = Pod(f"{on}-{revision}", on, revision, self.now, False, None, False, 0, None, None, None)
+            self.pods[on] = Pod(f"{on}-{revision}", on, revision, self.now, False, False, 0, None, None, None)
         elif not old.ready:
             test = failed_selftest() if bad else SelfTest(True, "Passed", "", p95_ms=12.34)
-            self.pods[on] = replace(old, ready=not bad, ready_since=None if bad else self.now, selftest=test)
+            self.pods[on] = replace(old, ready=not bad, selftest=test)
 
     def _apply_revision(self, applied: ApplyRevision) -> None:
         name = daemon_set_name("parts", applied.revision)
         created = self.revisions[name].created if name in self.revisions else self.now
         self.revisions[name] = Revision(
             name, applied.revision, applied.profile.metadata.name, applied.image, created,
-            applied.build.model_dump(mode="json", by_alias=True, exclude_none=True), applied.proven, applied.withdrawn,
-            applied.attempt, applied.completed,
+            applied.build.model_dump(mode="json", by_alias=True, exclude_none=True),
         )  # fmt: skip
 
 

@@ -13,7 +13,8 @@ class ConditionType(StrEnum):
     """What a condition is about. Each member's docstring gives its meaning and polarity."""
 
     READY = "Ready"
-    """True: every reachable node serves the revision it should. Positive polarity, always present."""
+    """True: enough of the desired nodes serve the newest revision, and none is on its way. Positive polarity, always
+    present."""
     RECONCILING = "Reconciling"
     """True: on the way, nothing for the user to do. Negative polarity, present only when True."""
     STALLED = "Stalled"
@@ -23,7 +24,7 @@ class ConditionType(StrEnum):
     BUILDS_READY = "BuildsReady"
     """True: an image that passed its gates exists for every profile. Positive polarity."""
     ROLLOUT_COMPLETE = "RolloutComplete"
-    """True: every reachable node has been moved to the newest approved revision. Positive polarity."""
+    """True: the newest revision has been rolled out to every node that can take it. Positive polarity."""
 
 
 class Reason(StrEnum):
@@ -32,22 +33,30 @@ class Reason(StrEnum):
     # Ready, RolloutComplete
     SUCCEEDED = "Succeeded"
     """Everything that can be reached is as the spec says."""
-    NODES_OFFLINE = "NodesOffline"
-    """Everything reachable is as the spec says; some nodes are offline and will be caught up when they return."""
-    NODES_CLOSED = "NodesClosed"
-    """Everything open and reachable is as the spec says; taints close some nodes to new pods."""
+    NODES_NOT_READY = "NodesNotReady"
+    """The revision serves on enough nodes; some are NotReady and are updated when they return."""
+    NODES_TAINTED = "NodesTainted"
+    """The revision serves on enough nodes; taints keep new pods from some, which are updated when they are removed."""
+
+    # Ready, RolloutComplete, Reconciling
     NO_NODES = "NoNodes"
     """No node of the cluster is of any of the profiles. New nodes are picked up as they join."""
+    WAITING_FOR_NODES = "WaitingForNodes"
+    """No node that could be given the revision is ready and free of taints."""
+    PAUSED = "Paused"
+    """spec.paused is true, and some nodes do not run the newest revision."""
 
     # ProfilesResolved, Stalled
     PROFILE_NOT_FOUND = "ProfileNotFound"
     """A DeviceProfile named in spec.deviceProfiles does not exist."""
     PROFILE_NOT_ALLOWED = "ProfileNotAllowed"
     """A DeviceProfile named in spec.deviceProfiles has spec.allowedNamespaces without the EdgeModel's namespace."""
-    NODE_MATCHES_NO_PROFILE = "NodeMatchesNoProfile"
-    """A node that spec.nodeSelector picks is of none of the profiles."""
     NODE_MATCHES_TWO_PROFILES = "NodeMatchesTwoProfiles"
     """A node is of more than one of the profiles; it is left alone."""
+    WRONG_ARCHITECTURE = "WrongArchitecture"
+    """A node's architecture is not that of the profile it is of; it is left alone."""
+    UNREADABLE = "Unreadable"
+    """The EdgeModel, or a DeviceProfile that it names, holds what this version of the operator cannot read."""
     SPEC_INVALID = "SpecInvalid"
     """The spec holds a value that the schema could not refuse."""
 
@@ -97,14 +106,24 @@ class Reason(StrEnum):
     ROLLING_OUT = "RollingOut"
     """The canary held; the other nodes follow in steps."""
     ROLLING_BACK = "RollingBack"
-    """A revision was taken back; its nodes return to the one before."""
+    """A revision was rolled back; its nodes return to the one before."""
 
     # RolloutComplete, Stalled
     ROLLED_BACK = "RolledBack"
-    """The newest revision was taken back; the one before serves. A new source or profile starts the next try."""
+    """The newest revision was rolled back; the one before serves. A new source or profile starts the next try."""
     NO_REVISION_LEFT = "NoRevisionLeft"
-    """The newest revision was taken back and there is none before it."""
+    """The newest revision was rolled back and there is none before it."""
     IMAGE_PULL_FAILED = "ImagePullFailed"
     """A node cannot pull the revision's image."""
-    NODES_NOT_READY = "NodesNotReady"
-    """Nodes that were moved stopped serving."""
+    NODES_FAILED = "NodesFailed"
+    """The revision failed on nodes, or nodes stopped serving it, and the others serve it."""
+
+    # Ready, Stalled: the API server refuses what the operator writes
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    """A ResourceQuota of the namespace refuses a Job, DaemonSet or Service."""
+    ADMISSION_DENIED = "AdmissionDenied"
+    """A webhook, a policy, Pod Security or a LimitRange refuses an object."""
+    FORBIDDEN = "Forbidden"
+    """The operator lacks a right that it needs; see the chart's RBAC."""
+    NAME_TAKEN = "NameTaken"
+    """A Service of the EdgeModel's name exists that is not the EdgeModel's; rename one of them."""

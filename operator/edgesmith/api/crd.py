@@ -36,13 +36,13 @@ def _int_or_string(description: str, pattern: str) -> Schema:
     return {"description": description, "anyOf": either, "x-kubernetes-int-or-string": True, "pattern": pattern}
 
 
-def _int_or_percent() -> Schema:
-    rule = f"type(self) == int ? self >= 1 : self.matches('{PERCENT_PATTERN}')"
+def _int_or_percent(least: int = 1) -> Schema:
+    rule = f"type(self) == int ? self >= {least} : self.matches('{PERCENT_PATTERN}')"
     return {
         "anyOf": [{"type": "integer"}, {"type": "string"}],
         "x-kubernetes-int-or-string": True,
         "maxLength": 16,
-        "x-kubernetes-validations": [{"rule": rule, "message": edgemodel.MAX_UNAVAILABLE_MESSAGE}],
+        "x-kubernetes-validations": [{"rule": rule, "message": edgemodel.SHARE_MESSAGE.format(least=least)}],
     }
 
 
@@ -95,6 +95,7 @@ def _tolerations() -> Schema:
 
 _SPECIAL: Mapping[str, Callable[[], Schema]] = {
     "intOrPercent": _int_or_percent,
+    "countOrPercent": lambda: _int_or_percent(0),
     "resources": _resources,
     "tolerations": _tolerations,
 }

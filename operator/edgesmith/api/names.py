@@ -33,15 +33,8 @@ BUILD_KEY_LABEL = f"{GROUP}/build-key"
 
 BUILD_REASON_ANNOTATION = f"{GROUP}/build-reason"
 """On build Jobs: why the build was needed, with old and new value, as JSON."""
-PROVEN_ANNOTATION = f"{GROUP}/proven"
-"""On DaemonSets: when the revision's canary had held for its bake, RFC 3339."""
-COMPLETED_ANNOTATION = f"{GROUP}/completed"
-"""On DaemonSets: when every reachable node first served the revision, RFC 3339. From then on a node that fails is a
-broken node, not a bad revision."""
-WITHDRAWN_ANNOTATION = f"{GROUP}/withdrawn"
-"""On DaemonSets: why the revision was taken back, in one sentence. It is never given to a node again."""
 ATTEMPT_ANNOTATION = f"{GROUP}/attempt"
-"""On build Jobs: the attempt they answer. On withdrawn DaemonSets: the value that the retry annotation had then."""
+"""On build Jobs: the attempt they answer."""
 TRIES_ANNOTATION = f"{GROUP}/tries"
 """On build Jobs: how many Jobs for the same build and attempt failed before this one."""
 REQUEST_ANNOTATION = f"{GROUP}/request"
@@ -49,10 +42,12 @@ REQUEST_ANNOTATION = f"{GROUP}/request"
 BUILD_ANNOTATION = f"{GROUP}/build"
 """On DaemonSets: the `Build` that the revision's image answers, as JSON, so that the next one can say what changed."""
 RETRY_ANNOTATION = f"{GROUP}/retry"
-"""On EdgeModels, set by the user: a new value makes failed builds and withdrawn revisions be tried again."""
+"""On EdgeModels, set by the user: a new value gives failed builds and rolled back revisions another try."""
 
 NODE_LABEL_SUFFIX = "edgesmith.dev.node-restriction.kubernetes.io"
-"""NodeRestriction lets no kubelet write labels under this, so that a node cannot give itself a model."""
+"""NodeRestriction lets no kubelet write labels under this, so that no node chooses its revision.
+
+The annotation of the same key holds what the operator saw of the node; see `edgesmith.decide.record`."""
 
 MAX_MODEL_NAME = 46
 """An EdgeModel's longest name: with a revision behind it, it must still name a DaemonSet (63 with the pod's suffix)."""

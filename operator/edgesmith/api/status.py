@@ -48,8 +48,8 @@ class VariantStatus(Model):
     revision: str | None = Field(None, description="The revision that nodes are being moved to or run.")
     state: str = Field(
         description=(
-            "Building, BuildFailed, Canary, RollingOut, RollingBack, RolledBack, Complete, Degraded, Waiting or "
-            "NoNodes."
+            "Building, BuildFailed, Canary, RollingOut, RollingBack, RolledBack, Complete, Degraded, Paused, Waiting "
+            "or NoNodes."
         )
     )
     reason: str | None = Field(None, description="Why it is in that state, in one word for machines.")
@@ -61,21 +61,61 @@ class PendingReason(StrEnum):
     """Why a node is pending: one word for machines."""
 
     NOT_READY = "NotReady"
-    """The node is NotReady."""
+    """The node is NotReady; it is updated when it returns."""
     TAINTED = "Tainted"
     """A taint of the node keeps new pods away."""
-    WAITING = "Waiting"
-    """The rollout has not come to the node yet."""
+    STEP_NOT_HELD = "StepNotHeld"
+    """The revision has not held its step of the rollout yet."""
+    MAX_UNAVAILABLE = "MaxUnavailable"
+    """As many nodes as spec.rollout.maxUnavailable allows are without a ready server."""
+    FAILED = "Failed"
+    """The revision failed on the node, which went back to the one before."""
+    PAUSED = "Paused"
+    """spec.paused is true."""
     NODE_MATCHES_TWO_PROFILES = "NodeMatchesTwoProfiles"
     """The node matches more than one of the profiles."""
+    WRONG_ARCHITECTURE = "WrongArchitecture"
+    """The node's architecture is not its profile's."""
 
 
 class PendingNode(Model):
-    """A node that was not moved, and why."""
+    """A node that does not run the newest revision and is not moved now, and why."""
 
     name: str = Field(description="Node.")
-    reason: str = Field(description="Why it was not moved, in one word for machines.")
-    message: str = Field(description="Why it was not moved, in one sentence for people.")
+    reason: str = Field(description="Why it is not moved, in one word for machines.")
+    message: str = Field(description="Why it is not moved, in one sentence for people.")
+
+
+class RevisionStatus(Model):
+    """What was found out about one revision; the operator decides by it, so nobody else should write it."""
+
+    name: str = Field(description="The revision: ten hex digits, the end of its DaemonSet's name.")
+    profile: str = Field(description="DeviceProfile.")
+    steps: int = Field(0, description="How many of spec.rollout.steps it has held.")
+    proven_time: str | None = Field(
+        None,
+        description="When it had held all of them; renewed when the spec goes back to it.",
+        json_schema_extra={"format": "date-time"},
+    )
+    completed_time: str | None = Field(
+        None,
+        description="When it first served on enough of the desired nodes; later failures are those of a device.",
+        json_schema_extra={"format": "date-time"},
+    )
+    rolled_back: bool | None = Field(
+        None, description="True: it was rolled back and is not given to a node again, unless a retry is asked for."
+    )
+    reason: str | None = Field(
+        None, description="Why it was rolled back: CanaryFailed, CanaryLost, NodesFailed or NodesLost."
+    )
+    message: str | None = Field(None, max_length=2048, description="Why it was rolled back, in one sentence.")
+    attempt: str | None = Field(None, description="The retry word that was the last one when it was rolled back.")
+    lost: tuple[str, ...] | None = Field(
+        None,
+        max_length=2000,
+        description="Nodes that became NotReady while they tried it in the first step.",
+        json_schema_extra={"x-member": "Node."},
+    )
 
 
 class EdgeModelStatus(Model):
@@ -95,10 +135,15 @@ class EdgeModelStatus(Model):
     variants: tuple[VariantStatus, ...] = Field(
         (), description="One entry per DeviceProfile.", json_schema_extra={"x-map-key": "profile"}
     )
+    revisions: tuple[RevisionStatus, ...] = Field(
+        (),
+        description="What was found out about each revision, in the order of their names.",
+        json_schema_extra={"x-map-key": "name"},
+    )
     nodes: NodeCounts = Field(NodeCounts(), description="All nodes of the EdgeModel.")
     pending: tuple[PendingNode, ...] = Field(
         (),
         max_length=20,
-        description="The first 20 nodes that were not moved.",
+        description="The first 20 nodes that do not run the newest revision and are not moved now.",
         json_schema_extra={"x-map-key": "name"},
     )

@@ -139,7 +139,7 @@ def _entry(snapshot: Snapshot, made: Plan) -> dict[str, Any]:
             for apply in made.revisions
         ],
         "moves": [asdict(move) for move in made.moves],
-        "holds": [asdict(hold) for hold in made.holds],
+        "pending": [asdict(one) for one in made.pending],
         "deletes": [asdict(delete) for delete in made.deletes],
         "status": status_manifest(made.status),
     }
@@ -163,7 +163,7 @@ def _text(snapshot: Snapshot, made: Plan) -> str:
         if apply.revision not in existing
     ]
     lines += [f"  move      {move.node} to {move.revision or 'nothing'}: {move.reason}" for move in made.moves]
-    lines += [f"  hold      {hold.node}: {hold.reason}" for hold in made.holds]
+    lines += [f"  pending   {one.node}: {one.message}" for one in made.pending]
     lines += [f"  delete    {delete.kind} {delete.name}: {delete.reason}" for delete in made.deletes]
     if len(lines) == 1:
         lines.append("  nothing to do")

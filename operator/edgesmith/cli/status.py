@@ -13,9 +13,11 @@ from edgesmith.api.units import parse_duration
 from edgesmith.cli.table import percent, size, table
 from edgesmith.cluster.errors import Missing
 from edgesmith.cluster.objects import Objects
-from edgesmith.decide.health import node_state
+from edgesmith.decide.fleet import NodeState
+from edgesmith.decide.marks import Mark, marks_of
+from edgesmith.decide.observe import Trial, observe
 from edgesmith.decide.profiles import assign, resolve
-from edgesmith.decide.rollout import Health, NodeState
+from edgesmith.decide.record import parse_record
 
 
 def choose(objects: Objects, name: str | None, namespace: str) -> list[EdgeModel]:
@@ -115,6 +117,7 @@ def _revisions(objects: Objects, model: EdgeModel) -> list[dict[str, str]]:
     key = node_label(model.metadata.namespace, model.metadata.name)
     labels = [node.labels.get(key) for node in objects.nodes.all()]
     now = datetime.now(UTC)
+    marks = marks_of(model.status)
     owned = [entry.noun for _, entry in objects.revisions.of_model(model.metadata.namespace, model.metadata.name)]
     return [
         {
@@ -122,7 +125,7 @@ def _revisions(objects: Objects, model: EdgeModel) -> list[dict[str, str]]:
             "profile": revision.profile,
             "nodes": str(labels.count(revision.revision)),
             "age": _age((now - revision.created).total_seconds()),
-            "state": "Withdrawn" if revision.withdrawn else "Proven" if revision.proven else "Unproven",
+            "state": _revision_word(marks.get(revision.revision)),
             "image": revision.image,
         }
         for revision in sorted(owned, key=lambda revision: (revision.profile, revision.created))
@@ -146,15 +149,16 @@ def _nodes(objects: Objects, model: EdgeModel) -> list[dict[str, str]]:
         if not (label or profile or node.name in pending):
             continue
         here = [pod for pod in pods if pod.node == node.name]
-        state = node_state(
+        state = observe(
             node,
             label=label,
             known=label in revisions,
             pods=here,
+            record=parse_record(node.records.get(key), now),
+            trial=Trial(deadline, unfinished=False),
             tolerations=tolerations.get(profile or "", ()),
-            deadline=deadline,
             now=now,
-        )
+        ).state
         tests = [pod.selftest.p95_ms for pod in here if pod.revision == label and pod.selftest]
         p95 = next((test for test in tests if test is not None), None)
         rows.append(
@@ -170,18 +174,16 @@ def _nodes(objects: Objects, model: EdgeModel) -> list[dict[str, str]]:
     return rows
 
 
-_WORDS = {
-    Health.IDLE: "Idle",
-    Health.STARTING: "Starting",
-    Health.SERVING: "Serving",
-    Health.FAILED: "Failed",
-}
-
-
 def _word(state: NodeState) -> str:
-    if state.closed:
-        return "Tainted"
-    return _WORDS[state.health] if state.online else "NotReady"
+    if not state.ready:
+        return "NotReady"
+    return "Tainted" if state.taint else state.server.value
+
+
+def _revision_word(mark: Mark | None) -> str:
+    if mark is None:
+        return "New"
+    return "RolledBack" if mark.state.rolled_back else "Proven" if mark.state.proven else "New"
 
 
 def _status(model: EdgeModel) -> EdgeModelStatus:

@@ -1,35 +1,30 @@
-"""A plan as calls, in the order of its fields: a DaemonSet before its nodes, the status last, events after the status.
+"""A plan as calls, in the order of its fields: a DaemonSet before its nodes, the status before the moves it speaks of.
 
-Whatever is as it should be already is not written. An error ends the plan where it stands: what follows depends on what
-came before, and the next pass reads where it was.
+Whatever is as it should be already is not written. What the API server refuses of one variant does not keep the others
+back: refusals are collected, and the status says them.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from edgesmith.api.conditions import ConditionType, Reason
-from edgesmith.api.names import (
-    ATTEMPT_ANNOTATION,
-    COMPLETED_ANNOTATION,
-    PROVEN_ANNOTATION,
-    WITHDRAWN_ANNOTATION,
-    node_label,
-)
-from edgesmith.api.status import Condition, EdgeModelStatus
+from edgesmith.api.names import node_label
+from edgesmith.api.status import EdgeModelStatus
 from edgesmith.cluster.client import Client, Object
-from edgesmith.cluster.errors import ClusterError, Missing, Stalled
+from edgesmith.cluster.errors import ClusterError, Missing, NameTaken, Stalled
 from edgesmith.cluster.events import event_manifest
-from edgesmith.cluster.kinds import DAEMON_SET, EDGE_MODEL, EVENT, JOB, NODE, kind_of
+from edgesmith.cluster.kinds import DAEMON_SET, EDGE_MODEL, EVENT, JOB, NODE, SERVICE, kind_of
 from edgesmith.cluster.objects import Objects
-from edgesmith.cluster.parse import without_bookkeeping
-from edgesmith.decide.plan import Annotate, Plan
+from edgesmith.cluster.parse import owner_of, without_bookkeeping
+from edgesmith.cluster.refusals import Refusal, with_refusals
+from edgesmith.decide.plan import Keep, Move, Plan, StartBuild
 from edgesmith.decide.snapshot import Snapshot
 from edgesmith.resources import build_job, daemon_set, service
 
@@ -37,6 +32,12 @@ log = logging.getLogger(__name__)
 
 REAPPLY_SECONDS = 600.0
 """After how long an object that is not watched (the Service) is applied again, whoever changed it."""
+AT_ONCE = 16
+"""Nodes that are written to at the same time."""
+MOVES_PER_PASS = 64
+"""Nodes that one pass moves before it is judged again how the fleet does. What has to go back goes in one pass."""
+RECORDS_PER_PASS = 128
+"""Records that one pass writes of nodes that it does not move."""
 
 _VOLATILE = ("resourceVersion", "generation", "uid", "creationTimestamp", "deletionTimestamp")
 
@@ -48,14 +49,18 @@ class Done:
     builds: int = 0
     applied: int = 0
     moves: int = 0
+    records: int = 0
     deleted: int = 0
     status: bool = False
     events: int = 0
+    left: bool = False
+    """Whether the plan holds more than one pass does."""
     names: list[str] = field(default_factory=list)
     """What was changed, in words."""
+    refusals: list[Refusal] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.builds or self.applied or self.moves or self.deleted or self.status)
+        return bool(self.builds or self.applied or self.moves or self.deleted or self.status or self.left)
 
 
 class _Applied(NamedTuple):
@@ -83,63 +88,113 @@ class Applier:
         self._instance = instance
         self._clock = clock
         self._memory: dict[tuple[str, str, str], _Applied] = {}
+        self._refused: dict[tuple[str, str], list[Refusal]] = {}
+        """What the API server refused last time after the status was written, by EdgeModel."""
 
     async def apply(self, plan: Plan, snapshot: Snapshot, now: datetime) -> Done:
         """Do what a plan says.
 
         Raises:
-            Stalled: The API server refuses a child; the EdgeModel's status says so.
+            Stalled: The API server refuses something; the EdgeModel's status says so.
             ClusterError: of another kind, for a call that is to be tried again.
         """
         done = Done()
-        status = plan.status
-        try:
-            await self._children(plan, snapshot, done)
-        except Stalled as error:
-            status = refused(status, str(error), snapshot, now)
-            await self._status(status, snapshot, done)
-            raise
-        await self._status(status, snapshot, done)
+        key = (snapshot.model.metadata.namespace, snapshot.model.metadata.name)
+        await self._revisions(plan, snapshot, done)
+        # What comes after the status was refused last time, and may still be: saying so now keeps the status steady.
+        expected = [*done.refusals, *self._refused.get(key, ())]
+        await self._status(with_refusals(plan.status, expected, snapshot.model, now), snapshot, done)
+        before = len(done.refusals)
+        await self._nodes(plan, snapshot, done)
+        await self._rest(plan, snapshot, done)
+        later = done.refusals[before:]
+        self._refused[key] = [one for one in later if isinstance(one.error, Stalled)]
+        await self._status(with_refusals(plan.status, done.refusals, snapshot.model, now), snapshot, done)
         if done.status:
             await self._events(plan, snapshot, now, done)
+        # One that can succeed later comes first: it is tried again sooner.
+        for refusal in sorted(done.refusals, key=lambda one: isinstance(one.error, Stalled)):
+            raise refusal.error
         return done
 
-    async def remove_label(self, node: str, key: str) -> None:
-        """Take a label off a node; a node that is gone needs none taken."""
-        await self._label(node, key, None)
+    async def remove_marks(self, node: str, key: str) -> None:
+        """Take a label and the record of the same key off a node; a node that is gone needs none taken."""
+        await self._mark(node, key, label=None, record=None)
 
-    def forget(self, namespace: str) -> None:
-        """Forget what was applied in a namespace whose EdgeModel is gone."""
+    def forget(self, namespace: str, name: str) -> None:
+        """Forget what was applied and refused for an EdgeModel that is gone."""
+        self._refused.pop((namespace, name), None)
         for reference in [reference for reference in self._memory if reference[1] == namespace]:
             del self._memory[reference]
 
-    async def _children(self, plan: Plan, snapshot: Snapshot, done: Done) -> None:
-        model, settings = snapshot.model, snapshot.settings
-        namespace = model.metadata.namespace
-        for start in plan.builds:
-            manifest = build_job(model, start, settings)
-            # Made, never applied: a Job is made once, and one that is on its way out must not be taken for it.
-            self._objects.put(JOB, await self._client.create(manifest))
-            done.builds += 1
-            done.names.append(f"Job {manifest['metadata']['name']}")
+    async def _revisions(self, plan: Plan, snapshot: Snapshot, done: Done) -> None:
+        """Apply the DaemonSets, each by itself."""
         for revision in plan.revisions:
-            manifest = daemon_set(model, revision, settings)
+            manifest = daemon_set(snapshot.model, revision, snapshot.settings)
             live = next((r.manifest for r in snapshot.revisions if r.name == manifest["metadata"]["name"]), None)
-            await self._ensure(manifest, live, done)
-        for annotate in plan.annotations:
-            await self._annotate(annotate, snapshot, done)
-        key = node_label(namespace, model.metadata.name)
-        for move in plan.moves:
-            if await self._label(move.node, key, move.revision):
-                done.moves += 1
-                done.names.append(f"Node {move.node} to {move.revision or 'nothing'}")
+            await _collected(self._ensure(manifest, live, done), done, revision.profile.metadata.name)
+
+    async def _nodes(self, plan: Plan, snapshot: Snapshot, done: Done) -> None:
+        """Move nodes, those that have to go back first, and write what is to be kept of the others."""
+        metadata = snapshot.model.metadata
+        key = node_label(metadata.namespace, metadata.name)
+        existing = {entry.noun.revision for _, entry in self._objects.revisions.of_model(*_key(snapshot))}
+        possible = [move for move in plan.moves if move.revision is None or move.revision in existing]
+        urgent = [move for move in possible if move.urgent]
+        others = [move for move in possible if not move.urgent]
+        done.left = len(others) > MOVES_PER_PASS or len(plan.records) > RECORDS_PER_PASS
+        for batch in _batches([*urgent, *others[:MOVES_PER_PASS]]):
+            await asyncio.gather(*(_collected(self._move(move, key, done), done) for move in batch))
+        for kept in _batches(plan.records[:RECORDS_PER_PASS]):
+            await asyncio.gather(*(_collected(self._keep(one, key, done), done) for one in kept))
+
+    async def _rest(self, plan: Plan, snapshot: Snapshot, done: Done) -> None:
+        """Start builds, delete what is no longer wanted, and see to the Service."""
+        model = snapshot.model
+        for start in plan.builds:
+            await _collected(self._build(build_job(model, start, snapshot.settings), done), done, _profile(start))
         for delete in plan.deletes:
-            await self._client.delete(JOB if delete.kind == "Job" else DAEMON_SET, namespace, delete.name)
-            self._memory.pop((delete.kind, namespace, delete.name), None)
-            done.deleted += 1
-            done.names.append(f"{delete.kind} {delete.name} away")
+            await _collected(self._delete(delete.kind, model.metadata.namespace, delete.name, done), done)
         if plan.service:
-            await self._ensure(service(model), None, done)
+            await _collected(self._service(service(model), model.metadata.uid, done), done)
+
+    async def _build(self, manifest: Object, done: Done) -> None:
+        # Made, never applied: a Job is made once, and one that is on its way out must not be taken for it.
+        self._objects.put(JOB, await self._client.create(manifest))
+        done.builds += 1
+        done.names.append(f"Job {manifest['metadata']['name']}")
+
+    async def _delete(self, kind: str, namespace: str, name: str, done: Done) -> None:
+        await self._client.delete(JOB if kind == "Job" else DAEMON_SET, namespace, name)
+        self._memory.pop((kind, namespace, name), None)
+        done.deleted += 1
+        done.names.append(f"deleted {kind} {name}")
+
+    async def _service(self, manifest: Object, owner: str, done: Done) -> None:
+        """Apply the Service unless one of its name is somebody else's.
+
+        Raises:
+            NameTaken: It is.
+        """
+        metadata = manifest["metadata"]
+        reference = ("Service", str(metadata["namespace"]), str(metadata["name"]))
+        before = self._memory.get(reference)
+        if before and before.intent == _digest(manifest) and self._clock() - before.at < REAPPLY_SECONDS:
+            return
+        live = await self._client.get(SERVICE, metadata["namespace"], metadata["name"])
+        if live is None:
+            result = await self._client.create(manifest)
+            self._memory[reference] = _Applied(_digest(manifest), _digest(_lasting(result)), self._clock())
+            done.applied += 1
+            done.names.append(f"Service {metadata['name']}")
+            return
+        if owner_of(live) != owner:
+            where = f"{metadata['namespace']}/{metadata['name']}"
+            raise NameTaken(
+                f"The Service {where} exists and is not the EdgeModel's, so clients cannot reach the model by that "
+                "name; rename the Service or the EdgeModel."
+            )
+        await self._ensure(manifest, None, done)
 
     async def _ensure(self, manifest: Mapping[str, Any], live: Mapping[str, Any] | None, done: Done) -> None:
         """Apply an object unless we did so before and it still is what came of it.
@@ -165,40 +220,36 @@ class Applier:
             done.applied += 1
             done.names.append(f"{reference[0]} {reference[2]}")
 
-    async def _annotate(self, annotate: Annotate, snapshot: Snapshot, done: Done) -> None:
-        """Annotate a revision that the spec does not ask for any more: its old template stays as it is."""
-        wanted = {
-            PROVEN_ANNOTATION: _rfc3339(annotate.proven),
-            COMPLETED_ANNOTATION: _rfc3339(annotate.completed),
-            WITHDRAWN_ANNOTATION: annotate.withdrawn,
-            ATTEMPT_ANNOTATION: annotate.attempt or None,
-        }
-        namespace = snapshot.model.metadata.namespace
-        try:
-            result = await self._client.annotate_daemon_set(namespace, annotate.name, wanted)
-        except Missing:
-            # Deleted in between: nothing is left to be said of it.
+    async def _move(self, move: Move, key: str, done: Done) -> None:
+        """Set or remove a node's label, together with its record."""
+        known = self._objects.nodes.get("", move.node)
+        if known and known.labels.get(key) == move.revision:
             return
-        self._objects.put(DAEMON_SET, result)
-        done.applied += 1
-        done.names.append(f"DaemonSet {annotate.name} annotated")
+        if await self._mark(move.node, key, label=move.revision, record=move.record):
+            done.moves += 1
+            done.names.append(f"Node {move.node} to {move.revision or 'nothing'}")
 
-    async def _label(self, node: str, key: str, value: str | None) -> bool:
-        """Set or remove a node's label; says whether that was needed."""
-        known = self._objects.nodes.get("", node)
-        if known and known.labels.get(key) == value:
-            return False
+    async def _keep(self, kept: Keep, key: str, done: Done) -> None:
+        """Write a node's record."""
+        if await self._mark(kept.node, key, record=kept.record):
+            done.records += 1
+
+    async def _mark(self, node: str, key: str, **marks: str | None) -> bool:
+        """Write to a node; says whether the node is there."""
         try:
-            self._objects.put(NODE, await self._client.mark_node(node, key, label=value))
+            self._objects.put(NODE, await self._client.mark_node(node, key, **marks))
         except Missing:
             # A node that left the cluster in between: the plan of the next pass does without it.
             return False
         return True
 
     async def _status(self, status: EdgeModelStatus, snapshot: Snapshot, done: Done) -> None:
+        """Write the status unless it reads like that already."""
         metadata = snapshot.model.metadata
         wanted = status_manifest(status)
-        if same_status(snapshot.model.status, wanted):
+        known = self._objects.models.get(metadata.namespace, metadata.name)
+        live = known.status if known and known.metadata.uid == metadata.uid else snapshot.model.status
+        if same_status(live, wanted):
             return
         try:
             result = await self._client.apply_status(EDGE_MODEL, metadata.namespace, metadata.name, wanted)
@@ -231,38 +282,24 @@ def same_status(live: Mapping[str, Any], wanted: Object) -> bool:
         return False
 
 
-def refused(status: EdgeModelStatus, message: str, snapshot: Snapshot, now: datetime) -> EdgeModelStatus:
-    """A status that says that the API server refuses a child: only the user can know what to change.
-
-    Args:
-        status: What the plan had to say.
-        message: The API server's sentence, which names the field.
-        snapshot: For the generation and the conditions there were.
-        now: When.
-    """
-    before = {str(c.get("type")): c for c in snapshot.model.status.get("conditions") or () if isinstance(c, Mapping)}
-
-    def condition(kind: ConditionType, value: bool) -> Condition:  # noqa: FBT001 - a condition's status
-        text = "True" if value else "False"
-        was = before.get(kind, {})
-        since = was.get("lastTransitionTime") if was.get("status") == text else None
-        return Condition(
-            type=kind,
-            status="True" if value else "False",
-            reason=Reason.SPEC_INVALID,
-            message=message,
-            last_transition_time=str(since or _rfc3339(now)),
-            observed_generation=snapshot.model.metadata.generation,
-        )
-
-    replaced = {ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED}
-    kept = [found for found in status.conditions if found.type not in replaced]
-    mine = [condition(ConditionType.READY, False), condition(ConditionType.STALLED, True)]
-    return status.model_copy(update={"conditions": (*mine, *kept)})
+async def _collected(work: Awaitable[None], done: Done, profile: str = "") -> None:
+    """Do something; what the API server says against it is kept, and the rest goes on."""
+    try:
+        await work
+    except ClusterError as error:
+        done.refusals.append(Refusal(error, profile))
 
 
-def _rfc3339(time: datetime | None) -> str | None:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ") if time else None
+def _batches(items: Sequence[Any]) -> list[Sequence[Any]]:
+    return [items[start : start + AT_ONCE] for start in range(0, len(items), AT_ONCE)]
+
+
+def _profile(start: StartBuild) -> str:
+    return start.profile.metadata.name
+
+
+def _key(snapshot: Snapshot) -> tuple[str, str]:
+    return snapshot.model.metadata.namespace, snapshot.model.metadata.name
 
 
 def _lasting(raw: Mapping[str, Any] | None) -> Object:

@@ -5,6 +5,7 @@
     │   ├── Forbidden        the API server refused our identity or its rights (401, 403)
     │   ├── QuotaExceeded    a ResourceQuota of the namespace refused the object (403)
     │   ├── AdmissionDenied  a webhook, a policy, Pod Security or a LimitRange refused the object (any 4xx)
+    │   ├── NameTaken        an object of that name is somebody else's
     │   └── Invalid          the API server refused the object (400, 413, 422)
     ├── Waiting       something else comes first; look again after `seconds`
     │   └── Missing          the object or its kind is not there (404)
@@ -55,6 +56,10 @@ class AdmissionDenied(Stalled):
 
 class Invalid(Stalled):
     """The API server refused the object."""
+
+
+class NameTaken(Stalled):
+    """An object of the name that we need exists and is somebody else's."""
 
 
 class Waiting(ClusterError):  # noqa: N818 - named after what the user reads in the condition

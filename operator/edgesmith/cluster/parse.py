@@ -7,15 +7,7 @@ from typing import Any
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
-from edgesmith.api.names import (
-    ATTEMPT_ANNOTATION,
-    BUILD_ANNOTATION,
-    COMPLETED_ANNOTATION,
-    PROFILE_LABEL,
-    PROVEN_ANNOTATION,
-    REVISION_LABEL,
-    WITHDRAWN_ANNOTATION,
-)
+from edgesmith.api.names import BUILD_ANNOTATION, PROFILE_LABEL, REVISION_LABEL, parse_node_label
 from edgesmith.cluster.fields import Raw, at, json_object, mapping, mappings, number, text, time_of
 from edgesmith.decide.snapshot import Node, Pod, Revision, SelfTest
 from edgesmith.decide.taints import Taint
@@ -64,17 +56,16 @@ def device_profile(raw: Raw) -> DeviceProfile | None:
 
 
 def node(raw: Raw) -> Node:
-    """A node; online where the kubelet's Ready condition is True."""
-    ready = _condition(raw, "Ready")
+    """A node; ready where the kubelet's Ready condition is True."""
     return Node(
         name=text(raw, "metadata", "name"),
         labels=labels_of(raw),
-        online=ready.get("status") == "True",
-        online_since=time_of(ready.get("lastTransitionTime")),
+        ready=_condition(raw, "Ready").get("status") == "True",
         taints=tuple(
             Taint(text(taint, "key"), text(taint, "value"), text(taint, "effect"))
             for taint in mappings(at(raw, "spec", "taints"))
         ),
+        records={key: value for key, value in annotations_of(raw).items() if parse_node_label(key)},
     )
 
 
@@ -83,22 +74,37 @@ def pod(raw: Raw) -> Pod:
     containers = list(mappings(at(raw, "status", "initContainerStatuses")))
     containers += mappings(at(raw, "status", "containerStatuses"))
     waiting, waiting_message = _waiting(containers)
-    condition = _condition(raw, "Ready")
-    ready, since = condition.get("status") == "True", time_of(condition.get("lastTransitionTime"))
     return Pod(
         name=text(raw, "metadata", "name"),
         node=text(raw, "spec", "nodeName") or _affinity_node(raw),
         revision=labels_of(raw).get(REVISION_LABEL, ""),
         created=time_of(at(raw, "metadata", "creationTimestamp")) or _EPOCH,
-        ready=ready,
-        ready_since=since if ready else None,
+        ready=_condition(raw, "ContainersReady").get("status") == "True",
         terminating=bool(at(raw, "metadata", "deletionTimestamp")),
         restarts=max((int(number(status.get("restartCount")) or 0) for status in containers), default=0),
         waiting=waiting,
         waiting_message=waiting_message,
         selftest=_selftest(raw),
-        unready_since=None if ready else since,
+        stage=_stage(raw),
     )
+
+
+def _stage(raw: Raw) -> str:
+    """What a pod is at while the kubelet gives no reason of its own, as the end of a sentence."""
+    if text(raw, "status", "phase") == "Failed":
+        said = ": ".join(part for part in (text(raw, "status", "reason"), text(raw, "status", "message")) if part)
+        return f"its pod failed: {said[:_SENTENCE_LIMIT]}" if said else "its pod failed"
+    if not text(raw, "spec", "nodeName"):
+        said = text(_condition(raw, "PodScheduled"), "message")[:_SENTENCE_LIMIT].rstrip(".")
+        return f"its pod cannot be scheduled: {said}" if said else "its pod waits for the scheduler"
+    for status in mappings(at(raw, "status", "initContainerStatuses")):
+        if at(status, "state", "running") is not None:
+            return f"its pod runs the init container {text(status, 'name')}"
+    statuses = list(mappings(at(raw, "status", "initContainerStatuses")))
+    statuses += mappings(at(raw, "status", "containerStatuses"))
+    if not statuses or any(text(status, "state", "waiting", "reason") in _STARTING for status in statuses):
+        return "its pod waits for its images and volumes"
+    return "the readiness probe does not pass"
 
 
 def revision(raw: Raw) -> Revision:
@@ -112,10 +118,6 @@ def revision(raw: Raw) -> Revision:
         image=next((text(container, "image") for container in mappings(template)), ""),
         created=time_of(at(raw, "metadata", "creationTimestamp")) or _EPOCH,
         build=json_object(annotations.get(BUILD_ANNOTATION)) or {},
-        proven=time_of(annotations.get(PROVEN_ANNOTATION)),
-        withdrawn=annotations.get(WITHDRAWN_ANNOTATION),
-        attempt=annotations.get(ATTEMPT_ANNOTATION, ""),
-        completed=time_of(annotations.get(COMPLETED_ANNOTATION)),
         manifest=without_bookkeeping(raw),
     )
 

@@ -68,4 +68,4 @@ def _labelled(node: Node) -> set[Key]:
 
 def _facts(node: Node) -> tuple[bool, tuple[Taint, ...], dict[str, str]]:
     """What matters of a node besides our own labels."""
-    return node.online, node.taints, {key: value for key, value in node.labels.items() if parse_node_label(key) is None}
+    return node.ready, node.taints, {key: value for key, value in node.labels.items() if parse_node_label(key) is None}

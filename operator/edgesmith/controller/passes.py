@@ -107,10 +107,10 @@ class Passes:
         living = [(m.metadata.namespace, m.metadata.name) for m in models if not m.metadata.deletion_timestamp]
         for node, label in sweep(objects.nodes.all(), living):
             if parse_node_label(label) == key:
-                await self._applier.remove_label(node, label)
+                await self._applier.remove_marks(node, label)
                 self._numbers.count(metrics.SWEPT)
                 log.info("took the label %s off %s: its EdgeModel is gone", label, node)
-        self._applier.forget(key[0])
+        self._applier.forget(*key)
 
     def _count(self, done: Done) -> None:
         self._numbers.count(metrics.BUILDS, done.builds)

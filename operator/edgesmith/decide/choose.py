@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from edgesmith.api.status import PendingReason
 from edgesmith.decide.fleet import NodeState, RevisionState, Rules, ServerState
 from edgesmith.decide.judge import Judgement
 from edgesmith.decide.plan import Move, Pending
@@ -62,7 +63,7 @@ class Chosen:
             self.moves[node.name] = Move(node.name, revision, reason, urgent=urgent)
         self.pending.pop(node.name, None)
 
-    def wait(self, node: NodeState, reason: str, message: str) -> None:
+    def wait(self, node: NodeState, reason: PendingReason, message: str) -> None:
         """Say why a node is not moved."""
         if node.name not in self.moves:
             self.pending[node.name] = Pending(node.name, reason, message)
@@ -100,13 +101,13 @@ def leave(nodes: Sequence[NodeState], rules: Rules, budget: Budget) -> Chosen:
     chosen = Chosen()
     for node in sorted(nodes, key=lambda node: (node.serving, node.name)):
         if rules.paused:
-            chosen.wait(node, "Paused", "spec.paused is true, so it keeps what it runs.")
+            chosen.wait(node, PendingReason.PAUSED, "spec.paused is true, so it keeps what it runs.")
         elif not node.ready and node.server is not ServerState.NONE:
-            chosen.wait(node, "NodeNotReady", "It is NotReady and keeps its label until it returns.")
+            chosen.wait(node, PendingReason.NOT_READY, "It is NotReady and keeps its label until it returns.")
         elif node.server in {ServerState.NONE, ServerState.FAILED} or budget.take(node):
             chosen.move(node, None, "It is no longer to run the model.")
         else:
-            chosen.wait(node, "MaxUnavailable", _full(budget))
+            chosen.wait(node, PendingReason.MAX_UNAVAILABLE, _full(budget))
     return chosen
 
 
@@ -175,7 +176,7 @@ def _leave_rolled_back(
     if serves and other is None:
         return
     if serves and not budget.take(node, back=True):
-        chosen.wait(node, "MaxUnavailable", _full(budget))
+        chosen.wait(node, PendingReason.MAX_UNAVAILABLE, _full(budget))
         return
     if not serves and node.movable and other:
         budget.restart(node)
@@ -213,7 +214,7 @@ def _fill_step(judged: Judgement, target: RevisionState, budget: Budget, chosen:
             chosen.move(node, target.revision, f"It is {what} of revision {target.revision}.")
             missing -= 1
         else:
-            chosen.wait(node, "MaxUnavailable", _full(budget))
+            chosen.wait(node, PendingReason.MAX_UNAVAILABLE, _full(budget))
 
 
 def _rank(judged: Judgement, node: NodeState) -> tuple[int, int, str]:
@@ -241,7 +242,7 @@ def _follow(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
         if budget.take(node):
             chosen.move(node, approved.revision, f"Revision {approved.revision} is approved.")
         else:
-            chosen.wait(node, "MaxUnavailable", _full(budget))
+            chosen.wait(node, PendingReason.MAX_UNAVAILABLE, _full(budget))
 
 
 def _follows(judged: Judgement, approved: RevisionState, node: NodeState) -> bool:
@@ -276,21 +277,21 @@ def _explain(judged: Judgement, rules: Rules, chosen: Chosen) -> None:
             chosen.wait(node, *_why(node, wanted, rules))
 
 
-def _why(node: NodeState, wanted: RevisionState, rules: Rules) -> tuple[str, str]:
+def _why(node: NodeState, wanted: RevisionState, rules: Rules) -> tuple[PendingReason, str]:
     if not node.ready:
-        return "NodeNotReady", "It is NotReady and will be updated when it returns."
+        return PendingReason.NOT_READY, "It is NotReady and is updated when it returns."
     if node.taint:
-        return (
-            "NodeTainted",
-            f"It has taint {node.taint}, which the tolerations of its DeviceProfile leave out, and will be updated "
-            "when the taint is removed.",
-        )
+        left_out = "which the tolerations of its DeviceProfile leave out"
+        return PendingReason.TAINTED, f"It has taint {node.taint}, {left_out}; it is updated when the taint is removed."
     one = node.failures.get(wanted.revision)
     if one:
-        return "Failed", f"It {one.note or 'failed'} on revision {wanted.revision}, so it keeps another one."
+        return (
+            PendingReason.FAILED,
+            f"It {one.note or 'failed'} on revision {wanted.revision}, so it keeps another one.",
+        )
     if rules.paused:
-        return "Paused", "spec.paused is true, so it keeps what it runs."
-    return "StepNotHeld", f"It waits until revision {wanted.revision} has held its step of the rollout."
+        return PendingReason.PAUSED, "spec.paused is true, so it keeps what it runs."
+    return PendingReason.STEP_NOT_HELD, f"It waits until revision {wanted.revision} has held its step of the rollout."
 
 
 def _full(budget: Budget) -> str:

@@ -68,7 +68,8 @@ def conditions(
     said: list[tuple[ConditionType, Literal["True", "False"], Finding]] = [
         (ConditionType.READY, "False", spoken[0]) if spoken else (ConditionType.READY, "True", ready)
     ]
-    said += [(ConditionType.RECONCILING, "True", finding) for finding in under_way[:1]]
+    # kstatus reads Reconciling first: beside it nobody would learn of Stalled.
+    said += [(ConditionType.RECONCILING, "True", finding) for finding in under_way[:1] if not grave]
     said += [(ConditionType.STALLED, "True", finding) for finding in grave[:1]]
     said += [
         (kind, "True" if finding.severity is Severity.FINE else "False", finding) for kind, finding in areas.items()

@@ -52,6 +52,8 @@ class _Case:
     """Nodes whose label names the target."""
     rules: Rules
     now: datetime
+    after: datetime
+    """A time after every one at which a revision of the variant was proven."""
 
     def waited(self, node: NodeState) -> bool:
         """Whether a node has been NotReady for the whole progressDeadline."""
@@ -71,7 +73,8 @@ def judge(variant: Variant, rules: Rules, now: datetime) -> Judgement:
     if target and not target.rolled_back:
         target = _renewed(target, revisions, now)
         stable = stable_before(target, revisions)
-        case = _Case(target, stable, variant, carriers.get(target.revision, ()), rules, now)
+        after = _after(revisions, now)
+        case = _Case(target, stable, variant, carriers.get(target.revision, ()), rules, now, after)
         target, step, missing = _progress(case)
         target = _judged(replace(case, target=target))
         if target.rolled_back:
@@ -110,7 +113,13 @@ def _renewed(target: RevisionState, revisions: Mapping[str, RevisionState], now:
     if not target.proven:
         return target
     newest = max((one.proven for one in revisions.values() if one.proven and not one.rolled_back), default=now)
-    return replace(target, proven=now) if newest > target.proven else target
+    return replace(target, proven=_after(revisions, now)) if newest > target.proven else target
+
+
+def _after(revisions: Mapping[str, RevisionState], now: datetime) -> datetime:
+    """Now, or later where the hub's clock was set back since another revision was proven."""
+    newest = [one.proven + timedelta(seconds=1) for one in revisions.values() if one.proven]
+    return max((now, *newest))
 
 
 def steps_of(rules: Rules, nodes: tuple[NodeState, ...]) -> Iterator[tuple[int, Step, tuple[NodeState, ...]]]:
@@ -144,7 +153,7 @@ def _progress(case: _Case) -> tuple[RevisionState, Step | None, int]:
         if not held:
             return target, step, missing
         target = replace(target, steps=number + 1, lost=())
-    return (replace(target, proven=case.now) if case.own else target), None, 0
+    return (replace(target, proven=case.after) if case.own else target), None, 0
 
 
 def _canaries(case: _Case, step: Step, scope: Sequence[NodeState], quota: int) -> tuple[bool, int]:

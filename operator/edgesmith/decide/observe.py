@@ -141,9 +141,7 @@ def _standing(record: Record | None, attempt: str) -> Mapping[str, Any]:
     return {key: one for key, one in record.failures.items() if not attempt or one.attempt == attempt}
 
 
-def _seen(
-    record: Record | None, label: str, seen: _Server, *, blocked: bool, trial: Trial, now: datetime
-) -> Record:
+def _seen(record: Record | None, label: str, seen: _Server, *, blocked: bool, trial: Trial, now: datetime) -> Record:
     """The record with what the pod shows, before anything is judged by time."""
     if record is None or record.revision != label:
         fresh = new_record(label, seen.state, now)

@@ -6,11 +6,10 @@ The CLI prints this same value, so "what would happen" and "what happens" cannot
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
 from edgesmith.api.deviceprofile import DeviceProfile
-from edgesmith.api.status import EdgeModelStatus
+from edgesmith.api.status import EdgeModelStatus, PendingReason
 from edgesmith_builder.contract import Build
 
 
@@ -72,8 +71,7 @@ class Pending:
     """A node that does not run the newest revision and is not moved now, and why."""
 
     node: str
-    reason: str
-    """One CamelCase word."""
+    reason: PendingReason
     message: str
 
 

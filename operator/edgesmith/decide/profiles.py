@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel, LabelSelector
 from edgesmith.decide.snapshot import Node
+
+ARCHITECTURE_LABEL = "kubernetes.io/arch"
+"""Set by every kubelet on its own node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,13 @@ class Assignment:
     """Node to the profiles it is of, where those are two or more: left alone."""
     unmatched: tuple[str, ...]
     """Nodes that spec.nodeSelector picks and that are of no profile."""
+    wrong_architecture: Mapping[str, str] = field(default_factory=dict)
+    """Node to the sentence that says why the node cannot run its profile's images: left alone."""
+
+    @property
+    def left_alone(self) -> frozenset[str]:
+        """Nodes whose label is neither set nor removed."""
+        return frozenset({*self.ambiguous, *self.wrong_architecture})
 
 
 def resolve(model: EdgeModel, profiles: Sequence[DeviceProfile]) -> Resolved:
@@ -59,22 +69,35 @@ def resolve(model: EdgeModel, profiles: Sequence[DeviceProfile]) -> Resolved:
 
 
 def assign(model: EdgeModel, profiles: Iterable[DeviceProfile], nodes: Iterable[Node]) -> Assignment:
-    """Say of which profile each node is; a node that `spec.nodeSelector` leaves out is of none and not mentioned."""
+    """Say of which profile each node is; a node that `spec.nodeSelector` leaves out is of none and not mentioned.
+
+    A node whose architecture is not its profile's cannot run the profile's images, so it is no evidence against one.
+    """
+    profiles = tuple(profiles)
     profile_of: dict[str, str] = {}
     ambiguous: dict[str, tuple[str, ...]] = {}
+    wrong: dict[str, str] = {}
     unmatched: list[str] = []
+    architectures = {profile.metadata.name: profile.spec.platform.architecture for profile in profiles}
     selectors = [(profile.metadata.name, profile.spec.node_selector) for profile in profiles]
     for node in sorted(nodes, key=lambda node: node.name):
         if not carries(node.labels, model.spec.node_selector):
             continue
         matches = tuple(name for name, selector in selectors if carries(node.labels, selector))
         if len(matches) == 1:
-            profile_of[node.name] = matches[0]
+            said, wanted = node.labels.get(ARCHITECTURE_LABEL), architectures[matches[0]]
+            if said is None or said == wanted:
+                profile_of[node.name] = matches[0]
+            else:
+                wrong[node.name] = (
+                    f"Its label {ARCHITECTURE_LABEL} is {said!r}, but its DeviceProfile {matches[0]} is for {wanted}; "
+                    "correct the node's labels or the profile's spec.nodeSelector."
+                )
         elif matches:
             ambiguous[node.name] = matches
         elif model.spec.node_selector:
             unmatched.append(node.name)
-    return Assignment(profile_of, ambiguous, tuple(unmatched))
+    return Assignment(profile_of, ambiguous, tuple(unmatched), wrong)
 
 
 def carries(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:

@@ -110,20 +110,37 @@ def _phase(judged: Judgement, chosen: Chosen, rules: Rules) -> RolloutPhase:
 
 def _phase_forward(judged: Judgement, target: RevisionState, rules: Rules, *, moving: bool) -> RolloutPhase:
     nodes = judged.variant.nodes
-    updated = [node for node in nodes if node.label == target.revision]
-    if target.completed and all(node.serving for node in nodes if node.movable and node.label == target.revision):
-        behind = [node for node in nodes if node.movable and node.label != target.revision]
-        if not behind:
-            return RolloutPhase.COMPLETE
-    if rules.paused and len(updated) < len(nodes):
+    movable = [node for node in nodes if node.movable]
+    if target.completed and _all_served(movable, target, rules.unavailable(len(nodes))):
+        return RolloutPhase.COMPLETE
+    if rules.paused and any(node.label != target.revision for node in nodes):
         return RolloutPhase.PAUSED
     if not target.proven:
-        if not any(node.movable for node in nodes) and not updated:
+        if not movable and not judged.on(target.revision):
             return RolloutPhase.WAITING
         return RolloutPhase.CANARY if target.steps == 0 else RolloutPhase.ROLLING_OUT
     # A node that only waits for another variant's share of the budget is not in trouble.
-    failed = any(node.movable and (node.server is ServerState.FAILED or target.revision in node.failures) for node in nodes)
+    failed = any(node.server is ServerState.FAILED or target.revision in node.failures for node in movable)
     return RolloutPhase.DEGRADED if failed and not moving else RolloutPhase.ROLLING_OUT
+
+
+def _all_served(movable: Sequence[NodeState], target: RevisionState, tolerated: int) -> bool:
+    """Whether a completed revision serves wherever it can.
+
+    As many servers as may be down in a rollout may restart, and as many nodes may have just joined, without the whole
+    EdgeModel ceasing to be ready.
+    """
+    joining = {ServerState.STARTING, ServerState.NONE}
+    others = [node for node in movable if not (node.label == target.revision and node.serving)]
+    return (
+        len(others) <= tolerated
+        and all(
+            node.server is ServerState.NONE or (node.label == target.revision and node.server in joining)
+            for node in others
+            if target.revision not in node.failures
+        )
+        and not any(target.revision in node.failures for node in others)
+    )
 
 
 def _look_again(judged: Judgement, rules: Rules, now: datetime) -> float | None:
@@ -140,5 +157,3 @@ def _ends(judged: Judgement, own: Iterable[NodeState], rules: Rules) -> list[dat
     own = tuple(own)
     ends = [node.since + bake for node in own if node.since and node.ready for bake in bakes]
     return ends + [node.away + rules.deadline for node in own if node.away]
-
-

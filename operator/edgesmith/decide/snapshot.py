@@ -23,11 +23,11 @@ class Node:
 
     name: str
     labels: Mapping[str, str]
-    online: bool
+    ready: bool
     """Its Ready condition is True: the kubelet was heard of within the grace period."""
-    online_since: datetime | None = None
-    """When its Ready condition last changed. A deadline does not run while a node is away."""
     taints: tuple[Taint, ...] = ()
+    records: Mapping[str, str] = field(default_factory=dict)
+    """Its annotations whose key is that of one of our labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Pod:
     revision: str
     created: datetime
     ready: bool
-    ready_since: datetime | None
+    """Its containers are ready. Unlike the pod's own readiness this stays as it was while its node is NotReady."""
     terminating: bool
     restarts: int
     """Of the container that restarted most, init containers included."""
@@ -61,8 +61,8 @@ class Pod:
     """The kubelet's reason for a container that waits: ImagePullBackOff, CrashLoopBackOff, …"""
     waiting_message: str | None
     selftest: SelfTest | None
-    unready_since: datetime | None = None
-    """When its Ready condition last became False: a pod that served for days gets its whole deadline again."""
+    stage: str = "the readiness probe does not pass"
+    """What a pod that is not ready is at, in words, where the kubelet gives no reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +98,6 @@ class Revision:
     created: datetime
     build: Mapping[str, Any]
     """The `Build` its image answers, as JSON."""
-    proven: datetime | None
-    """When its canary had held for the bake."""
-    withdrawn: str | None
-    """Why it was taken back."""
-    attempt: str
-    """The EdgeModel's retry annotation when it was withdrawn, or empty."""
-    completed: datetime | None = None
-    """When every reachable node first served it."""
     manifest: Mapping[str, Any] = field(default_factory=dict)
     """The DaemonSet as it stands, so that what is applied can be compared."""
 
@@ -145,5 +137,5 @@ class Snapshot:
     """This EdgeModel's DaemonSets."""
     images: Mapping[str, Image | RegistryProblem | None]
     """By build key: what the registry said; None where it has no such image. A key that was not asked is absent."""
-    podless: Mapping[str, datetime] = field(default_factory=dict)
-    """Reachable nodes without the pod that their label asks for, and since when that has been seen."""
+    unreadable_profiles: tuple[str, ...] = ()
+    """DeviceProfiles that are there and that this version cannot read: nothing is known of them."""

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import (
-    ATTEMPT_ANNOTATION,
     BUILD_ANNOTATION,
-    COMPLETED_ANNOTATION,
     COMPONENT_LABEL,
     MODEL_LABEL,
     PROFILE_LABEL,
-    PROVEN_ANNOTATION,
     REVISION_LABEL,
     SERVER,
-    WITHDRAWN_ANNOTATION,
     daemon_set_name,
     node_label,
 )
@@ -50,7 +45,9 @@ def daemon_set(model: EdgeModel, apply: ApplyRevision, settings: Settings) -> di
     return {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
-        "metadata": metadata(model, daemon_set_name(config.name, apply.revision), labels, _annotations(apply)),
+        "metadata": metadata(
+            model, daemon_set_name(config.name, apply.revision), labels, {BUILD_ANNOTATION: apply.build.to_json()}
+        ),
         "spec": {
             # A revision never changes, only labels move; so nothing is ever to be replaced in place.
             "updateStrategy": {"type": "OnDelete"},
@@ -139,18 +136,3 @@ def _container(config: Serving) -> dict[str, Any]:
         "terminationMessagePolicy": "File",
         "volumeMounts": [{"name": "scratch", "mountPath": "/tmp"}],  # noqa: S108 -- the pod's own emptyDir
     }
-
-
-def _annotations(apply: ApplyRevision) -> dict[str, str]:
-    said = {
-        BUILD_ANNOTATION: apply.build.to_json(),
-        PROVEN_ANNOTATION: _rfc3339(apply.proven),
-        COMPLETED_ANNOTATION: _rfc3339(apply.completed),
-        WITHDRAWN_ANNOTATION: apply.withdrawn,
-        ATTEMPT_ANNOTATION: apply.attempt or None,
-    }
-    return {key: value for key, value in said.items() if value is not None}
-
-
-def _rfc3339(time: datetime | None) -> str | None:
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if time else None

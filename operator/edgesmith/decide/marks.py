@@ -1,0 +1,123 @@
+"""What was found out about revisions, as the status of the EdgeModel keeps it.
+
+The status has one writer and is written in one operation, before the moves that follow from it. It outlives the
+DaemonSets: one that is deleted by hand loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from edgesmith.api.status import RevisionStatus
+from edgesmith.decide.fleet import RevisionState
+
+_KEPT = 10
+"""Marks of revisions without a DaemonSet that are kept per profile, the newest ones."""
+_MESSAGE_LIMIT = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What is known of one revision."""
+
+    profile: str
+    state: RevisionState
+    """Its `created` says nothing."""
+    attempt: str
+    """The retry word when it was rolled back."""
+
+
+_NEVER = datetime.fromtimestamp(0, UTC)
+
+
+def marks_of(status: Mapping[str, Any]) -> dict[str, Mark]:
+    """Read the marks by revision; an entry that cannot be read is left out.
+
+    Args:
+        status: The EdgeModel's status as it stands.
+    """
+    found: dict[str, Mark] = {}
+    entries = status.get("revisions")
+    for entry in entries if isinstance(entries, list) else ():
+        try:
+            one = RevisionStatus.model_validate(entry)
+            found[one.name] = _mark(one)
+        except ValueError:
+            continue
+    return found
+
+
+def status_marks(
+    states: Iterable[tuple[str, RevisionState]],
+    before: Mapping[str, Mark],
+    *,
+    attempt: str,
+    retried: frozenset[str],
+) -> tuple[RevisionStatus, ...]:
+    """The marks as they are written.
+
+    Args:
+        states: Profile and state of every revision that exists, after this pass.
+        before: The marks as they were read.
+        attempt: The retry word.
+        retried: Revisions that this pass gives another try.
+    """
+    found: dict[str, RevisionStatus] = {}
+    for profile, state in states:
+        was = before.get(state.revision)
+        kept = was.attempt if was and was.state.rolled_back and state.revision not in retried else attempt
+        found[state.revision] = _written(profile, state, kept)
+    left = sorted(
+        (mark for name, mark in before.items() if name not in found),
+        key=lambda mark: (mark.state.proven or _NEVER, mark.state.revision),
+        reverse=True,
+    )
+    counts: dict[str, int] = {}
+    for mark in left:
+        counts[mark.profile] = counts.get(mark.profile, 0) + 1
+        if counts[mark.profile] <= _KEPT:
+            found[mark.state.revision] = _written(mark.profile, mark.state, mark.attempt)
+    return tuple(found[name] for name in sorted(found))
+
+
+def _mark(one: RevisionStatus) -> Mark:
+    state = RevisionState(
+        one.name,
+        _NEVER,
+        steps=one.steps,
+        proven=_time(one.proven_time),
+        completed=_time(one.completed_time),
+        rolled_back=(one.message or "It was rolled back.") if one.rolled_back else None,
+        reason=one.reason or "",
+        lost=one.lost or (),
+    )
+    return Mark(one.profile, state, one.attempt or "")
+
+
+def _written(profile: str, state: RevisionState, attempt: str) -> RevisionStatus:
+    return RevisionStatus(
+        name=state.revision,
+        profile=profile,
+        steps=state.steps,
+        proven_time=_text(state.proven),
+        completed_time=_text(state.completed),
+        rolled_back=True if state.rolled_back else None,
+        reason=state.reason or None if state.rolled_back else None,
+        message=state.rolled_back[:_MESSAGE_LIMIT] if state.rolled_back else None,
+        attempt=attempt or None if state.rolled_back else None,
+        lost=state.lost or None,
+    )
+
+
+def _time(value: str | None) -> datetime | None:
+    if value is None:
+        return None
+    found = datetime.fromisoformat(value)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _text(value: datetime | None) -> str | None:
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if value else None

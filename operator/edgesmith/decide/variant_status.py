@@ -1,0 +1,254 @@
+"""What the status says of one variant: its nodes counted, its state, and a sentence; nothing changes by time alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgesmith.api.conditions import Reason
+from edgesmith.api.names import RETRY_ANNOTATION
+from edgesmith.api.status import NodeCounts, VariantStatus
+from edgesmith.decide.builds import BuildState
+from edgesmith.decide.conditions import Finding, Severity
+from edgesmith.decide.fleet import NodeState, RevisionState, RolloutPhase, ServerState
+from edgesmith.decide.rollout import Course
+
+
+@dataclass(frozen=True, slots=True)
+class VariantFacts:
+    """What is known of one variant after the decisions of a pass."""
+
+    profile: str
+    build: BuildState | None
+    """None where the profile is missing or may not be used."""
+    course: Course
+    nodes: tuple[NodeState, ...]
+    latency_ms: float | None
+    """Worst p95 that a device measured for the revision shown."""
+    not_allowed: bool = False
+    """Whether the EdgeModel's namespace may not use the profile."""
+    unmatched: int = 0
+    """Nodes that spec.nodeSelector picks and that are of no profile."""
+
+
+def counts(facts: VariantFacts) -> NodeCounts:
+    """One variant's nodes, as they stood before this pass moved any."""
+    movable = [node for node in facts.nodes if node.movable]
+    shown = shown_revision(facts.course)
+    return NodeCounts(
+        desired=len(facts.nodes),
+        updated=sum(node.label == shown for node in movable) if shown else 0,
+        ready=sum(node.serving for node in movable),
+        not_ready=sum(not node.ready for node in facts.nodes),
+        tainted=sum(node.ready and bool(node.taint) for node in facts.nodes),
+        failed=sum(node.server is ServerState.FAILED for node in movable),
+    )
+
+
+def settled(nodes: NodeCounts) -> Finding:
+    """What there is to say when all is as it should be."""
+    serving = f"Serving on {nodes.ready} of {nodes.desired} {_nodes(nodes.desired)}"
+    if nodes.not_ready or nodes.tainted:
+        reason = Reason.NODES_NOT_READY if nodes.not_ready else Reason.NODES_TAINTED
+        return Finding(Severity.FINE, reason, f"{serving}{_away(nodes)}.")
+    return Finding(Severity.FINE, Reason.SUCCEEDED, f"{serving}.")
+
+
+_FINDINGS = {
+    RolloutPhase.CANARY: (Severity.RECONCILING, Reason.CANARY),
+    RolloutPhase.ROLLING_OUT: (Severity.RECONCILING, Reason.ROLLING_OUT),
+    RolloutPhase.ROLLING_BACK: (Severity.RECONCILING, Reason.ROLLING_BACK),
+    RolloutPhase.ROLLED_BACK: (Severity.STALLED, Reason.ROLLED_BACK),
+    RolloutPhase.NONE_LEFT: (Severity.STALLED, Reason.NO_REVISION_LEFT),
+    RolloutPhase.DEGRADED: (Severity.STALLED, Reason.NODES_FAILED),
+    RolloutPhase.PAUSED: (Severity.AWAITED, Reason.PAUSED),
+}
+
+
+def rollout_finding(facts: VariantFacts, nodes: NodeCounts) -> Finding:
+    """What one variant's rollout has to say.
+
+    Args:
+        facts: The variant.
+        nodes: The nodes of all variants.
+    """
+    own, phase = counts(facts), facts.course.phase
+    message = sentence(facts, own)
+    if phase is RolloutPhase.COMPLETE:
+        return settled(nodes)
+    if phase is RolloutPhase.NO_NODES:
+        empty = Severity.FINE if nodes.desired else Severity.RECONCILING
+        return Finding(empty, Reason.NO_NODES, message)
+    if phase is RolloutPhase.WAITING:
+        return _awaited(facts, message)
+    severity, reason = _FINDINGS[phase]
+    pulling = any(node.pull_failed for node in facts.nodes if node.movable)
+    if pulling and phase in {RolloutPhase.CANARY, RolloutPhase.ROLLING_OUT, RolloutPhase.DEGRADED}:
+        reason = Reason.IMAGE_PULL_FAILED
+    elif phase is RolloutPhase.ROLLING_OUT and _waits_for_nodes(facts):
+        reason = Reason.WAITING_FOR_NODES
+    return Finding(severity, reason, message)
+
+
+def _awaited(facts: VariantFacts, message: str) -> Finding:
+    """A variant without a revision, or with one and no node to give it to."""
+    if facts.build and facts.build.image:
+        return Finding(Severity.RECONCILING, Reason.WAITING_FOR_NODES, message)
+    missing = Reason.PROFILE_NOT_ALLOWED if facts.not_allowed else Reason.PROFILE_NOT_FOUND
+    reason = facts.build.reason if facts.build and facts.build.reason else missing
+    return Finding(Severity.AWAITED, reason, message)
+
+
+def _waits_for_nodes(facts: VariantFacts) -> bool:
+    """Whether every node that can be given the target serves it, and the others are NotReady or tainted."""
+    target = facts.course.target
+    return bool(target) and all(
+        node.serving and target is not None and node.label == target.revision for node in facts.nodes if node.movable
+    )
+
+
+def variant_status(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantStatus:
+    """One variant's entry.
+
+    Args:
+        facts: The variant.
+        previous: The EdgeModel's status as it stands.
+    """
+    build, course = facts.build, facts.course
+    own = counts(facts)
+    measured: dict[str, Any] = {}
+    if build and build.report:
+        report = build.report
+        measured = {
+            "precision": report.precision,
+            "accuracy": report.accuracy,
+            "accuracy_drop": report.accuracy_drop,
+            "size": report.size,
+        }
+    elif build:
+        measured = _measured_before(previous, facts.profile, build.build.key)
+    return VariantStatus(
+        profile=facts.profile,
+        build_key=build.build.key if build else None,
+        image=build.image if build else None,
+        latency=f"{facts.latency_ms:.1f}ms" if facts.latency_ms is not None else None,
+        revision=shown_revision(course),
+        state=state_of(facts),
+        reason=_reason(facts, own),
+        message=sentence(facts, own),
+        nodes=own,
+        **measured,
+    )
+
+
+def _reason(facts: VariantFacts, own: NodeCounts) -> Reason:
+    """Why one variant stands where it does, in one word."""
+    if facts.build is None:
+        return Reason.PROFILE_NOT_ALLOWED if facts.not_allowed else Reason.PROFILE_NOT_FOUND
+    if facts.build.image is None and facts.build.reason:
+        return facts.build.reason
+    return rollout_finding(facts, own).reason
+
+
+def _measured_before(previous: Mapping[str, Any], profile: str, key: str) -> dict[str, Any]:
+    """What the report of the same build said when the registry last answered: a measurement does not become untrue."""
+    variants = previous.get("variants")
+    for one in variants if isinstance(variants, list) else ():
+        if one.get("profile") == profile and one.get("buildKey") == key:
+            names = {"precision": "precision", "accuracy": "accuracy", "accuracy_drop": "accuracyDrop", "size": "size"}
+            return {ours: one[theirs] for ours, theirs in names.items() if theirs in one}
+    return {}
+
+
+def shown_revision(course: Course) -> str | None:
+    """The revision that nodes are being moved to, or that they went back to."""
+    if course.target and not course.target.rolled_back:
+        return course.target.revision
+    return course.stable.revision if course.stable else None
+
+
+def state_of(facts: VariantFacts) -> str:
+    """The variant's `state`."""
+    phase = facts.course.phase
+    if facts.build and facts.build.image is None:
+        return {"Failed": "BuildFailed"}.get(facts.build.phase, facts.build.phase)
+    return "RolledBack" if phase is RolloutPhase.NONE_LEFT else phase.value
+
+
+def sentence(facts: VariantFacts, own: NodeCounts) -> str:
+    """Where one variant stands, in one sentence."""
+    if facts.build is None:
+        why = "may not be used from this namespace" if facts.not_allowed else "does not exist or cannot be read"
+        return f"DeviceProfile {facts.profile!r} {why}; its nodes keep what they run."
+    if facts.build.image is None:
+        return facts.build.message
+    target = facts.course.target
+    if target and target.rolled_back and facts.course.phase is not RolloutPhase.NO_NODES:
+        return _rolled_back(facts, target, own)
+    return _going_on(facts, target.revision if target else "", own)
+
+
+def _going_on(facts: VariantFacts, target: str, own: NodeCounts) -> str:
+    name, trouble = facts.profile, _trouble(facts, target)
+    nodes = f"{own.desired} {_nodes(own.desired)}"
+    on = f"Revision {target} for {name} is on {own.updated} of {nodes}"
+    said = {
+        RolloutPhase.CANARY: (
+            f"Revision {target} for {name} is in its first step{trouble or ' and must serve for the bake'}."
+        ),
+        RolloutPhase.ROLLING_OUT: f"{on}{trouble or _away(own)}.",
+        RolloutPhase.DEGRADED: f"{on} and {own.ready} serve{trouble}; repair the node or publish a new source.",
+        RolloutPhase.PAUSED: f"{on}; spec.paused is true.",
+        RolloutPhase.NO_NODES: (
+            f"No node has the labels of DeviceProfile {name}{_picked(facts)}; nodes that get them are picked up."
+        ),
+        RolloutPhase.WAITING: f"Revision {target} for {name} waits for a node: {own.desired} desired{_away(own)}.",
+    }
+    return said.get(facts.course.phase, f"Serving on {own.ready} of {nodes}{_away(own)}.")
+
+
+def _picked(facts: VariantFacts) -> str:
+    """A hint where spec.nodeSelector picks nodes that are of no profile."""
+    return f", though spec.nodeSelector picks {facts.unmatched} {_nodes(facts.unmatched)}" if facts.unmatched else ""
+
+
+def _rolled_back(facts: VariantFacts, target: RevisionState, own: NodeCounts) -> str:
+    stable = facts.course.stable
+    back = f"revision {stable.revision} serves" if stable else "there is no revision before it"
+    why = (target.rolled_back or "").rstrip(".")
+    said = f"Revision {target.revision} for {facts.profile} was rolled back ({target.reason}): {why}; {back}"
+    if facts.course.phase is RolloutPhase.ROLLING_BACK:
+        return f"{said} again on {own.ready} of {own.desired} {_nodes(own.desired)}." if stable else f"{said}."
+    return f"{said}; publish a new source, change the profile, or set annotation {RETRY_ANNOTATION} to a new value."
+
+
+def _trouble(facts: VariantFacts, target: str) -> str:
+    """The first node in trouble as a clause: one that failed, then one that cannot pull, one that is lost or starts."""
+    nodes = sorted(facts.nodes, key=lambda node: node.name)
+    for node, note in _troubles(nodes, target):
+        return f"; {node.name} {note}"
+    return ""
+
+
+def _troubles(nodes: Sequence[NodeState], target: str) -> Iterable[tuple[NodeState, str]]:
+    movable = [node for node in nodes if node.movable]
+    yield from ((node, node.note or "failed") for node in movable if node.server is ServerState.FAILED)
+    for node in movable:
+        if target in node.failures:
+            yield node, f"{node.failures[target].note or 'failed'} and went back to revision {node.label}"
+    yield from ((node, node.note) for node in movable if node.pull_failed)
+    for node in nodes:
+        if not node.ready and node.label == target and node.server is not ServerState.NONE:
+            yield node, "is NotReady since it got the revision"
+    yield from ((node, node.note) for node in movable if node.server is ServerState.STARTING and node.note)
+
+
+def _away(nodes: NodeCounts) -> str:
+    """Nodes that are NotReady or tainted, as a clause."""
+    away = f", {nodes.not_ready} NotReady" if nodes.not_ready else ""
+    return away + (f", {nodes.tainted} tainted" if nodes.tainted else "")
+
+
+def _nodes(count: int) -> str:
+    return "node" if count == 1 else "nodes"

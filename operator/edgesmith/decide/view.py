@@ -1,0 +1,167 @@
+"""A snapshot, seen by profile: what the planner is to plan."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from edgesmith.api.names import node_label
+from edgesmith.api.units import parse_duration
+from edgesmith.decide.builds import BuildState, build_states
+from edgesmith.decide.fleet import NodeState, RevisionState, Rules, Step, Variant
+from edgesmith.decide.marks import Mark, marks_of
+from edgesmith.decide.observe import Observation, Trial, observe
+from edgesmith.decide.profiles import Assignment, Resolved, assign, carries, resolve
+from edgesmith.decide.record import Record, parse_record
+from edgesmith.decide.retry import requested
+from edgesmith.decide.serving import revision_of
+from edgesmith.decide.snapshot import Node, Pod, Revision, Snapshot
+
+
+class View:
+    """A snapshot, seen by profile. Made once per pass; nothing in it changes afterwards."""
+
+    def __init__(self, snapshot: Snapshot, now: datetime) -> None:
+        """Look at a snapshot.
+
+        Args:
+            snapshot: Everything that is known of one EdgeModel.
+            now: The hub's time.
+        """
+        self.snapshot, self.now = snapshot, now
+        model = snapshot.model
+        self.label_key = node_label(model.metadata.namespace, model.metadata.name)
+        self.attempt = requested(model)
+        self.marks = marks_of(model.status)
+        self.resolved: Resolved = resolve(model, snapshot.profiles)
+        self.assignment: Assignment = assign(model, self.resolved.profiles, snapshot.nodes)
+        self.builds: dict[str, BuildState] = build_states(snapshot, self.resolved.profiles, now)
+        self.targets = {
+            name: revision_of(state.profile, state.image, model, snapshot.settings)
+            for name, state in self.builds.items()
+            if state.image
+        }
+        self.by_revision = {revision.revision: revision for revision in snapshot.revisions}
+        self.retried = frozenset(
+            target for target in self.targets.values() if (mark := self.marks.get(target)) and self._retried(mark)
+        )
+        self.states = {profile: self._states(profile) for profile in self._profiles()}
+        self._completed = {one.revision for states in self.states.values() for one in states if one.completed}
+        self._proven = {one.revision for states in self.states.values() for one in states if one.proven}
+        self._pods: dict[str, list[Pod]] = defaultdict(list)
+        for pod in snapshot.pods:
+            self._pods[pod.node].append(pod)
+        self.observed: dict[str, Observation] = {}
+        self.nodes: dict[str, list[NodeState]] = {profile.metadata.name: [] for profile in self.resolved.profiles}
+        """Profile to its nodes."""
+        self.leaving: list[NodeState] = []
+        """Nodes of no profile any more that still carry a revision."""
+        self._observe()
+
+    def rules(self) -> Rules:
+        """`spec.rollout`, as the planner reads it."""
+        spec = self.snapshot.model.spec
+        rollout = spec.rollout
+        return Rules(
+            steps=tuple(Step(step.nodes, parse_duration(step.bake), step.node_selector) for step in rollout.steps),
+            max_unavailable=rollout.max_unavailable,
+            max_failed=rollout.max_failed,
+            deadline=parse_duration(rollout.progress_deadline),
+            paused=spec.paused,
+        )
+
+    def variants(self) -> tuple[Variant, ...]:
+        """What the planner is to plan."""
+        return tuple(
+            Variant(
+                profile,
+                self.targets.get(profile),
+                self.states.get(profile, ()),
+                tuple(nodes),
+                frozenset(one.revision for one in self.snapshot.revisions if one.profile != profile),
+            )
+            for profile, nodes in sorted(self.nodes.items())
+        )
+
+    def record_of(self, node: str) -> Record | None:
+        """What is kept of a node after it was observed."""
+        observation = self.observed.get(node)
+        return observation.record if observation else None
+
+    def _profiles(self) -> set[str]:
+        return {*self.targets, *(one.profile for one in self.snapshot.revisions)}
+
+    def _retried(self, mark: Mark) -> bool:
+        """Whether the user asked for another try of a revision that was rolled back."""
+        return bool(mark.state.rolled_back and self.attempt and self.attempt != mark.attempt)
+
+    def _states(self, profile: str) -> tuple[RevisionState, ...]:
+        """The revisions of a profile as they stand; a target that has no DaemonSet yet is new."""
+        target = self.targets.get(profile)
+        created = {one.revision: one.created for one in self.snapshot.revisions if one.profile == profile}
+        if target:
+            created.setdefault(target, self.now)
+        states = []
+        for revision, at in created.items():
+            mark = self.marks.get(revision)
+            fresh = mark is None or revision in self.retried
+            states.append(RevisionState(revision, at) if fresh or not mark else replace(mark.state, created=at))
+        return tuple(sorted(states, key=lambda state: (state.created, state.revision)))
+
+    def _observe(self) -> None:
+        """Every node that is to run the model, by profile, and those that still run it.
+
+        Of a profile that is missing or unreadable nobody can say which nodes are of it, and one that the namespace may
+        not use gets no new ones; those that run it are taken to be of it and keep it.
+        """
+        selector: Mapping[str, str] = self.snapshot.model.spec.node_selector
+        kept = {*self.resolved.unusable, *self.snapshot.unreadable_profiles}
+        for node in sorted(self.snapshot.nodes, key=lambda node: node.name):
+            label = node.labels.get(self.label_key)
+            profile = self.assignment.profile_of.get(node.name)
+            if profile is None and label is None:
+                continue
+            revision = self.by_revision.get(label or "")
+            alone = node.name in self.assignment.left_alone
+            orphan = revision is not None and revision.profile in kept and carries(node.labels, selector)
+            if profile is None and revision and orphan and not alone:
+                profile = revision.profile
+            observation = self._judge(node, label, profile, revision)
+            self.observed[node.name] = observation
+            if profile:
+                self.nodes.setdefault(profile, []).append(observation.state)
+            elif not alone or self._rolled_back(label):
+                self.leaving.append(observation.state)
+
+    def _rolled_back(self, label: str | None) -> bool:
+        mark = self.marks.get(label or "")
+        return bool(mark and mark.state.rolled_back)
+
+    def _judge(self, node: Node, label: str | None, profile: str | None, revision: Revision | None) -> Observation:
+        pods = self._pods.get(node.name, [])
+        target = self.targets.get(profile or "")
+        ours = label is not None and (label == target or (revision is not None and revision.profile == profile))
+        # Where its DaemonSet cannot be seen, a server that is there is still a server.
+        known = ours or revision is not None or any(pod.revision == label and pod.ready for pod in pods)
+        of = next((one for one in self.resolved.profiles if one.metadata.name == profile), None)
+        rollout = self.snapshot.model.spec.rollout
+        trying = label is not None and label == target and label not in self._proven
+        longest = max((parse_duration(step.bake) for step in rollout.steps), default=None)
+        return observe(
+            node,
+            label=label,
+            known=known,
+            pods=pods,
+            record=parse_record(node.records.get(self.label_key), self.now),
+            trial=Trial(
+                deadline=parse_duration(rollout.progress_deadline),
+                unfinished=label not in self._completed,
+                bake=longest if trying else None,
+            ),
+            tolerations=of.spec.runtime.tolerations if of else (),
+            attempt=self.attempt,
+            foreign=known and not ours,
+            now=self.now,
+        )
