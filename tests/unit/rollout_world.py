@@ -250,16 +250,19 @@ def _check_servers(world: World, plan: Plan, rolled_back: set[str]) -> None:
     moved = {move.node: move.revision for move in plan.moves}
     profiles = {name: one.labels["device"] for name, one in world.nodes.items()}
     served = {one.metadata.name for one in world.profiles}
-    ends = [name for name in moved if world.reachable(name) and (pod := world.pods.get(name)) and pod.ready
-            and pod.revision == world.nodes[name].labels.get(LABEL)]  # fmt: skip
+    ends = [name for name in moved if world.reachable(name) and world.serves(name) and not _down(world, name)]
     for name in ends:
         assert moved[name] is not None or profiles[name] not in served, f"{name} serves and gets nothing instead"
     leaving = sum(profiles[name] not in served for name in moved)
     limit = parse_share(world.edge_model.spec.rollout.max_unavailable, desired + leaving)
-    down = [name for name in world.nodes if _down(world, name) and name not in ends]
+    down = [name for name in world.nodes if _down(world, name) and moved.get(name, name)]
     broken = [name for name in down if world.devices[name].broken]
     excused = min(len(broken), max(parse_share(world.edge_model.spec.rollout.max_failed, desired), 1))
-    assert not ends or len(down) - excused + len(ends) <= limit, (len(down), excused, len(ends), limit)
+    forward = [name for name in ends if world.nodes[name].labels.get(LABEL) not in rolled_back]
+    assert not forward or len(down) - excused + len(ends) <= limit, (down, excused, ends, limit)
+    # Off a revision that was rolled back, what it broke must not keep the rest on it: nodes on their way count.
+    starting = [name for name in down if world.reachable(name) and (name in moved or not world.pods[name].selftest)]
+    assert not ends or len(starting) + len(ends) <= limit, (starting, ends, limit)
 
 
 def _down(world: World, name: str) -> bool:

@@ -125,7 +125,7 @@ def _down(judged: Judgement, rules: Rules) -> int:
     for node in judged.variant.nodes:
         revision = judged.revisions.get(node.label or "")
         if not node.ready:
-            lost += revision is not None and not revision.completed and not _settled(node, revision)
+            lost += node.unfinished and not _settled(node, revision)
         elif node.server is ServerState.FAILED and not node.taint:
             one = node.failures.get(node.label or "")
             known = bool(revision and revision.completed) or bool(one and one.broken)
@@ -134,20 +134,22 @@ def _down(judged: Judgement, rules: Rules) -> int:
     return failed + max(broken - rules.failed(len(judged.variant.nodes)), 0) + lost
 
 
-def _settled(node: NodeState, revision: RevisionState) -> bool:
+def _settled(node: NodeState, revision: RevisionState | None) -> bool:
     """Whether a NotReady node carries a revision that was proven before the node went away, and served it then."""
-    return bool(revision.proven and node.serving and node.away and node.away > revision.proven)
+    return bool(revision and revision.proven and node.serving and node.away and node.away > revision.proven)
 
 
 def fallback(judged: Judgement, node: NodeState) -> str | None:
-    """What a node goes back to: what is approved, else what it served before, where that still exists."""
-    approved = judged.approved
-    if approved:
-        return approved.revision
+    """What a node goes back to: what is approved, the revision before, or what it served before where that exists.
+
+    One that failed on it is the last choice.
+    """
+    choices = [one.revision for one in (judged.approved, judged.stable) if one]
     before = judged.revisions.get(node.previous or "")
-    known = node.previous in judged.variant.usable or (before is not None and not before.rolled_back)
-    target = judged.variant.target
-    return node.previous if known and node.previous not in (node.label, target) else None
+    if node.previous and (node.previous in judged.variant.usable or (before and not before.rolled_back)):
+        choices.append(node.previous)
+    choices = [one for one in choices if one != node.label]
+    return next((one for one in choices if one not in node.failures), choices[0] if choices else None)
 
 
 def _go_back(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
@@ -190,7 +192,7 @@ def _failed_alone(judged: Judgement, revision: RevisionState, node: NodeState, o
     target = judged.target
     if target and revision.revision == target.revision:
         return target.steps > 0 or target.proven is not None
-    return not (target and target.proven and other == target.revision and other in node.failures)
+    return other not in node.failures
 
 
 def _fill_step(judged: Judgement, target: RevisionState, budget: Budget, chosen: Chosen) -> None:

@@ -75,6 +75,8 @@ class NodeState:
     """The revision that the node ran before its label's."""
     foreign: bool = False
     """Whether its label names a revision of another profile."""
+    unfinished: bool = False
+    """Whether its label names a revision that is not completed."""
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -154,6 +156,8 @@ class Rules:
     """Most nodes of a variant that may fail on a revision after its first step."""
     deadline: timedelta
     """`progressDeadline`."""
+    grace: timedelta = timedelta(0)
+    """How long the API server takes a node for ready after it was last heard of."""
     paused: bool = False
 
     def unavailable(self, desired: int) -> int:

@@ -55,6 +55,10 @@ class _Case:
     after: datetime
     """A time after every one at which a revision of the variant was proven."""
 
+    def steady(self, node: NodeState, step: Step) -> bool:
+        """Whether a node has held a step."""
+        return steady(node, step.bake, self.rules, self.now)
+
     def waited(self, node: NodeState) -> bool:
         """Whether a node has been NotReady for the whole progressDeadline."""
         return node.away is not None and self.now - node.away >= self.rules.deadline
@@ -97,10 +101,14 @@ def stable_before(target: RevisionState | None, revisions: Mapping[str, Revision
     return revisions[max(proven)[1]] if proven else None
 
 
-def steady(node: NodeState, bake: timedelta, now: datetime) -> bool:
-    """Whether a node has served for the bake; what happens while nobody can see it does not count."""
+def steady(node: NodeState, bake: timedelta, rules: Rules, now: datetime) -> bool:
+    """Whether a node has served for the bake and was heard of after that.
+
+    A node that dies is taken for ready until the grace period is over, so the last part of what was seen says nothing;
+    nor does what happens while the node is NotReady.
+    """
     seen_until = now if node.ready else node.away or now
-    return node.serving and node.since is not None and seen_until - node.since >= bake
+    return node.serving and node.since is not None and seen_until - node.since >= bake + rules.grace
 
 
 def failed_on(nodes: Sequence[NodeState], revision: str) -> list[NodeState]:
@@ -164,8 +172,8 @@ def _canaries(case: _Case, step: Step, scope: Sequence[NodeState], quota: int) -
     """
     names = {node.name for node in scope}
     carriers = [node for node in case.own if node.name in names]
-    held = [node for node in carriers if steady(node, step.bake, case.now)]
-    away = [node for node in carriers if not node.ready and not steady(node, step.bake, case.now)]
+    held = [node for node in carriers if case.steady(node, step)]
+    away = [node for node in carriers if not node.ready and not case.steady(node, step)]
     expired = [node for node in away if case.waited(node)]
     touched = {*case.target.lost, *(node.name for node in case.own)}
     missing = min(quota - (len(carriers) - len(expired)), quota + 1 - len(touched))
@@ -178,8 +186,8 @@ def _later(case: _Case, step: Step, scope: Sequence[NodeState], quota: int) -> t
     """Whether a later step is held, and how many more nodes it wants; a share of the nodes may be NotReady."""
     names = {node.name for node in scope}
     carriers = [node for node in case.own if node.name in names]
-    held = [node for node in carriers if steady(node, step.bake, case.now)]
-    away = [node for node in carriers if not node.ready and not steady(node, step.bake, case.now)]
+    held = [node for node in carriers if case.steady(node, step)]
+    away = [node for node in carriers if not node.ready and not case.steady(node, step)]
     failed = [node for node in carriers if node.ready and node.server is ServerState.FAILED]
     needed = max(1, min(quota, len(scope) - case.rules.unavailable(len(scope))))
     excused = min(len(away), case.rules.unavailable(quota))
@@ -190,7 +198,7 @@ def _later(case: _Case, step: Step, scope: Sequence[NodeState], quota: int) -> t
 
 def _lost_canaries(case: _Case, step: Step) -> tuple[str, ...]:
     """Canaries that became NotReady before their bake was over, those that left the cluster since among them."""
-    lost = {node.name for node in case.own if not node.ready and not steady(node, step.bake, case.now)}
+    lost = {node.name for node in case.own if not node.ready and not case.steady(node, step)}
     back = {node.name for node in case.own if node.name not in lost}
     return tuple(sorted({*lost, *(name for name in case.target.lost if name not in back)}))
 

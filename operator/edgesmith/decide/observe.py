@@ -129,6 +129,7 @@ def observe(
         deadline=kept.since + trial.deadline if starts else None,
         failures=_standing(kept, attempt),
         previous=kept.previous,
+        unfinished=trial.unfinished,
     )
     quiet = record is None and kept.state is ServerState.SERVING and not trial.unfinished
     return Observation(state, None if quiet else kept)

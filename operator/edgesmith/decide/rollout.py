@@ -155,5 +155,5 @@ def _look_again(judged: Judgement, rules: Rules, now: datetime) -> float | None:
 def _ends(judged: Judgement, own: Iterable[NodeState], rules: Rules) -> list[datetime]:
     bakes = [judged.step.bake] if judged.step else [step.bake for step in rules.steps]
     own = tuple(own)
-    ends = [node.since + bake for node in own if node.since and node.ready for bake in bakes]
+    ends = [node.since + bake + rules.grace for node in own if node.since and node.ready for bake in bakes]
     return ends + [node.away + rules.deadline for node in own if node.away]

@@ -30,3 +30,5 @@ class Settings:
     """After how long a build is given up."""
     revision_history_limit: int = 3
     """How many revisions that no node runs are kept, per variant."""
+    node_grace_seconds: int = 50
+    """The cluster's `--node-monitor-grace-period`: how long a node that died is taken for ready."""

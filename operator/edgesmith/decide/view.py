@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from edgesmith.api.names import node_label
 from edgesmith.api.units import parse_duration
@@ -69,6 +69,7 @@ class View:
             max_unavailable=rollout.max_unavailable,
             max_failed=rollout.max_failed,
             deadline=parse_duration(rollout.progress_deadline),
+            grace=timedelta(seconds=self.snapshot.settings.node_grace_seconds),
             paused=spec.paused,
         )
 
