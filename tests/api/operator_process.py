@@ -32,7 +32,7 @@ def edge_model(name: str, namespace: str, **spec: Any) -> Object:
         "spec": {
             "source": {"uri": "s3://models/parts/1/model.onnx", "sha256": "0" * 64},
             "deviceProfiles": {"names": [f"{namespace}-device"]},
-            "rollout": {"canary": {"nodes": 1, "bake": "1s"}},
+            "rollout": {"steps": [{"nodes": 1, "bake": "1s"}]},
             **spec,
         },
     }

@@ -22,7 +22,7 @@ async def test_a_namespace_can_be_deleted_in_mid_flight(
     server: ApiServer, namespace: str, kubelets: Kubelets, operator: Operator
 ) -> None:
     model = await roll_out(server, namespace, kubelets, operator, [f"{namespace}-1", f"{namespace}-2"])
-    model["spec"] |= {"serving": {"port": 8100}, "rollout": {"canary": {"nodes": 1, "bake": "10m"}}}
+    model["spec"] |= {"serving": {"port": 8100}, "rollout": {"steps": [{"nodes": 1, "bake": "10m"}]}}
     server.apply(model)
     wait_for("the canary runs it", lambda: len(set(revisions(server, namespace).values())) == 2)
     server.delete("namespaces", namespace)

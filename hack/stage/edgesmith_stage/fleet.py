@@ -51,7 +51,7 @@ class Fleet:
         manifest = copy.deepcopy(surface.manifest())
         surface.publish(self.ground)
         manifest["metadata"] = {"name": name, "namespace": self.namespace}
-        manifest["spec"] |= {"source": source, "rollout": {"canary": {"nodes": 1, "bake": "2s"}, "maxUnavailable": 1}}
+        manifest["spec"] |= {"source": source, "rollout": {"steps": [{"nodes": 1, "bake": "2s"}], "maxUnavailable": 1}}
         manifest["spec"] |= spec
         return manifest
 
