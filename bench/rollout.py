@@ -23,7 +23,7 @@ from edgesmith_stage.pulls import Pulls
 from edgesmith_stage.waiting import until
 
 NAMESPACE = "bench"
-ROLLOUT = {"canary": {"nodes": 1, "bake": "0s"}, "maxUnavailable": 1}
+ROLLOUT = {"steps": [{"nodes": 1, "bake": "0s"}], "maxUnavailable": 1}
 
 
 def measure_rollouts() -> list[Row]:

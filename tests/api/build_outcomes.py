@@ -1,44 +1,41 @@
-"""The part of the Job controller, the kubelet and the builder: how builds end."""
+"""The part of the builder and its kubelet: how the pods of build Jobs end. The Jobs follow by the real controller."""
 
 from __future__ import annotations
 
-import time
-from typing import Any
-
-from apiserver import ApiServer, Object
+from apiserver import ApiServer, Object, wait_for
+from kubelets import container_status
 
 from edgesmith_builder.contract import KEY_ANNOTATION, REPORT_ANNOTATION, BuildReport
 from edgesmith_builder.oci import BytesBlob, Manifest, Registry, Repository
 
 
-def fail_job(server: ApiServer, job: Object, words: str | None) -> None:
-    """Play the Job controller and the kubelet: one pod, ended with these last words."""
+def fail_build(server: ApiServer, job: Object, words: str | None, code: int = 1) -> None:
+    """End a build's pod with these last words and this exit code, and wait until the Job has failed."""
+    _end_pod(server, job, "Failed", {"exitCode": code, "reason": "Error"} | ({"message": words} if words else {}))
+    _wait_ended(server, job, "Failed")
+
+
+def finish_build(server: ApiServer, job: Object) -> None:
+    """End a build's pod well, and wait until the Job is complete."""
+    _end_pod(server, job, "Succeeded", {"exitCode": 0, "reason": "Completed"})
+    _wait_ended(server, job, "Complete")
+
+
+def _end_pod(server: ApiServer, job: Object, phase: str, ended: Object) -> None:
+    namespace, chosen = job["metadata"]["namespace"], f"batch.kubernetes.io/job-name={job['metadata']['name']}"
+    pod = wait_for("the Job's pod", lambda: next(iter(server.items("pods", namespace, chosen)), None))
+    status = {"phase": phase, "containerStatuses": [container_status("builder", state={"terminated": ended})]}
+    server.patch("pods", pod["metadata"]["name"], {"status": status}, namespace, "status")
+
+
+def _wait_ended(server: ApiServer, job: Object, kind: str) -> None:
     namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
-    labels = {**job["metadata"]["labels"], "batch.kubernetes.io/job-name": name}
-    spec = {"nodeName": "somewhere", "restartPolicy": "Never", "containers": [{"name": "builder", "image": "none"}]}
-    metadata = {"name": f"{name}-x", "namespace": namespace, "labels": labels}
-    server.create("pods", {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
-    ended: Object = {"exitCode": 1, "reason": "Error"} | ({"message": words} if words else {})
-    container = {"name": "builder", "ready": False, "restartCount": 0, "image": "none", "imageID": "none"}
-    status = {"phase": "Failed", "containerStatuses": [container | {"state": {"terminated": ended}}]}
-    server.patch("pods", metadata["name"], {"status": status}, namespace, "status")
-    end_job(server, job, "Failed")
 
+    def ended() -> bool:
+        found = server.get("jobs", name, namespace) or {}
+        return kind in {one["type"] for one in (found.get("status") or {}).get("conditions") or []}
 
-def finish_job(server: ApiServer, job: Object) -> None:
-    """Play the Job controller: the build is done."""
-    end_job(server, job, "Complete")
-
-
-def end_job(server: ApiServer, job: Object, kind: str) -> None:
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    before = {"Failed": "FailureTarget", "Complete": "SuccessCriteriaMet"}[kind]
-    conditions = [
-        {"type": one, "status": "True", "reason": "Test", "lastTransitionTime": now} for one in (before, kind)
-    ]
-    status: dict[str, Any] = {"conditions": conditions, "startTime": now}
-    status |= {"completionTime": now, "succeeded": 1} if kind == "Complete" else {"failed": 1}
-    server.patch("jobs", job["metadata"]["name"], {"status": status}, job["metadata"]["namespace"], "status")
+    wait_for(f"Job {name} is {kind}", ended)
 
 
 async def push_build(address: str, namespace: str, name: str, key: str) -> None:

@@ -1,4 +1,4 @@
-"""The operator as a process of its own, and what it needs around it: a registry, objects, a fake kubelet."""
+"""The operator as a process of its own, and what it needs around it: a registry and objects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from apiserver import ADMIN, ApiServer, Object, free_ports, wait_for
+from apiserver import ADMIN, ApiServer, Object, wait_for
+from control_plane import free_ports
+from processes import ENDS_WITH_US, running_program
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -30,7 +32,7 @@ def edge_model(name: str, namespace: str, **spec: Any) -> Object:
         "spec": {
             "source": {"uri": "s3://models/parts/1/model.onnx", "sha256": "0" * 64},
             "deviceProfiles": {"names": [f"{namespace}-device"]},
-            "rollout": {"canary": {"nodes": 1, "bake": "1s"}},
+            "rollout": {"steps": [{"nodes": 1, "bake": "1s"}]},
             **spec,
         },
     }
@@ -79,7 +81,7 @@ class Operator:
         }
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "edgesmith.controller", *self.flags],
+                [*ENDS_WITH_US, sys.executable, "-m", "edgesmith.controller", *self.flags],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -153,14 +155,9 @@ def registry(programs: Path, folder: Path) -> Iterator[str]:
         f"http: {{addr: '127.0.0.1:{port}'}}\n"
         "log: {level: error}\n"
     )
-    with (folder / "registry.log").open("wb") as log:
-        process = subprocess.Popen([programs / "registry", "serve", str(config)], stdout=log, stderr=log)
-        try:
-            wait_for("the registry answers", lambda: _answers(f"http://127.0.0.1:{port}/v2/"))
-            yield f"127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(10)
+    with running_program([programs / "registry", "serve", config], folder / "registry.log"):
+        wait_for("the registry answers", lambda: _answers(f"http://127.0.0.1:{port}/v2/"))
+        yield f"127.0.0.1:{port}"
 
 
 def _answers(url: str) -> bool:

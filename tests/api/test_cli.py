@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from apiserver import ApiServer, Object
-from fake_kubelet import add_node
+from kubelets import Kubelets, add_node
 from operator_process import DIGEST, device_profile, edge_model
 
 SETTINGS = {
@@ -107,10 +107,10 @@ def test_status_of_nothing_and_of_nobody(server: ApiServer, namespace: str) -> N
     )
 
 
-def test_status_shows_models_and_one_with_its_nodes(server: ApiServer, namespace: str) -> None:
+def test_status_shows_models_and_one_with_its_nodes(server: ApiServer, namespace: str, kubelets: Kubelets) -> None:
     server.apply([device_profile(f"{namespace}-device"), edge_model("parts", namespace)])
-    add_node(server, f"{namespace}-1", f"{namespace}-device")
-    add_node(server, f"{namespace}-2", f"{namespace}-device", online=False)
+    kubelets.add(f"{namespace}-1", f"{namespace}-device")
+    add_node(server, f"{namespace}-2", f"{namespace}-device")
     overview = edgesmith(server, "status", "-A").stdout
     assert overview.splitlines()[0].split()[:3] == ["NAMESPACE", "NAME", "READY"]
     assert "The operator has not looked at it yet." in overview

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from apiserver import KUBELET, NOBODY, ApiServer, Object
-from fake_kubelet import add_node
+from kubelets import add_node
 from operator_process import device_profile, edge_model
 
 from edgesmith.api.names import node_label

@@ -14,8 +14,9 @@ def test_defaults_appear(server: ApiServer, namespace: str) -> None:
     model = server.get("edgemodels", "parts", namespace)
     assert model is not None
     assert model["spec"]["rollout"] == {
-        "canary": {"nodes": 1, "bake": "1m"},
-        "maxUnavailable": "20%",
+        "steps": [{"nodes": 1, "bake": "2m"}, {"nodes": "5%", "bake": "5m"}, {"nodes": "25%", "bake": "5m"}],
+        "maxUnavailable": "10%",
+        "maxFailed": "5%",
         "progressDeadline": "10m",
     }
     assert model["spec"]["serving"] == {"port": 8000, "grpcPort": 8001}
@@ -46,11 +47,15 @@ def test_the_short_name_and_the_columns_work(server: ApiServer, namespace: str) 
         pytest.param({"gates": {"maxImageSize": "big"}}, "spec.gates.maxImageSize", id="size"),
         pytest.param({"gates": {"maxImageSize": "1048577Ti"}}, "must be 1048576Ti (1 EiB) or less", id="vast-size"),
         pytest.param({"gates": {"maxMemory": "0"}}, "must be 1 or more", id="no-memory"),
-        pytest.param({"rollout": {"canary": {"bake": "8761h"}}}, "must be 8760h (one year) or less", id="bake"),
-        pytest.param({"rollout": {"canary": {"bake": "9" * 20 + "h"}}}, "spec.rollout.canary.bake", id="overflow"),
+        pytest.param(
+            {"rollout": {"steps": [{"nodes": 1, "bake": "8761h"}]}}, "must be 8760h (one year) or less", id="bake"
+        ),
+        pytest.param(
+            {"rollout": {"steps": [{"nodes": 1, "bake": "9" * 20 + "h"}]}}, "spec.rollout.steps[0].bake", id="overflow"
+        ),
         pytest.param({"rollout": {"maxUnavailable": 0}}, "number from 1 or a percentage", id="nothing-unavailable"),
         pytest.param({"rollout": {"maxUnavailable": "0%"}}, "number from 1 or a percentage", id="nought-percent"),
-        pytest.param({"rollout": {"canary": {"nodes": 0}}}, "spec.rollout.canary.nodes", id="no-canary"),
+        pytest.param({"rollout": {"steps": []}}, "spec.rollout.steps", id="no-step"),
         pytest.param({"serving": {"port": 9000, "grpcPort": 9000}}, "spec.serving", id="one-port-twice"),
         pytest.param({"serving": {"port": 70000}}, "spec.serving.port", id="no-such-port"),
         pytest.param({"serving": {"expose": {}}}, "spec.serving.expose.type", id="exposed-how"),

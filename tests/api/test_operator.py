@@ -1,39 +1,21 @@
-"""The whole operator as a process against a real API server; no kubelet, so a test plays the nodes."""
+"""The whole operator as a process against a real control plane; only the kubelets are played."""
 
 from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 from apiserver import ApiServer, Object, wait_for
-from build_outcomes import fail_job, finish_job, push_build
-from fake_kubelet import BAD, GOOD, FakeKubelets, add_node, set_online
-from operator_process import Operator, condition, device_profile, edge_model, registry, wait_condition
+from build_outcomes import fail_build
+from kubelets import BAD, GOOD, Kubelets, add_node
+from operator_process import Operator, condition, device_profile, edge_model, wait_condition
+from rollouts import is_ready, labels, node_labels, pods, revisions, roll_out
 from silent_proxy import silent_proxy
 
-from edgesmith.api.names import BUILD_KEY_LABEL, node_label
-
-
-@pytest.fixture(scope="module")
-def images(server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with registry(server.programs, tmp_path_factory.mktemp("registry")) as address:
-        yield address
-
-
-@pytest.fixture
-def operator(server: ApiServer, namespace: str, images: str, tmp_path: Path) -> Iterator[Operator]:
-    operator = Operator(server, namespace, images, tmp_path / "operator.log")
-    yield operator
-    if operator.process is not None:
-        operator.end(signal.SIGKILL)
-    for model in server.items("edgemodels", namespace):
-        server.delete("edgemodels", model["metadata"]["name"], namespace)
-    for node in server.items("nodes"):
-        server.delete("nodes", node["metadata"]["name"])
+from edgesmith.api.names import node_label
 
 
 def test_an_unknown_profile_is_named_and_its_coming_is_enough_to_go_on(
@@ -107,15 +89,19 @@ def test_a_build_that_failed_says_so_in_the_builders_words(
     operator.start()
     job = wait_for("a build Job", lambda: next(iter(server.items("jobs", namespace)), None))
     words = None if failure is None else json.dumps({**failure, "message": "spec.source.uri: nothing is there."})
-    fail_job(server, job, words)
+    fail_build(server, job, words)
     found = wait_condition(server, namespace, "parts", *expected)
     assert ("spec.source.uri: nothing is there." in found["message"]) == (failure is not None)
 
 
-def test_a_second_look_writes_nothing_and_tells_nothing(server: ApiServer, namespace: str, operator: Operator) -> None:
+def test_a_second_look_writes_nothing_and_tells_nothing(
+    server: ApiServer, namespace: str, kubelets: Kubelets, operator: Operator
+) -> None:
+    kubelets.add(f"{namespace}-hub", "none")
     server.apply([device_profile(f"{namespace}-device"), edge_model("parts", namespace)])
     operator.start()
     wait_condition(server, namespace, "parts", "BuildsReady", "Building")
+    wait_for("the build runs", lambda: _phases(server, namespace) == ["Running"])
     operator.wait_ready()
     operator.wait_idle()
     before = server.get("edgemodels", "parts", namespace)
@@ -129,62 +115,53 @@ def test_a_second_look_writes_nothing_and_tells_nothing(server: ApiServer, names
     assert len(server.items("events", namespace)) == events
 
 
-async def test_a_rollout_reaches_every_node_and_a_bad_revision_is_taken_back(
-    server: ApiServer, namespace: str, operator: Operator, images: str
+async def test_a_rollout_reaches_every_node_and_a_bad_revision_is_rolled_back(
+    server: ApiServer, namespace: str, kubelets: Kubelets, operator: Operator
 ) -> None:
-    profile, model = f"{namespace}-device", edge_model("parts", namespace)
     nodes = [f"{namespace}-{number}" for number in (1, 2, 3)]
-    for node in nodes:
-        add_node(server, node, profile)
-    server.apply([device_profile(profile), model])
-    operator.start()
-    job = wait_for("a build Job", lambda: next(iter(server.items("jobs", namespace)), None))
-    await push_build(images, namespace, "parts", job["metadata"]["labels"][BUILD_KEY_LABEL])
-    finish_job(server, job)
-    good: set[str] = set()
-    with FakeKubelets(server, namespace, "parts", lambda _, revision: GOOD if revision in good or not good else BAD):
-        wait_condition(server, namespace, "parts", "Ready", "Succeeded", seconds=60)
-        first = labels(server, namespace)
-        assert len(set(first.values())) == 1
-        assert set(first) == set(nodes)
-        status = (server.get("edgemodels", "parts", namespace) or {})["status"]
-        assert status["variants"][0]["latency"] == "2.5ms"
-        assert (server.get("services", "parts", namespace) or {})["spec"]["internalTrafficPolicy"] == "Local"
+    model = await roll_out(server, namespace, kubelets, operator, nodes)
+    first = labels(server, namespace)
+    assert len(set(first.values())) == 1
+    assert set(first) == set(nodes)
+    assert revisions(server, namespace) == first
+    status = (server.get("edgemodels", "parts", namespace) or {})["status"]
+    assert status["variants"][0]["latency"] == "2.5ms"
+    assert (server.get("services", "parts", namespace) or {})["spec"]["internalTrafficPolicy"] == "Local"
+    kept = pods(server, namespace)
 
-        # Another port is another revision of the same image: no build, and this one fails its test.
-        set_online(server, nodes[2], online=False)
-        good.update(first.values())
-        model["spec"]["serving"] = {"port": 8100}
-        server.apply(model)
-        wait_condition(server, namespace, "parts", "Stalled", "RolledBack", seconds=60)
-        wait_for("the first revision is back", lambda: labels(server, namespace) == first)
-        assert len(server.items("jobs", namespace)) == 1
+    # Another port is another revision of the same image: no build, and this one fails its test.
+    good = set(first.values())
+    kubelets.verdicts[namespace] = lambda _, revision: GOOD if revision in good else BAD
+    kubelets.cut(nodes[2])
+    wait_for("the node is NotReady", lambda: not is_ready(server, nodes[2]))
+    model["spec"]["serving"] = {"port": 8100}
+    server.apply(model)
+    wait_condition(server, namespace, "parts", "Stalled", "RolledBack", seconds=60)
+    wait_for("the first revision is back", lambda: labels(server, namespace) == first)
+    wait_for("its pods too", lambda: revisions(server, namespace) == first)
+    assert len(kept.items() & pods(server, namespace).items()) == 2, "only the canary's pod was replaced"
+    assert len(server.items("jobs", namespace)) == 1
 
 
 async def test_labels_are_swept_when_the_edge_model_goes_and_when_it_went_unseen(
-    server: ApiServer, namespace: str, operator: Operator, images: str
+    server: ApiServer, namespace: str, kubelets: Kubelets, operator: Operator
 ) -> None:
-    gone = node_label(namespace, "gone-before")
-    add_node(server, f"{namespace}-1", f"{namespace}-device")
-    server.patch("nodes", f"{namespace}-1", {"metadata": {"labels": {gone: "0123456789", "keep": "me"}}})
-    server.apply([device_profile(f"{namespace}-device"), edge_model("parts", namespace)])
-    operator.start()
-    wait_for("the old label is swept", lambda: gone not in node_labels(server, f"{namespace}-1"))
-    job = wait_for("a build Job", lambda: next(iter(server.items("jobs", namespace)), None))
-    await push_build(images, namespace, "parts", job["metadata"]["labels"][BUILD_KEY_LABEL])
-    finish_job(server, job)
-    wait_for("the canary has its label", lambda: labels(server, namespace))
+    node, gone = f"{namespace}-1", node_label(namespace, "gone-before")
+    kubelets.add(node, f"{namespace}-device")
+    server.patch("nodes", node, {"metadata": {"labels": {gone: "0123456789", "keep": "me"}}})
+    await roll_out(server, namespace, kubelets, operator, [])
+    assert gone not in node_labels(server, node)
+    assert labels(server, namespace)
     server.delete("edgemodels", "parts", namespace)
     wait_for("the label is swept", lambda: not labels(server, namespace))
-    assert node_labels(server, f"{namespace}-1")["keep"] == "me"
+    assert node_labels(server, node)["keep"] == "me"
 
 
 def test_a_refused_child_is_said_in_the_status(server: ApiServer, namespace: str, operator: Operator) -> None:
     none = {"count/jobs.batch": "0"}
     metadata = {"name": "none", "namespace": namespace}
-    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": none}}
-    server.create("resourcequotas", quota)
-    server.patch("resourcequotas", "none", {"status": {"hard": none, "used": none}}, namespace, "status")
+    server.create("resourcequotas", {"metadata": metadata, "spec": {"hard": none}})
+    wait_for("the quota counts", lambda: (server.get("resourcequotas", "none", namespace) or {})["status"].get("used"))
     server.apply([device_profile(f"{namespace}-device"), edge_model("parts", namespace)])
     operator.start()
     stalled = wait_condition(server, namespace, "parts", "Stalled", "SpecInvalid")
@@ -240,17 +217,17 @@ def test_watches_that_fall_silent_are_noticed_and_replaced(
         # The Lease is renewed every 5 s: what asked nothing for longer is a watch.
         wait_for("the watches to be told from the rest", lambda: proxy.silence(unasked=8.0) >= WATCHES, 30)
         server.apply(edge_model("parts", namespace))
-        sick = wait_for("the liveness probe to notice", lambda: _sick(operator), 90)
-        assert "The watch has not shown our own Lease for" in sick
+        said = wait_for("the liveness probe to notice", lambda: _unhealthy(operator), 90)
+        assert "The watch has not shown our own Lease for" in said
         wait_condition(server, namespace, "parts", "Stalled", "ProfileNotFound", seconds=60)
-        wait_for("the operator to be well again", lambda: operator.ask("/healthz")[0] == 200, 30)
+        wait_for("the operator to be healthy again", lambda: operator.ask("/healthz")[0] == 200, 30)
 
 
 WATCHES = 7
 """EdgeModels, DeviceProfiles, Nodes, Pods, Jobs, DaemonSets and the Lease."""
 
 
-def _sick(operator: Operator) -> str:
+def _unhealthy(operator: Operator) -> str:
     status, sentence = operator.ask("/healthz")
     return sentence if status == 503 else ""
 
@@ -262,14 +239,5 @@ def _says(operator: Operator, words: str, server: ApiServer, namespace: str) -> 
     )
 
 
-def labels(server: ApiServer, namespace: str, model: str = "parts") -> dict[str, str]:
-    """Node to revision."""
-    key = node_label(namespace, model)
-    found = {node["metadata"]["name"]: node["metadata"]["labels"].get(key) for node in server.items("nodes")}
-    return {name: revision for name, revision in found.items() if revision}
-
-
-def node_labels(server: ApiServer, name: str) -> dict[str, str]:
-    node = server.get("nodes", name)
-    assert node is not None
-    return dict(node["metadata"]["labels"])
+def _phases(server: ApiServer, namespace: str) -> list[str]:
+    return [pod["status"]["phase"] for pod in server.items("pods", namespace)]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import yaml
 from apiserver import OPERATOR, ApiServer, wait_for
-from build_outcomes import fail_job, finish_job, push_build
-from fake_kubelet import FakeKubelets, add_node
+from build_outcomes import fail_build, finish_build, push_build
+from kubelets import Kubelets
 from needs import lacking
 from operator_process import DIGEST, Operator, device_profile, edge_model, registry, wait_condition
 
@@ -34,14 +34,16 @@ def roles(programs: Path) -> list[dict[str, object]]:
     return [found for found in objects if found["apiVersion"].startswith("rbac.") and found not in hooks]
 
 
-async def test_the_charts_rights_are_enough(server: ApiServer, namespace: str, tmp_path: Path) -> None:
+async def test_the_charts_rights_are_enough(
+    server: ApiServer, namespace: str, kubelets: Kubelets, tmp_path: Path
+) -> None:
     found = roles(server.programs)
     server.kubectl("create", "namespace", NAMESPACE)
     server.apply(found)
     node, profile = f"{namespace}-1", f"{namespace}-device"
-    add_node(server, node, profile)
+    kubelets.add(node, profile)
     server.apply([device_profile(profile), edge_model("parts", namespace), edge_model("broken", namespace)])
-    with registry(server.programs, tmp_path) as images, FakeKubelets(server, namespace, "parts"):
+    with registry(server.programs, tmp_path) as images:
         operator = Operator(server, NAMESPACE, images, tmp_path / "operator.log", token=OPERATOR, flags=())
         operator.start()
         try:
@@ -50,9 +52,9 @@ async def test_the_charts_rights_are_enough(server: ApiServer, namespace: str, t
                 model = job["metadata"]["labels"]["edgesmith.dev/model"]
                 if model == "parts":
                     await push_build(images, namespace, model, job["metadata"]["labels"][BUILD_KEY_LABEL])
-                    finish_job(server, job)
+                    finish_build(server, job)
                 else:
-                    fail_job(server, job, None)
+                    fail_build(server, job, None)
             wait_condition(server, namespace, "parts", "Ready", "Succeeded", seconds=60)
             server.delete("edgemodels", "parts", namespace)
             wait_for("the label is swept", lambda: operator.number("edgesmith_labels_swept_total") == 1)
@@ -61,7 +63,6 @@ async def test_the_charts_rights_are_enough(server: ApiServer, namespace: str, t
             if operator.process:
                 operator.end(signal.SIGKILL)
             server.delete("edgemodels", "broken", namespace)
-            server.delete("nodes", node)
         log = operator.log.read_text()
         assert "forbidden" not in log.lower()
         assert "cannot" not in log

@@ -21,7 +21,7 @@ OPERATOR: Rules = {
     ("", "pods"): WATCH,
     ("batch", "jobs"): WATCH | {"create", "delete"},
     ("apps", "daemonsets"): WATCH | {"create", "patch", "delete"},
-    ("", "services"): {"create", "patch"},
+    ("", "services"): {"get", "create", "patch"},
     ("", "events"): {"list", "create"},
     LEASES: WATCH,
 }

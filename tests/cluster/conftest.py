@@ -1,22 +1,18 @@
-"""One real cluster for the tier: a hub, three edge nodes, a registry, MinIO, and the chart installed by Helm."""
+"""One real cluster for the tier: a hub, five edge nodes, a registry, MinIO, and the chart installed by Helm."""
 
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 
 import pytest
+from namespaces import keep_evidence, namespace_of
 from needs import lacking
 
 from edgesmith_stage import surface
 from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.ground import Ground, cluster, local
-from edgesmith_stage.install import NAMESPACE, install_chart, push_images
-from edgesmith_stage.kube import Kube
-from edgesmith_stage.shell import ROOT
-
-ARTIFACTS = ROOT / "artifacts"
+from edgesmith_stage.install import install_chart, push_images
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +23,7 @@ def bare_ground() -> Iterator[Ground]:
     if os.geteuid() != 0:
         lacking("the cluster tier makes network namespaces, which needs root: run it as root")
     try:
-        yield local("test", surface.DEVICES)
+        yield local("test", (*surface.DEVICES, "spare", "spare"))
     finally:
         cluster("down", "--name", "test")
 
@@ -48,21 +44,10 @@ def ground(bare_ground: Ground, images: dict[str, str]) -> Ground:
 
 @pytest.fixture
 def fleet(ground: Ground, request: pytest.FixtureRequest) -> Iterator[Fleet]:
-    """A namespace of its own for one test, with the bucket's Secret in it; logs are kept where the test fails."""
-    # The end is random: a namespace of the same test's last parameter may still be on its way out.
-    name = request.node.name.split("[")[0].replace("_", "-").removeprefix("test-")[:32].strip("-")
-    namespace = f"{name}-{secrets.token_hex(3)}"
-    ground.kube("create", "namespace", namespace)
-    fleet = Fleet(ground, namespace)
-    ground.kube.apply(ground.bucket.secret(surface.SECRET), namespace=namespace)
-    try:
+    """A namespace of its own for one test; logs are kept where the test fails."""
+    with namespace_of(ground, request.node.name.split("[")[0]) as fleet:
         yield fleet
-    finally:
-        report = getattr(request.node, "report", None)
-        if report is not None and report.failed:
-            _keep_evidence(ground.kube, namespace)
-        fleet.heal_everybody()
-        ground.kube("delete", "namespace", namespace, "--wait=false")
+        keep_evidence(request, fleet)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -72,13 +57,3 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = outcome.get_result()  # type: ignore[attr-defined]  # pluggy types a wrapper's yield as None
     if report.when == "call":
         item.report = report  # type: ignore[attr-defined]  # pytest's own recipe for this
-
-
-def _keep_evidence(kube: Kube, namespace: str) -> None:
-    """Save what a person would ask for first, under artifacts/."""
-    folder = ARTIFACTS / namespace
-    folder.mkdir(parents=True, exist_ok=True)
-    kinds = "edgemodels,jobs,daemonsets,pods,events"
-    (folder / "objects.yaml").write_text(kube("get", kinds, "-n", namespace, "-o", "yaml"))
-    (folder / "nodes.yaml").write_text(kube("get", "nodes", "-o", "yaml"))
-    (folder / "operator.log").write_text(kube("logs", "-n", NAMESPACE, "deploy/edgesmith", "--tail=2000"))

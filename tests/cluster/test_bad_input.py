@@ -79,7 +79,7 @@ def test_an_image_that_cannot_be_pulled_is_taken_back(fleet: Fleet) -> None:
 @pytest.mark.parametrize("moment", ["Building", "Canary"])
 def test_deleting_in_mid_build_and_mid_rollout_leaves_nothing(fleet: Fleet, moment: str) -> None:
     manifest = fleet.manifest("parts", fleet.publish("1"))
-    manifest["spec"]["rollout"]["canary"]["bake"] = "10m"
+    manifest["spec"]["rollout"]["steps"][0]["bake"] = "10m"
     fleet.apply(manifest)
     fleet.wait("parts", "Reconciling", reason=moment, seconds=240)
     fleet.ground.kube("delete", "edgemodel", "parts", "-n", fleet.namespace)

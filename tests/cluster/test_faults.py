@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import random
-import signal
-from pathlib import Path
-
 import pytest
+from faults import OperatorKilled
 
+from edgesmith_stage import surface
 from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.waiting import until
 
@@ -22,11 +19,11 @@ def test_a_node_cut_off_in_mid_rollout_is_caught_up(fleet: Fleet) -> None:
 
     fleet.patch("parts", {"source": fleet.publish("2", "model-v2.onnx")})
     fleet.cut("edge-2")
-    until(lambda: "edge-2" in fleet.offline(), seconds=60, what="edge-2 to be seen offline")
+    until(lambda: "edge-2" in fleet.not_ready(), seconds=60, what="edge-2 to be NotReady")
     model = fleet.wait_settled("parts", 300)
 
     assert model["status"]["nodes"]["notReady"] == 1
-    assert "1 offline" in next(c["message"] for c in model["status"]["conditions"] if c["type"] == "Ready")
+    assert "1 NotReady" in next(c["message"] for c in model["status"]["conditions"] if c["type"] == "Ready")
     after = fleet.servers("parts")
     assert after["edge-1"].revision != before["edge-1"].revision
     assert after["edge-3"].revision != before["edge-3"].revision
@@ -40,7 +37,7 @@ def test_a_node_cut_off_in_mid_rollout_is_caught_up(fleet: Fleet) -> None:
     assert fleet.servers("parts")["edge-2"].revision == after["edge-1"].revision
 
 
-def test_a_bad_model_is_taken_back_on_the_canary_and_nobody_else_is_touched(fleet: Fleet) -> None:
+def test_a_bad_model_is_rolled_back_on_the_canary_and_nobody_else_is_touched(fleet: Fleet) -> None:
     manifest = fleet.manifest("parts", fleet.publish("1"), nodeSelector={"edgesmith.dev/device": "generic-amd64"})
     fleet.apply(manifest)
     fleet.wait_settled("parts", 300)
@@ -67,36 +64,9 @@ def test_a_bad_model_is_taken_back_on_the_canary_and_nobody_else_is_touched(flee
 
 def test_an_operator_killed_at_random_comes_to_the_same_end(fleet: Fleet) -> None:
     fleet.apply(fleet.manifest("parts", fleet.publish("1")))
-    dice = random.Random(7)  # noqa: S311 - moments, not secrets
-    kills = 0
-
-    def settled_or_kill() -> bool:
-        nonlocal kills
-        ready = fleet.condition("parts", "Ready")
-        if ready and ready["status"] == "True" and not fleet.condition("parts", "Reconciling"):
-            return True
-        # The kubelet doubles its pause after each crash: three kills are a minute and a half of waiting already.
-        if kills < 3 and dice.random() < 0.25:
-            kills += _kill_operator(fleet)
-        return False
-
-    until(settled_or_kill, seconds=400, what="the EdgeModel to settle under fire", every=0.5)
-    assert kills >= 2
-    assert {node: s.ready for node, s in fleet.servers("parts").items()} == dict.fromkeys(fleet.ground.edges, True)
+    with OperatorKilled(fleet, most=6) as killed:
+        fleet.wait_settled("parts", 300)
+    assert killed.kills >= 2
+    assert {node: s.ready for node, s in fleet.servers("parts").items()} == dict.fromkeys(surface.EDGES, True)
     jobs = fleet.ground.kube.list("jobs", fleet.namespace)
     assert len({job["metadata"]["labels"]["edgesmith.dev/build-key"] for job in jobs}) == len(jobs) == 2
-
-
-def _kill_operator(fleet: Fleet) -> int:
-    """SIGKILL the operator's process inside this test cluster's hub; the number of processes killed."""
-    killed = 0
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (process / "cmdline").read_bytes().split(b"\0")
-            mine = f"/{fleet.ground.name}" in (process / "cgroup").read_text()
-        except OSError:
-            continue
-        if mine and b"edgesmith.controller" in command:
-            os.kill(int(process.name), signal.SIGKILL)
-            killed += 1
-    return killed

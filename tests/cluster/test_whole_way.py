@@ -57,7 +57,7 @@ def _every_node_answers_as_its_build(fleet: Fleet, name: str) -> None:
     """Each node's answers, over both protocols, are those of the model in its image and of the source's classes."""
     inputs, _ = surface.samples(32)
     servers = fleet.servers(name)
-    assert set(servers) == set(fleet.ground.edges)
+    assert set(servers) == set(surface.EDGES)
     for server in servers.values():
         built = model_of(server.image)
         expected: np.ndarray[Any, Any] = built.run(None, inputs)[0]

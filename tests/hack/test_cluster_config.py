@@ -4,7 +4,9 @@ import hashlib
 import io
 import json
 import tarfile
+import threading
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,29 @@ def test_coredns_answers_for_the_cluster_and_asks_nobody_else() -> None:
     assert "forward" not in dns.COREFILE
     service = next(content for path, content in dns.objects(PLAN) if path.endswith("/services"))
     assert service["spec"]["clusterIP"] == "10.183.240.10"
+
+
+def test_every_node_of_a_first_start_may_make_the_archive_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pause").write_bytes(b"a program")
+    whole, together = images.archive(tmp_path / "pause", images.PAUSE, "amd64"), threading.Barrier(4)
+    rename = Path.rename
+
+    def at_once(self: Path, target: Path) -> Path:
+        together.wait(5)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", at_once)
+    with ThreadPoolExecutor(4) as pool:
+        files = list(pool.map(lambda _: images.kept(tmp_path, "pause", images.PAUSE, "amd64"), range(4)))
+    assert {file.read_bytes() for file in files} == {whole}
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["pause", "pause.tar"]
+
+
+def test_only_the_hub_restarts_containers_without_long_pauses() -> None:
+    assert node.kubelet_config(PLAN, "demo", "hub")["crashLoopBackOff"] == {"maxContainerRestartPeriod": "2s"}
+    assert "crashLoopBackOff" not in node.kubelet_config(PLAN, "demo", "edge-1")
 
 
 def test_an_image_archive_is_whole_and_always_the_same(tmp_path: Path) -> None:

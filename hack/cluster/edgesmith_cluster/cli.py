@@ -35,7 +35,9 @@ def _parser() -> argparse.ArgumentParser:
     nodes = {
         "cut": "take a node's link down; its containers go on running",
         "heal": "take a node's link up again",
-        "restart": "take a node's power away and give it back",
+        "off": "take a node's power away: all that runs on it ends, its disk stays",
+        "on": "give a node its power back",
+        "restart": "both",
     }
     for verb, text in nodes.items():
         verbs.add_parser(verb, parents=[common], help=text).add_argument("node", metavar="NODE", help="edge-1, say")
@@ -78,8 +80,9 @@ def _run(console: Console, options: argparse.Namespace) -> None:
             disturb.cut(options.name, options.node)
         case "heal":
             disturb.heal(options.name, options.node)
-        case "restart":
-            disturb.restart(console, options.name, options.node)
+        case "off" | "on" | "restart" as verb:
+            power = {"off": disturb.off, "on": disturb.on, "restart": disturb.restart}
+            power[verb](console, options.name, options.node)
 
 
 def _show(record: Record, *, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""What happens to edge nodes: the link is cut and comes back, the power fails and comes back."""
+"""What happens to edge nodes: the link is cut and is up again, the power is off and on again."""
 
 from typing import Any
 
@@ -51,23 +51,35 @@ def heal(name: str, node: str) -> None:
     network.heal(name, node)
 
 
-def restart(console: Console, name: str, node: str) -> None:
-    """Take a node's power away and give it back: every process and container on it ends, its disk stays.
+def off(console: Console, name: str, node: str) -> None:
+    """Take a node's power away: every process and container on it ends, its disk stays.
 
-    The control plane, the registry and MinIO go on when the hub is restarted; its pods do not. A node that is cut off
-    stays so, and then nobody waits for it.
+    The control plane, the registry and MinIO go on when the hub is off; its pods do not. Nothing happens to a node that
+    is off.
 
     Raises:
-        ClusterError: there is no such node, or it does not come back.
+        ClusterError: there is no such node, or something on it does not end.
+    """
+    # Not locked: power fails without waiting for anything.
+    record = running(name, node)
+    with console.step(f"{node} is off"):
+        sandbox.stop(name, node)
+        cgroups.remove(name, node)
+        _node(record, node).forget()
+
+
+def on(console: Console, name: str, node: str) -> None:
+    """Give a node its power back and wait until it is Ready; nobody waits for one that is cut off.
+
+    Raises:
+        ClusterError: there is no such node, it is on, or it does not become Ready.
     """
     with locked(Folder(name).lock):
         record = running(name, node)
-        subject = Node(record.folder, record.plan, node, tools.binaries().parent)
-        with console.step(f"{node} stopped"):
-            sandbox.stop(name, node)
-            cgroups.remove(name, node)
-            subject.forget()
-        with console.step(f"{node} started"):
+        if sandbox.find(name, node):
+            raise ClusterError(f"{node} of the cluster {name} is on: expected one that is off")
+        subject = _node(record, node)
+        with console.step(f"{node} is on"):
             machine, containerd = subject.boot()
             subject.load_images(containerd)
             programs = [containerd, *subject.join(machine)]
@@ -75,6 +87,20 @@ def restart(console: Console, name: str, node: str) -> None:
                 console.say(f"{node} is cut off: it becomes Ready once it is healed")
                 return
             _wait(record, subject, programs)
+
+
+def restart(console: Console, name: str, node: str) -> None:
+    """Take a node's power away and give it back.
+
+    Raises:
+        ClusterError: there is no such node, or it does not become Ready again.
+    """
+    off(console, name, node)
+    on(console, name, node)
+
+
+def _node(record: Record, node: str) -> Node:
+    return Node(record.folder, record.plan, node, tools.binaries().parent)
 
 
 def _wait(record: Record, node: Node, programs: list[Program]) -> None:

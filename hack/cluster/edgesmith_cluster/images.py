@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import tarfile
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,9 +97,10 @@ def kept(binaries: Path, program: str, name: str, machine: str) -> Path:
     compiled = (binaries / program).resolve()
     file = compiled.with_name(f"{program}.tar")
     if not file.exists():
-        fresh = compiled.with_name(f".{program}.tar.new")
-        fresh.write_bytes(archive(compiled, name, machine))
-        fresh.rename(file)
+        # Every node of a first start makes it at the same time.
+        with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as fresh:
+            fresh.write(archive(compiled, name, machine))
+        Path(fresh.name).rename(file)
     return file
 
 

@@ -29,6 +29,7 @@ class Fleet:
     ground: Ground
     namespace: str
     cut_off: set[str] = field(default_factory=set)
+    powerless: set[str] = field(default_factory=set)
 
     def publish(self, version: str, file: str = "model.onnx") -> Patch:
         """Upload a version of the example's model and return the spec's `source` for it."""
@@ -50,7 +51,7 @@ class Fleet:
         manifest = copy.deepcopy(surface.manifest())
         surface.publish(self.ground)
         manifest["metadata"] = {"name": name, "namespace": self.namespace}
-        manifest["spec"] |= {"source": source, "rollout": {"canary": {"nodes": 1, "bake": "2s"}, "maxUnavailable": 1}}
+        manifest["spec"] |= {"source": source, "rollout": {"steps": [{"nodes": 1, "bake": "2s"}], "maxUnavailable": 1}}
         manifest["spec"] |= spec
         return manifest
 
@@ -135,6 +136,17 @@ class Fleet:
         cluster("heal", node, "--name", self.ground.name)
         self.cut_off.discard(node)
 
+    def off(self, node: str) -> None:
+        """Take a node's power away: all that runs on it ends, its disk stays."""
+        self.powerless.add(node)
+        cluster("off", node, "--name", self.ground.name, show=False)
+
+    def on(self, *nodes: str) -> None:
+        """Give nodes their power back and wait until they are Ready."""
+        for node in nodes:
+            cluster("on", node, "--name", self.ground.name, show=False)
+            self.powerless.discard(node)
+
     @contextmanager
     def without_registry(self, *nodes: str) -> Iterator[None]:
         """Refuse these nodes' connections to the registry by their own firewall; the API server stays in reach."""
@@ -152,16 +164,17 @@ class Fleet:
         run(["nsenter", f"--net={network.entry(self.ground.name, node)}", "nft", rules])
 
     def heal_everybody(self) -> None:
-        """Give every node its link back and wait until the cluster sees it."""
+        """Give every node its link and its power back and wait until the cluster sees it."""
         for node in sorted(self.cut_off):
             self.heal(node)
-        until(lambda: not self.offline(), seconds=60, what="every node to be Ready")
+        self.on(*sorted(self.powerless))
+        until(lambda: not self.not_ready(), seconds=60, what="every node to be Ready")
 
-    def offline(self) -> set[str]:
-        """Nodes that the cluster has not heard of."""
-        offline = set()
+    def not_ready(self) -> set[str]:
+        """Nodes that are NotReady."""
+        found = set()
         for node in self.ground.kube.list("nodes", None):
             conditions = {c["type"]: c["status"] for c in node["status"]["conditions"]}
             if conditions.get("Ready") != "True":
-                offline.add(node["metadata"]["name"])
-        return offline
+                found.add(node["metadata"]["name"])
+        return found

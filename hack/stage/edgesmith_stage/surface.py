@@ -17,6 +17,8 @@ NAME = "surface-inspection"
 SECRET = "model-store"  # noqa: S105 - the Secret's name, not its content
 DEVICES = ("generic-amd64", "generic-amd64", "panel-pc")
 """The device classes of the three edge nodes: two, so that one EdgeModel becomes two builds."""
+EDGES = tuple(f"edge-{number}" for number, _ in enumerate(DEVICES, 1))
+"""Those nodes' names; a test's cluster may have more."""
 
 
 def manifest() -> dict[str, Any]:

@@ -1,0 +1,185 @@
+"""What goes wrong on edge nodes and on the hub: machines that a model takes down, bad storage, a killed operator."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+from edgesmith_cluster import processes
+from edgesmith_cluster.cgroups import path
+from edgesmith_cluster.state import Folder
+from edgesmith_stage.fleet import Fleet
+
+MODEL = "model/model.onnx"
+"""The model's place in a variant image."""
+_SNAPSHOTS = "lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots"
+_LOOKS = 0.05
+"""Seconds between two looks at a node: a server takes several times as long to start."""
+
+
+class Fault:
+    """Something that goes on in a thread while the block runs; what ends it early is raised at the block's end."""
+
+    def __init__(self, every: float = _LOOKS) -> None:
+        self._every = every
+        self._stop = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stop.set()
+        self._thread.join(60)
+        if self._failure and not any(exc):
+            raise self._failure
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.wait(self._every):
+                self.step()
+        except BaseException as error:  # noqa: BLE001 - handed to the test, which raises it
+            self._failure = error
+
+    def step(self) -> None:
+        """Do what is due."""
+        raise NotImplementedError
+
+
+class PoisonPill(Fault):
+    """Takes the power of each node as soon as a server starts there with a model that no node ran before.
+
+    Attributes:
+        lost: the nodes that went down, in order.
+    """
+
+    def __init__(self, fleet: Fleet) -> None:
+        super().__init__()
+        self._fleet = fleet
+        self._harmless = {model for _, model in _servers(fleet)}
+        self.lost: list[str] = []
+
+    def step(self) -> None:
+        """Take down the nodes that run another model."""
+        for node, model in _servers(self._fleet):
+            if model not in self._harmless:
+                self._fleet.off(node)
+                self.lost.append(node)
+
+
+class BadStorage(Fault):
+    """Storage of one node on which a bit of every model that is written there is wrong, until the block ends."""
+
+    def __init__(self, fleet: Fleet, node: str) -> None:
+        super().__init__()
+        self._snapshots = Folder(fleet.ground.name).node(node) / _SNAPSHOTS
+        self._good = set(self._models())
+        self.spoilt: set[Path] = set()
+
+    def __exit__(self, *exc: object) -> None:
+        super().__exit__(*exc)
+        for file in self.spoilt:
+            if file.exists():
+                _flip(file)
+
+    def step(self) -> None:
+        """Spoil what is new."""
+        for file in self._models():
+            if file not in self._good | self.spoilt and file.stat().st_size:
+                _flip(file)
+                self.spoilt.add(file)
+
+    def _models(self) -> Iterator[Path]:
+        yield from self._snapshots.glob(f"*/fs/{MODEL}")
+
+
+class OperatorKilled(Fault):
+    """Kills the operator again and again, at random moments.
+
+    Attributes:
+        kills: how often.
+    """
+
+    def __init__(self, fleet: Fleet, chance: float = 0.25, most: int | None = None) -> None:
+        super().__init__(every=0.5)
+        self._fleet = fleet
+        self._chance = chance
+        self._most = most
+        self._dice = random.Random(7)  # noqa: S311 - moments, not secrets
+        self.kills = 0
+
+    def step(self) -> None:
+        """Kill it, if the dice say so."""
+        if (self._most is None or self.kills < self._most) and self._dice.random() < self._chance:
+            self.kills += kill_operator(self._fleet)
+
+
+class Watched(Fault):
+    """Looks at something again and again.
+
+    Attributes:
+        seen: the distinct things that were seen, in order.
+    """
+
+    def __init__(self, look: Callable[[], str], every: float = 0.25) -> None:
+        super().__init__(every)
+        self._look = look
+        self.seen: list[str] = []
+
+    def step(self) -> None:
+        """Look once more."""
+        found = self._look()
+        if found not in self.seen:
+            self.seen.append(found)
+
+
+def kill_operator(fleet: Fleet) -> int:
+    """SIGKILL the operator's process inside the test cluster's hub; the number of processes killed."""
+    killed = 0
+    for process in processes.everything():
+        if "edgesmith.controller" in process.arguments and f"/{fleet.ground.name}/" in _cgroups(process.pid):
+            os.kill(process.pid, signal.SIGKILL)
+            killed += 1
+    return killed
+
+
+def _servers(fleet: Fleet) -> list[tuple[str, str]]:
+    """The node and the model's digest of every server that runs on the edge nodes."""
+    found = []
+    groups = {path(fleet.ground.name, node): node for node in fleet.ground.edges}
+    for process in processes.everything():
+        if "serve" not in process.arguments or "--bundle" not in process.arguments:
+            continue
+        own = _cgroups(process.pid)
+        node = next((node for group, node in groups.items() if f"{group}/" in own), None)
+        try:
+            content = Path(f"/proc/{process.pid}/root/model/{MODEL.rpartition('/')[2]}").read_bytes()
+        except OSError:
+            continue  # it has ended, or has not changed to its own root yet
+        if node:
+            found.append((node, hashlib.sha256(content).hexdigest()))
+    return found
+
+
+def _cgroups(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cgroup").read_text()
+    except OSError:
+        return ""
+
+
+def _flip(file: Path) -> None:
+    """Turn one bit in the middle of a file around."""
+    with file.open("r+b") as opened:
+        opened.seek(file.stat().st_size // 2)
+        (byte,) = opened.read(1)
+        opened.seek(-1, os.SEEK_CUR)
+        opened.write(bytes([byte ^ 1]))

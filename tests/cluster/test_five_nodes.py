@@ -1,0 +1,223 @@
+"""Five nodes of one kind: a model that takes machines down, nodes that return, another profile, a broken device."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from faults import BadStorage, OperatorKilled, PoisonPill, Watched
+from namespaces import keep_evidence, namespace_of
+from onnx import numpy_helper
+
+from edgesmith_stage import surface
+from edgesmith_stage.fleet import Fleet
+from edgesmith_stage.ground import Ground
+from edgesmith_stage.waiting import until
+
+pytestmark = pytest.mark.timeout(300)
+
+NAME = "line"
+LABEL = "edgesmith-test/line"
+FIRST, SECOND = "line-fp32", "line-int8"
+MAX_UNAVAILABLE = 2
+ROLLOUT = {
+    "steps": [{"nodes": 1, "bake": "3s"}, {"nodes": "100%", "bake": "0s"}],
+    "maxUnavailable": MAX_UNAVAILABLE,
+    "maxFailed": 1,
+    "progressDeadline": "3m",
+}
+
+
+@pytest.fixture(scope="module")
+def shared(ground: Ground) -> Iterator[Fleet]:
+    """One EdgeModel that serves on all five nodes; the tests go on from whatever revision it serves."""
+    kube = ground.kube
+    kube("label", "nodes", *ground.edges, f"{LABEL}=five")
+    kube.apply(_profile(FIRST, "fp32"), _profile(SECOND, "int8"))
+    with namespace_of(ground, "five-nodes") as fleet:
+        manifest = fleet.manifest(NAME, _version(fleet, 0), deviceProfiles={"names": [FIRST]}, rollout=ROLLOUT)
+        for field in ("evaluation", "gates"):
+            del manifest["spec"][field]
+        fleet.apply(manifest)
+        yield fleet
+        kube("delete", "edgemodel", NAME, "-n", fleet.namespace)
+    kube("label", "nodes", *ground.edges, f"{LABEL}-")
+    kube("delete", "deviceprofile", FIRST, SECOND)
+
+
+@pytest.fixture
+def line(shared: Fleet, request: pytest.FixtureRequest) -> Iterator[Fleet]:
+    """The five nodes at rest, each with a ready server of one revision."""
+    shared.heal_everybody()
+    until(
+        lambda: _one_revision(shared), seconds=120, what="one revision on all five nodes", detail=lambda: _say(shared)
+    )
+    yield shared
+    keep_evidence(request, shared)
+
+
+def test_a_model_that_takes_its_machine_down_reaches_two_of_five(line: Fleet) -> None:
+    servers, pods = line.servers(NAME), line.pods(NAME)
+    rollout = {"steps": [{"nodes": 1, "bake": "20s"}, {"nodes": "100%"}], "progressDeadline": "20s"}
+    with PoisonPill(line) as pill:
+        line.patch(NAME, {"source": _version(line, 1), "rollout": rollout})
+        stalled = line.wait(NAME, "Stalled", reason="RolledBack", seconds=150)
+        assert len(pill.lost) == 2
+        for word in ("CanaryLost", *pill.lost):
+            assert word in stalled["message"]
+        # They come back to the revision before: another start of this one would take them down again.
+        line.on(*pill.lost)
+        until(
+            lambda: {node: s.revision for node, s in line.servers(NAME).items() if s.ready} == _revisions(servers),
+            seconds=60,
+            what="the revision before to serve on all five nodes",
+            detail=lambda: _say(line),
+        )
+        assert len(pill.lost) == 2
+    untouched = {name for name, server in servers.items() if name not in pill.lost and server.pod in line.pods(NAME)}
+    assert len(untouched) == 3
+    assert all(line.pods(NAME)[servers[node].pod] == pods[servers[node].pod] for node in untouched)
+
+
+def test_nodes_that_return_are_no_rollout_and_are_caught_up(line: Fleet) -> None:
+    early, late = "edge-4", "edge-5"
+    pods, ready = line.pods(NAME), line.condition(NAME, "Ready")
+    with Watched(lambda: str((line.condition(NAME, "Ready") or {}).get("status"))) as watched:
+        for node in (early, late):
+            line.cut(node)
+        until(lambda: line.not_ready() == {early, late}, seconds=60, what=f"{early} and {late} to be NotReady")
+        line.heal(early)
+        until(lambda: line.not_ready() == {late}, seconds=60, what=f"{early} to be Ready")
+        until(
+            lambda: _nodes(line)["notReady"] == 1,
+            seconds=30,
+            what="the status to count one node",
+            detail=lambda: _say(line),
+        )
+        until(lambda: _nodes(line)["ready"] == 4, seconds=30, what="four nodes to serve", detail=lambda: _say(line))
+    assert watched.seen == ["True"]
+    assert (line.condition(NAME, "Ready") or {})["lastTransitionTime"] == (ready or {})["lastTransitionTime"]
+    assert line.pods(NAME) == pods
+
+    line.patch(NAME, {"source": _version(line, 2), "rollout": ROLLOUT})
+    line.wait_settled(NAME)
+    assert _nodes(line) | {"failed": 0} == {
+        "desired": 5,
+        "updated": 4,
+        "ready": 4,
+        "notReady": 1,
+        "tainted": 0,
+        "failed": 0,
+    }
+    assert [(one["name"], one["reason"]) for one in line.model(NAME)["status"]["pending"]] == [(late, "NodeNotReady")]
+    line.heal(late)
+    until(lambda: _nodes(line)["updated"] == 5 and _one_revision(line), seconds=60, what=f"{late} to be caught up")
+
+
+def test_another_profile_takes_over_node_by_node_with_the_operator_killed_throughout(line: Fleet) -> None:
+    pods = line.pods(NAME)
+    others = {SECOND: FIRST, FIRST: SECOND}
+    profile = others[line.model(NAME)["spec"]["deviceProfiles"]["names"][0]]
+    with OperatorKilled(line) as killed, Watched(lambda: f"{_serving(line)} serve") as watched:
+        line.patch(NAME, {"deviceProfiles": {"names": [profile]}, "rollout": ROLLOUT})
+        line.wait(NAME, "Reconciling", reason="Building", seconds=60)
+        assert line.pods(NAME) == pods, "nothing is touched before there is a build to take over"
+        until(
+            lambda: _profiles(line) == {profile},
+            seconds=150,
+            what=f"{profile} on every node",
+            detail=lambda: _say(line),
+        )
+    assert killed.kills >= 2
+    assert min(watched.seen) >= f"{5 - MAX_UNAVAILABLE} serve", watched.seen
+    line.wait_settled(NAME)
+    assert _one_revision(line)
+
+
+def test_a_broken_device_goes_back_alone_and_does_not_stop_the_next_rollout(line: Fleet) -> None:
+    broken = "edge-3"
+    before = line.servers(NAME)
+    with BadStorage(line, broken) as storage:
+        for number in (3, 4):
+            line.patch(NAME, {"source": _version(line, number), "rollout": ROLLOUT})
+            stalled = line.wait(NAME, "Stalled", reason="NodesFailed")
+            assert broken in stalled["message"]
+            until(lambda: _serving(line) == 5, seconds=60, what="all five to serve", detail=lambda: _say(line))
+            after = line.servers(NAME)
+            assert after[broken].revision == before[broken].revision
+            (revision,) = {server.revision for node, server in after.items() if node != broken}
+            assert revision == line.variants(NAME)[_profile_of(line)]["revision"]
+            assert [one["name"] for one in line.model(NAME)["status"]["pending"]] == [broken]
+        assert len(storage.spoilt) == 2
+    # Its storage is as it should be: a new revision finds it well.
+    line.patch(NAME, {"source": _version(line, 5)})
+    line.wait_settled(NAME)
+    assert _one_revision(line)
+
+
+def _profile(name: str, rung: str) -> dict[str, Any]:
+    resources = {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}}
+    return {
+        "apiVersion": "edgesmith.dev/v1alpha1",
+        "kind": "DeviceProfile",
+        "metadata": {"name": name},
+        "spec": {
+            "nodeSelector": {LABEL: "five"},
+            "platform": {"os": "linux", "architecture": "amd64"},
+            "toolchain": {"name": "onnxruntime", "ladder": [rung]},
+            "runtime": {"server": "ONNXRuntime", "resources": resources},
+        },
+    }
+
+
+def _version(fleet: Fleet, number: int) -> dict[str, Any]:
+    """Publish the example's model with one weight a little different, so that it is a build of its own."""
+    model = onnx.load(surface.FOLDER / "model.onnx")
+    tensor = next(tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT)
+    values = numpy_helper.to_array(tensor).copy()
+    values.flat[0] += np.float32(number * 1e-3)
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    return fleet.publish_bytes(str(number), model.SerializeToString())
+
+
+def _revisions(servers: dict[str, Any]) -> dict[str, str]:
+    return {node: server.revision for node, server in servers.items()}
+
+
+def _one_revision(fleet: Fleet) -> bool:
+    servers = fleet.servers(NAME)
+    all_ready = len(servers) == len(fleet.ground.edges) and all(server.ready for server in servers.values())
+    return all_ready and len(set(_revisions(servers).values())) == 1
+
+
+def _serving(fleet: Fleet) -> int:
+    """How many nodes have a ready server."""
+    return sum(server.ready for server in fleet.servers(NAME).values())
+
+
+def _profiles(fleet: Fleet) -> set[str]:
+    """The profiles whose servers are ready, on all five nodes; empty where one of them is not."""
+    pods = fleet.ground.kube.list("pods", fleet.namespace, {"edgesmith.dev/model": NAME})
+    found = [
+        pod["metadata"]["labels"].get("edgesmith.dev/profile", "")
+        for pod in pods
+        if "edgesmith.dev/revision" in pod["metadata"]["labels"]
+    ]
+    return set(found) if len(found) == len(fleet.ground.edges) and _serving(fleet) == len(found) else set()
+
+
+def _profile_of(fleet: Fleet) -> str:
+    return str(fleet.model(NAME)["spec"]["deviceProfiles"]["names"][0])
+
+
+def _nodes(fleet: Fleet) -> dict[str, int]:
+    found: dict[str, int] = fleet.model(NAME)["status"]["nodes"]
+    return found
+
+
+def _say(fleet: Fleet) -> str:
+    return json.dumps(fleet.model(NAME).get("status"))
