@@ -59,6 +59,8 @@ class Reason(StrEnum):
     """The EdgeModel, or a DeviceProfile that it names, holds what this version of the operator cannot read."""
     SPEC_INVALID = "SpecInvalid"
     """The spec holds a value that the schema could not refuse."""
+    UNREADABLE = "Unreadable"
+    """This version of Edgesmith cannot read the object; it runs on as it is until the object can be read again."""
 
     # BuildsReady, Reconciling
     BUILDING = "Building"

@@ -133,7 +133,7 @@ class Client:
             return False
         return True
 
-    async def census(self, kind: Kind, *, labels: str = "") -> tuple[set[str], str]:
+    async def list_uids(self, kind: Kind, *, labels: str = "") -> tuple[set[str], str]:
         """The UIDs of every object of a kind, everywhere, and the resourceVersion as of which they are all.
 
         Only metadata travels.

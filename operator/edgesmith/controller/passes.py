@@ -9,8 +9,12 @@ from datetime import datetime
 
 from edgesmith.api.names import parse_node_label
 from edgesmith.cluster.apply import Applier, Done
+from edgesmith.cluster.client import Client
 from edgesmith.cluster.errors import Stalled, Transient, Waiting
 from edgesmith.cluster.gather import Gatherer
+from edgesmith.cluster.kinds import EDGE_MODEL
+from edgesmith.cluster.report import report_unreadable
+from edgesmith.cluster.unreadable import Unreadable
 from edgesmith.controller import metrics
 from edgesmith.controller.logs import fields
 from edgesmith.controller.metrics import Numbers
@@ -36,6 +40,7 @@ class Passes:
         applier: Applier,
         numbers: Numbers,
         *,
+        client: Client,
         clock: Callable[[], float],
         now: Callable[[], datetime],
     ) -> None:
@@ -45,12 +50,14 @@ class Passes:
             gatherer: Reads.
             applier: Writes.
             numbers: Counted into.
+            client: For the status of EdgeModels that cannot be read.
             clock: Seconds that only grow.
             now: The time of day, with its zone.
         """
         self._gatherer = gatherer
         self._applier = applier
         self._numbers = numbers
+        self._client = client
         self._clock = clock
         self._now = now
 
@@ -84,6 +91,12 @@ class Passes:
         return "failed", Outcome(failed=True)
 
     async def _pass(self, key: Key) -> tuple[str, Outcome]:
+        objects = self._gatherer.objects
+        if found := objects.unreadable(EDGE_MODEL).get(key):
+            return await self._report(found)
+        if not objects.complete(EDGE_MODEL):
+            # An EdgeModel that has not been listed yet is not one that is gone.
+            raise Waiting(f"EdgeModel {key[0]}/{key[1]} is looked at once every EdgeModel has been listed")
         snapshot = await self._gatherer.snapshot(*key)
         if snapshot is None:
             await self._sweep(key)
@@ -99,6 +112,13 @@ class Passes:
         if self._gatherer.starting(snapshot.model):
             waits.append(STARTING_SECONDS)
         return ("changed" if done else "unchanged"), Outcome(again=min(waits, default=None))
+
+    async def _report(self, found: Unreadable) -> tuple[str, Outcome]:
+        """Say that an EdgeModel cannot be read, in the log and in its status, and leave all else as it is."""
+        log.warning("%s", found.message, extra=fields(namespace=found.namespace, edgemodel=found.name))
+        written = await report_unreadable(self._client, found, self._now())
+        self._numbers.count(metrics.WRITES, float(written))
+        return "stalled", Outcome()
 
     async def _sweep(self, key: Key) -> None:
         """Take the labels of an EdgeModel that is gone, or on its way out, off all nodes."""
