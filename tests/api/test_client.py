@@ -77,7 +77,7 @@ async def test_a_dry_run_judges_and_leaves_nothing(namespace: str, client: Clien
 async def test_a_listing_comes_in_pages_and_its_uids_are_all_there(
     server: ApiServer, namespace: str, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgesmith.cluster.client._PAGE", 2)
+    monkeypatch.setattr("edgesmith.cluster.client.PAGE", 2)
     for number in range(5):
         server.create("configmaps", {"metadata": {"name": f"c{number}", "namespace": namespace, "labels": {"t": "1"}}})
     found = [one async for one in client.list(CONFIG_MAP, namespace=namespace, labels="t=1")]

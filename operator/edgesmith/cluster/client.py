@@ -25,7 +25,8 @@ Object = dict[str, Any]
 
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
-_PAGE = 500
+PAGE = 200
+"""Objects in one page of a listing: a node with its images is some 15 kB of JSON, and several times that in memory."""
 _METADATA = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
 
 
@@ -146,7 +147,7 @@ class Client:
         return uids, version
 
     async def _pages(self, kind: Kind, namespace: str, labels: str, fields: str, accept: str) -> AsyncIterator[Object]:
-        query = {"limit": str(_PAGE)}
+        query = {"limit": str(PAGE)}
         query |= {"labelSelector": labels} if labels else {}
         query |= {"fieldSelector": fields} if fields else {}
         while True:

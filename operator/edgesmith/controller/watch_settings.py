@@ -7,6 +7,7 @@ from typing import Any
 import kopf
 
 from edgesmith.cluster import lease
+from edgesmith.cluster.client import PAGE
 from edgesmith.cluster.kinds import LEASE
 from edgesmith.cluster.listing import selector
 from edgesmith.cluster.objects import WATCHED
@@ -16,8 +17,6 @@ INACTIVITY_SECONDS = 70.0
 watches that died in silence are kopf's best known failure (its issues 585, 787 and 955)."""
 IDLE_SECONDS = 0.1
 """After which kopf ends the task of an object, and with it lets go of the object."""
-PAGE = 500
-"""Objects in one page of a listing."""
 
 
 class NoDiffBase(kopf.DiffBaseStorage):
