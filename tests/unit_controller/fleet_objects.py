@@ -13,7 +13,7 @@ _SINCE = "2030-01-01T00:00:00Z"
 
 def _managed_fields() -> list[Object]:
     """Two managers with 96 fields each, as a kubelet and a controller leave them: some 4 kB."""
-    owned = {f"f:field-{one}": {f"f:part-{two}": {} for two in range(12)} for one in range(8)}
+    owned: Object = {f"f:field-{one}": {f"f:part-{two}": {} for two in range(12)} for one in range(8)}
     return [
         {"manager": name, "operation": "Update", "apiVersion": "v1", "time": _SINCE, "fieldsV1": owned}
         for name in ("kube-controller-manager", "kubelet")
