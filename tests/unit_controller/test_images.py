@@ -100,7 +100,7 @@ async def test_an_image_that_is_not_ours_is_no_build(images: Images, registry: F
 
 
 class Silent:
-    """A registry that swallows packets until it is told to answer."""
+    """A registry that swallows packets until `answers` is set."""
 
     def __init__(self) -> None:
         self.asked = 0

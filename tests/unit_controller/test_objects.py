@@ -8,7 +8,7 @@ from edgesmith.cluster.kinds import DAEMON_SET, EDGE_MODEL, NODE, POD
 from edgesmith.cluster.objects import Objects
 
 
-def test_an_older_word_is_not_taken() -> None:
+def test_an_older_version_is_not_taken() -> None:
     objects = Objects()
     objects.put(NODE, node("n", {"a": "new"}, version=5))
     assert objects.put(NODE, node("n", {"a": "old"}, version=4)) is None
@@ -17,7 +17,7 @@ def test_an_older_word_is_not_taken() -> None:
     assert found.labels == {"a": "new"}
 
 
-def test_the_echo_of_our_own_write_is_no_change() -> None:
+def test_our_own_write_seen_by_the_watch_is_no_change() -> None:
     objects = Objects()
     objects.put(NODE, node("n", version=1))
     assert objects.put(NODE, node("n", {"a": "1"}, version=2)) is not None
@@ -96,7 +96,7 @@ def test_a_successor_of_the_same_name_outlives_the_news_of_the_first() -> None:
     assert objects.models.get("ns", "m") is not None
 
 
-def test_pods_are_found_by_their_edge_model_and_told_apart() -> None:
+def test_pods_are_found_by_their_edge_model_servers_apart_from_builders() -> None:
     objects = Objects()
     objects.put(POD, pod("server"))
     objects.put(POD, pod("builder", labels={"edgesmith.dev/model": "m", "edgesmith.dev/build-key": "k"}))

@@ -33,7 +33,7 @@ SAYS = (
 
 
 class Api:
-    """Keeps the statuses that are written; refuses what it is told to refuse."""
+    """Keeps the statuses that are written; refuses a status with a field of `refuse`."""
 
     def __init__(self) -> None:
         self.written: list[Object] = []
@@ -55,10 +55,10 @@ class Labels:
         self.objects = objects
         self.removed: list[tuple[str, str]] = []
 
-    async def remove_label(self, name: str, key: str) -> None:
+    async def remove_marks(self, name: str, key: str) -> None:
         self.removed.append((name, key))
 
-    def forget(self, _namespace: str) -> None:
+    def forget(self, _namespace: str, _name: str) -> None:
         """Nothing is remembered here."""
 
 

@@ -56,11 +56,10 @@ class Reason(StrEnum):
     WRONG_ARCHITECTURE = "WrongArchitecture"
     """A node's architecture is not that of the profile it is of; it is left alone."""
     UNREADABLE = "Unreadable"
-    """The EdgeModel, or a DeviceProfile that it names, holds what this version of the operator cannot read."""
+    """This version of the operator cannot read the EdgeModel, or a DeviceProfile that it names; its nodes stay as they
+    are."""
     SPEC_INVALID = "SpecInvalid"
     """The spec holds a value that the schema could not refuse."""
-    UNREADABLE = "Unreadable"
-    """This version of Edgesmith cannot read the object; it runs on as it is until the object can be read again."""
 
     # BuildsReady, Reconciling
     BUILDING = "Building"

@@ -66,8 +66,8 @@ class Lease:
             holder: Our name: the pod's.
             clock: Seconds that only grow.
             times: How long things take.
-            restored: Called with a sentence where the Lease's resourceVersion went down: the API server goes on from a
-                backup.
+            restored: Called with a sentence where the Lease's resourceVersion went down: etcd was restored
+                from a backup.
         """
         self._client = client
         self._namespace = namespace

@@ -42,7 +42,7 @@ def unreadable(kind: Kind, raw: Raw, error: Exception) -> Unreadable:
     Args:
         kind: Its kind.
         raw: The object.
-        error: Why; of a ValidationError the first complaint is told.
+        error: Why; of a ValidationError the first entry is used.
     """
     generation = at(raw, "metadata", "generation")
     labels = mapping(at(raw, "metadata", "labels"))
@@ -60,7 +60,7 @@ def unreadable(kind: Kind, raw: Raw, error: Exception) -> Unreadable:
 
 
 def _sentence(kind: Kind, error: Exception) -> str:
-    """The first complaint about an object as a sentence: field, value, what was expected."""
+    """The first error of an object as a sentence: field, value, what was expected."""
     said = "This version of Edgesmith cannot read the " + kind.kind
     if not isinstance(error, ValidationError):
         return f"{said}: {error or type(error).__name__}."

@@ -28,7 +28,9 @@ PASSES = Metric("edgesmith_passes_total", "counter", "Passes, by how they ended.
 PASS_SECONDS = Metric("edgesmith_pass_seconds_total", "counter", "Seconds spent in passes.")
 QUEUE_DEPTH = Metric("edgesmith_queue_depth", "gauge", "EdgeModels that are due and wait for a worker.")
 QUEUE_LONGEST = Metric(
-    "edgesmith_queue_longest_seconds", "gauge", "Seconds the most neglected EdgeModel waits or is worked on."
+    "edgesmith_queue_longest_seconds",
+    "gauge",
+    "Seconds for which the EdgeModel that waits longest is due or worked on.",
 )
 EDGE_MODELS = Metric("edgesmith_edgemodels", "gauge", "EdgeModels in the cluster.")
 NODES = Metric("edgesmith_nodes", "gauge", "Nodes in the cluster.")

@@ -97,7 +97,7 @@ class _Operator:
         self._gauges()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Answer probes at once; work once the Lease is ours; stop when told to."""
+        """Answer probes at once; work once the Lease is ours; stop when asked to."""
         probes = Probes(
             watch_age=lambda: self._watches.age,
             lease_age=lambda: self._lease.age,
@@ -136,7 +136,7 @@ class _Operator:
             self._queue.add(key, 60.0 * number / len(keys))
 
     def _restored(self, why: str) -> None:
-        """The API server goes on from a backup: what is known is of a time that never was."""
+        """Start again from a full listing after etcd was restored: what is known is not what is there."""
         log.warning("etcd was restored from a backup: %s; everything is listed and watched anew", why)
         self._numbers.count(metrics.RESTORES)
         self._watches.start_anew()
@@ -159,7 +159,7 @@ class _Operator:
 
 
 async def _first(stop: asyncio.Event, *work: Coroutine[Any, Any, None]) -> None:
-    """Run all until one ends or we are told to stop; then end the others.
+    """Run all until one ends or we are asked to stop; then end the others.
 
     Raises:
         Exception: What the one that ended first raised.

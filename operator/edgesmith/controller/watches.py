@@ -2,7 +2,7 @@
 
 Everything is listed first, by our own client in pages, and watched after that. kopf lists a second time when it begins
 to watch, and what that brings is not newer than what is known; what was deleted between the two listings is found by
-`Resync`, which is told of every listing that kopf makes.
+`Resync`, which every listing of kopf's starts.
 
 Only kopf's lowest handlers are used, one event handler for each kind. They add no finalizer and no annotation to any
 object, and they hold no state that a restart would lose. kopf's indices are not used: before the first handler is
@@ -90,7 +90,7 @@ class Watches:
         """Watch until cancelled.
 
         Args:
-            ready: Called once kopf has taken the signals, so that they can be taken back.
+            ready: Called once kopf handles the signals, so that ours can be set again.
             listed: Called for every object of a listing that a watch begins with, the first time and later.
 
         Raises:
