@@ -19,8 +19,8 @@ def model(name: str, *, version: int = 1, **spec: Any) -> Object:
 
 
 def unreadable_model(name: str, *, version: int = 1, **status: Any) -> Object:
-    """An EdgeModel of a version to come: its canary is a share of the fleet."""
-    found = model(name, version=version, rollout={"canary": {"nodes": "five percent"}})
+    """An EdgeModel of a version to come, in which ports have names."""
+    found = model(name, version=version, serving={"port": "http"})
     found["metadata"]["generation"] = 7
     return {**found, "status": status}
 

@@ -27,8 +27,8 @@ KEY = ("ns", "m")
 LABEL = node_label(*KEY)
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 SAYS = (
-    "This version of Edgesmith cannot read the EdgeModel: spec.rollout.canary.nodes is "
-    '"five percent"; expected: a valid integer, unable to parse string as an integer.'
+    "This version of Edgesmith cannot read the EdgeModel: spec.serving.port is "
+    '"http"; expected: a valid integer, unable to parse string as an integer.'
 )
 
 
@@ -150,12 +150,12 @@ async def test_the_rest_of_a_status_stays_and_nothing_is_written_twice() -> None
     kept = {"type": "BuildsReady", "status": "True", "lastTransitionTime": "2029-01-01T00:00:00Z"}
     ready = {"type": "Ready", "status": "False", "lastTransitionTime": "2029-02-02T00:00:00Z"}
     moving = {"type": "Reconciling", "status": "True"}
-    status: Object = {"conditions": [ready, moving, kept, "junk"], "nodes": {"desired": 3}, "steps": [1]}
+    status: Object = {"conditions": [ready, moving, kept, "junk"], "nodes": {"desired": 3}, "revisions": [1]}
     world = World()
     world.objects.put(EDGE_MODEL, unreadable_model("m", **status))
     await world.look()
     (written,) = world.api.written
-    assert (written["nodes"], written["steps"]) == ({"desired": 3}, [1])
+    assert (written["nodes"], written["revisions"]) == ({"desired": 3}, [1])
     found = conditions(written)
     assert set(found) == {"Ready", "Stalled", "BuildsReady"}
     assert found["BuildsReady"] == kept
@@ -165,13 +165,21 @@ async def test_the_rest_of_a_status_stays_and_nothing_is_written_twice() -> None
     assert len(world.api.written) == 1
 
 
-@pytest.mark.parametrize("status", ["junk", 3, {"conditions": "junk"}, {"conditions": [{"type": 3}], "nodes": "junk"}])
+@pytest.mark.parametrize("status", ["junk", 3, {"conditions": "junk"}, {"conditions": [{"type": 3}, 7]}])
 async def test_a_status_that_cannot_be_read_either_does_not_stop_the_report(status: Any) -> None:
     world = World()
     world.objects.put(EDGE_MODEL, unreadable_model("m") | {"status": status})
-    world.api.refuse = {"nodes"}
     assert await world.look() == Outcome()
     assert set(conditions(world.api.written[0])) == {"Ready", "Stalled"}
+
+
+async def test_a_status_that_is_refused_stays_whole() -> None:
+    world = World()
+    world.objects.put(EDGE_MODEL, unreadable_model("m", revisions=[{"name": "r1", "provenTime": "soon"}]))
+    world.api.refuse = {"revisions"}
+    outcome = await world.look()
+    assert outcome.again is not None
+    assert world.api.written == []
 
 
 async def test_one_that_is_deleted_in_between_needs_no_report() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from edgesmith.api.conditions import ConditionType, Reason
 from edgesmith.cluster.client import Client, Object
-from edgesmith.cluster.errors import Invalid, Missing
+from edgesmith.cluster.errors import Missing
 from edgesmith.cluster.fields import Raw, mappings, text
 from edgesmith.cluster.unreadable import Unreadable
 
@@ -17,8 +17,8 @@ _REPLACED = (ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALL
 async def report_unreadable(client: Client, found: Unreadable, now: datetime) -> bool:
     """Write Ready=False and Stalled=True into the status of an EdgeModel that cannot be read.
 
-    Every other condition and field of the status is written back as it was read, so that it stays. Where the API server
-    refuses that, the conditions alone are written: what it refuses is of no use to anybody.
+    Every other condition and field of the status is written back as it was read, so that it stays: what an apply leaves
+    out goes away, and which revisions were proven is kept there. Where the API server refuses that, nothing is written.
 
     Args:
         client: The API server.
@@ -29,7 +29,7 @@ async def report_unreadable(client: Client, found: Unreadable, now: datetime) ->
         Whether something had to be written.
 
     Raises:
-        ClusterError: The API server could not be asked, or refuses the conditions, too.
+        ClusterError: The API server could not be asked, or refuses the status.
     """
     conditions = _conditions(found, now)
     if _by_type(conditions) == _by_type(found.status.get("conditions")):
@@ -38,9 +38,6 @@ async def report_unreadable(client: Client, found: Unreadable, now: datetime) ->
         await client.apply_status(found.kind, found.namespace, found.name, {**found.status, "conditions": conditions})
     except Missing:
         return False
-    except Invalid:
-        ours = [condition for condition in conditions if condition["type"] in _REPLACED]
-        await client.apply_status(found.kind, found.namespace, found.name, {"conditions": ours})
     return True
 
 
