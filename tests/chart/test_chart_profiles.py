@@ -105,7 +105,7 @@ def test_no_node_can_be_of_two_profiles() -> None:
 @profile_files
 def test_number_types_are_the_fast_ones_of_the_architecture(file: Path) -> None:
     spec = DeviceProfileSpec.model_validate(load(file)["spec"])
-    types = {"amd64": ("UInt8", "Int8"), "arm64": ("Int8", "Int8")}
+    types = {"amd64": ("uint8", "int8"), "arm64": ("int8", "int8")}
     quantization = spec.toolchain.quantization
     assert (quantization.activations, quantization.weights) == types[spec.platform.architecture]
     assert "fp32" in spec.toolchain.ladder, "without fp32 a model that loses too much in int8 has no build at all"

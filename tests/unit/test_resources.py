@@ -31,7 +31,7 @@ def applied(**spec: Any) -> dict[str, Any]:
     return daemon_set(of, ApplyRevision(profile(), revision, IMAGE, build, NOW, None, ""), SETTINGS)
 
 
-def started(settings: Settings = SETTINGS, *reason: Change, **source: str) -> dict[str, Any]:
+def started(settings: Settings = SETTINGS, *reason: Change, **source: Any) -> dict[str, Any]:
     of = model(source={"uri": "s3://models/parts/a/model.onnx", "sha256": "a" * 64, **source})
     return build_job(of, StartBuild(profile(), build_for(of, profile(), settings), "again", reason, 2), settings)
 
@@ -50,7 +50,7 @@ def test_the_template_of_a_revision_is_what_it_was() -> None:
         pytest.param({"generation": 9}, id="generation"),
         pytest.param({"nodeSelector": {"a": "b"}}, id="nodeSelector"),
         pytest.param({"rollout": {"progressDeadline": "9m"}}, id="a deadline that the startup probe outlasts"),
-        pytest.param({"gates": {"minAccuracy": 0.1}}, id="a gate of the build"),
+        pytest.param({"gates": {"minAccuracy": "0.1"}}, id="a gate of the build"),
         pytest.param({"annotations": {"a": "b"}}, id="annotations"),
     ],
 )
@@ -201,7 +201,7 @@ def test_a_job_carries_its_request_and_its_reason() -> None:
 
 
 def test_credentials_come_from_the_secret_by_key() -> None:
-    environment = started(credentialsSecret="store")["spec"]["template"]["spec"]["containers"][0]["env"]
+    environment = started(secretRef={"name": "store"})["spec"]["template"]["spec"]["containers"][0]["env"]
     assert {entry["name"]: entry["valueFrom"]["secretKeyRef"]["optional"] for entry in environment} == {
         "AWS_ACCESS_KEY_ID": False,
         "AWS_SECRET_ACCESS_KEY": False,

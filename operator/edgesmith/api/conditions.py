@@ -77,7 +77,7 @@ class Reason(StrEnum):
     SOURCE_FORBIDDEN = "SourceForbidden"
     """The bucket refused the credentials."""
     CREDENTIALS_NOT_FOUND = "CredentialsNotFound"
-    """The Secret that spec.source.credentialsSecret names does not exist in the EdgeModel's namespace."""
+    """The Secret that spec.source.secretRef names does not exist in the EdgeModel's namespace."""
     DIGEST_MISMATCH = "DigestMismatch"
     """A file's SHA-256 is not the one in the spec."""
     MODEL_INVALID = "ModelInvalid"

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from edgesmith.api.model import Model, ObjectMeta, rules
+from edgesmith.api.units import Size
 
 KIND = "DeviceProfile"
 PLURAL = "deviceprofiles"
@@ -28,7 +29,7 @@ class Hardware(Model):
     """What the device is. For people and reports; nothing is decided by it."""
 
     soc: str | None = Field(None, description="System on chip: BCM2712, say.")
-    memory: str | None = Field(None, description="Memory as a Quantity: 8Gi, say.")
+    memory: Size | None = Field(None, description="Memory as a Quantity or in bytes: 8Gi, say.")
     accelerator: str | None = Field(None, description="Accelerator, where there is one.")
     power: str | None = Field(None, description="Power envelope: 5-12W, say.")
 
@@ -36,8 +37,8 @@ class Hardware(Model):
 class Quantization(Model):
     """How int8 is made for this processor. The fast number types differ between processors by a factor of two."""
 
-    activations: Literal["UInt8", "Int8"] = Field("UInt8", description="Number type of activations.")
-    weights: Literal["UInt8", "Int8"] = Field("Int8", description="Number type of weights.")
+    activations: Literal["uint8", "int8"] = Field("uint8", description="Number type of activations.")
+    weights: Literal["uint8", "int8"] = Field("int8", description="Number type of weights.")
     per_channel: bool = Field(True, description="One scale per output channel rather than one per tensor.")
     reduce_range: bool = Field(
         True,
@@ -51,7 +52,7 @@ class Quantization(Model):
 class Toolchain(Model):
     """How a model is compiled for this class of hardware."""
 
-    name: Literal["onnxruntime"] = Field("onnxruntime", description="The toolchain that compiles candidates.")
+    name: Literal["ONNXRuntime"] = Field("ONNXRuntime", description="The toolchain that compiles candidates.")
     ladder: tuple[Literal["int8", "fp32"], ...] = Field(
         ("int8", "fp32"),
         min_length=1,

@@ -10,7 +10,7 @@ from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import node_label
 from edgesmith.api.status import EdgeModelStatus
 from edgesmith.api.units import parse_duration
-from edgesmith.cli.table import percent, size, table
+from edgesmith.cli.table import size, table
 from edgesmith.cluster.errors import Missing
 from edgesmith.cluster.objects import Objects
 from edgesmith.decide.fleet import NodeState
@@ -101,8 +101,8 @@ def _variants(model: EdgeModel) -> list[dict[str, str]]:
             "profile": variant.profile,
             "state": variant.state,
             "precision": variant.precision or "",
-            "accuracy": percent(variant.accuracy),
-            "accuracyDrop": percent(variant.accuracy_drop),
+            "accuracy": variant.accuracy or "",
+            "accuracyDrop": variant.accuracy_drop or "",
             "size": size(variant.size),
             "latency": variant.latency or "",
             "revision": variant.revision or "",
