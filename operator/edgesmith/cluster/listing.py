@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from edgesmith.api.names import MANAGED_BY, MANAGED_BY_LABEL
 from edgesmith.cluster.client import Client
@@ -18,12 +19,13 @@ def selector(kind: Kind) -> str:
     return MANAGED if kind in CHILDREN else ""
 
 
-async def load(client: Client, namespace: str) -> Objects:
+async def load(client: Client, namespace: str, kinds: Sequence[Kind] = WATCHED) -> Objects:
     """Read the cluster.
 
     Args:
         client: The API server.
         namespace: Of EdgeModels and their children; empty for all.
+        kinds: What to read.
 
     Raises:
         ClusterError: Something could not be read.
@@ -37,5 +39,5 @@ async def load(client: Client, namespace: str) -> Objects:
         if not where:
             objects.completed(kind)
 
-    await asyncio.gather(*(fill(kind) for kind in WATCHED))
+    await asyncio.gather(*(fill(kind) for kind in kinds))
     return objects
