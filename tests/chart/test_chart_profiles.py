@@ -121,6 +121,16 @@ def test_chosen_profiles_are_installed_as_they_stand_in_their_files() -> None:
         assert rendered["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
 
 
+def test_profiles_can_ask_for_a_label_that_no_kubelet_may_set() -> None:
+    label = "edgesmith.dev.node-restriction.kubernetes.io/device"
+    objects = render({"profiles": {"nodeLabel": label}})
+    for file in FILES:
+        spec = pick(objects, "DeviceProfile", file.stem)["spec"]
+        before = load(file)["spec"]
+        assert spec["nodeSelector"] == {label: file.stem, "kubernetes.io/arch": before["platform"]["architecture"]}
+        assert spec | {"nodeSelector": {}} == before | {"nodeSelector": {}}
+
+
 def test_kind_labels_its_nodes_as_the_profiles_and_the_demo_ask() -> None:
     config = load(ROOT / "kind-config.yaml")
     hub, *edges = config["nodes"]

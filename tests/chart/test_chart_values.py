@@ -136,6 +136,8 @@ def test_what_is_required_is_named_where_it_is_missing(path: str) -> None:
         ("revisionHistoryLimit", 0),
         ("profiles.install", ["toaster"]),
         ("profiles.install", ["raspberry-pi-5", "raspberry-pi-5"]),
+        ("profiles.nodeLabel", "device"),
+        ("profiles.nodeLabel", "edgesmith.dev/device: x"),
         ("crds.upgrade", "true"),
         ("rbac.aggregate", 1),
         ("rbac.readableProfiles", "no"),

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from edgesmith.api.model import Model, ObjectMeta, rules
+from edgesmith.api.names import NODE_LABEL_SUFFIX
 from edgesmith.api.units import Size
 
 KIND = "DeviceProfile"
@@ -86,9 +87,21 @@ class Runtime(Model):
 class DeviceProfileSpec(Model):
     """One class of hardware: which nodes are of it, how a model is compiled for it, which server runs it there."""
 
-    node_selector: Annotated[dict[str, str], Field(min_length=1)] = Field(
-        description="Labels that a node of this class carries; at least one.",
-        json_schema_extra={"x-member": "The label's value."},
+    node_selector: Annotated[dict[str, str], Field(min_length=1, max_length=16)] = Field(
+        description=(
+            "Labels that a node of this class carries; at least one. A kubelet may set most labels of its own node, "
+            "but none whose prefix is or ends in node-restriction.kubernetes.io."
+        ),
+        json_schema_extra={
+            "x-member": "The label's value.",
+            **rules(
+                {
+                    f"self.all(key, !key.contains('.{NODE_LABEL_SUFFIX}/'))": (
+                        f"must have no label of NAMESPACE.{NODE_LABEL_SUFFIX}/NAME: the operator sets and removes those"
+                    )
+                }
+            ),
+        },
     )
     allowed_namespaces: tuple[Annotated[str, Field(pattern=NAMESPACE_PATTERN, max_length=63)], ...] | None = Field(
         None,
