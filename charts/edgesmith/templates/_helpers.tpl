@@ -144,7 +144,7 @@ capabilities:
 - apiGroups: [""]
   resources: [services]
   verbs: [create, patch]
-# Listed for the one thing that no status tells: why a build's pod cannot mount its volumes.
+# Listed for what no status shows: why a build's pod cannot mount its volumes.
 - apiGroups: [""]
   resources: [events]
   verbs: [list, create]

@@ -95,7 +95,7 @@ def _tolerations() -> Schema:
                 "tolerationSeconds": {
                     "type": "integer",
                     "format": "int64",
-                    "description": "For how long a NoExecute taint is tolerated; absent: for ever.",
+                    "description": "For how long a NoExecute taint is tolerated; absent: without end.",
                 },
                 "value": {"type": "string", "description": "Value of the taint."},
             },

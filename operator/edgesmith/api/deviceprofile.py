@@ -111,7 +111,7 @@ class DeviceProfileSpec(Model):
             "Namespaces whose EdgeModels may use the profile, and so run on its nodes. Absent, or with `*` among them: "
             "every namespace."
         ),
-        json_schema_extra={"x-set": True, "x-member": "Name of a namespace, or `*` for every one."},
+        json_schema_extra={"x-set": True, "x-member": "Name of a namespace, or `*` for every namespace."},
     )
     platform: Platform = Field(description="What an image must be for.")
     hardware: Hardware = Field(Hardware(), description="What the device is, for people.")

@@ -63,18 +63,18 @@ class Dataset(Model):
     sha256: str | None = Field(
         None,
         pattern=SHA256_PATTERN,
-        description="SHA-256 of the file. Absent: the URI is taken to name the same content for ever.",
+        description="SHA-256 of the file. Absent: the content at the URI is assumed never to change.",
     )
 
 
 class Evaluation(Dataset):
-    """The evaluation set; beside the inputs it holds `labels`, one integer class per sample."""
+    """The evaluation set; beside the inputs it has `labels`, one integer class per sample."""
 
     metric: Literal["Accuracy"] = Field("Accuracy", description="How answers are scored.")
 
 
 class Gates(Model):
-    """Bounds that a variant must keep. The first three hold at build time, the last two on each device."""
+    """Bounds that a variant must keep. The first three are checked at build time, the last two on each device."""
 
     max_accuracy_drop: Fraction | None = Field(
         None, description='Most accuracy a build may lose against fp32, as a fraction in quotes: "1%" or "0.01".'
@@ -123,7 +123,7 @@ class LabelSelector(Model):
         json_schema_extra={"x-member": "The label's value."},
     )
     match_expressions: tuple[LabelSelectorRequirement, ...] = Field(
-        (), max_length=64, description="Requirements that must hold."
+        (), max_length=64, description="Requirements that must all be met."
     )
 
 
@@ -308,7 +308,7 @@ class EdgeModelSpec(Model):
             "Bounds that a variant must keep. Accuracy and image size are judged while building: a candidate that "
             "breaks one is passed over for the next of the ladder, and where none is left the build fails with "
             "GatesFailed and nodes keep what they run. Latency and memory are judged on each device, by a self-test "
-            "before the server starts: a revision that breaks one there is taken back."
+            "before the server starts: a revision that breaks one there is rolled back."
         ),
     )
     device_profiles: DeviceProfiles = Field(description="The classes of hardware to build for.")

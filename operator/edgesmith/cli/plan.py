@@ -89,9 +89,9 @@ def _where(documents: list[dict[str, Any]]) -> str:
 
 
 async def _suppose(client: Client, objects: Objects, documents: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Take the documents in as they would be, and say which EdgeModels the question is about.
+    """Add the documents as they would be after an apply, and return the EdgeModels to plan.
 
-    A file of profiles alone is a question about everybody who uses them.
+    A file of profiles alone concerns every EdgeModel that uses them.
     """
     keys, profiles = [], set()
     for document in documents:

@@ -1,4 +1,4 @@
-"""What the command line sees of the cluster. A tenant may not list nodes, and is told what he can be told without."""
+"""What the command line reads of the cluster. A tenant may not list nodes; the rest works without them."""
 
 from __future__ import annotations
 
