@@ -34,6 +34,8 @@ class FakeApi:
     def __init__(self) -> None:
         self.version = 1000
         self.objects: dict[Kind, dict[tuple[str, str], Object]] = {kind: {} for kind in KINDS}
+        self.namespaced_only = False
+        """Whether a listing or watch of every namespace is forbidden."""
         self.requests: Counter[tuple[str, str]] = Counter()
         """(what, plural) to how often: list, page, watch, get, write."""
         self._watchers: dict[Kind, list[asyncio.Queue[Object | None]]] = {kind: [] for kind in KINDS}
@@ -88,6 +90,8 @@ class FakeApi:
 
     def _route(self, app: web.Application, path: str, kind: Kind) -> None:
         async def collection(request: web.Request) -> web.StreamResponse:
+            if self.namespaced_only and kind.namespaced and "namespace" not in request.match_info:
+                return web.json_response({"kind": "Status", "message": "forbidden", "code": 403}, status=403)
             return await (self._watch if request.query.get("watch") else self._list)(request, kind)
 
         async def one(request: web.Request) -> web.Response:
@@ -116,7 +120,7 @@ class FakeApi:
 
     async def _list(self, request: web.Request, kind: Kind) -> web.Response:
         start, limit = int(request.query.get("continue", "0")), int(request.query.get("limit", "0"))
-        items = list(self.objects[kind].values())
+        items = [raw for raw in self.objects[kind].values() if _asked_for(request, raw)]
         page = items[start : start + limit] if limit else items
         metadata: Object = {"resourceVersion": str(self.version)}
         if limit and start + limit < len(items):
@@ -136,7 +140,8 @@ class FakeApi:
                 queue.put_nowait({"type": "MODIFIED", "object": raw})
         try:
             while (event := await queue.get()) is not None:
-                await response.write(json.dumps(event).encode() + b"\n")
+                if event["type"] == "ERROR" or _asked_for(request, event["object"]):
+                    await response.write(json.dumps(event).encode() + b"\n")
         except ConnectionError:
             pass  # the other side has gone
         finally:
@@ -172,6 +177,11 @@ def fleet(nodes: int, pods: int, models: int) -> FakeApi:
     for number in range(pods):
         api.put(POD, pod(f"model-0-{number}", f"node-{number}"))
     return api
+
+
+def _asked_for(request: web.Request, raw: Object) -> bool:
+    """Whether an object is in the namespace that a request names, if it names one."""
+    return request.match_info.get("namespace") in (None, raw["metadata"].get("namespace"))
 
 
 def _constant(body: Object) -> Any:

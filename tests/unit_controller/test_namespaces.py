@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,7 +13,10 @@ from edgesmith.cluster.configuration import SettingsError
 from edgesmith.cluster.connection import Connection
 from edgesmith.cluster.kinds import EDGE_MODEL, NODE, POD
 from edgesmith.cluster.listing import load
+from edgesmith.controller.metrics import Numbers
 from edgesmith.controller.options import options_from
+from edgesmith.controller.passes import Passes
+from edgesmith.controller.queue import Outcome
 
 
 class Recorder(Client):
@@ -72,3 +76,13 @@ async def test_a_namespace_that_is_named_and_a_kind_without_one_are_listed_once(
         _ = [one async for one in client.list(POD, namespace="c")]
         _ = [one async for one in client.list(NODE)]
         assert client.paths == ["/api/v1/namespaces/c/pods", "/api/v1/nodes"]
+
+
+async def test_an_edge_model_of_another_namespace_is_not_looked_at() -> None:
+    """A node that carries another operator's label asks for a pass; taking the label for left over would remove it."""
+    nothing: Any = None
+    passes = Passes(
+        nothing, nothing, Numbers(), client=nothing, clock=lambda: 0.0, now=lambda: datetime.now(UTC), namespaces=("a",)
+    )
+    assert await passes.run(("other", "m")) == Outcome()
+    assert (await passes.run(("a", "m"))).failed

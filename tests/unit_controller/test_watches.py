@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import fake_api
 import pytest
 from fake_api import FakeApi, fleet
-from fleet_objects import NAMESPACE, node
+from fleet_objects import NAMESPACE, edge_model, node
 
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.kinds import EDGE_MODEL, LEASE, NODE, POD
@@ -28,7 +28,7 @@ HOLDER = "me"
 class World:
     """An operator's watches on an API server in memory."""
 
-    def __init__(self, api: FakeApi, client: Client) -> None:
+    def __init__(self, api: FakeApi, client: Client, namespaces: tuple[str, ...]) -> None:
         self.api = api
         self.objects, self.numbers = Objects(), Numbers()
         self.asked: list[Key] = []
@@ -40,6 +40,7 @@ class World:
             ask=self.asked.append,
             loaded=self._loaded,
             namespace="system",
+            namespaces=namespaces,
             holder=HOLDER,
             clock=clock,
         )
@@ -66,11 +67,11 @@ class World:
 
 
 @asynccontextmanager
-async def running(api: FakeApi) -> AsyncIterator[World]:
+async def running(api: FakeApi, namespaces: tuple[str, ...] = ()) -> AsyncIterator[World]:
     """The watches of an operator that holds the Lease, until the block ends."""
     api.put(LEASE, {"metadata": {"name": NAME, "namespace": "system"}, "spec": {"holderIdentity": HOLDER}})
-    async with fake_api.serving(api) as port, Client(api.connection(port)) as client:
-        world = World(api, client)
+    async with fake_api.serving(api) as port, Client(api.connection(port), namespaces=namespaces) as client:
+        world = World(api, client, namespaces)
         tasks = [
             asyncio.create_task(world.watches.run(lambda: None, world.resync.listed)),
             asyncio.create_task(world.resync.run()),
@@ -118,6 +119,35 @@ async def test_everything_is_known_before_anything_is_done_and_changes_follow() 
         world.api.delete(POD, NAMESPACE, "model-0-1")
         await until(lambda: len(world.objects.nodes) == 4 and len(world.objects.pods) == 1)
         assert set(world.asked) == {(NAMESPACE, "model-0")}
+
+
+async def test_with_namespaces_nothing_outside_them_is_listed_watched_or_known() -> None:
+    api = fleet(nodes=2, pods=1, models=1)
+    api.namespaced_only = True
+    api.put(EDGE_MODEL, edge_model("model-0") | {"metadata": {"name": "theirs", "namespace": "other"}})
+    async with running(api, ("system", NAMESPACE)) as world:
+        assert world.objects.models.keys() == ((NAMESPACE, "model-0"),)
+        assert (len(world.objects.nodes), len(world.objects.pods)) == (2, 1)
+        await until(lambda: world.watches.dead() == [])
+        api.put(EDGE_MODEL, edge_model("model-0") | {"metadata": {"name": "more", "namespace": "other"}})
+        api.put(EDGE_MODEL, edge_model("model-0") | {"metadata": {"name": "ours", "namespace": NAMESPACE}})
+        await until(lambda: (NAMESPACE, "ours") in world.asked)
+        assert {key[0] for key in world.asked} == {NAMESPACE}
+        await world.resync.remove_stale()
+        assert world.objects.models.keys() == ((NAMESPACE, "model-0"), (NAMESPACE, "ours"))
+
+
+async def test_a_watch_that_ended_in_one_namespace_is_dead() -> None:
+    api = fleet(nodes=1, pods=1, models=1)
+    async with running(api, ("system", NAMESPACE)) as world:
+        await until(lambda: world.watches.dead() == [])
+        (task,) = [
+            task
+            for task in asyncio.all_tasks()
+            if task.get_name().startswith("watcher for pods.") and task.get_name().endswith(f"@{NAMESPACE}")
+        ]
+        task.cancel()
+        await until(lambda: world.watches.dead() == ["pods"])
 
 
 async def test_what_is_deleted_between_the_listing_and_the_watch_is_found() -> None:

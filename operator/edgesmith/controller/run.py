@@ -55,7 +55,7 @@ async def run(options: Options) -> None:
     stop = asyncio.Event()
     _take_signals(stop)
     connection = await connect(options.kubeconfig, options.context, outside=options.dev)
-    async with Client(connection) as client:
+    async with Client(connection, namespaces=options.namespaces) as client:
         settings = await _settings(client, options)
         await _check_kinds(client)
         async with Registry(settings.plain_http, _credentials(options), backoff=Backoff(attempts=2)) as registry:
@@ -74,7 +74,15 @@ class _Operator:
         self._lease = Lease(client, options.namespace, options.holder, clock, restored=self._restored)
         gatherer = Gatherer(self._objects, Images(registry, clock), settings, client)
         applier = Applier(client, self._objects, instance=options.holder, clock=clock)
-        passes = Passes(gatherer, applier, self._numbers, client=client, clock=clock, now=lambda: datetime.now(UTC))
+        passes = Passes(
+            gatherer,
+            applier,
+            self._numbers,
+            client=client,
+            clock=clock,
+            now=lambda: datetime.now(UTC),
+            namespaces=options.namespaces,
+        )
         self._queue = WorkQueue(passes.run, workers=WORKERS, clock=clock)
         self._watches = Watches(
             client,
@@ -82,6 +90,7 @@ class _Operator:
             ask=self._queue.add,
             loaded=self._loaded,
             namespace=options.namespace,
+            namespaces=options.namespaces,
             holder=options.holder,
             clock=clock,
         )

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import kopf
@@ -51,6 +51,7 @@ class Watches:
         ask: Callable[[Key], None],
         loaded: Callable[[], None],
         namespace: str,
+        namespaces: Collection[str] = (),
         holder: str,
         clock: Callable[[], float],
     ) -> None:
@@ -62,6 +63,7 @@ class Watches:
             ask: Asks for a pass.
             loaded: Called after everything has been listed, the first time and whenever the watches start anew.
             namespace: Where our Lease is.
+            namespaces: What to watch, that of the Lease among them; empty for every namespace.
             holder: Whose Lease is ours.
             clock: Seconds that only grow.
         """
@@ -71,6 +73,7 @@ class Watches:
         self._loaded = loaded
         self._listed: Callable[[], None] = lambda: None
         self._lease = (namespace, holder)
+        self._namespaces = tuple(namespaces)
         self._clock = clock
         self._again = asyncio.Event()
         self._since: float | None = None
@@ -111,8 +114,12 @@ class Watches:
         return [
             kind.plural
             for kind in (*WATCHED, LEASE)
-            if not any(name.startswith(f"watcher for {kind.plural}.") for name in running)
+            if not all(_watched(kind, place, running) for place in self._places(kind))
         ]
+
+    def _places(self, kind: Kind) -> tuple[str, ...]:
+        """Where kopf watches a kind, each place by a task of its own, in the words of the task's name."""
+        return self._namespaces if self._namespaces and kind.namespaced else ("None",)
 
     def changed(self, changes: Iterable[Change]) -> None:
         """Ask for the passes that changes concern."""
@@ -154,7 +161,8 @@ class Watches:
                 registry=self._registry(),
                 settings=watch_settings(),
                 standalone=True,
-                clusterwide=True,
+                clusterwide=not self._namespaces,
+                namespaces=self._namespaces,
                 stop_flag=stop,
             )
         )
@@ -205,3 +213,8 @@ class Watches:
         if text(raw, "metadata", "namespace") == namespace and text(raw, "spec", "holderIdentity") == holder:
             self._since = self._clock()
             self.synced.set()
+
+
+def _watched(kind: Kind, place: str, running: Collection[str]) -> bool:
+    """Whether kopf's task for a kind in a place runs."""
+    return any(name.startswith(f"watcher for {kind.plural}.") and name.endswith(f"@{place}") for name in running)
