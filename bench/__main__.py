@@ -16,6 +16,7 @@ from rollout import measure_rollouts
 from row import Row
 from serving import measure_serving
 from sizes import measure_sizes
+from start import measure_start
 
 RESULTS = Path(__file__).with_name("results.json")
 
@@ -24,6 +25,7 @@ PARTS: dict[str, Callable[[], list[Row]]] = {
     "serving": measure_serving,
     "quantization": measure_quantization,
     "sizes": measure_sizes,
+    "start": measure_start,
     "rollout": measure_rollouts,
 }
 

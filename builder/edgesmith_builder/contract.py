@@ -81,8 +81,8 @@ class Platform(Wire):
 class Quantization(Wire):
     """How int8 is made for a processor; which number types are fast differs between processors by a factor of two."""
 
-    activations: Literal["UInt8", "Int8"] = "UInt8"
-    weights: Literal["UInt8", "Int8"] = "Int8"
+    activations: Literal["uint8", "int8"] = "uint8"
+    weights: Literal["uint8", "int8"] = "int8"
     per_channel: bool = True
     reduce_range: bool = True
     """Seven bits for weights: with eight, x86-64 processors without VNNI saturate and answer something else."""
@@ -106,7 +106,7 @@ class Build(Wire):
     source: Artifact
     calibration: Artifact | None = None
     evaluation: Artifact | None = None
-    metric: Literal["accuracy"] = "accuracy"
+    metric: Literal["Accuracy"] = "Accuracy"
     gates: Gates = Gates()
     platform: Platform
     ladder: tuple[Precision, ...] = Field(min_length=1)

@@ -64,7 +64,7 @@ def test_a_plan_as_json(server: ApiServer, installed: str) -> None:
 @pytest.mark.parametrize(
     ("documents", "says"),
     [
-        pytest.param([], "- holds no object", id="nothing"),
+        pytest.param([], "- contains no object", id="nothing"),
         pytest.param([{"kind": "Pod", "apiVersion": "v1"}], "document 1 of - is v1 Pod; an EdgeModel", id="a-pod"),
         pytest.param([["a"]], "document 1 of - is ['a']; an object was expected", id="a-list"),
     ],

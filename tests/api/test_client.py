@@ -74,16 +74,16 @@ async def test_a_dry_run_judges_and_leaves_nothing(namespace: str, client: Clien
     assert await client.get(EDGE_MODEL, namespace, "parts") is None
 
 
-async def test_a_listing_comes_in_pages_and_a_census_holds_all_of_it(
+async def test_a_listing_comes_in_pages_and_its_uids_are_all_there(
     server: ApiServer, namespace: str, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgesmith.cluster.client._PAGE", 2)
+    monkeypatch.setattr("edgesmith.cluster.client.PAGE", 2)
     for number in range(5):
         server.create("configmaps", {"metadata": {"name": f"c{number}", "namespace": namespace, "labels": {"t": "1"}}})
     found = [one async for one in client.list(CONFIG_MAP, namespace=namespace, labels="t=1")]
     assert [one["metadata"]["name"] for one in found] == [f"c{number}" for number in range(5)]
     assert {one["kind"] for one in found} == {"ConfigMap"}
-    uids, version = await client.census(CONFIG_MAP, labels="t=1")
+    uids, version = await client.list_uids(CONFIG_MAP, labels="t=1")
     assert {one["metadata"]["uid"] for one in found} <= uids
     assert version.isdigit()
 

@@ -22,6 +22,16 @@ def test_defaults_appear(server: ApiServer, namespace: str) -> None:
     assert model["spec"]["serving"] == {"port": 8000, "grpcPort": 8001}
 
 
+def test_fractions_are_strings_and_sizes_are_strings_or_numbers(server: ApiServer, namespace: str) -> None:
+    gates = {"maxAccuracyDrop": "0.5%", "minAccuracy": "0.93", "maxMemory": 2**29, "maxImageSize": "500Mi"}
+    evaluation = {"uri": "s3://models/parts/evaluation.npz"}
+    server.apply(edge_model("parts", namespace, gates=gates, evaluation=evaluation))
+    model = server.get("edgemodels", "parts", namespace)
+    assert model is not None
+    assert model["spec"]["gates"] == gates
+    assert model["spec"]["evaluation"]["metric"] == "Accuracy"
+
+
 def test_the_short_name_and_the_columns_work(server: ApiServer, namespace: str) -> None:
     server.apply(edge_model("parts", namespace))
     assert "parts" in server.kubectl("get", "em", "-n", namespace)
@@ -40,7 +50,16 @@ def test_the_short_name_and_the_columns_work(server: ApiServer, namespace: str) 
         pytest.param({"deviceProfiles": {"names": ["a", "a"]}}, "spec.deviceProfiles.names", id="a-name-twice"),
         pytest.param({"source": {"uri": "http://x/y", "sha256": "0" * 64}}, "spec.source.uri", id="not-s3"),
         pytest.param({"source": {"uri": "s3://models/x", "sha256": "abc"}}, "spec.source.sha256", id="short-digest"),
-        pytest.param({"gates": {"maxAccuracyDrop": 0.1}}, "need an evaluation set", id="gate-without-evaluation"),
+        pytest.param({"gates": {"maxAccuracyDrop": "10%"}}, "need an evaluation set", id="gate-without-evaluation"),
+        pytest.param({"gates": {"minAccuracy": 0.1}}, "spec.gates.minAccuracy", id="fraction-as-a-number"),
+        pytest.param({"gates": {"minAccuracy": "101%"}}, "must be a fraction from 0 to 1", id="fraction-above-1"),
+        pytest.param({"gates": {"maxMemory": 0}}, "must be 1 or more", id="no-memory"),
+        pytest.param({"gates": {"maxMemory": "1048577Ti"}}, "must be 1048576Ti (1 EiB) or less", id="too-much-memory"),
+        pytest.param(
+            {"source": {"uri": "s3://models/x", "sha256": "0" * 64, "secretRef": {}}},
+            "spec.source.secretRef.name",
+            id="a-secret-without-a-name",
+        ),
         pytest.param({"gates": {"maxLatency": "fast"}}, "spec.gates.maxLatency", id="latency"),
         pytest.param({"gates": {"maxLatency": "0s"}}, "must be 0.001ms or more", id="no-latency"),
         pytest.param({"gates": {"maxLatency": "8761h"}}, "must be 8760h (one year) or less", id="latency-of-years"),
@@ -88,7 +107,7 @@ def test_a_name_that_could_not_name_its_children_is_refused(server: ApiServer, n
     [
         pytest.param({"nodeSelector": {}}, "spec.nodeSelector", id="no-labels"),
         pytest.param({"platform": {"architecture": "mips"}}, "spec.platform.architecture", id="architecture"),
-        pytest.param({"toolchain": {"name": "onnxruntime", "ladder": []}}, "spec.toolchain.ladder", id="no-rung"),
+        pytest.param({"toolchain": {"name": "ONNXRuntime", "ladder": []}}, "spec.toolchain.ladder", id="no-rung"),
     ],
 )
 def test_a_wrong_profile_is_refused_by_name(server: ApiServer, change: Object, says: str) -> None:

@@ -58,7 +58,7 @@ def test_a_build_job_is_made_once_however_often_the_operator_is_killed(
         operator.end(signal.SIGKILL)
     operator.start()
     operator.wait_ready()
-    operator.wait_for_passes()
+    wait_for("a pass", lambda: operator.number("edgesmith_passes_total") >= 1)
     (job,) = server.items("jobs", namespace)
     assert job["metadata"]["generation"] == 1
     wait_condition(server, namespace, "parts", "BuildsReady", "Building")
@@ -106,7 +106,7 @@ def test_a_second_look_writes_nothing_and_tells_nothing(
     operator.wait_idle()
     before = server.get("edgemodels", "parts", namespace)
     events = len(server.items("events", namespace))
-    add_node(server, f"{namespace}-elsewhere", "something-else")
+    server.patch("deviceprofiles", f"{namespace}-device", {"metadata": {"labels": {"seen": "again"}}})
     operator.wait_for_passes()
     after = server.get("edgemodels", "parts", namespace)
     assert before is not None

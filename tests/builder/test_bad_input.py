@@ -119,9 +119,9 @@ CASES: list[tuple[str, Make, str, list[str]]] = [
     ("malformed-sha256", lambda bench: Bad(bench.world.request(source=Artifact(uri=bench.world.source, sha256="abc"))),
      "RequestInvalid", ["spec.source.sha256 is 'abc'", "64 hex digits were expected"]),
     ("wrong-key", store(secret_key="another-password"), "SourceForbidden",  # noqa: S106 - wrong on purpose
-     ["spec.source.uri", "SignatureDoesNotMatch", "other keys that may was expected in spec.source.credentialsSecret"]),
+     ["spec.source.uri", "SignatureDoesNotMatch", "other keys that may was expected in spec.source.secretRef"]),
     ("no-key", store(access_key=None, secret_key=None), "SourceForbidden",
-     ["AccessDenied", "with keys that may was expected in spec.source.credentialsSecret"]),
+     ["AccessDenied", "with keys that may was expected in spec.source.secretRef"]),
     ("bucket-down", store(host="127.0.0.1:1"), "SourceUnreachable",
      ["spec.source.uri", "at http://127.0.0.1:1 gives no answer", "a running object store was expected"]),
     ("not-a-model", source(lambda _: b"this is a text, not a model"), "ModelInvalid",

@@ -138,8 +138,8 @@ def test_a_layer_is_the_same_wherever_and_whenever_it_is_made(tmp_path: Path) ->
     "settings",
     [
         Quantization(),
-        Quantization(activations="Int8"),
-        Quantization(weights="UInt8", per_channel=False),
+        Quantization(activations="int8"),
+        Quantization(weights="uint8", per_channel=False),
         Quantization(reduce_range=False),
     ],
 )

@@ -76,11 +76,16 @@ def test_the_pod_is_told_where_it_is() -> None:
 
 
 def test_the_pod_sets_every_option_and_none_that_the_operator_does_not_know() -> None:
-    values: Object = {"registry": {"credentialsSecret": "push"}, "operator": {"logLevel": "debug"}}
+    values: Object = {
+        "registry": {"credentialsSecret": "push"},
+        "operator": {"logLevel": "debug"},
+        "watchNamespaces": ["plant-7"],
+    }
     found = environment(operator(values))
     assert set(found) == set(OPTIONS)
     options = options_from([], {name: entry.get("value", "here") for name, entry in found.items()})
     assert (options.probe_port, options.log_level, options.holder) == (8080, "debug", "here")
+    assert options.namespaces == ("edgesmith-system", "here", "plant-7"), "the pod's own namespace comes from its field"
 
 
 def test_the_operator_reads_its_settings_as_the_values_say() -> None:

@@ -105,7 +105,7 @@ def test_no_node_can_be_of_two_profiles() -> None:
 @profile_files
 def test_number_types_are_the_fast_ones_of_the_architecture(file: Path) -> None:
     spec = DeviceProfileSpec.model_validate(load(file)["spec"])
-    types = {"amd64": ("UInt8", "Int8"), "arm64": ("Int8", "Int8")}
+    types = {"amd64": ("uint8", "int8"), "arm64": ("int8", "int8")}
     quantization = spec.toolchain.quantization
     assert (quantization.activations, quantization.weights) == types[spec.platform.architecture]
     assert "fp32" in spec.toolchain.ladder, "without fp32 a model that loses too much in int8 has no build at all"
@@ -119,6 +119,16 @@ def test_chosen_profiles_are_installed_as_they_stand_in_their_files() -> None:
         rendered = pick(objects, "DeviceProfile", name)
         assert rendered["spec"] == load(CHART / f"profiles/{name}.yaml")["spec"]
         assert rendered["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
+
+
+def test_profiles_can_ask_for_a_label_that_no_kubelet_may_set() -> None:
+    label = "edgesmith.dev.node-restriction.kubernetes.io/device"
+    objects = render({"profiles": {"nodeLabel": label}})
+    for file in FILES:
+        spec = pick(objects, "DeviceProfile", file.stem)["spec"]
+        before = load(file)["spec"]
+        assert spec["nodeSelector"] == {label: file.stem, "kubernetes.io/arch": before["platform"]["architecture"]}
+        assert spec | {"nodeSelector": {}} == before | {"nodeSelector": {}}
 
 
 def test_kind_labels_its_nodes_as_the_profiles_and_the_demo_ask() -> None:

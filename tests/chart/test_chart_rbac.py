@@ -13,11 +13,10 @@ Rules = dict[tuple[str, str], set[str]]
 READ = {"get", "list", "watch"}
 WATCH = {"list", "watch"}
 LEASES = ("coordination.k8s.io", "leases")
-OPERATOR: Rules = {
+CLUSTER: Rules = {("edgesmith.dev", "deviceprofiles"): WATCH, ("", "nodes"): WATCH | {"patch"}}
+NAMESPACED: Rules = {
     ("edgesmith.dev", "edgemodels"): WATCH,
     ("edgesmith.dev", "edgemodels/status"): {"patch"},
-    ("edgesmith.dev", "deviceprofiles"): WATCH,
-    ("", "nodes"): WATCH | {"patch"},
     ("", "pods"): WATCH,
     ("batch", "jobs"): WATCH | {"create", "delete"},
     ("apps", "daemonsets"): WATCH | {"create", "patch", "delete"},
@@ -25,6 +24,7 @@ OPERATOR: Rules = {
     ("", "events"): {"list", "create"},
     LEASES: WATCH,
 }
+OPERATOR = CLUSTER | NAMESPACED
 EXPECTED: dict[tuple[str, str], Rules] = {
     ("ClusterRole", "edgesmith"): OPERATOR,
     ("Role", "edgesmith"): {LEASES: {"create", "get", "update"}},
@@ -35,12 +35,15 @@ EXPECTED: dict[tuple[str, str], Rules] = {
     ("ClusterRole", "edgesmith-edit"): {
         ("edgesmith.dev", "edgemodels"): {"create", "update", "patch", "delete", "deletecollection"}
     },
+    ("ClusterRole", "edgesmith-reader"): {("edgesmith.dev", "deviceprofiles"): READ, ("", "nodes"): READ},
+    ("Role", "edgesmith-settings"): {("", "configmaps"): {"get"}},
     ("ClusterRole", "edgesmith-profiles"): {("edgesmith.dev", "deviceprofiles"): READ},
     ("ClusterRole", "edgesmith-crds"): {("apiextensions.k8s.io", "customresourcedefinitions"): {"get", "patch"}},
 }
 BINDINGS = {
     ("ClusterRoleBinding", "edgesmith"): ("ServiceAccount", "edgesmith"),
     ("RoleBinding", "edgesmith"): ("ServiceAccount", "edgesmith"),
+    ("RoleBinding", "edgesmith-settings"): ("Group", "system:authenticated"),
     ("ClusterRoleBinding", "edgesmith-profiles"): ("Group", "system:authenticated"),
     ("ClusterRoleBinding", "edgesmith-crds"): ("ServiceAccount", "edgesmith-crds"),
 }
@@ -108,9 +111,38 @@ def test_user_roles_aggregate_and_can_be_left_out() -> None:
     objects = render()
     assert pick(objects, "ClusterRole", "edgesmith-view")["metadata"]["labels"][f"{label}view"] == "true"
     assert pick(objects, "ClusterRole", "edgesmith-edit")["metadata"]["labels"][f"{label}edit"] == "true"
-    without = render({"rbac": {"aggregate": False, "readableProfiles": False}})
-    names = {o["metadata"]["name"] for o in without if o["kind"] == "ClusterRole"}
+    assert pick(objects, "ClusterRole", "edgesmith-reader")["metadata"]["labels"][f"{label}view"] == "true"
+    without = render({"rbac": {"aggregate": False, "readableProfiles": False, "readableSettings": False}})
+    names = {o["metadata"]["name"] for o in without if o["kind"] in {"Role", "ClusterRole"}}
     assert names == {"edgesmith", "edgesmith-crds"}
+
+
+def test_users_read_the_settings_and_no_other_config_map() -> None:
+    (rule,) = pick(render(), "Role", "edgesmith-settings")["rules"]
+    assert rule["resourceNames"] == ["edgesmith-settings"]
+
+
+def test_with_namespaces_the_operator_may_do_nothing_in_any_other() -> None:
+    objects = render({"watchNamespaces": ["plant-7", "plant-8"]})
+    assert granted(pick(objects, "ClusterRole", "edgesmith")) == CLUSTER
+    roles = [o for o in objects if (o["kind"], o["metadata"]["name"]) == ("Role", "edgesmith-models")]
+    bindings = [o for o in objects if (o["kind"], o["metadata"]["name"]) == ("RoleBinding", "edgesmith-models")]
+    namespaces = ["edgesmith-system", "plant-7", "plant-8"]
+    assert [role["metadata"]["namespace"] for role in roles] == namespaces
+    assert [binding["metadata"]["namespace"] for binding in bindings] == namespaces
+    assert all(granted(role) == NAMESPACED for role in roles)
+    assert {(s["kind"], s["name"], s["namespace"]) for binding in bindings for s in binding["subjects"]} == {
+        ("ServiceAccount", "edgesmith", "edgesmith-system")
+    }
+    (container,) = pick(objects, "Deployment", "edgesmith")["spec"]["template"]["spec"]["containers"]
+    assert {"name": "EDGESMITH_NAMESPACES", "value": ",".join(namespaces)} in container["env"]
+
+
+def test_without_namespaces_it_works_in_every_one() -> None:
+    objects = render()
+    assert not [o for o in objects if o["metadata"]["name"] == "edgesmith-models"]
+    (container,) = pick(objects, "Deployment", "edgesmith")["spec"]["template"]["spec"]["containers"]
+    assert "EDGESMITH_NAMESPACES" not in {one["name"] for one in container["env"]}
 
 
 def test_a_token_reaches_only_the_pods_that_use_it() -> None:

@@ -57,15 +57,15 @@ def table() -> tuple[Bad, ...]:
         Bad("pickled-objects", _pickled, "DatasetInvalid", ("pickle",)),
         Bad(
             "gate-nobody-passes",
-            lambda _: {"gates": {"minAccuracy": 1.0}},
+            lambda _: {"gates": {"minAccuracy": "100%"}},
             "GatesFailed",
             ("minAccuracy", "0.9675"),
         ),
         # The last three want a model that was not built yet: what the registry holds needs no bucket.
-        Bad("wrong-credentials", _wrong_credentials, "SourceForbidden", ("credentialsSecret",)),
+        Bad("wrong-credentials", _wrong_credentials, "SourceForbidden", ("secretRef",)),
         Bad(
             "credentials-missing",
-            lambda f: {"source": f.publish("2", "model-v2.onnx") | {"credentialsSecret": "no-such-secret"}},
+            lambda f: {"source": f.publish("2", "model-v2.onnx") | {"secretRef": {"name": "no-such-secret"}}},
             "CredentialsNotFound",
             ("no-such-secret",),
         ),
@@ -100,23 +100,23 @@ def _wrong_sha256(fleet: Fleet) -> Spec:
 
 def _mismatched(fleet: Fleet) -> Spec:
     content = npz(image=np.zeros((4, 3, 7, 7), np.float32), labels=np.zeros(4, np.int64))
-    return {"evaluation": {"uri": fleet.publish_set("mismatched", content), "metric": "accuracy"}}
+    return {"evaluation": {"uri": fleet.publish_set("mismatched", content), "metric": "Accuracy"}}
 
 
 def _pickled(fleet: Fleet) -> Spec:
     content = npz(image=np.array([{"a": 1}], dtype=object), labels=np.zeros(1, np.int64))
-    return {"evaluation": {"uri": fleet.publish_set("pickled", content), "metric": "accuracy"}}
+    return {"evaluation": {"uri": fleet.publish_set("pickled", content), "metric": "Accuracy"}}
 
 
 def _wrong_credentials(fleet: Fleet) -> Spec:
     secret: dict[str, Any] = fleet.ground.bucket.secret("wrong-keys")
     secret["stringData"] |= {"AWS_SECRET_ACCESS_KEY": "not-the-secret"}
     fleet.ground.kube.apply(secret, namespace=fleet.namespace)
-    return {"source": fleet.publish("2", "model-v2.onnx") | {"credentialsSecret": "wrong-keys"}}
+    return {"source": fleet.publish("2", "model-v2.onnx") | {"secretRef": {"name": "wrong-keys"}}}
 
 
 def _bucket_down(fleet: Fleet) -> Spec:
     secret: dict[str, Any] = fleet.ground.bucket.secret("dead-bucket")
     secret["stringData"] |= {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     fleet.ground.kube.apply(secret, namespace=fleet.namespace)
-    return {"source": fleet.publish("2", "model-v2.onnx") | {"credentialsSecret": "dead-bucket"}}
+    return {"source": fleet.publish("2", "model-v2.onnx") | {"secretRef": {"name": "dead-bucket"}}}

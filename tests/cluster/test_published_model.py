@@ -27,8 +27,8 @@ def test_a_published_model_goes_the_whole_way(fleet: Fleet) -> None:
         NAME,
         fleet.publish_bytes("mnist", MNIST.read_bytes()),
         calibration={"uri": fleet.publish_set("calibration", npz(Input3=images[:CALIBRATION]))},
-        evaluation={"uri": fleet.publish_set("evaluation", evaluation), "metric": "accuracy"},
-        gates={"maxAccuracyDrop": 0.02, "minAccuracy": 0.85},
+        evaluation={"uri": fleet.publish_set("evaluation", evaluation), "metric": "Accuracy"},
+        gates={"maxAccuracyDrop": "2%", "minAccuracy": "0.85"},
         deviceProfiles={"names": ["generic-amd64"]},
     )
     fleet.apply(manifest)
@@ -36,7 +36,7 @@ def test_a_published_model_goes_the_whole_way(fleet: Fleet) -> None:
 
     variant = fleet.variants(NAME)["generic-amd64"]
     assert variant["precision"] == "int8"
-    assert variant["accuracy"] >= 0.85
+    assert float(variant["accuracy"].rstrip("%")) >= 85
     servers = fleet.servers(NAME)
     assert set(servers) == {"edge-1", "edge-2"}
     for server in servers.values():

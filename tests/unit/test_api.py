@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 from snapshots import model
 
+from edgesmith.api.fraction import FRACTION_MESSAGE, format_fraction, parse_fraction
 from edgesmith.api.names import MAX_MODEL_NAME, daemon_set_name, job_name, node_label, parse_node_label
 from edgesmith.api.units import parse_bytes, parse_duration, parse_share
 
@@ -37,6 +38,36 @@ def test_durations(text: str, seconds: float) -> None:
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(ValueError, match="1h30m"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *((text, 0.01) for text in ("1%", "1.00%", "0.01", "10m")),
+        *((text, 1.0) for text in ("100%", "100.0%", "1", "1.0", "1000m")),
+        *((text, 0.0) for text in ("0%", "0", "0m")),
+        ("0.5%", 0.005),
+    ],
+)
+def test_fractions(text: str, value: float) -> None:
+    assert parse_fraction(text) == value
+    assert model(gates={"minAccuracy": text}).spec.gates.min_accuracy == text
+
+
+@pytest.mark.parametrize("text", ["", "%", "101%", "100.1%", "1.1", "1001m", "-1%", "1 %", ".5", "1e-2", "0.5%%"])
+def test_what_is_no_fraction(text: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(FRACTION_MESSAGE)):
+        parse_fraction(text)
+
+
+@pytest.mark.parametrize("value", [0.01, 0, 1, True])
+def test_a_fraction_is_never_a_number(value: object) -> None:
+    with pytest.raises(ValidationError, match="valid string"):
+        model(gates={"minAccuracy": value})
+
+
+def test_a_fraction_is_shown_as_a_percentage() -> None:
+    assert [format_fraction(value) for value in (0.97123, 1.0, 0.0, -0.001)] == ["97.12%", "100.00%", "0.00%", "-0.10%"]
 
 
 YEAR = timedelta(days=365)
@@ -70,7 +101,7 @@ def test_a_quantity_beyond_an_exbibyte_is_one_sentence(text: str) -> None:
         ({"gates": {"maxLatency": "9000h"}}, "gates.maxLatency", "8760h (one year) or less was expected"),
         ({"gates": {"maxMemory": "2000000Ti"}}, "gates.maxMemory", "1048576Ti (1 EiB) or less was expected"),
         ({"gates": {"maxImageSize": "0.5"}}, "gates.maxImageSize", "'0.5' is too small; 1 or more was expected"),
-        ({"gates": {"maxImageSize": "9" * 330 + "Ti"}}, "gates.maxImageSize", "at most 32 characters"),
+        ({"gates": {"maxImageSize": "9" * 330 + "Ti"}}, "gates.maxImageSize", "1048576Ti (1 EiB) or less was expected"),
         ({"rollout": {"canary": {"bake": "9" * 20 + "h"}}}, "rollout.canary.bake", "8760h (one year) or less"),
         ({"rollout": {"progressDeadline": "999ms"}}, "rollout.progressDeadline", "1s or more was expected"),
     ],
@@ -84,7 +115,7 @@ def test_what_a_lenient_api_server_lets_through_is_refused_by_name(spec: dict[st
 
 
 def test_values_at_their_bounds_are_taken() -> None:
-    gates = {"maxLatency": "0.001ms", "maxMemory": "1", "maxImageSize": "1048576Ti"}
+    gates = {"maxLatency": "0.001ms", "maxMemory": 1, "maxImageSize": "1048576Ti"}
     rollout = {"canary": {"bake": "0s"}, "progressDeadline": "1s"}
     spec = model(gates=gates, rollout=rollout).spec
     assert (spec.gates.max_latency, spec.gates.max_memory, spec.gates.max_image_size) == tuple(gates.values())

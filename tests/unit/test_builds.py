@@ -34,6 +34,8 @@ def before(**spec: Any) -> dict[str, object]:
             "source.sha256", "a" * 64, "b" * 64, id="source",
         ),
         pytest.param({"gates": {"maxImageSize": "1k"}}, "gates.maxImageSize", None, "1000", id="gate"),
+        pytest.param({"gates": {"maxImageSize": 1000}}, "gates.maxImageSize", None, "1000", id="size as a number"),
+        pytest.param({"gates": {"minAccuracy": "95.5%"}}, "gates.minAccuracy", None, "0.955", id="fraction"),
         pytest.param(
             {"calibration": {"uri": "s3://models/c.npz"}},
             "calibration.uri", None, "s3://models/c.npz", id="calibration",
@@ -61,7 +63,7 @@ def test_the_first_build_needs_no_reason() -> None:
 
 
 def test_a_build_that_differs_from_the_newest_revision_says_how() -> None:
-    old = Revision("parts-x", "x", "amd64", "r@sha256:0", NOW, before(gates={"minAccuracy": 0.5}), NOW, None, "", NOW)
+    old = Revision("parts-x", "x", "amd64", "r@sha256:0", NOW, before(gates={"minAccuracy": "50%"}), NOW, None, "", NOW)
     plan = decide(snapshot(images=MISSING, revisions=(old,)), NOW)
     assert plan.builds[0].reason == (Change("gates.minAccuracy", "0.5", None),)
 
@@ -146,8 +148,8 @@ def test_what_can_only_fail_again_waits_for_the_user(reason: str) -> None:
     assert attempt_of(asked) != failure.attempt
 
 
-@pytest.mark.parametrize("source", [{"uri": "s3://models/elsewhere.onnx"}, {"credentialsSecret": "other-keys"}])
-def test_correcting_what_the_key_leaves_out_starts_the_next_try(source: dict[str, str]) -> None:
+@pytest.mark.parametrize("source", [{"uri": "s3://models/elsewhere.onnx"}, {"secretRef": {"name": "other-keys"}}])
+def test_correcting_what_the_key_leaves_out_starts_the_next_try(source: dict[str, Any]) -> None:
     wrong = model()
     spec = wrong.spec.model_dump(by_alias=True, exclude_none=True)
     corrected = wrong.model_copy(

@@ -47,6 +47,7 @@ def test_from_apply_to_every_node() -> None:
     assert sentence(plan) == "Serving on 3 of 3 nodes."
     variant = plan.status.variants[0]
     assert (variant.state, variant.precision, variant.latency, variant.size) == ("Complete", "int8", "12.3ms", 4711)
+    assert (variant.accuracy, variant.accuracy_drop) == ("98.00%", "1.00%")
     assert plan.status.nodes.model_dump(by_alias=True) == {
         "desired": 3,
         "updated": 3,
@@ -204,7 +205,9 @@ def test_two_variants_fail_and_succeed_on_their_own() -> None:
     assert [variant.state for variant in plan.status.variants] == ["Complete", "Complete"]
 
 
-WITH_SECRET = model(source={"uri": "s3://models/parts/a/model.onnx", "sha256": "a" * 64, "credentialsSecret": "store"})
+WITH_SECRET = model(
+    source={"uri": "s3://models/parts/a/model.onnx", "sha256": "a" * 64, "secretRef": {"name": "store"}}
+)
 
 BROKEN: dict[str, tuple[Snapshot, str, tuple[str, ...]]] = {
     "a profile that does not exist": (
@@ -243,7 +246,7 @@ BROKEN: dict[str, tuple[Snapshot, str, tuple[str, ...]]] = {
             jobs=(job(WITH_SECRET, failure_message='secret "store" not found'),),
         ),
         "CredentialsNotFound",
-        ("spec.source.credentialsSecret", "'store'"),
+        ("spec.source.secretRef.name", "'store'"),
     ),
     **{
         f"a build that failed with {reason}": (

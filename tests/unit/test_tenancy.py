@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from snapshots import Cluster, labels, model, node, profile, publish, said, sentence, three_nodes
+
+from edgesmith.api.names import parse_node_label
 
 
 def test_a_profile_that_is_no_longer_allowed_leaves_its_nodes_serving_and_gets_nothing_new() -> None:
@@ -39,3 +43,16 @@ def test_a_profile_that_was_never_allowed_is_not_built_for() -> None:
     plan = cluster.run(4)
     assert (cluster.jobs, cluster.revisions, labels(cluster)) == ({}, {}, {"s1": None})
     assert said(plan)["Stalled"] == ("True", "ProfileNotAllowed")
+
+
+def test_a_profile_can_ask_for_a_label_that_no_kubelet_may_set() -> None:
+    """Neither its value nor its prefix may be taken for a label of the operator's own."""
+    key = "edgesmith.dev.node-restriction.kubernetes.io/device"
+    assert parse_node_label(key) is None
+    cluster = Cluster(profiles=(profile(nodeSelector={key: "pi"}),), nodes={})
+    for name, value in (("e1", "pi"), ("e2", "pi"), ("e3", "other")):
+        cluster.nodes[name] = replace(node(name), labels={"device": "amd64", key: value})
+    plan = cluster.run(16)
+    assert said(plan)["Ready"] == ("True", "Succeeded")
+    assert [name for name, label in labels(cluster).items() if label] == ["e1", "e2"]
+    assert {one.labels[key] for one in cluster.nodes.values()} == {"pi", "other"}

@@ -18,10 +18,17 @@ def model(name: str, *, version: int = 1, **spec: Any) -> Object:
     }
 
 
-def profile(name: str, *, version: int = 1) -> Object:
+def unreadable_model(name: str, *, version: int = 1, **status: Any) -> Object:
+    """An EdgeModel of a version to come, in which ports have names."""
+    found = model(name, version=version, serving={"port": "http"})
+    found["metadata"]["generation"] = 7
+    return {**found, "status": status}
+
+
+def profile(name: str, *, version: int = 1, device: str = "") -> Object:
     return {
         "metadata": {"name": name, "uid": f"uid-{name}", "resourceVersion": str(version)},
-        "spec": {"nodeSelector": {"device": name}, "platform": {"architecture": "amd64"}},
+        "spec": {"nodeSelector": {"device": device or name}, "platform": {"architecture": "amd64"}},
     }
 
 

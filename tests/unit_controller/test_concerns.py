@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from objects_of import Object, model, node, pod, profile
+from objects_of import Object, model, node, pod, profile, unreadable_model
 
 from edgesmith.api.names import node_label
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL, NODE, POD, Kind
@@ -13,7 +13,10 @@ ONE, TWO = node_label("ns", "one"), node_label("ns", "two")
 
 
 def world() -> Objects:
+    """`one` wants what is of profile p; `two` wants zone 2, of any profile."""
     objects = Objects()
+    objects.put(DEVICE_PROFILE, profile("p"))
+    objects.put(DEVICE_PROFILE, profile("q"))
     objects.put(EDGE_MODEL, model("one"))
     objects.put(EDGE_MODEL, model("two", nodeSelector={"zone": "2"}, deviceProfiles={"selector": {}}))
     return objects
@@ -26,19 +29,51 @@ def after(objects: Objects, kind: Kind, raw: Object) -> set[str]:
 
 
 def test_a_profile_concerns_who_names_it_and_who_selects() -> None:
-    assert after(world(), DEVICE_PROFILE, profile("p")) == {"one", "two"}
+    assert after(world(), DEVICE_PROFILE, profile("p", version=2, device="r")) == {"one", "two"}
     assert after(world(), DEVICE_PROFILE, profile("other")) == {"two"}
 
 
+def test_a_profile_that_cannot_be_read_concerns_who_names_it() -> None:
+    broken = profile("p", version=2)
+    broken["spec"] = {}
+    assert after(world(), DEVICE_PROFILE, broken) == {"one", "two"}
+
+
 def test_a_node_concerns_who_may_want_it() -> None:
-    assert after(world(), NODE, node("n")) == {"one"}
-    assert after(world(), NODE, node("n", {"zone": "2"})) == {"one", "two"}
+    assert after(world(), NODE, node("n")) == set()
+    assert after(world(), NODE, node("n", {"device": "p"})) == {"one"}
+    assert after(world(), NODE, node("n", {"device": "q", "zone": "2"})) == {"two"}
+    assert after(world(), NODE, node("n", {"device": "p", "zone": "2"})) == {"one", "two"}
+
+
+def test_a_node_that_a_selector_picks_and_no_profile_fits_concerns_the_selectors_owner_once() -> None:
+    objects = world()
+    assert after(objects, NODE, node("n", {"zone": "2"})) == {"two"}
+    assert after(objects, NODE, node("n", {"zone": "2"}, ready="False", version=2)) == set()
 
 
 def test_a_node_that_loses_a_label_concerns_who_wanted_it() -> None:
     objects = world()
-    objects.put(NODE, node("n", {"zone": "2"}))
-    assert after(objects, NODE, node("n", version=2)) == {"one", "two"}
+    objects.put(NODE, node("n", {"device": "p", "zone": "2"}))
+    assert after(objects, NODE, node("n", {"device": "p"}, version=2)) == {"one", "two"}
+    assert after(objects, NODE, node("n", version=3)) == {"one"}
+
+
+def test_a_flap_concerns_who_runs_there_or_is_to() -> None:
+    objects = world()
+    for number in range(50):
+        objects.put(EDGE_MODEL, model(f"elsewhere-{number}", deviceProfiles={"names": ["q"]}))
+    objects.put(NODE, node("n", {"device": "p", TWO: "r1"}))
+    assert after(objects, NODE, node("n", {"device": "p", TWO: "r1"}, ready="Unknown", version=2)) == {"one", "two"}
+
+
+def test_an_annotation_alone_concerns_nobody() -> None:
+    objects = world()
+    objects.put(NODE, node("n", {"device": "p", ONE: "r1"}))
+    marked = node("n", {"device": "p", ONE: "r1"}, version=2)
+    marked["metadata"]["annotations"] = {ONE: "{}"}
+    change = objects.put(NODE, marked)
+    assert change is None or concerned(change, objects) == set()
 
 
 def test_our_own_label_concerns_its_edge_model_alone() -> None:
@@ -47,18 +82,12 @@ def test_our_own_label_concerns_its_edge_model_alone() -> None:
     assert after(objects, NODE, node("n", {ONE: "r1", TWO: "r2"}, version=2)) == {"two"}
 
 
-def test_a_node_that_goes_offline_concerns_who_runs_on_it() -> None:
-    objects = world()
-    objects.put(NODE, node("n", {TWO: "r1"}))
-    assert after(objects, NODE, node("n", {TWO: "r1"}, ready="Unknown", version=2)) == {"one", "two"}
-
-
 def test_a_taint_concerns_who_runs_on_the_node() -> None:
     objects = world()
     objects.put(NODE, node("n", {TWO: "r1"}))
     tainted = node("n", {TWO: "r1"}, version=2)
     tainted["spec"] = {"taints": [{"key": "maintenance", "effect": "NoSchedule"}]}
-    assert after(objects, NODE, tainted) == {"one", "two"}
+    assert after(objects, NODE, tainted) == {"two"}
 
 
 def test_a_pod_concerns_its_edge_model() -> None:
@@ -69,3 +98,9 @@ def test_everybody_is_every_edge_model_and_every_one_with_a_label_left() -> None
     objects = world()
     objects.put(NODE, node("n", {node_label("elsewhere", "gone"): "r1", "a": "b"}))
     assert everybody(objects) == {("ns", "one"), ("ns", "two"), ("elsewhere", "gone")}
+
+
+def test_everybody_holds_those_that_cannot_be_read() -> None:
+    objects = world()
+    objects.put(EDGE_MODEL, unreadable_model("one", version=2))
+    assert everybody(objects) == {("ns", "one"), ("ns", "two")}

@@ -97,7 +97,7 @@ KUBELET = (
         pytest.param(422, SCHEMA, Invalid, id="schema"),
     ],
 )
-def test_who_refused_an_object_is_told_by_the_type(code: int, message: str, kind: type[Stalled]) -> None:
+def test_the_type_says_who_refused_an_object(code: int, message: str, kind: type[Stalled]) -> None:
     found = from_answer(code, status(message), "applying Job plant/a")
     assert type(found) is kind
     assert isinstance(found, Stalled)

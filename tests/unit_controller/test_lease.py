@@ -8,11 +8,13 @@ import time
 from typing import Any, cast
 
 import pytest
+import virtual_time
+from virtual_time import now
 
 from edgesmith.cluster.client import Client, Object
 from edgesmith.cluster.errors import Conflict, Unreachable
 from edgesmith.cluster.kinds import Kind
-from edgesmith.cluster.lease import Lease, LeaseLost, Times
+from edgesmith.cluster.lease import DEADLINE, DURATION, RENEW, Lease, LeaseLost, Times
 
 QUICK = Times(duration=0.3, renew=0.02, deadline=0.2, retry=0.02)
 
@@ -24,6 +26,8 @@ class Memory:
         self.lease: Object | None = None
         self.version = 0
         self.down = False
+        self.delay = 0.0
+        self.renewed_at = 0.0
 
     def _check(self) -> None:
         if self.down:
@@ -31,6 +35,7 @@ class Memory:
 
     async def get(self, _kind: Kind, _namespace: str, _name: str) -> Object | None:
         self._check()
+        await asyncio.sleep(self.delay)
         return copy.deepcopy(self.lease)
 
     async def create(self, manifest: Object, _kind: Kind) -> Object:
@@ -47,6 +52,7 @@ class Memory:
 
     def _keep(self, manifest: Object) -> Object:
         self.version += 1
+        self.renewed_at = now()
         self.lease = copy.deepcopy(manifest)
         self.lease["metadata"]["resourceVersion"] = str(self.version)
         return self.lease
@@ -116,3 +122,95 @@ async def test_what_is_not_ours_is_not_given_back() -> None:
     memory.lease["spec"]["holderIdentity"] = "two"
     await first.release()
     assert memory.holder == "two"
+
+
+def normal(memory: Memory, holder: str, **more: Any) -> Lease:
+    """A Lease with the times of a real one, for virtual time."""
+    return Lease(cast("Client", memory), "ns", holder, now, **more)
+
+
+def test_a_holder_whose_attempts_hang_gives_up_before_another_may_take_it() -> None:
+    async def hang(after: float) -> tuple[float, float]:
+        """How long after the last renewal the holder gives up, and how long before another one is in."""
+        memory = Memory()
+        first, second = normal(memory, "one"), normal(memory, "two")
+        await first.acquire()
+        keeping = asyncio.create_task(first.keep())
+        taking = asyncio.create_task(second.acquire())
+        await asyncio.sleep(after)
+        memory.delay = 1000.0
+        with pytest.raises(LeaseLost, match="was not renewed for 14 s"):
+            await keeping
+        assert not first.held
+        lost, renewed = now(), memory.renewed_at
+        memory.delay = 0.0
+        await taking
+        return lost - renewed, now() - lost
+
+    for after in (0.0, RENEW - 0.1, RENEW + 0.1, 27.3):
+        lost, alone = virtual_time.run(hang(after))
+        assert lost <= DEADLINE
+        assert alone > 0
+
+
+def test_the_deadline_runs_from_before_an_attempt_was_sent() -> None:
+    async def slow() -> None:
+        memory = Memory()
+        first = normal(memory, "one")
+        memory.delay = 6.0
+        await first.acquire()
+        assert first.age == 6.0
+        memory.down = True
+        started = now()
+        with pytest.raises(LeaseLost):
+            await first.keep()
+        assert now() - started == DEADLINE - 6.0
+
+    virtual_time.run(slow())
+
+
+def test_an_answer_to_the_first_attempt_that_comes_too_late_is_no_lease() -> None:
+    async def late() -> None:
+        memory = Memory()
+        memory.delay = DURATION
+        first = normal(memory, "one")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(first.acquire(), 3600)
+        assert not first.held
+
+    virtual_time.run(late())
+
+
+def test_stopping_does_not_wait_for_an_api_server_that_hangs() -> None:
+    async def stop() -> None:
+        memory = Memory()
+        first = normal(memory, "one")
+        await first.acquire()
+        memory.delay, started = 1000.0, now()
+        with pytest.raises(TimeoutError):
+            await first.release()
+        assert now() - started < DEADLINE
+
+    virtual_time.run(stop())
+
+
+def test_a_resource_version_that_goes_down_is_noticed() -> None:
+    async def restore() -> None:
+        said: list[str] = []
+        memory = Memory()
+        first = normal(memory, "one", restored=said.append)
+        await first.acquire()
+        keeping = asyncio.create_task(first.keep())
+        await asyncio.sleep(60)
+        assert said == []
+        backup = copy.deepcopy(memory.lease)
+        await asyncio.sleep(60)
+        assert backup is not None
+        memory.lease, memory.version = backup, int(backup["metadata"]["resourceVersion"])
+        await asyncio.sleep(RENEW)
+        assert said == ["the Lease is of resourceVersion 12, and 24 is known"]
+        await asyncio.sleep(60)
+        assert len(said) == 1
+        keeping.cancel()
+
+    virtual_time.run(restore())

@@ -76,10 +76,10 @@ def test_numbers_that_are_none_are_left_out() -> None:
     assert (found.p95_ms, found.p50_ms, found.memory_bytes) == (None, None, None)
 
 
-@pytest.mark.parametrize(("status", "online"), [("True", True), ("False", False), ("Unknown", False), (None, False)])
-def test_a_node_is_online_where_its_kubelet_says_ready(status: str | None, *, online: bool) -> None:
+@pytest.mark.parametrize(("status", "ready"), [("True", True), ("False", False), ("Unknown", False), (None, False)])
+def test_a_node_is_ready_where_its_kubelet_says_so(status: str | None, *, ready: bool) -> None:
     conditions = [{"type": "MemoryPressure", "status": "False"}, {"type": "Ready", "status": status}]
-    assert parse.node({"metadata": {"name": "n"}, "status": {"conditions": conditions}}).online is online
+    assert parse.node({"metadata": {"name": "n"}, "status": {"conditions": conditions}}).ready is ready
 
 
 def test_a_pod_that_starts_does_not_wait_for_anything() -> None:

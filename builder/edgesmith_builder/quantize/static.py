@@ -34,7 +34,7 @@ from edgesmith_builder.dataset import Samples
 from edgesmith_builder.quantize.prepare import prepare
 from edgesmith_builder.quantize.ranges import stable
 
-_TYPES = {"UInt8": QuantType.QUInt8, "Int8": QuantType.QInt8}
+_TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
 
 
 class QuantizationFailed(Exception):  # noqa: N818 - an outcome of the ladder, turned into a sentence there

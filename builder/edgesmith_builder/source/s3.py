@@ -167,8 +167,7 @@ class _Object:
             anonymous = self.settings.access_key is None
             keys = "with keys" if anonymous else "with other keys"
             return SourceForbidden(
-                f"{self} may not be read ({code}); "
-                f"a Secret {keys} that may was expected in spec.source.credentialsSecret"
+                f"{self} may not be read ({code}); a Secret {keys} that may was expected in spec.source.secretRef"
             )
         return SourceUnreachable(f"{self} cannot be read ({code or status}); the object was expected")
 

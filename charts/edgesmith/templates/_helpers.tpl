@@ -112,3 +112,45 @@ capabilities:
 {{- $ports := $bucket.ports | default (splitList " " (include "edgesmith.bucketPorts" .)) -}}
 {{- include "edgesmith.egressRule" (dict "cidrs" $bucket.cidrs "ports" $ports) -}}
 {{- end -}}
+
+{{/* The namespaces that the operator works in, as JSON: none where it works in all. Its own holds the Lease it watches. */}}
+{{- define "edgesmith.watched" -}}
+{{- if .Values.watchNamespaces -}}
+{{- append .Values.watchNamespaces .Release.Namespace | uniq | sortAlpha | toJson -}}
+{{- else -}}
+[]
+{{- end -}}
+{{- end -}}
+
+{{/* What the operator does in each namespace that it works in. */}}
+{{- define "edgesmith.namespacedRules" -}}
+- apiGroups: [edgesmith.dev]
+  resources: [edgemodels]
+  verbs: [list, watch]
+- apiGroups: [edgesmith.dev]
+  resources: [edgemodels/status]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+# A Job is made once and never changed.
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [list, watch, create, delete]
+# Server-side apply is a patch; where there is nothing yet, it asks for create too.
+- apiGroups: [apps]
+  resources: [daemonsets]
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, create, patch]
+# Listed for what no status shows: why a build's pod cannot mount its volumes.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list, create]
+# kopf watches in every namespace that it is given; the name narrows it to the operator's Lease.
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [edgesmith-operator]
+  verbs: [list, watch]
+{{- end -}}

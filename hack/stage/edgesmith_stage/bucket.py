@@ -31,7 +31,7 @@ class Bucket:
         return hashlib.sha256(data).hexdigest()
 
     def secret(self, name: str) -> dict[str, object]:
-        """The Secret that an EdgeModel names in `spec.source.credentialsSecret`."""
+        """The Secret that an EdgeModel names in `spec.source.secretRef`."""
         return {
             "apiVersion": "v1",
             "kind": "Secret",

@@ -38,7 +38,7 @@ class Fleet:
     def publish_bytes(self, version: str, content: bytes) -> Patch:
         """Upload bytes as a model and return the spec's `source` for them."""
         uri = f"s3://models/{self.namespace}/{version}/model.onnx"
-        return {"uri": uri, "sha256": self.ground.bucket.put(uri, content), "credentialsSecret": surface.SECRET}
+        return {"uri": uri, "sha256": self.ground.bucket.put(uri, content), "secretRef": {"name": surface.SECRET}}
 
     def publish_set(self, name: str, content: bytes) -> str:
         """Upload bytes as a data set and return its URI."""

@@ -56,7 +56,8 @@ class Reason(StrEnum):
     WRONG_ARCHITECTURE = "WrongArchitecture"
     """A node's architecture is not that of the profile it is of; it is left alone."""
     UNREADABLE = "Unreadable"
-    """The EdgeModel, or a DeviceProfile that it names, holds what this version of the operator cannot read."""
+    """This version of the operator cannot read the EdgeModel, or a DeviceProfile that it names; its nodes stay as they
+    are."""
     SPEC_INVALID = "SpecInvalid"
     """The spec holds a value that the schema could not refuse."""
 
@@ -76,7 +77,7 @@ class Reason(StrEnum):
     SOURCE_FORBIDDEN = "SourceForbidden"
     """The bucket refused the credentials."""
     CREDENTIALS_NOT_FOUND = "CredentialsNotFound"
-    """The Secret that spec.source.credentialsSecret names does not exist in the EdgeModel's namespace."""
+    """The Secret that spec.source.secretRef names does not exist in the EdgeModel's namespace."""
     DIGEST_MISMATCH = "DigestMismatch"
     """A file's SHA-256 is not the one in the spec."""
     MODEL_INVALID = "ModelInvalid"

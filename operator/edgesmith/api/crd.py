@@ -15,10 +15,10 @@ from typing import Any
 import yaml
 
 from edgesmith.api import deviceprofile, edgemodel
-from edgesmith.api.model import Model
+from edgesmith.api.model import Model, rules
 from edgesmith.api.names import GROUP, VERSION
 from edgesmith.api.status import EdgeModelStatus
-from edgesmith.api.units import PERCENT_PATTERN
+from edgesmith.api.units import MAX_LENGTH, PERCENT_PATTERN, QUANTITY_PATTERN, SIZE_RULES
 
 Schema = dict[str, Any]
 
@@ -43,6 +43,16 @@ def _int_or_percent(least: int = 1) -> Schema:
         "x-kubernetes-int-or-string": True,
         "maxLength": 16,
         "x-kubernetes-validations": [{"rule": rule, "message": edgemodel.SHARE_MESSAGE.format(least=least)}],
+    }
+
+
+def _size() -> Schema:
+    return {
+        "anyOf": [{"type": "integer"}, {"type": "string"}],
+        "x-kubernetes-int-or-string": True,
+        "pattern": QUANTITY_PATTERN,
+        "maxLength": MAX_LENGTH,
+        **rules(SIZE_RULES),
     }
 
 
@@ -85,7 +95,7 @@ def _tolerations() -> Schema:
                 "tolerationSeconds": {
                     "type": "integer",
                     "format": "int64",
-                    "description": "For how long a NoExecute taint is tolerated; absent: for ever.",
+                    "description": "For how long a NoExecute taint is tolerated; absent: without end.",
                 },
                 "value": {"type": "string", "description": "Value of the taint."},
             },
@@ -97,6 +107,7 @@ _SPECIAL: Mapping[str, Callable[[], Schema]] = {
     "intOrPercent": _int_or_percent,
     "countOrPercent": lambda: _int_or_percent(0),
     "resources": _resources,
+    "size": _size,
     "tolerations": _tolerations,
 }
 """Schemas of fields whose type says less than Kubernetes knows, by their `x-edgesmith-schema`."""
@@ -204,7 +215,7 @@ def _crd(
     columns: list[tuple[str, str, str, str, int]],
 ) -> Schema:
     """One CustomResourceDefinition. A column is (name, type, JSON path, description, priority)."""
-    rules = model.model_config.get("json_schema_extra")
+    across = model.model_config.get("json_schema_extra")
     schema: Schema = {
         "type": "object",
         "description": _first_line({"description": spec.__doc__}, kind),
@@ -215,7 +226,7 @@ def _crd(
             "metadata": {"type": "object"},
             "spec": schema_of(spec),
         },
-        **(rules if isinstance(rules, dict) else {}),
+        **(across if isinstance(across, dict) else {}),
     }
     version: Schema = {
         "name": VERSION,

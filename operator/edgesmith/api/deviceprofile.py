@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from edgesmith.api.model import Model, ObjectMeta, rules
+from edgesmith.api.names import NODE_LABEL_SUFFIX
+from edgesmith.api.units import Size
 
 KIND = "DeviceProfile"
 PLURAL = "deviceprofiles"
@@ -28,7 +30,7 @@ class Hardware(Model):
     """What the device is. For people and reports; nothing is decided by it."""
 
     soc: str | None = Field(None, description="System on chip: BCM2712, say.")
-    memory: str | None = Field(None, description="Memory as a Quantity: 8Gi, say.")
+    memory: Size | None = Field(None, description="Memory as a Quantity or in bytes: 8Gi, say.")
     accelerator: str | None = Field(None, description="Accelerator, where there is one.")
     power: str | None = Field(None, description="Power envelope: 5-12W, say.")
 
@@ -36,8 +38,8 @@ class Hardware(Model):
 class Quantization(Model):
     """How int8 is made for this processor. The fast number types differ between processors by a factor of two."""
 
-    activations: Literal["UInt8", "Int8"] = Field("UInt8", description="Number type of activations.")
-    weights: Literal["UInt8", "Int8"] = Field("Int8", description="Number type of weights.")
+    activations: Literal["uint8", "int8"] = Field("uint8", description="Number type of activations.")
+    weights: Literal["uint8", "int8"] = Field("int8", description="Number type of weights.")
     per_channel: bool = Field(True, description="One scale per output channel rather than one per tensor.")
     reduce_range: bool = Field(
         True,
@@ -51,7 +53,7 @@ class Quantization(Model):
 class Toolchain(Model):
     """How a model is compiled for this class of hardware."""
 
-    name: Literal["onnxruntime"] = Field("onnxruntime", description="The toolchain that compiles candidates.")
+    name: Literal["ONNXRuntime"] = Field("ONNXRuntime", description="The toolchain that compiles candidates.")
     ladder: tuple[Literal["int8", "fp32"], ...] = Field(
         ("int8", "fp32"),
         min_length=1,
@@ -85,9 +87,21 @@ class Runtime(Model):
 class DeviceProfileSpec(Model):
     """One class of hardware: which nodes are of it, how a model is compiled for it, which server runs it there."""
 
-    node_selector: Annotated[dict[str, str], Field(min_length=1)] = Field(
-        description="Labels that a node of this class carries; at least one.",
-        json_schema_extra={"x-member": "The label's value."},
+    node_selector: Annotated[dict[str, str], Field(min_length=1, max_length=16)] = Field(
+        description=(
+            "Labels that a node of this class carries; at least one. A kubelet may set most labels of its own node, "
+            "but none whose prefix is or ends in node-restriction.kubernetes.io."
+        ),
+        json_schema_extra={
+            "x-member": "The label's value.",
+            **rules(
+                {
+                    f"self.all(key, !key.contains('.{NODE_LABEL_SUFFIX}/'))": (
+                        f"must have no label of NAMESPACE.{NODE_LABEL_SUFFIX}/NAME: the operator sets and removes those"
+                    )
+                }
+            ),
+        },
     )
     allowed_namespaces: tuple[Annotated[str, Field(pattern=NAMESPACE_PATTERN, max_length=63)], ...] | None = Field(
         None,
@@ -97,7 +111,7 @@ class DeviceProfileSpec(Model):
             "Namespaces whose EdgeModels may use the profile, and so run on its nodes. Absent, or with `*` among them: "
             "every namespace."
         ),
-        json_schema_extra={"x-set": True, "x-member": "Name of a namespace, or `*` for every one."},
+        json_schema_extra={"x-set": True, "x-member": "Name of a namespace, or `*` for every namespace."},
     )
     platform: Platform = Field(description="What an image must be for.")
     hardware: Hardware = Field(Hardware(), description="What the device is, for people.")

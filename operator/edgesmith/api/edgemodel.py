@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
+from edgesmith.api.fraction import Fraction
 from edgesmith.api.model import Model, ObjectMeta, rules
 from edgesmith.api.names import MAX_MODEL_NAME
 from edgesmith.api.units import PERCENT_PATTERN, Deadline, Duration, PositiveDuration, Size
@@ -16,6 +17,7 @@ PLURAL = "edgemodels"
 
 URI_PATTERN = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+$"
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
+SUBDOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 SHARE_MESSAGE = "must be a number from {least} or a percentage from 1% to 100%"
 
@@ -26,6 +28,12 @@ def _share(value: int | str, name: str, *, least: int) -> int | str:
     return value
 
 
+class SecretRef(Model):
+    """A Secret in the EdgeModel's namespace."""
+
+    name: str = Field(pattern=SUBDOMAIN_PATTERN, max_length=253, description="Name of the Secret.")
+
+
 class Source(Model):
     """The trained model as its owner published it."""
 
@@ -33,15 +41,19 @@ class Source(Model):
     sha256: str = Field(
         pattern=SHA256_PATTERN, description="SHA-256 of the file, 64 hex digits; a file with another is refused."
     )
-    credentials_secret: str | None = Field(
+    secret_ref: SecretRef | None = Field(
         None,
-        max_length=253,
         description=(
             "Secret in the same namespace with AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where "
             "wanted, AWS_REGION; used for the source and both data sets. Absent: the operator's default endpoint, "
             "anonymously."
         ),
     )
+
+    @property
+    def secret(self) -> str | None:
+        """Name of the Secret with the bucket's credentials; None where none is named."""
+        return self.secret_ref.name if self.secret_ref else None
 
 
 class Dataset(Model):
@@ -51,31 +63,35 @@ class Dataset(Model):
     sha256: str | None = Field(
         None,
         pattern=SHA256_PATTERN,
-        description="SHA-256 of the file. Absent: the URI is taken to name the same content for ever.",
+        description="SHA-256 of the file. Absent: the content at the URI is assumed never to change.",
     )
 
 
 class Evaluation(Dataset):
-    """The evaluation set; beside the inputs it holds `labels`, one integer class per sample."""
+    """The evaluation set; beside the inputs it has `labels`, one integer class per sample."""
 
-    metric: Literal["accuracy"] = Field("accuracy", description="How answers are scored.")
+    metric: Literal["Accuracy"] = Field("Accuracy", description="How answers are scored.")
 
 
 class Gates(Model):
-    """Bounds that a variant must keep. The first three hold at build time, the last two on each device."""
+    """Bounds that a variant must keep. The first three are checked at build time, the last two on each device."""
 
-    max_accuracy_drop: float | None = Field(
-        None, ge=0, le=1, description="Most accuracy a build may lose against fp32, as a fraction: 0.01 is one point."
+    max_accuracy_drop: Fraction | None = Field(
+        None, description='Most accuracy a build may lose against fp32, as a fraction in quotes: "1%" or "0.01".'
     )
-    min_accuracy: float | None = Field(None, ge=0, le=1, description="Least accuracy a build may have, as a fraction.")
+    min_accuracy: Fraction | None = Field(
+        None, description='Least accuracy a build may have, as a fraction in quotes: "93%" or "0.93".'
+    )
     max_image_size: Size | None = Field(
-        None, description="Most compressed bytes of the image, base included: 500Mi, say."
+        None, description="Most compressed size of the image, base included, as a Quantity or in bytes: 500Mi, say."
     )
     max_latency: PositiveDuration | None = Field(
         None,
         description="Most p95 latency of one inference, measured on the device itself before it serves: 50ms, say.",
     )
-    max_memory: Size | None = Field(None, description="Most memory of the server, measured on the device: 512Mi, say.")
+    max_memory: Size | None = Field(
+        None, description="Most memory of the server, measured on the device, as a Quantity or in bytes: 512Mi, say."
+    )
 
 
 class LabelSelectorRequirement(Model):
@@ -107,7 +123,7 @@ class LabelSelector(Model):
         json_schema_extra={"x-member": "The label's value."},
     )
     match_expressions: tuple[LabelSelectorRequirement, ...] = Field(
-        (), max_length=64, description="Requirements that must hold."
+        (), max_length=64, description="Requirements that must all be met."
     )
 
 
@@ -292,7 +308,7 @@ class EdgeModelSpec(Model):
             "Bounds that a variant must keep. Accuracy and image size are judged while building: a candidate that "
             "breaks one is passed over for the next of the ladder, and where none is left the build fails with "
             "GatesFailed and nodes keep what they run. Latency and memory are judged on each device, by a self-test "
-            "before the server starts: a revision that breaks one there is taken back."
+            "before the server starts: a revision that breaks one there is rolled back."
         ),
     )
     device_profiles: DeviceProfiles = Field(description="The classes of hardware to build for.")

@@ -99,10 +99,10 @@ def _is_deadline(text: str) -> str:
     return text
 
 
-def _is_size(text: str) -> str:
-    if parse_bytes(text) < 1:
-        raise ValueError(f"{_shown(text)} is too small; 1 or more was expected")
-    return text
+def _is_size(value: int | str) -> int | str:
+    if parse_bytes(value) < 1:
+        raise ValueError(f"{_shown(str(value))} is too small; 1 or more was expected")
+    return value
 
 
 _AT_MOST_A_YEAR = {"duration(self) <= duration('8760h')": "must be 8760h (one year) or less"}
@@ -138,18 +138,11 @@ Deadline = Annotated[
 ]
 """A duration in a spec, from one second to one year."""
 
-Size = Annotated[
-    str,
-    Field(
-        pattern=QUANTITY_PATTERN,
-        max_length=MAX_LENGTH,
-        json_schema_extra=rules(
-            {
-                "quantity(self).compareTo(quantity('1')) >= 0": "must be 1 or more",
-                "quantity(self).compareTo(quantity('1048576Ti')) <= 0": "must be 1048576Ti (1 EiB) or less",
-            }
-        ),
-    ),
-    AfterValidator(_is_size),
-]
-"""A quantity of bytes in a spec, from one byte to 1 EiB."""
+SIZE_RULES = {
+    "quantity(string(self)).compareTo(quantity('1')) >= 0": "must be 1 or more",
+    "quantity(string(self)).compareTo(quantity('1048576Ti')) <= 0": "must be 1048576Ti (1 EiB) or less",
+}
+"""The bounds of a `Size` in CEL."""
+
+Size = Annotated[int | str, Field(json_schema_extra={"x-edgesmith-schema": "size"}), AfterValidator(_is_size)]
+"""A quantity of bytes in a spec, from one byte to 1 EiB: a Quantity, or a number of bytes."""

@@ -11,11 +11,11 @@ from importlib.metadata import version
 
 from edgesmith.cli import plan as planning
 from edgesmith.cli import status as showing
+from edgesmith.cli.seen import look
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.configuration import DEFAULT_NAMESPACE
 from edgesmith.cluster.connection import connect
 from edgesmith.cluster.errors import ClusterError
-from edgesmith.cluster.listing import load
 
 __all__ = ["main"]
 
@@ -45,12 +45,12 @@ async def _run(found: argparse.Namespace) -> str:
                 client, found.file, namespace, found.operator_namespace, found.registry_credentials
             )
             return planning.as_json(made) if found.output == "json" else planning.as_text(made)
-        objects = await load(client, "" if found.all_namespaces else namespace)
-        models = showing.choose(objects, found.name, namespace)
+        seen = await look(client, "" if found.all_namespaces else namespace)
+        models = showing.choose(seen.objects, found.name, namespace)
         if found.output == "json":
-            return showing.as_json(objects, models)
+            return showing.as_json(seen, models)
         if found.name:
-            return "\n\n".join(showing.detail(objects, model) for model in models)
+            return "\n\n".join(showing.detail(seen, model) for model in models)
         return showing.overview(models, namespaces=found.all_namespaces)
 
 

@@ -15,7 +15,7 @@ KINDS = {EDGE_MODEL.kind: EDGE_MODEL, DEVICE_PROFILE.kind: DEVICE_PROFILE}
 
 
 class DocumentError(ValueError):
-    """A file cannot be read, or holds something else; one sentence."""
+    """A file cannot be read, or contains something else; one sentence."""
 
 
 def read(path: str, namespace: str) -> list[dict[str, Any]]:
@@ -26,7 +26,7 @@ def read(path: str, namespace: str) -> list[dict[str, Any]]:
         namespace: Given to EdgeModels that name none.
 
     Raises:
-        DocumentError: The file cannot be read, is no YAML, or holds objects of other kinds.
+        DocumentError: The file cannot be read, is not YAML, or contains objects of other kinds.
     """
     try:
         text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
@@ -38,7 +38,7 @@ def read(path: str, namespace: str) -> list[dict[str, Any]]:
     except yaml.YAMLError as error:
         raise DocumentError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not documents:
-        raise DocumentError(f"{path} holds no object; an EdgeModel was expected")
+        raise DocumentError(f"{path} contains no object; an EdgeModel was expected")
     return [_checked(path, number, document, namespace) for number, document in enumerate(documents, start=1)]
 
 

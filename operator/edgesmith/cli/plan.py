@@ -6,21 +6,24 @@ import json
 import os
 import re
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from edgesmith.api.conditions import ConditionType
 from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.status import Condition, EdgeModelStatus, NodeCounts
 from edgesmith.cli.documents import KINDS, read
+from edgesmith.cli.seen import look
 from edgesmith.cluster.apply import status_manifest
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.configuration import SettingsError, installed_settings, settings_from
-from edgesmith.cluster.errors import Missing
+from edgesmith.cluster.dry_run import as_applied
+from edgesmith.cluster.errors import Forbidden, Missing
 from edgesmith.cluster.gather import Gatherer
 from edgesmith.cluster.images import Images
 from edgesmith.cluster.kinds import EDGE_MODEL
-from edgesmith.cluster.listing import load
 from edgesmith.cluster.objects import Objects
 from edgesmith.decide import decide, wanted
 from edgesmith.decide.plan import Change, Plan
@@ -28,13 +31,23 @@ from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import Image, Snapshot
 from edgesmith_builder.oci import Backoff, Credentials, Registry
 
-CLI_MANAGER = "edgesmith-cli"
-"""Named in the dry runs only: nothing is ever written under it."""
+WITHOUT_NODES = {ConditionType.PROFILES_RESOLVED, ConditionType.BUILDS_READY}
+"""The conditions that do not depend on nodes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What would be done for one EdgeModel."""
+
+    snapshot: Snapshot
+    plan: Plan
+    nodes_refused: str | None
+    """Why nodes could not be listed. What the plan says of nodes and of revisions in use is wrong then."""
 
 
 async def plan(
     client: Client, path: str, namespace: str, operator_namespace: str, credentials: str | None
-) -> list[Any]:
+) -> list[Planned]:
     """Plan every EdgeModel of a file as if the whole file had been applied.
 
     Args:
@@ -45,7 +58,7 @@ async def plan(
         credentials: A `.dockerconfigjson` for the registry.
 
     Returns:
-        (snapshot, plan) for each EdgeModel.
+        The plan for each EdgeModel.
 
     Raises:
         DocumentError: The file is wrong.
@@ -54,7 +67,8 @@ async def plan(
     """
     documents = read(path, namespace)
     settings = await find_settings(client, operator_namespace)
-    objects = await load(client, "")
+    seen = await look(client, _where(documents))
+    objects = seen.objects
     keys = await _suppose(client, objects, documents)
     login = Credentials.from_file(Path(credentials)) if credentials else None
     async with Registry(settings.plain_http, login, backoff=Backoff(attempts=1)) as registry:
@@ -64,20 +78,26 @@ async def plan(
             model = objects.models.get(*key)
             if model is not None:
                 snapshot = await gatherer.snapshot_of(model)
-                found.append((snapshot, decide(snapshot, datetime.now(UTC))))
+                found.append(Planned(snapshot, decide(snapshot, datetime.now(UTC)), seen.nodes_refused))
         return found
 
 
-async def _suppose(client: Client, objects: Objects, documents: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Take the documents in as they would be, and say which EdgeModels the question is about.
+def _where(documents: list[dict[str, Any]]) -> str:
+    """The namespace to read: a tenant may read no other; empty for all, where a profile or two namespaces are asked."""
+    namespaces = {document["metadata"].get("namespace", "") for document in documents}
+    return namespaces.pop() if len(namespaces) == 1 else ""
 
-    A file of profiles alone is a question about everybody who uses them.
+
+async def _suppose(client: Client, objects: Objects, documents: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Add the documents as they would be after an apply, and return the EdgeModels to plan.
+
+    A file of profiles alone concerns every EdgeModel that uses them.
     """
     keys, profiles = [], set()
     for document in documents:
         kind = KINDS[document["kind"]]
         try:
-            judged = await client.apply(document, manager=CLI_MANAGER, dry_run=True)
+            judged = await as_applied(client, kind, document)
         except Missing as error:
             if await client.serves(kind):
                 raise
@@ -98,16 +118,17 @@ async def find_settings(client: Client, operator_namespace: str) -> Settings:
         SettingsError: There are none, or they are wrong.
         ClusterError: They could not be read.
     """
-    installed = await installed_settings(client, operator_namespace)
+    missing = f"No operator is installed in namespace {operator_namespace!r} (--operator-namespace)"
+    try:
+        installed = await installed_settings(client, operator_namespace)
+    except Forbidden as refused:
+        installed, missing = {}, str(refused).rstrip(".")
     try:
         return settings_from(installed | os.environ)
     except SettingsError as error:
         if installed:
             raise
-        raise SettingsError(
-            f"No operator is installed in namespace {operator_namespace!r} (--operator-namespace), "
-            f"and the environment does not stand in for it: {error}"
-        ) from None
+        raise SettingsError(f"{missing}, and the environment does not stand in for it: {error}") from None
 
 
 def _uses(model: EdgeModel, names: set[str]) -> bool:
@@ -115,14 +136,15 @@ def _uses(model: EdgeModel, names: set[str]) -> bool:
     return wanted_names is None or bool(names.intersection(wanted_names))
 
 
-def as_json(found: list[tuple[Snapshot, Plan]]) -> str:
+def as_json(found: list[Planned]) -> str:
     """The plans for programs."""
-    return json.dumps([_entry(snapshot, made) for snapshot, made in found], indent=2, default=str)
+    return json.dumps([_entry(planned) for planned in found], indent=2, default=str)
 
 
-def _entry(snapshot: Snapshot, made: Plan) -> dict[str, Any]:
+def _entry(planned: Planned) -> dict[str, Any]:
+    snapshot, made = planned.snapshot, planned.plan
     metadata = snapshot.model.metadata
-    return {
+    entry: dict[str, Any] = {
         "namespace": metadata.namespace,
         "name": metadata.name,
         "builds": [
@@ -138,6 +160,11 @@ def _entry(snapshot: Snapshot, made: Plan) -> dict[str, Any]:
             {"profile": apply.profile.metadata.name, "revision": apply.revision, "image": apply.image}
             for apply in made.revisions
         ],
+    }
+    if planned.nodes_refused:
+        conditions = [one.model_dump(mode="json", by_alias=True) for one in _conditions(planned)]
+        return entry | {"nodesRefused": planned.nodes_refused, "status": {"conditions": conditions}}
+    return entry | {
         "moves": [asdict(move) for move in made.moves],
         "pending": [asdict(one) for one in made.pending],
         "deletes": [asdict(delete) for delete in made.deletes],
@@ -145,35 +172,59 @@ def _entry(snapshot: Snapshot, made: Plan) -> dict[str, Any]:
     }
 
 
-def as_text(found: list[tuple[Snapshot, Plan]]) -> str:
+def _conditions(planned: Planned) -> list[Condition]:
+    """The conditions after the first step; those that depend on nodes are left out where none could be listed."""
+    known = planned.plan.status.conditions
+    return [one for one in known if one.type in WITHOUT_NODES] if planned.nodes_refused else list(known)
+
+
+def as_text(found: list[Planned]) -> str:
     """The plans for people."""
-    return "\n\n".join(_text(snapshot, made) for snapshot, made in found) or "No EdgeModel uses these DeviceProfiles."
+    return "\n\n".join(_text(planned) for planned in found) or "No EdgeModel uses these DeviceProfiles."
 
 
-def _text(snapshot: Snapshot, made: Plan) -> str:
+def _text(planned: Planned) -> str:
+    snapshot, made = planned.snapshot, planned.plan
     metadata = snapshot.model.metadata
     lines = [f"EdgeModel {metadata.namespace}/{metadata.name}"]
     for start in made.builds:
         lines += [f"  build     {start.profile.metadata.name}: {_why(start.reason)} (key {start.build.key})"]
     lines += [f"  built     {profile}: {image}" for profile, image in _cached(snapshot)]
     existing = {revision.revision for revision in snapshot.revisions}
-    lines += [
-        f"  revision  {apply.revision} of {apply.profile.metadata.name}"
-        for apply in made.revisions
-        if apply.revision not in existing
-    ]
-    lines += [f"  move      {move.node} to {move.revision or 'nothing'}: {move.reason}" for move in made.moves]
-    lines += [f"  pending   {one.node}: {one.message}" for one in made.pending]
-    lines += [f"  delete    {delete.kind} {delete.name}: {delete.reason}" for delete in made.deletes]
-    if len(lines) == 1:
+    new = [apply for apply in made.revisions if apply.revision not in existing]
+    lines += [f"  revision  {apply.revision} of {apply.profile.metadata.name}" for apply in new]
+    lines += _about_nodes(planned)
+    if not (made.builds or new or made.moves or made.pending or made.deletes or planned.nodes_refused):
         lines.append("  nothing to do")
-    nodes = made.status.nodes
-    lines.append(f"  nodes     {nodes.desired} are to run it, {nodes.ready} serve, {nodes.not_ready} NotReady")
     lines += [
         f"  then      {condition.type} is {condition.status}, {condition.reason}: {condition.message}"
-        for condition in made.status.conditions
+        for condition in _conditions(planned)
     ]
     return "\n".join(lines)
+
+
+def _about_nodes(planned: Planned) -> list[str]:
+    """What becomes of the nodes and of what they run; where they could not be listed, what the status knows of them."""
+    made = planned.plan
+    if planned.nodes_refused:
+        return [f"  nodes     moves are not planned: {planned.nodes_refused}{_last_counts(planned.snapshot.model)}"]
+    lines = [f"  move      {move.node} to {move.revision or 'nothing'}: {move.reason}" for move in made.moves]
+    lines += [f"  pending   {one.node}: {one.message}" for one in made.pending]
+    lines += [f"  delete    {delete.kind} {delete.name}: {delete.reason}" for delete in made.deletes]
+    return [*lines, f"  nodes     {_counts(made.status.nodes)}"]
+
+
+def _last_counts(model: EdgeModel) -> str:
+    """The nodes as the operator counted them last."""
+    try:
+        status = EdgeModelStatus.model_validate(model.status)
+    except ValueError:  # written by another version
+        return ""
+    return f" When the operator looked last, {_counts(status.nodes)}." if status.observed_generation else ""
+
+
+def _counts(nodes: NodeCounts) -> str:
+    return f"{nodes.desired} are to run it, {nodes.ready} serve, {nodes.not_ready} NotReady"
 
 
 def _why(reason: tuple[Change, ...]) -> str:

@@ -10,7 +10,8 @@ from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import node_label
 from edgesmith.api.status import EdgeModelStatus
 from edgesmith.api.units import parse_duration
-from edgesmith.cli.table import percent, size, table
+from edgesmith.cli.seen import Seen
+from edgesmith.cli.table import size, table
 from edgesmith.cluster.errors import Missing
 from edgesmith.cluster.objects import Objects
 from edgesmith.decide.fleet import NodeState
@@ -52,13 +53,13 @@ def overview(models: list[EdgeModel], *, namespaces: bool) -> str:
     return table(header, rows)
 
 
-def detail(objects: Objects, model: EdgeModel) -> str:
+def detail(seen: Seen, model: EdgeModel) -> str:
     """Everything about one EdgeModel."""
-    found = describe(objects, model)
+    found = describe(seen, model)
     lines = [f"EdgeModel {model.metadata.namespace}/{model.metadata.name}, generation {model.metadata.generation}"]
-    seen = _status(model).observed_generation
-    if seen != model.metadata.generation:
-        lines.append(f"The operator has not looked at this generation yet; what follows is about {seen or 'none'}.")
+    observed = _status(model).observed_generation
+    if observed != model.metadata.generation:
+        lines.append(f"The operator has not looked at this generation yet; what follows is about {observed or 'none'}.")
     sections = {
         "CONDITION": (["CONDITION", "STATUS", "REASON", "MESSAGE"], "conditions"),
         "VARIANT": (
@@ -72,11 +73,13 @@ def detail(objects: Objects, model: EdgeModel) -> str:
         rows = [list(row.values()) for row in found[name]]
         if rows:
             lines += ["", table(header, rows)]
+    if seen.nodes_refused:
+        lines += ["", f"Nodes are not shown: {seen.nodes_refused}"]
     return "\n".join(lines)
 
 
-def describe(objects: Objects, model: EdgeModel) -> dict[str, Any]:
-    """Everything about one EdgeModel, as rows of words in the order of the columns."""
+def describe(seen: Seen, model: EdgeModel) -> dict[str, Any]:
+    """Everything about one EdgeModel, as rows of words in the order of the columns; no nodes where none were listed."""
     return {
         "namespace": model.metadata.namespace,
         "name": model.metadata.name,
@@ -85,14 +88,15 @@ def describe(objects: Objects, model: EdgeModel) -> dict[str, Any]:
             for c in _status(model).conditions
         ],
         "variants": _variants(model),
-        "revisions": _revisions(objects, model),
-        "nodes": _nodes(objects, model),
+        "revisions": _revisions(seen, model),
+        "nodes": [] if seen.nodes_refused else _nodes(seen.objects, model),
     }
 
 
-def as_json(objects: Objects, models: list[EdgeModel]) -> str:
-    """The same for programs."""
-    return json.dumps([describe(objects, model) for model in models], indent=2)
+def as_json(seen: Seen, models: list[EdgeModel]) -> str:
+    """The same for programs; `nodesRefused` says why no nodes could be listed."""
+    refused = {"nodesRefused": seen.nodes_refused} if seen.nodes_refused else {}
+    return json.dumps([describe(seen, model) | refused for model in models], indent=2)
 
 
 def _variants(model: EdgeModel) -> list[dict[str, str]]:
@@ -101,8 +105,8 @@ def _variants(model: EdgeModel) -> list[dict[str, str]]:
             "profile": variant.profile,
             "state": variant.state,
             "precision": variant.precision or "",
-            "accuracy": percent(variant.accuracy),
-            "accuracyDrop": percent(variant.accuracy_drop),
+            "accuracy": variant.accuracy or "",
+            "accuracyDrop": variant.accuracy_drop or "",
             "size": size(variant.size),
             "latency": variant.latency or "",
             "revision": variant.revision or "",
@@ -113,17 +117,17 @@ def _variants(model: EdgeModel) -> list[dict[str, str]]:
     ]
 
 
-def _revisions(objects: Objects, model: EdgeModel) -> list[dict[str, str]]:
+def _revisions(seen: Seen, model: EdgeModel) -> list[dict[str, str]]:
     key = node_label(model.metadata.namespace, model.metadata.name)
-    labels = [node.labels.get(key) for node in objects.nodes.all()]
+    labels = [node.labels.get(key) for node in seen.objects.nodes.all()]
     now = datetime.now(UTC)
     marks = marks_of(model.status)
-    owned = [entry.noun for _, entry in objects.revisions.of_model(model.metadata.namespace, model.metadata.name)]
+    owned = [entry.noun for _, entry in seen.objects.revisions.of_model(model.metadata.namespace, model.metadata.name)]
     return [
         {
             "revision": revision.revision,
             "profile": revision.profile,
-            "nodes": str(labels.count(revision.revision)),
+            "nodes": "" if seen.nodes_refused else str(labels.count(revision.revision)),
             "age": _age((now - revision.created).total_seconds()),
             "state": _revision_word(marks.get(revision.revision)),
             "image": revision.image,

@@ -13,11 +13,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], indent: str = ""
     return "\n".join(indent + line.rstrip() for line in lines)
 
 
-def percent(value: float | None) -> str:
-    """A fraction for people."""
-    return "" if value is None else f"{value * 100:.2f} %"
-
-
 def size(value: int | None) -> str:
     """Bytes for people."""
     if value is None:

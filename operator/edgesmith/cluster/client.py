@@ -8,7 +8,7 @@ else's are ours; labels and annotations of nodes are the exception (see `Client.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from types import EllipsisType
 from typing import Any, Self, cast
 
@@ -25,21 +25,24 @@ Object = dict[str, Any]
 
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
-_PAGE = 500
+PAGE = 200
+"""Objects in one page of a listing: a node with its images is some 15 kB of JSON, and several times that in memory."""
 _METADATA = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
 
 
 class Client:
     """A connection to one API server. Use it as an async context manager, from one event loop."""
 
-    def __init__(self, connection: Connection, *, timeout: float = 30.0) -> None:
+    def __init__(self, connection: Connection, *, timeout: float = 30.0, namespaces: Collection[str] = ()) -> None:
         """Make a client; nothing is sent yet.
 
         Args:
             connection: Where to.
             timeout: Seconds for one call, all of it.
+            namespaces: What a listing of every namespace lists; empty for really every one, which takes the right to.
         """
         self.connection = connection
+        self._namespaces = tuple(namespaces)
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._api: Any = ApiClient(connection.configuration)
         self._api.user_agent = "edgesmith"
@@ -114,7 +117,7 @@ class Client:
 
         Args:
             kind: What.
-            namespace: Where; empty for everywhere.
+            namespace: Where; empty for every namespace.
             labels: A label selector.
             fields: A field selector.
 
@@ -128,12 +131,13 @@ class Client:
     async def serves(self, kind: Kind) -> bool:
         """Whether the API server has a kind at all: whether its CRD is installed."""
         try:
-            await self.request("GET", kind.path(), f"listing {kind.plural}", query={"limit": "1"})
+            (place, *_) = self._places(kind, "")
+            await self.request("GET", kind.path(place), f"listing {kind.plural}", query={"limit": "1"})
         except Missing:
             return False
         return True
 
-    async def census(self, kind: Kind, *, labels: str = "") -> tuple[set[str], str]:
+    async def list_uids(self, kind: Kind, *, labels: str = "") -> tuple[set[str], str]:
         """The UIDs of every object of a kind, everywhere, and the resourceVersion as of which they are all.
 
         Only metadata travels.
@@ -145,8 +149,19 @@ class Client:
             uids.update(str((item.get("metadata") or {}).get("uid")) for item in page.get("items") or ())
         return uids, version
 
+    def _places(self, kind: Kind, namespace: str) -> tuple[str, ...]:
+        """Where to list, one call each; an empty name is every namespace in one call."""
+        return self._namespaces if self._namespaces and kind.namespaced and not namespace else (namespace,)
+
     async def _pages(self, kind: Kind, namespace: str, labels: str, fields: str, accept: str) -> AsyncIterator[Object]:
-        query = {"limit": str(_PAGE)}
+        for place in self._places(kind, namespace):
+            async for page in self._pages_of(kind, place, labels, fields, accept):
+                yield page
+
+    async def _pages_of(
+        self, kind: Kind, namespace: str, labels: str, fields: str, accept: str
+    ) -> AsyncIterator[Object]:
+        query = {"limit": str(PAGE)}
         query |= {"labelSelector": labels} if labels else {}
         query |= {"fieldSelector": fields} if fields else {}
         while True:

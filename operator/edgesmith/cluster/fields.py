@@ -42,6 +42,14 @@ def number(value: Any) -> float | None:
     return float(value) if abs(value) != float("inf") and value == value else None  # noqa: PLR0124 - NaN
 
 
+def version_number(value: Any) -> int:
+    """A resourceVersion as a number; 0 where it is none.
+
+    They can be compared as such (Kubernetes API concepts, resource versions).
+    """
+    return int(value) if isinstance(value, str) and value.isdigit() else 0
+
+
 def time_of(value: Any) -> datetime | None:
     """An RFC 3339 time, or None."""
     if not isinstance(value, str):

@@ -8,7 +8,7 @@ from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.errors import ClusterError
 from edgesmith.cluster.images import Images
-from edgesmith.cluster.kinds import EVENT, POD
+from edgesmith.cluster.kinds import DEVICE_PROFILE, EVENT, POD
 from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.parse_build import JOB_NAME_LABEL, BuildPod, with_pods
 from edgesmith.decide.builds import wanted
@@ -49,6 +49,7 @@ class Gatherer:
         objects = self.objects
         namespace, name = model.metadata.namespace, model.metadata.name
         profiles = objects.profiles.all()
+        unreadable = tuple(sorted(name for _, name in objects.unreadable(DEVICE_PROFILE)))
         jobs = await self._jobs(model)
         keys = {build.key for build in wanted(model, profiles, self.settings).values()}
         ended = {job.key for job in jobs if job.finished}
@@ -66,6 +67,7 @@ class Gatherer:
                 if entry.owner == model.metadata.uid
             ),
             images=images,
+            unreadable_profiles=unreadable,
         )
 
     def starting(self, model: EdgeModel) -> bool:

@@ -1,7 +1,8 @@
 """What the registry says of builds. The registry is the database of builds: a key that resolves is never built again.
 
 An image that is there stays what it is (its tag is the hash of everything that decides its bytes), so it is asked for
-once. That there is none, or no answer, is believed for a few seconds only.
+once. That there is none, or no answer, is believed for a few seconds only, and a registry that does not answer is asked
+less and less often.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
 
+from edgesmith.cluster.breaker import Breaker
 from edgesmith.decide.snapshot import Image, RegistryProblem
 from edgesmith_builder.contract import KEY_ANNOTATION, REPORT_ANNOTATION, BuildReport
-from edgesmith_builder.oci import Manifest, Registry, RegistryError, RegistryForbidden, Repository
+from edgesmith_builder.oci import Manifest, Registry, RegistryError, RegistryForbidden, RegistryUnreachable, Repository
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +22,8 @@ Answer = Image | RegistryProblem | None
 
 ABSENT_SECONDS = 2.0
 PROBLEM_SECONDS = 5.0
-LOOKUP_SECONDS = 15.0
+LOOKUP_SECONDS = 4.0
+"""For all look-ups of one pass."""
 _LIMIT = 8192
 
 
@@ -36,13 +39,16 @@ class Images:
         """
         self._registry = registry
         self._clock = clock
+        self._breaker = Breaker()
         self._there: dict[tuple[str, str], Image] = {}
         self._brief: dict[tuple[str, str], tuple[float, RegistryProblem | None]] = {}
 
     async def look_up(
         self, repository: str, keys: Collection[str], fresh: Collection[str] = ()
     ) -> Mapping[str, Answer]:
-        """Ask for builds.
+        """Ask for builds, for LOOKUP_SECONDS in all, however many they are.
+
+        A registry that does not answer is not asked again for a while, by anybody, so that no pass waits for it.
 
         Args:
             repository: `REGISTRY/NAME` of an EdgeModel's images.
@@ -52,43 +58,69 @@ class Images:
         Returns:
             The answer by key. This never raises for what the registry does.
         """
-        answers = await asyncio.gather(*(self._one(repository, key, key in fresh) for key in keys))
-        return dict(zip(keys, answers, strict=True))
+        answers: dict[str, Answer] = {}
+        for key in keys:
+            image = self._there.get((repository, key))
+            until, brief = self._brief.get((repository, key), (0.0, None))
+            if image is not None or (key not in fresh and self._clock() < until):
+                answers[key] = image or brief
+        unknown = [key for key in dict.fromkeys(keys) if key not in answers]
+        if not unknown:
+            return answers
+        registry = repository.partition("/")[0]
+        if not self._breaker.may_ask(registry, self._clock()):
+            return answers | {key: self._last_problem(repository, key) for key in unknown}
+        found = await self._ask(repository, registry, unknown)
+        for key, answer in found.items():
+            self._keep((repository, key), answer)
+        return answers | found
 
-    async def _one(self, repository: str, key: str, fresh: bool) -> Answer:  # noqa: FBT001 - private, one caller
-        where = (repository, key)
-        if where in self._there:
-            return self._there[where]
-        until, answer = self._brief.get(where, (0.0, None))
-        if not fresh and self._clock() < until:
-            return answer
-        found = await self._ask(repository, key)
-        if isinstance(found, Image):
-            self._there[where] = found
-            self._brief.pop(where, None)
-            if len(self._there) > _LIMIT:
-                del self._there[next(iter(self._there))]
-        else:
-            seconds = PROBLEM_SECONDS if found else ABSENT_SECONDS
-            self._brief[where] = (self._clock() + seconds, found)
-            if len(self._brief) > _LIMIT:
-                del self._brief[next(iter(self._brief))]
-        return found
+    async def _ask(self, repository: str, registry: str, keys: list[str]) -> dict[str, Answer]:
+        """Ask the registry, all at once and within one time limit."""
+        late = RegistryProblem(f"{repository} did not answer within {LOOKUP_SECONDS:g} s", forbidden=False)
+        answers: dict[str, Answer] = dict.fromkeys(keys, late)
+        silent = set(keys)
 
-    async def _ask(self, repository: str, key: str) -> Answer:
+        async def one(key: str) -> None:
+            try:
+                manifest = await self._registry.manifest(Repository.parse(repository).tagged(key))
+            except RegistryUnreachable as error:
+                answers[key] = RegistryProblem(str(error), forbidden=False)
+                return
+            except (RegistryError, ValueError) as error:
+                answers[key] = RegistryProblem(str(error), forbidden=isinstance(error, RegistryForbidden))
+            else:
+                answers[key] = image_of(repository, key, manifest) if manifest else None
+            silent.discard(key)
+
         try:
-            reference = Repository.parse(repository).tagged(key)
             async with asyncio.timeout(LOOKUP_SECONDS):
-                manifest = await self._registry.manifest(reference)
+                await asyncio.gather(*(one(key) for key in keys))
         except TimeoutError:
-            return RegistryProblem(f"{repository} did not answer within {LOOKUP_SECONDS:g} s", forbidden=False)
-        except RegistryForbidden as error:
-            return RegistryProblem(str(error), forbidden=True)
-        except RegistryError as error:
-            return RegistryProblem(str(error), forbidden=False)
-        except ValueError as error:
-            return RegistryProblem(f"{error}", forbidden=False)
-        return image_of(repository, key, manifest) if manifest else None
+            log.warning("%s", late.message)
+        finally:
+            # Also where the pass was given up: whoever asks next must not wait for nobody.
+            if silent:
+                self._breaker.failed(registry, self._clock())
+            else:
+                self._breaker.answered(registry)
+        return answers
+
+    def _last_problem(self, repository: str, key: str) -> RegistryProblem:
+        """The answer for a registry that is not asked: the last one, so that no status changes back and forth."""
+        _, last = self._brief.get((repository, key), (0.0, None))
+        return last or RegistryProblem(f"The registry of {repository} did not answer a moment ago", forbidden=False)
+
+    def _keep(self, where: tuple[str, str], answer: Answer) -> None:
+        if isinstance(answer, Image):
+            self._there[where] = answer
+            self._brief.pop(where, None)
+        else:
+            seconds = PROBLEM_SECONDS if answer else ABSENT_SECONDS
+            self._brief[where] = (self._clock() + seconds, answer)
+        for memory in (self._there, self._brief):
+            if len(memory) > _LIMIT:
+                del memory[next(iter(memory))]
 
 
 def image_of(repository: str, key: str, manifest: Manifest) -> Image | None:
@@ -99,9 +131,9 @@ def image_of(repository: str, key: str, manifest: Manifest) -> Image | None:
         key: The tag under which it was found.
         manifest: What was found.
     """
-    told = manifest.annotations.get(KEY_ANNOTATION)
-    if told != key:
-        log.warning("%s:%s carries the build key %r; it is built anew", repository, key, told)
+    found = manifest.annotations.get(KEY_ANNOTATION)
+    if found != key:
+        log.warning("%s:%s carries the build key %r; it is built anew", repository, key, found)
         return None
     try:
         report = BuildReport.model_validate_json(manifest.annotations.get(REPORT_ANNOTATION, ""))

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 
 from edgesmith.cluster.client import Client, Object
 from edgesmith.cluster.errors import ClusterError, Conflict, Forbidden, Missing
+from edgesmith.cluster.fields import at, version_number
 from edgesmith.cluster.kinds import LEASE
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,14 @@ class Lease:
     """A Lease that we want, hold or have lost."""
 
     def __init__(
-        self, client: Client, namespace: str, holder: str, clock: Callable[[], float], times: Times | None = None
+        self,
+        client: Client,
+        namespace: str,
+        holder: str,
+        clock: Callable[[], float],
+        times: Times | None = None,
+        *,
+        restored: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Make it; nothing is sent yet.
 
@@ -58,6 +66,8 @@ class Lease:
             holder: Our name: the pod's.
             clock: Seconds that only grow.
             times: How long things take.
+            restored: Called with a sentence where the Lease's resourceVersion went down: etcd was restored
+                from a backup.
         """
         self._client = client
         self._namespace = namespace
@@ -66,8 +76,16 @@ class Lease:
         self._times = times or Times()
         self._seen: tuple[str, str] | None = None
         self._seen_at = 0.0
+        self._restored = restored
+        self._version = 0
+        self._renewed: float | None = None
         self.held = False
         """Whether it is ours, as far as we know."""
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since it was last renewed; None where it never was ours."""
+        return None if self._renewed is None else self._clock() - self._renewed
 
     async def acquire(self) -> None:
         """Wait until it is ours.
@@ -79,14 +97,14 @@ class Lease:
         waiting_for = ""
         while True:
             try:
-                other = await self._attempt()
+                other = await self._renew(self._times.deadline)
             except (Forbidden, Missing):
                 raise
             except Conflict:
                 # Somebody was quicker; the next attempt sees who.
                 other = waiting_for
-            except ClusterError as error:
-                log.warning("the lease is asked for again: %s", error)
+            except (ClusterError, TimeoutError) as error:
+                log.warning("the lease is asked for again: %s", error or "no answer in time")
                 other = waiting_for
             if self.held:
                 log.info("the lease %s/%s is ours", self._namespace, NAME)
@@ -99,49 +117,85 @@ class Lease:
     async def keep(self) -> None:
         """Renew it for ever.
 
+        The deadline runs from before the last attempt that succeeded was sent: others count from when the API server
+        took it, which is later. No attempt and no pause lasts longer than what is left of it.
+
         Raises:
             LeaseLost: It is not ours any more.
         """
-        renewed = self._clock()
+        pause = self._times.renew
         while True:
-            await asyncio.sleep(self._times.renew)
+            await asyncio.sleep(min(pause, max(self._left(), 0.0)))
+            if self._left() <= 0:
+                break
             try:
-                async with asyncio.timeout(self._times.deadline / 2):
-                    other = await self._attempt()
+                other = await self._renew(self._left())
             except (ClusterError, TimeoutError) as error:
                 log.warning("the lease could not be renewed: %s", error or "no answer in time")
+                pause = self._times.retry
             else:
                 if not self.held:
                     raise LeaseLost(f"{other} has taken the lease {self._namespace}/{NAME}")
-                renewed = self._clock()
-            if self._clock() - renewed > self._times.deadline:
-                self.held = False
-                raise LeaseLost(f"the lease {self._namespace}/{NAME} was not renewed for {self._times.deadline:g} s")
+                pause = self._times.renew
+        self.held = False
+        raise LeaseLost(f"the lease {self._namespace}/{NAME} was not renewed for {self._times.deadline:g} s")
+
+    def _left(self) -> float:
+        """Seconds until it is to be taken for lost."""
+        return self._times.deadline - (self.age or 0.0)
+
+    async def _renew(self, seconds: float) -> str:
+        """Take or renew it if that is allowed; says who holds it.
+
+        Raises:
+            TimeoutError: There was no answer within this many seconds.
+            ClusterError: The API server could not be asked, or refuses.
+        """
+        asked = self._clock()
+        async with asyncio.timeout(min(max(seconds, 0.0), self._times.deadline / 2)):
+            other = await self._attempt()
+        if self.held:
+            self._renewed = asked
+        return other
 
     async def release(self) -> None:
-        """Give it back, so that the next operator need not wait; without it, it runs out."""
+        """Give it back, so that the next operator need not wait; without it, it runs out.
+
+        Raises:
+            TimeoutError: There was no answer in time.
+            ClusterError: The API server could not be asked.
+        """
         if not self.held:
             return
         self.held = False
-        found = await self._client.get(LEASE, self._namespace, NAME)
-        if found and (found.get("spec") or {}).get("holderIdentity") == self._holder:
-            found["spec"] |= {"holderIdentity": "", "renewTime": _now(), "leaseDurationSeconds": 1}
-            await self._client.replace(LEASE, found)
+        async with asyncio.timeout(self._times.deadline / 2):
+            found = await self._client.get(LEASE, self._namespace, NAME)
+            if found and (found.get("spec") or {}).get("holderIdentity") == self._holder:
+                found["spec"] |= {"holderIdentity": "", "renewTime": _now(), "leaseDurationSeconds": 1}
+                await self._client.replace(LEASE, found)
 
     async def _attempt(self) -> str:
         """Take or renew it if that is allowed; says who holds it."""
         found = await self._client.get(LEASE, self._namespace, NAME)
         if found is None:
-            await self._client.create(self._manifest(None), LEASE)
+            self._look(await self._client.create(self._manifest(None), LEASE))
         else:
+            self._look(found)
             spec = found.get("spec") or {}
             holder = str(spec.get("holderIdentity") or "")
             if holder not in ("", self._holder) and not self._ran_out(spec):
                 self.held = False
                 return holder
-            await self._client.replace(LEASE, self._manifest(found))
+            self._look(await self._client.replace(LEASE, self._manifest(found)))
         self.held = True
         return self._holder
+
+    def _look(self, found: Object) -> None:
+        """Notice a resourceVersion that went down."""
+        version, before = version_number(at(found, "metadata", "resourceVersion")), self._version
+        self._version = version
+        if 0 < version < before:
+            self._restored(f"the Lease is of resourceVersion {version}, and {before} is known")
 
     def _ran_out(self, spec: Object) -> bool:
         record = (str(spec.get("holderIdentity")), str(spec.get("renewTime")))

@@ -1,106 +1,41 @@
 """What we know of the cluster, in memory, as the nouns that decisions read.
 
-Two fill it: the controller from its watches and from the answers to its own writes, the CLI from one listing. An object
-is taken only where it is newer than the one we have, so a pass always sees what the pass before it wrote, however late
-the watch is: without that, a rollout could move a second node before it has seen that the first was moved.
+Two fill it: the controller from a listing, from its watches and from the answers to its own writes; the CLI from one
+listing. An object is taken only where it is newer than the one we have, so a pass always sees what the pass before it
+wrote, however late the watch is: without that, a rollout could move a second node before it has seen that the first was
+moved.
+
+An EdgeModel or DeviceProfile that cannot be read is kept as `Unreadable`, apart from those that can: it exists, and
+nothing of what belongs to it may be removed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import BUILD_KEY_LABEL, MODEL_LABEL, REVISION_LABEL
 from edgesmith.cluster import parse, parse_build
-from edgesmith.cluster.fields import Raw, text
+from edgesmith.cluster.fields import Raw, mapping, text, version_number
 from edgesmith.cluster.kinds import DAEMON_SET, DEVICE_PROFILE, EDGE_MODEL, JOB, NODE, POD, Kind
 from edgesmith.cluster.parse_build import BuildPod
+from edgesmith.cluster.table import Change, Entry, Key, Table
+from edgesmith.cluster.unreadable import Unreadable
 from edgesmith.decide.snapshot import BuildJob, Node, Pod, Revision
 
-T = TypeVar("T")
-Key = tuple[str, str]
-"""(namespace, name); the namespace is empty for kinds that have none."""
-
-WATCHED = (EDGE_MODEL, DEVICE_PROFILE, NODE, POD, JOB, DAEMON_SET)
-_GRAVES = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Entry(Generic[T]):
-    """One object."""
-
-    noun: T
-    version: int
-    """The resourceVersion as a number; 0 where it is none."""
-    uid: str
-    owner: str
-    """UID of its controller."""
-    model: str
-    """The EdgeModel that its labels name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What became of an object. `old` is None for a new one, `new` for one that is gone."""
-
-    kind: Kind
-    key: Key
-    model: str
-    old: Any
-    new: Any
-
-
-class Table(Generic[T]):
-    """The objects of one kind."""
-
-    def __init__(self) -> None:
-        self._entries: dict[Key, Entry[T]] = {}
-        self._by_model: dict[Key, set[str]] = {}
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def get(self, namespace: str, name: str) -> T | None:
-        """One object."""
-        entry = self._entries.get((namespace, name))
-        return entry.noun if entry else None
-
-    def entry(self, key: Key) -> Entry[T] | None:
-        """One object with what is known about it."""
-        return self._entries.get(key)
-
-    def all(self) -> tuple[T, ...]:
-        """Every object, by name."""
-        return tuple(self._entries[key].noun for key in sorted(self._entries))
-
-    def keys(self) -> tuple[Key, ...]:
-        """The keys of all objects, in order."""
-        return tuple(sorted(self._entries))
-
-    def of_model(self, namespace: str, model: str) -> list[tuple[str, Entry[T]]]:
-        """The objects whose label names an EdgeModel, with their names, by name."""
-        names = sorted(self._by_model.get((namespace, model), ()))
-        return [(name, self._entries[namespace, name]) for name in names]
-
-    def set(self, key: Key, entry: Entry[T]) -> None:
-        """Take an object in."""
-        self.drop(key)
-        self._entries[key] = entry
-        if entry.model:
-            self._by_model.setdefault((key[0], entry.model), set()).add(key[1])
-
-    def drop(self, key: Key) -> Entry[T] | None:
-        """Take an object out."""
-        entry = self._entries.pop(key, None)
-        if entry and entry.model:
-            names = self._by_model[key[0], entry.model]
-            names.discard(key[1])
-            if not names:
-                del self._by_model[key[0], entry.model]
-        return entry
+CHILDREN = (POD, JOB, DAEMON_SET)
+"""Read by label: everybody else's pods are none of our business, and would fill our memory."""
+WATCHED = (EDGE_MODEL, DEVICE_PROFILE, NODE, *CHILDREN)
+_TOMBSTONES = 4096
+_READERS: dict[Kind, Callable[[Raw], Any]] = {
+    EDGE_MODEL: parse.edge_model,
+    DEVICE_PROFILE: parse.device_profile,
+    NODE: parse.node,
+    JOB: parse_build.job,
+    DAEMON_SET: parse.revision,
+}
 
 
 class Objects:
@@ -114,42 +49,75 @@ class Objects:
         self.build_pods: Table[BuildPod] = Table()
         self.jobs: Table[BuildJob] = Table()
         self.revisions: Table[Revision] = Table()
-        self._graves: dict[str, None] = {}
+        self._unreadable: dict[Kind, Table[Unreadable]] = {EDGE_MODEL: Table(), DEVICE_PROFILE: Table()}
+        self._complete: set[Kind] = set()
+        self._tombstones: dict[str, int] = {}
+
+    def unreadable(self, kind: Kind) -> Mapping[Key, Unreadable]:
+        """The objects of a kind that exist and cannot be read, by key."""
+        table = self._unreadable.get(kind, Table())
+        return dict(zip(table.keys(), table.all(), strict=True))
+
+    def complete(self, kind: Kind) -> bool:
+        """Whether every object of a kind has been taken in: only then is one that is not known not there."""
+        return kind in self._complete
+
+    def completed(self, kind: Kind) -> None:
+        """Say that a listing of every object of a kind, in every namespace, has been taken in."""
+        self._complete.add(kind)
+
+    def newest(self, kind: Kind) -> int:
+        """The highest resourceVersion of any object of a kind; 0 where there is none."""
+        return max(table.newest() for table in self._tables(kind))
 
     def put(self, kind: Kind, raw: Raw) -> Change | None:
         """Take in an object as it was read; None where it says nothing new."""
-        table, reader = self._place(kind, raw)
-        metadata = raw.get("metadata") or {}
-        uid = text(metadata, "uid")
-        if table is None or uid in self._graves:
+        key, uid, version = _identity(raw)
+        if self._is_deleted(uid, version):
             return None
-        key = (text(metadata, "namespace"), text(metadata, "name"))
-        version = _version(metadata.get("resourceVersion"))
-        had = table.entry(key)
-        if had and had.uid == uid and version and had.version >= version:
+        place, had = self._find(kind, key)
+        if had and version and had.version >= version:
             return None
-        noun = reader(raw)
-        if noun is None:
-            return None
+        table, noun = self._read(kind, raw)
+        if place is not None and place is not table:
+            place.drop(key)
+        old = had.noun if had else None
+        if table is None:
+            return Change(kind, key, had.model, old, None) if had else None
         model = parse.labels_of(raw).get(MODEL_LABEL, "") if kind.namespaced else ""
         table.set(key, Entry(noun, version, uid, parse.owner_of(raw), model))
-        old = had.noun if had else None
         return None if old == noun else Change(kind, key, model, old, noun)
 
     def suppose(self, kind: Kind, raw: Raw) -> None:
         """Take in an object that is not there: as a dry run says that it would be."""
-        table, reader = self._place(kind, raw)
-        noun = reader(raw)
-        if table is not None and noun is not None:
-            key = (text(raw, "metadata", "namespace"), text(raw, "metadata", "name"))
-            table.set(key, Entry(noun, 0, text(raw, "metadata", "uid"), "", ""))
+        key, uid, _ = _identity(raw)
+        place, _ = self._find(kind, key)
+        if place is not None:
+            place.drop(key)
+        table, noun = self._read(kind, raw)
+        if table is not None:
+            table.set(key, Entry(noun, 0, uid, "", ""))
 
     def remove(self, kind: Kind, raw: Raw) -> Change | None:
-        """Forget an object that is gone; None where we did not know it, or know its successor."""
-        metadata = raw.get("metadata") or {}
-        uid = text(metadata, "uid")
-        self._bury(uid)
-        key = (text(metadata, "namespace"), text(metadata, "name"))
+        """Forget an object that is gone, or out of our labels' reach.
+
+        A watch by label reports both alike. What is newer than the report is there again and is kept.
+
+        Args:
+            kind: Its kind.
+            raw: The object as it was reported, with the resourceVersion of its deletion.
+
+        Returns:
+            The change; None where we did not know it, or know something newer.
+        """
+        key, uid, version = _identity(raw)
+        _, had = self._find(kind, key)
+        if had and had.uid == uid and version and had.version > version:
+            return None
+        if uid:
+            self._tombstones[uid] = version
+            if len(self._tombstones) > _TOMBSTONES:
+                del self._tombstones[next(iter(self._tombstones))]
         return self._remove(kind, key, uid)
 
     def retain(self, kind: Kind, uids: Iterable[str], version: str) -> list[Change]:
@@ -163,7 +131,7 @@ class Objects:
             uids: What the listing held.
             version: The listing's own resourceVersion: what we know to be newer is kept.
         """
-        listed, newest = set(uids), _version(version)
+        listed, newest = set(uids), version_number(version)
         changes = []
         for table in self._tables(kind):
             known = table.keys()
@@ -174,25 +142,42 @@ class Objects:
                     changes += [change] if change else []
         return changes
 
-    def _remove(self, kind: Kind, key: Key, uid: str) -> Change | None:
+    def replace(self, fresh: Objects) -> None:
+        """Take over what another one knows in place of everything known here, whatever the versions."""
+        self.__dict__.update(fresh.__dict__)
+
+    def _find(self, kind: Kind, key: Key) -> tuple[Table[Any] | None, Entry[Any] | None]:
+        """Where an object of a name is, and the object."""
         for table in self._tables(kind):
             entry = table.entry(key)
-            if entry and entry.uid == uid:
-                table.drop(key)
-                return Change(kind, key, entry.model, entry.noun, None)
-        return None
+            if entry:
+                return table, entry
+        return None, None
 
-    def _bury(self, uid: str) -> None:
-        """Remember a deletion for a while: the answer to a write from before it may still be on its way."""
-        if uid:
-            self._graves[uid] = None
-            if len(self._graves) > _GRAVES:
-                del self._graves[next(iter(self._graves))]
+    def _remove(self, kind: Kind, key: Key, uid: str) -> Change | None:
+        table, entry = self._find(kind, key)
+        if table is None or entry is None or entry.uid != uid:
+            return None
+        table.drop(key)
+        return Change(kind, key, entry.model, entry.noun, None)
+
+    def _is_deleted(self, uid: str, version: int) -> bool:
+        """Whether this is older than the object's deletion: the answer to a write from before, that was on its way.
+
+        A newer one is there again: its label was taken off, which a watch by label reports as a deletion, and put back.
+        """
+        deleted = self._tombstones.get(uid)
+        if deleted is None:
+            return False
+        if deleted and version > deleted:
+            del self._tombstones[uid]
+            return False
+        return True
 
     def _tables(self, kind: Kind) -> tuple[Table[Any], ...]:
         tables: dict[Kind, tuple[Table[Any], ...]] = {
-            EDGE_MODEL: (self.models,),
-            DEVICE_PROFILE: (self.profiles,),
+            EDGE_MODEL: (self.models, self._unreadable[EDGE_MODEL]),
+            DEVICE_PROFILE: (self.profiles, self._unreadable[DEVICE_PROFILE]),
             NODE: (self.nodes,),
             POD: (self.pods, self.build_pods),
             JOB: (self.jobs,),
@@ -200,24 +185,20 @@ class Objects:
         }
         return tables[kind]
 
-    def _place(self, kind: Kind, raw: Raw) -> tuple[Table[Any] | None, Callable[[Raw], Any]]:
-        """Where an object belongs and who reads it."""
-        labels = parse.labels_of(raw)
+    def _read(self, kind: Kind, raw: Raw) -> tuple[Table[Any] | None, Any]:
+        """Read an object and say where it belongs; nowhere for a pod that is not ours."""
         if kind is POD:
+            labels = parse.labels_of(raw)
             if labels.get(REVISION_LABEL):
-                return self.pods, parse.pod
+                return self.pods, parse.pod(raw)
             build = BUILD_KEY_LABEL in labels or parse_build.JOB_NAME_LABEL in labels
-            return (self.build_pods if build else None), parse_build.build_pod
-        readers: dict[Kind, tuple[Table[Any], Callable[[Raw], Any]]] = {
-            EDGE_MODEL: (self.models, parse.edge_model),
-            DEVICE_PROFILE: (self.profiles, parse.device_profile),
-            NODE: (self.nodes, parse.node),
-            JOB: (self.jobs, parse_build.job),
-            DAEMON_SET: (self.revisions, parse.revision),
-        }
-        return readers[kind]
+            return (self.build_pods, parse_build.build_pod(raw)) if build else (None, None)
+        noun = _READERS[kind](raw)
+        return self._tables(kind)[isinstance(noun, Unreadable)], noun
 
 
-def _version(value: Any) -> int:
-    """A resourceVersion as a number. They can be compared as such (Kubernetes API concepts, resource versions)."""
-    return int(value) if isinstance(value, str) and value.isdigit() else 0
+def _identity(raw: Raw) -> tuple[Key, str, int]:
+    """An object's key, UID and resourceVersion."""
+    metadata = mapping(raw.get("metadata"))
+    key = (text(metadata, "namespace"), text(metadata, "name"))
+    return key, text(metadata, "uid"), version_number(metadata.get("resourceVersion"))

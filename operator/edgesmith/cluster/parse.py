@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from sys import intern
 from typing import Any
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import BUILD_ANNOTATION, PROFILE_LABEL, REVISION_LABEL, parse_node_label
 from edgesmith.cluster.fields import Raw, at, json_object, mapping, mappings, number, text, time_of
+from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL
+from edgesmith.cluster.unreadable import Unreadable, unreadable
 from edgesmith.decide.snapshot import Node, Pod, Revision, SelfTest
 from edgesmith.decide.taints import Taint
 
@@ -21,8 +24,9 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def labels_of(raw: Raw) -> dict[str, str]:
-    """An object's labels."""
-    return {key: value for key, value in mapping(at(raw, "metadata", "labels")).items() if isinstance(value, str)}
+    """An object's labels. The same few strings stand on thousands of objects: each is kept once."""
+    found = mapping(at(raw, "metadata", "labels"))
+    return {intern(key): intern(value) for key, value in found.items() if isinstance(value, str)}
 
 
 def annotations_of(raw: Raw) -> dict[str, str]:
@@ -39,20 +43,20 @@ def owner_of(raw: Raw) -> str:
     return ""
 
 
-def edge_model(raw: Raw) -> EdgeModel | None:
-    """An EdgeModel; None where the API server let something through that is none (an older schema, say)."""
+def edge_model(raw: Raw) -> EdgeModel | Unreadable:
+    """An EdgeModel; `Unreadable` where the API server let something through that is none (another schema, say)."""
     try:
         return EdgeModel.model_validate(raw)
-    except ValueError:
-        return None
+    except (ValueError, ArithmeticError) as error:
+        return unreadable(EDGE_MODEL, raw, error)
 
 
-def device_profile(raw: Raw) -> DeviceProfile | None:
-    """A DeviceProfile; None where the API server let something through that is none."""
+def device_profile(raw: Raw) -> DeviceProfile | Unreadable:
+    """A DeviceProfile; `Unreadable` where the API server let something through that is none."""
     try:
         return DeviceProfile.model_validate(raw)
-    except ValueError:
-        return None
+    except (ValueError, ArithmeticError) as error:
+        return unreadable(DEVICE_PROFILE, raw, error)
 
 
 def node(raw: Raw) -> Node:

@@ -29,7 +29,7 @@ def main() -> int:
         log.critical("%s", error)
         return 1
     except Exception:
-        # The last words of a process that cannot go on: a watch that failed for good, say.
+        # The process cannot go on: a watch failed for good, for example.
         log.critical("the operator ends", exc_info=True)
         return 1
     log.info("stopped")

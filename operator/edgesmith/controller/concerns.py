@@ -6,16 +6,17 @@ Too many is a pass that finds nothing to do; one too few is a rollout that stand
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import parse_node_label
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL, NODE
-from edgesmith.cluster.objects import Change, Objects
+from edgesmith.cluster.objects import Objects
+from edgesmith.cluster.table import Change
 from edgesmith.controller.queue import Key
-from edgesmith.decide.profiles import carries
+from edgesmith.decide.profiles import carries, resolve
 from edgesmith.decide.snapshot import Node
-from edgesmith.decide.taints import Taint
 
 
 def concerned(change: Change, objects: Objects) -> set[Key]:
@@ -23,49 +24,75 @@ def concerned(change: Change, objects: Objects) -> set[Key]:
     if change.kind is EDGE_MODEL:
         return {change.key}
     if change.kind is DEVICE_PROFILE:
-        return _by_profile(change, objects.models.all())
+        return _by_profile(change.key[1], objects.models.all())
     if change.kind is NODE:
-        return _by_node(change, objects.models.all())
+        return _by_node(change, objects)
     return {(change.key[0], change.model)} if change.model else set()
 
 
 def everybody(objects: Objects) -> set[Key]:
-    """Every EdgeModel, and every one that is gone and still has a label on a node."""
+    """Every EdgeModel, readable or not, and every one that is gone and still has a label on a node."""
     labelled = {owner for node in objects.nodes.all() for owner in _labelled(node)}
-    return set(objects.models.keys()) | labelled
+    return {*objects.models.keys(), *objects.unreadable(EDGE_MODEL), *labelled}
 
 
-def _by_profile(change: Change, models: Iterable[EdgeModel]) -> set[Key]:
-    profile: DeviceProfile = change.new or change.old
-    name = profile.metadata.name
-    # A selector is not evaluated: the profile may match it now, or have matched it before.
+def _by_profile(name: str, models: Iterable[EdgeModel]) -> set[Key]:
+    """Who names a profile, and whoever selects: the profile may match now, or have matched before."""
     return {
-        (model.metadata.namespace, model.metadata.name)
+        _key(model)
         for model in models
         if model.spec.device_profiles.names is None or name in model.spec.device_profiles.names
     }
 
 
-def _by_node(change: Change, models: Iterable[EdgeModel]) -> set[Key]:
-    """Whose label it carries or carried; and, where it is about more than our labels, who may want it."""
+def _by_node(change: Change, objects: Objects) -> set[Key]:
+    """Whose label a node carries or carried, and who may want it or have wanted it.
+
+    Where nothing but our own labels differs, their owners alone. Where nothing differs that a decision reads, nobody:
+    our annotations we write ourselves, and the pass that wrote them knows.
+    """
     nodes: list[Node] = [node for node in (change.old, change.new) if node is not None]
-    found = {owner for node in nodes for owner in _labelled(node)}
-    if len(nodes) == 2 and _facts(nodes[0]) == _facts(nodes[1]):  # noqa: PLR2004 - before and after
-        old, new = nodes
+    old, new = nodes[0], nodes[-1]
+    if change.old and change.new and _others(old) == _others(new):
         differing = {key for key in {*old.labels, *new.labels} if old.labels.get(key) != new.labels.get(key)}
         return {owner for key in differing if (owner := parse_node_label(key))}
+    moved = not (change.old and change.new) or _others(old).labels != _others(new).labels
+    profiles = objects.profiles.all()
+    found = {owner for node in nodes for owner in _labelled(node)}
     found.update(
-        (model.metadata.namespace, model.metadata.name)
-        for model in models
-        if any(carries(node.labels, model.spec.node_selector) for node in nodes)
+        _key(model)
+        for model in objects.models.all()
+        if any(_wants(model, profiles, node, unmatched=moved) for node in nodes)
     )
     return found
+
+
+def _wants(model: EdgeModel, profiles: tuple[DeviceProfile, ...], node: Node, *, unmatched: bool) -> bool:
+    """Whether an EdgeModel is to run on a node by its labels.
+
+    Args:
+        model: The EdgeModel.
+        profiles: Every DeviceProfile that can be read.
+        node: The node.
+        unmatched: Count a node, too, that spec.nodeSelector picks and that is of no profile: the status says so.
+    """
+    selector = model.spec.node_selector
+    if not carries(node.labels, selector):
+        return False
+    if unmatched and selector:
+        return True
+    return any(carries(node.labels, profile.spec.node_selector) for profile in resolve(model, profiles).profiles)
+
+
+def _key(model: EdgeModel) -> Key:
+    return model.metadata.namespace, model.metadata.name
 
 
 def _labelled(node: Node) -> set[Key]:
     return {owner for key in node.labels if (owner := parse_node_label(key))}
 
 
-def _facts(node: Node) -> tuple[bool, tuple[Taint, ...], dict[str, str]]:
-    """What matters of a node besides our own labels."""
-    return node.ready, node.taints, {key: value for key, value in node.labels.items() if parse_node_label(key) is None}
+def _others(node: Node) -> Node:
+    """A node without our own labels and records."""
+    labels = {key: value for key, value in node.labels.items() if parse_node_label(key) is None}
+    return replace(node, labels=labels, records={})

@@ -33,7 +33,7 @@ def fields(**values: object) -> dict[str, dict[str, object]]:
 
 
 def set_up(level: str) -> None:
-    """Send every log there, at this level; libraries that narrate are kept to warnings.
+    """Send every log there, at this level; libraries are kept to warnings.
 
     Raises:
         ValueError: There is no such level.
@@ -41,5 +41,5 @@ def set_up(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for narrator in ("kopf", "httpx", "httpcore", "aiohttp", "asyncio", "kubernetes"):
-        logging.getLogger(narrator).setLevel(max(logging.WARNING, logging.getLogger().level))
+    for library in ("kopf", "httpx", "httpcore", "aiohttp", "asyncio", "kubernetes"):
+        logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -28,7 +28,9 @@ PASSES = Metric("edgesmith_passes_total", "counter", "Passes, by how they ended.
 PASS_SECONDS = Metric("edgesmith_pass_seconds_total", "counter", "Seconds spent in passes.")
 QUEUE_DEPTH = Metric("edgesmith_queue_depth", "gauge", "EdgeModels that are due and wait for a worker.")
 QUEUE_LONGEST = Metric(
-    "edgesmith_queue_longest_seconds", "gauge", "Seconds the most neglected EdgeModel waits or is worked on."
+    "edgesmith_queue_longest_seconds",
+    "gauge",
+    "Seconds for which the EdgeModel that waits longest is due or worked on.",
 )
 EDGE_MODELS = Metric("edgesmith_edgemodels", "gauge", "EdgeModels in the cluster.")
 NODES = Metric("edgesmith_nodes", "gauge", "Nodes in the cluster.")
@@ -38,7 +40,13 @@ WRITES = Metric("edgesmith_status_writes_total", "counter", "Statuses written.")
 SWEPT = Metric("edgesmith_labels_swept_total", "counter", "Node labels of deleted EdgeModels taken away.")
 WATCH_AGE = Metric("edgesmith_watch_age_seconds", "gauge", "Seconds since our own Lease was last seen by the watch.")
 LEASE_HELD = Metric("edgesmith_lease_held", "gauge", "1 where this operator holds the Lease, else 0.")
-GHOSTS = Metric("edgesmith_ghosts_total", "counter", "Objects that were deleted without the watch's telling.")
+STALE = Metric("edgesmith_stale_objects_total", "counter", "Objects whose deletion no watch reported.")
+RESTORES = Metric(
+    "edgesmith_etcd_restores_total",
+    "counter",
+    "Times that everything was listed anew because resourceVersions went down.",
+)
+UNREADABLE = Metric("edgesmith_unreadable_objects", "gauge", "EdgeModels and DeviceProfiles that cannot be read.")
 
 METRICS = (
     PASSES,
@@ -53,7 +61,9 @@ METRICS = (
     SWEPT,
     WATCH_AGE,
     LEASE_HELD,
-    GHOSTS,
+    STALE,
+    RESTORES,
+    UNREADABLE,
 )
 """Every metric there is."""
 

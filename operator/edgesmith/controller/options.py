@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from edgesmith.cluster.configuration import DEFAULT_NAMESPACE, SettingsError
 
 VARIABLES = {
     "EDGESMITH_NAMESPACE": f"The operator's namespace, where its Lease is. Default `{DEFAULT_NAMESPACE}`.",
+    "EDGESMITH_NAMESPACES": "Namespaces to work in, separated by commas; the operator's own is added. Default: all.",
     "EDGESMITH_POD_NAME": "Who holds the Lease and reports events. Default: the host's name and the process's number.",
     "EDGESMITH_PROBE_PORT": "Port of `/healthz`, `/readyz` and `/metrics`; 0 for none. Default 8080, with `--dev` 0.",
     "EDGESMITH_REGISTRY_CREDENTIALS": "Path of a `.dockerconfigjson` for the registry. Default: anonymous.",
@@ -19,6 +21,7 @@ VARIABLES = {
 }
 """Every variable besides the settings, with its meaning; a test holds the documentation to it."""
 
+_NAMESPACE_PATTERN = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -27,6 +30,8 @@ class Options:
     """How this process runs."""
 
     namespace: str
+    namespaces: tuple[str, ...]
+    """Where EdgeModels are looked after; empty for every namespace."""
     holder: str
     probe_port: int
     registry_credentials: str | None
@@ -59,8 +64,10 @@ def options_from(arguments: Sequence[str], environment: Mapping[str, str]) -> Op
     level = environment.get("EDGESMITH_LOG_LEVEL", "info").lower()
     if level not in _LEVELS:
         raise SettingsError(f"EDGESMITH_LOG_LEVEL is {level!r}; one of {', '.join(_LEVELS)} was expected")
+    namespace = environment.get("EDGESMITH_NAMESPACE") or DEFAULT_NAMESPACE
     return Options(
-        namespace=environment.get("EDGESMITH_NAMESPACE") or DEFAULT_NAMESPACE,
+        namespace=namespace,
+        namespaces=_namespaces(environment, namespace),
         # A process outside the cluster has no name of its own: two on one machine must not take themselves for one.
         holder=environment.get("EDGESMITH_POD_NAME") or f"{socket.gethostname()}-{os.getpid()}",
         probe_port=int(port),
@@ -70,3 +77,12 @@ def options_from(arguments: Sequence[str], environment: Mapping[str, str]) -> Op
         kubeconfig=found.kubeconfig,
         context=found.context,
     )
+
+
+def _namespaces(environment: Mapping[str, str], own: str) -> tuple[str, ...]:
+    """Where to work. The operator's own namespace is among them: the Lease that is watched is there."""
+    text = environment.get("EDGESMITH_NAMESPACES", "")
+    names = {name.strip() for name in text.split(",") if name.strip()}
+    if any(not re.fullmatch(_NAMESPACE_PATTERN, name) for name in names):
+        raise SettingsError(f"EDGESMITH_NAMESPACES is {text!r}; names of namespaces separated by commas were expected")
+    return tuple(sorted({*names, own})) if names else ()

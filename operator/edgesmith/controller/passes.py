@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from edgesmith.api.names import parse_node_label
 from edgesmith.cluster.apply import Applier, Done
+from edgesmith.cluster.client import Client
 from edgesmith.cluster.errors import Stalled, Transient, Waiting
 from edgesmith.cluster.gather import Gatherer
+from edgesmith.cluster.kinds import EDGE_MODEL
+from edgesmith.cluster.report import report_unreadable
+from edgesmith.cluster.unreadable import Unreadable
 from edgesmith.controller import metrics
 from edgesmith.controller.logs import fields
 from edgesmith.controller.metrics import Numbers
@@ -36,8 +40,10 @@ class Passes:
         applier: Applier,
         numbers: Numbers,
         *,
+        client: Client,
         clock: Callable[[], float],
         now: Callable[[], datetime],
+        namespaces: Collection[str] = (),
     ) -> None:
         """Make it.
 
@@ -45,17 +51,23 @@ class Passes:
             gatherer: Reads.
             applier: Writes.
             numbers: Counted into.
+            client: For the status of EdgeModels that cannot be read.
             clock: Seconds that only grow.
             now: The time of day, with its zone.
+            namespaces: Where to work; empty for every namespace.
         """
         self._gatherer = gatherer
         self._applier = applier
         self._numbers = numbers
+        self._client = client
         self._clock = clock
         self._now = now
+        self._namespaces = frozenset(namespaces)
 
     async def run(self, key: Key) -> Outcome:
-        """Look at one EdgeModel."""
+        """Look at one EdgeModel; one of another namespace, whose label a node carries, is not ours to look at."""
+        if self._namespaces and key[0] not in self._namespaces:
+            return Outcome()
         started = self._clock()
         result, outcome = await self._guarded(key)
         self._numbers.count(metrics.PASSES, label=result)
@@ -84,6 +96,12 @@ class Passes:
         return "failed", Outcome(failed=True)
 
     async def _pass(self, key: Key) -> tuple[str, Outcome]:
+        objects = self._gatherer.objects
+        if found := objects.unreadable(EDGE_MODEL).get(key):
+            return await self._report(found)
+        if not objects.complete(EDGE_MODEL):
+            # An EdgeModel that has not been listed yet is not one that is gone.
+            raise Waiting(f"EdgeModel {key[0]}/{key[1]} is looked at once every EdgeModel has been listed")
         snapshot = await self._gatherer.snapshot(*key)
         if snapshot is None:
             await self._sweep(key)
@@ -99,6 +117,13 @@ class Passes:
         if self._gatherer.starting(snapshot.model):
             waits.append(STARTING_SECONDS)
         return ("changed" if done else "unchanged"), Outcome(again=min(waits, default=None))
+
+    async def _report(self, found: Unreadable) -> tuple[str, Outcome]:
+        """Say that an EdgeModel cannot be read, in the log and in its status, and leave all else as it is."""
+        log.warning("%s", found.message, extra=fields(namespace=found.namespace, edgemodel=found.name))
+        written = await report_unreadable(self._client, found, self._now())
+        self._numbers.count(metrics.WRITES, float(written))
+        return "stalled", Outcome()
 
     async def _sweep(self, key: Key) -> None:
         """Take the labels of an EdgeModel that is gone, or on its way out, off all nodes."""

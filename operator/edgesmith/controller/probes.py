@@ -10,45 +10,46 @@ from aiohttp import web
 
 from edgesmith.controller.metrics import CONTENT_TYPE, Numbers
 
-ECHO_SECONDS = 60.0
-"""The Lease is renewed every 5 s; unseen for this long, the watches are dead."""
-STUCK_SECONDS = 180.0
-"""Two passes' time limit: a key that waits longer than this waits for ever."""
+SILENT_SECONDS = 60.0
+"""The Lease is renewed every 5 s; not shown by the watch for this long, the watch is dead."""
+RENEWED_SECONDS = 15.0
+"""A Lease renewed less long ago than this says that the API server answers."""
 
 
 @dataclass
-class Health:
-    """How we are. Pure but for the functions it is given, so that every sentence can be tested."""
+class Probes:
+    """How the operator is. Pure but for the functions it is given, so that every sentence can be tested.
+
+    Liveness depends on this process alone: that the event loop answers, and that the watches live. An API server that
+    is down, a registry that does not answer and a pass that takes long are not fixed by starting the operator anew.
+    """
 
     watch_age: Callable[[], float | None]
     """Seconds since our Lease was last seen by the watch; None before we watch at all."""
+    lease_age: Callable[[], float | None]
+    """Seconds since our Lease was last renewed; None before it ever was ours."""
     dead_watches: Callable[[], list[str]]
-    longest: Callable[[], float]
-    """Seconds for which the most neglected key waits."""
     synced: Callable[[], bool]
     held: Callable[[], bool]
     """Whether the Lease is ours."""
 
-    def sick(self) -> str | None:
-        """Why we had better be started anew, in one sentence; None where we are well.
+    def unhealthy(self) -> str | None:
+        """Why the operator had better be started anew, in one sentence; None where it is healthy.
 
-        Waiting for the Lease is well: somebody else is at work.
+        Waiting for the Lease is healthy: somebody else is at work.
         """
-        age = self.watch_age()
+        age, renewed = self.watch_age(), self.lease_age()
         if age is None:
             return None
-        if age > ECHO_SECONDS:
-            return f"The watch has not shown our own Lease for {age:.0f} s; it is renewed every 5 s."
+        if age > SILENT_SECONDS and renewed is not None and renewed < RENEWED_SECONDS:
+            return f"The watch has not shown our own Lease for {age:.0f} s; it was renewed {renewed:.0f} s ago."
         dead = self.dead_watches() if self.synced() else []
         if dead:
-            return f"Nobody watches {', '.join(dead)} any more."
-        longest = self.longest()
-        if longest > STUCK_SECONDS:
-            return f"An EdgeModel has been waiting for {longest:.0f} s."
+            return f"The watch of {', '.join(dead)} has ended."
         return None
 
     def unready(self) -> str | None:
-        """Why nothing is done yet, in one sentence; None where we are at work."""
+        """Why nothing is done yet, in one sentence; None where the operator is at work."""
         if not self.held():
             return "Another operator holds the Lease."
         if not self.synced():
@@ -57,11 +58,11 @@ class Health:
 
 
 @asynccontextmanager
-async def serving(health: Health, numbers: Numbers, port: int) -> AsyncIterator[None]:
+async def serving(probes: Probes, numbers: Numbers, port: int) -> AsyncIterator[None]:
     """Answer probes while the block runs.
 
     Args:
-        health: Asked at every probe.
+        probes: Asked at every probe.
         numbers: Written out for Prometheus.
         port: Where to listen; 0 answers nobody.
 
@@ -76,10 +77,10 @@ async def serving(health: Health, numbers: Numbers, port: int) -> AsyncIterator[
         return web.Response(text=f"{problem or 'ok'}\n", status=503 if problem else 200)
 
     async def healthz(_: web.Request) -> web.Response:
-        return answer(health.sick())
+        return answer(probes.unhealthy())
 
     async def readyz(_: web.Request) -> web.Response:
-        return answer(health.unready())
+        return answer(probes.unready())
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=numbers.render().encode(), headers={"Content-Type": CONTENT_TYPE})

@@ -94,7 +94,7 @@ class Schedule:
         return sum(1 for key, at in self._due.items() if at <= now and key not in self._running)
 
     def longest(self, now: float) -> float:
-        """For how many seconds the most neglected key has been waiting or being worked on.
+        """For how many seconds the key that waits longest has been due or worked on.
 
         A key that is due while it is worked on waits for that work and is counted with it.
         """
@@ -131,7 +131,7 @@ class WorkQueue:
 
     @property
     def longest(self) -> float:
-        """Seconds for which the most neglected key has been waiting or being worked on."""
+        """Seconds for which the key that waits longest has been due or worked on."""
         return self._schedule.longest(self._clock())
 
     async def run(self) -> None:

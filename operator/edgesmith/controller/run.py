@@ -23,15 +23,17 @@ from edgesmith.cluster.images import Images
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL
 from edgesmith.cluster.lease import Lease
 from edgesmith.cluster.objects import Objects
+from edgesmith.cluster.unreadable import Unreadable
 from edgesmith.controller import metrics
 from edgesmith.controller.concerns import everybody
+from edgesmith.controller.logs import fields
 from edgesmith.controller.metrics import Numbers
-from edgesmith.controller.mirror import Mirror
 from edgesmith.controller.options import Options
 from edgesmith.controller.passes import Passes
-from edgesmith.controller.probes import Health, serving
+from edgesmith.controller.probes import Probes, serving
 from edgesmith.controller.queue import WorkQueue
-from edgesmith.controller.resync import resync_for_ever
+from edgesmith.controller.resync import Resync
+from edgesmith.controller.watches import Watches
 from edgesmith.decide.settings import Settings
 from edgesmith_builder.oci import Backoff, CredentialsFile, Registry
 
@@ -53,7 +55,7 @@ async def run(options: Options) -> None:
     stop = asyncio.Event()
     _take_signals(stop)
     connection = await connect(options.kubeconfig, options.context, outside=options.dev)
-    async with Client(connection) as client:
+    async with Client(connection, namespaces=options.namespaces) as client:
         settings = await _settings(client, options)
         await _check_kinds(client)
         async with Registry(settings.plain_http, _credentials(options), backoff=Backoff(attempts=2)) as registry:
@@ -69,55 +71,87 @@ class _Operator:
         self._client = client
         self._objects = Objects()
         self._numbers = Numbers()
-        self._lease = Lease(client, options.namespace, options.holder, clock)
+        self._lease = Lease(client, options.namespace, options.holder, clock, restored=self._restored)
         gatherer = Gatherer(self._objects, Images(registry, clock), settings, client)
         applier = Applier(client, self._objects, instance=options.holder, clock=clock)
-        passes = Passes(gatherer, applier, self._numbers, clock=clock, now=lambda: datetime.now(UTC))
+        passes = Passes(
+            gatherer,
+            applier,
+            self._numbers,
+            client=client,
+            clock=clock,
+            now=lambda: datetime.now(UTC),
+            namespaces=options.namespaces,
+        )
         self._queue = WorkQueue(passes.run, workers=WORKERS, clock=clock)
-        self._mirror = Mirror(
-            client.connection,
+        self._watches = Watches(
+            client,
             self._objects,
             ask=self._queue.add,
+            loaded=self._loaded,
             namespace=options.namespace,
+            namespaces=options.namespaces,
             holder=options.holder,
             clock=clock,
         )
-        self._watching_since: float | None = None
+        self._resync = Resync(
+            client,
+            self._objects,
+            changed=self._watches.changed,
+            restored=self._restored,
+            everybody=self._everybody,
+            numbers=self._numbers,
+            clock=clock,
+        )
         self._gauges()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Answer probes at once; work once the Lease is ours; stop when told to."""
-        health = Health(
-            watch_age=self._watch_age,
-            dead_watches=self._mirror.dead,
-            longest=lambda: self._queue.longest if self._mirror.synced.is_set() else 0.0,
-            synced=self._mirror.synced.is_set,
+        """Answer probes at once; work once the Lease is ours; stop when asked to."""
+        probes = Probes(
+            watch_age=lambda: self._watches.age,
+            lease_age=lambda: self._lease.age,
+            dead_watches=self._watches.dead,
+            synced=self._watches.synced.is_set,
             held=lambda: self._lease.held,
         )
-        async with serving(health, self._numbers, self._options.probe_port):
+        async with serving(probes, self._numbers, self._options.probe_port):
             try:
                 await _first(stop, self._lease.acquire())
                 if not stop.is_set():
-                    self._watching_since = time.monotonic()
-                    resync = resync_for_ever(self._client, self._objects, self._mirror, self._numbers, self._queue.add)
-                    watch = self._mirror.run(lambda: _take_signals(stop))
-                    await _first(stop, self._lease.keep(), watch, self._work(), resync)
+                    watch = self._watches.run(lambda: _take_signals(stop), self._resync.listed)
+                    await _first(stop, self._lease.keep(), watch, self._work(), self._resync.run())
             finally:
                 # Whatever ended us: the next operator need not wait for the Lease to run out.
-                with contextlib.suppress(ClusterError):
+                with contextlib.suppress(ClusterError, TimeoutError):
                     await self._lease.release()
 
     async def _work(self) -> None:
-        await self._mirror.synced.wait()
-        log.info("%d EdgeModels and %d nodes are known", len(self._objects.models), len(self._objects.nodes))
-        for key in everybody(self._objects):
-            self._queue.add(key)
+        """Run passes once everything is known."""
+        await self._watches.synced.wait()
         await self._queue.run()
 
-    def _watch_age(self) -> float | None:
-        if self._watching_since is None:
-            return None
-        return time.monotonic() - (self._mirror.echo or self._watching_since)
+    def _loaded(self) -> None:
+        """Everything has been listed: look at every EdgeModel, and name what cannot be read."""
+        log.info("%d EdgeModels and %d nodes are known", len(self._objects.models), len(self._objects.nodes))
+        for found in self._unreadable():
+            log.warning("%s", found.message, extra=fields(namespace=found.namespace, name=found.name))
+        for key in everybody(self._objects):
+            self._queue.add(key)
+
+    def _everybody(self) -> None:
+        """Ask for a pass of every EdgeModel, spread over a minute: the next change must not wait for them all."""
+        keys = sorted(everybody(self._objects))
+        for number, key in enumerate(keys):
+            self._queue.add(key, 60.0 * number / len(keys))
+
+    def _restored(self, why: str) -> None:
+        """Start again from a full listing after etcd was restored: what is known is not what is there."""
+        log.warning("etcd was restored from a backup: %s; everything is listed and watched anew", why)
+        self._numbers.count(metrics.RESTORES)
+        self._watches.start_anew()
+
+    def _unreadable(self) -> list[Unreadable]:
+        return [found for kind in (EDGE_MODEL, DEVICE_PROFILE) for found in self._objects.unreadable(kind).values()]
 
     def _gauges(self) -> None:
         self._numbers.gauges(
@@ -126,14 +160,15 @@ class _Operator:
                 metrics.QUEUE_LONGEST: lambda: self._queue.longest,
                 metrics.EDGE_MODELS: lambda: float(len(self._objects.models)),
                 metrics.NODES: lambda: float(len(self._objects.nodes)),
-                metrics.WATCH_AGE: lambda: self._watch_age() or 0.0,
+                metrics.UNREADABLE: lambda: float(len(self._unreadable())),
+                metrics.WATCH_AGE: lambda: self._watches.age or 0.0,
                 metrics.LEASE_HELD: lambda: float(self._lease.held),
             }
         )
 
 
 async def _first(stop: asyncio.Event, *work: Coroutine[Any, Any, None]) -> None:
-    """Run all until one ends or we are told to stop; then end the others.
+    """Run all until one ends or we are asked to stop; then end the others.
 
     Raises:
         Exception: What the one that ended first raised.

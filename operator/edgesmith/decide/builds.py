@@ -15,6 +15,7 @@ from typing import Any, Literal
 from edgesmith.api.conditions import Reason
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import Dataset, EdgeModel
+from edgesmith.api.fraction import parse_fraction
 from edgesmith.api.names import short_hash
 from edgesmith.api.units import parse_bytes
 from edgesmith.decide.plan import Change, StartBuild
@@ -57,10 +58,10 @@ def build_for(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> B
         source=Artifact(uri=spec.source.uri, sha256=spec.source.sha256),
         calibration=_artifact(spec.calibration),
         evaluation=_artifact(spec.evaluation),
-        metric=spec.evaluation.metric if spec.evaluation else "accuracy",
+        metric=spec.evaluation.metric if spec.evaluation else "Accuracy",
         gates=Gates(
-            max_accuracy_drop=gates.max_accuracy_drop,
-            min_accuracy=gates.min_accuracy,
+            max_accuracy_drop=parse_fraction(gates.max_accuracy_drop) if gates.max_accuracy_drop else None,
+            min_accuracy=parse_fraction(gates.min_accuracy) if gates.min_accuracy else None,
             max_image_size=parse_bytes(gates.max_image_size) if gates.max_image_size else None,
         ),
         platform=Platform(**profile.spec.platform.model_dump()),
@@ -112,7 +113,7 @@ def attempt_of(model: EdgeModel) -> str:
     spec = model.spec
     files = (spec.source, spec.calibration, spec.evaluation)
     places = [file.uri if file else "" for file in files]
-    return short_hash("\n".join([requested(model), spec.source.credentials_secret or "", *places]))
+    return short_hash("\n".join([requested(model), spec.source.secret or "", *places]))
 
 
 def answering(snapshot: Snapshot, key: str) -> list[BuildJob]:
@@ -208,10 +209,10 @@ def _running(
 ) -> tuple[Phase, Reason, str]:
     """What to say while a Job runs. A try after a failure keeps the failure's words until it has done better."""
     if job.failure_message:
-        secret = model.spec.source.credentials_secret
+        secret = model.spec.source.secret
         if secret and secret in job.failure_message:
             message = (
-                f"spec.source.credentialsSecret {secret!r} in namespace {model.metadata.namespace!r} cannot be used: "
+                f"spec.source.secretRef.name {secret!r} in namespace {model.metadata.namespace!r} cannot be used: "
                 f"{job.failure_message.rstrip('.')}."
             )
             return "Failed", Reason.CREDENTIALS_NOT_FOUND, message

@@ -28,9 +28,9 @@ DEFAULT_REQUESTS: Mapping[str, str] = {"cpu": "100m", "memory": "128Mi"}
 DEFAULT_MEMORY_LIMIT = 2**30
 """Bytes: the least memory limit of a pod for which neither the profile nor the EdgeModel gives one.
 
-Without a limit, a model that leaks or is larger than its device takes every other pod of the node along. Whoever said
-how much the server needs (`gates.maxMemory`, a memory request) gets twice that where it is more. CPU has no default
-limit: it would throttle in the middle of an inference.
+Without a limit, a model that leaks memory or is too large for its device makes the node kill other pods, or fail. Where
+`gates.maxMemory` or a memory request says how much the server needs, the limit is twice that if it is more. CPU has no
+default limit: it would throttle in the middle of an inference.
 """
 
 START_SECONDS = 600

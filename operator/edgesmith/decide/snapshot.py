@@ -138,4 +138,4 @@ class Snapshot:
     images: Mapping[str, Image | RegistryProblem | None]
     """By build key: what the registry said; None where it has no such image. A key that was not asked is absent."""
     unreadable_profiles: tuple[str, ...] = ()
-    """DeviceProfiles that are there and that this version cannot read: nothing is known of them."""
+    """Names of DeviceProfiles that exist and cannot be read, in order: nothing may be concluded from their absence."""

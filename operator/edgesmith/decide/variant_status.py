@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgesmith.api.conditions import Reason
+from edgesmith.api.fraction import format_fraction
 from edgesmith.api.names import RETRY_ANNOTATION
 from edgesmith.api.status import NodeCounts, VariantStatus
 from edgesmith.decide.builds import BuildState
@@ -122,8 +123,8 @@ def variant_status(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantS
         report = build.report
         measured = {
             "precision": report.precision,
-            "accuracy": report.accuracy,
-            "accuracy_drop": report.accuracy_drop,
+            "accuracy": format_fraction(report.accuracy) if report.accuracy is not None else None,
+            "accuracy_drop": format_fraction(report.accuracy_drop) if report.accuracy_drop is not None else None,
             "size": report.size,
         }
     elif build:

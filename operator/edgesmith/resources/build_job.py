@@ -139,7 +139,7 @@ def _environment(model: EdgeModel, settings: Settings) -> list[dict[str, Any]]:
     From the Secret into the environment rather than a volume: of a Secret or a key that is missing the kubelet then
     says so in the pod's status, by name, and starts the pod once it is there. A volume would tell in events only.
     """
-    secret = model.spec.source.credentials_secret
+    secret = model.spec.source.secret
     if not secret:
         return [{"name": "AWS_ENDPOINT_URL", "value": settings.bucket_endpoint}] if settings.bucket_endpoint else []
     return [

@@ -13,7 +13,7 @@ USER = 65532
 """The unprivileged user of every image of ours."""
 
 TERMINATION_LOG = "/dev/termination-log"
-"""Where a container leaves its last words for its pod's status; Kubernetes' own default."""
+"""Where a container writes its termination message; Kubernetes' own default."""
 
 
 def metadata(
@@ -25,7 +25,7 @@ def metadata(
     """A child's metadata: owned by the EdgeModel, so that it goes when the EdgeModel goes.
 
     The owner does not block: an EdgeModel deleted in the foreground would otherwise wait for pods on nodes that are
-    offline.
+    NotReady.
     """
     found: dict[str, Any] = {
         "name": name,

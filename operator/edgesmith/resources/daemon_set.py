@@ -16,6 +16,7 @@ from edgesmith.api.names import (
     node_label,
 )
 from edgesmith.decide.plan import ApplyRevision
+from edgesmith.decide.profiles import ARCHITECTURE_LABEL
 from edgesmith.decide.serving import START_SECONDS, Serving, serving
 from edgesmith.decide.settings import Settings
 from edgesmith.resources.common import TERMINATION_LOG, container_security, labels_of, metadata, pod_security
@@ -23,9 +24,6 @@ from edgesmith.resources.common import TERMINATION_LOG, container_security, labe
 GRACE_SECONDS = 30
 """Kubernetes' time for a pod to end; the server drains in `DRAIN_SECONDS` of it."""
 DRAIN_SECONDS = 20
-
-ARCHITECTURE_LABEL = "kubernetes.io/arch"
-"""On every node, set by its kubelet."""
 
 BUNDLE = "/model"
 SCRATCH_LIMIT = "64Mi"

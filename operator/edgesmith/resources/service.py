@@ -10,7 +10,7 @@ from edgesmith.resources.common import metadata
 
 
 def service(model: EdgeModel) -> dict[str, Any]:
-    """The Service; its traffic never leaves the node, so that it goes on with the link down."""
+    """The Service; its traffic never leaves the node, so that it works without a link to the hub."""
     serving = model.spec.serving
     expose = serving.expose if serving.expose and serving.expose.type == "NodePort" else None
     outside = {"type": "NodePort", "externalTrafficPolicy": "Local"} if expose else {"type": "ClusterIP"}
