@@ -74,6 +74,10 @@ LIMIT_RANGES = (
     "Container is 1Gi, but limit is 2Gi]"
 )
 SCHEMA = 'DaemonSet.apps "a" is invalid: spec.template.spec.containers[0].image: Required value'
+UNDECLARED = (
+    "failed to create typed patch object (plant/parts; edgesmith.dev/v1alpha1, Kind=EdgeModel): .spec.rollout.canary: "
+    "field not declared in schema"
+)
 KUBELET = (
     'nodes "edge-1" is forbidden: is not allowed to modify labels: node-restriction.kubernetes.io/model.edgesmith.dev'
 )
@@ -95,6 +99,7 @@ KUBELET = (
         pytest.param(403, LIMIT_RANGE, AdmissionDenied, id="limit-range"),
         pytest.param(403, LIMIT_RANGES, AdmissionDenied, id="limit-ranges"),
         pytest.param(422, SCHEMA, Invalid, id="schema"),
+        pytest.param(500, UNDECLARED, Invalid, id="field-that-the-crd-does-not-have"),
     ],
 )
 def test_the_type_says_who_refused_an_object(code: int, message: str, kind: type[Stalled]) -> None:

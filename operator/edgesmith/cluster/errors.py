@@ -6,7 +6,7 @@
     │   ├── QuotaExceeded    a ResourceQuota of the namespace refused the object (403)
     │   ├── AdmissionDenied  a webhook, a policy, Pod Security or a LimitRange refused the object (any 4xx)
     │   ├── NameTaken        an object of that name is somebody else's
-    │   └── Invalid          the API server refused the object (400, 413, 422)
+    │   └── Invalid          the API server refused the object (400, 413, 422, or a field that the CRD does not have)
     ├── Waiting       something else comes first; look again after `seconds`
     │   └── Missing          the object or its kind is not there (404)
     └── Transient     the same call can succeed later; retried with a growing delay
@@ -23,6 +23,8 @@ import re
 
 _QUOTA = re.compile(r"\bis forbidden: (exceeded|failed) quota: ")
 """`failed quota`: the ResourceQuota counts a resource that the object does not set."""
+_UNDECLARED = re.compile(r"^failed to create typed patch object .*: field not declared in schema$", re.DOTALL)
+"""An applied field that the CRD does not have. The API server calls it an error of its own (500), and it is none."""
 _ADMISSION = re.compile(
     r'admission webhook "[^"]+" denied the request'
     r"|ValidatingAdmissionPolicy '[^']+' .*denied request"
@@ -120,6 +122,8 @@ def _kind(status: int, words: str, cause: str) -> type[ClusterError]:
         return QuotaExceeded
     if 400 <= status <= 499 and _ADMISSION.search(words):  # noqa: PLR2004 - HTTP's own numbers
         return AdmissionDenied
+    if _UNDECLARED.search(words):
+        return Invalid
     return _BY_STATUS.get(status, Unreachable)
 
 
