@@ -93,6 +93,7 @@ def test_the_operator_reads_its_settings_as_the_values_say() -> None:
         "registry": {"plainHTTP": True, "credentialsSecret": "push"},
         "bucket": {"endpoint": "http://minio.example:9000"},
         "builder": {"nodeSelector": {"edgesmith.dev/hub": "true"}, "deadlineSeconds": 1200},
+        "nodeGracePeriodSeconds": 40,
         "revisionHistoryLimit": 5,
     }
     data = pick(render(values), "ConfigMap", CONFIG_MAP_NAME)["data"]
@@ -110,6 +111,7 @@ def test_the_operator_reads_its_settings_as_the_values_say() -> None:
         "limits": {"memory": "2Gi"},
     }
     assert settings.builder_deadline_seconds == 1200
+    assert settings.node_grace_seconds == 40
     assert settings.revision_history_limit == 5
 
 

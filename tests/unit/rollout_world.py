@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from snapshots import LABEL, NOW, REPORT, SETTINGS, Cluster, failed_selftest, key_of, model, node, profile
+from snapshots import LABEL, NOW, REPORT, Cluster, failed_selftest, key_of, model, node, profile
+from snapshots import SETTINGS as PLAIN
 
 from edgesmith.api.names import daemon_set_name
 from edgesmith.api.units import parse_share
@@ -21,6 +22,7 @@ from edgesmith.decide.snapshot import Image, Pod, SelfTest, Snapshot
 
 GRACE = timedelta(seconds=40)
 """After how long without a heartbeat the node controller says NotReady."""
+SETTINGS = replace(PLAIN, node_grace_seconds=50)
 STEP = 5.0
 GOOD, BAD, DEADLY, FRAGILE = "good", "bad", "deadly", "fragile"
 

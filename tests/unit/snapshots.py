@@ -33,6 +33,7 @@ SETTINGS = Settings(
     runtime_image=f"registry:5000/edgesmith/runtime@sha256:{'1' * 64}",
     builder_image=f"registry:5000/edgesmith/builder@sha256:{'2' * 64}",
     repository="registry:5000/models",
+    node_grace_seconds=0,
 )
 REPORT = BuildReport(
     precision="int8", accuracy=0.98, accuracy_drop=0.01, size=4711, candidates=(Candidate(precision="int8"),)

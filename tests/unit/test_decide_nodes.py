@@ -11,36 +11,53 @@ from edgesmith.decide import decide
 from edgesmith.decide.taints import Taint
 
 
-def test_an_offline_node_is_caught_up_when_it_returns() -> None:
+def test_a_node_that_is_not_ready_is_updated_when_it_returns() -> None:
     cluster = three_nodes()
-    cluster.nodes["e3"] = replace(cluster.nodes["e3"], online=False)
-    plan = cluster.run(14)
-    assert said(plan)["Ready"] == ("True", "NodesOffline")
-    assert sentence(plan) == "Serving on 2 of 3 nodes, 1 offline."
+    cluster.nodes["e3"] = replace(cluster.nodes["e3"], ready=False)
+    plan = cluster.run(18)
+    assert said(plan)["Ready"] == ("True", "NodesNotReady")
+    assert sentence(plan) == "Serving on 2 of 3 nodes, 1 NotReady."
     assert [(one.name, one.reason) for one in plan.status.pending] == [("e3", "NotReady")]
     assert "Reconciling" not in said(plan)
-    cluster.nodes["e3"] = replace(cluster.nodes["e3"], online=True, online_since=cluster.now)
+    cluster.nodes["e3"] = replace(cluster.nodes["e3"], ready=True)
     plan = cluster.run(4)
     assert said(plan)["Ready"] == ("True", "Succeeded")
     assert len(set(labels(cluster).values())) == 1
 
 
-def test_a_revision_that_was_taken_back_stays_so_with_every_node_away() -> None:
+def test_a_revision_that_was_rolled_back_stays_so_with_every_node_away() -> None:
     cluster = three_nodes()
     cluster.run(16)
     cluster.refuse.add("b" * 64)
     publish(cluster, "b")
     cluster.run(10)
-    cluster.nodes = {name: replace(one, online=False) for name, one in cluster.nodes.items()}
+    cluster.nodes = {name: replace(one, ready=False) for name, one in cluster.nodes.items()}
     assert said(cluster.run(1))["Ready"] == ("False", "RolledBack")
 
 
-def test_with_every_node_away_nothing_is_wrong() -> None:
+def test_with_every_node_away_before_anything_was_delivered_it_is_not_ready() -> None:
     cluster = three_nodes()
-    cluster.nodes = {name: replace(one, online=False) for name, one in cluster.nodes.items()}
+    cluster.nodes = {name: replace(one, ready=False) for name, one in cluster.nodes.items()}
     plan = cluster.run(3)
-    assert said(plan)["Ready"] == ("True", "NodesOffline")
-    assert sentence(plan) == "Serving on 0 of 3 nodes, 3 offline."
+    assert said(plan)["Ready"] == ("False", "WaitingForNodes")
+    assert said(plan)["Reconciling"] == ("True", "WaitingForNodes")
+    assert sentence(plan).endswith("waits for a node: 3 desired, 3 NotReady.")
+
+
+def test_a_node_that_returns_with_its_server_untouched_changes_nothing() -> None:
+    """The node controller makes the pod unready, not its containers."""
+    cluster = three_nodes()
+    cluster.run(20)
+    events = list(cluster.events)
+    cluster.nodes["e2"] = replace(cluster.nodes["e2"], ready=False)
+    plan = cluster.run(40)
+    assert said(plan)["Ready"] == ("True", "NodesNotReady")
+    cluster.nodes["e2"] = replace(cluster.nodes["e2"], ready=True)
+    for _ in range(4):
+        plan = cluster.run(1)
+        assert said(plan)["Ready"] == ("True", "Succeeded")
+        assert plan.moves == ()
+    assert cluster.events == events
 
 
 def test_a_profile_that_disappears_leaves_its_nodes_serving() -> None:
@@ -64,29 +81,26 @@ def test_a_node_that_leaves_the_profile_loses_its_label() -> None:
     assert [(move.node, move.revision) for move in plan.moves] == [("e2", None)]
 
 
-def test_a_node_that_fails_after_completion_is_named_and_withdraws_nothing() -> None:
+def test_a_node_that_fails_after_completion_is_named_and_rolls_nothing_back() -> None:
     cluster = three_nodes()
-    cluster.run(16)
-    late = cluster.now - timedelta(minutes=10)
-    cluster.pods["e2"] = replace(
-        cluster.pods["e2"], ready=False, ready_since=None, created=late, unready_since=late, waiting="CrashLoopBackOff"
-    )
+    cluster.run(20)
+    cluster.pods["e2"] = replace(cluster.pods["e2"], ready=False, waiting="CrashLoopBackOff", restarts=5)
     plan = decide(cluster.snapshot(), cluster.now)
     assert plan.moves == ()
-    assert said(plan)["Stalled"] == ("True", "NodesNotReady")
+    assert said(plan)["Stalled"] == ("True", "NodesFailed")
     assert "e2" in sentence(plan)
 
 
-def test_a_blip_of_a_pod_that_served_for_days_is_no_failure() -> None:
+def test_a_server_that_restarts_after_completion_gets_its_whole_deadline_on_the_hubs_clock() -> None:
     cluster = three_nodes()
-    cluster.run(16)
-    old = cluster.now - timedelta(days=3)
-    cluster.pods["e2"] = replace(
-        cluster.pods["e2"], ready=False, ready_since=None, created=old, unready_since=cluster.now
-    )
+    cluster.run(20)
+    cluster.pods["e2"] = replace(cluster.pods["e2"], ready=False, created=cluster.now - timedelta(days=3))
     plan = decide(cluster.snapshot(), cluster.now)
-    assert said(plan)["Ready"] == ("False", "RollingOut")
+    assert said(plan)["Ready"][0] == "True"
     assert plan.look_again == 300
+    cluster.apply(plan)
+    plan = decide(cluster.snapshot(), cluster.now + timedelta(seconds=301))
+    assert said(plan)["Stalled"] == ("True", "NodesFailed")
 
 
 def test_an_image_that_cannot_be_pulled_is_named_at_once_and_judged_by_the_deadline() -> None:
@@ -98,26 +112,77 @@ def test_an_image_that_cannot_be_pulled_is_named_at_once_and_judged_by_the_deadl
     assert said(plan)["Reconciling"] == ("True", "ImagePullFailed")
     assert "no route to registry:5000" in sentence(plan)
     assert plan.moves == ()
-    plan = decide(cluster.snapshot(), stuck.created + timedelta(minutes=5))
+    cluster.apply(plan)
+    plan = decide(cluster.snapshot(), cluster.now + timedelta(minutes=5))
     assert [(move.node, move.revision) for move in plan.moves] == [("e1", None)]
 
 
-def test_a_node_closed_by_a_taint_keeps_what_it_runs_and_is_caught_up_without_it() -> None:
+def test_a_tainted_node_keeps_what_it_runs_and_is_updated_without_the_taint() -> None:
     cluster = three_nodes()
     cluster.run(16)
     before, pod = labels(cluster)["e1"], cluster.pods["e1"]
     cluster.nodes["e1"] = replace(cluster.nodes["e1"], taints=(Taint("maintenance", "", "NoSchedule"),))
     publish(cluster, "b")
-    plan = cluster.run(14)
+    plan = cluster.run(18)
     assert (labels(cluster)["e1"], cluster.pods["e1"]) == (before, pod)
-    assert said(plan)["Ready"] == ("True", "NodesClosed")
-    assert sentence(plan) == "Serving on 2 of 3 nodes, 1 closed by a taint."
+    assert said(plan)["Ready"] == ("True", "NodesTainted")
+    assert sentence(plan) == "Serving on 2 of 3 nodes, 1 tainted."
     assert plan.status.pending[0].reason == "Tainted"
     assert plan.status.pending[0].message == (
-        "It carries taint maintenance:NoSchedule, which the tolerations of its DeviceProfile leave out; "
-        "it will be caught up when that ends."
+        "It has taint maintenance:NoSchedule, which the tolerations of its DeviceProfile leave out; "
+        "it is updated when the taint is removed."
     )
     cluster.nodes["e1"] = replace(cluster.nodes["e1"], taints=())
     plan = cluster.run(4)
     assert sentence(plan) == "Serving on 3 of 3 nodes."
     assert len(set(labels(cluster).values())) == 1
+
+
+def test_a_node_of_another_architecture_is_left_alone_and_named() -> None:
+    cluster = three_nodes()
+    wrong = {**cluster.nodes["e1"].labels, "kubernetes.io/arch": "arm64"}
+    cluster.nodes["e1"] = replace(cluster.nodes["e1"], labels=wrong)
+    plan = cluster.run(20)
+    assert labels(cluster)["e1"] is None
+    assert said(plan)["Stalled"] == ("True", "WrongArchitecture")
+    assert plan.status.pending[0].reason == "WrongArchitecture"
+    assert len({label for name, label in labels(cluster).items() if name != "e1"}) == 1
+    assert not any(one.rolled_back for one in plan.status.revisions)
+
+
+def test_a_daemonset_that_was_deleted_by_hand_loses_nothing_of_what_was_proven() -> None:
+    cluster = three_nodes()
+    before = cluster.run(20).status.revisions
+    cluster.revisions.clear()
+    plan = cluster.run(1)
+    assert plan.status.revisions == before
+    assert plan.moves == ()
+    assert len(plan.revisions) == 1
+
+
+def test_paused_moves_no_node_forward() -> None:
+    cluster = three_nodes()
+    cluster.run(20)
+    before = labels(cluster)
+    publish(cluster, "b", paused=True)
+    plan = cluster.run(10)
+    assert labels(cluster) == before
+    assert said(plan)["Ready"] == ("False", "Paused")
+    assert not {"Stalled", "Reconciling"} & set(said(plan))
+    assert {one.reason for one in plan.status.pending} == {"Paused"}
+    publish(cluster, "b", generation=3)
+    cluster.run(25)
+    assert labels(cluster) != before
+
+
+def test_paused_still_takes_a_bad_revision_away() -> None:
+    cluster = three_nodes()
+    cluster.run(20)
+    before = labels(cluster)
+    cluster.refuse.add("b" * 64)
+    publish(cluster, "b")
+    cluster.run(2)
+    assert labels(cluster) != before
+    publish(cluster, "b", generation=3, paused=True)
+    cluster.run(4)
+    assert labels(cluster) == before

@@ -10,7 +10,7 @@ from snapshots import NOW
 from edgesmith.decide.retention import old_jobs, old_revisions
 from edgesmith.decide.snapshot import BuildJob, Revision
 
-BASE = Revision("", "", "p", "", NOW, {}, None, None, "")
+BASE = Revision("", "", "p", "", NOW, {})
 
 
 def revisions(count: int, profile: str = "p") -> list[Revision]:

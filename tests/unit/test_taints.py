@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edgesmith.decide.taints import Taint, closed_by
+from edgesmith.decide.taints import Taint, keeping_taint
 
 LINE = Taint("line", "4", "NoSchedule")
 
@@ -32,9 +32,9 @@ CASES: dict[str, tuple[Taint, list[dict[str, Any]], bool]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_taint_and_tolerations(case: str) -> None:
     taint, tolerations, closed = CASES[case]
-    assert closed_by([taint], tolerations) == (taint if closed else None)
+    assert keeping_taint([taint], tolerations) == (taint if closed else None)
 
 
 def test_the_first_that_closes_is_named() -> None:
     tolerated = Taint("row", "", "NoSchedule")
-    assert str(closed_by([tolerated, LINE], [{"key": "row"}])) == "line=4:NoSchedule"
+    assert str(keeping_taint([tolerated, LINE], [{"key": "row"}])) == "line=4:NoSchedule"

@@ -28,7 +28,7 @@ def test_a_profile_that_is_no_longer_allowed_leaves_its_nodes_serving_and_gets_n
     )
     assert plan.status.nodes.ready == 3
     cluster.profiles = (profile(allowedNamespaces=["other", "plant"]),)
-    plan = cluster.run(16)
+    plan = cluster.run(25)
     assert said(plan)["Ready"] == ("True", "Succeeded")
     assert len(set(labels(cluster).values())) == 1
 
@@ -52,7 +52,7 @@ def test_a_profile_can_ask_for_a_label_that_no_kubelet_may_set() -> None:
     cluster = Cluster(profiles=(profile(nodeSelector={key: "pi"}),), nodes={})
     for name, value in (("e1", "pi"), ("e2", "pi"), ("e3", "other")):
         cluster.nodes[name] = replace(node(name), labels={"device": "amd64", key: value})
-    plan = cluster.run(16)
+    plan = cluster.run(25)
     assert said(plan)["Ready"] == ("True", "Succeeded")
     assert [name for name, label in labels(cluster).items() if label] == ["e1", "e2"]
     assert {one.labels[key] for one in cluster.nodes.values()} == {"pi", "other"}

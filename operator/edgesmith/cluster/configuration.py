@@ -28,6 +28,9 @@ VARIABLES = {
     "EDGESMITH_BUILDER_NODE_SELECTOR": "Where build Jobs run: a JSON object of labels. Default `{}`.",
     "EDGESMITH_BUILDER_RESOURCES": "Requests and limits of build Jobs: a JSON object. Default `{}`.",
     "EDGESMITH_BUILDER_DEADLINE_SECONDS": "After how long a build is given up. Default 3600.",
+    "EDGESMITH_NODE_GRACE_SECONDS": (
+        "The cluster's --node-monitor-grace-period: for how many seconds a node that died is taken for ready. Default 50."
+    ),
     "EDGESMITH_REVISION_HISTORY_LIMIT": "Revisions without a node that are kept, per variant. Default 3.",
 }
 """Every setting with its meaning; a test holds the documentation to it."""
@@ -54,6 +57,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
             builder_node_selector=_labels(environment, "EDGESMITH_BUILDER_NODE_SELECTOR"),
             builder_resources=_json_object(environment, "EDGESMITH_BUILDER_RESOURCES"),
             builder_deadline_seconds=_count(environment, "EDGESMITH_BUILDER_DEADLINE_SECONDS", 3600),
+            node_grace_seconds=_count(environment, "EDGESMITH_NODE_GRACE_SECONDS", 50),
             revision_history_limit=_count(environment, "EDGESMITH_REVISION_HISTORY_LIMIT", 3),
         )
     except KeyError as error:

@@ -92,6 +92,13 @@ def changed(conditions: Iterable[Condition], previous: Mapping[str, Any]) -> tup
     )
 
 
+def was_ready(previous: Mapping[str, Any]) -> bool:
+    """Whether a status says `Ready`."""
+    return any(
+        one.get("type") == ConditionType.READY and one.get("status") == "True" for one in _conditions_of(previous)
+    )
+
+
 def _condition(
     kind: ConditionType,
     status: Literal["True", "False"],

@@ -10,7 +10,7 @@ from edgesmith.api.conditions import ConditionType, Reason
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.status import EdgeModelStatus, NodeCounts, PendingNode, PendingReason, RevisionStatus
 from edgesmith.decide.builds import BuildState
-from edgesmith.decide.conditions import Finding, Severity, changed, conditions, summarise
+from edgesmith.decide.conditions import Finding, Severity, changed, conditions, summarise, was_ready
 from edgesmith.decide.plan import Event, Pending
 from edgesmith.decide.profiles import Assignment, Resolved
 from edgesmith.decide.retry import requested
@@ -58,11 +58,11 @@ def events_of(status: EdgeModelStatus, previous: Mapping[str, Any]) -> tuple[Eve
     """One event for every condition and variant that is not as it was.
 
     `Reconciling`, `Stalled` and `Ready` repeat what an area said, so the areas and the variants speak, and `Ready` only
-    when it becomes True.
+    when it becomes True: that a node went away or came back is no event of the EdgeModel.
     """
     found: list[Event] = []
     for condition in changed(status.conditions, previous):
-        if condition.type == ConditionType.READY and condition.status == "True":
+        if condition.type == ConditionType.READY and condition.status == "True" and not was_ready(previous):
             found.append(Event("Normal", condition.reason, condition.message))
         elif condition.type == ConditionType.STALLED:
             found.append(Event("Warning", condition.reason, condition.message))
