@@ -1,4 +1,4 @@
-"""Whole rollouts over simulated fleets: machines die of their model, links flap, devices are broken, the operator too."""
+"""Whole rollouts over simulated fleets: machines die of their model, links flap, devices are broken."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ VARIABLES = {
     "EDGESMITH_BUILDER_RESOURCES": "Requests and limits of build Jobs: a JSON object. Default `{}`.",
     "EDGESMITH_BUILDER_DEADLINE_SECONDS": "After how long a build is given up. Default 3600.",
     "EDGESMITH_NODE_GRACE_SECONDS": (
-        "The cluster's --node-monitor-grace-period: for how many seconds a node that died is taken for ready. Default 50."
+        "The cluster's --node-monitor-grace-period: for how many seconds a dead node is taken for ready. Default 50."
     ),
     "EDGESMITH_REVISION_HISTORY_LIMIT": "Revisions without a node that are kept, per variant. Default 3.",
 }
