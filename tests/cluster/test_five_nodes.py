@@ -167,7 +167,7 @@ def _profile(name: str, rung: str) -> dict[str, Any]:
         "spec": {
             "nodeSelector": {LABEL: "five"},
             "platform": {"os": "linux", "architecture": "amd64"},
-            "toolchain": {"name": "onnxruntime", "ladder": [rung]},
+            "toolchain": {"name": "ONNXRuntime", "ladder": [rung]},
             "runtime": {"server": "ONNXRuntime", "resources": resources},
         },
     }
