@@ -215,7 +215,7 @@ def test_watches_that_fall_silent_are_noticed_and_replaced(
         operator.start()
         operator.wait_ready()
         # The Lease is renewed every 5 s: what asked nothing for longer is a watch.
-        wait_for("the watches to be told from the rest", lambda: proxy.silence(unasked=8.0) >= WATCHES, 30)
+        wait_for("the watches to be found among the connections", lambda: proxy.silence(unasked=8.0) >= WATCHES, 30)
         server.apply(edge_model("parts", namespace))
         said = wait_for("the liveness probe to notice", lambda: _unhealthy(operator), 90)
         assert "The watch has not shown our own Lease for" in said

@@ -108,7 +108,7 @@ class OperatorKilled(Fault):
         kills: how often.
     """
 
-    def __init__(self, fleet: Fleet, chance: float = 0.25, most: int | None = None) -> None:
+    def __init__(self, fleet: Fleet, chance: float = 0.12, most: int | None = None) -> None:
         super().__init__(every=0.5)
         self._fleet = fleet
         self._chance = chance

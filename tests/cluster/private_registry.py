@@ -47,7 +47,7 @@ class PrivateRegistry:
 
 @contextmanager
 def private_registry(ground: Ground, folder: Path) -> Iterator[PrivateRegistry]:
-    """Run it in the hub's network, with every node told that it speaks plain HTTP."""
+    """Run it in the hub's network, with every node configured for plain HTTP to it."""
     address = f"{ground.registry.rsplit(':', 1)[0]}:{PORT}"
     (folder / "htpasswd").write_text(f"{HTPASSWD}\n")
     config = {

@@ -1,4 +1,4 @@
-"""Each wrong input ends in one condition with one sentence; what served before goes on; mending is enough."""
+"""Each wrong input ends in one condition with one sentence; what served before goes on; a fix is enough."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgesmith_stage.waiting import until
 pytestmark = pytest.mark.timeout(900)
 
 
-def test_wrong_inputs_are_named_while_the_old_revision_serves_and_mending_is_enough(fleet: Fleet) -> None:
+def test_wrong_inputs_are_named_while_the_old_revision_serves_and_a_fix_is_enough(fleet: Fleet) -> None:
     good = fleet.manifest("parts", fleet.publish("1"))
     fleet.apply(good)
     fleet.wait_settled("parts", 300)
@@ -61,7 +61,7 @@ def test_a_node_of_two_profiles_or_none_is_named(fleet: Fleet) -> None:
         kube("delete", "deviceprofile", "twin")
 
 
-def test_an_image_that_cannot_be_pulled_is_taken_back(fleet: Fleet) -> None:
+def test_an_image_that_cannot_be_pulled_is_rolled_back(fleet: Fleet) -> None:
     manifest = fleet.manifest("parts", fleet.publish("1"), deviceProfiles={"names": ["generic-amd64"]})
     manifest["spec"]["rollout"]["progressDeadline"] = "20s"
     fleet.apply(manifest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -23,10 +24,9 @@ pytestmark = pytest.mark.timeout(300)
 NAME = "line"
 LABEL = "edgesmith-test/line"
 FIRST, SECOND = "line-fp32", "line-int8"
-MAX_UNAVAILABLE = 2
 ROLLOUT = {
-    "steps": [{"nodes": 1, "bake": "3s"}, {"nodes": "100%", "bake": "0s"}],
-    "maxUnavailable": MAX_UNAVAILABLE,
+    "steps": [{"nodes": 1, "bake": "2s"}, {"nodes": "100%", "bake": "0s"}],
+    "maxUnavailable": 4,
     "maxFailed": 1,
     "progressDeadline": "3m",
 }
@@ -39,7 +39,7 @@ def shared(ground: Ground) -> Iterator[Fleet]:
     kube("label", "nodes", *ground.edges, f"{LABEL}=five")
     kube.apply(_profile(FIRST, "fp32"), _profile(SECOND, "int8"))
     with namespace_of(ground, "five-nodes") as fleet:
-        manifest = fleet.manifest(NAME, _version(fleet, 0), deviceProfiles={"names": [FIRST]}, rollout=ROLLOUT)
+        manifest = fleet.manifest(NAME, _version(fleet), deviceProfiles={"names": [FIRST]}, rollout=ROLLOUT)
         for field in ("evaluation", "gates"):
             del manifest["spec"][field]
         fleet.apply(manifest)
@@ -53,6 +53,9 @@ def shared(ground: Ground) -> Iterator[Fleet]:
 def line(shared: Fleet, request: pytest.FixtureRequest) -> Iterator[Fleet]:
     """The five nodes at rest, each with a ready server of one revision."""
     shared.heal_everybody()
+    if shared.condition(NAME, "Stalled"):
+        shared.patch(NAME, {"source": _version(shared), "rollout": ROLLOUT})
+    shared.wait_settled(NAME, 120)
     until(
         lambda: _one_revision(shared), seconds=120, what="one revision on all five nodes", detail=lambda: _say(shared)
     )
@@ -62,9 +65,9 @@ def line(shared: Fleet, request: pytest.FixtureRequest) -> Iterator[Fleet]:
 
 def test_a_model_that_takes_its_machine_down_reaches_two_of_five(line: Fleet) -> None:
     servers, pods = line.servers(NAME), line.pods(NAME)
-    rollout = {"steps": [{"nodes": 1, "bake": "20s"}, {"nodes": "100%"}], "progressDeadline": "20s"}
+    rollout = {"steps": [{"nodes": 1, "bake": "20s"}, {"nodes": "100%", "bake": "0s"}], "progressDeadline": "25s"}
     with PoisonPill(line) as pill:
-        line.patch(NAME, {"source": _version(line, 1), "rollout": rollout})
+        line.patch(NAME, {"source": _version(line), "rollout": rollout})
         stalled = line.wait(NAME, "Stalled", reason="RolledBack", seconds=150)
         assert len(pill.lost) == 2
         for word in ("CanaryLost", *pill.lost):
@@ -103,7 +106,7 @@ def test_nodes_that_return_are_no_rollout_and_are_caught_up(line: Fleet) -> None
     assert (line.condition(NAME, "Ready") or {})["lastTransitionTime"] == (ready or {})["lastTransitionTime"]
     assert line.pods(NAME) == pods
 
-    line.patch(NAME, {"source": _version(line, 2), "rollout": ROLLOUT})
+    line.patch(NAME, {"source": _version(line), "rollout": ROLLOUT})
     line.wait_settled(NAME)
     assert _nodes(line) | {"failed": 0} == {
         "desired": 5,
@@ -113,7 +116,7 @@ def test_nodes_that_return_are_no_rollout_and_are_caught_up(line: Fleet) -> None
         "tainted": 0,
         "failed": 0,
     }
-    assert [(one["name"], one["reason"]) for one in line.model(NAME)["status"]["pending"]] == [(late, "NodeNotReady")]
+    assert [(one["name"], one["reason"]) for one in line.model(NAME)["status"]["pending"]] == [(late, "NotReady")]
     line.heal(late)
     until(lambda: _nodes(line)["updated"] == 5 and _one_revision(line), seconds=60, what=f"{late} to be caught up")
 
@@ -123,7 +126,7 @@ def test_another_profile_takes_over_node_by_node_with_the_operator_killed_throug
     others = {SECOND: FIRST, FIRST: SECOND}
     profile = others[line.model(NAME)["spec"]["deviceProfiles"]["names"][0]]
     with OperatorKilled(line) as killed, Watched(lambda: f"{_serving(line)} serve") as watched:
-        line.patch(NAME, {"deviceProfiles": {"names": [profile]}, "rollout": ROLLOUT})
+        line.patch(NAME, {"deviceProfiles": {"names": [profile]}, "rollout": {**ROLLOUT, "maxUnavailable": 2}})
         line.wait(NAME, "Reconciling", reason="Building", seconds=60)
         assert line.pods(NAME) == pods, "nothing is touched before there is a build to take over"
         until(
@@ -133,7 +136,7 @@ def test_another_profile_takes_over_node_by_node_with_the_operator_killed_throug
             detail=lambda: _say(line),
         )
     assert killed.kills >= 2
-    assert min(watched.seen) >= f"{5 - MAX_UNAVAILABLE} serve", watched.seen
+    assert min(watched.seen) >= "3 serve", watched.seen
     line.wait_settled(NAME)
     assert _one_revision(line)
 
@@ -142,8 +145,8 @@ def test_a_broken_device_goes_back_alone_and_does_not_stop_the_next_rollout(line
     broken = "edge-3"
     before = line.servers(NAME)
     with BadStorage(line, broken) as storage:
-        for number in (3, 4):
-            line.patch(NAME, {"source": _version(line, number), "rollout": ROLLOUT})
+        for _ in range(2):
+            line.patch(NAME, {"source": _version(line), "rollout": ROLLOUT})
             stalled = line.wait(NAME, "Stalled", reason="NodesFailed")
             assert broken in stalled["message"]
             until(lambda: _serving(line) == 5, seconds=60, what="all five to serve", detail=lambda: _say(line))
@@ -153,10 +156,6 @@ def test_a_broken_device_goes_back_alone_and_does_not_stop_the_next_rollout(line
             assert revision == line.variants(NAME)[_profile_of(line)]["revision"]
             assert [one["name"] for one in line.model(NAME)["status"]["pending"]] == [broken]
         assert len(storage.spoilt) == 2
-    # Its storage is as it should be: a new revision finds it well.
-    line.patch(NAME, {"source": _version(line, 5)})
-    line.wait_settled(NAME)
-    assert _one_revision(line)
 
 
 def _profile(name: str, rung: str) -> dict[str, Any]:
@@ -168,17 +167,21 @@ def _profile(name: str, rung: str) -> dict[str, Any]:
         "spec": {
             "nodeSelector": {LABEL: "five"},
             "platform": {"os": "linux", "architecture": "amd64"},
-            "toolchain": {"name": "onnxruntime", "ladder": [rung]},
+            "toolchain": {"name": "ONNXRuntime", "ladder": [rung]},
             "runtime": {"server": "ONNXRuntime", "resources": resources},
         },
     }
 
 
-def _version(fleet: Fleet, number: int) -> dict[str, Any]:
+_NUMBERS = itertools.count(1)
+
+
+def _version(fleet: Fleet) -> dict[str, Any]:
     """Publish the example's model with one weight a little different, so that it is a build of its own."""
     model = onnx.load(surface.FOLDER / "model.onnx")
     tensor = next(tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT)
     values = numpy_helper.to_array(tensor).copy()
+    number = next(_NUMBERS)
     values.flat[0] += np.float32(number * 1e-3)
     tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     return fleet.publish_bytes(str(number), model.SerializeToString())

@@ -1,4 +1,4 @@
-"""Nodes that take no new pods: closed by a taint, or kept from one by an admission policy."""
+"""Nodes that take no new pods: tainted, or kept from one by an admission policy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_tainted_node_is_left_alone_and_a_pod_that_is_forbidden_is_a_failure(f
 
     kube("taint", "node", "edge-1", f"{TAINT}:NoSchedule")
     try:
-        fleet.wait_saying("parts", "Ready", "Serving on 1 of 2 nodes, 1 closed by a taint.")
+        fleet.wait_saying("parts", "Ready", "Serving on 1 of 2 nodes, 1 tainted.")
         fleet.patch("parts", {"source": fleet.publish("2", "model-v2.onnx")})
         pending = fleet.wait_settled("parts", 240)["status"]["pending"]
         assert [(node["name"], node["reason"], TAINT in node["message"]) for node in pending] == [

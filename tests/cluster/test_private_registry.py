@@ -1,4 +1,4 @@
-"""A registry that refuses is named, mended by an upgrade of the chart, then built for and pulled from with a login."""
+"""A registry that refuses is named, fixed by an upgrade of the chart, then built for and pulled from with a login."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def private(fleet: Fleet, images: dict[str, str], tmp_path: Path) -> Iterator[Pr
         install_chart(fleet.ground, images)
 
 
-def test_a_registry_that_refuses_is_named_and_its_login_mends_it(
+def test_a_registry_that_refuses_is_named_and_its_login_is_the_fix(
     fleet: Fleet, images: dict[str, str], private: PrivateRegistry
 ) -> None:
     ground = fleet.ground

@@ -1,4 +1,4 @@
-"""What the programs of a local cluster are told."""
+"""The configuration of a local cluster's programs."""
 
 import hashlib
 import io
@@ -62,7 +62,7 @@ def test_the_api_server_authorizes_nodes_as_a_real_one_does() -> None:
 
 def test_a_node_that_is_cut_off_is_noticed_in_twenty_seconds() -> None:
     flags = controlplane.controller_flags(Folder("demo"), certificates.Certificates(Path("/c")))
-    assert "--node-monitor-grace-period=20s" in flags
+    assert "--node-monitor-grace-period=15s" in flags
 
 
 def test_kubelets_are_who_the_node_authorizer_expects() -> None:

@@ -123,7 +123,7 @@ def test_the_lock_keeps_a_second_writer_out_and_is_given_back(tmp_path: Path) ->
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_what_a_person_can_mend_is_one_sentence_and_status_one(
+def test_what_a_person_can_fix_is_one_sentence_and_status_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "x").touch()

@@ -21,7 +21,7 @@ class Tool:
         title: what the person at the terminal reads.
         about: how long it takes on two processors.
         programs: what it makes.
-        links: other names of its only program; a program told apart by its name needs them.
+        links: other names of its only program; a program that acts by its name needs them.
         source: the folder of our own module.
         packages: the packages to install, when it is not our own module.
         variables: what the linker writes into it, NAME=VALUE.

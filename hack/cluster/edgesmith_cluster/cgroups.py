@@ -74,7 +74,7 @@ def _pass_down(group: Path) -> None:
 
 
 def _copy_cpuset(inherited: Path, group: Path) -> None:
-    """A new version 1 cpuset group has no processor and no memory until it is told."""
+    """A new version 1 cpuset group has no processor and no memory until they are set."""
     for name in _CPUSET:
         file = group / name
         if file.exists() and not file.read_text().strip():

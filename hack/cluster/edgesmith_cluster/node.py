@@ -1,4 +1,4 @@
-"""One node: what its containerd, kubelet and kube-proxy are told, and starting them."""
+"""One node: the configuration of its containerd, kubelet and kube-proxy, and starting them."""
 
 import json
 import platform
@@ -24,7 +24,7 @@ def containerd_config() -> str:
     """Return containerd's configuration (version 3 of its format).
 
     ``restrict_oom_score_adj``: root in a sandbox may lack CAP_SYS_RESOURCE, and then runc dies when it lowers a score.
-    A pull that a cut link stopped is given up and begun again; by default it is held on to for minutes.
+    A pull that a cut link stopped is given up and begun again; by default that takes minutes.
     Namespaces of pods lie under /run/containerd, which is the node's own, and not under the host's /run/netns.
     """
     return f"""\

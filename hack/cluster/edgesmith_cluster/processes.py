@@ -14,7 +14,7 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Process:
-    """One process, told from a later one with the same number by when it started.
+    """One process; its start time distinguishes it from a later one with the same number.
 
     Attributes:
         pid: its number on the host.

@@ -104,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: The command line without the program's name; the process's own when absent.
 
     Returns:
-        The exit status: 0, 1 for what a person can mend, 130 when interrupted.
+        The exit status: 0, 1 for what a person can fix, 130 when interrupted.
     """
     try:
         _run(_parser().parse_args(arguments))
