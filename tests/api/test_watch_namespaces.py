@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from apiserver import OPERATOR, ApiServer, Object, wait_for
-from operator_process import DIGEST, Operator, device_profile, edge_model, registry
+from operator_process import DIGEST, Operator, device_profile, edge_model, registry, wait_condition
 
 from edgesmith.api.names import node_label
 from edgesmith_stage.shell import ROOT
@@ -65,7 +65,7 @@ def test_it_works_in_the_namespaces_that_it_is_given_and_in_no_other(
         operator.start()
         try:
             wait_for("a Job", lambda: server.items("jobs", namespace))
-            operator.wait_for_passes(3)
+            wait_condition(server, namespace, "parts", "BuildsReady", "Building")
             assert server.items("jobs", other) == []
             found = server.get("edgemodels", "parts", other)
             assert found is not None
