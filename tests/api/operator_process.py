@@ -63,6 +63,8 @@ class Operator:
     flags: tuple[str, ...] = ("--dev",)
     through: str = ""
     """Another way to the API server."""
+    namespaces: str = ""
+    """Where to work; empty for every namespace."""
 
     def start(self) -> None:
         """Start it; its log goes on where it was."""
@@ -75,6 +77,7 @@ class Operator:
             "EDGESMITH_REPOSITORY": f"{self.registry}/models",
             "EDGESMITH_PLAIN_HTTP": "true",
             "EDGESMITH_NAMESPACE": self.namespace,
+            "EDGESMITH_NAMESPACES": self.namespaces,
             "EDGESMITH_POD_NAME": self.pod,
             "EDGESMITH_PROBE_PORT": str(self.probes),
             "EDGESMITH_LOG_LEVEL": "info",

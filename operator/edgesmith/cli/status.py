@@ -14,7 +14,7 @@ from edgesmith.cli.seen import Seen
 from edgesmith.cli.table import size, table
 from edgesmith.cluster.errors import Missing
 from edgesmith.cluster.objects import Objects
-from edgesmith.decide.fleet import NodeState
+from edgesmith.decide.fleet import NodeState, ServerState
 from edgesmith.decide.marks import Mark, marks_of
 from edgesmith.decide.observe import Trial, observe
 from edgesmith.decide.profiles import assign, resolve
@@ -181,7 +181,9 @@ def _nodes(objects: Objects, model: EdgeModel) -> list[dict[str, str]]:
 def _word(state: NodeState) -> str:
     if not state.ready:
         return "NotReady"
-    return "Tainted" if state.taint else state.server.value
+    if state.taint:
+        return "Tainted"
+    return "Idle" if state.server is ServerState.NONE else state.server.value
 
 
 def _revision_word(mark: Mark | None) -> str:
