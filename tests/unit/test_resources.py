@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -196,6 +197,12 @@ def test_a_job_carries_its_request_and_its_reason() -> None:
     annotations = made["metadata"]["annotations"]
     assert json.loads(annotations["edgesmith.dev/build-reason"]) == [{"field": "source.sha256", "old": "b", "new": "a"}]
     assert (annotations["edgesmith.dev/attempt"], annotations["edgesmith.dev/tries"]) == ("again", "2")
+
+
+def test_the_deadline_runs_from_the_pods_start_on_its_node_and_not_while_its_job_waits_for_one() -> None:
+    spec = started(replace(SETTINGS, builder_deadline_seconds=77))["spec"]
+    assert "activeDeadlineSeconds" not in spec
+    assert spec["template"]["spec"]["activeDeadlineSeconds"] == 77
 
 
 def test_credentials_come_from_the_secret_by_key() -> None:

@@ -27,10 +27,10 @@ VARIABLES = {
     "EDGESMITH_BUCKET_ENDPOINT": "S3 endpoint for EdgeModels without a credentials Secret.",
     "EDGESMITH_BUILDER_NODE_SELECTOR": "Where build Jobs run: a JSON object of labels. Default `{}`.",
     "EDGESMITH_BUILDER_RESOURCES": "Requests and limits of build Jobs: a JSON object. Default `{}`.",
-    "EDGESMITH_BUILDER_DEADLINE_SECONDS": "After how long a build is given up. Default 3600.",
     "EDGESMITH_NODE_GRACE_SECONDS": (
         "The cluster's --node-monitor-grace-period: for how many seconds a node that died is taken for ready. Default 50."
     ),
+    "EDGESMITH_BUILDER_DEADLINE_SECONDS": "Seconds that a build may take on its node. Default 3600.",
     "EDGESMITH_REVISION_HISTORY_LIMIT": "Revisions without a node that are kept, per variant. Default 3.",
 }
 """Every setting with its meaning; a test holds the documentation to it."""

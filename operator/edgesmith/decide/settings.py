@@ -27,7 +27,7 @@ class Settings:
     builder_resources: dict[str, Any] = field(default_factory=dict)
     """Requests and limits of build Jobs."""
     builder_deadline_seconds: int = 3600
-    """After how long a build is given up."""
+    """Seconds that a build may take, counted from when the kubelet of its node accepted its pod."""
     revision_history_limit: int = 3
     """How many revisions that no node runs are kept, per variant."""
     node_grace_seconds: int = 50

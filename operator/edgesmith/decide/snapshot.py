@@ -84,6 +84,10 @@ class BuildJob:
     finished_at: datetime | None
     tries: int = 0
     """How many Jobs for the same key and attempt failed before this one."""
+    ran: bool = True
+    """Whether its builder ever ran, as far as its pods tell; where there are none, it is taken to have run."""
+    overdue: bool = False
+    """Its pod was ended by the deadline of build Jobs."""
 
 
 @dataclass(frozen=True, slots=True)
