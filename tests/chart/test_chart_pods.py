@@ -92,8 +92,8 @@ def test_the_operator_reads_its_settings_as_the_values_say() -> None:
     values: Object = {
         "registry": {"plainHTTP": True, "credentialsSecret": "push"},
         "bucket": {"endpoint": "http://minio.example:9000"},
-        "builder": {"nodeSelector": {"edgesmith.dev/hub": "true"}, "deadlineSeconds": 1200},
         "nodeGracePeriodSeconds": 40,
+        "builder": {"nodeSelector": {"edgesmith.dev/hub": "true"}, "deadlineSeconds": 1200, "maxConcurrent": 7},
         "revisionHistoryLimit": 5,
     }
     data = pick(render(values), "ConfigMap", CONFIG_MAP_NAME)["data"]
@@ -112,6 +112,7 @@ def test_the_operator_reads_its_settings_as_the_values_say() -> None:
     }
     assert settings.builder_deadline_seconds == 1200
     assert settings.node_grace_seconds == 40
+    assert settings.max_concurrent_builds == 7
     assert settings.revision_history_limit == 5
 
 

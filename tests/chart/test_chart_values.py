@@ -126,6 +126,7 @@ def test_what_is_required_is_named_where_it_is_missing(path: str) -> None:
         ("builder.resources", {"limit": {}}),
         ("builder.deadlineSeconds", "1h"),
         ("builder.deadlineSeconds", 5),
+        ("builder.maxConcurrent", 0),
         ("operator.resources", {"requests": {"cpu": -1}}),
         ("operator.nodeSelector", ["hub"]),
         ("operator.tolerations", [{"effect": "NoEntry"}]),

@@ -185,7 +185,7 @@ def test_a_job_whose_builder_never_ran_is_awaited_and_made_again_however_often(t
     seen = snapshot(images=MISSING, jobs=(never,))
     plan = decide(seen, NOW)
     assert plan.status.variants[0].state == "Waiting"
-    assert f"before its builder could start: {why}." in (plan.status.variants[0].reason or "")
+    assert f"before its builder could start: {why}." in (plan.status.variants[0].message or "")
     assert "Stalled" not in {condition.type for condition in plan.status.conditions}
     assert plan.look_again
     assert [start.tries for start in decide(seen, NOW + timedelta(seconds=plan.look_again)).builds] == [tries + 1]

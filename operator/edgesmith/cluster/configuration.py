@@ -7,6 +7,7 @@ The chart's ConfigMap has the names of the environment variables as its keys, so
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,7 @@ VARIABLES = {
         "The cluster's --node-monitor-grace-period: for how many seconds a node that died is taken for ready. Default 50."
     ),
     "EDGESMITH_BUILDER_DEADLINE_SECONDS": "Seconds that a build may take on its node. Default 3600.",
+    "EDGESMITH_BUILDER_MAX_CONCURRENT": "Most build Jobs at once, over all EdgeModels: 1 or more. Default 10.",
     "EDGESMITH_REVISION_HISTORY_LIMIT": "Revisions without a node that are kept, per variant. Default 3.",
 }
 """Every setting with its meaning; a test holds the documentation to it."""
@@ -58,6 +60,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
             builder_resources=_json_object(environment, "EDGESMITH_BUILDER_RESOURCES"),
             builder_deadline_seconds=_count(environment, "EDGESMITH_BUILDER_DEADLINE_SECONDS", 3600),
             node_grace_seconds=_count(environment, "EDGESMITH_NODE_GRACE_SECONDS", 50),
+            max_concurrent_builds=_count(environment, "EDGESMITH_BUILDER_MAX_CONCURRENT", 10, least=1),
             revision_history_limit=_count(environment, "EDGESMITH_REVISION_HISTORY_LIMIT", 3),
         )
     except KeyError as error:
@@ -111,11 +114,13 @@ def _flag(environment: Mapping[str, str], name: str) -> bool:
     return value == "true"
 
 
-def _count(environment: Mapping[str, str], name: str, default: int) -> int:
+def _count(environment: Mapping[str, str], name: str, default: int, *, least: int = 0) -> int:
     value = environment.get(name, "").strip()
-    if value and not value.isdigit():
-        raise SettingsError(f"{name} is {value!r}; a whole number was expected")
-    return int(value) if value else default
+    if not value:
+        return default
+    if not re.fullmatch("[0-9]{1,9}", value) or int(value) < least:
+        raise SettingsError(f"{name} is {value[:32]!r}; a whole number from {least} to 999999999 was expected")
+    return int(value)
 
 
 def _json_object(environment: Mapping[str, str], name: str) -> dict[str, Any]:

@@ -14,8 +14,11 @@ from edgesmith_builder.contract import BuildFailure
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 """Set by the Job controller on a Job's pods."""
 
+_LACKS_SECRET = "CreateContainerConfigError"  # noqa: S105 -- a reason, no password
+"""The kubelet's reason for a container whose environment names a Secret, or a key of one, that is not there."""
+
 _CANNOT_START = {
-    "CreateContainerConfigError",
+    _LACKS_SECRET,
     "CreateContainerError",
     "ErrImagePull",
     "ImagePullBackOff",
@@ -43,6 +46,8 @@ class BuildPod:
     """It has a node and no container of it has started yet."""
     ran: bool
     """A container of it ran, or runs."""
+    blocked: bool
+    """It waits for a Secret or for a key of one."""
     overdue: bool
     """The kubelet ended it by its deadline."""
     failure: BuildFailure | None
@@ -91,6 +96,7 @@ def build_pod(raw: Raw) -> BuildPod:
         created=text(raw, "metadata", "creationTimestamp"),
         pending=text(raw, "status", "phase") == "Pending" and bool(text(raw, "spec", "nodeName")) and not ran,
         ran=ran,
+        blocked=any(text(status, "state", "waiting", "reason") == _LACKS_SECRET for status in statuses),
         overdue=text(raw, "status", "phase") == "Failed" and text(raw, "status", "reason") == _DEADLINE,
         failure=failure,
         problem=_pod_problem(raw, statuses, ran=ran),

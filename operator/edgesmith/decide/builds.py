@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from edgesmith.api.edgemodel import Dataset, EdgeModel
 from edgesmith.api.fraction import parse_fraction
 from edgesmith.api.names import short_hash
 from edgesmith.api.units import parse_bytes
+from edgesmith.decide.build_slots import RECHECK, admitted
 from edgesmith.decide.plan import Change, StartBuild
 from edgesmith.decide.profiles import resolve
 from edgesmith.decide.retry import REGISTRY_LAG, Retry, failed, requested
@@ -43,6 +44,8 @@ class BuildState:
     start: StartBuild | None = None
     look_again: float | None = None
     """Seconds until time alone changes something."""
+    no_slot: bool = False
+    """It is to start and waits for a slot."""
 
 
 def wanted(model: EdgeModel, profiles: Sequence[DeviceProfile], settings: Settings) -> dict[str, Build]:
@@ -101,7 +104,28 @@ def build_states(snapshot: Snapshot, profiles: Iterable[DeviceProfile], now: dat
         if state.start:
             started.add(build.key)
         states[profile.metadata.name] = state
-    return states
+    return _within_bound(snapshot, states)
+
+
+def _within_bound(snapshot: Snapshot, states: dict[str, BuildState]) -> dict[str, BuildState]:
+    """The same states, where builds beyond the bound on builds at once wait."""
+    limit = snapshot.settings.max_concurrent_builds
+    wanted_now = [state.start for state in states.values() if state.start]
+    fitting = admitted(wanted_now, snapshot.builds_running, limit)
+    return {
+        name: _without_slot(state, limit) if state.start and state.start not in fitting else state
+        for name, state in states.items()
+    }
+
+
+def _without_slot(state: BuildState, limit: int) -> BuildState:
+    """A build that waits for a slot; the words of one that failed before are kept, they say what is wrong with it."""
+    waits = replace(state, start=None, look_again=RECHECK, no_slot=True)
+    if state.phase != "Building":
+        return waits
+    name = state.profile.metadata.name
+    message = f"The build for {name} waits: {limit} builds run already (builder.maxConcurrent)."
+    return replace(waits, phase="Waiting", message=message)
 
 
 def attempt_of(model: EdgeModel) -> str:

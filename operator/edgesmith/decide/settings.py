@@ -28,6 +28,8 @@ class Settings:
     """Requests and limits of build Jobs."""
     builder_deadline_seconds: int = 3600
     """Seconds that a build may take, counted from when the kubelet of its node accepted its pod."""
+    max_concurrent_builds: int = 10
+    """Most build Jobs at once, over all EdgeModels."""
     revision_history_limit: int = 3
     """How many revisions that no node runs are kept, per variant."""
     node_grace_seconds: int = 50

@@ -143,3 +143,5 @@ class Snapshot:
     """By build key: what the registry said; None where it has no such image. A key that was not asked is absent."""
     unreadable_profiles: tuple[str, ...] = ()
     """Names of DeviceProfiles that exist and cannot be read, in order: nothing may be concluded from their absence."""
+    builds_running: int = 0
+    """Builds of all EdgeModels that run or are being started."""
