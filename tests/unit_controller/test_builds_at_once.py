@@ -15,6 +15,7 @@ from edgesmith.cluster.gather import Gatherer
 from edgesmith.cluster.images import Images
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL, JOB, POD
 from edgesmith.cluster.objects import Objects
+from edgesmith.cluster.provenance import Wanted
 from edgesmith.controller.metrics import Numbers
 from edgesmith.controller.passes import Passes
 from edgesmith.controller.queue import Key
@@ -87,9 +88,9 @@ class PlayedApplier:
 class NoImages:
     """A registry that holds nothing."""
 
-    async def look_up(self, _repository: str, keys: list[str], _fresh: object) -> dict[str, None]:
+    async def look_up(self, _repository: str, builds: list[Wanted], _fresh: object) -> dict[str, None]:
         await asyncio.sleep(0)
-        return dict.fromkeys(keys)
+        return dict.fromkeys(one.build.key for one in builds)
 
 
 class Played:

@@ -218,7 +218,19 @@ def test_a_job_at_work_is_as_its_newest_pod_is() -> None:
 def test_a_job_that_succeeded_in_the_end_says_nothing() -> None:
     complete = job(conditions=[{"type": "Complete", "status": "True"}])
     found = parse_build.with_pods(parse_build.job(complete), [build_pod("p", "", json.dumps(FAILURE))])
-    assert (found.succeeded, found.failure, found.failure_message) == (True, None, None)
+    assert (found.succeeded, found.failure, found.failure_message, found.digest) == (True, None, None, None)
+
+
+@pytest.mark.parametrize("image", ["r:5000/models/ns/m@sha256:" + "a" * 64, "r:5000/models/ns/m:tag", "", 7])
+def test_a_job_that_succeeded_says_which_image_it_pushed(image: Any) -> None:
+    complete = job(conditions=[{"type": "Complete", "status": "True"}])
+    found = parse_build.with_pods(parse_build.job(complete), [build_pod("p", "", json.dumps({"image": image}))])
+    assert found.digest == ("sha256:" + "a" * 64 if "@" in str(image) else None)
+
+
+def test_a_job_that_failed_vouches_for_nothing() -> None:
+    said = json.dumps({"image": "r/m@sha256:" + "a" * 64})
+    assert parse_build.with_pods(parse_build.job(job(**FAILED)), [build_pod("p", "", said)]).digest is None
 
 
 ANYTHING = st.recursive(

@@ -9,7 +9,7 @@ from edgesmith.api.names import ATTEMPT_ANNOTATION, BUILD_KEY_LABEL, PROFILE_LAB
 from edgesmith.cluster.fields import Raw, at, last_json_line, mappings, text, time_of
 from edgesmith.cluster.parse import annotations_of, labels_of, termination_messages
 from edgesmith.decide.snapshot import BuildJob
-from edgesmith_builder.contract import BuildFailure
+from edgesmith_builder.contract import BuildFailure, BuildResult
 
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 """Set by the Job controller on a Job's pods."""
@@ -50,6 +50,8 @@ class BuildPod:
     """It waits for a Secret or for a key of one."""
     overdue: bool
     """The kubelet ended it by its deadline."""
+    digest: str | None
+    """`sha256:HEX` of the image that its builder pushed or found."""
     failure: BuildFailure | None
     problem: str | None
     """Why it cannot start, or how it was ended, in the kubelet's words."""
@@ -84,10 +86,12 @@ def job(raw: Raw) -> BuildJob:
 def build_pod(raw: Raw) -> BuildPod:
     """A pod of a build Job."""
     failure: BuildFailure | None = None
+    digest: str | None = None
     statuses = list(mappings(at(raw, "status", "containerStatuses")))
     for status in statuses:
         for message in termination_messages(status):
             failure = failure or build_failure(message)
+            digest = digest or built_digest(message)
     ran = any(_ran(status) for status in statuses)
     return BuildPod(
         name=text(raw, "metadata", "name"),
@@ -98,6 +102,7 @@ def build_pod(raw: Raw) -> BuildPod:
         ran=ran,
         blocked=any(text(status, "state", "waiting", "reason") == _LACKS_SECRET for status in statuses),
         overdue=text(raw, "status", "phase") == "Failed" and text(raw, "status", "reason") == _DEADLINE,
+        digest=digest,
         failure=failure,
         problem=_pod_problem(raw, statuses, ran=ran),
     )
@@ -107,11 +112,13 @@ def with_pods(found: BuildJob, pods: Iterable[BuildPod]) -> BuildJob:
     """A Job with the words of its pods, the newest first.
 
     A Job that is not finished is as its newest pod is: what ended an earlier one (a node that was drained, say) is of
-    no use to anybody, and neither is what is said of a Job that succeeded in the end.
+    no use to anybody, and neither is what went wrong before a Job succeeded in the end.
     """
     own = sorted((pod for pod in pods if pod.job == found.name), key=lambda pod: pod.created, reverse=True)
-    if found.succeeded or not own:
+    if not own:
         return found
+    if found.succeeded:
+        return replace(found, digest=next((pod.digest for pod in own if pod.digest), None))
     if not found.finished:
         newest = own[0]
         return replace(found, ran=newest.ran, failure_message=None if newest.ran else newest.problem)
@@ -124,6 +131,17 @@ def with_pods(found: BuildJob, pods: Iterable[BuildPod]) -> BuildJob:
         failure=failure,
         failure_message=problem or found.failure_message,
     )
+
+
+def built_digest(message: str) -> str | None:
+    """The digest of the image in a termination message of the builder; None where it holds no result."""
+    found = last_json_line(message)
+    if found is None:
+        return None
+    try:
+        return BuildResult.model_validate(found).digest
+    except ValueError:
+        return None
 
 
 def build_failure(message: str) -> BuildFailure | None:
