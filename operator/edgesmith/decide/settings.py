@@ -18,8 +18,10 @@ class Settings:
     """Where variant images go: `REGISTRY/PREFIX`; `/NAMESPACE/NAME` is added."""
     plain_http: bool = False
     """Talk HTTP to the registry."""
-    registry_secret: str | None = None
-    """A kubernetes.io/dockerconfigjson Secret in the EdgeModel's namespace, for build Jobs and serving pods."""
+    pull_secret: str | None = None
+    """A kubernetes.io/dockerconfigjson Secret in the EdgeModel's namespace that pods pull images with."""
+    push_secret: str | None = None
+    """A kubernetes.io/dockerconfigjson Secret in the EdgeModel's namespace that build Jobs push with."""
     bucket_endpoint: str | None = None
     """Endpoint of the bucket where an EdgeModel names no credentials."""
     builder_node_selector: dict[str, str] = field(default_factory=dict)

@@ -107,10 +107,10 @@ def _pod(model: EdgeModel, settings: Settings) -> dict[str, Any]:
         {"name": "request", "downwardAPI": {"items": [{"path": "request.json", "fieldRef": field}]}},
         {"name": "work", "emptyDir": {"sizeLimit": WORK_LIMIT}},
     ]
-    if settings.registry_secret:
+    if settings.push_secret:
         arguments += ["--registry-credentials", f"{REGISTRY_FOLDER}/.dockerconfigjson"]
         mounts.append({"name": "registry", "mountPath": REGISTRY_FOLDER, "readOnly": True})
-        volumes.append({"name": "registry", "secret": {"secretName": settings.registry_secret, "defaultMode": 0o440}})
+        volumes.append({"name": "registry", "secret": {"secretName": settings.push_secret, "defaultMode": 0o440}})
     container: dict[str, Any] = {
         "name": "builder",
         "image": settings.builder_image,
@@ -132,8 +132,8 @@ def _pod(model: EdgeModel, settings: Settings) -> dict[str, Any]:
         "containers": [container],
         "volumes": volumes,
     }
-    if settings.registry_secret:
-        pod["imagePullSecrets"] = [{"name": settings.registry_secret}]
+    if settings.pull_secret:
+        pod["imagePullSecrets"] = [{"name": settings.pull_secret}]
     return pod
 
 
