@@ -22,7 +22,7 @@ def done(digest: str | None, *, succeeded: bool = True) -> BuildJob:
 
 def revision(reference: str) -> Revision:
     build = build_for(model(), profile(), SETTINGS).model_dump(mode="json", by_alias=True, exclude_none=True)
-    return Revision("parts-x", "x", "amd64", reference, NOW, build, NOW, None, "", NOW)
+    return Revision("parts-x", "x", "amd64", reference, NOW, build)
 
 
 def test_jobs_daemon_sets_and_the_status_each_vouch_for_their_image() -> None:
@@ -36,7 +36,7 @@ def test_jobs_daemon_sets_and_the_status_each_vouch_for_their_image() -> None:
 def test_what_says_nothing_vouches_for_nothing() -> None:
     of = model().model_copy(update={"status": {"variants": [7, {"buildKey": KEY}, {"image": "r@sha256:a"}, {}]}})
     jobs = [done(None), done(OURS, succeeded=False)]
-    other_version = Revision("parts-y", "y", "amd64", f"{PLACE}@{OURS}", NOW, {"made": "by another"}, NOW, None, "")
+    other_version = Revision("parts-y", "y", "amd64", f"{PLACE}@{OURS}", NOW, {"made": "by another"})
     assert trusted_digests(of, jobs, [other_version]) == {}
     assert trusted_digests(model().model_copy(update={"status": {"variants": "none"}}), [], []) == {}
 
@@ -46,9 +46,9 @@ def test_another_image_under_the_tag_is_not_rolled_out_and_the_user_is_told() ->
     plan = decide(snapshot(images=foreign, jobs=(done(OURS),), nodes=(node("e1"),)), NOW)
     assert (plan.builds, plan.revisions, plan.moves) == ((), (), ())
     assert said(plan)["Stalled"] == ("True", "ImageDigestMismatch")
-    reason = plan.status.variants[0].reason or ""
-    assert THEIRS in reason
-    assert OURS in reason
+    message = plan.status.variants[0].message or ""
+    assert THEIRS in message
+    assert OURS in message
     assert plan.look_again
 
 
