@@ -1,7 +1,7 @@
 """The recipe: from a request to an image in the registry, read top to bottom.
 
-1. Ask the registry whether the build was made already, and whether it takes pushes.
-2. Look the base image up.
+1. Look the base image up.
+2. Ask the registry whether the build was made already, over that base, and whether it takes pushes.
 3. Fetch the model and the data sets, and check each before anything is computed.
 4. Score the source in fp32: what candidates are held against.
 5. Walk the ladder: compile, score, gate, pack.
@@ -33,6 +33,7 @@ from edgesmith_builder.model import ModelFacts, read_model
 from edgesmith_builder.oci import BytesBlob, Manifest, Reference, Repository
 from edgesmith_builder.pack import Base, assemble, read_base
 from edgesmith_builder.progress import size_text, step
+from edgesmith_builder.provenance import why_foreign
 from edgesmith_builder.push import Registries, push
 from edgesmith_builder.score import Score, ScoreFailed, golden_inputs, score
 from edgesmith_builder.source import Bucket, Limit
@@ -81,16 +82,18 @@ async def build(
     wanted = request.build
     target = check_request(request)
     log.info("build %s: %s for %s", wanted.key, wanted.model, wanted.platform.architecture)
-    made = await registries.target.manifest(target)
-    if made is not None and made.annotations.get(KEY_ANNOTATION) == wanted.key:
-        log.info("%s is made already: %s", target, made.digest)
-        return Built(str(target.repository.pinned(made.digest)), cached=True)
-
-    with step(f"{target.repository} takes pushes"):
-        await registries.target.check_push(target.repository)
     with step(f"found base {wanted.base}") as current:
         base = await read_base(registries.base, wanted.base, wanted.platform)
         current.say(f"{len(base.manifest.layers)} layers, {size_text(base.manifest.size)}")
+    made = await registries.target.manifest(target)
+    if made is not None:
+        foreign = why_foreign(made, wanted.key, [layer.digest for layer in base.manifest.layers])
+        if foreign is None:
+            log.info("%s is made already: %s", target, made.digest)
+            return Built(str(target.repository.pinned(made.digest)), cached=True)
+        log.warning("%s %s; it is replaced", target, foreign)
+    with step(f"{target.repository} takes pushes"):
+        await registries.target.check_push(target.repository)
 
     inputs = gather(wanted, bucket, work, threads)
     outcome = climb(wanted, inputs, base, work, threads)

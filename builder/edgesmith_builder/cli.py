@@ -1,6 +1,6 @@
 """The command line: files and a folder in, an image by digest or a termination message out.
 
-The last line of stdout is the image. The termination log gets `{"image": …}`, or a `BuildFailure` as its only line.
+The last line of stdout is the image. The termination log gets a `BuildResult` or a `BuildFailure` as its only line.
 Exit codes: 0 built or found; 1 failed, and somebody must change something; 2 failed, and a retry can help;
 143 stopped by SIGTERM.
 """
@@ -22,7 +22,7 @@ from types import FrameType
 from pydantic import ValidationError
 
 from edgesmith_builder.build import Built, build
-from edgesmith_builder.contract import BuildFailure, BuildRequest
+from edgesmith_builder.contract import BuildFailure, BuildRequest, BuildResult
 from edgesmith_builder.errors import RequestInvalid, failure_of
 from edgesmith_builder.oci import Credentials
 from edgesmith_builder.progress import log_to_stderr
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.error("%s: %s", failure.reason, failure.message, exc_info=trace)  # noqa: TRY400 - a trace explains bugs only
         _say(options.termination_log, failure.to_json())
         return 2 if failure.retry else 1
-    _say(options.termination_log, json.dumps({"image": built.image}))
+    _say(options.termination_log, BuildResult(image=built.image).to_json())
     sys.stdout.write(built.image + "\n")
     return 0
 

@@ -1,11 +1,12 @@
 """What the operator and the builder say to each other.
 
-A `BuildRequest` goes to the builder, as JSON; the answer is an image whose manifest carries a `BuildReport`, or a
-`BuildFailure` in the container's termination message. Nothing else passes between the two, so either can be replaced,
-and a build can be run on a laptop from the same file.
+A `BuildRequest` goes to the builder, as JSON; the answer is an image whose manifest carries a `BuildReport`, and a
+`BuildResult` or a `BuildFailure` in the container's termination message. Nothing else passes between the two, so either
+can be replaced, and a build can be run on a laptop from the same file.
 
-`BuildRequest.key` is the build key: the hash of everything that decides the image's bytes. The registry is the
-database of builds: a tag equal to the key means that the build was made, by whoever made it.
+`Build.key` is the build key: the hash of everything that decides the image's bytes. The registry is the database of
+builds: an image under a tag equal to the key means that the build was made, by whoever made it, where the image is the
+base with one layer on top (`edgesmith_builder.provenance`) and is not another than the one that a Job of ours reported.
 """
 
 from __future__ import annotations
@@ -164,6 +165,18 @@ class BuildReport(Wire):
     size: int
     """Bytes of the model layer: what travels when only the model changes."""
     candidates: tuple[Candidate, ...]
+
+
+class BuildResult(Wire):
+    """What a build ended with: the last line of the builder's termination message where there is no failure."""
+
+    image: str = Field(pattern=r"^[^@]+@sha256:[0-9a-f]{64}$")
+    """The image by digest, as it was pushed or found: `REGISTRY/NAME@sha256:HEX`."""
+
+    @property
+    def digest(self) -> str:
+        """`sha256:HEX` of the image's manifest."""
+        return self.image.partition("@")[2]
 
 
 class BuildFailure(Wire):

@@ -1,4 +1,4 @@
-"""From a bundle on disk to a model that may serve: digests, engine, contract, golden samples, in this order."""
+"""From a bundle on disk to a model that may serve: digests, engine, signature, golden samples, in this order."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgesmith_runtime.bundle import Bundle, BundleError, read_bundle
-from edgesmith_runtime.contract import ModelContract
 from edgesmith_runtime.engine import Engine, EngineError, load_engine
 from edgesmith_runtime.golden import Golden, GoldenError, Parity, replay
 from edgesmith_runtime.service import LoadedModel
+from edgesmith_runtime.signature import ModelSignature
 from edgesmith_runtime.tensors import TensorSpec, shape_text
 from edgesmith_runtime.termination import Finding
 
@@ -66,16 +66,16 @@ def load(folder: Path, *, threads: int) -> Loaded:
         raise LoadFailed(Finding("BundleCorrupt", str(error))) from error
     try:
         engine = load_engine(bundle.engine, bundle.model_path, threads=threads)
-        _check_contract(bundle, engine)
+        _check_signature(bundle, engine)
         parity = replay(engine, golden, bundle.golden_tolerance)
     except EngineError as error:
         raise LoadFailed(Finding("EngineFailed", str(error), engine=bundle.engine)) from error
     if not parity.passed:
         raise LoadFailed(Finding("GoldenMismatch", parity.message, parity=parity.fraction, engine=bundle.engine))
-    return Loaded(bundle, LoadedModel(ModelContract.of(bundle), engine), golden, parity)
+    return Loaded(bundle, LoadedModel(ModelSignature.of(bundle), engine), golden, parity)
 
 
-def _check_contract(bundle: Bundle, engine: Engine) -> None:
+def _check_signature(bundle: Bundle, engine: Engine) -> None:
     for kind, told, found in (("inputs", bundle.inputs, engine.inputs), ("outputs", bundle.outputs, engine.outputs)):
         if told != found:
             raise EngineError(f"the model's {kind} are {_told(found)}; expected {_told(told)} from the bundle")

@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from edgesmith_runtime.contract import VERSION, InferRequest, ModelContract
 from edgesmith_runtime.engine import EngineError, EngineInputError
 from edgesmith_runtime.errors import AnswerFailed, BadRequest, NotFound, Unavailable
+from edgesmith_runtime.signature import VERSION, InferRequest, ModelSignature
 
 if TYPE_CHECKING:
     import asyncio
@@ -43,11 +43,11 @@ class LoadedModel:
     """A model that has answered its golden samples.
 
     Attributes:
-        contract: What it accepts and answers.
+        signature: What it accepts and answers.
         engine: The engine that holds it.
     """
 
-    contract: ModelContract
+    signature: ModelSignature
     engine: Engine
 
 
@@ -95,9 +95,9 @@ class Service:
         """
         if self._loaded is None:
             raise Unavailable("the model is being loaded; retry in a moment")
-        contract = self._loaded.contract
-        if name != contract.name:
-            raise NotFound(f"model {name[:100]!r} is not served here; expected {contract.name!r}")
+        signature = self._loaded.signature
+        if name != signature.name:
+            raise NotFound(f"model {name[:100]!r} is not served here; expected {signature.name!r}")
         if version not in {"", VERSION}:
             raise NotFound(f"model {name!r} has no version {version[:100]!r}; expected {VERSION!r}")
         return self._loaded

@@ -5,7 +5,7 @@ from __future__ import annotations
 from apiserver import ApiServer, Object, wait_for
 from kubelets import container_status
 
-from edgesmith_builder.contract import KEY_ANNOTATION, REPORT_ANNOTATION, BuildReport
+from edgesmith_builder.contract import KEY_ANNOTATION, REPORT_ANNOTATION, BuildReport, BuildResult
 from edgesmith_builder.oci import BytesBlob, Manifest, Registry, Repository
 
 
@@ -15,9 +15,10 @@ def fail_build(server: ApiServer, job: Object, words: str | None, code: int = 1)
     _wait_ended(server, job, "Failed")
 
 
-def finish_build(server: ApiServer, job: Object) -> None:
-    """End a build's pod well, and wait until the Job is complete."""
-    _end_pod(server, job, "Succeeded", {"exitCode": 0, "reason": "Completed"})
+def finish_build(server: ApiServer, job: Object, image: str) -> None:
+    """End a build's pod well, with the image by digest that it pushed, and wait until the Job is complete."""
+    message = BuildResult(image=image).to_json()
+    _end_pod(server, job, "Succeeded", {"exitCode": 0, "reason": "Completed", "message": message})
     _wait_ended(server, job, "Complete")
 
 
@@ -38,8 +39,8 @@ def _wait_ended(server: ApiServer, job: Object, kind: str) -> None:
     wait_for(f"Job {name} is {kind}", ended)
 
 
-async def push_build(address: str, namespace: str, name: str, key: str) -> None:
-    """Push what a builder would, with a layer of three bytes."""
+async def push_build(address: str, namespace: str, name: str, key: str) -> str:
+    """Push what a builder would, with a layer of three bytes and no base; the image by digest."""
     repository = Repository.parse(f"{address}/models/{namespace}/{name}")
     report = BuildReport(precision="int8", accuracy=0.99, accuracy_drop=0.001, size=3, candidates=())
     config = BytesBlob(b"{}", "application/vnd.oci.image.config.v1+json")
@@ -52,4 +53,5 @@ async def push_build(address: str, namespace: str, name: str, key: str) -> None:
             layers=(layer.descriptor,),
             annotations={KEY_ANNOTATION: key, REPORT_ANNOTATION: report.to_json()},
         )
-        await client.push_manifest(repository.tagged(key), manifest.to_bytes())
+        digest = await client.push_manifest(repository.tagged(key), manifest.to_bytes())
+    return str(repository.pinned(digest))

@@ -24,8 +24,8 @@ async def roll_out(
     server.apply([device_profile(profile), model])
     operator.start()
     job = wait_for("a build Job", lambda: next(iter(server.items("jobs", namespace)), None))
-    await push_build(operator.registry, namespace, "parts", job["metadata"]["labels"][BUILD_KEY_LABEL])
-    finish_build(server, job)
+    key = job["metadata"]["labels"][BUILD_KEY_LABEL]
+    finish_build(server, job, await push_build(operator.registry, namespace, "parts", key))
     wait_condition(server, namespace, "parts", "Ready", "Succeeded", seconds=60)
     return model
 

@@ -51,8 +51,8 @@ async def test_the_charts_rights_are_enough(
             for job in server.items("jobs", namespace):
                 model = job["metadata"]["labels"]["edgesmith.dev/model"]
                 if model == "parts":
-                    await push_build(images, namespace, model, job["metadata"]["labels"][BUILD_KEY_LABEL])
-                    finish_build(server, job)
+                    key = job["metadata"]["labels"][BUILD_KEY_LABEL]
+                    finish_build(server, job, await push_build(images, namespace, model, key))
                 else:
                     fail_build(server, job, None)
             wait_condition(server, namespace, "parts", "Ready", "Succeeded", seconds=60)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,23 @@ async def test_a_tag_that_somebody_else_put_there_is_replaced(world: Any) -> Non
     built = await world.build(request)
     assert not built.cached
     assert built.image != stranger.image
+
+
+async def test_an_image_under_the_key_that_is_not_over_the_base_is_replaced(world: Any) -> None:
+    """Anybody who may push can compute the key and copy the annotations."""
+    request = world.request()
+    built = await world.build(request)
+    reference = Reference.parse(built.image)
+    manifest = await world.manifest(built)
+    async with Registry(plain_http=True) as client:
+        forged = replace(manifest, layers=(manifest.layers[-1], manifest.layers[-1]))
+        await client.push_manifest(reference.repository.tagged(request.build.key), forged.to_bytes())
+        again = await world.build(request)
+        assert not again.cached
+        assert again.image == built.image
+        found = await client.manifest(reference.repository.tagged(request.build.key))
+    assert found is not None
+    assert found.digest == reference.digest
 
 
 async def test_without_calibration_int8_is_passed_over_with_a_sentence(world: Any) -> None:

@@ -26,7 +26,7 @@ def environment(deployment: Object) -> dict[str, Object]:
 
 
 def test_every_pod_keeps_the_restricted_standard_and_writes_nowhere() -> None:
-    specs = pod_specs(render({"registry": {"credentialsSecret": "push"}}))
+    specs = pod_specs(render({"registry": {"pullSecret": "pull", "pushSecret": "push"}}))
     assert len(specs) == 2
     for spec in specs:
         pod = spec["securityContext"]
@@ -77,7 +77,7 @@ def test_the_pod_is_told_where_it_is() -> None:
 
 def test_the_pod_sets_every_option_and_none_that_the_operator_does_not_know() -> None:
     values: Object = {
-        "registry": {"credentialsSecret": "push"},
+        "registry": {"pullSecret": "pull"},
         "operator": {"logLevel": "debug"},
         "watchNamespaces": ["plant-7"],
     }
@@ -90,10 +90,10 @@ def test_the_pod_sets_every_option_and_none_that_the_operator_does_not_know() ->
 
 def test_the_operator_reads_its_settings_as_the_values_say() -> None:
     values: Object = {
-        "registry": {"plainHTTP": True, "credentialsSecret": "push"},
+        "registry": {"plainHTTP": True, "pullSecret": "pull", "pushSecret": "push"},
         "bucket": {"endpoint": "http://minio.example:9000"},
-        "builder": {"nodeSelector": {"edgesmith.dev/hub": "true"}, "deadlineSeconds": 1200},
         "nodeGracePeriodSeconds": 40,
+        "builder": {"nodeSelector": {"edgesmith.dev/hub": "true"}, "deadlineSeconds": 1200, "maxConcurrent": 7},
         "revisionHistoryLimit": 5,
     }
     data = pick(render(values), "ConfigMap", CONFIG_MAP_NAME)["data"]
@@ -103,7 +103,7 @@ def test_the_operator_reads_its_settings_as_the_values_say() -> None:
     assert settings.builder_image == f"registry.example:5000/edgesmith/builder@{DIGEST}"
     assert settings.repository == "registry.example:5000/models"
     assert settings.plain_http
-    assert settings.registry_secret == "push"  # noqa: S105 - the Secret's name, not its content
+    assert (settings.pull_secret, settings.push_secret) == ("pull", "push")
     assert settings.bucket_endpoint == "http://minio.example:9000"
     assert settings.builder_node_selector == {"edgesmith.dev/hub": "true"}
     assert settings.builder_resources == {
@@ -112,13 +112,14 @@ def test_the_operator_reads_its_settings_as_the_values_say() -> None:
     }
     assert settings.builder_deadline_seconds == 1200
     assert settings.node_grace_seconds == 40
+    assert settings.max_concurrent_builds == 7
     assert settings.revision_history_limit == 5
 
 
 def test_what_is_not_set_is_left_out() -> None:
     data = pick(render(), "ConfigMap", CONFIG_MAP_NAME)["data"]
-    assert {"EDGESMITH_REGISTRY_SECRET", "EDGESMITH_BUCKET_ENDPOINT"} & set(data) == set()
-    assert settings_from(data).registry_secret is None
+    assert {"EDGESMITH_PULL_SECRET", "EDGESMITH_PUSH_SECRET", "EDGESMITH_BUCKET_ENDPOINT"} & set(data) == set()
+    assert (settings_from(data).pull_secret, settings_from(data).push_secret) == (None, None)
 
 
 def test_changed_settings_start_a_new_pod_and_other_values_do_not() -> None:
@@ -132,14 +133,14 @@ def test_changed_settings_start_a_new_pod_and_other_values_do_not() -> None:
 
 
 def test_registry_credentials_are_a_mounted_file() -> None:
-    deployment = operator({"registry": {"credentialsSecret": "push"}})
+    deployment = operator({"registry": {"pullSecret": "pull", "pushSecret": "push"}})
     spec = deployment["spec"]["template"]["spec"]
     path = environment(deployment)["EDGESMITH_REGISTRY_CREDENTIALS"]["value"]
     (mount,) = [m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "registry"]
     (volume,) = [v for v in spec["volumes"] if v["name"] == "registry"]
     assert path == f"{mount['mountPath']}/.dockerconfigjson"
     assert mount["readOnly"] is True
-    assert volume["secret"]["secretName"] == "push"
+    assert volume["secret"]["secretName"] == "pull", "the operator has nothing to push"
     assert "EDGESMITH_REGISTRY_CREDENTIALS" not in environment(operator())
 
 

@@ -34,7 +34,7 @@ class PrivateRegistry:
     address: str
 
     def secret(self, name: str) -> dict[str, Any]:
-        """The Secret that `registry.credentialsSecret` of the chart names."""
+        """The Secret that `registry.pullSecret` and `registry.pushSecret` of the chart name."""
         auth = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         return {
             "apiVersion": "v1",

@@ -37,7 +37,7 @@ def test_a_registry_that_refuses_is_named_and_its_login_is_the_fix(
         assert word in refused["message"]
 
     ground.kube.apply(private.secret(SECRET), namespace=NAMESPACE)
-    install_chart(ground, images, elsewhere, f"registry.credentialsSecret={SECRET}")
+    install_chart(ground, images, elsewhere, f"registry.pullSecret={SECRET}", f"registry.pushSecret={SECRET}")
     waiting = fleet.wait_saying("parts", "Reconciling", SECRET, seconds=90)
     assert "cannot start" in waiting["message"]
     assert waiting["reason"] == "Building"

@@ -17,8 +17,8 @@ from tritonclient.http import InferResult
 from edgesmith_runtime.codec.binary import from_raw, to_raw
 from edgesmith_runtime.codec.http import LARGEST_JSON, decode_request, encode_answer
 from edgesmith_runtime.codec.jsondata import from_json, to_json
-from edgesmith_runtime.contract import InferRequest, ModelContract, RequestedOutput
 from edgesmith_runtime.errors import AnswerFailed, BadRequest, TooLarge
+from edgesmith_runtime.signature import InferRequest, ModelSignature, RequestedOutput
 from edgesmith_runtime.tensors import DTYPES, TensorSpec
 
 SPECS = {
@@ -30,8 +30,8 @@ SPECS = {
 OUTPUTS = {"y": TensorSpec("y", "FP32", (-1, 2)), "t": TensorSpec("t", "BYTES", (-1,))}
 
 
-def contract(*names: str) -> ModelContract:
-    return ModelContract("m", "onnxruntime_onnx", {name: SPECS[name] for name in names}, OUTPUTS, ("zero",))
+def signature(*names: str) -> ModelSignature:
+    return ModelSignature("m", "onnxruntime_onnx", {name: SPECS[name] for name in names}, OUTPUTS, ("zero",))
 
 
 def request(*inputs: dict[str, Any], **fields: Any) -> memoryview:
@@ -122,7 +122,7 @@ REFUSED: dict[str, tuple[memoryview | bytes, str]] = {
 @pytest.mark.parametrize(("body", "expected"), REFUSED.values(), ids=REFUSED.keys())
 def test_refused(body: memoryview | bytes, expected: str) -> None:
     with pytest.raises(BadRequest) as caught:
-        decode_request(contract("x"), memoryview(body), None)
+        decode_request(signature("x"), memoryview(body), None)
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
@@ -139,13 +139,13 @@ def test_refused(body: memoryview | bytes, expected: str) -> None:
 )
 def test_refused_elements(given_input: dict[str, Any], name: str, expected: str) -> None:
     with pytest.raises(BadRequest) as caught:
-        decode_request(contract(name), request(given_input), None)
+        decode_request(signature(name), request(given_input), None)
     assert expected in str(caught.value)
 
 
 def test_the_json_part_is_bounded() -> None:
     with pytest.raises(TooLarge, match="send tensors as binary data"):
-        decode_request(contract("x"), memoryview(b" " * (LARGEST_JSON + 1)), None)
+        decode_request(signature("x"), memoryview(b" " * (LARGEST_JSON + 1)), None)
 
 
 def _binary(head: memoryview, *tensors: bytes) -> tuple[memoryview, int]:
@@ -162,13 +162,13 @@ def _binary(head: memoryview, *tensors: bytes) -> tuple[memoryview, int]:
 )
 def test_refused_binary(head: dict[str, Any], tail: bytes, expected: str) -> None:
     with pytest.raises(BadRequest) as caught:
-        decode_request(contract("x"), *_binary(request(head), tail))
+        decode_request(signature("x"), *_binary(request(head), tail))
     assert expected in str(caught.value)
 
 
 def test_a_header_longer_than_the_body_is_refused() -> None:
     with pytest.raises(BadRequest, match="Inference-Header-Content-Length is 99; expected at most the body's 2 bytes"):
-        decode_request(contract("x"), memoryview(b"{}"), 99)
+        decode_request(signature("x"), memoryview(b"{}"), 99)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_refused_text(data: bytes, expected: str) -> None:
 
 def test_a_bare_tensor_takes_its_shape_from_its_size() -> None:
     body = np.arange(6, dtype="<f4").tobytes()
-    asked = decode_request(contract("x"), memoryview(body), 0)
+    asked = decode_request(signature("x"), memoryview(body), 0)
     assert asked.inputs["x"].tolist() == [[0, 1], [2, 3], [4, 5]]
     assert [output.binary for output in asked.outputs] == [True, True]
 
@@ -206,12 +206,12 @@ def test_a_bare_tensor_takes_its_shape_from_its_size() -> None:
 )
 def test_refused_bare_tensors(names: tuple[str, ...], size: int, expected: str) -> None:
     with pytest.raises(BadRequest) as caught:
-        decode_request(contract(*names), memoryview(bytes(size)), 0)
+        decode_request(signature(*names), memoryview(bytes(size)), 0)
     assert expected in str(caught.value)
 
 
 def test_bare_text_is_one_element() -> None:
-    assert decode_request(contract("s"), memoryview(b"hello"), 0).inputs["s"].tolist() == ["hello"]
+    assert decode_request(signature("s"), memoryview(b"hello"), 0).inputs["s"].tolist() == ["hello"]
 
 
 def test_aligned_bytes_are_not_copied() -> None:
@@ -237,7 +237,7 @@ def test_json_never_carries_what_it_cannot(value: float) -> None:
 
 def test_classes_are_named_best_first() -> None:
     asked = InferRequest("", {}, (RequestedOutput("y", binary=False, classes=3),))
-    parts, length = encode_answer(contract("x"), asked, {"y": np.array([[0.25, 0.75], [1, 1]], np.float32)})
+    parts, length = encode_answer(signature("x"), asked, {"y": np.array([[0.25, 0.75], [1, 1]], np.float32)})
     assert length is None
     output = json.loads(bytes(parts[0]))["outputs"][0]
     assert output == {
@@ -291,7 +291,7 @@ def test_json_round_trips_flat_and_nested(tensor: tuple[str, NDArray[Any]], nest
 def test_tritonclient_reads_every_answer(given_outputs: list[tuple[tuple[str, NDArray[Any]], bool]]) -> None:
     answers = {f"o{index}": array for index, ((_, array), _) in enumerate(given_outputs)}
     outputs = tuple(RequestedOutput(f"o{index}", binary) for index, (_, binary) in enumerate(given_outputs))
-    parts, length = encode_answer(contract("x"), InferRequest("7", {}, outputs), answers)
+    parts, length = encode_answer(signature("x"), InferRequest("7", {}, outputs), answers)
     result = InferResult.from_response_body(b"".join(parts), header_length=length)
     for name, array in answers.items():
         found = result.as_numpy(name)
@@ -308,6 +308,6 @@ def test_tritonclient_reads_every_answer(given_outputs: list[tuple[tuple[str, ND
 @given(st.binary(max_size=200), st.one_of(st.none(), st.integers(0, 250)))
 def test_any_bytes_are_answered_or_refused(body: bytes, header_length: int | None) -> None:
     try:
-        decode_request(contract("x"), memoryview(body), header_length)
+        decode_request(signature("x"), memoryview(body), header_length)
     except BadRequest as error:
         assert str(error)  # noqa: PT017 - either end is fine

@@ -167,8 +167,28 @@ def test_a_build_killed_without_a_word_is_tried_twice_more() -> None:
         )
 
     assert [failed(killed(tries)).delay for tries in range(3)] == [5.0, 10.0, None]
-    late = replace(killed(0), failure_message="DeadlineExceeded: it took too long")
-    assert failed(late).delay is None
+
+
+def test_a_build_that_ran_into_its_deadline_fails_and_says_so_whatever_the_builder_said() -> None:
+    stopped = failed_job(model(), "Internal", retry=True, overdue=True, failure_message="its builder ran for too long")
+    verdict = failed(stopped)
+    assert (verdict.waiting, verdict.delay) == (False, None)
+    assert verdict.message == f"Job {stopped.name} was ended by its deadline: its builder ran for too long."
+    plan = decide(snapshot(images=MISSING, jobs=(stopped,)), NOW + timedelta(days=1))
+    assert (plan.builds, plan.status.variants[0].state) == ((), "BuildFailed")
+
+
+@pytest.mark.parametrize("tries", [0, 9])
+def test_a_job_whose_builder_never_ran_is_awaited_and_made_again_however_often(tries: int) -> None:
+    why = "it waited on its node without a start for longer than 60 s"
+    never = job(model(), finished=True, finished_at=NOW, failure_message=why, ran=False, overdue=True, tries=tries)
+    seen = snapshot(images=MISSING, jobs=(never,))
+    plan = decide(seen, NOW)
+    assert plan.status.variants[0].state == "Waiting"
+    assert f"before its builder could start: {why}." in (plan.status.variants[0].message or "")
+    assert "Stalled" not in {condition.type for condition in plan.status.conditions}
+    assert plan.look_again
+    assert [start.tries for start in decide(seen, NOW + timedelta(seconds=plan.look_again)).builds] == [tries + 1]
 
 
 def test_a_registry_may_lag_behind_a_push_and_not_for_ever() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from edgesmith.resources.daemon_set import pod_spec
 from edgesmith_builder.contract import BuildRequest
 
 IMAGE = f"registry:5000/models/plant/parts@sha256:{'3' * 64}"
-SECRET = Settings(SETTINGS.runtime_image, SETTINGS.builder_image, SETTINGS.repository, registry_secret="pull")  # noqa: S106 -- a Secret's name
+SECRET = replace(SETTINGS, pull_secret="pull", push_secret="push")  # noqa: S106 -- names of Secrets
 TEMPLATE = "f6046e3012"
 """Hash of the template below. Where it changes, raise `TEMPLATE_VERSION`: nodes that run the old one must be moved."""
 
@@ -196,6 +197,31 @@ def test_a_job_carries_its_request_and_its_reason() -> None:
     annotations = made["metadata"]["annotations"]
     assert json.loads(annotations["edgesmith.dev/build-reason"]) == [{"field": "source.sha256", "old": "b", "new": "a"}]
     assert (annotations["edgesmith.dev/attempt"], annotations["edgesmith.dev/tries"]) == ("again", "2")
+
+
+def test_only_build_jobs_get_the_secret_to_push_with_and_only_as_a_file() -> None:
+    build = started(SECRET)["spec"]["template"]["spec"]
+    server = pod_spec(serving(model(), profile(), IMAGE, SECRET), "0" * 10)
+    assert build["imagePullSecrets"] == server["imagePullSecrets"] == [{"name": "pull"}]
+    (volume,) = [volume for volume in build["volumes"] if volume["name"] == "registry"]
+    assert volume["secret"]["secretName"] == "push"
+    assert "--registry-credentials" in build["containers"][0]["args"]
+    assert "push" not in json.dumps(server)
+
+
+@pytest.mark.parametrize(
+    ("names", "pulls", "pushes"), [({"pull_secret": "a"}, True, False), ({"push_secret": "a"}, False, True)]
+)
+def test_either_secret_can_be_left_out(names: dict[str, str], pulls: bool, pushes: bool) -> None:  # noqa: FBT001 -- a table
+    build = started(replace(SETTINGS, **names))["spec"]["template"]["spec"]  # type: ignore[arg-type]
+    assert ("imagePullSecrets" in build) is pulls
+    assert ("--registry-credentials" in build["containers"][0]["args"]) is pushes
+
+
+def test_the_deadline_runs_from_the_pods_start_on_its_node_and_not_while_its_job_waits_for_one() -> None:
+    spec = started(replace(SETTINGS, builder_deadline_seconds=77))["spec"]
+    assert "activeDeadlineSeconds" not in spec
+    assert spec["template"]["spec"]["activeDeadlineSeconds"] == 77
 
 
 def test_credentials_come_from_the_secret_by_key() -> None:

@@ -52,7 +52,10 @@ def test_everything_set() -> None:
         ("EDGESMITH_BUILDER_RESOURCES", "[1]", "'[1]'; a JSON object was expected"),
         ("EDGESMITH_BUILDER_RESOURCES", "{", "a JSON object was expected"),
         ("EDGESMITH_BUILDER_NODE_SELECTOR", '{"a": 1}', "a JSON object of strings was expected"),
-        ("EDGESMITH_BUILDER_DEADLINE_SECONDS", "soon", "a whole number was expected"),
+        ("EDGESMITH_BUILDER_MAX_CONCURRENT", "0", "'0'; a whole number from 1"),
+        ("EDGESMITH_BUILDER_MAX_CONCURRENT", "1" * 5000, "a whole number from 1 to 999999999 was expected"),
+        ("EDGESMITH_BUILDER_MAX_CONCURRENT", "\N{SUPERSCRIPT TWO}", "a whole number from 1"),
+        ("EDGESMITH_BUILDER_DEADLINE_SECONDS", "soon", "a whole number from 0"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence(name: str, value: str, says: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from itertools import pairwise
 from typing import cast
 
@@ -11,11 +12,14 @@ import virtual_time
 from virtual_time import now
 
 from edgesmith.cluster.breaker import FIRST_PAUSE, LONGEST_PAUSE
-from edgesmith.cluster.images import ABSENT_SECONDS, LOOKUP_SECONDS, Images
-from edgesmith.decide.snapshot import Image, RegistryProblem
-from edgesmith_builder.contract import KEY_ANNOTATION, REPORT_ANNOTATION, BuildReport
+from edgesmith.cluster.images import ABSENT_SECONDS, LOOKUP_SECONDS, PROBLEM_SECONDS, Images
+from edgesmith.cluster.provenance import Wanted
+from edgesmith.decide.snapshot import ForeignImage, Image, RegistryProblem
+from edgesmith_builder.contract import KEY_ANNOTATION, REPORT_ANNOTATION, Artifact, Build, BuildReport, Platform
 from edgesmith_builder.oci import (
     Descriptor,
+    Index,
+    IndexEntry,
     Manifest,
     Reference,
     Registry,
@@ -26,24 +30,58 @@ from edgesmith_builder.oci import (
 
 REPORT = BuildReport(precision="int8", size=3, candidates=())
 PLACE = "registry.example:5000/models/ns/m"
+ONE, TWO, BASE = (f"sha256:{digit * 64}" for digit in "12b")
+BASE_LAYERS = ("sha256:lower", "sha256:upper")
 
 
-def manifest(key: str = "k", report: str | None = None) -> Manifest:
+def wanted(base: str = f"registry.example:5000/edgesmith/runtime@{BASE}", model: str = "m") -> Wanted:
+    source = Artifact(uri="s3://models/x", sha256="0" * 64)
+    return Wanted(
+        Build(model=model, source=source, platform=Platform(architecture="arm64"), ladder=("fp32",), base=base)
+    )
+
+
+WANTED = wanted()
+KEY = WANTED.build.key
+
+
+def layers(*digests: str) -> tuple[Descriptor, ...]:
+    return tuple(Descriptor("layer", digest, 3) for digest in digests)
+
+
+def manifest(
+    key: str = KEY, report: str | None = None, *, over: tuple[str, ...] = BASE_LAYERS, digest: str = ONE
+) -> Manifest:
     annotations = {KEY_ANNOTATION: key, REPORT_ANNOTATION: REPORT.to_json() if report is None else report}
-    return Manifest(Descriptor("c", "sha256:0", 2), (), annotations, digest="sha256:" + "1" * 64)
+    return Manifest(Descriptor("c", "sha256:0", 2), layers(*over, "sha256:model"), annotations, digest=digest)
 
 
 class FakeRegistry:
+    """Images by tag, and a runtime image for two platforms."""
+
     def __init__(self) -> None:
         self.answer: Manifest | RegistryError | None = None
+        self.base: Index | RegistryError | None = Index(
+            tuple(IndexEntry(f"sha256:{name}", "linux", name, None) for name in ("amd64", "arm64")), BASE
+        )
         self.asked = 0
+        self.base_asked = 0
 
     async def manifest(self, reference: Reference) -> Manifest | None:
+        if reference.tag is None:
+            over = BASE_LAYERS if reference.digest == "sha256:arm64" else ("sha256:of-amd64",)
+            return Manifest(Descriptor("c", "sha256:0", 2), layers(*over))
         self.asked += 1
-        assert reference.tag == "k"
         if isinstance(self.answer, RegistryError):
             raise self.answer
         return self.answer
+
+    async def document(self, reference: Reference) -> Index | None:
+        self.base_asked += 1
+        assert reference.digest == BASE
+        if isinstance(self.base, RegistryError):
+            raise self.base
+        return self.base
 
 
 @pytest.fixture
@@ -64,7 +102,7 @@ def images(registry: FakeRegistry, clock: list[float]) -> Images:
 async def test_an_image_that_is_there_is_asked_for_once(images: Images, registry: FakeRegistry) -> None:
     registry.answer = manifest()
     for _ in range(3):
-        found = (await images.look_up(PLACE, ["k"]))["k"]
+        found = (await images.look_up(PLACE, [WANTED]))[KEY]
         assert isinstance(found, Image)
         assert found.reference == f"{PLACE}@sha256:{'1' * 64}"
     assert registry.asked == 1
@@ -73,13 +111,13 @@ async def test_an_image_that_is_there_is_asked_for_once(images: Images, registry
 async def test_absence_is_believed_for_a_moment_and_not_at_all_after_a_job(
     images: Images, registry: FakeRegistry, clock: list[float]
 ) -> None:
-    assert (await images.look_up(PLACE, ["k"]))["k"] is None
+    assert (await images.look_up(PLACE, [WANTED]))[KEY] is None
     registry.answer = manifest()
-    assert (await images.look_up(PLACE, ["k"]))["k"] is None
-    assert isinstance((await images.look_up(PLACE, ["k"], ["k"]))["k"], Image)
+    assert (await images.look_up(PLACE, [WANTED]))[KEY] is None
+    assert isinstance((await images.look_up(PLACE, [WANTED], [KEY]))[KEY], Image)
     assert registry.asked == 2
     clock[0] += ABSENT_SECONDS
-    assert isinstance((await images.look_up(PLACE, ["k"]))["k"], Image)
+    assert isinstance((await images.look_up(PLACE, [WANTED]))[KEY], Image)
 
 
 @pytest.mark.parametrize(
@@ -89,14 +127,30 @@ async def test_a_problem_is_an_answer(
     images: Images, registry: FakeRegistry, error: RegistryError, *, forbidden: bool
 ) -> None:
     registry.answer = error
-    found = (await images.look_up(PLACE, ["k"]))["k"]
+    found = (await images.look_up(PLACE, [WANTED]))[KEY]
     assert found == RegistryProblem(str(error), forbidden=forbidden)
 
 
-@pytest.mark.parametrize("wrong", [manifest(key="another"), manifest(report="{"), manifest(report="")])
-async def test_an_image_that_is_not_ours_is_no_build(images: Images, registry: FakeRegistry, wrong: Manifest) -> None:
+FORGED: dict[str, Manifest] = {
+    "another key": manifest(key="another"),
+    "a broken report": manifest(report="{"),
+    "no report": manifest(report=""),
+    "no layer of the runtime": manifest(over=()),
+    "another layer below": manifest(over=("sha256:lower", "sha256:other")),
+    "a layer more": manifest(over=(*BASE_LAYERS, "sha256:more")),
+    "the runtime of another platform": manifest(over=("sha256:of-amd64",)),
+    "nothing on top of the runtime": replace(manifest(), layers=layers(*BASE_LAYERS)),
+    "no layers": replace(manifest(), layers=()),
+}
+
+
+@pytest.mark.parametrize("wrong", FORGED.values(), ids=FORGED)
+async def test_an_image_that_cannot_be_ours_is_no_build(
+    images: Images, registry: FakeRegistry, wrong: Manifest
+) -> None:
+    """Anybody who may push can compute the key, and copy its annotations from another build."""
     registry.answer = wrong
-    assert (await images.look_up(PLACE, ["k"]))["k"] is None
+    assert (await images.look_up(PLACE, [WANTED]))[KEY] is None
 
 
 class Silent:
@@ -118,12 +172,12 @@ def test_a_registry_that_swallows_packets_costs_one_pass_seconds_and_the_others_
         registry = Silent()
         images = Images(cast("Registry", registry), now)
         started = now()
-        found = await images.look_up(PLACE, [f"key-{number}" for number in range(8)])
+        found = await images.look_up(PLACE, [wanted(model=f"m{number}") for number in range(8)])
         assert now() - started == LOOKUP_SECONDS
         assert all(isinstance(answer, RegistryProblem) for answer in found.values())
         asked, started = registry.asked, now()
         for number in range(500):
-            (answer,) = (await images.look_up(f"registry.example:5000/models/ns/m{number}", ["k"], ["k"])).values()
+            (answer,) = (await images.look_up(f"registry.example:5000/models/ns/m{number}", [WANTED], [KEY])).values()
             assert isinstance(answer, RegistryProblem)
         assert (registry.asked, now()) == (asked, started)
 
@@ -137,7 +191,7 @@ def test_a_registry_that_fails_is_asked_less_and_less_often_and_by_one_pass_at_a
         started, asked_at, waited = now(), [], 0.0
         while now() - started < 3600:
             before, asked = now(), registry.asked
-            await asyncio.gather(*(images.look_up(f"r.example/m{number}", ["k"]) for number in range(8)))
+            await asyncio.gather(*(images.look_up(f"r.example/m{number}", [WANTED]) for number in range(8)))
             waited += now() - before
             if registry.asked > asked:
                 asked_at.append(before)
@@ -150,8 +204,8 @@ def test_a_registry_that_fails_is_asked_less_and_less_often_and_by_one_pass_at_a
         assert waited < 300
         registry.answers = True
         await asyncio.sleep(LONGEST_PAUSE)
-        assert (await images.look_up("r.example/m1", ["k"]))["k"] is None
-        assert (await images.look_up("r.example/m2", ["k"]))["k"] is None
+        assert (await images.look_up("r.example/m1", [WANTED]))[KEY] is None
+        assert (await images.look_up("r.example/m2", [WANTED]))[KEY] is None
 
     virtual_time.run(hour())
 
@@ -160,14 +214,14 @@ def test_a_pass_that_is_given_up_leaves_the_registry_to_the_next() -> None:
     async def cancelled() -> None:
         registry = Silent()
         images = Images(cast("Registry", registry), now)
-        await images.look_up(PLACE, ["k"])
+        await images.look_up(PLACE, [WANTED])
         await asyncio.sleep(FIRST_PAUSE)
-        task = asyncio.create_task(images.look_up(PLACE, ["k"]))
+        task = asyncio.create_task(images.look_up(PLACE, [WANTED]))
         await asyncio.sleep(1)
         task.cancel()
         registry.answers = True
         await asyncio.sleep(LONGEST_PAUSE)
-        assert (await images.look_up(PLACE, ["k"]))["k"] is None
+        assert (await images.look_up(PLACE, [WANTED]))[KEY] is None
 
     virtual_time.run(cancelled())
 
@@ -180,8 +234,8 @@ def test_one_registry_that_fails_does_not_stop_the_questions_to_another() -> Non
 
     async def both() -> None:
         images = Images(cast("Registry", Half()), now)
-        assert isinstance((await images.look_up("bad.example/m", ["k"]))["k"], RegistryProblem)
-        assert (await images.look_up("good.example/m", ["k"]))["k"] is None
+        assert isinstance((await images.look_up("bad.example/m", [WANTED]))[KEY], RegistryProblem)
+        assert (await images.look_up("good.example/m", [WANTED]))[KEY] is None
 
     virtual_time.run(both())
 
@@ -192,7 +246,63 @@ async def test_a_problem_reads_the_same_while_the_registry_is_not_asked(
     registry.answer = RegistryUnreachable("connection refused")
     said = set()
     for _ in range(60):
-        said.add((await images.look_up(PLACE, ["k"]))["k"])
+        said.add((await images.look_up(PLACE, [WANTED]))[KEY])
         clock[0] += 1.0
     assert said == {RegistryProblem("connection refused", forbidden=False)}
     assert registry.asked < 10
+
+
+async def test_the_runtime_image_is_asked_for_once(images: Images, registry: FakeRegistry) -> None:
+    for name in ("a", "b"):
+        registry.answer = manifest()
+        assert isinstance((await images.look_up(f"{PLACE}-{name}", [WANTED]))[KEY], Image)
+    assert registry.base_asked == 1
+
+
+async def test_an_image_with_a_digest_of_ours_needs_no_look_at_the_runtime(
+    images: Images, registry: FakeRegistry
+) -> None:
+    registry.answer, registry.base = manifest(), RegistryUnreachable("nobody is there")
+    trusting = Wanted(WANTED.build, frozenset({ONE, TWO}))
+    assert isinstance((await images.look_up(PLACE, [trusting]))[KEY], Image)
+    assert registry.base_asked == 0
+
+
+async def test_a_runtime_image_that_cannot_be_read_is_a_problem(images: Images, registry: FakeRegistry) -> None:
+    registry.answer, registry.base = manifest(), RegistryUnreachable("nobody is there")
+    assert (await images.look_up(PLACE, [WANTED]))[KEY] == RegistryProblem("nobody is there", forbidden=False)
+
+
+async def test_a_runtime_image_that_does_not_exist_or_is_elsewhere_leaves_the_judgement_to_a_job(
+    images: Images, registry: FakeRegistry
+) -> None:
+    elsewhere = wanted(f"elsewhere.example/edgesmith/runtime@{BASE}")
+    registry.answer = manifest(key=elsewhere.build.key)
+    assert (await images.look_up(PLACE, [elsewhere]))[elsewhere.build.key] is None
+    assert registry.base_asked == 0
+    registry.answer, registry.base = manifest(), None
+    assert (await images.look_up(PLACE, [WANTED]))[KEY] is None
+
+
+async def test_an_image_that_is_not_the_one_of_our_job_is_named_and_asked_for_again(
+    images: Images, registry: FakeRegistry, clock: list[float]
+) -> None:
+    trusting = Wanted(WANTED.build, frozenset({TWO}))
+    registry.answer = manifest()
+    assert (await images.look_up(PLACE, [trusting]))[KEY] == ForeignImage(f"{PLACE}@{ONE}", (TWO,))
+    registry.answer = manifest(digest=TWO)
+    clock[0] += PROBLEM_SECONDS
+    found = (await images.look_up(PLACE, [trusting]))[KEY]
+    assert isinstance(found, Image)
+    assert found.reference == f"{PLACE}@{TWO}"
+
+
+async def test_what_was_believed_before_gives_way_to_what_a_job_of_ours_pushed(
+    images: Images, registry: FakeRegistry
+) -> None:
+    registry.answer = manifest()
+    assert isinstance((await images.look_up(PLACE, [WANTED]))[KEY], Image)
+    registry.answer = manifest(digest=TWO)
+    found = (await images.look_up(PLACE, [Wanted(WANTED.build, frozenset({TWO}))]))[KEY]
+    assert isinstance(found, Image)
+    assert found.reference == f"{PLACE}@{TWO}"

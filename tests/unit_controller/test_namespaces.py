@@ -82,7 +82,15 @@ async def test_an_edge_model_of_another_namespace_is_not_looked_at() -> None:
     """A node that carries another operator's label asks for a pass; taking the label for left over would remove it."""
     nothing: Any = None
     passes = Passes(
-        nothing, nothing, Numbers(), client=nothing, clock=lambda: 0.0, now=lambda: datetime.now(UTC), namespaces=("a",)
+        nothing,
+        nothing,
+        Numbers(),
+        client=nothing,
+        slots=nothing,
+        ask=nothing,
+        clock=lambda: 0.0,
+        now=lambda: datetime.now(UTC),
+        namespaces=("a",),
     )
     assert await passes.run(("other", "m")) == Outcome()
     assert (await passes.run(("a", "m"))).failed

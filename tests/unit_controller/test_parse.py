@@ -155,10 +155,82 @@ def test_a_secret_that_is_missing_is_named() -> None:
     assert (found.finished, found.failure_message) == (False, 'secret "keys" not found')
 
 
+OVERDUE = {
+    "phase": "Failed",
+    "reason": "DeadlineExceeded",
+    "message": "Pod was active on the node longer than the specified deadline",
+}
+
+
+def overdue_pod(state: dict[str, Any]) -> parse_build.BuildPod:
+    """A pod that its kubelet ended by the deadline."""
+    labels = {"batch.kubernetes.io/job-name": "j"}
+    return parse_build.build_pod(
+        {
+            "metadata": {"name": "p", "creationTimestamp": "2026-01-01T00:00:00Z", "labels": labels},
+            "spec": {"nodeName": "n1", "activeDeadlineSeconds": 60},
+            "status": OVERDUE | {"containerStatuses": [container("builder", state=state)]},
+        }
+    )
+
+
+def test_a_builder_that_the_deadline_stopped_is_overdue_whatever_it_said() -> None:
+    stopped = {"exitCode": 143, "startedAt": "2026-01-01T00:00:05Z", "message": json.dumps(FAILURE | {"retry": True})}
+    found = parse_build.with_pods(parse_build.job(job(**FAILED)), [overdue_pod({"terminated": stopped})])
+    assert (found.ran, found.overdue) == (True, True)
+    assert found.failure_message == "its builder ran for longer than 60 s (builder.deadlineSeconds)"
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        pytest.param({"waiting": {"reason": "ContainerCreating"}}, id="as the older kubelets leave it"),
+        pytest.param(
+            {"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None}}, id="as newer ones"
+        ),
+    ],
+)
+def test_a_builder_that_never_started_did_not_run(state: dict[str, Any]) -> None:
+    found = parse_build.with_pods(parse_build.job(job(**FAILED)), [overdue_pod(state)])
+    assert (found.ran, found.overdue) == (False, True)
+    assert "without a start for longer than 60 s" in (found.failure_message or "")
+
+
+def test_a_pod_that_its_kubelet_refused_did_not_run_its_builder() -> None:
+    labels = {"batch.kubernetes.io/job-name": "j"}
+    refused = {"phase": "Failed", "reason": "OutOfcpu", "message": "Pod was rejected: Node didn't have enough cpu"}
+    pod = parse_build.build_pod({"metadata": {"name": "p", "labels": labels}, "status": refused})
+    found = parse_build.with_pods(parse_build.job(job(**FAILED)), [pod])
+    assert (found.ran, found.overdue, found.failure_message) == (False, False, refused["message"])
+
+
+def test_a_job_without_a_pod_left_is_taken_to_have_run() -> None:
+    assert parse_build.with_pods(parse_build.job(job(**FAILED)), []).ran
+
+
+def test_a_job_at_work_is_as_its_newest_pod_is() -> None:
+    drained = build_pod("old", "2026-01-01T00:00:00Z", terminated={"reason": "OOMKilled", "exitCode": 137})
+    runs = build_pod("new", "2026-01-02T00:00:00Z", running={"startedAt": "2026-01-02T00:00:01Z"})
+    found = parse_build.with_pods(parse_build.job(job()), [drained, runs])
+    assert (found.finished, found.ran, found.failure_message) == (False, True, None)
+
+
 def test_a_job_that_succeeded_in_the_end_says_nothing() -> None:
     complete = job(conditions=[{"type": "Complete", "status": "True"}])
     found = parse_build.with_pods(parse_build.job(complete), [build_pod("p", "", json.dumps(FAILURE))])
-    assert (found.succeeded, found.failure, found.failure_message) == (True, None, None)
+    assert (found.succeeded, found.failure, found.failure_message, found.digest) == (True, None, None, None)
+
+
+@pytest.mark.parametrize("image", ["r:5000/models/ns/m@sha256:" + "a" * 64, "r:5000/models/ns/m:tag", "", 7])
+def test_a_job_that_succeeded_says_which_image_it_pushed(image: Any) -> None:
+    complete = job(conditions=[{"type": "Complete", "status": "True"}])
+    found = parse_build.with_pods(parse_build.job(complete), [build_pod("p", "", json.dumps({"image": image}))])
+    assert found.digest == ("sha256:" + "a" * 64 if "@" in str(image) else None)
+
+
+def test_a_job_that_failed_vouches_for_nothing() -> None:
+    said = json.dumps({"image": "r/m@sha256:" + "a" * 64})
+    assert parse_build.with_pods(parse_build.job(job(**FAILED)), [build_pod("p", "", said)]).digest is None
 
 
 ANYTHING = st.recursive(

@@ -11,6 +11,7 @@ from objects_of import Object, model, node, profile, unreadable_model
 
 from edgesmith.api.names import node_label
 from edgesmith.cluster.apply import Applier
+from edgesmith.cluster.build_slots import BuildSlots
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.errors import Invalid, Missing
 from edgesmith.cluster.gather import Gatherer
@@ -84,6 +85,8 @@ class World:
             cast("Applier", self.labels),
             Numbers(),
             client=cast("Client", self.api),
+            slots=BuildSlots(self.objects, 1),
+            ask=lambda _: None,
             clock=lambda: 0.0,
             now=lambda: NOW,
         )

@@ -96,6 +96,8 @@ class Reason(StrEnum):
     """The registry refused the credentials."""
     REGISTRY_REFUSED = "RegistryRefused"
     """The registry refused the image."""
+    IMAGE_DIGEST_MISMATCH = "ImageDigestMismatch"
+    """The image under the build's tag in the registry is another than the one that the build pushed."""
     REQUEST_INVALID = "RequestInvalid"
     """The build request contradicts itself."""
     BUILD_FAILED = "BuildFailed"

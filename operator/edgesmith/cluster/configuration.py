@@ -7,6 +7,7 @@ The chart's ConfigMap has the names of the environment variables as its keys, so
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,14 +24,16 @@ VARIABLES = {
     "EDGESMITH_BUILDER_IMAGE": "Image of build Jobs by digest. Required.",
     "EDGESMITH_REPOSITORY": "Where variant images go, `REGISTRY/PREFIX`; the namespace and name are added. Required.",
     "EDGESMITH_PLAIN_HTTP": "`true`: speak HTTP to the registry. Default `false`.",
-    "EDGESMITH_REGISTRY_SECRET": "dockerconfigjson Secret in the EdgeModel's namespace, for builds and pulls.",
+    "EDGESMITH_PULL_SECRET": "dockerconfigjson Secret in the EdgeModel's namespace that its pods pull images with.",
+    "EDGESMITH_PUSH_SECRET": "dockerconfigjson Secret in the EdgeModel's namespace that its build Jobs push with.",
     "EDGESMITH_BUCKET_ENDPOINT": "S3 endpoint for EdgeModels without a credentials Secret.",
     "EDGESMITH_BUILDER_NODE_SELECTOR": "Where build Jobs run: a JSON object of labels. Default `{}`.",
     "EDGESMITH_BUILDER_RESOURCES": "Requests and limits of build Jobs: a JSON object. Default `{}`.",
-    "EDGESMITH_BUILDER_DEADLINE_SECONDS": "After how long a build is given up. Default 3600.",
     "EDGESMITH_NODE_GRACE_SECONDS": (
         "The cluster's --node-monitor-grace-period: for how many seconds a dead node is taken for ready. Default 50."
     ),
+    "EDGESMITH_BUILDER_DEADLINE_SECONDS": "Seconds that a build may take on its node. Default 3600.",
+    "EDGESMITH_BUILDER_MAX_CONCURRENT": "Most build Jobs at once, over all EdgeModels: 1 or more. Default 10.",
     "EDGESMITH_REVISION_HISTORY_LIMIT": "Revisions without a node that are kept, per variant. Default 3.",
 }
 """Every setting with its meaning; a test holds the documentation to it."""
@@ -52,12 +55,14 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
             builder_image=_image(environment, "EDGESMITH_BUILDER_IMAGE"),
             repository=_repository(environment, "EDGESMITH_REPOSITORY"),
             plain_http=_flag(environment, "EDGESMITH_PLAIN_HTTP"),
-            registry_secret=environment.get("EDGESMITH_REGISTRY_SECRET") or None,
+            pull_secret=environment.get("EDGESMITH_PULL_SECRET") or None,
+            push_secret=environment.get("EDGESMITH_PUSH_SECRET") or None,
             bucket_endpoint=environment.get("EDGESMITH_BUCKET_ENDPOINT") or None,
             builder_node_selector=_labels(environment, "EDGESMITH_BUILDER_NODE_SELECTOR"),
             builder_resources=_json_object(environment, "EDGESMITH_BUILDER_RESOURCES"),
             builder_deadline_seconds=_count(environment, "EDGESMITH_BUILDER_DEADLINE_SECONDS", 3600),
             node_grace_seconds=_count(environment, "EDGESMITH_NODE_GRACE_SECONDS", 50),
+            max_concurrent_builds=_count(environment, "EDGESMITH_BUILDER_MAX_CONCURRENT", 10, least=1),
             revision_history_limit=_count(environment, "EDGESMITH_REVISION_HISTORY_LIMIT", 3),
         )
     except KeyError as error:
@@ -111,11 +116,13 @@ def _flag(environment: Mapping[str, str], name: str) -> bool:
     return value == "true"
 
 
-def _count(environment: Mapping[str, str], name: str, default: int) -> int:
+def _count(environment: Mapping[str, str], name: str, default: int, *, least: int = 0) -> int:
     value = environment.get(name, "").strip()
-    if value and not value.isdigit():
-        raise SettingsError(f"{name} is {value!r}; a whole number was expected")
-    return int(value) if value else default
+    if not value:
+        return default
+    if not re.fullmatch("[0-9]{1,9}", value) or int(value) < least:
+        raise SettingsError(f"{name} is {value[:32]!r}; a whole number from {least} to 999999999 was expected")
+    return int(value)
 
 
 def _json_object(environment: Mapping[str, str], name: str) -> dict[str, Any]:

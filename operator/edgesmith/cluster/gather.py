@@ -11,9 +11,11 @@ from edgesmith.cluster.images import Images
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EVENT, POD
 from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.parse_build import JOB_NAME_LABEL, BuildPod, with_pods
+from edgesmith.cluster.provenance import Wanted
 from edgesmith.decide.builds import wanted
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import BuildJob, Snapshot
+from edgesmith.decide.trust import trusted_digests
 from edgesmith.resources.names import repository
 
 MOUNT_REASONS = ("FailedMount", "FailedAttachVolume")
@@ -51,9 +53,16 @@ class Gatherer:
         profiles = objects.profiles.all()
         unreadable = tuple(sorted(name for _, name in objects.unreadable(DEVICE_PROFILE)))
         jobs = await self._jobs(model)
-        keys = {build.key for build in wanted(model, profiles, self.settings).values()}
-        ended = {job.key for job in jobs if job.finished}
-        images = await self._images.look_up(repository(model, self.settings), sorted(keys), keys & ended)
+        revisions = tuple(
+            entry.noun for _, entry in objects.revisions.of_model(namespace, name) if entry.owner == model.metadata.uid
+        )
+        trusted = trusted_digests(model, jobs, revisions)
+        builds = {build.key: build for build in wanted(model, profiles, self.settings).values()}
+        images = await self._images.look_up(
+            repository(model, self.settings),
+            [Wanted(build, trusted.get(key, frozenset())) for key, build in sorted(builds.items())],
+            {job.key for job in jobs if job.finished},
+        )
         return Snapshot(
             model=model,
             settings=self.settings,
@@ -61,11 +70,7 @@ class Gatherer:
             nodes=objects.nodes.all(),
             pods=tuple(entry.noun for _, entry in objects.pods.of_model(namespace, name)),
             jobs=jobs,
-            revisions=tuple(
-                entry.noun
-                for _, entry in objects.revisions.of_model(namespace, name)
-                if entry.owner == model.metadata.uid
-            ),
+            revisions=revisions,
             images=images,
             unreadable_profiles=unreadable,
         )
@@ -83,7 +88,7 @@ class Gatherer:
         if not own:
             return ()
         for job in own:
-            await self._read_last_words(namespace, job)
+            await self._read_last_words(model, job)
         running = {job.name for job in own if not job.finished}
         pods = [
             await self._explained(namespace, pod) if pod.pending and not pod.problem and pod.job in running else pod
@@ -91,12 +96,15 @@ class Gatherer:
         ]
         return tuple(with_pods(job, pods) for job in own)
 
-    async def _read_last_words(self, namespace: str, job: BuildJob) -> None:
-        """Read the pods of a Job that has just failed, where we have none of their words.
+    async def _read_last_words(self, model: EdgeModel, job: BuildJob) -> None:
+        """Read the pods of a Job that has just ended, where we have none of their words.
 
         Jobs and pods are watched apart, and the Job's end may be seen before its pod's last words.
         """
-        if job.succeeded or not job.finished or (namespace, job.name) in self._heard:
+        namespace = model.metadata.namespace
+        if not job.finished or (namespace, job.name) in self._heard:
+            return
+        if job.succeeded and any(pod.job == job.name and pod.digest for pod in self._build_pods(model)):
             return
         self._heard.add((namespace, job.name))
         labels = f"{JOB_NAME_LABEL}={job.name}"

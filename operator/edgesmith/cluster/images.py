@@ -12,13 +12,11 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 
 from edgesmith.cluster.breaker import Breaker
+from edgesmith.cluster.provenance import Answer, Bases, Wanted, judged
 from edgesmith.decide.snapshot import Image, RegistryProblem
-from edgesmith_builder.contract import KEY_ANNOTATION, REPORT_ANNOTATION, BuildReport
-from edgesmith_builder.oci import Manifest, Registry, RegistryError, RegistryForbidden, RegistryUnreachable, Repository
+from edgesmith_builder.oci import Registry, RegistryError, RegistryForbidden, RegistryUnreachable, Repository
 
 log = logging.getLogger(__name__)
-
-Answer = Image | RegistryProblem | None
 
 ABSENT_SECONDS = 2.0
 PROBLEM_SECONDS = 5.0
@@ -41,10 +39,11 @@ class Images:
         self._clock = clock
         self._breaker = Breaker()
         self._there: dict[tuple[str, str], Image] = {}
-        self._brief: dict[tuple[str, str], tuple[float, RegistryProblem | None]] = {}
+        self._brief: dict[tuple[str, str], tuple[float, Answer]] = {}
+        self._bases = Bases(registry)
 
     async def look_up(
-        self, repository: str, keys: Collection[str], fresh: Collection[str] = ()
+        self, repository: str, builds: Collection[Wanted], fresh: Collection[str] = ()
     ) -> Mapping[str, Answer]:
         """Ask for builds, for LOOKUP_SECONDS in all, however many they are.
 
@@ -52,50 +51,62 @@ class Images:
 
         Args:
             repository: `REGISTRY/NAME` of an EdgeModel's images.
-            keys: Build keys.
-            fresh: Those of them whose absence must not come from memory: their Job has just ended.
+            builds: What is wanted, each with the digests that are known to be ours.
+            fresh: Build keys of those whose absence must not come from memory: their Job has just ended.
 
         Returns:
             The answer by key. This never raises for what the registry does.
         """
         answers: dict[str, Answer] = {}
-        for key in keys:
-            image = self._there.get((repository, key))
+        wanted = {one.build.key: one for one in builds}
+        for key, one in wanted.items():
+            image = self._known(repository, one)
             until, brief = self._brief.get((repository, key), (0.0, None))
             if image is not None or (key not in fresh and self._clock() < until):
                 answers[key] = image or brief
-        unknown = [key for key in dict.fromkeys(keys) if key not in answers]
+        unknown = [one for key, one in wanted.items() if key not in answers]
         if not unknown:
             return answers
         registry = repository.partition("/")[0]
         if not self._breaker.may_ask(registry, self._clock()):
-            return answers | {key: self._last_problem(repository, key) for key in unknown}
+            return answers | {one.build.key: self._last_problem(repository, one.build.key) for one in unknown}
         found = await self._ask(repository, registry, unknown)
         for key, answer in found.items():
             self._keep((repository, key), answer)
         return answers | found
 
-    async def _ask(self, repository: str, registry: str, keys: list[str]) -> dict[str, Answer]:
+    def _known(self, repository: str, wanted: Wanted) -> Image | None:
+        """The image that was found before, unless a Job of ours has pushed another one since."""
+        image = self._there.get((repository, wanted.build.key))
+        if image and wanted.trusted and image.reference.partition("@")[2] not in wanted.trusted:
+            del self._there[repository, wanted.build.key]
+            return None
+        return image
+
+    async def _ask(self, repository: str, registry: str, builds: list[Wanted]) -> dict[str, Answer]:
         """Ask the registry, all at once and within one time limit."""
         late = RegistryProblem(f"{repository} did not answer within {LOOKUP_SECONDS:g} s", forbidden=False)
-        answers: dict[str, Answer] = dict.fromkeys(keys, late)
-        silent = set(keys)
+        answers: dict[str, Answer] = dict.fromkeys((one.build.key for one in builds), late)
+        silent = set(answers)
 
-        async def one(key: str) -> None:
+        async def ask(one: Wanted) -> None:
+            key = one.build.key
             try:
                 manifest = await self._registry.manifest(Repository.parse(repository).tagged(key))
+                ask_base = manifest is not None and not one.trusted
+                layers = await self._bases.layers(repository, one.build) if ask_base else None
             except RegistryUnreachable as error:
                 answers[key] = RegistryProblem(str(error), forbidden=False)
                 return
             except (RegistryError, ValueError) as error:
                 answers[key] = RegistryProblem(str(error), forbidden=isinstance(error, RegistryForbidden))
             else:
-                answers[key] = image_of(repository, key, manifest) if manifest else None
+                answers[key] = judged(repository, one, manifest, layers) if manifest else None
             silent.discard(key)
 
         try:
             async with asyncio.timeout(LOOKUP_SECONDS):
-                await asyncio.gather(*(one(key) for key in keys))
+                await asyncio.gather(*(ask(one) for one in builds))
         except TimeoutError:
             log.warning("%s", late.message)
         finally:
@@ -106,7 +117,7 @@ class Images:
                 self._breaker.answered(registry)
         return answers
 
-    def _last_problem(self, repository: str, key: str) -> RegistryProblem:
+    def _last_problem(self, repository: str, key: str) -> Answer:
         """The answer for a registry that is not asked: the last one, so that no status changes back and forth."""
         _, last = self._brief.get((repository, key), (0.0, None))
         return last or RegistryProblem(f"The registry of {repository} did not answer a moment ago", forbidden=False)
@@ -121,23 +132,3 @@ class Images:
         for memory in (self._there, self._brief):
             if len(memory) > _LIMIT:
                 del memory[next(iter(memory))]
-
-
-def image_of(repository: str, key: str, manifest: Manifest) -> Image | None:
-    """The build that a manifest is; None where it is not one of ours, so that it is made anew.
-
-    Args:
-        repository: Where it was found.
-        key: The tag under which it was found.
-        manifest: What was found.
-    """
-    found = manifest.annotations.get(KEY_ANNOTATION)
-    if found != key:
-        log.warning("%s:%s carries the build key %r; it is built anew", repository, key, found)
-        return None
-    try:
-        report = BuildReport.model_validate_json(manifest.annotations.get(REPORT_ANNOTATION, ""))
-    except ValueError:
-        log.warning("%s:%s carries no report that can be read; it is built anew", repository, key)
-        return None
-    return Image(reference=f"{repository}@{manifest.digest}", report=report)

@@ -9,19 +9,29 @@ from edgesmith.api.names import ATTEMPT_ANNOTATION, BUILD_KEY_LABEL, PROFILE_LAB
 from edgesmith.cluster.fields import Raw, at, last_json_line, mappings, text, time_of
 from edgesmith.cluster.parse import annotations_of, labels_of, termination_messages
 from edgesmith.decide.snapshot import BuildJob
-from edgesmith_builder.contract import BuildFailure
+from edgesmith_builder.contract import BuildFailure, BuildResult
 
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 """Set by the Job controller on a Job's pods."""
 
+_LACKS_SECRET = "CreateContainerConfigError"  # noqa: S105 -- a reason, no password
+"""The kubelet's reason for a container whose environment names a Secret, or a key of one, that is not there."""
+
 _CANNOT_START = {
-    "CreateContainerConfigError",
+    _LACKS_SECRET,
     "CreateContainerError",
     "ErrImagePull",
     "ImagePullBackOff",
     "InvalidImageName",
     "RunContainerError",
 }
+
+
+_DEADLINE = "DeadlineExceeded"
+"""The kubelet's reason for a pod that it ended by `spec.activeDeadlineSeconds`."""
+
+_NEVER_SEEN = "ContainerStatusUnknown"
+"""The kubelet's reason for a container that it reports as ended without having seen it, with no time of its start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +44,17 @@ class BuildPod:
     created: str
     pending: bool
     """It has a node and no container of it has started yet."""
+    ran: bool
+    """A container of it ran, or runs."""
+    blocked: bool
+    """It waits for a Secret or for a key of one."""
+    overdue: bool
+    """The kubelet ended it by its deadline."""
+    digest: str | None
+    """`sha256:HEX` of the image that its builder pushed or found."""
     failure: BuildFailure | None
     problem: str | None
-    """Why it cannot start, or how its container was ended, in the kubelet's words."""
+    """Why it cannot start, or how it was ended, in the kubelet's words."""
 
 
 def job(raw: Raw) -> BuildJob:
@@ -68,45 +86,62 @@ def job(raw: Raw) -> BuildJob:
 def build_pod(raw: Raw) -> BuildPod:
     """A pod of a build Job."""
     failure: BuildFailure | None = None
-    problem: str | None = None
-    started = False
-    for status in mappings(at(raw, "status", "containerStatuses")):
-        started = started or bool(at(status, "state", "running") or at(status, "state", "terminated"))
+    digest: str | None = None
+    statuses = list(mappings(at(raw, "status", "containerStatuses")))
+    for status in statuses:
         for message in termination_messages(status):
             failure = failure or build_failure(message)
-        problem = problem or _container_problem(status)
-    if not problem and text(raw, "status", "phase") == "Failed":
-        problem = text(raw, "status", "message") or text(raw, "status", "reason") or None
-    unschedulable = next(
-        (
-            text(condition, "message")
-            for condition in mappings(at(raw, "status", "conditions"))
-            if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable"
-        ),
-        None,
-    )
+            digest = digest or built_digest(message)
+    ran = any(_ran(status) for status in statuses)
     return BuildPod(
         name=text(raw, "metadata", "name"),
         uid=text(raw, "metadata", "uid"),
         job=labels_of(raw).get(JOB_NAME_LABEL, ""),
         created=text(raw, "metadata", "creationTimestamp"),
-        pending=text(raw, "status", "phase") == "Pending" and bool(text(raw, "spec", "nodeName")) and not started,
+        pending=text(raw, "status", "phase") == "Pending" and bool(text(raw, "spec", "nodeName")) and not ran,
+        ran=ran,
+        blocked=any(text(status, "state", "waiting", "reason") == _LACKS_SECRET for status in statuses),
+        overdue=text(raw, "status", "phase") == "Failed" and text(raw, "status", "reason") == _DEADLINE,
+        digest=digest,
         failure=failure,
-        problem=problem or unschedulable,
+        problem=_pod_problem(raw, statuses, ran=ran),
     )
 
 
 def with_pods(found: BuildJob, pods: Iterable[BuildPod]) -> BuildJob:
     """A Job with the words of its pods, the newest first.
 
-    What is said of a Job that succeeded in the end is of no use to anybody and is left out.
+    A Job that is not finished is as its newest pod is: what ended an earlier one (a node that was drained, say) is of
+    no use to anybody, and neither is what went wrong before a Job succeeded in the end.
     """
-    if found.succeeded:
-        return found
     own = sorted((pod for pod in pods if pod.job == found.name), key=lambda pod: pod.created, reverse=True)
+    if not own:
+        return found
+    if found.succeeded:
+        return replace(found, digest=next((pod.digest for pod in own if pod.digest), None))
+    if not found.finished:
+        newest = own[0]
+        return replace(found, ran=newest.ran, failure_message=None if newest.ran else newest.problem)
     failure = next((pod.failure for pod in own if pod.failure), None)
     problem = next((pod.problem for pod in own if pod.problem), None)
-    return replace(found, failure=failure, failure_message=problem or found.failure_message)
+    return replace(
+        found,
+        ran=any(pod.ran for pod in own),
+        overdue=own[0].overdue,
+        failure=failure,
+        failure_message=problem or found.failure_message,
+    )
+
+
+def built_digest(message: str) -> str | None:
+    """The digest of the image in a termination message of the builder; None where it holds no result."""
+    found = last_json_line(message)
+    if found is None:
+        return None
+    try:
+        return BuildResult.model_validate(found).digest
+    except ValueError:
+        return None
 
 
 def build_failure(message: str) -> BuildFailure | None:
@@ -120,13 +155,40 @@ def build_failure(message: str) -> BuildFailure | None:
         return None
 
 
+def _ran(status: Raw) -> bool:
+    """Whether a container ran, or runs. One that the kubelet never saw is reported as ended, without a start."""
+    ended = at(status, "state", "terminated")
+    unseen = text(ended, "reason") == _NEVER_SEEN and not text(ended, "startedAt") if ended else False
+    return bool(at(status, "state", "running") or (ended and not unseen))
+
+
+def _pod_problem(raw: Raw, statuses: Iterable[Raw], *, ran: bool) -> str | None:
+    """Why a pod cannot start, or how it was ended: the deadline, its container's state, its phase, the scheduler."""
+    phase, reason = text(raw, "status", "phase"), text(raw, "status", "reason")
+    if phase == "Failed" and reason == _DEADLINE:
+        seconds = at(raw, "spec", "activeDeadlineSeconds")
+        what = "its builder ran" if ran else "it waited on its node without a start"
+        return f"{what} for longer than {seconds} s (builder.deadlineSeconds)"
+    problem = next((problem for status in statuses if (problem := _container_problem(status))), None)
+    if not problem and phase == "Failed":
+        problem = text(raw, "status", "message") or reason or None
+    return problem or next(
+        (
+            text(condition, "message")
+            for condition in mappings(at(raw, "status", "conditions"))
+            if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable"
+        ),
+        None,
+    )
+
+
 def _container_problem(status: Raw) -> str | None:
     reason = text(status, "state", "waiting", "reason")
     if reason in _CANNOT_START:
         return text(status, "state", "waiting", "message") or reason
     ended = at(status, "state", "terminated") or at(status, "lastState", "terminated")
-    if ended and text(ended, "reason") not in ("", "Completed", "Error"):
-        # OOMKilled, ContainerCannotRun, DeadlineExceeded: the builder had no chance to say so itself.
+    if ended and text(ended, "reason") not in ("", "Completed", "Error", _NEVER_SEEN):
+        # OOMKilled, ContainerCannotRun: the builder had no chance to say so itself.
         return f"the builder was ended: {text(ended, 'reason')}"
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -59,6 +60,10 @@ class Table(Generic[T]):
     def all(self) -> tuple[T, ...]:
         """Every object, by name."""
         return tuple(self._entries[key].noun for key in sorted(self._entries))
+
+    def items(self) -> Iterator[tuple[Key, T]]:
+        """Every object with its key, in no order."""
+        return ((key, entry.noun) for key, entry in self._entries.items())
 
     def keys(self) -> tuple[Key, ...]:
         """The keys of all objects, in order."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import datetime
 
 from edgesmith.api.names import parse_node_label
 from edgesmith.cluster.apply import Applier, Done
+from edgesmith.cluster.build_slots import BuildSlots
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.errors import Stalled, Transient, Waiting
 from edgesmith.cluster.gather import Gatherer
@@ -41,6 +43,8 @@ class Passes:
         numbers: Numbers,
         *,
         client: Client,
+        slots: BuildSlots,
+        ask: Callable[[Key], None],
         clock: Callable[[], float],
         now: Callable[[], datetime],
         namespaces: Collection[str] = (),
@@ -52,6 +56,8 @@ class Passes:
             applier: Writes.
             numbers: Counted into.
             client: For the status of EdgeModels that cannot be read.
+            slots: The bound on builds at once.
+            ask: Asks for a pass.
             clock: Seconds that only grow.
             now: The time of day, with its zone.
             namespaces: Where to work; empty for every namespace.
@@ -60,6 +66,8 @@ class Passes:
         self._applier = applier
         self._numbers = numbers
         self._client = client
+        self._slots = slots
+        self._ask = ask
         self._clock = clock
         self._now = now
         self._namespaces = frozenset(namespaces)
@@ -104,11 +112,18 @@ class Passes:
             raise Waiting(f"EdgeModel {key[0]}/{key[1]} is looked at once every EdgeModel has been listed")
         snapshot = await self._gatherer.snapshot(*key)
         if snapshot is None:
+            for waiting in self._slots.settle(key, waits=False):
+                self._ask(waiting)
             await self._sweep(key)
             return "gone", Outcome()
         now = self._now()
+        # From here to the reservation there is no await: two passes must not see the same slot free.
+        snapshot = replace(snapshot, builds_running=self._slots.running())
         plan = decide(snapshot, now)
-        done = await self._applier.apply(plan, snapshot, now)
+        with self._slots.reserved(snapshot.model, plan.builds):
+            done = await self._applier.apply(plan, snapshot, now)
+        for waiting in self._slots.settle(key, waits=plan.builds_wait):
+            self._ask(waiting)
         self._count(done)
         waits = [plan.look_again] if plan.look_again is not None else []
         if done:

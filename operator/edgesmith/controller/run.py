@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgesmith.cluster.apply import Applier
+from edgesmith.cluster.build_slots import BuildSlots
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.configuration import SettingsError, installed_settings, settings_from
 from edgesmith.cluster.connection import connect
@@ -31,7 +32,7 @@ from edgesmith.controller.metrics import Numbers
 from edgesmith.controller.options import Options
 from edgesmith.controller.passes import Passes
 from edgesmith.controller.probes import Probes, serving
-from edgesmith.controller.queue import WorkQueue
+from edgesmith.controller.queue import Key, WorkQueue
 from edgesmith.controller.resync import Resync
 from edgesmith.controller.watches import Watches
 from edgesmith.decide.settings import Settings
@@ -79,6 +80,8 @@ class _Operator:
             applier,
             self._numbers,
             client=client,
+            slots=BuildSlots(self._objects, settings.max_concurrent_builds),
+            ask=self._ask,
             clock=clock,
             now=lambda: datetime.now(UTC),
             namespaces=options.namespaces,
@@ -124,6 +127,9 @@ class _Operator:
                 # Whatever ended us: the next operator need not wait for the Lease to run out.
                 with contextlib.suppress(ClusterError, TimeoutError):
                     await self._lease.release()
+
+    def _ask(self, key: Key) -> None:
+        self._queue.add(key)
 
     async def _work(self) -> None:
         """Run passes once everything is known."""

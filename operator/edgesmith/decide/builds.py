@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -18,11 +18,13 @@ from edgesmith.api.edgemodel import Dataset, EdgeModel
 from edgesmith.api.fraction import parse_fraction
 from edgesmith.api.names import short_hash
 from edgesmith.api.units import parse_bytes
+from edgesmith.decide.build_slots import RECHECK, admitted
 from edgesmith.decide.plan import Change, StartBuild
 from edgesmith.decide.profiles import resolve
 from edgesmith.decide.retry import REGISTRY_LAG, Retry, failed, requested
 from edgesmith.decide.settings import Settings
-from edgesmith.decide.snapshot import BuildJob, Image, RegistryProblem, Revision, Snapshot
+from edgesmith.decide.snapshot import BuildJob, ForeignImage, Image, RegistryProblem, Revision, Snapshot
+from edgesmith.decide.trust import key_of
 from edgesmith_builder.contract import BUILDER_VERSION, Artifact, Build, BuildReport, Gates, Platform, Quantization
 
 Phase = Literal["Built", "Building", "Waiting", "Failed"]
@@ -43,6 +45,8 @@ class BuildState:
     start: StartBuild | None = None
     look_again: float | None = None
     """Seconds until time alone changes something."""
+    no_slot: bool = False
+    """It is to start and waits for a slot."""
 
 
 def wanted(model: EdgeModel, profiles: Sequence[DeviceProfile], settings: Settings) -> dict[str, Build]:
@@ -101,7 +105,28 @@ def build_states(snapshot: Snapshot, profiles: Iterable[DeviceProfile], now: dat
         if state.start:
             started.add(build.key)
         states[profile.metadata.name] = state
-    return states
+    return _within_bound(snapshot, states)
+
+
+def _within_bound(snapshot: Snapshot, states: dict[str, BuildState]) -> dict[str, BuildState]:
+    """The same states, where builds beyond the bound on builds at once wait."""
+    limit = snapshot.settings.max_concurrent_builds
+    wanted_now = [state.start for state in states.values() if state.start]
+    fitting = admitted(wanted_now, snapshot.builds_running, limit)
+    return {
+        name: _without_slot(state, limit) if state.start and state.start not in fitting else state
+        for name, state in states.items()
+    }
+
+
+def _without_slot(state: BuildState, limit: int) -> BuildState:
+    """A build that waits for a slot; the words of one that failed before are kept, they say what is wrong with it."""
+    waits = replace(state, start=None, look_again=RECHECK, no_slot=True)
+    if state.phase != "Building":
+        return waits
+    name = state.profile.metadata.name
+    message = f"The build for {name} waits: {limit} builds run already (builder.maxConcurrent)."
+    return replace(waits, phase="Waiting", message=message)
 
 
 def attempt_of(model: EdgeModel) -> str:
@@ -133,6 +158,10 @@ def _state(snapshot: Snapshot, profile: DeviceProfile, build: Build, now: dateti
     if isinstance(answer, Image):
         return BuildState(profile, build, "Built", answer.reference, answer.report)
     known = _known_image(snapshot.revisions, build.key)
+    if isinstance(answer, ForeignImage):
+        return BuildState(
+            profile, build, "Failed", known, None, Reason.IMAGE_DIGEST_MISMATCH, _foreign(answer, profile), None, 60.0
+        )
     jobs = answering(snapshot, build.key)
     running = next((job for job in reversed(jobs) if not job.finished), None)
     ended = next((job for job in reversed(jobs) if job.finished), None)
@@ -142,15 +171,27 @@ def _state(snapshot: Snapshot, profile: DeviceProfile, build: Build, now: dateti
     if running:
         phase, reason, message = _running(snapshot.model, profile, running, ended)
         return BuildState(profile, build, phase, known, None, reason, message)
-    if isinstance(answer, RegistryProblem):
-        reason = Reason.REGISTRY_FORBIDDEN if answer.forbidden else Reason.WAITING_FOR_REGISTRY
-        return BuildState(
-            profile, build, "Failed" if answer.forbidden else "Waiting", None, None, reason, answer.message, None, 10.0
-        )
     if not asked:
+        return _unanswered(profile, build, answer if isinstance(answer, RegistryProblem) else None)
+    return _absent(snapshot, profile, build, known=known, ended=ended, now=now)
+
+
+def _unanswered(profile: DeviceProfile, build: Build, problem: RegistryProblem | None) -> BuildState:
+    """The registry could not be asked, or has not been yet."""
+    if problem is None:
         message = f"The registry has not been asked yet for the build for {profile.metadata.name}."
         return BuildState(profile, build, "Waiting", None, None, Reason.WAITING_FOR_REGISTRY, message, None, 2.0)
-    return _absent(snapshot, profile, build, known=known, ended=ended, now=now)
+    reason = Reason.REGISTRY_FORBIDDEN if problem.forbidden else Reason.WAITING_FOR_REGISTRY
+    phase: Phase = "Failed" if problem.forbidden else "Waiting"
+    return BuildState(profile, build, phase, None, None, reason, problem.message, None, 10.0)
+
+
+def _foreign(image: ForeignImage, profile: DeviceProfile) -> str:
+    ours = " or ".join(image.trusted)
+    return (
+        f"{image.reference} has the tag of the build for {profile.metadata.name}, which was pushed as {ours}; "
+        "it is not rolled out. Find out who pushed it and delete the tag, and the build is made again"
+    )
 
 
 def _absent(
@@ -248,11 +289,7 @@ def _why(start: StartBuild) -> str:
 def _known_image(revisions: Iterable[Revision], key: str) -> str | None:
     """The image of a build that a DaemonSet runs: known without asking the registry."""
     for revision in sorted(revisions, key=lambda revision: (revision.created, revision.name), reverse=True):
-        try:
-            build = Build.model_validate(revision.build)
-        except ValueError:  # written by another version of the operator: nothing can be said of it
-            continue
-        if build.key == key:
+        if key_of(revision) == key:
             return revision.image
     return None
 

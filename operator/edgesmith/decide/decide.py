@@ -59,6 +59,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
         events=events_of(status, snapshot.model.status),
         pending=tuple(sorted(pending, key=lambda one: one.node)),
         look_again=min((wait for wait in waits if wait is not None), default=None),
+        builds_wait=any(state.no_slot for state in view.builds.values()),
     )
 
 

@@ -114,3 +114,5 @@ class Plan:
     pending: tuple[Pending, ...]
     look_again: float | None
     """Seconds until something changes by time alone: a bake that ends, a deadline."""
+    builds_wait: bool = False
+    """Whether a build is to start and waits for a slot."""

@@ -63,11 +63,22 @@ def requested(model: EdgeModel) -> str:
 
 
 def failed(job: BuildJob) -> Retry:
-    """Judge a Job that failed."""
+    """Judge a Job that failed.
+
+    One whose builder never ran says nothing about the build, so it is awaited and made again. At the deadline the
+    builder is stopped and says that it was; that is no reason to try again, so the deadline is looked at before its
+    words.
+    """
+    why = (job.failure_message or "killed").rstrip(".")
+    if not job.ran:
+        message = f"Job {job.name} ended before its builder could start: {why}."
+        return Retry(Reason.BUILDING, message, True, _pause(_FIRST_PAUSE, job.tries))
+    if job.overdue:
+        return Retry(Reason.BUILD_FAILED, f"Job {job.name} was ended by its deadline: {why}.", False, None)
     failure = job.failure
     if failure is None:
-        message = f"Job {job.name} ended without saying why: {(job.failure_message or 'killed').rstrip('.')}."
-        again = job.tries + 1 < _UNEXPLAINED_TRIES and "DeadlineExceeded" not in message
+        message = f"Job {job.name} ended without saying why: {why}."
+        again = job.tries + 1 < _UNEXPLAINED_TRIES
         return Retry(Reason.BUILD_FAILED, message, again, _pause(_FIRST_PAUSE, job.tries) if again else None)
     reason = Reason.BUILD_FAILED if failure.reason == "Internal" else Reason(failure.reason)
     if failure.retry:

@@ -89,7 +89,7 @@ def serving(model: EdgeModel, profile: DeviceProfile, image: str, settings: Sett
         runtime_class=profile.spec.runtime.runtime_class_name,
         max_latency_ms=parse_duration(gates.max_latency).total_seconds() * 1000 if gates.max_latency else None,
         max_memory_bytes=max_memory,
-        pull_secret=settings.registry_secret,
+        pull_secret=settings.pull_secret,
         architecture=profile.spec.platform.architecture,
         start_seconds=_start_seconds(model),
         host_http_port=on_host.http_port if on_host else None,

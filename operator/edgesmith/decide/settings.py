@@ -18,8 +18,10 @@ class Settings:
     """Where variant images go: `REGISTRY/PREFIX`; `/NAMESPACE/NAME` is added."""
     plain_http: bool = False
     """Talk HTTP to the registry."""
-    registry_secret: str | None = None
-    """A kubernetes.io/dockerconfigjson Secret in the EdgeModel's namespace, for build Jobs and serving pods."""
+    pull_secret: str | None = None
+    """A kubernetes.io/dockerconfigjson Secret in the EdgeModel's namespace that pods pull images with."""
+    push_secret: str | None = None
+    """A kubernetes.io/dockerconfigjson Secret in the EdgeModel's namespace that build Jobs push with."""
     bucket_endpoint: str | None = None
     """Endpoint of the bucket where an EdgeModel names no credentials."""
     builder_node_selector: dict[str, str] = field(default_factory=dict)
@@ -27,7 +29,9 @@ class Settings:
     builder_resources: dict[str, Any] = field(default_factory=dict)
     """Requests and limits of build Jobs."""
     builder_deadline_seconds: int = 3600
-    """After how long a build is given up."""
+    """Seconds that a build may take, counted from when the kubelet of its node accepted its pod."""
+    max_concurrent_builds: int = 10
+    """Most build Jobs at once, over all EdgeModels."""
     revision_history_limit: int = 3
     """How many revisions that no node runs are kept, per variant."""
     node_grace_seconds: int = 50

@@ -84,6 +84,12 @@ class BuildJob:
     finished_at: datetime | None
     tries: int = 0
     """How many Jobs for the same key and attempt failed before this one."""
+    ran: bool = True
+    """Whether its builder ever ran, as far as its pods tell; where there are none, it is taken to have run."""
+    digest: str | None = None
+    """`sha256:HEX` of the image that it pushed or found; known of one that succeeded while its pod is there."""
+    overdue: bool = False
+    """Its pod was ended by the deadline of build Jobs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +118,16 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class ForeignImage:
+    """An image under a build's tag that is another than the one known to be ours."""
+
+    reference: str
+    """By digest."""
+    trusted: tuple[str, ...]
+    """The digests that are known to be ours."""
+
+
+@dataclass(frozen=True, slots=True)
 class RegistryProblem:
     """The registry could not be asked."""
 
@@ -135,7 +151,9 @@ class Snapshot:
     """This EdgeModel's build Jobs."""
     revisions: tuple[Revision, ...]
     """This EdgeModel's DaemonSets."""
-    images: Mapping[str, Image | RegistryProblem | None]
+    images: Mapping[str, Image | ForeignImage | RegistryProblem | None]
     """By build key: what the registry said; None where it has no such image. A key that was not asked is absent."""
     unreadable_profiles: tuple[str, ...] = ()
     """Names of DeviceProfiles that exist and cannot be read, in order: nothing may be concluded from their absence."""
+    builds_running: int = 0
+    """Builds of all EdgeModels that run or are being started."""

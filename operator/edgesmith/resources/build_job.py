@@ -2,6 +2,10 @@
 
 One pod, one try: the operator makes the next Job itself where another try can help, so that a try is counted, explained
 and paused in one place (`decide.retry`) and the user never waits for a back-off that nobody shows.
+
+The deadline is the pod's, not the Job's: a Job's runs from its creation, so that Jobs that wait for a free node would
+end without having run. A pod's runs from when its kubelet accepted it (`status.startTime`), so it counts pulling the
+image and waiting for a Secret, and never waiting for a node.
 """
 
 from __future__ import annotations
@@ -68,7 +72,6 @@ def build_job(model: EdgeModel, start: StartBuild, settings: Settings) -> dict[s
         ),
         "spec": {
             "backoffLimit": 0,
-            "activeDeadlineSeconds": settings.builder_deadline_seconds,
             "podFailurePolicy": {
                 "rules": [
                     # A node that is drained says nothing about the build: the pod starts anew elsewhere.
@@ -104,10 +107,10 @@ def _pod(model: EdgeModel, settings: Settings) -> dict[str, Any]:
         {"name": "request", "downwardAPI": {"items": [{"path": "request.json", "fieldRef": field}]}},
         {"name": "work", "emptyDir": {"sizeLimit": WORK_LIMIT}},
     ]
-    if settings.registry_secret:
+    if settings.push_secret:
         arguments += ["--registry-credentials", f"{REGISTRY_FOLDER}/.dockerconfigjson"]
         mounts.append({"name": "registry", "mountPath": REGISTRY_FOLDER, "readOnly": True})
-        volumes.append({"name": "registry", "secret": {"secretName": settings.registry_secret, "defaultMode": 0o440}})
+        volumes.append({"name": "registry", "secret": {"secretName": settings.push_secret, "defaultMode": 0o440}})
     container: dict[str, Any] = {
         "name": "builder",
         "image": settings.builder_image,
@@ -121,6 +124,7 @@ def _pod(model: EdgeModel, settings: Settings) -> dict[str, Any]:
     }
     pod: dict[str, Any] = {
         "restartPolicy": "Never",
+        "activeDeadlineSeconds": settings.builder_deadline_seconds,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "nodeSelector": settings.builder_node_selector,
@@ -128,8 +132,8 @@ def _pod(model: EdgeModel, settings: Settings) -> dict[str, Any]:
         "containers": [container],
         "volumes": volumes,
     }
-    if settings.registry_secret:
-        pod["imagePullSecrets"] = [{"name": settings.registry_secret}]
+    if settings.pull_secret:
+        pod["imagePullSecrets"] = [{"name": settings.pull_secret}]
     return pod
 
 

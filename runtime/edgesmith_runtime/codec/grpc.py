@@ -9,9 +9,9 @@ import numpy as np
 
 from edgesmith_runtime.codec.binary import from_raw, text_of, to_raw
 from edgesmith_runtime.codec.classification import best_classes
-from edgesmith_runtime.contract import VERSION, InferRequest, ModelContract
 from edgesmith_runtime.errors import BadRequest
 from edgesmith_runtime.protocol import inference_pb2 as messages
+from edgesmith_runtime.signature import VERSION, InferRequest, ModelSignature
 from edgesmith_runtime.tensors import DTYPES, TensorSpec, datatype_of, shape_text
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ _FIELDS: Final = {
 }
 
 
-def decode_message(contract: ModelContract, message: messages.ModelInferRequest) -> InferRequest:
+def decode_message(signature: ModelSignature, message: messages.ModelInferRequest) -> InferRequest:
     """Read and check a request.
 
     Args:
-        contract: What the model accepts.
+        signature: What the model accepts.
         message: The request.
 
     Raises:
@@ -52,30 +52,30 @@ def decode_message(contract: ModelContract, message: messages.ModelInferRequest)
         raise BadRequest(f"raw_input_contents has {len(raw)} elements; expected {len(message.inputs)}, one an input")
     tensors: dict[str, NDArray[Any]] = {}
     for index, tensor in enumerate(message.inputs):
-        spec, shape = contract.check_input(tensor.name, tensor.datatype, tensor.shape, tensor.parameters)
+        spec, shape = signature.check_input(tensor.name, tensor.datatype, tensor.shape, tensor.parameters)
         if raw:
             if tensor.HasField("contents"):
                 raise BadRequest(f"input {spec.name!r} has contents beside raw_input_contents; expected one of them")
             tensors[spec.name] = from_raw(spec, shape, memoryview(raw[index]))
         else:
             tensors[spec.name] = _typed(spec, shape, tensor.contents)
-    contract.check_complete([tensor.name for tensor in message.inputs])
+    signature.check_complete([tensor.name for tensor in message.inputs])
     asked = [
-        contract.check_output(output.name, _plain(output.parameters) | {"binary_data": True}, binary=True)
+        signature.check_output(output.name, _plain(output.parameters) | {"binary_data": True}, binary=True)
         for output in message.outputs
     ]
-    return InferRequest(message.id, tensors, contract.check_outputs(asked, binary=True))
+    return InferRequest(message.id, tensors, signature.check_outputs(asked, binary=True))
 
 
 def encode_message(
-    contract: ModelContract, request: InferRequest, answers: Mapping[str, NDArray[Any]]
+    signature: ModelSignature, request: InferRequest, answers: Mapping[str, NDArray[Any]]
 ) -> messages.ModelInferResponse:
     """Write an answer, its tensors in ``raw_output_contents``."""
-    response = messages.ModelInferResponse(model_name=contract.name, model_version=VERSION, id=request.id)
+    response = messages.ModelInferResponse(model_name=signature.name, model_version=VERSION, id=request.id)
     for asked in request.outputs:
         array = answers[asked.name]
         if asked.classes:
-            array = best_classes(array, asked.classes, contract.labels)
+            array = best_classes(array, asked.classes, signature.labels)
         response.outputs.add(name=asked.name, datatype=datatype_of(array) or "", shape=array.shape)
         response.raw_output_contents.append(bytes(to_raw(array)))
     return response

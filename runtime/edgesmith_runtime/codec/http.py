@@ -10,8 +10,8 @@ import numpy as np
 from edgesmith_runtime.codec.binary import from_raw, text_of, to_raw
 from edgesmith_runtime.codec.classification import best_classes
 from edgesmith_runtime.codec.jsondata import from_json, to_json
-from edgesmith_runtime.contract import VERSION, InferRequest, ModelContract, RequestedOutput
 from edgesmith_runtime.errors import BadRequest, TooLarge
+from edgesmith_runtime.signature import VERSION, InferRequest, ModelSignature, RequestedOutput
 from edgesmith_runtime.tensors import DTYPES, datatype_of
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ waiting. Binary tensors have no such limit.
 """
 
 
-def decode_request(contract: ModelContract, body: memoryview, header_length: int | None) -> InferRequest:
+def decode_request(signature: ModelSignature, body: memoryview, header_length: int | None) -> InferRequest:
     """Read and check a request.
 
     Args:
-        contract: What the model accepts.
+        signature: What the model accepts.
         body: The whole body, inflated.
         header_length: The value of ``Inference-Header-Content-Length``: how many bytes of the body are JSON. ``None``
             says all of it, 0 none: the body is then the one input's raw data.
@@ -43,7 +43,7 @@ def decode_request(contract: ModelContract, body: memoryview, header_length: int
         TooLarge: The JSON is longer than `LARGEST_JSON`.
     """
     if header_length == 0:
-        return _bare(contract, body)
+        return _bare(signature, body)
     length = len(body) if header_length is None else header_length
     if length > len(body):
         raise BadRequest(f"Inference-Header-Content-Length is {length}; expected at most the body's {len(body)} bytes")
@@ -55,10 +55,10 @@ def decode_request(contract: ModelContract, body: memoryview, header_length: int
     tensors: dict[str, NDArray[Any]] = {}
     names: list[str] = []
     for item in inputs:
-        name, array, rest = _input(contract, item, rest)
+        name, array, rest = _input(signature, item, rest)
         tensors[name] = array
         names.append(name)
-    contract.check_complete(names)
+    signature.check_complete(names)
     if len(rest):
         raise BadRequest(f"the body has {len(rest)} bytes after its last tensor; expected none")
     parameters = _parameters(document, "the request")
@@ -66,19 +66,19 @@ def decode_request(contract: ModelContract, body: memoryview, header_length: int
     if not isinstance(binary, bool):
         raise BadRequest(f"binary_data_output is {binary!r}; expected true or false")
     asked = [
-        contract.check_output(item.get("name"), _parameters(item, f"output {item.get('name')!r}"), binary=binary)
+        signature.check_output(item.get("name"), _parameters(item, f"output {item.get('name')!r}"), binary=binary)
         for item in _list(document, "outputs", [])
     ]
-    return InferRequest(_id(document), tensors, contract.check_outputs(asked, binary=binary))
+    return InferRequest(_id(document), tensors, signature.check_outputs(asked, binary=binary))
 
 
 def encode_answer(
-    contract: ModelContract, request: InferRequest, answers: Mapping[str, NDArray[Any]]
+    signature: ModelSignature, request: InferRequest, answers: Mapping[str, NDArray[Any]]
 ) -> tuple[list[bytes | memoryview], int | None]:
     """Write an answer.
 
     Args:
-        contract: The model's contract.
+        signature: The model's signature.
         request: What was asked.
         answers: The engine's outputs.
 
@@ -91,7 +91,7 @@ def encode_answer(
     outputs: list[dict[str, Any]] = []
     parts: list[bytes | memoryview] = [b""]
     for asked in request.outputs:
-        array = _answer(contract, asked, answers[asked.name])
+        array = _answer(signature, asked, answers[asked.name])
         entry: dict[str, Any] = {"name": asked.name, "datatype": datatype_of(array), "shape": list(array.shape)}
         if asked.binary:
             raw = to_raw(array)
@@ -100,41 +100,43 @@ def encode_answer(
         else:
             entry["data"] = to_json(asked.name, array)
         outputs.append(entry)
-    document: dict[str, Any] = {"model_name": contract.name, "model_version": VERSION, "outputs": outputs}
+    document: dict[str, Any] = {"model_name": signature.name, "model_version": VERSION, "outputs": outputs}
     if request.id:
         document["id"] = request.id
     parts[0] = head = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
     return parts, len(head) if any(asked.binary for asked in request.outputs) else None
 
 
-def _answer(contract: ModelContract, asked: RequestedOutput, array: NDArray[Any]) -> NDArray[Any]:
-    return best_classes(array, asked.classes, contract.labels) if asked.classes else array
+def _answer(signature: ModelSignature, asked: RequestedOutput, array: NDArray[Any]) -> NDArray[Any]:
+    return best_classes(array, asked.classes, signature.labels) if asked.classes else array
 
 
-def _bare(contract: ModelContract, body: memoryview) -> InferRequest:
-    if len(contract.inputs) != 1:
-        raise BadRequest(f"the model has {len(contract.inputs)} inputs; expected one when a request has no JSON header")
-    spec = next(iter(contract.inputs.values()))
+def _bare(signature: ModelSignature, body: memoryview) -> InferRequest:
+    if len(signature.inputs) != 1:
+        raise BadRequest(
+            f"the model has {len(signature.inputs)} inputs; expected one when a request has no JSON header"
+        )
+    spec = next(iter(signature.inputs.values()))
     if spec.datatype == "BYTES":
         # One element, which is the whole body.
         array: NDArray[Any] = np.empty(1, dtype=np.object_)
         array[0] = text_of(spec.name, 0, body)
-        array = array.reshape(contract.raw_shape(spec, 1))
+        array = array.reshape(signature.raw_shape(spec, 1))
     else:
         size = DTYPES[spec.datatype].itemsize
         if len(body) % size:
             raise BadRequest(f"input {spec.name!r} has {len(body)} bytes of data; expected a whole multiple of {size}")
-        array = from_raw(spec, contract.raw_shape(spec, len(body) // size), body)
-    return InferRequest("", {spec.name: array}, contract.check_outputs([], binary=True))
+        array = from_raw(spec, signature.raw_shape(spec, len(body) // size), body)
+    return InferRequest("", {spec.name: array}, signature.check_outputs([], binary=True))
 
 
-def _input(contract: ModelContract, item: dict[str, Any], rest: memoryview) -> tuple[str, NDArray[Any], memoryview]:
+def _input(signature: ModelSignature, item: dict[str, Any], rest: memoryview) -> tuple[str, NDArray[Any], memoryview]:
     name = item.get("name")
     parameters = _parameters(item, f"input {name!r}")
     shape = item.get("shape")
     if not isinstance(shape, list):
         raise BadRequest(f"input {name!r} has shape {str(shape)[:100]}; expected a list of sizes")
-    spec, sizes = contract.check_input(name, item.get("datatype"), shape, parameters)
+    spec, sizes = signature.check_input(name, item.get("datatype"), shape, parameters)
     size = parameters.get("binary_data_size")
     if size is None:
         if "data" not in item:

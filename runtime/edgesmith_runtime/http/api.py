@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from edgesmith_runtime.codec.http import decode_request, encode_answer
-from edgesmith_runtime.contract import VERSION
 from edgesmith_runtime.errors import BadRequest, NotFound, RequestError, Unavailable
 from edgesmith_runtime.http.encodings import ENCODINGS, accepted_encoding, deflate, inflate
 from edgesmith_runtime.http.messages import JSON_TYPE, Request, Response, error_response, json_response
 from edgesmith_runtime.service import EXTENSIONS, SERVER_NAME, Service
+from edgesmith_runtime.signature import VERSION
 from edgesmith_runtime.version import VERSION as SERVER_VERSION
 
 if TYPE_CHECKING:
@@ -137,14 +137,14 @@ class HttpApi:
         return Response(HTTPStatus.OK, [self._service.metrics.text().encode()], _METRICS_TYPE)
 
     def _model(self, name: str, version: str) -> Response:
-        contract = self._service.model(name, version).contract
+        signature = self._service.model(name, version).signature
         return json_response(
             {
-                "name": contract.name,
+                "name": signature.name,
                 "versions": [VERSION],
-                "platform": contract.platform,
-                "inputs": [_tensor(spec) for spec in contract.inputs.values()],
-                "outputs": [_tensor(spec) for spec in contract.outputs.values()],
+                "platform": signature.platform,
+                "inputs": [_tensor(spec) for spec in signature.inputs.values()],
+                "outputs": [_tensor(spec) for spec in signature.outputs.values()],
             }
         )
 
@@ -158,9 +158,9 @@ class HttpApi:
 
         def job(crowded: bool) -> Response:  # noqa: FBT001 - the queue calls it
             body = request.body if encoding == "identity" else inflate(request.body, encoding, self._body_limit)
-            asked = decode_request(model.contract, body, header_length)
+            asked = decode_request(model.signature, body, header_length)
             answers = self._service.run(model, asked, crowded=crowded)
-            parts, json_length = encode_answer(model.contract, asked, answers)
+            parts, json_length = encode_answer(model.signature, asked, answers)
             headers = () if json_length is None else ((_HEADER_LENGTH, str(json_length)),)
             response = Response(HTTPStatus.OK, parts, JSON_TYPE if json_length is None else _BINARY_TYPE, headers)
             if accepted is None or response.length < _WORTH_DEFLATING:

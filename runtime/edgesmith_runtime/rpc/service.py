@@ -11,11 +11,11 @@ import grpc
 import grpc.aio
 
 from edgesmith_runtime.codec.grpc import decode_message, encode_message
-from edgesmith_runtime.contract import VERSION
 from edgesmith_runtime.errors import AnswerFailed, BadRequest, NotFound, RequestError, Unavailable
 from edgesmith_runtime.protocol import inference_pb2 as messages
 from edgesmith_runtime.protocol import inference_pb2_grpc as protocol
 from edgesmith_runtime.service import EXTENSIONS, SERVER_NAME, Service
+from edgesmith_runtime.signature import VERSION
 from edgesmith_runtime.version import VERSION as SERVER_VERSION
 
 if TYPE_CHECKING:
@@ -89,13 +89,13 @@ class InferenceServicer(protocol.GRPCInferenceServiceServicer):
         """Describe a model's inputs and outputs."""
 
         def describe() -> messages.ModelMetadataResponse:
-            contract = self._service.model(request.name, request.version).contract
+            signature = self._service.model(request.name, request.version).signature
             return messages.ModelMetadataResponse(
-                name=contract.name,
+                name=signature.name,
                 versions=[VERSION],
-                platform=contract.platform,
-                inputs=_tensors(contract.inputs.values()),
-                outputs=_tensors(contract.outputs.values()),
+                platform=signature.platform,
+                inputs=_tensors(signature.inputs.values()),
+                outputs=_tensors(signature.outputs.values()),
             )
 
         return await self._call("metadata", context, describe)
@@ -110,8 +110,8 @@ class InferenceServicer(protocol.GRPCInferenceServiceServicer):
             model = self._service.model(request.model_name, request.model_version)
 
             def job(crowded: bool) -> messages.ModelInferResponse:  # noqa: FBT001 - the queue calls it
-                asked = decode_message(model.contract, request)
-                return encode_message(model.contract, asked, self._service.run(model, asked, crowded=crowded))
+                asked = decode_message(model.signature, request)
+                return encode_message(model.signature, asked, self._service.run(model, asked, crowded=crowded))
 
             return self._service.submit(job)
 

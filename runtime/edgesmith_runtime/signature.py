@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from edgesmith_runtime.bundle import Bundle
 
-__all__ = ["VERSION", "InferRequest", "ModelContract", "RequestedOutput"]
+__all__ = ["VERSION", "InferRequest", "ModelSignature", "RequestedOutput"]
 
 VERSION: Final = "1"
 """The one version a server holds: a new model is a new revision of the whole pod."""
@@ -56,7 +56,7 @@ class InferRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelContract:
+class ModelSignature:
     """A model's name, inputs, outputs and labels.
 
     Attributes:
@@ -74,8 +74,8 @@ class ModelContract:
     labels: tuple[str, ...]
 
     @classmethod
-    def of(cls, bundle: Bundle) -> ModelContract:
-        """Take the contract out of a bundle."""
+    def of(cls, bundle: Bundle) -> ModelSignature:
+        """Take the signature out of a bundle."""
         return cls(
             name=bundle.model,
             platform=_PLATFORMS.get(bundle.engine, bundle.engine),

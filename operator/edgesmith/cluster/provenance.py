@@ -1,0 +1,94 @@
+"""Whether an image that the registry holds under a build key may be rolled out.
+
+Where it is known which digests are ours, the image must have one of them. Where nothing is known (the operator is new,
+its Jobs are gone), the image must at least be one layer over the runtime image; see `edgesmith_builder.provenance`.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from edgesmith.decide.snapshot import ForeignImage, Image, RegistryProblem
+from edgesmith_builder.contract import Build, Platform
+from edgesmith_builder.oci import Manifest, Reference, Registry, RegistryRefused
+from edgesmith_builder.provenance import base_layers, report_of, why_foreign
+
+log = logging.getLogger(__name__)
+
+Answer = Image | ForeignImage | RegistryProblem | None
+"""What is known of one build. None: there is no such image, or none that can be the build, so it is to be built."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A build that is looked up."""
+
+    build: Build
+    trusted: frozenset[str] = frozenset()
+    """Digests of its image that are known to be ours; empty where nothing is known."""
+
+
+def judged(repository: str, wanted: Wanted, manifest: Manifest, layers: tuple[str, ...] | None) -> Answer:
+    """Judge what was found under a build's tag.
+
+    Args:
+        repository: Where it was found.
+        wanted: What was looked for.
+        manifest: What was found.
+        layers: Digests of the base image's layers, lowest first; looked at only where no digest is trusted. None: they
+            are not known.
+    """
+    key = wanted.build.key
+    reference = f"{repository}@{manifest.digest}"
+    if wanted.trusted and manifest.digest not in wanted.trusted:
+        return ForeignImage(reference, tuple(sorted(wanted.trusted)))
+    foreign = why_foreign(manifest, key, None if wanted.trusted else layers)
+    if not wanted.trusted and layers is None:
+        foreign = (
+            foreign
+            or "was not pushed by a known Job, and the runtime image that it should be over is not in this registry"
+        )
+    report = report_of(manifest)
+    if foreign or report is None:
+        log.warning("%s:%s %s; it is built anew", repository, key, foreign)
+        return None
+    return Image(reference, report)
+
+
+class Bases:
+    """The layers of base images. What a digest names never changes, so each is asked for once."""
+
+    def __init__(self, registry: Registry) -> None:
+        """Make it.
+
+        Args:
+            registry: Where to ask; open.
+        """
+        self._registry = registry
+        self._layers: dict[tuple[str, Platform], tuple[str, ...]] = {}
+
+    async def layers(self, repository: str, build: Build) -> tuple[str, ...] | None:
+        """The layers of a build's base image, lowest first.
+
+        Args:
+            repository: Where the build's image is.
+            build: Names the base image and the platform.
+
+        Returns:
+            The layers. None where the base image is in another registry, which the operator need not be able to reach,
+            or does not exist: a build Job, which can reach it, judges the image or says what is missing.
+
+        Raises:
+            RegistryError: The registry cannot be asked.
+        """
+        if Reference.parse(build.base).repository.registry != repository.partition("/")[0]:
+            return None
+        place = (build.base, build.platform)
+        if place not in self._layers:
+            try:
+                self._layers[place] = await base_layers(self._registry, build.base, build.platform)
+            except RegistryRefused as error:
+                log.warning("%s", error)
+                return None
+        return self._layers[place]

@@ -1,0 +1,54 @@
+"""Which images are known to be builds of ours.
+
+A build key can be computed by anybody who can read an EdgeModel, so an image under the key's tag is not ours because
+of its tag. What a Job of ours reported, and what a DaemonSet or the status has had since, is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.decide.snapshot import BuildJob, Revision
+from edgesmith_builder.contract import Build
+
+
+def trusted_digests(
+    model: EdgeModel, jobs: Iterable[BuildJob], revisions: Iterable[Revision]
+) -> dict[str, frozenset[str]]:
+    """Digests (`sha256:HEX`) of the images that are known to be ours, by build key.
+
+    A key is absent where nothing is known; then only the image itself can be looked at.
+
+    Args:
+        model: Its status names the image of each variant's present build.
+        jobs: Its build Jobs: one that succeeded says what it pushed or found.
+        revisions: Its DaemonSets: each names its image by digest, and the build that this answers.
+    """
+    found: dict[str, set[str]] = {}
+    for job in jobs:
+        if job.succeeded and job.digest:
+            found.setdefault(job.key, set()).add(job.digest)
+    for revision in revisions:
+        key = key_of(revision)
+        if key:
+            _add(found, key, revision.image)
+    variants = model.status.get("variants")
+    for variant in variants if isinstance(variants, list) else ():
+        if isinstance(variant, Mapping):
+            _add(found, variant.get("buildKey"), variant.get("image"))
+    return {key: frozenset(digests) for key, digests in found.items()}
+
+
+def key_of(revision: Revision) -> str | None:
+    """The build key that a DaemonSet's image answers; None where another version of the operator wrote it."""
+    try:
+        return Build.model_validate(revision.build).key
+    except ValueError:
+        return None
+
+
+def _add(found: dict[str, set[str]], key: object, image: object) -> None:
+    digest = image.partition("@")[2] if isinstance(image, str) else ""
+    if isinstance(key, str) and digest:
+        found.setdefault(key, set()).add(digest)
