@@ -30,7 +30,7 @@ VARIABLES = {
     "EDGESMITH_BUILDER_NODE_SELECTOR": "Where build Jobs run: a JSON object of labels. Default `{}`.",
     "EDGESMITH_BUILDER_RESOURCES": "Requests and limits of build Jobs: a JSON object. Default `{}`.",
     "EDGESMITH_NODE_GRACE_SECONDS": (
-        "The cluster's --node-monitor-grace-period: for how many seconds a node that died is taken for ready. Default 50."
+        "The cluster's --node-monitor-grace-period: seconds for which a node that died is taken for ready. Default 50."
     ),
     "EDGESMITH_BUILDER_DEADLINE_SECONDS": "Seconds that a build may take on its node. Default 3600.",
     "EDGESMITH_BUILDER_MAX_CONCURRENT": "Most build Jobs at once, over all EdgeModels: 1 or more. Default 10.",
