@@ -17,6 +17,7 @@ from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.provenance import Wanted
 from edgesmith.decide.builds import wanted
 from edgesmith.decide.settings import Settings
+from edgesmith.decide.snapshot import BuildJob
 
 DIGEST = "sha256:" + "d" * 64
 SETTINGS = Settings(f"r:5000/runtime@{DIGEST}", f"r:5000/builder@{DIGEST}", "r:5000/models")
@@ -33,36 +34,76 @@ class Asked:
         return dict.fromkeys(one.build.key for one in builds)
 
 
-class Pods:
-    """An API server that lists one build pod, and counts how often."""
+class Api:
+    """An API server that lists the same objects whatever is asked for, and counts how often."""
 
-    def __init__(self, pod: dict[str, Any]) -> None:
-        self.pod = pod
+    def __init__(self, *objects: dict[str, Any]) -> None:
+        self.objects = objects
         self.listed = 0
 
     async def list(self, *_: Any, **__: Any) -> AsyncIterator[dict[str, Any]]:
         self.listed += 1
-        yield self.pod
+        for one in self.objects:
+            yield one
+
+
+class World:
+    """EdgeModel ns/m with a build Job, and what the gatherer makes of them."""
+
+    def __init__(self, *listed: dict[str, Any], **status: Any) -> None:
+        self.objects, self.asked, self.api = Objects(), Asked(), Api(*listed)
+        self.objects.put(EDGE_MODEL, model("m"))
+        self.objects.put(DEVICE_PROFILE, profile("p"))
+        edge_model = self.objects.models.get("ns", "m")
+        assert edge_model is not None
+        self.model = edge_model
+        self.key = wanted(edge_model, self.objects.profiles.all(), SETTINGS)["p"].key
+        owner = {"uid": "uid-m", "controller": True}
+        metadata = labelled(self.key) | {"name": "j", "uid": "j", "ownerReferences": [owner]}
+        self.objects.put(JOB, {"metadata": metadata, "status": status})
+        self.gatherer = Gatherer(self.objects, cast("Images", self.asked), SETTINGS, cast("Client", self.api))
+
+    async def job(self) -> BuildJob:
+        """The Job as a pass sees it."""
+        snapshot = await self.gatherer.snapshot("ns", "m")
+        assert snapshot is not None
+        (found,) = snapshot.jobs
+        return found
+
+
+def labelled(key: str) -> dict[str, Any]:
+    labels = {MODEL_LABEL: "m", BUILD_KEY_LABEL: key, "batch.kubernetes.io/job-name": "j"}
+    return {"namespace": "ns", "resourceVersion": "1", "labels": labels}
+
+
+def event(reason: str, message: str, second: int) -> dict[str, Any]:
+    return {"reason": reason, "message": message, "lastTimestamp": f"2030-01-01T00:00:0{second}Z"}
 
 
 async def test_the_registry_is_held_against_what_a_job_reported_even_where_its_pod_was_not_seen_yet() -> None:
     """Jobs and pods are watched apart: the Job's end may be seen before its pod's last words."""
-    objects, asked = Objects(), Asked()
-    objects.put(EDGE_MODEL, model("m"))
-    objects.put(DEVICE_PROFILE, profile("p"))
-    edge_model = objects.models.get("ns", "m")
-    assert edge_model is not None
-    key = wanted(edge_model, objects.profiles.all(), SETTINGS)["p"].key
-    labels = {MODEL_LABEL: "m", BUILD_KEY_LABEL: key, "batch.kubernetes.io/job-name": "j"}
-    owner = {"uid": "uid-m", "controller": True}
-    common = {"namespace": "ns", "resourceVersion": "1", "labels": labels}
-    finished = {"conditions": [{"type": "Complete", "status": "True"}]}
-    objects.put(JOB, {"metadata": common | {"name": "j", "uid": "j", "ownerReferences": [owner]}, "status": finished})
     message = json.dumps({"image": f"r:5000/models/ns/m@{DIGEST}"})
     ended = [{"name": "builder", "state": {"terminated": {"exitCode": 0, "message": message}}}]
-    pods = Pods({"metadata": common | {"name": "p", "uid": "p"}, "status": {"containerStatuses": ended}})
-    gatherer = Gatherer(objects, cast("Images", asked), SETTINGS, cast("Client", pods))
+    pod = {"metadata": labelled("k") | {"name": "p", "uid": "p"}, "status": {"containerStatuses": ended}}
+    world = World(pod, conditions=[{"type": "Complete", "status": "True"}])
     for _ in range(2):
-        await gatherer.snapshot("ns", "m")
-        assert [(one.build.key, one.trusted) for one in asked.builds] == [(key, frozenset({DIGEST}))]
-    assert pods.listed == 1
+        assert (await world.job()).digest == DIGEST
+        assert [(one.build.key, one.trusted) for one in world.asked.builds] == [(world.key, frozenset({DIGEST}))]
+    assert world.api.listed == 1
+    assert not world.gatherer.starting(world.model)
+
+
+async def test_a_job_whose_pod_cannot_be_created_says_why() -> None:
+    """A quota shows in no status, and no deadline runs for a pod that is not there."""
+    world = World(
+        event("FailedCreate", "exceeded quota: builds", 2),
+        event("FailedCreate", "an older reason", 1),
+        event("Other", "something else", 3),
+    )
+    found = await world.job()
+    assert (found.finished, found.failure_message) == (False, "exceeded quota: builds")
+    assert world.gatherer.starting(world.model), "events are not watched, so the pass is to be run again"
+
+
+async def test_a_job_without_a_pod_and_without_an_event_has_just_been_made() -> None:
+    assert (await World().job()).failure_message is None

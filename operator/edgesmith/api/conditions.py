@@ -63,7 +63,7 @@ class Reason(StrEnum):
 
     # BuildsReady, Reconciling
     BUILDING = "Building"
-    """A build is running."""
+    """A build runs, or waits for its turn or for its pod to start; the message says which."""
     WAITING_FOR_REGISTRY = "WaitingForRegistry"
     """The operator cannot ask the registry whether the build exists; it asks again."""
     WAITING_FOR_SOURCE = "WaitingForSource"

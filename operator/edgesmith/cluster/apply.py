@@ -94,9 +94,11 @@ class Applier:
     async def apply(self, plan: Plan, snapshot: Snapshot, now: datetime) -> Done:
         """Do what a plan says.
 
+        Returns:
+            What was done, and what the API server did not do: the status says what it refuses.
+
         Raises:
-            Stalled: The API server refuses something; the EdgeModel's status says so.
-            ClusterError: of another kind, for a call that is to be tried again.
+            ClusterError: The status could not be written; then no node was moved.
         """
         done = Done()
         key = (snapshot.model.metadata.namespace, snapshot.model.metadata.name)
@@ -112,9 +114,6 @@ class Applier:
         await self._status(with_refusals(plan.status, done.refusals, snapshot.model, now), snapshot, done)
         if done.status:
             await self._events(plan, snapshot, now, done)
-        # One that can succeed later comes first: it is tried again sooner.
-        for refusal in sorted(done.refusals, key=lambda one: isinstance(one.error, Stalled)):
-            raise refusal.error
         return done
 
     async def remove_marks(self, node: str, key: str) -> None:

@@ -12,6 +12,7 @@ from edgesmith.cluster.kinds import DEVICE_PROFILE, EVENT, POD
 from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.parse_build import JOB_NAME_LABEL, BuildPod, with_pods
 from edgesmith.cluster.provenance import Wanted
+from edgesmith.cluster.table import Entry
 from edgesmith.decide.builds import wanted
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import BuildJob, Snapshot
@@ -19,6 +20,7 @@ from edgesmith.decide.trust import trusted_digests
 from edgesmith.resources.names import repository
 
 MOUNT_REASONS = ("FailedMount", "FailedAttachVolume")
+CREATE_REASONS = ("FailedCreate",)
 
 
 class Gatherer:
@@ -76,25 +78,37 @@ class Gatherer:
         )
 
     def starting(self, model: EdgeModel) -> bool:
-        """Whether a build pod waits to start: why is told by events only, so somebody must look again."""
-        return any(pod.pending for pod in self._build_pods(model))
+        """Whether a build pod waits to be created or to start: events alone say why, so somebody must look again."""
+        pods = self._build_pods(model)
+        created = {pod.job for pod in pods}
+        return any(pod.pending for pod in pods) or any(
+            not entry.noun.finished and entry.noun.name not in created for entry in self._own_jobs(model)
+        )
 
     async def _jobs(self, model: EdgeModel) -> tuple[BuildJob, ...]:
         """This EdgeModel's Jobs. Those of a deleted one of the same name are still there for a moment."""
-        namespace, name = model.metadata.namespace, model.metadata.name
-        own = [
-            entry.noun for _, entry in self.objects.jobs.of_model(namespace, name) if entry.owner == model.metadata.uid
-        ]
+        namespace, own = model.metadata.namespace, self._own_jobs(model)
         if not own:
             return ()
-        for job in own:
-            await self._read_last_words(model, job)
-        running = {job.name for job in own if not job.finished}
+        for entry in own:
+            await self._read_last_words(model, entry.noun)
+        running = {entry.noun.name for entry in own if not entry.noun.finished}
         pods = [
             await self._explained(namespace, pod) if pod.pending and not pod.problem and pod.job in running else pod
             for pod in self._build_pods(model)
         ]
-        return tuple(with_pods(job, pods) for job in own)
+        created = {pod.job for pod in pods}
+        found = [
+            await self._uncreated(namespace, entry)
+            if entry.noun.name in running - created
+            else with_pods(entry.noun, pods)
+            for entry in own
+        ]
+        return tuple(found)
+
+    def _own_jobs(self, model: EdgeModel) -> list[Entry[BuildJob]]:
+        jobs = self.objects.jobs.of_model(model.metadata.namespace, model.metadata.name)
+        return [entry for _, entry in jobs if entry.owner == model.metadata.uid]
 
     async def _read_last_words(self, model: EdgeModel, job: BuildJob) -> None:
         """Read the pods of a Job that has just ended, where we have none of their words.
@@ -121,14 +135,26 @@ class Gatherer:
 
     async def _explained(self, namespace: str, pod: BuildPod) -> BuildPod:
         """A pod with the reason its volumes cannot be mounted: a Secret that is missing shows in no status."""
+        why = await self._why(namespace, pod.name, pod.uid, MOUNT_REASONS)
+        return replace(pod, problem=why) if why else pod
+
+    async def _uncreated(self, namespace: str, entry: Entry[BuildJob]) -> BuildJob:
+        """A Job without a pod, with the reason the Job controller cannot create one: a quota, say."""
+        why = await self._why(namespace, entry.noun.name, entry.uid, CREATE_REASONS)
+        return replace(entry.noun, failure_message=why)
+
+    async def _why(self, namespace: str, name: str, uid: str, reasons: tuple[str, ...]) -> str | None:
+        """The message of an object's newest event with one of some reasons; None where there is none.
+
+        None also where events cannot be read: the reason is a kindness, and a pass does not fail for want of it.
+        """
+        newest, message = "", ""
         try:
-            newest, message = "", ""
-            fields = f"involvedObject.name={pod.name},involvedObject.uid={pod.uid}"
+            fields = f"involvedObject.name={name},involvedObject.uid={uid}"
             async for event in self._client.list(EVENT, namespace=namespace, fields=fields):
                 seen = str(event.get("lastTimestamp") or event.get("eventTime") or "")
-                if event.get("reason") in MOUNT_REASONS and seen >= newest:
+                if event.get("reason") in reasons and seen >= newest:
                     newest, message = seen, str(event.get("message") or "")
         except ClusterError:
-            # The reason is a kindness; a pass does not fail for want of it.
-            return pod
-        return replace(pod, problem=message or None)
+            return None
+        return message or None

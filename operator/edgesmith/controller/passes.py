@@ -131,7 +131,24 @@ class Passes:
             waits.append(CHANGED_SECONDS)
         if self._gatherer.starting(snapshot.model):
             waits.append(STARTING_SECONDS)
+        if done.refusals:
+            return self._refused(key, done, waits)
         return ("changed" if done else "unchanged"), Outcome(again=min(waits, default=None))
+
+    def _refused(self, key: Key, done: Done, waits: list[float]) -> tuple[str, Outcome]:
+        """Say what the API server did not do; what the plan waits for is looked at again all the same."""
+        result = "waiting"
+        for refusal in done.refusals:
+            error = refusal.error
+            if isinstance(error, Waiting):
+                waits.append(error.seconds)
+            elif isinstance(error, Stalled):
+                waits.append(STALLED_SECONDS)
+                result = "stalled" if result == "waiting" else result
+            else:
+                result = "failed"
+            log.warning("%s", error, extra=fields(namespace=key[0], edgemodel=key[1]))
+        return result, Outcome(failed=result == "failed", again=min(waits, default=None))
 
     async def _report(self, found: Unreadable) -> tuple[str, Outcome]:
         """Say that an EdgeModel cannot be read, in the log and in its status, and leave all else as it is."""

@@ -1,4 +1,4 @@
-"""Which node labels outlived their EdgeModel. Labels have no owner reference, so nobody else takes them away."""
+"""Which marks on nodes outlived their EdgeModel. They have no owner reference, so nobody else takes them away."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from edgesmith.decide.snapshot import Node
 
 
 def sweep(nodes: Iterable[Node], models: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """The labels to remove, as (node, label key), given the (namespace, name) of every EdgeModel there is."""
+    """The marks to remove, as (node, key), given the (namespace, name) of every EdgeModel there is.
+
+    A key is that of a label and of the record beside it; a node that lost the label may still have the record.
+    """
     living = set(models)
     return tuple(
         (node.name, key)
         for node in sorted(nodes, key=lambda node: node.name)
-        for key in sorted(node.labels)
+        for key in sorted({*node.labels, *node.records})
         if (owner := parse_node_label(key)) is not None and owner not in living
     )
