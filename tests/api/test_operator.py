@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from apiserver import ApiServer, Object, wait_for
 from build_outcomes import fail_build
-from kubelets import BAD, GOOD, Kubelets, add_node
+from kubelets import BAD, GOOD, Kubelets
 from operator_process import Operator, condition, device_profile, edge_model, wait_condition
 from rollouts import is_ready, labels, node_labels, pods, revisions, roll_out
 from silent_proxy import silent_proxy
