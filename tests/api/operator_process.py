@@ -81,6 +81,7 @@ class Operator:
             "EDGESMITH_POD_NAME": self.pod,
             "EDGESMITH_PROBE_PORT": str(self.probes),
             "EDGESMITH_LOG_LEVEL": "info",
+            "EDGESMITH_NODE_GRACE_SECONDS": "0",
         }
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(

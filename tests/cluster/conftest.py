@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from namespaces import keep_evidence, namespace_of
@@ -23,7 +24,8 @@ def bare_ground() -> Iterator[Ground]:
     if os.geteuid() != 0:
         lacking("the cluster tier makes network namespaces, which needs root: run it as root")
     try:
-        yield local("test", (*surface.DEVICES, "spare", "spare"))
+        # Each step of each rollout would take as much longer. Where a test lets a node die, the bake is long enough.
+        yield replace(local("test", (*surface.DEVICES, "spare", "spare")), node_grace=0)
     finally:
         cluster("down", "--name", "test")
 

@@ -15,6 +15,8 @@ from edgesmith_stage.kube import Kube
 from edgesmith_stage.shell import ROOT, run
 
 DEVICE_LABEL = "edgesmith.dev/device"
+NODE_GRACE = 17
+"""Of the local cluster: its --node-monitor-grace-period and one --node-monitor-period."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Ground:
     hub: bool = False
     """Whether a node carries the label edgesmith.dev/hub, for the operator and the builds."""
     edges: tuple[str, ...] = field(default=())
+    node_grace: int | None = None
+    """Seconds for which a node that died is taken for ready, for the chart; None leaves the chart's default."""
 
 
 def cluster(*words: str, show: bool = True) -> str:
@@ -59,6 +63,7 @@ def attach(name: str) -> Ground:
         name=name,
         hub=True,
         edges=tuple(node["name"] for node in status["nodes"] if node["name"] != "hub"),
+        node_grace=NODE_GRACE,
     )
 
 

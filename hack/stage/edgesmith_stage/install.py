@@ -37,6 +37,8 @@ def install_chart(ground: Ground, images: dict[str, str], *settings: str) -> Non
         f"registry.plainHTTP={str(ground.plain_http).lower()}",
         *settings,
     ]
+    if ground.node_grace is not None:
+        values.append(f"nodeGracePeriodSeconds={ground.node_grace}")
     if ground.hub:
         values += [r"operator.nodeSelector.edgesmith\.dev/hub=true", r"builder.nodeSelector.edgesmith\.dev/hub=true"]
     run(
