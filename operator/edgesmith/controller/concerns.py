@@ -89,7 +89,7 @@ def _key(model: EdgeModel) -> Key:
 
 
 def _labelled(node: Node) -> set[Key]:
-    return {owner for key in node.labels if (owner := parse_node_label(key))}
+    return {owner for key in (*node.labels, *node.records) if (owner := parse_node_label(key))}
 
 
 def _others(node: Node) -> Node:
