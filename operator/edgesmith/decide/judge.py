@@ -189,8 +189,8 @@ def _later(case: _Case, step: Step, scope: Sequence[NodeState], quota: int) -> t
     held = [node for node in carriers if case.steady(node, step)]
     away = [node for node in carriers if not node.ready and not case.steady(node, step)]
     failed = [node for node in carriers if node.ready and node.server is ServerState.FAILED]
-    needed = max(1, min(quota, len(scope) - case.rules.unavailable(len(scope))))
-    excused = min(len(away), case.rules.unavailable(quota))
+    needed = max(1, min(quota, len(scope) - case.rules.absent(len(scope))))
+    excused = min(len(away), case.rules.absent(quota))
     missing = quota - (len(carriers) - len(away) - len(failed)) - excused
     settled = len(held) + len(away) + len(failed) == len(carriers)
     return settled and bool(held) and len(held) + excused >= needed, max(missing, 0)
@@ -270,7 +270,7 @@ def _completed(case: _Case) -> RevisionState:
         return target
     desired = len(case.variant.nodes)
     serving = sum(node.serving for node in case.own)
-    needed = max(1, desired - case.rules.unavailable(desired))
+    needed = max(1, desired - case.rules.absent(desired))
     awaited = any(
         node.movable and not (node.label == target.revision and node.serving) and target.revision not in node.failures
         for node in case.variant.nodes
