@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
+import yaml
 
 from edgesmith.api.conditions import ConditionType, Reason
 from edgesmith.controller.metrics import METRICS as OPERATOR_METRICS
@@ -43,6 +45,37 @@ def test_each_metric_of_the_runtime_is_on_its_page(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(metric.name for metric in OPERATOR_METRICS))
 def test_each_metric_of_the_operator_is_on_its_page(name: str) -> None:
     assert f"`{name}`" in (DOCS / "operator.md").read_text()
+
+
+def manifests() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every EdgeModel and DeviceProfile of the pages and the examples, with the place where it stands."""
+    for page in (*sorted(DOCS.rglob("*.md")), ROOT / "README.md", *sorted((ROOT / "examples").rglob("*.yaml"))):
+        text = page.read_text()
+        blocks = re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE) if page.suffix == ".md" else [text]
+        for block in blocks:
+            for document in yaml.safe_load_all(block):
+                if isinstance(document, dict) and document.get("kind") in {"EdgeModel", "DeviceProfile"}:
+                    yield str(page.relative_to(ROOT)), document
+
+
+def unknown(schema: dict[str, Any], value: Any, path: str) -> Iterator[str]:
+    """The fields of a value that its schema does not have; kubectl would refuse them."""
+    if isinstance(value, list):
+        for item in value:
+            yield from unknown(schema.get("items", {}), item, f"{path}[]")
+    if isinstance(value, dict) and "properties" in schema:
+        for name, item in value.items():
+            if name not in schema["properties"]:
+                yield f"{path}.{name}"
+            yield from unknown(schema["properties"].get(name, {}), item, f"{path}.{name}")
+
+
+@pytest.mark.parametrize(("place", "document"), [pytest.param(*one, id=one[0]) for one in manifests()])
+def test_manifests_have_no_field_that_the_crd_does_not_know(place: str, document: dict[str, Any]) -> None:
+    plural = f"{document['kind'].lower()}s"
+    crd = yaml.safe_load((ROOT / f"crds/{plural}.edgesmith.dev.yaml").read_text())
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    assert list(unknown(schema, document["spec"], "spec")) == [], place
 
 
 @pytest.mark.parametrize("page", [*sorted(DOCS.rglob("*.md")), ROOT / "README.md"], ids=lambda page: page.name)
