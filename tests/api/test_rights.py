@@ -38,7 +38,8 @@ async def test_the_charts_rights_are_enough(
     server: ApiServer, namespace: str, kubelets: Kubelets, tmp_path: Path
 ) -> None:
     found = roles(server.programs)
-    server.kubectl("create", "namespace", NAMESPACE)
+    if server.get("namespaces", NAMESPACE) is None:
+        server.kubectl("create", "namespace", NAMESPACE)
     server.apply(found)
     node, profile = f"{namespace}-1", f"{namespace}-device"
     kubelets.add(node, profile)

@@ -177,6 +177,13 @@ def _default(found: Schema) -> None:
     """A null default is no default; an object's comes from its fields."""
     if found.get("default") is None or found.get("type") == "object" or found.get("default") in ([], ()):
         found.pop("default", None)
+    if isinstance(found.get("default"), list | tuple):
+        found["default"] = [_without_empty(member) for member in found["default"]]
+
+
+def _without_empty(member: Any) -> Any:
+    """A member of a list's default as a person would write it: without fields that are empty."""
+    return {key: value for key, value in member.items() if value} if isinstance(member, dict) else member
 
 
 def _nested_defaults(found: Schema) -> None:
