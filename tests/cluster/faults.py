@@ -129,7 +129,7 @@ class Watched(Fault):
         seen: the distinct things that were seen, in order.
     """
 
-    def __init__(self, look: Callable[[], str], every: float = 0.25) -> None:
+    def __init__(self, look: Callable[[], str], every: float = 0.5) -> None:
         super().__init__(every)
         self._look = look
         self.seen: list[str] = []
