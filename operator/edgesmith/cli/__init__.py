@@ -51,7 +51,8 @@ async def _run(found: argparse.Namespace) -> str:
             return showing.as_json(seen, models)
         if found.name:
             return "\n\n".join(showing.detail(seen, model) for model in models)
-        return showing.overview(models, namespaces=found.all_namespaces)
+        unread = showing.unreadable(seen.objects)
+        return showing.overview(models, namespaces=found.all_namespaces, unread=unread)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,8 +13,10 @@ from edgesmith.api.status import EdgeModelStatus
 from edgesmith.api.units import parse_duration
 from edgesmith.cli.seen import Seen
 from edgesmith.cli.table import size, table
-from edgesmith.cluster.errors import Missing
+from edgesmith.cluster.errors import Invalid, Missing
+from edgesmith.cluster.kinds import EDGE_MODEL
 from edgesmith.cluster.objects import Objects
+from edgesmith.cluster.unreadable import Unreadable
 from edgesmith.decide.fleet import NodeState, ServerState
 from edgesmith.decide.marks import Mark, marks_of
 from edgesmith.decide.observe import Trial, observe
@@ -26,16 +29,26 @@ def choose(objects: Objects, name: str | None, namespace: str) -> list[EdgeModel
 
     Raises:
         Missing: There is none of that name.
+        Invalid: There is one, and this version cannot read it.
     """
     models = [model for model in objects.models.all() if name in (None, model.metadata.name)]
     if name and not models:
+        for found in unreadable(objects):
+            if found.name == name:
+                raise Invalid(found.message)
         raise Missing(f"There is no EdgeModel {name!r} in namespace {namespace!r}.")
     return models
 
 
-def overview(models: list[EdgeModel], *, namespaces: bool) -> str:
-    """One line for each EdgeModel."""
-    if not models:
+def unreadable(objects: Objects) -> list[Unreadable]:
+    """The EdgeModels that this version cannot read, in the order of their names."""
+    found = objects.unreadable(EDGE_MODEL)
+    return [found[key] for key in sorted(found)]
+
+
+def overview(models: list[EdgeModel], *, namespaces: bool, unread: Sequence[Unreadable] = ()) -> str:
+    """One line for each EdgeModel, those that cannot be read among them."""
+    if not models and not unread:
         return "No EdgeModels found."
     header = ["NAME", "READY", "REASON", "NODES", "UPDATED", "SERVING", "NOTREADY", "FAILED", "MESSAGE"]
     rows = []
@@ -50,6 +63,9 @@ def overview(models: list[EdgeModel], *, namespaces: bool) -> str:
     if namespaces:
         header = ["NAMESPACE", *header]
         rows = [[model.metadata.namespace, *row] for model, row in zip(models, rows, strict=True)]
+    for one in unread:
+        where = [one.namespace] if namespaces else []
+        rows.append([*where, one.name, "Unknown", "Unreadable", *[""] * 5, one.message])
     return table(header, rows)
 
 

@@ -9,7 +9,6 @@ from enum import StrEnum
 
 from edgesmith.api.units import parse_share
 
-
 ABSENT_SHARE = "10%"
 """The share of nodes that may be missing where a step is held or a revision completed."""
 

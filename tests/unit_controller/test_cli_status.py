@@ -1,0 +1,46 @@
+"""`edgesmith status` where an EdgeModel cannot be read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from snapshots import model
+
+from edgesmith.cli import status as showing
+from edgesmith.cluster.errors import Invalid, Missing
+from edgesmith.cluster.kinds import EDGE_MODEL
+from edgesmith.cluster.objects import Objects
+
+
+def _raw(name: str, **spec: Any) -> dict[str, Any]:
+    good = model().model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {
+        "metadata": {"name": name, "namespace": "plant", "uid": name, "resourceVersion": "1", "generation": 1},
+        "spec": good["spec"] | spec,
+    }
+
+
+@pytest.fixture
+def objects() -> Objects:
+    found = Objects()
+    found.put(EDGE_MODEL, _raw("good"))
+    found.put(EDGE_MODEL, _raw("newer", tiling={"rows": 2}))
+    return found
+
+
+def test_one_that_cannot_be_read_has_its_line(objects: Objects) -> None:
+    models = showing.choose(objects, None, "plant")
+    assert [one.metadata.name for one in models] == ["good"]
+    shown = showing.overview(models, namespaces=True, unread=showing.unreadable(objects))
+    line = next(line for line in shown.splitlines() if "newer" in line)
+    assert "Unreadable" in line
+    assert "spec.tiling" in line
+    assert line.startswith("plant")
+
+
+def test_asked_for_by_name_it_is_not_said_to_be_absent(objects: Objects) -> None:
+    with pytest.raises(Invalid, match=r"spec\.tiling"):
+        showing.choose(objects, "newer", "plant")
+    with pytest.raises(Missing):
+        showing.choose(objects, "nobody", "plant")
