@@ -25,7 +25,7 @@ def _raw(name: str, **spec: Any) -> dict[str, Any]:
 def objects() -> Objects:
     found = Objects()
     found.put(EDGE_MODEL, _raw("good"))
-    found.put(EDGE_MODEL, _raw("newer", tiling={"rows": 2}))
+    found.put(EDGE_MODEL, _raw("newer", rollout={"maxFailed": "a few"}))
     return found
 
 
@@ -35,12 +35,12 @@ def test_one_that_cannot_be_read_has_its_line(objects: Objects) -> None:
     shown = showing.overview(models, namespaces=True, unread=showing.unreadable(objects))
     line = next(line for line in shown.splitlines() if "newer" in line)
     assert "Unreadable" in line
-    assert "spec.tiling" in line
+    assert "spec.rollout.maxFailed" in line
     assert line.startswith("plant")
 
 
 def test_asked_for_by_name_it_is_not_said_to_be_absent(objects: Objects) -> None:
-    with pytest.raises(Invalid, match=r"spec\.tiling"):
+    with pytest.raises(Invalid, match=r"spec\.rollout\.maxFailed"):
         showing.choose(objects, "newer", "plant")
     with pytest.raises(Missing):
         showing.choose(objects, "nobody", "plant")
