@@ -172,6 +172,8 @@ class Applier:
     async def _service(self, manifest: Object, owner: str, done: Done) -> None:
         """Apply the Service unless one of its name is somebody else's.
 
+        A new one is applied too: fields that a create would set could not be taken away by an apply later.
+
         Raises:
             NameTaken: It is.
         """
@@ -181,13 +183,7 @@ class Applier:
         if before and before.intent == _digest(manifest) and self._clock() - before.at < REAPPLY_SECONDS:
             return
         live = await self._client.get(SERVICE, metadata["namespace"], metadata["name"])
-        if live is None:
-            result = await self._client.create(manifest)
-            self._memory[reference] = _Applied(_digest(manifest), _digest(_lasting(result)), self._clock())
-            done.applied += 1
-            done.names.append(f"Service {metadata['name']}")
-            return
-        if owner_of(live) != owner:
+        if live is not None and owner_of(live) != owner:
             where = f"{metadata['namespace']}/{metadata['name']}"
             raise NameTaken(
                 f"The Service {where} exists and is not the EdgeModel's, so clients cannot reach the model by that "
