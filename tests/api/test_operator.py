@@ -164,7 +164,7 @@ def test_a_refused_child_is_said_in_the_status(server: ApiServer, namespace: str
     wait_for("the quota counts", lambda: (server.get("resourcequotas", "none", namespace) or {})["status"].get("used"))
     server.apply([device_profile(f"{namespace}-device"), edge_model("parts", namespace)])
     operator.start()
-    stalled = wait_condition(server, namespace, "parts", "Stalled", "SpecInvalid")
+    stalled = wait_condition(server, namespace, "parts", "Stalled", "QuotaExceeded")
     assert "exceeded quota" in stalled["message"]
 
 
