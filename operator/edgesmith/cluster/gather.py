@@ -33,7 +33,7 @@ class Gatherer:
             objects: What is known of the cluster.
             images: What is known of the registry.
             settings: The installation's settings.
-            client: For what no watch tells: why a pod's volumes cannot be mounted.
+            client: For what is not watched: why a pod's volumes cannot be mounted.
         """
         self.objects = objects
         self.settings = settings
@@ -126,7 +126,7 @@ class Gatherer:
             async for raw in self._client.list(POD, namespace=namespace, labels=labels):
                 self.objects.put(POD, raw)
         except ClusterError:
-            # The watch tells it, if a little later.
+            # The watch reports it, if a little later.
             self._heard.discard((namespace, job.name))
 
     def _build_pods(self, model: EdgeModel) -> list[BuildPod]:
@@ -146,7 +146,7 @@ class Gatherer:
     async def _why(self, namespace: str, name: str, uid: str, reasons: tuple[str, ...]) -> str | None:
         """The message of an object's newest event with one of some reasons; None where there is none.
 
-        None also where events cannot be read: the reason is a kindness, and a pass does not fail for want of it.
+        None also where events cannot be read: the reason is only for the message, and a pass does not fail without it.
         """
         newest, message = "", ""
         try:

@@ -58,7 +58,7 @@ class Probes:
 
 
 @asynccontextmanager
-async def serving(probes: Probes, numbers: Numbers, port: int) -> AsyncIterator[None]:
+async def probe_server(probes: Probes, numbers: Numbers, port: int) -> AsyncIterator[None]:
     """Answer probes while the block runs.
 
     Args:
