@@ -211,7 +211,7 @@ def _credentials(options: Options) -> CredentialsFile | None:
 
 
 async def _check_kinds(client: Client) -> None:
-    """See that the CRDs are there: kopf would wait for them for ever, and in silence."""
+    """See that the CRDs are there: kopf would wait for them without a log line."""
     for kind in (EDGE_MODEL, DEVICE_PROFILE):
         if not await client.serves(kind):
             raise ClusterError(f"The cluster has no {kind.kind} in {kind.api_version}; install the chart's CRDs first")
