@@ -66,8 +66,8 @@ class Artifact(Wire):
     sha256: str | None = None
     """64 hex digits. Where absent, the URI is taken to name one content for ever."""
 
-    def placeless(self) -> Artifact:
-        """The same file without its place, where its digest says what it is."""
+    def without_uri(self) -> Artifact:
+        """The same file without its URI, where its digest says what it is."""
         return self.model_copy(update={"uri": ""}) if self.sha256 else self
 
 
@@ -120,8 +120,8 @@ class Build(Wire):
     def key(self) -> str:
         """The build key: 32 hex digits. A file whose digest is known may lie anywhere: its URI is not part of it."""
         artifacts = {name: getattr(self, name) for name in ("source", "calibration", "evaluation")}
-        placeless = {name: file.placeless() for name, file in artifacts.items() if file}
-        text = self.model_copy(update=placeless).to_json()
+        identities = {name: file.without_uri() for name, file in artifacts.items() if file}
+        text = self.model_copy(update=identities).to_json()
         return hashlib.sha256(f"{BUILDER_VERSION}\n{text}".encode()).hexdigest()[:32]
 
 

@@ -183,8 +183,8 @@ def _check_golden(golden: Golden, inputs: Sequence[TensorSpec], outputs: Sequenc
         for name, array in arrays.items():
             known = {spec.name: spec for spec in specs}
             if name not in known or known[name].datatype != datatype_of(array):
-                told = f"{datatype_of(array)} {shape_text(array.shape)}"
-                raise BundleError(f"golden {kind} {name!r} is {told}; expected one of the model's {kind}s: {specs}")
+                actual = f"{datatype_of(array)} {shape_text(array.shape)}"
+                raise BundleError(f"golden {kind} {name!r} is {actual}; expected one of the model's {kind}s: {specs}")
     if lacking := sorted({spec.name for spec in inputs} - set(golden.inputs)):
         raise BundleError(f"golden samples lack input {lacking[0]!r}; expected every input of the model")
 

@@ -65,8 +65,8 @@ class Golden:
                     raise GoldenError(f"golden {kind} {name!r} has type {array.dtype}; expected numbers or text")
                 sizes.setdefault(len(array), f"{kind} {name!r}")
         if len(sizes) > 1:
-            told = ", ".join(f"{count} in {name}" for count, name in sizes.items())
-            raise GoldenError(f"golden arrays differ in their number of samples ({told}); expected one number")
+            counted = ", ".join(f"{count} in {name}" for count, name in sizes.items())
+            raise GoldenError(f"golden arrays differ in their number of samples ({counted}); expected one number")
 
     def __len__(self) -> int:
         """Count the samples."""

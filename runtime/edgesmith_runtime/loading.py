@@ -24,7 +24,7 @@ class LoadFailed(Exception):  # noqa: N818 - reads as what happened
     """A bundle may not serve.
 
     Attributes:
-        finding: Why, as the operator is told.
+        finding: Why, in the words that the operator reads.
     """
 
     def __init__(self, finding: Finding) -> None:
@@ -76,10 +76,15 @@ def load(folder: Path, *, threads: int) -> Loaded:
 
 
 def _check_signature(bundle: Bundle, engine: Engine) -> None:
-    for kind, told, found in (("inputs", bundle.inputs, engine.inputs), ("outputs", bundle.outputs, engine.outputs)):
-        if told != found:
-            raise EngineError(f"the model's {kind} are {_told(found)}; expected {_told(told)} from the bundle")
+    for kind, declared, found in (
+        ("inputs", bundle.inputs, engine.inputs),
+        ("outputs", bundle.outputs, engine.outputs),
+    ):
+        if declared != found:
+            raise EngineError(
+                f"the model's {kind} are {_described(found)}; expected {_described(declared)} from the bundle"
+            )
 
 
-def _told(specs: Sequence[TensorSpec]) -> str:
+def _described(specs: Sequence[TensorSpec]) -> str:
     return ", ".join(f"{spec.name} {spec.datatype} {shape_text(spec.shape)}" for spec in specs)

@@ -118,8 +118,8 @@ def _become_ready(service: Service, loaded: Loaded) -> None:
     labels = (bundle.model, bundle.precision, engine, bundle.digests[bundle.file])
     service.metrics.put("edgesmith_model_info", *labels, value=1)
     service.start(loaded.model)
-    told = {"model": bundle.model, "precision": bundle.precision, "engine": engine, "golden": loaded.parity.message}
-    _log.info("ready", extra=told)
+    facts = {"model": bundle.model, "precision": bundle.precision, "engine": engine, "golden": loaded.parity.message}
+    _log.info("ready", extra=facts)
 
 
 async def _drain(settings: Settings, service: Service, dispatcher: Dispatcher, http: HttpServer, grpc: Any) -> int:

@@ -117,7 +117,7 @@ class Service:
         """Queue a job for the engine's threads; see `Dispatcher.submit`."""
         return self._dispatcher.submit(job)
 
-    def run(self, model: LoadedModel, request: InferRequest, *, crowded: bool) -> dict[str, NDArray[Any]]:
+    def run(self, model: LoadedModel, request: InferRequest, *, busy: bool) -> dict[str, NDArray[Any]]:
         """Run the model once and time it.
 
         Raises:
@@ -126,7 +126,7 @@ class Service:
         """
         start = time.perf_counter()
         try:
-            answers = model.engine.infer(request.inputs, [output.name for output in request.outputs], crowded=crowded)
+            answers = model.engine.infer(request.inputs, [output.name for output in request.outputs], busy=busy)
         except EngineInputError as error:
             raise BadRequest(str(error)) from error
         except EngineError as error:

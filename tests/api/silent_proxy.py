@@ -23,7 +23,7 @@ class _Link:
     silent: threading.Event = field(default_factory=threading.Event)
 
     def pump(self, source: socket.socket, target: socket.socket) -> None:
-        """Pass bytes on until an end closes or the link falls silent; a silent link swallows them."""
+        """Pass bytes on until an end closes or the link falls silent; a silent link drops them."""
         with contextlib.suppress(OSError):
             while data := source.recv(_CHUNK):
                 if source is self.client:

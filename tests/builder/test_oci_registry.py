@@ -171,7 +171,7 @@ async def test_a_login(locked_registry: str, login: Any) -> None:
 
 
 async def test_a_login_that_is_put_right_in_its_file_is_used_at_once(locked_registry: str, tmp_path: Path) -> None:
-    repository = Repository.parse(f"{locked_registry}/oci/mended")
+    repository = Repository.parse(f"{locked_registry}/oci/corrected")
     file = tmp_path / ".dockerconfigjson"
 
     def write(password: str) -> None:

@@ -22,7 +22,7 @@ from edgesmith_builder.progress import size_text
 from edgesmith_builder.quantize import quantize
 from edgesmith_builder.quantize.ranges import outward, stable
 from edgesmith_builder.score import golden_inputs
-from edgesmith_builder.score.golden import on_grid
+from edgesmith_builder.score.recording import on_grid
 from edgesmith_builder.source import StoreSettings
 from edgesmith_runtime.tensors import TensorSpec
 

@@ -32,7 +32,7 @@ def test_a_node_cut_off_in_mid_rollout_is_caught_up(fleet: Fleet) -> None:
     until(
         lambda: fleet.model("parts")["status"]["nodes"]["updated"] == 3 and fleet.wait_settled("parts"),
         seconds=120,
-        what="edge-2 to be caught up",
+        what="edge-2 to be updated",
     )
     assert fleet.servers("parts")["edge-2"].revision == after["edge-1"].revision
 

@@ -63,7 +63,7 @@ def line(shared: Fleet, request: pytest.FixtureRequest) -> Iterator[Fleet]:
     keep_evidence(request, shared)
 
 
-def test_nodes_that_return_are_no_rollout_and_are_caught_up(line: Fleet) -> None:
+def test_nodes_that_return_are_no_rollout_and_are_updated(line: Fleet) -> None:
     early, late = "edge-4", "edge-5"
     if line.condition(NAME, "Stalled"):
         line.patch(NAME, {"source": _version(line), "rollout": ROLLOUT})
@@ -100,7 +100,7 @@ def test_nodes_that_return_are_no_rollout_and_are_caught_up(line: Fleet) -> None
     }
     assert [(one["name"], one["reason"]) for one in line.model(NAME)["status"]["pending"]] == [(late, "NotReady")]
     line.heal(late)
-    until(lambda: _nodes(line)["updated"] == 5 and _one_revision(line), seconds=60, what=f"{late} to be caught up")
+    until(lambda: _nodes(line)["updated"] == 5 and _one_revision(line), seconds=60, what=f"{late} to be updated")
 
 
 def test_another_profile_takes_over_node_by_node_with_the_operator_killed_throughout(line: Fleet) -> None:

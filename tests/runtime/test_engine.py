@@ -25,10 +25,10 @@ def test_a_model_describes_itself(toy_model: Path) -> None:
     engine.close()
 
 
-@pytest.mark.parametrize("crowded", [False, True])
-def test_outputs_come_in_the_order_asked_for(toy_model: Path, crowded: bool) -> None:  # noqa: FBT001 - pytest gives it
+@pytest.mark.parametrize("busy", [False, True])
+def test_outputs_come_in_the_order_asked_for(toy_model: Path, busy: bool) -> None:  # noqa: FBT001 - pytest gives it
     engine = load_engine("onnxruntime", toy_model, threads=2)
-    answers = engine.infer({"x": np.ones((1, 4), np.float32)}, ["softmax", "relu"], crowded=crowded)
+    answers = engine.infer({"x": np.ones((1, 4), np.float32)}, ["softmax", "relu"], busy=busy)
     assert list(answers) == ["softmax", "relu"]
 
 

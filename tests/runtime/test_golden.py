@@ -28,11 +28,11 @@ class Recorded:
         self.answers = list(answers)
 
     def infer(
-        self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None, *, crowded: bool = False
+        self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None, *, busy: bool = False
     ) -> dict[str, NDArray[Any]]:
         assert inputs["x"].shape == (1, 1)
         assert outputs == ("y",)
-        assert not crowded
+        assert not busy
         return {"y": self.answers.pop(0)}
 
     def close(self) -> None:

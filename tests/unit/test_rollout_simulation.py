@@ -113,15 +113,15 @@ def test_one_broken_device_stops_no_rollout_and_no_older_revision_is_rolled_back
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         size = rng.choice((3, 5, 20))
         world = fleet(size, ROLLOUT | {"maxUnavailable": rng.choice((1, 2, "20%")), "maxFailed": 1}, seed=seed)
-        sick = rng.choice(sorted(world.devices))
+        faulty = rng.choice(sorted(world.devices))
         for digit in "bcd":
             world.publish(digit)
             if digit == "c":
-                world.devices[sick].broken = True
+                world.devices[faulty].broken = True
             for _ in range(120):
                 plan = world.pass_()
                 world.tick(20)
-            others = set(world.nodes) - {sick}
+            others = set(world.nodes) - {faulty}
             rolled_back = world.newest("rolledBack")
             if not rolled_back.get(digit):
                 assert others <= world.labelled(digit), (seed, digit, plan.status.variants[0].message)

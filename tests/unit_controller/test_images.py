@@ -154,7 +154,7 @@ async def test_an_image_that_cannot_be_ours_is_no_build(
 
 
 class Silent:
-    """A registry that swallows packets until `answers` is set."""
+    """A registry that drops packets until `answers` is set."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -167,7 +167,7 @@ class Silent:
         return None
 
 
-def test_a_registry_that_swallows_packets_costs_one_pass_seconds_and_the_others_nothing() -> None:
+def test_a_registry_that_drops_packets_costs_one_pass_seconds_and_the_others_nothing() -> None:
     async def passes() -> None:
         registry = Silent()
         images = Images(cast("Registry", registry), now)

@@ -70,8 +70,8 @@ def samples_for(
     if labels is not None:
         counts[LABELS] = len(labels)
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{count} in {name!r}" for name, count in counts.items())
-        raise DatasetMismatch(f"{field} has different numbers of samples ({told}); the same number was expected")
+        counted = ", ".join(f"{count} in {name!r}" for name, count in counts.items())
+        raise DatasetMismatch(f"{field} has different numbers of samples ({counted}); the same number was expected")
     batches = all(spec.shape[:1] == (ANY_SIZE,) and chosen[spec.name].ndim == len(spec.shape) for spec in inputs)
     return Samples(chosen, {spec.name: len(spec.shape) for spec in inputs}, batches, labels)
 

@@ -36,8 +36,8 @@ def walk(ladder: Sequence[Precision], attempt: Callable[[Precision], Attempt]) -
         if result.candidate.rejected is None:
             rest = [Candidate(precision=below) for below in ladder[number + 1 :]]
             return Outcome(result, (*tried, *rest))
-    told = "; ".join(f"{candidate.precision}: {candidate.rejected}" for candidate in tried)
-    raise GatesFailed(f"no candidate passed: {told}", tuple(tried))
+    reasons = "; ".join(f"{candidate.precision}: {candidate.rejected}" for candidate in tried)
+    raise GatesFailed(f"no candidate passed: {reasons}", tuple(tried))
 
 
 def verdict(candidate: Candidate) -> str:

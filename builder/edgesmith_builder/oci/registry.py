@@ -106,9 +106,9 @@ class Registry:
         if answer.status == httpx.codes.NOT_FOUND:
             return None
         digest = digest_of(answer.body)
-        for told in (reference.digest, answer.headers.get("Docker-Content-Digest")):
-            if told and told != digest:
-                raise RegistryRefused(f"{repository} answered with {digest} when {what}; {told} was expected")
+        for declared in (reference.digest, answer.headers.get("Docker-Content-Digest")):
+            if declared and declared != digest:
+                raise RegistryRefused(f"{repository} answered with {digest} when {what}; {declared} was expected")
         media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
         try:
             if media_type in (MANIFEST, DOCKER_MANIFEST):
@@ -241,9 +241,9 @@ class Registry:
             headers={"Content-Type": media_type},
             content=raw,
         )
-        told = answer.headers.get("Docker-Content-Digest", digest)
-        if told != digest:
-            raise RegistryRefused(f"{repository} stored {told} when {what}; {digest} was expected")
+        declared = answer.headers.get("Docker-Content-Digest", digest)
+        if declared != digest:
+            raise RegistryRefused(f"{repository} stored {declared} when {what}; {digest} was expected")
         return digest
 
     async def _patiently(self, attempt: Callable[[], Awaitable[_T]]) -> _T:

@@ -155,9 +155,11 @@ class Upload:
             "PUT", url, self._repository, expect={201, 204, 404, 416, *bad}, what=self._what, repeat=False
         )
         self._check(answer, {201, 204})
-        told = answer.headers.get("Docker-Content-Digest", digest)
-        if told != digest:
-            raise RegistryRefused(f"{self._repository} stored {told} when {self._what}; the same digest was expected")
+        declared = answer.headers.get("Docker-Content-Digest", digest)
+        if declared != digest:
+            raise RegistryRefused(
+                f"{self._repository} stored {declared} when {self._what}; the same digest was expected"
+            )
 
     def _check(self, answer: Answer, good: set[int]) -> None:
         if answer.status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:

@@ -105,9 +105,9 @@ class Reason(StrEnum):
 
     # RolloutComplete, Reconciling
     CANARY = "Canary"
-    """The first nodes of a revision are being moved, or bake."""
+    """The revision is in its first step: its nodes are being moved, or must serve for the bake."""
     ROLLING_OUT = "RollingOut"
-    """The canary held; the other nodes follow in steps."""
+    """The first step was held; the other nodes follow, step by step."""
     ROLLING_BACK = "RollingBack"
     """A revision was rolled back; its nodes return to the one before."""
 

@@ -299,7 +299,7 @@ def device_profile_crd() -> Schema:
     """The CRD of DeviceProfiles. They have no status: what is built for one is said by the EdgeModel.
 
     Every field may be changed: another platform or toolchain is another build key, so it takes the same way through
-    build, canary and steps as a new model does.
+    build and steps as a new model does.
     """
     return _crd(
         deviceprofile.DeviceProfile,

@@ -293,7 +293,7 @@ class EdgeModelSpec(Model):
                 "!has(self.gates) || !(has(self.gates.maxAccuracyDrop) || has(self.gates.minAccuracy)) "
                 "|| has(self.evaluation)": (
                     "gates.maxAccuracyDrop and gates.minAccuracy need an evaluation set: "
-                    "give evaluation, or take them away"
+                    "give evaluation, or remove them"
                 )
             }
         )
@@ -321,8 +321,8 @@ class EdgeModelSpec(Model):
     paused: bool = Field(
         default=False,
         description=(
-            "True: no node gets another revision until it is false again. What was rolled back, or failed on a node, "
-            "is still taken away."
+            "True: no node gets another revision until it is false again. Nodes whose revision was rolled back or "
+            "failed there still go back."
         ),
     )
     serving: Serving = Field(Serving(), description="How the model is served.")

@@ -79,7 +79,7 @@ class Applier:
 
         Args:
             client: The API server.
-            objects: Told of everything that is written, so that the next pass sees it.
+            objects: Gets everything that is written, so that the next pass sees it.
             instance: The name events are reported under.
             clock: Seconds that only grow.
         """

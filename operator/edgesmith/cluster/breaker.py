@@ -2,7 +2,7 @@
 
 Times are seconds on any clock that only grows.
 
-A registry that swallows packets costs whoever asks it the whole time limit. So after a failure nobody asks for a pause,
+A registry that drops packets costs each request the whole time limit. So after a failure nobody asks for a pause,
 which doubles with every failure in a row; then one asks, and the others go on without an answer until that one has it.
 """
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import job_name
 from edgesmith.cluster.objects import Objects
-from edgesmith.cluster.table import Key
+from edgesmith.cluster.table import ObjectKey
 from edgesmith.decide.plan import StartBuild
 
 
@@ -30,8 +30,8 @@ class BuildSlots:
         """
         self._objects = objects
         self._limit = limit
-        self._reserved: set[Key] = set()
-        self._waiting: OrderedDict[Key, None] = OrderedDict()
+        self._reserved: set[ObjectKey] = set()
+        self._waiting: OrderedDict[ObjectKey, None] = OrderedDict()
 
     def running(self) -> int:
         """Builds that run or are being started.
@@ -58,7 +58,7 @@ class BuildSlots:
         finally:
             self._reserved -= names
 
-    def settle(self, key: Key, *, waits: bool) -> list[Key]:
+    def settle(self, key: ObjectKey, *, waits: bool) -> list[ObjectKey]:
         """Take note of how a pass ended.
 
         Args:

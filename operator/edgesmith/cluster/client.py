@@ -18,7 +18,7 @@ from kubernetes.aio.client.api_client import ApiClient
 from edgesmith.api.names import FIELD_MANAGER, STATUS_MANAGER
 from edgesmith.cluster.connection import Connection
 from edgesmith.cluster.errors import Conflict, Missing, from_answer, unreachable
-from edgesmith.cluster.kinds import DAEMON_SET, NODE, Kind, kind_of
+from edgesmith.cluster.kinds import NODE, Kind, kind_of
 
 Object = dict[str, Any]
 """An object as the API server sends it."""
@@ -291,11 +291,6 @@ class Client:
         if record is not ...:
             metadata["annotations"] = {key: record}
         return await self._merge(NODE, "", name, {"metadata": metadata}, f"labelling Node {name}")
-
-    async def annotate_daemon_set(self, namespace: str, name: str, annotations: Mapping[str, str | None]) -> Object:
-        """Set annotations of a DaemonSet, leaving every other field to whoever applied it."""
-        what = f"annotating DaemonSet {_called(namespace, name)}"
-        return await self._merge(DAEMON_SET, namespace, name, {"metadata": {"annotations": dict(annotations)}}, what)
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "") -> None:
         """Delete an object and, in the background, what it owns; one that is gone already is fine.

@@ -33,13 +33,13 @@ class Gatherer:
             objects: What is known of the cluster.
             images: What is known of the registry.
             settings: The installation's settings.
-            client: For what no watch tells: why a pod's volumes cannot be mounted.
+            client: For what is not watched: why a pod's volumes cannot be mounted.
         """
         self.objects = objects
         self.settings = settings
         self._images = images
         self._client = client
-        self._heard: set[tuple[str, str]] = set()
+        self._read: set[tuple[str, str]] = set()
 
     async def snapshot(self, namespace: str, name: str) -> Snapshot | None:
         """Everything known about one EdgeModel; None where it is not there or on its way out."""
@@ -91,7 +91,7 @@ class Gatherer:
         if not own:
             return ()
         for entry in own:
-            await self._read_last_words(model, entry.noun)
+            await self._read_ended_pods(model, entry.noun)
         running = {entry.noun.name for entry in own if not entry.noun.finished}
         pods = [
             await self._explained(namespace, pod) if pod.pending and not pod.problem and pod.job in running else pod
@@ -110,24 +110,24 @@ class Gatherer:
         jobs = self.objects.jobs.of_model(model.metadata.namespace, model.metadata.name)
         return [entry for _, entry in jobs if entry.owner == model.metadata.uid]
 
-    async def _read_last_words(self, model: EdgeModel, job: BuildJob) -> None:
-        """Read the pods of a Job that has just ended, where we have none of their words.
+    async def _read_ended_pods(self, model: EdgeModel, job: BuildJob) -> None:
+        """Read the pods of a Job that has just ended, where none of their termination messages is known.
 
-        Jobs and pods are watched apart, and the Job's end may be seen before its pod's last words.
+        Jobs and pods are watched apart, and the Job's end may be seen before its pod's termination message.
         """
         namespace = model.metadata.namespace
-        if not job.finished or (namespace, job.name) in self._heard:
+        if not job.finished or (namespace, job.name) in self._read:
             return
         if job.succeeded and any(pod.job == job.name and pod.digest for pod in self._build_pods(model)):
             return
-        self._heard.add((namespace, job.name))
+        self._read.add((namespace, job.name))
         labels = f"{JOB_NAME_LABEL}={job.name}"
         try:
             async for raw in self._client.list(POD, namespace=namespace, labels=labels):
                 self.objects.put(POD, raw)
         except ClusterError:
-            # The watch tells it, if a little later.
-            self._heard.discard((namespace, job.name))
+            # The watch reports it, if a little later.
+            self._read.discard((namespace, job.name))
 
     def _build_pods(self, model: EdgeModel) -> list[BuildPod]:
         namespace, name = model.metadata.namespace, model.metadata.name
@@ -146,7 +146,7 @@ class Gatherer:
     async def _why(self, namespace: str, name: str, uid: str, reasons: tuple[str, ...]) -> str | None:
         """The message of an object's newest event with one of some reasons; None where there is none.
 
-        None also where events cannot be read: the reason is a kindness, and a pass does not fail for want of it.
+        None also where events cannot be read: the reason is only for the message, and a pass does not fail without it.
         """
         newest, message = "", ""
         try:

@@ -21,7 +21,7 @@ from edgesmith.cluster import parse, parse_build
 from edgesmith.cluster.fields import Raw, mapping, text, version_number
 from edgesmith.cluster.kinds import DAEMON_SET, DEVICE_PROFILE, EDGE_MODEL, JOB, NODE, POD, Kind
 from edgesmith.cluster.parse_build import BuildPod
-from edgesmith.cluster.table import Change, Entry, Key, Table
+from edgesmith.cluster.table import Entry, ObjectChange, ObjectKey, Table
 from edgesmith.cluster.unreadable import Unreadable
 from edgesmith.decide.snapshot import BuildJob, Node, Pod, Revision
 
@@ -53,7 +53,7 @@ class Objects:
         self._complete: set[Kind] = set()
         self._tombstones: dict[str, int] = {}
 
-    def unreadable(self, kind: Kind) -> Mapping[Key, Unreadable]:
+    def unreadable(self, kind: Kind) -> Mapping[ObjectKey, Unreadable]:
         """The objects of a kind that exist and cannot be read, by key."""
         table = self._unreadable.get(kind, Table())
         return dict(zip(table.keys(), table.all(), strict=True))
@@ -70,7 +70,7 @@ class Objects:
         """The highest resourceVersion of any object of a kind; 0 where there is none."""
         return max(table.newest() for table in self._tables(kind))
 
-    def put(self, kind: Kind, raw: Raw) -> Change | None:
+    def put(self, kind: Kind, raw: Raw) -> ObjectChange | None:
         """Take in an object as it was read; None where it says nothing new."""
         key, uid, version = _identity(raw)
         if self._is_deleted(uid, version):
@@ -83,10 +83,10 @@ class Objects:
             place.drop(key)
         old = had.noun if had else None
         if table is None:
-            return Change(kind, key, had.model, old, None) if had else None
+            return ObjectChange(kind, key, had.model, old, None) if had else None
         model = parse.labels_of(raw).get(MODEL_LABEL, "") if kind.namespaced else ""
         table.set(key, Entry(noun, version, uid, parse.owner_of(raw), model))
-        return None if old == noun else Change(kind, key, model, old, noun)
+        return None if old == noun else ObjectChange(kind, key, model, old, noun)
 
     def suppose(self, kind: Kind, raw: Raw) -> None:
         """Take in an object that is not there: as a dry run says that it would be."""
@@ -98,7 +98,7 @@ class Objects:
         if table is not None:
             table.set(key, Entry(noun, 0, uid, "", ""))
 
-    def remove(self, kind: Kind, raw: Raw) -> Change | None:
+    def remove(self, kind: Kind, raw: Raw) -> ObjectChange | None:
         """Forget an object that is gone, or out of our labels' reach.
 
         A watch by label reports both alike. What is newer than the report is there again and is kept.
@@ -120,7 +120,7 @@ class Objects:
                 del self._tombstones[next(iter(self._tombstones))]
         return self._remove(kind, key, uid)
 
-    def retain(self, kind: Kind, uids: Iterable[str], version: str) -> list[Change]:
+    def retain(self, kind: Kind, uids: Iterable[str], version: str) -> list[ObjectChange]:
         """Forget the objects that a listing did not hold.
 
         A watch that was cut for longer than the API server remembers starts anew with a listing, and what was deleted
@@ -146,7 +146,7 @@ class Objects:
         """Take over what another one knows in place of everything known here, whatever the versions."""
         self.__dict__.update(fresh.__dict__)
 
-    def _find(self, kind: Kind, key: Key) -> tuple[Table[Any] | None, Entry[Any] | None]:
+    def _find(self, kind: Kind, key: ObjectKey) -> tuple[Table[Any] | None, Entry[Any] | None]:
         """Where an object of a name is, and the object."""
         for table in self._tables(kind):
             entry = table.entry(key)
@@ -154,12 +154,12 @@ class Objects:
                 return table, entry
         return None, None
 
-    def _remove(self, kind: Kind, key: Key, uid: str) -> Change | None:
+    def _remove(self, kind: Kind, key: ObjectKey, uid: str) -> ObjectChange | None:
         table, entry = self._find(kind, key)
         if table is None or entry is None or entry.uid != uid:
             return None
         table.drop(key)
-        return Change(kind, key, entry.model, entry.noun, None)
+        return ObjectChange(kind, key, entry.model, entry.noun, None)
 
     def _is_deleted(self, uid: str, version: int) -> bool:
         """Whether this is older than the object's deletion: the answer to a write from before, that was on its way.
@@ -197,7 +197,7 @@ class Objects:
         return self._tables(kind)[isinstance(noun, Unreadable)], noun
 
 
-def _identity(raw: Raw) -> tuple[Key, str, int]:
+def _identity(raw: Raw) -> tuple[ObjectKey, str, int]:
     """An object's key, UID and resourceVersion."""
     metadata = mapping(raw.get("metadata"))
     key = (text(metadata, "namespace"), text(metadata, "name"))

@@ -1,4 +1,4 @@
-"""Kubernetes objects as the nouns that decisions know. Pure, and wary: a device or a user may write anything."""
+"""Kubernetes objects as the nouns that decisions know. Pure; every field is checked, since anybody may write it."""
 
 from __future__ import annotations
 

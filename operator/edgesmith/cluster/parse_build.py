@@ -1,4 +1,4 @@
-"""Build Jobs and their pods as decisions know them. Pure, and wary."""
+"""Build Jobs and their pods as decisions know them. Pure; every field is checked."""
 
 from __future__ import annotations
 

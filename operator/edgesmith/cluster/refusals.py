@@ -52,36 +52,36 @@ def with_refusals(
         model: For the generation and the conditions there were.
         now: When.
     """
-    grave = [one for one in refusals if isinstance(one.error, Stalled)]
-    if not grave:
+    stalled = [one for one in refusals if isinstance(one.error, Stalled)]
+    if not stalled:
         return status
     replaced = {ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED}
     mine = (
-        _condition(ConditionType.READY, "False", grave, model, now),
-        _condition(ConditionType.STALLED, "True", grave, model, now),
+        _condition(ConditionType.READY, "False", stalled, model, now),
+        _condition(ConditionType.STALLED, "True", stalled, model, now),
     )
-    variants = tuple(_variant(variant, grave) for variant in status.variants)
+    variants = tuple(_variant(variant, stalled) for variant in status.variants)
     kept = tuple(found for found in status.conditions if found.type not in replaced)
     return status.model_copy(update={"conditions": (*mine, *kept), "variants": variants})
 
 
-def _variant(variant: VariantStatus, grave: Sequence[Refusal]) -> VariantStatus:
-    own = next((one for one in grave if one.profile == variant.profile), None)
+def _variant(variant: VariantStatus, stalled: Sequence[Refusal]) -> VariantStatus:
+    own = next((one for one in stalled if one.profile == variant.profile), None)
     return variant.model_copy(update={"reason": own.reason, "message": str(own.error)}) if own else variant
 
 
 def _condition(
-    kind: ConditionType, status: str, grave: Sequence[Refusal], model: EdgeModel, now: datetime
+    kind: ConditionType, status: str, stalled: Sequence[Refusal], model: EdgeModel, now: datetime
 ) -> Condition:
     before = next((c for c in _conditions(model) if c.get("type") == kind), {})
     since = before.get("lastTransitionTime") if before.get("status") == status else None
-    sentences = list(dict.fromkeys(str(one.error) for one in grave))
+    sentences = list(dict.fromkeys(str(one.error) for one in stalled))
     more = f" And {len(sentences) - SENTENCES} more." if len(sentences) > SENTENCES else ""
     return Condition.model_validate(
         {
             "type": kind,
             "status": status,
-            "reason": grave[0].reason,
+            "reason": stalled[0].reason,
             "message": " ".join(sentences[:SENTENCES]) + more,
             "lastTransitionTime": str(since or now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")),
             "observedGeneration": model.metadata.generation,

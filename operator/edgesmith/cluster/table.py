@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from edgesmith.cluster.kinds import Kind
 
 T = TypeVar("T")
-Key = tuple[str, str]
+ObjectKey = tuple[str, str]
 """(namespace, name); the namespace is empty for kinds that have none."""
 
 
@@ -28,11 +28,11 @@ class Entry(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ObjectChange:
     """What became of an object. `old` is None for a new one, `new` for one that is gone."""
 
     kind: Kind
-    key: Key
+    key: ObjectKey
     model: str
     old: Any
     new: Any
@@ -42,8 +42,8 @@ class Table(Generic[T]):
     """The objects of one kind."""
 
     def __init__(self) -> None:
-        self._entries: dict[Key, Entry[T]] = {}
-        self._by_model: dict[Key, set[str]] = {}
+        self._entries: dict[ObjectKey, Entry[T]] = {}
+        self._by_model: dict[ObjectKey, set[str]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -53,7 +53,7 @@ class Table(Generic[T]):
         entry = self._entries.get((namespace, name))
         return entry.noun if entry else None
 
-    def entry(self, key: Key) -> Entry[T] | None:
+    def entry(self, key: ObjectKey) -> Entry[T] | None:
         """One object with what is known about it."""
         return self._entries.get(key)
 
@@ -61,11 +61,11 @@ class Table(Generic[T]):
         """Every object, by name."""
         return tuple(self._entries[key].noun for key in sorted(self._entries))
 
-    def items(self) -> Iterator[tuple[Key, T]]:
+    def items(self) -> Iterator[tuple[ObjectKey, T]]:
         """Every object with its key, in no order."""
         return ((key, entry.noun) for key, entry in self._entries.items())
 
-    def keys(self) -> tuple[Key, ...]:
+    def keys(self) -> tuple[ObjectKey, ...]:
         """The keys of all objects, in order."""
         return tuple(sorted(self._entries))
 
@@ -78,14 +78,14 @@ class Table(Generic[T]):
         names = sorted(self._by_model.get((namespace, model), ()))
         return [(name, self._entries[namespace, name]) for name in names]
 
-    def set(self, key: Key, entry: Entry[T]) -> None:
+    def set(self, key: ObjectKey, entry: Entry[T]) -> None:
         """Take an object in."""
         self.drop(key)
         self._entries[key] = entry
         if entry.model:
             self._by_model.setdefault((key[0], entry.model), set()).add(key[1])
 
-    def drop(self, key: Key) -> Entry[T] | None:
+    def drop(self, key: ObjectKey) -> Entry[T] | None:
         """Take an object out."""
         entry = self._entries.pop(key, None)
         if entry and entry.model:

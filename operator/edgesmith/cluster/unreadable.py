@@ -1,6 +1,6 @@
 """An EdgeModel or DeviceProfile that exists and cannot be read: one of a newer version after a `helm rollback`, say.
 
-It is a state of its own: nothing is planned for it and nothing is taken away from it. Pure.
+It is a state of its own: nothing is planned for it and nothing of it is removed. Pure.
 """
 
 from __future__ import annotations

@@ -13,13 +13,13 @@ from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import parse_node_label
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL, NODE
 from edgesmith.cluster.objects import Objects
-from edgesmith.cluster.table import Change
+from edgesmith.cluster.table import ObjectChange
 from edgesmith.controller.queue import Key
 from edgesmith.decide.profiles import carries, resolve
 from edgesmith.decide.snapshot import Node
 
 
-def concerned(change: Change, objects: Objects) -> set[Key]:
+def concerned(change: ObjectChange, objects: Objects) -> set[Key]:
     """The EdgeModels to look at after a change."""
     if change.kind is EDGE_MODEL:
         return {change.key}
@@ -45,7 +45,7 @@ def _by_profile(name: str, models: Iterable[EdgeModel]) -> set[Key]:
     }
 
 
-def _by_node(change: Change, objects: Objects) -> set[Key]:
+def _by_node(change: ObjectChange, objects: Objects) -> set[Key]:
     """Whose label a node carries or carried, and who may want it or have wanted it.
 
     Where nothing but our own labels differs, their owners alone. Where nothing differs that a decision reads, nobody:

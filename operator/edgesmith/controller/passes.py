@@ -166,7 +166,7 @@ class Passes:
             if parse_node_label(label) == key:
                 await self._applier.remove_marks(node, label)
                 self._numbers.count(metrics.SWEPT)
-                log.info("took the label %s off %s: its EdgeModel is gone", label, node)
+                log.info("removed the label %s from %s: its EdgeModel is gone", label, node)
         self._applier.forget(*key)
 
     def _count(self, done: Done) -> None:

@@ -34,7 +34,7 @@ class Probes:
     """Whether the Lease is ours."""
 
     def unhealthy(self) -> str | None:
-        """Why the operator had better be started anew, in one sentence; None where it is healthy.
+        """Why the operator should be restarted, in one sentence; None where it is healthy.
 
         Waiting for the Lease is healthy: somebody else is at work.
         """
@@ -58,7 +58,7 @@ class Probes:
 
 
 @asynccontextmanager
-async def serving(probes: Probes, numbers: Numbers, port: int) -> AsyncIterator[None]:
+async def probe_server(probes: Probes, numbers: Numbers, port: int) -> AsyncIterator[None]:
     """Answer probes while the block runs.
 
     Args:

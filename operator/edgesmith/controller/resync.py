@@ -14,7 +14,7 @@ from edgesmith.cluster.errors import ClusterError
 from edgesmith.cluster.fields import version_number
 from edgesmith.cluster.listing import selector
 from edgesmith.cluster.objects import WATCHED, Objects
-from edgesmith.cluster.table import Change
+from edgesmith.cluster.table import ObjectChange
 from edgesmith.controller import metrics
 from edgesmith.controller.metrics import Numbers
 
@@ -38,7 +38,7 @@ class Resync:
         client: Client,
         objects: Objects,
         *,
-        changed: Callable[[Iterable[Change]], None],
+        changed: Callable[[Iterable[ObjectChange]], None],
         restored: Callable[[str], None],
         everybody: Callable[[], None],
         numbers: Numbers,

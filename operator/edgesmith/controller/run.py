@@ -31,7 +31,7 @@ from edgesmith.controller.logs import fields
 from edgesmith.controller.metrics import Numbers
 from edgesmith.controller.options import Options
 from edgesmith.controller.passes import Passes
-from edgesmith.controller.probes import Probes, serving
+from edgesmith.controller.probes import Probes, probe_server
 from edgesmith.controller.queue import Key, WorkQueue
 from edgesmith.controller.resync import Resync
 from edgesmith.controller.watches import Watches
@@ -117,7 +117,7 @@ class _Operator:
             synced=self._watches.synced.is_set,
             held=lambda: self._lease.held,
         )
-        async with serving(probes, self._numbers, self._options.probe_port):
+        async with probe_server(probes, self._numbers, self._options.probe_port):
             try:
                 await _first(stop, self._lease.acquire())
                 if not stop.is_set():
@@ -211,7 +211,7 @@ def _credentials(options: Options) -> CredentialsFile | None:
 
 
 async def _check_kinds(client: Client) -> None:
-    """See that the CRDs are there: kopf would wait for them for ever, and in silence."""
+    """See that the CRDs are there: kopf would wait for them without a log line."""
     for kind in (EDGE_MODEL, DEVICE_PROFILE):
         if not await client.serves(kind):
             raise ClusterError(f"The cluster has no {kind.kind} in {kind.api_version}; install the chart's CRDs first")

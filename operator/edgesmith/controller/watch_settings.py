@@ -14,7 +14,7 @@ from edgesmith.cluster.objects import WATCHED
 
 INACTIVITY_SECONDS = 70.0
 """Without an event or a bookmark, after which a watch is taken for dead. The API server sends bookmarks every 60 s;
-watches that died in silence are kopf's best known failure (its issues 585, 787 and 955)."""
+watches that end without an error are kopf's best known failure (its issues 585, 787 and 955)."""
 IDLE_SECONDS = 0.1
 """After which kopf ends the task of an object, and with it lets go of the object."""
 

@@ -25,7 +25,7 @@ from edgesmith.cluster.fields import text
 from edgesmith.cluster.kinds import LEASE, Kind
 from edgesmith.cluster.listing import load
 from edgesmith.cluster.objects import WATCHED, Objects
-from edgesmith.cluster.table import Change
+from edgesmith.cluster.table import ObjectChange
 from edgesmith.cluster.unreadable import Unreadable
 from edgesmith.controller.concerns import concerned
 from edgesmith.controller.logs import fields
@@ -121,7 +121,7 @@ class Watches:
         """Where kopf watches a kind, each place by a task of its own, in the words of the task's name."""
         return self._namespaces if self._namespaces and kind.namespaced else ("None",)
 
-    def changed(self, changes: Iterable[Change]) -> None:
+    def changed(self, changes: Iterable[ObjectChange]) -> None:
         """Ask for the passes that changes concern."""
         for change in changes:
             if isinstance(change.new, Unreadable):

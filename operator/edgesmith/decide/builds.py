@@ -27,7 +27,7 @@ from edgesmith.decide.snapshot import BuildJob, ForeignImage, Image, RegistryPro
 from edgesmith.decide.trust import key_of
 from edgesmith_builder.contract import BUILDER_VERSION, Artifact, Build, BuildReport, Gates, Platform, Quantization
 
-Phase = Literal["Built", "Building", "Waiting", "Failed"]
+BuildPhase = Literal["Built", "Building", "Waiting", "Failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class BuildState:
 
     profile: DeviceProfile
     build: Build
-    phase: Phase
+    phase: BuildPhase
     image: str | None
     """By digest; known from the registry or from a DaemonSet that runs it already."""
     report: BuildReport | None = None
@@ -182,7 +182,7 @@ def _unanswered(profile: DeviceProfile, build: Build, problem: RegistryProblem |
         message = f"The registry has not been asked yet for the build for {profile.metadata.name}."
         return BuildState(profile, build, "Waiting", None, None, Reason.WAITING_FOR_REGISTRY, message, None, 2.0)
     reason = Reason.REGISTRY_FORBIDDEN if problem.forbidden else Reason.WAITING_FOR_REGISTRY
-    phase: Phase = "Failed" if problem.forbidden else "Waiting"
+    phase: BuildPhase = "Failed" if problem.forbidden else "Waiting"
     return BuildState(profile, build, phase, None, None, reason, problem.message, None, 10.0)
 
 
@@ -247,7 +247,7 @@ def _absent(
 
 def _running(
     model: EdgeModel, profile: DeviceProfile, job: BuildJob, ended: BuildJob | None
-) -> tuple[Phase, Reason, str]:
+) -> tuple[BuildPhase, Reason, str]:
     """What to say while a Job runs. A try after a failure keeps the failure's words until it has done better."""
     if job.failure_message:
         secret = model.spec.source.secret

@@ -16,7 +16,7 @@ SENTENCES = 3
 
 
 class Severity(IntEnum):
-    """What a finding asks of the user; the gravest one of an area speaks for it."""
+    """What a finding asks of the user; of an area, the most severe one is said."""
 
     FINE = 0
     AWAITED = 1
@@ -35,12 +35,12 @@ class Finding:
 
 
 def summarise(findings: Sequence[Finding]) -> Finding:
-    """The gravest findings of an area as one: the first one's reason, the first few's sentences."""
+    """The most severe findings of an area as one: the first one's reason, the first few's sentences."""
     worst = max(finding.severity for finding in findings)
-    gravest = [finding for finding in findings if finding.severity is worst]
-    sentences = list(dict.fromkeys(finding.message for finding in gravest))
+    severest = [finding for finding in findings if finding.severity is worst]
+    sentences = list(dict.fromkeys(finding.message for finding in severest))
     more = f" And {len(sentences) - SENTENCES} more." if len(sentences) > SENTENCES else ""
-    return Finding(worst, gravest[0].reason, " ".join(sentences[:SENTENCES]) + more)
+    return Finding(worst, severest[0].reason, " ".join(sentences[:SENTENCES]) + more)
 
 
 def conditions(
@@ -60,17 +60,17 @@ def conditions(
         previous: The status as it stands; a condition whose status did not change keeps its transition time.
         now: The time.
     """
-    grave = [finding for finding in areas.values() if finding.severity is Severity.STALLED]
+    stalled = [finding for finding in areas.values() if finding.severity is Severity.STALLED]
     under_way = [finding for finding in areas.values() if finding.severity is Severity.RECONCILING]
-    spoken = (grave or under_way or [finding for finding in areas.values() if finding.severity is not Severity.FINE])[
+    spoken = (stalled or under_way or [finding for finding in areas.values() if finding.severity is not Severity.FINE])[
         :1
     ]
     said: list[tuple[ConditionType, Literal["True", "False"], Finding]] = [
         (ConditionType.READY, "False", spoken[0]) if spoken else (ConditionType.READY, "True", ready)
     ]
     # kstatus reads Reconciling first: beside it nobody would learn of Stalled.
-    said += [(ConditionType.RECONCILING, "True", finding) for finding in under_way[:1] if not grave]
-    said += [(ConditionType.STALLED, "True", finding) for finding in grave[:1]]
+    said += [(ConditionType.RECONCILING, "True", finding) for finding in under_way[:1] if not stalled]
+    said += [(ConditionType.STALLED, "True", finding) for finding in stalled[:1]]
     said += [
         (kind, "True" if finding.severity is Severity.FINE else "False", finding) for kind, finding in areas.items()
     ]

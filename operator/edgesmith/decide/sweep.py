@@ -1,4 +1,7 @@
-"""Which marks on nodes outlived their EdgeModel. They have no owner reference, so nobody else takes them away."""
+"""Which labels and records of deleted EdgeModels are left on nodes.
+
+They have no owner reference, so only the operator removes them.
+"""
 
 from __future__ import annotations
 

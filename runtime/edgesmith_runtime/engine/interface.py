@@ -43,14 +43,14 @@ class Engine(Protocol):
         """The model's outputs, in its own order."""
 
     def infer(
-        self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None, *, crowded: bool = False
+        self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None, *, busy: bool = False
     ) -> dict[str, NDArray[Any]]:
         """Run the model once.
 
         Args:
             inputs: One array for every input. ``BYTES`` inputs are object arrays of ``str``.
             outputs: The outputs wanted; all of them when ``None``.
-            crowded: Whether other requests wait. An engine may then prefer throughput to this run's latency.
+            busy: Whether other requests wait. An engine may then prefer throughput to this run's latency.
 
         Returns:
             The outputs asked for, by name, in the order asked for.

@@ -90,15 +90,15 @@ class OnnxRuntimeEngine:
         return self._outputs
 
     def infer(
-        self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None, *, crowded: bool = False
+        self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None, *, busy: bool = False
     ) -> dict[str, NDArray[Any]]:
         """Run the model once; see `Engine.infer`."""
         names = [spec.name for spec in self._outputs] if outputs is None else list(outputs)
         with self._lock:
-            crowded = crowded or self._running > 0
+            busy = busy or self._running > 0
             self._running += 1
         try:
-            session = self._narrow if crowded else self._wide
+            session = self._narrow if busy else self._wide
             answers = session.run(names, dict(inputs))
         # ONNX Runtime's own errors share no base class of their own.
         except Exception as error:

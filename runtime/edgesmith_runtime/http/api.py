@@ -156,10 +156,10 @@ class HttpApi:
         header_length = _header_length(request)
         accepted = accepted_encoding(request.headers.get("accept-encoding", ""))
 
-        def job(crowded: bool) -> Response:  # noqa: FBT001 - the queue calls it
+        def job(busy: bool) -> Response:  # noqa: FBT001 - the queue calls it
             body = request.body if encoding == "identity" else inflate(request.body, encoding, self._body_limit)
             asked = decode_request(model.signature, body, header_length)
-            answers = self._service.run(model, asked, crowded=crowded)
+            answers = self._service.run(model, asked, busy=busy)
             parts, json_length = encode_answer(model.signature, asked, answers)
             headers = () if json_length is None else ((_HEADER_LENGTH, str(json_length)),)
             response = Response(HTTPStatus.OK, parts, JSON_TYPE if json_length is None else _BINARY_TYPE, headers)

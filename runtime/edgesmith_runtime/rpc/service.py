@@ -109,9 +109,9 @@ class InferenceServicer(protocol.GRPCInferenceServiceServicer):
         def submit() -> Awaitable[messages.ModelInferResponse]:
             model = self._service.model(request.model_name, request.model_version)
 
-            def job(crowded: bool) -> messages.ModelInferResponse:  # noqa: FBT001 - the queue calls it
+            def job(busy: bool) -> messages.ModelInferResponse:  # noqa: FBT001 - the queue calls it
                 asked = decode_message(model.signature, request)
-                return encode_message(model.signature, asked, self._service.run(model, asked, crowded=crowded))
+                return encode_message(model.signature, asked, self._service.run(model, asked, busy=busy))
 
             return self._service.submit(job)
 
