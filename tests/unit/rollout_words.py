@@ -29,7 +29,9 @@ COMPLETED = replace(PROVEN, completed=NOW - MINUTE)
 BAD = replace(NEW, rolled_back="n0 failed.", reason="CanaryFailed")
 
 _STATES = {".": ServerState.NONE, "?": ServerState.STARTING, "+": ServerState.SERVING, "!": ServerState.FAILED}
-_WORD = re.compile(r"(?P<away>[~#]?)(?P<label>\w*)(?P<state>[.?+!])(?P<broken>!?)(/(?P<failed>\w+))?(<(?P<previous>\w+))?")
+_WORD = re.compile(
+    r"(?P<away>[~#]?)(?P<label>\w*)(?P<state>[.?+!])(?P<broken>!?)(/(?P<failed>\w+)(?P<excuse>!?))?(<(?P<previous>\w+))?"
+)
 
 
 def fleet(text: str, start: int = 0, **changes: Mapping[str, Any]) -> tuple[NodeState, ...]:
@@ -37,7 +39,7 @@ def fleet(text: str, start: int = 0, **changes: Mapping[str, Any]) -> tuple[Node
 
     `old+` serves for ten minutes, `new?` starts, `new!` failed, `new!!` failed as it did before, `.` has no label,
     `what.` has one that names nothing, `~old+` is NotReady for a minute, `#old+` is tainted, `old+/new` failed on
-    another revision, `new+<old` ran another one before.
+    another revision (`old+/new!` as on the one before), `new+<old` ran another one before.
 
     Args:
         text: The words.
@@ -49,7 +51,7 @@ def fleet(text: str, start: int = 0, **changes: Mapping[str, Any]) -> tuple[Node
         said = _WORD.fullmatch(word)
         assert said, word
         label, state = said["label"] or None, _STATES[said["state"]]
-        failed = {said["failed"]: Failure(note="failed there")} if said["failed"] else {}
+        failed = {said["failed"]: Failure(broken=bool(said["excuse"]), note="failed there")} if said["failed"] else {}
         if state is ServerState.FAILED:
             failed[str(label)] = Failure(broken=bool(said["broken"]), note="failed")
         since = NOW - timedelta(minutes=10)
@@ -72,7 +74,11 @@ def fleet(text: str, start: int = 0, **changes: Mapping[str, Any]) -> tuple[Node
 
 
 def variant(
-    nodes: str | tuple[NodeState, ...], *revisions: RevisionState, target: str | None = "new", name: str = "p", **more: Any
+    nodes: str | tuple[NodeState, ...],
+    *revisions: RevisionState,
+    target: str | None = "new",
+    name: str = "p",
+    **more: Any,
 ) -> Variant:
     """A variant of these nodes; which of them carry what is not completed follows from its revisions."""
     found = fleet(nodes) if isinstance(nodes, str) else nodes
