@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from snapshots import labels, publish, said, sentence, three_nodes
+from snapshots import LABEL, key_of, labels, model, publish, said, sentence, three_nodes
 
+from edgesmith.api.names import RETRY_ANNOTATION
 from edgesmith.decide import decide
 from edgesmith.decide.taints import Taint
 
@@ -186,3 +187,57 @@ def test_paused_still_takes_a_bad_revision_away() -> None:
     publish(cluster, "b", generation=3, paused=True)
     cluster.run(4)
     assert labels(cluster) == before
+
+
+def test_a_revision_that_failed_while_another_was_asked_for_is_tried_once_more_when_it_is_asked_for_again() -> None:
+    cluster = three_nodes()
+    cluster.run(20)
+    first = labels(cluster)["e1"]
+    publish(cluster, "b")
+    cluster.run(2)
+    cluster.refuse.add("b" * 64)
+    publish(cluster, "c", generation=3)
+    cluster.registry.pop(key_of(cluster.edge_model), None)
+    cluster.tick(10)
+    plan = decide(cluster.snapshot(), cluster.now)
+    assert [(move.node, move.revision) for move in plan.moves] == [("e1", first)]
+    assert not any(one.rolled_back for one in plan.status.revisions)
+    cluster.apply(plan)
+    cluster.refuse.clear()
+    again = model(
+        generation=4,
+        source={"uri": "s3://models/parts/b/model.onnx", "sha256": "b" * 64},
+        annotations={RETRY_ANNOTATION: "1"},
+    )
+    cluster.edge_model = again.model_copy(update={"status": cluster.edge_model.status})
+    states, proven = [], []
+    for _ in range(30):
+        variant = (plan := cluster.run(1)).status.variants[0]
+        states.append(variant.state)
+        proven += [one.proven_time for one in plan.status.revisions if one.name == variant.revision]
+    assert list(dict.fromkeys(states)) == ["Canary", "RollingOut", "Complete"]
+    assert len(set(proven)) == 2, "not proven, and then proven once"
+    assert len(set(labels(cluster).values()) - {first}) == 1
+
+
+def test_no_record_is_kept_of_a_settled_fleet_for_long() -> None:
+    cluster = three_nodes()
+    cluster.run(20)
+    plan = cluster.run(1)
+    assert (plan.records, plan.moves) == ((), ())
+    gone = {name: replace(one, labels={**one.labels, "device": "other"}) for name, one in cluster.nodes.items()}
+    cluster.nodes = gone
+    cluster.run(6)
+    assert set(labels(cluster).values()) == {None}
+    assert not any(one.records for one in cluster.nodes.values())
+
+
+def test_garbage_in_a_nodes_annotation_changes_nothing_but_its_record() -> None:
+    cluster = three_nodes()
+    cluster.run(20)
+    before = labels(cluster)
+    for garbage in ("[" * 100_000, "{}", '{"since":1}'):
+        cluster.nodes["e2"] = replace(cluster.nodes["e2"], records={LABEL: garbage})
+        plan = cluster.run(1)
+        assert (labels(cluster), said(plan)["Ready"]) == (before, ("True", "Succeeded"))
+        assert garbage not in cluster.nodes["e2"].records.values()

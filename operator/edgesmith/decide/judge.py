@@ -89,14 +89,14 @@ def judge(variant: Variant, rules: Rules, now: datetime) -> Judgement:
 
 
 def stable_before(target: RevisionState | None, revisions: Mapping[str, RevisionState]) -> RevisionState | None:
-    """The revision that was proven last, of those proven before the target and not rolled back."""
+    """The revision that was proven last and not rolled back, the target apart.
+
+    It was proven before the target: a target that is not rolled back counts as proven last, see `_renewed`.
+    """
     proven = [
         (one.proven, one.revision)
         for one in revisions.values()
-        if one.proven
-        and not one.rolled_back
-        and (target is None or one.revision != target.revision)
-        and (target is None or target.proven is None or one.proven <= target.proven)
+        if one.proven and not one.rolled_back and (target is None or one.revision != target.revision)
     ]
     return revisions[max(proven)[1]] if proven else None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime
 from typing import Any
 
 from edgesmith.api.status import RevisionStatus
@@ -17,6 +17,8 @@ from edgesmith.decide.fleet import RevisionState
 _KEPT = 10
 """Marks of revisions without a DaemonSet that are kept per profile, the newest ones."""
 _MESSAGE_LIMIT = 2048
+_LOST_LIMIT = 2000
+"""Both are those of the CRD."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ def marks_of(status: Mapping[str, Any]) -> dict[str, Mark]:
         try:
             one = RevisionStatus.model_validate(entry)
             found[one.name] = _mark(one)
-        except ValueError:
+        except (ValueError, OverflowError):
             continue
     return found
 
@@ -108,7 +110,7 @@ def _written(profile: str, state: RevisionState, attempt: str) -> RevisionStatus
         reason=state.reason or None if state.rolled_back else None,
         message=state.rolled_back[:_MESSAGE_LIMIT] if state.rolled_back else None,
         attempt=attempt or None if state.rolled_back else None,
-        lost=state.lost or None,
+        lost=state.lost[:_LOST_LIMIT] or None,
     )
 
 
@@ -116,7 +118,9 @@ def _time(value: str | None) -> datetime | None:
     if value is None:
         return None
     found = datetime.fromisoformat(value)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    if found.year == MAXYEAR:
+        raise OverflowError("nothing can be proven after it")
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _text(value: datetime | None) -> str | None:

@@ -115,7 +115,7 @@ def parse_record(text: str | None, now: datetime) -> Record | None:
                 for revision, one in failures.items()
             },
         )
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
 
 
@@ -131,4 +131,5 @@ def _time(value: str, now: datetime) -> datetime:
     found = datetime.fromisoformat(value)
     if found.tzinfo is None:
         raise ValueError("a time needs a zone")
-    return min(found, now)
+    # As UTC here already: a time that is before the calendar begins there cannot be written again.
+    return min(found.astimezone(UTC), now)

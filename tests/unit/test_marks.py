@@ -1,0 +1,111 @@
+"""What is known of revisions, in the status: written and read again, and whatever a hand may have written there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from snapshots import NOW
+
+from edgesmith.api.status import RevisionStatus
+from edgesmith.decide.fleet import RevisionState
+from edgesmith.decide.marks import Mark, marks_of, status_marks
+
+EPOCH = datetime.fromtimestamp(0, UTC)
+TRIED = RevisionState("tried", EPOCH, steps=1, lost=("n1", "n2"))
+PROVEN = RevisionState("proven", EPOCH, steps=2, proven=NOW, completed=NOW + timedelta(minutes=1))
+BAD = RevisionState("bad", EPOCH, rolled_back="n0 failed.", reason="CanaryFailed")
+
+
+def status(*entries: RevisionStatus) -> dict[str, Any]:
+    """A status as it is written."""
+    return {"revisions": [one.model_dump(mode="json", by_alias=True, exclude_none=True) for one in entries]}
+
+
+def write(
+    *states: RevisionState, before: dict[str, Mark] | None = None, attempt: str = "", retried: tuple[str, ...] = ()
+) -> tuple[RevisionStatus, ...]:
+    return status_marks([("p", one) for one in states], before or {}, attempt=attempt, retried=frozenset(retried))
+
+
+def test_what_is_written_is_read() -> None:
+    found = marks_of(status(*write(TRIED, PROVEN, BAD, attempt="7")))
+    assert found == {
+        "tried": Mark("p", TRIED, ""),
+        "proven": Mark("p", PROVEN, ""),
+        "bad": Mark("p", BAD, "7"),
+    }
+
+
+def test_they_are_written_in_the_order_of_their_names() -> None:
+    assert [one.name for one in write(TRIED, PROVEN, BAD)] == ["bad", "proven", "tried"]
+
+
+GARBAGE: dict[str, Any] = {
+    "no list": {"revisions": {"name": "r"}},
+    "nothing": {},
+    "words": {"revisions": ["r", 1, None]},
+    "no name": {"revisions": [{"profile": "p"}]},
+    "no time": {"revisions": [{"name": "r", "profile": "p", "provenTime": "yesterday"}]},
+    "a number for a time": {"revisions": [{"name": "r", "profile": "p", "provenTime": 5}]},
+    "a time before the calendar": {
+        "revisions": [{"name": "r", "profile": "p", "provenTime": "0001-01-01T00:00:00+23:59"}]
+    },
+    "the end of time": {"revisions": [{"name": "r", "profile": "p", "provenTime": "9999-12-31T23:59:59Z"}]},
+    "too many nodes": {"revisions": [{"name": "r", "profile": "p", "lost": ["n"] * 2001}]},
+}
+
+
+@pytest.mark.parametrize("case", GARBAGE)
+def test_what_cannot_be_read_is_left_out_and_the_rest_is_read(case: str) -> None:
+    assert marks_of(GARBAGE[case]) == {}
+    entries = GARBAGE[case].get("revisions")
+    if isinstance(entries, list):
+        assert set(marks_of({"revisions": [*entries, {"name": "good", "profile": "p"}]})) == {"good"}
+
+
+def test_a_time_without_a_zone_is_utc_and_one_of_a_zone_is_the_same_moment() -> None:
+    for text in ("2030-01-01T12:00:00", "2030-01-01T12:00:00Z", "2030-01-01T14:00:00+02:00"):
+        assert marks_of({"revisions": [{"name": "r", "profile": "p", "provenTime": text}]})["r"].state.proven == NOW
+
+
+def test_a_revision_that_was_rolled_back_without_a_word_still_was() -> None:
+    state = marks_of({"revisions": [{"name": "r", "profile": "p", "rolledBack": True}]})["r"].state
+    assert state.rolled_back == "It was rolled back."
+    state = marks_of({"revisions": [{"name": "r", "profile": "p", "message": "It is fine."}]})["r"].state
+    assert state.rolled_back is None
+
+
+def test_the_retry_word_of_a_rollback_is_kept_until_another_try_is_given() -> None:
+    before = marks_of(status(*write(BAD, attempt="1")))
+    assert write(BAD, before=before, attempt="2")[0].attempt == "1"
+    assert write(BAD, before=before, attempt="2", retried=("bad",))[0].attempt == "2"
+    fresh = {"bad": Mark("p", replace(BAD, rolled_back=None), "")}
+    assert write(BAD, before=fresh, attempt="2")[0].attempt == "2"
+    assert write(PROVEN, attempt="2")[0].attempt is None
+
+
+def test_what_is_known_of_revisions_without_a_daemonset_is_kept_for_the_newest_ten_of_each_profile() -> None:
+    before = {
+        f"r{number:02}": Mark(profile, RevisionState(f"r{number:02}", EPOCH, proven=NOW + timedelta(days=number)), "")
+        for profile, numbers in (("p", range(15)), ("q", range(20, 24)))
+        for number in numbers
+    } | {"never": Mark("p", RevisionState("never", EPOCH), "")}
+    kept = write(PROVEN, before=before)
+    assert [one.name for one in kept] == ["proven", *(f"r{number:02}" for number in (*range(5, 15), *range(20, 24)))]
+    assert {one.profile for one in kept} == {"p", "q"}
+
+
+def test_what_exists_is_written_as_it_is_after_this_pass() -> None:
+    before = {"proven": Mark("p", replace(PROVEN, proven=None, completed=None), "")}
+    assert [one.proven_time for one in write(PROVEN, before=before)] == ["2030-01-01T12:00:00Z"]
+
+
+def test_long_lists_and_sentences_are_cut_to_what_the_status_holds() -> None:
+    many = tuple(f"n{number:04}" for number in range(3000))
+    bad = replace(BAD, rolled_back="f" * 5000, lost=many)
+    (one,) = write(bad)
+    assert one.message == "f" * 2048
+    assert one.lost == many[:2000]

@@ -1,0 +1,318 @@
+"""How a node does with what its label names: from its pods, its record and the hub's clock."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from snapshots import NOW, failed_selftest, node, pod
+
+from edgesmith.decide.fleet import Failure, ServerState
+from edgesmith.decide.observe import Observation, Trial, observe
+from edgesmith.decide.record import Record
+from edgesmith.decide.snapshot import Pod
+from edgesmith.decide.taints import Taint
+
+DEADLINE, BAKE = timedelta(minutes=5), timedelta(minutes=1)
+TRIAL = Trial(DEADLINE, unfinished=True)
+BAKING = replace(TRIAL, bake=BAKE)
+COMPLETED = Trial(DEADLINE, unfinished=False)
+TAINTED = (Taint("maintenance", "", "NoSchedule"),)
+NONE, STARTING, SERVING, FAILED = ServerState
+
+
+def seconds(count: float) -> timedelta:
+    return timedelta(seconds=count)
+
+
+def starting(**more: Any) -> Pod:
+    return pod("n", "r", **({"ready": False} | more))
+
+
+def record(state: ServerState = STARTING, ago: float = 10, **more: Any) -> Record:
+    """What was kept of a node on revision r, in this state for so many seconds."""
+    since = NOW - seconds(ago)
+    return replace(Record("r", state, since, since, run=observed(pod("n", "r")).run), **more)
+
+
+def see(*pods: Pod, kept: Record | None = None, after: float = 0, **more: Any) -> Observation:
+    """What is seen of node n, whose label names r, so many seconds after NOW."""
+    facts = {"label": "r", "known": True, "trial": TRIAL, "now": NOW + seconds(after)} | more
+    at = replace(node("n"), ready=facts.pop("ready", True), taints=facts.pop("taints", ()))
+    return observe(at, pods=pods, record=kept, **facts)
+
+
+def observed(*pods: Pod, kept: Record | None = None, **more: Any) -> Record:
+    """What is kept of it."""
+    found = see(*pods, kept=kept, **more).record
+    assert found is not None
+    return found
+
+
+LATENCY, MEMORY = failed_selftest("LatencyExceeded", "p95 is 9 ms."), failed_selftest("MemoryExceeded", "It took 2 GB.")
+CASES: dict[str, tuple[list[Pod], ServerState, str]] = {
+    "no pod yet": ([], STARTING, "has no pod of it yet"),
+    "ready": ([pod("n", "r")], SERVING, ""),
+    "ready after a self-test that failed once": ([pod("n", "r", selftest=failed_selftest())], SERVING, ""),
+    "the probe does not pass yet": ([starting()], STARTING, "is starting: the readiness probe does not pass"),
+    "unscheduled": (
+        [starting(stage="its pod cannot be scheduled: 0/3 nodes: Insufficient memory")],
+        STARTING,
+        "is starting: its pod cannot be scheduled: 0/3 nodes: Insufficient memory",
+    ),
+    "in its self-test": (
+        [starting(stage="its pod runs the init container selftest")],
+        STARTING,
+        "is starting: its pod runs the init container selftest",
+    ),
+    "waiting for its image": (
+        [starting(stage="its pod waits for its images and volumes")],
+        STARTING,
+        "is starting: its pod waits for its images and volumes",
+    ),
+    "another revision's pod": ([pod("n", "old")], STARTING, "has no pod of it yet"),
+    "on its way out": ([pod("n", "r", terminating=True)], STARTING, "has no pod of it yet"),
+    "the newer of two": ([starting(name="a", age=900), pod("n", "r", name="b", age=30)], SERVING, ""),
+    "many restarts, and running": (
+        [starting(restarts=9)],
+        STARTING,
+        "is starting: the readiness probe does not pass",
+    ),
+    "a crash loop": (
+        [starting(restarts=3, waiting="CrashLoopBackOff", waiting_message="back-off 40s.")],
+        FAILED,
+        "restarts again and again: CrashLoopBackOff: back-off 40s",
+    ),
+    "a second restart": (
+        [starting(restarts=2, waiting="CrashLoopBackOff", waiting_message="back-off 20s")],
+        STARTING,
+        "is starting: CrashLoopBackOff: back-off 20s",
+    ),
+    "a Secret that is missing": (
+        [starting(restarts=5, waiting="CreateContainerConfigError", waiting_message="secret not found")],
+        STARTING,
+        "is starting: CreateContainerConfigError: secret not found",
+    ),
+    "a self-test": (
+        [starting(selftest=failed_selftest())],
+        FAILED,
+        "failed with GoldenMismatch: 3 of 8 golden samples differ",
+    ),
+    "a measurement, first try": (
+        [starting(selftest=LATENCY)],
+        STARTING,
+        "failed with LatencyExceeded in try 1 of 3: p95 is 9 ms",
+    ),
+    "a measurement, second try": (
+        [starting(selftest=MEMORY, restarts=1)],
+        STARTING,
+        "failed with MemoryExceeded in try 2 of 3: It took 2 GB",
+    ),
+    "a measurement, third try": (
+        [starting(selftest=LATENCY, restarts=2)],
+        FAILED,
+        "failed with LatencyExceeded: p95 is 9 ms",
+    ),
+    **{
+        f"pulling, {reason}": (
+            [starting(waiting=reason, waiting_message="no route")],
+            STARTING,
+            f"cannot pull the image: {reason}: no route",
+        )
+        for reason in ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull")
+    },
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_node_with_a_label(case: str) -> None:
+    pods, server, note = CASES[case]
+    for age in (-1e6, 0, 1e8):
+        found = see(*(replace(one, created=one.created - seconds(age)) for one in pods)).state
+        assert (found.server, found.note) == (server, note), "whatever the device's clock says"
+        assert found.pull_failed is note.startswith("cannot pull")
+        assert found.deadline == (NOW + DEADLINE if server is STARTING else None)
+
+
+@pytest.mark.parametrize(("label", "known"), [(None, False), ("r", False)])
+def test_without_a_known_revision_a_node_has_no_server(label: str | None, known: bool) -> None:  # noqa: FBT001 -- a column of the table
+    kept = record(SERVING, previous="p", failures={"r": Failure()})
+    found = see(pod("n", "r"), kept=kept, label=label, known=known, foreign=True)
+    assert (found.state.server, found.state.label, found.state.previous) == (NONE, label, "p")
+    assert found.state.failures == {"r": Failure()}
+    assert found.state.foreign
+    assert found.record is kept
+
+
+LATE = {
+    "no pod": ([], "got no pod within spec.rollout.progressDeadline; the events of its DaemonSet say why"),
+    "a probe": (
+        [starting()],
+        "did not become ready within spec.rollout.progressDeadline: the readiness probe does not pass",
+    ),
+    "an image": (
+        [starting(waiting="ImagePullBackOff", waiting_message="no route")],
+        "could not pull the image within spec.rollout.progressDeadline: ImagePullBackOff: no route",
+    ),
+    "a measurement": (
+        [starting(selftest=LATENCY)],
+        "did not become ready within spec.rollout.progressDeadline: p95 is 9 ms",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LATE)
+def test_the_deadline_is_the_hubs_and_counts_from_what_the_operator_saw_first(case: str) -> None:
+    pods, note = LATE[case]
+    kept = observed(*pods)
+    before = see(*pods, kept=kept, after=299)
+    assert (before.state.server, before.state.deadline) == (STARTING, NOW + DEADLINE)
+    assert before.record == kept
+    late = see(*pods, kept=kept, after=300)
+    assert (late.state.server, late.state.note, late.state.deadline) == (FAILED, note, None)
+    assert late.state.since == NOW + DEADLINE
+    assert late.state.failures == {"r": Failure(note=note)}
+    again = see(*pods, kept=late.record, after=900)
+    assert again.record == late.record
+    assert (again.state.server, again.state.note) == (FAILED, note)
+
+
+@pytest.mark.parametrize("away", [{"ready": False}, {"taints": TAINTED}])
+def test_the_deadline_starts_anew_when_a_node_is_back(away: dict[str, Any]) -> None:
+    kept = observed(starting(), kept=record(ago=200))
+    gone = see(starting(), kept=kept, after=10, **away)
+    assert (gone.state.server, gone.state.deadline) == (STARTING, None)
+    gone = see(starting(), kept=gone.record, after=5000, **away)
+    assert gone.state.server is STARTING
+    assert gone.record is not None
+    assert gone.record.away == NOW + seconds(10)
+    back = see(starting(), kept=gone.record, after=5010)
+    assert back.state.deadline == NOW + seconds(5010) + DEADLINE
+    assert (back.state.moved, back.state.since) == (NOW + seconds(5010),) * 2
+    assert back.record is not None
+    assert back.record.away is None
+
+
+def test_a_node_that_failed_gets_another_chance_when_it_comes_back() -> None:
+    failed = observed(starting(), kept=record(ago=300))
+    assert failed.state is FAILED
+    assert observed(starting(), kept=failed, after=9).state is FAILED
+    assert observed(starting(name="other"), kept=failed, after=9).state is STARTING
+    gone = observed(starting(), kept=failed, after=20, ready=False)
+    assert gone.state is FAILED
+    back = see(starting(), kept=gone, after=30)
+    assert (back.state.server, back.state.since) == (STARTING, NOW + seconds(30))
+    assert "r" in back.state.failures, "it is still known that it failed"
+    serves = see(pod("n", "r"), kept=back.record, after=40)
+    assert serves.state.failures == {}, "until it serves"
+
+
+def test_a_restart_and_another_pod_start_the_bake_anew() -> None:
+    kept = record(SERVING, ago=50)
+    assert see(pod("n", "r"), kept=kept).state.since == NOW - seconds(50)
+    assert see(pod("n", "r", restarts=1), kept=kept).state.since == NOW
+    assert see(pod("n", "r", name="other"), kept=kept).state.since == NOW
+    assert see(pod("n", "r"), kept=replace(kept, run="")).state.since == NOW - seconds(50)
+    moved = see(pod("n", "r", restarts=1), kept=kept).state.moved
+    assert moved == NOW - seconds(50)
+
+
+def test_a_server_that_stops_being_ready_starts_again_and_then_bakes_again() -> None:
+    stopped = observed(starting(), kept=record(SERVING, ago=9000))
+    assert (stopped.state, stopped.since) == (STARTING, NOW)
+    serves = observed(pod("n", "r"), kept=stopped, after=20)
+    assert (serves.state, serves.since, serves.moved) == (SERVING, NOW + seconds(20), NOW - seconds(9000))
+
+
+def test_a_node_that_is_not_ready_keeps_what_its_containers_are() -> None:
+    kept = record(SERVING, ago=50)
+    gone = see(pod("n", "r"), kept=kept, ready=False)
+    assert (gone.state.server, gone.state.ready, gone.state.since) == (SERVING, False, NOW - seconds(50))
+    assert gone.state.away == NOW
+    later = see(pod("n", "r"), kept=gone.record, ready=False, after=400)
+    assert later.state.away == NOW
+    assert later.record == gone.record
+    back = see(pod("n", "r"), kept=later.record, after=410)
+    assert (back.state.server, back.state.since, back.state.away) == (SERVING, NOW - seconds(50), None)
+    assert (back.state.moved, back.record) == (NOW - seconds(50), kept)
+
+
+def test_a_node_that_returns_twice_with_its_server_started_anew_has_failed_while_it_is_tried() -> None:
+    kept = record(SERVING, ago=50)
+    for times, server in ((1, SERVING), (2, FAILED)):
+        gone = observed(pod("n", "r", restarts=times - 1), kept=kept, ready=False, after=100 * times)
+        kept = observed(pod("n", "r", restarts=times), kept=gone, after=100 * times + 50)
+        assert (kept.deaths, kept.state) == (times, server)
+    assert kept.failures["r"].note == "became NotReady and came back with its server started anew 2 times"
+    assert see(pod("n", "r", restarts=2), kept=record(SERVING, deaths=2), trial=COMPLETED).state.server is SERVING
+
+
+def test_a_restart_without_the_node_going_away_is_no_death() -> None:
+    assert observed(pod("n", "r", restarts=1), kept=record(SERVING)).deaths == 0
+    back = record(SERVING, away=NOW - seconds(5))
+    assert observed(pod("n", "r"), kept=back).deaths == 0
+    assert observed(pod("n", "r", name="other", restarts=1), kept=back).deaths == 0, "another pod is another start"
+    assert observed(pod("n", "r", restarts=1), kept=back).deaths == 1
+
+
+def test_a_server_that_restarts_for_ever_does_not_bake_for_ever() -> None:
+    note = "restarted its server so often that it did not serve for the bake of the rollout's step"
+    kept = record(SERVING, ago=20, moved=NOW - DEADLINE - BAKE)
+    assert see(pod("n", "r"), kept=kept, trial=BAKING).state.note == note
+    assert see(pod("n", "r"), kept=kept, trial=TRIAL).state.server is SERVING
+    assert see(pod("n", "r"), kept=replace(kept, moved=kept.moved + seconds(1)), trial=BAKING).state.server is SERVING
+    assert see(pod("n", "r"), kept=replace(kept, since=NOW - BAKE), trial=BAKING).state.server is SERVING
+    away = see(pod("n", "r"), kept=kept, trial=BAKING, ready=False)
+    assert away.state.server is SERVING
+
+
+def test_a_record_of_another_revision_keeps_what_the_node_is_known_for_and_no_time() -> None:
+    failures = {"bad": Failure("1", note="failed")}
+    kept = replace(record(SERVING, ago=9000, previous="p", failures=failures, deaths=2, doubtful=True), revision="old")
+    found = observed(pod("n", "r"), kept=kept)
+    assert found == Record("r", SERVING, NOW, NOW, run=found.run, previous="p", failures=failures)
+
+
+def test_a_new_record_of_a_node_that_is_away_says_so() -> None:
+    assert observed(pod("n", "r"), ready=False).away == NOW
+    assert observed(pod("n", "r"), taints=TAINTED).away == NOW
+    assert see(pod("n", "r"), ready=False, trial=COMPLETED).record is None
+
+
+def test_a_taint_that_the_profile_does_not_tolerate_keeps_a_node_from_being_moved() -> None:
+    found = see(pod("n", "r"), taints=TAINTED).state
+    assert (found.ready, found.movable, found.taint) == (True, False, "maintenance:NoSchedule")
+    assert found.away is None
+    tolerations = [{"key": "maintenance", "operator": "Exists"}]
+    assert see(pod("n", "r"), taints=TAINTED, tolerations=tolerations).state.movable
+
+
+def test_a_later_retry_word_excuses_failures() -> None:
+    failures = {"x": Failure("1"), "y": Failure("2")}
+    kept = record(SERVING, failures=failures)
+    assert set(see(pod("n", "r"), kept=kept).state.failures) == {"x", "y"}
+    assert set(see(pod("n", "r"), kept=kept, attempt="2").state.failures) == {"y"}
+    assert set(see(pod("n", "r"), kept=kept, attempt="3", label=None).state.failures) == set()
+    failed = observed(starting(selftest=failed_selftest()), kept=record(), attempt="3")
+    assert failed.failures["r"].attempt == "3"
+    again = observed(starting(selftest=failed_selftest()), kept=failed, attempt="4")
+    assert again.failures["r"].attempt == "3", "it answers the word there was when it failed"
+
+
+def test_nothing_is_kept_of_a_node_that_serves_a_completed_revision() -> None:
+    assert see(pod("n", "r"), trial=COMPLETED).record is None
+    kept = record(SERVING, ago=90)
+    assert see(pod("n", "r"), kept=kept, trial=COMPLETED).record is kept
+    assert see(pod("n", "r"), kept=kept, trial=COMPLETED, ready=False).record is kept, "its absence means nothing"
+    stopped = see(starting(), trial=COMPLETED, kept=kept).record
+    assert stopped
+    assert (stopped.state, stopped.since) == (STARTING, NOW)
+    assert see(starting(), trial=COMPLETED).record
+    assert see(pod("n", "r"), trial=TRIAL).record
+
+
+def test_a_node_whose_label_names_what_is_not_completed_is_unfinished() -> None:
+    assert see(pod("n", "r")).state.unfinished
+    assert not see(pod("n", "r"), trial=COMPLETED).state.unfinished
