@@ -106,12 +106,17 @@ CASES: dict[str, tuple[list[Pod], ServerState, str]] = {
         "failed with LatencyExceeded in try 1 of 3: p95 is 9 ms",
     ),
     "a measurement, second try": (
-        [starting(selftest=MEMORY, restarts=1)],
+        [starting(selftest=replace(MEMORY, tries=2), restarts=1)],
         STARTING,
         "failed with MemoryExceeded in try 2 of 3: It took 2 GB",
     ),
+    "a measurement, while the third try runs": (
+        [starting(selftest=replace(LATENCY, tries=2), restarts=2)],
+        STARTING,
+        "failed with LatencyExceeded in try 2 of 3: p95 is 9 ms",
+    ),
     "a measurement, third try": (
-        [starting(selftest=LATENCY, restarts=2)],
+        [starting(selftest=replace(LATENCY, tries=3), restarts=2)],
         FAILED,
         "failed with LatencyExceeded: p95 is 9 ms",
     ),

@@ -270,7 +270,7 @@ def test_off_what_was_rolled_back_serving_nodes_go_within_the_budget_and_the_oth
     bad = replace(PROVEN, rolled_back="It failed.")
     course = step("new+ new+ new+ new! new? ~new+ ~new? #new+ #new!", OLD, bad, rules=with_rules(max_unavailable=4))
     assert moves(course) == {name: "old" for name in ("n3", "n4", "n5", "n6", "n8", "n0", "n1")}
-    assert {one.node: one.reason for one in course.pending} == {"n2": "MaxUnavailable", "n7": "MaxUnavailable"}
+    assert {one.node: one.reason for one in course.pending} == {"n2": "MaxUnavailable", "n7": "Tainted"}
     assert course.phase is ROLLING_BACK
     assert all(move.urgent for move in course.moves)
 

@@ -54,6 +54,30 @@ def test_a_self_test_that_is_tried_again_is_read_from_the_time_before() -> None:
     assert found.selftest.reason == "GoldenMismatch"
 
 
+@pytest.mark.parametrize(
+    ("state", "restarts", "tries"),
+    [
+        ("terminated", 0, 1),
+        ("waiting", 0, 1),
+        ("running", 1, 1),
+        ("waiting", 1, 2),
+        ("running", 2, 2),
+        ("waiting", 2, 3),
+    ],
+)
+def test_a_try_counts_once_it_has_ended(state: str, restarts: int, tries: int) -> None:
+    failed = json.dumps(GOOD | {"verdict": "Failed", "reason": "LatencyExceeded"})
+    states = {
+        "terminated": ended(failed, 1),
+        "waiting": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "running": {"running": {}},
+    }
+    init = container("selftest", state=states[state], lastState=ended(failed, 1), restartCount=restarts)
+    found = parse.pod(serving(init=[init])).selftest
+    assert found
+    assert found.tries == tries
+
+
 def test_a_server_that_failed_after_its_self_test_passed_is_the_newer_word() -> None:
     failed = json.dumps(GOOD | {"verdict": "Failed", "reason": "BundleCorrupt"})
     main = [container("server", state={"waiting": {}}, lastState=ended(failed, 1))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from sys import intern
 from typing import Any
@@ -162,16 +163,20 @@ def termination_messages(status: Raw) -> list[str]:
 def _selftest(raw: Raw) -> SelfTest | None:
     """A server that failed after a self-test that passed is the newer word, and the other way round."""
     for status in mappings(at(raw, "status", "containerStatuses")):
-        if status.get("ready") is True:
-            continue
-        for message in termination_messages(status):
-            found = selftest(message)
-            if found and not found.passed:
-                return found
+        if status.get("ready") is not True and (found := _verdict(status)) and not found.passed:
+            return found
     for status in mappings(at(raw, "status", "initContainerStatuses")):
         if status.get("name") == SELFTEST:
-            return next((found for message in termination_messages(status) if (found := selftest(message))), None)
+            return _verdict(status)
     return None
+
+
+def _verdict(status: Raw) -> SelfTest | None:
+    """A container's last words, with how many of its tries have ended; one that runs now is not over."""
+    found = next((said for message in termination_messages(status) if (said := selftest(message))), None)
+    runs = at(status, "state", "running") is not None
+    ended = int(number(status.get("restartCount")) or 0) + (0 if runs else 1)
+    return replace(found, tries=max(ended, 1)) if found else None
 
 
 def _waiting(containers: list[Raw]) -> tuple[str | None, str | None]:

@@ -175,7 +175,8 @@ def _leave_rolled_back(
 ) -> None:
     why = f"Revision {revision.revision} was rolled back: {revision.rolled_back}"
     serves = node.ready and node.serving
-    if serves and other is None:
+    if serves and (other is None or node.taint):
+        # Nothing could take its place: there is no other revision, or no new pod may start.
         return
     if serves and not budget.take(node, back=True):
         chosen.wait(node, PendingReason.MAX_UNAVAILABLE, _full(budget))

@@ -195,7 +195,7 @@ def _server(label: str, pods: Iterable[Pod]) -> _Server:
 def _failure(pod: Pod) -> str | None:
     """Why a pod will not become ready, as the end of a sentence that begins with its node."""
     test = pod.selftest
-    if test and not test.passed and (test.reason not in MEASURED or pod.restarts + 1 >= MEASURED_TRIES):
+    if test and not test.passed and (test.reason not in MEASURED or test.tries >= MEASURED_TRIES):
         return f"failed with {test.reason}: {test.message.rstrip('.')}"
     if pod.restarts >= CRASH_LOOP_RESTARTS and pod.waiting == "CrashLoopBackOff":
         return f"restarts again and again: {_kubelet(pod)}"
@@ -206,7 +206,7 @@ def _awaited(pod: Pod) -> str:
     """What a pod that is not ready waits for, as the end of a sentence that begins with its node."""
     test = pod.selftest
     if test and not test.passed:
-        return f"failed with {test.reason} in try {pod.restarts + 1} of {MEASURED_TRIES}: {test.message.rstrip('.')}"
+        return f"failed with {test.reason} in try {test.tries} of {MEASURED_TRIES}: {test.message.rstrip('.')}"
     if pod.waiting in PULL_REASONS:
         return f"cannot pull the image: {_kubelet(pod)}"
     if pod.waiting:

@@ -102,7 +102,7 @@ def _phase(judged: Judgement, chosen: Chosen, rules: Rules) -> RolloutPhase:
         return RolloutPhase.WAITING
     moving = bool(chosen.moves) or any(node.movable and node.server is ServerState.STARTING for node in nodes)
     if target.rolled_back:
-        if moving or any(node.ready and node.label == target.revision and judged.stable for node in nodes):
+        if moving or any(node.movable and node.label == target.revision and judged.stable for node in nodes):
             return RolloutPhase.ROLLING_BACK
         return RolloutPhase.ROLLED_BACK if judged.stable else RolloutPhase.NONE_LEFT
     return _phase_forward(judged, target, rules, moving=moving)

@@ -40,6 +40,8 @@ class SelfTest:
     p95_ms: float | None = None
     p50_ms: float | None = None
     memory_bytes: int | None = None
+    tries: int = 1
+    """How many tries of the container have ended, this one included."""
     device: Mapping[str, Any] = field(default_factory=dict)
 
 
