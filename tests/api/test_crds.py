@@ -14,7 +14,11 @@ def test_defaults_appear(server: ApiServer, namespace: str) -> None:
     model = server.get("edgemodels", "parts", namespace)
     assert model is not None
     assert model["spec"]["rollout"] == {
-        "steps": [{"nodes": 1, "bake": "2m"}, {"nodes": "5%", "bake": "5m"}, {"nodes": "25%", "bake": "5m"}],
+        "steps": [
+            {"nodes": 1, "bake": "2m", "nodeSelector": {}},
+            {"nodes": "5%", "bake": "5m", "nodeSelector": {}},
+            {"nodes": "25%", "bake": "5m", "nodeSelector": {}},
+        ],
         "maxUnavailable": "10%",
         "maxFailed": "5%",
         "progressDeadline": "10m",
