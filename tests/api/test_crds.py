@@ -14,11 +14,7 @@ def test_defaults_appear(server: ApiServer, namespace: str) -> None:
     model = server.get("edgemodels", "parts", namespace)
     assert model is not None
     assert model["spec"]["rollout"] == {
-        "steps": [
-            {"nodes": 1, "bake": "2m", "nodeSelector": {}},
-            {"nodes": "5%", "bake": "5m", "nodeSelector": {}},
-            {"nodes": "25%", "bake": "5m", "nodeSelector": {}},
-        ],
+        "steps": [{"nodes": 1, "bake": "2m"}, {"nodes": "5%", "bake": "5m"}, {"nodes": "25%", "bake": "5m"}],
         "maxUnavailable": "10%",
         "maxFailed": "5%",
         "progressDeadline": "10m",
