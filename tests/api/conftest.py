@@ -61,6 +61,9 @@ def namespace(server: ApiServer) -> Iterator[str]:
     server.create("namespaces", {"metadata": {"name": name}})
     wait_for("the namespace has its ServiceAccount", lambda: server.get("serviceaccounts", "default", name))
     yield name
+    # First, for the operators of other tests: a namespace that goes takes its time.
+    for model in server.items("edgemodels", name):
+        server.delete("edgemodels", model["metadata"]["name"], name)
     server.delete("namespaces", name)
 
 
