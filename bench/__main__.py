@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from passes import measure_passes
 from quantization import measure_quantization
 from rollout import measure_rollouts
 from row import Row
@@ -26,6 +27,7 @@ PARTS: dict[str, Callable[[], list[Row]]] = {
     "quantization": measure_quantization,
     "sizes": measure_sizes,
     "start": measure_start,
+    "passes": measure_passes,
     "rollout": measure_rollouts,
 }
 

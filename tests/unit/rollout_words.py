@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -34,7 +33,7 @@ _WORD = re.compile(
 )
 
 
-def fleet(text: str, start: int = 0, **changes: Mapping[str, Any]) -> tuple[NodeState, ...]:
+def fleet(text: str, start: int = 0, /, **changes: Any) -> tuple[NodeState, ...]:
     """Nodes n0, n1, … from words.
 
     `old+` serves for ten minutes, `new?` starts, `new!` failed, `new!!` failed as it did before, `.` has no label,

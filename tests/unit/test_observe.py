@@ -39,7 +39,7 @@ def record(state: ServerState = STARTING, ago: float = 10, **more: Any) -> Recor
 
 def see(*pods: Pod, kept: Record | None = None, after: float = 0, **more: Any) -> Observation:
     """What is seen of node n, whose label names r, so many seconds after NOW."""
-    facts = {"label": "r", "known": True, "trial": TRIAL, "now": NOW + seconds(after)} | more
+    facts: dict[str, Any] = {"label": "r", "known": True, "trial": TRIAL, "now": NOW + seconds(after)} | more
     at = replace(node("n"), ready=facts.pop("ready", True), taints=facts.pop("taints", ()))
     return observe(at, pods=pods, record=kept, **facts)
 

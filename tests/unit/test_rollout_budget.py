@@ -102,7 +102,7 @@ def variants(*parts: Any, rules: Any = RULES, leaving: Any = ()) -> Rollout:
 def test_variants_share_the_budget() -> None:
     one, other = (
         variant("new+ old+ old+ old+", OLD, PROVEN),
-        variant(fleet("new+ old+", start=7), OLD, PROVEN, name="q"),
+        variant(fleet("new+ old+", 7), OLD, PROVEN, name="q"),
     )
     first, second = variants(one, other).courses
     assert (len(first.moves), len(second.moves)) == (2, 0)
@@ -114,14 +114,14 @@ def test_variants_share_the_budget() -> None:
 
 def test_broken_devices_of_one_variant_are_excused_by_its_own_size() -> None:
     broken = variant("new!! new!! new+ new+", OLD, COMPLETED)
-    other = variant(fleet("new+ old+ old+ old+", start=7), OLD, PROVEN, name="q")
+    other = variant(fleet("new+ old+ old+ old+", 7), OLD, PROVEN, name="q")
     assert len(variants(broken, other).courses[1].moves) == 1
     assert len(variants(broken, other, rules=with_rules(max_failed="50%")).courses[1].moves) == 2
 
 
 def test_nodes_that_go_back_take_their_place_in_the_budget_of_others() -> None:
     failing = variant("new! old+", OLD, NEW)
-    other = variant(fleet("new+ old+ old+ old+", start=7), OLD, PROVEN, name="q")
+    other = variant(fleet("new+ old+ old+ old+", 7), OLD, PROVEN, name="q")
     back, onward = variants(failing, other).courses
     assert (len(back.moves), len(onward.moves)) == (1, 1)
 
@@ -179,12 +179,12 @@ def test_nodes_that_are_no_longer_to_run_the_model(case: str) -> None:
 
 
 def test_leaving_nodes_share_the_budget_and_add_to_the_fleet_it_is_a_share_of() -> None:
-    found = variants(variant("new+ old+ old+", OLD, PROVEN), leaving=fleet("old+ old+", start=7))
+    found = variants(variant("new+ old+ old+", OLD, PROVEN), leaving=fleet("old+ old+", 7))
     assert (len(found.courses[0].moves), found.leaving) == (2, ())
     half = with_rules(max_unavailable="50%")
-    found = variants(variant("old+ old+", OLD, target="old"), rules=half, leaving=fleet("old+ old+ old+", start=7))
+    found = variants(variant("old+ old+", OLD, target="old"), rules=half, leaving=fleet("old+ old+ old+", 7))
     assert len(found.leaving) == 2
-    found = variants(variant("new? new? old+", OLD, PROVEN), leaving=fleet("old+", start=7))
+    found = variants(variant("new? new? old+", OLD, PROVEN), leaving=fleet("old+", 7))
     assert [one.message for one in found.pending] == [FULL]
 
 

@@ -101,8 +101,10 @@ def test_every_node_that_waits_is_told_why() -> None:
         "n4": ("NotReady", "It is NotReady and is updated when it returns."),
         "n5": (
             "Tainted",
-            "It has taint maintenance:NoSchedule, which the tolerations of its DeviceProfile leave out; "
-            "it is updated when the taint is removed.",
+            (
+                "It has taint maintenance:NoSchedule, which the tolerations of its DeviceProfile leave out; "
+                "it is updated when the taint is removed."
+            ),
         ),
         "n6": ("Failed", "It failed there on revision new, so it keeps another one."),
         "n7": ("NotReady", "It is NotReady and is updated when it returns."),

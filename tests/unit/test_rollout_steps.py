@@ -109,8 +109,8 @@ def test_one_step(case: str) -> None:
     assert all(move.reason for move in course.moves)
 
 
-def serving(seconds: float, number: int = 0, revision: str = "new") -> dict[str, Any]:
-    """A node that has served a revision for so long."""
+def serving(seconds: float, number: int = 0) -> dict[str, Any]:
+    """A node that has served for so long."""
     return {f"n{number}": {"since": NOW - timedelta(seconds=seconds)}}
 
 
@@ -322,6 +322,6 @@ def test_without_a_target_nodes_keep_what_they_have() -> None:
 
 def test_variants_go_on_alone() -> None:
     first = variant("new! old+", OLD, NEW)
-    second = variant(fleet("new+ old+", start=5), OLD, NEW, name="q")
+    second = variant(fleet("new+ old+", 5), OLD, NEW, name="q")
     one, other = plan_rollout([first, second], WIDE, NOW).courses
     assert (one.phase, other.phase) == (RolloutPhase.ROLLING_BACK, ROLLING_OUT)

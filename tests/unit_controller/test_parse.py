@@ -288,3 +288,39 @@ ANYTHING = st.recursive(
 def test_nothing_that_is_read_raises(raw: dict[str, Any]) -> None:
     for read in (parse.node, parse.pod, parse.revision, parse.edge_model, parse_build.job, parse_build.build_pod):
         read(raw)
+
+
+RUNS = {"running": {}}
+WAITS = {"waiting": {"reason": "PodInitializing"}}
+STAGES: dict[str, tuple[dict[str, Any], str]] = {
+    "no scheduler has seen it": ({"spec": {}}, "its pod waits for the scheduler"),
+    "no node is good enough": (
+        {
+            "spec": {},
+            "status": {"conditions": [{"type": "PodScheduled", "message": "0/3 nodes: Insufficient memory."}]},
+        },
+        "its pod cannot be scheduled: 0/3 nodes: Insufficient memory",
+    ),
+    "nothing has started": (serving(), "its pod waits for its images and volumes"),
+    "its images come": (serving(init=[container("selftest", state=WAITS)]), "its pod waits for its images and volumes"),
+    "in its self-test": (
+        serving(init=[container("selftest", state=RUNS)], main=[container("server", state=WAITS)]),
+        "its pod runs the init container selftest",
+    ),
+    "before its server": (
+        serving(init=[container("selftest", state=ended("{}"))], main=[container("server", state=WAITS)]),
+        "its pod waits for its images and volumes",
+    ),
+    "its server runs": (serving(main=[container("server", state=RUNS)]), "the readiness probe does not pass"),
+    "it was evicted": (
+        serving(phase="Failed", reason="Evicted", message="The node was low on memory."),
+        "its pod failed: Evicted: The node was low on memory.",
+    ),
+    "it failed without a word": (serving(phase="Failed"), "its pod failed"),
+}
+
+
+@pytest.mark.parametrize("case", STAGES)
+def test_a_pod_that_is_not_ready_says_what_it_is_at(case: str) -> None:
+    raw, expected = STAGES[case]
+    assert parse.pod(raw).stage == expected

@@ -30,8 +30,8 @@ from edgesmith.resources import build_job, daemon_set, service
 
 log = logging.getLogger(__name__)
 
-REAPPLY_SECONDS = 600.0
-"""After how long an object that is not watched (the Service) is applied again, whoever changed it."""
+SERVICE_SECONDS = 600.0
+"""After how long the Service, which is not watched, is read again."""
 AT_ONCE = 16
 """Nodes that are written to at the same time."""
 MOVES_PER_PASS = 64
@@ -180,7 +180,7 @@ class Applier:
         metadata = manifest["metadata"]
         reference = ("Service", str(metadata["namespace"]), str(metadata["name"]))
         before = self._memory.get(reference)
-        if before and before.intent == _digest(manifest) and self._clock() - before.at < REAPPLY_SECONDS:
+        if before and before.intent == _digest(manifest) and self._clock() - before.at < SERVICE_SECONDS:
             return
         live = await self._client.get(SERVICE, metadata["namespace"], metadata["name"])
         if live is not None and owner_of(live) != owner:
@@ -189,7 +189,7 @@ class Applier:
                 f"The Service {where} exists and is not the EdgeModel's, so clients cannot reach the model by that "
                 "name; rename the Service or the EdgeModel."
             )
-        await self._ensure(manifest, None, done)
+        await self._ensure(manifest, live, done)
 
     async def _ensure(self, manifest: Mapping[str, Any], live: Mapping[str, Any] | None, done: Done) -> None:
         """Apply an object unless we did so before and it still is what came of it.
@@ -200,17 +200,15 @@ class Applier:
         metadata = manifest["metadata"]
         reference = (str(manifest["kind"]), str(metadata.get("namespace", "")), str(metadata["name"]))
         before, intent = self._memory.get(reference), _digest(manifest)
-        if before and before.intent == intent:
-            same = before.result == _digest(_lasting(live)) if live else False
-            recent = live is None and kind_of(dict(manifest)) is not DAEMON_SET
-            if same or (recent and self._clock() - before.at < REAPPLY_SECONDS):
-                return
+        was = _digest(_lasting(live)) if live else ""
+        if before and before.intent == intent and before.result == was:
+            self._memory[reference] = before._replace(at=self._clock())
+            return
         result = await self._client.apply(manifest)
-        if manifest["kind"] == DAEMON_SET.kind:
+        if kind_of(dict(manifest)) is DAEMON_SET:
             self._objects.put(DAEMON_SET, result)
         now = _Applied(intent, _digest(_lasting(result)), self._clock())
         self._memory[reference] = now
-        was = before.result if before else (_digest(_lasting(live)) if live else "")
         if was != now.result:
             done.applied += 1
             done.names.append(f"{reference[0]} {reference[2]}")

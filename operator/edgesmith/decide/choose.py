@@ -158,14 +158,17 @@ def _go_back(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
     Nodes without a server go at once, NotReady ones too, so that nobody comes back to it. A server that is ready ends
     within the budget, and only where there is something to take its place.
     """
-    for node in sorted(judged.variant.nodes, key=lambda node: (node.serving and node.ready, node.name)):
-        revision = judged.revisions.get(node.label or "")
-        if revision is None:
-            continue
+    concerned = [
+        (node, revision)
+        for node in judged.variant.nodes
+        if (revision := judged.revisions.get(node.label or ""))
+        and (revision.rolled_back or (node.movable and node.server is ServerState.FAILED))
+    ]
+    for node, revision in sorted(concerned, key=lambda one: (one[0].serving and one[0].ready, one[0].name)):
         other = fallback(judged, node)
         if revision.rolled_back:
             _leave_rolled_back(node, revision, other, budget, chosen)
-        elif node.movable and node.server is ServerState.FAILED and _failed_alone(judged, revision, node, other):
+        elif _failed_alone(judged, revision, node, other):
             budget.restart(node)
             chosen.move(node, other, f"It {node.note or 'failed'} on revision {revision.revision}.", urgent=True)
 
@@ -239,9 +242,12 @@ def _follow(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
     if approved is None:
         return
     order = {ServerState.STARTING: 0, ServerState.NONE: 1, ServerState.FAILED: 2, ServerState.SERVING: 3}
-    for node in sorted(judged.variant.nodes, key=lambda node: (order[node.server], node.name)):
-        if not node.movable or node.name in chosen.moves or not _follows(judged, approved, node):
-            continue
+    following = [
+        node
+        for node in judged.variant.nodes
+        if node.movable and node.name not in chosen.moves and _follows(judged, approved, node)
+    ]
+    for node in sorted(following, key=lambda node: (order[node.server], node.name)):
         if budget.take(node):
             chosen.move(node, approved.revision, f"Revision {approved.revision} is approved.")
         else:

@@ -9,12 +9,12 @@ from datetime import datetime
 from edgesmith.api.status import EdgeModelStatus
 from edgesmith.decide.marks import status_marks
 from edgesmith.decide.plan import ApplyRevision, Delete, Keep, Move, Plan
-from edgesmith.decide.record import Record, new_record
+from edgesmith.decide.record import Record, is_written, new_record
 from edgesmith.decide.retention import old_jobs, old_revisions
 from edgesmith.decide.rollout import Course, plan_rollout
 from edgesmith.decide.snapshot import Snapshot
 from edgesmith.decide.status import events_of, status_of
-from edgesmith.decide.variant_status import VariantFacts
+from edgesmith.decide.variant_status import VariantFacts, counts
 from edgesmith.decide.view import View
 
 
@@ -23,7 +23,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
     if snapshot.model.metadata.deletion_timestamp:
         return _nothing(snapshot)
     view = View(snapshot, now)
-    rollout = plan_rollout(view.variants(), view.rules(), now, view.leaving)
+    rollout = plan_rollout(view.variants(), view.rules, now, view.leaving)
     courses = rollout.courses
     found = (*rollout.leaving, *(move for course in courses for move in course.moves))
     moves = tuple(_recorded(view, move) for move in sorted(found, key=lambda move: (not move.urgent, move.node)))
@@ -87,9 +87,8 @@ def _kept(view: View, moved: set[str]) -> tuple[Keep, ...]:
         if node.name in moved or (was is None and node.name not in view.observed):
             continue
         record = view.record_of(node.name)
-        text = record.to_json() if record else None
-        if text != was:
-            found.append(Keep(node.name, text))
+        if not is_written(record, was):
+            found.append(Keep(node.name, record.to_json() if record else None))
     return tuple(found)
 
 
@@ -130,6 +129,7 @@ def _facts(view: View, course: Course) -> VariantFacts:
         view.builds.get(course.profile),
         course,
         nodes,
+        counts(course, nodes),
         max(measured, default=None),
         not_allowed=course.profile in view.resolved.not_allowed,
         unmatched=len(view.assignment.unmatched),

@@ -230,11 +230,11 @@ def _canary_lost(case: _Case) -> RevisionState:
     """The target, rolled back where its canaries became NotReady and the other nodes did not."""
     target = case.target
     names = {node.name: node for node in case.own}
-    others = [node for node in case.variant.nodes if node.name not in names and node.name not in target.lost]
+    touched = {*names, *target.lost}
+    others = [node for node in case.variant.nodes if node.name not in touched]
     waited = all(case.waited(names[name]) for name in target.lost if name in names)
     away = sum(not node.ready for node in others)
-    tried = len({*names, *target.lost})
-    if not canaries_lost(tried, len(target.lost), len(others), away, waited=waited):
+    if not canaries_lost(len(touched), len(target.lost), len(others), away, waited=waited):
         return target
     said = " and ".join((", ".join(target.lost[:-1]), target.lost[-1]))
     said = f"{said} became NotReady after they got it and before their bake was over."

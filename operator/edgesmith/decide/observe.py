@@ -62,6 +62,9 @@ class _Server:
     run: str = ""
 
 
+_NOTHING = _Server(ServerState.NONE)
+
+
 def observe(
     node: Node,
     *,
@@ -89,55 +92,55 @@ def observe(
         foreign: Whether the revision is of another profile.
         now: The hub's time.
     """
-    taint = keeping_taint(node.taints, tolerations)
+    taint = keeping_taint(node.taints, tolerations) if node.taints else None
     blocked = not node.ready or taint is not None
+    seen, kept, ended = _NOTHING, record, ""
+    if label is not None and known:
+        seen = _server(label, pods)
+        kept, ended = _judged(record, label, seen, blocked=blocked, trial=trial, attempt=attempt, now=now)
+    current = kept if kept and seen is not _NOTHING else None
+    server = current.state if current else ServerState.NONE
     state = NodeState(
         node.name,
         node.ready,
         label,
-        ServerState.NONE,
-        away=None if node.ready else now,
+        server,
+        since=current.since if current else None,
+        moved=current.moved if current else None,
+        away=None if node.ready else (current and current.away) or now,
+        note=ended or seen.note,
+        pull_failed=seen.pulling and server is not ServerState.SERVING,
+        deadline=current.since + trial.deadline if current and server is ServerState.STARTING and not blocked else None,
         taint=str(taint) if taint else "",
-        failures=_standing(record, attempt),
-        previous=record.previous if record else None,
+        failures=_standing(kept, attempt),
+        previous=kept.previous if kept else None,
         foreign=foreign,
+        unfinished=current is not None and trial.unfinished,
         labels=node.labels,
     )
-    if label is None or not known:
-        return Observation(state, record)
-    seen = _server(label, pods)
+    quiet = record is None and server is ServerState.SERVING and not trial.unfinished
+    return Observation(state, None if quiet else kept)
+
+
+def _judged(
+    record: Record | None, label: str, seen: _Server, *, blocked: bool, trial: Trial, attempt: str, now: datetime
+) -> tuple[Record, str]:
+    """The record as it is after this pass, and why the node has failed where it has."""
     kept = _seen(record, label, seen, blocked=blocked, trial=trial, now=now)
-    ended = _ended(kept, seen, blocked=blocked, trial=trial, now=now)
+    ended = _ended(kept, seen, blocked=blocked, trial=trial, now=now) or ""
     if ended:
         had = record is not None and record.revision == label and record.state is ServerState.FAILED
-        since = kept.since if had else now
-        kept = replace(kept, state=ServerState.FAILED, since=since)
-        standing = kept.failures.get(label)
-        if not had or standing is None:
+        kept = replace(kept, state=ServerState.FAILED, since=kept.since if had else now)
+        if not had or label not in kept.failures:
             kept = kept.failed(ended, attempt)
     elif kept.state is ServerState.SERVING and label in kept.failures:
         kept = replace(kept, failures={key: one for key, one in kept.failures.items() if key != label})
-    starts = kept.state is ServerState.STARTING and not blocked
-    state = replace(
-        state,
-        server=kept.state,
-        since=kept.since,
-        moved=kept.moved,
-        away=None if node.ready else kept.away or now,
-        note=ended or seen.note,
-        pull_failed=seen.pulling and kept.state is not ServerState.SERVING,
-        deadline=kept.since + trial.deadline if starts else None,
-        failures=_standing(kept, attempt),
-        previous=kept.previous,
-        unfinished=trial.unfinished,
-    )
-    quiet = record is None and kept.state is ServerState.SERVING and not trial.unfinished
-    return Observation(state, None if quiet else kept)
+    return kept, ended
 
 
 def _standing(record: Record | None, attempt: str) -> Mapping[str, Any]:
     """Failures that a later value of the retry annotation does not answer."""
-    if record is None:
+    if record is None or not record.failures:
         return {}
     return {key: one for key, one in record.failures.items() if not attempt or one.attempt == attempt}
 
@@ -162,26 +165,19 @@ def _seen(record: Record | None, label: str, seen: _Server, *, blocked: bool, tr
     if same and not begins and state is ServerState.SERVING and not trial.unfinished:
         return record
     away = (record.away or now) if blocked and (trial.unfinished or state is not ServerState.SERVING) else None
-    return replace(
-        record,
-        state=state,
-        since=now if begins else record.since,
-        moved=now if back and begins else record.moved,
-        away=away,
-        run=seen.run or record.run,
-        deaths=deaths,
-    )
+    run = seen.run or record.run
+    if not begins and away == record.away and run == record.run and deaths == record.deaths:
+        return record
+    since, moved = now if begins else record.since, now if back and begins else record.moved
+    return replace(record, state=state, since=since, moved=moved, away=away, run=run, deaths=deaths)
 
 
 def _server(label: str, pods: Iterable[Pod]) -> _Server:
     """What the newest pod of the revision shows."""
-    pod = max(
-        (pod for pod in pods if pod.revision == label and not pod.terminating),
-        key=lambda pod: (pod.created, pod.name),
-        default=None,
-    )
-    if pod is None:
+    own = [pod for pod in pods if pod.revision == label and not pod.terminating]
+    if not own:
         return _Server(ServerState.STARTING, "has no pod of it yet")
+    pod = own[0] if len(own) == 1 else max(own, key=lambda pod: (pod.created, pod.name))
     run = f"{short_hash(pod.name, 6)}/{pod.restarts}"
     if pod.ready:
         return _Server(ServerState.SERVING, run=run)

@@ -102,7 +102,7 @@ def assign(model: EdgeModel, profiles: Iterable[DeviceProfile], nodes: Iterable[
 
 def carries(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
     """Whether every wanted label is there with its value."""
-    return all(labels.get(key) == value for key, value in wanted.items())
+    return wanted.items() <= labels.items()
 
 
 def selects(selector: LabelSelector, labels: Mapping[str, str]) -> bool:

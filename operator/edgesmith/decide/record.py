@@ -14,12 +14,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from edgesmith.decide.fleet import Failure, ServerState
 
 _NOTE_LIMIT = 300
 _FAILURES_KEPT = 3
+_READ_KEPT = 16384
+"""Annotations whose reading is kept, for speed alone: most are the same in every pass. Some 12 MB at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +98,33 @@ def parse_record(text: str | None, now: datetime) -> Record | None:
         text: The annotation's value.
         now: The time; later times are taken for it.
     """
+    found = _read(text) if text else None
+    if found is None or max(found.since, found.moved, found.away or found.since) <= now:
+        return found
+    away = min(found.away, now) if found.away else None
+    return replace(found, since=min(found.since, now), moved=min(found.moved, now), away=away)
+
+
+def is_written(record: Record | None, text: str | None) -> bool:
+    """Whether an annotation already holds a record."""
+    if record is None or text is None:
+        return record is None and text is None
+    found = _read(text)
+    return record is found or record == found
+
+
+@lru_cache(maxsize=_READ_KEPT)
+def _read(text: str) -> Record | None:
+    """Read an annotation, whatever time it is."""
     try:
-        found = json.loads(text or "")
+        found = json.loads(text)
         failures = found.get("failures") or {}
         return Record(
             revision=str(found["revision"]),
             state=ServerState(found["state"]),
-            since=_time(found["since"], now),
-            moved=_time(found["moved"], now),
-            away=_time(found["away"], now) if found.get("away") else None,
+            since=_time(found["since"]),
+            moved=_time(found["moved"]),
+            away=_time(found["away"]) if found.get("away") else None,
             run=str(found.get("run", "")),
             deaths=int(found.get("deaths", 0)),
             doubtful=found.get("doubtful") is True,
@@ -127,9 +148,9 @@ def _text(value: datetime) -> str:
     return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _time(value: str, now: datetime) -> datetime:
+def _time(value: str) -> datetime:
     found = datetime.fromisoformat(value)
     if found.tzinfo is None:
         raise ValueError("a time needs a zone")
     # As UTC here already: a time that is before the calendar begins there cannot be written again.
-    return min(found.astimezone(UTC), now)
+    return found.astimezone(UTC)

@@ -14,7 +14,7 @@ from edgesmith.decide.conditions import Finding, Severity, changed, conditions, 
 from edgesmith.decide.plan import Event, Pending
 from edgesmith.decide.profiles import Assignment, Resolved
 from edgesmith.decide.retry import requested
-from edgesmith.decide.variant_status import VariantFacts, counts, rollout_finding, settled, variant_status
+from edgesmith.decide.variant_status import VariantFacts, rollout_finding, settled, variant_status
 
 PENDING_SHOWN = 20
 """How many pending nodes the status names."""
@@ -34,7 +34,7 @@ def status_of(
     now: datetime,
 ) -> EdgeModelStatus:
     """The whole status of an EdgeModel."""
-    nodes = total(counts(facts) for facts in variants)
+    nodes = total(facts.counted for facts in variants)
     areas = {
         ConditionType.PROFILES_RESOLVED: summarise(_profile_findings(model, resolved, assignment, unreadable)),
         ConditionType.BUILDS_READY: summarise(_build_findings(variants)),

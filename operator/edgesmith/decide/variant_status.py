@@ -25,6 +25,8 @@ class VariantFacts:
     """None where the profile is missing or may not be used."""
     course: Course
     nodes: tuple[NodeState, ...]
+    counted: NodeCounts
+    """As `counts` found them."""
     latency_ms: float | None
     """Worst p95 that a device measured for the revision shown."""
     not_allowed: bool = False
@@ -33,16 +35,17 @@ class VariantFacts:
     """Nodes that spec.nodeSelector picks and that are of no profile."""
 
 
-def counts(facts: VariantFacts) -> NodeCounts:
+def counts(course: Course, nodes: Sequence[NodeState]) -> NodeCounts:
     """One variant's nodes, as they stood before this pass moved any."""
-    movable = [node for node in facts.nodes if node.movable]
-    shown = shown_revision(facts.course)
+    movable = [node for node in nodes if node.movable]
+    not_ready = sum(not node.ready for node in nodes)
+    shown = shown_revision(course)
     return NodeCounts(
-        desired=len(facts.nodes),
+        desired=len(nodes),
         updated=sum(node.label == shown for node in movable) if shown else 0,
         ready=sum(node.serving for node in movable),
-        not_ready=sum(not node.ready for node in facts.nodes),
-        tainted=sum(node.ready and bool(node.taint) for node in facts.nodes),
+        not_ready=not_ready,
+        tainted=len(nodes) - len(movable) - not_ready,
         failed=sum(node.server is ServerState.FAILED for node in movable),
     )
 
@@ -74,7 +77,7 @@ def rollout_finding(facts: VariantFacts, nodes: NodeCounts) -> Finding:
         facts: The variant.
         nodes: The nodes of all variants.
     """
-    own, phase = counts(facts), facts.course.phase
+    own, phase = facts.counted, facts.course.phase
     message = sentence(facts, own)
     if phase is RolloutPhase.COMPLETE:
         return settled(nodes)
@@ -117,7 +120,7 @@ def variant_status(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantS
         previous: The EdgeModel's status as it stands.
     """
     build, course = facts.build, facts.course
-    own = counts(facts)
+    own = facts.counted
     measured: dict[str, Any] = {}
     if build and build.report:
         report = build.report

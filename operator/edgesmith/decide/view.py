@@ -50,6 +50,13 @@ class View:
         self.states = {profile: self._states(profile) for profile in self._profiles()}
         self._completed = {one.revision for states in self.states.values() for one in states if one.completed}
         self._proven = {one.revision for states in self.states.values() for one in states if one.proven}
+        self.rules = self._rules()
+        """`spec.rollout`, as the planner reads it."""
+        deadline, bake = self.rules.deadline, max((step.bake for step in self.rules.steps), default=None)
+        self._completed_trial = Trial(deadline, unfinished=False)
+        self._open_trial = Trial(deadline, unfinished=True)
+        self._canary_trial = Trial(deadline, unfinished=True, bake=bake)
+        self._tolerations = {one.metadata.name: one.spec.runtime.tolerations for one in self.resolved.profiles}
         self._pods: dict[str, list[Pod]] = defaultdict(list)
         for pod in snapshot.pods:
             self._pods[pod.node].append(pod)
@@ -59,19 +66,6 @@ class View:
         self.leaving: list[NodeState] = []
         """Nodes of no profile any more that still carry a revision."""
         self._observe()
-
-    def rules(self) -> Rules:
-        """`spec.rollout`, as the planner reads it."""
-        spec = self.snapshot.model.spec
-        rollout = spec.rollout
-        return Rules(
-            steps=tuple(Step(step.nodes, parse_duration(step.bake), step.node_selector) for step in rollout.steps),
-            max_unavailable=rollout.max_unavailable,
-            max_failed=rollout.max_failed,
-            deadline=parse_duration(rollout.progress_deadline),
-            grace=timedelta(seconds=self.snapshot.settings.node_grace_seconds),
-            paused=spec.paused,
-        )
 
     def variants(self) -> tuple[Variant, ...]:
         """What the planner is to plan."""
@@ -90,6 +84,18 @@ class View:
         """What is kept of a node after it was observed."""
         observation = self.observed.get(node)
         return observation.record if observation else None
+
+    def _rules(self) -> Rules:
+        spec = self.snapshot.model.spec
+        rollout = spec.rollout
+        return Rules(
+            steps=tuple(Step(step.nodes, parse_duration(step.bake), step.node_selector) for step in rollout.steps),
+            max_unavailable=rollout.max_unavailable,
+            max_failed=rollout.max_failed,
+            deadline=parse_duration(rollout.progress_deadline),
+            grace=timedelta(seconds=self.snapshot.settings.node_grace_seconds),
+            paused=spec.paused,
+        )
 
     def _profiles(self) -> set[str]:
         return {*self.targets, *(one.profile for one in self.snapshot.revisions)}
@@ -119,13 +125,14 @@ class View:
         """
         selector: Mapping[str, str] = self.snapshot.model.spec.node_selector
         kept = {*self.resolved.unusable, *self.snapshot.unreadable_profiles}
+        left_alone = self.assignment.left_alone
         for node in sorted(self.snapshot.nodes, key=lambda node: node.name):
             label = node.labels.get(self.label_key)
             profile = self.assignment.profile_of.get(node.name)
             if profile is None and label is None:
                 continue
             revision = self.by_revision.get(label or "")
-            alone = node.name in self.assignment.left_alone
+            alone = node.name in left_alone
             orphan = revision is not None and revision.profile in kept and carries(node.labels, selector)
             if profile is None and revision and orphan and not alone:
                 profile = revision.profile
@@ -141,28 +148,28 @@ class View:
         return bool(mark and mark.state.rolled_back)
 
     def _judge(self, node: Node, label: str | None, profile: str | None, revision: Revision | None) -> Observation:
-        pods = self._pods.get(node.name, [])
-        target = self.targets.get(profile or "")
-        ours = label is not None and (label == target or (revision is not None and revision.profile == profile))
+        pods = self._pods.get(node.name, ())
+        ours = label is not None and (
+            label == self.targets.get(profile or "") or (revision is not None and revision.profile == profile)
+        )
         # Where its DaemonSet cannot be seen, a server that is there is still a server.
         known = ours or revision is not None or any(pod.revision == label and pod.ready for pod in pods)
-        of = next((one for one in self.resolved.profiles if one.metadata.name == profile), None)
-        rollout = self.snapshot.model.spec.rollout
-        trying = label is not None and label == target and label not in self._proven
-        longest = max((parse_duration(step.bake) for step in rollout.steps), default=None)
         return observe(
             node,
             label=label,
             known=known,
             pods=pods,
             record=parse_record(node.records.get(self.label_key), self.now),
-            trial=Trial(
-                deadline=parse_duration(rollout.progress_deadline),
-                unfinished=label not in self._completed,
-                bake=longest if trying else None,
-            ),
-            tolerations=of.spec.runtime.tolerations if of else (),
+            trial=self._trial(label, profile),
+            tolerations=self._tolerations.get(profile or "", ()),
             attempt=self.attempt,
             foreign=known and not ours,
             now=self.now,
         )
+
+    def _trial(self, label: str | None, profile: str | None) -> Trial:
+        """What the revision that a label names is given on a node of a profile."""
+        if label in self._completed:
+            return self._completed_trial
+        tried = label is not None and label == self.targets.get(profile or "") and label not in self._proven
+        return self._canary_trial if tried else self._open_trial

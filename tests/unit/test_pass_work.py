@@ -1,0 +1,103 @@
+"""A pass is linear in the nodes: counted in calls, so that it says the same on any machine."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from types import FrameType
+from typing import Any
+
+import pytest
+from snapshots import Cluster, model, node, publish
+
+from edgesmith.decide import decide
+from edgesmith.decide.taints import Taint
+
+ROLLOUT = {
+    "steps": [{"nodes": "10%", "bake": "30s"}, {"nodes": "20%", "bake": "30s"}],
+    "maxUnavailable": "100%",
+    "maxFailed": "20%",
+    "progressDeadline": "5m",
+}
+CALLS_A_NODE = 90
+"""Most calls of functions and methods, Python's own among them, that one node of a settled fleet may cost."""
+
+
+def calls(work: Callable[[], object]) -> int:
+    """How many functions and methods are called, Python's own among them."""
+    count = 0
+
+    def counted(_frame: FrameType, event: str, _argument: Any) -> None:
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    gc.disable()
+    sys.setprofile(counted)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+        gc.enable()
+    return count
+
+
+def settled(size: int) -> Cluster:
+    """A fleet that serves its first revision."""
+    cluster = Cluster(edge_model=model(rollout=ROLLOUT), nodes={f"n{at:04}": node(f"n{at:04}") for at in range(size)})
+    for _ in range(30):
+        if cluster.run(1).status.variants[0].state == "Complete":
+            break
+    cluster.run(1)
+    return cluster
+
+
+def trying(size: int) -> Cluster:
+    """A fleet whose first step is lost in part: a tenth of all nodes went away."""
+    cluster = settled(size)
+    publish(cluster, "b", rollout=ROLLOUT)
+    cluster.run(3)
+    for name in sorted(cluster.nodes)[::10]:
+        cluster.nodes[name] = replace(cluster.nodes[name], ready=False)
+    cluster.run(1)
+    return cluster
+
+
+def rolling(size: int) -> Cluster:
+    """A fleet in the second step, with nodes that failed, are tainted, left the profile, or are away."""
+    cluster = settled(size)
+    names = sorted(cluster.nodes)
+    publish(cluster, "b", rollout=ROLLOUT)
+    for _ in range(30):
+        if cluster.run(1).status.variants[0].state == "RollingOut":
+            break
+    for at, name in enumerate(names[size // 2 :]):
+        one = cluster.nodes[name]
+        if at % 10 == 0:
+            cluster.nodes[name] = replace(one, labels={**one.labels, "device": "other"})
+        elif at % 10 == 1:
+            cluster.nodes[name] = replace(one, taints=(Taint("maintenance", "", "NoSchedule"),))
+        elif at % 10 == 2:
+            cluster.nodes[name] = replace(one, ready=False)
+        elif at % 10 == 3:
+            cluster.pods[name] = replace(cluster.pods[name], ready=False, restarts=5, waiting="CrashLoopBackOff")
+    return cluster
+
+
+@pytest.mark.parametrize("fleet", [settled, trying, rolling])
+def test_twice_the_nodes_are_twice_the_work(fleet: Callable[[int], Cluster]) -> None:
+    counted = []
+    for size in (500, 1000):
+        cluster = fleet(size)
+        seen = cluster.snapshot()
+        decide(seen, cluster.now)
+        counted.append(calls(lambda seen=seen, cluster=cluster: decide(seen, cluster.now)))  # type: ignore[misc]
+    assert counted[1] <= 2.3 * counted[0]
+
+
+def test_a_node_of_a_settled_fleet_costs_little() -> None:
+    cluster = settled(500)
+    seen = cluster.snapshot()
+    decide(seen, cluster.now)
+    assert calls(lambda: decide(seen, cluster.now)) <= CALLS_A_NODE * 500
