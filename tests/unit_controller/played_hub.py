@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, cast
 
-import pytest
 from played_client import PlayedClient
 from snapshots import LABEL, NOW, SETTINGS, model, profile
 
@@ -97,11 +96,11 @@ class Hub:
         seen = Snapshot(known or MODEL, SETTINGS, (AMD64, ARM64), (), (), (), found, {})
         return await self.applier.apply(wanted, seen, now)
 
-    async def refused(self, wanted: Plan, now: datetime = NOW) -> ClusterError:
-        """The error that a pass ends with."""
-        with pytest.raises(ClusterError) as caught:
-            await self.apply(wanted, now)
-        return caught.value
+    async def refused(self, wanted: Plan, now: datetime = NOW) -> list[ClusterError]:
+        """What the API server said against a pass; at least one thing."""
+        found = [refusal.error for refusal in (await self.apply(wanted, now)).refusals]
+        assert found
+        return found
 
     def asked(self) -> list[str]:
         """The calls since the last time."""

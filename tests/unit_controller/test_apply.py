@@ -42,7 +42,7 @@ async def test_the_calls_come_in_order() -> None:
     )
     assert hub.asked() == [
         f"apply DaemonSet {DS1}", f"apply DaemonSet {DS2}", "status", "mark n1", "mark n0", "mark n2", JOB,
-        "delete DaemonSet old", "delete Job done", "get Service parts", "create Service parts", "event",
+        "delete DaemonSet old", "delete Job done", "get Service parts", "apply Service parts", "event",
     ]  # fmt: skip
     assert (done.applied, done.moves, done.records, done.builds, done.deleted, done.events) == (3, 2, 1, 1, 2, 1)
     assert done.status
@@ -102,10 +102,9 @@ async def test_a_refusal_of_one_variant_stops_nothing_else_and_is_its_reason(kin
         deletes=[Delete("DaemonSet", "old", "It is old.")],
         service=True,
     )
-    error = await hub.refused(wanted)
-    assert isinstance(error, kind)
+    assert {type(error) for error in await hub.refused(wanted)} == {kind}
     calls = hub.asked()
-    for expected in (f"apply DaemonSet {DS2}", "mark n0", "mark n1", "mark n2", JOB, "create Service parts"):
+    for expected in (f"apply DaemonSet {DS2}", "mark n0", "mark n1", "mark n2", JOB, "apply Service parts"):
         assert expected in calls
     assert sum(call.startswith("create Job") for call in calls) == 2
     assert "delete DaemonSet old" in calls
@@ -125,7 +124,7 @@ async def test_no_node_is_moved_to_a_daemonset_that_was_refused() -> None:
     assert [call for call in hub.asked() if "mark" in call] == ["mark n1"]
 
 
-@pytest.mark.parametrize("what", [f"apply DaemonSet {DS1}", JOB, "create Service parts", "delete Job done", "mark n0"])
+@pytest.mark.parametrize("what", [f"apply DaemonSet {DS1}", JOB, "apply Service parts", "delete Job done", "mark n0"])
 async def test_the_status_is_steady_while_a_refusal_lasts(what: str) -> None:
     hub = Hub()
     hub.client.refuse[what] = Forbidden("It is refused.")
@@ -168,11 +167,11 @@ async def test_several_refusals_are_one_message_and_the_first_ones_reason() -> N
     assert ready["lastTransitionTime"] == "2030-01-01T12:00:00Z"
 
 
-async def test_what_can_succeed_later_is_not_the_users_to_change_and_is_raised_first() -> None:
+async def test_what_can_succeed_later_is_not_the_users_to_change() -> None:
     hub = Hub()
     hub.client.refuse = {f"apply DaemonSet {DS1}": Forbidden("It is refused."), "mark n0": Unreachable("No answer.")}
-    error = await hub.refused(plan(revisions=["amd64", "arm64"], moves=[move(0, R2), move(1, R2)]))
-    assert isinstance(error, Unreachable)
+    errors = await hub.refused(plan(revisions=["amd64", "arm64"], moves=[move(0, R2), move(1, R2)]))
+    assert {type(error) for error in errors} == {Forbidden, Unreachable}
     assert "mark n1" in hub.asked()
     assert hub.said["Stalled"] == ("True", "Forbidden")
     hub = Hub()

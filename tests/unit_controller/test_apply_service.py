@@ -25,7 +25,7 @@ async def test_a_service_of_somebody_else_is_left_alone(owner: str) -> None:
     hub = Hub()
     theirs = hub.client.put(SERVICE, a_service(owner))
     for _ in range(2):
-        error = await hub.refused(plan(service=True))
+        (error,) = await hub.refused(plan(service=True))
         assert isinstance(error, NameTaken)
         assert "The Service plant/parts exists and is not the EdgeModel's" in str(error)
         assert [call for call in hub.asked() if "Service" in call] == ["get Service parts"]
@@ -33,7 +33,7 @@ async def test_a_service_of_somebody_else_is_left_alone(owner: str) -> None:
     assert hub.said["Stalled"] == ("True", "NameTaken")
     hub.client.objects.pop(("Service", "parts"))
     await hub.apply(plan(service=True))
-    assert "create Service parts" in hub.asked()
+    assert "apply Service parts" in hub.asked()
 
 
 async def test_an_own_service_is_applied_and_looked_at_again_after_a_while() -> None:
