@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 PASS_SECONDS = 90.0
 """After how long a pass is given up and tried again."""
-STALLED_SECONDS = 300.0
+STALLED_SECONDS = 60.0
 """After how long a refused pass is tried again without any change seen: a quota may have been raised."""
 CHANGED_SECONDS = 0.5
 STARTING_SECONDS = 3.0
@@ -147,7 +147,8 @@ class Passes:
                 result = "stalled" if result == "waiting" else result
             else:
                 result = "failed"
-            log.warning("%s", error, extra=fields(namespace=key[0], edgemodel=key[1]))
+            level = logging.INFO if isinstance(error, Waiting) else logging.WARNING
+            log.log(level, "%s", error, extra=fields(namespace=key[0], edgemodel=key[1]))
         return result, Outcome(failed=result == "failed", again=min(waits, default=None))
 
     async def _report(self, found: Unreadable) -> tuple[str, Outcome]:
