@@ -99,7 +99,7 @@ def choose(judged: Judgement, rules: Rules, budget: Budget) -> Chosen:
 def leave(nodes: Sequence[NodeState], rules: Rules, budget: Budget) -> Chosen:
     """Choose which nodes that are of no variant any more lose their label; a server ends only within the budget."""
     chosen = Chosen()
-    for node in sorted(nodes, key=lambda node: (node.serving, node.name)):
+    for node in sorted(nodes, key=lambda node: node.name):
         if rules.paused:
             chosen.wait(node, PendingReason.PAUSED, "spec.paused is true, so it keeps what it runs.")
         elif not node.ready and node.server is not ServerState.NONE:
@@ -192,10 +192,7 @@ def _failed_alone(judged: Judgement, revision: RevisionState, node: NodeState, o
     """Whether a node that failed goes back while its revision stays: after completion a failure is the device's."""
     if other is None or revision.completed:
         return False
-    target = judged.target
-    if target and revision.revision == target.revision:
-        return target.steps > 0 or target.proven is not None
-    return other not in node.failures
+    return revision == judged.target or other not in node.failures
 
 
 def _fill_step(judged: Judgement, target: RevisionState, budget: Budget, chosen: Chosen) -> None:
@@ -256,18 +253,19 @@ def _follow(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
 def _follows(judged: Judgement, approved: RevisionState, node: NodeState) -> bool:
     """Whether a node is to leave what it runs for what is approved.
 
-    While the target is not proven or not known, a node keeps what it has, be it the target or another revision. With
-    the target rolled back, a node that tries yet another unproven revision goes back as well.
+    While the target goes through its steps, a node keeps what it has, be it the target or another revision. With the
+    target rolled back or not known, a node goes to what is approved where that is completed: only the target is
+    watched by `maxFailed`. With it rolled back, a node that tries yet another unproven revision goes back as well.
     """
     target = judged.target
     if node.label == approved.revision or approved.revision in node.failures:
         return False
-    if target and not target.rolled_back and node.label == target.revision:
-        return False
     if node.server is ServerState.NONE or node.foreign or (target and approved.revision == target.revision):
         return True
+    if target and not target.rolled_back:
+        return False
     current = judged.revisions.get(node.label or "")
-    return bool(current and not current.proven and target and target.rolled_back)
+    return bool(approved.completed or (target and current and not current.proven))
 
 
 def _explain(judged: Judgement, rules: Rules, chosen: Chosen) -> None:
@@ -299,6 +297,8 @@ def _why(node: NodeState, wanted: RevisionState, rules: Rules) -> tuple[PendingR
         )
     if rules.paused:
         return PendingReason.PAUSED, "spec.paused is true, so it keeps what it runs."
+    if wanted.proven:
+        return PendingReason.STEP_NOT_HELD, "It keeps what it runs until a newer revision has held its steps."
     return PendingReason.STEP_NOT_HELD, f"It waits until revision {wanted.revision} has held its step of the rollout."
 
 
