@@ -107,8 +107,7 @@ class Applier:
         before = len(done.refusals)
         await self._nodes(plan, snapshot, done)
         await self._rest(plan, snapshot, done)
-        later = done.refusals[before:]
-        self._refused[key] = [one for one in later if isinstance(one.error, Stalled)]
+        self._refused[key] = done.refusals[before:]
         await self._status(with_refusals(plan.status, done.refusals, snapshot.model, now), snapshot, done)
         if done.status:
             await self._events(plan, snapshot, now, done)
