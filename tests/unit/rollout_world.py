@@ -174,7 +174,7 @@ class World(Cluster):
         for move in plan.moves:
             if move.revision:
                 digit = self.digit(move.revision) or next(
-                    one.build.source.sha256[0] for one in plan.revisions if one.revision == move.revision
+                    str(one.build.source.sha256)[0] for one in plan.revisions if one.revision == move.revision
                 )
                 self.touched.setdefault(digit, set()).add(move.node)
         self.apply(plan, calls)

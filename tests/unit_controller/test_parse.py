@@ -266,7 +266,7 @@ def test_nothing_that_is_read_raises(raw: dict[str, Any]) -> None:
         read(raw)
 
 
-RUNS = {"running": {}}
+RUNS: dict[str, Any] = {"running": {}}
 WAITS = {"waiting": {"reason": "PodInitializing"}}
 STAGES: dict[str, tuple[dict[str, Any], str]] = {
     "no scheduler has seen it": ({"spec": {}}, "its pod waits for the scheduler"),

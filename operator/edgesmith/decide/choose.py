@@ -7,7 +7,7 @@ lose; it only waits until fewer nodes than that are on their way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edgesmith.api.status import PendingReason
@@ -69,7 +69,7 @@ class Chosen:
             self.pending[node.name] = Pending(node.name, reason, message)
 
 
-def budget_of(judgements: Sequence[Judgement], rules: Rules, leaving: Iterable[NodeState] = ()) -> Budget:
+def budget_of(judgements: Sequence[Judgement], rules: Rules, leaving: Sequence[NodeState] = ()) -> Budget:
     """Count the nodes of all variants that are without a server.
 
     Args:
@@ -80,8 +80,9 @@ def budget_of(judgements: Sequence[Judgement], rules: Rules, leaving: Iterable[N
     desired = sum(len(one.variant.nodes) for one in judgements)
     starting = sum(_starts(node) for one in judgements for node in one.variant.nodes)
     down = sum(_down(one, rules) for one in judgements)
-    gone = sum(1 for _ in leaving)
-    return Budget(rules.unavailable(desired + gone), starting, down)
+    revisions = {name: state for one in judgements for name, state in one.revisions.items()}
+    down += sum(_lost(node, revisions.get(node.label or "")) for node in leaving)
+    return Budget(rules.unavailable(desired + len(leaving)), starting, down)
 
 
 def choose(judged: Judgement, rules: Rules, budget: Budget) -> Chosen:
@@ -125,7 +126,7 @@ def _down(judged: Judgement, rules: Rules) -> int:
     for node in judged.variant.nodes:
         revision = judged.revisions.get(node.label or "")
         if not node.ready:
-            lost += node.unfinished and not _settled(node, revision)
+            lost += _lost(node, revision)
         elif node.server is ServerState.FAILED and not node.taint:
             one = node.failures.get(node.label or "")
             known = bool(revision and revision.completed) or bool(one and one.broken)
@@ -134,9 +135,14 @@ def _down(judged: Judgement, rules: Rules) -> int:
     return failed + max(broken - rules.failed(len(judged.variant.nodes)), 0) + lost
 
 
-def _settled(node: NodeState, revision: RevisionState | None) -> bool:
-    """Whether a NotReady node carries a revision that was proven before the node went away, and served it then."""
-    return bool(revision and revision.proven and node.serving and node.away and node.away > revision.proven)
+def _lost(node: NodeState, revision: RevisionState | None) -> bool:
+    """Whether a node is NotReady with a revision that is not completed.
+
+    One that served the revision when it went away, after that was proven, went for a reason of its own.
+    """
+    proven = revision.proven if revision else None
+    settled = bool(proven and node.serving and node.away and node.away > proven)
+    return not node.ready and node.unfinished and not settled
 
 
 def fallback(judged: Judgement, node: NodeState) -> str | None:
