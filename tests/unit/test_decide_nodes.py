@@ -241,3 +241,17 @@ def test_garbage_in_a_nodes_annotation_changes_nothing_but_its_record() -> None:
         plan = cluster.run(1)
         assert (labels(cluster), said(plan)["Ready"]) == (before, ("True", "Succeeded"))
         assert garbage not in cluster.nodes["e2"].records.values()
+
+
+def test_a_node_that_tries_a_revision_keeps_it_while_the_next_one_is_built() -> None:
+    cluster = three_nodes()
+    cluster.run(20)
+    publish(cluster, "b")
+    cluster.run(3)
+    trying = labels(cluster)
+    assert len(set(trying.values())) == 2
+    publish(cluster, "c", generation=3)
+    plan = decide(cluster.snapshot(), cluster.now)
+    assert plan.builds
+    assert plan.moves == ()
+    assert labels(cluster) == trying

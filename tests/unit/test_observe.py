@@ -189,8 +189,9 @@ def test_the_deadline_starts_anew_when_a_node_is_back(away: dict[str, Any]) -> N
     kept = observed(starting(), kept=record(ago=200))
     gone = see(starting(), kept=kept, after=10, **away)
     assert (gone.state.server, gone.state.deadline) == (STARTING, None)
-    gone = see(starting(), kept=gone.record, after=5000, **away)
-    assert gone.state.server is STARTING
+    later = see(starting(), kept=gone.record, after=5000, **away)
+    assert later.state.server is STARTING
+    assert later.record == gone.record, "nothing is written while it is away"
     assert gone.record is not None
     assert gone.record.away == NOW + seconds(10)
     back = see(starting(), kept=gone.record, after=5010)
@@ -207,6 +208,7 @@ def test_a_node_that_failed_gets_another_chance_when_it_comes_back() -> None:
     assert observed(starting(name="other"), kept=failed, after=9).state is STARTING
     gone = observed(starting(), kept=failed, after=20, ready=False)
     assert gone.state is FAILED
+    assert observed(starting(), kept=gone, after=25, ready=False) == gone
     back = see(starting(), kept=gone, after=30)
     assert (back.state.server, back.state.since) == (STARTING, NOW + seconds(30))
     assert "r" in back.state.failures, "it is still known that it failed"

@@ -98,7 +98,8 @@ def test_where_the_lost_say_nothing_a_third_canary_is_not_tried() -> None:
 
 def test_the_replacement_proves_the_revision() -> None:
     nodes = fleet("~new? new+ old+ old+", **away(300, 0))
-    assert state_of(step(nodes, OLD, NEW, rules=WIDE), "new").proven == NOW
+    held = state_of(step(nodes, OLD, replace(NEW, lost=("n0",)), rules=WIDE), "new")
+    assert (held.proven, held.lost) == (NOW, ())
     nodes = fleet("~new? new+ old+ old+", **away(299, 0))
     assert not state_of(step(nodes, OLD, NEW, rules=WIDE), "new").proven
 
@@ -134,6 +135,9 @@ def test_canaries_lost_at_once_need_no_deadline_where_nobody_else_is_away() -> N
 def test_canaries_that_held_before_they_became_not_ready_are_not_lost() -> None:
     course = step("~new+ ~new+ old+ old+ old+", OLD, NEW, rules=TWO)
     assert (why(course)[0], bool(state_of(course, "new").proven)) == ("", True)
+    nodes = fleet("~new+ ~new+ new+ old+ old+ old+", n2={"since": NOW})
+    course = step(nodes, OLD, NEW, rules=with_rules(steps=[(3, 30)]))
+    assert course.target == NEW
 
 
 FAILED_LATER: dict[str, tuple[str, RevisionState, int | str, dict[str, str | None], str]] = {
@@ -279,6 +283,8 @@ def test_lost_nodes_of_later_steps_roll_it_back_where_the_others_are_not_lost() 
     lost = " ".join(["~new+"] * 20 + ["new+"] * 20 + ["old+"] * 200)
     course = step(fleet(lost, **away(60, *range(20))), OLD, PROVEN)
     assert why(course) == ("NodesLost", "20 of 40 nodes became NotReady soon after they got it, n0 among them.")
+    few = " ".join(["~new+"] * 12 + ["new+"] * 28 + ["old+"] * 200)
+    assert why(step(fleet(few, **away(60, *range(12))), OLD, PROVEN))[0] == "NodesLost", "they are not among the others"
     long_since = {name: one | {"moved": LONG_AGO} for name, one in away(60, *range(20)).items()}
     assert why(step(fleet(lost, **long_since), OLD, PROVEN))[0] == "", "long after they got it"
     others = " ".join(["~new+"] * 20 + ["new+"] * 20 + ["old+"] * 100 + ["~old+"] * 100)

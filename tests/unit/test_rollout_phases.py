@@ -70,6 +70,7 @@ PHASES: dict[str, tuple[str, tuple[RevisionState, ...], Rules, RolloutPhase]] = 
     "paused": ("old+ old+", (OLD, NEW), PAUSED, RolloutPhase.PAUSED),
     "not paused where there is nothing to do": ("new+ new+", (OLD, COMPLETED), PAUSED, RolloutPhase.COMPLETE),
     "nor where every node has it": ("new+", (NEW,), PAUSED, RolloutPhase.COMPLETE),
+    "nor while every node has it and must hold": ("new? new?", (NEW,), PAUSED, RolloutPhase.CANARY),
     "rolling back": ("new+ old+", (OLD, GONE), with_rules(), RolloutPhase.ROLLING_BACK),
     "rolling back while one starts": ("old? old+", (OLD, GONE), with_rules(), RolloutPhase.ROLLING_BACK),
     "rolled back": ("old+ old+", (OLD, GONE), with_rules(), RolloutPhase.ROLLED_BACK),

@@ -178,6 +178,15 @@ def test_steps_that_add_no_nodes_are_skipped() -> None:
     rules = with_rules(steps=[(2, 30), ("10%", 9000), (1, 9000)])
     course = step("new+ new+ old+ old+", OLD, NEW, rules=rules)
     assert course.target == replace(NEW, steps=1, proven=NOW)
+    rules = with_rules(steps=[(3, 30), (2, 9000), (3, 9000)])
+    course = step("new+ new+ new+ old+", OLD, NEW, rules=rules)
+    assert course.target == replace(NEW, steps=1, proven=NOW)
+
+
+def test_a_step_that_was_held_is_not_asked_for_again() -> None:
+    rules = with_rules(steps=[(1, 600), (3, 30)], max_unavailable=5)
+    nodes = fleet("new+ old+ old+ old+", **serving(0))
+    assert moves(step(nodes, OLD, replace(NEW, steps=1), rules=rules)) == {"n1": "new", "n2": "new"}
 
 
 def site(*names: str) -> dict[str, dict[str, Any]]:
@@ -195,6 +204,22 @@ def test_sites_come_in_the_order_of_the_steps() -> None:
     assert (course.phase, state_of(course, "new").steps) == (ROLLING_OUT, 1)
     course = step(fleet("new+ new+ new+ old+ old+", **places), OLD, replace(NEW, steps=1), rules=rules)
     assert moves(course) == {"n3": "new", "n4": "new"}
+
+
+def test_a_site_is_a_step_however_few_its_nodes_are() -> None:
+    lab, plant = Step(2, timedelta(0), {"site": "lab"}), Step(1, timedelta(0), {"site": "plant"})
+    rules = with_rules(steps=[lab, plant], max_unavailable=9)
+    course = step(fleet("new+ new+ old+ old+", **site("lab", "lab", "plant", "plant")), OLD, NEW, rules=rules)
+    assert moves(course) == {"n2": "new"}
+
+
+def test_a_canary_is_one_of_its_steps_site() -> None:
+    rules = with_rules(steps=[Step(1, timedelta(0), {"site": "lab"})])
+    course = step(fleet("new+ old+ old+", **site("plant", "lab", "lab")), OLD, NEW, rules=rules)
+    assert not state_of(course, "new").proven
+    wide = with_rules(steps=[Step(2, timedelta(0), {"site": "lab"})])
+    course = step(fleet("new+ old+ old+", **site("plant", "lab", "lab")), OLD, NEW, rules=wide)
+    assert moves(course) == {"n1": "new", "n2": "new"}
 
 
 def test_a_step_whose_selector_picks_no_node_is_skipped_and_a_canary_there_is_all_the_same() -> None:
@@ -318,6 +343,30 @@ def test_a_revision_that_is_known_to_be_bad_gives_way_to_what_was_proven_last() 
 def test_without_a_target_nodes_keep_what_they_have() -> None:
     course = step("new+ old+ . #.", OPEN, PROVEN, target=None)
     assert (moves(course), course.phase) == ({"n2": "new"}, RolloutPhase.WAITING)
+
+
+@pytest.mark.parametrize(("revisions", "target"), [((OLDEST, OLD, BAD), "new"), ((OLDEST, OLD), None)])
+def test_a_node_that_returns_with_an_older_revision_goes_to_what_was_completed(
+    revisions: tuple[RevisionState, ...], target: str | None
+) -> None:
+    """The newest one was rolled back, or its image is not known yet; that may last."""
+    assert moves(step("oldest+ old+ oldest! oldest? ~oldest+", *revisions, target=target, rules=WIDE)) == {
+        "n0": "old",
+        "n2": "old",
+        "n3": "old",
+    }
+    assert moves(step("oldest+ old+ new?", OLDEST, OLD, NEW)) == {}, "not while the newest may still be proven"
+    course = step("oldest+ old+ oldest+", OLDEST, OPEN, *revisions[2:], target=target, rules=WIDE)
+    assert moves(course) == {}, "nobody watches how many nodes fail on it"
+    assert {one.message for one in course.pending} == {
+        "It keeps what it runs until a newer revision has held its steps."
+    }
+
+
+def test_it_is_not_completed_before_it_is_proven() -> None:
+    rules = with_rules(steps=[(1, 30), ("100%", 60)])
+    nodes = fleet("new+ new+ new+", n1=serving(10)["n0"])
+    assert step(nodes, OLD, replace(NEW, steps=1), rules=rules).target == replace(NEW, steps=1)
 
 
 def test_variants_go_on_alone() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from played_hub import DS1, DS2, JOB, R1, R2, STATUS, Hub, plan
+from played_hub import DS1, DS2, JOB, R1, R2, STATUS, Hub, condition, plan
 from snapshots import LABEL, NOW
 
 from edgesmith.cluster.apply import AT_ONCE, MOVES_PER_PASS, RECORDS_PER_PASS
@@ -165,6 +165,16 @@ async def test_several_refusals_are_one_message_and_the_first_ones_reason() -> N
     ready = next(one for one in hub.client.statuses[-1]["conditions"] if one["type"] == "Ready")
     assert (ready["reason"], ready["message"]) == ("QuotaExceeded", "One. Two. Three. And 2 more.")
     assert ready["lastTransitionTime"] == "2030-01-01T12:00:00Z"
+
+
+async def test_a_condition_that_turns_says_when() -> None:
+    hub = Hub()
+    fine = STATUS.model_copy(update={"conditions": (condition("Ready", reason="Succeeded"),)})
+    await hub.apply(plan(status=fine))
+    hub.client.refuse[JOB] = Forbidden("It is refused.")
+    await hub.refused(plan(builds=["amd64"], status=fine), NOW + timedelta(hours=1))
+    times = {one["type"]: one["lastTransitionTime"] for one in hub.client.statuses[-1]["conditions"]}
+    assert times == {"Ready": "2030-01-01T13:00:00Z", "Stalled": "2030-01-01T13:00:00Z"}
 
 
 async def test_what_can_succeed_later_is_not_the_users_to_change() -> None:

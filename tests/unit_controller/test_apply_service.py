@@ -9,7 +9,7 @@ from played_hub import Hub, plan
 
 from edgesmith.cluster.apply import SERVICE_SECONDS
 from edgesmith.cluster.errors import NameTaken
-from edgesmith.cluster.kinds import SERVICE
+from edgesmith.cluster.kinds import EDGE_MODEL, SERVICE
 
 
 def a_service(owner: str) -> dict[str, Any]:
@@ -52,3 +52,15 @@ async def test_an_own_service_is_applied_and_looked_at_again_after_a_while() -> 
     hub.seconds = 3 * SERVICE_SECONDS
     await hub.apply(plan(service=True))
     assert hub.asked() == ["get Service parts", "apply Service parts"]
+
+
+async def test_another_port_is_applied_at_once() -> None:
+    hub = Hub()
+    await hub.apply(plan(service=True))
+    hub.asked()
+    changed = hub.client.objects["EdgeModel", "parts"]
+    changed["spec"]["serving"]["port"] = 9000
+    hub.objects.put(EDGE_MODEL, hub.client.put(EDGE_MODEL, changed))
+    await hub.apply(plan(service=True))
+    assert hub.asked() == ["get Service parts", "apply Service parts"]
+    assert hub.client.objects["Service", "parts"]["spec"]["ports"][0]["port"] == 9000

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from edgesmith.api.names import node_label
 from edgesmith.api.status import EdgeModelStatus
 from edgesmith.cluster.client import Client, Object
-from edgesmith.cluster.errors import ClusterError, Missing, NameTaken, Stalled
+from edgesmith.cluster.errors import ClusterError, Missing, NameTaken
 from edgesmith.cluster.events import event_manifest
 from edgesmith.cluster.kinds import DAEMON_SET, EDGE_MODEL, EVENT, JOB, NODE, SERVICE, kind_of
 from edgesmith.cluster.objects import Objects
@@ -109,8 +109,7 @@ class Applier:
         before = len(done.refusals)
         await self._nodes(plan, snapshot, done)
         await self._rest(plan, snapshot, done)
-        later = done.refusals[before:]
-        self._refused[key] = [one for one in later if isinstance(one.error, Stalled)]
+        self._refused[key] = done.refusals[before:]
         await self._status(with_refusals(plan.status, done.refusals, snapshot.model, now), snapshot, done)
         if done.status:
             await self._events(plan, snapshot, now, done)

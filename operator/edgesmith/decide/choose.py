@@ -7,7 +7,7 @@ lose; it only waits until fewer nodes than that are on their way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edgesmith.api.status import PendingReason
@@ -69,7 +69,7 @@ class Chosen:
             self.pending[node.name] = Pending(node.name, reason, message)
 
 
-def budget_of(judgements: Sequence[Judgement], rules: Rules, leaving: Iterable[NodeState] = ()) -> Budget:
+def budget_of(judgements: Sequence[Judgement], rules: Rules, leaving: Sequence[NodeState] = ()) -> Budget:
     """Count the nodes of all variants that are without a server.
 
     Args:
@@ -80,8 +80,9 @@ def budget_of(judgements: Sequence[Judgement], rules: Rules, leaving: Iterable[N
     desired = sum(len(one.variant.nodes) for one in judgements)
     starting = sum(_starts(node) for one in judgements for node in one.variant.nodes)
     down = sum(_down(one, rules) for one in judgements)
-    gone = sum(1 for _ in leaving)
-    return Budget(rules.unavailable(desired + gone), starting, down)
+    revisions = {name: state for one in judgements for name, state in one.revisions.items()}
+    down += sum(_lost(node, revisions.get(node.label or "")) for node in leaving)
+    return Budget(rules.unavailable(desired + len(leaving)), starting, down)
 
 
 def choose(judged: Judgement, rules: Rules, budget: Budget) -> Chosen:
@@ -99,7 +100,7 @@ def choose(judged: Judgement, rules: Rules, budget: Budget) -> Chosen:
 def leave(nodes: Sequence[NodeState], rules: Rules, budget: Budget) -> Chosen:
     """Choose which nodes that are of no variant any more lose their label; a server ends only within the budget."""
     chosen = Chosen()
-    for node in sorted(nodes, key=lambda node: (node.serving, node.name)):
+    for node in sorted(nodes, key=lambda node: node.name):
         if rules.paused:
             chosen.wait(node, PendingReason.PAUSED, "spec.paused is true, so it keeps what it runs.")
         elif not node.ready and node.server is not ServerState.NONE:
@@ -125,7 +126,7 @@ def _down(judged: Judgement, rules: Rules) -> int:
     for node in judged.variant.nodes:
         revision = judged.revisions.get(node.label or "")
         if not node.ready:
-            lost += node.unfinished and not _settled(node, revision)
+            lost += _lost(node, revision)
         elif node.server is ServerState.FAILED and not node.taint:
             one = node.failures.get(node.label or "")
             known = bool(revision and revision.completed) or bool(one and one.broken)
@@ -134,9 +135,14 @@ def _down(judged: Judgement, rules: Rules) -> int:
     return failed + max(broken - rules.failed(len(judged.variant.nodes)), 0) + lost
 
 
-def _settled(node: NodeState, revision: RevisionState | None) -> bool:
-    """Whether a NotReady node carries a revision that was proven before the node went away, and served it then."""
-    return bool(revision and revision.proven and node.serving and node.away and node.away > revision.proven)
+def _lost(node: NodeState, revision: RevisionState | None) -> bool:
+    """Whether a node is NotReady with a revision that is not completed.
+
+    One that served the revision when it went away, after that was proven, went for a reason of its own.
+    """
+    proven = revision.proven if revision else None
+    settled = bool(proven and node.serving and node.away and node.away > proven)
+    return not node.ready and node.unfinished and not settled
 
 
 def fallback(judged: Judgement, node: NodeState) -> str | None:
@@ -193,10 +199,7 @@ def _failed_alone(judged: Judgement, revision: RevisionState, node: NodeState, o
     """Whether a node that failed goes back while its revision stays: after completion a failure is the device's."""
     if other is None or revision.completed:
         return False
-    target = judged.target
-    if target and revision.revision == target.revision:
-        return target.steps > 0 or target.proven is not None
-    return other not in node.failures
+    return revision == judged.target or other not in node.failures
 
 
 def _fill_step(judged: Judgement, target: RevisionState, budget: Budget, chosen: Chosen) -> None:
@@ -257,18 +260,22 @@ def _follow(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
 def _follows(judged: Judgement, approved: RevisionState, node: NodeState) -> bool:
     """Whether a node is to leave what it runs for what is approved.
 
-    While the target is not proven or not known, a node keeps what it has, be it the target or another revision. With
-    the target rolled back, a node that tries yet another unproven revision goes back as well.
+    While the target goes through its steps, a node keeps what it has, be it the target or another revision. With the
+    target rolled back or not known, a node goes to what is approved where that is completed: only the target is
+    watched by `maxFailed`. A node that tries an unproven revision goes back with the target rolled back, and stays with
+    it not known: what is being built would move it again.
     """
     target = judged.target
     if node.label == approved.revision or approved.revision in node.failures:
         return False
-    if target and not target.rolled_back and node.label == target.revision:
-        return False
     if node.server is ServerState.NONE or node.foreign or (target and approved.revision == target.revision):
         return True
+    if target and not target.rolled_back:
+        return False
     current = judged.revisions.get(node.label or "")
-    return bool(current and not current.proven and target and target.rolled_back)
+    if target is None:
+        return bool(approved.completed and current and current.proven)
+    return bool(approved.completed or (current and not current.proven))
 
 
 def _explain(judged: Judgement, rules: Rules, chosen: Chosen) -> None:
@@ -300,6 +307,8 @@ def _why(node: NodeState, wanted: RevisionState, rules: Rules) -> tuple[PendingR
         )
     if rules.paused:
         return PendingReason.PAUSED, "spec.paused is true, so it keeps what it runs."
+    if wanted.proven:
+        return PendingReason.STEP_NOT_HELD, "It keeps what it runs until a newer revision has held its steps."
     return PendingReason.STEP_NOT_HELD, f"It waits until revision {wanted.revision} has held its step of the rollout."
 
 

@@ -162,8 +162,6 @@ def _seen(record: Record | None, label: str, seen: _Server, *, blocked: bool, tr
         state = ServerState.FAILED
     same = state is record.state and not (state is ServerState.SERVING and (restarted or not same_pod))
     begins = not same or (back and state is not ServerState.SERVING)
-    if same and not begins and state is ServerState.SERVING and not trial.unfinished:
-        return record
     away = (record.away or now) if blocked and (trial.unfinished or state is not ServerState.SERVING) else None
     run = seen.run or record.run
     if not begins and away == record.away and run == record.run and deaths == record.deaths:
