@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from snapshots import LABEL, NOW, Cluster, labels, model, node, profile, publish, snapshot, three_nodes
 
@@ -15,7 +16,7 @@ from edgesmith.decide.snapshot import Revision
 
 
 def test_nodes_that_have_to_go_back_come_first() -> None:
-    spec = {
+    spec: dict[str, Any] = {
         "deviceProfiles": {"names": ["amd64", "arm64"]},
         "rollout": {"steps": [{"nodes": 1, "bake": "30s"}], "maxUnavailable": 3},
     }
@@ -29,6 +30,7 @@ def test_nodes_that_have_to_go_back_come_first() -> None:
     publish(cluster, "b", **spec)
     cluster.run(3)
     assert labels(cluster) != before
+    cluster.apply(decide(cluster.snapshot(), cluster.now))
     cluster.pods["z1"] = replace(cluster.pods["z1"], ready=False, restarts=5, waiting="CrashLoopBackOff")
     cluster.now += timedelta(seconds=60)
     plan = decide(cluster.snapshot(), cluster.now)
