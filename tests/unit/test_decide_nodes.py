@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from snapshots import LABEL, key_of, labels, model, publish, said, sentence, three_nodes
+from snapshots import LABEL, Cluster, key_of, labels, model, node, publish, said, sentence, three_nodes
 
 from edgesmith.api.names import RETRY_ANNOTATION
 from edgesmith.decide import decide
@@ -255,3 +255,31 @@ def test_a_node_that_tries_a_revision_keeps_it_while_the_next_one_is_built() -> 
     assert plan.builds
     assert plan.moves == ()
     assert labels(cluster) == trying
+
+
+def test_a_canary_whose_server_restarts_again_and_again_does_not_hold_its_step_for_ever() -> None:
+    cluster = three_nodes()
+    cluster.run(20)
+    before = labels(cluster)
+    publish(cluster, "b")
+    cluster.run(3)
+    (canary,) = (name for name, label in labels(cluster).items() if label != before[name])
+    for restarts in range(40):
+        cluster.pods[canary] = replace(cluster.pods[canary], restarts=restarts)
+        plan = cluster.run(1)
+        if labels(cluster) == before:
+            break
+    assert "restarted its server so often" in sentence(plan)
+    assert said(plan)["Ready"] == ("False", "RollingBack")
+    assert 30 <= restarts <= 33, "the deadline and the bake, 330 s after it was moved"
+
+
+def test_a_server_that_restarts_after_its_revision_was_proven_is_no_failure() -> None:
+    rollout = {"steps": [{"nodes": 1, "bake": "30s"}], "maxUnavailable": 1, "progressDeadline": "1m"}
+    nodes = {f"e{number:02}": node(f"e{number:02}") for number in range(12)}
+    cluster = Cluster(edge_model=model(rollout=rollout), nodes=nodes)
+    cluster.run(14)
+    cluster.pods["e00"] = replace(cluster.pods["e00"], restarts=1)
+    plan = cluster.run(1)
+    (one,) = plan.status.revisions
+    assert (bool(one.proven_time), one.completed_time, plan.status.nodes.failed) == (True, None, 0)

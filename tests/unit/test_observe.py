@@ -226,6 +226,13 @@ def test_a_restart_and_another_pod_start_the_bake_anew() -> None:
     assert moved == NOW - seconds(50)
 
 
+def test_which_start_of_the_server_it_is_about_is_kept_up_to_date() -> None:
+    assert observed(starting(), kept=record(run="")).run == observed(starting()).run
+    again = observed(starting(restarts=4), kept=record())
+    assert again == replace(record(), run=observed(starting(restarts=4)).run)
+    assert observed(kept=record()).run == record().run
+
+
 def test_a_server_that_stops_being_ready_starts_again_and_then_bakes_again() -> None:
     stopped = observed(starting(), kept=record(SERVING, ago=9000))
     assert (stopped.state, stopped.since) == (STARTING, NOW)
@@ -323,3 +330,8 @@ def test_nothing_is_kept_of_a_node_that_serves_a_completed_revision() -> None:
 def test_a_node_whose_label_names_what_is_not_completed_is_unfinished() -> None:
     assert see(pod("n", "r")).state.unfinished
     assert not see(pod("n", "r"), trial=COMPLETED).state.unfinished
+    assert not see(label=None).state.unfinished
+
+
+def test_a_nodes_labels_are_what_steps_select_by() -> None:
+    assert see(pod("n", "r")).state.labels == node("n").labels

@@ -92,6 +92,9 @@ def test_a_time_in_the_future_is_now() -> None:
     )
     assert found
     assert (found.since, found.moved, found.away) == (NOW, NOW, NOW)
+    for field in ("since", "moved", "away"):
+        one = parse_record(changed(**{field: "2031-01-01T00:00:00Z"}), NOW)
+        assert one == replace(PLAIN, **{field: NOW})
 
 
 def test_a_move_starts_everything_anew_but_what_the_node_is_known_for() -> None:
@@ -117,8 +120,8 @@ def test_a_failure_is_kept_with_the_retry_word_and_whether_the_one_before_failed
 
 def test_the_newest_three_failures_are_kept_and_their_notes_cut() -> None:
     record = PLAIN
-    for revision in "abcda":
+    for revision in "abcad":
         record = replace(record, revision=revision).failed("f" * 1000, "")
-    assert list(record.failures) == ["c", "d", "a"]
+    assert list(record.failures) == ["c", "a", "d"]
     assert {len(one.note) for one in record.failures.values()} == {300}
     assert parse_record(record.to_json(), NOW) == record

@@ -194,6 +194,8 @@ def test_a_leaving_node_that_was_lost_with_an_unproven_revision_counts() -> None
     assert len(variants(one, leaving=lost[:1]).courses[0].moves) == 1
     assert len(variants(one, leaving=lost).courses[0].moves) == 0
     assert len(variants(one, leaving=fleet("~old+ ~old+", 7)).courses[0].moves) == 2
+    there = tuple(replace(node, unfinished=True) for node in fleet("odd+ odd+", 7))
+    assert len(variants(one, leaving=there).courses[0].moves) == 2
 
 
 def test_paused_moves_nobody_forward_and_nobody_away() -> None:

@@ -197,6 +197,10 @@ def test_a_failed_node_that_went_back_is_not_tried_again_and_one_of_the_others_i
     assert course.pending[0].message == "It failed there on revision new, so it keeps another one."
 
 
+def test_a_node_goes_back_to_what_it_failed_on_where_there_is_nothing_else() -> None:
+    assert moves(step("new+ new!/old! new+ old+", OLD, PROVEN, rules=STEPPED))["n1"] == "old"
+
+
 def test_with_no_revision_before_it_nothing_is_taken_from_nodes_that_serve() -> None:
     course = step("new+ new! new! new! .", PROVEN, rules=WIDE)
     assert (why(course)[0], moves(course)) == ("", {"n4": "new"})

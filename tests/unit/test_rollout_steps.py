@@ -363,6 +363,11 @@ def test_a_node_that_returns_with_an_older_revision_goes_to_what_was_completed(
     }
 
 
+def test_a_node_on_another_unproven_revision_goes_back_once_the_newest_is_rolled_back() -> None:
+    assert moves(step("odd+ old+", OPEN, ODD, BAD)) == {"n0": "old"}
+    assert moves(step("odd+ old+", OPEN, ODD, target=None)) == {}
+
+
 def test_it_is_not_completed_before_it_is_proven() -> None:
     rules = with_rules(steps=[(1, 30), ("100%", 60)])
     nodes = fleet("new+ new+ new+", n1=serving(10)["n0"])
