@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from edgesmith.api.names import short_hash
 from edgesmith.decide.fleet import NodeState, ServerState
@@ -52,8 +52,7 @@ class Observation:
     """None where nothing needs to be kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Server:
+class _Server(NamedTuple):
     """The server on a node as its pod shows it."""
 
     state: ServerState
