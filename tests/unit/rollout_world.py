@@ -46,8 +46,8 @@ class Device:
     """The revision that its kubelet runs."""
     started: datetime = NOW
     restarts: int = 0
-    reported: bool = False
-    """Whether the API server knows how the server does."""
+    silent: int = 0
+    """For how many ticks its kubelet has yet to say how its pods do: after a start it says first that it is there."""
 
 
 @dataclass
@@ -143,13 +143,15 @@ class World(Cluster):
         if not device.power and device.back and self.now >= device.back:
             device.power, device.back, device.started = True, None, self.now
             device.restarts += 1
+            device.silent = 3
         if not device.power:
             return
         if device.link:
             device.heard = self.now
             self._follow(name, device)
         ready = self.serves(name)
-        if device.link and (pod := self.pods.get(name)) and pod.revision == device.runs:
+        device.silent = max(device.silent - 1, 0)
+        if device.link and not device.silent and (pod := self.pods.get(name)) and pod.revision == device.runs:
             late = self.now >= device.started + timedelta(seconds=device.delay)
             test = failed_selftest() if late and self.fails(name, pod.revision) else None
             self.pods[name] = replace(
@@ -251,7 +253,7 @@ def _check_servers(world: World, plan: Plan, rolled_back: set[str]) -> None:
     moved = {move.node: move.revision for move in plan.moves}
     profiles = {name: one.labels["device"] for name, one in world.nodes.items()}
     served = {one.metadata.name for one in world.profiles}
-    ends = [name for name in moved if world.reachable(name) and world.serves(name) and not _down(world, name)]
+    ends = [name for name in moved if _works(world, name)]
     for name in ends:
         assert moved[name] is not None or profiles[name] not in served, f"{name} serves and gets nothing instead"
     leaving = sum(profiles[name] not in served for name in moved)
@@ -264,6 +266,13 @@ def _check_servers(world: World, plan: Plan, rolled_back: set[str]) -> None:
     # Off a revision that was rolled back, what it broke must not keep the rest on it: nodes on their way count.
     starting = [name for name in down if world.reachable(name) and (name in moved or not world.pods[name].selftest)]
     assert not ends or len(starting) + len(ends) <= limit, (starting, ends, limit)
+
+
+def _works(world: World, name: str) -> bool:
+    """Whether a server works and the API server knows it; one that took its machine down twice does not."""
+    device = world.devices[name]
+    deadly = world.kind(device.runs or "") == DEADLY and device.restarts > 1
+    return world.reachable(name) and world.serves(name) and not _down(world, name) and not deadly
 
 
 def _down(world: World, name: str) -> bool:

@@ -249,8 +249,33 @@ def test_a_node_that_is_not_ready_keeps_what_its_containers_are() -> None:
     assert later.state.away == NOW
     assert later.record == gone.record
     back = see(pod("n", "r"), kept=later.record, after=410)
-    assert (back.state.server, back.state.since, back.state.away) == (SERVING, NOW - seconds(50), None)
-    assert (back.state.moved, back.record) == (NOW - seconds(50), kept)
+    assert (back.state.server, back.state.away) == (SERVING, None)
+    assert (back.state.since, back.state.moved) == (NOW + seconds(410),) * 2, "its bake begins anew"
+
+
+def test_the_last_word_of_a_machine_that_died_proves_nothing_when_it_comes_back() -> None:
+    """Until its kubelet reports its pods, the API server has them as they were."""
+    gone = observed(pod("n", "r"), kept=record(SERVING, ago=50), ready=False)
+    back = see(pod("n", "r"), kept=gone, after=3000)
+    assert back.state.since == NOW + seconds(3000)
+    anew = observed(pod("n", "r", restarts=1), kept=back.record, after=3020)
+    assert anew.deaths == 1
+    assert observed(pod("n", "r", restarts=2), kept=anew, after=3040).deaths == 1, "a restart of its own"
+
+
+def test_a_restart_long_after_a_return_is_no_death() -> None:
+    back = observed(pod("n", "r"), kept=record(SERVING, away=NOW - seconds(5)))
+    assert observed(pod("n", "r", restarts=1), kept=back, after=DEADLINE.total_seconds()).deaths == 0
+    assert observed(pod("n", "r", restarts=1), kept=back, after=DEADLINE.total_seconds() - 1).deaths == 1
+
+
+def test_a_canary_that_was_without_power_for_long_gets_its_whole_time_again() -> None:
+    gone = observed(pod("n", "r"), kept=record(SERVING, ago=50), ready=False)
+    back = observed(pod("n", "r"), kept=gone, after=9000)
+    anew = see(starting(restarts=1), kept=back, after=9010)
+    assert anew.state.server is STARTING
+    serves = see(pod("n", "r", restarts=1), kept=anew.record, after=9030)
+    assert serves.state.server is SERVING
 
 
 def test_a_node_that_returns_twice_with_its_server_started_anew_has_failed_while_it_is_tried() -> None:

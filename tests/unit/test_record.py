@@ -24,6 +24,7 @@ FULL = Record(
     BEFORE,
     away=BEFORE,
     run="abcdef/3",
+    returned=BEFORE,
     deaths=1,
     doubtful=True,
     previous="p",
@@ -96,6 +97,7 @@ def test_a_time_in_the_future_is_now() -> None:
     assert parse_record(changed(since=late), NOW) == replace(PLAIN, since=NOW)
     assert parse_record(changed(moved=late), NOW) == replace(PLAIN, moved=NOW)
     assert parse_record(changed(away=late), NOW) == replace(PLAIN, away=NOW)
+    assert parse_record(changed(returned=late), NOW) == replace(PLAIN, returned=NOW)
 
 
 def test_a_move_starts_everything_anew_but_what_the_node_is_known_for() -> None:

@@ -75,10 +75,13 @@ def test_a_revision_that_kills_machines_after_its_bakes_does_not_walk_through_th
 
 
 def flap(world: World, rng: random.Random, share: float) -> None:
-    """Links go and come back so that about this share of them is cut; a cut one lasts some minutes."""
+    """Links and power go and come back so that about this share of the nodes is away, each for some minutes."""
     for device in world.devices.values():
-        if device.link and rng.random() < share / (1 - share) / 15:
-            device.link = False
+        if device.link and device.power and rng.random() < share / (1 - share) / 15:
+            if rng.random() < 0.3:
+                device.power, device.back = False, world.now + timedelta(seconds=rng.expovariate(1 / 300))
+            else:
+                device.link = False
         elif not device.link and rng.random() < 1 / 15:
             device.link = True
 

@@ -155,18 +155,30 @@ def _seen(record: Record | None, label: str, seen: _Server, *, blocked: bool, tr
     was_pod, _, was_restarts = record.run.partition("/")
     same_pod = not record.run or not seen.run or pod == was_pod
     restarted = bool(record.run and seen.run and same_pod and restarts != was_restarts)
-    deaths = record.deaths + (1 if back and restarted else 0)
+    # A kubelet says that it is back before it says that it has started its pods anew.
+    returned = now if back else record.returned
+    died = restarted and returned is not None and now - returned < trial.deadline
+    deaths, returned = (record.deaths + 1, None) if died else (record.deaths, returned)
     state = seen.state
     if record.state is ServerState.FAILED and state is ServerState.STARTING and same_pod and not back:
         state = ServerState.FAILED
     same = state is record.state and not (state is ServerState.SERVING and (restarted or not same_pod))
-    begins = not same or (back and state is not ServerState.SERVING)
+    # What happened while nobody could see it proves nothing, so a bake begins anew as well.
+    begins = not same or back
     away = (record.away or now) if blocked and (trial.unfinished or state is not ServerState.SERVING) else None
     run = seen.run or record.run
     if not begins and away == record.away and run == record.run and deaths == record.deaths:
         return record
-    since, moved = now if begins else record.since, now if back and begins else record.moved
-    return replace(record, state=state, since=since, moved=moved, away=away, run=run, deaths=deaths)
+    return replace(
+        record,
+        state=state,
+        since=now if begins else record.since,
+        moved=now if back else record.moved,
+        away=away,
+        returned=returned,
+        run=run,
+        deaths=deaths,
+    )
 
 
 def _server(label: str, pods: Iterable[Pod]) -> _Server:

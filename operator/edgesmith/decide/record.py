@@ -37,6 +37,8 @@ class Record:
     away: datetime | None = None
     run: str = ""
     """Which start of the server it is about: another pod, or one more restart, is another run."""
+    returned: datetime | None = None
+    """When it came back from NotReady, until its server is seen to have been started anew."""
     deaths: int = 0
     """How often the node came back from NotReady with its server started anew."""
     doubtful: bool = False
@@ -55,6 +57,7 @@ class Record:
             "moved": _text(self.moved),
             "away": _text(self.away) if self.away else None,
             "run": self.run,
+            "returned": _text(self.returned) if self.returned else None,
             "deaths": self.deaths,
             "doubtful": self.doubtful,
             "previous": self.previous,
@@ -99,10 +102,11 @@ def parse_record(text: str | None, now: datetime) -> Record | None:
         now: The time; later times are taken for it.
     """
     found = _read(text) if text else None
-    if found is None or max(found.since, found.moved, found.away or found.since) <= now:
+    if found is None or max(found.since, found.moved, found.away or found.since, found.returned or found.since) <= now:
         return found
     away = min(found.away, now) if found.away else None
-    return replace(found, since=min(found.since, now), moved=min(found.moved, now), away=away)
+    returned = min(found.returned, now) if found.returned else None
+    return replace(found, since=min(found.since, now), moved=min(found.moved, now), away=away, returned=returned)
 
 
 def is_written(record: Record | None, text: str | None) -> bool:
@@ -126,6 +130,7 @@ def _read(text: str) -> Record | None:
             moved=_time(found["moved"]),
             away=_time(found["away"]) if found.get("away") else None,
             run=str(found.get("run", "")),
+            returned=_time(found["returned"]) if found.get("returned") else None,
             deaths=int(found.get("deaths", 0)),
             doubtful=found.get("doubtful") is True,
             previous=str(found["previous"]) if found.get("previous") else None,
