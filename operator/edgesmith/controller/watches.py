@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import kopf
+from kopf._cogs.structs.credentials import Vault
 
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.errors import Transient
@@ -156,6 +157,8 @@ class Watches:
         self._since = self._clock()
         # kopf kills the process some seconds after its end was asked for, except where it was asked for by this flag.
         stop = asyncio.Event()
+        # kopf closes the connections that it keeps here only where all its tasks end in time.
+        vault = Vault()
         tasks = set(
             await kopf.spawn_tasks(
                 registry=self._registry(),
@@ -164,6 +167,7 @@ class Watches:
                 clusterwide=not self._namespaces,
                 namespaces=self._namespaces,
                 stop_flag=stop,
+                vault=vault,
             )
         )
         ready()
@@ -179,6 +183,7 @@ class Watches:
             for task in (*tasks, again):
                 task.cancel()
             await asyncio.wait({*tasks, again}, timeout=STOP_SECONDS)
+            await vault.close()
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
