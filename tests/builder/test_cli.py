@@ -43,7 +43,7 @@ def command(folder: Path, request: BuildRequest, store: Any, *more: str) -> list
 
 def run(line: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        line, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **environment}
+        line, capture_output=True, text=True, timeout=110, check=False, env={**os.environ, **environment}
     )
 
 
