@@ -279,7 +279,8 @@ async def _collected(work: Awaitable[None], done: Done, profile: str = "") -> No
     try:
         await work
     except ClusterError as error:
-        done.refusals.append(Refusal(error, profile))
+        # Kept until the next pass: without the frames, which hold the whole snapshot.
+        done.refusals.append(Refusal(error.with_traceback(None), profile))
 
 
 def _batches(items: Sequence[Any]) -> list[Sequence[Any]]:
