@@ -159,8 +159,8 @@ class Watches:
         stop = asyncio.Event()
         # kopf closes the connections that it keeps here only where all its tasks end in time.
         vault = Vault()
-        tasks = set(
-            await kopf.spawn_tasks(
+        spawning = asyncio.create_task(
+            kopf.spawn_tasks(
                 registry=self._registry(),
                 settings=watch_settings(),
                 standalone=True,
@@ -170,9 +170,11 @@ class Watches:
                 vault=vault,
             )
         )
-        ready()
         again = asyncio.create_task(self._again.wait(), name="start the watches anew")
         try:
+            # Where we are cancelled meanwhile, what was started must be known, or nobody would end it.
+            tasks = set(await asyncio.shield(spawning))
+            ready()
             done, _ = await asyncio.wait({*tasks, again}, return_when=asyncio.FIRST_COMPLETED)
             for task in done - {again}:
                 task.result()
@@ -180,9 +182,10 @@ class Watches:
                 raise RuntimeError("the watches ended")
             stop.set()
         finally:
-            for task in (*tasks, again):
+            tasks = {*await spawning, again}
+            for task in tasks:
                 task.cancel()
-            await asyncio.wait({*tasks, again}, timeout=STOP_SECONDS)
+            await asyncio.wait(tasks, timeout=STOP_SECONDS)
             await vault.close()
 
     def _registry(self) -> kopf.OperatorRegistry:
