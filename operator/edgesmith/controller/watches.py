@@ -18,7 +18,6 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import kopf
-from kopf._cogs.structs.credentials import Vault
 
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.errors import Transient
@@ -29,6 +28,7 @@ from edgesmith.cluster.objects import WATCHED, Objects
 from edgesmith.cluster.table import ObjectChange
 from edgesmith.cluster.unreadable import Unreadable
 from edgesmith.controller.concerns import concerned
+from edgesmith.controller.connections import Connections
 from edgesmith.controller.logs import fields
 from edgesmith.controller.queue import Key
 from edgesmith.controller.watch_settings import watch_settings
@@ -157,8 +157,7 @@ class Watches:
         self._since = self._clock()
         # kopf kills the process some seconds after its end was asked for, except where it was asked for by this flag.
         stop = asyncio.Event()
-        # kopf closes the connections that it keeps here only where all its tasks end in time.
-        vault = Vault()
+        connections = Connections()
         spawning = asyncio.create_task(
             kopf.spawn_tasks(
                 registry=self._registry(),
@@ -167,7 +166,7 @@ class Watches:
                 clusterwide=not self._namespaces,
                 namespaces=self._namespaces,
                 stop_flag=stop,
-                vault=vault,
+                vault=connections,
             )
         )
         again = asyncio.create_task(self._again.wait(), name="start the watches anew")
@@ -182,11 +181,13 @@ class Watches:
                 raise RuntimeError("the watches ended")
             stop.set()
         finally:
-            tasks = {*await spawning, again}
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks, timeout=STOP_SECONDS)
-            await vault.close()
+            try:
+                tasks = {*await spawning, again}
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks, timeout=STOP_SECONDS)
+            finally:
+                await connections.close()
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()

@@ -1,0 +1,37 @@
+"""Every connection that kopf makes is closed, also one that it has replaced."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kopf
+from kopf._cogs.structs.credentials import VaultKey
+
+from edgesmith.controller.connections import Connections
+
+
+class Played:
+    """A connection that is only open or closed."""
+
+    made: list[Played]
+
+    def __init__(self, _info: Any) -> None:
+        self.closed = False
+        self.made.append(self)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+async def test_a_connection_that_was_replaced_is_closed_too() -> None:
+    Played.made = []
+    connections = Connections()
+    for server in ("http://one", "http://two"):
+        await connections.populate({VaultKey("login"): kopf.ConnectionInfo(server=server)})
+        for _ in range(2):
+            async for _key, info, _connection in connections.extended(Played):
+                assert info.server == server
+                break
+    assert [one.closed for one in Played.made] == [False, False], "one per login"
+    await connections.close()
+    assert [one.closed for one in Played.made] == [True, True]
