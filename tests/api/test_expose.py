@@ -12,9 +12,12 @@ from edgesmith.resources import service
 
 
 async def test_a_service_is_exposed_and_hidden_again(client: Client, namespace: str) -> None:
+    # Its owner is there: the garbage collector would delete a Service of nobody in between.
+    uid = (await client.apply(edge_model("parts", namespace)))["metadata"]["uid"]
+
     async def applied(**serving: Any) -> dict[str, Any]:
         manifest = edge_model("parts", namespace, serving=serving)
-        manifest["metadata"]["uid"] = "00000000-0000-0000-0000-000000000000"
+        manifest["metadata"]["uid"] = uid
         found = await client.apply(service(EdgeModel.model_validate(manifest)))
         spec: dict[str, Any] = found["spec"]
         return spec
