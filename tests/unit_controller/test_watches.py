@@ -199,6 +199,19 @@ async def test_a_listing_of_an_older_state_than_is_known_is_a_restore() -> None:
         assert world.count("edgesmith_etcd_restores_total") == 1
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12])
+async def test_whenever_the_watches_end_no_task_of_kopf_goes_on(seconds: float) -> None:
+    """It asks for several kinds at once while it starts, and ends none of these requests when it is cancelled."""
+    api = fleet(nodes=3, pods=1, models=1)
+    async with fake_api.serving(api) as port, Client(api.connection(port)) as client:
+        watches = World(api, client, ()).watches
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await watches.run(lambda: None, lambda: None)
+        files = [str(getattr(task.get_coro(), "cr_code", "")) for task in asyncio.all_tasks()]
+        assert [file for file in files if "/kopf/" in file] == []
+
+
 class CountingLoop(asyncio.SelectorEventLoop):
     """Counts what the loop runs."""
 

@@ -182,7 +182,8 @@ class Watches:
             stop.set()
         finally:
             try:
-                tasks = {*await spawning, again}
+                # It does not end what it asks the API server for all at once, while it looks for our kinds.
+                tasks = {*await spawning, *_tasks_of_kopf(), again}
                 for task in tasks:
                     task.cancel()
                 await asyncio.wait(tasks, timeout=STOP_SECONDS)
@@ -227,3 +228,9 @@ class Watches:
 def _watched(kind: Kind, place: str, running: Collection[str]) -> bool:
     """Whether kopf's task for a kind in a place runs."""
     return any(name.startswith(f"watcher for {kind.plural}.") and name.endswith(f"@{place}") for name in running)
+
+
+def _tasks_of_kopf() -> set[asyncio.Task[Any]]:
+    """Every task that runs kopf's code."""
+    frames = [(task, getattr(task.get_coro(), "cr_frame", None)) for task in asyncio.all_tasks()]
+    return {task for task, frame in frames if frame and str(frame.f_globals.get("__name__")).startswith("kopf.")}
