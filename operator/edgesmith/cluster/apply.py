@@ -101,7 +101,7 @@ class Applier:
             ClusterError: The status could not be written; then no node was moved.
         """
         done = Done()
-        key = (snapshot.model.metadata.namespace, snapshot.model.metadata.name)
+        key = _key(snapshot)
         await self._revisions(plan, snapshot, done)
         # What comes after the status was refused last time, and may still be: saying so now keeps the status steady.
         expected = [*done.refusals, *self._refused.get(key, ())]

@@ -37,8 +37,8 @@ log = logging.getLogger(__name__)
 
 LOAD_AGAIN_SECONDS = 2.0
 """Between two tries to list everything."""
-STOP_SECONDS = 5.0
-"""For kopf's tasks to end before they are started anew."""
+STOP_TRIES = 5
+"""How often kopf's tasks are cancelled, a second apart, before they are left."""
 
 
 class Watches:
@@ -182,11 +182,7 @@ class Watches:
             stop.set()
         finally:
             try:
-                # It does not end what it asks the API server for all at once, while it looks for our kinds.
-                tasks = {*await spawning, *_tasks_of_kopf(), again}
-                for task in tasks:
-                    task.cancel()
-                await asyncio.wait(tasks, timeout=STOP_SECONDS)
+                await _end({*await spawning, again})
             finally:
                 await connections.close()
 
@@ -228,6 +224,21 @@ class Watches:
 def _watched(kind: Kind, place: str, running: Collection[str]) -> bool:
     """Whether kopf's task for a kind in a place runs."""
     return any(name.startswith(f"watcher for {kind.plural}.") and name.endswith(f"@{place}") for name in running)
+
+
+async def _end(tasks: set[asyncio.Task[Any]]) -> None:
+    """End tasks, and every other one that runs kopf's code.
+
+    kopf does not end what it asks the API server for all at once, while it looks for our kinds; and a task of it that
+    is cancelled while it starts can go on, so one that is still there after a second is cancelled again.
+    """
+    for _ in range(STOP_TRIES):
+        running = {task for task in {*tasks, *_tasks_of_kopf()} if not task.done()}
+        if not running:
+            return
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=1.0)
 
 
 def _tasks_of_kopf() -> set[asyncio.Task[Any]]:

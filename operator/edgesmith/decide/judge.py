@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from edgesmith.decide.fleet import NodeState, RevisionState, Rules, ServerState, Step, Variant
 from edgesmith.decide.losses import canaries_lost, nodes_lost
@@ -41,6 +42,15 @@ class Judgement:
         return self.carriers.get(revision, ())
 
 
+class _OnStep(NamedTuple):
+    """The nodes that carry the target in a step."""
+
+    carriers: list[NodeState]
+    held: list[NodeState]
+    away: list[NodeState]
+    """NotReady ones that had not held it when they went."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Case:
     """The target of a variant, and what speaks for and against it."""
@@ -56,8 +66,21 @@ class _Case:
     """A time after every one at which a revision of the variant was proven."""
 
     def steady(self, node: NodeState, step: Step) -> bool:
-        """Whether a node has held a step."""
-        return steady(node, step.bake, self.rules, self.now)
+        """Whether a node has served for a step's bake and was heard of after that.
+
+        A node that dies is taken for ready until the grace period is over, so the last part of what was seen says
+        nothing; nor does what happens while the node is NotReady.
+        """
+        seen_until = self.now if node.ready else node.away or self.now
+        return node.serving and node.since is not None and seen_until - node.since >= step.bake + self.rules.grace
+
+    def on_step(self, step: Step, scope: Sequence[NodeState]) -> _OnStep:
+        """The nodes in a step's scope that carry the target, by how they do."""
+        names = {node.name for node in scope}
+        carriers = [node for node in self.own if node.name in names]
+        held = [node for node in carriers if self.steady(node, step)]
+        away = [node for node in carriers if not node.ready and not self.steady(node, step)]
+        return _OnStep(carriers, held, away)
 
     def waited(self, node: NodeState) -> bool:
         """Whether a node has been NotReady for the whole progressDeadline."""
@@ -99,16 +122,6 @@ def stable_before(target: RevisionState | None, revisions: Mapping[str, Revision
         if one.proven and not one.rolled_back and (target is None or one.revision != target.revision)
     ]
     return revisions[max(proven)[1]] if proven else None
-
-
-def steady(node: NodeState, bake: timedelta, rules: Rules, now: datetime) -> bool:
-    """Whether a node has served for the bake and was heard of after that.
-
-    A node that dies is taken for ready until the grace period is over, so the last part of what was seen says nothing;
-    nor does what happens while the node is NotReady.
-    """
-    seen_until = now if node.ready else node.away or now
-    return node.serving and node.since is not None and seen_until - node.since >= bake + rules.grace
 
 
 def failed_on(nodes: Sequence[NodeState], revision: str) -> list[NodeState]:
@@ -170,10 +183,7 @@ def _canaries(case: _Case, step: Step, scope: Sequence[NodeState], quota: int) -
     A lost canary keeps its place for the progressDeadline. One of them is replaced; without those lost beyond it the
     step can be held once at least one node holds.
     """
-    names = {node.name for node in scope}
-    carriers = [node for node in case.own if node.name in names]
-    held = [node for node in carriers if case.steady(node, step)]
-    away = [node for node in carriers if not node.ready and not case.steady(node, step)]
+    carriers, held, away = case.on_step(step, scope)
     expired = [node for node in away if case.waited(node)]
     touched = {*case.target.lost, *(node.name for node in case.own)}
     missing = min(quota - (len(carriers) - len(expired)), quota + 1 - len(touched))
@@ -184,10 +194,7 @@ def _canaries(case: _Case, step: Step, scope: Sequence[NodeState], quota: int) -
 
 def _later(case: _Case, step: Step, scope: Sequence[NodeState], quota: int) -> tuple[bool, int]:
     """Whether a later step is held, and how many more nodes it wants; a share of the nodes may be NotReady."""
-    names = {node.name for node in scope}
-    carriers = [node for node in case.own if node.name in names]
-    held = [node for node in carriers if case.steady(node, step)]
-    away = [node for node in carriers if not node.ready and not case.steady(node, step)]
+    carriers, held, away = case.on_step(step, scope)
     failed = [node for node in carriers if node.ready and node.server is ServerState.FAILED]
     needed = max(1, min(quota, len(scope) - case.rules.absent(len(scope))))
     excused = min(len(away), case.rules.absent(quota))
@@ -208,13 +215,13 @@ def _judged(case: _Case) -> RevisionState:
     target, rules = case.target, case.rules
     if target.completed or not (case.own or target.steps):
         return target
-    failed = failed_on(case.variant.nodes, target.revision)
     if target.steps == 0 and not target.proven:
         failing = [node for node in case.own if node.ready and node.server is ServerState.FAILED]
         if failing:
             said = f"{failing[0].name} {_note(failing[0], target.revision)}."
             return replace(target, rolled_back=said, reason="CanaryFailed")
         return _canary_lost(case)
+    failed = failed_on(case.variant.nodes, target.revision)
     allowed = rules.failed(len(case.variant.nodes))
     if case.stable and len(failed) > allowed:
         said = (
