@@ -12,16 +12,19 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from edgesmith_builder.contract import (
     KEY_ANNOTATION,
     REPORT_ANNOTATION,
+    TOOLS,
     Artifact,
     Build,
     BuildReport,
     BuildRequest,
+    Tools,
 )
 from edgesmith_builder.dataset import LIMIT as DATASET_LIMIT
 from edgesmith_builder.dataset import Samples, read_npz, samples_for
@@ -109,6 +112,7 @@ def check_request(request: BuildRequest) -> Reference:
         RequestInvalid: naming the field.
     """
     wanted = request.build
+    check_tools(wanted.tools or TOOLS)
     try:
         target = Repository.parse(request.repository).tagged(wanted.key)
     except ValueError as error:
@@ -126,6 +130,22 @@ def check_request(request: BuildRequest) -> Reference:
     if len(set(wanted.ladder)) != len(wanted.ladder):
         raise RequestInvalid(f"build.ladder is {', '.join(wanted.ladder)}; each precision once was expected")
     return target
+
+
+def check_tools(wanted: Tools) -> None:
+    """Hold the versions of what compiles, which are part of the build key, against what is installed.
+
+    Raises:
+        RequestInvalid: naming the tool.
+    """
+    installed = Tools(builder=TOOLS.builder, onnx=version("onnx"), onnxruntime=version("onnxruntime"))
+    for name, there in installed:
+        asked = getattr(wanted, name)
+        if asked != there:
+            raise RequestInvalid(
+                f"build.tools.{name} is {asked} but this builder has {there}; the builder image of the operator's own "
+                "release was expected"
+            )
 
 
 def gather(wanted: Build, bucket: Bucket, work: Path, threads: int) -> Inputs:

@@ -18,9 +18,6 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-BUILDER_VERSION = "1"
-"""Changes whenever the same request would give other bytes; it is part of the key, so old builds are made anew."""
-
 REPORT_ANNOTATION = "dev.edgesmith.report"
 """The manifest annotation that holds the `BuildReport` as JSON."""
 
@@ -53,8 +50,8 @@ class Wire(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
     def to_json(self) -> str:
-        """Canonical JSON: sorted keys, no spaces, absent where None."""
-        data = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        """Canonical JSON: sorted keys, no spaces, no defaults, so that a new field leaves old text as it was."""
+        data = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
         return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
 
@@ -99,6 +96,19 @@ class Gates(Wire):
     """Compressed bytes of the whole image, base included."""
 
 
+class Tools(Wire):
+    """The versions of what compiles; a new one makes every build anew."""
+
+    builder: str
+    """Changes whenever the same request would give other bytes, and whenever a default of `Build` changes."""
+    onnx: str
+    onnxruntime: str
+
+
+TOOLS = Tools(builder="2", onnx="1.23.2", onnxruntime="1.32.0")
+"""Those of this release, as `requirements/builder.txt` locks them. The operator has none of them installed."""
+
+
 class Build(Wire):
     """Everything that decides a variant's bytes."""
 
@@ -115,14 +125,16 @@ class Build(Wire):
     quantization: Quantization = Quantization()
     base: str
     """The runtime base image by digest: `REGISTRY/NAME@sha256:HEX`."""
+    tools: Tools | None = None
+    """Absent: those of the builder that is asked. A builder with others refuses the request."""
 
     @property
     def key(self) -> str:
         """The build key: 32 hex digits. A file whose digest is known may lie anywhere: its URI is not part of it."""
         artifacts = {name: getattr(self, name) for name in ("source", "calibration", "evaluation")}
         identities = {name: file.without_uri() for name, file in artifacts.items() if file}
-        text = self.model_copy(update=identities).to_json()
-        return hashlib.sha256(f"{BUILDER_VERSION}\n{text}".encode()).hexdigest()[:32]
+        text = self.model_copy(update={"tools": self.tools or TOOLS, **identities}).to_json()
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 class BuildRequest(Wire):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -16,7 +17,7 @@ from edgesmith.decide.builds import attempt_of, build_for, changes
 from edgesmith.decide.plan import Change, Plan
 from edgesmith.decide.retry import LONGEST_PAUSE, failed, requested
 from edgesmith.decide.snapshot import BuildJob, Revision, Snapshot
-from edgesmith_builder.contract import BUILDER_VERSION
+from edgesmith_builder.contract import TOOLS
 
 MISSING = {key_of(model()): None}
 
@@ -52,9 +53,17 @@ def test_lists_and_booleans_read_as_people_write_them() -> None:
     assert found == (Change("ladder", "int8,fp32", "fp32"), Change("quantization.perChannel", "true", "false"))
 
 
-def test_a_new_builder_is_a_change_of_its_own() -> None:
+@pytest.mark.parametrize("tool", ["builder", "onnx", "onnxruntime"])
+def test_another_version_of_what_compiles_is_another_build_and_is_named(tool: str) -> None:
     build = build_for(model(), profile(), SETTINGS)
-    assert changes(build, before()) == (Change("builderVersion", None, BUILDER_VERSION),)
+    older = build.model_copy(update={"tools": TOOLS.model_copy(update={tool: "0"})})
+    assert older.key != build.key
+    assert changes(build, json.loads(older.to_json())) == (Change(f"tools.{tool}", "0", getattr(TOOLS, tool)),)
+
+
+def test_a_build_that_this_version_cannot_read_is_compared_as_it_stands() -> None:
+    build = build_for(model(), profile(), SETTINGS)
+    assert Change("fused", "yes", None) in changes(build, before() | {"fused": "yes"})
 
 
 def test_the_first_build_needs_no_reason() -> None:

@@ -6,11 +6,12 @@ failed, the Job stays until a later one has ended, so that its words can be read
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
+
+from pydantic import ValidationError
 
 from edgesmith.api.conditions import Reason
 from edgesmith.api.deviceprofile import DeviceProfile
@@ -25,7 +26,7 @@ from edgesmith.decide.retry import REGISTRY_LAG, Retry, failed, requested
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import BuildJob, ForeignImage, Image, RegistryProblem, Revision, Snapshot
 from edgesmith.decide.trust import key_of
-from edgesmith_builder.contract import BUILDER_VERSION, Artifact, Build, BuildReport, Gates, Platform, Quantization
+from edgesmith_builder.contract import TOOLS, Artifact, Build, BuildReport, Gates, Platform, Quantization
 
 BuildPhase = Literal["Built", "Building", "Waiting", "Failed"]
 
@@ -72,23 +73,23 @@ def build_for(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> B
         ladder=toolchain.ladder,
         quantization=Quantization(**toolchain.quantization.model_dump()),
         base=settings.runtime_image,
+        tools=TOOLS,
     )
 
 
 def changes(build: Build, before: Mapping[str, Any] | None) -> tuple[Change, ...]:
     """Why a build is needed: each field in which it differs from the build before, by its dotted path.
 
-    Empty where there was none before. A new version of the builder changes no field and is a change of its own.
+    Empty where there was none before. The versions of what compiles are fields like the others.
     """
     if before is None:
         return ()
-    old, new = _flat(before), _flat(json.loads(build.to_json()))
-    found = tuple(
+    old, new = _flat(_with_defaults(before)), _flat(build.model_dump(mode="json", by_alias=True))
+    return tuple(
         Change(field, old.get(field), new.get(field))
         for field in sorted({*old, *new})
         if old.get(field) != new.get(field)
     )
-    return found or (Change("builderVersion", None, BUILDER_VERSION),)
 
 
 def build_states(snapshot: Snapshot, profiles: Iterable[DeviceProfile], now: datetime) -> dict[str, BuildState]:
@@ -296,6 +297,14 @@ def _known_image(revisions: Iterable[Revision], key: str) -> str | None:
 
 def _artifact(dataset: Dataset | None) -> Artifact | None:
     return Artifact(uri=dataset.uri, sha256=dataset.sha256) if dataset else None
+
+
+def _with_defaults(build: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A build as it was written, its defaults filled in; as it stands where this version cannot read it."""
+    try:
+        return Build.model_validate(build).model_dump(mode="json", by_alias=True)
+    except ValidationError:
+        return build
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
