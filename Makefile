@@ -51,8 +51,14 @@ test-cluster: may-run-cluster $(READY) tools images ## The whole product on real
 	@EDGESMITH_REQUIRE_ALL=1 $(PY) -m pytest tests/cluster
 
 test-all: may-run-cluster $(READY) tools $(if $(filter 1,$(EDGESMITH_SKIP_CLUSTER)),,images)
-	@echo '== unit, api and cluster tiers in one run'
-	@EDGESMITH_REQUIRE_ALL=1 $(PY) -m pytest
+	@echo '== every tier: the cluster tier mostly waits, so the others run beside it; each prints when it has ended'
+	@$(MAKE) --keep-going --jobs=2 --output-sync=target tiers-on-this-machine tier-on-the-cluster
+
+tiers-on-this-machine:
+	@EDGESMITH_REQUIRE_ALL=1 nice -n 5 $(PY) -m pytest -m 'not cluster' --ignore=tests/cluster
+
+tier-on-the-cluster:
+	@EDGESMITH_REQUIRE_ALL=1 $(PY) -m pytest tests/cluster
 
 may-run-cluster: # Before anything is compiled: a green run has never left out a tier unasked
 	@[ "$$EDGESMITH_SKIP_CLUSTER" = 1 ] || [ "$$(id -u)" = 0 ] || { \
@@ -82,4 +88,4 @@ $(READY): requirements/dev.txt pyproject.toml hack/environment.sh
 	@hack/environment.sh $(PYTHON) $(VENV)
 	@mkdir -p .cache && touch $@
 
-.PHONY: help demo down test lint test-unit test-api test-cluster test-all may-run-cluster tools images bench generate format lock clean
+.PHONY: help demo down test lint test-unit test-api test-cluster test-all tiers-on-this-machine tier-on-the-cluster may-run-cluster tools images bench generate format lock clean
