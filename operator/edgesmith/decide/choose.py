@@ -15,6 +15,8 @@ from edgesmith.decide.fleet import NodeState, RevisionState, Rules, ServerState
 from edgesmith.decide.judge import Judgement
 from edgesmith.decide.plan import Move, Pending
 
+_RANKS = {ServerState.NONE: 2, ServerState.STARTING: 3}
+
 
 @dataclass(slots=True)
 class Budget:
@@ -232,10 +234,7 @@ def _rank(judged: Judgement, node: NodeState) -> tuple[int, int, str]:
     A device that has failed on some revision is asked later than others, so that it cannot stop every rollout.
     """
     runs = judged.revisions.get(node.label or "")
-    if node.serving:
-        order = 0 if runs and not runs.proven else 1
-    else:
-        order = {ServerState.NONE: 2, ServerState.STARTING: 3}.get(node.server, 4)
+    order = (0 if runs and not runs.proven else 1) if node.serving else _RANKS.get(node.server, 4)
     return (1 if node.failures else 0), order, node.name
 
 

@@ -79,11 +79,13 @@ def assign(model: EdgeModel, profiles: Iterable[DeviceProfile], nodes: Iterable[
     wrong: dict[str, str] = {}
     unmatched: list[str] = []
     architectures = {profile.metadata.name: profile.spec.platform.architecture for profile in profiles}
-    selectors = [(profile.metadata.name, profile.spec.node_selector) for profile in profiles]
+    selectors = [(profile.metadata.name, profile.spec.node_selector.items()) for profile in profiles]
+    everywhere = model.spec.node_selector.items()
     for node in sorted(nodes, key=lambda node: node.name):
-        if not carries(node.labels, model.spec.node_selector):
+        labels = node.labels.items()
+        if not everywhere <= labels:
             continue
-        matches = tuple(name for name, selector in selectors if carries(node.labels, selector))
+        matches = [name for name, selector in selectors if selector <= labels]
         if len(matches) == 1:
             said, wanted = node.labels.get(ARCHITECTURE_LABEL), architectures[matches[0]]
             if said is None or said == wanted:
@@ -94,7 +96,7 @@ def assign(model: EdgeModel, profiles: Iterable[DeviceProfile], nodes: Iterable[
                     "correct the node's labels or the profile's spec.nodeSelector."
                 )
         elif matches:
-            ambiguous[node.name] = matches
+            ambiguous[node.name] = tuple(matches)
         elif model.spec.node_selector:
             unmatched.append(node.name)
     return Assignment(profile_of, ambiguous, tuple(unmatched), wrong)
