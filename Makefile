@@ -66,7 +66,7 @@ may-run-cluster: # Before anything is compiled: a green run has never left out a
 	  exit 1; }
 
 bench: $(READY) tools images ## Measure, print and write bench/results.json
-	@PYTHONPATH=hack/stage:hack/cluster:tests/unit:tests/unit_controller $(PY) bench
+	@PYTHONPATH=hack/stage:hack/cluster:tests/services:tests/unit:tests/unit_controller $(PY) bench
 
 generate: $(READY) ## Regenerate the CRDs and the protocol
 	@$(PY) -m edgesmith.api.crd crds charts/edgesmith/crds

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from building import measure_building
 from passes import measure_passes
 from quantization import measure_quantization
 from rollout import measure_rollouts
@@ -25,6 +26,7 @@ RESULTS = Path(__file__).with_name("results.json")
 PARTS: dict[str, Callable[[], list[Row]]] = {
     "serving": measure_serving,
     "quantization": measure_quantization,
+    "building": measure_building,
     "sizes": measure_sizes,
     "start": measure_start,
     "passes": measure_passes,

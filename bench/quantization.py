@@ -8,9 +8,10 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from mobilenet import SHAPE, mobilenet
 from onnxruntime.quantization import quantize_static
 from row import Row
-from serving import SHAPE, Images, bare, mobilenet, timed
+from serving import Images, bare, timed
 
 from edgesmith_builder.contract import Quantization
 from edgesmith_builder.dataset import Samples

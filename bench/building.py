@@ -1,0 +1,125 @@
+"""One build of a model of MobileNetV2's size as a Job runs it, in seconds by step; bucket and registry are real."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from minio import Minio
+from mobilenet import SHAPE, mobilenet
+from row import Row
+from services import Server, start_registry, tool
+
+from edgesmith_builder.contract import Artifact, Build, BuildRequest, Platform
+from edgesmith_stage.shell import ROOT, run
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CALIBRATION, EVALUATION = 64, 256
+"""Pictures of 602 kB each."""
+USER, PASSWORD = "bench-user", "bench-password"
+_STEP = re.compile(r"^info \+[\d.]+s (?P<step>.*) in (?P<seconds>[\d.]+) s$")
+
+
+def measure_building() -> list[Row]:
+    """Build once, int8 and fp32 allowed, and read each step's seconds from the builder's log."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for part in ("registry", "minio", "work"):
+            (folder / part).mkdir()
+        registry = start_registry(folder / "registry")
+        try:
+            base = json.loads(
+                run([sys.executable, ROOT / "hack/images", "push", "--only", "runtime", registry.address])
+            )
+            with _bucket(folder / "minio") as address:
+                _upload(address, folder)
+                log = _build(folder, registry.address, base["runtime"], address)
+        finally:
+            registry.stop()
+    return _rows(log)
+
+
+@contextmanager
+def _bucket(folder: Path) -> Iterator[str]:
+    secrets = {"MINIO_ROOT_USER": USER, "MINIO_ROOT_PASSWORD": PASSWORD, "MINIO_UPDATE": "off"}
+    command = [str(tool("minio")), "server", "--address", "127.0.0.1:0", str(folder)]
+    server = Server(command, r"API: http://(127\.0\.0\.1:\d+)", secrets)
+    try:
+        yield server.address
+    finally:
+        server.stop()
+
+
+def _upload(address: str, folder: Path) -> None:
+    mobilenet(folder / "model.onnx")
+    random = np.random.default_rng(5)
+    for name, count in (("calibration", CALIBRATION), ("evaluation", EVALUATION)):
+        arrays: dict[str, NDArray[Any]] = {"input": random.normal(size=(count, *SHAPE[1:])).astype(np.float32)}
+        if name == "evaluation":
+            arrays["labels"] = random.integers(0, 1000, count)
+        np.savez(folder / f"{name}.npz", allow_pickle=False, **arrays)
+    client = Minio(endpoint=address, access_key=USER, secret_key=PASSWORD, secure=False)
+    client.make_bucket(bucket_name="models")
+    for file in ("model.onnx", "calibration.npz", "evaluation.npz"):
+        client.fput_object(bucket_name="models", object_name=file, file_path=str(folder / file))
+
+
+def _build(folder: Path, registry: str, base: str, bucket: str) -> str:
+    """Run the builder and return its log."""
+    build = Build(
+        model="mobilenet",
+        source=Artifact(uri="s3://models/model.onnx"),
+        calibration=Artifact(uri="s3://models/calibration.npz"),
+        evaluation=Artifact(uri="s3://models/evaluation.npz"),
+        platform=Platform(architecture="amd64"),
+        ladder=("int8", "fp32"),
+        base=base,
+    )
+    request = BuildRequest(build=build, repository=f"{registry}/models/mobilenet", plain_http=True)
+    (folder / "request.json").write_text(request.to_json())
+    credentials = {
+        "AWS_ENDPOINT_URL": f"http://{bucket}",
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": USER,
+        "AWS_SECRET_ACCESS_KEY": PASSWORD,
+    }
+    where = ["--request", str(folder / "request.json"), "--work", str(folder / "work")]
+    command = [sys.executable, "-m", "edgesmith_builder", *where]
+    done = subprocess.run(command, env={**os.environ, **credentials}, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return done.stderr
+
+
+def _rows(log: str) -> list[Row]:
+    steps = [found for line in log.splitlines() if (found := _STEP.match(line))]
+    total = sum(float(found["seconds"]) for found in steps)
+    shown = [
+        Row(
+            f"build: {_short(found['step'])}",
+            float(found["seconds"]),
+            "s",
+            "all steps",
+            float(found["seconds"]) / total,
+        )
+        for found in steps
+        if float(found["seconds"])
+    ]
+    return [Row(f"build of MobileNetV2, {CALIBRATION} + {EVALUATION} pictures", total, "s"), *shown]
+
+
+def _short(step: str) -> str:
+    """A step's name without what was said of it: addresses and sizes differ from run to run."""
+    words: list[str] = step.split()
+    return " ".join(words[:2]) if words[0].endswith(":") else words[0]
