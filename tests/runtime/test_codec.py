@@ -5,6 +5,9 @@ from __future__ import annotations
 import gc
 import json
 import struct
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -354,6 +357,33 @@ def test_the_collector_rests_while_long_json_is_read() -> None:
     with pytest.raises(BadRequest):
         decode_request(watching, memoryview(b"{" + b" " * 100_000), None)
     assert gc.isenabled()
+
+
+def turns_during(work: Callable[[], object]) -> int:
+    """How often another thread gets to run while one works."""
+    turns = 0
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(work)
+        while not future.done():
+            time.sleep(0.001)
+            turns += 1
+        future.result()
+    return turns
+
+
+NUMBERS = (
+    b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1000000,2],"data":[' + b"1.5," * (2_000_000 - 1) + b"1]}]}"
+)
+ANSWER = InferRequest("", {}, (RequestedOutput("y", binary=False),))
+LONG = {
+    "reading": lambda: decode_request(signature("x"), memoryview(NUMBERS), None),
+    "writing": lambda: encode_answer(signature("x"), ANSWER, {"y": np.full((2**19, 2), 1 / 3, np.float32)}),
+}
+
+
+@pytest.mark.parametrize("work", LONG.values(), ids=LONG.keys())
+def test_long_json_leaves_others_their_turn(work: Callable[[], object]) -> None:
+    assert turns_during(work) >= 15
 
 
 @given(

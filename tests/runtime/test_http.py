@@ -151,6 +151,14 @@ def test_a_long_answer_is_compressed_where_that_is_asked_for(client: Client) -> 
     assert relu_of(zlib.decompress(answer)) == data
 
 
+def test_a_binary_answer_is_never_compressed(client: Client) -> None:
+    body = bytes(4000 * 4)
+    client.send(infer("Accept-Encoding: gzip", "Inference-Header-Content-Length: 0", body=body))
+    _, headers, answer = client.receive()
+    assert "content-encoding" not in headers
+    assert answer[int(headers["inference-header-content-length"]) :][:16000] == body
+
+
 def test_binary_tensors_both_ways(client: Client) -> None:
     document = {
         "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "parameters": {"binary_data_size": 16}}],
