@@ -70,10 +70,16 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--http-port", type=_port, default=8000, help="the HTTP port (default: %(default)s)")
     parser.add_argument("--grpc-port", type=_port, default=8001, help="the gRPC port (default: %(default)s)")
     parser.add_argument(
+        "--accept-seconds",
+        type=_seconds,
+        default=3.0,
+        help="how long new requests are taken after SIGTERM (default: %(default)g)",
+    )
+    parser.add_argument(
         "--drain-seconds",
         type=_seconds,
         default=20.0,
-        help="how long requests in flight may take after SIGTERM (default: %(default)g)",
+        help="how long requests in flight may take after that (default: %(default)g)",
     )
     parser.add_argument(
         "--queue",
@@ -112,6 +118,7 @@ def _serve(options: argparse.Namespace) -> int:
             http_port=options.http_port,
             grpc_port=options.grpc_port,
             threads=options.threads or default_threads(),
+            accept_seconds=options.accept_seconds,
             drain_seconds=options.drain_seconds,
             queue=options.queue,
             termination_log=options.termination_log,

@@ -12,10 +12,21 @@
 
 from __future__ import annotations
 
+import reprlib
 from http import HTTPStatus
-from typing import ClassVar
+from typing import ClassVar, Final
 
-__all__ = ["AnswerFailed", "BadRequest", "NotFound", "RequestError", "TooLarge", "Unavailable"]
+__all__ = ["AnswerFailed", "BadRequest", "NotFound", "RequestError", "TooLarge", "Unavailable", "shown"]
+
+_SHORT: Final = reprlib.Repr()
+_SHORT.maxlist = _SHORT.maxtuple = 8
+_SHORT.maxlevel = 3
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 100
+
+
+def shown(value: object) -> str:
+    """Write whatever a client sent as a sentence shows it: short, however long or deep it is."""
+    return _SHORT.repr(value)
 
 
 class RequestError(Exception):

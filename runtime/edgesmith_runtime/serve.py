@@ -43,7 +43,8 @@ class Settings:
         http_port: The HTTP port; 0 for any free one.
         grpc_port: The gRPC port; 0 for any free one.
         threads: How many cores to compute with.
-        drain_seconds: How long requests in flight may take after SIGTERM.
+        accept_seconds: How long new requests are taken after SIGTERM: the cluster's endpoints lag behind.
+        drain_seconds: How long requests in flight may take after that.
         queue: How many inference requests may wait or run at once.
         termination_log: Where a failed start leaves its reason, where that file exists.
         limits: Bounds on HTTP clients.
@@ -54,6 +55,7 @@ class Settings:
     http_port: int
     grpc_port: int
     threads: int
+    accept_seconds: float
     drain_seconds: float
     queue: int
     termination_log: Path
@@ -124,15 +126,21 @@ def _become_ready(service: Service, loaded: Loaded) -> None:
 
 async def _drain(settings: Settings, service: Service, dispatcher: Dispatcher, http: HttpServer, grpc: Any) -> int:
     """Refuse new work, let what is in flight end, and return the exit status."""
+    known = service.ready
     service.drain()
-    http.stop_accepting()
+    http.start_draining()
     _log.info("draining", extra={"in_flight": dispatcher.pending, "drain_seconds": settings.drain_seconds})
+    if known:  # before that nobody was sent here
+        await asyncio.sleep(settings.accept_seconds)
     status = 0
     try:
         async with asyncio.timeout(settings.drain_seconds):
             await asyncio.gather(http.drain(), grpc.stop(settings.drain_seconds))
     except TimeoutError:
         _log.warning("drain ended with requests in flight", extra={"in_flight": dispatcher.pending})
+        status = 1
+    if http.cut:
+        _log.warning("answers were cut off", extra={"answers": http.cut})
         status = 1
     dispatcher.close()
     _log.info("stopped")

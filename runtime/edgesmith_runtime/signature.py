@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesmith_runtime.errors import BadRequest
+from edgesmith_runtime.errors import BadRequest, shown
 from edgesmith_runtime.tensors import ANY_SIZE, TensorSpec, shape_text
 
 if TYPE_CHECKING:
@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
     from edgesmith_runtime.bundle import Bundle
 
-__all__ = ["VERSION", "InferRequest", "ModelSignature", "RequestedOutput"]
+__all__ = ["MOST_CLASSES", "VERSION", "InferRequest", "ModelSignature", "RequestedOutput"]
 
 VERSION: Final = "1"
 """The one version a server holds: a new model is a new revision of the whole pod."""
 
+MOST_CLASSES: Final = 1000
+"""The most classes that a request may ask to be named of one sample."""
+
+_MOST_ELEMENTS: Final = 2**40
 _PLATFORMS: Final = {"onnxruntime": "onnxruntime_onnx"}
 _SHARED_MEMORY: Final = "shared_memory_region"
 
@@ -103,12 +107,14 @@ class ModelSignature:
         """
         spec = self.inputs.get(name) if isinstance(name, str) else None
         if spec is None:
-            raise BadRequest(f"input {_short(name)} is not one of the model's; expected {_names(self.inputs)}")
+            raise BadRequest(f"input {shown(name)} is not one of the model's; expected {_names(self.inputs)}")
         if datatype != spec.datatype:
-            raise BadRequest(f"input {name!r} has datatype {_short(datatype)}; expected {spec.datatype}")
+            raise BadRequest(f"input {name!r} has datatype {shown(datatype)}; expected {spec.datatype}")
         sizes = tuple(shape)
         if not all(type(size) is int and size >= 0 for size in sizes):
-            raise BadRequest(f"input {name!r} has shape {_short(list(sizes))}; expected whole numbers, none below 0")
+            raise BadRequest(f"input {name!r} has shape {shown(list(sizes))}; expected whole numbers, none below 0")
+        if math.prod(size for size in sizes if size) > _MOST_ELEMENTS:  # sizes of 0 beside it would hide it
+            raise BadRequest(f"input {name!r} has shape {shown(list(sizes))}; expected at most 2^40 elements")
         if not spec.accepts(sizes):
             raise BadRequest(f"input {name!r} has shape {shape_text(sizes)}; expected {shape_text(spec.shape)}")
         if _SHARED_MEMORY in parameters:
@@ -139,17 +145,19 @@ class ModelSignature:
             BadRequest: The output is unknown, or a parameter is out of its bounds.
         """
         if not isinstance(name, str) or name not in self.outputs:
-            raise BadRequest(f"output {_short(name)} is not one of the model's; expected {_names(self.outputs)}")
+            raise BadRequest(f"output {shown(name)} is not one of the model's; expected {_names(self.outputs)}")
         if _SHARED_MEMORY in parameters:
             raise BadRequest(
                 f"output {name!r} asks for shared memory, which is not supported; expected no such parameter"
             )
         chosen = parameters.get("binary_data", binary)
         if not isinstance(chosen, bool):
-            raise BadRequest(f"output {name!r} has binary_data {_short(chosen)}; expected true or false")
+            raise BadRequest(f"output {name!r} has binary_data {shown(chosen)}; expected true or false")
         classes = parameters.get("classification", 0)
-        if type(classes) is not int or classes < 0:
-            raise BadRequest(f"output {name!r} has classification {_short(classes)}; expected a whole number from 0")
+        if type(classes) is not int or not 0 <= classes <= MOST_CLASSES:
+            raise BadRequest(
+                f"output {name!r} has classification {shown(classes)}; expected a whole number from 0 to {MOST_CLASSES}"
+            )
         if classes and self.outputs[name].datatype in {"BYTES", "BOOL"}:
             raise BadRequest(f"output {name!r} is {self.outputs[name].datatype}; expected numbers for classification")
         return RequestedOutput(name, chosen, classes)
@@ -203,8 +211,3 @@ class ModelSignature:
 
 def _names(specs: Mapping[str, TensorSpec]) -> str:
     return ", ".join(repr(name) for name in specs)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 100 else text[:97] + "..."  # noqa: PLR2004 - enough to recognise it by

@@ -204,7 +204,7 @@ def start_server() -> Iterator[StartServer]:
     def start(bundle: Path, *options: str, ready: bool = True) -> Server:
         command = [sys.executable, "-m", "edgesmith_runtime", "serve", "--bundle", str(bundle), "--host", "127.0.0.1"]
         process = subprocess.Popen(
-            [*command, "--http-port", "0", "--grpc-port", "0", *options],
+            [*command, "--http-port", "0", "--grpc-port", "0", "--accept-seconds", "0", *options],
             stderr=subprocess.PIPE,
             text=True,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import struct
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -17,6 +21,7 @@ from tritonclient.http import InferResult
 from edgesmith_runtime.codec.binary import from_raw, to_raw
 from edgesmith_runtime.codec.http import LARGEST_JSON, decode_request, encode_answer
 from edgesmith_runtime.codec.jsondata import from_json, to_json
+from edgesmith_runtime.codec.jsontext import json_bytes
 from edgesmith_runtime.errors import AnswerFailed, BadRequest, TooLarge
 from edgesmith_runtime.signature import InferRequest, ModelSignature, RequestedOutput
 from edgesmith_runtime.tensors import DTYPES, TensorSpec
@@ -67,7 +72,26 @@ REFUSED: dict[str, tuple[memoryview | bytes, str]] = {
     "a fraction for a size": (request(X | {"shape": [1.0, 2]}), "input 'x' has shape [1.0, 2]; expected whole numbers"),
     "a truth for a size": (request(X | {"shape": [True, 2]}), "input 'x' has shape [True, 2]; expected whole numbers"),
     "a shape that is no list": (request(X | {"shape": 2}), "input 'x' has shape 2; expected a list of sizes"),
-    "a huge shape": (request(X | {"shape": [2**60, 2]}), f"has 2 elements of data; expected {2**61}"),
+    "a huge shape": (request(X | {"shape": [2**39, 2]}), f"has 2 elements of data; expected {2**40}"),
+    "a shape beyond counting": (
+        request(X | {"shape": [2**70, 2], "data": []}),
+        "input 'x' has shape [1180591620717411303424, 2]; expected at most 2^40 elements",
+    ),
+    "a shape beyond counting, and empty": (
+        request(X | {"shape": [2**62, 0], "data": []}),
+        "input 'x' has shape [4611686018427387904, 0]; expected at most 2^40 elements",
+    ),
+    "a name without end": (request(X | {"name": "x" * 100_000}), "is not one of the model's; expected 'x'"),
+    "a name without end of an output": (
+        request(X, outputs=[{"name": "x" * 100_000, "parameters": 1}]),
+        "has parameters that are no object",
+    ),
+    "a name that is deep": (
+        b'{"inputs":[{"name":' + b"[" * 900 + b"]" * 900 + b"}]}",
+        "input [[[[...]]]] has shape None; expected a list of sizes",
+    ),
+    "a shape that is long": (request(X | {"shape": [-1] * 100_000}), "has shape [-1, -1, -1, -1, -1, -1, -1, -1, ...]"),
+    "more lists than a request needs": (b"[" + b"[]," * 2**18 + b"[]]", "the JSON has more than 262144 lists and obje"),
     "no data": (request({k: v for k, v in X.items() if k != "data"}), "input 'x' has no data; expected a list"),
     "data that is a number": (request(X | {"data": 1}), "input 'x' has data that is a number (int); expected a list"),
     "too few elements": (request(X | {"data": [1]}), "input 'x' has 1 elements of data; expected 2 for shape [1,2]"),
@@ -109,7 +133,11 @@ REFUSED: dict[str, tuple[memoryview | bytes, str]] = {
     ),
     "an odd classification": (
         request(X, outputs=[{"name": "y", "parameters": {"classification": -1}}]),
-        "output 'y' has classification -1; expected a whole number from 0",
+        "output 'y' has classification -1; expected a whole number from 0 to 1000",
+    ),
+    "a classification without end": (
+        request(X, outputs=[{"name": "y", "parameters": {"classification": 10**9}}]),
+        "output 'y' has classification 1000000000; expected a whole number from 0 to 1000",
     ),
     "classification of text": (
         request(X, outputs=[{"name": "t", "parameters": {"classification": 1}}]),
@@ -134,6 +162,7 @@ def test_refused(body: memoryview | bytes, expected: str) -> None:
         (K | {"data": [1, 128]}, "k", "input 'k' has a number outside the range of INT8"),
         (K | {"data": [1, 1.0]}, "k", "input 'k' has a number (float) in its data at 1; expected whole numbers"),
         (S | {"data": [1]}, "s", "input 's' has a number (int) in its data at 0; expected strings"),
+        (S | {"data": ["\ud800"]}, "s", "input 's' has a lone surrogate in its data at 0; expected Unicode text"),
         (B | {"data": [1]}, "b", "input 'b' has a number (int) in its data at 0; expected true or false"),
     ],
 )
@@ -232,7 +261,7 @@ def test_json_never_carries_what_it_cannot(value: float) -> None:
     with pytest.raises(
         AnswerFailed, match="output 'y' holds infinities or NaN, which JSON cannot carry; ask for it as b"
     ):
-        to_json("y", np.array([value], np.float32))
+        b"".join(to_json("y", np.array([value], np.float32)))
 
 
 def test_classes_are_named_best_first() -> None:
@@ -278,13 +307,93 @@ def test_raw_bytes_round_trip(tensor: tuple[str, NDArray[Any]]) -> None:
 @given(tensors(), st.booleans())
 def test_json_round_trips_flat_and_nested(tensor: tuple[str, NDArray[Any]], nested: bool) -> None:  # noqa: FBT001 - hypothesis gives it
     datatype, array = tensor
-    flat = to_json("x", array)
-    data = json.loads(json.dumps(array.tolist() if nested and array.ndim else flat, allow_nan=False))
+    flat = json.loads(b"".join(to_json("x", array)))
+    data = json.loads(json.dumps(array.tolist())) if nested and array.ndim else flat
     if nested and 0 in array.shape:
         data = flat
     again = from_json(TensorSpec("x", datatype, array.shape), array.shape, data)
     np.testing.assert_array_equal(again, array)
     assert again.dtype == array.dtype
+
+
+@pytest.mark.parametrize("count", [2047, 2048, 2049, 5000])
+@pytest.mark.parametrize("datatype", ["FP16", "FP32", "FP64", "INT64", "UINT8", "BOOL", "BYTES"])
+def test_a_long_tensor_is_written_in_parts(datatype: str, count: int) -> None:
+    numbers = np.random.default_rng(1).normal(size=count) * 10.0 ** np.arange(count % 9, count % 9 + count).clip(-4, 4)
+    array = numbers.astype(DTYPES[datatype]) if datatype != "BYTES" else numbers.astype(str).astype(object)
+    parts = list(to_json("x", array))
+    assert max(map(len, parts)) < 64 * 1024
+    again = from_json(TensorSpec("x", datatype, (count,)), (count,), json.loads(b"".join(parts)))
+    np.testing.assert_array_equal(again, array)
+
+
+def test_a_json_answer_is_bounded() -> None:
+    scores = {"y": np.full((2**20, 2), 1 / 3, np.float32)}
+    with pytest.raises(BadRequest, match="output 'y' is too long for JSON; ask for it as binary data"):
+        encode_answer(signature("x"), InferRequest("", {}, (RequestedOutput("y", binary=False),)), scores)
+    parts, _ = encode_answer(signature("x"), InferRequest("", {}, (RequestedOutput("y", binary=True),)), scores)
+    assert memoryview(parts[-1]).nbytes == 2**23
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (2, 0), (0,)])
+def test_nothing_cannot_be_classified(shape: tuple[int, ...]) -> None:
+    asked = InferRequest("", {}, (RequestedOutput("y", binary=False, classes=1),))
+    with pytest.raises(BadRequest, match="has nothing to classify; expected scores"):
+        encode_answer(signature("x"), asked, {"y": np.empty(shape, np.float32)})
+
+
+def test_the_collector_rests_while_long_json_is_read() -> None:
+    seen: list[bool] = []
+
+    class Watching(ModelSignature):
+        def check_complete(self, given: Any) -> None:
+            seen.append(gc.isenabled())
+            super().check_complete(given)
+
+    watching = Watching("m", "p", {"x": SPECS["x"]}, OUTPUTS, ())
+    decode_request(watching, request(X | {"shape": [40_000, 2], "data": [1] * 80_000}), None)
+    decode_request(watching, request(X), None)
+    assert seen == [False, True]
+    with pytest.raises(BadRequest):
+        decode_request(watching, memoryview(b"{" + b" " * 100_000), None)
+    assert gc.isenabled()
+
+
+def turns_during(work: Callable[[], object]) -> int:
+    """How often another thread gets to run while one works."""
+    turns = 0
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(work)
+        while not future.done():
+            time.sleep(0.001)
+            turns += 1
+        future.result()
+    return turns
+
+
+NUMBERS = (
+    b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1000000,2],"data":[' + b"1.5," * (2_000_000 - 1) + b"1]}]}"
+)
+ANSWER = InferRequest("", {}, (RequestedOutput("y", binary=False),))
+LONG = {
+    "reading": lambda: decode_request(signature("x"), memoryview(NUMBERS), None),
+    "writing": lambda: encode_answer(signature("x"), ANSWER, {"y": np.full((2**19, 2), 1 / 3, np.float32)}),
+}
+
+
+@pytest.mark.parametrize("work", LONG.values(), ids=LONG.keys())
+def test_long_json_leaves_others_their_turn(work: Callable[[], object]) -> None:
+    assert turns_during(work) >= 15
+
+
+@given(
+    st.recursive(
+        st.text(st.characters(exclude_categories=[])),
+        lambda deeper: st.lists(deeper) | st.dictionaries(st.text(st.characters(exclude_categories=[])), deeper),
+    )
+)
+def test_any_text_can_be_written(document: Any) -> None:
+    assert json.loads(json_bytes(document)) == json.loads(json.dumps(document))
 
 
 @given(st.lists(st.tuples(tensors(), st.booleans()), min_size=1, max_size=5))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import socket
+import subprocess
 import zlib
 from contextlib import closing
 from http.client import HTTPResponse
@@ -15,6 +17,7 @@ import pytest
 
 if TYPE_CHECKING:
     from io import BufferedReader
+    from pathlib import Path
 
     from tests.runtime.conftest import Server
 
@@ -148,6 +151,14 @@ def test_a_long_answer_is_compressed_where_that_is_asked_for(client: Client) -> 
     assert relu_of(zlib.decompress(answer)) == data
 
 
+def test_a_binary_answer_is_never_compressed(client: Client) -> None:
+    body = bytes(4000 * 4)
+    client.send(infer("Accept-Encoding: gzip", "Inference-Header-Content-Length: 0", body=body))
+    _, headers, answer = client.receive()
+    assert "content-encoding" not in headers
+    assert answer[int(headers["inference-header-content-length"]) :][:16000] == body
+
+
 def test_binary_tensors_both_ways(client: Client) -> None:
     document = {
         "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "parameters": {"binary_data_size": 16}}],
@@ -221,6 +232,78 @@ def test_an_upgrade_is_ignored(client: Client) -> None:
     assert client.receive()[0] == 200
 
 
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+def test_an_upgrade_of_curl_gets_its_own_answer(toy_server: Server, chunked: bool) -> None:  # noqa: FBT001 - pytest gives it
+    command = ["curl", "-sS", "-m", "20", "--http2", "--data-binary", "@-"]
+    if chunked:
+        command += ["-H", "Transfer-Encoding: chunked"]
+    for first in range(1, 5):
+        body = BODY.replace(b"[1, -2, 3, -4]", f"[{first}, 2, 3, 4]".encode())
+        url = f"http://127.0.0.1:{toy_server.http}/v2/models/toy/infer"
+        answer = subprocess.run([*command, url], input=body, capture_output=True, check=True)
+        assert relu_of(answer.stdout) == [first, 2.0, 3.0, 4.0]
+
+
+JAVA = """
+import java.net.URI;
+import java.net.http.*;
+
+public class Asks {
+    public static void main(String[] given) throws Exception {
+        HttpClient client = HttpClient.newHttpClient();
+        for (int i = 1; i < given.length; i++) {
+            HttpRequest asked = HttpRequest.newBuilder(URI.create(given[0]))
+                .POST(HttpRequest.BodyPublishers.ofString(given[i])).build();
+            System.out.println(client.send(asked, HttpResponse.BodyHandlers.ofString()).body());
+        }
+        System.exit(0);
+    }
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("java") is None, reason="there is no java, whose HTTP client asks for HTTP/2 first")
+def test_an_upgrade_of_java_gets_its_own_answer(toy_server: Server, tmp_path: Path) -> None:
+    (tmp_path / "Asks.java").write_text(JAVA)
+    bodies = [BODY.replace(b"[1, -2, 3, -4]", f"[{first}, 2, 3, 4]".encode()).decode() for first in range(1, 4)]
+    url = f"http://127.0.0.1:{toy_server.http}/v2/models/toy/infer"
+    ran = subprocess.run(["java", str(tmp_path / "Asks.java"), url, *bodies], capture_output=True, check=True)
+    assert [relu_of(line)[0] for line in ran.stdout.splitlines()] == [1.0, 2.0, 3.0]
+
+
+def test_pipelined_upgrades_with_bodies_get_their_own_answers(client: Client) -> None:
+    bodies = [BODY.replace(b"[1, -2, 3, -4]", f"[{first}, 2, 3, 4]".encode()) for first in range(30)]
+    client.send(b"".join(infer("Connection: Upgrade", "Upgrade: h2c", body=body) for body in bodies))
+    assert [relu_of(client.receive()[2])[0] for _ in bodies] == list(range(30))
+
+
+SURROGATES = {
+    "a shape": BODY.replace(b"[1, 4]", rb'"\ud800"'),
+    "a name": BODY.replace(b'"x"', rb'"\ud800"'),
+    "a datatype": BODY.replace(b'"FP32"', rb'["\udfff"]'),
+    "data": BODY.replace(b"[1, -2, 3, -4]", rb'"\ud800"'),
+    "an id that is a list": BODY.replace(b"{", rb'{"id": ["\ud800"], ', 1),
+    "a parameter": BODY.replace(b"{", rb'{"parameters": {"binary_data_output": "\ud800"}, ', 1),
+    "a size": BODY.replace(b'"data"', rb'"parameters": {"binary_data_size": "\ud800"}, "data"'),
+    "an output": BODY.replace(b"{", rb'{"outputs": [{"name": "\ud800"}], ', 1),
+    "an output's parameters": BODY.replace(b"{", rb'{"outputs": [{"name": "\ud800", "parameters": 1}], ', 1),
+}
+
+
+@pytest.mark.parametrize("body", SURROGATES.values(), ids=SURROGATES.keys())
+def test_a_lone_surrogate_is_answered(client: Client, body: bytes) -> None:
+    client.send(infer(body=body), infer())
+    status, _, answer = client.receive()
+    assert (status, list(json.loads(answer))) == (400, ["error"])
+    assert relu_of(client.receive()[2]) == RELU
+
+
+def test_an_id_comes_back_as_it_came(client: Client) -> None:
+    client.send(infer(body=BODY.replace(b"{", rb'{"id": "\ud800 \u00fc \ud83d\ude00", ', 1)))
+    status, _, answer = client.receive()
+    assert (status, json.loads(answer)["id"]) == (200, "\ud800 ü \U0001f600")
+
+
 def test_an_escaped_name_and_a_query_are_understood(client: Client) -> None:
     client.send(head("GET", "/v2/models/%74oy/versions/1?verbose=1"))
     assert json.loads(client.receive()[2])["versions"] == ["1"]
@@ -252,6 +335,9 @@ MALFORMED: dict[str, tuple[bytes, int]] = {
     "TLS": (bytes.fromhex("16030100c8010000c40303") + bytes(50), 400),
     "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
     "no Host": (b"GET /v2 HTTP/1.1\r\n\r\n", 400),
+    "two Hosts": (head("GET", "/v2", "Host: other"), 400),
+    "chunks in HTTP/1.0": (b"POST /v2 HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    "a tunnel": (b"CONNECT other:80 HTTP/1.1\r\nHost: other\r\n\r\n" + head("GET", "/v2"), 501),
     "a space before the colon": (b"GET /v2 HTTP/1.1\r\nHost : a\r\n\r\n", 400),
     "a folded header": (b"GET /v2 HTTP/1.1\r\nHost: a\r\nX: 1\r\n 2\r\n\r\n", 400),
     "two lengths": (head("POST", "/v2", "Content-Length: 1", "Content-Length: 2"), 400),

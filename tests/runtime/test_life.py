@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -199,15 +200,49 @@ def test_bodies_share_one_budget(slow: Bundle, start_server: StartServer) -> Non
         closing(socket.create_connection(("127.0.0.1", server.http))) as first,
         closing(socket.create_connection(("127.0.0.1", server.http))) as second,
     ):
-        half = b"POST /v2/models/slow/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 700000\r\n\r\n"
-        first.sendall(half.replace(b"Host", b"Expect: 100-continue\r\nHost"))
-        assert first.recv(100).startswith(b"HTTP/1.1 100")
-        second.sendall(half)
-        assert second.recv(100).startswith(b"HTTP/1.1 503")
+        head = b"POST /v2/models/slow/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 700000\r\n\r\n"
+        for client in (first, second):
+            client.sendall(head + bytes(600_000))
+        (refused,), _, _ = select.select([first, second], [], [], 20)
+        assert refused.recv(100).startswith(b"HTTP/1.1 503")
+        other = second if refused is first else first
+        other.sendall(bytes(100_000))
+        assert other.recv(100).startswith(b"HTTP/1.1 400")
     with closing(socket.create_connection(("127.0.0.1", server.http))) as third:
-        third.sendall(half + bytes(700_000))
+        third.sendall(head + bytes(700_000))
         assert third.recv(100).startswith(b"HTTP/1.1 400"), "the budget must be given back"
     server.stop()
+
+
+def test_what_is_only_announced_takes_no_memory_from_others(toy_server: Server) -> None:
+    silent = [socket.create_connection(("127.0.0.1", toy_server.http)) for _ in range(600)]
+    for client in silent:
+        client.sendall(b"POST /v2/models/toy/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 1048576\r\n\r\n")
+    with closing(_http(toy_server)) as client:
+        given_input = tritonclient.http.InferInput("x", [100, 4], "FP32")
+        given_input.set_data_from_numpy(np.zeros((100, 4), np.float32))
+        assert client.infer("toy", [given_input]).as_numpy("relu").shape == (100, 4)
+    for client in silent:
+        client.close()
+
+
+def test_new_requests_are_answered_for_a_while_after_the_signal(toy: Bundle, start_server: StartServer) -> None:
+    server = start_server(toy.folder, "--accept-seconds", "3")
+    with closing(socket.create_connection(("127.0.0.1", server.http))) as kept, closing(_grpc(server)) as grpc:
+        kept.sendall(b"GET /v2/health/ready HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert kept.recv(4096).startswith(b"HTTP/1.1 200 ")
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for("draining")
+        kept.sendall(b"GET /v2/models/toy HTTP/1.1\r\nHost: a\r\n\r\n")
+        answer = kept.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b"\r\nConnection: close\r\n" in answer
+        assert "edgesmith_ready 0" in _metrics(server)
+        with closing(_http(server)) as client:
+            assert not client.is_server_ready()
+        assert grpc.is_server_live()
+        assert not grpc.is_server_ready()
+    assert server.stop() == 0
 
 
 def test_the_self_test_passes(toy: Bundle, tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from contextlib import asynccontextmanager
+import time
+from contextlib import asynccontextmanager, closing, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,44 +14,81 @@ import pytest
 
 from edgesmith_runtime.http.limits import Limits
 from edgesmith_runtime.http.messages import Request, Response, json_response
+from edgesmith_runtime.http.reader import Phase
 from edgesmith_runtime.http.server import HttpServer, listening_socket
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+
+    from edgesmith_runtime.http.connection import Connection
 
 HOUR = 3600.0
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 class Pages:
-    """Answers with as many bytes as the path says, or never."""
+    """Answers with as many bytes as the path says, never, or with an error of its own."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
+        self.last: Request | None = None
+        self.later: asyncio.Future[Response] | None = None
 
     def refused(self, response: Response) -> None:
         assert response.status >= HTTPStatus.BAD_REQUEST
 
-    def answer(self, request: Request, respond: Callable[[Response], None]) -> asyncio.Future[Response] | None:
+    def answer(self, request: Request) -> Response | asyncio.Future[Response]:
         self.asked.set()
-        if request.path == "/never":
-            return asyncio.get_running_loop().create_future()
-        size = int(request.path.removeprefix("/") or "2")
-        respond(json_response("x" * (size - 2)))
-        return None
+        self.last = request
+        if request.path == "/broken":
+            raise ZeroDivisionError
+        if request.path in {"/never", "/broken-later"}:
+            self.later = asyncio.get_running_loop().create_future()
+            return self.later
+        return json_response("x" * (int(request.path.removeprefix("/") or "2") - 2))
+
+    def settle(self, request: Request, future: asyncio.Future[Response]) -> Response:
+        assert request is self.last
+        return future.result()
 
 
 @asynccontextmanager
 async def serving(**limits: Any) -> AsyncIterator[tuple[HttpServer, int]]:
-    patient = {"idle": HOUR, "head_time": HOUR, "stall": HOUR, "linger": HOUR}
+    patient = {"idle": HOUR, "head_time": HOUR, "stall": HOUR, "unread": HOUR, "linger": HOUR}
     pages: Any = Pages()
     server = HttpServer(pages, Limits(**(patient | limits)))
     listener = listening_socket("127.0.0.1", 0)
     await server.start(listener)
     yield server, listener.getsockname()[1]
-    server.limits = Limits()
+    for connection in tuple(server._connections):
+        connection._transport.abort()
     async with asyncio.timeout(10):
         await server.drain()
+    assert server.budget.left == server.limits.bodies
+    assert not server.budget._held
+    assert not server._waiting
+    without_sweeps(server)
+
+
+def only(server: HttpServer) -> Connection:
+    (connection,) = server._connections
+    return connection
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110 - what is waited for happens inside the server
+            await asyncio.sleep(0.01)
+
+
+async def gone(server: HttpServer) -> None:
+    await until(lambda: not server._connections)
+
+
+def without_sweeps(server: HttpServer) -> None:
+    """Leave it to the test to tell the time."""
+    assert server._sweeper is not None
+    server._sweeper.cancel()
 
 
 async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -83,11 +121,68 @@ async def test_a_request_that_stops_coming_is_refused(limit: str, sent: bytes) -
 
 
 async def test_a_client_that_does_not_read_is_dropped() -> None:
-    async with serving(stall=0.1) as (server, port):
+    async with serving(unread=0.1) as (server, port):
         _, writer = await connect(port)
         writer.write(GET.replace(b"/", b"/50000000", 1))
-        async with asyncio.timeout(10):
-            await server._empty.wait()
+        await gone(server)
+        assert server.cut == 0, "this client's own doing"
+        writer.close()
+
+
+SLOW = {
+    "keep-alive": b"Host: a\r\n\r\n",
+    "close": b"Host: a\r\nConnection: close\r\n\r\n",
+    "half closed": b"Host: a\r\n\r\n",
+    "draining": b"Host: a\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("way", SLOW)
+async def test_an_answer_that_is_read_slowly_is_not_cut_off(way: str) -> None:
+    size = 20_000_000
+    async with serving(unread=60.0, linger=2.0, rate=4096) as (server, port):
+        without_sweeps(server)
+        loop = asyncio.get_running_loop()
+        with closing(socket.socket()) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            client.setblocking(False)
+            await loop.sock_connect(client, ("127.0.0.1", port))
+            await loop.sock_sendall(client, b"GET /%d HTTP/1.1\r\n" % size + SLOW[way])
+            if way == "half closed":
+                client.shutdown(socket.SHUT_WR)
+            received = bytearray(await loop.sock_recv(client, 1000))
+            if way == "draining":
+                server.stop_accepting()
+                only(server).drain()
+            now = time.monotonic()
+            only(server).expire(now)
+            while not received.endswith(b'x"'):
+                goal = len(received) + 300_000
+                while len(received) < goal and not received.endswith(b'x"'):
+                    received += await asyncio.wait_for(loop.sock_recv(client, 65536), 10)
+                now += 50.0  # 6 kB a second
+                for connection in tuple(server._connections):
+                    connection.expire(now)
+            assert len(received.partition(b"\r\n\r\n")[2]) == size
+            assert server.cut == 0
+
+
+async def test_an_answer_that_is_read_too_slowly_is_cut_off() -> None:
+    async with serving(unread=60.0, rate=4096) as (server, port):
+        without_sweeps(server)
+        server.start_draining()
+        reader, writer = await connect(port)
+        writer.write(GET.replace(b"/", b"/50000000", 1))
+        await reader.readexactly(1000)
+        connection = only(server)
+        now = time.monotonic()
+        connection.expire(now)
+        await reader.readexactly(1000)
+        connection.expire(now + 59)
+        assert not connection._transport.is_closing()
+        connection.expire(now + 61)
+        await gone(server)
+        assert server.cut == 1
         writer.close()
 
 
@@ -96,20 +191,133 @@ async def test_a_refused_client_is_dropped_in_the_end() -> None:
         reader, writer = await connect(port)
         writer.write(b"nonsense\r\n\r\n")
         assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
-        async with asyncio.timeout(10):
-            await server._empty.wait()
+        await gone(server)
         writer.close()
 
 
-async def test_a_connection_too_many_is_told_so() -> None:
+async def test_the_longest_idle_makes_room() -> None:
+    async with serving(connections=3) as (server, port):
+        clients = [await connect(port) for _ in range(3)]
+        for index in (1, 0, 2, 1):  # 0 is idle for longest then
+            reader, writer = clients[index]
+            writer.write(GET)
+            await reader.readuntil(b'\r\n\r\n""')
+        reader, writer = await connect(port)
+        writer.write(GET)
+        assert (await reader.readuntil(b'""')).startswith(b"HTTP/1.1 200 ")
+        assert await clients[0][0].read() == b""
+        assert len(server._connections) == 3
+        for _, other in (*clients, (None, writer)):
+            other.close()
+
+
+async def test_one_that_drips_its_headers_makes_room_too() -> None:
     async with serving(connections=1) as (_, port):
         first, first_writer = await connect(port)
-        first_writer.write(GET)
-        await first.readuntil(b"\r\n\r\n")
+        first_writer.write(b"GET / HTTP/1.1\r\nHost:")
+        await asyncio.sleep(0)
+        reader, writer = await connect(port)
+        writer.write(GET)
+        assert (await reader.readuntil(b'""')).startswith(b"HTTP/1.1 200 ")
+        assert await first.read() == b""
+        first_writer.close()
+        writer.close()
+
+
+async def test_one_that_brings_a_body_makes_room_where_none_is_idle() -> None:
+    async with serving(connections=1, linger=0.1) as (server, port):
+        first, first_writer = await connect(port)
+        first_writer.write(GET.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\nhell"))
+        await until(lambda: bool(server._connections) and only(server).receiving)
+        reader, writer = await connect(port)
+        writer.write(GET)
+        assert (await reader.readuntil(b'""')).startswith(b"HTTP/1.1 200 ")
+        assert (await first.read()).startswith(b"HTTP/1.1 503 ")
+        first_writer.close()
+        writer.close()
+
+
+async def test_a_connection_too_many_is_told_so_where_all_are_being_answered() -> None:
+    async with serving(connections=1) as (server, port):
+        _, first_writer = await connect(port)
+        first_writer.write(GET.replace(b"/", b"/never", 1))
+        await cast("Any", server.api).asked.wait()
         reader, writer = await connect(port)
         assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
         writer.close()
         first_writer.close()
+
+
+async def test_an_answer_that_never_comes_is_given_up() -> None:
+    async with serving(answer=0.1) as (server, port):
+        reader, writer = await connect(port)
+        writer.write(GET.replace(b"/", b"/never", 1) + GET)
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"the answer took over 0.1 seconds; retry in a moment" in answer
+        assert cast("Any", server.api).later.cancelled()
+        writer.close()
+
+
+@pytest.mark.parametrize("path", [b"/broken", b"/broken-later"])
+async def test_an_error_of_the_server_is_answered_and_ends_one_connection_only(path: bytes) -> None:
+    async with serving() as (server, port):
+        other, other_writer = await connect(port)
+        other_writer.write(GET)
+        await other.readuntil(b'""')
+        reader, writer = await connect(port)
+        body = b"\r\nContent-Length: 5\r\n\r\nhello"
+        writer.write(GET + GET.replace(b"/", path, 1).replace(b"\r\n\r\n", body) + GET)
+        await reader.readuntil(b'""')
+        if path == b"/broken-later":
+            pages = cast("Any", server.api)
+            await until(lambda: pages.later is not None)
+            pages.later.set_exception(ZeroDivisionError())
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 500 ")
+        assert answer.count(b"HTTP/1.1") == 1
+        assert answer.endswith(b'{"error":"the server failed; its log says where"}')
+        other_writer.write(GET)
+        assert (await other.readuntil(b'""')).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+        other_writer.close()
+
+
+@pytest.mark.parametrize("callback", ["get_buffer", "buffer_updated", "eof_received", "resume_writing", "expire"])
+async def test_no_callback_lets_an_error_out(callback: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with serving(linger=0.1) as (server, port):
+        reader, writer = await connect(port)
+        writer.write(b"GET / HTTP/1.1\r\nHost:")
+        await until(lambda: bool(server._connections) and only(server)._reader.phase is Phase.HEAD)
+        connection = only(server)
+        for name in ("buffer", "received", "drop"):
+            monkeypatch.setattr(connection._reader, name, fails)
+        monkeypatch.setattr(connection, "_advance", fails)
+        monkeypatch.setattr(connection._sending, "look", fails)
+        given: tuple[Any, ...] = (1,) if callback in {"get_buffer", "buffer_updated", "expire"} else ()
+        getattr(connection, callback)(*given)
+        await gone(server)
+        with suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+
+async def test_pipelined_requests_are_read_no_further_than_they_are_answered() -> None:
+    async with serving(pipeline=4) as (server, port):
+        _, writer = await connect(port)
+        writer.write(GET.replace(b"/", b"/never", 1))
+        await cast("Any", server.api).asked.wait()
+        writer.write(GET * 1_000_000)
+        connection = only(server)
+        await until(lambda: not connection._transport.is_reading())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(connection._reader.requests) <= 64 * 1024 // len(GET) + 4
+        assert writer.transport.get_write_buffer_size() > 10_000_000
+        writer.transport.abort()
 
 
 async def test_a_client_that_leaves_is_forgotten() -> None:
@@ -121,8 +329,8 @@ async def test_a_client_that_leaves_is_forgotten() -> None:
             # A plain close would look like a client that has only finished sending.
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
-            await server._empty.wait()
-        assert server.budget._left == server.limits.bodies
+        await gone(server)
+        assert server.budget.left == server.limits.bodies
 
 
 async def test_a_drain_waits_for_an_answer_and_closes_the_rest() -> None:
@@ -130,14 +338,18 @@ async def test_a_drain_waits_for_an_answer_and_closes_the_rest() -> None:
         idle, idle_writer = await connect(port)
         idle_writer.write(GET)
         await idle.readuntil(b'\r\n\r\n""')
-        server.draining = True
+        server.start_draining()
         reader, writer = await connect(port)
         writer.write(GET)
         answer = await reader.read()
         assert b"\r\nConnection: close\r\n" in answer
         assert answer.startswith(f"HTTP/1.1 {HTTPStatus.OK.value} ".encode())
         writer.close()
+        idle_writer.write(GET)
+        assert b"\r\nConnection: close\r\n" in await idle.read()
+        idle_writer.close()
+        other, other_writer = await connect(port)
         async with asyncio.timeout(10):
             await server.drain()
-        assert await idle.read() == b""
-        idle_writer.close()
+        assert await other.read() == b""
+        other_writer.close()

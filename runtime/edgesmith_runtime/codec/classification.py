@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgesmith_runtime.errors import BadRequest
+from edgesmith_runtime.tensors import shape_text
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -27,7 +30,12 @@ def best_classes(scores: NDArray[Any], count: int, labels: Sequence[str]) -> NDA
 
     Returns:
         Strings ``score:index`` or ``score:index:label`` of shape ``[count]`` or ``[batch, count]``.
+
+    Raises:
+        BadRequest: There are no scores.
     """
+    if not scores.size:
+        raise BadRequest(f"an output of shape {shape_text(scores.shape)} has nothing to classify; expected scores")
     rows = scores.reshape(1, -1) if scores.ndim < 2 else scores.reshape(len(scores), -1)  # noqa: PLR2004 - the batch and the rest
     order = np.argsort(-rows.astype(np.float64), axis=1, kind="stable")[:, :count]
     named = np.empty(order.shape, dtype=np.object_)

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from edgesmith_runtime.codec.binary import from_raw, text_of, to_raw
 from edgesmith_runtime.codec.classification import best_classes
 from edgesmith_runtime.codec.jsondata import from_json, to_json
-from edgesmith_runtime.errors import BadRequest, TooLarge
+from edgesmith_runtime.codec.jsontext import alone, json_bytes, parsed
+from edgesmith_runtime.errors import BadRequest, TooLarge, shown
 from edgesmith_runtime.signature import VERSION, InferRequest, ModelSignature, RequestedOutput
 from edgesmith_runtime.tensors import DTYPES, datatype_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
-__all__ = ["LARGEST_JSON", "decode_request", "encode_answer"]
+__all__ = ["LARGEST_ANSWER", "LARGEST_JSON", "decode_request", "encode_answer"]
 
 LARGEST_JSON: Final = 8 * 2**20
 """The longest JSON part of a request in bytes.
@@ -27,6 +28,11 @@ LARGEST_JSON: Final = 8 * 2**20
 Python reads JSON without letting another thread run: this bounds how long one request can keep the health probes
 waiting. Binary tensors have no such limit.
 """
+
+LARGEST_ANSWER: Final = 16 * 2**20
+"""The longest JSON part of an answer in bytes: some 1.5 million numbers. Binary tensors have no such limit."""
+
+_WORTH_JOINING: Final = 64 * 1024
 
 
 def decode_request(signature: ModelSignature, body: memoryview, header_length: int | None) -> InferRequest:
@@ -49,8 +55,12 @@ def decode_request(signature: ModelSignature, body: memoryview, header_length: i
         raise BadRequest(f"Inference-Header-Content-Length is {length}; expected at most the body's {len(body)} bytes")
     if length > LARGEST_JSON:
         raise TooLarge(f"the JSON is {length} bytes; expected at most {LARGEST_JSON}, send tensors as binary data")
-    document = _object(body[:length])
-    rest = body[length:]
+    with alone(length):
+        return _decode(signature, body[:length], body[length:])
+
+
+def _decode(signature: ModelSignature, text: memoryview, rest: memoryview) -> InferRequest:
+    document = _object(text)
     inputs = _list(document, "inputs", None)
     tensors: dict[str, NDArray[Any]] = {}
     names: list[str] = []
@@ -64,9 +74,9 @@ def decode_request(signature: ModelSignature, body: memoryview, header_length: i
     parameters = _parameters(document, "the request")
     binary = parameters.get("binary_data_output", False)
     if not isinstance(binary, bool):
-        raise BadRequest(f"binary_data_output is {binary!r}; expected true or false")
+        raise BadRequest(f"binary_data_output is {shown(binary)}; expected true or false")
     asked = [
-        signature.check_output(item.get("name"), _parameters(item, f"output {item.get('name')!r}"), binary=binary)
+        signature.check_output(item.get("name"), _parameters(item, f"output {shown(item.get('name'))}"), binary=binary)
         for item in _list(document, "outputs", [])
     ]
     return InferRequest(_id(document), tensors, signature.check_outputs(asked, binary=binary))
@@ -87,24 +97,29 @@ def encode_answer(
 
     Raises:
         AnswerFailed: An output has no form in JSON, and was not asked for as binary data.
+        BadRequest: The JSON would be longer than `LARGEST_ANSWER`, or an output has nothing to classify.
     """
-    outputs: list[dict[str, Any]] = []
-    parts: list[bytes | memoryview] = [b""]
-    for asked in request.outputs:
+    head = {"model_name": signature.name, "model_version": VERSION} | ({"id": request.id} if request.id else {})
+    parts: list[bytes | memoryview] = [json_bytes(head)[:-1] + b',"outputs":[']
+    tensors: list[bytes | memoryview] = []
+    length = len(parts[0])
+    for index, asked in enumerate(request.outputs):
         array = _answer(signature, asked, answers[asked.name])
         entry: dict[str, Any] = {"name": asked.name, "datatype": datatype_of(array), "shape": list(array.shape)}
         if asked.binary:
-            raw = to_raw(array)
-            entry["parameters"] = {"binary_data_size": memoryview(raw).nbytes}
-            parts.append(raw)
-        else:
-            entry["data"] = to_json(asked.name, array)
-        outputs.append(entry)
-    document: dict[str, Any] = {"model_name": signature.name, "model_version": VERSION, "outputs": outputs}
-    if request.id:
-        document["id"] = request.id
-    parts[0] = head = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-    return parts, len(head) if any(asked.binary for asked in request.outputs) else None
+            tensors.append(to_raw(array))
+            entry["parameters"] = {"binary_data_size": memoryview(tensors[-1]).nbytes}
+        texts: Iterable[bytes] = () if asked.binary else chain([b',"data":'], to_json(asked.name, array))
+        for text in chain([(b"," if index else b"") + json_bytes(entry)[:-1]], texts, [b"}"]):
+            parts.append(text)
+            length += len(text)
+            if length > LARGEST_ANSWER:
+                raise BadRequest(f"output {asked.name!r} is too long for JSON; ask for it as binary data")
+    parts.append(b"]}")
+    length += 2
+    if length < _WORTH_JOINING:
+        parts = [b"".join(parts)]
+    return [*parts, *tensors], length if tensors else None
 
 
 def _answer(signature: ModelSignature, asked: RequestedOutput, array: NDArray[Any]) -> NDArray[Any]:
@@ -132,10 +147,10 @@ def _bare(signature: ModelSignature, body: memoryview) -> InferRequest:
 
 def _input(signature: ModelSignature, item: dict[str, Any], rest: memoryview) -> tuple[str, NDArray[Any], memoryview]:
     name = item.get("name")
-    parameters = _parameters(item, f"input {name!r}")
+    parameters = _parameters(item, f"input {shown(name)}")
     shape = item.get("shape")
     if not isinstance(shape, list):
-        raise BadRequest(f"input {name!r} has shape {str(shape)[:100]}; expected a list of sizes")
+        raise BadRequest(f"input {shown(name)} has shape {shown(shape)}; expected a list of sizes")
     spec, sizes = signature.check_input(name, item.get("datatype"), shape, parameters)
     size = parameters.get("binary_data_size")
     if size is None:
@@ -143,7 +158,7 @@ def _input(signature: ModelSignature, item: dict[str, Any], rest: memoryview) ->
             raise BadRequest(f"input {spec.name!r} has no data; expected a list, or a binary_data_size")
         return spec.name, from_json(spec, sizes, item["data"]), rest
     if type(size) is not int or size < 0:
-        raise BadRequest(f"input {spec.name!r} has binary_data_size {size!r}; expected a whole number from 0")
+        raise BadRequest(f"input {spec.name!r} has binary_data_size {shown(size)}; expected a whole number from 0")
     if "data" in item:
         raise BadRequest(f"input {spec.name!r} has both data and binary_data_size; expected one of them")
     if size > len(rest):
@@ -154,24 +169,10 @@ def _input(signature: ModelSignature, item: dict[str, Any], rest: memoryview) ->
 
 
 def _object(text: memoryview) -> dict[str, Any]:
-    try:
-        document = json.loads(str(text, "utf-8"), parse_constant=_refuse_constant)
-    except UnicodeDecodeError as error:
-        raise BadRequest(
-            f"the JSON is not UTF-8 at byte {error.start}; send binary tensors with their JSON's length in "
-            "Inference-Header-Content-Length"
-        ) from error
-    except RecursionError as error:
-        raise BadRequest("the JSON is nested too deeply; expected an inference request") from error
-    except ValueError as error:
-        raise BadRequest(f"the body is not JSON: {error}") from error
+    document = parsed(text)
     if not isinstance(document, dict):
         raise BadRequest("the body is not a JSON object; expected an inference request")
     return document
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number in JSON; send such values as binary data")
 
 
 def _list(document: dict[str, Any], field: str, default: list[Any] | None) -> list[dict[str, Any]]:
@@ -191,5 +192,5 @@ def _parameters(document: dict[str, Any], owner: str) -> dict[str, Any]:
 def _id(document: dict[str, Any]) -> str:
     value = document.get("id", "")
     if not isinstance(value, str):
-        raise BadRequest(f"id is {str(value)[:100]}; expected a string")
+        raise BadRequest(f"id is {shown(value)}; expected a string")
     return value

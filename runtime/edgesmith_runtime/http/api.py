@@ -62,50 +62,47 @@ class HttpApi:
             "/metrics": _Route("metrics", _READ, self._metrics),
         }
 
-    def answer(self, request: Request, respond: Callable[[Response], None]) -> asyncio.Future[Response] | None:
+    def answer(self, request: Request) -> Response | asyncio.Future[Response]:
         """Answer a request.
 
         Args:
             request: The request.
-            respond: Called with the response exactly once: before this returns, or later on the event loop.
 
         Returns:
-            What is awaited where the response comes later; cancelling it ends the wait without a response.
+            The response, or what it comes from later: `settle` takes it then. Cancelling that ends the wait.
         """
         operation = "other"
-
-        def finish(result: Response) -> None:
-            metrics = self._service.metrics
-            metrics.add("edgesmith_requests_total", "http", operation, str(result.status.value))
-            if operation == "infer":
-                taken = time.perf_counter() - request.received
-                metrics.observe("edgesmith_request_duration_seconds", "http", value=taken)
-            respond(result)
-
-        def settle(future: asyncio.Future[Response]) -> None:
-            if not future.cancelled():
-                finish(_settled(future))
-
+        result: Response | asyncio.Future[Response]
         try:
             route = self._route(request.path)
             operation = route.operation
-            if request.method not in route.methods:
+            if request.method in route.methods:
+                result = route.page(request)
+            else:
                 message = f"method {request.method} is not allowed here; expected {' or '.join(route.methods)}"
-                finish(error_response(HTTPStatus.METHOD_NOT_ALLOWED, message, ("Allow", ", ".join(route.methods))))
-                return None
-            result = route.page(request)
+                result = error_response(HTTPStatus.METHOD_NOT_ALLOWED, message, ("Allow", ", ".join(route.methods)))
         except RequestError as error:
-            finish(error_response(error))
-            return None
+            result = error_response(error)
         if isinstance(result, Response):
-            finish(result)
-            return None
-        result.add_done_callback(settle)
+            self._count(operation, result, request)
         return result
+
+    def settle(self, request: Request, future: asyncio.Future[Response]) -> Response:
+        """Take the response to a request out of what `answer` returned for it, once that is done."""
+        response = _settled(future)
+        self._count("infer", response, request)
+        return response
 
     def refused(self, response: Response) -> None:
         """Count a request that was refused before it was whole."""
-        self._service.metrics.add("edgesmith_requests_total", "http", "other", str(response.status.value))
+        self._count("other", response)
+
+    def _count(self, operation: str, response: Response, request: Request | None = None) -> None:
+        metrics = self._service.metrics
+        metrics.add("edgesmith_requests_total", "http", operation, str(response.status.value))
+        if operation == "infer" and request is not None:
+            taken = time.perf_counter() - request.received
+            metrics.observe("edgesmith_request_duration_seconds", "http", value=taken)
 
     def _route(self, path: str) -> _Route:
         if path in self._pages:
@@ -163,7 +160,7 @@ class HttpApi:
             parts, json_length = encode_answer(model.signature, asked, answers)
             headers = () if json_length is None else ((_HEADER_LENGTH, str(json_length)),)
             response = Response(HTTPStatus.OK, parts, JSON_TYPE if json_length is None else _BINARY_TYPE, headers)
-            if accepted is None or response.length < _WORTH_DEFLATING:
+            if accepted is None or json_length is not None or response.length < _WORTH_DEFLATING:
                 return response
             headers = (*headers, ("Content-Encoding", accepted))
             return Response(response.status, deflate(parts, accepted), response.content_type, headers)
@@ -172,6 +169,8 @@ class HttpApi:
 
 
 def _settled(future: asyncio.Future[Response]) -> Response:
+    if future.cancelled():
+        return error_response(Unavailable("the server is stopping; ask another"))
     error = future.exception()
     if error is None:
         return future.result()

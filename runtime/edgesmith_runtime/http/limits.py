@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["MEBIBYTE", "Budget", "Limits"]
+__all__ = ["MEBIBYTE", "Budget", "Limits", "peer_of"]
 
 MEBIBYTE: Final = 2**20
 
@@ -23,8 +24,12 @@ class Limits:
         pipeline: The most requests that wait on one connection before it is read no further.
         idle: How long a connection may stay open between requests.
         head_time: How long a request's headers may take in all.
-        stall: How long a body may bring no byte, or a response wait for its client to read on.
-        linger: How long a connection that is refused is still read, so that its client can read why.
+        stall: How long a body may take to bring the next `rate` times `stall` bytes, or its end.
+        unread: How long a client may take to read the next `rate` times `unread` bytes of an answer, or its end.
+        rate: The fewest bytes a second.
+        answer: How long a request that has arrived may wait for its answer.
+        linger: How long a connection is still read after its last answer has arrived, so that closing it on unread
+            bytes does not take that answer away.
     """
 
     body: int = 64 * MEBIBYTE
@@ -36,26 +41,65 @@ class Limits:
     idle: float = 75.0
     head_time: float = 15.0
     stall: float = 30.0
+    unread: float = 60.0
+    rate: int = 4096
+    answer: float = 600.0
     linger: float = 2.0
+
+    @property
+    def share(self) -> int:
+        """The most bytes of bodies that one peer may hold: half of all, or one body where that is more."""
+        return min(self.bodies, max(self.body, self.bodies // 2))
 
 
 class Budget:
-    """A number of bytes that many share.
+    """A number of bytes that many peers share.
 
     Args:
         total: How many there are.
+        share: How many of them one peer may hold.
     """
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, share: int) -> None:
         self._left = total
+        self._share = share
+        self._held: dict[bytes, int] = {}
 
-    def reserve(self, count: int) -> bool:
-        """Take bytes where as many are left; say whether they were."""
-        if count > self._left:
+    @property
+    def left(self) -> int:
+        """How many bytes nobody holds."""
+        return self._left
+
+    def reserve(self, peer: bytes, count: int) -> bool:
+        """Take bytes where as many are left, for all and for this peer; say whether they were."""
+        held = self._held.get(peer, 0) + count
+        if count > self._left or held > self._share:
             return False
         self._left -= count
+        if held:
+            self._held[peer] = held
         return True
 
-    def release(self, count: int) -> None:
+    def release(self, peer: bytes, count: int) -> None:
         """Give bytes back."""
+        if not count:
+            return
         self._left += count
+        self._held[peer] -= count
+        if not self._held[peer]:
+            del self._held[peer]
+
+
+def peer_of(address: object) -> bytes:
+    """Name who is at a socket address: an IPv4 address, or the network of 64 bits that an IPv6 address is in.
+
+    Whoever has one IPv6 address usually has 2⁶⁴ of them (RFC 6177).
+    """
+    host = address[0] if isinstance(address, tuple) and address else ""
+    try:
+        if ":" not in host:
+            return socket.inet_aton(host)
+        packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    except OSError:
+        return b""
+    return packed[12:] if packed.startswith(bytes(10) + b"\xff\xff") else packed[:8]

@@ -1,8 +1,7 @@
-"""Requests and responses, and the bytes of the latter."""
+"""Requests and responses, and the bytes of both."""
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -11,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from edgesmith_runtime.codec.jsontext import json_bytes
 from edgesmith_runtime.errors import RequestError, Unavailable
+from edgesmith_runtime.http.limits import MEBIBYTE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +21,9 @@ __all__ = ["JSON_TYPE", "Body", "Request", "Response", "error_response", "json_r
 
 JSON_TYPE: Final = "application/json"
 _ALIGNMENT: Final = 64  # a cache line, and what the engines' vector loads like best
+_LONGEST_SENTENCE: Final = 1000
+_HUGE_PAGE: Final = 2 * MEBIBYTE
+_STEP: Final = 256 * 1024
 
 
 @dataclass(slots=True)
@@ -72,8 +76,9 @@ class Response:
 class Body:
     """A body being received.
 
-    A body whose length is known has its memory laid out at once, so that the network can write into it and the engine
-    read from it without a copy between.
+    A body whose length is known has its place in memory laid out with its first byte, so that the network can write
+    into it and the engine read from it without a copy between. The machine gives that memory as it is written to; what
+    has not been written to is never handed out.
 
     Args:
         length: The length in bytes, or ``None`` where it comes in chunks.
@@ -82,49 +87,55 @@ class Body:
 
     def __init__(self, length: int | None, json_length: int) -> None:
         self.length = length
-        self._grown = bytearray()
-        self._filled = 0
-        self._fixed = memoryview(b"")
-        if length:
-            storage = np.empty(length + _ALIGNMENT, np.uint8)
-            start = -(storage.ctypes.data + json_length) % _ALIGNMENT
-            self._fixed = storage[start : start + length].data
-
-    @property
-    def received(self) -> int:
+        self.ended = length == 0
+        """Whether all of it has come."""
+        self.received = 0
         """How many bytes have come."""
-        return self._filled
+        self._grown = bytearray()
+        self._json_length = json_length
+        self._fixed = memoryview(b"")
 
     @property
-    def complete(self) -> bool:
-        """Whether a body of known length is all there."""
-        return self._filled == self.length
+    def step(self) -> int:
+        """How many bytes of memory the next bytes may take: a page of the size that the machine deals out.
 
-    def rest(self) -> memoryview:
-        """The memory that further bytes belong in."""
-        return self._fixed[self._filled :]
+        NumPy asks for huge pages for arrays of 4 MiB and more (``NUMPY_MADVISE_HUGEPAGE``).
+        """
+        return _HUGE_PAGE if self.length is not None and self.length >= 2 * _HUGE_PAGE else _STEP
+
+    def rest(self, end: int) -> memoryview:
+        """The memory that further bytes belong in, up to a number of bytes in all."""
+        if not self._fixed:
+            self._lay_out(self.length or 0)
+        return self._fixed[self.received : end]
 
     def advance(self, count: int) -> None:
         """Count bytes that were written into `rest`."""
-        self._filled += count
+        self.received += count
+        self.ended = self.received == self.length
 
     def add(self, data: bytes) -> None:
         """Append bytes."""
         if self.length is None:
             self._grown += data
+            self.received += len(data)
         else:
-            self._fixed[self._filled : self._filled + len(data)] = data
-        self._filled += len(data)
+            self.rest(self.received + len(data))[:] = data
+            self.advance(len(data))
 
     def view(self) -> memoryview:
-        """The body."""
-        return memoryview(self._grown) if self.length is None else self._fixed
+        """What has come of the body."""
+        return memoryview(self._grown) if self.length is None else self._fixed[: self.received]
+
+    def _lay_out(self, length: int) -> None:
+        storage = np.empty(length + _ALIGNMENT, np.uint8)
+        start = -(storage.ctypes.data + self._json_length) % _ALIGNMENT
+        self._fixed = storage[start : start + length].data
 
 
 def json_response(document: Any, status: HTTPStatus = HTTPStatus.OK, *headers: tuple[str, str]) -> Response:
     """Write a document as a response."""
-    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
-    return Response(status, [text], headers=headers)
+    return Response(status, [json_bytes(document)], headers=headers)
 
 
 def error_response(error: RequestError | HTTPStatus, message: str = "", *headers: tuple[str, str]) -> Response:
@@ -138,7 +149,7 @@ def error_response(error: RequestError | HTTPStatus, message: str = "", *headers
     status = error if isinstance(error, HTTPStatus) else error.status
     if isinstance(error, Unavailable):
         headers = (*headers, ("Retry-After", "1"))
-    return json_response({"error": message or str(error)}, status, *headers)
+    return json_response({"error": (message or str(error))[:_LONGEST_SENTENCE]}, status, *headers)
 
 
 def response_head(response: Response, *, keep_alive: bool, old: bool, now: float) -> bytes:

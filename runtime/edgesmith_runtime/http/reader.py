@@ -35,15 +35,16 @@ class RequestReader:
     """Reads one connection.
 
     The parser sees headers and chunked bodies. A body of known length is received straight into memory of its own, and
-    a new parser starts behind it.
+    a new parser starts behind it. Whole requests only are passed on.
 
     Args:
         limits: What a request may be.
         budget: The memory that all bodies share.
+        peer: Who sends.
         scratch: Memory for what the parser reads; may be shared, because nothing stays in it.
     """
 
-    def __init__(self, limits: Limits, budget: Budget, scratch: memoryview) -> None:
+    def __init__(self, limits: Limits, budget: Budget, peer: bytes, scratch: memoryview) -> None:
         self.requests: deque[Request] = deque()
         """Whole requests, first come first."""
         self.refusal: Response | None = None
@@ -54,8 +55,11 @@ class RequestReader:
         """Whether the client waits for leave to send its body."""
         self.phase = Phase.IDLE
         """What the reader waits for."""
+        self.deadline = time.monotonic() + limits.idle
+        """Until when what it waits for may take, on `time.monotonic`'s clock. Bytes alone do not put it off."""
         self._limits = limits
         self._budget = budget
+        self._peer = peer
         self._scratch = scratch
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
@@ -63,25 +67,43 @@ class RequestReader:
         self._head_size = self._head_count = 0
         self._request: Request | None = None
         self._body: Body | None = None
+        self._mark = 0
         self._direct = False
+        self._resuming = False
         self._silent = 0
         self._progress = False
 
     def buffer(self) -> memoryview:
         """The memory that the next bytes belong in."""
-        return self._body.rest() if self._direct and self._body is not None else self._scratch
+        request, body = self._request, self._body
+        if self._direct and request is not None and body is not None and self._afford(request, body, 1):
+            return body.rest(request.reserved)
+        return self._scratch
 
     def received(self, count: int) -> None:
         """Take up `count` bytes that were written into `buffer`."""
-        if self._direct and self._body is not None:
+        body = self._body
+        if self._direct and body is not None:
             self.wants_continue = False
-            self._body.advance(count)
-            if self._body.complete:
+            body.advance(count)
+            self._note(body)
+            if body.ended:
                 self._direct = False
                 self._parser = httptools.HttpRequestParser(self)
                 self.on_message_complete()
         elif self.refusal is None and not self.ended:
             self._parse(self._scratch[:count])
+
+    def renew(self) -> None:
+        """Start the wait anew, because it was the server that read no further."""
+        match self.phase:
+            case Phase.HEAD:
+                patience = self._limits.head_time
+            case Phase.BODY:
+                patience = self._limits.stall
+            case _:
+                patience = self._limits.idle
+        self.deadline = time.monotonic() + patience
 
     def refuse(self, response: Response) -> None:
         """Read no further; requests already read stay."""
@@ -91,58 +113,103 @@ class RequestReader:
     def drop(self) -> None:
         """Forget a request that is not whole."""
         if self._request is not None:
-            self._budget.release(self._request.reserved)
+            self._budget.release(self._peer, self._request.reserved)
         self._request = self._body = None
         self._direct = self.wants_continue = False
         self.phase = Phase.IDLE
 
     def _parse(self, data: memoryview) -> None:
         self._progress = False
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # An upgrade may be ignored (RFC 9110 §7.8): the request is answered as it stands.
-            self._parser = httptools.HttpRequestParser(self)
-            self._parse(data[upgrade.args[0] :])
-            return
-        except httptools.HttpParserError as error:
-            if not self.ended:
-                self.refuse(error_response(BadRequest(f"the request is not HTTP/1.1: {error}")))
-            return
+        count = len(data)
+        while len(data) and self.refusal is None and not self.ended:
+            try:
+                self._parser.feed_data(data)
+                break
+            except httptools.HttpParserUpgrade as upgrade:
+                # It may be ignored (RFC 9110 §7.8). The parser believes that what follows is of the other protocol.
+                data = data[upgrade.args[0] :]
+                self._parser = httptools.HttpRequestParser(self)
+                self._resume()
+            except httptools.HttpParserCallbackError as error:
+                raise error.__context__ or error from None
+            except httptools.HttpParserError as error:
+                if not self.ended:
+                    self.refuse(error_response(BadRequest(f"the request is not HTTP/1.1: {error}")))
+                return
         # The parser keeps an unfinished header for itself, so what brings neither headers nor body is counted.
-        self._silent = 0 if self._progress else self._silent + len(data)
+        self._silent = 0 if self._progress else self._silent + count
         if self._silent > self._limits.head:
             self._refuse_head()
         self._direct = self._body is not None and self._body.length is not None and self.refusal is None
+
+    def _resume(self) -> None:
+        """Give a new parser headers after which it reads the body that has begun."""
+        if self._body is None:
+            return
+        length = self._body.length
+        framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
+        self._resuming = True
+        self._parser.feed_data(f"POST / HTTP/1.1\r\n{framing}\r\n\r\n".encode("ascii"))
+        self._resuming = False
+
+    def _afford(self, request: Request, body: Body, count: int) -> bool:
+        """Reserve memory for further bytes as they come, or refuse the request."""
+        more = body.received + count - request.reserved
+        if more <= 0:
+            return True
+        more = -(-more // body.step) * body.step
+        if body.length is not None:
+            more = min(more, body.length - request.reserved)
+        if not self._budget.reserve(self._peer, more):
+            self.refuse(error_response(Unavailable("too many bytes of requests are in memory; retry in a moment")))
+            return False
+        request.reserved += more
+        return True
+
+    def _note(self, body: Body) -> None:
+        """Put the deadline off where enough of a body has come since it was set."""
+        if body.received - self._mark >= self._limits.rate * self._limits.stall:
+            self._mark = body.received
+            self.renew()
 
     # What the parser calls.
 
     def on_message_begin(self) -> None:
         """Start a request."""
+        if self._resuming:
+            return
         self._url, self._headers = b"", {}
         self._head_size = self._head_count = 0
         self._progress = True
         self.phase = Phase.HEAD
+        self.renew()
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the request line's target."""
-        self._url += url
+        if not self._resuming:
+            self._url += url
 
     def on_header(self, name: bytes, value: bytes | None) -> None:
         """Take a header, or a trailer, which is counted and dropped."""
+        if self._resuming:
+            return
         value = value or b""
         self._head_size += len(name) + len(value)
         self._head_count += 1
         if self._head_size + len(self._url) > self._limits.head or self._head_count > self._limits.headers:
             self._refuse_head()
         elif self.phase is Phase.HEAD:
-            key, text = name.decode("latin-1").lower(), value.decode("latin-1").strip()
+            key, text = name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")
             self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
 
     def on_headers_complete(self) -> None:
         """Decide whether the request is taken."""
+        if self._resuming:
+            return
         self._progress = True
         self.phase = Phase.BODY
+        self._mark = 0
+        self.renew()
         if self.refusal is not None or self.ended:
             return
         version = self._parser.get_http_version()
@@ -157,25 +224,32 @@ class RequestReader:
         if request is None or body is None:
             return
         self.wants_continue = False
-        if body.length is None:
-            if body.received + len(data) > self._limits.body:
-                self.refuse(self._too_large("more than that"))
-                return
-            if not self._budget.reserve(len(data)):
-                self.refuse(_too_many_bodies())
-                return
-            request.reserved += len(data)
-        body.add(data)
+        if body.received + len(data) > self._limits.body:
+            self.refuse(self._too_large("more than that"))
+        elif self._afford(request, body, len(data)):
+            body.add(data)
+            self._note(body)
 
     def on_chunk_header(self) -> None:
         """Note that a chunked body goes on."""
         self._progress = True
 
     def on_message_complete(self) -> None:
-        """Pass a whole request on."""
+        """Pass a whole request on.
+
+        Raises:
+            RuntimeError: The parser ended it before its body did.
+        """
         request, body = self._request, self._body
+        if body is not None and not body.ended:
+            if self._parser.should_upgrade():
+                return  # the next parser reads it
+            if body.length is not None:
+                raise RuntimeError(f"a request ended after {body.received} of {body.length} bytes of its body")
+            body.ended = True
         self._request = self._body = None
         self.phase = Phase.IDLE
+        self.renew()
         if request is None or body is None:
             return
         request.body = body.view()
@@ -184,21 +258,27 @@ class RequestReader:
         self.wants_continue = False
         self.ended = not request.keep_alive
 
-    def _check_head(self, version: str) -> Response | None:
+    def _check_head(self, version: str) -> Response | None:  # noqa: PLR0911 - one for each thing that can be wrong
         """Say what is wrong with the headers."""
         headers = self._headers
         if version not in {"1.0", "1.1"}:
             return error_response(
                 HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, f"HTTP/{version} is not spoken here; use HTTP/1.1"
             )
-        if version == "1.1" and "host" not in headers:
-            return error_response(BadRequest("the request has no Host header; expected one"))
-        coding = headers.get("transfer-encoding")
-        if coding is not None and coding.lower() != "chunked":
-            return error_response(HTTPStatus.NOT_IMPLEMENTED, "Transfer-Encoding is not chunked; expected that or none")
+        if self._parser.get_method() == b"CONNECT":
+            return error_response(HTTPStatus.NOT_IMPLEMENTED, "CONNECT is not spoken here; expected GET, HEAD or POST")
+        # A comma and a blank join repeated headers, and no host may have them.
+        if (version == "1.1" and "host" not in headers) or ", " in headers.get("host", ""):
+            found = "several Host headers" if "host" in headers else "no Host header"
+            return error_response(BadRequest(f"the request has {found}; expected one"))
         expect = headers.get("expect", "").lower()
         if expect not in {"", "100-continue"}:
             return error_response(HTTPStatus.EXPECTATION_FAILED, "Expect is not 100-continue; expected that or none")
+        coding = headers.get("transfer-encoding")
+        if coding is not None and version == "1.0":
+            return error_response(BadRequest("HTTP/1.0 has no Transfer-Encoding; expected a Content-Length"))
+        if coding is not None and coding.lower() != "chunked":
+            return error_response(HTTPStatus.NOT_IMPLEMENTED, "Transfer-Encoding is not chunked; expected that or none")
         return None
 
     def _take(self, version: str) -> Response | None:
@@ -211,8 +291,6 @@ class RequestReader:
         length = None if "transfer-encoding" in headers else int(headers.get("content-length", "0"))
         if length is not None and length > self._limits.body:
             return self._too_large(f"{length} bytes")
-        if not self._budget.reserve(length or 0):
-            return _too_many_bodies()
         before = headers.get(_HEADER_LENGTH, "0")
         json_length = int(before) if before.isascii() and before.isdigit() and len(before) <= _LONGEST_NUMBER else 0
         self._request = Request(
@@ -221,7 +299,6 @@ class RequestReader:
             headers=headers,
             keep_alive=self._parser.should_keep_alive(),
             old=version == "1.0",
-            reserved=length or 0,
         )
         self._body = Body(length, json_length)
         self.wants_continue = "expect" in headers and length != 0 and version == "1.1"
@@ -233,7 +310,3 @@ class RequestReader:
 
     def _too_large(self, found: str) -> Response:
         return error_response(TooLarge(f"the body has {found}; expected at most {self._limits.body} bytes"))
-
-
-def _too_many_bodies() -> Response:
-    return error_response(Unavailable("too many bytes of other requests are in memory; retry in a moment"))

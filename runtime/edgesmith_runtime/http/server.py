@@ -33,10 +33,16 @@ class HttpServer:
     def __init__(self, api: HttpApi, limits: Limits) -> None:
         self.api = api
         self.limits = limits
-        self.budget = Budget(limits.bodies)
+        self.budget = Budget(limits.bodies, limits.share)
         self.scratch = memoryview(bytearray(_SCRATCH))
         self.draining = False
+        """Whether each connection is closed after its next answer."""
+        self.stopping = False
+        """Whether no connection is taken up any more, and those that ask for nothing are closed."""
+        self.cut = 0
+        """How many answers were cut off since draining began."""
         self._connections: set[Connection] = set()
+        self._waiting: dict[Connection, None] = {}
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._empty = asyncio.Event()
@@ -56,23 +62,49 @@ class HttpServer:
             self._empty.clear()
             await self._empty.wait()
 
-    def stop_accepting(self) -> None:
-        """Accept nothing more; further answers close their connections."""
+    def start_draining(self) -> None:
+        """Say with each answer that its connection ends; go on accepting."""
         self.draining = True
+
+    def stop_accepting(self) -> None:
+        """Accept nothing more."""
+        self.draining = self.stopping = True
         if self._server is not None:
             self._server.close()
             self._server = None
 
     def add(self, connection: Connection) -> bool:
-        """Take a connection up; say whether there was room for it."""
+        """Take a connection up, in the place of another where there are too many; say whether there was room."""
         self._connections.add(connection)
-        return len(self._connections) <= self.limits.connections
+        return len(self._connections) <= self.limits.connections or self._make_room()
+
+    def note(self, connection: Connection, *, waiting: bool) -> None:
+        """Note whether a connection only waits for a request or its headers, since now where it did not before."""
+        if waiting:
+            self._waiting.setdefault(connection)
+        else:
+            self._waiting.pop(connection, None)
+
+    def cut_off(self) -> None:
+        """Count an answer that was cut off."""
+        self.cut += self.draining
 
     def remove(self, connection: Connection) -> None:
         """Forget a connection."""
         self._connections.discard(connection)
+        self._waiting.pop(connection, None)
         if not self._connections:
             self._empty.set()
+
+    def _make_room(self) -> bool:
+        """Close the connection that has waited longest for a request, or else for more of a body."""
+        for connection in tuple(self._waiting):
+            if connection.make_room():
+                self._waiting.pop(connection, None)
+                return True
+        receiving = (connection for connection in self._connections if connection.receiving)
+        oldest = min(receiving, key=lambda connection: connection.deadline, default=None)
+        return oldest is not None and oldest.make_room()
 
     def _sweep(self) -> None:
         now = time.monotonic()

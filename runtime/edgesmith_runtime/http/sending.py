@@ -1,0 +1,75 @@
+"""Answers on their way: what the client's machine has of them, and whether it takes them in fast enough."""
+
+from __future__ import annotations
+
+import enum
+import fcntl
+import struct
+import termios
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Sequence
+
+    from edgesmith_runtime.http.limits import Limits
+
+__all__ = ["Sending"]
+
+
+class Sending:
+    """What is sent on one connection.
+
+    Whether a client reads is told by the bytes that its machine acknowledges; how old an answer is says nothing.
+
+    Args:
+        transport: The connection.
+        limits: How slow a client may be.
+    """
+
+    class State(enum.Enum):
+        """What became of the bytes."""
+
+        NOTHING = "nothing is under way"
+        UNDER_WAY = "some are under way"
+        DONE = "the last have just arrived"
+        STALLED = "too few have arrived for too long"
+
+    def __init__(self, transport: asyncio.Transport, limits: Limits) -> None:
+        self._transport = transport
+        self._limits = limits
+        self._written = 0
+        self._mark = 0
+        self._deadline: float | None = None
+
+    def write(self, parts: Sequence[bytes | memoryview]) -> None:
+        """Send bytes."""
+        self._written += sum(map(len, parts))
+        self._transport.writelines(parts)
+
+    def unsent(self) -> int:
+        """How many bytes the client's machine has not acknowledged, in this process and in the kernel (`tcp(7)`)."""
+        held = self._transport.get_write_buffer_size()
+        try:
+            queue = fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        except (OSError, ValueError):  # the connection is gone
+            return held
+        waiting: int = struct.unpack("i", queue)[0]
+        return held + waiting
+
+    def look(self, now: float) -> State:
+        """Say what became of the bytes since the last look.
+
+        Args:
+            now: The time on `time.monotonic`'s clock.
+        """
+        unsent = self.unsent()
+        if not unsent:
+            done = self._deadline is not None
+            self._deadline = None
+            return self.State.DONE if done else self.State.NOTHING
+        arrived = self._written - unsent
+        if self._deadline is None or arrived - self._mark >= self._limits.rate * self._limits.unread:
+            self._mark = arrived
+            self._deadline = now + self._limits.unread
+        return self.State.STALLED if now >= self._deadline else self.State.UNDER_WAY
