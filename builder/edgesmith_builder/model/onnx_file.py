@@ -10,7 +10,9 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
+from edgesmith_builder.contract import Precision
 from edgesmith_builder.errors import ModelInvalid
+from edgesmith_builder.model.precision import precision_of
 from edgesmith_builder.model.weights import check_embedded, check_weights
 from edgesmith_builder.progress import size_text
 
@@ -37,6 +39,8 @@ class ModelFacts:
     ir_version: int
     parameters: int
     """Values in its initialisers."""
+    precision: Precision
+    """`int8` where it came quantised."""
     labels: tuple[str, ...] | None
     """Names of its classes, where its metadata has them."""
 
@@ -71,6 +75,7 @@ def read_model(path: Path, what: str) -> ModelFacts:
         opset=opset_of(model),
         ir_version=model.ir_version,
         parameters=sum(_count(tensor) for tensor in model.graph.initializer),
+        precision=precision_of(model),
         labels=_labels(model),
     )
 
