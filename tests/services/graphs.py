@@ -58,13 +58,18 @@ def samples_of(feeds: Feeds) -> Samples:
 
 
 def quantised(
-    folder: Path, model: onnx.ModelProto, feeds: Feeds, settings: Quantization | None = None, threads: int = 1
+    folder: Path,
+    model: onnx.ModelProto,
+    feeds: Feeds | Samples,
+    settings: Quantization | None = None,
+    threads: int = 1,
 ) -> Path:
     """The int8 form of a model; its source lies beside it as `source.onnx`."""
     (folder / "source.onnx").write_bytes(model.SerializeToString())
     work = folder / "work"
     work.mkdir()
-    return quantize(folder / "source.onnx", samples_of(feeds), settings or Quantization(), work, threads)
+    samples = feeds if isinstance(feeds, Samples) else samples_of(feeds)
+    return quantize(folder / "source.onnx", samples, settings or Quantization(), work, threads)
 
 
 def answers(file: Path, feeds: Feeds) -> dict[str, NDArray[Any]]:

@@ -17,7 +17,7 @@ from edgesmith_builder.contract import Quantization
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.quantize.calibrate import Ranges, calibrate, finite
 from edgesmith_builder.quantize.emit import EIGHT_BITS, OP_TYPES, Recipe, emit
-from edgesmith_builder.quantize.failures import QuantizationFailed, machine_failed, words
+from edgesmith_builder.quantize.failures import QuantizationFailed, machine_failed
 from edgesmith_builder.quantize.graph import LIGHT, initializers, size_of, told
 from edgesmith_builder.quantize.prepare import prepare
 from edgesmith_builder.quantize.select import workable
@@ -98,11 +98,8 @@ def _tell(graph: onnx.GraphProto, bad: dict[str, Exception]) -> None:
     constants = initializers(graph)
     for node in graph.node:
         if node.name in bad:
-            log.warning(
-                "int8: %s stays in fp32: ONNX Runtime has no int8 form of it (%s)",
-                told(node, constants),
-                words(bad[node.name]),
-            )
+            log.warning("int8: %s stays in fp32, ONNX Runtime has no int8 form of it", told(node, constants))
+            log.debug("%s: %s", node.name, bad[node.name])
 
 
 def _expect_int8(made: Path, source: Path) -> None:
