@@ -16,7 +16,8 @@ from edgesmith_builder.model import ModelFacts, read_model
 from edgesmith_runtime.engine import EngineError, load_engine
 
 N = 64
-X, Y = [("x", FLOAT, ["N", N])], [("y", FLOAT, ["N", N])]
+X: Any = [("x", FLOAT, ["N", N])]
+Y: Any = [("y", FLOAT, ["N", N])]
 W, ROW = numbers(N, N), numbers(N)
 FEEDS = {"x": numbers(4, N)}
 NAN = np.array(np.nan, np.float32)

@@ -16,7 +16,8 @@ from edgesmith_builder.dataset import Samples
 from edgesmith_builder.quantize import QuantizationFailed
 
 N = 64
-X, Y = [("x", FLOAT, ["N", N])], [("y", FLOAT, ["N", N])]
+X: Any = [("x", FLOAT, ["N", N])]
+Y: Any = [("y", FLOAT, ["N", N])]
 FEEDS = {"x": numbers(48, N)}
 W, V = numbers(N, N), numbers(N, N)
 BIAS = numbers(N) * 20  # as large as what it is added to

@@ -64,7 +64,7 @@ def test_scores_beside_boxes_in_pixels_stay_as_fine_as_they_were(tmp_path: Path)
 
 
 def names(nodes: list[onnx.NodeProto], weights: Any) -> tuple[set[str], set[str]]:
-    model = model_of(nodes, [("x", FLOAT, ["N", 8])], [("y", FLOAT, None)], weights)  # type: ignore[list-item]
+    model = model_of(nodes, [("x", FLOAT, ["N", 8])], [("y", FLOAT, None)], weights)
     tail = tail_of(model.graph)
     return set(tail.nodes), set(tail.tensors)
 

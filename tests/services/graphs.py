@@ -18,10 +18,11 @@ from edgesmith_builder.quantize import quantize
 from edgesmith_runtime.engine import load_engine
 
 FLOAT = TensorProto.FLOAT
-Value = tuple[str, int, Sequence[str | int]]
-Feeds = Mapping[str, NDArray[Any]]
+Value = tuple[str, int, Any]
+"""Name, type and shape; None for a shape that is not known."""
+Feeds = Mapping[str, Any]
 
-node = helper.make_node
+node: Any = helper.make_node
 rng = np.random.default_rng(20)
 
 
@@ -34,13 +35,13 @@ def model_of(
     nodes: Sequence[onnx.NodeProto],
     inputs: Sequence[Value],
     outputs: Sequence[Value],
-    weights: Mapping[str, NDArray[Any]],
+    weights: Mapping[str, Any],
     *,
     opset: int = 17,
     domains: Sequence[tuple[str, int]] = (),
     functions: Sequence[onnx.FunctionProto] = (),
 ) -> onnx.ModelProto:
-    """A model of these nodes; values are name, type and shape."""
+    """A model of these nodes; weights are arrays by name."""
     graph = helper.make_graph(
         list(nodes),
         "graph",
