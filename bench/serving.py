@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import operator
 import os
 import signal
@@ -29,9 +28,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime as ort
 from mobilenet import SHAPE, mobilenet
-from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 from row import Row
 
+from edgesmith_builder.contract import Quantization
+from edgesmith_builder.dataset import Samples
+from edgesmith_builder.quantize import quantize
 from edgesmith_runtime.bundle import write_bundle
 from edgesmith_runtime.engine import load_engine
 from edgesmith_runtime.engine.onnx import session_options
@@ -45,25 +46,16 @@ if TYPE_CHECKING:
 MANY = 16
 
 
-class Images(CalibrationDataReader):  # type: ignore[misc] # the library ships no types
-    """A few random images to calibrate with."""
-
-    def __init__(self) -> None:
-        random = np.random.default_rng(1)
-        self.images = iter([{"input": random.normal(size=SHAPE).astype(np.float32)} for _ in range(4)])
-
-    def get_next(self) -> dict[str, NDArray[Any]] | None:
-        """Give the next image, or nothing."""
-        return next(self.images, None)
+PICTURES = np.random.default_rng(1).normal(size=(4, *SHAPE[1:])).astype(np.float32)
+"""A few random images to calibrate with."""
 
 
 def make_bundle(folder: Path, threads: int) -> Path:
     """Make the quantised model's bundle."""
     mobilenet(folder / "fp32.onnx")
-    model = folder / "int8.onnx"
-    logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises to preprocess, which this graph has no need of
-    types = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
-    quantize_static(folder / "fp32.onnx", model, Images(), **types)
+    (folder / "work").mkdir()
+    pictures = Samples({"input": PICTURES}, {"input": 4}, batches=False)
+    model = quantize(folder / "fp32.onnx", pictures, Quantization(), folder / "work", threads)
     engine = load_engine("onnxruntime", model, threads=threads)
     image = np.random.default_rng(2).normal(size=SHAPE).astype(np.float32)
     golden = Golden({"input": image}, engine.infer({"input": image}))

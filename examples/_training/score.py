@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import argparse
-import logging
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,20 +16,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+from edgesmith_builder.contract import Quantization
+from edgesmith_builder.dataset import Samples
+from edgesmith_builder.quantize import quantize
+from edgesmith_runtime.engine.onnx import session_options
 
 _BATCH = 64
-
-
-class _Pictures(CalibrationDataReader):  # type: ignore[misc, unused-ignore]  # onnxruntime carries no types
-    """Hands calibration pictures to the quantiser one by one."""
-
-    def __init__(self, name: str, images: npt.NDArray[np.float32]) -> None:
-        self._feeds: Iterator[dict[str, Any]] = iter([{name: images[i : i + 1]} for i in range(len(images))])
-
-    def get_next(self) -> dict[str, Any] | None:
-        """The next picture, or None after the last."""
-        return next(self._feeds, None)
 
 
 def load(folder: Path, kind: str) -> dict[str, npt.NDArray[Any]]:
@@ -40,40 +33,24 @@ def load(folder: Path, kind: str) -> dict[str, npt.NDArray[Any]]:
 
 def accuracy(model: Path, evaluation: dict[str, npt.NDArray[Any]]) -> float:
     """The share of pictures whose most probable class is their label."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(model), session_options(1), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     images, labels = evaluation[name], evaluation["labels"]
     answers = [session.run(None, {name: images[i : i + _BATCH]})[0] for i in range(0, len(images), _BATCH)]
     return float((np.concatenate(answers).argmax(1) == labels).mean())
 
 
-def quantise(model: Path, calibration: dict[str, npt.NDArray[Any]], target: Path, **changes: Any) -> None:
-    """Quantises a model the way that keeps accuracy and gains speed on x86-64 and arm64.
-
-    Activations are unsigned, weights signed with a scale a channel, ranges are the smallest and largest value seen.
+def quantise(model: Path, calibration: dict[str, npt.NDArray[Any]], target: Path) -> None:
+    """Quantises a model as the builder does by default.
 
     Args:
         model: The model as trained.
         calibration: Its pictures by input name.
         target: The file to write.
-        changes: Arguments of onnxruntime's ``quantize_static`` to use instead.
     """
-    name, images = next(iter(calibration.items()))
-    chosen: dict[str, Any] = {
-        "quant_format": QuantFormat.QDQ,
-        "activation_type": QuantType.QUInt8,
-        "weight_type": QuantType.QInt8,
-        "per_channel": True,
-    }
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)  # it advises preprocessing, which a model with folded normalisation does not need
-    try:
-        quantize_static(str(model), str(target), _Pictures(name, images), **(chosen | changes))
-    finally:
-        root.setLevel(level)
+    pictures = Samples(calibration, {name: images.ndim for name, images in calibration.items()}, batches=True)
+    with tempfile.TemporaryDirectory() as work:
+        shutil.move(quantize(model, pictures, Quantization(), Path(work)), target)
 
 
 def rows(folder: Path) -> Iterator[tuple[str, str, float, int]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 
 from edgesmith_builder.contract import (
     KEY_ANNOTATION,
@@ -20,6 +21,7 @@ from edgesmith_builder.contract import (
     Gates,
     Platform,
 )
+from edgesmith_builder.errors import GatesFailed
 from edgesmith_builder.oci import Manifest, Reference, Registry
 from edgesmith_runtime.bundle import read_bundle
 from edgesmith_runtime.engine import load_engine
@@ -200,3 +202,17 @@ async def test_int8_is_close_to_fp32(world: Any) -> None:
     assert report.accuracy is not None
     assert report.accuracy >= 0.9
     assert np.isclose(report.accuracy_drop or 0.0, 1.0 - report.accuracy)
+
+
+async def test_a_model_that_came_in_int8_is_packed_as_it_is(world: Any, tmp_path: Path) -> None:
+    built = await world.build(world.request())
+    with tarfile.open(fileobj=io.BytesIO(await blob(built.image, -1))) as archive:
+        archive.extractall(tmp_path / "image", filter="data")
+    made = read_bundle(tmp_path / "image" / "model").model_path.read_bytes()
+    uri = world.store.put("surface/quantised.onnx", made)
+    again = await world.build(world.request(source=Artifact(uri=uri), calibration=None))
+    report = report_of(await world.manifest(again))
+    assert (report.precision, report.accuracy_drop) == ("int8", 0.0)
+    assert [candidate.size for candidate in report.candidates] == [len(made), None]
+    with pytest.raises(GatesFailed, match="fp32: the model came in int8, and there is no fp32 form of it"):
+        await world.build(world.request(source=Artifact(uri=uri), ladder=("fp32",)))

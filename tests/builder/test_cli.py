@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from edgesmith_builder.cli import read_request
-from edgesmith_builder.contract import Artifact, BuildFailure, BuildRequest, Gates
+from edgesmith_builder.contract import Artifact, BuildFailure, BuildRequest, Gates, Quantization
 from edgesmith_builder.errors import MESSAGE_LIMIT, REASONS, RequestInvalid, failure_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -73,7 +73,7 @@ def test_the_digest_depends_on_nothing_but_the_request(world: Any, tmp_path: Pat
 @pytest.mark.skipif(EMULATOR is None, reason="qemu-x86_64-static is not installed")
 @pytest.mark.parametrize(("example", "rung"), [("surface-inspection", "int8"), ("digits", "fp32")])
 def test_the_digest_does_not_depend_on_the_processor(world: Any, tmp_path: Path, example: str, rung: str) -> None:
-    """An emulated Haswell has neither AVX-512 nor VNNI: it sums in another order, and saturates on 8-bit weights."""
+    """An emulated Haswell has neither AVX-512 nor VNNI: left to itself it saturates on weights of eight bits."""
     parts = {
         part: Artifact(uri=world.store.put(f"{example}/{file}", (EXAMPLES / example / file).read_bytes()))
         for part, file in PARTS.items()
@@ -82,7 +82,8 @@ def test_the_digest_does_not_depend_on_the_processor(world: Any, tmp_path: Path,
     for processor, before in (("here", []), ("Haswell", [str(EMULATOR), "-cpu", "Haswell-v1"])):
         folder = tmp_path / processor
         folder.mkdir()
-        done = run([*before, *command(folder, world.request(**parts, ladder=(rung,)), world.store)])
+        request = world.request(**parts, ladder=(rung,), quantization=Quantization(reduce_range=False))
+        done = run([*before, *command(folder, request, world.store)])
         assert done.returncode == 0, done.stderr
         digests[processor] = done.stdout.strip().partition("@")[2]
     assert digests["here"] == digests["Haswell"]
@@ -107,6 +108,20 @@ def test_a_failure_is_one_line_of_json(
     assert failure.reason == reason
     assert f"error: {failure.reason}: {failure.message}".replace("error: ", "") in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_disk_that_fills_up_is_a_retry_and_nothing_is_pushed(world: Any, sets: Any, tmp_path: Path) -> None:
+    """Files may be of 7 KiB: enough for the model and its sets, too little for what quantisation puts between."""
+    calibration = Artifact(uri=world.store.put("surface/four.npz", sets.npz(image=sets.images(4))))
+    request = world.request(calibration=calibration, evaluation=None, gates=Gates())
+    line = command(tmp_path, request, world.store)
+    done = run(["bash", "-c", 'ulimit -f 7; exec "$@"', "-", *line])
+    failure = BuildFailure.model_validate_json((tmp_path / "log").read_text())
+    assert (done.returncode, failure.reason, failure.retry) == (2, "Internal", True), done.stderr
+    done = run(line)
+    assert done.returncode == 0, done.stderr
+    assert "is made already" not in done.stderr
+    assert "int8: not scored: wins" in done.stderr
 
 
 def test_sigterm_ends_it_cleanly(world: Any, tmp_path: Path) -> None:

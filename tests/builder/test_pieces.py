@@ -10,17 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import helper, numpy_helper
 
-from edgesmith_builder.contract import Candidate, Gates, Precision, Quantization
+from edgesmith_builder.contract import Candidate, Gates, Precision
 from edgesmith_builder.dataset import read_npz, samples_for
 from edgesmith_builder.errors import DatasetInvalid, DatasetMismatch, GatesFailed, RequestInvalid
 from edgesmith_builder.gates import Measured, rejection
 from edgesmith_builder.ladder import Attempt, walk
 from edgesmith_builder.pack import write_layer
 from edgesmith_builder.progress import size_text
-from edgesmith_builder.quantize import quantize
-from edgesmith_builder.quantize.ranges import outward, stable
 from edgesmith_builder.score import golden_inputs
 from edgesmith_builder.score.recording import on_grid
 from edgesmith_builder.source import StoreSettings
@@ -68,25 +65,6 @@ def test_nobody_wins() -> None:
     assert len(caught.value.candidates) == 2
 
 
-@pytest.mark.parametrize("value", [1.0, 6.0, 0.5, 255.0, -1.0, 3.0, 2.0**-40, 0.0])
-def test_exact_bounds_stay(value: float) -> None:
-    assert outward(value) == value
-    assert outward(value * (1 + 1e-6)) == value
-    assert outward(value * (1 - 1e-6)) == value
-
-
-def test_bounds_move_outward_by_a_little_and_do_not_wobble() -> None:
-    values = np.random.default_rng(3).normal(size=5000) * 10.0 ** np.random.default_rng(4).integers(-5, 5, 5000)
-    moved = np.array([outward(value) for value in values])
-    ratio = moved / values
-    assert ratio.min() >= 1 - 2.0**-12
-    assert ratio.max() <= 1 + 1 / 32
-    wobbled = np.array([outward(value) for value in values * (1 + 1e-6)])
-    assert (wobbled != moved).sum() <= 3
-    assert stable(0.25, 0.9) == (0.0, outward(0.9))
-    assert stable(-0.3, -0.1) == (outward(-0.3), 0.0)
-
-
 def test_golden_answers_are_on_a_grid_finer_than_their_tolerance() -> None:
     values = np.random.default_rng(5).normal(size=(8, 10)).astype(np.float32)
     rounded = on_grid(values)
@@ -132,48 +110,6 @@ def test_a_layer_is_the_same_wherever_and_whenever_it_is_made(tmp_path: Path) ->
         assert (layer.size, layer.digest) == (len(data), "sha256:" + hashlib.sha256(data).hexdigest())
         digests.add(layer.digest)
     assert len(digests) == 1
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        Quantization(),
-        Quantization(activations="int8"),
-        Quantization(weights="uint8", per_channel=False),
-        Quantization(reduce_range=False),
-    ],
-)
-def test_int8_of_every_number_type(tmp_path: Path, make_classifier: Any, sets: Any, settings: Quantization) -> None:
-    (tmp_path / "model.onnx").write_bytes(make_classifier().SerializeToString())
-    arrays: dict[str, Any] = {"image": sets.images(16)}
-    samples = samples_for(arrays, [TensorSpec("image", "FP32", (-1, 1, 8, 8))], field="x", labelled=False)
-    made = []
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        made.append(quantize(tmp_path / "model.onnx", samples, settings, tmp_path / name).read_bytes())
-    assert made[0] == made[1]
-    assert b"QuantizeLinear" in made[0]
-
-
-@pytest.mark.parametrize("shape", [(4,), (1, 4), (1, 1), ()])
-def test_int8_of_a_matmul_with_a_bias_of_any_shape(
-    tmp_path: Path, make_classifier: Any, sets: Any, shape: tuple[int, ...]
-) -> None:
-    model = make_classifier()
-    del model.graph.node[-1]
-    model.graph.initializer[3].CopyFrom(numpy_helper.from_array(np.full(shape, 0.5, np.float32), "offset"))
-    model.graph.node.extend(
-        [
-            helper.make_node("MatMul", ["flat", "dense"], ["product"], name="matmul"),
-            helper.make_node("Add", ["product", "offset"], ["scores"], name="add"),
-        ]
-    )
-    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
-    (tmp_path / "work").mkdir()
-    arrays: dict[str, Any] = {"image": sets.images(16)}
-    samples = samples_for(arrays, [TensorSpec("image", "FP32", (-1, 1, 8, 8))], field="x", labelled=False)
-    made = quantize(tmp_path / "model.onnx", samples, Quantization(), tmp_path / "work")
-    assert b"QuantizeLinear" in made.read_bytes()
 
 
 def write(path: Path, members: dict[str, bytes]) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from edgesmith_builder.model import ModelFacts
 from edgesmith_builder.oci import Descriptor
 from edgesmith_builder.pack import write_layer
 from edgesmith_builder.progress import size_text, step
-from edgesmith_builder.quantize import QuantizationFailed, quantize
+from edgesmith_builder.quantize import QuantizationFailed, machine_failed, quantize
 from edgesmith_builder.score import TOLERANCE, Score, ScoreFailed, record, score
 from edgesmith_runtime.bundle import write_bundle
 from edgesmith_runtime.engine import Engine, EngineError, load_engine
@@ -21,6 +20,10 @@ from edgesmith_runtime.engine import Engine, EngineError, load_engine
 ENGINE = "onnxruntime"
 """The engine that serves what this ladder makes."""
 
+_NO_FP32 = (
+    "the model came in int8, and there is no fp32 form of it; "
+    "the model from before it was quantised was expected, or int8 in the ladder"
+)
 _NO_CALIBRATION = "calibration is absent; int8 needs spec.calibration, a set of samples to measure ranges with"
 
 
@@ -51,16 +54,24 @@ class Workshop:
     threads: int
 
     def attempt(self, precision: Precision) -> Attempt:
-        """Try one rung: what is wrong with the candidate is its rejection, what is wrong with the request is raised."""
+        """Try one rung.
+
+        What is wrong with the candidate is its rejection; what is wrong with the request or the machine is raised.
+        """
         try:
             return self._attempt(precision)
         except (QuantizationFailed, ScoreFailed, EngineError) as error:
+            if machine_failed(error):
+                raise
             verb = "cannot be made" if isinstance(error, QuantizationFailed) else "does not work"
             return Attempt(Candidate(precision=precision, rejected=f"it {verb}: {error}"))
 
     def _attempt(self, precision: Precision) -> Attempt:
-        if precision == "int8" and self.calibration is None:
+        came = self.source.precision == precision
+        if precision == "int8" and self.calibration is None and not came:
             return Attempt(Candidate(precision=precision, rejected=_NO_CALIBRATION))
+        if precision == "fp32" and not came:
+            return Attempt(Candidate(precision=precision, rejected=_NO_FP32))
         folder = self.folder / precision
         folder.mkdir()
         model_file = self._compile(precision, folder)
@@ -82,17 +93,15 @@ class Workshop:
         return Attempt(candidate.model_copy(update={"rejected": rejection(size, self.build.gates)}), layer, layer_file)
 
     def _compile(self, precision: Precision, folder: Path) -> Path:
-        makers: dict[Precision, Callable[[], Path]] = {
-            "fp32": lambda: self.source.path,
-            "int8": lambda: self._int8(folder),
-        }
-        return makers[precision]()
+        if precision == self.source.precision:
+            return self.source.path  # as it came
+        return self._int8(folder)
 
     def _int8(self, folder: Path) -> Path:
         if self.calibration is None:
             raise QuantizationFailed(_NO_CALIBRATION)
         with step(f"int8: quantised over {len(self.calibration)} samples") as current:
-            target = quantize(self.source.path, self.calibration, self.build.quantization, folder)
+            target = quantize(self.source.path, self.calibration, self.build.quantization, folder, self.threads)
             current.say(f"from {size_text(self.source.size)} to {size_text(target.stat().st_size)}")
         return target
 
@@ -100,7 +109,7 @@ class Workshop:
         if self.evaluation is None or self.reference is None:
             return Measured()
         result = self.reference
-        if precision != "fp32":  # fp32 is the source itself, scored already
+        if precision != self.source.precision:  # the source itself is scored already
             with step(f"{precision}: scored") as current:
                 result = score(engine, self.evaluation, "spec.evaluation")
                 current.say(f"{result.samples} samples, {result.right} right,")

@@ -34,6 +34,9 @@ _ARITHMETIC = frozenset(
 )
 """What a weight goes into. Elsewhere infinity has its uses: bounds of Clip, masks that are added before a softmax."""
 
+_SPREADING = _ARITHMETIC | {"Add", "Sub", "Sum", "Div"}
+"""Where NaN makes all that comes out NaN. Elsewhere it has its uses too: Where puts it for values that are missing."""
+
 
 def tensors(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TensorProto]]:
     """Every constant of a graph with its name: initialisers, Constant nodes, and those of the graphs inside it."""
@@ -68,6 +71,20 @@ def model_tensors(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorProt
             yield from _attributes(node)
 
 
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):
+                yield from _nodes(inner)
+
+
+def _read_by(model: onnx.ModelProto, operators: frozenset[str]) -> set[str]:
+    """Names of the tensors that such operators read, in the graphs inside nodes and in functions too."""
+    nodes = [*_nodes(model.graph), *(node for function in model.functions for node in function.node)]
+    return {name for node in nodes if node.op_type in operators for name in node.input}
+
+
 def check_embedded(model: onnx.ModelProto, what: str) -> None:
     """Refuse weights outside the file: a model is one file here, and a path in it could point anywhere.
 
@@ -86,10 +103,10 @@ def check_weights(model: onnx.ModelProto, what: str) -> None:
     """Refuse weights that are not numbers.
 
     Raises:
-        ModelHasNaN: naming the first tensor with NaN, or with infinity where it is multiplied.
+        ModelHasNaN: naming the first tensor with NaN where it is added or multiplied, or infinity where multiplied.
         ModelInvalid: naming a tensor whose data does not match its shape.
     """
-    multiplied = {name for node in model.graph.node if node.op_type in _ARITHMETIC for name in node.input}
+    multiplied, spread = _read_by(model, _ARITHMETIC), _read_by(model, _SPREADING)
     for name, tensor in model_tensors(model):
         if tensor.data_type not in _FLOATS:
             continue
@@ -103,7 +120,7 @@ def check_weights(model: onnx.ModelProto, what: str) -> None:
         if finite.all():
             continue
         nans = int(np.isnan(array).sum())
-        if nans or name in multiplied:
+        if (nans and name in spread) or name in multiplied:
             kind, count = ("NaN", nans) if nans else ("infinity", int((~finite).sum()))
             raise ModelHasNaN(
                 f"{what} has {kind} in {count} of the {array.size} values of the tensor {name!r}; "

@@ -1,5 +1,6 @@
 """From fp32 to int8."""
 
-from edgesmith_builder.quantize.static import QuantizationFailed, quantize
+from edgesmith_builder.quantize.failures import QuantizationFailed, machine_failed
+from edgesmith_builder.quantize.static import quantize
 
-__all__ = ["QuantizationFailed", "quantize"]
+__all__ = ["QuantizationFailed", "machine_failed", "quantize"]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import onnx
-from onnx import numpy_helper, version_converter
-from onnxruntime.quantization.shape_inference import quant_pre_process
+import onnxruntime as ort
+from onnx import inliner, version_converter
 
-from edgesmith_builder.model.onnx_file import opset_of
+from edgesmith_builder.model.onnx_file import LIMIT, opset_of
+from edgesmith_builder.quantize.failures import QuantizationFailed, failing_as
+from edgesmith_builder.quantize.gemm import plain_gemms
+from edgesmith_builder.quantize.graph import LIGHT, QUANTISED, has_weights, initializers, subgraphs
+from edgesmith_builder.quantize.sharing import own_weights
+from edgesmith_builder.quantize.single import to_single
 
 PER_CHANNEL_OPSET = 13
 """From here on QuantizeLinear and DequantizeLinear take an axis (onnx, `Operators.md`)."""
@@ -19,55 +22,99 @@ _LEAST_IR = 7
 """The first IR version that goes with opset 12 and later."""
 
 
-def prepare(source: Path, target: Path, folder: Path) -> None:
-    """Raise the opset where needed, fold what can be folded (batch normalisation into convolutions), infer shapes.
+def prepare(source: Path, target: Path, folder: Path) -> onnx.ModelProto:
+    """Bring a model to fp32 and opset 13 at least, fold what can be folded, name every node.
+
+    Functions are written out, batch normalisation goes into convolutions, and each Gemm gets a bias of its own.
 
     Args:
-        source: The fp32 model.
+        source: The model.
         target: The file to write.
         folder: Where to put what is in between.
+
+    Returns:
+        What was written.
+
+    Raises:
+        QuantizationFailed: where that cannot be done, or where there is nothing to quantise.
     """
     model = onnx.load_model(source)
+    if model.functions:
+        with failing_as("its functions cannot be written out"):
+            model = inliner.inline_local_functions(model)
+    _import_all(model)
+    to_single(model)
+    if model.ByteSize() > LIMIT:
+        raise QuantizationFailed(f"in fp32 it has {model.ByteSize()} bytes; at most {LIMIT} were expected")
+    model = _raised(model)
     # Up to IR 3 initialisers had to be listed as inputs too; there they keep folding from happening.
-    initializers = {tensor.name for tensor in model.graph.initializer}
-    opset = opset_of(model)
-    if opset and opset < PER_CHANNEL_OPSET:
-        model = version_converter.convert_version(model, PER_CHANNEL_OPSET)
-    inputs = [value for value in model.graph.input if value.name not in initializers]
+    constants = initializers(model.graph)
+    inputs = [value for value in model.graph.input if value.name not in constants]
     del model.graph.input[:]
     model.graph.input.extend(inputs)
     model.ir_version = max(model.ir_version, _LEAST_IR)
-    plain = folder / "plain.onnx"
+    model = _optimised(model, folder)
+    own_weights(model.graph)
+    plain_gemms(model.graph)
+    _name_nodes(model.graph)
+    _expect_weights(model.graph)
+    onnx.save_model(model, target)
+    return model
+
+
+def _import_all(model: onnx.ModelProto) -> None:
+    """Name each domain whose operators are used: ONNX Runtime knows its own unasked, ONNX's tools do not."""
+    known = {entry.domain for entry in model.opset_import}
+    used = {node.domain for graph in subgraphs(model.graph) for node in graph.node}
+    for domain in sorted(used - known - {"", "ai.onnx"}):
+        model.opset_import.append(onnx.helper.make_opsetid(domain, 1))
+
+
+def _raised(model: onnx.ModelProto) -> onnx.ModelProto:
+    opset = opset_of(model)
+    if not opset or opset >= PER_CHANNEL_OPSET:
+        return model
+    with failing_as(
+        f"it is of opset {opset} and cannot be raised to {PER_CHANNEL_OPSET}, where int8 begins; "
+        "export it with a newer opset"
+    ):
+        return version_converter.convert_version(model, PER_CHANNEL_OPSET)
+
+
+def _optimised(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
+    plain, optimised = folder / "plain.onnx", folder / "optimised.onnx"
     onnx.save_model(model, plain)
-    del model
-    quant_pre_process(str(plain), str(target), skip_symbolic_shape=True)
-    model = onnx.load_model(target)
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(optimised)
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 4
+    with failing_as("it does not load in the form that int8 is made from"):
+        ort.InferenceSession(str(plain), options, providers=["CPUExecutionProvider"])
+    made = onnx.load_model(optimised)
     plain.unlink()
-    if _flatten_biases(model.graph):
-        onnx.save_model(model, target)
+    optimised.unlink()
+    return made
 
 
-def _flatten_biases(graph: onnx.GraphProto) -> bool:
-    """Give every Gemm a bias of one value for each output, and say whether any had another shape.
-
-    A bias may be `[1, N]` or a single value (onnx, `Operators.md`, Gemm: "unidirectional broadcastable"), and folding
-    MatMul and Add makes such ones. The quantiser takes `[N]` only (onnxruntime 1.32, in
-    `_adjust_weight_scale_for_int32_bias`).
-    """
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
-    uses = Counter(name for node in graph.node for name in node.input)
-    changed = False
+def _name_nodes(graph: onnx.GraphProto) -> None:
+    """Give each node a name of its own: the quantiser tells nodes apart by it, and exporters need not set any."""
+    taken: set[str] = set()
     for node in graph.node:
-        if node.op_type != "Gemm" or len(node.input) < 3 or node.input[2] not in tensors:  # noqa: PLR2004 - A, B and C
-            continue
-        weight, bias = tensors.get(node.input[1]), tensors[node.input[2]]
-        if weight is None or (len(bias.dims) == 1 and bias.dims[0] != 1) or uses[bias.name] > 1:
-            continue
-        transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
-        outputs = weight.dims[0] if transposed else weight.dims[1]
-        values = numpy_helper.to_array(bias)
-        if values.size in (1, outputs):
-            flat = np.ascontiguousarray(np.broadcast_to(values.reshape(-1), (outputs,)))
-            bias.CopyFrom(numpy_helper.from_array(flat, bias.name))
-            changed = True
-    return changed
+        base = node.name or f"{node.op_type} of {node.output[0]}"
+        name, number = base, 1
+        while name in taken:
+            name, number = f"{base} {number}", number + 1
+        taken.add(name)
+        node.name = name
+
+
+def _expect_weights(graph: onnx.GraphProto) -> None:
+    constants = initializers(graph)
+    if any(has_weights(node, constants) for node in graph.node):
+        return
+    found = sorted({node.op_type for node in graph.node})
+    some = ", ".join(found[:6]) + (" and others" if len(found) > 6 else "")  # noqa: PLR2004 - enough to know it by
+    raise QuantizationFailed(
+        f"there is nothing to quantise: int8 is for {LIGHT} constant weights and more of "
+        f"{', '.join(QUANTISED)}; the model has {some}"
+    )

@@ -1,133 +1,122 @@
-"""Static quantisation by ONNX Runtime: QDQ form, the number types that the request names.
+"""Static quantisation: from a model and samples to its int8 form, or to a sentence why there is none.
 
-The same model, samples and settings give the same bytes: samples are taken in order and one at a time, calibration
-runs on one thread without graph optimisation, and ranges are made stable (see `ranges`). What calibration does not
-decide comes from the weights alone, element by element, and is exact.
+The same model, samples and settings give the same bytes: samples run alone and on one thread each, and their ranges are
+the same whatever the order (see `calibrate`). What calibration does not decide comes from the weights alone, element by
+element, and is exact. All files are in the folder that is given.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import onnxruntime as ort
-from onnxruntime.quantization import (
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
-from onnxruntime.quantization.calibrate import (
-    TensorData,
-    TensorsData,
-    create_calibrator,
-    save_tensors_data,
-)
-from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+import onnx
 
 from edgesmith_builder.contract import Quantization
 from edgesmith_builder.dataset import Samples
+from edgesmith_builder.quantize.calibrate import Ranges, calibrate, finite
+from edgesmith_builder.quantize.emit import EIGHT_BITS, OP_TYPES, Recipe, emit
+from edgesmith_builder.quantize.failures import QuantizationFailed, machine_failed
+from edgesmith_builder.quantize.graph import LIGHT, initializers, size_of, told
 from edgesmith_builder.quantize.prepare import prepare
-from edgesmith_builder.quantize.ranges import stable
+from edgesmith_builder.quantize.select import workable
+from edgesmith_builder.quantize.tail import tail_of
+from edgesmith_runtime.engine import load_engine
 
-_TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
+log = logging.getLogger(__name__)
+
+_ENGINE = "onnxruntime"
 
 
-class QuantizationFailed(Exception):  # noqa: N818 - an outcome of the ladder, turned into a sentence there
-    """ONNX Runtime could not quantise the model; the message says what it said."""
-
-
-def quantize(source: Path, samples: Samples, settings: Quantization, folder: Path) -> Path:
+def quantize(source: Path, samples: Samples, settings: Quantization, folder: Path, threads: int = 1) -> Path:
     """Make the int8 form of a model.
 
     Args:
-        source: The fp32 model.
+        source: The model as it came.
         samples: What to calibrate with.
         settings: Number types.
         folder: An empty folder to work in.
+        threads: How many samples to calibrate with at once; it does not change what comes out.
 
     Returns:
-        The quantised model's file in `folder`.
+        The quantised model's file in `folder`: weights of 8 bits, smaller than the source.
 
     Raises:
-        QuantizationFailed: where it cannot be done.
+        QuantizationFailed: where the model has nothing to quantise, or cannot be.
+        Exception: where the machine failed (`failures.machine_failed`): the disk is full, say.
     """
-    ready, cache, target = folder / "ready.onnx", folder / "ranges.json", folder / "int8.onnx"
-    try:
-        with _quiet():
-            prepare(source, ready, folder)
-            _calibrate(ready, samples, cache, folder)
-            quantize_static(
-                str(ready),
-                str(target),
-                quant_format=QuantFormat.QDQ,
-                # Sorted, since ONNX Runtime's own default is a set's order, which differs from run to run.
-                op_types_to_quantize=_op_types(),
-                per_channel=settings.per_channel,
-                reduce_range=settings.reduce_range,
-                activation_type=_TYPES[settings.activations],
-                weight_type=_TYPES[settings.weights],
-                calibrate_method=CalibrationMethod.MinMax,
-                calibration_cache_path=cache,
-            )
-    # ONNX Runtime and its quantiser raise whatever comes up inside them, without a base class of their own.
-    except Exception as error:
-        if isinstance(error, OSError):
-            raise
-        words = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise QuantizationFailed(words[:300]) from error
+    if settings.weights == "uint8" and settings.activations == "int8":
+        raise QuantizationFailed(
+            "quantization.weights is uint8 with quantization.activations int8, a pair that ONNX Runtime has no "
+            "operators for; weights int8 were expected"
+        )
+    ready, target = folder / "ready.onnx", folder / "int8.onnx"
+    model = prepare(source, ready, folder)
+    tail = tail_of(model.graph)
+    ranges = calibrate(ready, samples, OP_TYPES, folder, threads)
+    unbounded = {name for name, bounds in ranges.items() if not finite(bounds)}
+    names = [node.name for node in model.graph.node if _may(node, unbounded) and node.name not in tail.nodes]
+    recipe = Recipe(ready, settings, _within(ranges), tail.tensors | unbounded)
+    good, bad = workable(names, lambda some: _why_not(recipe, some, samples, target))
+    if bad:
+        _tell(model.graph, bad)
+        if good:
+            emit(recipe, good, target)
+    _expect_int8(target if good else ready, source)
     ready.unlink()
     return target
 
 
-def _op_types() -> list[str]:
-    return sorted({*QLinearOpsRegistry, *QDQRegistry})
+def _may(node: onnx.NodeProto, unbounded: set[str]) -> bool:
+    """Whether a node can be quantised as far as its numbers go: 256 steps need an end on both sides."""
+    return node.op_type in OP_TYPES and not unbounded.intersection((*node.input, *node.output))
 
 
-def _calibrate(model: Path, samples: Samples, cache: Path, folder: Path) -> None:
-    """Write the stable range of every tensor to where `quantize_static` looks for it."""
-    augmented = folder / "augmented.onnx"
-    calibrator = create_calibrator(
-        model, _op_types(), augmented_model_path=str(augmented), calibrate_method=CalibrationMethod.MinMax
-    )
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    calibrator.infer_session = ort.InferenceSession(str(augmented), options, providers=["CPUExecutionProvider"])
-    calibrator.collect_data(_Reader(samples))
-    ranges = {name: _stable_data(data) for name, data in sorted(calibrator.compute_data().items())}
-    save_tensors_data(TensorsData(CalibrationMethod.MinMax, ranges), cache)
-    augmented.unlink()
+def _within(ranges: Ranges) -> Ranges:
+    return {name: bounds for name, bounds in ranges.items() if finite(bounds)}
 
 
-def _stable_data(data: Any) -> Any:
-    lowest, highest = data.range_value
-    low, high = stable(float(np.min(lowest)), float(np.max(highest)))
-    return TensorData(lowest=np.array(low, dtype=np.float32), highest=np.array(high, dtype=np.float32))
-
-
-class _Reader:
-    """Samples the way ONNX Runtime's calibrator asks for them: one at a time, in order, then None."""
-
-    def __init__(self, samples: Samples) -> None:
-        self._feeds = (feed for _, feed in samples.feeds(1))
-
-    def get_next(self) -> dict[str, Any] | None:
-        return next(self._feeds, None)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """ONNX Runtime's quantiser logs advice through the root logger; ours has the last word on what is logged."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+def _why_not(recipe: Recipe, names: Sequence[str], samples: Samples, target: Path) -> Exception | None:
+    """Quantise some nodes and ask the result for one answer, as the device will."""
     try:
-        yield
-    finally:
-        logging.disable(before)
+        emit(recipe, names, target)
+        engine = load_engine(_ENGINE, target, threads=1)
+        try:
+            engine.infer(samples.feed(0))
+        finally:
+            engine.close()
+    # The quantiser raises whatever comes up inside it, without a base class of its own.
+    except Exception as error:
+        if machine_failed(error):
+            raise
+        return error
+    return None
+
+
+def _tell(graph: onnx.GraphProto, bad: dict[str, Exception]) -> None:
+    constants = initializers(graph)
+    for node in graph.node:
+        if node.name in bad:
+            log.warning("int8: %s stays in fp32, ONNX Runtime has no int8 form of it", told(node, constants))
+            log.debug("%s: %s", node.name, bad[node.name])
+
+
+def _expect_int8(made: Path, source: Path) -> None:
+    graph = onnx.load_model(made).graph
+    constants = initializers(graph)
+    small = [
+        node.input[0]
+        for node in graph.node
+        if node.op_type == "DequantizeLinear"
+        and node.input[0] in constants
+        and constants[node.input[0]].data_type in EIGHT_BITS
+        and size_of(constants[node.input[0]]) >= LIGHT
+    ]
+    if not small:
+        raise QuantizationFailed("there is nothing to quantise: no weight of the model has an int8 form")
+    before, after = source.stat().st_size, made.stat().st_size
+    if after >= before:
+        raise QuantizationFailed(
+            f"there is nothing to gain: in int8 it has {after} bytes, as it came {before}; fewer were expected"
+        )

@@ -20,6 +20,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
 from edgesmith_runtime.engine.interface import EngineError, EngineInputError
+from edgesmith_runtime.engine.saturation import products_saturate
 from edgesmith_runtime.tensors import ANY_SIZE, DTYPES, TensorSpec
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class OnnxRuntimeEngine:
 
 
 def session_options(threads: int) -> Any:
-    """Say how a session runs: this many threads, none of them left spinning for long, quiet.
+    """Say how a session runs: this many threads, none of them left spinning for long, quiet, int8 exact.
 
     Args:
         threads: How many cores one run may use; at least 1.
@@ -125,6 +126,8 @@ def session_options(threads: int) -> Any:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = _ERRORS_ONLY
     options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_MICROSECONDS)
+    if products_saturate():
+        options.add_session_config_entry("session.x64quantprecision", "1")
     return options
 
 
@@ -134,7 +137,8 @@ def _session(model_file: Path, threads: int) -> Any:
         return ort.InferenceSession(str(model_file), session_options(threads), providers=["CPUExecutionProvider"])
     # ONNX Runtime's own errors share no base class of their own.
     except Exception as error:
-        raise EngineError(f"{model_file.name} cannot be loaded by ONNX Runtime: {_sentence(error)}") from error
+        words = _sentence(error).removeprefix(f"Load model from {model_file} failed:")
+        raise EngineError(f"{model_file.name} cannot be loaded by ONNX Runtime: {words}") from error
 
 
 def _spec(node: Any, kind: str) -> TensorSpec:
