@@ -4,7 +4,7 @@ Cross-repository mounts, uploads that go on after a break, digests checked both 
 authorities.
 """
 
-from edgesmith_builder.oci.auth import Credentials, CredentialsFile, Login
+from edgesmith_builder.oci.auth import Credentials, CredentialsFile, Login, Logins
 from edgesmith_builder.oci.backoff import Backoff
 from edgesmith_builder.oci.blobs import Blob, BytesBlob, FileBlob
 from edgesmith_builder.oci.content import Descriptor, Index, IndexEntry, Manifest
@@ -24,6 +24,7 @@ __all__ = [
     "Index",
     "IndexEntry",
     "Login",
+    "Logins",
     "Manifest",
     "Pushed",
     "Reference",
