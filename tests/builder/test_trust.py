@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
@@ -169,7 +170,7 @@ def run_builder(world: Any, push_base: Any, secured_services: Secured, authority
         gates=Gates(),
         ladder=("fp32",),
         base=asyncio.run(push_base(there.registry, authorities=authority.pem)),
-        repository=f"{there.registry}/team/secured",
+        repository=f"{there.registry}/team/{uuid.uuid4().hex}",
     ).model_copy(update={"plain_http": False})
     (tmp_path / "request.json").write_text(request.to_json())
     environment = {
@@ -192,7 +193,7 @@ def run_builder(world: Any, push_base: Any, secured_services: Secured, authority
 def test_a_build_with_a_real_registry_and_a_real_store(run_builder: Builder, secured_services: Secured) -> None:
     done, result = run_builder("--registry-ca", "--bucket-ca")
     assert done.returncode == 0, done.stderr
-    assert result["image"].startswith(f"{secured_services.registry}/team/secured@")
+    assert result["image"].startswith(f"{secured_services.registry}/team/")
 
 
 @pytest.mark.parametrize(
