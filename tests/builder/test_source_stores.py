@@ -13,7 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from minio.credentials.providers import AssumeRoleProvider
+from minio.error import S3Error
 from played import Answer, Answering, Played
+from urllib3 import HTTPResponse
 
 from edgesmith_builder.contract import Artifact
 from edgesmith_builder.errors import (
@@ -25,6 +27,7 @@ from edgesmith_builder.errors import (
     SourceUnreachable,
 )
 from edgesmith_builder.source import Bucket, Limit, StoreSettings
+from edgesmith_builder.source.answers import Wanted
 
 CONTENT = bytes(range(256)) * 4096
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "s3cret"}
@@ -182,7 +185,11 @@ def test_a_container_s_own_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("https://s3.dualstack.us-west-2.amazonaws.com", None, "us-west-2"),
         ("https://s3.cn-north-1.amazonaws.com.cn", None, "cn-north-1"),
         ("https://bucket.vpce-1-2.s3.eu-west-1.vpce.amazonaws.com", None, "eu-west-1"),
-        ("https://s3.eu-central-1.amazonaws.com", "eu-north-1", "eu-north-1"),
+        ("https://s3-eu-west-1.amazonaws.com", None, "eu-west-1"),
+        ("https://s3-fips.dualstack.us-gov-west-1.amazonaws.com", None, "us-gov-west-1"),
+        ("https://s3.eu-central-1.amazonaws.com", "eu-north-1", "eu-central-1"),
+        ("https://s3.amazonaws.com", "eu-north-1", "eu-north-1"),
+        ("https://minio.example:9000", "plant-7", "plant-7"),
         ("https://minio.example:9000", None, "us-east-1"),
         ("https://amazonaws.com.example", None, "us-east-1"),
         ("https://s3.amazonaws.com", None, None),
@@ -190,8 +197,9 @@ def test_a_container_s_own_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 )
 def test_the_region_that_requests_are_signed_for(endpoint: str, region: str | None, signed_for: str | None) -> None:
     variables = {"AWS_ENDPOINT_URL": endpoint, **KEYS, **({"AWS_REGION": region} if region else {})}
-    client = Bucket(StoreSettings.read(None, variables))._client
-    assert (client._base_url.region or None) == signed_for
+    settings = StoreSettings.read(None, variables)
+    assert settings.region == signed_for
+    assert (Bucket(settings)._client._base_url.region or None) == signed_for
 
 
 @pytest.mark.parametrize(
@@ -215,9 +223,9 @@ def test_an_endpoint_or_a_region_that_is_none_is_the_user_s_to_change(variables:
         ),
         (
             refusing(301, "PermanentRedirect", **{"x-amz-bucket-region": "ap-south-1"}),
-            r"lies elsewhere \(PermanentRedirect: .*\); AWS_REGION ap-south-1 and the endpoint",
+            r"lies elsewhere \(PermanentRedirect: .*\); AWS_REGION ap-south-1 was expected in spec\.source\.secretRef",
         ),
-        (refusing(400, "AuthorizationHeaderMalformed"), "the AWS_REGION of the bucket and the endpoint"),
+        (refusing(400, "AuthorizationHeaderMalformed"), "the AWS_REGION of the bucket was expected"),
         (
             refusing(307, "TemporaryRedirect", Location="http://other.example/"),
             r"lies elsewhere \(TemporaryRedirect: The words of the store\)",
@@ -231,6 +239,30 @@ def test_the_store_s_own_words_and_region_are_passed_on(tmp_path: Path, answerin
     with Store(answering) as store, pytest.raises(SourceForbidden, match=words):
         store.fetch(tmp_path, **KEYS)
     assert len(store.asked) == 1
+
+
+def test_for_a_bucket_in_another_region_of_amazon_s_the_endpoint_is_named() -> None:
+    settings = StoreSettings.read(None, {"AWS_ENDPOINT_URL": "https://s3.eu-west-1.amazonaws.com"})
+    error = S3Error(
+        HTTPResponse(status=301, headers={"x-amz-bucket-region": "ap-south-1"}), "PermanentRedirect", "Elsewhere.",
+        None, None, None,
+    )  # fmt: skip
+    refusal = Wanted("spec.source", "s3://models/a", "models", "a", settings).refusal(error)
+    assert "as one in eu-west-1 and lies elsewhere (PermanentRedirect: Elsewhere)" in str(refusal)
+    assert str(refusal).endswith(
+        "the endpoint https://s3.ap-south-1.amazonaws.com was expected in bucket.endpoint of the chart"
+    )
+
+
+def test_the_address_that_gives_a_container_its_keys_stays_secret() -> None:
+    for variables, shown in (
+        ({"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/credentials/s3cret"}, "http://169.254.170.2"),
+        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://localhost:1/s3cret"}, "http://localhost"),
+    ):
+        identity = StoreSettings.read(None, variables).identity
+        assert identity is not None
+        assert identity.endpoint == shown
+        assert "s3cret" not in repr(identity)
 
 
 def test_lent_keys_that_may_not_read_send_nobody_after_a_secret(tmp_path: Path, web_identity: dict[str, str]) -> None:

@@ -82,12 +82,15 @@ class Wanted:
 
     def _elsewhere(self, error: S3Error) -> BuildError:
         """Keys are right, and the region or the endpoint is not."""
-        region = _region(error)
-        wanted = f"AWS_REGION {region}" if region else "the AWS_REGION of the bucket"
-        ours = f" as one in {self.settings.region}" if self.settings.region else ""
+        region, ours = _region(error), f" as one in {self.settings.region}" if self.settings.region else ""
+        if self.settings.amazon:
+            name = f"https://s3.{region}.amazonaws.com" if region else "of the bucket's region"
+            wanted = f"the endpoint {name}"
+        else:
+            wanted = f"AWS_REGION {region}" if region else "the AWS_REGION of the bucket"
+        where = "spec.source.secretRef" if self.settings.access_key else "bucket.endpoint of the chart"
         return SourceForbidden(
-            f"{self} was asked for{ours} and lies elsewhere ({_said(error)}); {wanted} and the endpoint of that region "
-            "were expected in spec.source.secretRef"
+            f"{self} was asked for{ours} and lies elsewhere ({_said(error)}); {wanted} was expected in {where}"
         )
 
     def silence(self, error: Exception) -> BuildError:

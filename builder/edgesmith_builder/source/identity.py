@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import urllib3
 from minio.credentials.credentials import Credentials
@@ -23,6 +24,7 @@ CURE = "bucket.caBundle of the chart (--bucket-ca of the builder)"
 """Where a private authority of a store belongs."""
 
 _STATUS = re.compile(r"HTTP status code (\d+)$")
+_ECS = "http://169.254.170.2"
 _CONTAINER = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
 
 
@@ -57,7 +59,11 @@ class Identity:
             role, session = environment.get("AWS_ROLE_ARN", ""), environment.get("AWS_ROLE_SESSION_NAME", "")
             return cls(token_file, role, session or "edgesmith-builder", endpoint)
         address = next((environment[name] for name in _CONTAINER if environment.get(name)), None)
-        return cls(endpoint=address) if address is not None else None
+        if address is None:
+            return None
+        # The rest of the address stays out of messages: on ECS, knowing it is enough to be given the keys.
+        parts = urlsplit(address)
+        return cls(endpoint=f"{parts.scheme}://{parts.hostname}" if parts.scheme else _ECS)
 
     def __str__(self) -> str:
         who = f"the role {self.role}" if self.role else "the pod's service account"

@@ -15,6 +15,7 @@ AMAZON = "https://s3.amazonaws.com"
 
 _ENDPOINT = re.compile(r"(https?)://((?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?)/?")
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_REGION = re.compile(r"(?:s3-)?([a-z]{2}(?:-[a-z]+){1,3}-[0-9]{1,2})")
 _AMAZON_HOST = re.compile(r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?(:[0-9]+)?", re.IGNORECASE)
 
 
@@ -26,7 +27,7 @@ class StoreSettings:
     """`HOST[:PORT]`."""
     secure: bool
     region: str | None = None
-    """None: what Amazon's host name says, or else what Amazon answers."""
+    """Of a regional Amazon endpoint, the one in its name; None lets Amazon say."""
     access_key: str | None = field(default=None, repr=False)
     secret_key: str | None = field(default=None, repr=False)
     session_token: str | None = field(default=None, repr=False)
@@ -57,8 +58,10 @@ class StoreSettings:
             shown = repr(endpoint) if "@" not in endpoint else "an address with a login in it"
             raise RequestInvalid(f"AWS_ENDPOINT_URL is {shown}; http://HOST:PORT or https://HOST:PORT was expected")
         host, amazon = found[2], _AMAZON_HOST.fullmatch(found[2]) is not None
-        region = _value("AWS_REGION", folder, environment) or (None if amazon else "us-east-1")
-        identity = None if access else Identity.read(environment, region, f"{found[1]}://{host}", amazon=amazon)
+        given = _value("AWS_REGION", folder, environment)
+        region = (_named_region(host) if amazon else None) or given or (None if amazon else "us-east-1")
+        store = f"{found[1]}://{host}"
+        identity = None if access else Identity.read(environment, given or region, store, amazon=amazon)
         return cls(
             host=host,
             secure=found[1] == "https",
@@ -71,9 +74,23 @@ class StoreSettings:
         )
 
     @property
+    def amazon(self) -> bool:
+        """Whether the store is Amazon's."""
+        return _AMAZON_HOST.fullmatch(self.host) is not None
+
+    @property
     def endpoint(self) -> str:
         """The address, for messages."""
         return f"{'https' if self.secure else 'http'}://{self.host}"
+
+
+def _named_region(host: str) -> str | None:
+    """The region in the name of an Amazon endpoint, which takes requests that are signed for it and no others.
+
+    A variable may name another one: EKS sets `AWS_REGION` of each pod that is given a role, to the cluster's own.
+    """
+    found = [match[1] for label in host.split(".") if (match := _REGION.fullmatch(label))]
+    return found[-1] if found else None
 
 
 def _value(name: str, folder: Path | None, environment: Mapping[str, str]) -> str:
