@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import FrameType
 
@@ -24,9 +25,9 @@ from pydantic import ValidationError
 from edgesmith_builder.build import Built, build
 from edgesmith_builder.contract import BuildFailure, BuildRequest, BuildResult
 from edgesmith_builder.errors import RequestInvalid, failure_of
-from edgesmith_builder.oci import Credentials
+from edgesmith_builder.oci import Credentials, trusting
 from edgesmith_builder.progress import log_to_stderr
-from edgesmith_builder.push import registries_for
+from edgesmith_builder.push import Registries, registries_for
 from edgesmith_builder.source import Bucket, StoreSettings
 
 log = logging.getLogger(__name__)
@@ -67,13 +68,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> Built:
     request = read_request(options.request)
     credentials = _credentials(options.registry_credentials)
-    bucket = Bucket(StoreSettings.read(options.credentials, environment))
+    bucket = Bucket(
+        StoreSettings.read(options.credentials, environment, _authorities("--bucket-ca", options.bucket_ca))
+    )
+    clients = registries_for(request, credentials, authorities=_authorities("--registry-ca", options.registry_ca))
     with tempfile.TemporaryDirectory(prefix="build-", dir=options.work) as work:
-        return asyncio.run(_build(request, bucket, credentials, Path(work), options.threads))
+        return asyncio.run(_build(request, bucket, clients, Path(work), options.threads))
 
 
-async def _build(request: BuildRequest, bucket: Bucket, credentials: Credentials, work: Path, threads: int) -> Built:
-    async with registries_for(request, credentials) as registries:
+async def _build(
+    request: BuildRequest, bucket: Bucket, clients: AbstractAsyncContextManager[Registries], work: Path, threads: int
+) -> Built:
+    async with clients as registries:
         return await build(request, bucket, registries, work, threads=threads)
 
 
@@ -110,6 +116,18 @@ def _credentials(path: Path | None) -> Credentials:
         raise RequestInvalid(str(error)) from error
 
 
+def _authorities(flag: str, path: Path | None) -> str | None:
+    """The certificates in a file."""
+    if path is None:
+        return None
+    try:
+        text = path.read_text(encoding="utf-8")
+        trusting(text)
+    except (OSError, ValueError) as error:
+        raise RequestInvalid(f"{flag} {path} cannot be used ({error}); certificates in PEM were expected") from error
+    return text
+
+
 def _stop(_signal: int, _frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the way out is not interrupted
     raise Stopped(_TERMINATED)
@@ -129,9 +147,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python3 -m edgesmith_builder", description="Build one variant of a model.")
     add = parser.add_argument
     add("--request", type=Path, required=True, help="the BuildRequest, a JSON file")
-    add("--credentials", type=Path, help="folder with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL and "
-        "AWS_REGION as files; what is missing there is taken from the environment")  # fmt: skip
+    add("--credentials", type=Path, help="folder with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL, "
+        "AWS_REGION and AWS_SESSION_TOKEN as files; what is missing there is taken from the environment")  # fmt: skip
     add("--registry-credentials", type=Path, help="a .dockerconfigjson; without, the registry is asked anonymously")
+    add(
+        "--registry-ca",
+        type=Path,
+        help="certificates in PEM of authorities to trust for registries, besides the public ones",
+    )
+    add("--bucket-ca", type=Path, help="the same for the bucket")
     add("--termination-log", type=Path, help="where to leave the result for Kubernetes: /dev/termination-log")
     add("--work", type=Path, help="folder for temporary files; the system's own by default")
     add("--threads", type=int, default=len(os.sched_getaffinity(0)), help="cores to score with")

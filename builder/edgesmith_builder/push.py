@@ -42,27 +42,28 @@ class Registries:
 
 @asynccontextmanager
 async def registries_for(
-    request: BuildRequest, credentials: Credentials, backoff: Backoff | None = None
+    request: BuildRequest, credentials: Credentials, backoff: Backoff | None = None, authorities: str | None = None
 ) -> AsyncIterator[Registries]:
     """Open the clients.
 
     `plainHttp` is about the registry that is pushed to. A base image in another one is asked for over HTTPS; only where
-    `plainHttp` is set and that registry does not speak TLS, over HTTP.
+    `plainHttp` is set and that registry does not speak TLS, over HTTP. `authorities`, certificates in PEM, are trusted
+    for both besides the public ones.
 
     Raises:
-        RequestInvalid: where a reference is none.
+        RequestInvalid: where a reference is none, or the authorities are none.
     """
     try:
         here = Repository.parse(request.repository).registry
         there = Reference.parse(request.build.base).repository.registry
     except ValueError as error:
         raise RequestInvalid(f"the request names an image that is none: {error}") from error
-    async with Registry(request.plain_http, credentials, backoff=backoff) as target:
+    async with Registry(request.plain_http, credentials, backoff=backoff, authorities=authorities) as target:
         if there == here:
             yield Registries(target, target)
             return
         plain = request.plain_http and not await speaks_https(there)
-        async with Registry(plain, credentials, backoff=backoff) as base:
+        async with Registry(plain, credentials, backoff=backoff, authorities=authorities) as base:
             yield Registries(target, base)
 
 

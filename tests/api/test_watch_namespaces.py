@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from apiserver import OPERATOR, ApiServer, Object, wait_for
+from needs import lacking
 from operator_process import DIGEST, Operator, device_profile, edge_model, registry, wait_condition
 
 from edgesmith.api.names import node_label
@@ -23,9 +23,7 @@ def roles(programs: Path, namespace: str) -> list[Object]:
     """The operator's roles and bindings as Helm renders them for one namespace."""
     helm = shutil.which("helm") or str(programs / "helm")
     if not Path(helm).exists():
-        if os.environ.get("EDGESMITH_REQUIRE_API") == "1":
-            pytest.fail("helm is missing: run `make tools`")
-        pytest.skip("helm is neither on PATH nor among the local cluster's tools: run `make tools`")
+        lacking("helm is neither on PATH nor among the local cluster's tools: run `make tools`")
     images = [f"image.{part}=r:5000/edgesmith/{part}@{DIGEST}" for part in ("operator", "builder", "runtime")]
     settings = [*images, "registry.repository=r:5000/models", f"watchNamespaces={{{namespace}}}"]
     line = [helm, "template", "edgesmith", str(ROOT / "charts/edgesmith"), "--namespace", NAMESPACE]

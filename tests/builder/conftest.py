@@ -193,11 +193,17 @@ class World:
         return found
 
 
-async def push_base(address: str, name: str = "edgesmith/runtime", credentials: Credentials | None = None) -> str:
-    """A base image for amd64 and arm64 under one index, pushed by our own client."""
+async def push_base(
+    address: str,
+    name: str = "edgesmith/runtime",
+    credentials: Credentials | None = None,
+    authorities: str | None = None,
+) -> str:
+    """A base image for amd64 and arm64 under one index, pushed by our own client; over TLS with authorities."""
     repository = Repository.parse(f"{address}/{name}")
     entries = []
-    async with Registry(plain_http=True, credentials=credentials, backoff=PATIENCE) as client:
+    plain = authorities is None
+    async with Registry(plain, credentials, backoff=PATIENCE, authorities=authorities) as client:
         for architecture in ("amd64", "arm64"):
             layer = BytesBlob(f"a layer of {architecture}".encode() * 5000, LAYER_GZIP)
             config = BytesBlob(
@@ -247,6 +253,12 @@ def world(registry: str, store: Store, supplies: dict[str, str], tmp_path: Path)
         evaluation=supplies["evaluation"],
         folder=tmp_path,
     )
+
+
+@pytest.fixture(name="push_base")
+def base_pusher() -> Callable[..., Any]:
+    """`push_base`, for test modules."""
+    return push_base
 
 
 Classifier = Callable[..., onnx.ModelProto]

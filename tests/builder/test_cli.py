@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from needs import emulator
 
 from edgesmith_builder.cli import read_request
 from edgesmith_builder.contract import Artifact, BuildFailure, BuildRequest, Gates, Quantization
@@ -20,7 +20,6 @@ from edgesmith_builder.errors import MESSAGE_LIMIT, REASONS, RequestInvalid, fai
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PARTS = {"source": "model.onnx", "calibration": "calibration.npz", "evaluation": "evaluation.npz"}
-EMULATOR = shutil.which("qemu-x86_64-static")
 
 
 def command(folder: Path, request: BuildRequest, store: Any, *more: str) -> list[str]:
@@ -70,16 +69,16 @@ def test_the_digest_depends_on_nothing_but_the_request(world: Any, tmp_path: Pat
     assert len(digests) == 1
 
 
-@pytest.mark.skipif(EMULATOR is None, reason="qemu-x86_64-static is not installed")
 @pytest.mark.parametrize(("example", "rung"), [("surface-inspection", "int8"), ("digits", "fp32")])
 def test_the_digest_does_not_depend_on_the_processor(world: Any, tmp_path: Path, example: str, rung: str) -> None:
     """An emulated Haswell has neither AVX-512 nor VNNI: left to itself it saturates on weights of eight bits."""
+    haswell = [emulator("x86_64"), "-cpu", "Haswell-v1"]
     parts = {
         part: Artifact(uri=world.store.put(f"{example}/{file}", (EXAMPLES / example / file).read_bytes()))
         for part, file in PARTS.items()
     }
     digests = {}
-    for processor, before in (("here", []), ("Haswell", [str(EMULATOR), "-cpu", "Haswell-v1"])):
+    for processor, before in (("here", []), ("Haswell", haswell)):
         folder = tmp_path / processor
         folder.mkdir()
         request = world.request(**parts, ladder=(rung,), quantization=Quantization(reduce_range=False))

@@ -203,53 +203,6 @@ async def test_a_range_that_the_registry_ignores_is_skipped_here() -> None:
         assert b"".join([piece async for piece in stream]) == b"away"
 
 
-async def test_an_upload_session_that_is_lost_starts_again() -> None:
-    opened, stored = [], bytearray()
-
-    def handler(request: httpx.Request) -> httpx.Response:
-        if request.method == "HEAD":
-            return httpx.Response(404)
-        if request.method == "POST":
-            opened.append(request)
-            stored.clear()
-            return httpx.Response(202, headers={"Location": f"/upload/{len(opened)}"})
-        if request.method == "PATCH" and len(opened) == 1:
-            return httpx.Response(404)
-        if request.method == "PATCH":
-            stored.extend(request.content)
-            return httpx.Response(202, headers={"Location": str(request.url)})
-        return httpx.Response(201)
-
-    async with registry(handler) as client:
-        await client.push_blob(REFERENCE.repository, BytesBlob(b"twice", LAYER))
-    assert (len(opened), bytes(stored)) == (2, b"twice")
-
-
-async def test_what_a_break_spoiled_is_sent_anew() -> None:
-    """A registry that still wrote the broken request's bytes while we went on refuses the digest, once."""
-    log: list[str] = []
-
-    def handler(request: httpx.Request) -> httpx.Response:
-        log.append(f"{request.method} {request.headers.get('Content-Range', '')}".strip())
-        if request.method == "HEAD":
-            return httpx.Response(404)
-        if request.method == "GET":
-            return httpx.Response(204, headers={"Range": "0-2"})
-        if request.method == "PATCH" and log.count("PATCH 0-4") == 1 and log[-1] == "PATCH 0-4":
-            raise httpx.ReadError("cut", request=request)
-        if request.method == "PATCH" and log.count("PATCH 3-4") == 1 and log[-1] == "PATCH 3-4":
-            return httpx.Response(416)
-        if request.method == "PUT" and log.count("PUT") == 1:
-            return httpx.Response(400, json={"errors": [{"code": "DIGEST_INVALID"}]})
-        return httpx.Response({"POST": 202, "PATCH": 202, "PUT": 201}[request.method], headers={"Location": "/u"})
-
-    async with registry(handler) as client:
-        await client.push_blob(REFERENCE.repository, BytesBlob(b"twice", LAYER))
-    assert [line for line in log if line != "HEAD"] == [
-        "POST", "PATCH 0-4", "GET", "PATCH 3-4", "GET", "PATCH 3-4", "PUT", "POST", "PATCH 0-4", "PUT",
-    ]  # fmt: skip
-
-
 async def test_an_answer_without_end_is_cut_off() -> None:
     async with registry(lambda _: httpx.Response(200, content=b" " * (5 << 20))) as client:
         with pytest.raises(RegistryRefused, match="more than"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from authority import Authority
 from chart_rendering import DIGEST, Object, pick, render
 
 from edgesmith.cluster.configuration import CONFIG_MAP_NAME, VARIABLES, settings_from
@@ -88,12 +91,18 @@ def test_the_pod_sets_every_option_and_none_that_the_operator_does_not_know() ->
     assert options.namespaces == ("edgesmith-system", "here", "plant-7"), "the pod's own namespace comes from its field"
 
 
-def test_the_operator_reads_its_settings_as_the_values_say() -> None:
+def test_the_operator_reads_its_settings_as_the_values_say(tmp_path: Path) -> None:
+    authority = Authority.make(tmp_path)
     values: Object = {
-        "registry": {"plainHTTP": True, "pullSecret": "pull", "pushSecret": "push"},
-        "bucket": {"endpoint": "http://minio.example:9000"},
+        "registry": {"plainHTTP": True, "pullSecret": "pull", "pushSecret": "push", "caBundle": authority.pem},
+        "bucket": {"endpoint": "http://minio.example:9000", "caBundle": authority.pem},
         "nodeGracePeriodSeconds": 40,
-        "builder": {"nodeSelector": {"edgesmith.dev/hub": "true"}, "deadlineSeconds": 1200, "maxConcurrent": 7},
+        "builder": {
+            "serviceAccount": "builders",
+            "nodeSelector": {"edgesmith.dev/hub": "true"},
+            "deadlineSeconds": 1200,
+            "maxConcurrent": 7,
+        },
         "revisionHistoryLimit": 5,
     }
     data = pick(render(values), "ConfigMap", CONFIG_MAP_NAME)["data"]
@@ -105,6 +114,8 @@ def test_the_operator_reads_its_settings_as_the_values_say() -> None:
     assert settings.plain_http
     assert (settings.pull_secret, settings.push_secret) == ("pull", "push")
     assert settings.bucket_endpoint == "http://minio.example:9000"
+    assert settings.registry_ca == settings.bucket_ca == authority.pem.strip()
+    assert settings.builder_service_account == "builders"
     assert settings.builder_node_selector == {"edgesmith.dev/hub": "true"}
     assert settings.builder_resources == {
         "requests": {"cpu": "500m", "memory": "512Mi"},
@@ -118,7 +129,14 @@ def test_the_operator_reads_its_settings_as_the_values_say() -> None:
 
 def test_what_is_not_set_is_left_out() -> None:
     data = pick(render(), "ConfigMap", CONFIG_MAP_NAME)["data"]
-    assert {"EDGESMITH_PULL_SECRET", "EDGESMITH_PUSH_SECRET", "EDGESMITH_BUCKET_ENDPOINT"} & set(data) == set()
+    assert set(VARIABLES) - set(data) == {
+        "EDGESMITH_PULL_SECRET",
+        "EDGESMITH_PUSH_SECRET",
+        "EDGESMITH_REGISTRY_CA",
+        "EDGESMITH_BUCKET_ENDPOINT",
+        "EDGESMITH_BUCKET_CA",
+        "EDGESMITH_BUILDER_SERVICE_ACCOUNT",
+    }
     assert (settings_from(data).pull_secret, settings_from(data).push_secret) == (None, None)
 
 

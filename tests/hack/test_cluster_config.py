@@ -12,7 +12,19 @@ from typing import Any
 
 import pytest
 
-from edgesmith_cluster import catalogue, certificates, controlplane, dns, images, node, packages, status, storage, tools
+from edgesmith_cluster import (
+    catalogue,
+    certificates,
+    cli,
+    controlplane,
+    dns,
+    images,
+    node,
+    packages,
+    status,
+    storage,
+    tools,
+)
 from edgesmith_cluster.console import Console
 from edgesmith_cluster.errors import ClusterError
 from edgesmith_cluster.plan import Plan
@@ -173,6 +185,14 @@ def test_without_apt_the_missing_packages_are_named(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ClusterError, match=r"iproute2.*runc.*please install them"):
         packages.ensure(Console())
+
+
+def test_the_tools_bring_what_the_tests_need_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert cli.main(["tools"]) == 1
+    assert "qemu-user-static; please install them" in "".join(capsys.readouterr())
 
 
 def test_the_table_shows_what_is_cut() -> None:

@@ -10,7 +10,7 @@ from edgesmith_images import emulate, size, tars
 from edgesmith_images.build import config_of
 from edgesmith_images.console import ImageError
 from edgesmith_images.extract import apply_layer, extract
-from edgesmith_images.layout import INDEX, Layout
+from edgesmith_images.layout import Layout
 
 Entry = tuple[str, bytes, str]
 
@@ -48,8 +48,7 @@ def _layout(folder: Path, stack: list[list[Entry]], architectures: tuple[str, ..
             "history": [{"created_by": "base"}, {"created_by": "ENV A=b", "empty_layer": True}],
         }
         manifests.append(layout.add_image(config_of(found, architecture), layers))
-    index = layout.add_json({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}, INDEX)
-    layout.finish(index, "latest")
+    layout.finish(layout.add_index(manifests), "latest")
     return layout
 
 

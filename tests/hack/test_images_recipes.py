@@ -2,6 +2,9 @@
 
 import fcntl
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -134,3 +137,28 @@ def test_what_a_person_can_fix_is_one_sentence_and_status_one(
 
 def test_the_version_is_the_projects() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", paths.project_version())
+
+
+def test_it_starts_without_the_project_s_environment(tmp_path: Path) -> None:
+    """A Python that has none of the packages makes the environment, and goes on in it with the same words."""
+    (tmp_path / "hack").mkdir()
+    shutil.copytree(paths.REPOSITORY / "hack/images", tmp_path / "hack/images")
+    (tmp_path / "Makefile").write_text(
+        '.venv/.ready:\n\t@echo "installing"; mkdir -p .venv/bin; cp python .venv/bin; touch $@\n'
+    )
+    (tmp_path / "python").write_text('#!/bin/sh\necho "went on with: $@"\n')
+    (tmp_path / "python").chmod(0o755)
+    line = [sys.executable, "-I", "-S", "hack/images", "push", "hub:5000"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "went on with: -I -S hack/images push hub:5000\n"), done.stderr
+    assert "installing" in done.stderr
+
+
+def test_an_environment_that_cannot_be_made_is_said_to_be(tmp_path: Path) -> None:
+    (tmp_path / "hack").mkdir()
+    shutil.copytree(paths.REPOSITORY / "hack/images", tmp_path / "hack/images")
+    (tmp_path / "Makefile").write_text(".venv/.ready:\n\t@exit 1\n")
+    line = [sys.executable, "-I", "-S", "hack/images", "size"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the project's environment could not be made" in done.stderr

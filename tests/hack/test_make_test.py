@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,53 @@ def test_what_is_lacking_fails_a_whole_run_and_skips_elsewhere(monkeypatch: pyte
     monkeypatch.setenv(REQUIRE_ALL, "1")
     with pytest.raises(pytest.fail.Exception, match="etcd is not compiled"):
         lacking("etcd is not compiled")
+
+
+SKIPS = """
+import pytest
+from needs import beside, lacking, left_out
+
+def test_silent():
+    pytest.skip("nobody reads this")
+
+@pytest.mark.skipif(True, reason="nor this")
+def test_marked():
+    pass
+
+def test_lacking():
+    lacking("etcd is not compiled")
+
+def test_left_out():
+    left_out("training needs JAX")
+
+def test_beside():
+    beside("data/nothing.onnx")
+
+@pytest.mark.xfail(reason="known")
+def test_known():
+    raise AssertionError
+"""
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_whole_run_skips_nothing_in_silence(tmp_path: Path, *, whole: bool) -> None:
+    for file in ("conftest.py", "services/needs.py"):
+        (tmp_path / Path(file).name).write_text((ROOT / "tests" / file).read_text())
+    (tmp_path / "test_skips.py").write_text(SKIPS)
+    (tmp_path / "test_module.py").write_text("import pytest\npytest.importorskip('no_such_module')")
+    environment = {**os.environ, REQUIRE_ALL: "1" if whole else "0", "PYTHONPATH": str(tmp_path)}
+    line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
+    line += ["--continue-on-collection-errors", "-c", os.devnull, str(tmp_path)]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    said, last = done.stdout.partition("= left out =")[::2], done.stdout.splitlines()[-1]
+    assert "1 of the tests: training needs JAX" in said[1]
+    assert "1 of the tests: there is no ../shared/data/nothing.onnx beside the repository" in said[1]
+    if not whole:
+        assert (done.returncode, "6 skipped, 1 xfailed" in last) == (0, True), done.stdout
+        return
+    assert (done.returncode, "2 failed, 2 skipped, 1 xfailed, 2 errors" in last) == (1, True), done.stdout
+    for words in ("nobody reads this (a whole run skips nothing", "nor this (a whole run", "etcd is not compiled"):
+        assert words in said[0]
 
 
 def test_every_tier_runs_and_none_may_lack_anything(tmp_path: Path) -> None:

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pytest
+from needs import beside
 from sklearn.datasets import load_digits
 
-MNIST = Path(__file__).parents[3] / "shared/data/onnx/mnist.onnx"
-needs_mnist = pytest.mark.skipif(
-    not MNIST.exists(), reason="the published model lies beside the repository, in ../shared/data/onnx"
-)
 INK, CANVAS = 20, 28
+
+
+def mnist() -> Path:
+    """The published model; the test that asks is left out where it is not there."""
+    return beside("data/onnx/mnist.onnx")
 
 
 def cubic(size: int, scan: int = 8) -> npt.NDArray[np.float64]:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from needs import beside
 from onnx import TensorProto, helper
 
 from edgesmith_runtime.bundle import TensorSpec
 from edgesmith_runtime.engine import EngineError, EngineInputError, engine_version, load_engine
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-MNIST = REPOSITORY.parent / "shared" / "data" / "onnx" / "mnist.onnx"
 
 
 def test_a_model_describes_itself(toy_model: Path) -> None:
@@ -92,9 +92,7 @@ def test_threads_are_at_least_one(toy_model: Path) -> None:
 
 
 def test_a_published_model_runs() -> None:
-    if not MNIST.exists():
-        pytest.skip(f"{MNIST.name} is not beside the repository")
-    engine = load_engine("onnxruntime", MNIST, threads=2)
+    engine = load_engine("onnxruntime", beside("data/onnx/mnist.onnx"), threads=2)
     (spec,) = engine.inputs
     (answer,) = engine.infer({spec.name: np.zeros([abs(size) for size in spec.shape], np.float32)}).values()
     assert answer.shape == (1, 10)

@@ -63,12 +63,22 @@ def _drain(output: IO[str]) -> None:
         pass  # closed while reading, as stop() does
 
 
-def start_registry(folder: Path, extra: str = "", storage: str = "delete: {enabled: true}") -> Server:
-    """A registry of its own; `extra` is more YAML, `storage` more of that section."""
+def start_registry(
+    folder: Path,
+    extra: str = "",
+    storage: str = "delete: {enabled: true}",
+    *,
+    driver: str | None = None,
+    tls: tuple[Path, Path] | None = None,
+) -> Server:
+    """A registry of its own; `extra` is more YAML, `storage` more of that section, `driver` where blobs lie.
+
+    With `tls`, a certificate and its key, it speaks nothing else.
+    """
+    secured = f", tls: {{certificate: {tls[0]}, key: {tls[1]}}}" if tls else ""
+    lies = driver or f"filesystem: {{rootdirectory: {folder}/data}}"
     (folder / "config.yml").write_text(
-        "version: 0.1\n"
-        f"storage: {{filesystem: {{rootdirectory: {folder}/data}}, {storage}}}\n"
-        f'http: {{addr: "127.0.0.1:0"}}\n{extra}'
+        f'version: 0.1\nstorage: {{{lies}, {storage}}}\nhttp: {{addr: "127.0.0.1:0"{secured}}}\n{extra}'
     )
     command = [str(tool("registry")), "serve", str(folder / "config.yml")]
     return Server(command, r"listening on (127\.0\.0\.1:\d+)", {"OTEL_TRACES_EXPORTER": "none"})

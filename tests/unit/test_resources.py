@@ -199,6 +199,28 @@ def test_a_job_carries_its_request_and_its_reason() -> None:
     assert (annotations["edgesmith.dev/attempt"], annotations["edgesmith.dev/tries"]) == ("again", "2")
 
 
+@pytest.mark.parametrize("names", [(), ("registry_ca",), ("bucket_ca",), ("registry_ca", "bucket_ca")])
+def test_a_job_carries_the_authorities_that_its_builder_is_to_trust(names: tuple[str, ...]) -> None:
+    template = started(replace(SETTINGS, **{name: f"PEM of {name}" for name in names}))["spec"]["template"]  # type: ignore[arg-type]
+    (volume,) = [volume for volume in template["spec"]["volumes"] if volume["name"] == "request"]
+    paths = {item["fieldRef"]["fieldPath"]: item["path"] for item in volume["downwardAPI"]["items"]}
+    files = {
+        paths[f"metadata.annotations['{name}']"]: text for name, text in template["metadata"]["annotations"].items()
+    }
+    arguments = template["spec"]["containers"][0]["args"]
+    for name in ("registry_ca", "bucket_ca"):
+        flag = "--" + name.replace("_", "-")
+        assert (flag in arguments) is (name in names)
+        if name in names:
+            assert files[arguments[arguments.index(flag) + 1].removeprefix("/etc/edgesmith/")] == f"PEM of {name}"
+
+
+def test_a_job_runs_as_the_service_account_that_may_read_the_bucket() -> None:
+    assert "serviceAccountName" not in started(SETTINGS)["spec"]["template"]["spec"]
+    pod = started(replace(SETTINGS, builder_service_account="builders"))["spec"]["template"]["spec"]
+    assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == ("builders", False)
+
+
 def test_only_build_jobs_get_the_secret_to_push_with_and_only_as_a_file() -> None:
     build = started(SECRET)["spec"]["template"]["spec"]
     server = pod_spec(serving(model(), profile(), IMAGE, SECRET), "0" * 10)
@@ -229,6 +251,7 @@ def test_credentials_come_from_the_secret_by_key() -> None:
     assert {entry["name"]: entry["valueFrom"]["secretKeyRef"]["optional"] for entry in environment} == {
         "AWS_ACCESS_KEY_ID": False,
         "AWS_SECRET_ACCESS_KEY": False,
+        "AWS_SESSION_TOKEN": True,
         "AWS_ENDPOINT_URL": False,
         "AWS_REGION": True,
     }

@@ -56,6 +56,8 @@ def test_everything_set() -> None:
         ("EDGESMITH_BUILDER_MAX_CONCURRENT", "1" * 5000, "a whole number from 1 to 999999999 was expected"),
         ("EDGESMITH_BUILDER_MAX_CONCURRENT", "\N{SUPERSCRIPT TWO}", "a whole number from 1"),
         ("EDGESMITH_BUILDER_DEADLINE_SECONDS", "soon", "a whole number from 0"),
+        ("EDGESMITH_REGISTRY_CA", "nothing", "EDGESMITH_REGISTRY_CA is no certificate: "),
+        ("EDGESMITH_BUCKET_CA", "nothing", "EDGESMITH_BUCKET_CA is no certificate"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence(name: str, value: str, says: str) -> None:

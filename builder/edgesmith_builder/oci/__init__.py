@@ -1,15 +1,17 @@
 """A small streaming client for OCI registries (distribution specification 1.1).
 
-Cross-repository mounts, uploads that go on after a break, digests checked both ways, bearer and basic logins.
+Cross-repository mounts, uploads that go on after a break, digests checked both ways, bearer and basic logins, private
+authorities.
 """
 
-from edgesmith_builder.oci.auth import Credentials, CredentialsFile, Login
+from edgesmith_builder.oci.auth import Credentials, CredentialsFile, Login, Logins
+from edgesmith_builder.oci.backoff import Backoff
 from edgesmith_builder.oci.blobs import Blob, BytesBlob, FileBlob
 from edgesmith_builder.oci.content import Descriptor, Index, IndexEntry, Manifest
 from edgesmith_builder.oci.errors import RegistryError, RegistryForbidden, RegistryRefused, RegistryUnreachable
 from edgesmith_builder.oci.reference import Reference, Repository
 from edgesmith_builder.oci.registry import Pushed, Registry, RemoteBlob, speaks_https
-from edgesmith_builder.oci.transport import Backoff
+from edgesmith_builder.oci.trust import distrust, trusting
 
 __all__ = [
     "Backoff",
@@ -22,6 +24,7 @@ __all__ = [
     "Index",
     "IndexEntry",
     "Login",
+    "Logins",
     "Manifest",
     "Pushed",
     "Reference",
@@ -32,5 +35,7 @@ __all__ = [
     "RegistryUnreachable",
     "RemoteBlob",
     "Repository",
+    "distrust",
     "speaks_https",
+    "trusting",
 ]

@@ -1,7 +1,6 @@
-"""Logins: where they come from and how they answer a registry's challenge.
+"""Logins, and where they come from.
 
-The bearer flow is that of the distribution project's token specification: 401 with `WWW-Authenticate: Bearer
-realm=…,service=…,scope=…`, a GET to the realm with the login as basic authentication, and the token from its answer.
+Form: the `config.json` of Docker's command line, in a Kubernetes Secret of type `kubernetes.io/dockerconfigjson`.
 """
 
 from __future__ import annotations
@@ -21,15 +20,21 @@ from edgesmith_builder.oci.reference import Repository
 log = logging.getLogger(__name__)
 
 _DOCKER_HUB = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
-_CHALLENGE = re.compile(r'([a-zA-Z_]+)=(?:"([^"]*)"|([^\s,]+))')
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A name and a password."""
+    """A name and a password, or a token that stands for them."""
 
     username: str
     password: str = field(repr=False)
+    identity_token: str = field(default="", repr=False)
+    """Exchanged for tokens; where there is one, the password is not used for that."""
+
+    @property
+    def has_password(self) -> bool:
+        """Whether it can be sent as it is: an identity token often comes with a name and no password."""
+        return bool(self.password) or not self.identity_token
 
     def basic(self) -> str:
         """The value of an Authorization header."""
@@ -42,6 +47,10 @@ class Credentials:
 
     logins: Mapping[str, Login] = field(default_factory=dict, repr=False)
     """By `HOST[:PORT]` or `HOST[:PORT]/PATH`."""
+    helpers: Mapping[str, str] = field(default_factory=dict)
+    """By `HOST[:PORT]`, the program that keeps a login outside the file: `credHelpers`."""
+    store: str = ""
+    """The program that keeps all other logins outside the file: `credsStore`."""
 
     @classmethod
     def from_file(cls, path: Path) -> Credentials:
@@ -62,24 +71,38 @@ class Credentials:
         """
         logins = {}
         try:
-            for name, entry in json.loads(text).get("auths", {}).items():
+            config = json.loads(text)
+            helpers = {_plain(name): str(helper) for name, helper in config.get("credHelpers", {}).items()}
+            store = str(config.get("credsStore", ""))
+            for name, entry in config.get("auths", {}).items():
                 login = _login(entry)
                 if login is not None:
                     logins[_plain(name)] = login
         except (AttributeError, TypeError, ValueError, binascii.Error):
             # The cause is dropped on purpose: a decoder's message quotes what it could not decode.
             raise ValueError(f'{where} is not a .dockerconfigjson; {{"auths": {{"HOST": …}}}} was expected') from None
-        return cls(logins)
+        return cls(logins, helpers, store)
 
     def login(self, repository: Repository) -> Login | None:
         """The login whose key is the longest prefix of a repository's name."""
-        host = "docker.io" if repository.registry in _DOCKER_HUB else repository.registry
-        parts = [host, *repository.name.split("/")]
+        parts = [_host(repository), *repository.name.split("/")]
         for end in range(len(parts), 0, -1):
             found = self.logins.get("/".join(parts[:end]))
             if found is not None:
                 return found
         return None
+
+    def elsewhere(self, repository: Repository) -> str | None:
+        """What to say where a login is kept by a program that does not run here; None where none is."""
+        field_, helper = "credHelpers", self.helpers.get(_host(repository))
+        if helper is None:
+            field_, helper = "credsStore", self.store
+        if not helper or self.login(repository) is not None:
+            return None
+        return (
+            f"the credentials leave its login to docker-credential-{helper} by {field_}, which does not run here; "
+            "an entry under auths with username and password was expected"
+        )
 
 
 class Logins(Protocol):
@@ -87,6 +110,9 @@ class Logins(Protocol):
 
     def login(self, repository: Repository) -> Login | None:
         """The login for a repository, or None."""
+
+    def elsewhere(self, repository: Repository) -> str | None:
+        """What to say where a login is kept outside the credentials; None where none is."""
 
 
 class CredentialsFile:
@@ -112,16 +138,25 @@ class CredentialsFile:
             log.warning("the registry credentials are used as they were: %s", error)
         return self._last.login(repository)
 
+    def elsewhere(self, repository: Repository) -> str | None:
+        """As in what was read last: it is asked after a login was looked for."""
+        return self._last.elsewhere(repository)
+
 
 def _login(entry: Mapping[str, str]) -> Login | None:
+    """One entry of `auths`; None for an empty one, as it is where the login is kept elsewhere."""
+    username, password = entry.get("username", ""), entry.get("password", "")
     if entry.get("auth"):
         username, colon, password = base64.b64decode(entry["auth"], validate=True).decode().partition(":")
         if not colon:
             raise ValueError("auth is not name:password")
-        return Login(username, password)
-    if entry.get("username"):
-        return Login(entry["username"], entry.get("password", ""))
-    return None
+    token = entry.get("identitytoken", "")
+    return Login(username, password, token) if username or password or token else None
+
+
+def _host(repository: Repository) -> str:
+    """A repository's registry, as `auths` names it."""
+    return "docker.io" if repository.registry in _DOCKER_HUB else repository.registry
 
 
 def _plain(name: str) -> str:
@@ -130,19 +165,3 @@ def _plain(name: str) -> str:
     name = re.sub(r"/v[12]/?$", "", name).rstrip("/")
     host, slash, path = name.partition("/")
     return ("docker.io" if host in _DOCKER_HUB else host) + slash + path
-
-
-@dataclass(frozen=True, slots=True)
-class Challenge:
-    """What a registry asks for in `WWW-Authenticate`."""
-
-    scheme: str
-    """`basic` or `bearer`, in lower case."""
-    parameters: Mapping[str, str]
-
-    @classmethod
-    def parse(cls, header: str) -> Challenge:
-        """Read one challenge; an empty header gives an empty scheme."""
-        scheme, _, rest = header.partition(" ")
-        parameters = {found[1].lower(): found[2] or found[3] or "" for found in _CHALLENGE.finditer(rest)}
-        return cls(scheme.lower(), parameters)

@@ -12,6 +12,7 @@ from typing import Literal, Self, TypeVar
 import httpx
 
 from edgesmith_builder.oci.auth import Credentials, Logins
+from edgesmith_builder.oci.backoff import Backoff
 from edgesmith_builder.oci.blobs import Blob
 from edgesmith_builder.oci.content import (
     ACCEPT,
@@ -24,10 +25,10 @@ from edgesmith_builder.oci.content import (
     Manifest,
     digest_of,
 )
-from edgesmith_builder.oci.errors import RegistryError, RegistryRefused, RegistryUnreachable
+from edgesmith_builder.oci.errors import RegistryError, RegistryForbidden, RegistryRefused, RegistryUnreachable
 from edgesmith_builder.oci.reference import Reference, Repository
-from edgesmith_builder.oci.transport import ANSWER_LIMIT, Backoff, Transport
-from edgesmith_builder.oci.upload import CHUNK, Upload
+from edgesmith_builder.oci.transport import ANSWER_LIMIT, Answer, Transport
+from edgesmith_builder.oci.upload import CHUNK, Upload, holds
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Registry:
         credentials: Logins | None = None,
         *,
         backoff: Backoff | None = None,
+        authorities: str | None = None,
         chunk: int = CHUNK,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
@@ -58,13 +60,18 @@ class Registry:
             plain_http: Speak HTTP, for registries inside the cluster.
             credentials: Logins by registry; without, anonymous.
             backoff: How patient to be.
-            chunk: Bytes sent at a time.
+            authorities: Certificates in PEM of authorities to trust besides the public ones.
+            chunk: Bytes sent at a time where a blob goes in chunks.
             transport: Another way to send requests, for tests.
+
+        Raises:
+            ValueError: in one sentence, where `authorities` are none.
         """
         self._transport = Transport(
             plain_http=plain_http,
             credentials=credentials or Credentials(),
             backoff=backoff or Backoff(),
+            authorities=authorities,
             transport=transport,
         )
         self._chunk = chunk
@@ -129,9 +136,7 @@ class Registry:
         Raises:
             RegistryError: of the fitting kind.
         """
-        url = self._transport.address(repository, f"blobs/{digest}")
-        answer = await self._transport.call("HEAD", url, repository, expect={200, 404}, what=f"looking for {digest}")
-        return answer.status == httpx.codes.OK
+        return await holds(self._transport, repository, digest)
 
     async def read_blob(self, repository: Repository, descriptor: Descriptor) -> bytes:
         """A small blob, whole and checked: an image config.
@@ -196,18 +201,33 @@ class Registry:
             return "there"
         opened = None
         if mount_from is not None and mount_from != repository and mount_from.registry == repository.registry:
-            url = self._transport.address(repository, "blobs/uploads/")
-            opened = await self._transport.call(
+            opened = await self._mount(repository, digest, mount_from)
+            if opened is not None and opened.status == httpx.codes.CREATED:
+                return "mounted"
+        await Upload(self._transport, repository, blob, self._chunk).run(opened)
+        return "uploaded"
+
+    async def _mount(self, repository: Repository, digest: str, mount_from: Repository) -> Answer | None:
+        """Ask for a mount: 201 mounted, 202 an upload was opened instead, None refused.
+
+        A mount is a short cut. Who may not read the neighbour is answered 401, 403 or 404, a registry without mounts
+        405, and each time the blob can be uploaded all the same; with a token for the target alone, since one that was
+        asked for both repositories may open neither.
+        """
+        url = self._transport.address(repository, "blobs/uploads/")
+        try:
+            answer = await self._transport.call(
                 "POST",
                 url.copy_merge_params({"mount": digest, "from": mount_from.name}),
                 repository,
                 expect={201, 202},
                 what=f"mounting {digest} from {mount_from.name}",
             )
-            if opened.status == httpx.codes.CREATED:
-                return "mounted"
-        await Upload(self._transport, repository, blob, self._chunk).run(opened)
-        return "uploaded"
+        except (RegistryForbidden, RegistryRefused) as error:
+            log.info("%s; it is uploaded instead", error)
+            self._transport.forget_login(repository)
+            return None
+        return answer if answer.status == httpx.codes.CREATED or "Location" in answer.headers else None
 
     async def check_push(self, repository: Repository) -> None:
         """See that images can be pushed to a repository, by opening an upload and giving it up again.
@@ -253,7 +273,7 @@ class Registry:
                 return await attempt()
             except RegistryUnreachable as error:
                 log.info("%s; attempt %d of %d", error, number + 2, backoff.attempts)
-                await asyncio.sleep(backoff.delay(number))
+                await asyncio.sleep(backoff.delay(number, error.asked))
         return await attempt()
 
 

@@ -7,40 +7,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Self
 
 import httpx
 
-from edgesmith_builder.oci.auth import Challenge, Login, Logins
-from edgesmith_builder.oci.errors import RegistryForbidden, RegistryRefused, RegistryUnreachable
+from edgesmith_builder.oci.access import Access
+from edgesmith_builder.oci.answers import no_answer, refusal
+from edgesmith_builder.oci.auth import Logins
+from edgesmith_builder.oci.backoff import Backoff
+from edgesmith_builder.oci.errors import RegistryError, RegistryRefused, RegistryUnreachable
 from edgesmith_builder.oci.reference import Repository
+from edgesmith_builder.oci.trust import trusting
 
 log = logging.getLogger(__name__)
 
 ANSWER_LIMIT = 4 * 1024 * 1024
 """Bytes of an answer that is read whole: the size up to which registries are asked to take manifests."""
 
+STORE_SECONDS = 300.0
+"""How long a registry may take to answer once it has all of a blob: it hashes it, and moves it in its own store."""
+
 _API_HOSTS = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io"}
-_AGAIN = frozenset({429, 500, 502, 503, 504})
 
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """How often and how far apart."""
-
-    attempts: int = 5
-    first: float = 0.25
-    """Seconds before the second attempt; doubled for each one after."""
-    limit: float = 4.0
-    """Seconds at most."""
-
-    def delay(self, attempt: int) -> float:
-        """Seconds to wait after attempt number `attempt`, counted from 0."""
-        return min(self.limit, self.first * 2.0**attempt)
+Body = Callable[[], AsyncGenerator[bytes, None]]
+"""Gives the bytes of a large body from its start, as often as it is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +46,18 @@ class Answer:
     url: httpx.URL
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is to be sent, but for who we are."""
+
+    method: str
+    url: httpx.URL
+    repository: Repository
+    what: str
+    headers: Mapping[str, str]
+    content: bytes | Body | None = None
+
+
 class Transport:
     """One connection pool for any number of registries."""
 
@@ -62,18 +67,26 @@ class Transport:
         plain_http: bool,
         credentials: Logins,
         backoff: Backoff,
+        authorities: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        """Make a client; nothing is sent yet.
+
+        Raises:
+            ValueError: where `authorities`, certificates in PEM, are none.
+        """
         self.backoff = backoff
         self._scheme = "http" if plain_http else "https"
-        self._credentials = credentials
-        self._authorization: dict[Repository, str] = {}
+        timeout = httpx.Timeout(60.0, connect=5.0)
+        self._patient = httpx.Timeout(60.0, connect=5.0, read=STORE_SECONDS)
         self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(60.0, connect=5.0),
+            timeout=timeout,
             limits=httpx.Limits(max_connections=16, max_keepalive_connections=4),
             headers={"User-Agent": "edgesmith-builder"},
+            verify=trusting(authorities),
             transport=transport,
         )
+        self._access = Access(self._client, credentials, secure=not plain_http)
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()
@@ -87,16 +100,23 @@ class Transport:
         host = _API_HOSTS.get(repository.registry, repository.registry)
         return httpx.URL(f"{self._scheme}://{host}/v2/{repository.name}/{path}")
 
+    def forget_login(self, repository: Repository) -> None:
+        """Let the registry say anew what it wants for a repository."""
+        self._access.forget(repository)
+
     def location(self, repository: Repository, answer: Answer) -> httpx.URL:
         """Where an upload goes on; relative, absolute, and absolute with the wrong scheme all occur.
 
         Raises:
-            RegistryRefused: without a Location.
+            RegistryRefused: without a Location, or with one that is no address.
         """
         location = answer.headers.get("Location")
         if not location:
             raise RegistryRefused(f"{repository} answered {answer.status} to an upload without saying where it goes on")
-        url = answer.url.join(location)
+        try:
+            url = answer.url.join(location)
+        except httpx.InvalidURL:
+            raise RegistryRefused(f"{repository} sends an upload on to what is no address; one was expected") from None
         if self._scheme == "https" and url.scheme == "http" and url.host == answer.url.host:
             url = url.copy_with(scheme="https")  # a registry behind a TLS proxy that does not know it
         return url
@@ -110,10 +130,10 @@ class Transport:
         expect: Collection[int],
         what: str,
         headers: Mapping[str, str] | None = None,
-        content: bytes | None = None,
+        content: bytes | Body | None = None,
         repeat: bool = True,
     ) -> Answer:
-        """Send a request and read the whole answer.
+        """Send a request and read the whole answer. What is read may be answered from elsewhere (a redirect).
 
         Args:
             method: The HTTP method.
@@ -122,32 +142,37 @@ class Transport:
             expect: The statuses that are an answer; all others raise.
             what: What is being done, for messages: `reading the manifest 1.2`.
             headers: Further headers.
-            content: The body.
+            content: The body; a large one needs its Content-Length among the headers.
             repeat: Whether the request may be sent again when nobody answered.
 
         Raises:
             RegistryError: of the fitting kind.
         """
+        request = _Request(method, url, repository, what, headers or {}, content)
         attempts = self.backoff.attempts if repeat else 1
         for attempt in range(attempts):
             try:
-                async with self._open(method, url, repository, headers, content, follow=False) as response:
-                    body = await _bounded(response, repository, what)
-                answer = Answer(response.status_code, response.headers, body, response.url)
-            except httpx.TransportError as error:
-                failure = _unreachable(repository, what, error)
-            else:
-                if answer.status in expect:
-                    return answer
-                if answer.status not in _AGAIN:
-                    raise _refusal(repository, what, answer.status, answer.body)
-                failure = RegistryUnreachable(
-                    f"{repository} answered {answer.status} when {what}{_reason(answer.body)}"
-                )
+                return await self._once(request, expect)
+            except RegistryUnreachable as error:
+                failure = error
             if attempt + 1 < attempts:
                 log.info("%s; attempt %d of %d", failure, attempt + 2, attempts)
-                await asyncio.sleep(self.backoff.delay(attempt))
+                await asyncio.sleep(self.backoff.delay(attempt, failure.asked))
         raise failure
+
+    async def _once(self, request: _Request, expect: Collection[int]) -> Answer:
+        try:
+            async with self._open(request) as response:
+                body = await _bounded(response, request)
+        except httpx.RequestError as error:
+            raise no_answer(request.repository, request.what, error) from error
+        if response.status_code not in expect:
+            raise self._refused(request, response, body)
+        return Answer(response.status_code, response.headers, body, response.url)
+
+    def _refused(self, request: _Request, response: httpx.Response, body: bytes) -> RegistryError:
+        hint = self._access.hint(request.repository)
+        return refusal(request.repository, request.what, response, body, hint=hint)
 
     @contextlib.asynccontextmanager
     async def stream(
@@ -159,95 +184,68 @@ class Transport:
             RegistryError: of the fitting kind, also while it is being consumed.
         """
         headers = {"Range": f"bytes={offset}-"} if offset else {}
-        headers["Accept-Encoding"] = "identity"
+        request = _Request("GET", url, repository, what, {**headers, "Accept-Encoding": "identity"})
         try:
-            # Registries send blobs from elsewhere; httpx drops the login when a redirect leaves the host.
-            async with self._open("GET", url, repository, headers, None, follow=True) as response:
+            async with self._open(request) as response:
                 if response.status_code not in (200, 206):
-                    body = await _bounded(response, repository, what)
-                    if response.status_code in _AGAIN:
-                        raise RegistryUnreachable(f"{repository} answered {response.status_code} when {what}")
-                    raise _refusal(repository, what, response.status_code, body)
+                    raise self._refused(request, response, await _bounded(response, request))
                 skip = offset if response.status_code == httpx.codes.OK else 0
                 yield _pieces(response, skip)
-        except httpx.TransportError as error:
-            raise _unreachable(repository, what, error) from error
+        except httpx.RequestError as error:
+            raise no_answer(repository, what, error) from error
 
     @contextlib.asynccontextmanager
-    async def _open(
-        self,
-        method: str,
-        url: httpx.URL,
-        repository: Repository,
-        headers: Mapping[str, str] | None,
-        content: bytes | None,
-        *,
-        follow: bool,
-    ) -> AsyncIterator[httpx.Response]:
-        """One answer, after at most one round of answering the registry's challenge."""
-        home = self.address(repository, "").host == url.host
-        for first in (True, False):
-            sent = dict(headers or {})
-            if home and repository in self._authorization:
-                sent["Authorization"] = self._authorization[repository]
-            request = self._client.build_request(method, url, headers=sent, content=content)
-            response = await self._client.send(request, stream=True, follow_redirects=follow)
+    async def _open(self, request: _Request) -> AsyncIterator[httpx.Response]:
+        """One answer, after the registry's challenge was answered: with a token, then where that fails with the login.
+
+        The login goes to the registry itself and nowhere else: not to the store that it redirects to or lets us upload
+        to, whatever that answers, and not to another port of the same host.
+        """
+        repository = request.repository
+        for turn in range(3):
+            response = await self._send(request)
             try:
-                if response.status_code == httpx.codes.UNAUTHORIZED and first and home:
-                    challenge = Challenge.parse(response.headers.get("WWW-Authenticate", ""))
-                    if await self._answer(repository, challenge):
+                challenged = response.status_code == httpx.codes.UNAUTHORIZED and self._is_home(
+                    repository, response.url
+                )
+                if challenged and turn < 2:  # noqa: PLR2004 - the last turn's answer stands
+                    offered = response.headers.get_list("WWW-Authenticate")
+                    if await self._access.answer(repository, offered, tokens=turn == 0):
                         continue
                 yield response
                 return
             finally:
                 await response.aclose()
 
-    async def _answer(self, repository: Repository, challenge: Challenge) -> bool:
-        """Fetch what the registry asks for; False where we have nothing to give."""
-        login = self._credentials.login(repository)
-        if challenge.scheme == "basic":
-            if login is None or self._authorization.get(repository) == login.basic():
-                return False
-            self._authorization[repository] = login.basic()
-            return True
-        if challenge.scheme == "bearer" and challenge.parameters.get("realm"):
-            self._authorization[repository] = "Bearer " + await self._token(repository, challenge, login)
-            return True
-        return False
+    async def _send(self, request: _Request) -> httpx.Response:
+        """Send it once. What is read may lie elsewhere; httpx keeps the login from where a redirect leads."""
+        method, content = request.method, request.content
+        sent = dict(request.headers)
+        authorization = self._access.header(request.repository)
+        if authorization is not None and self._is_home(request.repository, request.url):
+            sent["Authorization"] = authorization
+        timeout = self._patient if method == "PUT" else self._client.timeout
+        if content is None or isinstance(content, bytes):
+            built = self._client.build_request(method, request.url, headers=sent, content=content, timeout=timeout)
+            return await self._client.send(built, stream=True, follow_redirects=method == "GET")
+        async with contextlib.aclosing(content()) as body:
+            built = self._client.build_request(method, request.url, headers=sent, content=body, timeout=timeout)
+            return await self._client.send(built, stream=True)
 
-    async def _token(self, repository: Repository, challenge: Challenge, login: Login | None) -> str:
-        realm = httpx.URL(challenge.parameters["realm"])
-        if realm.scheme != "https" and self._scheme == "https":
-            raise RegistryRefused(
-                f"{repository} wants its login sent to {realm.host} without TLS; an https realm was expected"
-            )
-        query = {name: challenge.parameters.get(name, "").split() for name in ("service", "scope")}
-        what = f"asking {realm.host} for a token"
-        headers = {"Authorization": login.basic()} if login else {}
-        try:
-            response = await self._client.get(realm.copy_merge_params(query), headers=headers)
-        except httpx.TransportError as error:
-            raise _unreachable(repository, what, error) from error
-        if response.status_code in _AGAIN:
-            raise RegistryUnreachable(f"{repository} answered {response.status_code} when {what}")
-        if response.status_code != httpx.codes.OK:
-            raise _refusal(repository, what, response.status_code, response.content)
-        try:
-            data = response.json()
-            token = data.get("token") or data.get("access_token")
-        except (ValueError, AttributeError):
-            token = None
-        if not isinstance(token, str) or not token:
-            raise RegistryRefused(f"{repository}: {realm.host} answered without a token when {what}")
-        return token
+    def _is_home(self, repository: Repository, url: httpx.URL) -> bool:
+        """Whether an address is the registry's own: scheme, host and port."""
+        home = self.address(repository, "")
+        return (home.scheme, home.host, home.port) == (url.scheme, url.host, url.port)
 
 
-async def _bounded(response: httpx.Response, repository: Repository, what: str) -> bytes:
+async def _bounded(response: httpx.Response, request: _Request) -> bytes:
     body = bytearray()
     async for piece in response.aiter_bytes():
         body += piece
         if len(body) > ANSWER_LIMIT:
-            raise RegistryRefused(f"{repository} answered with more than {ANSWER_LIMIT} bytes when {what}")
+            raise RegistryRefused(
+                f"{request.repository} answered with more than {ANSWER_LIMIT} bytes when {request.what}"
+            )
     return bytes(body)
 
 
@@ -258,30 +256,3 @@ async def _pieces(response: httpx.Response, skip: int) -> AsyncIterator[bytes]:
             continue
         yield piece[skip:] if skip else piece
         skip = 0
-
-
-def _reason(body: bytes) -> str:
-    """The registry's own words, ` (CODE: message)`, where it gives them in the specified form."""
-    try:
-        first = json.loads(body)["errors"][0]
-        code, message = str(first.get("code", "")), str(first.get("message", ""))
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        return ""
-    words = ": ".join(part for part in (code, " ".join(message.split())) if part)
-    return f" ({words[:200]})" if words else ""
-
-
-def _refusal(repository: Repository, what: str, status: int, body: bytes) -> RegistryForbidden | RegistryRefused:
-    if status in (401, 403):
-        return RegistryForbidden(
-            f"{repository} answered {status} when {what}{_reason(body)}; a login that may do this was expected"
-        )
-    return RegistryRefused(
-        f"{repository} answered {status} when {what}{_reason(body)}; a registry that takes it was expected"
-    )
-
-
-def _unreachable(repository: Repository, what: str, error: httpx.TransportError) -> RegistryUnreachable:
-    kind = type(error).__name__
-    detail = str(error) or kind
-    return RegistryUnreachable(f"{repository} gave no answer when {what} ({detail[:200]})")

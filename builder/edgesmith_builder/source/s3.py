@@ -7,23 +7,21 @@ import logging
 import re
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO
 
 import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error, ServerError
+from urllib3.response import BaseHTTPResponse
 
 from edgesmith_builder.contract import Artifact
-from edgesmith_builder.errors import (
-    BuildError,
-    DigestMismatch,
-    RequestInvalid,
-    SourceForbidden,
-    SourceNotFound,
-    SourceUnreachable,
-)
+from edgesmith_builder.errors import BuildError, DigestMismatch, RequestInvalid, SourceUnreachable
+from edgesmith_builder.oci import trusting
 from edgesmith_builder.progress import size_text, step
+from edgesmith_builder.source.answers import Wanted
+from edgesmith_builder.source.identity import Lent
 from edgesmith_builder.source.settings import StoreSettings
 
 log = logging.getLogger(__name__)
@@ -31,21 +29,7 @@ log = logging.getLogger(__name__)
 PIECE = 256 * 1024
 """Bytes held in memory at a time, and at most what is fetched twice after a break."""
 
-_URI = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_ABSENT = frozenset({"NoSuchKey", "NoSuchBucket", "NoSuchVersion", "MethodNotAllowed"})
-_FORBIDDEN = frozenset(
-    {
-        "AccessDenied",
-        "AllAccessDisabled",
-        "ExpiredToken",
-        "InvalidAccessKeyId",
-        "InvalidToken",
-        "SignatureDoesNotMatch",
-        "AuthorizationHeaderMalformed",
-        "RequestTimeTooSkewed",
-    }
-)
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +60,37 @@ class Bucket:
             settings: Which store, and who we are.
             attempts: How often in a row nothing may come.
             first_delay: Seconds before the second attempt, doubled for each one after.
+
+        Raises:
+            RequestInvalid: where the settings cannot be used together.
         """
         self._settings = settings
         self._attempts = attempts
         self._first_delay = first_delay
-        self._client = Minio(
-            endpoint=settings.host,
-            access_key=settings.access_key,
-            secret_key=settings.secret_key,
-            secure=settings.secure,
-            region=settings.region,
+        try:
+            trust = trusting(settings.authorities)
             # Retries are ours, so that an answer cut off half-way goes on from there.
-            http_client=urllib3.PoolManager(
-                timeout=urllib3.Timeout(connect=5.0, read=60.0), retries=urllib3.Retry(total=0), maxsize=2
-            ),
-        )
+            http = urllib3.PoolManager(
+                timeout=urllib3.Timeout(connect=5.0, read=60.0),
+                retries=urllib3.Retry(total=0, redirect=False, raise_on_redirect=False),
+                maxsize=2,
+                ssl_context=trust,
+            )
+            self._client = Minio(
+                endpoint=settings.host,
+                access_key=settings.access_key,
+                secret_key=settings.secret_key,
+                session_token=settings.session_token,
+                secure=settings.secure,
+                region=settings.region,
+                http_client=http,
+                credentials=Lent(settings.identity, http) if settings.identity is not None else None,
+            )
+        except ValueError as error:
+            region = settings.region or "not set"
+            raise RequestInvalid(
+                f"AWS_ENDPOINT_URL {settings.endpoint} and AWS_REGION {region} cannot be used: {error}"
+            ) from error
 
     def fetch(self, field: str, artifact: Artifact, target: Path, limit: Limit) -> Fetched:
         """Bring an object into a file.
@@ -106,7 +106,7 @@ class Bucket:
             SourceNotFound, SourceForbidden, SourceUnreachable: as the store answers.
             DigestMismatch: where the bytes are others.
         """
-        wanted = _Object.parse(field, artifact, self._settings)
+        wanted = Wanted.parse(field, artifact, self._settings)
         with step(f"fetched {artifact.uri}") as current, target.open("wb") as file:
             download = _Download(self._client, wanted, limit, file)
             self._patiently(download)
@@ -136,54 +136,10 @@ class Bucket:
                 return
 
 
-@dataclass(frozen=True, slots=True)
-class _Object:
-    """An object, as the request names it and as the store knows it."""
-
-    field: str
-    uri: str
-    bucket: str
-    key: str
-    settings: StoreSettings
-
-    @classmethod
-    def parse(cls, field: str, artifact: Artifact, settings: StoreSettings) -> _Object:
-        found = _URI.fullmatch(artifact.uri)
-        if found is None:
-            raise RequestInvalid(f"{field}.uri is {artifact.uri!r}; s3://BUCKET/KEY was expected")
-        if artifact.sha256 is not None and not _SHA256.fullmatch(artifact.sha256.lower()):
-            raise RequestInvalid(f"{field}.sha256 is {artifact.sha256!r}; 64 hex digits were expected")
-        return cls(field, artifact.uri, found[1], found[2], settings)
-
-    def __str__(self) -> str:
-        return f"{self.field}.uri {self.uri} at {self.settings.endpoint}"
-
-    def refusal(self, code: str | None, status: int) -> BuildError:
-        """What the store's answer means."""
-        if code in _ABSENT or status == 404:  # noqa: PLR2004 - HTTP's own number
-            missing = f"the bucket {self.bucket}" if code == "NoSuchBucket" else f"the object {self.key}"
-            return SourceNotFound(f"{self} does not exist ({code}); {missing} was expected there")
-        if code in _FORBIDDEN or status in (401, 403):
-            anonymous = self.settings.access_key is None
-            keys = "with keys" if anonymous else "with other keys"
-            return SourceForbidden(
-                f"{self} may not be read ({code}); a Secret {keys} that may was expected in spec.source.secretRef"
-            )
-        return SourceUnreachable(f"{self} cannot be read ({code or status}); the object was expected")
-
-    def silence(self, error: Exception) -> SourceUnreachable:
-        """What no answer means."""
-        cause = getattr(error, "reason", None) or error
-        words = re.sub(r"^<?[\w.]+\(.*?\)>?: |^<[^>]*>: ", "", str(cause))
-        return SourceUnreachable(
-            f"{self} gives no answer ({type(cause).__name__}: {words[:200]}); a running object store was expected"
-        )
-
-
 class _Download:
     """One object on its way to a file, over as many answers as it takes."""
 
-    def __init__(self, client: Minio, wanted: _Object, limit: Limit, file: BinaryIO) -> None:
+    def __init__(self, client: Minio, wanted: Wanted, limit: Limit, file: BinaryIO) -> None:
         self.position = 0
         self.digest = hashlib.sha256()
         self._client = client
@@ -198,7 +154,7 @@ class _Download:
         try:
             answer = self._client.get_object(bucket_name=wanted.bucket, object_name=wanted.key, offset=self.position)
         except S3Error as error:
-            raise wanted.refusal(error.code, _status(error)) from error
+            raise wanted.refusal(error) from error
         except ServerError as error:
             raise SourceUnreachable(f"{wanted} answered {error.status_code}; the object was expected") from error
         except ValueError as error:
@@ -206,11 +162,12 @@ class _Download:
         except (urllib3.exceptions.HTTPError, OSError, MinioException) as error:
             raise wanted.silence(error) from error
         try:
-            self._check(answer.headers.get("ETag"), answer.headers.get("Content-Length"))
+            skip = self._check(answer)
             for piece in answer.stream(PIECE):
-                self._file.write(piece)
-                self.digest.update(piece)
-                self.position += len(piece)
+                new, skip = piece[skip:], max(0, skip - len(piece))
+                self._file.write(new)
+                self.digest.update(new)
+                self.position += len(new)
                 self._bound(self.position)
         except urllib3.exceptions.HTTPError as error:
             raise wanted.silence(error) from error
@@ -218,19 +175,29 @@ class _Download:
             answer.close()
             answer.release_conn()
 
-    def _check(self, etag: str | None, length: str | None) -> None:
+    def _check(self, answer: BaseHTTPResponse) -> int:
+        """See that it is the same object, from where we are; returns how many bytes of it we have already.
+
+        Not every store, nor every proxy before one, takes a Range: it is answered 200 then, with everything.
+        """
+        etag, length = answer.headers.get("ETag"), answer.headers.get("Content-Length")
         if self._etag is not None and etag != self._etag:
             raise SourceUnreachable(f"{self._object} was replaced while it was being fetched; one content was expected")
         self._etag = etag
+        first = 0
+        if answer.status == HTTPStatus.PARTIAL_CONTENT:
+            found = _CONTENT_RANGE.match(answer.headers.get("Content-Range", ""))
+            first = int(found[1]) if found else self.position
+        if first > self.position:
+            raise SourceUnreachable(
+                f"{self._object} was answered from byte {first} on; the bytes from {self.position} on were expected"
+            )
         if length is not None and length.isdigit():
-            self._bound(self.position + int(length))
+            self._bound(first + int(length))
+        return self.position - first
 
     def _bound(self, size: int) -> None:
         if size > self._limit.size:
             raise self._limit.error(
                 f"{self._object} is larger than {size_text(self._limit.size)}; at most that was expected"
             )
-
-
-def _status(error: S3Error) -> int:
-    return int(getattr(error.response, "status", 0) or 0)

@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgesmith_builder.errors import RequestInvalid
+from edgesmith_builder.source.identity import Identity
 
 AMAZON = "https://s3.amazonaws.com"
 """The endpoint where none is given."""
 
 _ENDPOINT = re.compile(r"(https?)://((?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?)/?")
-_NAMES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_REGION")
+_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_REGION = re.compile(r"(?:s3-)?([a-z]{2}(?:-[a-z]+){1,3}-[0-9]{1,2})")
+_AMAZON_HOST = re.compile(r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?(:[0-9]+)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,35 +27,70 @@ class StoreSettings:
     """`HOST[:PORT]`."""
     secure: bool
     region: str | None = None
-    """None lets the store say."""
+    """Of a regional Amazon endpoint, the one in its name; None lets Amazon say."""
     access_key: str | None = field(default=None, repr=False)
     secret_key: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
+    """Belongs to keys that end by themselves."""
+    identity: Identity | None = None
+    """Who lends us keys, where there are none of our own."""
+    authorities: str | None = field(default=None, repr=False)
+    """Certificates in PEM of authorities to trust besides the public ones."""
 
     @classmethod
-    def read(cls, folder: Path | None, environment: Mapping[str, str]) -> StoreSettings:
+    def read(cls, folder: Path | None, environment: Mapping[str, str], authorities: str | None = None) -> StoreSettings:
         """Read them from a folder with a file each, as a mounted Secret has, and what is not there from variables.
+
+        Keys are taken together, from the one place or from the other: a session token belongs to its keys.
 
         Raises:
             RequestInvalid: for an endpoint that is no `http(s)://HOST:PORT`, and for half a pair of keys.
         """
-        values = {name: _value(name, folder, environment) for name in _NAMES}
-        access, secret = values["AWS_ACCESS_KEY_ID"], values["AWS_SECRET_ACCESS_KEY"]
+        held = _value(_KEYS[0], folder, {}) or _value(_KEYS[1], folder, {})
+        access, secret, token = (_value(name, folder, {} if held else environment) for name in _KEYS)
         if bool(access) != bool(secret):
-            given, missing = sorted(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), key=lambda name: not values[name])
+            given, missing = sorted(_KEYS[:2], key=lambda name: not {_KEYS[0]: access, _KEYS[1]: secret}[name])
             raise RequestInvalid(f"the credentials have {given} but no {missing}; both or neither were expected")
-        endpoint = values["AWS_ENDPOINT_URL"] or AMAZON
+        endpoint = _value("AWS_ENDPOINT_URL", folder, environment) or AMAZON
         found = _ENDPOINT.fullmatch(endpoint)
         if found is None:
             # An endpoint with a user and a password in it must not reach a log.
             shown = repr(endpoint) if "@" not in endpoint else "an address with a login in it"
             raise RequestInvalid(f"AWS_ENDPOINT_URL is {shown}; http://HOST:PORT or https://HOST:PORT was expected")
-        region = values["AWS_REGION"] or (None if endpoint == AMAZON else "us-east-1")
-        return cls(found[2], found[1] == "https", region, access or None, secret or None)
+        host, amazon = found[2], _AMAZON_HOST.fullmatch(found[2]) is not None
+        given = _value("AWS_REGION", folder, environment)
+        region = (_named_region(host) if amazon else None) or given or (None if amazon else "us-east-1")
+        store = f"{found[1]}://{host}"
+        identity = None if access else Identity.read(environment, given or region, store, amazon=amazon)
+        return cls(
+            host=host,
+            secure=found[1] == "https",
+            region=region,
+            access_key=access or None,
+            secret_key=secret or None,
+            session_token=(token or None) if access else None,
+            identity=identity,
+            authorities=authorities,
+        )
+
+    @property
+    def amazon(self) -> bool:
+        """Whether the store is Amazon's."""
+        return _AMAZON_HOST.fullmatch(self.host) is not None
 
     @property
     def endpoint(self) -> str:
         """The address, for messages."""
         return f"{'https' if self.secure else 'http'}://{self.host}"
+
+
+def _named_region(host: str) -> str | None:
+    """The region in the name of an Amazon endpoint, which takes requests that are signed for it and no others.
+
+    A variable may name another one: EKS sets `AWS_REGION` of each pod that is given a role, to the cluster's own.
+    """
+    found = [match[1] for label in host.split(".") if (match := _REGION.fullmatch(label))]
+    return found[-1] if found else None
 
 
 def _value(name: str, folder: Path | None, environment: Mapping[str, str]) -> str:

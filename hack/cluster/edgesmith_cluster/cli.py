@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(console: Console, options: argparse.Namespace) -> None:
     match options.verb:
         case "tools":
-            packages.ensure(console)
+            packages.ensure(console, packages.PACKAGES | packages.TESTS)
             print(tools.ensure(console))
         case "up":
             name = plan.check_name(options.name)

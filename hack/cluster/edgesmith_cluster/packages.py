@@ -1,7 +1,8 @@
-"""What the cluster needs from Debian."""
+"""What the cluster, and the tests, need from Debian."""
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from edgesmith_cluster.commands import run
@@ -23,19 +24,22 @@ PACKAGES = {
     "util-linux": "unshare",
 }
 
+TESTS = {"qemu-user-static": "qemu-x86_64-static"}
+"""What the tests need besides."""
 
-def missing() -> list[str]:
+
+def missing(packages: Mapping[str, str] = PACKAGES) -> list[str]:
     """Return the packages whose program is not there."""
-    return [package for package, program in PACKAGES.items() if shutil.which(program) is None]
+    return [package for package, program in packages.items() if shutil.which(program) is None]
 
 
-def ensure(console: Console) -> None:
+def ensure(console: Console, packages: Mapping[str, str] = PACKAGES) -> None:
     """Install what is missing; nothing is ever removed for it.
 
     Raises:
         ClusterError: something is missing and cannot be installed from here.
     """
-    wanted = missing()
+    wanted = missing(packages)
     if not wanted:
         return
     names = ", ".join(wanted)
@@ -52,5 +56,5 @@ def ensure(console: Console) -> None:
             # There are no package lists yet, or they are older than the archive.
             run(["apt-get", "update"], environment=quiet, timeout=300)
             run(install, environment=quiet, timeout=600)
-    if still := missing():
+    if still := missing(packages):
         raise ClusterError(f"apt-get installed {names}, and {', '.join(still)} is still not to be found on PATH")

@@ -18,7 +18,7 @@ from pathlib import Path
 from . import contents, layers, site_packages, tars
 from .console import ImageError, step
 from .extract import extract
-from .layout import Layout
+from .layout import EPOCH, Layout
 from .paths import Cache
 
 SUITE = "bookworm"
@@ -180,7 +180,7 @@ def _write(recipe: BaseRecipe, architecture: str, cache: Cache, scratch: Path, t
     config = {
         "architecture": architecture,
         "config": {"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},
-        "history": [{"created": "1970-01-01T00:00:00Z", "created_by": words}],
+        "history": [{"created": EPOCH, "created_by": words}],
     }
     layout.finish(layout.add_image(config, [layers.keep(cache.layers, tar, diff_id)]), "latest")
     return layout.folder

@@ -14,7 +14,7 @@ from . import base, debian, layers, tars
 from .base import Base
 from .buildah import Buildah
 from .console import say, step
-from .layout import INDEX, Layout
+from .layout import EPOCH, Layout
 from .paths import REPOSITORY, Cache
 from .recipes import ARCHITECTURES, Recipe, key, own_platform
 
@@ -44,7 +44,7 @@ def config_of(found: dict[str, Any], architecture: str) -> dict[str, Any]:
     kept = {name: value for name, value in found["config"].items() if name in RUNTIME_KEYS}
     history = [
         {
-            "created": "1970-01-01T00:00:00Z",
+            "created": EPOCH,
             "created_by": _words(entry.get("created_by", "")),
             **({"empty_layer": True} if entry.get("empty_layer") else {}),
         }
@@ -130,7 +130,7 @@ def ensure(recipe: Recipe, platforms: tuple[str, ...], cache: Cache, *, refresh:
             _platform(recipe, context, build_base, run_base, target=made, cache=cache, tool=tool)
             for run_base in bases.values()
         ]
-        index = made.add_json({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}, INDEX)
+        index = made.add_index(manifests)
         made.finish(index, "latest")
         shutil.rmtree(folder, ignore_errors=True)
         made.folder.rename(folder)

@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgesmith_builder.oci import Descriptor, Manifest
+from edgesmith_builder.oci.content import CONFIG, INDEX, LAYER_GZIP, MANIFEST, canonical, digest_of
+from edgesmith_builder.pack.image import EPOCH
+
 from .console import ImageError
 from .tars import Layer
 
-INDEX = "application/vnd.oci.image.index.v1+json"
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-CONFIG = "application/vnd.oci.image.config.v1+json"
-LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+__all__ = ["EPOCH", "Layout", "platform_of"]
 
 VARIANTS = {"arm64": "v8"}
 """The CPU variant that goes with an architecture (image-spec, image-index.md)."""
-
-
-def canonical(document: object) -> bytes:
-    """Serialises JSON so that equal documents have equal bytes.
-
-    Args:
-        document: Anything JSON can say.
-
-    Returns:
-        Sorted keys, no spaces, UTF-8.
-    """
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def platform_of(architecture: str) -> dict[str, str]:
@@ -97,7 +85,7 @@ class Layout:
             ImageError: The bytes are not what the digest says.
         """
         content = self.blob(digest).read_bytes()
-        if f"sha256:{hashlib.sha256(content).hexdigest()}" != digest:
+        if digest_of(content) != digest:
             raise ImageError(f"{self.blob(digest)} does not match its name; remove {self.folder} and build again.")
         document: dict[str, Any] = json.loads(content)
         return document
@@ -124,22 +112,25 @@ class Layout:
         entries = self.read(root["digest"])["manifests"]
         return {f"linux/{entry['platform']['architecture']}": self.read(entry["digest"]) for entry in entries}
 
-    def add_json(self, document: object, media_type: str) -> dict[str, Any]:
-        """Stores a document.
+    def _add(self, content: bytes, media_type: str) -> Descriptor:
+        """Stores bytes; returns their descriptor."""
+        descriptor = Descriptor.of(content, media_type)
+        self.blob(descriptor.digest).write_bytes(content)
+        return descriptor
+
+    def add_index(self, manifests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Stores an index.
 
         Args:
-            document: What to store.
-            media_type: Of the descriptor.
+            manifests: Descriptors with their platforms, as `add_image` returns them.
 
         Returns:
             Its descriptor.
         """
-        content = canonical(document)
-        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-        self.blob(digest).write_bytes(content)
-        return {"mediaType": media_type, "digest": digest, "size": len(content)}
+        document = {"schemaVersion": 2, "mediaType": INDEX, "manifests": list(manifests)}
+        return self._add(canonical(document), INDEX).to_json()
 
-    def add_layer(self, layer: Layer) -> dict[str, Any]:
+    def add_layer(self, layer: Layer) -> Descriptor:
         """Stores a layer, by link where the file system allows.
 
         Args:
@@ -148,13 +139,14 @@ class Layout:
         Returns:
             Its descriptor.
         """
+        descriptor = Descriptor(LAYER_GZIP, layer.digest, layer.size)
         target = self.blob(layer.digest)
         if not target.exists():
             try:
                 os.link(layer.path, target)
             except OSError:
                 shutil.copyfile(layer.path, target)
-        return {"mediaType": LAYER, "digest": layer.digest, "size": layer.size}
+        return descriptor
 
     def add_image(self, config: dict[str, Any], layers: Sequence[Layer]) -> dict[str, Any]:
         """Stores an image of one platform.
@@ -170,18 +162,15 @@ class Layout:
         complete = {
             **config,
             **platform,
-            "created": "1970-01-01T00:00:00Z",
+            "created": EPOCH,
             "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
         }
-        manifest = {
-            "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "config": self.add_json(complete, CONFIG),
-            "layers": [self.add_layer(layer) for layer in layers],
-        }
-        return {**self.add_json(manifest, MANIFEST), "platform": platform}
+        manifest = Manifest(
+            config=self._add(canonical(complete), CONFIG), layers=tuple(self.add_layer(layer) for layer in layers)
+        )
+        return {**self._add(manifest.to_bytes(), MANIFEST).to_json(), "platform": platform}
 
-    def finish(self, descriptor: dict[str, Any], name: str) -> None:
+    def finish(self, descriptor: Mapping[str, Any], name: str) -> None:
         """Writes ``index.json``, which makes the layout complete.
 
         Args:

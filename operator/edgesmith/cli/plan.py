@@ -22,14 +22,14 @@ from edgesmith.cluster.configuration import SettingsError, installed_settings, s
 from edgesmith.cluster.dry_run import as_applied
 from edgesmith.cluster.errors import Forbidden, Missing
 from edgesmith.cluster.gather import Gatherer
-from edgesmith.cluster.images import Images
+from edgesmith.cluster.images import Images, registry_of
 from edgesmith.cluster.kinds import EDGE_MODEL
 from edgesmith.cluster.objects import Objects
 from edgesmith.decide import decide, wanted
 from edgesmith.decide.plan import Change, Plan
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import Image, Snapshot
-from edgesmith_builder.oci import Backoff, Credentials, Registry
+from edgesmith_builder.oci import Credentials
 
 WITHOUT_NODES = {ConditionType.PROFILES_RESOLVED, ConditionType.BUILDS_READY}
 """The conditions that do not depend on nodes."""
@@ -71,7 +71,7 @@ async def plan(
     objects = seen.objects
     keys = await _suppose(client, objects, documents)
     login = Credentials.from_file(Path(credentials)) if credentials else None
-    async with Registry(settings.plain_http, login, backoff=Backoff(attempts=1)) as registry:
+    async with registry_of(settings, login, attempts=1) as registry:
         gatherer = Gatherer(objects, Images(registry, time.monotonic), settings, client)
         found = []
         for key in keys:

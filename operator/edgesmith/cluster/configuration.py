@@ -14,7 +14,7 @@ from typing import Any
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.kinds import CONFIG_MAP
 from edgesmith.decide.settings import Settings
-from edgesmith_builder.oci import Reference, Repository
+from edgesmith_builder.oci import Reference, Repository, trusting
 
 CONFIG_MAP_NAME = "edgesmith-settings"
 DEFAULT_NAMESPACE = "edgesmith-system"
@@ -26,7 +26,10 @@ VARIABLES = {
     "EDGESMITH_PLAIN_HTTP": "`true`: speak HTTP to the registry. Default `false`.",
     "EDGESMITH_PULL_SECRET": "dockerconfigjson Secret in the EdgeModel's namespace that its pods pull images with.",
     "EDGESMITH_PUSH_SECRET": "dockerconfigjson Secret in the EdgeModel's namespace that its build Jobs push with.",
+    "EDGESMITH_REGISTRY_CA": "Certificates in PEM of authorities to trust for the registry, besides the public ones.",
     "EDGESMITH_BUCKET_ENDPOINT": "S3 endpoint for EdgeModels without a credentials Secret.",
+    "EDGESMITH_BUCKET_CA": "Certificates in PEM of authorities to trust for buckets, besides the public ones.",
+    "EDGESMITH_BUILDER_SERVICE_ACCOUNT": "ServiceAccount of build Jobs in the EdgeModel's namespace.",
     "EDGESMITH_BUILDER_NODE_SELECTOR": "Where build Jobs run: a JSON object of labels. Default `{}`.",
     "EDGESMITH_BUILDER_RESOURCES": "Requests and limits of build Jobs: a JSON object. Default `{}`.",
     "EDGESMITH_NODE_GRACE_SECONDS": (
@@ -57,7 +60,10 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
             plain_http=_flag(environment, "EDGESMITH_PLAIN_HTTP"),
             pull_secret=environment.get("EDGESMITH_PULL_SECRET") or None,
             push_secret=environment.get("EDGESMITH_PUSH_SECRET") or None,
+            registry_ca=_authorities(environment, "EDGESMITH_REGISTRY_CA"),
             bucket_endpoint=environment.get("EDGESMITH_BUCKET_ENDPOINT") or None,
+            bucket_ca=_authorities(environment, "EDGESMITH_BUCKET_CA"),
+            builder_service_account=environment.get("EDGESMITH_BUILDER_SERVICE_ACCOUNT") or None,
             builder_node_selector=_labels(environment, "EDGESMITH_BUILDER_NODE_SELECTOR"),
             builder_resources=_json_object(environment, "EDGESMITH_BUILDER_RESOURCES"),
             builder_deadline_seconds=_count(environment, "EDGESMITH_BUILDER_DEADLINE_SECONDS", 3600),
@@ -107,6 +113,17 @@ def _repository(environment: Mapping[str, str], name: str) -> str:
         return str(Repository.parse(value))
     except ValueError as error:
         raise SettingsError(f"{name} is not a repository: {error}") from None
+
+
+def _authorities(environment: Mapping[str, str], name: str) -> str | None:
+    value = environment.get(name, "").strip()
+    if not value:
+        return None
+    try:
+        trusting(value)
+    except ValueError as error:
+        raise SettingsError(f"{name} is no certificate: {error}") from None
+    return value
 
 
 def _flag(environment: Mapping[str, str], name: str) -> bool:

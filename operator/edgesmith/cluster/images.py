@@ -13,8 +13,17 @@ from collections.abc import Callable, Collection, Mapping
 
 from edgesmith.cluster.breaker import Breaker
 from edgesmith.cluster.provenance import Answer, Bases, Wanted, judged
+from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import Image, RegistryProblem
-from edgesmith_builder.oci import Registry, RegistryError, RegistryForbidden, RegistryUnreachable, Repository
+from edgesmith_builder.oci import (
+    Backoff,
+    Logins,
+    Registry,
+    RegistryError,
+    RegistryForbidden,
+    RegistryUnreachable,
+    Repository,
+)
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +32,18 @@ PROBLEM_SECONDS = 5.0
 LOOKUP_SECONDS = 4.0
 """For all look-ups of one pass."""
 _LIMIT = 8192
+
+
+def registry_of(settings: Settings, logins: Logins | None, *, attempts: int) -> Registry:
+    """A client for the registry that builds go to; a context manager.
+
+    Args:
+        settings: How the operator was installed.
+        logins: Who we are there; without, nobody.
+        attempts: How often in a row to ask.
+    """
+    backoff = Backoff(attempts=attempts)
+    return Registry(settings.plain_http, logins, backoff=backoff, authorities=settings.registry_ca)
 
 
 class Images:

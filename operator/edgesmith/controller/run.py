@@ -20,7 +20,7 @@ from edgesmith.cluster.configuration import SettingsError, installed_settings, s
 from edgesmith.cluster.connection import connect
 from edgesmith.cluster.errors import ClusterError
 from edgesmith.cluster.gather import Gatherer
-from edgesmith.cluster.images import Images
+from edgesmith.cluster.images import Images, registry_of
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL
 from edgesmith.cluster.lease import Lease
 from edgesmith.cluster.objects import Objects
@@ -36,7 +36,7 @@ from edgesmith.controller.queue import Key, WorkQueue
 from edgesmith.controller.resync import Resync
 from edgesmith.controller.watches import Watches
 from edgesmith.decide.settings import Settings
-from edgesmith_builder.oci import Backoff, CredentialsFile, Registry
+from edgesmith_builder.oci import CredentialsFile, Registry
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ async def run(options: Options) -> None:
     async with Client(connection, namespaces=options.namespaces) as client:
         settings = await _settings(client, options)
         await _check_kinds(client)
-        async with Registry(settings.plain_http, _credentials(options), backoff=Backoff(attempts=2)) as registry:
+        async with registry_of(settings, _credentials(options), attempts=2) as registry:
             await _Operator(options, client, settings, registry).run(stop)
 
 

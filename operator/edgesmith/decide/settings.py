@@ -22,8 +22,14 @@ class Settings:
     """A kubernetes.io/dockerconfigjson Secret in the EdgeModel's namespace that pods pull images with."""
     push_secret: str | None = None
     """A kubernetes.io/dockerconfigjson Secret in the EdgeModel's namespace that build Jobs push with."""
+    registry_ca: str | None = None
+    """Certificates in PEM of authorities that sign the registry's certificate, besides the public ones."""
     bucket_endpoint: str | None = None
     """Endpoint of the bucket where an EdgeModel names no credentials."""
+    bucket_ca: str | None = None
+    """Certificates in PEM of authorities that sign a bucket's certificate, besides the public ones."""
+    builder_service_account: str | None = None
+    """ServiceAccount of build Jobs in the EdgeModel's namespace, for clouds that give it rights on a bucket."""
     builder_node_selector: dict[str, str] = field(default_factory=dict)
     """Where build Jobs run."""
     builder_resources: dict[str, Any] = field(default_factory=dict)

@@ -17,11 +17,13 @@ from typing import Any
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import (
     ATTEMPT_ANNOTATION,
+    BUCKET_CA_ANNOTATION,
     BUILD_KEY_LABEL,
     BUILD_REASON_ANNOTATION,
     BUILDER,
     COMPONENT_LABEL,
     PROFILE_LABEL,
+    REGISTRY_CA_ANNOTATION,
     REQUEST_ANNOTATION,
     TRIES_ANNOTATION,
     job_name,
@@ -46,6 +48,7 @@ EXIT_RETRY = 2
 _CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": False,
     "AWS_SECRET_ACCESS_KEY": False,
+    "AWS_SESSION_TOKEN": True,
     "AWS_ENDPOINT_URL": False,
     "AWS_REGION": True,
 }
@@ -64,6 +67,7 @@ def build_job(model: EdgeModel, start: StartBuild, settings: Settings) -> dict[s
         annotations[ATTEMPT_ANNOTATION] = start.attempt
     if start.reason:
         annotations[BUILD_REASON_ANNOTATION] = json.dumps([asdict(change) for change in start.reason], sort_keys=True)
+    files = _files(_request(model, start, settings), settings)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -83,9 +87,9 @@ def build_job(model: EdgeModel, start: StartBuild, settings: Settings) -> dict[s
             "template": {
                 "metadata": {
                     "labels": labels_of(model, labels),
-                    "annotations": {REQUEST_ANNOTATION: _request(model, start, settings)},
+                    "annotations": {name: text for name, _, _, text in files},
                 },
-                "spec": _pod(model, settings),
+                "spec": _pod(model, settings, files),
             },
         },
     }
@@ -96,15 +100,33 @@ def _request(model: EdgeModel, start: StartBuild, settings: Settings) -> str:
     return request.to_json()
 
 
-def _pod(model: EdgeModel, settings: Settings) -> dict[str, Any]:
-    arguments = ["--request", f"{REQUEST_FOLDER}/request.json", "--termination-log", TERMINATION_LOG, "--work", "/tmp"]  # noqa: S108 -- the pod's own emptyDir
+_File = tuple[str, str, str, str]
+"""What the builder reads from a file: the annotation that holds it, the flag that names it, its name, its text."""
+
+
+def _files(request: str, settings: Settings) -> list[_File]:
+    """What travels with the Job itself; nothing of it is secret, and no namespace needs an object of ours for it."""
+    files = [
+        (REQUEST_ANNOTATION, "--request", "request.json", request),
+        (REGISTRY_CA_ANNOTATION, "--registry-ca", "registry-ca.pem", settings.registry_ca or ""),
+        (BUCKET_CA_ANNOTATION, "--bucket-ca", "bucket-ca.pem", settings.bucket_ca or ""),
+    ]
+    return [file for file in files if file[3]]
+
+
+def _pod(model: EdgeModel, settings: Settings, files: list[_File]) -> dict[str, Any]:
+    arguments = [word for _, flag, name, _ in files for word in (flag, f"{REQUEST_FOLDER}/{name}")]
+    arguments += ["--termination-log", TERMINATION_LOG, "--work", "/tmp"]  # noqa: S108 -- the pod's own emptyDir
     mounts = [
         {"name": "request", "mountPath": REQUEST_FOLDER, "readOnly": True},
         {"name": "work", "mountPath": "/tmp"},  # noqa: S108 -- the pod's own emptyDir
     ]
-    field = {"fieldPath": f"metadata.annotations['{REQUEST_ANNOTATION}']"}
+    items = [
+        {"path": name, "fieldRef": {"fieldPath": f"metadata.annotations['{annotation}']"}}
+        for annotation, _, name, _ in files
+    ]
     volumes: list[dict[str, Any]] = [
-        {"name": "request", "downwardAPI": {"items": [{"path": "request.json", "fieldRef": field}]}},
+        {"name": "request", "downwardAPI": {"items": items}},
         {"name": "work", "emptyDir": {"sizeLimit": WORK_LIMIT}},
     ]
     if settings.push_secret:
@@ -132,6 +154,8 @@ def _pod(model: EdgeModel, settings: Settings) -> dict[str, Any]:
         "containers": [container],
         "volumes": volumes,
     }
+    if settings.builder_service_account:
+        pod["serviceAccountName"] = settings.builder_service_account
     if settings.pull_secret:
         pod["imagePullSecrets"] = [{"name": settings.pull_secret}]
     return pod
