@@ -305,6 +305,25 @@ async def test_no_callback_lets_an_error_out(callback: str, monkeypatch: pytest.
         writer.close()
 
 
+async def test_answers_that_nobody_reads_take_from_the_budget() -> None:
+    async with serving(bodies=1_000_000, body=1_000_000) as (server, port):
+        reader, writer = await connect(port)
+        writer.write(GET.replace(b"/", b"/20000000", 1))
+        await until(lambda: server.budget.left < 0)
+        other, other_writer = await connect(port)
+        other_writer.write(GET)
+        assert (await other.readuntil(b'""')).startswith(b"HTTP/1.1 200 "), "what has no body is answered"
+        other_writer.write(GET.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\nhello"))
+        answer = await other.read()
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"too many bytes of requests and answers are in memory; retry in a moment" in answer
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(20_000_000)
+        await until(lambda: server.budget.left == 1_000_000)
+        for each in (writer, other_writer):
+            each.close()
+
+
 async def test_pipelined_requests_are_read_no_further_than_they_are_answered() -> None:
     async with serving(pipeline=4) as (server, port):
         _, writer = await connect(port)

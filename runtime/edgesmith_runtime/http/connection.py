@@ -54,6 +54,7 @@ class Connection(asyncio.BufferedProtocol):
         self._linger_by = math.inf
         self._starting = False
         self._writing_paused = False
+        self._unread = 0
         self._reading_paused = False
         self._half_closed = False
         self._lingering = False
@@ -78,6 +79,7 @@ class Connection(asyncio.BufferedProtocol):
         self._closed = True
         with self._guard:
             self._forget()
+        self._release_unread()
         self._server.remove(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -106,10 +108,13 @@ class Connection(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """Answer no further to a client that does not read."""
         self._writing_paused = True
+        self._unread = self._transport.get_write_buffer_size()
+        self._server.budget.take(self._peer, self._unread)
 
     def resume_writing(self) -> None:
         """Go on answering."""
         self._writing_paused = False
+        self._release_unread()
         with self._guard:
             self._advance()
 
@@ -277,6 +282,10 @@ class Connection(asyncio.BufferedProtocol):
         self._answering = self._future = None
         self._answer_by = math.inf
         self._server.note(self, waiting=False)
+
+    def _release_unread(self) -> None:
+        self._server.budget.release(self._peer, self._unread)
+        self._unread = 0
 
     def _linger(self) -> None:
         """Stop sending, but read on for a moment: closing on unread bytes would take the response away again."""

@@ -17,7 +17,8 @@ class Limits:
 
     Attributes:
         body: The longest body, as sent and inflated.
-        bodies: The most bytes of bodies in memory over all connections; 503 above it.
+        bodies: The most bytes of bodies in memory over all connections, answers that wait for their clients to read on
+            among them; a further body is answered 503.
         head: The longest request line with all headers.
         headers: The most headers.
         connections: The most connections at once.
@@ -67,7 +68,7 @@ class Budget:
 
     @property
     def left(self) -> int:
-        """How many bytes nobody holds."""
+        """How many bytes nobody holds; below 0 where more were taken than there are."""
         return self._left
 
     def reserve(self, peer: bytes, count: int) -> bool:
@@ -75,10 +76,14 @@ class Budget:
         held = self._held.get(peer, 0) + count
         if count > self._left or held > self._share:
             return False
-        self._left -= count
-        if held:
-            self._held[peer] = held
+        self.take(peer, count)
         return True
+
+    def take(self, peer: bytes, count: int) -> None:
+        """Take bytes that are there already: none may be left for others then."""
+        if count:
+            self._left -= count
+            self._held[peer] = self._held.get(peer, 0) + count
 
     def release(self, peer: bytes, count: int) -> None:
         """Give bytes back."""

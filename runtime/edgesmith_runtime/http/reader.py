@@ -161,7 +161,9 @@ class RequestReader:
         if body.length is not None:
             more = min(more, body.length - request.reserved)
         if not self._budget.reserve(self._peer, more):
-            self.refuse(error_response(Unavailable("too many bytes of requests are in memory; retry in a moment")))
+            self.refuse(
+                error_response(Unavailable("too many bytes of requests and answers are in memory; retry in a moment"))
+            )
             return False
         request.reserved += more
         return True
