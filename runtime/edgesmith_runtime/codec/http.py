@@ -71,12 +71,12 @@ def _decode(signature: ModelSignature, text: memoryview, rest: memoryview) -> In
     signature.check_complete(names)
     if len(rest):
         raise BadRequest(f"the body has {len(rest)} bytes after its last tensor; expected none")
-    parameters = _parameters(document, "the request")
+    parameters = _parameters(document)
     binary = parameters.get("binary_data_output", False)
     if not isinstance(binary, bool):
         raise BadRequest(f"binary_data_output is {shown(binary)}; expected true or false")
     asked = [
-        signature.check_output(item.get("name"), _parameters(item, f"output {shown(item.get('name'))}"), binary=binary)
+        signature.check_output(item.get("name"), _parameters(item, "output"), binary=binary)
         for item in _list(document, "outputs", [])
     ]
     return InferRequest(_id(document), tensors, signature.check_outputs(asked, binary=binary))
@@ -147,7 +147,7 @@ def _bare(signature: ModelSignature, body: memoryview) -> InferRequest:
 
 def _input(signature: ModelSignature, item: dict[str, Any], rest: memoryview) -> tuple[str, NDArray[Any], memoryview]:
     name = item.get("name")
-    parameters = _parameters(item, f"input {shown(name)}")
+    parameters = _parameters(item, "input")
     shape = item.get("shape")
     if not isinstance(shape, list):
         raise BadRequest(f"input {shown(name)} has shape {shown(shape)}; expected a list of sizes")
@@ -182,9 +182,10 @@ def _list(document: dict[str, Any], field: str, default: list[Any] | None) -> li
     return value
 
 
-def _parameters(document: dict[str, Any], owner: str) -> dict[str, Any]:
+def _parameters(document: dict[str, Any], kind: str = "") -> dict[str, Any]:
     value = document.get("parameters", {})
     if not isinstance(value, dict):
+        owner = f"{kind} {shown(document.get('name'))}" if kind else "the request"
         raise BadRequest(f"{owner} has parameters that are no object; expected names with values")
     return value
 
