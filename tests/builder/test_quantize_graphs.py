@@ -163,6 +163,22 @@ def test_an_operator_of_onnx_runtime_that_is_not_imported(tmp_path: Path) -> Non
     assert len(weights_of(made)) == 2
 
 
+def test_a_decoder_that_is_calibrated_on_its_first_step(tmp_path: Path) -> None:
+    """Its cache is empty then: a tensor of no values has the range of zero."""
+    nodes = [
+        node("MatMul", ["x", "w"], ["k"]),
+        node("Concat", ["past", "k"], ["present"], axis=1),
+        node("ReduceMean", ["present"], ["mean"], axes=[1], keepdims=0),
+        node("MatMul", ["mean", "v"], ["y"]),
+    ]
+    inputs = [("x", FLOAT, ["N", 1, N]), ("past", FLOAT, ["N", "P", N])]
+    outputs = [("y", FLOAT, ["N", N]), ("present", FLOAT, ["N", "Q", N])]
+    feeds = {"x": numbers(32, 1, N), "past": np.zeros((32, 0, N), np.float32)}
+    made = quantised(tmp_path, model_of(nodes, inputs, outputs, {"w": W, "v": V}), feeds)
+    assert len(weights_of(made)) == 2
+    assert decibels(tmp_path / "source.onnx", made, feeds) > 24
+
+
 def test_a_mask_of_minus_infinity_stays_in_float(tmp_path: Path) -> None:
     mask = np.where(np.arange(N) < N // 2, 0.0, -np.inf).astype(np.float32)
     nodes = [
