@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from clients import timed
 from mobilenet import SHAPE, mobilenet
 from onnxruntime.quantization import CalibrationDataReader, quantize_static
 from row import Row
-from serving import PICTURES, bare, timed
+from serving import PICTURES, bare
 
 from edgesmith_builder.contract import Quantization
 from edgesmith_builder.dataset import Samples

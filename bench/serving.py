@@ -3,30 +3,31 @@
     python bench/serving.py                 # prints a JSON list of {name, value, unit, against, ratio}
 
 The model has MobileNetV2's layers at 224x224 with random weights, quantised statically with unsigned activations and
-signed weights; a request carries its 600 kB input as a binary tensor over HTTP. One process serves with as many threads
-as there are cores and one process holds the clients, blocking sockets that send what was prepared. The rounds of all
-parts take turns, so that a slow moment of the machine meets every part.
+signed weights; a request carries its 600 kB input as a binary tensor over HTTP, or raw over gRPC. One process serves
+with as many threads as there are cores and one process holds the clients, which send what was prepared. The rounds of
+all parts take turns, so that a slow moment of the machine meets every part.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import operator
 import os
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime as ort
+from clients import grpc_request, http_request, over_grpc, over_http, timed
 from mobilenet import SHAPE, mobilenet
 from row import Row
 
@@ -74,74 +75,41 @@ def make_bundle(folder: Path, threads: int) -> Path:
     return bundle.folder
 
 
-def start_server(bundle: Path, threads: int) -> tuple[subprocess.Popen[str], int]:
-    """Start a server and wait until it is ready."""
+@contextmanager
+def served(bundle: Path, threads: int) -> Iterator[Served]:
+    """Serve while the block runs; wait until it is ready."""
     command = [sys.executable, "-m", "edgesmith_runtime", "serve", "--bundle", str(bundle), "--host", "127.0.0.1"]
     options = ["--http-port", "0", "--grpc-port", "0", "--threads", str(threads)]
     process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
-    port = 0
-    for line in process.stderr or ():
-        entry = json.loads(line)
-        port = entry.get("http_port", port)
-        if entry["message"] == "ready":
-            return process, port
-    raise SystemExit("the server did not become ready")
+    ports: dict[str, int] = {}
+    try:
+        for line in process.stderr or ():
+            entry = json.loads(line)
+            ports |= {name: entry[name] for name in ("http_port", "grpc_port") if name in entry}
+            if entry["message"] == "ready":
+                break
+        else:
+            raise SystemExit("the server did not become ready")
+        yield Served(process.pid, ports["http_port"], ports["grpc_port"])
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        if process.stderr is not None:
+            process.stderr.close()
 
 
-def request_bytes(image: NDArray[Any]) -> bytes:
-    """Prepare one whole request."""
-    tensor = {"name": "input", "datatype": "FP32", "shape": SHAPE, "parameters": {"binary_data_size": image.nbytes}}
-    text = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
-    head = (
-        "POST /v2/models/mobilenet/infer HTTP/1.1\r\nHost: bench\r\n"
-        f"Inference-Header-Content-Length: {len(text)}\r\nContent-Length: {len(text) + image.nbytes}\r\n\r\n"
-    )
-    return head.encode() + text + image.tobytes()
+@dataclass(frozen=True)
+class Served:
+    """A server that is ready."""
 
+    pid: int
+    http_port: int
+    grpc_port: int
 
-def asking(port: int, request: bytes) -> Callable[[], None]:
-    """Connect a client; what is returned asks once and reads the whole answer."""
-    connection = socket.create_connection(("127.0.0.1", port))
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    buffer = memoryview(bytearray(65536))
-
-    def ask() -> None:
-        connection.sendall(request)
-        filled, wanted = 0, len(buffer)
-        while filled < wanted:
-            count = connection.recv_into(buffer[filled:])
-            if not count:
-                raise SystemExit("the server closed the connection")
-            filled += count
-            if wanted == len(buffer):
-                head, _, _ = bytes(buffer[:filled]).partition(b"\r\n\r\n")
-                length = int(head.lower().partition(b"content-length: ")[2].split(b"\r")[0])
-                wanted = len(head) + 4 + length
-        if bytes(buffer[:12]) != b"HTTP/1.1 200":
-            raise SystemExit(bytes(buffer[:filled]).decode(errors="replace"))
-
-    return ask
-
-
-def timed(calls: list[Callable[[], None]], seconds: float) -> list[float]:
-    """Call from one thread each, over and over; return how long every call took, in seconds."""
-    taken: list[list[float]] = [[] for _ in calls]
-    end = time.perf_counter() + seconds
-
-    def loop(call: Callable[[], None], times: list[float]) -> None:
-        start = time.perf_counter()
-        while start < end:
-            call()
-            now = time.perf_counter()
-            times.append(now - start)
-            start = now
-
-    threads = [threading.Thread(target=loop, args=pair) for pair in zip(calls, taken, strict=True)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return [one for times in taken for one in times]
+    def processor_seconds(self) -> float:
+        """User and system time of the process so far (proc(5))."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def bare(model: Path, threads: int, image: NDArray[Any]) -> Callable[[], None]:
@@ -154,44 +122,66 @@ def bare(model: Path, threads: int, image: NDArray[Any]) -> Callable[[], None]:
     return call
 
 
-def rows(measured: dict[str, list[list[float]]], seconds: float) -> list[Row]:
-    """Turn times into results: medians of the rounds, and of ratios within a round, which share the same moment."""
+@dataclass(frozen=True)
+class Round:
+    """One part of one round."""
 
-    def p50(name: str) -> list[float]:
-        return [statistics.median(times) * 1000 for times in measured[name]]
+    times: list[float]
+    """Seconds of each call."""
+    processor: float
+    """Seconds of processor time of the process that computes."""
+    seconds: float
 
-    def rate(name: str) -> list[float]:
-        return [len(times) / seconds for times in measured[name]]
+    @property
+    def p50(self) -> float:
+        """Milliseconds of a call in the middle."""
+        return statistics.median(self.times) * 1000
 
-    def median_of(combine: Callable[[float, float], float], left: list[float], right: list[float]) -> float:
-        return statistics.median(map(combine, left, right))
+    @property
+    def rate(self) -> float:
+        """Calls a second."""
+        return len(self.times) / self.seconds
 
-    one, served_one = p50("bare wide"), p50("served 1")
-    best = [max(rates) for rates in zip(rate("bare wide"), rate("bare narrow"), strict=True)]
-    served_many = rate("served many")
-    alone = f"bare session.run, {statistics.median(one):.2f} ms"
-    over = median_of(operator.sub, served_one, one)
-    return [
-        Row(
-            "runtime p50, 1 HTTP client",
-            statistics.median(served_one),
-            "ms",
-            alone,
-            median_of(operator.truediv, served_one, one),
-        ),
-        Row("runtime p50 over bare, 1 HTTP client", over, "ms", "1 ms, the aim", over),
-        Row(
-            f"runtime throughput, {MANY} HTTP clients",
-            statistics.median(served_many),
-            "1/s",
-            f"best bare session.run, {statistics.median(best):.0f}/s (aim 0.75)",
-            median_of(operator.truediv, served_many, best),
-        ),
-    ]
+    @property
+    def cost(self) -> float:
+        """Milliseconds of processor time for one call: what a busy machine does not blur."""
+        return self.processor * 1000 / len(self.times)
 
 
-def measure_serving(*, threads: int | None = None, seconds: float = 2.0, rounds: int = 7) -> list[Row]:
-    """Measure one client's latency and many clients' throughput.
+def rows(measured: dict[str, list[Round]]) -> list[Row]:
+    """Turn rounds into results: medians, and medians of ratios within a round, which share the same moment."""
+    wide, narrow = measured["bare wide"], measured["bare narrow"]
+    best = [max(pair) for pair in zip(_rates(wide), _rates(narrow), strict=True)]
+    found = []
+    for protocol in ("HTTP", "gRPC"):
+        one, many = measured[f"{protocol} 1"], measured[f"{protocol} many"]
+        over = statistics.median(served.p50 - alone.p50 for served, alone in zip(one, wide, strict=True))
+        found += [
+            _row(f"runtime p50, 1 {protocol} client", "ms", [part.p50 for part in one], [part.p50 for part in wide]),
+            Row(f"runtime p50 over bare, 1 {protocol} client", over, "ms", "1 ms, the aim", over),
+            _row(f"runtime throughput, {MANY} {protocol} clients", "1/s", _rates(many), best),
+            _row(f"server CPU a request, 1 {protocol} client", "ms", _costs(one), _costs(wide)),
+            _row(f"server CPU a request, {MANY} {protocol} clients", "ms", _costs(many), _costs(narrow)),
+        ]
+    return found
+
+
+def _rates(parts: list[Round]) -> list[float]:
+    return [part.rate for part in parts]
+
+
+def _costs(parts: list[Round]) -> list[float]:
+    return [part.cost for part in parts]
+
+
+def _row(name: str, unit: str, values: list[float], bare_values: list[float]) -> Row:
+    ratio = statistics.median(value / alone for value, alone in zip(values, bare_values, strict=True))
+    against = f"bare session.run, {statistics.median(bare_values):.4g} {unit}"
+    return Row(name, statistics.median(values), unit, against, ratio)
+
+
+def measure_serving(*, threads: int | None = None, seconds: float = 1.5, rounds: int = 7) -> list[Row]:
+    """Measure one client's latency, many clients' throughput, and what a request costs, over HTTP and over gRPC.
 
     Args:
         threads: How many cores server and bare loop compute with; all when ``None``.
@@ -203,27 +193,27 @@ def measure_serving(*, threads: int | None = None, seconds: float = 2.0, rounds:
     with tempfile.TemporaryDirectory() as folder:
         bundle = make_bundle(Path(folder), threads)
         model = bundle / "model.onnx"
-        process, port = start_server(bundle, threads)
-        try:
-            clients = [asking(port, request_bytes(image)) for _ in range(MANY)]
-            parts = {
-                "bare wide": [bare(model, threads, image)],
-                "served 1": clients[:1],
-                "bare narrow": [bare(model, 1, image)] * threads,
-                "served many": clients,
+        with served(bundle, threads) as server:
+            http = [over_http(server.http_port, http_request(image)) for _ in range(MANY)]
+            rpc = [over_grpc(server.grpc_port, grpc_request(image)) for _ in range(MANY)]
+            ours, theirs = time.process_time, server.processor_seconds
+            parts: dict[str, tuple[Callable[[], float], list[Callable[[], None]]]] = {
+                "bare wide": (ours, [bare(model, threads, image)]),
+                "HTTP 1": (theirs, http[:1]),
+                "gRPC 1": (theirs, rpc[:1]),
+                "bare narrow": (ours, [bare(model, 1, image)] * threads),
+                "HTTP many": (theirs, http),
+                "gRPC many": (theirs, rpc),
             }
-            for calls in parts.values():
+            for _, calls in parts.values():
                 timed(calls, 0.5)
-            measured: dict[str, list[list[float]]] = {name: [] for name in parts}
+            measured: dict[str, list[Round]] = {name: [] for name in parts}
             for _ in range(rounds):
-                for name, calls in parts.items():
-                    measured[name].append(timed(calls, seconds))
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(30)
-            if process.stderr is not None:
-                process.stderr.close()
-    return rows(measured, seconds)
+                for name, (processor, calls) in parts.items():
+                    before = processor()
+                    times = timed(calls, seconds)
+                    measured[name].append(Round(times, processor() - before, seconds))
+    return rows(measured)
 
 
 def main() -> None:
@@ -231,7 +221,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=None, help="cores to compute with (default: all)")
     parser.add_argument(
-        "--seconds", type=float, default=2.0, help="length of one part of a round (default: %(default)s)"
+        "--seconds", type=float, default=1.5, help="length of one part of a round (default: %(default)s)"
     )
     parser.add_argument("--rounds", type=int, default=7, help="how often every part is measured (default: %(default)s)")
     options = parser.parse_args()

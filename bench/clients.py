@@ -1,0 +1,98 @@
+"""Clients that ask over and over: blocking sockets and channels that send what was prepared."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from mobilenet import SHAPE
+from tritonclient.grpc import service_pb2 as messages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+_LONGEST = 64 * 2**20
+
+
+def http_request(image: NDArray[Any]) -> bytes:
+    """Prepare one whole request."""
+    tensor = {"name": "input", "datatype": "FP32", "shape": SHAPE, "parameters": {"binary_data_size": image.nbytes}}
+    text = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    head = (
+        "POST /v2/models/mobilenet/infer HTTP/1.1\r\nHost: bench\r\n"
+        f"Inference-Header-Content-Length: {len(text)}\r\nContent-Length: {len(text) + image.nbytes}\r\n\r\n"
+    )
+    return head.encode() + text + image.tobytes()
+
+
+def over_http(port: int, request: bytes) -> Callable[[], None]:
+    """Connect a client; what is returned asks once and reads the whole answer."""
+    connection = socket.create_connection(("127.0.0.1", port))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    buffer = memoryview(bytearray(65536))
+
+    def ask() -> None:
+        connection.sendall(request)
+        filled, wanted = 0, len(buffer)
+        while filled < wanted:
+            count = connection.recv_into(buffer[filled:])
+            if not count:
+                raise SystemExit("the server closed the connection")
+            filled += count
+            if wanted == len(buffer):
+                head, _, _ = bytes(buffer[:filled]).partition(b"\r\n\r\n")
+                length = int(head.lower().partition(b"content-length: ")[2].split(b"\r")[0])
+                wanted = len(head) + 4 + length
+        if bytes(buffer[:12]) != b"HTTP/1.1 200":
+            raise SystemExit(bytes(buffer[:filled]).decode(errors="replace"))
+
+    return ask
+
+
+def grpc_request(image: NDArray[Any]) -> bytes:
+    """Prepare one message."""
+    tensor = messages.ModelInferRequest.InferInputTensor(name="input", datatype="FP32", shape=SHAPE)
+    request = messages.ModelInferRequest(model_name="mobilenet", inputs=[tensor], raw_input_contents=[image.tobytes()])
+    message: bytes = request.SerializeToString()
+    return message
+
+
+def over_grpc(port: int, request: bytes) -> Callable[[], None]:
+    """Connect a client with a connection of its own; what is returned asks once."""
+    options = [("grpc.max_receive_message_length", _LONGEST), ("grpc.use_local_subchannel_pool", 1)]
+    channel = grpc.insecure_channel(f"127.0.0.1:{port}", options)
+    call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+        "/inference.GRPCInferenceService/ModelInfer", request_serializer=bytes, response_deserializer=bytes
+    )
+
+    def ask() -> None:
+        call(request)
+
+    return ask
+
+
+def timed(calls: list[Callable[[], None]], seconds: float) -> list[float]:
+    """Call from one thread each, over and over; return how long every call took, in seconds."""
+    taken: list[list[float]] = [[] for _ in calls]
+    end = time.perf_counter() + seconds
+
+    def loop(call: Callable[[], None], times: list[float]) -> None:
+        start = time.perf_counter()
+        while start < end:
+            call()
+            now = time.perf_counter()
+            times.append(now - start)
+            start = now
+
+    threads = [threading.Thread(target=loop, args=pair) for pair in zip(calls, taken, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [one for times in taken for one in times]
