@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edgesmith_runtime.device import default_threads
+from edgesmith_runtime.health import Patience
 from edgesmith_runtime.http.limits import MEBIBYTE, Limits
 from edgesmith_runtime.logs import set_up_logging
 
@@ -64,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
-    limits = Limits()
+    limits, patience = Limits(), Patience()
     parser.set_defaults(run=_serve)
     parser.add_argument("--host", default="", help="the address to listen on (default: all)")
     parser.add_argument("--http-port", type=_port, default=8000, help="the HTTP port (default: %(default)s)")
@@ -97,7 +98,19 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         "--max-pending-mib",
         type=_positive,
         default=limits.bodies // MEBIBYTE,
-        help="HTTP request bodies in memory at once in MiB; 503 above (default: %(default)s)",
+        help="requests in memory at once in MiB; 503 above (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--run-unready-seconds",
+        type=_seconds,
+        default=patience.run_unready,
+        help="how long one run of the model may take before the server is not ready (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--run-dead-seconds",
+        type=_seconds,
+        default=patience.run_dead,
+        help="how long one run of the model may take before the server is not live (default: %(default)g)",
     )
 
 
@@ -123,6 +136,7 @@ def _serve(options: argparse.Namespace) -> int:
             queue=options.queue,
             termination_log=options.termination_log,
             limits=Limits(body=options.max_body_mib * MEBIBYTE, bodies=options.max_pending_mib * MEBIBYTE),
+            patience=Patience(run_unready=options.run_unready_seconds, run_dead=options.run_dead_seconds),
         )
     )
     logging.shutdown()

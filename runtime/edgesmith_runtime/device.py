@@ -8,7 +8,7 @@ import platform
 from pathlib import Path
 from typing import Final
 
-__all__ = ["cpu_limit", "default_threads", "peak_memory", "processor_name"]
+__all__ = ["cpu_limit", "default_threads", "peak_memory", "processor_name", "resident_memory"]
 
 _CPU_V1: Final = ("cpu", "cpu,cpuacct", "cpuacct,cpu")
 
@@ -49,6 +49,11 @@ def peak_memory() -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     raise RuntimeError("/proc/self/status has no VmHWM; expected Linux")
+
+
+def resident_memory() -> int:
+    """Read the memory that this process has resident now, in bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def processor_name(proc: Path = Path("/proc")) -> str:
