@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from edgesmith_runtime.device import default_threads
+from edgesmith_runtime.device import bound_heap, default_threads
 from edgesmith_runtime.health import Patience
 from edgesmith_runtime.http.limits import MEBIBYTE, Limits
 from edgesmith_runtime.logs import set_up_logging
@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = build_parser().parse_args(arguments)
     set_up_logging()
+    bound_heap()
     status: int = options.run(options)
     logging.shutdown()
     sys.stdout.flush()

@@ -146,6 +146,6 @@ class Service:
         except EngineInputError as error:
             raise BadRequest(str(error)) from error
         except EngineError as error:
-            raise AnswerFailed(str(error)) from error
+            raise AnswerFailed(error.message) from error
         self.metrics.observe("edgesmith_inference_duration_seconds", value=time.perf_counter() - start)
         return answers

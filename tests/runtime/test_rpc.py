@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import queue
+import re
 import socket
 import struct
 import threading
@@ -110,6 +112,18 @@ def test_a_message_that_is_none_is_the_clients_mistake(server: Server, message: 
             method(message)
     expected = grpc.StatusCode.INVALID_ARGUMENT if message else grpc.StatusCode.NOT_FOUND
     assert caught.value.code() is expected, caught.value
+
+
+def test_nothing_that_was_sent_is_in_the_log(toy: Bundle, start_server: StartServer) -> None:
+    server = start_server(toy.folder)
+    for sent in BYTES.values():
+        with closing(socket.create_connection(("127.0.0.1", server.grpc), 20)) as connection:
+            connection.sendall(sent)
+            next((kind for kind, _, _ in frames(connection) if kind in {HEADERS, GOAWAY}), None)
+    assert server.stop() == 0, "every line was JSON"
+    text = json.dumps(server.lines)
+    assert "grpc" in text, "gRPC did complain"
+    assert not re.search(r"secret|xff|!!!|/a/|GET", text), text
 
 
 def test_health_of_every_name(server: Server) -> None:
