@@ -7,16 +7,30 @@ import math
 import os
 import platform
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["bound_heap", "cpu_limit", "default_threads", "peak_memory", "processor_name", "resident_memory"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+__all__ = [
+    "bound_heap",
+    "cpu_limit",
+    "default_threads",
+    "memory_limit",
+    "peak_memory",
+    "processor_name",
+    "resident_memory",
+]
 
 _MMAP_THRESHOLD: Final = -3
 _ARENA_MAX: Final = -8
 """Numbers of glibc's mallopt(3)."""
 _LARGE: Final = 2**20
 _HEAPS: Final = 2
-_CPU_V1: Final = ("cpu", "cpu,cpuacct", "cpuacct,cpu")
+_HIERARCHIES_V1: Final = {"cpu": ("cpu", "cpu,cpuacct", "cpuacct,cpu"), "memory": ("memory",)}
+_MEMORY_FILES: Final = ("memory.max", "memory.limit_in_bytes")
+_UNLIMITED: Final = 2**60
+"""What version 1 writes where there is no limit is above this."""
 
 
 def bound_heap() -> None:
@@ -44,14 +58,17 @@ def cpu_limit(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/pro
     Returns:
         The number of cores, or ``None`` when there is no limit.
     """
-    limits = []
-    for controllers, path in _groups(membership):
-        bases = [root / name for name in _CPU_V1] if "cpu" in controllers else [root] if not controllers else []
-        for base in bases:
-            group = Path(path.lstrip("/"))
-            for folder in [base / group, *(base / parent for parent in group.parents), base]:
-                limits += [limit for limit in (_limit_v2(folder), _limit_v1(folder)) if limit is not None]
-    return min(limits, default=None)
+    return min(_limits(root, membership, "cpu", lambda group: (_cpu_v2(group), _cpu_v1(group))), default=None)
+
+
+def memory_limit(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int | None:
+    """Read how much memory the kernel lets this process have; the arguments are those of `cpu_limit`.
+
+    Returns:
+        Bytes, or ``None`` when there is no limit.
+    """
+    found = _limits(root, membership, "memory", lambda group: (_bytes(group / name) for name in _MEMORY_FILES))
+    return min((int(limit) for limit in found), default=None)
 
 
 def default_threads() -> int:
@@ -61,12 +78,19 @@ def default_threads() -> int:
     return cores if limit is None else max(1, min(cores, math.ceil(limit)))
 
 
-def peak_memory() -> int:
-    """Read the most memory this process has ever had resident, in bytes."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+def peak_memory(process: int) -> int:
+    """Read the most memory that a process has ever had resident, in bytes.
+
+    Args:
+        process: Its number.
+
+    Raises:
+        OSError: There is no such process.
+    """
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
-    raise RuntimeError("/proc/self/status has no VmHWM; expected Linux")
+    raise ProcessLookupError(f"process {process} has no memory any more")
 
 
 def resident_memory() -> int:
@@ -101,14 +125,31 @@ def _groups(membership: Path) -> list[tuple[list[str], str]]:
     return [([name for name in controllers.split(",") if name], path) for _, controllers, path in parts]
 
 
-def _limit_v2(folder: Path) -> float | None:
+def _limits(
+    root: Path, membership: Path, controller: str, read: Callable[[Path], Iterable[float | None]]
+) -> Iterator[float]:
+    """Every limit of a controller, from the process' own group up to the root."""
+    for controllers, path in _groups(membership):
+        names = _HIERARCHIES_V1[controller] if controller in controllers else () if controllers else ("",)
+        for base in (root / name for name in names):
+            group = Path(path.lstrip("/"))
+            for folder in (base / group, *(base / parent for parent in group.parents), base):
+                yield from (limit for limit in read(folder) if limit is not None)
+
+
+def _cpu_v2(folder: Path) -> float | None:
     quota, _, period = _read(folder / "cpu.max").partition(" ")
     return int(quota) / int(period) if quota.isdigit() and period.isdigit() and int(period) else None
 
 
-def _limit_v1(folder: Path) -> float | None:
+def _cpu_v1(folder: Path) -> float | None:
     quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
     return int(quota) / int(period) if quota.isdigit() and period.isdigit() and int(period) else None
+
+
+def _bytes(file: Path) -> int | None:
+    text = _read(file)
+    return int(text) if text.isdigit() and int(text) < _UNLIMITED else None
 
 
 def _read(path: Path) -> str:

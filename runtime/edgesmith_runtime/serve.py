@@ -108,7 +108,9 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     watching = asyncio.ensure_future(_watch(service, health, intake))
     ports = {"http_port": listener.getsockname()[1], "grpc_port": grpc_port}
     _log.info("listening", extra=ports | {"threads": settings.threads})
-    loading = loop.run_in_executor(None, lambda: load(settings.bundle, threads=settings.threads))
+    loading = loop.run_in_executor(
+        None, lambda: load(settings.bundle, threads=settings.threads, max_batch=settings.limits.batch)
+    )
     stopping = asyncio.ensure_future(stop.wait())
     awaited: list[asyncio.Future[Any]] = [loading, stopping]
     await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)

@@ -227,7 +227,7 @@ def test_messages_give_back_what_they_took(start: Start) -> None:
 
 
 def test_messages_share_the_budget_of_bodies(toy: Bundle, start_server: StartServer) -> None:
-    server = start_server(toy.folder, "--max-pending-mib", "1", "--drain-seconds", "0")
+    server = start_server(toy.folder, "--max-pending-mib", "1", "--drain-seconds", "0", "--max-batch", "50000")
     x = np.zeros((50_000, 4), np.float32)
     given = tritonclient.grpc.InferInput("x", list(x.shape), "FP32")
     given.set_data_from_numpy(x)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 # Privacy.md); nothing leaves a site that its owner did not send.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
+import numpy as np
 import onnxruntime as ort
 
 from edgesmith_runtime.engine.interface import EngineError, EngineInputError
@@ -179,8 +180,9 @@ class _Session:
         if large or self._owing:
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._owing = large
-        answers: list[NDArray[Any]] = self.session.run(names, dict(inputs), options)
-        return answers
+        # An array of rank 0 turns into a scalar in NumPy's hands and ONNX Runtime's, which the latter does not take.
+        feeds = {name: np.asarray(array) for name, array in inputs.items()}
+        return [np.asarray(answer) for answer in self.session.run(names, feeds, options)]
 
 
 def _session(model_file: Path, threads: int) -> Any:
