@@ -27,6 +27,7 @@ from edgesmith_runtime.termination import Finding, write_termination
 
 if TYPE_CHECKING:
     import socket
+    import threading
     from pathlib import Path
 
 __all__ = ["Settings", "serve"]
@@ -34,6 +35,8 @@ __all__ = ["Settings", "serve"]
 _log: Final = logging.getLogger(__name__)
 _SPARE_CALLS: Final = 64
 """gRPC calls admitted beyond the queue's length, so that the queue refuses and probes still get through."""
+_GLANCE: Final = 0.02
+"""Seconds between two looks at whether the last call over gRPC has ended."""
 _SWEEP: Final = 0.25
 """Seconds between two looks at the messages that arrive over gRPC."""
 
@@ -164,8 +167,7 @@ async def _drain(
     status = 0
     try:
         async with asyncio.timeout(settings.drain_seconds):
-            ended = grpc.stop(settings.drain_seconds)
-            await asyncio.gather(http.drain(), asyncio.to_thread(ended.wait))
+            await asyncio.gather(http.drain(), _ended(grpc.stop(settings.drain_seconds)))
     except TimeoutError:
         _log.warning("drain ended with requests in flight", extra={"in_flight": dispatcher.pending})
         status = 1
@@ -175,6 +177,12 @@ async def _drain(
     dispatcher.close()
     _log.info("stopped")
     return status
+
+
+async def _ended(calls: threading.Event) -> None:
+    """Wait without a thread: one that waits for a call that hangs would keep the process."""
+    while not calls.is_set():  # noqa: ASYNC110 - the event is gRPC's, for threads
+        await asyncio.sleep(_GLANCE)
 
 
 def _failed(settings: Settings, finding: Finding) -> int:

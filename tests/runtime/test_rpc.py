@@ -180,7 +180,7 @@ def silent_call(channel: grpc.Channel) -> tuple[Any, queue.SimpleQueue[bytes | N
 
 
 def test_a_message_that_does_not_come_ends_its_call(start: Start) -> None:
-    _, address = start(Budget(MEBIBYTE), longest=0.2)
+    _, address = start(Budget(MEBIBYTE, MEBIBYTE), longest=0.2)
     with grpc.insecure_channel(address) as channel:
         waiting, messages = silent_call(channel)
         assert waiting.exception(20).code() is grpc.StatusCode.CANCELLED
@@ -188,7 +188,7 @@ def test_a_message_that_does_not_come_ends_its_call(start: Start) -> None:
 
 
 def test_of_many_silent_calls_some_end(start: Start) -> None:
-    _, address = start(Budget(MEBIBYTE), calls=4, hurried=0.2)
+    _, address = start(Budget(MEBIBYTE, MEBIBYTE), calls=4, hurried=0.2)
     done: queue.SimpleQueue[Any] = queue.SimpleQueue()
     with grpc.insecure_channel(address) as channel:
         calls = [silent_call(channel) for _ in range(4)]
@@ -204,7 +204,7 @@ def test_of_many_silent_calls_some_end(start: Start) -> None:
 
 def test_messages_stop_where_memory_does(start: Start) -> None:
     held = [0]
-    _, address = start(Budget(MEBIBYTE), headroom=100, memory=lambda: held[0])
+    _, address = start(Budget(MEBIBYTE, MEBIBYTE), headroom=100, memory=lambda: held[0])
     with grpc.insecure_channel(address) as channel:
         waiting, messages = silent_call(channel)
         held[0] = 101
@@ -213,16 +213,16 @@ def test_messages_stop_where_memory_does(start: Start) -> None:
 
 
 def test_messages_give_back_what_they_took(start: Start) -> None:
-    budget = Budget(MEBIBYTE)
+    budget = Budget(MEBIBYTE, MEBIBYTE)
     server, address = start(budget)
     with grpc.insecure_channel(address) as channel:
         take: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/test.Test/Take")
         for _ in range(3):
             take(bytes(MEBIBYTE), timeout=20)
             # The server gives back when it has seen the call's end, which is after the client has.
-            while not budget.reserve(MEBIBYTE):
+            while not budget.reserve(b"", MEBIBYTE):
                 pass
-            budget.release(MEBIBYTE)
+            budget.release(b"", MEBIBYTE)
         server.stop(None).wait()
 
 
@@ -251,7 +251,7 @@ def test_messages_share_the_budget_of_bodies(toy: Bundle, start_server: StartSer
 
 
 def test_a_port_that_answers_is_heard(start: Start) -> None:
-    server, address = start(Budget(MEBIBYTE))
+    server, address = start(Budget(MEBIBYTE, MEBIBYTE))
     beats: queue.SimpleQueue[None] = queue.SimpleQueue()
     pulse = Pulse(address, lambda: beats.put(None), period=0.01)
     pulse.start()
@@ -262,7 +262,7 @@ def test_a_port_that_answers_is_heard(start: Start) -> None:
 
 
 def test_a_port_that_is_closed_is_not_heard(start: Start) -> None:
-    server, address = start(Budget(MEBIBYTE))
+    server, address = start(Budget(MEBIBYTE, MEBIBYTE))
     server.stop(None).wait()
     beats: queue.SimpleQueue[None] = queue.SimpleQueue()
     pulse = Pulse(address, lambda: beats.put(None), period=0.01)

@@ -11,16 +11,16 @@ import itertools
 import threading
 import time
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
 from edgesmith_runtime.device import resident_memory
 from edgesmith_runtime.errors import BadRequest, Unavailable
+from edgesmith_runtime.http.limits import Budget, peer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import grpc
-
-    from edgesmith_runtime.http.limits import Budget
 
 __all__ = ["Intake"]
 
@@ -87,11 +87,11 @@ class Intake:
                 del self._arriving[number]
         if message is None:
             raise BadRequest("the call has no message; expected one")
-        size = len(message)
-        if not self._budget.reserve(size):
+        peer, size = _peer(context), len(message)
+        if not self._budget.reserve(peer, size):
             raise Unavailable("too many requests are in memory; retry in a moment")
-        if not context.add_callback(lambda: self._budget.release(size)):
-            self._budget.release(size)  # the call has ended already
+        if not context.add_callback(lambda: self._budget.release(peer, size)):
+            self._budget.release(peer, size)  # the call has ended already
         return message
 
     def sweep(self) -> None:
@@ -106,3 +106,8 @@ class Intake:
             crowded = len(arriving) - index > self._crowd
             if full or now - since > (self._hurried if crowded else self._longest):
                 context.cancel()
+
+
+def _peer(context: grpc.ServicerContext) -> bytes:
+    """Who calls; gRPC writes ``ipv4:10.0.0.7:4711`` and ``ipv6:%5Bfd00::7%5D:4711``."""
+    return peer_of((unquote(context.peer()).partition(":")[2].rpartition(":")[0].strip("[]"),))
