@@ -1,4 +1,4 @@
-"""Generate the runtime's gRPC messages and service from their ``.proto`` file.
+"""Generate the runtime's gRPC messages from their ``.proto`` file.
 
     python hack/generate_protocol.py            # writes them beside the .proto
     python hack/generate_protocol.py FOLDER     # writes them elsewhere, to compare
@@ -21,7 +21,7 @@ PROTO = SOURCES / "edgesmith_runtime" / "protocol" / "inference.proto"
 
 
 def generate(target: Path) -> int:
-    """Write ``inference_pb2.py``, ``inference_pb2.pyi`` and ``inference_pb2_grpc.py`` under a folder.
+    """Write ``inference_pb2.py`` and ``inference_pb2.pyi`` under a folder.
 
     Args:
         target: The folder that stands for ``runtime/``; the package's folders are made in it.
@@ -30,13 +30,11 @@ def generate(target: Path) -> int:
         The compiler's exit status.
     """
     target.mkdir(parents=True, exist_ok=True)
-    arguments = ["", f"-I{SOURCES}", f"--python_out={target}", f"--pyi_out={target}", f"--grpc_python_out={target}"]
+    arguments = ["", f"-I{SOURCES}", f"--python_out={target}", f"--pyi_out={target}"]
     status = int(protoc.main([*arguments, str(PROTO)]))
-    # The compiler's stubs leave `Mapping` bare and its services have no types, which strict type checking refuses.
+    # The compiler's stubs leave `Mapping` bare, which strict type checking refuses.
     for file in sorted((target / PROTO.relative_to(SOURCES).parent).glob("*_pb2.pyi")):
         file.write_text('# mypy: disable-error-code="type-arg"\n' + file.read_text())
-    for file in sorted((target / PROTO.relative_to(SOURCES).parent).glob("*_pb2_grpc.py")):
-        file.write_text("# mypy: ignore-errors\n" + file.read_text())
     return status
 
 

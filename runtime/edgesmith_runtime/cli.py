@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from edgesmith_runtime.device import default_threads
+from edgesmith_runtime.device import bound_heap, default_threads, memory_limit
+from edgesmith_runtime.health import Patience
 from edgesmith_runtime.http.limits import MEBIBYTE, Limits
 from edgesmith_runtime.logs import set_up_logging
 
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = build_parser().parse_args(arguments)
     set_up_logging()
+    bound_heap()
     status: int = options.run(options)
     logging.shutdown()
     sys.stdout.flush()
@@ -45,12 +47,31 @@ def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(prog="edgesmith_runtime", description="Serves one model bundle on an edge node.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    shared = argparse.ArgumentParser(add_help=False)
+    shared, limits = argparse.ArgumentParser(add_help=False), Limits()
     shared.add_argument(
         "--bundle", type=Path, default=Path("/model"), help="the bundle's folder (default: %(default)s)"
     )
     shared.add_argument(
         "--threads", type=_positive, default=None, help="cores to compute with (default: the container's CPU limit)"
+    )
+    shared.add_argument(
+        "--max-batch",
+        type=_positive,
+        default=limits.batch,
+        help="the largest batch of a request; 400 above (default: %(default)s)",
+    )
+    shared.add_argument(
+        "--max-body-mib",
+        type=_positive,
+        default=limits.body // MEBIBYTE,
+        help="the longest request in MiB; 413 above (default: %(default)s)",
+    )
+    shared.add_argument(
+        "--max-pending-mib",
+        type=_positive,
+        default=None,
+        help="requests in memory at once in MiB; 503 above "
+        f"(default: {limits.bodies // MEBIBYTE}, or a quarter of the container's memory limit where that is less)",
     )
     shared.add_argument(
         "--termination-log",
@@ -64,7 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
-    limits = Limits()
+    patience = Patience()
     parser.set_defaults(run=_serve)
     parser.add_argument("--host", default="", help="the address to listen on (default: all)")
     parser.add_argument("--http-port", type=_port, default=8000, help="the HTTP port (default: %(default)s)")
@@ -88,16 +109,16 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         help="requests that wait or run at once; 503 above (default: %(default)s)",
     )
     parser.add_argument(
-        "--max-body-mib",
-        type=_positive,
-        default=limits.body // MEBIBYTE,
-        help="the longest request in MiB; 413 above (default: %(default)s)",
+        "--run-unready-seconds",
+        type=_seconds,
+        default=patience.run_unready,
+        help="how long one run of the model may take before the server is not ready (default: %(default)g)",
     )
     parser.add_argument(
-        "--max-pending-mib",
-        type=_positive,
-        default=limits.bodies // MEBIBYTE,
-        help="HTTP request bodies in memory at once in MiB; 503 above (default: %(default)s)",
+        "--run-dead-seconds",
+        type=_seconds,
+        default=patience.run_dead,
+        help="how long one run of the model may take before the server is not live (default: %(default)g)",
     )
 
 
@@ -122,12 +143,24 @@ def _serve(options: argparse.Namespace) -> int:
             drain_seconds=options.drain_seconds,
             queue=options.queue,
             termination_log=options.termination_log,
-            limits=Limits(body=options.max_body_mib * MEBIBYTE, bodies=options.max_pending_mib * MEBIBYTE),
+            limits=_limits(options),
+            patience=Patience(run_unready=options.run_unready_seconds, run_dead=options.run_dead_seconds),
         )
     )
     logging.shutdown()
     # A run that outlasted the drain, or a model still loading, must not keep the process.
     os._exit(status)
+
+
+def _limits(options: argparse.Namespace) -> Limits:
+    bodies = _pending(memory_limit()) if options.max_pending_mib is None else options.max_pending_mib * MEBIBYTE
+    return Limits(body=min(options.max_body_mib * MEBIBYTE, bodies), bodies=bodies, batch=options.max_batch)
+
+
+def _pending(memory: int | None) -> int:
+    """How many bytes of requests may be in memory, where the container may have so many in all."""
+    bodies = Limits().bodies
+    return bodies if memory is None else max(MEBIBYTE, min(bodies, memory // 4))
 
 
 def _selftest(options: argparse.Namespace) -> int:
@@ -138,6 +171,7 @@ def _selftest(options: argparse.Namespace) -> int:
     finding = self_test(
         options.bundle,
         threads=options.threads or default_threads(),
+        limits=_limits(options),
         max_latency_ms=options.max_latency_ms,
         max_memory_bytes=options.max_memory_bytes,
     )

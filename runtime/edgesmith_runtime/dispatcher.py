@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 from edgesmith_runtime.errors import Unavailable
@@ -19,7 +20,9 @@ T = TypeVar("T")
 
 
 class Dispatcher:
-    """Runs jobs on threads beside the event loop.
+    """Runs jobs on threads of its own. Safe to use from several threads.
+
+    A job has its place until its thread is free again: that its client has left does not end a run.
 
     Args:
         workers: How many jobs run at once.
@@ -31,15 +34,24 @@ class Dispatcher:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="inference")
         self._limit = limit
         self._metrics = metrics
+        self._lock = threading.Lock()
         self._pending = 0
+        self._started: dict[int, float] = {}
 
     @property
     def pending(self) -> int:
         """How many jobs wait or run now."""
         return self._pending
 
-    def submit(self, job: Callable[[bool], T]) -> asyncio.Future[T]:
-        """Queue a job; call it on the event loop only.
+    @property
+    def longest(self) -> float:
+        """For how many seconds the job that has run longest has run; 0 where none runs."""
+        with self._lock:
+            oldest = min(self._started.values(), default=None)
+        return 0.0 if oldest is None else time.monotonic() - oldest
+
+    def submit(self, job: Callable[[bool], T]) -> Future[T]:
+        """Queue a job. Cancelling what is returned takes it out of the queue, where it does not run yet.
 
         Args:
             job: Called on a thread, with whether other jobs are in flight at that moment.
@@ -47,12 +59,12 @@ class Dispatcher:
         Raises:
             Unavailable: Too many jobs are in flight.
         """
-        if self._pending >= self._limit:
-            self._metrics.add("edgesmith_queue_refusals_total")
-            raise Unavailable(f"{self._pending} requests are in flight, which is the limit; retry in a moment")
-        self._pending += 1
-        self._metrics.put("edgesmith_requests_in_flight", value=self._pending)
-        future = asyncio.get_running_loop().run_in_executor(self._pool, self._run, job)
+        with self._lock:
+            if self._pending >= self._limit:
+                self._metrics.add("edgesmith_queue_refusals_total")
+                raise Unavailable(f"{self._pending} requests are in flight, which is the limit; retry in a moment")
+            self._count(1)
+        future = self._pool.submit(self._run, job)
         future.add_done_callback(self._done)
         return future
 
@@ -61,8 +73,19 @@ class Dispatcher:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _run(self, job: Callable[[bool], T]) -> T:
-        return job(self._pending > 1)
+        thread = threading.get_ident()
+        with self._lock:
+            self._started[thread] = time.monotonic()
+        try:
+            return job(self._pending > 1)
+        finally:
+            with self._lock:
+                del self._started[thread]
 
     def _done(self, _: object) -> None:
-        self._pending -= 1
+        with self._lock:
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        self._pending += change
         self._metrics.put("edgesmith_requests_in_flight", value=self._pending)

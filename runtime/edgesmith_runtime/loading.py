@@ -10,14 +10,14 @@ from edgesmith_runtime.engine import Engine, EngineError, load_engine
 from edgesmith_runtime.golden import Golden, GoldenError, Parity, replay
 from edgesmith_runtime.service import LoadedModel
 from edgesmith_runtime.signature import ModelSignature
-from edgesmith_runtime.tensors import TensorSpec, shape_text
+from edgesmith_runtime.tensors import ANY_SIZE, TensorSpec, shape_text
 from edgesmith_runtime.termination import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["LoadFailed", "Loaded", "load"]
+__all__ = ["LoadFailed", "Loaded", "has_batch", "load", "read"]
 
 
 class LoadFailed(Exception):  # noqa: N818 - reads as what happened
@@ -49,21 +49,34 @@ class Loaded:
     parity: Parity
 
 
-def load(folder: Path, *, threads: int) -> Loaded:
+def read(folder: Path) -> tuple[Bundle, Golden]:
+    """Read a bundle and its golden samples, and hold every byte against its digest.
+
+    Args:
+        folder: The bundle.
+
+    Raises:
+        LoadFailed: The bundle is corrupt.
+    """
+    try:
+        bundle = read_bundle(folder)
+        return bundle, Golden.read(bundle.golden_path)
+    except (BundleError, GoldenError) as error:
+        raise LoadFailed(Finding("BundleCorrupt", str(error))) from error
+
+
+def load(folder: Path, *, threads: int, max_batch: int) -> Loaded:
     """Load a bundle and hold its answers against the recorded ones.
 
     Args:
         folder: The bundle.
         threads: How many cores to compute with.
+        max_batch: The largest batch that a request may have.
 
     Raises:
         LoadFailed: The bundle is corrupt, the engine cannot run it, or an answer differs.
     """
-    try:
-        bundle = read_bundle(folder)
-        golden = Golden.read(bundle.golden_path)
-    except (BundleError, GoldenError) as error:
-        raise LoadFailed(Finding("BundleCorrupt", str(error))) from error
+    bundle, golden = read(folder)
     try:
         engine = load_engine(bundle.engine, bundle.model_path, threads=threads)
         _check_signature(bundle, engine)
@@ -72,7 +85,13 @@ def load(folder: Path, *, threads: int) -> Loaded:
         raise LoadFailed(Finding("EngineFailed", str(error), engine=bundle.engine)) from error
     if not parity.passed:
         raise LoadFailed(Finding("GoldenMismatch", parity.message, parity=parity.fraction, engine=bundle.engine))
-    return Loaded(bundle, LoadedModel(ModelSignature.of(bundle), engine), golden, parity)
+    batches = dict.fromkeys((spec.name for spec in bundle.inputs if has_batch(spec, golden)), max_batch)
+    return Loaded(bundle, LoadedModel(ModelSignature.of(bundle, batches), engine), golden, parity)
+
+
+def has_batch(spec: TensorSpec, golden: Golden) -> bool:
+    """Say whether an input's first size is a batch: its golden samples are slices of the input, not wholes."""
+    return spec.shape[:1] == (ANY_SIZE,) and golden.inputs[spec.name].ndim == len(spec.shape)
 
 
 def _check_signature(bundle: Bundle, engine: Engine) -> None:

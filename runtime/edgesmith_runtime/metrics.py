@@ -6,13 +6,13 @@ https://prometheus.io/docs/instrumenting/exposition_formats/ describes the form.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from bisect import bisect_left
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from edgesmith_runtime.device import resident_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,8 @@ METRICS: Final = (
     Metric(
         "edgesmith_requests_total",
         "counter",
-        "Requests answered, by protocol, operation (infer, metadata, health, metrics, other) and status code.",
+        "Requests answered, by protocol, operation (infer, metadata, health, metrics, other) and status code; 499 and "
+        "CANCELLED: the client left before its answer.",
         ("protocol", "operation", "code"),
     ),
     Metric(
@@ -123,7 +124,7 @@ class Metrics:
 
     def text(self) -> str:
         """Write every metric in Prometheus' text form, version 0.0.4."""
-        self.put("process_resident_memory_bytes", value=_resident_bytes())
+        self.put("process_resident_memory_bytes", value=resident_memory())
         self.put("process_cpu_seconds_total", value=time.process_time())
         self.put("process_start_time_seconds", value=self._started)
         with self._lock:
@@ -171,8 +172,3 @@ def _escaped(value: str) -> str:
 
 def _number(value: float) -> str:
     return str(int(value)) if value == int(value) else repr(value)
-
-
-def _resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")

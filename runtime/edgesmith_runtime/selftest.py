@@ -1,4 +1,8 @@
-"""The self-test: on the device itself, before it serves, measure the model and hold it against its gates."""
+"""The self-test: on the device itself, before it serves, measure model and server and hold them against their gates.
+
+Latency is that of the model alone. Memory is that of a server under the largest requests that it takes, since that is
+what the pod has to have room for.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edgesmith_runtime.device import peak_memory
-from edgesmith_runtime.loading import Loaded, LoadFailed, load
+from edgesmith_runtime.loading import Loaded, LoadFailed, load, read
 from edgesmith_runtime.termination import Finding, Reason
+from edgesmith_runtime.trial import TrialFailed, try_server
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from edgesmith_runtime.http.limits import Limits
 
 __all__ = ["measure", "self_test"]
 
@@ -22,33 +28,50 @@ _ENOUGH_SECONDS: Final = 2.0
 
 
 def self_test(
-    folder: Path, *, threads: int, max_latency_ms: float | None = None, max_memory_bytes: int | None = None
+    folder: Path,
+    *,
+    threads: int,
+    limits: Limits,
+    max_latency_ms: float | None = None,
+    max_memory_bytes: int | None = None,
 ) -> Finding:
     """Test a bundle on this device.
 
     Args:
         folder: The bundle.
         threads: How many cores to compute with.
+        limits: What the server lets clients ask.
         max_latency_ms: The gate on the 95th percentile of one run's time, in milliseconds.
-        max_memory_bytes: The gate on the most memory resident.
+        max_memory_bytes: The gate on the most memory that the server has resident.
 
     Returns:
         What was found; never raises for a bundle that fails.
     """
     try:
-        loaded = load(folder, threads=threads)
-    except LoadFailed as failure:
-        return failure.finding
+        bundle, golden = read(folder)
+        try:
+            # Before this process holds a model too: both have the same memory limit.
+            memory, batch = try_server(bundle, golden, threads=threads, limits=limits)
+            failure = None
+        except TrialFailed as error:
+            failure = Finding(error.reason, str(error), engine=bundle.engine)
+        loaded = load(folder, threads=threads, max_batch=limits.batch)
+    except LoadFailed as error:
+        return error.finding
+    if failure is not None:
+        return failure
     p50, p95 = measure(loaded)
-    memory = peak_memory()
     reason: Reason = "Passed"
-    message = f"{loaded.parity.message}; p95 {p95:.2f} ms, {memory // 2**20} MiB"
+    message = f"{loaded.parity.message}; p95 {p95:.2f} ms, {memory // 2**20} MiB with batches of {batch}"
     if max_latency_ms is not None and p95 > max_latency_ms:
         reason = "LatencyExceeded"
         message = f"p95 latency is {p95:.2f} ms on this device; expected at most {max_latency_ms:g} ms"
     elif max_memory_bytes is not None and memory > max_memory_bytes:
         reason = "MemoryExceeded"
-        message = f"memory reached {memory} bytes on this device; expected at most {max_memory_bytes}"
+        message = (
+            f"the server's memory reached {memory} bytes on this device with batches of {batch}; expected at most "
+            f"{max_memory_bytes}"
+        )
     return Finding(
         reason,
         message,

@@ -13,17 +13,21 @@ import uvloop
 
 from edgesmith_runtime.dispatcher import Dispatcher
 from edgesmith_runtime.engine import engine_version
+from edgesmith_runtime.health import Health, Patience
 from edgesmith_runtime.http.api import HttpApi
 from edgesmith_runtime.http.limits import Limits
 from edgesmith_runtime.http.server import HttpServer, listening_socket
 from edgesmith_runtime.loading import Loaded, LoadFailed, load
 from edgesmith_runtime.metrics import Metrics
-from edgesmith_runtime.rpc.service import start_grpc_server
+from edgesmith_runtime.rpc.intake import Intake
+from edgesmith_runtime.rpc.pulse import Pulse
+from edgesmith_runtime.rpc.server import GrpcServer
 from edgesmith_runtime.service import Service
 from edgesmith_runtime.termination import Finding, write_termination
 
 if TYPE_CHECKING:
     import socket
+    import threading
     from pathlib import Path
 
 __all__ = ["Settings", "serve"]
@@ -31,6 +35,10 @@ __all__ = ["Settings", "serve"]
 _log: Final = logging.getLogger(__name__)
 _SPARE_CALLS: Final = 64
 """gRPC calls admitted beyond the queue's length, so that the queue refuses and probes still get through."""
+_GLANCE: Final = 0.02
+"""Seconds between two looks at whether the last call over gRPC has ended."""
+_SWEEP: Final = 0.25
+"""Seconds between two looks at the messages that arrive over gRPC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,7 @@ class Settings:
         queue: How many inference requests may wait or run at once.
         termination_log: Where a failed start leaves its reason, where that file exists.
         limits: Bounds on HTTP clients.
+        patience: How long a run may take before the server is not ready, and before it is not live.
     """
 
     bundle: Path
@@ -60,6 +69,7 @@ class Settings:
     queue: int
     termination_log: Path
     limits: Limits = field(default_factory=Limits)
+    patience: Patience = field(default_factory=Patience)
 
 
 def serve(settings: Settings) -> int:
@@ -85,33 +95,39 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
         loop.add_signal_handler(number, stop.set)
     metrics = Metrics()
     dispatcher = Dispatcher(workers=settings.threads, limit=settings.queue, metrics=metrics)
-    service = Service(dispatcher=dispatcher, metrics=metrics)
+    health = Health(dispatcher, settings.patience)
+    service = Service(dispatcher=dispatcher, health=health, metrics=metrics)
     http = HttpServer(HttpApi(service, body_limit=settings.limits.body), settings.limits)
     await http.start(listener)
+    calls = settings.queue + _SPARE_CALLS
+    intake = Intake(http.budget, calls=calls, headroom=2 * settings.limits.bodies)
+    grpc_server = GrpcServer(service, intake, message_limit=settings.limits.body, calls=calls)
+    host = _grpc_host(settings.host, listener)
     try:
-        grpc_server, grpc_port = await start_grpc_server(
-            service,
-            f"{_grpc_host(settings.host, listener)}:{settings.grpc_port}",
-            message_limit=settings.limits.body,
-            calls=settings.queue + _SPARE_CALLS,
-        )
+        grpc_port = grpc_server.start(f"{host}:{settings.grpc_port}")
     except OSError as error:
         return _failed(settings, Finding("ListenFailed", str(error)))
+    Pulse(f"{_LOOPBACK.get(host, host)}:{grpc_port}", health.heard).start()
+    watching = asyncio.ensure_future(_watch(service, health, intake))
     ports = {"http_port": listener.getsockname()[1], "grpc_port": grpc_port}
     _log.info("listening", extra=ports | {"threads": settings.threads})
-    loading = loop.run_in_executor(None, lambda: load(settings.bundle, threads=settings.threads))
+    loading = loop.run_in_executor(
+        None, lambda: load(settings.bundle, threads=settings.threads, max_batch=settings.limits.batch)
+    )
     stopping = asyncio.ensure_future(stop.wait())
     awaited: list[asyncio.Future[Any]] = [loading, stopping]
     await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
     if not stop.is_set():
         try:
             _become_ready(service, loading.result())
+            intake.settle()
         except LoadFailed as failure:
             stopping.cancel()
-            await grpc_server.stop(None)
             return _failed(settings, failure.finding)
         await stopping
-    return await _drain(settings, service, dispatcher, http, grpc_server)
+    status = await _drain(settings, service, dispatcher, http, grpc_server)
+    watching.cancel()
+    return status
 
 
 def _become_ready(service: Service, loaded: Loaded) -> None:
@@ -124,7 +140,23 @@ def _become_ready(service: Service, loaded: Loaded) -> None:
     _log.info("ready", extra=facts)
 
 
-async def _drain(settings: Settings, service: Service, dispatcher: Dispatcher, http: HttpServer, grpc: Any) -> int:
+async def _watch(service: Service, health: Health, intake: Intake) -> None:
+    """Look after what nobody asks for, and log when the server's health changes."""
+    told: str | None = None
+    while True:
+        intake.sweep()
+        fault = health.unready
+        if fault is not None and told is None:
+            _log.error("not ready: %s", fault)
+        elif told is not None and fault is None:
+            _log.info("works again", extra={"ready": service.ready})
+        told = fault
+        await asyncio.sleep(_SWEEP)
+
+
+async def _drain(
+    settings: Settings, service: Service, dispatcher: Dispatcher, http: HttpServer, grpc: GrpcServer
+) -> int:
     """Refuse new work, let what is in flight end, and return the exit status."""
     known = service.ready
     service.drain()
@@ -135,7 +167,7 @@ async def _drain(settings: Settings, service: Service, dispatcher: Dispatcher, h
     status = 0
     try:
         async with asyncio.timeout(settings.drain_seconds):
-            await asyncio.gather(http.drain(), grpc.stop(settings.drain_seconds))
+            await asyncio.gather(http.drain(), _ended(grpc.stop(settings.drain_seconds)))
     except TimeoutError:
         _log.warning("drain ended with requests in flight", extra={"in_flight": dispatcher.pending})
         status = 1
@@ -147,12 +179,22 @@ async def _drain(settings: Settings, service: Service, dispatcher: Dispatcher, h
     return status
 
 
+async def _ended(calls: threading.Event) -> None:
+    """Wait without a thread: one that waits for a call that hangs would keep the process."""
+    while not calls.is_set():  # noqa: ASYNC110 - the event is gRPC's, for threads
+        await asyncio.sleep(_GLANCE)
+
+
 def _failed(settings: Settings, finding: Finding) -> int:
     """Say why the server cannot start, in the log and in the termination message."""
     _log.error("cannot serve: %s", finding.message, extra={"reason": finding.reason})
     with contextlib.suppress(OSError):  # the log has it; a read-only root may keep the message from being left
         write_termination(settings.termination_log, finding, create=False)
     return 1
+
+
+_LOOPBACK: Final = {"[::]": "[::1]", "0.0.0.0": "127.0.0.1"}  # noqa: S104 - a pod listens on its address
+"""Where this process reaches a port that listens on every address."""
 
 
 def _grpc_host(host: str, listener: socket.socket) -> str:

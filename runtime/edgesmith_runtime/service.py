@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import time
 from dataclasses import dataclass
@@ -12,13 +13,14 @@ from edgesmith_runtime.errors import AnswerFailed, BadRequest, NotFound, Unavail
 from edgesmith_runtime.signature import VERSION, InferRequest, ModelSignature
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
     from edgesmith_runtime.dispatcher import Dispatcher
     from edgesmith_runtime.engine import Engine
+    from edgesmith_runtime.health import Health
     from edgesmith_runtime.metrics import Metrics
 
 __all__ = ["EXTENSIONS", "SERVER_NAME", "LoadedModel", "Service", "State"]
@@ -56,11 +58,13 @@ class Service:
 
     Args:
         dispatcher: The queue in front of the engine.
+        health: Whether runs end and the gRPC port answers.
         metrics: Where requests are counted.
     """
 
-    def __init__(self, *, dispatcher: Dispatcher, metrics: Metrics) -> None:
+    def __init__(self, *, dispatcher: Dispatcher, health: Health, metrics: Metrics) -> None:
         self.metrics = metrics
+        self._health = health
         self._dispatcher = dispatcher
         self._state = State.STARTING
         self._loaded: LoadedModel | None = None
@@ -68,19 +72,27 @@ class Service:
     @property
     def ready(self) -> bool:
         """Whether the model is loaded, checked and to be sent requests."""
-        return self._state is State.READY
+        return self._state is State.READY and self._health.unready is None
+
+    @property
+    def live(self) -> bool:
+        """Whether the process does its work, or can come to it by itself."""
+        return self._health.dead is None
+
+    def metrics_text(self) -> str:
+        """Write the metrics as they are now."""
+        self.metrics.put("edgesmith_ready", value=self.ready)
+        return self.metrics.text()
 
     def start(self, model: LoadedModel) -> None:
         """Become ready, unless the server is already stopping."""
         self._loaded = model
         if self._state is State.STARTING:
             self._state = State.READY
-            self.metrics.put("edgesmith_ready", value=1)
 
     def drain(self) -> None:
         """Stop being ready; requests that still arrive are answered."""
         self._state = State.DRAINING
-        self.metrics.put("edgesmith_ready", value=0)
 
     def model(self, name: str, version: str = "") -> LoadedModel:
         """Find a model.
@@ -114,7 +126,11 @@ class Service:
         return self.ready
 
     def submit(self, job: Callable[[bool], T]) -> asyncio.Future[T]:
-        """Queue a job for the engine's threads; see `Dispatcher.submit`."""
+        """Queue a job for the engine's threads and wait on the event loop; see `Dispatcher.submit`."""
+        return asyncio.wrap_future(self._dispatcher.submit(job))
+
+    def queue(self, job: Callable[[bool], T]) -> Future[T]:
+        """Queue a job for the engine's threads and wait on a thread; see `Dispatcher.submit`."""
         return self._dispatcher.submit(job)
 
     def run(self, model: LoadedModel, request: InferRequest, *, busy: bool) -> dict[str, NDArray[Any]]:
@@ -130,6 +146,6 @@ class Service:
         except EngineInputError as error:
             raise BadRequest(str(error)) from error
         except EngineError as error:
-            raise AnswerFailed(str(error)) from error
+            raise AnswerFailed(error.message) from error
         self.metrics.observe("edgesmith_inference_duration_seconds", value=time.perf_counter() - start)
         return answers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesmith_runtime.errors import BadRequest, shown
@@ -69,6 +69,7 @@ class ModelSignature:
         inputs: Its inputs by name, in its own order.
         outputs: Its outputs by name, in its own order.
         labels: The class names; may be empty.
+        batches: The largest batch of each input whose first size is a batch that requests choose.
     """
 
     name: str
@@ -76,16 +77,23 @@ class ModelSignature:
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
     labels: tuple[str, ...]
+    batches: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, bundle: Bundle) -> ModelSignature:
-        """Take the signature out of a bundle."""
+    def of(cls, bundle: Bundle, batches: Mapping[str, int] | None = None) -> ModelSignature:
+        """Take the signature out of a bundle.
+
+        Args:
+            bundle: The bundle.
+            batches: The largest batch of each input that has a batch.
+        """
         return cls(
             name=bundle.model,
             platform=_PLATFORMS.get(bundle.engine, bundle.engine),
             inputs={spec.name: spec for spec in bundle.inputs},
             outputs={spec.name: spec for spec in bundle.outputs},
             labels=bundle.labels,
+            batches=batches or {},
         )
 
     def check_input(
@@ -103,7 +111,7 @@ class ModelSignature:
             The model's own specification of the input, and the request's shape.
 
         Raises:
-            BadRequest: The input is unknown, or its datatype or shape is not the model's.
+            BadRequest: The input is unknown, its datatype or shape is not the model's, or the batch is too large.
         """
         spec = self.inputs.get(name) if isinstance(name, str) else None
         if spec is None:
@@ -117,6 +125,7 @@ class ModelSignature:
             raise BadRequest(f"input {name!r} has shape {shown(list(sizes))}; expected at most 2^40 elements")
         if not spec.accepts(sizes):
             raise BadRequest(f"input {name!r} has shape {shape_text(sizes)}; expected {shape_text(spec.shape)}")
+        self._check_batch(spec, sizes)
         if _SHARED_MEMORY in parameters:
             raise BadRequest(f"input {name!r} lies in shared memory, which is not supported; expected its data")
         return spec, sizes
@@ -186,7 +195,8 @@ class ModelSignature:
             other size vary, the batch is 1.
 
         Raises:
-            BadRequest: Two sizes other than the batch vary, or the elements do not fill the shape.
+            BadRequest: Two sizes other than the batch vary, the elements do not fill the shape, or the batch is too
+                large.
         """
         shape = list(spec.shape)
         if shape.count(ANY_SIZE) > 1 and shape[0] == ANY_SIZE:
@@ -206,7 +216,15 @@ class ModelSignature:
                 if ANY_SIZE in shape
                 else f"input {spec.name!r} has {elements} elements; expected {known} for shape {shape_text(spec.shape)}"
             )
+        self._check_batch(spec, shape)
         return tuple(shape)
+
+    def _check_batch(self, spec: TensorSpec, shape: Sequence[int]) -> None:
+        most = self.batches.get(spec.name)
+        if most is not None and shape[0] > most:
+            raise BadRequest(
+                f"input {spec.name!r} has a batch of {shape[0]}; expected at most {most} (serving.maxBatch)"
+            )
 
 
 def _names(specs: Mapping[str, TensorSpec]) -> str:

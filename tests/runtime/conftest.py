@@ -233,7 +233,7 @@ def start_server() -> Iterator[StartServer]:
 @pytest.fixture(scope="session")
 def toy_server(toy: Bundle, start_server: StartServer) -> Server:
     """One server of the toy model for all tests that leave it as it is."""
-    return start_server(toy.folder, "--max-body-mib", "1")
+    return start_server(toy.folder, "--max-body-mib", "1", "--max-batch", "1000")
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc
 import tritonclient.http
+from tritonclient.utils import InferenceServerException
 
 from edgesmith_runtime.engine import load_engine
 
@@ -61,11 +62,8 @@ def test_probes_and_metadata(library: ModuleType, toy_server: Server) -> None:
 @BOTH
 def test_another_model_is_not_ready(library: ModuleType, toy_server: Server) -> None:
     with closing(connect(library, toy_server)) as client:
-        if library is tritonclient.http:
-            assert not client.is_model_ready("other")
-        else:
-            with pytest.raises(tritonclient.grpc.InferenceServerException, match="'other' is not served here"):
-                client.is_model_ready("other")
+        assert not client.is_model_ready("other")
+        assert not client.is_model_ready("toy", "2")
 
 
 @BOTH
@@ -207,6 +205,22 @@ def test_typed_contents_over_grpc(toy_server: Server, x: NDArray[Any]) -> None:
     with closing(connect(tritonclient.grpc, toy_server)) as client:
         response = client._client_stub.ModelInfer(request)
     assert np.frombuffer(response.raw_output_contents[0], "<f4").tolist() == np.maximum(x, 0).ravel().tolist()
+
+
+@BOTH
+def test_larger_batches_are_refused(
+    library: ModuleType, types_server: Server, examples: dict[str, NDArray[Any]]
+) -> None:
+    def inputs(batch: int) -> list[Any]:
+        return [tensor(library, f"in_{name}", np.resize(array, (batch, 2)), name) for name, array in examples.items()]
+
+    with closing(connect(library, types_server)) as client:
+        assert client.infer("types", inputs(8)).as_numpy("out_INT8").shape == (8, 2)
+        with pytest.raises(
+            InferenceServerException, match=r"a batch of 9; expected at most 8 \(serving.maxBatch\)"
+        ) as caught:
+            client.infer("types", inputs(9))
+    assert caught.value.status() in {"400", "StatusCode.INVALID_ARGUMENT"}
 
 
 ERRORS: dict[str, tuple[str, NDArray[Any], str, str]] = {

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edgesmith_runtime.device import cpu_limit, default_threads, peak_memory, processor_name
+from edgesmith_runtime.device import (
+    cpu_limit,
+    default_threads,
+    memory_limit,
+    peak_memory,
+    processor_name,
+    resident_memory,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,13 +47,32 @@ LIMITS: dict[str, tuple[str, dict[str, str], float | None]] = {
 }
 
 
+MEMORY: dict[str, tuple[str, dict[str, str], int | None]] = {
+    "v2 in a container": ("0::/\n", {"memory.max": "536870912\n"}, 2**29),
+    "v2 without a limit": ("0::/\n", {"memory.max": "max\n"}, None),
+    "v2 where the pod is tighter": ("0::/pods/one\n", {"pods/memory.max": "1000", "pods/one/memory.max": "2000"}, 1000),
+    "v1 in a container": ("3:memory:/a\n2:cpu:/a\n", {"memory/memory.limit_in_bytes": "536870912\n"}, 2**29),
+    "v1 without a limit": ("3:memory:/a\n", {"memory/a/memory.limit_in_bytes": "9223372036854771712\n"}, None),
+}
+
+
+@pytest.mark.parametrize(("membership", "files", "expected"), MEMORY.values(), ids=MEMORY.keys())
+def test_the_memory_limit_is_read(tmp_path: Path, membership: str, files: dict[str, str], expected: int | None) -> None:
+    write(tmp_path, membership, files)
+    assert memory_limit(tmp_path / "fs", tmp_path / "membership") == expected
+
+
 @pytest.mark.parametrize(("membership", "files", "expected"), LIMITS.values(), ids=LIMITS.keys())
 def test_the_limit_is_read(tmp_path: Path, membership: str, files: dict[str, str], expected: float | None) -> None:
+    write(tmp_path, membership, files)
+    assert cpu_limit(tmp_path / "fs", tmp_path / "membership") == expected
+
+
+def write(tmp_path: Path, membership: str, files: dict[str, str]) -> None:
     (tmp_path / "membership").write_text(membership)
     for name, content in files.items():
         (tmp_path / "fs" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "fs" / name).write_text(content)
-    assert cpu_limit(tmp_path / "fs", tmp_path / "membership") == expected
 
 
 def test_threads_are_between_one_and_the_cores() -> None:
@@ -54,7 +80,7 @@ def test_threads_are_between_one_and_the_cores() -> None:
 
 
 def test_memory_is_plausible() -> None:
-    assert 10 * 2**20 < peak_memory() < 2**40
+    assert 10 * 2**20 < resident_memory() <= peak_memory(os.getpid()) < 2**40
 
 
 NAMES: dict[str, tuple[dict[str, str], str]] = {

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import re
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from needs import beside
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from edgesmith_runtime.bundle import TensorSpec
+from edgesmith_runtime.device import resident_memory
 from edgesmith_runtime.engine import EngineError, EngineInputError, engine_version, load_engine
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -53,7 +60,7 @@ WRONG: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("inputs", WRONG.values(), ids=WRONG.keys())
 def test_wrong_inputs_are_told_in_one_sentence(toy_model: Path, inputs: dict[str, Any]) -> None:
-    with pytest.raises(EngineInputError, match="the model refused its inputs: ") as caught:
+    with pytest.raises(EngineInputError, match="the model refused its inputs") as caught:
         load_engine("onnxruntime", toy_model, threads=1).infer(inputs)
     assert "\n" not in str(caught.value)
 
@@ -89,6 +96,146 @@ def test_other_engines_are_refused(toy_model: Path) -> None:
 def test_threads_are_at_least_one(toy_model: Path) -> None:
     with pytest.raises(EngineError, match="threads is 0; expected at least 1"):
         load_engine("onnxruntime", toy_model, threads=0)
+
+
+def test_a_lone_run_is_wide_and_others_are_narrow(toy_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine: Any = load_engine("onnxruntime", toy_model, threads=2)
+    names = {engine._wide: "wide", engine._narrow: "narrow"}
+    threads = [one.session.get_session_options().intra_op_num_threads for one in names]
+    assert threads == [2, 1]
+    asked: list[str] = []
+    held, within, go_on = threading.Event(), threading.Event(), threading.Event()
+    run = type(engine._wide).run
+
+    def noted(self: Any, *arguments: Any, **options: Any) -> Any:
+        asked.append(names[self])
+        if held.is_set() and names[self] == "wide":
+            within.set()
+            assert go_on.wait(20)
+        return run(self, *arguments, **options)
+
+    monkeypatch.setattr(type(engine._wide), "run", noted)
+    x = {"x": np.ones((1, 4), np.float32)}
+    engine.infer(x)
+    assert asked == ["narrow", "wide"], "the first run warms both"
+    engine.infer(x)
+    engine.infer(x, busy=True)
+    assert asked[2:] == ["wide", "narrow"]
+    held.set()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(engine.infer, x)
+        assert within.wait(20)
+        engine.infer(x)
+        go_on.set()
+        first.result(20)
+    assert asked[4:] == ["wide", "narrow"]
+
+
+def network(path: Path, nodes: list[Any], x: tuple[int, list[Any]], weights: tuple[NDArray[Any], ...] = ()) -> Path:
+    """A model from ``x`` to ``y`` with weights ``w0``, ``w1`` and so on."""
+    constants = [numpy_helper.from_array(array, f"w{index}") for index, array in enumerate(weights)]
+    inputs = [helper.make_tensor_value_info("x", *x)]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    graph = helper.make_graph(nodes, "test", inputs, outputs, constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path)
+    return path
+
+
+def test_a_large_run_gives_its_memory_back(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Conv", ["x", "w0"], ["a"]), helper.make_node("Conv", ["a", "w1"], ["y"])]
+    weights = np.ones((16, 3, 1, 1), np.float32), np.ones((1, 16, 1, 1), np.float32)
+    model = network(tmp_path / "model.onnx", nodes, (TensorProto.FLOAT, ["n", 3, "h", "w"]), weights)
+    engine = load_engine("onnxruntime", model, threads=2)
+    engine.infer({"x": np.zeros((1, 3, 32, 32), np.float32)})
+    before = resident_memory()
+    for busy in (False, True):
+        engine.infer({"x": np.zeros((1, 3, 1024, 1024), np.float32)}, busy=busy)
+        engine.infer({"x": np.zeros((1, 3, 32, 32), np.float32)}, busy=busy)
+    assert resident_memory() - before < 32 * 2**20, "each run needs 64 MiB between its two layers"
+
+
+def test_usual_runs_keep_their_memory(toy_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_back: list[bool] = []
+
+    class Options(ort.RunOptions):  # type: ignore[misc] # the library ships no types
+        def add_run_config_entry(self, key: str, value: str) -> None:
+            given_back[-1] = True
+            super().add_run_config_entry(key, value)
+
+        def __init__(self) -> None:
+            super().__init__()
+            given_back.append(False)
+
+    monkeypatch.setattr(ort, "RunOptions", Options)
+    engine = load_engine("onnxruntime", toy_model, threads=1)
+    for size in (1, 2, 3, 1, 1):
+        engine.infer({"x": np.ones((size, 4), np.float32)})
+    assert given_back == [False, False, True, True, False], "a large run, and the one after it, which frees its answer"
+
+
+FLOATS, WHOLE = TensorProto.FLOAT, TensorProto.INT64
+FAILING: dict[str, tuple[Any, tuple[int, list[Any]], tuple[Any, ...], Any, type[EngineError], str]] = {
+    "sizes": (
+        helper.make_node("MatMul", ["x", "x"], ["y"], name="product"),
+        (FLOATS, ["n", "m"]),
+        (),
+        np.ones((2, 3), np.float32),
+        EngineInputError,
+        "the model refused its inputs in its MatMul node product: MatMul dimension mismatch",
+    ),
+    "broadcast": (
+        helper.make_node("Add", ["x", "w0"], ["y"]),
+        (FLOATS, ["n", "m"]),
+        (np.ones((2, 3), np.float32),),
+        np.ones((2, 2), np.float32),
+        EngineInputError,
+        "the model refused its inputs in its Add node: Attempting to broadcast an axis by a dimension other than 1.",
+    ),
+    "reshape": (
+        helper.make_node("Reshape", ["x", "w0"], ["y"]),
+        (FLOATS, ["n"]),
+        (np.array([2, -1]),),
+        np.ones(3, np.float32),
+        EngineInputError,
+        "the model refused its inputs in its Reshape node: The input tensor cannot be reshaped to the requested shape.",
+    ),
+    "index": (
+        helper.make_node("Gather", ["w0", "x"], ["y"]),
+        (WHOLE, ["n"]),
+        (np.ones((10, 3), np.float32),),
+        np.array([10]),
+        EngineInputError,
+        "the model refused its inputs in its Gather node: indices element out of data bounds, idx=10 must be within",
+    ),
+    "memory": (
+        helper.make_node("ConstantOfShape", ["x"], ["y"]),
+        (WHOLE, [1]),
+        (),
+        np.array([2**42]),
+        EngineError,
+        "the model needs more memory than there is in its ConstantOfShape node",
+    ),
+    "beyond memory": (
+        helper.make_node("ConstantOfShape", ["x"], ["y"]),
+        (WHOLE, [1]),
+        (),
+        np.array([2**62]),
+        EngineError,
+        "the model needs more memory than there is in its ConstantOfShape node",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FAILING)
+def test_a_failed_run_is_told_without_source_code(tmp_path: Path, case: str, capfd: pytest.CaptureFixture[str]) -> None:
+    node, kind, weights, x, error, sentence = FAILING[case]
+    engine = load_engine("onnxruntime", network(tmp_path / "model.onnx", [node], kind, weights), threads=1)
+    with pytest.raises(EngineError) as caught:
+        engine.infer({"x": x})
+    assert type(caught.value) is error
+    assert (str(caught.value) if error is EngineInputError else caught.value.message).startswith(sentence)
+    assert not re.search(r"\.(h|cc)\b|onnxruntime", str(caught.value))
+    assert capfd.readouterr().err == "", "the engine must not write lines of its own"
 
 
 def test_a_published_model_runs() -> None:

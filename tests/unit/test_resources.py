@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 from snapshots import SETTINGS, model, profile
 
+from edgesmith.api.edgemodel import Serving
 from edgesmith.api.names import REQUEST_ANNOTATION, short_hash
 from edgesmith.decide.builds import build_for
 from edgesmith.decide.plan import ApplyRevision, Change, StartBuild
-from edgesmith.decide.serving import TEMPLATE_VERSION, merge_resources, revision_of, serving
+from edgesmith.decide.serving import MAX_BATCH, TEMPLATE_VERSION, merge_resources, revision_of, serving
 from edgesmith.decide.settings import Settings
 from edgesmith.resources import build_job, daemon_set, repository, service
 from edgesmith.resources.daemon_set import pod_spec
 from edgesmith_builder.contract import BuildRequest
+from edgesmith_runtime.http.limits import Limits
 
 IMAGE = f"registry:5000/models/plant/parts@sha256:{'3' * 64}"
 SECRET = replace(SETTINGS, pull_secret="pull", push_secret="push")  # noqa: S106 -- names of Secrets
@@ -62,6 +64,7 @@ def test_what_a_pod_does_not_depend_on_makes_no_new_revision(change: dict[str, A
     "change",
     [
         pytest.param({"serving": {"port": 9000}}, id="port"),
+        pytest.param({"serving": {"maxBatch": 9}}, id="a larger batch"),
         pytest.param({"serving": {"resources": {"limits": {"cpu": 2}}}}, id="resources"),
         pytest.param({"gates": {"maxLatency": "1s"}}, id="a gate on the device"),
         pytest.param({"rollout": {"progressDeadline": "11m"}}, id="a long deadline"),
@@ -96,6 +99,18 @@ def test_a_daemon_set_runs_where_the_label_names_its_revision() -> None:
     assert terms == [{"matchExpressions": [labelled, able]}]
     assert made["spec"]["updateStrategy"] == {"type": "OnDelete"}
     assert {container["image"] for container in (*pod["initContainers"], *pod["containers"])} == {IMAGE}
+
+
+def test_a_batch_of_its_own_reaches_the_server_and_its_self_test() -> None:
+    pod = applied(serving={"maxBatch": 32})["spec"]["template"]["spec"]
+    for container in (*pod["initContainers"], *pod["containers"]):
+        assert container["args"][container["args"].index("--max-batch") + 1] == "32"
+    usual = applied(serving={"maxBatch": 8})["spec"]["template"]["spec"]
+    assert usual == applied()["spec"]["template"]["spec"], "what is the server's own default moves no node"
+
+
+def test_the_default_batch_is_the_servers_own() -> None:
+    assert MAX_BATCH == Limits().batch == Serving().max_batch
 
 
 def test_gates_on_the_device_reach_the_self_test() -> None:

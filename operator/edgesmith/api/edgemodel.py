@@ -90,7 +90,11 @@ class Gates(Model):
         description="Most p95 latency of one inference, measured on the device itself before it serves: 50ms, say.",
     )
     max_memory: Size | None = Field(
-        None, description="Most memory of the server, measured on the device, as a Quantity or in bytes: 512Mi, say."
+        None,
+        description=(
+            "Most memory of the server, measured on the device with batches of serving.maxBatch, as a Quantity or in "
+            "bytes: 512Mi, say."
+        ),
     )
 
 
@@ -271,6 +275,15 @@ class Serving(Model):
 
     port: int = Field(8000, ge=1, le=65535, description="HTTP port of the Open Inference Protocol.")
     grpc_port: int = Field(8001, ge=1, le=65535, description="gRPC port of the Open Inference Protocol.")
+    max_batch: int = Field(
+        8,
+        ge=1,
+        le=65536,
+        description=(
+            "Most samples in one request; larger ones are refused. Self-tests measure the server's memory with batches "
+            "of it, as far as a request may be long. It concerns inputs whose first size is open and is their batch."
+        ),
+    )
     resources: dict[str, dict[str, str | int]] | None = Field(
         None,
         description=(

@@ -36,6 +36,9 @@ default limit: it would throttle in the middle of an inference.
 START_SECONDS = 600
 """The least time that a server has to load its model before the kubelet restarts it."""
 
+MAX_BATCH = 8
+"""The largest batch that a server takes where it is told nothing."""
+
 Resources = dict[str, dict[str, str | int]]
 
 
@@ -64,6 +67,8 @@ class Serving:
     """The node's own port that leads to the HTTP port; None where it has none."""
     host_grpc_port: int | None
     """The node's own port that leads to the gRPC port; None where it has none."""
+    max_batch: int | None
+    """None for `MAX_BATCH`, the server's own: an EdgeModel that says nothing of it keeps its revision."""
 
     @property
     def revision(self) -> str:
@@ -94,6 +99,7 @@ def serving(model: EdgeModel, profile: DeviceProfile, image: str, settings: Sett
         start_seconds=_start_seconds(model),
         host_http_port=on_host.http_port if on_host else None,
         host_grpc_port=on_host.grpc_port if on_host else None,
+        max_batch=spec.max_batch if spec.max_batch != MAX_BATCH else None,
     )
 
 

@@ -93,7 +93,7 @@ def _server(config: Serving) -> dict[str, Any]:
     live = {"httpGet": {"path": "/v2/health/live", "port": "http"}}
     return {
         "name": "server",
-        "args": ["serve", "--bundle", BUNDLE, *ports, "--drain-seconds", str(DRAIN_SECONDS)],
+        "args": ["serve", "--bundle", BUNDLE, *ports, "--drain-seconds", str(DRAIN_SECONDS), *_batch(config)],
         "ports": [
             _port("http", config.port, config.host_http_port),
             _port("grpc", config.grpc_port, config.host_grpc_port),
@@ -115,8 +115,12 @@ def _port(name: str, port: int, on_host: int | None) -> dict[str, Any]:
     return {"name": name, "containerPort": port, **exposed, "protocol": "TCP"}
 
 
+def _batch(config: Serving) -> list[str]:
+    return [] if config.max_batch is None else ["--max-batch", str(config.max_batch)]
+
+
 def _selftest(config: Serving) -> list[str]:
-    arguments = ["selftest", "--bundle", BUNDLE, "--termination-log", TERMINATION_LOG]
+    arguments = ["selftest", "--bundle", BUNDLE, "--termination-log", TERMINATION_LOG, *_batch(config)]
     if config.max_latency_ms is not None:
         arguments += ["--max-latency-ms", f"{config.max_latency_ms:g}"]
     if config.max_memory_bytes is not None:

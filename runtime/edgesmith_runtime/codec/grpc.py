@@ -1,25 +1,33 @@
-"""Inference requests and answers as protobuf messages."""
+"""Inference requests and answers as protobuf messages, their raw tensors left where they lie."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from edgesmith_runtime.codec.binary import from_raw, text_of, to_raw
 from edgesmith_runtime.codec.classification import best_classes
+from edgesmith_runtime.codec.wire import WireError, fields, prefix
 from edgesmith_runtime.errors import BadRequest
 from edgesmith_runtime.protocol import inference_pb2 as messages
 from edgesmith_runtime.signature import VERSION, InferRequest, ModelSignature
 from edgesmith_runtime.tensors import DTYPES, TensorSpec, datatype_of, shape_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from google.protobuf.message import Message
     from numpy.typing import NDArray
 
-__all__ = ["decode_message", "encode_message"]
+__all__ = ["decode_request", "encode_answer", "parse", "split_request"]
+
+M = TypeVar("M", bound="Message")
+
+_RAW_INPUTS: Final = messages.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
+_RAW_OUTPUTS: Final = messages.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
 
 _FIELDS: Final = {
     "BOOL": "bool_contents",
@@ -37,17 +45,60 @@ _FIELDS: Final = {
 }
 
 
-def decode_message(signature: ModelSignature, message: messages.ModelInferRequest) -> InferRequest:
-    """Read and check a request.
+def parse(kind: type[M], data: bytes) -> M:
+    """Read a message.
+
+    Args:
+        kind: What it should be.
+        data: Its bytes.
+
+    Raises:
+        BadRequest: They are no such message.
+    """
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise BadRequest(f"the message is no {kind.DESCRIPTOR.name} in protobuf's wire format") from error
+
+
+def split_request(data: bytes) -> tuple[messages.ModelInferRequest, list[memoryview]]:
+    """Read a request but for its raw tensors, which are found and not copied.
+
+    Args:
+        data: The request as it came.
+
+    Returns:
+        The request without ``raw_input_contents``, and these.
+
+    Raises:
+        BadRequest: It is no such message.
+    """
+    rest: list[memoryview] = []
+    raw: list[memoryview] = []
+    try:
+        for number, whole, content in fields(memoryview(data)):
+            if number == _RAW_INPUTS and content is not None:
+                raw.append(content)
+            else:
+                rest.append(whole)
+    except WireError as error:
+        raise BadRequest(f"the message {error}") from error
+    return parse(messages.ModelInferRequest, b"".join(rest)), raw
+
+
+def decode_request(
+    signature: ModelSignature, message: messages.ModelInferRequest, raw: Sequence[memoryview]
+) -> InferRequest:
+    """Check a request and take up its tensors.
 
     Args:
         signature: What the model accepts.
-        message: The request.
+        message: The request without its raw tensors.
+        raw: These.
 
     Raises:
         BadRequest: It does not fit the model.
     """
-    raw = message.raw_input_contents
     if raw and len(raw) != len(message.inputs):
         raise BadRequest(f"raw_input_contents has {len(raw)} elements; expected {len(message.inputs)}, one an input")
     tensors: dict[str, NDArray[Any]] = {}
@@ -56,7 +107,7 @@ def decode_message(signature: ModelSignature, message: messages.ModelInferReques
         if raw:
             if tensor.HasField("contents"):
                 raise BadRequest(f"input {spec.name!r} has contents beside raw_input_contents; expected one of them")
-            tensors[spec.name] = from_raw(spec, shape, memoryview(raw[index]))
+            tensors[spec.name] = from_raw(spec, shape, raw[index])
         else:
             tensors[spec.name] = _typed(spec, shape, tensor.contents)
     signature.check_complete([tensor.name for tensor in message.inputs])
@@ -67,18 +118,19 @@ def decode_message(signature: ModelSignature, message: messages.ModelInferReques
     return InferRequest(message.id, tensors, signature.check_outputs(asked, binary=True))
 
 
-def encode_message(
-    signature: ModelSignature, request: InferRequest, answers: Mapping[str, NDArray[Any]]
-) -> messages.ModelInferResponse:
+def encode_answer(signature: ModelSignature, request: InferRequest, answers: Mapping[str, NDArray[Any]]) -> bytes:
     """Write an answer, its tensors in ``raw_output_contents``."""
     response = messages.ModelInferResponse(model_name=signature.name, model_version=VERSION, id=request.id)
+    parts: list[bytes | memoryview] = [b""]
     for asked in request.outputs:
         array = answers[asked.name]
         if asked.classes:
             array = best_classes(array, asked.classes, signature.labels)
         response.outputs.add(name=asked.name, datatype=datatype_of(array) or "", shape=array.shape)
-        response.raw_output_contents.append(bytes(to_raw(array)))
-    return response
+        raw = to_raw(array)
+        parts += (prefix(_RAW_OUTPUTS, len(raw)), raw)
+    parts[0] = response.SerializeToString()
+    return b"".join(parts)
 
 
 def _typed(spec: TensorSpec, shape: tuple[int, ...], contents: messages.InferTensorContents) -> NDArray[Any]:

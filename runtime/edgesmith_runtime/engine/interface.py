@@ -21,7 +21,16 @@ __all__ = ["Engine", "EngineError", "EngineInputError"]
 
 
 class EngineError(Exception):
-    """An engine failed; the message is one sentence."""
+    """An engine failed.
+
+    Args:
+        message: What failed, in one sentence that repeats nothing of a request.
+        detail: What the engine says of it, which may.
+    """
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(f"{message}: {detail}" if detail else message)
+        self.message = message
 
 
 class EngineInputError(EngineError):

@@ -34,6 +34,8 @@ _BINARY_TYPE: Final = "application/octet-stream"
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _WORTH_DEFLATING: Final = 1024
 _READ: Final = ("GET", "HEAD")
+_LEFT: Final = "499"
+"""What is counted where a client leaves before its answer; nginx' number, since HTTP has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class HttpApi:
         self._pages = {
             "/v2": _Route("metadata", _READ, self._server),
             "/v2/": _Route("metadata", _READ, self._server),
-            "/v2/health/live": _Route("health", _READ, lambda _: json_response({"live": True})),
+            "/v2/health/live": _Route("health", _READ, self._live),
             "/v2/health/ready": _Route("health", _READ, self._ready),
             "/metrics": _Route("metrics", _READ, self._metrics),
         }
@@ -93,6 +95,10 @@ class HttpApi:
         self._count("infer", response, request)
         return response
 
+    def left(self) -> None:
+        """Count a request whose client left before its answer."""
+        self._service.metrics.add("edgesmith_requests_total", "http", "infer", _LEFT)
+
     def refused(self, response: Response) -> None:
         """Count a request that was refused before it was whole."""
         self._count("other", response)
@@ -121,6 +127,10 @@ class HttpApi:
     def _server(self, _: Request) -> Response:
         return json_response({"name": SERVER_NAME, "version": SERVER_VERSION, "extensions": EXTENSIONS})
 
+    def _live(self, _: Request) -> Response:
+        live = self._service.live
+        return json_response({"live": live}, HTTPStatus.OK if live else HTTPStatus.SERVICE_UNAVAILABLE)
+
     def _ready(self, _: Request) -> Response:
         ready = self._service.ready
         return json_response({"ready": ready}, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
@@ -131,7 +141,7 @@ class HttpApi:
         return json_response({"name": name, "ready": ready}, status)
 
     def _metrics(self, _: Request) -> Response:
-        return Response(HTTPStatus.OK, [self._service.metrics.text().encode()], _METRICS_TYPE)
+        return Response(HTTPStatus.OK, [self._service.metrics_text().encode()], _METRICS_TYPE)
 
     def _model(self, name: str, version: str) -> Response:
         signature = self._service.model(name, version).signature

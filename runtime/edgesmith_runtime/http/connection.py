@@ -275,6 +275,8 @@ class Connection(asyncio.BufferedProtocol):
         self._reader.requests.clear()
         if future is not None:
             future.cancel()
+            if self._closed:
+                self._server.api.left()
 
     def _finish_request(self) -> None:
         if self._answering is not None:

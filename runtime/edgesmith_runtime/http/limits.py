@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,8 +18,9 @@ class Limits:
 
     Attributes:
         body: The longest body, as sent and inflated.
-        bodies: The most bytes of bodies in memory over all connections, answers that wait for their clients to read on
-            among them; a further body is answered 503.
+        bodies: The most bytes of bodies in memory over all connections, gRPC's messages and answers that wait for
+            their clients to read on among them; a further body is answered 503.
+        batch: The largest batch of an inference request.
         head: The longest request line with all headers.
         headers: The most headers.
         connections: The most connections at once.
@@ -35,6 +37,7 @@ class Limits:
 
     body: int = 64 * MEBIBYTE
     bodies: int = 256 * MEBIBYTE
+    batch: int = 8
     head: int = 32 * 1024
     headers: int = 100
     connections: int = 1024
@@ -54,7 +57,7 @@ class Limits:
 
 
 class Budget:
-    """A number of bytes that many peers share.
+    """A number of bytes that many peers share. Safe to use from several threads.
 
     Args:
         total: How many there are.
@@ -65,6 +68,7 @@ class Budget:
         self._left = total
         self._share = share
         self._held: dict[bytes, int] = {}
+        self._lock = threading.RLock()
 
     @property
     def left(self) -> int:
@@ -73,26 +77,29 @@ class Budget:
 
     def reserve(self, peer: bytes, count: int) -> bool:
         """Take bytes where as many are left, for all and for this peer; say whether they were."""
-        held = self._held.get(peer, 0) + count
-        if count > self._left or held > self._share:
-            return False
-        self.take(peer, count)
-        return True
+        with self._lock:
+            held = self._held.get(peer, 0) + count
+            if count > self._left or held > self._share:
+                return False
+            self.take(peer, count)
+            return True
 
     def take(self, peer: bytes, count: int) -> None:
         """Take bytes that are there already: none may be left for others then."""
         if count:
-            self._left -= count
-            self._held[peer] = self._held.get(peer, 0) + count
+            with self._lock:
+                self._left -= count
+                self._held[peer] = self._held.get(peer, 0) + count
 
     def release(self, peer: bytes, count: int) -> None:
         """Give bytes back."""
         if not count:
             return
-        self._left += count
-        self._held[peer] -= count
-        if not self._held[peer]:
-            del self._held[peer]
+        with self._lock:
+            self._left += count
+            self._held[peer] -= count
+            if not self._held[peer]:
+                del self._held[peer]
 
 
 def peer_of(address: object) -> bytes:

@@ -1,0 +1,113 @@
+"""Messages on their way in, and the memory that they may take.
+
+gRPC says neither how long a message is before it is there, nor how much of it has come. So a message takes its bytes
+out of the budget that it shares with HTTP when it is whole, and until then three things bound it: its time, the number
+of calls that send nothing, and the memory of the process.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
+
+from edgesmith_runtime.device import resident_memory
+from edgesmith_runtime.errors import BadRequest, Unavailable
+from edgesmith_runtime.http.limits import Budget, peer_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import grpc
+
+__all__ = ["Intake"]
+
+_CROWD: Final = 0.5
+"""The share of all calls that may wait for their messages for longer than that."""
+
+
+class Intake:
+    """Receives messages. Safe to use from several threads.
+
+    Args:
+        budget: The bytes of requests that all clients share.
+        calls: How many calls there may be at once.
+        headroom: By how many bytes the process may grow while messages arrive.
+        memory: Reads the memory of the process.
+        longest: Seconds that a message may take to arrive.
+        hurried: Seconds that it has where too many calls wait for theirs.
+    """
+
+    def __init__(
+        self,
+        budget: Budget,
+        *,
+        calls: int,
+        headroom: int,
+        memory: Callable[[], int] = resident_memory,
+        longest: float = 60.0,
+        hurried: float = 2.0,
+    ) -> None:
+        self._budget = budget
+        self._crowd = max(1, int(calls * _CROWD))
+        self._headroom = headroom
+        self._memory = memory
+        self._longest = longest
+        self._hurried = hurried
+        self._ceiling = memory() + headroom
+        self._lock = threading.Lock()
+        self._arriving: dict[int, tuple[float, grpc.ServicerContext]] = {}
+        self._numbers = itertools.count()
+
+    def settle(self) -> None:
+        """Take what the process holds now for what it holds at rest: call it when the model is loaded."""
+        self._ceiling = self._memory() + self._headroom
+
+    def take(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        """Wait for a call's message. Its bytes are given back when the call has ended.
+
+        Args:
+            requests: The call's messages.
+            context: The call.
+
+        Raises:
+            Unavailable: The requests of all clients fill the memory set apart for them.
+            BadRequest: The call has no message.
+            grpc.RpcError: The client left, or the message took too long.
+        """
+        number = next(self._numbers)
+        with self._lock:
+            self._arriving[number] = time.monotonic(), context
+        try:
+            message = next(requests, None)
+        finally:
+            with self._lock:
+                del self._arriving[number]
+        if message is None:
+            raise BadRequest("the call has no message; expected one")
+        peer, size = _peer(context), len(message)
+        if not self._budget.reserve(peer, size):
+            raise Unavailable("too many requests are in memory; retry in a moment")
+        if not context.add_callback(lambda: self._budget.release(peer, size)):
+            self._budget.release(peer, size)  # the call has ended already
+        return message
+
+    def sweep(self) -> None:
+        """End the calls whose messages take too long; call it several times a second."""
+        with self._lock:
+            arriving = sorted(self._arriving.values(), key=lambda entry: entry[0])
+        if not arriving:
+            return
+        now = time.monotonic()
+        full = self._memory() > self._ceiling
+        for index, (since, context) in enumerate(arriving):
+            crowded = len(arriving) - index > self._crowd
+            if full or now - since > (self._hurried if crowded else self._longest):
+                context.cancel()
+
+
+def _peer(context: grpc.ServicerContext) -> bytes:
+    """Who calls; gRPC writes ``ipv4:10.0.0.7:4711`` and ``ipv6:%5Bfd00::7%5D:4711``."""
+    return peer_of((unquote(context.peer()).partition(":")[2].rpartition(":")[0].strip("[]"),))

@@ -1,0 +1,150 @@
+"""The gRPC server: its port, its limits, and how every call ends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+import grpc
+
+from edgesmith_runtime.errors import AnswerFailed, BadRequest, NotFound, RequestError, TooLarge, Unavailable
+from edgesmith_runtime.rpc.health import HealthMethods
+from edgesmith_runtime.rpc.methods import InferenceMethods
+
+if TYPE_CHECKING:
+    import threading
+
+    from edgesmith_runtime.rpc.intake import Intake
+    from edgesmith_runtime.service import Service
+
+__all__ = ["GrpcServer"]
+
+_log: Final = logging.getLogger(__name__)
+
+Method = Callable[[bytes, grpc.ServicerContext], bytes]
+
+_INFERENCE: Final = "inference.GRPCInferenceService"
+_HEALTH: Final = "grpc.health.v1.Health"
+_LONGEST_SENTENCE: Final = 1000
+"""Characters of an error; clients take no more than 8 KiB of trailing metadata."""
+
+_CODES: Final = {
+    BadRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    NotFound: grpc.StatusCode.NOT_FOUND,
+    TooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    AnswerFailed: grpc.StatusCode.INTERNAL,
+    Unavailable: grpc.StatusCode.UNAVAILABLE,
+}
+
+_OPTIONS: Final = {
+    "grpc.so_reuseport": 0,
+    # What the client takes is the client's affair.
+    "grpc.max_send_message_length": -1,
+    "grpc.max_allowed_incoming_connections": 1024,
+    # One connection cannot take all calls.
+    "grpc.max_concurrent_streams": 64,
+    "grpc.max_connection_idle_ms": 300_000,
+    # A client that vanished is noticed; one behind NAT may keep its way open with pings as often as it wants.
+    "grpc.keepalive_time_ms": 60_000,
+    "grpc.keepalive_timeout_ms": 20_000,
+    "grpc.keepalive_permit_without_calls": 1,
+    "grpc.http2.max_ping_strikes": 0,
+}
+
+
+class GrpcServer:
+    """Serves the protocol. Each call has a thread, since gRPC's server of that kind is the one that no bytes can end.
+
+    Args:
+        service: The model and the server's state.
+        intake: Receives messages.
+        message_limit: The longest message in bytes.
+        calls: The most calls at once; further ones end with RESOURCE_EXHAUSTED.
+    """
+
+    def __init__(self, service: Service, intake: Intake, *, message_limit: int, calls: int) -> None:
+        self._service = service
+        self._intake = intake
+        options = _OPTIONS | {"grpc.max_receive_message_length": message_limit}
+        threads = ThreadPoolExecutor(calls, thread_name_prefix="grpc")
+        self._server = grpc.server(threads, options=list(options.items()), maximum_concurrent_rpcs=calls)
+        methods, health = InferenceMethods(service), HealthMethods(service, (_INFERENCE,))
+        self._add(
+            _INFERENCE,
+            {
+                "ServerLive": ("health", methods.server_live),
+                "ServerReady": ("health", methods.server_ready),
+                "ModelReady": ("health", methods.model_ready),
+                "ServerMetadata": ("metadata", methods.server_metadata),
+                "ModelMetadata": ("metadata", methods.model_metadata),
+                "ModelInfer": ("infer", methods.model_infer),
+            },
+        )
+        self._add(_HEALTH, {"Check": ("health", health.check)})
+
+    def start(self, address: str) -> int:
+        """Start serving.
+
+        Args:
+            address: Where to listen, ``[::]:8001`` for example; port 0 for any free one.
+
+        Returns:
+            The port.
+
+        Raises:
+            OSError: The address or port cannot be had.
+        """
+        try:
+            port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise OSError(f"gRPC cannot listen on {address}: {error}") from error
+        self._server.start()
+        return port
+
+    def stop(self, grace: float | None) -> threading.Event:
+        """Accept nothing more.
+
+        Args:
+            grace: Seconds that calls in flight may take; None ends them at once.
+
+        Returns:
+            What is set when the last call has ended.
+        """
+        return self._server.stop(grace)
+
+    def _add(self, service: str, methods: dict[str, tuple[str, Method]]) -> None:
+        handlers = {name: self._handler(*method) for name, method in methods.items()}
+        self._server.add_registered_method_handlers(service, handlers)
+
+    def _handler(self, operation: str, method: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
+        def answer(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+            return self._answer(operation, method, requests, context)
+
+        # As a stream of one message, which is the same on the wire: so the message is received when the intake says.
+        return grpc.stream_unary_rpc_method_handler(answer)
+
+    def _answer(
+        self, operation: str, method: Method, requests: Iterator[bytes], context: grpc.ServicerContext
+    ) -> bytes:
+        """Answer a call, count it, and turn errors into gRPC's."""
+        code, sentence = grpc.StatusCode.OK, ""
+        try:
+            answer = method(self._intake.take(requests, context), context)
+        except RequestError as error:
+            code, sentence = _CODES.get(type(error), grpc.StatusCode.INTERNAL), str(error)
+        except (CancelledError, grpc.RpcError):
+            code = grpc.StatusCode.CANCELLED
+        except Exception:  # noqa: BLE001 - whatever it is, the caller gets a code and the log the traceback
+            _log.exception("call failed unexpectedly")
+            code, sentence = grpc.StatusCode.INTERNAL, "the server failed; its log says where"
+        if not context.is_active():
+            code = grpc.StatusCode.CANCELLED
+        self._service.metrics.add("edgesmith_requests_total", "grpc", operation, code.name)
+        if code is grpc.StatusCode.OK:
+            return answer
+        if code is grpc.StatusCode.INTERNAL:
+            _log.warning("inference failed: %s", sentence)
+        context.abort(code, sentence[:_LONGEST_SENTENCE])
+        raise AssertionError("abort returned")

@@ -1,0 +1,165 @@
+"""A trial of the server itself: a process of its own on ports of its own, under the largest requests that it takes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPException
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+import numpy as np
+
+from edgesmith_runtime.codec.binary import to_raw
+from edgesmith_runtime.device import peak_memory
+from edgesmith_runtime.http.limits import MEBIBYTE, Limits
+from edgesmith_runtime.loading import has_batch
+from edgesmith_runtime.termination import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from edgesmith_runtime.bundle import Bundle
+    from edgesmith_runtime.golden import Golden
+
+__all__ = ["TrialFailed", "try_server"]
+
+_TIMEOUT: Final = 600.0
+"""Seconds for one answer; slow devices take large batches too."""
+_ROUNDS: Final = 2
+_HEAD: Final = 2**16
+"""More bytes than a request has beside its tensors."""
+_OK: Final = 200
+_ENDING: Final = 5.0
+"""Seconds until it is known that a process which cut a connection has ended."""
+
+
+class TrialFailed(Exception):  # noqa: N818 - reads as what happened
+    """The server did not answer; the message is one sentence.
+
+    Attributes:
+        reason: Why, in one word.
+    """
+
+    def __init__(self, message: str, reason: Reason = "EngineFailed") -> None:
+        super().__init__(message)
+        self.reason: Reason = reason
+
+
+def try_server(bundle: Bundle, golden: Golden, *, threads: int, limits: Limits) -> tuple[int, int]:
+    """Start a server, have it answer the largest batches on every thread at once, and stop it.
+
+    Args:
+        bundle: What it serves.
+        golden: Samples to make the batches of.
+        threads: How many cores it computes with.
+        limits: What it lets clients ask: the batch is its largest, as far as it takes as many such requests at once.
+
+    Returns:
+        The most memory that its process had resident in bytes, and the batch that it was asked for.
+
+    Raises:
+        TrialFailed: It ended, or did not answer.
+    """
+    sizes = ["--max-body-mib", str(limits.body // MEBIBYTE), "--max-pending-mib", str(limits.bodies // MEBIBYTE)]
+    options = ["--threads", str(threads), "--max-batch", str(limits.batch), *sizes]
+    room = min(limits.body, limits.bodies // 2 // (threads + 2)) - _HEAD
+    refusal: str | None = None
+    with _server(bundle.folder, options) as (process, port):
+        for batch in sorted({_batch(bundle, golden, limits.batch, room), 1}, reverse=True):
+            request = _Request(port, bundle, golden, batch)
+            try:
+                # Alone it runs on all threads, in company on one each.
+                refusal = request.ask(1) or request.ask(threads + 1)
+                if refusal is None:
+                    return peak_memory(process.pid), batch
+            except (OSError, HTTPException) as error:
+                raise _ended(process, batch) from error
+    raise TrialFailed(f"the server refused a golden sample: {refusal}")
+
+
+def _ended(process: subprocess.Popen[str], batch: int) -> TrialFailed:
+    try:
+        status = process.wait(_ENDING)
+    except subprocess.TimeoutExpired:
+        return TrialFailed(f"the server did not answer batches of {batch} within {_TIMEOUT:g} s")
+    if status == -signal.SIGKILL:
+        message = f"the server was killed while it answered batches of {batch}: it needs more than the memory limit"
+        return TrialFailed(message, "MemoryExceeded")
+    return TrialFailed(f"the server ended with {status} while it answered batches of {batch}")
+
+
+@contextmanager
+def _server(folder: Path, options: list[str]) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    ports = ["--host", "127.0.0.1", "--http-port", "0", "--grpc-port", "0", "--termination-log", "/dev/null"]
+    command = [sys.executable, "-m", "edgesmith_runtime", "serve", "--bundle", str(folder), *ports, *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603 - this program
+        try:
+            yield process, _port(process)
+        finally:
+            process.kill()
+
+
+def _port(process: subprocess.Popen[str]) -> int:
+    """Wait until the server is ready; its log says where it listens."""
+    port: int = 0
+    entry: dict[str, Any] = {"message": "nothing"}
+    for line in process.stderr or ():
+        entry = json.loads(line)
+        port = int(entry.get("http_port", port))
+        if entry["message"] == "ready":
+            return port
+    raise TrialFailed(f"the server ended before it was ready; its last word was: {entry['message']}")
+
+
+def _batch(bundle: Bundle, golden: Golden, most: int, room: int) -> int:
+    if not any(has_batch(spec, golden) for spec in bundle.inputs):
+        return 1
+    sample = sum(array.nbytes // len(array) for array in golden.inputs.values())
+    return max(1, min(most, room // max(1, sample)))
+
+
+class _Request:
+    """A golden sample as a request, as often as the batch is large where the model has a batch."""
+
+    def __init__(self, port: int, bundle: Bundle, golden: Golden, batch: int) -> None:
+        self._port = port
+        self._path = f"/v2/models/{quote(bundle.model)}/infer"
+        inputs: list[dict[str, Any]] = []
+        parts: list[bytes | memoryview] = []
+        for spec in bundle.inputs:
+            array = golden.inputs[spec.name]
+            sample = array[:1] if array.ndim == len(spec.shape) else np.asarray(array[0])
+            if has_batch(spec, golden):
+                sample = np.repeat(sample, batch, axis=0)
+            raw = to_raw(sample)
+            parts.append(raw)
+            entry = {"name": spec.name, "datatype": spec.datatype, "shape": list(sample.shape)}
+            inputs.append(entry | {"parameters": {"binary_data_size": len(raw)}})
+        head = json.dumps({"inputs": inputs, "parameters": {"binary_data_output": True}}).encode()
+        self._headers = {"Inference-Header-Content-Length": str(len(head))}
+        self._body = b"".join([head, *parts])
+
+    def ask(self, clients: int) -> str | None:
+        """Send the request from several clients at once; return what one of them was refused with."""
+        with ThreadPoolExecutor(clients) as pool:
+            refusals = pool.map(lambda _: self._ask(), range(clients))
+            return next((refusal for refusal in refusals if refusal is not None), None)
+
+    def _ask(self) -> str | None:
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=_TIMEOUT)
+        try:
+            for _ in range(_ROUNDS):
+                connection.request("POST", self._path, self._body, self._headers)
+                answer = connection.getresponse()
+                text = answer.read()
+                if answer.status != _OK:
+                    return text[:500].decode(errors="replace")
+        finally:
+            connection.close()
+        return None

@@ -1,0 +1,185 @@
+"""Runs that never end, clients that do not wait for theirs, and what the server says of itself meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import threading
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import numpy as np
+import pytest
+import tritonclient.grpc
+import tritonclient.http
+
+from edgesmith_runtime.dispatcher import Dispatcher
+from edgesmith_runtime.health import Health, Patience
+from edgesmith_runtime.metrics import Metrics
+from edgesmith_runtime.service import LoadedModel, Service
+from edgesmith_runtime.signature import InferRequest, ModelSignature, RequestedOutput
+from edgesmith_runtime.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from edgesmith_runtime.bundle import Bundle
+    from tests.runtime.conftest import Server, StartServer
+
+NEVER = 1e9
+
+
+class Accelerator:
+    """An engine that answers when it is let go."""
+
+    inputs = outputs = (TensorSpec("x", "FP32", (-1,)),)
+
+    def __init__(self) -> None:
+        self.running, self.go_on = threading.Event(), threading.Event()
+
+    def infer(
+        self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None, *, busy: bool = False
+    ) -> dict[str, NDArray[Any]]:
+        del outputs, busy
+        self.running.set()
+        assert self.go_on.wait(60)
+        return dict(inputs)
+
+    def close(self) -> None:
+        self.go_on.set()
+
+
+REQUEST = InferRequest("", {"x": np.zeros(1, np.float32)}, (RequestedOutput("x", binary=True),))
+
+
+def serving(engine: Accelerator, patience: Patience, *, limit: int = 8) -> tuple[Service, Dispatcher, LoadedModel]:
+    metrics = Metrics()
+    dispatcher = Dispatcher(workers=1, limit=limit, metrics=metrics)
+    service = Service(dispatcher=dispatcher, health=Health(dispatcher, patience), metrics=metrics)
+    specs = {"x": engine.inputs[0]}
+    model = LoadedModel(ModelSignature("hangs", "test", specs, specs, ()), engine)
+    service.start(model)
+    return service, dispatcher, model
+
+
+@pytest.mark.parametrize(
+    ("patience", "ready", "live"),
+    [
+        (Patience(run_unready=NEVER, run_dead=NEVER), True, True),
+        (Patience(run_unready=0, run_dead=NEVER), False, True),
+        (Patience(run_unready=0, run_dead=0), False, False),
+    ],
+    ids=["patient", "unready", "dead"],
+)
+def test_a_run_that_does_not_end_is_told(patience: Patience, *, ready: bool, live: bool) -> None:
+    engine = Accelerator()
+    service, dispatcher, model = serving(engine, patience)
+    assert dispatcher.longest == 0
+    run = service.queue(lambda busy: service.run(model, REQUEST, busy=busy))
+    assert engine.running.wait(20)
+    assert dispatcher.longest > 0
+    assert (service.ready, service.live) == (ready, live)
+    assert f"\nedgesmith_ready {int(ready)}\n" in service.metrics_text()
+    engine.go_on.set()
+    assert run.result(20)["x"].shape == (1,)
+    assert dispatcher.longest == 0
+    dispatcher.close()
+
+
+@pytest.mark.parametrize(("unready", "dead"), [(NEVER, NEVER), (0, NEVER), (0, 0)])
+def test_a_silent_grpc_port_is_told(unready: float, dead: float) -> None:
+    dispatcher = Dispatcher(workers=1, limit=1, metrics=Metrics())
+    health = Health(dispatcher, Patience(port_unready=unready, port_dead=dead))
+    health.heard()
+    said = health.unready
+    assert (said is None, health.dead is None) == (unready > 0, dead > 0)
+    assert said is None or said.startswith("the gRPC port has not answered for 0.0 s")
+
+
+async def test_a_place_is_held_until_its_thread_is_free() -> None:
+    engine = Accelerator()
+    service, dispatcher, model = serving(engine, Patience(), limit=2)
+    runs = service.submit(lambda busy: service.run(model, REQUEST, busy=busy))
+    await asyncio.to_thread(engine.running.wait, 20)
+    waits = service.submit(lambda _: None)
+    waits.cancel()
+    await asyncio.sleep(0)
+    assert dispatcher.pending == 1, "what only waited gives its place back"
+    runs.cancel()
+    await asyncio.sleep(0)
+    assert dispatcher.pending == 1, "what runs does not"
+    engine.go_on.set()
+    await service.submit(lambda _: None)
+    dispatcher.close()
+
+
+def slow_input(library: Any, size: int) -> Any:
+    given = library.InferInput("x", [size, size], "FP32")
+    given.set_data_from_numpy(np.zeros((size, size), np.float32))
+    return given
+
+
+def metrics(server: Server) -> str:
+    with closing(socket.create_connection(("127.0.0.1", server.http))) as client:
+        client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        return b"".join(iter(lambda: client.recv(65536), b"")).decode()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait; the test's own time limit ends what never comes true."""
+    while not condition():
+        pass
+
+
+def test_clients_that_leave_are_counted(slow: Bundle, start_server: StartServer) -> None:
+    server = start_server(slow.folder, "--drain-seconds", "0")
+    with closing(tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{server.grpc}")) as client:
+        call = client.async_infer("slow", [slow_input(tritonclient.grpc, 1500)], lambda **_: None)
+        until(lambda: "\nedgesmith_requests_in_flight 1\n" in metrics(server))
+        call.cancel()
+        until(lambda: 'protocol="grpc",operation="infer",code="CANCELLED"} 1\n' in metrics(server))
+    until(lambda: "\nedgesmith_requests_in_flight 0\n" in metrics(server))
+    with closing(socket.create_connection(("127.0.0.1", server.http))) as connection:
+        body = np.zeros((1500, 1500), np.float32).tobytes()
+        header = (
+            b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1500,1500],"parameters":{"binary_data_size":9000000}}]}'
+        )
+        connection.sendall(b"POST /v2/models/slow/infer HTTP/1.1\r\nHost: a\r\nInference-Header-Content-Length: ")
+        connection.sendall(b"%d\r\nContent-Length: %d\r\n\r\n" % (len(header), len(header) + len(body)))
+        connection.sendall(header + body)
+        until(lambda: "\nedgesmith_requests_in_flight 1\n" in metrics(server))
+        # Reset, since a closed connection looks like one whose client still reads.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    until(lambda: 'protocol="http",operation="infer",code="499"} 1\n' in metrics(server))
+    server.stop()
+
+
+def test_a_server_whose_run_takes_too_long_says_so(slow: Bundle, start_server: StartServer) -> None:
+    options = ("--run-unready-seconds", "0.05", "--run-dead-seconds", "0.1", "--drain-seconds", "0")
+    server = start_server(slow.folder, *options)
+    with (
+        closing(tritonclient.http.InferenceServerClient(f"127.0.0.1:{server.http}")) as http,
+        closing(tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{server.grpc}")) as rpc,
+    ):
+        answers: list[Any] = []
+        given = slow_input(tritonclient.grpc, 1500)
+        rpc.async_infer("slow", [given], lambda result, error: answers.append(error or result))
+        until(lambda: not http.is_server_live() and not rpc.is_server_live())
+        assert not http.is_server_ready()
+        assert not rpc.is_server_ready()
+        assert not rpc.is_model_ready("slow")
+        with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
+            check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/grpc.health.v1.Health/Check")
+            assert check(b"") == b"\x08\x02"
+        assert "\nedgesmith_ready 0\n" in metrics(server)
+        until(lambda: bool(answers))
+        assert answers[0].as_numpy("y").shape == (1500, 1500)
+        assert http.is_server_live()
+        assert rpc.is_server_ready()
+    server.wait_for("not ready: a run of the model has taken")
+    server.wait_for("works again")
+    server.stop()

@@ -1,0 +1,98 @@
+"""The self-test's trial of the server, and the bound on batches that it measures at."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from contextlib import closing
+from http.client import HTTPConnection
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from edgesmith_runtime import cli, trial
+from edgesmith_runtime.http.limits import MEBIBYTE, Limits
+from tests.runtime.conftest import _bundle, _save, _value
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgesmith_runtime.bundle import Bundle
+    from tests.runtime.conftest import StartServer
+
+
+def self_test(bundle: Bundle, *options: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "edgesmith_runtime", "selftest", "--bundle", str(bundle.folder)]
+    command += ["--termination-log", "/dev/null", *options]
+    finding: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, timeout=60, check=False).stdout)
+    return finding
+
+
+def test_memory_is_that_of_a_server_with_its_largest_batches(toy: Bundle) -> None:
+    usual, large = self_test(toy), self_test(toy, "--max-batch", "500000")
+    assert usual["message"].endswith("MiB with batches of 8")
+    assert large["message"].endswith("MiB with batches of 500000")
+    # A request of 8 MB and its answer of 16 MB, the latter in the engine and on its way.
+    assert large["memoryBytes"] - usual["memoryBytes"] > 40e6
+
+
+def test_a_model_that_takes_no_batches_is_asked_without(tmp_path: Path) -> None:
+    constant = helper.make_node("Constant", [], ["s"], value=helper.make_tensor("s", TensorProto.INT64, [2], [1, 4]))
+    nodes = [constant, helper.make_node("Reshape", ["x", "s"], ["y"])]
+    values = [_value(name, TensorProto.FLOAT, shape) for name, shape in (("x", ("n", 4)), ("y", (1, 4)))]
+    model = _save(tmp_path / "one.onnx", nodes, values[:1], values[1:])
+    bundle = _bundle(tmp_path / "model", "one", model, {"x": np.ones((2, 4), np.float32)}, ())
+    finding = self_test(bundle)
+    assert finding["reason"] == "Passed"
+    assert finding["message"].endswith("MiB with batches of 1")
+
+
+def test_a_scalar_is_served(tmp_path: Path, start_server: StartServer) -> None:
+    values = [_value(name, TensorProto.FLOAT, ()) for name in ("x", "y")]
+    model = _save(tmp_path / "one.onnx", [helper.make_node("Mul", ["x", "x"], ["y"])], values[:1], values[1:])
+    bundle = _bundle(tmp_path / "model", "scalar", model, {"x": np.array([2, 3], np.float32)}, ())
+    assert self_test(bundle)["reason"] == "Passed"
+    server = start_server(bundle.folder)
+    with closing(HTTPConnection("127.0.0.1", server.http, timeout=20)) as connection:
+        body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [], "data": [3]}]}
+        connection.request("POST", "/v2/models/scalar/infer", json.dumps(body))
+        answer = json.loads(connection.getresponse().read())
+    assert answer["outputs"][0]["data"] == [9]
+    server.stop()
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"), [("import os; os.kill(os.getpid(), 9)", "MemoryExceeded"), ("exit(3)", "EngineFailed")]
+)
+def test_a_server_that_ends_in_its_trial_is_told(script: str, reason: str) -> None:
+    with subprocess.Popen([sys.executable, "-c", script], text=True) as process:
+        failure = trial._ended(process, 8)
+    assert failure.reason == reason
+    assert "while it answered batches of 8" in str(failure)
+
+
+def test_requests_take_a_quarter_of_little_memory() -> None:
+    assert [cli._pending(memory) for memory in (None, 2**40, 512 * MEBIBYTE, 3)] == [
+        Limits().bodies,
+        Limits().bodies,
+        128 * MEBIBYTE,
+        MEBIBYTE,
+    ]
+    options = cli.build_parser().parse_args(["serve", "--max-pending-mib", "16"])
+    assert cli._limits(options).body == 16 * MEBIBYTE, "a request that never fits is refused for its length"
+
+
+def test_bytes_stay_where_batches_are_bounded(toy: Bundle, start_server: StartServer) -> None:
+    server = start_server(toy.folder)
+    body = bytes(1000 * 16)
+    with closing(HTTPConnection("127.0.0.1", server.http, timeout=20)) as connection:
+        connection.request("POST", "/v2/models/toy/infer", body, {"Inference-Header-Content-Length": "0"})
+        answer = connection.getresponse()
+        assert (answer.status, json.loads(answer.read())["error"]) == (
+            400,
+            "input 'x' has a batch of 1000; expected at most 8 (serving.maxBatch)",
+        )
+    server.stop()
