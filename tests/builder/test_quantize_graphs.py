@@ -153,6 +153,31 @@ def test_functions_are_written_out(tmp_path: Path) -> None:
     assert decibels(tmp_path / "source.onnx", made, FEEDS) > 30
 
 
+def test_functions_with_casts_of_their_own(tmp_path: Path) -> None:
+    layer = helper.make_function(
+        "local", "Layer", ["a", "k"], ["z"],
+        [node("Cast", ["a"], ["b"], to=TensorProto.FLOAT16), node("MatMul", ["b", "k"], ["p"]),
+         node("Cast", ["p"], ["z"], to=FLOAT)],
+        [helper.make_opsetid("", 17)],
+    )  # fmt: skip
+    nodes = [node("Layer", ["x", "w"], ["t"], domain="local"), node("Layer", ["t", "v"], ["y"], domain="local")]
+    halves = {"w": W.astype(np.float16), "v": V.astype(np.float16)}
+    model = model_of(nodes, X, Y, halves, domains=[("local", 1)], functions=[layer])
+    made = quantised(tmp_path, model, FEEDS)
+    assert len(weights_of(made)) == 2
+    assert decibels(tmp_path / "source.onnx", made, FEEDS) > 30
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_an_opset_from_before_int8_is_raised(tmp_path: Path, own: Any) -> None:
+    middle = node("Gelu", ["t"], ["g"], domain="com.microsoft") if own else node("Relu", ["t"], ["g"])
+    nodes = [node("MatMul", ["x", "w"], ["t"]), middle, node("MatMul", ["g", "v"], ["y"])]
+    made = quantised(tmp_path, model_of(nodes, X, Y, {"w": W, "v": V}, opset=11), FEEDS)
+    assert len(weights_of(made)) == 2
+    assert [entry.version for entry in onnx.load_model(made).opset_import if not entry.domain] == [13]
+    assert decibels(tmp_path / "source.onnx", made, FEEDS) > 24
+
+
 def test_an_operator_of_onnx_runtime_that_is_not_imported(tmp_path: Path) -> None:
     nodes = [
         node("MatMul", ["x", "w"], ["t"]),
@@ -179,7 +204,7 @@ def test_a_decoder_that_is_calibrated_on_its_first_step(tmp_path: Path) -> None:
     assert decibels(tmp_path / "source.onnx", made, feeds) > 24
 
 
-def test_a_mask_of_minus_infinity_stays_in_float(tmp_path: Path) -> None:
+def test_a_mask_of_minus_infinity_stays_in_float(tmp_path: Path, caplog: Any) -> None:
     mask = np.where(np.arange(N) < N // 2, 0.0, -np.inf).astype(np.float32)
     nodes = [
         node("MatMul", ["x", "w"], ["t"]),
@@ -191,6 +216,7 @@ def test_a_mask_of_minus_infinity_stays_in_float(tmp_path: Path) -> None:
     made = quantised(tmp_path, model_of(nodes, X, Y, {"w": W / 8, "v": V, "mask": mask}), FEEDS)
     assert len(weights_of(made)) == 2
     assert decibels(tmp_path / "source.onnx", made, FEEDS) > 24
+    assert caplog.text == "", "it was left out at once, not found out by trying"
 
 
 SERIES = {"x": numbers(8, 10, 8)}

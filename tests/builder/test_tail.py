@@ -107,13 +107,15 @@ def test_a_branch_inside_a_node_leads_where_its_nodes_read(tmp_path: Path) -> No
     nodes = [
         node("MatMul", ["x", "w"], ["a"]),
         node("Relu", ["a"], ["b"]),
-        node("ReduceMax", ["b"], ["m"], keepdims=0),
+        node("ReduceMax", ["x"], ["m"], keepdims=0),
         node("Greater", ["m", "zero"], ["c"]),
         node("If", ["c"], ["d"], then_branch=inner, else_branch=other),
         node("MatMul", ["d", "v"], ["y"]),
     ]
     weights = {"w": numbers(64, 64), "v": numbers(64, 64), "zero": np.array(0, np.float32)}
     feeds = {"x": numbers(16, 64)}
-    made = quantised(tmp_path, model_of(nodes, [("x", FLOAT, ["N", 64])], [("y", FLOAT, ["N", 64])], weights), feeds)
+    model = model_of(nodes, [("x", FLOAT, ["N", 64])], [("y", FLOAT, ["N", 64])], weights)
+    assert tail_of(model.graph).tensors == {"y"}
+    made = quantised(tmp_path, model, feeds)
     assert len(weights_of(made)) == 2
     assert decibels(tmp_path / "source.onnx", made, feeds) > 28

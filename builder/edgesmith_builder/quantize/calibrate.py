@@ -20,6 +20,9 @@ from onnxruntime.quantization.calibrate import MinMaxCalibrater
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.quantize.failures import failing_as
 
+MOST = 4
+"""Samples at once at most: each has all that a network has inside, and a build's memory is bounded."""
+
 Ranges = dict[str, tuple[float, float]]
 """Lowest and highest value by tensor, zero within them; infinite or NaN where the tensor was."""
 
@@ -59,7 +62,7 @@ def finite(bounds: tuple[float, float]) -> bool:
 
 
 def _all(measure: Any, count: int, threads: int) -> Iterator[list[float]]:
-    with ThreadPoolExecutor(max_workers=max(1, threads), thread_name_prefix="calibrate") as pool:
+    with ThreadPoolExecutor(max_workers=max(1, min(threads, MOST)), thread_name_prefix="calibrate") as pool:
         try:
             yield from pool.map(measure, range(count))
         finally:

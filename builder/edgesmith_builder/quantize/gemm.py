@@ -48,9 +48,7 @@ def _plain(
         set_attribute(node, "alpha", 1.0)
     if len(node.input) <= _BIAS or not node.input[_BIAS]:
         return
-    if beta == 0.0:
-        del node.input[_BIAS]
-    elif node.input[_BIAS] in constants:
+    if node.input[_BIAS] in constants:
         values: Any = numpy_helper.to_array(constants[node.input[_BIAS]]) * np.float32(beta)
         outputs = weight.dims[0] if attribute_of(node, "transB", 0) else weight.dims[1]
         if values.size in (1, outputs) and values.shape[-1:] in ((), (1,), (outputs,)):
@@ -59,9 +57,7 @@ def _plain(
             graph.initializer.append(numpy_helper.from_array(own, node.input[_BIAS]))
         else:
             yield _added(graph, node, values)
-    else:
-        return
-    set_attribute(node, "beta", 1.0)
+        set_attribute(node, "beta", 1.0)
 
 
 def _added(graph: onnx.GraphProto, node: onnx.NodeProto, values: Any) -> onnx.NodeProto:

@@ -59,12 +59,11 @@ def quantize(source: Path, samples: Samples, settings: Quantization, folder: Pat
     names = [node.name for node in model.graph.node if _may(node, unbounded) and node.name not in tail.nodes]
     recipe = Recipe(ready, settings, _within(ranges), tail.tensors | unbounded)
     good, bad = workable(names, lambda some: _why_not(recipe, some, samples, target))
-    if bad:
-        _tell(model.graph, bad)
-        if good:
-            emit(recipe, good, target)
+    _tell(model.graph, bad)
     _expect_int8(target if good else ready, source)
-    ready.unlink()
+    for other in folder.iterdir():
+        if other != target:
+            other.unlink()
     return target
 
 
@@ -78,10 +77,11 @@ def _within(ranges: Ranges) -> Ranges:
 
 
 def _why_not(recipe: Recipe, names: Sequence[str], samples: Samples, target: Path) -> Exception | None:
-    """Quantise some nodes and ask the result for one answer, as the device will."""
+    """Quantise some nodes and ask the result for one answer, as the device will; it is the target if it gives one."""
+    trial = target.with_name("trial.onnx")
     try:
-        emit(recipe, names, target)
-        engine = load_engine(_ENGINE, target, threads=1)
+        emit(recipe, names, trial)
+        engine = load_engine(_ENGINE, trial, threads=1)
         try:
             engine.infer(samples.feed(0))
         finally:
@@ -91,6 +91,7 @@ def _why_not(recipe: Recipe, names: Sequence[str], samples: Samples, target: Pat
         if machine_failed(error):
             raise
         return error
+    trial.replace(target)
     return None
 
 
