@@ -61,13 +61,13 @@ def load(folder: Path, *, threads: int) -> Loaded:
     """
     try:
         bundle = read_bundle(folder)
-        golden = Golden.read(bundle.golden_path)
+        golden = Golden.read(*bundle.golden_paths)
     except (BundleError, GoldenError) as error:
         raise LoadFailed(Finding("BundleCorrupt", str(error))) from error
     try:
         engine = load_engine(bundle.engine, bundle.model_path, threads=threads)
         _check_signature(bundle, engine)
-        parity = replay(engine, golden, bundle.golden_tolerance)
+        parity = replay(engine, golden)
     except EngineError as error:
         raise LoadFailed(Finding("EngineFailed", str(error), engine=bundle.engine)) from error
     if not parity.passed:
