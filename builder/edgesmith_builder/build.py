@@ -47,6 +47,7 @@ from edgesmith_builder.score import (
     score,
 )
 from edgesmith_builder.source import Bucket, Limit
+from edgesmith_runtime.bundle import is_name
 from edgesmith_runtime.engine import Engine, EngineError, load_engine
 from edgesmith_runtime.tensors import TensorSpec, shape_text
 
@@ -130,6 +131,10 @@ def check_request(request: BuildRequest) -> Reference:
         target = Repository.parse(request.repository).tagged(wanted.key)
     except ValueError as error:
         raise RequestInvalid(f"repository is not one: {error}") from error
+    if not is_name(wanted.model):
+        raise RequestInvalid(
+            f"build.model is {wanted.model[:100]!r}; a name of letters, digits, '.', '_' and '-' was expected"
+        )
     if wanted.evaluation is None:
         for name, bound in (
             ("maxAccuracyDrop", wanted.gates.max_accuracy_drop),

@@ -30,6 +30,7 @@ __all__ = [
     "Bundle",
     "BundleError",
     "TensorSpec",
+    "is_name",
     "read_bundle",
     "write_bundle",
 ]
@@ -218,7 +219,7 @@ def _parse(document: Any, folder: Path) -> Bundle:
     golden = document.get("golden")
     _expect(isinstance(golden, dict), "golden", golden, "an object with inputs and answers")
     model = document.get("model")
-    _expect(_is_name(model), "model", model, "a name of letters, digits, '.', '_' and '-'")
+    _expect(is_name(model), "model", model, "a name of letters, digits, '.', '_' and '-'")
     files = {"file": document.get("file")} | {f"golden.{key}": golden.get(key) for key in ("inputs", "answers")}
     for field, name in files.items():
         _expect(isinstance(name, str) and name in digests, field, name, "a file that digests names")
@@ -245,7 +246,7 @@ def _parse(document: Any, folder: Path) -> Bundle:
 def _digests(value: Any) -> Mapping[str, str]:
     _expect(isinstance(value, dict) and bool(value), "digests", value, "an object of file names and digests")
     for name, digest in value.items():
-        _expect(_is_name(name) and name != BUNDLE_FILE, "digests", name, "plain file names in the bundle's own folder")
+        _expect(is_name(name) and name != BUNDLE_FILE, "digests", name, "plain file names in the bundle's own folder")
         algorithm, _, hexadecimal = digest.partition(":") if isinstance(digest, str) else ("", "", "")
         proper = (
             algorithm == "sha256" and len(hexadecimal) == _DIGEST_LENGTH and set(hexadecimal) <= set("0123456789abcdef")
@@ -276,7 +277,8 @@ def _expect(condition: bool, field: str, value: Any, expected: str) -> None:  # 
         raise BundleError(f"{BUNDLE_FILE}: {field} is {str(value)[:100]!r}; expected {expected}")
 
 
-def _is_name(name: Any) -> bool:
+def is_name(name: Any) -> bool:
+    """Say whether a model or a file of a bundle can have a name: letters, digits, ``.``, ``_`` and ``-``."""
     return isinstance(name, str) and 0 < len(name) < 254 and set(name) <= _NAMES and name not in {".", ".."}  # noqa: PLR2004 - what a file system allows
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from candidates import FLOAT, INT64, asked, built, made, node, numbers
+from candidates import FLOAT, INT64, Value, asked, built, made, node, numbers
 
 from edgesmith_builder.contract import Gates
 from edgesmith_builder.score import Agreement, ScoreFailed, agreement, ask_source
@@ -87,8 +87,9 @@ def two_outputs(second: str, *, shift: float = 0.0) -> onnx.ModelProto:
         kind = INT64
     else:
         nodes.append(node(second, ["moved"], ["z"]))
-    shape = {"ArgMax": ["n", 1], "NonZero": [2, "k"]}.get(second, ["n", 5])
-    return made(nodes, [("x", FLOAT, ["n", 8])], [("y", FLOAT, ["n", 5]), ("z", kind, shape)], weights)
+    shapes: dict[str, list[str | int]] = {"ArgMax": ["n", 1], "NonZero": [2, "k"]}
+    outputs: list[Value] = [("y", FLOAT, ["n", 5]), ("z", kind, shapes.get(second, ["n", 5]))]
+    return made(nodes, [("x", FLOAT, ["n", 8])], outputs, weights)
 
 
 @pytest.mark.parametrize(
@@ -111,16 +112,16 @@ def test_every_output_counts_and_the_worst_is_named(
 
 def test_class_names_make_scores_a_class(tmp_path: Path) -> None:
     weights = {"w": numbers(8, 5, seed=1)}
-    sides = [("x", FLOAT, ["n", 8])], [("y", FLOAT, ["n", 5])]
-    named = made([node("MatMul", ["x", "w"], ["y"])], *sides, weights, labels='["a","b","c","d","e"]')
-    doubled = made([node("MatMul", ["x", "w"], ["y"])], *sides, {"w": weights["w"] * 2}, labels=None)
+    x, y = ("x", FLOAT, ("n", 8)), ("y", FLOAT, ("n", 5))
+    named = made([node("MatMul", ["x", "w"], ["y"])], [x], [y], weights, labels='["a","b","c","d","e"]')
+    doubled = made([node("MatMul", ["x", "w"], ["y"])], [x], [y], {"w": weights["w"] * 2})
     assert held_against(tmp_path, named, doubled) == Agreement(1.0, "the class of output 'y'", 40)
 
 
 def test_a_channel_that_never_changes_is_held_against_its_value(tmp_path: Path) -> None:
     def with_temperature(value: float) -> onnx.ModelProto:
         nodes = [node("MatMul", ["x", "w"], ["y"]), node("Identity", ["t"], ["temperature"])]
-        outputs = [("y", FLOAT, ["n", 5]), ("temperature", FLOAT, [1])]
+        outputs: list[Value] = [("y", FLOAT, ["n", 5]), ("temperature", FLOAT, [1])]
         weights = {"w": numbers(8, 5, seed=1), "t": np.array([value], np.float32)}
         return made(nodes, [("x", FLOAT, ["n", 8])], outputs, weights)
 
