@@ -88,12 +88,23 @@ def samples_for(
 
 def _fed(array: NDArray[Any]) -> NDArray[Any]:
     """One array as an engine takes it: contiguous, text as objects."""
-    if array.dtype.kind == "S":
-        array = np.char.decode(array)
     return np.asarray(array.astype(np.object_) if array.dtype.kind == "U" else array, order="C")
 
 
+def _decoded(array: NDArray[Any], name: str, field: str) -> NDArray[Any]:
+    """Text that is kept as bytes, as text."""
+    if array.dtype.kind != "S":
+        return array
+    try:
+        return np.char.decode(array, "utf-8")
+    except UnicodeDecodeError as error:
+        raise DatasetInvalid(
+            f"{field} has bytes in the array {name!r} that are not UTF-8; text was expected"
+        ) from error
+
+
 def _fitting(array: NDArray[Any], spec: TensorSpec, field: str) -> NDArray[Any]:
+    array = _decoded(array, spec.name, field)
     datatype = datatype_of(array)
     if datatype != spec.datatype:
         raise DatasetMismatch(
@@ -123,7 +134,7 @@ def _labels(arrays: Mapping[str, NDArray[Any]], field: str) -> NDArray[Any]:
             "one integer or text for each sample was expected"
         )
     if labels.dtype.kind in "US":
-        return np.char.decode(labels) if labels.dtype.kind == "S" else np.asarray(labels)
+        return np.asarray(_decoded(labels, LABELS, field))
     numbers = labels.astype(np.int64)
     if int(numbers.min()) < 0 and not {*numbers.tolist()} <= {-1, 1}:
         raise DatasetInvalid(
