@@ -68,16 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> Built:
     request = read_request(options.request)
     credentials = _credentials(options.registry_credentials)
-<<<<<<< HEAD
     bucket = Bucket(
         StoreSettings.read(options.credentials, environment, _authorities("--bucket-ca", options.bucket_ca))
     )
     clients = registries_for(request, credentials, authorities=_authorities("--registry-ca", options.registry_ca))
-=======
-    bucket = Bucket(StoreSettings.read(options.credentials, environment))
     if options.work is not None and not options.work.is_dir():
         raise RequestInvalid(f"--work {options.work} is not a folder; one that is there was expected")
->>>>>>> e96be05 (Accuracy is read as the output says it, a source no better than guessing is refused, changed answers are counted both ways; a name or a folder that cannot be is the request's fault)
     with tempfile.TemporaryDirectory(prefix="build-", dir=options.work) as work:
         return asyncio.run(_build(request, bucket, clients, Path(work), options.threads))
 
