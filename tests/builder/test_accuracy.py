@@ -221,7 +221,11 @@ def test_the_interval_holds_the_drop_nineteen_times_in_twenty() -> None:
 
 
 def test_the_report_has_changed_answers_and_warns_of_a_gate_that_is_finer_than_its_error(tmp_path: Path) -> None:
-    outcome = built(tmp_path, SCORES, {"x": X}, {"x": X, "labels": CLASSES}, gates=Gates(max_accuracy_drop=0.015))
+    first, second = numbers(16, 256, seed=1), numbers(256, 4, seed=2)
+    nodes = [node("MatMul", ["x", "a"], ["h"]), node("Relu", ["h"], ["r"]), node("MatMul", ["r", "b"], ["y"])]
+    source = model(nodes, ("y", FLOAT, ["n", 4]), a=first, b=second)
+    evaluation = {"x": X, "labels": (np.maximum(X @ first, 0) @ second).argmax(axis=1)}
+    outcome = built(tmp_path, source, {"x": X}, evaluation, gates=Gates(max_accuracy_drop=0.015))
     winner = outcome.winner.candidate
     assert winner.precision == "int8"
     assert winner.lost is not None
@@ -230,7 +234,7 @@ def test_the_report_has_changed_answers_and_warns_of_a_gate_that_is_finer_than_i
     assert (winner.accuracy_drop_error or 0) > 0.015
     assert "over 96 samples, and spec.gates.maxAccuracyDrop allows 0.0150" in (outcome.winner.warning or "")
     (tmp_path / "b").mkdir()
-    lenient = built(tmp_path / "b", SCORES, {"x": X}, {"x": X, "labels": CLASSES}, gates=Gates(max_accuracy_drop=0.2))
+    lenient = built(tmp_path / "b", source, {"x": X}, evaluation, gates=Gates(max_accuracy_drop=0.2))
     assert lenient.winner.warning is None
 
 

@@ -151,7 +151,9 @@ def test_without_an_evaluation_set_every_fifth_calibration_sample_is_held_back(t
     assert (len(used), len(held)) == (40, 10)
     seen = {used.feed(i)["x"].tobytes() for i in range(40)} | {held.feed(i)["x"].tobytes() for i in range(10)}
     assert len(seen) == 50
-    outcome = built(tmp_path, two_outputs("Tanh"), calibration)
+    weights = {"a": numbers(8, 256, seed=1), "b": numbers(256, 4, seed=2)}
+    nodes = [node("MatMul", ["x", "a"], ["h"]), node("Relu", ["h"], ["r"]), node("MatMul", ["r", "b"], ["y"])]
+    outcome = built(tmp_path, made(nodes, [("x", FLOAT, ["n", 8])], [("y", FLOAT, ["n", 4])], weights), calibration)
     assert (outcome.winner.candidate.precision, outcome.winner.candidate.agreement_samples) == ("int8", 10)
     assert 0.9 < (outcome.winner.candidate.agreement or 0) < 1
     for count in (1, 2, 3):
@@ -162,14 +164,14 @@ def test_without_an_evaluation_set_every_fifth_calibration_sample_is_held_back(t
 
 def test_a_candidate_below_the_gate_is_passed_over_for_the_source(tmp_path: Path) -> None:
     """An outlier in the weights: what eight bits make of the rest is noise."""
-    weights = {"w": numbers(8, 5, seed=1)}
+    weights = {"w": numbers(8, 64, seed=1), "i": np.eye(64, dtype=np.float32), "v": np.eye(64, dtype=np.float32)}
     weights["w"][:, 1] *= 1e-3
-    weights |= {"i": np.eye(5, dtype=np.float32), "v": np.diag([1, 1000, 1, 1, 1]).astype(np.float32)}
+    weights["v"][1, 1] = 1000
     nodes = [
         *(node("MatMul", ["x", "w"], ["h"]), node("Relu", ["h"], ["r"])),
         *(node("MatMul", ["r", "i"], ["g"]), node("Relu", ["g"], ["q"]), node("MatMul", ["q", "v"], ["y"])),
     ]
-    model = made(nodes, [("x", FLOAT, ["n", 8])], [("y", FLOAT, ["n", 5])], weights)
+    model = made(nodes, [("x", FLOAT, ["n", 8])], [("y", FLOAT, ["n", 64])], weights)
     outcome = built(tmp_path, model, {"x": numbers(100, 8)})
     assert outcome.winner.candidate.precision == "fp32"
     assert outcome.candidates[0].rejected is not None

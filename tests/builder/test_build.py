@@ -237,7 +237,7 @@ async def test_a_model_that_came_in_int8_is_packed_as_it_is(world: Any, tmp_path
     built = await world.build(world.request())
     with tarfile.open(fileobj=io.BytesIO(await blob(built.image, -1))) as archive:
         archive.extractall(tmp_path / "image", filter="data")
-    made = read_bundle(tmp_path / "image" / "model").model_path.read_bytes()
+    made = (tmp_path / "image" / "model" / "model.onnx").read_bytes()
     uri = world.store.put("surface/quantised.onnx", made)
     again = await world.build(world.request(source=Artifact(uri=uri), calibration=None))
     report = report_of(await world.manifest(again))

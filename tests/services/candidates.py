@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from graphs import FLOAT, Value, model_of, node
+from onnx import TensorProto, helper
 
 from edgesmith_builder.build import Inputs, ask, climb
 from edgesmith_builder.contract import Artifact, Build, Gates, Platform, Precision
@@ -19,9 +20,9 @@ from edgesmith_builder.ladder import Outcome
 from edgesmith_builder.model import read_model
 from edgesmith_runtime.engine import load_engine
 
-FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
-node = helper.make_node
-Value = tuple[str, int, Sequence[str | int]]
+__all__ = ["FLOAT", "INT64", "Value", "asked", "built", "made", "node", "numbers"]
+
+INT64 = TensorProto.INT64
 
 
 def made(
@@ -32,14 +33,7 @@ def made(
     labels: str | None = None,
 ) -> onnx.ModelProto:
     """A model of these nodes; values are name, type and shape, `labels` its class names as JSON."""
-    graph = helper.make_graph(
-        list(nodes),
-        "graph",
-        [helper.make_tensor_value_info(*value) for value in inputs],
-        [helper.make_tensor_value_info(*value) for value in outputs],
-        [numpy_helper.from_array(array, name) for name, array in weights.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = model_of(nodes, inputs, outputs, weights)
     if labels:
         helper.set_model_props(model, {"labels": labels})
     return model
