@@ -59,7 +59,7 @@ def make_bundle(folder: Path, threads: int) -> Path:
     model = quantize(folder / "fp32.onnx", pictures, Quantization(), folder / "work", threads)
     engine = load_engine("onnxruntime", model, threads=threads)
     image = np.random.default_rng(2).normal(size=SHAPE).astype(np.float32)
-    golden = Golden({"input": image}, engine.infer({"input": image}))
+    golden = Golden.of({"input": image}, engine.infer({"input": image}), 0.05)
     bundle = write_bundle(
         folder / "model",
         model="mobilenet",
@@ -70,7 +70,6 @@ def make_bundle(folder: Path, threads: int) -> Path:
         outputs=engine.outputs,
         labels=None,
         golden=golden,
-        tolerance=0.05,
     )
     return bundle.folder
 

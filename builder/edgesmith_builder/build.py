@@ -3,8 +3,8 @@
 1. Look the base image up.
 2. Ask the registry whether the build was made already, over that base, and whether it takes pushes.
 3. Fetch the model and the data sets, and check each before anything is computed.
-4. Score the source in fp32: what candidates are held against.
-5. Walk the ladder: compile, score, gate, pack.
+4. Score the source as it came and ask it some samples: what candidates are held against.
+5. Walk the ladder: compile, score, gate, pack, replay.
 6. Assemble the image for its platform, and push what the registry does not have.
 """
 
@@ -14,13 +14,11 @@ import logging
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from edgesmith_builder.contract import (
     KEY_ANNOTATION,
     REPORT_ANNOTATION,
     TOOLS,
-    Artifact,
     Build,
     BuildReport,
     BuildRequest,
@@ -38,12 +36,25 @@ from edgesmith_builder.pack import Base, assemble, read_base
 from edgesmith_builder.progress import size_text, step
 from edgesmith_builder.provenance import why_foreign
 from edgesmith_builder.push import Registries, push
-from edgesmith_builder.score import Score, ScoreFailed, golden_inputs, score
+from edgesmith_builder.score import (
+    Evaluation,
+    Score,
+    ScoreFailed,
+    SourceAnswers,
+    ask_source,
+    check_above_chance,
+    golden_inputs,
+    score,
+)
 from edgesmith_builder.source import Bucket, Limit
-from edgesmith_runtime.engine import EngineError, load_engine
+from edgesmith_runtime.bundle import is_name
+from edgesmith_runtime.engine import Engine, EngineError, load_engine
 from edgesmith_runtime.tensors import TensorSpec, shape_text
 
 log = logging.getLogger(__name__)
+
+_HELD_BACK = 5
+"""Of so many calibration samples one is held back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +73,12 @@ class Inputs:
 
     model: ModelFacts
     calibration: Samples | None
-    evaluation: Samples | None
+    evaluation: Evaluation | None
     golden: Samples
-    reference: Score | None
+    scored: Score | None
+    """The source's, on the evaluation set."""
+    answers: SourceAnswers
+    """The source's answers that candidates are held against."""
 
 
 async def build(
@@ -99,7 +113,7 @@ async def build(
         await registries.target.check_push(target.repository)
 
     inputs = gather(wanted, bucket, work, threads)
-    outcome = climb(wanted, inputs, base, work, threads)
+    outcome = climb(wanted, inputs, base.manifest.size, work, threads)
     manifest, config = image_of(wanted, inputs, outcome, base)
     digest = await push(registries, target, base=base, winner=outcome.winner, manifest=manifest, config=config)
     return Built(str(target.repository.pinned(digest)), cached=False)
@@ -117,6 +131,10 @@ def check_request(request: BuildRequest) -> Reference:
         target = Repository.parse(request.repository).tagged(wanted.key)
     except ValueError as error:
         raise RequestInvalid(f"repository is not one: {error}") from error
+    if not is_name(wanted.model):
+        raise RequestInvalid(
+            f"build.model is {wanted.model[:100]!r}; a name of letters, digits, '.', '_' and '-' was expected"
+        )
     if wanted.evaluation is None:
         for name, bound in (
             ("maxAccuracyDrop", wanted.gates.max_accuracy_drop),
@@ -167,27 +185,91 @@ def gather(wanted: Build, bucket: Bucket, work: Path, threads: int) -> Inputs:
             f"{what} is valid but does not run: {error}; a model that {ENGINE} runs was expected"
         ) from error
     try:
-        specs = engine.inputs
-        log.info("inputs %s, outputs %s", _specs(specs), _specs(engine.outputs))
-        calibration = _samples("spec.calibration", wanted.calibration, specs, bucket, work, labelled=False)
-        evaluation = _samples("spec.evaluation", wanted.evaluation, specs, bucket, work, labelled=True)
-        reference = None
-        if evaluation is not None:
-            with step("source: scored") as current:
-                reference = score(engine, evaluation, "spec.evaluation")
-                current.say(f"{reference.samples} samples, accuracy {reference.accuracy:.4f},")
+        log.info("inputs %s, outputs %s", _specs(engine.inputs), _specs(engine.outputs))
+        sets = [
+            _samples(field, wanted, engine.inputs, bucket, work) for field in ("spec.calibration", "spec.evaluation")
+        ]
+        return ask(wanted, facts, engine, *sets)
     except ScoreFailed as error:
-        raise ModelInvalid(
-            f"{what} does not answer its evaluation set: {error}; finite numbers were expected"
-        ) from error
+        raise ModelInvalid(f"{what} does not answer its samples: {error}; finite numbers were expected") from error
     finally:
         engine.close()
-    golden = golden_inputs(evaluation if evaluation is not None else calibration, specs)
-    return Inputs(facts, calibration, evaluation, golden, reference)
 
 
-def climb(wanted: Build, inputs: Inputs, base: Base, work: Path, threads: int) -> Outcome:
+def ask(
+    wanted: Build, facts: ModelFacts, source: Engine, calibration: Samples | None, labelled: Samples | None
+) -> Inputs:
+    """Score the source, and ask it what candidates are held against.
+
+    Args:
+        wanted: The build.
+        facts: What is known of the source.
+        source: The source, loaded.
+        calibration: The calibration set.
+        labelled: The evaluation set.
+
+    Raises:
+        ScoreFailed: where the source does not answer with numbers.
+        DatasetMismatch: where it is no better than guessing, or labels do not fit it.
+        RequestInvalid: where an output is named that it does not have, or golden samples cannot be made up.
+    """
+    evaluation, scored = None, None
+    if labelled is not None:
+        evaluation = Evaluation(labelled, _output(wanted, source), names=facts.labels)
+        with step("source: scored") as current:
+            scored = score(source, evaluation)
+            current.say(f"{scored.samples} samples, accuracy {scored.accuracy:.4f},")
+        check_above_chance(scored, evaluation)
+    golden = golden_inputs(labelled if labelled is not None else calibration, source.inputs, facts.size)
+    if labelled is not None:
+        compared, field = labelled, "spec.evaluation"
+    elif calibration is not None:
+        calibration, compared = held_back(calibration)
+        field = "spec.calibration"
+    else:
+        compared, field = golden, "the golden samples"
+    with step("source: asked") as current:
+        asked = ask_source(source, compared, field, facts.labels)
+        current.say(f"{len(asked.answers)} samples of {field},")
+    return Inputs(facts, calibration, evaluation, golden, scored, asked)
+
+
+def held_back(calibration: Samples) -> tuple[Samples, Samples]:
+    """Split a calibration set: what to calibrate with, and every fifth sample, to hold candidates against the source.
+
+    A candidate agrees best on the samples that its ranges were measured with. One sample alone has to do for both.
+    """
+    numbers = range(len(calibration))
+    if len(calibration) == 1:
+        return calibration, calibration
+    last = min(_HELD_BACK, len(calibration)) - 1
+    held = [number for number in numbers if number % _HELD_BACK == last]
+    return calibration.take([number for number in numbers if number % _HELD_BACK != last]), calibration.take(held)
+
+
+def _output(wanted: Build, engine: Engine) -> str:
+    """The output that says the class.
+
+    Raises:
+        RequestInvalid: where the model has none of that name.
+    """
+    names = [spec.name for spec in engine.outputs]
+    if wanted.output is not None and wanted.output not in names:
+        raise RequestInvalid(
+            f"spec.evaluation.output is {wanted.output!r}; one of the model's outputs was expected: {', '.join(names)}"
+        )
+    return wanted.output or names[0]
+
+
+def climb(wanted: Build, inputs: Inputs, base_size: int, work: Path, threads: int) -> Outcome:
     """Walk the ladder.
+
+    Args:
+        wanted: The build.
+        inputs: What was gathered.
+        base_size: Compressed bytes of the base image.
+        work: A folder for candidates.
+        threads: Cores to score with.
 
     Raises:
         GatesFailed: where nobody passes.
@@ -198,8 +280,9 @@ def climb(wanted: Build, inputs: Inputs, base: Base, work: Path, threads: int) -
         calibration=inputs.calibration,
         evaluation=inputs.evaluation,
         golden=inputs.golden,
-        reference=inputs.reference,
-        base_size=base.manifest.size,
+        scored=inputs.scored,
+        answers=inputs.answers,
+        base_size=base_size,
         folder=work,
         threads=threads,
     )
@@ -208,31 +291,28 @@ def climb(wanted: Build, inputs: Inputs, base: Base, work: Path, threads: int) -
 
 def image_of(wanted: Build, inputs: Inputs, outcome: Outcome, base: Base) -> tuple[Manifest, BytesBlob]:
     """The winner's image, with the report in its manifest."""
-    winner, layer = outcome.winner.candidate, outcome.winner.layer
-    if layer is None:
-        raise ValueError("the winner was not packed; a layer was expected")
+    winner, layers = outcome.winner.candidate, outcome.winner.layers
+    if not layers:
+        raise ValueError("the winner was not packed; layers were expected")
     report = BuildReport(
         precision=winner.precision,
         accuracy=winner.accuracy,
         accuracy_drop=winner.accuracy_drop,
-        reference_accuracy=inputs.reference.accuracy if inputs.reference else None,
-        samples=inputs.reference.samples if inputs.reference else None,
-        size=layer.size,
+        accuracy_drop_error=winner.accuracy_drop_error,
+        agreement=winner.agreement,
+        reference_accuracy=inputs.scored.accuracy if inputs.scored else None,
+        samples=inputs.scored.samples if inputs.scored else None,
+        size=layers[-1].descriptor.size,
+        warnings=(outcome.winner.warning,) if outcome.winner.warning else (),
         candidates=outcome.candidates,
     )
     labels = {"dev.edgesmith.model": wanted.model, KEY_ANNOTATION: wanted.key}
-    return assemble(base, layer, labels, {KEY_ANNOTATION: wanted.key, REPORT_ANNOTATION: report.to_json()})
+    return assemble(base, layers, labels, {KEY_ANNOTATION: wanted.key, REPORT_ANNOTATION: report.to_json()})
 
 
-def _samples(
-    field: str,
-    artifact: Artifact | None,
-    specs: tuple[TensorSpec, ...],
-    bucket: Bucket,
-    work: Path,
-    *,
-    labelled: bool,
-) -> Samples | None:
+def _samples(field: str, wanted: Build, specs: tuple[TensorSpec, ...], bucket: Bucket, work: Path) -> Samples | None:
+    labelled = field == "spec.evaluation"
+    artifact = wanted.evaluation if labelled else wanted.calibration
     if artifact is None:
         return None
     folder = work / field
@@ -241,7 +321,7 @@ def _samples(
     bucket.fetch(field, artifact, packed, Limit(DATASET_LIMIT, DatasetInvalid))
     what = f"{field}.uri {artifact.uri}"
     with step(f"{field}") as current:
-        arrays: dict[str, Any] = read_npz(packed, field=what, folder=folder)
+        arrays = read_npz(packed, field=what, folder=folder, missing=wanted.missing_values == "NaN")
         packed.unlink()
         samples = samples_for(arrays, specs, field=what, labelled=labelled)
         current.say(f"{len(samples)} samples, checked")

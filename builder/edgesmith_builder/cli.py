@@ -72,6 +72,8 @@ def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> Built:
         StoreSettings.read(options.credentials, environment, _authorities("--bucket-ca", options.bucket_ca))
     )
     clients = registries_for(request, credentials, authorities=_authorities("--registry-ca", options.registry_ca))
+    if options.work is not None and not options.work.is_dir():
+        raise RequestInvalid(f"--work {options.work} is not a folder; one that is there was expected")
     with tempfile.TemporaryDirectory(prefix="build-", dir=options.work) as work:
         return asyncio.run(_build(request, bucket, clients, Path(work), options.threads))
 

@@ -6,7 +6,8 @@ can be replaced, and a build can be run on a laptop from the same file.
 
 `Build.key` is the build key: the hash of everything that decides the image's bytes. The registry is the database of
 builds: an image under a tag equal to the key means that the build was made, by whoever made it, where the image is the
-base with one layer on top (`edgesmith_builder.provenance`) and is not another than the one that a Job of ours reported.
+base with a build's layers on top (`edgesmith_builder.provenance`) and is not another than the one that a Job of ours
+reported.
 """
 
 from __future__ import annotations
@@ -92,6 +93,8 @@ class Gates(Wire):
     max_accuracy_drop: float | None = None
     """Against fp32 on the same evaluation set, as a fraction of 1."""
     min_accuracy: float | None = None
+    min_agreement: float = 0.8
+    """With the source, of every candidate that is not the source itself; see `edgesmith_builder.score.agreement`."""
     max_image_size: int | None = None
     """Compressed bytes of the whole image, base included."""
 
@@ -118,6 +121,10 @@ class Build(Wire):
     calibration: Artifact | None = None
     evaluation: Artifact | None = None
     metric: Literal["Accuracy"] = "Accuracy"
+    output: str | None = None
+    """The model's output that says the class of an evaluation sample. Absent: the first."""
+    missing_values: Literal["Refuse", "NaN"] = "Refuse"
+    """Whether NaN in a data set stands for a value that is missing, as in tables, or is a mistake."""
     gates: Gates = Gates()
     platform: Platform
     ladder: tuple[Precision, ...] = Field(min_length=1)
@@ -158,6 +165,18 @@ class Candidate(Wire):
     precision: Precision
     accuracy: float | None = None
     accuracy_drop: float | None = None
+    accuracy_drop_error: float | None = None
+    """Half the width of the drop's 95 % confidence interval."""
+    lost: int | None = None
+    """Evaluation samples that the source is right about and the candidate wrong."""
+    gained: int | None = None
+    """Evaluation samples that the source is wrong about and the candidate right."""
+    agreement: float | None = None
+    """With the source, from 0 to 1, where it is least; see `edgesmith_builder.score.agreement`."""
+    agreement_where: str | None = None
+    """Where that is: `channel 4 of output 'detections'`."""
+    agreement_samples: int | None = None
+    """How many samples the agreement was measured on."""
     size: int | None = None
     """Bytes of the model file."""
     rejected: str | None = None
@@ -170,12 +189,18 @@ class BuildReport(Wire):
     precision: Precision
     accuracy: float | None = None
     accuracy_drop: float | None = None
+    accuracy_drop_error: float | None = None
+    """Half the width of the drop's 95 % confidence interval."""
+    agreement: float | None = None
+    """With the source, from 0 to 1, where it is least; absent for the source itself."""
     reference_accuracy: float | None = None
     """Of the source as it came, in fp32."""
     samples: int | None = None
     """How many samples the accuracy was counted over."""
     size: int
     """Bytes of the model layer: what travels when only the model changes."""
+    warnings: tuple[str, ...] = ()
+    """What was measured and is not as good as it looks, each in one sentence."""
     candidates: tuple[Candidate, ...]
 
 

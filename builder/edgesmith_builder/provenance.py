@@ -1,8 +1,9 @@
 """Whether an image that was found under a build key can be the build that the key stands for.
 
 Build keys can be computed by anybody, so an image that somebody else pushed may lie under one. What can be seen from
-its manifest is checked: that it names the key, carries a report, and is the base image with one layer on top. The
-content of that layer cannot be judged without building it anew; who may push decides who is trusted with it.
+its manifest is checked: that it names the key, carries a report, and is the base image with two layers on top, the
+golden inputs and the model. The content of these cannot be judged without building them anew; who may push decides who
+is trusted with it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from collections.abc import Sequence
 
 from edgesmith_builder.contract import KEY_ANNOTATION, REPORT_ANNOTATION, BuildReport, Platform
 from edgesmith_builder.oci import Index, Manifest, Reference, Registry, RegistryRefused
+
+TOP_LAYERS = 2
+"""Layers over the base image: golden inputs, model."""
 
 
 def why_foreign(manifest: Manifest, key: str, base_layers: Sequence[str] | None) -> str | None:
@@ -27,8 +31,11 @@ def why_foreign(manifest: Manifest, key: str, base_layers: Sequence[str] | None)
     if report_of(manifest) is None:
         return "carries no report that can be read"
     layers = [layer.digest for layer in manifest.layers]
-    if base_layers is not None and (layers[:-1] != list(base_layers) or not layers):
-        return f"is not one layer over the runtime image: it has {len(layers)} layers, and not those of the runtime"
+    if base_layers is not None and (layers[:-TOP_LAYERS] != list(base_layers) or len(layers) < TOP_LAYERS):
+        return (
+            f"is not the runtime image with {TOP_LAYERS} layers on top: it has {len(layers)} layers, "
+            f"and the runtime's {len(base_layers)} lowest were expected"
+        )
     return None
 
 

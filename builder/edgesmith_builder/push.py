@@ -81,14 +81,15 @@ async def push(
     Raises:
         RegistryError: of the fitting kind.
     """
-    if winner.layer is None or winner.layer_file is None:
-        raise ValueError("the winner was not packed; a layer was expected")
+    if not winner.layers:
+        raise ValueError("the winner was not packed; layers were expected")
     origin = base.reference.repository
     for number, layer in enumerate(base.manifest.layers):
         blob = RemoteBlob(registries.base, origin, layer)
         name = f"base layer {number + 1} of {len(base.manifest.layers)}"
         await _push_blob(registries.target, target.repository, blob, name, origin)
-    await _push_blob(registries.target, target.repository, FileBlob(winner.layer_file, winner.layer), "model layer")
+    for made in winner.layers:
+        await _push_blob(registries.target, target.repository, FileBlob(made.file, made.descriptor), made.name)
     await _push_blob(registries.target, target.repository, config, "config")
     with step(f"pushed {target}") as current:
         digest = await registries.target.push_manifest(target, manifest.to_bytes())

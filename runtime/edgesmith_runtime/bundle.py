@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import stat
 from dataclasses import dataclass
@@ -26,17 +25,22 @@ if TYPE_CHECKING:
 __all__ = [
     "BUNDLE_FILE",
     "FORMAT_VERSION",
-    "GOLDEN_FILE",
+    "GOLDEN_ANSWERS",
+    "GOLDEN_INPUTS",
     "Bundle",
     "BundleError",
     "TensorSpec",
+    "is_name",
     "read_bundle",
     "write_bundle",
 ]
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 BUNDLE_FILE: Final = "bundle.json"
-GOLDEN_FILE: Final = "golden.npz"
+GOLDEN_INPUTS: Final = "inputs.npz"
+"""The inputs of the golden samples: in a layer of their own, since they do not change with the model."""
+GOLDEN_ANSWERS: Final = "answers.npz"
+"""What the model answers to them, with how far each answer may be off."""
 
 _LARGEST_MANIFEST: Final = 2**20
 _CHUNK: Final = 2**20
@@ -61,8 +65,7 @@ class Bundle:
         inputs: The model's inputs.
         outputs: The model's outputs.
         labels: The class names, empty when the build had none.
-        golden_tolerance: The deviation that a golden sample may have, as a share of its output's range.
-        golden_file: The golden samples' file in the folder.
+        golden_files: The files of the golden samples in the folder: their inputs, their answers.
         digests: ``sha256:<hex>`` of every file but ``bundle.json``.
         folder: Where the bundle was read from or written to.
     """
@@ -74,8 +77,7 @@ class Bundle:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     labels: tuple[str, ...]
-    golden_tolerance: float
-    golden_file: str
+    golden_files: tuple[str, str]
     digests: Mapping[str, str]
     folder: Path
 
@@ -85,9 +87,10 @@ class Bundle:
         return self.folder / self.file
 
     @property
-    def golden_path(self) -> Path:
-        """The golden samples."""
-        return self.folder / self.golden_file
+    def golden_paths(self) -> tuple[Path, Path]:
+        """The golden samples' inputs and answers."""
+        inputs, answers = self.golden_files
+        return self.folder / inputs, self.folder / answers
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -126,7 +129,6 @@ def write_bundle(
     outputs: Sequence[TensorSpec],
     labels: Sequence[str] | None,
     golden: Golden,
-    tolerance: float,
 ) -> Bundle:
     """Write a bundle; the same arguments give the same bytes.
 
@@ -140,7 +142,6 @@ def write_bundle(
         outputs: The model's outputs.
         labels: The class names, or ``None``.
         golden: Samples recorded with this model and engine.
-        tolerance: The deviation allowed, as a share of an output's range; above 0.
 
     Returns:
         The bundle as `read_bundle` reads it back.
@@ -154,9 +155,10 @@ def write_bundle(
     _check_golden(golden, inputs, outputs)
     file = "model" + model_file.suffix
     digests = {file: _copy(model_file, folder / file)}
-    golden.write(folder / GOLDEN_FILE)
-    (folder / GOLDEN_FILE).chmod(_MODE)
-    digests[GOLDEN_FILE] = _digest(folder / GOLDEN_FILE)
+    golden.write(folder / GOLDEN_INPUTS, folder / GOLDEN_ANSWERS)
+    for name in (GOLDEN_INPUTS, GOLDEN_ANSWERS):
+        (folder / name).chmod(_MODE)
+        digests[name] = _digest(folder / name)
     document: dict[str, Any] = {
         "formatVersion": FORMAT_VERSION,
         "model": model,
@@ -166,7 +168,7 @@ def write_bundle(
         "inputs": [_spec_document(spec) for spec in inputs],
         "outputs": [_spec_document(spec) for spec in outputs],
         "digests": digests,
-        "golden": {"file": GOLDEN_FILE, "tolerance": tolerance},
+        "golden": {"inputs": GOLDEN_INPUTS, "answers": GOLDEN_ANSWERS},
     }
     if labels is not None:
         document["labels"] = list(labels)
@@ -179,7 +181,8 @@ def write_bundle(
 
 def _check_golden(golden: Golden, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
     """Hold golden samples against the model's inputs and outputs: known names, the right types, every input there."""
-    for kind, specs, arrays in (("input", inputs, golden.inputs), ("output", outputs, golden.outputs)):
+    answered = {name: answers.values for name, answers in golden.outputs.items()}
+    for kind, specs, arrays in (("input", inputs, golden.inputs), ("output", outputs, answered)):
         for name, array in arrays.items():
             known = {spec.name: spec for spec in specs}
             if name not in known or known[name].datatype != datatype_of(array):
@@ -214,13 +217,10 @@ def _parse(document: Any, folder: Path) -> Bundle:
     _expect(version == FORMAT_VERSION and not isinstance(version, bool), "formatVersion", version, str(FORMAT_VERSION))
     digests = _digests(document.get("digests"))
     golden = document.get("golden")
-    _expect(isinstance(golden, dict), "golden", golden, "an object with file and tolerance")
-    tolerance = golden.get("tolerance")
-    number = isinstance(tolerance, int | float) and not isinstance(tolerance, bool)
-    _expect(number and 0 < tolerance < math.inf, "golden.tolerance", tolerance, "a number above 0")
+    _expect(isinstance(golden, dict), "golden", golden, "an object with inputs and answers")
     model = document.get("model")
-    _expect(_is_name(model), "model", model, "a name of letters, digits, '.', '_' and '-'")
-    files = {"file": document.get("file"), "golden.file": golden.get("file")}
+    _expect(is_name(model), "model", model, "a name of letters, digits, '.', '_' and '-'")
+    files = {"file": document.get("file")} | {f"golden.{key}": golden.get(key) for key in ("inputs", "answers")}
     for field, name in files.items():
         _expect(isinstance(name, str) and name in digests, field, name, "a file that digests names")
     labels = document.get("labels", [])
@@ -237,8 +237,7 @@ def _parse(document: Any, folder: Path) -> Bundle:
         inputs=_specs(document.get("inputs"), "inputs"),
         outputs=_specs(document.get("outputs"), "outputs"),
         labels=tuple(labels),
-        golden_tolerance=float(tolerance),
-        golden_file=golden["file"],
+        golden_files=(golden["inputs"], golden["answers"]),
         digests=digests,
         folder=folder,
     )
@@ -247,7 +246,7 @@ def _parse(document: Any, folder: Path) -> Bundle:
 def _digests(value: Any) -> Mapping[str, str]:
     _expect(isinstance(value, dict) and bool(value), "digests", value, "an object of file names and digests")
     for name, digest in value.items():
-        _expect(_is_name(name) and name != BUNDLE_FILE, "digests", name, "plain file names in the bundle's own folder")
+        _expect(is_name(name) and name != BUNDLE_FILE, "digests", name, "plain file names in the bundle's own folder")
         algorithm, _, hexadecimal = digest.partition(":") if isinstance(digest, str) else ("", "", "")
         proper = (
             algorithm == "sha256" and len(hexadecimal) == _DIGEST_LENGTH and set(hexadecimal) <= set("0123456789abcdef")
@@ -278,7 +277,8 @@ def _expect(condition: bool, field: str, value: Any, expected: str) -> None:  # 
         raise BundleError(f"{BUNDLE_FILE}: {field} is {str(value)[:100]!r}; expected {expected}")
 
 
-def _is_name(name: Any) -> bool:
+def is_name(name: Any) -> bool:
+    """Say whether a model or a file of a bundle can have a name: letters, digits, ``.``, ``_`` and ``-``."""
     return isinstance(name, str) and 0 < len(name) < 254 and set(name) <= _NAMES and name not in {".", ".."}  # noqa: PLR2004 - what a file system allows
 
 

@@ -60,7 +60,7 @@ def read(folder: Path) -> tuple[Bundle, Golden]:
     """
     try:
         bundle = read_bundle(folder)
-        return bundle, Golden.read(bundle.golden_path)
+        return bundle, Golden.read(*bundle.golden_paths)
     except (BundleError, GoldenError) as error:
         raise LoadFailed(Finding("BundleCorrupt", str(error))) from error
 
@@ -80,7 +80,7 @@ def load(folder: Path, *, threads: int, max_batch: int) -> Loaded:
     try:
         engine = load_engine(bundle.engine, bundle.model_path, threads=threads)
         _check_signature(bundle, engine)
-        parity = replay(engine, golden, bundle.golden_tolerance)
+        parity = replay(engine, golden)
     except EngineError as error:
         raise LoadFailed(Finding("EngineFailed", str(error), engine=bundle.engine)) from error
     if not parity.passed:

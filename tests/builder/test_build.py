@@ -54,27 +54,31 @@ async def test_int8_wins_and_the_image_holds_a_bundle_that_serves(world: Any, tm
     assert report.size == manifest.layers[-1].size
     assert manifest.layers[-1].media_type.endswith(".tar")
 
-    with tarfile.open(fileobj=io.BytesIO(await blob(built.image, -1))) as archive:
-        members = archive.getmembers()
-        archive.extractall(tmp_path / "image", filter="data")
-    assert [member.name for member in members] == [
-        "model", "model/bundle.json", "model/golden.npz", "model/model.onnx",
-    ]  # fmt: skip
-    assert {(member.mtime, member.uid, member.gid) for member in members} == {(0, 0, 0)}
+    members: dict[int, list[tarfile.TarInfo]] = {}
+    for number in (-2, -1):
+        with tarfile.open(fileobj=io.BytesIO(await blob(built.image, number))) as archive:
+            members[number] = archive.getmembers()
+            archive.extractall(tmp_path / "image", filter="data")
+    assert {number: [member.name for member in layer] for number, layer in members.items()} == {
+        -2: ["model", "model/inputs.npz"],
+        -1: ["model", "model/answers.npz", "model/bundle.json", "model/model.onnx"],
+    }
+    assert {(entry.mtime, entry.uid, entry.gid) for layer in members.values() for entry in layer} == {(0, 0, 0)}
     bundle = read_bundle(tmp_path / "image" / "model")
     assert (bundle.model, bundle.precision) == ("surface", "int8")
     engine = load_engine(bundle.engine, bundle.model_path, threads=1)
-    parity = replay(engine, Golden.read(bundle.golden_path), bundle.golden_tolerance)
+    parity = replay(engine, Golden.read(*bundle.golden_paths))
     assert parity.agreeing == parity.samples == 8
 
 
-async def test_the_config_is_the_base_s_with_one_more_layer(world: Any) -> None:
+async def test_the_config_is_the_base_s_with_two_more_layers(world: Any) -> None:
     request = world.request()
     built = await world.build(request)
     config = json.loads(await blob(built.image, None))
     manifest = await world.manifest(built)
-    assert config["rootfs"]["diff_ids"][-1] == manifest.layers[-1].digest
-    assert len(config["rootfs"]["diff_ids"]) == len(config["history"]) == len(manifest.layers) == 2
+    assert config["rootfs"]["diff_ids"][-2:] == [layer.digest for layer in manifest.layers[-2:]]
+    assert [entry.get("comment") for entry in config["history"]] == [None, "golden inputs", "model bundle"]
+    assert len(config["rootfs"]["diff_ids"]) == len(manifest.layers) == 3
     assert config["config"]["Entrypoint"] == ["/serve"]
     assert config["config"]["Labels"] == {
         "of": "base",
@@ -127,7 +131,7 @@ async def test_an_image_under_the_key_that_is_not_over_the_base_is_replaced(worl
     reference = Reference.parse(built.image)
     manifest = await world.manifest(built)
     async with Registry(plain_http=True) as client:
-        forged = replace(manifest, layers=(manifest.layers[-1], manifest.layers[-1]))
+        forged = replace(manifest, layers=(manifest.layers[-1], *manifest.layers[-2:]))
         await client.push_manifest(reference.repository.tagged(request.build.key), forged.to_bytes())
         again = await world.build(request)
         assert not again.cached
@@ -135,6 +139,30 @@ async def test_an_image_under_the_key_that_is_not_over_the_base_is_replaced(worl
         found = await client.manifest(reference.repository.tagged(request.build.key))
     assert found is not None
     assert found.digest == reference.digest
+
+
+async def test_an_image_of_one_layer_over_the_base_as_older_builders_made_them_is_replaced(world: Any) -> None:
+    request = world.request()
+    built = await world.build(request)
+    manifest = await world.manifest(built)
+    async with Registry(plain_http=True) as client:
+        older = replace(manifest, layers=(*manifest.layers[:-2], manifest.layers[-1]))
+        await client.push_manifest(Reference.parse(built.image).repository.tagged(request.build.key), older.to_bytes())
+    again = await world.build(request)
+    assert (again.cached, again.image) == (False, built.image)
+
+
+async def test_another_model_over_the_same_evaluation_set_has_the_same_inputs_layer(
+    world: Any, make_classifier: Any
+) -> None:
+    first = await world.manifest(await world.build(world.request()))
+    model = make_classifier()
+    tensor = model.graph.initializer[0]
+    tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) * np.float32(0.9), tensor.name))
+    uri = world.store.put("surface/trained-again.onnx", model.SerializeToString())
+    second = await world.manifest(await world.build(world.request(source=Artifact(uri=uri))))
+    assert first.layers[-2] == second.layers[-2]
+    assert first.layers[-1].digest != second.layers[-1].digest
 
 
 async def test_without_calibration_int8_is_passed_over_with_a_sentence(world: Any) -> None:
@@ -171,7 +199,8 @@ async def test_class_names_come_from_the_model(world: Any, make_classifier: Any,
     built = await world.build(world.request(source=Artifact(uri=uri)))
     with tarfile.open(fileobj=io.BytesIO(await blob(built.image, -1))) as archive:
         archive.extractall(tmp_path / "image", filter="data")
-    assert read_bundle(tmp_path / "image" / "model").labels == ("good", "scratch", "dent", "hole")
+    document = json.loads((tmp_path / "image" / "model" / "bundle.json").read_text())
+    assert tuple(document["labels"]) == ("good", "scratch", "dent", "hole")
 
 
 async def test_base_layers_are_mounted_within_a_registry(world: Any, caplog: Any) -> None:
@@ -208,7 +237,7 @@ async def test_a_model_that_came_in_int8_is_packed_as_it_is(world: Any, tmp_path
     built = await world.build(world.request())
     with tarfile.open(fileobj=io.BytesIO(await blob(built.image, -1))) as archive:
         archive.extractall(tmp_path / "image", filter="data")
-    made = read_bundle(tmp_path / "image" / "model").model_path.read_bytes()
+    made = (tmp_path / "image" / "model" / "model.onnx").read_bytes()
     uri = world.store.put("surface/quantised.onnx", made)
     again = await world.build(world.request(source=Artifact(uri=uri), calibration=None))
     report = report_of(await world.manifest(again))

@@ -16,7 +16,7 @@ import pytest
 from needs import emulator
 
 from edgesmith_builder.cli import read_request
-from edgesmith_builder.contract import Artifact, BuildFailure, BuildRequest, Gates, Quantization
+from edgesmith_builder.contract import Artifact, Build, BuildFailure, BuildRequest, Gates, Platform, Quantization
 from edgesmith_builder.errors import MESSAGE_LIMIT, REASONS, RequestInvalid, failure_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -165,6 +165,26 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
     assert run([*line, "--termination-log", str(tmp_path / "log")]).returncode == 1
     failure = BuildFailure.model_validate_json((tmp_path / "log").read_text())
     assert (failure.reason, "none cannot be read" in failure.message) == ("RequestInvalid", True)
+
+
+def test_a_work_folder_that_is_not_there_is_for_somebody_to_correct(tmp_path: Path) -> None:
+    request = BuildRequest(
+        build=Build(
+            model="m",
+            source=Artifact(uri="s3://m/x"),
+            platform=Platform(architecture="amd64"),
+            ladder=("fp32",),
+            base=f"127.0.0.1:1/base@sha256:{'0' * 64}",
+        ),
+        repository="127.0.0.1:1/a/b",
+    )
+    (tmp_path / "request.json").write_text(request.to_json())
+    options = ["--request", str(tmp_path / "request.json"), "--work", str(tmp_path / "none")]
+    line = [sys.executable, "-m", "edgesmith_builder", *options, "--termination-log", str(tmp_path / "log")]
+    assert run(line).returncode == 1
+    failure = BuildFailure.model_validate_json((tmp_path / "log").read_text())
+    assert (failure.reason, failure.retry) == ("RequestInvalid", False)
+    assert failure.message == f"--work {tmp_path / 'none'} is not a folder; one that is there was expected"
 
 
 def test_what_nobody_expected_is_internal_and_short() -> None:

@@ -31,7 +31,9 @@ def test_a_field_that_a_later_release_adds_leaves_the_text_that_is_hashed_as_it_
 
 DEFAULTS = {
     "metric": "Accuracy",
-    "gates": {"maxAccuracyDrop": None, "minAccuracy": None, "maxImageSize": None},
+    "output": None,
+    "missingValues": "Refuse",
+    "gates": {"maxAccuracyDrop": None, "minAccuracy": None, "minAgreement": 0.8, "maxImageSize": None},
     "quantization": {"activations": "uint8", "weights": "int8", "perChannel": True, "reduceRange": True},
     "calibration": None,
     "evaluation": None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,10 @@ import pytest
 from edgesmith_builder.contract import Candidate, Gates, Precision
 from edgesmith_builder.dataset import read_npz, samples_for
 from edgesmith_builder.errors import DatasetInvalid, DatasetMismatch, GatesFailed, RequestInvalid
-from edgesmith_builder.gates import Measured, rejection
+from edgesmith_builder.gates import Measured, doubt, rejection
 from edgesmith_builder.ladder import Attempt, walk
 from edgesmith_builder.pack import write_layer
 from edgesmith_builder.progress import size_text
-from edgesmith_builder.score import golden_inputs
-from edgesmith_builder.score.recording import on_grid
 from edgesmith_builder.source import StoreSettings
 from edgesmith_runtime.tensors import TensorSpec
 
@@ -34,6 +33,12 @@ from edgesmith_runtime.tensors import TensorSpec
         pytest.param(Measured(0.99, -0.01), Gates(max_accuracy_drop=0.0), None, id="better-than-the-source"),
         pytest.param(Measured(0.9, 0.0), Gates(min_accuracy=0.9), None, id="accuracy-exactly"),
         pytest.param(Measured(0.89, 0.0), Gates(min_accuracy=0.9), "at least 0.9000", id="accuracy-too-low"),
+        pytest.param(Measured(agreement=0.8, agreement_where="y"), Gates(), None, id="agreement-exactly"),
+        pytest.param(
+            Measured(agreement=0.79, agreement_where="y"), Gates(), "to 0.7900 only, in y", id="agreement-low"
+        ),
+        pytest.param(Measured(agreement=0.98), Gates(min_agreement=0.99), "at least 0.9900", id="agreement-asked"),
+        pytest.param(Measured(agreement=0.0), Gates(min_agreement=0.0), None, id="agreement-not-asked"),
         pytest.param(Measured(image_size=100), Gates(max_image_size=100), None, id="size-exactly"),
         pytest.param(Measured(image_size=101), Gates(max_image_size=100), "101 bytes", id="size-too-large"),
         pytest.param(Measured(), Gates(min_accuracy=1.0), None, id="not-measured"),
@@ -41,6 +46,24 @@ from edgesmith_runtime.tensors import TensorSpec
 )
 def test_gates(measured: Measured, gates: Gates, words: str | None) -> None:
     said = rejection(measured, gates)
+    assert (said is None) == (words is None)
+    assert words is None or words in str(said)
+
+
+@pytest.mark.parametrize(
+    ("error", "gate", "words"),
+    [
+        (0.0085, 0.01, None),
+        (0.01, 0.01, None),
+        (0.02, 0.01, "0.0020 is known to 0.0200 either way only, over 400 samples"),
+        (0.02, 0.01, "an evaluation set of about 1600 samples"),
+        (0.02, None, None),
+        (None, 0.01, None),
+        (0.02, 0.0, "spec.gates.maxAccuracyDrop allows 0.0000"),
+    ],
+)
+def test_a_gate_finer_than_its_own_error_is_told(error: float | None, gate: float | None, words: str | None) -> None:
+    said = doubt(Measured(0.9, 0.002, error), Gates(max_accuracy_drop=gate), 400)
     assert (said is None) == (words is None)
     assert words is None or words in str(said)
 
@@ -65,38 +88,6 @@ def test_nobody_wins() -> None:
     assert len(caught.value.candidates) == 2
 
 
-def test_golden_answers_are_on_a_grid_finer_than_their_tolerance() -> None:
-    values = np.random.default_rng(5).normal(size=(8, 10)).astype(np.float32)
-    rounded = on_grid(values)
-    span = values.max() - values.min()
-    assert rounded.dtype == np.float32
-    assert np.abs(rounded - values).max() <= span / 1000
-    assert np.array_equal(on_grid(values * np.float32(1 + 1e-6)), rounded)
-    assert np.array_equal(on_grid(np.arange(5)), np.arange(5))
-    assert np.array_equal(on_grid(np.zeros(3, np.float32)), np.zeros(3))
-
-
-@pytest.mark.parametrize(
-    ("spec", "shape"),
-    [
-        (TensorSpec("x", "FP32", (-1, 1, 8, 8)), (8, 1, 8, 8)),
-        (TensorSpec("x", "FP32", (1, 3)), (8, 3)),
-        (TensorSpec("x", "INT64", (4, 2)), (8, 4, 2)),
-        (TensorSpec("x", "FP64", ()), (8,)),
-    ],
-)
-def test_golden_inputs_without_a_set_are_seeded(spec: TensorSpec, shape: tuple[int, ...]) -> None:
-    first, second = golden_inputs(None, [spec]), golden_inputs(None, [spec])
-    assert first.inputs["x"].shape == shape
-    assert np.array_equal(first.inputs["x"], second.inputs["x"])
-    assert spec.accepts(first.feed(0)["x"].shape)
-
-
-def test_golden_inputs_of_open_size_need_a_set() -> None:
-    with pytest.raises(RequestInvalid, match=r"'x' is FP32\[-1,3,-1,-1\]; a data set was expected"):
-        golden_inputs(None, [TensorSpec("x", "FP32", (-1, 3, -1, -1))])
-
-
 def test_a_layer_is_the_same_wherever_and_whenever_it_is_made(tmp_path: Path) -> None:
     digests = set()
     for number, mode in enumerate((0o600, 0o644)):
@@ -105,10 +96,14 @@ def test_a_layer_is_the_same_wherever_and_whenever_it_is_made(tmp_path: Path) ->
         for name in ("b", "a") if number else ("a", "b"):
             (folder / name).write_bytes(name.encode() * 1000)
             (folder / name).chmod(mode)
-        layer = write_layer(folder, tmp_path / f"{number}.tar")
+        layer = write_layer("model", folder.iterdir(), tmp_path / f"{number}.tar").descriptor
         data = (tmp_path / f"{number}.tar").read_bytes()
         assert (layer.size, layer.digest) == (len(data), "sha256:" + hashlib.sha256(data).hexdigest())
         digests.add(layer.digest)
+        assert len(data) == 512 + 2 * (512 + 1024) + 1024, "headers, two blocks of content each, the end"
+        with tarfile.open(tmp_path / f"{number}.tar") as archive:
+            assert archive.getnames() == ["model", "model/a", "model/b"]
+            assert archive.extractfile("model/b").read() == b"b" * 1000  # type: ignore[union-attr]
     assert len(digests) == 1
 
 
@@ -130,12 +125,11 @@ def npy(array: Any) -> bytes:
     [
         pytest.param({"a.txt": b"x"}, "members NAME.npy only", id="not-an-array"),
         pytest.param({}, "holds 0 arrays", id="nothing"),
-        pytest.param({f"{i}.npy": npy([1]) for i in range(65)}, "holds 65 arrays", id="too-many"),
+        pytest.param({f"{i}.npy": npy([1]) for i in range(4097)}, "holds 4097 arrays", id="too-many"),
         pytest.param({"a.npy": b"\x93NUMPY\x01\x00"}, "cannot be unpacked", id="cut-off-header"),
         pytest.param({"a.npy": npy([1, 2])[:-1]}, "bytes where 16 were expected", id="cut-off-data"),
         pytest.param({"a.npy": npy([1, 2]) + b"x"}, "bytes where 16 were expected", id="too-much-data"),
-        pytest.param({"a.npy": npy(["text"])}, "numbers were expected", id="text"),
-        pytest.param({"a.npy": npy([1 + 2j])}, "numbers were expected", id="complex"),
+        pytest.param({"a.npy": npy([1 + 2j])}, "numbers or text were expected", id="complex"),
         pytest.param({"a.npy": npy(3)}, "at least one sample", id="no-axis"),
         pytest.param({"a.npy": npy(np.zeros(300))}, "at most 2.0 kB", id="too-large"),
     ],

@@ -10,7 +10,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from variant import model_layer
+from variant import bundle_layers
 
 from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.shell import ROOT, run
@@ -24,8 +24,9 @@ def test_the_arm64_variant_answers_its_golden_samples_under_emulation(fleet: Fle
     variant = fleet.variants("parts")["generic-arm64"]
     assert variant["precision"] == "int8"
 
-    with tarfile.open(fileobj=io.BytesIO(model_layer(variant["image"]))) as layer:
-        layer.extractall(tmp_path, filter="data")
+    for data in bundle_layers(variant["image"]):
+        with tarfile.open(fileobj=io.BytesIO(data)) as layer:
+            layer.extractall(tmp_path, filter="data")
     root, images = tmp_path / "root", [sys.executable, str(ROOT / "hack/images")]
     run([*images, "extract", "runtime", "--platform", "linux/arm64", str(root)], timeout=900)
     selftest = ["selftest", "--bundle", str(tmp_path / "model"), "--termination-log", str(tmp_path / "said")]

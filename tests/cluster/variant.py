@@ -12,18 +12,21 @@ from typing import Any
 import onnxruntime
 
 
-def model_layer(image: str) -> bytes:
-    """An image's last layer, a tar of its bundle. `image` is a reference by digest into a plain-HTTP registry."""
+def bundle_layers(image: str) -> list[bytes]:
+    """An image's last two layers, tars of its bundle: golden inputs, model.
+
+    `image` is a reference by digest into a plain-HTTP registry.
+    """
     registry, _, rest = image.partition("/")
     repository, _, digest = rest.partition("@")
     manifest = json.loads(_fetch(registry, f"{repository}/manifests/{digest}"))
-    return _fetch(registry, f"{repository}/blobs/{manifest['layers'][-1]['digest']}")
+    return [_fetch(registry, f"{repository}/blobs/{layer['digest']}") for layer in manifest["layers"][-2:]]
 
 
 @cache
 def model_of(image: str) -> Any:
     """An ONNX Runtime session on the model inside an image's last layer."""
-    with tarfile.open(fileobj=io.BytesIO(model_layer(image))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(bundle_layers(image)[-1])) as tar:
         member = tar.extractfile("model/model.onnx")
         if member is None:
             raise AssertionError(f"{image} holds no model/model.onnx")

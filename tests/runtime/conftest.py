@@ -72,8 +72,7 @@ def _bundle(folder: Path, name: str, model: Path, samples: Mapping[str, NDArray[
         inputs=engine.inputs,
         outputs=engine.outputs,
         labels=labels,
-        golden=Golden(samples, {key: np.stack(parts) for key, parts in answers.items()}),
-        tolerance=0.05,
+        golden=Golden.of(samples, {key: np.stack(parts) for key, parts in answers.items()}, 0.05),
     )
 
 

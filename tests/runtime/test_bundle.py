@@ -23,11 +23,11 @@ def test_what_is_written_is_read_back(toy: Bundle) -> None:
     assert again == toy
     assert again.labels == ("a", "b", "c", "d")
     assert again.inputs == (TensorSpec("x", "FP32", (-1, 4)),)
-    assert len(Golden.read(again.golden_path)) == 5
+    assert len(Golden.read(*again.golden_paths)) == 5
 
 
 def test_the_same_arguments_give_the_same_bytes(toy: Bundle, toy_copy: Bundle) -> None:
-    for name in ("bundle.json", "golden.npz", "model.onnx"):
+    for name in ("answers.npz", "bundle.json", "inputs.npz", "model.onnx"):
         assert (toy.folder / name).read_bytes() == (toy_copy.folder / name).read_bytes()
 
 
@@ -68,7 +68,9 @@ SHA = "sha256:" + "0" * 64
 
 HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "the model was changed": (_append("model.onnx"), "model.onnx has digest sha256:"),
-    "the golden samples were changed": (_append("golden.npz"), "golden.npz has digest sha256:"),
+    "the golden inputs were changed": (_append("inputs.npz"), "inputs.npz has digest sha256:"),
+    "the golden answers were changed": (_append("answers.npz"), "answers.npz has digest sha256:"),
+    "the golden inputs are missing": (lambda folder: (folder / "inputs.npz").unlink(), "bundle lacks 'inputs.npz'"),
     "the model is missing": (lambda folder: (folder / "model.onnx").unlink(), "bundle lacks 'model.onnx'"),
     "a file is too many": (lambda folder: (folder / "extra").touch(), "bundle holds 'extra', which bundle.json"),
     "a folder is in it": (lambda folder: (folder / "extra").mkdir(), "bundle holds 'extra', which is a link"),
@@ -88,7 +90,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
         _write("[]"),
         "content is '[]'; expected an object",
     ),
-    "the format is newer": (_set(formatVersion=2), "formatVersion is '2'; expected 1"),
+    "the format is newer": (_set(formatVersion=3), "formatVersion is '3'; expected 2"),
     "the model's name has a slash": (_set(model="a/b"), "model is 'a/b'; expected a name"),
     "the file lies elsewhere": (
         _set(file="../elsewhere"),
@@ -98,8 +100,11 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "a digest is short": (_set(digests={"model.onnx": "sha256:00"}), "expected 'sha256:' and 64"),
     "a digest is of another kind": (_set(digests={"model.onnx": "md5:" + "0" * 32}), "expected 'sha256:' and 64"),
     "there are no digests": (_set(digests=None), "digests is 'None'; expected an object"),
-    "the tolerance is none": (_set(golden={"file": "golden.npz", "tolerance": 0}), "golden.tolerance is '0'"),
-    "the tolerance is a word": (_set(golden={"file": "golden.npz", "tolerance": "1"}), "golden.tolerance is '1'"),
+    "there are no golden samples": (_set(golden=None), "golden is 'None'; expected an object with inputs and answers"),
+    "the golden answers lie elsewhere": (
+        _set(golden={"inputs": "inputs.npz", "answers": "../answers.npz"}),
+        "golden.answers is '../answers.npz'; expected a file that digests names",
+    ),
     "the labels are numbers": (_set(labels=[1]), "labels is '[1]'; expected a list of strings"),
     "there are no inputs": (_set(inputs=[]), "inputs is '[]'; expected a list of at least one tensor"),
     "a datatype is unknown": (
@@ -137,13 +142,12 @@ def test_a_folder_in_use_is_not_written_into(toy_copy: Bundle, toy_model: Path) 
             inputs=toy_copy.inputs,
             outputs=toy_copy.outputs,
             labels=None,
-            golden=Golden.read(toy_copy.golden_path),
-            tolerance=0.05,
+            golden=Golden.read(*toy_copy.golden_paths),
         )
 
 
 def test_golden_samples_must_fit_the_model(toy: Bundle, toy_model: Path, tmp_path: Path) -> None:
-    golden = Golden({"x": np.zeros((1, 4))}, {"relu": np.zeros((1, 4), np.float32)})
+    golden = Golden.of({"x": np.zeros((1, 4))}, {"relu": np.zeros((1, 4), np.float32)}, 0.05)
     with pytest.raises(BundleError, match=r"golden input 'x' is FP64 \[1,4\]"):
         write_bundle(
             tmp_path / "new",
@@ -155,7 +159,6 @@ def test_golden_samples_must_fit_the_model(toy: Bundle, toy_model: Path, tmp_pat
             outputs=toy.outputs,
             labels=None,
             golden=golden,
-            tolerance=0.05,
         )
 
 

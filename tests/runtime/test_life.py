@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,8 +36,10 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def other_answers(bundle: Bundle, model: Path, folder: Path) -> Bundle:
     """The same bundle with golden samples that its model does not give."""
-    golden = Golden.read(bundle.golden_path)
-    spoiled = Golden(golden.inputs, {name: array[::-1].copy() for name, array in golden.outputs.items()})
+    golden = Golden.read(*bundle.golden_paths)
+    spoiled = Golden(
+        golden.inputs, {name: replace(one, values=one.values[::-1].copy()) for name, one in golden.outputs.items()}
+    )
     return write_bundle(
         folder,
         model=bundle.model,
@@ -47,7 +50,6 @@ def other_answers(bundle: Bundle, model: Path, folder: Path) -> Bundle:
         outputs=bundle.outputs,
         labels=None,
         golden=spoiled,
-        tolerance=bundle.golden_tolerance,
     )
 
 
@@ -105,8 +107,7 @@ def test_a_file_that_is_no_model_never_becomes_ready(toy: Bundle, tmp_path: Path
         inputs=toy.inputs,
         outputs=toy.outputs,
         labels=None,
-        golden=Golden.read(toy.golden_path),
-        tolerance=0.05,
+        golden=Golden.read(*toy.golden_paths),
     )
     finding = serve_and_fail(bundle.folder, tmp_path / "log")
     assert finding["reason"] == "EngineFailed"

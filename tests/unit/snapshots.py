@@ -36,7 +36,15 @@ SETTINGS = Settings(
     node_grace_seconds=0,
 )
 REPORT = BuildReport(
-    precision="int8", accuracy=0.98, accuracy_drop=0.01, size=4711, candidates=(Candidate(precision="int8"),)
+    precision="int8",
+    accuracy=0.98,
+    accuracy_drop=0.01,
+    accuracy_drop_error=0.0085,
+    agreement=0.9775,
+    samples=400,
+    size=4711,
+    warnings=("the drop is hardly known",),
+    candidates=(Candidate(precision="int8", lost=6, gained=2),),
 )
 
 Object = dict[str, Any]

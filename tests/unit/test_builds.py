@@ -37,6 +37,8 @@ def before(**spec: Any) -> dict[str, object]:
         pytest.param({"gates": {"maxImageSize": "1k"}}, "gates.maxImageSize", None, "1000", id="gate"),
         pytest.param({"gates": {"maxImageSize": 1000}}, "gates.maxImageSize", None, "1000", id="size as a number"),
         pytest.param({"gates": {"minAccuracy": "95.5%"}}, "gates.minAccuracy", None, "0.955", id="fraction"),
+        pytest.param({"gates": {"minAgreement": "95%"}}, "gates.minAgreement", "0.8", "0.95", id="agreement"),
+        pytest.param({"missingValues": "NaN"}, "missingValues", "Refuse", "NaN", id="missing values"),
         pytest.param(
             {"calibration": {"uri": "s3://models/c.npz"}},
             "calibration.uri", None, "s3://models/c.npz", id="calibration",
@@ -45,6 +47,13 @@ def before(**spec: Any) -> dict[str, object]:
 )  # fmt: skip
 def test_a_change_names_its_field_with_old_and_new(spec: dict[str, Any], field: str, old: str | None, new: str) -> None:
     assert changes(build_for(model(**spec), profile(), SETTINGS), before()) == (Change(field, old, new),)
+
+
+def test_the_output_that_says_the_class_is_part_of_the_build() -> None:
+    evaluation = {"uri": "s3://models/e.npz", "output": "logits"}
+    build = build_for(model(evaluation=evaluation), profile(), SETTINGS)
+    assert build.output == "logits"
+    assert build.key != build_for(model(evaluation={"uri": "s3://models/e.npz"}), profile(), SETTINGS).key
 
 
 def test_lists_and_booleans_read_as_people_write_them() -> None:

@@ -47,7 +47,10 @@ def test_from_apply_to_every_node() -> None:
     assert sentence(plan) == "Serving on 3 of 3 nodes."
     variant = plan.status.variants[0]
     assert (variant.state, variant.precision, variant.latency, variant.size) == ("Complete", "int8", "12.3ms", 4711)
-    assert (variant.accuracy, variant.accuracy_drop) == ("98.00%", "1.00%")
+    assert (variant.accuracy, variant.accuracy_drop, variant.accuracy_drop_error) == ("98.00%", "1.00%", "0.85%")
+    assert (variant.agreement, variant.warnings) == ("97.75%", ("the drop is hardly known",))
+    assert variant.changed_answers is not None
+    assert variant.changed_answers.model_dump() == {"lost": 6, "gained": 2, "samples": 400}
     assert plan.status.nodes.model_dump(by_alias=True) == {
         "desired": 3,
         "updated": 3,

@@ -53,7 +53,9 @@ def manifest(
     key: str = KEY, report: str | None = None, *, over: tuple[str, ...] = BASE_LAYERS, digest: str = ONE
 ) -> Manifest:
     annotations = {KEY_ANNOTATION: key, REPORT_ANNOTATION: REPORT.to_json() if report is None else report}
-    return Manifest(Descriptor("c", "sha256:0", 2), layers(*over, "sha256:model"), annotations, digest=digest)
+    return Manifest(
+        Descriptor("c", "sha256:0", 2), layers(*over, "sha256:inputs", "sha256:model"), annotations, digest=digest
+    )
 
 
 class FakeRegistry:
@@ -140,6 +142,9 @@ FORGED: dict[str, Manifest] = {
     "a layer more": manifest(over=(*BASE_LAYERS, "sha256:more")),
     "the runtime of another platform": manifest(over=("sha256:of-amd64",)),
     "nothing on top of the runtime": replace(manifest(), layers=layers(*BASE_LAYERS)),
+    "one layer on top of the runtime, as older builders made it": replace(
+        manifest(), layers=layers(*BASE_LAYERS, "sha256:model")
+    ),
     "no layers": replace(manifest(), layers=()),
 }
 

@@ -27,8 +27,8 @@ from edgesmith_builder.progress import size_text
 LIMIT = 4 * 1000**3
 """Bytes of all arrays of a data set together, unpacked."""
 
-ARRAYS_LIMIT = 64
-"""Arrays in one data set: one for each input of the model, and the labels."""
+ARRAYS_LIMIT = 4096
+"""Arrays in one data set: one for each input of the model, which for a table may be one a column, and the labels."""
 
 _NAME = re.compile(r"[^\x00-\x1f]{1,200}\.npy")
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
@@ -37,7 +37,9 @@ _BROKEN = (zipfile.LargeZipFile, zlib.error, ValueError, EOFError, NotImplemente
 _OURS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES})
 
 
-def read_npz(path: Path, *, field: str, folder: Path, limit: int = LIMIT) -> dict[str, NDArray[Any]]:
+def read_npz(
+    path: Path, *, field: str, folder: Path, limit: int = LIMIT, missing: bool = False
+) -> dict[str, NDArray[Any]]:
     """Read a data set.
 
     Args:
@@ -45,17 +47,21 @@ def read_npz(path: Path, *, field: str, folder: Path, limit: int = LIMIT) -> dic
         field: Where the request names it, for messages: `spec.evaluation.uri s3://…`.
         folder: An empty folder to unpack into; the arrays are mapped from there.
         limit: Bytes of all arrays together.
+        missing: Whether NaN stands for a value that is missing; otherwise it is refused.
 
     Returns:
-        The arrays by name, read-only.
+        The arrays by name, read-only, in this machine's byte order.
 
     Raises:
-        DatasetInvalid: in one sentence, for anything but plain arrays of finite numbers within the limit.
+        DatasetInvalid: in one sentence, for anything but plain arrays of finite numbers or text within the limit.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             members = _members(archive, field, limit)
-            return {name: _array(archive, info, name, field, folder / str(i)) for i, (name, info) in members}
+            arrays = {name: _array(archive, info, name, field, folder / str(i)) for i, (name, info) in members}
+            for name, array in arrays.items():
+                _check_finite(array, name, field, missing=missing)
+            return arrays
     except zipfile.BadZipFile as error:
         raise DatasetInvalid(
             f"{field} is not an .npz file ({error}); one written by numpy.savez was expected"
@@ -93,9 +99,29 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, field: st
         _check_header(packed, info, name, field)  # type: ignore[arg-type]  # a ZipExtFile reads like any binary file
     with archive.open(info) as packed, target.open("wb") as file:
         shutil.copyfileobj(packed, file, 1 << 20)
-    array: NDArray[Any] = np.load(target, mmap_mode="r" if info.file_size else None, allow_pickle=False)
-    _check_finite(array, name, field)
-    return array
+    shape, dtype = _header(target)
+    some = math.prod(shape) * dtype.itemsize > 0  # nothing cannot be mapped
+    array: NDArray[Any] = np.load(target, mmap_mode="r" if some else None, allow_pickle=False)
+    return array if dtype.isnative or not array.size else _native(array, target)
+
+
+def _native(array: NDArray[Any], target: Path) -> NDArray[Any]:
+    """The same numbers in this machine's byte order, in the array's own file: engines take bytes as they are."""
+    swapped = target.with_suffix(".native")
+    native = np.lib.format.open_memmap(swapped, mode="w+", dtype=array.dtype.newbyteorder("="), shape=array.shape)
+    for first, block in _blocks(array):
+        native[first : first + len(block)] = block
+    native.flush()
+    swapped.replace(target)
+    found: NDArray[Any] = np.load(target, mmap_mode="r", allow_pickle=False)
+    return found
+
+
+def _header(target: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    with target.open("rb") as file:
+        reader = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[npy.read_magic(file)]
+        shape, _, dtype = reader(file)
+        return shape, dtype
 
 
 def _check_header(packed: BinaryIO, info: zipfile.ZipInfo, name: str, field: str) -> None:
@@ -111,25 +137,29 @@ def _check_header(packed: BinaryIO, info: zipfile.ZipInfo, name: str, field: str
             f"{field} has the array {name!r} of pickled objects; they can run code when read, "
             "so plain arrays were expected (numpy.savez with allow_pickle=False)"
         )
-    if dtype.kind not in "biuf":
-        raise DatasetInvalid(f"{field} has the array {name!r} of type {dtype}; numbers were expected")
-    if any(size <= 0 for size in shape) or not shape:
+    if dtype.kind not in "biufUS":
+        raise DatasetInvalid(f"{field} has the array {name!r} of type {dtype}; numbers or text were expected")
+    if not shape or shape[0] <= 0 or any(size < 0 for size in shape):
         raise DatasetInvalid(f"{field} has the array {name!r} of shape {list(shape)}; at least one sample was expected")
     size, there = math.prod(shape) * dtype.itemsize, info.file_size - packed.tell()
     if size != there:
         raise DatasetInvalid(f"{field} has the array {name!r} with {there} bytes where {size} were expected")
 
 
-def _check_finite(array: NDArray[Any], name: str, field: str) -> None:
-    if array.dtype.kind != "f":
+def _check_finite(array: NDArray[Any], name: str, field: str, *, missing: bool) -> None:
+    if array.dtype.kind != "f" or not array.size:
         return
+    what = "infinity" if missing else "NaN or infinity"
+    hint = "" if missing else " (spec.missingValues: NaN says that NaN is a value that is missing)"
     for first, block in _blocks(array):
-        finite = np.isfinite(block)
-        if not finite.all():
-            sample = first + int(np.argwhere(~finite)[0][0])
+        fine = np.isfinite(block)
+        if missing:
+            fine |= np.isnan(block)
+        if not fine.all():
+            sample = first + int(np.argwhere(~fine)[0][0])
             raise DatasetInvalid(
-                f"{field} has NaN or infinity in the array {name!r}, first in sample {sample}; "
-                "finite numbers were expected"
+                f"{field} has {what} in the array {name!r}, first in sample {sample}; "
+                f"finite numbers were expected{hint}"
             )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,14 +26,18 @@ class Samples:
     batches: bool
     """Whether the model takes several samples at once."""
     labels: NDArray[Any] | None = None
+    """The class of each sample: integers, or text."""
+    rows: NDArray[np.int64] | None = None
+    """Which of the arrays' rows are the samples, in order; None: all of them."""
 
     def __len__(self) -> int:
-        return len(next(iter(self.inputs.values())))
+        return len(next(iter(self.inputs.values()))) if self.rows is None else len(self.rows)
 
     def feed(self, first: int, count: int = 1) -> dict[str, NDArray[Any]]:
         """What to give the engine for some samples in a row; `count` above 1 only where `batches`."""
+        rows = slice(first, first + count) if self.rows is None else self.rows[first : first + count]
         return {
-            name: np.asarray(array[first] if self.ranks[name] < array.ndim else array[first : first + count], order="C")
+            name: _fed(array[rows][0] if self.ranks[name] < array.ndim else array[rows])
             for name, array in self.inputs.items()
         }
 
@@ -42,6 +46,12 @@ class Samples:
         size = batch if self.batches else 1
         for first in range(0, len(self), size):
             yield first, self.feed(first, size)
+
+    def take(self, chosen: Sequence[int]) -> Samples:
+        """Some of the samples, by their numbers; nothing is copied but labels."""
+        numbers = np.array(chosen, np.int64)
+        rows = numbers if self.rows is None else self.rows[numbers]
+        return replace(self, rows=rows, labels=None if self.labels is None else self.labels[numbers])
 
 
 def samples_for(
@@ -76,7 +86,25 @@ def samples_for(
     return Samples(chosen, {spec.name: len(spec.shape) for spec in inputs}, batches, labels)
 
 
+def _fed(array: NDArray[Any]) -> NDArray[Any]:
+    """One array as an engine takes it: contiguous, text as objects."""
+    return np.asarray(array.astype(np.object_) if array.dtype.kind == "U" else array, order="C")
+
+
+def _decoded(array: NDArray[Any], name: str, field: str) -> NDArray[Any]:
+    """Text that is kept as bytes, as text."""
+    if array.dtype.kind != "S":
+        return array
+    try:
+        return np.char.decode(array, "utf-8")
+    except UnicodeDecodeError as error:
+        raise DatasetInvalid(
+            f"{field} has bytes in the array {name!r} that are not UTF-8; text was expected"
+        ) from error
+
+
 def _fitting(array: NDArray[Any], spec: TensorSpec, field: str) -> NDArray[Any]:
+    array = _decoded(array, spec.name, field)
     datatype = datatype_of(array)
     if datatype != spec.datatype:
         raise DatasetMismatch(
@@ -98,11 +126,18 @@ def _labels(arrays: Mapping[str, NDArray[Any]], field: str) -> NDArray[Any]:
     labels = arrays.get(LABELS)
     if labels is None:
         raise DatasetInvalid(f"{field} has no array {LABELS!r}; the class of each sample was expected there")
-    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+    if labels.ndim == 2 and labels.shape[1] == 1:  # noqa: PLR2004 - a column
+        labels = labels[:, 0]
+    if labels.dtype.kind not in "biuUS" or labels.ndim != 1:
         raise DatasetInvalid(
             f"{field} has {LABELS!r} of type {labels.dtype} and shape {shape_text(labels.shape)}; "
-            "one integer for each sample was expected"
+            "one integer or text for each sample was expected"
         )
-    if int(labels.min()) < 0:
-        raise DatasetInvalid(f"{field} has the label {int(labels.min())}; classes counted from 0 were expected")
-    return labels
+    if labels.dtype.kind in "US":
+        return np.asarray(_decoded(labels, LABELS, field))
+    numbers = labels.astype(np.int64)
+    if int(numbers.min()) < 0 and not {*numbers.tolist()} <= {-1, 1}:
+        raise DatasetInvalid(
+            f"{field} has the label {int(numbers.min())}; classes counted from 0, or -1 and 1, were expected"
+        )
+    return numbers

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgesmith_builder.contract import Build, Candidate, Precision
 from edgesmith_builder.dataset import Samples
-from edgesmith_builder.gates import Measured, rejection
+from edgesmith_builder.errors import shortened
+from edgesmith_builder.gates import Measured, doubt, rejection
 from edgesmith_builder.model import ModelFacts
-from edgesmith_builder.oci import Descriptor
-from edgesmith_builder.pack import write_layer
+from edgesmith_builder.pack import Layer, write_layers
 from edgesmith_builder.progress import size_text, step
 from edgesmith_builder.quantize import QuantizationFailed, machine_failed, quantize
-from edgesmith_builder.score import TOLERANCE, Score, ScoreFailed, record, score
+from edgesmith_builder.score import (
+    Change,
+    Evaluation,
+    Score,
+    ScoreFailed,
+    SourceAnswers,
+    agreement,
+    other_answers,
+    record,
+    score,
+)
 from edgesmith_runtime.bundle import write_bundle
 from edgesmith_runtime.engine import Engine, EngineError, load_engine
+from edgesmith_runtime.loading import LoadFailed, load
+
+log = logging.getLogger(__name__)
 
 ENGINE = "onnxruntime"
 """The engine that serves what this ladder makes."""
+
+_WHERE_LIMIT = 100
+"""Characters of where a candidate agrees least."""
 
 _NO_FP32 = (
     "the model came in int8, and there is no fp32 form of it; "
@@ -29,11 +48,13 @@ _NO_CALIBRATION = "calibration is absent; int8 needs spec.calibration, a set of 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A rung that was tried, and the layer where it may win."""
+    """A rung that was tried, and its layers where it may win."""
 
     candidate: Candidate
-    layer: Descriptor | None = None
-    layer_file: Path | None = None
+    layers: tuple[Layer, ...] = ()
+    """Lowest first: the golden inputs, the model."""
+    warning: str | None = None
+    """Why its gates say little, where they do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +64,13 @@ class Workshop:
     build: Build
     source: ModelFacts
     calibration: Samples | None
-    evaluation: Samples | None
+    evaluation: Evaluation | None
     golden: Samples
     """Inputs of the golden samples."""
-    reference: Score | None
-    """Of the source in fp32."""
+    scored: Score | None
+    """The source's score on the evaluation set."""
+    answers: SourceAnswers
+    """The source's answers that candidates are held against."""
     base_size: int
     """Compressed bytes of the base image."""
     folder: Path
@@ -78,19 +101,22 @@ class Workshop:
         candidate = Candidate(precision=precision, size=model_file.stat().st_size)
         engine = load_engine(ENGINE, model_file, threads=self.threads)
         try:
-            measured = self._measure(engine, precision)
-            candidate = candidate.model_copy(
-                update={"accuracy": measured.accuracy, "accuracy_drop": measured.accuracy_drop}
-            )
+            measured, said = self._measure(engine, model_file)
+            candidate = candidate.model_copy(update=said)
             rejected = rejection(measured, self.build.gates)
             if rejected is not None:
                 return Attempt(candidate.model_copy(update={"rejected": rejected}))
-            layer_file = folder / "layer.tar"
-            layer = self._pack(engine, precision, model_file, folder, layer_file)
+            self._bundle(engine, precision, model_file, folder / "bundle")
         finally:
             engine.close()
-        size = Measured(image_size=self.base_size + layer.size)
-        return Attempt(candidate.model_copy(update={"rejected": rejection(size, self.build.gates)}), layer, layer_file)
+        replayed(folder / "bundle", self.threads)
+        layers = self._pack(precision, folder)
+        size = Measured(image_size=self.base_size + sum(layer.descriptor.size for layer in layers))
+        rejected = rejection(size, self.build.gates)
+        warning = doubt(measured, self.build.gates, self.scored.samples) if self.scored else None
+        if warning is not None:
+            log.warning("%s: %s", precision, warning)
+        return Attempt(candidate.model_copy(update={"rejected": rejected}), layers, warning)
 
     def _compile(self, precision: Precision, folder: Path) -> Path:
         if precision == self.source.precision:
@@ -105,32 +131,78 @@ class Workshop:
             current.say(f"from {size_text(self.source.size)} to {size_text(target.stat().st_size)}")
         return target
 
-    def _measure(self, engine: Engine, precision: Precision) -> Measured:
-        if self.evaluation is None or self.reference is None:
-            return Measured()
-        result = self.reference
-        if precision != self.source.precision:  # the source itself is scored already
-            with step(f"{precision}: scored") as current:
-                result = score(engine, self.evaluation, "spec.evaluation")
-                current.say(f"{result.samples} samples, {result.right} right,")
-        return Measured(result.accuracy, round(self.reference.accuracy - result.accuracy, 6))
+    def _measure(self, engine: Engine, model_file: Path) -> tuple[Measured, dict[str, Any]]:
+        """Score a candidate and hold it against the source; what is known of the source itself is known already."""
+        said: dict[str, Any] = {}
+        own = model_file == self.source.path
+        scores = None
+        if self.evaluation is not None and self.scored is not None:
+            found = self.scored
+            if not own:
+                with step("scored") as current:
+                    found = score(engine, self.evaluation, self.scored)
+                    current.say(f"{found.samples} samples, {int(found.right.sum())} right,")
+            change = Change.between(self.scored, found)
+            said = {"accuracy": found.accuracy, "accuracy_drop": change.drop}
+            if not own:
+                said |= {"accuracy_drop_error": change.error, "lost": change.lost, "gained": change.gained}
+                scores = (self.evaluation.output, self.scored, found)
+        if not own:
+            with step("held against the source") as current:
+                agreed = agreement(engine, self.answers, scores)
+                current.say(f"{agreed.value:.4f} in {agreed.where}, {agreed.samples} samples,")
+            said |= {
+                "agreement": agreed.value,
+                "agreement_where": shortened(agreed.where, _WHERE_LIMIT),
+                "agreement_samples": agreed.samples,
+            }
+        return _measured(said), said
 
-    def _pack(
-        self, engine: Engine, precision: Precision, model_file: Path, folder: Path, layer_file: Path
-    ) -> Descriptor:
+    def _bundle(self, engine: Engine, precision: Precision, model_file: Path, target: Path) -> None:
+        golden = record(
+            engine,
+            self.golden,
+            others=other_answers(model_file, self.golden),
+            known=self.answers.outputs,
+            precision=precision,
+            model_size=model_file.stat().st_size,
+        )
+        write_bundle(
+            target,
+            model=self.build.model,
+            engine=ENGINE,
+            precision=precision,
+            model_file=model_file,
+            inputs=engine.inputs,
+            outputs=engine.outputs,
+            labels=self.source.labels,
+            golden=golden,
+        )
+
+    def _pack(self, precision: Precision, folder: Path) -> tuple[Layer, ...]:
         with step(f"{precision}: packed") as current:
-            write_bundle(
-                folder / "bundle",
-                model=self.build.model,
-                engine=ENGINE,
-                precision=precision,
-                model_file=model_file,
-                inputs=engine.inputs,
-                outputs=engine.outputs,
-                labels=self.source.labels,
-                golden=record(engine, self.golden),
-                tolerance=TOLERANCE,
-            )
-            layer = write_layer(folder / "bundle", layer_file)
-            current.say(f"a layer of {size_text(layer.size)}, image {size_text(self.base_size + layer.size)},")
-        return layer
+            layers = write_layers(folder / "bundle", folder)
+            sizes = ", ".join(f"{layer.name} {size_text(layer.descriptor.size)}" for layer in layers)
+            current.say(sizes + ",")
+        return layers
+
+
+def replayed(bundle: Path, threads: int) -> None:
+    """Load a finished bundle as a device does and replay its golden samples.
+
+    Raises:
+        ScoreFailed: where the bundle does not pass on the machine that built it, and so would pass nowhere.
+    """
+    with step("replayed its golden samples") as current:
+        try:
+            loaded = load(bundle, threads=threads)
+        except LoadFailed as error:
+            raise ScoreFailed(f"its bundle fails on the machine that built it: {error}") from error
+        loaded.model.engine.close()
+        current.say(f"({loaded.parity.message})")
+
+
+def _measured(said: Mapping[str, Any]) -> Measured:
+    """What the gates ask about, of what is said of a candidate."""
+    names = ("accuracy", "accuracy_drop", "accuracy_drop_error", "agreement")
+    return Measured(**{name: said.get(name) for name in names}, agreement_where=said.get("agreement_where", ""))

@@ -1,6 +1,6 @@
-"""Packing: the model layer, and an image of it over the runtime base image."""
+"""Packing: the layers of a bundle, and an image of them over the runtime base image."""
 
 from edgesmith_builder.pack.image import Base, assemble, read_base
-from edgesmith_builder.pack.layer import write_layer
+from edgesmith_builder.pack.layer import Layer, write_layer, write_layers
 
-__all__ = ["Base", "assemble", "read_base", "write_layer"]
+__all__ = ["Base", "Layer", "assemble", "read_base", "write_layer", "write_layers"]

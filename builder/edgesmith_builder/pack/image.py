@@ -1,4 +1,4 @@
-"""An image made of another one and one more layer: a matter of two JSON files, so it needs no emulation of anything.
+"""An image made of another one and more layers: a matter of two JSON files, so it needs no emulation of anything.
 
 Format: the OCI image specification 1.1, `config.md` and `manifest.md`.
 """
@@ -6,14 +6,15 @@ Format: the OCI image specification 1.1, `config.md` and `manifest.md`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from edgesmith_builder.contract import Platform
 from edgesmith_builder.errors import RequestInvalid
-from edgesmith_builder.oci import BytesBlob, Descriptor, Index, Manifest, Reference, Registry, RegistryRefused
+from edgesmith_builder.oci import BytesBlob, Index, Manifest, Reference, Registry, RegistryRefused
 from edgesmith_builder.oci.content import CONFIG, canonical
+from edgesmith_builder.pack.layer import Layer
 
 EPOCH = "1970-01-01T00:00:00Z"
 """When every image was made: the time of day is no part of what decides its bytes."""
@@ -67,13 +68,13 @@ async def read_base(registry: Registry, text: str, platform: Platform) -> Base:
 
 
 def assemble(
-    base: Base, layer: Descriptor, labels: Mapping[str, str], annotations: Mapping[str, str]
+    base: Base, layers: Sequence[Layer], labels: Mapping[str, str], annotations: Mapping[str, str]
 ) -> tuple[Manifest, BytesBlob]:
-    """Put one uncompressed layer over the base.
+    """Put uncompressed layers over the base.
 
     Args:
         base: The base image.
-        layer: The model layer.
+        layers: The layers, lowest first.
         labels: For the config: seen by whoever inspects a running container.
         annotations: For the manifest: seen by whoever looks into the registry.
 
@@ -82,15 +83,16 @@ def assemble(
     """
     config = json.loads(json.dumps(base.config))
     config["created"] = EPOCH
-    config["rootfs"]["diff_ids"].append(layer.digest)
     history = config.setdefault("history", [])
-    history.append({"created": EPOCH, "created_by": "edgesmith_builder", "comment": "model bundle"})
+    for layer in layers:
+        config["rootfs"]["diff_ids"].append(layer.descriptor.digest)
+        history.append({"created": EPOCH, "created_by": "edgesmith_builder", "comment": layer.name})
     merged = {**(config.setdefault("config", {}).get("Labels") or {}), **labels}
     config["config"]["Labels"] = merged
     blob = BytesBlob(canonical(config), CONFIG)
     manifest = Manifest(
         config=blob.descriptor,
-        layers=(*base.manifest.layers, layer),
+        layers=(*base.manifest.layers, *(layer.descriptor for layer in layers)),
         annotations={
             _BASE_NAME: str(base.reference.repository),
             _BASE_DIGEST: base.reference.target,

@@ -1,24 +1,43 @@
-"""The model layer: one uncompressed tar with the same bytes for the same files.
+"""The layers of a bundle: uncompressed tars with the same bytes for the same files.
 
-Uncompressed, since weights hardly shrink and a compressor's output depends on its version; and because a node then
-unpacks at the speed of its disk.
+Two, since one changes with the evaluation set and the other with the model: a node that has the one need not pull it
+again with the other. Uncompressed, since weights hardly shrink and a compressor's output depends on its version; and
+because a node then unpacks at the speed of its disk.
+
+Format: POSIX.1-1988 "ustar" as tarfile writes its headers, without the zeros that fill a tape's last record.
 """
 
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tarfile
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from edgesmith_builder.oci import Descriptor
 from edgesmith_builder.oci.content import LAYER
+from edgesmith_runtime.bundle import GOLDEN_INPUTS
 
 FOLDER = "model"
 """Where the bundle lies in the image, from the root."""
 
 _DIRECTORY_MODE = 0o755
 _FILE_MODE = 0o644
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer on this machine."""
+
+    name: str
+    """What logs and the image's history call it."""
+    file: Path
+    descriptor: Descriptor
+    """As it is not compressed, its digest is its diff id too."""
 
 
 class _Hashing:
@@ -35,30 +54,46 @@ class _Hashing:
         return self._file.write(data)
 
 
-def write_layer(bundle: Path, target: Path) -> Descriptor:
-    """Write a bundle's files as a layer, streaming.
+def write_layers(bundle: Path, folder: Path) -> tuple[Layer, Layer]:
+    """Write a bundle as two layers, lowest first: the golden inputs, and the model with everything else.
+
+    Args:
+        bundle: The bundle's folder; plain files only, as `write_bundle` leaves it.
+        folder: Where to write them.
+    """
+    files = sorted(bundle.iterdir())
+    inputs = [path for path in files if path.name == GOLDEN_INPUTS]
+    model = [path for path in files if path.name != GOLDEN_INPUTS]
+    return (
+        write_layer("golden inputs", inputs, folder / "inputs.tar"),
+        write_layer("model bundle", model, folder / "model.tar"),
+    )
+
+
+def write_layer(name: str, files: Iterable[Path], target: Path) -> Layer:
+    """Write files of a bundle as a layer, streaming.
 
     Names are sorted, times are 0, owner is root, modes are fixed.
 
     Args:
-        bundle: The folder; plain files only, as `write_bundle` leaves it.
+        name: What to call it.
+        files: The files.
         target: The tar to write.
-
-    Returns:
-        The layer's descriptor. As it is not compressed, its digest is its diff id too.
     """
     with target.open("wb") as file:
         hashing = _Hashing(file)
-        with tarfile.open(fileobj=hashing, mode="w|", format=tarfile.USTAR_FORMAT) as archive:  # type: ignore[call-overload]  # tarfile asks for write alone
-            archive.addfile(_entry(FOLDER, tarfile.DIRTYPE, 0, _DIRECTORY_MODE))
-            for path in sorted(bundle.iterdir()):
-                with path.open("rb") as content:
-                    size = path.stat().st_size
-                    archive.addfile(_entry(f"{FOLDER}/{path.name}", tarfile.REGTYPE, size, _FILE_MODE), content)
-    return Descriptor(LAYER, "sha256:" + hashing.digest.hexdigest(), hashing.size)
+        hashing.write(_header(FOLDER, tarfile.DIRTYPE, 0, _DIRECTORY_MODE))
+        for path in sorted(files):
+            size = path.stat().st_size
+            hashing.write(_header(f"{FOLDER}/{path.name}", tarfile.REGTYPE, size, _FILE_MODE))
+            with path.open("rb") as content:
+                shutil.copyfileobj(content, cast("IO[bytes]", hashing), _CHUNK)
+            hashing.write(bytes(-size % tarfile.BLOCKSIZE))
+        hashing.write(bytes(2 * tarfile.BLOCKSIZE))
+    return Layer(name, target, Descriptor(LAYER, "sha256:" + hashing.digest.hexdigest(), hashing.size))
 
 
-def _entry(name: str, kind: bytes, size: int, mode: int) -> tarfile.TarInfo:
+def _header(name: str, kind: bytes, size: int, mode: int) -> bytes:
     entry = tarfile.TarInfo(name)
     entry.type, entry.size, entry.mode, entry.mtime = kind, size, mode, 0
-    return entry
+    return entry.tobuf(tarfile.USTAR_FORMAT)

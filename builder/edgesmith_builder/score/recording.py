@@ -1,101 +1,180 @@
-"""Golden samples: a few inputs with the winner's own answers, replayed on every device before it serves."""
+"""Golden answers: what the winner says to the golden samples, and how far a device may be off, element by element."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgesmith_builder.dataset import Samples
-from edgesmith_builder.errors import RequestInvalid
-from edgesmith_builder.score.accuracy import ScoreFailed
+from edgesmith_builder.score.asking import Answer, ScoreFailed, check_numbers
+from edgesmith_builder.score.channels import Layout, extent
+from edgesmith_builder.score.source import Output
 from edgesmith_runtime.engine import Engine, EngineError
-from edgesmith_runtime.golden import Golden
-from edgesmith_runtime.tensors import ANY_SIZE, DTYPES, TensorSpec, shape_text
+from edgesmith_runtime.golden import UNCOMPARED, Answers, Golden, places
 
-GOLDEN_SAMPLES = 8
-"""How many."""
+log = logging.getLogger(__name__)
 
-TOLERANCE = 0.05
-"""How far a device's answer may be off, as a share of the output's range: int8 kernels differ between processors."""
+FLOOR = {"fp32": -10}
+"""The least tolerance of an element as a power of two, times its channel's range: a thousandth in fp32. Half of it is
+taken by the grid that answers are rounded to, so that the last bits, in which processors differ, do not reach the
+image; what is left is a thousand times the 5e-7 that kernels were measured to differ by."""
 
-_GRID = 1 << 10
-"""Steps that an output's range is recorded in: a fiftieth of the tolerance, so that the last bits, in which processors
-differ, do not reach the image."""
+FLOOR_INT = -7
+"""The same for number types of eight bits: two of 256 steps, for a rounding that falls the other way. Kernels in whole
+numbers were measured not to differ at all."""
+
+MARGIN = 8
+"""An element may differ by this many times what two ways of computing it differ by on the machine that builds."""
+
+ROOM = 8 * 1024
+"""Bytes that answers may have however small the model is, before they are compressed."""
+
+_ULPS = 64
+"""And by this many times the last bit of the largest number of its channel, which sums of 32-bit floats end in."""
+
+_SHARE = 64
+"""And this part of the model's bytes besides."""
+
+_ELEMENT = 6
+"""Bytes of an element: a float and its tolerance."""
 
 
-def golden_inputs(samples: Samples | None, inputs: Sequence[TensorSpec]) -> Samples:
-    """The first samples of a set; without one, seeded random numbers of the inputs' own shapes.
-
-    Raises:
-        RequestInvalid: where there is no set and an input has an open size besides the first, or holds text.
-    """
-    if samples is not None:
-        chosen = {name: np.array(array[:GOLDEN_SAMPLES]) for name, array in samples.inputs.items()}
-        return Samples(chosen, samples.ranks, samples.batches)
-    generator = np.random.Generator(np.random.PCG64(0))
-    arrays = {spec.name: _random(spec, generator) for spec in inputs}
-    return Samples(arrays, {spec.name: len(spec.shape) for spec in inputs}, batches=False)
-
-
-def record(engine: Engine, inputs: Samples) -> Golden:
+def record(
+    engine: Engine,
+    inputs: Samples,
+    *,
+    others: Sequence[Answer] | None,
+    known: Mapping[str, Output],
+    precision: str,
+    model_size: int,
+) -> Golden:
     """Ask the winner, one sample at a time, and write down what it says.
 
-    Outputs whose size differs from sample to sample are left out, unless there is no other.
+    Args:
+        engine: The winner.
+        inputs: The golden inputs.
+        others: Its answers computed in another way, where there is one.
+        known: What is known of the source's outputs: the ranges of their channels.
+        precision: Of the winner.
+        model_size: Bytes of its file; long answers are kept in part.
 
     Raises:
         ScoreFailed: where it does not answer with numbers.
     """
-    answers: list[dict[str, NDArray[Any]]] = []
+    given: list[Answer] = []
     for index in range(len(inputs)):
         try:
-            answers.append(engine.infer(inputs.feed(index)))
+            given.append(engine.infer(inputs.feed(index)))
         except EngineError as error:
             raise ScoreFailed(f"golden sample {index} is not answered: {error}") from error
-    names = [name for name in answers[0] if len({answer[name].shape for answer in answers}) == 1]
-    if not names:
-        names, answers = list(answers[0]), answers[:1]
-    stacked = {name: np.stack([_sample(answer[name]) for answer in answers]) for name in names}
-    for name, array in stacked.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ScoreFailed(f"the output {name!r} has NaN or infinity for a golden sample")
-    kept = {name: array[: len(answers)] for name, array in inputs.inputs.items()}
-    return Golden(kept, {name: on_grid(array) for name, array in stacked.items()})
+    for index, answer in enumerate(given):
+        for name, array in answer.items():
+            check_numbers(array, name, f"golden sample {index}")
+    names = _steady(given, others)
+    counts = _shares({name: [answer[name].size for answer in given] for name in names}, model_size)
+    floor = FLOOR.get(precision, FLOOR_INT)
+    outputs = {}
+    for name in names:
+        ours = [answer[name] for answer in given]
+        theirs = [answer[name] for answer in others] if others is not None else ours
+        outputs[name] = _answers(ours, _exponents(ours, theirs, known[name], floor), counts[name])
+    return Golden(inputs.inputs, outputs)
 
 
-def on_grid(array: NDArray[Any]) -> NDArray[Any]:
-    """Round to steps of about a thousandth of the range. The step is a power of two, so it does not wobble itself."""
-    if array.dtype.kind != "f":
-        return array
-    span = float(np.max(array)) - float(np.min(array))
-    if span == 0.0:
-        span = abs(float(np.max(array)))
-    if span == 0.0:
-        return array
-    step = math.ldexp(1.0, math.frexp(span)[1]) / _GRID
-    rounded: NDArray[Any] = (np.round(array.astype(np.float64) / step) * step).astype(array.dtype)
-    rounded += array.dtype.type(0.0)  # no negative zeros
-    return rounded
+def _steady(given: Sequence[Answer], others: Sequence[Answer] | None) -> list[str]:
+    """The outputs whose shape does not depend on how they are computed; all, where none is left."""
+    steady = [
+        name
+        for name in given[0]
+        if len({answer[name].ndim for answer in given}) == 1
+        and (others is None or all(a[name].shape == b[name].shape for a, b in zip(given, others, strict=True)))
+    ]
+    for name in given[0]:
+        if name not in steady:
+            log.warning("the size of output %r depends on the last bits; golden samples do not hold it", name)
+    if not steady:
+        raise ScoreFailed("the size of every output depends on the last bits of floating-point sums")
+    return steady
 
 
-def _sample(answer: NDArray[Any]) -> NDArray[Any]:
-    """One sample's answer without its axis of one; text in the form that needs no pickle."""
-    plain = answer.astype(np.str_) if answer.dtype.kind == "O" else answer
-    return plain[0] if plain.ndim and plain.shape[0] == 1 else plain
+def _shares(sizes: Mapping[str, Sequence[int]], model_size: int) -> dict[str, list[int]]:
+    """How many elements of each answer are kept: small outputs whole, the others share what is left."""
+    left = (ROOM + model_size // _SHARE) // _ELEMENT
+    kept: dict[str, list[int]] = {}
+    for done, name in enumerate(sorted(sizes, key=lambda name: (sum(sizes[name]), name))):
+        share = max(1, left // (len(sizes) - done) // len(sizes[name]))
+        kept[name] = [min(size, share) for size in sizes[name]]
+        left -= sum(kept[name])
+    return kept
 
 
-def _random(spec: TensorSpec, generator: np.random.Generator) -> NDArray[Any]:
-    sizes = tuple(1 if axis == 0 and size == ANY_SIZE else size for axis, size in enumerate(spec.shape))
-    if ANY_SIZE in sizes or spec.datatype == "BYTES":
-        raise RequestInvalid(
-            f"spec.evaluation and spec.calibration are absent and the model's input {spec.name!r} is "
-            f"{spec.datatype}{shape_text(spec.shape)}; a data set was expected to take golden samples from"
-        )
-    shape = (GOLDEN_SAMPLES, *sizes[1:]) if sizes[:1] == (1,) else (GOLDEN_SAMPLES, *sizes)
-    dtype = DTYPES[spec.datatype]
-    if dtype.kind == "f":
-        return generator.random(shape).astype(dtype)
-    return generator.integers(0, 2, shape).astype(dtype)
+def _exponents(
+    ours: Sequence[NDArray[Any]], theirs: Sequence[NDArray[Any]], known: Output, floor: int
+) -> list[NDArray[np.int64]]:
+    """The tolerance of every element of every answer, flat, as a power of two."""
+    if ours[0].dtype.kind not in "biuf":
+        return [np.zeros(answer.size, np.int64) for answer in ours]
+    layout = known.layout if all(_fits(known.layout, answer) for answer in ours) else Layout((), ())
+    lowest, highest = extent(layout, ours)
+    seen = np.isfinite(highest)
+    spans = np.where(seen, highest - lowest, 0.0)
+    if known.layout == layout:
+        spans = np.maximum(spans, known.spans)
+    sizes = np.where(seen, np.maximum(np.abs(lowest), np.abs(highest)), 0.0)
+    # A channel that is constant has no range: the output's, its value, or 1, in this order.
+    whole = float(highest[seen].max() - lowest[seen].min()) if seen.any() else 0.0
+    usual = np.where(spans > 0, spans, whole if whole > 0 else np.where(sizes > 0, sizes, 1.0))
+    with np.errstate(invalid="ignore"):
+        differences = extent(layout, [np.abs(_float(a) - _float(b)) for a, b in zip(ours, theirs, strict=True)])[1]
+    own = np.finfo(ours[0].dtype).eps if ours[0].dtype.kind == "f" else 0.0
+    allowed = np.maximum.reduce(
+        [
+            np.ldexp(usual, floor),
+            MARGIN * np.where(np.isfinite(differences), differences, 0.0),
+            sizes * max(_ULPS * float(np.finfo(np.float32).eps), 2 * float(own)),
+        ]
+    )
+    exponents = np.ceil(np.log2(allowed)).astype(np.int64)
+    return [
+        np.where(np.isfinite(_float(answer)).reshape(-1), exponents[layout.numbers(answer.shape)], UNCOMPARED)
+        for answer in ours
+    ]
+
+
+def _float(answer: NDArray[Any]) -> NDArray[np.float64]:
+    return answer.astype(np.float64)
+
+
+def _fits(layout: Layout, answer: NDArray[Any]) -> bool:
+    return all(
+        axis < answer.ndim and answer.shape[axis] == size for axis, size in zip(layout.axes, layout.sizes, strict=True)
+    )
+
+
+def _answers(ours: Sequence[NDArray[Any]], exponents: Sequence[NDArray[np.int64]], counts: Sequence[int]) -> Answers:
+    values, tolerances = [], []
+    for sample, (answer, powers, count) in enumerate(zip(ours, exponents, counts, strict=True)):
+        where = places(answer.size, count, sample)
+        chosen = answer.reshape(-1)[where]
+        values.append(on_grid(chosen, powers[where]) if chosen.dtype.kind == "f" else chosen)
+        tolerances.append(powers[where])
+    return Answers(
+        np.array([answer.shape for answer in ours], np.int64),
+        np.array(counts, np.int64),
+        np.concatenate(values),
+        np.concatenate(tolerances).astype(np.int16),
+    )
+
+
+def on_grid(values: NDArray[Any], exponents: NDArray[np.int64]) -> NDArray[Any]:
+    """Round each value to a multiple of its tolerance, a power of two, which does not wobble itself."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        steps = np.ldexp(1.0, np.minimum(exponents, 1000))
+        rounded = np.where(np.isfinite(values), np.round(values.astype(np.float64) / steps) * steps, values)
+    whole: NDArray[Any] = rounded.astype(values.dtype)
+    whole += values.dtype.type(0.0)  # no negative zeros
+    return whole

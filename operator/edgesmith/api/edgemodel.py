@@ -68,19 +68,32 @@ class Dataset(Model):
 
 
 class Evaluation(Dataset):
-    """The evaluation set; beside the inputs it has `labels`, one integer class per sample."""
+    """The evaluation set; beside the inputs it has `labels`, the class of each sample."""
 
     metric: Literal["Accuracy"] = Field("Accuracy", description="How answers are scored.")
+    output: str | None = Field(
+        None,
+        min_length=1,
+        max_length=253,
+        description="The model's output that says the class, by its name. Absent: the first.",
+    )
 
 
 class Gates(Model):
-    """Bounds that a variant must keep. The first three are checked at build time, the last two on each device."""
+    """Bounds that a variant must keep. The first four are checked at build time, the last two on each device."""
 
     max_accuracy_drop: Fraction | None = Field(
         None, description='Most accuracy a build may lose against fp32, as a fraction in quotes: "1%" or "0.01".'
     )
     min_accuracy: Fraction | None = Field(
         None, description='Least accuracy a build may have, as a fraction in quotes: "93%" or "0.93".'
+    )
+    min_agreement: Fraction | None = Field(
+        None,
+        description=(
+            "Least agreement with the source that a candidate of other numbers may have, in its worst output and "
+            'channel, as a fraction in quotes: "95%", say; needs no labels. Absent: 80%.'
+        ),
     )
     max_image_size: Size | None = Field(
         None, description="Most compressed size of the image, base included, as a Quantity or in bytes: 500Mi, say."
@@ -315,11 +328,19 @@ class EdgeModelSpec(Model):
     source: Source = Field(description="The trained model as its owner published it.")
     calibration: Dataset | None = Field(None, description="Samples that set the number ranges of int8.")
     evaluation: Evaluation | None = Field(None, description="Samples with labels that builds are scored on.")
+    missing_values: Literal["Refuse", "NaN"] = Field(
+        "Refuse",
+        description=(
+            "NaN: NaN in a set stands for a value that is missing, as models of tables know it. Refuse: a set with NaN "
+            "in it is a mistake."
+        ),
+    )
     gates: Gates = Field(
         Gates(),
         description=(
-            "Bounds that a variant must keep. Accuracy and image size are judged while building: a candidate that "
-            "breaks one is passed over for the next of the ladder, and where none is left the build fails with "
+            "Bounds that a variant must keep. Accuracy, agreement and image size are judged while building: a "
+            "candidate that breaks one is passed over for the next of the ladder, and where none is left the build "
+            "fails with "
             "GatesFailed and nodes keep what they run. Latency and memory are judged on each device, by a self-test "
             "before the server starts: a revision that breaks one there is rolled back."
         ),

@@ -34,6 +34,14 @@ class NodeCounts(Model):
     failed: int = Field(0, description="Ready, untainted nodes whose server failed or did not become ready.")
 
 
+class ChangedAnswers(Model):
+    """Evaluation samples that one candidate and the source answer differently, both ways."""
+
+    lost: int = Field(description="The source is right and the variant wrong.")
+    gained: int = Field(description="The source is wrong and the variant right.")
+    samples: int = Field(description="Evaluation samples in all.")
+
+
 class VariantStatus(Model):
     """One variant: the EdgeModel built for one DeviceProfile."""
 
@@ -43,8 +51,27 @@ class VariantStatus(Model):
     precision: str | None = Field(None, description="The rung of the ladder that won.")
     accuracy: str | None = Field(None, description="Accuracy on the evaluation set, as a percentage: 97.10%, say.")
     accuracy_drop: str | None = Field(None, description="Accuracy lost against fp32, as a percentage: 0.20%, say.")
+    accuracy_drop_error: str | None = Field(
+        None, description="Half the width of the 95 % confidence interval of that, as a percentage: 0.85%, say."
+    )
+    changed_answers: ChangedAnswers | None = Field(
+        None, description="Evaluation samples that are answered otherwise than by the source."
+    )
+    agreement: str | None = Field(
+        None,
+        description=(
+            "Agreement with the source in the output and channel where it is least, as a percentage: 98.20%, say. "
+            "Absent where the source itself won."
+        ),
+    )
+    warnings: tuple[str, ...] = Field(
+        (), description="What a build measured and is not as good as it looks.", json_schema_extra={"x-member": "One."}
+    )
     latency: str | None = Field(None, description="Worst p95 latency that a device measured in its self-test.")
-    size: int | None = Field(None, description="Bytes of the model layer: what travels when only the model changes.")
+    size: int | None = Field(
+        None,
+        description="Bytes of the model layer: what travels when the model changes and the evaluation set does not.",
+    )
     revision: str | None = Field(None, description="The revision that nodes are being moved to or run.")
     state: str = Field(
         description=(

@@ -79,7 +79,20 @@ def detail(seen: Seen, model: EdgeModel) -> str:
     sections = {
         "CONDITION": (["CONDITION", "STATUS", "REASON", "MESSAGE"], "conditions"),
         "VARIANT": (
-            ["VARIANT", "STATE", "PRECISION", "ACCURACY", "DROP", "SIZE", "P95", "REVISION", "REASON", "MESSAGE"],
+            [
+                "VARIANT",
+                "STATE",
+                "PRECISION",
+                "ACCURACY",
+                "DROP",
+                "+/-",
+                "AGREEMENT",
+                "SIZE",
+                "P95",
+                "REVISION",
+                "REASON",
+                "MESSAGE",
+            ],
             "variants",
         ),
         "REVISION": (["REVISION", "PROFILE", "NODES", "AGE", "STATE", "IMAGE"], "revisions"),
@@ -123,11 +136,13 @@ def _variants(model: EdgeModel) -> list[dict[str, str]]:
             "precision": variant.precision or "",
             "accuracy": variant.accuracy or "",
             "accuracyDrop": variant.accuracy_drop or "",
+            "accuracyDropError": variant.accuracy_drop_error or "",
+            "agreement": variant.agreement or "",
             "size": size(variant.size),
             "latency": variant.latency or "",
             "revision": variant.revision or "",
             "reason": variant.reason or "",
-            "message": variant.message,
+            "message": " ".join((variant.message, *(f"Warning: {words}." for words in variant.warnings))),
         }
         for variant in _status(model).variants
     ]

@@ -1,7 +1,8 @@
 """Whether an image that the registry holds under a build key may be rolled out.
 
 Where it is known which digests are ours, the image must have one of them. Where nothing is known (the operator is new,
-its Jobs are gone), the image must at least be one layer over the runtime image; see `edgesmith_builder.provenance`.
+its Jobs are gone), the image must at least be the runtime image with a build's two layers on top; see
+`edgesmith_builder.provenance`.
 """
 
 from __future__ import annotations

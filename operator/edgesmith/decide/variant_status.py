@@ -6,14 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic.alias_generators import to_camel
+
 from edgesmith.api.conditions import Reason
 from edgesmith.api.fraction import format_fraction
 from edgesmith.api.names import RETRY_ANNOTATION
-from edgesmith.api.status import NodeCounts, VariantStatus
+from edgesmith.api.status import ChangedAnswers, NodeCounts, VariantStatus
 from edgesmith.decide.builds import BuildState
 from edgesmith.decide.conditions import Finding, Severity
 from edgesmith.decide.fleet import NodeState, RevisionState, RolloutPhase, ServerState
 from edgesmith.decide.rollout import Course
+from edgesmith_builder.contract import BuildReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +126,7 @@ def variant_status(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantS
     own = facts.counted
     measured: dict[str, Any] = {}
     if build and build.report:
-        report = build.report
-        measured = {
-            "precision": report.precision,
-            "accuracy": format_fraction(report.accuracy) if report.accuracy is not None else None,
-            "accuracy_drop": format_fraction(report.accuracy_drop) if report.accuracy_drop is not None else None,
-            "size": report.size,
-        }
+        measured = _measured(build.report)
     elif build:
         measured = _measured_before(previous, facts.profile, build.build.key)
     return VariantStatus(
@@ -146,6 +143,18 @@ def variant_status(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantS
     )
 
 
+def _measured(report: BuildReport) -> dict[str, Any]:
+    """What a build measured, as fields of the status."""
+    fractions = ("accuracy", "accuracy_drop", "accuracy_drop_error", "agreement")
+    measured: dict[str, Any] = {
+        name: format_fraction(value) for name in fractions if (value := getattr(report, name)) is not None
+    }
+    winner = next((one for one in report.candidates if one.precision == report.precision), None)
+    if winner and winner.lost is not None and winner.gained is not None and report.samples:
+        measured["changed_answers"] = ChangedAnswers(lost=winner.lost, gained=winner.gained, samples=report.samples)
+    return measured | {"precision": report.precision, "size": report.size, "warnings": report.warnings}
+
+
 def _reason(facts: VariantFacts, own: NodeCounts) -> Reason:
     """Why one variant stands where it does, in one word."""
     if facts.build is None:
@@ -155,13 +164,19 @@ def _reason(facts: VariantFacts, own: NodeCounts) -> Reason:
     return rollout_finding(facts, own).reason
 
 
+_MEASURED = (
+    *("precision", "accuracy", "accuracy_drop", "accuracy_drop_error", "changed_answers", "agreement", "warnings"),
+    "size",
+)
+"""Fields of the status that a build measured."""
+
+
 def _measured_before(previous: Mapping[str, Any], profile: str, key: str) -> dict[str, Any]:
     """What the report of the same build said when the registry last answered: a measurement does not become untrue."""
     variants = previous.get("variants")
     for one in variants if isinstance(variants, list) else ():
         if one.get("profile") == profile and one.get("buildKey") == key:
-            names = {"precision": "precision", "accuracy": "accuracy", "accuracy_drop": "accuracyDrop", "size": "size"}
-            return {ours: one[theirs] for ours, theirs in names.items() if theirs in one}
+            return {ours: one[theirs] for ours in _MEASURED if (theirs := to_camel(ours)) in one}
     return {}
 
 

@@ -1,0 +1,114 @@
+"""Agreement with the source: how much of what it says a candidate still says, without any label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgesmith_builder.score.accuracy import Score
+from edgesmith_builder.score.asking import answers
+from edgesmith_builder.score.source import Output, SourceAnswers
+from edgesmith_runtime.engine import Engine
+
+_STEP = 1 / 512
+"""Half a step of eight bits over 0 to 1: of a channel of probabilities, less than this is nothing."""
+
+_RELATIVE = 1e-3
+"""A channel that varies by less than this share of its values counts as constant."""
+
+_ENOUGH = 8
+"""Values of a channel from which on their spread says what is usual for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far a candidate agrees with the source, where it agrees least."""
+
+    value: float
+    """From 0 to 1, to four digits."""
+    where: str
+    """Which output, and which part of it."""
+    samples: int
+
+
+def agreement(engine: Engine, source: SourceAnswers, scores: tuple[str, Score, Score] | None = None) -> Agreement:
+    """Hold a candidate's answers against the source's, output by output and channel by channel.
+
+    - An output that says classes: the share of samples for which both say the same one.
+    - Other numbers: for every channel 1 minus the root of the mean square of the differences, as a share of the
+      standard deviation of the source's values. Then 1 is equal and 0 is as far off as their mean: one minus the
+      inverse of a signal-to-noise ratio, 0.9 is 20 dB. A channel that hardly varies is held against its values, one of
+      probabilities against half a step of eight bits at least.
+    - Whole numbers, truth values and text: the share of elements that are equal; images of bytes are numbers.
+    - An output whose size differs from sample to sample: the smaller number of elements as a share of the larger.
+
+    Args:
+        engine: The candidate.
+        source: The source's answers.
+        scores: The output that the evaluation set is about, with the source's score and the candidate's: its classes
+            were compared over the whole set.
+
+    Returns:
+        The least agreement.
+
+    Raises:
+        ScoreFailed: where the candidate does not answer with numbers.
+    """
+    given = list(answers(engine, source.samples, tuple(source.outputs), source.field))
+    found = []
+    for name, output in source.outputs.items():
+        if scores is not None and scores[0] == name:
+            same = float((scores[1].chosen == scores[2].chosen).mean())
+            found.append(Agreement(round(same, 4), f"the class of output {name!r}", scores[1].samples))
+        else:
+            ours = [answer[name] for answer in source.answers]
+            value, part = _of_output(ours, [answer[name] for answer in given], output)
+            found.append(Agreement(round(value, 4), f"{part}output {name!r}", len(ours)))
+    return min(found, key=lambda one: one.value)
+
+
+def _of_output(ours: Sequence[NDArray[Any]], theirs: Sequence[NDArray[Any]], output: Output) -> tuple[float, str]:
+    """The agreement in one output, and the part of it that agrees least, as the beginning of a sentence."""
+    pairs = list(zip(ours, theirs, strict=True))
+    if output.open or any(a.shape != b.shape for a, b in pairs):
+        shares = [min(a.size, b.size) / max(a.size, b.size) if a.size != b.size else 1.0 for a, b in pairs]
+        return float(np.mean(shares)), "the number of elements of "
+    if ours[0].size == 0:
+        return 1.0, ""
+    if output.classes:
+        return float(np.mean([int(a.argmax()) == int(b.argmax()) for a, b in pairs])), "the class of "
+    if ours[0].dtype.kind == "f" or (ours[0].dtype.kind in "iu" and ours[0].itemsize == 1):
+        channels = _of_channels(pairs, output)
+        worst = int(np.argmin(channels))
+        return float(channels[worst]), f"channel {worst} of " if len(channels) > 1 else ""
+    return float(np.mean([np.mean(a == b) for a, b in pairs])), "the elements of "
+
+
+def _of_channels(pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]], output: Output) -> NDArray[np.float64]:
+    """`[channels]`, the agreement in each."""
+    channels = output.layout.channels
+    count, total, square, wrong = (np.zeros(channels) for _ in range(4))
+    unit = np.ones(channels, bool)
+    mean = np.zeros(channels)
+    for round_ in range(2):  # the mean first, so that no precision is lost in the squares
+        for ours, theirs in pairs:
+            a, b = (output.layout.rows(array).astype(np.float64) for array in (ours, theirs))
+            fine = np.isfinite(a) & np.isfinite(b)
+            if round_ == 0:
+                count += fine.sum(axis=1)
+                total += np.where(fine, a, 0).sum(axis=1)
+                unit &= (~fine | ((a >= 0) & (a <= 1))).all(axis=1)
+            else:
+                with np.errstate(invalid="ignore"):
+                    square += np.where(fine, (a - mean[:, None]) ** 2, 0).sum(axis=1)
+                    wrong += np.where(fine, (a - b) ** 2, 0).sum(axis=1)
+        mean = total / np.maximum(count, 1)
+    count = np.maximum(count, 1)
+    deviation, size = np.sqrt(square / count), np.sqrt(square / count + mean**2)
+    least = np.maximum(np.where(count < _ENOUGH, size, _RELATIVE * size), np.where(unit, _STEP, np.finfo(float).tiny))
+    agreed: NDArray[np.float64] = np.clip(1 - np.sqrt(wrong / count) / np.maximum(deviation, least), 0, 1)
+    return agreed

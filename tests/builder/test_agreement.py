@@ -1,0 +1,214 @@
+"""Agreement with the source, without labels: what eight bits lost shows, in each channel of each output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from candidates import FLOAT, INT64, Value, asked, built, made, node, numbers
+
+from edgesmith_builder.contract import Gates
+from edgesmith_builder.score import Agreement, ScoreFailed, agreement, ask_source
+from edgesmith_builder.score.channels import layout_of
+from edgesmith_runtime.engine import load_engine
+
+ANCHORS = 64
+
+
+def yolo(*, steps: bool = False, factor: float = 1.0) -> onnx.ModelProto:
+    """Four coordinates in hundreds of pixels and two scores in one output, as YOLO's head has it.
+
+    With `steps` the output goes through 256 values from 0 to 640, as an int8 output does; `factor` is the scores'.
+    """
+    weights: dict[str, Any] = {
+        "box": np.abs(numbers(8, 4 * ANCHORS, seed=1)) * 30,
+        "score": numbers(8, 2 * ANCHORS, seed=2),
+        "bias": np.full(2 * ANCHORS, -3, np.float32),
+        "boxes": np.array([-1, ANCHORS, 4]),
+        "scores": np.array([-1, ANCHORS, 2]),
+        "factor": np.array(factor, np.float32),
+        "scale": np.array(640 / 255, np.float32),
+        "zero": np.array(0, np.uint8),
+    }
+    nodes = [
+        node("MatMul", ["x", "box"], ["b0"]),
+        node("Abs", ["b0"], ["b1"]),
+        node("Reshape", ["b1", "boxes"], ["b"]),
+        node("Gemm", ["x", "score", "bias"], ["s0"]),
+        node("Sigmoid", ["s0"], ["s1"]),
+        node("Mul", ["s1", "factor"], ["s2"]),
+        node("Reshape", ["s2", "scores"], ["s"]),
+        node("Concat", ["b", "s"], ["plain" if steps else "y"], axis=2),
+    ]
+    if steps:
+        nodes += [
+            node("QuantizeLinear", ["plain", "scale", "zero"], ["q"]),
+            node("DequantizeLinear", ["q", "scale", "zero"], ["y"]),
+        ]
+    return made(nodes, [("x", FLOAT, ["n", 8])], [("y", FLOAT, ["n", ANCHORS, 6])], weights)
+
+
+def held_against(folder: Path, source: onnx.ModelProto, candidate: onnx.ModelProto, **sets: Any) -> Agreement:
+    """The agreement of one model with another over 40 samples."""
+    _, inputs = asked(folder, source, sets or {"x": numbers(200, 8, seed=5)})
+    (folder / "candidate.onnx").write_bytes(candidate.SerializeToString())
+    engine = load_engine("onnxruntime", folder / "candidate.onnx", threads=1)
+    return agreement(engine, inputs.answers)
+
+
+def test_scores_that_are_lost_beside_boxes_in_pixels_are_no_agreement(tmp_path: Path) -> None:
+    found = held_against(tmp_path, yolo(), yolo(steps=True))
+    assert found.value < 0.1
+    assert found.where in {"channel 4 of output 'y'", "channel 5 of output 'y'"}
+    assert found.samples == 40
+
+
+def test_a_model_agrees_with_itself(tmp_path: Path) -> None:
+    assert held_against(tmp_path, yolo(), yolo()).value == 1.0
+
+
+def test_what_is_off_by_a_tenth_of_its_own_spread_agrees_to_nine_tenths(tmp_path: Path) -> None:
+    assert 0.85 < held_against(tmp_path, yolo(), yolo(factor=1.1)).value < 0.95
+
+
+def two_outputs(second: str, *, shift: float = 0.0) -> onnx.ModelProto:
+    """`y`, a product, and `z`: what an operator makes of it."""
+    weights = {"w": numbers(8, 5, seed=1), "shift": np.array([shift] + [0.0] * 4, np.float32)}
+    nodes = [node("MatMul", ["x", "w"], ["y"]), node("Add", ["y", "shift"], ["moved"])]
+    kind = FLOAT
+    if second == "ArgMax":
+        nodes.append(node("ArgMax", ["moved"], ["z"], axis=1))
+        kind = INT64
+    elif second == "NonZero":
+        nodes += [node("Relu", ["moved"], ["r"]), node("NonZero", ["r"], ["z"])]
+        kind = INT64
+    else:
+        nodes.append(node(second, ["moved"], ["z"]))
+    shapes: dict[str, list[str | int]] = {"ArgMax": ["n", 1], "NonZero": [2, "k"]}
+    outputs: list[Value] = [("y", FLOAT, ["n", 5]), ("z", kind, shapes.get(second, ["n", 5]))]
+    return made(nodes, [("x", FLOAT, ["n", 8])], outputs, weights)
+
+
+@pytest.mark.parametrize(
+    ("second", "bounds", "where"),
+    [
+        pytest.param("Softmax", (0.6, 0.95), "the class of output 'z'", id="probabilities-say-a-class"),
+        pytest.param("ArgMax", (0.6, 0.95), "the elements of output 'z'", id="a-class-number"),
+        pytest.param("NonZero", (0.5, 0.99), "the number of elements of output 'z'", id="findings"),
+        pytest.param("Tanh", (0.0, 0.3), "channel 0 of output 'z'", id="numbers"),
+        pytest.param("LogSoftmax", (0.0, 0.6), "channel 0 of output 'z'", id="logarithms"),
+    ],
+)
+def test_every_output_counts_and_the_worst_is_named(
+    tmp_path: Path, second: str, bounds: tuple[float, float], where: str
+) -> None:
+    found = held_against(tmp_path, two_outputs(second), two_outputs(second, shift=2.0))
+    assert bounds[0] <= found.value <= bounds[1]
+    assert found.where == where
+
+
+def test_class_names_make_scores_a_class(tmp_path: Path) -> None:
+    weights = {"w": numbers(8, 5, seed=1)}
+    x, y = ("x", FLOAT, ("n", 8)), ("y", FLOAT, ("n", 5))
+    named = made([node("MatMul", ["x", "w"], ["y"])], [x], [y], weights, labels='["a","b","c","d","e"]')
+    doubled = made([node("MatMul", ["x", "w"], ["y"])], [x], [y], {"w": weights["w"] * 2})
+    assert held_against(tmp_path, named, doubled) == Agreement(1.0, "the class of output 'y'", 40)
+
+
+def test_a_channel_that_never_changes_is_held_against_its_value(tmp_path: Path) -> None:
+    def with_temperature(value: float) -> onnx.ModelProto:
+        nodes = [node("MatMul", ["x", "w"], ["y"]), node("Identity", ["t"], ["temperature"])]
+        outputs: list[Value] = [("y", FLOAT, ["n", 5]), ("temperature", FLOAT, [1])]
+        weights = {"w": numbers(8, 5, seed=1), "t": np.array([value], np.float32)}
+        return made(nodes, [("x", FLOAT, ["n", 8])], outputs, weights)
+
+    assert held_against(tmp_path, with_temperature(70.0), with_temperature(70.001)).value > 0.9
+    (tmp_path / "b").mkdir()
+    assert held_against(tmp_path / "b", with_temperature(70.0), with_temperature(71.0)).value == 0.0
+
+
+def test_a_candidate_that_answers_nan_is_refused(tmp_path: Path) -> None:
+    def root(bias: float) -> onnx.ModelProto:
+        weights = {"w": np.eye(8, dtype=np.float32), "b": np.full(8, bias, np.float32)}
+        nodes = [node("Gemm", ["x", "w", "b"], ["s"]), node("Sqrt", ["s"], ["y"])]
+        return made(nodes, [("x", FLOAT, ["n", 8])], [("y", FLOAT, ["n", 8])], weights)
+
+    with pytest.raises(ScoreFailed, match=r"output 'y' has NaN or infinity for sample 0 of spec\.calibration"):
+        held_against(tmp_path, root(9.0), root(0.0))
+    with pytest.raises(ScoreFailed, match="NaN"):
+        ask_source(load_engine("onnxruntime", tmp_path / "candidate.onnx", threads=1),
+                   asked(tmp_path, root(9.0), {"x": numbers(20, 8)})[1].answers.samples, "f")  # fmt: skip
+
+
+def test_without_an_evaluation_set_every_fifth_calibration_sample_is_held_back(tmp_path: Path) -> None:
+    calibration = {"x": numbers(50, 8, seed=5)}
+    _, inputs = asked(tmp_path, two_outputs("Tanh"), calibration)
+    assert inputs.calibration is not None
+    held, used = inputs.answers.samples, inputs.calibration
+    assert (len(used), len(held)) == (40, 10)
+    seen = {used.feed(i)["x"].tobytes() for i in range(40)} | {held.feed(i)["x"].tobytes() for i in range(10)}
+    assert len(seen) == 50
+    weights = {"a": numbers(8, 256, seed=1), "b": numbers(256, 4, seed=2)}
+    nodes = [node("MatMul", ["x", "a"], ["h"]), node("Relu", ["h"], ["r"]), node("MatMul", ["r", "b"], ["y"])]
+    outcome = built(tmp_path, made(nodes, [("x", FLOAT, ["n", 8])], [("y", FLOAT, ["n", 4])], weights), calibration)
+    assert (outcome.winner.candidate.precision, outcome.winner.candidate.agreement_samples) == ("int8", 10)
+    assert 0.9 < (outcome.winner.candidate.agreement or 0) < 1
+    for count in (1, 2, 3):
+        _, few = asked(tmp_path, two_outputs("Tanh"), {"x": numbers(count, 8)})
+        assert few.calibration is not None
+        assert (len(few.calibration), len(few.answers.samples)) == (max(1, count - 1), 1)
+
+
+def test_a_candidate_below_the_gate_is_passed_over_for_the_source(tmp_path: Path) -> None:
+    """An outlier in the weights: what eight bits make of the rest is noise."""
+    weights = {"w": numbers(8, 64, seed=1), "i": np.eye(64, dtype=np.float32), "v": np.eye(64, dtype=np.float32)}
+    weights["w"][:, 1] *= 1e-3
+    weights["v"][1, 1] = 1000
+    nodes = [
+        *(node("MatMul", ["x", "w"], ["h"]), node("Relu", ["h"], ["r"])),
+        *(node("MatMul", ["r", "i"], ["g"]), node("Relu", ["g"], ["q"]), node("MatMul", ["q", "v"], ["y"])),
+    ]
+    model = made(nodes, [("x", FLOAT, ["n", 8])], [("y", FLOAT, ["n", 64])], weights)
+    outcome = built(tmp_path, model, {"x": numbers(100, 8)})
+    assert outcome.winner.candidate.precision == "fp32"
+    assert outcome.candidates[0].rejected is not None
+    assert "agrees with the source to 0." in outcome.candidates[0].rejected
+    assert "in channel 1 of output 'y'; at least 0.8000 is asked by spec.gates.minAgreement" in (
+        outcome.candidates[0].rejected
+    )
+    assert outcome.winner.candidate.agreement is None, "the source itself"
+    (tmp_path / "again").mkdir()
+    lenient = built(tmp_path / "again", model, {"x": numbers(100, 8)}, gates=Gates(min_agreement=0.0))
+    assert lenient.winner.candidate.precision == "int8"
+
+
+@pytest.mark.parametrize(
+    ("shapes", "axes"),
+    [
+        ([(1, 10)], (1,)),
+        ([(1,)], ()),
+        ([(1, 1)], ()),
+        ([(10,)], (0,)),
+        ([(8, 1)], (0,)),
+        ([(1, 8400, 85)], (2,)),
+        ([(1, 85, 8400)], (1,)),
+        ([(1, 21, 512, 512)], (1,)),
+        ([(1, 512, 512, 21)], (3,)),
+        ([(1, 512, 7, 7)], (1,)),
+        ([(1, 480, 640, 3)], (3,)),
+        ([(1, 3, 80, 80, 85)], (1, 4)),
+        ([(3, 4), (0, 4)], (1,)),
+        ([(2, 3), (2, 9)], (0,)),
+        ([(3,), (2, 2)], ()),
+    ],
+)
+def test_channels_are_told_from_positions(shapes: list[tuple[int, ...]], axes: tuple[int, ...]) -> None:
+    layout = layout_of(shapes)
+    assert layout.axes == axes
+    for shape in shapes:
+        if all(axis < len(shape) for axis in axes):
+            whole = layout.numbers(shape).reshape(shape)
+            assert np.array_equal(layout.rows(whole), np.arange(layout.channels)[:, None] + 0 * layout.rows(whole))

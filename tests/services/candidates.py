@@ -1,0 +1,84 @@
+"""Small models put through the builder's own steps, from the source's answers to the finished layers, without a bucket
+or a registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from graphs import FLOAT, Value, model_of, node
+from onnx import TensorProto, helper
+
+from edgesmith_builder.build import Inputs, ask, climb
+from edgesmith_builder.contract import Artifact, Build, Gates, Platform, Precision
+from edgesmith_builder.dataset import samples_for
+from edgesmith_builder.ladder import Outcome
+from edgesmith_builder.model import read_model
+from edgesmith_runtime.engine import load_engine
+
+__all__ = ["FLOAT", "INT64", "Value", "asked", "built", "made", "node", "numbers"]
+
+INT64 = TensorProto.INT64
+
+
+def made(
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Sequence[Value],
+    outputs: Sequence[Value],
+    weights: Mapping[str, NDArray[Any]],
+    labels: str | None = None,
+) -> onnx.ModelProto:
+    """A model of these nodes; values are name, type and shape, `labels` its class names as JSON."""
+    model = model_of(nodes, inputs, outputs, weights)
+    if labels:
+        helper.set_model_props(model, {"labels": labels})
+    return model
+
+
+def asked(
+    folder: Path,
+    model: onnx.ModelProto,
+    calibration: Mapping[str, NDArray[Any]] | None = None,
+    evaluation: Mapping[str, NDArray[Any]] | None = None,
+    **changes: Any,
+) -> tuple[Build, Inputs]:
+    """A build of a model and what its source answered; `changes` are fields of the build."""
+    source = folder / "source.onnx"
+    source.write_bytes(model.SerializeToString())
+    ladder: tuple[Precision, ...] = ("int8", "fp32")
+    wanted = Build(
+        **{
+            "model": "case",
+            "source": Artifact(uri="s3://m/source.onnx"),
+            "platform": Platform(architecture="amd64"),
+            "ladder": ladder,
+            "gates": Gates(),
+            "base": "r/b@sha256:0",
+            **changes,
+        }
+    )
+    engine = load_engine("onnxruntime", source, threads=1)
+    try:
+        sets = [
+            samples_for(arrays, engine.inputs, field=field, labelled="labels" in arrays) if arrays else None
+            for field, arrays in (("spec.calibration", calibration), ("spec.evaluation", evaluation))
+        ]
+        return wanted, ask(wanted, read_model(source, "source.onnx"), engine, *sets)
+    finally:
+        engine.close()
+
+
+def built(folder: Path, model: onnx.ModelProto, *sets: Mapping[str, NDArray[Any]] | None, **changes: Any) -> Outcome:
+    """What came of the ladder; the winner's bundle is in `folder/work/PRECISION/bundle`."""
+    wanted, inputs = asked(folder, model, *sets, **changes)
+    (folder / "work").mkdir()
+    return climb(wanted, inputs, 0, folder / "work", 1)
+
+
+def numbers(*shape: int, seed: int = 0) -> NDArray[np.float32]:
+    """Normal numbers."""
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
