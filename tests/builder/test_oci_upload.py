@@ -22,6 +22,7 @@ import pytest
 
 from edgesmith_builder.oci import (
     Backoff,
+    BytesBlob,
     Credentials,
     Descriptor,
     Login,
@@ -262,6 +263,40 @@ async def test_what_a_break_spoiled_is_sent_anew() -> None:
     assert server.log.count("POST") == 2
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+async def test_an_upload_waits_as_long_as_it_is_asked_to(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    class Busy(Played):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if request.method == method and not waits:
+                return httpx.Response(429, headers={"Retry-After": "7"})
+            return await super().handle_async_request(request)
+
+    monkeypatch.setattr("edgesmith_builder.oci.upload.asyncio.sleep", sleep)
+    async with Busy().client() as client:
+        assert await client.push_blob(TARGET, Data()) == "uploaded"
+    assert waits == [7.0]
+
+
+async def test_a_small_blob_waits_as_long_as_it_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    def handler(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=b"{}") if waits else httpx.Response(503, headers={"Retry-After": "7"})
+
+    monkeypatch.setattr("edgesmith_builder.oci.registry.asyncio.sleep", sleep)
+    async with Registry(backoff=Backoff(2, 0.0), transport=httpx.MockTransport(handler)) as client:
+        assert await client.read_blob(TARGET, BytesBlob(b"{}", LAYER).descriptor) == b"{}"
+    assert waits == [7.0]
+
+
 # What is there already ------------------------------------------------------------------------------------------------
 
 
@@ -277,11 +312,15 @@ async def test_a_blob_that_lies_elsewhere_is_there(status: int) -> None:
         assert await client.push_blob(TARGET, Data()) == "there"
 
 
-async def test_a_manifest_that_lies_elsewhere_is_read_there_without_the_login() -> None:
+@pytest.mark.parametrize("challenge", ['Basic realm="store"', 'Bearer realm="https://store.example/token"'])
+async def test_a_store_that_a_registry_redirects_to_is_never_told_the_login(challenge: str) -> None:
+    asked: list[str] = []
+
     def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
         if request.url.host == "store.example":
             assert "Authorization" not in request.headers
-            return httpx.Response(401, headers={"WWW-Authenticate": 'Basic realm="give me your login"'})
+            return httpx.Response(401, headers={"WWW-Authenticate": challenge})
         if "Authorization" not in request.headers:
             return httpx.Response(401, headers={"WWW-Authenticate": 'Basic realm="hub"'})
         return httpx.Response(302, headers={"Location": "https://store.example/manifest"})
@@ -290,6 +329,7 @@ async def test_a_manifest_that_lies_elsewhere_is_read_there_without_the_login() 
     async with Registry(credentials=login, backoff=Backoff(1), transport=httpx.MockTransport(handler)) as client:
         with pytest.raises(RegistryForbidden):
             await client.manifest(TARGET.tagged("1"))
+    assert asked == ["/v2/team/model/manifests/1", "/v2/team/model/manifests/1", "/manifest"]
 
 
 # Mounts ---------------------------------------------------------------------------------------------------------------
