@@ -181,7 +181,7 @@ class Golden:
         _write(inputs, self.inputs)
         members: dict[str, NDArray[Any]] = {}
         for name, one in self.outputs.items():
-            arrays = (one.shapes, one.counts, one.values, one.tolerances)
+            arrays: tuple[NDArray[Any], ...] = (one.shapes, one.counts, one.values, one.tolerances)
             members |= {f"{part}.{name}": array for part, array in zip(_PARTS, arrays, strict=True)}
         _write(answers, members)
 

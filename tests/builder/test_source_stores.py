@@ -7,14 +7,20 @@ the answer, `PermanentRedirect` with it in `x-amz-bucket-region`) and its STS AP
 
 from __future__ import annotations
 
+import io
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from minio import Minio
 from minio.credentials.providers import AssumeRoleProvider
 from minio.error import S3Error
+from openid import OpenId
 from played import Answer, Answering, Played
+from services import Server, tool
 from urllib3 import HTTPResponse
 
 from edgesmith_builder.contract import Artifact
@@ -92,6 +98,10 @@ STS = """<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc
 </AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>"""
 
 
+STS_REFUSAL = b"""<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>
+<Code>AccessDenied</Code><Message>Not for  you.</Message></Error></ErrorResponse>"""
+
+
 @pytest.fixture
 def web_identity(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "token").write_text(TOKEN + "\n")
@@ -112,10 +122,53 @@ def test_a_web_identity_is_given_for_keys(tmp_path: Path, web_identity: dict[str
     assert signed["x-amz-security-token"] == "session-1"
 
 
+def once_it_knows_its_provider(ask: Callable[[], bytes]) -> bytes:
+    """A store that has just started answers 503 or 400 until it has asked its provider for the key."""
+    end = time.monotonic() + 30
+    while True:
+        try:
+            return ask()
+        except (SourceForbidden, SourceUnreachable):
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+
+
+def test_a_web_identity_is_given_for_keys_by_a_real_store(tmp_path: Path) -> None:
+    names = {"MINIO_ROOT_USER": "store-user", "MINIO_ROOT_PASSWORD": "store-password", "MINIO_UPDATE": "off"}
+    line = [str(tool("minio")), "server", "--address", "127.0.0.1:0", str(tmp_path / "minio")]
+    with OpenId(tmp_path) as provider:
+        names |= {
+            "MINIO_IDENTITY_OPENID_CONFIG_URL": provider.configuration,
+            "MINIO_IDENTITY_OPENID_CLIENT_ID": "models",
+        }
+        server = Server(line, r"API: http://(127\.0\.0\.1:\d+)", names)
+        try:
+            root = Minio(endpoint=server.address, access_key="store-user", secret_key="store-password", secure=False)  # noqa: S106 - of a server that ends with the test
+            root.make_bucket(bucket_name="models")
+            root.put_object(bucket_name="models", object_name="a", data=io.BytesIO(CONTENT), length=len(CONTENT))
+            variables = {
+                "AWS_ENDPOINT_URL": f"http://{server.address}",
+                "AWS_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "token"),
+            }
+            (tmp_path / "token").write_text(provider.token("models", policy="readonly"))
+            settings = StoreSettings.read(None, variables)
+            assert once_it_knows_its_provider(lambda: fetch(settings, tmp_path)) == CONTENT
+            (tmp_path / "token").write_text(provider.token("others", policy="readonly"))
+            with pytest.raises(SourceForbidden, match=r"service account at .* were refused \(400: .*\)"):
+                fetch(settings, tmp_path)
+        finally:
+            server.stop()
+
+
 @pytest.mark.parametrize(
     ("status", "kind", "words"),
     [
-        (403, SourceForbidden, r"the role arn:aws:iam::1:role/builder at .* were refused \(403\); a role that trusts"),
+        (
+            403,
+            SourceForbidden,
+            r"the role arn:aws:iam::1:role/builder at .* were refused \(403: Not for you\); a role that trusts",
+        ),
         (503, SourceUnreachable, r"cannot be had \(the answer was 503\)"),
         (429, SourceUnreachable, r"cannot be had \(the answer was 429\)"),
         (200, SourceUnreachable, "cannot be had"),
@@ -124,7 +177,7 @@ def test_a_web_identity_is_given_for_keys(tmp_path: Path, web_identity: dict[str
 def test_a_web_identity_that_is_refused_stays_secret(
     tmp_path: Path, web_identity: dict[str, str], status: int, kind: type[BuildError], words: str
 ) -> None:
-    with Store(lambda _: Answer(status, b"<html>")) as store, pytest.raises(kind, match=words) as caught:
+    with Store(lambda _: Answer(status, STS_REFUSAL)) as store, pytest.raises(kind, match=words) as caught:
         store.fetch(tmp_path, **web_identity)
     assert TOKEN not in str(caught.value)
 

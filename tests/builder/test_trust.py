@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import ssl
 import subprocess
 import sys
 import uuid
@@ -21,9 +22,10 @@ from minio import Minio
 from played import Answer, Answering, Played
 from services import Server, start_registry, tool
 
-from edgesmith_builder.contract import Artifact, Gates
+from edgesmith_builder.contract import Artifact, Build, BuildRequest, Gates, Platform
 from edgesmith_builder.errors import DatasetInvalid, RequestInvalid
-from edgesmith_builder.oci import Backoff, Registry, RegistryRefused, Repository, trusting
+from edgesmith_builder.oci import Backoff, Credentials, Reference, Registry, RegistryRefused, Repository, trusting
+from edgesmith_builder.push import registries_for
 from edgesmith_builder.source import Bucket, Limit, StoreSettings
 
 
@@ -83,6 +85,20 @@ async def test_a_registry_with_another_s_name_is_refused_though_its_authority_is
     assert "caBundle" not in str(caught.value)
 
 
+async def test_a_base_in_another_registry_is_read_with_the_same_authorities(
+    secured: Callable[[Answering], Played], authority: Authority
+) -> None:
+    with secured(nothing) as target, secured(nothing) as base:
+        there = f"127.0.0.1:{base.port}/edgesmith/runtime@sha256:{'0' * 64}"
+        build = Build(model="m", source=Artifact(uri="s3://models/x"), platform=Platform(architecture="arm64"),
+                      ladder=("fp32",), base=there)  # fmt: skip
+        request = BuildRequest(build=build, repository=f"127.0.0.1:{target.port}/team/m")
+        async with registries_for(request, Credentials(), Backoff(1), authority.pem) as clients:
+            assert await clients.base.manifest(Reference.parse(there)) is None
+            assert await clients.target.manifest(Reference.parse(f"{request.repository}:1")) is None
+    assert (len(target.asked), len(base.asked)) == (1, 1)
+
+
 def fetch(server: Played, authorities: str | None, folder: Path) -> bytes:
     settings = StoreSettings.read(None, {"AWS_ENDPOINT_URL": server.endpoint}, authorities)
     bucket = Bucket(settings, attempts=3, first_delay=0.0)
@@ -122,6 +138,18 @@ def test_public_authorities_stay_trusted(authority: Authority) -> None:
         return {certificate["serialNumber"] for certificate in trusting(authorities).get_ca_certs()}
 
     assert known(None) < known(authority.pem)
+
+
+def test_the_authorities_of_this_machine_are_trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(context: ssl.SSLContext) -> None:
+        context.load_verify_locations(authority.file)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", load)
+    trusting.cache_clear()
+    try:
+        assert any(("commonName", "edgesmith-ca") in name for ca in trusting().get_ca_certs() for name in ca["subject"])
+    finally:
+        trusting.cache_clear()
 
 
 @dataclass

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from graphs import FLOAT, Value, model_of, node
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from edgesmith_builder.build import Inputs, ask, climb

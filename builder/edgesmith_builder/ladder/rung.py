@@ -195,7 +195,7 @@ def replayed(bundle: Path, threads: int) -> None:
     """
     with step("replayed its golden samples") as current:
         try:
-            loaded = load(bundle, threads=threads)
+            loaded = load(bundle, threads=threads, max_batch=1)
         except LoadFailed as error:
             raise ScoreFailed(f"its bundle fails on the machine that built it: {error}") from error
         loaded.model.engine.close()

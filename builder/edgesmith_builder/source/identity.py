@@ -8,14 +8,17 @@ for IAM roles for service accounts, and as MinIO takes it), and a container's ow
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
 from minio.credentials.credentials import Credentials
 from minio.credentials.providers import IamAwsProvider, Provider, WebIdentityProvider
+from urllib3.response import BaseHTTPResponse
 
 from edgesmith_builder.errors import BuildError, RequestInvalid, SourceForbidden, SourceUnreachable
 from edgesmith_builder.oci import distrust
@@ -70,21 +73,45 @@ class Identity:
         return f"the credentials for {who} at {self.endpoint}"
 
 
+class _Heard(urllib3.PoolManager):
+    """A client that keeps the last answer: minio drops the words of one that refuses."""
+
+    def __init__(self, client: urllib3.PoolManager) -> None:
+        super().__init__()
+        self._client = client
+        self.last: BaseHTTPResponse | None = None
+
+    def urlopen(self, method: str, url: str, redirect: bool = True, **options: Any) -> BaseHTTPResponse:  # type: ignore[override]  # noqa: FBT001, FBT002 - as urllib3 has it
+        """Ask as the client does."""
+        self.last = None
+        self.last = self._client.urlopen(method, url, redirect, **options)
+        return self.last
+
+    def words(self) -> str:
+        """`: the words` of the last answer (STS API reference, "Common Errors"); empty where it holds none."""
+        try:
+            found = ET.fromstring(self.last.data).find(".//{*}Message") if self.last is not None else None  # noqa: S314 - as minio reads it
+        except ET.ParseError:
+            return ""
+        return f": {' '.join(found.text.split())[:200].rstrip('.')}" if found is not None and found.text else ""
+
+
 class Lent(Provider):
     """Asks for the keys and keeps them until they end; what goes wrong is said without the token."""
 
     def __init__(self, identity: Identity, client: urllib3.PoolManager) -> None:
         self._identity = identity
+        self._heard = _Heard(client)
         if identity.token_file:
             self._provider: Provider = WebIdentityProvider(
                 jwt_provider_func=self._token,
                 sts_endpoint=identity.endpoint,
                 role_arn=identity.role or None,
                 role_session_name=identity.session,
-                http_client=client,
+                http_client=self._heard,
             )
         else:
-            self._provider = IamAwsProvider(http_client=client)
+            self._provider = IamAwsProvider(http_client=self._heard)
 
     def retrieve(self) -> Credentials:
         """The keys, asked for anew where the last ones have ended.
@@ -121,8 +148,9 @@ class Lent(Provider):
     def _refusal(self, found: re.Match[str] | None) -> BuildError:
         status = int(found[1]) if found else 0
         if 400 <= status < 500 and status != 429:  # noqa: PLR2004 - HTTP's own numbers
+            said = f"{status}{self._heard.words()}"
             return SourceForbidden(
-                f"{self._identity} were refused ({status}); a role that trusts this service account was expected"
+                f"{self._identity} were refused ({said}); a role that trusts this service account was expected"
             )
         said = f"the answer was {status}" if status else "the answer holds none"
         return SourceUnreachable(f"{self._identity} cannot be had ({said}); keys were expected")

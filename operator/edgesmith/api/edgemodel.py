@@ -45,8 +45,8 @@ class Source(Model):
         None,
         description=(
             "Secret in the same namespace with AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where "
-            "wanted, AWS_REGION; used for the source and both data sets. Absent: the operator's default endpoint, "
-            "anonymously."
+            "wanted, AWS_REGION and AWS_SESSION_TOKEN; used for the source and both data sets. Absent: the operator's "
+            "default endpoint, with the rights that the cloud gives the build's ServiceAccount, or else anonymously."
         ),
     )
 
