@@ -359,6 +359,14 @@ def test_the_collector_rests_while_long_json_is_read() -> None:
     assert gc.isenabled()
 
 
+def test_the_classes_named_are_bounded() -> None:
+    asked = InferRequest("", {}, (RequestedOutput("y", binary=False, classes=1000),))
+    with pytest.raises(BadRequest, match="1000 classes of 1000 samples are over 65536; expected fewer at once"):
+        encode_answer(signature("x"), asked, {"y": np.zeros((1000, 100), np.float32)})
+    parts, _ = encode_answer(signature("x"), asked, {"y": np.zeros((100, 100), np.float32)})
+    assert len(json.loads(b"".join(parts))["outputs"][0]["data"]) == 10_000
+
+
 def turns_during(work: Callable[[], object]) -> int:
     """How often another thread gets to run while one works."""
     turns = 0

@@ -9,7 +9,11 @@ from typing import get_args
 import pytest
 
 from edgesmith_runtime.cli import build_parser
+from edgesmith_runtime.codec.http import LARGEST_ANSWER, LARGEST_JSON
+from edgesmith_runtime.codec.jsontext import MOST_CONTAINERS
+from edgesmith_runtime.http.limits import MEBIBYTE, Limits
 from edgesmith_runtime.metrics import METRICS, Metric
+from edgesmith_runtime.signature import MOST_CLASSES
 from edgesmith_runtime.tensors import DTYPES
 from edgesmith_runtime.termination import Reason
 
@@ -33,6 +37,23 @@ def _flags() -> list[str]:
 @pytest.mark.parametrize("flag", _flags())
 def test_a_flag_is_described(flag: str) -> None:
     assert f"`{flag}`" in PAGE
+
+
+def test_the_limits_are_named() -> None:
+    limits = Limits()
+    windows = (int(limits.rate * limits.stall / 1024), int(limits.rate * limits.unread / 1024))
+    for text in (
+        f"{LARGEST_JSON // MEBIBYTE} MiB, {MOST_CONTAINERS:,} lists and objects",
+        f"| {LARGEST_ANSWER // MEBIBYTE} MiB | 400, which says to ask for binary data",
+        f"{limits.head // 1024} KiB, {limits.headers} of them, {limits.head_time:g} seconds for all",
+        f"{windows[0]} KiB, or its end, every {limits.stall:g} seconds",
+        f"{windows[1]} KiB, or its end, every {limits.unread:g} seconds",
+        f"{limits.answer:g} seconds from the request's last byte",
+        f"| time between two requests | {limits.idle:g} seconds |",
+        f"| connections | {limits.connections:,} |",
+        f"its N best classes, {MOST_CLASSES:,} at most",
+    ):
+        assert text in PAGE
 
 
 @pytest.mark.parametrize("reason", get_args(Reason))

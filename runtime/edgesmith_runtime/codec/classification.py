@@ -5,7 +5,7 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["best_classes"]
+__all__ = ["MOST_NAMES", "best_classes"]
+
+MOST_NAMES: Final = 2**16
+"""The most classes named in one output, over all its samples: each takes some microseconds."""
 
 
 def best_classes(scores: NDArray[Any], count: int, labels: Sequence[str]) -> NDArray[Any]:
@@ -32,11 +35,13 @@ def best_classes(scores: NDArray[Any], count: int, labels: Sequence[str]) -> NDA
         Strings ``score:index`` or ``score:index:label`` of shape ``[count]`` or ``[batch, count]``.
 
     Raises:
-        BadRequest: There are no scores.
+        BadRequest: There are no scores, or more than `MOST_NAMES` strings would come of them.
     """
     if not scores.size:
         raise BadRequest(f"an output of shape {shape_text(scores.shape)} has nothing to classify; expected scores")
     rows = scores.reshape(1, -1) if scores.ndim < 2 else scores.reshape(len(scores), -1)  # noqa: PLR2004 - the batch and the rest
+    if len(rows) * min(count, rows.shape[1]) > MOST_NAMES:
+        raise BadRequest(f"{count} classes of {len(rows)} samples are over {MOST_NAMES}; expected fewer at once")
     order = np.argsort(-rows.astype(np.float64), axis=1, kind="stable")[:, :count]
     named = np.empty(order.shape, dtype=np.object_)
     for (row, place), found in np.ndenumerate(order):
