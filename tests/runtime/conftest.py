@@ -191,9 +191,12 @@ class Server:
 
 
 class StartServer(Protocol):
-    """Starts a server on free ports and waits until it is ready, or only listens."""
+    """Starts a server on free ports and waits until it is ready, or only listens.
 
-    def __call__(self, bundle: Path, *options: str, ready: bool = True) -> Server: ...
+    `program` is a program of Python instead of the runtime's command line; it gets the same arguments.
+    """
+
+    def __call__(self, bundle: Path, *options: str, ready: bool = True, program: str = "") -> Server: ...
 
 
 @pytest.fixture(scope="session")
@@ -201,8 +204,9 @@ def start_server() -> Iterator[StartServer]:
     """Start servers; whatever still runs is stopped at the end."""
     servers: list[Server] = []
 
-    def start(bundle: Path, *options: str, ready: bool = True) -> Server:
-        command = [sys.executable, "-m", "edgesmith_runtime", "serve", "--bundle", str(bundle), "--host", "127.0.0.1"]
+    def start(bundle: Path, *options: str, ready: bool = True, program: str = "") -> Server:
+        called = ["-c", program] if program else ["-m", "edgesmith_runtime"]
+        command = [sys.executable, *called, "serve", "--bundle", str(bundle), "--host", "127.0.0.1"]
         process = subprocess.Popen(
             [*command, "--http-port", "0", "--grpc-port", "0", "--accept-seconds", "0", *options],
             stderr=subprocess.PIPE,

@@ -245,6 +245,30 @@ def test_new_requests_are_answered_for_a_while_after_the_signal(toy: Bundle, sta
     assert server.stop() == 0
 
 
+IMPATIENT = """
+import sys
+from functools import partial
+
+from edgesmith_runtime import cli
+
+cli.Limits = partial(cli.Limits, unread=1.0)
+sys.exit(cli.main())
+"""
+
+
+def test_an_answer_that_is_cut_off_while_draining_is_told(toy: Bundle, start_server: StartServer) -> None:
+    server = start_server(toy.folder, program=IMPATIENT)
+    tensor = bytes(16_000_000)
+    with closing(socket.create_connection(("127.0.0.1", server.http))) as client:
+        client.sendall(
+            b"POST /v2/models/toy/infer HTTP/1.1\r\nHost: a\r\nInference-Header-Content-Length: 0\r\n"
+            b"Content-Length: %d\r\n\r\n" % len(tensor) + tensor
+        )
+        server.process.send_signal(signal.SIGTERM)
+        assert server.stop() == 1
+    assert [entry["message"] for entry in server.lines][-2:] == ["answers were cut off", "stopped"]
+
+
 def test_the_self_test_passes(toy: Bundle, tmp_path: Path) -> None:
     ended = run("selftest", "--bundle", str(toy.folder), "--termination-log", str(tmp_path / "log"), "--threads", "1")
     assert ended.returncode == 0, ended.stderr
