@@ -221,6 +221,7 @@ async def test_the_longest_idle_makes_room() -> None:
             reader, writer = clients[index]
             writer.write(GET)
             await reader.readuntil(b'\r\n\r\n""')
+        await until(lambda: not any(connection._sending.unsent() for connection in server._connections))
         reader, writer = await connect(port)
         writer.write(GET)
         assert (await reader.readuntil(b'""')).startswith(b"HTTP/1.1 200 ")
