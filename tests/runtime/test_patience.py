@@ -257,6 +257,25 @@ async def test_one_that_brings_a_body_makes_room_where_none_is_idle() -> None:
         writer.close()
 
 
+async def test_one_that_reads_nothing_makes_room_where_none_waits() -> None:
+    async with serving(connections=1, stuck=5.0) as (server, port), slow_client(port) as (client, read):
+        without_sweeps(server)
+        client.sendall(b"GET /20000000 HTTP/1.1\r\nHost: a\r\n\r\n")
+        await read(1000)
+        stuck = only(server)
+        stuck.expire(time.monotonic())
+        reader, writer = await connect(port)
+        assert (await reader.read()).startswith(b"HTTP/1.1 503 "), "it may read on in a moment"
+        writer.close()
+        await until(lambda: len(server._connections) == 1)
+        stuck._sending._moved -= 6
+        reader, writer = await connect(port)
+        writer.write(GET)
+        assert (await reader.readuntil(b'""')).startswith(b"HTTP/1.1 200 ")
+        await until(lambda: stuck not in server._connections)
+        writer.close()
+
+
 async def test_a_connection_too_many_is_told_so_where_all_are_being_answered() -> None:
     async with serving(connections=1) as (server, port):
         _, first_writer = await connect(port)

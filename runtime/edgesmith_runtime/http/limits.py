@@ -28,6 +28,7 @@ class Limits:
         stall: How long a body may take to bring the next `rate` times `stall` bytes, or its end.
         unread: How long a client may take to read the next `rate` times `unread` bytes of an answer, or its end.
         rate: The fewest bytes a second.
+        stuck: How long a client may read nothing when its place is needed for another.
         answer: How long a request that has arrived may wait for its answer.
         linger: How long a connection is still read after its last answer has arrived, so that closing it on unread
             bytes does not take that answer away.
@@ -44,6 +45,7 @@ class Limits:
     stall: float = 30.0
     unread: float = 60.0
     rate: int = 4096
+    stuck: float = 5.0
     answer: float = 600.0
     linger: float = 2.0
 
