@@ -97,10 +97,20 @@ def test_no_request_is_passed_on_before_its_body(first: bytes, framing: str) -> 
 
 
 def test_upgrades_without_end_need_no_stack() -> None:
-    reader = reader_of()
+    reader = reader_of(Limits(waiting=2000))
     one = b"GET / HTTP/1.1\r\nHost:\r\nConnection:upgrade\r\nUpgrade:a\r\n\r\n"
-    feed(reader, one * 1140)
-    assert len(reader.requests) == 1140
+    feed(reader, b"POST / HTTP/1.1\r\nHost:\r\nTransfer-Encoding: chunked\r\n\r\n0", b"\r\n\r\n" + one * 1120)
+    assert len(reader.requests) == 1121
+
+
+def test_few_requests_wait_in_memory_however_many_come_at_once() -> None:
+    reader = reader_of()
+    assert len(reader.buffer()) <= 4096
+    feed(reader, b"POST / HTTP/1.1\r\nHost:\r\nTransfer-Encoding: chunked\r\n\r\n0", b"\r\n\r\n" + GET * 1000)
+    assert len(reader.requests) == 256
+    assert reader.refusal is not None
+    assert reader.refusal.status == 503
+    assert len(reader.buffer()) <= 4096
 
 
 def test_an_upgraded_body_is_bounded_too() -> None:

@@ -23,6 +23,7 @@ class Limits:
         headers: The most headers.
         connections: The most connections at once.
         pipeline: The most requests that wait on one connection before it is read no further.
+        waiting: The most requests that wait on one connection at all; 503 above it.
         idle: How long a connection may stay open between requests.
         head_time: How long a request's headers may take in all.
         stall: How long a body may take to bring the next `rate` times `stall` bytes, or its end.
@@ -40,6 +41,7 @@ class Limits:
     headers: int = 100
     connections: int = 1024
     pipeline: int = 8
+    waiting: int = 256
     idle: float = 75.0
     head_time: float = 15.0
     stall: float = 30.0
