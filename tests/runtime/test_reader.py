@@ -34,7 +34,7 @@ BODIES = {
 
 def reader_of(limits: Limits | None = None, budget: Budget | None = None) -> RequestReader:
     limits = limits or Limits()
-    scratch = memoryview(bytearray(b"what another client sent" * 1000))
+    scratch = memoryview(bytearray(b"what another client sent" * 3000))
     return RequestReader(limits, budget or Budget(limits.bodies, limits.share), PEER, scratch)
 
 
@@ -97,10 +97,20 @@ def test_no_request_is_passed_on_before_its_body(first: bytes, framing: str) -> 
 
 
 def test_upgrades_without_end_need_no_stack() -> None:
-    reader = reader_of()
+    reader = reader_of(Limits(waiting=2000))
     one = b"GET / HTTP/1.1\r\nHost:\r\nConnection:upgrade\r\nUpgrade:a\r\n\r\n"
-    feed(reader, one * 1140)
-    assert len(reader.requests) == 1140
+    feed(reader, b"POST / HTTP/1.1\r\nHost:\r\nTransfer-Encoding: chunked\r\n\r\n0", b"\r\n\r\n" + one * 1120)
+    assert len(reader.requests) == 1121
+
+
+def test_few_requests_wait_in_memory_however_many_come_at_once() -> None:
+    reader = reader_of()
+    assert len(reader.buffer()) <= 4096
+    feed(reader, b"POST / HTTP/1.1\r\nHost:\r\nTransfer-Encoding: chunked\r\n\r\n0", b"\r\n\r\n" + GET * 1000)
+    assert len(reader.requests) == 256
+    assert reader.refusal is not None
+    assert reader.refusal.status == 503
+    assert len(reader.buffer()) <= 4096
 
 
 def test_an_upgraded_body_is_bounded_too() -> None:
@@ -140,7 +150,10 @@ def test_bytes_alone_buy_no_time() -> None:
     feed(reader, *[b"."] * 99)
     assert reader.deadline == body, "a dripped body must not put its deadline off"
     feed(reader, b".")
-    assert reader.deadline > body, "100 bytes in 2 seconds are fast enough"
+    again = reader.deadline
+    assert again > body, "100 bytes in 2 seconds are fast enough"
+    feed(reader, *[b"."] * 99)
+    assert reader.deadline == again, "the next 100 bytes count anew"
 
 
 def test_chunk_headers_and_trailers_buy_no_time() -> None:

@@ -130,6 +130,15 @@ class Connection(asyncio.BufferedProtocol):
         """Until when it may take over what it sends, on `time.monotonic`'s clock."""
         return self._reader.deadline
 
+    def stuck(self, now: float) -> float:
+        """How many seconds its client has read nothing of an answer."""
+        return self._sending.stuck(now)
+
+    def cut(self) -> None:
+        """Cut off an answer that its client does not read."""
+        self._server.cut_off()
+        self._transport.abort()
+
     def drain(self) -> None:
         """Close as soon as what was asked is answered."""
         with self._guard:
@@ -179,8 +188,7 @@ class Connection(asyncio.BufferedProtocol):
     def _expire(self, now: float) -> None:
         sending = self._sending.look(now)
         if sending is Sending.State.STALLED:
-            self._server.cut_off()
-            self._transport.abort()
+            self.cut()
         elif sending is Sending.State.DONE:
             self._linger_by = now + self._limits.linger
             if self._reader.phase is Phase.IDLE:

@@ -25,11 +25,13 @@ class Limits:
         headers: The most headers.
         connections: The most connections at once.
         pipeline: The most requests that wait on one connection before it is read no further.
+        waiting: The most requests that wait on one connection at all; 503 above it.
         idle: How long a connection may stay open between requests.
         head_time: How long a request's headers may take in all.
         stall: How long a body may take to bring the next `rate` times `stall` bytes, or its end.
         unread: How long a client may take to read the next `rate` times `unread` bytes of an answer, or its end.
         rate: The fewest bytes a second.
+        stuck: How long a client may read nothing when its place is needed for another.
         answer: How long a request that has arrived may wait for its answer.
         linger: How long a connection is still read after its last answer has arrived, so that closing it on unread
             bytes does not take that answer away.
@@ -42,11 +44,13 @@ class Limits:
     headers: int = 100
     connections: int = 1024
     pipeline: int = 8
+    waiting: int = 256
     idle: float = 75.0
     head_time: float = 15.0
     stall: float = 30.0
     unread: float = 60.0
     rate: int = 4096
+    stuck: float = 5.0
     answer: float = 600.0
     linger: float = 2.0
 

@@ -23,6 +23,10 @@ _LONGEST_NUMBER: Final = 19
 """Digits of a length; more would be no length on any machine."""
 
 
+_HEADS: Final = 4096
+"""The most bytes read at once while headers are awaited; some 160 requests fit in."""
+
+
 class Phase(enum.Enum):
     """What a reader waits for."""
 
@@ -78,7 +82,8 @@ class RequestReader:
         request, body = self._request, self._body
         if self._direct and request is not None and body is not None and self._afford(request, body, 1):
             return body.rest(request.reserved)
-        return self._scratch
+        # All requests that one read brings wait in memory: few fit in where no body is expected.
+        return self._scratch if self.phase is Phase.BODY else self._scratch[:_HEADS]
 
     def received(self, count: int) -> None:
         """Take up `count` bytes that were written into `buffer`."""
@@ -253,6 +258,11 @@ class RequestReader:
         self.phase = Phase.IDLE
         self.renew()
         if request is None or body is None:
+            return
+        if len(self.requests) >= self._limits.waiting:
+            self._budget.release(self._peer, request.reserved)
+            message = f"more than {self._limits.waiting} requests wait on this connection; expected fewer at once"
+            self.refuse(error_response(Unavailable(message)))
             return
         request.body = body.view()
         request.received = time.perf_counter()

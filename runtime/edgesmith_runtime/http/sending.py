@@ -40,6 +40,8 @@ class Sending:
         self._limits = limits
         self._written = 0
         self._mark = 0
+        self._arrived = 0
+        self._moved = 0.0
         self._deadline: float | None = None
 
     def write(self, parts: Sequence[bytes | memoryview]) -> None:
@@ -57,6 +59,10 @@ class Sending:
         waiting: int = struct.unpack("i", queue)[0]
         return held + waiting
 
+    def stuck(self, now: float) -> float:
+        """How many seconds nothing has arrived, as far as was looked; 0 where nothing is under way."""
+        return 0.0 if self._deadline is None else now - self._moved
+
     def look(self, now: float) -> State:
         """Say what became of the bytes since the last look.
 
@@ -69,6 +75,9 @@ class Sending:
             self._deadline = None
             return self.State.DONE if done else self.State.NOTHING
         arrived = self._written - unsent
+        if self._deadline is None or arrived != self._arrived:
+            self._arrived = arrived
+            self._moved = now
         if self._deadline is None or arrived - self._mark >= self._limits.rate * self._limits.unread:
             self._mark = arrived
             self._deadline = now + self._limits.unread

@@ -97,14 +97,21 @@ class HttpServer:
             self._empty.set()
 
     def _make_room(self) -> bool:
-        """Close the connection that has waited longest for a request, or else for more of a body."""
+        """Close the connection that has waited longest for a request, for more of a body, or for its client to read."""
         for connection in tuple(self._waiting):
             if connection.make_room():
                 self._waiting.pop(connection, None)
                 return True
         receiving = (connection for connection in self._connections if connection.receiving)
         oldest = min(receiving, key=lambda connection: connection.deadline, default=None)
-        return oldest is not None and oldest.make_room()
+        if oldest is not None and oldest.make_room():
+            return True
+        now = time.monotonic()
+        stuck = max(self._connections, key=lambda connection: connection.stuck(now))
+        if stuck.stuck(now) < self.limits.stuck:
+            return False
+        stuck.cut()
+        return True
 
     def _sweep(self) -> None:
         now = time.monotonic()
