@@ -36,8 +36,8 @@ class PlayedRegistry(httpx.AsyncBaseTransport):
     """A way to send requests, for a client, and the registry at its end."""
 
     chunks: str = "as specified"
-    """`as specified`, `dropped` (ECR), `accepted and dropped`, `none` (GAR), `4 MiB at most` (GitHub), `counted from each
-    chunk` (Zot once)."""
+    """`as specified`, `dropped` (ECR), `accepted and dropped`, `none` (GAR), `4 MiB at most` (GitHub), or
+    `counted from each chunk` (Zot once)."""
     breaks: list[int] = field(default_factory=list)
     """How many bytes of a body arrive before the line breaks, for one request after the other."""
     location: str = "/v2/team/model/blobs/uploads/1?_state=x"
