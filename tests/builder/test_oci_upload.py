@@ -69,12 +69,13 @@ async def test_what_arrived_is_not_sent_again() -> None:
     assert blob.offsets == [0, 5 * MIB]
 
 
-async def test_chunks_are_given_up_where_the_range_does_not_advance() -> None:
+@pytest.mark.parametrize("chunks", ["dropped", "accepted and dropped", "counted from each chunk"])
+async def test_chunks_are_given_up_where_the_range_does_not_advance(chunks: str) -> None:
     """ECR takes no chunk as specified: after one try the blob goes in one request, by a session of its own."""
-    server = played("ecr", [5 * MIB])
-    async with server.client() as client:
+    server = PlayedRegistry(chunks, [5 * MIB])
+    async with server.client(chunk=MIB) as client:
         await client.push_blob(TARGET, Data())
-    assert server.log == ["HEAD", "POST", "PUT", "GET", f"PATCH {5 * MIB}-{len(DATA) - 1}", "POST", "PUT"]
+    assert server.log == ["HEAD", "POST", "PUT", "GET", f"PATCH {5 * MIB}-{6 * MIB - 1}", "POST", "PUT"]
 
 
 async def test_a_break_after_the_last_byte_sends_nothing_again() -> None:

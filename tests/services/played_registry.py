@@ -36,7 +36,8 @@ class PlayedRegistry(httpx.AsyncBaseTransport):
     """A way to send requests, for a client, and the registry at its end."""
 
     chunks: str = "as specified"
-    """`as specified`, `dropped` (ECR), `none` (GAR), `4 MiB at most` (GitHub), `counted from each chunk` (Zot once)."""
+    """`as specified`, `dropped` (ECR), `accepted and dropped`, `none` (GAR), `4 MiB at most` (GitHub), or
+    `counted from each chunk` (Zot once)."""
     breaks: list[int] = field(default_factory=list)
     """How many bytes of a body arrive before the line breaks, for one request after the other."""
     location: str = "/v2/team/model/blobs/uploads/1?_state=x"
@@ -86,8 +87,9 @@ class PlayedRegistry(httpx.AsyncBaseTransport):
             return httpx.Response(400, json={"errors": [{"code": "UNSUPPORTED"}]})
         if first != len(self.kept) or (self.chunks == "4 MiB at most" and len(body) > 4 * MIB):
             return httpx.Response(416)
-        if self.chunks == "dropped" and self.kept:
-            return httpx.Response(201, headers={"Location": self.location, "Range": f"0-{self.said - 1}"})
+        if "dropped" in self.chunks and self.kept:
+            status = 202 if "accepted" in self.chunks else 201
+            return httpx.Response(status, headers={"Location": self.location, "Range": f"0-{self.said - 1}"})
         self.kept += body
         self.said = len(self.kept)
         end = last - first if self.chunks == "counted from each chunk" else last

@@ -169,7 +169,7 @@ class Upload:
                     self._give_up_chunks(f"it refuses the one at byte {self._offset} time and again")
                 self._check(answer, {201, 202, 204})
                 found = _RANGE.fullmatch(answer.headers.get("Range", "").strip())
-                if answer.status != httpx.codes.ACCEPTED or found is None or int(found[1]) != last:
+                if found is None or int(found[1]) != last:
                     self._give_up_chunks(f"it answered {answer.status} with the range {answer.headers.get('Range')!r}")
                 self._location = self._transport.location(self._repository, answer)
                 self._offset = last + 1

@@ -9,16 +9,15 @@ Format: POSIX.1-1988 "ustar" as tarfile writes its headers, without the zeros th
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
 
 from edgesmith_builder.oci import Descriptor
 from edgesmith_builder.oci.content import LAYER
+from edgesmith_builder.pack.hashing import Hashing
 from edgesmith_runtime.bundle import GOLDEN_INPUTS
 
 FOLDER = "model"
@@ -38,20 +37,6 @@ class Layer:
     file: Path
     descriptor: Descriptor
     """As it is not compressed, its digest is its diff id too."""
-
-
-class _Hashing:
-    """A file that hashes what is written to it."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.digest = hashlib.sha256()
-        self.size = 0
-        self._file = file
-
-    def write(self, data: bytes) -> int:
-        self.digest.update(data)
-        self.size += len(data)
-        return self._file.write(data)
 
 
 def write_layers(bundle: Path, folder: Path) -> tuple[Layer, Layer]:
@@ -81,16 +66,16 @@ def write_layer(name: str, files: Iterable[Path], target: Path) -> Layer:
         target: The tar to write.
     """
     with target.open("wb") as file:
-        hashing = _Hashing(file)
+        hashing = Hashing(file)
         hashing.write(_header(FOLDER, tarfile.DIRTYPE, 0, _DIRECTORY_MODE))
         for path in sorted(files):
             size = path.stat().st_size
             hashing.write(_header(f"{FOLDER}/{path.name}", tarfile.REGTYPE, size, _FILE_MODE))
             with path.open("rb") as content:
-                shutil.copyfileobj(content, cast("IO[bytes]", hashing), _CHUNK)
+                shutil.copyfileobj(content, hashing, _CHUNK)
             hashing.write(bytes(-size % tarfile.BLOCKSIZE))
         hashing.write(bytes(2 * tarfile.BLOCKSIZE))
-    return Layer(name, target, Descriptor(LAYER, "sha256:" + hashing.digest.hexdigest(), hashing.size))
+    return Layer(name, target, Descriptor(LAYER, hashing.digest, hashing.size))
 
 
 def _header(name: str, kind: bytes, size: int, mode: int) -> bytes:

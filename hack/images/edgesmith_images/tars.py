@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
-import io
 import os
+import shutil
 import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, cast
+
+from edgesmith_builder.pack.hashing import Hashing
 
 LEVEL = 9
 """gzip's level: layers are compressed once, kept by content, and then travel to every node."""
@@ -35,32 +36,6 @@ class Layer:
     diff_id: str
 
 
-class _Tee(io.RawIOBase):
-    """Writes on while hashing."""
-
-    def __init__(self, target: BinaryIO | IO[bytes]) -> None:
-        self._target = target
-        self._hash = hashlib.sha256()
-        self.size = 0
-
-    def writable(self) -> bool:
-        """Says that this is for writing."""
-        return True
-
-    def write(self, data: bytes) -> int:  # type: ignore[override]  # tarfile and gzip hand over bytes and memoryviews
-        """Writes everything, as a file object of ours always can."""
-        self._target.write(data)
-        self._hash.update(data)
-        size = len(memoryview(data).cast("B"))
-        self.size += size
-        return size
-
-    @property
-    def digest(self) -> str:
-        """The digest of what went through."""
-        return f"sha256:{self._hash.hexdigest()}"
-
-
 def compress(tar: Path, target: Path) -> Layer:
     """Compresses a tar with gzip, without name or time in its header.
 
@@ -71,16 +46,14 @@ def compress(tar: Path, target: Path) -> Layer:
     Returns:
         The layer.
     """
-    diff = hashlib.sha256()
     with tar.open("rb") as source, target.open("wb") as file:
-        outer = _Tee(file)
+        outer = Hashing(file)
         with gzip.GzipFile(
             filename="", mode="wb", fileobj=cast("IO[bytes]", outer), mtime=0, compresslevel=LEVEL
         ) as zipped:
-            while chunk := source.read(CHUNK):
-                diff.update(chunk)
-                zipped.write(chunk)
-    return Layer(path=target, digest=outer.digest, size=outer.size, diff_id=f"sha256:{diff.hexdigest()}")
+            inner = Hashing(zipped)
+            shutil.copyfileobj(source, inner, CHUNK)
+    return Layer(path=target, digest=outer.digest, size=outer.size, diff_id=inner.digest)
 
 
 def _mode(member: tarfile.TarInfo) -> int:
@@ -120,7 +93,7 @@ def repack(source: Path, target: Path) -> str:
         The ``sha256:…`` of what was written.
     """
     with tarfile.open(source) as old, target.open("wb") as file:
-        tee = _Tee(file)
+        tee = Hashing(file)
         with tarfile.open(fileobj=cast("IO[bytes]", tee), mode="w|", format=tarfile.PAX_FORMAT) as new:
             for member in sorted(old.getmembers(), key=_order):
                 if member.name.strip("./"):
@@ -142,7 +115,7 @@ def pack(folder: Path, target: Path, owners: Mapping[str, int]) -> str:
     """
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
     with target.open("wb") as file:
-        tee = _Tee(file)
+        tee = Hashing(file)
         with tarfile.open(fileobj=cast("IO[bytes]", tee), mode="w|", format=tarfile.PAX_FORMAT) as new:
             for name in names:
                 path = folder / name
