@@ -47,6 +47,8 @@ def verdict(candidate: Candidate) -> str:
         numbers.append(f"accuracy {candidate.accuracy:.4f}")
     if candidate.accuracy_drop is not None:
         numbers.append(f"drop {candidate.accuracy_drop:.4f}")
+    if candidate.agreement is not None:
+        numbers.append(f"agreement {candidate.agreement:.4f}")
     measured = ", ".join(numbers) or "not scored"
     outcome = "wins" if candidate.rejected is None else f"rejected, {candidate.rejected}"
     return f"{candidate.precision}: {measured}: {outcome}"
