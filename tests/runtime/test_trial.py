@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from contextlib import closing
 from http.client import HTTPConnection
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pytest
 from onnx import TensorProto, helper
 
 from edgesmith_runtime import cli, trial
@@ -64,14 +66,17 @@ def test_a_scalar_is_served(tmp_path: Path, start_server: StartServer) -> None:
     server.stop()
 
 
-@pytest.mark.parametrize(
-    ("script", "reason"), [("import os; os.kill(os.getpid(), 9)", "MemoryExceeded"), ("exit(3)", "EngineFailed")]
-)
-def test_a_server_that_ends_in_its_trial_is_told(script: str, reason: str) -> None:
-    with subprocess.Popen([sys.executable, "-c", script], text=True) as process:
-        failure = trial._ended(process, 8)
-    assert failure.reason == reason
-    assert "while it answered batches of 8" in str(failure)
+def test_a_server_that_ends_in_its_trial_is_told() -> None:
+    ends = get_context("spawn").Process(target=os._exit, args=(3,))
+    ends.start()
+    failure = trial._ended(ends, 8)
+    assert (failure.reason, str(failure)) == ("EngineFailed", "the server ended with 3 while it answered batches of 8")
+    killed = get_context("spawn").Process(target=signal.pause)
+    killed.start()
+    killed.kill()
+    failure = trial._ended(killed, 8)
+    assert failure.reason == "MemoryExceeded"
+    assert str(failure).startswith("the server was killed while it answered batches of 8")
 
 
 def test_requests_take_a_quarter_of_little_memory() -> None:
