@@ -10,18 +10,19 @@ import sys
 from contextlib import closing
 from http.client import HTTPConnection
 from multiprocessing import get_context
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import tritonclient.grpc
 from onnx import TensorProto, helper
 
 from edgesmith_runtime import cli, trial
+from edgesmith_runtime.device import peak_memory
 from edgesmith_runtime.http.limits import MEBIBYTE, Limits
 from tests.runtime.conftest import _bundle, _save, _value
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from edgesmith_runtime.bundle import Bundle
     from tests.runtime.conftest import StartServer
 
@@ -100,4 +101,23 @@ def test_bytes_stay_where_batches_are_bounded(toy: Bundle, start_server: StartSe
             400,
             "input 'x' has a batch of 1000; expected at most 8 (serving.maxBatch)",
         )
+    server.stop()
+
+
+def test_memory_goes_back_when_nothing_is_asked(toy: Bundle, start_server: StartServer) -> None:
+    server = start_server(toy.folder, "--max-batch", "1000000")
+    pages = Path(f"/proc/{server.process.pid}/statm")
+
+    def resident() -> int:
+        return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    rest = resident()
+    given = tritonclient.grpc.InferInput("x", [1_000_000, 4], "FP32")
+    given.set_data_from_numpy(np.zeros((1_000_000, 4), np.float32))
+    with closing(tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{server.grpc}")) as client:
+        client.infer("toy", [given])
+        most = peak_memory(server.process.pid)
+        while resident() > rest + 40 * MEBIBYTE:
+            pass  # the test's own time limit ends this where it never comes true
+    assert most > rest + 64 * MEBIBYTE, "the request needed 16 MB, its answer 32"
     server.stop()
