@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 
+from edgesmith_runtime.device import memory_limit
 from edgesmith_runtime.dispatcher import Dispatcher
 from edgesmith_runtime.engine import engine_version
 from edgesmith_runtime.health import Health, Patience
@@ -36,6 +38,8 @@ __all__ = ["Settings", "serve"]
 _log: Final = logging.getLogger(__name__)
 _SPARE_CALLS: Final = 64
 """gRPC calls admitted beyond the queue's length, so that the queue refuses and probes still get through."""
+_NEARLY_ALL: Final = 0.85
+"""The share of the container's memory beyond which no message may arrive: it is the kernel that acts next."""
 _GLANCE: Final = 0.02
 """Seconds between two looks at whether the last call over gRPC has ended."""
 _SWEEP: Final = 0.1
@@ -101,7 +105,8 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     http = HttpServer(HttpApi(service, body_limit=settings.limits.body), settings.limits)
     await http.start(listener)
     calls = settings.queue + _SPARE_CALLS
-    intake = Intake(http.budget, calls=calls, headroom=settings.limits.bodies * 3 // 2)
+    most = (memory_limit() or math.inf) * _NEARLY_ALL
+    intake = Intake(http.budget, calls=calls, headroom=settings.limits.bodies * 3 // 2, limit=most)
     grpc_server = GrpcServer(service, intake, message_limit=settings.limits.body, calls=calls)
     host = _grpc_host(settings.host, listener)
     try:
@@ -122,7 +127,6 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
         try:
             loaded = loading.result()
             _become_ready(service, loaded)
-            intake.settle()
             watching.append(asyncio.ensure_future(_tidy(Housekeeping(dispatcher, loaded.model.engine))))
         except LoadFailed as failure:
             stopping.cancel()
