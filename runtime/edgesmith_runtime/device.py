@@ -116,6 +116,13 @@ def processor_name(proc: Path = Path("/proc")) -> str:
     return platform.machine()
 
 
+def trim_heap() -> None:
+    """Have the C library return what is free within its heaps, where it knows how to."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def _groups(membership: Path) -> list[tuple[list[str], str]]:
     try:
         lines = membership.read_text().splitlines()

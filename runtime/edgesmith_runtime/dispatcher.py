@@ -36,12 +36,18 @@ class Dispatcher:
         self._metrics = metrics
         self._lock = threading.Lock()
         self._pending = 0
+        self._finished = 0
         self._started: dict[int, float] = {}
 
     @property
     def pending(self) -> int:
         """How many jobs wait or run now."""
         return self._pending
+
+    @property
+    def finished(self) -> int:
+        """How many jobs have ended so far, one way or another."""
+        return self._finished
 
     @property
     def longest(self) -> float:
@@ -84,6 +90,7 @@ class Dispatcher:
 
     def _done(self, _: object) -> None:
         with self._lock:
+            self._finished += 1
             self._count(-1)
 
     def _count(self, change: int) -> None:

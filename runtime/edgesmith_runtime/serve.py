@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 
+from edgesmith_runtime.device import memory_limit
 from edgesmith_runtime.dispatcher import Dispatcher
 from edgesmith_runtime.engine import engine_version
 from edgesmith_runtime.health import Health, Patience
+from edgesmith_runtime.housekeeping import Housekeeping
 from edgesmith_runtime.http.api import HttpApi
 from edgesmith_runtime.http.limits import Limits
 from edgesmith_runtime.http.server import HttpServer, listening_socket
@@ -35,9 +38,11 @@ __all__ = ["Settings", "serve"]
 _log: Final = logging.getLogger(__name__)
 _SPARE_CALLS: Final = 64
 """gRPC calls admitted beyond the queue's length, so that the queue refuses and probes still get through."""
+_NEARLY_ALL: Final = 0.85
+"""The share of the container's memory beyond which no message may arrive: it is the kernel that acts next."""
 _GLANCE: Final = 0.02
 """Seconds between two looks at whether the last call over gRPC has ended."""
-_SWEEP: Final = 0.25
+_SWEEP: Final = 0.1
 """Seconds between two looks at the messages that arrive over gRPC."""
 
 
@@ -100,7 +105,8 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     http = HttpServer(HttpApi(service, body_limit=settings.limits.body), settings.limits)
     await http.start(listener)
     calls = settings.queue + _SPARE_CALLS
-    intake = Intake(http.budget, calls=calls, headroom=2 * settings.limits.bodies)
+    most = (memory_limit() or math.inf) * _NEARLY_ALL
+    intake = Intake(http.budget, calls=calls, headroom=settings.limits.bodies * 3 // 2, limit=most)
     grpc_server = GrpcServer(service, intake, message_limit=settings.limits.body, calls=calls)
     host = _grpc_host(settings.host, listener)
     try:
@@ -108,7 +114,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     except OSError as error:
         return _failed(settings, Finding("ListenFailed", str(error)))
     Pulse(f"{_LOOPBACK.get(host, host)}:{grpc_port}", health.heard).start()
-    watching = asyncio.ensure_future(_watch(service, health, intake))
+    watching = [asyncio.ensure_future(_watch(service, health, intake))]
     ports = {"http_port": listener.getsockname()[1], "grpc_port": grpc_port}
     _log.info("listening", extra=ports | {"threads": settings.threads})
     loading = loop.run_in_executor(
@@ -119,14 +125,16 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
     if not stop.is_set():
         try:
-            _become_ready(service, loading.result())
-            intake.settle()
+            loaded = loading.result()
+            _become_ready(service, loaded)
+            watching.append(asyncio.ensure_future(_tidy(Housekeeping(dispatcher, loaded.model.engine))))
         except LoadFailed as failure:
             stopping.cancel()
             return _failed(settings, failure.finding)
         await stopping
     status = await _drain(settings, service, dispatcher, http, grpc_server)
-    watching.cancel()
+    for task in watching:
+        task.cancel()
     return status
 
 
@@ -151,6 +159,13 @@ async def _watch(service: Service, health: Health, intake: Intake) -> None:
         elif told is not None and fault is None:
             _log.info("works again", extra={"ready": service.ready})
         told = fault
+        await asyncio.sleep(_SWEEP)
+
+
+async def _tidy(housekeeping: Housekeeping) -> None:
+    """Give memory back when nothing is asked."""
+    while True:
+        housekeeping.look()
         await asyncio.sleep(_SWEEP)
 
 

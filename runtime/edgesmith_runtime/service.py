@@ -28,7 +28,7 @@ __all__ = ["EXTENSIONS", "SERVER_NAME", "LoadedModel", "Service", "State"]
 T = TypeVar("T")
 
 SERVER_NAME: Final = "edgesmith"
-EXTENSIONS: Final = ("binary_tensor_data", "classification")
+EXTENSIONS: Final = ("binary_tensor_data", "classification", "model_configuration")
 """The extensions of the protocol that the server knows."""
 
 

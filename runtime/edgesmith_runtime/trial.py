@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
+from multiprocessing import get_context
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -16,13 +18,14 @@ import numpy as np
 
 from edgesmith_runtime.codec.binary import to_raw
 from edgesmith_runtime.device import peak_memory
-from edgesmith_runtime.http.limits import MEBIBYTE, Limits
+from edgesmith_runtime.http.limits import Limits
 from edgesmith_runtime.loading import has_batch
 from edgesmith_runtime.termination import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+    from multiprocessing.process import BaseProcess
+    from typing import TextIO
 
     from edgesmith_runtime.bundle import Bundle
     from edgesmith_runtime.golden import Golden
@@ -35,6 +38,7 @@ _ROUNDS: Final = 2
 _HEAD: Final = 2**16
 """More bytes than a request has beside its tensors."""
 _OK: Final = 200
+_QUEUE: Final = 256
 _ENDING: Final = 5.0
 """Seconds until it is known that a process which cut a connection has ended."""
 
@@ -66,27 +70,25 @@ def try_server(bundle: Bundle, golden: Golden, *, threads: int, limits: Limits) 
     Raises:
         TrialFailed: It ended, or did not answer.
     """
-    sizes = ["--max-body-mib", str(limits.body // MEBIBYTE), "--max-pending-mib", str(limits.bodies // MEBIBYTE)]
-    options = ["--threads", str(threads), "--max-batch", str(limits.batch), *sizes]
     room = min(limits.body, limits.bodies // 2 // (threads + 2)) - _HEAD
     refusal: str | None = None
-    with _server(bundle.folder, options) as (process, port):
+    with _server(bundle.folder, threads, limits) as (process, port):
         for batch in sorted({_batch(bundle, golden, limits.batch, room), 1}, reverse=True):
             request = _Request(port, bundle, golden, batch)
             try:
                 # Alone it runs on all threads, in company on one each.
                 refusal = request.ask(1) or request.ask(threads + 1)
                 if refusal is None:
-                    return peak_memory(process.pid), batch
+                    return peak_memory(process.pid or 0), batch
             except (OSError, HTTPException) as error:
                 raise _ended(process, batch) from error
     raise TrialFailed(f"the server refused a golden sample: {refusal}")
 
 
-def _ended(process: subprocess.Popen[str], batch: int) -> TrialFailed:
-    try:
-        status = process.wait(_ENDING)
-    except subprocess.TimeoutExpired:
+def _ended(process: BaseProcess, batch: int) -> TrialFailed:
+    process.join(_ENDING)
+    status = process.exitcode
+    if status is None:
         return TrialFailed(f"the server did not answer batches of {batch} within {_TIMEOUT:g} s")
     if status == -signal.SIGKILL:
         message = f"the server was killed while it answered batches of {batch}: it needs more than the memory limit"
@@ -95,21 +97,49 @@ def _ended(process: subprocess.Popen[str], batch: int) -> TrialFailed:
 
 
 @contextmanager
-def _server(folder: Path, options: list[str]) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    ports = ["--host", "127.0.0.1", "--http-port", "0", "--grpc-port", "0", "--termination-log", "/dev/null"]
-    command = [sys.executable, "-m", "edgesmith_runtime", "serve", "--bundle", str(folder), *ports, *options]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603 - this program
+def _server(folder: Path, threads: int, limits: Limits) -> Iterator[tuple[BaseProcess, int]]:
+    """A server in a process of its own.
+
+    It is forked and not started anew: that needs no second import, and under an emulator, which a new program would
+    leave, nothing else works. This process has no other thread yet.
+    """
+    reading, writing = os.pipe()
+    process = get_context("fork").Process(target=_serve, args=(writing, folder, threads, limits))
+    process.start()
+    os.close(writing)
+    with os.fdopen(reading) as log:
         try:
-            yield process, _port(process)
+            yield process, _port(log)
         finally:
             process.kill()
+            process.join()
 
 
-def _port(process: subprocess.Popen[str]) -> int:
+def _serve(log: int, folder: Path, threads: int, limits: Limits) -> None:
+    """Be the server, on ports that are free; never returns."""
+    from edgesmith_runtime.serve import Settings, serve  # noqa: PLC0415 - the self-test itself needs no server's memory
+
+    os.dup2(log, sys.stderr.fileno())
+    settings = Settings(
+        bundle=folder,
+        host="127.0.0.1",
+        http_port=0,
+        grpc_port=0,
+        threads=threads,
+        accept_seconds=0,
+        drain_seconds=0,
+        queue=_QUEUE,
+        termination_log=Path("/dev/null"),
+        limits=limits,
+    )
+    os._exit(serve(settings))
+
+
+def _port(log: TextIO) -> int:
     """Wait until the server is ready; its log says where it listens."""
-    port: int = 0
+    port = 0
     entry: dict[str, Any] = {"message": "nothing"}
-    for line in process.stderr or ():
+    for line in log:
         entry = json.loads(line)
         port = int(entry.get("http_port", port))
         if entry["message"] == "ready":

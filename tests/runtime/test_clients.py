@@ -15,12 +15,13 @@ import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
 from edgesmith_runtime.engine import load_engine
+from tests.runtime.conftest import TYPES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgesmith_runtime.bundle import Bundle
-    from tests.runtime.conftest import Server
+    from tests.runtime.conftest import Server, StartServer
 
 BOTH = pytest.mark.parametrize("library", [tritonclient.http, tritonclient.grpc], ids=["http", "grpc"])
 
@@ -34,6 +35,12 @@ def tensor(library: ModuleType, name: str, array: NDArray[Any], datatype: str, *
     made = library.InferInput(name, list(array.shape), datatype)
     made.set_data_from_numpy(array, **options)
     return made
+
+
+@pytest.fixture(scope="module")
+def slow_server(slow: Bundle, start_server: StartServer) -> Server:
+    """A server of a model without a batch."""
+    return start_server(slow.folder)
 
 
 @pytest.fixture
@@ -52,11 +59,34 @@ def test_probes_and_metadata(library: ModuleType, toy_server: Server) -> None:
         server = client.get_server_metadata(**options)
         model = client.get_model_metadata("toy", **options)
     assert server["name"] == "edgesmith"
-    assert server["extensions"] == ["binary_tensor_data", "classification"]
+    assert server["extensions"] == ["binary_tensor_data", "classification", "model_configuration"]
     assert (model["name"], model["versions"], model["platform"]) == ("toy", ["1"], "onnxruntime_onnx")
     assert [entry["name"] for entry in model["inputs"]] == ["x"]
     assert [entry["name"] for entry in model["outputs"]] == ["relu", "softmax"]
     assert [int(size) for size in model["inputs"][0]["shape"]] == [-1, 4]
+
+
+@BOTH
+def test_the_configuration_is_tritons(library: ModuleType, types_server: Server, slow_server: Server) -> None:
+    options = {} if library is tritonclient.http else {"as_json": True}
+
+    def config_of(server: Server, name: str) -> Any:
+        with closing(connect(library, server)) as client:
+            answer = client.get_model_config(name, **options)
+        return answer if library is tritonclient.http else answer["config"]
+
+    config = config_of(types_server, "types")
+    assert (config["name"], config["platform"], config["backend"]) == ("types", "onnxruntime_onnx", "onnxruntime")
+    assert config["max_batch_size"] == 8
+    assert [entry["data_type"].removeprefix("TYPE_") for entry in config["input"]] == [
+        name.replace("BYTES", "STRING") for name in TYPES
+    ]
+    assert {tuple(map(int, entry["dims"])) for entry in config["input"] + config["output"]} == {(2,)}
+    config = config_of(slow_server, "slow")
+    assert config.get("max_batch_size", 0) == 0, "the model has no batch"
+    assert [int(size) for size in config["input"][0]["dims"]] == [-1, -1]
+    with pytest.raises(InferenceServerException, match="'other' is not served here"):
+        config_of(slow_server, "other")
 
 
 @BOTH

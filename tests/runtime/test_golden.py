@@ -36,6 +36,9 @@ class Recorded:
         assert not busy
         return {"y": self.answers.pop(0)}
 
+    def settle(self) -> None:
+        raise NotImplementedError
+
     def close(self) -> None:
         raise NotImplementedError
 

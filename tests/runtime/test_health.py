@@ -49,6 +49,9 @@ class Accelerator:
         assert self.go_on.wait(60)
         return dict(inputs)
 
+    def settle(self) -> None:
+        pass
+
     def close(self) -> None:
         self.go_on.set()
 

@@ -366,4 +366,6 @@ def _until_refused(server: Server) -> None:
             socket.create_connection(("127.0.0.1", server.http)).close()
         except ConnectionRefusedError:
             return
+        except ConnectionResetError:
+            continue  # it was closed with this connection in its queue
     raise AssertionError("the server still accepts connections")

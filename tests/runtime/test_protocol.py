@@ -56,7 +56,7 @@ MESSAGES = [
     "ModelReadyResponse", "ServerMetadataRequest", "ServerMetadataResponse", "ModelMetadataRequest",
     "ModelMetadataResponse", "ModelMetadataResponse.TensorMetadata", "InferParameter", "InferTensorContents",
     "ModelInferRequest", "ModelInferRequest.InferInputTensor", "ModelInferRequest.InferRequestedOutputTensor",
-    "ModelInferResponse", "ModelInferResponse.InferOutputTensor",
+    "ModelInferResponse", "ModelInferResponse.InferOutputTensor", "ModelConfigRequest", "ModelConfigResponse",
 ]  # fmt: skip
 
 
@@ -64,6 +64,21 @@ MESSAGES = [
 def test_a_message_is_tritonclients_on_the_wire(ours: Any, name: str) -> None:
     theirs = service_pb2.DESCRIPTOR.pool.FindMessageTypeByName(f"inference.{name}")
     assert _fields(ours.FindMessageTypeByName(f"inference.{name}")) == _fields(theirs)
+
+
+@pytest.mark.parametrize("name", ["ModelConfig", "ModelInput", "ModelOutput"])
+def test_what_is_said_of_a_configuration_is_tritonclients_on_the_wire(ours: Any, name: str) -> None:
+    theirs = _fields(service_pb2.DESCRIPTOR.pool.FindMessageTypeByName(f"inference.{name}"))
+    for field, form in _fields(ours.FindMessageTypeByName(f"inference.{name}")).items():
+        assert form == theirs[field]
+
+
+def test_the_numbers_of_types_are_tritonclients(ours: Any) -> None:
+    numbers = [
+        {value.name: value.number for value in pool.FindEnumTypeByName("inference.DataType").values}
+        for pool in (ours, service_pb2.DESCRIPTOR.pool)
+    ]
+    assert numbers[0] == numbers[1]
 
 
 def test_the_calls_are_tritonclients(ours: Any) -> None:

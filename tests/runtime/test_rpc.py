@@ -202,14 +202,37 @@ def test_of_many_silent_calls_some_end(start: Start) -> None:
             messages.put(None)
 
 
-def test_messages_stop_where_memory_does(start: Start) -> None:
-    held = [0]
-    _, address = start(Budget(MEBIBYTE, MEBIBYTE), headroom=100, memory=lambda: held[0])
+@pytest.mark.parametrize(("held", "limit"), [(65, 1000), (10, 9)], ids=["grown", "near its limit"])
+def test_messages_stop_where_memory_does(start: Start, held: int, limit: int) -> None:
+    memory = [0]
+    options = {"headroom": 1, "memory": lambda: memory[0], "limit": limit * MEBIBYTE}
+    _, address = start(Budget(MEBIBYTE, MEBIBYTE), **options)
     with grpc.insecure_channel(address) as channel:
         waiting, messages = silent_call(channel)
-        held[0] = 101
+        with pytest.raises(grpc.FutureTimeoutError):
+            waiting.exception(0.3)
+        memory[0] = held * MEBIBYTE
         assert waiting.exception(20).code() is grpc.StatusCode.CANCELLED
         messages.put(None)
+
+
+def test_memory_that_messages_do_not_hold_does_not_stop_them(start: Start) -> None:
+    looks: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def memory() -> int:
+        looks.put(None)
+        return 2**40
+
+    _, address = start(Budget(MEBIBYTE, MEBIBYTE), headroom=1, memory=memory)
+    for _ in range(3):
+        looks.get(timeout=20)
+    with grpc.insecure_channel(address) as channel:
+        waiting, messages = silent_call(channel)
+        with pytest.raises(grpc.FutureTimeoutError):
+            waiting.exception(0.3)
+        messages.put(b"here")
+        messages.put(None)
+        assert waiting.result(20) == b""
 
 
 def test_messages_give_back_what_they_took(start: Start) -> None:

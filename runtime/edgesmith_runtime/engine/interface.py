@@ -69,5 +69,12 @@ class Engine(Protocol):
             EngineError: The run failed for another reason.
         """
 
+    def settle(self) -> None:
+        """Give back what large runs left behind; call it when nothing is asked.
+
+        Raises:
+            EngineError: The run that this may take failed.
+        """
+
     def close(self) -> None:
         """Let go of the model's memory; `infer` must not be called afterwards."""

@@ -102,7 +102,7 @@ class OnnxRuntimeEngine:
         self._narrow = _Session(model_file, 1) if pair else self._wide
         self._lock = threading.Lock()
         self._running = 0
-        self._usual: int | None = None
+        self._sample: dict[str, NDArray[Any]] | None = None
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -119,13 +119,15 @@ class OnnxRuntimeEngine:
     ) -> dict[str, NDArray[Any]]:
         """Run the model once; see `Engine.infer`."""
         names = [spec.name for spec in self._outputs] if outputs is None else list(outputs)
-        size = sum(array.nbytes for array in inputs.values())
         with self._lock:
             busy = busy or self._running > 0
             self._running += 1
-            first = self._usual is None
-            self._usual = usual = size if self._usual is None else self._usual
-        large = size > _USUAL * usual
+            first = self._sample is None
+            if self._sample is None:
+                # Copied, since it may be a slice of more.
+                self._sample = {name: np.array(array) for name, array in inputs.items()}
+            usual = sum(array.nbytes for array in self._sample.values())
+        large = sum(array.nbytes for array in inputs.values()) > _USUAL * usual
         try:
             if first and self._narrow is not self._wide:
                 # Of an arena, the piece that its first run needed is never given back: let it be a golden sample's.
@@ -138,6 +140,17 @@ class OnnxRuntimeEngine:
             with self._lock:
                 self._running -= 1
         return dict(zip(names, answers, strict=True))
+
+    def settle(self) -> None:
+        """Give back what large runs left behind; see `Engine.settle`."""
+        names = [spec.name for spec in self._outputs]
+        for session in {self._wide, self._narrow}:
+            if session.owing and self._sample is not None:
+                try:
+                    session.run(names, self._sample, large=False)
+                # ONNX Runtime's own errors share no base class of their own.
+                except Exception as error:
+                    raise _converted(error) from error
 
     def close(self) -> None:
         """Let go of both sessions."""
@@ -171,15 +184,16 @@ class _Session:
 
     def __init__(self, model_file: Path, threads: int) -> None:
         self.session = _session(model_file, threads)
-        self._owing = False
+        self.owing = False
+        """Whether the answer of a large run has left its memory in the arena."""
 
     def run(self, names: Sequence[str], inputs: Mapping[str, NDArray[Any]], *, large: bool) -> list[NDArray[Any]]:
         """Run the model; a large run's memory goes back at its end, that of its answer at the end of the next run."""
         options = ort.RunOptions()
         options.log_severity_level = _FATAL_ONLY
-        if large or self._owing:
+        if large or self.owing:
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        self._owing = large
+        self.owing = large
         # An array of rank 0 turns into a scalar in NumPy's hands and ONNX Runtime's, which the latter does not take.
         feeds = {name: np.asarray(array) for name, array in inputs.items()}
         return [np.asarray(answer) for answer in self.session.run(names, feeds, options)]

@@ -14,6 +14,7 @@ from edgesmith_runtime.codec.http import decode_request, encode_answer
 from edgesmith_runtime.errors import BadRequest, NotFound, RequestError, Unavailable
 from edgesmith_runtime.http.encodings import ENCODINGS, accepted_encoding, deflate, inflate
 from edgesmith_runtime.http.messages import JSON_TYPE, Request, Response, error_response, json_response
+from edgesmith_runtime.modelconfig import model_config
 from edgesmith_runtime.service import EXTENSIONS, SERVER_NAME, Service
 from edgesmith_runtime.signature import VERSION
 from edgesmith_runtime.version import VERSION as SERVER_VERSION
@@ -28,7 +29,9 @@ __all__ = ["HttpApi"]
 
 _log: Final = logging.getLogger(__name__)
 
-_MODEL: Final = re.compile(r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?(?P<action>/ready|/infer)?")
+_MODEL: Final = re.compile(
+    r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?(?P<action>/ready|/infer|/config)?"
+)
 _HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 _BINARY_TYPE: Final = "application/octet-stream"
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -120,6 +123,8 @@ class HttpApi:
         match found["action"]:
             case "/infer":
                 return _Route("infer", ("POST",), lambda request: self._infer(request, name, version))
+            case "/config":
+                return _Route("metadata", _READ, lambda _: self._config(name, version))
             case "/ready":
                 return _Route("health", _READ, lambda _: self._model_ready(name, version))
         return _Route("metadata", _READ, lambda _: self._model(name, version))
@@ -154,6 +159,9 @@ class HttpApi:
                 "outputs": [_tensor(spec) for spec in signature.outputs.values()],
             }
         )
+
+    def _config(self, name: str, version: str) -> Response:
+        return json_response(model_config(self._service.model(name, version).signature))
 
     def _infer(self, request: Request, name: str, version: str) -> asyncio.Future[Response]:
         model = self._service.model(name, version)

@@ -8,6 +8,7 @@ of calls that send nothing, and the memory of the process.
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Intake"]
 
+_LEAST: Final = 64 * 2**20
 _CROWD: Final = 0.5
 """The share of all calls that may wait for their messages for longer than that."""
 
@@ -34,8 +36,9 @@ class Intake:
     Args:
         budget: The bytes of requests that all clients share.
         calls: How many calls there may be at once.
-        headroom: By how many bytes the process may grow while messages arrive.
+        headroom: By how many bytes the process may grow while messages arrive; at least `_LEAST` are taken.
         memory: Reads the memory of the process.
+        limit: How many bytes the process may have at any rate while messages arrive.
         longest: Seconds that a message may take to arrive.
         hurried: Seconds that it has where too many calls wait for theirs.
     """
@@ -47,23 +50,21 @@ class Intake:
         calls: int,
         headroom: int,
         memory: Callable[[], int] = resident_memory,
+        limit: float = math.inf,
         longest: float = 60.0,
         hurried: float = 2.0,
     ) -> None:
         self._budget = budget
         self._crowd = max(1, int(calls * _CROWD))
-        self._headroom = headroom
+        self._headroom = max(headroom, _LEAST)
         self._memory = memory
+        self._limit = limit
         self._longest = longest
         self._hurried = hurried
-        self._ceiling = memory() + headroom
+        self._level = memory()
         self._lock = threading.Lock()
         self._arriving: dict[int, tuple[float, grpc.ServicerContext]] = {}
         self._numbers = itertools.count()
-
-    def settle(self) -> None:
-        """Take what the process holds now for what it holds at rest: call it when the model is loaded."""
-        self._ceiling = self._memory() + self._headroom
 
     def take(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         """Wait for a call's message. Its bytes are given back when the call has ended.
@@ -98,10 +99,13 @@ class Intake:
         """End the calls whose messages take too long; call it several times a second."""
         with self._lock:
             arriving = sorted(self._arriving.values(), key=lambda entry: entry[0])
+        memory = self._memory()
         if not arriving:
+            # What the process has held without messages, runs of the model among it, is no message's.
+            self._level = max(self._level, memory)
             return
         now = time.monotonic()
-        full = self._memory() > self._ceiling
+        full = memory > min(self._level + self._headroom, self._limit)
         for index, (since, context) in enumerate(arriving):
             crowded = len(arriving) - index > self._crowd
             if full or now - since > (self._hurried if crowded else self._longest):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from google.protobuf.json_format import ParseDict
+
 from edgesmith_runtime.codec.grpc import decode_request, encode_answer, parse, split_request
 from edgesmith_runtime.errors import NotFound
+from edgesmith_runtime.modelconfig import model_config
 from edgesmith_runtime.protocol import inference_pb2 as messages
 from edgesmith_runtime.service import EXTENSIONS, SERVER_NAME, Service
 from edgesmith_runtime.signature import VERSION
@@ -69,6 +72,12 @@ class InferenceMethods:
             outputs=_tensors(signature.outputs.values()),
         )
         return answer.SerializeToString()
+
+    def model_config(self, message: bytes, _: grpc.ServicerContext) -> bytes:
+        """Describe a model as Triton's tools read it."""
+        request = parse(messages.ModelConfigRequest, message)
+        config = model_config(self._service.model(request.name, request.version).signature)
+        return ParseDict({"config": config}, messages.ModelConfigResponse()).SerializeToString()
 
     def model_infer(self, message: bytes, context: grpc.ServicerContext) -> bytes:
         """Run the model once."""

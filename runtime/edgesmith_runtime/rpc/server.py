@@ -79,6 +79,7 @@ class GrpcServer:
                 "ModelReady": ("health", methods.model_ready),
                 "ServerMetadata": ("metadata", methods.server_metadata),
                 "ModelMetadata": ("metadata", methods.model_metadata),
+                "ModelConfig": ("metadata", methods.model_config),
                 "ModelInfer": ("infer", methods.model_infer),
             },
         )
