@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -115,7 +116,7 @@ def test_a_failure_is_one_line_of_json(
 
 def test_a_disk_that_fills_up_is_a_retry_and_nothing_is_pushed(world: Any, sets: Any, tmp_path: Path) -> None:
     """Files may be of 7 KiB: enough for the model and its sets, too little for what quantisation puts between."""
-    calibration = Artifact(uri=world.store.put("surface/four.npz", sets.npz(image=sets.images(4))))
+    calibration = Artifact(uri=world.store.put("surface/few.npz", sets.npz(image=sets.images(16))))
     request = world.request(calibration=calibration, evaluation=None, gates=Gates())
     line = command(tmp_path, request, world.store)
     done = run(["bash", "-c", 'ulimit -f 7; exec "$@"', "-", *line])
@@ -124,7 +125,7 @@ def test_a_disk_that_fills_up_is_a_retry_and_nothing_is_pushed(world: Any, sets:
     done = run(line)
     assert done.returncode == 0, done.stderr
     assert "is made already" not in done.stderr
-    assert "int8: not scored: wins" in done.stderr
+    assert re.search("int8: .*: wins", done.stderr)
 
 
 def test_sigterm_ends_it_cleanly(world: Any, tmp_path: Path) -> None:
