@@ -138,7 +138,7 @@ def test_a_sample_that_is_not_answered_is_named_without_a_path(tmp_path: Path) -
     with pytest.raises(QuantizationFailed, match=r"sample 0 of spec.calibration is not answered") as caught:
         quantised(tmp_path, model, {"x": numbers(3, 64), "i": np.full((3,), 7)})
     assert "Reshape" in str(caught.value)
-    assert "/tmp" not in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
     assert "onnxruntime_src" not in str(caught.value)
 
 
