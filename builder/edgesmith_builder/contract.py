@@ -84,7 +84,7 @@ class Quantization(Wire):
     weights: Literal["uint8", "int8"] = "int8"
     per_channel: bool = True
     reduce_range: bool = True
-    """Seven bits for weights: with eight, x86-64 processors without VNNI saturate and answer something else."""
+    """Seven bits for weights: with eight, x86-64 processors without VNNI are as slow as in fp32."""
 
 
 class Gates(Wire):

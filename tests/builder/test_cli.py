@@ -116,8 +116,8 @@ def test_a_failure_is_one_line_of_json(
 
 def test_a_disk_that_fills_up_is_a_retry_and_nothing_is_pushed(world: Any, sets: Any, tmp_path: Path) -> None:
     """Files may be of 7 KiB: enough for the model and its sets, too little for what quantisation puts between."""
-    calibration = Artifact(uri=world.store.put("surface/four.npz", sets.npz(image=sets.images(4))))
-    request = world.request(calibration=calibration, evaluation=None, gates=Gates(min_agreement=0.0))
+    calibration = Artifact(uri=world.store.put("surface/few.npz", sets.npz(image=sets.images(16))))
+    request = world.request(calibration=calibration, evaluation=None, gates=Gates())
     line = command(tmp_path, request, world.store)
     done = run(["bash", "-c", 'ulimit -f 7; exec "$@"', "-", *line])
     failure = BuildFailure.model_validate_json((tmp_path / "log").read_text())

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from graphs import FLOAT, answers, model_of, node, numbers, quantised
+from graphs import FLOAT, answers, model_of, node, numbers, quantised, weights_of
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from edgesmith_builder.errors import ModelHasNaN, ModelInvalid
@@ -40,10 +40,25 @@ MISSING = model_of(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("model", [NORMALISED, OWN, MISSING], ids=["opset-13-norm", "not-imported", "a-nan-inside"])
+UNTYPED, UNSHAPED, UNSORTED = plain(), plain(), plain()
+UNTYPED.graph.output[0].ClearField("type")
+UNSHAPED.graph.output[0].type.tensor_type.ClearField("shape")
+UNSORTED.graph.node.insert(0, UNSORTED.graph.node.pop())
+RUNS = {
+    "normalised-in-opset-13": NORMALISED, "not-imported": OWN, "nan-for-missing": MISSING,
+    "output-without-type": UNTYPED, "output-without-shape": UNSHAPED, "not-in-order": UNSORTED,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("model", list(RUNS.values()), ids=list(RUNS))
 def test_what_the_engine_runs_is_read(tmp_path: Path, model: onnx.ModelProto) -> None:
     assert read(tmp_path, model).precision == "fp32"
     assert answers(tmp_path / "model.onnx", FEEDS)["y"].shape == (4, N)
+
+
+@pytest.mark.parametrize("model", [UNTYPED, UNSHAPED, UNSORTED], ids=["without-type", "without-shape", "not-in-order"])
+def test_what_the_engine_runs_becomes_int8(tmp_path: Path, model: onnx.ModelProto) -> None:
+    assert len(weights_of(quantised(tmp_path, model, FEEDS))) == 2
 
 
 @pytest.mark.parametrize("operator", ["Add", "Mul", "Div", "Sub"])

@@ -101,7 +101,7 @@ def _check_values(model: onnx.ModelProto, what: str) -> None:
     for kind, values in (("input", model.graph.input), ("output", model.graph.output)):
         for value in values:
             of = value.type.WhichOneof("value")
-            if of != "tensor_type":
+            if of != "tensor_type" and (of or kind == "input"):  # an output without a type has the one that comes out
                 found = str(of or "unknown").removesuffix("_type")
                 raise ModelInvalid(
                     f"{what} has the {kind} {value.name!r} of type {found}; a tensor was expected "

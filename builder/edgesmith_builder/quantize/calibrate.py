@@ -44,9 +44,11 @@ def calibrate(model: Path, samples: Samples, op_types: list[str], folder: Path, 
     with failing_as("the ranges inside it cannot be measured"):
         calibrator = MinMaxCalibrater(model, op_types, str(augmented))
         calibrator.augment_graph()
+        own = calibrator.num_model_outputs
+        del calibrator  # it holds the model
         session = _session(augmented)
     augmented.unlink()
-    names = [output.name for output in session.get_outputs()[calibrator.num_model_outputs :]]
+    names = [output.name for output in session.get_outputs()[own:]]
 
     def measure(index: int) -> list[float]:
         with failing_as(f"sample {index} of spec.calibration is not answered"):

@@ -15,7 +15,8 @@ _MACHINE = re.compile(
 """How ONNX Runtime, which has no error of its own for it, says that memory or the disk is used up. What is parsed here
 was written a moment before, so a file that does not parse was not written whole."""
 
-_PATH = re.compile(r"(?:[A-Za-z0-9_.-]+)?(?:/[^\s/:'\"]+)+/?(?::\d+)?")
+_SOURCE = re.compile(r"/onnxruntime_src/\S+ (?:\S+::[^()]*\([^)]*\) ?)?")
+"""Where in ONNX Runtime an error came up: a file, a line and a function of its source."""
 
 
 class QuantizationFailed(Exception):  # noqa: N818 - an outcome of the ladder, turned into a sentence there
@@ -56,8 +57,8 @@ def failing_as(what: str) -> Iterator[None]:
 
 
 def words(error: Exception) -> str:
-    """The first line of what a tool says, without its codes and without paths, which mean nothing to a reader."""
+    """The first line of what a tool says, without its codes and the paths of its files and ours."""
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error).strip())
     text = re.sub(r"Load model from \S+ failed:\s*", "", text)
     line = (text.strip().splitlines() or [type(error).__name__])[0]
-    return " ".join(_PATH.sub("…", line).split())[:200]
+    return " ".join(_SOURCE.sub("", line).split())[:200]

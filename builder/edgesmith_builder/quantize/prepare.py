@@ -33,7 +33,7 @@ def prepare(source: Path, target: Path, folder: Path) -> onnx.ModelProto:
         folder: Where to put what is in between.
 
     Returns:
-        What was written.
+        What was written, without the numbers of its constants: their types and shapes are there.
 
     Raises:
         QuantizationFailed: where that cannot be done, or where there is nothing to quantise.
@@ -59,6 +59,9 @@ def prepare(source: Path, target: Path, folder: Path) -> onnx.ModelProto:
     _name_nodes(model.graph)
     _expect_weights(model.graph)
     onnx.save_model(model, target)
+    for tensor in model.graph.initializer:
+        for field in ("raw_data", "float_data", "double_data", "int32_data", "int64_data", "uint64_data"):
+            tensor.ClearField(field)
     return model
 
 

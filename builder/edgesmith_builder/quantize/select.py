@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 Tried = Callable[[Sequence[str]], Exception | None]
 """Quantises these nodes, and returns why that does not work, or None."""
 
-TRIES = 200
-"""How often to try at most: enough for a dozen bad nodes among thousands."""
+TRIES = 64
+"""How often to try at most, each some seconds for a large model: enough for half a dozen bad nodes among hundreds."""
 
 
 def workable(names: Sequence[str], tried: Tried, tries: int = TRIES) -> tuple[list[str], dict[str, Exception]]:

@@ -44,7 +44,7 @@ class Quantization(Model):
     reduce_range: bool = Field(
         True,
         description=(
-            "Seven-bit weights: with eight, x86-64 processors without VNNI saturate and answer something else. "
+            "Seven-bit weights: with eight, x86-64 processors without VNNI are as slow as in fp32. "
             "Set it to false for Arm, and for x86-64 where every machine has VNNI."
         ),
     )
