@@ -32,6 +32,7 @@ class Pages:
     def __init__(self) -> None:
         self.asked = asyncio.Event()
         self.last: Request | None = None
+        self.paths: list[str] = []
         self.later: asyncio.Future[Response] | None = None
 
     def refused(self, response: Response) -> None:
@@ -40,6 +41,7 @@ class Pages:
     def answer(self, request: Request) -> Response | asyncio.Future[Response]:
         self.asked.set()
         self.last = request
+        self.paths.append(request.path)
         if request.path == "/broken":
             raise ZeroDivisionError
         if request.path in {"/never", "/broken-later"}:
@@ -341,6 +343,20 @@ async def test_no_callback_lets_an_error_out(callback: str, monkeypatch: pytest.
         await gone(server)
         with suppress(ConnectionError):
             await reader.read()
+        writer.close()
+
+
+async def test_every_connection_has_its_turn() -> None:
+    async with serving() as (server, port):
+        _, greedy = await connect(port)
+        reader, writer = await connect(port)
+        greedy.write(GET * 140)  # one read
+        writer.write(GET.replace(b"/", b"/3", 1))
+        await reader.readuntil(b'"x"')
+        paths = cast("Any", server.api).paths
+        assert paths.index("/3") < 10
+        await until(lambda: len(paths) == 141)
+        greedy.close()
         writer.close()
 
 

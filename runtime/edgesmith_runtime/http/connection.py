@@ -53,6 +53,7 @@ class Connection(asyncio.BufferedProtocol):
         self._answer_by = math.inf
         self._linger_by = math.inf
         self._starting = False
+        self._goes_on = False
         self._writing_paused = False
         self._unread = 0
         self._reading_paused = False
@@ -209,11 +210,11 @@ class Connection(asyncio.BufferedProtocol):
                 self._transport.close()
 
     def _advance(self) -> None:
-        """Answer what can be answered now, then do what the state asks for."""
+        """Answer the next request, then do what the state asks for."""
         if self._starting or self._closed or self._lingering:
             return
         self._starting = True
-        while self._answering is None and self._reader.requests and not self._writing_paused:
+        if self._answering is None and self._reader.requests and not self._writing_paused:
             request = self._answering = self._reader.requests.popleft()
             self._answer_by = time.monotonic() + self._limits.answer
             result = self._server.api.answer(request)
@@ -235,9 +236,18 @@ class Connection(asyncio.BufferedProtocol):
                 self._reader.wants_continue = False
                 self._reader.renew()
                 self._sending.write([_CONTINUE])
+        elif self._answering is None and not self._writing_paused and not self._goes_on:
+            self._goes_on = True
+            asyncio.get_running_loop().call_soon(self._go_on)
         waiting = self._answering is None and not self._reader.requests and self._reader.phase is not Phase.BODY
         self._server.note(self, waiting=waiting)
         self._pace()
+
+    def _go_on(self) -> None:
+        """Answer a further request, after every other connection has had its turn."""
+        self._goes_on = False
+        with self._guard:
+            self._advance()
 
     def _settle(self, request: Request, future: asyncio.Future[Response]) -> None:
         """Take up an answer that came later."""
