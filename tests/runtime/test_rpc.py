@@ -19,8 +19,8 @@ import pytest
 import tritonclient.grpc
 from tritonclient.utils import InferenceServerException
 
-from edgesmith_runtime.http.limits import MEBIBYTE, Budget
-from edgesmith_runtime.rpc.intake import Intake
+from edgesmith_runtime.http.limits import MEBIBYTE, Budget, peer_of
+from edgesmith_runtime.rpc.intake import Intake, _host
 from edgesmith_runtime.rpc.pulse import Pulse
 
 if TYPE_CHECKING:
@@ -247,6 +247,26 @@ def test_messages_give_back_what_they_took(start: Start) -> None:
                 pass
             budget.release(b"", MEBIBYTE)
         server.stop(None).wait()
+
+
+def test_one_peer_has_its_share(start: Start) -> None:
+    budget = Budget(MEBIBYTE, 1000)
+    budget.take(peer_of(("127.0.0.1", 1)), 600)
+    budget.take(peer_of(("127.0.0.2", 1)), 600)
+    _, address = start(budget)
+    with grpc.insecure_channel(address) as channel:
+        take: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/test.Test/Take")
+        take(bytes(400), timeout=20)
+        with pytest.raises(grpc.RpcError):
+            take(bytes(401), timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("peer", "host"),
+    [("ipv4:10.0.0.7:4711", "10.0.0.7"), ("ipv6:%5Bfd00::7%5D:4711", "fd00::7"), ("unix:", "")],
+)
+def test_a_peer_is_an_address(peer: str, host: str) -> None:
+    assert _host(peer) == (host,)
 
 
 def test_messages_share_the_budget_of_bodies(toy: Bundle, start_server: StartServer) -> None:

@@ -88,7 +88,7 @@ class Intake:
                 del self._arriving[number]
         if message is None:
             raise BadRequest("the call has no message; expected one")
-        peer, size = _peer(context), len(message)
+        peer, size = peer_of(_host(context.peer())), len(message)
         if not self._budget.reserve(peer, size):
             raise Unavailable("too many requests are in memory; retry in a moment")
         if not context.add_callback(lambda: self._budget.release(peer, size)):
@@ -112,6 +112,6 @@ class Intake:
                 context.cancel()
 
 
-def _peer(context: grpc.ServicerContext) -> bytes:
-    """Who calls; gRPC writes ``ipv4:10.0.0.7:4711`` and ``ipv6:%5Bfd00::7%5D:4711``."""
-    return peer_of((unquote(context.peer()).partition(":")[2].rpartition(":")[0].strip("[]"),))
+def _host(peer: str) -> tuple[str]:
+    """The address of a caller; gRPC writes ``ipv4:10.0.0.7:4711`` and ``ipv6:%5Bfd00::7%5D:4711``."""
+    return (unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]"),)
