@@ -60,6 +60,31 @@ async def test_a_blob_arrives_over_a_line_that_breaks(vendor: str, breaks: list[
     assert server.blobs[blob.descriptor.digest] == DATA
 
 
+@pytest.mark.parametrize("vendor", VENDORS)
+async def test_a_proxy_that_passes_on_whole_requests_only(vendor: str) -> None:
+    """Nothing of a broken request is kept, and a large blob would never arrive: it goes in chunks, if they count."""
+    blob, server = Data(), played(vendor, [8 * MIB, MIB // 2])
+    server.passes_on = False
+    async with server.client(chunk=MIB) as client:
+        assert await client.push_blob(TARGET, blob) == "uploaded"
+    assert server.blobs[blob.descriptor.digest] == DATA
+    assert server.log[-1] == "PUT"
+    assert server.log[-2].startswith("PATCH") is (vendor in ("distribution", "ghcr"))
+
+
+async def test_a_session_that_chunks_are_refused_for_time_and_again_gets_the_whole() -> None:
+    class NoPatch(PlayedRegistry):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if request.method == "PATCH":
+                return httpx.Response(404, json={"errors": [{"code": "BLOB_UPLOAD_UNKNOWN"}]})
+            return await super().handle_async_request(request)
+
+    server = NoPatch(breaks=[5 * MIB])
+    async with server.client() as client:
+        await client.push_blob(TARGET, blob := Data())
+    assert server.blobs[blob.descriptor.digest] == DATA
+
+
 async def test_what_arrived_is_not_sent_again() -> None:
     blob, server = Data(), played("distribution", [5 * MIB])
     async with server.client() as client:

@@ -41,6 +41,8 @@ class PlayedRegistry(httpx.AsyncBaseTransport):
     breaks: list[int] = field(default_factory=list)
     """How many bytes of a body arrive before the line breaks, for one request after the other."""
     location: str = "/v2/team/model/blobs/uploads/1?_state=x"
+    passes_on: bool = True
+    """Whether what stands before it passes on what arrived of a request that broke, or whole requests only."""
     body_limit: int = 1 << 30
     """Bytes in one request that the proxy before it lets through."""
     blobs: dict[str, bytes] = field(default_factory=dict)
@@ -76,8 +78,9 @@ class PlayedRegistry(httpx.AsyncBaseTransport):
             body += piece
             self.largest = max(self.largest, len(piece))
             if limit is not None and len(body) >= limit:
-                self.kept += body[:limit]
-                self.said = len(self.kept)
+                if self.passes_on:
+                    self.kept += body[:limit]
+                    self.said = len(self.kept)
                 raise httpx.WriteError("broken", request=request)
         return bytes(body)
 

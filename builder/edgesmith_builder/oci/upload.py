@@ -2,9 +2,10 @@
 
 Protocol: the distribution specification 1.1. "POST then PUT": POST opens a session, PUT with the digest brings all
 bytes. Every registry takes that; chunks ("Pushing a blob in chunks") some do not take at all (Google's Artifact
-Registry), some take wrongly (Amazon's ECR) and some up to 4 MiB only (GitHub's). So chunks are sent only to go on
-after a break (GET on the session says by `Range: 0-LAST` how far it got) or where one request is too large for what
-stands before the registry (413), and only as long as the `Range` of each answer says that the chunk arrived.
+Registry), some take wrongly (Amazon's ECR) and some up to 4 MiB only (GitHub's). So chunks are sent only after a
+break (GET on the session says by `Range: 0-LAST` how far it got; from the start where nothing was kept, since what
+stands before a registry may pass on whole requests only) or where one request is too large (413), and only as long as
+the `Range` of each answer says that the chunk arrived.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import logging
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Final
+from typing import Final, NoReturn
 
 import httpx
 
 from edgesmith_builder.oci.blobs import Blob, in_chunks
-from edgesmith_builder.oci.errors import RegistryError, RegistryRefused, RegistryUnreachable
+from edgesmith_builder.oci.errors import RegistryError, RegistryForbidden, RegistryRefused, RegistryUnreachable
 from edgesmith_builder.oci.reference import Repository
 from edgesmith_builder.oci.transport import Answer, Transport
 
@@ -34,6 +35,10 @@ _KIND = {"Content-Type": "application/octet-stream"}
 
 class SessionLost(Exception):  # noqa: N818 - an event of the protocol; never leaves this module
     """The registry no longer knows the upload, or what it holds of it is of no use."""
+
+
+class NoChunks(Exception):  # noqa: N818 - an event of the protocol; never leaves this module
+    """The registry does not take chunks; the blob is to go in one request."""
 
 
 class OutOfStep(Exception):  # noqa: N818 - an event of the protocol; never leaves this module
@@ -58,6 +63,8 @@ class Upload:
         self._refused_at: int | None = None
         self._whole, self._chunks = True, True
         """Whether it may go in one request, and whether in chunks: until the registry shows otherwise."""
+        self._piecewise = False
+        """Whether it goes in chunks from its start, though it may go in one request."""
         self._what = f"uploading {blob.descriptor.digest}"
 
     async def run(self, opened: Answer | None = None) -> None:
@@ -91,11 +98,15 @@ class Upload:
                 await self._ask()
             if self._location is None:
                 await self._open()
-            if self._offset == 0 and self._whole:
+            if self._offset == 0 and self._whole and not self._piecewise:
                 await self._put(0)
             else:
                 await self._patch()
                 await self._put(self._offset)
+        except NoChunks as error:
+            log.info("%s takes no chunks when %s (%s)", self._repository, self._what, error)
+            self._location = None
+            return await self._try(ask=False)
         except OutOfStep as error:
             return RegistryUnreachable(f"{self._repository} is out of step when {self._what} ({error})")
         except SessionLost as error:
@@ -122,18 +133,20 @@ class Upload:
         if not self._chunks:
             self._location = None
             return
+        received, answer = 0, None
         try:
             answer = await self._transport.call(
                 "GET", self._url(), self._repository, expect={200, 204}, what=self._what
             )
+            received = self._received(answer)
+        except RegistryUnreachable:
+            self._location = None
+            raise
         except RegistryError as error:
+            log.info("%s", error)
+        if answer is None or received == 0:
             self._location = None
-            if isinstance(error, RegistryUnreachable):
-                raise
-            return
-        received = self._received(answer)
-        if received == 0:
-            self._location = None
+            self._piecewise = self._blob.descriptor.size > self._chunk
             return
         if "Location" in answer.headers:
             self._location = self._transport.location(self._repository, answer)
@@ -154,35 +167,43 @@ class Upload:
             return
         async with aclosing(in_chunks(self._blob.stream(self._offset), self._chunk)) as chunks:
             async for chunk in chunks:
-                last = self._offset + len(chunk) - 1
-                answer = await self._transport.call(
-                    "PATCH",
-                    self._url(),
-                    self._repository,
-                    expect={201, 202, 204, 404, 416},
-                    what=self._what,
-                    headers={**_KIND, "Content-Range": f"{self._offset}-{last}"},
-                    content=chunk,
-                    repeat=False,
-                )
-                if answer.status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and self._refused_at == self._offset:
-                    self._give_up_chunks(f"it refuses the one at byte {self._offset} time and again")
-                self._check(answer, {201, 202, 204})
-                found = _RANGE.fullmatch(answer.headers.get("Range", "").strip())
-                if found is None or int(found[1]) != last:
-                    self._give_up_chunks(f"it answered {answer.status} with the range {answer.headers.get('Range')!r}")
-                self._location = self._transport.location(self._repository, answer)
-                self._offset = last + 1
+                await self._patch_one(chunk)
 
-    def _give_up_chunks(self, why: str) -> None:
+    async def _patch_one(self, chunk: bytes) -> None:
+        last = self._offset + len(chunk) - 1
+        try:
+            answer = await self._transport.call(
+                "PATCH",
+                self._url(),
+                self._repository,
+                expect={201, 202, 204, 404, 416},
+                what=self._what,
+                headers={**_KIND, "Content-Range": f"{self._offset}-{last}"},
+                content=chunk,
+                repeat=False,
+            )
+        except (RegistryForbidden, RegistryRefused) as error:
+            if not self._whole:
+                raise
+            self._give_up_chunks(str(error))
+        if answer.status in (404, 416) and self._refused_at == self._offset:
+            self._give_up_chunks(f"it refuses the one at byte {self._offset} time and again")
+        self._check(answer, {201, 202, 204})
+        found = _RANGE.fullmatch(answer.headers.get("Range", "").strip())
+        if found is None or int(found[1]) != last:
+            self._give_up_chunks(f"it answered {answer.status} with the range {answer.headers.get('Range')!r}")
+        self._location = self._transport.location(self._repository, answer)
+        self._offset = last + 1
+
+    def _give_up_chunks(self, why: str) -> NoReturn:
         """Never send a chunk of this blob again: what the registry did with one cannot be known."""
-        self._chunks = False
+        self._chunks = self._piecewise = False
         if not self._whole:
             raise RegistryRefused(
                 f"{self._repository} takes neither all of a blob in one request nor chunks when {self._what} ({why}); "
                 "a registry that takes one of them was expected"
             )
-        raise SessionLost(f"it does not take chunks: {why}")
+        raise NoChunks(why)
 
     async def _put(self, offset: int) -> None:
         """Close the session with the bytes from `offset` on: with all of them, or with none after chunks."""
@@ -221,8 +242,9 @@ class Upload:
         self._sent = True
 
     def _check(self, answer: Answer, good: set[int]) -> None:
-        if answer.status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+        if answer.status not in good:
             self._refused_at = self._offset
+        if answer.status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise OutOfStep(f"at byte {self._offset}")
         if answer.status not in good:
             raise SessionLost(f"status {answer.status} at byte {self._offset}")
