@@ -181,9 +181,7 @@ def gather(wanted: Build, bucket: Bucket, work: Path, threads: int) -> Inputs:
     try:
         engine = load_engine(ENGINE, fetched, threads=threads)
     except EngineError as error:
-        raise ModelInvalid(
-            f"{what} is valid but does not run: {error}; a model that {ENGINE} runs was expected"
-        ) from error
+        raise ModelInvalid(f"{what} does not run: {error}; a model that {ENGINE} runs was expected") from error
     try:
         log.info("inputs %s, outputs %s", _specs(engine.inputs), _specs(engine.outputs))
         sets = [

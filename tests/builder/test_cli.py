@@ -83,11 +83,13 @@ def test_the_digest_does_not_depend_on_the_processor(
             parts[part] = sets.npz(**{name: whole[name][:count] for name in whole.files})
     files = {part: Artifact(uri=world.store.put(f"{example}/few-{part}", data)) for part, data in parts.items()}
     digests = {}
-    for processor, before in (("here", []), ("Haswell", haswell)):
+    # QEMU 7.2 gets AVX2 wrong as NumPy sorts with it: an argsort that does not sort.
+    sorts: dict[str, str] = {"NPY_DISABLE_CPU_FEATURES": "X86_V3"}
+    for processor, before, environment in (("here", [], {}), ("Haswell", haswell, sorts)):
         folder = tmp_path / processor
         folder.mkdir()
         request = world.request(**files, ladder=(rung,), quantization=Quantization(reduce_range=False))
-        done = run([*before, *command(folder, request, world.store)])
+        done = run([*before, *command(folder, request, world.store)], **environment)
         assert done.returncode == 0, done.stderr
         digests[processor] = done.stdout.strip().partition("@")[2]
     assert digests["here"] == digests["Haswell"]

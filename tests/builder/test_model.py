@@ -88,7 +88,13 @@ def test_an_input_without_a_shape_is_named(tmp_path: Path) -> None:
         read(tmp_path, model)
 
 
-@pytest.mark.parametrize("spoil", [lambda m: m.graph.initializer[0].dims.append(2), lambda m: m.graph.input.pop()])
+def another_ir(model: onnx.ModelProto) -> None:
+    model.ir_version = 99
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda m: m.graph.initializer[0].dims.append(2), lambda m: m.graph.input.pop(), another_ir]
+)
 def test_what_the_engine_does_not_load_is_said_without_a_path(tmp_path: Path, spoil: Any) -> None:
     model = plain()
     spoil(model)
@@ -96,6 +102,7 @@ def test_what_the_engine_does_not_load_is_said_without_a_path(tmp_path: Path, sp
     with pytest.raises(EngineError) as caught:
         load_engine("onnxruntime", tmp_path / "model.onnx", threads=1)
     assert str(tmp_path) not in str(caught.value)
+    assert "onnxruntime_src" not in str(caught.value)
 
 
 # Quantised before ---------------------------------------------------------------------------------------------------

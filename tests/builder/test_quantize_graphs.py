@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from graphs import FLOAT, answers, decibels, model_of, node, numbers, quantised, weights_of
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.quantize import QuantizationFailed
@@ -245,9 +245,19 @@ def linear() -> onnx.ModelProto:
     return model_of([one], X, [("y", FLOAT, ["N", 1])], {}, domains=[("ai.onnx.ml", 3)])
 
 
+def mostly_recurrent() -> onnx.ModelProto:
+    """A recurrence with a small dense layer behind it."""
+    model = recurrent("LSTM", 4)
+    model.graph.node[-1].output[1] = "h"
+    model.graph.node.append(node("MatMul", ["h", "last"], ["y"]))
+    model.graph.initializer.append(numpy_helper.from_array(numbers(32, 32), "last"))
+    return model
+
+
 @pytest.mark.parametrize(
     ("model", "feeds", "sentence"),
     [
+        pytest.param(mostly_recurrent(), SERIES, "little to quantise: 17% of its weights have an int8", id="little"),
         pytest.param(recurrent("LSTM", 4), SERIES, "nothing to quantise: .* the model has LSTM", id="lstm"),
         pytest.param(recurrent("GRU", 3), SERIES, "nothing to quantise: .* the model has GRU", id="gru"),
         pytest.param(tree(), FEEDS, "nothing to quantise: .* TreeEnsembleRegressor", id="tree"),

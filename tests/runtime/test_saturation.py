@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 
 import pytest
-from needs import lacking
+from needs import emulator
 
 from edgesmith_runtime.engine.onnx import session_options
 from edgesmith_runtime.engine.saturation import products_saturate
@@ -28,12 +27,9 @@ def test_weights_are_made_unsigned_where_products_saturate_and_nowhere_else() ->
 @pytest.mark.parametrize(("processor", "saturates"), [("Haswell-v1", "True"), ("Nehalem-v1", "False")])
 def test_an_emulated_processor_is_asked_and_not_its_host(processor: str, saturates: str) -> None:
     """A Haswell has AVX2 and no VNNI; a Nehalem multiplies in 32 bits."""
-    emulator = shutil.which("qemu-x86_64-static")
-    if emulator is None:
-        lacking("qemu-x86_64-static is not installed")
     line = "from edgesmith_runtime.engine.saturation import products_saturate; print(products_saturate())"
     done = subprocess.run(
-        [emulator, "-cpu", processor, sys.executable, "-c", line],
+        [emulator("x86_64"), "-cpu", processor, sys.executable, "-c", line],
         capture_output=True,
         text=True,
         timeout=100,

@@ -18,7 +18,7 @@ from edgesmith_builder.dataset import Samples
 from edgesmith_builder.quantize.calibrate import Ranges, calibrate, finite
 from edgesmith_builder.quantize.emit import EIGHT_BITS, OP_TYPES, Recipe, emit
 from edgesmith_builder.quantize.failures import QuantizationFailed, machine_failed
-from edgesmith_builder.quantize.graph import LIGHT, initializers, size_of, told
+from edgesmith_builder.quantize.graph import LIGHT, initializers, size_of, subgraphs, told
 from edgesmith_builder.quantize.prepare import prepare
 from edgesmith_builder.quantize.select import workable
 from edgesmith_builder.quantize.tail import tail_of
@@ -106,16 +106,27 @@ def _tell(graph: onnx.GraphProto, bad: dict[str, Exception]) -> None:
 def _expect_int8(made: Path, source: Path) -> None:
     graph = onnx.load_model(made).graph
     constants = initializers(graph)
-    small = [
-        node.input[0]
+    eight = sum(
+        size_of(constants[node.input[0]])
         for node in graph.node
         if node.op_type == "DequantizeLinear"
         and node.input[0] in constants
         and constants[node.input[0]].data_type in EIGHT_BITS
         and size_of(constants[node.input[0]]) >= LIGHT
-    ]
-    if not small:
+    )
+    wide = sum(
+        size_of(tensor)
+        for inner in subgraphs(graph)
+        for tensor in inner.initializer
+        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 1
+    )
+    if not eight:
         raise QuantizationFailed("there is nothing to quantise: no weight of the model has an int8 form")
+    if eight < wide:
+        share = eight / (eight + wide)
+        raise QuantizationFailed(
+            f"there is little to quantise: {share:.0%} of its weights have an int8 form; half was expected"
+        )
     before, after = source.stat().st_size, made.stat().st_size
     if after >= before:
         raise QuantizationFailed(

@@ -206,7 +206,7 @@ def _session(model_file: Path, threads: int) -> Any:
         return ort.InferenceSession(str(model_file), session_options(threads), providers=["CPUExecutionProvider"])
     # ONNX Runtime's own errors share no base class of their own.
     except Exception as error:
-        words = _sentence(str(error)).removeprefix(f"Load model from {model_file} failed:")
+        words = _sentence(str(error).replace(f"Load model from {model_file} failed:", ""))
         raise EngineError(f"{model_file.name} cannot be loaded by ONNX Runtime: {words}") from error
 
 
