@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from candidates import FLOAT, asked, built, made, node, numbers
+from detector import detector, pictures
 
 from edgesmith_builder.contract import Gates
 from edgesmith_builder.dataset import Samples
@@ -179,6 +180,33 @@ def test_a_constant_is_held_to_a_thousandth_of_itself_and_an_infinity_to_nothing
     assert 0 < np.isinf(answers.values).sum() < answers.values.size
 
 
+def test_a_number_near_ten_thousand_is_held_to_what_a_float_holds_of_it(tmp_path: Path) -> None:
+    built(tmp_path, ODD["large and hardly changing"], {"x": numbers(30, 8)}, ladder=("fp32",))
+    _, allowed = whole(golden_of(tmp_path / "work" / "fp32" / "bundle"), "y")
+    assert 0.05 < allowed.min() <= allowed.max() < 0.5
+
+
+def test_golden_samples_of_a_sorted_set_are_of_every_class(tmp_path: Path) -> None:
+    x, w = numbers(200, 8), numbers(8, 4, seed=2)
+    labels = (x @ w).argmax(axis=1)
+    order = np.argsort(labels, kind="stable")
+    model = outputs([node("MatMul", ["x", "w"], ["y"])], [("y", FLOAT, ["n", 4])], w=w)
+    for number, evaluation in enumerate(({"x": x[order], "labels": labels[order]}, None)):
+        (tmp_path / str(number)).mkdir()
+        _, inputs = asked(tmp_path / str(number), model, {"x": x[order]}, evaluation)
+        kinds = (inputs.golden.inputs["x"] @ w).argmax(axis=1)
+        assert {*kinds.tolist()} == {0, 1, 2, 3}, "by their labels, or by their distance"
+
+
+def test_a_model_that_does_not_answer_the_same_twice_is_refused_in_words(tmp_path: Path) -> None:
+    noise = node("RandomUniformLike", ["x"], ["noise"], high=10.0)
+    model = outputs([noise, node("Add", ["x", "noise"], ["y"])], [("y", FLOAT, ["n", 8])])
+    with pytest.raises(
+        GatesFailed, match=r"its bundle fails on the machine that built it: \d of 8 golden samples agree"
+    ):
+        built(tmp_path, model, {"x": numbers(30, 8)}, ladder=("fp32",))
+
+
 def test_a_bundle_that_fails_where_it_was_built_is_refused_in_words(tmp_path: Path) -> None:
     built(tmp_path, ODD["a constant"], {"x": numbers(30, 8)}, ladder=("fp32",))
     good = read_bundle(tmp_path / "work" / "fp32" / "bundle")
@@ -211,37 +239,6 @@ def test_an_answer_that_is_nan_is_not_recorded(tmp_path: Path) -> None:
         climb(wanted, bad, 0, tmp_path / "work", 1)
 
 
-def detector(seed: int) -> onnx.ModelProto:
-    """The shape of a face detector of a megabyte: 4,800 places, two scores and four coordinates for each."""
-    weights = {
-        "stem": numbers(32, 3, 3, 3, seed=seed) * np.float32(0.2),
-        "deep": numbers(256, 32, 3, 3, seed=seed + 1) * np.float32(0.05),
-        "wide": numbers(768, 256, 1, 1, seed=seed + 2) * np.float32(0.05),
-        "head": numbers(96, 768, 1, 1, seed=seed + 3) * np.float32(0.05),
-        "flat": np.array([1, 6, -1]),
-        "axis": np.array([1]),
-        **{f"{name}{number}": np.array([number]) for name in "p" for number in (0, 2, 6)},
-    }
-    nodes = [
-        *(node("Conv", ["image", "stem"], ["c0"], strides=[8, 8], pads=[1] * 4), node("Relu", ["c0"], ["r0"])),
-        *(node("Conv", ["r0", "deep"], ["c1"], strides=[2, 2], pads=[1] * 4), node("Relu", ["c1"], ["r1"])),
-        *(node("Conv", ["r1", "wide"], ["c2"]), node("Relu", ["c2"], ["r2"]), node("Conv", ["r2", "head"], ["h"])),
-        node("Reshape", ["h", "flat"], ["p"]),
-        *(node("Slice", ["p", "p0", "p2", "axis"], ["s"]), node("Slice", ["p", "p2", "p6", "axis"], ["b"])),
-        *(node("Transpose", ["s"], ["st"], perm=[0, 2, 1]), node("Softmax", ["st"], ["scores"], axis=2)),
-        node("Transpose", ["b"], ["boxes"], perm=[0, 2, 1]),
-    ]
-    sides = [("image", FLOAT, [1, 3, 240, 320])], [("scores", FLOAT, [1, 4800, 2]), ("boxes", FLOAT, [1, 4800, 4])]
-    return made(nodes, *sides, weights)
-
-
-def pictures(count: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Smooth pictures of bytes, normalised as detectors want them."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (count, 3, 8, 8))
-    fine = np.kron(coarse, np.ones((1, 1, 30, 40))).astype(np.uint8)
-    return ((fine.astype(np.float32) - 127) / 128).astype(np.float32)
-
-
 def test_an_update_moves_little_more_than_the_model_and_none_of_the_inputs(tmp_path: Path) -> None:
     """The inputs of a detector are larger than the detector, and so are its answers."""
     found = {}
@@ -257,6 +254,7 @@ def test_an_update_moves_little_more_than_the_model_and_none_of_the_inputs(tmp_p
         golden = golden_of(tmp_path / name / "work" / "int8" / "bundle")
         assert inputs.descriptor.size <= 1_400_000 // 4 + 10_000
         assert 1 <= len(golden) <= 8
+        assert sum(int(output.counts.sum()) for output in golden.outputs.values()) * 6 <= 8192 + file / 64
         for output in golden.outputs.values():
             assert output.counts.min() >= 100
         found[name] = outcome.winner.layers
