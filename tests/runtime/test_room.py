@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
+from contextlib import AsyncExitStack, closing
 from typing import Any, cast
+
+import uvloop
 
 from tests.runtime.pages import GET, connect, only, serving, slow_client, until, without_sweeps
 
@@ -80,6 +84,20 @@ async def test_a_connection_too_many_is_told_so_where_all_are_being_answered() -
         assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
         writer.close()
         first_writer.close()
+
+
+def test_connections_that_come_together_are_taken_up_together() -> None:
+    async def turns() -> int:
+        async with serving() as (server, port), AsyncExitStack() as clients:
+            for _ in range(64):
+                clients.enter_context(closing(socket.create_connection(("127.0.0.1", port))))
+            count = 0
+            while len(server._connections) < 64:
+                count += 1
+                await asyncio.sleep(0)
+            return count
+
+    assert uvloop.run(turns()) < 32, "a probe behind 64 connections waits for less than 64 turns"
 
 
 async def test_every_connection_has_its_turn() -> None:
