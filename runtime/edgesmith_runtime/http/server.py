@@ -19,8 +19,11 @@ __all__ = ["HttpServer", "listening_socket"]
 _SCRATCH: Final = 64 * 1024
 _BACKLOG: Final = 512
 _ACCEPTS: Final = 8
-"""Connections taken up in one turn of the event loop. uvloop takes up one for each listening socket: with a single one, a
-probe would wait for as many turns as there are connections before it."""
+"""Connections taken up in one turn of the event loop.
+
+uvloop takes up one for each listening socket. With a single socket a probe would wait for as many turns as there are
+connections before it.
+"""
 _SWEEP: Final = 0.5
 """Seconds between two looks at the connections' deadlines."""
 
