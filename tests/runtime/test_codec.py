@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import struct
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -21,8 +17,7 @@ from tritonclient.http import InferResult
 from edgesmith_runtime.codec.binary import from_raw, to_raw
 from edgesmith_runtime.codec.http import LARGEST_JSON, decode_request, encode_answer
 from edgesmith_runtime.codec.jsondata import from_json, to_json
-from edgesmith_runtime.codec.jsontext import json_bytes
-from edgesmith_runtime.errors import AnswerFailed, BadRequest, TooLarge
+from edgesmith_runtime.errors import BadRequest, TooLarge
 from edgesmith_runtime.signature import InferRequest, ModelSignature, RequestedOutput
 from edgesmith_runtime.tensors import DTYPES, TensorSpec
 
@@ -256,14 +251,6 @@ def test_bytes_out_of_place_are_moved() -> None:
     assert from_raw(SPECS["x"], (2, 2), memory[offset : offset + 16].data).flags.aligned
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_json_never_carries_what_it_cannot(value: float) -> None:
-    with pytest.raises(
-        AnswerFailed, match="output 'y' holds infinities or NaN, which JSON cannot carry; ask for it as b"
-    ):
-        b"".join(to_json("y", np.array([value], np.float32)))
-
-
 def test_classes_are_named_best_first() -> None:
     asked = InferRequest("", {}, (RequestedOutput("y", binary=False, classes=3),))
     parts, length = encode_answer(signature("x"), asked, {"y": np.array([[0.25, 0.75], [1, 1]], np.float32)})
@@ -316,47 +303,11 @@ def test_json_round_trips_flat_and_nested(tensor: tuple[str, NDArray[Any]], nest
     assert again.dtype == array.dtype
 
 
-@pytest.mark.parametrize("count", [2047, 2048, 2049, 5000])
-@pytest.mark.parametrize("datatype", ["FP16", "FP32", "FP64", "INT64", "UINT8", "BOOL", "BYTES"])
-def test_a_long_tensor_is_written_in_parts(datatype: str, count: int) -> None:
-    numbers = np.random.default_rng(1).normal(size=count) * 10.0 ** np.arange(count % 9, count % 9 + count).clip(-4, 4)
-    array = numbers.astype(DTYPES[datatype]) if datatype != "BYTES" else numbers.astype(str).astype(object)
-    parts = list(to_json("x", array))
-    assert max(map(len, parts)) < 64 * 1024
-    again = from_json(TensorSpec("x", datatype, (count,)), (count,), json.loads(b"".join(parts)))
-    np.testing.assert_array_equal(again, array)
-
-
-def test_a_json_answer_is_bounded() -> None:
-    scores = {"y": np.full((2**20, 2), 1 / 3, np.float32)}
-    with pytest.raises(BadRequest, match="output 'y' is too long for JSON; ask for it as binary data"):
-        encode_answer(signature("x"), InferRequest("", {}, (RequestedOutput("y", binary=False),)), scores)
-    parts, _ = encode_answer(signature("x"), InferRequest("", {}, (RequestedOutput("y", binary=True),)), scores)
-    assert memoryview(parts[-1]).nbytes == 2**23
-
-
 @pytest.mark.parametrize("shape", [(0, 4), (2, 0), (0,)])
 def test_nothing_cannot_be_classified(shape: tuple[int, ...]) -> None:
     asked = InferRequest("", {}, (RequestedOutput("y", binary=False, classes=1),))
     with pytest.raises(BadRequest, match="has nothing to classify; expected scores"):
         encode_answer(signature("x"), asked, {"y": np.empty(shape, np.float32)})
-
-
-def test_the_collector_rests_while_long_json_is_read() -> None:
-    seen: list[bool] = []
-
-    class Watching(ModelSignature):
-        def check_complete(self, given: Any) -> None:
-            seen.append(gc.isenabled())
-            super().check_complete(given)
-
-    watching = Watching("m", "p", {"x": SPECS["x"]}, OUTPUTS, ())
-    decode_request(watching, request(X | {"shape": [40_000, 2], "data": [1] * 80_000}), None)
-    decode_request(watching, request(X), None)
-    assert seen == [False, True]
-    with pytest.raises(BadRequest):
-        decode_request(watching, memoryview(b"{" + b" " * 100_000), None)
-    assert gc.isenabled()
 
 
 def test_the_classes_named_are_bounded() -> None:
@@ -365,43 +316,6 @@ def test_the_classes_named_are_bounded() -> None:
         encode_answer(signature("x"), asked, {"y": np.zeros((1000, 100), np.float32)})
     parts, _ = encode_answer(signature("x"), asked, {"y": np.zeros((100, 100), np.float32)})
     assert len(json.loads(b"".join(parts))["outputs"][0]["data"]) == 10_000
-
-
-def turns_during(work: Callable[[], object]) -> int:
-    """How often another thread gets to run while one works."""
-    turns = 0
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(work)
-        while not future.done():
-            time.sleep(0.001)
-            turns += 1
-        future.result()
-    return turns
-
-
-NUMBERS = (
-    b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1000000,2],"data":[' + b"1.5," * (2_000_000 - 1) + b"1]}]}"
-)
-ANSWER = InferRequest("", {}, (RequestedOutput("y", binary=False),))
-LONG = {
-    "reading": lambda: decode_request(signature("x"), memoryview(NUMBERS), None),
-    "writing": lambda: encode_answer(signature("x"), ANSWER, {"y": np.full((2**19, 2), 1 / 3, np.float32)}),
-}
-
-
-@pytest.mark.parametrize("work", LONG.values(), ids=LONG.keys())
-def test_long_json_leaves_others_their_turn(work: Callable[[], object]) -> None:
-    assert turns_during(work) >= 15
-
-
-@given(
-    st.recursive(
-        st.text(st.characters(exclude_categories=[])),
-        lambda deeper: st.lists(deeper) | st.dictionaries(st.text(st.characters(exclude_categories=[])), deeper),
-    )
-)
-def test_any_text_can_be_written(document: Any) -> None:
-    assert json.loads(json_bytes(document)) == json.loads(json.dumps(document))
 
 
 @given(st.lists(st.tuples(tensors(), st.booleans()), min_size=1, max_size=5))

@@ -6,95 +6,14 @@ import asyncio
 import socket
 import struct
 import time
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import suppress
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import pytest
 
-from edgesmith_runtime.http.limits import Limits
-from edgesmith_runtime.http.messages import Request, Response, json_response
 from edgesmith_runtime.http.reader import Phase
-from edgesmith_runtime.http.server import HttpServer, listening_socket
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
-    from edgesmith_runtime.http.connection import Connection
-
-HOUR = 3600.0
-GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-
-
-class Pages:
-    """Answers with as many bytes as the path says, never, or with an error of its own."""
-
-    def __init__(self) -> None:
-        self.asked = asyncio.Event()
-        self.last: Request | None = None
-        self.paths: list[str] = []
-        self.later: asyncio.Future[Response] | None = None
-
-    def refused(self, response: Response) -> None:
-        assert response.status >= HTTPStatus.BAD_REQUEST
-
-    def answer(self, request: Request) -> Response | asyncio.Future[Response]:
-        self.asked.set()
-        self.last = request
-        self.paths.append(request.path)
-        if request.path == "/broken":
-            raise ZeroDivisionError
-        if request.path in {"/never", "/broken-later"}:
-            self.later = asyncio.get_running_loop().create_future()
-            return self.later
-        return json_response("x" * (int(request.path.removeprefix("/") or "2") - 2))
-
-    def settle(self, request: Request, future: asyncio.Future[Response]) -> Response:
-        assert request is self.last
-        return future.result()
-
-
-@asynccontextmanager
-async def serving(**limits: Any) -> AsyncIterator[tuple[HttpServer, int]]:
-    patient = {"idle": HOUR, "head_time": HOUR, "stall": HOUR, "unread": HOUR, "linger": HOUR}
-    pages: Any = Pages()
-    server = HttpServer(pages, Limits(**(patient | limits)))
-    listener = listening_socket("127.0.0.1", 0)
-    await server.start(listener)
-    yield server, listener.getsockname()[1]
-    for connection in tuple(server._connections):
-        connection._transport.abort()
-    async with asyncio.timeout(10):
-        await server.drain()
-    assert server.budget.left == server.limits.bodies
-    assert not server.budget._held
-    assert not server._waiting
-    without_sweeps(server)
-
-
-def only(server: HttpServer) -> Connection:
-    (connection,) = server._connections
-    return connection
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():  # noqa: ASYNC110 - what is waited for happens inside the server
-            await asyncio.sleep(0.01)
-
-
-async def gone(server: HttpServer) -> None:
-    await until(lambda: not server._connections)
-
-
-def without_sweeps(server: HttpServer) -> None:
-    """Leave it to the test to tell the time."""
-    assert server._sweeper is not None
-    server._sweeper.cancel()
-
-
-async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    return await asyncio.open_connection("127.0.0.1", port)
+from tests.runtime.pages import GET, connect, gone, only, serving, slow_client, until, without_sweeps
 
 
 async def test_an_idle_connection_is_closed() -> None:
@@ -137,24 +56,6 @@ SLOW = {
     "half closed": b"Host: a\r\n\r\n",
     "draining": b"Host: a\r\n\r\n",
 }
-
-
-@asynccontextmanager
-async def slow_client(port: int) -> AsyncIterator[tuple[socket.socket, Callable[[int], Awaitable[bytes]]]]:
-    """A client whose machine holds little, and that reads as much as it is told."""
-    loop = asyncio.get_running_loop()
-    with closing(socket.socket()) as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        client.setblocking(False)
-        await loop.sock_connect(client, ("127.0.0.1", port))
-
-        async def read(count: int) -> bytes:
-            received = bytearray()
-            while len(received) < count:
-                received += await asyncio.wait_for(loop.sock_recv(client, min(65536, count - len(received))), 10)
-            return bytes(received)
-
-        yield client, read
 
 
 @pytest.mark.parametrize("way", SLOW)
@@ -216,79 +117,6 @@ async def test_a_refused_client_is_dropped_in_the_end() -> None:
         writer.close()
 
 
-async def test_the_longest_idle_makes_room() -> None:
-    async with serving(connections=3) as (server, port):
-        clients = [await connect(port) for _ in range(3)]
-        for index in (0, 1, 2, 0):  # 1 is idle for longest then
-            reader, writer = clients[index]
-            writer.write(GET)
-            await reader.readuntil(b'\r\n\r\n""')
-        await until(lambda: not any(connection._sending.unsent() for connection in server._connections))
-        reader, writer = await connect(port)
-        writer.write(GET)
-        assert (await reader.readuntil(b'""')).startswith(b"HTTP/1.1 200 ")
-        assert await clients[1][0].read() == b""
-        assert len(server._connections) == 3
-        for _, other in (*clients, (None, writer)):
-            other.close()
-
-
-async def test_one_that_drips_its_headers_makes_room_too() -> None:
-    async with serving(connections=1) as (_, port):
-        first, first_writer = await connect(port)
-        first_writer.write(b"GET / HTTP/1.1\r\nHost:")
-        await asyncio.sleep(0)
-        reader, writer = await connect(port)
-        writer.write(GET)
-        assert (await reader.readuntil(b'""')).startswith(b"HTTP/1.1 200 ")
-        assert await first.read() == b""
-        first_writer.close()
-        writer.close()
-
-
-async def test_one_that_brings_a_body_makes_room_where_none_is_idle() -> None:
-    async with serving(connections=1, linger=0.1) as (server, port):
-        first, first_writer = await connect(port)
-        first_writer.write(GET.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\nhell"))
-        await until(lambda: bool(server._connections) and only(server).receiving)
-        reader, writer = await connect(port)
-        writer.write(GET)
-        assert (await reader.readuntil(b'""')).startswith(b"HTTP/1.1 200 ")
-        assert (await first.read()).startswith(b"HTTP/1.1 503 ")
-        first_writer.close()
-        writer.close()
-
-
-async def test_one_that_reads_nothing_makes_room_where_none_waits() -> None:
-    async with serving(connections=1, stuck=5.0) as (server, port), slow_client(port) as (client, read):
-        without_sweeps(server)
-        client.sendall(b"GET /20000000 HTTP/1.1\r\nHost: a\r\n\r\n")
-        await read(1000)
-        stuck = only(server)
-        stuck.expire(time.monotonic())
-        reader, writer = await connect(port)
-        assert (await reader.read()).startswith(b"HTTP/1.1 503 "), "it may read on in a moment"
-        writer.close()
-        await until(lambda: len(server._connections) == 1)
-        stuck._sending._moved -= 6
-        reader, writer = await connect(port)
-        writer.write(GET)
-        assert (await reader.readuntil(b'""')).startswith(b"HTTP/1.1 200 ")
-        await until(lambda: stuck not in server._connections)
-        writer.close()
-
-
-async def test_a_connection_too_many_is_told_so_where_all_are_being_answered() -> None:
-    async with serving(connections=1) as (server, port):
-        _, first_writer = await connect(port)
-        first_writer.write(GET.replace(b"/", b"/never", 1))
-        await cast("Any", server.api).asked.wait()
-        reader, writer = await connect(port)
-        assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
-        writer.close()
-        first_writer.close()
-
-
 async def test_an_answer_that_never_comes_is_given_up() -> None:
     async with serving(answer=0.1) as (server, port):
         reader, writer = await connect(port)
@@ -344,54 +172,6 @@ async def test_no_callback_lets_an_error_out(callback: str, monkeypatch: pytest.
         with suppress(ConnectionError):
             await reader.read()
         writer.close()
-
-
-async def test_every_connection_has_its_turn() -> None:
-    async with serving() as (server, port):
-        _, greedy = await connect(port)
-        reader, writer = await connect(port)
-        greedy.write(GET * 140)  # one read
-        writer.write(GET.replace(b"/", b"/3", 1))
-        await reader.readuntil(b'"x"')
-        paths = cast("Any", server.api).paths
-        assert paths.index("/3") < 10
-        await until(lambda: len(paths) == 141)
-        greedy.close()
-        writer.close()
-
-
-async def test_answers_that_nobody_reads_take_from_the_budget() -> None:
-    async with serving(bodies=1_000_000, body=1_000_000) as (server, port):
-        reader, writer = await connect(port)
-        writer.write(GET.replace(b"/", b"/20000000", 1))
-        await until(lambda: server.budget.left < 0)
-        other, other_writer = await connect(port)
-        other_writer.write(GET)
-        assert (await other.readuntil(b'""')).startswith(b"HTTP/1.1 200 "), "what has no body is answered"
-        other_writer.write(GET.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\nhello"))
-        answer = await other.read()
-        assert answer.startswith(b"HTTP/1.1 503 ")
-        assert b"too many bytes of requests and answers are in memory; retry in a moment" in answer
-        await reader.readuntil(b"\r\n\r\n")
-        await reader.readexactly(20_000_000)
-        await until(lambda: server.budget.left == 1_000_000)
-        for each in (writer, other_writer):
-            each.close()
-
-
-async def test_pipelined_requests_are_read_no_further_than_they_are_answered() -> None:
-    async with serving(pipeline=4) as (server, port):
-        _, writer = await connect(port)
-        writer.write(GET.replace(b"/", b"/never", 1))
-        await cast("Any", server.api).asked.wait()
-        writer.write(GET * 1_000_000)
-        connection = only(server)
-        await until(lambda: not connection._transport.is_reading())
-        for _ in range(20):
-            await asyncio.sleep(0)
-        assert len(connection._reader.requests) <= 4096 // len(GET) + 4
-        assert writer.transport.get_write_buffer_size() > 10_000_000
-        writer.transport.abort()
 
 
 async def test_a_client_that_leaves_is_forgotten() -> None:

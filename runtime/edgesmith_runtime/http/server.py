@@ -18,6 +18,12 @@ __all__ = ["HttpServer", "listening_socket"]
 
 _SCRATCH: Final = 64 * 1024
 _BACKLOG: Final = 512
+_ACCEPTS: Final = 8
+"""Connections taken up in one turn of the event loop.
+
+uvloop takes up one for each listening socket. With a single socket a probe would wait for as many turns as there are
+connections before it.
+"""
 _SWEEP: Final = 0.5
 """Seconds between two looks at the connections' deadlines."""
 
@@ -43,14 +49,15 @@ class HttpServer:
         """How many answers were cut off since draining began."""
         self._connections: set[Connection] = set()
         self._waiting: dict[Connection, None] = {}
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self._empty = asyncio.Event()
 
     async def start(self, listener: socket.socket) -> None:
         """Accept connections on a socket."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=_BACKLOG)
+        for sock in (listener, *(listener.dup() for _ in range(_ACCEPTS - 1))):
+            self._servers.append(await loop.create_server(lambda: Connection(self), sock=sock, backlog=_BACKLOG))
         self._sweep()
 
     async def drain(self) -> None:
@@ -69,9 +76,8 @@ class HttpServer:
     def stop_accepting(self) -> None:
         """Accept nothing more."""
         self.draining = self.stopping = True
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        while self._servers:
+            self._servers.pop().close()
 
     def add(self, connection: Connection) -> bool:
         """Take a connection up, in the place of another where there are too many; say whether there was room."""
