@@ -79,8 +79,8 @@ async def test_a_session_that_chunks_are_refused_for_time_and_again_gets_the_who
                 return httpx.Response(404, json={"errors": [{"code": "BLOB_UPLOAD_UNKNOWN"}]})
             return await super().handle_async_request(request)
 
-    server = NoPatch(breaks=[5 * MIB])
-    async with server.client() as client:
+    server = NoPatch(breaks=[5 * MIB], passes_on=False)
+    async with server.client(chunk=MIB) as client:
         await client.push_blob(TARGET, blob := Data())
     assert server.blobs[blob.descriptor.digest] == DATA
 
