@@ -136,6 +136,14 @@ QUANTISERS = {"s": SCALE, "z": ZERO}
             [("QuantizeLinear", "x s z", "q"), ("DequantizeLinear", "q s z", "d"), ("MatMul", "d w", "y")],
             {"w": W}, "fp32", id="an-input-only",
         ),
+        pytest.param(
+            [("DequantizeLinear", "t s z", "d"), ("MatMul", "x w", "m"), ("Add", "m d", "y")],
+            {"t": EIGHT[:1], "w": W}, "fp32", id="a-table-only",
+        ),
+        pytest.param(
+            [("QuantizeLinear", "x s z", "q"), ("DequantizeLinear", "q s z", "d"), ("Relu", "d", "y")],
+            {}, "fp32", id="no-weights",
+        ),
         pytest.param([("Cast", "e", "w"), ("MatMul", "x w", "y")], {"e": EIGHT}, "fp32", id="bytes-that-are-cast"),
     ],
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import onnx
@@ -13,25 +14,34 @@ _QUANTISED = re.compile(
 )
 """Operators over 8-bit numbers, of ONNX (`Operators.md`) and of ONNX Runtime (`ContribOperators.md`)."""
 
-_WEIGHTS = frozenset({onnx.TensorProto.INT8, onnx.TensorProto.UINT8})
+_EIGHT = frozenset({onnx.TensorProto.INT8, onnx.TensorProto.UINT8})
+_FLOATS = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16})
 
 
 def precision_of(model: onnx.ModelProto) -> Precision:
-    """`int8` where weights are of 8 bits, or in float on their way into a QuantizeLinear; `fp32` for all else.
+    """`int8` where at least half of the weights are of 8 bits, or in float on their way into a QuantizeLinear.
 
-    A model that turns pictures of bytes into numbers with DequantizeLinear, and does nothing else in 8 bits, is not
-    quantised: its weights are what counts.
+    A model that turns pictures of bytes into numbers with DequantizeLinear, or a few of its tables, is not quantised:
+    its weights, the constants with two axes and more, are what counts.
     """
-    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
-    ranks = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
+    weights = _weights(model.graph)
+    eight: set[str] = set()
     for node in model.graph.node:
+        if _QUANTISED.fullmatch(node.op_type):
+            eight.update(name for name in node.input if name in weights and weights[name].data_type in _EIGHT)
+            if node.op_type == "QuantizeLinear" and node.input[0] in weights:
+                eight.add(node.input[0])  # trained so
+    small = sum(math.prod(weights[name].dims) for name in eight)
+    wide = sum(
+        math.prod(tensor.dims) for name, tensor in weights.items() if tensor.data_type in _FLOATS and name not in eight
+    )
+    return "int8" if small and small >= wide else "fp32"
+
+
+def _weights(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+    """Constants with two axes and more by name."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
         if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
-            types[node.output[0]] = node.attribute[0].t.data_type
-            ranks[node.output[0]] = len(node.attribute[0].t.dims)
-    for node in model.graph.node:
-        if not _QUANTISED.fullmatch(node.op_type):
-            continue
-        trained = node.op_type == "QuantizeLinear" and ranks.get(node.input[0], 0) > 1
-        if trained or any(types.get(name) in _WEIGHTS and ranks[name] > 1 for name in node.input):
-            return "int8"
-    return "fp32"
+            constants[node.output[0]] = node.attribute[0].t
+    return {name: tensor for name, tensor in constants.items() if len(tensor.dims) > 1}

@@ -10,6 +10,7 @@ import onnx
 from onnx import numpy_helper
 
 from edgesmith_builder.errors import ModelHasNaN, ModelInvalid
+from edgesmith_builder.model.nesting import inner_graphs, subgraphs
 
 _FLOATS = frozenset(
     {onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
@@ -59,8 +60,8 @@ def _attributes(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.TensorProto]]:
             yield name, attribute.sparse_tensor.indices
         for tensor in attribute.tensors:
             yield name, tensor
-        for graph in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):
-            yield from tensors(graph)
+    for graph in inner_graphs(node):
+        yield from tensors(graph)
 
 
 def model_tensors(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorProto]]:
@@ -71,17 +72,10 @@ def model_tensors(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorProt
             yield from _attributes(node)
 
 
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for inner in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):
-                yield from _nodes(inner)
-
-
 def _read_by(model: onnx.ModelProto, operators: frozenset[str]) -> set[str]:
     """Names of the tensors that such operators read, in the graphs inside nodes and in functions too."""
-    nodes = [*_nodes(model.graph), *(node for function in model.functions for node in function.node)]
+    within = [node for graph in subgraphs(model.graph) for node in graph.node]
+    nodes = [*within, *(node for function in model.functions for node in function.node)]
     return {name for node in nodes if node.op_type in operators for name in node.input}
 
 

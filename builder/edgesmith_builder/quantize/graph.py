@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import onnx
+
+from edgesmith_builder.model.nesting import subgraphs
 
 QUANTISED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators whose weights are quantised; almost all of a network's time and bytes are theirs."""
@@ -27,15 +28,6 @@ def size_of(tensor: onnx.TensorProto) -> int:
     for size in tensor.dims:
         count *= size
     return count
-
-
-def subgraphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """The graph and all graphs inside its nodes: bodies of loops, branches."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):
-                yield from subgraphs(inner)
 
 
 def attribute_of(node: onnx.NodeProto, name: str, default: Any) -> Any:

@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from edgesmith_builder.model.nesting import subgraphs
 from edgesmith_builder.model.weights import model_tensors
 from edgesmith_builder.quantize.failures import QuantizationFailed
-from edgesmith_builder.quantize.graph import subgraphs
 
 _OTHERS = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
 

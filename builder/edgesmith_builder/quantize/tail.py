@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import onnx
 
+from edgesmith_builder.model.nesting import inner_graphs
 from edgesmith_builder.quantize.graph import initializers, is_heavy
 
 _AVERAGES = frozenset({"GlobalAveragePool", "AveragePool", "ReduceMean"})
@@ -56,8 +57,7 @@ def tail_of(graph: onnx.GraphProto) -> Tail:
 def _read(node: onnx.NodeProto) -> set[str]:
     """What a node reads, in the graphs inside it too."""
     names = set(node.input)
-    for attribute in node.attribute:
-        for inner in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):
-            for child in inner.node:
-                names |= _read(child)
+    for inner in inner_graphs(node):
+        for child in inner.node:
+            names |= _read(child)
     return names
