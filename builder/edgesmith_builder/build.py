@@ -24,12 +24,11 @@ from edgesmith_builder.contract import (
     BuildRequest,
     Tools,
 )
-from edgesmith_builder.dataset import LIMIT as DATASET_LIMIT
 from edgesmith_builder.dataset import Samples, read_npz, samples_for
 from edgesmith_builder.errors import DatasetInvalid, ModelInvalid, RequestInvalid
 from edgesmith_builder.ladder import Outcome, Workshop, walk
 from edgesmith_builder.ladder.rung import ENGINE
-from edgesmith_builder.model import LIMIT as MODEL_LIMIT
+from edgesmith_builder.limits import DATASET, MODEL, memory_limit, model_limit
 from edgesmith_builder.model import ModelFacts, read_model
 from edgesmith_builder.oci import BytesBlob, Manifest, Reference, Repository
 from edgesmith_builder.pack import Base, assemble, read_base
@@ -174,7 +173,7 @@ def gather(wanted: Build, bucket: Bucket, work: Path, threads: int) -> Inputs:
     """
     fetched = work / "source.onnx"
     what = f"spec.source.uri {wanted.source.uri}"
-    bucket.fetch("spec.source", wanted.source, fetched, Limit(MODEL_LIMIT, ModelInvalid))
+    bucket.fetch("spec.source", wanted.source, fetched, largest_model(memory_limit()))
     with step("model") as current:
         facts = read_model(fetched, what)
         current.say(f"opset {facts.opset}, {facts.parameters} parameters, {size_text(facts.size)}, checked")
@@ -194,6 +193,14 @@ def gather(wanted: Build, bucket: Bucket, work: Path, threads: int) -> Inputs:
         raise ModelInvalid(f"{what} does not answer its samples: {error}; finite numbers were expected") from error
     finally:
         engine.close()
+
+
+def largest_model(memory: int | None) -> Limit:
+    """How large the model may be here, and what to change where it is larger."""
+    size, hint = model_limit(memory), ""
+    if memory is not None and size < MODEL:
+        hint = f" of a builder with {size_text(memory)} of memory (builder.resources of the chart)"
+    return Limit(size, ModelInvalid, hint)
 
 
 def ask(
@@ -318,7 +325,7 @@ def _samples(field: str, wanted: Build, specs: tuple[TensorSpec, ...], bucket: B
     folder = work / field
     folder.mkdir()
     packed = folder / "set.npz"
-    bucket.fetch(field, artifact, packed, Limit(DATASET_LIMIT, DatasetInvalid))
+    bucket.fetch(field, artifact, packed, Limit(DATASET, DatasetInvalid))
     what = f"{field}.uri {artifact.uri}"
     with step(f"{field}") as current:
         arrays = read_npz(packed, field=what, folder=folder, missing=wanted.missing_values == "NaN")

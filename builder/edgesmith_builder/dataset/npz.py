@@ -22,10 +22,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from edgesmith_builder.errors import DatasetInvalid
+from edgesmith_builder.limits import DATASET
 from edgesmith_builder.progress import size_text
-
-LIMIT = 4 * 1000**3
-"""Bytes of all arrays of a data set together, unpacked."""
 
 ARRAYS_LIMIT = 4096
 """Arrays in one data set: one for each input of the model, which for a table may be one a column, and the labels."""
@@ -38,7 +36,7 @@ _OURS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EAC
 
 
 def read_npz(
-    path: Path, *, field: str, folder: Path, limit: int = LIMIT, missing: bool = False
+    path: Path, *, field: str, folder: Path, limit: int = DATASET, missing: bool = False
 ) -> dict[str, NDArray[Any]]:
     """Read a data set.
 

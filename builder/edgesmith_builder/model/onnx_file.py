@@ -16,14 +16,12 @@ from google.protobuf.message import DecodeError
 
 from edgesmith_builder.contract import Precision
 from edgesmith_builder.errors import ModelInvalid
+from edgesmith_builder.limits import MODEL
 from edgesmith_builder.model.precision import precision_of
 from edgesmith_builder.model.weights import check_embedded, check_weights
 from edgesmith_builder.progress import size_text
 
 log = logging.getLogger(__name__)
-
-LIMIT = 2**31 - 1
-"""Bytes of a model: what a protocol buffer can hold."""
 
 LABELS = "labels"
 """The key in the model's metadata that names its classes, as a JSON list of strings."""
@@ -61,8 +59,8 @@ def read_model(path: Path, what: str) -> ModelFacts:
         ModelHasNaN: when a weight is not a number.
     """
     size = path.stat().st_size
-    if not 0 < size <= LIMIT:
-        raise ModelInvalid(f"{what} has {size} bytes; an ONNX file of up to {size_text(LIMIT)} was expected")
+    if not 0 < size <= MODEL:
+        raise ModelInvalid(f"{what} has {size} bytes; an ONNX file of up to {size_text(MODEL)} was expected")
     model = _parse(path, what)
     check_embedded(model, what)
     _check_values(model, what)

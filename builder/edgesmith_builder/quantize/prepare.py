@@ -8,7 +8,8 @@ import onnx
 import onnxruntime as ort
 from onnx import inliner, version_converter
 
-from edgesmith_builder.model.onnx_file import LIMIT, opset_of
+from edgesmith_builder.limits import MODEL
+from edgesmith_builder.model.onnx_file import opset_of
 from edgesmith_builder.quantize.failures import QuantizationFailed, failing_as
 from edgesmith_builder.quantize.gemm import plain_gemms
 from edgesmith_builder.quantize.graph import LIGHT, QUANTISED, has_weights, initializers, subgraphs
@@ -44,8 +45,8 @@ def prepare(source: Path, target: Path, folder: Path) -> onnx.ModelProto:
             model = inliner.inline_local_functions(model)
     _import_all(model)
     to_single(model)
-    if model.ByteSize() > LIMIT:
-        raise QuantizationFailed(f"in fp32 it has {model.ByteSize()} bytes; at most {LIMIT} were expected")
+    if model.ByteSize() > MODEL:
+        raise QuantizationFailed(f"in fp32 it has {model.ByteSize()} bytes; at most {MODEL} were expected")
     model = _raised(model)
     # Up to IR 3 initialisers had to be listed as inputs too; there they keep folding from happening.
     constants = initializers(model.graph)

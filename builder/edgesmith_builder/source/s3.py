@@ -48,6 +48,8 @@ class Limit:
     size: int
     """Bytes."""
     error: type[BuildError]
+    hint: str = ""
+    """What bounds it, as the end of a sentence."""
 
 
 class Bucket:
@@ -199,5 +201,6 @@ class _Download:
     def _bound(self, size: int) -> None:
         if size > self._limit.size:
             raise self._limit.error(
-                f"{self._object} is larger than {size_text(self._limit.size)}; at most that was expected"
+                f"{self._object} is larger than {size_text(self._limit.size)}; "
+                f"at most that was expected{self._limit.hint}"
             )

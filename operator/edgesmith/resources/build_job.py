@@ -33,12 +33,13 @@ from edgesmith.decide.settings import Settings
 from edgesmith.resources.common import TERMINATION_LOG, container_security, labels_of, metadata, pod_security
 from edgesmith.resources.names import repository
 from edgesmith_builder.contract import BuildRequest
+from edgesmith_builder.limits import WORK
 
 REQUEST_FOLDER = "/etc/edgesmith"
 REGISTRY_FOLDER = "/var/run/edgesmith/registry"
 
-WORK_LIMIT = "8Gi"
-"""Most that a build may write: the source, its candidates, the layer."""
+WORK_LIMIT = f"{-(-WORK // 2**30)}Gi"
+"""Most that a build may write; a bound, nothing is set aside for it."""
 
 EXIT_FINAL = 1
 """The builder's exit status where no retry can help."""
