@@ -101,7 +101,7 @@ class Workshop:
         candidate = Candidate(precision=precision, size=model_file.stat().st_size)
         engine = load_engine(ENGINE, model_file, threads=self.threads)
         try:
-            measured, said = self._measure(engine, model_file)
+            measured, said = self._measure(engine, precision, model_file)
             candidate = candidate.model_copy(update=said)
             rejected = rejection(measured, self.build.gates)
             if rejected is not None:
@@ -131,7 +131,7 @@ class Workshop:
             current.say(f"from {size_text(self.source.size)} to {size_text(target.stat().st_size)}")
         return target
 
-    def _measure(self, engine: Engine, model_file: Path) -> tuple[Measured, dict[str, Any]]:
+    def _measure(self, engine: Engine, precision: Precision, model_file: Path) -> tuple[Measured, dict[str, Any]]:
         """Score a candidate and hold it against the source; what is known of the source itself is known already."""
         said: dict[str, Any] = {}
         own = model_file == self.source.path
@@ -139,7 +139,7 @@ class Workshop:
         if self.evaluation is not None and self.scored is not None:
             found = self.scored
             if not own:
-                with step("scored") as current:
+                with step(f"{precision}: scored") as current:
                     found = score(engine, self.evaluation, self.scored)
                     current.say(f"{found.samples} samples, {int(found.right.sum())} right,")
             change = Change.between(self.scored, found)
@@ -148,9 +148,9 @@ class Workshop:
                 said |= {"accuracy_drop_error": change.error, "lost": change.lost, "gained": change.gained}
                 scores = (self.evaluation.output, self.scored, found)
         if not own:
-            with step("held against the source") as current:
+            with step(f"{precision}: compared") as current:
                 agreed = agreement(engine, self.answers, scores)
-                current.say(f"{agreed.value:.4f} in {agreed.where}, {agreed.samples} samples,")
+                current.say(f"with the source, {agreed.value:.4f} in {agreed.where}, {agreed.samples} samples,")
             said |= {
                 "agreement": agreed.value,
                 "agreement_where": shortened(agreed.where, _WHERE_LIMIT),
@@ -193,7 +193,7 @@ def replayed(bundle: Path, threads: int) -> None:
     Raises:
         ScoreFailed: where the bundle does not pass on the machine that built it, and so would pass nowhere.
     """
-    with step("replayed its golden samples") as current:
+    with step("golden samples: replayed") as current:
         try:
             loaded = load(bundle, threads=threads, max_batch=1)
         except LoadFailed as error:
