@@ -193,6 +193,15 @@ def test_a_candidate_s_one_number_is_read_with_the_source_s_threshold(tmp_path: 
     assert score(engine, inputs.evaluation, inputs.scored).accuracy > 0.95
 
 
+def test_a_candidate_s_decision_function_is_read_by_its_sign_however_small_it_is(tmp_path: Path) -> None:
+    _, inputs = asked(tmp_path, DECISION, None, {"x": X, "labels": ABOVE})
+    small = model([LOGITS], ("y", FLOAT, ["n", 1]), w=W[:, :1] * np.float32(1e-3))
+    (tmp_path / "small.onnx").write_bytes(small.SerializeToString())
+    engine = load_engine("onnxruntime", tmp_path / "small.onnx", threads=1)
+    assert isinstance(inputs.evaluation, Evaluation)
+    assert score(engine, inputs.evaluation, inputs.scored).accuracy == 1.0
+
+
 def paired(lost: int, gained: int, samples: int = 400) -> Change:
     right = np.arange(samples) < samples - 10
     after = right.copy()

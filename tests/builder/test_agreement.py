@@ -74,6 +74,26 @@ def test_what_is_off_by_a_tenth_of_its_own_spread_agrees_to_nine_tenths(tmp_path
     assert 0.85 < held_against(tmp_path, yolo(), yolo(factor=1.1)).value < 0.95
 
 
+def test_a_class_that_never_occurs_does_no_harm(tmp_path: Path) -> None:
+    """Its scores are all but zero, and eight bits make zero of them."""
+
+    def scores(scale: float) -> onnx.ModelProto:
+        weights = {
+            "w": numbers(8, 2 * ANCHORS, seed=2),
+            "s": np.array([-1, ANCHORS, 2]),
+            "k": np.array([1, scale], "f4"),
+        }
+        nodes = [
+            *(node("MatMul", ["x", "w"], ["t"]), node("Sigmoid", ["t"], ["u"])),
+            *(node("Reshape", ["u", "s"], ["v"]), node("Mul", ["v", "k"], ["y"])),
+        ]
+        return made(nodes, [("x", FLOAT, ["n", 8])], [("y", FLOAT, ["n", ANCHORS, 2])], weights)
+
+    assert held_against(tmp_path, scores(1e-4), scores(0.0)).value > 0.9
+    (tmp_path / "b").mkdir()
+    assert held_against(tmp_path / "b", scores(1.0), scores(0.0)).value == 0.0
+
+
 def two_outputs(second: str, *, shift: float = 0.0) -> onnx.ModelProto:
     """`y`, a product, and `z`: what an operator makes of it."""
     weights = {"w": numbers(8, 5, seed=1), "shift": np.array([shift] + [0.0] * 4, np.float32)}

@@ -180,6 +180,33 @@ def test_a_constant_is_held_to_a_thousandth_of_itself_and_an_infinity_to_nothing
     assert 0 < np.isinf(answers.values).sum() < answers.values.size
 
 
+def test_a_number_near_ten_thousand_is_held_to_what_a_float_holds_of_it(tmp_path: Path) -> None:
+    built(tmp_path, ODD["large and hardly changing"], {"x": numbers(30, 8)}, ladder=("fp32",))
+    _, allowed = whole(golden_of(tmp_path / "work" / "fp32" / "bundle"), "y")
+    assert 0.05 < allowed.min() <= allowed.max() < 0.5
+
+
+def test_golden_samples_of_a_sorted_set_are_of_every_class(tmp_path: Path) -> None:
+    x, w = numbers(200, 8), numbers(8, 4, seed=2)
+    labels = (x @ w).argmax(axis=1)
+    order = np.argsort(labels, kind="stable")
+    model = outputs([node("MatMul", ["x", "w"], ["y"])], [("y", FLOAT, ["n", 4])], w=w)
+    for number, evaluation in enumerate(({"x": x[order], "labels": labels[order]}, None)):
+        (tmp_path / str(number)).mkdir()
+        _, inputs = asked(tmp_path / str(number), model, {"x": x[order]}, evaluation)
+        kinds = (inputs.golden.inputs["x"] @ w).argmax(axis=1)
+        assert {*kinds.tolist()} == {0, 1, 2, 3}, "by their labels, or by their distance"
+
+
+def test_a_model_that_does_not_answer_the_same_twice_is_refused_in_words(tmp_path: Path) -> None:
+    noise = node("RandomUniformLike", ["x"], ["noise"], high=10.0)
+    model = outputs([noise, node("Add", ["x", "noise"], ["y"])], [("y", FLOAT, ["n", 8])])
+    with pytest.raises(
+        GatesFailed, match=r"its bundle fails on the machine that built it: \d of 8 golden samples agree"
+    ):
+        built(tmp_path, model, {"x": numbers(30, 8)}, ladder=("fp32",))
+
+
 def test_a_bundle_that_fails_where_it_was_built_is_refused_in_words(tmp_path: Path) -> None:
     built(tmp_path, ODD["a constant"], {"x": numbers(30, 8)}, ladder=("fp32",))
     good = read_bundle(tmp_path / "work" / "fp32" / "bundle")
@@ -227,6 +254,7 @@ def test_an_update_moves_little_more_than_the_model_and_none_of_the_inputs(tmp_p
         golden = golden_of(tmp_path / name / "work" / "int8" / "bundle")
         assert inputs.descriptor.size <= 1_400_000 // 4 + 10_000
         assert 1 <= len(golden) <= 8
+        assert sum(int(output.counts.sum()) for output in golden.outputs.values()) * 6 <= 8192 + file / 64
         for output in golden.outputs.values():
             assert output.counts.min() >= 100
         found[name] = outcome.winner.layers

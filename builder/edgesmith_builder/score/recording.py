@@ -33,6 +33,10 @@ MARGIN = 8
 ROOM = 8 * 1024
 """Bytes that answers may have however small the model is, before they are compressed."""
 
+_NOISE = 1 / 8
+"""But by no more than this part of its channel's range: an answer that two correct runs do not share says nothing, and
+the bundle's replay on the machine that builds is to fail."""
+
 _ULPS = 64
 """And by this many times the last bit of the largest number of its channel, which sums of 32-bit floats end in."""
 
@@ -134,7 +138,7 @@ def _exponents(
     allowed = np.maximum.reduce(
         [
             np.ldexp(usual, floor),
-            MARGIN * np.where(np.isfinite(differences), differences, 0.0),
+            np.minimum(MARGIN * np.where(np.isfinite(differences), differences, 0.0), usual * _NOISE),
             sizes * max(_ULPS * float(np.finfo(np.float32).eps), 2 * float(own)),
         ]
     )
