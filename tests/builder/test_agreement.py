@@ -163,6 +163,29 @@ def test_a_candidate_that_answers_nan_is_refused(tmp_path: Path) -> None:
                    asked(tmp_path, root(9.0), {"x": numbers(20, 8)})[1].answers.samples, "f")  # fmt: skip
 
 
+def test_at_most_128_samples_are_compared_and_fewer_where_answers_are_large(tmp_path: Path) -> None:
+    _, inputs = asked(tmp_path, two_outputs("Tanh"), {"x": numbers(700, 8)})
+    assert len(inputs.answers.answers) == 128
+    repeat = made(
+        [node("Expand", ["x", "size"], ["y"])], [("x", FLOAT, [1, 1])], [("y", FLOAT, [1, 2**23])],
+        {"size": np.array([1, 2**23])},
+    )  # fmt: skip
+    (tmp_path / "large").mkdir()
+    _, large = asked(tmp_path / "large", repeat, {"x": numbers(100, 1)})
+    assert len(large.answers.answers) == 8
+
+
+def test_the_classes_of_the_evaluated_output_are_compared_over_the_whole_set(tmp_path: Path) -> None:
+    x, w, v = numbers(300, 8), numbers(8, 256, seed=1), numbers(256, 5, seed=2)
+    nodes = [node("MatMul", ["x", "w"], ["h"]), node("Relu", ["h"], ["r"]), node("MatMul", ["r", "v"], ["y"])]
+    model = made(nodes, [("x", FLOAT, ["n", 8])], [("y", FLOAT, ["n", 5])], {"w": w, "v": v})
+    evaluation = {"x": x, "labels": (np.maximum(x @ w, 0) @ v).argmax(axis=1)}
+    winner = built(tmp_path, model, {"x": x[:50]}, evaluation).winner.candidate
+    assert (winner.precision, winner.agreement_samples) == ("int8", 300)
+    assert winner.agreement_where == "the class of output 'y'"
+    assert winner.agreement == pytest.approx(winner.accuracy, abs=1e-4), "the source is always right here"
+
+
 def test_without_an_evaluation_set_every_fifth_calibration_sample_is_held_back(tmp_path: Path) -> None:
     calibration = {"x": numbers(50, 8, seed=5)}
     _, inputs = asked(tmp_path, two_outputs("Tanh"), calibration)

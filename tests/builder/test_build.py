@@ -21,7 +21,7 @@ from edgesmith_builder.contract import (
     Gates,
     Platform,
 )
-from edgesmith_builder.errors import GatesFailed
+from edgesmith_builder.errors import DatasetInvalid, GatesFailed, ModelInvalid
 from edgesmith_builder.oci import Manifest, Reference, Registry
 from edgesmith_runtime.bundle import read_bundle
 from edgesmith_runtime.engine import load_engine
@@ -178,6 +178,19 @@ async def test_without_any_set_fp32_is_built_with_seeded_golden_samples(world: A
     built = await world.build(request)
     report = report_of(await world.manifest(built))
     assert (report.precision, report.accuracy, report.samples) == ("fp32", None, None)
+
+
+async def test_nan_is_given_to_the_model_where_the_request_says_that_it_is_a_missing_value(
+    world: Any, sets: Any
+) -> None:
+    """This one makes NaN of NaN, so it is the model that is at fault then."""
+    images = sets.images(8)
+    images[3, 0, 0, 0] = np.nan
+    evaluation = Artifact(uri=world.store.put("surface/holes.npz", sets.npz(image=images, labels=np.arange(8) % 4)))
+    with pytest.raises(DatasetInvalid, match="NaN or infinity"):
+        await world.build(world.request(evaluation=evaluation))
+    with pytest.raises(ModelInvalid, match=r"'scores' has NaN or infinity for sample 3 of spec\.evaluation"):
+        await world.build(world.request(evaluation=evaluation, missing_values="NaN"))
 
 
 async def test_a_model_for_one_sample_at_a_time(world: Any, make_classifier: Any) -> None:
