@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from edgesmith_runtime import cli
 from edgesmith_runtime.device import (
     cpu_limit,
     default_threads,
@@ -81,6 +84,33 @@ def test_threads_are_between_one_and_the_cores() -> None:
 
 def test_memory_is_plausible() -> None:
     assert 10 * 2**20 < resident_memory() <= peak_memory(os.getpid()) < 2**40
+
+
+HEAP = """
+import numpy as np
+from edgesmith_runtime.device import bound_heap, resident_memory
+
+bound_heap()
+np.ones(20 * 2**20, np.uint8)
+large = np.ones(16 * 2**20, np.uint8)
+above = np.ones(2**16, np.uint8)
+before = resident_memory()
+del large
+print(before - resident_memory())
+"""
+
+
+def test_large_pieces_go_back_to_the_kernel() -> None:
+    given_back = subprocess.run([sys.executable, "-c", HEAP], capture_output=True, check=True, timeout=60).stdout
+    assert int(given_back) > 15 * 2**20
+
+
+def test_the_command_line_bounds_its_heap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bounded: list[bool] = []
+    monkeypatch.setattr(cli, "bound_heap", lambda: bounded.append(True))
+    monkeypatch.setattr(cli, "set_up_logging", lambda: None)
+    assert cli.main(["selftest", "--bundle", str(tmp_path), "--termination-log", str(tmp_path / "log")]) == 1
+    assert bounded == [True]
 
 
 NAMES: dict[str, tuple[dict[str, str], str]] = {
