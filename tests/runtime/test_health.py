@@ -141,15 +141,15 @@ def until(condition: Callable[[], bool]) -> None:
 def test_clients_that_leave_are_counted(slow: Bundle, start_server: StartServer) -> None:
     server = start_server(slow.folder, "--drain-seconds", "0")
     with closing(tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{server.grpc}")) as client:
-        call = client.async_infer("slow", [slow_input(tritonclient.grpc, 1500)], lambda **_: None)
+        call = client.async_infer("slow", [slow_input(tritonclient.grpc, 1000)], lambda **_: None)
         until(lambda: "\nedgesmith_requests_in_flight 1\n" in metrics(server))
         call.cancel()
         until(lambda: 'protocol="grpc",operation="infer",code="CANCELLED"} 1\n' in metrics(server))
     until(lambda: "\nedgesmith_requests_in_flight 0\n" in metrics(server))
     with closing(socket.create_connection(("127.0.0.1", server.http))) as connection:
-        body = np.zeros((1500, 1500), np.float32).tobytes()
+        body = np.zeros((1000, 1000), np.float32).tobytes()
         header = (
-            b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1500,1500],"parameters":{"binary_data_size":9000000}}]}'
+            b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1000,1000],"parameters":{"binary_data_size":4000000}}]}'
         )
         connection.sendall(b"POST /v2/models/slow/infer HTTP/1.1\r\nHost: a\r\nInference-Header-Content-Length: ")
         connection.sendall(b"%d\r\nContent-Length: %d\r\n\r\n" % (len(header), len(header) + len(body)))
