@@ -44,7 +44,7 @@ def convolutional(width: int) -> Network:
     )
 
 
-VERSIONS = {"model.onnx": ("1", convolutional(32), 10), "model-v2.onnx": ("2", convolutional(40), 12)}
+VERSIONS = {"model.onnx": ("1", convolutional(32), 10), "model-v2.onnx": ("2", convolutional(40), 8)}
 """By file: the model's version, its network, the epochs it is trained."""
 
 

@@ -14,7 +14,7 @@ import pytest
 
 Script = Callable[[str], ModuleType]
 
-MAX_FOLDER = 2_000_000
+MAX_FOLDER = 5_000_000
 MAX_DROP = 0.01
 ROW = re.compile(r"^\| `(?P<model>[\w.-]+)` \| (?P<precision>fp32|int8) \| (?P<accuracy>0\.\d{4}) \| ", re.MULTILINE)
 FLOORS = {"digits": (0.97, 1.0), "surface-inspection": (0.95, 0.995)}
