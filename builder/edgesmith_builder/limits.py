@@ -18,7 +18,7 @@ _RESERVE = 512 * 2**20
 """Bytes of memory that a build takes however small the model is: programs, and 256 MB of the source's answers."""
 
 _TIMES = 8
-"""How often a model is in memory at once, at most: measured 6.6 to 7 times while int8 is made, 3 to 5 in fp32."""
+"""How often a model is in memory at once, at most: measured 6 to 7 times while int8 is made, 3 to 5 in fp32."""
 
 
 def model_limit(memory: int | None) -> int:

@@ -94,6 +94,23 @@ def test_a_class_that_never_occurs_does_no_harm(tmp_path: Path) -> None:
     assert held_against(tmp_path / "b", scores(1.0), scores(0.0)).value == 0.0
 
 
+@pytest.mark.parametrize(("classes", "least", "most"), [(64, 0.99, 1.0), (8, 0.0, 0.0)])
+def test_one_of_many_scores_that_hardly_varies_is_held_against_the_others(
+    tmp_path: Path, classes: int, least: float, most: float
+) -> None:
+    def scores(scale: float, other: float = 1.0) -> onnx.ModelProto:
+        weights = {"w": numbers(8, classes, seed=1)}
+        weights["w"][:, 3] *= scale
+        weights["w"][:, 4] *= other
+        return made(
+            [node("MatMul", ["x", "w"], ["y"])], [("x", FLOAT, ["n", 8])], [("y", FLOAT, ["n", classes])], weights
+        )
+
+    assert least <= held_against(tmp_path, scores(1e-3), scores(0.0)).value <= most
+    (tmp_path / "b").mkdir()
+    assert held_against(tmp_path / "b", scores(1.0), scores(1.0, other=0.0)).value < 0.4
+
+
 def two_outputs(second: str, *, shift: float = 0.0) -> onnx.ModelProto:
     """`y`, a product, and `z`: what an operator makes of it."""
     weights = {"w": numbers(8, 5, seed=1), "shift": np.array([shift] + [0.0] * 4, np.float32)}

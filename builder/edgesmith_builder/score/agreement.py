@@ -24,6 +24,10 @@ _ENOUGH = 8
 """Values of a channel from which on their spread says what is usual for it."""
 
 
+_ALIKE = 32
+"""More channels than this, and nothing beside them: scores of classes or an embedding, which mean the same thing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """How far a candidate agrees with the source, where it agrees least."""
@@ -42,7 +46,8 @@ def agreement(engine: Engine, source: SourceAnswers, scores: tuple[str, Score, S
     - Other numbers: for every channel 1 minus the root of the mean square of the differences, as a share of the
       standard deviation of the source's values. Then 1 is equal and 0 is as far off as their mean: one minus the
       inverse of a signal-to-noise ratio, 0.9 is 20 dB. A channel that hardly varies is held against its values, one of
-      probabilities against half a step of eight bits at least.
+      probabilities against half a step of eight bits at least, one of many scores against the median of their
+      deviations.
     - Whole numbers, truth values and text: the share of elements that are equal; images of bytes are numbers.
     - An output whose size differs from sample to sample: the smaller number of elements as a share of the larger.
 
@@ -110,5 +115,7 @@ def _of_channels(pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]], output: Out
     count = np.maximum(count, 1)
     deviation, size = np.sqrt(square / count), np.sqrt(square / count + mean**2)
     least = np.maximum(np.where(count < _ENOUGH, size, _RELATIVE * size), np.where(unit, _STEP, np.finfo(float).tiny))
+    if channels > _ALIKE and pairs[0][0].size == channels:
+        least = np.maximum(least, sorted(deviation.tolist())[channels // 2])
     agreed: NDArray[np.float64] = np.clip(1 - np.sqrt(wrong / count) / np.maximum(deviation, least), 0, 1)
     return agreed
