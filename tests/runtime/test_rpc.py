@@ -91,6 +91,45 @@ def test_pings_are_answered_however_often_they_come(server: Server) -> None:
             assert [next(answers) for _ in numbers] == numbers
 
 
+def test_one_connection_cannot_take_all_calls(server: Server) -> None:
+    with closing(socket.create_connection(("127.0.0.1", server.grpc), 20)) as connection:
+        connection.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
+        settings = next(payload for kind, flags, payload in frames(connection) if (kind, flags) == (SETTINGS, 0))
+    streams = 3  # SETTINGS_MAX_CONCURRENT_STREAMS (RFC 9113 §6.5.2)
+    assert dict(struct.iter_unpack(">HI", settings))[streams] == 64
+
+
+HASTY = """
+import sys
+
+from edgesmith_runtime import cli
+from edgesmith_runtime.rpc import server
+
+for name in server._OPTIONS:
+    if name.endswith("_ms"):
+        server._OPTIONS[name] //= 200
+sys.exit(cli.main())
+"""
+
+
+def test_a_connection_that_is_silent_is_pinged_and_one_without_calls_is_closed(
+    toy: Bundle, start_server: StartServer
+) -> None:
+    server = start_server(toy.folder, program=HASTY)
+    with closing(socket.create_connection(("127.0.0.1", server.grpc), 20)) as connection:
+        connection.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
+        pings = 0
+        for kind, flags, payload in frames(connection):
+            if (kind, flags) == (PING, 0):
+                pings += 1
+                connection.sendall(frame(PING, 1, 0, payload))
+            if kind == GOAWAY:
+                break
+        assert pings > 1
+        assert payload.endswith(b"connection idle"), payload
+    server.stop()
+
+
 GARBAGE = {
     "no protobuf": b"\xff\xff\xff\xff",
     "a name that is no text": b"\x0a\x02\xff\xfe",

@@ -48,7 +48,6 @@ _OPTIONS: Final = {
     "grpc.max_connection_idle_ms": 300_000,
     # A client that vanished is noticed; one behind NAT may keep its way open with pings as often as it wants.
     "grpc.keepalive_time_ms": 60_000,
-    "grpc.keepalive_timeout_ms": 20_000,
     "grpc.keepalive_permit_without_calls": 1,
     "grpc.http2.max_ping_strikes": 0,
 }
