@@ -8,9 +8,11 @@ import re
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
+from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -97,6 +99,39 @@ def test_one_connection_cannot_take_all_calls(server: Server) -> None:
         settings = next(payload for kind, flags, payload in frames(connection) if (kind, flags) == (SETTINGS, 0))
     streams = 3  # SETTINGS_MAX_CONCURRENT_STREAMS (RFC 9113 §6.5.2)
     assert dict(struct.iter_unpack(">HI", settings))[streams] == 64
+
+
+FULL = """
+import sys
+from functools import partial
+
+from edgesmith_runtime import cli
+from edgesmith_runtime.rpc import server
+
+server._OPTIONS["grpc.max_allowed_incoming_connections"] = 8
+cli.Patience = partial(cli.Patience, port_unready=3.0)
+sys.exit(cli.main())
+"""
+
+
+def test_clients_that_take_every_connection_do_not_end_readiness(toy: Bundle, start_server: StartServer) -> None:
+    server = start_server(toy.folder, program=FULL)
+    with ExitStack() as connections:
+        closed = 0
+        for _ in range(16):
+            connection = connections.enter_context(closing(socket.create_connection(("127.0.0.1", server.grpc), 20)))
+            with suppress(ConnectionError):
+                connection.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
+                closed += not connection.recv(1)
+        assert closed == 16 - 7, "one of the eight is the server's own"
+        deadline = time.monotonic() + 5
+        with closing(HTTPConnection("127.0.0.1", server.http, timeout=20)) as probe:
+            while time.monotonic() < deadline:
+                probe.request("GET", "/v2/health/ready")
+                answer = probe.getresponse()
+                answer.read()
+                assert answer.status == 200
+    server.stop()
 
 
 HASTY = """
