@@ -93,6 +93,15 @@ def test_pings_are_answered_however_often_they_come(server: Server) -> None:
             assert [next(answers) for _ in numbers] == numbers
 
 
+def test_a_connection_without_a_call_holds_no_stop_up(toy: Bundle, start_server: StartServer) -> None:
+    server = start_server(toy.folder, "--accept-seconds", "0")
+    with closing(socket.create_connection(("127.0.0.1", server.grpc), 20)) as connection:
+        connection.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
+        next(frames(connection))
+        assert server.stop() == 0
+    assert [entry["message"] for entry in server.lines][-2:] == ["draining", "stopped"]
+
+
 def test_one_connection_cannot_take_all_calls(server: Server) -> None:
     with closing(socket.create_connection(("127.0.0.1", server.grpc), 20)) as connection:
         connection.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
