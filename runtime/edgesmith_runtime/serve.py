@@ -42,6 +42,8 @@ _NEARLY_ALL: Final = 0.85
 """The share of the container's memory beyond which no message may arrive: it is the kernel that acts next."""
 _GLANCE: Final = 0.02
 """Seconds between two looks at whether the last call over gRPC has ended."""
+_GLANCES: Final = 50
+"""Looks until clients that keep their connection are left to it."""
 _SWEEP: Final = 0.1
 """Seconds between two looks at the messages that arrive over gRPC."""
 
@@ -153,7 +155,7 @@ async def _watch(service: Service, health: Health, intake: Intake) -> None:
     told: str | None = None
     while True:
         intake.sweep()
-        fault = health.unready
+        fault = None if service.draining else health.unready
         if fault is not None and told is None:
             _log.error("not ready: %s", fault)
         elif told is not None and fault is None:
@@ -182,7 +184,7 @@ async def _drain(
     status = 0
     try:
         async with asyncio.timeout(settings.drain_seconds):
-            await asyncio.gather(http.drain(), _ended(grpc.stop(settings.drain_seconds)))
+            await asyncio.gather(http.drain(), _ended(grpc, grpc.stop(settings.drain_seconds)))
     except TimeoutError:
         _log.warning("drain ended with requests in flight", extra={"in_flight": dispatcher.pending})
         status = 1
@@ -194,9 +196,13 @@ async def _drain(
     return status
 
 
-async def _ended(calls: threading.Event) -> None:
-    """Wait without a thread: one that waits for a call that hangs would keep the process."""
-    while not calls.is_set():  # noqa: ASYNC110 - the event is gRPC's, for threads
+async def _ended(grpc: GrpcServer, closed: threading.Event) -> None:
+    """Wait for the last call, and a moment for its client to take the answer and close; not for those that never do."""
+    while grpc.calls:  # noqa: ASYNC110 - gRPC's threads count them
+        await asyncio.sleep(_GLANCE)
+    for _ in range(_GLANCES):
+        if closed.is_set():
+            return
         await asyncio.sleep(_GLANCE)
 
 

@@ -75,6 +75,11 @@ class Service:
         return self._state is State.READY and self._health.unready is None
 
     @property
+    def draining(self) -> bool:
+        """Whether the server is stopping."""
+        return self._state is State.DRAINING
+
+    @property
     def live(self) -> bool:
         """Whether the process does its work, or can come to it by itself."""
         return self._health.dead is None

@@ -6,7 +6,6 @@ import json
 import queue
 import re
 import socket
-import struct
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,18 +21,13 @@ from tritonclient.utils import InferenceServerException
 from edgesmith_runtime.http.limits import MEBIBYTE, Budget, peer_of
 from edgesmith_runtime.rpc.intake import Intake, _host
 from edgesmith_runtime.rpc.pulse import Pulse
+from tests.runtime.http2 import GOAWAY, HEADERS, PREFACE, SETTINGS, frame, frames
 
 if TYPE_CHECKING:
     from edgesmith_runtime.bundle import Bundle
     from tests.runtime.conftest import Server, StartServer
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, SETTINGS, PING, GOAWAY = 0, 1, 4, 6, 7
 INFER = "/inference.GRPCInferenceService/ModelInfer"
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
 
 
 def call(path: bytes, *more: tuple[bytes, bytes]) -> bytes:
@@ -48,13 +42,6 @@ def call(path: bytes, *more: tuple[bytes, bytes]) -> bytes:
     fields += [(b"content-type", b"application/grpc"), *more]
     block = b"".join(b"\0" + bytes([len(k)]) + k + bytes([len(v)]) + v for k, v in fields)
     return PREFACE + frame(SETTINGS, 0, 0, b"") + frame(HEADERS, 5, 1, block)
-
-
-def frames(connection: socket.socket) -> Iterator[tuple[int, int, bytes]]:
-    """Every frame that comes: its kind, flags and payload."""
-    with connection.makefile("rb") as stream:
-        while len(head := stream.read(9)) == 9:
-            yield head[3], head[4], stream.read(int.from_bytes(head[:3], "big"))
 
 
 BYTES = {
@@ -78,17 +65,6 @@ def test_no_bytes_end_the_port(server: Server, sent: bytes) -> None:
         next((kind for kind, _, _ in frames(connection) if kind in {HEADERS, GOAWAY}), None)
     with closing(tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{server.grpc}")) as client:
         assert client.is_server_ready()
-
-
-def test_pings_are_answered_however_often_they_come(server: Server) -> None:
-    with closing(socket.create_connection(("127.0.0.1", server.grpc), 20)) as connection:
-        connection.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
-        received = frames(connection)
-        for start in (0, 20):  # the second lot is sent when the first has had every consequence
-            numbers = [struct.pack(">Q", number) for number in range(start, start + 20)]
-            connection.sendall(b"".join(frame(PING, 0, 0, number) for number in numbers))
-            answers = (payload for kind, flags, payload in received if (kind, flags) == (PING, 1))
-            assert [next(answers) for _ in numbers] == numbers
 
 
 GARBAGE = {

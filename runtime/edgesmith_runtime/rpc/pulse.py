@@ -45,9 +45,11 @@ class Pulse:
     def _listen(self) -> None:
         with grpc.insecure_channel(self._address, options=list(_OPTIONS.items())) as channel:
             ask: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_METHOD)
-            while not self._end.wait(self._period):
+            # At once, and over one connection: when clients have taken all others, this one is there.
+            while not self._end.is_set():
                 try:
                     ask(b"", timeout=_TIMEOUT)
                 except grpc.RpcError as error:
                     if error.code() is grpc.StatusCode.UNIMPLEMENTED:
                         self._heard()
+                self._end.wait(self._period)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
@@ -14,8 +15,6 @@ from edgesmith_runtime.rpc.health import HealthMethods
 from edgesmith_runtime.rpc.methods import InferenceMethods
 
 if TYPE_CHECKING:
-    import threading
-
     from edgesmith_runtime.rpc.intake import Intake
     from edgesmith_runtime.service import Service
 
@@ -48,7 +47,6 @@ _OPTIONS: Final = {
     "grpc.max_connection_idle_ms": 300_000,
     # A client that vanished is noticed; one behind NAT may keep its way open with pings as often as it wants.
     "grpc.keepalive_time_ms": 60_000,
-    "grpc.keepalive_timeout_ms": 20_000,
     "grpc.keepalive_permit_without_calls": 1,
     "grpc.http2.max_ping_strikes": 0,
 }
@@ -67,6 +65,8 @@ class GrpcServer:
     def __init__(self, service: Service, intake: Intake, *, message_limit: int, calls: int) -> None:
         self._service = service
         self._intake = intake
+        self._lock = threading.Lock()
+        self._calls = 0
         options = _OPTIONS | {"grpc.max_receive_message_length": message_limit}
         threads = ThreadPoolExecutor(calls, thread_name_prefix="grpc")
         self._server = grpc.server(threads, options=list(options.items()), maximum_concurrent_rpcs=calls)
@@ -104,16 +104,21 @@ class GrpcServer:
         self._server.start()
         return port
 
-    def stop(self, grace: float | None) -> threading.Event:
+    def stop(self, grace: float) -> threading.Event:
         """Accept nothing more.
 
         Args:
-            grace: Seconds that calls in flight may take; None ends them at once.
+            grace: Seconds that calls in flight may take; what is left then is cut off.
 
         Returns:
-            What is set when the last call has ended.
+            What is set when every client has closed its connection.
         """
         return self._server.stop(grace)
+
+    @property
+    def calls(self) -> int:
+        """How many calls are in flight."""
+        return self._calls
 
     def _add(self, service: str, methods: dict[str, tuple[str, Method]]) -> None:
         handlers = {name: self._handler(*method) for name, method in methods.items()}
@@ -130,6 +135,9 @@ class GrpcServer:
         self, operation: str, method: Method, requests: Iterator[bytes], context: grpc.ServicerContext
     ) -> bytes:
         """Answer a call, count it, and turn errors into gRPC's."""
+        if context.add_callback(self._ended):
+            with self._lock:
+                self._calls += 1
         code, sentence = grpc.StatusCode.OK, ""
         try:
             answer = method(self._intake.take(requests, context), context)
@@ -149,3 +157,7 @@ class GrpcServer:
             _log.warning("inference failed: %s", sentence)
         context.abort(code, sentence[:_LONGEST_SENTENCE])
         raise AssertionError("abort returned")
+
+    def _ended(self) -> None:
+        with self._lock:
+            self._calls -= 1
