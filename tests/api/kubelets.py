@@ -97,7 +97,8 @@ class Kubelets:
         for one in conditions:
             if one["type"] == "Ready" and containers not in (None, one["status"]):
                 one |= {"status": containers, "lastTransitionTime": _now()}
-                self._patch_status(pod, {"conditions": conditions})
+                metadata, status = pod["metadata"], {"status": {"conditions": conditions}}
+                self.server.try_patch("pods", metadata["name"], status, metadata["namespace"], "status")
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
@@ -144,13 +145,14 @@ class Kubelets:
         node = pod["spec"].get("nodeName")
         if node is None or node in self._cut:
             return
+        waits = metadata["uid"] not in self._started and pod["status"]["phase"] == "Pending" and node in self._nodes
         if "deletionTimestamp" in metadata:
             self.server.delete("pods", metadata["name"], metadata["namespace"], uid=metadata["uid"])
-        elif metadata["uid"] not in self._started and pod["status"]["phase"] == "Pending" and node in self._nodes:
+        elif waits and self._say_status(pod):
             self._started.add(metadata["uid"])
-            self._say_status(pod)
 
-    def _say_status(self, pod: Object) -> None:
+    def _say_status(self, pod: Object) -> bool:
+        """Start a pod as it was seen; whether it was still so. If not, what became of it is seen next."""
         metadata, labels = pod["metadata"], pod["metadata"].get("labels", {})
         if REVISION_LABEL in labels:
             judge = self.verdicts.get(metadata["namespace"])
@@ -158,11 +160,8 @@ class Kubelets:
             status = server_status(found)
         else:
             status = {"phase": "Running", "containerStatuses": [container_status("builder", state={"running": {}})]}
-        self._patch_status(pod, status)
-
-    def _patch_status(self, pod: Object, status: Object) -> None:
-        metadata = pod["metadata"]
-        self.server.try_patch("pods", metadata["name"], {"status": status}, metadata["namespace"], "status")
+        seen = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": status}
+        return self.server.try_patch("pods", metadata["name"], seen, metadata["namespace"], "status")
 
 
 def add_node(server: ApiServer, name: str, device: str) -> None:

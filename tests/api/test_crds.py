@@ -19,7 +19,7 @@ def test_defaults_appear(server: ApiServer, namespace: str) -> None:
         "maxFailed": "5%",
         "progressDeadline": "10m",
     }
-    assert model["spec"]["serving"] == {"port": 8000, "grpcPort": 8001}
+    assert model["spec"]["serving"] == {"port": 8000, "grpcPort": 8001, "maxBatch": 8}
 
 
 def test_fractions_are_strings_and_sizes_are_strings_or_numbers(server: ApiServer, namespace: str) -> None:
