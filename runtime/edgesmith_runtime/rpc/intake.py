@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Intake"]
 
 _LEAST: Final = 64 * 2**20
+_MOST_MESSAGES: Final = 1000
 _CROWD: Final = 0.5
 """The share of all calls that may wait for their messages for longer than that."""
 
@@ -78,6 +79,25 @@ class Intake:
             BadRequest: The call has no message.
             grpc.RpcError: The client left, or the message took too long.
         """
+        message = self._next(requests, context)
+        if message is None:
+            raise BadRequest("the call has no message; expected one")
+        return message
+
+    def each(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        """The messages of a call that may have several, as they come; the arguments and errors are those of `take`.
+
+        Raises:
+            BadRequest: The call has too many.
+        """
+        for _ in range(_MOST_MESSAGES):
+            message = self._next(requests, context)
+            if message is None:
+                return
+            yield message
+        raise BadRequest(f"the call has more than {_MOST_MESSAGES} messages; begin another call")
+
+    def _next(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes | None:
         number = next(self._numbers)
         with self._lock:
             self._arriving[number] = time.monotonic(), context
@@ -87,7 +107,7 @@ class Intake:
             with self._lock:
                 del self._arriving[number]
         if message is None:
-            raise BadRequest("the call has no message; expected one")
+            return None
         peer, size = peer_of(_host(context.peer())), len(message)
         if not self._budget.reserve(peer, size):
             raise Unavailable("too many requests are in memory; retry in a moment")

@@ -6,6 +6,8 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -13,6 +15,8 @@ import grpc
 from edgesmith_runtime.errors import AnswerFailed, BadRequest, NotFound, RequestError, TooLarge, Unavailable
 from edgesmith_runtime.rpc.health import HealthMethods
 from edgesmith_runtime.rpc.methods import InferenceMethods
+from edgesmith_runtime.rpc.reflection import NAMES as REFLECTION
+from edgesmith_runtime.rpc.reflection import ReflectionMethods
 
 if TYPE_CHECKING:
     from edgesmith_runtime.rpc.intake import Intake
@@ -84,6 +88,10 @@ class GrpcServer:
             },
         )
         self._add(_HEALTH, {"Check": ("health", health.check)})
+        reflect = partial(self._answers, ReflectionMethods().info)
+        told: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(reflect)
+        for name in REFLECTION:
+            self._server.add_registered_method_handlers(name, {"ServerReflectionInfo": told})
 
     def start(self, address: str) -> int:
         """Start serving.
@@ -134,13 +142,26 @@ class GrpcServer:
     def _answer(
         self, operation: str, method: Method, requests: Iterator[bytes], context: grpc.ServicerContext
     ) -> bytes:
-        """Answer a call, count it, and turn errors into gRPC's."""
+        """Answer a call of one message."""
+        with self._told(operation, context):
+            return method(self._intake.take(requests, context), context)
+        raise AssertionError("abort returned")
+
+    def _answers(self, method: Method, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        """Answer each message of a call."""
+        with self._told("metadata", context):
+            for message in self._intake.each(requests, context):
+                yield method(message, context)
+
+    @contextmanager
+    def _told(self, operation: str, context: grpc.ServicerContext) -> Iterator[None]:
+        """Count a call, and turn errors into gRPC's."""
         if context.add_callback(self._ended):
             with self._lock:
                 self._calls += 1
         code, sentence = grpc.StatusCode.OK, ""
         try:
-            answer = method(self._intake.take(requests, context), context)
+            yield
         except RequestError as error:
             code, sentence = _CODES.get(type(error), grpc.StatusCode.INTERNAL), str(error)
         except (CancelledError, grpc.RpcError):
@@ -152,11 +173,10 @@ class GrpcServer:
             code = grpc.StatusCode.CANCELLED
         self._service.metrics.add("edgesmith_requests_total", "grpc", operation, code.name)
         if code is grpc.StatusCode.OK:
-            return answer
+            return
         if code is grpc.StatusCode.INTERNAL:
             _log.warning("inference failed: %s", sentence)
         context.abort(code, sentence[:_LONGEST_SENTENCE])
-        raise AssertionError("abort returned")
 
     def _ended(self) -> None:
         with self._lock:
