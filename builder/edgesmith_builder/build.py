@@ -10,15 +10,20 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from edgesmith_builder.contract import (
     KEY_ANNOTATION,
     REPORT_ANNOTATION,
     TOOLS,
+    Artifact,
     Build,
     BuildReport,
     BuildRequest,
@@ -29,7 +34,7 @@ from edgesmith_builder.errors import DatasetInvalid, ModelInvalid, RequestInvali
 from edgesmith_builder.ladder import Outcome, Workshop, walk
 from edgesmith_builder.ladder.rung import ENGINE
 from edgesmith_builder.limits import DATASET, MODEL, memory_limit, model_limit
-from edgesmith_builder.model import ModelFacts, read_model
+from edgesmith_builder.model import ModelFacts, read_model, shaped
 from edgesmith_builder.oci import BytesBlob, Manifest, Reference, Repository
 from edgesmith_builder.pack import Base, assemble, read_base
 from edgesmith_builder.progress import size_text, step
@@ -52,6 +57,7 @@ from edgesmith_runtime.tensors import TensorSpec, shape_text
 
 log = logging.getLogger(__name__)
 
+_SETS = ("spec.calibration", "spec.evaluation")
 _HELD_BACK = 5
 """Of so many calibration samples one is held back."""
 
@@ -177,15 +183,17 @@ def gather(wanted: Build, bucket: Bucket, work: Path, threads: int) -> Inputs:
     with step("model") as current:
         facts = read_model(fetched, what)
         current.say(f"opset {facts.opset}, {facts.parameters} parameters, {size_text(facts.size)}, checked")
+    arrays = functools.cache(lambda field: _arrays(field, wanted, bucket, work))
+    if facts.shapeless:
+        found = [arrays(field) or {} for field in _SETS]
+        facts = shaped(facts, {name: array.ndim for one in found for name, array in one.items()}, what)
     try:
         engine = load_engine(ENGINE, fetched, threads=threads)
     except EngineError as error:
         raise ModelInvalid(f"{what} does not run: {error}; a model that {ENGINE} runs was expected") from error
     try:
         log.info("inputs %s, outputs %s", _specs(engine.inputs), _specs(engine.outputs))
-        sets = [
-            _samples(field, wanted, engine.inputs, bucket, work) for field in ("spec.calibration", "spec.evaluation")
-        ]
+        sets = [_samples(field, wanted, engine.inputs, arrays(field)) for field in _SETS]
         return ask(wanted, facts, engine, *sets)
     except ScoreFailed as error:
         raise ModelInvalid(f"{what} does not answer its samples: {error}; finite numbers were expected") from error
@@ -315,20 +323,35 @@ def image_of(wanted: Build, inputs: Inputs, outcome: Outcome, base: Base) -> tup
     return assemble(base, layers, labels, {KEY_ANNOTATION: wanted.key, REPORT_ANNOTATION: report.to_json()})
 
 
-def _samples(field: str, wanted: Build, specs: tuple[TensorSpec, ...], bucket: Bucket, work: Path) -> Samples | None:
-    labelled = field == "spec.evaluation"
-    artifact = wanted.evaluation if labelled else wanted.calibration
+def _artifact(field: str, wanted: Build) -> Artifact | None:
+    return wanted.evaluation if field == "spec.evaluation" else wanted.calibration
+
+
+def _arrays(field: str, wanted: Build, bucket: Bucket, work: Path) -> dict[str, NDArray[Any]] | None:
+    """A set's arrays, fetched; None where there is no such set."""
+    artifact = _artifact(field, wanted)
     if artifact is None:
         return None
     folder = work / field
     folder.mkdir()
     packed = folder / "set.npz"
     bucket.fetch(field, artifact, packed, Limit(DATASET, DatasetInvalid))
-    what = f"{field}.uri {artifact.uri}"
-    with step(f"{field}") as current:
+    with step(f"{field}: read"):
+        what = f"{field}.uri {artifact.uri}"
         arrays = read_npz(packed, field=what, folder=folder, missing=wanted.missing_values == "NaN")
         packed.unlink()
-        samples = samples_for(arrays, specs, field=what, labelled=labelled)
+    return arrays
+
+
+def _samples(
+    field: str, wanted: Build, specs: tuple[TensorSpec, ...], arrays: dict[str, NDArray[Any]] | None
+) -> Samples | None:
+    artifact = _artifact(field, wanted)
+    if artifact is None or arrays is None:
+        return None
+    what = f"{field}.uri {artifact.uri}"
+    with step(field) as current:
+        samples = samples_for(arrays, specs, field=what, labelled=field == "spec.evaluation")
         current.say(f"{len(samples)} samples, checked")
     return samples
 

@@ -258,3 +258,17 @@ async def test_a_model_that_came_in_int8_is_packed_as_it_is(world: Any, tmp_path
     assert [candidate.size for candidate in report.candidates] == [len(made), None]
     with pytest.raises(GatesFailed, match="fp32: the model came in int8, and there is no fp32 form of it"):
         await world.build(world.request(source=Artifact(uri=uri), ladder=("fp32",)))
+
+
+async def test_a_model_whose_input_has_no_shape_is_built_with_the_axes_of_its_sets(world: Any, tmp_path: Path) -> None:
+    name = world.source.removeprefix("s3://models/")
+    world.store.client.fget_object(bucket_name="models", object_name=name, file_path=str(tmp_path / "source.onnx"))
+    model = onnx.load_model(tmp_path / "source.onnx")
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    uri = world.store.put("surface/shapeless.onnx", model.SerializeToString())
+    built = await world.build(world.request(source=Artifact(uri=uri)))
+    with tarfile.open(fileobj=io.BytesIO(await blob(built.image, -1))) as archive:
+        archive.extractall(tmp_path / "image", filter="data")
+    facts = json.loads((tmp_path / "image" / "model" / "bundle.json").read_text())
+    assert [spec["shape"] for spec in facts["inputs"]] == [[-1, -1, -1, -1]]
+    assert report_of(await world.manifest(built)).precision == "int8"

@@ -12,7 +12,7 @@ from graphs import FLOAT, answers, model_of, node, numbers, quantised, weights_o
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from edgesmith_builder.errors import ModelHasNaN, ModelInvalid
-from edgesmith_builder.model import ModelFacts, read_model
+from edgesmith_builder.model import ModelFacts, read_model, shaped
 from edgesmith_runtime.engine import EngineError, load_engine
 
 N = 64
@@ -81,11 +81,24 @@ def test_nan_inside_a_branch_is_named(tmp_path: Path) -> None:
         read(tmp_path, model_of(nodes, X, Y, {"yes": np.array(True)}))
 
 
-def test_an_input_without_a_shape_is_named(tmp_path: Path) -> None:
+def test_an_input_without_a_shape_gets_the_axes_of_the_set(tmp_path: Path) -> None:
     model = plain()
     model.graph.input[0].type.tensor_type.ClearField("shape")
-    with pytest.raises(ModelInvalid, match=r"input 'x' without a shape.* one was expected, with names for sizes"):
-        read(tmp_path, model)
+    facts = read(tmp_path, model)
+    assert facts.shapeless == ("x",)
+    after = shaped(facts, {"x": 2, "other": 3}, "the model")
+    assert (after.shapeless, after.size) == ((), facts.path.stat().st_size)
+    engine = load_engine("onnxruntime", facts.path, threads=1)
+    assert [(spec.name, spec.shape) for spec in engine.inputs] == [("x", (-1, -1))]
+    engine.close()
+
+
+def test_an_input_without_a_shape_that_no_set_has_is_named(tmp_path: Path) -> None:
+    model = plain()
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    facts = read(tmp_path, model)
+    with pytest.raises(ModelInvalid, match=r"input 'x' without a shape; an array of that name in spec.calibration or"):
+        shaped(facts, {"other": 2}, "the model")
 
 
 def another_ir(model: onnx.ModelProto) -> None:

@@ -45,6 +45,8 @@ class ModelFacts:
     """`int8` where it came quantised."""
     labels: tuple[str, ...] | None
     """Names of its classes, where its metadata has them."""
+    shapeless: tuple[str, ...] = ()
+    """Inputs that have no shape, not even a number of axes."""
 
 
 def read_model(path: Path, what: str) -> ModelFacts:
@@ -73,6 +75,7 @@ def read_model(path: Path, what: str) -> ModelFacts:
         parameters=sum(_count(tensor) for tensor in model.graph.initializer),
         precision=precision_of(model),
         labels=_labels(model),
+        shapeless=_shapeless(model),
     )
 
 
@@ -95,7 +98,6 @@ def _parse(path: Path, what: str) -> onnx.ModelProto:
 
 
 def _check_values(model: onnx.ModelProto, what: str) -> None:
-    constants = {tensor.name for tensor in model.graph.initializer}
     for kind, values in (("input", model.graph.input), ("output", model.graph.output)):
         for value in values:
             of = value.type.WhichOneof("value")
@@ -105,13 +107,14 @@ def _check_values(model: onnx.ModelProto, what: str) -> None:
                     f"{what} has the {kind} {value.name!r} of type {found}; a tensor was expected "
                     "(scikit-learn models: convert with options={'zipmap': False})"
                 )
-            if kind == "input" and not value.type.tensor_type.HasField("shape") and value.name not in constants:
-                raise ModelInvalid(
-                    f"{what} has the input {value.name!r} without a shape, so that no request could be checked; "
-                    "one was expected, with names for sizes that are open ('batch', 3, 'height', 'width')"
-                )
     if not model.graph.output:
         raise ModelInvalid(f"{what} has no output; at least one was expected")
+
+
+def _shapeless(model: onnx.ModelProto) -> tuple[str, ...]:
+    constants = {tensor.name for tensor in model.graph.initializer}
+    values = (value for value in model.graph.input if value.name not in constants)
+    return tuple(value.name for value in values if not value.type.tensor_type.HasField("shape"))
 
 
 def _labels(model: onnx.ModelProto) -> tuple[str, ...] | None:
