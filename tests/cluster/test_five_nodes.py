@@ -199,7 +199,8 @@ def _revisions(servers: dict[str, Any]) -> dict[str, str]:
 def _one_revision(fleet: Fleet) -> bool:
     servers = fleet.servers(NAME)
     all_ready = len(servers) == len(fleet.ground.edges) and all(server.ready for server in servers.values())
-    return all_ready and len(set(_revisions(servers).values())) == 1
+    ended = len(fleet.pods(NAME)) == len(servers)  # pods of the revision before, those that still end among them
+    return all_ready and ended and len(set(_revisions(servers).values())) == 1
 
 
 def _serving(fleet: Fleet) -> int:
