@@ -10,11 +10,12 @@ import pytest
 from google.protobuf import descriptor_pool, message_factory
 
 from edgesmith_runtime.codec.wire import fields, prefix
-from edgesmith_runtime.rpc.reflection import NAMES
 
 if TYPE_CHECKING:
     from tests.runtime.conftest import Server
 
+# Not from the server's own module: its messages and tritonclient's have the same names and cannot be in one process.
+NAMES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 FILE, SYMBOL, EXTENSION, SERVICES = 3, 4, 6, 7
 """Fields of ServerReflectionRequest; `SERVICES` is that of an error in the response, too."""
 Channel = grpc.Channel
