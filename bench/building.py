@@ -8,8 +8,6 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +15,7 @@ import numpy as np
 from minio import Minio
 from mobilenet import SHAPE, mobilenet
 from row import Row
-from services import Server, start_registry, tool
+from services import STORE_PASSWORD, STORE_USER, start_minio, start_registry
 
 from edgesmith_builder.contract import Artifact, Build, BuildRequest, Gates, Platform
 from edgesmith_runtime.engine import load_engine
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 
 CALIBRATION, EVALUATION = 64, 256
 """Pictures of 602 kB each."""
-USER, PASSWORD = "bench-user", "bench-password"
 _STEP = re.compile(r"^info \+[\d.]+s (?P<step>.*) in (?P<seconds>[\d.]+) s$")
 
 
@@ -43,23 +40,15 @@ def measure_building() -> list[Row]:
             base = json.loads(
                 run([sys.executable, ROOT / "hack/images", "push", "--only", "runtime", registry.address])
             )
-            with _bucket(folder / "minio") as address:
-                _upload(address, folder)
-                log = _build(folder, registry.address, base["runtime"], address)
+            store = start_minio(folder / "minio")
+            try:
+                _upload(store.address, folder)
+                log = _build(folder, registry.address, base["runtime"], store.address)
+            finally:
+                store.stop()
         finally:
             registry.stop()
     return _rows(log)
-
-
-@contextmanager
-def _bucket(folder: Path) -> Iterator[str]:
-    secrets = {"MINIO_ROOT_USER": USER, "MINIO_ROOT_PASSWORD": PASSWORD, "MINIO_UPDATE": "off"}
-    command = [str(tool("minio")), "server", "--address", "127.0.0.1:0", str(folder)]
-    server = Server(command, r"API: http://(127\.0\.0\.1:\d+)", secrets)
-    try:
-        yield server.address
-    finally:
-        server.stop()
 
 
 def _upload(address: str, folder: Path) -> None:
@@ -70,7 +59,7 @@ def _upload(address: str, folder: Path) -> None:
         if name == "evaluation":
             arrays["labels"] = _classes(folder / "model.onnx", arrays["input"])
         np.savez(folder / f"{name}.npz", allow_pickle=False, **arrays)
-    client = Minio(endpoint=address, access_key=USER, secret_key=PASSWORD, secure=False)
+    client = Minio(endpoint=address, access_key=STORE_USER, secret_key=STORE_PASSWORD, secure=False)
     client.make_bucket(bucket_name="models")
     for file in ("model.onnx", "calibration.npz", "evaluation.npz"):
         client.fput_object(bucket_name="models", object_name=file, file_path=str(folder / file))
@@ -101,8 +90,8 @@ def _build(folder: Path, registry: str, base: str, bucket: str) -> str:
     credentials = {
         "AWS_ENDPOINT_URL": f"http://{bucket}",
         "AWS_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": USER,
-        "AWS_SECRET_ACCESS_KEY": PASSWORD,
+        "AWS_ACCESS_KEY_ID": STORE_USER,
+        "AWS_SECRET_ACCESS_KEY": STORE_PASSWORD,
     }
     where = ["--request", str(folder / "request.json"), "--work", str(folder / "work")]
     command = [sys.executable, "-m", "edgesmith_builder", *where]

@@ -57,7 +57,8 @@ from edgesmith_runtime.tensors import TensorSpec, shape_text
 
 log = logging.getLogger(__name__)
 
-_SETS = ("spec.calibration", "spec.evaluation")
+Arrays = dict[str, NDArray[Any]]
+
 _HELD_BACK = 5
 """Of so many calibration samples one is held back."""
 
@@ -183,18 +184,20 @@ def gather(wanted: Build, bucket: Bucket, work: Path, threads: int) -> Inputs:
     with step("model") as current:
         facts = read_model(fetched, what)
         current.say(f"opset {facts.opset}, {facts.parameters} parameters, {size_text(facts.size)}, checked")
-    arrays = functools.cache(lambda field: _arrays(field, wanted, bucket, work))
+    wanted_sets = {"spec.calibration": wanted.calibration, "spec.evaluation": wanted.evaluation}
+    sets = {field: artifact for field, artifact in wanted_sets.items() if artifact is not None}
+    arrays = functools.cache(lambda field: _arrays(field, sets[field], wanted, bucket, work))
     if facts.shapeless:
-        found = [arrays(field) or {} for field in _SETS]
-        facts = shaped(facts, {name: array.ndim for one in found for name, array in one.items()}, what)
+        ranks = {name: array.ndim for field in sets for name, array in arrays(field).items()}
+        facts = shaped(facts, ranks, what)
     try:
         engine = load_engine(ENGINE, fetched, threads=threads)
     except EngineError as error:
         raise ModelInvalid(f"{what} does not run: {error}; a model that {ENGINE} runs was expected") from error
     try:
         log.info("inputs %s, outputs %s", _specs(engine.inputs), _specs(engine.outputs))
-        sets = [_samples(field, wanted, engine.inputs, arrays(field)) for field in _SETS]
-        return ask(wanted, facts, engine, *sets)
+        found = {field: _samples(field, artifact, arrays(field), engine.inputs) for field, artifact in sets.items()}
+        return ask(wanted, facts, engine, found.get("spec.calibration"), found.get("spec.evaluation"))
     except ScoreFailed as error:
         raise ModelInvalid(f"{what} does not answer its samples: {error}; finite numbers were expected") from error
     finally:
@@ -323,15 +326,8 @@ def image_of(wanted: Build, inputs: Inputs, outcome: Outcome, base: Base) -> tup
     return assemble(base, layers, labels, {KEY_ANNOTATION: wanted.key, REPORT_ANNOTATION: report.to_json()})
 
 
-def _artifact(field: str, wanted: Build) -> Artifact | None:
-    return wanted.evaluation if field == "spec.evaluation" else wanted.calibration
-
-
-def _arrays(field: str, wanted: Build, bucket: Bucket, work: Path) -> dict[str, NDArray[Any]] | None:
-    """A set's arrays, fetched; None where there is no such set."""
-    artifact = _artifact(field, wanted)
-    if artifact is None:
-        return None
+def _arrays(field: str, artifact: Artifact, wanted: Build, bucket: Bucket, work: Path) -> Arrays:
+    """A set's arrays, fetched."""
     folder = work / field
     folder.mkdir()
     packed = folder / "set.npz"
@@ -343,12 +339,7 @@ def _arrays(field: str, wanted: Build, bucket: Bucket, work: Path) -> dict[str, 
     return arrays
 
 
-def _samples(
-    field: str, wanted: Build, specs: tuple[TensorSpec, ...], arrays: dict[str, NDArray[Any]] | None
-) -> Samples | None:
-    artifact = _artifact(field, wanted)
-    if artifact is None or arrays is None:
-        return None
+def _samples(field: str, artifact: Artifact, arrays: Arrays, specs: tuple[TensorSpec, ...]) -> Samples:
     what = f"{field}.uri {artifact.uri}"
     with step(field) as current:
         samples = samples_for(arrays, specs, field=what, labelled=field == "spec.evaluation")

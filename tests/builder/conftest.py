@@ -21,7 +21,7 @@ import pytest
 from minio import Minio
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from services import Server, start_registry, tool
+from services import start_minio, start_registry
 
 from edgesmith_builder.build import Built, build
 from edgesmith_builder.contract import Artifact, Build, BuildRequest, Gates, Platform
@@ -80,11 +80,7 @@ class Store:
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    server = Server(
-        [str(tool("minio")), "server", "--address", "127.0.0.1:0", str(tmp_path_factory.mktemp("minio"))],
-        r"API: http://(127\.0\.0\.1:\d+)",
-        {"MINIO_ROOT_USER": "store-user", "MINIO_ROOT_PASSWORD": "store-password", "MINIO_UPDATE": "off"},
-    )
+    server = start_minio(tmp_path_factory.mktemp("minio"))
     settings = StoreSettings(server.address, secure=False, region="us-east-1", access_key="store-user",
                              secret_key="store-password")  # fmt: skip  # noqa: S106 - of a server that ends with the test
     client = Minio(endpoint=server.address, access_key="store-user", secret_key="store-password", secure=False)  # noqa: S106 - as above

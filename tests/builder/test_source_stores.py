@@ -20,7 +20,7 @@ from minio.credentials.providers import AssumeRoleProvider
 from minio.error import S3Error
 from openid import OpenId
 from played import Answer, Answering, Played
-from services import Server, tool
+from services import start_minio
 from urllib3 import HTTPResponse
 
 from edgesmith_builder.contract import Artifact
@@ -135,14 +135,12 @@ def once_it_knows_its_provider(ask: Callable[[], bytes]) -> bytes:
 
 
 def test_a_web_identity_is_given_for_keys_by_a_real_store(tmp_path: Path) -> None:
-    names = {"MINIO_ROOT_USER": "store-user", "MINIO_ROOT_PASSWORD": "store-password", "MINIO_UPDATE": "off"}
-    line = [str(tool("minio")), "server", "--address", "127.0.0.1:0", str(tmp_path / "minio")]
     with OpenId(tmp_path) as provider:
-        names |= {
-            "MINIO_IDENTITY_OPENID_CONFIG_URL": provider.configuration,
-            "MINIO_IDENTITY_OPENID_CLIENT_ID": "models",
-        }
-        server = Server(line, r"API: http://(127\.0\.0\.1:\d+)", names)
+        server = start_minio(
+            tmp_path / "minio",
+            MINIO_IDENTITY_OPENID_CONFIG_URL=provider.configuration,
+            MINIO_IDENTITY_OPENID_CLIENT_ID="models",
+        )
         try:
             root = Minio(endpoint=server.address, access_key="store-user", secret_key="store-password", secure=False)  # noqa: S106 - of a server that ends with the test
             root.make_bucket(bucket_name="models")

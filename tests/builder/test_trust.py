@@ -20,7 +20,7 @@ import pytest
 from authority import Authority
 from minio import Minio
 from played import Answer, Answering, Played
-from services import Server, start_registry, tool
+from services import start_minio, start_registry
 
 from edgesmith_builder.contract import Artifact, Build, BuildRequest, Gates, Platform
 from edgesmith_builder.errors import DatasetInvalid, RequestInvalid
@@ -169,9 +169,7 @@ def secured_services(authority: Authority, tmp_path_factory: pytest.TempPathFact
     (folder / "certs").mkdir()
     (folder / "certs/public.crt").write_bytes(file.read_bytes())
     (folder / "certs/private.key").write_bytes(key.read_bytes())
-    line = [str(tool("minio")), "server", "--address", "127.0.0.1:0", "--certs-dir", str(folder / "certs")]
-    names = {"MINIO_ROOT_USER": "store-user", "MINIO_ROOT_PASSWORD": "store-password", "MINIO_UPDATE": "off"}
-    store = Server([*line, str(folder / "minio")], r"API: https://(127\.0\.0\.1:\d+)", names)
+    store = start_minio(folder / "minio", "--certs-dir", str(folder / "certs"))
     settings = StoreSettings(
         store.address, secure=True, access_key="store-user", secret_key="store-password", authorities=authority.pem  # noqa: S106 - of a server that ends with the test
     )  # fmt: skip

@@ -82,3 +82,14 @@ def start_registry(
     )
     command = [str(tool("registry")), "serve", str(folder / "config.yml")]
     return Server(command, r"listening on (127\.0\.0\.1:\d+)", {"OTEL_TRACES_EXPORTER": "none"})
+
+
+STORE_USER, STORE_PASSWORD = "store-user", "store-password"
+"""The root of each MinIO that `start_minio` starts."""
+
+
+def start_minio(folder: Path, *words: str, **more: str) -> Server:
+    """A MinIO of its own with its data in `folder`; `words` are for its command line, `more` for its environment."""
+    names = {"MINIO_ROOT_USER": STORE_USER, "MINIO_ROOT_PASSWORD": STORE_PASSWORD, "MINIO_UPDATE": "off", **more}
+    command = [str(tool("minio")), "server", "--address", "127.0.0.1:0", *words, str(folder)]
+    return Server(command, r"API: https?://(127\.0\.0\.1:\d+)", names)
