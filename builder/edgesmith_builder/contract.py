@@ -27,6 +27,8 @@ KEY_ANNOTATION = "dev.edgesmith.build-key"
 
 Precision = Literal["int8", "fp32"]
 
+MetricName = Literal["Accuracy", "TopK", "MacroF1", "RMSE", "MAE", "R2", "MeanAveragePrecision"]
+
 FailureReason = Literal[
     "SourceNotFound",
     "SourceUnreachable",
@@ -91,8 +93,12 @@ class Gates(Wire):
     """Bounds that a candidate must keep at build time."""
 
     max_accuracy_drop: float | None = None
-    """Against fp32 on the same evaluation set, as a fraction of 1."""
+    """Most that the metric's value may lose against the source on the same evaluation set; of an error (RMSE, MAE) most
+    that it may rise, as a share of the source's. Where samples are too few to tell, its upper bound."""
     min_accuracy: float | None = None
+    """Least value of a metric whose higher values are better."""
+    max_error: float | None = None
+    """Most that an error (RMSE, MAE) may be, in the labels' own unit."""
     min_agreement: float = 0.8
     """With the source, of every candidate that is not the source itself; see `edgesmith_builder.score.agreement`."""
     max_image_size: int | None = None
@@ -120,9 +126,11 @@ class Build(Wire):
     source: Artifact
     calibration: Artifact | None = None
     evaluation: Artifact | None = None
-    metric: Literal["Accuracy"] = "Accuracy"
+    metric: MetricName = "Accuracy"
+    metric_options: dict[str, str] = {}
+    """What the metric may be told, by name; see `edgesmith_builder.metric`."""
     output: str | None = None
-    """The model's output that says the class of an evaluation sample. Absent: the first."""
+    """The model's output that is scored on the evaluation set. Absent: the first."""
     missing_values: Literal["Refuse", "NaN"] = "Refuse"
     """Whether NaN in a data set stands for a value that is missing, as in tables, or is a mistake."""
     gates: Gates = Gates()
@@ -164,7 +172,9 @@ class Candidate(Wire):
 
     precision: Precision
     accuracy: float | None = None
+    """The metric's value."""
     accuracy_drop: float | None = None
+    """Lost against the source; of an error, its relative rise."""
     accuracy_drop_error: float | None = None
     """Half the width of the drop's 95 % confidence interval."""
     lost: int | None = None
@@ -188,7 +198,9 @@ class BuildReport(Wire):
 
     precision: Precision
     accuracy: float | None = None
+    """The metric's value."""
     accuracy_drop: float | None = None
+    """Lost against the source; of an error, its relative rise."""
     accuracy_drop_error: float | None = None
     """Half the width of the drop's 95 % confidence interval."""
     agreement: float | None = None
@@ -196,7 +208,7 @@ class BuildReport(Wire):
     reference_accuracy: float | None = None
     """Of the source as it came, in fp32."""
     samples: int | None = None
-    """How many samples the accuracy was counted over."""
+    """How many samples the metric was measured over."""
     size: int
     """Bytes of the model layer: what travels when only the model changes."""
     warnings: tuple[str, ...] = ()
