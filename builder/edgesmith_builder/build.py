@@ -27,12 +27,15 @@ from edgesmith_builder.contract import (
     Build,
     BuildReport,
     BuildRequest,
+    Toolchain,
     Tools,
+    wrong_options,
+    wrong_precisions,
 )
 from edgesmith_builder.dataset import Labels, Samples, read_npz, samples_for
 from edgesmith_builder.errors import DatasetInvalid, ModelInvalid, RequestInvalid
 from edgesmith_builder.ladder import Outcome, Workshop, walk
-from edgesmith_builder.ladder.rung import ENGINE
+from edgesmith_builder.ladder.rung import ENGINE, TOOLCHAIN
 from edgesmith_builder.limits import DATASET, MODEL, memory_limit, model_limit
 from edgesmith_builder.metric import Evaluation, Metric, Score, metric_of
 from edgesmith_builder.model import ModelFacts, read_model, shaped
@@ -135,8 +138,7 @@ def check_request(request: BuildRequest) -> Reference:
             f"build.model is {wanted.model[:100]!r}; a name of letters, digits, '.', '_' and '-' was expected"
         )
     check_gates(wanted)
-    if len(set(wanted.ladder)) != len(wanted.ladder):
-        raise RequestInvalid(f"build.ladder is {', '.join(wanted.ladder)}; each precision once was expected")
+    check_toolchain(wanted.toolchain)
     return target
 
 
@@ -166,6 +168,19 @@ def check_gates(wanted: Build) -> None:
                 f"spec.gates.{name} is {bound} but {metric.name} is better the {better} it is; "
                 f"spec.gates.{other} was expected"
             )
+
+
+def check_toolchain(wanted: Toolchain) -> None:
+    """Hold what is asked of a toolchain against what it can be asked for.
+
+    Raises:
+        RequestInvalid: naming the field.
+    """
+    if wanted.name != TOOLCHAIN:
+        raise RequestInvalid(f"build.toolchain.name is {wanted.name}; this builder has {TOOLCHAIN}")
+    wrong = wrong_precisions(wanted.name, wanted.precisions) or wrong_options(wanted.name, wanted.options)
+    if wrong is not None:
+        raise RequestInvalid(f"build.toolchain.{wrong}")
 
 
 def check_tools(wanted: Tools) -> None:
@@ -319,7 +334,7 @@ def climb(wanted: Build, inputs: Inputs, base_size: int, work: Path, threads: in
         folder=work,
         threads=threads,
     )
-    return walk(wanted.ladder, workshop.attempt, inputs.metric.name)
+    return walk(wanted.toolchain.precisions, workshop.attempt, inputs.metric.name)
 
 
 def image_of(wanted: Build, inputs: Inputs, outcome: Outcome, base: Base) -> tuple[Manifest, BytesBlob]:
