@@ -20,7 +20,7 @@ import onnxruntime
 from edgesmith_builder.contract import Quantization
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.quantize import quantize
-from edgesmith_runtime.engine.onnx import session_options
+from edgesmith_runtime.engine.onnxruntime import session_options
 
 _BATCH = 64
 
