@@ -9,7 +9,7 @@ import onnxruntime as ort
 
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.score.asking import Answer
-from edgesmith_runtime.engine.onnx import session_options
+from edgesmith_runtime.engine.onnxruntime import session_options
 
 
 def other_answers(model_file: Path, samples: Samples) -> list[Answer] | None:
