@@ -8,9 +8,21 @@ from typing import Any
 from edgesmith_builder.contract import MetricName
 from edgesmith_builder.errors import RequestInvalid
 from edgesmith_builder.metric.accuracy import Accuracy
+from edgesmith_builder.metric.detection import MeanAveragePrecision
+from edgesmith_builder.metric.f1 import MacroF1
 from edgesmith_builder.metric.interface import Metric
+from edgesmith_builder.metric.regression import mae, r2, rmse
+from edgesmith_builder.metric.topk import TopK
 
-METRICS: Mapping[MetricName, Callable[..., Metric[Any]]] = {"Accuracy": Accuracy}
+METRICS: Mapping[MetricName, Callable[..., Metric[Any]]] = {
+    "Accuracy": Accuracy,
+    "TopK": TopK,
+    "MacroF1": MacroF1,
+    "RMSE": rmse,
+    "MAE": mae,
+    "R2": r2,
+    "MeanAveragePrecision": MeanAveragePrecision,
+}
 """Each takes what it may be told by name, as text."""
 
 
