@@ -21,7 +21,7 @@ from mobilenet import SHAPE, mobilenet
 
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.quantize import Quantization, quantize
-from edgesmith_runtime.engine.onnx import session_options
+from edgesmith_runtime.engine.onnxruntime import session_options
 from edgesmith_runtime.engine.saturation import products_saturate
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -35,7 +35,7 @@ from edgesmith_builder.dataset import Samples
 from edgesmith_builder.quantize import Quantization, quantize
 from edgesmith_runtime.bundle import write_bundle
 from edgesmith_runtime.engine import load_engine
-from edgesmith_runtime.engine.onnx import session_options
+from edgesmith_runtime.engine.onnxruntime import session_options
 from edgesmith_runtime.golden import Golden
 
 if TYPE_CHECKING:

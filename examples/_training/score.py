@@ -19,7 +19,7 @@ import onnxruntime
 
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.quantize import Quantization, quantize
-from edgesmith_runtime.engine.onnx import session_options
+from edgesmith_runtime.engine.onnxruntime import session_options
 
 _BATCH = 64
 

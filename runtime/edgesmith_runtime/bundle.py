@@ -35,13 +35,14 @@ __all__ = [
     "write_bundle",
 ]
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 BUNDLE_FILE: Final = "bundle.json"
 GOLDEN_INPUTS: Final = "inputs.npz"
 """The inputs of the golden samples: in a layer of their own, since they do not change with the model."""
 GOLDEN_ANSWERS: Final = "answers.npz"
 """What the model answers to them, with how far each answer may be off."""
 
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _LARGEST_MANIFEST: Final = 2**20
 _CHUNK: Final = 2**20
 _MODE: Final = 0o644
@@ -60,7 +61,8 @@ class Bundle:
     Attributes:
         model: The model's name, as clients address it.
         engine: The engine that serves it.
-        file: The model's file in the folder.
+        options: What the engine is told.
+        file: The model's file in the folder, the one that the engine opens; it finds others of the model itself.
         precision: ``int8`` or ``fp32``, for example.
         inputs: The model's inputs.
         outputs: The model's outputs.
@@ -72,6 +74,7 @@ class Bundle:
 
     model: str
     engine: str
+    options: Mapping[str, str]
     file: str
     precision: str
     inputs: tuple[TensorSpec, ...]
@@ -85,6 +88,15 @@ class Bundle:
     def model_path(self) -> Path:
         """The compiled model."""
         return self.folder / self.file
+
+    @property
+    def model_digest(self) -> str:
+        """What tells this model from others: its file's digest, or that of all digests where it has several files."""
+        files = {name: digest for name, digest in self.digests.items() if name not in self.golden_files}
+        if len(files) == 1:
+            return files[self.file]
+        lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(files.items()))
+        return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
 
     @property
     def golden_paths(self) -> tuple[Path, Path]:
@@ -129,6 +141,8 @@ def write_bundle(
     outputs: Sequence[TensorSpec],
     labels: Sequence[str] | None,
     golden: Golden,
+    others: Sequence[Path] = (),
+    options: Mapping[str, str] = _NONE,
 ) -> Bundle:
     """Write a bundle; the same arguments give the same bytes.
 
@@ -142,6 +156,8 @@ def write_bundle(
         outputs: The model's outputs.
         labels: The class names, or ``None``.
         golden: Samples recorded with this model and engine.
+        others: Further files that the engine finds beside the model's, copied under their own names.
+        options: What the engine is told.
 
     Returns:
         The bundle as `read_bundle` reads it back.
@@ -154,7 +170,12 @@ def write_bundle(
         raise BundleError(f"folder {folder} is not empty; expected a new one")
     _check_golden(golden, inputs, outputs)
     file = "model" + model_file.suffix
-    digests = {file: _copy(model_file, folder / file)}
+    copies = {file: model_file}
+    for other in others:
+        if other.name in {*copies, BUNDLE_FILE, GOLDEN_INPUTS, GOLDEN_ANSWERS}:
+            raise BundleError(f"file {other.name!r} is in the bundle already; expected another name")
+        copies[other.name] = other
+    digests = {name: _copy(source, folder / name) for name, source in copies.items()}
     golden.write(folder / GOLDEN_INPUTS, folder / GOLDEN_ANSWERS)
     for name in (GOLDEN_INPUTS, GOLDEN_ANSWERS):
         (folder / name).chmod(_MODE)
@@ -163,6 +184,7 @@ def write_bundle(
         "formatVersion": FORMAT_VERSION,
         "model": model,
         "engine": engine,
+        "options": dict(options),
         "file": file,
         "precision": precision,
         "inputs": [_spec_document(spec) for spec in inputs],
@@ -226,12 +248,16 @@ def _parse(document: Any, folder: Path) -> Bundle:
     labels = document.get("labels", [])
     texts = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
     _expect(texts, "labels", labels, "a list of strings")
+    options = document.get("options")
+    words = isinstance(options, dict) and all(isinstance(value, str) for value in options.values())
+    _expect(words, "options", options, "an object of strings")
     for field in ("engine", "precision"):
         value = document.get(field)
         _expect(isinstance(value, str) and value != "", field, value, "a name")
     return Bundle(
         model=document["model"],
         engine=document["engine"],
+        options=MappingProxyType(dict(document["options"])),
         file=document["file"],
         precision=document["precision"],
         inputs=_specs(document.get("inputs"), "inputs"),

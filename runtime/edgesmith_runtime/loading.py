@@ -78,7 +78,7 @@ def load(folder: Path, *, threads: int, max_batch: int) -> Loaded:
     """
     bundle, golden = read(folder)
     try:
-        engine = load_engine(bundle.engine, bundle.model_path, threads=threads)
+        engine = load_engine(bundle.engine, bundle.model_path, threads=threads, options=bundle.options)
         _check_signature(bundle, engine)
         parity = replay(engine, golden)
     except EngineError as error:

@@ -143,7 +143,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
 def _become_ready(service: Service, loaded: Loaded) -> None:
     bundle = loaded.bundle
     engine = engine_version(bundle.engine)
-    labels = (bundle.model, bundle.precision, engine, bundle.digests[bundle.file])
+    labels = (bundle.model, bundle.precision, engine, bundle.model_digest)
     service.metrics.put("edgesmith_model_info", *labels, value=1)
     service.start(loaded.model)
     facts = {"model": bundle.model, "precision": bundle.precision, "engine": engine, "golden": loaded.parity.message}

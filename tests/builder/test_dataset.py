@@ -84,7 +84,7 @@ def test_text_is_calibrated_scored_and_kept_as_golden_samples(tmp_path: Path, ki
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     arrays = read(tmp_path, {"word": np.array([[b"\xff"]])})
     with pytest.raises(DatasetInvalid, match="bytes in the array 'word' that are not UTF-8"):
-        samples_for(arrays, [TensorSpec("word", "BYTES", (-1, 1))], field="f", labelled=False)
+        samples_for(arrays, [TensorSpec("word", "BYTES", (-1, 1))], field="f", labels=None)
 
 
 def test_nan_is_a_missing_value_where_the_user_says_so(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_many_columns_and_an_axis_of_size_zero_are_read(tmp_path: Path) -> None:
     assert len(found) == 201
     assert found["cache"].shape == (3, 0, 8)
     specs = [*(TensorSpec(name, "FP32", (-1, 1)) for name in arrays), TensorSpec("cache", "FP32", (-1, -1, 8))]
-    samples = samples_for(found, specs, field="f", labelled=False)
+    samples = samples_for(found, specs, field="f", labels=None)
     assert samples.feed(1)["cache"].shape == (1, 0, 8)
     (tmp_path / "none").mkdir()
     with pytest.raises(DatasetInvalid, match="at least one sample"):

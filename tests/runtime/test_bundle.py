@@ -90,7 +90,12 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
         _write("[]"),
         "content is '[]'; expected an object",
     ),
-    "the format is newer": (_set(formatVersion=3), "formatVersion is '3'; expected 2"),
+    "the format is newer": (_set(formatVersion=4), "formatVersion is '4'; expected 3"),
+    "there are no options": (_set(options=None), "options is 'None'; expected an object of strings"),
+    "an option is a number": (
+        _set(options={"device": 1}),
+        "options is \"{'device': 1}\"; expected an object of strings",
+    ),
     "the model's name has a slash": (_set(model="a/b"), "model is 'a/b'; expected a name"),
     "the file lies elsewhere": (
         _set(file="../elsewhere"),
@@ -131,19 +136,56 @@ def test_a_bundle_is_refused_when(toy_copy: Bundle, spoil: Callable[[Path], None
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_in_use_is_not_written_into(toy_copy: Bundle, toy_model: Path) -> None:
+def _write_again(toy: Bundle, folder: Path, others: list[Path], **options: str) -> Bundle:
+    return write_bundle(
+        folder,
+        model="toy",
+        engine="onnxruntime",
+        precision="fp32",
+        model_file=toy.model_path,
+        inputs=toy.inputs,
+        outputs=toy.outputs,
+        labels=None,
+        golden=Golden.read(*toy.golden_paths),
+        others=others,
+        options=options,
+    )
+
+
+def test_further_files_and_options_are_read_back(toy: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_bytes(b"weights")
+    bundle = _write_again(toy, tmp_path / "new", [tmp_path / "model.bin"], device="NPU")
+    again = read_bundle(tmp_path / "new")
+    assert again == bundle
+    assert again.options == {"device": "NPU"}
+    assert again.file == "model.onnx"
+    assert (again.folder / "model.bin").read_bytes() == b"weights"
+    (again.folder / "model.bin").write_bytes(b"others")
+    with pytest.raises(BundleError, match=r"model\.bin has digest sha256:"):
+        read_bundle(again.folder)
+
+
+def test_the_models_digest_covers_all_its_files_and_nothing_else(toy: Bundle, tmp_path: Path) -> None:
+    assert toy.model_digest == toy.digests["model.onnx"]
+    seen: set[str] = set()
+    for name, content in (("model.bin", b"a"), ("model.bin", b"b"), ("other.bin", b"a")):
+        (tmp_path / name).write_bytes(content)
+        seen.add(_write_again(toy, tmp_path / f"new{len(seen)}", [tmp_path / name]).model_digest)
+    assert len(seen) == 3
+    (tmp_path / "model.bin").write_bytes(b"a")
+    assert _write_again(toy, tmp_path / "told", [tmp_path / "model.bin"], device="CPU").model_digest in seen
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "bundle.json", "inputs.npz", "answers.npz"])
+def test_two_files_of_one_name_are_refused(toy: Bundle, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(BundleError, match=f"file '{name}' is in the bundle already"):
+        _write_again(toy, tmp_path / "new", [tmp_path / name])
+
+
+def test_a_folder_in_use_is_not_written_into(toy_copy: Bundle) -> None:
     with pytest.raises(BundleError, match="is not empty"):
-        write_bundle(
-            toy_copy.folder,
-            model="toy",
-            engine="onnxruntime",
-            precision="fp32",
-            model_file=toy_model,
-            inputs=toy_copy.inputs,
-            outputs=toy_copy.outputs,
-            labels=None,
-            golden=Golden.read(*toy_copy.golden_paths),
-        )
+        _write_again(toy_copy, toy_copy.folder, [])
 
 
 def test_golden_samples_must_fit_the_model(toy: Bundle, toy_model: Path, tmp_path: Path) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgesmith_runtime.bundle import TensorSpec
 from edgesmith_runtime.device import resident_memory
-from edgesmith_runtime.engine import EngineError, EngineInputError, engine_version, load_engine
+from edgesmith_runtime.engine import ENGINES, EngineError, EngineInputError, engine_version, load_engine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,10 +90,35 @@ def test_types_without_a_name_are_refused(tmp_path: Path) -> None:
 
 
 def test_other_engines_are_refused(toy_model: Path) -> None:
-    with pytest.raises(EngineError, match="engine 'tensorrt' is not known; expected one of onnxruntime"):
+    with pytest.raises(EngineError, match="engine 'tensorrt' is not known; expected one of "):
         load_engine("tensorrt", toy_model, threads=1)
     with pytest.raises(EngineError, match="engine 'tensorrt' is not known"):
         engine_version("tensorrt")
+
+
+def test_every_engine_can_load_and_names_its_version() -> None:
+    for name in ENGINES:
+        assert callable(import_module(f"edgesmith_runtime.engine.{name}").load)
+        assert re.fullmatch(rf"{name} \d+\.\d+\.\d+\S*", engine_version(name))
+
+
+def test_engines_are_imported_when_asked_for() -> None:
+    line = "import sys, edgesmith_runtime.loading; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", line], check=True, capture_output=True, text=True).stdout.split()
+    assert "edgesmith_runtime.engine.registry" in modules
+    assert not {"onnxruntime", *(f"edgesmith_runtime.engine.{name}" for name in ENGINES)} & set(modules)
+
+
+def test_an_engine_that_is_not_installed_is_told(toy_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "edgesmith_runtime.engine.onnxruntime")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(EngineError, match="engine 'onnxruntime' cannot be imported: "):
+        load_engine("onnxruntime", toy_model, threads=1)
+
+
+def test_options_that_an_engine_does_not_know_are_refused(toy_model: Path) -> None:
+    with pytest.raises(EngineError, match="option 'device' is 'NPU', which engine onnxruntime does not know; expected"):
+        load_engine("onnxruntime", toy_model, threads=1, options={"device": "NPU"})
 
 
 def test_threads_are_at_least_one(toy_model: Path) -> None:

@@ -8,7 +8,7 @@ import sys
 import pytest
 from needs import emulator
 
-from edgesmith_runtime.engine.onnx import session_options
+from edgesmith_runtime.engine.onnxruntime import session_options
 from edgesmith_runtime.engine.saturation import products_saturate
 
 ENTRY = "session.x64quantprecision"

@@ -19,7 +19,9 @@ class Candidate(Wire):
 
     precision: Precision
     accuracy: float | None = None
+    """The metric's value."""
     accuracy_drop: float | None = None
+    """Lost against the source; of an error, its relative rise."""
     accuracy_drop_error: float | None = None
     """Half the width of the drop's 95 % confidence interval."""
     lost: int | None = None
@@ -43,7 +45,9 @@ class BuildReport(Wire):
 
     precision: Precision
     accuracy: float | None = None
+    """The metric's value."""
     accuracy_drop: float | None = None
+    """Lost against the source; of an error, its relative rise."""
     accuracy_drop_error: float | None = None
     """Half the width of the drop's 95 % confidence interval."""
     agreement: float | None = None
@@ -51,7 +55,7 @@ class BuildReport(Wire):
     reference_accuracy: float | None = None
     """Of the source as it came, in fp32."""
     samples: int | None = None
-    """How many samples the accuracy was counted over."""
+    """How many samples the metric was measured over."""
     size: int
     """Bytes of the model layer: what travels when only the model changes."""
     warnings: tuple[str, ...] = ()

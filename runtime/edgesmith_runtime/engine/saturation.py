@@ -30,7 +30,7 @@ _LARGEST: Final = (255, 127)
 @functools.cache
 def products_saturate() -> bool:
     """Whether 255 x 127, four times, is less than it should be: some milliseconds, once."""
-    import onnxruntime as ort  # noqa: PLC0415 - it reads the environment, which `engine.onnx` has seen to by now
+    import onnxruntime as ort  # noqa: PLC0415 - it reads the environment, which `engine.onnxruntime` has seen to by now
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1

@@ -21,6 +21,7 @@ import numpy as np
 import onnxruntime as ort
 
 from edgesmith_runtime.engine.interface import EngineError, EngineInputError
+from edgesmith_runtime.engine.options import check_options
 from edgesmith_runtime.engine.saturation import products_saturate
 from edgesmith_runtime.tensors import ANY_SIZE, DTYPES, TensorSpec
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["OnnxRuntimeEngine", "session_options"]
+__all__ = ["OnnxRuntimeEngine", "load", "session_options", "version"]
 
 _DATATYPES: Final = {
     "tensor(bool)": "BOOL",
@@ -80,6 +81,26 @@ _CODE: Final = re.compile(
     r"[\w:*&<>, ]*\bonnxruntime::[\w:<>~]+\([^()]*\)(?: const)? |"  # the function
     r".* was false\. "  # the condition
 )
+
+
+def load(model_file: Path, *, threads: int, options: Mapping[str, str]) -> OnnxRuntimeEngine:
+    """Load a model; see `OnnxRuntimeEngine`.
+
+    Args:
+        model_file: The ONNX file.
+        threads: How many cores one run may use; at least 1.
+        options: None are known.
+
+    Raises:
+        EngineError: The model cannot be loaded, or there is an option.
+    """
+    check_options("onnxruntime", options)
+    return OnnxRuntimeEngine(model_file, threads=threads)
+
+
+def version() -> str:
+    """The version of ONNX Runtime."""
+    return str(ort.__version__)
 
 
 class OnnxRuntimeEngine:
