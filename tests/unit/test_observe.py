@@ -10,7 +10,7 @@ import pytest
 from snapshots import NOW, failed_selftest, node, pod
 
 from edgesmith.decide.fleet import Failure, ServerState
-from edgesmith.decide.observe import Observation, Trial, observe
+from edgesmith.decide.observe import Observation, Terms, Trial, observe
 from edgesmith.decide.record import Record
 from edgesmith.decide.snapshot import Pod
 from edgesmith.decide.taints import Taint
@@ -41,7 +41,7 @@ def see(*pods: Pod, kept: Record | None = None, after: float = 0, **more: Any) -
     """What is seen of node n, whose label names r, so many seconds after NOW."""
     facts: dict[str, Any] = {"label": "r", "known": True, "trial": TRIAL, "now": NOW + seconds(after)} | more
     at = replace(node("n"), ready=facts.pop("ready", True), taints=facts.pop("taints", ()))
-    return observe(at, pods=pods, record=kept, **facts)
+    return observe(at, Terms(**facts), pods, kept)
 
 
 def observed(*pods: Pod, kept: Record | None = None, **more: Any) -> Record:

@@ -81,7 +81,7 @@ def assign(model: EdgeModel, profiles: Iterable[DeviceProfile], nodes: Iterable[
     architectures = {profile.metadata.name: profile.spec.platform.architecture for profile in profiles}
     selectors = [(profile.metadata.name, profile.spec.node_selector.items()) for profile in profiles]
     everywhere = model.spec.node_selector.items()
-    for node in sorted(nodes, key=lambda node: node.name):
+    for node in nodes:
         labels = node.labels.items()
         if not everywhere <= labels:
             continue
@@ -99,7 +99,7 @@ def assign(model: EdgeModel, profiles: Iterable[DeviceProfile], nodes: Iterable[
             ambiguous[node.name] = tuple(matches)
         elif model.spec.node_selector:
             unmatched.append(node.name)
-    return Assignment(profile_of, ambiguous, tuple(unmatched), wrong)
+    return Assignment(profile_of, ambiguous, tuple(sorted(unmatched)), wrong)
 
 
 def carries(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
