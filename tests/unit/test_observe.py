@@ -360,3 +360,12 @@ def test_a_node_whose_label_names_what_is_not_completed_is_unfinished() -> None:
 
 def test_a_nodes_labels_are_what_steps_select_by() -> None:
     assert see(pod("n", "r")).state.labels == node("n").labels
+
+
+def test_a_node_is_well_that_can_be_moved_serves_and_has_failed_on_nothing() -> None:
+    kept = record(SERVING, failures={"x": Failure()})
+    assert see(pod("n", "r")).state.well
+    assert not see(starting()).state.well
+    assert not see(pod("n", "r"), ready=False).state.well
+    assert not see(pod("n", "r"), taints=TAINTED).state.well
+    assert not see(pod("n", "r"), kept=kept).state.well

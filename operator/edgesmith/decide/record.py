@@ -25,6 +25,9 @@ _FAILURES_KEPT = 3
 _READ_KEPT = 16384
 """Annotations whose reading is kept, for speed alone: most are the same in every pass. Some 12 MB at most."""
 
+_TEXTS_KEPT = 64
+"""Times whose text is kept, for speed alone: most that a pass writes are its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -155,8 +158,9 @@ def _filled(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if value}
 
 
+@lru_cache(maxsize=_TEXTS_KEPT)
 def _text(value: datetime) -> str:
-    return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+    return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _time(value: str) -> datetime:
