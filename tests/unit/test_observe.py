@@ -286,6 +286,17 @@ def test_a_node_that_returns_twice_with_its_server_started_anew_has_failed_while
         assert (kept.deaths, kept.state) == (times, server)
     assert kept.failures["r"].note == "became NotReady and came back with its server started anew 2 times"
     assert see(pod("n", "r", restarts=2), kept=record(SERVING, deaths=2), trial=COMPLETED).state.server is SERVING
+    assert see(pod("n", "r"), kept=record(SERVING, deaths=2)).state.server is FAILED, "it is tried again"
+
+
+def test_a_server_that_serves_has_not_failed_any_more() -> None:
+    failures = {"r": Failure(), "x": Failure()}
+    assert set(observed(pod("n", "r"), kept=record(SERVING, failures=failures)).failures) == {"x"}
+
+
+def test_a_record_of_another_revision_says_nothing_of_the_server() -> None:
+    kept = replace(record(SERVING), revision="x")
+    assert (observed(pod("n", "r"), kept=kept).revision, observed(pod("n", "r"), kept=kept).since) == ("r", NOW)
 
 
 def test_a_restart_without_the_node_going_away_is_no_death() -> None:

@@ -99,7 +99,7 @@ def assign(model: EdgeModel, profiles: Iterable[DeviceProfile], nodes: Iterable[
             ambiguous[node.name] = tuple(matches)
         elif model.spec.node_selector:
             unmatched.append(node.name)
-    return Assignment(profile_of, ambiguous, tuple(sorted(unmatched)), wrong)
+    return Assignment(profile_of, ambiguous, tuple(unmatched), wrong)
 
 
 def carries(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
