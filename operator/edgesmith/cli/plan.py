@@ -166,7 +166,7 @@ def _entry(planned: Planned) -> dict[str, Any]:
         return entry | {"nodesRefused": planned.nodes_refused, "status": {"conditions": conditions}}
     return entry | {
         "moves": [asdict(move) for move in made.moves],
-        "pending": [asdict(one) for one in made.pending],
+        "pending": [one._asdict() for one in made.pending],
         "deletes": [asdict(delete) for delete in made.deletes],
         "status": status_manifest(made.status),
     }
