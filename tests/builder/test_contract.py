@@ -45,6 +45,7 @@ DEFAULTS = {
     "output": None,
     "missingValues": "Refuse",
     "gates": {"maxAccuracyDrop": None, "minAccuracy": None, "minAgreement": 0.8, "maxImageSize": None},
+    "deviceMemory": None,
     "calibration": None,
     "evaluation": None,
 }
