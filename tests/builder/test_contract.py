@@ -42,9 +42,16 @@ def test_a_field_that_a_later_release_adds_leaves_the_text_that_is_hashed_as_it_
 
 DEFAULTS = {
     "metric": "Accuracy",
+    "metricOptions": {},
     "output": None,
     "missingValues": "Refuse",
-    "gates": {"maxAccuracyDrop": None, "minAccuracy": None, "minAgreement": 0.8, "maxImageSize": None},
+    "gates": {
+        "maxAccuracyDrop": None,
+        "minAccuracy": None,
+        "maxError": None,
+        "minAgreement": 0.8,
+        "maxImageSize": None,
+    },
     "deviceMemory": None,
     "calibration": None,
     "evaluation": None,

@@ -10,7 +10,7 @@ base with a build's layers on top (`edgesmith_builder.provenance`) and is not an
 reported.
 """
 
-from edgesmith_builder.contract.build import TOOLS, Artifact, Build, BuildRequest, Gates, Platform, Tools
+from edgesmith_builder.contract.build import TOOLS, Artifact, Build, BuildRequest, Gates, MetricName, Platform, Tools
 from edgesmith_builder.contract.failure import BuildFailure, FailureReason
 from edgesmith_builder.contract.report import (
     KEY_ANNOTATION,
@@ -45,6 +45,7 @@ __all__ = [
     "EngineName",
     "FailureReason",
     "Gates",
+    "MetricName",
     "OptionFacts",
     "Platform",
     "Precision",

@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 from typing import Literal
 
+from pydantic import Field
+
 from edgesmith_builder.contract.toolchain import Toolchain
 from edgesmith_builder.contract.wire import Wire
 
+MetricName = Literal["Accuracy", "TopK", "MacroF1", "RMSE", "MAE", "R2", "MeanAveragePrecision"]
+
 
 class Artifact(Wire):
-    """One file in a bucket."""
+    """One file in a bucket, on a web server or in a registry."""
 
     uri: str
-    """`s3://BUCKET/KEY`."""
+    """`s3://BUCKET/KEY`, `https://HOST/PATH`, or `oci://REGISTRY/NAME:TAG` or `…@sha256:HEX`."""
     sha256: str | None = None
     """64 hex digits. Where absent, the URI is taken to name one content for ever."""
 
@@ -34,8 +38,12 @@ class Gates(Wire):
     """Bounds that a candidate must keep at build time."""
 
     max_accuracy_drop: float | None = None
-    """Against fp32 on the same evaluation set, as a fraction of 1."""
+    """Most that the metric's value may lose against the source on the same evaluation set; of an error (RMSE, MAE) most
+    that it may rise, as a share of the source's. Where the samples are too few to tell, for the drop's upper bound."""
     min_accuracy: float | None = None
+    """Least value of a metric whose higher values are better."""
+    max_error: float | None = None
+    """Most that an error (RMSE, MAE) may be, in the labels' own unit."""
     min_agreement: float = 0.8
     """With the source, of every candidate that is not the source itself; see `edgesmith_builder.score.agreement`."""
     max_image_size: int | None = None
@@ -63,9 +71,11 @@ class Build(Wire):
     source: Artifact
     calibration: Artifact | None = None
     evaluation: Artifact | None = None
-    metric: Literal["Accuracy"] = "Accuracy"
+    metric: MetricName = "Accuracy"
+    metric_options: dict[str, str] = Field(default_factory=dict)
+    """What the metric is told, by name: `k` of TopK."""
     output: str | None = None
-    """The model's output that says the class of an evaluation sample. Absent: the first."""
+    """The model's output that is scored on the evaluation set. Absent: the first."""
     missing_values: Literal["Refuse", "NaN"] = "Refuse"
     """Whether NaN in a data set stands for a value that is missing, as in tables, or is a mistake."""
     gates: Gates = Gates()

@@ -29,8 +29,8 @@ DEFAULT_MEMORY_LIMIT = 2**30
 """Bytes: the least memory limit of a pod for which neither the profile nor the EdgeModel gives one.
 
 Without a limit, a model that leaks memory or is too large for its device makes the node kill other pods, or fail. Where
-`gates.maxMemory` or a memory request says how much the server needs, the limit is twice that if it is more, and never more than the
-device has. CPU has no default limit: it would throttle in the middle of an inference.
+`gates.maxMemory` or a memory request says how much the server needs, the limit is twice that if it is more, and never
+more than the device has. CPU has no default limit: it would throttle in the middle of an inference.
 """
 
 START_SECONDS = 600
