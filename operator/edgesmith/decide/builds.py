@@ -73,17 +73,20 @@ def build_for(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> B
         calibration=_artifact(spec.calibration),
         evaluation=_artifact(spec.evaluation),
         metric=spec.evaluation.metric if spec.evaluation else "Accuracy",
+        metric_options=spec.evaluation.options if spec.evaluation else {},
         output=spec.evaluation.output if spec.evaluation else None,
         missing_values=spec.missing_values,
         gates=Gates(
             max_accuracy_drop=parse_fraction(gates.max_accuracy_drop) if gates.max_accuracy_drop else None,
             min_accuracy=parse_fraction(gates.min_accuracy) if gates.min_accuracy else None,
+            max_error=float(gates.max_error) if gates.max_error else None,
             **({"min_agreement": parse_fraction(gates.min_agreement)} if gates.min_agreement else {}),
             max_image_size=parse_bytes(gates.max_image_size) if gates.max_image_size else None,
         ),
         platform=Platform(**profile.spec.platform.model_dump()),
         toolchain=toolchain_of(profile),
         base=base,
+        device_memory=profile.memory,
         tools=TOOLS,
     )
 

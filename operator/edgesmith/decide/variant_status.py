@@ -9,6 +9,7 @@ from typing import Any
 from pydantic.alias_generators import to_camel
 
 from edgesmith.api.conditions import Reason
+from edgesmith.api.edgemodel import ERRORS
 from edgesmith.api.fraction import format_fraction
 from edgesmith.api.names import RETRY_ANNOTATION
 from edgesmith.api.status import ChangedAnswers, NodeCounts, VariantStatus
@@ -16,7 +17,7 @@ from edgesmith.decide.builds import BuildState
 from edgesmith.decide.conditions import Finding, Severity
 from edgesmith.decide.fleet import NodeState, RevisionState, RolloutPhase, ServerState
 from edgesmith.decide.rollout import Course
-from edgesmith_builder.contract import BuildReport
+from edgesmith_builder.contract import BuildReport, MetricName
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ def variant_status(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantS
     own = facts.counted
     measured: dict[str, Any] = {}
     if build and build.report:
-        measured = _measured(build.report)
+        measured = _measured(build.report, build.build.metric)
     elif build:
         measured = _measured_before(previous, facts.profile, build.build.key)
     return VariantStatus(
@@ -147,12 +148,16 @@ def variant_status(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantS
     )
 
 
-def _measured(report: BuildReport) -> dict[str, Any]:
+def _measured(report: BuildReport, metric: MetricName) -> dict[str, Any]:
     """What a build measured, as fields of the status."""
     fractions = ("accuracy", "accuracy_drop", "accuracy_drop_error", "agreement")
     measured: dict[str, Any] = {
         name: format_fraction(value) for name in fractions if (value := getattr(report, name)) is not None
     }
+    if report.accuracy is not None:
+        measured["metric"] = metric
+        if metric in ERRORS:
+            measured["accuracy"] = f"{report.accuracy:.4f}"
     winner = next((one for one in report.candidates if one.precision == report.precision), None)
     if winner and winner.lost is not None and winner.gained is not None and report.samples:
         measured["changed_answers"] = ChangedAnswers(lost=winner.lost, gained=winner.gained, samples=report.samples)
@@ -169,7 +174,16 @@ def _reason(facts: VariantFacts, own: NodeCounts) -> Reason:
 
 
 _MEASURED = (
-    *("precision", "accuracy", "accuracy_drop", "accuracy_drop_error", "changed_answers", "agreement", "warnings"),
+    *(
+        "precision",
+        "metric",
+        "accuracy",
+        "accuracy_drop",
+        "accuracy_drop_error",
+        "changed_answers",
+        "agreement",
+        "warnings",
+    ),
     "size",
 )
 """Fields of the status that a build measured."""
