@@ -5,7 +5,8 @@
 3. Fetch the model and the data sets, and check each before anything is computed.
 4. Score the source as it came and ask it some samples: what candidates are held against.
 5. Walk the ladder: compile, score, gate, pack, replay.
-6. Assemble the image for its platform, and push what the registry does not have.
+6. Assemble the image for its platform, write down what is in it and how it came about, sign it where there is a key, and
+   push what the registry does not have.
 """
 
 from __future__ import annotations
@@ -31,11 +32,13 @@ from edgesmith_builder.contract import (
 )
 from edgesmith_builder.dataset import Samples, read_npz, samples_for
 from edgesmith_builder.errors import DatasetInvalid, ModelInvalid, RequestInvalid
+from edgesmith_builder.evidence import evidence_for
+from edgesmith_builder.evidence.materials import materials_of
 from edgesmith_builder.ladder import Outcome, Workshop, walk
 from edgesmith_builder.ladder.rung import ENGINE
 from edgesmith_builder.limits import DATASET, MODEL, memory_limit, model_limit
 from edgesmith_builder.model import ModelFacts, read_model, shaped
-from edgesmith_builder.oci import BytesBlob, Manifest, Reference, Repository
+from edgesmith_builder.oci import BytesBlob, Manifest, Reference, Registry, Repository
 from edgesmith_builder.pack import Base, assemble, read_base
 from edgesmith_builder.progress import size_text, step
 from edgesmith_builder.provenance import why_foreign
@@ -50,6 +53,8 @@ from edgesmith_builder.score import (
     golden_inputs,
     score,
 )
+from edgesmith_builder.signatures import look_for
+from edgesmith_builder.signatures.private import PrivateKey
 from edgesmith_builder.source import Bucket, Limit
 from edgesmith_runtime.bundle import is_name
 from edgesmith_runtime.engine import Engine, EngineError, load_engine
@@ -74,6 +79,16 @@ class Built:
 
 
 @dataclass(frozen=True, slots=True)
+class Maker:
+    """Who builds."""
+
+    key: PrivateKey | None = None
+    """What images are signed with; None: they are not."""
+    image: str | None = None
+    """The image that the builder runs in, by digest; None: it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Inputs:
     """What was fetched, checked."""
 
@@ -88,7 +103,13 @@ class Inputs:
 
 
 async def build(
-    request: BuildRequest, bucket: Bucket, registries: Registries, work: Path, *, threads: int = 1
+    request: BuildRequest,
+    bucket: Bucket,
+    registries: Registries,
+    work: Path,
+    *,
+    threads: int = 1,
+    maker: Maker | None = None,
 ) -> Built:
     """Carry out a request.
 
@@ -98,11 +119,12 @@ async def build(
         registries: Where the base image and the result are.
         work: An empty folder with room for a few copies of the model and the data sets unpacked.
         threads: Cores to score with; it does not change what comes out.
+        maker: Who builds; nobody in particular by default.
 
     Raises:
         BuildError, RegistryError: as `edgesmith_builder.errors` says.
     """
-    wanted = request.build
+    wanted, maker = request.build, maker or Maker()
     target = check_request(request)
     log.info("build %s: %s for %s", wanted.key, wanted.model, wanted.platform.architecture)
     with step(f"found base {wanted.base}") as current:
@@ -111,6 +133,7 @@ async def build(
     made = await registries.target.manifest(target)
     if made is not None:
         foreign = why_foreign(made, wanted.key, [layer.digest for layer in base.manifest.layers])
+        foreign = foreign or await why_unsigned(registries.target, target, made, maker.key)
         if foreign is None:
             log.info("%s is made already: %s", target, made.digest)
             return Built(str(target.repository.pinned(made.digest)), cached=True)
@@ -120,9 +143,32 @@ async def build(
 
     inputs = gather(wanted, bucket, work, threads)
     outcome = climb(wanted, inputs, base.manifest.size, work, threads)
-    manifest, config = image_of(wanted, inputs, outcome, base)
-    digest = await push(registries, target, base=base, winner=outcome.winner, manifest=manifest, config=config)
+    report = report_of(inputs, outcome)
+    manifest, config = image_of(wanted, report, outcome, base)
+    layer = outcome.winner.layers[-1]
+    materials = materials_of(
+        wanted, report, bucket.digests, base=base, manifest=manifest, layer=layer, builder_image=maker.image
+    )
+    digest = await push(
+        registries,
+        target,
+        base=base,
+        winner=outcome.winner,
+        manifest=manifest,
+        config=config,
+        evidence=evidence_for(materials, maker.key),
+    )
     return Built(str(target.repository.pinned(digest)), cached=False)
+
+
+async def why_unsigned(registry: Registry, target: Reference, made: Manifest, key: PrivateKey | None) -> str | None:
+    """Why an image that was found is to be made again, as the end of a sentence; None where it is not.
+
+    One that was found is never signed: only what was built here is known to be what the key stands for.
+    """
+    if key is None or await look_for(registry, target.repository, made.digest, key.public) == "Signed":
+        return None
+    return "is not signed by the builder's key"
 
 
 def check_request(request: BuildRequest) -> Reference:
@@ -305,12 +351,12 @@ def climb(wanted: Build, inputs: Inputs, base_size: int, work: Path, threads: in
     return walk(wanted.ladder, workshop.attempt)
 
 
-def image_of(wanted: Build, inputs: Inputs, outcome: Outcome, base: Base) -> tuple[Manifest, BytesBlob]:
-    """The winner's image, with the report in its manifest."""
+def report_of(inputs: Inputs, outcome: Outcome) -> BuildReport:
+    """What was found out."""
     winner, layers = outcome.winner.candidate, outcome.winner.layers
     if not layers:
         raise ValueError("the winner was not packed; layers were expected")
-    report = BuildReport(
+    return BuildReport(
         precision=winner.precision,
         accuracy=winner.accuracy,
         accuracy_drop=winner.accuracy_drop,
@@ -322,8 +368,12 @@ def image_of(wanted: Build, inputs: Inputs, outcome: Outcome, base: Base) -> tup
         warnings=(outcome.winner.warning,) if outcome.winner.warning else (),
         candidates=outcome.candidates,
     )
+
+
+def image_of(wanted: Build, report: BuildReport, outcome: Outcome, base: Base) -> tuple[Manifest, BytesBlob]:
+    """The winner's image, with the report in its manifest."""
     labels = {"dev.edgesmith.model": wanted.model, KEY_ANNOTATION: wanted.key}
-    return assemble(base, layers, labels, {KEY_ANNOTATION: wanted.key, REPORT_ANNOTATION: report.to_json()})
+    return assemble(base, outcome.winner.layers, labels, {KEY_ANNOTATION: wanted.key, REPORT_ANNOTATION: report.to_json()})
 
 
 def _arrays(field: str, artifact: Artifact, wanted: Build, bucket: Bucket, work: Path) -> Arrays:
