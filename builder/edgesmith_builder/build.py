@@ -5,8 +5,8 @@
 3. Fetch the model and the data sets, and check each before anything is computed.
 4. Score the source as it came and ask it some samples: what candidates are held against.
 5. Walk the ladder: compile, score, gate, pack, replay.
-6. Assemble the image for its platform, write down what is in it and how it came about, sign it where there is a key, and
-   push what the registry does not have.
+6. Assemble the image for its platform, write down what is in it and how it came about, sign it where there is a key,
+   and push what the registry does not have.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ from edgesmith_builder.evidence.materials import materials_of
 from edgesmith_builder.ladder import Outcome, Workshop, walk
 from edgesmith_builder.ladder.rung import ENGINE
 from edgesmith_builder.limits import DATASET, MODEL, memory_limit, model_limit
+from edgesmith_builder.maker import Maker
 from edgesmith_builder.model import ModelFacts, read_model, shaped
-from edgesmith_builder.oci import BytesBlob, Manifest, Reference, Registry, Repository
+from edgesmith_builder.oci import BytesBlob, Manifest, Reference, Repository
 from edgesmith_builder.pack import Base, assemble, read_base
 from edgesmith_builder.progress import size_text, step
 from edgesmith_builder.provenance import why_foreign
@@ -53,8 +54,6 @@ from edgesmith_builder.score import (
     golden_inputs,
     score,
 )
-from edgesmith_builder.signatures import look_for
-from edgesmith_builder.signatures.private import PrivateKey
 from edgesmith_builder.source import Bucket, Limit
 from edgesmith_runtime.bundle import is_name
 from edgesmith_runtime.engine import Engine, EngineError, load_engine
@@ -76,16 +75,6 @@ class Built:
     """`REGISTRY/NAME@sha256:HEX`."""
     cached: bool
     """Whether it was there before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Maker:
-    """Who builds."""
-
-    key: PrivateKey | None = None
-    """What images are signed with; None: they are not."""
-    image: str | None = None
-    """The image that the builder runs in, by digest; None: it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +122,7 @@ async def build(
     made = await registries.target.manifest(target)
     if made is not None:
         foreign = why_foreign(made, wanted.key, [layer.digest for layer in base.manifest.layers])
-        foreign = foreign or await why_unsigned(registries.target, target, made, maker.key)
+        foreign = foreign or await maker.why_not_its_own(registries.target, target, made)
         if foreign is None:
             log.info("%s is made already: %s", target, made.digest)
             return Built(str(target.repository.pinned(made.digest)), cached=True)
@@ -159,16 +148,6 @@ async def build(
         evidence=evidence_for(materials, maker.key),
     )
     return Built(str(target.repository.pinned(digest)), cached=False)
-
-
-async def why_unsigned(registry: Registry, target: Reference, made: Manifest, key: PrivateKey | None) -> str | None:
-    """Why an image that was found is to be made again, as the end of a sentence; None where it is not.
-
-    One that was found is never signed: only what was built here is known to be what the key stands for.
-    """
-    if key is None or await look_for(registry, target.repository, made.digest, key.public) == "Signed":
-        return None
-    return "is not signed by the builder's key"
 
 
 def check_request(request: BuildRequest) -> Reference:
@@ -373,7 +352,9 @@ def report_of(inputs: Inputs, outcome: Outcome) -> BuildReport:
 def image_of(wanted: Build, report: BuildReport, outcome: Outcome, base: Base) -> tuple[Manifest, BytesBlob]:
     """The winner's image, with the report in its manifest."""
     labels = {"dev.edgesmith.model": wanted.model, KEY_ANNOTATION: wanted.key}
-    return assemble(base, outcome.winner.layers, labels, {KEY_ANNOTATION: wanted.key, REPORT_ANNOTATION: report.to_json()})
+    return assemble(
+        base, outcome.winner.layers, labels, {KEY_ANNOTATION: wanted.key, REPORT_ANNOTATION: report.to_json()}
+    )
 
 
 def _arrays(field: str, artifact: Artifact, wanted: Build, bucket: Bucket, work: Path) -> Arrays:

@@ -22,9 +22,10 @@ from types import FrameType
 
 from pydantic import ValidationError
 
-from edgesmith_builder.build import Built, Maker, build
+from edgesmith_builder.build import Built, build
 from edgesmith_builder.contract import BuildFailure, BuildRequest, BuildResult
 from edgesmith_builder.errors import RequestInvalid, failure_of
+from edgesmith_builder.maker import Maker
 from edgesmith_builder.oci import Credentials, Reference, trusting
 from edgesmith_builder.progress import log_to_stderr
 from edgesmith_builder.push import Registries, registries_for
@@ -80,7 +81,7 @@ def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> Built:
     if options.work is not None and not options.work.is_dir():
         raise RequestInvalid(f"--work {options.work} is not a folder; one that is there was expected")
     with tempfile.TemporaryDirectory(prefix="build-", dir=options.work) as work:
-        return asyncio.run(_build(request, bucket, clients, Path(work), options.threads, maker))
+        return asyncio.run(_build(request, bucket, clients, Path(work), threads=options.threads, maker=maker))
 
 
 async def _build(
@@ -88,6 +89,7 @@ async def _build(
     bucket: Bucket,
     clients: AbstractAsyncContextManager[Registries],
     work: Path,
+    *,
     threads: int,
     maker: Maker,
 ) -> Built:
@@ -194,8 +196,8 @@ def _parser() -> argparse.ArgumentParser:
         help="certificates in PEM of authorities to trust for registries, besides the public ones",
     )
     add("--bucket-ca", type=Path, help="the same for the bucket")
-    add("--signing-key", type=Path, help=f"private key to sign images with, in PEM or as cosign writes it; its password "
-        f"is taken from the variable {PASSWORD}; without, images are not signed")  # fmt: skip
+    add("--signing-key", type=Path, help="private key to sign images with, in PEM or as cosign writes it; its "
+        f"password is taken from the variable {PASSWORD}; without, images are not signed")  # fmt: skip
     add("--builder-image", help="the image that this program runs in, by digest, for the provenance")
     add("--termination-log", type=Path, help="where to leave the result for Kubernetes: /dev/termination-log")
     add("--work", type=Path, help="folder for temporary files; the system's own by default")

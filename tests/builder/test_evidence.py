@@ -9,25 +9,23 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from services import tool
 
-from edgesmith_builder.build import Built, Maker, build
+from edgesmith_builder.build import Built, build
 from edgesmith_builder.contract import BuildRequest
 from edgesmith_builder.evidence import PACKAGES_LABEL
+from edgesmith_builder.maker import Maker
 from edgesmith_builder.oci import Backoff, BytesBlob, Credentials, Descriptor, Manifest, Reference, Referrer, Registry
 from edgesmith_builder.oci.content import CONFIG, MANIFEST, canonical
 from edgesmith_builder.push import registries_for
 from edgesmith_builder.signatures import BUNDLE, SIGNED, PublicKey, Statement, look_for
 from edgesmith_builder.signatures.private import PrivateKey
 from edgesmith_builder.source import Bucket
-
-if TYPE_CHECKING:
-    from conftest import World
 
 PATIENCE = Backoff(attempts=3, first=0.01, limit=0.05)
 PASSWORD = "right-password"  # noqa: S105 - of a key that ends with the test
@@ -63,7 +61,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return Pair(folder / "cosign.key", folder / "cosign.pub")
 
 
-async def make(world: World, request: BuildRequest, maker: Maker | None = None) -> Built:
+async def make(world: Any, request: BuildRequest, maker: Maker | None = None) -> Built:
     work = world.folder / f"work-{next(world.numbers)}"
     work.mkdir()
     bucket = Bucket(world.store.settings, attempts=2, first_delay=0.01)
@@ -91,7 +89,7 @@ def verify(image: str, key: Path, folder: Path, *words: str) -> subprocess.Compl
     return cosign(*command, "--key", str(key), "--insecure-ignore-tlog", "--allow-http-registry", image, folder=folder)
 
 
-async def test_every_image_carries_a_bill_of_materials_that_the_schema_accepts(world: World) -> None:
+async def test_every_image_carries_a_bill_of_materials_that_the_schema_accepts(world: Any) -> None:
     built = await make(world, world.request())
     (_, bill) = (await hanging(built.image))[BILL, ""]
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bill)) is None
@@ -116,13 +114,13 @@ async def test_every_image_carries_a_bill_of_materials_that_the_schema_accepts(w
     }
 
 
-async def test_a_source_that_is_packed_as_it_is_has_the_models_digest(world: World) -> None:
+async def test_a_source_that_is_packed_as_it_is_has_the_models_digest(world: Any) -> None:
     built = await make(world, world.request(ladder=("fp32",)))
     (_, bill) = (await hanging(built.image))[BILL, ""]
     assert bill["components"][0]["hashes"][0]["content"] == world.digest(world.source)
 
 
-async def test_every_image_carries_its_provenance(world: World) -> None:
+async def test_every_image_carries_its_provenance(world: Any) -> None:
     request = world.request()
     built = await make(world, request, Maker(image=BUILDER_IMAGE))
     (_, made) = (await hanging(built.image))[STATEMENT, ""]
@@ -144,7 +142,7 @@ async def test_every_image_carries_its_provenance(world: World) -> None:
     assert builder["builderDependencies"][0]["digest"] == {"sha256": "b" * 64}
 
 
-async def test_the_packages_that_the_base_image_lists_are_in_the_bill(world: World) -> None:
+async def test_the_packages_that_the_base_image_lists_are_in_the_bill(world: Any) -> None:
     base = await base_with(world, {PACKAGES_LABEL: "numpy==2.4.6 onnxruntime==1.32.0 <script> ml_dtypes==0.6.0"})
     (_, bill) = (await hanging((await make(world, world.request(base=base))).image))[BILL, ""]
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bill)) is None
@@ -153,13 +151,13 @@ async def test_the_packages_that_the_base_image_lists_are_in_the_bill(world: Wor
     assert {"ref": "runtime", "dependsOn": packages} in bill["dependencies"]
 
 
-async def test_a_list_of_packages_without_end_is_cut(world: World) -> None:
+async def test_a_list_of_packages_without_end_is_cut(world: Any) -> None:
     base = await base_with(world, {PACKAGES_LABEL: " ".join(f"package{number}==1" for number in range(3000))})
     (_, bill) = (await hanging((await make(world, world.request(base=base))).image))[BILL, ""]
     assert len(json.dumps(bill)) < 200_000
 
 
-async def test_the_same_build_hangs_the_same_on_its_image_and_nothing_twice(world: World, pair: Pair) -> None:
+async def test_the_same_build_hangs_the_same_on_its_image_and_nothing_twice(world: Any, pair: Pair) -> None:
     first, second = world.request(), world.request()
     maker = Maker(pair.key(), BUILDER_IMAGE)
     one, two = await make(world, first, maker), await make(world, second, maker)
@@ -176,7 +174,7 @@ async def test_the_same_build_hangs_the_same_on_its_image_and_nothing_twice(worl
     assert await hanging(one.image) == found
 
 
-async def test_cosign_accepts_the_signature_the_bill_and_the_provenance(world: World, pair: Pair) -> None:
+async def test_cosign_accepts_the_signature_the_bill_and_the_provenance(world: Any, pair: Pair) -> None:
     built = await make(world, world.request(), Maker(pair.key()))
     seen = verify(built.image, pair.public, world.folder)
     assert seen.returncode == 0, seen.stderr
@@ -193,7 +191,7 @@ async def test_cosign_accepts_the_signature_the_bill_and_the_provenance(world: W
 
 
 async def test_cosign_refuses_another_key_and_an_image_without_a_signature(
-    world: World, pair: Pair, tmp_path: Path
+    world: Any, pair: Pair, tmp_path: Path
 ) -> None:
     cosign("generate-key-pair", folder=tmp_path)
     built = await make(world, world.request(), Maker(pair.key()))
@@ -202,7 +200,7 @@ async def test_cosign_refuses_another_key_and_an_image_without_a_signature(
     assert verify(plain.image, pair.public, world.folder).returncode != 0
 
 
-async def test_a_signature_that_cosign_made_is_found(world: World, pair: Pair) -> None:
+async def test_a_signature_that_cosign_made_is_found(world: Any, pair: Pair) -> None:
     built = await make(world, world.request())
     public = PublicKey.from_pem(pair.public.read_text())
     assert await finding(built.image, public) == "Missing"
@@ -218,7 +216,7 @@ async def test_a_signature_that_cosign_made_is_found(world: World, pair: Pair) -
 
 
 async def test_an_image_without_the_builders_signature_is_made_again_and_never_just_signed(
-    world: World, pair: Pair
+    world: Any, pair: Pair
 ) -> None:
     request = world.request()
     maker = Maker(pair.key())
@@ -236,7 +234,7 @@ async def finding(image: str, key: PublicKey) -> str:
         return await look_for(client, reference.repository, reference.target, key)
 
 
-async def test_what_is_hung_on_an_image_without_being_its_signature_is_none(world: World, pair: Pair) -> None:
+async def test_what_is_hung_on_an_image_without_being_its_signature_is_none(world: Any, pair: Pair) -> None:
     built = await make(world, world.request())
     reference, key = Reference.parse(built.image), pair.key()
     other = key.sign(Statement(f"sha256:{'0' * 64}", SIGNED))
@@ -260,7 +258,7 @@ async def read(referrer: Referrer) -> bytes:
     return b"".join([piece async for piece in referrer.content.stream(0)])
 
 
-async def base_with(world: World, labels: Mapping[str, str]) -> str:
+async def base_with(world: Any, labels: Mapping[str, str]) -> str:
     """The base image with labels."""
     reference = Reference.parse(world.base)
     async with Registry(plain_http=True) as client:

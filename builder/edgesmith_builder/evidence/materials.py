@@ -75,9 +75,7 @@ def materials_of(
         builder_image: The image that the builder runs in, where known.
     """
     named = {"source": build.source, "calibration": build.calibration, "evaluation": build.evaluation}
-    files = tuple(
-        Material(role, artifact.uri, digests[f"spec.{role}"]) for role, artifact in named.items() if artifact
-    )
+    files = tuple(Material(role, artifact.uri, digests[f"spec.{role}"]) for role, artifact in named.items() if artifact)
     raw = manifest.to_bytes()
     return Materials(build, report, files, base, Descriptor.of(raw, MANIFEST), _model_digest(layer), builder_image)
 

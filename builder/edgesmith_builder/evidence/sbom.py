@@ -44,9 +44,7 @@ def bill_of_materials(materials: Materials) -> bytes:
             "metadata": {
                 "component": _image(materials),
                 "tools": {
-                    "components": [
-                        {"type": "application", "name": name, "version": version} for name, version in tools
-                    ]
+                    "components": [{"type": "application", "name": name, "version": version} for name, version in tools]
                 },
             },
             "components": components,

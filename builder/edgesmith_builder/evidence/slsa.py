@@ -7,6 +7,7 @@ when, or on which machine: neither decides any byte of the image.
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from edgesmith_builder.evidence.materials import Materials
 from edgesmith_builder.signatures import Statement
@@ -22,15 +23,13 @@ BUILDER = "https://edgesmith.dev/builder/v1"
 
 def provenance(materials: Materials) -> Statement:
     """The statement."""
-    dependencies = [
-        {"name": file.role, "uri": file.uri, "digest": {"sha256": file.sha256}} for file in materials.files
-    ]
+    dependencies = [{"name": file.role, "uri": file.uri, "digest": {"sha256": file.sha256}} for file in materials.files]
     base = materials.base.reference
     dependencies.append(
         {"name": "base", "uri": f"oci://{base.repository}", "digest": {"sha256": materials.base_digest}}
     )
     tools = materials.tools
-    builder = {
+    builder: dict[str, Any] = {
         "id": BUILDER,
         "version": {"edgesmith_builder": tools.builder, "onnx": tools.onnx, "onnxruntime": tools.onnxruntime},
     }

@@ -1,10 +1,10 @@
 """What hangs on an image: manifests that name it as their subject, and how a registry lists them.
 
-A registry that keeps the list itself says so with `OCI-Subject` when such a manifest is put. For any other, whoever puts
-it keeps the list: an index under a tag that is made of the image's digest.
+A registry that keeps the list itself says so with `OCI-Subject` when such a manifest is put. For any other, whoever
+puts it keeps the list: an index under a tag that is made of the image's digest.
 
-Formats: the OCI image specification 1.1 (`manifest.md`, "Guidelines for Artifact Usage") and the distribution specification
-1.1 ("Pushing Manifests with Subject", "Listing Referrers", "Referrers Tag Schema").
+Formats: the OCI image specification 1.1 (`manifest.md`, "Guidelines for Artifact Usage") and the distribution
+specification 1.1 ("Pushing Manifests with Subject", "Listing Referrers", "Referrers Tag Schema").
 """
 
 from __future__ import annotations
@@ -94,7 +94,9 @@ def with_entries(raw: bytes | None, entries: Iterable[Listed]) -> bytes:
     Raises:
         KeyError, TypeError, ValueError: where `raw` is no list.
     """
-    index = json.loads(raw) if raw is not None else {"schemaVersion": 2, "mediaType": INDEX, "manifests": []}
+    index: dict[str, Any] = (
+        json.loads(raw) if raw is not None else {"schemaVersion": 2, "mediaType": INDEX, "manifests": []}
+    )
     there = {item["digest"] for item in index["manifests"]}
     index["manifests"] += [entry.to_json() for entry in entries if entry.descriptor.digest not in there]
     return canonical(index)

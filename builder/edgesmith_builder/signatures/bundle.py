@@ -1,8 +1,8 @@
 """The forms: a statement about an image, an envelope around it, and the bundle that a registry holds.
 
 Formats: in-toto Statement v1 (in-toto/attestation, `spec/v1/statement.md`), DSSE v1 (secure-systems-lab/dsse,
-`envelope.md` and `protocol.md`), Sigstore bundle v0.3 (sigstore/protobuf-specs, `sigstore_bundle.proto`), and how cosign
-hangs one on an image (sigstore/cosign v3, `specs/BUNDLE_SPEC.md`).
+`envelope.md` and `protocol.md`), Sigstore bundle v0.3 (sigstore/protobuf-specs, `sigstore_bundle.proto`), and how
+cosign hangs one on an image (sigstore/cosign v3, `specs/BUNDLE_SPEC.md`).
 """
 
 from __future__ import annotations

@@ -20,7 +20,9 @@ from edgesmith_builder.signatures.public import ALGORITHM, PublicKey
 _COSIGN = ("ENCRYPTED SIGSTORE PRIVATE KEY", "ENCRYPTED COSIGN PRIVATE KEY")
 _SCRYPT_MEMORY = 256 * 2**20
 """Bytes that unlocking a key may take: cosign's own parameters take 64 MiB, the strongest that it reads 128."""
-_EXPECTED = "a private key in PEM was expected: ECDSA over P-256, plain or encrypted, or what cosign writes as cosign.key"
+_EXPECTED = (
+    "a private key in PEM was expected: ECDSA over P-256, plain or encrypted, or what cosign writes as cosign.key"
+)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -40,6 +42,8 @@ class PrivateKey:
         Raises:
             ValueError: in one sentence that holds nothing of either.
         """
+        if "ENCRYPTED" in text and not password and not any(name in text for name in _COSIGN):
+            raise ValueError("it is encrypted and no password is given; one was expected")
         try:
             der = _unlocked(text, password or "")
             if der is not None:
@@ -49,9 +53,7 @@ class PrivateKey:
                 key = serialization.load_pem_private_key(text.encode(), secret)
         except CryptoError:
             raise ValueError("its password is another; the one that the key was made with was expected") from None
-        except TypeError:
-            raise ValueError("it is encrypted and no password is given; one was expected") from None
-        except (ValueError, KeyError, MemoryError, UnsupportedAlgorithm, RecursionError):
+        except (ValueError, TypeError, KeyError, MemoryError, UnsupportedAlgorithm, RecursionError):
             raise ValueError(f"it cannot be read, or not with this password; {_EXPECTED}") from None
         if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
             raise ValueError(f"it is a key of another kind; {_EXPECTED}")  # noqa: TRY004 - a value from a file
