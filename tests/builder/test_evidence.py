@@ -6,16 +6,21 @@ import base64
 import json
 import os
 import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from services import tool
 
+from edgesmith.cluster.images import Images
+from edgesmith.cluster.provenance import Wanted
+from edgesmith.decide.snapshot import Image, RegistryProblem, UnsignedImage
 from edgesmith_builder.build import Built, build
 from edgesmith_builder.contract import BuildRequest
 from edgesmith_builder.evidence import PACKAGES_LABEL
@@ -40,6 +45,10 @@ class Pair:
 
     private: Path
     public: Path
+
+    @property
+    def public_text(self) -> str:
+        return self.public.read_text()
 
     def key(self) -> PrivateKey:
         return PrivateKey.from_pem(self.private.read_text(), PASSWORD)
@@ -252,6 +261,69 @@ async def test_what_is_hung_on_an_image_without_being_its_signature_is_none(worl
         assert await finding(built.image, key.public) == "Invalid"
         await client.attach(reference.repository, subject, [key.sign(Statement(reference.target, SIGNED))])
     assert await finding(built.image, key.public) == "Signed"
+
+
+async def looked_up(built: Built, request: BuildRequest, asked: Path | None) -> object:
+    """What the operator makes of an image, where it asks for signatures by a key."""
+    async with Registry(plain_http=True) as client:
+        images = Images(client, time.monotonic, asked.read_text() if asked else None)
+        found = await images.look_up(request.repository, [Wanted(request.build)])
+    assert built.image.startswith(request.repository)
+    return found[request.build.key]
+
+
+async def test_the_operator_takes_what_is_signed_by_its_key_and_nothing_else(
+    world: Any, pair: Pair, tmp_path: Path
+) -> None:
+    cosign("generate-key-pair", folder=tmp_path)
+    request = world.request()
+    built = await make(world, request)
+    assert isinstance(await looked_up(built, request, None), Image)
+    assert await looked_up(built, request, pair.public) == UnsignedImage(built.image, "Missing")
+    await make(world, request, Maker(pair.key()))
+    taken = await looked_up(built, request, pair.public)
+    assert isinstance(taken, Image)
+    assert taken.reference == built.image
+    assert await looked_up(built, request, tmp_path / "cosign.pub") == UnsignedImage(built.image, "Invalid")
+
+
+async def test_a_signature_is_no_good_for_the_image_of_another_build(world: Any, pair: Pair) -> None:
+    """An old image with a signature of ours under the tag of a newer build is still the old one."""
+    old = world.request()
+    new = BuildRequest(
+        build=old.build.model_copy(update={"output": "scores"}), repository=old.repository, plain_http=True
+    )
+    built = await make(world, old, Maker(pair.key()))
+    async with Registry(plain_http=True) as client:
+        manifest = await client.manifest(Reference.parse(built.image))
+        assert manifest is not None
+        await client.push_manifest(Reference.parse(new.image), manifest.to_bytes())
+    assert await looked_up(built, new, pair.public) is None
+
+
+async def test_a_registry_that_cannot_say_what_is_signed_is_asked_again(world: Any, pair: Pair) -> None:
+    request = world.request()
+    built = await make(world, request, Maker(pair.key()))
+    async with (
+        httpx.AsyncHTTPTransport() as whole,
+        Registry(plain_http=True, backoff=Backoff(1, 0.0, 0.0), transport=_Silent(whole)) as client,
+    ):
+        images = Images(client, time.monotonic, pair.public_text)
+        found = await images.look_up(request.repository, [Wanted(request.build)])
+    assert isinstance(found[request.build.key], RegistryProblem)
+    assert built.image
+
+
+class _Silent(httpx.AsyncBaseTransport):
+    """The way to a registry that says nothing of what hangs on an image."""
+
+    def __init__(self, whole: httpx.AsyncHTTPTransport) -> None:
+        self._whole = whole
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if "/referrers/" in request.url.path:
+            raise httpx.ConnectError("nobody", request=request)
+        return await self._whole.handle_async_request(request)
 
 
 async def read(referrer: Referrer) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from authority import Authority
-from chart_rendering import DIGEST, Object, pick, render
+from chart_rendering import DIGEST, REQUIRED, Object, merge, pick, render, template
 
 from edgesmith.cluster.configuration import CONFIG_MAP_NAME, VARIABLES, settings_from
 from edgesmith.controller.options import VARIABLES as OPTIONS
@@ -133,11 +133,24 @@ def test_what_is_not_set_is_left_out() -> None:
         "EDGESMITH_PULL_SECRET",
         "EDGESMITH_PUSH_SECRET",
         "EDGESMITH_REGISTRY_CA",
+        "EDGESMITH_SIGNING_SECRET",
+        "EDGESMITH_SIGNING_PUBLIC_KEY",
         "EDGESMITH_BUCKET_ENDPOINT",
         "EDGESMITH_BUCKET_CA",
         "EDGESMITH_BUILDER_SERVICE_ACCOUNT",
     }
     assert (settings_from(data).pull_secret, settings_from(data).push_secret) == (None, None)
+
+
+def test_signatures_are_asked_for_with_a_key_only() -> None:
+    pem = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----\n"
+    signing = {"policy": "Require", "publicKey": pem, "keySecret": "signing"}
+    data = pick(render({"signing": signing}), "ConfigMap", CONFIG_MAP_NAME)["data"]
+    assert data["EDGESMITH_SIGNING_PUBLIC_KEY"] == pem
+    assert (data["EDGESMITH_SIGNING_POLICY"], data["EDGESMITH_SIGNING_SECRET"]) == ("Require", "signing")
+    done = template(merge(REQUIRED, {"signing": {"policy": "Require"}}))
+    assert done.returncode != 0
+    assert "signing.publicKey is empty: expected" in done.stderr
 
 
 def test_changed_settings_start_a_new_pod_and_other_values_do_not() -> None:

@@ -15,6 +15,7 @@ from edgesmith.cluster.client import Client
 from edgesmith.cluster.kinds import CONFIG_MAP
 from edgesmith.decide.settings import Settings
 from edgesmith_builder.oci import Reference, Repository, trusting
+from edgesmith_builder.signatures import PublicKey
 
 CONFIG_MAP_NAME = "edgesmith-settings"
 DEFAULT_NAMESPACE = "edgesmith-system"
@@ -27,6 +28,11 @@ VARIABLES = {
     "EDGESMITH_PULL_SECRET": "dockerconfigjson Secret in the EdgeModel's namespace that its pods pull images with.",
     "EDGESMITH_PUSH_SECRET": "dockerconfigjson Secret in the EdgeModel's namespace that its build Jobs push with.",
     "EDGESMITH_REGISTRY_CA": "Certificates in PEM of authorities to trust for the registry, besides the public ones.",
+    "EDGESMITH_SIGNING_SECRET": "Secret in the EdgeModel's namespace with the key that its build Jobs sign with.",
+    "EDGESMITH_SIGNING_PUBLIC_KEY": "Public key in PEM that images are held against where the policy is `Require`.",
+    "EDGESMITH_SIGNING_POLICY": (
+        "`Require`: an image without a signature by the public key is not rolled out. Default `None`."
+    ),
     "EDGESMITH_BUCKET_ENDPOINT": "S3 endpoint for EdgeModels without a credentials Secret.",
     "EDGESMITH_BUCKET_CA": "Certificates in PEM of authorities to trust for buckets, besides the public ones.",
     "EDGESMITH_BUILDER_SERVICE_ACCOUNT": "ServiceAccount of build Jobs in the EdgeModel's namespace.",
@@ -61,6 +67,8 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
             pull_secret=environment.get("EDGESMITH_PULL_SECRET") or None,
             push_secret=environment.get("EDGESMITH_PUSH_SECRET") or None,
             registry_ca=_authorities(environment, "EDGESMITH_REGISTRY_CA"),
+            signing_secret=environment.get("EDGESMITH_SIGNING_SECRET") or None,
+            signed_by=_signed_by(environment),
             bucket_endpoint=environment.get("EDGESMITH_BUCKET_ENDPOINT") or None,
             bucket_ca=_authorities(environment, "EDGESMITH_BUCKET_CA"),
             builder_service_account=environment.get("EDGESMITH_BUILDER_SERVICE_ACCOUNT") or None,
@@ -124,6 +132,27 @@ def _authorities(environment: Mapping[str, str], name: str) -> str | None:
     except ValueError as error:
         raise SettingsError(f"{name} is no certificate: {error}") from None
     return value
+
+
+def _signed_by(environment: Mapping[str, str]) -> str | None:
+    """The public key that images must be signed with; None where they need not be."""
+    policy = environment.get("EDGESMITH_SIGNING_POLICY", "").strip()
+    key = environment.get("EDGESMITH_SIGNING_PUBLIC_KEY", "").strip()
+    if policy not in ("", "None", "Require"):
+        raise SettingsError(f"EDGESMITH_SIGNING_POLICY is {policy!r}; None or Require was expected")
+    if key:
+        try:
+            PublicKey.from_pem(key)
+        except ValueError as error:
+            raise SettingsError(f"EDGESMITH_SIGNING_PUBLIC_KEY cannot be used: {error}") from None
+    if policy != "Require":
+        return None
+    if not key:
+        raise SettingsError(
+            "EDGESMITH_SIGNING_POLICY is 'Require' but EDGESMITH_SIGNING_PUBLIC_KEY is not set; "
+            "the public key to hold images against was expected"
+        )
+    return key
 
 
 def _flag(environment: Mapping[str, str], name: str) -> bool:

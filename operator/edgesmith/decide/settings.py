@@ -24,6 +24,10 @@ class Settings:
     """A kubernetes.io/dockerconfigjson Secret in the EdgeModel's namespace that build Jobs push with."""
     registry_ca: str | None = None
     """Certificates in PEM of authorities that sign the registry's certificate, besides the public ones."""
+    signing_secret: str | None = None
+    """A Secret in the EdgeModel's namespace with the key that build Jobs sign images with."""
+    signed_by: str | None = None
+    """A public key in PEM: images without a signature by it are not rolled out. None: signatures are not looked at."""
     bucket_endpoint: str | None = None
     """Endpoint of the bucket where an EdgeModel names no credentials."""
     bucket_ca: str | None = None
