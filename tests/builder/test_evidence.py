@@ -64,7 +64,10 @@ def cosign(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    folder = tmp_path_factory.mktemp("keys")
+    return another(tmp_path_factory.mktemp("keys"))
+
+
+def another(folder: Path) -> Pair:
     made = cosign("generate-key-pair", folder=folder)
     assert made.returncode == 0, made.stderr
     return Pair(folder / "cosign.key", folder / "cosign.pub")
@@ -202,9 +205,9 @@ async def test_cosign_accepts_the_signature_the_bill_and_the_provenance(world: A
 async def test_cosign_refuses_another_key_and_an_image_without_a_signature(
     world: Any, pair: Pair, tmp_path: Path
 ) -> None:
-    cosign("generate-key-pair", folder=tmp_path)
+    other = another(tmp_path).public
     built = await make(world, world.request(), Maker(pair.key()))
-    assert verify(built.image, tmp_path / "cosign.pub", world.folder).returncode != 0
+    assert verify(built.image, other, world.folder).returncode != 0
     plain = await make(world, world.request())
     assert verify(plain.image, pair.public, world.folder).returncode != 0
 
@@ -263,10 +266,10 @@ async def test_what_is_hung_on_an_image_without_being_its_signature_is_none(worl
     assert await finding(built.image, key.public) == "Signed"
 
 
-async def looked_up(built: Built, request: BuildRequest, asked: Path | None) -> object:
+async def looked_up(built: Built, request: BuildRequest, asked: str | None) -> object:
     """What the operator makes of an image, where it asks for signatures by a key."""
     async with Registry(plain_http=True) as client:
-        images = Images(client, time.monotonic, asked.read_text() if asked else None)
+        images = Images(client, time.monotonic, asked)
         found = await images.look_up(request.repository, [Wanted(request.build)])
     assert built.image.startswith(request.repository)
     return found[request.build.key]
@@ -275,16 +278,16 @@ async def looked_up(built: Built, request: BuildRequest, asked: Path | None) -> 
 async def test_the_operator_takes_what_is_signed_by_its_key_and_nothing_else(
     world: Any, pair: Pair, tmp_path: Path
 ) -> None:
-    cosign("generate-key-pair", folder=tmp_path)
+    other = another(tmp_path).public_text
     request = world.request()
     built = await make(world, request)
     assert isinstance(await looked_up(built, request, None), Image)
-    assert await looked_up(built, request, pair.public) == UnsignedImage(built.image, "Missing")
+    assert await looked_up(built, request, pair.public_text) == UnsignedImage(built.image, "Missing")
     await make(world, request, Maker(pair.key()))
-    taken = await looked_up(built, request, pair.public)
+    taken = await looked_up(built, request, pair.public_text)
     assert isinstance(taken, Image)
     assert taken.reference == built.image
-    assert await looked_up(built, request, tmp_path / "cosign.pub") == UnsignedImage(built.image, "Invalid")
+    assert await looked_up(built, request, other) == UnsignedImage(built.image, "Invalid")
 
 
 async def test_a_signature_is_no_good_for_the_image_of_another_build(world: Any, pair: Pair) -> None:
@@ -298,7 +301,7 @@ async def test_a_signature_is_no_good_for_the_image_of_another_build(world: Any,
         manifest = await client.manifest(Reference.parse(built.image))
         assert manifest is not None
         await client.push_manifest(Reference.parse(new.image), manifest.to_bytes())
-    assert await looked_up(built, new, pair.public) is None
+    assert await looked_up(built, new, pair.public_text) is None
 
 
 async def test_a_registry_that_cannot_say_what_is_signed_is_asked_again(world: Any, pair: Pair) -> None:

@@ -260,7 +260,7 @@ def test_only_build_jobs_get_the_key_to_sign_with_and_its_password_from_one_secr
     (password,) = [one for one in container["env"] if one["name"] == "COSIGN_PASSWORD"]
     assert password["valueFrom"] == {"secretKeyRef": {"name": "signing", "key": "cosign.password", "optional": True}}
     assert "signing" not in json.dumps(started(SETTINGS))
-    assert "signing" not in json.dumps(serving(model(), profile(), IMAGE, settings))
+    assert "signing" not in json.dumps(pod_spec(serving(model(), profile(), IMAGE, settings), "0" * 10))
 
 
 def test_a_job_knows_the_image_that_it_runs_in() -> None:

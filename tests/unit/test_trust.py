@@ -65,7 +65,7 @@ def test_nodes_keep_the_image_that_is_ours_while_another_has_its_tag() -> None:
     assert plan.builds == ()
 
 
-ASKED = replace(SETTINGS, signed_by="-----BEGIN PUBLIC KEY-----")
+ASKED = replace(SETTINGS, signing_public_key="-----BEGIN PUBLIC KEY-----", signatures_required=True)
 SIGNING = replace(ASKED, signing_secret="signing")  # noqa: S106 - the name of a Secret
 UNSIGNED = {KEY: UnsignedImage(f"{PLACE}@{OURS}", "Missing")}
 
@@ -93,8 +93,8 @@ def test_nodes_keep_an_image_that_was_rolled_out_before_and_no_other_node_gets_i
 
 
 def test_another_variant_goes_on_beside_one_without_a_signature() -> None:
-    two = model(deviceProfiles=["amd64", "arm64"])
-    other = profile("arm64")
+    two = model(deviceProfiles={"names": ["amd64", "arm64"]})
+    other = profile("arm64", platform={"architecture": "arm64"})
     images = {key_of(two): UNSIGNED[KEY], key_of(two, other): image(two, other)}
     plan = decide(
         snapshot(
@@ -124,6 +124,6 @@ def test_a_secret_that_is_named_later_starts_the_next_try() -> None:
 
 
 def test_a_signature_that_is_not_asked_for_changes_nothing() -> None:
-    plain = replace(SETTINGS, signing_secret="signing")  # noqa: S106 - the name of a Secret
+    plain = replace(ASKED, signatures_required=False, signing_secret="signing")  # noqa: S106 - the name of a Secret
     assert decide(snapshot(settings=plain), NOW).builds == ()
     assert attempt_of(model(), plain) == attempt_of(model())

@@ -68,7 +68,8 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
             push_secret=environment.get("EDGESMITH_PUSH_SECRET") or None,
             registry_ca=_authorities(environment, "EDGESMITH_REGISTRY_CA"),
             signing_secret=environment.get("EDGESMITH_SIGNING_SECRET") or None,
-            signed_by=_signed_by(environment),
+            signing_public_key=_public_key(environment),
+            signatures_required=_signatures_required(environment),
             bucket_endpoint=environment.get("EDGESMITH_BUCKET_ENDPOINT") or None,
             bucket_ca=_authorities(environment, "EDGESMITH_BUCKET_CA"),
             builder_service_account=environment.get("EDGESMITH_BUILDER_SERVICE_ACCOUNT") or None,
@@ -134,25 +135,27 @@ def _authorities(environment: Mapping[str, str], name: str) -> str | None:
     return value
 
 
-def _signed_by(environment: Mapping[str, str]) -> str | None:
-    """The public key that images must be signed with; None where they need not be."""
-    policy = environment.get("EDGESMITH_SIGNING_POLICY", "").strip()
+def _public_key(environment: Mapping[str, str]) -> str | None:
     key = environment.get("EDGESMITH_SIGNING_PUBLIC_KEY", "").strip()
+    if not key:
+        return None
+    try:
+        PublicKey.from_pem(key)
+    except ValueError as error:
+        raise SettingsError(f"EDGESMITH_SIGNING_PUBLIC_KEY cannot be used: {error}") from None
+    return key
+
+
+def _signatures_required(environment: Mapping[str, str]) -> bool:
+    policy = environment.get("EDGESMITH_SIGNING_POLICY", "").strip()
     if policy not in ("", "None", "Require"):
         raise SettingsError(f"EDGESMITH_SIGNING_POLICY is {policy!r}; None or Require was expected")
-    if key:
-        try:
-            PublicKey.from_pem(key)
-        except ValueError as error:
-            raise SettingsError(f"EDGESMITH_SIGNING_PUBLIC_KEY cannot be used: {error}") from None
-    if policy != "Require":
-        return None
-    if not key:
+    if policy == "Require" and not environment.get("EDGESMITH_SIGNING_PUBLIC_KEY", "").strip():
         raise SettingsError(
             "EDGESMITH_SIGNING_POLICY is 'Require' but EDGESMITH_SIGNING_PUBLIC_KEY is not set; "
             "the public key to hold images against was expected"
         )
-    return key
+    return policy == "Require"
 
 
 def _flag(environment: Mapping[str, str], name: str) -> bool:
