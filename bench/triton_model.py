@@ -9,7 +9,7 @@ from typing import Any
 import onnxruntime as ort
 import triton_python_backend_utils as triton  # type: ignore[import-not-found]
 
-from edgesmith_runtime.engine.onnx import session_options
+from edgesmith_runtime.engine.onnxruntime import session_options
 
 
 class TritonPythonModel:

@@ -72,7 +72,7 @@ async def plan(
     keys = await _suppose(client, objects, documents)
     login = Credentials.from_file(Path(credentials)) if credentials else None
     async with registry_of(settings, login, attempts=1) as registry:
-        gatherer = Gatherer(objects, Images(registry, time.monotonic), settings, client)
+        gatherer = Gatherer(objects, Images(registry, time.monotonic, settings.signed_by), settings, client)
         found = []
         for key in keys:
             model = objects.models.get(*key)
