@@ -4,28 +4,28 @@
 2. Ask the registry whether the build was made already, over that base, and whether it takes pushes.
 3. Fetch the model and the data sets, and check each before anything is computed.
 4. Score the source as it came and ask it some samples: what candidates are held against.
-5. Walk the ladder: compile, score, gate, pack, replay.
-6. Assemble the image for its platform, write down what is in it and how it came about, sign it where there is a key,
-   and push what the registry does not have.
+5. Walk the ladder: compile, score, gate, pack, replay. Every rung that passes is a finalist.
+6. Of each finalist, assemble the image for its platform, write down what is in it and how it came about, sign it where
+   there is a key, and push what the registry does not have.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgesmith_builder.contract import KEY_ANNOTATION, REPORT_ANNOTATION, Build, BuildReport, BuildRequest
+from edgesmith_builder.contract import KEY_ANNOTATION, REPORT_ANNOTATION, Build, BuildReport, BuildRequest, Finalist
 from edgesmith_builder.evidence import evidence_for
 from edgesmith_builder.evidence.materials import materials_of
 from edgesmith_builder.gather import Inputs, gather
-from edgesmith_builder.ladder import Outcome, Workshop, walk
+from edgesmith_builder.ladder import Attempt, Outcome, Workshop, walk
 from edgesmith_builder.maker import Maker
-from edgesmith_builder.oci import BytesBlob, Manifest
-from edgesmith_builder.pack import Base, assemble, read_base
+from edgesmith_builder.pack import Base, Layer, assemble, read_base
 from edgesmith_builder.progress import size_text, step
 from edgesmith_builder.provenance import why_foreign
-from edgesmith_builder.push import Registries, push
+from edgesmith_builder.push import Packed, Registries, push
 from edgesmith_builder.request import check_request
 from edgesmith_builder.source import Bucket
 from edgesmith_builder.toolchain import Material, toolchain_of
@@ -38,7 +38,7 @@ class Built:
     """What a build ends with."""
 
     image: str
-    """`REGISTRY/NAME@sha256:HEX`."""
+    """`REGISTRY/NAME@sha256:HEX` of the first finalist."""
     cached: bool
     """Whether it was there before."""
 
@@ -84,21 +84,19 @@ async def build(
 
     inputs = gather(wanted, bucket, work, threads)
     outcome = climb(wanted, inputs, base.manifest.size, work, threads)
-    report = report_of(inputs, outcome)
-    manifest, config = image_of(wanted, report, outcome, base)
-    layer = outcome.winner.layers[-1]
-    materials = materials_of(
-        wanted, report, bucket.digests, base=base, manifest=manifest, layer=layer, builder_image=maker.image
-    )
-    digest = await push(
-        registries,
-        target,
-        base=base,
-        winner=outcome.winner,
-        manifest=manifest,
-        config=config,
-        evidence=evidence_for(materials, maker.key),
-    )
+    images = images_of(wanted, inputs, outcome, base)
+    for image in images:
+        materials = materials_of(
+            wanted,
+            image.report,
+            bucket.digests,
+            base=base,
+            manifest=image.manifest,
+            layer=image.layers[-1],
+            builder_image=maker.image,
+        )
+        tag = target if image is images[-1] else target.repository.tagged(f"{wanted.key}-{image.report.precision}")
+        digest = await push(registries, tag, base=base, image=image, evidence=evidence_for(materials, maker.key))
     return Built(str(target.repository.pinned(digest)), cached=False)
 
 
@@ -127,31 +125,48 @@ def climb(wanted: Build, inputs: Inputs, base_size: int, work: Path, threads: in
         base_size=base_size,
         folder=work,
     )
-    return walk(wanted.toolchain.precisions, workshop.attempt, inputs.metric.name)
+    first_only = wanted.trial == "Never"
+    return walk(wanted.toolchain.precisions, workshop.attempt, inputs.metric.name, first_only=first_only)
 
 
-def report_of(inputs: Inputs, outcome: Outcome) -> BuildReport:
-    """What was found out."""
-    winner, layers = outcome.winner.candidate, outcome.winner.layers
-    if not layers:
-        raise ValueError("the winner was not packed; layers were expected")
-    return BuildReport(
-        precision=winner.precision,
-        accuracy=winner.accuracy,
-        accuracy_drop=winner.accuracy_drop,
-        accuracy_drop_error=winner.accuracy_drop_error,
-        agreement=winner.agreement,
+def images_of(wanted: Build, inputs: Inputs, outcome: Outcome, base: Base) -> tuple[Packed, ...]:
+    """The image of every finalist with its report in its manifest, the first finalist's last: its own names the others.
+
+    So a tag of the build key never names an image whose other finalists are not there.
+    """
+    finalists = [finalist_of(attempt) for attempt in outcome.finalists]
+    report = BuildReport(
+        precision=outcome.winner.candidate.precision,
         reference_accuracy=inputs.scored.value if inputs.scored else None,
         samples=inputs.scored.samples if inputs.scored else None,
-        size=layers[-1].descriptor.size,
-        warnings=(outcome.winner.warning,) if outcome.winner.warning else (),
+        size=finalists[0].size,
         candidates=outcome.candidates,
     )
+    others = [
+        packed(wanted, report.of(finalist), attempt.layers, base)
+        for attempt, finalist in zip(outcome.finalists[1:], finalists[1:], strict=True)
+    ]
+    first = report.of(finalists[0])
+    if others:
+        listed = [
+            finalist.model_copy(update={"digest": image.descriptor.digest})
+            for finalist, image in zip(finalists[1:], others, strict=True)
+        ]
+        first = first.model_copy(update={"finalists": (finalists[0], *listed)})
+    return (*others, packed(wanted, first, outcome.winner.layers, base))
 
 
-def image_of(wanted: Build, report: BuildReport, outcome: Outcome, base: Base) -> tuple[Manifest, BytesBlob]:
-    """The winner's image, with the report in its manifest."""
+def finalist_of(attempt: Attempt) -> Finalist:
+    """A candidate that passed, as the report names it."""
+    if not attempt.layers:
+        raise ValueError(f"{attempt.candidate.precision} was not packed; layers were expected of a finalist")
+    warnings = (attempt.warning,) if attempt.warning else ()
+    return Finalist(precision=attempt.candidate.precision, size=attempt.layers[-1].descriptor.size, warnings=warnings)
+
+
+def packed(wanted: Build, report: BuildReport, layers: Sequence[Layer], base: Base) -> Packed:
+    """One finalist's image."""
     labels = {"dev.edgesmith.model": wanted.model, KEY_ANNOTATION: wanted.key}
-    return assemble(
-        base, outcome.winner.layers, labels, {KEY_ANNOTATION: wanted.key, REPORT_ANNOTATION: report.to_json()}
-    )
+    annotations = {KEY_ANNOTATION: wanted.key, REPORT_ANNOTATION: report.to_json()}
+    manifest, config = assemble(base, layers, labels, annotations)
+    return Packed(report, tuple(layers), manifest, config)

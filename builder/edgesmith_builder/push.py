@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from edgesmith_builder.contract import BuildRequest
+from edgesmith_builder.contract import BuildReport, BuildRequest
 from edgesmith_builder.errors import RequestInvalid
-from edgesmith_builder.ladder import Attempt
 from edgesmith_builder.oci import (
     Backoff,
     Blob,
@@ -27,7 +26,7 @@ from edgesmith_builder.oci import (
     speaks_https,
 )
 from edgesmith_builder.oci.content import MANIFEST
-from edgesmith_builder.pack import Base
+from edgesmith_builder.pack import Base, Layer
 from edgesmith_builder.progress import size_text, step
 
 log = logging.getLogger(__name__)
@@ -41,6 +40,22 @@ class Registries:
 
     target: Registry
     base: Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """An image that is to be pushed."""
+
+    report: BuildReport
+    layers: tuple[Layer, ...]
+    """Those over the base, lowest first, on this machine."""
+    manifest: Manifest
+    config: BytesBlob
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """Of its manifest."""
+        return Descriptor.of(self.manifest.to_bytes(), MANIFEST)
 
 
 @asynccontextmanager
@@ -75,9 +90,7 @@ async def push(
     target: Reference,
     *,
     base: Base,
-    winner: Attempt,
-    manifest: Manifest,
-    config: BytesBlob,
+    image: Packed,
     evidence: Sequence[Referrer],
 ) -> str:
     """Bring the image into its repository and return its digest. What is there already is not sent again.
@@ -87,18 +100,15 @@ async def push(
     Raises:
         RegistryError: of the fitting kind.
     """
-    if not winner.layers:
-        raise ValueError("the winner was not packed; layers were expected")
     origin = base.reference.repository
     for number, layer in enumerate(base.manifest.layers):
         blob = RemoteBlob(registries.base, origin, layer)
         name = f"base layer {number + 1} of {len(base.manifest.layers)}"
         await _push_blob(registries.target, target.repository, blob, name, origin)
-    for made in winner.layers:
+    for made in image.layers:
         await _push_blob(registries.target, target.repository, FileBlob(made.file, made.descriptor), made.name)
-    await _push_blob(registries.target, target.repository, config, "config")
-    raw = manifest.to_bytes()
-    subject = Descriptor.of(raw, MANIFEST)
+    await _push_blob(registries.target, target.repository, image.config, "config")
+    raw, subject = image.manifest.to_bytes(), image.descriptor
     with step("bill of materials, provenance and signatures") as current:
         await registries.target.push_manifest(target.repository.pinned(subject.digest), raw)
         await registries.target.attach(target.repository, subject, evidence)

@@ -42,7 +42,7 @@ async def blob(image: str, index: int | None) -> bytes:
         return await client.read_blob(reference.repository, descriptor)
 
 
-async def test_int8_wins_and_the_image_holds_a_bundle_that_serves(world: Any, tmp_path: Path) -> None:
+async def test_int8_is_first_and_the_image_holds_a_bundle_that_serves(world: Any, tmp_path: Path) -> None:
     built = await world.build(world.request())
     manifest = await world.manifest(built)
     report = report_of(manifest)
@@ -50,7 +50,6 @@ async def test_int8_wins_and_the_image_holds_a_bundle_that_serves(world: Any, tm
     assert report.reference_accuracy == 1.0
     assert report.samples == 64
     assert [candidate.precision for candidate in report.candidates] == ["int8", "fp32"]
-    assert report.candidates[1].size is None, "fp32 was not reached"
     assert report.size == manifest.layers[-1].size
     assert manifest.layers[-1].media_type.endswith(".tar")
 
@@ -69,6 +68,40 @@ async def test_int8_wins_and_the_image_holds_a_bundle_that_serves(world: Any, tm
     engine = load_engine(bundle.engine, bundle.model_path, threads=1)
     parity = replay(engine, Golden.read(*bundle.golden_paths))
     assert parity.agreeing == parity.samples == 8
+
+
+async def test_every_finalist_is_an_image_of_its_own_and_the_first_names_the_others(world: Any) -> None:
+    request = world.request()
+    built = await world.build(request)
+    manifest = await world.manifest(built)
+    report = report_of(manifest)
+    first, other = report.finalists
+    assert (first.precision, first.digest, first.size) == ("int8", None, report.size)
+    assert (other.precision, other.size) == ("fp32", report.of(other).size)
+    repository = Reference.parse(built.image).repository
+    async with Registry(plain_http=True) as client:
+        found = await client.manifest(repository.tagged(f"{request.build.key}-fp32"))
+        assert found is not None
+        assert found.digest == other.digest
+        evidence = await client.referrers(repository, found.digest)
+    assert found.layers[:-1] == manifest.layers[:-1], "base and golden inputs are shared"
+    assert found.layers[-1].digest != manifest.layers[-1].digest
+    assert report_of(found) == report.of(other)
+    assert (report_of(found).precision, report_of(found).accuracy, report_of(found).agreement) == ("fp32", 1.0, None)
+    assert report_of(found).finalists == ()
+    assert evidence, "a bill of materials and provenance of its own"
+
+
+async def test_with_one_finalist_or_without_a_trial_there_is_one_image(world: Any) -> None:
+    alone, never = world.request(precisions=("fp32",)), world.request(trial="Never")
+    assert never.build.key != world.request().build.key
+    for request in (alone, never):
+        built = await world.build(request)
+        assert report_of(await world.manifest(built)).finalists == ()
+        repository = Reference.parse(built.image).repository
+        async with Registry(plain_http=True) as client:
+            assert await client.manifest(repository.tagged(f"{request.build.key}-fp32")) is None
+    assert report_of(await world.manifest(built)).candidates[1].size is None, "fp32 was not tried"
 
 
 async def test_the_config_is_the_base_s_with_two_more_layers(world: Any) -> None:
@@ -100,6 +133,8 @@ async def test_the_same_key_gives_the_same_digest(world: Any, monkeypatch: Any) 
     second = await world.build(world.request())
     assert first.image.partition("@")[2] == second.image.partition("@")[2]
     assert first.image != second.image, "two repositories, so that nothing was found made"
+    reports = [report_of(await world.manifest(built)) for built in (first, second)]
+    assert reports[0].finalists == reports[1].finalists
 
 
 async def test_a_build_made_before_is_found_and_nothing_is_fetched(world: Any) -> None:

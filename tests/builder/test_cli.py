@@ -54,7 +54,7 @@ def test_a_build_ends_with_the_image_on_stdout_and_in_the_termination_log(world:
     assert "@sha256:" in image
     assert json.loads((tmp_path / "log").read_text()) == {"image": image}
     assert list((tmp_path / "work").iterdir()) == []
-    for words in ("fetched s3://models/surface/model.onnx", "int8: accuracy", ": wins", "pushed "):
+    for words in ("fetched s3://models/surface/model.onnx", "int8: accuracy", ": passes", "pushed "):
         assert words in done.stderr
     assert "store-password" not in done.stderr
 
@@ -127,7 +127,7 @@ def test_a_disk_that_fills_up_is_a_retry_and_nothing_is_pushed(world: Any, sets:
     done = run(line)
     assert done.returncode == 0, done.stderr
     assert "is made already" not in done.stderr
-    assert re.search(r"int8: agreement 0\.\d{4}: wins", done.stderr)
+    assert re.search(r"int8: agreement 0\.\d{4}: passes", done.stderr)
 
 
 def test_sigterm_ends_it_cleanly(world: Any, tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ DEFAULTS = {
         "minAgreement": 0.8,
         "maxImageSize": None,
     },
+    "trial": "Auto",
     "deviceMemory": None,
     "calibration": None,
     "evaluation": None,
@@ -62,7 +63,7 @@ DEFAULTS = {
 def test_a_default_does_not_change_without_the_version_of_the_builder() -> None:
     facts = PLAIN.model_dump(mode="json", by_alias=True)
     given = {"model", "source", "platform", "toolchain", "base", "tools"}
-    assert (TOOLS.builder, {name: value for name, value in facts.items() if name not in given}) == ("3", DEFAULTS)
+    assert (TOOLS.builder, {name: value for name, value in facts.items() if name not in given}) == ("4", DEFAULTS)
 
 
 def with_options(**options: str) -> Build:

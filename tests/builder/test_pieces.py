@@ -96,11 +96,25 @@ def attempt(rejected: set[str]) -> Any:
     return of
 
 
-def test_the_first_that_passes_wins() -> None:
-    outcome = walk(("int8", "fp32"), attempt(set()))
+def test_every_rung_that_passes_is_a_finalist() -> None:
+    outcome = walk(("int8", "fp16", "fp32"), attempt({"fp16"}))
+    assert [one.candidate.precision for one in outcome.finalists] == ["int8", "fp32"]
     assert outcome.winner.candidate.precision == "int8"
-    assert outcome.candidates[1] == Candidate(precision="fp32")
-    assert walk(("int8", "fp32"), attempt({"int8"})).winner.candidate.precision == "fp32"
+    assert [one.rejected for one in outcome.candidates] == [None, "it is bad", None]
+
+
+def test_rungs_below_the_first_that_passes_are_not_tried_where_it_is_to_be_the_only_one() -> None:
+    tried: list[Precision] = []
+
+    def of(precision: Precision) -> Attempt:
+        tried.append(precision)
+        found: Attempt = attempt({"int8"})(precision)
+        return found
+
+    outcome = walk(("int8", "fp16", "fp32"), of, first_only=True)
+    assert [one.candidate.precision for one in outcome.finalists] == ["fp16"]
+    assert tried == ["int8", "fp16"]
+    assert outcome.candidates[2] == Candidate(precision="fp32")
 
 
 def test_nobody_wins() -> None:

@@ -303,6 +303,13 @@ def test_the_self_test_keeps_its_gates(
     assert finding["p95Ms"] is not None
 
 
+def test_a_self_test_that_is_to_report_ends_well_whatever_it_found(toy: Bundle, tmp_path: Path) -> None:
+    gate = ["--max-latency-ms", "0", "--report"]
+    ended = run("selftest", "--bundle", str(toy.folder), "--termination-log", str(tmp_path / "log"), *gate)
+    assert ended.returncode == 0
+    assert json.loads((tmp_path / "log").read_text())["reason"] == "LatencyExceeded"
+
+
 def test_the_self_test_finds_a_corrupt_bundle(toy_copy: Bundle, tmp_path: Path) -> None:
     spoil(toy_copy)
     ended = run("selftest", "--bundle", str(toy_copy.folder), "--termination-log", str(tmp_path / "log"))

@@ -10,7 +10,17 @@ base with a build's layers on top (`edgesmith_builder.provenance`) and is not an
 reported.
 """
 
-from edgesmith_builder.contract.build import TOOLS, Artifact, Build, BuildRequest, Gates, MetricName, Platform, Tools
+from edgesmith_builder.contract.build import (
+    TOOLS,
+    Artifact,
+    Build,
+    BuildRequest,
+    Gates,
+    MetricName,
+    Platform,
+    Tools,
+    TrialPolicy,
+)
 from edgesmith_builder.contract.failure import BuildFailure, FailureReason
 from edgesmith_builder.contract.report import (
     KEY_ANNOTATION,
@@ -18,6 +28,7 @@ from edgesmith_builder.contract.report import (
     BuildReport,
     BuildResult,
     Candidate,
+    Finalist,
 )
 from edgesmith_builder.contract.toolchain import Toolchain, wrong_options, wrong_precisions
 from edgesmith_builder.contract.toolchains import (
@@ -44,6 +55,7 @@ __all__ = [
     "Candidate",
     "EngineName",
     "FailureReason",
+    "Finalist",
     "Gates",
     "MetricName",
     "OptionFacts",
@@ -53,6 +65,7 @@ __all__ = [
     "ToolchainFacts",
     "ToolchainName",
     "Tools",
+    "TrialPolicy",
     "Wire",
     "wrong_options",
     "wrong_precisions",

@@ -12,6 +12,8 @@ from edgesmith_builder.contract.wire import Wire
 
 MetricName = Literal["Accuracy", "TopK", "MacroF1", "RMSE", "MAE", "R2", "MeanAveragePrecision"]
 
+TrialPolicy = Literal["Auto", "Never"]
+
 
 class Artifact(Wire):
     """One file in a bucket, on a web server or in a registry."""
@@ -59,7 +61,7 @@ class Tools(Wire):
     onnxruntime: str
 
 
-TOOLS = Tools(builder="3", onnx="1.23.2", onnxruntime="1.32.0")
+TOOLS = Tools(builder="4", onnx="1.23.2", onnxruntime="1.32.0")
 """Those of this release, as `requirements/builder.txt` locks them. The operator has none of them installed."""
 
 
@@ -83,6 +85,8 @@ class Build(Wire):
     toolchain: Toolchain
     base: str
     """The runtime base image by digest: `REGISTRY/NAME@sha256:HEX`."""
+    trial: TrialPolicy = "Auto"
+    """Auto: every rung that passes is packed, for a device to choose among. Never: the first that passes, alone."""
     device_memory: int | None = None
     """Bytes of the device's memory; a source that is larger is refused. Absent: it is not known."""
     tools: Tools | None = None
@@ -109,5 +113,5 @@ class BuildRequest(Wire):
 
     @property
     def image(self) -> str:
-        """The image's reference by tag."""
+        """The image's reference by tag: the first finalist."""
         return f"{self.repository}:{self.build.key}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from edgesmith_builder.contract.toolchains import Precision
@@ -37,7 +39,19 @@ class Candidate(Wire):
     size: int | None = None
     """Bytes of the model file."""
     rejected: str | None = None
-    """Why it did not win, in one sentence; absent for the winner and for rungs not reached."""
+    """Why it did not pass, in one sentence; absent for finalists and for rungs that were not tried."""
+
+
+class Finalist(Wire):
+    """A candidate that passed, as an image of its own; `candidates` of the report have what was measured of it."""
+
+    precision: Precision
+    digest: str | None = Field(None, pattern=r"^sha256:[0-9a-f]{64}$")
+    """Of the image's manifest, in the same repository. Absent: the image that carries the report."""
+    size: int
+    """Bytes of the model layer."""
+    warnings: tuple[str, ...] = ()
+    """As the report has them."""
 
 
 class BuildReport(Wire):
@@ -61,13 +75,30 @@ class BuildReport(Wire):
     warnings: tuple[str, ...] = ()
     """What was measured and is not as good as it looks, each in one sentence."""
     candidates: tuple[Candidate, ...]
+    finalists: tuple[Finalist, ...] = ()
+    """All that passed, in the ladder's order, where more than one did; in the report of the first alone."""
+
+    def candidate(self, precision: Precision) -> Candidate:
+        """What was measured of a rung; nothing where it is not one of the ladder's."""
+        return next((one for one in self.candidates if one.precision == precision), Candidate(precision=precision))
+
+    def of(self, finalist: Finalist) -> BuildReport:
+        """The report as the image of one finalist has it."""
+        found = self.candidate(finalist.precision)
+        said: dict[str, Any] = {name: getattr(found, name) for name in _OF_CANDIDATES}
+        told = {"precision": finalist.precision, "size": finalist.size, "warnings": finalist.warnings}
+        return self.model_copy(update=said | told | {"finalists": ()})
+
+
+_OF_CANDIDATES = ("accuracy", "accuracy_drop", "accuracy_drop_error", "agreement")
+"""What a report repeats of the candidate that its image is."""
 
 
 class BuildResult(Wire):
     """What a build ended with: the last line of the builder's termination message where there is no failure."""
 
     image: str = Field(pattern=r"^[^@]+@sha256:[0-9a-f]{64}$")
-    """The image by digest, as it was pushed or found: `REGISTRY/NAME@sha256:HEX`."""
+    """The first finalist by digest, as it was pushed or found: `REGISTRY/NAME@sha256:HEX`."""
 
     @property
     def digest(self) -> str:

@@ -15,7 +15,7 @@ class Toolchain(Wire):
 
     name: ToolchainName = "ONNXRuntime"
     precisions: tuple[Precision, ...] = Field(min_length=1)
-    """Best first; the first that compiles and passes every gate wins."""
+    """Best first: the ladder."""
     options: dict[str, str] = Field(default_factory=dict)
     """By name, as the toolchain's row of `TOOLCHAINS` has them; those that are absent have their defaults."""
 

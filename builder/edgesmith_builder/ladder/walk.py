@@ -15,38 +15,56 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Who won, and what became of each rung."""
+    """Who passed, and what became of each rung."""
 
-    winner: Attempt
+    finalists: tuple[Attempt, ...]
+    """Those that passed, in the ladder's order; one at least."""
     candidates: tuple[Candidate, ...]
-    """In the ladder's order; rungs below the winner carry their name only."""
+    """In the ladder's order; rungs that were not tried carry their name only."""
+
+    @property
+    def winner(self) -> Attempt:
+        """What is rolled out where no device is asked: the first finalist."""
+        return self.finalists[0]
 
 
-def walk(ladder: Sequence[Precision], attempt: Callable[[Precision], Attempt], metric: str = "value") -> Outcome:
-    """Try each rung, best first; the first that is not rejected wins.
+def walk(
+    ladder: Sequence[Precision],
+    attempt: Callable[[Precision], Attempt],
+    metric: str = "value",
+    *,
+    first_only: bool = False,
+) -> Outcome:
+    """Try each rung, best first; all that are not rejected are finalists.
 
     Args:
         ladder: The rungs.
         attempt: Tries one.
         metric: What the log calls a candidate's score.
+        first_only: Whether rungs below the first that passes are not tried.
 
     Raises:
         GatesFailed: where all are rejected, with all that was measured.
     """
     tried: list[Candidate] = []
-    for number, precision in enumerate(ladder):
+    finalists: list[Attempt] = []
+    for precision in ladder:
+        if finalists and first_only:
+            tried.append(Candidate(precision=precision))
+            continue
         result = attempt(precision)
         tried.append(result.candidate)
         log.info("%s", verdict(result.candidate, metric))
         if result.candidate.rejected is None:
-            rest = [Candidate(precision=below) for below in ladder[number + 1 :]]
-            return Outcome(result, (*tried, *rest))
-    reasons = "; ".join(f"{candidate.precision}: {candidate.rejected}" for candidate in tried)
-    raise GatesFailed(f"no candidate passed: {reasons}", tuple(tried))
+            finalists.append(result)
+    if not finalists:
+        reasons = "; ".join(f"{candidate.precision}: {candidate.rejected}" for candidate in tried)
+        raise GatesFailed(f"no candidate passed: {reasons}", tuple(tried))
+    return Outcome(tuple(finalists), tuple(tried))
 
 
 def verdict(candidate: Candidate, metric: str) -> str:
-    """One line for the log: `int8: accuracy 0.9710, drop 0.0040 ± 0.0062, agreement 0.9840: wins`."""
+    """One line for the log: `int8: accuracy 0.9710, drop 0.0040 ± 0.0062, agreement 0.9840: passes`."""
     numbers = []
     if candidate.accuracy is not None:
         numbers.append(f"{metric} {candidate.accuracy:.4f}")
@@ -56,5 +74,5 @@ def verdict(candidate: Candidate, metric: str) -> str:
     if candidate.agreement is not None:
         numbers.append(f"agreement {candidate.agreement:.4f}")
     measured = ", ".join(numbers) or "not scored"
-    outcome = "wins" if candidate.rejected is None else f"rejected, {candidate.rejected}"
+    outcome = "passes" if candidate.rejected is None else f"rejected, {candidate.rejected}"
     return f"{candidate.precision}: {measured}: {outcome}"
