@@ -27,12 +27,15 @@ from edgesmith_builder.contract import (
     Build,
     BuildReport,
     BuildRequest,
+    Toolchain,
     Tools,
+    wrong_options,
+    wrong_precisions,
 )
 from edgesmith_builder.dataset import Samples, read_npz, samples_for
-from edgesmith_builder.errors import DatasetInvalid, ModelInvalid, RequestInvalid
+from edgesmith_builder.errors import DatasetInvalid, ModelInvalid, ModelTooLarge, RequestInvalid
 from edgesmith_builder.ladder import Outcome, Workshop, walk
-from edgesmith_builder.ladder.rung import ENGINE
+from edgesmith_builder.ladder.rung import ENGINE, TOOLCHAIN
 from edgesmith_builder.limits import DATASET, MODEL, memory_limit, model_limit
 from edgesmith_builder.model import ModelFacts, read_model, shaped
 from edgesmith_builder.oci import BytesBlob, Manifest, Reference, Repository
@@ -151,9 +154,21 @@ def check_request(request: BuildRequest) -> Reference:
                     f"spec.gates.{name} is {bound} but spec.evaluation is absent; "
                     "an evaluation set was expected to count accuracy on"
                 )
-    if len(set(wanted.ladder)) != len(wanted.ladder):
-        raise RequestInvalid(f"build.ladder is {', '.join(wanted.ladder)}; each precision once was expected")
+    check_toolchain(wanted.toolchain)
     return target
+
+
+def check_toolchain(wanted: Toolchain) -> None:
+    """Hold what is asked of a toolchain against what it can be asked for.
+
+    Raises:
+        RequestInvalid: naming the field.
+    """
+    if wanted.name != TOOLCHAIN:
+        raise RequestInvalid(f"build.toolchain.name is {wanted.name}; this builder has {TOOLCHAIN}")
+    wrong = wrong_precisions(wanted.name, wanted.precisions) or wrong_options(wanted.name, wanted.options)
+    if wrong is not None:
+        raise RequestInvalid(f"build.toolchain.{wrong}")
 
 
 def check_tools(wanted: Tools) -> None:
@@ -180,7 +195,7 @@ def gather(wanted: Build, bucket: Bucket, work: Path, threads: int) -> Inputs:
     """
     fetched = work / "source.onnx"
     what = f"spec.source.uri {wanted.source.uri}"
-    bucket.fetch("spec.source", wanted.source, fetched, largest_model(memory_limit()))
+    bucket.fetch("spec.source", wanted.source, fetched, largest_model(memory_limit(), wanted.device_memory))
     with step("model") as current:
         facts = read_model(fetched, what)
         current.say(f"opset {facts.opset}, {facts.parameters} parameters, {size_text(facts.size)}, checked")
@@ -204,9 +219,16 @@ def gather(wanted: Build, bucket: Bucket, work: Path, threads: int) -> Inputs:
         engine.close()
 
 
-def largest_model(memory: int | None) -> Limit:
-    """How large the model may be here, and what to change where it is larger."""
+def largest_model(memory: int | None, device: int | None = None) -> Limit:
+    """How large the model may be, and what to change where it is larger.
+
+    Args:
+        memory: Bytes of memory that the builder may take; None: nothing bounds it.
+        device: Bytes of memory that the device has; None: it is not known.
+    """
     size, hint = model_limit(memory), ""
+    if device is not None and device <= size:
+        return Limit(device, ModelTooLarge, ", the memory of the device (spec.hardware.memory of its DeviceProfile)")
     if memory is not None and size < MODEL:
         hint = f" of a builder with {size_text(memory)} of memory (builder.resources of the chart)"
     return Limit(size, ModelInvalid, hint)
@@ -302,7 +324,7 @@ def climb(wanted: Build, inputs: Inputs, base_size: int, work: Path, threads: in
         folder=work,
         threads=threads,
     )
-    return walk(wanted.ladder, workshop.attempt)
+    return walk(wanted.toolchain.precisions, workshop.attempt)
 
 
 def image_of(wanted: Build, inputs: Inputs, outcome: Outcome, base: Base) -> tuple[Manifest, BytesBlob]:

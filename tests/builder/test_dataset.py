@@ -73,7 +73,7 @@ def encoder() -> onnx.ModelProto:
 def test_text_is_calibrated_scored_and_kept_as_golden_samples(tmp_path: Path, kind: str) -> None:
     words = np.array(["red", "grün", "日本", "?"] * 10)[:, None]
     arrays = read(tmp_path, {"word": np.char.encode(words) if kind == "S" else words, "x": X})
-    outcome = built(tmp_path, encoder(), arrays, arrays | {"labels": np.zeros(40, int)}, ladder=("fp32",))
+    outcome = built(tmp_path, encoder(), arrays, arrays | {"labels": np.zeros(40, int)}, precisions=("fp32",))
     assert outcome.winner.layers
     folder = tmp_path / "work" / "fp32" / "bundle"
     golden = Golden.read(folder / "inputs.npz", folder / "answers.npz")
@@ -112,7 +112,7 @@ def test_a_model_that_fills_in_what_is_missing_is_built(tmp_path: Path) -> None:
     weights = {"mean": np.zeros(8, np.float32), "w": numbers(8, 4, seed=4)}
     model = made(nodes, [("x", FLOAT, ["n", 8])], [("y", FLOAT, ["n", 4])], weights)
     holes = np.where(np.arange(320).reshape(40, 8) % 7 == 0, np.float32(np.nan), X)
-    outcome = built(tmp_path, model, None, {"x": holes, "labels": np.zeros(40, int)}, ladder=("fp32",))
+    outcome = built(tmp_path, model, None, {"x": holes, "labels": np.zeros(40, int)}, precisions=("fp32",))
     assert outcome.winner.layers
 
 
@@ -155,5 +155,5 @@ def test_a_step_of_a_decoder_whose_cache_is_empty_is_built(tmp_path: Path) -> No
     sets = {"x": X[:, None], "past": np.zeros((40, 0, 8), np.float32)}
     _, inputs = asked(tmp_path, model, sets)
     assert inputs.golden.inputs["past"].shape == (8, 0, 8)
-    outcome = built(tmp_path, model, sets, ladder=("fp32",))
+    outcome = built(tmp_path, model, sets, precisions=("fp32",))
     assert outcome.winner.layers

@@ -172,8 +172,8 @@ def _profile(name: str, rung: str) -> dict[str, Any]:
         "spec": {
             "nodeSelector": {LABEL: "five"},
             "platform": {"os": "linux", "architecture": "amd64"},
-            "toolchain": {"name": "ONNXRuntime", "ladder": [rung]},
-            "runtime": {"server": "ONNXRuntime", "resources": resources},
+            "toolchain": {"name": "ONNXRuntime", "precisions": [rung]},
+            "runtime": {"resources": resources},
         },
     }
 

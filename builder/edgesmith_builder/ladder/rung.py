@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgesmith_builder.contract import Build, Candidate, Precision
+from edgesmith_builder.contract import TOOLCHAINS, Build, Candidate, Precision, ToolchainName
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.errors import shortened
 from edgesmith_builder.gates import Measured, doubt, rejection
 from edgesmith_builder.model import ModelFacts
 from edgesmith_builder.pack import Layer, write_layers
 from edgesmith_builder.progress import size_text, step
-from edgesmith_builder.quantize import QuantizationFailed, machine_failed, quantize
+from edgesmith_builder.quantize import Quantization, QuantizationFailed, machine_failed, quantize
 from edgesmith_builder.score import (
     Change,
     Evaluation,
@@ -33,15 +33,18 @@ from edgesmith_runtime.loading import LoadFailed, load
 
 log = logging.getLogger(__name__)
 
-ENGINE = "onnxruntime"
+TOOLCHAIN: ToolchainName = "ONNXRuntime"
+"""What compiles here."""
+
+ENGINE = TOOLCHAINS[TOOLCHAIN].engine
 """The engine that serves what this ladder makes."""
 
 _WHERE_LIMIT = 100
 """Characters of where a candidate agrees least."""
 
-_NO_FP32 = (
-    "the model came in int8, and there is no fp32 form of it; "
-    "the model from before it was quantised was expected, or int8 in the ladder"
+_NO_OTHER = (
+    "the model came in {came}, and there is no {asked} form of it; "
+    "the model from before it was made so was expected, or {came} among the precisions"
 )
 _NO_CALIBRATION = "calibration is absent; int8 needs spec.calibration, a set of samples to measure ranges with"
 
@@ -93,8 +96,9 @@ class Workshop:
         came = self.source.precision == precision
         if precision == "int8" and self.calibration is None and not came:
             return Attempt(Candidate(precision=precision, rejected=_NO_CALIBRATION))
-        if precision == "fp32" and not came:
-            return Attempt(Candidate(precision=precision, rejected=_NO_FP32))
+        if precision != "int8" and not came:
+            why = _NO_OTHER.format(came=self.source.precision, asked=precision)
+            return Attempt(Candidate(precision=precision, rejected=why))
         folder = self.folder / precision
         folder.mkdir()
         model_file = self._compile(precision, folder)
@@ -127,7 +131,8 @@ class Workshop:
         if self.calibration is None:
             raise QuantizationFailed(_NO_CALIBRATION)
         with step(f"int8: quantised over {len(self.calibration)} samples") as current:
-            target = quantize(self.source.path, self.calibration, self.build.quantization, folder, self.threads)
+            settings = Quantization.of(self.build.toolchain.settings)
+            target = quantize(self.source.path, self.calibration, settings, folder, self.threads)
             current.say(f"from {size_text(self.source.size)} to {size_text(target.stat().st_size)}")
         return target
 
