@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from edgesmith_builder.score import Same, ScoreFailed, SourceAnswers, agreement,
 from edgesmith_builder.toolchain import Compiled, Material, Toolchain
 from edgesmith_runtime.bundle import write_bundle
 from edgesmith_runtime.engine import Engine, EngineError, load_engine
-from edgesmith_runtime.loading import LoadFailed, load
+from edgesmith_runtime.golden import replay
+from edgesmith_runtime.loading import LoadFailed, read
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +81,7 @@ class Workshop:
         made = self.toolchain.compile(precision, self.material, folder)
         candidate = Candidate(precision=precision, size=made.size)
         threads = self.material.threads
-        engine = load_engine(made.engine, made.model_file, threads=threads, options=made.options)
+        engine = load_engine(made.engine, made.model_file, threads=threads, options=made.told)
         try:
             measured, said = self._measure(engine, precision, own=made.came)
             candidate = candidate.model_copy(update=said)
@@ -89,7 +91,7 @@ class Workshop:
             self._bundle(engine, precision, made, folder / "bundle")
         finally:
             engine.close()
-        replayed(folder / "bundle", threads)
+        replayed(folder / "bundle", threads, made.told)
         layers = self._pack(precision, folder)
         size = Measured(image_size=self.base_size + sum(layer.descriptor.size for layer in layers))
         rejected = rejection(size, self.build.gates)
@@ -172,16 +174,28 @@ class Workshop:
         return layers
 
 
-def replayed(bundle: Path, threads: int) -> None:
+def replayed(folder: Path, threads: int, options: Mapping[str, str] | None = None) -> None:
     """Load a finished bundle as a device does and replay its golden samples.
+
+    Args:
+        folder: The bundle.
+        threads: How many cores to compute with.
+        options: What its engine is told here; None: what it is told on the device.
 
     Raises:
         ScoreFailed: where the bundle does not pass on the machine that built it, and so would pass nowhere.
     """
     with step("golden samples: replayed") as current:
         try:
-            loaded = load(bundle, threads=threads, max_batch=1)
-        except LoadFailed as error:
+            bundle, golden = read(folder)
+            told = bundle.options if options is None else options
+            engine = load_engine(bundle.engine, bundle.model_path, threads=threads, options=told)
+            try:
+                parity = replay(engine, golden)
+            finally:
+                engine.close()
+        except (LoadFailed, EngineError) as error:
             raise ScoreFailed(f"its bundle fails on the machine that built it: {error}") from error
-        loaded.model.engine.close()
-        current.say(f"({loaded.parity.message})")
+        if not parity.passed:
+            raise ScoreFailed(f"its bundle fails on the machine that built it: {parity.message}")
+        current.say(f"({parity.message})")
