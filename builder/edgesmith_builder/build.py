@@ -23,7 +23,7 @@ from edgesmith_builder.progress import size_text, step
 from edgesmith_builder.provenance import why_foreign
 from edgesmith_builder.push import Registries, push
 from edgesmith_builder.request import check_request
-from edgesmith_builder.source import Bucket
+from edgesmith_builder.source import Source
 from edgesmith_builder.toolchain import Material, toolchain_of
 
 log = logging.getLogger(__name__)
@@ -40,13 +40,13 @@ class Built:
 
 
 async def build(
-    request: BuildRequest, bucket: Bucket, registries: Registries, work: Path, *, threads: int = 1
+    request: BuildRequest, sources: Source, registries: Registries, work: Path, *, threads: int = 1
 ) -> Built:
     """Carry out a request.
 
     Args:
         request: What to build and where to push it.
-        bucket: Where sources come from.
+        sources: Where the model and the sets come from.
         registries: Where the base image and the result are.
         work: An empty folder with room for a few copies of the model and the data sets unpacked.
         threads: Cores to score with; it does not change what comes out.
@@ -70,7 +70,7 @@ async def build(
     with step(f"{target.repository} takes pushes"):
         await registries.target.check_push(target.repository)
 
-    inputs = gather(wanted, bucket, work, threads)
+    inputs = gather(wanted, sources, work, threads)
     outcome = climb(wanted, inputs, base.manifest.size, work, threads)
     manifest, config = image_of(wanted, inputs, outcome, base)
     digest = await push(registries, target, base=base, winner=outcome.winner, manifest=manifest, config=config)

@@ -28,7 +28,7 @@ from edgesmith_builder.errors import RequestInvalid, failure_of
 from edgesmith_builder.oci import Credentials, trusting
 from edgesmith_builder.progress import log_to_stderr
 from edgesmith_builder.push import Registries, registries_for
-from edgesmith_builder.source import Bucket, StoreSettings
+from edgesmith_builder.source import Bucket, Source, Sources, StoreSettings
 
 log = logging.getLogger(__name__)
 
@@ -75,14 +75,14 @@ def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> Built:
     if options.work is not None and not options.work.is_dir():
         raise RequestInvalid(f"--work {options.work} is not a folder; one that is there was expected")
     with tempfile.TemporaryDirectory(prefix="build-", dir=options.work) as work:
-        return asyncio.run(_build(request, bucket, clients, Path(work), options.threads))
+        return asyncio.run(_build(request, Sources({"s3": bucket}), clients, Path(work), options.threads))
 
 
 async def _build(
-    request: BuildRequest, bucket: Bucket, clients: AbstractAsyncContextManager[Registries], work: Path, threads: int
+    request: BuildRequest, sources: Source, clients: AbstractAsyncContextManager[Registries], work: Path, threads: int
 ) -> Built:
     async with clients as registries:
-        return await build(request, bucket, registries, work, threads=threads)
+        return await build(request, sources, registries, work, threads=threads)
 
 
 def read_request(path: Path) -> BuildRequest:

@@ -17,7 +17,7 @@ from tflite_files import fully_connected
 from edgesmith_builder.contract import TOOLCHAINS, Artifact, BuildReport, Gates, Precision, Toolchain
 from edgesmith_builder.contract.report import REPORT_ANNOTATION
 from edgesmith_builder.dataset import samples_for
-from edgesmith_builder.errors import GatesFailed
+from edgesmith_builder.errors import GatesFailed, RequestInvalid
 from edgesmith_builder.failures import CompileFailed
 from edgesmith_builder.format import ModelFacts, read_source
 from edgesmith_builder.toolchain import Compiled, Material, toolchain_of
@@ -193,3 +193,12 @@ def test_every_toolchain_that_is_there_is_found_by_its_name() -> None:
     for name, facts in TOOLCHAINS.items():
         if facts.available:
             assert callable(toolchain_of(name).compile)
+
+
+def test_a_builder_without_a_toolchain_s_package_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images of builders differ in what they carry."""
+    for name in ("openvino", "edgesmith_runtime.engine.openvino", "edgesmith_builder.toolchain.openvino"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(RequestInvalid, match="is OpenVINO, of which this builder lacks the package openvino"):
+        toolchain_of("OpenVINO")
