@@ -8,6 +8,8 @@ import pytest
 from apiserver import ApiServer, Object
 from operator_process import device_profile, edge_model
 
+SET = {"uri": "s3://models/evaluation.npz"}
+
 
 def test_defaults_appear(server: ApiServer, namespace: str) -> None:
     server.apply(edge_model("parts", namespace, rollout={}))
@@ -53,6 +55,22 @@ def test_the_short_name_and_the_columns_work(server: ApiServer, namespace: str) 
         pytest.param({"gates": {"maxAccuracyDrop": "10%"}}, "need an evaluation set", id="gate-without-evaluation"),
         pytest.param({"gates": {"minAccuracy": 0.1}}, "spec.gates.minAccuracy", id="fraction-as-a-number"),
         pytest.param({"gates": {"minAccuracy": "101%"}}, "must be a fraction from 0 to 1", id="fraction-above-1"),
+        *[
+            pytest.param({"source": {"uri": uri, "sha256": "0" * 64}}, "spec.source.uri", id=uri)
+            for uri in ("http://h/m.onnx", "https://user:word@h/m.onnx", "oci://r/models/m", "ftp://h/m", "https://h")
+        ],
+        pytest.param({"evaluation": SET | {"metric": "Loss"}}, "spec.evaluation.metric", id="no-such-metric"),
+        pytest.param({"evaluation": SET | {"topK": 3}}, "topK is for the metric TopK alone", id="k-of-nothing"),
+        pytest.param({"gates": {"maxError": "0.5"}}, "need an evaluation set", id="an-error-of-nothing"),
+        pytest.param(
+            {"evaluation": SET, "gates": {"maxError": "0.5"}}, "give gates.minAccuracy", id="an-error-of-accuracy"
+        ),
+        pytest.param(
+            {"evaluation": SET | {"metric": "MAE"}, "gates": {"minAccuracy": "90%"}},
+            "give gates.maxError",
+            id="accuracy-of-an-error",
+        ),
+        pytest.param({"evaluation": SET, "gates": {"maxError": "-1"}}, "spec.gates.maxError", id="a-negative-error"),
         pytest.param({"gates": {"maxMemory": 0}}, "must be 1 or more", id="no-memory"),
         pytest.param({"gates": {"maxMemory": "1048577Ti"}}, "must be 1048576Ti (1 EiB) or less", id="too-much-memory"),
         pytest.param(
@@ -103,6 +121,23 @@ def test_a_name_that_could_not_name_its_children_is_refused(server: ApiServer, n
 
 
 @pytest.mark.parametrize(
+    "uri",
+    [
+        "https://models.example:8443/parts/12/model.tflite?version=3",
+        "oci://registry.example:5000/models/parts:12",
+        f"oci://registry/models/parts@sha256:{'0' * 64}",
+    ],
+)
+def test_a_source_may_lie_elsewhere_than_in_a_bucket(server: ApiServer, namespace: str, uri: str) -> None:
+    source = {"uri": uri, "sha256": "0" * 64}
+    sets = {"calibration": {"uri": uri}, "evaluation": {"uri": uri, "metric": "TopK", "topK": 3}}
+    server.kubectl("apply", "--server-side", document=edge_model("parts", namespace, source=source, **sets))
+
+
+VOLUME = {"name": "cache", "hostPath": "/var/cache", "mountPath": "/cache"}
+
+
+@pytest.mark.parametrize(
     ("change", "says"),
     [
         pytest.param({"nodeSelector": {}}, "spec.nodeSelector", id="no-labels"),
@@ -110,6 +145,19 @@ def test_a_name_that_could_not_name_its_children_is_refused(server: ApiServer, n
         pytest.param(
             {"toolchain": {"name": "ONNXRuntime", "precisions": []}}, "spec.toolchain.precisions", id="no-rung"
         ),
+        pytest.param({"toolchain": {"name": "OpenVINX"}}, "spec.toolchain.name", id="no-such-toolchain"),
+        pytest.param(
+            {"toolchain": {"precisions": ["int8"], "impossible": {"int8": "no"}}},
+            "precisions must have none that impossible has",
+            id="an-impossible-precision",
+        ),
+        pytest.param({"toolchain": {"impossible": {"int4": "no"}}}, "no other keys than int8", id="no-such-precision"),
+        pytest.param({"runtime": {"server": "Nginx"}}, "spec.runtime.server", id="no-such-server"),
+        pytest.param({"runtime": {"baseImage": "r/runtime:1"}}, "spec.runtime.baseImage", id="an-image-by-tag"),
+        pytest.param({"runtime": {"volumes": [VOLUME | {"hostPath": "/a/../b"}]}}, "hostPath", id="a-way-out"),
+        pytest.param({"runtime": {"volumes": [VOLUME | {"mountPath": "/model/x"}]}}, "must not be /model", id="taken"),
+        pytest.param({"runtime": {"volumes": [VOLUME | {"name": "scratch"}]}}, "the name scratch", id="a-taken-name"),
+        pytest.param({"runtime": {"volumes": [VOLUME, VOLUME]}}, "duplicate entries", id="a-volume-twice"),
     ],
 )
 def test_a_wrong_profile_is_refused_by_name(server: ApiServer, change: Object, says: str) -> None:

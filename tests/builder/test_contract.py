@@ -52,6 +52,7 @@ DEFAULTS = {
         "minAgreement": 0.8,
         "maxImageSize": None,
     },
+    "deviceMemory": None,
     "calibration": None,
     "evaluation": None,
 }

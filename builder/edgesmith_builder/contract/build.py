@@ -14,10 +14,10 @@ MetricName = Literal["Accuracy", "TopK", "MacroF1", "RMSE", "MAE", "R2", "MeanAv
 
 
 class Artifact(Wire):
-    """One file in a bucket."""
+    """One file in a bucket, on a web server or in a registry."""
 
     uri: str
-    """`s3://BUCKET/KEY`."""
+    """`s3://BUCKET/KEY`, `https://HOST/PATH`, or `oci://REGISTRY/NAME:TAG` or `…@sha256:HEX`."""
     sha256: str | None = None
     """64 hex digits. Where absent, the URI is taken to name one content for ever."""
 
@@ -84,6 +84,8 @@ class Build(Wire):
     toolchain: Toolchain
     base: str
     """The runtime base image by digest: `REGISTRY/NAME@sha256:HEX`."""
+    device_memory: int | None = None
+    """Bytes of the device's memory; a source that is larger is refused. Absent: it is not known."""
     tools: Tools | None = None
     """Absent: those of the builder that is asked. A builder with others refuses the request."""
 

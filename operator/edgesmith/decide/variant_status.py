@@ -9,6 +9,7 @@ from typing import Any
 from pydantic.alias_generators import to_camel
 
 from edgesmith.api.conditions import Reason
+from edgesmith.api.edgemodel import ERRORS
 from edgesmith.api.fraction import format_fraction
 from edgesmith.api.names import RETRY_ANNOTATION
 from edgesmith.api.status import ChangedAnswers, NodeCounts, VariantStatus
@@ -16,7 +17,7 @@ from edgesmith.decide.builds import BuildState
 from edgesmith.decide.conditions import Finding, Severity
 from edgesmith.decide.fleet import NodeState, RevisionState, RolloutPhase, ServerState
 from edgesmith.decide.rollout import Course
-from edgesmith_builder.contract import BuildReport
+from edgesmith_builder.contract import BuildReport, MetricName
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +26,15 @@ class VariantFacts:
 
     profile: str
     build: BuildState | None
-    """None where the profile is missing or may not be used."""
+    """None where the profile is missing or refused."""
     course: Course
     nodes: tuple[NodeState, ...]
     counted: NodeCounts
     """As `counts` found them."""
     latency_ms: float | None
     """Worst p95 that a device measured for the revision shown."""
-    not_allowed: bool = False
-    """Whether the EdgeModel's namespace may not use the profile."""
+    refused: Finding | None = None
+    """Why the EdgeModel cannot use the profile; None where it can, or where there is none."""
     unmatched: int = 0
     """Nodes that spec.nodeSelector picks and that are of no profile."""
 
@@ -102,9 +103,13 @@ def _awaited(facts: VariantFacts, message: str) -> Finding:
     """A variant without a revision, or with one and no node to give it to."""
     if facts.build and facts.build.image:
         return Finding(Severity.RECONCILING, Reason.WAITING_FOR_NODES, message)
-    missing = Reason.PROFILE_NOT_ALLOWED if facts.not_allowed else Reason.PROFILE_NOT_FOUND
-    reason = facts.build.reason if facts.build and facts.build.reason else missing
+    reason = facts.build.reason if facts.build and facts.build.reason else _absence(facts)
     return Finding(Severity.AWAITED, reason, message)
+
+
+def _absence(facts: VariantFacts) -> Reason:
+    """Why a variant has no build."""
+    return facts.refused.reason if facts.refused else Reason.PROFILE_NOT_FOUND
 
 
 def _waits_for_nodes(facts: VariantFacts) -> bool:
@@ -126,7 +131,7 @@ def variant_status(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantS
     own = facts.counted
     measured: dict[str, Any] = {}
     if build and build.report:
-        measured = _measured(build.report)
+        measured = _measured(build.report, build.build.metric)
     elif build:
         measured = _measured_before(previous, facts.profile, build.build.key)
     return VariantStatus(
@@ -143,12 +148,16 @@ def variant_status(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantS
     )
 
 
-def _measured(report: BuildReport) -> dict[str, Any]:
+def _measured(report: BuildReport, metric: MetricName) -> dict[str, Any]:
     """What a build measured, as fields of the status."""
     fractions = ("accuracy", "accuracy_drop", "accuracy_drop_error", "agreement")
     measured: dict[str, Any] = {
         name: format_fraction(value) for name in fractions if (value := getattr(report, name)) is not None
     }
+    if report.accuracy is not None:
+        measured["metric"] = metric
+        if metric in ERRORS:
+            measured["accuracy"] = f"{report.accuracy:.4f}"
     winner = next((one for one in report.candidates if one.precision == report.precision), None)
     if winner and winner.lost is not None and winner.gained is not None and report.samples:
         measured["changed_answers"] = ChangedAnswers(lost=winner.lost, gained=winner.gained, samples=report.samples)
@@ -158,14 +167,23 @@ def _measured(report: BuildReport) -> dict[str, Any]:
 def _reason(facts: VariantFacts, own: NodeCounts) -> Reason:
     """Why one variant stands where it does, in one word."""
     if facts.build is None:
-        return Reason.PROFILE_NOT_ALLOWED if facts.not_allowed else Reason.PROFILE_NOT_FOUND
+        return _absence(facts)
     if facts.build.image is None and facts.build.reason:
         return facts.build.reason
     return rollout_finding(facts, own).reason
 
 
 _MEASURED = (
-    *("precision", "accuracy", "accuracy_drop", "accuracy_drop_error", "changed_answers", "agreement", "warnings"),
+    *(
+        "precision",
+        "metric",
+        "accuracy",
+        "accuracy_drop",
+        "accuracy_drop_error",
+        "changed_answers",
+        "agreement",
+        "warnings",
+    ),
     "size",
 )
 """Fields of the status that a build measured."""
@@ -198,8 +216,8 @@ def state_of(facts: VariantFacts) -> str:
 def sentence(facts: VariantFacts, own: NodeCounts) -> str:
     """Where one variant stands, in one sentence."""
     if facts.build is None:
-        why = "may not be used from this namespace" if facts.not_allowed else "does not exist or cannot be read"
-        return f"DeviceProfile {facts.profile!r} {why}; its nodes keep what they run."
+        missing = f"DeviceProfile {facts.profile!r} does not exist or cannot be read; its nodes keep what they run."
+        return facts.refused.message if facts.refused else missing
     if facts.build.image is None:
         return facts.build.message
     target = facts.course.target
