@@ -16,7 +16,7 @@ from pathlib import Path
 
 from edgesmith_builder.contract import KEY_ANNOTATION, REPORT_ANNOTATION, Build, BuildReport, BuildRequest
 from edgesmith_builder.gather import Inputs, gather
-from edgesmith_builder.ladder import Outcome, Workshop, walk
+from edgesmith_builder.ladder import Outcome, Workshop, Yardstick, walk
 from edgesmith_builder.oci import BytesBlob, Manifest
 from edgesmith_builder.pack import Base, assemble, read_base
 from edgesmith_builder.progress import size_text, step
@@ -94,11 +94,8 @@ def climb(wanted: Build, inputs: Inputs, base_size: int, work: Path, threads: in
         build=wanted,
         toolchain=toolchain_of(wanted.toolchain.name),
         material=Material(inputs.model, inputs.calibration, wanted.toolchain.settings, threads),
-        metric=inputs.metric,
-        evaluation=inputs.evaluation,
+        yardstick=Yardstick(inputs.metric, inputs.evaluation, inputs.scored, inputs.answers),
         golden=inputs.golden,
-        scored=inputs.scored,
-        answers=inputs.answers,
         base_size=base_size,
         folder=work,
     )
