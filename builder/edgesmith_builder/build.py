@@ -20,14 +20,14 @@ from edgesmith_builder.contract import KEY_ANNOTATION, REPORT_ANNOTATION, Build,
 from edgesmith_builder.evidence import evidence_for
 from edgesmith_builder.evidence.materials import materials_of
 from edgesmith_builder.gather import Inputs, gather
-from edgesmith_builder.ladder import Attempt, Outcome, Workshop, walk
+from edgesmith_builder.ladder import Attempt, Outcome, Workshop, Yardstick, walk
 from edgesmith_builder.maker import Maker
 from edgesmith_builder.pack import Base, Layer, assemble, read_base
 from edgesmith_builder.progress import size_text, step
 from edgesmith_builder.provenance import why_foreign
 from edgesmith_builder.push import Packed, Registries, push
 from edgesmith_builder.request import check_request
-from edgesmith_builder.source import Bucket
+from edgesmith_builder.source import Sources
 from edgesmith_builder.toolchain import Material, toolchain_of
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Built:
 
 async def build(
     request: BuildRequest,
-    bucket: Bucket,
+    sources: Sources,
     registries: Registries,
     work: Path,
     *,
@@ -56,7 +56,7 @@ async def build(
 
     Args:
         request: What to build and where to push it.
-        bucket: Where sources come from.
+        sources: Where the model and the sets come from.
         registries: Where the base image and the result are.
         work: An empty folder with room for a few copies of the model and the data sets unpacked.
         threads: Cores to score with; it does not change what comes out.
@@ -82,14 +82,14 @@ async def build(
     with step(f"{target.repository} takes pushes"):
         await registries.target.check_push(target.repository)
 
-    inputs = gather(wanted, bucket, work, threads)
+    inputs = gather(wanted, sources, work, threads)
     outcome = climb(wanted, inputs, base.manifest.size, work, threads)
     images = images_of(wanted, inputs, outcome, base)
     for image in images:
         materials = materials_of(
             wanted,
             image.report,
-            bucket.digests,
+            sources.digests,
             base=base,
             manifest=image.manifest,
             layer=image.layers[-1],
@@ -117,11 +117,8 @@ def climb(wanted: Build, inputs: Inputs, base_size: int, work: Path, threads: in
         build=wanted,
         toolchain=toolchain_of(wanted.toolchain.name),
         material=Material(inputs.model, inputs.calibration, wanted.toolchain.settings, threads),
-        metric=inputs.metric,
-        evaluation=inputs.evaluation,
+        yardstick=Yardstick(inputs.metric, inputs.evaluation, inputs.scored, inputs.answers),
         golden=inputs.golden,
-        scored=inputs.scored,
-        answers=inputs.answers,
         base_size=base_size,
         folder=work,
     )

@@ -30,7 +30,7 @@ from edgesmith_builder.oci import Credentials, Reference, trusting
 from edgesmith_builder.progress import log_to_stderr
 from edgesmith_builder.push import Registries, registries_for
 from edgesmith_builder.signatures.private import PrivateKey
-from edgesmith_builder.source import Bucket, StoreSettings
+from edgesmith_builder.source import Bucket, Sources, StoreSettings
 
 log = logging.getLogger(__name__)
 
@@ -81,12 +81,13 @@ def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> Built:
     if options.work is not None and not options.work.is_dir():
         raise RequestInvalid(f"--work {options.work} is not a folder; one that is there was expected")
     with tempfile.TemporaryDirectory(prefix="build-", dir=options.work) as work:
-        return asyncio.run(_build(request, bucket, clients, Path(work), threads=options.threads, maker=maker))
+        sources = Sources({"s3": bucket})
+        return asyncio.run(_build(request, sources, clients, Path(work), threads=options.threads, maker=maker))
 
 
 async def _build(
     request: BuildRequest,
-    bucket: Bucket,
+    sources: Sources,
     clients: AbstractAsyncContextManager[Registries],
     work: Path,
     *,
@@ -94,7 +95,7 @@ async def _build(
     maker: Maker,
 ) -> Built:
     async with clients as registries:
-        return await build(request, bucket, registries, work, threads=threads, maker=maker)
+        return await build(request, sources, registries, work, threads=threads, maker=maker)
 
 
 def read_request(path: Path) -> BuildRequest:

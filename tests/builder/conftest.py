@@ -29,7 +29,7 @@ from edgesmith_builder.contract import Artifact, Build, BuildRequest, Gates, Pla
 from edgesmith_builder.oci import Backoff, BytesBlob, Credentials, Descriptor, Manifest, Registry, Repository
 from edgesmith_builder.oci.content import CONFIG, INDEX, LAYER_GZIP, MANIFEST, canonical
 from edgesmith_builder.push import registries_for
-from edgesmith_builder.source import Bucket, StoreSettings
+from edgesmith_builder.source import Bucket, Sources, StoreSettings
 
 USER, PASSWORD = "builder", "right-password"
 HTPASSWD = "builder:$2b$04$PaBMYKCUVfGrXuHsqXwSLO.HJX4oKxXEaWcLXQyPRkiDKkiqNzoqq"
@@ -187,9 +187,9 @@ class World:
         """Carry a request out as the program does, with shorter waits."""
         work = self.folder / f"work-{next(self.numbers)}"
         work.mkdir()
-        bucket = Bucket(settings or self.store.settings, attempts=2, first_delay=0.01)
+        sources = Sources({"s3": Bucket(settings or self.store.settings, attempts=2, first_delay=0.01)})
         async with registries_for(request, credentials or Credentials(), PATIENCE) as registries:
-            return await build(request, bucket, registries, work)
+            return await build(request, sources, registries, work)
 
     async def manifest(self, built: Built) -> Manifest:
         from edgesmith_builder.oci import Reference  # noqa: PLC0415 - one user

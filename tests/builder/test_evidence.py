@@ -30,7 +30,7 @@ from edgesmith_builder.oci.content import CONFIG, MANIFEST, canonical
 from edgesmith_builder.push import registries_for
 from edgesmith_builder.signatures import BUNDLE, SIGNED, PublicKey, Statement, look_for
 from edgesmith_builder.signatures.private import PrivateKey
-from edgesmith_builder.source import Bucket
+from edgesmith_builder.source import Bucket, Sources
 
 PATIENCE = Backoff(attempts=3, first=0.01, limit=0.05)
 PASSWORD = "right-password"  # noqa: S105 - of a key that ends with the test
@@ -76,9 +76,9 @@ def another(folder: Path) -> Pair:
 async def make(world: Any, request: BuildRequest, maker: Maker | None = None) -> Built:
     work = world.folder / f"work-{next(world.numbers)}"
     work.mkdir()
-    bucket = Bucket(world.store.settings, attempts=2, first_delay=0.01)
+    sources = Sources({"s3": Bucket(world.store.settings, attempts=2, first_delay=0.01)})
     async with registries_for(request, Credentials(), PATIENCE) as registries:
-        return await build(request, bucket, registries, work, maker=maker)
+        return await build(request, sources, registries, work, maker=maker)
 
 
 async def hanging(image: str) -> dict[tuple[str, str], tuple[str, Object]]:

@@ -28,10 +28,10 @@ def test_the_arm64_variant_answers_its_golden_samples_under_emulation(fleet: Fle
         with tarfile.open(fileobj=io.BytesIO(data)) as layer:
             layer.extractall(tmp_path, filter="data")
     root, images = tmp_path / "root", [sys.executable, str(ROOT / "hack/images")]
-    run([*images, "extract", "runtime", "--platform", "linux/arm64", str(root)], timeout=900)
+    run([*images, "extract", "runtime-onnxruntime", "--platform", "linux/arm64", str(root)], timeout=900)
     selftest = ["selftest", "--bundle", str(tmp_path / "model"), "--termination-log", str(tmp_path / "said")]
     done = subprocess.run(
-        [*images, "emulate", "runtime", str(root), "--", *selftest],
+        [*images, "emulate", "runtime-onnxruntime", str(root), "--", *selftest],
         capture_output=True,
         text=True,
         timeout=300,

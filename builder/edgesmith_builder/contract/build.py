@@ -59,9 +59,10 @@ class Tools(Wire):
     """Changes whenever the same request would give other bytes, and whenever a default of `Build` changes."""
     onnx: str
     onnxruntime: str
+    openvino: str
 
 
-TOOLS = Tools(builder="4", onnx="1.23.2", onnxruntime="1.32.0")
+TOOLS = Tools(builder="4", onnx="1.23.2", onnxruntime="1.32.0", openvino="2026.4.1")
 """Those of this release, as `requirements/builder.txt` locks them. The operator has none of them installed."""
 
 

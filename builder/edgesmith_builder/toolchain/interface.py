@@ -36,8 +36,15 @@ class Compiled:
     """Further files that the engine finds beside it."""
     options: Mapping[str, str] = field(default_factory=dict)
     """What the engine is told."""
+    here: Mapping[str, str] | None = None
+    """What it is told on the machine that builds, which may lack the device; None: the same."""
     came: bool = False
     """Whether it is the source as it came, run by what it was scored with."""
+
+    @property
+    def told(self) -> Mapping[str, str]:
+        """What the engine is told on the machine that builds."""
+        return self.options if self.here is None else self.here
 
     @property
     def size(self) -> int:

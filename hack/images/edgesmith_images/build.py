@@ -100,6 +100,8 @@ def _platform(
     ):
         scratch = Path(name)
         arguments = {"BUILD_BASE": build_base.reference, "BASE": run_base.reference, "TARGETARCH": architecture}
+        if recipe.engine:
+            arguments["ENGINE"] = recipe.engine
         raw_folder = scratch / f"edgesmith-{recipe.name}"
         tool.build(context, recipe.dockerfile, arguments=arguments, target=raw_folder, log=log)
         raw = Layout(raw_folder)
@@ -164,7 +166,7 @@ def forget_old(cache: Cache, name: str) -> None:
         cache: Where they are.
         name: The image's.
     """
-    newest = sorted(cache.root.glob(f"{name}-*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    newest = sorted(cache.root.glob(f"{name}-{'[0-9a-f]' * 16}"), key=lambda path: path.stat().st_mtime, reverse=True)
     for folder in newest[KEPT:]:
         shutil.rmtree(folder)
     layers.forget_old(cache.layers)

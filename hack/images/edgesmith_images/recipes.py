@@ -41,16 +41,18 @@ class Recipe:
     """One image.
 
     Attributes:
-        name: ``runtime``, ``operator`` or ``builder``.
+        name: ``runtime-onnxruntime``, ``operator`` or ``builder``, for example.
         dockerfile: Relative to the repository, like every path here.
         files: Everything else that is copied in: files and folders.
         platforms: What it is built for unless asked otherwise.
+        engine: The engine that it holds, for one of the runtime's; the Dockerfile's ``ENGINE``.
     """
 
     name: str
     dockerfile: str
     files: tuple[str, ...]
     platforms: tuple[str, ...]
+    engine: str = ""
 
     def sources(self, repository: Path = REPOSITORY) -> list[str]:
         """Lists the files that decide the image's bytes.
@@ -100,6 +102,9 @@ class Recipe:
         return digest.hexdigest()
 
 
+ENGINES = ("onnxruntime", "openvino", "litert")
+"""The engines that there is a runtime image of; a file of requirements/ each."""
+
 COMMON = ("LICENSE", "hack/images/edgesmith_images/site_packages.py")
 
 
@@ -110,16 +115,10 @@ def recipes() -> dict[str, Recipe]:
         Name to recipe, in the order they are built.
     """
     own = (own_platform(),)
-    everywhere = tuple(ARCHITECTURES)
     return {
         recipe.name: recipe
         for recipe in (
-            Recipe(
-                name="runtime",
-                dockerfile="runtime/Dockerfile",
-                files=(*COMMON, "requirements/runtime.txt", "runtime/edgesmith_runtime"),
-                platforms=everywhere,
-            ),
+            *(_runtime(engine) for engine in ENGINES),
             Recipe(
                 name="operator",
                 dockerfile="operator/Dockerfile",
@@ -134,6 +133,16 @@ def recipes() -> dict[str, Recipe]:
             ),
         )
     }
+
+
+def _runtime(engine: str) -> Recipe:
+    return Recipe(
+        name=f"runtime-{engine}",
+        dockerfile="runtime/Dockerfile",
+        files=(*COMMON, f"requirements/{engine}.txt", "runtime/edgesmith_runtime"),
+        platforms=tuple(ARCHITECTURES),
+        engine=engine,
+    )
 
 
 def key(sources: str, bases: Iterable[str], platforms: Iterable[str]) -> str:
