@@ -119,6 +119,8 @@ class Reason(StrEnum):
     """The build ended without saying why: killed, evicted or out of memory."""
 
     # RolloutComplete, Reconciling
+    TRIAL = "Trial"
+    """A node tries the candidates that passed the build's gates, or is awaited for it; nodes keep what they run."""
     CANARY = "Canary"
     """The revision is in its first step: its nodes are being moved, or must serve for the bake."""
     ROLLING_OUT = "RollingOut"
@@ -127,6 +129,8 @@ class Reason(StrEnum):
     """A revision was rolled back; its nodes return to the one before."""
 
     # RolloutComplete, Stalled
+    TRIAL_FAILED = "TrialFailed"
+    """On the node that tried them, no candidate kept the gates on latency and memory with the right answers."""
     ROLLED_BACK = "RolledBack"
     """The newest revision was rolled back; the one before serves. A new source or profile starts the next try."""
     NO_REVISION_LEFT = "NoRevisionLeft"

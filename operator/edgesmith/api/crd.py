@@ -206,7 +206,11 @@ def _list_type(said: Schema) -> Schema:
     if said.get("x-set"):
         return {"x-kubernetes-list-type": "set"}
     if "x-map-key" in said:
-        return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [said["x-map-key"]]}
+        keys = said["x-map-key"]
+        return {
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": [keys] if isinstance(keys, str) else keys,
+        }
     return {"x-kubernetes-list-type": "atomic"}
 
 

@@ -11,7 +11,7 @@ from edgesmith.api.fraction import Fraction
 from edgesmith.api.model import Model, ObjectMeta, rules
 from edgesmith.api.names import MAX_MODEL_NAME
 from edgesmith.api.units import PERCENT_PATTERN, Deadline, Duration, PositiveDuration, Size
-from edgesmith_builder.contract import MetricName
+from edgesmith_builder.contract import MetricName, TrialPolicy
 
 KIND = "EdgeModel"
 PLURAL = "edgemodels"
@@ -357,6 +357,25 @@ class Serving(Model):
     )
 
 
+class Optimize(Model):
+    """Which of the candidates that passed the build's gates is rolled out."""
+
+    objective: Literal["Latency", "Size", "Accuracy"] = Field(
+        "Latency",
+        description=(
+            "What a trial chooses by: the least p95 latency on the device, where 10 % are as good as none; the "
+            "smallest model layer; or the best value of the metric."
+        ),
+    )
+    trial: TrialPolicy = Field(
+        "Auto",
+        description=(
+            "Auto: every candidate that passes is built, and where there are several, one node of each profile tries "
+            "them before the first rollout. Never: the first of the ladder that passes is built and rolled out."
+        ),
+    )
+
+
 _IS_ERROR = f"(has(self.evaluation.metric) && self.evaluation.metric in [{', '.join(map(repr, ERRORS))}])"
 
 
@@ -401,6 +420,9 @@ class EdgeModelSpec(Model):
             "GatesFailed and nodes keep what they run. Latency and memory are judged on each device, by a self-test "
             "before the server starts: a revision that breaks one there is rolled back."
         ),
+    )
+    optimize: Optimize = Field(
+        Optimize(), description="Which of the candidates that passed the build's gates is rolled out."
     )
     device_profiles: DeviceProfiles = Field(description="The classes of hardware to build for.")
     node_selector: dict[str, str] = Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 GROUP = "edgesmith.dev"
 VERSION = "v1alpha1"
@@ -21,6 +22,7 @@ COMPONENT_LABEL = "app.kubernetes.io/component"
 """On every pod: what it does, so that a Service cannot take a build pod for a server."""
 SERVER = "server"
 BUILDER = "builder"
+TRIAL = "trial"
 
 MODEL_LABEL = f"{GROUP}/model"
 """On every child: the EdgeModel's name."""
@@ -30,6 +32,9 @@ REVISION_LABEL = f"{GROUP}/revision"
 """On DaemonSets and serving pods: the revision they are."""
 BUILD_KEY_LABEL = f"{GROUP}/build-key"
 """On build Jobs: the key that they make."""
+
+TRIAL_LABEL = f"{GROUP}/trial"
+"""On trial pods: the trial that they are of; see `edgesmith.decide.trials`."""
 
 BUILD_REASON_ANNOTATION = f"{GROUP}/build-reason"
 """On build Jobs: why the build was needed, with old and new value, as JSON."""
@@ -43,6 +48,8 @@ BUCKET_CA_ANNOTATION = f"{GROUP}/bucket-ca"
 """On the pods of build Jobs: the `BuildRequest` as JSON, which the builder reads as a file."""
 BUILD_ANNOTATION = f"{GROUP}/build"
 """On DaemonSets: the `Build` that the revision's image answers, as JSON, so that the next one can say what changed."""
+BUILT_IMAGE_ANNOTATION = f"{GROUP}/built-image"
+"""On DaemonSets: the image under the build's tag, where a trial chose another of its finalists."""
 RETRY_ANNOTATION = f"{GROUP}/retry"
 """On EdgeModels, set by the user: a new value gives failed builds and rolled back revisions another try."""
 
@@ -84,6 +91,11 @@ def job_name(model: str, key: str, attempt: str = "", tries: int = 0) -> str:
     """
     suffix = f"-{short_hash(f'{attempt}/{tries}', 4)}" if attempt or tries else ""
     return f"{model}-{key[:10]}{suffix}"
+
+
+def trial_pod_name(model: str, trial: str, node: str, precisions: Sequence[str]) -> str:
+    """The pod that tries some finalists on a node: 63 characters at most."""
+    return f"{model}-trial-{short_hash('/'.join((trial, node, *precisions)))}"
 
 
 def short_hash(text: str, length: int = 10) -> str:

@@ -88,8 +88,8 @@ class VariantStatus(Model):
     revision: str | None = Field(None, description="The revision that nodes are being moved to or run.")
     state: str = Field(
         description=(
-            "Building, BuildFailed, Canary, RollingOut, RollingBack, RolledBack, Complete, Degraded, Paused, Waiting "
-            "or NoNodes."
+            "Building, BuildFailed, Trial, TrialFailed, Canary, RollingOut, RollingBack, RolledBack, Complete, "
+            "Degraded, Paused, Waiting or NoNodes."
         )
     )
     reason: str | None = Field(None, description="Why it is in that state, in one word for machines.")
@@ -158,6 +158,74 @@ class RevisionStatus(Model):
     )
 
 
+class FinalistStatus(Model):
+    """A candidate that passed the build's gates, and what a device measured of it."""
+
+    precision: str = Field(description="The rung of the ladder that it is.")
+    image: str = Field(description="Its image by digest.")
+    size: int = Field(description="Bytes of its model layer.")
+    accuracy: str | None = Field(None, description="As `variants[].accuracy`.")
+    accuracy_drop: str | None = Field(None, description="As `variants[].accuracyDrop`.")
+    accuracy_drop_error: str | None = Field(None, description="As `variants[].accuracyDropError`.")
+    agreement: str | None = Field(None, description="As `variants[].agreement`; absent for the source itself.")
+    latency: str | None = Field(None, description="p95 latency of one inference on the device: 3.214ms, say.")
+    median: str | None = Field(None, description="Median latency of one inference on the device.")
+    memory: int | None = Field(None, description="Most bytes of memory that its server had on the device.")
+    reason: str | None = Field(
+        None,
+        description=(
+            "What its self-test found, in one word for machines: Passed, say, or Died where it left no finding. "
+            "Absent: it has not been tried yet."
+        ),
+    )
+    message: str | None = Field(
+        None, max_length=1024, description="What its self-test found, in one sentence for people."
+    )
+    verdict: str | None = Field(
+        None, max_length=1024, description="Why it was chosen or not, in one sentence. Absent: the trial goes on."
+    )
+
+
+class TrialStatus(Model):
+    """A trial: what one device of a profile measured of the candidates that passed the build's gates.
+
+    The operator decides by it, so nobody else should write it.
+    """
+
+    profile: str = Field(description="DeviceProfile.")
+    build_key: str = Field(description="Build whose candidates were tried.")
+    node: str | None = Field(None, description="Node that tries them, or tried them.")
+    started_time: str | None = Field(
+        None, description="When that node was chosen.", json_schema_extra={"format": "date-time"}
+    )
+    completed_time: str | None = Field(
+        None, description="When all of them had been tried.", json_schema_extra={"format": "date-time"}
+    )
+    device: dict[str, str] | None = Field(
+        None,
+        description=(
+            "What the self-tests said of the device and of what drives it; the trial is made anew where the node says "
+            "something else later."
+        ),
+        json_schema_extra={"x-member": "A fact."},
+    )
+    winner: str | None = Field(None, description="The precision that is rolled out. Absent: none yet, or none at all.")
+    message: str | None = Field(None, max_length=2048, description="Where the trial stands, in one sentence.")
+    attempt: str | None = Field(None, description="The retry word when it began.")
+    lost: tuple[str, ...] | None = Field(
+        None,
+        max_length=16,
+        description="Nodes that were to try them and did not finish.",
+        json_schema_extra={"x-member": "Node."},
+    )
+    finalists: tuple[FinalistStatus, ...] = Field(
+        (),
+        max_length=16,
+        description="The candidates that passed, in the ladder's order.",
+        json_schema_extra={"x-map-key": "precision"},
+    )
+
+
 class EdgeModelStatus(Model):
     """What the operator found and did."""
 
@@ -179,6 +247,11 @@ class EdgeModelStatus(Model):
         (),
         description="What was found out about each revision, in the order of their names.",
         json_schema_extra={"x-map-key": "name"},
+    )
+    trials: tuple[TrialStatus, ...] = Field(
+        (),
+        description="What devices measured of the candidates of each build that has several.",
+        json_schema_extra={"x-map-key": ["profile", "buildKey"]},
     )
     nodes: NodeCounts = Field(NodeCounts(), description="All nodes of the EdgeModel.")
     pending: tuple[PendingNode, ...] = Field(

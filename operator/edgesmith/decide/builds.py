@@ -37,7 +37,8 @@ from edgesmith.decide.toolchain import base_image, toolchain_of
 from edgesmith.decide.trust import key_of, unsigned_problem
 from edgesmith_builder.contract import TOOLS, Artifact, Build, BuildReport, Gates, Platform
 
-BuildPhase = Literal["Built", "Building", "Waiting", "Failed"]
+BuildPhase = Literal["Built", "Building", "Waiting", "Failed", "Trial", "TrialFailed"]
+"""The last two: it is built, and a trial of its finalists goes on, or has left none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,8 @@ class BuildState:
     """Seconds until time alone changes something."""
     no_slot: bool = False
     """It is to start and waits for a slot."""
+    built: str | None = None
+    """The image under the build's tag, where a trial chose another of its finalists."""
 
 
 def wanted(model: EdgeModel, profiles: Sequence[DeviceProfile], settings: Settings) -> dict[str, Build]:
@@ -94,6 +97,7 @@ def build_for(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> B
         platform=Platform(**profile.spec.platform.model_dump()),
         toolchain=toolchain_of(profile),
         base=base,
+        trial=spec.optimize.trial,
         device_memory=profile.memory,
         tools=TOOLS,
     )

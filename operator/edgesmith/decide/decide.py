@@ -41,6 +41,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
             attempt=view.attempt,
             retried=view.retried,
         ),
+        trials=view.trials.records,
         unreadable=snapshot.unreadable_profiles,
         now=now,
     )
@@ -52,9 +53,11 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
         moves=moves,
         records=_kept(view, {move.node for move in moves}),
         builds=tuple(state.start for state in view.builds.values() if state.start),
+        trials=view.trials.starts,
         deletes=(
             *old_jobs(snapshot.jobs, {state.build.key for state in view.builds.values()}),
             *_unused(view, courses, moves),
+            *view.trials.deletes,
         ),
         service=bool(revisions or snapshot.revisions),
         events=events_of(status, snapshot.model.status),
@@ -70,7 +73,7 @@ _node = attrgetter("node")
 def _nothing(snapshot: Snapshot) -> Plan:
     """An EdgeModel that is being deleted: its children go with it, its labels are swept, its status stays."""
     status = EdgeModelStatus.model_validate(snapshot.model.status)
-    return Plan((), status, (), (), (), (), service=False, events=(), pending=(), look_again=None)
+    return Plan((), status, (), (), (), (), (), service=False, events=(), pending=(), look_again=None)
 
 
 def _recorded(view: View, move: Move) -> Move:
@@ -99,7 +102,7 @@ def _revisions(view: View, courses: Iterable[Course]) -> tuple[ApplyRevision, ..
     for course in courses:
         state, target = view.builds.get(course.variant.profile), course.target
         if state is not None and target is not None and state.image is not None:
-            found.append(ApplyRevision(state.profile, target.revision, state.image, state.build))
+            found.append(ApplyRevision(state.profile, target.revision, state.image, state.build, state.built))
     return tuple(found)
 
 

@@ -5,6 +5,7 @@ The CLI prints this same value, so "what would happen" and "what happens" cannot
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -36,6 +37,18 @@ class StartBuild:
 
 
 @dataclass(frozen=True, slots=True)
+class StartTrial:
+    """Make a pod that tries finalists on one node, one after the other."""
+
+    profile: DeviceProfile
+    trial: str
+    """Which trial it is of; see `edgesmith.decide.trials`."""
+    node: str
+    images: Mapping[str, str]
+    """The finalists that are to be tried, precision to image by digest, in the ladder's order."""
+
+
+@dataclass(frozen=True, slots=True)
 class ApplyRevision:
     """Make or keep the DaemonSet of the revision that the spec asks for."""
 
@@ -43,6 +56,8 @@ class ApplyRevision:
     revision: str
     image: str
     build: Build
+    built: str | None = None
+    """The image under the build's tag, where a trial chose another of its finalists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +93,7 @@ class Pending(NamedTuple):
 class Delete:
     """Delete a child that is no longer wanted."""
 
-    kind: Literal["Job", "DaemonSet"]
+    kind: Literal["Job", "DaemonSet", "Pod"]
     name: str
     reason: str
 
@@ -106,6 +121,7 @@ class Plan:
     """Urgent ones first."""
     records: tuple[Keep, ...]
     builds: tuple[StartBuild, ...]
+    trials: tuple[StartTrial, ...]
     deletes: tuple[Delete, ...]
     service: bool
     """Whether the EdgeModel's Service is wanted: as soon as one revision exists."""

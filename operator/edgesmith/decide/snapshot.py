@@ -95,6 +95,33 @@ class BuildJob:
 
 
 @dataclass(frozen=True, slots=True)
+class Ended:
+    """How the self-test of one finalist ended in a trial."""
+
+    finding: SelfTest | None
+    """None where it left none."""
+    words: str
+    """How its container ended, in the kubelet's words: `OOMKilled, exit code 137`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialPod:
+    """A pod that tries finalists on one node, one after the other."""
+
+    name: str
+    trial: str
+    """Which trial it is of; see `edgesmith.decide.trials`."""
+    node: str
+    terminating: bool
+    failed: bool
+    """It will not go on."""
+    ended: Mapping[str, Ended]
+    """By precision: the finalists whose self-test has ended."""
+    waiting: str | None
+    """Why it does not go on, in the kubelet's or the scheduler's words."""
+
+
+@dataclass(frozen=True, slots=True)
 class Revision:
     """A DaemonSet: one variant image with one serving configuration."""
 
@@ -106,6 +133,8 @@ class Revision:
     created: datetime
     build: Mapping[str, Any]
     """The `Build` its image answers, as JSON."""
+    built: str = ""
+    """The image under the build's tag, where that is another; a trial chose `image` then."""
     manifest: Mapping[str, Any] = field(default_factory=dict)
     """The DaemonSet as it stands, so that what is applied can be compared."""
 
@@ -167,5 +196,7 @@ class Snapshot:
     """By build key: what the registry said; None where it has no such image. A key that was not asked is absent."""
     unreadable_profiles: tuple[str, ...] = ()
     """Names of DeviceProfiles that exist and cannot be read, in order: nothing may be concluded from their absence."""
+    trial_pods: tuple[TrialPod, ...] = ()
+    """This EdgeModel's trial pods."""
     builds_running: int = 0
     """Builds of all EdgeModels that run or are being started."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from edgesmith.api.conditions import ConditionType, Reason
 from edgesmith.api.edgemodel import EdgeModel
-from edgesmith.api.status import EdgeModelStatus, NodeCounts, PendingNode, PendingReason, RevisionStatus
+from edgesmith.api.status import EdgeModelStatus, NodeCounts, PendingNode, PendingReason, RevisionStatus, TrialStatus
 from edgesmith.decide.builds import BuildState
 from edgesmith.decide.conditions import Finding, Severity, changed, conditions, summarise, was_ready
 from edgesmith.decide.plan import Event, Pending
@@ -19,7 +19,7 @@ from edgesmith.decide.variant_status import VariantFacts, rollout_finding, settl
 PENDING_SHOWN = 20
 """How many pending nodes the status names."""
 
-_WARNING_STATES = {"BuildFailed", "RollingBack", "RolledBack", "Degraded"}
+_WARNING_STATES = {"BuildFailed", "TrialFailed", "RollingBack", "RolledBack", "Degraded"}
 
 
 def status_of(
@@ -30,6 +30,7 @@ def status_of(
     variants: Sequence[VariantFacts],
     pending: Sequence[Pending],
     revisions: tuple[RevisionStatus, ...],
+    trials: tuple[TrialStatus, ...],
     unreadable: Sequence[str],
     now: datetime,
 ) -> EdgeModelStatus:
@@ -49,6 +50,7 @@ def status_of(
         ),
         variants=tuple(variant_status(facts, model.status) for facts in variants),
         revisions=revisions,
+        trials=trials,
         nodes=nodes,
         pending=tuple(PendingNode(name=one.node, reason=one.reason, message=one.message) for one in waiting),
     )
@@ -145,6 +147,7 @@ _BUILD_SEVERITY = {
     "Waiting": Severity.RECONCILING,
     "Failed": Severity.STALLED,
 }
+"""A build that is tried, or was in vain, is built: the rollout says how it stands."""
 
 
 def _build_findings(variants: Sequence[VariantFacts]) -> list[Finding]:
@@ -153,7 +156,9 @@ def _build_findings(variants: Sequence[VariantFacts]) -> list[Finding]:
         return [Finding(Severity.AWAITED, Reason.PROFILE_NOT_FOUND, "No profile that can be built for was found.")]
     built = Finding(Severity.FINE, Reason.SUCCEEDED, f"{len(builds)} of {len(builds)} builds are in the registry.")
     return [
-        Finding(_BUILD_SEVERITY[build.phase], build.reason, _build_message(build)) if build.reason else built
+        Finding(_BUILD_SEVERITY[build.phase], build.reason, _build_message(build))
+        if build.reason and build.phase in _BUILD_SEVERITY
+        else built
         for build in builds
     ]
 

@@ -12,13 +12,16 @@ from edgesmith.api.conditions import Reason
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import BuildJob, Revision, UnsignedImage
+from edgesmith.decide.trial_records import trials_of
 from edgesmith_builder.contract import Build
 
 
 def trusted_digests(
     model: EdgeModel, jobs: Iterable[BuildJob], revisions: Iterable[Revision]
 ) -> dict[str, frozenset[str]]:
-    """Digests (`sha256:HEX`) of the images that are known to be ours, by build key.
+    """Digests (`sha256:HEX`) of the images under build tags that are known to be ours, by build key.
+
+    The tag names the first finalist, and its report the others: what a trial chose says nothing of the tag by itself.
 
     A key is absent where nothing is known; then only the image itself can be looked at.
 
@@ -34,10 +37,15 @@ def trusted_digests(
     for revision in revisions:
         key = key_of(revision)
         if key:
-            _add(found, key, revision.image)
+            _add(found, key, revision.built or revision.image)
+    finalists: dict[str, set[str]] = {}
+    for (_, key), trial in trials_of(model.status).items():
+        if trial.finalists:
+            _add(found, key, trial.finalists[0].image)
+        finalists.setdefault(key, set()).update(one.image for one in trial.finalists)
     variants = model.status.get("variants")
     for variant in variants if isinstance(variants, list) else ():
-        if isinstance(variant, Mapping):
+        if isinstance(variant, Mapping) and variant.get("image") not in finalists.get(variant.get("buildKey", ""), ()):
             _add(found, variant.get("buildKey"), variant.get("image"))
     return {key: frozenset(digests) for key, digests in found.items()}
 

@@ -103,8 +103,13 @@ def _awaited(facts: VariantFacts, message: str) -> Finding:
     """A variant without a revision, or with one and no node to give it to."""
     if facts.build and facts.build.image:
         return Finding(Severity.RECONCILING, Reason.WAITING_FOR_NODES, message)
+    if facts.build and facts.build.phase in _TRIALS:
+        return Finding(_TRIALS[facts.build.phase], facts.build.reason or Reason.TRIAL, message)
     reason = facts.build.reason if facts.build and facts.build.reason else _absence(facts)
     return Finding(Severity.AWAITED, reason, message)
+
+
+_TRIALS = {"Trial": Severity.RECONCILING, "TrialFailed": Severity.STALLED}
 
 
 def _absence(facts: VariantFacts) -> Reason:
@@ -168,7 +173,7 @@ def _reason(facts: VariantFacts, own: NodeCounts) -> Reason:
     """Why one variant stands where it does, in one word."""
     if facts.build is None:
         return _absence(facts)
-    if facts.build.image is None and facts.build.reason:
+    if facts.build.image is None and facts.build.reason and not _awaits_nodes(facts):
         return facts.build.reason
     return rollout_finding(facts, own).reason
 
@@ -196,10 +201,16 @@ def shown_revision(course: Course) -> str | None:
     return course.stable.revision if course.stable else None
 
 
+def _awaits_nodes(facts: VariantFacts) -> bool:
+    """Whether a build is there and only its trial is missing, for want of nodes."""
+    build = facts.build
+    return build is not None and build.phase == "Trial" and facts.course.phase is RolloutPhase.NO_NODES
+
+
 def state_of(facts: VariantFacts) -> str:
     """The variant's `state`."""
     phase = facts.course.phase
-    if facts.build and facts.build.image is None:
+    if facts.build and facts.build.image is None and not _awaits_nodes(facts):
         return {"Failed": "BuildFailed"}.get(facts.build.phase, facts.build.phase)
     return "RolledBack" if phase is RolloutPhase.NONE_LEFT else phase.value
 
@@ -209,7 +220,7 @@ def sentence(facts: VariantFacts, own: NodeCounts) -> str:
     if facts.build is None:
         missing = f"DeviceProfile {facts.profile!r} does not exist or cannot be read; its nodes keep what they run."
         return facts.refused.message if facts.refused else missing
-    if facts.build.image is None:
+    if facts.build.image is None and not _awaits_nodes(facts):
         return facts.build.message
     target = facts.course.target
     if target and target.rolled_back and facts.course.phase is not RolloutPhase.NO_NODES:

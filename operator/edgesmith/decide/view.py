@@ -21,6 +21,7 @@ from edgesmith.decide.refusals import usable
 from edgesmith.decide.retry import requested
 from edgesmith.decide.serving import revision_of
 from edgesmith.decide.snapshot import Node, Pod, Snapshot
+from edgesmith.decide.trials import Fleet, plan_trials
 
 
 class View:
@@ -40,7 +41,16 @@ class View:
         self.marks = marks_of(model.status)
         self.resolved: Resolved = usable(model, snapshot.profiles, snapshot.settings)
         self.assignment: Assignment = assign(model, self.resolved.profiles, snapshot.nodes)
-        self.builds: dict[str, BuildState] = build_states(snapshot, self.resolved.profiles, now)
+        self._pods: dict[str, list[Pod]] = defaultdict(list)
+        for pod in snapshot.pods:
+            self._pods[pod.node].append(pod)
+        self.trials = plan_trials(
+            snapshot,
+            build_states(snapshot, self.resolved.profiles, now),
+            Fleet(self.assignment.profile_of, self._pods),
+            now,
+        )
+        self.builds: dict[str, BuildState] = self.trials.builds
         self.targets = {
             name: revision_of(state.profile, state.image, model, snapshot.settings)
             for name, state in self.builds.items()
@@ -60,9 +70,6 @@ class View:
         self._open_trial = Trial(deadline, unfinished=True)
         self._canary_trial = Trial(deadline, unfinished=True, bake=bake)
         self._tolerations = {one.metadata.name: one.spec.runtime.tolerations for one in self.resolved.profiles}
-        self._pods: dict[str, list[Pod]] = defaultdict(list)
-        for pod in snapshot.pods:
-            self._pods[pod.node].append(pod)
         self.observed: dict[str, Observation] = {}
         self.nodes = defaultdict[str, list[NodeState]](list)
         """Profile to its nodes."""

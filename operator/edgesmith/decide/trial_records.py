@@ -1,0 +1,118 @@
+"""What is known of a trial: kept in the status of the EdgeModel, so that a restart loses nothing and gates can change.
+
+Measurements are kept apart from what follows from them: another objective or gate judges the same measurements anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from edgesmith.api.edgemodel import ERRORS
+from edgesmith.api.fraction import format_fraction
+from edgesmith.api.status import FinalistStatus, TrialStatus
+from edgesmith.decide.snapshot import Ended
+from edgesmith.decide.verdicts import DIED
+from edgesmith_builder.contract import BuildReport, MetricName
+
+_SENTENCE = 1000
+"""Characters of a finding; the CRD has room for a few more."""
+_MEASURED = ("latency", "median", "memory", "reason", "message", "verdict")
+
+Key = tuple[str, str]
+"""Profile and build key."""
+
+
+def trials_of(status: Mapping[str, Any]) -> dict[Key, TrialStatus]:
+    """Read the trials; an entry that cannot be read is left out.
+
+    Args:
+        status: The EdgeModel's status as it stands.
+    """
+    found: dict[Key, TrialStatus] = {}
+    entries = status.get("trials")
+    for entry in entries if isinstance(entries, list) else ():
+        try:
+            one = TrialStatus.model_validate(entry)
+        except ValueError:
+            continue
+        found[one.profile, one.build_key] = one
+    return found
+
+
+def finalists_of(report: BuildReport, image: str, metric: MetricName) -> tuple[FinalistStatus, ...]:
+    """The finalists of a build, not tried yet, in the ladder's order; none where there is but one.
+
+    Args:
+        report: The build's.
+        image: The image that carries the report, by digest: the first finalist.
+        metric: The build's.
+    """
+    repository = image.partition("@")[0]
+    return tuple(
+        FinalistStatus(
+            precision=one.precision,
+            image=f"{repository}@{one.digest}" if one.digest else image,
+            size=one.size,
+            **_scored(report.of(one), metric),
+        )
+        for one in report.finalists
+    )
+
+
+def _scored(report: BuildReport, metric: MetricName) -> dict[str, str]:
+    names = ("accuracy", "accuracy_drop", "accuracy_drop_error", "agreement")
+    found = {name: format_fraction(value) for name in names if (value := getattr(report, name)) is not None}
+    if report.accuracy is not None and metric in ERRORS:
+        found["accuracy"] = f"{report.accuracy:.4f}"
+    return found
+
+
+def measured(one: FinalistStatus, ended: Ended) -> FinalistStatus:
+    """A finalist with what its self-test left."""
+    found = ended.finding
+    if found is None:
+        message = f"Its self-test ended without a finding on this device: {ended.words[:_SENTENCE]}"
+        return one.model_copy(update={"reason": DIED, "message": message})
+    return one.model_copy(
+        update={
+            "latency": _duration(found.p95_ms),
+            "median": _duration(found.p50_ms),
+            "memory": found.memory_bytes,
+            "reason": found.reason,
+            "message": found.message[:_SENTENCE] or None,
+        }
+    )
+
+
+def unmeasured(one: FinalistStatus) -> FinalistStatus:
+    """A finalist as it was before it was tried."""
+    return one.model_copy(update=dict.fromkeys(_MEASURED))
+
+
+def shared_facts(devices: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """What several self-tests say alike of the device: those of two engines each name their own."""
+    found: dict[str, str] | None = None
+    for device in devices:
+        facts = {name: str(value) for name, value in device.items() if value is not None}
+        found = facts if found is None else dict(found.items() & facts.items())
+    return dict(sorted((found or {}).items()))
+
+
+def time_text(now: datetime) -> str:
+    """A time as the status has it."""
+    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def time_in(text: str | None) -> datetime | None:
+    """The time that a status has; None where there is none that can be read."""
+    try:
+        found = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _duration(milliseconds: float | None) -> str | None:
+    return None if milliseconds is None else f"{milliseconds:.3f}ms"

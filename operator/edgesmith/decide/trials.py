@@ -1,0 +1,365 @@
+"""Trials: before the first rollout of a build with several finalists, one node of the profile tries them all.
+
+The hub cannot know which of them is fastest on a device. What is measured is kept in the status; until it is known,
+nodes keep what they run. Nothing else is remembered: the next step follows from the record, the pods and the nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+
+from edgesmith.api.conditions import Reason
+from edgesmith.api.names import RETRY_ANNOTATION, short_hash, trial_pod_name
+from edgesmith.api.status import FinalistStatus, TrialStatus
+from edgesmith.api.units import parse_duration
+from edgesmith.decide.builds import BuildState
+from edgesmith.decide.plan import Delete, StartTrial
+from edgesmith.decide.retry import requested
+from edgesmith.decide.serving import exclusive_resources
+from edgesmith.decide.snapshot import Node, Pod, Revision, Snapshot, TrialPod
+from edgesmith.decide.taints import keeping_taint
+from edgesmith.decide.trial_records import (
+    Key,
+    finalists_of,
+    measured,
+    shared_facts,
+    time_in,
+    time_text,
+    trials_of,
+    unmeasured,
+)
+from edgesmith.decide.trust import key_of
+from edgesmith.decide.verdicts import Bounds, judge_trial
+from edgesmith_builder.contract import BuildReport
+
+NODES = 3
+"""How many nodes are asked, one after the other, before the ladder's order decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """What a pass decided about the trials of an EdgeModel."""
+
+    builds: dict[str, BuildState]
+    """Every variant's build, with the image that its trial chose, or without one while that is open."""
+    records: tuple[TrialStatus, ...]
+    starts: tuple[StartTrial, ...]
+    deletes: tuple[Delete, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What a trial reads of the nodes."""
+
+    profile_of: Mapping[str, str]
+    """Node to profile."""
+    servers: Mapping[str, Sequence[Pod]]
+    """Node to its serving pods of the EdgeModel."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """Where one variant's trial stands after this pass."""
+
+    state: BuildState
+    record: TrialStatus | None = None
+    start: StartTrial | None = None
+    pod: str = ""
+    """The pod that is to go on."""
+
+
+def plan_trials(snapshot: Snapshot, builds: Mapping[str, BuildState], fleet: Fleet, now: datetime) -> Trials:
+    """Decide the next step of every variant's trial.
+
+    Args:
+        snapshot: Everything that is known of the EdgeModel.
+        builds: Every variant's build, by the profile's name.
+        fleet: The nodes.
+        now: The hub's time.
+    """
+    before = trials_of(snapshot.model.status)
+    steps = {name: _Case(snapshot, state, fleet, now, before).step() for name, state in builds.items()}
+    records = {(one.record.profile, one.record.build_key): one.record for one in steps.values() if one.record}
+    records |= _still_known(before, records, snapshot.revisions)
+    wanted = {one.pod for one in steps.values()}
+    return Trials(
+        {name: one.state for name, one in steps.items()},
+        tuple(records[key] for key in sorted(records)),
+        tuple(one.start for one in steps.values() if one.start),
+        tuple(
+            Delete("Pod", pod.name, "Its trial has ended, or goes on elsewhere.")
+            for pod in sorted(snapshot.trial_pods, key=lambda pod: pod.name)
+            if pod.name not in wanted and not pod.terminating
+        ),
+    )
+
+
+def _still_known(
+    before: Mapping[Key, TrialStatus], present: Mapping[Key, TrialStatus], revisions: Iterable[Revision]
+) -> dict[Key, TrialStatus]:
+    """Records of builds that the spec may go back to: a DaemonSet of theirs is still there."""
+    old = {key: record for key, record in before.items() if key not in present}
+    kept = {(one.profile, key_of(one)) for one in revisions} if old else set()
+    return {key: record for key, record in old.items() if key in kept}
+
+
+class _Case:
+    """One variant in one pass."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        state: BuildState,
+        fleet: Fleet,
+        now: datetime,
+        before: Mapping[Key, TrialStatus],
+    ) -> None:
+        self.snapshot, self.state, self.fleet, self.now = snapshot, state, fleet, now
+        self.model, self.profile = snapshot.model, state.profile.metadata.name
+        self.attempt = requested(self.model)
+        self.before = before.get((self.profile, state.build.key))
+
+    def step(self) -> _Step:
+        """What is next."""
+        if self.state.phase != "Built" or self.state.image is None:
+            return _Step(self.state, self.before)
+        finalists = self._finalists()
+        if not finalists:
+            return _Step(self.state)
+        record = self._taken_in(self._begun(finalists))
+        return self._decided(record) if all(one.reason for one in record.finalists) else self._going_on(record)
+
+    def _going_on(self, record: TrialStatus) -> _Step:
+        """A trial that has not ended: its node, and the pod on it."""
+        record = self._lost(record)
+        if len(record.lost or ()) >= NODES:
+            return self._untried(record)
+        if record.node is None:
+            free = self._free(record)
+            if self._holds_a_device(free):
+                return self._in_order()
+            if not free:
+                return self._open(
+                    record, f"The trial of {_names(record.finalists)} for {self.profile} waits for a node."
+                )
+            record = record.model_copy(update={"node": free[0].name, "started_time": time_text(self.now)})
+        return self._running(record)
+
+    def _trial(self, record: TrialStatus) -> str:
+        """The trial's name, on its pods: another with every retry, and with every node that was lost."""
+        return short_hash(f"{record.build_key}\n{record.profile}\n{record.attempt}\n{len(record.lost or ())}")
+
+    def _pods(self, record: TrialStatus) -> list[TrialPod]:
+        trial = self._trial(record)
+        return sorted((pod for pod in self.snapshot.trial_pods if pod.trial == trial), key=lambda pod: pod.name)
+
+    @cached_property
+    def rolled(self) -> Revision | None:
+        """The newest revision of this build on this profile; None before its first rollout."""
+        ours = (one for one in self.snapshot.revisions if one.profile == self.profile)
+        of_key = (one for one in ours if key_of(one) == self.state.build.key)
+        return max(of_key, key=lambda one: (one.created, one.name), default=None)
+
+    def _finalists(self) -> tuple[FinalistStatus, ...]:
+        """The build's, where there are several; as the record has them while the registry does not answer."""
+        if self.state.report is None:
+            return self.before.finalists if self.before else ()
+        found = finalists_of(self.state.report, self.state.image or "", self.state.build.metric)
+        return found if len(found) > 1 else ()
+
+    def _begun(self, finalists: tuple[FinalistStatus, ...]) -> TrialStatus:
+        """The record as it stands; a new one where there is none for these finalists, or it is to be made anew."""
+        record = self.before
+        if record and _images(record.finalists) == _images(finalists) and not self._outdated(record):
+            return record
+        return TrialStatus(
+            profile=self.profile, build_key=self.state.build.key, attempt=self.attempt or None, finalists=finalists
+        )
+
+    def _outdated(self, record: TrialStatus) -> bool:
+        """Whether a trial is to be made again: the user asks, where it chose nobody, or the device changed."""
+        tried = all(one.reason for one in record.finalists)
+        without = (tried and record.winner is None) or len(record.lost or ()) >= NODES
+        if without and self.attempt and self.attempt != (record.attempt or ""):
+            return True
+        completed = time_in(record.completed_time)
+        if not tried or completed is None or not record.node or not record.device:
+            return False
+        ours = {one.revision for one in self.snapshot.revisions if one.profile == self.profile}
+        return any(
+            pod.revision in ours and pod.created > completed and _differs(record.device, pod)
+            for pod in self.fleet.servers.get(record.node, ())
+        )
+
+    def _taken_in(self, record: TrialStatus) -> TrialStatus:
+        """The record with what its pods have left on its node."""
+        pods = self._pods(record)
+        node = record.node or next((pod.node for pod in pods if not pod.terminating), None)
+        ended = {name: one for pod in pods if pod.node == node for name, one in pod.ended.items()}
+        fresh = [one for one in record.finalists if one.reason is None and one.precision in ended]
+        if not fresh:
+            return record
+        devices = [finding.device for one in fresh if (finding := ended[one.precision].finding) and finding.device]
+        known = [record.device] if record.device else []
+        finalists = tuple(measured(one, ended[one.precision]) if one in fresh else one for one in record.finalists)
+        facts = shared_facts([*known, *devices])
+        return record.model_copy(update={"node": node, "finalists": finalists, "device": facts or None})
+
+    def _lost(self, record: TrialStatus) -> TrialStatus:
+        """The record without its node where that cannot finish: measurements of two nodes are not to be compared."""
+        node = record.node
+        if node is None or not self._is_lost(record, node):
+            return record
+        finalists = tuple(unmeasured(one) for one in record.finalists)
+        lost = (*(record.lost or ()), node)
+        return record.model_copy(
+            update={"node": None, "started_time": None, "device": None, "finalists": finalists, "lost": lost}
+        )
+
+    def _is_lost(self, record: TrialStatus, node: str) -> bool:
+        found = next((one for one in self.snapshot.nodes if one.name == node), None)
+        pod = self._pod(record, node)
+        if found is None or self.fleet.profile_of.get(node) != self.profile or (pod is not None and pod.failed):
+            return True
+        return self._remaining(record, ready=found.ready) <= 0
+
+    def _remaining(self, record: TrialStatus, *, ready: bool = True) -> float:
+        """Seconds that a node has left: a deadline for each finalist, or one in all while it is NotReady."""
+        deadline = parse_duration(self.model.spec.rollout.progress_deadline).total_seconds()
+        started = time_in(record.started_time) or self.now
+        return deadline * (len(record.finalists) if ready else 1) - (self.now - started).total_seconds()
+
+    def _pod(self, record: TrialStatus, node: str) -> TrialPod | None:
+        """The pod that tries what is left on a node."""
+        name = self._pod_name(record, node)
+        return next((pod for pod in self._pods(record) if pod.name == name), None)
+
+    def _pod_name(self, record: TrialStatus, node: str) -> str:
+        return trial_pod_name(self.model.metadata.name, self._trial(record), node, list(_left(record)))
+
+    def _free(self, record: TrialStatus) -> list[Node]:
+        """Nodes that can try: those of the first step, best first; one that did not finish before comes last."""
+        tolerations = self.state.profile.spec.runtime.tolerations
+        able = [
+            node
+            for node in self.snapshot.nodes
+            if self.fleet.profile_of.get(node.name) == self.profile
+            and node.ready
+            and keeping_taint(node.taints, tolerations) is None
+        ]
+        first = self.model.spec.rollout.steps[0].node_selector.items()
+        canaries = [node for node in able if first <= node.labels.items()]
+        return sorted(canaries or able, key=lambda node: (node.name in (record.lost or ()), node.name))
+
+    def _holds_a_device(self, free: list[Node]) -> bool:
+        """Whether the servers hold what a trial pod would wait for; nodes without a server are kept in the list."""
+        if not exclusive_resources(self.state.profile, self.model):
+            return False
+        serving = [node for node in free if self.fleet.servers.get(node.name)]
+        free[:] = [node for node in free if node not in serving]
+        return self.rolled is not None or (bool(serving) and not free)
+
+    def _running(self, record: TrialStatus) -> _Step:
+        node = record.node or ""
+        pod, left = self._pod(record, node), _left(record)
+        start = StartTrial(self.state.profile, self._trial(record), node, left) if pod is None else None
+        waiting = f": {pod.waiting.rstrip('.')}" if pod and pod.waiting else ""
+        step = self._open(record, f"Node {node} tries {_names(record.finalists)} for {self.profile}{waiting}.")
+        # A node that becomes NotReady is reported; its deadline is the shorter one.
+        look_again = max(self._remaining(record), 1.0)
+        state = replace(step.state, look_again=look_again)
+        return _Step(state, step.record, start, self._pod_name(record, node))
+
+    def _open(self, record: TrialStatus, message: str) -> _Step:
+        """Nothing is decided yet: nodes keep what they run, also where that is this build."""
+        record = record.model_copy(update={"message": message, "winner": None})
+        if self.rolled is not None:
+            return _Step(self._with_image(self.rolled.image), record)
+        state = replace(self.state, image=None, report=None, phase="Trial", reason=Reason.TRIAL, message=message)
+        return _Step(state, record)
+
+    def _decided(self, record: TrialStatus) -> _Step:
+        verdicts = judge_trial(record.finalists, self.model.spec.optimize.objective, Bounds.of(self.model))
+        finalists = tuple(
+            one.model_copy(update={"verdict": verdicts.said.get(one.precision)}) for one in record.finalists
+        )
+        where = f"on node {record.node} for {self.profile}"
+        winner = next((one for one in finalists if one.precision == verdicts.winner), None)
+        if winner is not None:
+            message = f"{winner.precision} won the trial {where}."
+        else:
+            why = " ".join(f"{one.precision}: {one.verdict}" for one in finalists)
+            message = (
+                f"No candidate passed the trial {where}; change the gates, publish a new source, or set annotation "
+                f"{RETRY_ANNOTATION} to a new value. {why}"
+            )[:2000]
+        completed = record.completed_time or time_text(self.now)
+        told = {"finalists": finalists, "winner": verdicts.winner, "message": message, "completed_time": completed}
+        record = record.model_copy(update=told)
+        if winner is not None:
+            return _Step(self._with_image(winner.image), record)
+        failed = replace(
+            self.state, image=None, report=None, phase="TrialFailed", reason=Reason.TRIAL_FAILED, message=message
+        )
+        return _Step(failed, record)
+
+    def _untried(self, record: TrialStatus) -> _Step:
+        """The ladder's order, since no node finished."""
+        first = record.finalists[0]
+        nodes = ", ".join(record.lost or ())
+        why = f"no trial was finished on {nodes}, so {first.precision}, the first of the ladder, is rolled out untried"
+        told = {"winner": first.precision, "message": f"{why[0].upper()}{why[1:]}."}
+        return _Step(self._with_image(first.image, why), record.model_copy(update=told))
+
+    def _in_order(self) -> _Step:
+        """The ladder's order, since a trial would wait for the device that the server holds."""
+        names = " and ".join(exclusive_resources(self.state.profile, self.model))
+        why = f"the servers hold {names}, so there was no trial and the ladder's order decides"
+        return _Step(self._with_image(self.rolled.image if self.rolled else self.state.image or "", why))
+
+    def _with_image(self, image: str, warning: str = "") -> BuildState:
+        """The build with the image that is rolled out, and its report."""
+        tagged = self._tagged()
+        return replace(
+            self.state,
+            image=image,
+            built=tagged if tagged != image else None,
+            report=self._report(image, warning),
+        )
+
+    def _tagged(self) -> str:
+        """The image under the build's tag: the first finalist."""
+        if self.state.report is not None:
+            return self.state.image or ""
+        return self.before.finalists[0].image if self.before and self.before.finalists else self.state.image or ""
+
+    def _report(self, image: str, warning: str) -> BuildReport | None:
+        report, digest = self.state.report, image.partition("@")[2]
+        if report is None:
+            return None
+        found = next((one for one in report.finalists if one.digest == digest), report.finalists[0])
+        said = report.of(found)
+        return said.model_copy(update={"warnings": (*said.warnings, warning)}) if warning else said
+
+
+def _left(record: TrialStatus) -> dict[str, str]:
+    """Finalists that have not been tried, precision to image."""
+    return {one.precision: one.image for one in record.finalists if one.reason is None}
+
+
+def _images(finalists: Iterable[FinalistStatus]) -> list[tuple[str, str]]:
+    return [(one.precision, one.image) for one in finalists]
+
+
+def _names(finalists: Sequence[FinalistStatus]) -> str:
+    *before, last = (one.precision for one in finalists)
+    return f"{', '.join(before)} and {last}"
+
+
+def _differs(known: Mapping[str, str], pod: Pod) -> bool:
+    """Whether a server's self-test says something else of the device than the trial did."""
+    said = pod.selftest.device if pod.selftest else {}
+    return bool(said) and any(str(said.get(name, value)) != value for name, value in known.items())
