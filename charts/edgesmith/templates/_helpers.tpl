@@ -143,7 +143,8 @@ capabilities:
   verbs: [patch]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list, watch]
+  # Made for trials alone: servers and builds are DaemonSets' and Jobs'.
+  verbs: [list, watch, create, delete]
 # A Job is made once and never changed.
 - apiGroups: [batch]
   resources: [jobs]

@@ -20,13 +20,13 @@ from edgesmith.api.status import EdgeModelStatus
 from edgesmith.cluster.client import Client, Object
 from edgesmith.cluster.errors import ClusterError, Missing, NameTaken
 from edgesmith.cluster.events import event_manifest
-from edgesmith.cluster.kinds import DAEMON_SET, EDGE_MODEL, EVENT, JOB, NODE, SERVICE, kind_of
+from edgesmith.cluster.kinds import DAEMON_SET, EDGE_MODEL, EVENT, JOB, KINDS, NODE, POD, SERVICE, kind_of
 from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.parse import owner_of, without_bookkeeping
 from edgesmith.cluster.refusals import Refusal, with_refusals
 from edgesmith.decide.plan import Keep, Move, Plan, StartBuild
 from edgesmith.decide.snapshot import Snapshot
-from edgesmith.resources import build_job, daemon_set, service
+from edgesmith.resources import build_job, daemon_set, service, trial_pod
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ class Done:
     """What a pass changed; counted, for the log and the metrics."""
 
     builds: int = 0
+    trials: int = 0
     applied: int = 0
     moves: int = 0
     records: int = 0
@@ -60,7 +61,9 @@ class Done:
     refusals: list[Refusal] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.builds or self.applied or self.moves or self.deleted or self.status or self.left)
+        return bool(
+            self.builds or self.trials or self.applied or self.moves or self.deleted or self.status or self.left
+        )
 
 
 class _Applied(NamedTuple):
@@ -147,10 +150,13 @@ class Applier:
             await asyncio.gather(*(_collected(self._keep(one, key, done), done) for one in kept))
 
     async def _rest(self, plan: Plan, snapshot: Snapshot, done: Done) -> None:
-        """Start builds, delete what is no longer wanted, and see to the Service."""
+        """Start builds and trials, delete what is no longer wanted, and see to the Service."""
         model = snapshot.model
         for start in plan.builds:
             await _collected(self._build(build_job(model, start, snapshot.settings), done), done, _profile(start))
+        for trial in plan.trials:
+            work = self._trial(trial_pod(model, trial, snapshot.settings), done)
+            await _collected(work, done, trial.profile.metadata.name)
         for delete in plan.deletes:
             await _collected(self._delete(delete.kind, model.metadata.namespace, delete.name, done), done)
         if plan.service:
@@ -162,8 +168,13 @@ class Applier:
         done.builds += 1
         done.names.append(f"Job {manifest['metadata']['name']}")
 
+    async def _trial(self, manifest: Object, done: Done) -> None:
+        self._objects.put(POD, await self._client.create(manifest))
+        done.trials += 1
+        done.names.append(f"Pod {manifest['metadata']['name']}")
+
     async def _delete(self, kind: str, namespace: str, name: str, done: Done) -> None:
-        await self._client.delete(JOB if kind == "Job" else DAEMON_SET, namespace, name)
+        await self._client.delete(KINDS[kind], namespace, name)
         self._memory.pop((kind, namespace, name), None)
         done.deleted += 1
         done.names.append(f"deleted {kind} {name}")

@@ -75,6 +75,11 @@ class Gatherer:
             revisions=revisions,
             images=images,
             unreadable_profiles=unreadable,
+            trial_pods=tuple(
+                entry.noun
+                for _, entry in objects.trial_pods.of_model(namespace, name)
+                if entry.owner == model.metadata.uid
+            ),
         )
 
     def starting(self, model: EdgeModel) -> bool:

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 
 from edgesmith.cluster.breaker import Breaker
-from edgesmith.cluster.provenance import Answer, Bases, Wanted, checked, judged
+from edgesmith.cluster.provenance import Answer, Bases, Wanted, checked, judged, with_finalists
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import Image, RegistryProblem
 from edgesmith_builder.oci import (
@@ -125,6 +125,8 @@ class Images:
                 answer = judged(repository, one, manifest, layers) if manifest else None
                 if self._key is not None and isinstance(answer, Image):
                     answer = await checked(self._registry, answer, self._key)
+                if isinstance(answer, Image):
+                    answer = await with_finalists(self._registry, one, answer, layers, self._key)
             except RegistryUnreachable as error:
                 answers[key] = RegistryProblem(str(error), forbidden=False)
                 return

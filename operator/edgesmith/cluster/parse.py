@@ -9,7 +9,13 @@ from typing import Any
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
-from edgesmith.api.names import BUILD_ANNOTATION, PROFILE_LABEL, REVISION_LABEL, parse_node_label
+from edgesmith.api.names import (
+    BUILD_ANNOTATION,
+    BUILT_IMAGE_ANNOTATION,
+    PROFILE_LABEL,
+    REVISION_LABEL,
+    parse_node_label,
+)
 from edgesmith.cluster.fields import Raw, at, json_object, mapping, mappings, number, text, time_of
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL
 from edgesmith.cluster.unreadable import Unreadable, unreadable
@@ -123,6 +129,7 @@ def revision(raw: Raw) -> Revision:
         image=next((text(container, "image") for container in mappings(template)), ""),
         created=time_of(at(raw, "metadata", "creationTimestamp")) or _EPOCH,
         build=json_object(annotations.get(BUILD_ANNOTATION)) or {},
+        built=annotations.get(BUILT_IMAGE_ANNOTATION, ""),
         manifest=without_bookkeeping(raw),
     )
 

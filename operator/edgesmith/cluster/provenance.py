@@ -74,6 +74,53 @@ async def checked(registry: Registry, image: Image, key: PublicKey) -> Image | U
     return image if finding == "Signed" else UnsignedImage(image.reference, finding)
 
 
+async def with_finalists(
+    registry: Registry, wanted: Wanted, image: Image, layers: tuple[str, ...] | None, key: PublicKey | None
+) -> Image:
+    """An image whose report names only finalists that may be rolled out.
+
+    What a report names by digest is as trusted as the report; where nothing is known of that, each is looked at.
+
+    Args:
+        registry: Where to ask; open.
+        wanted: What was looked for.
+        image: What was found, and may be rolled out itself.
+        layers: Digests of the base image's layers, lowest first.
+        key: Whose signature each must have; None: none is looked for.
+
+    Raises:
+        RegistryError: The registry cannot be asked.
+    """
+    if wanted.trusted and key is None:
+        return image
+    repository = Repository.parse(image.reference.partition("@")[0])
+    kept = []
+    for one in image.report.finalists:
+        why = await _why_not(registry, repository.pinned(one.digest), wanted, layers, key) if one.digest else None
+        if why is None:
+            kept.append(one)
+        else:
+            log.warning("%s@%s %s; it is no candidate", repository, one.digest, why)
+    return Image(image.reference, image.report.model_copy(update={"finalists": tuple(kept)}))
+
+
+async def _why_not(
+    registry: Registry, finalist: Reference, wanted: Wanted, layers: tuple[str, ...] | None, key: PublicKey | None
+) -> str | None:
+    """Why a finalist may not be rolled out, as the end of a sentence; None where it may."""
+    manifest = await registry.manifest(finalist)
+    if manifest is None:
+        return "is not there"
+    foreign = None if wanted.trusted else why_foreign(manifest, wanted.build.key, layers)
+    if (
+        foreign is None
+        and key is not None
+        and await look_for(registry, finalist.repository, finalist.target, key) != "Signed"
+    ):
+        return "is not signed by the key of signing.publicKey"
+    return foreign
+
+
 class Bases:
     """The layers of base images. What a digest names never changes, so each is asked for once."""
 

@@ -172,6 +172,7 @@ class Passes:
 
     def _count(self, done: Done) -> None:
         self._numbers.count(metrics.BUILDS, done.builds)
+        self._numbers.count(metrics.TRIALS, done.trials)
         self._numbers.count(metrics.MOVES, done.moves)
         self._numbers.count(metrics.WRITES, float(done.status))
 

@@ -190,7 +190,7 @@ def _state(snapshot: Snapshot, profile: DeviceProfile, build: Build, now: dateti
     answer = snapshot.images.get(build.key)
     if isinstance(answer, Image):
         return BuildState(profile, build, "Built", answer.reference, answer.report)
-    known = _known_image(snapshot.revisions, build.key)
+    known = _known_image(snapshot.revisions, profile, build)
     jobs = answering(snapshot, build.key)
     running = next((job for job in reversed(jobs) if not job.finished), None)
     ended = next((job for job in reversed(jobs) if job.finished), None)
@@ -337,10 +337,14 @@ def _why(start: StartBuild) -> str:
     return f": {', '.join(change.field for change in start.reason)} changed" if start.reason else ""
 
 
-def _known_image(revisions: Iterable[Revision], key: str) -> str | None:
-    """The image of a build that a DaemonSet runs: known without asking the registry."""
+def _known_image(revisions: Iterable[Revision], profile: DeviceProfile, build: Build) -> str | None:
+    """The image of a build that a DaemonSet runs: known without asking the registry.
+
+    Which finalist another profile's nodes run says nothing of this one's, which have a trial of their own.
+    """
     for revision in sorted(revisions, key=lambda revision: (revision.created, revision.name), reverse=True):
-        if key_of(revision) == key:
+        own = revision.profile == profile.metadata.name or build.trial == "Never"
+        if own and key_of(revision) == build.key:
             return revision.image
     return None
 

@@ -113,7 +113,7 @@ class TrialPod:
     """Which trial it is of; see `edgesmith.decide.trials`."""
     node: str
     terminating: bool
-    failed: bool
+    over: bool
     """It will not go on."""
     ended: Mapping[str, Ended]
     """By precision: the finalists whose self-test has ended."""

@@ -222,7 +222,7 @@ class _Case:
     def _is_lost(self, record: TrialStatus, node: str) -> bool:
         found = next((one for one in self.snapshot.nodes if one.name == node), None)
         pod = self._pod(record, node)
-        if found is None or self.fleet.profile_of.get(node) != self.profile or (pod is not None and pod.failed):
+        if found is None or self.fleet.profile_of.get(node) != self.profile or (pod is not None and pod.over):
             return True
         return self._remaining(record, ready=found.ready) <= 0
 
@@ -233,9 +233,11 @@ class _Case:
         return deadline * (len(record.finalists) if ready else 1) - (self.now - started).total_seconds()
 
     def _pod(self, record: TrialStatus, node: str) -> TrialPod | None:
-        """The pod that tries what is left on a node."""
-        name = self._pod_name(record, node)
-        return next((pod for pod in self._pods(record) if pod.name == name), None)
+        """The pod on a node that goes on, or the one that was to try what is left; None where one is to be made."""
+        name, here = self._pod_name(record, node), [pod for pod in self._pods(record) if pod.node == node]
+        return next((pod for pod in here if not pod.over), None) or next(
+            (pod for pod in here if pod.name == name), None
+        )
 
     def _pod_name(self, record: TrialStatus, node: str) -> str:
         return trial_pod_name(self.model.metadata.name, self._trial(record), node, list(_left(record)))
@@ -271,7 +273,7 @@ class _Case:
         # A node that becomes NotReady is reported; its deadline is the shorter one.
         look_again = max(self._remaining(record), 1.0)
         state = replace(step.state, look_again=look_again)
-        return _Step(state, step.record, start, self._pod_name(record, node))
+        return _Step(state, step.record, start, pod.name if pod else self._pod_name(record, node))
 
     def _open(self, record: TrialStatus, message: str) -> _Step:
         """Nothing is decided yet: nodes keep what they run, also where that is this build."""

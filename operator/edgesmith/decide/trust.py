@@ -38,14 +38,14 @@ def trusted_digests(
         key = key_of(revision)
         if key:
             _add(found, key, revision.built or revision.image)
-    finalists: dict[str, set[str]] = {}
+    finalists: dict[str, list[object]] = {}
     for (_, key), trial in trials_of(model.status).items():
         if trial.finalists:
             _add(found, key, trial.finalists[0].image)
-        finalists.setdefault(key, set()).update(one.image for one in trial.finalists)
+        finalists.setdefault(key, []).extend(one.image for one in trial.finalists)
     variants = model.status.get("variants")
     for variant in variants if isinstance(variants, list) else ():
-        if isinstance(variant, Mapping) and variant.get("image") not in finalists.get(variant.get("buildKey", ""), ()):
+        if isinstance(variant, Mapping) and variant.get("image") not in finalists.get(str(variant.get("buildKey")), ()):
             _add(found, variant.get("buildKey"), variant.get("image"))
     return {key: frozenset(digests) for key, digests in found.items()}
 

@@ -5,5 +5,6 @@ from edgesmith.resources.build_job import build_job
 from edgesmith.resources.daemon_set import daemon_set
 from edgesmith.resources.names import repository
 from edgesmith.resources.service import service
+from edgesmith.resources.trial_pod import trial_pod
 
-__all__ = ["build_job", "daemon_set", "repository", "revision_of", "service"]
+__all__ = ["build_job", "daemon_set", "repository", "revision_of", "service", "trial_pod"]

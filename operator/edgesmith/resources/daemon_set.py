@@ -8,6 +8,7 @@ from typing import Any
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import (
     BUILD_ANNOTATION,
+    BUILT_IMAGE_ANNOTATION,
     COMPONENT_LABEL,
     MODEL_LABEL,
     PROFILE_LABEL,
@@ -44,9 +45,7 @@ def daemon_set(model: EdgeModel, apply: ApplyRevision, settings: Settings) -> di
     return {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
-        "metadata": metadata(
-            model, daemon_set_name(config.name, apply.revision), labels, {BUILD_ANNOTATION: apply.build.to_json()}
-        ),
+        "metadata": metadata(model, daemon_set_name(config.name, apply.revision), labels, _annotations(apply)),
         "spec": {
             # A revision never changes, only labels move; so nothing is ever to be replaced in place.
             "updateStrategy": {"type": "OnDelete"},
@@ -61,6 +60,11 @@ def daemon_set(model: EdgeModel, apply: ApplyRevision, settings: Settings) -> di
             },
         },
     }
+
+
+def _annotations(apply: ApplyRevision) -> dict[str, str]:
+    built = {BUILT_IMAGE_ANNOTATION: apply.built} if apply.built else {}
+    return {BUILD_ANNOTATION: apply.build.to_json(), **built}
 
 
 def pod_spec(config: Serving, revision: str) -> dict[str, Any]:
