@@ -17,7 +17,7 @@ CLUSTER: Rules = {("edgesmith.dev", "deviceprofiles"): WATCH, ("", "nodes"): WAT
 NAMESPACED: Rules = {
     ("edgesmith.dev", "edgemodels"): WATCH,
     ("edgesmith.dev", "edgemodels/status"): {"patch"},
-    ("", "pods"): WATCH,
+    ("", "pods"): WATCH | {"create", "delete"},
     ("batch", "jobs"): WATCH | {"create", "delete"},
     ("apps", "daemonsets"): WATCH | {"create", "patch", "delete"},
     ("", "services"): {"get", "create", "patch"},

@@ -17,7 +17,7 @@ from edgesmith.cluster.errors import ClusterError
 from edgesmith.cluster.kinds import EDGE_MODEL, NODE
 from edgesmith.cluster.objects import Objects
 from edgesmith.decide.builds import build_for
-from edgesmith.decide.plan import ApplyRevision, Delete, Event, Keep, Move, Plan, StartBuild
+from edgesmith.decide.plan import ApplyRevision, Delete, Event, Keep, Move, Plan, StartBuild, StartTrial
 from edgesmith.decide.serving import revision_of
 from edgesmith.decide.snapshot import Snapshot
 
@@ -51,12 +51,13 @@ def plan(
     moves: Iterable[Move] = (),
     records: Iterable[Keep] = (),
     builds: Iterable[str] = (),
+    trials: Iterable[str] = (),
     deletes: Iterable[Delete] = (),
     service: bool = False,
     events: Iterable[Event] = (),
     status: EdgeModelStatus = STATUS,
 ) -> Plan:
-    """A plan; revisions and builds by their profile."""
+    """A plan; revisions, builds and trials by their profile."""
     return Plan(
         tuple(
             ApplyRevision(PROFILES[name], REVISIONS[name], IMAGE, build_for(MODEL, PROFILES[name], SETTINGS))
@@ -66,6 +67,7 @@ def plan(
         tuple(moves),
         tuple(records),
         tuple(StartBuild(PROFILES[name], build_for(MODEL, PROFILES[name], SETTINGS), "", ()) for name in builds),
+        tuple(StartTrial(PROFILES[name], "t", "n0", {"int8": IMAGE, "fp32": IMAGE}) for name in trials),
         tuple(deletes),
         service=service,
         events=tuple(events),

@@ -9,6 +9,7 @@ import pytest
 from played_hub import DS1, DS2, JOB, R1, R2, STATUS, Hub, condition, plan
 from snapshots import LABEL, NOW
 
+from edgesmith.api.names import trial_pod_name
 from edgesmith.cluster.apply import AT_ONCE, MOVES_PER_PASS, RECORDS_PER_PASS
 from edgesmith.cluster.errors import (
     AdmissionDenied,
@@ -21,6 +22,8 @@ from edgesmith.cluster.errors import (
 )
 from edgesmith.cluster.kinds import DAEMON_SET
 from edgesmith.decide.plan import Delete, Event, Keep, Move
+
+TRIAL = f"create Pod {trial_pod_name('parts', 't', 'n0', ['int8', 'fp32'])}"
 
 
 def move(node: int, revision: str | None = R1, *, urgent: bool = False) -> Move:
@@ -35,16 +38,23 @@ async def test_the_calls_come_in_order() -> None:
             moves=[move(0), move(1, None, urgent=True)],
             records=[Keep("n2", "kept")],
             builds=["amd64"],
-            deletes=[Delete("DaemonSet", "old", "It is old."), Delete("Job", "done", "It is done.")],
+            trials=["amd64"],
+            deletes=[
+                Delete("Pod", "tried", "It has ended."),
+                Delete("DaemonSet", "old", "It is old."),
+                Delete("Job", "done", "It is done."),
+            ],
             service=True,
             events=[Event("Normal", "Canary", "It begins.")],
         )
     )
     assert hub.asked() == [
         f"apply DaemonSet {DS1}", f"apply DaemonSet {DS2}", "status", "mark n1", "mark n0", "mark n2", JOB,
-        "delete DaemonSet old", "delete Job done", "get Service parts", "apply Service parts", "event",
+        TRIAL, "delete Pod tried", "delete DaemonSet old",
+        "delete Job done", "get Service parts", "apply Service parts", "event",
     ]  # fmt: skip
-    assert (done.applied, done.moves, done.records, done.builds, done.deleted, done.events) == (3, 2, 1, 1, 2, 1)
+    assert (done.applied, done.moves, done.records, done.deleted, done.events) == (3, 2, 1, 3, 1)
+    assert (done.builds, done.trials) == (1, 1)
     assert done.status
     assert not done.left
     assert hub.client.marks == {

@@ -21,6 +21,7 @@ from edgesmith_builder.contract import (
     Artifact,
     Build,
     BuildReport,
+    Finalist,
     Platform,
     Toolchain,
 )
@@ -82,8 +83,13 @@ class FakeRegistry:
         )
         self.asked = 0
         self.base_asked = 0
+        self.finalists: dict[str, Manifest | None] = {}
+        self.finalists_asked = 0
 
     async def manifest(self, reference: Reference) -> Manifest | None:
+        if reference.digest in self.finalists:
+            self.finalists_asked += 1
+            return self.finalists[reference.digest]
         if reference.tag is None:
             over = BASE_LAYERS if reference.digest == "sha256:arm64" else ("sha256:of-amd64",)
             return Manifest(Descriptor("c", "sha256:0", 2), layers(*over))
@@ -122,6 +128,42 @@ async def test_an_image_that_is_there_is_asked_for_once(images: Images, registry
         assert isinstance(found, Image)
         assert found.reference == f"{PLACE}@sha256:{'1' * 64}"
     assert registry.asked == 1
+
+
+THREE = f"sha256:{'3' * 64}"
+WITH_FINALISTS = REPORT.model_copy(
+    update={
+        "finalists": (
+            Finalist(precision="int8", size=3),
+            Finalist(precision="fp16", size=3, digest=TWO),
+            Finalist(precision="fp32", size=3, digest=THREE),
+        )
+    }
+).to_json()
+ONLY: dict[str, Manifest | None] = {
+    "of another base": manifest(over=("sha256:x",)),
+    "of another key": manifest("other"),
+}
+
+
+@pytest.mark.parametrize("found", [None, *ONLY.values()], ids=["not there", *ONLY])
+async def test_of_an_image_that_nobody_vouches_for_each_finalist_is_looked_at(
+    images: Images, registry: FakeRegistry, found: Manifest | None
+) -> None:
+    registry.answer = manifest(report=WITH_FINALISTS)
+    registry.finalists = {TWO: found, THREE: manifest(digest=THREE)}
+    answer = (await images.look_up(PLACE, [WANTED]))[KEY]
+    assert isinstance(answer, Image)
+    assert [one.precision for one in answer.report.finalists] == ["int8", "fp32"]
+
+
+async def test_what_a_report_of_ours_names_is_ours(images: Images, registry: FakeRegistry) -> None:
+    registry.answer = manifest(report=WITH_FINALISTS)
+    registry.finalists = {TWO: None, THREE: None}
+    answer = (await images.look_up(PLACE, [replace(WANTED, trusted=frozenset({ONE}))]))[KEY]
+    assert isinstance(answer, Image)
+    assert len(answer.report.finalists) == 3
+    assert registry.finalists_asked == 0
 
 
 async def test_absence_is_believed_for_a_moment_and_not_at_all_after_a_job(

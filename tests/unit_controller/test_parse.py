@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgesmith.cluster import parse, parse_build
+from edgesmith.cluster.parse_trial import trial_pod
 
 GOOD = {
     "verdict": "Passed",
@@ -286,7 +287,16 @@ ANYTHING = st.recursive(
 @settings(deadline=None)  # other tests share the processor
 @given(st.dictionaries(st.sampled_from(["metadata", "status", "spec"]), ANYTHING, max_size=3))
 def test_nothing_that_is_read_raises(raw: dict[str, Any]) -> None:
-    for read in (parse.node, parse.pod, parse.revision, parse.edge_model, parse_build.job, parse_build.build_pod):
+    readers = (
+        parse.node,
+        parse.pod,
+        parse.revision,
+        parse.edge_model,
+        parse_build.job,
+        parse_build.build_pod,
+        trial_pod,
+    )
+    for read in readers:
         read(raw)
 
 
