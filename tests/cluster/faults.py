@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import signal
@@ -139,6 +140,35 @@ class Watched(Fault):
         found = self._look()
         if found not in self.seen:
             self.seen.append(found)
+
+
+class SelfTestKilled(Fault):
+    """Kills the first self-test of a precision that runs on a node, as the kernel does where memory is short.
+
+    Attributes:
+        kills: how often.
+    """
+
+    def __init__(self, fleet: Fleet, node: str, precision: str) -> None:
+        super().__init__()
+        self._group = path(fleet.ground.name, node)
+        self._precision = precision
+        self.kills = 0
+
+    def step(self) -> None:
+        """Kill it, once."""
+        for process in processes.everything():
+            ours = "selftest" in process.arguments and f"{self._group}/" in _cgroups(process.pid)
+            if ours and not self.kills and self._bundled(process.pid) == self._precision:
+                os.kill(process.pid, signal.SIGKILL)
+                self.kills += 1
+
+    def _bundled(self, pid: int) -> str:
+        try:
+            bundle = json.loads(Path(f"/proc/{pid}/root/model/bundle.json").read_text())
+        except OSError:
+            return ""  # it has ended, or has not changed to its own root yet
+        return str(bundle["precision"])
 
 
 def kill_operator(fleet: Fleet) -> int:

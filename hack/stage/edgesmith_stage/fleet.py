@@ -47,11 +47,12 @@ class Fleet:
         return uri
 
     def manifest(self, name: str, source: Patch, **spec: Any) -> Object:
-        """The example's EdgeModel under another name, source and whatever else the test changes."""
+        """The example's EdgeModel under another name, source and whatever else the test changes; without a trial."""
         manifest = copy.deepcopy(surface.manifest())
         surface.publish(self.ground)
         manifest["metadata"] = {"name": name, "namespace": self.namespace}
         manifest["spec"] |= {"source": source, "rollout": {"steps": [{"nodes": 1, "bake": "2s"}], "maxUnavailable": 1}}
+        manifest["spec"] |= {"optimize": {"trial": "Never"}}
         manifest["spec"] |= spec
         return manifest
 

@@ -1,4 +1,4 @@
-"""The command line: `edgesmith plan` and `edgesmith status`, also as `kubectl edgesmith`."""
+"""The command line: `edgesmith plan`, `edgesmith status` and `edgesmith report`, also as `kubectl edgesmith`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 
+from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.cli import plan as planning
+from edgesmith.cli import report as reporting
 from edgesmith.cli import status as showing
 from edgesmith.cli.seen import look
 from edgesmith.cluster.client import Client
@@ -36,6 +40,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _report(found: argparse.Namespace, model: EdgeModel) -> str:
+    """The table; files that were asked for are written first."""
+    if found.png:
+        reporting.chart_of(model).png(Path(found.png))
+    if found.html:
+        rows = [reporting.HEADER, *(tuple(asdict(row).values()) for row in reporting.rows_of(model))]
+        Path(found.html).write_text(reporting.chart_of(model).page(rows))
+    return reporting.as_json(model) if found.output == "json" else reporting.as_text(model)
+
+
 async def _run(found: argparse.Namespace) -> str:
     connection = await connect(found.kubeconfig, found.context, outside=True)
     namespace = found.namespace or connection.namespace
@@ -45,8 +59,11 @@ async def _run(found: argparse.Namespace) -> str:
                 client, found.file, namespace, found.operator_namespace, found.registry_credentials
             )
             return planning.as_json(made) if found.output == "json" else planning.as_text(made)
-        seen = await look(client, "" if found.all_namespaces else namespace)
+        everywhere = found.command == "status" and found.all_namespaces
+        seen = await look(client, "" if everywhere else namespace)
         models = showing.choose(seen.objects, found.name, namespace)
+        if found.command == "report":
+            return _report(found, models[0])
         if found.output == "json":
             return showing.as_json(seen, models)
         if found.name:
@@ -89,4 +106,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     status.add_argument("name", nargs="?", help="an EdgeModel; all of the namespace where absent")
     status.add_argument("-A", "--all-namespaces", action="store_true", help="in every namespace")
+
+    report = commands.add_parser(
+        "report",
+        parents=[common],
+        help="show what builds and devices measured of each candidate",
+        description=reporting.__doc__,
+    )
+    report.add_argument("name", help="an EdgeModel")
+    report.add_argument("--png", metavar="FILE", help="write score against latency as PNG; needs edgesmith[report]")
+    report.add_argument("--html", metavar="FILE", help="write the picture and the table as one HTML file")
     return parser

@@ -156,6 +156,10 @@ def _entry(planned: Planned) -> dict[str, Any]:
             for start in made.builds
         ],
         "cached": [{"profile": profile, "image": image} for profile, image in _cached(snapshot)],
+        "trials": [
+            {"profile": trial.profile.metadata.name, "node": trial.node, "images": dict(trial.images)}
+            for trial in made.trials
+        ],
         "revisions": [
             {"profile": apply.profile.metadata.name, "revision": apply.revision, "image": apply.image}
             for apply in made.revisions
@@ -190,11 +194,15 @@ def _text(planned: Planned) -> str:
     for start in made.builds:
         lines += [f"  build     {start.profile.metadata.name}: {_why(start.reason)} (key {start.build.key})"]
     lines += [f"  built     {profile}: {image}" for profile, image in _cached(snapshot)]
+    lines += [
+        f"  try       {' and '.join(trial.images)} for {trial.profile.metadata.name} on {trial.node}"
+        for trial in made.trials
+    ]
     existing = {revision.revision for revision in snapshot.revisions}
     new = [apply for apply in made.revisions if apply.revision not in existing]
     lines += [f"  revision  {apply.revision} of {apply.profile.metadata.name}" for apply in new]
     lines += _about_nodes(planned)
-    if not (made.builds or new or made.moves or made.pending or made.deletes or planned.nodes_refused):
+    if not (made.builds or made.trials or new or made.moves or made.pending or made.deletes or planned.nodes_refused):
         lines.append("  nothing to do")
     lines += [
         f"  then      {condition.type} is {condition.status}, {condition.reason}: {condition.message}"

@@ -1,0 +1,130 @@
+"""`edgesmith report`: what was measured of an EdgeModel's candidates, as a table and as a picture."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.status import EdgeModelStatus, FinalistStatus, TrialStatus, VariantStatus
+from edgesmith.api.units import parse_duration
+from edgesmith.cli.chart import Chart, Point
+from edgesmith.cli.table import size, table
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One candidate, in words."""
+
+    profile: str
+    candidate: str
+    score: str
+    drop: str
+    """What of the score is lost against the source, with half the width of its 95 % confidence interval."""
+    latency: str
+    memory: str
+    size: str
+    device: str
+    """Where latency and memory were measured."""
+    verdict: str
+
+
+HEADER = ("PROFILE", "CANDIDATE", "SCORE", "DROP", "P95", "MEMORY", "SIZE", "DEVICE", "VERDICT")
+
+
+def rows_of(model: EdgeModel) -> list[Row]:
+    """Every candidate of the present builds; of a build without a trial, the one that it ended with.
+
+    Raises:
+        ValueError: Another version of the operator wrote the status.
+    """
+    status = EdgeModelStatus.model_validate(model.status)
+    trials = {(one.profile, one.build_key): one for one in status.trials}
+    found: list[Row] = []
+    for variant in status.variants:
+        trial = trials.get((variant.profile, variant.build_key or ""))
+        if trial:
+            found += [_tried(trial, one) for one in trial.finalists]
+        elif variant.precision:
+            found.append(_alone(variant))
+    return found
+
+
+def as_text(model: EdgeModel) -> str:
+    """The table."""
+    rows = rows_of(model)
+    if not rows:
+        return f"Nothing was measured yet for EdgeModel {model.metadata.name}."
+    return table(HEADER, [list(asdict(row).values()) for row in rows])
+
+
+def as_json(model: EdgeModel) -> str:
+    """The same for programs."""
+    return json.dumps([asdict(row) for row in rows_of(model)], indent=2)
+
+
+def chart_of(model: EdgeModel) -> Chart:
+    """Score against latency of every candidate that a device measured.
+
+    Raises:
+        ValueError: None was.
+    """
+    status = EdgeModelStatus.model_validate(model.status)
+    present = {(variant.profile, variant.build_key) for variant in status.variants}
+    points = tuple(
+        Point(_milliseconds(one.latency), value, f"{one.precision}, {trial.profile}", one.precision == trial.winner)
+        for trial in status.trials
+        if (trial.profile, trial.build_key) in present
+        for one in trial.finalists
+        if one.latency is not None and (value := _score(one)) is not None
+    )
+    if not points:
+        raise ValueError(
+            f"no device has tried candidates of EdgeModel {model.metadata.name}; a picture needs two at least"
+        )
+    metric = next((one.metric for one in status.variants if one.metric), "Agreement")
+    percent = "" if metric in ("RMSE", "MAE") else " in %"
+    return Chart(f"{model.metadata.namespace}/{model.metadata.name}", "p95 latency in ms", f"{metric}{percent}", points)
+
+
+def _tried(trial: TrialStatus, one: FinalistStatus) -> Row:
+    processor = (trial.device or {}).get("processor")
+    device = f"{trial.node} ({processor})" if trial.node and processor else trial.node or ""
+    return Row(
+        trial.profile,
+        one.precision,
+        one.accuracy or one.agreement or "",
+        _with_error(one.accuracy_drop, one.accuracy_drop_error),
+        one.latency or "",
+        size(one.memory),
+        size(one.size),
+        device,
+        one.verdict or trial.message or "",
+    )
+
+
+def _alone(one: VariantStatus) -> Row:
+    return Row(
+        one.profile,
+        one.precision or "",
+        one.accuracy or one.agreement or "",
+        _with_error(one.accuracy_drop, one.accuracy_drop_error),
+        one.latency or "",
+        "",
+        size(one.size),
+        "",
+        "There was no other to choose from.",
+    )
+
+
+def _with_error(value: str | None, error: str | None) -> str:
+    return f"{value} ± {error}" if value and error else value or ""
+
+
+def _score(one: FinalistStatus) -> float | None:
+    text = one.accuracy or one.agreement
+    return float(text.rstrip("%")) if text else None
+
+
+def _milliseconds(text: str) -> float:
+    return parse_duration(text).total_seconds() * 1000
