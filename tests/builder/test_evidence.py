@@ -127,7 +127,7 @@ async def test_every_image_carries_a_bill_of_materials_that_the_schema_accepts(w
 
 
 async def test_a_source_that_is_packed_as_it_is_has_the_models_digest(world: Any) -> None:
-    built = await make(world, world.request(ladder=("fp32",)))
+    built = await make(world, world.request(precisions=("fp32",)))
     (_, bill) = (await hanging(built.image))[BILL, ""]
     assert bill["components"][0]["hashes"][0]["content"] == world.digest(world.source)
 
