@@ -123,7 +123,7 @@ def test_a_request_that_names_no_tools_is_one_for_those_of_this_builder() -> Non
     assert PLAIN.model_copy(update={"tools": None}).key == PLAIN.key
 
 
-@pytest.mark.parametrize("tool", ["builder", "onnx", "onnxruntime", "openvino"])
+@pytest.mark.parametrize("tool", ["builder", "onnx", "onnxruntime"])
 def test_a_builder_with_other_tools_refuses(tool: str) -> None:
     other = PLAIN.model_copy(update={"tools": TOOLS.model_copy(update={tool: "0.1"})})
     with pytest.raises(RequestInvalid, match=rf"build.tools.{tool} is 0.1 but this builder has"):
