@@ -174,17 +174,8 @@ def _reason(facts: VariantFacts, own: NodeCounts) -> Reason:
 
 
 _MEASURED = (
-    *(
-        "precision",
-        "metric",
-        "accuracy",
-        "accuracy_drop",
-        "accuracy_drop_error",
-        "changed_answers",
-        "agreement",
-        "warnings",
-    ),
-    "size",
+    *("precision", "metric", "accuracy", "accuracy_drop", "accuracy_drop_error", "changed_answers", "agreement"),
+    *("warnings", "size"),
 )
 """Fields of the status that a build measured."""
 
