@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import io
 import json
 import uuid
@@ -169,6 +170,16 @@ class World:
             "base": self.base,
         }
         return BuildRequest(build=Build(**{**fields, **changes}), repository=repository, plain_http=True)
+
+    def digest(self, uri: str) -> str:
+        """64 hex digits of an object in the bucket."""
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        answer = self.store.client.get_object(bucket_name=bucket, object_name=key)
+        try:
+            return hashlib.sha256(answer.read()).hexdigest()
+        finally:
+            answer.close()
+            answer.release_conn()
 
     async def build(
         self, request: BuildRequest, *, settings: StoreSettings | None = None, credentials: Credentials | None = None

@@ -19,6 +19,8 @@ class Sources:
 
     def __init__(self, places: Mapping[str, Source]) -> None:
         self._places = dict(places)
+        self.digests: dict[str, str] = {}
+        """64 hex digits of what was fetched, by the field that names it."""
 
     @property
     def form(self) -> str:
@@ -36,4 +38,6 @@ class Sources:
         place = self._places.get(scheme) if found else None
         if place is None:
             raise RequestInvalid(f"{field}.uri is {artifact.uri!r}; {self.form} was expected")
-        return place.fetch(field, artifact, target, limit)
+        fetched = place.fetch(field, artifact, target, limit)
+        self.digests[field] = fetched.sha256
+        return fetched

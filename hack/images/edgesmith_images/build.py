@@ -21,6 +21,9 @@ from .recipes import ARCHITECTURES, Recipe, key, own_platform
 KEPT = 3
 """Layouts kept of each image, newest first."""
 
+PACKAGES_LABEL = "dev.edgesmith.packages"
+"""The label that bills of materials take the packages of an image from."""
+
 RUNTIME_KEYS = ("Cmd", "Entrypoint", "Env", "ExposedPorts", "User", "WorkingDir")
 """What of buildah's config goes into ours; the rest is about buildah."""
 
@@ -31,17 +34,32 @@ def _words(created_by: str) -> str:
     return re.sub(r"^(COPY|ADD) \S+:[0-9a-f]{64} in ", r"\1 ", plain)
 
 
-def config_of(found: dict[str, Any], architecture: str) -> dict[str, Any]:
+def packages_of(requirements: str) -> str:
+    """Lists what a lock file installs, for the label.
+
+    Args:
+        requirements: The lock file's text.
+
+    Returns:
+        ``NAME==VERSION`` with blanks between, sorted.
+    """
+    return " ".join(sorted(re.findall(r"^([A-Za-z0-9._-]+==[^\s;\\]+)", requirements, re.MULTILINE)))
+
+
+def config_of(found: dict[str, Any], architecture: str, packages: str = "") -> dict[str, Any]:
     """Writes an image's config without what differs between builds.
 
     Args:
         found: buildah's config.
         architecture: Of the image.
+        packages: The Python packages in it, for whoever writes down what is in an image over it.
 
     Returns:
         ``architecture``, ``config`` and ``history``; the layout adds the rest.
     """
     kept = {name: value for name, value in found["config"].items() if name in RUNTIME_KEYS}
+    if packages:
+        kept["Labels"] = {PACKAGES_LABEL: packages}
     history = [
         {
             "created": EPOCH,
@@ -91,7 +109,8 @@ def _platform(
         made = [
             _layer(cache, raw.blob(entry["digest"]), run_base.diff_id, diff_id, scratch) for entry, diff_id in pairs
         ]
-        return target.add_image(config_of(config, architecture), made)
+        packages = packages_of((context / "requirements" / f"{recipe.name}.txt").read_text())
+        return target.add_image(config_of(config, architecture, packages), made)
 
 
 def ensure(recipe: Recipe, platforms: tuple[str, ...], cache: Cache, *, refresh: bool = False) -> Layout:

@@ -13,7 +13,7 @@ from pathlib import Path
 from .console import ImageError
 from .paths import REPOSITORY
 
-FORMAT = 1
+FORMAT = 2
 """Raised when these scripts come to write other bytes from the same inputs."""
 
 ARCHITECTURES = {"linux/amd64": "amd64", "linux/arm64": "arm64"}

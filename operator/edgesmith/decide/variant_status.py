@@ -28,7 +28,6 @@ class VariantFacts:
     build: BuildState | None
     """None where the profile is missing or refused."""
     course: Course
-    nodes: tuple[NodeState, ...]
     counted: NodeCounts
     """As `counts` found them."""
     latency_ms: float | None
@@ -39,17 +38,18 @@ class VariantFacts:
     """Nodes that spec.nodeSelector picks and that are of no profile."""
 
 
-def counts(course: Course, nodes: Sequence[NodeState]) -> NodeCounts:
+def counts(course: Course) -> NodeCounts:
     """One variant's nodes, as they stood before this pass moved any."""
-    movable = [node for node in nodes if node.movable]
-    not_ready = sum(not node.ready for node in nodes)
-    shown = shown_revision(course)
+    variant, shown = course.variant, shown_revision(course)
+    movable = [node for node in variant.unwell if node.movable]
+    well = len(variant.nodes) - len(variant.unwell)
+    not_ready = sum(not node.ready for node in variant.unwell)
     return NodeCounts(
-        desired=len(nodes),
-        updated=sum(node.label == shown for node in movable) if shown else 0,
-        ready=sum(node.serving for node in movable),
+        desired=len(variant.nodes),
+        updated=sum(node.movable for node in variant.on(shown)) if shown else 0,
+        ready=well + sum(node.serving for node in movable),
         not_ready=not_ready,
-        tainted=len(nodes) - len(movable) - not_ready,
+        tainted=len(variant.unwell) - len(movable) - not_ready,
         failed=sum(node.server is ServerState.FAILED for node in movable),
     )
 
@@ -91,7 +91,7 @@ def rollout_finding(facts: VariantFacts, nodes: NodeCounts) -> Finding:
     if phase is RolloutPhase.WAITING:
         return _awaited(facts, message)
     severity, reason = _FINDINGS[phase]
-    pulling = any(node.pull_failed for node in facts.nodes if node.movable)
+    pulling = any(node.pull_failed for node in facts.course.variant.unwell if node.movable)
     if pulling and phase in {RolloutPhase.CANARY, RolloutPhase.ROLLING_OUT, RolloutPhase.DEGRADED}:
         reason = Reason.IMAGE_PULL_FAILED
     elif phase is RolloutPhase.ROLLING_OUT and _waits_for_nodes(facts):
@@ -115,8 +115,8 @@ def _absence(facts: VariantFacts) -> Reason:
 def _waits_for_nodes(facts: VariantFacts) -> bool:
     """Whether every node that can be given the target serves it, and the others are NotReady or tainted."""
     target = facts.course.target
-    return bool(target) and all(
-        node.serving and target is not None and node.label == target.revision for node in facts.nodes if node.movable
+    return target is not None and all(
+        node.serving and node.label == target.revision for node in facts.course.variant.nodes if node.movable
     )
 
 
@@ -262,7 +262,7 @@ def _rolled_back(facts: VariantFacts, target: RevisionState, own: NodeCounts) ->
 
 def _trouble(facts: VariantFacts, target: str) -> str:
     """The first node in trouble as a clause: one that failed, then one that cannot pull, one that is lost or starts."""
-    nodes = sorted(facts.nodes, key=lambda node: node.name)
+    nodes = sorted(facts.course.variant.unwell, key=lambda node: node.name)
     for node, note in _troubles(nodes, target):
         return f"; {node.name} {note}"
     return ""

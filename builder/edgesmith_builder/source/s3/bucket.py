@@ -51,6 +51,8 @@ class Bucket:
         self._settings = settings
         self._attempts = attempts
         self._first_delay = first_delay
+        self.digests: dict[str, str] = {}
+        """64 hex digits of what was fetched, by the field that names it."""
         try:
             trust = trusting(settings.authorities)
             # Retries are ours, so that an answer cut off half-way goes on from there.
@@ -101,6 +103,7 @@ class Bucket:
                 f"{field}.sha256 is {artifact.sha256.lower()} but {artifact.uri} has {found}; "
                 "the digest of that object was expected"
             )
+        self.digests[field] = found
         return Fetched(target, download.position, found)
 
     def _patiently(self, download: _Download) -> None:
