@@ -30,7 +30,7 @@ from edgesmith_builder.oci import Credentials, Reference, trusting
 from edgesmith_builder.progress import log_to_stderr
 from edgesmith_builder.push import Registries, registries_for
 from edgesmith_builder.signatures.private import PrivateKey
-from edgesmith_builder.source import Bucket, Source, StoreSettings
+from edgesmith_builder.source import Bucket, Source, Sources, StoreSettings
 
 log = logging.getLogger(__name__)
 
