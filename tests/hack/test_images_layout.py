@@ -204,3 +204,5 @@ def test_an_emulated_program_sees_the_processor_that_is_emulated(tmp_path: Path)
     emulate.describe_processor(tmp_path)
     assert (tmp_path / "proc/cpuinfo").read_text().count("CPU part\t: 0xd08") == emulate.CORES
     assert (tmp_path / "sys/devices/system/cpu/possible").read_text() == "0-1\n"
+    register = int((tmp_path / "sys/devices/system/cpu/cpu1/regs/identification/midr_el1").read_text(), 16)
+    assert (register >> 24, register >> 4 & 0xFFF) == (0x41, 0xD08), "implementer and part, as in cpuinfo"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -37,10 +36,6 @@ class Source(Protocol):
     @property
     def form(self) -> str:
         """How a URI of it looks, for messages: `s3://BUCKET/KEY`."""
-
-    @property
-    def digests(self) -> Mapping[str, str]:
-        """64 hex digits of what was fetched, by the field that names it."""
 
     def fetch(self, field: str, artifact: Artifact, target: Path, limit: Limit) -> Fetched:
         """Bring what a URI names into a file.
