@@ -27,7 +27,7 @@ from edgesmith_builder.evidence import PACKAGES_LABEL
 from edgesmith_builder.maker import Maker
 from edgesmith_builder.oci import Backoff, BytesBlob, Credentials, Descriptor, Manifest, Reference, Referrer, Registry
 from edgesmith_builder.oci.content import CONFIG, MANIFEST, canonical
-from edgesmith_builder.push import registries_for
+from edgesmith_builder.push import Registries, registries_for
 from edgesmith_builder.signatures import BUNDLE, SIGNED, PublicKey, Statement, look_for
 from edgesmith_builder.signatures.private import PrivateKey
 from edgesmith_builder.source import Bucket, Sources
@@ -186,6 +186,23 @@ async def test_the_same_build_hangs_the_same_on_its_image_and_nothing_twice(worl
     assert await hanging(one.image) == found
 
 
+async def test_everything_hangs_on_the_image_before_its_tag_is_there(world: Any, pair: Pair) -> None:
+    request = world.request()
+    work = world.folder / "work"
+    work.mkdir()
+    bucket = Bucket(world.store.settings, attempts=2, first_delay=0.01)
+    async with (
+        httpx.AsyncHTTPTransport() as whole,
+        Registry(plain_http=True, backoff=PATIENCE, transport=(seen := _Seen(whole))) as client,
+    ):
+        built = await build(request, bucket, Registries(client, client), work, maker=Maker(pair.key()))
+    image, *hung, index, tag = seen.put
+    assert image == built.image.partition("@")[2]
+    assert {name.partition(":")[0] for name in hung} == {"sha256"}
+    assert len(hung) == 5
+    assert (index, tag) == (image.replace(":", "-"), request.build.key)
+
+
 async def test_cosign_accepts_the_signature_the_bill_and_the_provenance(world: Any, pair: Pair) -> None:
     built = await make(world, world.request(), Maker(pair.key()))
     seen = verify(built.image, pair.public, world.folder)
@@ -315,6 +332,19 @@ async def test_a_registry_that_cannot_say_what_is_signed_is_asked_again(world: A
         found = await images.look_up(request.repository, [Wanted(request.build)])
     assert isinstance(found[request.build.key], RegistryProblem)
     assert built.image
+
+
+class _Seen(httpx.AsyncBaseTransport):
+    """The way to a registry, with the names of the manifests that were put, in order."""
+
+    def __init__(self, whole: httpx.AsyncHTTPTransport) -> None:
+        self.put: list[str] = []
+        self._whole = whole
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "PUT" and "/manifests/" in request.url.path:
+            self.put.append(request.url.path.rpartition("/")[2])
+        return await self._whole.handle_async_request(request)
 
 
 class _Silent(httpx.AsyncBaseTransport):
