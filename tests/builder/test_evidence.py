@@ -190,12 +190,12 @@ async def test_everything_hangs_on_the_image_before_its_tag_is_there(world: Any,
     request = world.request()
     work = world.folder / "work"
     work.mkdir()
-    bucket = Bucket(world.store.settings, attempts=2, first_delay=0.01)
+    sources = Sources({"s3": Bucket(world.store.settings, attempts=2, first_delay=0.01)})
     async with (
         httpx.AsyncHTTPTransport() as whole,
         Registry(plain_http=True, backoff=PATIENCE, transport=(seen := _Seen(whole))) as client,
     ):
-        built = await build(request, bucket, Registries(client, client), work, maker=Maker(pair.key()))
+        built = await build(request, sources, Registries(client, client), work, maker=Maker(pair.key()))
     image, *hung, index, tag = seen.put
     assert image == built.image.partition("@")[2]
     assert {name.partition(":")[0] for name in hung} == {"sha256"}
