@@ -22,7 +22,7 @@ from edgesmith.cluster.images import Images
 from edgesmith.cluster.provenance import Wanted
 from edgesmith.decide.snapshot import Image, RegistryProblem, UnsignedImage
 from edgesmith_builder.build import Built, build
-from edgesmith_builder.contract import BuildRequest
+from edgesmith_builder.contract import BuildRequest, Toolchain
 from edgesmith_builder.evidence import PACKAGES_LABEL
 from edgesmith_builder.maker import Maker
 from edgesmith_builder.oci import Backoff, BytesBlob, Credentials, Descriptor, Manifest, Reference, Referrer, Registry
@@ -127,7 +127,7 @@ async def test_every_image_carries_a_bill_of_materials_that_the_schema_accepts(w
 
 
 async def test_a_source_that_is_packed_as_it_is_has_the_models_digest(world: Any) -> None:
-    built = await make(world, world.request(ladder=("fp32",)))
+    built = await make(world, world.request(toolchain=Toolchain(precisions=("fp32",))))
     (_, bill) = (await hanging(built.image))[BILL, ""]
     assert bill["components"][0]["hashes"][0]["content"] == world.digest(world.source)
 
