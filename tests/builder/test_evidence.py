@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -217,6 +218,30 @@ async def test_cosign_accepts_the_signature_the_bill_and_the_provenance(world: A
         assert attested.returncode == 0, attested.stderr
         statement = json.loads(base64.b64decode(json.loads(attested.stdout)["payload"]))
         assert statement["predicateType"] == predicate
+
+
+async def test_the_program_signs_with_the_key_of_the_file_and_says_nothing_of_it(world: Any, pair: Pair) -> None:
+    request, settings = world.request(), world.store.settings
+    world.folder.joinpath("request.json").write_text(request.to_json())
+    store = {
+        "AWS_ACCESS_KEY_ID": settings.access_key,
+        "AWS_SECRET_ACCESS_KEY": settings.secret_key,
+        "AWS_ENDPOINT_URL": settings.endpoint,
+    }
+    words = ["--request", str(world.folder / "request.json"), "--signing-key", str(pair.private)]
+    line = [sys.executable, "-m", "edgesmith_builder", *words]
+
+    def run(password: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, **store, "COSIGN_PASSWORD": password}
+        return subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
+
+    refused = run("wrong-password")
+    assert refused.returncode == 1
+    assert f"--signing-key {pair.private} cannot be used: its password is another" in refused.stderr
+    done = run(PASSWORD)
+    assert done.returncode == 0, done.stderr
+    assert PASSWORD not in done.stderr + refused.stderr
+    assert await finding(done.stdout.strip(), pair.key().public) == "Signed"
 
 
 async def test_cosign_refuses_another_key_and_an_image_without_a_signature(
