@@ -23,7 +23,7 @@ from edgesmith.cluster.images import Images
 from edgesmith.cluster.provenance import Wanted
 from edgesmith.decide.snapshot import Image, RegistryProblem, UnsignedImage
 from edgesmith_builder.build import Built, build
-from edgesmith_builder.contract import BuildRequest
+from edgesmith_builder.contract import TOOLS, BuildRequest, Toolchain
 from edgesmith_builder.evidence import PACKAGES_LABEL
 from edgesmith_builder.maker import Maker
 from edgesmith_builder.oci import Backoff, BytesBlob, Credentials, Descriptor, Manifest, Reference, Referrer, Registry
@@ -121,8 +121,8 @@ async def test_every_image_carries_a_bill_of_materials_that_the_schema_accepts(w
     assert base["name"] == world.base.partition("@")[0]
     assert model["hashes"][0]["content"] not in {source["hashes"][0]["content"], root["hashes"][0]["content"]}
     assert {metric["type"] for metric in model["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]} == {
-        "accuracy",
-        "accuracy drop",
+        "Accuracy",
+        "Accuracy drop",
         "agreement",
     }
 
@@ -153,6 +153,21 @@ async def test_every_image_carries_its_provenance(world: Any) -> None:
     }
     builder = made["predicate"]["runDetails"]["builder"]
     assert builder["builderDependencies"][0]["digest"] == {"sha256": "b" * 64}
+
+
+async def test_what_compiled_it_is_named_with_its_own_toolchain(world: Any) -> None:
+    for name, versions in (("ONNXRuntime", {}), ("OpenVINO", {"openvino": TOOLS.openvino})):
+        toolchain = Toolchain(name=name, precisions=("fp32",))
+        hung = await hanging((await make(world, world.request(toolchain=toolchain))).image)
+        expected = {
+            "edgesmith_builder": TOOLS.builder,
+            "onnx": TOOLS.onnx,
+            "onnxruntime": TOOLS.onnxruntime,
+            **versions,
+        }
+        tools = hung[BILL, ""][1]["metadata"]["tools"]["components"]
+        assert {one["name"]: one["version"] for one in tools} == expected
+        assert hung[STATEMENT, ""][1]["predicate"]["runDetails"]["builder"]["version"] == expected
 
 
 async def test_the_packages_that_the_base_image_lists_are_in_the_bill(world: Any) -> None:
