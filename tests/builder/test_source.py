@@ -64,7 +64,7 @@ def test_a_scheme_that_is_none_of_ours_is_refused(store: Any, tmp_path: Path, ur
 
 def test_a_scheme_leads_to_its_place(store: Any, tmp_path: Path) -> None:
     uri = store.put("few", b"bytes")
-    found = Sources({"s3": Bucket(store.settings)}).fetch(
-        "spec.source", Artifact(uri=uri), tmp_path / "file", Limit(10, ModelInvalid)
-    )
+    sources = Sources({"s3": Bucket(store.settings)})
+    found = sources.fetch("spec.source", Artifact(uri=uri), tmp_path / "file", Limit(10, ModelInvalid))
     assert found.path.read_bytes() == b"bytes"
+    assert sources.digests == {"spec.source": hashlib.sha256(b"bytes").hexdigest()}

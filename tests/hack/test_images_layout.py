@@ -97,8 +97,8 @@ def test_a_config_keeps_what_runs_and_drops_what_the_tool_says_of_itself() -> No
 
 
 def test_an_image_says_which_packages_are_in_it() -> None:
-    marked = "pycparser==3.12 ; python_version > '3' \\\n    --hash=sha256:11\n"
-    lock = f"numpy==2.4.6 \\\n    --hash=sha256:00\n{marked}abc==1\n"
+    lines = ["numpy==2.4.6 \\", "    --hash=sha256:00", "pycparser==3.12 ; python_version > '3' \\", "abc==1", ""]
+    lock = "\n".join(lines)
     assert packages_of(lock) == "abc==1 numpy==2.4.6 pycparser==3.12"
     config = config_of({"config": {"Labels": {"io.buildah.version": "1"}}}, "arm64", packages_of(lock))["config"]
     assert config == {"Labels": {PACKAGES_LABEL: "abc==1 numpy==2.4.6 pycparser==3.12"}}

@@ -233,14 +233,16 @@ def test_where_servers_hold_the_device_the_ladder_decides_and_a_free_node_tries(
     resources = {"limits": {"example.com/tpu": 1}}
     here = cluster("e1", "e2")
     here.profiles = (profile(runtime={"resources": resources}),)
+    here.nodes = {name: replace(one, offers={"example.com/tpu": 1}) for name, one in here.nodes.items()}
+    here.nodes["a0"] = node("a0")
     until(here, "Complete")
-    assert here.started == 1, "nothing served yet"
+    assert (here.started, trial(here)["node"]) == (1, "e1"), "nothing served yet, and a0 offers no device"
     publish(here, "b")
     plan = until(here, "Complete")
     assert here.started == 1
     assert plan.status.variants[0].precision == "int8"
     assert "the servers hold example.com/tpu" in plan.status.variants[0].warnings[-1]
-    here.nodes["e0"] = node("e0")
+    here.nodes["e0"] = replace(node("e0"), offers={"example.com/tpu": 1})
     here.run(10)
     assert here.started == 1, "this build is rolled out already"
 

@@ -11,6 +11,7 @@ from snapshots import NOW, SETTINGS, image, job, key_of, model, node, profile, s
 
 from edgesmith.decide import decide
 from edgesmith.decide.builds import attempt_of, build_for
+from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import BuildJob, ForeignImage, Revision, UnsignedImage
 from edgesmith.decide.trust import trusted_digests
 
@@ -97,12 +98,15 @@ def test_an_image_without_the_signature_that_is_asked_for_is_not_rolled_out(
     assert plan.look_again == 60.0
 
 
-def test_nodes_keep_an_image_that_was_rolled_out_before_and_no_other_node_gets_it() -> None:
+@pytest.mark.parametrize(("settings", "builds"), [(ASKED, 0), (SIGNING, 1)])
+def test_nodes_keep_an_image_that_was_rolled_out_before_and_no_other_node_gets_it(
+    settings: Settings, builds: int
+) -> None:
     held = replace(revision(f"{PLACE}@{OURS}"), created=NOW - timedelta(hours=1))
-    plan = decide(snapshot(images=UNSIGNED, settings=ASKED, revisions=(held,), nodes=(node("e1"), node("e2"))), NOW)
-    assert (plan.builds, plan.revisions, plan.moves) == ((), (), ())
+    on = (node("e1", revision=held.revision), node("e2"))
+    plan = decide(snapshot(images=UNSIGNED, settings=settings, revisions=(held,), nodes=on), NOW)
+    assert (len(plan.builds), plan.revisions, plan.moves) == (builds, (), ())
     assert [delete for delete in plan.deletes if delete.kind == "DaemonSet"] == []
-    assert said(plan)["Stalled"] == ("True", "SignatureMissing")
 
 
 def test_another_variant_goes_on_beside_one_without_a_signature() -> None:

@@ -111,13 +111,6 @@ def revision_of(profile: DeviceProfile, image: str, model: EdgeModel, settings: 
     return serving(model, profile, image, settings).revision
 
 
-def exclusive_resources(profile: DeviceProfile, model: EdgeModel) -> tuple[str, ...]:
-    """Extended resources that a pod of a variant asks for: one pod at a time holds each of them."""
-    resources = merge_resources(profile.spec.runtime.resources, model.spec.serving.resources)
-    asked = {name for section in resources.values() for name, quantity in section.items() if str(quantity) != "0"}
-    return tuple(sorted(name for name in asked if "/" in name and "kubernetes.io/" not in name))
-
-
 def _start_seconds(model: EdgeModel) -> int | None:
     """A server must not be restarted before its deadline; None where `START_SECONDS` are enough."""
     deadline = math.ceil(parse_duration(model.spec.rollout.progress_deadline).total_seconds())

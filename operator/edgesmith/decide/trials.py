@@ -16,9 +16,9 @@ from edgesmith.api.names import RETRY_ANNOTATION, short_hash, trial_pod_name
 from edgesmith.api.status import FinalistStatus, TrialStatus
 from edgesmith.api.units import parse_duration
 from edgesmith.decide.builds import BuildState
+from edgesmith.decide.devices import devices_of, shortage
 from edgesmith.decide.plan import Delete, StartTrial
 from edgesmith.decide.retry import requested
-from edgesmith.decide.serving import exclusive_resources
 from edgesmith.decide.snapshot import Node, Pod, Revision, Snapshot, TrialPod
 from edgesmith.decide.taints import keeping_taint
 from edgesmith.decide.trial_records import (
@@ -120,6 +120,7 @@ class _Case:
         self.snapshot, self.state, self.fleet, self.now = snapshot, state, fleet, now
         self.model, self.profile = snapshot.model, state.profile.metadata.name
         self.attempt = requested(self.model)
+        self.devices = devices_of(state.profile, self.model)
         self.before = before.get((self.profile, state.build.key))
 
     def step(self) -> _Step:
@@ -251,6 +252,7 @@ class _Case:
             if self.fleet.profile_of.get(node.name) == self.profile
             and node.ready
             and keeping_taint(node.taints, tolerations) is None
+            and shortage(self.devices, node.offers) is None
         ]
         first = self.model.spec.rollout.steps[0].node_selector.items()
         canaries = [node for node in able if first <= node.labels.items()]
@@ -258,7 +260,7 @@ class _Case:
 
     def _holds_a_device(self, free: list[Node]) -> bool:
         """Whether the servers hold what a trial pod would wait for; nodes without a server are kept in the list."""
-        if not exclusive_resources(self.state.profile, self.model):
+        if not self.devices:
             return False
         serving = [node for node in free if self.fleet.servers.get(node.name)]
         free[:] = [node for node in free if node not in serving]
@@ -318,7 +320,7 @@ class _Case:
 
     def _in_order(self) -> _Step:
         """The ladder's order, since a trial would wait for the device that the server holds."""
-        names = " and ".join(exclusive_resources(self.state.profile, self.model))
+        names = " and ".join(sorted(self.devices))
         why = f"the servers hold {names}, so there was no trial and the ladder's order decides"
         return _Step(self._with_image(self.rolled.image if self.rolled else self.state.image or "", why))
 

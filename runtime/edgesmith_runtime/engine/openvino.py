@@ -183,7 +183,7 @@ class _Compiled:
             self._owing = self._owing or large
         if request is None:
             request = self._compiled.create_infer_request()
-        request.infer({number: np.ascontiguousarray(array) for number, array in enumerate(arrays)})
+        request.infer(dict(enumerate(arrays)))
         answers = [np.array(tensor.data) for tensor in request.output_tensors]
         if not large:
             with self._lock:
