@@ -68,7 +68,7 @@ class Toolchain(Model):
         min_length=1,
         max_length=len(PRECISIONS),
         description=(
-            "Precisions to try, best first; the first that compiles and passes every gate wins. Absent: the "
+            "Precisions to try, best first; of those that compile and pass every gate, a device chooses. Absent: the "
             "toolchain's own, without those that are impossible."
         ),
         json_schema_extra={"x-member": "A precision."},
