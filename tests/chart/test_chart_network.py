@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from chart_rendering import Object, pick, render
 
-from edgesmith.api.names import BUILD_KEY_LABEL, MANAGED_BY, MANAGED_BY_LABEL, REVISION_LABEL
+from edgesmith.api.names import BUILD_KEY_LABEL, MANAGED_BY, MANAGED_BY_LABEL, REVISION_LABEL, TRIAL_LABEL
 
 DNS = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
 PLANT = {"networkPolicies": {"modelNamespaces": ["plant-7"]}}
@@ -95,16 +95,25 @@ def test_others_may_be_let_in_to_the_servers() -> None:
 
 
 def test_policies_select_the_pods_by_the_labels_that_the_operator_gives() -> None:
-    build, serving = (policy(PLANT, f"edgesmith-{name}")["podSelector"] for name in ("build", "serving"))
+    names = ("build", "serving", "trial")
+    build, serving, trial = (policy(PLANT, f"edgesmith-{name}")["podSelector"] for name in names)
     ours = {MANAGED_BY_LABEL: MANAGED_BY}
     building, answering = ours | {BUILD_KEY_LABEL: "k"}, ours | {REVISION_LABEL: "r", BUILD_KEY_LABEL: "k"}
     assert (selects(build, building), selects(build, answering), selects(build, {})) == (True, False, False)
     assert (selects(serving, answering), selects(serving, building), selects(serving, {})) == (True, False, False)
+    trying = ours | {TRIAL_LABEL: "t"}
+    assert [selects(one, trying) for one in (build, serving, trial)] == [False, False, True]
+    assert (selects(trial, building), selects(trial, answering)) == (False, False)
 
 
-def test_every_named_namespace_gets_both_and_none_can_be_had() -> None:
+def test_a_trial_is_reached_by_nobody_and_asks_nobody() -> None:
+    spec = policy(PLANT, "edgesmith-trial")
+    assert (spec["policyTypes"], spec["ingress"], spec["egress"]) == (["Ingress", "Egress"], [], [])
+
+
+def test_every_named_namespace_gets_all_and_none_can_be_had() -> None:
     two = render({"networkPolicies": {"modelNamespaces": ["plant-7", "plant-8"]}})
     places = sorted(o["metadata"]["namespace"] for o in two if o["kind"] == "NetworkPolicy")
-    assert places == ["edgesmith-system", "plant-7", "plant-7", "plant-8", "plant-8"]
+    assert places == ["edgesmith-system", *["plant-7"] * 3, *["plant-8"] * 3]
     none = render({"networkPolicies": {"enabled": False, "modelNamespaces": ["plant-7"]}})
     assert not [o for o in none if o["kind"] == "NetworkPolicy"]
