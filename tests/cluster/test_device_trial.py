@@ -13,7 +13,7 @@ from edgesmith_stage.ground import kubeconfig_environment
 from edgesmith_stage.shell import run
 from edgesmith_stage.waiting import until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 NAME = "tried"
 PROFILE = "tried-pc"

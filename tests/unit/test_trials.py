@@ -11,8 +11,10 @@ import pytest
 from snapshots import SETTINGS, Cluster, labels, model, node, profile, publish, said, sentence
 
 from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.status import EdgeModelStatus
 from edgesmith.decide import decide
 from edgesmith.decide.plan import Plan
+from edgesmith.decide.snapshot import Ended, SelfTest
 
 
 def cluster(*names: str, latencies: Mapping[str, float] | None = None, of: EdgeModel | None = None) -> Cluster:
@@ -269,3 +271,16 @@ def test_while_the_registry_does_not_answer_the_record_says_what_to_run() -> Non
     assert plan.status.variants[0].precision == "fp32"
     assert plan.deletes == ()
     assert SETTINGS.repository in (plan.revisions[0].built or "")
+
+
+def test_what_a_device_says_at_length_fits_into_the_status() -> None:
+    here = cluster()
+    until(here, "Trial")
+    (name,) = here.trial_pods
+    ended = {
+        "int8": Ended(None, "x" * 5000),
+        "fp32": Ended(SelfTest(False, "GoldenMismatch", "y" * 5000), "Completed, exit code 0"),
+    }
+    here.trial_pods[name] = replace(here.trial_pods[name], ended=ended, over=True)
+    plan = until(here, "TrialFailed", passes=1)
+    EdgeModelStatus.model_validate(plan.status.model_dump())

@@ -16,8 +16,8 @@ from edgesmith.decide.snapshot import Ended
 from edgesmith.decide.verdicts import DIED
 from edgesmith_builder.contract import BuildReport, MetricName
 
-_SENTENCE = 1000
-"""Characters of a finding; the CRD has room for a few more."""
+_SENTENCE = 900
+"""Characters of a finding; with the words around it, it must fit into the 1024 of the CRD."""
 _MEASURED = ("latency", "median", "memory", "reason", "message", "verdict")
 
 Key = tuple[str, str]

@@ -68,7 +68,7 @@ def judge_trial(finalists: Sequence[FinalistStatus], objective: Objective, bound
 def _out(one: FinalistStatus, bounds: Bounds) -> str | None:
     """Why a finalist cannot be rolled out to such devices."""
     if one.reason != PASSED:
-        return (one.message or f"Its self-test ended with {one.reason}")[:1000].rstrip(".") + "."
+        return (one.message or f"Its self-test ended with {one.reason}").rstrip(".") + "."
     if bounds.latency_ms is not None and _p95(one) > bounds.latency_ms:
         return f"Its p95 latency is {one.latency}; gates.maxLatency allows {bounds.latency_ms:g}ms."
     if bounds.memory is not None and (one.memory or 0) > bounds.memory:
