@@ -53,6 +53,7 @@ DEFAULTS = {
         "maxImageSize": None,
     },
     "deviceMemory": None,
+    "compiled": None,
     "calibration": None,
     "evaluation": None,
 }
