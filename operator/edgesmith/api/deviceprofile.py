@@ -136,6 +136,16 @@ class Toolchain(Model):
         description="What the toolchain is told, by name; docs/deviceprofile.md has what each can be told.",
         json_schema_extra={"x-member": "The option's value."},
     )
+    compiler_image: str | None = Field(
+        None,
+        pattern=IMAGE_PATTERN,
+        max_length=512,
+        description=(
+            "An image of your own with a compiler that is its vendor's and no part of the builder, by digest: "
+            "REGISTRY/NAME@sha256:HEX. For EdgeTPU: one with edgetpu_compiler and a shell. It runs beside the builder, "
+            "and not where the EdgeModel's spec.compiled has a file for the toolchain."
+        ),
+    )
     impossible: Annotated[dict[str, str], Field(max_length=len(PRECISIONS))] = Field(
         default_factory=dict,
         description="Precisions that this hardware cannot run, with why in a sentence.",

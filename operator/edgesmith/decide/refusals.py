@@ -16,7 +16,7 @@ from edgesmith.decide.conditions import Finding, Severity
 from edgesmith.decide.faults import at_most, is_more_than, memory_faults, toolchain_faults
 from edgesmith.decide.profiles import Resolved, resolve
 from edgesmith.decide.settings import Settings
-from edgesmith.decide.toolchain import base_image, flavour_of
+from edgesmith.decide.toolchain import base_image, compiled_for, flavour_of
 from edgesmith_builder.contract import TOOLCHAINS
 
 SERVERS = ("Edgesmith",)
@@ -84,6 +84,25 @@ def _release(_model: EdgeModel, profile: DeviceProfile, _settings: Settings) -> 
     return None if why is None else (Reason.NOT_IN_THIS_RELEASE, why)
 
 
+def _compiler(model: EdgeModel, profile: DeviceProfile, _settings: Settings) -> tuple[Reason, str] | None:
+    """A compiler that is no part of the builder: where there must be one, and where there must be none."""
+    wanted = profile.spec.toolchain
+    if not TOOLCHAINS[wanted.name].compiler:
+        if wanted.compiler_image is None:
+            return None
+        why = (
+            f"spec.toolchain.compilerImage is {wanted.compiler_image}, and {wanted.name} takes none; none was expected"
+        )
+        return Reason.PROFILE_INVALID, why
+    if wanted.compiler_image is not None or compiled_for(model, profile) is not None:
+        return None
+    why = (
+        f"the compiler of {wanted.name} is its vendor's and no part of the builder; a compiled file in the EdgeModel's "
+        "spec.compiled or an image with the compiler in spec.toolchain.compilerImage was expected"
+    )
+    return Reason.COMPILER_NOT_SET, why
+
+
 def _base_image(_model: EdgeModel, profile: DeviceProfile, settings: Settings) -> tuple[Reason, str] | None:
     if base_image(profile, settings) is not None:
         return None
@@ -110,4 +129,4 @@ def _memory(model: EdgeModel, profile: DeviceProfile, _settings: Settings) -> tu
     return None
 
 
-_CHECKS: tuple[Check, ...] = (_toolchain, _release, _base_image, _memory)
+_CHECKS: tuple[Check, ...] = (_toolchain, _release, _compiler, _base_image, _memory)
