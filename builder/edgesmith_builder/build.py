@@ -28,7 +28,7 @@ from edgesmith_builder.provenance import why_foreign
 from edgesmith_builder.push import Packed, Registries, push
 from edgesmith_builder.request import check_request
 from edgesmith_builder.source import Sources
-from edgesmith_builder.toolchain import Material, toolchain_of
+from edgesmith_builder.toolchain import Compiler, Material, toolchain_of
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ async def build(
     *,
     threads: int = 1,
     maker: Maker | None = None,
+    compiler: Compiler | None = None,
 ) -> Built:
     """Carry out a request.
 
@@ -61,6 +62,7 @@ async def build(
         work: An empty folder with room for a few copies of the model and the data sets unpacked.
         threads: Cores to score with; it does not change what comes out.
         maker: Who builds; nobody in particular by default.
+        compiler: What compiles beside the builder, for toolchains that need it.
 
     Raises:
         BuildError, RegistryError: as `edgesmith_builder.errors` says.
@@ -83,7 +85,7 @@ async def build(
         await registries.target.check_push(target.repository)
 
     inputs = gather(wanted, sources, work, threads)
-    outcome = climb(wanted, inputs, base.manifest.size, work, threads)
+    outcome = climb(wanted, inputs, base.manifest.size, work, threads, compiler=compiler)
     images = images_of(wanted, inputs, outcome, base)
     for image in images:
         materials = materials_of(
@@ -100,7 +102,9 @@ async def build(
     return Built(str(target.repository.pinned(digest)), cached=False)
 
 
-def climb(wanted: Build, inputs: Inputs, base_size: int, work: Path, threads: int) -> Outcome:
+def climb(
+    wanted: Build, inputs: Inputs, base_size: int, work: Path, threads: int, *, compiler: Compiler | None = None
+) -> Outcome:
     """Walk the ladder.
 
     Args:
@@ -109,6 +113,7 @@ def climb(wanted: Build, inputs: Inputs, base_size: int, work: Path, threads: in
         base_size: Compressed bytes of the base image.
         work: A folder for candidates.
         threads: Cores to score with.
+        compiler: What compiles beside the builder.
 
     Raises:
         GatesFailed: where nobody passes.
@@ -116,7 +121,9 @@ def climb(wanted: Build, inputs: Inputs, base_size: int, work: Path, threads: in
     workshop = Workshop(
         build=wanted,
         toolchain=toolchain_of(wanted.toolchain.name),
-        material=Material(inputs.model, inputs.calibration, wanted.toolchain.settings, threads),
+        material=Material(
+            inputs.model, inputs.calibration, wanted.toolchain.settings, threads, inputs.compiled, compiler
+        ),
         yardstick=Yardstick(inputs.metric, inputs.evaluation, inputs.scored, inputs.answers),
         golden=inputs.golden,
         base_size=base_size,
@@ -157,8 +164,8 @@ def finalist_of(attempt: Attempt) -> Finalist:
     """A candidate that passed, as the report names it."""
     if not attempt.layers:
         raise ValueError(f"{attempt.candidate.precision} was not packed; layers were expected of a finalist")
-    warnings = (attempt.warning,) if attempt.warning else ()
-    return Finalist(precision=attempt.candidate.precision, size=attempt.layers[-1].descriptor.size, warnings=warnings)
+    size = attempt.layers[-1].descriptor.size
+    return Finalist(precision=attempt.candidate.precision, size=size, warnings=attempt.warnings)
 
 
 def packed(wanted: Build, report: BuildReport, layers: Sequence[Layer], base: Base) -> Packed:

@@ -31,6 +31,7 @@ from edgesmith_builder.progress import log_to_stderr
 from edgesmith_builder.push import Registries, registries_for
 from edgesmith_builder.signatures.private import PrivateKey
 from edgesmith_builder.source import Bucket, Sources, StoreSettings
+from edgesmith_builder.toolchain import Compiler
 
 log = logging.getLogger(__name__)
 
@@ -80,9 +81,12 @@ def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> Built:
     clients = registries_for(request, credentials, authorities=_authorities("--registry-ca", options.registry_ca))
     if options.work is not None and not options.work.is_dir():
         raise RequestInvalid(f"--work {options.work} is not a folder; one that is there was expected")
+    compiler = Compiler(options.compiler) if options.compiler is not None else None
     with tempfile.TemporaryDirectory(prefix="build-", dir=options.work) as work:
         sources = Sources({"s3": bucket})
-        return asyncio.run(_build(request, sources, clients, Path(work), threads=options.threads, maker=maker))
+        return asyncio.run(
+            _build(request, sources, clients, Path(work), threads=options.threads, maker=maker, compiler=compiler)
+        )
 
 
 async def _build(
@@ -93,9 +97,10 @@ async def _build(
     *,
     threads: int,
     maker: Maker,
+    compiler: Compiler | None,
 ) -> Built:
     async with clients as registries:
-        return await build(request, sources, registries, work, threads=threads, maker=maker)
+        return await build(request, sources, registries, work, threads=threads, maker=maker, compiler=compiler)
 
 
 def read_request(path: Path) -> BuildRequest:
@@ -202,5 +207,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--builder-image", help="the image that this program runs in, by digest, for the provenance")
     add("--termination-log", type=Path, help="where to leave the result for Kubernetes: /dev/termination-log")
     add("--work", type=Path, help="folder for temporary files; the system's own by default")
+    add("--compiler", type=Path, help="folder that is shared with a container that compiles, for toolchains whose "
+        "compiler is not part of the builder")  # fmt: skip
     add("--threads", type=int, default=len(os.sched_getaffinity(0)), help="cores to score with")
     return parser

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ class Inputs:
     """The source's, on the evaluation set."""
     answers: SourceAnswers
     """The source's answers that candidates are held against."""
+    compiled: ModelFacts | None = None
+    """The source compiled already, as somebody published it beside the source."""
 
 
 def gather(wanted: Build, sources: Source, work: Path, threads: int) -> Inputs:
@@ -59,6 +61,12 @@ def gather(wanted: Build, sources: Source, work: Path, threads: int) -> Inputs:
         current.say(
             f"{facts.format}, {facts.precision}, {facts.parameters} parameters, {size_text(facts.size)}, checked"
         )
+    if facts.compiled_for is not None:
+        raise ModelInvalid(
+            f"{what} is compiled for {facts.compiled_for}, and nothing else runs it; the file from before it was "
+            "compiled was expected, and this one under spec.compiled"
+        )
+    compiled = _compiled(wanted, wanted.compiled, sources, work) if wanted.compiled else None
     wanted_sets = {"spec.calibration": wanted.calibration, "spec.evaluation": wanted.evaluation}
     sets = {field: artifact for field, artifact in wanted_sets.items() if artifact is not None}
     arrays = functools.cache(lambda field: _arrays(field, sets[field], wanted, sources, work))
@@ -76,11 +84,27 @@ def gather(wanted: Build, sources: Source, work: Path, threads: int) -> Inputs:
             field: _samples(field, artifact, arrays(field), engine.inputs, labels.get(field))
             for field, artifact in sets.items()
         }
-        return ask(wanted, facts, engine, found.get("spec.calibration"), found.get("spec.evaluation"))
+        asked = ask(wanted, facts, engine, found.get("spec.calibration"), found.get("spec.evaluation"))
+        return replace(asked, compiled=compiled)
     except ScoreFailed as error:
         raise ModelInvalid(f"{what} does not answer its samples: {error}; finite numbers were expected") from error
     finally:
         engine.close()
+
+
+def _compiled(wanted: Build, artifact: Artifact, sources: Source, work: Path) -> ModelFacts:
+    """The file that somebody compiled of the source already.
+
+    Raises:
+        BuildError: of the fitting kind.
+    """
+    target = work / "compiled"
+    sources.fetch("spec.compiled", artifact, target, largest_model(memory_limit(), wanted.device_memory))
+    what = f"spec.compiled.uri {artifact.uri}"
+    found = read_source(target, what)
+    if found.compiled_for is None:
+        raise ModelInvalid(f"{what} is a plain {found.format} file; one that is compiled for a device was expected")
+    return found
 
 
 def largest_model(memory: int | None, device: int | None = None) -> Limit:

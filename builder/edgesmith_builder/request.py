@@ -78,6 +78,8 @@ def check_toolchain(wanted: Toolchain) -> None:
     """
     toolchain_of(wanted.name)
     wrong = wrong_precisions(wanted.name, wanted.precisions) or wrong_options(wanted.name, wanted.options)
+    if wrong is None and wanted.compiler_image is not None and not TOOLCHAINS[wanted.name].compiler:
+        wrong = f"compilerImage is {wanted.compiler_image}, and {wanted.name} takes none; it was expected to be absent"
     if wrong is not None:
         raise RequestInvalid(f"build.toolchain.{wrong}")
 

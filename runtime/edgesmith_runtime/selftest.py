@@ -80,6 +80,7 @@ def self_test(
         memory_bytes=memory,
         parity=loaded.parity.fraction,
         engine=loaded.bundle.engine,
+        warning=loaded.model.engine.warning,
     )
 
 

@@ -148,6 +148,8 @@ def _become_ready(service: Service, loaded: Loaded) -> None:
     service.start(loaded.model)
     facts = {"model": bundle.model, "precision": bundle.precision, "engine": engine, "golden": loaded.parity.message}
     _log.info("ready", extra=facts)
+    if (warning := loaded.model.engine.warning) is not None:
+        _log.warning("the model %s", warning)
 
 
 async def _watch(service: Service, health: Health, grpc_server: GrpcServer) -> None:

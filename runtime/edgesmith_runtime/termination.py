@@ -36,6 +36,7 @@ class Finding:
         memory_bytes: The most memory the process had resident, where measured.
         parity: The share of golden samples that agree, where replayed.
         engine: The engine's name, where the bundle could be read.
+        warning: What is not as it should be though the model answers, as the end of a sentence about it.
     """
 
     reason: Reason
@@ -45,6 +46,7 @@ class Finding:
     memory_bytes: int | None = None
     parity: float | None = None
     engine: str = field(default="onnxruntime")
+    warning: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -65,6 +67,7 @@ class Finding:
             "p95Ms": self.p95_ms,
             "memoryBytes": self.memory_bytes,
             "parity": self.parity,
+            "warning": self.warning[:300] if self.warning else None,
             "device": {
                 "machine": platform.machine(),
                 "processor": processor_name()[:200],

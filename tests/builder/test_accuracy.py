@@ -254,7 +254,7 @@ def test_a_drop_that_so_few_samples_cannot_tell_is_held_to_the_gate_by_its_upper
     (tmp_path / "b").mkdir()
     lenient = built(tmp_path / "b", source, {"x": X}, evaluation, gates=Gates(max_accuracy_drop=0.2))
     assert lenient.winner.candidate.precision == "int8"
-    assert lenient.winner.warning is None
+    assert lenient.winner.warnings == ()
 
 
 @pytest.mark.parametrize("name", ["my model", "a/b", "", "..", "x" * 300])

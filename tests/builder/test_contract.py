@@ -54,6 +54,7 @@ DEFAULTS = {
     },
     "trial": "Auto",
     "deviceMemory": None,
+    "compiled": None,
     "calibration": None,
     "evaluation": None,
 }

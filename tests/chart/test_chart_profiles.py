@@ -117,6 +117,7 @@ EDGE_MODEL = EdgeModel.model_validate(
         "metadata": {"name": "parts"},
         "spec": {
             "source": {"uri": "s3://models/parts.onnx", "sha256": "0" * 64},
+            "compiled": [{"toolchain": "EdgeTPU", "uri": "s3://models/parts_edgetpu.tflite", "sha256": "0" * 64}],
             "deviceProfiles": {"selector": {}},
         },
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import re
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from toys import LAYERS, TOYS
+from toys import LAYERS, TOLD, TOYS
 
 from edgesmith_runtime.bundle import TensorSpec
 from edgesmith_runtime.device import resident_memory, trim_heap
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from edgesmith_runtime.engine import Engine
 
-PRODUCTS = {"litert": "LiteRT", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+PRODUCTS = {"edgetpu": "LiteRT", "litert": "LiteRT", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -42,7 +43,7 @@ def model(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def engine(name: str, model: Path) -> Engine:
     """The toy model on two threads, loaded once."""
-    return load_engine(name, model, threads=2)
+    return load_engine(name, model, threads=2, options=TOLD.get(name, {}))
 
 
 def test_it_names_its_version(name: str) -> None:
@@ -122,7 +123,7 @@ def test_other_files_are_refused(name: str, model: Path, tmp_path: Path, content
     if content is not None:
         other.write_bytes(content)
     with pytest.raises(EngineError, match=f"{re.escape(model.name)} cannot be loaded by {PRODUCTS[name]}: .") as caught:
-        load_engine(name, other, threads=1)
+        load_engine(name, other, threads=1, options=TOLD.get(name, {}))
     assert not re.search(r"\n|\.(h|cc|cpp):\d", str(caught.value))
 
 
@@ -133,22 +134,23 @@ def test_threads_are_at_least_one(name: str, model: Path) -> None:
 
 def test_an_option_that_it_does_not_know_is_refused(name: str, model: Path) -> None:
     with pytest.raises(EngineError, match=f"option 'cores' is 'all', which engine {name} does not know; expected "):
-        load_engine(name, model, threads=1, options={"cores": "all"})
+        load_engine(name, model, threads=1, options={**TOLD.get(name, {}), "cores": "all"})
 
 
 QUIET = """
-import sys
+import json, sys
 from pathlib import Path
 import numpy as np
 from edgesmith_runtime.engine import load_engine
-engine = load_engine(sys.argv[1], Path(sys.argv[2]), threads=2)
+engine = load_engine(sys.argv[1], Path(sys.argv[2]), threads=2, options=json.loads(sys.argv[3]))
 engine.infer({"x": np.ones((1, 4), np.float32)}, busy=True)
 engine.close()
 """
 
 
 def test_nothing_of_its_own_gets_into_the_log(name: str, model: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", QUIET, name, model], check=True, capture_output=True, text=True)
+    command = [sys.executable, "-c", QUIET, name, str(model), json.dumps(TOLD.get(name, {}))]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("", "")
 
 
@@ -160,7 +162,7 @@ def _memory() -> int:
 
 def test_a_large_run_gives_its_memory_back(name: str, tmp_path: Path) -> None:
     write, shape = LAYERS[name]
-    engine = load_engine(name, write(tmp_path), threads=2)
+    engine = load_engine(name, write(tmp_path), threads=2, options=TOLD.get(name, {}))
     small, large = (np.zeros(shape(size), np.float32) for size in (32, 1024))
     for busy in (False, True):
         engine.infer({"x": small}, busy=busy)
@@ -178,7 +180,7 @@ def test_a_closed_engine_leaves_nothing(name: str, tmp_path: Path) -> None:
     x = {"x": np.zeros(shape(512), np.float32)}
 
     def once() -> int:
-        engine = load_engine(name, model, threads=2)
+        engine = load_engine(name, model, threads=2, options=TOLD.get(name, {}))
         for busy in (False, True):
             engine.infer(x, busy=busy)
         engine.close()

@@ -36,6 +36,10 @@ class Recorded:
         assert not busy
         return {"y": self.answers.pop(0)}
 
+    @property
+    def warning(self) -> None:
+        return None
+
     def settle(self) -> None:
         raise NotImplementedError
 

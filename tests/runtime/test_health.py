@@ -49,6 +49,10 @@ class Accelerator:
         assert self.go_on.wait(60)
         return dict(inputs)
 
+    @property
+    def warning(self) -> None:
+        return None
+
     def settle(self) -> None:
         pass
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import flatbuffers
 import numpy as np
+from flatbuffers import flexbuffers
 from numpy.typing import NDArray
 
-__all__ = ["ADD", "CUSTOM", "FULLY_CONNECTED", "Tensor", "file_of", "fully_connected"]
+__all__ = ["ADD", "CUSTOM", "FULLY_CONNECTED", "Tensor", "edge_tpu_options", "file_of", "fully_connected"]
 
 ADD, FULLY_CONNECTED, CUSTOM = 0, 9, 32
 """Builtin operators."""
@@ -41,6 +42,7 @@ def file_of(
     operator: int = ADD,
     operands: Sequence[int] = (0, 1),
     custom: str | None = None,
+    custom_options: bytes | None = None,
 ) -> bytes:
     """A file of one operator."""
     builder = flatbuffers.Builder(1024)
@@ -70,6 +72,8 @@ def file_of(
     )
     kind = {ADD: _ADD_OPTIONS, FULLY_CONNECTED: _FULLY_CONNECTED_OPTIONS}.get(operator)
     step = {1: ("offset", _ints(builder, operands)), 2: ("offset", _ints(builder, outputs))}
+    if custom_options is not None:
+        step |= {5: ("offset", builder.CreateByteVector(custom_options))}
     if kind is not None:
         step |= {3: ("Uint8", kind), 4: ("offset", _table(builder, {}))}
     graph = _table(
@@ -111,6 +115,39 @@ def fully_connected(weights: NDArray[np.float32], dtype: str = "float32") -> byt
         operator=FULLY_CONNECTED,
         operands=(0, 1, -1),
     )
+
+
+def edge_tpu_options(
+    runtime: int = 12, cached: int = 0, streamed: int = 0, chip: str = "beagle", package: bytes | None = None
+) -> bytes:
+    """The options of the Edge TPU's operator: a package of an executable that caches weights and one that streams."""
+    if package is None:
+        executables = [_executable(chip, size, kind) for size, kind in ((cached, 1), (streamed, 2))]
+        builder = flatbuffers.Builder(1024)
+        texts = _tables(builder, [builder.CreateString(one) for one in executables])
+        builder.Finish(_table(builder, {0: ("offset", texts)}))
+        inner = bytes(builder.Output())
+        builder = flatbuffers.Builder(1024)
+        fields = {0: ("Int32", runtime), 1: ("offset", builder.CreateByteVector(inner))}
+        builder.Finish(_table(builder, fields), b"DWN1")
+        package = bytes(builder.Output())
+    options = flexbuffers.Builder()
+    with options.Map():
+        options.Int("1", 0)
+        options.Blob("4", package)
+        options.Int("5", -1)
+    return bytes(options.Finish())
+
+
+def _executable(chip: str, size: int, kind: int) -> bytes:
+    builder = flatbuffers.Builder(1024)
+    fields = {
+        6: ("offset", builder.CreateByteVector(b"w" * size)),
+        10: ("offset", builder.CreateString(chip)),
+        13: ("Int16", kind),
+    }
+    builder.Finish(_table(builder, fields))
+    return bytes(builder.Output())
 
 
 def _table(builder: Any, fields: dict[int, tuple[str, Any]]) -> int:

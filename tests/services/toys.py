@@ -52,7 +52,12 @@ def _tflite_toy(folder: Path) -> Path:
     return write_tflite(folder / "model.tflite", tensors, operators, ["x"], ["relu", "softmax"])
 
 
+TOLD = {"edgetpu": {"twin": "model.tflite"}}
+"""What an engine is told, where it must be told something. The Edge TPU's serves the twin of a model where there is no
+such device."""
+
 TOYS: dict[str, Callable[[Path], Path]] = {
+    "edgetpu": _tflite_toy,
     "litert": _tflite_toy,
     "onnxruntime": _onnx_toy,
     "openvino": lambda folder: ir_file(_onnx_toy(folder)),
@@ -79,6 +84,7 @@ def _tflite_layers(folder: Path) -> Path:
 
 
 LAYERS: dict[str, tuple[Callable[[Path], Path], Callable[[int], tuple[int, ...]]]] = {
+    "edgetpu": (_tflite_layers, lambda size: (1, size, size, 3)),
     "litert": (_tflite_layers, lambda size: (1, size, size, 3)),
     "onnxruntime": (_onnx_layers, lambda size: (1, 3, size, size)),
     "openvino": (lambda folder: ir_file(_onnx_layers(folder)), lambda size: (1, 3, size, size)),

@@ -29,7 +29,7 @@ from snapshots import (
 
 from edgesmith.api.names import RETRY_ANNOTATION
 from edgesmith.decide import decide, sweep, wanted
-from edgesmith.decide.snapshot import RegistryProblem, Snapshot
+from edgesmith.decide.snapshot import RegistryProblem, SelfTest, Snapshot
 
 
 def test_from_apply_to_every_node() -> None:
@@ -345,3 +345,25 @@ def test_labels_of_models_that_are_gone_are_swept() -> None:
 def test_wanted_names_resolved_profiles_only() -> None:
     found = wanted(model(deviceProfiles={"names": ["amd64", "nobody"]}), (profile(), profile("idle")), SETTINGS)
     assert set(found) == {"amd64"}
+
+
+def test_what_devices_say_is_not_as_it_should_be_is_in_the_status_once_whatever_the_number_of_nodes() -> None:
+    cluster = three_nodes()
+    cluster.run(22)
+    (variant,) = cluster.run(1).status.variants
+    assert variant.device_warnings == ()
+    for name, words in {
+        "e1": "runs on the CPU: no library.",
+        "e2": "runs on the CPU: no library.",
+        "e3": "is odd",
+    }.items():
+        old = cluster.pods[name]
+        cluster.pods[name] = replace(old, selftest=SelfTest(True, "Passed", "", p95_ms=1.0, warning=words))
+    plan = cluster.run(1)
+    (variant,) = plan.status.variants
+    assert variant.device_warnings == (
+        "On e3 the model is odd",
+        "On e1 and 1 more node the model runs on the CPU: no library",
+    )
+    assert variant.warnings == ("the drop is hardly known",), "what a build measured is kept apart"
+    assert said(plan)["Ready"] == ("True", "Succeeded")

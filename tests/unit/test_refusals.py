@@ -63,7 +63,7 @@ KEPT = "; its nodes keep what they run."
             {"toolchain": {"name": "TensorRT"}, "runtime": {"server": "Triton", "baseImage": OTHER}},
             "NotInThisRelease",
             "spec.toolchain.name is TensorRT, and the builder of this release has no toolchain TensorRT; one of "
-            "ONNXRuntime, OpenVINO, LiteRT was expected",
+            "ONNXRuntime, OpenVINO, LiteRT, EdgeTPU was expected",
             id="a toolchain to come",
         ),
         pytest.param(
@@ -71,6 +71,26 @@ KEPT = "; its nodes keep what they run."
             "NotInThisRelease",
             "spec.runtime.server is Triton, which this release has not; Edgesmith was expected",
             id="a server to come",
+        ),
+        pytest.param(
+            {"toolchain": {"compilerImage": OTHER}},
+            "ProfileInvalid",
+            f"spec.toolchain.compilerImage is {OTHER}, and ONNXRuntime takes none; none was expected",
+            id="a compiler for nothing",
+        ),
+        pytest.param(
+            {"toolchain": {"name": "EdgeTPU"}},
+            "CompilerNotSet",
+            "the compiler of EdgeTPU is its vendor's and no part of the builder; a compiled file in the EdgeModel's "
+            "spec.compiled or an image with the compiler in spec.toolchain.compilerImage was expected",
+            id="no compiler",
+        ),
+        pytest.param(
+            {"toolchain": {"name": "EdgeTPU", "compilerImage": OTHER}},
+            "RuntimeImageNotSet",
+            "it needs a runtime base image with litert, and spec.runtime.baseImage is absent; that or the Helm value "
+            "image.runtime.litert was expected",
+            id="a compiler, and LiteRT's image is what the Edge TPU's engine needs",
         ),
         pytest.param(
             {"toolchain": {"name": "LiteRT"}},
@@ -202,3 +222,24 @@ def test_a_variant_is_made_over_the_image_of_its_engine_or_the_profiles_own() ->
     assert build_for(model(), own, SETTINGS).base == OTHER
     assert refusal(model(), own, SETTINGS) is None
     assert flavour_of(profile(runtime={"server": "Triton"})) == "triton"
+
+
+COMPILED = {"toolchain": "EdgeTPU", "uri": "s3://models/parts/a/compiled.tflite", "sha256": "c" * 64}
+CORAL: dict[str, Any] = {"toolchain": {"name": "EdgeTPU", "compilerImage": OTHER}, "runtime": {"baseImage": OTHER}}
+
+
+def test_a_build_is_made_of_the_file_that_the_edge_model_brings_compiled_or_else_by_the_image_with_the_compiler() -> (
+    None
+):
+    board = profile("coral", **CORAL)
+    made = build_for(model(), board, SETTINGS)
+    assert (made.compiled, made.toolchain.compiler_image) == (None, OTHER)
+    brought = build_for(model(compiled=[COMPILED]), board, SETTINGS)
+    assert brought.compiled is not None
+    assert (brought.compiled.uri, brought.compiled.sha256) == (COMPILED["uri"], COMPILED["sha256"])
+    assert brought.toolchain.compiler_image is None, "what is not used decides no build"
+    assert brought.key != made.key
+    plain = model(compiled=[COMPILED])
+    assert build_for(plain, profile(), SETTINGS).key == build_for(model(), profile(), SETTINGS).key
+    without = profile("coral", **CORAL | {"toolchain": {"name": "EdgeTPU"}})
+    assert refusal(plain, without, SETTINGS) is None

@@ -17,6 +17,7 @@ from edgesmith.decide.plan import ApplyRevision, Change, StartBuild
 from edgesmith.decide.serving import MAX_BATCH, TEMPLATE_VERSION, merge_resources, revision_of, serving
 from edgesmith.decide.settings import Settings
 from edgesmith.resources import build_job, daemon_set, repository, service
+from edgesmith.resources.build_job import WORK_LIMIT
 from edgesmith.resources.daemon_set import pod_spec
 from edgesmith_builder.contract import BuildRequest
 from edgesmith_runtime.http.limits import Limits
@@ -322,10 +323,42 @@ def test_credentials_come_from_the_secret_by_key() -> None:
     }
 
 
+CORAL: dict[str, Any] = {"toolchain": {"name": "EdgeTPU", "compilerImage": IMAGE}, "runtime": {"baseImage": IMAGE}}
+
+
+def compiling(settings: Settings = SECRET, **spec: Any) -> dict[str, Any]:
+    """The pod of a build for the Edge TPU."""
+    of, board = model(**spec), profile("coral", **CORAL)
+    job = build_job(of, StartBuild(board, build_for(of, board, settings), "", (), 0), settings)
+    pod: dict[str, Any] = job["spec"]["template"]["spec"]
+    return pod
+
+
+def test_a_compiler_runs_beside_the_builder_and_shares_one_folder_with_it_and_nothing_else() -> None:
+    source = {"uri": "s3://models/a.tflite", "sha256": "a" * 64, "secretRef": {"name": "bucket"}}
+    pod = compiling(source=source)
+    (compiler,), (builder,) = pod["initContainers"], pod["containers"]
+    assert (compiler["image"], compiler["restartPolicy"]) == (IMAGE, "Always")
+    assert compiler["volumeMounts"] == [{"name": "compiler", "mountPath": "/compile"}]
+    assert compiler["volumeMounts"][0] in builder["volumeMounts"]
+    assert {"name": "compiler", "emptyDir": {"sizeLimit": WORK_LIMIT}} in pod["volumes"]
+    assert [entry["name"] for entry in compiler["env"]] == ["TMPDIR"], "it gets no credentials"
+    assert "envFrom" not in compiler
+    assert builder["args"][builder["args"].index("--compiler") + 1] == compiler["command"][-1] == "/compile"
+
+
+def test_without_a_need_no_compiler_is_started() -> None:
+    brought = {"toolchain": "EdgeTPU", "uri": "s3://models/a_edgetpu.tflite", "sha256": "c" * 64}
+    for pod in (compiling(compiled=[brought]), started()["spec"]["template"]["spec"]):
+        assert "initContainers" not in pod
+        assert "--compiler" not in pod["containers"][0]["args"]
+        assert "compiler" not in {volume["name"] for volume in pod["volumes"]}
+
+
 @pytest.mark.parametrize(
     "pod",
-    [started(SECRET)["spec"]["template"]["spec"], applied()["spec"]["template"]["spec"]],
-    ids=["build", "serving"],
+    [started(SECRET)["spec"]["template"]["spec"], applied()["spec"]["template"]["spec"], compiling()],
+    ids=["build", "serving", "compiling"],
 )
 def test_pods_are_restricted(pod: dict[str, Any]) -> None:
     assert pod["automountServiceAccountToken"] is False

@@ -40,6 +40,15 @@ def ended(message: str, code: int = 0) -> dict[str, Any]:
     return {"terminated": {"exitCode": code, "message": message}}
 
 
+def test_a_warning_of_a_device_is_kept() -> None:
+    found = parse.selftest(json.dumps(GOOD | {"warning": "runs on the CPU: no library"}))
+    assert found is not None
+    assert found.warning == "runs on the CPU: no library"
+    plain = parse.selftest(json.dumps(GOOD | {"warning": None}))
+    assert plain is not None
+    assert plain.warning is None
+
+
 def test_a_self_test_is_read_from_the_init_containers_last_words() -> None:
     found = parse.pod(serving(init=[container("selftest", state=ended(json.dumps(GOOD) + "\n"))])).selftest
     assert found is not None
@@ -163,6 +172,20 @@ def build_pod(name: str, created: str, message: str = "", **state: Any) -> parse
             "status": {"containerStatuses": [container("builder", state=state)]},
         }
     )
+
+
+def test_a_compiler_whose_image_does_not_come_is_named() -> None:
+    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "r/compiler"'}}
+    raw: dict[str, Any] = {
+        "metadata": {"name": "p"},
+        "status": {
+            "initContainerStatuses": [container("compiler", state=waiting)],
+            "containerStatuses": [container("builder", state={"waiting": {"reason": "PodInitializing"}})],
+        },
+    }
+    assert parse_build.build_pod(raw).problem == 'compiler: Back-off pulling image "r/compiler"'
+    raw["status"]["initContainerStatuses"] = [container("compiler", state={"running": {}})]
+    assert parse_build.build_pod(raw).problem is None
 
 
 def job(**status: Any) -> dict[str, Any]:

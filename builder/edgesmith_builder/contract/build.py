@@ -72,6 +72,8 @@ class Build(Wire):
     model: str
     """The name it is served under."""
     source: Artifact
+    compiled: Artifact | None = None
+    """The source compiled already, for a toolchain whose compiler is not part of the builder."""
     calibration: Artifact | None = None
     evaluation: Artifact | None = None
     metric: MetricName = "Accuracy"
@@ -96,7 +98,7 @@ class Build(Wire):
     @property
     def key(self) -> str:
         """The build key: 32 hex digits. A file whose digest is known may lie anywhere: its URI is not part of it."""
-        artifacts = {name: getattr(self, name) for name in ("source", "calibration", "evaluation")}
+        artifacts = {name: getattr(self, name) for name in ("source", "compiled", "calibration", "evaluation")}
         identities = {name: file.without_uri() for name, file in artifacts.items() if file}
         said = {"tools": self.tools or TOOLS, "toolchain": self.toolchain.without_defaults(), **identities}
         text = self.model_copy(update=said).to_json()

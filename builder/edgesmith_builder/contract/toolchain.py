@@ -19,6 +19,9 @@ class Toolchain(Wire):
     options: dict[str, str] = Field(default_factory=dict)
     """By name, as the toolchain's row of `TOOLCHAINS` has them; those that are absent have their defaults."""
 
+    compiler_image: str | None = None
+    """The image by digest with a compiler that is not part of the builder, for toolchains that take one."""
+
     @property
     def settings(self) -> dict[str, str]:
         """Every option of the toolchain with its value: the one that is asked for, or its default."""

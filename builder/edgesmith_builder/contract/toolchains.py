@@ -16,7 +16,7 @@ Precision = Literal["int8", "fp16", "fp32"]
 ToolchainName = Literal["ONNXRuntime", "OpenVINO", "LiteRT", "EdgeTPU", "TensorRT", "QNN"]
 
 EngineName = Literal["onnxruntime", "openvino", "litert", "edgetpu", "qnn"]
-"""What loads a compiled model on the device; also the flavour of the runtime base image that has it."""
+"""What loads a compiled model on the device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,18 @@ class ToolchainFacts:
     makes: tuple[Precision, ...]
     """All that can be asked for."""
     options: Mapping[str, OptionFacts] = field(default_factory=dict)
+    compiler: bool = False
+    """Whether its compiler is its vendor's and no part of the builder: the compiled file comes with the source, or an
+    image with the compiler makes it."""
+    image: EngineName | None = None
+    """The flavour of the runtime base image, where it is not the engine's name."""
     available: bool = True
     """Whether the builder of this release has it."""
+
+    @property
+    def flavour(self) -> str:
+        """The flavour of the runtime base image that has the engine."""
+        return self.image or self.engine
 
 
 _BOTH = ("true", "false")
@@ -88,7 +98,9 @@ TOOLCHAINS: Mapping[ToolchainName, ToolchainFacts] = MappingProxyType(
                     )
                 }
             ),
-            available=False,
+            compiler=True,
+            # The engine is LiteRT's with a library of the vendor's, which comes from the node or from a base image.
+            image="litert",
         ),
         # The model travels as ONNX; TensorRT compiles it on the device, for the very GPU that is there.
         "TensorRT": ToolchainFacts(

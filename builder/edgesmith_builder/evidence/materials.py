@@ -20,7 +20,7 @@ class Material:
     """A file that was fetched."""
 
     role: str
-    """`source`, `calibration` or `evaluation`."""
+    """`source`, `compiled`, `calibration` or `evaluation`."""
     uri: str
     sha256: str
     """64 hex digits, of the bytes that came."""
@@ -33,7 +33,7 @@ class Materials:
     build: Build
     report: BuildReport
     files: tuple[Material, ...]
-    """The source first, then the sets."""
+    """The source first, then what was compiled of it, then the sets."""
     base: Base
     image: Descriptor
     """The image's manifest."""
@@ -41,6 +41,16 @@ class Materials:
     """64 hex digits of the model's file in the image."""
     builder_image: str | None = None
     """The image that the builder runs in, by digest, where it was told."""
+
+    @property
+    def models(self) -> tuple[Material, ...]:
+        """Models that were fetched: the source first."""
+        return tuple(file for file in self.files if file.role in ("source", "compiled"))
+
+    @property
+    def sets(self) -> tuple[Material, ...]:
+        """Data sets that were fetched."""
+        return tuple(file for file in self.files if file not in self.models)
 
     @property
     def tools(self) -> dict[str, str]:
@@ -76,7 +86,12 @@ def materials_of(
         layer: Its layer with the model, on this machine.
         builder_image: The image that the builder runs in, where known.
     """
-    named = {"source": build.source, "calibration": build.calibration, "evaluation": build.evaluation}
+    named = {
+        "source": build.source,
+        "compiled": build.compiled,
+        "calibration": build.calibration,
+        "evaluation": build.evaluation,
+    }
     files = tuple(Material(role, artifact.uri, digests[f"spec.{role}"]) for role, artifact in named.items() if artifact)
     raw = manifest.to_bytes()
     return Materials(build, report, files, base, Descriptor.of(raw, MANIFEST), _model_digest(layer), builder_image)

@@ -51,7 +51,7 @@ def bill_of_materials(materials: Materials) -> bytes:
             "components": components,
             "dependencies": [
                 {"ref": _IMAGE, "dependsOn": [_MODEL, _BASE]},
-                {"ref": _MODEL, "dependsOn": [_ref(file) for file in materials.files if file.role != "source"]},
+                {"ref": _MODEL, "dependsOn": [_ref(file) for file in materials.sets]},
                 {"ref": _BASE, "dependsOn": [package["bom-ref"] for package in packages]},
             ],
         }
@@ -77,9 +77,8 @@ def _image(materials: Materials) -> Object:
 
 
 def _model(materials: Materials) -> Object:
-    """The model as it is served. It comes from the source, which is its ancestor."""
-    report, source = materials.report, materials.files[0]
-    metric = materials.build.metric
+    """The model as it is served. Its ancestors are the source, and what somebody compiled of it."""
+    report, metric = materials.report, materials.build.metric
     metrics = [(metric, report.accuracy), (f"{metric} drop", report.accuracy_drop), ("agreement", report.agreement)]
     return {
         "type": "machine-learning-model",
@@ -87,20 +86,9 @@ def _model(materials: Materials) -> Object:
         "name": materials.build.model,
         "version": materials.build.key,
         "hashes": _hashes(materials.model),
-        "pedigree": {
-            "ancestors": [
-                {
-                    "type": "machine-learning-model",
-                    "name": source.uri.rpartition("/")[2],
-                    "hashes": _hashes(source.sha256),
-                    "externalReferences": [
-                        {"type": "distribution", "url": source.uri, "hashes": _hashes(source.sha256)}
-                    ],
-                }
-            ]
-        },
+        "pedigree": {"ancestors": [_ancestor(file) for file in materials.models]},
         "modelCard": {
-            "modelParameters": {"datasets": [{"ref": _ref(file)} for file in materials.files if file.role != "source"]},
+            "modelParameters": {"datasets": [{"ref": _ref(file)} for file in materials.sets]},
             "quantitativeAnalysis": {
                 "performanceMetrics": [
                     {"type": name, "value": f"{value:g}"} for name, value in metrics if value is not None
@@ -111,11 +99,19 @@ def _model(materials: Materials) -> Object:
     }
 
 
+def _ancestor(file: Material) -> Object:
+    hashes = _hashes(file.sha256)
+    return {
+        "type": "machine-learning-model",
+        "name": file.uri.rpartition("/")[2],
+        "hashes": hashes,
+        "externalReferences": [{"type": "distribution", "url": file.uri, "hashes": hashes}],
+    }
+
+
 def _sources(materials: Materials) -> Iterator[Object]:
     """The data sets."""
-    for file in materials.files:
-        if file.role == "source":
-            continue
+    for file in materials.sets:
         yield {
             "type": "data",
             "bom-ref": _ref(file),

@@ -29,9 +29,10 @@ def provenance(materials: Materials) -> Statement:
         {"name": "base", "uri": f"oci://{base.repository}", "digest": {"sha256": materials.base_digest}}
     )
     builder: dict[str, Any] = {"id": BUILDER, "version": materials.tools}
-    if materials.builder_image is not None:
-        name, _, digest = materials.builder_image.partition("@sha256:")
-        builder["builderDependencies"] = [{"name": "builder", "uri": f"oci://{name}", "digest": {"sha256": digest}}]
+    images = {"builder": materials.builder_image, "compiler": materials.build.toolchain.compiler_image}
+    pinned = [_image(name, image) for name, image in images.items() if image is not None]
+    if pinned:
+        builder["builderDependencies"] = pinned
     predicate = {
         "buildDefinition": {
             "buildType": BUILD_TYPE,
@@ -41,3 +42,9 @@ def provenance(materials: Materials) -> Statement:
         "runDetails": {"builder": builder},
     }
     return Statement(materials.image.digest, SLSA, predicate, name=materials.build.model)
+
+
+def _image(name: str, image: str) -> dict[str, Any]:
+    """An image by digest that took part."""
+    repository, _, digest = image.partition("@sha256:")
+    return {"name": name, "uri": f"oci://{repository}", "digest": {"sha256": digest}}

@@ -29,3 +29,5 @@ class ModelFacts:
     """Inputs that have no shape, not even a number of axes."""
     operators: int = 0
     """The newest set of operators that it uses, as its format counts them; 0 where it does not."""
+    compiled_for: str | None = None
+    """The device that it was compiled for already, as the end of a sentence: nothing else runs it."""

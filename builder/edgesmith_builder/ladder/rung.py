@@ -31,8 +31,8 @@ class Attempt:
     candidate: Candidate
     layers: tuple[Layer, ...] = ()
     """Lowest first: the golden inputs, the model."""
-    warning: str | None = None
-    """Why its gates say little, where they do."""
+    warnings: tuple[str, ...] = ()
+    """What is not as good as it looks: its gates that say little, what its toolchain found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +85,11 @@ class Workshop:
         layers = self._pack(precision, folder)
         size = Measured(image_size=self.base_size + sum(layer.descriptor.size for layer in layers))
         rejected = rejection(size, self.build.gates)
-        warning = doubt(measured, self.build.gates)
-        if warning is not None:
+        doubted = doubt(measured, self.build.gates)
+        warnings = (*([doubted] if doubted is not None else []), *made.warnings)
+        for warning in warnings:
             log.warning("%s: %s", precision, warning)
-        return Attempt(candidate.model_copy(update={"rejected": rejected}), layers, warning)
+        return Attempt(candidate.model_copy(update={"rejected": rejected}), layers, warnings)
 
     def _bundle(self, engine: Engine, precision: Precision, made: Compiled, target: Path) -> None:
         golden = record(

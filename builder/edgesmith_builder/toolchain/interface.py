@@ -11,6 +11,7 @@ from edgesmith_builder.contract import EngineName, Precision
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.format import ModelFacts
 from edgesmith_builder.score.asking import Answer
+from edgesmith_builder.toolchain.compiler import Compiler
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,10 @@ class Material:
     """Every option of the toolchain with its value."""
     threads: int
     """Cores to compile with; it does not change what comes out."""
+    compiled: ModelFacts | None = None
+    """The source compiled already, where somebody did so for this toolchain."""
+    compiler: Compiler | None = None
+    """What compiles beside the builder, where there is such a one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,9 @@ class Compiled:
     here: Mapping[str, str] | None = None
     """What it is told on the machine that builds, which may lack the device; None: the same."""
     came: bool = False
-    """Whether it is the source as it came, run by what it was scored with."""
+    """Whether what answers here is the source as it came, run by what it was scored with."""
+    warnings: tuple[str, ...] = ()
+    """What is not as good as it looks, each in one sentence."""
 
     @property
     def told(self) -> Mapping[str, str]:

@@ -62,6 +62,9 @@ class Reason(StrEnum):
     """A DeviceProfile names a toolchain or a server that this release does not have."""
     RUNTIME_IMAGE_NOT_SET = "RuntimeImageNotSet"
     """Neither a DeviceProfile nor the installation has the runtime base image that its toolchain or server needs."""
+    COMPILER_NOT_SET = "CompilerNotSet"
+    """A DeviceProfile's toolchain has a compiler that is no part of the builder, and neither the EdgeModel brings a
+    compiled file nor the DeviceProfile names an image with the compiler."""
     NODE_MATCHES_TWO_PROFILES = "NodeMatchesTwoProfiles"
     """A node is of more than one of the profiles; it is left alone."""
     WRONG_ARCHITECTURE = "WrongArchitecture"

@@ -66,6 +66,20 @@ class Source(Model):
         return self.secret_ref.name if self.secret_ref else None
 
 
+class Compiled(Model):
+    """A file that somebody compiled of the source for a device whose compiler is no part of the builder."""
+
+    toolchain: Literal["EdgeTPU"] = Field(description="The toolchain of the DeviceProfiles that it is for; each once.")
+    uri: str = Field(
+        pattern=URI_PATTERN,
+        max_length=1024,
+        description=f"Where the file is: {URI_FORMS}. It is fetched with the source's secretRef.",
+    )
+    sha256: str = Field(
+        pattern=SHA256_PATTERN, description="SHA-256 of the file, 64 hex digits; a file with another is refused."
+    )
+
+
 class Dataset(Model):
     """A data set: an .npz file with one array per model input, first axis the samples, and no pickled objects."""
 
@@ -402,6 +416,15 @@ class EdgeModelSpec(Model):
     )
 
     source: Source = Field(description="The trained model as its owner published it.")
+    compiled: tuple[Compiled, ...] = Field(
+        (),
+        max_length=8,
+        description=(
+            "Files that were compiled of the source already, for devices whose compiler is no part of the builder. The "
+            "source itself is the file from before that."
+        ),
+        json_schema_extra={"x-map-key": "toolchain"},
+    )
     calibration: Dataset | None = Field(None, description="Samples that set the number ranges of int8.")
     evaluation: Evaluation | None = Field(None, description="Samples with labels that builds are scored on.")
     missing_values: Literal["Refuse", "NaN"] = Field(

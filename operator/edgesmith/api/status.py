@@ -83,6 +83,12 @@ class VariantStatus(Model):
     warnings: tuple[str, ...] = Field(
         (), description="What a build measured and is not as good as it looks.", json_schema_extra={"x-member": "One."}
     )
+    device_warnings: tuple[str, ...] = Field(
+        (),
+        max_length=8,
+        description="What is not as it should be on devices though the model answers there, each in one sentence.",
+        json_schema_extra={"x-member": "One."},
+    )
     latency: str | None = Field(None, description="Worst p95 latency that a device measured in its self-test.")
     size: int | None = Field(
         None,

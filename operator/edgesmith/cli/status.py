@@ -143,7 +143,9 @@ def _variants(model: EdgeModel) -> list[dict[str, str]]:
             "latency": variant.latency or "",
             "revision": variant.revision or "",
             "reason": variant.reason or "",
-            "message": " ".join((variant.message, *(f"Warning: {words}." for words in variant.warnings))),
+            "message": " ".join(
+                (variant.message, *(f"Warning: {words}." for words in (*variant.warnings, *variant.device_warnings)))
+            ),
         }
         for variant in _status(model).variants
     ]

@@ -158,8 +158,8 @@ def without_bookkeeping(raw: Raw) -> dict[str, Any]:
 def selftest(message: Any) -> SelfTest | None:
     """What a termination message says a device found out; None where it is not the runtime's.
 
-    Format: the runtime's self-test writes one JSON object with verdict, reason, message, p50Ms, p95Ms, memoryBytes and
-    device.
+    Format: the runtime's self-test writes one JSON object with verdict, reason, message, p50Ms, p95Ms, memoryBytes,
+    device and, where something is not as it should be, warning.
     """
     found = json_object(message.strip()) if isinstance(message, str) else None
     if found is None or found.get("verdict") not in ("Passed", "Failed"):
@@ -173,6 +173,7 @@ def selftest(message: Any) -> SelfTest | None:
         p50_ms=number(found.get("p50Ms")),
         memory_bytes=None if memory is None else int(memory),
         device=dict(mapping(found.get("device"))),
+        warning=text(found, "warning")[:_SENTENCE_LIMIT] or None,
     )
 
 

@@ -88,6 +88,7 @@ def build_pod(raw: Raw) -> BuildPod:
     failure: BuildFailure | None = None
     digest: str | None = None
     statuses = list(mappings(at(raw, "status", "containerStatuses")))
+    beside = list(mappings(at(raw, "status", "initContainerStatuses")))
     for status in statuses:
         for message in termination_messages(status):
             failure = failure or build_failure(message)
@@ -104,7 +105,7 @@ def build_pod(raw: Raw) -> BuildPod:
         overdue=text(raw, "status", "phase") == "Failed" and text(raw, "status", "reason") == _DEADLINE,
         digest=digest,
         failure=failure,
-        problem=_pod_problem(raw, statuses, ran=ran),
+        problem=_pod_problem(raw, statuses, ran=ran) or next(filter(None, map(_beside_problem, beside)), None),
     )
 
 
@@ -191,6 +192,14 @@ def _container_problem(status: Raw) -> str | None:
         # OOMKilled, ContainerCannotRun: the builder had no chance to say so itself.
         return f"the builder was ended: {text(ended, 'reason')}"
     return None
+
+
+def _beside_problem(status: Raw) -> str | None:
+    """Why a container beside the builder, the compiler's, cannot start."""
+    if text(status, "state", "waiting", "reason") not in _CANNOT_START:
+        return None
+    said = text(status, "state", "waiting", "message") or text(status, "state", "waiting", "reason")
+    return f"{text(status, 'name')}: {said}"
 
 
 def _job_failure(failed: Raw) -> str:

@@ -33,7 +33,7 @@ from edgesmith.decide.snapshot import (
     Snapshot,
     UnsignedImage,
 )
-from edgesmith.decide.toolchain import base_image, toolchain_of
+from edgesmith.decide.toolchain import base_image, compiled_for, toolchain_of
 from edgesmith.decide.trust import key_of, unsigned_problem
 from edgesmith_builder.contract import TOOLS, Artifact, Build, BuildReport, Gates, Platform
 
@@ -77,10 +77,11 @@ def build_for(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> B
     base = base_image(profile, settings)
     if base is None:
         raise ValueError(f"there is no runtime base image for DeviceProfile {profile.metadata.name!r}")
-    spec, gates = model.spec, model.spec.gates
+    spec, gates, compiled = model.spec, model.spec.gates, compiled_for(model, profile)
     return Build(
         model=model.metadata.name,
         source=Artifact(uri=spec.source.uri, sha256=spec.source.sha256),
+        compiled=Artifact(uri=compiled.uri, sha256=compiled.sha256) if compiled else None,
         calibration=_artifact(spec.calibration),
         evaluation=_artifact(spec.evaluation),
         metric=spec.evaluation.metric if spec.evaluation else "Accuracy",
@@ -95,7 +96,7 @@ def build_for(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> B
             max_image_size=parse_bytes(gates.max_image_size) if gates.max_image_size else None,
         ),
         platform=Platform(**profile.spec.platform.model_dump()),
-        toolchain=toolchain_of(profile),
+        toolchain=toolchain_of(profile, compiled=compiled is not None),
         base=base,
         trial=spec.optimize.trial,
         device_memory=profile.memory,

@@ -123,11 +123,16 @@ def _facts(view: View, course: Course) -> VariantFacts:
     """What the status is to say of one variant."""
     profile = course.variant.profile
     shown = course.target if course.target and not course.target.rolled_back else course.stable
-    measured = [
-        pod.selftest.p95_ms
+    tested = [
+        (pod.node, pod.selftest)
         for pod in view.snapshot.pods
-        if shown and pod.revision == shown.revision and pod.selftest and pod.selftest.p95_ms is not None
+        if shown and pod.revision == shown.revision and pod.selftest
     ]
+    measured = [test.p95_ms for _, test in tested if test.p95_ms is not None]
+    warnings: dict[str, list[str]] = {}
+    for node, test in tested:
+        if test.warning:
+            warnings.setdefault(test.warning, []).append(node)
     return VariantFacts(
         profile,
         view.builds.get(profile),
@@ -135,5 +140,6 @@ def _facts(view: View, course: Course) -> VariantFacts:
         counts(course),
         max(measured, default=None),
         refused=view.resolved.refused.get(profile),
+        warnings=warnings,
         unmatched=len(view.assignment.unmatched),
     )

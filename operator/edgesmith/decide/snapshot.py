@@ -45,6 +45,8 @@ class SelfTest:
     tries: int = 1
     """How many tries of the container have ended, this one included."""
     device: Mapping[str, Any] = field(default_factory=dict)
+    warning: str | None = None
+    """What is not as it should be though the model answers, as the end of a sentence about it."""
 
 
 @dataclass(frozen=True, slots=True)

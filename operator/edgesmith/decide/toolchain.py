@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 from edgesmith.api.deviceprofile import DeviceProfile
+from edgesmith.api.edgemodel import Compiled, EdgeModel
 from edgesmith.decide.settings import Settings
 from edgesmith_builder.contract import TOOLCHAINS, Toolchain
 
 
-def toolchain_of(profile: DeviceProfile) -> Toolchain:
+def toolchain_of(profile: DeviceProfile, *, compiled: bool = False) -> Toolchain:
     """What compiles for a profile. Where it names no precisions: the toolchain's own that its hardware can run.
+
+    Args:
+        profile: The profile.
+        compiled: Whether the EdgeModel brings the compiled file, so that no compiler is needed.
 
     Raises:
         ValueError: None is left.
     """
     wanted = profile.spec.toolchain
     own = tuple(one for one in TOOLCHAINS[wanted.name].precisions if one not in wanted.impossible)
-    return Toolchain(name=wanted.name, precisions=wanted.precisions or own, options=wanted.options)
+    return Toolchain(
+        name=wanted.name,
+        precisions=wanted.precisions or own,
+        options=wanted.options,
+        compiler_image=None if compiled else wanted.compiler_image,
+    )
+
+
+def compiled_for(model: EdgeModel, profile: DeviceProfile) -> Compiled | None:
+    """The file that the EdgeModel brings compiled already for a profile's toolchain; None: it brings none."""
+    return next((one for one in model.spec.compiled if one.toolchain == profile.spec.toolchain.name), None)
 
 
 def flavour_of(profile: DeviceProfile) -> str:
     """The flavour of the runtime base image that has what the profile's server needs."""
-    return "triton" if profile.spec.runtime.server == "Triton" else TOOLCHAINS[profile.spec.toolchain.name].engine
+    return "triton" if profile.spec.runtime.server == "Triton" else TOOLCHAINS[profile.spec.toolchain.name].flavour
 
 
 def base_image(profile: DeviceProfile, settings: Settings) -> str | None:

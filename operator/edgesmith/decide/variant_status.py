@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic.alias_generators import to_camel
@@ -34,6 +34,8 @@ class VariantFacts:
     """Worst p95 that a device measured for the revision shown."""
     refused: Finding | None = None
     """Why the EdgeModel cannot use the profile; None where it can, or where there is none."""
+    warnings: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """What devices that run the revision shown say is not as it should be, and the nodes that say so."""
     unmatched: int = 0
     """Nodes that spec.nodeSelector picks and that are of no profile."""
 
@@ -157,8 +159,20 @@ def variant_status(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantS
         reason=_reason(facts, own),
         message=sentence(facts, own),
         nodes=own,
+        device_warnings=tuple(_device_warnings(facts.warnings))[:_WARNINGS],
         **measured,
     )
+
+
+_WARNINGS = 8
+"""Kinds of warnings of devices that are told."""
+
+
+def _device_warnings(warnings: Mapping[str, Sequence[str]]) -> Iterable[str]:
+    """One sentence for each kind of warning, whatever the number of nodes."""
+    for warning, nodes in sorted(warnings.items()):
+        first, more = min(nodes), len(nodes) - 1
+        yield f"On {first}{f' and {more} more {_nodes(more)}' if more else ''} the model {warning.rstrip('.')}"
 
 
 def _measured(report: BuildReport, metric: MetricName) -> dict[str, Any]:

@@ -31,8 +31,9 @@ from edgesmith.api.names import (
 from edgesmith.decide.plan import StartBuild
 from edgesmith.decide.settings import Settings
 from edgesmith.resources.common import TERMINATION_LOG, container_security, labels_of, metadata, pod_security
+from edgesmith.resources.compiler import FOLDER, MOUNT, VOLUME, compiler_container
 from edgesmith.resources.names import repository
-from edgesmith_builder.contract import BuildRequest
+from edgesmith_builder.contract import Build, BuildRequest
 from edgesmith_builder.limits import WORK
 
 REQUEST_FOLDER = "/etc/edgesmith"
@@ -96,7 +97,7 @@ def build_job(model: EdgeModel, start: StartBuild, settings: Settings) -> dict[s
                     "labels": labels_of(model, labels),
                     "annotations": {name: text for name, _, _, text in files},
                 },
-                "spec": _pod(model, settings, files),
+                "spec": _pod(model, start.build, settings, files),
             },
         },
     }
@@ -121,7 +122,7 @@ def _files(request: str, settings: Settings) -> list[_File]:
     return [file for file in files if file[3]]
 
 
-def _pod(model: EdgeModel, settings: Settings, files: list[_File]) -> dict[str, Any]:
+def _pod(model: EdgeModel, build: Build, settings: Settings, files: list[_File]) -> dict[str, Any]:
     arguments = [word for _, flag, name, _ in files for word in (flag, f"{REQUEST_FOLDER}/{name}")]
     arguments += ["--builder-image", settings.builder_image]
     arguments += ["--termination-log", TERMINATION_LOG, "--work", "/tmp"]  # noqa: S108 -- the pod's own emptyDir
@@ -147,6 +148,11 @@ def _pod(model: EdgeModel, settings: Settings, files: list[_File]) -> dict[str, 
         items = [{"key": SIGNING_KEY, "path": SIGNING_KEY}]
         source = {"secretName": settings.signing_secret, "items": items, "defaultMode": 0o440}
         volumes.append({"name": "signing", "secret": source})
+    compiler = build.toolchain.compiler_image
+    if compiler:
+        arguments += ["--compiler", FOLDER]
+        mounts.append(MOUNT)
+        volumes.append(VOLUME)
     container: dict[str, Any] = {
         "name": "builder",
         "image": settings.builder_image,
@@ -168,6 +174,8 @@ def _pod(model: EdgeModel, settings: Settings, files: list[_File]) -> dict[str, 
         "containers": [container],
         "volumes": volumes,
     }
+    if compiler:
+        pod["initContainers"] = [compiler_container(compiler, settings)]
     if settings.builder_service_account:
         pod["serviceAccountName"] = settings.builder_service_account
     if settings.pull_secret:

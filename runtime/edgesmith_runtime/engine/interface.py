@@ -44,6 +44,10 @@ class Engine(Protocol):
     """
 
     @property
+    def warning(self) -> str | None:
+        """What is not as it should be though the model answers, as the end of a sentence about it; None: nothing."""
+
+    @property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """The model's inputs, in its own order."""
 

@@ -72,23 +72,32 @@ class LiteRTEngine:
     Args:
         model_file: The TFLite file.
         threads: How many cores one run may use, and how many runs are expected at once; at least 1.
+        delegate: LiteRT's delegate for a device. There is one interpreter then: a device runs one model at a time.
+        warning: What is not as it should be, see `Engine.warning`.
 
     Raises:
         EngineError: The file is no model that this LiteRT can run, or it has inputs or outputs that no datatype of the
             protocol describes.
     """
 
-    def __init__(self, model_file: Path, *, threads: int) -> None:
-        self._wide = _Slot(model_file, threads)
+    def __init__(self, model_file: Path, *, threads: int, delegate: Any = None, warning: str | None = None) -> None:
+        self._wide = _Slot(model_file, threads, delegate)
+        self._warning = warning
         details = self._wide.interpreter
         self._inputs = tuple(_spec(detail, "input") for detail in details.get_input_details())
         self._outputs = tuple(_spec(detail, "output") for detail in details.get_output_details())
-        narrow = threads if threads > 1 and model_file.stat().st_size * threads <= _MOST_COPIES else 0
+        alone = threads == 1 or delegate is not None
+        narrow = threads if not alone and model_file.stat().st_size * threads <= _MOST_COPIES else 0
         self._wide_free: LifoQueue[_Slot] = _queue([self._wide])
         self._narrow_free = _queue([_Slot(model_file, 1) for _ in range(narrow)]) if narrow else self._wide_free
         self._large_runs = LargeRuns()
         self._lock = threading.Lock()
         self._running = 0
+
+    @property
+    def warning(self) -> str | None:
+        """What is not as it should be; see `Engine.warning`."""
+        return self._warning
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -137,11 +146,13 @@ class _Slot:
     Args:
         model_file: The TFLite file.
         threads: How many cores a run may use.
+        delegate: LiteRT's delegate for a device.
     """
 
-    def __init__(self, model_file: Path, threads: int) -> None:
+    def __init__(self, model_file: Path, threads: int, delegate: Any = None) -> None:
         self._model_file = model_file
         self._threads = threads
+        self._delegates = [delegate] if delegate is not None else []
         self._interpreter: Any = None
         self._shapes: list[tuple[int, ...]] = []
 
@@ -149,7 +160,7 @@ class _Slot:
     def interpreter(self) -> Any:
         """The interpreter, with its tensors allocated."""
         if self._interpreter is None:
-            self._interpreter = _interpreter(self._model_file, self._threads)
+            self._interpreter = _interpreter(self._model_file, self._threads, self._delegates)
             self._shapes = [tuple(detail["shape"]) for detail in self._interpreter.get_input_details()]
         return self._interpreter
 
@@ -187,10 +198,12 @@ def _queue(slots: Sequence[_Slot]) -> LifoQueue[_Slot]:
     return queue
 
 
-def _interpreter(model_file: Path, threads: int) -> Any:
+def _interpreter(model_file: Path, threads: int, delegates: Sequence[Any]) -> Any:
     try:
         with _without_greeting():
-            interpreter = Interpreter(model_path=str(model_file), num_threads=threads)
+            interpreter = Interpreter(
+                model_path=str(model_file), num_threads=threads, experimental_delegates=list(delegates)
+            )
             interpreter.allocate_tensors()
     except (RuntimeError, ValueError, MemoryError) as error:
         if custom := _CUSTOM.search(str(error)):

@@ -126,6 +126,10 @@ class OnnxRuntimeEngine:
         self._sample: dict[str, NDArray[Any]] | None = None
 
     @property
+    def warning(self) -> None:
+        """It runs where it is told to, or not at all."""
+
+    @property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """The model's inputs, in its own order."""
         return self._inputs

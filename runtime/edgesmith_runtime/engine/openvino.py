@@ -122,6 +122,10 @@ class OpenVINOEngine:
         self._running = 0
 
     @property
+    def warning(self) -> None:
+        """It runs where it is told to, or not at all."""
+
+    @property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """The model's inputs, in its own order."""
         return self._inputs

@@ -55,6 +55,22 @@ class Table:
         count, first = self._vector(field, struct.calcsize(f"<{kind}"), most)
         return struct.unpack_from(f"<{count}{kind}", self.data, first)
 
+    def first(self, field: int, kind: str) -> Any:
+        """The first of a field that is a vector of numbers; None where there is none."""
+        count, first = self._vector(field, struct.calcsize(f"<{kind}"))
+        return _number(self.data, f"<{kind}", first) if count else None
+
+    def bytes(self, field: int) -> memoryview:
+        """A field that is a vector of bytes."""
+        count, first = self._vector(field, 1)
+        return self.data[first : first + count]
+
+    def strings(self, field: int, most: int) -> tuple[memoryview, ...]:
+        """A field that is a vector of at most so many strings, as bytes."""
+        count, first = self._vector(field, _OFFSET, most)
+        starts = (self._behind(first + _OFFSET * index) for index in range(count))
+        return tuple(self._content(start) for start in starts)
+
     def count(self, field: int, size: int) -> int:
         """How many elements of a size in bytes a field has that is a vector."""
         return self._vector(field, size)[0]
@@ -76,6 +92,13 @@ class Table:
 
     def _behind(self, place: int) -> int:
         return place + _number(self.data, "<I", place)
+
+    def _content(self, start: int) -> memoryview:
+        """The bytes of a string or vector of bytes that begins so."""
+        count = _number(self.data, "<I", start)
+        if count > len(self.data) - start - _OFFSET:
+            raise Malformed(f"a list of {count} elements at byte {start} ends behind the file")
+        return self.data[start + _OFFSET : start + _OFFSET + count]
 
     def _vector(self, field: int, size: int, most: int | None = None) -> tuple[int, int]:
         """How many elements a vector has, and where the first is."""

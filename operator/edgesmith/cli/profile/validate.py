@@ -1,0 +1,75 @@
+"""`edgesmith profile validate`: files of DeviceProfiles, held against all that can be known without a cluster.
+
+That is the CRD's schema and its rules, the toolchain's own table of options and precisions, and the memory that the
+profile says. One line a fault; the exit status is 1 where there is one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from edgesmith.api.deviceprofile import KIND
+from edgesmith.cli.answer import Answer
+from edgesmith.cli.documents import DocumentError, load
+from edgesmith.cli.profile.judge import judge
+from edgesmith.decide.refusals import not_in_this_release
+
+
+class Checked(NamedTuple):
+    """One document; faults and warnings are sentences without an end."""
+
+    file: str
+    document: int
+    """Counted from 1; 0 for the file itself."""
+    name: str
+    faults: list[str]
+    warnings: list[str]
+
+
+def validate(files: Sequence[str], output: str) -> Answer:
+    """Check every document of every file.
+
+    Args:
+        files: Paths; `-` is standard input.
+        output: `text` or `json`.
+    """
+    checked = [one for file in files for one in _check(file)]
+    status = int(any(one.faults for one in checked))
+    if output == "json":
+        return Answer(json.dumps([one._asdict() for one in checked], indent=2), status)
+    return Answer("\n".join(line for one in checked for line in _lines(one)), status)
+
+
+def _check(file: str) -> Iterator[Checked]:
+    try:
+        documents = load(file)
+    except DocumentError as error:
+        yield Checked(file, 0, "", [str(error)], [])
+        return
+    if not documents:
+        yield Checked(file, 0, "", [f"{file} contains no object; a {KIND} was expected"], [])
+    for number, document in enumerate(documents, start=1):
+        profile, found = judge(document)
+        missing = None if profile is None else not_in_this_release(profile)
+        yield Checked(file, number, _name_of(document), found, [missing] if missing else [])
+
+
+def _lines(one: Checked) -> Iterator[str]:
+    if not one.document:
+        yield from one.faults
+        return
+    where = f"{one.file}: document {one.document}" + (f", {one.name}" if one.name else "")
+    for fault in one.faults:
+        yield f"{where}: {fault}"
+    for warning in one.warnings:
+        yield f"{where}: warning: {warning}"
+    if not one.faults:
+        yield f"{where}: valid"
+
+
+def _name_of(document: Any) -> str:
+    metadata = document.get("metadata") if isinstance(document, dict) else None
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return name if isinstance(name, str) else ""
