@@ -12,12 +12,15 @@ from edgesmith_runtime.device import default_threads, processor_name
 from edgesmith_runtime.engine import EngineError, engine_version
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = ["LONGEST", "Finding", "Reason", "write_termination"]
 
 LONGEST: Final = 4096
 """What the kubelet keeps of a message, in bytes."""
+
+_LONGEST_FACT: Final = 200
 
 Reason = Literal[
     "Passed", "BundleCorrupt", "EngineFailed", "GoldenMismatch", "LatencyExceeded", "MemoryExceeded", "ListenFailed"
@@ -36,6 +39,7 @@ class Finding:
         memory_bytes: The most memory the process had resident, where measured.
         parity: The share of golden samples that agree, where replayed.
         engine: The engine's name, where the bundle could be read.
+        device: What else tells this device from others, and what it runs.
     """
 
     reason: Reason
@@ -45,6 +49,7 @@ class Finding:
     memory_bytes: int | None = None
     parity: float | None = None
     engine: str = field(default="onnxruntime")
+    device: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -67,9 +72,10 @@ class Finding:
             "parity": self.parity,
             "device": {
                 "machine": platform.machine(),
-                "processor": processor_name()[:200],
+                "processor": processor_name()[:_LONGEST_FACT],
                 "cores": default_threads(),
-                "engine": engine[:200],
+                "engine": engine[:_LONGEST_FACT],
+                **{name: text[:_LONGEST_FACT] for name, text in self.device.items()},
             },
         }
 
