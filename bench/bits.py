@@ -19,9 +19,8 @@ import numpy as np
 import onnxruntime as ort
 from mobilenet import SHAPE, mobilenet
 
-from edgesmith_builder.contract import Quantization
 from edgesmith_builder.dataset import Samples
-from edgesmith_builder.quantize import quantize
+from edgesmith_builder.quantize import Quantization, quantize
 from edgesmith_runtime.engine.onnxruntime import session_options
 from edgesmith_runtime.engine.saturation import products_saturate
 

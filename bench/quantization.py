@@ -15,9 +15,8 @@ from onnxruntime.quantization import CalibrationDataReader, quantize_static
 from row import Row
 from serving import PICTURES, bare
 
-from edgesmith_builder.contract import Quantization
 from edgesmith_builder.dataset import Samples
-from edgesmith_builder.quantize import quantize
+from edgesmith_builder.quantize import Quantization, quantize
 
 SECONDS = 1.5
 ROUNDS = 5

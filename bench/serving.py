@@ -31,9 +31,8 @@ from clients import grpc_request, http_request, over_grpc, over_http, timed
 from mobilenet import SHAPE, mobilenet
 from row import Row
 
-from edgesmith_builder.contract import Quantization
 from edgesmith_builder.dataset import Samples
-from edgesmith_builder.quantize import quantize
+from edgesmith_builder.quantize import Quantization, quantize
 from edgesmith_runtime.bundle import write_bundle
 from edgesmith_runtime.engine import load_engine
 from edgesmith_runtime.engine.onnxruntime import session_options

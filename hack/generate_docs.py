@@ -1,4 +1,4 @@
-"""Writes the tables of docs/edgemodel.md and docs/deviceprofile.md from the CRDs and the condition types.
+"""Writes the tables of docs/edgemodel.md and docs/deviceprofile.md from CRDs, condition types and toolchains.
 
 Usage: python hack/generate_docs.py [--check]. Text outside the marked tables is written by hand and left alone.
 """
@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from edgesmith_builder.contract import TOOLCHAINS
 
 ROOT = Path(__file__).resolve().parents[1]
 CONDITIONS = ROOT / "operator/edgesmith/api/conditions.py"
@@ -53,11 +55,26 @@ def tables(crd: str) -> dict[str, str]:
     return made
 
 
+def toolchain_tables() -> dict[str, str]:
+    """What each toolchain makes, and what each can be told, by marker."""
+    rows, options = [], []
+    for name, facts in TOOLCHAINS.items():
+        there = "yes" if facts.available else "not in this release"
+        own, makes = ", ".join(facts.precisions), ", ".join(facts.makes)
+        rows.append(f"| `{name}` | {there} | {own} | {makes} | `{facts.engine}` |")
+        for option, said in facts.options.items():
+            values = " or ".join(f"`{value}`" for value in said.values)
+            options.append(f"| `{name}` | `{option}` | {values} | `{said.default}` | {said.meaning} |")
+    head = ["| toolchain | built | precisions, best first | can make | engine |", "| --- | --- | --- | --- | --- |"]
+    told = ["| toolchain | option | values | default | meaning |", "| --- | --- | --- | --- | --- |"]
+    return {"toolchains": "\n".join([*head, *rows]), "options": "\n".join([*told, *options])}
+
+
 def page(text: str, made: dict[str, str]) -> str:
     """A page with its marked tables replaced."""
     for name, table in made.items():
-        pattern = rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)"
-        text = re.sub(pattern, lambda m, table=table: f"{m[1]}{table}{m[2]}", text, flags=re.DOTALL)  # type: ignore[misc]  # a default binds the loop's value
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
+        text = re.sub(pattern, lambda m, table=table: f"{m[1]}{table}\n{m[2]}", text, flags=re.DOTALL)  # type: ignore[misc]  # a default binds the loop's value
     return text
 
 
@@ -86,7 +103,7 @@ def main() -> int:
     ):
         path = ROOT / "docs" / f"{name}.md"
         text = path.read_text()
-        new = page(text, tables(crd))
+        new = page(text, tables(crd) | toolchain_tables())
         if new != text:
             stale.append(path.name)
             if "--check" not in sys.argv:

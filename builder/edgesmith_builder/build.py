@@ -27,29 +27,24 @@ from edgesmith_builder.contract import (
     Build,
     BuildReport,
     BuildRequest,
+    Toolchain,
     Tools,
+    wrong_options,
+    wrong_precisions,
 )
-from edgesmith_builder.dataset import Samples, read_npz, samples_for
+from edgesmith_builder.dataset import Labels, Samples, read_npz, samples_for
 from edgesmith_builder.errors import DatasetInvalid, ModelInvalid, RequestInvalid
 from edgesmith_builder.ladder import Outcome, Workshop, walk
-from edgesmith_builder.ladder.rung import ENGINE
+from edgesmith_builder.ladder.rung import ENGINE, TOOLCHAIN
 from edgesmith_builder.limits import DATASET, MODEL, memory_limit, model_limit
+from edgesmith_builder.metric import Evaluation, Metric, Score, metric_of
 from edgesmith_builder.model import ModelFacts, read_model, shaped
 from edgesmith_builder.oci import BytesBlob, Manifest, Reference, Repository
 from edgesmith_builder.pack import Base, assemble, read_base
 from edgesmith_builder.progress import size_text, step
 from edgesmith_builder.provenance import why_foreign
 from edgesmith_builder.push import Registries, push
-from edgesmith_builder.score import (
-    Evaluation,
-    Score,
-    ScoreFailed,
-    SourceAnswers,
-    ask_source,
-    check_above_chance,
-    golden_inputs,
-    score,
-)
+from edgesmith_builder.score import ScoreFailed, SourceAnswers, ask_source, golden_inputs
 from edgesmith_builder.source import Bucket, Limit
 from edgesmith_runtime.bundle import is_name
 from edgesmith_runtime.engine import Engine, EngineError, load_engine
@@ -79,6 +74,7 @@ class Inputs:
 
     model: ModelFacts
     calibration: Samples | None
+    metric: Metric[Any]
     evaluation: Evaluation | None
     golden: Samples
     scored: Score | None
@@ -141,19 +137,50 @@ def check_request(request: BuildRequest) -> Reference:
         raise RequestInvalid(
             f"build.model is {wanted.model[:100]!r}; a name of letters, digits, '.', '_' and '-' was expected"
         )
-    if wanted.evaluation is None:
-        for name, bound in (
-            ("maxAccuracyDrop", wanted.gates.max_accuracy_drop),
-            ("minAccuracy", wanted.gates.min_accuracy),
-        ):
-            if bound is not None:
-                raise RequestInvalid(
-                    f"spec.gates.{name} is {bound} but spec.evaluation is absent; "
-                    "an evaluation set was expected to count accuracy on"
-                )
-    if len(set(wanted.ladder)) != len(wanted.ladder):
-        raise RequestInvalid(f"build.ladder is {', '.join(wanted.ladder)}; each precision once was expected")
+    check_gates(wanted)
+    check_toolchain(wanted.toolchain)
     return target
+
+
+def check_gates(wanted: Build) -> None:
+    """Find gates that the metric cannot be held to.
+
+    Raises:
+        RequestInvalid: naming the gate.
+    """
+    metric, gates = metric_of(wanted.metric, wanted.metric_options), wanted.gates
+    bounds = {
+        "maxAccuracyDrop": gates.max_accuracy_drop,
+        "minAccuracy": gates.min_accuracy,
+        "maxError": gates.max_error,
+    }
+    asked = {name: bound for name, bound in bounds.items() if bound is not None}
+    for name, bound in asked.items():
+        if wanted.evaluation is None:
+            raise RequestInvalid(
+                f"spec.gates.{name} is {bound} but spec.evaluation is absent; "
+                f"an evaluation set was expected to measure {metric.name} on"
+            )
+        if name == ("minAccuracy", "maxError")[metric.higher]:
+            other = "maxError" if name == "minAccuracy" else "minAccuracy"
+            better = "higher" if metric.higher else "lower"
+            raise RequestInvalid(
+                f"spec.gates.{name} is {bound} but {metric.name} is better the {better} it is; "
+                f"spec.gates.{other} was expected"
+            )
+
+
+def check_toolchain(wanted: Toolchain) -> None:
+    """Hold what is asked of a toolchain against what it can be asked for.
+
+    Raises:
+        RequestInvalid: naming the field.
+    """
+    if wanted.name != TOOLCHAIN:
+        raise RequestInvalid(f"build.toolchain.name is {wanted.name}; this builder has {TOOLCHAIN}")
+    wrong = wrong_precisions(wanted.name, wanted.precisions) or wrong_options(wanted.name, wanted.options)
+    if wrong is not None:
+        raise RequestInvalid(f"build.toolchain.{wrong}")
 
 
 def check_tools(wanted: Tools) -> None:
@@ -196,7 +223,11 @@ def gather(wanted: Build, bucket: Bucket, work: Path, threads: int) -> Inputs:
         raise ModelInvalid(f"{what} does not run: {error}; a model that {ENGINE} runs was expected") from error
     try:
         log.info("inputs %s, outputs %s", _specs(engine.inputs), _specs(engine.outputs))
-        found = {field: _samples(field, artifact, arrays(field), engine.inputs) for field, artifact in sets.items()}
+        labels = {"spec.evaluation": metric_of(wanted.metric, wanted.metric_options).labels}
+        found = {
+            field: _samples(field, artifact, arrays(field), engine.inputs, labels.get(field))
+            for field, artifact in sets.items()
+        }
         return ask(wanted, facts, engine, found.get("spec.calibration"), found.get("spec.evaluation"))
     except ScoreFailed as error:
         raise ModelInvalid(f"{what} does not answer its samples: {error}; finite numbers were expected") from error
@@ -229,13 +260,13 @@ def ask(
         DatasetMismatch: where it is no better than guessing, or labels do not fit it.
         RequestInvalid: where an output is named that it does not have, or golden samples cannot be made up.
     """
-    evaluation, scored = None, None
+    evaluation, scored, metric = None, None, metric_of(wanted.metric, wanted.metric_options)
     if labelled is not None:
         evaluation = Evaluation(labelled, _output(wanted, source), names=facts.labels)
         with step("source: scored") as current:
-            scored = score(source, evaluation)
-            current.say(f"{scored.samples} samples, accuracy {scored.accuracy:.4f},")
-        check_above_chance(scored, evaluation)
+            scored = metric.score(source, evaluation)
+            current.say(f"{scored.samples} samples, {metric.name} {scored.value:.4f} ± {scored.error:.4f},")
+        metric.check_source(scored, evaluation)
     golden = golden_inputs(labelled if labelled is not None else calibration, source.inputs, facts.size)
     if labelled is not None:
         compared, field = labelled, "spec.evaluation"
@@ -247,7 +278,7 @@ def ask(
     with step("source: asked") as current:
         asked = ask_source(source, compared, field, facts.labels)
         current.say(f"{len(asked.answers)} samples of {field},")
-    return Inputs(facts, calibration, evaluation, golden, scored, asked)
+    return Inputs(facts, calibration, metric, evaluation, golden, scored, asked)
 
 
 def held_back(calibration: Samples) -> tuple[Samples, Samples]:
@@ -264,7 +295,7 @@ def held_back(calibration: Samples) -> tuple[Samples, Samples]:
 
 
 def _output(wanted: Build, engine: Engine) -> str:
-    """The output that says the class.
+    """The output that is scored.
 
     Raises:
         RequestInvalid: where the model has none of that name.
@@ -294,6 +325,7 @@ def climb(wanted: Build, inputs: Inputs, base_size: int, work: Path, threads: in
         build=wanted,
         source=inputs.model,
         calibration=inputs.calibration,
+        metric=inputs.metric,
         evaluation=inputs.evaluation,
         golden=inputs.golden,
         scored=inputs.scored,
@@ -302,7 +334,7 @@ def climb(wanted: Build, inputs: Inputs, base_size: int, work: Path, threads: in
         folder=work,
         threads=threads,
     )
-    return walk(wanted.ladder, workshop.attempt)
+    return walk(wanted.toolchain.precisions, workshop.attempt, inputs.metric.name)
 
 
 def image_of(wanted: Build, inputs: Inputs, outcome: Outcome, base: Base) -> tuple[Manifest, BytesBlob]:
@@ -316,7 +348,7 @@ def image_of(wanted: Build, inputs: Inputs, outcome: Outcome, base: Base) -> tup
         accuracy_drop=winner.accuracy_drop,
         accuracy_drop_error=winner.accuracy_drop_error,
         agreement=winner.agreement,
-        reference_accuracy=inputs.scored.accuracy if inputs.scored else None,
+        reference_accuracy=inputs.scored.value if inputs.scored else None,
         samples=inputs.scored.samples if inputs.scored else None,
         size=layers[-1].descriptor.size,
         warnings=(outcome.winner.warning,) if outcome.winner.warning else (),
@@ -339,10 +371,12 @@ def _arrays(field: str, artifact: Artifact, wanted: Build, bucket: Bucket, work:
     return arrays
 
 
-def _samples(field: str, artifact: Artifact, arrays: Arrays, specs: tuple[TensorSpec, ...]) -> Samples:
+def _samples(
+    field: str, artifact: Artifact, arrays: Arrays, specs: tuple[TensorSpec, ...], labels: Labels | None
+) -> Samples:
     what = f"{field}.uri {artifact.uri}"
     with step(field) as current:
-        samples = samples_for(arrays, specs, field=what, labelled=field == "spec.evaluation")
+        samples = samples_for(arrays, specs, field=what, labels=labels)
         current.say(f"{len(samples)} samples, checked")
     return samples
 

@@ -17,9 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from edgesmith_builder.contract import Quantization
 from edgesmith_builder.dataset import Samples
-from edgesmith_builder.quantize import quantize
+from edgesmith_builder.quantize import Quantization, quantize
 from edgesmith_runtime.engine.onnxruntime import session_options
 
 _BATCH = 64

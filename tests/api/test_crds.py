@@ -107,7 +107,9 @@ def test_a_name_that_could_not_name_its_children_is_refused(server: ApiServer, n
     [
         pytest.param({"nodeSelector": {}}, "spec.nodeSelector", id="no-labels"),
         pytest.param({"platform": {"architecture": "mips"}}, "spec.platform.architecture", id="architecture"),
-        pytest.param({"toolchain": {"name": "ONNXRuntime", "ladder": []}}, "spec.toolchain.ladder", id="no-rung"),
+        pytest.param(
+            {"toolchain": {"name": "ONNXRuntime", "precisions": []}}, "spec.toolchain.precisions", id="no-rung"
+        ),
     ],
 )
 def test_a_wrong_profile_is_refused_by_name(server: ApiServer, change: Object, says: str) -> None:

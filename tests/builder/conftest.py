@@ -24,7 +24,7 @@ from onnx import TensorProto, helper, numpy_helper
 from services import start_minio, start_registry
 
 from edgesmith_builder.build import Built, build
-from edgesmith_builder.contract import Artifact, Build, BuildRequest, Gates, Platform
+from edgesmith_builder.contract import Artifact, Build, BuildRequest, Gates, Platform, Toolchain
 from edgesmith_builder.oci import Backoff, BytesBlob, Credentials, Descriptor, Manifest, Registry, Repository
 from edgesmith_builder.oci.content import CONFIG, INDEX, LAYER_GZIP, MANIFEST, canonical
 from edgesmith_builder.push import registries_for
@@ -156,7 +156,7 @@ class World:
     numbers: Iterator[int] = field(default_factory=lambda: iter(range(1000)))
 
     def request(self, **changes: Any) -> BuildRequest:
-        """A request that succeeds; `changes` are fields of the build, or `repository`."""
+        """A request that succeeds; `changes` are fields of the build, `precisions` or `repository`."""
         repository = changes.pop("repository", f"{self.registry}/team/surface-{uuid.uuid4().hex[:12]}")
         fields: dict[str, Any] = {
             "model": "surface",
@@ -165,7 +165,7 @@ class World:
             "evaluation": Artifact(uri=self.evaluation),
             "gates": Gates(max_accuracy_drop=0.2),
             "platform": Platform(architecture="amd64"),
-            "ladder": ("int8", "fp32"),
+            "toolchain": Toolchain(precisions=changes.pop("precisions", ("int8", "fp32"))),
             "base": self.base,
         }
         return BuildRequest(build=Build(**{**fields, **changes}), repository=repository, plain_http=True)

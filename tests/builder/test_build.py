@@ -113,7 +113,7 @@ async def test_a_build_made_before_is_found_and_nothing_is_fetched(world: Any) -
 
 async def test_a_tag_that_somebody_else_put_there_is_replaced(world: Any) -> None:
     request = world.request()
-    stranger = await world.build(world.request(repository=request.repository, ladder=("fp32",)))
+    stranger = await world.build(world.request(repository=request.repository, precisions=("fp32",)))
     repository = Reference.parse(stranger.image).repository
     async with Registry(plain_http=True) as client:
         manifest = await client.manifest(Reference.parse(stranger.image))
@@ -174,7 +174,7 @@ async def test_without_calibration_int8_is_passed_over_with_a_sentence(world: An
 
 
 async def test_without_any_set_fp32_is_built_with_seeded_golden_samples(world: Any) -> None:
-    request = world.request(calibration=None, evaluation=None, gates=Gates(), ladder=("fp32",))
+    request = world.request(calibration=None, evaluation=None, gates=Gates(), precisions=("fp32",))
     built = await world.build(request)
     report = report_of(await world.manifest(built))
     assert (report.precision, report.accuracy, report.samples) == ("fp32", None, None)
@@ -201,7 +201,7 @@ async def test_a_model_for_one_sample_at_a_time(world: Any, make_classifier: Any
 
 async def test_an_old_opset_is_raised_for_int8(world: Any, make_classifier: Any) -> None:
     uri = world.store.put("surface/old.onnx", make_classifier(opset=11).SerializeToString())
-    built = await world.build(world.request(source=Artifact(uri=uri), ladder=("int8",)))
+    built = await world.build(world.request(source=Artifact(uri=uri), precisions=("int8",)))
     assert report_of(await world.manifest(built)).precision == "int8"
 
 
@@ -257,7 +257,7 @@ async def test_a_model_that_came_in_int8_is_packed_as_it_is(world: Any, tmp_path
     assert (report.precision, report.accuracy_drop) == ("int8", 0.0)
     assert [candidate.size for candidate in report.candidates] == [len(made), None]
     with pytest.raises(GatesFailed, match="fp32: the model came in int8, and there is no fp32 form of it"):
-        await world.build(world.request(source=Artifact(uri=uri), ladder=("fp32",)))
+        await world.build(world.request(source=Artifact(uri=uri), precisions=("fp32",)))
 
 
 async def test_a_model_whose_input_has_no_shape_is_built_with_the_axes_of_its_sets(world: Any, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from needs import emulator
 
 from edgesmith_builder.cli import read_request
-from edgesmith_builder.contract import Artifact, Build, BuildFailure, BuildRequest, Gates, Platform, Quantization
+from edgesmith_builder.contract import Artifact, Build, BuildFailure, BuildRequest, Gates, Platform, Toolchain
 from edgesmith_builder.errors import MESSAGE_LIMIT, REASONS, RequestInvalid, failure_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -88,7 +88,7 @@ def test_the_digest_does_not_depend_on_the_processor(
     for processor, before, environment in (("here", [], {}), ("Haswell", haswell, sorts)):
         folder = tmp_path / processor
         folder.mkdir()
-        request = world.request(**files, ladder=(rung,), quantization=Quantization(reduce_range=False))
+        request = world.request(**files, toolchain=Toolchain(precisions=(rung,), options={"reduceRange": "false"}))
         done = run([*before, *command(folder, request, world.store)], **environment)
         assert done.returncode == 0, done.stderr
         digests[processor] = done.stdout.strip().partition("@")[2]
@@ -176,7 +176,7 @@ def test_a_work_folder_that_is_not_there_is_for_somebody_to_correct(tmp_path: Pa
             model="m",
             source=Artifact(uri="s3://m/x"),
             platform=Platform(architecture="amd64"),
-            ladder=("fp32",),
+            toolchain=Toolchain(precisions=("fp32",)),
             base=f"127.0.0.1:1/base@sha256:{'0' * 64}",
         ),
         repository="127.0.0.1:1/a/b",

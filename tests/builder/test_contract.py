@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from pydantic import create_model
 
 from edgesmith_builder.build import check_request
-from edgesmith_builder.contract import TOOLS, Artifact, Build, BuildRequest, Platform
+from edgesmith_builder.contract import (
+    TOOLCHAINS,
+    TOOLS,
+    Artifact,
+    Build,
+    BuildRequest,
+    EngineName,
+    Platform,
+    Toolchain,
+    ToolchainName,
+)
 from edgesmith_builder.errors import RequestInvalid
 
 PLAIN = Build(
     model="parts",
     source=Artifact(uri="s3://models/parts.onnx"),
     platform=Platform(architecture="arm64"),
-    ladder=("int8", "fp32"),
+    toolchain=Toolchain(precisions=("int8", "fp32")),
     base="hub:5000/runtime@sha256:" + "0" * 64,
     tools=TOOLS,
 )
@@ -31,10 +42,16 @@ def test_a_field_that_a_later_release_adds_leaves_the_text_that_is_hashed_as_it_
 
 DEFAULTS = {
     "metric": "Accuracy",
+    "metricOptions": {},
     "output": None,
     "missingValues": "Refuse",
-    "gates": {"maxAccuracyDrop": None, "minAccuracy": None, "minAgreement": 0.8, "maxImageSize": None},
-    "quantization": {"activations": "uint8", "weights": "int8", "perChannel": True, "reduceRange": True},
+    "gates": {
+        "maxAccuracyDrop": None,
+        "minAccuracy": None,
+        "maxError": None,
+        "minAgreement": 0.8,
+        "maxImageSize": None,
+    },
     "calibration": None,
     "evaluation": None,
 }
@@ -43,8 +60,52 @@ DEFAULTS = {
 
 def test_a_default_does_not_change_without_the_version_of_the_builder() -> None:
     facts = PLAIN.model_dump(mode="json", by_alias=True)
-    given = {"model", "source", "platform", "ladder", "base", "tools"}
-    assert (TOOLS.builder, {name: value for name, value in facts.items() if name not in given}) == ("2", DEFAULTS)
+    given = {"model", "source", "platform", "toolchain", "base", "tools"}
+    assert (TOOLS.builder, {name: value for name, value in facts.items() if name not in given}) == ("3", DEFAULTS)
+
+
+def with_options(**options: str) -> Build:
+    return PLAIN.model_copy(update={"toolchain": Toolchain(precisions=("int8", "fp32"), options=options)})
+
+
+def test_an_option_that_asks_for_its_default_is_no_other_build() -> None:
+    assert with_options(reduceRange="true").key == PLAIN.key
+    assert with_options(reduceRange="false").key != PLAIN.key
+    assert with_options(reduceRange="false").toolchain.settings == PLAIN.toolchain.settings | {"reduceRange": "false"}
+
+
+@pytest.mark.parametrize(
+    ("toolchain", "says"),
+    [
+        (
+            {"options": {"reduceRanges": "true"}},
+            r"toolchain.options has 'reduceRanges'; one of activations, .*expected",
+        ),
+        ({"options": {"reduceRange": "no"}}, r"toolchain.options.reduceRange is 'no'; true or false was expected"),
+        ({"precisions": ("fp32", "int8", "fp32")}, r"toolchain.precisions is fp32, int8, fp32; each precision once"),
+        (
+            {"precisions": ("fp16",)},
+            r"toolchain.precisions has fp16, which ONNXRuntime does not make; int8 or fp32 was",
+        ),
+        ({"name": "LiteRT", "options": {"a": "b"}}, r"toolchain.name is LiteRT; this builder has ONNXRuntime"),
+    ],
+)
+def test_a_builder_refuses_what_its_toolchain_does_not_know(toolchain: dict[str, Any], says: str) -> None:
+    asked = PLAIN.model_copy(update={"toolchain": Toolchain(**{"precisions": ("fp32",), **toolchain})})
+    with pytest.raises(RequestInvalid, match=says):
+        check_request(BuildRequest(build=asked, repository="hub:5000/parts"))
+
+
+@pytest.mark.parametrize("name", sorted(TOOLCHAINS))
+def test_each_row_of_the_toolchains_is_whole(name: ToolchainName) -> None:
+    facts = TOOLCHAINS[name]
+    assert set(facts.precisions) <= set(facts.makes)
+    assert len(set(facts.precisions)) == len(facts.precisions) > 0
+    assert facts.engine in get_args(EngineName)
+    for option in facts.options.values():
+        assert option.default in option.values
+        assert option.meaning.endswith(".")
+    assert set(TOOLCHAINS) == set(get_args(ToolchainName))
 
 
 def test_the_tools_of_the_key_are_those_that_the_lock_installs() -> None:

@@ -73,7 +73,7 @@ def encoder() -> onnx.ModelProto:
 def test_text_is_calibrated_scored_and_kept_as_golden_samples(tmp_path: Path, kind: str) -> None:
     words = np.array(["red", "grün", "日本", "?"] * 10)[:, None]
     arrays = read(tmp_path, {"word": np.char.encode(words) if kind == "S" else words, "x": X})
-    outcome = built(tmp_path, encoder(), arrays, arrays | {"labels": np.zeros(40, int)}, ladder=("fp32",))
+    outcome = built(tmp_path, encoder(), arrays, arrays | {"labels": np.zeros(40, int)}, precisions=("fp32",))
     assert outcome.winner.layers
     folder = tmp_path / "work" / "fp32" / "bundle"
     golden = Golden.read(folder / "inputs.npz", folder / "answers.npz")
@@ -84,7 +84,7 @@ def test_text_is_calibrated_scored_and_kept_as_golden_samples(tmp_path: Path, ki
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     arrays = read(tmp_path, {"word": np.array([[b"\xff"]])})
     with pytest.raises(DatasetInvalid, match="bytes in the array 'word' that are not UTF-8"):
-        samples_for(arrays, [TensorSpec("word", "BYTES", (-1, 1))], field="f", labelled=False)
+        samples_for(arrays, [TensorSpec("word", "BYTES", (-1, 1))], field="f", labels=None)
 
 
 def test_nan_is_a_missing_value_where_the_user_says_so(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_model_that_fills_in_what_is_missing_is_built(tmp_path: Path) -> None:
     weights = {"mean": np.zeros(8, np.float32), "w": numbers(8, 4, seed=4)}
     model = made(nodes, [("x", FLOAT, ["n", 8])], [("y", FLOAT, ["n", 4])], weights)
     holes = np.where(np.arange(320).reshape(40, 8) % 7 == 0, np.float32(np.nan), X)
-    outcome = built(tmp_path, model, None, {"x": holes, "labels": np.zeros(40, int)}, ladder=("fp32",))
+    outcome = built(tmp_path, model, None, {"x": holes, "labels": np.zeros(40, int)}, precisions=("fp32",))
     assert outcome.winner.layers
 
 
@@ -122,7 +122,7 @@ def test_many_columns_and_an_axis_of_size_zero_are_read(tmp_path: Path) -> None:
     assert len(found) == 201
     assert found["cache"].shape == (3, 0, 8)
     specs = [*(TensorSpec(name, "FP32", (-1, 1)) for name in arrays), TensorSpec("cache", "FP32", (-1, -1, 8))]
-    samples = samples_for(found, specs, field="f", labelled=False)
+    samples = samples_for(found, specs, field="f", labels=None)
     assert samples.feed(1)["cache"].shape == (1, 0, 8)
     (tmp_path / "none").mkdir()
     with pytest.raises(DatasetInvalid, match="at least one sample"):
@@ -155,5 +155,5 @@ def test_a_step_of_a_decoder_whose_cache_is_empty_is_built(tmp_path: Path) -> No
     sets = {"x": X[:, None], "past": np.zeros((40, 0, 8), np.float32)}
     _, inputs = asked(tmp_path, model, sets)
     assert inputs.golden.inputs["past"].shape == (8, 0, 8)
-    outcome = built(tmp_path, model, sets, ladder=("fp32",))
+    outcome = built(tmp_path, model, sets, precisions=("fp32",))
     assert outcome.winner.layers

@@ -15,7 +15,7 @@ import pytest
 from edgesmith_builder.contract import Candidate, Gates, Precision
 from edgesmith_builder.dataset import read_npz, samples_for
 from edgesmith_builder.errors import DatasetInvalid, DatasetMismatch, GatesFailed, RequestInvalid
-from edgesmith_builder.gates import Measured, doubt, rejection
+from edgesmith_builder.gates import Measured, Scored, doubt, rejection
 from edgesmith_builder.ladder import Attempt, walk
 from edgesmith_builder.pack import write_layer
 from edgesmith_builder.progress import size_text
@@ -23,20 +23,30 @@ from edgesmith_builder.source import StoreSettings
 from edgesmith_runtime.tensors import TensorSpec
 
 
+def scored(value: float, drop: float = 0.0, error: float | None = None, **more: Any) -> Measured:
+    return Measured(Scored(value, drop, error, 400, **more))
+
+
+RMSE: dict[str, Any] = {"name": "RMSE", "higher": False}
+DROP, LEAST = Gates(max_accuracy_drop=0.01), Gates(min_accuracy=0.9)
+NEAR = Measured(agreement=0.79, agreement_where="y")
+
+
 @pytest.mark.parametrize(
     ("measured", "gates", "words"),
     [
-        pytest.param(Measured(0.9, 0.01, 10), Gates(), None, id="no-gates"),
-        pytest.param(Measured(0.97, 0.01), Gates(max_accuracy_drop=0.01), None, id="drop-exactly-allowed"),
-        pytest.param(Measured(0.9, 0.3 - 0.2), Gates(max_accuracy_drop=0.1), None, id="drop-but-for-the-last-bit"),
-        pytest.param(Measured(0.96, 0.02), Gates(max_accuracy_drop=0.01), "drops by 0.0200", id="drop-too-large"),
-        pytest.param(Measured(0.99, -0.01), Gates(max_accuracy_drop=0.0), None, id="better-than-the-source"),
-        pytest.param(Measured(0.9, 0.0), Gates(min_accuracy=0.9), None, id="accuracy-exactly"),
-        pytest.param(Measured(0.89, 0.0), Gates(min_accuracy=0.9), "at least 0.9000", id="accuracy-too-low"),
+        pytest.param(scored(0.9, 0.01), Gates(), None, id="no-gates"),
+        pytest.param(scored(0.97, 0.01), DROP, None, id="drop-exactly-allowed"),
+        pytest.param(scored(0.9, 0.3 - 0.2), Gates(max_accuracy_drop=0.1), None, id="drop-but-for-the-last-bit"),
+        pytest.param(scored(0.96, 0.02), DROP, "accuracy drops by 0.0200", id="drop-too-large"),
+        pytest.param(scored(0.99, -0.01), Gates(max_accuracy_drop=0.0), None, id="better-than-the-source"),
+        pytest.param(scored(0.9), LEAST, None, id="accuracy-exactly"),
+        pytest.param(scored(0.89), LEAST, "at least 0.9000", id="accuracy-too-low"),
+        pytest.param(scored(7.0, 0.02, **RMSE), DROP, "RMSE rises by 0.0200 of itself to 7.0000", id="error-rises"),
+        pytest.param(scored(7.0, **RMSE), Gates(max_error=7.0), None, id="error-exactly"),
+        pytest.param(scored(7.1, **RMSE), Gates(max_error=7.0), "RMSE is 7.1000; at most 7.0000", id="error-large"),
         pytest.param(Measured(agreement=0.8, agreement_where="y"), Gates(), None, id="agreement-exactly"),
-        pytest.param(
-            Measured(agreement=0.79, agreement_where="y"), Gates(), "to 0.7900 only, in y", id="agreement-low"
-        ),
+        pytest.param(NEAR, Gates(), "to 0.7900 only, in y", id="agreement-low"),
         pytest.param(Measured(agreement=0.98), Gates(min_agreement=0.99), "at least 0.9900", id="agreement-asked"),
         pytest.param(Measured(agreement=0.0), Gates(min_agreement=0.0), None, id="agreement-not-asked"),
         pytest.param(Measured(image_size=100), Gates(max_image_size=100), None, id="size-exactly"),
@@ -51,21 +61,32 @@ def test_gates(measured: Measured, gates: Gates, words: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "gate", "words"),
+    ("drop", "error", "gate", "words"),
     [
-        (0.0085, 0.01, None),
-        (0.01, 0.01, None),
-        (0.02, 0.01, "0.0020 is known to 0.0200 either way only, over 400 samples"),
-        (0.02, 0.01, "an evaluation set of about 1600 samples"),
-        (0.02, None, None),
-        (None, 0.01, None),
-        (0.02, 0.0, "spec.gates.maxAccuracyDrop allows 0.0000"),
+        pytest.param(0.009, 0.01, 0.01, None, id="told apart: the drop counts"),
+        pytest.param(0.002, 0.02, 0.01, "by 0.0020, known to 0.0200 either way only over 400 samples", id="not told"),
+        pytest.param(0.002, 0.02, 0.01, "so by 0.0220 for all that they tell", id="its upper bound"),
+        pytest.param(0.002, 0.02, 0.01, "an evaluation set of about 1600 samples would tell", id="how many would"),
+        pytest.param(-0.015, 0.02, 0.01, None, id="better by so much that even the bound passes"),
+        pytest.param(0.002, None, 0.01, None, id="the source itself"),
+        pytest.param(0.0, 0.02, 0.0, None, id="nothing may be lost over these samples"),
+        pytest.param(0.0025, 0.0001, 0.0, "drops by 0.0025", id="and something is"),
     ],
 )
-def test_a_gate_finer_than_its_own_error_is_told(error: float | None, gate: float | None, words: str | None) -> None:
-    said = doubt(Measured(0.9, 0.002, error), Gates(max_accuracy_drop=gate), 400)
+def test_a_drop_that_so_few_samples_cannot_tell_is_held_by_its_upper_bound(
+    drop: float, error: float | None, gate: float, words: str | None
+) -> None:
+    said = rejection(scored(0.9, drop, error), Gates(max_accuracy_drop=gate))
     assert (said is None) == (words is None)
     assert words is None or words in str(said)
+
+
+def test_a_gate_of_nothing_is_told_to_be_about_these_samples_alone() -> None:
+    words = doubt(scored(0.9, 0.0, 0.02), Gates(max_accuracy_drop=0.0))
+    assert words is not None
+    assert "over these 400 samples alone; over others the drop may be 0.0200" in words
+    assert doubt(scored(0.9, 0.0, 0.02), Gates(max_accuracy_drop=0.03)) is None
+    assert doubt(scored(0.9, 0.0), Gates(max_accuracy_drop=0.0)) is None
 
 
 def attempt(rejected: set[str]) -> Any:
@@ -161,9 +182,7 @@ def test_a_path_in_a_zip_goes_nowhere(tmp_path: Path) -> None:
 
 
 def test_samples_of_a_model_without_a_batch_axis() -> None:
-    samples = samples_for(
-        {"x": np.zeros((5, 3), np.float32)}, [TensorSpec("x", "FP32", (3,))], field="f", labelled=False
-    )
+    samples = samples_for({"x": np.zeros((5, 3), np.float32)}, [TensorSpec("x", "FP32", (3,))], field="f", labels=None)
     assert not samples.batches
     assert [feed["x"].shape for _, feed in samples.feeds(32)] == [(3,)] * 5
 
@@ -172,7 +191,7 @@ def test_samples_of_several_inputs_count_the_same() -> None:
     specs = [TensorSpec("x", "FP32", (-1, 3)), TensorSpec("y", "INT64", (-1,))]
     arrays: dict[str, Any] = {"x": np.zeros((5, 3), np.float32), "y": np.zeros(4, np.int64)}
     with pytest.raises(DatasetMismatch, match="5 in 'x', 4 in 'y'"):
-        samples_for(arrays, specs, field="f", labelled=False)
+        samples_for(arrays, specs, field="f", labels=None)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,7 @@ import pytest
 from graphs import FLOAT, decibels, model_of, node, numbers, quantised, samples_of, weights_of
 from onnx import TensorProto, numpy_helper
 
-from edgesmith_builder.contract import Quantization
-from edgesmith_builder.quantize import QuantizationFailed
+from edgesmith_builder.quantize import Quantization, QuantizationFailed
 from edgesmith_builder.quantize.calibrate import calibrate, finite
 from edgesmith_builder.quantize.emit import OP_TYPES
 from edgesmith_builder.quantize.select import workable
@@ -205,9 +204,8 @@ FULL = """
 import json, resource, shutil, signal, sys
 from pathlib import Path
 import numpy as np
-from edgesmith_builder.contract import Quantization
 from edgesmith_builder.dataset import Samples
-from edgesmith_builder.quantize import machine_failed, quantize
+from edgesmith_builder.quantize import Quantization, machine_failed, quantize
 source = Path(sys.argv[1])
 work = source.with_name("work")
 samples = Samples({"x": np.ones((2, 4, 8, 8), np.float32)}, {"x": 4}, batches=True)

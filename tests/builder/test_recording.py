@@ -68,7 +68,7 @@ def test_a_tolerance_is_a_thousandth_of_its_channel_s_range_in_fp32_and_two_step
     for precision, least in (("fp32", 2.0**-10), ("int8", 2.0**-7)):
         folder = tmp_path / precision
         folder.mkdir()
-        built(folder, head(400.0), {"x": numbers(50, 8)}, ladder=(precision,))
+        built(folder, head(400.0), {"x": numbers(50, 8)}, precisions=(precision,))
         values, allowed = whole(golden_of(folder / "work" / precision / "bundle"), "y")
         for channel in range(3):
             kept = values[:, channel::3]
@@ -78,7 +78,7 @@ def test_a_tolerance_is_a_thousandth_of_its_channel_s_range_in_fp32_and_two_step
 
 
 def test_scores_that_are_lost_beside_boxes_do_not_pass_for_the_recorded_ones(tmp_path: Path) -> None:
-    built(tmp_path, head(), {"x": numbers(50, 8)}, ladder=("fp32",))
+    built(tmp_path, head(), {"x": numbers(50, 8)}, precisions=("fp32",))
     golden = golden_of(tmp_path / "work" / "fp32" / "bundle")
     for factor, passes in ((1.0, True), (1.0001, True), (0.99, False), (0.0, False)):
         (tmp_path / "other.onnx").write_bytes(head(factor).SerializeToString())
@@ -163,25 +163,25 @@ ODD: dict[str, onnx.ModelProto] = {
 def test_an_odd_output_has_a_bundle_that_passes_where_it_was_built(
     tmp_path: Path, model: onnx.ModelProto, sets: Any
 ) -> None:
-    outcome = built(tmp_path, model, sets, ladder=("fp32",))
+    outcome = built(tmp_path, model, sets, precisions=("fp32",))
     assert outcome.winner.layers
     (tmp_path / "again").mkdir()
     replayed(tmp_path / "work" / "fp32" / "bundle", 1)
 
 
 def test_a_constant_is_held_to_a_thousandth_of_itself_and_an_infinity_to_nothing(tmp_path: Path) -> None:
-    built(tmp_path, ODD["a constant"], {"x": numbers(30, 8)}, ladder=("fp32",))
+    built(tmp_path, ODD["a constant"], {"x": numbers(30, 8)}, precisions=("fp32",))
     _, allowed = whole(golden_of(tmp_path / "work" / "fp32" / "bundle"), "temperature")
     assert 0.07 / 1024 <= allowed.max() <= 0.07 / 512
     (tmp_path / "b").mkdir()
-    built(tmp_path / "b", ODD["minus infinity"], {"x": numbers(30, 8)}, ladder=("fp32",))
+    built(tmp_path / "b", ODD["minus infinity"], {"x": numbers(30, 8)}, precisions=("fp32",))
     answers = golden_of(tmp_path / "b" / "work" / "fp32" / "bundle").outputs["y"]
     assert np.array_equal(np.isinf(answers.values), answers.tolerances == UNCOMPARED)
     assert 0 < np.isinf(answers.values).sum() < answers.values.size
 
 
 def test_a_number_near_ten_thousand_is_held_to_what_a_float_holds_of_it(tmp_path: Path) -> None:
-    built(tmp_path, ODD["large and hardly changing"], {"x": numbers(30, 8)}, ladder=("fp32",))
+    built(tmp_path, ODD["large and hardly changing"], {"x": numbers(30, 8)}, precisions=("fp32",))
     _, allowed = whole(golden_of(tmp_path / "work" / "fp32" / "bundle"), "y")
     assert 0.05 < allowed.min() <= allowed.max() < 0.5
 
@@ -213,7 +213,7 @@ def test_a_candidate_that_does_not_answer_the_same_twice_is_refused_in_words(tmp
 
 
 def test_a_bundle_that_fails_where_it_was_built_is_refused_in_words(tmp_path: Path) -> None:
-    built(tmp_path, ODD["a constant"], {"x": numbers(30, 8)}, ladder=("fp32",))
+    built(tmp_path, ODD["a constant"], {"x": numbers(30, 8)}, precisions=("fp32",))
     good = read_bundle(tmp_path / "work" / "fp32" / "bundle")
     golden = Golden.read(*good.golden_paths)
     write_bundle(

@@ -22,7 +22,7 @@ from minio import Minio
 from played import Answer, Answering, Played
 from services import start_minio, start_registry
 
-from edgesmith_builder.contract import Artifact, Build, BuildRequest, Gates, Platform
+from edgesmith_builder.contract import Artifact, Build, BuildRequest, Gates, Platform, Toolchain
 from edgesmith_builder.errors import DatasetInvalid, RequestInvalid
 from edgesmith_builder.oci import Backoff, Credentials, Reference, Registry, RegistryRefused, Repository, trusting
 from edgesmith_builder.push import registries_for
@@ -91,7 +91,7 @@ async def test_a_base_in_another_registry_is_read_with_the_same_authorities(
     with secured(nothing) as target, secured(nothing) as base:
         there = f"127.0.0.1:{base.port}/edgesmith/runtime@sha256:{'0' * 64}"
         build = Build(model="m", source=Artifact(uri="s3://models/x"), platform=Platform(architecture="arm64"),
-                      ladder=("fp32",), base=there)  # fmt: skip
+                      toolchain=Toolchain(precisions=("fp32",)), base=there)  # fmt: skip
         request = BuildRequest(build=build, repository=f"127.0.0.1:{target.port}/team/m")
         async with registries_for(request, Credentials(), Backoff(1), authority.pem) as clients:
             assert await clients.base.manifest(Reference.parse(there)) is None
@@ -194,7 +194,7 @@ def run_builder(world: Any, push_base: Any, secured_services: Secured, authority
         calibration=None,
         evaluation=None,
         gates=Gates(),
-        ladder=("fp32",),
+        toolchain=Toolchain(precisions=("fp32",)),
         base=asyncio.run(push_base(there.registry, authorities=authority.pem)),
         repository=f"{there.registry}/team/{uuid.uuid4().hex}",
     ).model_copy(update={"plain_http": False})

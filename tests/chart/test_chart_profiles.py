@@ -13,6 +13,7 @@ from chart_rendering import CHART, ROOT, Object, load, pick, render
 
 from edgesmith.api.deviceprofile import DeviceProfile, DeviceProfileSpec
 from edgesmith.api.names import API_VERSION
+from edgesmith.decide.builds import toolchain_for
 
 FILES = sorted((CHART / "profiles").glob("*.yaml"))
 CRDS = sorted((ROOT / "crds").glob("*.yaml"))
@@ -85,7 +86,7 @@ def test_a_profile_is_what_the_crd_says(file: Path) -> None:
 def test_the_check_against_the_crd_notices_what_is_wrong() -> None:
     spec = load(CHART / "profiles/generic-amd64.yaml")["spec"]
     spec["platform"]["architecture"] = "riscv"
-    spec["toolchain"]["ladders"] = []
+    spec["toolchain"]["ladder"] = []
     del spec["nodeSelector"]
     assert len(check(schema_of("deviceprofiles"), spec, "spec")) == 3
 
@@ -106,9 +107,11 @@ def test_no_node_can_be_of_two_profiles() -> None:
 def test_number_types_are_the_fast_ones_of_the_architecture(file: Path) -> None:
     spec = DeviceProfileSpec.model_validate(load(file)["spec"])
     types = {"amd64": ("uint8", "int8"), "arm64": ("int8", "int8")}
-    quantization = spec.toolchain.quantization
-    assert (quantization.activations, quantization.weights) == types[spec.platform.architecture]
-    assert "fp32" in spec.toolchain.ladder, "without fp32 a model that loses too much in int8 has no build at all"
+    settings = toolchain_for(DeviceProfile.model_validate(load(file))).settings
+    assert (settings["activations"], settings["weights"]) == types[spec.platform.architecture]
+    assert "fp32" in (spec.toolchain.precisions or ()), (
+        "without fp32 a model that loses too much in int8 has no build at all"
+    )
 
 
 def test_chosen_profiles_are_installed_as_they_stand_in_their_files() -> None:

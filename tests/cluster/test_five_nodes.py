@@ -172,7 +172,7 @@ def _profile(name: str, rung: str) -> dict[str, Any]:
         "spec": {
             "nodeSelector": {LABEL: "five"},
             "platform": {"os": "linux", "architecture": "amd64"},
-            "toolchain": {"name": "ONNXRuntime", "ladder": [rung]},
+            "toolchain": {"name": "ONNXRuntime", "precisions": [rung]},
             "runtime": {"server": "ONNXRuntime", "resources": resources},
         },
     }

@@ -25,4 +25,4 @@ def test_digests_are_those_of_the_files(name: str) -> None:
 
 def test_the_second_device_class_is_a_device_profile() -> None:
     manifest = yaml.safe_load((EXAMPLES / "surface-inspection/profiles.yaml").read_text())
-    assert DeviceProfile.model_validate(manifest).spec.toolchain.ladder == ("fp32",)
+    assert DeviceProfile.model_validate(manifest).spec.toolchain.precisions == ("fp32",)

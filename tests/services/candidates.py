@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from edgesmith_builder.build import Inputs, ask, climb
-from edgesmith_builder.contract import Artifact, Build, Gates, Platform, Precision
+from edgesmith_builder.contract import Artifact, Build, Gates, Platform, Precision, Toolchain
 from edgesmith_builder.dataset import samples_for
 from edgesmith_builder.ladder import Outcome
+from edgesmith_builder.metric import metric_of
 from edgesmith_builder.model import read_model
 from edgesmith_runtime.engine import load_engine
 
@@ -46,25 +47,28 @@ def asked(
     evaluation: Mapping[str, NDArray[Any]] | None = None,
     **changes: Any,
 ) -> tuple[Build, Inputs]:
-    """A build of a model and what its source answered; `changes` are fields of the build."""
+    """A build of a model and what its source answered; `changes` are fields of the build, or `precisions`."""
     source = folder / "source.onnx"
     source.write_bytes(model.SerializeToString())
-    ladder: tuple[Precision, ...] = ("int8", "fp32")
+    precisions: tuple[Precision, ...] = changes.pop("precisions", ("int8", "fp32"))
     wanted = Build(
         **{
             "model": "case",
             "source": Artifact(uri="s3://m/source.onnx"),
             "platform": Platform(architecture="amd64"),
-            "ladder": ladder,
+            "toolchain": Toolchain(precisions=precisions),
             "gates": Gates(),
             "base": "r/b@sha256:0",
             **changes,
         }
     )
+    metric = metric_of(wanted.metric, wanted.metric_options)
     engine = load_engine("onnxruntime", source, threads=1)
     try:
         sets = [
-            samples_for(arrays, engine.inputs, field=field, labelled="labels" in arrays) if arrays else None
+            samples_for(arrays, engine.inputs, field=field, labels=metric.labels if "labels" in arrays else None)
+            if arrays
+            else None
             for field, arrays in (("spec.calibration", calibration), ("spec.evaluation", evaluation))
         ]
         return wanted, ask(wanted, read_model(source, "source.onnx"), engine, *sets)

@@ -12,9 +12,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edgesmith_builder.contract import Quantization
 from edgesmith_builder.dataset import Samples
-from edgesmith_builder.quantize import quantize
+from edgesmith_builder.quantize import Quantization, quantize
 from edgesmith_runtime.engine import load_engine
 
 FLOAT = TensorProto.FLOAT

@@ -57,9 +57,12 @@ def test_the_output_that_says_the_class_is_part_of_the_build() -> None:
 
 
 def test_lists_and_booleans_read_as_people_write_them() -> None:
-    toolchain = {"ladder": ["fp32"], "quantization": {"perChannel": False}}
+    toolchain = {"precisions": ["fp32"], "options": {"perChannel": "false"}}
     found = changes(build_for(model(), profile(toolchain=toolchain), SETTINGS), before())
-    assert found == (Change("ladder", "int8,fp32", "fp32"), Change("quantization.perChannel", "true", "false"))
+    assert found == (
+        Change("toolchain.options.perChannel", None, "false"),
+        Change("toolchain.precisions", "int8,fp32", "fp32"),
+    )
 
 
 @pytest.mark.parametrize("tool", ["builder", "onnx", "onnxruntime"])

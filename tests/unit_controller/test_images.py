@@ -15,7 +15,15 @@ from edgesmith.cluster.breaker import FIRST_PAUSE, LONGEST_PAUSE
 from edgesmith.cluster.images import ABSENT_SECONDS, LOOKUP_SECONDS, PROBLEM_SECONDS, Images
 from edgesmith.cluster.provenance import Wanted
 from edgesmith.decide.snapshot import ForeignImage, Image, RegistryProblem
-from edgesmith_builder.contract import KEY_ANNOTATION, REPORT_ANNOTATION, Artifact, Build, BuildReport, Platform
+from edgesmith_builder.contract import (
+    KEY_ANNOTATION,
+    REPORT_ANNOTATION,
+    Artifact,
+    Build,
+    BuildReport,
+    Platform,
+    Toolchain,
+)
 from edgesmith_builder.oci import (
     Descriptor,
     Index,
@@ -37,7 +45,13 @@ BASE_LAYERS = ("sha256:lower", "sha256:upper")
 def wanted(base: str = f"registry.example:5000/edgesmith/runtime@{BASE}", model: str = "m") -> Wanted:
     source = Artifact(uri="s3://models/x", sha256="0" * 64)
     return Wanted(
-        Build(model=model, source=source, platform=Platform(architecture="arm64"), ladder=("fp32",), base=base)
+        Build(
+            model=model,
+            source=source,
+            platform=Platform(architecture="arm64"),
+            toolchain=Toolchain(precisions=("fp32",)),
+            base=base,
+        )
     )
 
 

@@ -12,14 +12,14 @@ from edgesmith.cluster.images import Images, registry_of
 from edgesmith.cluster.provenance import Wanted
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import RegistryProblem
-from edgesmith_builder.contract import Artifact, Build, Platform
+from edgesmith_builder.contract import Artifact, Build, Platform, Toolchain
 
 IMAGE = f"registry.example/edgesmith/runtime@sha256:{'0' * 64}"
 BUILD = Build(
     model="m",
     source=Artifact(uri="s3://models/x"),
     platform=Platform(architecture="arm64"),
-    ladder=("fp32",),
+    toolchain=Toolchain(precisions=("fp32",)),
     base=IMAGE,
 )
 

@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesmith_builder.dataset.labels import LABELS, Labels, decoded
 from edgesmith_builder.errors import DatasetInvalid, DatasetMismatch
 from edgesmith_runtime.tensors import ANY_SIZE, TensorSpec, datatype_of, shape_text
-
-LABELS = "labels"
-"""The array that holds the class of each sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +24,15 @@ class Samples:
     batches: bool
     """Whether the model takes several samples at once."""
     labels: NDArray[Any] | None = None
-    """The class of each sample: integers, or text."""
+    """What is right for each sample, as its kind of labels has it."""
     rows: NDArray[np.int64] | None = None
     """Which of the arrays' rows are the samples, in order; None: all of them."""
+
+    @property
+    def classes(self) -> NDArray[Any] | None:
+        """`[samples]`, the class of each sample; None where labels are something else, or there are none."""
+        found = self.labels
+        return found if found is not None and found.ndim == 1 and found.dtype.kind in "iuU" else None
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values()))) if self.rows is None else len(self.rows)
@@ -55,7 +59,7 @@ class Samples:
 
 
 def samples_for(
-    arrays: Mapping[str, NDArray[Any]], inputs: Sequence[TensorSpec], *, field: str, labelled: bool
+    arrays: Mapping[str, NDArray[Any]], inputs: Sequence[TensorSpec], *, field: str, labels: Labels | None
 ) -> Samples:
     """Hold a data set against the model's inputs.
 
@@ -63,11 +67,11 @@ def samples_for(
         arrays: The data set.
         inputs: The model's inputs.
         field: Where the request names the set, for messages.
-        labelled: Whether it must have labels; without, they are passed over.
+        labels: What kind of labels it must have; None: those that it has are passed over.
 
     Raises:
         DatasetMismatch: where a name, a type, a shape or a number of samples differs; both sides are named.
-        DatasetInvalid: where labels are missing or are no classes.
+        DatasetInvalid: where labels are missing or of another kind.
     """
     expected = ", ".join(f"{spec.name!r} {spec.datatype}{shape_text(spec.shape)}" for spec in inputs)
     given = {name: array for name, array in arrays.items() if name != LABELS}
@@ -76,14 +80,17 @@ def samples_for(
         raise DatasetMismatch(f"{field} has the arrays {found}; the model's inputs were expected: {expected}")
     chosen = {spec.name: _fitting(given[spec.name], spec, field) for spec in inputs}
     counts = {name: len(array) for name, array in chosen.items()}
-    labels = _labels(arrays, field) if labelled else None
+    right = None
     if labels is not None:
-        counts[LABELS] = len(labels)
+        if LABELS not in arrays:
+            raise DatasetInvalid(f"{field} has no array {LABELS!r}; {labels.expected} was expected there")
+        right = labels.read(arrays[LABELS], field)
+        counts[LABELS] = len(right)
     if len(set(counts.values())) > 1:
         counted = ", ".join(f"{count} in {name!r}" for name, count in counts.items())
         raise DatasetMismatch(f"{field} has different numbers of samples ({counted}); the same number was expected")
     batches = all(spec.shape[:1] == (ANY_SIZE,) and chosen[spec.name].ndim == len(spec.shape) for spec in inputs)
-    return Samples(chosen, {spec.name: len(spec.shape) for spec in inputs}, batches, labels)
+    return Samples(chosen, {spec.name: len(spec.shape) for spec in inputs}, batches, right)
 
 
 def _fed(array: NDArray[Any]) -> NDArray[Any]:
@@ -91,20 +98,8 @@ def _fed(array: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(array.astype(np.object_) if array.dtype.kind == "U" else array, order="C")
 
 
-def _decoded(array: NDArray[Any], name: str, field: str) -> NDArray[Any]:
-    """Text that is kept as bytes, as text."""
-    if array.dtype.kind != "S":
-        return array
-    try:
-        return np.char.decode(array, "utf-8")
-    except UnicodeDecodeError as error:
-        raise DatasetInvalid(
-            f"{field} has bytes in the array {name!r} that are not UTF-8; text was expected"
-        ) from error
-
-
 def _fitting(array: NDArray[Any], spec: TensorSpec, field: str) -> NDArray[Any]:
-    array = _decoded(array, spec.name, field)
+    array = decoded(array, spec.name, field)
     datatype = datatype_of(array)
     if datatype != spec.datatype:
         raise DatasetMismatch(
@@ -120,24 +115,3 @@ def _fitting(array: NDArray[Any], spec: TensorSpec, field: str) -> NDArray[Any]:
             f"the model's input {spec.name!r} takes {shape_text(spec.shape)}, and samples along the first axis"
         )
     return array
-
-
-def _labels(arrays: Mapping[str, NDArray[Any]], field: str) -> NDArray[Any]:
-    labels = arrays.get(LABELS)
-    if labels is None:
-        raise DatasetInvalid(f"{field} has no array {LABELS!r}; the class of each sample was expected there")
-    if labels.ndim == 2 and labels.shape[1] == 1:  # noqa: PLR2004 - a column
-        labels = labels[:, 0]
-    if labels.dtype.kind not in "biuUS" or labels.ndim != 1:
-        raise DatasetInvalid(
-            f"{field} has {LABELS!r} of type {labels.dtype} and shape {shape_text(labels.shape)}; "
-            "one integer or text for each sample was expected"
-        )
-    if labels.dtype.kind in "US":
-        return np.asarray(_decoded(labels, LABELS, field))
-    numbers = labels.astype(np.int64)
-    if int(numbers.min()) < 0 and not {*numbers.tolist()} <= {-1, 1}:
-        raise DatasetInvalid(
-            f"{field} has the label {int(numbers.min())}; classes counted from 0, or -1 and 1, were expected"
-        )
-    return numbers

@@ -3,45 +3,38 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgesmith_builder.contract import Build, Candidate, Precision
+from edgesmith_builder.contract import TOOLCHAINS, Build, Candidate, Precision, ToolchainName
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.errors import shortened
-from edgesmith_builder.gates import Measured, doubt, rejection
+from edgesmith_builder.gates import Measured, Scored, doubt, rejection
+from edgesmith_builder.metric import Change, Evaluation, Metric, Score
 from edgesmith_builder.model import ModelFacts
 from edgesmith_builder.pack import Layer, write_layers
 from edgesmith_builder.progress import size_text, step
-from edgesmith_builder.quantize import QuantizationFailed, machine_failed, quantize
-from edgesmith_builder.score import (
-    Change,
-    Evaluation,
-    Score,
-    ScoreFailed,
-    SourceAnswers,
-    agreement,
-    other_answers,
-    record,
-    score,
-)
+from edgesmith_builder.quantize import Quantization, QuantizationFailed, machine_failed, quantize
+from edgesmith_builder.score import Same, ScoreFailed, SourceAnswers, agreement, other_answers, record
 from edgesmith_runtime.bundle import write_bundle
 from edgesmith_runtime.engine import Engine, EngineError, load_engine
 from edgesmith_runtime.loading import LoadFailed, load
 
 log = logging.getLogger(__name__)
 
-ENGINE = "onnxruntime"
+TOOLCHAIN: ToolchainName = "ONNXRuntime"
+"""What compiles here."""
+
+ENGINE = TOOLCHAINS[TOOLCHAIN].engine
 """The engine that serves what this ladder makes."""
 
 _WHERE_LIMIT = 100
 """Characters of where a candidate agrees least."""
 
-_NO_FP32 = (
-    "the model came in int8, and there is no fp32 form of it; "
-    "the model from before it was quantised was expected, or int8 in the ladder"
+_NO_OTHER = (
+    "the model came in {came}, and there is no {asked} form of it; "
+    "the model from before it was made so was expected, or {came} among the precisions"
 )
 _NO_CALIBRATION = "calibration is absent; int8 needs spec.calibration, a set of samples to measure ranges with"
 
@@ -64,6 +57,7 @@ class Workshop:
     build: Build
     source: ModelFacts
     calibration: Samples | None
+    metric: Metric[Any]
     evaluation: Evaluation | None
     golden: Samples
     """Inputs of the golden samples."""
@@ -93,8 +87,9 @@ class Workshop:
         came = self.source.precision == precision
         if precision == "int8" and self.calibration is None and not came:
             return Attempt(Candidate(precision=precision, rejected=_NO_CALIBRATION))
-        if precision == "fp32" and not came:
-            return Attempt(Candidate(precision=precision, rejected=_NO_FP32))
+        if precision != "int8" and not came:
+            why = _NO_OTHER.format(came=self.source.precision, asked=precision)
+            return Attempt(Candidate(precision=precision, rejected=why))
         folder = self.folder / precision
         folder.mkdir()
         model_file = self._compile(precision, folder)
@@ -113,7 +108,7 @@ class Workshop:
         layers = self._pack(precision, folder)
         size = Measured(image_size=self.base_size + sum(layer.descriptor.size for layer in layers))
         rejected = rejection(size, self.build.gates)
-        warning = doubt(measured, self.build.gates, self.scored.samples) if self.scored else None
+        warning = doubt(measured, self.build.gates)
         if warning is not None:
             log.warning("%s: %s", precision, warning)
         return Attempt(candidate.model_copy(update={"rejected": rejected}), layers, warning)
@@ -127,36 +122,54 @@ class Workshop:
         if self.calibration is None:
             raise QuantizationFailed(_NO_CALIBRATION)
         with step(f"int8: quantised over {len(self.calibration)} samples") as current:
-            target = quantize(self.source.path, self.calibration, self.build.quantization, folder, self.threads)
+            settings = Quantization.of(self.build.toolchain.settings)
+            target = quantize(self.source.path, self.calibration, settings, folder, self.threads)
             current.say(f"from {size_text(self.source.size)} to {size_text(target.stat().st_size)}")
         return target
 
     def _measure(self, engine: Engine, precision: Precision, model_file: Path) -> tuple[Measured, dict[str, Any]]:
         """Score a candidate and hold it against the source; what is known of the source itself is known already."""
-        said: dict[str, Any] = {}
         own = model_file == self.source.path
-        scores = None
-        if self.evaluation is not None and self.scored is not None:
-            found = self.scored
-            if not own:
-                with step(f"{precision}: scored") as current:
-                    found = score(engine, self.evaluation, self.scored)
-                    current.say(f"{found.samples} samples, {int(found.right.sum())} right,")
-            change = Change.between(self.scored, found)
-            said = {"accuracy": found.accuracy, "accuracy_drop": change.drop}
-            if not own:
-                said |= {"accuracy_drop_error": change.error, "lost": change.lost, "gained": change.gained}
-                scores = (self.evaluation.output, self.scored, found)
+        scored, said, same = self._score(engine, precision, own=own)
+        if own:
+            return Measured(scored), said
+        with step(f"{precision}: compared") as current:
+            agreed = agreement(engine, self.answers, same)
+            current.say(f"with the source, {agreed.value:.4f} in {agreed.where}, {agreed.samples} samples,")
+        said |= {
+            "agreement": agreed.value,
+            "agreement_where": shortened(agreed.where, _WHERE_LIMIT),
+            "agreement_samples": agreed.samples,
+        }
+        return Measured(scored, agreed.value, said["agreement_where"]), said
+
+    def _score(
+        self, engine: Engine, precision: Precision, *, own: bool
+    ) -> tuple[Scored | None, dict[str, Any], Same | None]:
+        """What the metric says of a candidate: for the gates, for the report, and of its agreement with the source."""
+        if self.evaluation is None or self.scored is None:
+            return None, {}, None
+        found, change = self.scored, Change(0.0, 0.0)
         if not own:
-            with step(f"{precision}: compared") as current:
-                agreed = agreement(engine, self.answers, scores)
-                current.say(f"with the source, {agreed.value:.4f} in {agreed.where}, {agreed.samples} samples,")
-            said |= {
-                "agreement": agreed.value,
-                "agreement_where": shortened(agreed.where, _WHERE_LIMIT),
-                "agreement_samples": agreed.samples,
-            }
-        return _measured(said), said
+            with step(f"{precision}: scored") as current:
+                found = self.metric.score(engine, self.evaluation, self.scored)
+                current.say(f"{found.samples} samples, {self.metric.name} {found.value:.4f},")
+            change = self.scored.change(found)
+        scored = Scored(
+            value=found.value,
+            drop=change.drop,
+            error=None if own else change.error,
+            samples=found.samples,
+            name=self.metric.name,
+            higher=self.metric.higher,
+        )
+        said: dict[str, Any] = {"accuracy": scored.value, "accuracy_drop": scored.drop}
+        if own:
+            return scored, said, None
+        said |= {"accuracy_drop_error": scored.error, "lost": change.lost, "gained": change.gained}
+        share = self.scored.same(found)
+        same = Same(self.evaluation.output, share, found.samples) if share is not None else None
+        return scored, said, same
 
     def _bundle(self, engine: Engine, precision: Precision, model_file: Path, target: Path) -> None:
         golden = record(
@@ -200,9 +213,3 @@ def replayed(bundle: Path, threads: int) -> None:
             raise ScoreFailed(f"its bundle fails on the machine that built it: {error}") from error
         loaded.model.engine.close()
         current.say(f"({loaded.parity.message})")
-
-
-def _measured(said: Mapping[str, Any]) -> Measured:
-    """What the gates ask about, of what is said of a candidate."""
-    names = ("accuracy", "accuracy_drop", "accuracy_drop_error", "agreement")
-    return Measured(**{name: said.get(name) for name in names}, agreement_where=said.get("agreement_where", ""))

@@ -22,8 +22,13 @@ class Outcome:
     """In the ladder's order; rungs below the winner carry their name only."""
 
 
-def walk(ladder: Sequence[Precision], attempt: Callable[[Precision], Attempt]) -> Outcome:
+def walk(ladder: Sequence[Precision], attempt: Callable[[Precision], Attempt], metric: str = "value") -> Outcome:
     """Try each rung, best first; the first that is not rejected wins.
+
+    Args:
+        ladder: The rungs.
+        attempt: Tries one.
+        metric: What the log calls a candidate's score.
 
     Raises:
         GatesFailed: where all are rejected, with all that was measured.
@@ -32,7 +37,7 @@ def walk(ladder: Sequence[Precision], attempt: Callable[[Precision], Attempt]) -
     for number, precision in enumerate(ladder):
         result = attempt(precision)
         tried.append(result.candidate)
-        log.info("%s", verdict(result.candidate))
+        log.info("%s", verdict(result.candidate, metric))
         if result.candidate.rejected is None:
             rest = [Candidate(precision=below) for below in ladder[number + 1 :]]
             return Outcome(result, (*tried, *rest))
@@ -40,11 +45,11 @@ def walk(ladder: Sequence[Precision], attempt: Callable[[Precision], Attempt]) -
     raise GatesFailed(f"no candidate passed: {reasons}", tuple(tried))
 
 
-def verdict(candidate: Candidate) -> str:
+def verdict(candidate: Candidate, metric: str) -> str:
     """One line for the log: `int8: accuracy 0.9710, drop 0.0040 ± 0.0062, agreement 0.9840: wins`."""
     numbers = []
     if candidate.accuracy is not None:
-        numbers.append(f"accuracy {candidate.accuracy:.4f}")
+        numbers.append(f"{metric} {candidate.accuracy:.4f}")
     if candidate.accuracy_drop is not None:
         error = f" ± {candidate.accuracy_drop_error:.4f}" if candidate.accuracy_drop_error is not None else ""
         numbers.append(f"drop {candidate.accuracy_drop:.4f}{error}")

@@ -17,8 +17,8 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
-from edgesmith_builder.contract import Quantization
 from edgesmith_builder.quantize.calibrate import Ranges
+from edgesmith_builder.quantize.settings import Quantization
 
 OP_TYPES: list[str] = sorted({*QLinearOpsRegistry, *QDQRegistry})
 """Operators that can be quantised. Sorted: ONNX Runtime's own default is a set's order, another one in each run."""

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import onnx
 
-from edgesmith_builder.contract import Quantization
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.model.nesting import subgraphs
 from edgesmith_builder.quantize.calibrate import Ranges, calibrate, finite
@@ -22,6 +21,7 @@ from edgesmith_builder.quantize.failures import QuantizationFailed, machine_fail
 from edgesmith_builder.quantize.graph import LIGHT, initializers, size_of, told
 from edgesmith_builder.quantize.prepare import prepare
 from edgesmith_builder.quantize.select import workable
+from edgesmith_builder.quantize.settings import Quantization
 from edgesmith_builder.quantize.tail import tail_of
 from edgesmith_runtime.engine import load_engine
 
@@ -49,8 +49,8 @@ def quantize(source: Path, samples: Samples, settings: Quantization, folder: Pat
     """
     if settings.weights == "uint8" and settings.activations == "int8":
         raise QuantizationFailed(
-            "quantization.weights is uint8 with quantization.activations int8, a pair that ONNX Runtime has no "
-            "operators for; weights int8 were expected"
+            "toolchain.options.weights is uint8 with toolchain.options.activations int8, a pair that ONNX Runtime has "
+            "no operators for; weights int8 were expected"
         )
     ready, target = folder / "ready.onnx", folder / "int8.onnx"
     model = prepare(source, ready, folder)

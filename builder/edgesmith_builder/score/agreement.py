@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesmith_builder.score.accuracy import Score
 from edgesmith_builder.score.asking import answers
 from edgesmith_builder.score.source import Output, SourceAnswers
 from edgesmith_runtime.engine import Engine
@@ -39,7 +38,16 @@ class Agreement:
     samples: int
 
 
-def agreement(engine: Engine, source: SourceAnswers, scores: tuple[str, Score, Score] | None = None) -> Agreement:
+@dataclass(frozen=True, slots=True)
+class Same:
+    """What scoring has found out already of one output: for how many samples both say the same class."""
+
+    output: str
+    share: float
+    samples: int
+
+
+def agreement(engine: Engine, source: SourceAnswers, same: Same | None = None) -> Agreement:
     """Hold a candidate's answers against the source's, output by output and channel by channel.
 
     - An output that says classes: the share of samples for which both say the same one.
@@ -54,8 +62,7 @@ def agreement(engine: Engine, source: SourceAnswers, scores: tuple[str, Score, S
     Args:
         engine: The candidate.
         source: The source's answers.
-        scores: The output that the evaluation set is about, with the source's score and the candidate's: its classes
-            were compared over the whole set.
+        same: The output that the evaluation set is about, where it says classes: they were compared over the whole set.
 
     Returns:
         The least agreement.
@@ -66,9 +73,8 @@ def agreement(engine: Engine, source: SourceAnswers, scores: tuple[str, Score, S
     given = list(answers(engine, source.samples, tuple(source.outputs), source.field))
     found = []
     for name, output in source.outputs.items():
-        if scores is not None and scores[0] == name:
-            same = float((scores[1].chosen == scores[2].chosen).mean())
-            found.append(Agreement(round(same, 4), f"the class of output {name!r}", scores[1].samples))
+        if same is not None and same.output == name:
+            found.append(Agreement(round(same.share, 4), f"the class of output {name!r}", same.samples))
         else:
             ours = [answer[name] for answer in source.answers]
             value, part = _of_output(ours, [answer[name] for answer in given], output)

@@ -46,7 +46,7 @@ def golden_inputs(samples: Samples | None, inputs: Sequence[TensorSpec], source_
     room = max(FLOOR, (1 << source_size.bit_length() >> 1) // _SHARE)
     weights: dict[int, int] = {}
     for count in range(min(GOLDEN_SAMPLES, len(samples)), 0, -1):
-        picks = spread(count, len(samples), samples.labels)
+        picks = spread(count, len(samples), samples.classes)
         size = 0
         for pick in picks:
             size += weights.setdefault(pick, _weight(samples, pick)) if pick not in weights else weights[pick]

@@ -312,7 +312,7 @@ def device_profile_crd() -> Schema:
         columns=[
             ("Architecture", "string", ".spec.platform.architecture", "Processor architecture.", 0),
             ("Toolchain", "string", ".spec.toolchain.name", "What compiles models for it.", 0),
-            ("Ladder", "string", ".spec.toolchain.ladder", "Precisions to try, best first.", 0),
+            ("Precisions", "string", ".spec.toolchain.precisions", "Precisions to try, best first.", 0),
             ("Server", "string", ".spec.runtime.server", "What serves them there.", 0),
             ("SoC", "string", ".spec.hardware.soc", "System on chip.", 1),
             ("Age", "date", ".metadata.creationTimestamp", "How long it has been there.", 0),

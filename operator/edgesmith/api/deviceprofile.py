@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field
 
 from edgesmith.api.model import Model, ObjectMeta, rules
 from edgesmith.api.names import NODE_LABEL_SUFFIX
 from edgesmith.api.units import Size
+from edgesmith_builder.contract import Precision, ToolchainName
 
 KIND = "DeviceProfile"
 PLURAL = "deviceprofiles"
+
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+"""Every precision there is."""
 
 EVERY_NAMESPACE = "*"
 """In `spec.allowedNamespaces`: every namespace."""
@@ -35,33 +39,50 @@ class Hardware(Model):
     power: str | None = Field(None, description="Power envelope: 5-12W, say.")
 
 
-class Quantization(Model):
-    """How int8 is made for this processor. The fast number types differ between processors by a factor of two."""
-
-    activations: Literal["uint8", "int8"] = Field("uint8", description="Number type of activations.")
-    weights: Literal["uint8", "int8"] = Field("int8", description="Number type of weights.")
-    per_channel: bool = Field(True, description="One scale per output channel rather than one per tensor.")
-    reduce_range: bool = Field(
-        True,
-        description=(
-            "Seven-bit weights: with eight, x86-64 processors without VNNI are as slow as in fp32. "
-            "Set it to false for Arm, and for x86-64 where every machine has VNNI."
-        ),
-    )
-
-
 class Toolchain(Model):
     """How a model is compiled for this class of hardware."""
 
-    name: Literal["ONNXRuntime"] = Field("ONNXRuntime", description="The toolchain that compiles candidates.")
-    ladder: tuple[Literal["int8", "fp32"], ...] = Field(
-        ("int8", "fp32"),
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            {
+                "!has(self.precisions) || !has(self.impossible) "
+                "|| !self.precisions.exists(one, one in self.impossible)": (
+                    "precisions must have none that impossible has"
+                )
+            }
+        )
+    )
+
+    name: ToolchainName = Field("ONNXRuntime", description="The toolchain that compiles candidates.")
+    precisions: tuple[Precision, ...] | None = Field(
+        None,
         min_length=1,
-        max_length=4,
-        description="Precisions to try, best first; the first that compiles and passes every gate wins.",
+        max_length=len(PRECISIONS),
+        description=(
+            "Precisions to try, best first; the first that compiles and passes every gate wins. Absent: the "
+            "toolchain's own, without those that are impossible."
+        ),
         json_schema_extra={"x-member": "A precision."},
     )
-    quantization: Quantization = Field(Quantization(), description="How int8 is made for this processor.")
+    options: Annotated[dict[str, str], Field(max_length=16)] = Field(
+        default_factory=dict,
+        description="What the toolchain is told, by name; docs/deviceprofile.md has what each can be told.",
+        json_schema_extra={"x-member": "The option's value."},
+    )
+    impossible: Annotated[dict[str, str], Field(max_length=len(PRECISIONS))] = Field(
+        default_factory=dict,
+        description="Precisions that this hardware cannot run, with why in a sentence.",
+        json_schema_extra={
+            "x-member": "Why it is impossible.",
+            **rules(
+                {
+                    f"self.all(key, key in [{', '.join(map(repr, PRECISIONS))}])": (
+                        f"must have no other keys than {', '.join(PRECISIONS)}"
+                    )
+                }
+            ),
+        },
+    )
 
 
 class Runtime(Model):

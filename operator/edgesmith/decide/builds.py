@@ -26,7 +26,7 @@ from edgesmith.decide.retry import REGISTRY_LAG, Retry, failed, requested
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import BuildJob, ForeignImage, Image, RegistryProblem, Revision, Snapshot
 from edgesmith.decide.trust import key_of
-from edgesmith_builder.contract import TOOLS, Artifact, Build, BuildReport, Gates, Platform, Quantization
+from edgesmith_builder.contract import TOOLCHAINS, TOOLS, Artifact, Build, BuildReport, Gates, Platform, Toolchain
 
 BuildPhase = Literal["Built", "Building", "Waiting", "Failed"]
 
@@ -57,7 +57,7 @@ def wanted(model: EdgeModel, profiles: Sequence[DeviceProfile], settings: Settin
 
 def build_for(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> Build:
     """Everything that decides the bytes of one variant's image."""
-    spec, toolchain, gates = model.spec, profile.spec.toolchain, model.spec.gates
+    spec, gates = model.spec, model.spec.gates
     return Build(
         model=model.metadata.name,
         source=Artifact(uri=spec.source.uri, sha256=spec.source.sha256),
@@ -73,11 +73,17 @@ def build_for(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> B
             max_image_size=parse_bytes(gates.max_image_size) if gates.max_image_size else None,
         ),
         platform=Platform(**profile.spec.platform.model_dump()),
-        ladder=toolchain.ladder,
-        quantization=Quantization(**toolchain.quantization.model_dump()),
+        toolchain=toolchain_for(profile),
         base=settings.runtime_image,
         tools=TOOLS,
     )
+
+
+def toolchain_for(profile: DeviceProfile) -> Toolchain:
+    """What compiles for a profile: where it leaves precisions open, the toolchain's own that its hardware can run."""
+    wanted = profile.spec.toolchain
+    own = tuple(one for one in TOOLCHAINS[wanted.name].precisions if one not in wanted.impossible)
+    return Toolchain(name=wanted.name, precisions=wanted.precisions or own, options=wanted.options)
 
 
 def changes(build: Build, before: Mapping[str, Any] | None) -> tuple[Change, ...]:

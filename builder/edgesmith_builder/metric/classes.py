@@ -1,16 +1,15 @@
-"""Accuracy, counted with the engine that will serve."""
+"""Classes: what an answer says of them, and labels that count them as the model does."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesmith_builder.dataset import Samples
 from edgesmith_builder.errors import DatasetMismatch
+from edgesmith_builder.metric.interface import Evaluation
 from edgesmith_builder.score.asking import answers
 from edgesmith_runtime.engine import Engine
 from edgesmith_runtime.tensors import shape_text
@@ -20,45 +19,27 @@ _PLUS_MINUS = {-1, 1}
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
-    """The evaluation set, and how an answer to one of its samples says a class."""
-
-    samples: Samples
-    """With labels."""
-    output: str
-    """The output that says the class."""
-    field: str = "spec.evaluation"
-    """Where the request names the set, for messages."""
-    names: Sequence[str] | None = None
-    """The model's class names, where it has them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """Which samples a candidate is right about."""
+class Said:
+    """What an engine says of classes."""
 
     chosen: NDArray[Any]
     """The class it says, for each sample."""
-    right: NDArray[np.bool_]
-    """Whether that is the label, for each sample."""
+    wanted: NDArray[Any]
+    """The class that is right, counted in the same way."""
     classes: int
     """How many it chooses between."""
     threshold: float | None
     """Above which one value says the second of two classes; None where classes are said otherwise."""
 
     @property
-    def samples(self) -> int:
-        """How many samples there are."""
-        return len(self.right)
-
-    @property
-    def accuracy(self) -> float:
-        """As a fraction of 1, to six digits: enough for a million samples."""
-        return round(int(self.right.sum()) / self.samples, 6)
+    def right(self) -> NDArray[np.bool_]:
+        """Whether each sample's class is the label."""
+        found: NDArray[np.bool_] = np.asarray(self.chosen == self.wanted)
+        return found
 
 
-def score(engine: Engine, evaluation: Evaluation, like: Score | None = None) -> Score:
-    """Find out which samples an engine is right about.
+def said(engine: Engine, evaluation: Evaluation, like: Said | None = None) -> Said:
+    """Find out which class an engine says for each sample.
 
     How an output says a class is seen from a sample's answer:
 
@@ -72,49 +53,53 @@ def score(engine: Engine, evaluation: Evaluation, like: Score | None = None) -> 
     Args:
         engine: The candidate.
         evaluation: What to ask, and what is right.
-        like: The score of the source, whose reading of one number a candidate's must follow.
+        like: What the source says, whose reading of one number a candidate's must follow.
 
     Raises:
         ScoreFailed: where the candidate does not answer with numbers.
         DatasetMismatch: where the labels do not fit the output.
     """
-    labels = evaluation.samples.labels
-    if labels is None:
-        raise ValueError("samples have no labels; an evaluation set was expected")
-    said, sizes = [], set()
+    labels = evaluation.labels
+    values_said, sizes = [], set()
     for answer in answers(engine, evaluation.samples, (evaluation.output,), evaluation.field):
         classes, value = _said(answer[evaluation.output], evaluation)
-        said.append(value)
+        values_said.append(value)
         sizes.add(classes)
     if len(sizes) > 1:
-        raise _no_class(evaluation, f"answers {min(sizes)} to {max(sizes)} values from sample to sample")
+        raise no_class(evaluation, f"answers {min(sizes)} to {max(sizes)} values from sample to sample")
     (classes,) = sizes
-    values: NDArray[Any] = np.array(said)
-    wanted = _texts(labels, evaluation) if values.dtype.kind == "U" else _numbers(labels, evaluation, classes)
+    values: NDArray[Any] = np.array(values_said)
+    wanted = _texts(labels, evaluation) if values.dtype.kind == "U" else numbered(labels, evaluation, classes)
     threshold = None
     if classes == 1 and values.dtype.kind != "U":
         values, threshold = _decided(values, wanted, evaluation, like)
-    return Score(values, values == wanted, classes if classes > 1 else max(_TWO, len({*wanted.tolist()})), threshold)
+    return Said(values, wanted, classes if classes > 1 else max(_TWO, len({*wanted.tolist()})), threshold)
 
 
-def check_above_chance(reference: Score, evaluation: Evaluation) -> None:
+def check_above_chance(right: int, classes: int, evaluation: Evaluation, guesses: int = 1) -> None:
     """Refuse a source that is no better than guessing: then it is not its classes that are counted.
 
     Guessing is right once in as many times as there are classes among the labels, or in the output where it has fewer.
     With one class only among the labels, the output's classes count.
 
+    Args:
+        right: For how many samples it is right.
+        classes: How many it chooses between.
+        evaluation: The set.
+        guesses: How many classes it may say for each sample.
+
     Raises:
         DatasetMismatch: where it is no better.
     """
-    labels = evaluation.samples.labels
-    kinds = len({*labels.tolist()}) if labels is not None else 0
-    guesses = min(reference.classes, kinds) if kinds > 1 else reference.classes
-    if guesses > 1 and reference.accuracy <= 1 / guesses:
+    samples = len(evaluation.samples)
+    kinds = len({*evaluation.labels.tolist()})
+    among = min(classes, kinds) if kinds > 1 else classes
+    if among > guesses and right / samples <= guesses / among:
         raise DatasetMismatch(
-            f"the model's output {evaluation.output!r} is right for {int(reference.right.sum())} of the "
-            f"{reference.samples} samples of {evaluation.field}, accuracy {reference.accuracy:.4f}, no better than "
-            f"guessing one of {guesses} classes; labels that count classes as the model does were expected, or "
-            "spec.evaluation.output to name the output that says the class"
+            f"the model's output {evaluation.output!r} is right for {right} of the "
+            f"{samples} samples of {evaluation.field}, accuracy {right / samples:.4f}, no better than "
+            f"guessing {'one' if guesses == 1 else guesses} of {among} classes; labels that count classes as the model "
+            "does were expected, or spec.evaluation.output to name the output that says the class"
         )
 
 
@@ -127,12 +112,12 @@ def _said(answer: NDArray[Any], evaluation: Evaluation) -> tuple[int, Any]:
         return 1, value.item() if isinstance(value, np.generic) else value
     # More than one axis besides the samples is an image or a sequence, whose argmax is no class.
     if answer.size == 0 or sum(size > 1 for size in answer.shape) > 1 or answer.dtype.kind in "OUS":
-        raise _no_class(evaluation, f"answers {shape_text(answer.shape)}")
+        raise no_class(evaluation, f"answers {shape_text(answer.shape)}")
     return answer.size, int(np.argmax(answer))
 
 
 def _decided(
-    values: NDArray[Any], wanted: NDArray[Any], evaluation: Evaluation, like: Score | None
+    values: NDArray[Any], wanted: NDArray[Any], evaluation: Evaluation, like: Said | None
 ) -> tuple[NDArray[np.int64], float | None]:
     """The class that one number says, and the threshold that was used."""
     if like is None:
@@ -145,12 +130,12 @@ def _decided(
         return np.rint(values.astype(np.float64)).astype(np.int64), None
     kinds = {*wanted.tolist()}
     if not (kinds <= {0, 1} or kinds <= _PLUS_MINUS):
-        raise _no_class(evaluation, f"answers one number, and the labels are {len(kinds)} classes")
+        raise no_class(evaluation, f"answers one number, and the labels are {len(kinds)} classes")
     above = values > threshold
     return np.where(above, 1, -1 if kinds <= _PLUS_MINUS and -1 in kinds else 0), threshold
 
 
-def _numbers(labels: NDArray[Any], evaluation: Evaluation, classes: int) -> NDArray[Any]:
+def numbered(labels: NDArray[Any], evaluation: Evaluation, classes: int) -> NDArray[Any]:
     """Labels as class numbers; what one value says itself is not bounded (`classes` is 1)."""
     if labels.dtype.kind == "U":
         places = {name: place for place, name in enumerate(evaluation.names or ())}
@@ -185,7 +170,8 @@ def _texts(labels: NDArray[Any], evaluation: Evaluation) -> NDArray[Any]:
     return labels
 
 
-def _no_class(evaluation: Evaluation, found: str) -> DatasetMismatch:
+def no_class(evaluation: Evaluation, found: str) -> DatasetMismatch:
+    """What to say of an output that says no class."""
     return DatasetMismatch(
         f"the model's output {evaluation.output!r} {found} for {evaluation.field}; "
         "one value for each class, or the class itself, was expected to count accuracy"

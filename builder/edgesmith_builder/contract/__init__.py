@@ -1,0 +1,59 @@
+"""What the operator and the builder say to each other.
+
+A `BuildRequest` goes to the builder, as JSON; the answer is an image whose manifest carries a `BuildReport`, and a
+`BuildResult` or a `BuildFailure` in the container's termination message. Nothing else passes between the two, so either
+can be replaced, and a build can be run on a laptop from the same file.
+
+`Build.key` is the build key: the hash of everything that decides the image's bytes. The registry is the database of
+builds: an image under a tag equal to the key means that the build was made, by whoever made it, where the image is the
+base with a build's layers on top (`edgesmith_builder.provenance`) and is not another than the one that a Job of ours
+reported.
+"""
+
+from edgesmith_builder.contract.build import TOOLS, Artifact, Build, BuildRequest, Gates, MetricName, Platform, Tools
+from edgesmith_builder.contract.failure import BuildFailure, FailureReason
+from edgesmith_builder.contract.report import (
+    KEY_ANNOTATION,
+    REPORT_ANNOTATION,
+    BuildReport,
+    BuildResult,
+    Candidate,
+)
+from edgesmith_builder.contract.toolchain import Toolchain, wrong_options, wrong_precisions
+from edgesmith_builder.contract.toolchains import (
+    TOOLCHAINS,
+    EngineName,
+    OptionFacts,
+    Precision,
+    ToolchainFacts,
+    ToolchainName,
+)
+from edgesmith_builder.contract.wire import Wire
+
+__all__ = [
+    "KEY_ANNOTATION",
+    "REPORT_ANNOTATION",
+    "TOOLCHAINS",
+    "TOOLS",
+    "Artifact",
+    "Build",
+    "BuildFailure",
+    "BuildReport",
+    "BuildRequest",
+    "BuildResult",
+    "Candidate",
+    "EngineName",
+    "FailureReason",
+    "Gates",
+    "MetricName",
+    "OptionFacts",
+    "Platform",
+    "Precision",
+    "Toolchain",
+    "ToolchainFacts",
+    "ToolchainName",
+    "Tools",
+    "Wire",
+    "wrong_options",
+    "wrong_precisions",
+]

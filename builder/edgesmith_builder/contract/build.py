@@ -1,0 +1,111 @@
+"""What is asked of the builder."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+from pydantic import Field
+
+from edgesmith_builder.contract.toolchain import Toolchain
+from edgesmith_builder.contract.wire import Wire
+
+MetricName = Literal["Accuracy", "TopK", "MacroF1", "RMSE", "MAE", "R2", "MeanAveragePrecision"]
+
+
+class Artifact(Wire):
+    """One file in a bucket."""
+
+    uri: str
+    """`s3://BUCKET/KEY`."""
+    sha256: str | None = None
+    """64 hex digits. Where absent, the URI is taken to name one content for ever."""
+
+    def without_uri(self) -> Artifact:
+        """The same file without its URI, where its digest says what it is."""
+        return self.model_copy(update={"uri": ""}) if self.sha256 else self
+
+
+class Platform(Wire):
+    """An OCI platform."""
+
+    os: str = "linux"
+    architecture: str
+    variant: str | None = None
+
+
+class Gates(Wire):
+    """Bounds that a candidate must keep at build time."""
+
+    max_accuracy_drop: float | None = None
+    """Most that the metric's value may lose against the source on the same evaluation set; of an error (RMSE, MAE) most
+    that it may rise, as a share of the source's. Where the samples are too few to tell, for the drop's upper bound."""
+    min_accuracy: float | None = None
+    """Least value of a metric whose higher values are better."""
+    max_error: float | None = None
+    """Most that an error (RMSE, MAE) may be, in the labels' own unit."""
+    min_agreement: float = 0.8
+    """With the source, of every candidate that is not the source itself; see `edgesmith_builder.score.agreement`."""
+    max_image_size: int | None = None
+    """Compressed bytes of the whole image, base included."""
+
+
+class Tools(Wire):
+    """The versions of what compiles; a new one makes every build anew."""
+
+    builder: str
+    """Changes whenever the same request would give other bytes, and whenever a default of `Build` changes."""
+    onnx: str
+    onnxruntime: str
+
+
+TOOLS = Tools(builder="3", onnx="1.23.2", onnxruntime="1.32.0")
+"""Those of this release, as `requirements/builder.txt` locks them. The operator has none of them installed."""
+
+
+class Build(Wire):
+    """Everything that decides a variant's bytes."""
+
+    model: str
+    """The name it is served under."""
+    source: Artifact
+    calibration: Artifact | None = None
+    evaluation: Artifact | None = None
+    metric: MetricName = "Accuracy"
+    metric_options: dict[str, str] = Field(default_factory=dict)
+    """What the metric is told, by name: `k` of TopK."""
+    output: str | None = None
+    """The model's output that is scored on the evaluation set. Absent: the first."""
+    missing_values: Literal["Refuse", "NaN"] = "Refuse"
+    """Whether NaN in a data set stands for a value that is missing, as in tables, or is a mistake."""
+    gates: Gates = Gates()
+    platform: Platform
+    toolchain: Toolchain
+    base: str
+    """The runtime base image by digest: `REGISTRY/NAME@sha256:HEX`."""
+    tools: Tools | None = None
+    """Absent: those of the builder that is asked. A builder with others refuses the request."""
+
+    @property
+    def key(self) -> str:
+        """The build key: 32 hex digits. A file whose digest is known may lie anywhere: its URI is not part of it."""
+        artifacts = {name: getattr(self, name) for name in ("source", "calibration", "evaluation")}
+        identities = {name: file.without_uri() for name, file in artifacts.items() if file}
+        said = {"tools": self.tools or TOOLS, "toolchain": self.toolchain.without_defaults(), **identities}
+        text = self.model_copy(update=said).to_json()
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class BuildRequest(Wire):
+    """One build and where its image goes."""
+
+    build: Build
+    repository: str
+    """`REGISTRY/NAME` to push to, under the tag `build.key`."""
+    plain_http: bool = False
+    """Talk HTTP to the registry: for registries inside the cluster only."""
+
+    @property
+    def image(self) -> str:
+        """The image's reference by tag."""
+        return f"{self.repository}:{self.build.key}"

@@ -1,0 +1,113 @@
+"""The toolchains: what each makes, what serves it, and what it can be told. A new one is a row here.
+
+The operator reads the rows and never a toolchain's code: for the CRD, for what a profile leaves open, and to refuse
+what a toolchain does not know before a build is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+Precision = Literal["int8", "fp16", "fp32"]
+
+ToolchainName = Literal["ONNXRuntime", "OpenVINO", "LiteRT", "EdgeTPU", "TensorRT", "QNN"]
+
+EngineName = Literal["onnxruntime", "openvino", "litert", "edgetpu", "qnn"]
+"""What loads a compiled model on the device; also the flavour of the runtime base image that has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptionFacts:
+    """One thing that a toolchain can be told."""
+
+    values: tuple[str, ...]
+    """Those that are allowed."""
+    default: str
+    meaning: str
+    """For people: a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolchainFacts:
+    """One toolchain."""
+
+    engine: EngineName
+    precisions: tuple[Precision, ...]
+    """Tried where a profile names none, best first."""
+    makes: tuple[Precision, ...]
+    """All that can be asked for."""
+    options: Mapping[str, OptionFacts] = field(default_factory=dict)
+    available: bool = True
+    """Whether the builder of this release has it."""
+
+
+_BOTH = ("true", "false")
+
+_ONNX_RUNTIME = MappingProxyType(
+    {
+        "activations": OptionFacts(("uint8", "int8"), "uint8", "Number type of int8's activations."),
+        "weights": OptionFacts(("uint8", "int8"), "int8", "Number type of int8's weights."),
+        "perChannel": OptionFacts(_BOTH, "true", "One scale per output channel rather than one per tensor."),
+        "reduceRange": OptionFacts(
+            _BOTH,
+            "true",
+            "Seven-bit weights: with eight, x86-64 processors without VNNI are as slow as in fp32. Set it to false for "
+            "Arm, and for x86-64 where every machine has VNNI.",
+        ),
+    }
+)
+
+TOOLCHAINS: Mapping[ToolchainName, ToolchainFacts] = MappingProxyType(
+    {
+        "ONNXRuntime": ToolchainFacts("onnxruntime", ("int8", "fp32"), ("int8", "fp32"), _ONNX_RUNTIME),
+        "OpenVINO": ToolchainFacts(
+            "openvino",
+            ("int8", "fp16", "fp32"),
+            ("int8", "fp16", "fp32"),
+            MappingProxyType(
+                {
+                    "device": OptionFacts(
+                        ("CPU", "GPU", "NPU"), "CPU", "The device of the node that runs it, as OpenVINO names it."
+                    )
+                }
+            ),
+        ),
+        "LiteRT": ToolchainFacts("litert", ("int8", "fp16", "fp32"), ("int8", "fp16", "fp32")),
+        # Compiled by edgetpu_compiler, which exists for x86-64 only, from a TFLite model that is int8 throughout.
+        "EdgeTPU": ToolchainFacts(
+            "edgetpu",
+            ("int8",),
+            ("int8",),
+            MappingProxyType(
+                {
+                    "minRuntimeVersion": OptionFacts(
+                        ("13", "14"), "14", "The oldest Edge TPU runtime that the compiled model is to run with."
+                    )
+                }
+            ),
+            available=False,
+        ),
+        # The model travels as ONNX; TensorRT compiles it on the device, for the very GPU that is there.
+        "TensorRT": ToolchainFacts(
+            "onnxruntime",
+            ("fp16", "fp32"),
+            ("int8", "fp16", "fp32"),
+            MappingProxyType(
+                {"dlaCore": OptionFacts(("none", "0", "1"), "none", "The deep learning accelerator that runs it.")}
+            ),
+            available=False,
+        ),
+        # A context binary for one generation of Hexagon, made by ONNX Runtime's QNN execution provider.
+        "QNN": ToolchainFacts(
+            "qnn",
+            ("int8",),
+            ("int8", "fp16"),
+            MappingProxyType({"htpArch": OptionFacts(("68", "73"), "68", "Generation of the Hexagon processor.")}),
+            available=False,
+        ),
+    }
+)
+"""Every toolchain by its name in a DeviceProfile."""
