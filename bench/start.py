@@ -5,6 +5,7 @@ The API server (tests/unit_controller/fake_api.py) runs beside it on the same co
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -65,7 +66,7 @@ def _operator(kubeconfig: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]
     probes = _free_port()
     environment = {
         **os.environ,
-        "EDGESMITH_RUNTIME_IMAGE": f"127.0.0.1:9/runtime@{_DIGEST}",
+        "EDGESMITH_RUNTIME_IMAGES": json.dumps({"onnxruntime": f"127.0.0.1:9/runtime@{_DIGEST}"}),
         "EDGESMITH_BUILDER_IMAGE": f"127.0.0.1:9/builder@{_DIGEST}",
         "EDGESMITH_REPOSITORY": "127.0.0.1:9/models",
         "EDGESMITH_PROBE_PORT": str(probes),

@@ -72,7 +72,7 @@ class Operator:
         environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("EDGESMITH_")},
             "KUBECONFIG": str(self.server.kubeconfig(self.token, address=self.through)),
-            "EDGESMITH_RUNTIME_IMAGE": f"{self.registry}/edgesmith/runtime@{DIGEST}",
+            "EDGESMITH_RUNTIME_IMAGES": json.dumps({"onnxruntime": f"{self.registry}/edgesmith/runtime@{DIGEST}"}),
             "EDGESMITH_BUILDER_IMAGE": f"{self.registry}/edgesmith/builder@{DIGEST}",
             "EDGESMITH_REPOSITORY": f"{self.registry}/models",
             "EDGESMITH_PLAIN_HTTP": "true",

@@ -15,7 +15,7 @@ from kubelets import Kubelets, add_node
 from operator_process import DIGEST, device_profile, edge_model
 
 SETTINGS = {
-    "EDGESMITH_RUNTIME_IMAGE": f"127.0.0.1:9/edgesmith/runtime@{DIGEST}",
+    "EDGESMITH_RUNTIME_IMAGES": json.dumps({"onnxruntime": f"127.0.0.1:9/edgesmith/runtime@{DIGEST}"}),
     "EDGESMITH_BUILDER_IMAGE": f"127.0.0.1:9/edgesmith/builder@{DIGEST}",
     "EDGESMITH_REPOSITORY": "127.0.0.1:9/models",
     "EDGESMITH_PLAIN_HTTP": "true",

@@ -102,6 +102,9 @@ def test_a_name_that_could_not_name_its_children_is_refused(server: ApiServer, n
     assert "metadata.name must" in refusal
 
 
+VOLUME = {"name": "cache", "hostPath": "/var/cache", "mountPath": "/cache"}
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -110,6 +113,19 @@ def test_a_name_that_could_not_name_its_children_is_refused(server: ApiServer, n
         pytest.param(
             {"toolchain": {"name": "ONNXRuntime", "precisions": []}}, "spec.toolchain.precisions", id="no-rung"
         ),
+        pytest.param({"toolchain": {"name": "OpenVINX"}}, "spec.toolchain.name", id="no-such-toolchain"),
+        pytest.param(
+            {"toolchain": {"precisions": ["int8"], "impossible": {"int8": "no"}}},
+            "precisions must have none that impossible has",
+            id="an-impossible-precision",
+        ),
+        pytest.param({"toolchain": {"impossible": {"int4": "no"}}}, "no other keys than int8", id="no-such-precision"),
+        pytest.param({"runtime": {"server": "Nginx"}}, "spec.runtime.server", id="no-such-server"),
+        pytest.param({"runtime": {"baseImage": "r/runtime:1"}}, "spec.runtime.baseImage", id="an-image-by-tag"),
+        pytest.param({"runtime": {"volumes": [VOLUME | {"hostPath": "/a/../b"}]}}, "hostPath", id="a-way-out"),
+        pytest.param({"runtime": {"volumes": [VOLUME | {"mountPath": "/model/x"}]}}, "must not be /model", id="taken"),
+        pytest.param({"runtime": {"volumes": [VOLUME | {"name": "scratch"}]}}, "the name scratch", id="a-taken-name"),
+        pytest.param({"runtime": {"volumes": [VOLUME, VOLUME]}}, "duplicate entries", id="a-volume-twice"),
     ],
 )
 def test_a_wrong_profile_is_refused_by_name(server: ApiServer, change: Object, says: str) -> None:

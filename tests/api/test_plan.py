@@ -168,5 +168,5 @@ def test_settings_that_may_not_be_read_can_come_from_the_environment(server: Api
     done = edgesmith(server, *words, kubeconfig=config, document=[edge_model("parts", tenant)])
     assert done.returncode == 1
     assert "reading ConfigMap kube-system/edgesmith-settings failed" in done.stderr
-    assert "EDGESMITH_RUNTIME_IMAGE is not set" in done.stderr
+    assert "EDGESMITH_RUNTIME_IMAGES is not set" in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -23,7 +23,7 @@ REQUIRED: Object = {
     "image": {
         "operator": f"registry.example:5000/edgesmith/operator@{DIGEST}",
         "builder": f"registry.example:5000/edgesmith/builder@{DIGEST}",
-        "runtime": f"registry.example:5000/edgesmith/runtime@{DIGEST}",
+        "runtime": {"onnxruntime": f"registry.example:5000/edgesmith/runtime@{DIGEST}"},
     },
     "registry": {"repository": "registry.example:5000/models"},
 }

@@ -13,7 +13,7 @@ from chart_rendering import CHART, ROOT, Object, load, pick, render
 
 from edgesmith.api.deviceprofile import DeviceProfile, DeviceProfileSpec
 from edgesmith.api.names import API_VERSION
-from edgesmith.decide.builds import toolchain_for
+from edgesmith.decide.toolchain import toolchain_of
 
 FILES = sorted((CHART / "profiles").glob("*.yaml"))
 CRDS = sorted((ROOT / "crds").glob("*.yaml"))
@@ -107,7 +107,7 @@ def test_no_node_can_be_of_two_profiles() -> None:
 def test_number_types_are_the_fast_ones_of_the_architecture(file: Path) -> None:
     spec = DeviceProfileSpec.model_validate(load(file)["spec"])
     types = {"amd64": ("uint8", "int8"), "arm64": ("int8", "int8")}
-    settings = toolchain_for(DeviceProfile.model_validate(load(file))).settings
+    settings = toolchain_of(DeviceProfile.model_validate(load(file))).settings
     assert (settings["activations"], settings["weights"]) == types[spec.platform.architecture]
     assert "fp32" in (spec.toolchain.precisions or ()), (
         "without fp32 a model that loses too much in int8 has no build at all"

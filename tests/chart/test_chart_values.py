@@ -97,7 +97,9 @@ def test_every_value_is_in_the_documentation() -> None:
     assert sorted(rows) == sorted(leaves(VALUES))
 
 
-@pytest.mark.parametrize("path", ["image.operator", "image.builder", "image.runtime", "registry.repository"])
+@pytest.mark.parametrize(
+    "path", ["image.operator", "image.builder", "image.runtime.onnxruntime", "registry.repository"]
+)
 def test_what_is_required_is_named_where_it_is_missing(path: str) -> None:
     done = template(merge(REQUIRED, nested(path, "")))
     assert done.returncode != 0
@@ -110,9 +112,11 @@ def test_what_is_required_is_named_where_it_is_missing(path: str) -> None:
         ("image.operator", "operator"),
         ("image.operator", "registry.example/edgesmith/operator"),
         ("image.builder", "registry.example/edgesmith/builder:0.1.0"),
-        ("image.runtime", "registry.example/edgesmith/runtime:0.1.0"),
-        ("image.runtime", "registry.example/edgesmith/runtime@sha256:12"),
-        ("image.runtime", f"registry.example/edgesmith/runtime@{DIGEST.upper()}"),
+        ("image.runtime.onnxruntime", "registry.example/edgesmith/runtime:0.1.0"),
+        ("image.runtime.onnxruntime", "registry.example/edgesmith/runtime@sha256:12"),
+        ("image.runtime.openvino", f"registry.example/edgesmith/runtime@{DIGEST.upper()}"),
+        ("image.runtime.tensorrt", f"registry.example/edgesmith/runtime@{DIGEST}"),
+        ("image.runtime", f"registry.example/edgesmith/runtime@{DIGEST}"),
         ("image.pullPolicy", "Sometimes"),
         ("image.pullSecrets", [{"name": "pull"}]),
         ("registry.repository", "http://registry.example/models"),

@@ -173,7 +173,7 @@ def _profile(name: str, rung: str) -> dict[str, Any]:
             "nodeSelector": {LABEL: "five"},
             "platform": {"os": "linux", "architecture": "amd64"},
             "toolchain": {"name": "ONNXRuntime", "precisions": [rung]},
-            "runtime": {"server": "ONNXRuntime", "resources": resources},
+            "runtime": {"resources": resources},
         },
     }
 

@@ -12,7 +12,7 @@ from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import daemon_set_name, job_name, node_label
 from edgesmith.decide import decide
-from edgesmith.decide.builds import attempt_of, build_for
+from edgesmith.decide.builds import attempt_of, build_for, wanted
 from edgesmith.decide.plan import ApplyRevision, Delete, Move, Plan, StartBuild
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import (
@@ -30,7 +30,7 @@ from edgesmith_builder.contract import BuildFailure, BuildReport, Candidate, Fai
 NOW = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)
 LABEL = node_label("plant", "parts")
 SETTINGS = Settings(
-    runtime_image=f"registry:5000/edgesmith/runtime@sha256:{'1' * 64}",
+    runtime_images={"onnxruntime": f"registry:5000/edgesmith/runtime@sha256:{'1' * 64}"},
     builder_image=f"registry:5000/edgesmith/builder@sha256:{'2' * 64}",
     repository="registry:5000/models",
     node_grace_seconds=0,
@@ -137,7 +137,7 @@ class Cluster:
 
     def snapshot(self) -> Snapshot:
         """What the gatherer would see."""
-        keys = {key_of(self.edge_model, one) for one in self.profiles}
+        keys = {build.key for build in wanted(self.edge_model, self.profiles, SETTINGS).values()}
         images = {key: self.registry.get(key) for key in keys}
         return Snapshot(
             self.edge_model,

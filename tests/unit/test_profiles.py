@@ -52,7 +52,7 @@ def test_a_profile_says_which_namespaces_may_use_it(allowed: list[str] | None, m
     limited = profile("secret", **({"allowedNamespaces": allowed} if allowed else {}))
     named = resolve(model(deviceProfiles={"names": ["secret", "amd64", "gone"]}), (profile(), limited))
     assert [one.metadata.name for one in named.profiles] == (["amd64", "secret"] if may else ["amd64"])
-    assert (named.missing, named.not_allowed) == (("gone",), () if may else ("secret",))
+    assert (named.missing, tuple(named.refused)) == (("gone",), () if may else ("secret",))
     selected = resolve(model(deviceProfiles={"selector": {}}), (profile(), limited))
     assert [one.metadata.name for one in selected.profiles] == (["amd64", "secret"] if may else ["amd64"])
     assert selected.unusable == ()

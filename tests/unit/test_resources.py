@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from snapshots import SETTINGS, model, profile
 
+from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import Serving
 from edgesmith.api.names import REQUEST_ANNOTATION, short_hash
 from edgesmith.decide.builds import build_for
@@ -26,11 +27,11 @@ TEMPLATE = "f6046e3012"
 """Hash of the template below. Where it changes, raise `TEMPLATE_VERSION`: nodes that run the old one must be moved."""
 
 
-def applied(**spec: Any) -> dict[str, Any]:
-    of = model(**spec)
-    build = build_for(of, profile(), SETTINGS)
-    revision = revision_of(profile(), IMAGE, of, SETTINGS)
-    return daemon_set(of, ApplyRevision(profile(), revision, IMAGE, build), SETTINGS)
+def applied(board: DeviceProfile | None = None, **spec: Any) -> dict[str, Any]:
+    of, board = model(**spec), board or profile()
+    build = build_for(of, board, SETTINGS)
+    revision = revision_of(board, IMAGE, of, SETTINGS)
+    return daemon_set(of, ApplyRevision(board, revision, IMAGE, build), SETTINGS)
 
 
 def started(settings: Settings = SETTINGS, *reason: Change, **source: Any) -> dict[str, Any]:
@@ -99,6 +100,33 @@ def test_a_daemon_set_runs_where_the_label_names_its_revision() -> None:
     assert terms == [{"matchExpressions": [labelled, able]}]
     assert made["spec"]["updateStrategy"] == {"type": "OnDelete"}
     assert {container["image"] for container in (*pod["initContainers"], *pod["containers"])} == {IMAGE}
+
+
+CACHE = {"name": "engines", "hostPath": "/var/lib/edgesmith/engines", "mountPath": "/cache"}
+
+
+def test_both_containers_get_the_folders_of_the_node() -> None:
+    drivers = {"name": "drivers", "hostPath": "/opt/drivers", "mountPath": "/drivers", "readOnly": True}
+    board = profile(runtime={"volumes": [CACHE, drivers]})
+    made = applied(board)["spec"]["template"]["spec"]
+    assert made["volumes"][1:] == [
+        {"name": "engines", "hostPath": {"path": "/var/lib/edgesmith/engines", "type": "Directory"}},
+        {"name": "drivers", "hostPath": {"path": "/opt/drivers", "type": "Directory"}},
+    ]
+    for container in (*made["initContainers"], *made["containers"]):
+        assert container["volumeMounts"][1:] == [
+            {"name": "engines", "mountPath": "/cache"},
+            {"name": "drivers", "mountPath": "/drivers", "readOnly": True},
+        ]
+
+
+def test_a_folder_of_the_node_makes_a_new_revision() -> None:
+    def of(volume: dict[str, Any]) -> str:
+        return revision_of(profile(runtime={"volumes": [volume]}), IMAGE, model(), SETTINGS)
+
+    plain = revision_of(profile(), IMAGE, model(), SETTINGS)
+    assert revision_of(profile(runtime={"volumes": []}), IMAGE, model(), SETTINGS) == plain
+    assert len({plain, of(CACHE), of(CACHE | {"hostPath": "/x"}), of(CACHE | {"readOnly": True})}) == 4
 
 
 def test_a_batch_of_its_own_reaches_the_server_and_its_self_test() -> None:

@@ -109,7 +109,7 @@ class Played:
         other["spec"]["platform"] = {"architecture": "arm64"}
         objects.put(DEVICE_PROFILE, other)
         settings = Settings(
-            runtime_image=f"r:5000/runtime@{DIGEST}",
+            runtime_images={"onnxruntime": f"r:5000/runtime@{DIGEST}"},
             builder_image=f"r:5000/builder@{DIGEST}",
             repository="r:5000/models",
             max_concurrent_builds=LIMIT,

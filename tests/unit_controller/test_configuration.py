@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from edgesmith.decide.settings import Settings
 
 DIGEST = "sha256:" + "0" * 64
 GOOD = {
-    "EDGESMITH_RUNTIME_IMAGE": f"r:5000/edgesmith/runtime@{DIGEST}",
+    "EDGESMITH_RUNTIME_IMAGES": json.dumps({"onnxruntime": f"r:5000/edgesmith/runtime@{DIGEST}"}),
     "EDGESMITH_BUILDER_IMAGE": f"r:5000/edgesmith/builder@{DIGEST}",
     "EDGESMITH_REPOSITORY": "r:5000/models",
 }
@@ -21,7 +22,7 @@ GOOD = {
 
 def test_what_is_not_set_has_its_default() -> None:
     assert settings_from(GOOD) == Settings(
-        runtime_image=GOOD["EDGESMITH_RUNTIME_IMAGE"],
+        runtime_images={"onnxruntime": f"r:5000/edgesmith/runtime@{DIGEST}"},
         builder_image=GOOD["EDGESMITH_BUILDER_IMAGE"],
         repository="r:5000/models",
     )
@@ -47,7 +48,18 @@ def test_everything_set() -> None:
     [
         ("EDGESMITH_REPOSITORY", "", "EDGESMITH_REPOSITORY is not set"),
         ("EDGESMITH_REPOSITORY", "models", "names no registry"),
-        ("EDGESMITH_RUNTIME_IMAGE", "r:5000/runtime:1", "an image by digest was expected"),
+        ("EDGESMITH_RUNTIME_IMAGES", "", "EDGESMITH_RUNTIME_IMAGES is not set"),
+        (
+            "EDGESMITH_RUNTIME_IMAGES",
+            '{"onnxruntime": "r:5000/runtime:1"}',
+            ".onnxruntime is 'r:5000/runtime:1'; an image by",
+        ),
+        ("EDGESMITH_RUNTIME_IMAGES", "r:5000/runtime:1", "a JSON object was expected"),
+        (
+            "EDGESMITH_RUNTIME_IMAGES",
+            f'{{"litert": "r/l@{DIGEST}"}}',
+            "has litert; onnxruntime was expected among them",
+        ),
         ("EDGESMITH_PLAIN_HTTP", "yes", "'yes'; true or false was expected"),
         ("EDGESMITH_BUILDER_RESOURCES", "[1]", "'[1]'; a JSON object was expected"),
         ("EDGESMITH_BUILDER_RESOURCES", "{", "a JSON object was expected"),

@@ -20,7 +20,7 @@ from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import BuildJob
 
 DIGEST = "sha256:" + "d" * 64
-SETTINGS = Settings(f"r:5000/runtime@{DIGEST}", f"r:5000/builder@{DIGEST}", "r:5000/models")
+SETTINGS = Settings({"onnxruntime": f"r:5000/runtime@{DIGEST}"}, f"r:5000/builder@{DIGEST}", "r:5000/models")
 
 
 class Asked:

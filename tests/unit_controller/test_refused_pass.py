@@ -54,7 +54,7 @@ async def run(*errors: ClusterError) -> tuple[Outcome, float]:
     objects.put(EDGE_MODEL, model("m"))
     objects.put(DEVICE_PROFILE, profile("p"))
     objects.completed(EDGE_MODEL)
-    settings = Settings(f"r:5000/runtime@{DIGEST}", f"r:5000/builder@{DIGEST}", "r:5000/models")
+    settings = Settings({"onnxruntime": f"r:5000/runtime@{DIGEST}"}, f"r:5000/builder@{DIGEST}", "r:5000/models")
     client: Any = None
     passes = Passes(
         Gatherer(objects, cast("Images", NoAnswer()), settings, client),

@@ -28,7 +28,7 @@ async def test_builds_are_looked_up_at_a_registry_of_a_private_authority(tmp_pat
     authority = Authority.make(tmp_path)
     with Played(lambda _: Answer(404), authority.sign("registry")) as server:
         repository = f"127.0.0.1:{server.port}/models"
-        known = Settings(IMAGE, IMAGE, repository, registry_ca=authority.pem)
+        known = Settings({"onnxruntime": IMAGE}, IMAGE, repository, registry_ca=authority.pem)
         answers = []
         for settings in (known, replace(known, registry_ca=None)):
             async with registry_of(settings, None, attempts=2) as registry:

@@ -23,7 +23,7 @@ from edgesmith.controller.passes import Passes
 from edgesmith.controller.queue import Outcome
 from edgesmith.decide.settings import Settings
 
-SETTINGS = Settings(runtime_image="r/i@sha256:0", builder_image="r/b@sha256:0", repository="r/models")
+SETTINGS = Settings(runtime_images={"onnxruntime": "r/i@sha256:0"}, builder_image="r/b@sha256:0", repository="r/models")
 KEY = ("ns", "m")
 LABEL = node_label(*KEY)
 NOW = datetime(2030, 1, 1, tzinfo=UTC)

@@ -23,13 +23,24 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* One image reference; its digest wins over its tag. Call with (list NAME REFERENCE). */}}
 {{- define "edgesmith.image" -}}
 {{- $name := index . 0 -}}
-{{- $reference := index . 1 | required (printf "image.%s is empty: expected a reference such as HOST/edgesmith/%s@sha256:HEX, as `python3 hack/images push HOST` prints it" $name $name) -}}
+{{- $reference := index . 1 | required (printf "image.%s is empty: expected a reference such as HOST/edgesmith/%s@sha256:HEX, as `python3 hack/images push HOST` prints it" $name (splitList "." $name | first)) -}}
 {{- $parts := splitList "@" $reference -}}
 {{- if eq (len $parts) 2 -}}
 {{- printf "%s@%s" (regexReplaceAll ":[A-Za-z0-9_][A-Za-z0-9_.-]*$" (index $parts 0) "") (index $parts 1) -}}
 {{- else -}}
 {{- $reference -}}
 {{- end -}}
+{{- end -}}
+
+{{/* The runtime base images by flavour, as JSON; those that are empty are left out. */}}
+{{- define "edgesmith.runtimeImages" -}}
+{{- $images := dict "onnxruntime" (include "edgesmith.image" (list "runtime.onnxruntime" .Values.image.runtime.onnxruntime)) -}}
+{{- range $flavour, $reference := omit .Values.image.runtime "onnxruntime" -}}
+{{- if $reference -}}
+{{- $_ := set $images $flavour (include "edgesmith.image" (list (printf "runtime.%s" $flavour) $reference)) -}}
+{{- end -}}
+{{- end -}}
+{{- $images | toJson -}}
 {{- end -}}
 
 {{/* The restricted Pod Security Standard, for pods of the chart. */}}

@@ -32,7 +32,7 @@ def install_chart(ground: Ground, images: dict[str, str], *settings: str) -> Non
     values = [
         f"image.operator={images['operator']}",
         f"image.builder={images['builder']}",
-        f"image.runtime={images['runtime']}",
+        f"image.runtime.onnxruntime={images['runtime']}",
         f"registry.repository={ground.registry}/models",
         f"registry.plainHTTP={str(ground.plain_http).lower()}",
         *settings,

@@ -51,6 +51,13 @@ class Reason(StrEnum):
     """A DeviceProfile named in spec.deviceProfiles does not exist."""
     PROFILE_NOT_ALLOWED = "ProfileNotAllowed"
     """A DeviceProfile named in spec.deviceProfiles has spec.allowedNamespaces without the EdgeModel's namespace."""
+    PROFILE_INVALID = "ProfileInvalid"
+    """A DeviceProfile asks its toolchain for an option, a value or a precision that it does not have, or for one of its
+    own spec.toolchain.impossible."""
+    NOT_IN_THIS_RELEASE = "NotInThisRelease"
+    """A DeviceProfile names a toolchain or a server that this release does not have."""
+    RUNTIME_IMAGE_NOT_SET = "RuntimeImageNotSet"
+    """Neither a DeviceProfile nor the installation has the runtime base image that its toolchain or server needs."""
     NODE_MATCHES_TWO_PROFILES = "NodeMatchesTwoProfiles"
     """A node is of more than one of the profiles; it is left alone."""
     WRONG_ARCHITECTURE = "WrongArchitecture"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 
 from edgesmith.api.model import Model, ObjectMeta, rules
 from edgesmith.api.names import NODE_LABEL_SUFFIX
@@ -19,6 +19,9 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 EVERY_NAMESPACE = "*"
 """In `spec.allowedNamespaces`: every namespace."""
+IMAGE_PATTERN = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+@sha256:[0-9a-f]{64}$"
+LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+FOLDER_PATTERN = r"^(/[A-Za-z0-9_][A-Za-z0-9._-]*)+$"
 NAMESPACE_PATTERN = r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$"
 
 
@@ -85,10 +88,52 @@ class Toolchain(Model):
     )
 
 
+class Volume(Model):
+    """A folder of the node that the server needs: a cache of compiled engines, or a driver's files, say."""
+
+    name: str = Field(pattern=LABEL_PATTERN, max_length=63, description="Name of the volume; each once.")
+    host_path: str = Field(
+        pattern=FOLDER_PATTERN,
+        max_length=512,
+        description="The folder on the node, which must be there; the server's user is 65532.",
+    )
+    mount_path: str = Field(
+        pattern=FOLDER_PATTERN,
+        max_length=512,
+        description="Where the server sees it; not /model or /tmp, and nothing below them.",
+        json_schema_extra=rules(
+            {"!self.matches('^/(model|tmp)(/|$)')": "must not be /model or /tmp, which are the server's own"}
+        ),
+    )
+    read_only: bool = Field(default=False, description="True: the server may not write to it.")
+
+    @field_validator("host_path", "mount_path")
+    @classmethod
+    def _is_folder(cls, value: str) -> str:
+        if ".." in value.split("/"):
+            raise ValueError("a path without .. was expected")
+        return value
+
+
 class Runtime(Model):
     """The server that runs on these devices."""
 
-    server: Literal["ONNXRuntime"] = Field("ONNXRuntime", description="The server that runs the model.")
+    server: Literal["Edgesmith", "Triton"] = Field(
+        "Edgesmith",
+        description=(
+            "The server that runs the model. Edgesmith: this project's own, with the engine of the toolchain. Triton: "
+            "NVIDIA Triton."
+        ),
+    )
+    base_image: str | None = Field(
+        None,
+        pattern=IMAGE_PATTERN,
+        max_length=512,
+        description=(
+            "Base of every image for this class of hardware, by digest: REGISTRY/NAME@sha256:HEX. Absent: the "
+            "installation's own for the engine (Helm value image.runtime)."
+        ),
+    )
     runtime_class_name: str | None = Field(None, description="RuntimeClass of serving pods.")
     resources: dict[str, dict[str, str | int]] | None = Field(
         None,
@@ -102,6 +147,18 @@ class Runtime(Model):
         (),
         description="Tolerations of serving pods, as in a PodSpec.",
         json_schema_extra={"x-edgesmith-schema": "tolerations"},
+    )
+    volumes: tuple[Volume, ...] = Field(
+        (),
+        max_length=8,
+        description=(
+            "Folders of the node that serving pods get. Namespaces under the Pod Security Standards baseline and "
+            "restricted forbid them."
+        ),
+        json_schema_extra={
+            "x-map-key": "name",
+            **rules({"self.all(one, one.name != 'scratch')": "no volume may have the name scratch: it is taken"}),
+        },
     )
 
 

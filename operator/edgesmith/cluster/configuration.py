@@ -19,8 +19,14 @@ from edgesmith_builder.oci import Reference, Repository, trusting
 CONFIG_MAP_NAME = "edgesmith-settings"
 DEFAULT_NAMESPACE = "edgesmith-system"
 
+REQUIRED_FLAVOUR = "onnxruntime"
+"""The runtime base image that every installation has."""
+
 VARIABLES = {
-    "EDGESMITH_RUNTIME_IMAGE": "Runtime base image by digest, `REGISTRY/NAME@sha256:HEX`. Required.",
+    "EDGESMITH_RUNTIME_IMAGES": (
+        "Runtime base images by flavour: a JSON object of `REGISTRY/NAME@sha256:HEX`, `onnxruntime` among them. "
+        "Required."
+    ),
     "EDGESMITH_BUILDER_IMAGE": "Image of build Jobs by digest. Required.",
     "EDGESMITH_REPOSITORY": "Where variant images go, `REGISTRY/PREFIX`; the namespace and name are added. Required.",
     "EDGESMITH_PLAIN_HTTP": "`true`: speak HTTP to the registry. Default `false`.",
@@ -54,7 +60,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
     """
     try:
         return Settings(
-            runtime_image=_image(environment, "EDGESMITH_RUNTIME_IMAGE"),
+            runtime_images=_runtime_images(environment, "EDGESMITH_RUNTIME_IMAGES"),
             builder_image=_image(environment, "EDGESMITH_BUILDER_IMAGE"),
             repository=_repository(environment, "EDGESMITH_REPOSITORY"),
             plain_http=_flag(environment, "EDGESMITH_PLAIN_HTTP"),
@@ -96,7 +102,18 @@ def _required(environment: Mapping[str, str], name: str) -> str:
 
 
 def _image(environment: Mapping[str, str], name: str) -> str:
-    value = _required(environment, name)
+    return _pinned(name, _required(environment, name))
+
+
+def _runtime_images(environment: Mapping[str, str], name: str) -> dict[str, str]:
+    _required(environment, name)
+    images = {flavour: _pinned(f"{name}.{flavour}", image) for flavour, image in _labels(environment, name).items()}
+    if REQUIRED_FLAVOUR not in images:
+        raise SettingsError(f"{name} has {', '.join(images) or 'nothing'}; {REQUIRED_FLAVOUR} was expected among them")
+    return images
+
+
+def _pinned(name: str, value: str) -> str:
     try:
         pinned = Reference.parse(value).digest
     except ValueError as error:

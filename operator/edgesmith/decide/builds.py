@@ -21,12 +21,13 @@ from edgesmith.api.names import short_hash
 from edgesmith.api.units import parse_bytes
 from edgesmith.decide.build_slots import RECHECK, admitted
 from edgesmith.decide.plan import Change, StartBuild
-from edgesmith.decide.profiles import resolve
+from edgesmith.decide.refusals import usable
 from edgesmith.decide.retry import REGISTRY_LAG, Retry, failed, requested
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import BuildJob, ForeignImage, Image, RegistryProblem, Revision, Snapshot
+from edgesmith.decide.toolchain import base_image, toolchain_of
 from edgesmith.decide.trust import key_of
-from edgesmith_builder.contract import TOOLCHAINS, TOOLS, Artifact, Build, BuildReport, Gates, Platform, Toolchain
+from edgesmith_builder.contract import TOOLS, Artifact, Build, BuildReport, Gates, Platform
 
 BuildPhase = Literal["Built", "Building", "Waiting", "Failed"]
 
@@ -51,12 +52,20 @@ class BuildState:
 
 
 def wanted(model: EdgeModel, profiles: Sequence[DeviceProfile], settings: Settings) -> dict[str, Build]:
-    """The build of every profile that the EdgeModel names and that exists, by the profile's name."""
-    return {profile.metadata.name: build_for(model, profile, settings) for profile in resolve(model, profiles).profiles}
+    """The build of every profile that the EdgeModel names and can use, by the profile's name."""
+    found = usable(model, profiles, settings).profiles
+    return {profile.metadata.name: build_for(model, profile, settings) for profile in found}
 
 
 def build_for(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> Build:
-    """Everything that decides the bytes of one variant's image."""
+    """Everything that decides the bytes of one variant's image.
+
+    Raises:
+        ValueError: The profile is one that is refused; see `edgesmith.decide.refusals`.
+    """
+    base = base_image(profile, settings)
+    if base is None:
+        raise ValueError(f"there is no runtime base image for DeviceProfile {profile.metadata.name!r}")
     spec, gates = model.spec, model.spec.gates
     return Build(
         model=model.metadata.name,
@@ -73,17 +82,10 @@ def build_for(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> B
             max_image_size=parse_bytes(gates.max_image_size) if gates.max_image_size else None,
         ),
         platform=Platform(**profile.spec.platform.model_dump()),
-        toolchain=toolchain_for(profile),
-        base=settings.runtime_image,
+        toolchain=toolchain_of(profile),
+        base=base,
         tools=TOOLS,
     )
-
-
-def toolchain_for(profile: DeviceProfile) -> Toolchain:
-    """What compiles for a profile: where it leaves precisions open, the toolchain's own that its hardware can run."""
-    wanted = profile.spec.toolchain
-    own = tuple(one for one in TOOLCHAINS[wanted.name].precisions if one not in wanted.impossible)
-    return Toolchain(name=wanted.name, precisions=wanted.precisions or own, options=wanted.options)
 
 
 def changes(build: Build, before: Mapping[str, Any] | None) -> tuple[Change, ...]:

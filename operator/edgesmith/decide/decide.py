@@ -131,6 +131,6 @@ def _facts(view: View, course: Course) -> VariantFacts:
         nodes,
         counts(course, nodes),
         max(measured, default=None),
-        not_allowed=course.profile in view.resolved.not_allowed,
+        refused=view.resolved.refused.get(course.profile),
         unmatched=len(view.assignment.unmatched),
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from edgesmith.api.conditions import Reason
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel, LabelSelector
+from edgesmith.decide.conditions import Finding, Severity
 from edgesmith.decide.snapshot import Node
 
 ARCHITECTURE_LABEL = "kubernetes.io/arch"
@@ -20,13 +22,13 @@ class Resolved:
     profiles: tuple[DeviceProfile, ...]
     missing: tuple[str, ...]
     """Names in the spec that no DeviceProfile has."""
-    not_allowed: tuple[str, ...] = ()
-    """Names in the spec of DeviceProfiles that the EdgeModel's namespace may not use."""
+    refused: Mapping[str, Finding] = field(default_factory=dict)
+    """DeviceProfiles that exist and that the EdgeModel cannot use, with why."""
 
     @property
     def unusable(self) -> tuple[str, ...]:
-        """Names in the spec for which nothing is built or rolled out; nodes keep what they run of them."""
-        return (*self.missing, *self.not_allowed)
+        """Profiles for which nothing is built or rolled out; nodes keep what they run of them."""
+        return (*self.missing, *self.refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,20 @@ def resolve(model: EdgeModel, profiles: Sequence[DeviceProfile]) -> Resolved:
         return Resolved(
             tuple(usable[name] for name in names if name in usable),
             tuple(name for name in names if name not in existing),
-            tuple(name for name in names if name in existing and name not in usable),
+            {name: _not_allowed(name, model) for name in names if name in existing and name not in usable},
         )
     selector = wanted.selector or LabelSelector()
     found = sorted(name for name, profile in usable.items() if selects(selector, profile.metadata.labels))
     return Resolved(tuple(usable[name] for name in found), ())
+
+
+def _not_allowed(name: str, model: EdgeModel) -> Finding:
+    return Finding(
+        Severity.STALLED,
+        Reason.PROFILE_NOT_ALLOWED,
+        f"spec.deviceProfiles.names has {name!r}, but spec.allowedNamespaces of that DeviceProfile does not have "
+        f"the namespace {model.metadata.namespace!r}; its nodes keep what they run.",
+    )
 
 
 def assign(model: EdgeModel, profiles: Iterable[DeviceProfile], nodes: Iterable[Node]) -> Assignment:

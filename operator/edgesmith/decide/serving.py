@@ -67,6 +67,8 @@ class Serving:
     """The node's own port that leads to the HTTP port; None where it has none."""
     host_grpc_port: int | None
     """The node's own port that leads to the gRPC port; None where it has none."""
+    volumes: tuple[Mapping[str, Any], ...] | None
+    """Folders of the node, as the DeviceProfile has them; None where there are none."""
     max_batch: int | None
     """None for `MAX_BATCH`, the server's own: an EdgeModel that says nothing of it keeps its revision."""
 
@@ -99,6 +101,7 @@ def serving(model: EdgeModel, profile: DeviceProfile, image: str, settings: Sett
         start_seconds=_start_seconds(model),
         host_http_port=on_host.http_port if on_host else None,
         host_grpc_port=on_host.grpc_port if on_host else None,
+        volumes=tuple(one.model_dump(by_alias=True) for one in profile.spec.runtime.volumes) or None,
         max_batch=spec.max_batch if spec.max_batch != MAX_BATCH else None,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +11,8 @@ from typing import Any
 class Settings:
     """The installation's settings, from the chart's values."""
 
-    runtime_image: str
-    """The runtime base image by digest: `REGISTRY/NAME@sha256:HEX`."""
+    runtime_images: Mapping[str, str]
+    """Runtime base images by flavour, each by digest: `REGISTRY/NAME@sha256:HEX`."""
     builder_image: str
     """The builder's image by digest."""
     repository: str

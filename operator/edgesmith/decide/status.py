@@ -102,20 +102,11 @@ def _profile_findings(
         for name in resolved.missing
         if name in unreadable
     ]
-    namespace = model.metadata.namespace
-    found += [
-        Finding(
-            Severity.STALLED,
-            Reason.PROFILE_NOT_ALLOWED,
-            f"spec.deviceProfiles.names has {name!r}, but spec.allowedNamespaces of that DeviceProfile does not have "
-            f"the namespace {namespace!r}; its nodes keep what they run.",
-        )
-        for name in resolved.not_allowed
-    ]
+    found += resolved.refused.values()
     if not resolved.profiles and not resolved.unusable:
         message = (
-            f"spec.deviceProfiles.selector picks no DeviceProfile that the namespace {namespace!r} may use; "
-            "label one, allow it the namespace, or change the selector."
+            f"spec.deviceProfiles.selector picks no DeviceProfile that the namespace {model.metadata.namespace!r} may "
+            "use; label one, allow it the namespace, or change the selector."
         )
         found.append(Finding(Severity.STALLED, Reason.PROFILE_NOT_FOUND, message))
     reasons = {

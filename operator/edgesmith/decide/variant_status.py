@@ -25,15 +25,15 @@ class VariantFacts:
 
     profile: str
     build: BuildState | None
-    """None where the profile is missing or may not be used."""
+    """None where the profile is missing or refused."""
     course: Course
     nodes: tuple[NodeState, ...]
     counted: NodeCounts
     """As `counts` found them."""
     latency_ms: float | None
     """Worst p95 that a device measured for the revision shown."""
-    not_allowed: bool = False
-    """Whether the EdgeModel's namespace may not use the profile."""
+    refused: Finding | None = None
+    """Why the EdgeModel cannot use the profile; None where it can, or where there is none."""
     unmatched: int = 0
     """Nodes that spec.nodeSelector picks and that are of no profile."""
 
@@ -102,9 +102,13 @@ def _awaited(facts: VariantFacts, message: str) -> Finding:
     """A variant without a revision, or with one and no node to give it to."""
     if facts.build and facts.build.image:
         return Finding(Severity.RECONCILING, Reason.WAITING_FOR_NODES, message)
-    missing = Reason.PROFILE_NOT_ALLOWED if facts.not_allowed else Reason.PROFILE_NOT_FOUND
-    reason = facts.build.reason if facts.build and facts.build.reason else missing
+    reason = facts.build.reason if facts.build and facts.build.reason else _absence(facts)
     return Finding(Severity.AWAITED, reason, message)
+
+
+def _absence(facts: VariantFacts) -> Reason:
+    """Why a variant has no build."""
+    return facts.refused.reason if facts.refused else Reason.PROFILE_NOT_FOUND
 
 
 def _waits_for_nodes(facts: VariantFacts) -> bool:
@@ -158,7 +162,7 @@ def _measured(report: BuildReport) -> dict[str, Any]:
 def _reason(facts: VariantFacts, own: NodeCounts) -> Reason:
     """Why one variant stands where it does, in one word."""
     if facts.build is None:
-        return Reason.PROFILE_NOT_ALLOWED if facts.not_allowed else Reason.PROFILE_NOT_FOUND
+        return _absence(facts)
     if facts.build.image is None and facts.build.reason:
         return facts.build.reason
     return rollout_finding(facts, own).reason
@@ -198,8 +202,8 @@ def state_of(facts: VariantFacts) -> str:
 def sentence(facts: VariantFacts, own: NodeCounts) -> str:
     """Where one variant stands, in one sentence."""
     if facts.build is None:
-        why = "may not be used from this namespace" if facts.not_allowed else "does not exist or cannot be read"
-        return f"DeviceProfile {facts.profile!r} {why}; its nodes keep what they run."
+        missing = f"DeviceProfile {facts.profile!r} does not exist or cannot be read; its nodes keep what they run."
+        return facts.refused.message if facts.refused else missing
     if facts.build.image is None:
         return facts.build.message
     target = facts.course.target

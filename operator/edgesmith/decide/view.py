@@ -13,8 +13,9 @@ from edgesmith.decide.builds import BuildState, build_states
 from edgesmith.decide.fleet import NodeState, RevisionState, Rules, Step, Variant
 from edgesmith.decide.marks import Mark, marks_of
 from edgesmith.decide.observe import Observation, Trial, observe
-from edgesmith.decide.profiles import Assignment, Resolved, assign, carries, resolve
+from edgesmith.decide.profiles import Assignment, Resolved, assign, carries
 from edgesmith.decide.record import Record, parse_record
+from edgesmith.decide.refusals import usable
 from edgesmith.decide.retry import requested
 from edgesmith.decide.serving import revision_of
 from edgesmith.decide.snapshot import Node, Pod, Revision, Snapshot
@@ -35,7 +36,7 @@ class View:
         self.label_key = node_label(model.metadata.namespace, model.metadata.name)
         self.attempt = requested(model)
         self.marks = marks_of(model.status)
-        self.resolved: Resolved = resolve(model, snapshot.profiles)
+        self.resolved: Resolved = usable(model, snapshot.profiles, snapshot.settings)
         self.assignment: Assignment = assign(model, self.resolved.profiles, snapshot.nodes)
         self.builds: dict[str, BuildState] = build_states(snapshot, self.resolved.profiles, now)
         self.targets = {
@@ -120,8 +121,8 @@ class View:
     def _observe(self) -> None:
         """Every node that is to run the model, by profile, and those that still run it.
 
-        Of a profile that is missing or unreadable nobody can say which nodes are of it, and one that the namespace may
-        not use gets no new ones; those that run it are taken to be of it and keep it.
+        Of a profile that is missing or unreadable nobody can say which nodes are of it, and one that is refused gets
+        no new ones; those that run it are taken to be of it and keep it.
         """
         selector: Mapping[str, str] = self.snapshot.model.spec.node_selector
         kept = {*self.resolved.unusable, *self.snapshot.unreadable_profiles}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from edgesmith.api.edgemodel import EdgeModel
@@ -76,7 +77,7 @@ def pod_spec(config: Serving, revision: str) -> dict[str, Any]:
         "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}},
         "initContainers": [{"name": "selftest", "args": _selftest(config), **_container(config)}],
         "containers": [_server(config)],
-        "volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": SCRATCH_LIMIT}}],
+        "volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": SCRATCH_LIMIT}}, *map(_volume, config.volumes or ())],
     }
     if config.tolerations:
         pod["tolerations"] = [dict(toleration) for toleration in config.tolerations]
@@ -136,5 +137,18 @@ def _container(config: Serving) -> dict[str, Any]:
         "securityContext": container_security(),
         "terminationMessagePath": TERMINATION_LOG,
         "terminationMessagePolicy": "File",
-        "volumeMounts": [{"name": "scratch", "mountPath": "/tmp"}],  # noqa: S108 -- the pod's own emptyDir
+        "volumeMounts": [
+            {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108 -- the pod's own emptyDir
+            *map(_mount, config.volumes or ()),
+        ],
     }
+
+
+def _volume(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    # A folder that is made by the kubelet would be root's, and the server could not write to it.
+    return {"name": wanted["name"], "hostPath": {"path": wanted["hostPath"], "type": "Directory"}}
+
+
+def _mount(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    read_only = {"readOnly": True} if wanted["readOnly"] else {}
+    return {"name": wanted["name"], "mountPath": wanted["mountPath"], **read_only}

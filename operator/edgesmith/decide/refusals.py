@@ -1,0 +1,112 @@
+"""Profiles that nothing can be built or served for, and why: said before anything is tried.
+
+A refused profile is one that the EdgeModel cannot use: nothing is built or rolled out for it, its nodes keep what they
+run, and the other profiles go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from edgesmith.api.conditions import Reason
+from edgesmith.api.deviceprofile import DeviceProfile
+from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.decide.conditions import Finding, Severity
+from edgesmith.decide.profiles import Resolved, resolve
+from edgesmith.decide.settings import Settings
+from edgesmith.decide.toolchain import base_image, flavour_of
+from edgesmith_builder.contract import TOOLCHAINS, wrong_options, wrong_precisions
+
+SERVERS = ("Edgesmith",)
+"""What can serve in this release, of the servers that a DeviceProfile can name."""
+
+Check = Callable[[EdgeModel, DeviceProfile, Settings], tuple[Reason, str] | None]
+"""Gives a reason, and a sentence without its subject and its end, where a profile is refused."""
+
+
+def usable(model: EdgeModel, profiles: Sequence[DeviceProfile], settings: Settings) -> Resolved:
+    """The profiles that an EdgeModel names, without those that nothing can be built or served for.
+
+    Args:
+        model: The EdgeModel.
+        profiles: Every DeviceProfile.
+        settings: The installation's.
+    """
+    resolved = resolve(model, profiles)
+    refused = {
+        one.metadata.name: found for one in resolved.profiles if (found := refusal(model, one, settings)) is not None
+    }
+    return replace(
+        resolved,
+        profiles=tuple(one for one in resolved.profiles if one.metadata.name not in refused),
+        refused={**resolved.refused, **refused},
+    )
+
+
+def refusal(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> Finding | None:
+    """Why nothing can be built or served for a profile; the first that is found."""
+    for check in _CHECKS:
+        found = check(model, profile, settings)
+        if found is not None:
+            reason, why = found
+            return Finding(
+                Severity.STALLED,
+                reason,
+                f"DeviceProfile {profile.metadata.name!r}: {why}; its nodes keep what they run.",
+            )
+    return None
+
+
+def _toolchain(_model: EdgeModel, profile: DeviceProfile, _settings: Settings) -> tuple[Reason, str] | None:
+    """What a profile asks of its toolchain, held against the toolchain's own table."""
+    wanted = profile.spec.toolchain
+    facts = TOOLCHAINS[wanted.name]
+    wrong = wrong_options(wanted.name, wanted.options) or wrong_precisions(wanted.name, wanted.precisions or ())
+    if wrong is not None:
+        return Reason.PROFILE_INVALID, f"spec.toolchain.{wrong}"
+    both = [one for one in wanted.precisions or () if one in wanted.impossible]
+    if both:
+        because = wanted.impossible[both[0]].rstrip(".")
+        why = (
+            f"spec.toolchain.precisions has {both[0]}, and so has spec.toolchain.impossible ({because}); "
+            "one of the two was expected"
+        )
+        return Reason.PROFILE_INVALID, why
+    if not wanted.precisions and set(facts.precisions) <= set(wanted.impossible):
+        why = (
+            f"spec.toolchain.impossible has {', '.join(facts.precisions)}, all that {wanted.name} tries by itself; "
+            "spec.toolchain.precisions was expected"
+        )
+        return Reason.PROFILE_INVALID, why
+    return None
+
+
+def _release(_model: EdgeModel, profile: DeviceProfile, _settings: Settings) -> tuple[Reason, str] | None:
+    """What is in the API and not in this release."""
+    toolchain, server = profile.spec.toolchain.name, profile.spec.runtime.server
+    if not TOOLCHAINS[toolchain].available:
+        there = ", ".join(name for name, facts in TOOLCHAINS.items() if facts.available)
+        why = (
+            f"spec.toolchain.name is {toolchain}, and the builder of this release has no toolchain {toolchain}; "
+            f"one of {there} was expected"
+        )
+        return Reason.NOT_IN_THIS_RELEASE, why
+    if server not in SERVERS:
+        why = f"spec.runtime.server is {server}, which this release has not; {' or '.join(SERVERS)} was expected"
+        return Reason.NOT_IN_THIS_RELEASE, why
+    return None
+
+
+def _base_image(_model: EdgeModel, profile: DeviceProfile, settings: Settings) -> tuple[Reason, str] | None:
+    if base_image(profile, settings) is not None:
+        return None
+    flavour = flavour_of(profile)
+    why = (
+        f"it needs a runtime base image with {flavour}, and spec.runtime.baseImage is absent; that or the Helm value "
+        f"image.runtime.{flavour} was expected"
+    )
+    return Reason.RUNTIME_IMAGE_NOT_SET, why
+
+
+_CHECKS: tuple[Check, ...] = (_toolchain, _release, _base_image)

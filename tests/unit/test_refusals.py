@@ -1,0 +1,139 @@
+"""Profiles that nothing can be built or served for: one condition that says what to change, and nothing else stops."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from snapshots import SETTINGS, Cluster, labels, model, node, profile, publish, said, sentence, three_nodes
+
+from edgesmith.decide.builds import build_for
+from edgesmith.decide.refusals import refusal, usable
+from edgesmith.decide.toolchain import base_image, flavour_of, toolchain_of
+
+OTHER = f"other:5000/mine/runtime@sha256:{'7' * 64}"
+KEPT = "; its nodes keep what they run."
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "says"),
+    [
+        pytest.param(
+            {"toolchain": {"options": {"reduceRanges": "true"}}},
+            "ProfileInvalid",
+            "spec.toolchain.options has 'reduceRanges'; one of activations, perChannel, reduceRange, weights was "
+            "expected for ONNXRuntime",
+            id="an unknown option",
+        ),
+        pytest.param(
+            {"toolchain": {"options": {"activations": "int4"}}},
+            "ProfileInvalid",
+            "spec.toolchain.options.activations is 'int4'; uint8 or int8 was expected",
+            id="an unknown value",
+        ),
+        pytest.param(
+            {"toolchain": {"precisions": ["fp16"]}},
+            "ProfileInvalid",
+            "spec.toolchain.precisions has fp16, which ONNXRuntime does not make; int8 or fp32 was expected",
+            id="a precision that is not made",
+        ),
+        pytest.param(
+            {"toolchain": {"precisions": ["fp32", "fp32"]}},
+            "ProfileInvalid",
+            "spec.toolchain.precisions is fp32, fp32; each precision once was expected",
+            id="a precision twice",
+        ),
+        pytest.param(
+            {"toolchain": {"precisions": ["int8", "fp32"], "impossible": {"int8": "no such units."}}},
+            "ProfileInvalid",
+            "spec.toolchain.precisions has int8, and so has spec.toolchain.impossible (no such units); one of the two "
+            "was expected",
+            id="an impossible precision",
+        ),
+        pytest.param(
+            {"toolchain": {"impossible": {"int8": "no", "fp32": "no"}}},
+            "ProfileInvalid",
+            "spec.toolchain.impossible has int8, fp32, all that ONNXRuntime tries by itself; spec.toolchain.precisions "
+            "was expected",
+            id="nothing left",
+        ),
+        pytest.param(
+            {"toolchain": {"name": "TensorRT"}, "runtime": {"server": "Triton", "baseImage": OTHER}},
+            "NotInThisRelease",
+            "spec.toolchain.name is TensorRT, and the builder of this release has no toolchain TensorRT; one of "
+            "ONNXRuntime, OpenVINO, LiteRT was expected",
+            id="a toolchain to come",
+        ),
+        pytest.param(
+            {"runtime": {"server": "Triton", "baseImage": OTHER}},
+            "NotInThisRelease",
+            "spec.runtime.server is Triton, which this release has not; Edgesmith was expected",
+            id="a server to come",
+        ),
+        pytest.param(
+            {"toolchain": {"name": "LiteRT"}},
+            "RuntimeImageNotSet",
+            "it needs a runtime base image with litert, and spec.runtime.baseImage is absent; that or the Helm value "
+            "image.runtime.litert was expected",
+            id="no image of the flavour",
+        ),
+    ],
+)
+def test_a_profile_that_cannot_be_used_is_one_condition_and_stops_nothing_else(
+    spec: dict[str, Any], reason: str, says: str
+) -> None:
+    cluster = Cluster(
+        edge_model=model(deviceProfiles={"names": ["amd64", "board"]}),
+        profiles=(profile(), profile("board", **spec)),
+        nodes={"e1": node("e1"), "b1": node("b1", "board")},
+    )
+    plan = cluster.run(25)
+    assert sentence(plan) == f"DeviceProfile 'board': {says}{KEPT}"
+    for condition in ("Stalled", "ProfilesResolved"):
+        assert said(plan)[condition] == ("True" if condition == "Stalled" else "False", reason)
+    assert said(plan)["BuildsReady"] == ("True", "Succeeded")
+    assert {job.profile for job in cluster.jobs.values()} <= {"amd64"}
+    assert labels(cluster)["b1"] is None
+    assert labels(cluster)["e1"], "the other profile's nodes are served"
+
+
+def test_nodes_of_a_profile_that_became_wrong_keep_what_they_run() -> None:
+    cluster = three_nodes()
+    cluster.run(16)
+    before = labels(cluster)
+    cluster.profiles = (profile(toolchain={"options": {"nothing": "x"}}),)
+    publish(cluster, "b")
+    plan = cluster.run(10)
+    assert (plan.moves, plan.builds, plan.revisions, plan.deletes) == ((), (), (), ())
+    assert labels(cluster) == before
+    (variant,) = plan.status.variants
+    assert (variant.reason, variant.nodes.ready) == ("ProfileInvalid", 3)
+    cluster.profiles = (profile(),)
+    assert said(cluster.run(25))["Ready"] == ("True", "Succeeded")
+
+
+def test_a_selector_that_picks_only_refused_profiles_says_why_and_not_that_it_picks_none() -> None:
+    wrong = profile("board", toolchain={"name": "QNN"})
+    found = usable(model(deviceProfiles={"selector": {}}), (wrong,), SETTINGS)
+    assert (found.profiles, tuple(found.refused)) == ((), ("board",))
+    cluster = Cluster(edge_model=model(deviceProfiles={"selector": {}}), profiles=(wrong,), nodes={})
+    assert "no toolchain QNN" in sentence(cluster.run(1))
+
+
+def test_impossible_precisions_are_left_out_of_the_toolchains_own() -> None:
+    board = profile(toolchain={"impossible": {"int8": "no"}})
+    assert toolchain_of(board).precisions == ("fp32",)
+    assert refusal(model(), board, SETTINGS) is None
+
+
+def test_a_variant_is_made_over_the_image_of_its_engine_or_the_profiles_own() -> None:
+    litert = {"name": "LiteRT"}
+    both = replace(SETTINGS, runtime_images={**SETTINGS.runtime_images, "litert": "r/l@sha256:0"})
+    assert base_image(profile(), both) == both.runtime_images["onnxruntime"]
+    assert base_image(profile(toolchain=litert), both) == "r/l@sha256:0"
+    assert base_image(profile(toolchain=litert), SETTINGS) is None
+    own = profile(toolchain=litert, runtime={"baseImage": OTHER})
+    assert build_for(model(), own, SETTINGS).base == OTHER
+    assert refusal(model(), own, SETTINGS) is None
+    assert flavour_of(profile(runtime={"server": "Triton"})) == "triton"
