@@ -82,6 +82,9 @@ def _platform(
     ):
         scratch = Path(name)
         arguments = {"BUILD_BASE": build_base.reference, "BASE": run_base.reference, "TARGETARCH": architecture}
+        if recipe.stand_in:
+            middle = scratch / f"edgesmith-{recipe.name}-base"
+            arguments["BASE"] = tool.build(context, recipe.stand_in, arguments=arguments, target=middle, log=log)
         raw_folder = scratch / f"edgesmith-{recipe.name}"
         tool.build(context, recipe.dockerfile, arguments=arguments, target=raw_folder, log=log)
         raw = Layout(raw_folder)
@@ -115,7 +118,7 @@ def ensure(recipe: Recipe, platforms: tuple[str, ...], cache: Cache, *, refresh:
         sources = recipe.snapshot(context, REPOSITORY)
         build_base = base.ensure(base.BUILD, ARCHITECTURES[own_platform()], cache, refresh=refresh)
         bases = {
-            one: base.ensure(base.RUN, ARCHITECTURES[one], cache, refresh=refresh, tools=build_base)
+            one: base.ensure(recipe.base, ARCHITECTURES[one], cache, refresh=refresh, tools=build_base)
             for one in platforms
         }
         digests = [build_base.digest, *(one.digest for one in bases.values())]

@@ -23,6 +23,8 @@ PROGRAM: Final = "tritonserver"
 _CLOSED: Final = "model-repository,shared-memory,trace,logging"
 """Interfaces by which a client could replace the model, run its own, read this pod's memory or write files in it."""
 _TF32: Final = "NVIDIA_TF32_OVERRIDE"
+_OURS: Final = frozenset({"PYTHONPATH", "PYTHONSAFEPATH"})
+"""Where our modules are; Triton's backends in Python have their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,4 +85,5 @@ def environment(bundle: Bundle) -> dict[str, str]:
         bundle: The model. Where its precision is fp32, that is what it gets: GPUs from Ampere on shorten the mantissas
             to 10 bits unless told not to (https://docs.nvidia.com/deeplearning/tensorrt, "TF32").
     """
-    return dict(os.environ) | ({_TF32: "0"} if bundle.precision == "fp32" else {})
+    inherited = {name: value for name, value in os.environ.items() if name not in _OURS}
+    return inherited | ({_TF32: "0"} if bundle.precision == "fp32" else {})
