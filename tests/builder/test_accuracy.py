@@ -11,11 +11,11 @@ import pytest
 from candidates import FLOAT, INT64, asked, built, made, node, numbers
 from onnx import TensorProto
 
-from edgesmith_builder.build import check_request
 from edgesmith_builder.contract import BuildRequest, Gates
 from edgesmith_builder.errors import DatasetInvalid, DatasetMismatch, RequestInvalid
 from edgesmith_builder.metric import Change
 from edgesmith_builder.metric.proportion import change_of, changed, share_error
+from edgesmith_builder.request import check_request
 from edgesmith_builder.score import ScoreFailed
 from edgesmith_runtime.engine import load_engine
 

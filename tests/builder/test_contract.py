@@ -9,7 +9,6 @@ from typing import Any, get_args
 import pytest
 from pydantic import create_model
 
-from edgesmith_builder.build import check_request
 from edgesmith_builder.contract import (
     TOOLCHAINS,
     TOOLS,
@@ -22,6 +21,7 @@ from edgesmith_builder.contract import (
     ToolchainName,
 )
 from edgesmith_builder.errors import RequestInvalid
+from edgesmith_builder.request import check_request
 
 PLAIN = Build(
     model="parts",
@@ -87,7 +87,11 @@ def test_an_option_that_asks_for_its_default_is_no_other_build() -> None:
             {"precisions": ("fp16",)},
             r"toolchain.precisions has fp16, which ONNXRuntime does not make; int8 or fp32 was",
         ),
-        ({"name": "LiteRT", "options": {"a": "b"}}, r"toolchain.name is LiteRT; this builder has ONNXRuntime"),
+        ({"name": "LiteRT", "options": {"a": "b"}}, r"toolchain.options has 'a'; none was expected for LiteRT"),
+        (
+            {"name": "QNN"},
+            r"toolchain.name is QNN; one that this builder has was expected: ONNXRuntime, OpenVINO, LiteRT",
+        ),
     ],
 )
 def test_a_builder_refuses_what_its_toolchain_does_not_know(toolchain: dict[str, Any], says: str) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edgesmith_builder.build import largest_model
 from edgesmith_builder.errors import ModelInvalid
+from edgesmith_builder.gather import largest_model
 from edgesmith_builder.limits import DATASET, MODEL, WORK, memory_limit, model_limit
 
 

@@ -12,7 +12,8 @@ from graphs import FLOAT, answers, model_of, node, numbers, quantised, weights_o
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from edgesmith_builder.errors import ModelHasNaN, ModelInvalid
-from edgesmith_builder.model import ModelFacts, read_model, shaped
+from edgesmith_builder.format import ModelFacts
+from edgesmith_builder.format.onnx import read_model, shaped
 from edgesmith_runtime.engine import EngineError, load_engine
 
 N = 64

@@ -205,7 +205,8 @@ import json, resource, shutil, signal, sys
 from pathlib import Path
 import numpy as np
 from edgesmith_builder.dataset import Samples
-from edgesmith_builder.quantize import Quantization, machine_failed, quantize
+from edgesmith_builder.failures import machine_failed
+from edgesmith_builder.quantize import Quantization, quantize
 source = Path(sys.argv[1])
 work = source.with_name("work")
 samples = Samples({"x": np.ones((2, 4, 8, 8), np.float32)}, {"x": 4}, batches=True)

@@ -13,12 +13,13 @@ from graphs import FLOAT, Value, model_of, node
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from edgesmith_builder.build import Inputs, ask, climb
+from edgesmith_builder.build import climb
 from edgesmith_builder.contract import Artifact, Build, Gates, Platform, Precision, Toolchain
 from edgesmith_builder.dataset import samples_for
+from edgesmith_builder.format.onnx import read_model
+from edgesmith_builder.gather import Inputs, ask
 from edgesmith_builder.ladder import Outcome
 from edgesmith_builder.metric import metric_of
-from edgesmith_builder.model import read_model
 from edgesmith_runtime.engine import load_engine
 
 __all__ = ["FLOAT", "INT64", "Value", "asked", "built", "made", "node", "numbers"]

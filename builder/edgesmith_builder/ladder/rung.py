@@ -7,36 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgesmith_builder.contract import TOOLCHAINS, Build, Candidate, Precision, ToolchainName
+from edgesmith_builder.contract import Build, Candidate, Precision
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.errors import shortened
+from edgesmith_builder.failures import CompileFailed, machine_failed
 from edgesmith_builder.gates import Measured, Scored, doubt, rejection
 from edgesmith_builder.metric import Change, Evaluation, Metric, Score
-from edgesmith_builder.model import ModelFacts
 from edgesmith_builder.pack import Layer, write_layers
 from edgesmith_builder.progress import size_text, step
-from edgesmith_builder.quantize import Quantization, QuantizationFailed, machine_failed, quantize
-from edgesmith_builder.score import Same, ScoreFailed, SourceAnswers, agreement, other_answers, record
+from edgesmith_builder.score import Same, ScoreFailed, SourceAnswers, agreement, record
+from edgesmith_builder.toolchain import Compiled, Material, Toolchain
 from edgesmith_runtime.bundle import write_bundle
 from edgesmith_runtime.engine import Engine, EngineError, load_engine
 from edgesmith_runtime.loading import LoadFailed, load
 
 log = logging.getLogger(__name__)
 
-TOOLCHAIN: ToolchainName = "ONNXRuntime"
-"""What compiles here."""
-
-ENGINE = TOOLCHAINS[TOOLCHAIN].engine
-"""The engine that serves what this ladder makes."""
-
 _WHERE_LIMIT = 100
 """Characters of where a candidate agrees least."""
-
-_NO_OTHER = (
-    "the model came in {came}, and there is no {asked} form of it; "
-    "the model from before it was made so was expected, or {came} among the precisions"
-)
-_NO_CALIBRATION = "calibration is absent; int8 needs spec.calibration, a set of samples to measure ranges with"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +43,8 @@ class Workshop:
     """What every rung works with."""
 
     build: Build
-    source: ModelFacts
-    calibration: Samples | None
+    toolchain: Toolchain
+    material: Material
     metric: Metric[Any]
     evaluation: Evaluation | None
     golden: Samples
@@ -68,7 +56,6 @@ class Workshop:
     base_size: int
     """Compressed bytes of the base image."""
     folder: Path
-    threads: int
 
     def attempt(self, precision: Precision) -> Attempt:
         """Try one rung.
@@ -77,34 +64,32 @@ class Workshop:
         """
         try:
             return self._attempt(precision)
-        except (QuantizationFailed, ScoreFailed, EngineError) as error:
+        except (CompileFailed, ScoreFailed, EngineError) as error:
             if machine_failed(error):
                 raise
-            verb = "cannot be made" if isinstance(error, QuantizationFailed) else "does not work"
+            verb = "cannot be made" if isinstance(error, CompileFailed) else "does not work"
             return Attempt(Candidate(precision=precision, rejected=f"it {verb}: {error}"))
 
     def _attempt(self, precision: Precision) -> Attempt:
-        came = self.source.precision == precision
-        if precision == "int8" and self.calibration is None and not came:
-            return Attempt(Candidate(precision=precision, rejected=_NO_CALIBRATION))
-        if precision != "int8" and not came:
-            why = _NO_OTHER.format(came=self.source.precision, asked=precision)
-            return Attempt(Candidate(precision=precision, rejected=why))
+        refused = self.toolchain.refusal(precision, self.material)
+        if refused is not None:
+            return Attempt(Candidate(precision=precision, rejected=refused))
         folder = self.folder / precision
         folder.mkdir()
-        model_file = self._compile(precision, folder)
-        candidate = Candidate(precision=precision, size=model_file.stat().st_size)
-        engine = load_engine(ENGINE, model_file, threads=self.threads)
+        made = self.toolchain.compile(precision, self.material, folder)
+        candidate = Candidate(precision=precision, size=made.size)
+        threads = self.material.threads
+        engine = load_engine(made.engine, made.model_file, threads=threads, options=made.options)
         try:
-            measured, said = self._measure(engine, precision, model_file)
+            measured, said = self._measure(engine, precision, own=made.came)
             candidate = candidate.model_copy(update=said)
             rejected = rejection(measured, self.build.gates)
             if rejected is not None:
                 return Attempt(candidate.model_copy(update={"rejected": rejected}))
-            self._bundle(engine, precision, model_file, folder / "bundle")
+            self._bundle(engine, precision, made, folder / "bundle")
         finally:
             engine.close()
-        replayed(folder / "bundle", self.threads)
+        replayed(folder / "bundle", threads)
         layers = self._pack(precision, folder)
         size = Measured(image_size=self.base_size + sum(layer.descriptor.size for layer in layers))
         rejected = rejection(size, self.build.gates)
@@ -113,23 +98,8 @@ class Workshop:
             log.warning("%s: %s", precision, warning)
         return Attempt(candidate.model_copy(update={"rejected": rejected}), layers, warning)
 
-    def _compile(self, precision: Precision, folder: Path) -> Path:
-        if precision == self.source.precision:
-            return self.source.path  # as it came
-        return self._int8(folder)
-
-    def _int8(self, folder: Path) -> Path:
-        if self.calibration is None:
-            raise QuantizationFailed(_NO_CALIBRATION)
-        with step(f"int8: quantised over {len(self.calibration)} samples") as current:
-            settings = Quantization.of(self.build.toolchain.settings)
-            target = quantize(self.source.path, self.calibration, settings, folder, self.threads)
-            current.say(f"from {size_text(self.source.size)} to {size_text(target.stat().st_size)}")
-        return target
-
-    def _measure(self, engine: Engine, precision: Precision, model_file: Path) -> tuple[Measured, dict[str, Any]]:
+    def _measure(self, engine: Engine, precision: Precision, *, own: bool) -> tuple[Measured, dict[str, Any]]:
         """Score a candidate and hold it against the source; what is known of the source itself is known already."""
-        own = model_file == self.source.path
         scored, said, same = self._score(engine, precision, own=own)
         if own:
             return Measured(scored), said
@@ -171,24 +141,26 @@ class Workshop:
         same = Same(self.evaluation.output, share, found.samples) if share is not None else None
         return scored, said, same
 
-    def _bundle(self, engine: Engine, precision: Precision, model_file: Path, target: Path) -> None:
+    def _bundle(self, engine: Engine, precision: Precision, made: Compiled, target: Path) -> None:
         golden = record(
             engine,
             self.golden,
-            others=other_answers(model_file, self.golden),
+            others=self.toolchain.other_answers(made, self.golden),
             known=self.answers.outputs,
             precision=precision,
-            model_size=model_file.stat().st_size,
+            model_size=made.size,
         )
         write_bundle(
             target,
             model=self.build.model,
-            engine=ENGINE,
+            engine=made.engine,
             precision=precision,
-            model_file=model_file,
+            model_file=made.model_file,
+            others=made.others,
+            options=made.options,
             inputs=engine.inputs,
             outputs=engine.outputs,
-            labels=self.source.labels,
+            labels=self.material.source.labels,
             golden=golden,
         )
 

@@ -6,33 +6,14 @@ import contextlib
 import re
 from collections.abc import Iterator
 
-from google.protobuf.message import DecodeError
-
-_MACHINE = re.compile(
-    r"bad_alloc|No space left|system error number \d+|[Ff]ailed to allocate|Cannot allocate memory"
-    r"|[Pp]rotobuf (serialization|parsing) failed"
-)
-"""How ONNX Runtime, which has no error of its own for it, says that memory or the disk is used up. What is parsed here
-was written a moment before, so a file that does not parse was not written whole."""
+from edgesmith_builder.failures import CompileFailed, machine_failed
 
 _SOURCE = re.compile(r"/onnxruntime_src/\S+ (?:\S+::[^()]*\([^)]*\) ?)?")
 """Where in ONNX Runtime an error came up: a file, a line and a function of its source."""
 
 
-class QuantizationFailed(Exception):  # noqa: N818 - an outcome of the ladder, turned into a sentence there
+class QuantizationFailed(CompileFailed):
     """The model cannot be quantised; the message says why, in the model's own terms."""
-
-
-def machine_failed(error: BaseException | None) -> bool:
-    """Whether an error, or one that it came from, says nothing of the model: a full disk, no memory.
-
-    The same build can succeed elsewhere or later, so it must not decide which candidate wins.
-    """
-    while error is not None:
-        if isinstance(error, OSError | MemoryError | DecodeError) or _MACHINE.search(str(error)):
-            return True
-        error = error.__cause__
-    return False
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 import onnx
 
-from edgesmith_builder.model.nesting import subgraphs
+from edgesmith_builder.format.onnx.nesting import subgraphs
 
 QUANTISED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators whose weights are quantised; almost all of a network's time and bytes are theirs."""

@@ -8,9 +8,9 @@ import onnx
 import onnxruntime as ort
 from onnx import inliner, version_converter
 
+from edgesmith_builder.format.onnx.nesting import subgraphs
+from edgesmith_builder.format.onnx.read import opset_of
 from edgesmith_builder.limits import MODEL
-from edgesmith_builder.model.nesting import subgraphs
-from edgesmith_builder.model.onnx_file import opset_of
 from edgesmith_builder.quantize.failures import QuantizationFailed, failing_as
 from edgesmith_builder.quantize.gemm import plain_gemms
 from edgesmith_builder.quantize.graph import LIGHT, QUANTISED, has_weights, initializers

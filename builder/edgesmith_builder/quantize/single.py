@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgesmith_builder.model.nesting import subgraphs
-from edgesmith_builder.model.weights import model_tensors
+from edgesmith_builder.format.onnx.nesting import subgraphs
+from edgesmith_builder.format.onnx.weights import model_tensors
 from edgesmith_builder.quantize.failures import QuantizationFailed
 
 _OTHERS = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})

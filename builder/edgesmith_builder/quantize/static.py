@@ -14,10 +14,11 @@ from pathlib import Path
 import onnx
 
 from edgesmith_builder.dataset import Samples
-from edgesmith_builder.model.nesting import subgraphs
+from edgesmith_builder.failures import machine_failed
+from edgesmith_builder.format.onnx.nesting import subgraphs
 from edgesmith_builder.quantize.calibrate import Ranges, calibrate, finite
 from edgesmith_builder.quantize.emit import EIGHT_BITS, OP_TYPES, Recipe, emit
-from edgesmith_builder.quantize.failures import QuantizationFailed, machine_failed
+from edgesmith_builder.quantize.failures import QuantizationFailed
 from edgesmith_builder.quantize.graph import LIGHT, initializers, size_of, told
 from edgesmith_builder.quantize.prepare import prepare
 from edgesmith_builder.quantize.select import workable

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from edgesmith_builder.model.nesting import inner_graphs
+from edgesmith_builder.format.onnx.nesting import inner_graphs
 from edgesmith_builder.quantize.graph import initializers, is_heavy
 
 _AVERAGES = frozenset({"GlobalAveragePool", "AveragePool", "ReduceMean"})

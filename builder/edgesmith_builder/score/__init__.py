@@ -3,7 +3,6 @@
 from edgesmith_builder.score.agreement import Agreement, Same, agreement
 from edgesmith_builder.score.asking import ScoreFailed
 from edgesmith_builder.score.golden_inputs import golden_inputs
-from edgesmith_builder.score.kernels import other_answers
 from edgesmith_builder.score.recording import record
 from edgesmith_builder.score.source import SourceAnswers, ask_source
 
@@ -15,6 +14,5 @@ __all__ = [
     "agreement",
     "ask_source",
     "golden_inputs",
-    "other_answers",
     "record",
 ]

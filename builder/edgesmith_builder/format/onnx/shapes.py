@@ -8,7 +8,7 @@ from dataclasses import replace
 import onnx
 
 from edgesmith_builder.errors import ModelInvalid
-from edgesmith_builder.model.onnx_file import ModelFacts
+from edgesmith_builder.format.facts import ModelFacts
 
 _SAMPLES = "samples"
 

@@ -10,7 +10,7 @@ import onnx
 from onnx import numpy_helper
 
 from edgesmith_builder.errors import ModelHasNaN, ModelInvalid
-from edgesmith_builder.model.nesting import inner_graphs, subgraphs
+from edgesmith_builder.format.onnx.nesting import inner_graphs, subgraphs
 
 _FLOATS = frozenset(
     {onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}

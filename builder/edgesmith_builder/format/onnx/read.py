@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
 
-from edgesmith_builder.contract import Precision
 from edgesmith_builder.errors import ModelInvalid
+from edgesmith_builder.format.facts import ModelFacts
+from edgesmith_builder.format.onnx.precision import precision_of
+from edgesmith_builder.format.onnx.weights import check_embedded, check_weights
 from edgesmith_builder.limits import MODEL
-from edgesmith_builder.model.precision import precision_of
-from edgesmith_builder.model.weights import check_embedded, check_weights
 from edgesmith_builder.progress import size_text
 
 log = logging.getLogger(__name__)
@@ -29,24 +28,12 @@ LABELS = "labels"
 _DOMAINS = ("", "ai.onnx")
 
 
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
-    """What is known of a model without running it."""
+SUFFIX = ".onnx"
 
-    path: Path
-    size: int
-    """Bytes."""
-    opset: int
-    """Version of the standard operators; 0 where it uses none."""
-    ir_version: int
-    parameters: int
-    """Values in its initialisers."""
-    precision: Precision
-    """`int8` where it came quantised."""
-    labels: tuple[str, ...] | None
-    """Names of its classes, where its metadata has them."""
-    shapeless: tuple[str, ...] = ()
-    """Inputs that have no shape, not even a number of axes."""
+
+def recognises(head: bytes) -> bool:
+    """Whether a file that begins so may be an ONNX file: a protocol buffer has no signature, any file may."""
+    return bool(head)
 
 
 def read_model(path: Path, what: str) -> ModelFacts:
@@ -70,8 +57,9 @@ def read_model(path: Path, what: str) -> ModelFacts:
     return ModelFacts(
         path=path,
         size=size,
-        opset=opset_of(model),
-        ir_version=model.ir_version,
+        format="ONNX",
+        engine="onnxruntime",
+        operators=opset_of(model),
         parameters=sum(_count(tensor) for tensor in model.graph.initializer),
         precision=precision_of(model),
         labels=_labels(model),

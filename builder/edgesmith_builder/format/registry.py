@@ -1,0 +1,61 @@
+"""Tells formats apart by a file's bytes: its name is whatever somebody uploaded it under."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from edgesmith_builder.format import onnx, tflite
+from edgesmith_builder.format.facts import ModelFacts
+
+_HEAD = 4096
+"""Bytes that a format may be recognised by."""
+
+
+class Format(Protocol):
+    """A module of this folder."""
+
+    SUFFIX: str
+    """Of its files: `.onnx`."""
+
+    def recognises(self, head: bytes) -> bool:
+        """Whether a file that begins so is one of this format."""
+
+    def read_model(self, path: Path, what: str) -> ModelFacts:
+        """Read and check a file, whoever wrote it."""
+
+    def shaped(self, facts: ModelFacts, ranks: Mapping[str, int], what: str) -> ModelFacts:
+        """Give inputs that have no shape as many open axes as `ranks` says, in the file."""
+
+
+_FORMATS: tuple[Format, ...] = (tflite, onnx)
+"""ONNX last: a protocol buffer has no signature, so it says itself what is wrong with any other file."""
+
+
+def read_source(path: Path, what: str) -> ModelFacts:
+    """Recognise a model, read it and check it; its file gets its format's suffix.
+
+    Args:
+        path: The file, without one.
+        what: What messages call it: `spec.source.uri s3://…`.
+
+    Raises:
+        ModelInvalid: in one sentence, when it is not a model that can be served.
+        ModelHasNaN: when a weight is not a number.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    found = next(one for one in _FORMATS if one is onnx or one.recognises(head))
+    named = path.rename(path.with_suffix(found.SUFFIX))
+    return found.read_model(named, what)
+
+
+def shaped_source(facts: ModelFacts, ranks: Mapping[str, int], what: str) -> ModelFacts:
+    """Give inputs that have no shape as many open axes as the sets' arrays have.
+
+    Raises:
+        ModelInvalid: where no set has the input.
+    """
+    found = next(one for one in _FORMATS if facts.path.suffix == one.SUFFIX)
+    return found.shaped(facts, ranks, what)

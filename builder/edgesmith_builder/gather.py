@@ -1,0 +1,183 @@
+"""Fetches the model and the sets, checks each, and asks the source what candidates are held against."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from edgesmith_builder.contract import Artifact, Build
+from edgesmith_builder.dataset import Labels, Samples, read_npz, samples_for
+from edgesmith_builder.errors import DatasetInvalid, ModelInvalid, RequestInvalid
+from edgesmith_builder.format import ModelFacts, read_source, shaped_source
+from edgesmith_builder.limits import DATASET, MODEL, memory_limit, model_limit
+from edgesmith_builder.metric import Evaluation, Metric, Score, metric_of
+from edgesmith_builder.progress import size_text, step
+from edgesmith_builder.score import ScoreFailed, SourceAnswers, ask_source, golden_inputs
+from edgesmith_builder.source import Bucket, Limit
+from edgesmith_runtime.engine import Engine, EngineError, load_engine
+from edgesmith_runtime.tensors import TensorSpec, shape_text
+
+log = logging.getLogger(__name__)
+
+Arrays = dict[str, NDArray[Any]]
+
+_HELD_BACK = 5
+"""Of so many calibration samples one is held back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What was fetched, checked."""
+
+    model: ModelFacts
+    calibration: Samples | None
+    metric: Metric[Any]
+    evaluation: Evaluation | None
+    golden: Samples
+    scored: Score | None
+    """The source's, on the evaluation set."""
+    answers: SourceAnswers
+    """The source's answers that candidates are held against."""
+
+
+def gather(wanted: Build, bucket: Bucket, work: Path, threads: int) -> Inputs:
+    """Fetch everything, check it, and score the source.
+
+    Raises:
+        BuildError: of the fitting kind.
+    """
+    fetched = work / "source"
+    what = f"spec.source.uri {wanted.source.uri}"
+    bucket.fetch("spec.source", wanted.source, fetched, largest_model(memory_limit()))
+    with step("model") as current:
+        facts = read_source(fetched, what)
+        current.say(
+            f"{facts.format}, {facts.precision}, {facts.parameters} parameters, {size_text(facts.size)}, checked"
+        )
+    wanted_sets = {"spec.calibration": wanted.calibration, "spec.evaluation": wanted.evaluation}
+    sets = {field: artifact for field, artifact in wanted_sets.items() if artifact is not None}
+    arrays = functools.cache(lambda field: _arrays(field, sets[field], wanted, bucket, work))
+    if facts.shapeless:
+        ranks = {name: array.ndim for field in sets for name, array in arrays(field).items()}
+        facts = shaped_source(facts, ranks, what)
+    try:
+        engine = load_engine(facts.engine, facts.path, threads=threads)
+    except EngineError as error:
+        raise ModelInvalid(f"{what} does not run: {error}; a model that {facts.engine} runs was expected") from error
+    try:
+        log.info("inputs %s, outputs %s", _specs(engine.inputs), _specs(engine.outputs))
+        labels = {"spec.evaluation": metric_of(wanted.metric, wanted.metric_options).labels}
+        found = {
+            field: _samples(field, artifact, arrays(field), engine.inputs, labels.get(field))
+            for field, artifact in sets.items()
+        }
+        return ask(wanted, facts, engine, found.get("spec.calibration"), found.get("spec.evaluation"))
+    except ScoreFailed as error:
+        raise ModelInvalid(f"{what} does not answer its samples: {error}; finite numbers were expected") from error
+    finally:
+        engine.close()
+
+
+def largest_model(memory: int | None) -> Limit:
+    """How large the model may be here, and what to change where it is larger."""
+    size, hint = model_limit(memory), ""
+    if memory is not None and size < MODEL:
+        hint = f" of a builder with {size_text(memory)} of memory (builder.resources of the chart)"
+    return Limit(size, ModelInvalid, hint)
+
+
+def ask(
+    wanted: Build, facts: ModelFacts, source: Engine, calibration: Samples | None, labelled: Samples | None
+) -> Inputs:
+    """Score the source, and ask it what candidates are held against.
+
+    Args:
+        wanted: The build.
+        facts: What is known of the source.
+        source: The source, loaded.
+        calibration: The calibration set.
+        labelled: The evaluation set.
+
+    Raises:
+        ScoreFailed: where the source does not answer with numbers.
+        DatasetMismatch: where it is no better than guessing, or labels do not fit it.
+        RequestInvalid: where an output is named that it does not have, or golden samples cannot be made up.
+    """
+    evaluation, scored, metric = None, None, metric_of(wanted.metric, wanted.metric_options)
+    if labelled is not None:
+        evaluation = Evaluation(labelled, _output(wanted, source), names=facts.labels)
+        with step("source: scored") as current:
+            scored = metric.score(source, evaluation)
+            current.say(f"{scored.samples} samples, {metric.name} {scored.value:.4f} ± {scored.error:.4f},")
+        metric.check_source(scored, evaluation)
+    golden = golden_inputs(labelled if labelled is not None else calibration, source.inputs, facts.size)
+    if labelled is not None:
+        compared, field = labelled, "spec.evaluation"
+    elif calibration is not None:
+        calibration, compared = held_back(calibration)
+        field = "spec.calibration"
+    else:
+        compared, field = golden, "the golden samples"
+    with step("source: asked") as current:
+        asked = ask_source(source, compared, field, facts.labels)
+        current.say(f"{len(asked.answers)} samples of {field},")
+    return Inputs(facts, calibration, metric, evaluation, golden, scored, asked)
+
+
+def held_back(calibration: Samples) -> tuple[Samples, Samples]:
+    """Split a calibration set: what to calibrate with, and every fifth sample, to hold candidates against the source.
+
+    A candidate agrees best on the samples that its ranges were measured with. One sample alone has to do for both.
+    """
+    numbers = range(len(calibration))
+    if len(calibration) == 1:
+        return calibration, calibration
+    last = min(_HELD_BACK, len(calibration)) - 1
+    held = [number for number in numbers if number % _HELD_BACK == last]
+    return calibration.take([number for number in numbers if number % _HELD_BACK != last]), calibration.take(held)
+
+
+def _output(wanted: Build, engine: Engine) -> str:
+    """The output that is scored.
+
+    Raises:
+        RequestInvalid: where the model has none of that name.
+    """
+    names = [spec.name for spec in engine.outputs]
+    if wanted.output is not None and wanted.output not in names:
+        raise RequestInvalid(
+            f"spec.evaluation.output is {wanted.output!r}; one of the model's outputs was expected: {', '.join(names)}"
+        )
+    return wanted.output or names[0]
+
+
+def _arrays(field: str, artifact: Artifact, wanted: Build, bucket: Bucket, work: Path) -> Arrays:
+    """A set's arrays, fetched."""
+    folder = work / field
+    folder.mkdir()
+    packed = folder / "set.npz"
+    bucket.fetch(field, artifact, packed, Limit(DATASET, DatasetInvalid))
+    with step(f"{field}: read"):
+        what = f"{field}.uri {artifact.uri}"
+        arrays = read_npz(packed, field=what, folder=folder, missing=wanted.missing_values == "NaN")
+        packed.unlink()
+    return arrays
+
+
+def _samples(
+    field: str, artifact: Artifact, arrays: Arrays, specs: tuple[TensorSpec, ...], labels: Labels | None
+) -> Samples:
+    what = f"{field}.uri {artifact.uri}"
+    with step(field) as current:
+        samples = samples_for(arrays, specs, field=what, labels=labels)
+        current.say(f"{len(samples)} samples, checked")
+    return samples
+
+
+def _specs(specs: tuple[TensorSpec, ...]) -> str:
+    return ", ".join(f"{spec.name} {spec.datatype}{shape_text(spec.shape)}" for spec in specs)

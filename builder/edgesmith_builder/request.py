@@ -1,0 +1,89 @@
+"""What of a request can be found wrong before anything is fetched."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from edgesmith_builder.contract import TOOLS, Build, BuildRequest, Toolchain, Tools, wrong_options, wrong_precisions
+from edgesmith_builder.errors import RequestInvalid
+from edgesmith_builder.metric import metric_of
+from edgesmith_builder.oci import Reference, Repository
+from edgesmith_builder.toolchain import toolchain_of
+from edgesmith_runtime.bundle import is_name
+
+
+def check_request(request: BuildRequest) -> Reference:
+    """Find contradictions before anything is fetched, and return where the image goes.
+
+    Raises:
+        RequestInvalid: naming the field.
+    """
+    wanted = request.build
+    check_tools(wanted.tools or TOOLS)
+    try:
+        target = Repository.parse(request.repository).tagged(wanted.key)
+    except ValueError as error:
+        raise RequestInvalid(f"repository is not one: {error}") from error
+    if not is_name(wanted.model):
+        raise RequestInvalid(
+            f"build.model is {wanted.model[:100]!r}; a name of letters, digits, '.', '_' and '-' was expected"
+        )
+    check_gates(wanted)
+    check_toolchain(wanted.toolchain)
+    return target
+
+
+def check_gates(wanted: Build) -> None:
+    """Find gates that the metric cannot be held to.
+
+    Raises:
+        RequestInvalid: naming the gate.
+    """
+    metric, gates = metric_of(wanted.metric, wanted.metric_options), wanted.gates
+    bounds = {
+        "maxAccuracyDrop": gates.max_accuracy_drop,
+        "minAccuracy": gates.min_accuracy,
+        "maxError": gates.max_error,
+    }
+    asked = {name: bound for name, bound in bounds.items() if bound is not None}
+    for name, bound in asked.items():
+        if wanted.evaluation is None:
+            raise RequestInvalid(
+                f"spec.gates.{name} is {bound} but spec.evaluation is absent; "
+                f"an evaluation set was expected to measure {metric.name} on"
+            )
+        if name == ("minAccuracy", "maxError")[metric.higher]:
+            other = "maxError" if name == "minAccuracy" else "minAccuracy"
+            better = "higher" if metric.higher else "lower"
+            raise RequestInvalid(
+                f"spec.gates.{name} is {bound} but {metric.name} is better the {better} it is; "
+                f"spec.gates.{other} was expected"
+            )
+
+
+def check_toolchain(wanted: Toolchain) -> None:
+    """Hold what is asked of a toolchain against what it can be asked for.
+
+    Raises:
+        RequestInvalid: naming the field.
+    """
+    toolchain_of(wanted.name)
+    wrong = wrong_precisions(wanted.name, wanted.precisions) or wrong_options(wanted.name, wanted.options)
+    if wrong is not None:
+        raise RequestInvalid(f"build.toolchain.{wrong}")
+
+
+def check_tools(wanted: Tools) -> None:
+    """Hold the versions of what compiles, which are part of the build key, against what is installed.
+
+    Raises:
+        RequestInvalid: naming the tool.
+    """
+    installed = Tools(builder=TOOLS.builder, onnx=version("onnx"), onnxruntime=version("onnxruntime"))
+    for name, there in installed:
+        asked = getattr(wanted, name)
+        if asked != there:
+            raise RequestInvalid(
+                f"build.tools.{name} is {asked} but this builder has {there}; the builder image of the operator's own "
+                "release was expected"
+            )
