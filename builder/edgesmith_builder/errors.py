@@ -7,7 +7,8 @@
     ├── SourceForbidden      the bucket does not accept the credentials
     ├── DigestMismatch       the object is not the one whose sha256 was given
     ├── ModelInvalid         not a model, or none that the engine runs
-    │   └── ModelHasNaN      a weight is not a number
+    │   ├── ModelHasNaN      a weight is not a number
+    │   └── ModelTooLarge    larger than the memory of the device that it is for
     ├── DatasetInvalid       not a data set that may be read
     ├── DatasetMismatch      a data set that does not fit the model
     └── GatesFailed          no candidate passed every gate
@@ -71,6 +72,10 @@ class ModelHasNaN(ModelInvalid):
     """A weight of the model is not a finite number."""
 
 
+class ModelTooLarge(ModelInvalid):
+    """The source is larger than the memory of the device that it is to run on."""
+
+
 class DatasetInvalid(BuildError):  # noqa: N818
     """A data set is not an `.npz` that may be read, or its values are not numbers."""
 
@@ -94,6 +99,7 @@ _REASONS: dict[type[Exception], FailureReason] = {
     SourceForbidden: "SourceForbidden",
     DigestMismatch: "DigestMismatch",
     ModelHasNaN: "ModelHasNaN",
+    ModelTooLarge: "ModelTooLarge",
     ModelInvalid: "ModelInvalid",
     DatasetInvalid: "DatasetInvalid",
     DatasetMismatch: "DatasetMismatch",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgesmith_builder.contract import Artifact, Build
 from edgesmith_builder.dataset import Labels, Samples, read_npz, samples_for
-from edgesmith_builder.errors import DatasetInvalid, ModelInvalid, RequestInvalid
+from edgesmith_builder.errors import DatasetInvalid, ModelInvalid, ModelTooLarge, RequestInvalid
 from edgesmith_builder.format import ModelFacts, read_source, shaped_source
 from edgesmith_builder.limits import DATASET, MODEL, memory_limit, model_limit
 from edgesmith_builder.metric import Evaluation, Metric, Score, metric_of
@@ -53,7 +53,7 @@ def gather(wanted: Build, bucket: Bucket, work: Path, threads: int) -> Inputs:
     """
     fetched = work / "source"
     what = f"spec.source.uri {wanted.source.uri}"
-    bucket.fetch("spec.source", wanted.source, fetched, largest_model(memory_limit()))
+    bucket.fetch("spec.source", wanted.source, fetched, largest_model(memory_limit(), wanted.device_memory))
     with step("model") as current:
         facts = read_source(fetched, what)
         current.say(
@@ -83,9 +83,16 @@ def gather(wanted: Build, bucket: Bucket, work: Path, threads: int) -> Inputs:
         engine.close()
 
 
-def largest_model(memory: int | None) -> Limit:
-    """How large the model may be here, and what to change where it is larger."""
+def largest_model(memory: int | None, device: int | None = None) -> Limit:
+    """How large the model may be, and what to change where it is larger.
+
+    Args:
+        memory: Bytes of memory that the builder may take; None: nothing bounds it.
+        device: Bytes of memory that the device has; None: it is not known.
+    """
     size, hint = model_limit(memory), ""
+    if device is not None and device <= size:
+        return Limit(device, ModelTooLarge, ", the memory of the device (spec.hardware.memory of its DeviceProfile)")
     if memory is not None and size < MODEL:
         hint = f" of a builder with {size_text(memory)} of memory (builder.resources of the chart)"
     return Limit(size, ModelInvalid, hint)

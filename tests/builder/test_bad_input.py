@@ -132,6 +132,8 @@ CASES: list[tuple[str, Make, str, list[str]]] = [
     ("a-sequence", source(sequence), "ModelInvalid", ["output 'y' of type sequence", "a tensor was expected"]),
     ("unknown-operator", source(unknown_operator), "ModelInvalid", ["does not run", "com.example", "was expected"]),
     ("future-ir", source(future), "ModelInvalid", ["99", "was expected"]),
+    ("larger-than-the-device", changed(device_memory=1000), "ModelTooLarge",
+     ["spec.source.uri", "is larger than 1.0 kB", "at most that was expected, the memory of the device"]),
     ("nan-weight", source(lambda bench: bench.classifier(poison=np.nan).SerializeToString()), "ModelHasNaN",
      ["NaN in 1 of the 1536 values of the tensor 'dense'", "finite weights were expected"]),
     ("infinite-weight", source(lambda bench: bench.classifier(poison=np.inf).SerializeToString()), "ModelHasNaN",

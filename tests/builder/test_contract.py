@@ -45,6 +45,7 @@ DEFAULTS = {
     "metricOptions": {},
     "output": None,
     "missingValues": "Refuse",
+<<<<<<< HEAD
     "gates": {
         "maxAccuracyDrop": None,
         "minAccuracy": None,
@@ -52,6 +53,10 @@ DEFAULTS = {
         "minAgreement": 0.8,
         "maxImageSize": None,
     },
+=======
+    "gates": {"maxAccuracyDrop": None, "minAccuracy": None, "minAgreement": 0.8, "maxImageSize": None},
+    "deviceMemory": None,
+>>>>>>> seama
     "calibration": None,
     "evaluation": None,
 }

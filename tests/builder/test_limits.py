@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgesmith_builder.errors import ModelInvalid
+from edgesmith_builder.errors import ModelInvalid, ModelTooLarge
 from edgesmith_builder.gather import largest_model
 from edgesmith_builder.limits import DATASET, MODEL, WORK, memory_limit, model_limit
 
@@ -29,6 +29,12 @@ def test_what_bounds_the_model_is_said() -> None:
     assert bounded.error is ModelInvalid
     assert bounded.hint == " of a builder with 2.1 GB of memory (builder.resources of the chart)"
     assert largest_model(None).hint == ""
+
+
+def test_the_memory_of_the_device_bounds_the_model_where_it_is_less() -> None:
+    assert (largest_model(None, 2**28).size, largest_model(None, 2**28).error) == (2**28, ModelTooLarge)
+    assert "spec.hardware.memory" in largest_model(None, 2**28).hint
+    assert largest_model(2 * 2**30, 2**33) == largest_model(2 * 2**30)
 
 
 @pytest.mark.parametrize(

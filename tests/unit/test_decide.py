@@ -253,8 +253,8 @@ BROKEN: dict[str, tuple[Snapshot, str, tuple[str, ...]]] = {
             (f"{reason} it is.",),
         )
         for reason in (
-            "SourceNotFound", "SourceForbidden", "DigestMismatch", "ModelInvalid", "ModelHasNaN", "DatasetInvalid",
-            "DatasetMismatch", "GatesFailed", "RegistryForbidden", "RegistryRefused", "RequestInvalid", "Internal",
+            "SourceNotFound", "SourceForbidden", "DigestMismatch", "ModelInvalid", "ModelHasNaN", "ModelTooLarge",
+            "DatasetInvalid", "DatasetMismatch", "GatesFailed", "RegistryForbidden", "RegistryRefused", "RequestInvalid", "Internal",
         )
     },
 }  # fmt: skip

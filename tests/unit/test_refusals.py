@@ -10,6 +10,7 @@ from snapshots import SETTINGS, Cluster, labels, model, node, profile, publish, 
 
 from edgesmith.decide.builds import build_for
 from edgesmith.decide.refusals import refusal, usable
+from edgesmith.decide.serving import serving
 from edgesmith.decide.toolchain import base_image, flavour_of, toolchain_of
 
 OTHER = f"other:5000/mine/runtime@sha256:{'7' * 64}"
@@ -119,6 +120,70 @@ def test_a_selector_that_picks_only_refused_profiles_says_why_and_not_that_it_pi
     assert (found.profiles, tuple(found.refused)) == ((), ("board",))
     cluster = Cluster(edge_model=model(deviceProfiles={"selector": {}}), profiles=(wrong,), nodes={})
     assert "no toolchain QNN" in sentence(cluster.run(1))
+
+
+PI: dict[str, Any] = {"hardware": {"memory": "1Gi"}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ({"gates": {"maxMemory": "1025Mi"}}, "the EdgeModel's spec.gates.maxMemory is 1025Mi; "),
+        (
+            {"serving": {"resources": {"limits": {"memory": "2Gi"}}}},
+            "the EdgeModel's spec.serving.resources.limits.memory is 2Gi; ",
+        ),
+        (
+            {"serving": {"resources": {"requests": {"memory": 2**31}}}},
+            "the EdgeModel's spec.serving.resources.requests.memory is 2147483648; ",
+        ),
+        (
+            {"serving": {"resources": {"limits": {"memory": "9999999Ti"}}}},
+            "the EdgeModel's spec.serving.resources.limits.memory is 9999999Ti; ",
+        ),
+    ],
+)
+def test_more_memory_than_the_device_has_is_refused_before_anything_is_built(spec: dict[str, Any], says: str) -> None:
+    cluster = Cluster(
+        edge_model=model(deviceProfiles={"names": ["amd64", "pi"]}, **spec),
+        profiles=(profile(), profile("pi", **PI)),
+        nodes={"e1": node("e1"), "p1": node("p1", "pi")},
+    )
+    plan = cluster.run(3)
+    assert said(plan)["Stalled"] == ("True", "DeviceTooSmall")
+    expected = f"DeviceProfile 'pi': {says}at most 1Gi was expected, its spec.hardware.memory{KEPT}"
+    assert sentence(plan) == expected
+    assert {job.profile for job in cluster.jobs.values()} == {"amd64"}
+
+
+def test_what_fits_the_device_is_not_refused() -> None:
+    spec: dict[str, Any] = {"gates": {"maxMemory": "1Gi"}, "serving": {"resources": {"limits": {"memory": "1Gi"}}}}
+    assert refusal(model(**spec), profile(**PI), SETTINGS) is None
+    assert refusal(model(gates={"maxMemory": "900Gi"}), profile(), SETTINGS) is None, "it says nothing of its memory"
+
+
+def test_a_profile_that_asks_for_more_than_it_has_gives_way_to_the_edge_model() -> None:
+    greedy = profile(**PI, runtime={"resources": {"limits": {"memory": "2Gi"}}})
+    found = refusal(model(), greedy, SETTINGS)
+    assert found
+    assert found.reason == "ProfileInvalid"
+    assert "spec.runtime.resources.limits.memory is 2Gi; at most 1Gi was expected" in found.message
+    own = model(serving={"resources": {"limits": {"memory": "512Mi"}}})
+    assert refusal(own, greedy, SETTINGS) is None
+
+
+def test_the_default_limit_is_no_more_than_the_device_has() -> None:
+    spec: dict[str, Any] = {"gates": {"maxMemory": "900Mi"}}
+    limits = [
+        serving(model(**spec), at, "r/i@sha256:0", SETTINGS).resources["limits"]["memory"]
+        for at in (profile(), profile(**PI))
+    ]
+    assert limits == ["1800Mi", "1024Mi"]
+
+
+def test_the_builder_is_told_the_memory_of_the_device() -> None:
+    assert build_for(model(), profile(**PI), SETTINGS).device_memory == 2**30
+    assert build_for(model(), profile(), SETTINGS).device_memory is None
 
 
 def test_impossible_precisions_are_left_out_of_the_toolchains_own() -> None:

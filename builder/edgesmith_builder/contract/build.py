@@ -83,6 +83,8 @@ class Build(Wire):
     toolchain: Toolchain
     base: str
     """The runtime base image by digest: `REGISTRY/NAME@sha256:HEX`."""
+    device_memory: int | None = None
+    """Bytes of the device's memory; a source that is larger is refused. Absent: it is not known."""
     tools: Tools | None = None
     """Absent: those of the builder that is asked. A builder with others refuses the request."""
 

@@ -14,6 +14,7 @@ FailureReason = Literal[
     "DigestMismatch",
     "ModelInvalid",
     "ModelHasNaN",
+    "ModelTooLarge",
     "DatasetInvalid",
     "DatasetMismatch",
     "GatesFailed",

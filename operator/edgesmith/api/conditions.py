@@ -54,6 +54,8 @@ class Reason(StrEnum):
     PROFILE_INVALID = "ProfileInvalid"
     """A DeviceProfile asks its toolchain for an option, a value or a precision that it does not have, or for one of its
     own spec.toolchain.impossible."""
+    DEVICE_TOO_SMALL = "DeviceTooSmall"
+    """The EdgeModel asks for more memory than spec.hardware.memory of a DeviceProfile has."""
     NOT_IN_THIS_RELEASE = "NotInThisRelease"
     """A DeviceProfile names a toolchain or a server that this release does not have."""
     RUNTIME_IMAGE_NOT_SET = "RuntimeImageNotSet"
@@ -91,6 +93,8 @@ class Reason(StrEnum):
     """The source is not a model that can be built."""
     MODEL_HAS_NAN = "ModelHasNaN"
     """The model's weights hold NaN or infinity."""
+    MODEL_TOO_LARGE = "ModelTooLarge"
+    """The source is larger than spec.hardware.memory of a DeviceProfile, so no such device can hold it."""
     DATASET_INVALID = "DatasetInvalid"
     """A calibration or evaluation set cannot be read, or holds pickled objects."""
     DATASET_MISMATCH = "DatasetMismatch"

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from edgesmith.api.model import Model, ObjectMeta, rules
 from edgesmith.api.names import NODE_LABEL_SUFFIX
-from edgesmith.api.units import Size
+from edgesmith.api.units import Size, parse_bytes
 from edgesmith_builder.contract import Precision, ToolchainName
 
 KIND = "DeviceProfile"
@@ -34,10 +34,16 @@ class Platform(Model):
 
 
 class Hardware(Model):
-    """What the device is. For people and reports; nothing is decided by it."""
+    """What the device is, for people; of it, only the memory is used."""
 
     soc: str | None = Field(None, description="System on chip: BCM2712, say.")
-    memory: Size | None = Field(None, description="Memory as a Quantity or in bytes: 8Gi, say.")
+    memory: Size | None = Field(
+        None,
+        description=(
+            "Memory as a Quantity or in bytes: 8Gi, say. EdgeModels that ask for more of it are refused, and so are "
+            "models that are larger. It is part of the build key."
+        ),
+    )
     accelerator: str | None = Field(None, description="Accelerator, where there is one.")
     power: str | None = Field(None, description="Power envelope: 5-12W, say.")
 
@@ -192,7 +198,7 @@ class DeviceProfileSpec(Model):
         json_schema_extra={"x-set": True, "x-member": "Name of a namespace, or `*` for every namespace."},
     )
     platform: Platform = Field(description="What an image must be for.")
-    hardware: Hardware = Field(Hardware(), description="What the device is, for people.")
+    hardware: Hardware = Field(Hardware(), description="What the device is.")
     toolchain: Toolchain = Field(Toolchain(), description="How a model is compiled for it.")
     runtime: Runtime = Field(Runtime(), description="The server that runs there.")
 
@@ -212,6 +218,12 @@ class DeviceProfile(Model):
 
     metadata: ObjectMeta
     spec: DeviceProfileSpec
+
+    @property
+    def memory(self) -> int | None:
+        """Bytes of the device's memory; None where the profile does not say."""
+        said = self.spec.hardware.memory
+        return None if said is None else parse_bytes(said)
 
     def allows(self, namespace: str) -> bool:
         """Whether EdgeModels of a namespace may use the profile."""

@@ -84,6 +84,7 @@ def build_for(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> B
         platform=Platform(**profile.spec.platform.model_dump()),
         toolchain=toolchain_of(profile),
         base=base,
+        device_memory=profile.memory,
         tools=TOOLS,
     )
 

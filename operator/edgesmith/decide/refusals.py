@@ -12,6 +12,7 @@ from dataclasses import replace
 from edgesmith.api.conditions import Reason
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.units import parse_bytes
 from edgesmith.decide.conditions import Finding, Severity
 from edgesmith.decide.profiles import Resolved, resolve
 from edgesmith.decide.settings import Settings
@@ -109,4 +110,34 @@ def _base_image(_model: EdgeModel, profile: DeviceProfile, settings: Settings) -
     return Reason.RUNTIME_IMAGE_NOT_SET, why
 
 
-_CHECKS: tuple[Check, ...] = (_toolchain, _release, _base_image)
+def _memory(model: EdgeModel, profile: DeviceProfile, _settings: Settings) -> tuple[Reason, str] | None:
+    """What asks for more memory than the device has; where the EdgeModel says something, the profile gives way."""
+    if profile.memory is None:
+        return None
+    of_model, of_profile = model.spec.serving.resources or {}, profile.spec.runtime.resources or {}
+    asked = {"spec.gates.maxMemory": model.spec.gates.max_memory}
+    for section in ("limits", "requests"):
+        asked[f"spec.serving.resources.{section}.memory"] = of_model.get(section, {}).get("memory")
+    for field, value in asked.items():
+        if value is not None and _is_more(value, profile.memory):
+            return Reason.DEVICE_TOO_SMALL, f"the EdgeModel's {field} is {value}; {_at_most(profile)}"
+    for section in ("limits", "requests"):
+        value = of_profile.get(section, {}).get("memory")
+        replaced = "memory" in of_model.get(section, {})
+        if value is not None and not replaced and _is_more(value, profile.memory):
+            return Reason.PROFILE_INVALID, f"spec.runtime.resources.{section}.memory is {value}; {_at_most(profile)}"
+    return None
+
+
+def _is_more(value: str | int, memory: int) -> bool:
+    try:
+        return parse_bytes(value) > memory
+    except ValueError:  # more than anything has
+        return True
+
+
+def _at_most(profile: DeviceProfile) -> str:
+    return f"at most {profile.spec.hardware.memory} was expected, its spec.hardware.memory"
+
+
+_CHECKS: tuple[Check, ...] = (_toolchain, _release, _base_image, _memory)

@@ -29,8 +29,8 @@ DEFAULT_MEMORY_LIMIT = 2**30
 """Bytes: the least memory limit of a pod for which neither the profile nor the EdgeModel gives one.
 
 Without a limit, a model that leaks memory or is too large for its device makes the node kill other pods, or fail. Where
-`gates.maxMemory` or a memory request says how much the server needs, the limit is twice that if it is more. CPU has no
-default limit: it would throttle in the middle of an inference.
+`gates.maxMemory` or a memory request says how much the server needs, the limit is twice that if it is more, and never more than the
+device has. CPU has no default limit: it would throttle in the middle of an inference.
 """
 
 START_SECONDS = 600
@@ -91,7 +91,7 @@ def serving(model: EdgeModel, profile: DeviceProfile, image: str, settings: Sett
         image=image,
         port=spec.port,
         grpc_port=spec.grpc_port,
-        resources=merge_resources(profile.spec.runtime.resources, spec.resources, max_memory),
+        resources=merge_resources(profile.spec.runtime.resources, spec.resources, max_memory, profile.memory),
         tolerations=profile.spec.runtime.tolerations,
         runtime_class=profile.spec.runtime.runtime_class_name,
         max_latency_ms=parse_duration(gates.max_latency).total_seconds() * 1000 if gates.max_latency else None,
@@ -117,7 +117,12 @@ def _start_seconds(model: EdgeModel) -> int | None:
     return deadline if deadline > START_SECONDS else None
 
 
-def merge_resources(profile: Resources | None, model: Resources | None, max_memory: int | None = None) -> Resources:
+def merge_resources(
+    profile: Resources | None,
+    model: Resources | None,
+    max_memory: int | None = None,
+    device_memory: int | None = None,
+) -> Resources:
     """Requests and limits: the EdgeModel's win over the profile's, resource by resource, and those over the defaults.
 
     A default request gives way to a limit: it could be larger, and Kubernetes takes the limit where no request is.
@@ -126,6 +131,7 @@ def merge_resources(profile: Resources | None, model: Resources | None, max_memo
         profile: The DeviceProfile's.
         model: The EdgeModel's.
         max_memory: Bytes that `gates.maxMemory` allows the server.
+        device_memory: Bytes that the device has; the default limit is no more.
     """
     merged: Resources = {"requests": {}, "limits": {}}
     for source in (profile or {}, model or {}):
@@ -135,11 +141,11 @@ def merge_resources(profile: Resources | None, model: Resources | None, max_memo
         if resource not in merged["requests"] and resource not in merged["limits"]:
             merged["requests"][resource] = quantity
     if "memory" not in merged["limits"]:
-        merged["limits"]["memory"] = _memory_limit(merged["requests"]["memory"], max_memory)
+        merged["limits"]["memory"] = _memory_limit(merged["requests"]["memory"], max_memory, device_memory)
     return {section: dict(sorted(values.items())) for section, values in merged.items() if values}
 
 
-def _memory_limit(request: str | int, max_memory: int | None) -> str:
+def _memory_limit(request: str | int, max_memory: int | None, device_memory: int | None) -> str:
     """The default memory limit as a Quantity; see `DEFAULT_MEMORY_LIMIT`."""
-    limit = max(DEFAULT_MEMORY_LIMIT, 2 * (max_memory or 0), 2 * parse_bytes(request))
-    return f"{math.ceil(limit / 2**20)}Mi"
+    limit = math.ceil(max(DEFAULT_MEMORY_LIMIT, 2 * (max_memory or 0), 2 * parse_bytes(request)) / 2**20)
+    return f"{limit if device_memory is None else min(limit, device_memory // 2**20)}Mi"
