@@ -28,6 +28,8 @@ ENV PYTHONPATH=/opt/edgesmith/app:/opt/edgesmith/site \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONSAFEPATH=1 \
     PYTHONUNBUFFERED=1
+# What the builder looks for: over this base, an image gets a Triton model repository too.
+LABEL dev.edgesmith.server=Triton
 USER 65532:65532
 WORKDIR /
 EXPOSE 8000 8001 8002

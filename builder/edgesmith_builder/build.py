@@ -71,13 +71,13 @@ async def build(
         await registries.target.check_push(target.repository)
 
     inputs = gather(wanted, bucket, work, threads)
-    outcome = climb(wanted, inputs, base.manifest.size, work, threads)
+    outcome = climb(wanted, inputs, base.manifest.size, work, threads, triton=base.triton)
     manifest, config = image_of(wanted, inputs, outcome, base)
     digest = await push(registries, target, base=base, winner=outcome.winner, manifest=manifest, config=config)
     return Built(str(target.repository.pinned(digest)), cached=False)
 
 
-def climb(wanted: Build, inputs: Inputs, base_size: int, work: Path, threads: int) -> Outcome:
+def climb(wanted: Build, inputs: Inputs, base_size: int, work: Path, threads: int, *, triton: bool = False) -> Outcome:
     """Walk the ladder.
 
     Args:
@@ -86,6 +86,7 @@ def climb(wanted: Build, inputs: Inputs, base_size: int, work: Path, threads: in
         base_size: Compressed bytes of the base image.
         work: A folder for candidates.
         threads: Cores to score with.
+        triton: Whether Triton is to serve the model.
 
     Raises:
         GatesFailed: where nobody passes.
@@ -100,6 +101,7 @@ def climb(wanted: Build, inputs: Inputs, base_size: int, work: Path, threads: in
         scored=inputs.scored,
         answers=inputs.answers,
         base_size=base_size,
+        triton=triton,
         folder=work,
     )
     return walk(wanted.toolchain.precisions, workshop.attempt, inputs.metric.name)

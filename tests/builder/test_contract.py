@@ -45,7 +45,6 @@ DEFAULTS = {
     "metricOptions": {},
     "output": None,
     "missingValues": "Refuse",
-<<<<<<< HEAD
     "gates": {
         "maxAccuracyDrop": None,
         "minAccuracy": None,
@@ -53,10 +52,7 @@ DEFAULTS = {
         "minAgreement": 0.8,
         "maxImageSize": None,
     },
-=======
-    "gates": {"maxAccuracyDrop": None, "minAccuracy": None, "minAgreement": 0.8, "maxImageSize": None},
     "deviceMemory": None,
->>>>>>> seama
     "calibration": None,
     "evaluation": None,
 }

@@ -25,6 +25,7 @@ from edgesmith_builder.contract.toolchains import (
     EngineName,
     OptionFacts,
     Precision,
+    ServerName,
     ToolchainFacts,
     ToolchainName,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "OptionFacts",
     "Platform",
     "Precision",
+    "ServerName",
     "Toolchain",
     "ToolchainFacts",
     "ToolchainName",

@@ -15,6 +15,8 @@ Precision = Literal["int8", "fp16", "fp32"]
 
 ToolchainName = Literal["ONNXRuntime", "OpenVINO", "LiteRT", "EdgeTPU", "TensorRT", "QNN"]
 
+ServerName = Literal["Edgesmith", "Triton"]
+
 EngineName = Literal["onnxruntime", "openvino", "litert", "edgetpu", "qnn"]
 """What loads a compiled model on the device; also the flavour of the runtime base image that has it."""
 
@@ -40,6 +42,8 @@ class ToolchainFacts:
     makes: tuple[Precision, ...]
     """All that can be asked for."""
     options: Mapping[str, OptionFacts] = field(default_factory=dict)
+    servers: tuple[ServerName, ...] = ("Edgesmith",)
+    """What serves it."""
     available: bool = True
     """Whether the builder of this release has it."""
 
@@ -62,7 +66,9 @@ _ONNX_RUNTIME = MappingProxyType(
 
 TOOLCHAINS: Mapping[ToolchainName, ToolchainFacts] = MappingProxyType(
     {
-        "ONNXRuntime": ToolchainFacts("onnxruntime", ("int8", "fp32"), ("int8", "fp32"), _ONNX_RUNTIME),
+        "ONNXRuntime": ToolchainFacts(
+            "onnxruntime", ("int8", "fp32"), ("int8", "fp32"), _ONNX_RUNTIME, servers=("Edgesmith", "Triton")
+        ),
         "OpenVINO": ToolchainFacts(
             "openvino",
             ("int8", "fp16", "fp32"),
@@ -94,11 +100,11 @@ TOOLCHAINS: Mapping[ToolchainName, ToolchainFacts] = MappingProxyType(
         "TensorRT": ToolchainFacts(
             "onnxruntime",
             ("fp16", "fp32"),
-            ("int8", "fp16", "fp32"),
+            ("fp16", "fp32"),
             MappingProxyType(
                 {"dlaCore": OptionFacts(("none", "0", "1"), "none", "The deep learning accelerator that runs it.")}
             ),
-            available=False,
+            servers=("Triton",),
         ),
         # A context binary for one generation of Hexagon, made by ONNX Runtime's QNN execution provider.
         "QNN": ToolchainFacts(

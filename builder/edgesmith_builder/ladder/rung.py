@@ -55,6 +55,8 @@ class Workshop:
     """The source's answers that candidates are held against."""
     base_size: int
     """Compressed bytes of the base image."""
+    triton: bool
+    """Whether Triton is to serve the model."""
     folder: Path
 
     def attempt(self, precision: Precision) -> Attempt:
@@ -79,7 +81,7 @@ class Workshop:
         made = self.toolchain.compile(precision, self.material, folder)
         candidate = Candidate(precision=precision, size=made.size)
         threads = self.material.threads
-        engine = load_engine(made.engine, made.model_file, threads=threads, options=made.options)
+        engine = load_engine(made.engine, made.here or made.model_file, threads=threads, options=made.options)
         try:
             measured, said = self._measure(engine, precision, own=made.came)
             candidate = candidate.model_copy(update=said)
@@ -166,7 +168,7 @@ class Workshop:
 
     def _pack(self, precision: Precision, folder: Path) -> tuple[Layer, ...]:
         with step(f"{precision}: packed") as current:
-            layers = write_layers(folder / "bundle", folder)
+            layers = write_layers(folder / "bundle", folder, triton=self.triton)
             sizes = ", ".join(f"{layer.name} {size_text(layer.descriptor.size)}" for layer in layers)
             current.say(sizes + ",")
         return layers

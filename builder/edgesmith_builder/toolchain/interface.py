@@ -38,6 +38,8 @@ class Compiled:
     """What the engine is told."""
     came: bool = False
     """Whether it is the source as it came, run by what it was scored with."""
+    here: Path | None = None
+    """What is scored in its place where this machine cannot run the candidate; None: the candidate itself is."""
 
     @property
     def size(self) -> int:

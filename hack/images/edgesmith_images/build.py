@@ -24,6 +24,9 @@ KEPT = 3
 RUNTIME_KEYS = ("Cmd", "Entrypoint", "Env", "ExposedPorts", "User", "WorkingDir")
 """What of buildah's config goes into ours; the rest is about buildah."""
 
+OWN = "dev.edgesmith."
+"""How labels of ours begin; others are about buildah."""
+
 
 def _words(created_by: str) -> str:
     """Writes a step without the digest of what it copied, which holds the times of files."""
@@ -42,6 +45,8 @@ def config_of(found: dict[str, Any], architecture: str) -> dict[str, Any]:
         ``architecture``, ``config`` and ``history``; the layout adds the rest.
     """
     kept = {name: value for name, value in found["config"].items() if name in RUNTIME_KEYS}
+    if labels := {key: value for key, value in (found["config"].get("Labels") or {}).items() if key.startswith(OWN)}:
+        kept["Labels"] = labels
     history = [
         {
             "created": EPOCH,

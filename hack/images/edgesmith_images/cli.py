@@ -22,7 +22,11 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     names = tuple(recipes())
     common.add_argument(
-        "--only", action="append", choices=names, metavar="NAME", help=f"one of {', '.join(names)}; may be repeated; without it, what the product needs itself"
+        "--only",
+        action="append",
+        choices=names,
+        metavar="NAME",
+        help=f"one of {', '.join(names)}; may be repeated; without it, all but triton",
     )
     common.add_argument(
         "--platform",

@@ -105,10 +105,11 @@ def install(folder: Path, requirements: Path, machine: str, cache: Path | None) 
     Raises:
         subprocess.CalledProcessError: pip failed; its own words are on stderr.
     """
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
     command = [
         *(sys.executable, "-m", "pip", "install", "--no-deps", "--require-hashes", "--only-binary=:all:"),
         *("--no-compile", "--no-input", "--disable-pip-version-check", "--root-user-action=ignore", "--quiet"),
-        *(f"--python-version={sys.version_info.major}.{sys.version_info.minor}", "--implementation=cp", f"--target={folder}", f"--requirement={requirements}"),
+        *(f"--python-version={python}", "--implementation=cp", f"--target={folder}", f"--requirement={requirements}"),
         *(f"--platform={tag}" for tag in platform_tags(machine)),
         *((f"--cache-dir={cache}",) if cache else ("--no-cache-dir",)),
     ]

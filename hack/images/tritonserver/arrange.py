@@ -35,4 +35,5 @@ def arrange(site: Path, folder: Path, model: Path, version: str) -> None:
 
 
 if __name__ == "__main__":
-    arrange(*map(Path, sys.argv[1:4]), version=f"{sys.version_info.major}.{sys.version_info.minor}")
+    where, what, backend = map(Path, sys.argv[1:])
+    arrange(where, what, backend, f"{sys.version_info.major}.{sys.version_info.minor}")

@@ -19,9 +19,6 @@ from edgesmith.decide.settings import Settings
 from edgesmith.decide.toolchain import base_image, flavour_of
 from edgesmith_builder.contract import TOOLCHAINS, wrong_options, wrong_precisions
 
-SERVERS = ("Edgesmith",)
-"""What can serve in this release, of the servers that a DeviceProfile can name."""
-
 Check = Callable[[EdgeModel, DeviceProfile, Settings], tuple[Reason, str] | None]
 """Gives a reason, and a sentence without its subject and its end, where a profile is refused."""
 
@@ -85,7 +82,7 @@ def _toolchain(_model: EdgeModel, profile: DeviceProfile, _settings: Settings) -
 
 def _release(_model: EdgeModel, profile: DeviceProfile, _settings: Settings) -> tuple[Reason, str] | None:
     """What is in the API and not in this release."""
-    toolchain, server = profile.spec.toolchain.name, profile.spec.runtime.server
+    toolchain = profile.spec.toolchain.name
     if not TOOLCHAINS[toolchain].available:
         there = ", ".join(name for name, facts in TOOLCHAINS.items() if facts.available)
         why = (
@@ -93,10 +90,18 @@ def _release(_model: EdgeModel, profile: DeviceProfile, _settings: Settings) -> 
             f"one of {there} was expected"
         )
         return Reason.NOT_IN_THIS_RELEASE, why
-    if server not in SERVERS:
-        why = f"spec.runtime.server is {server}, which this release has not; {' or '.join(SERVERS)} was expected"
-        return Reason.NOT_IN_THIS_RELEASE, why
     return None
+
+
+def _server(_model: EdgeModel, profile: DeviceProfile, _settings: Settings) -> tuple[Reason, str] | None:
+    """Which server runs what a toolchain makes."""
+    toolchain, server = profile.spec.toolchain.name, profile.spec.runtime.server
+    servers = TOOLCHAINS[toolchain].servers
+    if server in servers:
+        return None
+    expected = " or ".join(servers)
+    why = f"spec.runtime.server is {server}, which does not run what {toolchain} makes; {expected} was expected"
+    return Reason.PROFILE_INVALID, why
 
 
 def _base_image(_model: EdgeModel, profile: DeviceProfile, settings: Settings) -> tuple[Reason, str] | None:
@@ -140,4 +145,4 @@ def _at_most(profile: DeviceProfile) -> str:
     return f"at most {profile.spec.hardware.memory} was expected, its spec.hardware.memory"
 
 
-_CHECKS: tuple[Check, ...] = (_toolchain, _release, _base_image, _memory)
+_CHECKS: tuple[Check, ...] = (_toolchain, _release, _server, _base_image, _memory)

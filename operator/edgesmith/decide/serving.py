@@ -29,8 +29,8 @@ DEFAULT_MEMORY_LIMIT = 2**30
 """Bytes: the least memory limit of a pod for which neither the profile nor the EdgeModel gives one.
 
 Without a limit, a model that leaks memory or is too large for its device makes the node kill other pods, or fail. Where
-`gates.maxMemory` or a memory request says how much the server needs, the limit is twice that if it is more, and never more than the
-device has. CPU has no default limit: it would throttle in the middle of an inference.
+`gates.maxMemory` or a memory request says how much the server needs, the limit is twice that if it is more, and never
+more than the device has. CPU has no default limit: it would throttle in the middle of an inference.
 """
 
 START_SECONDS = 600
@@ -38,6 +38,8 @@ START_SECONDS = 600
 
 MAX_BATCH = 8
 """The largest batch that a server takes where it is told nothing."""
+
+OWN_SERVER = "Edgesmith"
 
 Resources = dict[str, dict[str, str | int]]
 
@@ -69,6 +71,8 @@ class Serving:
     """The node's own port that leads to the gRPC port; None where it has none."""
     volumes: tuple[Mapping[str, Any], ...] | None
     """Folders of the node, as the DeviceProfile has them; None where there are none."""
+    server: str | None
+    """None for our own."""
     max_batch: int | None
     """None for `MAX_BATCH`, the server's own: an EdgeModel that says nothing of it keeps its revision."""
 
@@ -102,6 +106,7 @@ def serving(model: EdgeModel, profile: DeviceProfile, image: str, settings: Sett
         host_http_port=on_host.http_port if on_host else None,
         host_grpc_port=on_host.grpc_port if on_host else None,
         volumes=tuple(one.model_dump(by_alias=True) for one in profile.spec.runtime.volumes) or None,
+        server=profile.spec.runtime.server if profile.spec.runtime.server != OWN_SERVER else None,
         max_batch=spec.max_batch if spec.max_batch != MAX_BATCH else None,
     )
 

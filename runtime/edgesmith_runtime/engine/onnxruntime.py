@@ -83,18 +83,21 @@ _CODE: Final = re.compile(
 )
 
 
+_FOR_OTHERS: Final = ("accelerator", "dlaCore")
+
+
 def load(model_file: Path, *, threads: int, options: Mapping[str, str]) -> OnnxRuntimeEngine:
     """Load a model; see `OnnxRuntimeEngine`.
 
     Args:
         model_file: The ONNX file.
         threads: How many cores one run may use; at least 1.
-        options: None are known.
+        options: ``accelerator`` and ``dlaCore`` say what another server runs the model with; here the processor does.
 
     Raises:
         EngineError: The model cannot be loaded, or there is an option.
     """
-    check_options("onnxruntime", options)
+    check_options("onnxruntime", options, _FOR_OTHERS)
     return OnnxRuntimeEngine(model_file, threads=threads)
 
 

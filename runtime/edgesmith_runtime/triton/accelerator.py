@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from edgesmith_runtime.bundle import ACCELERATOR
 from edgesmith_runtime.engine import EngineError
 from edgesmith_runtime.triton.textproto import Word, pairs
 
@@ -16,15 +17,13 @@ if TYPE_CHECKING:
 
     from edgesmith_runtime.bundle import Bundle
 
-__all__ = ["ACCELERATOR", "TENSORRT", "accelerated", "accelerator"]
+__all__ = ["CPU", "GPU", "TENSORRT", "accelerated", "accelerator"]
 
-ACCELERATOR: Final = "accelerator"
-"""The option of a bundle that names what is to run it in the place of the processor."""
 TENSORRT: Final = "tensorrt"
 
 _DLA: Final = "dlaCore"
 _NO_DLA: Final = "none"
-_MODES: Final = {"int8": "INT8", "fp16": "FP16", "fp32": "FP32"}
+_MODES: Final = {"fp16": "FP16", "fp32": "FP32"}
 
 
 def accelerated(bundle: Bundle) -> bool:

@@ -8,6 +8,7 @@ from tempfile import gettempdir
 from typing import TYPE_CHECKING, Final
 
 from edgesmith_runtime.engine import EngineError
+from edgesmith_runtime.http.limits import Limits
 from edgesmith_runtime.triton.accelerator import accelerated
 from edgesmith_runtime.triton.cache import open_cache
 from edgesmith_runtime.triton.fingerprint import read_fingerprint
@@ -16,10 +17,14 @@ from edgesmith_runtime.triton.repository import Fitting
 if TYPE_CHECKING:
     from edgesmith_runtime.bundle import Bundle
 
-__all__ = ["ENGINES", "Prepared", "prepare", "scratch"]
+__all__ = ["ENGINES", "USUAL", "Prepared", "prepare", "scratch"]
 
 ENGINES: Final = Path("/var/cache/edgesmith")
 """Where a profile mounts the node's folder for compiled engines."""
+
+
+USUAL: Final = Fitting(threads=0, max_batch=Limits().batch, cache=ENGINES)
+"""What no device has been asked about: ONNX Runtime counts the cores itself."""
 
 
 @dataclass(frozen=True, slots=True)

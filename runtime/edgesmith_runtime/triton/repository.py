@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edgesmith_runtime.bundle import Bundle
     from edgesmith_runtime.golden import Golden
 
-__all__ = ["CONFIG", "Fitting", "config_text", "write_repository"]
+__all__ = ["CONFIG", "Fitting", "config_text", "repository_files", "write_repository"]
 
 CONFIG: Final = "config.pbtxt"
 _ENGINE: Final = "onnxruntime"
@@ -62,16 +62,32 @@ def write_repository(bundle: Bundle, golden: Golden, fitting: Fitting, folder: P
         EngineError: Triton cannot serve such a bundle.
         OSError: The folder cannot be written.
     """
-    config = config_text(bundle, golden, fitting)
+    texts = repository_files(bundle, golden, fitting)
     model = folder / bundle.model
     model.mkdir(parents=True, exist_ok=True)
-    (model / CONFIG).write_text(config)
-    if bundle.labels:
-        (model / _LABELS).write_text("".join(f"{label}\n" for label in bundle.labels))
+    for name, content in texts.items():
+        (model / name).write_text(content)
     version = model / VERSION
     version.unlink(missing_ok=True)
     version.symlink_to(bundle.folder.absolute(), target_is_directory=True)
     return folder
+
+
+def repository_files(bundle: Bundle, golden: Golden, fitting: Fitting) -> dict[str, str]:
+    """Write what lies beside a model's versions: names and contents.
+
+    Args:
+        bundle: The model.
+        golden: Its golden samples.
+        fitting: What the device adds.
+
+    Raises:
+        EngineError: Triton cannot serve such a bundle.
+    """
+    files = {CONFIG: config_text(bundle, golden, fitting)}
+    if bundle.labels:
+        files[_LABELS] = "".join(f"{label}\n" for label in bundle.labels)
+    return files
 
 
 def config_text(bundle: Bundle, golden: Golden, fitting: Fitting) -> str:
