@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Starts the stand-in's tritonserver with its backends where they can be written.
 
 Triton gives the program that runs backends in Python its permission to be executed, each time, which a read-only root
