@@ -12,9 +12,10 @@ import pytest
 from edgesmith_images import buildah, cli, debian, paths, recipes
 from edgesmith_images.console import ImageError
 from edgesmith_images.lock import locked
+from edgesmith_runtime.engine import ENGINES
 
 REPOSITORY = Path(__file__).parents[2]
-NAMES = ("runtime", "operator", "builder")
+NAMES = ("runtime-onnxruntime", "runtime-openvino", "runtime-litert", "operator", "builder")
 
 
 def _recipe(root: Path) -> recipes.Recipe:
@@ -69,9 +70,10 @@ def test_a_dockerfile_copies_what_its_recipe_lists_and_docker_is_shown_the_same(
     copied = {
         word for line in re.findall(r"^COPY (?!--)(.*) \S+$", dockerfile, flags=re.MULTILINE) for word in line.split()
     }
-    assert copied == set(recipe.files)
+    assert {word.replace("${ENGINE}", recipe.engine) for word in copied} == set(recipe.files)
     shown = (REPOSITORY / f"{recipe.dockerfile}.dockerignore").read_text().splitlines()
-    assert {line.removeprefix("!") for line in shown if line.startswith("!")} == set(recipe.files)
+    others = {f"requirements/{engine}.txt" for engine in recipes.ENGINES} if recipe.engine else set()
+    assert {line.removeprefix("!") for line in shown if line.startswith("!")} == set(recipe.files) | others
     assert shown[0] == "*"
     assert shown[-1] == "**/__pycache__"
 
@@ -86,8 +88,22 @@ def test_nothing_of_the_target_is_run_and_the_user_is_not_root(name: str) -> Non
     assert final.index("/opt/edgesmith/site\n") < final.index("/opt/edgesmith/app\n")
 
 
-def test_the_runtime_is_built_for_both_platforms() -> None:
-    assert recipes.recipes()["runtime"].platforms == ("linux/amd64", "linux/arm64")
+@pytest.mark.parametrize("engine", recipes.ENGINES)
+def test_every_engine_has_a_runtime_for_both_platforms(engine: str) -> None:
+    recipe = recipes.recipes()[f"runtime-{engine}"]
+    assert recipe.platforms == ("linux/amd64", "linux/arm64")
+    assert (recipe.engine, recipe.dockerfile) == (engine, "runtime/Dockerfile")
+
+
+def test_the_images_are_of_the_engines_that_the_server_has() -> None:
+    assert sorted(recipes.ENGINES) == sorted(ENGINES)
+
+
+@pytest.mark.parametrize("engine", recipes.ENGINES)
+def test_an_image_holds_one_engine(engine: str) -> None:
+    packages = {"onnxruntime": "onnxruntime", "openvino": "openvino", "litert": "ai-edge-litert"}
+    locked = re.findall(r"^(\S+)==", (REPOSITORY / f"requirements/{engine}.txt").read_text(), flags=re.MULTILINE)
+    assert set(packages.values()) & set(locked) == {packages[engine]}
 
 
 def test_a_machine_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +147,7 @@ def test_what_a_person_can_fix_is_one_sentence_and_status_one(
 ) -> None:
     (tmp_path / "x").touch()
     monkeypatch.setenv("EDGESMITH_CACHE", str(tmp_path / "cache"))
-    assert cli.main(["extract", "runtime", str(tmp_path)]) == 1
+    assert cli.main(["extract", "runtime-litert", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith(f"hack/images: {tmp_path} is not empty")
 
 

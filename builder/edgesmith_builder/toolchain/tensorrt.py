@@ -43,10 +43,10 @@ def compile(precision: Precision, material: Material, folder: Path) -> Compiled:
     if material.settings["dlaCore"] != _NO_DLA:
         options["dlaCore"] = material.settings["dlaCore"]
     if precision == "fp32":
-        return Compiled("onnxruntime", source.path, options=options, came=True)
+        return Compiled("onnxruntime", source.path, options=options, here={}, came=True)
     with step("fp16: rounded, to score it here"):
-        here = in_half(source.path, folder / "half.onnx")
-    return Compiled("onnxruntime", source.path, options=options, here=here)
+        rounded = in_half(source.path, folder / "half.onnx")
+    return Compiled("onnxruntime", source.path, options=options, here={}, stand_in=rounded)
 
 
 def other_answers(compiled: Compiled, samples: Samples) -> Sequence[Answer] | None:
