@@ -114,6 +114,12 @@ def test_options_reach_the_bundle(tmp_path: Path, precision: Precision, options:
     assert dict(bundle_of(tmp_path, precision).options) == {"accelerator": "tensorrt", **options}
 
 
+def test_int8_is_said_to_be_missing_and_the_next_is_tried(tmp_path: Path) -> None:
+    found = outcome(tmp_path, layers(), "int8", "fp16")
+    assert found.winner.candidate.precision == "fp16"
+    assert str(found.candidates[0].rejected).startswith("TensorRT takes 8-bit activations only around zero")
+
+
 def test_free_sizes_are_said_before_a_device_compiles_for_minutes(tmp_path: Path) -> None:
     model = made([node("Relu", ["x"], ["y"])], [("x", FLOAT, ["n", "m"])], [("y", FLOAT, ["n", "m"])], {})
     with pytest.raises(Exception, match="input 'x' has no known size on axis 1; known sizes were expected"):

@@ -21,11 +21,16 @@ from edgesmith_builder.toolchain.half import in_half
 from edgesmith_builder.toolchain.interface import Compiled, Material
 
 _NO_DLA = "none"
+_NO_INT8 = (
+    "TensorRT takes 8-bit activations only around zero, and this release does not make those; fp16 or fp32 was expected"
+)
 
 
 def refusal(precision: Precision, material: Material) -> str | None:
     """See `Toolchain.refusal`."""
     source = material.source
+    if precision == "int8":
+        return _NO_INT8
     if source.format != "ONNX":
         return f"the model is a {source.format} file, which TensorRT does not read; an ONNX model was expected"
     if source.precision != "fp32":
