@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from edgesmith.cluster.images import Images
 from edgesmith.cluster.provenance import Wanted
 from edgesmith.decide.snapshot import Image, RegistryProblem, UnsignedImage
 from edgesmith_builder.build import Built, build
-from edgesmith_builder.contract import BuildRequest
+from edgesmith_builder.contract import TOOLS, BuildRequest, Toolchain
 from edgesmith_builder.evidence import PACKAGES_LABEL
 from edgesmith_builder.maker import Maker
 from edgesmith_builder.oci import Backoff, BytesBlob, Credentials, Descriptor, Manifest, Reference, Referrer, Registry
@@ -120,8 +121,8 @@ async def test_every_image_carries_a_bill_of_materials_that_the_schema_accepts(w
     assert base["name"] == world.base.partition("@")[0]
     assert model["hashes"][0]["content"] not in {source["hashes"][0]["content"], root["hashes"][0]["content"]}
     assert {metric["type"] for metric in model["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]} == {
-        "accuracy",
-        "accuracy drop",
+        "Accuracy",
+        "Accuracy drop",
         "agreement",
     }
 
@@ -152,6 +153,21 @@ async def test_every_image_carries_its_provenance(world: Any) -> None:
     }
     builder = made["predicate"]["runDetails"]["builder"]
     assert builder["builderDependencies"][0]["digest"] == {"sha256": "b" * 64}
+
+
+async def test_what_compiled_it_is_named_with_its_own_toolchain(world: Any) -> None:
+    for name, versions in (("ONNXRuntime", {}), ("OpenVINO", {"openvino": TOOLS.openvino})):
+        toolchain = Toolchain(name=name, precisions=("fp32",))
+        hung = await hanging((await make(world, world.request(toolchain=toolchain))).image)
+        expected = {
+            "edgesmith_builder": TOOLS.builder,
+            "onnx": TOOLS.onnx,
+            "onnxruntime": TOOLS.onnxruntime,
+            **versions,
+        }
+        tools = hung[BILL, ""][1]["metadata"]["tools"]["components"]
+        assert {one["name"]: one["version"] for one in tools} == expected
+        assert hung[STATEMENT, ""][1]["predicate"]["runDetails"]["builder"]["version"] == expected
 
 
 async def test_the_packages_that_the_base_image_lists_are_in_the_bill(world: Any) -> None:
@@ -217,6 +233,30 @@ async def test_cosign_accepts_the_signature_the_bill_and_the_provenance(world: A
         assert attested.returncode == 0, attested.stderr
         statement = json.loads(base64.b64decode(json.loads(attested.stdout)["payload"]))
         assert statement["predicateType"] == predicate
+
+
+async def test_the_program_signs_with_the_key_of_the_file_and_says_nothing_of_it(world: Any, pair: Pair) -> None:
+    request, settings = world.request(), world.store.settings
+    world.folder.joinpath("request.json").write_text(request.to_json())
+    store = {
+        "AWS_ACCESS_KEY_ID": settings.access_key,
+        "AWS_SECRET_ACCESS_KEY": settings.secret_key,
+        "AWS_ENDPOINT_URL": settings.endpoint,
+    }
+    words = ["--request", str(world.folder / "request.json"), "--signing-key", str(pair.private)]
+    line = [sys.executable, "-m", "edgesmith_builder", *words]
+
+    def run(password: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, **store, "COSIGN_PASSWORD": password}
+        return subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
+
+    refused = run("wrong-password")
+    assert refused.returncode == 1
+    assert f"--signing-key {pair.private} cannot be used: its password is another" in refused.stderr
+    done = run(PASSWORD)
+    assert done.returncode == 0, done.stderr
+    assert PASSWORD not in done.stderr + refused.stderr
+    assert await finding(done.stdout.strip(), pair.key().public) == "Signed"
 
 
 async def test_cosign_refuses_another_key_and_an_image_without_a_signature(

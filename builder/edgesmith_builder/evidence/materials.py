@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgesmith_builder.contract import TOOLS, Build, BuildReport, Tools
+from edgesmith_builder.contract import TOOLCHAINS, TOOLS, Build, BuildReport
 from edgesmith_builder.oci import Descriptor, Manifest
 from edgesmith_builder.oci.content import MANIFEST
 from edgesmith_builder.pack import Base, Layer
@@ -43,9 +43,11 @@ class Materials:
     """The image that the builder runs in, by digest, where it was told."""
 
     @property
-    def tools(self) -> Tools:
-        """What compiled it."""
-        return self.build.tools or TOOLS
+    def tools(self) -> dict[str, str]:
+        """Versions of what compiled it, by name: the build's own toolchain, and what every build goes through."""
+        named = {"onnx", "onnxruntime", TOOLCHAINS[self.build.toolchain.name].engine}
+        versions = dict(self.build.tools or TOOLS)
+        return {"edgesmith_builder": versions["builder"]} | {name: versions[name] for name in named & versions.keys()}
 
     @property
     def base_digest(self) -> str:

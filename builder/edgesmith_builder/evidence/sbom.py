@@ -33,8 +33,6 @@ def bill_of_materials(materials: Materials) -> bytes:
     """The bill, as JSON."""
     packages = list(_packages(materials))
     components = [_model(materials), *_sources(materials), _base(materials), *packages]
-    tools = [("edgesmith_builder", materials.tools.builder), ("onnx", materials.tools.onnx)]
-    tools.append(("onnxruntime", materials.tools.onnxruntime))
     return canonical(
         {
             "bomFormat": "CycloneDX",
@@ -44,7 +42,10 @@ def bill_of_materials(materials: Materials) -> bytes:
             "metadata": {
                 "component": _image(materials),
                 "tools": {
-                    "components": [{"type": "application", "name": name, "version": version} for name, version in tools]
+                    "components": [
+                        {"type": "application", "name": name, "version": version}
+                        for name, version in sorted(materials.tools.items())
+                    ]
                 },
             },
             "components": components,
@@ -78,7 +79,8 @@ def _image(materials: Materials) -> Object:
 def _model(materials: Materials) -> Object:
     """The model as it is served. It comes from the source, which is its ancestor."""
     report, source = materials.report, materials.files[0]
-    metrics = [("accuracy", report.accuracy), ("accuracy drop", report.accuracy_drop), ("agreement", report.agreement)]
+    metric = materials.build.metric
+    metrics = [(metric, report.accuracy), (f"{metric} drop", report.accuracy_drop), ("agreement", report.agreement)]
     return {
         "type": "machine-learning-model",
         "bom-ref": _MODEL,

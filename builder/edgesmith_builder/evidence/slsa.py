@@ -28,11 +28,7 @@ def provenance(materials: Materials) -> Statement:
     dependencies.append(
         {"name": "base", "uri": f"oci://{base.repository}", "digest": {"sha256": materials.base_digest}}
     )
-    tools = materials.tools
-    builder: dict[str, Any] = {
-        "id": BUILDER,
-        "version": {"edgesmith_builder": tools.builder, "onnx": tools.onnx, "onnxruntime": tools.onnxruntime},
-    }
+    builder: dict[str, Any] = {"id": BUILDER, "version": materials.tools}
     if materials.builder_image is not None:
         name, _, digest = materials.builder_image.partition("@sha256:")
         builder["builderDependencies"] = [{"name": "builder", "uri": f"oci://{name}", "digest": {"sha256": digest}}]
