@@ -13,6 +13,7 @@ from pathlib import Path
 
 from building import measure_building
 from passes import measure_passes
+from peers import measure_peers
 from quantization import measure_quantization
 from rollout import measure_rollouts
 from row import Row
@@ -25,6 +26,7 @@ RESULTS = Path(__file__).with_name("results.json")
 
 PARTS: dict[str, Callable[[], list[Row]]] = {
     "serving": measure_serving,
+    "peers": measure_peers,
     "quantization": measure_quantization,
     "building": measure_building,
     "sizes": measure_sizes,

@@ -38,12 +38,12 @@ def measure_building() -> list[Row]:
         registry = start_registry(folder / "registry")
         try:
             base = json.loads(
-                run([sys.executable, ROOT / "hack/images", "push", "--only", "runtime", registry.address])
+                run([sys.executable, ROOT / "hack/images", "push", "--only", "runtime-onnxruntime", registry.address])
             )
             store = start_minio(folder / "minio")
             try:
                 _upload(store.address, folder)
-                log = _build(folder, registry.address, base["runtime"], store.address)
+                log = _build(folder, registry.address, base["runtime-onnxruntime"], store.address)
             finally:
                 store.stop()
         finally:

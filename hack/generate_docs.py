@@ -1,4 +1,4 @@
-"""Writes the tables of docs/edgemodel.md and docs/deviceprofile.md from CRDs, condition types and toolchains.
+"""Writes the tables of docs/ that say what CRDs, condition types, toolchains and the chart's profiles say.
 
 Usage: python hack/generate_docs.py [--check]. Text outside the marked tables is written by hand and left alone.
 """
@@ -70,6 +70,29 @@ def toolchain_tables() -> dict[str, str]:
     return {"toolchains": "\n".join([*head, *rows]), "options": "\n".join([*told, *options])}
 
 
+def devices() -> str:
+    """The catalogue of DeviceProfiles that the chart brings, as a table."""
+    head = "| profile | toolchain | precisions, best first | server | resource | known from | what to know |"
+    rows = [head, "| --- | --- | --- | --- | --- | --- | --- |"]
+    for file in sorted((ROOT / "charts/edgesmith/profiles").glob("*.yaml")):
+        profile = yaml.safe_load(file.read_text())
+        spec, said = profile["spec"], profile["metadata"]["annotations"]
+        toolchain, runtime = spec["toolchain"], spec["runtime"]
+        told = ", ".join(f"{name} {value}" for name, value in toolchain.get("options", {}).items() if name == "device")
+        resource = ", ".join(f"`{name}`" for name in runtime["resources"]["limits"] if "/" in name)
+        cells = (
+            f"`{profile['metadata']['name']}`",
+            f"{toolchain['name']}{f' ({told})' if told else ''}",
+            ", ".join(toolchain["precisions"]),
+            runtime.get("server", "Edgesmith"),
+            resource,
+            said["edgesmith.dev/evidence"],
+            said.get("edgesmith.dev/notes", ""),
+        )
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
 def page(text: str, made: dict[str, str]) -> str:
     """A page with its marked tables replaced."""
     for name, table in made.items():
@@ -97,13 +120,14 @@ def _plain(value: Any) -> str:
 def main() -> int:
     """Write the pages, or with --check say which are out of date."""
     stale = []
-    for name, crd in (
-        ("edgemodel", "edgemodels.edgesmith.dev.yaml"),
-        ("deviceprofile", "deviceprofiles.edgesmith.dev.yaml"),
+    for name, made in (
+        ("edgemodel", tables("edgemodels.edgesmith.dev.yaml")),
+        ("deviceprofile", tables("deviceprofiles.edgesmith.dev.yaml") | toolchain_tables()),
+        ("devices", {"devices": devices()}),
     ):
         path = ROOT / "docs" / f"{name}.md"
         text = path.read_text()
-        new = page(text, tables(crd) | toolchain_tables())
+        new = page(text, made)
         if new != text:
             stale.append(path.name)
             if "--check" not in sys.argv:

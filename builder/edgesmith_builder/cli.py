@@ -25,15 +25,20 @@ from pydantic import ValidationError
 from edgesmith_builder.build import Built, build
 from edgesmith_builder.contract import BuildFailure, BuildRequest, BuildResult
 from edgesmith_builder.errors import RequestInvalid, failure_of
-from edgesmith_builder.oci import Credentials, trusting
+from edgesmith_builder.maker import Maker
+from edgesmith_builder.oci import Credentials, Reference, trusting
 from edgesmith_builder.progress import log_to_stderr
 from edgesmith_builder.push import Registries, registries_for
-from edgesmith_builder.source import Bucket, StoreSettings
+from edgesmith_builder.signatures.private import PrivateKey
+from edgesmith_builder.source import Bucket, Sources, StoreSettings
 
 log = logging.getLogger(__name__)
 
 REQUEST_LIMIT = 1 << 20
 """Bytes of a request."""
+
+PASSWORD = "COSIGN_PASSWORD"  # noqa: S105 - its name, which is cosign's own
+"""The variable with the password of the key that images are signed with."""
 
 _TERMINATED = 143
 
@@ -68,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> Built:
     request = read_request(options.request)
     credentials = _credentials(options.registry_credentials)
+    maker = Maker(_key(options.signing_key, environment.get(PASSWORD)), _pinned(options.builder_image))
     bucket = Bucket(
         StoreSettings.read(options.credentials, environment, _authorities("--bucket-ca", options.bucket_ca))
     )
@@ -75,14 +81,21 @@ def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> Built:
     if options.work is not None and not options.work.is_dir():
         raise RequestInvalid(f"--work {options.work} is not a folder; one that is there was expected")
     with tempfile.TemporaryDirectory(prefix="build-", dir=options.work) as work:
-        return asyncio.run(_build(request, bucket, clients, Path(work), options.threads))
+        sources = Sources({"s3": bucket})
+        return asyncio.run(_build(request, sources, clients, Path(work), threads=options.threads, maker=maker))
 
 
 async def _build(
-    request: BuildRequest, bucket: Bucket, clients: AbstractAsyncContextManager[Registries], work: Path, threads: int
+    request: BuildRequest,
+    sources: Sources,
+    clients: AbstractAsyncContextManager[Registries],
+    work: Path,
+    *,
+    threads: int,
+    maker: Maker,
 ) -> Built:
     async with clients as registries:
-        return await build(request, bucket, registries, work, threads=threads)
+        return await build(request, sources, registries, work, threads=threads, maker=maker)
 
 
 def read_request(path: Path) -> BuildRequest:
@@ -116,6 +129,32 @@ def _credentials(path: Path | None) -> Credentials:
         ) from error
     except ValueError as error:
         raise RequestInvalid(str(error)) from error
+
+
+def _key(path: Path | None, password: str | None) -> PrivateKey | None:
+    """The key to sign with."""
+    if path is None:
+        return None
+    try:
+        return PrivateKey.from_pem(path.read_text(encoding="ascii"), password)
+    except OSError as error:
+        raise RequestInvalid(
+            f"--signing-key {path} cannot be read ({error.strerror}); a private key in PEM was expected"
+        ) from error
+    except UnicodeDecodeError:
+        raise RequestInvalid(f"--signing-key {path} is no text; a private key in PEM was expected") from None
+    except ValueError as error:
+        raise RequestInvalid(f"--signing-key {path} cannot be used: {error}") from None
+
+
+def _pinned(image: str | None) -> str | None:
+    """The image that this program runs in."""
+    try:
+        if image is None or Reference.parse(image).digest is not None:
+            return image
+    except ValueError:
+        pass
+    raise RequestInvalid(f"--builder-image is {image!r}; an image by digest was expected, REGISTRY/NAME@sha256:HEX")
 
 
 def _authorities(flag: str, path: Path | None) -> str | None:
@@ -158,6 +197,9 @@ def _parser() -> argparse.ArgumentParser:
         help="certificates in PEM of authorities to trust for registries, besides the public ones",
     )
     add("--bucket-ca", type=Path, help="the same for the bucket")
+    add("--signing-key", type=Path, help="private key to sign images with, in PEM or as cosign writes it; its "
+        f"password is taken from the variable {PASSWORD}; without, images are not signed")  # fmt: skip
+    add("--builder-image", help="the image that this program runs in, by digest, for the provenance")
     add("--termination-log", type=Path, help="where to leave the result for Kubernetes: /dev/termination-log")
     add("--work", type=Path, help="folder for temporary files; the system's own by default")
     add("--threads", type=int, default=len(os.sched_getaffinity(0)), help="cores to score with")

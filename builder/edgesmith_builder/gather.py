@@ -18,7 +18,7 @@ from edgesmith_builder.limits import DATASET, MODEL, memory_limit, model_limit
 from edgesmith_builder.metric import Evaluation, Metric, Score, metric_of
 from edgesmith_builder.progress import size_text, step
 from edgesmith_builder.score import ScoreFailed, SourceAnswers, ask_source, golden_inputs
-from edgesmith_builder.source import Bucket, Limit
+from edgesmith_builder.source import Limit, Source
 from edgesmith_runtime.engine import Engine, EngineError, load_engine
 from edgesmith_runtime.tensors import TensorSpec, shape_text
 
@@ -45,7 +45,7 @@ class Inputs:
     """The source's answers that candidates are held against."""
 
 
-def gather(wanted: Build, bucket: Bucket, work: Path, threads: int) -> Inputs:
+def gather(wanted: Build, sources: Source, work: Path, threads: int) -> Inputs:
     """Fetch everything, check it, and score the source.
 
     Raises:
@@ -53,7 +53,7 @@ def gather(wanted: Build, bucket: Bucket, work: Path, threads: int) -> Inputs:
     """
     fetched = work / "source"
     what = f"spec.source.uri {wanted.source.uri}"
-    bucket.fetch("spec.source", wanted.source, fetched, largest_model(memory_limit(), wanted.device_memory))
+    sources.fetch("spec.source", wanted.source, fetched, largest_model(memory_limit(), wanted.device_memory))
     with step("model") as current:
         facts = read_source(fetched, what)
         current.say(
@@ -61,7 +61,7 @@ def gather(wanted: Build, bucket: Bucket, work: Path, threads: int) -> Inputs:
         )
     wanted_sets = {"spec.calibration": wanted.calibration, "spec.evaluation": wanted.evaluation}
     sets = {field: artifact for field, artifact in wanted_sets.items() if artifact is not None}
-    arrays = functools.cache(lambda field: _arrays(field, sets[field], wanted, bucket, work))
+    arrays = functools.cache(lambda field: _arrays(field, sets[field], wanted, sources, work))
     if facts.shapeless:
         ranks = {name: array.ndim for field in sets for name, array in arrays(field).items()}
         facts = shaped_source(facts, ranks, what)
@@ -163,12 +163,12 @@ def _output(wanted: Build, engine: Engine) -> str:
     return wanted.output or names[0]
 
 
-def _arrays(field: str, artifact: Artifact, wanted: Build, bucket: Bucket, work: Path) -> Arrays:
+def _arrays(field: str, artifact: Artifact, wanted: Build, sources: Source, work: Path) -> Arrays:
     """A set's arrays, fetched."""
     folder = work / field
     folder.mkdir()
     packed = folder / "set.npz"
-    bucket.fetch(field, artifact, packed, Limit(DATASET, DatasetInvalid))
+    sources.fetch(field, artifact, packed, Limit(DATASET, DatasetInvalid))
     with step(f"{field}: read"):
         what = f"{field}.uri {artifact.uri}"
         arrays = read_npz(packed, field=what, folder=folder, missing=wanted.missing_values == "NaN")

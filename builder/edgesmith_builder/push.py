@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -15,15 +15,18 @@ from edgesmith_builder.oci import (
     Blob,
     BytesBlob,
     Credentials,
+    Descriptor,
     FileBlob,
     Manifest,
     Pushed,
     Reference,
+    Referrer,
     Registry,
     RemoteBlob,
     Repository,
     speaks_https,
 )
+from edgesmith_builder.oci.content import MANIFEST
 from edgesmith_builder.pack import Base
 from edgesmith_builder.progress import size_text, step
 
@@ -75,8 +78,11 @@ async def push(
     winner: Attempt,
     manifest: Manifest,
     config: BytesBlob,
+    evidence: Sequence[Referrer],
 ) -> str:
     """Bring the image into its repository and return its digest. What is there already is not sent again.
+
+    `evidence` hangs on the image before the tag names it, so that no image is found without.
 
     Raises:
         RegistryError: of the fitting kind.
@@ -91,8 +97,14 @@ async def push(
     for made in winner.layers:
         await _push_blob(registries.target, target.repository, FileBlob(made.file, made.descriptor), made.name)
     await _push_blob(registries.target, target.repository, config, "config")
+    raw = manifest.to_bytes()
+    subject = Descriptor.of(raw, MANIFEST)
+    with step("bill of materials, provenance and signatures") as current:
+        await registries.target.push_manifest(target.repository.pinned(subject.digest), raw)
+        await registries.target.attach(target.repository, subject, evidence)
+        current.say(f"pushed, {size_text(sum(one.content.descriptor.size for one in evidence))}")
     with step(f"pushed {target}") as current:
-        digest = await registries.target.push_manifest(target, manifest.to_bytes())
+        digest = await registries.target.push_manifest(target, raw)
         current.say(digest)
     return digest
 

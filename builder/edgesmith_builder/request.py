@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from edgesmith_builder.contract import TOOLS, Build, BuildRequest, Toolchain, Tools, wrong_options, wrong_precisions
+from edgesmith_builder.contract import (
+    TOOLCHAINS,
+    TOOLS,
+    Build,
+    BuildRequest,
+    Toolchain,
+    Tools,
+    wrong_options,
+    wrong_precisions,
+)
 from edgesmith_builder.errors import RequestInvalid
 from edgesmith_builder.metric import metric_of
 from edgesmith_builder.oci import Reference, Repository
@@ -19,7 +28,6 @@ def check_request(request: BuildRequest) -> Reference:
         RequestInvalid: naming the field.
     """
     wanted = request.build
-    check_tools(wanted.tools or TOOLS)
     try:
         target = Repository.parse(request.repository).tagged(wanted.key)
     except ValueError as error:
@@ -30,6 +38,7 @@ def check_request(request: BuildRequest) -> Reference:
         )
     check_gates(wanted)
     check_toolchain(wanted.toolchain)
+    check_tools(wanted.tools or TOOLS, wanted.toolchain)
     return target
 
 
@@ -73,14 +82,17 @@ def check_toolchain(wanted: Toolchain) -> None:
         raise RequestInvalid(f"build.toolchain.{wrong}")
 
 
-def check_tools(wanted: Tools) -> None:
+def check_tools(wanted: Tools, toolchain: Toolchain) -> None:
     """Hold the versions of what compiles, which are part of the build key, against what is installed.
 
     Raises:
         RequestInvalid: naming the tool.
     """
-    installed = Tools(builder=TOOLS.builder, onnx=version("onnx"), onnxruntime=version("onnxruntime"))
-    for name, there in installed:
+    installed = {"builder": TOOLS.builder, "onnx": version("onnx"), "onnxruntime": version("onnxruntime")}
+    engine = TOOLCHAINS[toolchain.name].engine
+    if engine in Tools.model_fields:
+        installed[engine] = version(engine)
+    for name, there in installed.items():
         asked = getattr(wanted, name)
         if asked != there:
             raise RequestInvalid(

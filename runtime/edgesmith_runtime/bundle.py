@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from edgesmith_runtime.golden import Golden
 
 __all__ = [
-    "ACCELERATOR",
     "BUNDLE_FILE",
     "FORMAT_VERSION",
     "GOLDEN_ANSWERS",
@@ -42,9 +41,6 @@ GOLDEN_INPUTS: Final = "inputs.npz"
 """The inputs of the golden samples: in a layer of their own, since they do not change with the model."""
 GOLDEN_ANSWERS: Final = "answers.npz"
 """What the model answers to them, with how far each answer may be off."""
-
-ACCELERATOR: Final = "accelerator"
-"""The option that names what is to run the model in the place of the processor."""
 
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _LARGEST_MANIFEST: Final = 2**20

@@ -45,7 +45,7 @@ _GLANCE: Final = 0.02
 _GLANCES: Final = 50
 """Looks until clients that keep their connection are left to it."""
 _SWEEP: Final = 0.1
-"""Seconds between two looks at the messages that arrive over gRPC."""
+"""Seconds between two looks at the messages that arrive over gRPC, and at the health that others watch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     except OSError as error:
         return _failed(settings, Finding("ListenFailed", str(error)))
     Pulse(f"{_LOOPBACK.get(host, host)}:{grpc_port}", health.heard).start()
-    watching = [asyncio.ensure_future(_watch(service, health, intake))]
+    watching = [asyncio.ensure_future(_watch(service, health, grpc_server))]
     ports = {"http_port": listener.getsockname()[1], "grpc_port": grpc_port}
     _log.info("listening", extra=ports | {"threads": settings.threads})
     loading = loop.run_in_executor(
@@ -150,11 +150,11 @@ def _become_ready(service: Service, loaded: Loaded) -> None:
     _log.info("ready", extra=facts)
 
 
-async def _watch(service: Service, health: Health, intake: Intake) -> None:
+async def _watch(service: Service, health: Health, grpc_server: GrpcServer) -> None:
     """Look after what nobody asks for, and log when the server's health changes."""
     told: str | None = None
     while True:
-        intake.sweep()
+        grpc_server.look()
         fault = None if service.draining else health.unready
         if fault is not None and told is None:
             _log.error("not ready: %s", fault)

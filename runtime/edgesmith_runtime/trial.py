@@ -141,6 +141,8 @@ def _port(log: TextIO) -> int:
     port = 0
     entry: dict[str, Any] = {"message": "nothing"}
     for line in log:
+        if not line.startswith("{"):  # an engine's own line
+            continue
         entry = json.loads(line)
         port = int(entry.get("http_port", port))
         if entry["message"] == "ready":

@@ -8,6 +8,8 @@ import pytest
 from apiserver import ApiServer, Object
 from operator_process import device_profile, edge_model
 
+SET = {"uri": "s3://models/evaluation.npz"}
+
 
 def test_defaults_appear(server: ApiServer, namespace: str) -> None:
     server.apply(edge_model("parts", namespace, rollout={}))
@@ -53,6 +55,22 @@ def test_the_short_name_and_the_columns_work(server: ApiServer, namespace: str) 
         pytest.param({"gates": {"maxAccuracyDrop": "10%"}}, "need an evaluation set", id="gate-without-evaluation"),
         pytest.param({"gates": {"minAccuracy": 0.1}}, "spec.gates.minAccuracy", id="fraction-as-a-number"),
         pytest.param({"gates": {"minAccuracy": "101%"}}, "must be a fraction from 0 to 1", id="fraction-above-1"),
+        *[
+            pytest.param({"source": {"uri": uri, "sha256": "0" * 64}}, "spec.source.uri", id=uri)
+            for uri in ("http://h/m.onnx", "https://user:word@h/m.onnx", "oci://r/models/m", "ftp://h/m", "https://h")
+        ],
+        pytest.param({"evaluation": SET | {"metric": "Loss"}}, "spec.evaluation.metric", id="no-such-metric"),
+        pytest.param({"evaluation": SET | {"topK": 3}}, "topK is for the metric TopK alone", id="k-of-nothing"),
+        pytest.param({"gates": {"maxError": "0.5"}}, "need an evaluation set", id="an-error-of-nothing"),
+        pytest.param(
+            {"evaluation": SET, "gates": {"maxError": "0.5"}}, "give gates.minAccuracy", id="an-error-of-accuracy"
+        ),
+        pytest.param(
+            {"evaluation": SET | {"metric": "MAE"}, "gates": {"minAccuracy": "90%"}},
+            "give gates.maxError",
+            id="accuracy-of-an-error",
+        ),
+        pytest.param({"evaluation": SET, "gates": {"maxError": "-1"}}, "spec.gates.maxError", id="a-negative-error"),
         pytest.param({"gates": {"maxMemory": 0}}, "must be 1 or more", id="no-memory"),
         pytest.param({"gates": {"maxMemory": "1048577Ti"}}, "must be 1048576Ti (1 EiB) or less", id="too-much-memory"),
         pytest.param(
@@ -100,6 +118,20 @@ def test_a_wrong_spec_is_refused_by_name(server: ApiServer, namespace: str, spec
 def test_a_name_that_could_not_name_its_children_is_refused(server: ApiServer, namespace: str, name: str) -> None:
     refusal = server.kubectl("apply", "--server-side", document=edge_model(name, namespace), fails=True)
     assert "metadata.name must" in refusal
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://models.example:8443/parts/12/model.tflite?version=3",
+        "oci://registry.example:5000/models/parts:12",
+        f"oci://registry/models/parts@sha256:{'0' * 64}",
+    ],
+)
+def test_a_source_may_lie_elsewhere_than_in_a_bucket(server: ApiServer, namespace: str, uri: str) -> None:
+    source = {"uri": uri, "sha256": "0" * 64}
+    sets = {"calibration": {"uri": uri}, "evaluation": {"uri": uri, "metric": "TopK", "topK": 3}}
+    server.kubectl("apply", "--server-side", document=edge_model("parts", namespace, source=source, **sets))
 
 
 VOLUME = {"name": "cache", "hostPath": "/var/cache", "mountPath": "/cache"}

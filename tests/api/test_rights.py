@@ -25,7 +25,7 @@ def roles(programs: Path) -> list[dict[str, object]]:
     helm = shutil.which("helm") or str(programs / "helm")
     if not Path(helm).exists():
         lacking("helm is neither on PATH nor among the local cluster's tools: run `make tools`")
-    images = [f"image.{part}=r:5000/edgesmith/{part}@{DIGEST}" for part in ("operator", "builder", "runtime")]
+    images = [f"image.{part}=r:5000/edgesmith/any@{DIGEST}" for part in ("operator", "builder", "runtime.onnxruntime")]
     settings = [word for one in [*images, "registry.repository=r:5000/models"] for word in ("--set", one)]
     line = [helm, "template", "edgesmith", str(CHART), "--namespace", NAMESPACE, *settings]
     text = subprocess.run(line, check=True, capture_output=True, text=True, timeout=60).stdout

@@ -24,7 +24,7 @@ def roles(programs: Path, namespace: str) -> list[Object]:
     helm = shutil.which("helm") or str(programs / "helm")
     if not Path(helm).exists():
         lacking("helm is neither on PATH nor among the local cluster's tools: run `make tools`")
-    images = [f"image.{part}=r:5000/edgesmith/{part}@{DIGEST}" for part in ("operator", "builder", "runtime")]
+    images = [f"image.{part}=r:5000/edgesmith/any@{DIGEST}" for part in ("operator", "builder", "runtime.onnxruntime")]
     settings = [*images, "registry.repository=r:5000/models", f"watchNamespaces={{{namespace}}}"]
     line = [helm, "template", "edgesmith", str(ROOT / "charts/edgesmith"), "--namespace", NAMESPACE]
     line += ["--show-only", "templates/rbac-operator.yaml", *(word for one in settings for word in ("--set", one))]

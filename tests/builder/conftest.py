@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import io
 import json
 import uuid
@@ -28,7 +29,7 @@ from edgesmith_builder.contract import Artifact, Build, BuildRequest, Gates, Pla
 from edgesmith_builder.oci import Backoff, BytesBlob, Credentials, Descriptor, Manifest, Registry, Repository
 from edgesmith_builder.oci.content import CONFIG, INDEX, LAYER_GZIP, MANIFEST, canonical
 from edgesmith_builder.push import registries_for
-from edgesmith_builder.source import Bucket, StoreSettings
+from edgesmith_builder.source import Bucket, Sources, StoreSettings
 
 USER, PASSWORD = "builder", "right-password"
 HTPASSWD = "builder:$2b$04$PaBMYKCUVfGrXuHsqXwSLO.HJX4oKxXEaWcLXQyPRkiDKkiqNzoqq"
@@ -170,15 +171,25 @@ class World:
         }
         return BuildRequest(build=Build(**{**fields, **changes}), repository=repository, plain_http=True)
 
+    def digest(self, uri: str) -> str:
+        """64 hex digits of an object in the bucket."""
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        answer = self.store.client.get_object(bucket_name=bucket, object_name=key)
+        try:
+            return hashlib.sha256(answer.read()).hexdigest()
+        finally:
+            answer.close()
+            answer.release_conn()
+
     async def build(
         self, request: BuildRequest, *, settings: StoreSettings | None = None, credentials: Credentials | None = None
     ) -> Built:
         """Carry a request out as the program does, with shorter waits."""
         work = self.folder / f"work-{next(self.numbers)}"
         work.mkdir()
-        bucket = Bucket(settings or self.store.settings, attempts=2, first_delay=0.01)
+        sources = Sources({"s3": Bucket(settings or self.store.settings, attempts=2, first_delay=0.01)})
         async with registries_for(request, credentials or Credentials(), PATIENCE) as registries:
-            return await build(request, bucket, registries, work)
+            return await build(request, sources, registries, work)
 
     async def manifest(self, built: Built) -> Manifest:
         from edgesmith_builder.oci import Reference  # noqa: PLC0415 - one user

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from edgesmith_builder.contract import Artifact
-from edgesmith_builder.errors import DatasetInvalid, SourceUnreachable
-from edgesmith_builder.source import Bucket, Limit
+from edgesmith_builder.errors import DatasetInvalid, ModelInvalid, RequestInvalid, SourceUnreachable
+from edgesmith_builder.source import Bucket, Limit, Sources
 
 MIB = 1 << 20
 DATA = hashlib.shake_256(b"source").digest(8 * MIB)
@@ -53,3 +53,18 @@ def test_an_object_over_its_limit_is_not_fetched(store: Any, tmp_path: Path) -> 
             "spec.evaluation", artifact, tmp_path / "large", Limit(1_000_000, DatasetInvalid)
         )
     assert (tmp_path / "large").stat().st_size == 0
+
+
+@pytest.mark.parametrize("uri", ["gs://models/a", "models/a", "S3://models/a", "", "file:///etc/passwd"])
+def test_a_scheme_that_is_none_of_ours_is_refused(store: Any, tmp_path: Path, uri: str) -> None:
+    sources = Sources({"s3": Bucket(store.settings)})
+    with pytest.raises(RequestInvalid, match=r"spec\.source\.uri is .*; s3://BUCKET/KEY was expected"):
+        sources.fetch("spec.source", Artifact(uri=uri), tmp_path / "file", Limit(10, ModelInvalid))
+
+
+def test_a_scheme_leads_to_its_place(store: Any, tmp_path: Path) -> None:
+    uri = store.put("few", b"bytes")
+    sources = Sources({"s3": Bucket(store.settings)})
+    found = sources.fetch("spec.source", Artifact(uri=uri), tmp_path / "file", Limit(10, ModelInvalid))
+    assert found.path.read_bytes() == b"bytes"
+    assert sources.digests == {"spec.source": hashlib.sha256(b"bytes").hexdigest()}

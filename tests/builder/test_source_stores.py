@@ -33,7 +33,7 @@ from edgesmith_builder.errors import (
     SourceUnreachable,
 )
 from edgesmith_builder.source import Bucket, Limit, StoreSettings
-from edgesmith_builder.source.answers import Wanted
+from edgesmith_builder.source.s3.answers import Wanted
 
 CONTENT = bytes(range(256)) * 4096
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "s3cret"}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2
 
 from edgesmith_builder.build import climb
-from edgesmith_builder.contract import Toolchain
+from edgesmith_builder.contract import Precision, Toolchain
 from edgesmith_builder.ladder import Outcome
 from edgesmith_builder.toolchain.half import in_half
 from edgesmith_runtime.bundle import Bundle, read_bundle
@@ -33,8 +33,14 @@ def layers(scale: float = 1.0) -> onnx.ModelProto:
     return made(nodes, [("x", FLOAT, ["n", 8])], [("y", FLOAT, ["n", 4])], weights)
 
 
-def outcome(folder: Path, model: onnx.ModelProto, *precisions: str, triton: bool = True, **options: str) -> Outcome:
-    toolchain = Toolchain(name="TensorRT", precisions=precisions, options=options)  # type: ignore[arg-type]
+def outcome(
+    folder: Path,
+    model: onnx.ModelProto,
+    *precisions: Precision,
+    triton: bool = True,
+    options: dict[str, str] | None = None,
+) -> Outcome:
+    toolchain = Toolchain(name="TensorRT", precisions=precisions, options=options or {})
     wanted, inputs = asked(folder, model, SAMPLES, toolchain=toolchain)
     work = folder / "work"
     work.mkdir()
@@ -56,7 +62,7 @@ def test_the_image_holds_the_model_as_it_came_and_what_is_to_run_it(tmp_path: Pa
 
 
 def test_its_layer_holds_a_model_repository_where_triton_serves(tmp_path: Path) -> None:
-    found = outcome(tmp_path, layers(), "fp16", dlaCore="1")
+    found = outcome(tmp_path, layers(), "fp16", options={"dlaCore": "1"})
     with tarfile.open(fileobj=io.BytesIO(found.winner.layers[-1].file.read_bytes())) as tar:
         assert tar.getmember("models/case/1").linkname == "/model"
         written = tar.extractfile("models/case/config.pbtxt")
@@ -103,9 +109,15 @@ def test_rounding_is_fp16_s_at_every_value(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("precision", "options"), [("fp32", {}), ("fp16", {"dlaCore": "0"})])
-def test_options_reach_the_bundle(tmp_path: Path, precision: str, options: dict[str, str]) -> None:
-    outcome(tmp_path, layers(), precision, **options)
+def test_options_reach_the_bundle(tmp_path: Path, precision: Precision, options: dict[str, str]) -> None:
+    outcome(tmp_path, layers(), precision, options=options)
     assert dict(bundle_of(tmp_path, precision).options) == {"accelerator": "tensorrt", **options}
+
+
+def test_int8_is_said_to_be_missing_and_the_next_is_tried(tmp_path: Path) -> None:
+    found = outcome(tmp_path, layers(), "int8", "fp16")
+    assert found.winner.candidate.precision == "fp16"
+    assert str(found.candidates[0].rejected).startswith("TensorRT takes 8-bit activations only around zero")
 
 
 def test_free_sizes_are_said_before_a_device_compiles_for_minutes(tmp_path: Path) -> None:

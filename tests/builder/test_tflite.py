@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from candidates import numbers
-from tflite import CUSTOM, Tensor, file_of, fully_connected
+from tflite_files import CUSTOM, Tensor, file_of, fully_connected
 
 from edgesmith_builder.errors import ModelInvalid
 from edgesmith_builder.format import ModelFacts, read_source

@@ -5,11 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from authority import Authority
-from chart_rendering import DIGEST, Object, pick, render
+from chart_rendering import DIGEST, REQUIRED, Object, merge, pick, render, template
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from edgesmith.cluster.configuration import CONFIG_MAP_NAME, VARIABLES, settings_from
 from edgesmith.controller.options import VARIABLES as OPTIONS
 from edgesmith.controller.options import options_from
+
+PUBLIC_KEY = (
+    ec.generate_private_key(ec.SECP256R1())
+    .public_key()
+    .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    .decode()
+)
 
 
 def pod_specs(objects: list[Object]) -> list[Object]:
@@ -105,6 +114,7 @@ def test_the_operator_reads_its_settings_as_the_values_say(tmp_path: Path) -> No
             "maxConcurrent": 7,
         },
         "revisionHistoryLimit": 5,
+        "signing": {"keySecret": "signing", "publicKey": PUBLIC_KEY, "policy": "Require"},
     }
     data = pick(render(values), "ConfigMap", CONFIG_MAP_NAME)["data"]
     assert set(data) == set(VARIABLES), "every setting is set, and none that the operator does not know"
@@ -123,6 +133,7 @@ def test_the_operator_reads_its_settings_as_the_values_say(tmp_path: Path) -> No
         "requests": {"cpu": "500m", "memory": "512Mi"},
         "limits": {"memory": "2Gi"},
     }
+    assert (settings.signing_secret, settings.signed_by) == ("signing", PUBLIC_KEY.strip())
     assert settings.builder_deadline_seconds == 1200
     assert settings.node_grace_seconds == 40
     assert settings.max_concurrent_builds == 7
@@ -135,11 +146,19 @@ def test_what_is_not_set_is_left_out() -> None:
         "EDGESMITH_PULL_SECRET",
         "EDGESMITH_PUSH_SECRET",
         "EDGESMITH_REGISTRY_CA",
+        "EDGESMITH_SIGNING_SECRET",
+        "EDGESMITH_SIGNING_PUBLIC_KEY",
         "EDGESMITH_BUCKET_ENDPOINT",
         "EDGESMITH_BUCKET_CA",
         "EDGESMITH_BUILDER_SERVICE_ACCOUNT",
     }
     assert (settings_from(data).pull_secret, settings_from(data).push_secret) == (None, None)
+
+
+def test_signatures_are_asked_for_with_a_key_only() -> None:
+    done = template(merge(REQUIRED, {"signing": {"policy": "Require"}}))
+    assert done.returncode != 0
+    assert "signing.publicKey is empty: expected" in done.stderr
 
 
 def test_changed_settings_start_a_new_pod_and_other_values_do_not() -> None:

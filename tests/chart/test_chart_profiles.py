@@ -12,8 +12,12 @@ import yaml
 from chart_rendering import CHART, ROOT, Object, load, pick, render
 
 from edgesmith.api.deviceprofile import DeviceProfile, DeviceProfileSpec
+from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import API_VERSION
+from edgesmith.decide.refusals import refusal
+from edgesmith.decide.settings import Settings
 from edgesmith.decide.toolchain import toolchain_of
+from edgesmith_builder.contract import TOOLCHAINS, wrong_options
 
 FILES = sorted((CHART / "profiles").glob("*.yaml"))
 CRDS = sorted((ROOT / "crds").glob("*.yaml"))
@@ -63,7 +67,8 @@ def schema_of(plural: str) -> Object:
 
 def test_the_catalogue_is_what_the_values_can_name() -> None:
     names = [file.stem for file in FILES]
-    assert load(CHART / "values.yaml")["profiles"]["install"] == names
+    installed = load(CHART / "values.yaml")["profiles"]["install"]
+    assert installed == [name for name in names if name in installed], "in order, and none that is not there"
     assert load(CHART / "values.schema.json")["properties"]["profiles"]["properties"]["install"]["items"] == {
         "enum": names
     }
@@ -103,12 +108,60 @@ def test_no_node_can_be_of_two_profiles() -> None:
         assert any(theirs.get(key, value) != value for key, value in mine.items()), f"{one} and {other} overlap"
 
 
+def settings(*flavours: str) -> Settings:
+    return Settings({flavour: f"r/{flavour}@sha256:0" for flavour in flavours}, "r/builder@sha256:0", "r/models")
+
+
+EDGE_MODEL = EdgeModel.model_validate(
+    {
+        "metadata": {"name": "parts"},
+        "spec": {
+            "source": {"uri": "s3://models/parts.onnx", "sha256": "0" * 64},
+            "deviceProfiles": {"selector": {}},
+        },
+    }
+)
+
+
 @profile_files
+def test_a_profile_can_be_used_or_says_that_this_release_has_no_such_toolchain(file: Path) -> None:
+    profile = DeviceProfile.model_validate(load(file))
+    found = refusal(EDGE_MODEL, profile, settings("onnxruntime", "openvino", "litert", "triton"))
+    name = profile.spec.toolchain.name
+    if TOOLCHAINS[name].available:
+        assert found is None
+    else:
+        assert found
+        assert found.reason == "NotInThisRelease"
+        assert f"the builder of this release has no toolchain {name}" in found.message
+    wrong = wrong_options(name, profile.spec.toolchain.options)
+    assert wrong is None, "what is not built yet is held against its table all the same"
+
+
+def test_what_is_installed_by_default_works_with_the_image_that_is_required() -> None:
+    for name in load(CHART / "values.yaml")["profiles"]["install"]:
+        profile = DeviceProfile.model_validate(load(CHART / f"profiles/{name}.yaml"))
+        assert refusal(EDGE_MODEL, profile, settings("onnxruntime")) is None
+
+
+@profile_files
+def test_a_profile_says_what_is_known_of_it_and_where_from(file: Path) -> None:
+    metadata, text = load(file)["metadata"], file.read_text()
+    assert metadata["annotations"]["edgesmith.dev/evidence"] in {"ran", "emulated", "written"}
+    assert metadata["annotations"]["edgesmith.dev/evidence"] != "written" or re.search(
+        "^# Sources: ", text, re.MULTILINE
+    )
+
+
+ON_PROCESSORS = [file for file in FILES if load(file)["spec"]["toolchain"]["name"] == "ONNXRuntime"]
+
+
+@pytest.mark.parametrize("file", ON_PROCESSORS, ids=lambda file: file.stem)
 def test_number_types_are_the_fast_ones_of_the_architecture(file: Path) -> None:
     spec = DeviceProfileSpec.model_validate(load(file)["spec"])
     types = {"amd64": ("uint8", "int8"), "arm64": ("int8", "int8")}
-    settings = toolchain_of(DeviceProfile.model_validate(load(file))).settings
-    assert (settings["activations"], settings["weights"]) == types[spec.platform.architecture]
+    told = toolchain_of(DeviceProfile.model_validate(load(file))).settings
+    assert (told["activations"], told["weights"]) == types[spec.platform.architecture]
     assert "fp32" in (spec.toolchain.precisions or ()), (
         "without fp32 a model that loses too much in int8 has no build at all"
     )
@@ -126,7 +179,7 @@ def test_chosen_profiles_are_installed_as_they_stand_in_their_files() -> None:
 
 def test_profiles_can_ask_for_a_label_that_no_kubelet_may_set() -> None:
     label = "edgesmith.dev.node-restriction.kubernetes.io/device"
-    objects = render({"profiles": {"nodeLabel": label}})
+    objects = render({"profiles": {"nodeLabel": label, "install": [file.stem for file in FILES]}})
     for file in FILES:
         spec = pick(objects, "DeviceProfile", file.stem)["spec"]
         before = load(file)["spec"]

@@ -22,7 +22,7 @@ from edgesmith_stage.install import push_images
 from edgesmith_stage.predict import Protocol, Server, predict
 from edgesmith_stage.waiting import until
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 NAME = "triton-parts"
 LABEL = "edgesmith-test/triton"
@@ -55,7 +55,7 @@ def test_triton_serves_rolls_out_rolls_back_and_drains(boxes: Fleet) -> None:
     _holds_a_repository(before["edge-1"].image)
 
     # TensorRT compiles on the device, and where there is no GPU it must not quietly be the processor that answers.
-    refused = boxes.wait("on-a-gpu", "Stalled", reason="RolledBack", seconds=120)
+    refused = boxes.wait("on-a-gpu", "Stalled", reason="NoRevisionLeft", seconds=120)
     assert "no GPUs are available" in refused["message"]
 
     boxes.patch(NAME, {"source": boxes.publish("2", "model-v2.onnx")})

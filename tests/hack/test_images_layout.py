@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from edgesmith_builder.evidence import PACKAGES_LABEL
 from edgesmith_images import emulate, size, tars
-from edgesmith_images.build import config_of
+from edgesmith_images.build import config_of, packages_of
 from edgesmith_images.console import ImageError
 from edgesmith_images.extract import apply_layer, extract
 from edgesmith_images.layout import Layout
@@ -93,6 +94,19 @@ def test_a_config_keeps_what_runs_and_drops_what_the_tool_says_of_itself() -> No
             {"created": "1970-01-01T00:00:00Z", "created_by": "USER 65532:65532", "empty_layer": True},
         ],
     }
+
+
+def test_an_image_says_which_packages_are_in_it() -> None:
+    lines = ["numpy==2.4.6 \\", "    --hash=sha256:00", "pycparser==3.12 ; python_version > '3' \\", "abc==1", ""]
+    lock = "\n".join(lines)
+    assert packages_of(lock) == "abc==1 numpy==2.4.6 pycparser==3.12"
+    config = config_of({"config": {"Labels": {"io.buildah.version": "1"}}}, "arm64", packages_of(lock))["config"]
+    assert config == {"Labels": {PACKAGES_LABEL: "abc==1 numpy==2.4.6 pycparser==3.12"}}
+
+
+def test_labels_of_ours_stay_and_others_are_about_how_it_was_built() -> None:
+    found = {"config": {"Labels": {"io.buildah.version": "1", "dev.edgesmith.server": "Triton"}}}
+    assert config_of(found, "arm64")["config"] == {"Labels": {"dev.edgesmith.server": "Triton"}}
 
 
 def test_sizes_are_told_by_layer_and_in_total(tmp_path: Path) -> None:

@@ -5,16 +5,20 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from edgesmith_builder.oci import Descriptor, Manifest, Reference
+from edgesmith_builder.pack import Base
 from edgesmith_images import buildah, cli, debian, paths, recipes
 from edgesmith_images.console import ImageError
 from edgesmith_images.lock import locked
+from edgesmith_runtime.engine import ENGINES
 
 REPOSITORY = Path(__file__).parents[2]
-NAMES = ("runtime", "operator", "builder")
+NAMES = ("runtime-onnxruntime", "runtime-openvino", "runtime-litert", "operator", "builder")
 
 
 def _recipe(root: Path) -> recipes.Recipe:
@@ -69,14 +73,15 @@ def test_a_dockerfile_copies_what_its_recipe_lists_and_docker_is_shown_the_same(
     copied = {
         word for line in re.findall(r"^COPY (?!--)(.*) \S+$", dockerfile, flags=re.MULTILINE) for word in line.split()
     }
-    assert copied == set(recipe.files)
+    assert {word.replace("${ENGINE}", recipe.engine) for word in copied} == set(recipe.files)
     shown = (REPOSITORY / f"{recipe.dockerfile}.dockerignore").read_text().splitlines()
-    assert {line.removeprefix("!") for line in shown if line.startswith("!")} == set(recipe.files)
+    others = {f"requirements/{engine}.txt" for engine in recipes.ENGINES} if recipe.engine else set()
+    assert {line.removeprefix("!") for line in shown if line.startswith("!")} == set(recipe.files) | others
     assert shown[0] == "*"
     assert shown[-1] == "**/__pycache__"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "triton"])
 def test_nothing_of_the_target_is_run_and_the_user_is_not_root(name: str) -> None:
     dockerfile = (REPOSITORY / recipes.recipes()[name].dockerfile).read_text()
     _, site, final = re.split(r"^FROM ", dockerfile, flags=re.MULTILINE)
@@ -86,8 +91,22 @@ def test_nothing_of_the_target_is_run_and_the_user_is_not_root(name: str) -> Non
     assert final.index("/opt/edgesmith/site\n") < final.index("/opt/edgesmith/app\n")
 
 
-def test_the_runtime_is_built_for_both_platforms() -> None:
-    assert recipes.recipes()["runtime"].platforms == ("linux/amd64", "linux/arm64")
+@pytest.mark.parametrize("engine", recipes.ENGINES)
+def test_every_engine_has_a_runtime_for_both_platforms(engine: str) -> None:
+    recipe = recipes.recipes()[f"runtime-{engine}"]
+    assert recipe.platforms == ("linux/amd64", "linux/arm64")
+    assert (recipe.engine, recipe.dockerfile) == (engine, "runtime/Dockerfile")
+
+
+def test_the_images_are_of_the_engines_that_the_server_has() -> None:
+    assert sorted(recipes.ENGINES) == sorted(ENGINES)
+
+
+@pytest.mark.parametrize("engine", recipes.ENGINES)
+def test_an_image_holds_one_engine(engine: str) -> None:
+    packages = {"onnxruntime": "onnxruntime", "openvino": "openvino", "litert": "ai-edge-litert"}
+    locked = re.findall(r"^(\S+)==", (REPOSITORY / f"requirements/{engine}.txt").read_text(), flags=re.MULTILINE)
+    assert set(packages.values()) & set(locked) == {packages[engine]}
 
 
 def test_a_machine_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +150,7 @@ def test_what_a_person_can_fix_is_one_sentence_and_status_one(
 ) -> None:
     (tmp_path / "x").touch()
     monkeypatch.setenv("EDGESMITH_CACHE", str(tmp_path / "cache"))
-    assert cli.main(["extract", "runtime", str(tmp_path)]) == 1
+    assert cli.main(["extract", "runtime-litert", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith(f"hack/images: {tmp_path} is not empty")
 
 
@@ -162,3 +181,19 @@ def test_an_environment_that_cannot_be_made_is_said_to_be(tmp_path: Path) -> Non
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert "the project's environment could not be made" in done.stderr
+
+
+def test_triton_is_built_only_when_it_is_asked_for() -> None:
+    known = recipes.recipes()
+    assert [name for name, recipe in known.items() if recipe.asked] == ["triton"]
+    assert known["triton"].stand_in in known["triton"].sources()
+
+
+def test_the_image_with_triton_says_what_serves_in_it() -> None:
+    """The builder looks for it, to put a model repository into images over them."""
+    dockerfile = (REPOSITORY / "runtime/triton.Dockerfile").read_text()
+    base = Base(Reference.parse("r/b@sha256:" + "0" * 64), Manifest(Descriptor("x", "sha256:0", 1), ()), {})
+    (label,) = re.findall(r"^LABEL (\S+)=(\S+)$", dockerfile, re.MULTILINE)
+    assert replace(base, config={"config": {"Labels": dict([label])}}).triton
+    assert not base.triton
+    assert not replace(base, config={"config": {"Labels": None}}).triton

@@ -10,7 +10,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-HEADERS, SETTINGS, PING, GOAWAY = 1, 4, 6, 7
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
+
+
+def call(path: bytes, *more: tuple[bytes, bytes], ends: bool = True, settings: bytes = b"") -> bytes:
+    """A connection's first call, without a message (names and values as literals of RFC 7541).
+
+    Args:
+        path: The method.
+        more: Further headers.
+        ends: Whether no message will come.
+        settings: The client's settings.
+    """
+    fields = [
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":path", path),
+        (b":authority", b"x"),
+        (b"te", b"trailers"),
+    ]
+    fields += [(b"content-type", b"application/grpc"), *more]
+    block = b"".join(b"\0" + bytes([len(k)]) + k + bytes([len(v)]) + v for k, v in fields)
+    return PREFACE + frame(SETTINGS, 0, 0, settings) + frame(HEADERS, 5 if ends else 4, 1, block)
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:

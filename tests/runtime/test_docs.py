@@ -13,6 +13,7 @@ from edgesmith_runtime.codec.http import LARGEST_ANSWER, LARGEST_JSON
 from edgesmith_runtime.codec.jsontext import MOST_CONTAINERS
 from edgesmith_runtime.http.limits import MEBIBYTE, Limits
 from edgesmith_runtime.metrics import METRICS, Metric
+from edgesmith_runtime.rpc.watchers import MOST_WATCHERS
 from edgesmith_runtime.signature import MOST_CLASSES
 from edgesmith_runtime.tensors import DTYPES
 from edgesmith_runtime.termination import Reason
@@ -51,6 +52,7 @@ def test_the_limits_are_named() -> None:
         f"{limits.answer:g} seconds from the request's last byte",
         f"| time between two requests | {limits.idle:g} seconds |",
         f"| connections | {limits.connections:,} |",
+        f"{MOST_WATCHERS} callers of `Watch` may stay",
         f"its N best classes, {MOST_CLASSES:,} at most",
     ):
         assert text in PAGE

@@ -68,6 +68,8 @@ def test_a_call_is_built_from_what_the_server_says_of_itself(channel: Channel, n
     check = pool.FindServiceByName("grpc.health.v1.Health").FindMethodByName("Check")
     asked: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/grpc.health.v1.Health/Check")
     found: Any = message_factory.GetMessageClass(check.output_type).FromString(asked(b""))
+    watch = pool.FindMethodByName("grpc.health.v1.Health.Watch")
+    assert (watch.server_streaming, watch.client_streaming) == (True, False)
     states = check.output_type.enum_types_by_name["ServingStatus"]
     assert states.values_by_number[found.status].name == "SERVING"
 

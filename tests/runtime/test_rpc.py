@@ -21,27 +21,13 @@ from tritonclient.utils import InferenceServerException
 from edgesmith_runtime.http.limits import MEBIBYTE, Budget, peer_of
 from edgesmith_runtime.rpc.intake import Intake, _host
 from edgesmith_runtime.rpc.pulse import Pulse
-from tests.runtime.http2 import GOAWAY, HEADERS, PREFACE, SETTINGS, frame, frames
+from tests.runtime.http2 import GOAWAY, HEADERS, PREFACE, call, frames
 
 if TYPE_CHECKING:
     from edgesmith_runtime.bundle import Bundle
     from tests.runtime.conftest import Server, StartServer
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
-
-
-def call(path: bytes, *more: tuple[bytes, bytes]) -> bytes:
-    """A connection's first call, without a message (RFC 9113; names and values as literals of RFC 7541)."""
-    fields = [
-        (b":method", b"POST"),
-        (b":scheme", b"http"),
-        (b":path", path),
-        (b":authority", b"x"),
-        (b"te", b"trailers"),
-    ]
-    fields += [(b"content-type", b"application/grpc"), *more]
-    block = b"".join(b"\0" + bytes([len(k)]) + k + bytes([len(v)]) + v for k, v in fields)
-    return PREFACE + frame(SETTINGS, 0, 0, b"") + frame(HEADERS, 5, 1, block)
 
 
 BYTES = {
@@ -111,6 +97,8 @@ def test_health_of_every_name(server: Server) -> None:
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
         with pytest.raises(grpc.RpcError, match="no HealthCheckRequest"):
             check(b"\x0a\x01\xff")
+        with pytest.raises(grpc.RpcError, match="has 1027 bytes; expected at most 1024"):
+            check(b"\x0a\x80\x08" + bytes(1024))
 
 
 Start = Callable[..., tuple[grpc.Server, str]]

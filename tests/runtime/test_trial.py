@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -41,6 +42,11 @@ def test_memory_is_that_of_a_server_with_its_largest_batches(toy: Bundle) -> Non
     assert usual["memoryBytes"] > 70e6, "a server has an engine and two protocols in it"
     # A request of 8 MB and its answer of 16 MB, the latter in the engine and on its way.
     assert large["memoryBytes"] - usual["memoryBytes"] > 40e6
+
+
+def test_lines_of_an_engines_own_do_not_end_a_trial() -> None:
+    log = io.StringIO('a line\n{"message": "listening", "http_port": 7}\n\n[another]\n{"message": "ready"}\n')
+    assert trial._port(log) == 7
 
 
 def test_a_model_that_takes_no_batches_is_asked_without(tmp_path: Path) -> None:

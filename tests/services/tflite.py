@@ -1,134 +1,139 @@
-"""Small TFLite files, written table by table as TensorFlow's `schema.fbs` has them."""
+"""Writes small TFLite models, field by field: no converter is needed for a handful of operators."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flatbuffers
 import numpy as np
-from numpy.typing import NDArray
+from ai_edge_litert import schema_py_generated as schema
 
-__all__ = ["ADD", "CUSTOM", "FULLY_CONNECTED", "Tensor", "file_of", "fully_connected"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
-ADD, FULLY_CONNECTED, CUSTOM = 0, 9, 32
-"""Builtin operators."""
+    from numpy.typing import NDArray
 
-_ADD_OPTIONS, _FULLY_CONNECTED_OPTIONS = 11, 8
-_TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int8": 9, "complex64": 8}
+SOFTMAX_OPTIONS = (schema.BuiltinOptions.SoftmaxOptions, schema.SoftmaxOptionsT)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Tensor:
-    """A tensor of the graph; with values it is a constant."""
+    """A tensor of a model.
+
+    Attributes:
+        name: Its name.
+        kind: Its element type, as the schema calls it: ``FLOAT32``.
+        shape: Its sizes; -1 is any.
+        data: Its elements, where it is a constant.
+    """
 
     name: str
-    shape: tuple[int, ...]
-    dtype: str = "float32"
-    values: NDArray[Any] | None = None
-    scale: float | None = None
-    zero: int = 0
-    buffer: int | None = None
-    """Another buffer than its own, to be wrong."""
+    kind: str
+    shape: Sequence[int]
+    data: NDArray[Any] | None = None
 
 
-def file_of(
-    tensors: Sequence[Tensor],
-    inputs: Sequence[int],
-    outputs: Sequence[int],
-    *,
-    operator: int = ADD,
-    operands: Sequence[int] = (0, 1),
-    custom: str | None = None,
-) -> bytes:
-    """A file of one operator."""
+@dataclass
+class Operator:
+    """An operator of a model.
+
+    Attributes:
+        kind: What it does, as the schema calls it: ``ADD``; ``CUSTOM`` has a name of its own.
+        inputs: The names of its inputs.
+        outputs: The names of its outputs.
+        options: The kind and values of its options, where the kernel reads them.
+        custom: The name of a custom operator.
+    """
+
+    kind: str
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+    options: tuple[int, Any] = (0, None)
+    custom: str | None = None
+
+
+def write_tflite(
+    path: Path, tensors: Sequence[Tensor], operators: Sequence[Operator], inputs: Sequence[str], outputs: Sequence[str]
+) -> Path:
+    """Write a model.
+
+    Args:
+        path: Where to.
+        tensors: All tensors.
+        operators: What happens, in this order.
+        inputs: The names of the model's inputs.
+        outputs: The names of the model's outputs.
+    """
+    index = {tensor.name: number for number, tensor in enumerate(tensors)}
+    model = schema.ModelT()
+    model.version = 3
+    model.description = "test"
+    model.buffers = [schema.BufferT() for _ in range(len(tensors) + 1)]
+    model.operatorCodes = [_code(operator) for operator in operators]
+    graph = schema.SubGraphT()
+    graph.tensors = []
+    for number, tensor in enumerate(tensors, start=1):
+        if tensor.data is not None:
+            model.buffers[number].data = np.frombuffer(tensor.data.tobytes(), np.uint8)
+        graph.tensors.append(_tensor(tensor, number))
+    graph.operators = []
+    for number, operator in enumerate(operators):
+        made = schema.OperatorT()
+        made.opcodeIndex = number
+        made.inputs = [index[name] for name in operator.inputs]
+        made.outputs = [index[name] for name in operator.outputs]
+        made.builtinOptionsType, made.builtinOptions = operator.options
+        graph.operators.append(made)
+    graph.inputs = [index[name] for name in inputs]
+    graph.outputs = [index[name] for name in outputs]
+    model.subgraphs = [graph]
     builder = flatbuffers.Builder(1024)
-    buffers = [_table(builder, {})]
-    made = []
-    for tensor in tensors:
-        buffer = 0
-        if tensor.values is not None:
-            data = builder.CreateByteVector(np.ascontiguousarray(tensor.values).tobytes())
-            buffer = len(buffers)
-            buffers.append(_table(builder, {0: ("offset", data)}))
-        fields: dict[int, tuple[str, Any]] = {
-            0: ("offset", _ints(builder, tensor.shape)),
-            1: ("Int8", _TYPES[tensor.dtype]),
-            2: ("Uint32", buffer if tensor.buffer is None else tensor.buffer),
-            3: ("offset", builder.CreateString(tensor.name)),
-        }
-        if tensor.scale is not None:
-            scales = builder.CreateNumpyVector(np.array([tensor.scale], np.float32))
-            zeros = builder.CreateNumpyVector(np.array([tensor.zero], np.int64))
-            fields[4] = ("offset", _table(builder, {2: ("offset", scales), 3: ("offset", zeros)}))
-        made.append(_table(builder, fields))
-    code = _table(
-        builder,
-        {0: ("Int8", min(operator, 127)), 3: ("Int32", operator)}
-        | ({1: ("offset", builder.CreateString(custom))} if custom else {}),
-    )
-    kind = {ADD: _ADD_OPTIONS, FULLY_CONNECTED: _FULLY_CONNECTED_OPTIONS}.get(operator)
-    step = {1: ("offset", _ints(builder, operands)), 2: ("offset", _ints(builder, outputs))}
-    if kind is not None:
-        step |= {3: ("Uint8", kind), 4: ("offset", _table(builder, {}))}
-    graph = _table(
-        builder,
-        {
-            0: ("offset", _tables(builder, made)),
-            1: ("offset", _ints(builder, inputs)),
-            2: ("offset", _ints(builder, outputs)),
-            3: ("offset", _tables(builder, [_table(builder, step)])),
-        },
-    )
-    model = _table(
-        builder,
-        {
-            0: ("Uint32", 3),
-            1: ("offset", _tables(builder, [code])),
-            2: ("offset", _tables(builder, [graph])),
-            4: ("offset", _tables(builder, buffers)),
-        },
-    )
-    builder.Finish(model, b"TFL3")
-    return bytes(builder.Output())
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path.write_bytes(builder.Output())
+    return path
 
 
-def fully_connected(weights: NDArray[np.float32], dtype: str = "float32") -> bytes:
-    """`y = x W`, `x` of one sample; in int8 its numbers have the scale 1/16."""
-    rows, columns = weights.shape
-    turned = weights.T
-    scale = None if dtype == "float32" else 1 / 16
-    values = turned if scale is None else np.clip(np.rint(turned / scale), -127, 127).astype(np.int8)
-    return file_of(
-        [
-            Tensor("x", (1, rows), dtype, scale=scale),
-            Tensor("w", (columns, rows), dtype, values, scale=scale),
-            Tensor("y", (1, columns), dtype, scale=scale),
-        ],
-        [0],
-        [2],
-        operator=FULLY_CONNECTED,
-        operands=(0, 1, -1),
-    )
+def _code(operator: Operator) -> Any:
+    code = schema.OperatorCodeT()
+    code.builtinCode = getattr(schema.BuiltinOperator, operator.kind)
+    code.deprecatedBuiltinCode = min(code.builtinCode, 127)  # where older readers look
+    code.version = 1
+    code.customCode = operator.custom
+    return code
 
 
-def _table(builder: Any, fields: dict[int, tuple[str, Any]]) -> int:
-    builder.StartObject(max(fields, default=-1) + 1)
-    for slot, (kind, value) in fields.items():
-        if kind == "offset":
-            builder.PrependUOffsetTRelativeSlot(slot, value, 0)
-        else:
-            getattr(builder, f"Prepend{kind}Slot")(slot, value, 0)
-    return int(builder.EndObject())
+def _tensor(tensor: Tensor, buffer: int) -> Any:
+    made = schema.TensorT()
+    made.name = tensor.name
+    made.type = getattr(schema.TensorType, tensor.kind)
+    made.shape = [abs(size) for size in tensor.shape]
+    if any(size < 0 for size in tensor.shape):
+        made.shapeSignature = list(tensor.shape)
+    made.buffer = buffer
+    return made
 
 
-def _ints(builder: Any, numbers: Sequence[int]) -> int:
-    return int(builder.CreateNumpyVector(np.array(numbers, np.int32)))
+def options(kind: str, **values: Any) -> tuple[int, Any]:
+    """The options of an operator, as the schema calls them: ``SoftmaxOptions``."""
+    made = getattr(schema, f"{kind}T")()
+    for name, value in values.items():
+        setattr(made, name, value)
+    return getattr(schema.BuiltinOptions, kind), made
 
 
-def _tables(builder: Any, offsets: Sequence[int]) -> int:
-    builder.StartVector(4, len(offsets), 4)
-    for offset in reversed(offsets):
-        builder.PrependUOffsetTRelative(offset)
-    return int(builder.EndVector())
+def relu(source: str, target: str) -> Operator:
+    """What is above zero."""
+    return Operator("RELU", [source], [target])
+
+
+def softmax(source: str, target: str) -> Operator:
+    """A softmax over the last axis."""
+    return Operator("SOFTMAX", [source], [target], options("SoftmaxOptions", beta=1.0))
+
+
+def convolution(source: str, weights: str, bias: str, target: str) -> Operator:
+    """A convolution with strides of one and no padding."""
+    strides = {"strideW": 1, "strideH": 1, "dilationWFactor": 1, "dilationHFactor": 1, "padding": schema.Padding.VALID}
+    return Operator("CONV_2D", [source, weights, bias], [target], options("Conv2DOptions", **strides))

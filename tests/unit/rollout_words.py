@@ -68,7 +68,7 @@ def fleet(text: str, start: int = 0, /, **changes: Any) -> tuple[NodeState, ...]
             failures=failed,
             previous=said["previous"],
         )
-        nodes.append(one._replace(**changes.get(one.name, {})))
+        nodes.append(replace(one, **changes.get(one.name, {})))
     return tuple(nodes)
 
 
@@ -82,7 +82,7 @@ def variant(
     """A variant of these nodes; which of them carry what is not completed follows from its revisions."""
     found = fleet(nodes) if isinstance(nodes, str) else nodes
     completed = {one.revision for one in revisions if one.completed}
-    found = tuple(node._replace(unfinished=bool(node.label) and node.label not in completed) for node in found)
+    found = tuple(replace(node, unfinished=bool(node.label) and node.label not in completed) for node in found)
     return Variant(name, target, revisions, found, **more)
 
 

@@ -17,7 +17,7 @@ from edgesmith.decide.builds import attempt_of, build_for, changes
 from edgesmith.decide.plan import Change, Plan
 from edgesmith.decide.retry import LONGEST_PAUSE, failed, requested
 from edgesmith.decide.snapshot import BuildJob, Revision, Snapshot
-from edgesmith_builder.contract import TOOLS
+from edgesmith_builder.contract import TOOLS, Build
 
 MISSING = {key_of(model()): None}
 
@@ -102,6 +102,19 @@ def test_nothing_is_built_that_the_registry_holds_or_that_it_was_not_asked_for()
     plan = decide(snapshot(images={}), NOW)
     assert plan.builds == ()
     assert plan.look_again
+
+
+def test_the_metric_and_what_it_is_told_decide_the_build() -> None:
+    def scored(gates: dict[str, str], **evaluation: Any) -> Build:
+        uri = {"uri": "s3://models/evaluation.npz"}
+        return build_for(model(evaluation=uri | evaluation, gates=gates), profile(), SETTINGS)
+
+    top = scored({}, metric="TopK", topK=3)
+    assert (top.metric, top.metric_options) == ("TopK", {"k": "3"})
+    assert scored({}, metric="TopK").metric_options == {}
+    off = scored({"maxError": "0.75"}, metric="RMSE")
+    assert (off.metric, off.gates.max_error) == ("RMSE", 0.75)
+    assert len({build.key for build in (top, off, scored({}), scored({}, metric="TopK"))}) == 4
 
 
 def test_two_profiles_that_need_the_same_bytes_share_one_job() -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 from snapshots import (
     LABEL,
     NOW,
+    REPORT,
     SETTINGS,
     Cluster,
     failed_job,
+    image,
     job,
     key_of,
     labels,
@@ -60,6 +63,13 @@ def test_from_apply_to_every_node() -> None:
         "failed": 0,
     }
     assert (plan.builds, plan.moves, plan.deletes, plan.events, plan.look_again) == ((), (), (), (), None)
+
+
+def test_an_error_is_said_in_the_unit_of_the_labels() -> None:
+    of = model(evaluation={"uri": "s3://models/parts/set.npz", "metric": "RMSE"})
+    found = replace(image(of), report=REPORT.model_copy(update={"accuracy": 12.34567}))
+    (variant,) = decide(snapshot(of, images={key_of(of): found}), NOW).status.variants
+    assert (variant.metric, variant.accuracy, variant.accuracy_drop) == ("RMSE", "12.3457", "1.00%")
 
 
 def test_a_settled_model_says_the_same_for_ever() -> None:
@@ -254,7 +264,8 @@ BROKEN: dict[str, tuple[Snapshot, str, tuple[str, ...]]] = {
         )
         for reason in (
             "SourceNotFound", "SourceForbidden", "DigestMismatch", "ModelInvalid", "ModelHasNaN", "ModelTooLarge",
-            "DatasetInvalid", "DatasetMismatch", "GatesFailed", "RegistryForbidden", "RegistryRefused", "RequestInvalid", "Internal",
+            "DatasetInvalid", "DatasetMismatch", "GatesFailed", "RegistryForbidden", "RegistryRefused",
+            "RequestInvalid", "Internal",
         )
     },
 }  # fmt: skip

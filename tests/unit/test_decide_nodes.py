@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
-from snapshots import LABEL, Cluster, key_of, labels, model, node, publish, said, sentence, three_nodes
+from snapshots import LABEL, Cluster, key_of, labels, model, node, profile, publish, said, sentence, three_nodes
 
 from edgesmith.api.names import RETRY_ANNOTATION
 from edgesmith.decide import decide
@@ -159,6 +160,16 @@ def test_a_daemonset_that_was_deleted_by_hand_loses_nothing_of_what_was_proven()
     assert plan.status.revisions == before
     assert plan.moves == ()
     assert len(plan.revisions) == 1
+
+
+def test_pending_nodes_are_in_order_over_all_profiles() -> None:
+    nodes = {f"e{at}": node(f"e{at}", "amd64" if at % 2 else "arm64") for at in range(4)}
+    profiles = (profile(), profile("arm64"))
+    both: dict[str, Any] = {"deviceProfiles": {"names": ["amd64", "arm64"]}}
+    cluster = Cluster(edge_model=model(**both, paused=True), profiles=profiles, nodes=nodes)
+    plan = cluster.run(4)
+    assert [one.node for one in plan.pending] == ["e0", "e1", "e2", "e3"]
+    assert [one.name for one in plan.status.pending] == ["e0", "e1", "e2", "e3"]
 
 
 def test_paused_moves_no_node_forward() -> None:

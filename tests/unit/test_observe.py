@@ -10,7 +10,7 @@ import pytest
 from snapshots import NOW, failed_selftest, node, pod
 
 from edgesmith.decide.fleet import Failure, ServerState
-from edgesmith.decide.observe import Observation, Trial, observe
+from edgesmith.decide.observe import Observation, Terms, Trial, observe
 from edgesmith.decide.record import Record
 from edgesmith.decide.snapshot import Pod
 from edgesmith.decide.taints import Taint
@@ -41,7 +41,7 @@ def see(*pods: Pod, kept: Record | None = None, after: float = 0, **more: Any) -
     """What is seen of node n, whose label names r, so many seconds after NOW."""
     facts: dict[str, Any] = {"label": "r", "known": True, "trial": TRIAL, "now": NOW + seconds(after)} | more
     at = replace(node("n"), ready=facts.pop("ready", True), taints=facts.pop("taints", ()))
-    return observe(at, pods=pods, record=kept, **facts)
+    return observe(at, Terms(**facts), pods, kept)
 
 
 def observed(*pods: Pod, kept: Record | None = None, **more: Any) -> Record:
@@ -286,6 +286,17 @@ def test_a_node_that_returns_twice_with_its_server_started_anew_has_failed_while
         assert (kept.deaths, kept.state) == (times, server)
     assert kept.failures["r"].note == "became NotReady and came back with its server started anew 2 times"
     assert see(pod("n", "r", restarts=2), kept=record(SERVING, deaths=2), trial=COMPLETED).state.server is SERVING
+    assert see(pod("n", "r"), kept=record(SERVING, deaths=2)).state.server is FAILED, "it is tried again"
+
+
+def test_a_server_that_serves_has_not_failed_any_more() -> None:
+    failures = {"r": Failure(), "x": Failure()}
+    assert set(observed(pod("n", "r"), kept=record(SERVING, failures=failures)).failures) == {"x"}
+
+
+def test_a_record_of_another_revision_says_nothing_of_the_server() -> None:
+    kept = replace(record(SERVING), revision="x")
+    assert (observed(pod("n", "r"), kept=kept).revision, observed(pod("n", "r"), kept=kept).since) == ("r", NOW)
 
 
 def test_a_restart_without_the_node_going_away_is_no_death() -> None:
@@ -360,3 +371,12 @@ def test_a_node_whose_label_names_what_is_not_completed_is_unfinished() -> None:
 
 def test_a_nodes_labels_are_what_steps_select_by() -> None:
     assert see(pod("n", "r")).state.labels == node("n").labels
+
+
+def test_a_node_is_well_that_can_be_moved_serves_and_has_failed_on_nothing() -> None:
+    kept = record(SERVING, failures={"x": Failure()})
+    assert see(pod("n", "r")).state.well
+    assert not see(starting()).state.well
+    assert not see(pod("n", "r"), ready=False).state.well
+    assert not see(pod("n", "r"), taints=TAINTED).state.well
+    assert not see(pod("n", "r"), kept=kept).state.well

@@ -275,6 +275,28 @@ def test_only_build_jobs_get_the_secret_to_push_with_and_only_as_a_file() -> Non
     assert "push" not in json.dumps(server)
 
 
+def test_only_build_jobs_get_the_key_to_sign_with_and_its_password_from_one_secret() -> None:
+    settings = replace(SETTINGS, signing_secret="signing")  # noqa: S106 -- the name of a Secret
+    build = started(settings)["spec"]["template"]["spec"]
+    (container,) = build["containers"]
+    (volume,) = [volume for volume in build["volumes"] if volume["name"] == "signing"]
+    assert volume["secret"]["secretName"] == "signing"
+    assert [item["key"] for item in volume["secret"]["items"]] == ["cosign.key"]
+    (mount,) = [mount for mount in container["volumeMounts"] if mount["name"] == "signing"]
+    assert mount["readOnly"]
+    words = container["args"]
+    assert words[words.index("--signing-key") + 1] == f"{mount['mountPath']}/cosign.key"
+    (password,) = [one for one in container["env"] if one["name"] == "COSIGN_PASSWORD"]
+    assert password["valueFrom"] == {"secretKeyRef": {"name": "signing", "key": "cosign.password", "optional": True}}
+    assert "signing" not in json.dumps(started(SETTINGS))
+    assert "signing" not in json.dumps(pod_spec(serving(model(), profile(), IMAGE, settings), "0" * 10))
+
+
+def test_a_job_knows_the_image_that_it_runs_in() -> None:
+    words = started(SETTINGS)["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert words[words.index("--builder-image") + 1] == SETTINGS.builder_image
+
+
 @pytest.mark.parametrize(
     ("names", "pulls", "pushes"), [({"pull_secret": "a"}, True, False), ({"push_secret": "a"}, False, True)]
 )

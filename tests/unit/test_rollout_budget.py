@@ -189,12 +189,12 @@ def test_leaving_nodes_share_the_budget_and_add_to_the_fleet_it_is_a_share_of() 
 
 
 def test_a_leaving_node_that_was_lost_with_an_unproven_revision_counts() -> None:
-    lost = tuple(node._replace(unfinished=True) for node in fleet("~odd? ~odd?", 7))
+    lost = tuple(replace(node, unfinished=True) for node in fleet("~odd? ~odd?", 7))
     one = variant("new+ old+ old+ old+", OLD, ODD, PROVEN)
     assert len(variants(one, leaving=lost[:1]).courses[0].moves) == 1
     assert len(variants(one, leaving=lost).courses[0].moves) == 0
     assert len(variants(one, leaving=fleet("~old+ ~old+", 7)).courses[0].moves) == 2
-    there = tuple(node._replace(unfinished=True) for node in fleet("odd+ odd+", 7))
+    there = tuple(replace(node, unfinished=True) for node in fleet("odd+ odd+", 7))
     assert len(variants(one, leaving=there).courses[0].moves) == 2
 
 

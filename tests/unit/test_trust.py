@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import Literal
 
+import pytest
 from snapshots import NOW, SETTINGS, image, job, key_of, model, node, profile, said, snapshot
 
 from edgesmith.decide import decide
-from edgesmith.decide.builds import build_for
-from edgesmith.decide.snapshot import BuildJob, ForeignImage, Revision
+from edgesmith.decide.builds import attempt_of, build_for
+from edgesmith.decide.settings import Settings
+from edgesmith.decide.snapshot import BuildJob, ForeignImage, Revision, UnsignedImage
 from edgesmith.decide.trust import trusted_digests
 
 KEY = key_of(model())
@@ -60,3 +64,70 @@ def test_nodes_keep_the_image_that_is_ours_while_another_has_its_tag() -> None:
     assert {applied.image for applied in plan.revisions} == {known}
     assert said(plan)["Stalled"] == ("True", "ImageDigestMismatch")
     assert plan.builds == ()
+
+
+ASKED = replace(SETTINGS, signing_public_key="-----BEGIN PUBLIC KEY-----", signatures_required=True)
+SIGNING = replace(ASKED, signing_secret="signing")  # noqa: S106 - the name of a Secret
+UNSIGNED = {KEY: UnsignedImage(f"{PLACE}@{OURS}", "Missing")}
+
+
+@pytest.mark.parametrize(("finding", "reason"), [("Missing", "SignatureMissing"), ("Invalid", "SignatureInvalid")])
+def test_an_image_without_the_signature_that_is_asked_for_is_not_rolled_out(
+    finding: Literal["Missing", "Invalid"], reason: str
+) -> None:
+    images = {KEY: UnsignedImage(f"{PLACE}@{OURS}", finding)}
+    plan = decide(snapshot(images=images, settings=ASKED, nodes=(node("e1"),)), NOW)
+    assert (plan.builds, plan.revisions, plan.moves) == ((), (), ())
+    assert said(plan)["Stalled"] == ("True", reason)
+    message = plan.status.variants[0].message or ""
+    assert OURS in message
+    assert "signing.keySecret" in message
+    assert plan.look_again == 60.0
+
+
+@pytest.mark.parametrize(("settings", "builds"), [(ASKED, 0), (SIGNING, 1)])
+def test_nodes_keep_an_image_that_was_rolled_out_before_and_no_other_node_gets_it(
+    settings: Settings, builds: int
+) -> None:
+    held = replace(revision(f"{PLACE}@{OURS}"), created=NOW - timedelta(hours=1))
+    on = (node("e1", revision=held.revision), node("e2"))
+    plan = decide(snapshot(images=UNSIGNED, settings=settings, revisions=(held,), nodes=on), NOW)
+    assert (len(plan.builds), plan.revisions, plan.moves) == (builds, (), ())
+    assert [delete for delete in plan.deletes if delete.kind == "DaemonSet"] == []
+
+
+def test_another_variant_goes_on_beside_one_without_a_signature() -> None:
+    two = model(deviceProfiles={"names": ["amd64", "arm64"]})
+    other = profile("arm64", platform={"architecture": "arm64"})
+    images = {key_of(two): UNSIGNED[KEY], key_of(two, other): image(two, other)}
+    plan = decide(
+        snapshot(
+            two, images=images, settings=ASKED, profiles=(profile(), other), nodes=(node("e1"), node("e2", "arm64"))
+        ),
+        NOW,
+    )
+    assert {applied.profile.metadata.name for applied in plan.revisions} == {"arm64"}
+
+
+def test_a_job_that_can_sign_makes_the_image_again_and_does_so_once() -> None:
+    asked = snapshot(images=UNSIGNED, settings=SIGNING, jobs=(done(OURS),))
+    (start,) = decide(asked, NOW).builds
+    assert start.attempt == attempt_of(model(), SIGNING) != attempt_of(model())
+    running = job(model(), attempt=start.attempt, started_at=NOW)
+    waiting = decide(replace(asked, jobs=(done(OURS), running)), NOW)
+    assert (waiting.builds, said(waiting)["BuildsReady"]) == ((), ("False", "Building"))
+    in_vain = replace(running, finished=True, succeeded=True, finished_at=NOW, digest=OURS)
+    ended = decide(replace(asked, jobs=(done(OURS), in_vain)), NOW + timedelta(hours=1))
+    assert (ended.builds, said(ended)["Stalled"]) == ((), ("True", "SignatureMissing"))
+    assert "'signing'" in (ended.status.variants[0].message or "")
+
+
+def test_a_secret_that_is_named_later_starts_the_next_try() -> None:
+    assert len({attempt_of(model(), settings) for settings in (SETTINGS, ASKED, SIGNING)}) == 3
+    assert attempt_of(model(), SETTINGS) == attempt_of(model())
+
+
+def test_a_signature_that_is_not_asked_for_changes_nothing() -> None:
+    plain = replace(ASKED, signatures_required=False, signing_secret="signing")  # noqa: S106 - the name of a Secret
+    assert decide(snapshot(settings=plain), NOW).builds == ()
+    assert attempt_of(model(), plain) == attempt_of(model())

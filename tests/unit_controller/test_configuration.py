@@ -7,6 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from edgesmith.cluster.configuration import VARIABLES, SettingsError, settings_from
 from edgesmith.controller import options
@@ -70,6 +72,9 @@ def test_everything_set() -> None:
         ("EDGESMITH_BUILDER_DEADLINE_SECONDS", "soon", "a whole number from 0"),
         ("EDGESMITH_REGISTRY_CA", "nothing", "EDGESMITH_REGISTRY_CA is no certificate: "),
         ("EDGESMITH_BUCKET_CA", "nothing", "EDGESMITH_BUCKET_CA is no certificate"),
+        ("EDGESMITH_SIGNING_POLICY", "require", "'require'; None or Require was expected"),
+        ("EDGESMITH_SIGNING_POLICY", "Require", "EDGESMITH_SIGNING_PUBLIC_KEY is not set; the public key"),
+        ("EDGESMITH_SIGNING_PUBLIC_KEY", "nothing", "a public key in PEM, ECDSA over P-256, was expected"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence(name: str, value: str, says: str) -> None:
@@ -77,6 +82,21 @@ def test_a_wrong_setting_is_one_sentence(name: str, value: str, says: str) -> No
         settings_from(GOOD | {name: value})
     assert name in str(caught.value)
     assert says in str(caught.value)
+
+
+PUBLIC_KEY = (
+    ec.generate_private_key(ec.SECP256R1())
+    .public_key()
+    .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    .decode()
+)
+
+
+@pytest.mark.parametrize(("policy", "asked"), [("Require", PUBLIC_KEY.strip()), ("None", None), ("", None)])
+def test_signatures_are_asked_for_where_the_policy_says_so(policy: str, asked: str | None) -> None:
+    more = {"EDGESMITH_SIGNING_POLICY": policy, "EDGESMITH_SIGNING_PUBLIC_KEY": PUBLIC_KEY}
+    found = settings_from(GOOD | more | {"EDGESMITH_SIGNING_SECRET": "signing"})
+    assert (found.signed_by, found.signing_secret) == (asked, "signing")
 
 
 @pytest.mark.parametrize(("name", "value"), [("EDGESMITH_PROBE_PORT", "99999"), ("EDGESMITH_LOG_LEVEL", "loud")])

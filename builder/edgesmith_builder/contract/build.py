@@ -14,10 +14,10 @@ MetricName = Literal["Accuracy", "TopK", "MacroF1", "RMSE", "MAE", "R2", "MeanAv
 
 
 class Artifact(Wire):
-    """One file in a bucket."""
+    """One file in a bucket, on a web server or in a registry."""
 
     uri: str
-    """`s3://BUCKET/KEY`."""
+    """`s3://BUCKET/KEY`, `https://HOST/PATH`, or `oci://REGISTRY/NAME:TAG` or `…@sha256:HEX`."""
     sha256: str | None = None
     """64 hex digits. Where absent, the URI is taken to name one content for ever."""
 
@@ -57,9 +57,10 @@ class Tools(Wire):
     """Changes whenever the same request would give other bytes, and whenever a default of `Build` changes."""
     onnx: str
     onnxruntime: str
+    openvino: str
 
 
-TOOLS = Tools(builder="3", onnx="1.23.2", onnxruntime="1.32.0")
+TOOLS = Tools(builder="3", onnx="1.23.2", onnxruntime="1.32.0", openvino="2026.4.1")
 """Those of this release, as `requirements/builder.txt` locks them. The operator has none of them installed."""
 
 

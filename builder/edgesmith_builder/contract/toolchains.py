@@ -100,7 +100,7 @@ TOOLCHAINS: Mapping[ToolchainName, ToolchainFacts] = MappingProxyType(
         "TensorRT": ToolchainFacts(
             "onnxruntime",
             ("fp16", "fp32"),
-            ("fp16", "fp32"),
+            ("int8", "fp16", "fp32"),
             MappingProxyType(
                 {"dlaCore": OptionFacts(("none", "0", "1"), "none", "The deep learning accelerator that runs it.")}
             ),

@@ -2,5 +2,6 @@
 
 from edgesmith_builder.ladder.rung import Attempt, Workshop
 from edgesmith_builder.ladder.walk import Outcome, walk
+from edgesmith_builder.ladder.yardstick import Yardstick
 
-__all__ = ["Attempt", "Outcome", "Workshop", "walk"]
+__all__ = ["Attempt", "Outcome", "Workshop", "Yardstick", "walk"]

@@ -10,6 +10,7 @@ from edgesmith_builder.oci.blobs import Blob, BytesBlob, FileBlob
 from edgesmith_builder.oci.content import Descriptor, Index, IndexEntry, Manifest
 from edgesmith_builder.oci.errors import RegistryError, RegistryForbidden, RegistryRefused, RegistryUnreachable
 from edgesmith_builder.oci.reference import Reference, Repository
+from edgesmith_builder.oci.referrers import Listed, Referrer
 from edgesmith_builder.oci.registry import Pushed, Registry, RemoteBlob, speaks_https
 from edgesmith_builder.oci.trust import distrust, trusting
 
@@ -23,11 +24,13 @@ __all__ = [
     "FileBlob",
     "Index",
     "IndexEntry",
+    "Listed",
     "Login",
     "Logins",
     "Manifest",
     "Pushed",
     "Reference",
+    "Referrer",
     "Registry",
     "RegistryError",
     "RegistryForbidden",

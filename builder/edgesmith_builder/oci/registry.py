@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Literal, Self, TypeVar
 
 import httpx
@@ -27,6 +27,7 @@ from edgesmith_builder.oci.content import (
 )
 from edgesmith_builder.oci.errors import RegistryError, RegistryForbidden, RegistryRefused, RegistryUnreachable
 from edgesmith_builder.oci.reference import Reference, Repository
+from edgesmith_builder.oci.referrers import EMPTY, Listed, Referrer, list_tag, listed, with_entries
 from edgesmith_builder.oci.transport import ANSWER_LIMIT, Answer, Transport
 from edgesmith_builder.oci.upload import CHUNK, Upload, holds
 
@@ -250,6 +251,10 @@ class Registry:
         Raises:
             RegistryError: of the fitting kind.
         """
+        await self._put_manifest(reference, raw, media_type)
+        return digest_of(raw)
+
+    async def _put_manifest(self, reference: Reference, raw: bytes, media_type: str) -> Answer:
         repository, digest = reference.repository, digest_of(raw)
         what = f"writing the manifest {reference.target}"
         answer = await self._transport.call(
@@ -264,7 +269,69 @@ class Registry:
         declared = answer.headers.get("Docker-Content-Digest", digest)
         if declared != digest:
             raise RegistryRefused(f"{repository} stored {declared} when {what}; {digest} was expected")
-        return digest
+        return answer
+
+    async def attach(self, repository: Repository, subject: Descriptor, referrers: Sequence[Referrer]) -> None:
+        """Hang something on an image. What hangs there already is neither lost nor hung there twice.
+
+        Args:
+            repository: The image's.
+            subject: The image's manifest, which need not be there yet.
+            referrers: What to hang there.
+
+        Raises:
+            RegistryError: of the fitting kind.
+        """
+        unlisted = []
+        for referrer in referrers:
+            await self.push_blob(repository, EMPTY)
+            await self.push_blob(repository, referrer.content)
+            raw = referrer.to_bytes(subject)
+            descriptor = Descriptor.of(raw, MANIFEST)
+            answer = await self._put_manifest(repository.pinned(descriptor.digest), raw, MANIFEST)
+            if answer.headers.get("OCI-Subject") != subject.digest:
+                unlisted.append(Listed(descriptor, referrer.artifact_type, referrer.annotations))
+        if not unlisted:
+            return
+        tagged = repository.tagged(list_tag(subject.digest))
+        there = await self._list(repository, f"manifests/{tagged.target}")
+        try:
+            raw = with_entries(there, unlisted)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RegistryRefused(f"{tagged} is no list of what hangs on an image; an index was expected") from error
+        if raw != there:
+            await self.push_manifest(tagged, raw, INDEX)
+
+    async def referrers(self, repository: Repository, digest: str) -> tuple[Listed, ...]:
+        """What hangs on an image: the registry's own list, or else the one that is kept under a tag.
+
+        Of a list that comes in pages, the first is read.
+
+        Raises:
+            RegistryError: of the fitting kind.
+        """
+        raw = await self._list(repository, f"referrers/{digest}")
+        if raw is None:
+            raw = await self._list(repository, f"manifests/{list_tag(digest)}")
+        try:
+            return listed(raw) if raw is not None else ()
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RegistryRefused(
+                f"{repository} answered with a malformed list of what hangs on {digest}; an index was expected"
+            ) from error
+
+    async def _list(self, repository: Repository, path: str) -> bytes | None:
+        """An index, as it stands; None where there is none, or the registry knows no such address."""
+        answer = await self._transport.call(
+            "GET",
+            self._transport.address(repository, path),
+            repository,
+            expect={200, 400, 404, 405, 406},
+            what=f"reading {path}",
+            headers={"Accept": INDEX},
+        )
+        media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+        return answer.body if answer.status == httpx.codes.OK and media_type == INDEX else None
 
     async def _patiently(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
         backoff = self._transport.backoff

@@ -1,6 +1,7 @@
-"""Where models and data sets come from: an S3 bucket."""
+"""Where models and data sets come from: one module a scheme of URIs."""
 
-from edgesmith_builder.source.s3 import Bucket, Fetched, Limit
-from edgesmith_builder.source.settings import StoreSettings
+from edgesmith_builder.source.interface import Fetched, Limit, Source
+from edgesmith_builder.source.s3 import Bucket, StoreSettings
+from edgesmith_builder.source.schemes import Sources
 
-__all__ = ["Bucket", "Fetched", "Limit", "StoreSettings"]
+__all__ = ["Bucket", "Fetched", "Limit", "Source", "Sources", "StoreSettings"]

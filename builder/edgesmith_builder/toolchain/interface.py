@@ -36,10 +36,17 @@ class Compiled:
     """Further files that the engine finds beside it."""
     options: Mapping[str, str] = field(default_factory=dict)
     """What the engine is told."""
+    here: Mapping[str, str] | None = None
+    """What it is told on the machine that builds, which may lack the device; None: the same."""
     came: bool = False
     """Whether it is the source as it came, run by what it was scored with."""
-    here: Path | None = None
-    """What is scored in its place where this machine cannot run the candidate; None: the candidate itself is."""
+    stand_in: Path | None = None
+    """What is scored in its place where this machine cannot compute as the device does; None: the candidate itself."""
+
+    @property
+    def told(self) -> Mapping[str, str]:
+        """What the engine is told on the machine that builds."""
+        return self.options if self.here is None else self.here
 
     @property
     def size(self) -> int:

@@ -19,4 +19,10 @@ def toolchain_of(name: ToolchainName) -> Toolchain:
     if not TOOLCHAINS[name].available:
         there = ", ".join(name for name, facts in TOOLCHAINS.items() if facts.available)
         raise RequestInvalid(f"build.toolchain.name is {name}; one that this builder has was expected: {there}")
-    return cast("Toolchain", import_module(f"edgesmith_builder.toolchain.{name.lower()}"))
+    try:
+        return cast("Toolchain", import_module(f"edgesmith_builder.toolchain.{name.lower()}"))
+    except ImportError as error:
+        raise RequestInvalid(
+            f"build.toolchain.name is {name}, of which this builder lacks the package {error.name}; "
+            "a builder that has it was expected"
+        ) from error

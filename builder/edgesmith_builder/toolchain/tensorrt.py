@@ -21,11 +21,16 @@ from edgesmith_builder.toolchain.half import in_half
 from edgesmith_builder.toolchain.interface import Compiled, Material
 
 _NO_DLA = "none"
+_NO_INT8 = (
+    "TensorRT takes 8-bit activations only around zero, and this release does not make those; fp16 or fp32 was expected"
+)
 
 
 def refusal(precision: Precision, material: Material) -> str | None:
     """See `Toolchain.refusal`."""
     source = material.source
+    if precision == "int8":
+        return _NO_INT8
     if source.format != "ONNX":
         return f"the model is a {source.format} file, which TensorRT does not read; an ONNX model was expected"
     if source.precision != "fp32":
@@ -43,10 +48,10 @@ def compile(precision: Precision, material: Material, folder: Path) -> Compiled:
     if material.settings["dlaCore"] != _NO_DLA:
         options["dlaCore"] = material.settings["dlaCore"]
     if precision == "fp32":
-        return Compiled("onnxruntime", source.path, options=options, came=True)
+        return Compiled("onnxruntime", source.path, options=options, here={}, came=True)
     with step("fp16: rounded, to score it here"):
-        here = in_half(source.path, folder / "half.onnx")
-    return Compiled("onnxruntime", source.path, options=options, here=here)
+        rounded = in_half(source.path, folder / "half.onnx")
+    return Compiled("onnxruntime", source.path, options=options, here={}, stand_in=rounded)
 
 
 def other_answers(compiled: Compiled, samples: Samples) -> Sequence[Answer] | None:

@@ -23,7 +23,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* One image reference; its digest wins over its tag. Call with (list NAME REFERENCE). */}}
 {{- define "edgesmith.image" -}}
 {{- $name := index . 0 -}}
-{{- $reference := index . 1 | required (printf "image.%s is empty: expected a reference such as HOST/edgesmith/%s@sha256:HEX, as `python3 hack/images push HOST` prints it" $name (splitList "." $name | first)) -}}
+{{- $reference := index . 1 | required (printf "image.%s is empty: expected a reference such as HOST/edgesmith/%s@sha256:HEX, as `python3 hack/images push HOST` prints it" $name (replace "." "-" $name)) -}}
 {{- $parts := splitList "@" $reference -}}
 {{- if eq (len $parts) 2 -}}
 {{- printf "%s@%s" (regexReplaceAll ":[A-Za-z0-9_][A-Za-z0-9_.-]*$" (index $parts 0) "") (index $parts 1) -}}

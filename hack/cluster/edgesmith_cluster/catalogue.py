@@ -102,6 +102,7 @@ def tools() -> list[Tool]:
         ),
         _published("helm", "v4.3.1", "about 2 minutes", ("helm.sh/helm/v4/cmd/helm",), "Helm"),
         _published("coredns", "v1.15.0", "about 3 minutes", ("github.com/coredns/coredns",), "CoreDNS"),
+        _published("cosign", "v3.1.3", "about 3 minutes", ("github.com/sigstore/cosign/v3/cmd/cosign",)),
     ]
 
 

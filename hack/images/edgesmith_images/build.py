@@ -21,6 +21,9 @@ from .recipes import ARCHITECTURES, Recipe, key, own_platform
 KEPT = 3
 """Layouts kept of each image, newest first."""
 
+PACKAGES_LABEL = "dev.edgesmith.packages"
+"""The label that bills of materials take the packages of an image from."""
+
 RUNTIME_KEYS = ("Cmd", "Entrypoint", "Env", "ExposedPorts", "User", "WorkingDir")
 """What of buildah's config goes into ours; the rest is about buildah."""
 
@@ -34,18 +37,34 @@ def _words(created_by: str) -> str:
     return re.sub(r"^(COPY|ADD) \S+:[0-9a-f]{64} in ", r"\1 ", plain)
 
 
-def config_of(found: dict[str, Any], architecture: str) -> dict[str, Any]:
+def packages_of(requirements: str) -> str:
+    """Lists what a lock file installs, for the label.
+
+    Args:
+        requirements: The lock file's text.
+
+    Returns:
+        ``NAME==VERSION`` with blanks between, sorted.
+    """
+    return " ".join(sorted(re.findall(r"^([A-Za-z0-9._-]+==[^\s;\\]+)", requirements, re.MULTILINE)))
+
+
+def config_of(found: dict[str, Any], architecture: str, packages: str = "") -> dict[str, Any]:
     """Writes an image's config without what differs between builds.
 
     Args:
         found: buildah's config.
         architecture: Of the image.
+        packages: The Python packages in it, for whoever writes down what is in an image over it.
 
     Returns:
         ``architecture``, ``config`` and ``history``; the layout adds the rest.
     """
     kept = {name: value for name, value in found["config"].items() if name in RUNTIME_KEYS}
-    if labels := {key: value for key, value in (found["config"].get("Labels") or {}).items() if key.startswith(OWN)}:
+    labels = {key: value for key, value in (found["config"].get("Labels") or {}).items() if key.startswith(OWN)}
+    if packages:
+        labels[PACKAGES_LABEL] = packages
+    if labels:
         kept["Labels"] = labels
     history = [
         {
@@ -90,6 +109,8 @@ def _platform(
         if recipe.stand_in:
             middle = scratch / f"edgesmith-{recipe.name}-base"
             arguments["BASE"] = tool.build(context, recipe.stand_in, arguments=arguments, target=middle, log=log)
+        if recipe.engine:
+            arguments["ENGINE"] = recipe.engine
         raw_folder = scratch / f"edgesmith-{recipe.name}"
         tool.build(context, recipe.dockerfile, arguments=arguments, target=raw_folder, log=log)
         raw = Layout(raw_folder)
@@ -99,7 +120,8 @@ def _platform(
         made = [
             _layer(cache, raw.blob(entry["digest"]), run_base.diff_id, diff_id, scratch) for entry, diff_id in pairs
         ]
-        return target.add_image(config_of(config, architecture), made)
+        packages = packages_of((context / "requirements" / f"{recipe.engine or recipe.name}.txt").read_text())
+        return target.add_image(config_of(config, architecture, packages), made)
 
 
 def ensure(recipe: Recipe, platforms: tuple[str, ...], cache: Cache, *, refresh: bool = False) -> Layout:
@@ -153,7 +175,7 @@ def forget_old(cache: Cache, name: str) -> None:
         cache: Where they are.
         name: The image's.
     """
-    newest = sorted(cache.root.glob(f"{name}-*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    newest = sorted(cache.root.glob(f"{name}-{'[0-9a-f]' * 16}"), key=lambda path: path.stat().st_mtime, reverse=True)
     for folder in newest[KEPT:]:
         shutil.rmtree(folder)
     layers.forget_old(cache.layers)

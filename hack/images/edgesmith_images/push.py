@@ -113,7 +113,7 @@ def push_all(registry: str, layouts: Mapping[str, Layout], tag: str) -> dict[str
         tag: To push them under.
 
     Returns:
-        Reference by digest, such as ``10.0.0.1:5000/edgesmith/runtime@sha256:…``, by image name.
+        Reference by digest, such as ``10.0.0.1:5000/edgesmith/operator@sha256:…``, by image name.
 
     Raises:
         ImageError: The registry refuses something or cannot be reached.

@@ -14,7 +14,7 @@ from .base import RUN, TRITONSERVER, BaseRecipe
 from .console import ImageError
 from .paths import REPOSITORY
 
-FORMAT = 1
+FORMAT = 2
 """Raised when these scripts come to write other bytes from the same inputs."""
 
 ARCHITECTURES = {"linux/amd64": "amd64", "linux/arm64": "arm64"}
@@ -42,13 +42,14 @@ class Recipe:
     """One image.
 
     Attributes:
-        name: ``runtime``, ``operator`` or ``builder``.
+        name: ``runtime-onnxruntime``, ``operator`` or ``builder``, for example.
         dockerfile: Relative to the repository, like every path here.
         files: Everything else that is copied in: files and folders.
         platforms: What it is built for unless asked otherwise.
         base: The Debian base that it is built on.
         stand_in: The Dockerfile of what stands between the two, in the place of an image that cannot be fetched.
         asked: Whether it is built only when it is asked for by name.
+        engine: The engine that it holds, for one of the runtime's; the Dockerfile's ``ENGINE``.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Recipe:
     base: BaseRecipe = RUN
     stand_in: str | None = None
     asked: bool = False
+    engine: str = ""
 
     def sources(self, repository: Path = REPOSITORY) -> list[str]:
         """Lists the files that decide the image's bytes.
@@ -107,6 +109,9 @@ class Recipe:
         return digest.hexdigest()
 
 
+ENGINES = ("onnxruntime", "openvino", "litert")
+"""The engines that there is a runtime image of; a file of requirements/ each."""
+
 COMMON = ("LICENSE", "hack/images/edgesmith_images/site_packages.py")
 
 
@@ -117,16 +122,10 @@ def recipes() -> dict[str, Recipe]:
         Name to recipe, in the order they are built.
     """
     own = (own_platform(),)
-    everywhere = tuple(ARCHITECTURES)
     return {
         recipe.name: recipe
         for recipe in (
-            Recipe(
-                name="runtime",
-                dockerfile="runtime/Dockerfile",
-                files=(*COMMON, "requirements/runtime.txt", "runtime/edgesmith_runtime"),
-                platforms=everywhere,
-            ),
+            *(_runtime(engine) for engine in ENGINES),
             Recipe(
                 name="operator",
                 dockerfile="operator/Dockerfile",
@@ -153,6 +152,16 @@ def recipes() -> dict[str, Recipe]:
             ),
         )
     }
+
+
+def _runtime(engine: str) -> Recipe:
+    return Recipe(
+        name=f"runtime-{engine}",
+        dockerfile="runtime/Dockerfile",
+        files=(*COMMON, f"requirements/{engine}.txt", "runtime/edgesmith_runtime"),
+        platforms=tuple(ARCHITECTURES),
+        engine=engine,
+    )
 
 
 def key(sources: str, bases: Iterable[str], platforms: Iterable[str]) -> str:

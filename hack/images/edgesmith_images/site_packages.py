@@ -58,6 +58,17 @@ EVERYWHERE = (
     "onnxruntime/capi/libonnxruntime.so*",
     "onnxruntime/datasets",
     "onnxruntime/tools",
+    # It reports to its maker that OpenVINO was imported; without it, nothing does.
+    "openvino_telemetry*",
+    "openvino/cmake",
+    "openvino/include",
+    "openvino/libs/libopenvino_c.so*",
+    "openvino/tools",
+    # Compilers for other accelerators, and an interface that the interpreter does not use.
+    "ai_edge_litert/aot",
+    "ai_edge_litert/libLiteRt*.so",
+    "ai_edge_litert/tools",
+    "ai_edge_litert/vendors",
 )
 """What no program of ours imports."""
 
@@ -68,6 +79,15 @@ BY_PROGRAM = {
         "onnxruntime/backend",
         "onnxruntime/quantization",
         "onnxruntime/transformers",
+        # A bundle holds OpenVINO's own format; the others are read by the build.
+        *(f"openvino/frontend/{name}" for name in ("jax", "onnx", "paddle", "pytorch", "tensorflow")),
+        *(f"openvino/libs/libopenvino_{name}_frontend.so*" for name in ("gguf", "jax", "onnx", "paddle", "pytorch")),
+        "openvino/libs/libopenvino_tensorflow*_frontend.so*",
+        "openvino/torch",
+        # What LiteRT's wheel asks for and its interpreter does not import.
+        "ai_edge_litert/*_pb2.py",
+        "ai_edge_litert/schema_py_generated.py",
+        *(f"{name}*" for name in ("backports", "ml_dtypes", "tqdm")),
     ),
     "builder": (
         "onnx/backend/test",

@@ -55,8 +55,8 @@ def table(layouts: Mapping[str, Layout], width: int = 60) -> str:
     Returns:
         Lines of image, platform, millions of compressed bytes and layer.
     """
-    lines = [f"{'IMAGE':<10}{'PLATFORM':<14}{'MB':>8}  LAYER"]
+    lines = [f"{'IMAGE':<21}{'PLATFORM':<14}{'MB':>8}  LAYER"]
     for name, platform, words, size in rows(layouts):
         short = words if len(words) <= width else f"{words[: width - 1]}…"
-        lines.append(f"{name:<10}{platform:<14}{size / 1e6:>8.2f}  {short}")
+        lines.append(f"{name:<21}{platform:<14}{size / 1e6:>8.2f}  {short}")
     return "\n".join(lines)

@@ -33,7 +33,7 @@ def install_chart(ground: Ground, images: dict[str, str], *settings: str) -> Non
     values = [
         f"image.operator={images['operator']}",
         f"image.builder={images['builder']}",
-        f"image.runtime.onnxruntime={images['runtime']}",
+        *(f"image.{name.replace('-', '.')}={image}" for name, image in images.items() if name.startswith("runtime-")),
         f"registry.repository={ground.registry}/models",
         f"registry.plainHTTP={str(ground.plain_http).lower()}",
         *settings,

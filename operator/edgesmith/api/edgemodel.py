@@ -11,11 +11,20 @@ from edgesmith.api.fraction import Fraction
 from edgesmith.api.model import Model, ObjectMeta, rules
 from edgesmith.api.names import MAX_MODEL_NAME
 from edgesmith.api.units import PERCENT_PATTERN, Deadline, Duration, PositiveDuration, Size
+from edgesmith_builder.contract import MetricName
 
 KIND = "EdgeModel"
 PLURAL = "edgemodels"
 
-URI_PATTERN = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+$"
+URI_PATTERN = (
+    r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+"
+    r"|https://[A-Za-z0-9.:\[\]-]+/[^ #]+"
+    r"|oci://[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f]{64}))$"
+)
+URI_FORMS = "s3://BUCKET/KEY, https://HOST/PATH, or oci://REGISTRY/NAME with :TAG or @sha256:HEX"
+ERRORS = ("RMSE", "MAE")
+"""Metrics whose lower values are better."""
+NUMBER_PATTERN = r"^[0-9]+(\.[0-9]+)?$"
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
 SUBDOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
@@ -37,7 +46,7 @@ class SecretRef(Model):
 class Source(Model):
     """The trained model as its owner published it."""
 
-    uri: str = Field(pattern=URI_PATTERN, max_length=1024, description="Where the ONNX model is: s3://BUCKET/KEY.")
+    uri: str = Field(pattern=URI_PATTERN, max_length=1024, description=f"Where the model is: {URI_FORMS}.")
     sha256: str = Field(
         pattern=SHA256_PATTERN, description="SHA-256 of the file, 64 hex digits; a file with another is refused."
     )
@@ -45,8 +54,9 @@ class Source(Model):
         None,
         description=(
             "Secret in the same namespace with AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where "
-            "wanted, AWS_REGION and AWS_SESSION_TOKEN; used for the source and both data sets. Absent: the operator's "
-            "default endpoint, with the rights that the cloud gives the build's ServiceAccount, or else anonymously."
+            "wanted, AWS_REGION and AWS_SESSION_TOKEN; used for what lies at s3://, of the source and both data sets. "
+            "Absent: the operator's default endpoint, with the rights that the cloud gives the build's "
+            "ServiceAccount, or else anonymously."
         ),
     )
 
@@ -59,7 +69,7 @@ class Source(Model):
 class Dataset(Model):
     """A data set: an .npz file with one array per model input, first axis the samples, and no pickled objects."""
 
-    uri: str = Field(pattern=URI_PATTERN, max_length=1024, description="Where the .npz file is: s3://BUCKET/KEY.")
+    uri: str = Field(pattern=URI_PATTERN, max_length=1024, description=f"Where the .npz file is: {URI_FORMS}.")
     sha256: str | None = Field(
         None,
         pattern=SHA256_PATTERN,
@@ -68,25 +78,62 @@ class Dataset(Model):
 
 
 class Evaluation(Dataset):
-    """The evaluation set; beside the inputs it has `labels`, the class of each sample."""
+    """The evaluation set; beside the inputs it has `labels`, what is right for each sample."""
 
-    metric: Literal["Accuracy"] = Field("Accuracy", description="How answers are scored.")
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            {"!has(self.topK) || (has(self.metric) && self.metric == 'TopK')": "topK is for the metric TopK alone"}
+        )
+    )
+
+    metric: MetricName = Field(
+        "Accuracy",
+        description=(
+            "How answers are scored: by class (Accuracy, TopK, MacroF1), by number (RMSE, MAE, R2) or by box "
+            "(MeanAveragePrecision)."
+        ),
+    )
+    top_k: int | None = Field(
+        None,
+        ge=2,
+        le=1000,
+        description="With the metric TopK: among how many of the highest scores the right class must be. Absent: 5.",
+    )
     output: str | None = Field(
         None,
         min_length=1,
         max_length=253,
-        description="The model's output that says the class, by its name. Absent: the first.",
+        description="The model's output that is scored, by its name. Absent: the first.",
     )
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What the metric is told, by name."""
+        return {} if self.top_k is None else {"k": str(self.top_k)}
 
 
 class Gates(Model):
-    """Bounds that a variant must keep. The first four are checked at build time, the last two on each device."""
+    """Bounds that a variant must keep. The first five are checked at build time, the last two on each device."""
 
     max_accuracy_drop: Fraction | None = Field(
-        None, description='Most accuracy a build may lose against fp32, as a fraction in quotes: "1%" or "0.01".'
+        None,
+        description=(
+            "Most that a build may lose of the metric's value against the source, as a fraction in quotes: "
+            '"1%" or "0.01". With RMSE and MAE: most that the error may rise, as a share of the source\'s.'
+        ),
     )
     min_accuracy: Fraction | None = Field(
-        None, description='Least accuracy a build may have, as a fraction in quotes: "93%" or "0.93".'
+        None,
+        description=(
+            "Least value of the metric that a build may have, as a fraction in quotes: "
+            '"93%" or "0.93". Not with RMSE and MAE.'
+        ),
+    )
+    max_error: str | None = Field(
+        None,
+        pattern=NUMBER_PATTERN,
+        max_length=32,
+        description='With RMSE and MAE: most that the error may be, in the unit of the labels, in quotes: "0.75", say.',
     )
     min_agreement: Fraction | None = Field(
         None,
@@ -310,17 +357,27 @@ class Serving(Model):
     )
 
 
+_IS_ERROR = f"(has(self.evaluation.metric) && self.evaluation.metric in [{', '.join(map(repr, ERRORS))}])"
+
+
 class EdgeModelSpec(Model):
     """One model, and where and how it is to run."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             {
-                "!has(self.gates) || !(has(self.gates.maxAccuracyDrop) || has(self.gates.minAccuracy)) "
-                "|| has(self.evaluation)": (
-                    "gates.maxAccuracyDrop and gates.minAccuracy need an evaluation set: "
+                "!has(self.gates) || !(has(self.gates.maxAccuracyDrop) || has(self.gates.minAccuracy) "
+                "|| has(self.gates.maxError)) || has(self.evaluation)": (
+                    "gates.maxAccuracyDrop, gates.minAccuracy and gates.maxError need an evaluation set: "
                     "give evaluation, or remove them"
-                )
+                ),
+                f"!has(self.gates) || !has(self.evaluation) || !has(self.gates.minAccuracy) || !({_IS_ERROR})": (
+                    "gates.minAccuracy is for metrics whose higher values are better: "
+                    "give gates.maxError with RMSE and MAE"
+                ),
+                f"!has(self.gates) || !has(self.evaluation) || !has(self.gates.maxError) || {_IS_ERROR}": (
+                    "gates.maxError is for the metrics RMSE and MAE: give gates.minAccuracy with others"
+                ),
             }
         )
     )

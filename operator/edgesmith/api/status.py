@@ -49,8 +49,21 @@ class VariantStatus(Model):
     build_key: str | None = Field(None, description="Hash of everything that decides the image's bytes.")
     image: str | None = Field(None, description="The image by digest.")
     precision: str | None = Field(None, description="The rung of the ladder that won.")
-    accuracy: str | None = Field(None, description="Accuracy on the evaluation set, as a percentage: 97.10%, say.")
-    accuracy_drop: str | None = Field(None, description="Accuracy lost against fp32, as a percentage: 0.20%, say.")
+    metric: str | None = Field(None, description="How the evaluation set was scored; accuracy is this metric's value.")
+    accuracy: str | None = Field(
+        None,
+        description=(
+            "The metric's value on the evaluation set, as a percentage: 97.10%, say. Of RMSE and MAE in the unit of "
+            "the labels: 0.7312, say."
+        ),
+    )
+    accuracy_drop: str | None = Field(
+        None,
+        description=(
+            "What of that is lost against the source, as a percentage: 0.20%, say. Of RMSE and MAE by how much it "
+            "rose, as a share of the source's."
+        ),
+    )
     accuracy_drop_error: str | None = Field(
         None, description="Half the width of the 95 % confidence interval of that, as a percentage: 0.85%, say."
     )

@@ -72,7 +72,7 @@ async def plan(
     keys = await _suppose(client, objects, documents)
     login = Credentials.from_file(Path(credentials)) if credentials else None
     async with registry_of(settings, login, attempts=1) as registry:
-        gatherer = Gatherer(objects, Images(registry, time.monotonic), settings, client)
+        gatherer = Gatherer(objects, Images(registry, time.monotonic, settings.signed_by), settings, client)
         found = []
         for key in keys:
             model = objects.models.get(*key)
@@ -166,7 +166,7 @@ def _entry(planned: Planned) -> dict[str, Any]:
         return entry | {"nodesRefused": planned.nodes_refused, "status": {"conditions": conditions}}
     return entry | {
         "moves": [asdict(move) for move in made.moves],
-        "pending": [asdict(one) for one in made.pending],
+        "pending": [one._asdict() for one in made.pending],
         "deletes": [asdict(delete) for delete in made.deletes],
         "status": status_manifest(made.status),
     }

@@ -19,7 +19,7 @@ from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.unreadable import Unreadable
 from edgesmith.decide.fleet import NodeState, ServerState
 from edgesmith.decide.marks import Mark, marks_of
-from edgesmith.decide.observe import Trial, observe
+from edgesmith.decide.observe import Terms, Trial, observe
 from edgesmith.decide.profiles import assign, resolve
 from edgesmith.decide.record import parse_record
 
@@ -177,23 +177,15 @@ def _nodes(objects: Objects, model: EdgeModel) -> list[dict[str, str]]:
     revisions = {e.noun.revision: e.noun for _, e in objects.revisions.of_model(metadata.namespace, metadata.name)}
     pods = [entry.noun for _, entry in objects.pods.of_model(metadata.namespace, metadata.name)]
     pending = {one.name: one.message for one in _status(model).pending}
-    deadline = parse_duration(model.spec.rollout.progress_deadline)
+    trial = Trial(parse_duration(model.spec.rollout.progress_deadline), unfinished=False)
     key, now, rows = node_label(metadata.namespace, metadata.name), datetime.now(UTC), []
     for node in nodes:
         label, profile = node.labels.get(key), assigned.profile_of.get(node.name)
         if not (label or profile or node.name in pending):
             continue
         here = [pod for pod in pods if pod.node == node.name]
-        state = observe(
-            node,
-            label=label,
-            known=label in revisions,
-            pods=here,
-            record=parse_record(node.records.get(key), now),
-            trial=Trial(deadline, unfinished=False),
-            tolerations=tolerations.get(profile or "", ()),
-            now=now,
-        ).state
+        terms = Terms(label, label in revisions, trial, now, tolerations.get(profile or "", ()))
+        state = observe(node, terms, here, parse_record(node.records.get(key), now)).state
         tests = [pod.selftest.p95_ms for pod in here if pod.revision == label and pod.selftest]
         p95 = next((test for test in tests if test is not None), None)
         rows.append(

@@ -15,6 +15,7 @@ from edgesmith.cluster.client import Client
 from edgesmith.cluster.kinds import CONFIG_MAP
 from edgesmith.decide.settings import Settings
 from edgesmith_builder.oci import Reference, Repository, trusting
+from edgesmith_builder.signatures import PublicKey
 
 CONFIG_MAP_NAME = "edgesmith-settings"
 DEFAULT_NAMESPACE = "edgesmith-system"
@@ -33,6 +34,11 @@ VARIABLES = {
     "EDGESMITH_PULL_SECRET": "dockerconfigjson Secret in the EdgeModel's namespace that its pods pull images with.",
     "EDGESMITH_PUSH_SECRET": "dockerconfigjson Secret in the EdgeModel's namespace that its build Jobs push with.",
     "EDGESMITH_REGISTRY_CA": "Certificates in PEM of authorities to trust for the registry, besides the public ones.",
+    "EDGESMITH_SIGNING_SECRET": "Secret in the EdgeModel's namespace with the key that its build Jobs sign with.",
+    "EDGESMITH_SIGNING_PUBLIC_KEY": "Public key in PEM that images are held against where the policy is `Require`.",
+    "EDGESMITH_SIGNING_POLICY": (
+        "`Require`: an image without a signature by the public key is not rolled out. Default `None`."
+    ),
     "EDGESMITH_BUCKET_ENDPOINT": "S3 endpoint for EdgeModels without a credentials Secret.",
     "EDGESMITH_BUCKET_CA": "Certificates in PEM of authorities to trust for buckets, besides the public ones.",
     "EDGESMITH_BUILDER_SERVICE_ACCOUNT": "ServiceAccount of build Jobs in the EdgeModel's namespace.",
@@ -67,6 +73,9 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
             pull_secret=environment.get("EDGESMITH_PULL_SECRET") or None,
             push_secret=environment.get("EDGESMITH_PUSH_SECRET") or None,
             registry_ca=_authorities(environment, "EDGESMITH_REGISTRY_CA"),
+            signing_secret=environment.get("EDGESMITH_SIGNING_SECRET") or None,
+            signing_public_key=_public_key(environment),
+            signatures_required=_signatures_required(environment),
             bucket_endpoint=environment.get("EDGESMITH_BUCKET_ENDPOINT") or None,
             bucket_ca=_authorities(environment, "EDGESMITH_BUCKET_CA"),
             builder_service_account=environment.get("EDGESMITH_BUILDER_SERVICE_ACCOUNT") or None,
@@ -141,6 +150,29 @@ def _authorities(environment: Mapping[str, str], name: str) -> str | None:
     except ValueError as error:
         raise SettingsError(f"{name} is no certificate: {error}") from None
     return value
+
+
+def _public_key(environment: Mapping[str, str]) -> str | None:
+    key = environment.get("EDGESMITH_SIGNING_PUBLIC_KEY", "").strip()
+    if not key:
+        return None
+    try:
+        PublicKey.from_pem(key)
+    except ValueError as error:
+        raise SettingsError(f"EDGESMITH_SIGNING_PUBLIC_KEY cannot be used: {error}") from None
+    return key
+
+
+def _signatures_required(environment: Mapping[str, str]) -> bool:
+    policy = environment.get("EDGESMITH_SIGNING_POLICY", "").strip()
+    if policy not in ("", "None", "Require"):
+        raise SettingsError(f"EDGESMITH_SIGNING_POLICY is {policy!r}; None or Require was expected")
+    if policy == "Require" and not environment.get("EDGESMITH_SIGNING_PUBLIC_KEY", "").strip():
+        raise SettingsError(
+            "EDGESMITH_SIGNING_POLICY is 'Require' but EDGESMITH_SIGNING_PUBLIC_KEY is not set; "
+            "the public key to hold images against was expected"
+        )
+    return policy == "Require"
 
 
 def _flag(environment: Mapping[str, str], name: str) -> bool:

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 
 from edgesmith.cluster.breaker import Breaker
-from edgesmith.cluster.provenance import Answer, Bases, Wanted, judged
+from edgesmith.cluster.provenance import Answer, Bases, Wanted, checked, judged
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import Image, RegistryProblem
 from edgesmith_builder.oci import (
@@ -24,6 +24,7 @@ from edgesmith_builder.oci import (
     RegistryUnreachable,
     Repository,
 )
+from edgesmith_builder.signatures import PublicKey
 
 log = logging.getLogger(__name__)
 
@@ -49,15 +50,20 @@ def registry_of(settings: Settings, logins: Logins | None, *, attempts: int) -> 
 class Images:
     """Looks builds up in a registry."""
 
-    def __init__(self, registry: Registry, clock: Callable[[], float]) -> None:
+    def __init__(self, registry: Registry, clock: Callable[[], float], signed_by: str | None = None) -> None:
         """Make a look-up.
 
         Args:
             registry: Where to ask; open.
             clock: Seconds that only grow.
+            signed_by: A public key in PEM whose signature an image must have; None: none is looked for.
+
+        Raises:
+            ValueError: where `signed_by` is no such key.
         """
         self._registry = registry
         self._clock = clock
+        self._key = PublicKey.from_pem(signed_by) if signed_by else None
         self._breaker = Breaker()
         self._there: dict[tuple[str, str], Image] = {}
         self._brief: dict[tuple[str, str], tuple[float, Answer]] = {}
@@ -116,13 +122,16 @@ class Images:
                 manifest = await self._registry.manifest(Repository.parse(repository).tagged(key))
                 ask_base = manifest is not None and not one.trusted
                 layers = await self._bases.layers(repository, one.build) if ask_base else None
+                answer = judged(repository, one, manifest, layers) if manifest else None
+                if self._key is not None and isinstance(answer, Image):
+                    answer = await checked(self._registry, answer, self._key)
             except RegistryUnreachable as error:
                 answers[key] = RegistryProblem(str(error), forbidden=False)
                 return
             except (RegistryError, ValueError) as error:
                 answers[key] = RegistryProblem(str(error), forbidden=isinstance(error, RegistryForbidden))
             else:
-                answers[key] = judged(repository, one, manifest, layers) if manifest else None
+                answers[key] = answer
             silent.discard(key)
 
         try:

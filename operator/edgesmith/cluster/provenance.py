@@ -2,7 +2,7 @@
 
 Where it is known which digests are ours, the image must have one of them. Where nothing is known (the operator is new,
 its Jobs are gone), the image must at least be the runtime image with a build's two layers on top; see
-`edgesmith_builder.provenance`.
+`edgesmith_builder.provenance`. Where the installation asks for signatures, it must have one in either case.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from edgesmith.decide.snapshot import ForeignImage, Image, RegistryProblem
+from edgesmith.decide.snapshot import ForeignImage, Image, RegistryProblem, UnsignedImage
 from edgesmith_builder.contract import Build, Platform
-from edgesmith_builder.oci import Manifest, Reference, Registry, RegistryRefused
+from edgesmith_builder.oci import Manifest, Reference, Registry, RegistryRefused, Repository
 from edgesmith_builder.provenance import base_layers, report_of, why_foreign
+from edgesmith_builder.signatures import PublicKey, look_for
 
 log = logging.getLogger(__name__)
 
-Answer = Image | ForeignImage | RegistryProblem | None
+Answer = Image | ForeignImage | UnsignedImage | RegistryProblem | None
 """What is known of one build. None: there is no such image, or none that can be the build, so it is to be built."""
 
 
@@ -55,6 +56,22 @@ def judged(repository: str, wanted: Wanted, manifest: Manifest, layers: tuple[st
         log.warning("%s:%s %s; it is built anew", repository, key, foreign)
         return None
     return Image(reference, report)
+
+
+async def checked(registry: Registry, image: Image, key: PublicKey) -> Image | UnsignedImage:
+    """An image as it is where a key's signature is on it.
+
+    Args:
+        registry: Where to ask; open.
+        image: What was found and may be rolled out otherwise.
+        key: Whose signature is asked for.
+
+    Raises:
+        RegistryError: The registry cannot be asked.
+    """
+    repository, _, digest = image.reference.partition("@")
+    finding = await look_for(registry, Repository.parse(repository), digest, key)
+    return image if finding == "Signed" else UnsignedImage(image.reference, finding)
 
 
 class Bases:

@@ -73,7 +73,7 @@ class _Operator:
         self._objects = Objects()
         self._numbers = Numbers()
         self._lease = Lease(client, options.namespace, options.holder, clock, restored=self._restored)
-        gatherer = Gatherer(self._objects, Images(registry, clock), settings, client)
+        gatherer = Gatherer(self._objects, Images(registry, clock, settings.signed_by), settings, client)
         applier = Applier(client, self._objects, instance=options.holder, clock=clock)
         passes = Passes(
             gatherer,

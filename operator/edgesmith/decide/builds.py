@@ -24,9 +24,17 @@ from edgesmith.decide.plan import Change, StartBuild
 from edgesmith.decide.refusals import usable
 from edgesmith.decide.retry import REGISTRY_LAG, Retry, failed, requested
 from edgesmith.decide.settings import Settings
-from edgesmith.decide.snapshot import BuildJob, ForeignImage, Image, RegistryProblem, Revision, Snapshot
+from edgesmith.decide.snapshot import (
+    BuildJob,
+    ForeignImage,
+    Image,
+    RegistryProblem,
+    Revision,
+    Snapshot,
+    UnsignedImage,
+)
 from edgesmith.decide.toolchain import base_image, toolchain_of
-from edgesmith.decide.trust import key_of
+from edgesmith.decide.trust import key_of, unsigned_problem
 from edgesmith_builder.contract import TOOLS, Artifact, Build, BuildReport, Gates, Platform
 
 BuildPhase = Literal["Built", "Building", "Waiting", "Failed"]
@@ -73,11 +81,13 @@ def build_for(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> B
         calibration=_artifact(spec.calibration),
         evaluation=_artifact(spec.evaluation),
         metric=spec.evaluation.metric if spec.evaluation else "Accuracy",
+        metric_options=spec.evaluation.options if spec.evaluation else {},
         output=spec.evaluation.output if spec.evaluation else None,
         missing_values=spec.missing_values,
         gates=Gates(
             max_accuracy_drop=parse_fraction(gates.max_accuracy_drop) if gates.max_accuracy_drop else None,
             min_accuracy=parse_fraction(gates.min_accuracy) if gates.min_accuracy else None,
+            max_error=float(gates.max_error) if gates.max_error else None,
             **({"min_agreement": parse_fraction(gates.min_agreement)} if gates.min_agreement else {}),
             max_image_size=parse_bytes(gates.max_image_size) if gates.max_image_size else None,
         ),
@@ -142,21 +152,27 @@ def _without_slot(state: BuildState, limit: int) -> BuildState:
     return replace(waits, phase="Waiting", message=message)
 
 
-def attempt_of(model: EdgeModel) -> str:
+def attempt_of(model: EdgeModel, settings: Settings | None = None) -> str:
     """What a build Job answers beside its key, as a hash: the retry that was asked for, and what the key leaves out.
 
     A file whose digest is given is not known by its place, and no build by its credentials; where one of them was why
-    a build failed, correcting it must start the next try.
+    a build failed, correcting it must start the next try. So must a signature that is asked for from now on: a Job that
+    ended before may have signed nothing.
+
+    Args:
+        model: The EdgeModel.
+        settings: The installation's.
     """
     spec = model.spec
     files = (spec.source, spec.calibration, spec.evaluation)
+    keys = [settings.signed_by, settings.signing_secret or ""] if settings and settings.signed_by else []
     places = [file.uri if file else "" for file in files]
-    return short_hash("\n".join([requested(model), spec.source.secret or "", *places]))
+    return short_hash("\n".join([requested(model), spec.source.secret or "", *places, *keys]))
 
 
 def answering(snapshot: Snapshot, key: str) -> list[BuildJob]:
     """The Jobs for a key that answer the present attempt, in the order they were made."""
-    attempt = attempt_of(snapshot.model)
+    attempt = attempt_of(snapshot.model, snapshot.settings)
     return sorted((job for job in snapshot.jobs if job.key == key and job.attempt == attempt), key=age)
 
 
@@ -171,13 +187,14 @@ def _state(snapshot: Snapshot, profile: DeviceProfile, build: Build, now: dateti
     if isinstance(answer, Image):
         return BuildState(profile, build, "Built", answer.reference, answer.report)
     known = _known_image(snapshot.revisions, build.key)
-    if isinstance(answer, ForeignImage):
-        return BuildState(
-            profile, build, "Failed", known, None, Reason.IMAGE_DIGEST_MISMATCH, _foreign(answer, profile), None, 60.0
-        )
     jobs = answering(snapshot, build.key)
     running = next((job for job in reversed(jobs) if not job.finished), None)
     ended = next((job for job in reversed(jobs) if job.finished), None)
+    refused = _refused(snapshot, profile, build, known, ended)
+    if refused:
+        return refused
+    if isinstance(answer, UnsignedImage):
+        known = None  # what was rolled out before stays where it is, and goes nowhere else
     asked = build.key in snapshot.images and not isinstance(answer, RegistryProblem)
     if not asked and known:
         return BuildState(profile, build, "Built", known)
@@ -187,6 +204,23 @@ def _state(snapshot: Snapshot, profile: DeviceProfile, build: Build, now: dateti
     if not asked:
         return _unanswered(profile, build, answer if isinstance(answer, RegistryProblem) else None)
     return _absent(snapshot, profile, build, known=known, ended=ended, now=now)
+
+
+def _refused(
+    snapshot: Snapshot, profile: DeviceProfile, build: Build, known: str | None, ended: BuildJob | None
+) -> BuildState | None:
+    """An image that is there and may not be rolled out; None where there is none, or a Job can make it good.
+
+    A Job makes an image without the right signature again; once one has done so in vain, another would too.
+    """
+    answer, name = snapshot.images.get(build.key), profile.metadata.name
+    if isinstance(answer, ForeignImage):
+        message = _foreign(answer, profile)
+        return BuildState(profile, build, "Failed", known, None, Reason.IMAGE_DIGEST_MISMATCH, message, None, 60.0)
+    if isinstance(answer, UnsignedImage) and (not snapshot.settings.signing_secret or (ended and ended.succeeded)):
+        reason, message = unsigned_problem(answer, name, snapshot.settings)
+        return BuildState(profile, build, "Failed", None, None, reason, message, None, 60.0)
+    return None
 
 
 def _unanswered(profile: DeviceProfile, build: Build, problem: RegistryProblem | None) -> BuildState:
@@ -286,7 +320,7 @@ def _remaining(verdict: Retry, job: BuildJob, now: datetime) -> float | None:
 
 def _start(snapshot: Snapshot, profile: DeviceProfile, build: Build, known: str | None, tries: int) -> StartBuild:
     """The Job to make, with why."""
-    attempt = attempt_of(snapshot.model)
+    attempt = attempt_of(snapshot.model, snapshot.settings)
     if known:
         return StartBuild(profile, build, attempt, (Change("image", known, None),), tries)
     ours = [revision for revision in snapshot.revisions if revision.profile == profile.metadata.name]

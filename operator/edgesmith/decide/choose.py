@@ -80,7 +80,7 @@ def budget_of(judgements: Sequence[Judgement], rules: Rules, leaving: Sequence[N
         leaving: Nodes of no variant that still carry a revision.
     """
     desired = sum(len(one.variant.nodes) for one in judgements)
-    starting = sum(_starts(node) for one in judgements for node in one.variant.nodes)
+    starting = sum(_starts(node) for one in judgements for node in one.variant.unwell)
     down = sum(_down(one, rules) for one in judgements)
     revisions = {name: state for one in judgements for name, state in one.revisions.items()}
     down += sum(_lost(node, revisions.get(node.label or "")) for node in leaving)
@@ -125,7 +125,7 @@ def _down(judged: Judgement, rules: Rules) -> int:
     are left out as far as `maxFailed` goes: one such device must not stop every rollout.
     """
     failed = broken = lost = 0
-    for node in judged.variant.nodes:
+    for node in judged.variant.unwell:
         revision = judged.revisions.get(node.label or "")
         if not node.ready:
             lost += _lost(node, revision)
@@ -166,11 +166,15 @@ def _go_back(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
     Nodes without a server go at once, NotReady ones too, so that nobody comes back to it. A server that is ready ends
     within the budget, and only where there is something to take its place.
     """
-    concerned = [
+    variant, revisions = judged.variant, judged.revisions
+    concerned = [(node, one) for one in revisions.values() if one.rolled_back for node in variant.on(one.revision)]
+    concerned += [
         (node, revision)
-        for node in judged.variant.nodes
-        if (revision := judged.revisions.get(node.label or ""))
-        and (revision.rolled_back or (node.movable and node.server is ServerState.FAILED))
+        for node in variant.unwell
+        if node.movable
+        and node.server is ServerState.FAILED
+        and (revision := revisions.get(node.label or ""))
+        and not revision.rolled_back
     ]
     for node, revision in sorted(concerned, key=lambda one: (one[0].serving and one[0].ready, one[0].name)):
         other = fallback(judged, node)
@@ -207,7 +211,7 @@ def _failed_alone(judged: Judgement, revision: RevisionState, node: NodeState, o
 def _fill_step(judged: Judgement, target: RevisionState, budget: Budget, chosen: Chosen) -> None:
     """Give the target to as many more nodes as its step wants."""
     step, missing = judged.step, judged.missing
-    if step is None:
+    if step is None or missing <= 0:
         return
     candidates = [
         node
@@ -217,6 +221,7 @@ def _fill_step(judged: Judgement, target: RevisionState, budget: Budget, chosen:
         and node.name not in chosen.moves
         and target.revision not in node.failures
     ]
+    full = _full(budget)
     what = "a canary" if target.steps == 0 else f"in step {target.steps + 1} of the rollout"
     for node in sorted(candidates, key=lambda node: _rank(judged, node)):
         if missing <= 0:
@@ -225,7 +230,7 @@ def _fill_step(judged: Judgement, target: RevisionState, budget: Budget, chosen:
             chosen.move(node, target.revision, f"It is {what} of revision {target.revision}.")
             missing -= 1
         else:
-            chosen.wait(node, PendingReason.MAX_UNAVAILABLE, _full(budget))
+            chosen.wait(node, PendingReason.MAX_UNAVAILABLE, full)
 
 
 def _rank(judged: Judgement, node: NodeState) -> tuple[int, int, str]:
@@ -247,17 +252,21 @@ def _follow(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
     following = [
         node
         for node in judged.variant.nodes
-        if node.movable and node.name not in chosen.moves and _follows(judged, approved, node)
+        if node.label != approved.revision
+        and node.movable
+        and node.name not in chosen.moves
+        and _follows(judged, approved, node)
     ]
+    approval, full = f"Revision {approved.revision} is approved.", _full(budget)
     for node in sorted(following, key=lambda node: (order[node.server], node.name)):
         if budget.take(node):
-            chosen.move(node, approved.revision, f"Revision {approved.revision} is approved.")
+            chosen.move(node, approved.revision, approval)
         else:
-            chosen.wait(node, PendingReason.MAX_UNAVAILABLE, _full(budget))
+            chosen.wait(node, PendingReason.MAX_UNAVAILABLE, full)
 
 
 def _follows(judged: Judgement, approved: RevisionState, node: NodeState) -> bool:
-    """Whether a node is to leave what it runs for what is approved.
+    """Whether a node is to leave what it runs for what is approved, which is something else.
 
     While the target goes through its steps, a node keeps what it has, be it the target or another revision. With the
     target rolled back or not known, a node goes to what is approved where that is completed: only the target is
@@ -265,7 +274,7 @@ def _follows(judged: Judgement, approved: RevisionState, node: NodeState) -> boo
     it not known: what is being built would move it again.
     """
     target = judged.target
-    if node.label == approved.revision or approved.revision in node.failures:
+    if approved.revision in node.failures:
         return False
     if node.server is ServerState.NONE or node.foreign or (target and approved.revision == target.revision):
         return True
@@ -281,29 +290,35 @@ def _explain(judged: Judgement, rules: Rules, chosen: Chosen) -> None:
     """Say of every other node that does not run the newest revision why that is so; drop labels that name nothing."""
     target, approved = judged.target, judged.approved
     wanted = target if target and not target.rolled_back else approved
+    newest, held = (wanted.revision, _held(wanted, rules)) if wanted else (None, None)
     for node in judged.variant.nodes:
+        if node.well and node.label == newest:
+            continue
         if node.name in chosen.moves or node.name in chosen.pending:
             continue
         if node.label is not None and node.server is ServerState.NONE and not rules.paused:
             reason = f"No revision {node.label} exists for profile {judged.variant.profile}."
             chosen.move(node, None, reason)
             continue
-        if wanted and node.label != wanted.revision:
-            chosen.wait(node, *_why(node, wanted, rules))
+        if newest and held and node.label != newest:
+            chosen.wait(node, *(held if node.well else _trouble(node, newest) or held))
 
 
-def _why(node: NodeState, wanted: RevisionState, rules: Rules) -> tuple[PendingReason, str]:
+def _trouble(node: NodeState, wanted: str) -> tuple[PendingReason, str] | None:
+    """What a node has of its own that keeps it from the newest revision."""
     if not node.ready:
         return PendingReason.NOT_READY, "It is NotReady and is updated when it returns."
     if node.taint:
         left_out = "which the tolerations of its DeviceProfile leave out"
         return PendingReason.TAINTED, f"It has taint {node.taint}, {left_out}; it is updated when the taint is removed."
-    one = node.failures.get(wanted.revision)
+    one = node.failures.get(wanted)
     if one:
-        return (
-            PendingReason.FAILED,
-            f"It {one.note or 'failed'} on revision {wanted.revision}, so it keeps another one.",
-        )
+        return PendingReason.FAILED, f"It {one.note or 'failed'} on revision {wanted}, so it keeps another one."
+    return None
+
+
+def _held(wanted: RevisionState, rules: Rules) -> tuple[PendingReason, str]:
+    """What keeps every other node from the newest revision."""
     if rules.paused:
         return PendingReason.PAUSED, "spec.paused is true, so it keeps what it runs."
     if wanted.proven:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
+from operator import attrgetter
 
 from edgesmith.api.status import EdgeModelStatus
 from edgesmith.decide.marks import status_marks
@@ -27,7 +28,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
     courses = rollout.courses
     found = (*rollout.leaving, *(move for course in courses for move in course.moves))
     moves = tuple(_recorded(view, move) for move in sorted(found, key=lambda move: (not move.urgent, move.node)))
-    pending = (*rollout.pending, *(one for course in courses for one in course.pending))
+    pending = sorted((*rollout.pending, *(one for course in courses for one in course.pending)), key=_node)
     status = status_of(
         snapshot.model,
         view.resolved,
@@ -35,7 +36,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
         variants=[_facts(view, course) for course in courses],
         pending=pending,
         revisions=status_marks(
-            [(course.profile, state) for course in courses for state in course.revisions],
+            [(course.variant.profile, state) for course in courses for state in course.revisions],
             view.marks,
             attempt=view.attempt,
             retried=view.retried,
@@ -57,10 +58,13 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
         ),
         service=bool(revisions or snapshot.revisions),
         events=events_of(status, snapshot.model.status),
-        pending=tuple(sorted(pending, key=lambda one: one.node)),
+        pending=tuple(pending),
         look_again=min((wait for wait in waits if wait is not None), default=None),
         builds_wait=any(state.no_slot for state in view.builds.values()),
     )
+
+
+_node = attrgetter("node")
 
 
 def _nothing(snapshot: Snapshot) -> Plan:
@@ -83,11 +87,8 @@ def _kept(view: View, moved: set[str]) -> tuple[Keep, ...]:
     """What changed of the records of nodes that are not moved; those of nodes without the model go."""
     found = []
     for node in view.snapshot.nodes:
-        was = node.records.get(view.label_key)
-        if node.name in moved or (was is None and node.name not in view.observed):
-            continue
-        record = view.record_of(node.name)
-        if not is_written(record, was):
+        was, record = node.records.get(view.label_key), view.record_of(node.name)
+        if not is_written(record, was) and node.name not in moved:
             found.append(Keep(node.name, record.to_json() if record else None))
     return tuple(found)
 
@@ -96,7 +97,7 @@ def _revisions(view: View, courses: Iterable[Course]) -> tuple[ApplyRevision, ..
     """The DaemonSets that the spec asks for."""
     found: list[ApplyRevision] = []
     for course in courses:
-        state, target = view.builds.get(course.profile), course.target
+        state, target = view.builds.get(course.variant.profile), course.target
         if state is not None and target is not None and state.image is not None:
             found.append(ApplyRevision(state.profile, target.revision, state.image, state.build))
     return tuple(found)
@@ -105,10 +106,10 @@ def _revisions(view: View, courses: Iterable[Course]) -> tuple[ApplyRevision, ..
 def _unused(view: View, courses: Iterable[Course], moves: Iterable[Move]) -> tuple[Delete, ...]:
     """DaemonSets to delete, judged by the labels as they were and as they will be, and by what nodes may go back to."""
     snapshot = view.snapshot
-    in_use = {label for node in snapshot.nodes if (label := node.labels.get(view.label_key))}
+    states = [one.state for one in view.observed.values()]
+    in_use = {one.label for one in states if one.label} | {one.previous for one in states if one.previous}
     in_use |= {move.revision for move in moves if move.revision}
     in_use |= {one.revision for course in courses for one in (course.target, course.stable) if one}
-    in_use |= {one.record.previous for one in view.observed.values() if one.record and one.record.previous}
     profiles = {*view.resolved.unusable, *snapshot.unreadable_profiles}
     profiles |= {profile.metadata.name for profile in view.resolved.profiles}
     limit = snapshot.settings.revision_history_limit
@@ -117,7 +118,7 @@ def _unused(view: View, courses: Iterable[Course], moves: Iterable[Move]) -> tup
 
 def _facts(view: View, course: Course) -> VariantFacts:
     """What the status is to say of one variant."""
-    nodes = tuple(view.nodes[course.profile])
+    profile = course.variant.profile
     shown = course.target if course.target and not course.target.rolled_back else course.stable
     measured = [
         pod.selftest.p95_ms
@@ -125,12 +126,11 @@ def _facts(view: View, course: Course) -> VariantFacts:
         if shown and pod.revision == shown.revision and pod.selftest and pod.selftest.p95_ms is not None
     ]
     return VariantFacts(
-        course.profile,
-        view.builds.get(course.profile),
+        profile,
+        view.builds.get(profile),
         course,
-        nodes,
-        counts(course, nodes),
+        counts(course),
         max(measured, default=None),
-        refused=view.resolved.refused.get(course.profile),
+        refused=view.resolved.refused.get(profile),
         unmatched=len(view.assignment.unmatched),
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from functools import cached_property
 
 from edgesmith.api.units import parse_share
 
@@ -23,6 +23,10 @@ class ServerState(StrEnum):
     STARTING = "Starting"
     SERVING = "Serving"
     FAILED = "Failed"
+
+
+_SERVING = ServerState.SERVING
+"""Asked of every node, and a member that is looked up in its enumeration takes five times as long."""
 
 
 class RolloutPhase(StrEnum):
@@ -52,13 +56,12 @@ class Failure:
     """The end of a sentence that begins with the node's name."""
 
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-
-class NodeState(NamedTuple):
+@dataclass(slots=True)
+class NodeState:
     """One node of a variant. Every time is the hub's: what the operator saw first, never a device's clock.
 
-    A tuple, because a pass makes one for every node of the fleet and a frozen dataclass takes three times as long.
+    Nothing changes one, but a pass makes one for every node of the fleet: a frozen one takes three times as long, and
+    so does reading a named tuple.
     """
 
     name: str
@@ -79,7 +82,7 @@ class NodeState(NamedTuple):
     """When a node that starts counts as failed."""
     taint: str = ""
     """The taint that keeps new pods away, or empty."""
-    failures: Mapping[str, Failure] = _NOTHING
+    failures: Mapping[str, Failure] = field(default_factory=dict)
     """Revisions that failed on the node and were not asked for again, with how."""
     previous: str | None = None
     """The revision that the node ran before its label's."""
@@ -87,17 +90,18 @@ class NodeState(NamedTuple):
     """Whether its label names a revision of another profile."""
     unfinished: bool = False
     """Whether its label names a revision that is not completed."""
-    labels: Mapping[str, str] = _NOTHING
+    labels: Mapping[str, str] = field(default_factory=dict)
+    movable: bool = field(init=False)
+    """Whether it can be given another revision."""
+    serving: bool = field(init=False)
+    """Whether its server is ready, as far as is known."""
+    well: bool = field(init=False)
+    """Whether it is movable, serves and has failed on nothing: as most nodes are, so the rest are looked at alone."""
 
-    @property
-    def movable(self) -> bool:
-        """Whether it can be given another revision."""
-        return self.ready and not self.taint
-
-    @property
-    def serving(self) -> bool:
-        """Whether its server is ready, as far as is known."""
-        return self.server is ServerState.SERVING
+    def __post_init__(self) -> None:
+        self.movable = self.ready and not self.taint
+        self.serving = self.server is _SERVING
+        self.well = self.movable and self.serving and not self.failures
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,7 @@ class RevisionState:
     """Nodes that became NotReady while they tried it as canaries."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Variant:
     """One variant: its nodes, its revisions, and the one that the spec asks for."""
 
@@ -132,6 +136,24 @@ class Variant:
     nodes: tuple[NodeState, ...]
     usable: frozenset[str] = frozenset()
     """Revisions of other profiles that nodes of this one run and may go back to."""
+
+    @cached_property
+    def unwell(self) -> tuple[NodeState, ...]:
+        """The nodes that are not `well`."""
+        return tuple(node for node in self.nodes if not node.well)
+
+    @cached_property
+    def carriers(self) -> Mapping[str, tuple[NodeState, ...]]:
+        """Nodes by the revision that their label names."""
+        table: dict[str, list[NodeState]] = defaultdict(list)
+        for node in self.nodes:
+            if node.label is not None:
+                table[node.label].append(node)
+        return {label: tuple(nodes) for label, nodes in table.items()}
+
+    def on(self, revision: str) -> tuple[NodeState, ...]:
+        """The nodes whose label names a revision."""
+        return self.carriers.get(revision, ())
 
 
 @dataclass(frozen=True, slots=True)

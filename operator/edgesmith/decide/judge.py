@@ -1,12 +1,11 @@
 """What a variant's revisions have shown themselves to be: the first of the planner's three steps.
 
-Everything is read from one table of the nodes by label, made once per pass.
+Everything is read from the nodes as the variant has them sorted, once per pass.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -20,8 +19,6 @@ class Judgement:
     """One variant with its revisions as they are after this pass."""
 
     variant: Variant
-    carriers: Mapping[str, tuple[NodeState, ...]]
-    """Nodes by the revision that their label names."""
     revisions: Mapping[str, RevisionState]
     target: RevisionState | None
     stable: RevisionState | None
@@ -37,15 +34,11 @@ class Judgement:
         target = self.target
         return target if target and target.proven and not target.rolled_back else self.stable
 
-    def on(self, revision: str) -> tuple[NodeState, ...]:
-        """The nodes whose label names a revision."""
-        return self.carriers.get(revision, ())
-
 
 class _OnStep(NamedTuple):
     """The nodes that carry the target in a step."""
 
-    carriers: list[NodeState]
+    carriers: tuple[NodeState, ...]
     held: list[NodeState]
     away: list[NodeState]
     """NotReady ones that had not held it when they went."""
@@ -74,10 +67,9 @@ class _Case:
         seen_until = self.now if node.ready else node.away or self.now
         return node.serving and node.since is not None and seen_until - node.since >= step.bake + self.rules.grace
 
-    def on_step(self, step: Step, scope: Sequence[NodeState]) -> _OnStep:
+    def on_step(self, step: Step) -> _OnStep:
         """The nodes in a step's scope that carry the target, by how they do."""
-        names = {node.name for node in scope}
-        carriers = [node for node in self.own if node.name in names]
+        carriers = step.scope(self.own)
         held = [node for node in carriers if self.steady(node, step)]
         away = [node for node in carriers if not node.ready and not self.steady(node, step)]
         return _OnStep(carriers, held, away)
@@ -89,11 +81,6 @@ class _Case:
 
 def judge(variant: Variant, rules: Rules, now: datetime) -> Judgement:
     """Say which revisions are proven, completed or rolled back; only the target can become one of them."""
-    table: dict[str, list[NodeState]] = defaultdict(list)
-    for node in variant.nodes:
-        if node.label is not None:
-            table[node.label].append(node)
-    carriers = {label: tuple(nodes) for label, nodes in table.items()}
     revisions = {one.revision: one for one in variant.revisions}
     target = revisions.get(variant.target or "")
     step, missing = None, 0
@@ -101,14 +88,14 @@ def judge(variant: Variant, rules: Rules, now: datetime) -> Judgement:
         target = _renewed(target, revisions, now)
         stable = stable_before(target, revisions)
         after = _after(revisions, now)
-        case = _Case(target, stable, variant, carriers.get(target.revision, ()), rules, now, after)
+        case = _Case(target, stable, variant, variant.on(target.revision), rules, now, after)
         target, step, missing = _progress(case)
         target = _judged(replace(case, target=target))
         if target.rolled_back:
             step, missing = None, 0
     if target:
         revisions[target.revision] = target
-    return Judgement(variant, carriers, revisions, target, stable_before(target, revisions), step, missing)
+    return Judgement(variant, revisions, target, stable_before(target, revisions), step, missing)
 
 
 def stable_before(target: RevisionState | None, revisions: Mapping[str, RevisionState]) -> RevisionState | None:
@@ -124,9 +111,9 @@ def stable_before(target: RevisionState | None, revisions: Mapping[str, Revision
     return revisions[max(proven)[1]] if proven else None
 
 
-def failed_on(nodes: Sequence[NodeState], revision: str) -> list[NodeState]:
+def failed_on(variant: Variant, revision: str) -> list[NodeState]:
     """The nodes on which a revision failed and that say something about it: they had not failed before it, too."""
-    return [node for node in nodes if (one := node.failures.get(revision)) is not None and not one.broken]
+    return [node for node in variant.unwell if (one := node.failures.get(revision)) is not None and not one.broken]
 
 
 def _renewed(target: RevisionState, revisions: Mapping[str, RevisionState], now: datetime) -> RevisionState:
@@ -170,20 +157,20 @@ def _progress(case: _Case) -> tuple[RevisionState, Step | None, int]:
         if target.steps == 0:
             target = replace(target, lost=_lost_canaries(case, step))
         measure = _canaries if target.steps == 0 else _later
-        held, missing = measure(replace(case, target=target), step, scope, quota)
+        held, missing = measure(replace(case, target=target), step, quota)
         if not held:
             return target, step, missing
         target = replace(target, steps=number + 1, lost=())
     return (replace(target, proven=case.after) if case.own else target), None, 0
 
 
-def _canaries(case: _Case, step: Step, scope: Sequence[NodeState], quota: int) -> tuple[bool, int]:
+def _canaries(case: _Case, step: Step, quota: int) -> tuple[bool, int]:
     """Whether the first step is held, and how many more nodes it wants.
 
     A lost canary keeps its place for the progressDeadline. One of them is replaced; without those lost beyond it the
     step can be held once at least one node holds.
     """
-    carriers, held, away = case.on_step(step, scope)
+    carriers, held, away = case.on_step(step)
     expired = [node for node in away if case.waited(node)]
     touched = {*case.target.lost, *(node.name for node in case.own)}
     missing = min(quota - (len(carriers) - len(expired)), quota + 1 - len(touched))
@@ -192,11 +179,12 @@ def _canaries(case: _Case, step: Step, scope: Sequence[NodeState], quota: int) -
     return settled and len(held) >= needed, max(missing, 0)
 
 
-def _later(case: _Case, step: Step, scope: Sequence[NodeState], quota: int) -> tuple[bool, int]:
+def _later(case: _Case, step: Step, quota: int) -> tuple[bool, int]:
     """Whether a later step is held, and how many more nodes it wants; a share of the nodes may be NotReady."""
-    carriers, held, away = case.on_step(step, scope)
+    carriers, held, away = case.on_step(step)
     failed = [node for node in carriers if node.ready and node.server is ServerState.FAILED]
-    needed = max(1, min(quota, len(scope) - case.rules.absent(len(scope))))
+    scope = len(step.scope(case.variant.nodes))
+    needed = max(1, min(quota, scope - case.rules.absent(scope)))
     excused = min(len(away), case.rules.absent(quota))
     missing = quota - (len(carriers) - len(away) - len(failed)) - excused
     settled = len(held) + len(away) + len(failed) == len(carriers)
@@ -221,7 +209,7 @@ def _judged(case: _Case) -> RevisionState:
             said = f"{failing[0].name} {_note(failing[0], target.revision)}."
             return replace(target, rolled_back=said, reason="CanaryFailed")
         return _canary_lost(case)
-    failed = failed_on(case.variant.nodes, target.revision)
+    failed = failed_on(case.variant, target.revision)
     allowed = rules.failed(len(case.variant.nodes))
     if case.stable and len(failed) > allowed:
         said = (

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from edgesmith.api.names import short_hash
-from edgesmith.decide.fleet import NodeState, ServerState
+from edgesmith.decide.fleet import Failure, NodeState, ServerState
 from edgesmith.decide.record import Record, new_record
 from edgesmith.decide.snapshot import Node, Pod
 from edgesmith.decide.taints import keeping_taint
@@ -28,8 +28,8 @@ MEASURED = frozenset({"LatencyExceeded", "MemoryExceeded"})
 DEATHS = 2
 """After so many returns from NotReady with its server started anew, a node has failed."""
 
-RUNS_KEPT = 16384
-"""Hashes of pods' names that are kept, for speed alone: most pods are the same in every pass. Some 3 MB at most."""
+SERVERS_KEPT = 16384
+"""Ready servers that are kept, for speed alone: most are the same in every pass. Some 5 MB at most."""
 
 PULL_REASONS = frozenset({"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull"})
 """The kubelet's words for an image that it cannot get. It goes on trying, so only the deadline ends it."""
@@ -45,6 +45,25 @@ class Trial:
     """Whether the revision is not completed: then it matters that the node becomes NotReady."""
     bake: timedelta | None = None
     """How long the server must serve without a restart; None where the revision is proven."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for every node of one profile whose label names one revision."""
+
+    label: str | None
+    """That revision; None for nodes without a label."""
+    known: bool
+    """Whether it exists."""
+    trial: Trial
+    now: datetime
+    """The hub's time."""
+    tolerations: tuple[Mapping[str, Any], ...] = ()
+    """What the profile's pods tolerate."""
+    attempt: str = ""
+    """The retry word that a failure in this pass answers."""
+    foreign: bool = False
+    """Whether the revision is of another profile."""
 
 
 class Observation(NamedTuple):
@@ -67,39 +86,23 @@ class _Server(NamedTuple):
 _NOTHING = _Server(ServerState.NONE)
 
 
-def observe(
-    node: Node,
-    *,
-    label: str | None,
-    known: bool,
-    pods: Iterable[Pod],
-    record: Record | None,
-    trial: Trial,
-    tolerations: Iterable[Mapping[str, Any]] = (),
-    attempt: str = "",
-    foreign: bool = False,
-    now: datetime,
-) -> Observation:
+def observe(node: Node, terms: Terms, pods: Iterable[Pod], record: Record | None) -> Observation:
     """Judge one node.
 
     Args:
         node: The node.
-        label: The revision that its label names, or None.
-        known: Whether that revision exists.
+        terms: What holds for it and others like it.
         pods: Pods of the EdgeModel on this node.
         record: What was kept of it.
-        trial: What the revision is given.
-        tolerations: What its profile's pods tolerate.
-        attempt: The retry word that a failure in this pass answers.
-        foreign: Whether the revision is of another profile.
-        now: The hub's time.
     """
-    taint = keeping_taint(node.taints, tolerations) if node.taints else None
+    taint = keeping_taint(node.taints, terms.tolerations) if node.taints else None
     blocked = not node.ready or taint is not None
     seen, kept, ended = _NOTHING, record, ""
-    if label is not None and known:
+    label, trial = terms.label, terms.trial
+    if label is not None and terms.known:
         seen = _server(label, pods)
-        kept, ended = _judged(record, label, seen, blocked=blocked, trial=trial, attempt=attempt, now=now)
+        if blocked or record is None or not _goes_on(record, seen, terms):
+            kept, ended = _judged(record, label, seen, terms, blocked=blocked)
     current = kept if kept and seen is not _NOTHING else None
     server = current.state if current else ServerState.NONE
     state = NodeState(
@@ -109,42 +112,55 @@ def observe(
         server,
         since=current.since if current else None,
         moved=current.moved if current else None,
-        away=None if node.ready else (current and current.away) or now,
+        away=None if node.ready else (current and current.away) or terms.now,
         note=ended or seen.note,
         pull_failed=seen.pulling and server is not ServerState.SERVING,
         deadline=current.since + trial.deadline if current and server is ServerState.STARTING and not blocked else None,
         taint=str(taint) if taint else "",
-        failures=_standing(kept, attempt),
+        failures=_standing(kept.failures, terms.attempt) if kept and kept.failures else {},
         previous=kept.previous if kept else None,
-        foreign=foreign,
+        foreign=terms.foreign,
         unfinished=current is not None and trial.unfinished,
         labels=node.labels,
     )
-    quiet = record is None and server is ServerState.SERVING and not trial.unfinished
+    quiet = record is None and state.serving and not trial.unfinished
     return Observation(state, None if quiet else kept)
 
 
-def _judged(
-    record: Record | None, label: str, seen: _Server, *, blocked: bool, trial: Trial, attempt: str, now: datetime
-) -> tuple[Record, str]:
+def _goes_on(record: Record, seen: _Server, terms: Terms) -> bool:
+    """Whether a server that is reachable serves as its record says, with nothing to be judged by time.
+
+    Most do, and then the record stays as it is; `_judged` would say the same, at several times the cost.
+    """
+    return (
+        seen.run == record.run
+        and seen.state is record.state is ServerState.SERVING
+        and record.revision == terms.label
+        and record.away is None
+        and not record.deaths
+        and not record.failures
+        and terms.trial.bake is None
+    )
+
+
+def _judged(record: Record | None, label: str, seen: _Server, terms: Terms, *, blocked: bool) -> tuple[Record, str]:
     """The record as it is after this pass, and why the node has failed where it has."""
-    kept = _seen(record, label, seen, blocked=blocked, trial=trial, now=now)
-    ended = _ended(kept, seen, blocked=blocked, trial=trial, now=now) or ""
+    now = terms.now
+    kept = _seen(record, label, seen, blocked=blocked, trial=terms.trial, now=now)
+    ended = _ended(kept, seen, blocked=blocked, trial=terms.trial, now=now) or ""
     if ended:
         had = record is not None and record.revision == label and record.state is ServerState.FAILED
         kept = replace(kept, state=ServerState.FAILED, since=kept.since if had else now)
         if not had or label not in kept.failures:
-            kept = kept.failed(ended, attempt)
+            kept = kept.failed(ended, terms.attempt)
     elif kept.state is ServerState.SERVING and label in kept.failures:
         kept = replace(kept, failures={key: one for key, one in kept.failures.items() if key != label})
     return kept, ended
 
 
-def _standing(record: Record | None, attempt: str) -> Mapping[str, Any]:
+def _standing(failures: Mapping[str, Failure], attempt: str) -> Mapping[str, Failure]:
     """Failures that a later value of the retry annotation does not answer."""
-    if record is None or not record.failures:
-        return {}
-    return {key: one for key, one in record.failures.items() if not attempt or one.attempt == attempt}
+    return {key: one for key, one in failures.items() if not attempt or one.attempt == attempt}
 
 
 def _seen(record: Record | None, label: str, seen: _Server, *, blocked: bool, trial: Trial, now: datetime) -> Record:
@@ -188,13 +204,25 @@ def _seen(record: Record | None, label: str, seen: _Server, *, blocked: bool, tr
 
 def _server(label: str, pods: Iterable[Pod]) -> _Server:
     """What the newest pod of the revision shows."""
-    own = [pod for pod in pods if pod.revision == label and not pod.terminating]
-    if not own:
+    newest = None
+    for pod in pods:
+        own = pod.revision == label and not pod.terminating
+        if own and (newest is None or (pod.created, pod.name) > (newest.created, newest.name)):
+            newest = pod
+    if newest is None:
         return _Server(ServerState.STARTING, "has no pod of it yet")
-    pod = own[0] if len(own) == 1 else max(own, key=lambda pod: (pod.created, pod.name))
+    return _ready(newest.name, newest.restarts) if newest.ready else _unready(newest)
+
+
+@lru_cache(maxsize=SERVERS_KEPT)
+def _ready(pod: str, restarts: int) -> _Server:
+    """A server whose pod is ready."""
+    return _Server(ServerState.SERVING, run=_run(pod, restarts))
+
+
+def _unready(pod: Pod) -> _Server:
+    """What a pod that is not ready shows."""
     run = _run(pod.name, pod.restarts)
-    if pod.ready:
-        return _Server(ServerState.SERVING, run=run)
     pulling = pod.waiting in PULL_REASONS
     failure = _failure(pod)
     if failure:
@@ -202,7 +230,6 @@ def _server(label: str, pods: Iterable[Pod]) -> _Server:
     return _Server(ServerState.STARTING, _awaited(pod), pulling, run)
 
 
-@lru_cache(maxsize=RUNS_KEPT)
 def _run(pod: str, restarts: int) -> str:
     """Which start of a server it is."""
     return f"{short_hash(pod, 6)}/{restarts}"

@@ -6,7 +6,7 @@ The CLI prints this same value, so "what would happen" and "what happens" cannot
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.status import EdgeModelStatus, PendingReason
@@ -66,8 +66,7 @@ class Keep:
     record: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(NamedTuple):
     """A node that does not run the newest revision and is not moved now, and why."""
 
     node: str

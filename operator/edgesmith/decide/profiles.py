@@ -92,7 +92,7 @@ def assign(model: EdgeModel, profiles: Iterable[DeviceProfile], nodes: Iterable[
     architectures = {profile.metadata.name: profile.spec.platform.architecture for profile in profiles}
     selectors = [(profile.metadata.name, profile.spec.node_selector.items()) for profile in profiles]
     everywhere = model.spec.node_selector.items()
-    for node in sorted(nodes, key=lambda node: node.name):
+    for node in nodes:
         labels = node.labels.items()
         if not everywhere <= labels:
             continue

@@ -19,10 +19,14 @@ from typing import Any
 
 from edgesmith.decide.fleet import Failure, ServerState
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 _NOTE_LIMIT = 300
 _FAILURES_KEPT = 3
 _READ_KEPT = 16384
 """Annotations whose reading is kept, for speed alone: most are the same in every pass. Some 12 MB at most."""
+
+_TEXTS_KEPT = 64
+"""Times whose text is kept, for speed alone: most that a pass writes are its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ class Record:
                 for revision, one in self.failures.items()
             },
         }
-        return json.dumps(_filled(facts), separators=(",", ":"))
+        return _ENCODER.encode(_filled(facts))
 
     def moved_to(self, revision: str, label: str | None, now: datetime) -> Record:
         """The record of the node once it gets another revision in place of what its label names."""
@@ -101,8 +105,8 @@ def parse_record(text: str | None, now: datetime) -> Record | None:
         text: The annotation's value.
         now: The time; later times are taken for it.
     """
-    found = _read(text) if text else None
-    if found is None or max(found.since, found.moved, found.away or found.since, found.returned or found.since) <= now:
+    found, latest = _read(text) if text else _NOTHING
+    if found is None or latest <= now:
         return found
     away = min(found.away, now) if found.away else None
     returned = min(found.returned, now) if found.returned else None
@@ -113,17 +117,20 @@ def is_written(record: Record | None, text: str | None) -> bool:
     """Whether an annotation already holds a record."""
     if record is None or text is None:
         return record is None and text is None
-    found = _read(text)
+    found, _ = _read(text)
     return record is found or record == found
 
 
+_NOTHING = (None, datetime.min.replace(tzinfo=UTC))
+
+
 @lru_cache(maxsize=_READ_KEPT)
-def _read(text: str) -> Record | None:
-    """Read an annotation, whatever time it is."""
+def _read(text: str) -> tuple[Record | None, datetime]:
+    """Read an annotation, whatever time it is, with the latest time in it."""
     try:
         found = json.loads(text)
         failures = found.get("failures") or {}
-        return Record(
+        record = Record(
             revision=str(found["revision"]),
             state=ServerState(found["state"]),
             since=_time(found["since"]),
@@ -142,15 +149,18 @@ def _read(text: str) -> Record | None:
             },
         )
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
-        return None
+        return _NOTHING
+    times = (record.since, record.moved, record.away, record.returned)
+    return record, max(time for time in times if time)
 
 
 def _filled(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if value}
 
 
+@lru_cache(maxsize=_TEXTS_KEPT)
 def _text(value: datetime) -> str:
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _time(value: str) -> datetime:

@@ -14,7 +14,7 @@ nodes to move, describe where each variant stands. The rules are those of docs/r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,7 +28,7 @@ from edgesmith.decide.plan import Move, Pending
 class Course:
     """What one variant does next."""
 
-    profile: str
+    variant: Variant
     phase: RolloutPhase
     target: RevisionState | None
     """As it is after this pass."""
@@ -75,7 +75,7 @@ def plan_rollout(
 def describe(judged: Judgement, chosen: Chosen, rules: Rules, now: datetime) -> Course:
     """Say where a variant stands."""
     return Course(
-        judged.variant.profile,
+        judged.variant,
         _phase(judged, chosen, rules),
         judged.target,
         judged.stable,
@@ -100,60 +100,65 @@ def _phase(judged: Judgement, chosen: Chosen, rules: Rules) -> RolloutPhase:
         return RolloutPhase.NO_NODES
     if target is None:
         return RolloutPhase.WAITING
-    moving = bool(chosen.moves) or any(node.movable and node.server is ServerState.STARTING for node in nodes)
+    moving = bool(chosen.moves) or any(
+        node.movable and node.server is ServerState.STARTING for node in judged.variant.unwell
+    )
     if target.rolled_back:
-        if moving or any(node.movable and node.label == target.revision and judged.stable for node in nodes):
+        if moving or (judged.stable and any(node.movable for node in judged.variant.on(target.revision))):
             return RolloutPhase.ROLLING_BACK
         return RolloutPhase.ROLLED_BACK if judged.stable else RolloutPhase.NONE_LEFT
     return _phase_forward(judged, target, rules, moving=moving)
 
 
 def _phase_forward(judged: Judgement, target: RevisionState, rules: Rules, *, moving: bool) -> RolloutPhase:
-    nodes = judged.variant.nodes
-    movable = [node for node in nodes if node.movable]
-    if target.completed and _all_served(movable, target, rules.unavailable(len(nodes))):
+    variant = judged.variant
+    if target.completed and _all_served(variant, target, rules.unavailable(len(variant.nodes))):
         return RolloutPhase.COMPLETE
-    if rules.paused and any(node.label != target.revision for node in nodes):
+    if rules.paused and len(variant.on(target.revision)) < len(variant.nodes):
         return RolloutPhase.PAUSED
     if not target.proven:
-        if not movable and not judged.on(target.revision):
+        if not variant.on(target.revision) and not any(node.movable for node in variant.nodes):
             return RolloutPhase.WAITING
         return RolloutPhase.CANARY if target.steps == 0 else RolloutPhase.ROLLING_OUT
     # A node that only waits for another variant's share of the budget is not in trouble.
-    failed = any(node.server is ServerState.FAILED or target.revision in node.failures for node in movable)
+    failed = any(
+        node.movable and (node.server is ServerState.FAILED or target.revision in node.failures)
+        for node in variant.unwell
+    )
     return RolloutPhase.DEGRADED if failed and not moving else RolloutPhase.ROLLING_OUT
 
 
-def _all_served(movable: Sequence[NodeState], target: RevisionState, tolerated: int) -> bool:
+def _all_served(variant: Variant, target: RevisionState, tolerated: int) -> bool:
     """Whether a completed revision serves wherever it can.
 
     As many servers as may be down in a rollout may restart, and as many nodes may have just joined, without the whole
     EdgeModel ceasing to be ready.
     """
     joining = {ServerState.STARTING, ServerState.NONE}
-    others = [node for node in movable if not (node.label == target.revision and node.serving)]
+    revision = target.revision
+    others = [node for node in variant.nodes if node.movable and not (node.label == revision and node.serving)]
     return (
         len(others) <= tolerated
         and all(
-            node.server is ServerState.NONE or (node.label == target.revision and node.server in joining)
+            node.server is ServerState.NONE or (node.label == revision and node.server in joining)
             for node in others
-            if target.revision not in node.failures
+            if revision not in node.failures
         )
-        and not any(target.revision in node.failures for node in others)
+        and not any(revision in node.failures for node in others)
     )
 
 
 def _look_again(judged: Judgement, rules: Rules, now: datetime) -> float | None:
     """Seconds until a bake or a deadline ends."""
-    nodes, target = judged.variant.nodes, judged.target
-    ends: list[datetime] = [node.deadline for node in nodes if node.deadline]
+    target = judged.target
+    ends: list[datetime] = [node.deadline for node in judged.variant.unwell if node.deadline]
     if target and not target.proven and not target.rolled_back:
-        ends += _ends(judged, judged.on(target.revision), rules)
-    return min(((end - now).total_seconds() for end in ends if end > now), default=None)
+        ends += _ends(judged, judged.variant.on(target.revision), rules)
+    first = min((end for end in ends if end > now), default=None)
+    return (first - now).total_seconds() if first else None
 
 
-def _ends(judged: Judgement, own: Iterable[NodeState], rules: Rules) -> list[datetime]:
+def _ends(judged: Judgement, own: Sequence[NodeState], rules: Rules) -> list[datetime]:
     bakes = [judged.step.bake] if judged.step else [step.bake for step in rules.steps]
-    own = tuple(own)
     ends = [node.since + bake + rules.grace for node in own if node.since and node.ready for bake in bakes]
     return ends + [node.away + rules.deadline for node in own if node.away]

@@ -25,6 +25,12 @@ class Settings:
     """A kubernetes.io/dockerconfigjson Secret in the EdgeModel's namespace that build Jobs push with."""
     registry_ca: str | None = None
     """Certificates in PEM of authorities that sign the registry's certificate, besides the public ones."""
+    signing_secret: str | None = None
+    """A Secret in the EdgeModel's namespace with the key that build Jobs sign images with."""
+    signing_public_key: str | None = None
+    """The public key in PEM that images are held against where signatures are required."""
+    signatures_required: bool = False
+    """Whether an image without a signature by that key is not rolled out; otherwise signatures are not looked at."""
     bucket_endpoint: str | None = None
     """Endpoint of the bucket where an EdgeModel names no credentials."""
     bucket_ca: str | None = None
@@ -43,3 +49,8 @@ class Settings:
     """How many revisions that no node runs are kept, per variant."""
     node_grace_seconds: int = 50
     """The cluster's `--node-monitor-grace-period`: how long a node that died is taken for ready."""
+
+    @property
+    def signed_by(self) -> str | None:
+        """The public key in PEM whose signature every image must have; None where none is asked for."""
+        return self.signing_public_key if self.signatures_required else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
@@ -130,6 +130,16 @@ class ForeignImage:
 
 
 @dataclass(frozen=True, slots=True)
+class UnsignedImage:
+    """An image under a build's tag that does not have the signature that the installation asks for."""
+
+    reference: str
+    """By digest."""
+    finding: Literal["Missing", "Invalid"]
+    """Whether it has none, or one that is not by the key."""
+
+
+@dataclass(frozen=True, slots=True)
 class RegistryProblem:
     """The registry could not be asked."""
 
@@ -153,7 +163,7 @@ class Snapshot:
     """This EdgeModel's build Jobs."""
     revisions: tuple[Revision, ...]
     """This EdgeModel's DaemonSets."""
-    images: Mapping[str, Image | ForeignImage | RegistryProblem | None]
+    images: Mapping[str, Image | ForeignImage | UnsignedImage | RegistryProblem | None]
     """By build key: what the registry said; None where it has no such image. A key that was not asked is absent."""
     unreadable_profiles: tuple[str, ...] = ()
     """Names of DeviceProfiles that exist and cannot be read, in order: nothing may be concluded from their absence."""

@@ -28,19 +28,19 @@ def status_of(
     assignment: Assignment,
     *,
     variants: Sequence[VariantFacts],
-    pending: Iterable[Pending],
+    pending: Sequence[Pending],
     revisions: tuple[RevisionStatus, ...],
     unreadable: Sequence[str],
     now: datetime,
 ) -> EdgeModelStatus:
-    """The whole status of an EdgeModel."""
+    """The whole status of an EdgeModel; `pending` is in the order of the nodes' names."""
     nodes = total(facts.counted for facts in variants)
     areas = {
         ConditionType.PROFILES_RESOLVED: summarise(_profile_findings(model, resolved, assignment, unreadable)),
         ConditionType.BUILDS_READY: summarise(_build_findings(variants)),
         ConditionType.ROLLOUT_COMPLETE: summarise(_rollout_findings(variants, nodes)),
     }
-    waiting = sorted((*pending, *_left_alone(assignment)), key=lambda one: one.node)[:PENDING_SHOWN]
+    waiting = sorted((*pending[:PENDING_SHOWN], *_left_alone(assignment)), key=lambda one: one.node)[:PENDING_SHOWN]
     return EdgeModelStatus(
         observed_generation=model.metadata.generation,
         last_handled_retry=requested(model) or None,

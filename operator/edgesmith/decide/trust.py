@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from edgesmith.api.conditions import Reason
 from edgesmith.api.edgemodel import EdgeModel
-from edgesmith.decide.snapshot import BuildJob, Revision
+from edgesmith.decide.settings import Settings
+from edgesmith.decide.snapshot import BuildJob, Revision, UnsignedImage
 from edgesmith_builder.contract import Build
 
 
@@ -38,6 +40,26 @@ def trusted_digests(
         if isinstance(variant, Mapping):
             _add(found, variant.get("buildKey"), variant.get("image"))
     return {key: frozenset(digests) for key, digests in found.items()}
+
+
+def unsigned_problem(image: UnsignedImage, profile: str, settings: Settings) -> tuple[Reason, str]:
+    """Why an image is not rolled out that lacks the signature that the installation asks for, and what to do.
+
+    Args:
+        image: What was found.
+        profile: The variant's.
+        settings: The installation's: whether build Jobs can sign.
+    """
+    if image.finding == "Missing":
+        reason, found = Reason.SIGNATURE_MISSING, "no signature"
+    else:
+        reason, found = Reason.SIGNATURE_INVALID, "no signature by the key of signing.publicKey"
+    if settings.signing_secret:
+        cure = f"The Secret {settings.signing_secret!r} must hold the private half of signing.publicKey"
+    else:
+        cure = "Sign it, or name a Secret with the key as signing.keySecret, and the build is made again"
+    said = f"{image.reference} has the tag of the build for {profile} and {found}; it is not rolled out"
+    return reason, f"{said} (signing.policy is Require). {cure}"
 
 
 def key_of(revision: Revision) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic.alias_generators import to_camel
 
 from edgesmith.api.conditions import Reason
+from edgesmith.api.edgemodel import ERRORS
 from edgesmith.api.fraction import format_fraction
 from edgesmith.api.names import RETRY_ANNOTATION
 from edgesmith.api.status import ChangedAnswers, NodeCounts, VariantStatus
@@ -16,7 +17,7 @@ from edgesmith.decide.builds import BuildState
 from edgesmith.decide.conditions import Finding, Severity
 from edgesmith.decide.fleet import NodeState, RevisionState, RolloutPhase, ServerState
 from edgesmith.decide.rollout import Course
-from edgesmith_builder.contract import BuildReport
+from edgesmith_builder.contract import BuildReport, MetricName
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,6 @@ class VariantFacts:
     build: BuildState | None
     """None where the profile is missing or refused."""
     course: Course
-    nodes: tuple[NodeState, ...]
     counted: NodeCounts
     """As `counts` found them."""
     latency_ms: float | None
@@ -38,17 +38,18 @@ class VariantFacts:
     """Nodes that spec.nodeSelector picks and that are of no profile."""
 
 
-def counts(course: Course, nodes: Sequence[NodeState]) -> NodeCounts:
+def counts(course: Course) -> NodeCounts:
     """One variant's nodes, as they stood before this pass moved any."""
-    movable = [node for node in nodes if node.movable]
-    not_ready = sum(not node.ready for node in nodes)
-    shown = shown_revision(course)
+    variant, shown = course.variant, shown_revision(course)
+    movable = [node for node in variant.unwell if node.movable]
+    well = len(variant.nodes) - len(variant.unwell)
+    not_ready = sum(not node.ready for node in variant.unwell)
     return NodeCounts(
-        desired=len(nodes),
-        updated=sum(node.label == shown for node in movable) if shown else 0,
-        ready=sum(node.serving for node in movable),
+        desired=len(variant.nodes),
+        updated=sum(node.movable for node in variant.on(shown)) if shown else 0,
+        ready=well + sum(node.serving for node in movable),
         not_ready=not_ready,
-        tainted=len(nodes) - len(movable) - not_ready,
+        tainted=len(variant.unwell) - len(movable) - not_ready,
         failed=sum(node.server is ServerState.FAILED for node in movable),
     )
 
@@ -90,7 +91,7 @@ def rollout_finding(facts: VariantFacts, nodes: NodeCounts) -> Finding:
     if phase is RolloutPhase.WAITING:
         return _awaited(facts, message)
     severity, reason = _FINDINGS[phase]
-    pulling = any(node.pull_failed for node in facts.nodes if node.movable)
+    pulling = any(node.pull_failed for node in facts.course.variant.unwell if node.movable)
     if pulling and phase in {RolloutPhase.CANARY, RolloutPhase.ROLLING_OUT, RolloutPhase.DEGRADED}:
         reason = Reason.IMAGE_PULL_FAILED
     elif phase is RolloutPhase.ROLLING_OUT and _waits_for_nodes(facts):
@@ -114,8 +115,8 @@ def _absence(facts: VariantFacts) -> Reason:
 def _waits_for_nodes(facts: VariantFacts) -> bool:
     """Whether every node that can be given the target serves it, and the others are NotReady or tainted."""
     target = facts.course.target
-    return bool(target) and all(
-        node.serving and target is not None and node.label == target.revision for node in facts.nodes if node.movable
+    return target is not None and all(
+        node.serving and node.label == target.revision for node in facts.course.variant.nodes if node.movable
     )
 
 
@@ -130,7 +131,7 @@ def variant_status(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantS
     own = facts.counted
     measured: dict[str, Any] = {}
     if build and build.report:
-        measured = _measured(build.report)
+        measured = _measured(build.report, build.build.metric)
     elif build:
         measured = _measured_before(previous, facts.profile, build.build.key)
     return VariantStatus(
@@ -147,12 +148,16 @@ def variant_status(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantS
     )
 
 
-def _measured(report: BuildReport) -> dict[str, Any]:
+def _measured(report: BuildReport, metric: MetricName) -> dict[str, Any]:
     """What a build measured, as fields of the status."""
     fractions = ("accuracy", "accuracy_drop", "accuracy_drop_error", "agreement")
     measured: dict[str, Any] = {
         name: format_fraction(value) for name in fractions if (value := getattr(report, name)) is not None
     }
+    if report.accuracy is not None:
+        measured["metric"] = metric
+        if metric in ERRORS:
+            measured["accuracy"] = f"{report.accuracy:.4f}"
     winner = next((one for one in report.candidates if one.precision == report.precision), None)
     if winner and winner.lost is not None and winner.gained is not None and report.samples:
         measured["changed_answers"] = ChangedAnswers(lost=winner.lost, gained=winner.gained, samples=report.samples)
@@ -169,8 +174,8 @@ def _reason(facts: VariantFacts, own: NodeCounts) -> Reason:
 
 
 _MEASURED = (
-    *("precision", "accuracy", "accuracy_drop", "accuracy_drop_error", "changed_answers", "agreement", "warnings"),
-    "size",
+    *("precision", "metric", "accuracy", "accuracy_drop", "accuracy_drop_error", "changed_answers", "agreement"),
+    *("warnings", "size"),
 )
 """Fields of the status that a build measured."""
 
@@ -248,7 +253,7 @@ def _rolled_back(facts: VariantFacts, target: RevisionState, own: NodeCounts) ->
 
 def _trouble(facts: VariantFacts, target: str) -> str:
     """The first node in trouble as a clause: one that failed, then one that cannot pull, one that is lost or starts."""
-    nodes = sorted(facts.nodes, key=lambda node: node.name)
+    nodes = sorted(facts.course.variant.unwell, key=lambda node: node.name)
     for node, note in _troubles(nodes, target):
         return f"; {node.name} {note}"
     return ""

@@ -6,19 +6,21 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
+from operator import attrgetter
 
 from edgesmith.api.names import node_label
 from edgesmith.api.units import parse_duration
 from edgesmith.decide.builds import BuildState, build_states
 from edgesmith.decide.fleet import NodeState, RevisionState, Rules, Step, Variant
 from edgesmith.decide.marks import Mark, marks_of
-from edgesmith.decide.observe import Observation, Trial, observe
+from edgesmith.decide.observe import Observation, Terms, Trial, observe
 from edgesmith.decide.profiles import Assignment, Resolved, assign, carries
 from edgesmith.decide.record import Record, parse_record
 from edgesmith.decide.refusals import usable
 from edgesmith.decide.retry import requested
 from edgesmith.decide.serving import revision_of
-from edgesmith.decide.snapshot import Node, Pod, Revision, Snapshot
+from edgesmith.decide.snapshot import Node, Pod, Snapshot
 
 
 class View:
@@ -62,10 +64,11 @@ class View:
         for pod in snapshot.pods:
             self._pods[pod.node].append(pod)
         self.observed: dict[str, Observation] = {}
-        self.nodes: dict[str, list[NodeState]] = {profile.metadata.name: [] for profile in self.resolved.profiles}
+        self.nodes = defaultdict[str, list[NodeState]](list)
         """Profile to its nodes."""
         self.leaving: list[NodeState] = []
         """Nodes of no profile any more that still carry a revision."""
+        self.nodes |= {profile.metadata.name: [] for profile in self.resolved.profiles}
         self._observe()
 
     def variants(self) -> tuple[Variant, ...]:
@@ -127,45 +130,49 @@ class View:
         selector: Mapping[str, str] = self.snapshot.model.spec.node_selector
         kept = {*self.resolved.unusable, *self.snapshot.unreadable_profiles}
         left_alone = self.assignment.left_alone
-        for node in sorted(self.snapshot.nodes, key=lambda node: node.name):
+        terms_of = cache(self._terms)
+        for node in sorted(self.snapshot.nodes, key=attrgetter("name")):
             label = node.labels.get(self.label_key)
             profile = self.assignment.profile_of.get(node.name)
-            if profile is None and label is None:
-                continue
-            revision = self.by_revision.get(label or "")
-            alone = node.name in left_alone
-            orphan = revision is not None and revision.profile in kept and carries(node.labels, selector)
-            if profile is None and revision and orphan and not alone:
-                profile = revision.profile
-            observation = self._judge(node, label, profile, revision)
+            if profile is None:
+                if label is None:
+                    continue
+                revision = self.by_revision.get(label)
+                orphan = revision is not None and revision.profile in kept and carries(node.labels, selector)
+                if revision and orphan and node.name not in left_alone:
+                    profile = revision.profile
+            observation = self._judge(node, terms_of(label, profile))
             self.observed[node.name] = observation
             if profile:
-                self.nodes.setdefault(profile, []).append(observation.state)
-            elif not alone or self._rolled_back(label):
+                self.nodes[profile].append(observation.state)
+            elif node.name not in left_alone or self._rolled_back(label):
                 self.leaving.append(observation.state)
 
     def _rolled_back(self, label: str | None) -> bool:
         mark = self.marks.get(label or "")
         return bool(mark and mark.state.rolled_back)
 
-    def _judge(self, node: Node, label: str | None, profile: str | None, revision: Revision | None) -> Observation:
+    def _judge(self, node: Node, terms: Terms) -> Observation:
         pods = self._pods.get(node.name, ())
+        if not terms.known and any(pod.revision == terms.label and pod.ready for pod in pods):
+            # Where its DaemonSet cannot be seen, a server that is there is still a server.
+            terms = replace(terms, known=True, foreign=True)
+        return observe(node, terms, pods, parse_record(node.records.get(self.label_key), self.now))
+
+    def _terms(self, label: str | None, profile: str | None) -> Terms:
+        """What holds for every node of a profile with this label."""
+        revision = self.by_revision.get(label or "")
         ours = label is not None and (
             label == self.targets.get(profile or "") or (revision is not None and revision.profile == profile)
         )
-        # Where its DaemonSet cannot be seen, a server that is there is still a server.
-        known = ours or revision is not None or any(pod.revision == label and pod.ready for pod in pods)
-        return observe(
-            node,
-            label=label,
-            known=known,
-            pods=pods,
-            record=parse_record(node.records.get(self.label_key), self.now),
+        return Terms(
+            label,
+            known=ours or revision is not None,
             trial=self._trial(label, profile),
+            now=self.now,
             tolerations=self._tolerations.get(profile or "", ()),
             attempt=self.attempt,
-            foreign=known and not ours,
-            now=self.now,
+            foreign=revision is not None and not ours,
         )
 
     def _trial(self, label: str | None, profile: str | None) -> Trial:

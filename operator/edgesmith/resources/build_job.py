@@ -37,6 +37,12 @@ from edgesmith_builder.limits import WORK
 
 REQUEST_FOLDER = "/etc/edgesmith"
 REGISTRY_FOLDER = "/var/run/edgesmith/registry"
+SIGNING_FOLDER = "/var/run/edgesmith/signing"
+
+SIGNING_KEY = "cosign.key"
+"""Key of the signing Secret with the private key in PEM; cosign writes such a Secret itself, with these names."""
+SIGNING_PASSWORD = "cosign.password"  # noqa: S105 - its name
+"""Key of the signing Secret with the private key's password; absent where it has none."""
 
 WORK_LIMIT = f"{-(-WORK // 2**30)}Gi"
 """Most that a build may write; a bound, nothing is set aside for it."""
@@ -117,6 +123,7 @@ def _files(request: str, settings: Settings) -> list[_File]:
 
 def _pod(model: EdgeModel, settings: Settings, files: list[_File]) -> dict[str, Any]:
     arguments = [word for _, flag, name, _ in files for word in (flag, f"{REQUEST_FOLDER}/{name}")]
+    arguments += ["--builder-image", settings.builder_image]
     arguments += ["--termination-log", TERMINATION_LOG, "--work", "/tmp"]  # noqa: S108 -- the pod's own emptyDir
     mounts = [
         {"name": "request", "mountPath": REQUEST_FOLDER, "readOnly": True},
@@ -134,11 +141,17 @@ def _pod(model: EdgeModel, settings: Settings, files: list[_File]) -> dict[str, 
         arguments += ["--registry-credentials", f"{REGISTRY_FOLDER}/.dockerconfigjson"]
         mounts.append({"name": "registry", "mountPath": REGISTRY_FOLDER, "readOnly": True})
         volumes.append({"name": "registry", "secret": {"secretName": settings.push_secret, "defaultMode": 0o440}})
+    if settings.signing_secret:
+        arguments += ["--signing-key", f"{SIGNING_FOLDER}/{SIGNING_KEY}"]
+        mounts.append({"name": "signing", "mountPath": SIGNING_FOLDER, "readOnly": True})
+        items = [{"key": SIGNING_KEY, "path": SIGNING_KEY}]
+        source = {"secretName": settings.signing_secret, "items": items, "defaultMode": 0o440}
+        volumes.append({"name": "signing", "secret": source})
     container: dict[str, Any] = {
         "name": "builder",
         "image": settings.builder_image,
         "args": arguments,
-        "env": _environment(model, settings),
+        "env": [*_environment(model, settings), *_password(settings)],
         "resources": settings.builder_resources,
         "securityContext": container_security(),
         "terminationMessagePath": TERMINATION_LOG,
@@ -175,6 +188,14 @@ def _environment(model: EdgeModel, settings: Settings) -> list[dict[str, Any]]:
         {"name": key, "valueFrom": {"secretKeyRef": {"name": secret, "key": key, "optional": optional}}}
         for key, optional in _CREDENTIALS.items()
     ]
+
+
+def _password(settings: Settings) -> list[dict[str, Any]]:
+    """The signing key's password, where the Secret has one."""
+    if not settings.signing_secret:
+        return []
+    source = {"name": settings.signing_secret, "key": SIGNING_PASSWORD, "optional": True}
+    return [{"name": "COSIGN_PASSWORD", "valueFrom": {"secretKeyRef": source}}]
 
 
 def _on_exit(action: str, code: int) -> dict[str, Any]:

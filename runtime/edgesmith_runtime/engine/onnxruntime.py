@@ -83,21 +83,18 @@ _CODE: Final = re.compile(
 )
 
 
-_FOR_OTHERS: Final = ("accelerator", "dlaCore")
-
-
 def load(model_file: Path, *, threads: int, options: Mapping[str, str]) -> OnnxRuntimeEngine:
     """Load a model; see `OnnxRuntimeEngine`.
 
     Args:
         model_file: The ONNX file.
         threads: How many cores one run may use; at least 1.
-        options: ``accelerator`` and ``dlaCore`` say what another server runs the model with; here the processor does.
+        options: None are known.
 
     Raises:
         EngineError: The model cannot be loaded, or there is an option.
     """
-    check_options("onnxruntime", options, _FOR_OTHERS)
+    check_options("onnxruntime", options)
     return OnnxRuntimeEngine(model_file, threads=threads)
 
 

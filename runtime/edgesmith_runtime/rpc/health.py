@@ -1,7 +1,7 @@
-"""``grpc.health.v1``'s one question: does this service serve?
+"""``grpc.health.v1``'s question: does this service serve?
 
 https://github.com/grpc/grpc/blob/master/doc/health-checking.md describes it. The two messages are a field each, so they
-are read and written here; ``Watch`` is left out, which clients take as "no changes are told".
+are read and written here.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 
     from edgesmith_runtime.service import Service
 
-__all__ = ["HealthMethods"]
+__all__ = ["HealthMethods", "asked_service"]
 
 _SERVICE_FIELD: Final = 1
 _SERVING: Final = b"\x08\x01"
 _NOT_SERVING: Final = b"\x08\x02"
+_SERVICE_UNKNOWN: Final = b"\x08\x03"
+_LONGEST_REQUEST: Final = 1024
+"""A watcher's request counts as memory in use for as long as it watches."""
 
 
 class HealthMethods:
@@ -37,13 +40,31 @@ class HealthMethods:
 
     def check(self, message: bytes, _: grpc.ServicerContext) -> bytes:
         """Say whether a service, or the whole server where none is named, is to be sent requests."""
-        name = ""
-        try:
-            for number, _whole, content in fields(memoryview(message)):
-                if number == _SERVICE_FIELD and content is not None:
-                    name = str(content, "utf-8")
-        except (WireError, UnicodeDecodeError) as error:
-            raise BadRequest("the message is no HealthCheckRequest in protobuf's wire format") from error
+        name = asked_service(message)
         if name not in self._names:
             raise NotFound(f"service {name[:100]!r} is not served here; expected {self._names[1]!r} or none")
+        return self.status(name)
+
+    def status(self, name: str) -> bytes:
+        """The message for a service of that name, as it is now; a name that is not known is a status of its own."""
+        if name not in self._names:
+            return _SERVICE_UNKNOWN
         return _SERVING if self._service.ready else _NOT_SERVING
+
+
+def asked_service(message: bytes) -> str:
+    """Read which service a request names; empty for the whole server.
+
+    Raises:
+        BadRequest: The message is no request, or is too long.
+    """
+    if len(message) > _LONGEST_REQUEST:
+        raise BadRequest(f"the HealthCheckRequest has {len(message)} bytes; expected at most {_LONGEST_REQUEST}")
+    name = ""
+    try:
+        for number, _whole, content in fields(memoryview(message)):
+            if number == _SERVICE_FIELD and content is not None:
+                name = str(content, "utf-8")
+    except (WireError, UnicodeDecodeError) as error:
+        raise BadRequest("the message is no HealthCheckRequest in protobuf's wire format") from error
+    return name

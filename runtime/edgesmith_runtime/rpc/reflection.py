@@ -93,7 +93,7 @@ def _messages(scope: str, messages: Iterable[DescriptorProto]) -> Iterator[str]:
 
 
 def _health() -> FileDescriptorProto:
-    """``grpc/health/v1/health.proto`` as far as it is served.
+    """``grpc/health/v1/health.proto``.
 
     https://github.com/grpc/grpc-proto/blob/master/grpc/health/v1/health.proto
     """
@@ -107,6 +107,8 @@ def _health() -> FileDescriptorProto:
         status.value.add(name=name, number=number)
     kind = ".grpc.health.v1.HealthCheckResponse.ServingStatus"
     response.field.add(name="status", number=1, label=one, type=FieldDescriptorProto.TYPE_ENUM, type_name=kind)
-    method = file.service.add(name="Health").method.add(name="Check")
-    method.input_type, method.output_type = ".grpc.health.v1.HealthCheckRequest", ".grpc.health.v1.HealthCheckResponse"
+    service = file.service.add(name="Health")
+    for name, streams in (("Check", False), ("Watch", True)):
+        method = service.method.add(name=name, server_streaming=streams)
+        method.input_type, method.output_type = f".{file.package}.{request.name}", f".{file.package}.{response.name}"
     return file

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Final
 import grpc
 
 from edgesmith_runtime.errors import AnswerFailed, BadRequest, NotFound, RequestError, TooLarge, Unavailable
-from edgesmith_runtime.rpc.health import HealthMethods
+from edgesmith_runtime.rpc.health import HealthMethods, asked_service
 from edgesmith_runtime.rpc.methods import InferenceMethods
 from edgesmith_runtime.rpc.reflection import NAMES as REFLECTION
 from edgesmith_runtime.rpc.reflection import ReflectionMethods
+from edgesmith_runtime.rpc.watchers import Crowded, Watchers
 
 if TYPE_CHECKING:
     from edgesmith_runtime.rpc.intake import Intake
@@ -39,6 +40,7 @@ _CODES: Final = {
     TooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
     AnswerFailed: grpc.StatusCode.INTERNAL,
     Unavailable: grpc.StatusCode.UNAVAILABLE,
+    Crowded: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
 _OPTIONS: Final = {
@@ -58,6 +60,8 @@ _OPTIONS: Final = {
 
 class GrpcServer:
     """Serves the protocol. Each call has a thread, since gRPC's server of that kind is the one that no bytes can end.
+
+    Those who watch the server's health have none, since they stay.
 
     Args:
         service: The model and the server's state.
@@ -87,7 +91,9 @@ class GrpcServer:
                 "ModelInfer": ("infer", methods.model_infer),
             },
         )
+        self._watchers = Watchers(health.status)
         self._add(_HEALTH, {"Check": ("health", health.check)})
+        self._server.add_registered_method_handlers(_HEALTH, {"Watch": self._watching()})
         reflect = partial(self._answers, ReflectionMethods().info)
         told: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(reflect)
         for name in REFLECTION:
@@ -121,11 +127,17 @@ class GrpcServer:
         Returns:
             What is set when every client has closed its connection.
         """
+        self._watchers.stop()
         return self._server.stop(grace)
+
+    def look(self) -> None:
+        """Look after the messages that arrive and after those who watch; call it several times a second."""
+        self._intake.sweep()
+        self._watchers.look()
 
     @property
     def calls(self) -> int:
-        """How many calls are in flight."""
+        """How many calls are in flight, those who watch among them."""
         return self._calls
 
     def _add(self, service: str, methods: dict[str, tuple[str, Method]]) -> None:
@@ -138,6 +150,18 @@ class GrpcServer:
 
         # As a stream of one message, which is the same on the wire: so the message is received when the intake says.
         return grpc.stream_unary_rpc_method_handler(answer)
+
+    def _watching(self) -> grpc.RpcMethodHandler[bytes, bytes]:
+        def watch(
+            requests: Iterator[bytes], context: grpc.ServicerContext, send: Callable[[bytes | None], None]
+        ) -> None:
+            with self._told("health", context):
+                self._watchers.add(asked_service(self._intake.take(requests, context)), context, send)
+
+        # A call of a handler with this mark goes on when it returns; gRPC's own health service is made so, too:
+        # https://github.com/grpc/grpc/blob/master/src/python/grpcio_health_checking/grpc_health/v1/health.py
+        watch.experimental_non_blocking = True  # type: ignore[attr-defined]
+        return grpc.stream_stream_rpc_method_handler(watch)
 
     def _answer(
         self, operation: str, method: Method, requests: Iterator[bytes], context: grpc.ServicerContext

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesmith_runtime.bundle import ACCELERATOR
 from edgesmith_runtime.engine import EngineError
 from edgesmith_runtime.triton.textproto import Word, pairs
 
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CPU", "GPU", "TENSORRT", "accelerated", "accelerator"]
 
+ACCELERATOR: Final = "accelerator"
+"""The option of a bundle that names what is to run it in the place of the processor."""
 TENSORRT: Final = "tensorrt"
 
 _DLA: Final = "dlaCore"

@@ -6,7 +6,6 @@ import hashlib
 import logging
 import re
 import time
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO
@@ -17,12 +16,13 @@ from minio.error import MinioException, S3Error, ServerError
 from urllib3.response import BaseHTTPResponse
 
 from edgesmith_builder.contract import Artifact
-from edgesmith_builder.errors import BuildError, DigestMismatch, RequestInvalid, SourceUnreachable
+from edgesmith_builder.errors import DigestMismatch, RequestInvalid, SourceUnreachable
 from edgesmith_builder.oci import trusting
 from edgesmith_builder.progress import size_text, step
-from edgesmith_builder.source.answers import Wanted
-from edgesmith_builder.source.identity import Lent
-from edgesmith_builder.source.settings import StoreSettings
+from edgesmith_builder.source.interface import Fetched, Limit
+from edgesmith_builder.source.s3.answers import Wanted
+from edgesmith_builder.source.s3.identity import Lent
+from edgesmith_builder.source.s3.settings import StoreSettings
 
 log = logging.getLogger(__name__)
 
@@ -32,28 +32,10 @@ PIECE = 256 * 1024
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-")
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """An object, now a file."""
-
-    path: Path
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """How large an object may be, and what it is when it is larger."""
-
-    size: int
-    """Bytes."""
-    error: type[BuildError]
-    hint: str = ""
-    """What bounds it, as the end of a sentence."""
-
-
 class Bucket:
     """An object store."""
+
+    form = "s3://BUCKET/KEY"
 
     def __init__(self, settings: StoreSettings, *, attempts: int = 5, first_delay: float = 0.5) -> None:
         """Prepare a client; nothing is sent yet.

@@ -17,8 +17,8 @@ from edgesmith_builder.errors import (
     SourceUnreachable,
 )
 from edgesmith_builder.oci import distrust
-from edgesmith_builder.source.identity import CURE
-from edgesmith_builder.source.settings import StoreSettings
+from edgesmith_builder.source.s3.identity import CURE
+from edgesmith_builder.source.s3.settings import StoreSettings
 
 _URI = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgesmith_builder.errors import RequestInvalid
-from edgesmith_builder.source.identity import Identity
+from edgesmith_builder.source.s3.identity import Identity
 
 AMAZON = "https://s3.amazonaws.com"
 """The endpoint where none is given."""

@@ -1,0 +1,8 @@
+"""What goes with every image: what is in it (a bill of materials), and what it was made from and how (provenance)."""
+
+from edgesmith_builder.evidence.attach import evidence_for
+from edgesmith_builder.evidence.materials import Material, Materials
+from edgesmith_builder.evidence.sbom import PACKAGES_LABEL, bill_of_materials
+from edgesmith_builder.evidence.slsa import provenance
+
+__all__ = ["PACKAGES_LABEL", "Material", "Materials", "bill_of_materials", "evidence_for", "provenance"]

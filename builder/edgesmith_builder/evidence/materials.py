@@ -1,0 +1,93 @@
+"""What a build was made from, and what came out: all that a bill of materials and provenance are written from."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edgesmith_builder.contract import TOOLCHAINS, TOOLS, Build, BuildReport
+from edgesmith_builder.oci import Descriptor, Manifest
+from edgesmith_builder.oci.content import MANIFEST
+from edgesmith_builder.pack import Base, Layer
+from edgesmith_builder.pack.layer import FOLDER
+from edgesmith_runtime.bundle import BUNDLE_FILE
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """A file that was fetched."""
+
+    role: str
+    """`source`, `calibration` or `evaluation`."""
+    uri: str
+    sha256: str
+    """64 hex digits, of the bytes that came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Materials:
+    """What went in and what came out."""
+
+    build: Build
+    report: BuildReport
+    files: tuple[Material, ...]
+    """The source first, then the sets."""
+    base: Base
+    image: Descriptor
+    """The image's manifest."""
+    model: str
+    """64 hex digits of the model's file in the image."""
+    builder_image: str | None = None
+    """The image that the builder runs in, by digest, where it was told."""
+
+    @property
+    def tools(self) -> dict[str, str]:
+        """Versions of what compiled it, by name: the build's own toolchain, and what every build goes through."""
+        named = {"onnx", "onnxruntime", TOOLCHAINS[self.build.toolchain.name].engine}
+        versions = dict(self.build.tools or TOOLS)
+        return {"edgesmith_builder": versions["builder"]} | {name: versions[name] for name in named & versions.keys()}
+
+    @property
+    def base_digest(self) -> str:
+        """64 hex digits of the base image for the build's platform: the request may name an index."""
+        return self.base.manifest.digest.partition(":")[2]
+
+
+def materials_of(
+    build: Build,
+    report: BuildReport,
+    digests: Mapping[str, str],
+    *,
+    base: Base,
+    manifest: Manifest,
+    layer: Layer,
+    builder_image: str | None,
+) -> Materials:
+    """Put together what is known at the end of a build.
+
+    Args:
+        build: What was asked for.
+        report: What was found out.
+        digests: 64 hex digits of each file that was fetched, by the field that names it: `spec.source`.
+        base: The base image.
+        manifest: The image.
+        layer: Its layer with the model, on this machine.
+        builder_image: The image that the builder runs in, where known.
+    """
+    named = {"source": build.source, "calibration": build.calibration, "evaluation": build.evaluation}
+    files = tuple(Material(role, artifact.uri, digests[f"spec.{role}"]) for role, artifact in named.items() if artifact)
+    raw = manifest.to_bytes()
+    return Materials(build, report, files, base, Descriptor.of(raw, MANIFEST), _model_digest(layer), builder_image)
+
+
+def _model_digest(layer: Layer) -> str:
+    """The digest of the model's file, as the bundle in the layer has it."""
+    with tarfile.open(layer.file) as packed:
+        file = packed.extractfile(f"{FOLDER}/{BUNDLE_FILE}")
+        if file is None:
+            raise ValueError(f"{layer.name} has no {BUNDLE_FILE}; a bundle was expected")
+        bundle = json.loads(file.read())
+    digest: str = bundle["digests"][bundle["file"]]
+    return digest.partition(":")[2]

@@ -1,0 +1,51 @@
+"""What every place can do that models and data sets come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from edgesmith_builder.contract import Artifact
+from edgesmith_builder.errors import BuildError
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What was fetched, now a file."""
+
+    path: Path
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How large it may be, and what it is when it is larger."""
+
+    size: int
+    """Bytes."""
+    error: type[BuildError]
+    hint: str = ""
+    """What bounds it, as the end of a sentence."""
+
+
+class Source(Protocol):
+    """A place, and who we are there."""
+
+    @property
+    def form(self) -> str:
+        """How a URI of it looks, for messages: `s3://BUCKET/KEY`."""
+
+    def fetch(self, field: str, artifact: Artifact, target: Path, limit: Limit) -> Fetched:
+        """Bring what a URI names into a file.
+
+        Args:
+            field: Where the request names it, for messages: `spec.source`.
+            artifact: Which, with its sha256 where known.
+            target: The file to write.
+            limit: How large it may be.
+
+        Raises:
+            BuildError: of the fitting kind.
+        """

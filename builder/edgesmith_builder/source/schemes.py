@@ -1,0 +1,43 @@
+"""Finds the place that a URI is about by its scheme."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from edgesmith_builder.contract import Artifact
+from edgesmith_builder.errors import RequestInvalid
+from edgesmith_builder.source.interface import Fetched, Limit, Source
+
+
+class Sources:
+    """All places that there are, as one.
+
+    Args:
+        places: By the schemes of their URIs, in small letters.
+    """
+
+    def __init__(self, places: Mapping[str, Source]) -> None:
+        self._places = dict(places)
+        self.digests: dict[str, str] = {}
+        """64 hex digits of what was fetched, by the field that names it."""
+
+    @property
+    def form(self) -> str:
+        """How a URI of any of them looks."""
+        return " or ".join(place.form for place in self._places.values())
+
+    def fetch(self, field: str, artifact: Artifact, target: Path, limit: Limit) -> Fetched:
+        """Bring what a URI names into a file; see `Source.fetch`.
+
+        Raises:
+            RequestInvalid: where its scheme is none of these.
+            BuildError: as the place has it.
+        """
+        scheme, found, _ = artifact.uri.partition("://")
+        place = self._places.get(scheme) if found else None
+        if place is None:
+            raise RequestInvalid(f"{field}.uri is {artifact.uri!r}; {self.form} was expected")
+        fetched = place.fetch(field, artifact, target, limit)
+        self.digests[field] = fetched.sha256
+        return fetched

@@ -1,0 +1,188 @@
+"""What OpenVINO does beyond what all engines do."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+from toys import LAYERS, TOYS, ir_file, onnx_file
+
+from edgesmith_runtime.bundle import Bundle, TensorSpec, write_bundle
+from edgesmith_runtime.engine import EngineError, EngineInputError, load_engine
+from edgesmith_runtime.golden import Golden
+from edgesmith_runtime.loading import LoadFailed, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+KINDS = {
+    "BOOL": TensorProto.BOOL,
+    "UINT8": TensorProto.UINT8,
+    "UINT16": TensorProto.UINT16,
+    "UINT32": TensorProto.UINT32,
+    "UINT64": TensorProto.UINT64,
+    "INT8": TensorProto.INT8,
+    "INT16": TensorProto.INT16,
+    "INT32": TensorProto.INT32,
+    "INT64": TensorProto.INT64,
+    "FP16": TensorProto.FLOAT16,
+    "FP32": TensorProto.FLOAT,
+    "FP64": TensorProto.DOUBLE,
+}
+
+
+def identity(folder: Path, kind: int) -> Path:
+    """A model that answers its input [-1,2] as it came."""
+    node, value = helper.make_node("Identity", ["x"], ["y"]), (kind, ("n", 2))
+    return ir_file(onnx_file(folder / "model.onnx", [node], {"x": value}, {"y": value}))
+
+
+@pytest.mark.parametrize("datatype", KINDS)
+def test_every_type_comes_back(tmp_path: Path, datatype: str) -> None:
+    engine = load_engine("openvino", identity(tmp_path, KINDS[datatype]), threads=1)
+    assert engine.inputs == (TensorSpec("x", datatype, (-1, 2)),)
+    kind = {"BOOL": "bool", "FP16": "f2", "FP32": "f4", "FP64": "f8"}.get(datatype, datatype.lower())
+    x = np.array([[0, 1], [1, 0], [1, 1]]).astype(kind)
+    (answer,) = engine.infer({"x": x}).values()
+    assert answer.dtype == x.dtype
+    assert np.array_equal(answer, x)
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"), [(TensorProto.STRING, "string"), (TensorProto.BFLOAT16, "bf16"), (TensorProto.INT4, "i4")]
+)
+def test_other_types_are_refused(tmp_path: Path, kind: int, word: str) -> None:
+    with pytest.raises(EngineError, match=f"input 'x' has type {word}; expected a tensor of BOOL, .*, FP64$"):
+        load_engine("openvino", identity(tmp_path, kind), threads=1)
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(b"few")])
+def test_weights_that_are_not_there_are_told(tmp_path: Path, spoil: Callable[[Path], Any]) -> None:
+    model = LAYERS["openvino"][0](tmp_path)
+    spoil(model.with_suffix(".bin"))
+    with pytest.raises(EngineError, match=r"^model\.xml cannot be loaded by OpenVINO: .* bin file") as caught:
+        load_engine("openvino", model, threads=1)
+    assert not re.search(r"\n|\.cpp", str(caught.value))
+
+
+def test_devices_that_are_not_there_are_told(tmp_path: Path) -> None:
+    model = TOYS["openvino"](tmp_path)
+    with pytest.raises(EngineError, match=r"^device NPU is not there; expected one that OpenVINO finds: CPU"):
+        load_engine("openvino", model, threads=1, options={"device": "NPU"})
+    with pytest.raises(EngineError, match=r"^option 'device' is 'TPU'; expected one of CPU, GPU, NPU$"):
+        load_engine("openvino", model, threads=1, options={"device": "TPU"})
+    assert load_engine("openvino", model, threads=1, options={"device": "CPU"}).inputs
+
+
+def test_a_failed_run_names_its_node(tmp_path: Path) -> None:
+    node, value = helper.make_node("MatMul", ["x", "x"], ["y"]), (TensorProto.FLOAT, ("n", "m"))
+    model = ir_file(onnx_file(tmp_path / "model.onnx", [node], {"x": value}, {"y": value}))
+    engine = load_engine("openvino", model, threads=2)
+    with pytest.raises(EngineInputError) as caught:
+        engine.infer({"x": np.ones((2, 3), np.float32)})
+    assert str(caught.value).startswith(
+        "the model refused its inputs in its MatMul node y: Matmul input shapes are inc"
+    )
+    assert not re.search(r"\n|\.cpp", str(caught.value))
+    assert engine.infer({"x": np.ones((2, 2), np.float32)})["y"].tolist() == [[2, 2], [2, 2]]
+
+
+def test_a_lone_run_is_wide_and_others_are_narrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine: Any = load_engine("openvino", TOYS["openvino"](tmp_path), threads=2)
+    told = {name: getattr(engine, name)._compiled.get_property for name in ("_wide", "_narrow")}
+    assert [ask("NUM_STREAMS") for ask in told.values()] == [1, 2]
+    assert [ask("INFERENCE_NUM_THREADS") for ask in told.values()] == [2, 2]
+    assert not any(ask("ENABLE_CPU_PINNING") for ask in told.values())
+    assert {ask("INFERENCE_PRECISION_HINT").get_type_name() for ask in told.values()} == {"f32"}
+    names, asked = {engine._wide: "wide", engine._narrow: "narrow"}, []
+    held, within, go_on = threading.Event(), threading.Event(), threading.Event()
+    run = type(engine._wide).run
+
+    def noted(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        asked.append(names[self])
+        if held.is_set() and not within.is_set():
+            within.set()
+            assert go_on.wait(20)
+        return run(self, *arguments, **keywords)
+
+    monkeypatch.setattr(type(engine._wide), "run", noted)
+    x = {"x": np.ones((1, 4), np.float32)}
+    engine.infer(x)
+    engine.infer(x, busy=True)
+    held.set()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(engine.infer, x)
+        assert within.wait(20)
+        engine.infer(x)
+        go_on.set()
+        first.result(20)
+    assert asked == ["wide", "narrow", "wide", "narrow"]
+
+
+def test_a_large_model_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = LAYERS["openvino"][0](tmp_path)
+    monkeypatch.setattr("edgesmith_runtime.engine.openvino._LARGEST_PAIR", model.with_suffix(".bin").stat().st_size - 1)
+    engine: Any = load_engine("openvino", model, threads=2)
+    assert engine._narrow is engine._wide
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    """A bundle of the layers in OpenVINO's two files."""
+    model = LAYERS["openvino"][0](tmp_path)
+    engine = load_engine("openvino", model, threads=1)
+    images = np.random.default_rng(1).normal(size=(3, 3, 4, 4)).astype(np.float32)
+    golden = Golden.of({"x": images}, engine.infer({"x": images}), 0.05)
+    return write_bundle(
+        tmp_path / "bundle",
+        model="layers",
+        engine="openvino",
+        precision="fp32",
+        model_file=model,
+        others=[model.with_suffix(".bin")],
+        options={"device": "CPU"},
+        inputs=engine.inputs,
+        outputs=engine.outputs,
+        labels=None,
+        golden=golden,
+    )
+
+
+def test_a_bundle_of_two_files_is_loaded_and_answers(bundle: Bundle) -> None:
+    loaded = load(bundle.folder, threads=2, max_batch=4)
+    assert loaded.parity.passed
+    assert loaded.model.signature.platform == "openvino"
+
+
+def test_a_bundles_options_reach_its_engine(bundle: Bundle) -> None:
+    manifest = bundle.folder / "bundle.json"
+    manifest.write_text(manifest.read_text().replace('"device":"CPU"', '"device":"NPU"'))
+    with pytest.raises(LoadFailed, match="device NPU is not there"):
+        load(bundle.folder, threads=2, max_batch=4)
+
+
+REPORTS = """
+import sys
+seen = []
+sys.addaudithook(lambda event, arguments: seen.append(event) if event.startswith(("socket.", "urllib.")) else None)
+from edgesmith_runtime.engine import load_engine
+from pathlib import Path
+load_engine("openvino", Path(sys.argv[1]), threads=1)
+import threading
+[thread.join(10) for thread in threading.enumerate() if thread is not threading.current_thread()]
+print(seen, [name for name, module in sys.modules.items() if name.startswith("openvino_telemetry") and module])
+"""
+
+
+def test_nothing_is_reported_to_its_maker(tmp_path: Path) -> None:
+    model = TOYS["openvino"](tmp_path)
+    answer = subprocess.run([sys.executable, "-c", REPORTS, model], check=True, capture_output=True, text=True)
+    assert answer.stdout == "[] []\n"
