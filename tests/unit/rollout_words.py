@@ -9,6 +9,7 @@ from typing import Any
 
 from snapshots import NOW
 
+from edgesmith.decide.devices import Shortage
 from edgesmith.decide.fleet import Failure, NodeState, RevisionState, Rules, ServerState, Step, Variant
 from edgesmith.decide.rollout import Course, plan_rollout
 
@@ -29,7 +30,7 @@ BAD = replace(NEW, rolled_back="n0 failed.", reason="CanaryFailed")
 
 _STATES = {".": ServerState.NONE, "?": ServerState.STARTING, "+": ServerState.SERVING, "!": ServerState.FAILED}
 _WORD = re.compile(
-    r"(?P<away>[~#]?)(?P<label>\w*)(?P<state>[.?+!])(?P<broken>!?)(/(?P<failed>\w+)(?P<excuse>!?))?(<(?P<previous>\w+))?"
+    r"(?P<away>[~#%]?)(?P<label>\w*)(?P<state>[.?+!])(?P<broken>!?)(/(?P<failed>\w+)(?P<excuse>!?))?(<(?P<previous>\w+))?"
 )
 
 
@@ -37,8 +38,8 @@ def fleet(text: str, start: int = 0, /, **changes: Any) -> tuple[NodeState, ...]
     """Nodes n0, n1, … from words.
 
     `old+` serves for ten minutes, `new?` starts, `new!` failed, `new!!` failed as it did before, `.` has no label,
-    `what.` has one that names nothing, `~old+` is NotReady for a minute, `#old+` is tainted, `old+/new` failed on
-    another revision (`old+/new!` as on the one before), `new+<old` ran another one before.
+    `what.` has one that names nothing, `~old+` is NotReady for a minute, `#old+` is tainted, `%old+` lacks a
+    device, `old+/new` failed on another revision (`old+/new!` as on the one before), `new+<old` ran another one before.
 
     Args:
         text: The words.
@@ -61,12 +62,13 @@ def fleet(text: str, start: int = 0, /, **changes: Any) -> tuple[NodeState, ...]
             state,
             since=since,
             moved=since,
-            away=NOW - MINUTE if said["away"] == "~" else None,
+            away=NOW - MINUTE if said["away"] == "~" or (said["away"] == "%" and said["state"] != "+") else None,
             note="failed" if state is ServerState.FAILED else "",
             deadline=NOW + MINUTE if state is ServerState.STARTING and not said["away"] else None,
             taint="maintenance:NoSchedule" if said["away"] == "#" else "",
             failures=failed,
             previous=said["previous"],
+            shortage=Shortage("squat.ai/edgetpu", 1, 0) if said["away"] == "%" else None,
         )
         nodes.append(replace(one, **changes.get(one.name, {})))
     return tuple(nodes)

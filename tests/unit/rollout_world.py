@@ -24,7 +24,10 @@ GRACE = timedelta(seconds=40)
 """After how long without a heartbeat the node controller says NotReady."""
 SETTINGS = replace(PLAIN, node_grace_seconds=50)
 STEP = 5.0
-GOOD, BAD, DEADLY, FRAGILE = "good", "bad", "deadly", "fragile"
+GOOD, BAD, DEADLY, FRAGILE, UNPLUGS = "good", "bad", "deadly", "fragile", "unplugs"
+DEVICE = "squat.ai/edgetpu"
+ASKING = {"runtime": {"resources": {"limits": {DEVICE: 1}}}}
+"""What a profile has whose servers ask for a device."""
 
 
 @dataclass
@@ -35,8 +38,12 @@ class Device:
     """Every server fails on it."""
     fragile: bool = False
     """Fragile revisions fail on it."""
+    device: bool = True
+    """Whether its kubelet offers what the model's servers ask for; where not, they fail."""
     link: bool = True
     power: bool = True
+    offered: bool = True
+    """Whether the API server was told that it offers the device."""
     back: datetime | None = None
     """When the power comes back."""
     heard: datetime = NOW
@@ -90,12 +97,20 @@ class World(Cluster):
             self.edge_model,
             SETTINGS,
             self.profiles,
-            tuple(replace(one, ready=self.reachable(name)) for name, one in self.nodes.items()),
+            tuple(
+                replace(one, ready=self.reachable(name), offers={DEVICE: int(self.devices[name].offered)})
+                for name, one in self.nodes.items()
+            ),
             tuple(self.pods.values()),
             tuple(self.jobs.values()),
             tuple(self.revisions.values()),
             {key: self.registry.get(key) for key in keys},
         )
+
+    def offers(self, name: str) -> bool:
+        """Whether the API server takes a node for one that has what its profile's servers ask for."""
+        asking = {one.metadata.name for one in self.profiles if one.spec.runtime.resources}
+        return self.devices[name].offered or self.nodes[name].labels["device"] not in asking
 
     def serves(self, name: str) -> bool:
         """Whether a machine serves, whoever knows it."""
@@ -107,7 +122,7 @@ class World(Cluster):
     def fails(self, name: str, revision: str) -> bool:
         """Whether a revision fails on a device."""
         device, kind = self.devices[name], self.kind(revision)
-        return device.broken or kind == BAD or (kind == FRAGILE and device.fragile)
+        return device.broken or not device.device or kind == BAD or (kind == FRAGILE and device.fragile)
 
     def tick(self, seconds: float) -> None:
         """Let time pass."""
@@ -147,7 +162,7 @@ class World(Cluster):
         if not device.power:
             return
         if device.link:
-            device.heard = self.now
+            device.heard, device.offered = self.now, device.device
             self._follow(name, device)
         ready = self.serves(name)
         device.silent = max(device.silent - 1, 0)
@@ -157,6 +172,8 @@ class World(Cluster):
             self.pods[name] = replace(
                 pod, ready=ready, restarts=device.restarts, selftest=test or (SelfTest(True, "", "") if ready else None)
             )
+        if ready and self.kind(device.runs or "") == UNPLUGS:
+            device.device = False
         lived = self.now - device.started - timedelta(seconds=device.delay)
         if ready and self.kind(device.runs or "") == DEADLY and lived >= timedelta(seconds=self.dies_after):
             device.power = False
@@ -218,9 +235,12 @@ class World(Cluster):
         return {self.digit(one["name"]): one.get(field_name) for one in self.edge_model.status["revisions"]}
 
 
-def fleet(size: int, rollout: dict[str, Any], *, profiles: tuple[str, ...] = ("amd64",), seed: int = 0) -> World:
-    """A fleet that serves source `a` on every node."""
-    world = World(edge_model=model(rollout=rollout), profiles=tuple(profile(name) for name in profiles))
+def fleet(
+    size: int, rollout: dict[str, Any], *, profiles: tuple[str, ...] = ("amd64",), seed: int = 0, asking: bool = False
+) -> World:
+    """A fleet that serves source `a` on every node; its servers ask for a device where `asking`."""
+    more = ASKING if asking else {}
+    world = World(edge_model=model(rollout=rollout), profiles=tuple(profile(name, **more) for name in profiles))
     rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again, not a secret
     for index in range(size):
         world.add(f"n{index:04}", profiles[index % len(profiles)], delay=rng.choice((5.0, 10.0, 25.0)))
@@ -243,6 +263,8 @@ def check(world: World, plan: Plan) -> None:
         assert move.revision not in rolled_back, "never to a revision that was rolled back"
         known = daemon_set_name("parts", label or "") in world.revisions
         assert world.reachable(move.node) or label in rolled_back or not known, "a NotReady node is left alone"
+        left = label in rolled_back or not known or move.revision is None
+        assert left or world.offers(move.node), "a node without the device is left alone"
     _check_servers(world, plan, rolled_back)
     _check_marks(world, plan, wanted)
 
@@ -259,12 +281,14 @@ def _check_servers(world: World, plan: Plan, rolled_back: set[str]) -> None:
     leaving = sum(profiles[name] not in served for name in moved)
     limit = parse_share(world.edge_model.spec.rollout.max_unavailable, desired + leaving)
     down = [name for name in world.nodes if _down(world, name) and moved.get(name, name)]
-    broken = [name for name in down if world.devices[name].broken]
+    broken = [name for name in down if world.devices[name].broken or not world.offers(name)]
     excused = min(len(broken), max(parse_share(world.edge_model.spec.rollout.max_failed, desired), 1))
     forward = [name for name in ends if world.nodes[name].labels.get(LABEL) not in rolled_back]
     assert not forward or len(down) - excused + len(ends) <= limit, (down, excused, ends, limit)
-    # Off a revision that was rolled back, what it broke must not keep the rest on it: nodes on their way count.
-    starting = [name for name in down if world.reachable(name) and (name in moved or not world.pods[name].selftest)]
+    # Off a revision that was rolled back, what it broke must not keep the rest on it: nodes on their way count, and one
+    # that waits for its device is not.
+    awaited = [name for name in down if world.reachable(name) and world.offers(name)]
+    starting = [name for name in awaited if name in moved or not world.pods[name].selftest]
     assert not ends or len(starting) + len(ends) <= limit, (starting, ends, limit)
 
 
@@ -276,12 +300,18 @@ def _works(world: World, name: str) -> bool:
 
 
 def _down(world: World, name: str) -> bool:
-    """Whether a reachable node was given a revision and does not serve it, or its machine died of it."""
+    """Whether a reachable node was given a revision and does not serve it, or its machine died of it.
+
+    A node whose device went away from a revision that is completed went as a NotReady one does.
+    """
     device = world.devices[name]
     label = world.nodes[name].labels.get(LABEL)
     if label is None or not world.revisions.get(daemon_set_name("parts", label)):
         return False
     pod = world.pods.get(name)
+    completed = any(one["name"] == label and one.get("completedTime") for one in world.edge_model.status["revisions"])
+    if completed and not world.offers(name):
+        return False
     if world.reachable(name):
         return not (pod and pod.revision == label and pod.ready)
     return not device.power and device.runs == label and world.kind(label) == DEADLY

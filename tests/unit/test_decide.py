@@ -60,6 +60,7 @@ def test_from_apply_to_every_node() -> None:
         "ready": 3,
         "notReady": 0,
         "tainted": 0,
+        "deviceMissing": 0,
         "failed": 0,
     }
     assert (plan.builds, plan.moves, plan.deletes, plan.events, plan.look_again) == ((), (), (), (), None)

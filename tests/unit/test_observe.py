@@ -3,53 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
+from observations import (
+    BAKE,
+    BAKING,
+    COMPLETED,
+    DEADLINE,
+    FAILED,
+    NONE,
+    SERVING,
+    STARTING,
+    TAINTED,
+    TRIAL,
+    observed,
+    record,
+    seconds,
+    see,
+    starting,
+)
 from snapshots import NOW, failed_selftest, node, pod
 
 from edgesmith.decide.fleet import Failure, ServerState
-from edgesmith.decide.observe import Observation, Terms, Trial, observe
 from edgesmith.decide.record import Record
 from edgesmith.decide.snapshot import Pod
-from edgesmith.decide.taints import Taint
-
-DEADLINE, BAKE = timedelta(minutes=5), timedelta(minutes=1)
-TRIAL = Trial(DEADLINE, unfinished=True)
-BAKING = replace(TRIAL, bake=BAKE)
-COMPLETED = Trial(DEADLINE, unfinished=False)
-TAINTED = (Taint("maintenance", "", "NoSchedule"),)
-NONE, STARTING, SERVING, FAILED = ServerState
-
-
-def seconds(count: float) -> timedelta:
-    return timedelta(seconds=count)
-
-
-def starting(**more: Any) -> Pod:
-    return pod("n", "r", **({"ready": False} | more))
-
-
-def record(state: ServerState = STARTING, ago: float = 10, **more: Any) -> Record:
-    """What was kept of a node on revision r, in this state for so many seconds."""
-    since = NOW - seconds(ago)
-    return replace(Record("r", state, since, since, run=observed(pod("n", "r")).run), **more)
-
-
-def see(*pods: Pod, kept: Record | None = None, after: float = 0, **more: Any) -> Observation:
-    """What is seen of node n, whose label names r, so many seconds after NOW."""
-    facts: dict[str, Any] = {"label": "r", "known": True, "trial": TRIAL, "now": NOW + seconds(after)} | more
-    at = replace(node("n"), ready=facts.pop("ready", True), taints=facts.pop("taints", ()))
-    return observe(at, Terms(**facts), pods, kept)
-
-
-def observed(*pods: Pod, kept: Record | None = None, **more: Any) -> Record:
-    """What is kept of it."""
-    found = see(*pods, kept=kept, **more).record
-    assert found is not None
-    return found
-
 
 LATENCY, MEMORY = failed_selftest("LatencyExceeded", "p95 is 9 ms."), failed_selftest("MemoryExceeded", "It took 2 GB.")
 CASES: dict[str, tuple[list[Pod], ServerState, str]] = {
@@ -379,4 +357,5 @@ def test_a_node_is_well_that_can_be_moved_serves_and_has_failed_on_nothing() -> 
     assert not see(starting()).state.well
     assert not see(pod("n", "r"), ready=False).state.well
     assert not see(pod("n", "r"), taints=TAINTED).state.well
+    assert not see(pod("n", "r"), devices={"squat.ai/edgetpu": 1}).state.well
     assert not see(pod("n", "r"), kept=kept).state.well

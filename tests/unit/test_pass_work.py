@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from snapshots import Cluster, model, node, publish
+from snapshots import Cluster, model, node, profile, publish
 
 from edgesmith.decide import decide
 from edgesmith.decide.taints import Taint
@@ -21,6 +21,7 @@ ROLLOUT = {
     "maxFailed": "20%",
     "progressDeadline": "5m",
 }
+CORAL = "squat.ai/edgetpu"
 CALLS_A_NODE = 90
 """Most calls of functions and methods, Python's own among them, that one node of a settled fleet may cost."""
 
@@ -43,9 +44,11 @@ def calls(work: Callable[[], object]) -> int:
     return count
 
 
-def settled(size: int) -> Cluster:
+def settled(size: int, **more: Any) -> Cluster:
     """A fleet that serves its first revision."""
-    cluster = Cluster(edge_model=model(rollout=ROLLOUT), nodes={f"n{at:04}": node(f"n{at:04}") for at in range(size)})
+    cluster = Cluster(edge_model=model(rollout=ROLLOUT), profiles=(profile(**more),))
+    for at in range(size):
+        cluster.nodes[f"n{at:04}"] = replace(node(f"n{at:04}"), offers={CORAL: 1})
     for _ in range(30):
         if cluster.run(1).status.variants[0].state == "Complete":
             break
@@ -101,3 +104,13 @@ def test_a_node_of_a_settled_fleet_costs_little() -> None:
     seen = cluster.snapshot()
     decide(seen, cluster.now)
     assert calls(lambda: decide(seen, cluster.now)) <= CALLS_A_NODE * 500
+
+
+def test_a_device_costs_a_few_calls_more_where_it_is_asked_for() -> None:
+    counted = []
+    for more in ({}, {"runtime": {"resources": {"limits": {CORAL: 1}}}}):
+        cluster = settled(500, **more)
+        seen = cluster.snapshot()
+        decide(seen, cluster.now)
+        counted.append(calls(lambda seen=seen, cluster=cluster: decide(seen, cluster.now)))  # type: ignore[misc]
+    assert counted[1] - counted[0] <= 5 * 500

@@ -26,6 +26,7 @@ FULL = Record(
     run="abcdef/3",
     returned=BEFORE,
     deaths=1,
+    excused="abcdef/3",
     doubtful=True,
     previous="p",
     failures={"r": Failure("1", broken=True, note="failed"), "q": Failure()},
@@ -78,7 +79,7 @@ def test_an_annotation_that_is_none_of_ours_is_none(case: str) -> None:
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda inner: st.dictionaries(
-    st.sampled_from(["revision", "state", "since", "moved", "away", "run", "deaths", "failures", "r"]), inner
+    st.sampled_from(["revision", "state", "since", "moved", "away", "run", "deaths", "excused", "failures", "r"]), inner
 ) | st.lists(inner)))  # fmt: skip
 def test_no_annotation_raises(value: Any) -> None:
     kept = parse_record(json.dumps({"revision": "r", "state": "Serving", **TIMES, "failures": value}), NOW)

@@ -50,6 +50,17 @@ COUNTED: dict[str, tuple[str, tuple[RevisionState, ...], set[str]]] = {
     "two of those count as one": ("new+ old!/new! old!/new! old+ old+ old+", (OLD, PROVEN), {"n3"}),
     "a tainted one that failed does not count": ("new+ #old! #old! old+ old+", (OPEN, PROVEN), {"n3", "n4"}),
     "a tainted one that starts does not count": ("new+ #new? #new? old+ old+", (OLD, PROVEN), {"n3", "n4"}),
+    "one that lost its device on what is not completed counts where more of them than maxFailed did": (
+        "new+ %new? %new? old+ old+ old+",
+        (OLD, PROVEN),
+        {"n3"},
+    ),
+    "one of them does not": ("new+ %new? old+ old+ old+", (OLD, PROVEN), {"n2", "n3"}),
+    "nor does one of what is completed, one whose server goes on, or one that has none": (
+        "new+ %old? %old? %new+ %. %. old+ old+ old+",
+        (OLD, PROVEN),
+        {"n6", "n7"},
+    ),
     "a NotReady one of what is completed does not count": ("new+ ~old+ ~old? old+ old+", (OLD, PROVEN), {"n3", "n4"}),
     "a NotReady one of what is not proven does": ("new+ ~odd+ ~odd? old+ old+", (OLD, ODD, PROVEN), set()),
     "one that starts on what is not completed and went away does": ("new+ ~new? old+ old+", (OLD, PROVEN), {"n2"}),

@@ -140,6 +140,35 @@ def test_canaries_that_held_before_they_became_not_ready_are_not_lost() -> None:
     assert course.target == NEW
 
 
+def test_a_canary_that_lost_its_device_and_its_server_is_replaced_once_and_two_are_evidence() -> None:
+    one = step(fleet("%new? old+ old+ old+", **away(300, 0)), OLD, NEW, rules=with_rules(max_unavailable=1))
+    assert (why(one)[0], moves(one)) == ("", {"n1": "new"}), "a device that goes alone says nothing of the revision"
+    nodes = fleet("%new? %new? old+ old+ old+ old+", **away(10, 0, 1))
+    course = step(nodes, OLD, replace(NEW, lost=("n0", "n1")), rules=WIDE)
+    assert why(course) == (
+        "CanaryLost",
+        "n0 and n1 lost squat.ai/edgetpu after they got it and before their bake was over.",
+    )
+    mixed = fleet("~new? %new? old+ old+ old+ old+", **away(10, 0, 1))
+    said = "n0 and n1 became NotReady or lost squat.ai/edgetpu after they got it and before their bake was over."
+    assert why(step(mixed, OLD, NEW, rules=WIDE)) == ("CanaryLost", said)
+    others = fleet("%new? %new? %old+ %. old+ old+", **away(10, 0, 1))
+    course = step(others, OLD, replace(NEW, lost=("n0", "n1")), rules=WIDE)
+    assert (why(course)[0], moves(course)) == ("", {}), "others lack it as well, with or without a server"
+
+
+def test_a_canary_that_serves_on_without_its_device_holds_its_step() -> None:
+    course = step("%new+ old+ old+ old+", OLD, NEW)
+    assert (why(course)[0], bool(state_of(course, "new").proven)) == ("", True)
+
+
+def test_a_server_without_a_device_that_could_not_start_anew_keeps_what_was_rolled_back() -> None:
+    assert moves(step("%new+ old+", OLD, replace(NEW, rolled_back="n1 failed.", reason="CanaryFailed"))) == {}
+    assert moves(step("%new? old+", OLD, replace(NEW, rolled_back="n1 failed.", reason="CanaryFailed"))) == {
+        "n0": "old"
+    }
+
+
 FAILED_LATER: dict[str, tuple[str, RevisionState, int | str, dict[str, str | None], str]] = {
     "as many as maxFailed go back alone": ("new+ new+ new! old+", PART, 1, {"n2": "old", "n3": "new"}, ""),
     "one more rolls it back": ("new+ new! new! old+", PART, 1, {f"n{n}": "old" for n in range(3)}, "NodesFailed"),
@@ -296,6 +325,16 @@ def test_lost_nodes_of_later_steps_roll_it_back_where_the_others_are_not_lost() 
     assert why(step(fleet(lost, **away(60, *range(20))), OLD, PROVEN, rules=with_rules(max_failed=20)))[0] == ""
     assert why(step(fleet(lost, **away(60, *range(20))), PROVEN))[0] == "", "there is none before it"
     assert why(step(fleet(lost, **away(60, *range(20))), OLD, COMPLETED))[0] == ""
+
+
+def test_devices_lost_in_later_steps_roll_it_back_where_the_others_keep_theirs() -> None:
+    lost = " ".join(["%new?"] * 20 + ["new+"] * 20 + ["old+"] * 200)
+    course = step(fleet(lost, **away(60, *range(20))), OLD, PROVEN)
+    assert why(course) == ("NodesLost", "20 of 40 nodes lost squat.ai/edgetpu soon after they got it, n0 among them.")
+    serving = " ".join(["%new+"] * 20 + ["new+"] * 20 + ["old+"] * 200)
+    assert why(step(fleet(serving), OLD, PROVEN))[0] == ""
+    others = " ".join(["%new?"] * 20 + ["new+"] * 20 + ["old+"] * 100 + ["%old+"] * 100)
+    assert why(step(fleet(others, **away(60, *range(20))), OLD, PROVEN))[0] == ""
 
 
 def test_soon_after_is_within_the_deadline_and_the_longest_bake() -> None:

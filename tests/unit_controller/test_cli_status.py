@@ -1,15 +1,16 @@
-"""`edgesmith status` where an EdgeModel cannot be read."""
+"""`edgesmith status` where an EdgeModel cannot be read, and of nodes that lack a device."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from snapshots import model
+from snapshots import model, profile
 
 from edgesmith.cli import status as showing
+from edgesmith.cli.seen import Seen
 from edgesmith.cluster.errors import Invalid, Missing
-from edgesmith.cluster.kinds import EDGE_MODEL
+from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL, NODE
 from edgesmith.cluster.objects import Objects
 
 
@@ -44,3 +45,17 @@ def test_asked_for_by_name_it_is_not_said_to_be_absent(objects: Objects) -> None
         showing.choose(objects, "newer", "plant")
     with pytest.raises(Missing):
         showing.choose(objects, "nobody", "plant")
+
+
+def test_a_node_that_lacks_a_device_says_so(objects: Objects) -> None:
+    asks = profile(runtime={"resources": {"limits": {"squat.ai/edgetpu": 1}}})
+    metadata = {"name": asks.metadata.name, "uid": "p", "resourceVersion": "1"}
+    spec = asks.model_dump(mode="json", by_alias=True, exclude_none=True)["spec"]
+    objects.put(DEVICE_PROFILE, {"metadata": metadata, "spec": spec})
+    for name, count in (("with", "1"), ("without", "0")):
+        status = {"conditions": [{"type": "Ready", "status": "True"}], "allocatable": {"squat.ai/edgetpu": count}}
+        labels = {"device": asks.metadata.name}
+        objects.put(NODE, {"metadata": {"name": name, "resourceVersion": "1", "labels": labels}, "status": status})
+    (one,) = showing.choose(objects, "good", "plant")
+    found = showing.describe(Seen(objects), one)["nodes"]
+    assert {node["node"]: node["state"] for node in found} == {"with": "Idle", "without": "DeviceMissing"}

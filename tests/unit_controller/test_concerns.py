@@ -90,6 +90,18 @@ def test_a_taint_concerns_who_runs_on_the_node() -> None:
     assert after(objects, NODE, tainted) == {"two"}
 
 
+def test_a_device_that_comes_or_goes_concerns_who_runs_on_the_node() -> None:
+    objects = world()
+    offering = node("n", {TWO: "r1"})
+    offering["status"]["allocatable"] = {"cpu": "4", "squat.ai/edgetpu": "1"}
+    objects.put(NODE, offering)
+    for version, coral, cpu, concerns in ((2, "0", "4", {"two"}), (3, "0", "3", set()), (4, "1", "3", {"two"})):
+        later = node("n", {TWO: "r1"}, version=version)
+        later["status"]["allocatable"] = {"cpu": cpu, "squat.ai/edgetpu": coral}
+        change = objects.put(NODE, later)
+        assert (concerned(change, objects) if change else set()) == ({("ns", one) for one in concerns})
+
+
 def test_a_pod_concerns_its_edge_model() -> None:
     assert after(world(), POD, pod("x")) == {"m"}
 

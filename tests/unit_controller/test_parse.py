@@ -130,6 +130,26 @@ def test_a_node_says_what_taints_it() -> None:
     assert [str(taint) for taint in found.taints] == ["line=4:NoSchedule", "dark:NoExecute"]
 
 
+def test_a_node_says_which_devices_it_offers() -> None:
+    allocatable = {
+        "cpu": "4",
+        "hugepages-2Mi": "0",
+        "squat.ai/edgetpu": "2",
+        "nvidia.com/gpu": 1,
+        "gpu.intel.com/i915": "many",
+        "smarter-devices/gpiochip0": "1k",
+        "attachable-volumes.kubernetes.io/disks": "9",
+    }
+    found = parse.node({"metadata": {"name": "n"}, "status": {"allocatable": allocatable}})
+    assert found.offers == {
+        "squat.ai/edgetpu": 2,
+        "nvidia.com/gpu": 1,
+        "gpu.intel.com/i915": 0,
+        "smarter-devices/gpiochip0": 1000,
+    }
+    assert parse.node({"metadata": {"name": "n"}, "status": {"allocatable": 7}}).offers == {}
+
+
 def build_pod(name: str, created: str, message: str = "", **state: Any) -> parse_build.BuildPod:
     state = state or ended(message, 1)
     return parse_build.build_pod(

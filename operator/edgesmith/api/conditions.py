@@ -39,6 +39,8 @@ class Reason(StrEnum):
     """The revision serves on enough nodes; taints keep new pods from some, which are updated when they are removed."""
 
     # Ready, RolloutComplete, Reconciling
+    DEVICE_MISSING = "DeviceMissing"
+    """Nodes do not offer a device that their server asks for; they are updated when a device plugin offers it."""
     NO_NODES = "NoNodes"
     """No node of the cluster is of any of the profiles. New nodes are picked up as they join."""
     WAITING_FOR_NODES = "WaitingForNodes"

@@ -24,14 +24,17 @@ class Condition(Model):
 
 
 class NodeCounts(Model):
-    """Nodes, counted."""
+    """Nodes, counted. Those can be updated that are neither NotReady nor tainted nor lack a device."""
 
     desired: int = Field(0, description="Nodes that are to run the model.")
-    updated: int = Field(0, description="Ready, untainted nodes whose label names the revision that is rolled out.")
-    ready: int = Field(0, description="Ready, untainted nodes whose server is ready, whatever the revision.")
+    updated: int = Field(0, description="Nodes that can be updated whose label names the revision that is rolled out.")
+    ready: int = Field(0, description="Nodes that can be updated whose server is ready, whatever the revision.")
     not_ready: int = Field(0, description="Nodes that are NotReady; they are updated when they return.")
     tainted: int = Field(0, description="Ready nodes whose taint keeps new pods away; they are updated when it goes.")
-    failed: int = Field(0, description="Ready, untainted nodes whose server failed or did not become ready.")
+    device_missing: int = Field(
+        0, description="Ready, untainted nodes that do not offer a device that their server asks for."
+    )
+    failed: int = Field(0, description="Nodes that can be updated whose server failed or did not become ready.")
 
 
 class ChangedAnswers(Model):
@@ -108,6 +111,8 @@ class PendingReason(StrEnum):
     """The revision has not held its step of the rollout yet."""
     MAX_UNAVAILABLE = "MaxUnavailable"
     """As many nodes as spec.rollout.maxUnavailable allows are without a ready server."""
+    DEVICE_MISSING = "DeviceMissing"
+    """The node does not offer a device that its server asks for."""
     FAILED = "Failed"
     """The revision failed on the node, which went back to the one before."""
     PAUSED = "Paused"
@@ -119,7 +124,7 @@ class PendingReason(StrEnum):
 
 
 class PendingNode(Model):
-    """A node that does not run the newest revision and is not moved now, and why."""
+    """A node that does not run the newest revision, or lacks a device, and is not moved now, and why."""
 
     name: str = Field(description="Node.")
     reason: str = Field(description="Why it is not moved, in one word for machines.")
@@ -153,7 +158,7 @@ class RevisionStatus(Model):
     lost: tuple[str, ...] | None = Field(
         None,
         max_length=2000,
-        description="Nodes that became NotReady while they tried it in the first step.",
+        description="Nodes that became NotReady, or lost their device, while they tried it in the first step.",
         json_schema_extra={"x-member": "Node."},
     )
 
@@ -184,6 +189,6 @@ class EdgeModelStatus(Model):
     pending: tuple[PendingNode, ...] = Field(
         (),
         max_length=20,
-        description="The first 20 nodes that do not run the newest revision and are not moved now.",
+        description="The first 20 nodes that do not run the newest revision, or lack a device, and are not moved now.",
         json_schema_extra={"x-map-key": "name"},
     )

@@ -17,6 +17,7 @@ from edgesmith.cluster.errors import Invalid, Missing
 from edgesmith.cluster.kinds import EDGE_MODEL
 from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.unreadable import Unreadable
+from edgesmith.decide.devices import devices_of
 from edgesmith.decide.fleet import NodeState, ServerState
 from edgesmith.decide.marks import Mark, marks_of
 from edgesmith.decide.observe import Terms, Trial, observe
@@ -174,6 +175,7 @@ def _nodes(objects: Objects, model: EdgeModel) -> list[dict[str, str]]:
     profiles = resolve(model, objects.profiles.all()).profiles
     assigned = assign(model, profiles, nodes)
     tolerations = {one.metadata.name: one.spec.runtime.tolerations for one in profiles}
+    devices = {one.metadata.name: devices_of(one, model) for one in profiles}
     revisions = {e.noun.revision: e.noun for _, e in objects.revisions.of_model(metadata.namespace, metadata.name)}
     pods = [entry.noun for _, entry in objects.pods.of_model(metadata.namespace, metadata.name)]
     pending = {one.name: one.message for one in _status(model).pending}
@@ -184,7 +186,14 @@ def _nodes(objects: Objects, model: EdgeModel) -> list[dict[str, str]]:
         if not (label or profile or node.name in pending):
             continue
         here = [pod for pod in pods if pod.node == node.name]
-        terms = Terms(label, label in revisions, trial, now, tolerations.get(profile or "", ()))
+        terms = Terms(
+            label,
+            label in revisions,
+            trial,
+            now,
+            tolerations.get(profile or "", ()),
+            devices=devices.get(profile or ""),
+        )
         state = observe(node, terms, here, parse_record(node.records.get(key), now)).state
         tests = [pod.selftest.p95_ms for pod in here if pod.revision == label and pod.selftest]
         p95 = next((test for test in tests if test is not None), None)
@@ -206,6 +215,8 @@ def _word(state: NodeState) -> str:
         return "NotReady"
     if state.taint:
         return "Tainted"
+    if state.shortage:
+        return "DeviceMissing"
     return "Idle" if state.server is ServerState.NONE else state.server.value
 
 

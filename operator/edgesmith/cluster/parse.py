@@ -10,9 +10,11 @@ from typing import Any
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import BUILD_ANNOTATION, PROFILE_LABEL, REVISION_LABEL, parse_node_label
+from edgesmith.api.units import parse_bytes
 from edgesmith.cluster.fields import Raw, at, json_object, mapping, mappings, number, text, time_of
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL
 from edgesmith.cluster.unreadable import Unreadable, unreadable
+from edgesmith.decide.devices import is_device
 from edgesmith.decide.snapshot import Node, Pod, Revision, SelfTest
 from edgesmith.decide.taints import Taint
 
@@ -71,7 +73,20 @@ def node(raw: Raw) -> Node:
             for taint in mappings(at(raw, "spec", "taints"))
         ),
         records={key: value for key, value in annotations_of(raw).items() if parse_node_label(key)},
+        offers={
+            intern(resource): _count(quantity)
+            for resource, quantity in mapping(at(raw, "status", "allocatable")).items()
+            if is_device(resource)
+        },
     )
+
+
+def _count(quantity: Any) -> int:
+    """How many devices a quantity is; what is none is none."""
+    try:
+        return parse_bytes(quantity)
+    except ValueError:
+        return 0
 
 
 def pod(raw: Raw) -> Pod:

@@ -15,6 +15,7 @@ from edgesmith.decide.fleet import NodeState, RevisionState, Rules, ServerState
 from edgesmith.decide.judge import Judgement
 from edgesmith.decide.plan import Move, Pending
 
+_BROUGHT_DOWN = frozenset({ServerState.STARTING, ServerState.FAILED})
 _RANKS = {ServerState.NONE: 2, ServerState.STARTING: 3}
 
 
@@ -26,7 +27,8 @@ class Budget:
     starting: int
     """Nodes on their way: those that start, and those moved in this pass."""
     down: int
-    """Other nodes that count as unavailable: failed ones, and NotReady ones that carry what is not completed."""
+    """Other nodes that count as unavailable: failed ones, and those that carry what is not completed and are NotReady
+    or lost their device and their server."""
 
     def take(self, node: NodeState, *, back: bool = False) -> bool:
         """Whether a node may be moved; if so, it is counted.
@@ -122,13 +124,16 @@ def _down(judged: Judgement, rules: Rules) -> int:
     """Nodes of a variant that count as unavailable and do not start.
 
     Devices that are known to be broken, because they failed on the revision before as well or on one that is completed,
-    are left out as far as `maxFailed` goes: one such device must not stop every rollout.
+    or went while the node has one that is not, are left out as far as `maxFailed` goes: one such device must not stop
+    every rollout.
     """
     failed = broken = lost = 0
     for node in judged.variant.unwell:
         revision = judged.revisions.get(node.label or "")
         if not node.ready:
             lost += _lost(node, revision)
+        elif node.shortage is not None:
+            broken += node.server in _BROUGHT_DOWN and node.unfinished and not node.taint
         elif node.server is ServerState.FAILED and not node.taint:
             one = node.failures.get(node.label or "")
             known = bool(revision and revision.completed) or bool(one and one.broken)
@@ -190,7 +195,7 @@ def _leave_rolled_back(
 ) -> None:
     why = f"Revision {revision.revision} was rolled back: {revision.rolled_back}"
     serves = node.ready and node.serving
-    if serves and (other is None or node.taint):
+    if serves and (other is None or node.taint or node.shortage):
         # Nothing could take its place: there is no other revision, or no new pod may start.
         return
     if serves and not budget.take(node, back=True):
@@ -300,17 +305,15 @@ def _explain(judged: Judgement, rules: Rules, chosen: Chosen) -> None:
             reason = f"No revision {node.label} exists for profile {judged.variant.profile}."
             chosen.move(node, None, reason)
             continue
-        if newest and held and node.label != newest:
+        lacks = node.shortage is not None
+        if newest and held and (node.label != newest or lacks):
             chosen.wait(node, *(held if node.well else _trouble(node, newest) or held))
 
 
 def _trouble(node: NodeState, wanted: str) -> tuple[PendingReason, str] | None:
     """What a node has of its own that keeps it from the newest revision."""
-    if not node.ready:
-        return PendingReason.NOT_READY, "It is NotReady and is updated when it returns."
-    if node.taint:
-        left_out = "which the tolerations of its DeviceProfile leave out"
-        return PendingReason.TAINTED, f"It has taint {node.taint}, {left_out}; it is updated when the taint is removed."
+    if not node.movable:
+        return _unmovable(node)
     one = node.failures.get(wanted)
     if one:
         return PendingReason.FAILED, f"It {one.note or 'failed'} on revision {wanted}, so it keeps another one."
@@ -324,6 +327,24 @@ def _held(wanted: RevisionState, rules: Rules) -> tuple[PendingReason, str]:
     if wanted.proven:
         return PendingReason.STEP_NOT_HELD, "It keeps what it runs until a newer revision has held its steps."
     return PendingReason.STEP_NOT_HELD, f"It waits until revision {wanted.revision} has held its step of the rollout."
+
+
+def _unmovable(node: NodeState) -> tuple[PendingReason, str]:
+    """Why a node cannot be given any revision."""
+    if not node.ready:
+        return PendingReason.NOT_READY, "It is NotReady and is updated when it returns."
+    if node.taint:
+        left_out = "which the tolerations of its DeviceProfile leave out"
+        return PendingReason.TAINTED, f"It has taint {node.taint}, {left_out}; it is updated when the taint is removed."
+    return PendingReason.DEVICE_MISSING, f"It {node.shortage}{_without(node)}."
+
+
+def _without(node: NodeState) -> str:
+    """What a node does that does not offer a device, as the end of a sentence."""
+    if node.serving:
+        return "; its server goes on with what it was given, and it is updated when the device is offered again"
+    given = "its server starts" if node.server in _BROUGHT_DOWN else "it is given a revision"
+    return f", so {given} when a device plugin of the node offers it"
 
 
 def _full(budget: Budget) -> str:

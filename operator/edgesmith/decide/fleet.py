@@ -10,6 +10,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from edgesmith.api.units import parse_share
+from edgesmith.decide.devices import Shortage
 
 ABSENT_SHARE = "10%"
 """The share of nodes that may be missing where a step is held or a revision completed."""
@@ -74,7 +75,7 @@ class NodeState:
     moved: datetime | None = None
     """When the node got its label, or came back with it."""
     away: datetime | None = None
-    """Since when the node is NotReady; None where it is ready."""
+    """Since when the node is gone; None where it is not."""
     note: str = ""
     """What is wrong or awaited: the end of a sentence that begins with the node's name."""
     pull_failed: bool = False
@@ -91,16 +92,24 @@ class NodeState:
     unfinished: bool = False
     """Whether its label names a revision that is not completed."""
     labels: Mapping[str, str] = field(default_factory=dict)
+    shortage: Shortage | None = None
+    """A device that a server of its profile asks for and the node does not offer."""
     movable: bool = field(init=False)
     """Whether it can be given another revision."""
     serving: bool = field(init=False)
     """Whether its server is ready, as far as is known."""
+    gone: bool = field(init=False)
+    """Whether its server cannot be judged for a reason of the node: it is NotReady, or lost the server's device.
+
+    A server that goes on without its device, as far as the node offers it, is judged as any other.
+    """
     well: bool = field(init=False)
     """Whether it is movable, serves and has failed on nothing: as most nodes are, so the rest are looked at alone."""
 
     def __post_init__(self) -> None:
-        self.movable = self.ready and not self.taint
+        self.movable = self.ready and not self.taint and self.shortage is None
         self.serving = self.server is _SERVING
+        self.gone = not self.ready or (self.shortage is not None and not self.serving)
         self.well = self.movable and self.serving and not self.failures
 
 
@@ -121,7 +130,7 @@ class RevisionState:
     reason: str = ""
     """The same in one CamelCase word."""
     lost: tuple[str, ...] = ()
-    """Nodes that became NotReady while they tried it as canaries."""
+    """Nodes that went while they tried it as canaries."""
 
 
 @dataclass(frozen=True)

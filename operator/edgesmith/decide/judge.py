@@ -5,7 +5,7 @@ Everything is read from the nodes as the variant has them sorted, once per pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -41,7 +41,7 @@ class _OnStep(NamedTuple):
     carriers: tuple[NodeState, ...]
     held: list[NodeState]
     away: list[NodeState]
-    """NotReady ones that had not held it when they went."""
+    """Those that are gone and had not held it when they went."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +71,11 @@ class _Case:
         """The nodes in a step's scope that carry the target, by how they do."""
         carriers = step.scope(self.own)
         held = [node for node in carriers if self.steady(node, step)]
-        away = [node for node in carriers if not node.ready and not self.steady(node, step)]
+        away = [node for node in carriers if node.gone and not self.steady(node, step)]
         return _OnStep(carriers, held, away)
 
     def waited(self, node: NodeState) -> bool:
-        """Whether a node has been NotReady for the whole progressDeadline."""
+        """Whether a node has been gone for the whole progressDeadline."""
         return node.away is not None and self.now - node.away >= self.rules.deadline
 
 
@@ -180,7 +180,7 @@ def _canaries(case: _Case, step: Step, quota: int) -> tuple[bool, int]:
 
 
 def _later(case: _Case, step: Step, quota: int) -> tuple[bool, int]:
-    """Whether a later step is held, and how many more nodes it wants; a share of the nodes may be NotReady."""
+    """Whether a later step is held, and how many more nodes it wants; a share of the nodes may be gone."""
     carriers, held, away = case.on_step(step)
     failed = [node for node in carriers if node.ready and node.server is ServerState.FAILED]
     scope = len(step.scope(case.variant.nodes))
@@ -192,8 +192,8 @@ def _later(case: _Case, step: Step, quota: int) -> tuple[bool, int]:
 
 
 def _lost_canaries(case: _Case, step: Step) -> tuple[str, ...]:
-    """Canaries that became NotReady before their bake was over, those that left the cluster since among them."""
-    lost = {node.name for node in case.own if not node.ready and not case.steady(node, step)}
+    """Canaries that went before their bake was over, those that left the cluster since among them."""
+    lost = {node.name for node in case.own if node.gone and not case.steady(node, step)}
     back = {node.name for node in case.own if node.name not in lost}
     return tuple(sorted({*lost, *(name for name in case.target.lost if name not in back)}))
 
@@ -222,35 +222,47 @@ def _judged(case: _Case) -> RevisionState:
 
 
 def _canary_lost(case: _Case) -> RevisionState:
-    """The target, rolled back where its canaries became NotReady and the other nodes did not."""
+    """The target, rolled back where its canaries went and the other nodes did not."""
     target = case.target
     names = {node.name: node for node in case.own}
     touched = {*names, *target.lost}
     others = [node for node in case.variant.nodes if node.name not in touched]
     waited = all(case.waited(names[name]) for name in target.lost if name in names)
-    away = sum(not node.ready for node in others)
+    away = _away(others)
     if not canaries_lost(len(touched), len(target.lost), len(others), away, waited=waited):
         return target
     said = " and ".join((", ".join(target.lost[:-1]), target.lost[-1]))
-    said = f"{said} became NotReady after they got it and before their bake was over."
+    said = f"{said} {_went(case.own)} after they got it and before their bake was over."
     return replace(target, rolled_back=said, reason="CanaryLost")
 
 
 def _lost_later(case: _Case, allowed: int) -> RevisionState:
-    """The target, rolled back where more nodes became NotReady soon after they got it than the others explain."""
+    """The target, rolled back where more nodes went soon after they got it than the others explain."""
     longest = max((step.bake for step in case.rules.steps), default=timedelta(0))
     window = case.rules.deadline + longest
-    lost = [
-        node for node in case.own if not node.ready and node.away and node.moved and node.away - node.moved < window
-    ]
+    lost = [node for node in case.own if node.gone and node.away and node.moved and node.away - node.moved < window]
     if len(lost) <= allowed:
         return case.target
     nodes, own = case.variant.nodes, case.own
-    away = sum(not node.ready for node in nodes) - sum(not node.ready for node in own)
+    away = _away(nodes) - _away(own)
     if not nodes_lost(len(own), len(lost), len(nodes) - len(own), away):
         return case.target
-    said = f"{len(lost)} of {len(own)} nodes became NotReady soon after they got it, {lost[0].name} among them."
+    said = f"{len(lost)} of {len(own)} nodes {_went(lost)} soon after they got it, {lost[0].name} among them."
     return replace(case.target, rolled_back=said, reason="NodesLost")
+
+
+def _away(nodes: Sequence[NodeState]) -> int:
+    """How many nodes are NotReady or lack a device, whether their servers go on or not."""
+    return sum(not node.ready or node.shortage is not None for node in nodes)
+
+
+def _went(nodes: Sequence[NodeState]) -> str:
+    """What happened to nodes that are gone, as the end of a clause."""
+    lacking = next((node.shortage.resource for node in nodes if node.gone and node.ready and node.shortage), None)
+    if lacking is None:
+        return "became NotReady"
+    both = any(not node.ready for node in nodes)
+    return f"became NotReady or lost {lacking}" if both else f"lost {lacking}"
 
 
 def _note(node: NodeState, revision: str) -> str:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from edgesmith.api.names import short_hash
+from edgesmith.decide.devices import Shortage, shortage
 from edgesmith.decide.fleet import Failure, NodeState, ServerState
 from edgesmith.decide.record import Record, new_record
 from edgesmith.decide.snapshot import Node, Pod
@@ -60,6 +61,8 @@ class Terms:
     """The hub's time."""
     tolerations: tuple[Mapping[str, Any], ...] = ()
     """What the profile's pods tolerate."""
+    devices: Mapping[str, int] | None = None
+    """How many of each device the profile's pods ask for; None where they ask for none."""
     attempt: str = ""
     """The retry word that a failure in this pass answers."""
     foreign: bool = False
@@ -81,6 +84,8 @@ class _Server(NamedTuple):
     note: str = ""
     pulling: bool = False
     run: str = ""
+    excused: bool = False
+    """Whether it is without its device, and so shows nothing."""
 
 
 _NOTHING = _Server(ServerState.NONE)
@@ -96,15 +101,20 @@ def observe(node: Node, terms: Terms, pods: Iterable[Pod], record: Record | None
         record: What was kept of it.
     """
     taint = keeping_taint(node.taints, terms.tolerations) if node.taints else None
+    lacks = shortage(terms.devices, node.offers) if terms.devices else None
     blocked = not node.ready or taint is not None
     seen, kept, ended = _NOTHING, record, ""
     label, trial = terms.label, terms.trial
     if label is not None and terms.known:
         seen = _server(label, pods)
+        if seen.state is not ServerState.SERVING and (lacks or (record and record.excused)):
+            seen = _excused(seen, lacks, record)
+            blocked = blocked or seen.excused
         if blocked or record is None or not _goes_on(record, seen, terms):
             kept, ended = _judged(record, label, seen, terms, blocked=blocked)
     current = kept if kept and seen is not _NOTHING else None
     server = current.state if current else ServerState.NONE
+    gone = not node.ready or (lacks is not None and server is not ServerState.SERVING)
     state = NodeState(
         node.name,
         node.ready,
@@ -112,7 +122,7 @@ def observe(node: Node, terms: Terms, pods: Iterable[Pod], record: Record | None
         server,
         since=current.since if current else None,
         moved=current.moved if current else None,
-        away=None if node.ready else (current and current.away) or terms.now,
+        away=(current and current.away) or terms.now if gone else None,
         note=ended or seen.note,
         pull_failed=seen.pulling and server is not ServerState.SERVING,
         deadline=current.since + trial.deadline if current and server is ServerState.STARTING and not blocked else None,
@@ -122,9 +132,18 @@ def observe(node: Node, terms: Terms, pods: Iterable[Pod], record: Record | None
         foreign=terms.foreign,
         unfinished=current is not None and trial.unfinished,
         labels=node.labels,
+        shortage=lacks,
     )
     quiet = record is None and state.serving and not trial.unfinished
     return Observation(state, None if quiet else kept)
+
+
+def _excused(seen: _Server, lacks: Shortage | None, record: Record | None) -> _Server:
+    """A server that is not ready, without what it is not to blame for: its run is, or was, without its device."""
+    if lacks is None and (record is None or record.excused != seen.run):
+        return seen
+    state = ServerState.STARTING if seen.state is ServerState.FAILED else seen.state
+    return seen._replace(state=state, excused=lacks is not None)
 
 
 def _goes_on(record: Record, seen: _Server, terms: Terms) -> bool:
@@ -168,7 +187,8 @@ def _seen(record: Record | None, label: str, seen: _Server, *, blocked: bool, tr
     if record is None or record.revision != label:
         fresh = new_record(label, seen.state, now)
         kept = replace(fresh, failures=record.failures, previous=record.previous) if record else fresh
-        return replace(kept, run=seen.run, away=now if blocked and trial.unfinished else None)
+        excused = seen.run if seen.excused else ""
+        return replace(kept, run=seen.run, away=now if blocked and trial.unfinished else None, excused=excused)
     if seen.run == record.run and seen.state is record.state and record.away is None and not blocked:
         return record
     back = record.away is not None and not blocked
@@ -177,7 +197,7 @@ def _seen(record: Record | None, label: str, seen: _Server, *, blocked: bool, tr
     same_pod = not record.run or not seen.run or pod == was_pod
     restarted = bool(record.run and seen.run and same_pod and restarts != was_restarts)
     # A kubelet says that it is back before it says that it has started its pods anew.
-    returned = now if back else record.returned
+    returned = now if back and not record.excused else record.returned
     died = restarted and returned is not None and now - returned < trial.deadline
     deaths, returned = (record.deaths + 1, None) if died else (record.deaths, returned)
     state = seen.state
@@ -188,7 +208,9 @@ def _seen(record: Record | None, label: str, seen: _Server, *, blocked: bool, tr
     begins = not same or back
     away = (record.away or now) if blocked and (trial.unfinished or state is not ServerState.SERVING) else None
     run = seen.run or record.run
-    if not begins and away == record.away and run == record.run and deaths == record.deaths:
+    still = record.excused == run and state is not ServerState.SERVING
+    excused = run if seen.excused else record.excused if still else ""
+    if not begins and (away, run, deaths, excused) == (record.away, record.run, record.deaths, record.excused):
         return record
     return replace(
         record,
@@ -199,6 +221,7 @@ def _seen(record: Record | None, label: str, seen: _Server, *, blocked: bool, tr
         returned=returned,
         run=run,
         deaths=deaths,
+        excused=excused,
     )
 
 

@@ -45,6 +45,8 @@ class Record:
     """When it came back from NotReady, until its server is seen to have been started anew."""
     deaths: int = 0
     """How often the node came back from NotReady with its server started anew."""
+    excused: str = ""
+    """The run that shows nothing, since it was without its device."""
     doubtful: bool = False
     """Whether the server that the node ran before had failed."""
     previous: str | None = None
@@ -63,6 +65,7 @@ class Record:
             "run": self.run,
             "returned": _text(self.returned) if self.returned else None,
             "deaths": self.deaths,
+            "excused": self.excused,
             "doubtful": self.doubtful,
             "previous": self.previous,
             "failures": {
@@ -139,6 +142,7 @@ def _read(text: str) -> tuple[Record | None, datetime]:
             run=str(found.get("run", "")),
             returned=_time(found["returned"]) if found.get("returned") else None,
             deaths=int(found.get("deaths", 0)),
+            excused=str(found.get("excused", "")),
             doubtful=found.get("doubtful") is True,
             previous=str(found["previous"]) if found.get("previous") else None,
             failures={

@@ -28,6 +28,8 @@ class Node:
     taints: tuple[Taint, ...] = ()
     records: Mapping[str, str] = field(default_factory=dict)
     """Its annotations whose key is that of one of our labels."""
+    offers: Mapping[str, int] = field(default_factory=dict)
+    """Devices that its `status.allocatable` holds, by the resource's name; see `edgesmith.decide.devices`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,12 +44,14 @@ def counts(course: Course) -> NodeCounts:
     movable = [node for node in variant.unwell if node.movable]
     well = len(variant.nodes) - len(variant.unwell)
     not_ready = sum(not node.ready for node in variant.unwell)
+    lacking = sum(node.shortage is not None and node.ready and not node.taint for node in variant.unwell)
     return NodeCounts(
         desired=len(variant.nodes),
         updated=sum(node.movable for node in variant.on(shown)) if shown else 0,
         ready=well + sum(node.serving for node in movable),
         not_ready=not_ready,
-        tainted=len(variant.unwell) - len(movable) - not_ready,
+        tainted=len(variant.unwell) - len(movable) - not_ready - lacking,
+        device_missing=lacking,
         failed=sum(node.server is ServerState.FAILED for node in movable),
     )
 
@@ -57,8 +59,9 @@ def counts(course: Course) -> NodeCounts:
 def settled(nodes: NodeCounts) -> Finding:
     """What there is to say when all is as it should be."""
     serving = f"Serving on {nodes.ready} of {nodes.desired} {_nodes(nodes.desired)}"
-    if nodes.not_ready or nodes.tainted:
-        reason = Reason.NODES_NOT_READY if nodes.not_ready else Reason.NODES_TAINTED
+    if nodes.not_ready or nodes.tainted or nodes.device_missing:
+        reason = Reason.NODES_TAINTED if nodes.tainted else Reason.DEVICE_MISSING
+        reason = Reason.NODES_NOT_READY if nodes.not_ready else reason
         return Finding(Severity.FINE, reason, f"{serving}{_away(nodes)}.")
     return Finding(Severity.FINE, Reason.SUCCEEDED, f"{serving}.")
 
@@ -95,14 +98,19 @@ def rollout_finding(facts: VariantFacts, nodes: NodeCounts) -> Finding:
     if pulling and phase in {RolloutPhase.CANARY, RolloutPhase.ROLLING_OUT, RolloutPhase.DEGRADED}:
         reason = Reason.IMAGE_PULL_FAILED
     elif phase is RolloutPhase.ROLLING_OUT and _waits_for_nodes(facts):
-        reason = Reason.WAITING_FOR_NODES
+        reason = _awaited_nodes(facts)
     return Finding(severity, reason, message)
+
+
+def _awaited_nodes(facts: VariantFacts) -> Reason:
+    """What the nodes that cannot be given the revision lack."""
+    return Reason.DEVICE_MISSING if facts.counted.device_missing else Reason.WAITING_FOR_NODES
 
 
 def _awaited(facts: VariantFacts, message: str) -> Finding:
     """A variant without a revision, or with one and no node to give it to."""
     if facts.build and facts.build.image:
-        return Finding(Severity.RECONCILING, Reason.WAITING_FOR_NODES, message)
+        return Finding(Severity.RECONCILING, _awaited_nodes(facts), message)
     reason = facts.build.reason if facts.build and facts.build.reason else _absence(facts)
     return Finding(Severity.AWAITED, reason, message)
 
@@ -113,7 +121,7 @@ def _absence(facts: VariantFacts) -> Reason:
 
 
 def _waits_for_nodes(facts: VariantFacts) -> bool:
-    """Whether every node that can be given the target serves it, and the others are NotReady or tainted."""
+    """Whether every node that can be given the target serves it, and the others cannot be given it."""
     target = facts.course.target
     return target is not None and all(
         node.serving and node.label == target.revision for node in facts.course.variant.nodes if node.movable
@@ -225,15 +233,15 @@ def _going_on(facts: VariantFacts, target: str, own: NodeCounts) -> str:
         RolloutPhase.CANARY: (
             f"Revision {target} for {name} is in its first step{trouble or ' and must serve for the bake'}."
         ),
-        RolloutPhase.ROLLING_OUT: f"{on}{trouble or _away(own)}.",
+        RolloutPhase.ROLLING_OUT: f"{on}{trouble or _absent(facts)}.",
         RolloutPhase.DEGRADED: f"{on} and {own.ready} serve{trouble}; repair the node or publish a new source.",
         RolloutPhase.PAUSED: f"{on}; spec.paused is true.",
         RolloutPhase.NO_NODES: (
             f"No node has the labels of DeviceProfile {name}{_picked(facts)}; nodes that get them are picked up."
         ),
-        RolloutPhase.WAITING: f"Revision {target} for {name} waits for a node: {own.desired} desired{_away(own)}.",
+        RolloutPhase.WAITING: f"Revision {target} for {name} waits for a node: {own.desired} desired{_absent(facts)}.",
     }
-    return said.get(facts.course.phase, f"Serving on {own.ready} of {nodes}{_away(own)}.")
+    return said.get(facts.course.phase, f"Serving on {own.ready} of {nodes}{_absent(facts)}.")
 
 
 def _picked(facts: VariantFacts) -> str:
@@ -269,13 +277,23 @@ def _troubles(nodes: Sequence[NodeState], target: str) -> Iterable[tuple[NodeSta
     for node in nodes:
         if not node.ready and node.label == target and node.server is not ServerState.NONE:
             yield node, "is NotReady since it got the revision"
+        elif node.gone and node.label == target and node.shortage and node.server is not ServerState.NONE:
+            yield node, f"{node.shortage}, and its server is not ready"
     yield from ((node, node.note) for node in movable if node.server is ServerState.STARTING and node.note)
 
 
 def _away(nodes: NodeCounts) -> str:
-    """Nodes that are NotReady or tainted, as a clause."""
+    """Nodes that cannot be given a revision, as a clause."""
     away = f", {nodes.not_ready} NotReady" if nodes.not_ready else ""
-    return away + (f", {nodes.tainted} tainted" if nodes.tainted else "")
+    away += f", {nodes.tainted} tainted" if nodes.tainted else ""
+    return away + (f", {nodes.device_missing} without a device" if nodes.device_missing else "")
+
+
+def _absent(facts: VariantFacts) -> str:
+    """Nodes of one variant that cannot be given a revision, as a clause; of a device, the first node that lacks it."""
+    lacking = [node for node in facts.course.variant.unwell if node.shortage] if facts.counted.device_missing else []
+    first = min(lacking, key=lambda node: node.name, default=None)
+    return _away(facts.counted) + (f"; {first.name} {first.shortage}" if first else "")
 
 
 def _nodes(count: int) -> str:

@@ -12,6 +12,7 @@ from operator import attrgetter
 from edgesmith.api.names import node_label
 from edgesmith.api.units import parse_duration
 from edgesmith.decide.builds import BuildState, build_states
+from edgesmith.decide.devices import devices_of
 from edgesmith.decide.fleet import NodeState, RevisionState, Rules, Step, Variant
 from edgesmith.decide.marks import Mark, marks_of
 from edgesmith.decide.observe import Observation, Terms, Trial, observe
@@ -60,6 +61,9 @@ class View:
         self._open_trial = Trial(deadline, unfinished=True)
         self._canary_trial = Trial(deadline, unfinished=True, bake=bake)
         self._tolerations = {one.metadata.name: one.spec.runtime.tolerations for one in self.resolved.profiles}
+        self._devices = {
+            one.metadata.name: devices for one in self.resolved.profiles if (devices := devices_of(one, model))
+        }
         self._pods: dict[str, list[Pod]] = defaultdict(list)
         for pod in snapshot.pods:
             self._pods[pod.node].append(pod)
@@ -171,6 +175,7 @@ class View:
             trial=self._trial(label, profile),
             now=self.now,
             tolerations=self._tolerations.get(profile or "", ()),
+            devices=self._devices.get(profile or ""),
             attempt=self.attempt,
             foreign=revision is not None and not ours,
         )

@@ -1,0 +1,276 @@
+"""A real kubelet and a device plugin: nodes without the device, a rollout on an exclusive one, one that changes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import stat
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from device_plugin import FRESH, IN_CONTAINER, RESOURCE, USED, DevicePlugin, Holders, holders
+from faults import Watched
+from namespaces import keep_evidence, namespace_of
+from onnx import numpy_helper
+
+from edgesmith_stage import surface
+from edgesmith_stage.fleet import Fleet
+from edgesmith_stage.ground import Ground
+from edgesmith_stage.waiting import until
+
+pytestmark = pytest.mark.timeout(300)
+
+NAME, PROFILE = "vision", "coral"
+LABEL = "edgesmith-test/coral"
+WITH, WITHOUT = "edge-4", "edge-5"
+"""The node that a Coral is plugged into, and one that is labelled as if it were."""
+ROLLOUT = {"steps": [{"nodes": 1, "bake": "2s"}], "maxUnavailable": 1, "progressDeadline": "2m"}
+_NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def shared(ground: Ground) -> Iterator[Fleet]:
+    """An EdgeModel whose servers ask for the device, on two nodes of which none has a plugin yet."""
+    kube = ground.kube
+    kube("label", "nodes", WITH, WITHOUT, f"{LABEL}=yes")
+    kube.apply(
+        {
+            "apiVersion": "edgesmith.dev/v1alpha1",
+            "kind": "DeviceProfile",
+            "metadata": {"name": PROFILE},
+            "spec": {
+                "nodeSelector": {LABEL: "yes"},
+                "platform": {"os": "linux", "architecture": "amd64"},
+                "toolchain": {"name": "ONNXRuntime", "precisions": ["fp32"]},
+                "runtime": {
+                    "resources": {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {RESOURCE: 1}},
+                },
+            },
+        }
+    )
+    with namespace_of(ground, "device-plugin") as fleet:
+        manifest = fleet.manifest(NAME, _version(fleet), deviceProfiles={"names": [PROFILE]}, rollout=ROLLOUT)
+        for field in ("evaluation", "gates"):
+            del manifest["spec"][field]
+        fleet.apply(manifest)
+        yield fleet
+        kube("delete", "edgemodel", NAME, "-n", fleet.namespace)
+    kube("label", "nodes", WITH, WITHOUT, f"{LABEL}-")
+    kube("delete", "deviceprofile", PROFILE)
+
+
+@pytest.fixture(scope="module")
+def without(shared: Fleet) -> dict[str, Any]:
+    """The EdgeModel's status once it is built, before there is any plugin."""
+    waiting = shared.wait(NAME, "Reconciling", reason="DeviceMissing", seconds=180)
+    found: dict[str, Any] = shared.model(NAME)["status"]
+    return found | {"said": waiting["message"], "pods": shared.pods(NAME)}
+
+
+@pytest.fixture(scope="module")
+def plugged(shared: Fleet, without: dict[str, Any]) -> Iterator[DevicePlugin]:
+    """The plugin of the one node, with its device as it comes from the shop."""
+    assert without
+    with DevicePlugin(shared.ground.name, WITH, FRESH) as plugin:
+        shared.wait_settled(NAME)
+        yield plugin
+
+
+@pytest.fixture(autouse=True)
+def vision(shared: Fleet, request: pytest.FixtureRequest) -> Iterator[Fleet]:
+    """The namespace; what a person would ask for is kept where the test fails."""
+    yield shared
+    keep_evidence(request, shared)
+
+
+def test_where_no_node_offers_the_device_nothing_is_started_and_the_status_says_what_lacks_where(
+    without: dict[str, Any],
+) -> None:
+    lacks = f"offers 0 of {RESOURCE} where 1 is expected"
+    assert f"; {WITH} {lacks}" in without["said"], without["said"]
+    assert [(one["name"], one["reason"]) for one in without["pending"]] == [
+        (WITH, "DeviceMissing"),
+        (WITHOUT, "DeviceMissing"),
+    ]
+    assert all(lacks in one["message"] for one in without["pending"])
+    assert without["nodes"] == {
+        "desired": 2,
+        "updated": 0,
+        "ready": 0,
+        "notReady": 0,
+        "tainted": 0,
+        "deviceMissing": 2,
+        "failed": 0,
+    }
+    assert without["pods"] == {}
+
+
+def test_the_node_that_offers_it_serves_and_the_other_holds_nobody_up(vision: Fleet, plugged: DevicePlugin) -> None:
+    model = vision.wait_settled(NAME)
+    assert set(vision.servers(NAME)) == {WITH}
+    ready = vision.condition(NAME, "Ready") or {}
+    assert (ready["status"], ready["reason"]) == ("True", "DeviceMissing")
+    assert ready["message"] == "Serving on 1 of 2 nodes, 1 without a device."
+    assert model["status"]["variants"][0]["state"] == "Complete"
+    assert [(one["name"], one["reason"]) for one in model["status"]["pending"]] == [(WITHOUT, "DeviceMissing")]
+
+    # The self-test gets the device and hands it on to the server of its pod.
+    assert set(plugged.allocated) == set(plugged.started) == {FRESH}
+    assert plugged.preferred
+    ((uid, root),) = holders()[f"{WITH}/{FRESH}"].items()
+    assert uid in vision.pods(NAME).values()
+    assert stat.S_ISCHR((root / IN_CONTAINER.lstrip("/")).stat().st_mode)
+
+
+def test_a_rollout_on_an_exclusive_device_waits_for_the_pod_before(vision: Fleet, plugged: DevicePlugin) -> None:
+    vision.wait_settled(NAME)
+    (before,) = vision.pods(NAME).values()
+    given = len(plugged.allocated)
+    with Holders() as held, Watched(lambda: _reason(vision, "RolloutComplete")) as watched:
+        vision.patch(NAME, {"source": _version(vision)})
+        _settled_on_another(vision, before)
+    (after,) = vision.pods(NAME).values()
+    assert held.shared == []
+    assert held.seen == {f"{WITH}/{FRESH}": [before, after]}
+    assert plugged.allocated[given:] == [FRESH] * (len(plugged.allocated) - given) != []
+    assert any(f"Insufficient {RESOURCE}" in event for event in _unschedulable(vision)), "its pod had to wait"
+    assert not {"RolledBack", "RollingBack", "NodesFailed"} & set(watched.seen), watched.seen
+
+
+def test_a_device_that_gets_another_id_keeps_its_server_and_the_next_one_gets_the_new_id(
+    vision: Fleet, plugged: DevicePlugin
+) -> None:
+    vision.wait_settled(NAME)
+    (before,) = vision.pods(NAME).values()
+    with Holders() as held:
+        plugged.offer(USED)
+        until(lambda: _allocatable(vision, WITH) == "1" and len(plugged.allocated), seconds=30, what="one device")
+        vision.patch(NAME, {"source": _version(vision)})
+        assert before in vision.pods(NAME).values()
+        _settled_on_another(vision, before)
+    (after,) = vision.pods(NAME).values()
+    assert held.shared == []
+    assert held.seen == {f"{WITH}/{FRESH}": [before], f"{WITH}/{USED}": [after]}
+
+
+def test_a_device_that_is_taken_away_is_named_and_its_server_stays_until_it_is_back(
+    vision: Fleet, plugged: DevicePlugin
+) -> None:
+    vision.wait_settled(NAME)
+    (before,) = vision.pods(NAME).values()
+    revision = vision.servers(NAME)[WITH].revision
+    with Watched(lambda: str((vision.condition(NAME, "Ready") or {}).get("status"))) as watched:
+        plugged.offer()
+        until(
+            lambda: WITH in _pending(vision),
+            seconds=60,
+            what=f"{WITH} to be named",
+            detail=lambda: json.dumps(vision.model(NAME)["status"]),
+        )
+    assert watched.seen == ["True"]
+    reason, message = _pending(vision)[WITH]
+    assert reason == "DeviceMissing"
+    assert message.startswith(f"It offers 0 of {RESOURCE} where 1 is expected; its server goes on")
+    assert vision.servers(NAME)[WITH].ready
+
+    vision.patch(NAME, {"source": _version(vision)})
+    said = vision.wait(NAME, "Reconciling", reason="DeviceMissing", seconds=120)
+    assert f"offers 0 of {RESOURCE} where 1 is expected" in said["message"]
+    assert (list(vision.pods(NAME).values()), vision.servers(NAME)[WITH].revision) == ([before], revision)
+
+    with Holders() as held:
+        plugged.offer(USED)
+        _settled_on_another(vision, before)
+    assert held.shared == []
+
+
+def test_a_node_that_gets_the_device_later_is_given_the_revision(vision: Fleet, plugged: DevicePlugin) -> None:
+    assert plugged.node == WITH
+    vision.wait_settled(NAME)
+    (before,) = vision.pods(NAME).values()
+    with DevicePlugin(vision.ground.name, WITHOUT, FRESH):
+        until(
+            lambda: {node for node, server in vision.servers(NAME).items() if server.ready} == {WITH, WITHOUT},
+            seconds=120,
+            what=f"{WITHOUT} to serve",
+            detail=lambda: json.dumps(vision.model(NAME)["status"]),
+        )
+        assert before in vision.pods(NAME).values()
+        until(lambda: vision.wait_settled(NAME)["status"]["nodes"]["ready"] == 2, seconds=60, what="both to be counted")
+        assert _pending(vision) == {}
+
+
+def test_a_node_that_starts_anew_serves_once_its_plugin_is_there(vision: Fleet, plugged: DevicePlugin) -> None:
+    vision.wait_settled(NAME)
+    revision = vision.servers(NAME)[plugged.node].revision
+    with Watched(lambda: str((vision.condition(NAME, "Stalled") or {}).get("status"))) as watched:
+        vision.off(WITH)
+        vision.on(WITH)
+        until(
+            lambda: _pending(vision).get(WITH, ("", ""))[0] == "DeviceMissing" and not _serves(vision),
+            seconds=90,
+            what=f"{WITH} to be back without its device",
+            detail=lambda: json.dumps(vision.model(NAME)["status"]),
+        )
+        assert "so its server starts when a device plugin of the node offers it" in _pending(vision)[WITH][1]
+        with DevicePlugin(vision.ground.name, WITH, USED), Holders() as held:
+            until(
+                lambda: _serves(vision) and WITH not in _pending(vision),
+                seconds=120,
+                what=f"{WITH} to serve again",
+                detail=lambda: json.dumps(vision.model(NAME)["status"]),
+            )
+            vision.wait_settled(NAME)
+        assert held.shared == []
+    assert vision.servers(NAME)[WITH].revision == revision
+    assert watched.seen == ["None"]
+
+
+def _serves(fleet: Fleet) -> bool:
+    """Whether the node with the device has a ready server."""
+    servers = fleet.servers(NAME)
+    return WITH in servers and servers[WITH].ready
+
+
+def _version(fleet: Fleet) -> dict[str, Any]:
+    """Publish the example's model with one weight a little different, so that it is a build of its own."""
+    model = onnx.load(surface.FOLDER / "model.onnx")
+    tensor = next(tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT)
+    values = numpy_helper.to_array(tensor).copy()
+    number = next(_NUMBERS)
+    values.flat[0] += np.float32(number * 1e-3)
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    return fleet.publish_bytes(str(number), model.SerializeToString())
+
+
+def _settled_on_another(fleet: Fleet, before: str) -> None:
+    """Wait until the one server is another than before, and everything has settled."""
+
+    def replaced() -> bool:
+        pods = list(fleet.pods(NAME).values())
+        return len(pods) == 1 and before not in pods and bool(fleet.wait_settled(NAME))
+
+    until(replaced, seconds=180, what="another server", detail=lambda: json.dumps(fleet.model(NAME).get("status")))
+
+
+def _reason(fleet: Fleet, condition: str) -> str:
+    return str((fleet.condition(NAME, condition) or {}).get("reason"))
+
+
+def _pending(fleet: Fleet) -> dict[str, tuple[str, str]]:
+    status = fleet.model(NAME)["status"]
+    return {one["name"]: (one["reason"], one["message"]) for one in status.get("pending", [])}
+
+
+def _unschedulable(fleet: Fleet) -> list[str]:
+    """What the scheduler said of pods that it could not place."""
+    events = fleet.ground.kube.list("events", fleet.namespace)
+    return [str(event.get("message")) for event in events if event.get("reason") == "FailedScheduling"]
+
+
+def _allocatable(fleet: Fleet, node: str) -> str:
+    found = fleet.ground.kube.get("node", node) or {}
+    return str(found["status"]["allocatable"].get(RESOURCE))

@@ -1,0 +1,87 @@
+"""How a node does whose server's device is not offered, or is offered again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from observations import (
+    BAKING,
+    DEADLINE,
+    FAILED,
+    SERVING,
+    STARTING,
+    observed,
+    record,
+    seconds,
+    see,
+    starting,
+)
+from snapshots import NOW, failed_selftest, pod
+
+from edgesmith.decide.snapshot import Pod
+
+LACKS: dict[str, Any] = {"devices": {"squat.ai/edgetpu": 1}}
+BACK: dict[str, Any] = LACKS | {"offers": {"squat.ai/edgetpu": 1}}
+LOOPING = {"restarts": 5, "waiting": "CrashLoopBackOff"}
+
+
+def test_a_server_that_goes_on_without_its_device_is_judged_as_any_other() -> None:
+    kept = record(SERVING, ago=40)
+    found = see(pod("n", "r"), kept=kept, trial=BAKING, **LACKS)
+    assert (found.state.server, found.state.movable, found.state.gone, found.state.away) == (
+        SERVING,
+        False,
+        False,
+        None,
+    )
+    assert found.record == kept, "its bake goes on"
+
+
+@pytest.mark.parametrize("shown", [starting(), starting(**LOOPING), starting(selftest=failed_selftest())])
+def test_a_server_without_its_device_has_no_deadline_and_does_not_fail(shown: Pod) -> None:
+    kept = see(shown, kept=record(ago=200), after=10, **LACKS)
+    assert (kept.state.server, kept.state.gone, kept.state.deadline) == (STARTING, True, None)
+    assert kept.state.away == NOW + seconds(10)
+    later = see(shown, kept=kept.record, after=5000, **LACKS)
+    assert later.record == kept.record, "nothing is written while it is without"
+    assert (later.state.server, later.state.away, dict(later.state.failures)) == (STARTING, NOW + seconds(10), {})
+    back = see(shown, kept=kept.record, after=5010, **BACK)
+    assert (back.state.server, back.state.movable) == (STARTING, True)
+    assert back.state.deadline == NOW + seconds(5010) + DEADLINE
+    late = see(shown, kept=back.record, after=5010 + DEADLINE.total_seconds(), **BACK)
+    assert late.state.server is FAILED
+
+
+def test_the_next_start_with_the_device_is_judged() -> None:
+    kept = observed(starting(**LOOPING), kept=record(ago=20), **LACKS)
+    back = observed(starting(**LOOPING), kept=kept, after=10, **BACK)
+    assert see(starting(**LOOPING | {"restarts": 6}), kept=back, after=20, **BACK).state.server is FAILED
+
+
+def test_a_server_that_starts_without_its_device_is_excused_from_the_beginning() -> None:
+    fresh = observed(starting(**LOOPING), kept=None, **LACKS)
+    assert fresh.excused == fresh.run != ""
+    assert see(starting(**LOOPING), kept=fresh, after=10, **BACK).state.server is STARTING
+
+
+@pytest.mark.parametrize("now", [pod("n", "r", restarts=5), starting(restarts=6)])
+def test_once_it_was_seen_with_its_device_nothing_is_excused_any_more(now: Pod) -> None:
+    kept = observed(starting(**LOOPING), kept=record(ago=20), **LACKS)
+    assert observed(starting(**LOOPING), kept=kept, after=10, **BACK).excused == kept.run
+    assert observed(now, kept=kept, after=20, **BACK).excused == ""
+
+
+def test_a_device_that_comes_and_goes_is_no_node_that_died() -> None:
+    kept, runs = record(ago=20), iter(range(1, 9))
+    for number in range(3):
+        kept = observed(starting(restarts=next(runs)), kept=kept, after=number * 60, **LACKS)
+        kept = observed(starting(restarts=next(runs)), kept=kept, after=number * 60 + 30, **BACK)
+    assert (kept.deaths, kept.state) == (0, STARTING)
+
+
+def test_what_failed_with_its_device_stays_failed_without() -> None:
+    failed = observed(starting(selftest=failed_selftest()), kept=record(ago=20), **BACK)
+    assert failed.state is FAILED
+    gone = observed(starting(selftest=failed_selftest()), kept=failed, after=10, **LACKS)
+    assert (gone.state, "r" in gone.failures) == (FAILED, True)
