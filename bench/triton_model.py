@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import onnxruntime as ort
-import triton_python_backend_utils as triton  # type: ignore[import-not-found]
+import triton_python_backend_utils as triton
 
 from edgesmith_runtime.engine.onnxruntime import session_options
 

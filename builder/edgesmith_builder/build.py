@@ -85,7 +85,7 @@ async def build(
         await registries.target.check_push(target.repository)
 
     inputs = gather(wanted, sources, work, threads)
-    outcome = climb(wanted, inputs, base.manifest.size, work, threads, compiler=compiler)
+    outcome = climb(wanted, inputs, base.manifest.size, work, threads, compiler=compiler, triton=base.triton)
     images = images_of(wanted, inputs, outcome, base)
     for image in images:
         materials = materials_of(
@@ -103,7 +103,14 @@ async def build(
 
 
 def climb(
-    wanted: Build, inputs: Inputs, base_size: int, work: Path, threads: int, *, compiler: Compiler | None = None
+    wanted: Build,
+    inputs: Inputs,
+    base_size: int,
+    work: Path,
+    threads: int,
+    *,
+    compiler: Compiler | None = None,
+    triton: bool = False,
 ) -> Outcome:
     """Walk the ladder.
 
@@ -114,6 +121,7 @@ def climb(
         work: A folder for candidates.
         threads: Cores to score with.
         compiler: What compiles beside the builder.
+        triton: Whether Triton is to serve the model.
 
     Raises:
         GatesFailed: where nobody passes.
@@ -127,6 +135,7 @@ def climb(
         yardstick=Yardstick(inputs.metric, inputs.evaluation, inputs.scored, inputs.answers),
         golden=inputs.golden,
         base_size=base_size,
+        triton=triton,
         folder=work,
     )
     first_only = wanted.trial == "Never"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 import os
@@ -16,6 +17,7 @@ __all__ = [
     "bound_heap",
     "cpu_limit",
     "default_threads",
+    "group_memory",
     "memory_limit",
     "peak_memory",
     "processor_name",
@@ -91,6 +93,21 @@ def peak_memory(process: int) -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     raise ProcessLookupError(f"process {process} has no memory any more")
+
+
+def group_memory(group: int) -> int:
+    """Add up the most memory that each process of a process group has ever had resident, in bytes.
+
+    Args:
+        group: The group's number.
+    """
+    total = 0
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                if os.getpgid(int(folder.name)) == group:
+                    total += peak_memory(int(folder.name))
+    return total
 
 
 def resident_memory() -> int:

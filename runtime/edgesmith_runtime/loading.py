@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["LoadFailed", "Loaded", "has_batch", "load", "read"]
+__all__ = ["LoadFailed", "Loaded", "check_signature", "has_batch", "load", "read"]
 
 
 class LoadFailed(Exception):  # noqa: N818 - reads as what happened
@@ -79,7 +79,7 @@ def load(folder: Path, *, threads: int, max_batch: int) -> Loaded:
     bundle, golden = read(folder)
     try:
         engine = load_engine(bundle.engine, bundle.model_path, threads=threads, options=bundle.options)
-        _check_signature(bundle, engine)
+        check_signature(bundle, engine)
         parity = replay(engine, golden)
     except EngineError as error:
         raise LoadFailed(Finding("EngineFailed", str(error), engine=bundle.engine)) from error
@@ -94,7 +94,12 @@ def has_batch(spec: TensorSpec, golden: Golden) -> bool:
     return spec.shape[:1] == (ANY_SIZE,) and golden.inputs[spec.name].ndim == len(spec.shape)
 
 
-def _check_signature(bundle: Bundle, engine: Engine) -> None:
+def check_signature(bundle: Bundle, engine: Engine) -> None:
+    """Hold what a loaded model takes and answers against its bundle.
+
+    Raises:
+        EngineError: They differ.
+    """
     for kind, declared, found in (
         ("inputs", bundle.inputs, engine.inputs),
         ("outputs", bundle.outputs, engine.outputs),

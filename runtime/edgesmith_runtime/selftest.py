@@ -7,20 +7,24 @@ what the pod has to have room for.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edgesmith_runtime.loading import Loaded, LoadFailed, load, read
+from edgesmith_runtime.loading import LoadFailed, load, read
 from edgesmith_runtime.termination import Finding, Reason
 from edgesmith_runtime.trial import TrialFailed, try_server
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from edgesmith_runtime.bundle import Bundle
+    from edgesmith_runtime.engine import Engine
+    from edgesmith_runtime.golden import Golden, Parity
     from edgesmith_runtime.http.limits import Limits
 
-__all__ = ["measure", "self_test"]
+__all__ = ["Measured", "judged", "measure", "self_test"]
 
 _ENOUGH_RUNS: Final = 50
 _FEWEST_RUNS: Final = 10
@@ -60,9 +64,48 @@ def self_test(
         return error.finding
     if failure is not None:
         return failure
-    p50, p95 = measure(loaded)
+    p50, p95 = measure(loaded.model.engine, golden)
+    measured = Measured(p50, p95, memory, batch)
+    return judged(
+        bundle,
+        loaded.parity,
+        measured,
+        max_latency_ms=max_latency_ms,
+        max_memory_bytes=max_memory_bytes,
+        warning=loaded.model.engine.warning,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a device was seen to need.
+
+    Attributes:
+        p50: The median time of one run in milliseconds.
+        p95: The 95th percentile.
+        memory: The most memory that the server had resident, in bytes.
+        batch: The batch that it was asked for.
+    """
+
+    p50: float
+    p95: float
+    memory: int
+    batch: int
+
+
+def judged(
+    bundle: Bundle,
+    parity: Parity,
+    measured: Measured,
+    *,
+    max_latency_ms: float | None,
+    max_memory_bytes: int | None,
+    warning: str | None = None,
+) -> Finding:
+    """Hold what was measured against the gates; the golden samples agree."""
+    p95, memory, batch = measured.p95, measured.memory, measured.batch
     reason: Reason = "Passed"
-    message = f"{loaded.parity.message}; p95 {p95:.2f} ms, {memory // 2**20} MiB with batches of {batch}"
+    message = f"{parity.message}; p95 {p95:.2f} ms, {memory // 2**20} MiB with batches of {batch}"
     if max_latency_ms is not None and p95 > max_latency_ms:
         reason = "LatencyExceeded"
         message = f"p95 latency is {p95:.2f} ms on this device; expected at most {max_latency_ms:g} ms"
@@ -75,24 +118,27 @@ def self_test(
     return Finding(
         reason,
         message,
-        p50_ms=round(p50, 3),
+        p50_ms=round(measured.p50, 3),
         p95_ms=round(p95, 3),
         memory_bytes=memory,
-        parity=loaded.parity.fraction,
-        engine=loaded.bundle.engine,
-        warning=loaded.model.engine.warning,
+        parity=parity.fraction,
+        engine=bundle.engine,
+        warning=warning,
     )
 
 
-def measure(loaded: Loaded) -> tuple[float, float]:
+def measure(engine: Engine, golden: Golden) -> tuple[float, float]:
     """Time warm runs of one golden sample each.
 
     Runs 50 times or for 2 seconds, whichever ends first, but 10 times at least.
 
+    Args:
+        engine: What runs them.
+        golden: The samples.
+
     Returns:
         The median and the 95th percentile in milliseconds.
     """
-    engine, golden = loaded.model.engine, loaded.golden
     feeds = golden.samples(engine)
     taken: list[float] = []
     end = time.perf_counter() + _ENOUGH_SECONDS

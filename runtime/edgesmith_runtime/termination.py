@@ -12,12 +12,15 @@ from edgesmith_runtime.device import default_threads, processor_name
 from edgesmith_runtime.engine import EngineError, engine_version
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = ["LONGEST", "Finding", "Reason", "write_termination"]
 
 LONGEST: Final = 4096
 """What the kubelet keeps of a message, in bytes."""
+
+_LONGEST_FACT: Final = 200
 
 Reason = Literal[
     "Passed", "BundleCorrupt", "EngineFailed", "GoldenMismatch", "LatencyExceeded", "MemoryExceeded", "ListenFailed"
@@ -37,6 +40,7 @@ class Finding:
         parity: The share of golden samples that agree, where replayed.
         engine: The engine's name, where the bundle could be read.
         warning: What is not as it should be though the model answers, as the end of a sentence about it.
+        device: What else tells this device from others, and what it runs.
     """
 
     reason: Reason
@@ -47,6 +51,7 @@ class Finding:
     parity: float | None = None
     engine: str = field(default="onnxruntime")
     warning: str | None = None
+    device: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -70,9 +75,10 @@ class Finding:
             "warning": self.warning[:300] if self.warning else None,
             "device": {
                 "machine": platform.machine(),
-                "processor": processor_name()[:200],
+                "processor": processor_name()[:_LONGEST_FACT],
                 "cores": default_threads(),
-                "engine": engine[:200],
+                "engine": engine[:_LONGEST_FACT],
+                **{name: text[:_LONGEST_FACT] for name, text in self.device.items()},
             },
         }
 

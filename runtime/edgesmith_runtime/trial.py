@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from typing import TextIO
 
+    from numpy.typing import NDArray
+
     from edgesmith_runtime.bundle import Bundle
     from edgesmith_runtime.golden import Golden
 
-__all__ = ["TrialFailed", "try_server"]
+__all__ = ["TrialFailed", "batch_of", "batches", "try_server"]
 
 _TIMEOUT: Final = 600.0
 """Seconds for one answer; slow devices take large batches too."""
@@ -70,10 +72,9 @@ def try_server(bundle: Bundle, golden: Golden, *, threads: int, limits: Limits) 
     Raises:
         TrialFailed: It ended, or did not answer.
     """
-    room = min(limits.body, limits.bodies // 2 // (threads + 2)) - _HEAD
     refusal: str | None = None
     with _server(bundle.folder, threads, limits) as (process, port):
-        for batch in sorted({_batch(bundle, golden, limits.batch, room), 1}, reverse=True):
+        for batch in batches(bundle, golden, threads=threads, limits=limits):
             request = _Request(port, bundle, golden, batch)
             try:
                 # Alone it runs on all threads, in company on one each.
@@ -149,11 +150,30 @@ def _port(log: TextIO) -> int:
     raise TrialFailed(f"the server ended before it was ready; its last word was: {entry['message']}")
 
 
-def _batch(bundle: Bundle, golden: Golden, most: int, room: int) -> int:
+def batches(bundle: Bundle, golden: Golden, *, threads: int, limits: Limits) -> list[int]:
+    """Which batches a server is tried with: the largest that it takes from every client at once, and one sample.
+
+    Args:
+        bundle: What it serves.
+        golden: Samples to make the batches of.
+        threads: How many cores it computes with.
+        limits: What it lets clients ask.
+    """
+    room = min(limits.body, limits.bodies // 2 // (threads + 2)) - _HEAD
     if not any(has_batch(spec, golden) for spec in bundle.inputs):
-        return 1
+        return [1]
     sample = sum(array.nbytes // len(array) for array in golden.inputs.values())
-    return max(1, min(most, room // max(1, sample)))
+    return sorted({max(1, min(limits.batch, room // max(1, sample))), 1}, reverse=True)
+
+
+def batch_of(bundle: Bundle, golden: Golden, batch: int) -> dict[str, NDArray[Any]]:
+    """Make a golden sample a batch, as far as the model's inputs have one."""
+    feed = {}
+    for spec in bundle.inputs:
+        array = golden.inputs[spec.name]
+        sample = array[:1] if array.ndim == len(spec.shape) else np.asarray(array[0])
+        feed[spec.name] = np.repeat(sample, batch, axis=0) if has_batch(spec, golden) else sample
+    return feed
 
 
 class _Request:
@@ -164,14 +184,11 @@ class _Request:
         self._path = f"/v2/models/{quote(bundle.model)}/infer"
         inputs: list[dict[str, Any]] = []
         parts: list[bytes | memoryview] = []
-        for spec in bundle.inputs:
-            array = golden.inputs[spec.name]
-            sample = array[:1] if array.ndim == len(spec.shape) else np.asarray(array[0])
-            if has_batch(spec, golden):
-                sample = np.repeat(sample, batch, axis=0)
+        datatypes = {spec.name: spec.datatype for spec in bundle.inputs}
+        for name, sample in batch_of(bundle, golden, batch).items():
             raw = to_raw(sample)
             parts.append(raw)
-            entry = {"name": spec.name, "datatype": spec.datatype, "shape": list(sample.shape)}
+            entry = {"name": name, "datatype": datatypes[name], "shape": list(sample.shape)}
             inputs.append(entry | {"parameters": {"binary_data_size": len(raw)}})
         head = json.dumps({"inputs": inputs, "parameters": {"binary_data_output": True}}).encode()
         self._headers = {"Inference-Header-Content-Length": str(len(head))}

@@ -127,7 +127,7 @@ EDGE_MODEL = EdgeModel.model_validate(
 @profile_files
 def test_a_profile_can_be_used_or_says_that_this_release_has_no_such_toolchain(file: Path) -> None:
     profile = DeviceProfile.model_validate(load(file))
-    found = refusal(EDGE_MODEL, profile, settings("onnxruntime", "openvino", "litert"))
+    found = refusal(EDGE_MODEL, profile, settings("onnxruntime", "openvino", "litert", "triton"))
     name = profile.spec.toolchain.name
     if TOOLCHAINS[name].available:
         assert found is None

@@ -104,6 +104,11 @@ def test_an_image_says_which_packages_are_in_it() -> None:
     assert config == {"Labels": {PACKAGES_LABEL: "abc==1 numpy==2.4.6 pycparser==3.12"}}
 
 
+def test_labels_of_ours_stay_and_others_are_about_how_it_was_built() -> None:
+    found = {"config": {"Labels": {"io.buildah.version": "1", "dev.edgesmith.server": "Triton"}}}
+    assert config_of(found, "arm64")["config"] == {"Labels": {"dev.edgesmith.server": "Triton"}}
+
+
 def test_sizes_are_told_by_layer_and_in_total(tmp_path: Path) -> None:
     layout = _layout(tmp_path / "x", [ONE, [("b", tarfile.REGTYPE, "b")]], ("amd64",))
     sizes = [layer["size"] for layer in layout.manifests()["linux/amd64"]["layers"]]

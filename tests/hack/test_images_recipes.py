@@ -5,10 +5,13 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from edgesmith_builder.oci import Descriptor, Manifest, Reference
+from edgesmith_builder.pack import Base
 from edgesmith_images import buildah, cli, debian, paths, recipes
 from edgesmith_images.console import ImageError
 from edgesmith_images.lock import locked
@@ -78,7 +81,7 @@ def test_a_dockerfile_copies_what_its_recipe_lists_and_docker_is_shown_the_same(
     assert shown[-1] == "**/__pycache__"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "triton"])
 def test_nothing_of_the_target_is_run_and_the_user_is_not_root(name: str) -> None:
     dockerfile = (REPOSITORY / recipes.recipes()[name].dockerfile).read_text()
     _, site, final = re.split(r"^FROM ", dockerfile, flags=re.MULTILINE)
@@ -178,3 +181,19 @@ def test_an_environment_that_cannot_be_made_is_said_to_be(tmp_path: Path) -> Non
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert "the project's environment could not be made" in done.stderr
+
+
+def test_triton_is_built_only_when_it_is_asked_for() -> None:
+    known = recipes.recipes()
+    assert [name for name, recipe in known.items() if recipe.asked] == ["triton"]
+    assert known["triton"].stand_in in known["triton"].sources()
+
+
+def test_the_image_with_triton_says_what_serves_in_it() -> None:
+    """The builder looks for it, to put a model repository into images over them."""
+    dockerfile = (REPOSITORY / "runtime/triton.Dockerfile").read_text()
+    base = Base(Reference.parse("r/b@sha256:" + "0" * 64), Manifest(Descriptor("x", "sha256:0", 1), ()), {})
+    (label,) = re.findall(r"^LABEL (\S+)=(\S+)$", dockerfile, re.MULTILINE)
+    assert replace(base, config={"config": {"Labels": dict([label])}}).triton
+    assert not base.triton
+    assert not replace(base, config={"config": {"Labels": None}}).triton

@@ -18,7 +18,7 @@ import numpy as np
 import tritonclient.grpc
 from onnx import TensorProto, helper
 
-from edgesmith_runtime import cli, trial
+from edgesmith_runtime import arguments, cli, trial
 from edgesmith_runtime.device import peak_memory
 from edgesmith_runtime.http.limits import MEBIBYTE, Limits
 from tests.runtime.conftest import _bundle, _save, _value
@@ -88,7 +88,7 @@ def test_a_server_that_ends_in_its_trial_is_told() -> None:
 
 
 def test_requests_take_a_quarter_of_little_memory() -> None:
-    assert [cli._pending(memory) for memory in (None, 2**40, 512 * MEBIBYTE, 3)] == [
+    assert [arguments._pending(memory) for memory in (None, 2**40, 512 * MEBIBYTE, 3)] == [
         Limits().bodies,
         Limits().bodies,
         128 * MEBIBYTE,

@@ -60,17 +60,30 @@ KEPT = "; its nodes keep what they run."
             id="nothing left",
         ),
         pytest.param(
-            {"toolchain": {"name": "TensorRT"}, "runtime": {"server": "Triton", "baseImage": OTHER}},
+            {"toolchain": {"name": "QNN"}},
             "NotInThisRelease",
-            "spec.toolchain.name is TensorRT, and the builder of this release has no toolchain TensorRT; one of "
-            "ONNXRuntime, OpenVINO, LiteRT, EdgeTPU was expected",
+            "spec.toolchain.name is QNN, and the builder of this release has no toolchain QNN; one of "
+            "ONNXRuntime, OpenVINO, LiteRT, EdgeTPU, TensorRT was expected",
             id="a toolchain to come",
         ),
         pytest.param(
-            {"runtime": {"server": "Triton", "baseImage": OTHER}},
-            "NotInThisRelease",
-            "spec.runtime.server is Triton, which this release has not; Edgesmith was expected",
-            id="a server to come",
+            {"toolchain": {"name": "LiteRT"}, "runtime": {"server": "Triton", "baseImage": OTHER}},
+            "ProfileInvalid",
+            "spec.runtime.server is Triton, which does not run what LiteRT makes; Edgesmith was expected",
+            id="a server that runs something else",
+        ),
+        pytest.param(
+            {"toolchain": {"name": "TensorRT"}, "runtime": {"baseImage": OTHER}},
+            "ProfileInvalid",
+            "spec.runtime.server is Edgesmith, which does not run what TensorRT makes; Triton was expected",
+            id="a toolchain for another server",
+        ),
+        pytest.param(
+            {"runtime": {"server": "Triton"}},
+            "RuntimeImageNotSet",
+            "it needs a runtime base image with triton, and spec.runtime.baseImage is absent; that or the Helm value "
+            "image.runtime.triton was expected",
+            id="no image with Triton",
         ),
         pytest.param(
             {"toolchain": {"compilerImage": OTHER}},

@@ -36,6 +36,7 @@ from edgesmith_builder.contract.toolchains import (
     EngineName,
     OptionFacts,
     Precision,
+    ServerName,
     ToolchainFacts,
     ToolchainName,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "OptionFacts",
     "Platform",
     "Precision",
+    "ServerName",
     "Toolchain",
     "ToolchainFacts",
     "ToolchainName",

@@ -15,6 +15,8 @@ Precision = Literal["int8", "fp16", "fp32"]
 
 ToolchainName = Literal["ONNXRuntime", "OpenVINO", "LiteRT", "EdgeTPU", "TensorRT", "QNN"]
 
+ServerName = Literal["Edgesmith", "Triton"]
+
 EngineName = Literal["onnxruntime", "openvino", "litert", "edgetpu", "qnn"]
 """What loads a compiled model on the device."""
 
@@ -45,6 +47,8 @@ class ToolchainFacts:
     image with the compiler makes it."""
     image: EngineName | None = None
     """The flavour of the runtime base image, where it is not the engine's name."""
+    servers: tuple[ServerName, ...] = ("Edgesmith",)
+    """What serves it."""
     available: bool = True
     """Whether the builder of this release has it."""
 
@@ -72,7 +76,9 @@ _ONNX_RUNTIME = MappingProxyType(
 
 TOOLCHAINS: Mapping[ToolchainName, ToolchainFacts] = MappingProxyType(
     {
-        "ONNXRuntime": ToolchainFacts("onnxruntime", ("int8", "fp32"), ("int8", "fp32"), _ONNX_RUNTIME),
+        "ONNXRuntime": ToolchainFacts(
+            "onnxruntime", ("int8", "fp32"), ("int8", "fp32"), _ONNX_RUNTIME, servers=("Edgesmith", "Triton")
+        ),
         "OpenVINO": ToolchainFacts(
             "openvino",
             ("int8", "fp16", "fp32"),
@@ -110,7 +116,7 @@ TOOLCHAINS: Mapping[ToolchainName, ToolchainFacts] = MappingProxyType(
             MappingProxyType(
                 {"dlaCore": OptionFacts(("none", "0", "1"), "none", "The deep learning accelerator that runs it.")}
             ),
-            available=False,
+            servers=("Triton",),
         ),
         # A context binary for one generation of Hexagon, made by ONNX Runtime's QNN execution provider.
         "QNN": ToolchainFacts(

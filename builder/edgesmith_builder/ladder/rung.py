@@ -47,6 +47,8 @@ class Workshop:
     """Inputs of the golden samples."""
     base_size: int
     """Compressed bytes of the base image."""
+    triton: bool
+    """Whether Triton is to serve the model."""
     folder: Path
 
     def attempt(self, precision: Precision) -> Attempt:
@@ -71,7 +73,7 @@ class Workshop:
         made = self.toolchain.compile(precision, self.material, folder)
         candidate = Candidate(precision=precision, size=made.size)
         threads = self.material.threads
-        engine = load_engine(made.engine, made.model_file, threads=threads, options=made.told)
+        engine = load_engine(made.engine, made.stand_in or made.model_file, threads=threads, options=made.told)
         try:
             measured, said = self.yardstick.own() if made.came else self.yardstick.measure(engine, precision)
             candidate = candidate.model_copy(update=said)
@@ -116,7 +118,7 @@ class Workshop:
 
     def _pack(self, precision: Precision, folder: Path) -> tuple[Layer, ...]:
         with step(f"{precision}: packed") as current:
-            layers = write_layers(folder / "bundle", folder)
+            layers = write_layers(folder / "bundle", folder, triton=self.triton)
             sizes = ", ".join(f"{layer.name} {size_text(layer.descriptor.size)}" for layer in layers)
             current.say(sizes + ",")
         return layers

@@ -19,6 +19,9 @@ from edgesmith_builder.pack.layer import Layer
 EPOCH = "1970-01-01T00:00:00Z"
 """When every image was made: the time of day is no part of what decides its bytes."""
 
+_SERVER, _TRITON = "dev.edgesmith.server", "Triton"
+"""The label of a base image that says what serves in it, where that is not our own server."""
+
 _BASE_NAME = "org.opencontainers.image.base.name"
 _BASE_DIGEST = "org.opencontainers.image.base.digest"
 
@@ -32,6 +35,11 @@ class Base:
     manifest: Manifest
     config: Mapping[str, Any]
     """The image config, as read."""
+
+    @property
+    def triton(self) -> bool:
+        """Whether its server is Triton."""
+        return (self.config.get("config", {}).get("Labels") or {}).get(_SERVER) == _TRITON
 
 
 async def read_base(registry: Registry, text: str, platform: Platform) -> Base:

@@ -47,6 +47,8 @@ class Compiled:
     """Whether what answers here is the source as it came, run by what it was scored with."""
     warnings: tuple[str, ...] = ()
     """What is not as good as it looks, each in one sentence."""
+    stand_in: Path | None = None
+    """What is scored in its place where this machine cannot compute as the device does; None: the candidate itself."""
 
     @property
     def told(self) -> Mapping[str, str]:

@@ -56,7 +56,7 @@ class BaseRecipe:
     """A base image.
 
     Attributes:
-        name: ``run`` or ``build``.
+        name: ``run``, ``tritonserver`` or ``build``.
         packages: Debian packages; what they depend on comes along.
     """
 
@@ -71,6 +71,8 @@ RUN = BaseRecipe(
         *("python3.11-minimal", "zlib1g"),
     ),
 )
+TRITONSERVER = BaseRecipe(name="tritonserver", packages=(*RUN.packages, "libexpat1", "libpython3.11"))
+"""What NVIDIA's tritonserver and its Python backends need of Debian; see `hack/images/tritonserver`."""
 BUILD = BaseRecipe(
     name="build",
     packages=("base-files", "ca-certificates", "coreutils", "dash", "libc-bin", "netbase", "python3-pip", "python3.11"),

@@ -120,7 +120,7 @@ class Buildah:
         said = self._must(log, "pull", "--quiet", policy, f"oci:{layout.name}:latest", folder=layout.parent)
         self._must(log, "tag", said.strip().splitlines()[-1], reference)
 
-    def build(self, context: Path, dockerfile: str, *, arguments: dict[str, str], target: Path, log: Path) -> None:
+    def build(self, context: Path, dockerfile: str, *, arguments: dict[str, str], target: Path, log: Path) -> str:
         """Builds a Dockerfile and writes the image as an OCI layout with uncompressed layers.
 
         Args:
@@ -129,6 +129,9 @@ class Buildah:
             arguments: Build arguments, ``TARGETARCH`` among them.
             target: The layout to write.
             log: Where the output goes.
+
+        Returns:
+            The name that buildah knows the image by.
 
         Raises:
             ImageError: The build failed; the message ends with buildah's last lines.
@@ -146,6 +149,7 @@ class Buildah:
             str(context),
         )
         self._must(log, "push", "--quiet", "--disable-compression", policy, tag, f"oci:{target}:latest")
+        return tag
 
     @classmethod
     def trim(cls, folder: Path) -> None:

@@ -22,7 +22,11 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     names = tuple(recipes())
     common.add_argument(
-        "--only", action="append", choices=names, metavar="NAME", help=f"one of {', '.join(names)}; may be repeated"
+        "--only",
+        action="append",
+        choices=names,
+        metavar="NAME",
+        help=f"one of {', '.join(names)}; may be repeated; without it, all but triton",
     )
     common.add_argument(
         "--platform",
@@ -54,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _layouts(names: list[str] | None, platforms: list[str] | None, cache: Cache, *, refresh: bool) -> dict[str, Layout]:
-    chosen = [recipe for recipe in recipes().values() if not names or recipe.name in names]
+    chosen = [recipe for recipe in recipes().values() if (recipe.name in names if names else not recipe.asked)]
     wanted = tuple(one for one in ARCHITECTURES if one in platforms) if platforms else None
     return build.ensure_all(chosen, wanted, cache, refresh=refresh)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .base import RUN, TRITONSERVER, BaseRecipe
 from .console import ImageError
 from .paths import REPOSITORY
 
@@ -45,6 +46,9 @@ class Recipe:
         dockerfile: Relative to the repository, like every path here.
         files: Everything else that is copied in: files and folders.
         platforms: What it is built for unless asked otherwise.
+        base: The Debian base that it is built on.
+        stand_in: The Dockerfile of what stands between the two, in the place of an image that cannot be fetched.
+        asked: Whether it is built only when it is asked for by name.
         engine: The engine that it holds, for one of the runtime's; the Dockerfile's ``ENGINE``.
     """
 
@@ -52,6 +56,9 @@ class Recipe:
     dockerfile: str
     files: tuple[str, ...]
     platforms: tuple[str, ...]
+    base: BaseRecipe = RUN
+    stand_in: str | None = None
+    asked: bool = False
     engine: str = ""
 
     def sources(self, repository: Path = REPOSITORY) -> list[str]:
@@ -67,7 +74,7 @@ class Recipe:
             ImageError: One of them is not there.
         """
         found: list[str] = []
-        for name in (self.dockerfile, *self.files):
+        for name in (self.dockerfile, *filter(None, [self.stand_in]), *self.files):
             path = repository / name
             if not path.exists():
                 raise ImageError(f"The image {self.name} is made from {name}, which does not exist.")
@@ -130,6 +137,18 @@ def recipes() -> dict[str, Recipe]:
                 dockerfile="builder/Dockerfile",
                 files=(*COMMON, "requirements/builder.txt", "runtime/edgesmith_runtime", "builder/edgesmith_builder"),
                 platforms=own,
+            ),
+            Recipe(
+                name="triton",
+                dockerfile="runtime/triton.Dockerfile",
+                files=(
+                    *(*COMMON, "requirements/triton.txt", "requirements/tritonserver.txt"),
+                    *("runtime/edgesmith_runtime", "hack/images/tritonserver"),
+                ),
+                platforms=own,
+                base=TRITONSERVER,
+                stand_in="hack/images/tritonserver/Dockerfile",
+                asked=True,
             ),
         )
     }

@@ -94,6 +94,8 @@ BY_PROGRAM = {
         "onnxruntime/transformers/models",
     ),
     "operator": (),
+    "triton": ("numpy/random", "numpy/testing"),
+    "tritonserver": (),
 }
 """What one program does not import though another does."""
 
@@ -117,16 +119,17 @@ def install(folder: Path, requirements: Path, machine: str, cache: Path | None) 
     Args:
         folder: Where the packages go.
         requirements: A lock with a hash on every line.
-        machine: ``x86_64`` or ``aarch64``.
+        machine: ``x86_64`` or ``aarch64``; the Python is the one that runs this.
         cache: pip's download cache, kept between builds; none when absent.
 
     Raises:
         subprocess.CalledProcessError: pip failed; its own words are on stderr.
     """
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
     command = [
         *(sys.executable, "-m", "pip", "install", "--no-deps", "--require-hashes", "--only-binary=:all:"),
         *("--no-compile", "--no-input", "--disable-pip-version-check", "--root-user-action=ignore", "--quiet"),
-        *("--python-version=3.11", "--implementation=cp", f"--target={folder}", f"--requirement={requirements}"),
+        *(f"--python-version={python}", "--implementation=cp", f"--target={folder}", f"--requirement={requirements}"),
         *(f"--platform={tag}" for tag in platform_tags(machine)),
         *((f"--cache-dir={cache}",) if cache else ("--no-cache-dir",)),
     ]
@@ -140,7 +143,7 @@ def unneeded(path: str, program: str) -> bool:
 
     Args:
         path: Relative to the packages' folder, with forward slashes.
-        program: ``runtime``, ``builder`` or ``operator``.
+        program: One of `BY_PROGRAM`.
 
     Returns:
         True for what is to be removed; a licence file only ever goes with the whole folder that it is for.
@@ -156,7 +159,7 @@ def prune(folder: Path, program: str) -> None:
 
     Args:
         folder: The packages' folder.
-        program: ``runtime``, ``builder`` or ``operator``.
+        program: One of `BY_PROGRAM`.
     """
     for path in sorted(folder.rglob("*")):
         if not os.path.lexists(path):  # went with its folder

@@ -12,11 +12,12 @@ from edgesmith_stage.shell import ROOT, run
 NAMESPACE = "edgesmith-system"
 
 
-def push_images(ground: Ground) -> dict[str, str]:
-    """Build what changed, push it, and return each program's image by digest."""
+def push_images(ground: Ground, *only: str) -> dict[str, str]:
+    """Build what changed, push it, and return each program's image by digest; `only` names some."""
     images = ROOT / "hack/images"
-    run([sys.executable, images, "build"], show=True, timeout=3600)
-    pushed: dict[str, str] = json.loads(run([sys.executable, images, "push", ground.registry], show=True))
+    chosen = [f"--only={name}" for name in only]
+    run([sys.executable, images, "build", *chosen], show=True, timeout=3600)
+    pushed: dict[str, str] = json.loads(run([sys.executable, images, "push", *chosen, ground.registry], show=True))
     return pushed
 
 

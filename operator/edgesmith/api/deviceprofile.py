@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, field_validator
 from edgesmith.api.model import Model, ObjectMeta, rules
 from edgesmith.api.names import NODE_LABEL_SUFFIX
 from edgesmith.api.units import Size, parse_bytes
-from edgesmith_builder.contract import Precision, ToolchainName
+from edgesmith_builder.contract import Precision, ServerName, ToolchainName
 
 KIND = "DeviceProfile"
 PLURAL = "deviceprofiles"
@@ -192,7 +192,7 @@ class Volume(Model):
 class Runtime(Model):
     """The server that runs on these devices."""
 
-    server: Literal["Edgesmith", "Triton"] = Field(
+    server: ServerName = Field(
         "Edgesmith",
         description=(
             "The server that runs the model. Edgesmith: this project's own, with the engine of the toolchain. Triton: "

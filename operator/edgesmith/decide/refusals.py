@@ -19,9 +19,6 @@ from edgesmith.decide.settings import Settings
 from edgesmith.decide.toolchain import base_image, compiled_for, flavour_of
 from edgesmith_builder.contract import TOOLCHAINS
 
-SERVERS = ("Edgesmith",)
-"""What can serve in this release, of the servers that a DeviceProfile can name."""
-
 Check = Callable[[EdgeModel, DeviceProfile, Settings], tuple[Reason, str] | None]
 """Gives a reason, and a sentence without its subject and its end, where a profile is refused."""
 
@@ -67,15 +64,13 @@ def _toolchain(_model: EdgeModel, profile: DeviceProfile, _settings: Settings) -
 
 def not_in_this_release(profile: DeviceProfile) -> str | None:
     """What a profile asks for that is in the API and not in this release, as `FIELD is VALUE; EXPECTED`, or None."""
-    toolchain, server = profile.spec.toolchain.name, profile.spec.runtime.server
+    toolchain = profile.spec.toolchain.name
     if not TOOLCHAINS[toolchain].available:
         there = ", ".join(name for name, facts in TOOLCHAINS.items() if facts.available)
         return (
             f"spec.toolchain.name is {toolchain}, and the builder of this release has no toolchain {toolchain}; "
             f"one of {there} was expected"
         )
-    if server not in SERVERS:
-        return f"spec.runtime.server is {server}, which this release has not; {' or '.join(SERVERS)} was expected"
     return None
 
 
@@ -101,6 +96,17 @@ def _compiler(model: EdgeModel, profile: DeviceProfile, _settings: Settings) -> 
         "spec.compiled or an image with the compiler in spec.toolchain.compilerImage was expected"
     )
     return Reason.COMPILER_NOT_SET, why
+
+
+def _server(_model: EdgeModel, profile: DeviceProfile, _settings: Settings) -> tuple[Reason, str] | None:
+    """Which server runs what a toolchain makes."""
+    toolchain, server = profile.spec.toolchain.name, profile.spec.runtime.server
+    servers = TOOLCHAINS[toolchain].servers
+    if server in servers:
+        return None
+    expected = " or ".join(servers)
+    why = f"spec.runtime.server is {server}, which does not run what {toolchain} makes; {expected} was expected"
+    return Reason.PROFILE_INVALID, why
 
 
 def _base_image(_model: EdgeModel, profile: DeviceProfile, settings: Settings) -> tuple[Reason, str] | None:
@@ -129,4 +135,4 @@ def _memory(model: EdgeModel, profile: DeviceProfile, _settings: Settings) -> tu
     return None
 
 
-_CHECKS: tuple[Check, ...] = (_toolchain, _release, _compiler, _base_image, _memory)
+_CHECKS: tuple[Check, ...] = (_toolchain, _release, _server, _compiler, _base_image, _memory)

@@ -39,6 +39,8 @@ START_SECONDS = 600
 MAX_BATCH = 8
 """The largest batch that a server takes where it is told nothing."""
 
+OWN_SERVER = "Edgesmith"
+
 Resources = dict[str, dict[str, str | int]]
 
 
@@ -69,6 +71,8 @@ class Serving:
     """The node's own port that leads to the gRPC port; None where it has none."""
     volumes: tuple[Mapping[str, Any], ...] | None
     """Folders of the node, as the DeviceProfile has them; None where there are none."""
+    server: str | None
+    """None for our own."""
     max_batch: int | None
     """None for `MAX_BATCH`, the server's own: an EdgeModel that says nothing of it keeps its revision."""
 
@@ -102,6 +106,7 @@ def serving(model: EdgeModel, profile: DeviceProfile, image: str, settings: Sett
         host_http_port=on_host.http_port if on_host else None,
         host_grpc_port=on_host.grpc_port if on_host else None,
         volumes=tuple(one.model_dump(by_alias=True) for one in profile.spec.runtime.volumes) or None,
+        server=profile.spec.runtime.server if profile.spec.runtime.server != OWN_SERVER else None,
         max_batch=spec.max_batch if spec.max_batch != MAX_BATCH else None,
     )
 

@@ -21,6 +21,7 @@ from edgesmith.decide.plan import ApplyRevision
 from edgesmith.decide.profiles import ARCHITECTURE_LABEL
 from edgesmith.decide.serving import START_SECONDS, Serving, serving
 from edgesmith.decide.settings import Settings
+from edgesmith.resources import triton
 from edgesmith.resources.common import TERMINATION_LOG, container_security, labels_of, metadata, pod_security
 
 GRACE_SECONDS = 30
@@ -29,6 +30,7 @@ DRAIN_SECONDS = 20
 
 BUNDLE = "/model"
 SCRATCH_LIMIT = "64Mi"
+TRITON = "Triton"
 
 
 def daemon_set(model: EdgeModel, apply: ApplyRevision, settings: Settings) -> dict[str, Any]:
@@ -81,7 +83,10 @@ def pod_spec(config: Serving, revision: str) -> dict[str, Any]:
         "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}},
         "initContainers": [{"name": "selftest", "args": _selftest(config), **_container(config)}],
         "containers": [_server(config)],
-        "volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": SCRATCH_LIMIT}}, *map(_volume, config.volumes or ())],
+        "volumes": [
+            {"name": "scratch", "emptyDir": {"sizeLimit": _scratch(config)}},
+            *map(_volume, config.volumes or ()),
+        ],
     }
     if config.tolerations:
         pod["tolerations"] = [dict(toleration) for toleration in config.tolerations]
@@ -93,16 +98,19 @@ def pod_spec(config: Serving, revision: str) -> dict[str, Any]:
 
 
 def _server(config: Serving) -> dict[str, Any]:
-    ports = ["--http-port", str(config.port), "--grpc-port", str(config.grpc_port)]
-    ready = {"httpGet": {"path": "/v2/health/ready", "port": "http"}}
+    ports = {"http": config.port, "grpc": config.grpc_port}
+    path, differing = "/v2/health/ready", {}
+    if config.server == TRITON:
+        ports["metrics"] = triton.metrics_port(config.port, config.grpc_port)
+        path, differing = triton.readiness(config.name), {"lifecycle": triton.lifecycle()}
+    on_host = {"http": config.host_http_port, "grpc": config.host_grpc_port}
+    listening = [word for name, number in ports.items() for word in (f"--{name}-port", str(number))]
+    ready = {"httpGet": {"path": path, "port": "http"}}
     live = {"httpGet": {"path": "/v2/health/live", "port": "http"}}
     return {
         "name": "server",
-        "args": ["serve", "--bundle", BUNDLE, *ports, "--drain-seconds", str(DRAIN_SECONDS), *_batch(config)],
-        "ports": [
-            _port("http", config.port, config.host_http_port),
-            _port("grpc", config.grpc_port, config.host_grpc_port),
-        ],
+        "args": ["serve", "--bundle", BUNDLE, *listening, "--drain-seconds", str(DRAIN_SECONDS), *_batch(config)],
+        "ports": [_port(name, number, on_host.get(name)) for name, number in ports.items()],
         "startupProbe": {
             **ready,
             "periodSeconds": 1,
@@ -111,8 +119,13 @@ def _server(config: Serving) -> dict[str, Any]:
         },
         "readinessProbe": {**ready, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 3},
         "livenessProbe": {**live, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3},
+        **differing,
         **_container(config),
     }
+
+
+def _scratch(config: Serving) -> str:
+    return triton.SCRATCH_LIMIT if config.server == TRITON else SCRATCH_LIMIT
 
 
 def _port(name: str, port: int, on_host: int | None) -> dict[str, Any]:

@@ -1,0 +1,79 @@
+"""TensorRT: the ONNX model as it came, which the device compiles for the very GPU that it has.
+
+An engine of TensorRT's is for one version of it on one kind of GPU, so none is made here. What a candidate is worth is
+measured on this machine's processor: in fp32 as it came, in fp16 with every tensor rounded to that type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+
+from edgesmith_builder.contract import Precision
+from edgesmith_builder.dataset import Samples
+from edgesmith_builder.failures import CompileFailed
+from edgesmith_builder.progress import step
+from edgesmith_builder.score.asking import Answer
+from edgesmith_builder.toolchain import onnxruntime
+from edgesmith_builder.toolchain.half import in_half
+from edgesmith_builder.toolchain.interface import Compiled, Material
+
+_NO_DLA = "none"
+_NO_INT8 = (
+    "TensorRT takes 8-bit activations only around zero, and this release does not make those; fp16 or fp32 was expected"
+)
+
+
+def refusal(precision: Precision, material: Material) -> str | None:
+    """See `Toolchain.refusal`."""
+    source = material.source
+    if precision == "int8":
+        return _NO_INT8
+    if source.format != "ONNX":
+        return f"the model is a {source.format} file, which TensorRT does not read; an ONNX model was expected"
+    if source.precision != "fp32":
+        return (
+            f"the model came in {source.precision}; TensorRT makes {precision} of a model in fp32, which was expected"
+        )
+    return None
+
+
+def compile(precision: Precision, material: Material, folder: Path) -> Compiled:  # noqa: A001 - as the interface has it
+    """See `Toolchain.compile`."""
+    source = material.source
+    _check_sizes(source.path)
+    options = {"accelerator": "tensorrt"}
+    if material.settings["dlaCore"] != _NO_DLA:
+        options["dlaCore"] = material.settings["dlaCore"]
+    if precision == "fp32":
+        return Compiled("onnxruntime", source.path, options=options, here={}, came=True)
+    with step("fp16: rounded, to score it here"):
+        rounded = in_half(source.path, folder / "half.onnx")
+    return Compiled("onnxruntime", source.path, options=options, here={}, stand_in=rounded)
+
+
+def other_answers(compiled: Compiled, samples: Samples) -> Sequence[Answer] | None:
+    """In fp16, what the model answers in fp32: a GPU rounds at other places, and by no more than that.
+
+    In fp32, what ONNX Runtime answers with other kernels.
+    """
+    return onnxruntime.other_answers(compiled, samples)
+
+
+def _check_sizes(file: Path) -> None:
+    """TensorRT compiles for sizes: those of inputs must be known, but for a batch.
+
+    Raises:
+        CompileFailed: naming the input.
+    """
+    graph = onnx.load(file, load_external_data=False).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    for value in graph.input:
+        free = [axis for axis, size in enumerate(value.type.tensor_type.shape.dim) if not size.HasField("dim_value")]
+        if value.name not in constants and set(free) - {0}:
+            raise CompileFailed(
+                f"input {value.name!r} has no known size on axis {max(free)}; known sizes were expected on every axis "
+                "but the first, since TensorRT compiles a model for its sizes"
+            )

@@ -1,0 +1,108 @@
+"""Engines that TensorRT compiled on this device, kept for the next start.
+
+``ROOT/MODEL/DIGEST-PRECISION/KEY/`` holds those of one model for one TensorRT on one kind of GPU, and the fingerprint
+of the device as it was then. Compiling takes minutes on a small device; an engine of another device is not to be
+loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final
+
+from edgesmith_runtime.triton.fingerprint import Fingerprint
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgesmith_runtime.bundle import Bundle
+
+__all__ = ["KEPT", "EngineCache", "open_cache"]
+
+_log: Final = logging.getLogger(__name__)
+_FINGERPRINT: Final = "fingerprint.json"
+_DIGITS: Final = 16
+KEPT: Final = 3
+"""Models kept of each name: the one that serves, the one before it, and a canary."""
+_KEYS: Final = 2
+"""Devices kept of each model: this one, and it as it was before, for a roll-back of its image."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCache:
+    """A folder for engines.
+
+    Attributes:
+        folder: The folder.
+        message: How it was found, in a few words.
+        changed: Whether engines were there, and are to be compiled anew because the device is another.
+    """
+
+    folder: Path
+    message: str
+    changed: bool = False
+
+
+def open_cache(bundle: Bundle, fingerprint: Fingerprint, *, root: Path, scratch: Path) -> EngineCache:
+    """Find the folder for a model's engines on this device, without any that are another device's.
+
+    Args:
+        bundle: The model.
+        fingerprint: The device.
+        root: The node's folder for engines, a volume of the pod.
+        scratch: Where engines go when the pod has no such volume: they last as long as it does.
+
+    Raises:
+        OSError: The folder is there and cannot be written.
+    """
+    kept = root.is_dir()
+    models = (root if kept else scratch) / bundle.model
+    digest = bundle.model_digest.partition(":")[2][:_DIGITS]
+    model = models / f"{digest}-{bundle.precision}"
+    folder = model / fingerprint.key
+    own = _read(folder / _FINGERPRINT)
+    before = own or _latest(model)
+    changes = fingerprint.changes(before) if before is not None and own != fingerprint else []
+    if own != fingerprint:
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _FINGERPRINT).write_text(json.dumps(asdict(fingerprint)))
+    os.utime(model)
+    _forget(model, _KEYS)
+    _forget(models, KEPT)
+    if changes:
+        message = f"engines are compiled anew: {', '.join(changes)}"
+        _log.warning(message)
+    elif before is None:
+        message = "engines are compiled for the first time"
+    else:
+        message = "engines were there already"
+    if not kept:
+        message += f", and last as long as the pod, since there is no volume at {root}"
+    return EngineCache(folder, message, changed=bool(changes))
+
+
+def _latest(model: Path) -> Fingerprint | None:
+    """The device as it was when engines were compiled last."""
+    files = sorted(model.glob(f"*/{_FINGERPRINT}"), key=lambda file: file.stat().st_mtime)
+    return _read(files[-1]) if files else None
+
+
+def _read(file: Path) -> Fingerprint | None:
+    try:
+        return Fingerprint(**json.loads(file.read_text()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError):  # half written, or by another release: as good as another device's
+        return Fingerprint()
+
+
+def _forget(folder: Path, kept: int) -> None:
+    """Remove all but the newest of a folder; a server that runs has loaded its own."""
+    newest = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in newest[kept:]:
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,157 @@
+"""A ``tritonserver`` for the self-test alone: its own process, on a port of the loopback."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from contextlib import contextmanager, suppress
+from http.client import HTTPException
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final
+
+from edgesmith_runtime.device import group_memory
+from edgesmith_runtime.engine import EngineError
+from edgesmith_runtime.loading import LoadFailed
+from edgesmith_runtime.termination import Finding, Reason
+from edgesmith_runtime.triton.accelerator import accelerated
+from edgesmith_runtime.triton.command import PROGRAM, Listening, command, environment
+from edgesmith_runtime.triton.remote import LOOPBACK, RemoteEngine, server_version
+from edgesmith_runtime.triton.repository import write_repository
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edgesmith_runtime.bundle import Bundle
+    from edgesmith_runtime.golden import Golden
+    from edgesmith_runtime.triton.repository import Fitting
+
+__all__ = ["PrivateServer", "private_server"]
+
+_GLANCE: Final = 0.05
+"""Seconds between two looks at whether the model is loaded."""
+_ENDING: Final = 10.0
+"""Seconds that the server may take to end; it removes its shared memory then."""
+_SETTLING: Final = 5.0
+"""Seconds until it is known that a server which cut a connection has ended."""
+_FAULT: Final = re.compile(
+    r'failed to load \'[^\']*\' version \d+: (?P<why>[^"]*)"?|^error: (?P<other>.*)', re.MULTILINE
+)
+
+
+class PrivateServer:
+    """A running server.
+
+    Attributes:
+        port: Its HTTP port.
+    """
+
+    def __init__(self, bundle: Bundle, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+        self.port = port
+        self._bundle, self._process, self._log = bundle, process, log
+
+    def engine(self) -> RemoteEngine:
+        """The model, over a connection of its own."""
+        return RemoteEngine(self.port, self._bundle.model)
+
+    def version(self) -> str:
+        """The server's name and version, ``tritonserver 2.51.0`` for example."""
+        return f"{PROGRAM} {server_version(self.port)}"
+
+    def peak_memory(self) -> int:
+        """The most memory that the server's processes had resident, each at its own time, in bytes."""
+        return group_memory(self._process.pid)
+
+    def wait(self) -> None:
+        """Wait until the model is loaded and warm, however long that takes: the kubelet knows how long it may.
+
+        Raises:
+            LoadFailed: It cannot be loaded.
+        """
+        while self._process.poll() is None:
+            with suppress(OSError, HTTPException, EngineError):
+                self.engine().close()
+                return
+            time.sleep(_GLANCE)
+        raise self.failed("while it loaded the model")
+
+    def failed(self, when: str) -> LoadFailed:
+        """Say why the server ended, or does not answer.
+
+        Args:
+            when: The end of the sentence.
+        """
+        reason: Reason = "EngineFailed"
+        try:
+            status = self._process.wait(_SETTLING)
+        except subprocess.TimeoutExpired:
+            message = f"{PROGRAM} did not answer {when}"
+        else:
+            message = f"{PROGRAM} ended with {status} {when}"
+            if status == -signal.SIGKILL:
+                reason = "MemoryExceeded"
+                message = f"{PROGRAM} was killed {when}: it needs more than the memory limit"
+        if found := _FAULT.search(self._log.read_text(errors="replace")):
+            message += f": {(found['why'] or found['other']).strip()}"
+        return LoadFailed(Finding(reason, message, engine=self._bundle.engine))
+
+
+@contextmanager
+def private_server(bundle: Bundle, golden: Golden, fitting: Fitting) -> Iterator[PrivateServer]:
+    """Start a server, wait until the model is loaded, and stop it in the end.
+
+    Args:
+        bundle: The model.
+        golden: Its golden samples.
+        fitting: What the device adds.
+
+    Raises:
+        LoadFailed: There is no such program, or it cannot load the model.
+        EngineError: Triton cannot serve such a bundle.
+    """
+    with TemporaryDirectory(prefix="selftest-") as name:
+        repository = write_repository(bundle, golden, fitting, Path(name) / "models")
+        log = Path(name) / "log"
+        port = _free_port()
+        listening = Listening(LOOPBACK, port)
+        words = command(repository, listening, drain_seconds=_ENDING, gpu=accelerated(bundle))
+        with log.open("wb") as stream:
+            try:
+                process = subprocess.Popen(  # noqa: S603 - the image's own program
+                    words,
+                    stdin=subprocess.DEVNULL,
+                    stdout=stream,
+                    stderr=stream,
+                    env=environment(bundle),
+                    start_new_session=True,
+                )
+            except OSError as error:
+                message = f"{PROGRAM} cannot be started: {error.strerror}"
+                raise LoadFailed(Finding("EngineFailed", message, engine=bundle.engine)) from error
+        try:
+            server = PrivateServer(bundle, process, port, log)
+            server.wait()
+            yield server
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(2 * _ENDING)
+    with suppress(ProcessLookupError):  # what it started and left behind
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _free_port() -> int:
+    """A port that nobody listens on; tritonserver takes none by itself."""
+    with socket.socket() as one:
+        one.bind((LOOPBACK, 0))
+        port: int = one.getsockname()[1]
+    return port

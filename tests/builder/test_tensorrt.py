@@ -1,0 +1,126 @@
+"""TensorRT's candidates: what they hold, and that fp16 is measured as fp16."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from candidates import FLOAT, asked, made, node, numbers
+from google.protobuf import text_format
+from numpy.typing import NDArray
+from tritonclient.grpc import model_config_pb2
+
+from edgesmith_builder.build import climb
+from edgesmith_builder.contract import Precision, Toolchain
+from edgesmith_builder.ladder import Outcome
+from edgesmith_builder.toolchain.half import in_half
+from edgesmith_runtime.bundle import Bundle, read_bundle
+from edgesmith_runtime.engine import load_engine
+from edgesmith_runtime.golden import Golden, replay
+
+SAMPLES = {"x": np.random.default_rng(5).normal(size=(20, 8)).astype(np.float32)}
+
+
+def layers(scale: float = 1.0) -> onnx.ModelProto:
+    """Two products of matrices with a relu between, all sizes known but the batch."""
+    weights: dict[str, NDArray[Any]] = {"a": numbers(8, 16, seed=1) * np.float32(scale), "b": numbers(16, 4, seed=2)}
+    nodes = [node("MatMul", ["x", "a"], ["h"]), node("Relu", ["h"], ["r"]), node("MatMul", ["r", "b"], ["y"])]
+    return made(nodes, [("x", FLOAT, ["n", 8])], [("y", FLOAT, ["n", 4])], weights)
+
+
+def outcome(
+    folder: Path,
+    model: onnx.ModelProto,
+    *precisions: Precision,
+    triton: bool = True,
+    options: dict[str, str] | None = None,
+) -> Outcome:
+    toolchain = Toolchain(name="TensorRT", precisions=precisions, options=options or {})
+    wanted, inputs = asked(folder, model, SAMPLES, toolchain=toolchain)
+    work = folder / "work"
+    work.mkdir()
+    return climb(wanted, inputs, 0, work, 1, triton=triton)
+
+
+def bundle_of(folder: Path, precision: str) -> Bundle:
+    return read_bundle(folder / "work" / precision / "bundle")
+
+
+def test_the_image_holds_the_model_as_it_came_and_what_is_to_run_it(tmp_path: Path) -> None:
+    model = layers()
+    found = outcome(tmp_path, model, "fp16", "fp32")
+    assert found.winner.candidate.precision == "fp16"
+    bundle = bundle_of(tmp_path, "fp16")
+    assert (bundle.engine, bundle.precision) == ("onnxruntime", "fp16")
+    assert dict(bundle.options) == {"accelerator": "tensorrt"}
+    assert bundle.model_path.read_bytes() == model.SerializeToString()
+
+
+def test_its_layer_holds_a_model_repository_where_triton_serves(tmp_path: Path) -> None:
+    found = outcome(tmp_path, layers(), "fp16", options={"dlaCore": "1"})
+    with tarfile.open(fileobj=io.BytesIO(found.winner.layers[-1].file.read_bytes())) as tar:
+        assert tar.getmember("models/case/1").linkname == "/model"
+        written = tar.extractfile("models/case/config.pbtxt")
+        assert written is not None
+        config: Any = text_format.Parse(written.read().decode(), model_config_pb2.ModelConfig())
+    (one,) = config.optimization.execution_accelerators.gpu_execution_accelerator
+    assert (one.parameters["precision_mode"], one.parameters["trt_dla_core"]) == ("FP16", "1")
+
+
+def test_another_server_gets_no_repository(tmp_path: Path) -> None:
+    found = outcome(tmp_path, layers(), "fp16", triton=False)
+    with tarfile.open(fileobj=io.BytesIO(found.winner.layers[-1].file.read_bytes())) as tar:
+        assert not any(name.startswith("models") for name in tar.getnames())
+
+
+def test_fp16_is_scored_as_such(tmp_path: Path) -> None:
+    """Its agreement is that of rounded numbers, and golden answers give what fp32 differs by, but not much more."""
+    found = outcome(tmp_path, layers(), "fp16")
+    agreement = found.winner.candidate.agreement
+    assert agreement is not None
+    assert 0.99 < agreement < 1
+    golden = Golden.read(*bundle_of(tmp_path, "fp16").golden_paths)
+    engine = load_engine("onnxruntime", bundle_of(tmp_path, "fp16").model_path, threads=1)
+    assert replay(engine, golden).passed
+    weights = onnx.load(tmp_path / "source.onnx")
+    tensor = weights.graph.initializer[0]
+    tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) * np.float32(1.03), tensor.name))
+    onnx.save(weights, tmp_path / "other.onnx")
+    assert not replay(load_engine("onnxruntime", tmp_path / "other.onnx", threads=1), golden).passed
+
+
+def test_numbers_beyond_fp16_are_found_where_the_model_is_built(tmp_path: Path) -> None:
+    found = outcome(tmp_path, layers(scale=1e5), "fp16", "fp32")
+    assert found.winner.candidate.precision == "fp32"
+    assert "it does not work" in str(found.candidates[0].rejected)
+
+
+def test_rounding_is_fp16_s_at_every_value(tmp_path: Path) -> None:
+    source = tmp_path / "source.onnx"
+    onnx.save(made([node("Identity", ["x"], ["y"])], [("x", FLOAT, ["n"])], [("y", FLOAT, ["n"])], {}), source)
+    engine = load_engine("onnxruntime", in_half(source, tmp_path / "half.onnx"), threads=1)
+    x = np.array([1 + 2**-11, 1 + 2**-10, 0.1, 70000.0], np.float32)
+    assert engine.infer({"x": x})["y"].tolist() == [1, 1 + 2**-10, float(np.float16(0.1)), np.inf]
+
+
+@pytest.mark.parametrize(("precision", "options"), [("fp32", {}), ("fp16", {"dlaCore": "0"})])
+def test_options_reach_the_bundle(tmp_path: Path, precision: Precision, options: dict[str, str]) -> None:
+    outcome(tmp_path, layers(), precision, options=options)
+    assert dict(bundle_of(tmp_path, precision).options) == {"accelerator": "tensorrt", **options}
+
+
+def test_int8_is_said_to_be_missing_and_the_next_is_tried(tmp_path: Path) -> None:
+    found = outcome(tmp_path, layers(), "int8", "fp16")
+    assert found.winner.candidate.precision == "fp16"
+    assert str(found.candidates[0].rejected).startswith("TensorRT takes 8-bit activations only around zero")
+
+
+def test_free_sizes_are_said_before_a_device_compiles_for_minutes(tmp_path: Path) -> None:
+    model = made([node("Relu", ["x"], ["y"])], [("x", FLOAT, ["n", "m"])], [("y", FLOAT, ["n", "m"])], {})
+    with pytest.raises(Exception, match="input 'x' has no known size on axis 1; known sizes were expected"):
+        outcome(tmp_path, model, "fp32")

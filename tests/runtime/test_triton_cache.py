@@ -1,0 +1,195 @@
+"""Compiled engines are kept for the device that compiled them, and for no other."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from edgesmith_runtime.bundle import Bundle
+from edgesmith_runtime.engine import EngineError
+from edgesmith_runtime.triton.cache import KEPT, EngineCache, open_cache
+from edgesmith_runtime.triton.fingerprint import Fingerprint, read_fingerprint
+from edgesmith_runtime.triton.preparing import prepare
+
+ORIN = Fingerprint(tensorrt="10.3.0", compute_capability="8.7", driver="540.4.0", jetpack="36.4.3")
+
+
+def opened(bundle: Bundle, root: Path, fingerprint: Fingerprint = ORIN) -> EngineCache:
+    return open_cache(bundle, fingerprint, root=root, scratch=root / "scratch")
+
+
+def with_engine(cache: EngineCache) -> Path:
+    """Leave what stands for an engine in it."""
+    engine = cache.folder / "model.engine"
+    engine.write_bytes(b"compiled")
+    return engine
+
+
+def test_the_folder_is_for_one_model_one_precision_one_tensorrt_and_one_kind_of_gpu(
+    toy: Bundle, tmp_path: Path
+) -> None:
+    folder = opened(toy, tmp_path).folder
+    digest = toy.model_digest.removeprefix("sha256:")[:16]
+    assert folder.relative_to(tmp_path) == Path("toy", f"{digest}-fp32", "tensorrt-10.3.0-sm87")
+    half = opened(dataclasses.replace(toy, precision="fp16"), tmp_path).folder
+    assert half.parent != folder.parent
+
+
+def test_engines_are_found_again(toy: Bundle, tmp_path: Path) -> None:
+    first = opened(toy, tmp_path)
+    engine = with_engine(first)
+    again = opened(toy, tmp_path)
+    assert (first.message, again.message) == (
+        "engines are compiled for the first time",
+        "engines were there already",
+    )
+    assert (first.changed, again.changed, engine.exists()) == (False, False, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"tensorrt": "10.7.0"}, "TensorRT was 10.3.0 and is 10.7.0"),
+        ({"compute_capability": "7.2"}, "the compute capability was 8.7 and is 7.2"),
+        ({"driver": "550.1"}, "the driver was 540.4.0 and is 550.1"),
+        ({"jetpack": ""}, "Jetson Linux was 36.4.3 and is unknown"),
+        ({"driver": "550.1", "jetpack": "36.5"}, "the driver was 540.4.0 and is 550.1, Jetson Linux was 36.4.3 and is"),
+    ],
+)
+def test_another_device_compiles_anew_and_says_why(
+    toy: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture, change: dict[str, str], says: str
+) -> None:
+    with_engine(opened(toy, tmp_path))
+    with caplog.at_level(logging.WARNING):
+        changed = opened(toy, tmp_path, dataclasses.replace(ORIN, **change))
+    assert changed.message.startswith(f"engines are compiled anew: {says}")
+    assert changed.changed
+    assert changed.message in caplog.text
+    assert not (changed.folder / "model.engine").exists()
+
+
+def test_a_base_image_that_is_rolled_back_finds_its_engines(toy: Bundle, tmp_path: Path) -> None:
+    newer = dataclasses.replace(ORIN, tensorrt="10.7.0")
+    engine = with_engine(opened(toy, tmp_path))
+    opened(toy, tmp_path, newer)
+    assert engine.exists()
+    assert opened(toy, tmp_path).message == "engines were there already"
+    for version in ("10.8.0", "10.9.0"):
+        opened(toy, tmp_path, dataclasses.replace(ORIN, tensorrt=version))
+    assert not engine.exists()
+
+
+def test_a_fingerprint_that_cannot_be_read_is_another_device_s(toy: Bundle, tmp_path: Path) -> None:
+    cache = opened(toy, tmp_path)
+    engine = with_engine(cache)
+    (cache.folder / "fingerprint.json").write_text("{")
+    assert opened(toy, tmp_path).changed
+    assert not engine.exists()
+
+
+def test_engines_of_old_models_go(toy: Bundle, tmp_path: Path) -> None:
+    def other(number: int) -> Bundle:
+        return dataclasses.replace(toy, digests={"model.onnx": f"sha256:{number:016x}"}, golden_files=("a", "b"))
+
+    folders = [opened(other(number), tmp_path).folder for number in range(KEPT + 2)]
+    assert [folder.exists() for folder in folders] == [False, False, *[True] * KEPT]
+
+
+def test_without_a_volume_they_last_as_long_as_the_pod(toy: Bundle, tmp_path: Path) -> None:
+    cache = open_cache(toy, ORIN, root=tmp_path / "none", scratch=tmp_path / "scratch")
+    assert cache.folder.is_relative_to(tmp_path / "scratch")
+    assert cache.message.endswith(f"since there is no volume at {tmp_path / 'none'}")
+
+
+def test_a_volume_that_cannot_be_written_is_said(toy: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "toy").write_text("in the way")
+    with pytest.raises(EngineError, match=r"cannot be written: .*; expected a folder that user 65532 owns"):
+        prepare(dataclasses.replace(toy, options={"accelerator": "tensorrt"}), threads=1, max_batch=1, engines=tmp_path)
+
+
+def test_a_model_for_the_processor_needs_no_engines(toy: Bundle, tmp_path: Path) -> None:
+    prepared = prepare(toy, threads=1, max_batch=1, engines=tmp_path)
+    assert (prepared.message, prepared.device, list(tmp_path.iterdir())) == ("", {}, [])
+
+
+DRIVER = """NVRM version: NVIDIA UNIX Open Kernel Module for aarch64  540.4.0  Release Build  (buildbrain)
+GCC version:  collect2: error: ld returned 1 exit status
+"""
+DESKTOP = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\n"
+TEGRA = "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64\n"
+
+
+def device(root: Path, files: dict[str, str]) -> Path:
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, Fingerprint()),
+        (
+            {
+                "proc/driver/nvidia/version": DRIVER,
+                "etc/nv_tegra_release": TEGRA,
+                "usr/lib/aarch64-linux-gnu/libnvinfer.so.10.3.0": "",
+            },
+            Fingerprint(tensorrt="10.3.0", driver="540.4.0", jetpack="36.4.3"),
+        ),
+        (
+            {
+                "proc/driver/nvidia/version": DESKTOP,
+                "proc/sys/kernel/osrelease": "6.8.0-41-generic\n",
+                "usr/lib/x86_64-linux-gnu/libnvinfer.so.10": "",
+                "usr/lib/x86_64-linux-gnu/libnvinfer.so.10.13.2": "",
+            },
+            Fingerprint(tensorrt="10.13.2", driver="550.54.15"),
+        ),
+        ({"proc/sys/kernel/osrelease": "5.15.148-tegra\n"}, Fingerprint(jetpack="5.15.148-tegra")),
+    ],
+    ids=["no GPU", "a Jetson", "a machine with a card", "a Jetson whose release the container does not see"],
+)
+def test_a_device_tells_what_engines_depend_on(tmp_path: Path, files: dict[str, str], expected: Fingerprint) -> None:
+    assert read_fingerprint(device(tmp_path, files), cuda="libnone.so") == expected
+
+
+CUDA = """
+int cuInit(unsigned flags) { return flags; }
+int cuDeviceGet(int *device, int number) { *device = 40 + number; return 0; }
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+    if (device != 40) return 101;
+    *value = attribute == 75 ? 8 : attribute == 76 ? 7 : -1;
+    return 0;
+}
+"""
+
+
+def test_the_driver_tells_the_compute_capability(tmp_path: Path) -> None:
+    """Against a library with the functions of the CUDA driver API that are asked, since there is no GPU here."""
+    source, library = tmp_path / "cuda.c", tmp_path / "libcuda.so.1"
+    source.write_text(CUDA)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    assert read_fingerprint(tmp_path, cuda=str(library)).compute_capability == "8.7"
+
+
+def test_a_driver_that_fails_tells_nothing(tmp_path: Path) -> None:
+    source, library = tmp_path / "cuda.c", tmp_path / "libcuda.so.1"
+    source.write_text("int cuInit(unsigned flags) { return 100; }")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    assert read_fingerprint(tmp_path, cuda=str(library)).compute_capability == ""
+
+
+def test_what_is_known_is_named_as_the_termination_message_has_it() -> None:
+    assert ORIN.facts() == {
+        "tensorrt": "10.3.0",
+        "computeCapability": "8.7",
+        "driver": "540.4.0",
+        "jetpack": "36.4.3",
+    }
+    assert Fingerprint().facts() == {}
