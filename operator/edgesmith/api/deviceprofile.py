@@ -23,6 +23,10 @@ IMAGE_PATTERN = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]+)?(/[a-z0-9]+([._-]+[a-
 LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 FOLDER_PATTERN = r"^(/[A-Za-z0-9_][A-Za-z0-9._-]*)+$"
 NAMESPACE_PATTERN = r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$"
+ID_PATTERN = r"^[0-9a-f]{4}$"
+CLASS_PATTERN = r"^([0-9a-f]{2}){1,3}$"
+COMPATIBLE_PATTERN = r"^[A-Za-z0-9._+-]+,[A-Za-z0-9._+-]+$"
+FEATURE_PATTERN = r"^[a-z0-9_]+$"
 
 
 class Platform(Model):
@@ -33,8 +37,55 @@ class Platform(Model):
     variant: str | None = Field(None, description="Architecture variant, as OCI names it: v8 for arm64, say.")
 
 
+class PCIDevice(Model):
+    """A device at PCI, by what /sys/bus/pci/devices says of it."""
+
+    vendor: str = Field(pattern=ID_PATTERN, description="Vendor ID, four hex digits: 1ac1, say.")
+    device: str | None = Field(
+        None, pattern=ID_PATTERN, description="Device ID, four hex digits; absent: any of the vendor."
+    )
+    class_: str | None = Field(
+        None,
+        alias="class",
+        pattern=CLASS_PATTERN,
+        description="Begin of the class code in hex: 03 for displays, say; absent: any.",
+    )
+
+
+class USBDevice(Model):
+    """A device at USB, by what /sys/bus/usb/devices says of it."""
+
+    vendor: str = Field(pattern=ID_PATTERN, description="Vendor ID, four hex digits: 18d1, say.")
+    product: str = Field(pattern=ID_PATTERN, description="Product ID, four hex digits.")
+
+
+class Detect(Model):
+    """How a device of this class is told from others.
+
+    The processor architecture of spec.platform must be the device's, and each list that is given must be met. Of
+    deviceTree, pci and usb, one entry is enough; of cpuFeatures, every one must be there.
+    """
+
+    device_tree: tuple[Annotated[str, Field(pattern=COMPATIBLE_PATTERN, max_length=128)], ...] = Field(
+        (),
+        max_length=32,
+        description="Names of boards, of which one must be in the device tree's `compatible`: raspberrypi,5-model-b, say.",
+        json_schema_extra={"x-member": "VENDOR,BOARD as the device tree has it."},
+    )
+    pci: tuple[PCIDevice, ...] = Field(
+        (), max_length=32, description="Devices at PCI, of which one must be there with all that is said of it."
+    )
+    usb: tuple[USBDevice, ...] = Field((), max_length=32, description="Devices at USB, of which one must be there.")
+    cpu_features: tuple[Annotated[str, Field(pattern=FEATURE_PATTERN, max_length=32)], ...] = Field(
+        (),
+        max_length=32,
+        description="Features that the processor must have, every one, as /proc/cpuinfo names them: asimddp, say.",
+        json_schema_extra={"x-member": "A name under flags or Features in /proc/cpuinfo."},
+    )
+
+
 class Hardware(Model):
-    """What the device is, for people; of it, only the memory is used."""
+    """What the device is. Of it, the memory and `detect` are used; the rest is for people."""
 
     soc: str | None = Field(None, description="System on chip: BCM2712, say.")
     memory: Size | None = Field(
@@ -46,6 +97,13 @@ class Hardware(Model):
     )
     accelerator: str | None = Field(None, description="Accelerator, where there is one.")
     power: str | None = Field(None, description="Power envelope: 5-12W, say.")
+    detect: Detect | None = Field(
+        None,
+        description=(
+            "How a device of this class is told from others: each list that is given must be met, and the architecture "
+            "with it. Without any list, the architecture alone. Absent: it cannot be told."
+        ),
+    )
 
 
 class Toolchain(Model):
