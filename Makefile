@@ -68,8 +68,10 @@ may-run-cluster: # Before anything is compiled: a green run has never left out a
 bench: $(READY) tools images ## Measure, print and write bench/results.json
 	@PYTHONPATH=hack/stage:hack/cluster:tests/services:tests/unit:tests/unit_controller $(PY) bench
 
-generate: $(READY) ## Regenerate the CRDs and the protocol
+generate: $(READY) ## Regenerate the CRDs, the command line's catalogue, the tables of docs/ and the protocol
 	@$(PY) -m edgesmith.api.crd crds charts/edgesmith/crds
+	@$(PY) hack/generate_catalogue.py
+	@$(PY) hack/generate_docs.py
 	@$(PY) hack/generate_protocol.py
 
 format: $(READY) ## Format and fix what can be fixed

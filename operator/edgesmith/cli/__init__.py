@@ -1,4 +1,4 @@
-"""The command line: `edgesmith plan` and `edgesmith status`, also as `kubectl edgesmith`."""
+"""The command line: `edgesmith plan`, `edgesmith status` and `edgesmith profile`, also as `kubectl edgesmith`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from edgesmith.cli import plan as planning
+from edgesmith.cli import profile as profiles
 from edgesmith.cli import status as showing
+from edgesmith.cli.answer import Answer
 from edgesmith.cli.seen import look
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.configuration import DEFAULT_NAMESPACE
@@ -24,16 +26,21 @@ _TIMEOUT = 15.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 0 where it did what it was asked, 1 with one sentence on standard error where not."""
+    """Run a command; 0 where it did what it was asked, 1 with one sentence on standard error where not.
+
+    `profile detect` and `profile validate` are also 1 where no profile fits, or one is wrong.
+    """
     found = _parser().parse_args(arguments)
     try:
-        print(asyncio.run(_run(found)))
+        answer = profiles.run(found, _TIMEOUT) if found.command == "profile" else Answer(asyncio.run(_run(found)))
     except (ClusterError, ValueError, OSError) as error:
         print(f"edgesmith: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    return 0
+    if answer.text:
+        print(answer.text)
+    return answer.status
 
 
 async def _run(found: argparse.Namespace) -> str:
@@ -60,12 +67,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=name, description="The right build of your model on every edge node, and proof of it."
     )
-    parser.add_argument("--version", action="version", version=f"edgesmith {version('edgesmith')}")
-    common = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--version", action="version", version=f"edgesmith {_version()}")
+    asking = argparse.ArgumentParser(add_help=False)
+    asking.add_argument("--kubeconfig", help="kubeconfig; KUBECONFIG or ~/.kube/config where absent")
+    asking.add_argument("--context", help="one of the kubeconfig's contexts")
+    asking.add_argument("-o", "--output", choices=("text", "json"), default="text", help="text for people, or JSON")
+    common = argparse.ArgumentParser(add_help=False, parents=[asking])
     common.add_argument("-n", "--namespace", help="namespace; the kubeconfig's where absent")
-    common.add_argument("--kubeconfig", help="kubeconfig; KUBECONFIG or ~/.kube/config where absent")
-    common.add_argument("--context", help="one of the kubeconfig's contexts")
-    common.add_argument("-o", "--output", choices=("text", "json"), default="text", help="text for people, or JSON")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     plan = commands.add_parser(
@@ -89,4 +97,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     status.add_argument("name", nargs="?", help="an EdgeModel; all of the namespace where absent")
     status.add_argument("-A", "--all-namespaces", action="store_true", help="in every namespace")
+
+    profiles.add_to(commands, asking)
     return parser
+
+
+def _version() -> str:
+    try:
+        return version("edgesmith")
+    except PackageNotFoundError:  # an image holds the sources and no package
+        return "in an image, which its tag names"

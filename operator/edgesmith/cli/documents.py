@@ -28,18 +28,27 @@ def read(path: str, namespace: str) -> list[dict[str, Any]]:
     Raises:
         DocumentError: The file cannot be read, is not YAML, or contains objects of other kinds.
     """
+    documents = load(path)
+    if not documents:
+        raise DocumentError(f"{path} contains no object; an EdgeModel was expected")
+    return [_checked(path, number, document, namespace) for number, document in enumerate(documents, start=1)]
+
+
+def load(path: str) -> list[Any]:
+    """Every document of a YAML or JSON file that is not empty, whatever it is; `-` is standard input.
+
+    Raises:
+        DocumentError: The file cannot be read, or is not YAML.
+    """
     try:
         text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise DocumentError(f"{path} cannot be read: {reason}") from error
     try:
-        documents = [document for document in yaml.safe_load_all(text) if document is not None]
+        return [document for document in yaml.safe_load_all(text) if document is not None]
     except yaml.YAMLError as error:
         raise DocumentError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not documents:
-        raise DocumentError(f"{path} contains no object; an EdgeModel was expected")
-    return [_checked(path, number, document, namespace) for number, document in enumerate(documents, start=1)]
 
 
 def _checked(path: str, number: int, document: Any, namespace: str) -> dict[str, Any]:

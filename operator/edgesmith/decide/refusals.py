@@ -12,12 +12,12 @@ from dataclasses import replace
 from edgesmith.api.conditions import Reason
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
-from edgesmith.api.units import parse_bytes
 from edgesmith.decide.conditions import Finding, Severity
+from edgesmith.decide.faults import at_most, is_more_than, memory_faults, toolchain_faults
 from edgesmith.decide.profiles import Resolved, resolve
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.toolchain import base_image, flavour_of
-from edgesmith_builder.contract import TOOLCHAINS, wrong_options, wrong_precisions
+from edgesmith_builder.contract import TOOLCHAINS
 
 SERVERS = ("Edgesmith",)
 """What can serve in this release, of the servers that a DeviceProfile can name."""
@@ -61,42 +61,27 @@ def refusal(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> Fin
 
 def _toolchain(_model: EdgeModel, profile: DeviceProfile, _settings: Settings) -> tuple[Reason, str] | None:
     """What a profile asks of its toolchain, held against the toolchain's own table."""
-    wanted = profile.spec.toolchain
-    facts = TOOLCHAINS[wanted.name]
-    wrong = wrong_options(wanted.name, wanted.options) or wrong_precisions(wanted.name, wanted.precisions or ())
-    if wrong is not None:
-        return Reason.PROFILE_INVALID, f"spec.toolchain.{wrong}"
-    both = [one for one in wanted.precisions or () if one in wanted.impossible]
-    if both:
-        because = wanted.impossible[both[0]].rstrip(".")
-        why = (
-            f"spec.toolchain.precisions has {both[0]}, and so has spec.toolchain.impossible ({because}); "
-            "one of the two was expected"
+    wrong = next(toolchain_faults(profile), None)
+    return None if wrong is None else (Reason.PROFILE_INVALID, wrong)
+
+
+def not_in_this_release(profile: DeviceProfile) -> str | None:
+    """What a profile asks for that is in the API and not in this release, as `FIELD is VALUE; EXPECTED`, or None."""
+    toolchain, server = profile.spec.toolchain.name, profile.spec.runtime.server
+    if not TOOLCHAINS[toolchain].available:
+        there = ", ".join(name for name, facts in TOOLCHAINS.items() if facts.available)
+        return (
+            f"spec.toolchain.name is {toolchain}, and the builder of this release has no toolchain {toolchain}; "
+            f"one of {there} was expected"
         )
-        return Reason.PROFILE_INVALID, why
-    if not wanted.precisions and set(facts.precisions) <= set(wanted.impossible):
-        why = (
-            f"spec.toolchain.impossible has {', '.join(facts.precisions)}, all that {wanted.name} tries by itself; "
-            "spec.toolchain.precisions was expected"
-        )
-        return Reason.PROFILE_INVALID, why
+    if server not in SERVERS:
+        return f"spec.runtime.server is {server}, which this release has not; {' or '.join(SERVERS)} was expected"
     return None
 
 
 def _release(_model: EdgeModel, profile: DeviceProfile, _settings: Settings) -> tuple[Reason, str] | None:
-    """What is in the API and not in this release."""
-    toolchain, server = profile.spec.toolchain.name, profile.spec.runtime.server
-    if not TOOLCHAINS[toolchain].available:
-        there = ", ".join(name for name, facts in TOOLCHAINS.items() if facts.available)
-        why = (
-            f"spec.toolchain.name is {toolchain}, and the builder of this release has no toolchain {toolchain}; "
-            f"one of {there} was expected"
-        )
-        return Reason.NOT_IN_THIS_RELEASE, why
-    if server not in SERVERS:
-        why = f"spec.runtime.server is {server}, which this release has not; {' or '.join(SERVERS)} was expected"
-        return Reason.NOT_IN_THIS_RELEASE, why
-    return None
+    why = not_in_this_release(profile)
+    return None if why is None else (Reason.NOT_IN_THIS_RELEASE, why)
 
 
 def _base_image(_model: EdgeModel, profile: DeviceProfile, settings: Settings) -> tuple[Reason, str] | None:
@@ -112,32 +97,17 @@ def _base_image(_model: EdgeModel, profile: DeviceProfile, settings: Settings) -
 
 def _memory(model: EdgeModel, profile: DeviceProfile, _settings: Settings) -> tuple[Reason, str] | None:
     """What asks for more memory than the device has; where the EdgeModel says something, the profile gives way."""
-    if profile.memory is None:
-        return None
-    of_model, of_profile = model.spec.serving.resources or {}, profile.spec.runtime.resources or {}
+    of_model = model.spec.serving.resources or {}
     asked = {"spec.gates.maxMemory": model.spec.gates.max_memory}
     for section in ("limits", "requests"):
         asked[f"spec.serving.resources.{section}.memory"] = of_model.get(section, {}).get("memory")
     for field, value in asked.items():
-        if value is not None and _is_more(value, profile.memory):
-            return Reason.DEVICE_TOO_SMALL, f"the EdgeModel's {field} is {value}; {_at_most(profile)}"
-    for section in ("limits", "requests"):
-        value = of_profile.get(section, {}).get("memory")
-        replaced = "memory" in of_model.get(section, {})
-        if value is not None and not replaced and _is_more(value, profile.memory):
-            return Reason.PROFILE_INVALID, f"spec.runtime.resources.{section}.memory is {value}; {_at_most(profile)}"
+        if value is not None and is_more_than(profile, value):
+            return Reason.DEVICE_TOO_SMALL, f"the EdgeModel's {field} is {value}; {at_most(profile)}"
+    for section, wrong in memory_faults(profile):
+        if "memory" not in of_model.get(section, {}):
+            return Reason.PROFILE_INVALID, wrong
     return None
-
-
-def _is_more(value: str | int, memory: int) -> bool:
-    try:
-        return parse_bytes(value) > memory
-    except ValueError:  # more than anything has
-        return True
-
-
-def _at_most(profile: DeviceProfile) -> str:
-    return f"at most {profile.spec.hardware.memory} was expected, its spec.hardware.memory"
 
 
 _CHECKS: tuple[Check, ...] = (_toolchain, _release, _base_image, _memory)
