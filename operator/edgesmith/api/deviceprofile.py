@@ -69,7 +69,7 @@ class Detect(Model):
     device_tree: tuple[Annotated[str, Field(pattern=COMPATIBLE_PATTERN, max_length=128)], ...] = Field(
         (),
         max_length=32,
-        description="Names of boards, of which one must be in the device tree's `compatible`: raspberrypi,5-model-b, say.",
+        description="Boards, of which one must be in the device tree's `compatible`: raspberrypi,5-model-b, say.",
         json_schema_extra={"x-member": "VENDOR,BOARD as the device tree has it."},
     )
     pci: tuple[PCIDevice, ...] = Field(

@@ -8,7 +8,7 @@ import yaml
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.cli.documents import DocumentError, load
-from edgesmith.cli.profile.validate import faults_of
+from edgesmith.cli.profile.judge import judge
 
 
 def catalogue() -> list[DeviceProfile]:
@@ -23,8 +23,10 @@ def profiles_of(path: str) -> list[DeviceProfile]:
     Raises:
         DocumentError: It cannot be read, or one of them is wrong.
     """
-    documents = load(path)
-    for number, document in enumerate(documents, start=1):
-        for fault in faults_of(document):
-            raise DocumentError(f"{path}: document {number}: {fault}")
-    return [DeviceProfile.model_validate(document) for document in documents]
+    profiles = []
+    for number, document in enumerate(load(path), start=1):
+        profile, faults = judge(document)
+        if profile is None:
+            raise DocumentError(f"{path}: document {number}: {faults[0]}")
+        profiles.append(profile)
+    return profiles

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -107,8 +108,5 @@ class _Reader:
         return frozenset()
 
     def memory(self) -> int | None:
-        for line in self.text("proc/meminfo").splitlines():
-            key, _, value = line.partition(":")
-            if key == "MemTotal":
-                return int(value.split()[0]) * 1024
-        return None
+        found = re.search(r"^MemTotal:\s+([0-9]+) kB$", self.text("proc/meminfo"), re.MULTILINE)
+        return int(found[1]) * 1024 if found else None

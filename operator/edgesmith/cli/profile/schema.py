@@ -85,13 +85,13 @@ def _of_parts(schema: Schema, value: Any, path: str) -> Iterator[str]:
     elif isinstance(value, dict) and ("properties" in schema or "additionalProperties" in schema):
         known, others = schema.get("properties", {}), schema.get("additionalProperties")
         for name in schema.get("required", ()):
-            if value.get(name) is None:
+            if name not in value:
                 yield f"{_below(path, name)} is absent; it is required"
         for name, item in value.items():
             part = known.get(name, others)
             if part is None:
                 yield f"{_below(path, name)} is {shown(item)}; no such field was expected, but {', '.join(known)}"
-            elif item is not None:  # the API server takes null for absent
+            else:
                 yield from faults(part, item, _below(path, name))
 
 
