@@ -22,7 +22,6 @@ REDIRECTS = 5
 """Most that are followed for one answer."""
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
-_ELSEWHERE = frozenset({301, 302, 303, 307, 308})
 _NO_SUCH_RANGE = frozenset({HTTPStatus.PRECONDITION_FAILED, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE})
 
 
@@ -115,24 +114,19 @@ class _Page:
                 sent["Authorization"] = login.authorization
             response = self._client.send(self._client.build_request("GET", url, headers=sent), stream=True)
             try:
-                location = response.headers.get("Location") if response.status_code in _ELSEWHERE else None
-                if location is None:
+                if response.next_request is None:
                     yield response
                     return
-                url = self._next(url, location)
+                url = self._next(response.next_request.url)
             finally:
                 response.close()
         raise SourceUnreachable(f"{self._asked} leads on more than {REDIRECTS} times; a file was expected in the end")
 
-    def _next(self, url: httpx.URL, location: str) -> httpx.URL:
+    def _next(self, url: httpx.URL) -> httpx.URL:
         """Where a redirect leads; a login that it names is not used."""
-        try:
-            found = url.join(location)
-        except httpx.InvalidURL:
-            raise SourceUnreachable(f"{self._asked} leads to what is no address; one was expected") from None
-        if found.scheme != "https" or not found.host:
-            raise RequestInvalid(f"{self._asked} leads to {shown(found)[:200]!r}; an https address was expected")
-        return found.copy_with(username="", password="", fragment=None)
+        if url.scheme != "https" or not url.host:
+            raise RequestInvalid(f"{self._asked} leads to {shown(url)[:200]!r}; an https address was expected")
+        return url.copy_with(username="", password="", fragment=None)
 
     def _check(self, response: httpx.Response, arriving: Arriving) -> tuple[int, int | None]:
         """See what comes: how many bytes of it are here already, and where the file ends, where that is said."""
