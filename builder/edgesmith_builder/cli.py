@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> Built:
         {
             "s3": Bucket(StoreSettings.read(options.credentials, environment, bucket_ca)),
             "https": Web(WebLogin.read(options.credentials, environment), bucket_ca),
-            "oci": Artifacts(logins, registry_ca, plain=_plain(request)),
+            "oci": Artifacts(logins, registry_ca, plain=plain_registries(request)),
         }
     )
     clients = registries_for(request, credentials, authorities=registry_ca)
@@ -126,7 +126,7 @@ def read_request(path: Path) -> BuildRequest:
         raise RequestInvalid(f"{field} is {value}: {first['msg']}") from error
 
 
-def _plain(request: BuildRequest) -> tuple[str, ...]:
+def plain_registries(request: BuildRequest) -> tuple[str, ...]:
     """The registries that a source is asked of without TLS: the one that is pushed to, where that has none."""
     return (request.repository.partition("/")[0],) if request.plain_http else ()
 

@@ -7,13 +7,13 @@ import hashlib
 import json
 import signal
 import threading
-import uuid
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
+from artifacts import EMPTY_TYPE, TITLE, pushed
 from authority import Authority
 from played import Answer, Played
 from services import start_registry
@@ -28,46 +28,14 @@ from edgesmith_builder.errors import (
     SourceNotFound,
     SourceUnreachable,
 )
-from edgesmith_builder.oci import Backoff, BytesBlob, Credentials, Registry, Repository
+from edgesmith_builder.oci import Backoff, Credentials, Registry, Repository
 from edgesmith_builder.oci.content import INDEX, LAYER, LAYER_GZIP, MANIFEST, canonical
 from edgesmith_builder.source import Artifacts, FirstOf, Limit, source_logins
 
 DATA = hashlib.shake_256(b"artifact").digest(4_000_000)
 QUICK = Backoff(attempts=3, first=0.0, limit=0.0, asked_limit=0.0)
 LIMIT = Limit(len(DATA), DatasetInvalid)
-TITLE = "org.opencontainers.image.title"
-EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 RAW = "application/vnd.cncf.model.weight.v1.raw"
-
-Layer = tuple[bytes, str, dict[str, str]]
-
-
-def pushed(
-    address: str, *layers: Layer, credentials: Credentials | None = None, authorities: str | None = None
-) -> Repository:
-    """An artifact under the tag `1`, as `oras push` makes one."""
-    repository = Repository.parse(f"{address}/artifacts/{uuid.uuid4().hex[:12]}")
-
-    async def push() -> None:
-        async with Registry(authorities is None, credentials, authorities=authorities) as client:
-            empty = BytesBlob(b"{}", EMPTY_TYPE)
-            await client.push_blob(repository, empty)
-            listed = []
-            for data, media_type, annotations in layers:
-                blob = BytesBlob(data, media_type)
-                await client.push_blob(repository, blob)
-                listed.append({**blob.descriptor.to_json(), "annotations": annotations})
-            manifest = {
-                "schemaVersion": 2,
-                "mediaType": MANIFEST,
-                "artifactType": "application/vnd.unknown.artifact.v1",
-                "config": empty.descriptor.to_json(),
-                "layers": listed,
-            }
-            await client.push_manifest(repository.tagged("1"), canonical(manifest))
-
-    asyncio.run(push())
-    return repository
 
 
 def place(address: str, credentials: Credentials | None = None) -> Artifacts:

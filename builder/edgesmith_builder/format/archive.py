@@ -12,7 +12,7 @@ _SIGNATURES = (
     ("bzip2", 0, b"BZh"),
     ("tar", 257, b"ustar"),
 )
-"""Name, offset and bytes: PKWARE's APPNOTE 4.3.7 and 4.3.16, RFC 1952, RFC 8878, the formats' own descriptions, POSIX."""
+"""Name, offset and bytes, as the formats' specifications have them (APPNOTE 4.3, RFC 1952, RFC 8878, POSIX)."""
 
 
 def archive_of(head: bytes) -> str | None:

@@ -49,7 +49,7 @@ def read_source(path: Path, what: str) -> ModelFacts:
     with path.open("rb") as file:
         head = file.read(_HEAD)
     found = next(one for one in _FORMATS if one is onnx or one.recognises(head))
-    archive = archive_of(head) if not found.recognises(head) else None
+    archive = archive_of(head) if found is onnx else None
     if archive is not None:
         raise ModelInvalid(f"{what} is a {archive} archive, which is not unpacked; the model's own file was expected")
     named = path.rename(path.with_suffix(found.SUFFIX))

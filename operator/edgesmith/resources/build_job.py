@@ -64,8 +64,10 @@ _CREDENTIALS: Mapping[str, Mapping[str, bool]] = {
     "https": {"HTTPS_HOST": False, "HTTPS_TOKEN": True, "HTTPS_USERNAME": True, "HTTPS_PASSWORD": True},
     "oci": {".dockerconfigjson": False},
 }
-"""Keys of the credentials Secret by the scheme of what they open, and whether a key may be absent. Those of the first
-scheme here that an EdgeModel uses must be there, so that a Secret that is missing is noticed; of the others all may be."""
+"""Keys of the credentials Secret by the scheme of what they open, and whether a key may be absent.
+
+Those of the first scheme here that an EdgeModel uses must be there, so that a Secret that is missing is noticed; of the
+others all may be absent."""
 
 _VARIABLES = {".dockerconfigjson": "SOURCE_DOCKERCONFIGJSON"}
 """What the builder calls keys that are no names of variables."""
