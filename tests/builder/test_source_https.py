@@ -165,6 +165,11 @@ def test_a_file_that_is_replaced_half_way_is_never_two_halves(serve: Serve, fetc
     assert fetch(f"{server.endpoint}/a") == DATA
 
 
+def test_a_shorter_file_leaves_nothing_of_the_one_that_it_replaced(serve: Serve, fetch: Fetcher) -> None:
+    server = serve([Answer(200, DATA, {"ETag": '"1"'}, cut=HALF), Answer(200, b"short", {"ETag": '"2"'})])
+    assert fetch(f"{server.endpoint}/a", sha256=None) == b"short"
+
+
 @pytest.mark.parametrize(
     "span", [f"bytes {HALF + 1}-1999999/2000000", "", "bytes */2000000", "bytes 99999999999999999999-1/2"]
 )

@@ -159,7 +159,6 @@ class _Page:
     def _replaced(self, arriving: Arriving) -> SourceUnreachable:
         """Another content came half-way: the next answer is read from its start."""
         arriving.again()
-        self._etag = None
         return SourceUnreachable(f"{self._asked} was replaced while it was being fetched; one content was expected")
 
 
