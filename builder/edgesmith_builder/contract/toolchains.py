@@ -100,7 +100,9 @@ TOOLCHAINS: Mapping[ToolchainName, ToolchainFacts] = MappingProxyType(
             MappingProxyType(
                 {
                     "minRuntimeVersion": OptionFacts(
-                        ("13", "14"), "14", "The oldest Edge TPU runtime that the compiled model is to run with."
+                        ("13", "14"),
+                        "14",
+                        "The oldest Edge TPU runtime that the compiled model is to run with.",
                     )
                 }
             ),
