@@ -20,6 +20,8 @@ LEAVES = {
     "operator.nodeSelector",
     "operator.resources",
     "operator.affinity",
+    "devicePlugins.generic.nodeSelector",
+    "devicePlugins.generic.resources",
 }
 """Values that are objects of Kubernetes' own."""
 
@@ -150,6 +152,17 @@ def test_what_is_required_is_named_where_it_is_missing(path: str) -> None:
         ("profiles.install", ["raspberry-pi-5", "raspberry-pi-5"]),
         ("profiles.nodeLabel", "device"),
         ("profiles.nodeLabel", "edgesmith.dev/device: x"),
+        ("nodeFeatureRules.enabled", "yes"),
+        ("devicePlugins.nvidia", {"enabled": True}),
+        ("devicePlugins.generic.enabled", "yes"),
+        ("devicePlugins.generic.image", "generic-device-plugin"),
+        ("devicePlugins.generic.devices", []),
+        ("devicePlugins.generic.devices", [{"name": "edgetpu"}]),
+        ("devicePlugins.generic.devices", [{"name": "tpu", "groups": [{"usb": [{"vendor": "18d1"}]}]}]),
+        ("devicePlugins.generic.devices", [{"name": "tpu", "groups": [{"paths": [{"path": "/sys/x"}]}]}]),
+        ("devicePlugins.generic.nodeSelector", ["edge"]),
+        ("devicePlugins.generic.pluginFolder", "device-plugins"),
+        ("devicePlugins.generic.resources", {"limits": {"memory": "64 MB"}}),
         ("crds.upgrade", "true"),
         ("rbac.aggregate", 1),
         ("rbac.readableProfiles", "no"),

@@ -1,0 +1,154 @@
+"""Device plugins: the one that the chart brings, and the values for those that it does not."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chart_rendering import CHART, DIGEST, REQUIRED, ROOT, Object, load, merge, pick, render, template
+
+PROFILES = {file.stem: load(file) for file in sorted((CHART / "profiles").glob("*.yaml"))}
+PLUGINS = sorted((CHART / "plugins").glob("*.yaml"))
+IMAGE = f"registry.example/squat/generic-device-plugin@{DIGEST}"
+NAME = "edgesmith-generic-device-plugin"
+
+CHARTS = {
+    "nvidia": ("nvidia.com/gpu", {"runtimeClassName", "deviceDiscoveryStrategy", "affinity"}),
+    "intel-gpu": ("gpu.intel.com/i915", {"name", "sharedDevNum", "nodeFeatureRule"}),
+    "intel-npu": ("npu.intel.com/accel", {"name", "sharedDevNum", "nodeFeatureRule"}),
+}
+"""What each chart offers, and which of its values are used; their names are those of the charts' own values.yaml."""
+
+
+def resources(profile: Object) -> set[str]:
+    return {name for name in profile["spec"]["runtime"]["resources"]["limits"] if "/" in name}
+
+
+def values(install: list[str], **generic: Any) -> Object:
+    return {
+        "profiles": {"install": install},
+        "devicePlugins": {"generic": {"enabled": True, "image": IMAGE, **generic}},
+    }
+
+
+def pod(install: list[str], **generic: Any) -> Object:
+    found: Object = pick(render(values(install, **generic)), "DaemonSet", NAME)["spec"]["template"]["spec"]
+    return found
+
+
+def test_there_is_none_unless_it_is_asked_for() -> None:
+    assert [one for one in render({"profiles": {"install": list(PROFILES)}}) if one["kind"] == "DaemonSet"] == []
+
+
+def test_it_offers_an_edge_tpu_at_pcie_and_at_usb_under_both_ids() -> None:
+    (container,) = pod(["coral-usb"])["containers"]
+    assert container["image"] == IMAGE
+    flag, device = container["args"]
+    assert (flag, json.loads(device)) == (
+        "--device",
+        {
+            "name": "edgetpu",
+            "groups": [
+                {"paths": [{"path": "/dev/apex_0"}]},
+                {"usb": [{"vendor": "1a6e", "product": "089a"}]},
+                {"usb": [{"vendor": "18d1", "product": "9302"}]},
+            ],
+        },
+    )
+
+
+def test_what_it_offers_is_what_the_profiles_ask_for_and_tell_their_devices_by() -> None:
+    asked = {name for profile in PROFILES.values() for name in resources(profile) if name.startswith("squat.ai/")}
+    devices = load(CHART / "values.yaml")["devicePlugins"]["generic"]["devices"]
+    assert {f"squat.ai/{one['name']}" for one in devices} == asked
+    offered = [one for group in devices[0]["groups"] for one in group.get("usb", ())]
+    assert offered == PROFILES["coral-usb"]["spec"]["hardware"]["detect"]["usb"]
+
+
+def test_it_runs_where_profiles_ask_for_it() -> None:
+    install = ["coral-usb", "coral-m2", "intel-gpu"]
+    affinity = pod(install)["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert affinity["nodeSelectorTerms"] == [
+        {"matchExpressions": [{"key": "edgesmith.dev/device", "operator": "In", "values": ["coral-usb", "coral-m2"]}]}
+    ]
+    assert "nodeSelector" not in pod(install)
+
+
+def test_it_runs_on_nodes_of_ones_own() -> None:
+    found = pod(["generic-amd64"], nodeSelector={"plant.example/tpu": "true"})
+    assert found["nodeSelector"] == {"plant.example/tpu": "true"}
+    assert "affinity" not in found
+
+
+@pytest.mark.parametrize(
+    ("install", "generic", "says"),
+    [
+        (["coral-usb"], {"image": ""}, "devicePlugins.generic.image is empty: expected a reference"),
+        (["generic-amd64"], {}, "profiles.install has no profile that asks for a resource of squat.ai"),
+    ],
+)
+def test_what_is_lacking_is_named(install: list[str], generic: Object, says: str) -> None:
+    done = template(merge(REQUIRED, values(install, **generic)))
+    assert done.returncode != 0
+    assert says in done.stderr
+
+
+def test_the_folder_of_the_kubelet_is_the_nodes() -> None:
+    found = pod(["coral-usb"], pluginFolder="/data/kubelet/device-plugins")
+    (container,) = found["containers"]
+    mounts = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
+    folders = {one["name"]: one["hostPath"]["path"] for one in found["volumes"]}
+    assert mounts == {"plugins": "/var/lib/kubelet/device-plugins", "dev": "/dev"}
+    assert folders == {"plugins": "/data/kubelet/device-plugins", "dev": "/dev"}
+
+
+def test_its_pods_are_not_taken_for_the_operators() -> None:
+    objects = render(values(["coral-usb"]))
+    plugin = pick(objects, "DaemonSet", NAME)["spec"]
+    labels = plugin["template"]["metadata"]["labels"]
+    assert plugin["selector"]["matchLabels"].items() <= labels.items()
+    selectors = [one["spec"]["podSelector"] for one in objects if one["kind"] == "NetworkPolicy"]
+    selectors += [one["spec"]["selector"] for one in objects if one["kind"] == "Deployment"]
+    assert selectors
+    for selector in selectors:
+        assert not selector["matchLabels"].items() <= labels.items()
+    assert plugin["template"]["spec"]["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("file", PLUGINS, ids=lambda file: file.stem)
+def test_values_for_a_vendors_chart_are_of_its_shape_and_say_how_it_is_installed(file: Path) -> None:
+    resource, known = CHARTS[file.stem]
+    text = file.read_text()
+    assert set(load(file)) == known
+    named = re.search(r"^# Profiles: (.*)$", text, re.MULTILINE)
+    assert named
+    assert named[1].split(", ") == [name for name, profile in PROFILES.items() if resource in resources(profile)]
+    commands = re.sub(r" \\\n#? *", " ", text)
+    assert re.search(
+        rf"helm upgrade --install .* --repo https://\S+ --version [0-9.]+ .* -f {file.relative_to(ROOT)}$",
+        commands,
+        re.MULTILINE,
+    )
+    assert f"-f {file.relative_to(ROOT)}" in (ROOT / "docs/devices.md").read_text()
+
+
+def test_nvidias_plugin_goes_to_the_nodes_of_its_profiles() -> None:
+    affinity = load(CHART / "plugins/nvidia.yaml")["affinity"]["nodeAffinity"]
+    ((term,),) = [
+        one["matchExpressions"]
+        for one in affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    ]
+    assert term["values"] == [name for name, profile in PROFILES.items() if "nvidia.com/gpu" in resources(profile)]
+
+
+def test_every_resource_that_a_profile_asks_for_has_a_plugin() -> None:
+    asked = set().union(*(resources(profile) for profile in PROFILES.values()))
+    assert asked == {resource for resource, _ in CHARTS.values()} | {"squat.ai/edgetpu"}
+    assert {file.stem for file in PLUGINS} == set(CHARTS)
+
+
+def test_the_chart_has_no_dependency_that_helm_would_have_to_fetch() -> None:
+    assert "dependencies" not in load(CHART / "Chart.yaml")
