@@ -30,7 +30,7 @@ from edgesmith_builder.oci import Credentials, Reference, trusting
 from edgesmith_builder.progress import log_to_stderr
 from edgesmith_builder.push import Registries, registries_for
 from edgesmith_builder.signatures.private import PrivateKey
-from edgesmith_builder.source import Bucket, Sources, StoreSettings
+from edgesmith_builder.source import Artifacts, Bucket, FirstOf, Sources, StoreSettings, Web, WebLogin, source_logins
 from edgesmith_builder.toolchain import Compiler
 
 log = logging.getLogger(__name__)
@@ -75,15 +75,23 @@ def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> Built:
     request = read_request(options.request)
     credentials = _credentials(options.registry_credentials)
     maker = Maker(_key(options.signing_key, environment.get(PASSWORD)), _pinned(options.builder_image))
-    bucket = Bucket(
-        StoreSettings.read(options.credentials, environment, _authorities("--bucket-ca", options.bucket_ca))
+    bucket_ca, registry_ca = (
+        _authorities("--bucket-ca", options.bucket_ca),
+        _authorities("--registry-ca", options.registry_ca),
     )
-    clients = registries_for(request, credentials, authorities=_authorities("--registry-ca", options.registry_ca))
+    logins = FirstOf((source_logins(options.credentials, environment), credentials))
+    sources = Sources(
+        {
+            "s3": Bucket(StoreSettings.read(options.credentials, environment, bucket_ca)),
+            "https": Web(WebLogin.read(options.credentials, environment), bucket_ca),
+            "oci": Artifacts(logins, registry_ca, plain=plain_registries(request)),
+        }
+    )
+    clients = registries_for(request, credentials, authorities=registry_ca)
     if options.work is not None and not options.work.is_dir():
         raise RequestInvalid(f"--work {options.work} is not a folder; one that is there was expected")
     compiler = Compiler(options.compiler) if options.compiler is not None else None
     with tempfile.TemporaryDirectory(prefix="build-", dir=options.work) as work:
-        sources = Sources({"s3": bucket})
         return asyncio.run(
             _build(request, sources, clients, Path(work), threads=options.threads, maker=maker, compiler=compiler)
         )
@@ -121,6 +129,11 @@ def read_request(path: Path) -> BuildRequest:
         field = ".".join(str(part) for part in first["loc"]) or "the request"
         value = json.dumps(first["input"], default=str)[:200]
         raise RequestInvalid(f"{field} is {value}: {first['msg']}") from error
+
+
+def plain_registries(request: BuildRequest) -> tuple[str, ...]:
+    """The registries that a source is asked of without TLS: the one that is pushed to, where that has none."""
+    return (request.repository.partition("/")[0],) if request.plain_http else ()
 
 
 def _credentials(path: Path | None) -> Credentials:
@@ -194,14 +207,15 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--request", type=Path, required=True, help="the BuildRequest, a JSON file")
     add("--credentials", type=Path, help="folder with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL, "
-        "AWS_REGION and AWS_SESSION_TOKEN as files; what is missing there is taken from the environment")  # fmt: skip
+        "AWS_REGION and AWS_SESSION_TOKEN, HTTPS_HOST, HTTPS_TOKEN, HTTPS_USERNAME and HTTPS_PASSWORD, and "
+        ".dockerconfigjson as files; what is missing there is taken from the environment")  # fmt: skip
     add("--registry-credentials", type=Path, help="a .dockerconfigjson; without, the registry is asked anonymously")
     add(
         "--registry-ca",
         type=Path,
         help="certificates in PEM of authorities to trust for registries, besides the public ones",
     )
-    add("--bucket-ca", type=Path, help="the same for the bucket")
+    add("--bucket-ca", type=Path, help="the same for buckets and https servers")
     add("--signing-key", type=Path, help="private key to sign images with, in PEM or as cosign writes it; its "
         f"password is taken from the variable {PASSWORD}; without, images are not signed")  # fmt: skip
     add("--builder-image", help="the image that this program runs in, by digest, for the provenance")

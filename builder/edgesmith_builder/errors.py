@@ -2,10 +2,10 @@
 
     BuildError
     ├── RequestInvalid       the request contradicts itself or names what cannot be
-    ├── SourceNotFound       no such bucket or object
-    ├── SourceUnreachable    the bucket gives no usable answer                        (a retry can help)
-    ├── SourceForbidden      the bucket does not accept the credentials
-    ├── DigestMismatch       the object is not the one whose sha256 was given
+    ├── SourceNotFound       nothing is at the URI
+    ├── SourceUnreachable    the bucket, server or registry gives no usable answer    (a retry can help)
+    ├── SourceForbidden      it does not accept the credentials
+    ├── DigestMismatch       the file is not the one whose sha256 was given
     ├── ModelInvalid         not a model, or none that the engine runs
     │   ├── ModelHasNaN      a weight is not a number
     │   └── ModelTooLarge    larger than the memory of the device that it is for
@@ -47,21 +47,26 @@ class RequestInvalid(BuildError):  # noqa: N818 - the name is the reason that us
 
 
 class SourceNotFound(BuildError):  # noqa: N818
-    """A bucket or an object in it does not exist."""
+    """Nothing is at the URI: no such bucket, object, page, tag or file."""
 
 
 class SourceUnreachable(BuildError):  # noqa: N818
-    """The object store gave no usable answer."""
+    """The bucket, server or registry gave no usable answer."""
 
     retry = True
 
+    def __init__(self, message: str, asked: float = 0.0) -> None:
+        super().__init__(message)
+        self.asked = asked
+        """Seconds that it asked to be left alone for; 0 where it did not."""
+
 
 class SourceForbidden(BuildError):  # noqa: N818
-    """The object store does not accept the credentials, or wants some."""
+    """The bucket, server or registry does not accept the credentials, or wants some."""
 
 
 class DigestMismatch(BuildError):  # noqa: N818
-    """An object's bytes are not those whose sha256 the request gives."""
+    """A file's bytes are not those whose sha256 the request gives."""
 
 
 class ModelInvalid(BuildError):  # noqa: N818

@@ -57,7 +57,14 @@ def test_the_short_name_and_the_columns_work(server: ApiServer, namespace: str) 
         pytest.param({"gates": {"minAccuracy": "101%"}}, "must be a fraction from 0 to 1", id="fraction-above-1"),
         *[
             pytest.param({"source": {"uri": uri, "sha256": "0" * 64}}, "spec.source.uri", id=uri)
-            for uri in ("http://h/m.onnx", "https://user:word@h/m.onnx", "oci://r/models/m", "ftp://h/m", "https://h")
+            for uri in (
+                "http://h/m.onnx",
+                "https://user:word@h/m.onnx",
+                "oci://r/models/m",
+                "ftp://h/m",
+                "https://h",
+                "https://h/m#a",
+            )
         ],
         pytest.param({"evaluation": SET | {"metric": "Loss"}}, "spec.evaluation.metric", id="no-such-metric"),
         pytest.param({"evaluation": SET | {"topK": 3}}, "topK is for the metric TopK alone", id="k-of-nothing"),
@@ -126,6 +133,7 @@ def test_a_name_that_could_not_name_its_children_is_refused(server: ApiServer, n
         "https://models.example:8443/parts/12/model.tflite?version=3",
         "oci://registry.example:5000/models/parts:12",
         f"oci://registry/models/parts@sha256:{'0' * 64}",
+        "oci://registry/models/parts:12#weights/model.onnx",
     ],
 )
 def test_a_source_may_lie_elsewhere_than_in_a_bucket(server: ApiServer, namespace: str, uri: str) -> None:

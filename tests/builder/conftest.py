@@ -78,6 +78,17 @@ class Store:
         self.client.put_object(bucket_name="models", object_name=key, data=io.BytesIO(data), length=len(data))
         return f"s3://models/{key}"
 
+    def read(self, uri: str) -> bytes:
+        """An object's bytes."""
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        answer = self.client.get_object(bucket_name=bucket, object_name=key)
+        try:
+            data: bytes = answer.read()
+        finally:
+            answer.close()
+            answer.release_conn()
+        return data
+
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
@@ -173,13 +184,7 @@ class World:
 
     def digest(self, uri: str) -> str:
         """64 hex digits of an object in the bucket."""
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
-        answer = self.store.client.get_object(bucket_name=bucket, object_name=key)
-        try:
-            return hashlib.sha256(answer.read()).hexdigest()
-        finally:
-            answer.close()
-            answer.release_conn()
+        return hashlib.sha256(self.store.read(uri)).hexdigest()
 
     async def build(
         self, request: BuildRequest, *, settings: StoreSettings | None = None, credentials: Credentials | None = None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import io
+import tarfile
 import uuid
 import zipfile
 from collections.abc import Callable
@@ -93,6 +95,14 @@ def future(bench: Any) -> bytes:
     return bytes(model.SerializeToString())
 
 
+def climbing() -> bytes:
+    """A tar whose one file would be written above the folder that it is unpacked in."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("../../model.onnx"), io.BytesIO())
+    return buffer.getvalue()
+
+
 def bomb(bench: Any) -> Bad:
     """A data set whose table of contents owns up to what would come out."""
     buffer = io.BytesIO(bench.sets.npz(image=bench.sets.images(3)))
@@ -127,7 +137,14 @@ CASES: list[tuple[str, Make, str, list[str]]] = [
     ("not-a-model", source(lambda _: b"this is a text, not a model"), "ModelInvalid",
      ["spec.source.uri s3://models/bad/", "is not an ONNX model", "an .onnx file was expected"]),
     ("empty-file", source(lambda _: b""), "ModelInvalid", ["has 0 bytes", "was expected"]),
-    ("a-zip", source(lambda bench: bench.sets.npz(a=np.zeros(3))), "ModelInvalid", ["is not an ONNX model"]),
+    ("a-zip", source(lambda bench: bench.sets.npz(a=np.zeros(3))), "ModelInvalid",
+     ["spec.source.uri s3://models/bad/", "is a zip archive, which is not unpacked", "own file was expected"]),
+    ("a-tar-that-climbs-out", source(lambda _: climbing()), "ModelInvalid",
+     ["is a tar archive, which is not unpacked"]),
+    ("a-gzip-bomb", source(lambda _: gzip.compress(bytes(10_000_000))), "ModelInvalid",
+     ["is a gzip archive, which is not unpacked"]),
+    ("a-tar-for-a-set", lambda bench: Bad(bench.world.request(calibration=put(bench, climbing(), "set.npz"))),
+     "DatasetInvalid", ["spec.calibration.uri s3://models/bad/", "is not an .npz file"]),
     ("weights-elsewhere", source(outside), "ModelInvalid", ["'kernel'", "another file", "a single file was expected"]),
     ("a-sequence", source(sequence), "ModelInvalid", ["output 'y' of type sequence", "a tensor was expected"]),
     ("unknown-operator", source(unknown_operator), "ModelInvalid", ["does not run", "com.example", "was expected"]),

@@ -14,9 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from artifacts import TITLE, pushed
+from authority import Authority
 from needs import emulator
+from played import Answer, Played
 
-from edgesmith_builder.cli import read_request
+from edgesmith_builder.cli import plain_registries, read_request
 from edgesmith_builder.contract import Artifact, Build, BuildFailure, BuildRequest, Gates, Platform, Toolchain
 from edgesmith_builder.errors import MESSAGE_LIMIT, REASONS, RequestInvalid, failure_of
 
@@ -57,6 +60,36 @@ def test_a_build_ends_with_the_image_on_stdout_and_in_the_termination_log(world:
     for words in ("fetched s3://models/surface/model.onnx", "int8: accuracy", ": passes", "pushed "):
         assert words in done.stderr
     assert "store-password" not in done.stderr
+
+
+def test_the_files_may_lie_in_three_places(world: Any, tmp_path: Path) -> None:
+    objects = {name: world.store.read(getattr(world, name)) for name in ("source", "evaluation")}
+    held = pushed(world.registry, (objects["evaluation"], "application/octet-stream", {TITLE: "evaluation.npz"}))
+    authority = Authority.make(tmp_path / "authority")
+    with Played(lambda _: Answer(200, objects["source"]), authority.sign("web")) as web:
+        request = world.request(
+            source=Artifact(uri=f"{web.endpoint}/model.onnx?version=12", sha256=world.digest(world.source)),
+            evaluation=Artifact(uri=f"oci://{held}:1#evaluation.npz"),
+        )
+        line = command(tmp_path, request, world.store, "--bucket-ca", str(authority.file))
+        for name, value in {"HTTPS_HOST": f"127.0.0.1:{web.port}", "HTTPS_TOKEN": "t0ken"}.items():
+            (tmp_path / "secret" / name).write_text(value)
+        done = run(line)
+        assert done.returncode == 0, done.stderr
+        assert [headers["Authorization"] for headers in web.headers] == ["Bearer t0ken"]
+    for place in (
+        f"{web.endpoint}/model.onnx?…",
+        "s3://models/surface/calibration.npz",
+        f"oci://{held}:1#evaluation.npz",
+    ):
+        assert f"fetched {place} " in done.stderr
+    assert "t0ken" not in done.stderr
+
+
+def test_a_source_without_tls_is_in_the_registry_that_has_none(world: Any) -> None:
+    request = world.request()
+    assert plain_registries(request) == (world.registry,)
+    assert plain_registries(request.model_copy(update={"plain_http": False})) == ()
 
 
 def test_the_digest_depends_on_nothing_but_the_request(world: Any, tmp_path: Path) -> None:

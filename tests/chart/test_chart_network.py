@@ -75,7 +75,20 @@ def test_a_build_reaches_the_ports_that_the_values_name(values: Object, registry
     spec = policy({**PLANT, **values}, "edgesmith-build")
     assert spec["ingress"] == []
     assert spec["egress"][0]["ports"] == DNS
-    assert ports(spec["egress"][1:]) == [bucket, registry]
+    assert ports(spec["egress"][1:]) == [bucket, registry, {443}]
+
+
+def test_a_build_reaches_other_sources_where_the_values_say_so() -> None:
+    def egress(**sources: Any) -> list[Object]:
+        values = {"networkPolicies": {"modelNamespaces": ["plant-7"], "sources": sources}}
+        rules: list[Object] = policy(values, "edgesmith-build")["egress"]
+        return rules[3:]
+
+    assert "to" not in egress()[0]
+    (narrow,) = egress(cidrs=["10.0.0.3/32"], ports=[8443, 5001])
+    assert ports([narrow]) == [{8443, 5001}]
+    assert narrow["to"] == [{"ipBlock": {"cidr": "10.0.0.3/32"}}]
+    assert egress(ports=[]) == []
 
 
 def test_a_server_answers_its_namespace_and_asks_nobody() -> None:

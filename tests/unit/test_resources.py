@@ -21,6 +21,7 @@ from edgesmith.resources import build_job, daemon_set, repository, service
 from edgesmith.resources.build_job import WORK_LIMIT
 from edgesmith.resources.daemon_set import pod_spec
 from edgesmith_builder.contract import BuildRequest
+from edgesmith_builder.source.oci import CONFIG_VARIABLE
 from edgesmith_runtime.http.limits import Limits
 
 IMAGE = f"registry:5000/models/plant/parts@sha256:{'3' * 64}"
@@ -367,6 +368,43 @@ def test_without_a_need_no_compiler_is_started() -> None:
         assert "initContainers" not in pod
         assert "--compiler" not in pod["containers"][0]["args"]
         assert "compiler" not in {volume["name"] for volume in pod["volumes"]}
+
+
+STORE = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_REGION"}
+WEB = {"HTTPS_HOST", "HTTPS_TOKEN", "HTTPS_USERNAME", "HTTPS_PASSWORD"}
+LOGINS = {".dockerconfigjson"}
+KEYS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"}
+
+
+@pytest.mark.parametrize(
+    ("source", "evaluation", "names", "required"),
+    [
+        ("https://models.example/a", "https://models.example/b", WEB, {"HTTPS_HOST"}),
+        ("oci://hub:5000/a:1", "oci://hub:5000/b:1", LOGINS, LOGINS),
+        ("https://models.example/a", "oci://hub:5000/b:1", WEB | LOGINS, {"HTTPS_HOST"}),
+        ("oci://hub:5000/a:1", "s3://models/b", STORE | LOGINS, KEYS),
+        ("s3://models/a", "https://models.example/b", STORE | WEB, KEYS),
+    ],
+)
+def test_credentials_are_those_of_where_the_files_are_and_a_missing_secret_is_always_noticed(
+    source: str, evaluation: str, names: set[str], required: set[str]
+) -> None:
+    of = model(
+        source={"uri": source, "sha256": "a" * 64, "secretRef": {"name": "store"}}, evaluation={"uri": evaluation}
+    )
+    job = build_job(of, StartBuild(profile(), build_for(of, profile(), SETTINGS), "", (), 0), SETTINGS)
+    environment = job["spec"]["template"]["spec"]["containers"][0]["env"]
+    keys = [entry["valueFrom"]["secretKeyRef"] for entry in environment]
+    assert {key["name"] for key in keys} == {"store"}
+    assert {key["key"] for key in keys} == names
+    assert {key["key"] for key in keys if not key["optional"]} == required
+    variables = {".dockerconfigjson": CONFIG_VARIABLE}
+    assert [entry["name"] for entry in environment] == [variables.get(key["key"], key["key"]) for key in keys]
+
+
+def test_without_a_secret_a_build_is_given_no_credentials() -> None:
+    container = started(uri="https://models.example/a")["spec"]["template"]["spec"]["containers"][0]
+    assert not [entry for entry in container["env"] if "valueFrom" in entry]
 
 
 @pytest.mark.parametrize(

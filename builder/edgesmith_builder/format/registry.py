@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from edgesmith_builder.errors import ModelInvalid
 from edgesmith_builder.format import onnx, tflite
+from edgesmith_builder.format.archive import archive_of
 from edgesmith_builder.format.facts import ModelFacts
 
 _HEAD = 4096
@@ -47,6 +49,9 @@ def read_source(path: Path, what: str) -> ModelFacts:
     with path.open("rb") as file:
         head = file.read(_HEAD)
     found = next(one for one in _FORMATS if one is onnx or one.recognises(head))
+    archive = archive_of(head) if found is onnx else None
+    if archive is not None:
+        raise ModelInvalid(f"{what} is a {archive} archive, which is not unpacked; the model's own file was expected")
     named = path.rename(path.with_suffix(found.SUFFIX))
     return found.read_model(named, what)
 

@@ -5,7 +5,7 @@ authorities.
 """
 
 from edgesmith_builder.oci.auth import Credentials, CredentialsFile, Login, Logins
-from edgesmith_builder.oci.backoff import Backoff
+from edgesmith_builder.oci.backoff import Backoff, asked_for
 from edgesmith_builder.oci.blobs import Blob, BytesBlob, FileBlob
 from edgesmith_builder.oci.content import Descriptor, Index, IndexEntry, Manifest
 from edgesmith_builder.oci.errors import RegistryError, RegistryForbidden, RegistryRefused, RegistryUnreachable
@@ -38,6 +38,7 @@ __all__ = [
     "RegistryUnreachable",
     "RemoteBlob",
     "Repository",
+    "asked_for",
     "distrust",
     "speaks_https",
     "trusting",

@@ -48,6 +48,8 @@ class Descriptor:
     digest: str
     size: int
     """Bytes, as stored: compressed where the media type says so."""
+    annotations: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """What is said of the blob where it was read; not written again."""
 
     @classmethod
     def of(cls, data: bytes, media_type: str) -> Descriptor:
@@ -64,7 +66,7 @@ class Descriptor:
         media_type, digest, size = str(data["mediaType"]), str(data["digest"]), int(data["size"])
         if not digest.startswith("sha256:") or size < 0:
             raise ValueError(f"descriptor {digest} of {size} bytes")
-        return cls(_DOCKER_TO_OCI.get(media_type, media_type), digest, size)
+        return cls(_DOCKER_TO_OCI.get(media_type, media_type), digest, size, _annotations(data))
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object."""
@@ -92,7 +94,7 @@ class Manifest:
         return cls(
             config=Descriptor.from_json(data["config"]),
             layers=tuple(Descriptor.from_json(layer) for layer in data["layers"]),
-            annotations={str(name): str(value) for name, value in (data.get("annotations") or {}).items()},
+            annotations=_annotations(data),
             digest=digest_of(raw),
         )
 
@@ -162,6 +164,10 @@ class Index:
             if wanted is None or _plain_variant(architecture, entry.variant) == wanted:
                 return entry
         return None
+
+
+def _annotations(data: Mapping[str, Any]) -> dict[str, str]:
+    return {str(name): str(value) for name, value in (data.get("annotations") or {}).items()}
 
 
 def _plain_variant(architecture: str, variant: str | None) -> str | None:

@@ -124,6 +124,11 @@ capabilities:
 {{- include "edgesmith.egressRule" (dict "cidrs" $bucket.cidrs "ports" $ports) -}}
 {{- end -}}
 
+{{/* Servers and registries of sources at https:// and oci://. */}}
+{{- define "edgesmith.sourcesRule" -}}
+{{- include "edgesmith.egressRule" .Values.networkPolicies.sources -}}
+{{- end -}}
+
 {{/* The namespaces that the operator works in, as JSON: none where it works in all. Its own holds the Lease it watches. */}}
 {{- define "edgesmith.watched" -}}
 {{- if .Values.watchNamespaces -}}

@@ -81,15 +81,15 @@ class Reason(StrEnum):
     WAITING_FOR_REGISTRY = "WaitingForRegistry"
     """The operator cannot ask the registry whether the build exists; it asks again."""
     WAITING_FOR_SOURCE = "WaitingForSource"
-    """The bucket cannot be reached; the build is tried again."""
+    """The bucket, server or registry of a URI cannot be reached; the build is tried again."""
 
     # BuildsReady, Stalled: the builder's own words
     SOURCE_NOT_FOUND = "SourceNotFound"
     """Nothing is at a URI that the spec names."""
     SOURCE_UNREACHABLE = "SourceUnreachable"
-    """The bucket does not answer."""
+    """The bucket, server or registry of a URI does not answer."""
     SOURCE_FORBIDDEN = "SourceForbidden"
-    """The bucket refused the credentials."""
+    """The bucket, server or registry of a URI refused the credentials, or wants some."""
     CREDENTIALS_NOT_FOUND = "CredentialsNotFound"
     """The Secret that spec.source.secretRef names does not exist in the EdgeModel's namespace."""
     DIGEST_MISMATCH = "DigestMismatch"

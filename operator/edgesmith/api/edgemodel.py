@@ -19,9 +19,12 @@ PLURAL = "edgemodels"
 URI_PATTERN = (
     r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+"
     r"|https://[A-Za-z0-9.:\[\]-]+/[^ #]+"
-    r"|oci://[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f]{64}))$"
+    r"|oci://[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f]{64})"
+    r"(#[^ #]+)?)$"
 )
-URI_FORMS = "s3://BUCKET/KEY, https://HOST/PATH, or oci://REGISTRY/NAME with :TAG or @sha256:HEX"
+URI_FORMS = (
+    "s3://BUCKET/KEY, https://HOST/PATH, or oci://REGISTRY/NAME with :TAG or @sha256:HEX and, of several files, #FILE"
+)
 ERRORS = ("RMSE", "MAE")
 """Metrics whose lower values are better."""
 NUMBER_PATTERN = r"^[0-9]+(\.[0-9]+)?$"
@@ -53,16 +56,17 @@ class Source(Model):
     secret_ref: SecretRef | None = Field(
         None,
         description=(
-            "Secret in the same namespace with AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where "
-            "wanted, AWS_REGION and AWS_SESSION_TOKEN; used for what lies at s3://, of the source and both data sets. "
-            "Absent: the operator's default endpoint, with the rights that the cloud gives the build's "
-            "ServiceAccount, or else anonymously."
+            "Secret in the same namespace for the source and both data sets. For s3://: AWS_ENDPOINT_URL, "
+            "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where wanted, AWS_REGION and AWS_SESSION_TOKEN. For "
+            "https://: HTTPS_HOST, the server that it is for, with HTTPS_TOKEN, or HTTPS_USERNAME and HTTPS_PASSWORD. "
+            "For oci://: .dockerconfigjson. Absent: the operator's default endpoint, with the rights that the cloud "
+            "gives the build's ServiceAccount, the login that builds push with, or else anonymously."
         ),
     )
 
     @property
     def secret(self) -> str | None:
-        """Name of the Secret with the bucket's credentials; None where none is named."""
+        """Name of the Secret with the credentials; None where none is named."""
         return self.secret_ref.name if self.secret_ref else None
 
 

@@ -40,7 +40,9 @@ VARIABLES = {
         "`Require`: an image without a signature by the public key is not rolled out. Default `None`."
     ),
     "EDGESMITH_BUCKET_ENDPOINT": "S3 endpoint for EdgeModels without a credentials Secret.",
-    "EDGESMITH_BUCKET_CA": "Certificates in PEM of authorities to trust for buckets, besides the public ones.",
+    "EDGESMITH_BUCKET_CA": (
+        "Certificates in PEM of authorities to trust for buckets and servers at https://, besides the public ones."
+    ),
     "EDGESMITH_BUILDER_SERVICE_ACCOUNT": "ServiceAccount of build Jobs in the EdgeModel's namespace.",
     "EDGESMITH_BUILDER_NODE_SELECTOR": "Where build Jobs run: a JSON object of labels. Default `{}`.",
     "EDGESMITH_BUILDER_RESOURCES": "Requests and limits of build Jobs: a JSON object. Default `{}`.",

@@ -11,6 +11,7 @@ image and waiting for a Secret, and never waiting for a node.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -53,14 +54,24 @@ EXIT_FINAL = 1
 EXIT_RETRY = 2
 """The builder's exit status where one can."""
 
-_CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": False,
-    "AWS_SECRET_ACCESS_KEY": False,
-    "AWS_SESSION_TOKEN": True,
-    "AWS_ENDPOINT_URL": False,
-    "AWS_REGION": True,
+_CREDENTIALS: Mapping[str, Mapping[str, bool]] = {
+    "s3": {
+        "AWS_ACCESS_KEY_ID": False,
+        "AWS_SECRET_ACCESS_KEY": False,
+        "AWS_SESSION_TOKEN": True,
+        "AWS_ENDPOINT_URL": False,
+        "AWS_REGION": True,
+    },
+    "https": {"HTTPS_HOST": False, "HTTPS_TOKEN": True, "HTTPS_USERNAME": True, "HTTPS_PASSWORD": True},
+    "oci": {".dockerconfigjson": False},
 }
-"""Keys of the credentials Secret, and whether a key may be absent."""
+"""Keys of the credentials Secret by the scheme of what they open, and whether a key may be absent.
+
+Those of the first scheme here that an EdgeModel uses must be there, so that a Secret that is missing is noticed; of the
+others all may be absent."""
+
+_VARIABLES = {".dockerconfigjson": "SOURCE_DOCKERCONFIGJSON"}
+"""What the builder calls keys that are no names of variables."""
 
 
 def build_job(model: EdgeModel, start: StartBuild, settings: Settings) -> dict[str, Any]:
@@ -184,7 +195,7 @@ def _pod(model: EdgeModel, build: Build, settings: Settings, files: list[_File])
 
 
 def _environment(model: EdgeModel, settings: Settings) -> list[dict[str, Any]]:
-    """The bucket's endpoint and credentials.
+    """The bucket's endpoint, and credentials for where the source and the sets are.
 
     From the Secret into the environment rather than a volume: of a Secret or a key that is missing the kubelet then
     says so in the pod's status, by name, and starts the pod once it is there. A volume would tell in events only.
@@ -192,9 +203,18 @@ def _environment(model: EdgeModel, settings: Settings) -> list[dict[str, Any]]:
     secret = model.spec.source.secret
     if not secret:
         return [{"name": "AWS_ENDPOINT_URL", "value": settings.bucket_endpoint}] if settings.bucket_endpoint else []
+    files = (model.spec.source, model.spec.calibration, model.spec.evaluation)
+    used = {file.uri.partition("://")[0] for file in files if file}
+    schemes = [scheme for scheme in _CREDENTIALS if scheme in used]
     return [
-        {"name": key, "valueFrom": {"secretKeyRef": {"name": secret, "key": key, "optional": optional}}}
-        for key, optional in _CREDENTIALS.items()
+        {
+            "name": _VARIABLES.get(key, key),
+            "valueFrom": {
+                "secretKeyRef": {"name": secret, "key": key, "optional": optional or scheme != schemes[0]},
+            },
+        }
+        for scheme in schemes
+        for key, optional in _CREDENTIALS[scheme].items()
     ]
 
 

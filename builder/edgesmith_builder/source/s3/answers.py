@@ -21,7 +21,6 @@ from edgesmith_builder.source.s3.identity import CURE
 from edgesmith_builder.source.s3.settings import StoreSettings
 
 _URI = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _ABSENT = frozenset({"NoSuchKey", "NoSuchBucket", "NoSuchVersion", "MethodNotAllowed"})
 _ELSEWHERE = frozenset({"AuthorizationHeaderMalformed", "PermanentRedirect", "Redirect", "TemporaryRedirect",
                         "IllegalLocationConstraintException", "InvalidRegion"})  # fmt: skip
@@ -49,13 +48,11 @@ class Wanted:
         """Read what a request names.
 
         Raises:
-            RequestInvalid: where the URI or the sha256 is none.
+            RequestInvalid: where the URI is none.
         """
         found = _URI.fullmatch(artifact.uri)
         if found is None:
             raise RequestInvalid(f"{field}.uri is {artifact.uri!r}; s3://BUCKET/KEY was expected")
-        if artifact.sha256 is not None and not _SHA256.fullmatch(artifact.sha256.lower()):
-            raise RequestInvalid(f"{field}.sha256 is {artifact.sha256!r}; 64 hex digits were expected")
         return cls(field, artifact.uri, found[1], found[2], settings)
 
     def __str__(self) -> str:

@@ -1,14 +1,10 @@
-"""Objects on their way from a bucket to a file: streamed, bounded, hashed, and taken up again where it broke."""
+"""Objects of a bucket."""
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import re
-import time
 from http import HTTPStatus
 from pathlib import Path
-from typing import BinaryIO
 
 import urllib3
 from minio import Minio
@@ -16,18 +12,13 @@ from minio.error import MinioException, S3Error, ServerError
 from urllib3.response import BaseHTTPResponse
 
 from edgesmith_builder.contract import Artifact
-from edgesmith_builder.errors import DigestMismatch, RequestInvalid, SourceUnreachable
-from edgesmith_builder.oci import trusting
-from edgesmith_builder.progress import size_text, step
+from edgesmith_builder.errors import RequestInvalid, SourceUnreachable
+from edgesmith_builder.oci import Backoff, trusting
+from edgesmith_builder.source.arriving import PATIENCE, PIECE, Arriving, Named, receive
 from edgesmith_builder.source.interface import Fetched, Limit
 from edgesmith_builder.source.s3.answers import Wanted
 from edgesmith_builder.source.s3.identity import Lent
 from edgesmith_builder.source.s3.settings import StoreSettings
-
-log = logging.getLogger(__name__)
-
-PIECE = 256 * 1024
-"""Bytes held in memory at a time, and at most what is fetched twice after a break."""
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-")
 
@@ -49,8 +40,7 @@ class Bucket:
             RequestInvalid: where the settings cannot be used together.
         """
         self._settings = settings
-        self._attempts = attempts
-        self._first_delay = first_delay
+        self._patience = Backoff(attempts, first_delay, PATIENCE.limit)
         try:
             trust = trusting(settings.authorities)
             # Retries are ours, so that an answer cut off half-way goes on from there.
@@ -91,52 +81,25 @@ class Bucket:
             DigestMismatch: where the bytes are others.
         """
         wanted = Wanted.parse(field, artifact, self._settings)
-        with step(f"fetched {artifact.uri}") as current, target.open("wb") as file:
-            download = _Download(self._client, wanted, limit, file)
-            self._patiently(download)
-            current.say(size_text(download.position))
-        found = download.digest.hexdigest()
-        if artifact.sha256 is not None and found != artifact.sha256.lower():
-            raise DigestMismatch(
-                f"{field}.sha256 is {artifact.sha256.lower()} but {artifact.uri} has {found}; "
-                "the digest of that object was expected"
-            )
-        return Fetched(target, download.position, found)
-
-    def _patiently(self, download: _Download) -> None:
-        """Read until the end; give up when nothing came `attempts` times in a row."""
-        failed = 0
-        while True:
-            before = download.position
-            try:
-                download.read()
-            except SourceUnreachable as error:
-                failed = 1 if download.position > before else failed + 1
-                if failed >= self._attempts:
-                    raise
-                log.info("%s; going on from byte %d", error, download.position)
-                time.sleep(min(8.0, self._first_delay * 2.0 ** (failed - 1)))
-            else:
-                return
+        read = _Object(self._client, wanted).read
+        return receive(Named(field, artifact, artifact.uri, str(wanted)), target, limit, read, self._patience)
 
 
-class _Download:
-    """One object on its way to a file, over as many answers as it takes."""
+class _Object:
+    """One object, over as many answers as it takes."""
 
-    def __init__(self, client: Minio, wanted: Wanted, limit: Limit, file: BinaryIO) -> None:
-        self.position = 0
-        self.digest = hashlib.sha256()
+    def __init__(self, client: Minio, wanted: Wanted) -> None:
         self._client = client
         self._object = wanted
-        self._limit = limit
-        self._file = file
         self._etag: str | None = None
 
-    def read(self) -> None:
-        """One answer, written and hashed as it comes; returns when the object's end is reached."""
+    def read(self, arriving: Arriving) -> None:
+        """One answer; returns when the object's end is reached."""
         wanted = self._object
         try:
-            answer = self._client.get_object(bucket_name=wanted.bucket, object_name=wanted.key, offset=self.position)
+            answer = self._client.get_object(
+                bucket_name=wanted.bucket, object_name=wanted.key, offset=arriving.position
+            )
         except S3Error as error:
             raise wanted.refusal(error) from error
         except ServerError as error:
@@ -146,20 +109,17 @@ class _Download:
         except (urllib3.exceptions.HTTPError, OSError, MinioException) as error:
             raise wanted.silence(error) from error
         try:
-            skip = self._check(answer)
+            skip = self._check(answer, arriving)
             for piece in answer.stream(PIECE):
                 new, skip = piece[skip:], max(0, skip - len(piece))
-                self._file.write(new)
-                self.digest.update(new)
-                self.position += len(new)
-                self._bound(self.position)
+                arriving.take(new)
         except urllib3.exceptions.HTTPError as error:
             raise wanted.silence(error) from error
         finally:
             answer.close()
             answer.release_conn()
 
-    def _check(self, answer: BaseHTTPResponse) -> int:
+    def _check(self, answer: BaseHTTPResponse, arriving: Arriving) -> int:
         """See that it is the same object, from where we are; returns how many bytes of it we have already.
 
         Not every store, nor every proxy before one, takes a Range: it is answered 200 then, with everything.
@@ -171,18 +131,11 @@ class _Download:
         first = 0
         if answer.status == HTTPStatus.PARTIAL_CONTENT:
             found = _CONTENT_RANGE.match(answer.headers.get("Content-Range", ""))
-            first = int(found[1]) if found else self.position
-        if first > self.position:
+            first = int(found[1]) if found else arriving.position
+        if first > arriving.position:
             raise SourceUnreachable(
-                f"{self._object} was answered from byte {first} on; the bytes from {self.position} on were expected"
+                f"{self._object} was answered from byte {first} on; the bytes from {arriving.position} on were expected"
             )
         if length is not None and length.isdigit():
-            self._bound(first + int(length))
-        return self.position - first
-
-    def _bound(self, size: int) -> None:
-        if size > self._limit.size:
-            raise self._limit.error(
-                f"{self._object} is larger than {size_text(self._limit.size)}; "
-                f"at most that was expected{self._limit.hint}"
-            )
+            arriving.bound(first + int(length))
+        return arriving.position - first

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgesmith_builder.errors import RequestInvalid
+from edgesmith_builder.source.held import held
 from edgesmith_builder.source.s3.identity import Identity
 
 AMAZON = "https://s3.amazonaws.com"
@@ -46,19 +47,19 @@ class StoreSettings:
         Raises:
             RequestInvalid: for an endpoint that is no `http(s)://HOST:PORT`, and for half a pair of keys.
         """
-        held = _value(_KEYS[0], folder, {}) or _value(_KEYS[1], folder, {})
-        access, secret, token = (_value(name, folder, {} if held else environment) for name in _KEYS)
+        inside = held(_KEYS[0], folder, {}) or held(_KEYS[1], folder, {})
+        access, secret, token = (held(name, folder, {} if inside else environment) for name in _KEYS)
         if bool(access) != bool(secret):
             given, missing = sorted(_KEYS[:2], key=lambda name: not {_KEYS[0]: access, _KEYS[1]: secret}[name])
             raise RequestInvalid(f"the credentials have {given} but no {missing}; both or neither were expected")
-        endpoint = _value("AWS_ENDPOINT_URL", folder, environment) or AMAZON
+        endpoint = held("AWS_ENDPOINT_URL", folder, environment) or AMAZON
         found = _ENDPOINT.fullmatch(endpoint)
         if found is None:
             # An endpoint with a user and a password in it must not reach a log.
             shown = repr(endpoint) if "@" not in endpoint else "an address with a login in it"
             raise RequestInvalid(f"AWS_ENDPOINT_URL is {shown}; http://HOST:PORT or https://HOST:PORT was expected")
         host, amazon = found[2], _AMAZON_HOST.fullmatch(found[2]) is not None
-        given = _value("AWS_REGION", folder, environment)
+        given = held("AWS_REGION", folder, environment)
         region = (_named_region(host) if amazon else None) or given or (None if amazon else "us-east-1")
         store = f"{found[1]}://{host}"
         identity = None if access else Identity.read(environment, given or region, store, amazon=amazon)
@@ -91,16 +92,3 @@ def _named_region(host: str) -> str | None:
     """
     found = [match[1] for label in host.split(".") if (match := _REGION.fullmatch(label))]
     return found[-1] if found else None
-
-
-def _value(name: str, folder: Path | None, environment: Mapping[str, str]) -> str:
-    if folder is not None:
-        try:
-            return (folder / name).read_text(encoding="utf-8").strip()
-        except FileNotFoundError:
-            pass
-        except (OSError, UnicodeDecodeError) as error:
-            raise RequestInvalid(
-                f"the credentials' file {name} cannot be read ({type(error).__name__}); text was expected"
-            ) from None
-    return environment.get(name, "").strip()
