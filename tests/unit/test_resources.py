@@ -12,6 +12,7 @@ from snapshots import SETTINGS, model, profile
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import Serving
 from edgesmith.api.names import REQUEST_ANNOTATION, short_hash
+from edgesmith.cluster.parse import revision
 from edgesmith.decide.builds import build_for
 from edgesmith.decide.plan import ApplyRevision, Change, StartBuild
 from edgesmith.decide.serving import MAX_BATCH, TEMPLATE_VERSION, merge_resources, revision_of, serving
@@ -37,6 +38,10 @@ def applied(board: DeviceProfile | None = None, **spec: Any) -> dict[str, Any]:
     return daemon_set(of, ApplyRevision(board, revision, IMAGE, build), SETTINGS)
 
 
+def applied_revision() -> str:
+    return revision_of(profile(), IMAGE, model(), SETTINGS)
+
+
 def started(settings: Settings = SETTINGS, *reason: Change, **source: Any) -> dict[str, Any]:
     of = model(source={"uri": "s3://models/parts/a/model.onnx", "sha256": "a" * 64, **source})
     return build_job(of, StartBuild(profile(), build_for(of, profile(), settings), "again", reason, 2), settings)
@@ -47,6 +52,15 @@ def test_the_template_of_a_revision_is_what_it_was() -> None:
     at = profile(runtime={"runtimeClassName": "crun", "tolerations": [{"key": "edge", "operator": "Exists"}]})
     template = pod_spec(serving(of, at, IMAGE, SECRET), "0" * 10)
     assert (TEMPLATE_VERSION, short_hash(json.dumps(template, sort_keys=True))) == ("2", TEMPLATE)
+
+
+def test_a_daemon_set_names_the_image_under_the_tag_where_a_trial_chose_another() -> None:
+    other = f"{IMAGE[:-64]}{'4' * 64}"
+    apply = ApplyRevision(profile(), applied_revision(), IMAGE, build_for(model(), profile(), SETTINGS))
+    made, tried = (daemon_set(model(), one, SETTINGS) for one in (apply, replace(apply, built=other)))
+    assert revision(made).built == ""
+    assert revision(tried).built == other
+    assert made["spec"] == tried["spec"], "no pod is restarted for it"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from edgesmith.decide import decide
 from edgesmith.decide.plan import Plan
 from edgesmith.decide.snapshot import Ended, SelfTest
 
+DAY = timedelta(days=1)
+
 
 def cluster(*names: str, latencies: Mapping[str, float] | None = None, of: EdgeModel | None = None) -> Cluster:
     """Nodes that serve nothing, and builds with two finalists, of which the second is faster."""
@@ -31,6 +33,11 @@ def trial(of: Cluster) -> Any:
 
 def images(of: Cluster) -> list[str]:
     return sorted(one.image.rpartition(":")[2][:2] for one in of.revisions.values())
+
+
+def ask_again(of: Cluster, word: str) -> None:
+    metadata = of.edge_model.metadata.model_copy(update={"annotations": {"edgesmith.dev/retry": word}})
+    of.edge_model = of.edge_model.model_copy(update={"metadata": metadata})
 
 
 def until(of: Cluster, state: str, passes: int = 60) -> Plan:
@@ -103,10 +110,12 @@ def test_where_all_are_out_the_variant_fails_and_nodes_keep_what_they_run() -> N
     here.run(5)
     assert labels(here) == before
     assert here.trial_pods == {}
+    began = here.started
+    ask_again(here, "again")
+    here.run(12)
+    assert here.started == began + 2, "once: a pod for both, and one for what the first death left"
     here.deadly = set()
-    annotations = {"edgesmith.dev/retry": "again"}
-    metadata = here.edge_model.metadata.model_copy(update={"annotations": annotations})
-    here.edge_model = here.edge_model.model_copy(update={"metadata": metadata})
+    ask_again(here, "and again")
     until(here, "Complete")
     assert trial(here)["winner"] == "fp32"
 
@@ -220,10 +229,14 @@ def test_a_device_that_changes_is_tried_anew_while_its_server_stays() -> None:
     here.run(2)
     assert here.started == 1, "another node's device says nothing of the one that was measured"
     on = here.pods["e1"]
+    here.pods["e1"] = replace(on, selftest=SelfTest(True, "Passed", "", device=here.device), created=here.now - DAY)
+    here.run(1)
+    assert here.started == 1, "what a server said before the trial is older"
     here.pods["e1"] = replace(on, selftest=None, ready=False, created=here.now + timedelta(seconds=1))
     before = labels(here)
-    here.run(2)
+    plan = here.run(2)
     assert here.started == 2
+    assert [one.image[-64:-62] for one in plan.revisions] == ["1f"], "fp32 is what the spec asks for meanwhile"
     assert labels(here) == before, "it serves until another has won"
     for _ in range(30):
         here.run(1)
