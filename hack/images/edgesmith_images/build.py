@@ -111,7 +111,7 @@ def _platform(
         made = [
             _layer(cache, raw.blob(entry["digest"]), run_base.diff_id, diff_id, scratch) for entry, diff_id in pairs
         ]
-        packages = packages_of((context / "requirements" / f"{recipe.name}.txt").read_text())
+        packages = packages_of((context / recipe.requirements).read_text())
         return target.add_image(config_of(config, architecture, packages), made)
 
 
