@@ -91,6 +91,12 @@ def test_nothing_of_the_target_is_run_and_the_user_is_not_root(name: str) -> Non
     assert final.index("/opt/edgesmith/site\n") < final.index("/opt/edgesmith/app\n")
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_lock_that_an_image_says_it_holds_is_the_one_that_is_installed(name: str) -> None:
+    recipe = recipes.recipes()[name]
+    assert [path for path in recipe.files if path.startswith("requirements/")] == [recipe.requirements]
+
+
 @pytest.mark.parametrize("engine", recipes.ENGINES)
 def test_every_engine_has_a_runtime_for_both_platforms(engine: str) -> None:
     recipe = recipes.recipes()[f"runtime-{engine}"]

@@ -1,4 +1,4 @@
-"""A model that others trained and published, beside the repository, and the example's scans in its format."""
+"""Models that others trained and published, beside the repository, and pictures in their formats."""
 
 from __future__ import annotations
 
@@ -16,6 +16,33 @@ INK, CANVAS = 20, 28
 def mnist() -> Path:
     """The published model; the test that asks is left out where it is not there."""
     return beside("data/onnx/mnist.onnx")
+
+
+def mobilenet() -> Path:
+    """MobileNetV2 in uint8, as TFLite; as `mnist`."""
+    return beside("data/coral/mobilenet_v2_1.0_224_quant.tflite")
+
+
+def imagenet() -> dict[int, str]:
+    """What its classes are called."""
+    lines = beside("data/coral/imagenet_labels.txt").read_text().splitlines()
+    return {int(number): name for number, name in (line.split(maxsplit=1) for line in lines)}
+
+
+def grace_hopper() -> npt.NDArray[np.uint8]:
+    """A photograph of Grace Hopper in uniform as MobileNet takes it, (1, 224, 224, 3)."""
+    image = _picture(beside("data/coral/grace_hopper.bmp"))
+    rows, columns = (np.arange(224) * size // 224 for size in image.shape[:2])
+    return image[rows][:, columns][None]
+
+
+def _picture(path: Path) -> npt.NDArray[np.uint8]:
+    """An uncompressed BMP of 24 bits as [height, width, 3], red first, and from top to bottom."""
+    content = path.read_bytes()
+    start, width, height = (int.from_bytes(content[at : at + 4], "little") for at in (10, 18, 22))
+    row = (width * 3 + 3) // 4 * 4
+    rows = np.frombuffer(content, np.uint8, row * height, start).reshape(height, row)
+    return rows[::-1, : width * 3].reshape(height, width, 3)[..., ::-1]
 
 
 def cubic(size: int, scan: int = 8) -> npt.NDArray[np.float64]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from needs import beside
+from published import grace_hopper, imagenet, mobilenet
 from tflite import Operator, Tensor, options, write_tflite
 from toys import TOYS
 
@@ -163,22 +164,10 @@ def test_a_large_model_has_one_interpreter(tmp_path: Path, monkeypatch: pytest.M
     assert answers == [[[1, 1, 1, 1]]] * 40
 
 
-def picture(path: Path) -> Any:
-    """An uncompressed BMP of 24 bits as [height, width, 3], red first, and from top to bottom."""
-    content = path.read_bytes()
-    start, width, height = (int.from_bytes(content[at : at + 4], "little") for at in (10, 18, 22))
-    row = (width * 3 + 3) // 4 * 4
-    rows = np.frombuffer(content, np.uint8, row * height, start).reshape(height, row)
-    return rows[::-1, : width * 3].reshape(height, width, 3)[..., ::-1]
-
-
 @pytest.mark.parametrize("busy", [False, True])
 def test_a_published_quantised_model_answers(busy: bool) -> None:  # noqa: FBT001 - pytest gives it
-    engine = load_engine("litert", beside("data/coral/mobilenet_v2_1.0_224_quant.tflite"), threads=2)
+    engine = load_engine("litert", mobilenet(), threads=2)
     assert engine.inputs == (TensorSpec("input", "UINT8", (1, 224, 224, 3)),)
-    image = picture(beside("data/coral/grace_hopper.bmp"))
-    rows, columns = (np.arange(224) * size // 224 for size in image.shape[:2])
-    (scores,) = engine.infer({"input": image[rows][:, columns][None]}, busy=busy).values()
+    (scores,) = engine.infer({"input": grace_hopper()}, busy=busy).values()
     assert scores.dtype == np.uint8
-    labels = dict(line.split(maxsplit=1) for line in beside("data/coral/imagenet_labels.txt").read_text().splitlines())
-    assert labels[str(scores.argmax())] == "military uniform"
+    assert imagenet()[scores.argmax()] == "military uniform"

@@ -61,6 +61,11 @@ class Recipe:
     asked: bool = False
     engine: str = ""
 
+    @property
+    def requirements(self) -> str:
+        """The lock file of the Python packages in it."""
+        return f"requirements/{self.engine or self.name}.txt"
+
     def sources(self, repository: Path = REPOSITORY) -> list[str]:
         """Lists the files that decide the image's bytes.
 

@@ -64,11 +64,23 @@ EVERYWHERE = (
     "openvino/include",
     "openvino/libs/libopenvino_c.so*",
     "openvino/tools",
+    "openvino/torch",
+    # Of Intel's graphics and NPU: without their drivers, which no image of ours has, they are of no use.
+    "openvino/libs/libopenvino_intel_gpu_plugin.so",
+    "openvino/libs/libopenvino_intel_npu_plugin.so",
+    "openvino/libs/cache.json",  # how the graphics' kernels are tuned
+    # Readers of formats that no source of ours has.
+    *(f"openvino/frontend/{name}" for name in ("jax", "paddle", "pytorch", "tensorflow")),
+    *(f"openvino/libs/libopenvino_{name}_frontend.so*" for name in ("gguf", "jax", "paddle", "pytorch", "tensorflow")),
     # Compilers for other accelerators, and an interface that the interpreter does not use.
     "ai_edge_litert/aot",
     "ai_edge_litert/libLiteRt*.so",
     "ai_edge_litert/tools",
     "ai_edge_litert/vendors",
+    # What LiteRT's wheel holds or asks for and its interpreter does not import.
+    "ai_edge_litert/*_pb2.py",
+    "ai_edge_litert/schema_py_generated.py",
+    *(f"{name}*" for name in ("backports", "tqdm")),
 )
 """What no program of ours imports."""
 
@@ -79,15 +91,10 @@ BY_PROGRAM = {
         "onnxruntime/backend",
         "onnxruntime/quantization",
         "onnxruntime/transformers",
-        # A bundle holds OpenVINO's own format; the others are read by the build.
-        *(f"openvino/frontend/{name}" for name in ("jax", "onnx", "paddle", "pytorch", "tensorflow")),
-        *(f"openvino/libs/libopenvino_{name}_frontend.so*" for name in ("gguf", "jax", "onnx", "paddle", "pytorch")),
-        "openvino/libs/libopenvino_tensorflow*_frontend.so*",
-        "openvino/torch",
-        # What LiteRT's wheel asks for and its interpreter does not import.
-        "ai_edge_litert/*_pb2.py",
-        "ai_edge_litert/schema_py_generated.py",
-        *(f"{name}*" for name in ("backports", "ml_dtypes", "tqdm")),
+        # A bundle holds OpenVINO's own format; these are read by the build.
+        "openvino/frontend/onnx",
+        *(f"openvino/libs/libopenvino_{name}_frontend.so*" for name in ("onnx", "tensorflow_lite")),
+        "ml_dtypes*",  # as those below; onnx imports it
     ),
     "builder": (
         "onnx/backend/test",

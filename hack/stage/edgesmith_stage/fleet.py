@@ -35,9 +35,9 @@ class Fleet:
         """Upload a version of the example's model and return the spec's `source` for it."""
         return self.publish_bytes(version, (surface.FOLDER / file).read_bytes())
 
-    def publish_bytes(self, version: str, content: bytes) -> Patch:
+    def publish_bytes(self, version: str, content: bytes, suffix: str = "onnx") -> Patch:
         """Upload bytes as a model and return the spec's `source` for them."""
-        uri = f"s3://models/{self.namespace}/{version}/model.onnx"
+        uri = f"s3://models/{self.namespace}/{version}/model.{suffix}"
         return {"uri": uri, "sha256": self.ground.bucket.put(uri, content), "secretRef": {"name": surface.SECRET}}
 
     def publish_set(self, name: str, content: bytes) -> str:

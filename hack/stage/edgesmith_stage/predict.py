@@ -16,7 +16,10 @@ Protocol = Literal["http", "grpc"]
 PORTS: dict[Protocol, int] = {"http": 8000, "grpc": 8001}
 BATCH = 8
 """Most samples of a request where an EdgeModel says nothing of `serving.maxBatch`."""
-_DATATYPES = {np.dtype(np.float32): "FP32", np.dtype(np.uint8): "UINT8", np.dtype(np.int64): "INT64"}
+_DATATYPES = {
+    np.dtype(kind): name
+    for kind, name in ((np.float32, "FP32"), (np.uint8, "UINT8"), (np.int8, "INT8"), (np.int64, "INT64"))
+}
 
 
 @dataclass(frozen=True)
