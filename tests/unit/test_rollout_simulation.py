@@ -62,6 +62,20 @@ def test_a_thousand_nodes_and_a_revision_that_kills_its_machine() -> None:
     assert all(name in plan.status.variants[0].message for name in world.touched["b"])
 
 
+def test_a_canary_that_died_while_no_operator_looked_has_held_nothing() -> None:
+    for seed in range(5 * SOAK):
+        world = fleet(20, ROLLOUT, seed=seed)
+        world.publish("b", DEADLY)
+        for _ in range(50):
+            world.pass_()
+            if any(pod.ready and world.digit(pod.revision) == "b" for pod in world.pods.values()):
+                break
+            world.tick(5)
+        world.tick(600)
+        world.run_until("RolledBack")
+        assert len(world.touched["b"]) == 2, (seed, world.touched["b"])
+
+
 def test_a_revision_that_kills_machines_after_its_bakes_does_not_walk_through_the_fleet() -> None:
     world = fleet(1000, ROLLOUT)
     world.dies_after = 100.0
