@@ -88,6 +88,21 @@ def test_a_revision_that_kills_machines_after_its_bakes_does_not_walk_through_th
     assert plan.status.variants[0].state in {"RolledBack", "RollingOut"}
 
 
+@pytest.mark.parametrize(("size", "limit"), [(12, 1), (30, 2), (40, 4)])
+def test_in_a_small_fleet_it_is_bounded_by_max_unavailable(size: int, limit: int) -> None:
+    """Too few nodes to say anything of the others. Each minute twice the limit may start before the first one dies."""
+    world = fleet(size, ROLLOUT | {"steps": [{"nodes": 1, "bake": "1m"}], "maxUnavailable": limit})
+    world.dies_after = 100.0
+    for device in world.devices.values():
+        device.delay = 60.0
+    world.publish("b", DEADLY)
+    for _ in range(150):
+        world.pass_()
+        world.tick(20)
+    assert len(world.touched["b"]) <= 4 * limit + 1, len(world.touched["b"])
+    assert not world.newest("completedTime").get("b")
+
+
 def flap(world: World, rng: random.Random, share: float) -> None:
     """Links and power go and come back so that about this share of the nodes is away, each for some minutes."""
     for device in world.devices.values():
