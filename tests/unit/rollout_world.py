@@ -98,7 +98,12 @@ class World(Cluster):
             SETTINGS,
             self.profiles,
             tuple(
-                replace(one, ready=self.reachable(name), offers={DEVICE: int(self.devices[name].offered)})
+                replace(
+                    one,
+                    ready=self.reachable(name),
+                    unheard=None if self.reachable(name) else self.devices[name].heard + GRACE,
+                    offers={DEVICE: int(self.devices[name].offered)},
+                )
                 for name, one in self.nodes.items()
             ),
             tuple(self.pods.values()),

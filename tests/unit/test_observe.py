@@ -220,7 +220,7 @@ def test_a_server_that_stops_being_ready_starts_again_and_then_bakes_again() -> 
 
 def test_a_node_that_is_not_ready_keeps_what_its_containers_are() -> None:
     kept = record(SERVING, ago=50)
-    gone = see(pod("n", "r"), kept=kept, ready=False)
+    gone = see(pod("n", "r"), kept=kept, ready=False, unheard=NOW)
     assert (gone.state.server, gone.state.ready, gone.state.since) == (SERVING, False, NOW - seconds(50))
     assert gone.state.away == NOW
     later = see(pod("n", "r"), kept=gone.record, ready=False, after=400)
@@ -229,6 +229,27 @@ def test_a_node_that_is_not_ready_keeps_what_its_containers_are() -> None:
     back = see(pod("n", "r"), kept=later.record, after=410)
     assert (back.state.server, back.state.away) == (SERVING, None)
     assert (back.state.since, back.state.moved) == (NOW + seconds(410),) * 2, "its bake begins anew"
+
+
+def test_a_node_went_when_the_node_controller_says_so_however_late_it_is_looked_at() -> None:
+    kept = record(SERVING, ago=600)
+    unheard = NOW - seconds(500)
+    gone = see(pod("n", "r"), kept=kept, ready=False, unheard=unheard)
+    assert (gone.state.since, gone.state.away) == (NOW - seconds(600), unheard)
+    later = see(pod("n", "r"), kept=gone.record, ready=False, unheard=NOW, after=10)
+    assert later.record == gone.record, "what was seen first stands"
+    early = see(pod("n", "r"), kept=kept, ready=False, unheard=NOW - seconds(9000))
+    assert early.state.away == kept.moved, "it got the revision no later than it left"
+    assert see(pod("n", "r"), kept=kept, ready=False, unheard=NOW + seconds(60)).state.away == NOW
+
+
+def test_where_nobody_can_say_when_a_node_went_its_bake_proves_nothing() -> None:
+    gone = see(pod("n", "r"), kept=record(SERVING, ago=600), ready=False)
+    assert (gone.state.since, gone.state.away) == (NOW, NOW)
+    later = see(pod("n", "r"), kept=gone.record, ready=False, after=400)
+    assert (later.state.since, later.state.away) == (NOW, NOW)
+    starts = see(starting(), kept=record(STARTING, ago=60), ready=False)
+    assert starts.state.since == NOW - seconds(60), "what starts has no bake to lose"
 
 
 def test_the_last_word_of_a_machine_that_died_proves_nothing_when_it_comes_back() -> None:

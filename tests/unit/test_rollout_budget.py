@@ -94,6 +94,14 @@ def test_a_node_that_went_away_before_the_revision_was_proven_counts() -> None:
     assert set(moves(step(fleet("new+ ~new+ old+ old+", **gone), OLD, PROVEN))) == {"n2"}
 
 
+def test_a_node_that_went_away_soon_after_it_got_the_revision_counts_though_it_was_proven() -> None:
+    rules = with_rules(steps=[(1, 30), (2, 60), (3, 30)])
+    for soon, moved in ((359, {"n2"}), (360, {"n2", "n3"})):
+        gone = {"n1": {"moved": NOW - timedelta(seconds=60 + soon)}}
+        long_proven = replace(PROVEN, proven=NOW - timedelta(hours=1))
+        assert set(moves(step(fleet("new+ ~new+ old+ old+", **gone), OLD, long_proven, rules=rules))) == moved
+
+
 def test_a_percentage_is_of_all_desired_nodes_rounded_down_and_never_less_than_one() -> None:
     assert len(moves(step("new+" + " old+" * 9, OLD, PROVEN, rules=TEN))) == 2
     assert len(moves(step("new+" + " old+" * 13, OLD, PROVEN, rules=TEN))) == 2

@@ -62,6 +62,20 @@ def test_a_thousand_nodes_and_a_revision_that_kills_its_machine() -> None:
     assert all(name in plan.status.variants[0].message for name in world.touched["b"])
 
 
+def test_a_canary_that_died_while_no_operator_looked_has_held_nothing() -> None:
+    for seed in range(5 * SOAK):
+        world = fleet(20, ROLLOUT, seed=seed)
+        world.publish("b", DEADLY)
+        for _ in range(50):
+            world.pass_()
+            if any(pod.ready and world.digit(pod.revision) == "b" for pod in world.pods.values()):
+                break
+            world.tick(5)
+        world.tick(600)
+        world.run_until("RolledBack")
+        assert len(world.touched["b"]) == 2, (seed, world.touched["b"])
+
+
 def test_a_revision_that_kills_machines_after_its_bakes_does_not_walk_through_the_fleet() -> None:
     world = fleet(1000, ROLLOUT)
     world.dies_after = 100.0
@@ -72,6 +86,21 @@ def test_a_revision_that_kills_machines_after_its_bakes_does_not_walk_through_th
     dead = sum(not device.power for device in world.devices.values())
     assert dead <= parse_share("10%", 1000) + 1, dead
     assert plan.status.variants[0].state in {"RolledBack", "RollingOut"}
+
+
+@pytest.mark.parametrize(("size", "limit"), [(12, 1), (30, 2), (40, 4)])
+def test_in_a_small_fleet_it_is_bounded_by_max_unavailable(size: int, limit: int) -> None:
+    """Too few nodes to say anything of the others. Each minute twice the limit may start before the first one dies."""
+    world = fleet(size, ROLLOUT | {"steps": [{"nodes": 1, "bake": "1m"}], "maxUnavailable": limit})
+    world.dies_after = 100.0
+    for device in world.devices.values():
+        device.delay = 60.0
+    world.publish("b", DEADLY)
+    for _ in range(150):
+        world.pass_()
+        world.tick(20)
+    assert len(world.touched["b"]) <= 4 * limit + 1, len(world.touched["b"])
+    assert not world.newest("completedTime").get("b")
 
 
 def flap(world: World, rng: random.Random, share: float) -> None:

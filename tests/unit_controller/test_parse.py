@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -114,6 +115,14 @@ def test_numbers_that_are_none_are_left_out() -> None:
 def test_a_node_is_ready_where_its_kubelet_says_so(status: str | None, *, ready: bool) -> None:
     conditions = [{"type": "MemoryPressure", "status": "False"}, {"type": "Ready", "status": status}]
     assert parse.node({"metadata": {"name": "n"}, "status": {"conditions": conditions}}).ready is ready
+
+
+@pytest.mark.parametrize("status", ["True", "False", "Unknown"])
+def test_only_the_node_controllers_word_says_when_a_node_went(status: str) -> None:
+    """It writes Unknown, by the hub's clock; a kubelet writes the rest, by its own."""
+    conditions = [{"type": "Ready", "status": status, "lastTransitionTime": "2030-01-01T12:00:00Z"}]
+    found = parse.node({"metadata": {"name": "n"}, "status": {"conditions": conditions}}).unheard
+    assert found == (datetime(2030, 1, 1, 12, tzinfo=UTC) if status == "Unknown" else None)
 
 
 def test_a_pod_that_starts_does_not_wait_for_anything() -> None:

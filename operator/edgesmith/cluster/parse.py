@@ -70,10 +70,12 @@ def device_profile(raw: Raw) -> DeviceProfile | Unreadable:
 
 def node(raw: Raw) -> Node:
     """A node; ready where the kubelet's Ready condition is True."""
+    ready = _condition(raw, "Ready")
     return Node(
         name=text(raw, "metadata", "name"),
         labels=labels_of(raw),
-        ready=_condition(raw, "Ready").get("status") == "True",
+        ready=ready.get("status") == "True",
+        unheard=time_of(ready.get("lastTransitionTime")) if ready.get("status") == "Unknown" else None,
         taints=tuple(
             Taint(text(taint, "key"), text(taint, "value"), text(taint, "effect"))
             for taint in mappings(at(raw, "spec", "taints"))

@@ -85,7 +85,7 @@ def budget_of(judgements: Sequence[Judgement], rules: Rules, leaving: Sequence[N
     starting = sum(_starts(node) for one in judgements for node in one.variant.unwell)
     down = sum(_down(one, rules) for one in judgements)
     revisions = {name: state for one in judgements for name, state in one.revisions.items()}
-    down += sum(_lost(node, revisions.get(node.label or "")) for node in leaving)
+    down += sum(_lost(node, revisions.get(node.label or ""), rules) for node in leaving)
     return Budget(rules.unavailable(desired + len(leaving)), starting, down)
 
 
@@ -131,7 +131,7 @@ def _down(judged: Judgement, rules: Rules) -> int:
     for node in judged.variant.unwell:
         revision = judged.revisions.get(node.label or "")
         if not node.ready:
-            lost += _lost(node, revision)
+            lost += _lost(node, revision, rules)
         elif node.shortage is not None:
             broken += node.server in _BROUGHT_DOWN and node.unfinished and not node.taint
         elif node.server is ServerState.FAILED and not node.taint:
@@ -142,13 +142,14 @@ def _down(judged: Judgement, rules: Rules) -> int:
     return failed + max(broken - rules.failed(len(judged.variant.nodes)), 0) + lost
 
 
-def _lost(node: NodeState, revision: RevisionState | None) -> bool:
+def _lost(node: NodeState, revision: RevisionState | None, rules: Rules) -> bool:
     """Whether a node is NotReady with a revision that is not completed.
 
-    One that served the revision when it went away, after that was proven, went for a reason of its own.
+    One that served the revision when it went away, after that was proven and not soon after it got it, went for a
+    reason of its own.
     """
     proven = revision.proven if revision else None
-    settled = bool(proven and node.serving and node.away and node.away > proven)
+    settled = bool(proven and node.serving and node.away and node.away > proven and not rules.soon(node))
     return not node.ready and node.unfinished and not settled
 
 

@@ -201,6 +201,13 @@ class Rules:
     """How long the API server takes a node for ready after it was last heard of."""
     paused: bool = False
 
+    def soon(self, node: NodeState) -> bool:
+        """Whether a node went soon after it got its revision: within the deadline and the longest bake."""
+        if node.away is None or node.moved is None:
+            return False
+        longest = max((step.bake for step in self.steps), default=timedelta(0))
+        return node.away - node.moved < self.deadline + longest
+
     def unavailable(self, desired: int) -> int:
         """`maxUnavailable` as a count."""
         return parse_share(self.max_unavailable, desired)

@@ -238,9 +238,7 @@ def _canary_lost(case: _Case) -> RevisionState:
 
 def _lost_later(case: _Case, allowed: int) -> RevisionState:
     """The target, rolled back where more nodes went soon after they got it than the others explain."""
-    longest = max((step.bake for step in case.rules.steps), default=timedelta(0))
-    window = case.rules.deadline + longest
-    lost = [node for node in case.own if node.gone and node.away and node.moved and node.away - node.moved < window]
+    lost = [node for node in case.own if node.gone and case.rules.soon(node)]
     if len(lost) <= allowed:
         return case.target
     nodes, own = case.variant.nodes, case.own
@@ -276,7 +274,7 @@ def _completed(case: _Case) -> RevisionState:
     if not target.proven:
         return target
     desired = len(case.variant.nodes)
-    serving = sum(node.serving for node in case.own)
+    serving = sum(node.serving and (node.ready or not case.rules.soon(node)) for node in case.own)
     needed = max(1, desired - case.rules.absent(desired))
     awaited = any(
         node.movable and not (node.label == target.revision and node.serving) and target.revision not in node.failures

@@ -112,6 +112,8 @@ def observe(node: Node, terms: Terms, pods: Iterable[Pod], record: Record | None
             blocked = blocked or seen.excused
         if blocked or record is None or not _goes_on(record, seen, terms):
             kept, ended = _judged(record, label, seen, terms, blocked=blocked)
+            if kept.away and not node.ready and (record is None or record.away is None):
+                kept = _gone(kept, node.unheard, terms.now)
     current = kept if kept and seen is not _NOTHING else None
     server = current.state if current else ServerState.NONE
     gone = not node.ready or (lacks is not None and server is not ServerState.SERVING)
@@ -175,6 +177,17 @@ def _judged(record: Record | None, label: str, seen: _Server, terms: Terms, *, b
     elif kept.state is ServerState.SERVING and label in kept.failures:
         kept = replace(kept, failures={key: one for key, one in kept.failures.items() if key != label})
     return kept, ended
+
+
+def _gone(kept: Record, unheard: datetime | None, now: datetime) -> Record:
+    """The record of a node that is seen NotReady for the first time.
+
+    Nobody may have looked for long: what its server did in that time is no bake, so the node went when the node
+    controller said so, not now. Where nobody can say when, nothing is known of the server since it was last seen.
+    """
+    if unheard is None:
+        return replace(kept, since=now) if kept.state is ServerState.SERVING else kept
+    return replace(kept, away=min(max(unheard, kept.moved), now))
 
 
 def _standing(failures: Mapping[str, Failure], attempt: str) -> Mapping[str, Failure]:

@@ -30,6 +30,11 @@ class Node:
     """Its annotations whose key is that of one of our labels."""
     offers: Mapping[str, int] = field(default_factory=dict)
     """Devices that its `status.allocatable` holds, by the resource's name; see `edgesmith.decide.devices`."""
+    unheard: datetime | None = None
+    """When the cluster's node controller gave up hearing of the kubelet, by the hub's clock; None where it did not.
+
+    A kubelet that itself says that it is not ready says so by its own clock, which is not to be believed.
+    """
 
 
 @dataclass(frozen=True, slots=True)
