@@ -141,7 +141,7 @@ def report_of(inputs: Inputs, outcome: Outcome) -> BuildReport:
         reference_accuracy=inputs.scored.value if inputs.scored else None,
         samples=inputs.scored.samples if inputs.scored else None,
         size=layers[-1].descriptor.size,
-        warnings=(outcome.winner.warning,) if outcome.winner.warning else (),
+        warnings=(*inputs.model.warnings, *((outcome.winner.warning,) if outcome.winner.warning else ())),
         candidates=outcome.candidates,
     )
 

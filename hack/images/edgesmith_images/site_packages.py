@@ -90,6 +90,8 @@ BY_PROGRAM = {
         *(f"{name}*" for name in ("backports", "ml_dtypes", "tqdm")),
     ),
     "builder": (
+        *(f"sklearn/datasets/{name}" for name in ("data", "descr", "images")),
+        "sklearn/_build_utils",
         "onnx/backend/test",
         "onnxruntime/transformers/models",
     ),

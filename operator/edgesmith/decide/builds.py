@@ -78,6 +78,7 @@ def build_for(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> B
     return Build(
         model=model.metadata.name,
         source=Artifact(uri=spec.source.uri, sha256=spec.source.sha256),
+        trust_pickle=spec.source.trust_pickle,
         calibration=_artifact(spec.calibration),
         evaluation=_artifact(spec.evaluation),
         metric=spec.evaluation.metric if spec.evaluation else "Accuracy",
