@@ -21,6 +21,7 @@ from sklearn.svm import SVC
 
 from edgesmith_builder.contract import REPORT_ANNOTATION, Artifact, BuildReport, Gates, Toolchain
 from edgesmith_builder.errors import DatasetMismatch, GatesFailed, ModelInvalid
+from edgesmith_builder.format.scikit.indices import CHECKED, PLAIN
 from edgesmith_builder.oci import Reference, Registry
 from edgesmith_runtime.engine import load_engine
 from edgesmith_runtime.loading import read
@@ -47,8 +48,8 @@ def request(world: Any, sets: Any, data: bytes, labels: Any, **changes: Any) -> 
     return world.request(**{**fields, **changes})
 
 
-async def served(image: str, folder: Path) -> Any:
-    """What the bundle of an image answers to fresh rows, as a device would load it."""
+async def served(image: str, folder: Path, rows: Any = FRESH) -> Any:
+    """What the bundle of an image answers to rows, as a device would load it."""
     reference = Reference.parse(image)
     async with Registry(plain_http=True) as client:
         manifest = await client.manifest(reference)
@@ -60,7 +61,7 @@ async def served(image: str, folder: Path) -> Any:
     bundle, _ = read(folder / "image" / "model")
     engine = load_engine(bundle.engine, bundle.model_path, threads=1, options=bundle.options)
     try:
-        answer = engine.infer({"window": FRESH}, [spec.name for spec in engine.outputs])
+        answer = engine.infer({"window": rows}, [spec.name for spec in engine.outputs])
     finally:
         engine.close()
     return bundle, answer
@@ -141,3 +142,31 @@ async def test_a_set_of_several_arrays_is_named(world: Any, sets: Any) -> None:
     wanted = request(world, sets, skops.io.dumps(ridge), NUMBERS, calibration=Artifact(uri=both), evaluation=None)
     with pytest.raises(DatasetMismatch, match=r"the arrays 'left', 'right'; .* expected: 'input' FP32\[-1,4\]"):
         await world.build(wanted)
+
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "predictive-maintenance"
+
+
+@pytest.mark.parametrize("name", ["knn.skops", "svm.skops", "forest.skops", "gru.onnx"])
+async def test_each_model_of_the_pump_is_built_and_answers_as_it_did_in_training(
+    name: str, world: Any, tmp_path: Path
+) -> None:
+    sets = {
+        kind: Artifact(uri=world.store.put(f"pump/{kind}.npz", (EXAMPLE / f"{kind}.npz").read_bytes()))
+        for kind in ("calibration", "evaluation")
+    }
+    source = Artifact(uri=world.store.put(f"pump/{name}", (EXAMPLE / name).read_bytes()))
+    gates = Gates(max_accuracy_drop=0.04, min_accuracy=0.79)
+    built = await world.build(world.request(source=source, gates=gates, **sets))
+    with np.load(EXAMPLE / "evaluation.npz") as archive:
+        windows, states = archive["window"], archive["labels"]
+    _, answer = await served(built.image, tmp_path, windows)
+    found = await report(world, built)
+    if name == "gru.onnx":
+        said = answer["probabilities"].argmax(1)
+    else:
+        said = answer["label"]
+        assert found.precision == "fp32"
+        trusted = sorted(CHECKED | PLAIN)
+        assert texts(said) == skops.io.load(EXAMPLE / name, trusted=trusted).predict(windows).tolist()
+    assert float((said == states).mean()) == pytest.approx(found.accuracy, abs=0.01)
