@@ -97,6 +97,12 @@ async def test_what_is_served_is_what_scikit_learn_says(
     assert [warning.split(" becomes ")[0] for warning in found.warnings] == ["KNeighborsClassifier"] * slow
 
 
+async def test_a_conversion_that_changes_answers_is_not_built(world: Any, sets: Any) -> None:
+    neighbours = KNeighborsClassifier(weights="distance").fit(X[:100], CLASSES[:100])
+    with pytest.raises(ModelInvalid, match=r"otherwise once it is converted to ONNX, for \d+ of the 100 samples"):
+        await world.build(request(world, sets, skops.io.dumps(neighbours), CLASSES))
+
+
 async def test_a_regressor_is_scored_in_its_own_unit(world: Any, sets: Any, tmp_path: Path) -> None:
     ridge = Ridge().fit(X[:100], NUMBERS[:100])
     wanted = request(world, sets, skops.io.dumps(ridge), NUMBERS, metric="RMSE", gates=Gates(max_error=0.2))

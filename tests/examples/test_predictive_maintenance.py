@@ -37,7 +37,7 @@ def test_what_is_committed_is_small() -> None:
 
 
 def test_sets_are_remade_bit_for_bit(tmp_path: Path) -> None:
-    command = [sys.executable, str(FOLDER / "train.py"), "--data-only", "--out", str(tmp_path)]
+    command = [sys.executable, str(FOLDER / "pump.py"), "--data-only", "--out", str(tmp_path)]
     subprocess.run(command, check=True, cwd=tmp_path)
     for name in ("calibration.npz", "evaluation.npz"):
         with np.load(FOLDER / name) as committed, np.load(tmp_path / name) as again:

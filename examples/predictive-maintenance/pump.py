@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Remakes the predictive maintenance example: a pump's sensors in three states, and four models that tell them apart.
 
-``python3 examples/predictive-maintenance/train.py`` writes into its own folder, ``--data-only`` leaves the models alone,
-``--out FOLDER`` writes somewhere else.
+``python3 examples/predictive-maintenance/pump.py`` writes into its own folder, ``--data-only`` leaves the models
+alone, ``--out FOLDER`` writes somewhere else.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def windows(count: int, seed: int) -> tuple[Floats, npt.NDArray[np.int64]]:
         current = rng.normal(8, 0.4) + 0.15 * rng.normal(size=STEPS)
         if state == 1:
             vibration += strength * 2.5 * ((time + rng.integers(0, 5)) % 5 == 0)
-        if state == 2:  # noqa: PLR2004 - the third state
+        if state == 2:
             temperature += strength * 0.3 * time
             current += strength * np.sin(time * 0.8 + rng.uniform(0, 6))
         found[number] = np.stack([vibration, temperature, current], axis=1)
