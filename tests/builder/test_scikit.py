@@ -439,8 +439,8 @@ print(read_source(pathlib.Path(sys.argv[1]), "it").path.read_bytes().hex())
 
 def test_the_same_file_gives_the_same_bytes_in_any_process(tmp_path: Path) -> None:
     made = set()
-    for seed in ("0", "1", "2", "3"):
-        (tmp_path / seed).write_bytes(written(make_pipeline(StandardScaler(), SVC()).fit(X, THREE)))
+    for seed in ("0", "1"):
+        (tmp_path / seed).write_bytes(written(SVC().fit(X, TWO)))
         command = [sys.executable, "-c", SCRIPT, str(tmp_path / seed)]
         made.add(subprocess.check_output(command, env={**os.environ, "PYTHONHASHSEED": seed}))
     assert len(made) == 1
