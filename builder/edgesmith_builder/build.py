@@ -147,7 +147,7 @@ def images_of(wanted: Build, inputs: Inputs, outcome: Outcome, base: Base) -> tu
 
     So a tag of the build key never names an image whose other finalists are not there.
     """
-    finalists = [finalist_of(attempt) for attempt in outcome.finalists]
+    finalists = [finalist_of(attempt, inputs.model.warnings) for attempt in outcome.finalists]
     report = BuildReport(
         precision=outcome.winner.candidate.precision,
         reference_accuracy=inputs.scored.value if inputs.scored else None,
@@ -169,12 +169,12 @@ def images_of(wanted: Build, inputs: Inputs, outcome: Outcome, base: Base) -> tu
     return (*others, packed(wanted, first, outcome.winner.layers, base))
 
 
-def finalist_of(attempt: Attempt) -> Finalist:
-    """A candidate that passed, as the report names it."""
+def finalist_of(attempt: Attempt, warnings: Sequence[str] = ()) -> Finalist:
+    """A candidate that passed, as the report names it, with warnings about the source before its own."""
     if not attempt.layers:
         raise ValueError(f"{attempt.candidate.precision} was not packed; layers were expected of a finalist")
     size = attempt.layers[-1].descriptor.size
-    return Finalist(precision=attempt.candidate.precision, size=size, warnings=attempt.warnings)
+    return Finalist(precision=attempt.candidate.precision, size=size, warnings=(*warnings, *attempt.warnings))
 
 
 def packed(wanted: Build, report: BuildReport, layers: Sequence[Layer], base: Base) -> Packed:

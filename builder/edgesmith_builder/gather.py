@@ -11,13 +11,13 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgesmith_builder.contract import Artifact, Build
-from edgesmith_builder.dataset import Labels, Samples, read_npz, samples_for
+from edgesmith_builder.dataset import LABELS, Labels, Samples, read_npz, samples_for
 from edgesmith_builder.errors import DatasetInvalid, ModelInvalid, ModelTooLarge, RequestInvalid
 from edgesmith_builder.format import ModelFacts, read_source, shaped_source
 from edgesmith_builder.limits import DATASET, MODEL, memory_limit, model_limit
 from edgesmith_builder.metric import Evaluation, Metric, Score, metric_of
 from edgesmith_builder.progress import size_text, step
-from edgesmith_builder.score import ScoreFailed, SourceAnswers, ask_source, golden_inputs
+from edgesmith_builder.score import ScoreFailed, SourceAnswers, ask_source, check_conversion, golden_inputs
 from edgesmith_builder.source import Limit, Source
 from edgesmith_runtime.engine import Engine, EngineError, load_engine
 from edgesmith_runtime.tensors import TensorSpec, shape_text
@@ -54,10 +54,10 @@ def gather(wanted: Build, sources: Source, work: Path, threads: int) -> Inputs:
         BuildError: of the fitting kind.
     """
     fetched = work / "source"
-    what = f"spec.source.uri {wanted.source.uri}"
+    what = _what(wanted)
     sources.fetch("spec.source", wanted.source, fetched, largest_model(memory_limit(), wanted.device_memory))
     with step("model") as current:
-        facts = read_source(fetched, what)
+        facts = read_source(fetched, what, trust_pickle=wanted.trust_pickle)
         current.say(
             f"{facts.format}, {facts.precision}, {facts.parameters} parameters, {size_text(facts.size)}, checked"
         )
@@ -70,8 +70,8 @@ def gather(wanted: Build, sources: Source, work: Path, threads: int) -> Inputs:
     wanted_sets = {"spec.calibration": wanted.calibration, "spec.evaluation": wanted.evaluation}
     sets = {field: artifact for field, artifact in wanted_sets.items() if artifact is not None}
     arrays = functools.cache(lambda field: _arrays(field, sets[field], wanted, sources, work))
-    if facts.shapeless:
-        ranks = {name: array.ndim for field in sets for name, array in arrays(field).items()}
+    if facts.shapeless or facts.unnamed:
+        ranks = {name: array.ndim for field in sets for name, array in arrays(field).items() if name != LABELS}
         facts = shaped_source(facts, ranks, what)
     try:
         engine = load_engine(facts.engine, facts.path, threads=threads)
@@ -138,6 +138,7 @@ def ask(
         ScoreFailed: where the source does not answer with numbers.
         DatasetMismatch: where it is no better than guessing, or labels do not fit it.
         RequestInvalid: where an output is named that it does not have, or golden samples cannot be made up.
+        ModelInvalid: where it was converted and answers otherwise than the original.
     """
     evaluation, scored, metric = None, None, metric_of(wanted.metric, wanted.metric_options)
     if labelled is not None:
@@ -147,6 +148,8 @@ def ask(
             current.say(f"{scored.samples} samples, {metric.name} {scored.value:.4f} ± {scored.error:.4f},")
         metric.check_source(scored, evaluation)
     golden = golden_inputs(labelled if labelled is not None else calibration, source.inputs, facts.size)
+    if facts.original is not None:
+        check_conversion(source, facts.original, *_first(labelled, calibration, golden), _what(wanted))
     if labelled is not None:
         compared, field = labelled, "spec.evaluation"
     elif calibration is not None:
@@ -171,6 +174,18 @@ def held_back(calibration: Samples) -> tuple[Samples, Samples]:
     last = min(_HELD_BACK, len(calibration)) - 1
     held = [number for number in numbers if number % _HELD_BACK == last]
     return calibration.take([number for number in numbers if number % _HELD_BACK != last]), calibration.take(held)
+
+
+def _first(evaluation: Samples | None, calibration: Samples | None, golden: Samples) -> tuple[Samples, str]:
+    """The first set that there is, and where the request names it."""
+    if evaluation is not None:
+        return evaluation, "spec.evaluation"
+    return (calibration, "spec.calibration") if calibration is not None else (golden, "the golden samples")
+
+
+def _what(wanted: Build) -> str:
+    """What messages call the source."""
+    return f"spec.source.uri {wanted.source.uri}"
 
 
 def _output(wanted: Build, engine: Engine) -> str:

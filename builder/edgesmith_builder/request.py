@@ -90,7 +90,8 @@ def check_tools(wanted: Tools, toolchain: Toolchain) -> None:
     Raises:
         RequestInvalid: naming the tool.
     """
-    installed = {"builder": TOOLS.builder, "onnx": version("onnx"), "onnxruntime": version("onnxruntime")}
+    packages = ("onnx", "onnxruntime", "scikit_learn", "skl2onnx")
+    installed = {"builder": TOOLS.builder} | {name: version(name) for name in packages}
     engine = TOOLCHAINS[toolchain.name].engine
     if engine in Tools.model_fields:
         installed[engine] = version(engine)

@@ -44,6 +44,7 @@ DEFAULTS = {
     "metric": "Accuracy",
     "metricOptions": {},
     "output": None,
+    "trustPickle": False,
     "missingValues": "Refuse",
     "gates": {
         "maxAccuracyDrop": None,
@@ -118,14 +119,15 @@ def test_each_row_of_the_toolchains_is_whole(name: ToolchainName) -> None:
 def test_the_tools_of_the_key_are_those_that_the_lock_installs() -> None:
     lines = (Path(__file__).parents[2] / "requirements" / "builder.txt").read_text().splitlines()
     locked = dict(line.split()[0].split("==") for line in lines if "==" in line and not line.startswith(" "))
-    assert {name: locked[name] for name in ("onnx", "onnxruntime", "openvino")} == TOOLS.model_dump(exclude={"builder"})
+    named = TOOLS.model_dump(exclude={"builder"})
+    assert {name: locked[name.replace("_", "-")] for name in named} == named
 
 
 def test_a_request_that_names_no_tools_is_one_for_those_of_this_builder() -> None:
     assert PLAIN.model_copy(update={"tools": None}).key == PLAIN.key
 
 
-@pytest.mark.parametrize("tool", ["builder", "onnx", "onnxruntime"])
+@pytest.mark.parametrize("tool", ["builder", "onnx", "onnxruntime", "scikit_learn", "skl2onnx"])
 def test_a_builder_with_other_tools_refuses(tool: str) -> None:
     other = PLAIN.model_copy(update={"tools": TOOLS.model_copy(update={tool: "0.1"})})
     with pytest.raises(RequestInvalid, match=rf"build.tools.{tool} is 0.1 but this builder has"):

@@ -170,4 +170,4 @@ def test_a_published_quantised_model_answers(busy: bool) -> None:  # noqa: FBT00
     assert engine.inputs == (TensorSpec("input", "UINT8", (1, 224, 224, 3)),)
     (scores,) = engine.infer({"input": grace_hopper()}, busy=busy).values()
     assert scores.dtype == np.uint8
-    assert imagenet()[scores.argmax()] == "military uniform"
+    assert imagenet()[int(scores.argmax())] == "military uniform"

@@ -38,6 +38,10 @@ def before(**spec: Any) -> dict[str, object]:
         pytest.param({"gates": {"maxImageSize": 1000}}, "gates.maxImageSize", None, "1000", id="size as a number"),
         pytest.param({"gates": {"minAccuracy": "95.5%"}}, "gates.minAccuracy", None, "0.955", id="fraction"),
         pytest.param({"gates": {"minAgreement": "95%"}}, "gates.minAgreement", "0.8", "0.95", id="agreement"),
+        pytest.param(
+            {"source": {"uri": "s3://models/parts/a/model.onnx", "sha256": "a" * 64, "trustPickle": True}},
+            "trustPickle", "false", "true", id="pickle",
+        ),
         pytest.param({"missingValues": "NaN"}, "missingValues", "Refuse", "NaN", id="missing values"),
         pytest.param(
             {"calibration": {"uri": "s3://models/c.npz"}},

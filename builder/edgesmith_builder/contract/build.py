@@ -60,9 +60,18 @@ class Tools(Wire):
     onnx: str
     onnxruntime: str
     openvino: str
+    scikit_learn: str
+    skl2onnx: str
 
 
-TOOLS = Tools(builder="4", onnx="1.23.2", onnxruntime="1.32.0", openvino="2026.4.1")
+TOOLS = Tools(
+    builder="4",
+    onnx="1.23.2",
+    onnxruntime="1.32.0",
+    openvino="2026.4.1",
+    scikit_learn="1.9.1",
+    skl2onnx="1.20.0",
+)
 """Those of this release, as `requirements/builder.txt` locks them. The operator has none of them installed."""
 
 
@@ -74,6 +83,8 @@ class Build(Wire):
     source: Artifact
     compiled: Artifact | None = None
     """The source compiled already, for a toolchain whose compiler is not part of the builder."""
+    trust_pickle: bool = False
+    """Whether the source may be a pickle, which runs code of whoever wrote it when it is read."""
     calibration: Artifact | None = None
     evaluation: Artifact | None = None
     metric: MetricName = "Accuracy"

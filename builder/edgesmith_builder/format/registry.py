@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from edgesmith_builder.errors import ModelInvalid
-from edgesmith_builder.format import onnx, tflite
+from edgesmith_builder.format import onnx, scikit, tflite
 from edgesmith_builder.format.archive import archive_of
 from edgesmith_builder.format.facts import ModelFacts
 
@@ -35,12 +36,15 @@ _FORMATS: tuple[Format, ...] = (tflite, onnx)
 """ONNX last: a protocol buffer has no signature, so it says itself what is wrong with any other file."""
 
 
-def read_source(path: Path, what: str) -> ModelFacts:
+def read_source(path: Path, what: str, *, trust_pickle: bool = False) -> ModelFacts:
     """Recognise a model, read it and check it; its file gets its format's suffix.
+
+    What no engine runs is converted to ONNX first, and is an ONNX model from there on.
 
     Args:
         path: The file, without one.
         what: What messages call it: `spec.source.uri s3://…`.
+        trust_pickle: Whether a pickle may be read, which runs code of whoever wrote it.
 
     Raises:
         ModelInvalid: in one sentence, when it is not a model that can be served.
@@ -48,6 +52,10 @@ def read_source(path: Path, what: str) -> ModelFacts:
     """
     with path.open("rb") as file:
         head = file.read(_HEAD)
+    if scikit.recognises(head):
+        made = scikit.convert(path, what, trust_pickle=trust_pickle)
+        facts = onnx.read_model(made.path, what)
+        return replace(facts, format="scikit-learn", labels=made.labels, original=made.original, warnings=made.warnings)
     found = next(one for one in _FORMATS if one is onnx or one.recognises(head))
     archive = archive_of(head) if found is onnx else None
     if archive is not None:
@@ -57,10 +65,17 @@ def read_source(path: Path, what: str) -> ModelFacts:
 
 
 def shaped_source(facts: ModelFacts, ranks: Mapping[str, int], what: str) -> ModelFacts:
-    """Give inputs that have no shape as many open axes as the sets' arrays have.
+    """Give inputs that have no shape as many open axes as the sets' arrays have, and one without a name theirs.
+
+    Args:
+        facts: The model.
+        ranks: How many axes the arrays of the sets have, by name, without labels.
+        what: What messages call the model.
 
     Raises:
         ModelInvalid: where no set has the input.
     """
+    if facts.unnamed:
+        return onnx.named(facts, ranks, what)
     found = next(one for one in _FORMATS if facts.path.suffix == one.SUFFIX)
     return found.shaped(facts, ranks, what)

@@ -2,6 +2,7 @@
 
 from edgesmith_builder.score.agreement import Agreement, Same, agreement
 from edgesmith_builder.score.asking import ScoreFailed
+from edgesmith_builder.score.conversion import check_conversion
 from edgesmith_builder.score.golden_inputs import golden_inputs
 from edgesmith_builder.score.recording import record
 from edgesmith_builder.score.source import SourceAnswers, ask_source
@@ -13,6 +14,7 @@ __all__ = [
     "SourceAnswers",
     "agreement",
     "ask_source",
+    "check_conversion",
     "golden_inputs",
     "record",
 ]

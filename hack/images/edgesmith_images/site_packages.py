@@ -97,6 +97,8 @@ BY_PROGRAM = {
         "ml_dtypes*",  # as those below; onnx imports it
     ),
     "builder": (
+        *(f"sklearn/datasets/{name}" for name in ("data", "descr", "images")),
+        "sklearn/_build_utils",
         "onnx/backend/test",
         "onnxruntime/transformers/models",
     ),

@@ -64,6 +64,15 @@ class Source(Model):
         ),
     )
 
+    trust_pickle: bool = Field(
+        False,
+        description=(
+            "true: the file may be a pickle of scikit-learn (joblib.dump), which runs code of whoever wrote it in the "
+            "build Job, with all that the Job can reach. false: such a file is refused, and files by skops.io.dump are "
+            "taken."
+        ),
+    )
+
     @property
     def secret(self) -> str | None:
         """Name of the Secret with the credentials; None where none is named."""

@@ -82,6 +82,7 @@ def build_for(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> B
         model=model.metadata.name,
         source=Artifact(uri=spec.source.uri, sha256=spec.source.sha256),
         compiled=Artifact(uri=compiled.uri, sha256=compiled.sha256) if compiled else None,
+        trust_pickle=spec.source.trust_pickle,
         calibration=_artifact(spec.calibration),
         evaluation=_artifact(spec.evaluation),
         metric=spec.evaluation.metric if spec.evaluation else "Accuracy",
