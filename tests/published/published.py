@@ -33,7 +33,8 @@ def grace_hopper() -> npt.NDArray[np.uint8]:
     """A photograph of Grace Hopper in uniform as MobileNet takes it, (1, 224, 224, 3)."""
     image = _picture(beside("data/coral/grace_hopper.bmp"))
     rows, columns = (np.arange(224) * size // 224 for size in image.shape[:2])
-    return image[rows][:, columns][None]
+    found: npt.NDArray[np.uint8] = image[rows][:, columns][None]
+    return found
 
 
 def _picture(path: Path) -> npt.NDArray[np.uint8]:
