@@ -243,6 +243,15 @@ def test_a_node_went_when_the_node_controller_says_so_however_late_it_is_looked_
     assert see(pod("n", "r"), kept=kept, ready=False, unheard=NOW + seconds(60)).state.away == NOW
 
 
+def test_a_server_that_became_ready_while_nobody_looked_has_its_whole_bake() -> None:
+    found = see(pod("n", "r"), kept=record(STARTING, ago=3600), trial=BAKING)
+    assert (found.state.server, found.state.since, found.state.moved) == (SERVING, NOW, NOW)
+    later = see(pod("n", "r"), kept=found.record, trial=BAKING, after=60)
+    assert (later.state.server, later.state.since) == (SERVING, NOW)
+    in_time = see(pod("n", "r"), kept=record(STARTING, ago=299), trial=BAKING)
+    assert in_time.state.moved == NOW - seconds(299)
+
+
 def test_where_nobody_can_say_when_a_node_went_its_bake_proves_nothing() -> None:
     gone = see(pod("n", "r"), kept=record(SERVING, ago=600), ready=False)
     assert (gone.state.since, gone.state.away) == (NOW, NOW)

@@ -217,6 +217,9 @@ def _seen(record: Record | None, label: str, seen: _Server, *, blocked: bool, tr
     if record.state is ServerState.FAILED and state is ServerState.STARTING and same_pod and not back:
         state = ServerState.FAILED
     same = state is record.state and not (state is ServerState.SERVING and (restarted or not same_pod))
+    # A server that still started at its deadline would have failed there: nobody looked, and its trial begins anew.
+    started = record.state is ServerState.STARTING and state is ServerState.SERVING
+    unseen = started and now - record.since >= trial.deadline
     # What happened while nobody could see it proves nothing, so a bake begins anew as well.
     begins = not same or back
     away = (record.away or now) if blocked and (trial.unfinished or state is not ServerState.SERVING) else None
@@ -229,7 +232,7 @@ def _seen(record: Record | None, label: str, seen: _Server, *, blocked: bool, tr
         record,
         state=state,
         since=now if begins else record.since,
-        moved=now if back else record.moved,
+        moved=now if back or unseen else record.moved,
         away=away,
         returned=returned,
         run=run,
