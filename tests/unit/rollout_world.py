@@ -283,10 +283,13 @@ def _check_servers(world: World, plan: Plan, rolled_back: set[str]) -> None:
     ends = [name for name in moved if _works(world, name)]
     for name in ends:
         assert moved[name] is not None or profiles[name] not in served, f"{name} serves and gets nothing instead"
-    leaving = sum(profiles[name] not in served for name in moved)
+    # Nodes that are no longer to run the model but still do are part of the fleet that a percentage is of.
+    leaving = sum(
+        profiles[name] not in served and (name in moved or LABEL in found.labels) for name, found in world.nodes.items()
+    )
     limit = parse_share(world.edge_model.spec.rollout.max_unavailable, desired + leaving)
     down = [name for name in world.nodes if _down(world, name) and moved.get(name, name)]
-    broken = [name for name in down if world.devices[name].broken or not world.offers(name)]
+    broken = [name for name in down if _broken(world, name)]
     excused = min(len(broken), max(parse_share(world.edge_model.spec.rollout.max_failed, desired), 1))
     forward = [name for name in ends if world.nodes[name].labels.get(LABEL) not in rolled_back]
     assert not forward or len(down) - excused + len(ends) <= limit, (down, excused, ends, limit)
@@ -295,6 +298,14 @@ def _check_servers(world: World, plan: Plan, rolled_back: set[str]) -> None:
     awaited = [name for name in down if world.reachable(name) and world.offers(name)]
     starting = [name for name in awaited if name in moved or not world.pods[name].selftest]
     assert not ends or len(starting) + len(ends) <= limit, (starting, ends, limit)
+
+
+def _broken(world: World, name: str) -> bool:
+    """Whether a node is down for a reason of its device: it is broken, is gone, or fails what others completed."""
+    label = world.nodes[name].labels.get(LABEL, "")
+    completed = any(one["name"] == label and one.get("completedTime") for one in world.edge_model.status["revisions"])
+    fails = completed and world.reachable(name) and world.fails(name, label)
+    return world.devices[name].broken or not world.offers(name) or fails
 
 
 def _works(world: World, name: str) -> bool:
