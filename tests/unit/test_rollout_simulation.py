@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterable
 from datetime import timedelta
 
 import pytest
@@ -278,10 +279,20 @@ def disturb(world: World, rng: random.Random, serial: int) -> None:
 
 @pytest.mark.parametrize("batch", range(8))
 def test_any_fleet_keeps_the_rules_and_ends_on_a_good_revision(batch: int) -> None:
-    for seed in range(batch * 8 * SOAK, (batch + 1) * 8 * SOAK):
+    live(range(batch * 8 * SOAK, (batch + 1) * 8 * SOAK), "30s")
+
+
+def test_longer_bakes_keep_the_rules_too() -> None:
+    """These showed that a dead canary held, a good one failed, and what a device or a leaving node counts for."""
+    live((101, 159, 189, 378, 396, 506), "1m")
+
+
+def live(seeds: Iterable[int], bake: str) -> None:
+    """The life of a fleet of any shape."""
+    for seed in seeds:
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         rollout = ROLLOUT | {
-            "steps": rng.choice(([{"nodes": 1, "bake": "30s"}], [{"nodes": 2, "bake": "30s"}, {"nodes": "50%"}])),
+            "steps": rng.choice(([{"nodes": 1, "bake": bake}], [{"nodes": 2, "bake": bake}, {"nodes": "50%"}])),
             "maxUnavailable": rng.choice((1, 2, "50%")),
             "maxFailed": rng.choice((0, 1, "20%")),
         }
