@@ -138,7 +138,7 @@ CASES: list[tuple[str, Make, str, list[str]]] = [
      ["spec.source.uri s3://models/bad/", "is not an ONNX model", "an .onnx file was expected"]),
     ("empty-file", source(lambda _: b""), "ModelInvalid", ["has 0 bytes", "was expected"]),
     ("a-zip", source(lambda bench: bench.sets.npz(a=np.zeros(3))), "ModelInvalid",
-     ["spec.source.uri s3://models/bad/", "is a zip archive, which is not unpacked", "own file was expected"]),
+     ["spec.source.uri s3://models/bad/", "is a zip without schema.json", "a TFLite file was expected"]),
     ("a-tar-that-climbs-out", source(lambda _: climbing()), "ModelInvalid",
      ["is a tar archive, which is not unpacked"]),
     ("a-gzip-bomb", source(lambda _: gzip.compress(bytes(10_000_000))), "ModelInvalid",

@@ -203,7 +203,7 @@ async def test_the_same_build_hangs_the_same_on_its_image_and_nothing_twice(worl
 
 
 async def test_everything_hangs_on_the_image_before_its_tag_is_there(world: Any, pair: Pair) -> None:
-    request = world.request()
+    request = world.request(precisions=("fp32",))
     work = world.folder / "work"
     work.mkdir()
     sources = Sources({"s3": Bucket(world.store.settings, attempts=2, first_delay=0.01)})

@@ -52,14 +52,18 @@ def read_source(path: Path, what: str, *, trust_pickle: bool = False) -> ModelFa
     """
     with path.open("rb") as file:
         head = file.read(_HEAD)
-    if scikit.recognises(head):
+    archive = archive_of(head)
+    # What is packed is taken for a pickle only by who trusts one: it may be anything else as well.
+    if scikit.recognises(head) and (trust_pickle or archive in {None, "zip"}):
         made = scikit.convert(path, what, trust_pickle=trust_pickle)
         facts = onnx.read_model(made.path, what)
         return replace(facts, format="scikit-learn", labels=made.labels, original=made.original, warnings=made.warnings)
     found = next(one for one in _FORMATS if one is onnx or one.recognises(head))
-    archive = archive_of(head) if found is onnx else None
-    if archive is not None:
-        raise ModelInvalid(f"{what} is a {archive} archive, which is not unpacked; the model's own file was expected")
+    if found is onnx and archive is not None:
+        pickled = ", or spec.source.trustPickle: true for a packed pickle" if scikit.recognises(head) else ""
+        raise ModelInvalid(
+            f"{what} is a {archive} archive, which is not unpacked; the model's own file was expected{pickled}"
+        )
     named = path.rename(path.with_suffix(found.SUFFIX))
     return found.read_model(named, what)
 
