@@ -27,6 +27,9 @@ PACKAGES_LABEL = "dev.edgesmith.packages"
 RUNTIME_KEYS = ("Cmd", "Entrypoint", "Env", "ExposedPorts", "User", "WorkingDir")
 """What of buildah's config goes into ours; the rest is about buildah."""
 
+OWN = "dev.edgesmith."
+"""How labels of ours begin; others are about buildah."""
+
 
 def _words(created_by: str) -> str:
     """Writes a step without the digest of what it copied, which holds the times of files."""
@@ -58,8 +61,11 @@ def config_of(found: dict[str, Any], architecture: str, packages: str = "") -> d
         ``architecture``, ``config`` and ``history``; the layout adds the rest.
     """
     kept = {name: value for name, value in found["config"].items() if name in RUNTIME_KEYS}
+    labels = {key: value for key, value in (found["config"].get("Labels") or {}).items() if key.startswith(OWN)}
     if packages:
-        kept["Labels"] = {PACKAGES_LABEL: packages}
+        labels[PACKAGES_LABEL] = packages
+    if labels:
+        kept["Labels"] = labels
     history = [
         {
             "created": EPOCH,
@@ -100,6 +106,9 @@ def _platform(
     ):
         scratch = Path(name)
         arguments = {"BUILD_BASE": build_base.reference, "BASE": run_base.reference, "TARGETARCH": architecture}
+        if recipe.stand_in:
+            middle = scratch / f"edgesmith-{recipe.name}-base"
+            arguments["BASE"] = tool.build(context, recipe.stand_in, arguments=arguments, target=middle, log=log)
         if recipe.engine:
             arguments["ENGINE"] = recipe.engine
         raw_folder = scratch / f"edgesmith-{recipe.name}"
@@ -136,7 +145,7 @@ def ensure(recipe: Recipe, platforms: tuple[str, ...], cache: Cache, *, refresh:
         sources = recipe.snapshot(context, REPOSITORY)
         build_base = base.ensure(base.BUILD, ARCHITECTURES[own_platform()], cache, refresh=refresh)
         bases = {
-            one: base.ensure(base.RUN, ARCHITECTURES[one], cache, refresh=refresh, tools=build_base)
+            one: base.ensure(recipe.base, ARCHITECTURES[one], cache, refresh=refresh, tools=build_base)
             for one in platforms
         }
         digests = [build_base.digest, *(one.digest for one in bases.values())]
