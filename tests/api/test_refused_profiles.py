@@ -23,11 +23,11 @@ def test_a_toolchain_to_come_and_an_engine_without_an_image_are_named(
         server.apply([profile, edge_model(toolchain.lower(), namespace, deviceProfiles={"names": [name]})])
     operator.start()
     for toolchain, facts in refused.items():
-        reason, says = (
-            ("RuntimeImageNotSet", f"image.runtime.{facts.engine}")
-            if facts.available
-            else ("NotInThisRelease", f"spec.toolchain.name is {toolchain}")
-        )
+        reason, says = "RuntimeImageNotSet", f"image.runtime.{facts.engine}"
+        if not facts.available:
+            reason, says = "NotInThisRelease", f"spec.toolchain.name is {toolchain}"
+        elif facts.compiler:
+            reason, says = "CompilerNotSet", "spec.toolchain.compilerImage was expected"
         stalled = wait_condition(server, namespace, toolchain.lower(), "Stalled", reason)
         assert says in stalled["message"]
         assert f"DeviceProfile '{namespace}-{toolchain.lower()}'" in stalled["message"]
