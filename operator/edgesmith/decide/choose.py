@@ -123,9 +123,9 @@ def _starts(node: NodeState) -> bool:
 def _down(judged: Judgement, rules: Rules) -> int:
     """Nodes of a variant that count as unavailable and do not start.
 
-    Devices that are known to be broken, because they failed on the revision before as well or on one that is completed,
-    or went while the node has one that is not, are left out as far as `maxFailed` goes: one such device must not stop
-    every rollout.
+    Devices that are known to be broken, because they failed on one that is completed, or on the revision before as well
+    with nothing left to go back to, or went while the node has one that is not completed, are left out as far as
+    `maxFailed` goes: one such device must not stop every rollout.
     """
     failed = broken = lost = 0
     for node in judged.variant.unwell:
@@ -136,7 +136,9 @@ def _down(judged: Judgement, rules: Rules) -> int:
             broken += node.server in _BROUGHT_DOWN and node.unfinished and not node.taint
         elif node.server is ServerState.FAILED and not node.taint:
             one = node.failures.get(node.label or "")
-            known = bool(revision and revision.completed) or bool(one and one.broken)
+            back = fallback(judged, node)
+            stays = back is None or back in node.failures
+            known = bool(revision and revision.completed) or bool(one and one.broken and stays)
             broken += known
             failed += not known
     return failed + max(broken - rules.failed(len(judged.variant.nodes)), 0) + lost
