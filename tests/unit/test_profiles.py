@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from snapshots import model, node, profile
 
-from edgesmith.api.edgemodel import LabelSelector
+from edgesmith.api.selection import LabelSelector
 from edgesmith.decide.profiles import assign, resolve, selects
 
 

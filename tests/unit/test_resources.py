@@ -10,8 +10,8 @@ import pytest
 from snapshots import SETTINGS, model, profile
 
 from edgesmith.api.deviceprofile import DeviceProfile
-from edgesmith.api.edgemodel import Serving
 from edgesmith.api.names import REQUEST_ANNOTATION, short_hash
+from edgesmith.api.serving import Serving
 from edgesmith.cluster.parse import revision
 from edgesmith.decide.builds import build_for
 from edgesmith.decide.plan import ApplyRevision, Change, StartBuild

@@ -17,6 +17,7 @@ import yaml
 from edgesmith.api import deviceprofile, edgemodel
 from edgesmith.api.model import Model, rules
 from edgesmith.api.names import GROUP, VERSION
+from edgesmith.api.rollout import SHARE_MESSAGE
 from edgesmith.api.status import EdgeModelStatus
 from edgesmith.api.units import MAX_LENGTH, PERCENT_PATTERN, QUANTITY_PATTERN, SIZE_RULES
 
@@ -42,7 +43,7 @@ def _int_or_percent(least: int = 1) -> Schema:
         "anyOf": [{"type": "integer"}, {"type": "string"}],
         "x-kubernetes-int-or-string": True,
         "maxLength": 16,
-        "x-kubernetes-validations": [{"rule": rule, "message": edgemodel.SHARE_MESSAGE.format(least=least)}],
+        "x-kubernetes-validations": [{"rule": rule, "message": SHARE_MESSAGE.format(least=least)}],
     }
 
 

@@ -15,9 +15,10 @@ from pydantic import ValidationError
 
 from edgesmith.api.conditions import Reason
 from edgesmith.api.deviceprofile import DeviceProfile
-from edgesmith.api.edgemodel import Dataset, EdgeModel
+from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.fraction import parse_fraction
 from edgesmith.api.names import short_hash
+from edgesmith.api.source import Dataset
 from edgesmith.api.units import parse_bytes
 from edgesmith.decide.build_slots import RECHECK, admitted
 from edgesmith.decide.plan import Change, StartBuild

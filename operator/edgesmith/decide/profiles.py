@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from edgesmith.api.conditions import Reason
 from edgesmith.api.deviceprofile import DeviceProfile
-from edgesmith.api.edgemodel import EdgeModel, LabelSelector
+from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.selection import LabelSelector
 from edgesmith.decide.conditions import Finding, Severity
 from edgesmith.decide.snapshot import Node
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from edgesmith.api.deviceprofile import DeviceProfile
-from edgesmith.api.edgemodel import Compiled, EdgeModel
+from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.source import Compiled
 from edgesmith.decide.settings import Settings
 from edgesmith_builder.contract import TOOLCHAINS, Toolchain
 

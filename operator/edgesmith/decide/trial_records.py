@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from edgesmith.api.edgemodel import ERRORS
 from edgesmith.api.fraction import format_fraction
+from edgesmith.api.gates import ERRORS
 from edgesmith.api.status import FinalistStatus, TrialStatus
 from edgesmith.decide.snapshot import Ended
 from edgesmith.decide.verdicts import DIED

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic.alias_generators import to_camel
 
 from edgesmith.api.conditions import Reason
-from edgesmith.api.edgemodel import ERRORS
 from edgesmith.api.fraction import format_fraction
+from edgesmith.api.gates import ERRORS
 from edgesmith.api.names import RETRY_ANNOTATION
 from edgesmith.api.status import ChangedAnswers, NodeCounts, VariantStatus
 from edgesmith.decide.builds import BuildState

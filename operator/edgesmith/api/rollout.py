@@ -1,0 +1,93 @@
+"""How a new revision reaches the nodes."""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import Field, field_validator
+
+from edgesmith.api.model import Model
+from edgesmith.api.units import PERCENT_PATTERN, Deadline, Duration
+
+SHARE_MESSAGE = "must be a number from {least} or a percentage from 1% to 100%"
+
+
+def _share(value: int | str, name: str, *, least: int) -> int | str:
+    if (value < least) if isinstance(value, int) else not re.fullmatch(PERCENT_PATTERN, value):
+        raise ValueError(f"{name} is {value!r}; it {SHARE_MESSAGE.format(least=least)}")
+    return value
+
+
+class Step(Model):
+    """One step of a rollout: so many nodes, served for so long, before the next one begins."""
+
+    nodes: int | str = Field(
+        description=(
+            "How many nodes of a variant run the revision in this step, those of earlier steps included: a number or a "
+            "percentage of the nodes that are to run the model, rounded down but never less than one. A step that adds "
+            "none is skipped."
+        ),
+        json_schema_extra={"x-edgesmith-schema": "intOrPercent"},
+    )
+    bake: Duration = Field(
+        "2m", description="How long the step's nodes must serve without a restart before the next step begins."
+    )
+    node_selector: dict[str, str] = Field(
+        default_factory=dict,
+        description="Only nodes with these labels, and percentages are of them. A step that picks no node is skipped.",
+        json_schema_extra={"x-member": "The label's value."},
+    )
+
+    @field_validator("nodes")
+    @classmethod
+    def _is_share(cls, value: int | str) -> int | str:
+        return _share(value, "nodes", least=1)
+
+
+class Rollout(Model):
+    """How a new revision reaches the nodes."""
+
+    steps: tuple[Step, ...] = Field(
+        (Step(nodes=1), Step(nodes="5%", bake="5m"), Step(nodes="25%", bake="5m")),
+        min_length=1,
+        max_length=16,
+        description=(
+            "What a new revision has to hold, in order, before it goes to all other nodes. The first step is the "
+            "canary: one node that fails in it rolls the revision back."
+        ),
+    )
+    max_unavailable: int | str = Field(
+        "10%",
+        description=(
+            "Most nodes that may be without a ready server at once, as a number or a percentage of the nodes that are "
+            "to run the model, over all variants."
+        ),
+        json_schema_extra={"x-edgesmith-schema": "intOrPercent"},
+    )
+    max_failed: int | str = Field(
+        "5%",
+        description=(
+            "Most nodes of a variant that may fail on a revision after its first step, as a number or a percentage of "
+            "the variant's nodes, rounded down but never less than one; they go back alone. One more rolls the "
+            "revision back everywhere. 0: the first one does."
+        ),
+        json_schema_extra={"x-edgesmith-schema": "countOrPercent"},
+    )
+    progress_deadline: Deadline = Field(
+        "10m",
+        description=(
+            "How long a node may take to serve a revision while it is ready before it has failed, and how long a "
+            "canary that became NotReady keeps its place. More than 10m also gives the server that long to start "
+            "before the kubelet restarts it, so a change of it restarts pods."
+        ),
+    )
+
+    @field_validator("max_unavailable")
+    @classmethod
+    def _is_share(cls, value: int | str) -> int | str:
+        return _share(value, "maxUnavailable", least=1)
+
+    @field_validator("max_failed")
+    @classmethod
+    def _is_count(cls, value: int | str) -> int | str:
+        return _share(value, "maxFailed", least=0)

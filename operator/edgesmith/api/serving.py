@@ -1,0 +1,83 @@
+"""How a model is served."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from edgesmith.api.model import Model, rules
+
+
+class Expose(Model):
+    """How clients outside the cluster reach the server of a node, at the node's own address."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            {
+                "self.type != 'HostPort' || has(self.httpPort) || has(self.grpcPort)": (
+                    "type HostPort needs httpPort, grpcPort or both"
+                ),
+                "!has(self.httpPort) || !has(self.grpcPort) || self.httpPort != self.grpcPort": (
+                    "httpPort and grpcPort must be two different ports"
+                ),
+            }
+        )
+    )
+
+    type: Literal["HostPort", "NodePort"] = Field(
+        description=(
+            "HostPort: a port of the nodes that run the model; namespaces under the Pod Security Standards baseline "
+            "and restricted forbid it. NodePort: a port of every node, of which those that run the model answer."
+        )
+    )
+    http_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Port of the node for HTTP. Absent: none with HostPort, with NodePort one that the cluster picks.",
+    )
+    grpc_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Port of the node for gRPC. Absent: none with HostPort, with NodePort one that the cluster picks.",
+    )
+
+
+class Serving(Model):
+    """How the model is served."""
+
+    model_config = ConfigDict(
+        # An object's default is judged before its fields' defaults are filled in, hence the has().
+        json_schema_extra=rules(
+            {
+                "!has(self.port) || !has(self.grpcPort) || self.port != self.grpcPort": (
+                    "port and grpcPort must be two different ports"
+                )
+            }
+        )
+    )
+
+    port: int = Field(8000, ge=1, le=65535, description="HTTP port of the Open Inference Protocol.")
+    grpc_port: int = Field(8001, ge=1, le=65535, description="gRPC port of the Open Inference Protocol.")
+    max_batch: int = Field(
+        8,
+        ge=1,
+        le=65536,
+        description=(
+            "Most samples in one request; larger ones are refused. Self-tests measure the server's memory with batches "
+            "of it, as far as a request may be long. It concerns inputs whose first size is open and is their batch."
+        ),
+    )
+    resources: dict[str, dict[str, str | int]] | None = Field(
+        None,
+        description=(
+            "Requests and limits of serving pods; added to the profile's and winning over them. Where neither gives a "
+            "memory limit, it is 1Gi, or twice the larger of gates.maxMemory and the memory request where that is more."
+        ),
+        json_schema_extra={"x-edgesmith-schema": "resources"},
+    )
+    expose: Expose | None = Field(
+        None, description="How clients outside the cluster reach a node's server. Absent: pods of the node alone."
+    )
