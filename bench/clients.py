@@ -9,11 +9,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import grpc
+import numpy as np
 from mobilenet import SHAPE
 from tritonclient.grpc import service_pb2 as messages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,13 +32,13 @@ def http_request(image: NDArray[Any]) -> bytes:
     return head.encode() + text + image.tobytes()
 
 
-def over_http(port: int, request: bytes) -> Callable[[], None]:
-    """Connect a client; what is returned asks once and reads the whole answer."""
+def over_http(port: int, request: bytes) -> Callable[[], bytes]:
+    """Connect a client; what is returned asks once and gives back the answer's body."""
     connection = socket.create_connection(("127.0.0.1", port))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     buffer = memoryview(bytearray(65536))
 
-    def ask() -> None:
+    def ask() -> bytes:
         connection.sendall(request)
         filled, wanted = 0, len(buffer)
         while filled < wanted:
@@ -47,10 +48,11 @@ def over_http(port: int, request: bytes) -> Callable[[], None]:
             filled += count
             if wanted == len(buffer):
                 head, _, _ = bytes(buffer[:filled]).partition(b"\r\n\r\n")
-                length = int(head.lower().partition(b"content-length: ")[2].split(b"\r")[0])
+                length = int(head.lower().partition(b"\r\ncontent-length: ")[2].split(b"\r")[0])
                 wanted = len(head) + 4 + length
         if bytes(buffer[:12]) != b"HTTP/1.1 200":
             raise SystemExit(bytes(buffer[:filled]).decode(errors="replace"))
+        return bytes(buffer[wanted - length : wanted])
 
     return ask
 
@@ -63,26 +65,36 @@ def grpc_request(image: NDArray[Any]) -> bytes:
     return message
 
 
-def over_grpc(port: int, request: bytes) -> Callable[[], None]:
-    """Connect a client with a connection of its own; what is returned asks once."""
+def over_grpc(port: int, request: bytes) -> Callable[[], bytes]:
+    """Connect a client with a connection of its own; what is returned asks once and gives back the message."""
     options = [("grpc.max_receive_message_length", _LONGEST), ("grpc.use_local_subchannel_pool", 1)]
     channel = grpc.insecure_channel(f"127.0.0.1:{port}", options)
     call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
         "/inference.GRPCInferenceService/ModelInfer", request_serializer=bytes, response_deserializer=bytes
     )
 
-    def ask() -> None:
-        call(request)
-
-    return ask
+    return lambda: call(request)
 
 
-def timed(calls: list[Callable[[], None]], seconds: float) -> list[float]:
+def http_scores(body: bytes) -> NDArray[np.float32]:
+    """The scores in an answer over HTTP: the bytes behind its text, which names their number of each output."""
+    text, _ = json.JSONDecoder().raw_decode(body.decode(errors="replace"))
+    (output,) = text["outputs"]
+    return np.frombuffer(body[len(body) - output["parameters"]["binary_data_size"] :], np.float32)
+
+
+def grpc_scores(message: bytes) -> NDArray[np.float32]:
+    """The scores in an answer over gRPC."""
+    (scores,) = messages.ModelInferResponse.FromString(message).raw_output_contents
+    return np.frombuffer(scores, np.float32)
+
+
+def timed(calls: Sequence[Callable[[], object]], seconds: float) -> list[float]:
     """Call from one thread each, over and over; return how long every call took, in seconds."""
     taken: list[list[float]] = [[] for _ in calls]
     end = time.perf_counter() + seconds
 
-    def loop(call: Callable[[], None], times: list[float]) -> None:
+    def loop(call: Callable[[], object], times: list[float]) -> None:
         start = time.perf_counter()
         while start < end:
             call()

@@ -13,19 +13,20 @@ SAME = tuple(f"{name}=={version(name)}" for name in ("onnxruntime", "numpy"))
 """What computes, in the versions that our server has here."""
 
 
-def environment(requirement: str, *options: str) -> Path | None:
-    """Install a pinned package with `SAME`, once, into a folder of the cache.
+def environment(requirement: str, *options: str, same: tuple[str, ...] = SAME) -> Path | None:
+    """Install a pinned package with what computes, once, into a folder of the cache.
 
     Args:
         requirement: The package with its version, ``name==1.2.3``.
         options: Further words for ``uv pip install``.
+        same: What computes, with its versions.
 
     Returns:
         The environment's folder, or None, and a word on standard error, where the package cannot be had.
     """
     cache = Path(os.environ.get("EDGESMITH_CACHE") or Path.home() / ".cache/edgesmith").absolute()
     python = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    folder = cache / "bench" / "-".join([*(word.replace("==", "-") for word in (requirement, *SAME)), python])
+    folder = cache / "bench" / "-".join([*(word.replace("==", "-") for word in (requirement, *same)), python])
     done = folder / ".installed"
     if done.exists():
         return folder
@@ -36,7 +37,7 @@ def environment(requirement: str, *options: str) -> Path | None:
         install: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", folder / "bin/python"]
         # In two steps, since a package may ask for other versions of what computes.
         subprocess.run([*install, *options, requirement], check=True)
-        subprocess.run([*install, *SAME], check=True)
+        subprocess.run([*install, *same], check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"{requirement} is left out, since it cannot be installed here: {error}", file=sys.stderr)
         return None

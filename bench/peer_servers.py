@@ -22,12 +22,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from environments import environment
+from environments import SAME, environment
 
 import edgesmith_runtime
 
 TRITON = "nvidia-pytriton==0.7.0"
 """Its wheel holds Triton 2.51.0."""
+_TRITON_COMPUTES = (*(one for one in SAME if not one.startswith("numpy")), "numpy==1.26.4")
+"""Its Python backend reads arrays of NumPy 1 only; it answers empty tensors for those of NumPy 2."""
 MLSERVER = "mlserver==1.7.1"
 MODEL = "mobilenet"
 _HERE = Path(__file__).parent
@@ -117,7 +119,7 @@ def ours(bundle: Path, threads: int) -> Peer:
 
 def tritons(model: Path, folder: Path, threads: int) -> list[Peer]:
     """Triton with one instance on all threads, which is best for one client, and with one on each, best for many."""
-    installed = environment(TRITON, "--no-deps")
+    installed = environment(TRITON, "--no-deps", same=_TRITON_COMPUTES)
     if installed is None:
         return []
     site = next(installed.glob("lib/python3*/site-packages"))

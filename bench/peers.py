@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from clients import grpc_request, http_request, over_grpc, over_http, timed
+from clients import grpc_request, grpc_scores, http_request, http_scores, over_grpc, over_http, timed
 from mobilenet import SHAPE
 from peer_servers import Peer, Running, mlservers, ours, running, tritons
 from process_tree import memory, processor_seconds
@@ -33,8 +33,13 @@ from serving import Round, make_bundle
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
 CLIENTS = (1, 4, 16)
 STARTS = 3
+SCORES = 1000
+_SAME = 1e-4
+"""How far scores may be apart, as a part of their range: runs on one thread add up in another order."""
 Part = tuple[str, int]
 """A protocol and a number of clients."""
 
@@ -89,13 +94,17 @@ def _starts(peer: Peer) -> list[float]:
 def _ask(servers: dict[str, tuple[Peer, Running]], measured: dict[str, Measured], seconds: float, rounds: int) -> None:
     image = np.random.default_rng(3).normal(size=SHAPE).astype(np.float32)
     over_both = {"HTTP": http_request(image), "gRPC": grpc_request(image)}
-    parts: list[tuple[Part, str, int, list[Callable[[], None]]]] = []
+    parts: list[tuple[Part, str, int, list[Callable[[], bytes]]]] = []
+    answers = {}
     for protocol, request in over_both.items():
         for name, (peer, server) in servers.items():
             if protocol in peer.protocols:
-                connect, port = (over_http, server.http) if protocol == "HTTP" else (over_grpc, server.grpc)
+                http = protocol == "HTTP"
+                connect, port = (over_http, server.http) if http else (over_grpc, server.grpc)
                 calls = [connect(port, request) for _ in range(max(CLIENTS))]
+                answers[name, protocol] = (http_scores if http else grpc_scores)(calls[0]())
                 parts += [((protocol, count), name, server.pid, calls[:count]) for count in CLIENTS]
+    _check_same(answers)
     parts.sort(key=lambda part: part[0])  # so that servers of one row are asked within seconds
     for _, _, _, calls in parts:
         timed(calls, 0.5)
@@ -104,6 +113,14 @@ def _ask(servers: dict[str, tuple[Peer, Running]], measured: dict[str, Measured]
             before = processor_seconds(pid)
             times = timed(calls, seconds)
             measured[name].rounds.setdefault(part, []).append(Round(times, processor_seconds(pid) - before, seconds))
+
+
+def _check_same(answers: dict[tuple[str, str], NDArray[np.float32]]) -> None:
+    """End the program where a server is fast because it answers something else than ours, or nothing."""
+    first = next(iter(answers.values()))
+    for (name, protocol), scores in answers.items():
+        if scores.size != SCORES or not np.allclose(scores, first, rtol=0, atol=_SAME * np.ptp(first)):
+            raise SystemExit(f"{name} over {protocol}: other scores than ours: {scores[:5]} and {first[:5]}")
 
 
 def _rows(own: Measured, name: str, other: Measured) -> list[Row]:

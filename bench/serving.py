@@ -39,7 +39,7 @@ from edgesmith_runtime.engine.onnxruntime import session_options
 from edgesmith_runtime.golden import Golden
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -195,7 +195,7 @@ def measure_serving(*, threads: int | None = None, seconds: float = 1.5, rounds:
             http = [over_http(server.http_port, http_request(image)) for _ in range(MANY)]
             rpc = [over_grpc(server.grpc_port, grpc_request(image)) for _ in range(MANY)]
             ours, theirs = time.process_time, server.processor_seconds
-            parts: dict[str, tuple[Callable[[], float], list[Callable[[], None]]]] = {
+            parts: dict[str, tuple[Callable[[], float], Sequence[Callable[[], object]]]] = {
                 "bare wide": (ours, [bare(model, threads, image)]),
                 "HTTP 1": (theirs, http[:1]),
                 "gRPC 1": (theirs, rpc[:1]),
