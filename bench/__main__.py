@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from building import measure_building
+from example_builds import measure_examples
 from passes import measure_passes
 from peers import measure_peers
 from quantization import measure_quantization
@@ -29,6 +30,7 @@ PARTS: dict[str, Callable[[], list[Row]]] = {
     "peers": measure_peers,
     "quantization": measure_quantization,
     "building": measure_building,
+    "examples": measure_examples,
     "sizes": measure_sizes,
     "start": measure_start,
     "passes": measure_passes,

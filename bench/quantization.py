@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import logging
-import statistics
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from clients import timed
+from contest import contest
 from mobilenet import SHAPE, mobilenet
 from onnxruntime.quantization import CalibrationDataReader, quantize_static
 from row import Row
-from serving import PICTURES, bare
+from serving import PICTURES
 
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.quantize import Quantization, quantize
-
-SECONDS = 1.5
-ROUNDS = 5
+from edgesmith_runtime.engine import load_engine
 
 
 class Reader(CalibrationDataReader):  # type: ignore[misc] # the library ships no types
@@ -34,7 +31,7 @@ class Reader(CalibrationDataReader):  # type: ignore[misc] # the library ships n
 
 
 def measure_quantization() -> list[Row]:
-    """Milliseconds of one inference of MobileNetV2's layers on one thread; about half a minute."""
+    """Processor time of one inference of MobileNetV2's layers on one thread, in milliseconds; some seconds."""
     logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises to preprocess, which this graph has no need of
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -44,14 +41,13 @@ def measure_quantization() -> list[Row]:
         quantize_static(source, default, Reader(pictures))
         (folder / "work").mkdir()
         ours = quantize(source, pictures, Quantization(), folder / "work")
-        image = np.random.default_rng(2).normal(size=SHAPE).astype(np.float32)
-        runs = {file: bare(file, 1, image) for file in (source, default, ours)}
-        taken: dict[Path, list[float]] = {file: [] for file in runs}
-        for _ in range(ROUNDS):
-            for file, call in runs.items():
-                taken[file].append(statistics.median(timed([call], SECONDS)) * 1000)
-    fp32, theirs, mine = (statistics.median(taken[file]) for file in (source, default, ours))
+        files = {"fp32": source, "default": default, "ours": ours}
+        engines = {form: load_engine("onnxruntime", file, threads=1) for form, file in files.items()}
+        paces = contest(engines, [{"input": np.random.default_rng(2).normal(size=SHAPE).astype(np.float32)}])
+        for engine in engines.values():
+            engine.close()
+    mine, what = paces["ours"], "our int8, one inference, 1 thread"
     return [
-        Row("our int8, one inference, 1 thread", mine, "ms", "fp32", mine / fp32),
-        Row("our int8, one inference, 1 thread", mine, "ms", "ONNX Runtime's default int8", mine / theirs),
+        Row(what, mine.work, "ms", "fp32", mine.against(paces["fp32"])),
+        Row(what, mine.work, "ms", "ONNX Runtime's default int8", mine.against(paces["default"])),
     ]

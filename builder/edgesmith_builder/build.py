@@ -1,7 +1,7 @@
 """The recipe: from a request to an image in the registry, read top to bottom.
 
-1. Look the base image up.
-2. Ask the registry whether the build was made already, over that base, and whether it takes pushes.
+1. Ask the registry whether the build was made already, over its base image.
+2. Look the base image up, and ask the registry whether it takes pushes.
 3. Fetch the model and the data sets, and check each before anything is computed.
 4. Score the source as it came and ask it some samples: what candidates are held against.
 5. Walk the ladder: compile, score, gate, pack, replay. Every rung that passes is a finalist.
@@ -22,9 +22,10 @@ from edgesmith_builder.evidence.materials import materials_of
 from edgesmith_builder.gather import Inputs, gather
 from edgesmith_builder.ladder import Attempt, Outcome, Workshop, Yardstick, walk
 from edgesmith_builder.maker import Maker
+from edgesmith_builder.oci import Reference, RegistryRefused
 from edgesmith_builder.pack import Base, Layer, assemble, read_base
 from edgesmith_builder.progress import size_text, step
-from edgesmith_builder.provenance import why_foreign
+from edgesmith_builder.provenance import base_layers, why_foreign
 from edgesmith_builder.push import Packed, Registries, push
 from edgesmith_builder.request import check_request
 from edgesmith_builder.source import Sources
@@ -70,17 +71,13 @@ async def build(
     wanted, maker = request.build, maker or Maker()
     target = check_request(request)
     log.info("build %s: %s for %s", wanted.key, wanted.model, wanted.platform.architecture)
+    made = await made_before(wanted, target, registries, maker)
+    if made is not None:
+        log.info("%s is made already: %s", target, made)
+        return Built(str(target.repository.pinned(made)), cached=True)
     with step(f"found base {wanted.base}") as current:
         base = await read_base(registries.base, wanted.base, wanted.platform)
         current.say(f"{len(base.manifest.layers)} layers, {size_text(base.manifest.size)}")
-    made = await registries.target.manifest(target)
-    if made is not None:
-        foreign = why_foreign(made, wanted.key, [layer.digest for layer in base.manifest.layers])
-        foreign = foreign or await maker.why_not_its_own(registries.target, target, made)
-        if foreign is None:
-            log.info("%s is made already: %s", target, made.digest)
-            return Built(str(target.repository.pinned(made.digest)), cached=True)
-        log.warning("%s %s; it is replaced", target, foreign)
     with step(f"{target.repository} takes pushes"):
         await registries.target.check_push(target.repository)
 
@@ -100,6 +97,31 @@ async def build(
         tag = target if image is images[-1] else target.repository.tagged(f"{wanted.key}-{image.report.precision}")
         digest = await push(registries, tag, base=base, image=image, evidence=evidence_for(materials, maker.key))
     return Built(str(target.repository.pinned(digest)), cached=False)
+
+
+async def made_before(wanted: Build, target: Reference, registries: Registries, maker: Maker) -> str | None:
+    """The digest of the image under the build key, where it can be the build; None where it is to be made.
+
+    One request where there is none. Where there is one, those for the base's manifest as well, and nothing else without
+    a signing key: manifests say all that is checked.
+
+    Raises:
+        RegistryError: The registry cannot be asked.
+    """
+    made = await registries.target.manifest(target)
+    if made is None:
+        return None
+    foreign = why_foreign(made, wanted.key, None)
+    if foreign is None:
+        try:
+            layers = await base_layers(registries.base, wanted.base, wanted.platform)
+        except RegistryRefused:
+            return None  # said in the request's terms by whoever reads the base to build over it
+        foreign = why_foreign(made, wanted.key, layers) or await maker.why_not_its_own(registries.target, target, made)
+    if foreign is None:
+        return made.digest
+    log.warning("%s %s; it is replaced", target, foreign)
+    return None
 
 
 def climb(

@@ -1,0 +1,84 @@
+"""What a build that was made before costs: requests to a real registry, counted on the wire."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from edgesmith.cluster.images import Images
+from edgesmith.cluster.provenance import Wanted
+from edgesmith.decide.snapshot import Image
+from edgesmith_builder.oci import Reference, Registry
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every request that leaves this process from now on: its method and path."""
+    found: list[str] = []
+    whole = httpx.AsyncHTTPTransport.handle_async_request
+
+    async def handle(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        found.append(f"{request.method} {request.url.path}")
+        return await whole(self, request)
+
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", handle)
+    return found
+
+
+async def test_the_builder_asks_for_the_key_and_for_the_base_it_should_be_over_and_nothing_else(
+    world: Any, asked: list[str]
+) -> None:
+    """Its manifest says all that is checked, so one GET of it does what a HEAD and a GET would."""
+    request = world.request()
+    built = await world.build(request)
+    asked.clear()
+    nowhere = world.store.settings.__class__(host="127.0.0.1:1", secure=False, region="us-east-1")
+    again = await world.build(request, settings=nowhere)
+    assert (again.cached, again.image) == (True, built.image)
+    key, *base = asked
+    name = Reference.parse(built.image).repository.name
+    assert key == f"GET /v2/{name}/manifests/{request.build.key}"
+    assert base[0] == f"GET /v2/edgesmith/runtime/manifests/{Reference.parse(world.base).digest}", "an index"
+    assert [one.partition("sha256:")[0] for one in base] == ["GET /v2/edgesmith/runtime/manifests/"] * 2
+
+
+async def test_a_key_that_nothing_is_under_costs_one_request(world: Any, asked: list[str]) -> None:
+    request = world.request()
+    await world.build(request)
+    path = f"/v2/{request.repository.partition('/')[2]}/manifests/{request.build.key}"
+    assert asked[0] == f"GET {path}"
+    assert [one for one in asked if one.endswith(path)] == [f"GET {path}", f"PUT {path}"]
+
+
+async def test_the_operator_asks_once_for_a_build_whose_digest_it_knows(world: Any, asked: list[str]) -> None:
+    request = world.request()
+    built = await world.build(request)
+    asked.clear()
+    wanted = Wanted(request.build, frozenset({built.image.partition("@")[2]}))
+    async with Registry(plain_http=True) as client:
+        images = Images(client, time.monotonic)
+        for _ in range(3):
+            found = await images.look_up(request.repository, [wanted])
+            assert isinstance(found[request.build.key], Image)
+    assert asked == [f"GET /v2/{request.repository.partition('/')[2]}/manifests/{request.build.key}"]
+
+
+async def test_an_operator_that_knows_nothing_looks_at_the_base_and_at_each_finalist_once(
+    world: Any, asked: list[str]
+) -> None:
+    """After a restart without a Job left; many models share one base, which is looked at once for all of them."""
+    requests = [world.request(), world.request(trial="Never")]
+    for request in requests:
+        await world.build(request)
+    asked.clear()
+    async with Registry(plain_http=True) as client:
+        images = Images(client, time.monotonic)
+        for request in requests:
+            found = await images.look_up(request.repository, [Wanted(request.build)])
+            assert isinstance(found[request.build.key], Image)
+    methods = {one.partition(" ")[0] for one in asked}
+    of_base = [one for one in asked if "/edgesmith/runtime/" in one]
+    assert (methods, len(of_base), len(asked) - len(of_base)) == ({"GET"}, 2, 2 + 1)
