@@ -31,12 +31,11 @@ def load(folder: Path, kind: str) -> dict[str, npt.NDArray[Any]]:
 
 
 def accuracy(model: Path, evaluation: dict[str, npt.NDArray[Any]]) -> float:
-    """The share of pictures whose most probable class is their label."""
+    """The share of samples whose most probable class is their label."""
     session = onnxruntime.InferenceSession(str(model), session_options(1), providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    images, labels = evaluation[name], evaluation["labels"]
-    answers = [session.run(None, {name: images[i : i + _BATCH]})[0] for i in range(0, len(images), _BATCH)]
-    return float((np.concatenate(answers).argmax(1) == labels).mean())
+    samples = _samples({name: array for name, array in evaluation.items() if name != "labels"})
+    answers = [session.run(None, feed)[0] for _, feed in samples.feeds(_BATCH)]
+    return float((np.concatenate(answers).argmax(1) == evaluation["labels"]).mean())
 
 
 def quantise(model: Path, calibration: dict[str, npt.NDArray[Any]], target: Path) -> None:
@@ -44,12 +43,15 @@ def quantise(model: Path, calibration: dict[str, npt.NDArray[Any]], target: Path
 
     Args:
         model: The model as trained.
-        calibration: Its pictures by input name.
+        calibration: Its samples by input name.
         target: The file to write.
     """
-    pictures = Samples(calibration, {name: images.ndim for name, images in calibration.items()}, batches=True)
     with tempfile.TemporaryDirectory() as work:
-        shutil.move(quantize(model, pictures, Quantization(), Path(work)), target)
+        shutil.move(quantize(model, _samples(calibration), Quantization(), Path(work)), target)
+
+
+def _samples(inputs: dict[str, npt.NDArray[Any]]) -> Samples:
+    return Samples(inputs, {name: array.ndim for name, array in inputs.items()}, batches=True)
 
 
 def rows(folder: Path) -> Iterator[tuple[str, str, float, int]]:

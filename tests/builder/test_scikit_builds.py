@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import joblib
 import numpy as np
 import pytest
 import skops.io
+from pulled import pulled
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsClassifier
@@ -22,7 +22,6 @@ from sklearn.svm import SVC
 from edgesmith_builder.contract import REPORT_ANNOTATION, Artifact, BuildReport, Gates, Toolchain
 from edgesmith_builder.errors import DatasetMismatch, GatesFailed, ModelInvalid
 from edgesmith_builder.format.scikit.indices import CHECKED, PLAIN
-from edgesmith_builder.oci import Reference, Registry
 from edgesmith_runtime.engine import load_engine
 from edgesmith_runtime.loading import read
 
@@ -50,15 +49,7 @@ def request(world: Any, sets: Any, data: bytes, labels: Any, **changes: Any) -> 
 
 async def served(image: str, folder: Path, rows: Any = FRESH) -> Any:
     """What the bundle of an image answers to rows, as a device would load it."""
-    reference = Reference.parse(image)
-    async with Registry(plain_http=True) as client:
-        manifest = await client.manifest(reference)
-        assert manifest is not None
-        for layer in manifest.layers[-2:]:
-            packed = io.BytesIO(await client.read_blob(reference.repository, layer))
-            with tarfile.open(fileobj=packed) as archive:
-                archive.extractall(folder / "image", filter="data")
-    bundle, _ = read(folder / "image" / "model")
+    bundle, _ = read(await pulled(image, folder / "image"))
     engine = load_engine(bundle.engine, bundle.model_path, threads=1, options=bundle.options)
     try:
         answer = engine.infer({"window": rows}, [spec.name for spec in engine.outputs])

@@ -10,6 +10,12 @@ from types import ModuleType
 
 import pytest
 
+# Their makers stand with the tiers that they were made for.
+from tests.builder.conftest import registry, store, supplies, world
+from tests.runtime.conftest import start_server
+
+__all__ = ["registry", "start_server", "store", "supplies", "world"]
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 

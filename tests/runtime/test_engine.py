@@ -187,6 +187,19 @@ def test_a_failed_run_is_told_without_source_code(tmp_path: Path, case: str, cap
     assert capfd.readouterr().err == "", "the engine must not write lines of its own"
 
 
+def test_a_locale_that_is_not_there_is_named(tmp_path: Path) -> None:
+    text = helper.make_tensor_value_info("text", TensorProto.STRING, ["n"])
+    node = helper.make_node("StringNormalizer", ["text"], ["small"], case_change_action="LOWER", locale="xx_XX.UTF-8")
+    small = helper.make_tensor_value_info("small", TensorProto.STRING, ["n"])
+    model = helper.make_model(helper.make_graph([node], "text", [text], [small]), ir_version=10)
+    onnx.save(model, tmp_path / "model.onnx")
+    expected = (
+        "asks for the locale 'xx_XX.UTF-8', which is not on this machine; 'C' was expected, which every machine has"
+    )
+    with pytest.raises(EngineError, match=expected):
+        load_engine("onnxruntime", tmp_path / "model.onnx", threads=1)
+
+
 def test_a_published_model_runs() -> None:
     engine = load_engine("onnxruntime", beside("data/onnx/mnist.onnx"), threads=2)
     (spec,) = engine.inputs

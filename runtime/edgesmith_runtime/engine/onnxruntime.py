@@ -75,10 +75,11 @@ _ABOUT_SIZES: Final = re.compile(
     r"dimension|shape|broadcast|\baxis\b|\brank\b|\bsizes?\b|bounds|\bindex|indices", re.IGNORECASE
 )
 _ABOUT_MEMORY: Final = re.compile(r"allocate memory|size overflow|bad_alloc")
+_LOCALE: Final = re.compile(r"Failed to construct locale with name:(?P<name>[\w.@-]*)")
 _CODE: Final = re.compile(
     r"\[ONNXRuntimeError\] : \d+ : \w+ : |"  # the code of an error
     r"\S+\.(?:h|cc|cpp|hpp):\d+ (?:\w+ (?=[A-Z]))?|"  # the place in the source, at times with the function's name
-    r"[\w:*&<>, ]*\bonnxruntime::[\w:<>~]+\([^()]*\)(?: const)? |"  # the function
+    r"[\w:*&<>, ]*\bonnxruntime::[\w:<>~]+\([^()]*\)(?: const)?(?:::<lambda\([^()]*\)>)? |"  # the function
     r".* was false\. "  # the condition
 )
 
@@ -262,4 +263,9 @@ def _converted(error: Exception) -> EngineError:
 
 def _sentence(text: str) -> str:
     """The first line of an ONNX Runtime message, without the code in front of it."""
+    if locale := _LOCALE.search(text):
+        return (
+            f"its StringNormalizer asks for the locale {locale['name']!r}, which is not on this machine; "
+            "'C' was expected, which every machine has (letters A to Z)"
+        )
     return _CODE.sub("", text.strip().partition("\n")[0]).strip()[:500]
