@@ -22,7 +22,7 @@ from mobilenet import SHAPE, mobilenet
 from row import Row
 from services import STORE_PASSWORD, STORE_USER, start_minio, start_registry
 
-from edgesmith_builder.contract import Artifact, Build, BuildRequest, Gates, Platform, Toolchain
+from edgesmith_builder.contract import Artifact, Build, BuildRequest, Platform, Toolchain
 from edgesmith_runtime.engine import load_engine
 from edgesmith_stage.shell import ROOT, run
 
@@ -88,7 +88,6 @@ def _build(folder: Path, registry: str, base: str, bucket: str) -> tuple[str, fl
         calibration=Artifact(uri="s3://models/calibration.npz"),
         evaluation=Artifact(uri="s3://models/evaluation.npz"),
         platform=Platform(architecture="amd64"),
-        gates=Gates(min_agreement=0.0),  # a network that was never taught is hardly sure of any class
         toolchain=Toolchain(precisions=("int8", "fp32")),
         base=base,
     )

@@ -30,11 +30,13 @@ from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.status import FinalistStatus
 from edgesmith.decide.builds import build_for
+from edgesmith.decide.gates import gates_of
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.trial_records import finalists_of
 from edgesmith.decide.verdicts import PASSED, Bounds, judge_trial
-from edgesmith_builder.build import climb, finalist_of
-from edgesmith_builder.contract import Artifact, Build, BuildReport, Candidate, MetricName
+from edgesmith_builder.build import climb, first_report
+from edgesmith_builder.contract import Artifact, Build, BuildReport, Candidate, Gates, MetricName
+from edgesmith_builder.gates import judge
 from edgesmith_builder.gather import Inputs, gather
 from edgesmith_builder.ladder import Yardstick
 from edgesmith_builder.score import ScoreFailed
@@ -128,15 +130,16 @@ def measured(folder: Path, model: EdgeModel) -> Measured:
             feeds = read(work / outcome.winner.candidate.precision / "bundle")[1].samples(engines[PLAIN])
             paces = contest(engines, feeds)
             answered = _answered(wanted, inputs, engines.get(DEFAULT), default)
-    report = BuildReport(
-        precision=outcome.winner.candidate.precision,
-        reference_accuracy=inputs.scored.value if inputs.scored else None,
-        samples=inputs.scored.samples if inputs.scored else None,
-        size=finalist_of(outcome.winner).size,
-        candidates=outcome.candidates,
-        finalists=tuple(finalist_of(attempt) for attempt in outcome.finalists),
+    return Measured(model, _judged(first_report(inputs, outcome), gates_of(model)), paces, answered)
+
+
+def _judged(report: BuildReport, gates: Gates) -> BuildReport:
+    """The report with the finalists that keep the gates, and the reason at each candidate that does not."""
+    found = judge(report, gates)
+    candidates = tuple(
+        one.model_copy(update={"rejected": found.refused.get(one.precision)}) for one in report.candidates
     )
-    return Measured(model, report, paces, answered)
+    return report.model_copy(update={"finalists": found.finalists, "candidates": candidates})
 
 
 def _default(inputs: Inputs, work: Path) -> Path | None:
@@ -176,7 +179,7 @@ def _answered(wanted: Build, inputs: Inputs, engine: Engine | None, file: Path |
         return None
     yardstick = Yardstick(inputs.metric, inputs.evaluation, inputs.scored, inputs.answers)
     try:
-        _, said = yardstick.measure(engine, "int8")
+        said = yardstick.measure(engine, "int8")
     except (ScoreFailed, EngineError) as error:
         print(f"{wanted.model}: ONNX Runtime's default int8 does not answer: {error}")
         return None

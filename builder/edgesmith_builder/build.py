@@ -4,7 +4,7 @@
 2. Look the base image up, and ask the registry whether it takes pushes.
 3. Fetch the model and the data sets, and check each before anything is computed.
 4. Score the source as it came and ask it some samples: what candidates are held against.
-5. Walk the ladder: compile, score, gate, pack, replay. Every rung that passes is a finalist.
+5. Walk the ladder: compile, score, replay, pack. Every rung that works is a finalist, whatever gates say of it.
 6. Of each finalist, assemble the image for its platform, write down what is in it and how it came about, sign it where
    there is a key, and push what the registry does not have.
 """
@@ -25,7 +25,7 @@ from edgesmith_builder.maker import Maker
 from edgesmith_builder.oci import Reference, RegistryRefused
 from edgesmith_builder.pack import Base, Layer, assemble, read_base
 from edgesmith_builder.progress import size_text, step
-from edgesmith_builder.provenance import base_layers, why_foreign
+from edgesmith_builder.provenance import base_layers, report_of, why_foreign
 from edgesmith_builder.push import Packed, Registries, push
 from edgesmith_builder.request import check_request
 from edgesmith_builder.source import Sources
@@ -42,6 +42,8 @@ class Built:
     """`REGISTRY/NAME@sha256:HEX` of the first finalist."""
     cached: bool
     """Whether it was there before."""
+    report: BuildReport
+    """The first finalist's, which names the others."""
 
 
 async def build(
@@ -73,8 +75,8 @@ async def build(
     log.info("build %s: %s for %s", wanted.key, wanted.model, wanted.platform.architecture)
     made = await made_before(wanted, target, registries, maker)
     if made is not None:
-        log.info("%s is made already: %s", target, made)
-        return Built(str(target.repository.pinned(made)), cached=True)
+        log.info("%s is made already: %s", target, made.image)
+        return made
     with step(f"found base {wanted.base}") as current:
         base = await read_base(registries.base, wanted.base, wanted.platform)
         current.say(f"{len(base.manifest.layers)} layers, {size_text(base.manifest.size)}")
@@ -96,11 +98,11 @@ async def build(
         )
         tag = target if image is images[-1] else target.repository.tagged(f"{wanted.key}-{image.report.precision}")
         digest = await push(registries, tag, base=base, image=image, evidence=evidence_for(materials, maker.key))
-    return Built(str(target.repository.pinned(digest)), cached=False)
+    return Built(str(target.repository.pinned(digest)), cached=False, report=images[-1].report)
 
 
-async def made_before(wanted: Build, target: Reference, registries: Registries, maker: Maker) -> str | None:
-    """The digest of the image under the build key, where it can be the build; None where it is to be made.
+async def made_before(wanted: Build, target: Reference, registries: Registries, maker: Maker) -> Built | None:
+    """The image under the build key, where it can be the build; None where it is to be made.
 
     One request where there is none. Where there is one, those for the base's manifest as well, and nothing else without
     a signing key: manifests say all that is checked.
@@ -118,8 +120,9 @@ async def made_before(wanted: Build, target: Reference, registries: Registries, 
         except RegistryRefused:
             return None  # said in the request's terms by whoever reads the base to build over it
         foreign = why_foreign(made, wanted.key, layers) or await maker.why_not_its_own(registries.target, target, made)
-    if foreign is None:
-        return made.digest
+    report = report_of(made)
+    if foreign is None and report is not None:
+        return Built(str(target.repository.pinned(made.digest)), cached=True, report=report)
     log.warning("%s %s; it is replaced", target, foreign)
     return None
 
@@ -146,7 +149,7 @@ def climb(
         triton: Whether Triton is to serve the model.
 
     Raises:
-        GatesFailed: where nobody passes.
+        NoCandidate: where none works.
     """
     workshop = Workshop(
         build=wanted,
@@ -160,8 +163,7 @@ def climb(
         triton=triton,
         folder=work,
     )
-    first_only = wanted.trial == "Never"
-    return walk(wanted.toolchain.precisions, workshop.attempt, inputs.metric.name, first_only=first_only)
+    return walk(wanted.toolchain.precisions, workshop.attempt, inputs.metric.name)
 
 
 def images_of(wanted: Build, inputs: Inputs, outcome: Outcome, base: Base) -> tuple[Packed, ...]:
@@ -169,30 +171,37 @@ def images_of(wanted: Build, inputs: Inputs, outcome: Outcome, base: Base) -> tu
 
     So a tag of the build key never names an image whose other finalists are not there.
     """
-    finalists = [finalist_of(attempt, inputs.model.warnings) for attempt in outcome.finalists]
-    report = BuildReport(
-        precision=outcome.winner.candidate.precision,
-        reference_accuracy=inputs.scored.value if inputs.scored else None,
-        samples=inputs.scored.samples if inputs.scored else None,
-        size=finalists[0].size,
-        candidates=outcome.candidates,
-    )
+    report = first_report(inputs, outcome)
+    finalists = report.finalists
     others = [
         packed(wanted, report.of(finalist), attempt.layers, base)
         for attempt, finalist in zip(outcome.finalists[1:], finalists[1:], strict=True)
     ]
-    first = report.of(finalists[0])
-    if others:
-        listed = [
-            finalist.model_copy(update={"digest": image.descriptor.digest})
-            for finalist, image in zip(finalists[1:], others, strict=True)
-        ]
-        first = first.model_copy(update={"finalists": (finalists[0], *listed)})
+    listed = (
+        finalist.model_copy(update={"digest": image.descriptor.digest})
+        for finalist, image in zip(finalists[1:], others, strict=True)
+    )
+    first = report.model_copy(update={"finalists": (finalists[0], *listed)})
     return (*others, packed(wanted, first, outcome.winner.layers, base))
 
 
+def first_report(inputs: Inputs, outcome: Outcome) -> BuildReport:
+    """The report of the first finalist; the digests of the others are not known yet."""
+    finalists = tuple(finalist_of(attempt, inputs.model.warnings) for attempt in outcome.finalists)
+    report = BuildReport(
+        precision=finalists[0].precision,
+        reference_accuracy=inputs.scored.value if inputs.scored else None,
+        samples=inputs.scored.samples if inputs.scored else None,
+        metric=inputs.metric.name,
+        higher=inputs.metric.higher,
+        size=finalists[0].size,
+        candidates=outcome.candidates,
+    )
+    return report.of(finalists[0]).model_copy(update={"finalists": finalists})
+
+
 def finalist_of(attempt: Attempt, warnings: Sequence[str] = ()) -> Finalist:
-    """A candidate that passed, as the report names it, with warnings about the source before its own."""
+    """A candidate that works, as the report names it, with warnings about the source before its own."""
     if not attempt.layers:
         raise ValueError(f"{attempt.candidate.precision} was not packed; layers were expected of a finalist")
     size = attempt.layers[-1].descriptor.size

@@ -1,6 +1,7 @@
 """The command line: files and a folder in, an image by digest or a termination message out.
 
-The last line of stdout is the image. The termination log gets a `BuildResult` or a `BuildFailure` as its only line.
+The last line of stdout is the image: the first finalist, or, where the request has gates, the first that keeps them.
+The termination log gets a `BuildResult` or a `BuildFailure` as its only line.
 Exit codes: 0 built or found; 1 failed, and somebody must change something; 2 failed, and a retry can help;
 143 stopped by SIGTERM.
 """
@@ -23,8 +24,9 @@ from types import FrameType
 from pydantic import ValidationError
 
 from edgesmith_builder.build import Built, build
-from edgesmith_builder.contract import BuildFailure, BuildRequest, BuildResult
-from edgesmith_builder.errors import RequestInvalid, failure_of
+from edgesmith_builder.contract import BuildFailure, BuildRequest, BuildResult, Gates
+from edgesmith_builder.errors import GatesFailed, RequestInvalid, failure_of
+from edgesmith_builder.gates import judge
 from edgesmith_builder.maker import Maker
 from edgesmith_builder.oci import Credentials, Reference, trusting
 from edgesmith_builder.progress import log_to_stderr
@@ -54,7 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log_to_stderr()
     signal.signal(signal.SIGTERM, _stop)
     try:
-        built = _run(options, os.environ)
+        request = read_request(options.request)
+        built = _run(request, options, os.environ)
+        image = chosen(built, request.gates)
     except Stopped:
         message = "the builder was stopped by SIGTERM before it was done; it can be started again"
         _say(options.termination_log, BuildFailure(reason="Internal", message=message, retry=True).to_json())
@@ -67,12 +71,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(options.termination_log, failure.to_json())
         return 2 if failure.retry else 1
     _say(options.termination_log, BuildResult(image=built.image).to_json())
-    sys.stdout.write(built.image + "\n")
+    sys.stdout.write(image + "\n")
     return 0
 
 
-def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> Built:
-    request = read_request(options.request)
+def chosen(built: Built, gates: Gates | None) -> str:
+    """The image to use: the first finalist, or the first that keeps the gates. What they say of each goes to the log.
+
+    Raises:
+        GatesFailed: where none keeps them.
+    """
+    if gates is None:
+        return built.image
+    judged = judge(built.report, gates)
+    for finalist in judged.finalists:
+        log.info("%s: keeps the gates%s", finalist.precision, "".join(f"; {words}" for words in finalist.warnings))
+    for precision, why in judged.refused.items():
+        log.info("%s: is out, %s", precision, why)
+    if not judged.finalists:
+        out = [one.model_copy(update={"rejected": judged.refused[one.precision]}) for one in built.report.candidates]
+        raise GatesFailed(f"no candidate keeps the gates: {judged.words}", tuple(out))
+    repository, digest = built.image.partition("@")[0], judged.finalists[0].digest
+    return f"{repository}@{digest}" if digest else built.image
+
+
+def _run(request: BuildRequest, options: argparse.Namespace, environment: Mapping[str, str]) -> Built:
     credentials = _credentials(options.registry_credentials)
     maker = Maker(_key(options.signing_key, environment.get(PASSWORD)), _pinned(options.builder_image))
     bucket_ca, registry_ca = (

@@ -11,7 +11,8 @@
     │   └── ModelTooLarge    larger than the memory of the device that it is for
     ├── DatasetInvalid       not a data set that may be read
     ├── DatasetMismatch      a data set that does not fit the model
-    └── GatesFailed          no candidate passed every gate
+    ├── NoCandidate          no candidate can be made, or none of them works
+    └── GatesFailed          no candidate keeps the gates of the request
 
 and, from `edgesmith_builder.oci`, `RegistryError` with its three kinds. `failure_of` turns each into the `BuildFailure`
 that leaves the builder; the class name is the reason. Every message is one sentence that names the field, its value
@@ -89,12 +90,16 @@ class DatasetMismatch(BuildError):  # noqa: N818
     """A data set's arrays do not fit the model's inputs or outputs."""
 
 
-class GatesFailed(BuildError):  # noqa: N818
-    """No candidate of the ladder passed every gate."""
+class NoCandidate(BuildError):  # noqa: N818
+    """No candidate of the ladder can be made and works."""
 
     def __init__(self, message: str, candidates: tuple[Candidate, ...]) -> None:
         super().__init__(message)
         self.candidates = candidates
+
+
+class GatesFailed(NoCandidate):
+    """There are candidates, and none keeps the gates of the request; their images are in the registry."""
 
 
 _REASONS: dict[type[Exception], FailureReason] = {
@@ -109,6 +114,7 @@ _REASONS: dict[type[Exception], FailureReason] = {
     DatasetInvalid: "DatasetInvalid",
     DatasetMismatch: "DatasetMismatch",
     GatesFailed: "GatesFailed",
+    NoCandidate: "NoCandidate",
     RegistryUnreachable: "RegistryUnreachable",
     RegistryForbidden: "RegistryForbidden",
     RegistryRefused: "RegistryRefused",

@@ -9,6 +9,7 @@ from edgesmith_builder.contract import (
     TOOLS,
     Build,
     BuildRequest,
+    Gates,
     Toolchain,
     Tools,
     wrong_options,
@@ -36,19 +37,20 @@ def check_request(request: BuildRequest) -> Reference:
         raise RequestInvalid(
             f"build.model is {wanted.model[:100]!r}; a name of letters, digits, '.', '_' and '-' was expected"
         )
-    check_gates(wanted)
+    if request.gates is not None:
+        check_gates(wanted, request.gates)
     check_toolchain(wanted.toolchain)
     check_tools(wanted.tools or TOOLS, wanted.toolchain)
     return target
 
 
-def check_gates(wanted: Build) -> None:
+def check_gates(wanted: Build, gates: Gates) -> None:
     """Find gates that the metric cannot be held to.
 
     Raises:
         RequestInvalid: naming the gate.
     """
-    metric, gates = metric_of(wanted.metric, wanted.metric_options), wanted.gates
+    metric = metric_of(wanted.metric, wanted.metric_options)
     bounds = {
         "maxAccuracyDrop": gates.max_accuracy_drop,
         "minAccuracy": gates.min_accuracy,

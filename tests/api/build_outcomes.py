@@ -5,7 +5,7 @@ from __future__ import annotations
 from apiserver import ApiServer, Object, wait_for
 from kubelets import container_status
 
-from edgesmith_builder.contract import KEY_ANNOTATION, REPORT_ANNOTATION, BuildReport, BuildResult
+from edgesmith_builder.contract import KEY_ANNOTATION, REPORT_ANNOTATION, BuildReport, BuildResult, Candidate, Finalist
 from edgesmith_builder.oci import BytesBlob, Manifest, Registry, Repository
 
 
@@ -42,7 +42,14 @@ def _wait_ended(server: ApiServer, job: Object, kind: str) -> None:
 async def push_build(address: str, namespace: str, name: str, key: str) -> str:
     """Push what a builder would, with a layer of three bytes and no base; the image by digest."""
     repository = Repository.parse(f"{address}/models/{namespace}/{name}")
-    report = BuildReport(precision="int8", accuracy=0.99, accuracy_drop=0.001, size=3, candidates=())
+    measured = {"accuracy": 0.99, "accuracy_drop": 0.001}
+    report = BuildReport(
+        precision="int8",
+        size=3,
+        candidates=(Candidate(precision="int8", **measured),),
+        finalists=(Finalist(precision="int8", size=3),),
+        **measured,
+    )
     config = BytesBlob(b"{}", "application/vnd.oci.image.config.v1+json")
     layer = BytesBlob(b"abc", "application/vnd.oci.image.layer.v1.tar")
     async with Registry(plain_http=True) as client:

@@ -25,7 +25,7 @@ from onnx import TensorProto, helper, numpy_helper
 from services import start_minio, start_registry
 
 from edgesmith_builder.build import Built, build
-from edgesmith_builder.contract import Artifact, Build, BuildRequest, Gates, Platform, Toolchain
+from edgesmith_builder.contract import Artifact, Build, BuildRequest, Platform, Toolchain
 from edgesmith_builder.oci import Backoff, BytesBlob, Credentials, Descriptor, Manifest, Registry, Repository
 from edgesmith_builder.oci.content import CONFIG, INDEX, LAYER_GZIP, MANIFEST, canonical
 from edgesmith_builder.push import registries_for
@@ -168,19 +168,20 @@ class World:
     numbers: Iterator[int] = field(default_factory=lambda: iter(range(1000)))
 
     def request(self, **changes: Any) -> BuildRequest:
-        """A request that succeeds; `changes` are fields of the build, `precisions` or `repository`."""
+        """A request that succeeds; `changes` are fields of the build, `precisions`, `repository` or `gates`."""
         repository = changes.pop("repository", f"{self.registry}/team/surface-{uuid.uuid4().hex[:12]}")
         fields: dict[str, Any] = {
             "model": "surface",
             "source": Artifact(uri=self.source),
             "calibration": Artifact(uri=self.calibration),
             "evaluation": Artifact(uri=self.evaluation),
-            "gates": Gates(max_accuracy_drop=0.2),
             "platform": Platform(architecture="amd64"),
             "toolchain": Toolchain(precisions=changes.pop("precisions", ("int8", "fp32"))),
             "base": self.base,
         }
-        return BuildRequest(build=Build(**{**fields, **changes}), repository=repository, plain_http=True)
+        gates = changes.pop("gates", None)
+        wanted = Build(**{**fields, **changes})
+        return BuildRequest(build=wanted, repository=repository, plain_http=True, gates=gates)
 
     def digest(self, uri: str) -> str:
         """64 hex digits of an object in the bucket."""

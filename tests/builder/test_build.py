@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 
+from edgesmith_builder.cli import chosen
 from edgesmith_builder.contract import (
     KEY_ANNOTATION,
     REPORT_ANNOTATION,
@@ -21,7 +22,7 @@ from edgesmith_builder.contract import (
     Gates,
     Platform,
 )
-from edgesmith_builder.errors import DatasetInvalid, GatesFailed, ModelInvalid
+from edgesmith_builder.errors import DatasetInvalid, GatesFailed, ModelInvalid, NoCandidate
 from edgesmith_builder.oci import Manifest, Reference, Registry
 from edgesmith_runtime.bundle import read_bundle
 from edgesmith_runtime.engine import load_engine
@@ -92,16 +93,37 @@ async def test_every_finalist_is_an_image_of_its_own_and_the_first_names_the_oth
     assert evidence, "a bill of materials and provenance of its own"
 
 
-async def test_with_one_finalist_or_without_a_trial_there_is_one_image(world: Any) -> None:
-    alone, never = world.request(precisions=("fp32",)), world.request(trial="Never")
-    assert never.build.key != world.request().build.key
-    for request in (alone, never):
-        built = await world.build(request)
-        assert report_of(await world.manifest(built)).finalists == ()
-        repository = Reference.parse(built.image).repository
-        async with Registry(plain_http=True) as client:
-            assert await client.manifest(repository.tagged(f"{request.build.key}-fp32")) is None
-    assert report_of(await world.manifest(built)).candidates[1].size is None, "fp32 was not tried"
+async def test_of_one_rung_there_is_one_image(world: Any) -> None:
+    request = world.request(precisions=("fp32",))
+    built = await world.build(request)
+    assert [(one.precision, one.digest) for one in report_of(await world.manifest(built)).finalists] == [("fp32", None)]
+    repository = Reference.parse(built.image).repository
+    async with Registry(plain_http=True) as client:
+        assert await client.manifest(repository.tagged(f"{request.build.key}-fp32")) is None
+
+
+async def test_gates_are_judged_of_what_is_pushed_and_build_nothing(world: Any) -> None:
+    """The same key under all gates: every candidate is there, and the report has what each gate asks about."""
+    request = world.request()
+    built = await world.build(request)
+    repository = Reference.parse(built.image).repository
+    sizes = {}
+    async with Registry(plain_http=True) as client:
+        for one, tag in zip(built.report.finalists, (request.build.key, f"{request.build.key}-fp32"), strict=True):
+            found = await client.manifest(repository.tagged(tag))
+            assert found is not None
+            sizes[one.precision] = sum(layer.size for layer in found.layers)
+    assert {one.precision: one.image_size for one in built.report.candidates} == sizes
+    between = Gates(max_image_size=min(sizes.values()))
+    again = await world.build(request.model_copy(update={"gates": between}))
+    assert (again.cached, again.image, again.report) == (True, built.image, built.report)
+    assert chosen(again, None) == built.image
+    smallest = min(sizes, key=lambda name: sizes[name])
+    digests = {one.precision: one.digest or built.image.partition("@")[2] for one in built.report.finalists}
+    assert chosen(again, between) == str(repository.pinned(digests[smallest]))
+    with pytest.raises(GatesFailed, match="no candidate keeps the gates: int8: the image has") as caught:
+        chosen(again, Gates(max_image_size=1))
+    assert all(candidate.rejected for candidate in caught.value.candidates)
 
 
 async def test_the_config_is_the_base_s_with_two_more_layers(world: Any) -> None:
@@ -209,7 +231,7 @@ async def test_without_calibration_int8_is_passed_over_with_a_sentence(world: An
 
 
 async def test_without_any_set_fp32_is_built_with_seeded_golden_samples(world: Any) -> None:
-    request = world.request(calibration=None, evaluation=None, gates=Gates(), precisions=("fp32",))
+    request = world.request(calibration=None, evaluation=None, precisions=("fp32",))
     built = await world.build(request)
     report = report_of(await world.manifest(built))
     assert (report.precision, report.accuracy, report.samples) == ("fp32", None, None)
@@ -291,7 +313,7 @@ async def test_a_model_that_came_in_int8_is_packed_as_it_is(world: Any, tmp_path
     report = report_of(await world.manifest(again))
     assert (report.precision, report.accuracy_drop) == ("int8", 0.0)
     assert [candidate.size for candidate in report.candidates] == [len(made), None]
-    with pytest.raises(GatesFailed, match="fp32: the model came in int8, and there is no fp32 form of it"):
+    with pytest.raises(NoCandidate, match="fp32: the model came in int8, and there is no fp32 form of it"):
         await world.build(world.request(source=Artifact(uri=uri), precisions=("fp32",)))
 
 

@@ -70,7 +70,7 @@ async def test_an_operator_that_knows_nothing_looks_at_the_base_and_at_each_fina
     world: Any, asked: list[str]
 ) -> None:
     """After a restart without a Job left; many models share one base, which is looked at once for all of them."""
-    requests = [world.request(), world.request(trial="Never")]
+    requests = [world.request(), world.request(precisions=("fp32",))]
     for request in requests:
         await world.build(request)
     asked.clear()

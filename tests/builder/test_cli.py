@@ -57,9 +57,23 @@ def test_a_build_ends_with_the_image_on_stdout_and_in_the_termination_log(world:
     assert "@sha256:" in image
     assert json.loads((tmp_path / "log").read_text()) == {"image": image}
     assert list((tmp_path / "work").iterdir()) == []
-    for words in ("fetched s3://models/surface/model.onnx", "int8: accuracy", ": passes", "pushed "):
+    for words in ("fetched s3://models/surface/model.onnx", "int8: accuracy", ": works", "pushed "):
         assert words in done.stderr
     assert "store-password" not in done.stderr
+
+
+def test_gates_of_a_request_choose_among_what_was_pushed_and_say_why(world: Any, tmp_path: Path) -> None:
+    request = world.request(gates=Gates(max_accuracy_drop=0.2))
+    first = run(command(tmp_path, request, world.store))
+    assert "int8: keeps the gates" in first.stderr
+    strict = request.model_copy(update={"gates": Gates(min_agreement=1.01)})
+    done = run(command(tmp_path, strict, world.store))
+    assert done.returncode == 0, done.stderr
+    assert "is made already" in done.stderr
+    assert re.search(r"int8: is out, it agrees with the source to \d\.\d{4} only", done.stderr)
+    assert "fp32: keeps the gates" in done.stderr
+    assert done.stdout != first.stdout
+    assert json.loads((tmp_path / "log").read_text())["image"] == first.stdout.strip(), "the image under the tag"
 
 
 def test_the_files_may_lie_in_three_places(world: Any, tmp_path: Path) -> None:
@@ -152,7 +166,7 @@ def test_a_failure_is_one_line_of_json(
 def test_a_disk_that_fills_up_is_a_retry_and_nothing_is_pushed(world: Any, sets: Any, tmp_path: Path) -> None:
     """Files may be of 7 KiB: enough for the model and its sets, too little for what quantisation puts between."""
     calibration = Artifact(uri=world.store.put("surface/few.npz", sets.npz(image=sets.images(16))))
-    request = world.request(calibration=calibration, evaluation=None, gates=Gates())
+    request = world.request(calibration=calibration, evaluation=None)
     line = command(tmp_path, request, world.store)
     done = run(["bash", "-c", 'ulimit -f 7; exec "$@"', "-", *line])
     failure = BuildFailure.model_validate_json((tmp_path / "log").read_text())
@@ -160,7 +174,7 @@ def test_a_disk_that_fills_up_is_a_retry_and_nothing_is_pushed(world: Any, sets:
     done = run(line)
     assert done.returncode == 0, done.stderr
     assert "is made already" not in done.stderr
-    assert re.search(r"int8: agreement 0\.\d{4}: passes", done.stderr)
+    assert re.search(r"int8: agreement 0\.\d{4}: works", done.stderr)
 
 
 def test_sigterm_ends_it_cleanly(world: Any, tmp_path: Path) -> None:

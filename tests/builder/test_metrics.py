@@ -201,8 +201,9 @@ def test_what_is_drawn_is_the_same_everywhere() -> None:
 def test_a_gate_that_the_metric_cannot_be_held_to_is_refused(
     tmp_path: Path, metric: str, gates: Gates, words: str | None
 ) -> None:
-    wanted, _ = asked(tmp_path, identity(["n", 2]), None, {"x": X[:, :2], "labels": SURE}, metric=metric, gates=gates)
-    request = BuildRequest(build=wanted.model_copy(update={"evaluation": wanted.source}), repository="r.example/a/b")
+    wanted, _ = asked(tmp_path, identity(["n", 2]), None, {"x": X[:, :2], "labels": SURE}, metric=metric)
+    build = wanted.model_copy(update={"evaluation": wanted.source})
+    request = BuildRequest(build=build, repository="r.example/a/b", gates=gates)
     if words is None:
         check_request(request)
         return

@@ -12,24 +12,35 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgesmith_builder.contract import Candidate, Gates, Precision
+from edgesmith_builder.contract import BuildReport, Candidate, Finalist, Gates, Precision
 from edgesmith_builder.dataset import read_npz, samples_for
-from edgesmith_builder.errors import DatasetInvalid, DatasetMismatch, GatesFailed, RequestInvalid
-from edgesmith_builder.gates import Measured, Scored, doubt, rejection
+from edgesmith_builder.errors import DatasetInvalid, DatasetMismatch, NoCandidate, RequestInvalid
+from edgesmith_builder.gates import doubt, judge, rejection
 from edgesmith_builder.ladder import Attempt, walk
 from edgesmith_builder.pack import write_layer
 from edgesmith_builder.progress import size_text
 from edgesmith_builder.source import StoreSettings
 from edgesmith_runtime.tensors import TensorSpec
 
-
-def scored(value: float, drop: float = 0.0, error: float | None = None, **more: Any) -> Measured:
-    return Measured(Scored(value, drop, error, 400, **more))
+Measured = tuple[BuildReport, Candidate]
 
 
-RMSE: dict[str, Any] = {"name": "RMSE", "higher": False}
+def measured_as(metric: dict[str, Any], **facts: Any) -> Measured:
+    candidate = Candidate(precision="int8", **facts)
+    return BuildReport(precision="int8", size=1, samples=400, candidates=(candidate,), **metric), candidate
+
+
+def scored(value: float, drop: float = 0.0, error: float | None = None, **metric: Any) -> Measured:
+    return measured_as(metric, accuracy=value, accuracy_drop=drop, accuracy_drop_error=error)
+
+
+def other(**facts: Any) -> Measured:
+    return measured_as({}, **facts)
+
+
+RMSE: dict[str, Any] = {"metric": "RMSE", "higher": False}
 DROP, LEAST = Gates(max_accuracy_drop=0.01), Gates(min_accuracy=0.9)
-NEAR = Measured(agreement=0.79, agreement_where="y")
+NEAR = other(agreement=0.79, agreement_where="y")
 
 
 @pytest.mark.parametrize(
@@ -45,17 +56,17 @@ NEAR = Measured(agreement=0.79, agreement_where="y")
         pytest.param(scored(7.0, 0.02, **RMSE), DROP, "RMSE rises by 0.0200 of itself to 7.0000", id="error-rises"),
         pytest.param(scored(7.0, **RMSE), Gates(max_error=7.0), None, id="error-exactly"),
         pytest.param(scored(7.1, **RMSE), Gates(max_error=7.0), "RMSE is 7.1000; at most 7.0000", id="error-large"),
-        pytest.param(Measured(agreement=0.8, agreement_where="y"), Gates(), None, id="agreement-exactly"),
+        pytest.param(other(agreement=0.8, agreement_where="y"), Gates(), None, id="agreement-exactly"),
         pytest.param(NEAR, Gates(), "to 0.7900 only, in y", id="agreement-low"),
-        pytest.param(Measured(agreement=0.98), Gates(min_agreement=0.99), "at least 0.9900", id="agreement-asked"),
-        pytest.param(Measured(agreement=0.0), Gates(min_agreement=0.0), None, id="agreement-not-asked"),
-        pytest.param(Measured(image_size=100), Gates(max_image_size=100), None, id="size-exactly"),
-        pytest.param(Measured(image_size=101), Gates(max_image_size=100), "101 bytes", id="size-too-large"),
-        pytest.param(Measured(), Gates(min_accuracy=1.0), None, id="not-measured"),
+        pytest.param(other(agreement=0.98), Gates(min_agreement=0.99), "at least 0.9900", id="agreement-asked"),
+        pytest.param(other(agreement=0.0), Gates(min_agreement=0.0), None, id="agreement-not-asked"),
+        pytest.param(other(image_size=100), Gates(max_image_size=100), None, id="size-exactly"),
+        pytest.param(other(image_size=101), Gates(max_image_size=100), "101 bytes", id="size-too-large"),
+        pytest.param(other(), Gates(min_accuracy=1.0), None, id="not-measured"),
     ],
 )
 def test_gates(measured: Measured, gates: Gates, words: str | None) -> None:
-    said = rejection(measured, gates)
+    said = rejection(*measured, gates)
     assert (said is None) == (words is None)
     assert words is None or words in str(said)
 
@@ -76,17 +87,45 @@ def test_gates(measured: Measured, gates: Gates, words: str | None) -> None:
 def test_a_drop_that_so_few_samples_cannot_tell_is_held_by_its_upper_bound(
     drop: float, error: float | None, gate: float, words: str | None
 ) -> None:
-    said = rejection(scored(0.9, drop, error), Gates(max_accuracy_drop=gate))
+    said = rejection(*scored(0.9, drop, error), Gates(max_accuracy_drop=gate))
     assert (said is None) == (words is None)
     assert words is None or words in str(said)
 
 
 def test_a_gate_of_nothing_is_told_to_be_about_these_samples_alone() -> None:
-    words = doubt(scored(0.9, 0.0, 0.02), Gates(max_accuracy_drop=0.0))
+    words = doubt(*scored(0.9, 0.0, 0.02), Gates(max_accuracy_drop=0.0))
     assert words is not None
     assert "over these 400 samples alone; over others the drop may be 0.0200" in words
-    assert doubt(scored(0.9, 0.0, 0.02), Gates(max_accuracy_drop=0.03)) is None
-    assert doubt(scored(0.9, 0.0), Gates(max_accuracy_drop=0.0)) is None
+    assert doubt(*scored(0.9, 0.0, 0.02), Gates(max_accuracy_drop=0.03)) is None
+    assert doubt(*scored(0.9, 0.0), Gates(max_accuracy_drop=0.0)) is None
+
+
+def report(*candidates: Candidate) -> BuildReport:
+    images = tuple(Finalist(precision=one.precision, size=1, warnings=("slow",)) for one in candidates[:2])
+    return BuildReport(precision="int8", size=1, samples=400, candidates=candidates, finalists=images)
+
+
+def test_gates_choose_among_the_images_and_say_of_each_other_candidate_why_it_is_out() -> None:
+    facts = {"accuracy": 0.9, "accuracy_drop": 0.0, "accuracy_drop_error": 0.02}
+    made = report(
+        Candidate(precision="int8", agreement=0.7, agreement_where="y"),
+        Candidate(precision="fp16", **facts),
+        Candidate(precision="fp32", rejected="it cannot be made"),
+    )
+    found = judge(made, Gates(max_accuracy_drop=0.0))
+    assert [one.precision for one in found.finalists] == ["fp16"]
+    doubted, slow = found.finalists[0].warnings
+    assert "counted over these 400 samples alone" in doubted
+    assert slow == "slow"
+    assert list(found.refused) == ["int8", "fp32"]
+    assert "to 0.7000 only, in y" in found.refused["int8"]
+    assert found.words.endswith("; fp32: it cannot be made")
+    assert [one.precision for one in judge(made, Gates(min_agreement=0.5)).finalists] == ["int8", "fp16"]
+
+
+def test_a_candidate_whose_image_is_not_there_is_out() -> None:
+    made = report(Candidate(precision="int8"), Candidate(precision="fp16"), Candidate(precision="fp32"))
+    assert judge(made, Gates()).refused == {"fp32": "its image is not in the registry, or nothing vouches for it"}
 
 
 def attempt(rejected: set[str]) -> Any:
@@ -96,29 +135,15 @@ def attempt(rejected: set[str]) -> Any:
     return of
 
 
-def test_every_rung_that_passes_is_a_finalist() -> None:
+def test_every_rung_that_works_is_a_finalist() -> None:
     outcome = walk(("int8", "fp16", "fp32"), attempt({"fp16"}))
     assert [one.candidate.precision for one in outcome.finalists] == ["int8", "fp32"]
     assert outcome.winner.candidate.precision == "int8"
     assert [one.rejected for one in outcome.candidates] == [None, "it is bad", None]
 
 
-def test_rungs_below_the_first_that_passes_are_not_tried_where_it_is_to_be_the_only_one() -> None:
-    tried: list[Precision] = []
-
-    def of(precision: Precision) -> Attempt:
-        tried.append(precision)
-        found: Attempt = attempt({"int8"})(precision)
-        return found
-
-    outcome = walk(("int8", "fp16", "fp32"), of, first_only=True)
-    assert [one.candidate.precision for one in outcome.finalists] == ["fp16"]
-    assert tried == ["int8", "fp16"]
-    assert outcome.candidates[2] == Candidate(precision="fp32")
-
-
 def test_nobody_wins() -> None:
-    with pytest.raises(GatesFailed, match="int8: it is bad; fp32: it is bad") as caught:
+    with pytest.raises(NoCandidate, match="int8: it is bad; fp32: it is bad") as caught:
         walk(("int8", "fp32"), attempt({"int8", "fp32"}))
     assert len(caught.value.candidates) == 2
 

@@ -13,7 +13,7 @@ from detector import detector, pictures
 
 from edgesmith_builder.contract import Gates
 from edgesmith_builder.dataset import Samples
-from edgesmith_builder.errors import GatesFailed, RequestInvalid
+from edgesmith_builder.errors import NoCandidate, RequestInvalid
 from edgesmith_builder.ladder.rung import replayed
 from edgesmith_builder.score import ScoreFailed, golden_inputs, record
 from edgesmith_builder.score.recording import on_grid
@@ -239,7 +239,7 @@ def test_an_answer_that_is_nan_is_not_recorded(tmp_path: Path) -> None:
     bad = replace(inputs, golden=Samples({"x": -positive[:2]}, {"x": 2}, batches=True))
     (tmp_path / "work").mkdir()
     with pytest.raises(
-        GatesFailed, match="fp32: it does not work: the output 'y' has NaN or infinity for golden sample 0"
+        NoCandidate, match="fp32: it does not work: the output 'y' has NaN or infinity for golden sample 0"
     ):
         climb(wanted, bad, 0, tmp_path / "work", 1)
 

@@ -19,8 +19,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from edgesmith_builder.cli import chosen
 from edgesmith_builder.contract import REPORT_ANNOTATION, Artifact, BuildReport, Gates, Toolchain
-from edgesmith_builder.errors import DatasetMismatch, GatesFailed, ModelInvalid
+from edgesmith_builder.errors import DatasetMismatch, ModelInvalid, NoCandidate
 from edgesmith_builder.format.scikit.indices import CHECKED, PLAIN
 from edgesmith_runtime.engine import load_engine
 from edgesmith_runtime.loading import read
@@ -42,7 +43,6 @@ def request(world: Any, sets: Any, data: bytes, labels: Any, **changes: Any) -> 
         "source": Artifact(uri=world.store.put(f"{number}/model", data)),
         "calibration": Artifact(uri=calibration),
         "evaluation": Artifact(uri=evaluation),
-        "gates": Gates(),
     }
     return world.request(**{**fields, **changes})
 
@@ -98,6 +98,7 @@ async def test_a_regressor_is_scored_in_its_own_unit(world: Any, sets: Any, tmp_
     ridge = Ridge().fit(X[:100], NUMBERS[:100])
     wanted = request(world, sets, skops.io.dumps(ridge), NUMBERS, metric="RMSE", gates=Gates(max_error=0.2))
     built = await world.build(wanted)
+    assert chosen(built, wanted.gates) == built.image
     _, answer = await served(built.image, tmp_path)
     np.testing.assert_allclose(answer["value"][:, 0], ridge.predict(FRESH), rtol=1e-4, atol=1e-4)
 
@@ -123,7 +124,7 @@ async def test_openvino_takes_an_estimator_of_standard_operators(world: Any, set
 async def test_openvino_says_what_it_does_not_read(world: Any, sets: Any) -> None:
     forest = RandomForestClassifier(5, random_state=1).fit(X[:100], CLASSES[:100])
     openvino = Toolchain(name="OpenVINO", precisions=("fp32",))
-    with pytest.raises(GatesFailed, match=r"fp32: it cannot be made: OpenVINO does not read it \(.*TreeEnsemble"):
+    with pytest.raises(NoCandidate, match=r"fp32: it cannot be made: OpenVINO does not read it \(.*TreeEnsemble"):
         await world.build(request(world, sets, skops.io.dumps(forest), CLASSES, toolchain=openvino))
 
 
@@ -155,6 +156,7 @@ async def test_each_model_of_the_pump_is_built_and_answers_as_it_did_in_training
     source = Artifact(uri=world.store.put(f"pump/{name}", (EXAMPLE / name).read_bytes()))
     gates = Gates(max_accuracy_drop=0.04, min_accuracy=0.79)
     built = await world.build(world.request(source=source, gates=gates, **sets))
+    assert chosen(built, gates) == built.image
     with np.load(EXAMPLE / "evaluation.npz") as archive:
         windows, states = archive["window"], archive["labels"]
     _, answer = await served(built.image, tmp_path, windows)

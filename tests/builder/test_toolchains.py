@@ -17,7 +17,7 @@ from tflite_files import fully_connected
 from edgesmith_builder.contract import TOOLCHAINS, Artifact, BuildReport, Gates, Precision, Toolchain
 from edgesmith_builder.contract.report import REPORT_ANNOTATION
 from edgesmith_builder.dataset import samples_for
-from edgesmith_builder.errors import GatesFailed, RequestInvalid
+from edgesmith_builder.errors import NoCandidate, RequestInvalid
 from edgesmith_builder.failures import CompileFailed
 from edgesmith_builder.format import ModelFacts, read_source
 from edgesmith_builder.toolchain import Compiled, Material, toolchain_of
@@ -185,7 +185,7 @@ async def test_a_tflite_file_is_built_from_the_bucket_to_the_registry(world: Any
     report = BuildReport.model_validate_json(manifest.annotations[REPORT_ANNOTATION])
     assert (report.precision, report.accuracy, report.samples) == ("fp32", 1.0, 96)
     assert report.candidates[0].rejected is not None
-    with pytest.raises(GatesFailed, match="the model is a TFLite file, which ONNX Runtime does not run"):
+    with pytest.raises(NoCandidate, match="the model is a TFLite file, which ONNX Runtime does not run"):
         await world.build(world.request(**{**asked, "toolchain": Toolchain(precisions=("fp32",))}))
 
 

@@ -22,7 +22,7 @@ from minio import Minio
 from played import Answer, Answering, Played
 from services import start_minio, start_registry
 
-from edgesmith_builder.contract import Artifact, Build, BuildRequest, Gates, Platform, Toolchain
+from edgesmith_builder.contract import Artifact, Build, BuildRequest, Platform, Toolchain
 from edgesmith_builder.errors import DatasetInvalid, RequestInvalid
 from edgesmith_builder.oci import Backoff, Credentials, Reference, Registry, RegistryRefused, Repository, trusting
 from edgesmith_builder.push import registries_for
@@ -193,7 +193,6 @@ def run_builder(world: Any, push_base: Any, secured_services: Secured, authority
         source=Artifact(uri="s3://models/m.onnx"),
         calibration=None,
         evaluation=None,
-        gates=Gates(),
         toolchain=Toolchain(precisions=("fp32",)),
         base=asyncio.run(push_base(there.registry, authorities=authority.pem)),
         repository=f"{there.registry}/team/{uuid.uuid4().hex}",

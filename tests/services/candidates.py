@@ -13,12 +13,13 @@ from graphs import FLOAT, Value, model_of, node
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from edgesmith_builder.build import climb
+from edgesmith_builder.build import climb, first_report
 from edgesmith_builder.contract import Artifact, Build, Gates, Platform, Precision, Toolchain
 from edgesmith_builder.dataset import samples_for
 from edgesmith_builder.format.onnx import read_model
+from edgesmith_builder.gates import judge
 from edgesmith_builder.gather import Inputs, ask
-from edgesmith_builder.ladder import Outcome
+from edgesmith_builder.ladder import Attempt, Outcome
 from edgesmith_builder.metric import metric_of
 from edgesmith_runtime.engine import load_engine
 
@@ -58,7 +59,6 @@ def asked(
             "source": Artifact(uri="s3://m/source.onnx"),
             "platform": Platform(architecture="amd64"),
             "toolchain": Toolchain(precisions=precisions),
-            "gates": Gates(),
             "base": "r/b@sha256:0",
             **changes,
         }
@@ -77,11 +77,31 @@ def asked(
         engine.close()
 
 
-def built(folder: Path, model: onnx.ModelProto, *sets: Mapping[str, NDArray[Any]] | None, **changes: Any) -> Outcome:
-    """What came of the ladder; the winner's bundle is in `folder/work/PRECISION/bundle`."""
+def built(
+    folder: Path,
+    model: onnx.ModelProto,
+    *sets: Mapping[str, NDArray[Any]] | None,
+    gates: Gates | None = None,
+    **changes: Any,
+) -> Outcome:
+    """What gates leave of the ladder; the winner's bundle is in `folder/work/PRECISION/bundle`."""
     wanted, inputs = asked(folder, model, *sets, **changes)
     (folder / "work").mkdir()
-    return climb(wanted, inputs, 0, folder / "work", 1)
+    return gated(climb(wanted, inputs, 0, folder / "work", 1), inputs, gates or Gates())
+
+
+def gated(outcome: Outcome, inputs: Inputs, gates: Gates) -> Outcome:
+    """The outcome without the finalists that gates refuse, whose candidates have the reason as their rejection."""
+    judged = judge(first_report(inputs, outcome), gates)
+    kept = {one.precision: one for one in judged.finalists}
+    return Outcome(
+        tuple(
+            Attempt(one.candidate, one.layers, kept[one.candidate.precision].warnings)
+            for one in outcome.finalists
+            if one.candidate.precision in kept
+        ),
+        tuple(one.model_copy(update={"rejected": judged.refused.get(one.precision)}) for one in outcome.candidates),
+    )
 
 
 def numbers(*shape: int, seed: int = 0) -> NDArray[np.float32]:

@@ -46,7 +46,18 @@ REPORT = BuildReport(
     samples=400,
     size=4711,
     warnings=("the drop is hardly known",),
-    candidates=(Candidate(precision="int8", lost=6, gained=2),),
+    candidates=(
+        Candidate(
+            precision="int8",
+            accuracy=0.98,
+            accuracy_drop=0.01,
+            accuracy_drop_error=0.0085,
+            agreement=0.9775,
+            lost=6,
+            gained=2,
+        ),
+    ),
+    finalists=(Finalist(precision="int8", size=4711, warnings=("the drop is hardly known",)),),
 )
 
 Object = dict[str, Any]

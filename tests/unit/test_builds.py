@@ -13,7 +13,8 @@ from snapshots import NOW, SETTINGS, failed_job, image, job, key_of, model, prof
 from edgesmith.api.edgemodel import EdgeModel, EdgeModelSpec
 from edgesmith.api.names import RETRY_ANNOTATION, job_name
 from edgesmith.decide import decide
-from edgesmith.decide.builds import attempt_of, build_for, changes
+from edgesmith.decide.builds import attempt_of, build_for
+from edgesmith.decide.changes import changes
 from edgesmith.decide.plan import Change, Plan
 from edgesmith.decide.retry import LONGEST_PAUSE, failed, requested
 from edgesmith.decide.snapshot import BuildJob, Revision, Snapshot
@@ -34,10 +35,6 @@ def before(**spec: Any) -> dict[str, object]:
             {"source": {"uri": "s3://models/parts/a/model.onnx", "sha256": "b" * 64}},
             "source.sha256", "a" * 64, "b" * 64, id="source",
         ),
-        pytest.param({"gates": {"maxImageSize": "1k"}}, "gates.maxImageSize", None, "1000", id="gate"),
-        pytest.param({"gates": {"maxImageSize": 1000}}, "gates.maxImageSize", None, "1000", id="size as a number"),
-        pytest.param({"gates": {"minAccuracy": "95.5%"}}, "gates.minAccuracy", None, "0.955", id="fraction"),
-        pytest.param({"gates": {"minAgreement": "95%"}}, "gates.minAgreement", "0.8", "0.95", id="agreement"),
         pytest.param(
             {"source": {"uri": "s3://models/parts/a/model.onnx", "sha256": "a" * 64, "trustPickle": True}},
             "trustPickle", "false", "true", id="pickle",
@@ -88,9 +85,9 @@ def test_the_first_build_needs_no_reason() -> None:
 
 
 def test_a_build_that_differs_from_the_newest_revision_says_how() -> None:
-    old = Revision("parts-x", "x", "amd64", "r@sha256:0", NOW, before(gates={"minAccuracy": "50%"}))
+    old = Revision("parts-x", "x", "amd64", "r@sha256:0", NOW, before(missingValues="NaN"))
     plan = decide(snapshot(images=MISSING, revisions=(old,)), NOW)
-    assert plan.builds[0].reason == (Change("gates.minAccuracy", "0.5", None),)
+    assert plan.builds[0].reason == (Change("missingValues", "NaN", "Refuse"),)
 
 
 def test_an_image_that_left_the_registry_is_built_again_while_it_goes_on_serving() -> None:
@@ -109,16 +106,14 @@ def test_nothing_is_built_that_the_registry_holds_or_that_it_was_not_asked_for()
 
 
 def test_the_metric_and_what_it_is_told_decide_the_build() -> None:
-    def scored(gates: dict[str, str], **evaluation: Any) -> Build:
+    def scored(**evaluation: Any) -> Build:
         uri = {"uri": "s3://models/evaluation.npz"}
-        return build_for(model(evaluation=uri | evaluation, gates=gates), profile(), SETTINGS)
+        return build_for(model(evaluation=uri | evaluation), profile(), SETTINGS)
 
-    top = scored({}, metric="TopK", topK=3)
+    top = scored(metric="TopK", topK=3)
     assert (top.metric, top.metric_options) == ("TopK", {"k": "3"})
-    assert scored({}, metric="TopK").metric_options == {}
-    off = scored({"maxError": "0.75"}, metric="RMSE")
-    assert (off.metric, off.gates.max_error) == ("RMSE", 0.75)
-    assert len({build.key for build in (top, off, scored({}), scored({}, metric="TopK"))}) == 4
+    assert scored(metric="TopK").metric_options == {}
+    assert len({build.key for build in (top, scored(metric="RMSE"), scored(), scored(metric="TopK"))}) == 4
 
 
 def test_two_profiles_that_need_the_same_bytes_share_one_job() -> None:
@@ -176,7 +171,7 @@ def test_what_can_be_fixed_outside_the_cluster_is_tried_now_and_then(reason: str
     assert at(seen, 20)[0] == 1
 
 
-@pytest.mark.parametrize("reason", ["ModelInvalid", "ModelHasNaN", "GatesFailed", "DatasetMismatch"])
+@pytest.mark.parametrize("reason", ["ModelInvalid", "ModelHasNaN", "NoCandidate", "DatasetMismatch"])
 def test_what_can_only_fail_again_waits_for_the_user(reason: str) -> None:
     failure = failed_job(model(), reason)  # type: ignore[arg-type]
     assert at(snapshot(images=MISSING, jobs=(failure,)), 1e6) == (0, None)

@@ -37,17 +37,14 @@ def test_jobs_daemon_sets_and_the_status_each_vouch_for_their_image() -> None:
     assert found == {KEY: frozenset({OURS, "sha256:b", "sha256:c"})}
 
 
-def test_what_a_trial_chose_says_nothing_of_the_tag_and_its_first_finalist_does() -> None:
+def test_what_gates_or_a_trial_chose_says_nothing_of_the_tag() -> None:
     first, other = f"{PLACE}@sha256:{'a' * 64}", f"{PLACE}@sha256:{'b' * 64}"
-    finalists = [{"precision": "int8", "image": first, "size": 1}, {"precision": "fp32", "image": other, "size": 1}]
-    status = {
-        "variants": [{"profile": "amd64", "buildKey": KEY, "image": other}],
-        "trials": [{"profile": "amd64", "buildKey": KEY, "finalists": finalists}],
-    }
-    of = model().model_copy(update={"status": status})
-    tried = replace(revision(other), built=first)
-    assert trusted_digests(of, [], []) == {KEY: frozenset({f"sha256:{'a' * 64}"})}
-    assert trusted_digests(model(), [], [tried]) == {KEY: frozenset({f"sha256:{'a' * 64}"})}
+    for rolled_out in ({"image": other}, {}):
+        status = {"variants": [{"profile": "amd64", "buildKey": KEY, "builtImage": first, **rolled_out}]}
+        of = model().model_copy(update={"status": status})
+        assert trusted_digests(of, [], []) == {KEY: frozenset({f"sha256:{'a' * 64}"})}
+    chosen = replace(revision(other), built=first)
+    assert trusted_digests(model(), [], [chosen]) == {KEY: frozenset({f"sha256:{'a' * 64}"})}
 
 
 def test_what_says_nothing_vouches_for_nothing() -> None:

@@ -19,7 +19,6 @@ from edgesmith_builder.contract.build import (
     MetricName,
     Platform,
     Tools,
-    TrialPolicy,
 )
 from edgesmith_builder.contract.failure import BuildFailure, FailureReason
 from edgesmith_builder.contract.report import (
@@ -67,7 +66,6 @@ __all__ = [
     "ToolchainFacts",
     "ToolchainName",
     "Tools",
-    "TrialPolicy",
     "Wire",
     "wrong_options",
     "wrong_precisions",

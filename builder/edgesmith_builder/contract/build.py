@@ -12,8 +12,6 @@ from edgesmith_builder.contract.wire import Wire
 
 MetricName = Literal["Accuracy", "TopK", "MacroF1", "RMSE", "MAE", "R2", "MeanAveragePrecision"]
 
-TrialPolicy = Literal["Auto", "Never"]
-
 
 class Artifact(Wire):
     """One file in a bucket, on a web server or in a registry."""
@@ -37,7 +35,7 @@ class Platform(Wire):
 
 
 class Gates(Wire):
-    """Bounds that a candidate must keep at build time."""
+    """Bounds that a candidate must keep by what its build measured. They choose among candidates and change none."""
 
     max_accuracy_drop: float | None = None
     """Most that the metric's value may lose against the source on the same evaluation set; of an error (RMSE, MAE) most
@@ -65,7 +63,7 @@ class Tools(Wire):
 
 
 TOOLS = Tools(
-    builder="4",
+    builder="5",
     onnx="1.23.2",
     onnxruntime="1.32.0",
     openvino="2026.4.1",
@@ -94,13 +92,10 @@ class Build(Wire):
     """The model's output that is scored on the evaluation set. Absent: the first."""
     missing_values: Literal["Refuse", "NaN"] = "Refuse"
     """Whether NaN in a data set stands for a value that is missing, as in tables, or is a mistake."""
-    gates: Gates = Gates()
     platform: Platform
     toolchain: Toolchain
     base: str
     """The runtime base image by digest: `REGISTRY/NAME@sha256:HEX`."""
-    trial: TrialPolicy = "Auto"
-    """Auto: every rung that passes is packed, for a device to choose among. Never: the first that passes, alone."""
     device_memory: int | None = None
     """Bytes of the device's memory; a source that is larger is refused. Absent: it is not known."""
     tools: Tools | None = None
@@ -124,6 +119,8 @@ class BuildRequest(Wire):
     """`REGISTRY/NAME` to push to, under the tag `build.key`."""
     plain_http: bool = False
     """Talk HTTP to the registry: for registries inside the cluster only."""
+    gates: Gates | None = None
+    """What to judge the candidates by once they are pushed; the operator gives none, and judges the report itself."""
 
     @property
     def image(self) -> str:

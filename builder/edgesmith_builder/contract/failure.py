@@ -17,6 +17,7 @@ FailureReason = Literal[
     "ModelTooLarge",
     "DatasetInvalid",
     "DatasetMismatch",
+    "NoCandidate",
     "GatesFailed",
     "RegistryUnreachable",
     "RegistryForbidden",

@@ -38,12 +38,14 @@ class Candidate(Wire):
     """How many samples the agreement was measured on."""
     size: int | None = None
     """Bytes of the model file."""
+    image_size: int | None = None
+    """Compressed bytes of the whole image, base included."""
     rejected: str | None = None
-    """Why it did not pass, in one sentence; absent for finalists and for rungs that were not tried."""
+    """Why there is no image of it, in one sentence: it cannot be made, or does not work; absent for finalists."""
 
 
 class Finalist(Wire):
-    """A candidate that passed, as an image of its own; `candidates` of the report have what was measured of it."""
+    """A candidate that works, as an image of its own; `candidates` of the report have what was measured of it."""
 
     precision: Precision
     digest: str | None = Field(None, pattern=r"^sha256:[0-9a-f]{64}$")
@@ -70,13 +72,17 @@ class BuildReport(Wire):
     """Of the source as it came, in fp32."""
     samples: int | None = None
     """How many samples the metric was measured over."""
+    metric: str = "accuracy"
+    """What sentences call the metric."""
+    higher: bool = True
+    """Whether a higher value of the metric is a better one."""
     size: int
     """Bytes of the model layer: what travels when only the model changes."""
     warnings: tuple[str, ...] = ()
     """What was measured and is not as good as it looks, each in one sentence."""
     candidates: tuple[Candidate, ...]
     finalists: tuple[Finalist, ...] = ()
-    """All that passed, in the ladder's order, where more than one did; in the report of the first alone."""
+    """All of them, in the ladder's order; in the report of the first alone. Gates choose among them."""
 
     def candidate(self, precision: Precision) -> Candidate:
         """What was measured of a rung; nothing where it is not one of the ladder's."""

@@ -1,5 +1,5 @@
-"""Gates: bounds that a candidate must keep at build time."""
+"""Gates: bounds that a build's candidates must keep. The operator imports this and the contract."""
 
-from edgesmith_builder.gates.check import Measured, Scored, doubt, rejection
+from edgesmith_builder.gates.check import Judged, doubt, judge, rejection
 
-__all__ = ["Measured", "Scored", "doubt", "rejection"]
+__all__ = ["Judged", "doubt", "judge", "rejection"]

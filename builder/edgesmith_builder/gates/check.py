@@ -1,63 +1,69 @@
-"""Holds what was measured against the gates. Pure: numbers in, a sentence or nothing out."""
+"""Holds what a build measured against gates. Pure: a report and gates in, sentences out.
+
+Gates decide nothing about a candidate's bytes, so they are no part of the build key: the operator judges the report of
+a build at every pass, and the builder's command line where its request has gates.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgesmith_builder.contract import Gates
+from edgesmith_builder.contract import BuildReport, Candidate, Finalist, Gates, Precision
 
 _EPSILON = 1e-9
 """Values are rounded to six digits; a drop of exactly what is allowed must pass whatever its last bit says."""
 
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """What a metric says of a candidate."""
-
-    value: float
-    drop: float
-    """Lost against the source on the same samples; negative where the candidate is better. Of an error, its relative
-    rise."""
-    error: float | None = None
-    """Half the width of the drop's 95 % confidence interval; None for the source itself, which loses nothing."""
-    samples: int = 0
-    """How many it was measured over."""
-    name: str = "accuracy"
-    """What the metric is called."""
-    higher: bool = True
-    """Whether a higher value is a better one."""
-
-    def tells(self, gate: float) -> bool:
-        """Whether so many samples can tell a drop of the gate from none; a gate of 0 is about these samples alone."""
-        return self.error is None or gate == 0 or self.error <= gate
+_NO_IMAGE = "its image is not in the registry, or nothing vouches for it"
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """What is known of a candidate."""
+class Judged:
+    """What gates leave of a build's candidates."""
 
-    scored: Scored | None = None
-    agreement: float | None = None
-    """With the source, where it is least."""
-    agreement_where: str = ""
-    """Which output, and which part of it."""
-    image_size: int | None = None
-    """Compressed bytes of the whole image."""
+    finalists: tuple[Finalist, ...]
+    """Those that keep them, in the ladder's order, each with a warning where a gate says little."""
+    refused: Mapping[Precision, str]
+    """Why each of the others is out, in one sentence, in the ladder's order."""
+
+    @property
+    def words(self) -> str:
+        """All that are out, for a sentence: `int8: it agrees …; fp32: the image has …`."""
+        return "; ".join(f"{precision}: {why}" for precision, why in self.refused.items())
 
 
-def rejection(measured: Measured, gates: Gates) -> str | None:
-    """Why a candidate may not win, in one sentence; None where it may. The first gate it fails is named.
+def judge(report: BuildReport, gates: Gates) -> Judged:
+    """Judge every candidate of a build.
 
-    What is not measured yet passes, so that the cheap gates can be asked before the image is packed.
+    Args:
+        report: The first finalist's, which names the others.
+        gates: Bounds to keep.
     """
-    agreement, size = measured.agreement, measured.image_size
-    if measured.scored is not None:
-        words = _drop(measured.scored, gates.max_accuracy_drop) or _value(measured.scored, gates)
+    images = {one.precision: one for one in report.finalists}
+    finalists: list[Finalist] = []
+    refused: dict[Precision, str] = {}
+    for candidate in report.candidates:
+        why, image = candidate.rejected or rejection(report, candidate, gates), images.get(candidate.precision)
+        if why is None and image is not None:
+            finalists.append(_doubted(image, doubt(report, candidate, gates)))
+        else:
+            refused[candidate.precision] = why or _NO_IMAGE
+    return Judged(tuple(finalists), refused)
+
+
+def rejection(report: BuildReport, candidate: Candidate, gates: Gates) -> str | None:
+    """Why a candidate does not keep the gates, in one sentence; None where it does. The first that it fails is named.
+
+    What was not measured passes: there are no labels, or it is the source itself, which agrees with itself.
+    """
+    if candidate.accuracy is not None:
+        words = _drop(report, candidate, gates.max_accuracy_drop) or _value(report, candidate.accuracy, gates)
         if words is not None:
             return words
+    agreement, size = candidate.agreement, candidate.image_size
     if agreement is not None and agreement < gates.min_agreement - _EPSILON:
         return (
-            f"it agrees with the source to {agreement:.4f} only, in {measured.agreement_where}; "
+            f"it agrees with the source to {agreement:.4f} only, in {candidate.agreement_where}; "
             f"at least {gates.min_agreement:.4f} is asked by spec.gates.minAgreement"
         )
     if gates.max_image_size is not None and size is not None and size > gates.max_image_size:
@@ -65,38 +71,46 @@ def rejection(measured: Measured, gates: Gates) -> str | None:
     return None
 
 
-def _drop(scored: Scored, gate: float | None) -> str | None:
-    """What is wrong with the drop: too large, or larger than the gate for all that so few samples can tell."""
-    if gate is None:
+def doubt(report: BuildReport, candidate: Candidate, gates: Gates) -> str | None:
+    """Why a gate that was kept says little, in one sentence; None where it says what it seems to."""
+    drop, error = candidate.accuracy_drop, candidate.accuracy_drop_error
+    if drop is None or error is None or gates.max_accuracy_drop != 0:
         return None
-    verb, of_itself = ("drops", "") if scored.higher else ("rises", " of itself")
+    return (
+        f"spec.gates.maxAccuracyDrop is 0, which was counted over these {report.samples} samples alone; over "
+        f"others the drop may be {drop + error:.4f}"
+    )
+
+
+def _doubted(finalist: Finalist, words: str | None) -> Finalist:
+    return finalist.model_copy(update={"warnings": (words, *finalist.warnings)}) if words else finalist
+
+
+def _drop(report: BuildReport, candidate: Candidate, gate: float | None) -> str | None:
+    """What is wrong with the drop: too large, or larger than the gate for all that so few samples can tell.
+
+    A gate of 0 is about these samples alone. The source itself has no error: it loses nothing.
+    """
+    drop, error, samples = candidate.accuracy_drop, candidate.accuracy_drop_error, report.samples or 0
+    if gate is None or drop is None:
+        return None
+    verb, of_itself = ("drops", "") if report.higher else ("rises", " of itself")
     allowed = f"at most {gate:.4f} is allowed by spec.gates.maxAccuracyDrop"
-    if scored.drop > gate + _EPSILON:
-        return f"{scored.name} {verb} by {scored.drop:.4f}{of_itself} to {scored.value:.4f}; {allowed}"
-    if scored.error is None or scored.tells(gate) or scored.drop + scored.error <= gate + _EPSILON:
+    if drop > gate + _EPSILON:
+        return f"{report.metric} {verb} by {drop:.4f}{of_itself} to {candidate.accuracy:.4f}; {allowed}"
+    if error is None or gate == 0 or error <= gate or drop + error <= gate + _EPSILON:
         return None
     return (
-        f"{scored.name} {verb} by {scored.drop:.4f}{of_itself}, known to {scored.error:.4f} either way only over "
-        f"{scored.samples} samples, so by {scored.drop + scored.error:.4f} for all that they tell; {allowed}, and an "
-        f"evaluation set of about {round(scored.samples * (scored.error / gate) ** 2)} samples would tell"
+        f"{report.metric} {verb} by {drop:.4f}{of_itself}, known to {error:.4f} either way only over "
+        f"{samples} samples, so by {drop + error:.4f} for all that they tell; {allowed}, and an "
+        f"evaluation set of about {round(samples * (error / gate) ** 2)} samples would tell"
     )
 
 
-def _value(scored: Scored, gates: Gates) -> str | None:
+def _value(report: BuildReport, value: float, gates: Gates) -> str | None:
     least, most = gates.min_accuracy, gates.max_error
-    if least is not None and scored.higher and scored.value < least - _EPSILON:
-        return f"{scored.name} is {scored.value:.4f}; at least {least:.4f} is asked by spec.gates.minAccuracy"
-    if most is not None and not scored.higher and scored.value > most + _EPSILON:
-        return f"{scored.name} is {scored.value:.4f}; at most {most:.4f} is allowed by spec.gates.maxError"
+    if least is not None and report.higher and value < least - _EPSILON:
+        return f"{report.metric} is {value:.4f}; at least {least:.4f} is asked by spec.gates.minAccuracy"
+    if most is not None and not report.higher and value > most + _EPSILON:
+        return f"{report.metric} is {value:.4f}; at most {most:.4f} is allowed by spec.gates.maxError"
     return None
-
-
-def doubt(measured: Measured, gates: Gates) -> str | None:
-    """Why a gate that was passed says little, in one sentence; None where it says what it seems to."""
-    scored = measured.scored
-    if scored is None or scored.error is None or gates.max_accuracy_drop != 0:
-        return None
-    return (
-        f"spec.gates.maxAccuracyDrop is 0, which was counted over these {scored.samples} samples alone; over "
-        f"others the drop may be {scored.drop + scored.error:.4f}"
-    )

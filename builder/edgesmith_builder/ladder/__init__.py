@@ -1,4 +1,4 @@
-"""The ladder: candidates tried best first; those that pass every gate are finalists."""
+"""The ladder: candidates tried best first; those that work are finalists."""
 
 from edgesmith_builder.ladder.rung import Attempt, Workshop
 from edgesmith_builder.ladder.walk import Outcome, walk

@@ -1,4 +1,4 @@
-"""One rung: compile, score, record golden samples, pack, and ask the gates as soon as they can answer."""
+"""One rung: compile, score, record golden samples, replay, pack. What gates ask of it is judged elsewhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from edgesmith_builder.contract import Build, Candidate, Precision
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.failures import CompileFailed, machine_failed
-from edgesmith_builder.gates import Measured, doubt, rejection
 from edgesmith_builder.ladder.yardstick import Yardstick
 from edgesmith_builder.pack import Layer, write_layers
 from edgesmith_builder.progress import size_text, step
@@ -26,13 +25,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A rung that was tried, and its layers where it may win."""
+    """A rung that was tried, and its layers where it works."""
 
     candidate: Candidate
     layers: tuple[Layer, ...] = ()
     """Lowest first: the golden inputs, the model."""
     warnings: tuple[str, ...] = ()
-    """What is not as good as it looks: its gates that say little, what its toolchain found."""
+    """What its toolchain found that is not as good as it looks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,27 +70,19 @@ class Workshop:
         folder = self.folder / precision
         folder.mkdir()
         made = self.toolchain.compile(precision, self.material, folder)
-        candidate = Candidate(precision=precision, size=made.size)
         threads = self.material.threads
         engine = load_engine(made.engine, made.stand_in or made.model_file, threads=threads, options=made.told)
         try:
-            measured, said = self.yardstick.own() if made.came else self.yardstick.measure(engine, precision)
-            candidate = candidate.model_copy(update=said)
-            rejected = rejection(measured, self.build.gates)
-            if rejected is not None:
-                return Attempt(candidate.model_copy(update={"rejected": rejected}))
+            said = self.yardstick.own() if made.came else self.yardstick.measure(engine, precision)
             self._bundle(engine, precision, made, folder / "bundle")
         finally:
             engine.close()
         replayed(folder / "bundle", threads, made.told)
         layers = self._pack(precision, folder)
-        size = Measured(image_size=self.base_size + sum(layer.descriptor.size for layer in layers))
-        rejected = rejection(size, self.build.gates)
-        doubted = doubt(measured, self.build.gates)
-        warnings = (*([doubted] if doubted is not None else []), *made.warnings)
-        for warning in warnings:
+        said["image_size"] = self.base_size + sum(layer.descriptor.size for layer in layers)
+        for warning in made.warnings:
             log.warning("%s: %s", precision, warning)
-        return Attempt(candidate.model_copy(update={"rejected": rejected}), layers, warnings)
+        return Attempt(Candidate(precision=precision, size=made.size, **said), layers, made.warnings)
 
     def _bundle(self, engine: Engine, precision: Precision, made: Compiled, target: Path) -> None:
         golden = record(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgesmith_builder.contract import Candidate, Precision
-from edgesmith_builder.errors import GatesFailed
+from edgesmith_builder.errors import NoCandidate
 from edgesmith_builder.ladder.rung import Attempt
 
 log = logging.getLogger(__name__)
@@ -15,16 +15,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Who passed, and what became of each rung."""
+    """Which rungs work, and what became of each."""
 
     finalists: tuple[Attempt, ...]
-    """Those that passed, in the ladder's order; one at least."""
+    """Those that work, in the ladder's order; one at least."""
     candidates: tuple[Candidate, ...]
-    """In the ladder's order; rungs that were not tried carry their name only."""
+    """In the ladder's order."""
 
     @property
     def winner(self) -> Attempt:
-        """What is rolled out where no device is asked: the first finalist."""
+        """What is rolled out where no gate refuses it and no device is asked: the first finalist."""
         return self.finalists[0]
 
 
@@ -32,8 +32,6 @@ def walk(
     ladder: Sequence[Precision],
     attempt: Callable[[Precision], Attempt],
     metric: str = "value",
-    *,
-    first_only: bool = False,
 ) -> Outcome:
     """Try each rung, best first; all that are not rejected are finalists.
 
@@ -41,17 +39,13 @@ def walk(
         ladder: The rungs.
         attempt: Tries one.
         metric: What the log calls a candidate's score.
-        first_only: Whether rungs below the first that passes are not tried.
 
     Raises:
-        GatesFailed: where all are rejected, with all that was measured.
+        NoCandidate: where all are rejected, with all that was measured.
     """
     tried: list[Candidate] = []
     finalists: list[Attempt] = []
     for precision in ladder:
-        if finalists and first_only:
-            tried.append(Candidate(precision=precision))
-            continue
         result = attempt(precision)
         tried.append(result.candidate)
         log.info("%s", verdict(result.candidate, metric))
@@ -59,12 +53,12 @@ def walk(
             finalists.append(result)
     if not finalists:
         reasons = "; ".join(f"{candidate.precision}: {candidate.rejected}" for candidate in tried)
-        raise GatesFailed(f"no candidate passed: {reasons}", tuple(tried))
+        raise NoCandidate(f"no candidate can be made that works: {reasons}", tuple(tried))
     return Outcome(tuple(finalists), tuple(tried))
 
 
 def verdict(candidate: Candidate, metric: str) -> str:
-    """One line for the log: `int8: accuracy 0.9710, drop 0.0040 ± 0.0062, agreement 0.9840: passes`."""
+    """One line for the log: `int8: accuracy 0.9710, drop 0.0040 ± 0.0062, agreement 0.9840: works`."""
     numbers = []
     if candidate.accuracy is not None:
         numbers.append(f"{metric} {candidate.accuracy:.4f}")
@@ -74,5 +68,5 @@ def verdict(candidate: Candidate, metric: str) -> str:
     if candidate.agreement is not None:
         numbers.append(f"agreement {candidate.agreement:.4f}")
     measured = ", ".join(numbers) or "not scored"
-    outcome = "passes" if candidate.rejected is None else f"rejected, {candidate.rejected}"
+    outcome = "works" if candidate.rejected is None else f"rejected, {candidate.rejected}"
     return f"{candidate.precision}: {measured}: {outcome}"

@@ -7,7 +7,6 @@ from typing import Any
 
 from edgesmith_builder.contract import Precision
 from edgesmith_builder.errors import shortened
-from edgesmith_builder.gates import Measured, Scored
 from edgesmith_builder.metric import Evaluation, Metric, Score
 from edgesmith_builder.progress import step
 from edgesmith_builder.score import Same, SourceAnswers, agreement
@@ -30,30 +29,26 @@ class Yardstick:
     """The source's score on the evaluation set."""
     answers: SourceAnswers
 
-    def own(self) -> tuple[Measured, Said]:
+    def own(self) -> Said:
         """What is known of the source itself: it loses nothing, and agrees with itself."""
-        if self.scored is None:
-            return Measured(), {}
-        scored = self._scored(self.scored, 0.0, None)
-        return Measured(scored), {"accuracy": scored.value, "accuracy_drop": scored.drop}
+        return {"accuracy": self.scored.value, "accuracy_drop": 0.0} if self.scored is not None else {}
 
-    def measure(self, engine: Engine, precision: Precision) -> tuple[Measured, Said]:
-        """Score a candidate and hold its answers against the source's: for the gates, and for the report.
+    def measure(self, engine: Engine, precision: Precision) -> Said:
+        """Score a candidate and hold its answers against the source's.
 
         Raises:
             ScoreFailed: where it does not answer with numbers.
         """
-        scored, said, same = self._score(engine, precision)
+        said, same = self._score(engine, precision)
         with step(f"{precision}: compared") as current:
             agreed = agreement(engine, self.answers, same)
             current.say(f"with the source, {agreed.value:.4f} in {agreed.where}, {agreed.samples} samples,")
         where = shortened(agreed.where, _WHERE_LIMIT)
-        said |= {"agreement": agreed.value, "agreement_where": where, "agreement_samples": agreed.samples}
-        return Measured(scored, agreed.value, where), said
+        return said | {"agreement": agreed.value, "agreement_where": where, "agreement_samples": agreed.samples}
 
-    def _score(self, engine: Engine, precision: Precision) -> tuple[Scored | None, Said, Same | None]:
+    def _score(self, engine: Engine, precision: Precision) -> tuple[Said, Same | None]:
         if self.evaluation is None or self.scored is None:
-            return None, {}, None
+            return {}, None
         with step(f"{precision}: scored") as current:
             found: Score = self.metric.score(engine, self.evaluation, self.scored)
             current.say(f"{found.samples} samples, {self.metric.name} {found.value:.4f},")
@@ -66,7 +61,4 @@ class Yardstick:
             "gained": change.gained,
         }
         same = Same(self.evaluation.output, share, found.samples) if share is not None else None
-        return self._scored(found, change.drop, change.error), said, same
-
-    def _scored(self, found: Score, drop: float, error: float | None) -> Scored:
-        return Scored(found.value, drop, error, found.samples, self.metric.name, self.metric.higher)
+        return said, same

@@ -22,7 +22,7 @@ class ConditionType(StrEnum):
     PROFILES_RESOLVED = "ProfilesResolved"
     """True: every profile named exists and every node matched is of exactly one. Positive polarity."""
     BUILDS_READY = "BuildsReady"
-    """True: an image that passed its gates exists for every profile. Positive polarity."""
+    """True: an image that keeps the gates exists for every profile. Positive polarity."""
     ROLLOUT_COMPLETE = "RolloutComplete"
     """True: the newest revision has been rolled out to every node that can take it. Positive polarity."""
 
@@ -104,8 +104,10 @@ class Reason(StrEnum):
     """A calibration or evaluation set cannot be read, or holds pickled objects."""
     DATASET_MISMATCH = "DatasetMismatch"
     """A set's arrays do not fit the model's inputs."""
+    NO_CANDIDATE = "NoCandidate"
+    """No rung of the ladder can be made and works; no gate was asked."""
     GATES_FAILED = "GatesFailed"
-    """No rung of the ladder passed every gate."""
+    """The build is there, and none of its candidates keeps the gates; other gates judge it anew, without a build."""
     REGISTRY_UNREACHABLE = "RegistryUnreachable"
     """The registry does not answer."""
     REGISTRY_FORBIDDEN = "RegistryForbidden"
@@ -125,7 +127,7 @@ class Reason(StrEnum):
 
     # RolloutComplete, Reconciling
     TRIAL = "Trial"
-    """A node tries the candidates that passed the build's gates, or is awaited for it; nodes keep what they run."""
+    """A node tries the candidates that keep the gates, or is awaited for it; nodes keep what they run."""
     CANARY = "Canary"
     """The revision is in its first step: its nodes are being moved, or must serve for the bake."""
     ROLLING_OUT = "RollingOut"

@@ -13,7 +13,6 @@ from edgesmith.api.rollout import Rollout
 from edgesmith.api.selection import DeviceProfiles
 from edgesmith.api.serving import Serving
 from edgesmith.api.source import Compiled, Dataset, Evaluation, Source
-from edgesmith_builder.contract import TrialPolicy
 
 KIND = "EdgeModel"
 PLURAL = "edgemodels"
@@ -21,7 +20,7 @@ NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 
 
 class Optimize(Model):
-    """Which of the candidates that passed the build's gates is rolled out."""
+    """Which of the candidates that keep the gates is rolled out."""
 
     objective: Literal["Latency", "Size", "Accuracy"] = Field(
         "Latency",
@@ -30,11 +29,11 @@ class Optimize(Model):
             "smallest model layer; or the best value of the metric."
         ),
     )
-    trial: TrialPolicy = Field(
+    trial: Literal["Auto", "Never"] = Field(
         "Auto",
         description=(
-            "Auto: every candidate that passes is built, and where there are several, one node of each profile tries "
-            "them before the first rollout. Never: the first of the ladder that passes is built and rolled out."
+            "Auto: where several candidates keep the gates, one node of each profile tries them before the first "
+            "rollout. Never: the first of the ladder that keeps them is rolled out."
         ),
     )
 
@@ -86,16 +85,14 @@ class EdgeModelSpec(Model):
     gates: Gates = Field(
         Gates(),
         description=(
-            "Bounds that a variant must keep. Accuracy, agreement and image size are judged while building: a "
-            "candidate that breaks one is passed over for the next of the ladder, and where none is left the build "
-            "fails with "
-            "GatesFailed and nodes keep what they run. Latency and memory are judged on each device, by a self-test "
-            "before the server starts: a revision that breaks one there is rolled back."
+            "Bounds that a variant must keep. Accuracy, agreement and image size are judged by what the build measured "
+            "of each candidate: one that breaks a gate is passed over for the next of the ladder, and where none is "
+            "left the variant fails with GatesFailed and nodes keep what they run. Other gates judge the same "
+            "measurements anew, without a build. Latency and memory are judged on each device, by a self-test before "
+            "the server starts: a revision that breaks one there is rolled back."
         ),
     )
-    optimize: Optimize = Field(
-        Optimize(), description="Which of the candidates that passed the build's gates is rolled out."
-    )
+    optimize: Optimize = Field(Optimize(), description="Which of the candidates that keep the gates is rolled out.")
     device_profiles: DeviceProfiles = Field(description="The classes of hardware to build for.")
     node_selector: dict[str, str] = Field(
         default_factory=dict,

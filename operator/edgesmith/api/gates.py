@@ -14,7 +14,7 @@ NUMBER_PATTERN = r"^[0-9]+(\.[0-9]+)?$"
 
 
 class Gates(Model):
-    """Bounds that a variant must keep. The first five are checked at build time, the last two on each device."""
+    """Bounds that a variant must keep. The first five are judged by what its build measured, the others on devices."""
 
     max_accuracy_drop: Fraction | None = Field(
         None,

@@ -45,13 +45,34 @@ class ChangedAnswers(Model):
     samples: int = Field(description="Evaluation samples in all.")
 
 
+class RefusedCandidate(Model):
+    """A candidate of the present build that is out, and what was measured of it."""
+
+    precision: str = Field(description="The rung of the ladder that it is.")
+    accuracy: str | None = Field(None, description="As `variants[].accuracy`.")
+    accuracy_drop: str | None = Field(None, description="As `variants[].accuracyDrop`.")
+    accuracy_drop_error: str | None = Field(None, description="As `variants[].accuracyDropError`.")
+    agreement: str | None = Field(None, description="As `variants[].agreement`.")
+    size: int | None = Field(None, description="Bytes of its model file.")
+    image_size: int | None = Field(None, description="Compressed bytes of its whole image, base included.")
+    message: str = Field(
+        max_length=1024, description="Which gate it breaks, or why it cannot be made, in one sentence."
+    )
+
+
 class VariantStatus(Model):
     """One variant: the EdgeModel built for one DeviceProfile."""
 
     profile: str = Field(description="DeviceProfile.")
     build_key: str | None = Field(None, description="Hash of everything that decides the image's bytes.")
     image: str | None = Field(None, description="The image by digest.")
-    precision: str | None = Field(None, description="The rung of the ladder that won.")
+    built_image: str | None = Field(
+        None,
+        description=(
+            "The image under the build's tag by digest, where another candidate of the build is rolled out, or none."
+        ),
+    )
+    precision: str | None = Field(None, description="The rung of the ladder that is rolled out.")
     metric: str | None = Field(None, description="How the evaluation set was scored; accuracy is this metric's value.")
     accuracy: str | None = Field(
         None,
@@ -79,6 +100,12 @@ class VariantStatus(Model):
             "Agreement with the source in the output and channel where it is least, as a percentage: 98.20%, say. "
             "Absent where the source itself won."
         ),
+    )
+    refused: tuple[RefusedCandidate, ...] = Field(
+        (),
+        max_length=16,
+        description="Candidates of the build that break a gate or cannot be made, in the ladder's order.",
+        json_schema_extra={"x-map-key": "precision"},
     )
     warnings: tuple[str, ...] = Field(
         (), description="What a build measured and is not as good as it looks.", json_schema_extra={"x-member": "One."}
@@ -170,7 +197,7 @@ class RevisionStatus(Model):
 
 
 class FinalistStatus(Model):
-    """A candidate that passed the build's gates, and what a device measured of it."""
+    """A candidate that keeps the gates, and what a device measured of it."""
 
     precision: str = Field(description="The rung of the ladder that it is.")
     image: str = Field(description="Its image by digest.")
@@ -198,7 +225,7 @@ class FinalistStatus(Model):
 
 
 class TrialStatus(Model):
-    """A trial: what one device of a profile measured of the candidates that passed the build's gates.
+    """A trial: what one device of a profile measured of the candidates that keep the gates.
 
     The operator decides by it, so nobody else should write it.
     """
@@ -232,7 +259,10 @@ class TrialStatus(Model):
     finalists: tuple[FinalistStatus, ...] = Field(
         (),
         max_length=16,
-        description="The candidates that passed, in the ladder's order.",
+        description=(
+            "The candidates that keep the gates, in the ladder's order, and behind them those that were tried and do "
+            "not keep them any more."
+        ),
         json_schema_extra={"x-map-key": "precision"},
     )
 

@@ -195,6 +195,11 @@ def _text(planned: Planned) -> str:
         lines += [f"  build     {start.profile.metadata.name}: {_why(start.reason)} (key {start.build.key})"]
     lines += [f"  built     {profile}: {image}" for profile, image in _cached(snapshot)]
     lines += [
+        f"  refused   {one.precision} for {variant.profile}: {one.message}"
+        for variant in made.status.variants
+        for one in variant.refused
+    ]
+    lines += [
         f"  try       {' and '.join(trial.images)} for {trial.profile.metadata.name} on {trial.node}"
         for trial in made.trials
     ]

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from edgesmith.api.edgemodel import EdgeModel
-from edgesmith.api.status import EdgeModelStatus, FinalistStatus, TrialStatus, VariantStatus
+from edgesmith.api.status import EdgeModelStatus, FinalistStatus, RefusedCandidate, TrialStatus, VariantStatus
 from edgesmith.api.units import parse_duration
 from edgesmith.cli.chart import Chart, Point
 from edgesmith.cli.table import size, table
@@ -33,7 +33,7 @@ HEADER = ("PROFILE", "CANDIDATE", "SCORE", "DROP", "P95", "MEMORY", "SIZE", "DEV
 
 
 def rows_of(model: EdgeModel) -> list[Row]:
-    """Every candidate of the present builds; of a build without a trial, the one that it ended with.
+    """Every candidate of the present builds that a device tried or that is rolled out, then those that are out.
 
     Raises:
         ValueError: Another version of the operator wrote the status.
@@ -46,7 +46,9 @@ def rows_of(model: EdgeModel) -> list[Row]:
         if trial:
             found += [_tried(trial, one) for one in trial.finalists]
         elif variant.precision:
-            found.append(_alone(variant))
+            found.append(_alone(variant, never=model.spec.optimize.trial == "Never"))
+        tried = {one.precision for one in trial.finalists} if trial else set()
+        found += [_out(variant.profile, one) for one in variant.refused if one.precision not in tried]
     return found
 
 
@@ -103,7 +105,26 @@ def _tried(trial: TrialStatus, one: FinalistStatus) -> Row:
     )
 
 
-def _alone(one: VariantStatus) -> Row:
+def _out(profile: str, one: RefusedCandidate) -> Row:
+    return Row(
+        profile,
+        one.precision,
+        one.accuracy or one.agreement or "",
+        _with_error(one.accuracy_drop, one.accuracy_drop_error),
+        "",
+        "",
+        size(one.size),
+        "",
+        f"It is out: {one.message}.",
+    )
+
+
+def _alone(one: VariantStatus, *, never: bool) -> Row:
+    """The candidate of a build without a trial."""
+    if never:
+        why = "It is the first of the ladder that keeps the gates; spec.optimize.trial is Never."
+    else:
+        why = "No other keeps the gates." if one.refused else "There was no other to choose from."
     return Row(
         one.profile,
         one.precision or "",
@@ -113,7 +134,7 @@ def _alone(one: VariantStatus) -> Row:
         "",
         size(one.size),
         "",
-        "There was no other to choose from.",
+        why,
     )
 
 

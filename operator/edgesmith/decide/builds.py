@@ -6,21 +6,19 @@ failed, the Job stays until a later one has ended, so that its words can be read
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
-
-from pydantic import ValidationError
+from typing import Literal
 
 from edgesmith.api.conditions import Reason
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
-from edgesmith.api.fraction import parse_fraction
 from edgesmith.api.names import short_hash
 from edgesmith.api.source import Dataset
-from edgesmith.api.units import parse_bytes
 from edgesmith.decide.build_slots import RECHECK, admitted
+from edgesmith.decide.changes import changes
+from edgesmith.decide.held import held_revision
 from edgesmith.decide.plan import Change, StartBuild
 from edgesmith.decide.refusals import usable
 from edgesmith.decide.retry import REGISTRY_LAG, Retry, failed, requested
@@ -30,13 +28,12 @@ from edgesmith.decide.snapshot import (
     ForeignImage,
     Image,
     RegistryProblem,
-    Revision,
     Snapshot,
     UnsignedImage,
 )
 from edgesmith.decide.toolchain import base_image, compiled_for, toolchain_of
-from edgesmith.decide.trust import key_of, unsigned_problem
-from edgesmith_builder.contract import TOOLS, Artifact, Build, BuildReport, Gates, Platform
+from edgesmith.decide.trust import unsigned_problem
+from edgesmith_builder.contract import TOOLS, Artifact, Build, BuildReport, Candidate, Platform
 
 BuildPhase = Literal["Built", "Building", "Waiting", "Failed", "Trial", "TrialFailed"]
 """The last two: it is built, and a trial of its finalists goes on, or has left none."""
@@ -60,7 +57,14 @@ class BuildState:
     no_slot: bool = False
     """It is to start and waits for a slot."""
     built: str | None = None
-    """The image under the build's tag, where a trial chose another of its finalists."""
+    """The image under the build's tag, where that is not `image`: gates or a trial left another of its finalists."""
+    refused: tuple[Candidate, ...] | None = None
+    """Candidates that are out, each with the reason; None while the report was not judged."""
+
+    @property
+    def tagged(self) -> str | None:
+        """The image under the build's tag; None where it is not known."""
+        return self.built or self.image
 
 
 def wanted(model: EdgeModel, profiles: Sequence[DeviceProfile], settings: Settings) -> dict[str, Build]:
@@ -78,7 +82,7 @@ def build_for(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> B
     base = base_image(profile, settings)
     if base is None:
         raise ValueError(f"there is no runtime base image for DeviceProfile {profile.metadata.name!r}")
-    spec, gates, compiled = model.spec, model.spec.gates, compiled_for(model, profile)
+    spec, compiled = model.spec, compiled_for(model, profile)
     return Build(
         model=model.metadata.name,
         source=Artifact(uri=spec.source.uri, sha256=spec.source.sha256),
@@ -90,34 +94,11 @@ def build_for(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> B
         metric_options=spec.evaluation.options if spec.evaluation else {},
         output=spec.evaluation.output if spec.evaluation else None,
         missing_values=spec.missing_values,
-        gates=Gates(
-            max_accuracy_drop=parse_fraction(gates.max_accuracy_drop) if gates.max_accuracy_drop else None,
-            min_accuracy=parse_fraction(gates.min_accuracy) if gates.min_accuracy else None,
-            max_error=float(gates.max_error) if gates.max_error else None,
-            **({"min_agreement": parse_fraction(gates.min_agreement)} if gates.min_agreement else {}),
-            max_image_size=parse_bytes(gates.max_image_size) if gates.max_image_size else None,
-        ),
         platform=Platform(**profile.spec.platform.model_dump()),
         toolchain=toolchain_of(profile, compiled=compiled is not None),
         base=base,
-        trial=spec.optimize.trial,
         device_memory=profile.memory,
         tools=TOOLS,
-    )
-
-
-def changes(build: Build, before: Mapping[str, Any] | None) -> tuple[Change, ...]:
-    """Why a build is needed: each field in which it differs from the build before, by its dotted path.
-
-    Empty where there was none before. The versions of what compiles are fields like the others.
-    """
-    if before is None:
-        return ()
-    old, new = _flat(_with_defaults(before)), _flat(build.model_dump(mode="json", by_alias=True))
-    return tuple(
-        Change(field, old.get(field), new.get(field))
-        for field in sorted({*old, *new})
-        if old.get(field) != new.get(field)
     )
 
 
@@ -193,7 +174,24 @@ def _state(snapshot: Snapshot, profile: DeviceProfile, build: Build, now: dateti
     answer = snapshot.images.get(build.key)
     if isinstance(answer, Image):
         return BuildState(profile, build, "Built", answer.reference, answer.report)
-    known = _known_image(snapshot.revisions, profile, build)
+    held = held_revision(snapshot, profile.metadata.name, build.key)
+    found = _not_found(snapshot, profile, build, held.image if held else None, now)
+    return replace(found, built=held.built or None) if held and found.image else found
+
+
+def _not_found(
+    snapshot: Snapshot, profile: DeviceProfile, build: Build, known: str | None, now: datetime
+) -> BuildState:
+    """Where a build stands that the registry does not show as one that may be rolled out.
+
+    Args:
+        snapshot: Everything that is known of the EdgeModel.
+        profile: The variant's.
+        build: The variant's.
+        known: The image of the build that a DaemonSet runs.
+        now: The hub's time.
+    """
+    answer = snapshot.images.get(build.key)
     jobs = answering(snapshot, build.key)
     running = next((job for job in reversed(jobs) if not job.finished), None)
     ended = next((job for job in reversed(jobs) if job.finished), None)
@@ -340,39 +338,5 @@ def _why(start: StartBuild) -> str:
     return f": {', '.join(change.field for change in start.reason)} changed" if start.reason else ""
 
 
-def _known_image(revisions: Iterable[Revision], profile: DeviceProfile, build: Build) -> str | None:
-    """The image of a build that a DaemonSet runs: known without asking the registry.
-
-    Which finalist another profile's nodes run says nothing of this one's, which have a trial of their own.
-    """
-    for revision in sorted(revisions, key=lambda revision: (revision.created, revision.name), reverse=True):
-        own = revision.profile == profile.metadata.name or build.trial == "Never"
-        if own and key_of(revision) == build.key:
-            return revision.image
-    return None
-
-
 def _artifact(dataset: Dataset | None) -> Artifact | None:
     return Artifact(uri=dataset.uri, sha256=dataset.sha256) if dataset else None
-
-
-def _with_defaults(build: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A build as it was written, its defaults filled in; as it stands where this version cannot read it."""
-    try:
-        return Build.model_validate(build).model_dump(mode="json", by_alias=True)
-    except ValidationError:
-        return build
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Leaves by dotted path, as text."""
-    leaves: dict[str, str] = {}
-    for key, inner in value.items():
-        path = f"{prefix}{key}"
-        if isinstance(inner, Mapping):
-            leaves |= _flat(inner, f"{path}.")
-        elif isinstance(inner, list | tuple):
-            leaves[path] = ",".join(str(item) for item in inner)
-        elif inner is not None:
-            leaves[path] = str(inner).lower() if isinstance(inner, bool) else str(inner)
-    return leaves

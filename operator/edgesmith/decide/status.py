@@ -163,10 +163,13 @@ def _build_findings(variants: Sequence[VariantFacts]) -> list[Finding]:
     ]
 
 
+_OF_CANDIDATES = (Reason.NO_CANDIDATE, Reason.GATES_FAILED)
+
+
 def _build_message(build: BuildState) -> str:
     """A build's own words; what its candidates fell short of differs by profile, so the profile is named."""
     sentence = f"{build.message.rstrip('.')}."
-    return f"{build.profile.metadata.name}: {sentence}" if build.reason is Reason.GATES_FAILED else sentence
+    return f"{build.profile.metadata.name}: {sentence}" if build.reason in _OF_CANDIDATES else sentence
 
 
 def _rollout_findings(variants: Sequence[VariantFacts], nodes: NodeCounts) -> list[Finding]:

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from edgesmith.api.fraction import format_fraction
-from edgesmith.api.gates import ERRORS
 from edgesmith.api.status import FinalistStatus, TrialStatus
+from edgesmith.decide.scores import scores
 from edgesmith.decide.snapshot import Ended
 from edgesmith.decide.verdicts import DIED
 from edgesmith_builder.contract import BuildReport, MetricName
@@ -42,11 +41,11 @@ def trials_of(status: Mapping[str, Any]) -> dict[Key, TrialStatus]:
 
 
 def finalists_of(report: BuildReport, image: str, metric: MetricName) -> tuple[FinalistStatus, ...]:
-    """The finalists of a build, not tried yet, in the ladder's order; none where there is but one.
+    """The finalists of a build, not tried yet, in the ladder's order.
 
     Args:
-        report: The build's.
-        image: The image that carries the report, by digest: the first finalist.
+        report: The build's, with the finalists that keep the gates.
+        image: One of its images by digest; the one of a finalist that names none.
         metric: The build's.
     """
     repository = image.partition("@")[0]
@@ -55,18 +54,33 @@ def finalists_of(report: BuildReport, image: str, metric: MetricName) -> tuple[F
             precision=one.precision,
             image=f"{repository}@{one.digest}" if one.digest else image,
             size=one.size,
-            **_scored(report.of(one), metric),
+            **scores(report.of(one), metric),
         )
         for one in report.finalists
     )
 
 
-def _scored(report: BuildReport, metric: MetricName) -> dict[str, str]:
-    names = ("accuracy", "accuracy_drop", "accuracy_drop_error", "agreement")
-    found = {name: format_fraction(value) for name in names if (value := getattr(report, name)) is not None}
-    if report.accuracy is not None and metric in ERRORS:
-        found["accuracy"] = f"{report.accuracy:.4f}"
-    return found
+def carried_on(record: TrialStatus, finalists: tuple[FinalistStatus, ...], now: datetime) -> TrialStatus | None:
+    """A record with the finalists that keep the gates now; None where it says nothing of any of them.
+
+    What was measured stays: also of those that other gates let in before, since they may do so again. One that was let
+    in only now is tried on the same node.
+
+    Args:
+        record: What is known.
+        finalists: Those that keep the gates, as `finalists_of` has them.
+        now: The hub's time.
+    """
+    known = {(one.precision, one.image): one for one in record.finalists}
+    found = tuple(known.get((one.precision, one.image), one) for one in finalists)
+    if not any(one in record.finalists for one in found):
+        return None
+    names = {one.precision for one in found}
+    before = tuple(one for one in record.finalists if one.reason and one.precision not in names)
+    record = record.model_copy(update={"finalists": (*found, *before)})
+    if record.node is None or all(one in known.values() for one in found):
+        return record
+    return record.model_copy(update={"started_time": time_text(now), "completed_time": None})
 
 
 def measured(one: FinalistStatus, ended: Ended) -> FinalistStatus:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
+from typing import Any
 
 from edgesmith.api.conditions import Reason
 from edgesmith.api.names import RETRY_ANNOTATION, short_hash, trial_pod_name
@@ -17,12 +18,15 @@ from edgesmith.api.status import FinalistStatus, TrialStatus
 from edgesmith.api.units import parse_duration
 from edgesmith.decide.builds import BuildState
 from edgesmith.decide.devices import devices_of, shortage
+from edgesmith.decide.held import held_revision, variant_before
 from edgesmith.decide.plan import Delete, StartTrial
 from edgesmith.decide.retry import requested
+from edgesmith.decide.scores import bounded
 from edgesmith.decide.snapshot import Node, Pod, Revision, Snapshot, TrialPod
 from edgesmith.decide.taints import keeping_taint
 from edgesmith.decide.trial_records import (
     Key,
+    carried_on,
     finalists_of,
     measured,
     shared_facts,
@@ -127,10 +131,9 @@ class _Case:
         """What is next."""
         if self.state.phase != "Built" or self.state.image is None:
             return _Step(self.state, self.before)
-        finalists = self._finalists()
-        if not finalists:
+        if not self.finalists:
             return _Step(self.state)
-        record = self._taken_in(self._begun(finalists))
+        record = self._taken_in(self._begun(self.finalists))
         return self._decided(record) if all(one.reason for one in record.finalists) else self._going_on(record)
 
     def _going_on(self, record: TrialStatus) -> _Step:
@@ -143,9 +146,7 @@ class _Case:
             if self._holds_a_device(free):
                 return self._in_order()
             if not free:
-                return self._open(
-                    record, f"The trial of {_names(record.finalists)} for {self.profile} waits for a node."
-                )
+                return self._open(record, f"The trial of {_names(self.finalists)} for {self.profile} waits for a node.")
             record = record.model_copy(update={"node": free[0].name, "started_time": time_text(self.now)})
         return self._running(record)
 
@@ -159,23 +160,32 @@ class _Case:
 
     @cached_property
     def rolled(self) -> Revision | None:
-        """The newest revision of this build on this profile; None before its first rollout."""
-        ours = (one for one in self.snapshot.revisions if one.profile == self.profile)
-        of_key = (one for one in ours if key_of(one) == self.state.build.key)
-        return max(of_key, key=lambda one: (one.created, one.name), default=None)
+        """The revision of this build on this profile that is rolled out; None before its first rollout."""
+        return held_revision(self.snapshot, self.profile, self.state.build.key)
 
-    def _finalists(self) -> tuple[FinalistStatus, ...]:
-        """The build's, where there are several; as the record has them while the registry does not answer."""
+    @cached_property
+    def finalists(self) -> tuple[FinalistStatus, ...]:
+        """The build's that keep the gates, where there are several or a trial knows the one; else none.
+
+        While the registry does not answer: those of the record that were not refused when it answered last.
+        """
+        tried = self.before.finalists if self.before else ()
+        if self.model.spec.optimize.trial == "Never":
+            return ()
         if self.state.report is None:
-            return self.before.finalists if self.before else ()
+            before = variant_before(self.model.status, self.profile, self.state.build.key)
+            refused = {one.get("precision") for one in before.get("refused") or ()}
+            return tuple(one for one in tried if one.precision not in refused)
         found = finalists_of(self.state.report, self.state.image or "", self.state.build.metric)
-        return found if len(found) > 1 else ()
+        known = _images(one for one in tried if one.reason)
+        return found if len(found) > 1 or all(one in known for one in _images(found)) else ()
 
     def _begun(self, finalists: tuple[FinalistStatus, ...]) -> TrialStatus:
         """The record as it stands; a new one where there is none for these finalists, or it is to be made anew."""
-        record = self.before
-        if record and _images(record.finalists) == _images(finalists) and not self._outdated(record):
-            return record
+        if self.before and not self._outdated(self.before):
+            record = carried_on(self.before, finalists, self.now)
+            if record:
+                return record
         return TrialStatus(
             profile=self.profile, build_key=self.state.build.key, attempt=self.attempt or None, finalists=finalists
         )
@@ -214,7 +224,7 @@ class _Case:
         node = record.node
         if node is None or not self._is_lost(record, node):
             return record
-        finalists = tuple(unmeasured(one) for one in record.finalists)
+        finalists = tuple(unmeasured(one) for one in self.finalists)
         lost = (*(record.lost or ()), node)
         return record.model_copy(
             update={"node": None, "started_time": None, "device": None, "finalists": finalists, "lost": lost}
@@ -271,7 +281,7 @@ class _Case:
         pod, left = self._pod(record, node), _left(record)
         start = StartTrial(self.state.profile, self._trial(record), node, left) if pod is None else None
         waiting = f": {pod.waiting.rstrip('.')}" if pod and pod.waiting else ""
-        step = self._open(record, f"Node {node} tries {_names(record.finalists)} for {self.profile}{waiting}.")
+        step = self._open(record, f"Node {node} tries {_names(self.finalists)} for {self.profile}{waiting}.")
         # A node that becomes NotReady is reported; its deadline is the shorter one.
         look_again = max(self._remaining(record), 1.0)
         state = replace(step.state, look_again=look_again)
@@ -282,20 +292,22 @@ class _Case:
         record = record.model_copy(update={"message": message, "winner": None})
         if self.rolled is not None:
             return _Step(self._with_image(self.rolled.image), record)
-        state = replace(self.state, image=None, report=None, phase="Trial", reason=Reason.TRIAL, message=message)
-        return _Step(state, record)
+        return _Step(self._without_image(phase="Trial", reason=Reason.TRIAL, message=message), record)
 
     def _decided(self, record: TrialStatus) -> _Step:
-        verdicts = judge_trial(record.finalists, self.model.spec.optimize.objective, Bounds.of(self.model))
+        now = record.finalists[: len(self.finalists)]
+        verdicts = judge_trial(now, self.model.spec.optimize.objective, Bounds.of(self.model))
+        said = {one.precision: one.rejected for one in self.state.refused or ()} | verdicts.said
         finalists = tuple(
-            one.model_copy(update={"verdict": verdicts.said.get(one.precision)}) for one in record.finalists
+            one.model_copy(update={"verdict": bounded(said.get(one.precision) or "") or None})
+            for one in record.finalists
         )
         where = f"on node {record.node} for {self.profile}"
         winner = next((one for one in finalists if one.precision == verdicts.winner), None)
         if winner is not None:
             message = f"{winner.precision} won the trial {where}."
         else:
-            why = " ".join(f"{one.precision}: {one.verdict}" for one in finalists)
+            why = " ".join(f"{one.precision}: {one.verdict}" for one in finalists[: len(now)])
             message = (
                 f"No candidate passed the trial {where}; change the gates, publish a new source, or set annotation "
                 f"{RETRY_ANNOTATION} to a new value. {why}"
@@ -305,10 +317,12 @@ class _Case:
         record = record.model_copy(update=told)
         if winner is not None:
             return _Step(self._with_image(winner.image), record)
-        failed = replace(
-            self.state, image=None, report=None, phase="TrialFailed", reason=Reason.TRIAL_FAILED, message=message
-        )
+        failed = self._without_image(phase="TrialFailed", reason=Reason.TRIAL_FAILED, message=message)
         return _Step(failed, record)
+
+    def _without_image(self, **told: Any) -> BuildState:
+        """The build with nothing to roll out."""
+        return replace(self.state, image=None, built=self.state.tagged, report=None, **told)
 
     def _untried(self, record: TrialStatus) -> _Step:
         """The ladder's order, since no node finished."""
@@ -326,19 +340,13 @@ class _Case:
 
     def _with_image(self, image: str, warning: str = "") -> BuildState:
         """The build with the image that is rolled out, and its report."""
-        tagged = self._tagged()
+        tagged = self.state.tagged
         return replace(
             self.state,
             image=image,
             built=tagged if tagged != image else None,
             report=self._report(image, warning),
         )
-
-    def _tagged(self) -> str:
-        """The image under the build's tag: the first finalist."""
-        if self.state.report is not None:
-            return self.state.image or ""
-        return self.before.finalists[0].image if self.before and self.before.finalists else self.state.image or ""
 
     def _report(self, image: str, warning: str) -> BuildReport | None:
         report, digest = self.state.report, image.partition("@")[2]
@@ -360,7 +368,7 @@ def _images(finalists: Iterable[FinalistStatus]) -> list[tuple[str, str]]:
 
 def _names(finalists: Sequence[FinalistStatus]) -> str:
     *before, last = (one.precision for one in finalists)
-    return f"{', '.join(before)} and {last}"
+    return f"{', '.join(before)} and {last}" if before else last
 
 
 def _differs(known: Mapping[str, str], pod: Pod) -> bool:

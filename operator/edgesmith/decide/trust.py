@@ -12,7 +12,6 @@ from edgesmith.api.conditions import Reason
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import BuildJob, Revision, UnsignedImage
-from edgesmith.decide.trial_records import trials_of
 from edgesmith_builder.contract import Build
 
 
@@ -21,7 +20,8 @@ def trusted_digests(
 ) -> dict[str, frozenset[str]]:
     """Digests (`sha256:HEX`) of the images under build tags that are known to be ours, by build key.
 
-    The tag names the first finalist, and its report the others: what a trial chose says nothing of the tag by itself.
+    The tag names the first finalist, and its report the others: what gates or a trial chose says nothing of the tag by
+    itself.
 
     A key is absent where nothing is known; then only the image itself can be looked at.
 
@@ -38,15 +38,10 @@ def trusted_digests(
         key = key_of(revision)
         if key:
             _add(found, key, revision.built or revision.image)
-    finalists: dict[str, list[object]] = {}
-    for (_, key), trial in trials_of(model.status).items():
-        if trial.finalists:
-            _add(found, key, trial.finalists[0].image)
-        finalists.setdefault(key, []).extend(one.image for one in trial.finalists)
     variants = model.status.get("variants")
     for variant in variants if isinstance(variants, list) else ():
-        if isinstance(variant, Mapping) and variant.get("image") not in finalists.get(str(variant.get("buildKey")), ()):
-            _add(found, variant.get("buildKey"), variant.get("image"))
+        if isinstance(variant, Mapping):
+            _add(found, variant.get("buildKey"), variant.get("builtImage") or variant.get("image"))
     return {key: frozenset(digests) for key, digests in found.items()}
 
 

@@ -9,14 +9,14 @@ from typing import Any
 from pydantic.alias_generators import to_camel
 
 from edgesmith.api.conditions import Reason
-from edgesmith.api.fraction import format_fraction
-from edgesmith.api.gates import ERRORS
 from edgesmith.api.names import RETRY_ANNOTATION
-from edgesmith.api.status import ChangedAnswers, NodeCounts, VariantStatus
+from edgesmith.api.status import ChangedAnswers, NodeCounts, RefusedCandidate, VariantStatus
 from edgesmith.decide.builds import BuildState
 from edgesmith.decide.conditions import Finding, Severity
 from edgesmith.decide.fleet import NodeState, RevisionState, RolloutPhase, ServerState
+from edgesmith.decide.held import variant_before
 from edgesmith.decide.rollout import Course
+from edgesmith.decide.scores import bounded, scores
 from edgesmith_builder.contract import BuildReport, MetricName
 
 
@@ -144,11 +144,7 @@ def variant_status(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantS
     """
     build, course = facts.build, facts.course
     own = facts.counted
-    measured: dict[str, Any] = {}
-    if build and build.report:
-        measured = _measured(build.report, build.build.metric)
-    elif build:
-        measured = _measured_before(previous, facts.profile, build.build.key)
+    measured = _known(build, variant_before(previous, facts.profile, build.build.key)) if build else {}
     return VariantStatus(
         profile=facts.profile,
         build_key=build.build.key if build else None,
@@ -175,16 +171,42 @@ def _device_warnings(warnings: Mapping[str, Sequence[str]]) -> Iterable[str]:
         yield f"On {first}{f' and {more} more {_nodes(more)}' if more else ''} the model {warning.rstrip('.')}"
 
 
+def _known(build: BuildState, before: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of a build's candidates, as fields of the status.
+
+    While the registry does not answer, it is what the report said before: a measurement does not become untrue.
+
+    Args:
+        build: The build.
+        before: What the status says of the same build.
+    """
+    found: dict[str, Any] = {"built_image": build.built}
+    if build.tagged is None:
+        found["built_image"] = before.get("builtImage") or before.get("image")
+    found |= _kept(before, ("refused",)) if build.refused is None else {"refused": _refused(build)}
+    if build.report:
+        return found | _measured(build.report, build.build.metric)
+    return found if build.reason is Reason.GATES_FAILED else found | _kept(before, _MEASURED)
+
+
+def _refused(build: BuildState) -> tuple[RefusedCandidate, ...]:
+    return tuple(
+        RefusedCandidate(
+            precision=one.precision,
+            size=one.size,
+            image_size=one.image_size,
+            message=bounded(one.rejected or ""),
+            **scores(one, build.build.metric),
+        )
+        for one in build.refused or ()
+    )
+
+
 def _measured(report: BuildReport, metric: MetricName) -> dict[str, Any]:
-    """What a build measured, as fields of the status."""
-    fractions = ("accuracy", "accuracy_drop", "accuracy_drop_error", "agreement")
-    measured: dict[str, Any] = {
-        name: format_fraction(value) for name in fractions if (value := getattr(report, name)) is not None
-    }
+    """What a build measured of the candidate that is rolled out, as fields of the status."""
+    measured: dict[str, Any] = dict(scores(report, metric))
     if report.accuracy is not None:
         measured["metric"] = metric
-        if metric in ERRORS:
-            measured["accuracy"] = f"{report.accuracy:.4f}"
     winner = next((one for one in report.candidates if one.precision == report.precision), None)
     if winner and winner.lost is not None and winner.gained is not None and report.samples:
         measured["changed_answers"] = ChangedAnswers(lost=winner.lost, gained=winner.gained, samples=report.samples)
@@ -207,13 +229,9 @@ _MEASURED = (
 """Fields of the status that a build measured."""
 
 
-def _measured_before(previous: Mapping[str, Any], profile: str, key: str) -> dict[str, Any]:
-    """What the report of the same build said when the registry last answered: a measurement does not become untrue."""
-    variants = previous.get("variants")
-    for one in variants if isinstance(variants, list) else ():
-        if one.get("profile") == profile and one.get("buildKey") == key:
-            return {ours: one[theirs] for ours in _MEASURED if (theirs := to_camel(ours)) in one}
-    return {}
+def _kept(before: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
+    """Fields of the status as they are."""
+    return {ours: before[theirs] for ours in fields if (theirs := to_camel(ours)) in before}
 
 
 def shown_revision(course: Course) -> str | None:

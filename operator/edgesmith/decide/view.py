@@ -14,6 +14,7 @@ from edgesmith.api.units import parse_duration
 from edgesmith.decide.builds import BuildState, build_states
 from edgesmith.decide.devices import devices_of
 from edgesmith.decide.fleet import NodeState, RevisionState, Rules, Step, Variant
+from edgesmith.decide.judging import judged
 from edgesmith.decide.marks import Mark, marks_of
 from edgesmith.decide.observe import Observation, Terms, Trial, observe
 from edgesmith.decide.profiles import Assignment, Resolved, assign, carries
@@ -45,9 +46,10 @@ class View:
         self._pods: dict[str, list[Pod]] = defaultdict(list)
         for pod in snapshot.pods:
             self._pods[pod.node].append(pod)
+        built = build_states(snapshot, self.resolved.profiles, now)
         self.trials = plan_trials(
             snapshot,
-            build_states(snapshot, self.resolved.profiles, now),
+            {name: judged(state, model) for name, state in built.items()},
             Fleet(self.assignment.profile_of, self._pods),
             now,
         )

@@ -1,0 +1,48 @@
+"""Why a build is needed: what differs from the build before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from edgesmith.decide.plan import Change
+from edgesmith_builder.contract import Build
+
+
+def changes(build: Build, before: Mapping[str, Any] | None) -> tuple[Change, ...]:
+    """Why a build is needed: each field in which it differs from the build before, by its dotted path.
+
+    Empty where there was none before. The versions of what compiles are fields like the others.
+    """
+    if before is None:
+        return ()
+    old, new = _flat(_with_defaults(before)), _flat(build.model_dump(mode="json", by_alias=True))
+    return tuple(
+        Change(field, old.get(field), new.get(field))
+        for field in sorted({*old, *new})
+        if old.get(field) != new.get(field)
+    )
+
+
+def _with_defaults(build: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A build as it was written, its defaults filled in; as it stands where this version cannot read it."""
+    try:
+        return Build.model_validate(build).model_dump(mode="json", by_alias=True)
+    except ValidationError:
+        return build
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Leaves by dotted path, as text."""
+    leaves: dict[str, str] = {}
+    for key, inner in value.items():
+        path = f"{prefix}{key}"
+        if isinstance(inner, Mapping):
+            leaves |= _flat(inner, f"{path}.")
+        elif isinstance(inner, list | tuple):
+            leaves[path] = ",".join(str(item) for item in inner)
+        elif inner is not None:
+            leaves[path] = str(inner).lower() if isinstance(inner, bool) else str(inner)
+    return leaves

@@ -1,0 +1,39 @@
+"""What of a build is known without asking the registry: from the status as it was written, and from DaemonSets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edgesmith.decide.snapshot import Revision, Snapshot
+from edgesmith.decide.trust import key_of
+
+
+def variant_before(status: Mapping[str, Any], profile: str, key: str) -> Mapping[str, Any]:
+    """What the status says of a variant's build; empty where it says nothing of this build.
+
+    Args:
+        status: The EdgeModel's as it stands.
+        profile: The variant's.
+        key: The build key.
+    """
+    variants = status.get("variants")
+    for one in variants if isinstance(variants, list) else ():
+        if isinstance(one, Mapping) and one.get("profile") == profile and one.get("buildKey") == key:
+            return one
+    return {}
+
+
+def held_revision(snapshot: Snapshot, profile: str, key: str) -> Revision | None:
+    """The revision of a build that is rolled out on a profile; None before its first rollout.
+
+    A build has a revision for each candidate that was rolled out at some time. It is the one that the status names, and
+    the newest where that names none. What another profile's nodes run says nothing of this one's, which have a trial of
+    their own, unless there are no trials.
+    """
+    of_key = [one for one in snapshot.revisions if key_of(one) == key]
+    ours = [one for one in of_key if one.profile == profile]
+    if not ours and snapshot.model.spec.optimize.trial == "Never":
+        ours = of_key
+    named = variant_before(snapshot.model.status, profile, key).get("image")
+    return max(ours, key=lambda one: (one.image == named, one.created, one.name), default=None)

@@ -1,0 +1,25 @@
+"""What a build measured of a candidate, as the status has it: text."""
+
+from __future__ import annotations
+
+from edgesmith.api.fraction import format_fraction
+from edgesmith.api.gates import ERRORS
+from edgesmith_builder.contract import BuildReport, Candidate, MetricName
+
+_SENTENCE = 1024
+"""Characters of a sentence that the status takes."""
+
+_FRACTIONS = ("accuracy", "accuracy_drop", "accuracy_drop_error", "agreement")
+
+
+def scores(measured: BuildReport | Candidate, metric: MetricName) -> dict[str, str]:
+    """Scores by the field of the status: percentages, and the value of an error (RMSE, MAE) in the labels' own unit."""
+    found = {name: format_fraction(value) for name in _FRACTIONS if (value := getattr(measured, name)) is not None}
+    if measured.accuracy is not None and metric in ERRORS:
+        found["accuracy"] = f"{measured.accuracy:.4f}"
+    return found
+
+
+def bounded(text: str) -> str:
+    """A sentence that fits into the status."""
+    return text if len(text) <= _SENTENCE else f"{text[: _SENTENCE - 1]}…"
