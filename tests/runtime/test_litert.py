@@ -16,6 +16,7 @@ from toys import TOYS
 
 from edgesmith_runtime.bundle import TensorSpec
 from edgesmith_runtime.engine import EngineError, EngineInputError, load_engine
+from edgesmith_runtime.engine.litert import _Slot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,8 +135,7 @@ def test_a_model_for_the_edge_tpu_is_told_from_others() -> None:
 
 def test_runs_at_once_have_an_interpreter_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine: Any = load_engine("litert", TOYS["litert"](tmp_path), threads=2)
-    slot = type(engine._wide)
-    run, both, threads = slot.run, threading.Barrier(2, timeout=20), []
+    run, both, threads = _Slot.run, threading.Barrier(2, timeout=20), []
 
     def held(self: Any, *arguments: Any) -> Any:
         threads.append(self._threads)
@@ -143,7 +143,7 @@ def test_runs_at_once_have_an_interpreter_each(tmp_path: Path, monkeypatch: pyte
             both.wait()
         return run(self, *arguments)
 
-    monkeypatch.setattr(slot, "run", held)
+    monkeypatch.setattr(_Slot, "run", held)
     x = {"x": np.ones((1, 4), np.float32)}
     with ThreadPoolExecutor(2) as pool:
         for answer in [pool.submit(engine.infer, x, busy=True) for _ in range(2)]:
@@ -151,17 +151,6 @@ def test_runs_at_once_have_an_interpreter_each(tmp_path: Path, monkeypatch: pyte
     assert threads == [1, 1], "requests that come together take a thread each"
     engine.infer(x)
     assert threads == [1, 1, 2], "a lone one takes them all"
-
-
-def test_a_large_model_has_one_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = TOYS["litert"](tmp_path)
-    monkeypatch.setattr("edgesmith_runtime.engine.litert._MOST_COPIES", 2 * model.stat().st_size - 1)
-    engine: Any = load_engine("litert", model, threads=2)
-    assert engine._narrow_free is engine._wide_free
-    with ThreadPoolExecutor(4) as pool:
-        x = np.ones((1, 4), np.float32)
-        answers = list(pool.map(lambda _: engine.infer({"x": x})["relu"].tolist(), range(40)))
-    assert answers == [[[1, 1, 1, 1]]] * 40
 
 
 @pytest.mark.parametrize("busy", [False, True])

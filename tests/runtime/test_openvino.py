@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,43 +93,13 @@ def test_a_failed_run_names_its_node(tmp_path: Path) -> None:
     assert engine.infer({"x": np.ones((2, 2), np.float32)})["y"].tolist() == [[2, 2], [2, 2]]
 
 
-def test_a_lone_run_is_wide_and_others_are_narrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_wide_one_has_a_stream_and_the_narrow_one_many(tmp_path: Path) -> None:
     engine: Any = load_engine("openvino", TOYS["openvino"](tmp_path), threads=2)
-    told = {name: getattr(engine, name)._compiled.get_property for name in ("_wide", "_narrow")}
-    assert [ask("NUM_STREAMS") for ask in told.values()] == [1, 2]
-    assert [ask("INFERENCE_NUM_THREADS") for ask in told.values()] == [2, 2]
-    assert not any(ask("ENABLE_CPU_PINNING") for ask in told.values())
-    assert {ask("INFERENCE_PRECISION_HINT").get_type_name() for ask in told.values()} == {"f32"}
-    names, asked = {engine._wide: "wide", engine._narrow: "narrow"}, []
-    held, within, go_on = threading.Event(), threading.Event(), threading.Event()
-    run = type(engine._wide).run
-
-    def noted(self: Any, *arguments: Any, **keywords: Any) -> Any:
-        asked.append(names[self])
-        if held.is_set() and not within.is_set():
-            within.set()
-            assert go_on.wait(20)
-        return run(self, *arguments, **keywords)
-
-    monkeypatch.setattr(type(engine._wide), "run", noted)
-    x = {"x": np.ones((1, 4), np.float32)}
-    engine.infer(x)
-    engine.infer(x, busy=True)
-    held.set()
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(engine.infer, x)
-        assert within.wait(20)
-        engine.infer(x)
-        go_on.set()
-        first.result(20)
-    assert asked == ["wide", "narrow", "wide", "narrow"]
-
-
-def test_a_large_model_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = LAYERS["openvino"][0](tmp_path)
-    monkeypatch.setattr("edgesmith_runtime.engine.openvino._LARGEST_PAIR", model.with_suffix(".bin").stat().st_size - 1)
-    engine: Any = load_engine("openvino", model, threads=2)
-    assert engine._narrow is engine._wide
+    told = [runner._compiled.get_property for runner in (engine._wide, engine._narrow)]
+    assert [ask("NUM_STREAMS") for ask in told] == [1, 2]
+    assert [ask("INFERENCE_NUM_THREADS") for ask in told] == [2, 2]
+    assert not any(ask("ENABLE_CPU_PINNING") for ask in told)
+    assert {ask("INFERENCE_PRECISION_HINT").get_type_name() for ask in told} == {"f32"}
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 """LiteRT, once TensorFlow Lite, on the CPU with XNNPACK.
 
-An interpreter serves one thread at a time and keeps what a run needed, so that there are several: a *wide* one that
-spreads a run over all threads, for a lone request, and *narrow* ones of one thread for requests that come together.
-Measured on two cores with MobileNetV2 in uint8: a request takes 8.0 ms of processor time on two threads and 7.2 ms on
-one. Each interpreter holds weights packed anew, 11 MB of that model's 3.6; it is made when it is first needed.
+An interpreter serves one thread at a time and keeps what a run needed, so that there are several: a wide one, and
+narrow ones for as many runs at once as there are threads (`PairedEngine`). Measured on two cores with MobileNetV2 in
+uint8: a request takes 8.0 ms of processor time on two threads and 7.2 ms on one. Each interpreter holds weights packed
+anew, 11 MB of that model's 3.6; it is made when it is first needed.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ import ai_edge_litert
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from edgesmith_runtime.engine.feeds import REFUSED, LargeRuns, check_feeds, check_wanted
-from edgesmith_runtime.engine.interface import EngineError, EngineInputError
+from edgesmith_runtime.engine.failures import run_failure
+from edgesmith_runtime.engine.interface import EngineError
 from edgesmith_runtime.engine.options import check_options
+from edgesmith_runtime.engine.pair import MOST_COPIED, PairedEngine
 from edgesmith_runtime.tensors import ANY_SIZE, DTYPES, TensorSpec
 
 if TYPE_CHECKING:
@@ -32,16 +33,11 @@ if TYPE_CHECKING:
 
 __all__ = ["LiteRTEngine", "load", "version"]
 
-_MOST_COPIES: Final = 256 * 2**20
-"""As many bytes of a model may be there in narrow interpreters; a larger one has the wide one only."""
 _DATATYPES: Final = {dtype.type: name for name, dtype in DTYPES.items() if name != "BYTES"} | {np.bytes_: "BYTES"}
 _NODE: Final = re.compile(r"\s*Node number (?P<number>\d+) \((?P<kind>[^)]*)\) failed to (?:prepare|invoke)\.")
 _CUSTOM: Final = re.compile(r"unresolved custom op: (?P<name>[^.\s]+)")
 _EDGE_TPU: Final = "edgetpu-custom-op"
 _ABOUT_MEMORY: Final = re.compile(r"allocate|memory|bad_alloc|overflow", re.IGNORECASE)
-_ABOUT_VALUES: Final = re.compile(
-    r"dimension|shape|broadcast|\baxis\b|\brank\b|\bsizes?\b|bounds|\bindex|indices", re.IGNORECASE
-)
 
 
 def load(model_file: Path, *, threads: int, options: Mapping[str, str]) -> LiteRTEngine:
@@ -64,7 +60,7 @@ def version() -> str:
     return str(ai_edge_litert.__version__)
 
 
-class LiteRTEngine:
+class LiteRTEngine(PairedEngine["_Slots"]):
     """A model in LiteRT's interpreters.
 
     Sizes that the model leaves open (-1 in its ``shape_signature``) follow the inputs; all others are as they are.
@@ -81,63 +77,38 @@ class LiteRTEngine:
     """
 
     def __init__(self, model_file: Path, *, threads: int, delegate: Any = None, warning: str | None = None) -> None:
-        self._wide = _Slot(model_file, threads, delegate)
-        self._warning = warning
-        details = self._wide.interpreter
-        self._inputs = tuple(_spec(detail, "input") for detail in details.get_input_details())
-        self._outputs = tuple(_spec(detail, "output") for detail in details.get_output_details())
-        alone = threads == 1 or delegate is not None
-        narrow = threads if not alone and model_file.stat().st_size * threads <= _MOST_COPIES else 0
-        self._wide_free: LifoQueue[_Slot] = _queue([self._wide])
-        self._narrow_free = _queue([_Slot(model_file, 1) for _ in range(narrow)]) if narrow else self._wide_free
-        self._large_runs = LargeRuns()
-        self._lock = threading.Lock()
-        self._running = 0
+        wide = _Slot(model_file, threads, delegate)
+        inputs = [_spec(detail, "input") for detail in wide.interpreter.get_input_details()]
+        outputs = [_spec(detail, "output") for detail in wide.interpreter.get_output_details()]
+        pair = threads > 1 and delegate is None and model_file.stat().st_size * threads <= MOST_COPIED
+        narrow = _Slots([_Slot(model_file, 1) for _ in range(threads)]) if pair else None
+        super().__init__(_Slots([wide]), narrow, inputs=inputs, outputs=outputs, warning=warning)
 
-    @property
-    def warning(self) -> str | None:
-        """What is not as it should be; see `Engine.warning`."""
-        return self._warning
 
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """The model's inputs, in its own order."""
-        return self._inputs
+class _Slots:
+    """Interpreters that take turns; the one that ran last is taken first.
 
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """The model's outputs, in its own order."""
-        return self._outputs
+    Args:
+        slots: Their places.
+    """
 
-    def infer(
-        self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None, *, busy: bool = False
-    ) -> dict[str, NDArray[Any]]:
-        """Run the model once; see `Engine.infer`."""
-        names = check_wanted(self._outputs, outputs)
-        check_feeds(self._inputs, inputs)
-        large = self._large_runs.is_large(inputs)
-        with self._lock:
-            busy = busy or self._running > 0
-            self._running += 1
-        free = self._narrow_free if busy else self._wide_free
-        slot = free.get()
+    def __init__(self, slots: Sequence[_Slot]) -> None:
+        self._free: LifoQueue[_Slot] = LifoQueue()
+        for slot in slots:
+            self._free.put(slot)
+
+    def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str], *, large: bool) -> list[NDArray[Any]]:
+        """Run the model, once an interpreter is free; a large run's is not kept."""
+        slot = self._free.get()
         try:
-            answers = slot.run([inputs[spec.name] for spec in self._inputs])
+            return slot.run(inputs, outputs)
         finally:
             if large:
                 slot.empty()
-            free.put(slot)
-            with self._lock:
-                self._running -= 1
-        found = {spec.name: answer for spec, answer in zip(self._outputs, answers, strict=True)}
-        return {name: found[name] for name in names}
+            self._free.put(slot)
 
     def settle(self) -> None:
         """Nothing is left of a large run: its interpreter went with it."""
-
-    def close(self) -> None:
-        """Let go of all interpreters."""
-        del self._wide, self._wide_free, self._narrow_free
 
 
 class _Slot:
@@ -168,16 +139,18 @@ class _Slot:
         """Give the interpreter and its memory back."""
         self._interpreter = None
 
-    def run(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-        """Run the model on its inputs, in its own order."""
+    def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> list[NDArray[Any]]:
+        """Run the model on its inputs."""
         interpreter = self.interpreter
         details = interpreter.get_input_details()
+        arrays = [inputs[detail["name"]] for detail in details]
         try:
             self._resize(details, [array.shape for array in arrays])
             for detail, array in zip(details, arrays, strict=True):
                 interpreter.set_tensor(detail["index"], array)
             interpreter.invoke()
-            return [np.asarray(interpreter.get_tensor(detail["index"])) for detail in interpreter.get_output_details()]
+            places = {detail["name"]: detail["index"] for detail in interpreter.get_output_details()}
+            return [np.asarray(interpreter.get_tensor(places[name])) for name in outputs]
         except (RuntimeError, ValueError, MemoryError) as error:
             raise _converted(error) from error
 
@@ -189,13 +162,6 @@ class _Slot:
             self._interpreter.resize_tensor_input(detail["index"], shape, strict=True)
         self._interpreter.allocate_tensors()
         self._shapes = shapes
-
-
-def _queue(slots: Sequence[_Slot]) -> LifoQueue[_Slot]:
-    queue: LifoQueue[_Slot] = LifoQueue()
-    for slot in reversed(slots):
-        queue.put(slot)
-    return queue
 
 
 def _interpreter(model_file: Path, threads: int, delegates: Sequence[Any]) -> Any:
@@ -252,19 +218,9 @@ def _spec(detail: Mapping[str, Any], kind: str) -> TensorSpec:
 
 
 def _converted(error: Exception) -> EngineError:
-    """Tell the client's mistake from the model's.
-
-    A model that has answered its golden samples fails on other inputs because of them where their sizes do not go
-    together, or an index lies outside.
-    """
     found = _NODE.search(str(error))
     where = f" in its {found['kind']} node {found['number']}" if found else ""
-    text = _sentence(str(error)) or type(error).__name__
-    if isinstance(error, MemoryError) or _ABOUT_MEMORY.search(text):
-        return EngineError(f"the model needs more memory than there is{where}", text)
-    if _ABOUT_VALUES.search(text):
-        return EngineInputError(f"{REFUSED}{where}", text)
-    return EngineError(f"the model failed{where}", text)
+    return run_failure(error, _sentence(str(error)), where, about_memory=_ABOUT_MEMORY)
 
 
 def _sentence(text: str) -> str:

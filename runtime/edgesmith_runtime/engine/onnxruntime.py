@@ -1,16 +1,13 @@
 """ONNX Runtime on the CPU.
 
-Two sessions of one model stand ready: a *wide* one that spreads a run over all threads, for the lowest latency of a
-lone request, and a *narrow* one with a single thread a run, for the highest throughput of many callers. A run that
-finds others waiting or running takes the narrow one: measured on two cores with MobileNetV2 in int8, two narrow callers
-answer 18 % more requests than one wide caller, and one wide caller answers a lone request in 60 % of the time.
+Two sessions of one model stand ready (`PairedEngine`). Measured on two cores with MobileNetV2 in int8, two narrow
+callers answer 18 % more requests than one wide caller, and one wide caller answers a lone request in 60 % of the time.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import threading
 from typing import TYPE_CHECKING, Any, Final
 
 # ONNX Runtime 1.32's wheels for Linux report usage to their maker unless this is set before the import (the wheel's
@@ -20,8 +17,11 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import numpy as np
 import onnxruntime as ort
 
-from edgesmith_runtime.engine.interface import EngineError, EngineInputError
+from edgesmith_runtime.engine.failures import run_failure
+from edgesmith_runtime.engine.feeds import check_feeds
+from edgesmith_runtime.engine.interface import EngineError
 from edgesmith_runtime.engine.options import check_options
+from edgesmith_runtime.engine.pair import MOST_COPIED, PairedEngine
 from edgesmith_runtime.engine.saturation import products_saturate
 from edgesmith_runtime.tensors import ANY_SIZE, DTYPES, TensorSpec
 
@@ -58,21 +58,8 @@ Spinning joins the threads of one run at once, but spinning on between requests,
 the server and its neighbours on the device need. Measured with MobileNetV2 in int8 on two cores at 50 requests/s: 18 ms
 of processor time a request by default, 6.4 ms with this, 3.6 ms without spinning; best latency 2.1, 2.1 and 2.7 ms.
 """
-_LARGEST_PAIR: Final = 256 * 2**20
-"""Models above this size in bytes get the wide session only: a second copy of the weights costs more than it gives."""
-_USUAL: Final = 2
-"""A run whose inputs are longer than those of the first run, times this, gives its memory back.
-
-An arena keeps what a run needed for the next one. After one run of 20 times the usual size, 735 MB stayed, with giving
-back 60; latency is the same (docs/decisions/0009-calls-on-threads.md). Usual runs keep theirs: taking memory anew each
-time left the heap of an fp32 MobileNetV2 20 to 40 MB larger.
-"""
-
 _IN_NODE: Final = re.compile(
     r"while running (?P<kind>\w+) node\. Name:'(?P<name>[^']*)' Status Message: (?P<status>.*)", re.DOTALL
-)
-_ABOUT_SIZES: Final = re.compile(
-    r"dimension|shape|broadcast|\baxis\b|\brank\b|\bsizes?\b|bounds|\bindex|indices", re.IGNORECASE
 )
 _ABOUT_MEMORY: Final = re.compile(r"allocate memory|size overflow|bad_alloc")
 _LOCALE: Final = re.compile(r"Failed to construct locale with name:(?P<name>[\w.@-]*)")
@@ -104,7 +91,7 @@ def version() -> str:
     return str(ort.__version__)
 
 
-class OnnxRuntimeEngine:
+class OnnxRuntimeEngine(PairedEngine["_Session"]):
     """A model in ONNX Runtime's CPU execution provider.
 
     Args:
@@ -117,70 +104,33 @@ class OnnxRuntimeEngine:
     """
 
     def __init__(self, model_file: Path, *, threads: int) -> None:
-        self._wide = _Session(model_file, threads)
-        self._inputs = tuple(_spec(node, "input") for node in self._wide.session.get_inputs())
-        self._outputs = tuple(_spec(node, "output") for node in self._wide.session.get_outputs())
-        pair = threads > 1 and model_file.stat().st_size <= _LARGEST_PAIR
-        self._narrow = _Session(model_file, 1) if pair else self._wide
-        self._lock = threading.Lock()
-        self._running = 0
-        self._sample: dict[str, NDArray[Any]] | None = None
-
-    @property
-    def warning(self) -> None:
-        """It runs where it is told to, or not at all."""
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """The model's inputs, in its own order."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """The model's outputs, in its own order."""
-        return self._outputs
+        wide = _Session(model_file, threads)
+        inputs = [_spec(node, "input") for node in wide.session.get_inputs()]
+        outputs = [_spec(node, "output") for node in wide.session.get_outputs()]
+        pair = threads > 1 and model_file.stat().st_size <= MOST_COPIED
+        super().__init__(wide, _Session(model_file, 1) if pair else None, inputs=inputs, outputs=outputs)
+        self._fresh = True
 
     def infer(
         self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None, *, busy: bool = False
     ) -> dict[str, NDArray[Any]]:
         """Run the model once; see `Engine.infer`."""
-        names = [spec.name for spec in self._outputs] if outputs is None else list(outputs)
+        if self._fresh:
+            self._first_run(inputs)
+        return super().infer(inputs, outputs, busy=busy)
+
+    def _first_run(self, inputs: Mapping[str, NDArray[Any]]) -> None:
+        """Of an arena, the piece that its first run needed is never given back: let it be a golden sample's in both."""
+        check_feeds(self.inputs, inputs)
         with self._lock:
-            busy = busy or self._running > 0
-            self._running += 1
-            first = self._sample is None
-            if self._sample is None:
-                # Copied, since it may be a slice of more.
-                self._sample = {name: np.array(array) for name, array in inputs.items()}
-            usual = sum(array.nbytes for array in self._sample.values())
-        large = sum(array.nbytes for array in inputs.values()) > _USUAL * usual
-        try:
-            if first and self._narrow is not self._wide:
-                # Of an arena, the piece that its first run needed is never given back: let it be a golden sample's.
-                self._narrow.run(names, inputs, large=False)
-            answers = (self._narrow if busy else self._wide).run(names, inputs, large=large)
-        # ONNX Runtime's own errors share no base class of their own.
-        except Exception as error:
-            raise _converted(error) from error
-        finally:
-            with self._lock:
-                self._running -= 1
-        return dict(zip(names, answers, strict=True))
-
-    def settle(self) -> None:
-        """Give back what large runs left behind; see `Engine.settle`."""
-        names = [spec.name for spec in self._outputs]
-        for session in {self._wide, self._narrow}:
-            if session.owing and self._sample is not None:
-                try:
-                    session.run(names, self._sample, large=False)
-                # ONNX Runtime's own errors share no base class of their own.
-                except Exception as error:
-                    raise _converted(error) from error
-
-    def close(self) -> None:
-        """Let go of both sessions."""
-        del self._wide, self._narrow
+            fresh, self._fresh = self._fresh, False
+        if not fresh:
+            return
+        sample = {name: np.array(array) for name, array in inputs.items()}  # copied, since it may be a slice of more
+        for session in (self._wide, self._narrow):
+            session.sample = sample
+        if self._narrow is not self._wide:
+            self._narrow.run(sample, [spec.name for spec in self.outputs], large=False)
 
 
 def session_options(threads: int) -> Any:
@@ -203,6 +153,10 @@ def session_options(threads: int) -> Any:
 class _Session:
     """A session that gives back what large runs needed.
 
+    An arena keeps what a run needed for the next one. After one run of 20 times the usual size, 735 MB stayed, with
+    giving back 60; latency is the same (docs/decisions/0009-calls-on-threads.md). Usual runs keep theirs: taking memory
+    anew each time left the heap of an fp32 MobileNetV2 20 to 40 MB larger.
+
     Args:
         model_file: The ONNX file.
         threads: How many cores a run may use.
@@ -210,19 +164,30 @@ class _Session:
 
     def __init__(self, model_file: Path, threads: int) -> None:
         self.session = _session(model_file, threads)
-        self.owing = False
+        self.sample: dict[str, NDArray[Any]] = {}
+        """Inputs of the usual size; empty before the first run."""
+        self._owing = False
         """Whether the answer of a large run has left its memory in the arena."""
 
-    def run(self, names: Sequence[str], inputs: Mapping[str, NDArray[Any]], *, large: bool) -> list[NDArray[Any]]:
+    def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str], *, large: bool) -> list[NDArray[Any]]:
         """Run the model; a large run's memory goes back at its end, that of its answer at the end of the next run."""
         options = ort.RunOptions()
         options.log_severity_level = _FATAL_ONLY
-        if large or self.owing:
+        if large or self._owing:
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        self.owing = large
+        self._owing = large
         # An array of rank 0 turns into a scalar in NumPy's hands and ONNX Runtime's, which the latter does not take.
         feeds = {name: np.asarray(array) for name, array in inputs.items()}
-        return [np.asarray(answer) for answer in self.session.run(names, feeds, options)]
+        try:
+            return [np.asarray(answer) for answer in self.session.run(outputs, feeds, options)]
+        # ONNX Runtime's own errors share no base class of their own.
+        except Exception as error:
+            raise _converted(error) from error
+
+    def settle(self) -> None:
+        """Run once more where a large run's answer has left its memory."""
+        if self._owing:
+            self.run(self.sample, [node.name for node in self.session.get_outputs()], large=False)
 
 
 def _session(model_file: Path, threads: int) -> Any:
@@ -245,20 +210,11 @@ def _spec(node: Any, kind: str) -> TensorSpec:
 
 
 def _converted(error: Exception) -> EngineError:
-    """Tell the client's mistake from the model's, without the engine's source code in the sentence.
-
-    A model that has answered its golden samples fails on other inputs because of them where their sizes do not go
-    together, or an index lies outside.
-    """
     found = _IN_NODE.search(str(error))
     where = f" in its {found['kind']} node {found['name']}".rstrip() if found else ""
-    text = _sentence(found["status"] if found else str(error)) or type(error).__name__
-    if isinstance(error, MemoryError) or _ABOUT_MEMORY.search(text):
-        return EngineError(f"the model needs more memory than there is{where}", text)
     theirs = isinstance(error, ValueError | TypeError) or type(error).__name__ in {"InvalidArgument", "NoSuchFile"}
-    if theirs or _ABOUT_SIZES.search(text):
-        return EngineInputError(f"the model refused its inputs{where}", text)
-    return EngineError(f"the model failed{where}", text)
+    text = _sentence(found["status"] if found else str(error))
+    return run_failure(error, text, where, about_memory=_ABOUT_MEMORY, theirs=theirs)
 
 
 def _sentence(text: str) -> str:

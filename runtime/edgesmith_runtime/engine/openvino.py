@@ -2,10 +2,9 @@
 
 `ov` is the package itself, which whoever needs it takes from here: imported otherwise, it reports to its maker.
 
-On the CPU two compilations of one model stand ready: a *wide* one that spreads a run over all threads, for a lone
-request, and a *narrow* one with a stream of one thread for each, for requests that come together. Measured on two cores
-with MobileNetV2 in uint8: a request takes 12 ms of processor time wide and 9 ms narrow, and two callers get 25 to 40 %
-more answers. The second compilation costs 58 MB there.
+On the CPU two compilations of one model stand ready (`PairedEngine`); the narrow one has a stream of one thread for
+each run. Measured on two cores with MobileNetV2 in uint8: a request takes 12 ms of processor time wide and 9 ms narrow,
+and two callers get 25 to 40 % more answers. The second compilation costs 58 MB there.
 """
 
 from __future__ import annotations
@@ -18,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from edgesmith_runtime.engine.feeds import REFUSED, LargeRuns, check_feeds, check_wanted
-from edgesmith_runtime.engine.interface import EngineError, EngineInputError
+from edgesmith_runtime.engine.failures import run_failure
+from edgesmith_runtime.engine.interface import EngineError
 from edgesmith_runtime.engine.options import check_options
+from edgesmith_runtime.engine.pair import MOST_COPIED, PairedEngine
 from edgesmith_runtime.tensors import ANY_SIZE, DTYPES, TensorSpec
 
 if TYPE_CHECKING:
@@ -61,13 +61,8 @@ _EXACT: Final = {"INFERENCE_PRECISION_HINT": "f32"}
 """Processors with bf16 or fp16 would compute in it, and answer otherwise than the build measured."""
 _UNPINNED: Final = {"ENABLE_CPU_PINNING": False}
 """Threads tied to cores would share them with the next pod's, while others idle."""
-_LARGEST_PAIR: Final = 256 * 2**20
-"""Models above this size in bytes are compiled once: a second copy of the weights costs more than it gives."""
 
 _NODE: Final = re.compile(r"\[CPU\] (?P<kind>\w+) node with name '(?P<name>[^']*)'")
-_ABOUT_SIZES: Final = re.compile(
-    r"dimension|dims|shape|broadcast|\baxis\b|\brank\b|\bsizes?\b|bounds|\bindex|indices", re.IGNORECASE
-)
 _ABOUT_MEMORY: Final = re.compile(r"allocate|out of memory|bad_alloc", re.IGNORECASE)
 _CODE: Final = re.compile(r"^(?:Exception from |.*Check '.*' failed at |FrontEnd API failed with ).*$", re.MULTILINE)
 
@@ -92,7 +87,7 @@ def version() -> str:
     return str(ov.get_version()).partition("-")[0]
 
 
-class OpenVINOEngine:
+class OpenVINOEngine(PairedEngine["_Compiled"]):
     """A model in OpenVINO.
 
     Args:
@@ -111,59 +106,17 @@ class OpenVINOEngine:
         wide, narrow = _told(model_file, threads, device)
         try:
             model = core.read_model(model_file)
-            self._inputs = tuple(_spec(port, "input", number) for number, port in enumerate(model.inputs))
-            self._outputs = tuple(_spec(port, "output", number) for number, port in enumerate(model.outputs))
-            self._wide = _Compiled(core.compile_model(model, device, wide))
-            self._narrow = self._wide if narrow is None else _Compiled(core.compile_model(model, device, narrow))
+            inputs = [_spec(port, "input", number) for number, port in enumerate(model.inputs)]
+            outputs = [_spec(port, "output", number) for number, port in enumerate(model.outputs)]
+
+            def compiled(told: dict[str, Any]) -> _Compiled:
+                return _Compiled(core.compile_model(model, device, told), inputs, outputs)
+
+            super().__init__(
+                compiled(wide), None if narrow is None else compiled(narrow), inputs=inputs, outputs=outputs
+            )
         except RuntimeError as error:
             raise EngineError(f"{model_file.name} cannot be loaded by OpenVINO: {_sentence(str(error))}") from error
-        self._large_runs = LargeRuns()
-        self._lock = threading.Lock()
-        self._running = 0
-
-    @property
-    def warning(self) -> None:
-        """It runs where it is told to, or not at all."""
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """The model's inputs, in its own order."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """The model's outputs, in its own order."""
-        return self._outputs
-
-    def infer(
-        self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None, *, busy: bool = False
-    ) -> dict[str, NDArray[Any]]:
-        """Run the model once; see `Engine.infer`."""
-        names = check_wanted(self._outputs, outputs)
-        check_feeds(self._inputs, inputs)
-        large = self._large_runs.is_large(inputs)
-        with self._lock:
-            busy = busy or self._running > 0
-            self._running += 1
-        compiled = self._narrow if busy else self._wide
-        try:
-            answers = compiled.run([inputs[spec.name] for spec in self._inputs], large=large)
-        except (RuntimeError, ValueError, MemoryError) as error:
-            raise _converted(error) from error
-        finally:
-            with self._lock:
-                self._running -= 1
-        found = {spec.name: answer for spec, answer in zip(self._outputs, answers, strict=True)}
-        return {name: found[name] for name in names}
-
-    def settle(self) -> None:
-        """Give back what large runs left behind; see `Engine.settle`."""
-        for compiled in {self._wide, self._narrow}:
-            compiled.settle()
-
-    def close(self) -> None:
-        """Let go of both compilations."""
-        del self._wide, self._narrow
 
 
 class _Compiled:
@@ -171,24 +124,32 @@ class _Compiled:
 
     Args:
         compiled: OpenVINO's compiled model.
+        inputs: Its inputs, in its own order.
+        outputs: Its outputs, in its own order.
     """
 
-    def __init__(self, compiled: Any) -> None:
+    def __init__(self, compiled: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
         self._compiled = compiled
+        self._inputs = [spec.name for spec in inputs]
+        self._outputs = [spec.name for spec in outputs]
         self._lock = threading.Lock()
         self._idle: list[Any] = []
         self._owing = False
         """Whether a large run has left its memory behind."""
 
-    def run(self, arrays: Sequence[NDArray[Any]], *, large: bool) -> list[NDArray[Any]]:
-        """Run the model on its inputs, in its own order; a large run's request is not kept."""
+    def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str], *, large: bool) -> list[NDArray[Any]]:
+        """Run the model; a large run's request is not kept."""
         with self._lock:
             request = self._idle.pop() if self._idle else None
             self._owing = self._owing or large
-        if request is None:
-            request = self._compiled.create_infer_request()
-        request.infer(dict(enumerate(arrays)))
-        answers = [np.array(tensor.data) for tensor in request.output_tensors]
+        try:
+            if request is None:
+                request = self._compiled.create_infer_request()
+            request.infer({number: inputs[name] for number, name in enumerate(self._inputs)})
+            found = dict(zip(self._outputs, request.output_tensors, strict=True))
+            answers = [np.array(found[name].data) for name in outputs]
+        except (RuntimeError, ValueError, MemoryError) as error:
+            raise _converted(error) from error
         if not large:
             with self._lock:
                 self._idle.append(request)
@@ -216,7 +177,7 @@ def _told(model_file: Path, threads: int, device: str) -> tuple[dict[str, Any], 
         return {}, None
     both = _EXACT | _UNPINNED | {"INFERENCE_NUM_THREADS": threads}
     weights = model_file.with_suffix(".bin")
-    pair = threads > 1 and weights.is_file() and weights.stat().st_size <= _LARGEST_PAIR
+    pair = threads > 1 and weights.is_file() and weights.stat().st_size <= MOST_COPIED
     return both | {"PERFORMANCE_HINT": "LATENCY"}, both | {"NUM_STREAMS": threads} if pair else None
 
 
@@ -236,19 +197,9 @@ def _spec(port: Any, kind: str, number: int) -> TensorSpec:
 
 
 def _converted(error: Exception) -> EngineError:
-    """Tell the client's mistake from the model's.
-
-    A model that has answered its golden samples fails on other inputs because of them where their sizes do not go
-    together.
-    """
     found = _NODE.search(str(error))
     where = f" in its {found['kind']} node {found['name']}" if found else ""
-    text = _sentence(str(error)) or type(error).__name__
-    if isinstance(error, MemoryError) or _ABOUT_MEMORY.search(text):
-        return EngineError(f"the model needs more memory than there is{where}", text)
-    if _ABOUT_SIZES.search(text):
-        return EngineInputError(f"{REFUSED}{where}", text)
-    return EngineError(f"the model failed{where}", text)
+    return run_failure(error, _sentence(str(error)), where, about_memory=_ABOUT_MEMORY)
 
 
 def _sentence(text: str) -> str:

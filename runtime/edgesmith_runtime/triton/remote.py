@@ -49,20 +49,10 @@ class RemoteEngine:
         self._connection = HTTPConnection(LOOPBACK, port, timeout=_TIMEOUT)
         self._path = f"/v2/models/{quote(model)}"
         said = json.loads(self._ask("GET", self._path)[0])
-        self._inputs, self._outputs = (
+        self.inputs, self.outputs = (
             tuple(TensorSpec(one["name"], one["datatype"], tuple(map(int, one["shape"]))) for one in said[kind])
             for kind in ("inputs", "outputs")
         )
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """The model's inputs, as the server tells them."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """The model's outputs, as the server tells them."""
-        return self._outputs
 
     def infer(
         self,
@@ -77,7 +67,7 @@ class RemoteEngine:
             EngineError: It refused, or failed.
             OSError, HTTPException: It does not answer.
         """
-        names = [spec.name for spec in self._outputs] if outputs is None else list(outputs)
+        names = [spec.name for spec in self.outputs] if outputs is None else list(outputs)
         entries, parts = [], []
         for name, array in inputs.items():
             raw = to_raw(array)
