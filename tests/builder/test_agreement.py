@@ -271,3 +271,64 @@ def test_channels_are_told_from_positions(shapes: list[tuple[int, ...]], axes: t
         if all(axis < len(shape) for axis in axes):
             whole = layout.numbers(shape).reshape(shape)
             assert np.array_equal(layout.rows(whole), np.arange(layout.channels)[:, None] + 0 * layout.rows(whole))
+
+
+@pytest.mark.parametrize(
+    ("shape", "named", "axes"),
+    [
+        ((1, 1, 160, 320), (-1, 1, -1, -1), ()),
+        ((1, 21, 160, 320), (-1, 21, -1, -1), (1,)),
+        ((1, 40, 6625), (-1, -1, 6625), (2,)),
+        ((1, 84, 50), (-1, 84, -1), (1,)),
+        ((2, 1, 128), (-1, -1, -1), (0,)),
+        ((1, 10), (-1, -1), (1,)),
+        ((1, 40, 60), (-1, 40, 60), (1,)),
+    ],
+)
+def test_axes_that_the_model_leaves_open_count_positions(
+    shape: tuple[int, ...], named: tuple[int, ...], axes: tuple[int, ...]
+) -> None:
+    assert layout_of([shape, shape], named).axes == axes
+
+
+LETTERS, RARE = 6, 5
+
+
+def reader(*, penalty: float = 0.0, axis: int = 2, last: str = "Softmax") -> onnx.ModelProto:
+    """Probabilities of letters at each of several places; the last letter loses by `penalty`."""
+    bias = np.zeros(LETTERS, np.float32)
+    bias[RARE] = -2 - penalty
+    nodes = [
+        *(node("MatMul", ["x", "w"], ["m"]), node("Add", ["m", "bias"], ["s"]), node(last, ["s"], ["p"], axis=2)),
+        node("Transpose", ["p"], ["y"], perm=[0, 1, 2] if axis == 2 else [0, 2, 1]),
+    ]
+    shape = ["n", "t", LETTERS] if axis == 2 else ["n", LETTERS, "t"]
+    weights = {"w": numbers(8, LETTERS, seed=3), "bias": bias}
+    return made(nodes, [("x", FLOAT, ["n", "t", 8])], [("y", FLOAT, shape)], weights)
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_a_letter_at_each_place_is_compared_as_a_class_and_rare_ones_count_as_much_as_others(
+    axis: int, tmp_path: Path
+) -> None:
+    source, lines = reader(axis=axis), numbers(200, 30, 8, seed=4)
+    same = held_against(tmp_path, source, reader(axis=axis), x=lines)
+    assert (same.value, same.where) == (1.0, "the class at each place of output 'y'")
+    lost = held_against(tmp_path, source, reader(penalty=50, axis=axis), x=lines)
+    assert lost.value == pytest.approx(1 - 1 / LETTERS, abs=0.001), "one letter of six is never read"
+    held = [answer["y"].argmax(axis) for answer in asked(tmp_path, source, {"x": lines})[1].answers.answers]
+    assert 0 < np.mean(np.array(held) == RARE) < 0.1, "and few places have it"
+
+
+def test_scores_at_each_place_that_do_not_add_up_to_one_are_numbers(tmp_path: Path) -> None:
+    found = held_against(
+        tmp_path, reader(last="LogSoftmax"), reader(penalty=1, last="LogSoftmax"), x=numbers(40, 30, 8)
+    )
+    assert found.where == "channel 5 of output 'y'"
+
+
+def test_probabilities_at_each_place_share_the_range_of_golden_samples(tmp_path: Path) -> None:
+    known = asked(tmp_path, reader(), {"x": numbers(40, 30, 8)})[1].answers.outputs["y"]
+    assert known.places == 2
+    assert known.spans.shape == (1,)
+    assert known.spans[0] == pytest.approx(1, abs=0.1)

@@ -50,7 +50,8 @@ class Same:
 def agreement(engine: Engine, source: SourceAnswers, same: Same | None = None) -> Agreement:
     """Hold a candidate's answers against the source's, output by output and channel by channel.
 
-    - An output that says classes: the share of samples for which both say the same one.
+    - An output that says classes: the share of samples for which both say the same one. Where it says one at each of
+      several places, it is the mean over the source's classes of the share of places at which both say it.
     - Other numbers: for every channel 1 minus the root of the mean square of the differences, as a share of the
       standard deviation of the source's values. Then 1 is equal and 0 is as far off as their mean: one minus the
       inverse of a signal-to-noise ratio, 0.9 is 20 dB. A channel that hardly varies is held against its values, one of
@@ -92,11 +93,21 @@ def _of_output(ours: Sequence[NDArray[Any]], theirs: Sequence[NDArray[Any]], out
         return 1.0, ""
     if output.classes:
         return float(np.mean([int(a.argmax()) == int(b.argmax()) for a, b in pairs])), "the class of "
+    if output.places is not None:
+        return _of_places(pairs, output.places), "the class at each place of "
     if ours[0].dtype.kind == "f" or (ours[0].dtype.kind in "iu" and ours[0].itemsize == 1):
         channels = _of_channels(pairs, output)
         worst = int(np.argmin(channels))
         return float(channels[worst]), f"channel {worst} of " if len(channels) > 1 else ""
     return float(np.mean([np.mean(a == b) for a, b in pairs])), "the elements of "
+
+
+def _of_places(pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]], axis: int) -> float:
+    """Each class counts alike: most places of a line or an image say that there is nothing."""
+    ours, theirs = (np.concatenate([array.argmax(axis).ravel() for array in side]) for side in zip(*pairs, strict=True))
+    said = np.bincount(ours)
+    same = np.bincount(ours[ours == theirs], minlength=len(said))
+    return float(np.mean(same[said > 0] / said[said > 0]))
 
 
 def _of_channels(pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]], output: Output) -> NDArray[np.float64]:

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesmith_runtime.tensors import ANY_SIZE
+
 _PAIR = 2
 
 
@@ -57,19 +59,26 @@ def extent(layout: Layout, answers: Sequence[NDArray[Any]]) -> tuple[NDArray[np.
     return lowest, highest
 
 
-def layout_of(shapes: Sequence[tuple[int, ...]]) -> Layout:
+def layout_of(shapes: Sequence[tuple[int, ...]], named: Sequence[int] = ()) -> Layout:
     """Tell channels from positions by an output's shapes, one for each sample.
 
-    Of the axes longer than one whose length is the same for all samples
+    An axis that the model leaves open, while it gives others behind the first a size, counts positions: the height and
+    width of `[-1, 1, -1, -1]`. Of the other axes longer than one whose length is the same for all samples
 
     - a single one counts channels: the scores of a classifier;
     - of two, the shorter one: the 85 of `[1, 8400, 85]` and of `[1, 85, 8400]`;
     - of more, two neighbours of the same length are an image's sides, or else the two longest are; the rest counts
       channels: the 21 of `[1, 21, 512, 512]`, the 3 and 85 of `[1, 3, 80, 80, 85]`.
+
+    Args:
+        shapes: As answered.
+        named: As the model says it, `ANY_SIZE` where it says nothing.
     """
     if len({len(shape) for shape in shapes}) != 1:
         return Layout((), ())
     axes = [axis for axis, size in enumerate(shapes[0]) if size > 1 and len({shape[axis] for shape in shapes}) == 1]
+    if len(named) == len(shapes[0]) and any(size != ANY_SIZE for size in named[1:]):
+        axes = [axis for axis in axes if named[axis] != ANY_SIZE]
     sizes = {axis: shapes[0][axis] for axis in axes}
     if len(axes) == _PAIR:
         axes = [axes[0] if sizes[axes[0]] < sizes[axes[1]] else axes[1]]

@@ -25,6 +25,10 @@ MEMORY = 256 * 1000**2
 """Bytes of the source's answers that are held at once."""
 
 
+_NEAR = 1e-3
+"""How near to 1 probabilities add up, in float16 too."""
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """What is known of one output of the source."""
@@ -34,6 +38,9 @@ class Output:
     """Whether its shape differs from sample to sample, as that of a detector's findings does."""
     classes: bool
     """Whether its largest value is what it says: one value for each class name, or probabilities that add up to 1."""
+    places: int | None
+    """The axis along which probabilities of classes lie, at each of several places: letters of a line of text, pixels
+    of an image. None where there is none."""
     spans: NDArray[np.float64]
     """`[channels]`, between the smallest and the largest finite value of each channel; 0 where it is constant."""
 
@@ -67,18 +74,34 @@ def ask_source(engine: Engine, samples: Samples, field: str, names: Sequence[str
     count = min(len(samples), max(FEWEST, min(SAMPLES, MEMORY // size)))
     chosen = samples.take(spread(count, len(samples), None))
     found = tuple(answers(engine, chosen, outputs, field))
-    known = {name: _output([answer[name] for answer in found], names) for name in outputs}
+    shapes = {spec.name: spec.shape for spec in engine.outputs}
+    known = {name: _output([answer[name] for answer in found], names, shapes[name]) for name in outputs}
     return SourceAnswers(chosen, field, found, known)
 
 
-def _output(found: Sequence[NDArray[Any]], names: Sequence[str] | None) -> Output:
+def _output(found: Sequence[NDArray[Any]], names: Sequence[str] | None, shape: Sequence[int]) -> Output:
     shapes = [array.shape for array in found]
-    layout = layout_of(shapes)
+    layout, differs = layout_of(shapes, shape), len(set(shapes)) > 1
     if found[0].dtype.kind not in "biuf":
-        return Output(layout, len(set(shapes)) > 1, classes=False, spans=np.zeros(layout.channels))
+        return Output(layout, differs, classes=False, places=None, spans=np.zeros(layout.channels))
+    classes = _says_classes(found, layout, names)
+    places = None if classes or differs else _places(found)
+    if places is not None:
+        layout = Layout((), ())  # probabilities all have one range
     lowest, highest = extent(layout, found)
     spans = np.where(highest > lowest, highest - lowest, 0.0)
-    return Output(layout, len(set(shapes)) > 1, classes=_says_classes(found, layout, names), spans=spans)
+    return Output(layout, differs, classes=classes, places=places, spans=spans)
+
+
+def _places(found: Sequence[NDArray[Any]]) -> int | None:
+    """The axis along which all answers are at least 0 and add up to 1, at each of several places."""
+    first = found[0]
+    if first.dtype.kind != "f" or not all(bool((array >= 0).all()) for array in found):
+        return None
+    for axis, size in enumerate(first.shape):
+        if 1 < size < first.size and all(bool((abs(array.sum(axis) - 1) < _NEAR).all()) for array in found):
+            return axis
+    return None
 
 
 def _says_classes(found: Sequence[NDArray[Any]], layout: Layout, names: Sequence[str] | None) -> bool:
@@ -87,4 +110,4 @@ def _says_classes(found: Sequence[NDArray[Any]], layout: Layout, names: Sequence
         return False
     if names is not None and len(names) == first.size:
         return True
-    return all(bool((array >= 0).all()) and abs(float(array.sum()) - 1) < 1e-3 for array in found)  # noqa: PLR2004 - float16's
+    return all(bool((array >= 0).all()) and abs(float(array.sum()) - 1) < _NEAR for array in found)
