@@ -90,6 +90,13 @@ def unknown_operator(bench: Any) -> bytes:
     return bytes(model.SerializeToString())
 
 
+def extension(bench: Any) -> bytes:
+    """Text made into tokens inside the model, as exporters of ONNX Runtime Extensions have it."""
+    model = bench.classifier()
+    model.graph.node[1].op_type, model.graph.node[1].domain = "BertTokenizer", "ai.onnx.contrib"
+    return bytes(model.SerializeToString())
+
+
 def future(bench: Any) -> bytes:
     model = bench.classifier()
     model.ir_version = 99
@@ -149,6 +156,8 @@ CASES: list[tuple[str, Make, str, list[str]]] = [
     ("weights-elsewhere", source(outside), "ModelInvalid", ["'kernel'", "another file", "a single file was expected"]),
     ("a-sequence", source(sequence), "ModelInvalid", ["output 'y' of type sequence", "a tensor was expected"]),
     ("unknown-operator", source(unknown_operator), "ModelInvalid", ["does not run", "com.example", "was expected"]),
+    ("extension", source(extension), "ModelInvalid",
+     ["BertTokenizer of ai.onnx.contrib", "ONNX Runtime Extensions", "a model that takes what it answers"]),
     ("future-ir", source(future), "ModelInvalid", ["99", "was expected"]),
     ("larger-than-the-device", changed(device_memory=1000), "ModelTooLarge",
      ["spec.source.uri", "is larger than 1.0 kB", "at most that was expected, the memory of the device"]),

@@ -62,7 +62,7 @@ def test_lists_and_booleans_read_as_people_write_them() -> None:
     found = changes(build_for(model(), profile(toolchain=toolchain), SETTINGS), before())
     assert found == (
         Change("toolchain.options.perChannel", None, "false"),
-        Change("toolchain.precisions", "int8,fp32", "fp32"),
+        Change("toolchain.precisions", "int8,int8-mixed,int8-dynamic,fp32", "fp32"),
     )
 
 

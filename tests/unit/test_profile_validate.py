@@ -129,8 +129,8 @@ def test_the_list_shows_the_catalogue(capsys: pytest.CaptureFixture[str]) -> Non
     assert [row.split()[0] for row in rows] == [file.stem for file in PROFILES]
     pi = next(row for row in rows if row.startswith("raspberry-pi-5"))
     assert re.split(" {3,}", pi) == [
-        "raspberry-pi-5", "BCM2712, 4x Cortex-A76", "arm64", "ONNXRuntime", "int8, fp32", "Edgesmith", "-", "yes",
-        "emulated",
+        "raspberry-pi-5", "BCM2712, 4x Cortex-A76", "arm64", "ONNXRuntime", "int8, int8-mixed, int8-dynamic, fp32",
+        "Edgesmith", "-", "yes", "emulated",
     ]  # fmt: skip
     assert "not in this release" in next(row for row in rows if row.startswith("qualcomm-rb3-gen2"))
 

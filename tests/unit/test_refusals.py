@@ -36,7 +36,8 @@ KEPT = "; its nodes keep what they run."
         pytest.param(
             {"toolchain": {"precisions": ["fp16"]}},
             "ProfileInvalid",
-            "spec.toolchain.precisions has fp16, which ONNXRuntime does not make; int8 or fp32 was expected",
+            "spec.toolchain.precisions has fp16, which ONNXRuntime does not make; int8, "
+            "int8-mixed, int8-dynamic or fp32 was expected",
             id="a precision that is not made",
         ),
         pytest.param(
@@ -48,15 +49,15 @@ KEPT = "; its nodes keep what they run."
         pytest.param(
             {"toolchain": {"precisions": ["int8", "fp32"], "impossible": {"int8": "no such units."}}},
             "ProfileInvalid",
-            "spec.toolchain.precisions has int8, and so has spec.toolchain.impossible (no such units); one of the two "
-            "was expected",
+            "spec.toolchain.precisions has int8, which spec.toolchain.impossible says cannot be run (no such units); "
+            "one of the two was expected",
             id="an impossible precision",
         ),
         pytest.param(
-            {"toolchain": {"impossible": {"int8": "no", "fp32": "no"}}},
+            {"toolchain": {"name": "EdgeTPU", "impossible": {"int8": "no"}}},
             "ProfileInvalid",
-            "spec.toolchain.impossible has int8, fp32, all that ONNXRuntime tries by itself; spec.toolchain.precisions "
-            "was expected",
+            "spec.toolchain.impossible has int8, all that EdgeTPU tries by itself; spec.toolchain.precisions was "
+            "expected",
             id="nothing left",
         ),
         pytest.param(
@@ -223,6 +224,15 @@ def test_impossible_precisions_are_left_out_of_the_toolchains_own() -> None:
     board = profile(toolchain={"impossible": {"int8": "no"}})
     assert toolchain_of(board).precisions == ("fp32",)
     assert refusal(model(), board, SETTINGS) is None
+
+
+def test_a_kind_of_int8_can_be_impossible_alone() -> None:
+    board = profile(toolchain={"impossible": {"int8-dynamic": "no"}})
+    assert toolchain_of(board).precisions == ("int8", "int8-mixed", "fp32")
+    mixed = {"precisions": ["fp32", "int8-mixed"], "impossible": {"int8": "no"}}
+    found = refusal(model(), profile(toolchain=mixed), SETTINGS)
+    assert found is not None
+    assert "spec.toolchain.precisions has int8-mixed, which spec.toolchain.impossible says" in found.message
 
 
 def test_a_variant_is_made_over_the_image_of_its_engine_or_the_profiles_own() -> None:

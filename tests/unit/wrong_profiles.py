@@ -115,7 +115,10 @@ WRONG = [
     (
         "spec/toolchain/impossible",
         {"int4": "no"},
-        'spec.toolchain.impossible is {"int4": "no"}; it must have no other keys than int8, fp16, fp32',
+        (
+            'spec.toolchain.impossible is {"int4": "no"}; it must have no other keys than int8, int8-mixed, '
+            "int8-dynamic, fp16, fp32"
+        ),
     ),
     ("spec/toolchain/options", {"a": 1}, "spec.toolchain.options.a is 1; a string was expected"),
     (

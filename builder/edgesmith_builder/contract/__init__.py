@@ -31,6 +31,7 @@ from edgesmith_builder.contract.report import (
 )
 from edgesmith_builder.contract.toolchain import Toolchain, wrong_options, wrong_precisions
 from edgesmith_builder.contract.toolchains import (
+    REFINES,
     TOOLCHAINS,
     EngineName,
     OptionFacts,
@@ -43,6 +44,7 @@ from edgesmith_builder.contract.wire import Wire
 
 __all__ = [
     "KEY_ANNOTATION",
+    "REFINES",
     "REPORT_ANNOTATION",
     "TOOLCHAINS",
     "TOOLS",

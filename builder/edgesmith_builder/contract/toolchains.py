@@ -11,7 +11,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-Precision = Literal["int8", "fp16", "fp32"]
+Precision = Literal["int8", "int8-mixed", "int8-dynamic", "fp16", "fp32"]
+"""A form of a model: `int8` with ranges from a calibration set, `int8-mixed` the same with the nodes that lose most in
+float, `int8-dynamic` with weights of 8 bits and ranges taken from each request, and two in floating point."""
+
+REFINES: Mapping[Precision, Precision] = MappingProxyType({"int8-mixed": "int8"})
+"""Forms that lose less than another and are slower: made only where the other, tried before, loses what can be told."""
 
 ToolchainName = Literal["ONNXRuntime", "OpenVINO", "LiteRT", "EdgeTPU", "TensorRT", "QNN"]
 
@@ -77,7 +82,11 @@ _ONNX_RUNTIME = MappingProxyType(
 TOOLCHAINS: Mapping[ToolchainName, ToolchainFacts] = MappingProxyType(
     {
         "ONNXRuntime": ToolchainFacts(
-            "onnxruntime", ("int8", "fp32"), ("int8", "fp32"), _ONNX_RUNTIME, servers=("Edgesmith", "Triton")
+            "onnxruntime",
+            ("int8", "int8-mixed", "int8-dynamic", "fp32"),
+            ("int8", "int8-mixed", "int8-dynamic", "fp32"),
+            _ONNX_RUNTIME,
+            servers=("Edgesmith", "Triton"),
         ),
         "OpenVINO": ToolchainFacts(
             "openvino",

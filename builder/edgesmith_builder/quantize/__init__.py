@@ -1,7 +1,8 @@
 """From fp32 to int8."""
 
+from edgesmith_builder.quantize.dynamic import Dynamic, quantize_at_run_time
 from edgesmith_builder.quantize.failures import QuantizationFailed
 from edgesmith_builder.quantize.settings import Quantization
 from edgesmith_builder.quantize.static import quantize
 
-__all__ = ["Quantization", "QuantizationFailed", "quantize"]
+__all__ = ["Dynamic", "Quantization", "QuantizationFailed", "quantize", "quantize_at_run_time"]

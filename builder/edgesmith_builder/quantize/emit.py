@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto
 from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
@@ -66,7 +65,7 @@ def emit(recipe: Recipe, nodes: Collection[str], target: Path) -> Path:
         for name, (low, high) in recipe.ranges.items()
     }
     settings = recipe.settings
-    with _quiet():
+    with quiet():
         quantizer = _Quantizer(
             load_model_with_shape_infer(recipe.model),
             settings.per_channel,
@@ -85,11 +84,8 @@ def emit(recipe: Recipe, nodes: Collection[str], target: Path) -> Path:
     return target
 
 
-EIGHT_BITS = frozenset({TensorProto.INT8, TensorProto.UINT8})
-
-
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """ONNX Runtime's quantiser logs advice through the root logger; ours has the last word on what is logged."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

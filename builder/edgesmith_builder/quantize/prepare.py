@@ -13,7 +13,7 @@ from edgesmith_builder.format.onnx.read import opset_of
 from edgesmith_builder.limits import MODEL
 from edgesmith_builder.quantize.failures import QuantizationFailed, failing_as
 from edgesmith_builder.quantize.gemm import plain_gemms
-from edgesmith_builder.quantize.graph import LIGHT, QUANTISED, has_weights, initializers
+from edgesmith_builder.quantize.graph import initializers
 from edgesmith_builder.quantize.sharing import own_weights
 from edgesmith_builder.quantize.single import to_single
 
@@ -38,7 +38,7 @@ def prepare(source: Path, target: Path, folder: Path) -> onnx.ModelProto:
         What was written, without the numbers of its constants: their types and shapes are there.
 
     Raises:
-        QuantizationFailed: where that cannot be done, or where there is nothing to quantise.
+        QuantizationFailed: where that cannot be done.
     """
     model = onnx.load_model(source)
     if model.functions:
@@ -59,7 +59,6 @@ def prepare(source: Path, target: Path, folder: Path) -> onnx.ModelProto:
     own_weights(model.graph)
     plain_gemms(model.graph)
     _name_nodes(model.graph)
-    _expect_weights(model.graph)
     onnx.save_model(model, target)
     for tensor in model.graph.initializer:
         for field in ("raw_data", "float_data", "double_data", "int32_data", "int64_data", "uint64_data"):
@@ -111,15 +110,3 @@ def _name_nodes(graph: onnx.GraphProto) -> None:
             name, number = f"{base} {number}", number + 1
         taken.add(name)
         node.name = name
-
-
-def _expect_weights(graph: onnx.GraphProto) -> None:
-    constants = initializers(graph)
-    if any(has_weights(node, constants) for node in graph.node):
-        return
-    found = sorted({node.op_type for node in graph.node})
-    some = ", ".join(found[:6]) + (" and others" if len(found) > 6 else "")  # noqa: PLR2004 - enough to know it by
-    raise QuantizationFailed(
-        f"there is nothing to quantise: int8 is for {LIGHT} constant weights and more of "
-        f"{', '.join(QUANTISED)}; the model has {some}"
-    )

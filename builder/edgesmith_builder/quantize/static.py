@@ -15,11 +15,11 @@ import onnx
 
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.failures import machine_failed
-from edgesmith_builder.format.onnx.nesting import subgraphs
 from edgesmith_builder.quantize.calibrate import Ranges, calibrate, finite
-from edgesmith_builder.quantize.emit import EIGHT_BITS, OP_TYPES, Recipe, emit
+from edgesmith_builder.quantize.emit import OP_TYPES, Recipe, emit
+from edgesmith_builder.quantize.expect import expect_int8, expect_weights
 from edgesmith_builder.quantize.failures import QuantizationFailed
-from edgesmith_builder.quantize.graph import LIGHT, initializers, size_of, told
+from edgesmith_builder.quantize.graph import initializers, told
 from edgesmith_builder.quantize.prepare import prepare
 from edgesmith_builder.quantize.select import workable
 from edgesmith_builder.quantize.settings import Quantization
@@ -55,6 +55,7 @@ def quantize(source: Path, samples: Samples, settings: Quantization, folder: Pat
         )
     ready, target = folder / "ready.onnx", folder / "int8.onnx"
     model = prepare(source, ready, folder)
+    expect_weights(model.graph)
     tail = tail_of(model.graph)
     ranges = calibrate(ready, samples, OP_TYPES, folder, threads)
     unbounded = {name for name, bounds in ranges.items() if not finite(bounds)}
@@ -62,7 +63,7 @@ def quantize(source: Path, samples: Samples, settings: Quantization, folder: Pat
     recipe = Recipe(ready, settings, _within(ranges), tail.tensors | unbounded)
     good, bad = workable(names, lambda some: _why_not(recipe, some, samples, target))
     _tell(model.graph, bad)
-    _expect_int8(target if good else ready, source)
+    expect_int8(target if good else ready, source)
     for other in folder.iterdir():
         if other != target:
             other.unlink()
@@ -83,11 +84,7 @@ def _why_not(recipe: Recipe, names: Sequence[str], samples: Samples, target: Pat
     trial = target.with_name("trial.onnx")
     try:
         emit(recipe, names, trial)
-        engine = load_engine(_ENGINE, trial, threads=1)
-        try:
-            engine.infer(samples.feed(0))
-        finally:
-            engine.close()
+        answers_one(trial, samples)
     # The quantiser raises whatever comes up inside it, without a base class of its own.
     except Exception as error:
         if machine_failed(error):
@@ -97,40 +94,23 @@ def _why_not(recipe: Recipe, names: Sequence[str], samples: Samples, target: Pat
     return None
 
 
+def answers_one(file: Path, samples: Samples | None) -> None:
+    """Load a model as the device will, and ask it for one answer where there is a sample.
+
+    Raises:
+        EngineError: where it does not load, or does not answer.
+    """
+    engine = load_engine(_ENGINE, file, threads=1)
+    try:
+        if samples is not None:
+            engine.infer(samples.feed(0))
+    finally:
+        engine.close()
+
+
 def _tell(graph: onnx.GraphProto, bad: dict[str, Exception]) -> None:
     constants = initializers(graph)
     for node in graph.node:
         if node.name in bad:
             log.warning("int8: %s stays in fp32, ONNX Runtime has no int8 form of it", told(node, constants))
             log.debug("%s: %s", node.name, bad[node.name])
-
-
-def _expect_int8(made: Path, source: Path) -> None:
-    graph = onnx.load_model(made).graph
-    constants = initializers(graph)
-    eight = sum(
-        size_of(constants[node.input[0]])
-        for node in graph.node
-        if node.op_type == "DequantizeLinear"
-        and node.input[0] in constants
-        and constants[node.input[0]].data_type in EIGHT_BITS
-        and size_of(constants[node.input[0]]) >= LIGHT
-    )
-    wide = sum(
-        size_of(tensor)
-        for inner in subgraphs(graph)
-        for tensor in inner.initializer
-        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 1
-    )
-    if not eight:
-        raise QuantizationFailed("there is nothing to quantise: no weight of the model has an int8 form")
-    if eight < wide:
-        share = eight / (eight + wide)
-        raise QuantizationFailed(
-            f"there is little to quantise: {share:.0%} of its weights have an int8 form; half was expected"
-        )
-    before, after = source.stat().st_size, made.stat().st_size
-    if after >= before:
-        raise QuantizationFailed(
-            f"there is nothing to gain: in int8 it has {after} bytes, as it came {before}; fewer were expected"
-        )

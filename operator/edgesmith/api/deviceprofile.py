@@ -148,7 +148,9 @@ class Toolchain(Model):
     )
     impossible: Annotated[dict[str, str], Field(max_length=len(PRECISIONS))] = Field(
         default_factory=dict,
-        description="Precisions that this hardware cannot run, with why in a sentence.",
+        description=(
+            "Precisions that this hardware cannot run, with why in a sentence; int8 stands for all kinds of it."
+        ),
         json_schema_extra={
             "x-member": "Why it is impossible.",
             **rules(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.units import parse_bytes
+from edgesmith.decide.toolchain import why_impossible
 from edgesmith_builder.contract import TOOLCHAINS, wrong_options, wrong_precisions
 
 
@@ -22,15 +23,16 @@ def toolchain_faults(profile: DeviceProfile) -> Iterator[str]:
     ):
         if wrong is not None:
             yield f"spec.toolchain.{wrong}"
-    both = [one for one in wanted.precisions or () if one in wanted.impossible]
-    if both:
-        because = wanted.impossible[both[0]].rstrip(".")
-        yield (
-            f"spec.toolchain.precisions has {both[0]}, and so has spec.toolchain.impossible ({because}); "
-            "one of the two was expected"
-        )
+    for one in wanted.precisions or ():
+        because = why_impossible(one, wanted.impossible)
+        if because is not None:
+            yield (
+                f"spec.toolchain.precisions has {one}, which spec.toolchain.impossible says cannot be run "
+                f"({because.rstrip('.')}); one of the two was expected"
+            )
+            break
     own = TOOLCHAINS[wanted.name].precisions
-    if not wanted.precisions and set(own) <= set(wanted.impossible):
+    if not wanted.precisions and all(why_impossible(one, wanted.impossible) for one in own):
         yield (
             f"spec.toolchain.impossible has {', '.join(own)}, all that {wanted.name} tries by itself; "
             "spec.toolchain.precisions was expected"

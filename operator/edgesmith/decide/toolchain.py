@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.source import Compiled
 from edgesmith.decide.settings import Settings
-from edgesmith_builder.contract import TOOLCHAINS, Toolchain
+from edgesmith_builder.contract import TOOLCHAINS, Precision, Toolchain
 
 
 def toolchain_of(profile: DeviceProfile, *, compiled: bool = False) -> Toolchain:
@@ -20,13 +22,18 @@ def toolchain_of(profile: DeviceProfile, *, compiled: bool = False) -> Toolchain
         ValueError: None is left.
     """
     wanted = profile.spec.toolchain
-    own = tuple(one for one in TOOLCHAINS[wanted.name].precisions if one not in wanted.impossible)
+    own = tuple(one for one in TOOLCHAINS[wanted.name].precisions if why_impossible(one, wanted.impossible) is None)
     return Toolchain(
         name=wanted.name,
         precisions=wanted.precisions or own,
         options=wanted.options,
         compiler_image=None if compiled else wanted.compiler_image,
     )
+
+
+def why_impossible(precision: Precision, impossible: Mapping[str, str]) -> str | None:
+    """Why hardware cannot run a precision; None where it can. What cannot run int8 cannot run a kind of it either."""
+    return next((why for one, why in impossible.items() if precision == one or precision.startswith(f"{one}-")), None)
 
 
 def compiled_for(model: EdgeModel, profile: DeviceProfile) -> Compiled | None:

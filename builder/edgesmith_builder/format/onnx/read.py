@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 
 from edgesmith_builder.errors import ModelInvalid
 from edgesmith_builder.format.facts import ModelFacts
+from edgesmith_builder.format.onnx.nesting import subgraphs
 from edgesmith_builder.format.onnx.precision import precision_of
 from edgesmith_builder.format.onnx.weights import check_embedded, check_weights
 from edgesmith_builder.limits import MODEL
@@ -26,6 +27,10 @@ LABELS = "labels"
 """The key in the model's metadata that names its classes, as a JSON list of strings."""
 
 _DOMAINS = ("", "ai.onnx")
+
+_EXTENSIONS = frozenset({"ai.onnx.contrib", "com.microsoft.extensions"})
+"""Where the operators of ONNX Runtime Extensions are (github.com/microsoft/onnxruntime-extensions,
+`docs/custom_ops.md`), a library of its own."""
 
 
 SUFFIX = ".onnx"
@@ -51,6 +56,7 @@ def read_model(path: Path, what: str) -> ModelFacts:
     if not 0 < size <= MODEL:
         raise ModelInvalid(f"{what} has {size} bytes; an ONNX file of up to {size_text(MODEL)} was expected")
     model = _parse(path, what)
+    _check_operators(model, what)
     check_embedded(model, what)
     _check_values(model, what)
     check_weights(model, what)
@@ -83,6 +89,17 @@ def _parse(path: Path, what: str) -> onnx.ModelProto:
     if not model.ir_version or not model.opset_import or not model.graph.node:
         raise ModelInvalid(f"{what} is not an ONNX model, it has no graph; an .onnx file was expected")
     return model
+
+
+def _check_operators(model: onnx.ModelProto, what: str) -> None:
+    """Refuse what needs a library beside the engine: text made into tokens inside the model, for the most part."""
+    for graph in subgraphs(model.graph):
+        for node in graph.node:
+            if node.domain in _EXTENSIONS:
+                raise ModelInvalid(
+                    f"{what} has the operator {node.op_type} of {node.domain}, which is in ONNX Runtime Extensions "
+                    "and not in what serves models; a model that takes what it answers, tokens say, was expected"
+                )
 
 
 def _check_values(model: onnx.ModelProto, what: str) -> None:
