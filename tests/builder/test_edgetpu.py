@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 from candidates import numbers
+from edge_tpu_files import compiled_file_of, edge_tpu_options
 from needs import beside
-from tflite_files import CUSTOM, Tensor, edge_tpu_options, file_of, fully_connected
+from tflite import Tensor, add, fully_connected, tflite_file
 
 from edgesmith.resources.compiler import EDGE_TPU
 from edgesmith_builder.contract import Artifact, BuildReport, Toolchain
@@ -40,10 +41,10 @@ OLDEST = {"minRuntimeVersion": "14"}
 
 def compiled_file(x: Tensor | None = None, y: Tensor | None = None, **package: Any) -> bytes:
     """What the compiler makes of the twin."""
-    tensors = [x or Tensor("x", (1, 16), "int8", scale=1 / 16), y or Tensor("y", (1, 4), "int8", scale=1 / 16)]
-    options = edge_tpu_options(**{"cached": 64} | package)
-    return file_of(
-        tensors, [0], [1], operator=CUSTOM, operands=(0,), custom="edgetpu-custom-op", custom_options=options
+    return compiled_file_of(
+        x or Tensor("x", (1, 16), "int8", scale=1 / 16),
+        y or Tensor("y", (1, 4), "int8", scale=1 / 16),
+        edge_tpu_options(**{"cached": 64} | package),
     )
 
 
@@ -168,7 +169,9 @@ def test_what_the_compiler_could_not_read_is_refused(tmp_path: Path) -> None:
     wide = Material(facts(tmp_path / "a", fully_connected(W)), None, OLDEST, 1, None, compiler)
     assert "the model came in fp32, and there is no int8 form" in str(toolchain.refusal("int8", wide))
     ends = [Tensor("x", (1, 4)), Tensor("w", (4, 4), "int8", np.ones((4, 4), np.int8), 0.1), Tensor("y", (1, 4))]
-    floats = Material(facts(tmp_path / "b", file_of(ends, [0], [2])), None, OLDEST, 1, None, compiler)
+    floats = Material(
+        facts(tmp_path / "b", tflite_file(ends, [add("x", "y")], ["x"], ["y"])), None, OLDEST, 1, None, compiler
+    )
     assert str(toolchain.refusal("int8", floats)).startswith("the model's input 'x' is no quantised uint8 or int8; a")
     nothing = Material(facts(tmp_path / "c", TWIN), None, OLDEST, 1)
     assert "spec.compiled of the EdgeModel or spec.toolchain.compilerImage" in str(toolchain.refusal("int8", nothing))

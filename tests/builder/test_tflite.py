@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 import shutil
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from candidates import numbers
-from tflite_files import CUSTOM, Tensor, file_of, fully_connected
+from edge_tpu_files import compiled_file_of
+from tflite import Operator, Tensor, add, fully_connected, tflite_file
 
 from edgesmith_builder.errors import ModelInvalid
 from edgesmith_builder.format import ModelFacts, read_source
@@ -25,6 +27,12 @@ X, Y = Tensor("x", (1, 4)), Tensor("y", (1, 4))
 def read(folder: Path, data: bytes) -> ModelFacts:
     (folder / "source").write_bytes(data)
     return read_source(folder / "source", "spec.source.uri s3://m/model")
+
+
+def file_of(
+    tensors: Sequence[Tensor], inputs: Sequence[str | int] = ("x",), outputs: Sequence[str | int] = ("y",)
+) -> bytes:
+    return tflite_file(tensors, [add(tensors[0].name, tensors[-1].name)], inputs, outputs)
 
 
 def weight(dtype: str, scale: float | None = None, shape: tuple[int, ...] = (4, 4)) -> Tensor:
@@ -53,22 +61,22 @@ def test_a_file_is_known_by_its_bytes_whatever_it_is_called(tmp_path: Path) -> N
     ],
 )
 def test_weights_decide_the_precision(tmp_path: Path, tensors: list[Tensor], precision: str) -> None:
-    assert read(tmp_path, file_of(tensors, [0], [len(tensors) - 1])).precision == precision
+    assert read(tmp_path, file_of(tensors)).precision == precision
 
 
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        pytest.param(file_of([X, Y], [], [1]), "has no input; at least one", id="no-input"),
-        pytest.param(file_of([X, Y], [0], []), "has no output; at least one", id="no-output"),
-        pytest.param(file_of([X, Y], [7], [1]), "has the input 7; one of its 2 tensors", id="input-nowhere"),
-        pytest.param(file_of([X, Y], [-1], [1]), "has the input -1; one of its 2 tensors", id="input-before-all"),
+        pytest.param(file_of([X, Y], []), "has no input; at least one", id="no-input"),
+        pytest.param(file_of([X, Y], outputs=[]), "has no output; at least one", id="no-output"),
+        pytest.param(file_of([X, Y], [7]), "has the input 7; one of its 2 tensors", id="input-nowhere"),
+        pytest.param(file_of([X, Y], [-1]), "has the input -1; one of its 2 tensors", id="input-before-all"),
         pytest.param(
-            file_of([X, Tensor("w", (1, 4), buffer=9), Y], [0], [2]), "the tensor 'w' in buffer 9; one of its 1",
+            file_of([X, Tensor("w", (1, 4), buffer=9), Y]), "the tensor 'w' in buffer 9; one of its 1",
             id="buffer-nowhere",
         ),
         pytest.param(
-            file_of([Tensor("x", (1, 4), "complex64"), Y], [0], [1]), "the input 'x' of TFLite's type 8; a tensor",
+            file_of([Tensor("x", (1, 4), "complex64"), Y]), "the input 'x' of TFLite's type 8; a tensor",
             id="complex",
         ),
         pytest.param(struct.pack("<I4s", 8, b"TFL3"), "is a malformed TFLite file: an offset leads", id="eight-bytes"),
@@ -85,7 +93,7 @@ def test_what_cannot_be_served_is_refused_in_one_sentence(tmp_path: Path, data: 
 
 
 def test_a_list_that_is_longer_than_the_file_is_not_read(tmp_path: Path) -> None:
-    data = bytearray(file_of([X, Y], [0], [1]))
+    data = bytearray(file_of([X, Y]))
     place = data.index(struct.pack("<Iii", 2, 1, 4))  # the shape of x or y
     data[place : place + 4] = struct.pack("<I", 2**31)
     with pytest.raises(ModelInvalid, match="a list of 2147483648 elements at byte"):
@@ -95,7 +103,7 @@ def test_a_list_that_is_longer_than_the_file_is_not_read(tmp_path: Path) -> None
 def test_more_axes_than_any_tensor_has_are_not_read(tmp_path: Path) -> None:
     """A small file can name one long list from each of many tensors, and take for ever to read."""
     with pytest.raises(ModelInvalid, match="a list has 40 elements where at most 16 have a use"):
-        read(tmp_path, file_of([Tensor("x", (1,) * 40), Y], [0], [1]))
+        read(tmp_path, file_of([Tensor("x", (1,) * 40), Y]))
 
 
 def test_whatever_byte_is_changed_a_file_is_read_or_refused(tmp_path: Path) -> None:
@@ -133,10 +141,11 @@ def test_litert_serves_a_tflite_file_as_it_came_and_nothing_else(tmp_path: Path)
 
 def test_a_file_for_the_edge_tpu_is_told_from_one_for_litert(tmp_path: Path) -> None:
     quantised = Tensor("x", (1, 4), "uint8", scale=0.1)
-    facts = read(tmp_path, file_of([quantised, Y], [0], [1], operator=CUSTOM, custom="edgetpu-custom-op"))
+    facts = read(tmp_path, compiled_file_of(quantised, Y))
     assert (facts.engine, facts.precision) == ("edgetpu", "int8")
     assert "compiled for the Edge TPU" in str(toolchain_of("LiteRT").refusal("int8", material(facts)))
-    assert read(tmp_path, file_of([quantised, Y], [0], [1], operator=CUSTOM, custom="own-op")).engine == "litert"
+    own = tflite_file([quantised, Y], [Operator("CUSTOM", ["x"], ["y"], custom="own-op")], ["x"], ["y"])
+    assert read(tmp_path, own).engine == "litert"
 
 
 @pytest.mark.parametrize(

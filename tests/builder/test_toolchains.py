@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from candidates import FLOAT, built, made, node, numbers
-from tflite_files import fully_connected
+from tflite import fully_connected
 
 from edgesmith_builder.contract import TOOLCHAINS, Artifact, BuildReport, Gates, Precision, Toolchain
 from edgesmith_builder.contract.report import REPORT_ANNOTATION

@@ -12,7 +12,7 @@ import pytest
 from bad_input import npz
 from namespaces import keep_evidence, namespace_of
 from published import grace_hopper, imagenet, mobilenet
-from tflite_files import fully_connected
+from tflite import fully_connected
 
 from edgesmith_runtime.engine import load_engine
 from edgesmith_stage import surface

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 def reshaped(path: Path, kind: str) -> Path:
     """A model that answers its input [-1,2] as it came."""
-    pattern = Tensor("pattern", "INT32", [2], np.array([-1, 2], np.int32))
-    tensors = [Tensor("x", kind, [-1, 2]), Tensor("y", kind, [-1, 2]), pattern]
+    pattern = Tensor("pattern", [2], "int32", np.array([-1, 2], np.int32))
+    tensors = [Tensor("x", [-1, 2], kind), Tensor("y", [-1, 2], kind), pattern]
     return write_tflite(path, tensors, [Operator("RESHAPE", ["x", "pattern"], ["y"])], ["x"], ["y"])
 
 
@@ -73,7 +73,7 @@ def test_other_types_are_refused(tmp_path: Path, kind: str, word: str) -> None:
 
 
 def test_fixed_sizes_stay(tmp_path: Path) -> None:
-    tensors = [Tensor("x", "FLOAT32", [1, 4]), Tensor("y", "FLOAT32", [1, 4])]
+    tensors = [Tensor("x", [1, 4]), Tensor("y", [1, 4])]
     model = write_tflite(tmp_path / "model.tflite", tensors, [Operator("RELU", ["x"], ["y"])], ["x"], ["y"])
     engine = load_engine("litert", model, threads=1)
     assert engine.inputs == (TensorSpec("x", "FP32", (1, 4)),)
@@ -81,18 +81,17 @@ def test_fixed_sizes_stay(tmp_path: Path) -> None:
         engine.infer({"x": np.ones((2, 4), np.float32)})
 
 
-def failing(path: Path, operator: Operator, kind: tuple[str, list[int]], constant: Any) -> Engine:
+def failing(path: Path, operator: Operator, x: tuple[list[int], str], constant: Any) -> Engine:
     """A model of one operator from ``x`` and a constant ``w`` to ``y``."""
-    kinds = {np.dtype(np.int32): "INT32", np.dtype(np.float32): "FLOAT32"}
-    weights = Tensor("w", kinds[constant.dtype], constant.shape, constant)
-    tensors = [Tensor("x", *kind), Tensor("y", "FLOAT32", [-1, -1]), weights]
+    weights = Tensor("w", constant.shape, str(constant.dtype), constant)
+    tensors = [Tensor("x", *x), Tensor("y", [-1, -1]), weights]
     return load_engine("litert", write_tflite(path, tensors, [operator], ["x"], ["y"]), threads=1)
 
 
 def test_an_index_outside_is_the_clients_mistake(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     gather = Operator("GATHER", ["w", "x"], ["y"], options("GatherOptions"))
     table = np.arange(30, dtype=np.float32).reshape(10, 3)
-    engine = failing(tmp_path / "model.tflite", gather, ("INT32", [-1]), table)
+    engine = failing(tmp_path / "model.tflite", gather, ([-1], "int32"), table)
     with pytest.raises(EngineInputError) as caught:
         engine.infer({"x": np.array([10], np.int32)})
     assert str(caught.value) == "the model refused its inputs in its GATHER node 0: gather index out of bounds"
@@ -102,7 +101,7 @@ def test_an_index_outside_is_the_clients_mistake(tmp_path: Path, capfd: pytest.C
 
 def test_sizes_that_do_not_go_together_are_the_clients_mistake(tmp_path: Path) -> None:
     add = Operator("ADD", ["x", "w"], ["y"], options("AddOptions"))
-    engine = failing(tmp_path / "model.tflite", add, ("FLOAT32", [-1, -1]), np.ones((2, 3), np.float32))
+    engine = failing(tmp_path / "model.tflite", add, ([-1, -1], "float32"), np.ones((2, 3), np.float32))
     for _ in range(2):
         with pytest.raises(EngineInputError, match="the model refused its inputs in its TfLiteXNNPackDelegate node"):
             engine.infer({"x": np.ones((2, 2), np.float32)})
@@ -111,14 +110,14 @@ def test_sizes_that_do_not_go_together_are_the_clients_mistake(tmp_path: Path) -
 
 def test_what_no_input_is_to_blame_for_is_the_models_failure(tmp_path: Path) -> None:
     fill = Operator("FILL", ["x", "w"], ["y"])
-    engine = failing(tmp_path / "model.tflite", fill, ("INT32", [1]), np.float32(1).reshape(()))
+    engine = failing(tmp_path / "model.tflite", fill, ([1], "int32"), np.float32(1).reshape(()))
     with pytest.raises(EngineError) as caught:
         engine.infer({"x": np.array([-5], np.int32)})
     assert caught.value.message.endswith("in its FILL node 0")
 
 
 def test_operators_that_it_lacks_are_told(tmp_path: Path) -> None:
-    tensors = [Tensor("x", "FLOAT32", [1]), Tensor("y", "FLOAT32", [1])]
+    tensors = [Tensor("x", [1]), Tensor("y", [1])]
     operator = Operator("CUSTOM", ["x"], ["y"], custom="Mine")
     model = write_tflite(tmp_path / "model.tflite", tensors, [operator], ["x"], ["y"])
     with pytest.raises(EngineError, match=r"^model\.tflite has operator 'Mine', which LiteRT does not have; expected"):

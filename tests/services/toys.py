@@ -27,10 +27,6 @@ def onnx_file(path: Path, nodes: Sequence[Any], inputs: Any, outputs: Any, weigh
     return path
 
 
-def _values(kinds: Any) -> list[Any]:
-    return [helper.make_tensor_value_info(name, *kind) for name, kind in kinds.items()]
-
-
 def ir_file(source: Path) -> Path:
     """Write an ONNX file as OpenVINO's representation beside it."""
     from edgesmith_runtime.engine.openvino import ov  # noqa: PLC0415 - importing it takes a second
@@ -47,7 +43,7 @@ def _onnx_toy(folder: Path) -> Path:
 
 
 def _tflite_toy(folder: Path) -> Path:
-    tensors = [Tensor(name, "FLOAT32", [-1, 4]) for name in ("x", "relu", "softmax")]
+    tensors = [Tensor(name, [-1, 4]) for name in ("x", "relu", "softmax")]
     operators = [relu("x", "relu"), softmax("x", "softmax")]
     return write_tflite(folder / "model.tflite", tensors, operators, ["x"], ["relu", "softmax"])
 
@@ -75,9 +71,9 @@ def _tflite_layers(folder: Path) -> Path:
     kinds = {"x": 3, "a": 16, "y": 1}
     weights = [np.moveaxis(array, 1, -1).copy() for array in (_FIRST, _SECOND)]
     tensors = [
-        *(Tensor(name, "FLOAT32", [-1, -1, -1, channels]) for name, channels in kinds.items()),
-        *(Tensor(f"w{index}", "FLOAT32", array.shape, array) for index, array in enumerate(weights)),
-        *(Tensor(f"b{index}", "FLOAT32", [len(array)], array[:, 0, 0, 0] * 0) for index, array in enumerate(weights)),
+        *(Tensor(name, [-1, -1, -1, channels]) for name, channels in kinds.items()),
+        *(Tensor(f"w{index}", array.shape, values=array) for index, array in enumerate(weights)),
+        *(Tensor(f"b{index}", [len(array)], values=array[:, 0, 0, 0] * 0) for index, array in enumerate(weights)),
     ]
     operators = [convolution("x", "w0", "b0", "a"), convolution("a", "w1", "b1", "y")]
     return write_tflite(folder / "model.tflite", tensors, operators, ["x"], ["y"])

@@ -1,0 +1,101 @@
+"""``bundle.json``: checked field by field, since it comes from an image."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from edgesmith_runtime.bundle.description import BUNDLE_FILE, FORMAT_VERSION, Bundle, BundleError, is_name
+from edgesmith_runtime.tensors import ANY_SIZE, DTYPES, TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+__all__ = ["parse", "specs_document"]
+
+_DIGEST_LENGTH: Final = 64
+
+
+def specs_document(specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:
+    """Describe inputs or outputs as `parse` reads them."""
+    return [{"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)} for spec in specs]
+
+
+def parse(document: Any, folder: Path) -> Bundle:
+    """Check a document and turn it into what it describes.
+
+    Args:
+        document: What ``bundle.json`` holds.
+        folder: Where its files are.
+
+    Raises:
+        BundleError: A field is missing, or is not what was expected.
+    """
+    _expect(isinstance(document, dict), "content", document, "an object")
+    version = document.get("formatVersion")
+    _expect(version == FORMAT_VERSION and not isinstance(version, bool), "formatVersion", version, str(FORMAT_VERSION))
+    digests = _digests(document.get("digests"))
+    golden = document.get("golden")
+    _expect(isinstance(golden, dict), "golden", golden, "an object with inputs and answers")
+    model = document.get("model")
+    _expect(is_name(model), "model", model, "a name of letters, digits, '.', '_' and '-'")
+    files = {"file": document.get("file")} | {f"golden.{key}": golden.get(key) for key in ("inputs", "answers")}
+    for field, name in files.items():
+        _expect(isinstance(name, str) and name in digests, field, name, "a file that digests names")
+    labels = document.get("labels", [])
+    texts = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
+    _expect(texts, "labels", labels, "a list of strings")
+    options = document.get("options")
+    words = isinstance(options, dict) and all(isinstance(value, str) for value in options.values())
+    _expect(words, "options", options, "an object of strings")
+    for field in ("engine", "precision"):
+        value = document.get(field)
+        _expect(isinstance(value, str) and value != "", field, value, "a name")
+    return Bundle(
+        model=document["model"],
+        engine=document["engine"],
+        options=MappingProxyType(dict(document["options"])),
+        file=document["file"],
+        precision=document["precision"],
+        inputs=_specs(document.get("inputs"), "inputs"),
+        outputs=_specs(document.get("outputs"), "outputs"),
+        labels=tuple(labels),
+        golden_files=(golden["inputs"], golden["answers"]),
+        digests=digests,
+        folder=folder,
+    )
+
+
+def _digests(value: Any) -> Mapping[str, str]:
+    _expect(isinstance(value, dict) and bool(value), "digests", value, "an object of file names and digests")
+    for name, digest in value.items():
+        _expect(is_name(name) and name != BUNDLE_FILE, "digests", name, "plain file names in the bundle's own folder")
+        algorithm, _, hexadecimal = digest.partition(":") if isinstance(digest, str) else ("", "", "")
+        proper = (
+            algorithm == "sha256" and len(hexadecimal) == _DIGEST_LENGTH and set(hexadecimal) <= set("0123456789abcdef")
+        )
+        _expect(proper, f"digests[{name!r}]", digest, "'sha256:' and 64 hexadecimal digits")
+    return MappingProxyType(dict(value))
+
+
+def _specs(value: Any, field: str) -> tuple[TensorSpec, ...]:
+    _expect(isinstance(value, list) and bool(value), field, value, "a list of at least one tensor")
+    specs = []
+    for index, item in enumerate(value):
+        where = f"{field}[{index}]"
+        _expect(isinstance(item, dict), where, item, "an object with name, datatype and shape")
+        name, datatype, shape = item.get("name"), item.get("datatype"), item.get("shape")
+        _expect(isinstance(name, str) and name != "", f"{where}.name", name, "a name")
+        _expect(isinstance(datatype, str) and datatype in DTYPES, f"{where}.datatype", datatype, ", ".join(DTYPES))
+        sizes = isinstance(shape, list) and all(type(size) is int and size >= ANY_SIZE for size in shape)
+        _expect(sizes, f"{where}.shape", shape, "a list of sizes, -1 for any")
+        specs.append(TensorSpec(name, datatype, tuple(shape)))
+    names = [spec.name for spec in specs]
+    _expect(len(set(names)) == len(names), field, names, "names that differ")
+    return tuple(specs)
+
+
+def _expect(condition: bool, field: str, value: Any, expected: str) -> None:  # noqa: FBT001 - reads as an assertion
+    if not condition:
+        raise BundleError(f"{BUNDLE_FILE}: {field} is {str(value)[:100]!r}; expected {expected}")

@@ -1,0 +1,123 @@
+"""Writes a bundle."""
+
+from __future__ import annotations
+
+import json
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from edgesmith_runtime.bundle.description import (
+    BUNDLE_FILE,
+    FORMAT_VERSION,
+    GOLDEN_ANSWERS,
+    GOLDEN_INPUTS,
+    Bundle,
+    BundleError,
+)
+from edgesmith_runtime.bundle.document import parse, specs_document
+from edgesmith_runtime.bundle.files import MODE, copy_file, file_digest
+from edgesmith_runtime.tensors import TensorSpec, datatype_of, shape_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from edgesmith_runtime.golden import Golden
+
+__all__ = ["write_bundle"]
+
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    model: str,
+    engine: str,
+    precision: str,
+    model_file: Path,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    labels: Sequence[str] | None,
+    golden: Golden,
+    others: Sequence[Path] = (),
+    options: Mapping[str, str] = _NONE,
+) -> Bundle:
+    """Write a bundle; the same arguments give the same bytes.
+
+    Args:
+        folder: Where to write; made when missing, otherwise it must be empty.
+        model: The model's name: letters, digits, ``.``, ``_`` and ``-``.
+        engine: The engine that serves it.
+        precision: What the build chose, ``int8`` for example.
+        model_file: The compiled model, copied as ``model`` plus its suffix.
+        inputs: The model's inputs.
+        outputs: The model's outputs.
+        labels: The class names, or ``None``.
+        golden: Samples recorded with this model and engine.
+        others: Further files that the engine finds beside the model's, copied under their own names.
+        options: What the engine is told.
+
+    Returns:
+        The bundle as `read_bundle` reads it back.
+
+    Raises:
+        BundleError: An argument is out of its bounds, or the golden samples do not fit the inputs and outputs.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise BundleError(f"folder {folder} is not empty; expected a new one")
+    _check_golden(golden, inputs, outputs)
+    file = "model" + model_file.suffix
+    digests = _write_model(folder, file, model_file, others) | _write_golden(folder, golden)
+    document: dict[str, Any] = {
+        "formatVersion": FORMAT_VERSION,
+        "model": model,
+        "engine": engine,
+        "options": dict(options),
+        "file": file,
+        "precision": precision,
+        "inputs": specs_document(inputs),
+        "outputs": specs_document(outputs),
+        "digests": digests,
+        "golden": {"inputs": GOLDEN_INPUTS, "answers": GOLDEN_ANSWERS},
+    }
+    if labels is not None:
+        document["labels"] = list(labels)
+    bundle = parse(document, folder)
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    (folder / BUNDLE_FILE).write_bytes(text.encode() + b"\n")
+    (folder / BUNDLE_FILE).chmod(MODE)
+    return bundle
+
+
+def _write_model(folder: Path, file: str, model_file: Path, others: Sequence[Path]) -> dict[str, str]:
+    """Copy the model's files; give their digests by name."""
+    copies = {file: model_file}
+    for other in others:
+        if other.name in {*copies, BUNDLE_FILE, GOLDEN_INPUTS, GOLDEN_ANSWERS}:
+            raise BundleError(f"file {other.name!r} is in the bundle already; expected another name")
+        copies[other.name] = other
+    return {name: copy_file(source, folder / name) for name, source in copies.items()}
+
+
+def _write_golden(folder: Path, golden: Golden) -> dict[str, str]:
+    """Write the golden samples' files; give their digests by name."""
+    paths = folder / GOLDEN_INPUTS, folder / GOLDEN_ANSWERS
+    golden.write(*paths)
+    for path in paths:
+        path.chmod(MODE)
+    return {path.name: file_digest(path) for path in paths}
+
+
+def _check_golden(golden: Golden, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+    """Hold golden samples against the model's inputs and outputs: known names, the right types, every input there."""
+    answered = {name: answers.values for name, answers in golden.outputs.items()}
+    for kind, specs, arrays in (("input", inputs, golden.inputs), ("output", outputs, answered)):
+        for name, array in arrays.items():
+            known = {spec.name: spec for spec in specs}
+            if name not in known or known[name].datatype != datatype_of(array):
+                actual = f"{datatype_of(array)} {shape_text(array.shape)}"
+                raise BundleError(f"golden {kind} {name!r} is {actual}; expected one of the model's {kind}s: {specs}")
+    if lacking := sorted({spec.name for spec in inputs} - set(golden.inputs)):
+        raise BundleError(f"golden samples lack input {lacking[0]!r}; expected every input of the model")
