@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 from edgesmith_runtime.tensors import datatype_of
 
-Arrays = Mapping[str, NDArray[Any]]
+Answer = dict[str, NDArray[Any]]
+Asked = Callable[[Mapping[str, NDArray[Any]]], Answer]
+
+PROTOCOLS = {"http": tritonclient.http, "grpc": tritonclient.grpc}
 
 
 class Served(Protocol):
@@ -24,7 +27,7 @@ class Served(Protocol):
     grpc: int
 
 
-def answered(server: Served, model: str, inputs: Arrays, classes: int = 0) -> dict[str, NDArray[Any]]:
+def answered(server: Served, model: str, inputs: Mapping[str, NDArray[Any]], classes: int = 0) -> Answer:
     """What a model answers; both ways must give the same bits.
 
     Args:
@@ -33,23 +36,33 @@ def answered(server: Served, model: str, inputs: Arrays, classes: int = 0) -> di
         inputs: An array for each input; text as objects.
         classes: How many best classes to ask for, as text, in place of each output's numbers.
     """
-    over_http = _asked(tritonclient.http, server.http, model, inputs, classes)
-    over_grpc = _asked(tritonclient.grpc, server.grpc, model, inputs, classes)
-    assert over_http.keys() == over_grpc.keys()
-    for name, array in over_http.items():
-        np.testing.assert_array_equal(array, over_grpc[name], err_msg=name)
-    return over_http
+    answers = []
+    for protocol in PROTOCOLS:
+        with asking(server, model, protocol, classes) as ask:
+            answers.append(ask(inputs))
+    one, other = answers
+    assert one.keys() == other.keys()
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, other[name], err_msg=name)
+    return one
 
 
-def _asked(library: ModuleType, port: int, model: str, inputs: Arrays, classes: int) -> dict[str, NDArray[Any]]:
-    sent = []
-    for name, array in inputs.items():
-        tensor = library.InferInput(name, list(array.shape), datatype_of(array))
-        tensor.set_data_from_numpy(array)
-        sent.append(tensor)
-    with closing(library.InferenceServerClient(f"127.0.0.1:{port}")) as client:
-        metadata = client.get_model_metadata(model, **({} if library is tritonclient.http else {"as_json": True}))
-        names = [output["name"] for output in metadata["outputs"]]
+@contextmanager
+def asking(server: Served, model: str, protocol: str, classes: int = 0) -> Iterator[Asked]:
+    """One client that asks again and again; see `answered`, `protocol` is one of `PROTOCOLS`."""
+    library: ModuleType = PROTOCOLS[protocol]
+    options = {} if protocol == "http" else {"as_json": True}
+    with closing(library.InferenceServerClient(f"127.0.0.1:{getattr(server, protocol)}")) as client:
+        names = [output["name"] for output in client.get_model_metadata(model, **options)["outputs"]]
         wanted = [library.InferRequestedOutput(name, class_count=classes) for name in names]
-        found = client.infer(model, sent, outputs=wanted)
-        return {name: found.as_numpy(name) for name in names}
+
+        def ask(inputs: Mapping[str, NDArray[Any]]) -> Answer:
+            sent = []
+            for name, array in inputs.items():
+                tensor = library.InferInput(name, list(array.shape), datatype_of(array))
+                tensor.set_data_from_numpy(array)
+                sent.append(tensor)
+            found = client.infer(model, sent, outputs=wanted)
+            return {name: found.as_numpy(name) for name in names}
+
+        yield ask

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import tarfile
 from pathlib import Path
 
@@ -14,14 +13,18 @@ async def pulled(image: str, folder: Path) -> Path:
 
     Args:
         image: `REGISTRY/NAME@sha256:HEX`, in a registry without TLS.
-        folder: An empty folder.
+        folder: Where to unpack them; it is made.
     """
     reference = Reference.parse(image)
     async with Registry(plain_http=True) as client:
         manifest = await client.manifest(reference)
         assert manifest is not None, image
         for layer in manifest.layers[-2:]:
-            packed = io.BytesIO(await client.read_blob(reference.repository, layer))
-            with tarfile.open(fileobj=packed) as archive:
+            packed = folder.with_suffix(".tar")
+            with packed.open("wb") as file:
+                async for piece in client.stream_blob(reference.repository, layer):
+                    file.write(piece)
+            with tarfile.open(packed) as archive:
                 archive.extractall(folder, filter="data")
+            packed.unlink()
     return folder / "model"
