@@ -2,6 +2,7 @@
 
 The last line of stdout is the image: the first finalist, or, where the request has gates, the first that keeps them.
 The termination log gets a `BuildResult` or a `BuildFailure` as its only line.
+`resolve` as the first word looks at files instead: a `ResolveRequest` in, a `ResolveResult` or a `BuildFailure` out.
 Exit codes: 0 built or found; 1 failed, and somebody must change something; 2 failed, and a retry can help;
 143 stopped by SIGTERM.
 """
@@ -16,21 +17,24 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 from pydantic import ValidationError
 
+from edgesmith_builder.arguments import PASSWORD, parse
 from edgesmith_builder.build import Built, build
-from edgesmith_builder.contract import BuildFailure, BuildRequest, BuildResult, Gates
+from edgesmith_builder.contract import BuildFailure, BuildRequest, BuildResult, Gates, ResolveRequest
 from edgesmith_builder.errors import GatesFailed, RequestInvalid, failure_of
 from edgesmith_builder.gates import judge
 from edgesmith_builder.maker import Maker
 from edgesmith_builder.oci import Credentials, Reference, trusting
 from edgesmith_builder.progress import log_to_stderr
 from edgesmith_builder.push import Registries, registries_for
+from edgesmith_builder.resolve import resolve
 from edgesmith_builder.signatures.private import PrivateKey
 from edgesmith_builder.source import Artifacts, Bucket, FirstOf, Sources, StoreSettings, Web, WebLogin, source_logins
 from edgesmith_builder.toolchain import Compiler
@@ -40,8 +44,7 @@ log = logging.getLogger(__name__)
 REQUEST_LIMIT = 1 << 20
 """Bytes of a request."""
 
-PASSWORD = "COSIGN_PASSWORD"  # noqa: S105 - its name, which is cosign's own
-"""The variable with the password of the key that images are signed with."""
+_Request = TypeVar("_Request", BuildRequest, ResolveRequest)
 
 _TERMINATED = 143
 
@@ -51,14 +54,12 @@ class Stopped(SystemExit):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one build and return its exit code."""
-    options = _parser().parse_args(arguments)
+    """Run one build, or one look at files, and return its exit code."""
+    options = parse(list(sys.argv[1:] if arguments is None else arguments))
     log_to_stderr()
     signal.signal(signal.SIGTERM, _stop)
     try:
-        request = read_request(options.request)
-        built = _run(request, options, os.environ)
-        image = chosen(built, request.gates)
+        said, result = (_look if options.resolve else _run)(options, os.environ)
     except Stopped:
         message = "the builder was stopped by SIGTERM before it was done; it can be started again"
         _say(options.termination_log, BuildFailure(reason="Internal", message=message, retry=True).to_json())
@@ -70,9 +71,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.error("%s: %s", failure.reason, failure.message, exc_info=trace)  # noqa: TRY400 - a trace explains bugs only
         _say(options.termination_log, failure.to_json())
         return 2 if failure.retry else 1
-    _say(options.termination_log, BuildResult(image=built.image).to_json())
-    sys.stdout.write(image + "\n")
+    _say(options.termination_log, result)
+    sys.stdout.write(said + "\n")
     return 0
+
+
+def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> tuple[str, str]:
+    """Build; the image to use, and what the operator is told."""
+    request = read_request(options.request, BuildRequest)
+    credentials = _credentials(options.registry_credentials)
+    maker = Maker(_key(options.signing_key, environment.get(PASSWORD)), _pinned(options.builder_image))
+    registry_ca = _authorities("--registry-ca", options.registry_ca)
+    sources = _sources(options, environment, credentials, plain_registries(request))
+    clients = registries_for(request, credentials, authorities=registry_ca)
+    compiler = Compiler(options.compiler) if options.compiler is not None else None
+    with _work(options) as work:
+        built = asyncio.run(
+            _build(request, sources, clients, Path(work), threads=options.threads, maker=maker, compiler=compiler)
+        )
+    return chosen(built, request.gates), BuildResult(image=built.image).to_json()
 
 
 def chosen(built: Built, gates: Gates | None) -> str:
@@ -95,29 +112,37 @@ def chosen(built: Built, gates: Gates | None) -> str:
     return f"{repository}@{digest}" if digest else built.image
 
 
-def _run(request: BuildRequest, options: argparse.Namespace, environment: Mapping[str, str]) -> Built:
+def _look(options: argparse.Namespace, environment: Mapping[str, str]) -> tuple[str, str]:
+    """Look at files; what was found, and what the operator is told, which is the same."""
+    request = read_request(options.request, ResolveRequest)
     credentials = _credentials(options.registry_credentials)
-    maker = Maker(_key(options.signing_key, environment.get(PASSWORD)), _pinned(options.builder_image))
-    bucket_ca, registry_ca = (
-        _authorities("--bucket-ca", options.bucket_ca),
-        _authorities("--registry-ca", options.registry_ca),
-    )
+    sources = _sources(options, environment, credentials, request.plain_registries)
+    with _work(options) as work:
+        found = resolve(request, sources, Path(work)).to_json()
+    return found, found
+
+
+def _sources(
+    options: argparse.Namespace, environment: Mapping[str, str], credentials: Credentials, plain: Collection[str]
+) -> Sources:
+    """Every place that files come from."""
+    bucket_ca = _authorities("--bucket-ca", options.bucket_ca)
+    registry_ca = _authorities("--registry-ca", options.registry_ca)
     logins = FirstOf((source_logins(options.credentials, environment), credentials))
-    sources = Sources(
+    return Sources(
         {
             "s3": Bucket(StoreSettings.read(options.credentials, environment, bucket_ca)),
             "https": Web(WebLogin.read(options.credentials, environment), bucket_ca),
-            "oci": Artifacts(logins, registry_ca, plain=plain_registries(request)),
+            "oci": Artifacts(logins, registry_ca, plain=plain),
         }
     )
-    clients = registries_for(request, credentials, authorities=registry_ca)
+
+
+def _work(options: argparse.Namespace) -> tempfile.TemporaryDirectory[str]:
+    """A folder for temporary files that ends with its block."""
     if options.work is not None and not options.work.is_dir():
         raise RequestInvalid(f"--work {options.work} is not a folder; one that is there was expected")
-    compiler = Compiler(options.compiler) if options.compiler is not None else None
-    with tempfile.TemporaryDirectory(prefix="build-", dir=options.work) as work:
-        return asyncio.run(
-            _build(request, sources, clients, Path(work), threads=options.threads, maker=maker, compiler=compiler)
-        )
+    return tempfile.TemporaryDirectory(prefix="build-", dir=options.work)
 
 
 async def _build(
@@ -134,8 +159,12 @@ async def _build(
         return await build(request, sources, registries, work, threads=threads, maker=maker, compiler=compiler)
 
 
-def read_request(path: Path) -> BuildRequest:
+def read_request(path: Path, kind: type[_Request]) -> _Request:
     """Read a request.
+
+    Args:
+        path: The file.
+        kind: What is asked for.
 
     Raises:
         RequestInvalid: naming the first field that is wrong.
@@ -146,7 +175,7 @@ def read_request(path: Path) -> BuildRequest:
     except OSError as error:
         raise RequestInvalid(f"--request {path} cannot be read ({error.strerror}); a file was expected") from error
     try:
-        return BuildRequest.model_validate_json(text)
+        return kind.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the request"
@@ -223,28 +252,3 @@ def _say(path: Path | None, line: str) -> None:
         path.write_text(line + "\n", encoding="utf-8")
     except OSError as error:
         log.warning("--termination-log %s cannot be written (%s)", path, error.strerror)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python3 -m edgesmith_builder", description="Build one variant of a model.")
-    add = parser.add_argument
-    add("--request", type=Path, required=True, help="the BuildRequest, a JSON file")
-    add("--credentials", type=Path, help="folder with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL, "
-        "AWS_REGION and AWS_SESSION_TOKEN, HTTPS_HOST, HTTPS_TOKEN, HTTPS_USERNAME and HTTPS_PASSWORD, and "
-        ".dockerconfigjson as files; what is missing there is taken from the environment")  # fmt: skip
-    add("--registry-credentials", type=Path, help="a .dockerconfigjson; without, the registry is asked anonymously")
-    add(
-        "--registry-ca",
-        type=Path,
-        help="certificates in PEM of authorities to trust for registries, besides the public ones",
-    )
-    add("--bucket-ca", type=Path, help="the same for buckets and https servers")
-    add("--signing-key", type=Path, help="private key to sign images with, in PEM or as cosign writes it; its "
-        f"password is taken from the variable {PASSWORD}; without, images are not signed")  # fmt: skip
-    add("--builder-image", help="the image that this program runs in, by digest, for the provenance")
-    add("--termination-log", type=Path, help="where to leave the result for Kubernetes: /dev/termination-log")
-    add("--work", type=Path, help="folder for temporary files; the system's own by default")
-    add("--compiler", type=Path, help="folder that is shared with a container that compiles, for toolchains whose "
-        "compiler is not part of the builder")  # fmt: skip
-    add("--threads", type=int, default=len(os.sched_getaffinity(0)), help="cores to score with")
-    return parser

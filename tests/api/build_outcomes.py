@@ -1,11 +1,20 @@
-"""The part of the builder and its kubelet: how the pods of build Jobs end. The Jobs follow by the real controller."""
+"""The part of the builder and its kubelet: how the pods of its Jobs end. The Jobs follow by the real controller."""
 
 from __future__ import annotations
 
 from apiserver import ApiServer, Object, wait_for
 from kubelets import container_status
 
-from edgesmith_builder.contract import KEY_ANNOTATION, REPORT_ANNOTATION, BuildReport, BuildResult, Candidate, Finalist
+from edgesmith_builder.contract import (
+    KEY_ANNOTATION,
+    REPORT_ANNOTATION,
+    BuildReport,
+    BuildResult,
+    Candidate,
+    Finalist,
+    ResolvedFile,
+    ResolveResult,
+)
 from edgesmith_builder.oci import BytesBlob, Manifest, Registry, Repository
 
 
@@ -20,6 +29,13 @@ def finish_build(server: ApiServer, job: Object, image: str) -> None:
     message = BuildResult(image=image).to_json()
     _end_pod(server, job, "Succeeded", {"exitCode": 0, "reason": "Completed", "message": message})
     _wait_ended(server, job, "Complete")
+
+
+def finish_look(server: ApiServer, job: Object, **digests: str) -> None:
+    """End a resolve Job's pod well, with the digest that it found of each field. The Job goes once that is recorded."""
+    files = tuple(ResolvedFile(field=field, sha256=found, validator=f"v{found[0]}") for field, found in digests.items())
+    message = ResolveResult(files=files).to_json()
+    _end_pod(server, job, "Succeeded", {"exitCode": 0, "reason": "Completed", "message": message})
 
 
 def _end_pod(server: ApiServer, job: Object, phase: str, ended: Object) -> None:

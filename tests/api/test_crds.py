@@ -85,6 +85,16 @@ def test_the_short_name_and_the_columns_work(server: ApiServer, namespace: str) 
             "spec.source.secretRef.name",
             id="a-secret-without-a-name",
         ),
+        *[
+            pytest.param({"source": {"uri": "s3://models/x", "interval": wrong}}, words, id=f"interval-{wrong}")
+            for wrong, words in (
+                ("59s", "must be 0s, or 1m or more"),
+                ("1ms", "must be 0s, or 1m or more"),
+                ("8761h", "must be 8760h (one year) or less"),
+                ("hourly", "spec.source.interval"),
+                ("9" * 20 + "h", "spec.source.interval"),
+            )
+        ],
         pytest.param({"gates": {"maxLatency": "fast"}}, "spec.gates.maxLatency", id="latency"),
         pytest.param({"gates": {"maxLatency": "0s"}}, "must be 0.001ms or more", id="no-latency"),
         pytest.param({"gates": {"maxLatency": "8761h"}}, "must be 8760h (one year) or less", id="latency-of-years"),
@@ -119,6 +129,15 @@ def test_the_short_name_and_the_columns_work(server: ApiServer, namespace: str) 
 def test_a_wrong_spec_is_refused_by_name(server: ApiServer, namespace: str, spec: dict[str, Any], says: str) -> None:
     refusal = server.kubectl("apply", "--server-side", document=edge_model("parts", namespace, **spec), fails=True)
     assert says in refusal
+
+
+@pytest.mark.parametrize("interval", ["0s", "0h", "1m", "60s", "8760h"])
+def test_a_source_needs_no_digest(server: ApiServer, namespace: str, interval: str) -> None:
+    files = {"calibration": SET, "compiled": [{"toolchain": "EdgeTPU", "uri": "https://h/m.tflite"}]}
+    source = {"uri": "s3://models/x", "interval": interval}
+    server.apply(edge_model("parts", namespace, source=source, evaluation=SET, **files))
+    server.apply(edge_model("usual", namespace, source={"uri": "s3://models/x"}))
+    assert (server.get("edgemodels", "usual", namespace) or {})["spec"]["source"]["interval"] == "1h"
 
 
 @pytest.mark.parametrize("name", ["x" * 47, "1st", "a.b"])

@@ -137,7 +137,11 @@ def test_a_tenant_who_may_not_list_nodes_is_told_what_does_not_depend_on_them(se
     (found,) = json.loads(done.stdout)
     assert "listing nodes failed" in found["nodesRefused"]
     assert "moves" not in found
-    assert {one["type"] for one in found["status"]["conditions"]} == {"ProfilesResolved", "BuildsReady"}
+    assert {one["type"] for one in found["status"]["conditions"]} == {
+        "ProfilesResolved",
+        "SourceResolved",
+        "BuildsReady",
+    }
 
 
 def test_a_tenant_sees_his_models_without_the_nodes(server: ApiServer, tenant: str) -> None:

@@ -207,7 +207,7 @@ def test_sigterm_ends_it_cleanly(world: Any, tmp_path: Path) -> None:
 def test_a_request_that_is_none(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "request").write_text(text)
     with pytest.raises(RequestInvalid, match=words):
-        read_request(tmp_path / "request")
+        read_request(tmp_path / "request", BuildRequest)
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:

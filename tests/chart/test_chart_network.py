@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 from chart_rendering import Object, pick, render
 
-from edgesmith.api.names import BUILD_KEY_LABEL, MANAGED_BY, MANAGED_BY_LABEL, REVISION_LABEL, TRIAL_LABEL
+from edgesmith.api.names import (
+    BUILDER,
+    COMPONENT_LABEL,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    REVISION_LABEL,
+    SERVER,
+    TRIAL,
+    TRIAL_LABEL,
+)
 
 DNS = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
 PLANT = {"networkPolicies": {"modelNamespaces": ["plant-7"]}}
@@ -111,10 +120,11 @@ def test_policies_select_the_pods_by_the_labels_that_the_operator_gives() -> Non
     names = ("build", "serving", "trial")
     build, serving, trial = (policy(PLANT, f"edgesmith-{name}")["podSelector"] for name in names)
     ours = {MANAGED_BY_LABEL: MANAGED_BY}
-    building, answering = ours | {BUILD_KEY_LABEL: "k"}, ours | {REVISION_LABEL: "r", BUILD_KEY_LABEL: "k"}
+    building = ours | {COMPONENT_LABEL: BUILDER}
+    answering = ours | {COMPONENT_LABEL: SERVER, REVISION_LABEL: "r"}
     assert (selects(build, building), selects(build, answering), selects(build, {})) == (True, False, False)
     assert (selects(serving, answering), selects(serving, building), selects(serving, {})) == (True, False, False)
-    trying = ours | {TRIAL_LABEL: "t"}
+    trying = ours | {COMPONENT_LABEL: TRIAL, TRIAL_LABEL: "t"}
     assert [selects(one, trying) for one in (build, serving, trial)] == [False, False, True]
     assert (selects(trial, building), selects(trial, answering)) == (False, False)
 

@@ -75,7 +75,8 @@ def _handler(played: Played) -> type[BaseHTTPRequestHandler]:
             for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(answer.body[: answer.cut])
+            if self.command != "HEAD":
+                self.wfile.write(answer.body[: answer.cut])
             self.close_connection = answer.cut is not None
 
         do_GET = do_HEAD = do_POST = do_PUT = go  # noqa: N815 - the names that the base class calls

@@ -10,10 +10,10 @@ from typing import Any
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
-from edgesmith.api.names import daemon_set_name, job_name, node_label, trial_pod_name
+from edgesmith.api.names import daemon_set_name, job_name, node_label, resolve_job_name, trial_pod_name
 from edgesmith.decide import decide
 from edgesmith.decide.builds import attempt_of, build_for, wanted
-from edgesmith.decide.plan import ApplyRevision, Delete, Move, Plan, StartBuild, StartTrial
+from edgesmith.decide.plan import ApplyRevision, Delete, Move, Plan, StartBuild, StartLook, StartTrial
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import (
     BuildJob,
@@ -22,6 +22,7 @@ from edgesmith.decide.snapshot import (
     Node,
     Pod,
     RegistryProblem,
+    ResolveJob,
     Revision,
     SelfTest,
     Snapshot,
@@ -115,8 +116,40 @@ def job(of: EdgeModel, at: DeviceProfile | None = None, **more: Any) -> BuildJob
     key = key_of(of, at)
     attempt = more.get("attempt", attempt_of(of))
     name = job_name("parts", key, attempt, more.get("tries", 0))
-    base = BuildJob(name, key, at.metadata.name, attempt, False, False, None, None, NOW - timedelta(seconds=60), None)
-    return replace(base, **more)
+    return replace(new_job(name, key, at.metadata.name, attempt, NOW - timedelta(seconds=60)), **more)
+
+
+def new_job(name: str, key: str, at: str, attempt: str, started: datetime, *, tries: int = 0) -> BuildJob:
+    """A build Job that has just been made for a profile."""
+    return BuildJob(
+        name=name,
+        key=key,
+        profile=at,
+        attempt=attempt,
+        finished=False,
+        succeeded=False,
+        failure=None,
+        failure_message=None,
+        started_at=started,
+        finished_at=None,
+        tries=tries,
+    )
+
+
+def new_look(name: str, key: str, attempt: str, started: datetime, *, tries: int = 0) -> ResolveJob:
+    """A resolve Job that has just been made."""
+    return ResolveJob(
+        name=name,
+        key=key,
+        attempt=attempt,
+        finished=False,
+        succeeded=False,
+        failure=None,
+        failure_message=None,
+        started_at=started,
+        finished_at=None,
+        tries=tries,
+    )
 
 
 def failed_job(of: EdgeModel, reason: FailureReason, *, retry: bool = False, ago: float = 1, **more: Any) -> BuildJob:
@@ -143,6 +176,7 @@ class Cluster:
     jobs: dict[str, BuildJob] = field(default_factory=dict)
     revisions: dict[str, Revision] = field(default_factory=dict)
     registry: dict[str, Image | RegistryProblem] = field(default_factory=dict)
+    resolve_jobs: dict[str, ResolveJob] = field(default_factory=dict)
     trial_pods: dict[str, TrialPod] = field(default_factory=dict)
     trying: dict[str, list[str]] = field(default_factory=dict)
     """By trial pod: the finalists that it tries."""
@@ -172,6 +206,7 @@ class Cluster:
             tuple(self.revisions.values()),
             images,
             trial_pods=tuple(self.trial_pods.values()),
+            resolve_jobs=tuple(self.resolve_jobs.values()),
         )
 
     def run(self, passes: int, seconds: float = 10) -> Plan:
@@ -197,6 +232,7 @@ class Cluster:
             *(partial(self._move, move) for move in plan.moves),
             *(partial(self._keep, kept.node, kept.record) for kept in plan.records),
             *(partial(self._build, start) for start in plan.builds),
+            *([partial(self._look, plan.look)] if plan.look else []),
             *(partial(self._try, start) for start in plan.trials),
             *(partial(self._delete, delete) for delete in plan.deletes),
         ]
@@ -209,10 +245,14 @@ class Cluster:
     def _build(self, start: StartBuild) -> None:
         name = job_name("parts", start.build.key, start.attempt, start.tries)
         assert name not in self.jobs, "a Job is made once"
-        self.jobs[name] = BuildJob(
-            name, start.build.key, start.profile.metadata.name, start.attempt, False, False, None, None, self.now,
-            None, start.tries,
-        )  # fmt: skip
+        self.jobs[name] = new_job(
+            name, start.build.key, start.profile.metadata.name, start.attempt, self.now, tries=start.tries
+        )
+
+    def _look(self, start: StartLook) -> None:
+        name = resolve_job_name("parts", start.key, start.since, start.attempt, start.tries)
+        assert name not in self.resolve_jobs, "a Job is made once"
+        self.resolve_jobs[name] = new_look(name, start.key, start.attempt, self.now, tries=start.tries)
 
     def _move(self, move: Move) -> None:
         labels = {key: value for key, value in self.nodes[move.node].labels.items() if key != LABEL}
@@ -233,7 +273,8 @@ class Cluster:
         self.trial_pods[name] = TrialPod(name, start.trial, start.node, False, False, {}, None)
 
     def _delete(self, delete: Delete) -> None:
-        del {"Job": self.jobs, "DaemonSet": self.revisions, "Pod": self.trial_pods}[delete.kind][delete.name]  # type: ignore[attr-defined]
+        jobs = self.jobs if delete.name in self.jobs else self.resolve_jobs
+        del {"Job": jobs, "DaemonSet": self.revisions, "Pod": self.trial_pods}[delete.kind][delete.name]
 
     def _go_on(self, pod: TrialPod) -> TrialPod:
         """One more finalist is tried; one that is killed ends the pod."""

@@ -10,8 +10,10 @@ import pytest
 from pydantic import ValidationError
 from snapshots import model
 
+from edgesmith.api.edgemodel import EdgeModelSpec
 from edgesmith.api.fraction import FRACTION_MESSAGE, format_fraction, parse_fraction
 from edgesmith.api.names import MAX_MODEL_NAME, daemon_set_name, job_name, node_label, parse_node_label
+from edgesmith.api.source import Source
 from edgesmith.api.units import parse_bytes, parse_duration, parse_share
 
 
@@ -156,3 +158,28 @@ def test_node_labels_read_back() -> None:
     assert parse_node_label(node_label("plant", "parts")) == ("plant", "parts")
     assert parse_node_label("kubernetes.io/hostname") is None
     assert parse_node_label("plain") is None
+
+
+@pytest.mark.parametrize("text", ["0s", "0h", "1m", "60000ms", "1h", "8760h"])
+def test_an_interval_is_none_or_a_minute_or_more(text: str) -> None:
+    assert Source.model_validate({"uri": "s3://models/x", "interval": text}).interval == text
+
+
+@pytest.mark.parametrize("text", ["59s", "1ms", "0.5m", "8761h", "hourly", "-1h", ""])
+def test_an_interval_of_less_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError, match="interval"):
+        Source.model_validate({"uri": "s3://models/x", "interval": text})
+
+
+def test_every_file_of_a_spec_has_a_field() -> None:
+    files = {"calibration": {"uri": "s3://models/c"}, "evaluation": {"uri": "s3://models/e"}}
+    compiled = [{"toolchain": "EdgeTPU", "uri": "s3://models/t"}]
+    spec = {"source": {"uri": "s3://models/s"}, **files, "compiled": compiled, "deviceProfiles": {"names": ["p"]}}
+    found = EdgeModelSpec.model_validate(spec).files
+    assert {field: file.uri[-1] for field, file in found.items()} == {
+        "source": "s",
+        "calibration": "c",
+        "evaluation": "e",
+        "compiled[EdgeTPU]": "t",
+    }
+    assert all(file.sha256 is None for file in found.values())

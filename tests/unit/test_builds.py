@@ -40,21 +40,25 @@ def before(**spec: Any) -> dict[str, object]:
             "trustPickle", "false", "true", id="pickle",
         ),
         pytest.param({"missingValues": "NaN"}, "missingValues", "Refuse", "NaN", id="missing values"),
-        pytest.param(
-            {"calibration": {"uri": "s3://models/c.npz"}},
-            "calibration.uri", None, "s3://models/c.npz", id="calibration",
-        ),
     ],
 )  # fmt: skip
 def test_a_change_names_its_field_with_old_and_new(spec: dict[str, Any], field: str, old: str | None, new: str) -> None:
     assert changes(build_for(model(**spec), profile(), SETTINGS), before()) == (Change(field, old, new),)
 
 
+def test_a_set_that_was_not_there_before_is_named_with_its_place_and_its_digest() -> None:
+    calibration = {"uri": "s3://models/c.npz", "sha256": "c" * 64}
+    assert changes(build_for(model(calibration=calibration), profile(), SETTINGS), before()) == (
+        Change("calibration.sha256", None, "c" * 64),
+        Change("calibration.uri", None, "s3://models/c.npz"),
+    )
+
+
 def test_the_output_that_says_the_class_is_part_of_the_build() -> None:
-    evaluation = {"uri": "s3://models/e.npz", "output": "logits"}
-    build = build_for(model(evaluation=evaluation), profile(), SETTINGS)
+    evaluation = {"uri": "s3://models/e.npz", "sha256": "e" * 64}
+    build = build_for(model(evaluation=evaluation | {"output": "logits"}), profile(), SETTINGS)
     assert build.output == "logits"
-    assert build.key != build_for(model(evaluation={"uri": "s3://models/e.npz"}), profile(), SETTINGS).key
+    assert build.key != build_for(model(evaluation=evaluation), profile(), SETTINGS).key
 
 
 def test_lists_and_booleans_read_as_people_write_them() -> None:
@@ -107,7 +111,7 @@ def test_nothing_is_built_that_the_registry_holds_or_that_it_was_not_asked_for()
 
 def test_the_metric_and_what_it_is_told_decide_the_build() -> None:
     def scored(**evaluation: Any) -> Build:
-        uri = {"uri": "s3://models/evaluation.npz"}
+        uri = {"uri": "s3://models/evaluation.npz", "sha256": "e" * 64}
         return build_for(model(evaluation=uri | evaluation), profile(), SETTINGS)
 
     top = scored(metric="TopK", topK=3)

@@ -44,6 +44,7 @@ def test_from_apply_to_every_node() -> None:
     assert said(plan) == {
         "Ready": ("True", "Succeeded"),
         "ProfilesResolved": ("True", "Succeeded"),
+        "SourceResolved": ("True", "Succeeded"),
         "BuildsReady": ("True", "Succeeded"),
         "RolloutComplete": ("True", "Succeeded"),
     }
@@ -67,7 +68,7 @@ def test_from_apply_to_every_node() -> None:
 
 
 def test_an_error_is_said_in_the_unit_of_the_labels() -> None:
-    of = model(evaluation={"uri": "s3://models/parts/set.npz", "metric": "RMSE"})
+    of = model(evaluation={"uri": "s3://models/parts/set.npz", "sha256": "e" * 64, "metric": "RMSE"})
     candidate = REPORT.candidates[0].model_copy(update={"accuracy": 12.34567})
     found = replace(image(of), report=REPORT.model_copy(update={"candidates": (candidate,)}))
     (variant,) = decide(snapshot(of, images={key_of(of): found}), NOW).status.variants

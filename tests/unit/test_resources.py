@@ -18,7 +18,7 @@ from edgesmith.decide.plan import ApplyRevision, Change, StartBuild
 from edgesmith.decide.serving import MAX_BATCH, TEMPLATE_VERSION, merge_resources, revision_of, serving
 from edgesmith.decide.settings import Settings
 from edgesmith.resources import build_job, daemon_set, repository, service
-from edgesmith.resources.build_job import WORK_LIMIT
+from edgesmith.resources.builder_job import WORK_LIMIT
 from edgesmith.resources.daemon_set import pod_spec
 from edgesmith.resources.triton import ACCEPT_SECONDS
 from edgesmith_builder.contract import BuildRequest
@@ -391,7 +391,8 @@ def test_credentials_are_those_of_where_the_files_are_and_a_missing_secret_is_al
     source: str, evaluation: str, names: set[str], required: set[str]
 ) -> None:
     of = model(
-        source={"uri": source, "sha256": "a" * 64, "secretRef": {"name": "store"}}, evaluation={"uri": evaluation}
+        source={"uri": source, "sha256": "a" * 64, "secretRef": {"name": "store"}},
+        evaluation={"uri": evaluation, "sha256": "e" * 64},
     )
     job = build_job(of, StartBuild(profile(), build_for(of, profile(), SETTINGS), "", (), 0), SETTINGS)
     environment = job["spec"]["template"]["spec"]["containers"][0]["env"]

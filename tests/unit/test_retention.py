@@ -22,7 +22,18 @@ def revisions(count: int, profile: str = "p") -> list[Revision]:
 
 def job(name: str, key: str, minutes: int, *, finished: bool = True, profile: str = "p") -> BuildJob:
     start = NOW + timedelta(minutes=minutes)
-    return BuildJob(name, key, profile, "", finished, False, None, None, start, start if finished else None)
+    return BuildJob(
+        name=name,
+        key=key,
+        profile=profile,
+        attempt="",
+        finished=finished,
+        succeeded=False,
+        failure=None,
+        failure_message=None,
+        started_at=start,
+        finished_at=start if finished else None,
+    )
 
 
 def test_the_newest_unused_revisions_of_each_variant_are_kept() -> None:

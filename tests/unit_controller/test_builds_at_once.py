@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 from objects_of import model, profile
 
+from edgesmith.api.names import RESOLVE_LABEL
 from edgesmith.cluster.apply import Applier, Done
 from edgesmith.cluster.build_slots import BuildSlots
 from edgesmith.cluster.gather import Gatherer
@@ -22,7 +23,7 @@ from edgesmith.controller.queue import Key
 from edgesmith.decide.plan import Plan
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import Snapshot
-from edgesmith.resources import build_job
+from edgesmith.resources import build_job, resolve_job
 
 DIGEST = "sha256:" + "0" * 64
 LIMIT = 3
@@ -77,12 +78,19 @@ class PlayedApplier:
             if self.fail:
                 raise RuntimeError
             made = build_job(snapshot.model, start, snapshot.settings)
-            made["metadata"] |= {"uid": made["metadata"]["name"], "resourceVersion": "1"}
+            await self._put(made)
+        if plan.look:
             await asyncio.sleep(0)
-            self.objects.put(JOB, made)
-            self.most = max(self.most, sum(not job.finished for job in self.objects.jobs.all()))
-            await asyncio.sleep(0)
+            await self._put(resolve_job(snapshot.model, plan.look, snapshot.settings))
         return Done()
+
+    async def _put(self, made: dict[str, Any]) -> None:
+        made["metadata"] |= {"uid": made["metadata"]["name"], "resourceVersion": "1"}
+        await asyncio.sleep(0)
+        self.objects.put(JOB, made)
+        jobs = (*self.objects.jobs.all(), *self.objects.resolve_jobs.all())
+        self.most = max(self.most, sum(not job.finished for job in jobs))
+        await asyncio.sleep(0)
 
 
 class NoImages:
@@ -184,8 +192,38 @@ def test_one_that_cannot_use_its_slot_keeps_it_from_nobody(objects: Objects) -> 
     slots = BuildSlots(objects, 1)
     objects.put(JOB, job("a"))
     first, second = ("ns", "first"), ("ns", "second")
-    assert slots.settle(first, waits=True) == slots.settle(second, waits=True) == []
+    assert slots.settle(first, builds=True) == slots.settle(second, builds=True) == []
     objects.put(JOB, job("a", 2, finished=True))
-    assert slots.settle(("ns", "other"), waits=False) == [first]
-    assert slots.settle(("ns", "other"), waits=False) == [second]
-    assert slots.settle(second, waits=False) == [first]
+    assert slots.settle(("ns", "other"), builds=False) == [first]
+    assert slots.settle(("ns", "other"), builds=False) == [second]
+    assert slots.settle(second, builds=False) == [first]
+
+
+def test_a_look_waits_behind_every_build(objects: Objects) -> None:
+    slots = BuildSlots(objects, 1)
+    objects.put(JOB, job("a"))
+    looks, builds = ("ns", "looks"), ("ns", "builds")
+    assert slots.settle(looks, builds=False, look=True) == slots.settle(builds, builds=True) == []
+    assert (slots.builds_waiting(looks), slots.builds_waiting(builds)) == (1, 0)
+    objects.put(JOB, job("a", 2, finished=True))
+    assert slots.settle(("ns", "other"), builds=False) == [builds]
+    assert slots.settle(builds, builds=False) == [looks]
+    assert slots.settle(looks, builds=False) == []
+
+
+def test_looks_and_builds_share_the_slots(objects: Objects) -> None:
+    slots = BuildSlots(objects, LIMIT)
+    objects.put(JOB, job("a"))
+    look = job("b")
+    look["metadata"]["labels"] = {RESOLVE_LABEL: "files"}
+    objects.put(JOB, look)
+    assert (slots.running(), len(objects.jobs), len(objects.resolve_jobs)) == (2, 1, 1)
+
+
+async def test_passes_at_the_same_time_never_look_more_often_than_the_bound(objects: Objects) -> None:
+    played = Played(objects, 20)
+    for _, name in played.keys:
+        source = {"uri": f"s3://models/{name}"}
+        objects.put(EDGE_MODEL, model(name, version=2, source=source, deviceProfiles={"names": ["p"]}))
+    await played.run(played.keys)
+    assert (played.applier.most, len(objects.resolve_jobs), len(objects.jobs)) == (LIMIT, LIMIT, 0)

@@ -1,17 +1,21 @@
-"""`edgesmith status` where an EdgeModel cannot be read, and of nodes that lack a device."""
+"""`edgesmith status` and `plan` where an EdgeModel cannot be read, a node lacks a device or a file has no digest."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from snapshots import model, profile
+from snapshots import NOW, model, profile, snapshot
 
+from edgesmith.cli import plan as planning
 from edgesmith.cli import status as showing
 from edgesmith.cli.seen import Seen
 from edgesmith.cluster.errors import Invalid, Missing
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL, NODE
 from edgesmith.cluster.objects import Objects
+from edgesmith.decide import decide
 
 
 def _raw(name: str, **spec: Any) -> dict[str, Any]:
@@ -59,3 +63,30 @@ def test_a_node_that_lacks_a_device_says_so(objects: Objects) -> None:
     (one,) = showing.choose(objects, "good", "plant")
     found = showing.describe(Seen(objects), one)["nodes"]
     assert {node["node"]: node["state"] for node in found} == {"with": "Idle", "without": "DeviceMissing"}
+
+
+def test_files_without_a_digest_are_shown_with_what_was_found(objects: Objects) -> None:
+    found = _raw("loose", source={"uri": "s3://models/a"}, evaluation={"uri": "https://h/e"})
+    at = "2026-11-28T05:00:00Z"
+    source = {"field": "source", "uri": "s3://models/a", "sha256": "a" * 64, "resolvedAt": at}
+    objects.put(EDGE_MODEL, found | {"status": {"sources": [source]}})
+    (one,) = showing.choose(objects, "loose", "plant")
+    lines = showing.detail(Seen(objects), one).splitlines()
+    header = next(number for number, line in enumerate(lines) if line.startswith("SOURCE "))
+    assert lines[header + 1].split() == ["source", "a" * 64, at, "s3://models/a"]
+    assert lines[header + 2].split() == ["evaluation", "-", "-", "https://h/e"]
+    (plain,) = showing.choose(objects, "good", "plant")
+    assert "SOURCE" not in showing.detail(Seen(objects), plain)
+
+
+def test_a_plan_names_the_files_that_it_would_look_at() -> None:
+    seen = replace(snapshot(), model=model(source={"uri": "s3://models/a"}))
+    planned = [planning.Planned(seen, decide(seen, NOW), None)]
+    assert "  look      at spec.source s3://models/a: the digest of spec.source is not known" in planning.as_text(
+        planned
+    )
+    (entry,) = json.loads(planning.as_json(planned))
+    assert entry["look"]["files"] == [{"field": "source", "uri": "s3://models/a"}]
+    plain = [planning.Planned(snapshot(), decide(snapshot(), NOW), None)]
+    assert "  look " not in planning.as_text(plain)
+    assert json.loads(planning.as_json(plain))[0]["look"] is None

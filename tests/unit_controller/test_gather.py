@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from objects_of import model, profile
 
-from edgesmith.api.names import BUILD_KEY_LABEL, MODEL_LABEL
+from edgesmith.api.names import BUILD_KEY_LABEL, MODEL_LABEL, RESOLVE_LABEL
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.gather import Gatherer
 from edgesmith.cluster.images import Images
@@ -107,3 +107,32 @@ async def test_a_job_whose_pod_cannot_be_created_says_why() -> None:
 
 async def test_a_job_without_a_pod_and_without_an_event_has_just_been_made() -> None:
     assert (await World().job()).failure_message is None
+
+
+async def test_what_a_look_found_is_read_from_its_pod_even_where_that_was_not_seen_yet() -> None:
+    message = json.dumps({"files": [{"field": "source", "sha256": "a" * 64}]})
+    ended = [{"name": "builder", "state": {"terminated": {"exitCode": 0, "message": message}}}]
+    labels = {MODEL_LABEL: "m", RESOLVE_LABEL: "files", "batch.kubernetes.io/job-name": "look"}
+    metadata = {"namespace": "ns", "resourceVersion": "1", "labels": labels}
+    world = World({"metadata": metadata | {"name": "p", "uid": "p"}, "status": {"containerStatuses": ended}})
+    owner = [{"uid": "uid-m", "controller": True}]
+    job = {"metadata": metadata | {"name": "look", "uid": "look", "ownerReferences": owner}}
+    world.objects.put(JOB, job)
+    assert world.gatherer.starting(world.model), "its pod is not there yet"
+    job["metadata"]["resourceVersion"] = "2"
+    world.objects.put(JOB, job | {"status": {"conditions": [{"type": "Complete", "status": "True"}]}})
+    for _ in range(2):
+        snapshot = await world.gatherer.snapshot("ns", "m")
+        assert snapshot is not None
+        (look,) = snapshot.resolve_jobs
+        assert look.found is not None
+        assert [one.sha256 for one in look.found.files] == ["a" * 64]
+        assert [one.name for one in snapshot.jobs] == ["j"]
+
+
+async def test_a_source_whose_digest_is_not_known_is_not_asked_for_in_the_registry() -> None:
+    world = World()
+    world.objects.put(EDGE_MODEL, model("m", version=2, source={"uri": "s3://models/x"}))
+    snapshot = await world.gatherer.snapshot("ns", "m")
+    assert snapshot is not None
+    assert (snapshot.images, world.asked.builds) == ({}, [])

@@ -310,6 +310,34 @@ def test_a_job_that_failed_vouches_for_nothing() -> None:
     assert parse_build.with_pods(parse_build.job(job(**FAILED)), [build_pod("p", "", said)]).digest is None
 
 
+ANSWER = {"files": [{"field": "source", "sha256": "a" * 64, "validator": "v1"}]}
+
+
+@pytest.mark.parametrize(
+    ("message", "known"),
+    [
+        (json.dumps(ANSWER), True),
+        (json.dumps({"files": []}), True),
+        (json.dumps({"files": [{"field": "source"}]}), False),
+        (json.dumps({"files": [{"field": "source", "sha256": "short"}]}), False),
+        (json.dumps({"image": "r/m@sha256:" + "a" * 64}), False),
+        ("no JSON", False),
+    ],
+)
+def test_a_look_that_succeeded_says_what_it_found(message: str, known: bool) -> None:  # noqa: FBT001 - as above
+    complete = job(conditions=[{"type": "Complete", "status": "True"}])
+    found = parse_build.with_pods(parse_build.resolve_job(complete), [build_pod("p", "", message)])
+    assert (found.succeeded, found.found is not None) == (True, known)
+
+
+def test_a_look_that_failed_has_the_words_of_its_pod_and_found_nothing() -> None:
+    pods = [build_pod("p", "", json.dumps(FAILURE)), build_pod("q", "", json.dumps(ANSWER))]
+    found = parse_build.with_pods(parse_build.resolve_job(job(**FAILED)), pods)
+    assert found.found is None
+    assert found.failure is not None
+    assert found.failure.reason == "SourceNotFound"
+
+
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: (
@@ -345,6 +373,7 @@ def test_nothing_that_is_read_raises(raw: dict[str, Any]) -> None:
         parse.revision,
         parse.edge_model,
         parse_build.job,
+        parse_build.resolve_job,
         parse_build.build_pod,
         trial_pod,
     )

@@ -4,6 +4,9 @@ A `BuildRequest` goes to the builder, as JSON; the answer is an image whose mani
 `BuildResult` or a `BuildFailure` in the container's termination message. Nothing else passes between the two, so either
 can be replaced, and a build can be run on a laptop from the same file.
 
+What lies at URIs without a digest is found out before that: a `ResolveRequest` is answered by a `ResolveResult` or a
+`BuildFailure`, in the same way.
+
 `Build.key` is the build key: the hash of everything that decides the image's bytes. The registry is the database of
 builds: an image under a tag equal to the key means that the build was made, by whoever made it, where the image is the
 base with a build's layers on top (`edgesmith_builder.provenance`) and is not another than the one that a Job of ours
@@ -29,6 +32,13 @@ from edgesmith_builder.contract.report import (
     Candidate,
     Finalist,
 )
+from edgesmith_builder.contract.resolve import (
+    VALIDATOR_LIMIT,
+    FileToResolve,
+    ResolvedFile,
+    ResolveRequest,
+    ResolveResult,
+)
 from edgesmith_builder.contract.toolchain import Toolchain, wrong_options, wrong_precisions
 from edgesmith_builder.contract.toolchains import (
     REFINES,
@@ -48,6 +58,7 @@ __all__ = [
     "REPORT_ANNOTATION",
     "TOOLCHAINS",
     "TOOLS",
+    "VALIDATOR_LIMIT",
     "Artifact",
     "Build",
     "BuildFailure",
@@ -57,12 +68,16 @@ __all__ = [
     "Candidate",
     "EngineName",
     "FailureReason",
+    "FileToResolve",
     "Finalist",
     "Gates",
     "MetricName",
     "OptionFacts",
     "Platform",
     "Precision",
+    "ResolveRequest",
+    "ResolveResult",
+    "ResolvedFile",
     "ServerName",
     "Toolchain",
     "ToolchainFacts",

@@ -19,7 +19,7 @@ class Artifact(Wire):
     uri: str
     """`s3://BUCKET/KEY`, `https://HOST/PATH`, or `oci://REGISTRY/NAME:TAG` or `…@sha256:HEX`."""
     sha256: str | None = None
-    """64 hex digits. Where absent, the URI is taken to name one content for ever."""
+    """64 hex digits. The operator always gives it; where absent, the URI is taken to name one content for ever."""
 
     def without_uri(self) -> Artifact:
         """The same file without its URI, where its digest says what it is."""

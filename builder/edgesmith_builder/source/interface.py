@@ -17,6 +17,18 @@ class Fetched:
     path: Path
     size: int
     sha256: str
+    validator: str | None = None
+    """What the place said of the bytes that came; see `Seen`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a place says of a file without sending it."""
+
+    validator: str | None = None
+    """What changes whenever the bytes do; None: the place says nothing that does."""
+    sha256: str | None = None
+    """64 hex digits of all of its bytes, where the place knows them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,4 +60,22 @@ class Source(Protocol):
 
         Raises:
             BuildError: of the fitting kind.
+        """
+
+
+class Place(Source, Protocol):
+    """A place that can be asked about a file, too, without sending it."""
+
+    def look(self, field: str, artifact: Artifact, limit: Limit) -> Seen:
+        """Ask what lies at a URI without fetching it.
+
+        Where the place gives no useful answer to that, nothing is seen: fetching the file tells why.
+
+        Args:
+            field: Where the request names it, for messages: `spec.source`.
+            artifact: Which.
+            limit: How large it may be.
+
+        Raises:
+            BuildError: where fetching it would, in the same words.
         """

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,7 +34,7 @@ from edgesmith_builder.oci import (
 from edgesmith_builder.oci.content import LAYER
 from edgesmith_builder.source.arriving import PATIENCE, Arriving, Named, check_size, receive
 from edgesmith_builder.source.held import held
-from edgesmith_builder.source.interface import Fetched, Limit
+from edgesmith_builder.source.interface import Fetched, Limit, Seen
 
 CONFIG_FILE = ".dockerconfigjson"
 """The file of the credentials with logins, as a Secret of type kubernetes.io/dockerconfigjson has it."""
@@ -92,7 +92,7 @@ class Artifacts:
         """
         wanted = _Wanted.parse(field, artifact)
         with wanted.told():
-            layer = _apart(self._layer(wanted))
+            manifest, layer = _apart(self._layer(wanted))
         named = Named(field, artifact, wanted.uri, str(wanted))
         named.check_digest(layer.digest.partition(":")[2])
         check_size(str(wanted), layer.size, limit)
@@ -104,14 +104,31 @@ class Artifacts:
         fetched = receive(named, target, limit, read, self._patience)
         if "sha256:" + fetched.sha256 != layer.digest:
             raise RequestInvalid(f"{wanted} came with sha256:{fetched.sha256}; {layer.digest} was expected")
-        return fetched
+        return replace(fetched, validator=manifest.digest)
+
+    def look(self, field: str, artifact: Artifact, limit: Limit) -> Seen:
+        """Read the manifest alone: it has the digest of the file's bytes.
+
+        Args:
+            field: Where the request names it, for messages: `spec.source`.
+            artifact: Which.
+            limit: How large it may be.
+
+        Raises:
+            BuildError: as `fetch` has it, before the file is fetched.
+        """
+        wanted = _Wanted.parse(field, artifact)
+        with wanted.told():
+            manifest, layer = _apart(self._layer(wanted))
+        check_size(str(wanted), layer.size, limit)
+        return Seen(manifest.digest, layer.digest.partition(":")[2])
 
     def _client(self, wanted: _Wanted) -> Registry:
         plain = wanted.reference.repository.registry in self._plain
         return Registry(plain, self._logins, backoff=self._patience, authorities=self._authorities)
 
-    async def _layer(self, wanted: _Wanted) -> Descriptor:
-        """The layer that is the file."""
+    async def _layer(self, wanted: _Wanted) -> tuple[Manifest, Descriptor]:
+        """The manifest, and the layer of it that is the file."""
         async with self._client(wanted) as client:
             found = await client.document(wanted.reference)
             if found is None:
@@ -123,7 +140,7 @@ class Artifacts:
                 raise SourceNotFound(
                     f"{wanted} names {layer.digest}, which the registry does not have; it was expected"
                 )
-            return layer
+            return found, layer
 
     async def _stream(self, wanted: _Wanted, layer: Descriptor, arriving: Arriving) -> None:
         """The rest of a layer, in one attempt."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgesmith_builder.contract import Artifact
 from edgesmith_builder.errors import RequestInvalid
-from edgesmith_builder.source.interface import Fetched, Limit, Source
+from edgesmith_builder.source.interface import Fetched, Limit, Place, Seen
 
 
 class Sources:
@@ -17,7 +17,7 @@ class Sources:
         places: By the schemes of their URIs, in small letters.
     """
 
-    def __init__(self, places: Mapping[str, Source]) -> None:
+    def __init__(self, places: Mapping[str, Place]) -> None:
         self._places = dict(places)
         self.digests: dict[str, str] = {}
         """64 hex digits of what was fetched, by the field that names it."""
@@ -27,6 +27,15 @@ class Sources:
         """How a URI of any of them looks."""
         return " or ".join(place.form for place in self._places.values())
 
+    def look(self, field: str, artifact: Artifact, limit: Limit) -> Seen:
+        """Ask what lies at a URI without fetching it; see `Place.look`.
+
+        Raises:
+            RequestInvalid: where its scheme is none of these.
+            BuildError: as the place has it.
+        """
+        return self._place(field, artifact).look(field, artifact, limit)
+
     def fetch(self, field: str, artifact: Artifact, target: Path, limit: Limit) -> Fetched:
         """Bring what a URI names into a file; see `Source.fetch`.
 
@@ -34,10 +43,13 @@ class Sources:
             RequestInvalid: where its scheme is none of these.
             BuildError: as the place has it.
         """
+        fetched = self._place(field, artifact).fetch(field, artifact, target, limit)
+        self.digests[field] = fetched.sha256
+        return fetched
+
+    def _place(self, field: str, artifact: Artifact) -> Place:
         scheme, found, _ = artifact.uri.partition("://")
         place = self._places.get(scheme) if found else None
         if place is None:
             raise RequestInvalid(f"{field}.uri is {artifact.uri!r}; {self.form} was expected")
-        fetched = place.fetch(field, artifact, target, limit)
-        self.digests[field] = fetched.sha256
-        return fetched
+        return place

@@ -21,6 +21,8 @@ class ConditionType(StrEnum):
     """True: the user must change something; the message says what. Negative polarity, present only when True."""
     PROFILES_RESOLVED = "ProfilesResolved"
     """True: every profile named exists and every node matched is of exactly one. Positive polarity."""
+    SOURCE_RESOLVED = "SourceResolved"
+    """True: the digest of every file is known, from the spec or from a look at its URI. Positive polarity."""
     BUILDS_READY = "BuildsReady"
     """True: an image that keeps the gates exists for every profile. Positive polarity."""
     ROLLOUT_COMPLETE = "RolloutComplete"
@@ -75,15 +77,23 @@ class Reason(StrEnum):
     SPEC_INVALID = "SpecInvalid"
     """The spec holds a value that the schema could not refuse."""
 
+    # SourceResolved, Reconciling
+    RESOLVING = "Resolving"
+    """A Job looks at files whose digest the spec does not give, or waits for its turn or for its pod to start."""
+
+    # SourceResolved
+    LOOK_FAILED = "LookFailed"
+    """Files could not be looked at again; what was found before goes on to be used, and the message says since when."""
+
     # BuildsReady, Reconciling
     BUILDING = "Building"
     """A build runs, or waits for its turn or for its pod to start; the message says which."""
     WAITING_FOR_REGISTRY = "WaitingForRegistry"
     """The operator cannot ask the registry whether the build exists; it asks again."""
     WAITING_FOR_SOURCE = "WaitingForSource"
-    """The bucket, server or registry of a URI cannot be reached; the build is tried again."""
+    """The bucket, server or registry of a URI cannot be reached; the build, or the look at the file, is tried again."""
 
-    # BuildsReady, Stalled: the builder's own words
+    # SourceResolved, BuildsReady, Stalled: the builder's own words
     SOURCE_NOT_FOUND = "SourceNotFound"
     """Nothing is at a URI that the spec names."""
     SOURCE_UNREACHABLE = "SourceUnreachable"
@@ -93,7 +103,7 @@ class Reason(StrEnum):
     CREDENTIALS_NOT_FOUND = "CredentialsNotFound"
     """The Secret that spec.source.secretRef names does not exist in the EdgeModel's namespace."""
     DIGEST_MISMATCH = "DigestMismatch"
-    """A file's SHA-256 is not the one in the spec."""
+    """A file's SHA-256 is not the one in the spec, or in status.sources where the spec gives none."""
     MODEL_INVALID = "ModelInvalid"
     """The source is not a model that can be built."""
     MODEL_HAS_NAN = "ModelHasNaN"

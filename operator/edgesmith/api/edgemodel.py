@@ -12,11 +12,16 @@ from edgesmith.api.names import MAX_MODEL_NAME
 from edgesmith.api.rollout import Rollout
 from edgesmith.api.selection import DeviceProfiles
 from edgesmith.api.serving import Serving
-from edgesmith.api.source import Compiled, Dataset, Evaluation, Source
+from edgesmith.api.source import Compiled, Dataset, Evaluation, File, Source
 
 KIND = "EdgeModel"
 PLURAL = "edgemodels"
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
+
+
+def compiled_field(toolchain: str) -> str:
+    """The field of the file that is compiled for a toolchain, without `spec.`."""
+    return f"compiled[{toolchain}]"
 
 
 class Optimize(Model):
@@ -108,6 +113,17 @@ class EdgeModelSpec(Model):
         ),
     )
     serving: Serving = Field(Serving(), description="How the model is served.")
+
+    @property
+    def files(self) -> dict[str, File]:
+        """Every file that the spec names, by its field without `spec.`: `source`, `compiled[EdgeTPU]`."""
+        found: dict[str, File | None] = {
+            "source": self.source,
+            "calibration": self.calibration,
+            "evaluation": self.evaluation,
+        }
+        found |= {compiled_field(one.toolchain): one for one in self.compiled}
+        return {field: file for field, file in found.items() if file is not None}
 
 
 class EdgeModel(Model):

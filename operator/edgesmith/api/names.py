@@ -33,19 +33,22 @@ REVISION_LABEL = f"{GROUP}/revision"
 BUILD_KEY_LABEL = f"{GROUP}/build-key"
 """On build Jobs: the key that they make."""
 
+RESOLVE_LABEL = f"{GROUP}/resolve"
+"""On resolve Jobs: the files that they look at, as a hash; see `edgesmith.decide.sources`."""
+
 TRIAL_LABEL = f"{GROUP}/trial"
 """On trial pods: the trial that they are of; see `edgesmith.decide.trials`."""
 
 BUILD_REASON_ANNOTATION = f"{GROUP}/build-reason"
 """On build Jobs: why the build was needed, with old and new value, as JSON."""
 ATTEMPT_ANNOTATION = f"{GROUP}/attempt"
-"""On build Jobs: the attempt they answer."""
+"""On build and resolve Jobs: the attempt they answer."""
 TRIES_ANNOTATION = f"{GROUP}/tries"
-"""On build Jobs: how many Jobs for the same build and attempt failed before this one."""
+"""On build and resolve Jobs: how many Jobs for the same and the same attempt failed before this one."""
 REQUEST_ANNOTATION = f"{GROUP}/request"
 REGISTRY_CA_ANNOTATION = f"{GROUP}/registry-ca"
 BUCKET_CA_ANNOTATION = f"{GROUP}/bucket-ca"
-"""On the pods of build Jobs: the `BuildRequest` as JSON, which the builder reads as a file."""
+"""On the pods of build and resolve Jobs: the request as JSON, which the builder reads as a file."""
 BUILD_ANNOTATION = f"{GROUP}/build"
 """On DaemonSets: the `Build` that the revision's image answers, as JSON, so that the next one can say what changed."""
 BUILT_IMAGE_ANNOTATION = f"{GROUP}/built-image"
@@ -91,6 +94,19 @@ def job_name(model: str, key: str, attempt: str = "", tries: int = 0) -> str:
     """
     suffix = f"-{short_hash(f'{attempt}/{tries}', 4)}" if attempt or tries else ""
     return f"{model}-{key[:10]}{suffix}"
+
+
+def resolve_job_name(model: str, key: str, since: str, attempt: str, tries: int) -> str:
+    """The Job that makes one look at an EdgeModel's files: 63 characters at most.
+
+    Args:
+        model: The EdgeModel's name.
+        key: The files, as a hash.
+        since: When they were looked at before.
+        attempt: The attempt that the Job answers; see `edgesmith.decide.sources.attempt_of`.
+        tries: How many Jobs for the same look failed before this one.
+    """
+    return f"{model}-look-{short_hash('/'.join((key, since, attempt, str(tries))))}"
 
 
 def trial_pod_name(model: str, trial: str, node: str, precisions: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from edgesmith.api.model import Model, rules
+from edgesmith.api.units import Interval
 from edgesmith_builder.contract import MetricName
 
 URI_PATTERN = (
@@ -22,6 +23,12 @@ SHA256_PATTERN = r"^[0-9a-f]{64}$"
 SUBDOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 
 
+_DIGEST = (
+    "SHA-256 of the file, 64 hex digits; a file with another is refused. Absent: a Job looks up what lies at the URI, "
+    "again every spec.source.interval; status.sources keeps it, and other bytes are another build."
+)
+
+
 class SecretRef(Model):
     """A Secret in the EdgeModel's namespace."""
 
@@ -32,8 +39,13 @@ class Source(Model):
     """The trained model as its owner published it."""
 
     uri: str = Field(pattern=URI_PATTERN, max_length=1024, description=f"Where the model is: {URI_FORMS}.")
-    sha256: str = Field(
-        pattern=SHA256_PATTERN, description="SHA-256 of the file, 64 hex digits; a file with another is refused."
+    sha256: str | None = Field(None, pattern=SHA256_PATTERN, description=_DIGEST)
+    interval: Interval = Field(
+        "1h",
+        description=(
+            "How often files without a sha256 are looked at again, the source, data sets and compiled files alike. "
+            "0s: never again; a new value of the annotation edgesmith.dev/retry still has them looked at once."
+        ),
     )
     secret_ref: SecretRef | None = Field(
         None,
@@ -70,20 +82,14 @@ class Compiled(Model):
         max_length=1024,
         description=f"Where the file is: {URI_FORMS}. It is fetched with the source's secretRef.",
     )
-    sha256: str = Field(
-        pattern=SHA256_PATTERN, description="SHA-256 of the file, 64 hex digits; a file with another is refused."
-    )
+    sha256: str | None = Field(None, pattern=SHA256_PATTERN, description=_DIGEST)
 
 
 class Dataset(Model):
     """A data set: an .npz file with one array per model input, first axis the samples, and no pickled objects."""
 
     uri: str = Field(pattern=URI_PATTERN, max_length=1024, description=f"Where the .npz file is: {URI_FORMS}.")
-    sha256: str | None = Field(
-        None,
-        pattern=SHA256_PATTERN,
-        description="SHA-256 of the file. Absent: the content at the URI is assumed never to change.",
-    )
+    sha256: str | None = Field(None, pattern=SHA256_PATTERN, description=_DIGEST)
 
 
 class Evaluation(Dataset):
@@ -119,3 +125,7 @@ class Evaluation(Dataset):
     def options(self) -> dict[str, str]:
         """What the metric is told, by name."""
         return {} if self.top_k is None else {"k": str(self.top_k)}
+
+
+File = Source | Compiled | Dataset
+"""A file that a spec names: where it lies, and its digest where somebody gave it."""

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from edgesmith.api.model import Model
+from edgesmith.api.source import SHA256_PATTERN
 
 
 class Condition(Model):
@@ -267,6 +268,26 @@ class TrialStatus(Model):
     )
 
 
+class SourceStatus(Model):
+    """What lay at the URI of a file whose digest the spec does not give, when it was looked at last.
+
+    Builds are made of this digest, so nobody else should write it.
+    """
+
+    field: str = Field(description="The file, by its field without `spec.`: source, calibration or compiled[EdgeTPU].")
+    uri: str = Field(description="Where it was looked at; of another URI in the spec this says nothing.")
+    sha256: str = Field(pattern=SHA256_PATTERN, description="SHA-256 of the file, 64 hex digits.")
+    validator: str | None = Field(
+        None,
+        description="What its place said of it: ETag, version or the manifest's digest. The same means no change.",
+    )
+    resolved_at: str = Field(description="When the look ended.", json_schema_extra={"format": "date-time"})
+    attempt: str | None = Field(
+        None,
+        description="Hash of the retry word and of the Secret's name; with others it is looked at anew.",
+    )
+
+
 class EdgeModelStatus(Model):
     """What the operator found and did."""
 
@@ -293,6 +314,11 @@ class EdgeModelStatus(Model):
         (),
         description="What devices measured of the candidates of each build that has several.",
         json_schema_extra={"x-map-key": ["profile", "buildKey"]},
+    )
+    sources: tuple[SourceStatus, ...] = Field(
+        (),
+        description="What lies at the URI of each file whose digest the spec does not give.",
+        json_schema_extra={"x-map-key": "field"},
     )
     nodes: NodeCounts = Field(NodeCounts(), description="All nodes of the EdgeModel.")
     pending: tuple[PendingNode, ...] = Field(

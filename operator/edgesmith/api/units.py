@@ -99,6 +99,12 @@ def _is_deadline(text: str) -> str:
     return text
 
 
+def _is_interval(text: str) -> str:
+    if timedelta() < parse_duration(text) < timedelta(minutes=1):
+        raise ValueError(f"{_shown(text)} is too short; 0s, or 1m or more was expected")
+    return text
+
+
 def _is_size(value: int | str) -> int | str:
     if parse_bytes(value) < 1:
         raise ValueError(f"{_shown(str(value))} is too small; 1 or more was expected")
@@ -137,6 +143,20 @@ Deadline = Annotated[
     AfterValidator(_is_deadline),
 ]
 """A duration in a spec, from one second to one year."""
+
+Interval = Annotated[
+    str,
+    Field(
+        pattern=DURATION_PATTERN,
+        max_length=MAX_LENGTH,
+        json_schema_extra=rules(
+            {"duration(self) == duration('0s') || duration(self) >= duration('1m')": "must be 0s, or 1m or more"}
+            | _AT_MOST_A_YEAR
+        ),
+    ),
+    AfterValidator(_is_interval),
+]
+"""The time between two looks at something in a spec: from one minute to one year, or `0s` for one look alone."""
 
 SIZE_RULES = {
     "quantity(string(self)).compareTo(quantity('1')) >= 0": "must be 1 or more",

@@ -29,9 +29,10 @@ from edgesmith.decide import decide, wanted
 from edgesmith.decide.plan import Change, Plan
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import Image, Snapshot
+from edgesmith_builder.contract import FileToResolve
 from edgesmith_builder.oci import Credentials
 
-WITHOUT_NODES = {ConditionType.PROFILES_RESOLVED, ConditionType.BUILDS_READY}
+WITHOUT_NODES = {ConditionType.PROFILES_RESOLVED, ConditionType.SOURCE_RESOLVED, ConditionType.BUILDS_READY}
 """The conditions that do not depend on nodes."""
 
 
@@ -147,6 +148,7 @@ def _entry(planned: Planned) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "namespace": metadata.namespace,
         "name": metadata.name,
+        "look": {"why": made.look.why, "files": [_file(file) for file in made.look.files]} if made.look else None,
         "builds": [
             {
                 "profile": start.profile.metadata.name,
@@ -176,6 +178,10 @@ def _entry(planned: Planned) -> dict[str, Any]:
     }
 
 
+def _file(file: FileToResolve) -> dict[str, str]:
+    return {"field": file.field, "uri": file.uri}
+
+
 def _conditions(planned: Planned) -> list[Condition]:
     """The conditions after the first step; those that depend on nodes are left out where none could be listed."""
     known = planned.plan.status.conditions
@@ -191,6 +197,8 @@ def _text(planned: Planned) -> str:
     snapshot, made = planned.snapshot, planned.plan
     metadata = snapshot.model.metadata
     lines = [f"EdgeModel {metadata.namespace}/{metadata.name}"]
+    if made.look:
+        lines += [f"  look      at spec.{file.field} {file.uri}: {made.look.why}" for file in made.look.files]
     for start in made.builds:
         lines += [f"  build     {start.profile.metadata.name}: {_why(start.reason)} (key {start.build.key})"]
     lines += [f"  built     {profile}: {image}" for profile, image in _cached(snapshot)]
@@ -207,7 +215,16 @@ def _text(planned: Planned) -> str:
     new = [apply for apply in made.revisions if apply.revision not in existing]
     lines += [f"  revision  {apply.revision} of {apply.profile.metadata.name}" for apply in new]
     lines += _about_nodes(planned)
-    if not (made.builds or made.trials or new or made.moves or made.pending or made.deletes or planned.nodes_refused):
+    if not (
+        made.look
+        or made.builds
+        or made.trials
+        or new
+        or made.moves
+        or made.pending
+        or made.deletes
+        or planned.nodes_refused
+    ):
         lines.append("  nothing to do")
     lines += [
         f"  then      {condition.type} is {condition.status}, {condition.reason}: {condition.message}"

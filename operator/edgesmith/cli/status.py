@@ -18,6 +18,7 @@ from edgesmith.cluster.kinds import EDGE_MODEL
 from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.unreadable import Unreadable
 from edgesmith.decide.devices import devices_of
+from edgesmith.decide.digests import looked_at_fields, recorded
 from edgesmith.decide.fleet import NodeState, ServerState
 from edgesmith.decide.marks import Mark, marks_of
 from edgesmith.decide.observe import Terms, Trial, observe
@@ -79,6 +80,7 @@ def detail(seen: Seen, model: EdgeModel) -> str:
         lines.append(f"The operator has not looked at this generation yet; what follows is about {observed or 'none'}.")
     sections = {
         "CONDITION": (["CONDITION", "STATUS", "REASON", "MESSAGE"], "conditions"),
+        "SOURCE": (["SOURCE", "SHA256", "LOOKED AT", "URI"], "sources"),
         "VARIANT": (
             [
                 "VARIANT",
@@ -117,6 +119,7 @@ def describe(seen: Seen, model: EdgeModel) -> dict[str, Any]:
             {"type": c.type, "status": c.status, "reason": c.reason, "message": c.message}
             for c in _status(model).conditions
         ],
+        "sources": _sources(model),
         "variants": _variants(model),
         "revisions": _revisions(seen, model),
         "nodes": [] if seen.nodes_refused else _nodes(seen.objects, model),
@@ -127,6 +130,16 @@ def as_json(seen: Seen, models: list[EdgeModel]) -> str:
     """The same for programs; `nodesRefused` says why no nodes could be listed."""
     refused = {"nodesRefused": seen.nodes_refused} if seen.nodes_refused else {}
     return json.dumps([describe(seen, model) | refused for model in models], indent=2)
+
+
+def _sources(model: EdgeModel) -> list[dict[str, str]]:
+    """The files whose digest the spec does not give, with what was found at the last look."""
+    known, rows = recorded(model), []
+    for field, file in looked_at_fields(model).items():
+        entry = known.get(field)
+        found = (entry.sha256, entry.resolved_at) if entry else ("", "")
+        rows.append({"field": field, "sha256": found[0], "resolvedAt": found[1], "uri": file.uri})
+    return rows
 
 
 def _variants(model: EdgeModel) -> list[dict[str, str]]:

@@ -26,7 +26,7 @@ from edgesmith.cluster.parse import owner_of, without_bookkeeping
 from edgesmith.cluster.refusals import Refusal, with_refusals
 from edgesmith.decide.plan import Keep, Move, Plan, StartBuild
 from edgesmith.decide.snapshot import Snapshot
-from edgesmith.resources import build_job, daemon_set, service, trial_pod
+from edgesmith.resources import build_job, daemon_set, resolve_job, service, trial_pod
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ class Done:
     """What a pass changed; counted, for the log and the metrics."""
 
     builds: int = 0
+    looks: int = 0
     trials: int = 0
     applied: int = 0
     moves: int = 0
@@ -62,7 +63,14 @@ class Done:
 
     def __bool__(self) -> bool:
         return bool(
-            self.builds or self.trials or self.applied or self.moves or self.deleted or self.status or self.left
+            self.builds
+            or self.looks
+            or self.trials
+            or self.applied
+            or self.moves
+            or self.deleted
+            or self.status
+            or self.left
         )
 
 
@@ -150,10 +158,12 @@ class Applier:
             await asyncio.gather(*(_collected(self._keep(one, key, done), done) for one in kept))
 
     async def _rest(self, plan: Plan, snapshot: Snapshot, done: Done) -> None:
-        """Start builds and trials, delete what is no longer wanted, and see to the Service."""
+        """Start builds, a look at files and trials, delete what is no longer wanted, and see to the Service."""
         model = snapshot.model
         for start in plan.builds:
             await _collected(self._build(build_job(model, start, snapshot.settings), done), done, _profile(start))
+        if plan.look:
+            await _collected(self._look(resolve_job(model, plan.look, snapshot.settings), done), done)
         for trial in plan.trials:
             work = self._trial(trial_pod(model, trial, snapshot.settings), done)
             await _collected(work, done, trial.profile.metadata.name)
@@ -163,9 +173,16 @@ class Applier:
             await _collected(self._service(service(model), model.metadata.uid, done), done)
 
     async def _build(self, manifest: Object, done: Done) -> None:
+        await self._job(manifest, done)
+        done.builds += 1
+
+    async def _look(self, manifest: Object, done: Done) -> None:
+        await self._job(manifest, done)
+        done.looks += 1
+
+    async def _job(self, manifest: Object, done: Done) -> None:
         # Made, never applied: a Job is made once, and one that is on its way out must not be taken for it.
         self._objects.put(JOB, await self._client.create(manifest))
-        done.builds += 1
         done.names.append(f"Job {manifest['metadata']['name']}")
 
     async def _trial(self, manifest: Object, done: Done) -> None:

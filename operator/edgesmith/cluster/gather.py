@@ -10,12 +10,12 @@ from edgesmith.cluster.errors import ClusterError
 from edgesmith.cluster.images import Images
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EVENT, POD
 from edgesmith.cluster.objects import Objects
-from edgesmith.cluster.parse_build import JOB_NAME_LABEL, BuildPod, with_pods
+from edgesmith.cluster.parse_build import JOB_NAME_LABEL, AnyJob, BuildPod, with_pods
 from edgesmith.cluster.provenance import Wanted
-from edgesmith.cluster.table import Entry
+from edgesmith.cluster.table import Entry, Table
 from edgesmith.decide.builds import wanted
 from edgesmith.decide.settings import Settings
-from edgesmith.decide.snapshot import BuildJob, Snapshot
+from edgesmith.decide.snapshot import BuilderJob, Snapshot
 from edgesmith.decide.trust import trusted_digests
 from edgesmith.resources.names import repository
 
@@ -54,7 +54,8 @@ class Gatherer:
         namespace, name = model.metadata.namespace, model.metadata.name
         profiles = objects.profiles.all()
         unreadable = tuple(sorted(name for _, name in objects.unreadable(DEVICE_PROFILE)))
-        jobs = await self._jobs(model)
+        jobs = await self._jobs(model, self._own(objects.jobs, model))
+        resolve_jobs = await self._jobs(model, self._own(objects.resolve_jobs, model))
         revisions = tuple(
             entry.noun for _, entry in objects.revisions.of_model(namespace, name) if entry.owner == model.metadata.uid
         )
@@ -80,19 +81,20 @@ class Gatherer:
                 for _, entry in objects.trial_pods.of_model(namespace, name)
                 if entry.owner == model.metadata.uid
             ),
+            resolve_jobs=resolve_jobs,
         )
 
     def starting(self, model: EdgeModel) -> bool:
         """Whether a build pod waits to be created or to start: events alone say why, so somebody must look again."""
         pods = self._build_pods(model)
         created = {pod.job for pod in pods}
-        return any(pod.pending for pod in pods) or any(
-            not entry.noun.finished and entry.noun.name not in created for entry in self._own_jobs(model)
-        )
+        jobs: list[BuilderJob] = [entry.noun for entry in self._own(self.objects.jobs, model)]
+        jobs += [entry.noun for entry in self._own(self.objects.resolve_jobs, model)]
+        return any(pod.pending for pod in pods) or any(not job.finished and job.name not in created for job in jobs)
 
-    async def _jobs(self, model: EdgeModel) -> tuple[BuildJob, ...]:
-        """This EdgeModel's Jobs. Those of a deleted one of the same name are still there for a moment."""
-        namespace, own = model.metadata.namespace, self._own_jobs(model)
+    async def _jobs(self, model: EdgeModel, own: list[Entry[AnyJob]]) -> tuple[AnyJob, ...]:
+        """Jobs with the words of their pods."""
+        namespace = model.metadata.namespace
         if not own:
             return ()
         for entry in own:
@@ -111,11 +113,12 @@ class Gatherer:
         ]
         return tuple(found)
 
-    def _own_jobs(self, model: EdgeModel) -> list[Entry[BuildJob]]:
-        jobs = self.objects.jobs.of_model(model.metadata.namespace, model.metadata.name)
+    def _own(self, table: Table[AnyJob], model: EdgeModel) -> list[Entry[AnyJob]]:
+        """This EdgeModel's Jobs. Those of a deleted one of the same name are still there for a moment."""
+        jobs = table.of_model(model.metadata.namespace, model.metadata.name)
         return [entry for _, entry in jobs if entry.owner == model.metadata.uid]
 
-    async def _read_ended_pods(self, model: EdgeModel, job: BuildJob) -> None:
+    async def _read_ended_pods(self, model: EdgeModel, job: BuilderJob) -> None:
         """Read the pods of a Job that has just ended, where none of their termination messages is known.
 
         Jobs and pods are watched apart, and the Job's end may be seen before its pod's termination message.
@@ -123,7 +126,7 @@ class Gatherer:
         namespace = model.metadata.namespace
         if not job.finished or (namespace, job.name) in self._read:
             return
-        if job.succeeded and any(pod.job == job.name and pod.digest for pod in self._build_pods(model)):
+        if job.succeeded and any(pod.job == job.name and (pod.digest or pod.found) for pod in self._build_pods(model)):
             return
         self._read.add((namespace, job.name))
         labels = f"{JOB_NAME_LABEL}={job.name}"
@@ -143,7 +146,7 @@ class Gatherer:
         why = await self._why(namespace, pod.name, pod.uid, MOUNT_REASONS)
         return replace(pod, problem=why) if why else pod
 
-    async def _uncreated(self, namespace: str, entry: Entry[BuildJob]) -> BuildJob:
+    async def _uncreated(self, namespace: str, entry: Entry[AnyJob]) -> AnyJob:
         """A Job without a pod, with the reason the Job controller cannot create one: a quota, say."""
         why = await self._why(namespace, entry.noun.name, entry.uid, CREATE_REASONS)
         return replace(entry.noun, failure_message=why)

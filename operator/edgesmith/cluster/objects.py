@@ -16,14 +16,14 @@ from typing import Any
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
-from edgesmith.api.names import BUILD_KEY_LABEL, MODEL_LABEL, REVISION_LABEL, TRIAL_LABEL
+from edgesmith.api.names import BUILD_KEY_LABEL, MODEL_LABEL, RESOLVE_LABEL, REVISION_LABEL, TRIAL_LABEL
 from edgesmith.cluster import parse, parse_build, parse_trial
 from edgesmith.cluster.fields import Raw, mapping, text, version_number
 from edgesmith.cluster.kinds import DAEMON_SET, DEVICE_PROFILE, EDGE_MODEL, JOB, NODE, POD, Kind
 from edgesmith.cluster.parse_build import BuildPod
 from edgesmith.cluster.table import Entry, ObjectChange, ObjectKey, Table
 from edgesmith.cluster.unreadable import Unreadable
-from edgesmith.decide.snapshot import BuildJob, Node, Pod, Revision, TrialPod
+from edgesmith.decide.snapshot import BuildJob, Node, Pod, ResolveJob, Revision, TrialPod
 
 CHILDREN = (POD, JOB, DAEMON_SET)
 """Read by label: everybody else's pods are none of our business, and would fill our memory."""
@@ -49,6 +49,7 @@ class Objects:
         self.build_pods: Table[BuildPod] = Table()
         self.trial_pods: Table[TrialPod] = Table()
         self.jobs: Table[BuildJob] = Table()
+        self.resolve_jobs: Table[ResolveJob] = Table()
         self.revisions: Table[Revision] = Table()
         self._unreadable: dict[Kind, Table[Unreadable]] = {EDGE_MODEL: Table(), DEVICE_PROFILE: Table()}
         self._complete: set[Kind] = set()
@@ -181,7 +182,7 @@ class Objects:
             DEVICE_PROFILE: (self.profiles, self._unreadable[DEVICE_PROFILE]),
             NODE: (self.nodes,),
             POD: (self.pods, self.build_pods, self.trial_pods),
-            JOB: (self.jobs,),
+            JOB: (self.jobs, self.resolve_jobs),
             DAEMON_SET: (self.revisions,),
         }
         return tables[kind]
@@ -194,8 +195,10 @@ class Objects:
                 return self.pods, parse.pod(raw)
             if labels.get(TRIAL_LABEL):
                 return self.trial_pods, parse_trial.trial_pod(raw)
-            build = BUILD_KEY_LABEL in labels or parse_build.JOB_NAME_LABEL in labels
+            build = BUILD_KEY_LABEL in labels or RESOLVE_LABEL in labels or parse_build.JOB_NAME_LABEL in labels
             return (self.build_pods, parse_build.build_pod(raw)) if build else (None, None)
+        if kind is JOB and RESOLVE_LABEL in parse.labels_of(raw):
+            return self.resolve_jobs, parse_build.resolve_job(raw)
         noun = _READERS[kind](raw)
         return self._tables(kind)[isinstance(noun, Unreadable)], noun
 

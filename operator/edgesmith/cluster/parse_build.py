@@ -1,15 +1,18 @@
-"""Build Jobs and their pods as decisions know them. Pure; every field is checked."""
+"""Build and resolve Jobs and their pods as decisions know them. Pure; every field is checked."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
-from edgesmith.api.names import ATTEMPT_ANNOTATION, BUILD_KEY_LABEL, PROFILE_LABEL, TRIES_ANNOTATION
+from edgesmith.api.names import ATTEMPT_ANNOTATION, BUILD_KEY_LABEL, PROFILE_LABEL, RESOLVE_LABEL, TRIES_ANNOTATION
 from edgesmith.cluster.fields import Raw, at, last_json_line, mappings, text, time_of
 from edgesmith.cluster.parse import annotations_of, labels_of, termination_messages
-from edgesmith.decide.snapshot import BuildJob
-from edgesmith_builder.contract import BuildFailure, BuildResult
+from edgesmith.decide.snapshot import BuildJob, ResolveJob
+from edgesmith_builder.contract import BuildFailure, BuildResult, ResolveResult
+
+AnyJob = TypeVar("AnyJob", BuildJob, ResolveJob)
 
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 """Set by the Job controller on a Job's pods."""
@@ -36,7 +39,7 @@ _NEVER_SEEN = "ContainerStatusUnknown"
 
 @dataclass(frozen=True, slots=True)
 class BuildPod:
-    """One try of a build Job."""
+    """One try of a build or resolve Job."""
 
     name: str
     uid: str
@@ -52,6 +55,8 @@ class BuildPod:
     """The kubelet ended it by its deadline."""
     digest: str | None
     """`sha256:HEX` of the image that its builder pushed or found."""
+    found: ResolveResult | None
+    """What its builder found at URIs."""
     failure: BuildFailure | None
     problem: str | None
     """Why it cannot start, or how it was ended, in the kubelet's words."""
@@ -59,6 +64,17 @@ class BuildPod:
 
 def job(raw: Raw) -> BuildJob:
     """A build Job, without its pods' words."""
+    labels = labels_of(raw)
+    return BuildJob(key=labels.get(BUILD_KEY_LABEL, ""), profile=labels.get(PROFILE_LABEL, ""), **_job(raw))
+
+
+def resolve_job(raw: Raw) -> ResolveJob:
+    """A resolve Job, without its pods' words."""
+    return ResolveJob(key=labels_of(raw).get(RESOLVE_LABEL, ""), **_job(raw))
+
+
+def _job(raw: Raw) -> dict[str, Any]:
+    """What is read alike of every Job of the builder."""
     finished = {
         text(condition, "type"): condition
         for condition in mappings(at(raw, "status", "conditions"))
@@ -66,33 +82,33 @@ def job(raw: Raw) -> BuildJob:
     }
     failed = finished.get("Failed")
     ended = time_of(at(raw, "status", "completionTime"))
-    labels, annotations = labels_of(raw), annotations_of(raw)
+    annotations = annotations_of(raw)
     tries = annotations.get(TRIES_ANNOTATION, "")
-    return BuildJob(
-        name=text(raw, "metadata", "name"),
-        key=labels.get(BUILD_KEY_LABEL, ""),
-        profile=labels.get(PROFILE_LABEL, ""),
-        attempt=annotations.get(ATTEMPT_ANNOTATION, ""),
-        finished=bool(finished),
-        succeeded="Complete" in finished,
-        failure=None,
-        failure_message=_job_failure(failed) if failed else None,
-        started_at=time_of(at(raw, "status", "startTime")),
-        finished_at=ended or (time_of(failed.get("lastTransitionTime")) if failed else None),
-        tries=int(tries) if tries.isdecimal() else 0,
-    )
+    return {
+        "name": text(raw, "metadata", "name"),
+        "attempt": annotations.get(ATTEMPT_ANNOTATION, ""),
+        "finished": bool(finished),
+        "succeeded": "Complete" in finished,
+        "failure": None,
+        "failure_message": _job_failure(failed) if failed else None,
+        "started_at": time_of(at(raw, "status", "startTime")),
+        "finished_at": ended or (time_of(failed.get("lastTransitionTime")) if failed else None),
+        "tries": int(tries) if tries.isdecimal() else 0,
+    }
 
 
 def build_pod(raw: Raw) -> BuildPod:
-    """A pod of a build Job."""
+    """A pod of a build or resolve Job."""
     failure: BuildFailure | None = None
     digest: str | None = None
+    found: ResolveResult | None = None
     statuses = list(mappings(at(raw, "status", "containerStatuses")))
     beside = list(mappings(at(raw, "status", "initContainerStatuses")))
     for status in statuses:
         for message in termination_messages(status):
             failure = failure or build_failure(message)
             digest = digest or built_digest(message)
+            found = found or resolve_result(message)
     ran = any(_ran(status) for status in statuses)
     return BuildPod(
         name=text(raw, "metadata", "name"),
@@ -104,12 +120,13 @@ def build_pod(raw: Raw) -> BuildPod:
         blocked=any(text(status, "state", "waiting", "reason") == _LACKS_SECRET for status in statuses),
         overdue=text(raw, "status", "phase") == "Failed" and text(raw, "status", "reason") == _DEADLINE,
         digest=digest,
+        found=found,
         failure=failure,
         problem=_pod_problem(raw, statuses, ran=ran) or next(filter(None, map(_beside_problem, beside)), None),
     )
 
 
-def with_pods(found: BuildJob, pods: Iterable[BuildPod]) -> BuildJob:
+def with_pods(found: AnyJob, pods: Iterable[BuildPod]) -> AnyJob:
     """A Job with the words of its pods, the newest first.
 
     A Job that is not finished is as its newest pod is: what ended an earlier one (a node that was drained, say) is of
@@ -119,6 +136,8 @@ def with_pods(found: BuildJob, pods: Iterable[BuildPod]) -> BuildJob:
     if not own:
         return found
     if found.succeeded:
+        if isinstance(found, ResolveJob):
+            return replace(found, found=next((pod.found for pod in own if pod.found), None))
         return replace(found, digest=next((pod.digest for pod in own if pod.digest), None))
     if not found.finished:
         newest = own[0]
@@ -141,6 +160,17 @@ def built_digest(message: str) -> str | None:
         return None
     try:
         return BuildResult.model_validate(found).digest
+    except ValueError:
+        return None
+
+
+def resolve_result(message: str) -> ResolveResult | None:
+    """What a termination message of the builder says lies at URIs; None where it says nothing of it."""
+    found = last_json_line(message)
+    if found is None:
+        return None
+    try:
+        return ResolveResult.model_validate(found)
     except ValueError:
         return None
 

@@ -35,6 +35,7 @@ QUEUE_LONGEST = Metric(
 EDGE_MODELS = Metric("edgesmith_edgemodels", "gauge", "EdgeModels in the cluster.")
 NODES = Metric("edgesmith_nodes", "gauge", "Nodes in the cluster.")
 BUILDS = Metric("edgesmith_builds_started_total", "counter", "Build Jobs made.")
+LOOKS = Metric("edgesmith_source_looks_started_total", "counter", "Resolve Jobs made: looks at files without a digest.")
 TRIALS = Metric("edgesmith_trials_started_total", "counter", "Trial pods made.")
 MOVES = Metric("edgesmith_node_moves_total", "counter", "Node labels set or removed.")
 WRITES = Metric("edgesmith_status_writes_total", "counter", "Statuses written.")
@@ -57,6 +58,7 @@ METRICS = (
     EDGE_MODELS,
     NODES,
     BUILDS,
+    LOOKS,
     TRIALS,
     MOVES,
     WRITES,

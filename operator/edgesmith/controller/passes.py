@@ -56,7 +56,7 @@ class Passes:
             applier: Writes.
             numbers: Counted into.
             client: For the status of EdgeModels that cannot be read.
-            slots: The bound on builds at once.
+            slots: The bound on Jobs of the builder at once.
             ask: Asks for a pass.
             clock: Seconds that only grow.
             now: The time of day, with its zone.
@@ -112,17 +112,18 @@ class Passes:
             raise Waiting(f"EdgeModel {key[0]}/{key[1]} is looked at once every EdgeModel has been listed")
         snapshot = await self._gatherer.snapshot(*key)
         if snapshot is None:
-            for waiting in self._slots.settle(key, waits=False):
+            for waiting in self._slots.settle(key, builds=False):
                 self._ask(waiting)
             await self._sweep(key)
             return "gone", Outcome()
         now = self._now()
         # From here to the reservation there is no await: two passes must not see the same slot free.
-        snapshot = replace(snapshot, builds_running=self._slots.running())
+        waiting_builds = self._slots.builds_waiting(key)
+        snapshot = replace(snapshot, builds_running=self._slots.running(), builds_waiting=waiting_builds)
         plan = decide(snapshot, now)
-        with self._slots.reserved(snapshot.model, plan.builds):
+        with self._slots.reserved(snapshot.model, plan):
             done = await self._applier.apply(plan, snapshot, now)
-        for waiting in self._slots.settle(key, waits=plan.builds_wait):
+        for waiting in self._slots.settle(key, builds=plan.builds_wait, look=plan.look_waits):
             self._ask(waiting)
         self._count(done)
         waits = [plan.look_again] if plan.look_again is not None else []
@@ -172,6 +173,7 @@ class Passes:
 
     def _count(self, done: Done) -> None:
         self._numbers.count(metrics.BUILDS, done.builds)
+        self._numbers.count(metrics.LOOKS, done.looks)
         self._numbers.count(metrics.TRIALS, done.trials)
         self._numbers.count(metrics.MOVES, done.moves)
         self._numbers.count(metrics.WRITES, float(done.status))

@@ -15,15 +15,16 @@ from edgesmith.api.conditions import Reason
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import short_hash
-from edgesmith.api.source import Dataset
 from edgesmith.decide.build_slots import RECHECK, admitted
 from edgesmith.decide.changes import changes
+from edgesmith.decide.digests import artifacts, build_file, looked_at_fields, undigested
 from edgesmith.decide.held import held_revision
 from edgesmith.decide.plan import Change, StartBuild
 from edgesmith.decide.refusals import usable
-from edgesmith.decide.retry import REGISTRY_LAG, Retry, failed, requested
+from edgesmith.decide.retry import REGISTRY_LAG, cannot_start, failed, remaining, requested
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import (
+    BuilderJob,
     BuildJob,
     ForeignImage,
     Image,
@@ -31,9 +32,9 @@ from edgesmith.decide.snapshot import (
     Snapshot,
     UnsignedImage,
 )
-from edgesmith.decide.toolchain import base_image, compiled_for, toolchain_of
+from edgesmith.decide.toolchain import base_image, toolchain_of
 from edgesmith.decide.trust import unsigned_problem
-from edgesmith_builder.contract import TOOLS, Artifact, Build, BuildReport, Candidate, Platform
+from edgesmith_builder.contract import TOOLS, Build, BuildReport, Candidate, Platform
 
 BuildPhase = Literal["Built", "Building", "Waiting", "Failed", "Trial", "TrialFailed"]
 """The last two: it is built, and a trial of its finalists goes on, or has left none."""
@@ -68,34 +69,38 @@ class BuildState:
 
 
 def wanted(model: EdgeModel, profiles: Sequence[DeviceProfile], settings: Settings) -> dict[str, Build]:
-    """The build of every profile that the EdgeModel names and can use, by the profile's name."""
+    """The build of every profile that the EdgeModel names and can use, by the profile's name.
+
+    Without those for which the digest of a file is not known yet.
+    """
     found = usable(model, profiles, settings).profiles
-    return {profile.metadata.name: build_for(model, profile, settings) for profile in found}
+    return {one.metadata.name: build_for(model, one, settings) for one in found if not undigested(model, one)}
 
 
 def build_for(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> Build:
     """Everything that decides the bytes of one variant's image.
 
     Raises:
-        ValueError: The profile is one that is refused; see `edgesmith.decide.refusals`.
+        ValueError: The profile is one that is refused, see `edgesmith.decide.refusals`, or the digest of a file is not
+            known: a build is made of bytes and never of a place.
     """
     base = base_image(profile, settings)
     if base is None:
         raise ValueError(f"there is no runtime base image for DeviceProfile {profile.metadata.name!r}")
-    spec, compiled = model.spec, compiled_for(model, profile)
+    spec, files = model.spec, artifacts(model, profile)
     return Build(
         model=model.metadata.name,
-        source=Artifact(uri=spec.source.uri, sha256=spec.source.sha256),
-        compiled=Artifact(uri=compiled.uri, sha256=compiled.sha256) if compiled else None,
+        source=files["source"],
+        compiled=files.get("compiled"),
         trust_pickle=spec.source.trust_pickle,
-        calibration=_artifact(spec.calibration),
-        evaluation=_artifact(spec.evaluation),
+        calibration=files.get("calibration"),
+        evaluation=files.get("evaluation"),
         metric=spec.evaluation.metric if spec.evaluation else "Accuracy",
         metric_options=spec.evaluation.options if spec.evaluation else {},
         output=spec.evaluation.output if spec.evaluation else None,
         missing_values=spec.missing_values,
         platform=Platform(**profile.spec.platform.model_dump()),
-        toolchain=toolchain_of(profile, compiled=compiled is not None),
+        toolchain=toolchain_of(profile, compiled="compiled" in files),
         base=base,
         device_memory=profile.memory,
         tools=TOOLS,
@@ -103,10 +108,15 @@ def build_for(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> B
 
 
 def build_states(snapshot: Snapshot, profiles: Iterable[DeviceProfile], now: datetime) -> dict[str, BuildState]:
-    """Where the build of every profile stands, by the profile's name; two that share a key start one Job."""
+    """Where the build of every profile stands, by the profile's name; two that share a key start one Job.
+
+    A profile for which the digest of a file is not known yet has none.
+    """
     states: dict[str, BuildState] = {}
     started: set[str] = set()
     for profile in profiles:
+        if undigested(snapshot.model, profile):
+            continue
         build = build_for(snapshot.model, profile, snapshot.settings)
         state = _state(snapshot, profile, build, now)
         if state.start and build.key in started:
@@ -164,7 +174,7 @@ def answering(snapshot: Snapshot, key: str) -> list[BuildJob]:
     return sorted((job for job in snapshot.jobs if job.key == key and job.attempt == attempt), key=age)
 
 
-def age(job: BuildJob) -> tuple[bool, float, int, str]:
+def age(job: BuilderJob) -> tuple[bool, float, int, str]:
     """Sorts Jobs from old to new; one that has not started is newer than any that has."""
     return job.started_at is None, job.started_at.timestamp() if job.started_at else 0.0, job.tries, job.name
 
@@ -282,7 +292,7 @@ def _absent(
             profile, build, "Building", known, None, Reason.BUILDING, f"Building for {name} again.", start
         )
     verdict = failed(ended)
-    wait = _remaining(verdict, ended, now)
+    wait = remaining(verdict, ended, now)
     again = wait is not None and wait <= 0
     return BuildState(
         profile,
@@ -301,26 +311,13 @@ def _running(
     model: EdgeModel, profile: DeviceProfile, job: BuildJob, ended: BuildJob | None
 ) -> tuple[BuildPhase, Reason, str]:
     """What to say while a Job runs. A try after a failure keeps the failure's words until it has done better."""
-    if job.failure_message:
-        secret = model.spec.source.secret
-        if secret and secret in job.failure_message:
-            message = (
-                f"spec.source.secretRef.name {secret!r} in namespace {model.metadata.namespace!r} cannot be used: "
-                f"{job.failure_message.rstrip('.')}."
-            )
-            return "Failed", Reason.CREDENTIALS_NOT_FOUND, message
-        return "Waiting", Reason.BUILDING, f"Job {job.name} cannot start: {job.failure_message.rstrip('.')}."
+    kept = cannot_start(model, job)
+    if kept:
+        return "Waiting" if kept.waiting else "Failed", kept.reason, kept.message
     if ended and not ended.succeeded:
         verdict = failed(ended)
         return "Waiting" if verdict.waiting else "Failed", verdict.reason, verdict.message
     return "Building", Reason.BUILDING, f"Building for {profile.metadata.name}."
-
-
-def _remaining(verdict: Retry, job: BuildJob, now: datetime) -> float | None:
-    """Seconds until the next try, or None where only the user can start it."""
-    if verdict.delay is None:
-        return None
-    return verdict.delay - (now - (job.finished_at or now)).total_seconds()
 
 
 def _start(snapshot: Snapshot, profile: DeviceProfile, build: Build, known: str | None, tries: int) -> StartBuild:
@@ -330,13 +327,10 @@ def _start(snapshot: Snapshot, profile: DeviceProfile, build: Build, known: str 
         return StartBuild(profile, build, attempt, (Change("image", known, None),), tries)
     ours = [revision for revision in snapshot.revisions if revision.profile == profile.metadata.name]
     newest = max(ours, key=lambda revision: (revision.created, revision.name), default=None)
-    return StartBuild(profile, build, attempt, changes(build, newest.build if newest else None), tries)
+    looked_at = {build_file(field) for field in looked_at_fields(snapshot.model)}
+    return StartBuild(profile, build, attempt, changes(build, newest.build if newest else None, looked_at), tries)
 
 
 def _why(start: StartBuild) -> str:
     """The changed fields, for a sentence."""
     return f": {', '.join(change.field for change in start.reason)} changed" if start.reason else ""
-
-
-def _artifact(dataset: Dataset | None) -> Artifact | None:
-    return Artifact(uri=dataset.uri, sha256=dataset.sha256) if dataset else None

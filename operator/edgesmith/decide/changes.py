@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,19 +11,31 @@ from edgesmith.decide.plan import Change
 from edgesmith_builder.contract import Build
 
 
-def changes(build: Build, before: Mapping[str, Any] | None) -> tuple[Change, ...]:
+def changes(build: Build, before: Mapping[str, Any] | None, looked_at: Collection[str] = ()) -> tuple[Change, ...]:
     """Why a build is needed: each field in which it differs from the build before, by its dotted path.
 
-    Empty where there was none before. The versions of what compiles are fields like the others.
+    Empty where there was none before. The versions of what compiles are fields like the others. The digest of a file
+    that was looked at is its content: `source content`.
+
+    Args:
+        build: The build.
+        before: The one before, as JSON.
+        looked_at: The build's files whose digest the spec does not give.
     """
     if before is None:
         return ()
     old, new = _flat(_with_defaults(before)), _flat(build.model_dump(mode="json", by_alias=True))
     return tuple(
-        Change(field, old.get(field), new.get(field))
+        Change(_named(field, looked_at), old.get(field), new.get(field))
         for field in sorted({*old, *new})
         if old.get(field) != new.get(field)
     )
+
+
+def _named(field: str, looked_at: Collection[str]) -> str:
+    """A field as a reason names it."""
+    file, _, part = field.partition(".")
+    return f"{file} content" if part == "sha256" and file in looked_at else field
 
 
 def _with_defaults(build: Mapping[str, Any]) -> Mapping[str, Any]:

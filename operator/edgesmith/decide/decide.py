@@ -7,7 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 from operator import attrgetter
 
+from edgesmith.api.conditions import Reason
 from edgesmith.api.status import EdgeModelStatus
+from edgesmith.decide.conditions import Finding, Severity
+from edgesmith.decide.digests import undigested
 from edgesmith.decide.marks import status_marks
 from edgesmith.decide.plan import ApplyRevision, Delete, Keep, Move, Plan
 from edgesmith.decide.record import Record, is_written, new_record
@@ -42,11 +45,13 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
             retried=view.retried,
         ),
         trials=view.trials.records,
+        looks=view.looks,
         unreadable=snapshot.unreadable_profiles,
         now=now,
     )
     revisions = _revisions(view, courses)
     waits = [course.look_again for course in courses] + [state.look_again for state in view.builds.values()]
+    waits.append(view.looks.look_again)
     return Plan(
         revisions=revisions,
         status=status,
@@ -58,12 +63,15 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
             *old_jobs(snapshot.jobs, {state.build.key for state in view.builds.values()}),
             *_unused(view, courses, moves),
             *view.trials.deletes,
+            *view.looks.deletes,
         ),
         service=bool(revisions or snapshot.revisions),
         events=events_of(status, snapshot.model.status),
         pending=tuple(pending),
         look_again=min((wait for wait in waits if wait is not None), default=None),
         builds_wait=any(state.no_slot for state in view.builds.values()),
+        look=view.looks.start,
+        look_waits=view.looks.waits,
     )
 
 
@@ -139,7 +147,18 @@ def _facts(view: View, course: Course) -> VariantFacts:
         course,
         counts(course),
         max(measured, default=None),
-        refused=view.resolved.refused.get(profile),
+        unbuilt=view.resolved.refused.get(profile) or _undigested(view, profile),
         warnings=warnings,
         unmatched=len(view.assignment.unmatched),
     )
+
+
+def _undigested(view: View, profile: str) -> Finding | None:
+    """Why nothing is built for a profile that is there: the digest of a file is not known yet."""
+    found = next((one for one in view.resolved.profiles if one.metadata.name == profile), None)
+    missing = undigested(view.snapshot.model, found) if found else ()
+    if not missing:
+        return None
+    known = view.looks.finding.severity is Severity.FINE
+    reason = Reason.RESOLVING if known else view.looks.finding.reason
+    return Finding(Severity.AWAITED, reason, f"The build for {profile} waits for the digest of spec.{missing[0]}.")

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.status import EdgeModelStatus, PendingReason
-from edgesmith_builder.contract import Build
+from edgesmith_builder.contract import Build, FileToResolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,22 @@ class StartBuild:
     """Empty for the first build of a variant."""
     tries: int = 0
     """How many Jobs for the same key and attempt failed before this one; part of the Job's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartLook:
+    """Make a resolve Job: one look at files whose digest the spec does not give."""
+
+    files: tuple[FileToResolve, ...]
+    key: str
+    """The files, as a hash."""
+    attempt: str
+    since: str
+    """When they were looked at before; empty where one of them never was. Part of the Job's name."""
+    why: str
+    """Why now, as the end of a sentence."""
+    tries: int = 0
+    """How many Jobs for the same look failed before this one; part of the Job's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,3 +147,7 @@ class Plan:
     """Seconds until something changes by time alone: a bake that ends, a deadline."""
     builds_wait: bool = False
     """Whether a build is to start and waits for a slot."""
+    look: StartLook | None = None
+    """Made after the builds."""
+    look_waits: bool = False
+    """Whether a look is due and waits for a slot."""

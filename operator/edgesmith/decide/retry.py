@@ -9,11 +9,12 @@ next try.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from edgesmith.api.conditions import Reason
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import RETRY_ANNOTATION
-from edgesmith.decide.snapshot import BuildJob
+from edgesmith.decide.snapshot import BuilderJob
 
 REGISTRY_LAG = 15.0
 """Seconds that a registry may take to show an image that was pushed to it."""
@@ -62,7 +63,7 @@ def requested(model: EdgeModel) -> str:
     return word[:_LONGEST_REQUEST]
 
 
-def failed(job: BuildJob) -> Retry:
+def failed(job: BuilderJob) -> Retry:
     """Judge a Job that failed.
 
     One whose builder never ran says nothing about the build, so it is awaited and made again. At the deadline the
@@ -86,6 +87,28 @@ def failed(job: BuildJob) -> Retry:
         return Retry(waiting, failure.message, True, _pause(_FIRST_PAUSE, job.tries))
     delay = _pause(_FIRST_FIXABLE_PAUSE, job.tries) if failure.reason in _FIXABLE_OUTSIDE else None
     return Retry(reason, failure.message, False, delay)
+
+
+def cannot_start(model: EdgeModel, job: BuilderJob) -> Retry | None:
+    """Why a Job that is not finished does not run; None where nothing keeps it.
+
+    A Secret that is missing is for the user to make; the pod starts by itself then.
+    """
+    if not job.failure_message:
+        return None
+    why, secret = job.failure_message.rstrip("."), model.spec.source.secret
+    if secret and secret in why:
+        namespace = model.metadata.namespace
+        message = f"spec.source.secretRef.name {secret!r} in namespace {namespace!r} cannot be used: {why}."
+        return Retry(Reason.CREDENTIALS_NOT_FOUND, message, False, None)
+    return Retry(Reason.BUILDING, f"Job {job.name} cannot start: {why}.", True, None)
+
+
+def remaining(verdict: Retry, job: BuilderJob, now: datetime) -> float | None:
+    """Seconds until the next try after a Job, or None where only the user can start it."""
+    if verdict.delay is None:
+        return None
+    return verdict.delay - (now - (job.finished_at or now)).total_seconds()
 
 
 def _pause(first: float, tries: int) -> float:

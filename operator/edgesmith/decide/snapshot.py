@@ -14,7 +14,7 @@ from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.taints import Taint
-from edgesmith_builder.contract import BuildFailure, BuildReport
+from edgesmith_builder.contract import BuildFailure, BuildReport, ResolveResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +76,15 @@ class Pod:
     """What a pod that is not ready is at, in words, where the kubelet gives no reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class BuildJob:
-    """A build Job."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuilderJob:
+    """A Job that runs the builder: one build, or one look at files."""
 
     name: str
     key: str
-    profile: str
+    """What it is about: the build key, or the files as a hash."""
     attempt: str
-    """What it answers beside its key; see `edgesmith.decide.builds.attempt_of`."""
+    """What it answers beside its key; see `attempt_of` in `edgesmith.decide.builds` and `edgesmith.decide.sources`."""
     finished: bool
     succeeded: bool
     failure: BuildFailure | None
@@ -97,10 +97,25 @@ class BuildJob:
     """How many Jobs for the same key and attempt failed before this one."""
     ran: bool = True
     """Whether its builder ever ran, as far as its pods tell; where there are none, it is taken to have run."""
-    digest: str | None = None
-    """`sha256:HEX` of the image that it pushed or found; known of one that succeeded while its pod is there."""
     overdue: bool = False
     """Its pod was ended by the deadline of build Jobs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildJob(BuilderJob):
+    """A build Job."""
+
+    profile: str
+    digest: str | None = None
+    """`sha256:HEX` of the image that it pushed or found; known of one that succeeded while its pod is there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolveJob(BuilderJob):
+    """A resolve Job."""
+
+    found: ResolveResult | None = None
+    """What it found; known of one that succeeded while its pod is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,4 +223,8 @@ class Snapshot:
     trial_pods: tuple[TrialPod, ...] = ()
     """This EdgeModel's trial pods."""
     builds_running: int = 0
-    """Builds of all EdgeModels that run or are being started."""
+    """Jobs of the builder, of all EdgeModels, that run or are being started."""
+    builds_waiting: int = 0
+    """Other EdgeModels with a build that waits for a slot."""
+    resolve_jobs: tuple[ResolveJob, ...] = ()
+    """This EdgeModel's resolve Jobs."""

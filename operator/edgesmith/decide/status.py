@@ -14,6 +14,7 @@ from edgesmith.decide.conditions import Finding, Severity, changed, conditions, 
 from edgesmith.decide.plan import Event, Pending
 from edgesmith.decide.profiles import Assignment, Resolved
 from edgesmith.decide.retry import requested
+from edgesmith.decide.sources import Looks
 from edgesmith.decide.variant_status import VariantFacts, rollout_finding, settled, variant_status
 
 PENDING_SHOWN = 20
@@ -31,6 +32,7 @@ def status_of(
     pending: Sequence[Pending],
     revisions: tuple[RevisionStatus, ...],
     trials: tuple[TrialStatus, ...],
+    looks: Looks,
     unreadable: Sequence[str],
     now: datetime,
 ) -> EdgeModelStatus:
@@ -38,6 +40,7 @@ def status_of(
     nodes = total(facts.counted for facts in variants)
     areas = {
         ConditionType.PROFILES_RESOLVED: summarise(_profile_findings(model, resolved, assignment, unreadable)),
+        ConditionType.SOURCE_RESOLVED: looks.finding,
         ConditionType.BUILDS_READY: summarise(_build_findings(variants)),
         ConditionType.ROLLOUT_COMPLETE: summarise(_rollout_findings(variants, nodes)),
     }
@@ -51,6 +54,7 @@ def status_of(
         variants=tuple(variant_status(facts, model.status) for facts in variants),
         revisions=revisions,
         trials=trials,
+        sources=looks.entries,
         nodes=nodes,
         pending=tuple(PendingNode(name=one.node, reason=one.reason, message=one.message) for one in waiting),
     )
@@ -60,13 +64,14 @@ def events_of(status: EdgeModelStatus, previous: Mapping[str, Any]) -> tuple[Eve
     """One event for every condition and variant that is not as it was.
 
     `Reconciling`, `Stalled` and `Ready` repeat what an area said, so the areas and the variants speak, and `Ready` only
-    when it becomes True: that a node went away or came back is no event of the EdgeModel.
+    when it becomes True: that a node went away or came back is no event of the EdgeModel. A look that fails changes
+    nothing but keeps changes from being seen, so it is one.
     """
     found: list[Event] = []
     for condition in changed(status.conditions, previous):
         if condition.type == ConditionType.READY and condition.status == "True" and not was_ready(previous):
             found.append(Event("Normal", condition.reason, condition.message))
-        elif condition.type == ConditionType.STALLED:
+        elif condition.type == ConditionType.STALLED or condition.reason == Reason.LOOK_FAILED:
             found.append(Event("Warning", condition.reason, condition.message))
     variants = previous.get("variants")
     before = {one.get("profile"): one.get("state") for one in variants} if isinstance(variants, list) else {}
@@ -153,7 +158,10 @@ _BUILD_SEVERITY = {
 def _build_findings(variants: Sequence[VariantFacts]) -> list[Finding]:
     builds = [facts.build for facts in variants if facts.build]
     if not builds:
-        return [Finding(Severity.AWAITED, Reason.PROFILE_NOT_FOUND, "No profile that can be built for was found.")]
+        awaited = [facts.unbuilt for facts in variants if facts.unbuilt and facts.unbuilt.severity is Severity.AWAITED]
+        return awaited or [
+            Finding(Severity.AWAITED, Reason.PROFILE_NOT_FOUND, "No profile that can be built for was found.")
+        ]
     built = Finding(Severity.FINE, Reason.SUCCEEDED, f"{len(builds)} of {len(builds)} builds are in the registry.")
     return [
         Finding(_BUILD_SEVERITY[build.phase], build.reason, _build_message(build))

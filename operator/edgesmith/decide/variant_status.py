@@ -26,14 +26,14 @@ class VariantFacts:
 
     profile: str
     build: BuildState | None
-    """None where the profile is missing or refused."""
+    """None where the profile is missing or refused, or the digest of a file is not known."""
     course: Course
     counted: NodeCounts
     """As `counts` found them."""
     latency_ms: float | None
     """Worst p95 that a device measured for the revision shown."""
-    refused: Finding | None = None
-    """Why the EdgeModel cannot use the profile; None where it can, or where there is none."""
+    unbuilt: Finding | None = None
+    """Why nothing is built for the profile; None where something is, or where there is no such profile."""
     warnings: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """What devices that run the revision shown say is not as it should be, and the nodes that say so."""
     unmatched: int = 0
@@ -124,7 +124,7 @@ _TRIALS = {"Trial": Severity.RECONCILING, "TrialFailed": Severity.STALLED}
 
 def _absence(facts: VariantFacts) -> Reason:
     """Why a variant has no build."""
-    return facts.refused.reason if facts.refused else Reason.PROFILE_NOT_FOUND
+    return facts.unbuilt.reason if facts.unbuilt else Reason.PROFILE_NOT_FOUND
 
 
 def _waits_for_nodes(facts: VariantFacts) -> bool:
@@ -259,7 +259,7 @@ def sentence(facts: VariantFacts, own: NodeCounts) -> str:
     """Where one variant stands, in one sentence."""
     if facts.build is None:
         missing = f"DeviceProfile {facts.profile!r} does not exist or cannot be read; its nodes keep what they run."
-        return facts.refused.message if facts.refused else missing
+        return facts.unbuilt.message if facts.unbuilt else missing
     if facts.build.image is None and not _awaits_nodes(facts):
         return facts.build.message
     target = facts.course.target

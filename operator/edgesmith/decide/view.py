@@ -23,6 +23,7 @@ from edgesmith.decide.refusals import usable
 from edgesmith.decide.retry import requested
 from edgesmith.decide.serving import revision_of
 from edgesmith.decide.snapshot import Node, Pod, Snapshot
+from edgesmith.decide.sources import Looks, plan_looks
 from edgesmith.decide.trials import Fleet, plan_trials
 
 
@@ -46,10 +47,10 @@ class View:
         self._pods: dict[str, list[Pod]] = defaultdict(list)
         for pod in snapshot.pods:
             self._pods[pod.node].append(pod)
-        built = build_states(snapshot, self.resolved.profiles, now)
+        self.looks: Looks = plan_looks(snapshot, build_states(snapshot, self.resolved.profiles, now), now)
         self.trials = plan_trials(
             snapshot,
-            {name: judged(state, model) for name, state in built.items()},
+            {name: judged(state, model) for name, state in self.looks.builds.items()},
             Fleet(self.assignment.profile_of, self._pods),
             now,
         )

@@ -4,7 +4,8 @@ from edgesmith.decide.serving import revision_of
 from edgesmith.resources.build_job import build_job
 from edgesmith.resources.daemon_set import daemon_set
 from edgesmith.resources.names import repository
+from edgesmith.resources.resolve_job import resolve_job
 from edgesmith.resources.service import service
 from edgesmith.resources.trial_pod import trial_pod
 
-__all__ = ["build_job", "daemon_set", "repository", "revision_of", "service", "trial_pod"]
+__all__ = ["build_job", "daemon_set", "repository", "resolve_job", "revision_of", "service", "trial_pod"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 
@@ -13,10 +14,11 @@ import httpx
 from edgesmith_builder.contract import Artifact
 from edgesmith_builder.errors import RequestInvalid, SourceUnreachable
 from edgesmith_builder.oci import Backoff, trusting
-from edgesmith_builder.source.arriving import PATIENCE, Arriving, Named, receive
+from edgesmith_builder.source.arriving import PATIENCE, Arriving, Named, check_size, receive
 from edgesmith_builder.source.https.answers import Asked, shown
 from edgesmith_builder.source.https.login import WebLogin
-from edgesmith_builder.source.interface import Fetched, Limit
+from edgesmith_builder.source.https.validator import strong, validator_of
+from edgesmith_builder.source.interface import Fetched, Limit, Seen
 
 REDIRECTS = 5
 """Most that are followed for one answer."""
@@ -69,11 +71,42 @@ class Web:
             DigestMismatch: where the bytes are others.
         """
         asked = Asked.parse(field, artifact, self._login)
-        with httpx.Client(
+        with self._client() as client:
+            page = _Page(client, asked)
+            named = Named(field, artifact, asked.shown, str(asked))
+            fetched = receive(named, target, limit, page.read, self._patience)
+            return replace(fetched, validator=page.validator)
+
+    def look(self, field: str, artifact: Artifact, limit: Limit) -> Seen:
+        """Ask for a file's headers alone.
+
+        A server need not answer HEAD as it answers GET: an address that is signed for GET refuses it, say.
+
+        Args:
+            field: Where the request names it, for messages: `spec.source`.
+            artifact: Which.
+            limit: How large it may be.
+
+        Raises:
+            RequestInvalid: where the URI is none, or leads on without TLS.
+            BuildError: as the limit has it.
+        """
+        asked = Asked.parse(field, artifact, self._login)
+        with self._client() as client:
+            try:
+                found = _Page(client, asked).seen()
+            except (httpx.RequestError, SourceUnreachable):
+                return Seen()
+        if found is None:
+            return Seen()
+        validator, size = found
+        check_size(str(asked), size, limit)
+        return Seen(validator)
+
+    def _client(self) -> httpx.Client:
+        return httpx.Client(
             verify=trusting(self._authorities), timeout=self._timeout, headers={"User-Agent": "edgesmith-builder"}
-        ) as client:
-            read = _Page(client, asked).read
-            return receive(Named(field, artifact, asked.shown, str(asked)), target, limit, read, self._patience)
+        )
 
 
 class _Page:
@@ -84,6 +117,15 @@ class _Page:
         self._asked = asked
         self._etag: str | None = None
         """What says that two answers are the same content, bit by bit; None where nothing does."""
+        self.validator: str | None = None
+        """What the last whole answer says of the file; see `validator_of`."""
+
+    def seen(self) -> tuple[str | None, int] | None:
+        """The validator, and the size where it is said, else 0; None where HEAD is not answered."""
+        with self._answer({"Accept-Encoding": "identity"}, "HEAD") as response:
+            if response.status_code != HTTPStatus.OK:
+                return None
+            return validator_of(response.headers), _span(response)[1] or 0
 
     def read(self, arriving: Arriving) -> None:
         """One answer; returns when the file's end is reached."""
@@ -105,14 +147,14 @@ class _Page:
             raise SourceUnreachable(f"{self._asked} ended after {arriving.position} bytes; {end} were expected")
 
     @contextlib.contextmanager
-    def _answer(self, headers: dict[str, str]) -> Iterator[httpx.Response]:
+    def _answer(self, headers: dict[str, str], method: str = "GET") -> Iterator[httpx.Response]:
         """The answer that is no redirect. The login goes to its own server, whoever sends us where."""
         url, login = self._asked.url, self._asked.login
         for _ in range(REDIRECTS + 1):
             sent = dict(headers)
             if login is not None and login.is_for(self._asked.url) and login.is_for(url):
                 sent["Authorization"] = login.authorization
-            response = self._client.send(self._client.build_request("GET", url, headers=sent), stream=True)
+            response = self._client.send(self._client.build_request(method, url, headers=sent), stream=True)
             try:
                 if response.next_request is None:
                     yield response
@@ -140,7 +182,7 @@ class _Page:
             raise RequestInvalid(
                 f"{self._asked} comes packed (Content-Encoding {encoding[:50]!r}); the file as it is was expected"
             )
-        etag = _strong(headers.get("ETag"))
+        etag = strong(headers.get("ETag"))
         first, end = _span(response)
         if status == HTTPStatus.PARTIAL_CONTENT:
             if etag not in (None, self._etag):
@@ -152,6 +194,8 @@ class _Page:
         elif arriving.position and etag != self._etag:
             arriving.again()
         self._etag = etag or (self._etag if status == HTTPStatus.PARTIAL_CONTENT else None)
+        if status == HTTPStatus.OK:
+            self.validator = validator_of(headers)
         if end is not None:
             arriving.bound(end)
         return arriving.position - (first or 0), end
@@ -160,11 +204,6 @@ class _Page:
         """Another content came half-way: the next answer is read from its start."""
         arriving.again()
         return SourceUnreachable(f"{self._asked} was replaced while it was being fetched; one content was expected")
-
-
-def _strong(etag: str | None) -> str | None:
-    """An entity tag that means the same bytes (RFC 9110, 8.8.3); the weak ones do not."""
-    return None if etag is None or etag.startswith("W/") else etag
 
 
 def _span(response: httpx.Response) -> tuple[int | None, int | None]:

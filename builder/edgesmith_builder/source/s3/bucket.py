@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 
@@ -12,13 +15,14 @@ from minio.error import MinioException, S3Error, ServerError
 from urllib3.response import BaseHTTPResponse
 
 from edgesmith_builder.contract import Artifact
-from edgesmith_builder.errors import RequestInvalid, SourceUnreachable
+from edgesmith_builder.errors import RequestInvalid, SourceForbidden, SourceNotFound, SourceUnreachable
 from edgesmith_builder.oci import Backoff, trusting
-from edgesmith_builder.source.arriving import PATIENCE, PIECE, Arriving, Named, receive
-from edgesmith_builder.source.interface import Fetched, Limit
+from edgesmith_builder.source.arriving import PATIENCE, PIECE, Arriving, Named, check_size, receive
+from edgesmith_builder.source.interface import Fetched, Limit, Seen
 from edgesmith_builder.source.s3.answers import Wanted
 from edgesmith_builder.source.s3.identity import Lent
 from edgesmith_builder.source.s3.settings import StoreSettings
+from edgesmith_builder.source.s3.validator import CHECKSUMS, checksum_of, validator_of
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-")
 
@@ -81,8 +85,33 @@ class Bucket:
             DigestMismatch: where the bytes are others.
         """
         wanted = Wanted.parse(field, artifact, self._settings)
-        read = _Object(self._client, wanted).read
-        return receive(Named(field, artifact, artifact.uri, str(wanted)), target, limit, read, self._patience)
+        found, named = _Object(self._client, wanted), Named(field, artifact, artifact.uri, str(wanted))
+        fetched = receive(named, target, limit, found.read, self._patience)
+        return replace(fetched, validator=found.validator)
+
+    def look(self, field: str, artifact: Artifact, limit: Limit) -> Seen:
+        """Ask for an object's headers alone. A refusal of that has no words, so nothing is seen then.
+
+        Args:
+            field: Where the request names it, for messages: `spec.source`.
+            artifact: Which.
+            limit: How large it may be.
+
+        Raises:
+            RequestInvalid: where the URI is none, or the certificate is not trusted.
+            BuildError: as the limit has it.
+        """
+        wanted = Wanted.parse(field, artifact, self._settings)
+        try:
+            with _told(wanted):
+                found = self._client.stat_object(
+                    bucket_name=wanted.bucket, object_name=wanted.key, extra_headers=dict(CHECKSUMS)
+                )
+        except (SourceNotFound, SourceForbidden, SourceUnreachable):
+            return Seen()
+        check_size(str(wanted), found.size or 0, limit)
+        headers = found.metadata or {}
+        return Seen(validator_of(headers), checksum_of(headers))
 
 
 class _Object:
@@ -92,22 +121,16 @@ class _Object:
         self._client = client
         self._object = wanted
         self._etag: str | None = None
+        self.validator: str | None = None
+        """What the store says of the object that came."""
 
     def read(self, arriving: Arriving) -> None:
         """One answer; returns when the object's end is reached."""
         wanted = self._object
-        try:
+        with _told(wanted):
             answer = self._client.get_object(
                 bucket_name=wanted.bucket, object_name=wanted.key, offset=arriving.position
             )
-        except S3Error as error:
-            raise wanted.refusal(error) from error
-        except ServerError as error:
-            raise SourceUnreachable(f"{wanted} answered {error.status_code}; the object was expected") from error
-        except ValueError as error:
-            raise RequestInvalid(f"{wanted.field}.uri is {wanted.uri!r}: {error}") from error
-        except (urllib3.exceptions.HTTPError, OSError, MinioException) as error:
-            raise wanted.silence(error) from error
         try:
             skip = self._check(answer, arriving)
             for piece in answer.stream(PIECE):
@@ -127,7 +150,7 @@ class _Object:
         etag, length = answer.headers.get("ETag"), answer.headers.get("Content-Length")
         if self._etag is not None and etag != self._etag:
             raise SourceUnreachable(f"{self._object} was replaced while it was being fetched; one content was expected")
-        self._etag = etag
+        self._etag, self.validator = etag, validator_of(answer.headers)
         first = 0
         if answer.status == HTTPStatus.PARTIAL_CONTENT:
             found = _CONTENT_RANGE.match(answer.headers.get("Content-Range", ""))
@@ -139,3 +162,18 @@ class _Object:
         if length is not None and length.isdigit():
             arriving.bound(first + int(length))
         return arriving.position - first
+
+
+@contextmanager
+def _told(wanted: Wanted) -> Iterator[None]:
+    """Say of a client's errors what they mean for a source."""
+    try:
+        yield
+    except S3Error as error:
+        raise wanted.refusal(error) from error
+    except ServerError as error:
+        raise SourceUnreachable(f"{wanted} answered {error.status_code}; the object was expected") from error
+    except ValueError as error:
+        raise RequestInvalid(f"{wanted.field}.uri is {wanted.uri!r}: {error}") from error
+    except (urllib3.exceptions.HTTPError, OSError, MinioException) as error:
+        raise wanted.silence(error) from error

@@ -1,0 +1,47 @@
+"""What is asked of a resolve Job, and what it answers: which bytes lie at URIs whose digest nobody gave."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from edgesmith_builder.contract.wire import Wire
+
+VALIDATOR_LIMIT = 64
+"""Characters of a validator; a longer one is kept as its SHA-256. An answer must fit a termination message, and what is
+compared is whether it is the same."""
+
+
+class FileToResolve(Wire):
+    """A file without a digest, with what the last look found."""
+
+    field: str
+    """Where the EdgeModel's spec names it, without `spec.`: `source`, `compiled[EdgeTPU]`."""
+    uri: str
+    sha256: str | None = None
+    """What was found there last, 64 hex digits; it stands as long as the place still says `validator`."""
+    validator: str | None = None
+    """What the place said of the file then; see `edgesmith_builder.source.interface`."""
+
+
+class ResolveRequest(Wire):
+    """Files to look at."""
+
+    files: tuple[FileToResolve, ...]
+    plain_registries: tuple[str, ...] = ()
+    """Registries, `HOST[:PORT]`, that are asked without TLS: for registries inside the cluster only."""
+
+
+class ResolvedFile(Wire):
+    """What lies at a file's URI."""
+
+    field: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """64 hex digits."""
+    validator: str | None = Field(None, max_length=VALIDATOR_LIMIT)
+    """What the place says of the file. Absent: nothing that says when it changes."""
+
+
+class ResolveResult(Wire):
+    """The answer, in the order of the request: the last line of the termination message."""
+
+    files: tuple[ResolvedFile, ...]

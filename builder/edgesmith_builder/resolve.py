@@ -1,0 +1,61 @@
+"""Which bytes lie at URIs whose digest nobody gave: one look at each, and its bytes only where the place cannot say."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from edgesmith_builder.contract import (
+    VALIDATOR_LIMIT,
+    Artifact,
+    FileToResolve,
+    ResolvedFile,
+    ResolveRequest,
+    ResolveResult,
+)
+from edgesmith_builder.errors import DatasetInvalid
+from edgesmith_builder.gather import largest_model
+from edgesmith_builder.limits import DATASET, memory_limit
+from edgesmith_builder.progress import step
+from edgesmith_builder.source import Limit, Place
+
+_SETS = ("calibration", "evaluation")
+
+
+def resolve(request: ResolveRequest, sources: Place, work: Path) -> ResolveResult:
+    """Look at every file of a request.
+
+    Args:
+        request: The files.
+        sources: Where they are.
+        work: A folder with room for the largest of them.
+
+    Raises:
+        BuildError: of the fitting kind, of the first file that cannot be looked at.
+    """
+    return ResolveResult(files=tuple(_resolved(file, sources, work / "file") for file in request.files))
+
+
+def _resolved(file: FileToResolve, sources: Place, target: Path) -> ResolvedFile:
+    """One file. The validator is that of the answer that the digest comes from: nothing lies between the two."""
+    field, artifact = f"spec.{file.field}", Artifact(uri=file.uri)
+    limit = Limit(DATASET, DatasetInvalid) if file.field in _SETS else largest_model(memory_limit())
+    with step(field) as current:
+        seen = sources.look(field, artifact, limit)
+        validator = _bounded(seen.validator)
+        if file.sha256 and validator and validator == file.validator:
+            current.say("is what it was")
+            return ResolvedFile(field=file.field, sha256=file.sha256, validator=validator)
+        if seen.sha256:
+            current.say(f"has {seen.sha256}")
+            return ResolvedFile(field=file.field, sha256=seen.sha256, validator=validator)
+        current.say("has to be read")
+    fetched = sources.fetch(field, artifact, target, limit)
+    target.unlink()
+    return ResolvedFile(field=file.field, sha256=fetched.sha256, validator=_bounded(fetched.validator))
+
+
+def _bounded(validator: str | None) -> str | None:
+    if validator is None or len(validator) <= VALIDATOR_LIMIT:
+        return validator
+    return hashlib.sha256(validator.encode()).hexdigest()

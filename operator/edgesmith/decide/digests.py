@@ -1,0 +1,87 @@
+"""Which bytes an EdgeModel's files have: from the spec, or else from the look at them that the status keeps.
+
+What is said here decides what a build is made of, so nothing stands in for a digest that is not known.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from edgesmith.api.deviceprofile import DeviceProfile
+from edgesmith.api.edgemodel import EdgeModel, compiled_field
+from edgesmith.api.source import File
+from edgesmith.api.status import SourceStatus
+from edgesmith.decide.toolchain import compiled_for
+from edgesmith_builder.contract import Artifact
+
+
+def looked_at_fields(model: EdgeModel) -> dict[str, File]:
+    """The files whose digest the spec does not give, by their field."""
+    return {field: file for field, file in model.spec.files.items() if file.sha256 is None}
+
+
+def recorded(model: EdgeModel) -> dict[str, SourceStatus]:
+    """What the status knows of the files whose digest the spec does not give, by their field.
+
+    What was found at another URI says nothing of the file, and neither does an entry that cannot be read.
+    """
+    wanted, found = looked_at_fields(model), {}
+    sources = model.status.get("sources")
+    for raw in sources if isinstance(sources, list) else ():
+        try:
+            entry = SourceStatus.model_validate(raw)
+            resolved_at(entry)
+        except ValueError:  # pydantic's own errors are of this kind, too
+            continue
+        if entry.field in wanted and entry.uri == wanted[entry.field].uri:
+            found[entry.field] = entry
+    return found
+
+
+def resolved_at(entry: SourceStatus) -> datetime:
+    """When the look at a file ended, in UTC.
+
+    Raises:
+        ValueError: The entry's time is none.
+    """
+    found = datetime.fromisoformat(entry.resolved_at)
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def undigested(model: EdgeModel, profile: DeviceProfile) -> tuple[str, ...]:
+    """The fields of the files that a profile's build is made of and whose digest is not known."""
+    known = recorded(model)
+    return tuple(
+        field for field, file in _files_for(model, profile).items() if file.sha256 is None and field not in known
+    )
+
+
+def artifacts(model: EdgeModel, profile: DeviceProfile) -> dict[str, Artifact]:
+    """The files that a profile's build is made of, by their name in a `Build`.
+
+    Raises:
+        ValueError: The digest of one is not known.
+    """
+    missing = undigested(model, profile)
+    if missing:
+        raise ValueError(f"the digest of spec.{missing[0]} is not known; it was expected in the spec or in the status")
+    known = recorded(model)
+    return {
+        build_file(field): Artifact(uri=file.uri, sha256=file.sha256 or known[field].sha256)
+        for field, file in _files_for(model, profile).items()
+    }
+
+
+def build_file(field: str) -> str:
+    """The name that a `Build` has for a field's file: `compiled` for `compiled[EdgeTPU]`."""
+    return field.partition("[")[0]
+
+
+def _files_for(model: EdgeModel, profile: DeviceProfile) -> dict[str, File]:
+    """The files that a profile's build is made of: of those that are compiled, its own toolchain's alone."""
+    own = compiled_for(model, profile)
+    return {
+        field: file
+        for field, file in model.spec.files.items()
+        if build_file(field) != "compiled" or (own is not None and field == compiled_field(own.toolchain))
+    }
