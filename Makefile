@@ -30,8 +30,9 @@ lint: $(READY) ## Formatter, linter, types and import contracts
 	@echo '== lint'
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/ruff check --quiet .
-	@$(VENV)/bin/mypy --no-error-summary --exclude 'tests/(api|unit_controller)/conftest' $(TYPED)
+	@$(VENV)/bin/mypy --no-error-summary --exclude 'tests/(api|published|unit_controller)/conftest' $(TYPED)
 	@$(VENV)/bin/mypy --no-error-summary tests/api/conftest.py
+	@$(VENV)/bin/mypy --no-error-summary tests/published/conftest.py
 	@$(VENV)/bin/lint-imports --no-cache > .cache/lint-imports.txt || { cat .cache/lint-imports.txt; exit 1; }
 
 test-unit: $(READY) ## Pure tables and simulations: no root, no network, a minute

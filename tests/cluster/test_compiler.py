@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from bad_input import npz
 from compiler_image import push_compiler
+from edge_tpu_files import compiled_file_of, edge_tpu_options
 from namespaces import keep_evidence, namespace_of
-from tflite_files import CUSTOM, Tensor, edge_tpu_options, file_of, fully_connected
+from tflite import Tensor, fully_connected
 
 from edgesmith_runtime.engine import load_engine
 from edgesmith_stage.fleet import Fleet
@@ -28,14 +29,10 @@ NODE, PROFILE, LABEL = "edge-3", "coral-alone", "edgesmith-test/compiler"
 WEIGHTS = np.random.default_rng(8).normal(size=(16, 4)).astype(np.float32)
 VECTORS = np.random.default_rng(9).integers(-16, 16, (24, 16)).astype(np.int8)
 SOURCE = fully_connected(WEIGHTS, "int8")
-COMPILED = file_of(
-    [Tensor("x", (1, 16), "int8", scale=1 / 16), Tensor("y", (1, 4), "int8", scale=1 / 16)],
-    [0],
-    [1],
-    operator=CUSTOM,
-    operands=(0,),
-    custom="edgetpu-custom-op",
-    custom_options=edge_tpu_options(cached=64),
+COMPILED = compiled_file_of(
+    Tensor("x", (1, 16), "int8", scale=1 / 16),
+    Tensor("y", (1, 4), "int8", scale=1 / 16),
+    edge_tpu_options(cached=64),
 )
 
 
