@@ -18,6 +18,7 @@ from edgesmith_builder.contract.build import (
     Gates,
     MetricName,
     Platform,
+    Pruning,
     Tools,
 )
 from edgesmith_builder.contract.failure import BuildFailure, FailureReason
@@ -31,19 +32,23 @@ from edgesmith_builder.contract.report import (
 )
 from edgesmith_builder.contract.toolchain import Toolchain, wrong_options, wrong_precisions
 from edgesmith_builder.contract.toolchains import (
+    PRUNED,
     REFINES,
     TOOLCHAINS,
     EngineName,
+    Form,
     OptionFacts,
     Precision,
     ServerName,
     ToolchainFacts,
     ToolchainName,
+    precision_of,
 )
 from edgesmith_builder.contract.wire import Wire
 
 __all__ = [
     "KEY_ANNOTATION",
+    "PRUNED",
     "REFINES",
     "REPORT_ANNOTATION",
     "TOOLCHAINS",
@@ -58,17 +63,20 @@ __all__ = [
     "EngineName",
     "FailureReason",
     "Finalist",
+    "Form",
     "Gates",
     "MetricName",
     "OptionFacts",
     "Platform",
     "Precision",
+    "Pruning",
     "ServerName",
     "Toolchain",
     "ToolchainFacts",
     "ToolchainName",
     "Tools",
     "Wire",
+    "precision_of",
     "wrong_options",
     "wrong_precisions",
 ]

@@ -202,6 +202,9 @@ class FinalistStatus(Model):
     precision: str = Field(description="The rung of the ladder that it is.")
     image: str = Field(description="Its image by digest.")
     size: int = Field(description="Bytes of its model layer.")
+    multiplications: str | None = Field(
+        None, description="Share of the source's multiplications that is left; absent where nothing was pruned."
+    )
     accuracy: str | None = Field(None, description="As `variants[].accuracy`.")
     accuracy_drop: str | None = Field(None, description="As `variants[].accuracyDrop`.")
     accuracy_drop_error: str | None = Field(None, description="As `variants[].accuracyDropError`.")

@@ -27,6 +27,8 @@ class Row:
     device: str
     """Where latency and memory were measured."""
     verdict: str
+    multiplications: str = ""
+    """Of a pruned candidate: the share of the source's that is left."""
 
 
 HEADER = ("PROFILE", "CANDIDATE", "SCORE", "DROP", "P95", "MEMORY", "SIZE", "DEVICE", "VERDICT")
@@ -57,7 +59,9 @@ def as_text(model: EdgeModel) -> str:
     rows = rows_of(model)
     if not rows:
         return f"Nothing was measured yet for EdgeModel {model.metadata.name}."
-    return table(HEADER, [list(asdict(row).values()) for row in rows])
+    if not any(row.multiplications for row in rows):
+        return table(HEADER, [list(asdict(row).values())[:-1] for row in rows])
+    return table((*HEADER, "MULTIPLICATIONS"), [list(asdict(row).values()) for row in rows])
 
 
 def as_json(model: EdgeModel) -> str:
@@ -102,6 +106,7 @@ def _tried(trial: TrialStatus, one: FinalistStatus) -> Row:
         size(one.size),
         device,
         one.verdict or trial.message or "",
+        one.multiplications or "",
     )
 
 
