@@ -84,12 +84,19 @@ def _flatten(found: Reading, node: onnx.NodeProto) -> bool:
     if layout is None:
         return True
     before, after = found.shapes.get(node.input[0], ()), found.shapes.get(node.output[0], ())
+    if node.op_type == "Reshape":
+        if node.input[1] not in found.constants or attribute_of(node, "allowzero", 0):
+            return False
+        if layout.axis == len(before) - 1 and after[-1:] == before[-1:]:
+            found.reshaped.append((node, layout))
+            found.layouts[node.output[0]] = layout.moved(len(after) - 1)
+            return True
     if layout.axis != 1 or len(after) != 2 or after[0] != before[0]:  # noqa: PLR2004 - samples and values
         return False
     if node.op_type == "Reshape":
-        if node.input[1] not in found.constants:
-            return False
-        found.reshaped.append(node)
+        found.reshaped.append((node, None))
+    elif attribute_of(node, "axis", 1) != 1:
+        return False
     inner = 1
     for size in before[2:]:
         inner *= size

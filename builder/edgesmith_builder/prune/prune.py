@@ -85,10 +85,10 @@ def prune(source: ModelFacts, samples: Samples, ratio: float, folder: Path) -> P
         raise PruningFailed(f"it cannot be brought into the form that is pruned: {error}") from error
     reading = read_graph(model.graph, shapes_of(model, samples, folder))
     _keep_wide(reading)
+    _expect_channels(reading)
     moments = measure(model, _wanted(reading), samples, folder)
     choice = Choice(reading, _surgeons(reading, moments))
     before = choice.work()
-    _expect_channels(reading, choice)
     after = choice.run(int(before * (1 - ratio)))
     if after > before * (1 - ratio):
         raise PruningFailed(
@@ -129,8 +129,8 @@ def _surgeons(reading: Reading, moments: dict[str, Moments]) -> dict[int, Surgeo
     return found
 
 
-def _expect_channels(reading: Reading, choice: Choice) -> None:
-    if any(reading.groups.sizes[group] > 1 for group in choice.removed):
+def _expect_channels(reading: Reading) -> None:
+    if any(reading.groups.free(mixer.out) and reading.groups.sizes[mixer.out] > 1 for mixer in reading.mixers):
         return
     raise PruningFailed(
         "there is nothing to prune: no channel goes from one convolution or matrix product to another by operators "

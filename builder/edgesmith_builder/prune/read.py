@@ -33,11 +33,12 @@ def _weighted(found: Reading, node: onnx.NodeProto) -> None:
     """A convolution or a product: a mixer, a depthwise convolution, or one whose channels are kept."""
     work = _multiplications(found, node)
     bias = node.input[BIAS] if len(node.input) > BIAS and node.op_type != "MatMul" else ""
-    if node.input[WEIGHT] not in found.constants or (bias and bias not in found.constants):
+    weight = found.constants.get(node.input[WEIGHT])
+    if weight is None or weight.data_type != onnx.TensorProto.FLOAT or (bias and bias not in found.constants):
         found.other += work
         found.pin(node)
         return
-    dims = found.constants[node.input[WEIGHT]].dims
+    dims = weight.dims
     into, groups = found.layout(node.input[0]), attribute_of(node, "group", 1)
     if node.op_type == "Conv" and groups == dims[0] and dims[1] == 1 and groups > 1:
         _depthwise(found, node, into, work)

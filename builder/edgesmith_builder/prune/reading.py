@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import onnx
 
-from edgesmith_builder.format.onnx.nesting import subgraphs
 from edgesmith_builder.prune.layout import Groups, Layout
+from edgesmith_builder.quantize.graph import uses
 
 Shapes = Mapping[str, tuple[int, ...]]
 """By tensor, as one sample had them."""
@@ -64,8 +64,9 @@ class Reading:
     mixers: list[Mixer] = field(default_factory=list)
     depthwise: list[Passing] = field(default_factory=list)
     slices: list[Slice] = field(default_factory=list)
-    reshaped: list[onnx.NodeProto] = field(default_factory=list)
-    """Reshape nodes that flatten: the size that they name is another one afterwards."""
+    reshaped: list[tuple[onnx.NodeProto, Layout | None]] = field(default_factory=list)
+    """Reshape nodes: the size that they name is another one afterwards. With the channels that lie along the last axis
+    before and after; None: they flatten."""
     other: int = 0
     """Multiplications of layers whose channels are kept."""
 
@@ -75,7 +76,7 @@ class Reading:
 
     def pin(self, node: onnx.NodeProto) -> None:
         """Keep every channel that a node reads."""
-        self.groups.pin(self.layout(name) for inner in _within(node) for name in inner.input)
+        self.groups.pin(self.layout(name) for name in (*node.input, *_within(node)))
 
     def values(self, name: str) -> list[float] | None:
         """A small constant's values; None where it is none."""
@@ -85,10 +86,7 @@ class Reading:
         return found
 
 
-def _within(node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """A node, and all nodes of the graphs inside it."""
-    found = [node]
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            found += [inner for each in subgraphs(graph) for inner in each.node]
-    return found
+def _within(node: onnx.NodeProto) -> list[str]:
+    """Tensors that graphs inside a node name."""
+    inside = [graph for attribute in node.attribute for graph in (attribute.g, *attribute.graphs)]
+    return [name for graph in inside for name in uses(graph)]

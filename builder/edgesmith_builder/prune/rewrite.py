@@ -13,7 +13,7 @@ from edgesmith_builder.prune.choose import Choice
 from edgesmith_builder.prune.layout import Layout
 from edgesmith_builder.prune.moments import Moments
 from edgesmith_builder.prune.reading import BIAS, WEIGHT, Mixer, Slice
-from edgesmith_builder.quantize.graph import set_attribute
+from edgesmith_builder.quantize.graph import set_attribute, uses
 
 Array = NDArray[np.float64]
 
@@ -59,12 +59,11 @@ class Rewriter:
             self._slice(one)
         for passing in self._reading.depthwise:
             set_attribute(passing.node, "group", len(self._kept(passing.layout)))
-        for node in self._reading.reshaped:
-            # Samples as they are, and whatever is left of each.
-            node.input[1] = self._constant(node.input[1], np.array([0, -1]))
+        for node, layout in self._reading.reshaped:
+            self._reshape(node, layout)
         behind = {node.output[0]: new for node in self._graph.node if (new := added.get(id(node))) is not None}
         self._insert(behind)
-        used = {name for node in self._graph.node for name in node.input} | {one.name for one in self._graph.output}
+        used = uses(self._graph)
         kept = [tensor for tensor in self._graph.initializer if tensor.name in used]
         del self._graph.initializer[:]
         self._graph.initializer.extend(kept)
@@ -127,6 +126,14 @@ class Rewriter:
         kept = self._kept(one.layout)
         if len(kept) < whole.shape[one.axis]:
             one.node.input[one.input] = self._constant(name, np.take(whole, kept, axis=one.axis))
+
+    def _reshape(self, node: onnx.NodeProto, layout: Layout | None) -> None:
+        """The size that is asked for: samples as they are and whatever is left of each, or what is left of the last."""
+        shape = [0, -1]
+        if layout is not None:
+            shape = numpy_helper.to_array(self._reading.constants[node.input[1]]).tolist()
+            shape[-1] = len(self._kept(layout)) if shape[-1] != -1 else -1
+        node.input[1] = self._constant(node.input[1], np.array(shape, np.int64))
 
     def _constant(self, name: str, values: Sequence[int] | NDArray[np.generic]) -> str:
         """Add a constant under a name of its own; numbers in double precision become single."""

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 _DAMPING = 0.01
-"""Share of the mean variance that is added to each: fewer samples than channels leave C without an inverse."""
+"""Share of each variance that is added to it: fewer samples than channels leave C without an inverse."""
+_LEAST = 1e-6
+"""The same of the mean variance: a channel that never varies costs next to nothing."""
 
 Matrix = NDArray[np.float64]
 
@@ -35,7 +37,7 @@ class Surgeon:
     def of(cls, weights: Matrix, covariance: Matrix) -> Surgeon:
         """Begin with a whole layer."""
         variance = covariance.diagonal()
-        damped = covariance + np.diag(np.full(len(covariance), _DAMPING * float(variance.mean()) + 1e-9))
+        damped = covariance + np.diag(variance * _DAMPING + (float(variance.mean()) * _LEAST + 1e-9))
         scale = float(((weights * weights).sum(axis=0) * variance).sum())
         return cls(weights.copy(), inverted(damped), scale or 1.0)
 
