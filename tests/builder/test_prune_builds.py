@@ -22,7 +22,11 @@ HALF = Pruning(ratio=0.5)
 
 def network() -> onnx.ModelProto:
     """Two convolutions and a dense layer over images of 8 by 8."""
-    weights = {"a": numbers(32, 1, 3, 3), "b": numbers(32, 32, 3, 3, seed=1) / 10, "c": numbers(32, 4, seed=2)}
+    weights: dict[str, NDArray[Any]] = {
+        "a": numbers(32, 1, 3, 3),
+        "b": numbers(32, 32, 3, 3, seed=1) / 10,
+        "c": numbers(32, 4, seed=2),
+    }
     nodes = [
         node("Conv", ["image", "a"], ["x1"], pads=[1] * 4),
         node("Relu", ["x1"], ["x2"]),

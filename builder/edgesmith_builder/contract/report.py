@@ -70,6 +70,8 @@ class BuildReport(Wire):
     """Half the width of the drop's 95 % confidence interval."""
     agreement: float | None = None
     """With the source, from 0 to 1, where it is least; absent for the source itself."""
+    multiplications: float | None = None
+    """Share of the source's that is left; absent where nothing was removed."""
     reference_accuracy: float | None = None
     """Of the source as it came, in fp32."""
     samples: int | None = None
@@ -98,7 +100,7 @@ class BuildReport(Wire):
         return self.model_copy(update=said | told | {"finalists": ()})
 
 
-_OF_CANDIDATES = ("accuracy", "accuracy_drop", "accuracy_drop_error", "agreement")
+_OF_CANDIDATES = ("accuracy", "accuracy_drop", "accuracy_drop_error", "agreement", "multiplications")
 """What a report repeats of the candidate that its image is."""
 
 

@@ -53,6 +53,7 @@ class RefusedCandidate(Model):
     accuracy_drop: str | None = Field(None, description="As `variants[].accuracyDrop`.")
     accuracy_drop_error: str | None = Field(None, description="As `variants[].accuracyDropError`.")
     agreement: str | None = Field(None, description="As `variants[].agreement`.")
+    multiplications: str | None = Field(None, description="As `variants[].multiplications`.")
     size: int | None = Field(None, description="Bytes of its model file.")
     image_size: int | None = Field(None, description="Compressed bytes of its whole image, base included.")
     message: str = Field(
@@ -99,6 +100,12 @@ class VariantStatus(Model):
         description=(
             "Agreement with the source in the output and channel where it is least, as a percentage: 98.20%, say. "
             "Absent where the source itself won."
+        ),
+    )
+    multiplications: str | None = Field(
+        None,
+        description=(
+            "Share of the source's multiplications that pruning left, as a percentage; absent where nothing was pruned."
         ),
     )
     refused: tuple[RefusedCandidate, ...] = Field(
@@ -202,13 +209,11 @@ class FinalistStatus(Model):
     precision: str = Field(description="The rung of the ladder that it is.")
     image: str = Field(description="Its image by digest.")
     size: int = Field(description="Bytes of its model layer.")
-    multiplications: str | None = Field(
-        None, description="Share of the source's multiplications that is left; absent where nothing was pruned."
-    )
     accuracy: str | None = Field(None, description="As `variants[].accuracy`.")
     accuracy_drop: str | None = Field(None, description="As `variants[].accuracyDrop`.")
     accuracy_drop_error: str | None = Field(None, description="As `variants[].accuracyDropError`.")
     agreement: str | None = Field(None, description="As `variants[].agreement`; absent for the source itself.")
+    multiplications: str | None = Field(None, description="As `variants[].multiplications`.")
     latency: str | None = Field(None, description="p95 latency of one inference on the device: 3.214ms, say.")
     median: str | None = Field(None, description="Median latency of one inference on the device.")
     memory: int | None = Field(None, description="Most bytes of memory that its server had on the device.")

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from edgesmith.api.fraction import format_fraction
 from edgesmith.api.status import FinalistStatus, TrialStatus
 from edgesmith.decide.scores import scores
 from edgesmith.decide.snapshot import Ended
@@ -55,15 +54,10 @@ def finalists_of(report: BuildReport, image: str, metric: MetricName) -> tuple[F
             precision=one.precision,
             image=f"{repository}@{one.digest}" if one.digest else image,
             size=one.size,
-            multiplications=_left(report.candidate(one.precision).multiplications),
             **scores(report.of(one), metric),
         )
         for one in report.finalists
     )
-
-
-def _left(share: float | None) -> str | None:
-    return None if share is None else format_fraction(share)
 
 
 def carried_on(record: TrialStatus, finalists: tuple[FinalistStatus, ...], now: datetime) -> TrialStatus | None:
