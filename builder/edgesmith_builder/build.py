@@ -4,6 +4,7 @@
 2. Look the base image up, and ask the registry whether it takes pushes.
 3. Fetch the model and the data sets, and check each before anything is computed.
 4. Score the source as it came and ask it some samples: what candidates are held against.
+   Where asked for, remove channels of it: candidates are made of both, and held against the whole one.
 5. Walk the ladder: compile, score, replay, pack. Every rung that works is a finalist, whatever gates say of it.
 6. Of each finalist, assemble the image for its platform, write down what is in it and how it came about, sign it where
    there is a key, and push what the registry does not have.
@@ -19,6 +20,7 @@ from pathlib import Path
 from edgesmith_builder.contract import KEY_ANNOTATION, REPORT_ANNOTATION, Build, BuildReport, BuildRequest, Finalist
 from edgesmith_builder.evidence import evidence_for
 from edgesmith_builder.evidence.materials import materials_of
+from edgesmith_builder.forms import Forms
 from edgesmith_builder.gather import Inputs, gather
 from edgesmith_builder.ladder import Attempt, Outcome, Workshop, Yardstick, walk
 from edgesmith_builder.maker import Maker
@@ -163,7 +165,7 @@ def climb(
         triton=triton,
         folder=work,
     )
-    return walk(wanted.toolchain.precisions, workshop.attempt, inputs.metric.name)
+    return walk(wanted.ladder, Forms(workshop, wanted.pruning).attempt, inputs.metric.name)
 
 
 def images_of(wanted: Build, inputs: Inputs, outcome: Outcome, base: Base) -> tuple[Packed, ...]:

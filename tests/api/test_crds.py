@@ -68,6 +68,13 @@ def test_the_short_name_and_the_columns_work(server: ApiServer, namespace: str) 
         ],
         pytest.param({"evaluation": SET | {"metric": "Loss"}}, "spec.evaluation.metric", id="no-such-metric"),
         pytest.param({"evaluation": SET | {"topK": 3}}, "topK is for the metric TopK alone", id="k-of-nothing"),
+        pytest.param({"optimize": {"pruning": {"ratio": "30%"}}}, "give calibration", id="pruning-by-nothing"),
+        pytest.param(
+            {"calibration": SET, "optimize": {"pruning": {"ratio": "0%"}}}, "pruning.ratio", id="nothing-pruned"
+        ),
+        pytest.param(
+            {"calibration": SET, "optimize": {"pruning": {"ratio": "100%"}}}, "pruning.ratio", id="all-pruned"
+        ),
         pytest.param({"gates": {"maxError": "0.5"}}, "need an evaluation set", id="an-error-of-nothing"),
         pytest.param(
             {"evaluation": SET, "gates": {"maxError": "0.5"}}, "give gates.minAccuracy", id="an-error-of-accuracy"

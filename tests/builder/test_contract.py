@@ -46,6 +46,7 @@ DEFAULTS: dict[str, Any] = {
     "output": None,
     "trustPickle": False,
     "missingValues": "Refuse",
+    "pruning": None,
     "deviceMemory": None,
     "compiled": None,
     "calibration": None,

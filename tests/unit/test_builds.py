@@ -18,7 +18,7 @@ from edgesmith.decide.changes import changes
 from edgesmith.decide.plan import Change, Plan
 from edgesmith.decide.retry import LONGEST_PAUSE, failed, requested
 from edgesmith.decide.snapshot import BuildJob, Revision, Snapshot
-from edgesmith_builder.contract import TOOLS, Build
+from edgesmith_builder.contract import TOOLS, Build, Pruning
 
 MISSING = {key_of(model()): None}
 
@@ -118,6 +118,18 @@ def test_the_metric_and_what_it_is_told_decide_the_build() -> None:
     assert (top.metric, top.metric_options) == ("TopK", {"k": "3"})
     assert scored(metric="TopK").metric_options == {}
     assert len({build.key for build in (top, scored(metric="RMSE"), scored(), scored(metric="TopK"))}) == 4
+
+
+def test_how_much_is_pruned_decides_the_build_and_gates_and_objectives_do_not() -> None:
+    sets: dict[str, Any] = {"calibration": {"uri": "s3://models/c.npz"}}
+    whole, pruned = (
+        build_for(model(**sets, optimize=said), profile(), SETTINGS)
+        for said in ({"objective": "Size"}, {"objective": "Size", "pruning": {"ratio": "30%"}})
+    )
+    assert (whole.pruning, pruned.pruning) == (None, Pruning(ratio=0.3))
+    assert whole.key == build_for(model(**sets), profile(), SETTINGS).key != pruned.key
+    (change,) = changes(pruned, whole.model_dump(mode="json", by_alias=True, exclude_none=True))
+    assert change == Change("pruning.ratio", None, "0.3")
 
 
 def test_two_profiles_that_need_the_same_bytes_share_one_job() -> None:

@@ -14,7 +14,7 @@ from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.cli import report
 from edgesmith.cli.chart import HEIGHT, WIDTH, Dot, Text
 
-TRIED = {
+TRIED: dict[str, Any] = {
     "profile": "pi",
     "buildKey": "k1",
     "node": "pi-7",
@@ -48,11 +48,22 @@ PANEL = {
 
 def test_every_candidate_has_a_line() -> None:
     header, int8, fp32, panel = report.as_text(reported(PI, PANEL)).splitlines()
-    assert header.split() == list(report.HEADER)
+    assert header.split() == [name for name in report.HEADER if name != "MULTIPLICATIONS"]
     words = ["pi", "int8", "97.10%", "0.20% ± 0.85%", "9.000ms", "2.0 MB", "1.5 kB", "pi-7 (Cortex-A72)"]
     assert re.split(r" {3,}", int8) == [*words, "fp32 is faster."]
     assert fp32.endswith("It was chosen by <latency>.")
     assert "There was no other to choose from." in panel
+
+
+def test_what_pruning_left_has_a_column_where_something_was_pruned() -> None:
+    int8, fp32 = dict(TRIED["finalists"][0]), dict(TRIED["finalists"][1])
+    pruned = {**int8, "precision": "int8-pruned", "multiplications": "47.92%"}
+    trial = {**TRIED, "finalists": [pruned, int8, fp32]}
+    header, first, second, _ = report.as_text(reported(PI, trials=(trial,))).splitlines()
+    assert header.split() == list(report.HEADER)
+    at = header.index("MULTIPLICATIONS")
+    assert (first[at : at + 6], second[at : at + 6]) == ("47.92%", "-     ")
+    assert "int8-pruned" in first
 
 
 def test_programs_get_the_same_by_name() -> None:

@@ -21,6 +21,7 @@ from edgesmith_builder.contract.build import (
     Gates,
     MetricName,
     Platform,
+    Pruning,
     Tools,
 )
 from edgesmith_builder.contract.failure import BuildFailure, FailureReason
@@ -41,19 +42,23 @@ from edgesmith_builder.contract.resolve import (
 )
 from edgesmith_builder.contract.toolchain import Toolchain, wrong_options, wrong_precisions
 from edgesmith_builder.contract.toolchains import (
+    PRUNED,
     REFINES,
     TOOLCHAINS,
     EngineName,
+    Form,
     OptionFacts,
     Precision,
     ServerName,
     ToolchainFacts,
     ToolchainName,
+    precision_of,
 )
 from edgesmith_builder.contract.wire import Wire
 
 __all__ = [
     "KEY_ANNOTATION",
+    "PRUNED",
     "REFINES",
     "REPORT_ANNOTATION",
     "TOOLCHAINS",
@@ -70,11 +75,13 @@ __all__ = [
     "FailureReason",
     "FileToResolve",
     "Finalist",
+    "Form",
     "Gates",
     "MetricName",
     "OptionFacts",
     "Platform",
     "Precision",
+    "Pruning",
     "ResolveRequest",
     "ResolveResult",
     "ResolvedFile",
@@ -84,6 +91,7 @@ __all__ = [
     "ToolchainName",
     "Tools",
     "Wire",
+    "precision_of",
     "wrong_options",
     "wrong_precisions",
 ]

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from edgesmith_builder.contract.toolchain import Toolchain
+from edgesmith_builder.contract.toolchains import PRUNED, Form
 from edgesmith_builder.contract.wire import Wire
 
 MetricName = Literal["Accuracy", "TopK", "MacroF1", "RMSE", "MAE", "R2", "MeanAveragePrecision"]
@@ -48,6 +49,13 @@ class Gates(Wire):
     """With the source, of every candidate that is not the source itself; see `edgesmith_builder.score.agreement`."""
     max_image_size: int | None = None
     """Compressed bytes of the whole image, base included."""
+
+
+class Pruning(Wire):
+    """Whole channels of a network that are removed before it is compiled."""
+
+    ratio: float = Field(gt=0, lt=1)
+    """Share of the multiplications that is to go."""
 
 
 class Tools(Wire):
@@ -92,6 +100,8 @@ class Build(Wire):
     """The model's output that is scored on the evaluation set. Absent: the first."""
     missing_values: Literal["Refuse", "NaN"] = "Refuse"
     """Whether NaN in a data set stands for a value that is missing, as in tables, or is a mistake."""
+    pruning: Pruning | None = None
+    """Absent: there are no pruned candidates."""
     platform: Platform
     toolchain: Toolchain
     base: str
@@ -100,6 +110,14 @@ class Build(Wire):
     """Bytes of the device's memory; a source that is larger is refused. Absent: it is not known."""
     tools: Tools | None = None
     """Absent: those of the builder that is asked. A builder with others refuses the request."""
+
+    @property
+    def ladder(self) -> tuple[Form, ...]:
+        """What is tried, best first: of each precision the pruned form before the whole one, where it is asked for."""
+        whole = self.toolchain.precisions
+        if self.pruning is None:
+            return whole
+        return tuple(form for one in whole for form in (PRUNED.get(one), one) if form is not None)
 
     @property
     def key(self) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from edgesmith_builder.contract.toolchains import Precision
+from edgesmith_builder.contract.toolchains import Form
 from edgesmith_builder.contract.wire import Wire
 
 REPORT_ANNOTATION = "dev.edgesmith.report"
@@ -19,7 +19,7 @@ KEY_ANNOTATION = "dev.edgesmith.build-key"
 class Candidate(Wire):
     """One rung of the ladder, as measured. Nothing here depends on the machine's speed: the report is in the image."""
 
-    precision: Precision
+    precision: Form
     accuracy: float | None = None
     """The metric's value."""
     accuracy_drop: float | None = None
@@ -40,6 +40,8 @@ class Candidate(Wire):
     """Bytes of the model file."""
     image_size: int | None = None
     """Compressed bytes of the whole image, base included."""
+    multiplications: float | None = None
+    """Share of the source's that is left, to four digits; absent where nothing was removed."""
     rejected: str | None = None
     """Why there is no image of it, in one sentence: it cannot be made, or does not work; absent for finalists."""
 
@@ -47,7 +49,7 @@ class Candidate(Wire):
 class Finalist(Wire):
     """A candidate that works, as an image of its own; `candidates` of the report have what was measured of it."""
 
-    precision: Precision
+    precision: Form
     digest: str | None = Field(None, pattern=r"^sha256:[0-9a-f]{64}$")
     """Of the image's manifest, in the same repository. Absent: the image that carries the report."""
     size: int
@@ -59,7 +61,7 @@ class Finalist(Wire):
 class BuildReport(Wire):
     """What a build found out; in the image's manifest under `REPORT_ANNOTATION`."""
 
-    precision: Precision
+    precision: Form
     accuracy: float | None = None
     """The metric's value."""
     accuracy_drop: float | None = None
@@ -68,6 +70,8 @@ class BuildReport(Wire):
     """Half the width of the drop's 95 % confidence interval."""
     agreement: float | None = None
     """With the source, from 0 to 1, where it is least; absent for the source itself."""
+    multiplications: float | None = None
+    """Share of the source's that is left; absent where nothing was removed."""
     reference_accuracy: float | None = None
     """Of the source as it came, in fp32."""
     samples: int | None = None
@@ -84,7 +88,7 @@ class BuildReport(Wire):
     finalists: tuple[Finalist, ...] = ()
     """All of them, in the ladder's order; in the report of the first alone. Gates choose among them."""
 
-    def candidate(self, precision: Precision) -> Candidate:
+    def candidate(self, precision: Form) -> Candidate:
         """What was measured of a rung; nothing where it is not one of the ladder's."""
         return next((one for one in self.candidates if one.precision == precision), Candidate(precision=precision))
 
@@ -96,7 +100,7 @@ class BuildReport(Wire):
         return self.model_copy(update=said | told | {"finalists": ()})
 
 
-_OF_CANDIDATES = ("accuracy", "accuracy_drop", "accuracy_drop_error", "agreement")
+_OF_CANDIDATES = ("accuracy", "accuracy_drop", "accuracy_drop_error", "agreement", "multiplications")
 """What a report repeats of the candidate that its image is."""
 
 

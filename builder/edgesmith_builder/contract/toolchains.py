@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, cast
 
 Precision = Literal["int8", "int8-mixed", "int8-dynamic", "fp16", "fp32"]
 """A form of a model: `int8` with ranges from a calibration set, `int8-mixed` the same with the nodes that lose most in
@@ -17,6 +17,16 @@ float, `int8-dynamic` with weights of 8 bits and ranges taken from each request,
 
 REFINES: Mapping[Precision, Precision] = MappingProxyType({"int8-mixed": "int8"})
 """Forms that lose less than another and are slower: made only where the other, tried before, loses what can be told."""
+
+PrunedForm = Literal["int8-pruned", "fp16-pruned", "fp32-pruned"]
+"""A precision of the source with channels removed."""
+
+Form = Precision | PrunedForm
+"""What a candidate is, and its name: a precision, of the source or of the source pruned."""
+
+PRUNED: Mapping[Precision, PrunedForm] = MappingProxyType(
+    {"int8": "int8-pruned", "fp16": "fp16-pruned", "fp32": "fp32-pruned"}
+)
 
 ToolchainName = Literal["ONNXRuntime", "OpenVINO", "LiteRT", "EdgeTPU", "TensorRT", "QNN"]
 
@@ -78,6 +88,13 @@ _ONNX_RUNTIME = MappingProxyType(
         ),
     }
 )
+
+
+def precision_of(form: Form) -> Precision:
+    """The precision that a candidate is in."""
+    whole = {pruned: one for one, pruned in PRUNED.items()}
+    return whole[form] if form in whole else cast("Precision", form)
+
 
 TOOLCHAINS: Mapping[ToolchainName, ToolchainFacts] = MappingProxyType(
     {

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgesmith_builder.contract import BuildReport, Candidate, Finalist, Gates, Precision
+from edgesmith_builder.contract import BuildReport, Candidate, Finalist, Form, Gates
 
 _EPSILON = 1e-9
 """Values are rounded to six digits; a drop of exactly what is allowed must pass whatever its last bit says."""
@@ -23,7 +23,7 @@ class Judged:
 
     finalists: tuple[Finalist, ...]
     """Those that keep them, in the ladder's order, each with a warning where a gate says little."""
-    refused: Mapping[Precision, str]
+    refused: Mapping[Form, str]
     """Why each of the others is out, in one sentence, in the ladder's order."""
 
     @property
@@ -41,7 +41,7 @@ def judge(report: BuildReport, gates: Gates) -> Judged:
     """
     images = {one.precision: one for one in report.finalists}
     finalists: list[Finalist] = []
-    refused: dict[Precision, str] = {}
+    refused: dict[Form, str] = {}
     for candidate in report.candidates:
         why, image = candidate.rejected or rejection(report, candidate, gates), images.get(candidate.precision)
         if why is None and image is not None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgesmith_builder.contract import Build, Candidate, Precision
+from edgesmith_builder.contract import Build, Candidate, Form, precision_of
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.failures import CompileFailed, machine_failed
 from edgesmith_builder.ladder.yardstick import Yardstick
@@ -50,7 +50,10 @@ class Workshop:
     """Whether Triton is to serve the model."""
     folder: Path
 
-    def attempt(self, precision: Precision) -> Attempt:
+    multiplications: float | None = None
+    """Share that is left of those of the source that candidates are held against; None where the material is it."""
+
+    def attempt(self, precision: Form) -> Attempt:
         """Try one rung.
 
         What is wrong with the candidate is its rejection; what is wrong with the request or the machine is raised.
@@ -63,17 +66,18 @@ class Workshop:
             verb = "cannot be made" if isinstance(error, CompileFailed) else "does not work"
             return Attempt(Candidate(precision=precision, rejected=f"it {verb}: {error}"))
 
-    def _attempt(self, precision: Precision) -> Attempt:
-        refused = self.toolchain.refusal(precision, self.material)
+    def _attempt(self, precision: Form) -> Attempt:
+        refused = self.toolchain.refusal(precision_of(precision), self.material)
         if refused is not None:
             return Attempt(Candidate(precision=precision, rejected=refused))
         folder = self.folder / precision
         folder.mkdir()
-        made = self.toolchain.compile(precision, self.material, folder)
+        made = self.toolchain.compile(precision_of(precision), self.material, folder)
+        came = made.came and self.multiplications is None
         threads = self.material.threads
         engine = load_engine(made.engine, made.stand_in or made.model_file, threads=threads, options=made.told)
         try:
-            said = self.yardstick.own() if made.came else self.yardstick.measure(engine, precision)
+            said = self.yardstick.own() if came else self.yardstick.measure(engine, precision)
             self._bundle(engine, precision, made, folder / "bundle")
         finally:
             engine.close()
@@ -82,9 +86,10 @@ class Workshop:
         said["image_size"] = self.base_size + sum(layer.descriptor.size for layer in layers)
         for warning in made.warnings:
             log.warning("%s: %s", precision, warning)
-        return Attempt(Candidate(precision=precision, size=made.size, **said), layers, made.warnings)
+        candidate = Candidate(precision=precision, size=made.size, multiplications=self.multiplications, **said)
+        return Attempt(candidate, layers, made.warnings)
 
-    def _bundle(self, engine: Engine, precision: Precision, made: Compiled, target: Path) -> None:
+    def _bundle(self, engine: Engine, precision: Form, made: Compiled, target: Path) -> None:
         golden = record(
             engine,
             self.golden,
@@ -107,7 +112,7 @@ class Workshop:
             golden=golden,
         )
 
-    def _pack(self, precision: Precision, folder: Path) -> tuple[Layer, ...]:
+    def _pack(self, precision: Form, folder: Path) -> tuple[Layer, ...]:
         with step(f"{precision}: packed") as current:
             layers = write_layers(folder / "bundle", folder, triton=self.triton)
             sizes = ", ".join(f"{layer.name} {size_text(layer.descriptor.size)}" for layer in layers)

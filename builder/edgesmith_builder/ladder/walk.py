@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from edgesmith_builder.contract import Candidate, Precision
+from edgesmith_builder.contract import Candidate, Form
 from edgesmith_builder.errors import NoCandidate
 from edgesmith_builder.ladder.rung import Attempt
 
@@ -29,8 +29,8 @@ class Outcome:
 
 
 def walk(
-    ladder: Sequence[Precision],
-    attempt: Callable[[Precision], Attempt],
+    ladder: Sequence[Form],
+    attempt: Callable[[Form], Attempt],
     metric: str = "value",
 ) -> Outcome:
     """Try each rung, best first; all that are not rejected are finalists.

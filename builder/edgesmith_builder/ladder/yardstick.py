@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from edgesmith_builder.contract import Precision
+from edgesmith_builder.contract import Form
 from edgesmith_builder.errors import shortened
 from edgesmith_builder.metric import Evaluation, Metric, Score
 from edgesmith_builder.progress import step
@@ -33,7 +33,7 @@ class Yardstick:
         """What is known of the source itself: it loses nothing, and agrees with itself."""
         return {"accuracy": self.scored.value, "accuracy_drop": 0.0} if self.scored is not None else {}
 
-    def measure(self, engine: Engine, precision: Precision) -> Said:
+    def measure(self, engine: Engine, precision: Form) -> Said:
         """Score a candidate and hold its answers against the source's.
 
         Raises:
@@ -46,7 +46,7 @@ class Yardstick:
         where = shortened(agreed.where, _WHERE_LIMIT)
         return said | {"agreement": agreed.value, "agreement_where": where, "agreement_samples": agreed.samples}
 
-    def _score(self, engine: Engine, precision: Precision) -> tuple[Said, Same | None]:
+    def _score(self, engine: Engine, precision: Form) -> tuple[Said, Same | None]:
         if self.evaluation is None or self.scored is None:
             return {}, None
         with step(f"{precision}: scored") as current:

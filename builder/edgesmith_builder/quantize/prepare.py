@@ -40,6 +40,24 @@ def prepare(source: Path, target: Path, folder: Path) -> onnx.ModelProto:
     Raises:
         QuantizationFailed: where that cannot be done.
     """
+    model = plain(source, folder)
+    onnx.save_model(model, target)
+    for tensor in model.graph.initializer:
+        for field in ("raw_data", "float_data", "double_data", "int32_data", "int64_data", "uint64_data"):
+            tensor.ClearField(field)
+    return model
+
+
+def plain(source: Path, folder: Path) -> onnx.ModelProto:
+    """A model as `prepare` writes it, whole.
+
+    Args:
+        source: The model.
+        folder: Where to put what is in between.
+
+    Raises:
+        QuantizationFailed: where that cannot be done.
+    """
     model = onnx.load_model(source)
     if model.functions:
         with failing_as("its functions cannot be written out"):
@@ -59,10 +77,6 @@ def prepare(source: Path, target: Path, folder: Path) -> onnx.ModelProto:
     own_weights(model.graph)
     plain_gemms(model.graph)
     _name_nodes(model.graph)
-    onnx.save_model(model, target)
-    for tensor in model.graph.initializer:
-        for field in ("raw_data", "float_data", "double_data", "int32_data", "int64_data", "uint64_data"):
-            tensor.ClearField(field)
     return model
 
 

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from edgesmith.api.gates import ERRORS, Gates
 from edgesmith.api.model import Model, ObjectMeta, rules
 from edgesmith.api.names import MAX_MODEL_NAME
+from edgesmith.api.pruning import Pruning
 from edgesmith.api.rollout import Rollout
 from edgesmith.api.selection import DeviceProfiles
 from edgesmith.api.serving import Serving
@@ -41,6 +42,14 @@ class Optimize(Model):
             "rollout. Never: the first of the ladder that keeps them is rolled out."
         ),
     )
+    pruning: Pruning | None = Field(
+        None,
+        description=(
+            "Makes candidates of the model with channels removed beside those of the whole one: int8-pruned beside "
+            "int8, say. Nothing is trained, so accuracy is lost; gates and the trial decide what that is worth. Needs "
+            "calibration."
+        ),
+    )
 
 
 _IS_ERROR = f"(has(self.evaluation.metric) && self.evaluation.metric in [{', '.join(map(repr, ERRORS))}])"
@@ -56,6 +65,9 @@ class EdgeModelSpec(Model):
                 "|| has(self.gates.maxError)) || has(self.evaluation)": (
                     "gates.maxAccuracyDrop, gates.minAccuracy and gates.maxError need an evaluation set: "
                     "give evaluation, or remove them"
+                ),
+                "!has(self.optimize) || !has(self.optimize.pruning) || has(self.calibration)": (
+                    "optimize.pruning needs a set to see by what can go: give calibration, or remove it"
                 ),
                 f"!has(self.gates) || !has(self.evaluation) || !has(self.gates.minAccuracy) || !({_IS_ERROR})": (
                     "gates.minAccuracy is for metrics whose higher values are better: "

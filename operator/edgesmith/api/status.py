@@ -54,6 +54,7 @@ class RefusedCandidate(Model):
     accuracy_drop: str | None = Field(None, description="As `variants[].accuracyDrop`.")
     accuracy_drop_error: str | None = Field(None, description="As `variants[].accuracyDropError`.")
     agreement: str | None = Field(None, description="As `variants[].agreement`.")
+    multiplications: str | None = Field(None, description="As `variants[].multiplications`.")
     size: int | None = Field(None, description="Bytes of its model file.")
     image_size: int | None = Field(None, description="Compressed bytes of its whole image, base included.")
     message: str = Field(
@@ -100,6 +101,12 @@ class VariantStatus(Model):
         description=(
             "Agreement with the source in the output and channel where it is least, as a percentage: 98.20%, say. "
             "Absent where the source itself won."
+        ),
+    )
+    multiplications: str | None = Field(
+        None,
+        description=(
+            "Share of the source's multiplications that pruning left, as a percentage; absent where nothing was pruned."
         ),
     )
     refused: tuple[RefusedCandidate, ...] = Field(
@@ -207,6 +214,7 @@ class FinalistStatus(Model):
     accuracy_drop: str | None = Field(None, description="As `variants[].accuracyDrop`.")
     accuracy_drop_error: str | None = Field(None, description="As `variants[].accuracyDropError`.")
     agreement: str | None = Field(None, description="As `variants[].agreement`; absent for the source itself.")
+    multiplications: str | None = Field(None, description="As `variants[].multiplications`.")
     latency: str | None = Field(None, description="p95 latency of one inference on the device: 3.214ms, say.")
     median: str | None = Field(None, description="Median latency of one inference on the device.")
     memory: int | None = Field(None, description="Most bytes of memory that its server had on the device.")

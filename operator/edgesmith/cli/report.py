@@ -24,12 +24,14 @@ class Row:
     latency: str
     memory: str
     size: str
+    multiplications: str
+    """Of a pruned candidate: the share of the source's that is left."""
     device: str
     """Where latency and memory were measured."""
     verdict: str
 
 
-HEADER = ("PROFILE", "CANDIDATE", "SCORE", "DROP", "P95", "MEMORY", "SIZE", "DEVICE", "VERDICT")
+HEADER = ("PROFILE", "CANDIDATE", "SCORE", "DROP", "P95", "MEMORY", "SIZE", "MULTIPLICATIONS", "DEVICE", "VERDICT")
 
 
 def rows_of(model: EdgeModel) -> list[Row]:
@@ -57,7 +59,9 @@ def as_text(model: EdgeModel) -> str:
     rows = rows_of(model)
     if not rows:
         return f"Nothing was measured yet for EdgeModel {model.metadata.name}."
-    return table(HEADER, [list(asdict(row).values()) for row in rows])
+    lines = [list(asdict(row).values()) for row in rows]
+    shown = [at for at, name in enumerate(HEADER) if name != "MULTIPLICATIONS" or any(line[at] for line in lines)]
+    return table([HEADER[at] for at in shown], [[line[at] for at in shown] for line in lines])
 
 
 def as_json(model: EdgeModel) -> str:
@@ -100,6 +104,7 @@ def _tried(trial: TrialStatus, one: FinalistStatus) -> Row:
         one.latency or "",
         size(one.memory),
         size(one.size),
+        one.multiplications or "",
         device,
         one.verdict or trial.message or "",
     )
@@ -114,6 +119,7 @@ def _out(profile: str, one: RefusedCandidate) -> Row:
         "",
         "",
         size(one.size),
+        one.multiplications or "",
         "",
         f"It is out: {one.message}.",
     )
@@ -133,6 +139,7 @@ def _alone(one: VariantStatus, *, never: bool) -> Row:
         one.latency or "",
         "",
         size(one.size),
+        one.multiplications or "",
         "",
         why,
     )

@@ -14,6 +14,7 @@ from typing import Literal
 from edgesmith.api.conditions import Reason
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.fraction import parse_fraction
 from edgesmith.api.names import short_hash
 from edgesmith.decide.build_slots import RECHECK, admitted
 from edgesmith.decide.changes import changes
@@ -34,7 +35,7 @@ from edgesmith.decide.snapshot import (
 )
 from edgesmith.decide.toolchain import base_image, toolchain_of
 from edgesmith.decide.trust import unsigned_problem
-from edgesmith_builder.contract import TOOLS, Build, BuildReport, Candidate, Platform
+from edgesmith_builder.contract import TOOLS, Build, BuildReport, Candidate, Platform, Pruning
 
 BuildPhase = Literal["Built", "Building", "Waiting", "Failed", "Trial", "TrialFailed"]
 """The last two: it is built, and a trial of its finalists goes on, or has left none."""
@@ -99,6 +100,7 @@ def build_for(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> B
         metric_options=spec.evaluation.options if spec.evaluation else {},
         output=spec.evaluation.output if spec.evaluation else None,
         missing_values=spec.missing_values,
+        pruning=Pruning(ratio=parse_fraction(spec.optimize.pruning.ratio)) if spec.optimize.pruning else None,
         platform=Platform(**profile.spec.platform.model_dump()),
         toolchain=toolchain_of(profile, compiled="compiled" in files),
         base=base,

@@ -9,7 +9,7 @@ from edgesmith_builder.contract import BuildReport, Candidate, MetricName
 _SENTENCE = 1024
 """Characters of a sentence that the status takes."""
 
-_FRACTIONS = ("accuracy", "accuracy_drop", "accuracy_drop_error", "agreement")
+_FRACTIONS = ("accuracy", "accuracy_drop", "accuracy_drop_error", "agreement", "multiplications")
 
 
 def scores(measured: BuildReport | Candidate, metric: MetricName) -> dict[str, str]:

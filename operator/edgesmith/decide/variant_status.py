@@ -224,7 +224,7 @@ def _reason(facts: VariantFacts, own: NodeCounts) -> Reason:
 
 _MEASURED = (
     *("precision", "metric", "accuracy", "accuracy_drop", "accuracy_drop_error", "changed_answers", "agreement"),
-    *("warnings", "size"),
+    *("multiplications", "warnings", "size"),
 )
 """Fields of the status that a build measured."""
 

@@ -1,0 +1,20 @@
+"""Whether a model is built with fewer channels as well."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from edgesmith.api.model import Model
+
+
+class Pruning(Model):
+    """Whole channels of the network that are removed before it is compiled."""
+
+    ratio: str = Field(
+        pattern="^[1-9][0-9]?%$",
+        max_length=3,
+        description=(
+            "Share of the multiplications of convolutions and matrix products that is to go, in whole per cent and in "
+            'quotes: "30%".'
+        ),
+    )
