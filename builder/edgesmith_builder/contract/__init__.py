@@ -14,6 +14,7 @@ reported.
 """
 
 from edgesmith_builder.contract.build import (
+    FLAVOURS,
     TOOLS,
     Artifact,
     Build,
@@ -22,6 +23,7 @@ from edgesmith_builder.contract.build import (
     MetricName,
     Platform,
     Tools,
+    tools_of,
 )
 from edgesmith_builder.contract.failure import BuildFailure, FailureReason
 from edgesmith_builder.contract.report import (
@@ -43,6 +45,7 @@ from edgesmith_builder.contract.toolchain import Toolchain, wrong_options, wrong
 from edgesmith_builder.contract.toolchains import (
     REFINES,
     TOOLCHAINS,
+    BuilderFlavour,
     EngineName,
     OptionFacts,
     Precision,
@@ -53,6 +56,7 @@ from edgesmith_builder.contract.toolchains import (
 from edgesmith_builder.contract.wire import Wire
 
 __all__ = [
+    "FLAVOURS",
     "KEY_ANNOTATION",
     "REFINES",
     "REPORT_ANNOTATION",
@@ -65,6 +69,7 @@ __all__ = [
     "BuildReport",
     "BuildRequest",
     "BuildResult",
+    "BuilderFlavour",
     "Candidate",
     "EngineName",
     "FailureReason",
@@ -84,6 +89,7 @@ __all__ = [
     "ToolchainName",
     "Tools",
     "Wire",
+    "tools_of",
     "wrong_options",
     "wrong_precisions",
 ]

@@ -77,7 +77,9 @@ def refusal(precision: Precision, material: Material) -> str | None:
     if source.precision == "int8":
         return no_such_form(precision, source)
     soc = SOCS[name]
-    return None if soc.fp16 else f"{name} has a Hexagon {soc.hexagon}, which does not compute in fp16; int8 was expected"
+    return (
+        None if soc.fp16 else f"{name} has a Hexagon {soc.hexagon}, which does not compute in fp16; int8 was expected"
+    )
 
 
 def compile(precision: Precision, material: Material, folder: Path) -> Compiled:  # noqa: A001 - as the interface has it
@@ -139,7 +141,9 @@ def compile_context(source: Path, target: Path, soc: str) -> None:
 
 def _why(said: str, soc: str, status: int) -> str:
     refused = _REFUSED.findall(said)
-    nodes = [(found["type"], _INSERTED.sub("", found["name"])) for found in _NODE.finditer(refused[-1])] if refused else []
+    nodes = (
+        [(found["type"], _INSERTED.sub("", found["name"])) for found in _NODE.finditer(refused[-1])] if refused else []
+    )
     hexagon = f"the Hexagon {SOCS[soc].hexagon} of {soc}"
     if nodes:
         some = ", ".join(f"{kind} {name!r}" for kind, name in nodes[:_NAMED])

@@ -25,9 +25,7 @@ _MOST_OPTIMAL = "3"
 def main(arguments: list[str]) -> int:
     """Compile; what goes wrong is on standard error."""
     source, target, soc_model = arguments
-    options = htp_options(
-        1, {"soc_model": soc_model, "htp_graph_finalization_optimization_mode": _MOST_OPTIMAL}
-    )
+    options = htp_options(1, {"soc_model": soc_model, "htp_graph_finalization_optimization_mode": _MOST_OPTIMAL})
     options.log_severity_level = _ERRORS
     for name, value in (("enable", "1"), ("embed_mode", "1"), ("file_path", target)):
         options.add_session_config_entry(f"ep.context_{name}", value)

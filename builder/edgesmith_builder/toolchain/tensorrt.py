@@ -58,4 +58,3 @@ def other_answers(compiled: Compiled, samples: Samples) -> Sequence[Answer] | No
     In fp32, what ONNX Runtime answers with other kernels.
     """
     return onnxruntime.other_answers(compiled, samples)
-

@@ -1,8 +1,9 @@
 """Qualcomm's Hexagon tensor processor (HTP): ONNX Runtime with the execution provider QNN, a library of its own.
 
 The model is an ONNX file whose one node holds a *context binary*, compiled for the processor of one system on chip.
-Nothing of it runs elsewhere: ONNX Runtime may not fall back to its CPU provider, so that a node answers from its Hexagon
-or not at all. On x86-64 the provider's library holds a simulator of the processor, with which builds are scored.
+Nothing of it runs elsewhere: ONNX Runtime may not fall back to its CPU provider, so that a node answers from its
+Hexagon or not at all. On x86-64 the provider's library holds a simulator of the processor, with which builds are
+scored.
 
 The provider's package is Qualcomm's (`onnxruntime-qnn`). On a device it needs FastRPC besides: the device file, and the
 library that talks to it, which is no part of the package and is found where the loader looks for it, or in `FOLDER`.
