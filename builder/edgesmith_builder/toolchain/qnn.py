@@ -10,6 +10,7 @@ model answers on the processor says by how much right answers differ.
 
 from __future__ import annotations
 
+import json
 import platform
 import re
 import subprocess
@@ -57,8 +58,11 @@ PATIENCE = 1800.0
 """Seconds that QNN may compile."""
 
 _REFERENCE, _CONTEXT = "reference.onnx", "context.onnx"
-_REFUSED = re.compile(r"Unsupported nodes in QNN EP: (?P<nodes>\{.*\})")
+_TOLD = re.compile(rf"^{qnn_context.REFUSED}(?P<nodes>.*)$", re.MULTILINE)
+_LOGGED = re.compile(r"Unsupported nodes in QNN EP: (?P<nodes>\{.*\})")
 _NODE = re.compile(r"\{ name: (?P<name>.*?), type: (?P<type>\w+) \}")
+_AROUND = frozenset({"DequantizeLinear", "QuantizeLinear"})
+"""Operators between number types: they stand around the one that is refused."""
 _INSERTED = re.compile(r"_token_\d+$")
 """What ONNX Runtime adds to the name of a node that it turns to another layout."""
 _NAMED = 5
@@ -140,18 +144,27 @@ def compile_context(source: Path, target: Path, soc: str) -> None:
 
 
 def _why(said: str, soc: str, status: int) -> str:
-    refused = _REFUSED.findall(said)
-    nodes = (
-        [(found["type"], _INSERTED.sub("", found["name"])) for found in _NODE.finditer(refused[-1])] if refused else []
-    )
-    hexagon = f"the Hexagon {SOCS[soc].hexagon} of {soc}"
+    nodes, hexagon = _refused(said), f"the Hexagon {SOCS[soc].hexagon} of {soc}"
     if nodes:
         some = ", ".join(f"{kind} {name!r}" for kind, name in nodes[:_NAMED])
         more = f" and {len(nodes) - _NAMED} more" if len(nodes) > _NAMED else ""
         return f"{hexagon} does not run {some}{more}; operators that it runs were expected"
     lines = [line for line in said.splitlines() if line.strip()]
-    last = lines[-1].partition(": ")[2] if lines else ""
-    return f"QNN does not compile it for {hexagon} ({words(RuntimeError(last)) if last else f'status {status}'})"
+    last = words(RuntimeError(lines[-1])) if lines else f"status {status}"
+    return f"QNN does not compile it for {hexagon} ({last})"
+
+
+def _refused(said: str) -> list[tuple[str, str]]:
+    """The nodes that QNN refused, by operator and name.
+
+    ONNX Runtime logs them too. That is what is left where turning the model to another layout fails on the way.
+    """
+    told, logged = _TOLD.search(said), _LOGGED.findall(said)
+    if told is not None:
+        pairs = [(kind, name) for kind, name in json.loads(told["nodes"]) if kind not in _AROUND]
+    else:
+        pairs = [(found["type"], found["name"]) for found in _NODE.finditer(logged[-1])] if logged else []
+    return [(kind, _INSERTED.sub("", name)) for kind, name in pairs]
 
 
 def _quantization(material: Material) -> Quantization:
