@@ -26,7 +26,7 @@ from qnns import folder_with_qnn
 from edgesmith_builder.build import climb
 from edgesmith_builder.contract import TOOLCHAINS, Artifact, Gates, Platform, Precision, Toolchain
 from edgesmith_builder.dataset import Samples, samples_for
-from edgesmith_builder.errors import GatesFailed
+from edgesmith_builder.errors import NoCandidate
 from edgesmith_builder.failures import CompileFailed, machine_failed
 from edgesmith_builder.ladder import Outcome
 from edgesmith_builder.oci import Reference, Registry
@@ -191,7 +191,7 @@ def outcome(
     **options: str,
 ) -> Outcome:
     toolchain = Toolchain(name="QNN", precisions=precisions or ("int8",), options=options)
-    wanted, inputs = asked(folder, model, sets, toolchain=toolchain, gates=Gates(min_agreement=0.5))
+    wanted, inputs = asked(folder, model, sets, toolchain=toolchain)
     (folder / "work").mkdir()
     return climb(wanted, inputs, 0, folder / "work", 1)
 
@@ -225,7 +225,9 @@ def outcome(
 def test_what_cannot_be_made_is_said_in_the_models_own_terms(
     model: onnx.ModelProto, precision: Precision, sets: Mapping[str, NDArray[Any]] | None, says: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(GatesFailed, match=re.escape(f"no candidate passed: {precision}: ") + ".*" + re.escape(says)):
+    with pytest.raises(
+        NoCandidate, match=re.escape(f"no candidate can be made that works: {precision}: ") + ".*" + re.escape(says)
+    ):
         outcome(tmp_path, model, precision, sets=sets)
 
 
@@ -331,7 +333,7 @@ def test_a_builder_on_another_machine_says_that_it_has_no_simulator(
     qnn: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(qnn.platform, "machine", lambda: "aarch64")
-    with pytest.raises(GatesFailed, match="this builder runs on aarch64, where QNN has no simulator"):
+    with pytest.raises(NoCandidate, match="this builder runs on aarch64, where QNN has no simulator"):
         outcome(tmp_path, product(RELU))
 
 
