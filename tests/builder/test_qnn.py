@@ -11,6 +11,7 @@ import sys
 import tarfile
 import urllib.request
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,7 @@ import numpy as np
 import onnx
 import pytest
 from candidates import FLOAT, Value, asked, made, node, numbers
+from needs import emulator
 from numpy.typing import NDArray
 from qnns import folder_with_qnn
 
@@ -36,6 +38,7 @@ from edgesmith_runtime.engine import EngineError, EngineInputError, load_engine
 from edgesmith_runtime.loading import read
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+CONTEXT = "edgesmith_builder.toolchain.qnn_context"
 SOCS = TOOLCHAINS["QNN"].options["soc"].values
 
 
@@ -171,6 +174,7 @@ def closing_engine(file: Path, model: onnx.ModelProto) -> Any:
 
 X: tuple[Value, ...] = (("x", FLOAT, ["n", 32]),)
 Y: tuple[Value, ...] = (("y", FLOAT, ["n", 32]),)
+Z: Value = ("z", FLOAT, ["n", 32])
 WEIGHTS = {"a": numbers(32, 32, seed=1)}
 SAMPLES = {"x": numbers(60, 32, seed=3)}
 
@@ -293,6 +297,17 @@ def test_a_binary_is_for_the_system_on_chip_that_is_asked_for(qnn: ModuleType, c
     assert set(qnn.SOCS) == set(SOCS)
 
 
+@pytest.mark.timeout(280)
+def test_the_bytes_do_not_depend_on_the_processor(compiled: Any, tmp_path: Path) -> None:
+    """A Haswell, emulated, has neither AVX-512 nor VNNI."""
+    context, reference, _ = compiled(product(node("Softmax", ["h"], ["y"])))
+    other = tmp_path / "haswell.onnx"
+    haswell = [emulator("x86_64"), "-cpu", "Haswell-v1", sys.executable]
+    done = subprocess.run([*haswell, "-m", CONTEXT, reference, other, "93"], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert other.read_bytes() == context.read_bytes()
+
+
 def test_golden_answers_are_held_against_the_cpus(qnn: ModuleType, compiled: Any) -> None:
     context, reference, samples = compiled(product(RELU))
     candidate = qnn.Compiled("qnn", context)
@@ -379,6 +394,23 @@ def test_it_takes_one_sample_and_says_so(compiled: Any) -> None:
         assert [spec.shape for spec in (*engine.inputs, *engine.outputs)] == [(1, 32), (1, 32)]
         with pytest.raises(EngineInputError, match="the model refused its inputs"):
             engine.infer({"x": samples.inputs["x"][:2]})
+
+
+def test_many_callers_get_their_own_answers_in_the_order_asked_for(compiled: Any) -> None:
+    context, _, samples = compiled(
+        made([node("MatMul", ["x", "a"], ["y"]), node("Relu", ["y"], ["z"])], X, (*Y, Z), WEIGHTS)
+    )
+    engine = load_engine("qnn", context, threads=2)
+    alone = [engine.infer(samples.feed(index))["z"] for index in range(8)]
+
+    def call(index: int) -> bool:
+        found = engine.infer(samples.feed(index), ["z", "y"], busy=bool(index % 2))
+        return list(found) == ["z", "y"] and np.array_equal(found["z"], alone[index])
+
+    with closing(engine), ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(call, range(8)))
+        with pytest.raises(EngineInputError, match="w"):
+            engine.infer(samples.feed(0), ["w"])
 
 
 @pytest.mark.usefixtures("qnn")
