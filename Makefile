@@ -80,7 +80,7 @@ format: $(READY) ## Format and fix what can be fixed
 	@$(VENV)/bin/ruff check --fix .
 
 lock: $(READY) ## Resolve the dependencies anew and write requirements/*.txt
-	@for extra in onnxruntime openvino litert triton builder operator dev; do \
+	@for extra in onnxruntime openvino litert qnn triton builder builder-qnn operator dev; do \
 	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-header --no-annotate --upgrade --extra $$extra pyproject.toml -o requirements/$$extra.txt; done
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -59,13 +59,12 @@ def toolchain_tables() -> dict[str, str]:
     """What each toolchain makes, and what each can be told, by marker."""
     rows, options = [], []
     for name, facts in TOOLCHAINS.items():
-        there = "yes" if facts.available else "not in this release"
         own, makes = ", ".join(facts.precisions), ", ".join(facts.makes)
-        rows.append(f"| `{name}` | {there} | {own} | {makes} | `{facts.engine}` |")
+        rows.append(f"| `{name}` | {own} | {makes} | `{facts.engine}` |")
         for option, said in facts.options.items():
             values = " or ".join(f"`{value}`" for value in said.values)
             options.append(f"| `{name}` | `{option}` | {values} | `{said.default}` | {said.meaning} |")
-    head = ["| toolchain | built | precisions, best first | can make | engine |", "| --- | --- | --- | --- | --- |"]
+    head = ["| toolchain | precisions, best first | can make | engine |", "| --- | --- | --- | --- |"]
     told = ["| toolchain | option | values | default | meaning |", "| --- | --- | --- | --- | --- |"]
     return {"toolchains": "\n".join([*head, *rows]), "options": "\n".join([*told, *options])}
 
@@ -78,7 +77,9 @@ def devices() -> str:
         profile = yaml.safe_load(file.read_text())
         spec, said = profile["spec"], profile["metadata"]["annotations"]
         toolchain, runtime = spec["toolchain"], spec["runtime"]
-        told = ", ".join(f"{name} {value}" for name, value in toolchain.get("options", {}).items() if name == "device")
+        told = ", ".join(
+            f"{name} {value}" for name, value in toolchain.get("options", {}).items() if name in ("device", "soc")
+        )
         resource = ", ".join(f"`{name}`" for name in runtime["resources"]["limits"] if "/" in name)
         cells = (
             f"`{profile['metadata']['name']}`",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from edgesmith_builder.contract import (
+    FLAVOURS,
     TOOLCHAINS,
     TOOLS,
     Build,
@@ -12,6 +13,7 @@ from edgesmith_builder.contract import (
     Gates,
     Toolchain,
     Tools,
+    tools_of,
     wrong_options,
     wrong_precisions,
 )
@@ -40,7 +42,7 @@ def check_request(request: BuildRequest) -> Reference:
     if request.gates is not None:
         check_gates(wanted, request.gates)
     check_toolchain(wanted.toolchain)
-    check_tools(wanted.tools or TOOLS, wanted.toolchain)
+    check_tools(wanted.tools or tools_of(wanted.toolchain.name), wanted.toolchain)
     return target
 
 
@@ -94,9 +96,9 @@ def check_tools(wanted: Tools, toolchain: Toolchain) -> None:
     """
     packages = ("onnx", "onnxruntime", "scikit_learn", "skl2onnx")
     installed = {"builder": TOOLS.builder} | {name: version(name) for name in packages}
-    engine = TOOLCHAINS[toolchain.name].engine
-    if engine in Tools.model_fields:
-        installed[engine] = version(engine)
+    facts = TOOLCHAINS[toolchain.name]
+    own = (*(facts.engine,), *(FLAVOURS[facts.builder] if facts.builder else ()))
+    installed |= {name: version(name) for name in own if name in Tools.model_fields}
     for name, there in installed.items():
         asked = getattr(wanted, name)
         if asked != there:

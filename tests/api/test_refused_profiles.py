@@ -8,13 +8,11 @@ from operator_process import Operator, device_profile, edge_model, wait_conditio
 from edgesmith_builder.contract import TOOLCHAINS
 
 
-def test_a_toolchain_to_come_and_an_engine_without_an_image_are_named(
+def test_a_builder_and_an_engine_without_an_image_are_named(
     server: ApiServer, namespace: str, operator: Operator
 ) -> None:
     """The operator's only image is the one of ONNX Runtime."""
-    refused = {
-        name: facts for name, facts in TOOLCHAINS.items() if not facts.available or facts.engine != "onnxruntime"
-    }
+    refused = {name: facts for name, facts in TOOLCHAINS.items() if facts.engine != "onnxruntime"}
     assert {"OpenVINO", "LiteRT"} <= set(refused)
     for toolchain in refused:
         name = f"{namespace}-{toolchain.lower()}"
@@ -24,8 +22,8 @@ def test_a_toolchain_to_come_and_an_engine_without_an_image_are_named(
     operator.start()
     for toolchain, facts in refused.items():
         reason, says = "RuntimeImageNotSet", f"image.runtime.{facts.engine}"
-        if not facts.available:
-            reason, says = "NotInThisRelease", f"spec.toolchain.name is {toolchain}"
+        if facts.builder:
+            reason, says = "BuilderImageNotSet", f"image.builders.{facts.builder}"
         elif facts.compiler:
             reason, says = "CompilerNotSet", "spec.toolchain.compilerImage was expected"
         stalled = wait_condition(server, namespace, toolchain.lower(), "Stalled", reason)

@@ -10,15 +10,18 @@ import pytest
 from pydantic import create_model
 
 from edgesmith_builder.contract import (
+    FLAVOURS,
     TOOLCHAINS,
     TOOLS,
     Artifact,
     Build,
+    BuilderFlavour,
     BuildRequest,
     EngineName,
     Platform,
     Toolchain,
     ToolchainName,
+    tools_of,
 )
 from edgesmith_builder.errors import RequestInvalid
 from edgesmith_builder.request import check_request
@@ -85,10 +88,6 @@ def test_an_option_that_asks_for_its_default_is_no_other_build() -> None:
             r"precisions has fp16, which ONNXRuntime does not make; int8, int8-mixed, int8-dynamic or fp32 was",
         ),
         ({"name": "LiteRT", "options": {"a": "b"}}, r"toolchain.options has 'a'; none was expected for LiteRT"),
-        (
-            {"name": "QNN"},
-            r"toolchain.name is QNN; one that this builder has was expected: ONNXRuntime, OpenVINO, LiteRT",
-        ),
     ],
 )
 def test_a_builder_refuses_what_its_toolchain_does_not_know(toolchain: dict[str, Any], says: str) -> None:
@@ -109,11 +108,32 @@ def test_each_row_of_the_toolchains_is_whole(name: ToolchainName) -> None:
     assert set(TOOLCHAINS) == set(get_args(ToolchainName))
 
 
+def locked_by(name: str) -> dict[str, str]:
+    lines = (Path(__file__).parents[2] / "requirements" / f"{name}.txt").read_text().splitlines()
+    return dict(line.split()[0].split("==") for line in lines if "==" in line and not line.startswith(" "))
+
+
 def test_the_tools_of_the_key_are_those_that_the_lock_installs() -> None:
-    lines = (Path(__file__).parents[2] / "requirements" / "builder.txt").read_text().splitlines()
-    locked = dict(line.split()[0].split("==") for line in lines if "==" in line and not line.startswith(" "))
-    named = TOOLS.model_dump(exclude={"builder"})
+    locked = locked_by("builder")
+    named = TOOLS.model_dump(exclude={"builder"}, exclude_none=True)
     assert {name: locked[name.replace("_", "-")] for name in named} == named
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_builder_with_a_vendors_packages_has_the_others_in_the_same_versions(flavour: BuilderFlavour) -> None:
+    common, locked = locked_by("builder"), locked_by(f"builder-{flavour}")
+    assert common.items() <= locked.items()
+    assert {name: locked[name.replace("_", "-")] for name in FLAVOURS[flavour]} == FLAVOURS[flavour]
+
+
+def test_a_vendors_package_is_in_the_keys_of_its_toolchain_only() -> None:
+    newer = TOOLS.model_copy(update={"onnxruntime_qnn": "2.8.0"})
+    assert '"onnxruntimeQnn"' not in PLAIN.to_json()
+    assert tools_of("ONNXRuntime") == TOOLS
+    board = PLAIN.model_copy(update={"toolchain": Toolchain(name="QNN", precisions=("int8",)), "tools": None})
+    assert board.key == board.model_copy(update={"tools": tools_of("QNN")}).key
+    assert board.key != board.model_copy(update={"tools": TOOLS}).key
+    assert board.key != board.model_copy(update={"tools": newer}).key
 
 
 def test_a_request_that_names_no_tools_is_one_for_those_of_this_builder() -> None:

@@ -46,7 +46,8 @@ def test_there_is_none_unless_it_is_asked_for() -> None:
 def test_it_offers_an_edge_tpu_at_pcie_and_at_usb_under_both_ids() -> None:
     (container,) = pod(["coral-usb"])["containers"]
     assert container["image"] == IMAGE
-    flag, device = container["args"]
+    flag, device, *others = container["args"]
+    assert (others[0], json.loads(others[1])["name"]) == ("--device", "hexagon")
     assert (flag, json.loads(device)) == (
         "--device",
         {
@@ -146,7 +147,7 @@ def test_nvidias_plugin_goes_to_the_nodes_of_its_profiles() -> None:
 
 def test_every_resource_that_a_profile_asks_for_has_a_plugin() -> None:
     asked = set().union(*(resources(profile) for profile in PROFILES.values()))
-    assert asked == {resource for resource, _ in CHARTS.values()} | {"squat.ai/edgetpu"}
+    assert asked == {resource for resource, _ in CHARTS.values()} | {"squat.ai/edgetpu", "squat.ai/hexagon"}
     assert {file.stem for file in PLUGINS} == set(CHARTS)
 
 

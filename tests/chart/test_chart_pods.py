@@ -103,7 +103,10 @@ def test_the_pod_sets_every_option_and_none_that_the_operator_does_not_know() ->
 def test_the_operator_reads_its_settings_as_the_values_say(tmp_path: Path) -> None:
     authority = Authority.make(tmp_path)
     values: Object = {
-        "image": {"runtime": {"litert": f"registry.example:5000/edgesmith/runtime-litert:1@{DIGEST}"}},
+        "image": {
+            "builders": {"qnn": f"registry.example:5000/edgesmith/builder-qnn:1@{DIGEST}"},
+            "runtime": {"litert": f"registry.example:5000/edgesmith/runtime-litert:1@{DIGEST}"},
+        },
         "registry": {"plainHTTP": True, "pullSecret": "pull", "pushSecret": "push", "caBundle": authority.pem},
         "bucket": {"endpoint": "http://minio.example:9000", "caBundle": authority.pem},
         "nodeGracePeriodSeconds": 40,
@@ -122,6 +125,7 @@ def test_the_operator_reads_its_settings_as_the_values_say(tmp_path: Path) -> No
     base = "registry.example:5000/edgesmith/runtime"
     assert settings.runtime_images == {"onnxruntime": f"{base}@{DIGEST}", "litert": f"{base}-litert@{DIGEST}"}
     assert settings.builder_image == f"registry.example:5000/edgesmith/builder@{DIGEST}"
+    assert settings.builder_images == {"qnn": f"registry.example:5000/edgesmith/builder-qnn@{DIGEST}"}
     assert settings.repository == "registry.example:5000/models"
     assert settings.plain_http
     assert (settings.pull_secret, settings.push_secret) == ("pull", "push")

@@ -117,6 +117,8 @@ def test_what_is_required_is_named_where_it_is_missing(path: str) -> None:
         ("image.runtime.onnxruntime", "registry.example/edgesmith/runtime:0.1.0"),
         ("image.runtime.onnxruntime", "registry.example/edgesmith/runtime@sha256:12"),
         ("image.runtime.openvino", f"registry.example/edgesmith/runtime@{DIGEST.upper()}"),
+        ("image.builders.qnn", "registry.example/edgesmith/builder-qnn:0.1.0"),
+        ("image.builders.openvino", f"registry.example/edgesmith/builder@{DIGEST}"),
         ("image.runtime.tensorrt", f"registry.example/edgesmith/runtime@{DIGEST}"),
         ("image.runtime", f"registry.example/edgesmith/runtime@{DIGEST}"),
         ("image.pullPolicy", "Sometimes"),

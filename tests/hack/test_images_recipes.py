@@ -19,7 +19,10 @@ from edgesmith_images.lock import locked
 from edgesmith_runtime.engine import ENGINES
 
 REPOSITORY = Path(__file__).parents[2]
-NAMES = ("runtime-onnxruntime", "runtime-openvino", "runtime-litert", "operator", "builder")
+NAMES = (
+    *("runtime-onnxruntime", "runtime-openvino", "runtime-litert", "runtime-qnn", "operator", "builder"),
+    "builder-qnn",
+)
 
 
 def _recipe(root: Path) -> recipes.Recipe:
@@ -74,9 +77,14 @@ def test_a_dockerfile_copies_what_its_recipe_lists_and_docker_is_shown_the_same(
     copied = {
         word for line in re.findall(r"^COPY (?!--)(.*) \S+$", dockerfile, flags=re.MULTILINE) for word in line.split()
     }
-    assert {word.replace("${ENGINE}", recipe.engine) for word in copied} == set(recipe.files)
+    named = {word.replace("${ENGINE}", recipe.engine).replace("${FLAVOUR}", recipe.flavour) for word in copied}
+    assert named == set(recipe.files)
     shown = (REPOSITORY / f"{recipe.dockerfile}.dockerignore").read_text().splitlines()
-    others = {f"requirements/{engine}.txt" for engine in recipes.ENGINES} if recipe.engine else set()
+    others = (
+        {f"requirements/{engine}.txt" for engine in (*recipes.ENGINES, *recipes.VENDORS)} if recipe.engine else set()
+    )
+    if recipe.dockerfile == "builder/Dockerfile":
+        others = {one.requirements for one in recipes.recipes().values() if one.dockerfile == recipe.dockerfile}
     assert {line.removeprefix("!") for line in shown if line.startswith("!")} == set(recipe.files) | others
     assert shown[0] == "*"
     assert shown[-1] == "**/__pycache__"
@@ -106,16 +114,28 @@ def test_every_engine_has_a_runtime_for_both_platforms(engine: str) -> None:
 
 
 def test_the_images_are_of_the_engines_that_the_server_has() -> None:
-    images = {facts.image or facts.engine for facts in TOOLCHAINS.values() if facts.available}
-    assert sorted(recipes.ENGINES) == sorted(images)
-    assert set(recipes.ENGINES) <= set(ENGINES)
+    images = {facts.flavour for facts in TOOLCHAINS.values()}
+    assert sorted((*recipes.ENGINES, *recipes.VENDORS)) == sorted(images)
+    assert images <= set(ENGINES)
+    assert {facts.builder for facts in TOOLCHAINS.values()} - {None} == set(recipes.VENDORS)
 
 
-@pytest.mark.parametrize("engine", recipes.ENGINES)
-def test_an_image_holds_one_engine(engine: str) -> None:
+@pytest.mark.parametrize("name", recipes.VENDORS)
+def test_images_with_a_vendors_packages_are_for_one_platform_and_made_only_when_asked_for(name: str) -> None:
+    runtime, builder = recipes.recipes()[f"runtime-{name}"], recipes.recipes()[f"builder-{name}"]
+    assert (runtime.platforms, runtime.asked) == (("linux/arm64",), True)
+    assert (builder.platforms, builder.asked) == (("linux/amd64",), True)
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino", "litert", "qnn", "builder", "builder-qnn"])
+def test_an_image_holds_its_engines_only(name: str) -> None:
+    """QNN is a provider of ONNX Runtime's; the builder has every engine but a vendor's."""
     packages = {"onnxruntime": "onnxruntime", "openvino": "openvino", "litert": "ai-edge-litert"}
-    locked = re.findall(r"^(\S+)==", (REPOSITORY / f"requirements/{engine}.txt").read_text(), flags=re.MULTILINE)
-    assert set(packages.values()) & set(locked) == {packages[engine]}
+    packages["qnn"] = "onnxruntime-qnn"
+    common = {"onnxruntime", "openvino", "litert"}
+    held = {"qnn": {"onnxruntime", "qnn"}, "builder": common, "builder-qnn": common | {"qnn"}}.get(name, {name})
+    locked = re.findall(r"^(\S+)==", (REPOSITORY / f"requirements/{name}.txt").read_text(), flags=re.MULTILINE)
+    assert set(packages.values()) & set(locked) == {packages[engine] for engine in held}
 
 
 def test_a_machine_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,9 +212,9 @@ def test_an_environment_that_cannot_be_made_is_said_to_be(tmp_path: Path) -> Non
     assert "the project's environment could not be made" in done.stderr
 
 
-def test_triton_is_built_only_when_it_is_asked_for() -> None:
+def test_what_is_a_vendors_is_built_only_when_it_is_asked_for() -> None:
     known = recipes.recipes()
-    assert [name for name, recipe in known.items() if recipe.asked] == ["triton"]
+    assert [name for name, recipe in known.items() if recipe.asked] == ["runtime-qnn", "builder-qnn", "triton"]
     assert known["triton"].stand_in in known["triton"].sources()
 
 

@@ -181,11 +181,6 @@ def test_less_memory_than_the_profile_says_is_told(tmp_path: Path, capsys: pytes
     assert "    note: the device has 1.9 GB of memory and the profile says 4Gi; " in said
 
 
-def test_a_toolchain_that_this_release_has_not_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _, said = detect(MACHINES["qualcomm-rb3-gen2"].write(tmp_path), capsys)
-    assert "    note: spec.toolchain.name is QNN, and the builder of this release has no toolchain QNN" in said
-
-
 def test_where_no_profile_fits_the_exit_status_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Machine(features=A53).write(tmp_path)
     status, said = detect(tmp_path, capsys)

@@ -62,10 +62,22 @@ KEPT = "; its nodes keep what they run."
         ),
         pytest.param(
             {"toolchain": {"name": "QNN"}},
-            "NotInThisRelease",
-            "spec.toolchain.name is QNN, and the builder of this release has no toolchain QNN; one of "
-            "ONNXRuntime, OpenVINO, LiteRT, EdgeTPU, TensorRT was expected",
-            id="a toolchain to come",
+            "BuilderImageNotSet",
+            "QNN compiles with its vendor's packages, which the builder of this installation has not; the Helm value "
+            "image.builders.qnn was expected",
+            id="no builder with a vendor's packages",
+        ),
+        pytest.param(
+            {"toolchain": {"name": "QNN", "options": {"soc": "QCS8550"}}, "hardware": {"soc": "QCS6490"}},
+            "ProfileInvalid",
+            "spec.toolchain.options.soc is QCS8550 and spec.hardware.soc is QCS6490; the same was expected of both",
+            id="a binary for another system on chip",
+        ),
+        pytest.param(
+            {"toolchain": {"name": "QNN"}, "hardware": {"soc": "QCS9100"}},
+            "ProfileInvalid",
+            "spec.toolchain.options.soc is QCS6490 and spec.hardware.soc is QCS9100; the same was expected of both",
+            id="a binary for another system on chip by default",
         ),
         pytest.param(
             {"toolchain": {"name": "LiteRT"}, "runtime": {"server": "Triton", "baseImage": OTHER}},
@@ -153,7 +165,7 @@ def test_a_selector_that_picks_only_refused_profiles_says_why_and_not_that_it_pi
     found = usable(model(deviceProfiles={"selector": {}}), (wrong,), SETTINGS)
     assert (found.profiles, tuple(found.refused)) == ((), ("board",))
     cluster = Cluster(edge_model=model(deviceProfiles={"selector": {}}), profiles=(wrong,), nodes={})
-    assert "no toolchain QNN" in sentence(cluster.run(1))
+    assert "image.builders.qnn" in sentence(cluster.run(1))
 
 
 PI: dict[str, Any] = {"hardware": {"memory": "1Gi"}}

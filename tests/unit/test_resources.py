@@ -313,6 +313,20 @@ def test_a_job_knows_the_image_that_it_runs_in() -> None:
     assert words[words.index("--builder-image") + 1] == SETTINGS.builder_image
 
 
+def test_a_toolchain_with_a_vendors_packages_is_built_by_a_builder_that_has_them_on_the_machine_they_are_for() -> None:
+    vendors = f"registry:5000/edgesmith/builder-qnn@sha256:{'3' * 64}"
+    settings = replace(SETTINGS, builder_images={"qnn": vendors}, builder_node_selector={"hub": "true"})
+    board = profile("board", toolchain={"name": "QNN"}, runtime={"baseImage": vendors})
+    start = StartBuild(board, build_for(model(), board, settings), "a", (), 0)
+    spec = build_job(model(), start, settings)["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    assert container["image"] == vendors
+    assert container["args"][container["args"].index("--builder-image") + 1] == vendors
+    assert spec["nodeSelector"] == {"hub": "true", "kubernetes.io/arch": "amd64"}
+    other = started(settings)["spec"]["template"]["spec"]
+    assert (other["containers"][0]["image"], other["nodeSelector"]) == (SETTINGS.builder_image, {"hub": "true"})
+
+
 @pytest.mark.parametrize(
     ("names", "pulls", "pushes"), [({"pull_secret": "a"}, True, False), ({"push_secret": "a"}, False, True)]
 )

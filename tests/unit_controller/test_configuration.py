@@ -40,8 +40,10 @@ def test_everything_set() -> None:
         "EDGESMITH_BUILDER_NODE_SELECTOR": '{"a": "b"}',
         "EDGESMITH_BUILDER_RESOURCES": '{"limits": {"memory": "2Gi"}}',
         "EDGESMITH_BUILDER_DEADLINE_SECONDS": "60",
+        "EDGESMITH_BUILDER_IMAGES": json.dumps({"qnn": f"r:5000/edgesmith/builder-qnn@{DIGEST}"}),
     }
     found = settings_from(GOOD | more)
+    assert found.builder_images == {"qnn": f"r:5000/edgesmith/builder-qnn@{DIGEST}"}
     assert (found.plain_http, found.builder_node_selector, found.builder_deadline_seconds) == (True, {"a": "b"}, 60)
 
 
@@ -56,6 +58,7 @@ def test_everything_set() -> None:
             '{"onnxruntime": "r:5000/runtime:1"}',
             ".onnxruntime is 'r:5000/runtime:1'; an image by",
         ),
+        ("EDGESMITH_BUILDER_IMAGES", '{"qnn": "r:5000/builder:1"}', ".qnn is 'r:5000/builder:1'; an image by digest"),
         ("EDGESMITH_RUNTIME_IMAGES", "r:5000/runtime:1", "a JSON object was expected"),
         (
             "EDGESMITH_RUNTIME_IMAGES",

@@ -14,6 +14,7 @@ reported.
 """
 
 from edgesmith_builder.contract.build import (
+    FLAVOURS,
     TOOLS,
     Artifact,
     Build,
@@ -23,6 +24,7 @@ from edgesmith_builder.contract.build import (
     Platform,
     Pruning,
     Tools,
+    tools_of,
 )
 from edgesmith_builder.contract.failure import BuildFailure, FailureReason
 from edgesmith_builder.contract.report import (
@@ -45,6 +47,7 @@ from edgesmith_builder.contract.toolchains import (
     PRUNED,
     REFINES,
     TOOLCHAINS,
+    BuilderFlavour,
     EngineName,
     Form,
     OptionFacts,
@@ -57,6 +60,7 @@ from edgesmith_builder.contract.toolchains import (
 from edgesmith_builder.contract.wire import Wire
 
 __all__ = [
+    "FLAVOURS",
     "KEY_ANNOTATION",
     "PRUNED",
     "REFINES",
@@ -70,6 +74,7 @@ __all__ = [
     "BuildReport",
     "BuildRequest",
     "BuildResult",
+    "BuilderFlavour",
     "Candidate",
     "EngineName",
     "FailureReason",
@@ -92,6 +97,7 @@ __all__ = [
     "Tools",
     "Wire",
     "precision_of",
+    "tools_of",
     "wrong_options",
     "wrong_precisions",
 ]

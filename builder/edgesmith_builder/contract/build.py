@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from pydantic import Field
 
 from edgesmith_builder.contract.toolchain import Toolchain
-from edgesmith_builder.contract.toolchains import PRUNED, Form
+from edgesmith_builder.contract.toolchains import PRUNED, TOOLCHAINS, BuilderFlavour, Form, ToolchainName
 from edgesmith_builder.contract.wire import Wire
 
 MetricName = Literal["Accuracy", "TopK", "MacroF1", "RMSE", "MAE", "R2", "MeanAveragePrecision"]
@@ -68,6 +70,8 @@ class Tools(Wire):
     openvino: str
     scikit_learn: str
     skl2onnx: str
+    onnxruntime_qnn: str | None = None
+    """Of builds by a builder that has it only, so that a new one makes no other build anew."""
 
 
 TOOLS = Tools(
@@ -79,6 +83,15 @@ TOOLS = Tools(
     skl2onnx="1.20.0",
 )
 """Those of this release, as `requirements/builder.txt` locks them. The operator has none of them installed."""
+
+FLAVOURS: Mapping[BuilderFlavour, Mapping[str, str]] = MappingProxyType({"qnn": {"onnxruntime_qnn": "2.7.0"}})
+"""What a builder's flavour has besides, as `requirements/builder-FLAVOUR.txt` locks it, by the fields of `Tools`."""
+
+
+def tools_of(name: ToolchainName) -> Tools:
+    """The versions of what compiles, for a toolchain."""
+    flavour = TOOLCHAINS[name].builder
+    return TOOLS if flavour is None else TOOLS.model_copy(update=dict(FLAVOURS[flavour]))
 
 
 class Build(Wire):
@@ -124,7 +137,11 @@ class Build(Wire):
         """The build key: 32 hex digits. A file whose digest is known may lie anywhere: its URI is not part of it."""
         artifacts = {name: getattr(self, name) for name in ("source", "compiled", "calibration", "evaluation")}
         identities = {name: file.without_uri() for name, file in artifacts.items() if file}
-        said = {"tools": self.tools or TOOLS, "toolchain": self.toolchain.without_defaults(), **identities}
+        said = {
+            "tools": self.tools or tools_of(self.toolchain.name),
+            "toolchain": self.toolchain.without_defaults(),
+            **identities,
+        }
         text = self.model_copy(update=said).to_json()
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 

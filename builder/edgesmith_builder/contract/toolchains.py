@@ -35,6 +35,9 @@ ServerName = Literal["Edgesmith", "Triton"]
 EngineName = Literal["onnxruntime", "openvino", "litert", "edgetpu", "qnn"]
 """What loads a compiled model on the device."""
 
+BuilderFlavour = Literal["qnn"]
+"""A builder's image with a vendor's packages beside the ordinary one's."""
+
 
 @dataclass(frozen=True, slots=True)
 class OptionFacts:
@@ -64,8 +67,8 @@ class ToolchainFacts:
     """The flavour of the runtime base image, where it is not the engine's name."""
     servers: tuple[ServerName, ...] = ("Edgesmith",)
     """What serves it."""
-    available: bool = True
-    """Whether the builder of this release has it."""
+    builder: BuilderFlavour | None = None
+    """The flavour of the builder's image that has what it compiles with, which the ordinary one has not."""
 
     @property
     def flavour(self) -> str:
@@ -85,6 +88,27 @@ _ONNX_RUNTIME = MappingProxyType(
             "true",
             "Seven-bit weights: with eight, x86-64 processors without VNNI are as slow as in fp32. Set it to false for "
             "Arm, and for x86-64 where every machine has VNNI.",
+        ),
+    }
+)
+
+_QNN = MappingProxyType(
+    {
+        "soc": OptionFacts(
+            ("QCS6490", "QCS8300", "QCS8550", "QCS9100"),
+            "QCS6490",
+            "The system on chip whose Hexagon it is compiled for; it runs on no other.",
+        ),
+        "activations": OptionFacts(
+            ("uint8", "uint16"), "uint8", "Number type of int8's activations: 16 bits lose less and are slower."
+        ),
+        "performanceMode": OptionFacts(
+            (
+                *("default", "burst", "high_performance", "sustained_high_performance", "balanced", "low_balanced"),
+                *("high_power_saver", "power_saver", "low_power_saver", "extreme_power_saver"),
+            ),
+            "default",
+            "How the Hexagon is clocked, as QNN's `htp_performance_mode` has it.",
         ),
     }
 )
@@ -146,14 +170,8 @@ TOOLCHAINS: Mapping[ToolchainName, ToolchainFacts] = MappingProxyType(
             ),
             servers=("Triton",),
         ),
-        # A context binary for one generation of Hexagon, made by ONNX Runtime's QNN execution provider.
-        "QNN": ToolchainFacts(
-            "qnn",
-            ("int8",),
-            ("int8", "fp16"),
-            MappingProxyType({"htpArch": OptionFacts(("68", "73"), "68", "Generation of the Hexagon processor.")}),
-            available=False,
-        ),
+        # A context binary for the Hexagon of one system on chip, made by ONNX Runtime's execution provider QNN.
+        "QNN": ToolchainFacts("qnn", ("int8",), ("int8", "fp16"), _QNN, builder="qnn"),
     }
 )
 """Every toolchain by its name in a DeviceProfile."""

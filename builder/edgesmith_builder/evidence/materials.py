@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgesmith_builder.contract import TOOLCHAINS, TOOLS, Build, BuildReport
+from edgesmith_builder.contract import FLAVOURS, TOOLCHAINS, Build, BuildReport, tools_of
 from edgesmith_builder.oci import Descriptor, Manifest
 from edgesmith_builder.oci.content import MANIFEST
 from edgesmith_builder.pack import Base, Layer
@@ -55,8 +55,9 @@ class Materials:
     @property
     def tools(self) -> dict[str, str]:
         """Versions of what compiled it, by name: the build's own toolchain, and what every build goes through."""
-        named = {"onnx", "onnxruntime", TOOLCHAINS[self.build.toolchain.name].engine}
-        versions = dict(self.build.tools or TOOLS)
+        facts = TOOLCHAINS[self.build.toolchain.name]
+        named = {"onnx", "onnxruntime", facts.engine, *(FLAVOURS[facts.builder] if facts.builder else ())}
+        versions = dict(self.build.tools or tools_of(self.build.toolchain.name))
         return {"edgesmith_builder": versions["builder"]} | {name: versions[name] for name in named & versions.keys()}
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 from edgesmith_builder.quantize.calibrate import Ranges
+from edgesmith_builder.quantize.hexagon import hexagon_options
 from edgesmith_builder.quantize.settings import Quantization
 
 OP_TYPES: list[str] = sorted({*QLinearOpsRegistry, *QDQRegistry})
 """Operators that can be quantised. Sorted: ONNX Runtime's own default is a set's order, another one in each run."""
 
-_TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
+_TYPES = {"uint16": QuantType.QUInt16, "uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Recipe:
     ranges: Ranges
     in_float: frozenset[str]
     """Tensors that stay as they are."""
+    op_types: Sequence[str]
+    """Operators that can be quantised, sorted."""
 
 
 class _Quantizer(QDQQuantizer):  # type: ignore[misc, unused-ignore]  # onnxruntime carries no types
@@ -65,18 +68,20 @@ def emit(recipe: Recipe, nodes: Collection[str], target: Path) -> Path:
         for name, (low, high) in recipe.ranges.items()
     }
     settings = recipe.settings
+    types = {"activation_type": _TYPES[settings.activations], "weight_type": _TYPES[settings.weights]}
+    more = hexagon_options(recipe.model, per_channel=settings.per_channel, **types) if settings.hexagon else {}
     with quiet():
         quantizer = _Quantizer(
             load_model_with_shape_infer(recipe.model),
             settings.per_channel,
             settings.reduce_range,
-            _TYPES[settings.weights],
-            _TYPES[settings.activations],
+            types["weight_type"],
+            types["activation_type"],
             TensorsData(CalibrationMethod.MinMax, ranges),
             set(nodes),
             [],
-            OP_TYPES,
-            {},
+            list(recipe.op_types),
+            more,
         )
         quantizer.in_float = recipe.in_float
         quantizer.quantize_model()

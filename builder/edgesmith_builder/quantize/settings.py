@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
 
-NumberType = Literal["uint8", "int8"]
+NumberType = Literal["uint16", "uint8", "int8"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,8 @@ class Quantization:
     weights: NumberType = "int8"
     per_channel: bool = True
     reduce_range: bool = True
+    hexagon: bool = False
+    """For a processor without floating point: everything in whole numbers, as QNN takes it (`hexagon.py`)."""
 
     @staticmethod
     def of(settings: Mapping[str, str]) -> Quantization:

@@ -8,7 +8,7 @@ element, and is exact. All files are in the folder that is given.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import onnx
@@ -20,10 +20,11 @@ from edgesmith_builder.quantize.emit import OP_TYPES, Recipe, emit
 from edgesmith_builder.quantize.expect import expect_int8, expect_weights
 from edgesmith_builder.quantize.failures import QuantizationFailed
 from edgesmith_builder.quantize.graph import initializers, told
+from edgesmith_builder.quantize.hexagon import all_op_types
 from edgesmith_builder.quantize.prepare import prepare
 from edgesmith_builder.quantize.select import workable
 from edgesmith_builder.quantize.settings import Quantization
-from edgesmith_builder.quantize.tail import tail_of
+from edgesmith_builder.quantize.tail import NO_TAIL, tail_of
 from edgesmith_runtime.engine import load_engine
 
 log = logging.getLogger(__name__)
@@ -56,11 +57,12 @@ def quantize(source: Path, samples: Samples, settings: Quantization, folder: Pat
     ready, target = folder / "ready.onnx", folder / "int8.onnx"
     model = prepare(source, ready, folder)
     expect_weights(model.graph)
-    tail = tail_of(model.graph)
-    ranges = calibrate(ready, samples, OP_TYPES, folder, threads)
+    tail = NO_TAIL if settings.hexagon else tail_of(model.graph)
+    op_types = all_op_types(model.graph) if settings.hexagon else OP_TYPES
+    ranges = calibrate(ready, samples, op_types, folder, threads)
     unbounded = {name for name, bounds in ranges.items() if not finite(bounds)}
-    names = [node.name for node in model.graph.node if _may(node, unbounded) and node.name not in tail.nodes]
-    recipe = Recipe(ready, settings, _within(ranges), tail.tensors | unbounded)
+    names = [node.name for node in model.graph.node if _may(node, op_types, unbounded) and node.name not in tail.nodes]
+    recipe = Recipe(ready, settings, _within(ranges), tail.tensors | unbounded, op_types)
     good, bad = workable(names, lambda some: _why_not(recipe, some, samples, target))
     _tell(model.graph, bad)
     expect_int8(target if good else ready, source)
@@ -70,9 +72,9 @@ def quantize(source: Path, samples: Samples, settings: Quantization, folder: Pat
     return target
 
 
-def _may(node: onnx.NodeProto, unbounded: set[str]) -> bool:
+def _may(node: onnx.NodeProto, op_types: Collection[str], unbounded: set[str]) -> bool:
     """Whether a node can be quantised as far as its numbers go: 256 steps need an end on both sides."""
-    return node.op_type in OP_TYPES and not unbounded.intersection((*node.input, *node.output))
+    return node.op_type in op_types and not unbounded.intersection((*node.input, *node.output))
 
 
 def _within(ranges: Ranges) -> Ranges:

@@ -32,6 +32,10 @@ class Tail:
     """Answers of the last nodes before them, which are not quantised."""
 
 
+NO_TAIL = Tail(frozenset(), frozenset())
+"""For processors that have no floating point."""
+
+
 def tail_of(graph: onnx.GraphProto) -> Tail:
     """Find the nodes from which no multiplication and no average is reached any more.
 

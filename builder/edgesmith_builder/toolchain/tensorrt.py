@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import onnx
-
 from edgesmith_builder.contract import Precision
 from edgesmith_builder.dataset import Samples
-from edgesmith_builder.failures import CompileFailed
 from edgesmith_builder.progress import step
 from edgesmith_builder.score.asking import Answer
 from edgesmith_builder.toolchain import onnxruntime
 from edgesmith_builder.toolchain.half import in_half
 from edgesmith_builder.toolchain.interface import Compiled, Material
+from edgesmith_builder.toolchain.sizes import check_sizes
 
 _NO_DLA = "none"
 _NO_INT8 = (
@@ -43,7 +41,7 @@ def refusal(precision: Precision, material: Material) -> str | None:
 def compile(precision: Precision, material: Material, folder: Path) -> Compiled:  # noqa: A001 - as the interface has it
     """See `Toolchain.compile`."""
     source = material.source
-    _check_sizes(source.path)
+    check_sizes(source.path, "TensorRT")
     options = {"accelerator": "tensorrt"}
     if material.settings["dlaCore"] != _NO_DLA:
         options["dlaCore"] = material.settings["dlaCore"]
@@ -60,20 +58,3 @@ def other_answers(compiled: Compiled, samples: Samples) -> Sequence[Answer] | No
     In fp32, what ONNX Runtime answers with other kernels.
     """
     return onnxruntime.other_answers(compiled, samples)
-
-
-def _check_sizes(file: Path) -> None:
-    """TensorRT compiles for sizes: those of inputs must be known, but for a batch.
-
-    Raises:
-        CompileFailed: naming the input.
-    """
-    graph = onnx.load(file, load_external_data=False).graph
-    constants = {tensor.name for tensor in graph.initializer}
-    for value in graph.input:
-        free = [axis for axis, size in enumerate(value.type.tensor_type.shape.dim) if not size.HasField("dim_value")]
-        if value.name not in constants and set(free) - {0}:
-            raise CompileFailed(
-                f"input {value.name!r} has no known size on axis {max(free)}; known sizes were expected on every axis "
-                "but the first, since TensorRT compiles a model for its sizes"
-            )

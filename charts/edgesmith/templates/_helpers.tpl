@@ -43,6 +43,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $images | toJson -}}
 {{- end -}}
 
+{{/* The builder images with a vendor's packages by flavour, as JSON; those that are empty are left out. */}}
+{{- define "edgesmith.builderImages" -}}
+{{- $images := dict -}}
+{{- range $flavour, $reference := .Values.image.builders -}}
+{{- if $reference -}}
+{{- $_ := set $images $flavour (include "edgesmith.image" (list (printf "builders.%s" $flavour) $reference)) -}}
+{{- end -}}
+{{- end -}}
+{{- $images | toJson -}}
+{{- end -}}
+
 {{/* The restricted Pod Security Standard, for pods of the chart. */}}
 {{- define "edgesmith.podSecurityContext" -}}
 runAsNonRoot: true

@@ -111,6 +111,8 @@ def _platform(
             arguments["BASE"] = tool.build(context, recipe.stand_in, arguments=arguments, target=middle, log=log)
         if recipe.engine:
             arguments["ENGINE"] = recipe.engine
+        if recipe.flavour:
+            arguments["FLAVOUR"] = recipe.flavour
         raw_folder = scratch / f"edgesmith-{recipe.name}"
         tool.build(context, recipe.dockerfile, arguments=arguments, target=raw_folder, log=log)
         raw = Layout(raw_folder)

@@ -26,7 +26,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         choices=names,
         metavar="NAME",
-        help=f"one of {', '.join(names)}; may be repeated; without it, all but triton",
+        help=f"one of {', '.join(names)}; may be repeated; without it, all but triton and qnn's",
     )
     common.add_argument(
         "--platform",

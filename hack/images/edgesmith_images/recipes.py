@@ -7,7 +7,7 @@ import json
 import platform
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .base import RUN, TRITONSERVER, BaseRecipe
@@ -50,6 +50,7 @@ class Recipe:
         stand_in: The Dockerfile of what stands between the two, in the place of an image that cannot be fetched.
         asked: Whether it is built only when it is asked for by name.
         engine: The engine that it holds, for one of the runtime's; the Dockerfile's ``ENGINE``.
+        flavour: Of the builder, with a vendor's packages; the Dockerfile's ``FLAVOUR``.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Recipe:
     stand_in: str | None = None
     asked: bool = False
     engine: str = ""
+    flavour: str = ""
 
     @property
     def requirements(self) -> str:
@@ -117,6 +119,9 @@ class Recipe:
 ENGINES = ("onnxruntime", "openvino", "litert")
 """The engines that there is a runtime image of; a file of requirements/ each."""
 
+VENDORS = ("qnn",)
+"""Flavours with a vendor's packages, which have a licence of their own: built only when they are asked for by name."""
+
 COMMON = ("LICENSE", "hack/images/edgesmith_images/site_packages.py")
 
 
@@ -131,18 +136,15 @@ def recipes() -> dict[str, Recipe]:
         recipe.name: recipe
         for recipe in (
             *(_runtime(engine) for engine in ENGINES),
+            *(replace(_runtime(engine), platforms=("linux/arm64",), asked=True) for engine in VENDORS),
             Recipe(
                 name="operator",
                 dockerfile="operator/Dockerfile",
                 files=(*COMMON, "requirements/operator.txt", "builder/edgesmith_builder", "operator/edgesmith"),
                 platforms=own,
             ),
-            Recipe(
-                name="builder",
-                dockerfile="builder/Dockerfile",
-                files=(*COMMON, "requirements/builder.txt", "runtime/edgesmith_runtime", "builder/edgesmith_builder"),
-                platforms=own,
-            ),
+            _builder(own),
+            *(_builder(("linux/amd64",), f"-{name}") for name in VENDORS),
             Recipe(
                 name="triton",
                 dockerfile="runtime/triton.Dockerfile",
@@ -166,6 +168,18 @@ def _runtime(engine: str) -> Recipe:
         files=(*COMMON, f"requirements/{engine}.txt", "runtime/edgesmith_runtime"),
         platforms=tuple(ARCHITECTURES),
         engine=engine,
+    )
+
+
+def _builder(platforms: tuple[str, ...], flavour: str = "") -> Recipe:
+    name = f"builder{flavour}"
+    return Recipe(
+        name=name,
+        dockerfile="builder/Dockerfile",
+        files=(*COMMON, f"requirements/{name}.txt", "runtime/edgesmith_runtime", "builder/edgesmith_builder"),
+        platforms=platforms,
+        asked=bool(flavour),
+        flavour=flavour,
     )
 
 

@@ -77,6 +77,11 @@ EVERYWHERE = (
     "ai_edge_litert/libLiteRt*.so",
     "ai_edge_litert/tools",
     "ai_edge_litert/vendors",
+    # Backends of QNN for other processors and for inspection, and a second copy of the one for the Hexagon.
+    *(f"onnxruntime_qnn/lib{name}.so" for name in ("Genie", "QnnGpu", "QnnIr", "QnnSaver", "QnnHtpNetRunExtensions")),
+    "onnxruntime_qnn/libHtpPrepare.so",
+    # What its wheel asks for and does not import.
+    *(f"{name}*" for name in ("coloredlogs", "humanfriendly", "mpmath", "sympy", "isympy.py")),
     # What LiteRT's wheel holds or asks for and its interpreter does not import.
     "ai_edge_litert/*_pb2.py",
     "ai_edge_litert/schema_py_generated.py",

@@ -60,10 +60,11 @@ class Reason(StrEnum):
     own spec.toolchain.impossible."""
     DEVICE_TOO_SMALL = "DeviceTooSmall"
     """The EdgeModel asks for more memory than spec.hardware.memory of a DeviceProfile has."""
-    NOT_IN_THIS_RELEASE = "NotInThisRelease"
-    """A DeviceProfile names a toolchain or a server that this release does not have."""
     RUNTIME_IMAGE_NOT_SET = "RuntimeImageNotSet"
     """Neither a DeviceProfile nor the installation has the runtime base image that its toolchain or server needs."""
+    BUILDER_IMAGE_NOT_SET = "BuilderImageNotSet"
+    """A DeviceProfile's toolchain compiles with its vendor's packages, and the installation has no builder image with
+    them."""
     COMPILER_NOT_SET = "CompilerNotSet"
     """A DeviceProfile's toolchain has a compiler that is no part of the builder, and neither the EdgeModel brings a
     compiled file nor the DeviceProfile names an image with the compiler."""

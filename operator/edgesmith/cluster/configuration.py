@@ -29,6 +29,10 @@ VARIABLES = {
         "Required."
     ),
     "EDGESMITH_BUILDER_IMAGE": "Image of build Jobs by digest. Required.",
+    "EDGESMITH_BUILDER_IMAGES": (
+        "Images of build Jobs of toolchains that compile with a vendor's packages, by flavour (`qnn`): a JSON object "
+        "of `REGISTRY/NAME@sha256:HEX`. Default `{}`."
+    ),
     "EDGESMITH_REPOSITORY": "Where variant images go, `REGISTRY/PREFIX`; the namespace and name are added. Required.",
     "EDGESMITH_PLAIN_HTTP": "`true`: speak HTTP to the registry. Default `false`.",
     "EDGESMITH_PULL_SECRET": "dockerconfigjson Secret in the EdgeModel's namespace that its pods pull images with.",
@@ -70,6 +74,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         return Settings(
             runtime_images=_runtime_images(environment, "EDGESMITH_RUNTIME_IMAGES"),
             builder_image=_image(environment, "EDGESMITH_BUILDER_IMAGE"),
+            builder_images=_images(environment, "EDGESMITH_BUILDER_IMAGES"),
             repository=_repository(environment, "EDGESMITH_REPOSITORY"),
             plain_http=_flag(environment, "EDGESMITH_PLAIN_HTTP"),
             pull_secret=environment.get("EDGESMITH_PULL_SECRET") or None,
@@ -118,10 +123,14 @@ def _image(environment: Mapping[str, str], name: str) -> str:
 
 def _runtime_images(environment: Mapping[str, str], name: str) -> dict[str, str]:
     _required(environment, name)
-    images = {flavour: _pinned(f"{name}.{flavour}", image) for flavour, image in _labels(environment, name).items()}
+    images = _images(environment, name)
     if REQUIRED_FLAVOUR not in images:
         raise SettingsError(f"{name} has {', '.join(images) or 'nothing'}; {REQUIRED_FLAVOUR} was expected among them")
     return images
+
+
+def _images(environment: Mapping[str, str], name: str) -> dict[str, str]:
+    return {flavour: _pinned(f"{name}.{flavour}", image) for flavour, image in _labels(environment, name).items()}
 
 
 def _pinned(name: str, value: str) -> str:

@@ -35,7 +35,7 @@ from edgesmith.decide.snapshot import (
 )
 from edgesmith.decide.toolchain import base_image, toolchain_of
 from edgesmith.decide.trust import unsigned_problem
-from edgesmith_builder.contract import TOOLS, Build, BuildReport, Candidate, Platform, Pruning
+from edgesmith_builder.contract import Build, BuildReport, Candidate, Platform, Pruning, tools_of
 
 BuildPhase = Literal["Built", "Building", "Waiting", "Failed", "Trial", "TrialFailed"]
 """The last two: it is built, and a trial of its finalists goes on, or has left none."""
@@ -105,7 +105,7 @@ def build_for(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> B
         toolchain=toolchain_of(profile, compiled="compiled" in files),
         base=base,
         device_memory=profile.memory,
-        tools=TOOLS,
+        tools=tools_of(profile.spec.toolchain.name),
     )
 
 

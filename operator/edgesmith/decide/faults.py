@@ -31,6 +31,11 @@ def toolchain_faults(profile: DeviceProfile) -> Iterator[str]:
                 f"({because.rstrip('.')}); one of the two was expected"
             )
             break
+    soc = profile.spec.hardware.soc
+    if soc is not None and "soc" in (known := TOOLCHAINS[wanted.name].options):
+        asked = wanted.options.get("soc", known["soc"].default)
+        if asked != soc:
+            yield f"spec.toolchain.options.soc is {asked} and spec.hardware.soc is {soc}; the same was expected of both"
     own = TOOLCHAINS[wanted.name].precisions
     if not wanted.precisions and all(why_impossible(one, wanted.impossible) for one in own):
         yield (

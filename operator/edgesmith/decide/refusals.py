@@ -16,7 +16,7 @@ from edgesmith.decide.conditions import Finding, Severity
 from edgesmith.decide.faults import at_most, is_more_than, memory_faults, toolchain_faults
 from edgesmith.decide.profiles import Resolved, resolve
 from edgesmith.decide.settings import Settings
-from edgesmith.decide.toolchain import base_image, compiled_for, flavour_of
+from edgesmith.decide.toolchain import base_image, builder_image, compiled_for, flavour_of
 from edgesmith_builder.contract import TOOLCHAINS
 
 Check = Callable[[EdgeModel, DeviceProfile, Settings], tuple[Reason, str] | None]
@@ -62,23 +62,6 @@ def _toolchain(_model: EdgeModel, profile: DeviceProfile, _settings: Settings) -
     return None if wrong is None else (Reason.PROFILE_INVALID, wrong)
 
 
-def not_in_this_release(profile: DeviceProfile) -> str | None:
-    """What a profile asks for that is in the API and not in this release, as `FIELD is VALUE; EXPECTED`, or None."""
-    toolchain = profile.spec.toolchain.name
-    if not TOOLCHAINS[toolchain].available:
-        there = ", ".join(name for name, facts in TOOLCHAINS.items() if facts.available)
-        return (
-            f"spec.toolchain.name is {toolchain}, and the builder of this release has no toolchain {toolchain}; "
-            f"one of {there} was expected"
-        )
-    return None
-
-
-def _release(_model: EdgeModel, profile: DeviceProfile, _settings: Settings) -> tuple[Reason, str] | None:
-    why = not_in_this_release(profile)
-    return None if why is None else (Reason.NOT_IN_THIS_RELEASE, why)
-
-
 def _compiler(model: EdgeModel, profile: DeviceProfile, _settings: Settings) -> tuple[Reason, str] | None:
     """A compiler that is no part of the builder: where there must be one, and where there must be none."""
     wanted = profile.spec.toolchain
@@ -120,6 +103,17 @@ def _base_image(_model: EdgeModel, profile: DeviceProfile, settings: Settings) -
     return Reason.RUNTIME_IMAGE_NOT_SET, why
 
 
+def _builder_image(_model: EdgeModel, profile: DeviceProfile, settings: Settings) -> tuple[Reason, str] | None:
+    name = profile.spec.toolchain.name
+    if builder_image(name, settings) is not None:
+        return None
+    why = (
+        f"{name} compiles with its vendor's packages, which the builder of this installation has not; the Helm value "
+        f"image.builders.{TOOLCHAINS[name].builder} was expected"
+    )
+    return Reason.BUILDER_IMAGE_NOT_SET, why
+
+
 def _memory(model: EdgeModel, profile: DeviceProfile, _settings: Settings) -> tuple[Reason, str] | None:
     """What asks for more memory than the device has; where the EdgeModel says something, the profile gives way."""
     of_model = model.spec.serving.resources or {}
@@ -135,4 +129,4 @@ def _memory(model: EdgeModel, profile: DeviceProfile, _settings: Settings) -> tu
     return None
 
 
-_CHECKS: tuple[Check, ...] = (_toolchain, _release, _server, _compiler, _base_image, _memory)
+_CHECKS: tuple[Check, ...] = (_toolchain, _server, _compiler, _builder_image, _base_image, _memory)

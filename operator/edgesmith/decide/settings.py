@@ -15,6 +15,8 @@ class Settings:
     """Runtime base images by flavour, each by digest: `REGISTRY/NAME@sha256:HEX`."""
     builder_image: str
     """The builder's image by digest."""
+    builder_images: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    """Builder images with a vendor's packages by flavour, each by digest."""
     repository: str
     """Where variant images go: `REGISTRY/PREFIX`; `/NAMESPACE/NAME` is added."""
     plain_http: bool = False

@@ -8,7 +8,7 @@ from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.source import Compiled
 from edgesmith.decide.settings import Settings
-from edgesmith_builder.contract import TOOLCHAINS, Precision, Toolchain
+from edgesmith_builder.contract import TOOLCHAINS, Precision, Toolchain, ToolchainName
 
 
 def toolchain_of(profile: DeviceProfile, *, compiled: bool = False) -> Toolchain:
@@ -44,6 +44,12 @@ def compiled_for(model: EdgeModel, profile: DeviceProfile) -> Compiled | None:
 def flavour_of(profile: DeviceProfile) -> str:
     """The flavour of the runtime base image that has what the profile's server needs."""
     return "triton" if profile.spec.runtime.server == "Triton" else TOOLCHAINS[profile.spec.toolchain.name].flavour
+
+
+def builder_image(name: ToolchainName, settings: Settings) -> str | None:
+    """The builder's image for a toolchain, by digest; None: the installation has none with what it compiles with."""
+    flavour = TOOLCHAINS[name].builder
+    return settings.builder_image if flavour is None else settings.builder_images.get(flavour)
 
 
 def base_image(profile: DeviceProfile, settings: Settings) -> str | None:

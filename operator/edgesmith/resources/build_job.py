@@ -17,10 +17,11 @@ from edgesmith.api.names import (
 )
 from edgesmith.decide.plan import StartBuild
 from edgesmith.decide.settings import Settings
+from edgesmith.decide.toolchain import builder_image
 from edgesmith.resources.builder_job import builder_job
 from edgesmith.resources.compiler import FOLDER, MOUNT, VOLUME, compiler_container
 from edgesmith.resources.names import repository
-from edgesmith_builder.contract import BuildRequest
+from edgesmith_builder.contract import TOOLCHAINS, BuildRequest
 
 SIGNING_FOLDER = "/var/run/edgesmith/signing"
 
@@ -28,6 +29,9 @@ SIGNING_KEY = "cosign.key"
 """Key of the signing Secret with the private key in PEM; cosign writes such a Secret itself, with these names."""
 SIGNING_PASSWORD = "cosign.password"  # noqa: S105 - its name
 """Key of the signing Secret with the private key's password; absent where it has none."""
+
+_MACHINE = {"kubernetes.io/arch": "amd64"}
+"""Builders with a vendor's packages are for amd64 only, as these packages' compilers and simulators are."""
 
 
 def build_job(model: EdgeModel, start: StartBuild, settings: Settings) -> dict[str, Any]:
@@ -49,7 +53,13 @@ def build_job(model: EdgeModel, start: StartBuild, settings: Settings) -> dict[s
         login=True,
     )
     pod = job["spec"]["template"]["spec"]
-    pod["containers"][0]["args"] += ["--builder-image", settings.builder_image]
+    image = builder_image(start.build.toolchain.name, settings)
+    if image is None:
+        raise ValueError(f"there is no builder image for the toolchain {start.build.toolchain.name}")
+    pod["containers"][0]["image"] = image
+    pod["containers"][0]["args"] += ["--builder-image", image]
+    if TOOLCHAINS[start.build.toolchain.name].builder:
+        pod["nodeSelector"] = settings.builder_node_selector | _MACHINE
     if settings.signing_secret:
         _sign(pod, settings.signing_secret)
     if start.build.toolchain.compiler_image:

@@ -26,12 +26,12 @@ from edgesmith_runtime.engine.saturation import products_saturate
 from edgesmith_runtime.tensors import ANY_SIZE, DTYPES, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-__all__ = ["OnnxRuntimeEngine", "load", "session_options", "version"]
+__all__ = ["OnnxRuntimeEngine", "load", "opened", "session_options", "version"]
 
 _DATATYPES: Final = {
     "tensor(bool)": "BOOL",
@@ -97,18 +97,21 @@ class OnnxRuntimeEngine(PairedEngine["_Session"]):
     Args:
         model_file: The ONNX file.
         threads: How many cores one run may use; at least 1.
+        session: Opens a session of a file that runs on so many threads, for another provider; None: the CPU's.
 
     Raises:
         EngineError: The file is no model that this ONNX Runtime can run, or it has inputs or outputs that no datatype
             of the protocol describes.
     """
 
-    def __init__(self, model_file: Path, *, threads: int) -> None:
-        wide = _Session(model_file, threads)
+    def __init__(self, model_file: Path, *, threads: int, session: Callable[[Path, int], Any] | None = None) -> None:
+        open_session = session or _session
+        wide = _Session(open_session(model_file, threads))
         inputs = [_spec(node, "input") for node in wide.session.get_inputs()]
         outputs = [_spec(node, "output") for node in wide.session.get_outputs()]
         pair = threads > 1 and model_file.stat().st_size <= MOST_COPIED
-        super().__init__(wide, _Session(model_file, 1) if pair else None, inputs=inputs, outputs=outputs)
+        narrow = _Session(open_session(model_file, 1)) if pair else None
+        super().__init__(wide, narrow, inputs=inputs, outputs=outputs)
         self._fresh = True
 
     def infer(
@@ -158,12 +161,11 @@ class _Session:
     anew each time left the heap of an fp32 MobileNetV2 20 to 40 MB larger.
 
     Args:
-        model_file: The ONNX file.
-        threads: How many cores a run may use.
+        session: ONNX Runtime's.
     """
 
-    def __init__(self, model_file: Path, threads: int) -> None:
-        self.session = _session(model_file, threads)
+    def __init__(self, session: Any) -> None:
+        self.session = session
         self.sample: dict[str, NDArray[Any]] = {}
         """Inputs of the usual size; empty before the first run."""
         self._owing = False
@@ -191,14 +193,29 @@ class _Session:
 
 
 def _session(model_file: Path, threads: int) -> Any:
+    return opened(model_file, session_options(threads), providers=["CPUExecutionProvider"])
+
+
+def opened(model_file: Path, options: Any, by: str = "ONNX Runtime", **more: Any) -> Any:
+    """Open a session of a model.
+
+    Args:
+        model_file: The ONNX file.
+        options: ONNX Runtime's options of the session.
+        by: What loads it, for messages.
+        more: Further arguments of ONNX Runtime's.
+
+    Raises:
+        EngineError: It does not load.
+    """
     ort.disable_telemetry_events()
     ort.set_default_logger_severity(_FATAL_ONLY)
     try:
-        return ort.InferenceSession(str(model_file), session_options(threads), providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(str(model_file), options, **more)
     # ONNX Runtime's own errors share no base class of their own.
     except Exception as error:
         words = _sentence(str(error).replace(f"Load model from {model_file} failed:", ""))
-        raise EngineError(f"{model_file.name} cannot be loaded by ONNX Runtime: {words}") from error
+        raise EngineError(f"{model_file.name} cannot be loaded by {by}: {words}") from error
 
 
 def _spec(node: Any, kind: str) -> TensorSpec:

@@ -17,7 +17,6 @@ from edgesmith.cli.answer import Answer
 from edgesmith.cli.profile.facts import Device
 from edgesmith.cli.table import size
 from edgesmith.decide.detect import Facts, Fit, fitting, short_of_memory
-from edgesmith.decide.refusals import not_in_this_release
 
 _WIDTH = 110
 _LABEL = 16
@@ -54,8 +53,7 @@ def _notes(profile: DeviceProfile, facts: Facts) -> list[str]:
             f"the device has {size(facts.memory)} of memory and the profile says {profile.spec.hardware.memory}; "
             "a copy of the profile with the device's own memory was expected"
         )
-    missing = not_in_this_release(profile)
-    return [*notes, missing] if missing else notes
+    return notes
 
 
 def _about(device: Device) -> list[str]:

@@ -9,7 +9,6 @@ from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.names import GROUP
 from edgesmith.cli.answer import Answer
 from edgesmith.cli.table import table
-from edgesmith.decide.refusals import not_in_this_release
 from edgesmith.decide.toolchain import toolchain_of
 
 EVIDENCE = f"{GROUP}/evidence"
@@ -29,7 +28,7 @@ def listing(profiles: Sequence[DeviceProfile], unread: Sequence[str], output: st
         return Answer(json.dumps({"profiles": rows, "unread": list(unread)}, indent=2))
     if not rows:
         return Answer("\n".join(["No DeviceProfiles found.", *unread]))
-    header = ["NAME", "DEVICE", "ARCH", "TOOLCHAIN", "PRECISIONS", "SERVER", "RESOURCE", "USABLE", "KNOWN FROM"]
+    header = ["NAME", "DEVICE", "ARCH", "TOOLCHAIN", "PRECISIONS", "SERVER", "RESOURCE", "KNOWN FROM"]
     return Answer("\n".join([table(header, [list(row.values()) for row in rows]), *unread]))
 
 
@@ -44,7 +43,6 @@ def _row(profile: DeviceProfile) -> dict[str, str]:
         "precisions": _precisions(profile),
         "server": runtime.server,
         "resource": ", ".join(name for name in limits if "/" in name),
-        "usable": "not in this release" if not_in_this_release(profile) else "yes",
         "evidence": profile.metadata.annotations.get(EVIDENCE, ""),
     }
 

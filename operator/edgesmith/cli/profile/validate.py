@@ -14,18 +14,16 @@ from edgesmith.api.deviceprofile import KIND
 from edgesmith.cli.answer import Answer
 from edgesmith.cli.documents import DocumentError, load
 from edgesmith.cli.profile.judge import judge
-from edgesmith.decide.refusals import not_in_this_release
 
 
 class Checked(NamedTuple):
-    """One document; faults and warnings are sentences without an end."""
+    """One document; faults are sentences without an end."""
 
     file: str
     document: int
     """Counted from 1; 0 for the file itself."""
     name: str
     faults: list[str]
-    warnings: list[str]
 
 
 def validate(files: Sequence[str], output: str) -> Answer:
@@ -46,14 +44,12 @@ def _check(file: str) -> Iterator[Checked]:
     try:
         documents = load(file)
     except DocumentError as error:
-        yield Checked(file, 0, "", [str(error)], [])
+        yield Checked(file, 0, "", [str(error)])
         return
     if not documents:
-        yield Checked(file, 0, "", [f"{file} contains no object; a {KIND} was expected"], [])
+        yield Checked(file, 0, "", [f"{file} contains no object; a {KIND} was expected"])
     for number, document in enumerate(documents, start=1):
-        profile, found = judge(document)
-        missing = None if profile is None else not_in_this_release(profile)
-        yield Checked(file, number, _name_of(document), found, [missing] if missing else [])
+        yield Checked(file, number, _name_of(document), judge(document).faults)
 
 
 def _lines(one: Checked) -> Iterator[str]:
@@ -63,8 +59,6 @@ def _lines(one: Checked) -> Iterator[str]:
     where = f"{one.file}: document {one.document}" + (f", {one.name}" if one.name else "")
     for fault in one.faults:
         yield f"{where}: {fault}"
-    for warning in one.warnings:
-        yield f"{where}: warning: {warning}"
     if not one.faults:
         yield f"{where}: valid"
 
