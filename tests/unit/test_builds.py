@@ -121,7 +121,7 @@ def test_the_metric_and_what_it_is_told_decide_the_build() -> None:
 
 
 def test_how_much_is_pruned_decides_the_build_and_gates_and_objectives_do_not() -> None:
-    sets: dict[str, Any] = {"calibration": {"uri": "s3://models/c.npz"}}
+    sets: dict[str, Any] = {"calibration": {"uri": "s3://models/c.npz", "sha256": "c" * 64}}
     whole, pruned = (
         build_for(model(**sets, optimize=said), profile(), SETTINGS)
         for said in ({"objective": "Size"}, {"objective": "Size", "pruning": {"ratio": "30%"}})
