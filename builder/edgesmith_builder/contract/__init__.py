@@ -31,6 +31,7 @@ from edgesmith_builder.contract.report import (
     BuildResult,
     Candidate,
     Finalist,
+    InFloat,
 )
 from edgesmith_builder.contract.resolve import (
     VALIDATOR_LIMIT,
@@ -71,6 +72,7 @@ __all__ = [
     "FileToResolve",
     "Finalist",
     "Gates",
+    "InFloat",
     "MetricName",
     "OptionFacts",
     "Platform",
