@@ -164,8 +164,8 @@ def stateful() -> onnx.ModelProto:
 
 def test_a_recurrence_whose_state_goes_in_and_out(start_server: StartServer, tmp_path: Path) -> None:
     count = 30
-    arrays: dict[str, Any] = {"sound": numbers(count, 64), "h": numbers(count, 1, 1, 48) / 4, "c": numbers(count, 1, 1, 48) / 4,
-              "rate": np.full(count, 16000)}  # fmt: skip
+    arrays: dict[str, Any] = {name: numbers(count, 1, 1, 48) / 4 for name in ("h", "c")}
+    arrays |= {"sound": numbers(count, 64), "rate": np.full(count, 16000)}
     calibration = unpacked(tmp_path, "calibration", arrays)
     outcome = built(tmp_path, stateful(), calibration, None, precisions=LADDER)
     assert [one.candidate.precision for one in outcome.finalists] == ["int8-dynamic", "fp32"]
