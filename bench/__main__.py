@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from at_run_time import measure_at_run_time
 from building import measure_building
 from example_builds import measure_examples
 from passes import measure_passes
@@ -29,6 +30,7 @@ PARTS: dict[str, Callable[[], list[Row]]] = {
     "serving": measure_serving,
     "peers": measure_peers,
     "quantization": measure_quantization,
+    "at-run-time": measure_at_run_time,
     "building": measure_building,
     "examples": measure_examples,
     "sizes": measure_sizes,

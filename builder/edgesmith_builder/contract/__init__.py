@@ -34,6 +34,7 @@ from edgesmith_builder.contract.report import (
     BuildResult,
     Candidate,
     Finalist,
+    InFloat,
 )
 from edgesmith_builder.contract.resolve import (
     VALIDATOR_LIMIT,
@@ -82,6 +83,7 @@ __all__ = [
     "Finalist",
     "Form",
     "Gates",
+    "InFloat",
     "MetricName",
     "OptionFacts",
     "Platform",

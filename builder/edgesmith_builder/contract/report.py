@@ -16,6 +16,17 @@ KEY_ANNOTATION = "dev.edgesmith.build-key"
 """The manifest annotation that holds the build key."""
 
 
+class InFloat(Wire):
+    """A node that is left in float because it loses most in int8."""
+
+    node: str
+    """Its operator, its name and the shape of its weights."""
+    tensor: str
+    """Which of what it reads and writes loses most."""
+    decibels: float
+    """What eight bits leave of that: 20 where noise is a tenth of the signal, 0 where it is as large."""
+
+
 class Candidate(Wire):
     """One rung of the ladder, as measured. Nothing here depends on the machine's speed: the report is in the image."""
 
@@ -42,6 +53,10 @@ class Candidate(Wire):
     """Compressed bytes of the whole image, base included."""
     multiplications: float | None = None
     """Share of the source's that is left, to four digits; absent where nothing was removed."""
+    in_float: tuple[InFloat, ...] = ()
+    """Nodes that are left in float because they lose most in int8, the worst first; 16 at most are listed."""
+    int8_share: float | None = None
+    """Of the multiplications by weights, in int8; absent where no node was left out for what it loses."""
     rejected: str | None = None
     """Why there is no image of it, in one sentence: it cannot be made, or does not work; absent for finalists."""
 

@@ -15,9 +15,6 @@ Precision = Literal["int8", "int8-mixed", "int8-dynamic", "fp16", "fp32"]
 """A form of a model: `int8` with ranges from a calibration set, `int8-mixed` the same with the nodes that lose most in
 float, `int8-dynamic` with weights of 8 bits and ranges taken from each request, and two in floating point."""
 
-REFINES: Mapping[Precision, Precision] = MappingProxyType({"int8-mixed": "int8"})
-"""Forms that lose less than another and are slower: made only where the other, tried before, loses what can be told."""
-
 PrunedForm = Literal["int8-pruned", "fp16-pruned", "fp32-pruned"]
 """A precision of the source with channels removed."""
 
@@ -27,6 +24,9 @@ Form = Precision | PrunedForm
 PRUNED: Mapping[Precision, PrunedForm] = MappingProxyType(
     {"int8": "int8-pruned", "fp16": "fp16-pruned", "fp32": "fp32-pruned"}
 )
+
+REFINES: Mapping[Form, Form] = MappingProxyType({"int8-mixed": "int8"})
+"""Forms that lose less than another and are slower: made only where the other, tried before, loses what can be told."""
 
 ToolchainName = Literal["ONNXRuntime", "OpenVINO", "LiteRT", "EdgeTPU", "TensorRT", "QNN"]
 

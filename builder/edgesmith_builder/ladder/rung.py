@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgesmith_builder.contract import Build, Candidate, Form, precision_of
+from edgesmith_builder.contract import REFINES, Build, Candidate, Form, precision_of
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.failures import CompileFailed, machine_failed
+from edgesmith_builder.ladder.refining import Loss, loses, loss_of, why_not_refined
 from edgesmith_builder.ladder.yardstick import Yardstick
 from edgesmith_builder.pack import Layer, write_layers
 from edgesmith_builder.progress import size_text, step
@@ -49,6 +51,8 @@ class Workshop:
     triton: bool
     """Whether Triton is to serve the model."""
     folder: Path
+    tried: dict[Form, Candidate] = field(default_factory=dict)
+    """What came of the rungs so far."""
 
     multiplications: float | None = None
     """Share that is left of those of the source that candidates are held against; None where the material is it."""
@@ -59,20 +63,23 @@ class Workshop:
         What is wrong with the candidate is its rejection; what is wrong with the request or the machine is raised.
         """
         try:
-            return self._attempt(precision)
+            made = self._attempt(precision)
         except (CompileFailed, ScoreFailed, EngineError) as error:
             if machine_failed(error):
                 raise
             verb = "cannot be made" if isinstance(error, CompileFailed) else "does not work"
-            return Attempt(Candidate(precision=precision, rejected=f"it {verb}: {error}"))
+            made = Attempt(Candidate(precision=precision, rejected=f"it {verb}: {error}"))
+        self.tried[precision] = made.candidate
+        return made
 
     def _attempt(self, precision: Form) -> Attempt:
         refused = self.toolchain.refusal(precision_of(precision), self.material)
+        refused = refused or why_not_refined(precision, self.tried)
         if refused is not None:
             return Attempt(Candidate(precision=precision, rejected=refused))
         folder = self.folder / precision
         folder.mkdir()
-        made = self.toolchain.compile(precision_of(precision), self.material, folder)
+        made = self._least_lossy(precision, self.toolchain.compile(precision_of(precision), self.material, folder))
         came = made.came and self.multiplications is None
         threads = self.material.threads
         engine = load_engine(made.engine, made.stand_in or made.model_file, threads=threads, options=made.told)
@@ -83,11 +90,37 @@ class Workshop:
             engine.close()
         replayed(folder / "bundle", threads, made.told)
         layers = self._pack(precision, folder)
+        said |= {"in_float": made.in_float, "int8_share": made.int8_share}
         said["image_size"] = self.base_size + sum(layer.descriptor.size for layer in layers)
         for warning in made.warnings:
             log.warning("%s: %s", precision, warning)
         candidate = Candidate(precision=precision, size=made.size, multiplications=self.multiplications, **said)
         return Attempt(candidate, layers, made.warnings)
+
+    def _least_lossy(self, precision: Form, made: Compiled) -> Compiled:
+        """Of several forms of a candidate the first that loses nothing that can be told, else the one that loses least.
+
+        Raises:
+            CompileFailed: where none loses less than the form that it is to better.
+        """
+        if made.gentler is None:
+            return made
+        best: tuple[Loss, Compiled] | None = None
+        for form in itertools.chain((made,), made.gentler):
+            engine = load_engine(form.engine, form.model_file, threads=self.material.threads, options=form.told)
+            try:
+                said = self.yardstick.measure(engine, precision)
+            finally:
+                engine.close()
+            found = Candidate(precision=precision, **said)
+            if best is None or loss_of(found) < best[0]:
+                best = loss_of(found), form
+            if not loses(found):
+                return form
+        other = self.tried.get(REFINES[precision])
+        if best is None or (other is not None and loss_of(other) <= best[0]):
+            raise CompileFailed("it loses no less than without nodes in float")
+        return best[1]
 
     def _bundle(self, engine: Engine, precision: Form, made: Compiled, target: Path) -> None:
         golden = record(

@@ -8,7 +8,8 @@ element, and is exact. All files are in the folder that is given.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -32,6 +33,18 @@ log = logging.getLogger(__name__)
 _ENGINE = "onnxruntime"
 
 
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """int8 throughout, and what it was made by."""
+
+    file: Path
+    recipe: Recipe
+    nodes: tuple[str, ...]
+    """Those that are quantised, by name."""
+    graph: onnx.GraphProto
+    """The model in fp32, without the numbers of its constants."""
+
+
 def quantize(source: Path, samples: Samples, settings: Quantization, folder: Path, threads: int = 1) -> Path:
     """Make the int8 form of a model.
 
@@ -49,6 +62,15 @@ def quantize(source: Path, samples: Samples, settings: Quantization, folder: Pat
         QuantizationFailed: where the model has nothing to quantise, or cannot be.
         Exception: where the machine failed (`failures.machine_failed`): the disk is full, say.
     """
+    target = plain(source, samples, settings, folder, threads).file
+    for other in folder.iterdir():
+        if other != target:
+            other.unlink()
+    return target
+
+
+def plain(source: Path, samples: Samples, settings: Quantization, folder: Path, threads: int) -> Plain:
+    """Make the int8 form of a model, and keep what it was made by; see `quantize`."""
     if settings.weights == "uint8" and settings.activations == "int8":
         raise QuantizationFailed(
             "toolchain.options.weights is uint8 with toolchain.options.activations int8, a pair that ONNX Runtime has "
@@ -63,13 +85,10 @@ def quantize(source: Path, samples: Samples, settings: Quantization, folder: Pat
     unbounded = {name for name, bounds in ranges.items() if not finite(bounds)}
     names = [node.name for node in model.graph.node if _may(node, op_types, unbounded) and node.name not in tail.nodes]
     recipe = Recipe(ready, settings, _within(ranges), tail.tensors | unbounded, op_types)
-    good, bad = workable(names, lambda some: _why_not(recipe, some, samples, target))
+    good, bad = workable(names, lambda some: why_not(recipe, some, samples, target))
     _tell(model.graph, bad)
     expect_int8(target if good else ready, source)
-    for other in folder.iterdir():
-        if other != target:
-            other.unlink()
-    return target
+    return Plain(target, recipe, tuple(good), model.graph)
 
 
 def _may(node: onnx.NodeProto, op_types: Collection[str], unbounded: set[str]) -> bool:
@@ -81,7 +100,7 @@ def _within(ranges: Ranges) -> Ranges:
     return {name: bounds for name, bounds in ranges.items() if finite(bounds)}
 
 
-def _why_not(recipe: Recipe, names: Sequence[str], samples: Samples, target: Path) -> Exception | None:
+def why_not(recipe: Recipe, names: Collection[str], samples: Samples, target: Path) -> Exception | None:
     """Quantise some nodes and ask the result for one answer, as the device will; it is the target if it gives one."""
     trial = target.with_name("trial.onnx")
     try:

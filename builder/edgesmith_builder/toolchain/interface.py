@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from edgesmith_builder.contract import EngineName, Precision
+from edgesmith_builder.contract import EngineName, InFloat, Precision
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.format import ModelFacts
 from edgesmith_builder.score.asking import Answer
@@ -47,6 +47,12 @@ class Compiled:
     """Whether what answers here is the source as it came, run by what it was scored with."""
     warnings: tuple[str, ...] = ()
     """What is not as good as it looks, each in one sentence."""
+    in_float: tuple[InFloat, ...] = ()
+    """Nodes that were left in float because they lose most in int8."""
+    int8_share: float | None = None
+    """Of the multiplications by weights, in int8, where some were left in float."""
+    gentler: Iterator[Compiled] | None = None
+    """Forms of the candidate that lose less and are slower, each made when it is asked for; None: it has one form."""
     stand_in: Path | None = None
     """What is scored in its place where this machine cannot compute as the device does; None: the candidate itself."""
 

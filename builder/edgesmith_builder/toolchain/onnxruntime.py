@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import onnxruntime as ort
 
-from edgesmith_builder.contract import Precision
+from edgesmith_builder.contract import InFloat, Precision
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.failures import CompileFailed
 from edgesmith_builder.progress import size_text, step
-from edgesmith_builder.quantize import Quantization, quantize, quantize_at_run_time
+from edgesmith_builder.quantize import Quantization, mixtures, quantize, quantize_at_run_time
 from edgesmith_builder.score.asking import Answer
 from edgesmith_builder.score.together import apart
 from edgesmith_builder.toolchain.interface import NO_CALIBRATION, Compiled, Material, no_such_form
 from edgesmith_runtime.engine import load_engine
 from edgesmith_runtime.engine.onnxruntime import session_options
 
-_MADE = ("int8", "int8-dynamic")
+log = logging.getLogger(__name__)
+
+_MADE = ("int8", "int8-mixed", "int8-dynamic")
 """What is made of a model in floating point."""
+
+_LISTED = 16
+"""Nodes in float that a report lists."""
+
+_NAMED = 3
+"""Those that a sentence names."""
 
 
 def refusal(precision: Precision, material: Material) -> str | None:
@@ -43,11 +54,34 @@ def compile(precision: Precision, material: Material, folder: Path) -> Compiled:
         return _at_run_time(material, folder)
     if material.calibration is None:
         raise CompileFailed(NO_CALIBRATION)
+    if precision == "int8-mixed":
+        forms = _mixed(material, material.calibration, folder)
+        first = next(forms, None)
+        if first is None:
+            raise CompileFailed("none of its nodes can be left in float alone")
+        return replace(first, gentler=forms)
     with step(f"int8: quantised over {len(material.calibration)} samples") as current:
         settings = Quantization.of(material.settings)
         target = quantize(source.path, material.calibration, settings, folder, material.threads)
         current.say(f"from {size_text(source.size)} to {size_text(target.stat().st_size)}")
     return Compiled("onnxruntime", target)
+
+
+def _mixed(material: Material, samples: Samples, folder: Path) -> Iterator[Compiled]:
+    """int8 with more and more nodes in float."""
+    settings = Quantization.of(material.settings)
+    for made in mixtures(material.source.path, samples, settings, folder, material.threads):
+        listed = tuple(
+            InFloat(node=one.what, tensor=one.tensor, decibels=one.decibels) for one in made.spared[:_LISTED]
+        )
+        worst = "; ".join(f"{one.node} ({one.decibels:.1f} dB left of {one.tensor!r})" for one in listed[:_NAMED])
+        told = (
+            f"{len(made.spared)} nodes compute in fp32, since they lose most in int8, and {made.share:.0%} of the "
+            f"multiplications are left to int8; the worst: {worst}"
+        )
+        log.info("int8-mixed: %s", told)
+        share = round(made.share, 4)
+        yield Compiled("onnxruntime", made.file, in_float=listed, int8_share=share, warnings=(told,))
 
 
 def _at_run_time(material: Material, folder: Path) -> Compiled:

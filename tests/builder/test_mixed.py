@@ -1,0 +1,247 @@
+"""int8 with the nodes that lose most in float: which they are, when it is made, and what is said of it."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from candidates import built
+from graphs import FLOAT, decibels, model_of, node, samples_of, weights_of
+
+from edgesmith_builder.contract import Candidate
+from edgesmith_builder.ladder.refining import loses, why_not_refined
+from edgesmith_builder.quantize import Quantization, QuantizationFailed, mixtures
+from edgesmith_builder.quantize.channels import channels_of
+from edgesmith_builder.quantize.losses import losses
+from edgesmith_builder.quantize.static import plain
+
+CHANNELS, LAYERS, SIDE = 24, 6, 12
+PATTERNS = np.random.default_rng(7).normal(size=(7, 3, SIDE, SIDE))
+
+
+def pictures(count: int) -> Any:
+    """One of a few patterns each, with noise."""
+    some = np.arange(count) % len(PATTERNS)
+    return {
+        "x": (PATTERNS[some] + np.random.default_rng(count).normal(size=(count, 3, SIDE, SIDE)) / 4).astype(np.float32)
+    }
+
+
+FEEDS = pictures(16)
+WORK = {"conv0": 3, **{f"conv{number}": CHANNELS for number in range(1, LAYERS)}}
+
+
+def seeded(*shape: int) -> Any:
+    return (np.random.default_rng(sum(shape)).normal(size=shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+
+
+def network(outlier: float, after: int = 1, *, layers: int = LAYERS, depthwise: bool = False) -> onnx.ModelProto:
+    """Convolutions in a row. One channel that convolution number `after` answers is larger than the others by a factor,
+    and the next brings it down again: in floating point that changes nothing."""
+    loud = np.ones(CHANNELS, np.float32)
+    loud[3] = outlier
+    weights = {"k0": seeded(CHANNELS, 3, 3, 3), "dense": seeded(CHANNELS * 16, 10)}
+    weights |= {f"k{number}": seeded(CHANNELS, CHANNELS, 3, 3) for number in range(1, layers)}
+    weights[f"k{after}"] *= loud[:, None, None, None]
+    nodes, last = [], "x"
+    for number in range(layers):
+        if depthwise and number == after + 1:
+            weights["kd"] = 1 + np.abs(seeded(CHANNELS, 1, 3, 3))
+            nodes.append(node("Conv", [last, "kd"], ["d"], pads=[1] * 4, group=CHANNELS, name="depthwise"))
+            last = "d"
+        nodes.append(node("Conv", [last, f"k{number}"], [f"c{number}"], pads=[1] * 4, name=f"conv{number}"))
+        nodes.append(node("Relu", [f"c{number}"], [f"r{number}"], name=f"relu{number}"))
+        last = f"r{number}"
+    weights[f"k{after + 1}"] /= loud[None, :, None, None]
+    nodes += [node("AveragePool", [last], ["p"], kernel_shape=[3, 3], strides=[3, 3]), node("Flatten", ["p"], ["f"]),
+              node("MatMul", ["f", "dense"], ["y"], name="last")]  # fmt: skip
+    return model_of(nodes, [("x", FLOAT, ["N", 3, SIDE, SIDE])], [("y", FLOAT, ["N", 10])], weights)
+
+
+def made_of(folder: Path, model: onnx.ModelProto, feeds: Any = None, settings: Quantization | None = None) -> Any:
+    (folder / "source.onnx").write_bytes(model.SerializeToString())
+    (folder / "mixed").mkdir()
+    samples = samples_of(feeds or FEEDS)
+    return mixtures(folder / "source.onnx", samples, settings or Quantization(), folder / "mixed", 1)
+
+
+def measured(folder: Path, model: onnx.ModelProto, settings: Quantization | None = None) -> dict[str, float]:
+    (folder / "source.onnx").write_bytes(model.SerializeToString())
+    (folder / "plain").mkdir()
+    made = plain(folder / "source.onnx", samples_of(FEEDS), settings or Quantization(), folder / "plain", 1)
+    return dict(losses(made, samples_of(FEEDS), folder / "plain").decibels)
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_the_nodes_around_an_outlier_are_left_in_float(after: int, tmp_path: Path) -> None:
+    made = next(made_of(tmp_path, network(1000, after)))
+    assert [one.name for one in made.spared] == [f"conv{after}", f"conv{after + 1}"]
+    assert {one.tensor for one in made.spared} == {f"r{after}"}
+    assert all(one.decibels < 10 for one in made.spared)
+    assert made.spared[0].what == f"Conv 'conv{after}' with weights [24, 24, 3, 3]"
+    work = sum(WORK.values())
+    assert made.share == pytest.approx((work - 2 * CHANNELS) / work, abs=0.02)  # the dense layer is the tail's
+    assert decibels(tmp_path / "source.onnx", made.file, FEEDS) > 25
+    assert f"k{after}_quantized" not in weights_of(made.file)
+    assert f"k{(after + 3) % LAYERS}_quantized" in weights_of(made.file)
+
+
+@pytest.mark.parametrize("settings", [Quantization(), Quantization(weights="uint8"), Quantization(per_channel=False),
+                                      Quantization(activations="int8", reduce_range=False)], ids=str)  # fmt: skip
+def test_what_is_left_of_each_tensor(settings: Quantization, tmp_path: Path) -> None:
+    quiet = measured(tmp_path, network(1), settings)
+    assert set(quiet) == {
+        "x",
+        *(f"r{number}" for number in range(LAYERS)),
+        *(f"k{n}" for n in range(LAYERS)),
+        "f",
+        "p",
+        "dense",
+    }
+    # Numbers of 7 or 8 bits: 30 to 50 dB. What a Relu that was taken out cuts off is no loss.
+    assert all(25 < loss < 55 for name, loss in quiet.items()), quiet
+    folder = tmp_path / "loud"
+    folder.mkdir()
+    loud = measured(folder, network(1000), settings)
+    assert loud["r0"] > 25
+    assert loud["r1"] < 10
+    # With one scale for all of its channels, the weight itself loses the quiet ones too.
+    assert (loud["k1"] < 10) == (not settings.per_channel)
+
+
+def test_a_loud_channel_is_seen_through_layers_that_keep_channels_apart(tmp_path: Path) -> None:
+    found = measured(tmp_path, network(1000, depthwise=True))
+    assert max(found["r1"], found["d"]) < 10
+    assert min(found["r0"], found["k0"]) > 25
+
+
+def test_channels_count_by_the_squares_of_the_weights_behind() -> None:
+    nodes = [
+        node("Conv", ["x", "w"], ["a"]), node("Relu", ["a"], ["b"]), node("Conv", ["b", "g"], ["c"], group=2),
+        node("Flatten", ["c"], ["d"]), node("Gemm", ["d", "m"], ["y"], transB=1),
+    ]  # fmt: skip
+    grouped = np.array([[1, 2], [0, 1], [3, 0], [1, 1]], np.float32)[..., None, None]
+    last = np.array([[1.0, 0, 2, 0]], np.float32)
+    weights = {"w": seeded(4, 3, 1, 1), "g": grouped, "m": last}
+    model = model_of(nodes, [("x", FLOAT, ["N", 3, 1, 1])], [("y", FLOAT, ["N", 1])], weights)
+    found = channels_of(model.graph)
+    counted = found.counted("b", 4)
+    # The last layer counts the four channels 1, 0, 4, 0; two groups of two read channels 0 and 1, and 2 and 3.
+    assert counted / counted.sum() == pytest.approx(np.array([1, 4, 36, 0]) / 41)
+    assert found.counted("a", 4) == pytest.approx(counted)
+    assert found.counted("x", 3) / found.counted("x", 3).sum() == pytest.approx(
+        (weights["w"][:, :, 0, 0] ** 2).T @ counted / ((weights["w"][:, :, 0, 0] ** 2).T @ counted).sum()
+    )
+    assert (found.counted("nobody", 5) == 1).all()
+
+
+def test_more_are_left_in_each_step_until_half_of_the_work_is(tmp_path: Path) -> None:
+    steps = list(made_of(tmp_path, network(1)))
+    assert 2 <= len(steps) <= 6
+    names = [{one.name for one in step.spared} for step in steps]
+    assert all(before <= after for before, after in pairwise(names))
+    shares = [step.share for step in steps]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[-1] >= 0.5
+    assert len({step.file for step in steps}) == len(steps)
+
+
+def test_where_most_work_is_lost_there_is_no_such_form(tmp_path: Path) -> None:
+    model = network(1000, 0, layers=2)
+    with pytest.raises(QuantizationFailed, match=r"most, 0% of its multiplications are left to int8; 50% was"):
+        next(made_of(tmp_path, model))
+
+
+# The ladder -------------------------------------------------------------------------------------------------------
+
+LADDER = ("int8", "int8-mixed", "fp32")
+CALIBRATION = pictures(40)
+EVALUATION = {**pictures(200), "labels": np.arange(200) % len(PATTERNS)}
+
+
+def taught(outlier: float) -> onnx.ModelProto:
+    """The network with a last layer that tells the patterns apart, fitted by least squares."""
+    model = network(outlier)
+    inner = onnx.ModelProto()
+    inner.CopyFrom(model)
+    del inner.graph.node[-1]
+    inner.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("f", FLOAT, None))
+    session: Any = ort.InferenceSession(inner.SerializeToString(), providers=["CPUExecutionProvider"])
+    rows = session.run(None, pictures(210))[0].astype(np.float64)
+    rows /= rows.std()
+    wanted = np.eye(len(PATTERNS))[np.arange(210) % len(PATTERNS)]
+    fitted = np.linalg.solve(rows.T @ rows + np.eye(rows.shape[1]), rows.T @ wanted).astype(np.float32)
+    model.graph.initializer[1].CopyFrom(onnx.numpy_helper.from_array(fitted, "dense"))
+    model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("y", FLOAT, ["N", len(PATTERNS)]))
+    return model
+
+
+def test_it_is_made_where_int8_loses_and_says_what_stayed_in_float(tmp_path: Path) -> None:
+    outcome = built(tmp_path, taught(10000), CALIBRATION, EVALUATION, precisions=LADDER)
+    found = {one.precision: one for one in outcome.candidates}
+    mixed, plainly = found["int8-mixed"], found["int8"]
+    assert plainly.accuracy_drop is not None
+    assert plainly.accuracy_drop > 0.3
+    assert mixed.rejected is None
+    assert mixed.accuracy_drop is not None
+    assert mixed.accuracy_drop < 0.02
+    assert [one.node for one in mixed.in_float] == [f"Conv 'conv{n}' with weights [24, 24, 3, 3]" for n in (1, 2)]
+    assert mixed.in_float[0].tensor == "r1"
+    assert mixed.in_float[0].decibels < 10
+    assert mixed.int8_share == pytest.approx(0.61, abs=0.03)
+    (warning,) = next(one.warnings for one in outcome.finalists if one.candidate.precision == "int8-mixed")
+    assert warning.startswith("2 nodes compute in fp32, since they lose most in int8, and 61% of the multiplications")
+    assert "Conv 'conv1' with weights [24, 24, 3, 3] (" in warning
+
+
+def test_it_is_not_made_where_int8_loses_nothing(tmp_path: Path) -> None:
+    outcome = built(tmp_path, taught(1), CALIBRATION, EVALUATION, precisions=LADDER)
+    found = {one.precision: one for one in outcome.candidates}
+    assert found["int8"].rejected is None
+    assert found["int8-mixed"].rejected is not None
+    assert found["int8-mixed"].rejected.startswith("int8 loses nothing that its samples can tell (a drop of ")
+    assert found["int8-mixed"].agreement is None
+
+
+def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
+    made = []
+    for number in range(2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        made.append(next(made_of(folder, network(1000))).file.read_bytes())
+    assert made[0] == made[1]
+
+
+def test_without_int8_before_it_is_made_by_itself(tmp_path: Path) -> None:
+    outcome = built(tmp_path, taught(1000), CALIBRATION, EVALUATION, precisions=("int8-mixed", "fp32"))
+    assert [one.candidate.precision for one in outcome.finalists] == ["int8-mixed", "fp32"]
+
+
+@pytest.mark.parametrize(
+    ("said", "loss"),
+    [
+        pytest.param({"accuracy_drop": 0.01, "accuracy_drop_error": 0.0098, "agreement": 0.99}, True, id="a real drop"),
+        pytest.param({"accuracy_drop": 0.01, "accuracy_drop_error": 0.02, "agreement": 0.99}, False, id="luck"),
+        pytest.param({"accuracy_drop": -0.01, "accuracy_drop_error": 0.001, "agreement": 0.99}, False, id="better"),
+        pytest.param({"accuracy_drop": 0.0, "accuracy_drop_error": 0.0, "agreement": 0.99}, False, id="nothing"),
+        pytest.param({"accuracy_drop": 0.001, "accuracy_drop_error": 0.0, "agreement": 0.99}, True, id="certain"),
+        pytest.param({"accuracy_drop": 0.0, "accuracy_drop_error": 0.1, "agreement": 0.89}, True, id="other answers"),
+        pytest.param({"agreement": 0.9}, False, id="agreement alone"),
+        pytest.param({}, False, id="not measured"),
+    ],
+)
+def test_what_counts_as_a_loss(said: dict[str, float], loss: Any) -> None:
+    assert loses(Candidate.model_validate({"precision": "int8", **said})) is loss
+
+
+def test_without_an_int8_there_is_nothing_to_better() -> None:
+    refused = Candidate(precision="int8", rejected="it cannot be made: there is nothing to quantise")
+    said = why_not_refined("int8-mixed", {"int8": refused})
+    assert said == "there is no int8 of it to leave nodes of in float"
+    assert why_not_refined("int8-dynamic", {"int8": refused}) is None
+    assert why_not_refined("int8-mixed", {}) is None
