@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from candidates import built
 from graphs import FLOAT, answers, decibels, model_of, node, numbers
@@ -163,6 +164,24 @@ def test_the_same_source_gives_the_same_bytes_in_every_process(kind: str, networ
         command, env=os.environ | {"PYTHONHASHSEED": "7"}, capture_output=True, text=True, timeout=60, check=True
     )
     assert told.stdout.strip() == hashlib.sha256(made.file.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "tokens"])
+@pytest.mark.parametrize("reduced", [True, False], ids=["seven bits", "eight bits"])
+def test_answers_are_the_same_where_weights_are_made_unsigned(
+    kind: str, reduced: Any, networks: Any, tmp_path: Path
+) -> None:
+    """The runtime has ONNX Runtime do so on x86-64 without VNNI, which would saturate."""
+    model, given, _, _ = networks[kind]
+    made = dynamic(tmp_path, model, Quantization(reduce_range=reduced))
+    said = []
+    for unsigned in ("0", "1"):
+        options = ort.SessionOptions()
+        options.add_session_config_entry("session.x64quantprecision", unsigned)
+        session: Any = ort.InferenceSession(str(made.file), options, providers=["CPUExecutionProvider"])
+        feeds = [{name: array[index : index + 1] for name, array in given.items()} for index in range(8)]
+        said.append(np.concatenate([session.run(None, feed)[0] for feed in feeds]))
+    assert np.abs(said[0] - said[1]).max() < 1e-5
 
 
 def image_network() -> onnx.ModelProto:

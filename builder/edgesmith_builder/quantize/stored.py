@@ -93,7 +93,13 @@ def _restored(
     """Have a recurrence read a weight through a DequantizeLinear of its own."""
     name, output = node.input[place], f"{node.name}/weights{place}"
     whole, scales = _rounded(numpy_helper.to_array(constants[name]), _GATES)
-    reads = [_kept(graph, f"{name}/int8", whole), _kept(graph, f"{name}/scale", scales)]
+    reads = [
+        _kept(graph, f"{name}/int8", whole),
+        _kept(graph, f"{name}/scale", scales),
+        # Absent would be zero too; but where ONNX Runtime makes weights unsigned, it would add one of a single value and
+        # refuse that beside a scale for each row.
+        _kept(graph, f"{name}/zero", np.zeros(len(scales), np.int8)),
+    ]
     node.input[place] = output
     return helper.make_node("DequantizeLinear", reads, [output], name=f"{output}/DequantizeLinear", axis=_GATES)
 
