@@ -23,6 +23,7 @@ import pytest
 from candidates import FLOAT, Value, asked, made, node, numbers
 from needs import emulator
 from numpy.typing import NDArray
+from onnx import numpy_helper
 from qnns import folder_with_qnn
 
 from edgesmith_builder.build import climb
@@ -297,6 +298,31 @@ def test_a_binary_is_for_the_system_on_chip_that_is_asked_for(qnn: ModuleType, c
     assert set(qnn.SOCS) == set(SOCS)
 
 
+def test_a_model_that_came_in_int8_is_compiled_as_it_is_and_has_no_other_form(compiled: Any, tmp_path: Path) -> None:
+    _, reference, _ = compiled(product(RELU))
+    (tmp_path / "int8").mkdir()
+    found = outcome(tmp_path / "int8", onnx.load(reference), "int8", "fp16", sets=None, soc="QCS9100")
+    assert [one.rejected is None for one in found.candidates] == [True, False]
+    assert "the model came in int8, and there is no fp16 form of it" in str(found.candidates[1].rejected)
+
+
+def test_tensors_are_quantised_as_qnn_asks_for_them(tmp_path: Path) -> None:
+    """One scale for a product of matrices; of a sigmoid in 16 bits the one that QNN computes with."""
+    model = product(node("Sigmoid", ["h"], ["y"]))
+    with closing_engine(tmp_path / "source.onnx", model) as engine:
+        samples = samples_for(SAMPLES, engine.inputs, field="spec.calibration", labels=None)
+    (tmp_path / "made").mkdir()
+    settings = Quantization("uint16", reduce_range=False, hexagon=True)
+    graph = onnx.load(quantize(tmp_path / "source.onnx", samples, settings, tmp_path / "made")).graph
+    constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    dequantised = {one.output[0]: one for one in graph.node if one.op_type == "DequantizeLinear"}
+    (dense,) = (one for one in graph.node if one.op_type == "MatMul")
+    weights, scale, _ = (constants[name] for name in dequantised[dense.input[1]].input)
+    assert (weights.dtype, weights.shape, scale.size) == (np.int8, (32, 32), 1)
+    _, scale, zero = dequantised["y"].input
+    assert (constants[scale].item(), constants[zero].item(), constants[zero].dtype) == (1 / 65536, 0, np.uint16)
+
+
 @pytest.mark.timeout(280)
 def test_the_bytes_do_not_depend_on_the_processor(compiled: Any, tmp_path: Path) -> None:
     """A Haswell, emulated, has neither AVX-512 nor VNNI."""
@@ -376,6 +402,7 @@ def test_every_mode_that_a_profile_can_ask_for_is_one_of_the_engines(compiled: A
     for mode in TOOLCHAINS["QNN"].options["performanceMode"].values:
         with closing(load_engine("qnn", context, threads=2, options={"performanceMode": mode})) as engine:
             assert engine.infer(samples.feed(0))["y"].shape == (1, 32)
+            assert engine._wide.session.get_provider_options()["qnn"]["htp_performance_mode"] == mode
 
 
 def test_a_model_that_would_run_on_the_cpu_or_is_spoilt_is_not_loaded(compiled: Any, tmp_path: Path) -> None:
