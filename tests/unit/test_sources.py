@@ -24,7 +24,7 @@ from snapshots import (
 )
 
 from edgesmith.api.edgemodel import EdgeModel
-from edgesmith.api.names import RETRY_ANNOTATION
+from edgesmith.api.names import RETRY_ANNOTATION, resolve_job_name
 from edgesmith.decide import builds, decide
 from edgesmith.decide.builds import build_for, wanted
 from edgesmith.decide.digests import recorded, undigested
@@ -343,6 +343,28 @@ def test_an_answer_that_lacks_a_file_is_none() -> None:
     assert decide(seen(of, half), NOW + timedelta(seconds=5)).look is not None
 
 
+def test_of_two_looks_the_later_one_is_right_in_whatever_order_they_are_seen() -> None:
+    of = known(entry(B, ago=60))
+    plan = decide(seen(of, found(of, A, ago=90)), NOW)
+    assert ([one.sha256 for one in plan.status.sources], [one.name for one in plan.deletes]) == ([B], ["look"])
+    both = (found(of, A, ago=10, name="late"), found(of, "c" * 64, ago=20, name="early"))
+    for jobs in (both, both[::-1]):
+        assert [one.sha256 for one in decide(seen(of, *jobs), NOW).status.sources] == [A]
+
+
+def test_every_look_has_a_name_of_its_own() -> None:
+    """The Job of the last one may still be on its way out."""
+    of, later = known(entry(ago=60)), known(entry(ago=30))
+    names = []
+    for one, tries in ((loose(), 0), (of, 0), (later, 0), (of, 1)):
+        jobs = (in_vain(one, "SourceNotFound", ago=0),) if tries else ()
+        start = decide(seen(one, *jobs), NOW + timedelta(hours=2)).look
+        assert start is not None
+        names.append(resolve_job_name("parts", start.key, start.since, start.attempt, start.tries))
+    assert len(set(names)) == 4
+    assert max(map(len, names)) <= 63
+
+
 def test_a_secret_that_is_missing_is_for_the_user_to_make() -> None:
     of = loose(source={"secretRef": {"name": "store"}})
     blocked = look(of, failure_message='secret "store" not found')
@@ -407,6 +429,11 @@ def test_the_same_bytes_found_again_leave_the_builds_own_words() -> None:
     of = known()
     again = after(of, decide(replace(mismatched(of, ago=10), resolve_jobs=(found(of, A),)), NOW))
     plan = decide(replace(mismatched(of, ago=10), model=again), NOW)
+    assert (plan.look, said(plan)["Stalled"]) == (None, ("True", "DigestMismatch"))
+
+
+def test_while_paused_a_build_that_found_other_bytes_keeps_its_own_words() -> None:
+    plan = decide(mismatched(known(paused=True), ago=10), NOW)
     assert (plan.look, said(plan)["Stalled"]) == (None, ("True", "DigestMismatch"))
 
 

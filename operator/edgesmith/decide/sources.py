@@ -250,14 +250,8 @@ class _Case:
         for job in self.snapshot.resolve_jobs:
             if job is self.running or job is self.ended:
                 continue
-            if (
-                not job.finished
-                or job.key != self.key
-                or (not _answers(job, self.files) and job.attempt != self.attempt)
-            ):
-                yield Delete("Job", job.name, "Another look is wanted.")
-            elif not _answers(job, self.files):
-                yield Delete("Job", job.name, "A newer Job has looked.")
+            if not job.finished or job.key != self.key or not _answers(job, self.files):
+                yield Delete("Job", job.name, "Another look was made, or is wanted.")
             elif known and complete and _end(job, self.now) <= known:
                 yield Delete("Job", job.name, "What it found stands in the status.")
 
