@@ -108,10 +108,9 @@ def test_nothing_is_built_before_the_digest_is_known() -> None:
     assert (plan.builds, plan.revisions, plan.status.sources) == ((), (), ())
     assert finding(plan) == ("False", "Resolving")
     assert said(plan)["Ready"] == ("False", "Resolving")
-    assert (plan.status.variants[0].reason, plan.status.variants[0].message) == (
-        "Resolving",
-        "The build for amd64 waits for the digest of spec.source.",
-    )
+    (variant,) = plan.status.variants
+    assert (variant.state, variant.reason) == ("Waiting", "Resolving")
+    assert variant.message == "The build for amd64 waits for the digest of spec.source."
     with pytest.raises(ValueError, match=r"the digest of spec\.source is not known"):
         build_for(loose(), profile(), SETTINGS)
 
@@ -138,7 +137,7 @@ def test_every_file_without_a_digest_is_looked_at_by_one_job() -> None:
     assert plan.look is not None
     assert [file.field for file in plan.look.files] == ["source", "calibration", "compiled[EdgeTPU]"]
     assert sentence(plan, "SourceResolved").startswith(
-        "The digest of spec.source, spec.calibration and spec.compiled[EdgeTPU] is not known; a Job"
+        "The digests of spec.source, spec.calibration and spec.compiled[EdgeTPU] are not known; a Job"
     )
 
 
@@ -184,7 +183,9 @@ def test_a_pass_is_asked_for_when_the_next_look_is_due() -> None:
 @pytest.mark.parametrize("days", [1, 400])
 def test_with_an_interval_of_zero_nobody_looks_again(days: int) -> None:
     of = known(source={"interval": "0s"})
-    assert decide(seen(of), NOW + timedelta(days=days)).look is None
+    plan = decide(seen(of), NOW + timedelta(days=days))
+    assert plan.look is None
+    assert sentence(plan, "SourceResolved") == ("The digest of spec.source is known from a look; no other is made.")
 
 
 def test_looks_are_spread_over_the_interval_and_none_is_late() -> None:
@@ -315,7 +316,7 @@ def test_a_later_look_in_vain_changes_nothing_and_says_since_when() -> None:
     assert finding(plan) == ("True", "LookFailed")
     since = (NOW - timedelta(seconds=7200)).strftime("%Y-%m-%dT%H:%M:%SZ")
     assert sentence(plan, "SourceResolved") == (
-        f"SourceUnreachable it is. What spec.source had at {since} goes on to be used."
+        f"SourceUnreachable it is. What was found at {since} goes on to be used."
     )
     assert len(plan.builds) == 1
     assert "Stalled" not in said(plan)
@@ -452,7 +453,7 @@ def test_a_look_has_the_slots_that_builds_leave(running: int, waiting: int, look
     plan = decide(seen(loose(), builds_running=running, builds_waiting=waiting), NOW)
     assert ((plan.look is not None), plan.look_waits) == (looks, not looks)
     if not looks:
-        assert "waits: 10 builds run already (builder.maxConcurrent)" in sentence(plan, "SourceResolved")
+        assert "waits: 10 Jobs run already (builder.maxConcurrent)" in sentence(plan, "SourceResolved")
         assert plan.look_again == 60.0
 
 
