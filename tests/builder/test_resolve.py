@@ -25,6 +25,7 @@ from minio.commonconfig import ENABLED
 from minio.versioningconfig import VersioningConfig
 from played import Answer, Played
 
+from edgesmith_builder import resolve as resolving
 from edgesmith_builder.cli import main
 from edgesmith_builder.contract import (
     VALIDATOR_LIMIT,
@@ -46,7 +47,7 @@ from edgesmith_builder.limits import DATASET, MODEL
 from edgesmith_builder.oci import Backoff, BytesBlob, Credentials, Registry, Repository
 from edgesmith_builder.oci.content import INDEX, LAYER, MANIFEST, canonical
 from edgesmith_builder.resolve import resolve
-from edgesmith_builder.source import Artifacts, Bucket, Sources, StoreSettings, Web
+from edgesmith_builder.source import Artifacts, Bucket, Limit, Sources, StoreSettings, Web
 from edgesmith_builder.source.https.validator import validator_of
 from edgesmith_builder.source.s3.validator import checksum_of
 
@@ -151,6 +152,14 @@ def test_an_object_that_is_not_there_or_not_ours(store: Any, look: Looker, work:
         nobody(uri)
 
 
+def test_an_object_that_is_too_large_is_not_read(store: Any, look: Looker, monkeypatch: Any) -> None:
+    uri = store.put("resolve/large", OLD)
+    monkeypatch.setattr(resolving, "largest_model", lambda _: Limit(len(OLD) - 1, ModelInvalid))
+    monkeypatch.setattr(Bucket, "fetch", None)
+    with pytest.raises(ModelInvalid, match=r"spec\.source\.uri .* is larger than 300\.0 kB"):
+        look(uri)
+
+
 def test_a_store_that_is_down_is_said_so(work: Path) -> None:
     settings = StoreSettings.read(None, {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
     with pytest.raises(SourceUnreachable, match="gives no answer"):
@@ -239,7 +248,9 @@ def test_a_date_says_something_after_a_minute(seconds: int, settled: bool) -> No
 @pytest.mark.parametrize("status", [403, 405, 501])
 def test_a_server_that_does_not_answer_head_is_read(serve: Serve, ask: Looker, status: int) -> None:
     tag = {"ETag": '"1"'}
-    server = serve(lambda request: Answer(status) if request.command == "HEAD" else Answer(body=OLD, headers=tag))
+    server = serve(
+        lambda request: Answer(status, headers=tag) if request.command == "HEAD" else Answer(body=OLD, headers=tag)
+    )
     first = ask(f"{server.endpoint}/a")
     assert (first.sha256, first.validator) == (sha256(OLD), '"1"')
     ask(f"{server.endpoint}/a", first)
@@ -367,6 +378,13 @@ def test_a_tag_that_was_deleted_is_not_found(registry: str, find: Looker) -> Non
     assert httpx.delete(where).status_code == 202
     with pytest.raises(SourceNotFound, match="does not exist"):
         find(f"oci://{repository}:1", first)
+
+
+def test_a_layer_that_is_too_large_is_said_by_its_manifest(registry: str, find: Looker, monkeypatch: Any) -> None:
+    repository = pushed(registry, (OLD, LAYER, {}))
+    monkeypatch.setattr(resolving, "largest_model", lambda _: Limit(len(OLD) - 1, ModelInvalid))
+    with pytest.raises(ModelInvalid, match=r"spec\.source\.uri .* is larger than 300\.0 kB"):
+        find(f"oci://{repository}:1")
 
 
 def test_an_index_is_no_file(registry: str, find: Looker) -> None:

@@ -24,7 +24,7 @@ from snapshots import (
 )
 
 from edgesmith.api.edgemodel import EdgeModel
-from edgesmith.api.names import RETRY_ANNOTATION
+from edgesmith.api.names import RETRY_ANNOTATION, resolve_job_name
 from edgesmith.decide import builds, decide
 from edgesmith.decide.builds import build_for, wanted
 from edgesmith.decide.digests import recorded, undigested
@@ -108,10 +108,9 @@ def test_nothing_is_built_before_the_digest_is_known() -> None:
     assert (plan.builds, plan.revisions, plan.status.sources) == ((), (), ())
     assert finding(plan) == ("False", "Resolving")
     assert said(plan)["Ready"] == ("False", "Resolving")
-    assert (plan.status.variants[0].reason, plan.status.variants[0].message) == (
-        "Resolving",
-        "The build for amd64 waits for the digest of spec.source.",
-    )
+    (variant,) = plan.status.variants
+    assert (variant.state, variant.reason) == ("Waiting", "Resolving")
+    assert variant.message == "The build for amd64 waits for the digest of spec.source."
     with pytest.raises(ValueError, match=r"the digest of spec\.source is not known"):
         build_for(loose(), profile(), SETTINGS)
 
@@ -138,7 +137,7 @@ def test_every_file_without_a_digest_is_looked_at_by_one_job() -> None:
     assert plan.look is not None
     assert [file.field for file in plan.look.files] == ["source", "calibration", "compiled[EdgeTPU]"]
     assert sentence(plan, "SourceResolved").startswith(
-        "The digest of spec.source, spec.calibration and spec.compiled[EdgeTPU] is not known; a Job"
+        "The digests of spec.source, spec.calibration and spec.compiled[EdgeTPU] are not known; a Job"
     )
 
 
@@ -184,7 +183,9 @@ def test_a_pass_is_asked_for_when_the_next_look_is_due() -> None:
 @pytest.mark.parametrize("days", [1, 400])
 def test_with_an_interval_of_zero_nobody_looks_again(days: int) -> None:
     of = known(source={"interval": "0s"})
-    assert decide(seen(of), NOW + timedelta(days=days)).look is None
+    plan = decide(seen(of), NOW + timedelta(days=days))
+    assert plan.look is None
+    assert sentence(plan, "SourceResolved") == ("The digest of spec.source is known from a look; no other is made.")
 
 
 def test_looks_are_spread_over_the_interval_and_none_is_late() -> None:
@@ -315,7 +316,7 @@ def test_a_later_look_in_vain_changes_nothing_and_says_since_when() -> None:
     assert finding(plan) == ("True", "LookFailed")
     since = (NOW - timedelta(seconds=7200)).strftime("%Y-%m-%dT%H:%M:%SZ")
     assert sentence(plan, "SourceResolved") == (
-        f"SourceUnreachable it is. What spec.source had at {since} goes on to be used."
+        f"SourceUnreachable it is. What was found at {since} goes on to be used."
     )
     assert len(plan.builds) == 1
     assert "Stalled" not in said(plan)
@@ -341,6 +342,28 @@ def test_an_answer_that_lacks_a_file_is_none() -> None:
     plan = decide(seen(of, half), NOW)
     assert (plan.status.sources, plan.look) == ((), None)
     assert decide(seen(of, half), NOW + timedelta(seconds=5)).look is not None
+
+
+def test_of_two_looks_the_later_one_is_right_in_whatever_order_they_are_seen() -> None:
+    of = known(entry(B, ago=60))
+    plan = decide(seen(of, found(of, A, ago=90)), NOW)
+    assert ([one.sha256 for one in plan.status.sources], [one.name for one in plan.deletes]) == ([B], ["look"])
+    both = (found(of, A, ago=10, name="late"), found(of, "c" * 64, ago=20, name="early"))
+    for jobs in (both, both[::-1]):
+        assert [one.sha256 for one in decide(seen(of, *jobs), NOW).status.sources] == [A]
+
+
+def test_every_look_has_a_name_of_its_own() -> None:
+    """The Job of the last one may still be on its way out."""
+    of, later = known(entry(ago=60)), known(entry(ago=30))
+    names = []
+    for one, tries in ((loose(), 0), (of, 0), (later, 0), (of, 1)):
+        jobs = (in_vain(one, "SourceNotFound", ago=0),) if tries else ()
+        start = decide(seen(one, *jobs), NOW + timedelta(hours=2)).look
+        assert start is not None
+        names.append(resolve_job_name("parts", start.key, start.since, start.attempt, start.tries))
+    assert len(set(names)) == 4
+    assert max(map(len, names)) <= 63
 
 
 def test_a_secret_that_is_missing_is_for_the_user_to_make() -> None:
@@ -410,6 +433,11 @@ def test_the_same_bytes_found_again_leave_the_builds_own_words() -> None:
     assert (plan.look, said(plan)["Stalled"]) == (None, ("True", "DigestMismatch"))
 
 
+def test_while_paused_a_build_that_found_other_bytes_keeps_its_own_words() -> None:
+    plan = decide(mismatched(known(paused=True), ago=10), NOW)
+    assert (plan.look, said(plan)["Stalled"]) == (None, ("True", "DigestMismatch"))
+
+
 def test_a_look_in_vain_leaves_the_builds_own_words() -> None:
     of = known()
     plan = decide(replace(mismatched(of, ago=10), resolve_jobs=(in_vain(of, "SourceUnreachable", retry=True),)), NOW)
@@ -425,7 +453,7 @@ def test_a_look_has_the_slots_that_builds_leave(running: int, waiting: int, look
     plan = decide(seen(loose(), builds_running=running, builds_waiting=waiting), NOW)
     assert ((plan.look is not None), plan.look_waits) == (looks, not looks)
     if not looks:
-        assert "waits: 10 builds run already (builder.maxConcurrent)" in sentence(plan, "SourceResolved")
+        assert "waits: 10 Jobs run already (builder.maxConcurrent)" in sentence(plan, "SourceResolved")
         assert plan.look_again == 60.0
 
 

@@ -12,7 +12,7 @@ from edgesmith.api.names import BUILD_KEY_LABEL, MODEL_LABEL, RESOLVE_LABEL
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.gather import Gatherer
 from edgesmith.cluster.images import Images
-from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL, JOB
+from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL, JOB, POD
 from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.provenance import Wanted
 from edgesmith.decide.builds import wanted
@@ -114,13 +114,16 @@ async def test_what_a_look_found_is_read_from_its_pod_even_where_that_was_not_se
     ended = [{"name": "builder", "state": {"terminated": {"exitCode": 0, "message": message}}}]
     labels = {MODEL_LABEL: "m", RESOLVE_LABEL: "files", "batch.kubernetes.io/job-name": "look"}
     metadata = {"namespace": "ns", "resourceVersion": "1", "labels": labels}
-    world = World({"metadata": metadata | {"name": "p", "uid": "p"}, "status": {"containerStatuses": ended}})
+    complete = [{"type": "Complete", "status": "True"}]
+    newer = metadata | {"name": "p", "uid": "p", "resourceVersion": "2"}
+    world = World({"metadata": newer, "status": {"containerStatuses": ended}}, conditions=complete)
     owner = [{"uid": "uid-m", "controller": True}]
     job = {"metadata": metadata | {"name": "look", "uid": "look", "ownerReferences": owner}}
     world.objects.put(JOB, job)
     assert world.gatherer.starting(world.model), "its pod is not there yet"
+    world.objects.put(POD, {"metadata": metadata | {"name": "p", "uid": "p"}, "status": {"phase": "Running"}})
     job["metadata"]["resourceVersion"] = "2"
-    world.objects.put(JOB, job | {"status": {"conditions": [{"type": "Complete", "status": "True"}]}})
+    world.objects.put(JOB, job | {"status": {"conditions": complete}})
     for _ in range(2):
         snapshot = await world.gatherer.snapshot("ns", "m")
         assert snapshot is not None

@@ -198,7 +198,8 @@ def _text(planned: Planned) -> str:
     metadata = snapshot.model.metadata
     lines = [f"EdgeModel {metadata.namespace}/{metadata.name}"]
     if made.look:
-        lines += [f"  look      at spec.{file.field} {file.uri}: {made.look.why}" for file in made.look.files]
+        files = ", ".join(f"spec.{file.field} {file.uri}" for file in made.look.files)
+        lines.append(f"  look      at {files}: {made.look.why}")
     for start in made.builds:
         lines += [f"  build     {start.profile.metadata.name}: {_why(start.reason)} (key {start.build.key})"]
     lines += [f"  built     {profile}: {image}" for profile, image in _cached(snapshot)]

@@ -50,7 +50,9 @@ def _old_jobs(newest_first: Iterable[BuildJob], wanted: Collection[str]) -> Iter
     for job in newest_first:
         if not job.finished:
             if job.key not in wanted:
-                yield Delete("Job", job.name, "The spec changed: nobody wants this build any more.")
+                yield Delete(
+                    "Job", job.name, "The spec, or a file that it names, changed: nobody wants this build any more."
+                )
             elif job.key in running:
                 yield Delete("Job", job.name, "A newer Job is at work on the same build.")
             running.add(job.key)

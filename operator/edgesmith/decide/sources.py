@@ -221,27 +221,27 @@ class _Case:
         kept = cannot_start(self.model, self.running) if self.running else None
         if self.complete:
             return self._known(kept or verdict)
-        names = _fields(field for field in self.files if field not in self.entries)
+        unknown = f"{_digests(field for field in self.files if field not in self.entries)} not known"
         if self.model.spec.paused:
-            message = f"The digest of {names} is not known, and spec.paused is true: nothing is looked at."
+            message = f"{unknown}, and spec.paused is true: nothing is looked at."
             return Finding(Severity.AWAITED, Reason.PAUSED, message)
         said = kept or verdict
         if said:
             reason = Reason.RESOLVING if said.reason is Reason.BUILDING else said.reason
             return Finding(Severity.RECONCILING if said.waiting else Severity.STALLED, reason, _sentence(said.message))
         limit = self.snapshot.settings.max_concurrent_builds
-        how = f"waits: {limit} builds run already (builder.maxConcurrent)" if waits else "looks at what is there"
-        return Finding(Severity.RECONCILING, Reason.RESOLVING, f"The digest of {names} is not known; a Job {how}.")
+        how = f"waits: {limit} Jobs run already (builder.maxConcurrent)" if waits else "looks at what is there"
+        return Finding(Severity.RECONCILING, Reason.RESOLVING, f"{unknown}; a Job {how}.")
 
     def _known(self, trouble: Retry | None) -> Finding:
         """Every digest is known: what runs and what is built stays, whatever a later look comes to."""
-        names = _fields(self.files)
         if trouble and self.last:
             since = self.last.strftime(_FORMAT)
-            message = f"{_sentence(trouble.message)} What {names} had at {since} goes on to be used."
+            message = f"{_sentence(trouble.message)} What was found at {since} goes on to be used."
             return Finding(Severity.FINE, Reason.LOOK_FAILED, message)
-        again = f"looked at again every {self.model.spec.source.interval}" if self.interval else "not looked at again"
-        return Finding(Severity.FINE, Reason.SUCCEEDED, f"The digest of {names} is known from a look, and {again}.")
+        again = f"the next is made within {self.model.spec.source.interval}" if self.interval else "no other is made"
+        message = f"{_digests(self.files)} known from a look; {again}."
+        return Finding(Severity.FINE, Reason.SUCCEEDED, message)
 
     def _deletes(self) -> Iterable[Delete]:
         """Jobs that nobody needs: of other files or another try, and those whose answer stands in the status."""
@@ -250,14 +250,8 @@ class _Case:
         for job in self.snapshot.resolve_jobs:
             if job is self.running or job is self.ended:
                 continue
-            if (
-                not job.finished
-                or job.key != self.key
-                or (not _answers(job, self.files) and job.attempt != self.attempt)
-            ):
-                yield Delete("Job", job.name, "Another look is wanted.")
-            elif not _answers(job, self.files):
-                yield Delete("Job", job.name, "A newer Job has looked.")
+            if not job.finished or job.key != self.key or not _answers(job, self.files):
+                yield Delete("Job", job.name, "Another look was made, or is wanted.")
             elif known and complete and _end(job, self.now) <= known:
                 yield Delete("Job", job.name, "What it found stands in the status.")
 
@@ -320,10 +314,10 @@ def _end(job: BuilderJob, now: datetime) -> datetime:
     return (job.finished_at or now).astimezone(UTC).replace(microsecond=0)
 
 
-def _fields(names: Iterable[str]) -> str:
-    """Fields in a sentence."""
+def _digests(names: Iterable[str]) -> str:
+    """The beginning of a sentence about the digests of fields."""
     *before, last = (f"spec.{name}" for name in names)
-    return f"{', '.join(before)} and {last}" if before else last
+    return f"The digests of {', '.join(before)} and {last} are" if before else f"The digest of {last} is"
 
 
 def _sentence(text: str) -> str:

@@ -250,6 +250,8 @@ def _awaits_nodes(facts: VariantFacts) -> bool:
 def state_of(facts: VariantFacts) -> str:
     """The variant's `state`."""
     phase = facts.course.phase
+    if facts.unbuilt and facts.unbuilt.severity is Severity.AWAITED:
+        return "Waiting"
     if facts.build and facts.build.image is None and not _awaits_nodes(facts):
         return {"Failed": "BuildFailed"}.get(facts.build.phase, facts.build.phase)
     return "RolledBack" if phase is RolloutPhase.NONE_LEFT else phase.value
