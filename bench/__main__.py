@@ -15,6 +15,7 @@ from building import measure_building
 from example_builds import measure_examples
 from passes import measure_passes
 from peers import measure_peers
+from pruning import measure_pruning
 from quantization import measure_quantization
 from rollout import measure_rollouts
 from row import Row
@@ -31,6 +32,7 @@ PARTS: dict[str, Callable[[], list[Row]]] = {
     "quantization": measure_quantization,
     "building": measure_building,
     "examples": measure_examples,
+    "pruning": measure_pruning,
     "sizes": measure_sizes,
     "start": measure_start,
     "passes": measure_passes,
