@@ -382,7 +382,7 @@ def test_what_is_no_network_of_fp32_says_why(tmp_path: Path) -> None:
 
 
 def test_taking_over_is_what_keeps_the_accuracy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the size of weights alone, with biases corrected, half of the multiplications costs a quarter of the accuracy."""
+    """By the size of weights alone, with biases corrected, half of the work costs a quarter of the accuracy."""
     folder = EXAMPLES / "surface-inspection"
     with np.load(folder / "calibration.npz") as calibration, np.load(folder / "evaluation.npz") as evaluation:
         seen, asked, labels = calibration["image"], evaluation["image"], evaluation["labels"]
