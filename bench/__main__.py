@@ -16,6 +16,7 @@ from building import measure_building
 from example_builds import measure_examples
 from passes import measure_passes
 from peers import measure_peers
+from pruning import measure_pruning
 from quantization import measure_quantization
 from rollout import measure_rollouts
 from row import Row
@@ -33,6 +34,7 @@ PARTS: dict[str, Callable[[], list[Row]]] = {
     "at-run-time": measure_at_run_time,
     "building": measure_building,
     "examples": measure_examples,
+    "pruning": measure_pruning,
     "sizes": measure_sizes,
     "start": measure_start,
     "passes": measure_passes,

@@ -20,7 +20,7 @@ from needs import emulator
 from played import Answer, Played
 
 from edgesmith_builder.cli import plain_registries, read_request
-from edgesmith_builder.contract import Artifact, Build, BuildFailure, BuildRequest, Gates, Platform, Toolchain
+from edgesmith_builder.contract import Artifact, Build, BuildFailure, BuildRequest, Gates, Platform, Pruning, Toolchain
 from edgesmith_builder.errors import MESSAGE_LIMIT, REASONS, RequestInvalid, failure_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -118,9 +118,12 @@ def test_the_digest_depends_on_nothing_but_the_request(world: Any, tmp_path: Pat
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("example", "rung"), [("surface-inspection", "int8"), ("digits", "fp32")])
-def test_the_digest_does_not_depend_on_the_processor(
-    world: Any, sets: Any, tmp_path: Path, example: str, rung: str
+@pytest.mark.parametrize(
+    ("example", "rung", "more"),
+    [("surface-inspection", "int8", {}), ("digits", "fp32", {"pruning": Pruning(ratio=0.2)})],
+)
+def test_the_digest_does_not_depend_on_the_processor(  # noqa: PLR0917 - what is built, and with what
+    world: Any, sets: Any, tmp_path: Path, example: str, rung: str, more: dict[str, Any]
 ) -> None:
     """An emulated Haswell has neither AVX-512 nor VNNI: left to itself it saturates on weights of eight bits."""
     haswell = [emulator("x86_64"), "-cpu", "Haswell-v1"]
@@ -135,7 +138,8 @@ def test_the_digest_does_not_depend_on_the_processor(
     for processor, before, environment in (("here", [], {}), ("Haswell", haswell, sorts)):
         folder = tmp_path / processor
         folder.mkdir()
-        request = world.request(**files, toolchain=Toolchain(precisions=(rung,), options={"reduceRange": "false"}))
+        toolchain = Toolchain(precisions=(rung,), options={"reduceRange": "false"})
+        request = world.request(**files, toolchain=toolchain, **more)
         done = run([*before, *command(folder, request, world.store)], **environment)
         assert done.returncode == 0, done.stderr
         digests[processor] = done.stdout.strip().partition("@")[2]

@@ -379,3 +379,21 @@ def test_what_is_no_network_of_fp32_says_why(tmp_path: Path) -> None:
     assert refusal(facts, None) == (
         "calibration is absent; pruning needs spec.calibration, a set of samples to see by what can go"
     )
+
+
+def test_taking_over_is_what_keeps_the_accuracy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the size of weights alone, with biases corrected, half of the work costs a quarter of the accuracy."""
+    folder = EXAMPLES / "surface-inspection"
+    with np.load(folder / "calibration.npz") as calibration, np.load(folder / "evaluation.npz") as evaluation:
+        seen, asked, labels = calibration["image"], evaluation["image"], evaluation["labels"]
+    source = Path(shutil.copy(folder / "model.onnx", tmp_path / "model.onnx"))
+
+    def right(work: str) -> float:
+        return float((answers(pruned(source, 0.5, seen, work).model.path, asked).argmax(axis=1) == labels).mean())
+
+    whole = right("surgeon")
+    monkeypatch.setattr(
+        Surgeon, "of", lambda weights, covariance: Surgeon(weights.copy(), np.eye(len(covariance)), (weights**2).sum())
+    )
+    assert whole == pytest.approx(0.965, abs=0.008)
+    assert right("size") < whole - 0.15
