@@ -25,6 +25,11 @@ class Material:
     sha256: str
     """64 hex digits, of the bytes that came."""
 
+    @property
+    def name(self) -> str:
+        """The last part of the URI."""
+        return self.uri.rpartition("/")[2]
+
 
 @dataclass(frozen=True, slots=True)
 class Materials:
@@ -41,6 +46,11 @@ class Materials:
     """64 hex digits of the model's file in the image."""
     builder_image: str | None = None
     """The image that the builder runs in, by digest, where it was told."""
+
+    @property
+    def name(self) -> str:
+        """What to call the image and its model: the source's file. What it is served as, nobody knows yet."""
+        return self.files[0].name
 
     @property
     def models(self) -> tuple[Material, ...]:
@@ -94,7 +104,9 @@ def materials_of(
     }
     files = tuple(Material(role, artifact.uri, digests[f"spec.{role}"]) for role, artifact in named.items() if artifact)
     raw = manifest.to_bytes()
-    return Materials(build, report, files, base, Descriptor.of(raw, MANIFEST), _model_digest(layer), builder_image)
+    return Materials(
+        build, report, files, base, Descriptor.of(raw, MANIFEST), _model_digest(layer), builder_image
+    )
 
 
 def _model_digest(layer: Layer) -> str:

@@ -89,7 +89,6 @@ def build_for(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> B
         raise ValueError(f"there is no runtime base image for DeviceProfile {profile.metadata.name!r}")
     spec, files = model.spec, artifacts(model, profile)
     return Build(
-        model=model.metadata.name,
         source=files["source"],
         compiled=files.get("compiled"),
         trust_pickle=spec.source.trust_pickle,
