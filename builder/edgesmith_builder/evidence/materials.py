@@ -104,9 +104,7 @@ def materials_of(
     }
     files = tuple(Material(role, artifact.uri, digests[f"spec.{role}"]) for role, artifact in named.items() if artifact)
     raw = manifest.to_bytes()
-    return Materials(
-        build, report, files, base, Descriptor.of(raw, MANIFEST), _model_digest(layer), builder_image
-    )
+    return Materials(build, report, files, base, Descriptor.of(raw, MANIFEST), _model_digest(layer), builder_image)
 
 
 def _model_digest(layer: Layer) -> str:

@@ -16,7 +16,7 @@ class Settings:
     builder_image: str
     """The builder's image by digest."""
     repository: str
-    """Where variant images go: `REGISTRY/PREFIX`; `/NAMESPACE/NAME` is added."""
+    """Where variant images go: `REGISTRY/PREFIX`; `/NAMESPACE/models` is added."""
     plain_http: bool = False
     """Talk HTTP to the registry."""
     pull_secret: str | None = None
