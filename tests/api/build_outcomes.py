@@ -62,7 +62,7 @@ async def push_build(address: str, namespace: str, key: str) -> str:
     report = BuildReport(
         precision="int8",
         size=3,
-        candidates=(Candidate(precision="int8", **measured),),
+        candidates=(Candidate(precision="int8", image_size=5000, **measured),),
         finalists=(Finalist(precision="int8", size=3),),
         **measured,
     )
