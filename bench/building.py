@@ -83,7 +83,6 @@ def _classes(model: Path, pictures: NDArray[Any]) -> NDArray[Any]:
 def _build(folder: Path, registry: str, base: str, bucket: str) -> tuple[str, float]:
     """Run the builder and return its log, and seconds of processor time."""
     build = Build(
-        model="mobilenet",
         source=Artifact(uri="s3://models/model.onnx"),
         calibration=Artifact(uri="s3://models/calibration.npz"),
         evaluation=Artifact(uri="s3://models/evaluation.npz"),

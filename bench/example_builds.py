@@ -181,7 +181,7 @@ def _answered(wanted: Build, inputs: Inputs, engine: Engine | None, file: Path |
     try:
         said = yardstick.measure(engine, "int8")
     except (ScoreFailed, EngineError) as error:
-        print(f"{wanted.model}: ONNX Runtime's default int8 does not answer: {error}")
+        print(f"{wanted.source.uri}: ONNX Runtime's default int8 does not answer: {error}")
         return None
     return Candidate(precision="int8", size=file.stat().st_size, **said)
 

@@ -112,8 +112,19 @@ def running(peer: Peer) -> Iterator[Running]:
 
 def ours(bundle: Path, threads: int) -> Peer:
     """Our server."""
-    words = ("-m", "edgesmith_runtime", "serve", "--bundle", str(bundle), "--host", "127.0.0.1", "--accept-seconds")
-    ports = ("0", "--http-port", "{http}", "--grpc-port", "{grpc}", "--threads", str(threads))
+    words = ("-m", "edgesmith_runtime", "serve", "--bundle", str(bundle), "--name", bundle.name)
+    ports = (
+        "--host",
+        "127.0.0.1",
+        "--accept-seconds",
+        "0",
+        "--http-port",
+        "{http}",
+        "--grpc-port",
+        "{grpc}",
+        "--threads",
+        str(threads),
+    )
     return Peer("edgesmith", (sys.executable, *words, *ports))
 
 

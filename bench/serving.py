@@ -60,8 +60,7 @@ def make_bundle(folder: Path, threads: int) -> Path:
     image = np.random.default_rng(2).normal(size=SHAPE).astype(np.float32)
     golden = Golden.of({"input": image}, engine.infer({"input": image}), 0.05)
     bundle = write_bundle(
-        folder / "model",
-        model="mobilenet",
+        folder / "mobilenet",
         engine="onnxruntime",
         precision="int8",
         model_file=model,
@@ -76,8 +75,8 @@ def make_bundle(folder: Path, threads: int) -> Path:
 @contextmanager
 def served(bundle: Path, threads: int) -> Iterator[Served]:
     """Serve while the block runs; wait until it is ready."""
-    command = [sys.executable, "-m", "edgesmith_runtime", "serve", "--bundle", str(bundle), "--host", "127.0.0.1"]
-    options = ["--http-port", "0", "--grpc-port", "0", "--threads", str(threads)]
+    command = [sys.executable, "-m", "edgesmith_runtime", "serve", "--bundle", str(bundle), "--name", bundle.name]
+    options = ["--host", "127.0.0.1", "--http-port", "0", "--grpc-port", "0", "--threads", str(threads)]
     process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
     ports: dict[str, int] = {}
     try:

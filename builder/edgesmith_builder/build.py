@@ -74,7 +74,7 @@ async def build(
     """
     wanted, maker = request.build, maker or Maker()
     target = check_request(request)
-    log.info("build %s: %s for %s", wanted.key, wanted.model, wanted.platform.architecture)
+    log.info("build %s: %s for %s", wanted.key, wanted.source.uri, wanted.platform.architecture)
     made = await made_before(wanted, target, registries, maker)
     if made is not None:
         log.info("%s is made already: %s", target, made.image)
@@ -212,7 +212,7 @@ def finalist_of(attempt: Attempt, warnings: Sequence[str] = ()) -> Finalist:
 
 def packed(wanted: Build, report: BuildReport, layers: Sequence[Layer], base: Base) -> Packed:
     """One finalist's image."""
-    labels = {"dev.edgesmith.model": wanted.model, KEY_ANNOTATION: wanted.key}
+    labels = {KEY_ANNOTATION: wanted.key}
     annotations = {KEY_ANNOTATION: wanted.key, REPORT_ANNOTATION: report.to_json()}
     manifest, config = assemble(base, layers, labels, annotations)
     return Packed(report, tuple(layers), manifest, config)

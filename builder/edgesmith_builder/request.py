@@ -21,7 +21,6 @@ from edgesmith_builder.errors import RequestInvalid
 from edgesmith_builder.metric import metric_of
 from edgesmith_builder.oci import Reference, Repository
 from edgesmith_builder.toolchain import toolchain_of
-from edgesmith_runtime.bundle import is_name
 
 
 def check_request(request: BuildRequest) -> Reference:
@@ -35,10 +34,6 @@ def check_request(request: BuildRequest) -> Reference:
         target = Repository.parse(request.repository).tagged(wanted.key)
     except ValueError as error:
         raise RequestInvalid(f"repository is not one: {error}") from error
-    if not is_name(wanted.model):
-        raise RequestInvalid(
-            f"build.model is {wanted.model[:100]!r}; a name of letters, digits, '.', '_' and '-' was expected"
-        )
     if request.gates is not None:
         check_gates(wanted, request.gates)
     check_toolchain(wanted.toolchain)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from edgesmith_runtime.bundle import DEFAULT_NAME, is_name
 from edgesmith_runtime.device import memory_limit
 from edgesmith_runtime.http.limits import MEBIBYTE, Limits
 
@@ -27,6 +28,9 @@ def shared_arguments() -> argparse.ArgumentParser:
     shared, limits = argparse.ArgumentParser(add_help=False), Limits()
     shared.add_argument(
         "--bundle", type=Path, default=Path("/model"), help="the bundle's folder (default: %(default)s)"
+    )
+    shared.add_argument(
+        "--name", type=name, default=DEFAULT_NAME, help="what clients call the model (default: %(default)s)"
     )
     shared.add_argument(
         "--threads", type=positive, default=None, help="cores to compute with (default: the container's CPU limit)"
@@ -92,6 +96,13 @@ def report(finding: Finding, termination_log: Path, *, always: bool) -> int:
         logging.getLogger(__name__).error("%s cannot be written: %s", termination_log, error.strerror)  # noqa: TRY400 - the sentence says all
         return 1
     return 0 if finding.passed or always else 1
+
+
+def name(text: str) -> str:
+    """Read the name of a model."""
+    if not is_name(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name; expected letters, digits, '.', '_' and '-'")
+    return text
 
 
 def positive(text: str) -> int:

@@ -111,6 +111,7 @@ def _serve(options: argparse.Namespace) -> int:
     status = serve(
         Settings(
             bundle=options.bundle,
+            name=options.name,
             host=options.host,
             http_port=options.http_port,
             grpc_port=options.grpc_port,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgesmith_runtime.bundle import Bundle, BundleError, read_bundle
+from edgesmith_runtime.bundle import DEFAULT_NAME, Bundle, BundleError, read_bundle
 from edgesmith_runtime.engine import Engine, EngineError, load_engine
 from edgesmith_runtime.golden import Golden, GoldenError, Parity, replay
 from edgesmith_runtime.service import LoadedModel
@@ -49,34 +49,36 @@ class Loaded:
     parity: Parity
 
 
-def read(folder: Path) -> tuple[Bundle, Golden]:
+def read(folder: Path, name: str = DEFAULT_NAME) -> tuple[Bundle, Golden]:
     """Read a bundle and its golden samples, and hold every byte against its digest.
 
     Args:
         folder: The bundle.
+        name: What clients call the model.
 
     Raises:
         LoadFailed: The bundle is corrupt.
     """
     try:
-        bundle = read_bundle(folder)
+        bundle = read_bundle(folder, name)
         return bundle, Golden.read(*bundle.golden_paths)
     except (BundleError, GoldenError) as error:
         raise LoadFailed(Finding("BundleCorrupt", str(error))) from error
 
 
-def load(folder: Path, *, threads: int, max_batch: int) -> Loaded:
+def load(folder: Path, *, threads: int, max_batch: int, name: str = DEFAULT_NAME) -> Loaded:
     """Load a bundle and hold its answers against the recorded ones.
 
     Args:
         folder: The bundle.
         threads: How many cores to compute with.
         max_batch: The largest batch that a request may have.
+        name: What clients call the model.
 
     Raises:
         LoadFailed: The bundle is corrupt, the engine cannot run it, or an answer differs.
     """
-    bundle, golden = read(folder)
+    bundle, golden = read(folder, name)
     try:
         engine = load_engine(bundle.engine, bundle.model_path, threads=threads, options=bundle.options)
         check_signature(bundle, engine)

@@ -54,6 +54,7 @@ class Settings:
 
     Attributes:
         bundle: The bundle's folder.
+        name: What clients call the model.
         host: The address to listen on; empty for all.
         http_port: The HTTP port; 0 for any free one.
         grpc_port: The gRPC port; 0 for any free one.
@@ -67,6 +68,7 @@ class Settings:
     """
 
     bundle: Path
+    name: str
     host: str
     http_port: int
     grpc_port: int
@@ -120,7 +122,8 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     ports = {"http_port": listener.getsockname()[1], "grpc_port": grpc_port}
     _log.info("listening", extra=ports | {"threads": settings.threads})
     loading = loop.run_in_executor(
-        None, lambda: load(settings.bundle, threads=settings.threads, max_batch=settings.limits.batch)
+        None,
+        lambda: load(settings.bundle, threads=settings.threads, max_batch=settings.limits.batch, name=settings.name),
     )
     stopping = asyncio.ensure_future(stop.wait())
     awaited: list[asyncio.Future[Any]] = [loading, stopping]

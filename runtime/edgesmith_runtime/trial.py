@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from edgesmith_runtime.bundle import DEFAULT_NAME
 from edgesmith_runtime.codec.binary import to_raw
 from edgesmith_runtime.device import peak_memory
 from edgesmith_runtime.http.limits import Limits
@@ -123,6 +124,7 @@ def _serve(log: int, folder: Path, threads: int, limits: Limits) -> None:
     os.dup2(log, sys.stderr.fileno())
     settings = Settings(
         bundle=folder,
+        name=DEFAULT_NAME,
         host="127.0.0.1",
         http_port=0,
         grpc_port=0,

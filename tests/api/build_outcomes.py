@@ -55,14 +55,14 @@ def _wait_ended(server: ApiServer, job: Object, kind: str) -> None:
     wait_for(f"Job {name} is {kind}", ended)
 
 
-async def push_build(address: str, namespace: str, name: str, key: str) -> str:
+async def push_build(address: str, namespace: str, key: str) -> str:
     """Push what a builder would, with a layer of three bytes and no base; the image by digest."""
-    repository = Repository.parse(f"{address}/models/{namespace}/{name}")
+    repository = Repository.parse(f"{address}/models/{namespace}/models")
     measured = {"accuracy": 0.99, "accuracy_drop": 0.001}
     report = BuildReport(
         precision="int8",
         size=3,
-        candidates=(Candidate(precision="int8", **measured),),
+        candidates=(Candidate(precision="int8", image_size=5000, **measured),),
         finalists=(Finalist(precision="int8", size=3),),
         **measured,
     )

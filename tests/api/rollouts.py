@@ -25,7 +25,7 @@ async def roll_out(
     operator.start()
     job = wait_for("a build Job", lambda: next(iter(server.items("jobs", namespace)), None))
     key = job["metadata"]["labels"][BUILD_KEY_LABEL]
-    finish_build(server, job, await push_build(operator.registry, namespace, "parts", key))
+    finish_build(server, job, await push_build(operator.registry, namespace, key))
     wait_condition(server, namespace, "parts", "Ready", "Succeeded", seconds=60)
     return model
 

@@ -46,7 +46,7 @@ async def build(server: ApiServer, namespace: str, operator: Operator, *but: str
     """The next build Job, made."""
     job = one_job(server, namespace, BUILD_KEY_LABEL, *but)
     key = job["metadata"]["labels"][BUILD_KEY_LABEL]
-    finish_build(server, job, await push_build(operator.registry, namespace, "parts", key))
+    finish_build(server, job, await push_build(operator.registry, namespace, key))
     return job
 
 

@@ -43,7 +43,8 @@ async def test_the_charts_rights_are_enough(
     server.apply(found)
     node, profile = f"{namespace}-1", f"{namespace}-device"
     kubelets.add(node, profile)
-    server.apply([device_profile(profile), edge_model("parts", namespace), edge_model("broken", namespace)])
+    broken = edge_model("broken", namespace, source={"uri": "s3://models/broken/1/model.onnx", "sha256": "b" * 64})
+    server.apply([device_profile(profile), edge_model("parts", namespace), broken])
     with registry(server.programs, tmp_path) as images:
         operator = Operator(server, NAMESPACE, images, tmp_path / "operator.log", token=OPERATOR, flags=())
         operator.start()
@@ -53,7 +54,7 @@ async def test_the_charts_rights_are_enough(
                 model = job["metadata"]["labels"]["edgesmith.dev/model"]
                 if model == "parts":
                     key = job["metadata"]["labels"][BUILD_KEY_LABEL]
-                    finish_build(server, job, await push_build(images, namespace, model, key))
+                    finish_build(server, job, await push_build(images, namespace, key))
                 else:
                     fail_build(server, job, None)
             wait_condition(server, namespace, "parts", "Ready", "Succeeded", seconds=60)

@@ -171,7 +171,6 @@ class World:
         """A request that succeeds; `changes` are fields of the build, `precisions`, `repository` or `gates`."""
         repository = changes.pop("repository", f"{self.registry}/team/surface-{uuid.uuid4().hex[:12]}")
         fields: dict[str, Any] = {
-            "model": "surface",
             "source": Artifact(uri=self.source),
             "calibration": Artifact(uri=self.calibration),
             "evaluation": Artifact(uri=self.evaluation),

@@ -11,11 +11,10 @@ import pytest
 from candidates import FLOAT, INT64, asked, built, made, node, numbers
 from onnx import TensorProto
 
-from edgesmith_builder.contract import BuildRequest, Gates
+from edgesmith_builder.contract import Gates
 from edgesmith_builder.errors import DatasetInvalid, DatasetMismatch, RequestInvalid
 from edgesmith_builder.metric import Change
 from edgesmith_builder.metric.proportion import change_of, changed, share_error
-from edgesmith_builder.request import check_request
 from edgesmith_builder.score import ScoreFailed
 from edgesmith_runtime.engine import load_engine
 
@@ -255,11 +254,3 @@ def test_a_drop_that_so_few_samples_cannot_tell_is_held_to_the_gate_by_its_upper
     lenient = built(tmp_path / "b", source, {"x": X}, evaluation, gates=Gates(max_accuracy_drop=0.2))
     assert lenient.winner.candidate.precision == "int8"
     assert lenient.winner.warnings == ()
-
-
-@pytest.mark.parametrize("name", ["my model", "a/b", "", "..", "x" * 300])
-def test_a_model_name_that_no_bundle_can_have_is_refused_before_anything_is_fetched(tmp_path: Path, name: str) -> None:
-    wanted, _ = asked(tmp_path, SCORES, None, None)
-    request = BuildRequest(build=wanted.model_copy(update={"model": name}), repository="r.example/a/b")
-    with pytest.raises(RequestInvalid, match=r"build\.model is .*; a name of letters, digits"):
-        check_request(request)

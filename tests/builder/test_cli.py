@@ -224,7 +224,6 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
 def test_a_work_folder_that_is_not_there_is_for_somebody_to_correct(tmp_path: Path) -> None:
     request = BuildRequest(
         build=Build(
-            model="m",
             source=Artifact(uri="s3://m/x"),
             platform=Platform(architecture="amd64"),
             toolchain=Toolchain(precisions=("fp32",)),

@@ -27,7 +27,6 @@ from edgesmith_builder.errors import RequestInvalid
 from edgesmith_builder.request import check_request
 
 PLAIN = Build(
-    model="parts",
     source=Artifact(uri="s3://models/parts.onnx"),
     platform=Platform(architecture="arm64"),
     toolchain=Toolchain(precisions=("int8", "fp32")),

@@ -141,7 +141,7 @@ async def test_every_image_carries_its_provenance(world: Any) -> None:
         "https://in-toto.io/Statement/v1",
         "https://slsa.dev/provenance/v1",
     )
-    assert made["subject"] == [{"name": "surface", "digest": {"sha256": built.image.rpartition(":")[2]}}]
+    assert made["subject"] == [{"name": "model.onnx", "digest": {"sha256": built.image.rpartition(":")[2]}}]
     definition = made["predicate"]["buildDefinition"]
     assert definition["externalParameters"] == {"build": json.loads(request.build.to_json())}
     digests = {one["name"]: one["digest"]["sha256"] for one in definition["resolvedDependencies"]}

@@ -217,7 +217,7 @@ def test_a_bundle_that_fails_where_it_was_built_is_refused_in_words(tmp_path: Pa
     good = read_bundle(tmp_path / "work" / "fp32" / "bundle")
     golden = Golden.read(*good.golden_paths)
     write_bundle(
-        tmp_path / "bad", model="m", engine=good.engine, precision="fp32", model_file=good.model_path,
+        tmp_path / "bad", engine=good.engine, precision="fp32", model_file=good.model_path,
         inputs=good.inputs, outputs=good.outputs, labels=None,
         golden=Golden({"x": golden.inputs["x"][::-1]}, golden.outputs),
     )  # fmt: skip

@@ -104,7 +104,7 @@ def test_only_a_public_key_of_the_right_kind_is_one(text: str) -> None:
     ],
 )
 def test_the_command_line_says_what_is_wrong_with_the_key(flags: list[str], said: str, tmp_path: Path) -> None:
-    build = {"model": "m", "source": {"uri": "s3://a/b"}, "platform": {"architecture": "amd64"},
+    build = {"source": {"uri": "s3://a/b"}, "platform": {"architecture": "amd64"},
              "toolchain": {"name": "ONNXRuntime", "precisions": ["fp32"]},
              "base": f"hub.example/runtime@sha256:{'1' * 64}"}  # fmt: skip
     request, log = tmp_path / "request.json", tmp_path / "log"

@@ -64,8 +64,8 @@ def test_the_image_holds_the_model_as_it_came_and_what_is_to_run_it(tmp_path: Pa
 def test_its_layer_holds_a_model_repository_where_triton_serves(tmp_path: Path) -> None:
     found = outcome(tmp_path, layers(), "fp16", options={"dlaCore": "1"})
     with tarfile.open(fileobj=io.BytesIO(found.winner.layers[-1].file.read_bytes())) as tar:
-        assert tar.getmember("models/case/1").linkname == "/model"
-        written = tar.extractfile("models/case/config.pbtxt")
+        assert tar.getmember("models/model/1").linkname == "/model"
+        written = tar.extractfile("models/model/config.pbtxt")
         assert written is not None
         config: Any = text_format.Parse(written.read().decode(), model_config_pb2.ModelConfig())
     (one,) = config.optimization.execution_accelerators.gpu_execution_accelerator

@@ -90,7 +90,7 @@ async def test_a_base_in_another_registry_is_read_with_the_same_authorities(
 ) -> None:
     with secured(nothing) as target, secured(nothing) as base:
         there = f"127.0.0.1:{base.port}/edgesmith/runtime@sha256:{'0' * 64}"
-        build = Build(model="m", source=Artifact(uri="s3://models/x"), platform=Platform(architecture="arm64"),
+        build = Build(source=Artifact(uri="s3://models/x"), platform=Platform(architecture="arm64"),
                       toolchain=Toolchain(precisions=("fp32",)), base=there)  # fmt: skip
         request = BuildRequest(build=build, repository=f"127.0.0.1:{target.port}/team/m")
         async with registries_for(request, Credentials(), Backoff(1), authority.pem) as clients:

@@ -47,7 +47,6 @@ def test_the_other_engines_answer_under_emulation(engine: str, tmp_path: Path) -
     samples = {"x": np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)}
     write_bundle(
         tmp_path / "model",
-        model="toy",
         engine=engine,
         precision="fp32",
         model_file=model,

@@ -33,7 +33,7 @@ def test_a_registry_that_refuses_is_named_and_its_login_is_the_fix(
     install_chart(ground, images, elsewhere)
     fleet.apply(fleet.manifest("parts", fleet.publish("1"), deviceProfiles={"names": ["panel-pc"]}))
     refused = fleet.wait("parts", "Stalled", reason="RegistryForbidden", seconds=60)
-    for word in (f"{private.address}/models/{fleet.namespace}/parts", "401", "login"):
+    for word in (f"{private.address}/models/{fleet.namespace}/models", "401", "login"):
         assert word in refused["message"]
 
     ground.kube.apply(private.secret(SECRET), namespace=NAMESPACE)
@@ -46,4 +46,4 @@ def test_a_registry_that_refuses_is_named_and_its_login_is_the_fix(
     fleet.wait_settled("parts", 240)
     servers = fleet.servers("parts")
     assert set(servers) == {"edge-3"}
-    assert servers["edge-3"].image.startswith(f"{private.address}/models/{fleet.namespace}/parts@sha256:")
+    assert servers["edge-3"].image.startswith(f"{private.address}/models/{fleet.namespace}/models@sha256:")

@@ -109,9 +109,7 @@ def request(world: Any, **changes: Any) -> Any:
     assert drop is not None
     assert least is not None
     gates = Gates(max_accuracy_drop=parse_fraction(drop), min_accuracy=parse_fraction(least))
-    return world.request(
-        **{"model": "tickets", "metric": wanted.evaluation.metric, "gates": gates, **fields, **changes}
-    )
+    return world.request(**{"metric": wanted.evaluation.metric, "gates": gates, **fields, **changes})
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
@@ -122,7 +120,7 @@ async def test_a_ticket_that_is_sent_comes_back_with_its_fault(
     built = await world.build(wanted)
     assert chosen(built, wanted.gates) == built.image
     report = BuildReport.model_validate_json((await world.manifest(built)).annotations[REPORT_ANNOTATION])
-    server = start_server(await pulled(built.image, tmp_path / "image"), "--max-batch", "1000")
+    server = start_server(await pulled(built.image, tmp_path / "image"), "--name", "tickets", "--max-batch", "1000")
     texts, labels = tickets()
 
     found = answered(server, "tickets", {"text": texts})["probabilities"].argmax(1)

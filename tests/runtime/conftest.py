@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -63,9 +63,8 @@ def _bundle(folder: Path, name: str, model: Path, samples: Mapping[str, NDArray[
         feed = {key: array[index] if key in whole else array[index : index + 1] for key, array in samples.items()}
         for key, answer in engine.infer(feed).items():
             answers[key].append(answer if whole else answer[0])
-    return write_bundle(
-        folder,
-        model=name,
+    written = write_bundle(
+        folder / name,
         engine="onnxruntime",
         precision="fp32",
         model_file=model,
@@ -74,6 +73,7 @@ def _bundle(folder: Path, name: str, model: Path, samples: Mapping[str, NDArray[
         labels=labels,
         golden=Golden.of(samples, {key: np.stack(parts) for key, parts in answers.items()}, 0.05),
     )
+    return replace(written, model=name)
 
 
 @pytest.fixture(scope="session")
@@ -89,14 +89,14 @@ def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def toy(toy_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The toy model with labels ``a`` to ``d``."""
     samples = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
-    return _bundle(tmp_path_factory.mktemp("bundle") / "model", "toy", toy_model, {"x": samples}, "abcd")
+    return _bundle(tmp_path_factory.mktemp("bundle"), "toy", toy_model, {"x": samples}, "abcd")
 
 
 @pytest.fixture
 def toy_copy(toy_model: Path, tmp_path: Path) -> Bundle:
     """A toy bundle of the test's own, to spoil."""
     samples = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
-    return _bundle(tmp_path / "model", "toy", toy_model, {"x": samples}, "abcd")
+    return _bundle(tmp_path, "toy", toy_model, {"x": samples}, "abcd")
 
 
 @pytest.fixture(scope="session")
@@ -116,7 +116,7 @@ def _identities(folder: Path, types: Mapping[str, int]) -> Bundle:
     inputs = [_value(f"in_{name}", kind, ("n", 2)) for name, kind in types.items()]
     outputs = [_value(f"out_{name}", kind, ("n", 2)) for name, kind in types.items()]
     model = _save(folder / "types.onnx", nodes, inputs, outputs)
-    return _bundle(folder / "model", "types", model, {f"in_{name}": example(name, (3, 2)) for name in types}, ())
+    return _bundle(folder, "types", model, {f"in_{name}": example(name, (3, 2)) for name in types}, ())
 
 
 @pytest.fixture(scope="session")
@@ -127,7 +127,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     nodes = [helper.make_node("MatMul", [a, "x"], [b]) for a, b in pairwise(names)]
     tensors = [_value(name, TensorProto.FLOAT, ("n", "n")) for name in ("x", "y")]
     model = _save(folder / "slow.onnx", nodes, tensors[:1], tensors[1:])
-    return _bundle(folder / "model", "slow", model, {"x": np.ones((2, 3, 3), np.float32)}, ())
+    return _bundle(folder, "slow", model, {"x": np.ones((2, 3, 3), np.float32)}, ())
 
 
 @pytest.fixture(scope="session")
@@ -200,14 +200,25 @@ class StartServer(Protocol):
 
 @pytest.fixture(scope="session")
 def start_server() -> Iterator[StartServer]:
-    """Start servers; whatever still runs is stopped at the end."""
+    """Start servers, each of a model that is called like its bundle's folder; what still runs is stopped at the end."""
     servers: list[Server] = []
 
     def start(bundle: Path, *options: str, ready: bool = True, program: str = "") -> Server:
         called = ["-c", program] if program else ["-m", "edgesmith_runtime"]
-        command = [sys.executable, *called, "serve", "--bundle", str(bundle), "--host", "127.0.0.1"]
+        command = [sys.executable, *called, "serve", "--bundle", str(bundle), "--name", bundle.name]
         process = subprocess.Popen(
-            [*command, "--http-port", "0", "--grpc-port", "0", "--accept-seconds", "0", *options],
+            [
+                *command,
+                "--host",
+                "127.0.0.1",
+                "--http-port",
+                "0",
+                "--grpc-port",
+                "0",
+                "--accept-seconds",
+                "0",
+                *options,
+            ],
             stderr=subprocess.PIPE,
             text=True,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},

@@ -143,7 +143,6 @@ def bundle(pair: Path, tmp_path: Path) -> Bundle:
     answers = {name: np.array(answer) for name, answer in engine.infer({"x": samples}).items()}
     return write_bundle(
         tmp_path / "bundle",
-        model="toy",
         engine="edgetpu",
         precision="int8",
         model_file=pair,

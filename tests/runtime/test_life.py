@@ -42,7 +42,6 @@ def other_answers(bundle: Bundle, model: Path, folder: Path) -> Bundle:
     )
     return write_bundle(
         folder,
-        model=bundle.model,
         engine=bundle.engine,
         precision=bundle.precision,
         model_file=model,
@@ -100,7 +99,6 @@ def test_a_file_that_is_no_model_never_becomes_ready(toy: Bundle, tmp_path: Path
     (tmp_path / "model.onnx").write_bytes(b"no model")
     bundle = write_bundle(
         tmp_path / "model",
-        model="toy",
         engine="onnxruntime",
         precision="fp32",
         model_file=tmp_path / "model.onnx",

@@ -111,7 +111,6 @@ def bundle(tmp_path: Path) -> Bundle:
     golden = Golden.of({"x": images}, engine.infer({"x": images}), 0.05)
     return write_bundle(
         tmp_path / "bundle",
-        model="layers",
         engine="openvino",
         precision="fp32",
         model_file=model,

@@ -47,7 +47,6 @@ def with_tritonserver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def again(bundle: Bundle, folder: Path, **changes: Any) -> Bundle:
     """The same bundle written anew, with changes."""
     said: dict[str, Any] = {
-        "model": bundle.model,
         "engine": bundle.engine,
         "precision": bundle.precision,
         "model_file": bundle.model_path,
@@ -237,7 +236,7 @@ def serving(bundle: Bundle, *options: str) -> Iterator[Serving]:
         for word in (f"--{name}-port", str(port))
     ]
     words = [sys.executable, "-m", "edgesmith_runtime.triton", "serve", "--bundle", str(bundle.folder)]
-    words += ["--host", "127.0.0.1", *listening, *options]
+    words += ["--name", bundle.model, "--host", "127.0.0.1", *listening, *options]
     with started(words, dict(os.environ), ports[0], bundle.model) as process:
         yield Serving(process, *ports)
 

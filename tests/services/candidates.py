@@ -55,7 +55,6 @@ def asked(
     precisions: tuple[Precision, ...] = changes.pop("precisions", ("int8", "fp32"))
     wanted = Build(
         **{
-            "model": "case",
             "source": Artifact(uri="s3://m/source.onnx"),
             "platform": Platform(architecture="amd64"),
             "toolchain": Toolchain(precisions=precisions),

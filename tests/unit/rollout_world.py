@@ -137,7 +137,7 @@ class World(Cluster):
             for key_job, job in self.jobs.items():
                 if not job.finished:
                     self.jobs[key_job] = replace(job, finished=True, succeeded=True, finished_at=self.now)
-                    image = Image(f"{SETTINGS.repository}/plant/parts@sha256:{job.key * 2}", REPORT)
+                    image = Image(f"{SETTINGS.repository}/plant/models@sha256:{job.key * 2}", REPORT)
                     self.registry[job.key] = image
             for name in self.devices:
                 self._control(name)

@@ -107,7 +107,7 @@ def key_of(of: EdgeModel, at: DeviceProfile | None = None) -> str:
 
 def image(of: EdgeModel, at: DeviceProfile | None = None) -> Image:
     """The image of a variant."""
-    return Image(f"{SETTINGS.repository}/plant/parts@sha256:{key_of(of, at) * 2}", REPORT)
+    return Image(f"{SETTINGS.repository}/plant/models@sha256:{key_of(of, at) * 2}", REPORT)
 
 
 def job(of: EdgeModel, at: DeviceProfile | None = None, **more: Any) -> BuildJob:
@@ -115,7 +115,7 @@ def job(of: EdgeModel, at: DeviceProfile | None = None, **more: Any) -> BuildJob
     at = at or profile()
     key = key_of(of, at)
     attempt = more.get("attempt", attempt_of(of))
-    name = job_name("parts", key, attempt, more.get("tries", 0))
+    name = job_name(key, attempt, more.get("tries", 0))
     return replace(new_job(name, key, at.metadata.name, attempt, NOW - timedelta(seconds=60)), **more)
 
 
@@ -243,7 +243,7 @@ class Cluster:
         self.edge_model = self.edge_model.model_copy(update={"status": status})
 
     def _build(self, start: StartBuild) -> None:
-        name = job_name("parts", start.build.key, start.attempt, start.tries)
+        name = job_name(start.build.key, start.attempt, start.tries)
         assert name not in self.jobs, "a Job is made once"
         self.jobs[name] = new_job(
             name, start.build.key, start.profile.metadata.name, start.attempt, self.now, tries=start.tries
@@ -297,7 +297,7 @@ class Cluster:
             if not one.finished:
                 self.jobs[name] = replace(one, finished=True, succeeded=True, finished_at=self.now)
                 self.registry[one.key] = Image(
-                    f"{SETTINGS.repository}/plant/parts@sha256:{one.key * 2}", self._report()
+                    f"{SETTINGS.repository}/plant/models@sha256:{one.key * 2}", self._report()
                 )
         self.trial_pods = {name: self._go_on(one) for name, one in self.trial_pods.items() if one.node in self.nodes}
         for name, one_node in self.nodes.items():

@@ -161,7 +161,7 @@ def test_the_next_try_is_another_job_and_keeps_the_failures_words() -> None:
     assert plan.builds[0].tries == 1
     assert plan.deletes == ()
     second = job(model(), tries=1, started_at=NOW)
-    assert second.name == job_name("parts", key_of(model()), attempt_of(model()), 1) != first.name
+    assert second.name == job_name(key_of(model()), attempt_of(model()), 1) != first.name
     plan = decide(snapshot(images=MISSING, jobs=(first, second)), NOW)
     assert plan.builds == ()
     assert (plan.status.variants[0].reason, plan.status.variants[0].message) == (

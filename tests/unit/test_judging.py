@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -101,6 +102,22 @@ def test_the_tag_is_remembered_whatever_is_rolled_out() -> None:
     assert trusted_digests(here.edge_model, (), tuple(here.revisions.values())) == {key: {digest}}
 
 
+def test_the_tag_is_remembered_while_nothing_is_rolled_out_yet() -> None:
+    for gates, state in (
+        ({"minAccuracy": "99%"}, "BuildFailed"),
+        ({}, "Trial"),
+        ({"maxLatency": "0.1ms"}, "TrialFailed"),
+    ):
+        here = cluster("int8", "fp16", gates=gates)
+        until(here, state)
+        ((key, image),) = here.registry.items()
+        digest = image.reference.partition("@")[2]  # type: ignore[union-attr]
+        for _ in range(3):
+            assert trusted_digests(here.edge_model, (), ()) == {key: {digest}}, state
+            here.registry = {key: RegistryProblem("it does not answer", forbidden=False)}
+            assert here.run(1).revisions == ()
+
+
 def test_a_gate_that_leaves_the_winner_moves_nobody() -> None:
     here = cluster("int8", "fp16", optimize=NEVER)
     until(here, "Complete")
@@ -152,6 +169,16 @@ def test_what_gates_refused_is_not_rolled_out_for_want_of_the_report() -> None:
         assert [one.precision for one in plan.status.variants[0].refused] == ["int8"]
 
 
+def test_a_build_whose_images_are_lost_is_made_again_whatever_gates_said_of_it() -> None:
+    here = cluster("int8", optimize=NEVER)
+    until(here, "Complete")
+    change(here, optimize=NEVER, gates={"minAccuracy": "99%"})
+    here.run(1)
+    here.registry, here.jobs = {}, {}
+    plan = here.run(1)
+    assert (len(plan.builds), said(plan)["BuildsReady"]) == (1, ("False", "Building"))
+
+
 def test_while_the_registry_is_silent_the_candidate_that_was_chosen_last_stays() -> None:
     """It is not the newest DaemonSet: the gate was tightened and taken back."""
     here = cluster("int8", "fp16", optimize=NEVER)
@@ -176,6 +203,7 @@ def test_other_gates_judge_a_trial_s_measurements_and_try_only_what_was_never_tr
     assert ([one["precision"] for one in trial["finalists"]], trial["winner"]) == (["fp16", "fp32"], "fp16")
     serving = labels(here)
 
+    here.now += timedelta(days=1)
     change(here)
     plan = here.run(1)
     assert [list(start.images) for start in plan.trials] == [["int8"]]

@@ -25,9 +25,9 @@ from edgesmith_builder.contract import BuildRequest
 from edgesmith_builder.source.oci import CONFIG_VARIABLE
 from edgesmith_runtime.http.limits import Limits
 
-IMAGE = f"registry:5000/models/plant/parts@sha256:{'3' * 64}"
+IMAGE = f"registry:5000/models/plant/models@sha256:{'3' * 64}"
 SECRET = replace(SETTINGS, pull_secret="pull", push_secret="push")  # noqa: S106 -- names of Secrets
-TEMPLATE = "f6046e3012"
+TEMPLATE = "98c0f753ea"
 """Hash of the template below. Where it changes, raise `TEMPLATE_VERSION`: nodes that run the old one must be moved."""
 
 
@@ -51,7 +51,7 @@ def test_the_template_of_a_revision_is_what_it_was() -> None:
     of = model(gates={"maxLatency": "50ms", "maxMemory": "512Mi"})
     at = profile(runtime={"runtimeClassName": "crun", "tolerations": [{"key": "edge", "operator": "Exists"}]})
     template = pod_spec(serving(of, at, IMAGE, SECRET), "0" * 10)
-    assert (TEMPLATE_VERSION, short_hash(json.dumps(template, sort_keys=True))) == ("2", TEMPLATE)
+    assert (TEMPLATE_VERSION, short_hash(json.dumps(template, sort_keys=True))) == ("3", TEMPLATE)
 
 
 def test_a_daemon_set_names_the_image_under_the_tag_where_a_trial_chose_another() -> None:
@@ -252,7 +252,7 @@ def test_a_node_port_is_answered_by_the_node_it_was_sent_to() -> None:
 def test_a_job_carries_its_request_and_its_reason() -> None:
     made = started(SETTINGS, Change("source.sha256", "b", "a"))
     request = BuildRequest.model_validate_json(made["spec"]["template"]["metadata"]["annotations"][REQUEST_ANNOTATION])
-    assert request.repository == repository(model(), SETTINGS) == "registry:5000/models/plant/parts"
+    assert request.repository == repository(model(), SETTINGS) == "registry:5000/models/plant/models"
     assert request.build.key == made["metadata"]["labels"]["edgesmith.dev/build-key"]
     annotations = made["metadata"]["annotations"]
     assert json.loads(annotations["edgesmith.dev/build-reason"]) == [{"field": "source.sha256", "old": "b", "new": "a"}]

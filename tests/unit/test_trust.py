@@ -17,7 +17,7 @@ from edgesmith.decide.trust import trusted_digests
 
 KEY = key_of(model())
 OURS, THEIRS = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
-PLACE = f"{SETTINGS.repository}/plant/parts"
+PLACE = f"{SETTINGS.repository}/plant/models"
 
 
 def done(digest: str | None, *, succeeded: bool = True) -> BuildJob:

@@ -9,7 +9,7 @@ from typing import Any, cast
 from played_client import PlayedClient
 from snapshots import LABEL, NOW, SETTINGS, model, profile
 
-from edgesmith.api.names import daemon_set_name
+from edgesmith.api.names import daemon_set_name, job_name
 from edgesmith.api.status import Condition, EdgeModelStatus, VariantStatus
 from edgesmith.cluster.apply import Applier, Done
 from edgesmith.cluster.client import Client
@@ -21,13 +21,13 @@ from edgesmith.decide.plan import ApplyRevision, Delete, Event, Keep, Move, Plan
 from edgesmith.decide.serving import revision_of
 from edgesmith.decide.snapshot import Snapshot
 
-IMAGE = f"{SETTINGS.repository}/plant/parts@sha256:{'0' * 64}"
+IMAGE = f"{SETTINGS.repository}/plant/models@sha256:{'0' * 64}"
 MODEL = model()
 AMD64, ARM64 = profile(), profile("arm64", platform={"architecture": "arm64"})
 PROFILES = {"amd64": AMD64, "arm64": ARM64}
 R1, R2 = (revision_of(one, IMAGE, MODEL, SETTINGS) for one in PROFILES.values())
 DS1, DS2 = daemon_set_name("parts", R1), daemon_set_name("parts", R2)
-JOB = f"create Job parts-{build_for(MODEL, AMD64, SETTINGS).key[:10]}"
+JOB = f"create Job {job_name(build_for(MODEL, AMD64, SETTINGS).key)}"
 REVISIONS = {"amd64": R1, "arm64": R2}
 
 

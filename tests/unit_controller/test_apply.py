@@ -9,10 +9,11 @@ import pytest
 from played_hub import DS1, DS2, JOB, R1, R2, STATUS, Hub, condition, plan
 from snapshots import LABEL, NOW
 
-from edgesmith.api.names import trial_pod_name
+from edgesmith.api.names import BUILD_KEY_LABEL, trial_pod_name
 from edgesmith.cluster.apply import AT_ONCE, MOVES_PER_PASS, RECORDS_PER_PASS
 from edgesmith.cluster.errors import (
     AdmissionDenied,
+    Conflict,
     Forbidden,
     Invalid,
     NameTaken,
@@ -20,7 +21,7 @@ from edgesmith.cluster.errors import (
     Stalled,
     Unreachable,
 )
-from edgesmith.cluster.kinds import DAEMON_SET
+from edgesmith.cluster.kinds import DAEMON_SET, KINDS
 from edgesmith.decide.plan import Delete, Event, Keep, Move
 
 TRIAL = f"create Pod {trial_pod_name('parts', 't', 'n0', ['int8', 'fp32'])}"
@@ -283,3 +284,17 @@ async def test_a_variants_own_refusal_does_not_outlive_it() -> None:
     without = replace(plan(), status=STATUS)
     await hub.apply(without)
     assert hub.variants["amd64"] == (None, "As planned.")
+
+
+@pytest.mark.parametrize(("owner", "refused"), [("another", 0), ("u", 1)])
+async def test_a_job_that_another_edgemodel_has_just_made_is_taken_for_its_own(owner: str, refused: int) -> None:
+    """Two operators' passes, or two EdgeModels', start the same build at once: one of them comes second."""
+    hub = Hub()
+    name = JOB.rpartition(" ")[2]
+    reference = {"uid": owner, "controller": True}
+    metadata = {"name": name, "namespace": "plant", "ownerReferences": [reference], "labels": {BUILD_KEY_LABEL: "k"}}
+    hub.client.put(KINDS["Job"], {"metadata": metadata})
+    hub.client.refuse[JOB] = Conflict(f"making Job plant/{name} failed: it exists")
+    done = await hub.apply(plan(builds=["amd64"]))
+    assert (len(done.refusals), done.builds) == (refused, 0)
+    assert [one for one, _ in hub.objects.jobs.of_group("plant", "k")] == [name] * (1 - refused)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from objects_of import Object, model, node, pod, profile, unreadable_model
 
-from edgesmith.api.names import node_label
-from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL, NODE, POD, Kind
+from edgesmith.api.names import BUILD_KEY_LABEL, MODEL_LABEL, node_label
+from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL, JOB, NODE, POD, Kind
 from edgesmith.cluster.objects import Objects
 from edgesmith.controller.concerns import concerned, everybody
 
@@ -104,6 +104,21 @@ def test_a_device_that_comes_or_goes_concerns_who_runs_on_the_node() -> None:
 
 def test_a_pod_concerns_its_edge_model() -> None:
     assert after(world(), POD, pod("x")) == {"m"}
+
+
+def test_a_job_concerns_its_edge_model_and_who_waits_for_the_same_build_in_its_namespace() -> None:
+    objects = world()
+    waiting = model("two", version=2) | {"status": {"variants": [{"profile": "p", "buildKey": "k"}]}}
+    objects.put(EDGE_MODEL, waiting)
+    labels = {MODEL_LABEL: "one", BUILD_KEY_LABEL: "k"}
+    metadata = {"name": "j", "namespace": "ns", "uid": "j", "resourceVersion": "1", "labels": labels}
+    assert after(objects, JOB, {"metadata": metadata}) == {"one", "two"}
+    gone = objects.remove(JOB, {"metadata": metadata | {"resourceVersion": "2"}})
+    assert gone is not None
+    assert {name for _, name in concerned(gone, objects)} == {"one", "two"}
+    assert after(objects, JOB, {"metadata": metadata | {"namespace": "elsewhere", "uid": "j2"}}) == {"one"}
+    other = metadata | {"name": "j3", "uid": "j3", "labels": labels | {BUILD_KEY_LABEL: "k3"}}
+    assert after(objects, JOB, {"metadata": other}) == {"one"}
 
 
 def test_everybody_is_every_edge_model_and_every_one_with_a_label_left() -> None:

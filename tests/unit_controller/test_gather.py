@@ -139,3 +139,22 @@ async def test_a_source_whose_digest_is_not_known_is_not_asked_for_in_the_regist
     snapshot = await world.gatherer.snapshot("ns", "m")
     assert snapshot is not None
     assert (snapshot.images, world.asked.builds) == ({}, [])
+
+
+async def test_a_job_of_another_edgemodel_for_the_same_build_is_seen_with_its_pods_and_its_digest_is_known() -> None:
+    world = World()
+    other = {"uid": "uid-other", "controller": True}
+    message = json.dumps({"image": f"r:5000/models/ns/models@{DIGEST}"})
+    ended = [{"name": "builder", "state": {"terminated": {"exitCode": 0, "message": message}}}]
+    for name, key in (("theirs", world.key), ("unrelated", "k")):
+        metadata = labelled(key) | {"name": name, "uid": name, "ownerReferences": [other]}
+        metadata["labels"] = metadata["labels"] | {MODEL_LABEL: "other", "batch.kubernetes.io/job-name": name}
+        world.objects.put(
+            JOB, {"metadata": metadata, "status": {"conditions": [{"type": "Complete", "status": "True"}]}}
+        )
+        world.objects.put(POD, {"metadata": metadata | {"name": f"{name}-pod"}, "status": {"containerStatuses": ended}})
+    snapshot = await world.gatherer.snapshot("ns", "m")
+    assert snapshot is not None
+    assert [(job.name, job.model, job.digest) for job in snapshot.other_jobs] == [("theirs", "other", DIGEST)]
+    assert [job.name for job in snapshot.jobs] == ["j"]
+    assert world.asked.builds[0].trusted == {DIGEST}

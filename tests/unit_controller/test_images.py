@@ -44,10 +44,9 @@ BASE_LAYERS = ("sha256:lower", "sha256:upper")
 
 
 def wanted(base: str = f"registry.example:5000/edgesmith/runtime@{BASE}", model: str = "m") -> Wanted:
-    source = Artifact(uri="s3://models/x", sha256="0" * 64)
+    source = Artifact(uri=f"s3://models/{model}")
     return Wanted(
         Build(
-            model=model,
             source=source,
             platform=Platform(architecture="arm64"),
             toolchain=Toolchain(precisions=("fp32",)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from objects_of import Object, model, node, pod
 
-from edgesmith.cluster.kinds import DAEMON_SET, EDGE_MODEL, NODE, POD
+from edgesmith.cluster.kinds import DAEMON_SET, EDGE_MODEL, JOB, NODE, POD
 from edgesmith.cluster.objects import Objects
 
 
@@ -122,3 +122,15 @@ def test_the_owner_is_remembered() -> None:
     metadata["ownerReferences"] = [{"uid": "x"}, {"uid": "owner", "controller": True}]
     objects.put(DAEMON_SET, {"metadata": metadata})
     assert [entry.owner for _, entry in objects.revisions.of_model("ns", "m")] == ["owner"]
+
+
+def test_a_job_is_found_by_its_build_and_leaves_nothing_behind() -> None:
+    objects = Objects()
+    labels = {"edgesmith.dev/model": "m", "edgesmith.dev/build-key": "k"}
+    metadata: Object = {"name": "j", "namespace": "ns", "uid": "u", "resourceVersion": "1", "labels": labels}
+    objects.put(JOB, {"metadata": metadata})
+    assert [name for name, _ in objects.jobs.of_group("ns", "k")] == ["j"]
+    assert objects.jobs.of_group("elsewhere", "k") == []
+    objects.remove(JOB, {"metadata": metadata | {"resourceVersion": "2"}})
+    assert objects.jobs.of_group("ns", "k") == []
+    assert (objects.jobs._by_model, objects.jobs._by_group) == ({}, {})

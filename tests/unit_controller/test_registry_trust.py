@@ -16,7 +16,6 @@ from edgesmith_builder.contract import Artifact, Build, Platform, Toolchain
 
 IMAGE = f"registry.example/edgesmith/runtime@sha256:{'0' * 64}"
 BUILD = Build(
-    model="m",
     source=Artifact(uri="s3://models/x"),
     platform=Platform(architecture="arm64"),
     toolchain=Toolchain(precisions=("fp32",)),

@@ -95,10 +95,8 @@ def tools_of(name: ToolchainName) -> Tools:
 
 
 class Build(Wire):
-    """Everything that decides a variant's bytes."""
+    """Everything that decides a variant's bytes. What it is served as, and for whom, is not among it."""
 
-    model: str
-    """The name it is served under."""
     source: Artifact
     compiled: Artifact | None = None
     """The source compiled already, for a toolchain whose compiler is not part of the builder."""

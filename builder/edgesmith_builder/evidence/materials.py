@@ -25,6 +25,11 @@ class Material:
     sha256: str
     """64 hex digits, of the bytes that came."""
 
+    @property
+    def name(self) -> str:
+        """The last part of the URI."""
+        return self.uri.rpartition("/")[2]
+
 
 @dataclass(frozen=True, slots=True)
 class Materials:
@@ -41,6 +46,11 @@ class Materials:
     """64 hex digits of the model's file in the image."""
     builder_image: str | None = None
     """The image that the builder runs in, by digest, where it was told."""
+
+    @property
+    def name(self) -> str:
+        """What to call the image and its model: the source's file. What it is served as, nobody knows yet."""
+        return self.files[0].name
 
     @property
     def models(self) -> tuple[Material, ...]:

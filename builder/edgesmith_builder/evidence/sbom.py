@@ -64,11 +64,9 @@ def _image(materials: Materials) -> Object:
     return {
         "type": "container",
         "bom-ref": _IMAGE,
-        "name": materials.build.model,
+        "name": materials.name,
         "version": digest,
         "hashes": _hashes(digest.partition(":")[2]),
-        # A purl names an image by the last part of its name, in small letters, and its digest (purl-spec, type oci).
-        "purl": f"pkg:oci/{quote(materials.build.model.lower(), safe='')}@{quote(digest, safe='')}?arch={architecture}",
         "properties": [
             {"name": "dev.edgesmith.build-key", "value": materials.build.key},
             {"name": "dev.edgesmith.platform", "value": f"{platform.os}/{architecture}"},
@@ -83,7 +81,7 @@ def _model(materials: Materials) -> Object:
     return {
         "type": "machine-learning-model",
         "bom-ref": _MODEL,
-        "name": materials.build.model,
+        "name": materials.name,
         "version": materials.build.key,
         "hashes": _hashes(materials.model),
         "pedigree": {"ancestors": [_ancestor(file) for file in materials.models]},
@@ -103,7 +101,7 @@ def _ancestor(file: Material) -> Object:
     hashes = _hashes(file.sha256)
     return {
         "type": "machine-learning-model",
-        "name": file.uri.rpartition("/")[2],
+        "name": file.name,
         "hashes": hashes,
         "externalReferences": [{"type": "distribution", "url": file.uri, "hashes": hashes}],
     }

@@ -41,7 +41,7 @@ def provenance(materials: Materials) -> Statement:
         },
         "runDetails": {"builder": builder},
     }
-    return Statement(materials.image.digest, SLSA, predicate, name=materials.build.model)
+    return Statement(materials.image.digest, SLSA, predicate, name=materials.name)
 
 
 def _image(name: str, image: str) -> dict[str, Any]:

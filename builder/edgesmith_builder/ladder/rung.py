@@ -133,7 +133,6 @@ class Workshop:
         )
         write_bundle(
             target,
-            model=self.build.model,
             engine=made.engine,
             precision=precision,
             model_file=made.model_file,

@@ -96,8 +96,8 @@ def _restored(
     reads = [
         _kept(graph, f"{name}/int8", whole),
         _kept(graph, f"{name}/scale", scales),
-        # Absent would be zero too; but where ONNX Runtime makes weights unsigned, it would add one of a single value and
-        # refuse that beside a scale for each row.
+        # Absent would be zero too; but where ONNX Runtime makes weights unsigned, it would add one of a single value,
+        # and refuse that beside a scale for each row.
         _kept(graph, f"{name}/zero", np.zeros(len(scales), np.int8)),
     ]
     node.input[place] = output

@@ -83,17 +83,16 @@ def daemon_set_name(model: str, revision: str) -> str:
     return f"{model}-{revision}"
 
 
-def job_name(model: str, key: str, attempt: str = "", tries: int = 0) -> str:
-    """The Job that makes one build: 62 characters at most.
+def job_name(key: str, attempt: str = "", tries: int = 0) -> str:
+    """The Job that makes one build, for whichever EdgeModels of its namespace want it: 31 characters.
 
     Args:
-        model: The EdgeModel's name.
         key: The build key.
         attempt: The attempt that the Job answers; see `edgesmith.decide.builds.attempt_of`.
         tries: How many Jobs for the same key and attempt failed before this one.
     """
     suffix = f"-{short_hash(f'{attempt}/{tries}', 4)}" if attempt or tries else ""
-    return f"{model}-{key[:10]}{suffix}"
+    return f"build-{key[:20]}{suffix}"
 
 
 def resolve_job_name(model: str, key: str, since: str, attempt: str, tries: int) -> str:

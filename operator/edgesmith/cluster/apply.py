@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from edgesmith.api.names import node_label
 from edgesmith.api.status import EdgeModelStatus
 from edgesmith.cluster.client import Client, Object
-from edgesmith.cluster.errors import ClusterError, Missing, NameTaken
+from edgesmith.cluster.errors import ClusterError, Conflict, Missing, NameTaken
 from edgesmith.cluster.events import event_manifest
 from edgesmith.cluster.kinds import DAEMON_SET, EDGE_MODEL, EVENT, JOB, KINDS, NODE, POD, SERVICE, kind_of
 from edgesmith.cluster.objects import Objects
@@ -161,7 +161,8 @@ class Applier:
         """Start builds, a look at files and trials, delete what is no longer wanted, and see to the Service."""
         model = snapshot.model
         for start in plan.builds:
-            await _collected(self._build(build_job(model, start, snapshot.settings), done), done, _profile(start))
+            work = self._build(build_job(model, start, snapshot.settings), model.metadata.uid, done)
+            await _collected(work, done, _profile(start))
         if plan.look:
             await _collected(self._look(resolve_job(model, plan.look, snapshot.settings), done), done)
         for trial in plan.trials:
@@ -172,8 +173,21 @@ class Applier:
         if plan.service:
             await _collected(self._service(service(model), model.metadata.uid, done), done)
 
-    async def _build(self, manifest: Object, done: Done) -> None:
-        await self._job(manifest, done)
+    async def _build(self, manifest: Object, owner: str, done: Done) -> None:
+        """Make a build Job, unless another EdgeModel of the namespace has just made the same: then that is waited for.
+
+        Raises:
+            ClusterError: of the fitting kind; `Conflict` where a Job of that name is our own.
+        """
+        try:
+            await self._job(manifest, done)
+        except Conflict:
+            metadata = manifest["metadata"]
+            live = await self._client.get(JOB, metadata["namespace"], metadata["name"])
+            if live is None or owner_of(live) == owner:
+                raise
+            self._objects.put(JOB, live)
+            return
         done.builds += 1
 
     async def _look(self, manifest: Object, done: Done) -> None:

@@ -57,7 +57,7 @@ class BuildSlots:
     def reserved(self, model: EdgeModel, plan: Plan) -> Iterator[None]:
         """Count the Jobs of a plan from before they are created."""
         metadata, look = model.metadata, plan.look
-        names = {job_name(metadata.name, start.build.key, start.attempt, start.tries) for start in plan.builds}
+        names = {job_name(start.build.key, start.attempt, start.tries) for start in plan.builds}
         if look:
             names.add(resolve_job_name(metadata.name, look.key, look.since, look.attempt, look.tries))
         keys = {(metadata.namespace, name) for name in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from edgesmith.api.edgemodel import EdgeModel
@@ -15,7 +16,7 @@ from edgesmith.cluster.provenance import Wanted
 from edgesmith.cluster.table import Entry, Table
 from edgesmith.decide.builds import wanted
 from edgesmith.decide.settings import Settings
-from edgesmith.decide.snapshot import BuilderJob, Snapshot
+from edgesmith.decide.snapshot import BuilderJob, BuildJob, Snapshot
 from edgesmith.decide.trust import trusted_digests
 from edgesmith.resources.names import repository
 
@@ -59,12 +60,13 @@ class Gatherer:
         revisions = tuple(
             entry.noun for _, entry in objects.revisions.of_model(namespace, name) if entry.owner == model.metadata.uid
         )
-        trusted = trusted_digests(model, jobs, revisions)
         builds = {build.key: build for build in wanted(model, profiles, self.settings).values()}
+        others = self._other_jobs(model, builds)
+        trusted = trusted_digests(model, (*jobs, *others), revisions)
         images = await self._images.look_up(
             repository(model, self.settings),
             [Wanted(build, trusted.get(key, frozenset())) for key, build in sorted(builds.items())],
-            {job.key for job in jobs if job.finished},
+            {job.key for job in (*jobs, *others) if job.finished},
         )
         return Snapshot(
             model=model,
@@ -76,6 +78,7 @@ class Gatherer:
             revisions=revisions,
             images=images,
             unreadable_profiles=unreadable,
+            other_jobs=others,
             trial_pods=tuple(
                 entry.noun
                 for _, entry in objects.trial_pods.of_model(namespace, name)
@@ -111,6 +114,17 @@ class Gatherer:
             else with_pods(entry.noun, pods)
             for entry in own
         ]
+        return tuple(found)
+
+    def _other_jobs(self, model: EdgeModel, keys: Iterable[str]) -> tuple[BuildJob, ...]:
+        """Jobs of other EdgeModels of the namespace for some builds, as far as what is watched tells of them."""
+        namespace = model.metadata.namespace
+        found = []
+        for key in keys:
+            for _, entry in self.objects.jobs.of_group(namespace, key):
+                if entry.owner != model.metadata.uid:
+                    pods = self.objects.build_pods.of_model(namespace, entry.model)
+                    found.append(with_pods(entry.noun, (pod.noun for _, pod in pods)))
         return tuple(found)
 
     def _own(self, table: Table[AnyJob], model: EdgeModel) -> list[Entry[AnyJob]]:

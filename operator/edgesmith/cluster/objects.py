@@ -12,6 +12,7 @@ nothing of what belongs to it may be removed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
 from typing import Any
 
 from edgesmith.api.deviceprofile import DeviceProfile
@@ -48,7 +49,7 @@ class Objects:
         self.pods: Table[Pod] = Table()
         self.build_pods: Table[BuildPod] = Table()
         self.trial_pods: Table[TrialPod] = Table()
-        self.jobs: Table[BuildJob] = Table()
+        self.jobs: Table[BuildJob] = Table(group=attrgetter("key"))
         self.resolve_jobs: Table[ResolveJob] = Table()
         self.revisions: Table[Revision] = Table()
         self._unreadable: dict[Kind, Table[Unreadable]] = {EDGE_MODEL: Table(), DEVICE_PROFILE: Table()}

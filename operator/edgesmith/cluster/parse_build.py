@@ -6,7 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from edgesmith.api.names import ATTEMPT_ANNOTATION, BUILD_KEY_LABEL, PROFILE_LABEL, RESOLVE_LABEL, TRIES_ANNOTATION
+from edgesmith.api.names import (
+    ATTEMPT_ANNOTATION,
+    BUILD_KEY_LABEL,
+    MODEL_LABEL,
+    PROFILE_LABEL,
+    RESOLVE_LABEL,
+    TRIES_ANNOTATION,
+)
 from edgesmith.cluster.fields import Raw, at, last_json_line, mappings, text, time_of
 from edgesmith.cluster.parse import annotations_of, labels_of, termination_messages
 from edgesmith.decide.snapshot import BuildJob, ResolveJob
@@ -65,7 +72,12 @@ class BuildPod:
 def job(raw: Raw) -> BuildJob:
     """A build Job, without its pods' words."""
     labels = labels_of(raw)
-    return BuildJob(key=labels.get(BUILD_KEY_LABEL, ""), profile=labels.get(PROFILE_LABEL, ""), **_job(raw))
+    return BuildJob(
+        key=labels.get(BUILD_KEY_LABEL, ""),
+        profile=labels.get(PROFILE_LABEL, ""),
+        model=labels.get(MODEL_LABEL, ""),
+        **_job(raw),
+    )
 
 
 def resolve_job(raw: Raw) -> ResolveJob:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -11,6 +11,8 @@ from edgesmith.cluster.kinds import Kind
 T = TypeVar("T")
 ObjectKey = tuple[str, str]
 """(namespace, name); the namespace is empty for kinds that have none."""
+_Index = dict[ObjectKey, set[str]]
+"""Names by namespace and what they are found by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,16 @@ class ObjectChange:
 class Table(Generic[T]):
     """The objects of one kind."""
 
-    def __init__(self) -> None:
+    def __init__(self, group: Callable[[T], str] | None = None) -> None:
+        """Make an empty one.
+
+        Args:
+            group: What else objects are found by, besides their EdgeModel; None: nothing.
+        """
         self._entries: dict[ObjectKey, Entry[T]] = {}
-        self._by_model: dict[ObjectKey, set[str]] = {}
+        self._by_model: _Index = {}
+        self._by_group: _Index = {}
+        self._group = group
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -78,19 +87,31 @@ class Table(Generic[T]):
         names = sorted(self._by_model.get((namespace, model), ()))
         return [(name, self._entries[namespace, name]) for name in names]
 
+    def of_group(self, namespace: str, group: str) -> list[tuple[str, Entry[T]]]:
+        """The objects of a group, with their names, by name."""
+        names = sorted(self._by_group.get((namespace, group), ()))
+        return [(name, self._entries[namespace, name]) for name in names]
+
     def set(self, key: ObjectKey, entry: Entry[T]) -> None:
         """Take an object in."""
         self.drop(key)
         self._entries[key] = entry
-        if entry.model:
-            self._by_model.setdefault((key[0], entry.model), set()).add(key[1])
+        for index, place in self._places(key[0], entry):
+            index.setdefault(place, set()).add(key[1])
 
     def drop(self, key: ObjectKey) -> Entry[T] | None:
         """Take an object out."""
         entry = self._entries.pop(key, None)
-        if entry and entry.model:
-            names = self._by_model[key[0], entry.model]
+        for index, place in self._places(key[0], entry) if entry else ():
+            names = index[place]
             names.discard(key[1])
             if not names:
-                del self._by_model[key[0], entry.model]
+                del index[place]
         return entry
+
+    def _places(self, namespace: str, entry: Entry[T]) -> Iterator[tuple[_Index, ObjectKey]]:
+        """Where an object is found besides by its name."""
+        if entry.model:
+            yield self._by_model, (namespace, entry.model)
+        if self._group is not None:
+            yield self._by_group, (namespace, self._group(entry.noun))

@@ -11,7 +11,7 @@ from dataclasses import replace
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import parse_node_label
-from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL, NODE
+from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL, JOB, NODE
 from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.table import ObjectChange
 from edgesmith.controller.queue import Key
@@ -27,6 +27,8 @@ def concerned(change: ObjectChange, objects: Objects) -> set[Key]:
         return _by_profile(change.key[1], objects.models.all())
     if change.kind is NODE:
         return _by_node(change, objects)
+    if change.kind is JOB:
+        return _by_job(change, objects.models.all())
     return {(change.key[0], change.model)} if change.model else set()
 
 
@@ -43,6 +45,19 @@ def _by_profile(name: str, models: Iterable[EdgeModel]) -> set[Key]:
         for model in models
         if model.spec.device_profiles.names is None or name in model.spec.device_profiles.names
     }
+
+
+def _by_job(change: ObjectChange, models: Iterable[EdgeModel]) -> set[Key]:
+    """Whose Job it is, and who of the same namespace waits for the same build: their status says so."""
+    namespace, key = change.key[0], (change.new or change.old).key
+    found = {(namespace, change.model)} if change.model else set()
+    return found | {_key(model) for model in models if model.metadata.namespace == namespace and _builds(model, key)}
+
+
+def _builds(model: EdgeModel, key: str) -> bool:
+    """Whether a build is the present one of a variant."""
+    variants = model.status.get("variants")
+    return isinstance(variants, list) and any(one.get("buildKey") == key for one in variants if isinstance(one, dict))
 
 
 def _by_node(change: ObjectChange, objects: Objects) -> set[Key]:

@@ -90,7 +90,6 @@ def build_for(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> B
         raise ValueError(f"there is no runtime base image for DeviceProfile {profile.metadata.name!r}")
     spec, files = model.spec, artifacts(model, profile)
     return Build(
-        model=model.metadata.name,
         source=files["source"],
         compiled=files.get("compiled"),
         trust_pickle=spec.source.trust_pickle,
@@ -171,9 +170,21 @@ def attempt_of(model: EdgeModel, settings: Settings | None = None) -> str:
 
 
 def answering(snapshot: Snapshot, key: str) -> list[BuildJob]:
-    """The Jobs for a key that answer the present attempt, in the order they were made."""
+    """The Jobs for a key that answer the present attempt, whichever EdgeModel they are of, in the order they were made.
+
+    What one of them found out, another would too: it has the same inputs and fetches them from the same places with the
+    same credentials.
+    """
     attempt = attempt_of(snapshot.model, snapshot.settings)
-    return sorted((job for job in snapshot.jobs if job.key == key and job.attempt == attempt), key=age)
+    jobs = (*snapshot.jobs, *snapshot.other_jobs)
+    return sorted((job for job in jobs if job.key == key and job.attempt == attempt), key=age)
+
+
+def _elsewhere(snapshot: Snapshot, key: str) -> BuildJob | None:
+    """Another EdgeModel's Job at work on a key, with other credentials or places, that is not held up by them."""
+    return next(
+        (job for job in snapshot.other_jobs if job.key == key and not job.finished and not job.failure_message), None
+    )
 
 
 def age(job: BuilderJob) -> tuple[bool, float, int, str]:
@@ -205,7 +216,7 @@ def _not_found(
     """
     answer = snapshot.images.get(build.key)
     jobs = answering(snapshot, build.key)
-    running = next((job for job in reversed(jobs) if not job.finished), None)
+    running = next((job for job in reversed(jobs) if not job.finished), None) or _elsewhere(snapshot, build.key)
     ended = next((job for job in reversed(jobs) if job.finished), None)
     refused = _refused(snapshot, profile, build, known, ended)
     if refused:
@@ -319,7 +330,8 @@ def _running(
     if ended and not ended.succeeded:
         verdict = failed(ended)
         return "Waiting" if verdict.waiting else "Failed", verdict.reason, verdict.message
-    return "Building", Reason.BUILDING, f"Building for {profile.metadata.name}."
+    where = f", for EdgeModel {job.model} too" if job.model not in ("", model.metadata.name) else ""
+    return "Building", Reason.BUILDING, f"Building for {profile.metadata.name}{where}."
 
 
 def _start(snapshot: Snapshot, profile: DeviceProfile, build: Build, known: str | None, tries: int) -> StartBuild:

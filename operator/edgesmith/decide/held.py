@@ -29,11 +29,8 @@ def held_revision(snapshot: Snapshot, profile: str, key: str) -> Revision | None
 
     A build has a revision for each candidate that was rolled out at some time. It is the one that the status names, and
     the newest where that names none. What another profile's nodes run says nothing of this one's, which have a trial of
-    their own, unless there are no trials.
+    their own.
     """
-    of_key = [one for one in snapshot.revisions if key_of(one) == key]
-    ours = [one for one in of_key if one.profile == profile]
-    if not ours and snapshot.model.spec.optimize.trial == "Never":
-        ours = of_key
+    ours = [one for one in snapshot.revisions if one.profile == profile and key_of(one) == key]
     named = variant_before(snapshot.model.status, profile, key).get("image")
     return max(ours, key=lambda one: (one.image == named, one.created, one.name), default=None)

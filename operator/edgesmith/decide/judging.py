@@ -39,10 +39,8 @@ def judged(state: BuildState, model: EdgeModel) -> BuildState:
         return replace(failed, image=None, built=tagged, report=None, refused=refused)
     repository, _, digest = tagged.partition("@")
     finalists = tuple(one if one.digest else one.model_copy(update={"digest": digest}) for one in found.finalists)
-    first = finalists[0]
-    kept = finalists[:1] if model.spec.optimize.trial == "Never" else finalists
-    report: BuildReport = state.report.of(first).model_copy(update={"finalists": kept})
-    image = f"{repository}@{first.digest}"
+    report: BuildReport = state.report.of(finalists[0]).model_copy(update={"finalists": finalists})
+    image = f"{repository}@{finalists[0].digest}"
     return replace(state, image=image, built=tagged if tagged != image else None, report=report, refused=refused)
 
 

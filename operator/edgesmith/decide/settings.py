@@ -18,7 +18,7 @@ class Settings:
     builder_images: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     """Builder images with a vendor's packages by flavour, each by digest."""
     repository: str
-    """Where variant images go: `REGISTRY/PREFIX`; `/NAMESPACE/NAME` is added."""
+    """Where variant images go: `REGISTRY/PREFIX`; `/NAMESPACE/models` is added."""
     plain_http: bool = False
     """Talk HTTP to the registry."""
     pull_secret: str | None = None

@@ -106,6 +106,8 @@ class BuildJob(BuilderJob):
     """A build Job."""
 
     profile: str
+    model: str = ""
+    """The EdgeModel that it was made for."""
     digest: str | None = None
     """`sha256:HEX` of the image that it pushed or found; known of one that succeeded while its pod is there."""
 
@@ -220,6 +222,8 @@ class Snapshot:
     """By build key: what the registry said; None where it has no such image. A key that was not asked is absent."""
     unreadable_profiles: tuple[str, ...] = ()
     """Names of DeviceProfiles that exist and cannot be read, in order: nothing may be concluded from their absence."""
+    other_jobs: tuple[BuildJob, ...] = ()
+    """Build Jobs of other EdgeModels of the namespace for builds that this one wants too."""
     trial_pods: tuple[TrialPod, ...] = ()
     """This EdgeModel's trial pods."""
     builds_running: int = 0

@@ -44,7 +44,7 @@ def build_job(model: EdgeModel, start: StartBuild, settings: Settings) -> dict[s
     request = BuildRequest(build=start.build, repository=repository(model, settings), plain_http=settings.plain_http)
     job = builder_job(
         model,
-        job_name(model.metadata.name, start.build.key, start.attempt, start.tries),
+        job_name(start.build.key, start.attempt, start.tries),
         settings,
         labels={PROFILE_LABEL: start.profile.metadata.name, BUILD_KEY_LABEL: start.build.key},
         annotations=annotations,

@@ -109,7 +109,7 @@ def _server(config: Serving) -> dict[str, Any]:
     live = {"httpGet": {"path": "/v2/health/live", "port": "http"}}
     return {
         "name": "server",
-        "args": ["serve", "--bundle", BUNDLE, *listening, "--drain-seconds", str(DRAIN_SECONDS), *_batch(config)],
+        "args": ["serve", *_served(config), *listening, "--drain-seconds", str(DRAIN_SECONDS), *_batch(config)],
         "ports": [_port(name, number, on_host.get(name)) for name, number in ports.items()],
         "startupProbe": {
             **ready,
@@ -122,6 +122,11 @@ def _server(config: Serving) -> dict[str, Any]:
         **differing,
         **_container(config),
     }
+
+
+def _served(config: Serving) -> list[str]:
+    """What is served, and what clients call it: an image may be that of several EdgeModels."""
+    return ["--bundle", BUNDLE, "--name", config.name]
 
 
 def _scratch(config: Serving) -> str:
@@ -138,7 +143,7 @@ def _batch(config: Serving) -> list[str]:
 
 
 def _selftest(config: Serving) -> list[str]:
-    arguments = ["selftest", "--bundle", BUNDLE, "--termination-log", TERMINATION_LOG, *_batch(config)]
+    arguments = ["selftest", *_served(config), "--termination-log", TERMINATION_LOG, *_batch(config)]
     if config.max_latency_ms is not None:
         arguments += ["--max-latency-ms", f"{config.max_latency_ms:g}"]
     if config.max_memory_bytes is not None:

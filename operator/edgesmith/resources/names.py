@@ -7,5 +7,5 @@ from edgesmith.decide.settings import Settings
 
 
 def repository(model: EdgeModel, settings: Settings) -> str:
-    """Where an EdgeModel's variant images are: `REGISTRY/PREFIX/NAMESPACE/NAME`."""
-    return f"{settings.repository}/{model.metadata.namespace}/{model.metadata.name}"
+    """Where the images of an EdgeModel and of all others of its namespace are: `REGISTRY/PREFIX/NAMESPACE/models`."""
+    return f"{settings.repository}/{model.metadata.namespace}/models"

@@ -1,11 +1,13 @@
 """The bundle: the folder ``/model`` of a variant's image, and the only thing that a build hands to the runtime.
 
 ``bundle.json`` names every other file of the folder with its digest; a file that is missing, changed, not named, or
-anything but a plain file makes the whole bundle unreadable.
+anything but a plain file makes the whole bundle unreadable. What clients call the model is not in it: whoever serves it
+says so, and two that serve the same bytes under two names share an image.
 """
 
 from edgesmith_runtime.bundle.description import (
     BUNDLE_FILE,
+    DEFAULT_NAME,
     FORMAT_VERSION,
     GOLDEN_ANSWERS,
     GOLDEN_INPUTS,
@@ -19,6 +21,7 @@ from edgesmith_runtime.tensors import TensorSpec
 
 __all__ = [
     "BUNDLE_FILE",
+    "DEFAULT_NAME",
     "FORMAT_VERSION",
     "GOLDEN_ANSWERS",
     "GOLDEN_INPUTS",

@@ -12,10 +12,21 @@ if TYPE_CHECKING:
 
     from edgesmith_runtime.tensors import TensorSpec
 
-__all__ = ["BUNDLE_FILE", "FORMAT_VERSION", "GOLDEN_ANSWERS", "GOLDEN_INPUTS", "Bundle", "BundleError", "is_name"]
+__all__ = [
+    "BUNDLE_FILE",
+    "DEFAULT_NAME",
+    "FORMAT_VERSION",
+    "GOLDEN_ANSWERS",
+    "GOLDEN_INPUTS",
+    "Bundle",
+    "BundleError",
+    "is_name",
+]
 
-FORMAT_VERSION: Final = 3
+FORMAT_VERSION: Final = 4
 BUNDLE_FILE: Final = "bundle.json"
+DEFAULT_NAME: Final = "model"
+"""What clients call a model that is served under no name of its own."""
 GOLDEN_INPUTS: Final = "inputs.npz"
 """The inputs of the golden samples: in a layer of their own, since they do not change with the model."""
 GOLDEN_ANSWERS: Final = "answers.npz"

@@ -22,12 +22,13 @@ def specs_document(specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:
     return [{"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)} for spec in specs]
 
 
-def parse(document: Any, folder: Path) -> Bundle:
+def parse(document: Any, folder: Path, name: str) -> Bundle:
     """Check a document and turn it into what it describes.
 
     Args:
         document: What ``bundle.json`` holds.
         folder: Where its files are.
+        name: What clients call the model.
 
     Raises:
         BundleError: A field is missing, or is not what was expected.
@@ -38,11 +39,9 @@ def parse(document: Any, folder: Path) -> Bundle:
     digests = _digests(document.get("digests"))
     golden = document.get("golden")
     _expect(isinstance(golden, dict), "golden", golden, "an object with inputs and answers")
-    model = document.get("model")
-    _expect(is_name(model), "model", model, "a name of letters, digits, '.', '_' and '-'")
     files = {"file": document.get("file")} | {f"golden.{key}": golden.get(key) for key in ("inputs", "answers")}
-    for field, name in files.items():
-        _expect(isinstance(name, str) and name in digests, field, name, "a file that digests names")
+    for field, file in files.items():
+        _expect(isinstance(file, str) and file in digests, field, file, "a file that digests names")
     labels = document.get("labels", [])
     texts = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
     _expect(texts, "labels", labels, "a list of strings")
@@ -53,7 +52,7 @@ def parse(document: Any, folder: Path) -> Bundle:
         value = document.get(field)
         _expect(isinstance(value, str) and value != "", field, value, "a name")
     return Bundle(
-        model=document["model"],
+        model=name,
         engine=document["engine"],
         options=MappingProxyType(dict(document["options"])),
         file=document["file"],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgesmith_runtime.bundle.description import (
     BUNDLE_FILE,
+    DEFAULT_NAME,
     FORMAT_VERSION,
     GOLDEN_ANSWERS,
     GOLDEN_INPUTS,
@@ -32,7 +33,6 @@ _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 def write_bundle(
     folder: Path,
     *,
-    model: str,
     engine: str,
     precision: str,
     model_file: Path,
@@ -47,7 +47,6 @@ def write_bundle(
 
     Args:
         folder: Where to write; made when missing, otherwise it must be empty.
-        model: The model's name: letters, digits, ``.``, ``_`` and ``-``.
         engine: The engine that serves it.
         precision: What the build chose, ``int8`` for example.
         model_file: The compiled model, copied as ``model`` plus its suffix.
@@ -72,7 +71,6 @@ def write_bundle(
     digests = _write_model(folder, file, model_file, others) | _write_golden(folder, golden)
     document: dict[str, Any] = {
         "formatVersion": FORMAT_VERSION,
-        "model": model,
         "engine": engine,
         "options": dict(options),
         "file": file,
@@ -84,7 +82,7 @@ def write_bundle(
     }
     if labels is not None:
         document["labels"] = list(labels)
-    bundle = parse(document, folder)
+    bundle = parse(document, folder, DEFAULT_NAME)
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     (folder / BUNDLE_FILE).write_bytes(text.encode() + b"\n")
     (folder / BUNDLE_FILE).chmod(MODE)

@@ -63,6 +63,7 @@ def _serve(options: argparse.Namespace) -> int:
     return serve(
         Settings(
             bundle=options.bundle,
+            name=options.name,
             listening=Listening(options.host, options.http_port, options.grpc_port, options.metrics_port),
             threads=options.threads or default_threads(),
             max_batch=options.max_batch,
@@ -78,6 +79,7 @@ def _selftest(options: argparse.Namespace) -> int:
     finding = self_test(
         options.bundle,
         Asked(
+            name=options.name,
             threads=options.threads or default_threads(),
             limits=limits_of(options.max_batch),
             max_latency_ms=options.max_latency_ms,

@@ -41,12 +41,14 @@ class Asked:
     """What a self-test is asked.
 
     Attributes:
+        name: What clients will call the model: compiled engines are kept under it.
         threads: How many cores to compute with.
         limits: What the server lets clients ask.
         max_latency_ms: The gate on the 95th percentile of one request's time, in milliseconds.
         max_memory_bytes: The gate on the most memory that the server's processes have resident.
     """
 
+    name: str
     threads: int
     limits: Limits
     max_latency_ms: float | None = None
@@ -64,7 +66,7 @@ def self_test(folder: Path, asked: Asked) -> Finding:
         What was found; never raises for a bundle that fails.
     """
     try:
-        bundle, golden = read(folder)
+        bundle, golden = read(folder, asked.name)
     except LoadFailed as error:
         return error.finding
     prepared: Prepared | None = None

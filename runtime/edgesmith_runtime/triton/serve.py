@@ -34,6 +34,7 @@ class Settings:
 
     Attributes:
         bundle: The bundle's folder.
+        name: What clients call the model.
         listening: Where to listen.
         threads: How many cores to compute with.
         max_batch: The largest batch that a request may have.
@@ -42,6 +43,7 @@ class Settings:
     """
 
     bundle: Path
+    name: str
     listening: Listening
     threads: int
     max_batch: int
@@ -59,7 +61,7 @@ def serve(settings: Settings) -> int:
         1.
     """
     try:
-        bundle, golden = read(settings.bundle)
+        bundle, golden = read(settings.bundle, settings.name)
         try:
             prepared = prepare(bundle, threads=settings.threads, max_batch=settings.max_batch)
             repository = write_repository(bundle, golden, prepared.fitting, scratch() / "models")
