@@ -114,23 +114,24 @@ async def test_what_a_look_found_is_read_from_its_pod_even_where_that_was_not_se
     ended = [{"name": "builder", "state": {"terminated": {"exitCode": 0, "message": message}}}]
     labels = {MODEL_LABEL: "m", RESOLVE_LABEL: "files", "batch.kubernetes.io/job-name": "look"}
     metadata = {"namespace": "ns", "resourceVersion": "1", "labels": labels}
-    complete = [{"type": "Complete", "status": "True"}]
     newer = metadata | {"name": "p", "uid": "p", "resourceVersion": "2"}
-    world = World({"metadata": newer, "status": {"containerStatuses": ended}}, conditions=complete)
+    world = World({"metadata": newer, "status": {"containerStatuses": ended}})
+    world.objects.remove(JOB, {"metadata": {"namespace": "ns", "name": "j", "uid": "j"}})
     owner = [{"uid": "uid-m", "controller": True}]
     job = {"metadata": metadata | {"name": "look", "uid": "look", "ownerReferences": owner}}
     world.objects.put(JOB, job)
     assert world.gatherer.starting(world.model), "its pod is not there yet"
     world.objects.put(POD, {"metadata": metadata | {"name": "p", "uid": "p"}, "status": {"phase": "Running"}})
     job["metadata"]["resourceVersion"] = "2"
-    world.objects.put(JOB, job | {"status": {"conditions": complete}})
+    world.objects.put(JOB, job | {"status": {"conditions": [{"type": "Complete", "status": "True"}]}})
     for _ in range(2):
         snapshot = await world.gatherer.snapshot("ns", "m")
         assert snapshot is not None
         (look,) = snapshot.resolve_jobs
         assert look.found is not None
         assert [one.sha256 for one in look.found.files] == ["a" * 64]
-        assert [one.name for one in snapshot.jobs] == ["j"]
+        assert snapshot.jobs == ()
+    assert world.api.listed == 1
 
 
 async def test_a_source_whose_digest_is_not_known_is_not_asked_for_in_the_registry() -> None:
