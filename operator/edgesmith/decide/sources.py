@@ -25,12 +25,12 @@ from edgesmith.decide.build_slots import RECHECK
 from edgesmith.decide.builds import BuildState, age, answering
 from edgesmith.decide.conditions import Finding, Severity
 from edgesmith.decide.digests import looked_at_fields, recorded, resolved_at
+from edgesmith.decide.found import TIME_FORMAT, answers_of, ended_at, merged
 from edgesmith.decide.plan import Delete, StartLook
 from edgesmith.decide.retry import Retry, cannot_start, failed, remaining, requested
-from edgesmith.decide.snapshot import BuilderJob, ResolveJob, Snapshot
-from edgesmith_builder.contract import FileToResolve, ResolvedFile
+from edgesmith.decide.snapshot import ResolveJob, Snapshot
+from edgesmith_builder.contract import FileToResolve
 
-_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -112,7 +112,7 @@ class _Case:
         self.interval = parse_duration(self.model.spec.source.interval)
         self.before = recorded(self.model)
         own = sorted((job for job in snapshot.resolve_jobs if job.key == self.key), key=age)
-        self.entries = _merged(self.before, files, own, now)
+        self.entries = merged(self.before, files, own, now)
         self.last = min(map(resolved_at, self.entries.values()), default=None)
         """When the look ended that knows least; None where there was none."""
         self.complete = self.entries.keys() == files.keys()
@@ -137,8 +137,8 @@ class _Case:
 
     def _in_vain(self, job: ResolveJob) -> bool:
         """Whether a Job that ended told nothing that is known since."""
-        return not _answers(job, self.files) and (
-            self.last is None or not self.complete or _end(job, self.now) > self.last
+        return not answers_of(job, self.files) and (
+            self.last is None or not self.complete or ended_at(job, self.now) > self.last
         )
 
     def _due(self) -> _Due | None:
@@ -161,7 +161,7 @@ class _Case:
         ended = next((job for job in reversed(answering(self.snapshot, state.build.key)) if job.finished), None)
         if state.phase == "Built" or ended is None or ended.failure is None or since is None:
             return False
-        return ended.failure.reason == "DigestMismatch" and _end(ended, self.now) >= since
+        return ended.failure.reason == "DigestMismatch" and ended_at(ended, self.now) >= since
 
     def _start(self, due: _Due | None) -> tuple[StartLook | None, float | None]:
         """The Job to make now, and else the seconds until one may have to be made."""
@@ -173,7 +173,7 @@ class _Case:
         if wait is None or wait > 0:
             return None, wait
         files = tuple(self._asked(field, file, trust=due.trust) for field, file in self.files.items())
-        since = self.last.strftime(_FORMAT) if self.last and self.complete else ""
+        since = self.last.strftime(TIME_FORMAT) if self.last and self.complete else ""
         tries = self.ended.tries + 1 if self.ended else 0
         return StartLook(files, self.key, self.attempt, since, due.why, tries), None
 
@@ -197,7 +197,7 @@ class _Case:
             return 0.0
         wait = remaining(verdict, self.ended, self.now)
         if wait is None and self.interval:
-            ended = _end(self.ended, self.now)
+            ended = ended_at(self.ended, self.now)
             wait = (next_look(ended, self.interval, self.model.metadata.uid) - self.now).total_seconds()
         return wait
 
@@ -236,7 +236,7 @@ class _Case:
     def _known(self, trouble: Retry | None) -> Finding:
         """Every digest is known: what runs and what is built stays, whatever a later look comes to."""
         if trouble and self.last:
-            since = self.last.strftime(_FORMAT)
+            since = self.last.strftime(TIME_FORMAT)
             message = f"{_sentence(trouble.message)} What was found at {since} goes on to be used."
             return Finding(Severity.FINE, Reason.LOOK_FAILED, message)
         again = f"the next is made within {self.model.spec.source.interval}" if self.interval else "no other is made"
@@ -250,9 +250,9 @@ class _Case:
         for job in self.snapshot.resolve_jobs:
             if job is self.running or job is self.ended:
                 continue
-            if not job.finished or job.key != self.key or not _answers(job, self.files):
+            if not job.finished or job.key != self.key or not answers_of(job, self.files):
                 yield Delete("Job", job.name, "Another look was made, or is wanted.")
-            elif known and complete and _end(job, self.now) <= known:
+            elif known and complete and ended_at(job, self.now) <= known:
                 yield Delete("Job", job.name, "What it found stands in the status.")
 
     def _held(self, due: _Due | None, verdict: Retry | None) -> dict[str, BuildState]:
@@ -278,40 +278,6 @@ def _waiting(state: BuildState) -> BuildState:
     return replace(
         state, phase="Waiting", reason=Reason.RESOLVING, message=message, start=None, look_again=None, no_slot=False
     )
-
-
-def _merged(
-    before: Mapping[str, SourceStatus], files: Mapping[str, File], jobs: Iterable[ResolveJob], now: datetime
-) -> dict[str, SourceStatus]:
-    """What is known with what Jobs found since; of two looks the later one is right."""
-    entries = dict(before)
-    for job in jobs:
-        found, end = _answers(job, files), _end(job, now)
-        if not found:
-            continue
-        for field, file in files.items():
-            entry, seen = entries.get(field), found[field]
-            if entry is None or resolved_at(entry) <= end:
-                entries[field] = SourceStatus(
-                    field=field,
-                    uri=file.uri,
-                    sha256=seen.sha256,
-                    validator=seen.validator,
-                    resolved_at=end.strftime(_FORMAT),
-                    attempt=job.attempt,
-                )
-    return entries
-
-
-def _answers(job: ResolveJob, files: Mapping[str, File]) -> dict[str, ResolvedFile]:
-    """What a Job found of every file, by its field; empty where it does not say so of each."""
-    found = {one.field: one for one in job.found.files} if job.found else {}
-    return found if files.keys() <= found.keys() else {}
-
-
-def _end(job: BuilderJob, now: datetime) -> datetime:
-    """When a Job ended, in whole seconds as Kubernetes has it."""
-    return (job.finished_at or now).astimezone(UTC).replace(microsecond=0)
 
 
 def _digests(names: Iterable[str]) -> str:
