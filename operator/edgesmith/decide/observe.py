@@ -37,8 +37,8 @@ PULL_REASONS = frozenset({"ImagePullBackOff", "ErrImagePull", "InvalidImageName"
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """What one revision is given on a node."""
+class Allowance:
+    """How much time one revision is allowed on a node, and what counts against it meanwhile."""
 
     deadline: timedelta
     """How long its server may take to become ready while the node is reachable."""
@@ -56,7 +56,7 @@ class Terms:
     """That revision; None for nodes without a label."""
     known: bool
     """Whether it exists."""
-    trial: Trial
+    allowed: Allowance
     now: datetime
     """The hub's time."""
     tolerations: tuple[Mapping[str, Any], ...] = ()
@@ -104,7 +104,7 @@ def observe(node: Node, terms: Terms, pods: Iterable[Pod], record: Record | None
     lacks = shortage(terms.devices, node.offers) if terms.devices else None
     blocked = not node.ready or taint is not None
     seen, kept, ended = _NOTHING, record, ""
-    label, trial = terms.label, terms.trial
+    label, allowed = terms.label, terms.allowed
     if label is not None and terms.known:
         seen = _server(label, pods)
         if seen.state is not ServerState.SERVING and (lacks or (record and record.excused)):
@@ -127,16 +127,18 @@ def observe(node: Node, terms: Terms, pods: Iterable[Pod], record: Record | None
         away=(current and current.away) or terms.now if gone else None,
         note=ended or seen.note,
         pull_failed=seen.pulling and server is not ServerState.SERVING,
-        deadline=current.since + trial.deadline if current and server is ServerState.STARTING and not blocked else None,
+        deadline=current.since + allowed.deadline
+        if current and server is ServerState.STARTING and not blocked
+        else None,
         taint=str(taint) if taint else "",
         failures=_standing(kept.failures, terms.attempt) if kept and kept.failures else {},
         previous=kept.previous if kept else None,
         foreign=terms.foreign,
-        unfinished=current is not None and trial.unfinished,
+        unfinished=current is not None and allowed.unfinished,
         labels=node.labels,
         shortage=lacks,
     )
-    quiet = record is None and state.serving and not trial.unfinished
+    quiet = record is None and state.serving and not allowed.unfinished
     return Observation(state, None if quiet else kept)
 
 
@@ -160,15 +162,15 @@ def _goes_on(record: Record, seen: _Server, terms: Terms) -> bool:
         and record.away is None
         and not record.deaths
         and not record.failures
-        and terms.trial.bake is None
+        and terms.allowed.bake is None
     )
 
 
 def _judged(record: Record | None, label: str, seen: _Server, terms: Terms, *, blocked: bool) -> tuple[Record, str]:
     """The record as it is after this pass, and why the node has failed where it has."""
     now = terms.now
-    kept = _seen(record, label, seen, blocked=blocked, trial=terms.trial, now=now)
-    ended = _ended(kept, seen, blocked=blocked, trial=terms.trial, now=now) or ""
+    kept = _seen(record, label, seen, blocked=blocked, allowed=terms.allowed, now=now)
+    ended = _ended(kept, seen, blocked=blocked, allowed=terms.allowed, now=now) or ""
     if ended:
         had = record is not None and record.revision == label and record.state is ServerState.FAILED
         kept = replace(kept, state=ServerState.FAILED, since=kept.since if had else now)
@@ -195,13 +197,15 @@ def _standing(failures: Mapping[str, Failure], attempt: str) -> Mapping[str, Fai
     return {key: one for key, one in failures.items() if not attempt or one.attempt == attempt}
 
 
-def _seen(record: Record | None, label: str, seen: _Server, *, blocked: bool, trial: Trial, now: datetime) -> Record:
+def _seen(
+    record: Record | None, label: str, seen: _Server, *, blocked: bool, allowed: Allowance, now: datetime
+) -> Record:
     """The record with what the pod shows, before anything is judged by time."""
     if record is None or record.revision != label:
         fresh = new_record(label, seen.state, now)
         kept = replace(fresh, failures=record.failures, previous=record.previous) if record else fresh
         excused = seen.run if seen.excused else ""
-        return replace(kept, run=seen.run, away=now if blocked and trial.unfinished else None, excused=excused)
+        return replace(kept, run=seen.run, away=now if blocked and allowed.unfinished else None, excused=excused)
     if seen.run == record.run and seen.state is record.state and record.away is None and not blocked:
         return record
     back = record.away is not None and not blocked
@@ -211,18 +215,18 @@ def _seen(record: Record | None, label: str, seen: _Server, *, blocked: bool, tr
     restarted = bool(record.run and seen.run and same_pod and restarts != was_restarts)
     # A kubelet says that it is back before it says that it has started its pods anew.
     returned = now if back and not record.excused else record.returned
-    died = restarted and returned is not None and now - returned < trial.deadline
+    died = restarted and returned is not None and now - returned < allowed.deadline
     deaths, returned = (record.deaths + 1, None) if died else (record.deaths, returned)
     state = seen.state
     if record.state is ServerState.FAILED and state is ServerState.STARTING and same_pod and not back:
         state = ServerState.FAILED
     same = state is record.state and not (state is ServerState.SERVING and (restarted or not same_pod))
-    # A server that still started at its deadline would have failed there: nobody looked, and its trial begins anew.
+    # A server that still started at its deadline would have failed there: nobody looked, and its time begins anew.
     started = record.state is ServerState.STARTING and state is ServerState.SERVING
-    unseen = started and now - record.since >= trial.deadline
+    unseen = started and now - record.since >= allowed.deadline
     # What happened while nobody could see it proves nothing, so a bake begins anew as well.
     begins = not same or back
-    away = (record.away or now) if blocked and (trial.unfinished or state is not ServerState.SERVING) else None
+    away = (record.away or now) if blocked and (allowed.unfinished or state is not ServerState.SERVING) else None
     run = seen.run or record.run
     still = record.excused == run and state is not ServerState.SERVING
     excused = run if seen.excused else record.excused if still else ""
@@ -296,20 +300,20 @@ def _awaited(pod: Pod) -> str:
     return f"is starting: {pod.stage}"
 
 
-def _ended(kept: Record, seen: _Server, *, blocked: bool, trial: Trial, now: datetime) -> str | None:
+def _ended(kept: Record, seen: _Server, *, blocked: bool, allowed: Allowance, now: datetime) -> str | None:
     """Why a node has failed on its revision, or None."""
     if kept.state is ServerState.FAILED:
         standing = kept.failures.get(kept.revision)
         return seen.note if seen.state is ServerState.FAILED else standing.note if standing else seen.note
     if blocked:
         return None
-    if kept.deaths >= DEATHS and trial.unfinished:
+    if kept.deaths >= DEATHS and allowed.unfinished:
         return f"became NotReady and came back with its server started anew {kept.deaths} times"
-    if kept.state is ServerState.STARTING and now - kept.since >= trial.deadline:
+    if kept.state is ServerState.STARTING and now - kept.since >= allowed.deadline:
         return _late(seen)
-    if kept.state is ServerState.SERVING and trial.bake is not None:
-        in_time = now - kept.moved < trial.deadline + trial.bake
-        if not in_time and now - kept.since < trial.bake:
+    if kept.state is ServerState.SERVING and allowed.bake is not None:
+        in_time = now - kept.moved < allowed.deadline + allowed.bake
+        if not in_time and now - kept.since < allowed.bake:
             return "restarted its server so often that it did not serve for the bake of the rollout's step"
     return None
 
