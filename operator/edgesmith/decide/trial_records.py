@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from edgesmith.api.status import FinalistStatus, TrialStatus
-from edgesmith.decide.entries import entries_of, time_of
+from edgesmith.decide.entries import entries_of, time_of, time_text
 from edgesmith.decide.scores import scores
 from edgesmith.decide.snapshot import Ended
 from edgesmith.decide.verdicts import DIED
