@@ -226,6 +226,22 @@ def test_a_build_killed_without_a_word_is_tried_twice_more() -> None:
     assert [failed(killed(tries)).delay for tries in range(3)] == [5.0, 10.0, None]
 
 
+def test_a_tool_that_crashes_every_time_is_no_loop() -> None:
+    def crashed(tries: int) -> BuildJob:
+        return failed_job(model(), "Internal", retry=True, tries=tries)
+
+    assert [failed(crashed(tries)).delay for tries in range(6)] == [5.0, 10.0, 20.0, 40.0, 80.0, None]
+    seen = snapshot(images=MISSING, jobs=(crashed(5),))
+    plan = decide(seen, NOW)
+    variant = plan.status.variants[0]
+    assert (variant.state, variant.reason, variant.message) == (
+        "BuildFailed", "BuildFailed",
+        "Internal it is. The builder ended like this 6 times; edgesmith.dev/retry asks again.",
+    )  # fmt: skip
+    assert ("Stalled", "True") in {(one.type, one.status) for one in plan.status.conditions}
+    assert at(seen, 1e6) == (0, None)
+
+
 def test_a_build_that_ran_into_its_deadline_fails_and_says_so_whatever_the_builder_said() -> None:
     stopped = failed_job(model(), "Internal", retry=True, overdue=True, failure_message="its builder ran for too long")
     verdict = failed(stopped)
