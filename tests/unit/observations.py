@@ -40,7 +40,7 @@ def see(*pods: Pod, kept: Record | None = None, after: float = 0, **more: Any) -
     """What is seen of node n, whose label names r, so many seconds after NOW."""
     facts: dict[str, Any] = {"label": "r", "known": True, "allowed": ALLOWED, "now": NOW + seconds(after)} | more
     at = replace(node("n"), ready=facts.pop("ready", True), taints=facts.pop("taints", ()))
-    at = replace(at, offers=facts.pop("offers", {}), unheard=facts.pop("unheard", None))
+    at = replace(at, offers=facts.pop("offers", {}), unheard=facts.pop("unheard", None), boot=facts.pop("boot", ""))
     return observe(at, Terms(**facts), pods, kept)
 
 

@@ -271,6 +271,33 @@ def test_the_last_word_of_a_machine_that_died_proves_nothing_when_it_comes_back(
     assert observed(pod("n", "r", restarts=2), kept=anew, after=3040).deaths == 1, "a restart of its own"
 
 
+def test_a_machine_that_started_anew_between_two_looks_came_back_though_it_was_never_seen_to_go() -> None:
+    first = observed(pod("n", "r"), boot="a")
+    assert observed(pod("n", "r"), kept=first, after=5, boot="a") is first
+    back = observed(pod("n", "r"), kept=first, after=10, boot="b")
+    assert (back.deaths, back.returned, back.since) == (0, NOW + seconds(10), NOW + seconds(10)), "its bake begins anew"
+    assert observed(pod("n", "r", restarts=1), kept=back, after=20, boot="b").deaths == 1
+    assert observed(pod("n", "r", restarts=1), kept=first, after=10, boot="b").deaths == 1, "both in one look"
+    assert observed(pod("n", "r", restarts=1), kept=first, after=10, boot="a").deaths == 0, "a restart of its own"
+    assert observed(pod("n", "r"), kept=first, after=10).boot == first.boot, "a node that does not say it"
+
+
+def test_a_start_of_the_machine_that_ends_an_absence_is_one_return() -> None:
+    first = observed(pod("n", "r"), boot="a")
+    gone = observed(pod("n", "r"), kept=first, ready=False, after=10, boot="b")
+    assert (gone.boot, gone.returned) == (first.boot, None)
+    back = observed(pod("n", "r", restarts=1), kept=gone, after=20, boot="b")
+    assert back.deaths == 1
+    assert observed(pod("n", "r", restarts=1), kept=back, after=30, boot="b") is back
+
+
+def test_a_server_that_serves_for_good_is_told_from_one_whose_machine_started_anew() -> None:
+    first = observed(pod("n", "r"), boot="a")
+    settled = see(pod("n", "r"), kept=first, allowed=COMPLETED, after=10, boot="a").record
+    assert settled is first
+    assert observed(pod("n", "r"), kept=first, allowed=COMPLETED, after=10, boot="b").since == NOW + seconds(10)
+
+
 def test_a_restart_long_after_a_return_is_no_death() -> None:
     back = observed(pod("n", "r"), kept=record(SERVING, away=NOW - seconds(5)))
     assert observed(pod("n", "r", restarts=1), kept=back, after=DEADLINE.total_seconds()).deaths == 0
@@ -292,7 +319,7 @@ def test_a_node_that_returns_twice_with_its_server_started_anew_has_failed_while
         gone = observed(pod("n", "r", restarts=times - 1), kept=kept, ready=False, after=100 * times)
         kept = observed(pod("n", "r", restarts=times), kept=gone, after=100 * times + 50)
         assert (kept.deaths, kept.state) == (times, server)
-    assert kept.failures["r"].note == "became NotReady and came back with its server started anew 2 times"
+    assert kept.failures["r"].note == "went down and came back with its server started anew 2 times"
     assert see(pod("n", "r", restarts=2), kept=record(SERVING, deaths=2), allowed=COMPLETED).state.server is SERVING
     assert see(pod("n", "r"), kept=record(SERVING, deaths=2)).state.server is FAILED, "it is tried again"
 

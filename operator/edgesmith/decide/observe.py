@@ -27,7 +27,8 @@ MEASURED_TRIES = 3
 MEASURED = frozenset({"LatencyExceeded", "MemoryExceeded"})
 
 DEATHS = 2
-"""After so many returns from NotReady with its server started anew, a node has failed."""
+"""After so many returns from NotReady or from a start of its machine, each with its server started anew, a node has
+failed."""
 
 SERVERS_KEPT = 16384
 """Ready servers that are kept, for speed alone: most are the same in every pass. Some 5 MB at most."""
@@ -105,13 +106,14 @@ def observe(node: Node, terms: Terms, pods: Iterable[Pod], record: Record | None
     blocked = not node.ready or taint is not None
     seen, kept, ended = _NOTHING, record, ""
     label, allowed = terms.label, terms.allowed
+    boot = short_hash(node.boot, 6) if node.boot else ""
     if label is not None and terms.known:
         seen = _server(label, pods)
         if seen.state is not ServerState.SERVING and (lacks or (record and record.excused)):
             seen = _excused(seen, lacks, record)
             blocked = blocked or seen.excused
-        if blocked or record is None or not _goes_on(record, seen, terms):
-            kept, ended = _judged(record, label, seen, terms, blocked=blocked)
+        if blocked or record is None or not _goes_on(record, seen, terms, boot):
+            kept, ended = _judged(record, label, seen, terms, blocked=blocked, boot=boot)
             if kept.away and not node.ready and (record is None or record.away is None):
                 kept = _gone(kept, node.unheard, terms.now)
     current = kept if kept and seen is not _NOTHING else None
@@ -150,7 +152,7 @@ def _excused(seen: _Server, lacks: Shortage | None, record: Record | None) -> _S
     return seen._replace(state=state, excused=lacks is not None)
 
 
-def _goes_on(record: Record, seen: _Server, terms: Terms) -> bool:
+def _goes_on(record: Record, seen: _Server, terms: Terms, boot: str) -> bool:
     """Whether a server that is reachable serves as its record says, with nothing to be judged by time.
 
     Most do, and then the record stays as it is; `_judged` would say the same, at several times the cost.
@@ -159,6 +161,7 @@ def _goes_on(record: Record, seen: _Server, terms: Terms) -> bool:
         seen.run == record.run
         and seen.state is record.state is ServerState.SERVING
         and record.revision == terms.label
+        and not _rebooted(record, boot)
         and record.away is None
         and not record.deaths
         and not record.failures
@@ -166,10 +169,17 @@ def _goes_on(record: Record, seen: _Server, terms: Terms) -> bool:
     )
 
 
-def _judged(record: Record | None, label: str, seen: _Server, terms: Terms, *, blocked: bool) -> tuple[Record, str]:
+def _rebooted(record: Record, boot: str) -> bool:
+    """Whether the machine was started since the record was made, though it may never have been seen to be away."""
+    return bool(record.boot and boot) and record.boot != boot
+
+
+def _judged(
+    record: Record | None, label: str, seen: _Server, terms: Terms, *, blocked: bool, boot: str
+) -> tuple[Record, str]:
     """The record as it is after this pass, and why the node has failed where it has."""
     now = terms.now
-    kept = _seen(record, label, seen, blocked=blocked, allowed=terms.allowed, now=now)
+    kept = _seen(record, label, seen, blocked=blocked, boot=boot, allowed=terms.allowed, now=now)
     ended = _ended(kept, seen, blocked=blocked, allowed=terms.allowed, now=now) or ""
     if ended:
         had = record is not None and record.revision == label and record.state is ServerState.FAILED
@@ -198,17 +208,21 @@ def _standing(failures: Mapping[str, Failure], attempt: str) -> Mapping[str, Fai
 
 
 def _seen(
-    record: Record | None, label: str, seen: _Server, *, blocked: bool, allowed: Allowance, now: datetime
+    record: Record | None, label: str, seen: _Server, *, blocked: bool, boot: str, allowed: Allowance, now: datetime
 ) -> Record:
     """The record with what the pod shows, before anything is judged by time."""
     if record is None or record.revision != label:
         fresh = new_record(label, seen.state, now)
         kept = replace(fresh, failures=record.failures, previous=record.previous) if record else fresh
         excused = seen.run if seen.excused else ""
-        return replace(kept, run=seen.run, away=now if blocked and allowed.unfinished else None, excused=excused)
-    if seen.run == record.run and seen.state is record.state and record.away is None and not blocked:
+        away = now if blocked and allowed.unfinished else None
+        return replace(kept, run=seen.run, boot=boot, away=away, excused=excused)
+    rebooted = _rebooted(record, boot)
+    known = boot if boot and not blocked else record.boot  # a start that ends an absence is told once, at its end
+    same_boot = known == record.boot
+    if seen.run == record.run and seen.state is record.state and record.away is None and same_boot and not blocked:
         return record
-    back = record.away is not None and not blocked
+    back = (record.away is not None or rebooted) and not blocked
     pod, _, restarts = seen.run.partition("/")
     was_pod, _, was_restarts = record.run.partition("/")
     same_pod = not record.run or not seen.run or pod == was_pod
@@ -230,7 +244,8 @@ def _seen(
     run = seen.run or record.run
     still = record.excused == run and state is not ServerState.SERVING
     excused = run if seen.excused else record.excused if still else ""
-    if not begins and (away, run, deaths, excused) == (record.away, record.run, record.deaths, record.excused):
+    unchanged = (away, run, deaths, excused) == (record.away, record.run, record.deaths, record.excused)
+    if not begins and same_boot and unchanged:
         return record
     return replace(
         record,
@@ -240,6 +255,7 @@ def _seen(
         away=away,
         returned=returned,
         run=run,
+        boot=known,
         deaths=deaths,
         excused=excused,
     )
@@ -308,7 +324,7 @@ def _ended(kept: Record, seen: _Server, *, blocked: bool, allowed: Allowance, no
     if blocked:
         return None
     if kept.deaths >= DEATHS and allowed.unfinished:
-        return f"became NotReady and came back with its server started anew {kept.deaths} times"
+        return f"went down and came back with its server started anew {kept.deaths} times"
     if kept.state is ServerState.STARTING and now - kept.since >= allowed.deadline:
         return _late(seen)
     if kept.state is ServerState.SERVING and allowed.bake is not None:
