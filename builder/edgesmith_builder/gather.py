@@ -76,7 +76,8 @@ def gather(wanted: Build, sources: Source, work: Path, threads: int) -> Inputs:
     try:
         engine = load_engine(facts.engine, facts.path, threads=threads)
     except EngineError as error:
-        raise ModelInvalid(f"{what} does not run: {error}; a model that {facts.engine} runs was expected") from error
+        expected = "" if "; expected " in str(error) else f"; a model that {facts.engine} runs was expected"
+        raise ModelInvalid(f"{what} does not run: {error}{expected}") from error
     try:
         log.info("inputs %s, outputs %s", _specs(engine.inputs), _specs(engine.outputs))
         labels = {"spec.evaluation": metric_of(wanted.metric, wanted.metric_options).labels}

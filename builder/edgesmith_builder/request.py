@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from edgesmith_builder.contract import (
-    FLAVOURS,
     TOOLCHAINS,
     TOOLS,
     Build,
@@ -89,15 +88,11 @@ def check_tools(wanted: Tools, toolchain: Toolchain) -> None:
     Raises:
         RequestInvalid: naming the tool.
     """
-    packages = ("onnx", "onnxruntime", "scikit_learn", "skl2onnx")
-    installed = {"builder": TOOLS.builder} | {name: version(name) for name in packages}
-    facts = TOOLCHAINS[toolchain.name]
-    own = (*(facts.engine,), *(FLAVOURS[facts.builder] if facts.builder else ()))
-    installed |= {name: version(name) for name in own if name in Tools.model_fields}
-    for name, there in installed.items():
-        asked = getattr(wanted, name)
+    installed = {name: version(name) for name in TOOLCHAINS[toolchain.name].tools}
+    for name in Tools.model_fields:
+        asked, there = getattr(wanted, name), TOOLS.builder if name == "builder" else installed.get(name)
         if asked != there:
             raise RequestInvalid(
-                f"build.tools.{name} is {asked} but this builder has {there}; the builder image of the operator's own "
-                "release was expected"
+                f"build.tools.{name} is {asked or 'absent'} but this builder has {there or 'no use for it'}; the "
+                "builder image of the operator's own release was expected"
             )

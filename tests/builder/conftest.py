@@ -30,6 +30,7 @@ from edgesmith_builder.oci import Backoff, BytesBlob, Credentials, Descriptor, M
 from edgesmith_builder.oci.content import CONFIG, INDEX, LAYER_GZIP, MANIFEST, canonical
 from edgesmith_builder.push import registries_for
 from edgesmith_builder.source import Bucket, Sources, StoreSettings
+from edgesmith_builder.toolchain import Compiler
 
 USER, PASSWORD = "builder", "right-password"
 HTPASSWD = "builder:$2b$04$PaBMYKCUVfGrXuHsqXwSLO.HJX4oKxXEaWcLXQyPRkiDKkiqNzoqq"
@@ -187,14 +188,19 @@ class World:
         return hashlib.sha256(self.store.read(uri)).hexdigest()
 
     async def build(
-        self, request: BuildRequest, *, settings: StoreSettings | None = None, credentials: Credentials | None = None
+        self,
+        request: BuildRequest,
+        *,
+        settings: StoreSettings | None = None,
+        credentials: Credentials | None = None,
+        compiler: Compiler | None = None,
     ) -> Built:
         """Carry a request out as the program does, with shorter waits."""
         work = self.folder / f"work-{next(self.numbers)}"
         work.mkdir()
         sources = Sources({"s3": Bucket(settings or self.store.settings, attempts=2, first_delay=0.01)})
         async with registries_for(request, credentials or Credentials(), PATIENCE) as registries:
-            return await build(request, sources, registries, work)
+            return await build(request, sources, registries, work, compiler=compiler)
 
     async def manifest(self, built: Built) -> Manifest:
         from edgesmith_builder.oci import Reference  # noqa: PLC0415 - one user

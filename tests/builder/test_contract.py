@@ -31,7 +31,7 @@ PLAIN = Build(
     platform=Platform(architecture="arm64"),
     toolchain=Toolchain(precisions=("int8", "fp32")),
     base="hub:5000/runtime@sha256:" + "0" * 64,
-    tools=TOOLS,
+    tools=tools_of("ONNXRuntime"),
 )
 
 
@@ -125,14 +125,41 @@ def test_a_builder_with_a_vendors_packages_has_the_others_in_the_same_versions(f
     assert {name: locked[name.replace("_", "-")] for name in FLAVOURS[flavour]} == FLAVOURS[flavour]
 
 
-def test_a_vendors_package_is_in_the_keys_of_its_toolchain_only() -> None:
-    newer = TOOLS.model_copy(update={"onnxruntime_qnn": "2.8.0"})
-    assert '"onnxruntimeQnn"' not in PLAIN.to_json()
-    assert tools_of("ONNXRuntime") == TOOLS
-    board = PLAIN.model_copy(update={"toolchain": Toolchain(name="QNN", precisions=("int8",)), "tools": None})
-    assert board.key == board.model_copy(update={"tools": tools_of("QNN")}).key
-    assert board.key != board.model_copy(update={"tools": TOOLS}).key
-    assert board.key != board.model_copy(update={"tools": newer}).key
+@pytest.mark.parametrize("name", sorted(TOOLCHAINS))
+def test_a_build_names_the_tools_of_its_own_toolchain_and_no_others(name: ToolchainName) -> None:
+    facts = TOOLCHAINS[name]
+    assert tools_of(name).model_dump(exclude_none=True).keys() == {"builder", *facts.tools}
+    assert set(FLAVOURS[facts.builder] if facts.builder else ()) <= set(facts.tools)
+
+
+def keys() -> dict[ToolchainName, str]:
+    """The key of the same build with each toolchain, by a builder of this release."""
+    plain = PLAIN.model_copy(update={"tools": None})
+    asked = {name: Toolchain(name=name, precisions=facts.makes[:1]) for name, facts in TOOLCHAINS.items()}
+    return {name: plain.model_copy(update={"toolchain": toolchain}).key for name, toolchain in asked.items()}
+
+
+@pytest.mark.parametrize(
+    ("tool", "toolchains"),
+    [
+        ("ai_edge_litert", {"LiteRT", "EdgeTPU"}),
+        ("openvino", {"OpenVINO"}),
+        ("onnx", {"ONNXRuntime", "OpenVINO", "TensorRT", "QNN"}),
+        ("builder", set(TOOLCHAINS)),
+    ],
+)
+def test_a_new_tool_makes_builds_of_its_own_toolchains_anew_and_no_others(
+    tool: str, toolchains: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = keys()
+    monkeypatch.setattr("edgesmith_builder.contract.build.TOOLS", TOOLS.model_copy(update={tool: "9"}))
+    assert {name for name, key in keys().items() if before[name] != key} == toolchains
+
+
+def test_a_vendors_package_is_in_the_keys_of_its_toolchain_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = keys()
+    monkeypatch.setattr("edgesmith_builder.contract.build.FLAVOURS", {"qnn": {"onnxruntime_qnn": "2.8.0"}})
+    assert {name for name, key in keys().items() if before[name] != key} == {"QNN"}
 
 
 def test_a_request_that_names_no_tools_is_one_for_those_of_this_builder() -> None:
@@ -141,6 +168,14 @@ def test_a_request_that_names_no_tools_is_one_for_those_of_this_builder() -> Non
 
 @pytest.mark.parametrize("tool", ["builder", "onnx", "onnxruntime", "scikit_learn", "skl2onnx"])
 def test_a_builder_with_other_tools_refuses(tool: str) -> None:
-    other = PLAIN.model_copy(update={"tools": TOOLS.model_copy(update={tool: "0.1"})})
+    other = PLAIN.model_copy(update={"tools": tools_of("ONNXRuntime").model_copy(update={tool: "0.1"})})
     with pytest.raises(RequestInvalid, match=rf"build.tools.{tool} is 0.1 but this builder has"):
+        check_request(BuildRequest(build=other, repository="hub:5000/parts"))
+
+
+def test_a_builder_refuses_a_tool_that_its_toolchain_does_not_use() -> None:
+    other = PLAIN.model_copy(update={"tools": TOOLS})
+    with pytest.raises(
+        RequestInvalid, match=r"build.tools.ai_edge_litert is \S+ but this builder has no use for it; the"
+    ):
         check_request(BuildRequest(build=other, repository="hub:5000/parts"))

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attached import BILL, STATEMENT, hanging
 from candidates import numbers
 from edge_tpu_files import compiled_file_of, edge_tpu_options
 from needs import beside
@@ -261,16 +262,51 @@ async def test_a_pair_is_built_from_the_bucket_to_the_registry(world: Any, sets:
         "calibration": Artifact(uri=world.store.put("edgetpu/x.npz", sets.npz(x=x))), "gates": {},
         "toolchain": Toolchain(name="EdgeTPU", precisions=("int8",)),
     }  # fmt: skip
-    manifest = await world.manifest(await world.build(world.request(**asked)))
+    built = await world.build(world.request(**asked))
+    manifest = await world.manifest(built)
     report = BuildReport.model_validate_json(manifest.annotations[REPORT_ANNOTATION])
     assert report.precision == "int8"
     assert report.warnings[0].startswith("50 B of the model's weights are sent to the Edge TPU again")
+    attached = await hanging(built.image)
+    (_, bill), (_, made) = attached[BILL, ""], attached[STATEMENT, ""]
+    digests = {"source": (twin, world.digest(twin)), "compiled": (chip, world.digest(chip))}
+    ancestors = bill["components"][0]["pedigree"]["ancestors"]
+    assert [(one["externalReferences"][0]["url"], one["hashes"][0]["content"]) for one in ancestors] == [
+        *digests.values()
+    ]
+    resolved = {
+        one["name"]: (one["uri"], one["digest"]["sha256"])
+        for one in made["predicate"]["buildDefinition"]["resolvedDependencies"]
+    }
+    assert {role: resolved[role] for role in digests} == digests
+    assert {one["name"] for one in bill["metadata"]["tools"]["components"]} == {"edgesmith_builder", "ai_edge_litert"}
+    assert made["predicate"]["runDetails"]["builder"].get("builderDependencies") is None, "no image took part"
     with pytest.raises(
         ModelInvalid, match=r"is compiled for the Edge TPU, .* was expected, and this one under spec.com"
     ):
         await world.build(world.request(**asked | {"source": Artifact(uri=chip)}))
     with pytest.raises(ModelInvalid, match=r"spec.compiled.uri s3://.* is a plain TFLite file; one that is compiled"):
         await world.build(world.request(**asked | {"compiled": Artifact(uri=twin)}))
+
+
+async def test_the_compilers_image_is_in_the_provenance(world: Any, sets: Any, beside_the_builder: Path) -> None:
+    x = np.random.default_rng(1).integers(-128, 127, (96, 16), np.int8)
+    image = f"registry.example/coral/compiler@sha256:{'c' * 64}"
+    asked: dict[str, Any] = {
+        "source": Artifact(uri=world.store.put("edgetpu/t.tflite", TWIN)), "evaluation": None, "gates": {},
+        "calibration": Artifact(uri=world.store.put("edgetpu/x.npz", sets.npz(x=x))),
+        "toolchain": Toolchain(name="EdgeTPU", precisions=("int8",), compiler_image=image),
+    }  # fmt: skip
+    built = await world.build(world.request(**asked), compiler=Compiler(beside_the_builder, 60))
+    (_, made) = (await hanging(built.image))[STATEMENT, ""]
+    assert made["predicate"]["runDetails"]["builder"]["builderDependencies"] == [
+        {"name": "compiler", "uri": "oci://registry.example/coral/compiler", "digest": {"sha256": "c" * 64}}
+    ]
+    assert {one["name"] for one in made["predicate"]["buildDefinition"]["resolvedDependencies"]} == {
+        "source",
+        "calibration",
+        "base",
+    }
 
 
 async def test_the_published_pair_serves_on_a_processor_and_says_so(world: Any) -> None:

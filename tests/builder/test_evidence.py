@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from attached import BILL, STATEMENT, Object, hanging
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from services import tool
@@ -36,8 +37,6 @@ from edgesmith_builder.source import Bucket, Sources
 PATIENCE = Backoff(attempts=3, first=0.01, limit=0.05)
 PASSWORD = "right-password"  # noqa: S105 - of a key that ends with the test
 BUILDER_IMAGE = f"registry.example/edgesmith/builder@sha256:{'b' * 64}"
-BILL, STATEMENT = "application/vnd.cyclonedx+json", "application/vnd.in-toto+json"
-Object = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -80,21 +79,6 @@ async def make(world: Any, request: BuildRequest, maker: Maker | None = None) ->
     sources = Sources({"s3": Bucket(world.store.settings, attempts=2, first_delay=0.01)})
     async with registries_for(request, Credentials(), PATIENCE) as registries:
         return await build(request, sources, registries, work, maker=maker)
-
-
-async def hanging(image: str) -> dict[tuple[str, str], tuple[str, Object]]:
-    """What hangs on an image: digest and content, by artifact type and, of bundles, predicate type."""
-    reference = Reference.parse(image)
-    found: dict[tuple[str, str], tuple[str, Object]] = {}
-    async with Registry(plain_http=True) as client:
-        for entry in await client.referrers(reference.repository, reference.target):
-            manifest = await client.manifest(reference.repository.pinned(entry.descriptor.digest))
-            assert manifest is not None
-            content = json.loads(await client.read_blob(reference.repository, manifest.layers[0]))
-            kind = entry.annotations.get("dev.sigstore.bundle.predicateType", "")
-            assert (entry.artifact_type, kind) not in found
-            found[entry.artifact_type, kind] = entry.descriptor.digest, content
-    return found
 
 
 def verify(image: str, key: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

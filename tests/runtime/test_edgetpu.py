@@ -23,6 +23,8 @@ from edgesmith_runtime.golden import Golden
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tests.runtime.conftest import StartServer
+
 X = {"x": np.ones((2, 4), np.float32)}
 
 
@@ -163,3 +165,17 @@ def test_the_self_test_passes_and_its_finding_has_the_warning(bundle: Bundle, tm
     assert (found["verdict"], found["parity"]) == ("Passed", 1)
     assert found["warning"].startswith("runs on the CPU: libedgetpu.so.1: cannot open shared object file")
     assert found["device"]["engine"].startswith("edgetpu ")
+
+
+@pytest.mark.parametrize(("device", "warns"), [("tpu", True), ("cpu", False)])
+def test_the_servers_log_says_that_the_processor_serves_instead(
+    bundle: Bundle, start_server: StartServer, device: str, *, warns: bool
+) -> None:
+    manifest = bundle.folder / "bundle.json"
+    twin = '"twin":"twin.tflite"'
+    manifest.write_text(manifest.read_text().replace(twin, f'"device":"{device}",{twin}'))
+    server = start_server(bundle.folder)
+    assert server.stop() == 0
+    told = [line["message"] for line in server.lines if line["level"] == "warning"]
+    assert len(told) == warns
+    assert all(line.startswith("the model runs on the CPU: libedgetpu.so.1: cannot open shared") for line in told)

@@ -9,15 +9,15 @@ from typing import Any
 from snapshots import NOW, node, pod
 
 from edgesmith.decide.fleet import ServerState
-from edgesmith.decide.observe import Observation, Terms, Trial, observe
+from edgesmith.decide.observe import Allowance, Observation, Terms, observe
 from edgesmith.decide.record import Record
 from edgesmith.decide.snapshot import Pod
 from edgesmith.decide.taints import Taint
 
 DEADLINE, BAKE = timedelta(minutes=5), timedelta(minutes=1)
-TRIAL = Trial(DEADLINE, unfinished=True)
-BAKING = replace(TRIAL, bake=BAKE)
-COMPLETED = Trial(DEADLINE, unfinished=False)
+ALLOWED = Allowance(DEADLINE, unfinished=True)
+BAKING = replace(ALLOWED, bake=BAKE)
+COMPLETED = Allowance(DEADLINE, unfinished=False)
 TAINTED = (Taint("maintenance", "", "NoSchedule"),)
 NONE, STARTING, SERVING, FAILED = ServerState
 
@@ -38,9 +38,9 @@ def record(state: ServerState = STARTING, ago: float = 10, **more: Any) -> Recor
 
 def see(*pods: Pod, kept: Record | None = None, after: float = 0, **more: Any) -> Observation:
     """What is seen of node n, whose label names r, so many seconds after NOW."""
-    facts: dict[str, Any] = {"label": "r", "known": True, "trial": TRIAL, "now": NOW + seconds(after)} | more
+    facts: dict[str, Any] = {"label": "r", "known": True, "allowed": ALLOWED, "now": NOW + seconds(after)} | more
     at = replace(node("n"), ready=facts.pop("ready", True), taints=facts.pop("taints", ()))
-    at = replace(at, offers=facts.pop("offers", {}), unheard=facts.pop("unheard", None))
+    at = replace(at, offers=facts.pop("offers", {}), unheard=facts.pop("unheard", None), boot=facts.pop("boot", ""))
     return observe(at, Terms(**facts), pods, kept)
 
 

@@ -53,6 +53,9 @@ class Device:
     """The revision that its kubelet runs."""
     started: datetime = NOW
     restarts: int = 0
+    boots: int = 0
+    told: int = 0
+    """Which start of the machine the API server knows of."""
     silent: int = 0
     """For how many ticks its kubelet has yet to say how its pods do: after a start it says first that it is there."""
 
@@ -103,6 +106,7 @@ class World(Cluster):
                     ready=self.reachable(name),
                     unheard=None if self.reachable(name) else self.devices[name].heard + GRACE,
                     offers={DEVICE: int(self.devices[name].offered)},
+                    boot=f"{name}-{self.devices[name].told}",
                 )
                 for name, one in self.nodes.items()
             ),
@@ -163,11 +167,12 @@ class World(Cluster):
         if not device.power and device.back and self.now >= device.back:
             device.power, device.back, device.started = True, None, self.now
             device.restarts += 1
+            device.boots += 1
             device.silent = 3
         if not device.power:
             return
         if device.link:
-            device.heard, device.offered = self.now, device.device
+            device.heard, device.offered, device.told = self.now, device.device, device.boots
             self._follow(name, device)
         ready = self.serves(name)
         device.silent = max(device.silent - 1, 0)

@@ -18,7 +18,7 @@ from edgesmith.decide.changes import changes
 from edgesmith.decide.plan import Change, Plan
 from edgesmith.decide.retry import LONGEST_PAUSE, failed, requested
 from edgesmith.decide.snapshot import BuildJob, Revision, Snapshot
-from edgesmith_builder.contract import TOOLS, Build, Pruning
+from edgesmith_builder.contract import TOOLS, Build, Pruning, tools_of
 
 MISSING = {key_of(model()): None}
 
@@ -70,10 +70,18 @@ def test_lists_and_booleans_read_as_people_write_them() -> None:
     )
 
 
+def test_another_toolchain_is_named_without_the_tools_that_only_one_of_them_uses() -> None:
+    build = build_for(model(), profile(), SETTINGS)
+    other = {"toolchain": build.toolchain.model_copy(update={"name": "LiteRT"}), "tools": tools_of("LiteRT")}
+    found = changes(build.model_copy(update=other), before())
+    assert found == (Change("toolchain.name", "ONNXRuntime", "LiteRT"),)
+
+
 @pytest.mark.parametrize("tool", ["builder", "onnx", "onnxruntime"])
 def test_another_version_of_what_compiles_is_another_build_and_is_named(tool: str) -> None:
     build = build_for(model(), profile(), SETTINGS)
-    older = build.model_copy(update={"tools": TOOLS.model_copy(update={tool: "0"})})
+    assert build.tools is not None
+    older = build.model_copy(update={"tools": build.tools.model_copy(update={tool: "0"})})
     assert older.key != build.key
     assert changes(build, json.loads(older.to_json())) == (Change(f"tools.{tool}", "0", getattr(TOOLS, tool)),)
 
@@ -216,6 +224,22 @@ def test_a_build_killed_without_a_word_is_tried_twice_more() -> None:
         )
 
     assert [failed(killed(tries)).delay for tries in range(3)] == [5.0, 10.0, None]
+
+
+def test_a_tool_that_crashes_every_time_is_no_loop() -> None:
+    def crashed(tries: int) -> BuildJob:
+        return failed_job(model(), "Internal", retry=True, tries=tries)
+
+    assert [failed(crashed(tries)).delay for tries in range(6)] == [5.0, 10.0, 20.0, 40.0, 80.0, None]
+    seen = snapshot(images=MISSING, jobs=(crashed(5),))
+    plan = decide(seen, NOW)
+    variant = plan.status.variants[0]
+    assert (variant.state, variant.reason, variant.message) == (
+        "BuildFailed", "BuildFailed",
+        "Internal it is. The builder ended like this 6 times; edgesmith.dev/retry asks again.",
+    )  # fmt: skip
+    assert ("Stalled", "True") in {(one.type, one.status) for one in plan.status.conditions}
+    assert at(seen, 1e6) == (0, None)
 
 
 def test_a_build_that_ran_into_its_deadline_fails_and_says_so_whatever_the_builder_said() -> None:

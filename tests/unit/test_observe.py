@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from observations import (
+    ALLOWED,
     BAKE,
     BAKING,
     COMPLETED,
@@ -16,7 +17,6 @@ from observations import (
     SERVING,
     STARTING,
     TAINTED,
-    TRIAL,
     observed,
     record,
     seconds,
@@ -244,11 +244,11 @@ def test_a_node_went_when_the_node_controller_says_so_however_late_it_is_looked_
 
 
 def test_a_server_that_became_ready_while_nobody_looked_has_its_whole_bake() -> None:
-    found = see(pod("n", "r"), kept=record(STARTING, ago=3600), trial=BAKING)
+    found = see(pod("n", "r"), kept=record(STARTING, ago=3600), allowed=BAKING)
     assert (found.state.server, found.state.since, found.state.moved) == (SERVING, NOW, NOW)
-    later = see(pod("n", "r"), kept=found.record, trial=BAKING, after=60)
+    later = see(pod("n", "r"), kept=found.record, allowed=BAKING, after=60)
     assert (later.state.server, later.state.since) == (SERVING, NOW)
-    in_time = see(pod("n", "r"), kept=record(STARTING, ago=299), trial=BAKING)
+    in_time = see(pod("n", "r"), kept=record(STARTING, ago=299), allowed=BAKING)
     assert in_time.state.moved == NOW - seconds(299)
 
 
@@ -269,6 +269,33 @@ def test_the_last_word_of_a_machine_that_died_proves_nothing_when_it_comes_back(
     anew = observed(pod("n", "r", restarts=1), kept=back.record, after=3020)
     assert anew.deaths == 1
     assert observed(pod("n", "r", restarts=2), kept=anew, after=3040).deaths == 1, "a restart of its own"
+
+
+def test_a_machine_that_started_anew_between_two_looks_came_back_though_it_was_never_seen_to_go() -> None:
+    first = observed(pod("n", "r"), boot="a")
+    assert observed(pod("n", "r"), kept=first, after=5, boot="a") is first
+    back = observed(pod("n", "r"), kept=first, after=10, boot="b")
+    assert (back.deaths, back.returned, back.since) == (0, NOW + seconds(10), NOW + seconds(10)), "its bake begins anew"
+    assert observed(pod("n", "r", restarts=1), kept=back, after=20, boot="b").deaths == 1
+    assert observed(pod("n", "r", restarts=1), kept=first, after=10, boot="b").deaths == 1, "both in one look"
+    assert observed(pod("n", "r", restarts=1), kept=first, after=10, boot="a").deaths == 0, "a restart of its own"
+    assert observed(pod("n", "r"), kept=first, after=10).boot == first.boot, "a node that does not say it"
+
+
+def test_a_start_of_the_machine_that_ends_an_absence_is_one_return() -> None:
+    first = observed(pod("n", "r"), boot="a")
+    gone = observed(pod("n", "r"), kept=first, ready=False, after=10, boot="b")
+    assert (gone.boot, gone.returned) == (first.boot, None)
+    back = observed(pod("n", "r", restarts=1), kept=gone, after=20, boot="b")
+    assert back.deaths == 1
+    assert observed(pod("n", "r", restarts=1), kept=back, after=30, boot="b") is back
+
+
+def test_a_server_that_serves_for_good_is_told_from_one_whose_machine_started_anew() -> None:
+    first = observed(pod("n", "r"), boot="a")
+    settled = see(pod("n", "r"), kept=first, allowed=COMPLETED, after=10, boot="a").record
+    assert settled is first
+    assert observed(pod("n", "r"), kept=first, allowed=COMPLETED, after=10, boot="b").since == NOW + seconds(10)
 
 
 def test_a_restart_long_after_a_return_is_no_death() -> None:
@@ -292,8 +319,8 @@ def test_a_node_that_returns_twice_with_its_server_started_anew_has_failed_while
         gone = observed(pod("n", "r", restarts=times - 1), kept=kept, ready=False, after=100 * times)
         kept = observed(pod("n", "r", restarts=times), kept=gone, after=100 * times + 50)
         assert (kept.deaths, kept.state) == (times, server)
-    assert kept.failures["r"].note == "became NotReady and came back with its server started anew 2 times"
-    assert see(pod("n", "r", restarts=2), kept=record(SERVING, deaths=2), trial=COMPLETED).state.server is SERVING
+    assert kept.failures["r"].note == "went down and came back with its server started anew 2 times"
+    assert see(pod("n", "r", restarts=2), kept=record(SERVING, deaths=2), allowed=COMPLETED).state.server is SERVING
     assert see(pod("n", "r"), kept=record(SERVING, deaths=2)).state.server is FAILED, "it is tried again"
 
 
@@ -318,11 +345,11 @@ def test_a_restart_without_the_node_going_away_is_no_death() -> None:
 def test_a_server_that_restarts_for_ever_does_not_bake_for_ever() -> None:
     note = "restarted its server so often that it did not serve for the bake of the rollout's step"
     kept = record(SERVING, ago=20, moved=NOW - DEADLINE - BAKE)
-    assert see(pod("n", "r"), kept=kept, trial=BAKING).state.note == note
-    assert see(pod("n", "r"), kept=kept, trial=TRIAL).state.server is SERVING
-    assert see(pod("n", "r"), kept=replace(kept, moved=kept.moved + seconds(1)), trial=BAKING).state.server is SERVING
-    assert see(pod("n", "r"), kept=replace(kept, since=NOW - BAKE), trial=BAKING).state.server is SERVING
-    away = see(pod("n", "r"), kept=kept, trial=BAKING, ready=False)
+    assert see(pod("n", "r"), kept=kept, allowed=BAKING).state.note == note
+    assert see(pod("n", "r"), kept=kept, allowed=ALLOWED).state.server is SERVING
+    assert see(pod("n", "r"), kept=replace(kept, moved=kept.moved + seconds(1)), allowed=BAKING).state.server is SERVING
+    assert see(pod("n", "r"), kept=replace(kept, since=NOW - BAKE), allowed=BAKING).state.server is SERVING
+    away = see(pod("n", "r"), kept=kept, allowed=BAKING, ready=False)
     assert away.state.server is SERVING
 
 
@@ -336,7 +363,7 @@ def test_a_record_of_another_revision_keeps_what_the_node_is_known_for_and_no_ti
 def test_a_new_record_of_a_node_that_is_away_says_so() -> None:
     assert observed(pod("n", "r"), ready=False).away == NOW
     assert observed(pod("n", "r"), taints=TAINTED).away == NOW
-    assert see(pod("n", "r"), ready=False, trial=COMPLETED).record is None
+    assert see(pod("n", "r"), ready=False, allowed=COMPLETED).record is None
 
 
 def test_a_taint_that_the_profile_does_not_tolerate_keeps_a_node_from_being_moved() -> None:
@@ -360,20 +387,20 @@ def test_a_later_retry_word_excuses_failures() -> None:
 
 
 def test_nothing_is_kept_of_a_node_that_serves_a_completed_revision() -> None:
-    assert see(pod("n", "r"), trial=COMPLETED).record is None
+    assert see(pod("n", "r"), allowed=COMPLETED).record is None
     kept = record(SERVING, ago=90)
-    assert see(pod("n", "r"), kept=kept, trial=COMPLETED).record is kept
-    assert see(pod("n", "r"), kept=kept, trial=COMPLETED, ready=False).record is kept, "its absence means nothing"
-    stopped = see(starting(), trial=COMPLETED, kept=kept).record
+    assert see(pod("n", "r"), kept=kept, allowed=COMPLETED).record is kept
+    assert see(pod("n", "r"), kept=kept, allowed=COMPLETED, ready=False).record is kept, "its absence means nothing"
+    stopped = see(starting(), allowed=COMPLETED, kept=kept).record
     assert stopped
     assert (stopped.state, stopped.since) == (STARTING, NOW)
-    assert see(starting(), trial=COMPLETED).record
-    assert see(pod("n", "r"), trial=TRIAL).record
+    assert see(starting(), allowed=COMPLETED).record
+    assert see(pod("n", "r"), allowed=ALLOWED).record
 
 
 def test_a_node_whose_label_names_what_is_not_completed_is_unfinished() -> None:
     assert see(pod("n", "r")).state.unfinished
-    assert not see(pod("n", "r"), trial=COMPLETED).state.unfinished
+    assert not see(pod("n", "r"), allowed=COMPLETED).state.unfinished
     assert not see(label=None).state.unfinished
 
 

@@ -28,7 +28,7 @@ LOOPING = {"restarts": 5, "waiting": "CrashLoopBackOff"}
 
 def test_a_server_that_goes_on_without_its_device_is_judged_as_any_other() -> None:
     kept = record(SERVING, ago=40)
-    found = see(pod("n", "r"), kept=kept, trial=BAKING, **LACKS)
+    found = see(pod("n", "r"), kept=kept, allowed=BAKING, **LACKS)
     assert (found.state.server, found.state.movable, found.state.gone, found.state.away) == (
         SERVING,
         False,

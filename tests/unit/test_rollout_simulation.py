@@ -63,6 +63,22 @@ def test_a_thousand_nodes_and_a_revision_that_kills_its_machine() -> None:
     assert all(name in plan.status.variants[0].message for name in world.touched["b"])
 
 
+def test_machines_that_start_anew_between_two_looks_are_known_to_have_died() -> None:
+    """They are never NotReady, and each time their server is ready again soon."""
+    for seed in range(5 * SOAK):
+        rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
+        rollout = ROLLOUT | {"steps": [{"nodes": 1, "bake": "5m"}], "maxUnavailable": "50%"}
+        world = fleet(rng.choice((5, 20)), rollout, seed=seed)
+        world.outage, world.dies_after = 5.0, rng.choice((20.0, 45.0, 120.0))
+        world.publish("b", DEADLY)
+        began = world.now
+        plan = world.run_until("RolledBack")
+        assert len(world.touched["b"]) == 1, seed
+        assert world.now - began < timedelta(seconds=2 * world.dies_after + 240), "two deaths, and not the bake's end"
+        message = plan.status.variants[0].message
+        assert "went down and came back with its server started anew 2 times" in message
+
+
 def test_a_canary_that_died_while_no_operator_looked_has_held_nothing() -> None:
     for seed in range(5 * SOAK):
         world = fleet(20, ROLLOUT, seed=seed)

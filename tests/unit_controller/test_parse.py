@@ -149,6 +149,11 @@ def test_a_node_says_what_taints_it() -> None:
     assert [str(taint) for taint in found.taints] == ["line=4:NoSchedule", "dark:NoExecute"]
 
 
+@pytest.mark.parametrize(("said", "found"), [({"bootID": "0f1e"}, "0f1e"), ({"bootID": 7}, ""), ({}, ""), (None, "")])
+def test_a_node_says_which_start_of_its_machine_it_is(said: object, found: str) -> None:
+    assert parse.node({"metadata": {"name": "n"}, "status": {"nodeInfo": said}}).boot == found
+
+
 def test_a_node_says_which_devices_it_offers() -> None:
     allocatable = {
         "cpu": "4",

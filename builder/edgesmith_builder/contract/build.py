@@ -61,21 +61,22 @@ class Pruning(Wire):
 
 
 class Tools(Wire):
-    """The versions of what compiles; a new one makes every build anew."""
+    """The versions of what compiles a build; a new one makes it anew. A tool that it does not use is absent."""
 
     builder: str
     """Changes whenever the same request would give other bytes, and whenever a default of `Build` changes."""
-    onnx: str
-    onnxruntime: str
-    openvino: str
-    scikit_learn: str
-    skl2onnx: str
+    ai_edge_litert: str | None = None
+    onnx: str | None = None
+    onnxruntime: str | None = None
     onnxruntime_qnn: str | None = None
-    """Of builds by a builder that has it only, so that a new one makes no other build anew."""
+    openvino: str | None = None
+    scikit_learn: str | None = None
+    skl2onnx: str | None = None
 
 
 TOOLS = Tools(
     builder="5",
+    ai_edge_litert="2.3.0",
     onnx="1.23.2",
     onnxruntime="1.32.0",
     openvino="2026.4.1",
@@ -89,9 +90,10 @@ FLAVOURS: Mapping[BuilderFlavour, Mapping[str, str]] = MappingProxyType({"qnn": 
 
 
 def tools_of(name: ToolchainName) -> Tools:
-    """The versions of what compiles, for a toolchain."""
-    flavour = TOOLCHAINS[name].builder
-    return TOOLS if flavour is None else TOOLS.model_copy(update=dict(FLAVOURS[flavour]))
+    """The versions of what a toolchain's builds are compiled with, in this release."""
+    facts = TOOLCHAINS[name]
+    versions = dict(TOOLS) | dict(FLAVOURS[facts.builder] if facts.builder else {})
+    return Tools(builder=TOOLS.builder, **{tool: versions[tool] for tool in facts.tools})
 
 
 class Build(Wire):

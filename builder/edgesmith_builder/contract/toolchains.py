@@ -59,6 +59,9 @@ class ToolchainFacts:
     """Tried where a profile names none, best first."""
     makes: tuple[Precision, ...]
     """All that can be asked for."""
+    tools: tuple[str, ...] = field(kw_only=True)
+    """Packages whose versions decide the bytes that it makes, recorded answers among them: fields of `Tools`. Those of
+    every format that it takes, since what a source is shows only when it is read."""
     options: Mapping[str, OptionFacts] = field(default_factory=dict)
     compiler: bool = False
     """Whether its compiler is its vendor's and no part of the builder: the compiled file comes with the source, or an
@@ -77,6 +80,9 @@ class ToolchainFacts:
 
 
 _BOTH = ("true", "false")
+
+_ONNX = ("onnx", "onnxruntime", "scikit_learn", "skl2onnx")
+"""Of toolchains that take an ONNX model, and what becomes one."""
 
 _ONNX_RUNTIME = MappingProxyType(
     {
@@ -128,6 +134,7 @@ TOOLCHAINS: Mapping[ToolchainName, ToolchainFacts] = MappingProxyType(
             ("int8", "int8-mixed", "int8-dynamic", "fp32"),
             _ONNX_RUNTIME,
             servers=("Edgesmith", "Triton"),
+            tools=_ONNX,
         ),
         "OpenVINO": ToolchainFacts(
             "openvino",
@@ -140,8 +147,12 @@ TOOLCHAINS: Mapping[ToolchainName, ToolchainFacts] = MappingProxyType(
                     )
                 }
             ),
+            # Of a TFLite model LiteRT only gives what candidates are held against: a new one is no reason to build.
+            tools=(*_ONNX, "openvino"),
         ),
-        "LiteRT": ToolchainFacts("litert", ("int8", "fp16", "fp32"), ("int8", "fp16", "fp32")),
+        "LiteRT": ToolchainFacts(
+            "litert", ("int8", "fp16", "fp32"), ("int8", "fp16", "fp32"), tools=("ai_edge_litert",)
+        ),
         # Compiled by edgetpu_compiler, which exists for x86-64 only, from a TFLite model that is int8 throughout.
         "EdgeTPU": ToolchainFacts(
             "edgetpu",
@@ -159,6 +170,7 @@ TOOLCHAINS: Mapping[ToolchainName, ToolchainFacts] = MappingProxyType(
             compiler=True,
             # The engine is LiteRT's with a library of the vendor's, which comes from the node or from a base image.
             image="litert",
+            tools=("ai_edge_litert",),
         ),
         # The model travels as ONNX; TensorRT compiles it on the device, for the very GPU that is there.
         "TensorRT": ToolchainFacts(
@@ -169,9 +181,12 @@ TOOLCHAINS: Mapping[ToolchainName, ToolchainFacts] = MappingProxyType(
                 {"dlaCore": OptionFacts(("none", "0", "1"), "none", "The deep learning accelerator that runs it.")}
             ),
             servers=("Triton",),
+            tools=_ONNX,
         ),
         # A context binary for the Hexagon of one system on chip, made by ONNX Runtime's execution provider QNN.
-        "QNN": ToolchainFacts("qnn", ("int8",), ("int8", "fp16"), _QNN, builder="qnn"),
+        "QNN": ToolchainFacts(
+            "qnn", ("int8",), ("int8", "fp16"), _QNN, builder="qnn", tools=(*_ONNX, "onnxruntime_qnn")
+        ),
     }
 )
 """Every toolchain by its name in a DeviceProfile."""

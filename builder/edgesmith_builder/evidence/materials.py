@@ -7,12 +7,15 @@ import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgesmith_builder.contract import FLAVOURS, TOOLCHAINS, Build, BuildReport, tools_of
+from edgesmith_builder.contract import TOOLCHAINS, Build, BuildReport, tools_of
 from edgesmith_builder.oci import Descriptor, Manifest
 from edgesmith_builder.oci.content import MANIFEST
 from edgesmith_builder.pack import Base, Layer
 from edgesmith_builder.pack.layer import FOLDER
 from edgesmith_runtime.bundle import BUNDLE_FILE
+
+_CONVERT = ("scikit_learn", "skl2onnx")
+"""What compiles sources of one format only, and is not named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +67,11 @@ class Materials:
 
     @property
     def tools(self) -> dict[str, str]:
-        """Versions of what compiled it, by name: the build's own toolchain, and what every build goes through."""
-        facts = TOOLCHAINS[self.build.toolchain.name]
-        named = {"onnx", "onnxruntime", facts.engine, *(FLAVOURS[facts.builder] if facts.builder else ())}
-        versions = dict(self.build.tools or tools_of(self.build.toolchain.name))
-        return {"edgesmith_builder": versions["builder"]} | {name: versions[name] for name in named & versions.keys()}
+        """Versions of what compiled it, by name."""
+        versions = self.build.tools or tools_of(self.build.toolchain.name)
+        named = TOOLCHAINS[self.build.toolchain.name].tools
+        found = {name: version for name in named if name not in _CONVERT and (version := getattr(versions, name))}
+        return {"edgesmith_builder": versions.builder} | found
 
     @property
     def base_digest(self) -> str:

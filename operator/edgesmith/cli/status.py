@@ -21,7 +21,7 @@ from edgesmith.decide.devices import devices_of
 from edgesmith.decide.digests import looked_at_fields, recorded
 from edgesmith.decide.fleet import NodeState, ServerState
 from edgesmith.decide.marks import Mark, marks_of
-from edgesmith.decide.observe import Terms, Trial, observe
+from edgesmith.decide.observe import Allowance, Terms, observe
 from edgesmith.decide.profiles import assign, resolve
 from edgesmith.decide.record import parse_record
 
@@ -194,7 +194,7 @@ def _nodes(objects: Objects, model: EdgeModel) -> list[dict[str, str]]:
     revisions = {e.noun.revision: e.noun for _, e in objects.revisions.of_model(metadata.namespace, metadata.name)}
     pods = [entry.noun for _, entry in objects.pods.of_model(metadata.namespace, metadata.name)]
     pending = {one.name: one.message for one in _status(model).pending}
-    trial = Trial(parse_duration(model.spec.rollout.progress_deadline), unfinished=False)
+    allowed = Allowance(parse_duration(model.spec.rollout.progress_deadline), unfinished=False)
     key, now, rows = node_label(metadata.namespace, metadata.name), datetime.now(UTC), []
     for node in nodes:
         label, profile = node.labels.get(key), assigned.profile_of.get(node.name)
@@ -204,7 +204,7 @@ def _nodes(objects: Objects, model: EdgeModel) -> list[dict[str, str]]:
         terms = Terms(
             label,
             label in revisions,
-            trial,
+            allowed,
             now,
             tolerations.get(profile or "", ()),
             devices=devices.get(profile or ""),

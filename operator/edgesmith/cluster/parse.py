@@ -76,6 +76,7 @@ def node(raw: Raw) -> Node:
         labels=labels_of(raw),
         ready=ready.get("status") == "True",
         unheard=time_of(ready.get("lastTransitionTime")) if ready.get("status") == "Unknown" else None,
+        boot=text(raw, "status", "nodeInfo", "bootID"),
         taints=tuple(
             Taint(text(taint, "key"), text(taint, "value"), text(taint, "effect"))
             for taint in mappings(at(raw, "spec", "taints"))

@@ -14,8 +14,9 @@ from edgesmith_builder.contract import Build
 def changes(build: Build, before: Mapping[str, Any] | None, looked_at: Collection[str] = ()) -> tuple[Change, ...]:
     """Why a build is needed: each field in which it differs from the build before, by its dotted path.
 
-    Empty where there was none before. The versions of what compiles are fields like the others. The digest of a file
-    that was looked at is its content: `source content`.
+    Empty where there was none before. The versions of what compiles are fields like the others; those of tools that one
+    of two toolchains uses say no more than that it is another toolchain. The digest of a file that was looked at is its
+    content: `source content`.
 
     Args:
         build: The build.
@@ -29,6 +30,7 @@ def changes(build: Build, before: Mapping[str, Any] | None, looked_at: Collectio
         Change(_named(field, looked_at), old.get(field), new.get(field))
         for field in sorted({*old, *new})
         if old.get(field) != new.get(field)
+        and not (field.startswith("tools.") and field not in old.keys() & new.keys())
     )
 
 

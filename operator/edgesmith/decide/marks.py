@@ -12,6 +12,7 @@ from datetime import MAXYEAR, UTC, datetime
 from typing import Any
 
 from edgesmith.api.status import RevisionStatus
+from edgesmith.decide.entries import entries_of, time_of, time_text
 from edgesmith.decide.fleet import RevisionState
 
 _KEPT = 10
@@ -42,10 +43,8 @@ def marks_of(status: Mapping[str, Any]) -> dict[str, Mark]:
         status: The EdgeModel's status as it stands.
     """
     found: dict[str, Mark] = {}
-    entries = status.get("revisions")
-    for entry in entries if isinstance(entries, list) else ():
+    for one in entries_of(status, "revisions", RevisionStatus):
         try:
-            one = RevisionStatus.model_validate(entry)
             found[one.name] = _mark(one)
         except (ValueError, OverflowError):
             continue
@@ -117,11 +116,11 @@ def _written(profile: str, state: RevisionState, attempt: str) -> RevisionStatus
 def _time(value: str | None) -> datetime | None:
     if value is None:
         return None
-    found = datetime.fromisoformat(value)
+    found = time_of(value)
     if found.year == MAXYEAR:
         raise OverflowError("nothing can be proven after it")
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    return found
 
 
 def _text(value: datetime | None) -> str | None:
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if value else None
+    return time_text(value) if value else None

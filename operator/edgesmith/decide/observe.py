@@ -27,7 +27,8 @@ MEASURED_TRIES = 3
 MEASURED = frozenset({"LatencyExceeded", "MemoryExceeded"})
 
 DEATHS = 2
-"""After so many returns from NotReady with its server started anew, a node has failed."""
+"""After so many returns from NotReady or from a start of its machine, each with its server started anew, a node has
+failed."""
 
 SERVERS_KEPT = 16384
 """Ready servers that are kept, for speed alone: most are the same in every pass. Some 5 MB at most."""
@@ -37,8 +38,8 @@ PULL_REASONS = frozenset({"ImagePullBackOff", "ErrImagePull", "InvalidImageName"
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """What one revision is given on a node."""
+class Allowance:
+    """How much time one revision is allowed on a node, and what counts against it meanwhile."""
 
     deadline: timedelta
     """How long its server may take to become ready while the node is reachable."""
@@ -56,7 +57,7 @@ class Terms:
     """That revision; None for nodes without a label."""
     known: bool
     """Whether it exists."""
-    trial: Trial
+    allowed: Allowance
     now: datetime
     """The hub's time."""
     tolerations: tuple[Mapping[str, Any], ...] = ()
@@ -104,14 +105,15 @@ def observe(node: Node, terms: Terms, pods: Iterable[Pod], record: Record | None
     lacks = shortage(terms.devices, node.offers) if terms.devices else None
     blocked = not node.ready or taint is not None
     seen, kept, ended = _NOTHING, record, ""
-    label, trial = terms.label, terms.trial
+    label, allowed = terms.label, terms.allowed
+    boot = short_hash(node.boot, 6) if node.boot else ""
     if label is not None and terms.known:
         seen = _server(label, pods)
         if seen.state is not ServerState.SERVING and (lacks or (record and record.excused)):
             seen = _excused(seen, lacks, record)
             blocked = blocked or seen.excused
-        if blocked or record is None or not _goes_on(record, seen, terms):
-            kept, ended = _judged(record, label, seen, terms, blocked=blocked)
+        if blocked or record is None or not _goes_on(record, seen, terms, boot):
+            kept, ended = _judged(record, label, seen, terms, blocked=blocked, boot=boot)
             if kept.away and not node.ready and (record is None or record.away is None):
                 kept = _gone(kept, node.unheard, terms.now)
     current = kept if kept and seen is not _NOTHING else None
@@ -127,16 +129,18 @@ def observe(node: Node, terms: Terms, pods: Iterable[Pod], record: Record | None
         away=(current and current.away) or terms.now if gone else None,
         note=ended or seen.note,
         pull_failed=seen.pulling and server is not ServerState.SERVING,
-        deadline=current.since + trial.deadline if current and server is ServerState.STARTING and not blocked else None,
+        deadline=current.since + allowed.deadline
+        if current and server is ServerState.STARTING and not blocked
+        else None,
         taint=str(taint) if taint else "",
         failures=_standing(kept.failures, terms.attempt) if kept and kept.failures else {},
         previous=kept.previous if kept else None,
         foreign=terms.foreign,
-        unfinished=current is not None and trial.unfinished,
+        unfinished=current is not None and allowed.unfinished,
         labels=node.labels,
         shortage=lacks,
     )
-    quiet = record is None and state.serving and not trial.unfinished
+    quiet = record is None and state.serving and not allowed.unfinished
     return Observation(state, None if quiet else kept)
 
 
@@ -148,7 +152,7 @@ def _excused(seen: _Server, lacks: Shortage | None, record: Record | None) -> _S
     return seen._replace(state=state, excused=lacks is not None)
 
 
-def _goes_on(record: Record, seen: _Server, terms: Terms) -> bool:
+def _goes_on(record: Record, seen: _Server, terms: Terms, boot: str) -> bool:
     """Whether a server that is reachable serves as its record says, with nothing to be judged by time.
 
     Most do, and then the record stays as it is; `_judged` would say the same, at several times the cost.
@@ -157,18 +161,26 @@ def _goes_on(record: Record, seen: _Server, terms: Terms) -> bool:
         seen.run == record.run
         and seen.state is record.state is ServerState.SERVING
         and record.revision == terms.label
+        and not _rebooted(record, boot)
         and record.away is None
         and not record.deaths
         and not record.failures
-        and terms.trial.bake is None
+        and terms.allowed.bake is None
     )
 
 
-def _judged(record: Record | None, label: str, seen: _Server, terms: Terms, *, blocked: bool) -> tuple[Record, str]:
+def _rebooted(record: Record, boot: str) -> bool:
+    """Whether the machine was started since the record was made, though it may never have been seen to be away."""
+    return bool(record.boot and boot) and record.boot != boot
+
+
+def _judged(
+    record: Record | None, label: str, seen: _Server, terms: Terms, *, blocked: bool, boot: str
+) -> tuple[Record, str]:
     """The record as it is after this pass, and why the node has failed where it has."""
     now = terms.now
-    kept = _seen(record, label, seen, blocked=blocked, trial=terms.trial, now=now)
-    ended = _ended(kept, seen, blocked=blocked, trial=terms.trial, now=now) or ""
+    kept = _seen(record, label, seen, blocked=blocked, boot=boot, allowed=terms.allowed, now=now)
+    ended = _ended(kept, seen, blocked=blocked, allowed=terms.allowed, now=now) or ""
     if ended:
         had = record is not None and record.revision == label and record.state is ServerState.FAILED
         kept = replace(kept, state=ServerState.FAILED, since=kept.since if had else now)
@@ -195,38 +207,45 @@ def _standing(failures: Mapping[str, Failure], attempt: str) -> Mapping[str, Fai
     return {key: one for key, one in failures.items() if not attempt or one.attempt == attempt}
 
 
-def _seen(record: Record | None, label: str, seen: _Server, *, blocked: bool, trial: Trial, now: datetime) -> Record:
+def _seen(
+    record: Record | None, label: str, seen: _Server, *, blocked: bool, boot: str, allowed: Allowance, now: datetime
+) -> Record:
     """The record with what the pod shows, before anything is judged by time."""
     if record is None or record.revision != label:
         fresh = new_record(label, seen.state, now)
         kept = replace(fresh, failures=record.failures, previous=record.previous) if record else fresh
         excused = seen.run if seen.excused else ""
-        return replace(kept, run=seen.run, away=now if blocked and trial.unfinished else None, excused=excused)
-    if seen.run == record.run and seen.state is record.state and record.away is None and not blocked:
+        away = now if blocked and allowed.unfinished else None
+        return replace(kept, run=seen.run, boot=boot, away=away, excused=excused)
+    rebooted = _rebooted(record, boot)
+    known = boot if boot and not blocked else record.boot  # a start that ends an absence is told once, at its end
+    same_boot = known == record.boot
+    if seen.run == record.run and seen.state is record.state and record.away is None and same_boot and not blocked:
         return record
-    back = record.away is not None and not blocked
+    back = (record.away is not None or rebooted) and not blocked
     pod, _, restarts = seen.run.partition("/")
     was_pod, _, was_restarts = record.run.partition("/")
     same_pod = not record.run or not seen.run or pod == was_pod
     restarted = bool(record.run and seen.run and same_pod and restarts != was_restarts)
     # A kubelet says that it is back before it says that it has started its pods anew.
     returned = now if back and not record.excused else record.returned
-    died = restarted and returned is not None and now - returned < trial.deadline
+    died = restarted and returned is not None and now - returned < allowed.deadline
     deaths, returned = (record.deaths + 1, None) if died else (record.deaths, returned)
     state = seen.state
     if record.state is ServerState.FAILED and state is ServerState.STARTING and same_pod and not back:
         state = ServerState.FAILED
     same = state is record.state and not (state is ServerState.SERVING and (restarted or not same_pod))
-    # A server that still started at its deadline would have failed there: nobody looked, and its trial begins anew.
+    # A server that still started at its deadline would have failed there: nobody looked, and its time begins anew.
     started = record.state is ServerState.STARTING and state is ServerState.SERVING
-    unseen = started and now - record.since >= trial.deadline
+    unseen = started and now - record.since >= allowed.deadline
     # What happened while nobody could see it proves nothing, so a bake begins anew as well.
     begins = not same or back
-    away = (record.away or now) if blocked and (trial.unfinished or state is not ServerState.SERVING) else None
+    away = (record.away or now) if blocked and (allowed.unfinished or state is not ServerState.SERVING) else None
     run = seen.run or record.run
     still = record.excused == run and state is not ServerState.SERVING
     excused = run if seen.excused else record.excused if still else ""
-    if not begins and (away, run, deaths, excused) == (record.away, record.run, record.deaths, record.excused):
+    unchanged = (away, run, deaths, excused) == (record.away, record.run, record.deaths, record.excused)
+    if not begins and same_boot and unchanged:
         return record
     return replace(
         record,
@@ -236,6 +255,7 @@ def _seen(record: Record | None, label: str, seen: _Server, *, blocked: bool, tr
         away=away,
         returned=returned,
         run=run,
+        boot=known,
         deaths=deaths,
         excused=excused,
     )
@@ -296,20 +316,20 @@ def _awaited(pod: Pod) -> str:
     return f"is starting: {pod.stage}"
 
 
-def _ended(kept: Record, seen: _Server, *, blocked: bool, trial: Trial, now: datetime) -> str | None:
+def _ended(kept: Record, seen: _Server, *, blocked: bool, allowed: Allowance, now: datetime) -> str | None:
     """Why a node has failed on its revision, or None."""
     if kept.state is ServerState.FAILED:
         standing = kept.failures.get(kept.revision)
         return seen.note if seen.state is ServerState.FAILED else standing.note if standing else seen.note
     if blocked:
         return None
-    if kept.deaths >= DEATHS and trial.unfinished:
-        return f"became NotReady and came back with its server started anew {kept.deaths} times"
-    if kept.state is ServerState.STARTING and now - kept.since >= trial.deadline:
+    if kept.deaths >= DEATHS and allowed.unfinished:
+        return f"went down and came back with its server started anew {kept.deaths} times"
+    if kept.state is ServerState.STARTING and now - kept.since >= allowed.deadline:
         return _late(seen)
-    if kept.state is ServerState.SERVING and trial.bake is not None:
-        in_time = now - kept.moved < trial.deadline + trial.bake
-        if not in_time and now - kept.since < trial.bake:
+    if kept.state is ServerState.SERVING and allowed.bake is not None:
+        in_time = now - kept.moved < allowed.deadline + allowed.bake
+        if not in_time and now - kept.since < allowed.bake:
             return "restarted its server so often that it did not serve for the bake of the rollout's step"
     return None
 

@@ -41,10 +41,12 @@ class Record:
     away: datetime | None = None
     run: str = ""
     """Which start of the server it is about: another pod, or one more restart, is another run."""
+    boot: str = ""
+    """Which start of the machine it was seen in."""
     returned: datetime | None = None
-    """When it came back from NotReady, until its server is seen to have been started anew."""
+    """When it came back from NotReady or from a start of its machine, until its server is seen to be started anew."""
     deaths: int = 0
-    """How often the node came back from NotReady with its server started anew."""
+    """How often the node came back like this with its server started anew."""
     excused: str = ""
     """The run that shows nothing, since it was without its device."""
     doubtful: bool = False
@@ -63,6 +65,7 @@ class Record:
             "moved": _text(self.moved),
             "away": _text(self.away) if self.away else None,
             "run": self.run,
+            "boot": self.boot,
             "returned": _text(self.returned) if self.returned else None,
             "deaths": self.deaths,
             "excused": self.excused,
@@ -140,6 +143,7 @@ def _read(text: str) -> tuple[Record | None, datetime]:
             moved=_time(found["moved"]),
             away=_time(found["away"]) if found.get("away") else None,
             run=str(found.get("run", "")),
+            boot=str(found.get("boot", "")),
             returned=_time(found["returned"]) if found.get("returned") else None,
             deaths=int(found.get("deaths", 0)),
             excused=str(found.get("excused", "")),

@@ -35,6 +35,8 @@ _FIXABLE_OUTSIDE = {
 _FIRST_PAUSE = 5.0
 _FIRST_FIXABLE_PAUSE = 20.0
 _UNEXPLAINED_TRIES = 3
+_INTERNAL_TRIES = 6
+"""A disk that is full is free again within minutes, or not by itself; a tool that crashes on a model always does."""
 _LONGEST_REQUEST = 256
 """Characters of a retry that are compared and kept in the status; an annotation may have 262,144."""
 
@@ -82,6 +84,9 @@ def failed(job: BuilderJob) -> Retry:
         again = job.tries + 1 < _UNEXPLAINED_TRIES
         return Retry(Reason.BUILD_FAILED, message, again, _pause(_FIRST_PAUSE, job.tries) if again else None)
     reason = Reason.BUILD_FAILED if failure.reason == "Internal" else Reason(failure.reason)
+    if failure.reason == "Internal" and job.tries + 1 >= _INTERNAL_TRIES:
+        often = f"The builder ended like this {_INTERNAL_TRIES} times; {RETRY_ANNOTATION} asks again."
+        return Retry(reason, f"{failure.message.rstrip('.')}. {often}", False, None)
     if failure.retry:
         waiting = _WAITING.get(failure.reason, reason)
         return Retry(waiting, failure.message, True, _pause(_FIRST_PAUSE, job.tries))

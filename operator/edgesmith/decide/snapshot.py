@@ -35,6 +35,8 @@ class Node:
 
     A kubelet that itself says that it is not ready says so by its own clock, which is not to be believed.
     """
+    boot: str = ""
+    """Which start of the machine it is: `status.nodeInfo.bootID`, another one after each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ Measurements are kept apart from what follows from them: another objective or ga
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from edgesmith.api.status import FinalistStatus, TrialStatus
+from edgesmith.decide.entries import entries_of, time_of, time_text
 from edgesmith.decide.scores import scores
 from edgesmith.decide.snapshot import Ended
 from edgesmith.decide.verdicts import DIED
@@ -29,15 +30,7 @@ def trials_of(status: Mapping[str, Any]) -> dict[Key, TrialStatus]:
     Args:
         status: The EdgeModel's status as it stands.
     """
-    found: dict[Key, TrialStatus] = {}
-    entries = status.get("trials")
-    for entry in entries if isinstance(entries, list) else ():
-        try:
-            one = TrialStatus.model_validate(entry)
-        except ValueError:
-            continue
-        found[one.profile, one.build_key] = one
-    return found
+    return {(one.profile, one.build_key): one for one in entries_of(status, "trials", TrialStatus)}
 
 
 def finalists_of(report: BuildReport, image: str, metric: MetricName) -> tuple[FinalistStatus, ...]:
@@ -114,18 +107,12 @@ def shared_facts(devices: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     return dict(sorted((found or {}).items()))
 
 
-def time_text(now: datetime) -> str:
-    """A time as the status has it."""
-    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def time_in(text: str | None) -> datetime | None:
     """The time that a status has; None where there is none that can be read."""
     try:
-        found = datetime.fromisoformat(text or "")
-    except ValueError:
+        return time_of(text or "")
+    except (ValueError, OverflowError):
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _duration(milliseconds: float | None) -> str | None:

@@ -18,6 +18,7 @@ from edgesmith.api.status import FinalistStatus, TrialStatus
 from edgesmith.api.units import parse_duration
 from edgesmith.decide.builds import BuildState
 from edgesmith.decide.devices import devices_of, shortage
+from edgesmith.decide.entries import time_text
 from edgesmith.decide.held import held_revision, variant_before
 from edgesmith.decide.plan import Delete, StartTrial
 from edgesmith.decide.retry import requested
@@ -31,7 +32,6 @@ from edgesmith.decide.trial_records import (
     measured,
     shared_facts,
     time_in,
-    time_text,
     trials_of,
     unmeasured,
 )

@@ -16,7 +16,7 @@ from edgesmith.decide.devices import devices_of
 from edgesmith.decide.fleet import NodeState, RevisionState, Rules, Step, Variant
 from edgesmith.decide.judging import judged
 from edgesmith.decide.marks import Mark, marks_of
-from edgesmith.decide.observe import Observation, Terms, Trial, observe
+from edgesmith.decide.observe import Allowance, Observation, Terms, observe
 from edgesmith.decide.profiles import Assignment, Resolved, assign, carries
 from edgesmith.decide.record import Record, parse_record
 from edgesmith.decide.refusals import usable
@@ -70,9 +70,9 @@ class View:
         self.rules = self._rules()
         """`spec.rollout`, as the planner reads it."""
         deadline, bake = self.rules.deadline, max((step.bake for step in self.rules.steps), default=None)
-        self._completed_trial = Trial(deadline, unfinished=False)
-        self._open_trial = Trial(deadline, unfinished=True)
-        self._canary_trial = Trial(deadline, unfinished=True, bake=bake)
+        self._for_completed = Allowance(deadline, unfinished=False)
+        self._for_open = Allowance(deadline, unfinished=True)
+        self._for_canary = Allowance(deadline, unfinished=True, bake=bake)
         self._tolerations = {one.metadata.name: one.spec.runtime.tolerations for one in self.resolved.profiles}
         self._devices = {
             one.metadata.name: devices for one in self.resolved.profiles if (devices := devices_of(one, model))
@@ -182,7 +182,7 @@ class View:
         return Terms(
             label,
             known=ours or revision is not None,
-            trial=self._trial(label, profile),
+            allowed=self._allowance(label, profile),
             now=self.now,
             tolerations=self._tolerations.get(profile or "", ()),
             devices=self._devices.get(profile or ""),
@@ -190,9 +190,9 @@ class View:
             foreign=revision is not None and not ours,
         )
 
-    def _trial(self, label: str | None, profile: str | None) -> Trial:
+    def _allowance(self, label: str | None, profile: str | None) -> Allowance:
         """What the revision that a label names is given on a node of a profile."""
         if label in self._completed:
-            return self._completed_trial
+            return self._for_completed
         tried = label is not None and label == self.targets.get(profile or "") and label not in self._proven
-        return self._canary_trial if tried else self._open_trial
+        return self._for_canary if tried else self._for_open

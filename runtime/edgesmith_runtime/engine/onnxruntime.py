@@ -61,6 +61,17 @@ of processor time a request by default, 6.4 ms with this, 3.6 ms without spinnin
 _IN_NODE: Final = re.compile(
     r"while running (?P<kind>\w+) node\. Name:'(?P<name>[^']*)' Status Message: (?P<status>.*)", re.DOTALL
 )
+_NO_OPERATOR: Final = re.compile(
+    r"No Op registered for (?P<name>\w+) with|Fatal error: (?P<domain>[\w.]+):(?P<own>\w+)\(-?\d+\) is not a registered"
+)
+_EXTENSIONS: Final = "ai.onnx.contrib"
+"""The domain of ONNX Runtime Extensions (https://github.com/microsoft/onnxruntime-extensions)."""
+_TOO_NEW: Final = re.compile(
+    r"(?P<what>Opset) (?P<has>\d+) is under development.* is till opset (?P<most>\d+)"
+    r"|Unsupported model (?P<ir>IR version): (?P<ir_has>\d+), max supported IR version: (?P<ir_most>\d+)",
+    re.DOTALL,
+)
+_IR_GROUPS: Final = ("ir", "ir_has", "ir_most")
 _ABOUT_MEMORY: Final = re.compile(r"allocate memory|size overflow|bad_alloc")
 _LOCALE: Final = re.compile(r"Failed to construct locale with name:(?P<name>[\w.@-]*)")
 _CODE: Final = re.compile(
@@ -214,8 +225,24 @@ def opened(model_file: Path, options: Any, by: str = "ONNX Runtime", **more: Any
         return ort.InferenceSession(str(model_file), options, **more)
     # ONNX Runtime's own errors share no base class of their own.
     except Exception as error:
-        words = _sentence(str(error).replace(f"Load model from {model_file} failed:", ""))
-        raise EngineError(f"{model_file.name} cannot be loaded by {by}: {words}") from error
+        raise EngineError(f"{model_file.name} {_unloadable(str(error), model_file, by)}") from error
+
+
+def _unloadable(said: str, model_file: Path, by: str) -> str:
+    """Why a file cannot be loaded, as the end of a sentence about it."""
+    if found := _NO_OPERATOR.search(said):
+        if found["domain"] == _EXTENSIONS:
+            return (
+                f"has operator {found['own']!r} of ONNX Runtime Extensions, which this engine does not load; expected "
+                "a model whose inputs are prepared before, tokens in place of text for example"
+            )
+        name = found["name"] or f"{found['domain']}:{found['own']}"
+        return f"has operator {name!r}, which {by} {version()} does not have; expected only operators of its"
+    if found := _TOO_NEW.search(said):
+        what, has, most = ("opset", found["has"], found["most"]) if found["what"] else found.group(*_IR_GROUPS)
+        return f"has {what} {has}; expected at most {most}, the newest that {by} {version()} runs"
+    words = _sentence(said.replace(f"Load model from {model_file} failed:", ""))
+    return f"cannot be loaded by {by}: {words}"
 
 
 def _spec(node: Any, kind: str) -> TensorSpec:
