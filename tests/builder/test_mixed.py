@@ -232,7 +232,7 @@ def test_what_loses_no_less_than_int8_is_no_candidate(tmp_path: Path, monkeypatc
     monkeypatch.setattr(onnxruntime, "_mixed", int8_again)
     outcome = built(tmp_path, taught(10000), CALIBRATION, EVALUATION, precisions=LADDER)
     found = {one.precision: one for one in outcome.candidates}
-    assert found["int8-mixed"].rejected == "it cannot be made: it loses no less than without nodes in float"
+    assert found["int8-mixed"].rejected == "it cannot be made: with the nodes that lose most in float, it loses no less"
 
 
 def test_of_forms_that_all_lose_the_one_that_loses_least_is_taken(
