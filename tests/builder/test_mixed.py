@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,16 @@ import onnxruntime as ort
 import pytest
 from candidates import built
 from graphs import FLOAT, decibels, model_of, node, samples_of, weights_of
+from onnxruntime.quantization.qdq_loss_debug import compute_signal_to_quantization_noice_ratio
 
 from edgesmith_builder.contract import Candidate
+from edgesmith_builder.dataset import Samples
 from edgesmith_builder.ladder.refining import loses, why_not_refined
-from edgesmith_builder.quantize import Quantization, QuantizationFailed, mixtures
+from edgesmith_builder.quantize import Quantization, QuantizationFailed, mixtures, quantize
 from edgesmith_builder.quantize.channels import channels_of
 from edgesmith_builder.quantize.losses import losses
 from edgesmith_builder.quantize.static import plain
+from edgesmith_builder.toolchain import Compiled, Material, onnxruntime
 
 CHANNELS, LAYERS, SIDE = 24, 6, 12
 PATTERNS = np.random.default_rng(7).normal(size=(7, 3, SIDE, SIDE))
@@ -112,6 +116,19 @@ def test_what_is_left_of_each_tensor(settings: Quantization, tmp_path: Path) -> 
     assert loud["r1"] < 10
     # With one scale for all of its channels, the weight itself loses the quiet ones too.
     assert (loud["k1"] < 10) == (not settings.per_channel)
+
+
+def test_over_a_whole_tensor_a_loud_channel_hides_the_others(tmp_path: Path) -> None:
+    """Signal to noise over all of it, as `qdq_loss_debug` has it, says 40 decibels where one channel of 24 is left."""
+    assert measured(tmp_path, network(3000))["r1"] < 1
+    single = onnx.load_model(tmp_path / "plain" / "ready.onnx")
+    single.graph.output.append(onnx.helper.make_tensor_value_info("r1", FLOAT, None))
+    session: Any = ort.InferenceSession(single.SerializeToString(), providers=["CPUExecutionProvider"])
+    values = session.run(["r1"], FEEDS)[0].astype(np.float64)
+    step = values.max() / 255
+    rounded = np.rint(values / step) * step
+    assert compute_signal_to_quantization_noice_ratio(values, rounded) > 40
+    assert (np.abs(rounded).max(axis=(0, 2, 3)) > 0).sum() < CHANNELS / 2
 
 
 def test_a_loud_channel_is_seen_through_layers_that_keep_channels_apart(tmp_path: Path) -> None:
@@ -208,6 +225,35 @@ def test_it_is_not_made_where_int8_loses_nothing(tmp_path: Path) -> None:
     assert found["int8-mixed"].agreement is None
 
 
+def test_what_loses_no_less_than_int8_is_no_candidate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def int8_again(material: Material, samples: Samples, folder: Path) -> Iterator[Compiled]:
+        yield Compiled("onnxruntime", quantize(material.source.path, samples, Quantization(), folder))
+
+    monkeypatch.setattr(onnxruntime, "_mixed", int8_again)
+    outcome = built(tmp_path, taught(10000), CALIBRATION, EVALUATION, precisions=LADDER)
+    found = {one.precision: one for one in outcome.candidates}
+    assert found["int8-mixed"].rejected == "it cannot be made: with the nodes that lose most in float, it loses no less"
+
+
+def test_of_forms_that_all_lose_the_one_that_loses_least_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = onnxruntime._mixed
+
+    def worst_last(material: Material, samples: Samples, folder: Path) -> Iterator[Compiled]:
+        yield next(real(material, samples, folder))
+        (folder / "again").mkdir()
+        yield Compiled("onnxruntime", quantize(material.source.path, samples, Quantization(), folder / "again"))
+
+    monkeypatch.setattr(onnxruntime, "_mixed", worst_last)
+    monkeypatch.setattr("edgesmith_builder.ladder.rung.loses", lambda _: True)
+    outcome = built(tmp_path, taught(10000), CALIBRATION, EVALUATION, precisions=LADDER)
+    mixed = next(one for one in outcome.candidates if one.precision == "int8-mixed")
+    assert mixed.int8_share is not None
+    assert mixed.accuracy_drop is not None
+    assert mixed.accuracy_drop < 0.02
+
+
 def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
     made = []
     for number in range(2):
@@ -225,7 +271,7 @@ def test_without_int8_before_it_is_made_by_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "loss"),
     [
-        pytest.param({"accuracy_drop": 0.01, "accuracy_drop_error": 0.0098, "agreement": 0.99}, True, id="a real drop"),
+        pytest.param({"accuracy_drop": 0.01, "accuracy_drop_error": 0.015, "agreement": 0.99}, True, id="a real drop"),
         pytest.param({"accuracy_drop": 0.01, "accuracy_drop_error": 0.02, "agreement": 0.99}, False, id="luck"),
         pytest.param({"accuracy_drop": -0.01, "accuracy_drop_error": 0.001, "agreement": 0.99}, False, id="better"),
         pytest.param({"accuracy_drop": 0.0, "accuracy_drop_error": 0.0, "agreement": 0.99}, False, id="nothing"),

@@ -119,7 +119,7 @@ class Workshop:
                 return form
         other = self.tried.get(REFINES[precision])
         if best is None or (other is not None and loss_of(other) <= best[0]):
-            raise CompileFailed("it loses no less than without nodes in float")
+            raise CompileFailed("with the nodes that lose most in float, it loses no less")
         return best[1]
 
     def _bundle(self, engine: Engine, precision: Form, made: Compiled, target: Path) -> None:
