@@ -69,7 +69,8 @@ def residual() -> Case:
         node("Relu", ["x3"], ["x4"]),
         node("Conv", ["x4", "c"], ["x5"]),
         node("Flatten", ["x5"], ["x6"]),
-        node("Gemm", ["x6", "g", "gb"], ["scores"]),
+        node("Flatten", ["x6"], ["x7"]),
+        node("Gemm", ["x7", "g", "gb"], ["scores"]),
     ]
     return nodes, silence(given, list(range(16)), "a", "b", "bb")
 
@@ -170,14 +171,15 @@ def test_multiplications_are_those_that_the_layers_have(tmp_path: Path) -> None:
     assert made.after == area * (16 * 27 + 16 * 9 + 16 * 16) + 16 * CLASSES
 
 
-def test_what_is_constant_of_a_channel_goes_into_the_bias(tmp_path: Path) -> None:
-    given = weights(a=(32, 3, 1, 1), ab=(32,), c=(8, 32, 1, 1), g=(8, CLASSES))
+@pytest.mark.parametrize("own", [[], ["cb"]], ids=["without-a-bias", "with-one"])
+def test_what_is_constant_of_a_channel_goes_into_the_bias(own: list[str], tmp_path: Path) -> None:
+    given = weights(a=(32, 3, 1, 1), ab=(32,), c=(8, 32, 1, 1), cb=(8,), g=(8, CLASSES))
     given["a"][:16] = 0
     given["ab"][:16] = 3.0
     nodes = [
         node("Conv", ["image", "a", "ab"], ["x1"]),
         node("Relu", ["x1"], ["x2"]),
-        node("Conv", ["x2", "c"], ["x3"]),
+        node("Conv", ["x2", "c", *own], ["x3"]),
         node("GlobalAveragePool", ["x3"], ["x4"]),
         node("Flatten", ["x4"], ["x5"]),
         node("Gemm", ["x5", "g"], ["scores"]),
@@ -229,6 +231,15 @@ def test_the_surgeon_does_what_refitting_all_weights_by_least_squares_does() -> 
         tried.remove(channel)
         np.testing.assert_allclose(tried.weights[:, kept], refitted, rtol=1e-8, atol=1e-8)
     np.testing.assert_allclose(inverted(damped), np.linalg.inv(damped), rtol=1e-8, atol=1e-10)
+
+
+def test_what_only_unwanted_outputs_read_costs_nothing() -> None:
+    surgeon = Surgeon.of(np.array([[1.0, 2.0], [3.0, 0.0], [1.0, 0.0], [1.0, 0.0]]), np.eye(2))
+    before = surgeon.costs()
+    surgeon.forget([0], 2)
+    assert surgeon.costs()[1] == 0
+    assert 0 < surgeon.costs()[0] < before[0]
+    assert surgeon.weights.tolist() == [[0, 0], [0, 0], [1, 0], [1, 0]]
 
 
 def network(random: np.random.Generator) -> Case:
@@ -317,13 +328,21 @@ def test_more_than_can_go_is_refused_with_how_much_can(tmp_path: Path) -> None:
         pruned(written(tmp_path, plain()), 0.9)
 
 
-@pytest.mark.parametrize("through", ["Softmax", "Split", "If"])
+@pytest.mark.parametrize("through", ["Softmax", "Split", "If", "Add"])
 def test_channels_that_meet_another_operator_are_kept(through: str, tmp_path: Path) -> None:
     """What it does with them is not known, so they stay, and here nothing is left to prune."""
-    given = weights(a=(32, 3, 1, 1), g=(32, CLASSES))
+    given = weights(a=(32, 3, 1, 1), b=(32, 3, 1, 1), g=(32, CLASSES))
     middle: dict[str, list[onnx.NodeProto]] = {
         "Softmax": [node("Softmax", ["x2"], ["x3"], axis=1)],
         "Split": [node("Split", ["x2"], ["l", "r"], axis=1, num_outputs=2), node("Concat", ["r", "l"], ["x3"], axis=1)],
+        "Add": [
+            node("Conv", ["image", "b"], ["y1"]),
+            node("Softmax", ["y1"], ["y2"], axis=1),
+            node("Add", ["x1", "y1"], ["y3"]),
+            node("GlobalAveragePool", ["y3"], ["y4"]),
+            node("GlobalAveragePool", ["y2"], ["y5"]),
+            node("Sub", ["y4", "y5"], ["x3"]),
+        ],
         "If": [node("If", ["yes"], ["x3"], then_branch=branch("x2"), else_branch=branch("x2"))],
     }
     nodes = [
@@ -348,14 +367,25 @@ def test_a_constant_that_only_a_graph_inside_a_node_reads_stays(tmp_path: Path) 
     decided = [
         node("ReduceMax", ["image"], ["m"], keepdims=0),
         node("Greater", ["m", "nil"], ["yes"]),
-        node("If", ["yes"], ["offset"], then_branch=branch("hidden"), else_branch=branch("hidden")),
-        node("Add", ["before", "offset"], ["scores"]),
+        node("If", ["yes"], ["offset"], then_branch=added("hidden"), else_branch=added("hidden")),
+        node("Neg", ["offset"], ["scores"]),
     ]
     nodes[-1].output[0] = "before"
     hidden = {"nil": np.array(0, np.float32), "hidden": np.full((1, CLASSES), 2, np.float32)}
     source = written(tmp_path, (nodes + decided, given | hidden))
     made = pruned(source, 0.3)
     np.testing.assert_allclose(answers(made.model.path), answers(source), rtol=1e-4, atol=1e-4)
+
+
+def added(name: str) -> onnx.GraphProto:
+    out = onnx.helper.make_tensor_value_info("inner", FLOAT, None)
+    return onnx.helper.make_graph([onnx.helper.make_node("Add", ["before", name], ["inner"])], "branch", [], [out])
+
+
+def test_a_tensor_of_too_many_channels_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgesmith_builder.prune.recipe.WIDEST", 8)
+    with pytest.raises(PruningFailed, match="there is nothing to prune"):
+        pruned(written(tmp_path, plain()), 0.1)
 
 
 def branch(name: str) -> onnx.GraphProto:
