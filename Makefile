@@ -83,8 +83,9 @@ lock: $(READY) ## Resolve the dependencies anew and write requirements/*.txt
 	@for extra in onnxruntime openvino litert qnn triton builder builder-qnn operator dev; do \
 	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-header --no-annotate --upgrade --extra $$extra pyproject.toml -o requirements/$$extra.txt; done
-	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header --no-annotate --no-deps requirements/tritonserver.in -o requirements/tritonserver.txt
+	@for name in tritonserver published; do \
+	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-header --no-annotate --no-deps requirements/$$name.in -o requirements/$$name.txt; done
 
 clean: ## Remove the virtual environment and caches of this tree
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info

@@ -37,6 +37,16 @@ def test_each_failure_of_a_build_is_on_the_builder_page(reason: str) -> None:
     assert f"`{reason}`" in (DOCS / "builder.md").read_text()
 
 
+@pytest.mark.parametrize("name", sorted(folder.parent.name for folder in ROOT.glob("examples/*/README.md")))
+def test_each_example_is_on_the_examples_page(name: str) -> None:
+    assert f"[`{name}`](../examples/{name}/README.md)" in (DOCS / "examples.md").read_text()
+
+
+@pytest.mark.parametrize("line", (ROOT / "requirements/published.in").read_text().splitlines()[1:])
+def test_each_published_package_is_on_the_examples_page_in_its_version(line: str) -> None:
+    assert f"`{line.split('==', maxsplit=1)[0]}` {line.split('==')[1]} " in (DOCS / "examples.md").read_text()
+
+
 @pytest.mark.parametrize("name", sorted(metric.name for metric in RUNTIME_METRICS))
 def test_each_metric_of_the_runtime_is_on_its_page(name: str) -> None:
     assert f"`{name}`" in (DOCS / "runtime.md").read_text()

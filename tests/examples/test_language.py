@@ -24,7 +24,7 @@ from pulled import pulled
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.fraction import parse_fraction
 from edgesmith_builder.cli import chosen
-from edgesmith_builder.contract import REPORT_ANNOTATION, Artifact, BuildReport, Gates, Toolchain
+from edgesmith_builder.contract import Artifact, Gates, Toolchain
 from edgesmith_builder.errors import NoCandidate
 
 Script = Callable[[str], ModuleType]
@@ -119,12 +119,11 @@ async def test_a_ticket_that_is_sent_comes_back_with_its_fault(
     wanted = request(world, precisions=(precision,))
     built = await world.build(wanted)
     assert chosen(built, wanted.gates) == built.image
-    report = BuildReport.model_validate_json((await world.manifest(built)).annotations[REPORT_ANNOTATION])
+    assert [one.precision for one in built.report.finalists] == [precision]
     server = start_server(await pulled(built.image, tmp_path / "image"), "--name", "tickets", "--max-batch", "1000")
     texts, labels = tickets()
 
     found = answered(server, "tickets", {"text": texts})["probabilities"].argmax(1)
-    assert report.precision == precision
     assert float((found == labels).mean()) == pytest.approx(0.87, abs=0.01)
     best = answered(server, "tickets", {"text": texts[:50]}, classes=1)["probabilities"]
     assert [text[0].decode().split(":")[2] for text in best] == [FAULTS[number] for number in found[:50]]

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from numpy.typing import NDArray
+from cases import Case
 from pulled import pulled
 
-from edgesmith_builder.contract import REPORT_ANNOTATION, Artifact, BuildReport, Gates
+from edgesmith_builder.cli import chosen
+from edgesmith_builder.contract import Artifact, BuildReport, Gates
+from edgesmith_builder.gates import Judged, judge
 from tests.builder.conftest import World, npz, registry, store, supplies, world
 from tests.runtime.conftest import start_server
 
-__all__ = ["Workshop", "registry", "start_server", "store", "supplies", "workshop", "world"]
+__all__ = ["Made", "Workshop", "registry", "start_server", "store", "supplies", "workshop", "world"]
 
-Arrays = Mapping[str, NDArray[Any]]
+
+@dataclass(frozen=True)
+class Made:
+    """What came of a build."""
+
+    report: BuildReport
+    judged: Judged
+    bundle: Path
+    """Of the first finalist that keeps the gates, as a node pulls it."""
 
 
 @dataclass(frozen=True)
@@ -27,22 +36,19 @@ class Workshop:
     world: World
     folder: Path
 
-    async def make(
-        self, model: Path, calibration: Arrays, evaluation: Arrays | None = None, **changes: Any
-    ) -> tuple[BuildReport, Path]:
-        """The report of a build and the bundle of its first finalist; `changes` are fields of the build."""
-        number = next(self.world.numbers)
-        sets = {"calibration": calibration, "evaluation": evaluation}
-        fields: dict[str, Any] = {
-            kind: Artifact(uri=self.world.store.put(f"{model.stem}/{number}/{kind}", npz(**arrays))) if arrays else None
+    async def make(self, case: Case, gates: Gates | None = None, **changes: Any) -> Made:
+        """Build a model and hold it to gates; `changes` are fields of the build."""
+        gates, number = gates or Gates(), next(self.world.numbers)
+        sets = {"calibration": case.calibration, "evaluation": case.evaluation}
+        fields: dict[str, Any] = {"model": "published", "output": case.output} | {
+            kind: Artifact(uri=self.world.store.put(f"published/{number}/{kind}", npz(**arrays))) if arrays else None
             for kind, arrays in sets.items()
         }
-        fields["source"] = Artifact(uri=self.world.store.put(f"{model.stem}/{number}/model.onnx", model.read_bytes()))  # noqa: ASYNC240 - nothing else runs
-        built = await self.world.build(
-            self.world.request(**{"model": "published", "gates": Gates(), **fields, **changes})
-        )
-        report = BuildReport.model_validate_json((await self.world.manifest(built)).annotations[REPORT_ANNOTATION])
-        return report, await pulled(built.image, self.folder / f"image-{number}")
+        source = case.model.read_bytes()
+        fields["source"] = Artifact(uri=self.world.store.put(f"published/{number}/model.onnx", source))
+        built = await self.world.build(self.world.request(**fields, **changes))
+        bundle = await pulled(chosen(built, gates), self.folder / f"image-{number}")
+        return Made(built.report, judge(built.report, gates), bundle)
 
 
 @pytest.fixture

@@ -7,38 +7,22 @@ from typing import Any
 
 import numpy as np
 from answering import answered
-from contents import files, said, taken
-from wheels import magika
+from cases import file_kinds
 
 from edgesmith_builder.contract import Gates
 
-GATE = 0.05
-
 
 async def test_kinds_of_files_are_told_as_by_the_package(workshop: Any, start_server: Any, tmp_path: Path) -> None:
-    paths = files(tmp_path)
-    kinds, package = said(paths)
-    contents = np.stack([taken(path) for path in paths])
-    labels = np.array([kinds.index(kind) for kind, _ in package])
-    assert len(set(labels.tolist())) > 20
+    case, kinds, package = file_kinds(tmp_path)
+    assert len({kind for kind, _ in package}) > 20
+    made = await workshop.make(case, Gates(max_accuracy_drop=0.05), precisions=("int8", "fp32"))
+    assert made.report.reference_accuracy == 1.0
+    assert [one.precision for one in made.judged.finalists] == ["fp32"]
+    assert "spec.gates.maxAccuracyDrop" in made.judged.refused["int8"]
 
-    report, bundle = await workshop.make(
-        magika(),
-        {"bytes": contents[::2]},
-        {"bytes": contents[1::2], "labels": labels[1::2]},
-        gates=Gates(max_accuracy_drop=GATE),
-    )
-    assert [candidate.precision for candidate in report.candidates] == ["int8", "fp32"]
-    assert report.reference_accuracy == 1.0
-    int8 = report.candidates[0]
-    if int8.rejected is not None:
-        assert "spec.gates.maxAccuracyDrop" in int8.rejected
-
-    server = start_server(bundle, "--max-batch", str(len(paths)))
+    server = start_server(made.bundle, "--max-batch", str(len(package)))
+    contents = np.concatenate([one["bytes"] for one in (case.calibration, case.evaluation) if one is not None])
     scores = answered(server, "published", {"bytes": contents})["target_label"]
-    told = [kinds[number] for number in scores.argmax(1)]
-    if report.precision == "fp32":
-        assert told == [kind for kind, _ in package]
-        np.testing.assert_allclose(scores.max(1), [sure for _, sure in package], atol=2e-3)
-    else:
-        assert np.mean([one == kind for one, (kind, _) in zip(told, package, strict=True)]) >= 1 - GATE
+    inorder = package[::2] + package[1::2]
+    assert [kinds[number] for number in scores.argmax(1)] == [kind for kind, _ in inorder]
+    np.testing.assert_allclose(scores.max(1), [sure for _, sure in inorder], atol=2e-3)

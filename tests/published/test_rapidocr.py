@@ -4,27 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import onnxruntime
-from answering import Asked, asking
-from pages import Network, Page, characters, line, lines_of, page, plates, read, scaled
+from answering import asking
+from cases import ANSWER, DETECTOR, PICTURE, READER, Asked, bare, text_detector, text_reader
+from pages import Network, Page, characters, line, lines_of, page, plates, read
 from wheels import rapidocr
 
-DETECTOR, READER = "PP-OCRv6_det_small.onnx", "PP-OCRv6_rec_small.onnx"
-INPUT, OUTPUT = "x", "fetch_name_0"
-WIDTH = 320
 
-
-def bare(name: str) -> Network:
-    """A network without us."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(str(rapidocr(name)), options, providers=["CPUExecutionProvider"])
-    return lambda pictures: session.run([OUTPUT], {INPUT: pictures})[0]
-
-
-def served(ask: Asked) -> Network:
-    return lambda pictures: ask({INPUT: pictures})[OUTPUT]
+def network(ask: Asked) -> Network:
+    return lambda pictures: ask({PICTURE: pictures})[ANSWER]
 
 
 def said(image: Page, detect: Network, reader: Network, known: list[str]) -> list[str]:
@@ -33,32 +20,18 @@ def said(image: Page, detect: Network, reader: Network, known: list[str]) -> lis
 
 
 async def test_what_is_drawn_is_read_in_int8_as_by_the_models_themselves(workshop: Any, start_server: Any) -> None:
-    known, detect, reader = characters(rapidocr(READER)), bare(DETECTOR), bare(READER)
-    taught = [page(lines, seed) for seed, lines in enumerate(plates(6, 2))]
+    known = characters(rapidocr(READER))
     drawn = plates(5, 1)
     images = [page(lines, 100 + seed) for seed, lines in enumerate(drawn)]
-    assert [said(image, detect, reader, known) for image in images] == drawn
+    themselves = network(bare(rapidocr(DETECTOR))), network(bare(rapidocr(READER)))
+    assert [said(image, *themselves, known) for image in images] == drawn
 
-    pictures = {
-        DETECTOR: np.stack([scaled(image) for image in taught]),
-        READER: np.stack([line(piece, WIDTH) for image in taught for piece in lines_of(image, detect)]),
-    }
-    servers = {}
-    for name, calibration in pictures.items():
-        report, bundle = await workshop.make(rapidocr(name), {INPUT: calibration}, precisions=("int8",))
-        assert report.candidates[0].agreement is not None
-        assert report.candidates[0].agreement > 0.85
-        servers[name] = start_server(bundle)
-
-    with (
-        asking(servers[DETECTOR], "published", "http") as where,
-        asking(servers[READER], "published", "grpc") as what,
-    ):
-        told = [said(image, served(where), served(what), known) for image in images]
-    wrong = [
-        (ours, theirs)
-        for page_, text in zip(told, drawn, strict=True)
-        for ours, theirs in zip(page_, text, strict=True)
-        if ours != theirs
-    ]
-    assert len(wrong) <= 1, wrong
+    servers = []
+    for case in (text_detector(), text_reader()):
+        made = await workshop.make(case, precisions=("int8",))
+        assert made.report.candidates[0].agreement > 0.85
+        servers.append(start_server(made.bundle))
+    with asking(servers[0], "published", "http") as where, asking(servers[1], "published", "grpc") as what:
+        told = [said(image, network(where), network(what), known) for image in images]
+    pairs = [pair for lines in zip(told, drawn, strict=True) for pair in zip(*lines, strict=True)]
+    assert sum(ours != theirs for ours, theirs in pairs) <= 1, pairs

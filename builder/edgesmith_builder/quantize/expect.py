@@ -27,9 +27,10 @@ def expect_weights(graph: onnx.GraphProto) -> None:
     constants = initializers(graph)
     if any(has_weights(node, constants) for node in graph.node):
         return
+    inside = ", and what is inside graphs of its nodes stays as it is" if len([*subgraphs(graph)]) > 1 else ""
     raise QuantizationFailed(
         f"there is nothing to quantise: int8 is for {LIGHT} constant weights and more of "
-        f"{', '.join(QUANTISED)}; the model has {operators_of(graph)}"
+        f"{', '.join(QUANTISED)}; the model has {operators_of(graph)}{inside}"
     )
 
 
