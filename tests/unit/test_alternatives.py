@@ -17,7 +17,7 @@ from edgesmith.decide.builds import BuildState, build_for
 from edgesmith.decide.contestants import MOST, contestants
 from edgesmith.decide.plan import Plan
 from edgesmith.decide.snapshot import Image, RegistryProblem
-from edgesmith_builder.contract import BuildFailure, Candidate, FailureReason, Finalist, Precision
+from edgesmith_builder.contract import BuildFailure, Candidate, FailureReason, Finalist, Precision, Reference
 
 GATES = {"maxAccuracyDrop": "10%"}
 
@@ -327,3 +327,22 @@ def test_builds_name_the_source_that_they_are_held_against() -> None:
     assert (other.source.uri, other.reference.source) == ("s3://models/pump/gru.onnx", own.source)
     moved = pump("gru", source={"uri": "s3://models/parts/a/model.onnx", "sha256": "b" * 64})
     assert build_for(moved, profile(), SETTINGS, moved.spec.optimize.alternatives[0]).key != other.key
+
+
+def test_an_alternative_without_a_digest_is_looked_at_and_joins_when_it_is_known() -> None:
+    of = pump("gru")
+    gru = of.spec.optimize.alternatives[0]
+    bare = gru.model_copy(update={"source": gru.source.model_copy(update={"sha256": None})})
+    optimize = of.spec.optimize.model_copy(update={"alternatives": (bare,)})
+    of = of.model_copy(update={"spec": of.spec.model_copy(update={"optimize": optimize})})
+    here = cluster(of, {"source": {"fp32": 0.0}, "gru": {"fp32": 0.0}}, source_fp32=4.0, gru_fp32=1.0)
+    plan = decide(here.snapshot(), here.now)
+    assert plan.look is not None
+    assert [one.field for one in plan.look.files] == ["optimize.alternatives[gru].source"]
+    assert [start.alternative for start in plan.builds] == ["source"]
+    entry = {"field": "optimize.alternatives[gru].source", "uri": bare.source.uri, "sha256": "7" * 64}
+    known = {"sources": [{**entry, "resolvedAt": "2030-01-01T11:59:00Z", "attempt": plan.look.attempt}]}
+    here.edge_model = of.model_copy(update={"status": known})
+    builds = here.builds()
+    assert builds["amd64", "gru"].source.sha256 == "7" * 64
+    assert builds["amd64", "gru"].reference == Reference(source=builds["amd64", "source"].source)
