@@ -89,7 +89,7 @@ def test_the_short_name_and_the_columns_work(server: ApiServer, namespace: str) 
         ),
         pytest.param(
             {"optimize": {"alternatives": [OTHER, OTHER]}, "evaluation": SET},
-            "Duplicate value",
+            "duplicate entries for key",
             id="an-alternative-twice",
         ),
         pytest.param(
