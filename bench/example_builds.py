@@ -27,9 +27,9 @@ from quantization import Reader
 from row import Row
 
 from edgesmith.api.deviceprofile import DeviceProfile
-from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.edgemodel import Alternative, EdgeModel
 from edgesmith.api.status import FinalistStatus
-from edgesmith.decide.builds import build_for
+from edgesmith.decide.builds import build_for, models_of
 from edgesmith.decide.gates import gates_of
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.trial_records import finalists_of
@@ -75,6 +75,7 @@ class Folder:
 class Measured:
     """An example's build, and how fast each of its forms was."""
 
+    name: str
     model: EdgeModel
     report: BuildReport
     paces: dict[str, Pace]
@@ -96,7 +97,7 @@ class Measured:
         """The precision that the operator rolls out."""
         won = judge_trial(self.tried, self.model.spec.optimize.objective, Bounds.of(self.model)).winner
         if won is None:
-            raise SystemExit(f"{self.model.metadata.name}: no finalist keeps its gates on this machine")
+            raise SystemExit(f"{self.name}: no finalist keeps its gates on this machine")
         return won
 
     @property
@@ -107,22 +108,30 @@ class Measured:
 def measure_examples() -> list[Row]:
     """Build and measure every example; some minutes."""
     logging.getLogger().setLevel(logging.ERROR)
-    return [row for folder, model in examples() for row in _rows(measured(folder, model))]
+    return [row for folder, model, one in examples() for row in _rows(measured(folder, model, one))]
 
 
-def examples() -> Iterator[tuple[Path, EdgeModel]]:
-    """Every EdgeModel of `examples/` with its folder."""
+def examples() -> Iterator[tuple[Path, EdgeModel, Alternative | None]]:
+    """Every model of `examples/` with its folder: of each EdgeModel the source, then its alternatives."""
     for file in sorted((ROOT / "examples").glob("*/edgemodel*.yaml")):
         for document in yaml.safe_load_all(file.read_text()):
-            yield file.parent, EdgeModel.model_validate(document)
+            model = EdgeModel.model_validate(document)
+            for _, alternative in models_of(model):
+                yield file.parent, model, alternative
 
 
-def measured(folder: Path, model: EdgeModel) -> Measured:
-    """Build an example as a Job does, up to its bundles, and measure what came out."""
+def measured(folder: Path, model: EdgeModel, alternative: Alternative | None = None) -> Measured:
+    """Build an example as a Job does, up to its bundles, and measure what came out.
+
+    An alternative is measured by itself, so the gates that hold it against the source are left out.
+    """
     profile = yaml.safe_load((ROOT / "charts/edgesmith/profiles/generic-amd64.yaml").read_text())
-    wanted = build_for(model, DeviceProfile.model_validate(profile), SETTINGS)
-    with tempfile.TemporaryDirectory() as name:
-        work = Path(name)
+    wanted = build_for(model, DeviceProfile.model_validate(profile), SETTINGS, alternative)
+    name, gates = model.metadata.name, gates_of(model)
+    if alternative is not None:
+        name, gates = f"{name}-{alternative.name}", Gates()
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
         inputs = gather(wanted, Folder(folder), work, threads=1)
         outcome = climb(wanted, inputs, 0, work, threads=1)
         default = _default(inputs, work)
@@ -130,7 +139,7 @@ def measured(folder: Path, model: EdgeModel) -> Measured:
             feeds = read(work / outcome.winner.candidate.precision / "bundle")[1].samples(engines[PLAIN])
             paces = contest(engines, feeds)
             answered = _answered(wanted, inputs, engines.get(DEFAULT), default)
-    return Measured(model, _judged(first_report(inputs, outcome), gates_of(model)), paces, answered)
+    return Measured(name, model, _judged(first_report(inputs, outcome), gates), paces, answered)
 
 
 def _judged(report: BuildReport, gates: Gates) -> BuildReport:
@@ -177,7 +186,7 @@ def _answered(wanted: Build, inputs: Inputs, engine: Engine | None, file: Path |
     """The default int8, scored as a candidate is."""
     if engine is None or file is None:
         return None
-    yardstick = Yardstick(inputs.metric, inputs.evaluation, inputs.scored, inputs.answers)
+    yardstick = Yardstick(inputs.metric, inputs.evaluation, inputs.scored, inputs.answers, inputs.reference)
     try:
         said = yardstick.measure(engine, "int8")
     except (ScoreFailed, EngineError) as error:
@@ -187,7 +196,7 @@ def _answered(wanted: Build, inputs: Inputs, engine: Engine | None, file: Path |
 
 
 def _rows(found: Measured) -> list[Row]:
-    name, paces, winner = found.model.metadata.name, found.paces, found.winner
+    name, paces, winner = found.name, found.paces, found.winner
     rows: list[Row] = []
     for candidate in found.report.candidates:
         rows += _candidate(f"{name} {candidate.precision}", candidate, paces.get(candidate.precision), paces[PLAIN])

@@ -36,7 +36,7 @@ def measure_pruning() -> list[Row]:
     """Prune and measure; a minute or two."""
     logging.getLogger().setLevel(logging.ERROR)
     rows: list[Row] = []
-    for folder, model in examples():
+    for folder, model, _ in examples():
         for ratio in RATIOS if model.metadata.name in NAMES else ():
             optimize = model.spec.optimize.model_copy(update={"pruning": Pruning(ratio=ratio)})
             spec = model.spec.model_copy(update={"optimize": optimize})

@@ -85,7 +85,7 @@ async def build(
     with step(f"{target.repository} takes pushes"):
         await registries.target.check_push(target.repository)
 
-    inputs = gather(wanted, sources, work, threads)
+    inputs = gather(wanted, sources, work, threads, request.field)
     outcome = climb(wanted, inputs, base.manifest.size, work, threads, compiler=compiler, triton=base.triton)
     images = images_of(wanted, inputs, outcome, base)
     for image in images:
@@ -93,6 +93,7 @@ async def build(
             wanted,
             image.report,
             sources.digests,
+            request.field,
             base=base,
             manifest=image.manifest,
             layer=image.layers[-1],
@@ -159,7 +160,7 @@ def climb(
         material=Material(
             inputs.model, inputs.calibration, wanted.toolchain.settings, threads, inputs.compiled, compiler
         ),
-        yardstick=Yardstick(inputs.metric, inputs.evaluation, inputs.scored, inputs.answers),
+        yardstick=Yardstick(inputs.metric, inputs.evaluation, inputs.scored, inputs.answers, inputs.reference),
         golden=inputs.golden,
         base_size=base_size,
         triton=triton,
@@ -190,10 +191,12 @@ def images_of(wanted: Build, inputs: Inputs, outcome: Outcome, base: Base) -> tu
 def first_report(inputs: Inputs, outcome: Outcome) -> BuildReport:
     """The report of the first finalist; the digests of the others are not known yet."""
     finalists = tuple(finalist_of(attempt, inputs.model.warnings) for attempt in outcome.finalists)
+    own, reference = inputs.scored, inputs.reference or inputs.scored
     report = BuildReport(
         precision=finalists[0].precision,
-        reference_accuracy=inputs.scored.value if inputs.scored else None,
-        samples=inputs.scored.samples if inputs.scored else None,
+        reference_accuracy=reference.value if reference else None,
+        source_accuracy=own.value if own and inputs.reference else None,
+        samples=own.samples if own else None,
         metric=inputs.metric.name,
         higher=inputs.metric.higher,
         size=finalists[0].size,

@@ -8,7 +8,8 @@
     ├── DigestMismatch       the file is not the one whose sha256 was given
     ├── ModelInvalid         not a model, or none that the engine runs
     │   ├── ModelHasNaN      a weight is not a number
-    │   └── ModelTooLarge    larger than the memory of the device that it is for
+    │   ├── ModelTooLarge    larger than the memory of the device that it is for
+    │   └── InterfaceMismatch  an alternative takes or answers otherwise than the source that it may stand in for
     ├── DatasetInvalid       not a data set that may be read
     ├── DatasetMismatch      a data set that does not fit the model
     ├── NoCandidate          no candidate can be made, or none of them works
@@ -82,6 +83,10 @@ class ModelTooLarge(ModelInvalid):
     """The source is larger than the memory of the device that it is to run on."""
 
 
+class InterfaceMismatch(ModelInvalid):
+    """An alternative takes other inputs or answers other outputs than the source that it may stand in for."""
+
+
 class DatasetInvalid(BuildError):  # noqa: N818
     """A data set is not an `.npz` that may be read, or its values are not numbers."""
 
@@ -110,6 +115,7 @@ _REASONS: dict[type[Exception], FailureReason] = {
     DigestMismatch: "DigestMismatch",
     ModelHasNaN: "ModelHasNaN",
     ModelTooLarge: "ModelTooLarge",
+    InterfaceMismatch: "InterfaceMismatch",
     ModelInvalid: "ModelInvalid",
     DatasetInvalid: "DatasetInvalid",
     DatasetMismatch: "DatasetMismatch",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from edgesmith_builder.format import ModelFacts, read_source, shaped_source
 from edgesmith_builder.limits import DATASET, MODEL, memory_limit, model_limit
 from edgesmith_builder.metric import Evaluation, Metric, Score, metric_of
 from edgesmith_builder.progress import size_text, step
+from edgesmith_builder.reference import check_interface, named_alike, score_reference
 from edgesmith_builder.score import ScoreFailed, SourceAnswers, ask_source, check_conversion, golden_inputs
 from edgesmith_builder.source import Limit, Source
 from edgesmith_runtime.engine import Engine, EngineError, load_engine
@@ -45,63 +48,130 @@ class Inputs:
     """The source's answers that candidates are held against."""
     compiled: ModelFacts | None = None
     """The source compiled already, as somebody published it beside the source."""
+    reference: Score | None = None
+    """The score of what an alternative is held against, on the evaluation set."""
 
 
-def gather(wanted: Build, sources: Source, work: Path, threads: int) -> Inputs:
+Places = Callable[[str], str]
+"""Where the EdgeModel names a file, by the field of the build that holds it; see `BuildRequest.field`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A model that was fetched and read."""
+
+    facts: ModelFacts
+    what: str
+    """What messages call it: `spec.source.uri s3://…`."""
+
+
+def gather(wanted: Build, sources: Source, work: Path, threads: int, places: Places = "spec.{}".format) -> Inputs:
     """Fetch everything, check it, and score the source.
+
+    Args:
+        wanted: The build.
+        sources: Where files come from.
+        work: A folder for them.
+        threads: Cores to score with.
+        places: Where the EdgeModel names each file, for messages.
 
     Raises:
         BuildError: of the fitting kind.
     """
-    fetched = work / "source"
-    what = _what(wanted)
-    sources.fetch("spec.source", wanted.source, fetched, largest_model(memory_limit(), wanted.device_memory))
-    with step("model") as current:
-        facts = read_source(fetched, what, trust_pickle=wanted.trust_pickle)
+    limit = largest_model(memory_limit(), wanted.device_memory)
+    model = functools.partial(_model, sources=sources, work=work, places=places, limit=limit)
+    source = model("source", wanted.source, trust_pickle=wanted.trust_pickle)
+    compiled = _compiled(wanted, wanted.compiled, sources, work, places) if wanted.compiled else None
+    other = wanted.reference
+    reference = model("reference", other.source, trust_pickle=other.trust_pickle) if other is not None else None
+    wanted_sets = {"spec.calibration": wanted.calibration, "spec.evaluation": wanted.evaluation}
+    sets = {field: artifact for field, artifact in wanted_sets.items() if artifact is not None}
+    arrays = functools.cache(lambda field: _arrays(field, sets[field], wanted, sources, work))
+    with ExitStack() as stack:
+        source = _shaped(source, sets, arrays)
+        engine = stack.enter_context(_loaded(source, threads))
+        log.info("inputs %s, outputs %s", _specs(engine.inputs), _specs(engine.outputs))
+        facts, yardstick = source.facts, None
+        if reference is not None:
+            reference = _shaped(reference, sets, arrays)
+            yardstick = stack.enter_context(_loaded(reference, threads))
+            check_interface(source.what, engine, yardstick)
+            facts = named_alike(source.what, facts, reference.facts)
+        labels = {"spec.evaluation": metric_of(wanted.metric, wanted.metric_options).labels}
+        found = {
+            field: _samples(field, artifact, arrays(field), engine.inputs, labels.get(field))
+            for field, artifact in sets.items()
+        }
+        calibration, evaluation = found.get("spec.calibration"), found.get("spec.evaluation")
+        try:
+            asked = ask(wanted, facts, engine, calibration, evaluation, what=source.what, reference=yardstick)
+        except ScoreFailed as error:
+            raise ModelInvalid(
+                f"{source.what} does not answer its samples: {error}; finite numbers were expected"
+            ) from error
+    return replace(asked, compiled=compiled)
+
+
+def _model(
+    role: str, artifact: Artifact, *, sources: Source, work: Path, places: Places, limit: Limit, trust_pickle: bool
+) -> _Found:
+    """A model, fetched and read.
+
+    Raises:
+        BuildError: of the fitting kind.
+    """
+    fetched, field = work / role, places(role)
+    what = f"{field}.uri {artifact.uri}"
+    sources.fetch(field, artifact, fetched, limit)
+    with step("model" if role == "source" else field) as current:
+        facts = read_source(fetched, what, trust_pickle=trust_pickle)
         current.say(
             f"{facts.format}, {facts.precision}, {facts.parameters} parameters, {size_text(facts.size)}, checked"
         )
     if facts.compiled_for is not None:
         raise ModelInvalid(
             f"{what} is compiled for {facts.compiled_for}, and nothing else runs it; the file from before it was "
-            "compiled was expected, and this one under spec.compiled"
+            f"compiled was expected, and this one under {places('compiled')}"
         )
-    compiled = _compiled(wanted, wanted.compiled, sources, work) if wanted.compiled else None
-    wanted_sets = {"spec.calibration": wanted.calibration, "spec.evaluation": wanted.evaluation}
-    sets = {field: artifact for field, artifact in wanted_sets.items() if artifact is not None}
-    arrays = functools.cache(lambda field: _arrays(field, sets[field], wanted, sources, work))
-    if facts.shapeless or facts.unnamed:
-        ranks = {name: array.ndim for field in sets for name, array in arrays(field).items() if name != LABELS}
-        facts = shaped_source(facts, ranks, what)
+    return _Found(facts, what)
+
+
+def _shaped(found: _Found, sets: Mapping[str, Artifact], arrays: Callable[[str], Arrays]) -> _Found:
+    """A model whose inputs have a shape and a name, where need be those of the sets' arrays."""
+    if not (found.facts.shapeless or found.facts.unnamed):
+        return found
+    ranks = {name: array.ndim for field in sets for name, array in arrays(field).items() if name != LABELS}
+    return replace(found, facts=shaped_source(found.facts, ranks, found.what))
+
+
+@contextmanager
+def _loaded(found: _Found, threads: int) -> Iterator[Engine]:
+    """A model as its engine runs it.
+
+    Raises:
+        ModelInvalid: where it does not.
+    """
+    name = found.facts.engine
     try:
-        engine = load_engine(facts.engine, facts.path, threads=threads)
+        engine = load_engine(name, found.facts.path, threads=threads)
     except EngineError as error:
-        expected = "" if "; expected " in str(error) else f"; a model that {facts.engine} runs was expected"
-        raise ModelInvalid(f"{what} does not run: {error}{expected}") from error
+        expected = "" if "; expected " in str(error) else f"; a model that {name} runs was expected"
+        raise ModelInvalid(f"{found.what} does not run: {error}{expected}") from error
     try:
-        log.info("inputs %s, outputs %s", _specs(engine.inputs), _specs(engine.outputs))
-        labels = {"spec.evaluation": metric_of(wanted.metric, wanted.metric_options).labels}
-        found = {
-            field: _samples(field, artifact, arrays(field), engine.inputs, labels.get(field))
-            for field, artifact in sets.items()
-        }
-        asked = ask(wanted, facts, engine, found.get("spec.calibration"), found.get("spec.evaluation"))
-        return replace(asked, compiled=compiled)
-    except ScoreFailed as error:
-        raise ModelInvalid(f"{what} does not answer its samples: {error}; finite numbers were expected") from error
+        yield engine
     finally:
         engine.close()
 
 
-def _compiled(wanted: Build, artifact: Artifact, sources: Source, work: Path) -> ModelFacts:
+def _compiled(wanted: Build, artifact: Artifact, sources: Source, work: Path, places: Places) -> ModelFacts:
     """The file that somebody compiled of the source already.
 
     Raises:
         BuildError: of the fitting kind.
     """
-    target = work / "compiled"
-    sources.fetch("spec.compiled", artifact, target, largest_model(memory_limit(), wanted.device_memory))
-    what = f"spec.compiled.uri {artifact.uri}"
+    target, field = work / "compiled", places("compiled")
+    sources.fetch(field, artifact, target, largest_model(memory_limit(), wanted.device_memory))
+    what = f"{field}.uri {artifact.uri}"
     found = read_source(target, what)
     if found.compiled_for is None:
         raise ModelInvalid(f"{what} is a plain {found.format} file; one that is compiled for a device was expected")
@@ -124,7 +194,14 @@ def largest_model(memory: int | None, device: int | None = None) -> Limit:
 
 
 def ask(
-    wanted: Build, facts: ModelFacts, source: Engine, calibration: Samples | None, labelled: Samples | None
+    wanted: Build,
+    facts: ModelFacts,
+    source: Engine,
+    calibration: Samples | None,
+    labelled: Samples | None,
+    *,
+    what: str = "spec.source",
+    reference: Engine | None = None,
 ) -> Inputs:
     """Score the source, and ask it what candidates are held against.
 
@@ -134,6 +211,8 @@ def ask(
         source: The source, loaded.
         calibration: The calibration set.
         labelled: The evaluation set.
+        what: What messages call the source.
+        reference: What an alternative's accuracy is held against; None: the source itself.
 
     Raises:
         ScoreFailed: where the source does not answer with numbers.
@@ -141,16 +220,18 @@ def ask(
         RequestInvalid: where an output is named that it does not have, or golden samples cannot be made up.
         ModelInvalid: where it was converted and answers otherwise than the original.
     """
-    evaluation, scored, metric = None, None, metric_of(wanted.metric, wanted.metric_options)
+    metric = metric_of(wanted.metric, wanted.metric_options)
+    evaluation, scored, yardstick = None, None, None
     if labelled is not None:
         evaluation = Evaluation(labelled, _output(wanted, source), names=facts.labels)
+        yardstick = score_reference(metric, reference, evaluation) if reference is not None else None
         with step("source: scored") as current:
-            scored = metric.score(source, evaluation)
+            scored = metric.score(source, evaluation, yardstick)
             current.say(f"{scored.samples} samples, {metric.name} {scored.value:.4f} ± {scored.error:.4f},")
         metric.check_source(scored, evaluation)
     golden = golden_inputs(labelled if labelled is not None else calibration, source.inputs, facts.size)
     if facts.original is not None:
-        check_conversion(source, facts.original, *_first(labelled, calibration, golden), _what(wanted))
+        check_conversion(source, facts.original, *_first(labelled, calibration, golden), what)
     if labelled is not None:
         compared, field = labelled, "spec.evaluation"
     elif calibration is not None:
@@ -161,7 +242,7 @@ def ask(
     with step("source: asked") as current:
         asked = ask_source(source, compared, field, facts.labels)
         current.say(f"{len(asked.answers)} samples of {field},")
-    return Inputs(facts, calibration, metric, evaluation, golden, scored, asked)
+    return Inputs(facts, calibration, metric, evaluation, golden, scored, asked, reference=yardstick)
 
 
 def held_back(calibration: Samples) -> tuple[Samples, Samples]:
@@ -182,11 +263,6 @@ def _first(evaluation: Samples | None, calibration: Samples | None, golden: Samp
     if evaluation is not None:
         return evaluation, "spec.evaluation"
     return (calibration, "spec.calibration") if calibration is not None else (golden, "the golden samples")
-
-
-def _what(wanted: Build) -> str:
-    """What messages call the source."""
-    return f"spec.source.uri {wanted.source.uri}"
 
 
 def _output(wanted: Build, engine: Engine) -> str:

@@ -7,7 +7,6 @@ alone, ``--out FOLDER`` writes somewhere else.
 
 from __future__ import annotations
 
-import json
 import sys
 import zipfile
 from pathlib import Path
@@ -67,6 +66,7 @@ def write_sets(folder: Path) -> None:
 def train(folder: Path) -> None:
     """Trains and writes ``knn.skops``, ``svm.skops``, ``forest.skops`` and ``gru.onnx``."""
     import skops.io  # noqa: PLC0415 - data need none of these
+    from sklearn.calibration import CalibratedClassifierCV  # noqa: PLC0415
     from sklearn.ensemble import RandomForestClassifier  # noqa: PLC0415
     from sklearn.neighbors import KNeighborsClassifier  # noqa: PLC0415
     from sklearn.pipeline import make_pipeline  # noqa: PLC0415
@@ -76,7 +76,8 @@ def train(folder: Path) -> None:
     readings, states = windows(TRAINING, _SEED)
     estimators = {
         "knn": make_pipeline(StandardScaler(), KNeighborsClassifier(7, algorithm="brute")),
-        "svm": make_pipeline(StandardScaler(), SVC(C=3.0)),
+        # Calibrated, it answers probabilities as the others do, in place of its own scores.
+        "svm": make_pipeline(StandardScaler(), CalibratedClassifierCV(SVC(C=3.0), ensemble=False)),
         "forest": RandomForestClassifier(40, max_depth=8, random_state=_SEED),
     }
     for name, estimator in estimators.items():
@@ -115,24 +116,30 @@ def write_gru(path: Path, readings: Floats, states: npt.NDArray[np.int64]) -> No
         helper.make_node("GRU", ["sequence", "w", "r"], ["", "last"], hidden_size=HIDDEN),
         helper.make_node("Squeeze", ["last", "direction"], ["state"]),
         helper.make_node("Gemm", ["state", "dense", "offset"], ["scores"]),
+        helper.make_node("ArgMax", ["scores"], ["label"], axis=1, keepdims=0),
         helper.make_node("Softmax", ["scores"], ["probabilities"], axis=1),
     ]
+    state = helper.make_tensor_value_info("state", TensorProto.FLOAT, ["batch", HIDDEN])
+    # As the estimators of scikit-learn answer, so that one can stand in for the other.
+    answers = [
+        helper.make_tensor_value_info("label", TensorProto.INT64, ["batch"]),
+        helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", len(STATES)]),
+    ]
 
-    def model(output: str, width: int) -> onnx.ModelProto:
+    def model(outputs: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
         stored = [
             numpy_helper.from_array(value if value.dtype == np.int64 else value.astype(np.float32), name)
             for name, value in weights.items()
         ]
         inputs = [helper.make_tensor_value_info("window", TensorProto.FLOAT, ["batch", STEPS * SENSORS])]
-        outputs = [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", width])]
         graph = helper.make_graph(nodes, "pump", inputs, outputs, stored)
         made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        helper.set_model_props(made, {"example": "predictive-maintenance", "labels": json.dumps(STATES)})
+        helper.set_model_props(made, {"example": "predictive-maintenance"})
         return made
 
-    session = onnxruntime.InferenceSession(model("state", HIDDEN).SerializeToString())
+    session = onnxruntime.InferenceSession(model([state]).SerializeToString())
     weights["dense"], weights["offset"] = last_layer(session.run(["state"], {"window": readings})[0], states)
-    path.write_bytes(model("probabilities", len(STATES)).SerializeToString(deterministic=True))
+    path.write_bytes(model(answers).SerializeToString(deterministic=True))
 
 
 def last_layer(state: Floats, states: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

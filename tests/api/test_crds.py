@@ -9,6 +9,7 @@ from apiserver import ApiServer, Object
 from operator_process import device_profile, edge_model
 
 SET = {"uri": "s3://models/evaluation.npz"}
+OTHER = {"name": "gru", "source": {"uri": "s3://models/gru.onnx", "sha256": "1" * 64}}
 
 
 def test_defaults_appear(server: ApiServer, namespace: str) -> None:
@@ -76,6 +77,26 @@ def test_the_short_name_and_the_columns_work(server: ApiServer, namespace: str) 
             {"calibration": SET, "optimize": {"pruning": {"ratio": "100%"}}}, "pruning.ratio", id="all-pruned"
         ),
         pytest.param({"gates": {"maxError": "0.5"}}, "need an evaluation set", id="an-error-of-nothing"),
+        pytest.param(
+            {"optimize": {"alternatives": [OTHER], "objective": "Accuracy"}},
+            "optimize.alternatives need an evaluation set",
+            id="alternatives-without-evaluation",
+        ),
+        pytest.param(
+            {"optimize": {"alternatives": [OTHER]}, "evaluation": SET},
+            "would win however bad it is",
+            id="alternatives-without-gates",
+        ),
+        pytest.param(
+            {"optimize": {"alternatives": [OTHER, OTHER]}, "evaluation": SET},
+            "duplicate entries for key",
+            id="an-alternative-twice",
+        ),
+        pytest.param(
+            {"optimize": {"alternatives": [OTHER | {"name": "source"}]}, "evaluation": SET},
+            "'source' is what spec.source is called",
+            id="an-alternative-called-source",
+        ),
         pytest.param(
             {"evaluation": SET, "gates": {"maxError": "0.5"}}, "give gates.minAccuracy", id="an-error-of-accuracy"
         ),

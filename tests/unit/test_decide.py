@@ -346,7 +346,7 @@ def test_labels_of_models_that_are_gone_are_swept() -> None:
 
 def test_wanted_names_resolved_profiles_only() -> None:
     found = wanted(model(deviceProfiles={"names": ["amd64", "nobody"]}), (profile(), profile("idle")), SETTINGS)
-    assert set(found) == {"amd64"}
+    assert set(found) == {("amd64", None)}
 
 
 def test_what_devices_say_is_not_as_it_should_be_is_in_the_status_once_whatever_the_number_of_nodes() -> None:

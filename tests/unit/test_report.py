@@ -95,6 +95,49 @@ def test_the_page_needs_nothing_else_and_holds_the_table() -> None:
     assert not re.search(r"(src|href)=|url\(", page)
 
 
+RIVALS = {
+    "profile": "pi",
+    "buildKey": "k1",
+    "node": "pi-7",
+    "winner": "gru/fp32",
+    "finalists": [
+        {
+            "alternative": name, "precision": "fp32", "image": f"r@sha256:{name}", "size": 1500, "accuracy": "97.10%",
+            "latency": f"{ms}ms", "reason": "Passed", "verdict": f"{name} it is.",
+        }
+        for name, ms in (("source", 3), ("gru", 2), ("knn", 9))
+    ],
+}  # fmt: skip
+"""A trial of a source and alternatives to it."""
+BUILDS = [
+    {"alternative": "source", "buildKey": "k1", "state": "Built"},
+    {"alternative": "gru", "buildKey": "k8", "state": "Built"},
+    {"alternative": "knn", "buildKey": "k9", "state": "Built"},
+    {"alternative": "lstm", "buildKey": "k7", "state": "Failed", "message": "It takes other inputs."},
+]
+OUT = {"alternative": "gru", "precision": "int8", "message": "it drops by 0.2", "accuracy": "77.00%"}
+GRU = {**PI, "buildKey": "k8", "alternative": "gru", "precision": "fp32", "builds": BUILDS, "refused": [OUT]}
+
+
+def test_candidates_of_alternatives_are_named_after_them_and_those_that_are_out_say_why() -> None:
+    rows = report.rows_of(reported(GRU, trials=(RIVALS,)))
+    assert [(one.candidate, one.score, one.verdict) for one in rows] == [
+        ("source/fp32", "97.10%", "source it is."),
+        ("gru/fp32", "97.10%", "gru it is."),
+        ("knn/fp32", "97.10%", "knn it is."),
+        ("gru/int8", "77.00%", "It is out: it drops by 0.2."),
+        ("lstm", "", "It is out: It takes other inputs."),
+    ]
+
+
+def test_each_alternative_has_a_colour_in_the_picture() -> None:
+    chart = report.chart_of(reported(GRU, trials=(RIVALS,)))
+    colours = [mark.colour for mark in chart.marks() if isinstance(mark, Dot)]
+    texts = [mark.words for mark in chart.marks() if isinstance(mark, Text)]
+    assert len(set(colours)) == 3
+    assert {"source/fp32, pi", "gru/fp32, pi (chosen)", "knn/fp32, pi"} <= set(texts)
+
+
 def test_without_measurements_there_is_no_picture() -> None:
     with pytest.raises(ValueError, match="no device has tried candidates of EdgeModel parts"):
         report.chart_of(reported(PANEL))

@@ -57,7 +57,7 @@ class World:
         edge_model = self.objects.models.get("ns", "m")
         assert edge_model is not None
         self.model = edge_model
-        self.key = wanted(edge_model, self.objects.profiles.all(), SETTINGS)["p"].key
+        self.key = wanted(edge_model, self.objects.profiles.all(), SETTINGS)["p", None].key
         owner = {"uid": "uid-m", "controller": True}
         metadata = labelled(self.key) | {"name": "j", "uid": "j", "ownerReferences": [owner]}
         self.objects.put(JOB, {"metadata": metadata, "status": status})

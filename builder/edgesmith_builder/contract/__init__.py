@@ -23,6 +23,7 @@ from edgesmith_builder.contract.build import (
     MetricName,
     Platform,
     Pruning,
+    Reference,
     Tools,
     tools_of,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "Platform",
     "Precision",
     "Pruning",
+    "Reference",
     "ResolveRequest",
     "ResolveResult",
     "ResolvedFile",

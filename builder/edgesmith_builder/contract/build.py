@@ -96,6 +96,14 @@ def tools_of(name: ToolchainName) -> Tools:
     return Tools(builder=TOOLS.builder, **{tool: versions[tool] for tool in facts.tools})
 
 
+class Reference(Wire):
+    """The model that another one may stand in for: `spec.source`, where an alternative to it is built."""
+
+    source: Artifact
+    trust_pickle: bool = False
+    """As the build's own."""
+
+
 class Build(Wire):
     """Everything that decides a variant's bytes. What it is served as, and for whom, is not among it."""
 
@@ -104,6 +112,8 @@ class Build(Wire):
     """The source compiled already, for a toolchain whose compiler is not part of the builder."""
     trust_pickle: bool = False
     """Whether the source may be a pickle, which runs code of whoever wrote it when it is read."""
+    reference: Reference | None = None
+    """What the source must take and answer alike, and what accuracy is held against. Absent: the source itself."""
     calibration: Artifact | None = None
     evaluation: Artifact | None = None
     metric: MetricName = "Accuracy"
@@ -136,7 +146,10 @@ class Build(Wire):
     def key(self) -> str:
         """The build key: 32 hex digits. A file whose digest is known may lie anywhere: its URI is not part of it."""
         artifacts = {name: getattr(self, name) for name in ("source", "compiled", "calibration", "evaluation")}
-        identities = {name: file.without_uri() for name, file in artifacts.items() if file}
+        identities: dict[str, Wire] = {name: file.without_uri() for name, file in artifacts.items() if file}
+        if self.reference:
+            named = self.reference.source.without_uri()
+            identities["reference"] = self.reference.model_copy(update={"source": named})
         said = {
             "tools": self.tools or tools_of(self.toolchain.name),
             "toolchain": self.toolchain.without_defaults(),
@@ -154,8 +167,22 @@ class BuildRequest(Wire):
     """`REGISTRY/NAME` to push to, under the tag `build.key`."""
     plain_http: bool = False
     """Talk HTTP to the registry: for registries inside the cluster only."""
+    alternative: str | None = None
+    """Which of `spec.optimize.alternatives` the source is, for messages. Absent: it is `spec.source`."""
     gates: Gates | None = None
     """What to judge the candidates by once they are pushed; the operator gives none, and judges the report itself."""
+
+    def field(self, role: str) -> str:
+        """Where the EdgeModel names one of the build's files: `spec.source`.
+
+        Args:
+            role: The field of the build that holds it.
+        """
+        if self.alternative is None:
+            return f"spec.{role}"
+        own = f"spec.optimize.alternatives[{self.alternative}]"
+        places = {"source": f"{own}.source", "compiled": f"{own}.compiled", "reference": "spec.source"}
+        return places.get(role, f"spec.{role}")
 
     @property
     def image(self) -> str:

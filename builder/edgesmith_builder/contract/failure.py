@@ -15,6 +15,7 @@ FailureReason = Literal[
     "ModelInvalid",
     "ModelHasNaN",
     "ModelTooLarge",
+    "InterfaceMismatch",
     "DatasetInvalid",
     "DatasetMismatch",
     "NoCandidate",

@@ -88,7 +88,9 @@ class BuildReport(Wire):
     multiplications: float | None = None
     """Share of the source's that is left; absent where nothing was removed."""
     reference_accuracy: float | None = None
-    """Of the source as it came, in fp32."""
+    """Of what candidates are held against: the source as it came or, of an alternative, `spec.source` as it came."""
+    source_accuracy: float | None = None
+    """Of an alternative as it came."""
     samples: int | None = None
     """How many samples the metric was measured over."""
     metric: str = "accuracy"

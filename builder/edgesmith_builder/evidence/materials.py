@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from edgesmith_builder.contract import TOOLCHAINS, Build, BuildReport, tools_of
@@ -23,7 +23,7 @@ class Material:
     """A file that was fetched."""
 
     role: str
-    """`source`, `compiled`, `calibration` or `evaluation`."""
+    """`source`, `compiled`, `reference`, `calibration` or `evaluation`."""
     uri: str
     sha256: str
     """64 hex digits, of the bytes that came."""
@@ -41,7 +41,7 @@ class Materials:
     build: Build
     report: BuildReport
     files: tuple[Material, ...]
-    """The source first, then what was compiled of it, then the sets."""
+    """The source first, what was compiled of it, what an alternative was held against, then the sets."""
     base: Base
     image: Descriptor
     """The image's manifest."""
@@ -63,7 +63,7 @@ class Materials:
     @property
     def sets(self) -> tuple[Material, ...]:
         """Data sets that were fetched."""
-        return tuple(file for file in self.files if file not in self.models)
+        return tuple(file for file in self.files if file.role in ("calibration", "evaluation"))
 
     @property
     def tools(self) -> dict[str, str]:
@@ -83,6 +83,7 @@ def materials_of(
     build: Build,
     report: BuildReport,
     digests: Mapping[str, str],
+    places: Callable[[str], str] = "spec.{}".format,
     *,
     base: Base,
     manifest: Manifest,
@@ -95,6 +96,7 @@ def materials_of(
         build: What was asked for.
         report: What was found out.
         digests: 64 hex digits of each file that was fetched, by the field that names it: `spec.source`.
+        places: The field that names a file, by the field of the build that holds it.
         base: The base image.
         manifest: The image.
         layer: Its layer with the model, on this machine.
@@ -103,10 +105,11 @@ def materials_of(
     named = {
         "source": build.source,
         "compiled": build.compiled,
+        "reference": build.reference.source if build.reference else None,
         "calibration": build.calibration,
         "evaluation": build.evaluation,
     }
-    files = tuple(Material(role, artifact.uri, digests[f"spec.{role}"]) for role, artifact in named.items() if artifact)
+    files = tuple(Material(role, artifact.uri, digests[places(role)]) for role, artifact in named.items() if artifact)
     raw = manifest.to_bytes()
     return Materials(build, report, files, base, Descriptor.of(raw, MANIFEST), _model_digest(layer), builder_image)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from edgesmith_builder.contract import Form
 from edgesmith_builder.errors import shortened
-from edgesmith_builder.metric import Evaluation, Metric, Score
+from edgesmith_builder.metric import Change, Evaluation, Metric, Score
 from edgesmith_builder.progress import step
 from edgesmith_builder.score import Same, SourceAnswers, agreement
 from edgesmith_runtime.engine import Engine
@@ -28,10 +28,16 @@ class Yardstick:
     scored: Score | None
     """The source's score on the evaluation set."""
     answers: SourceAnswers
+    reference: Score | None = None
+    """Of an alternative: the score of what it may stand in for, which drops are counted from."""
 
     def own(self) -> Said:
-        """What is known of the source itself: it loses nothing, and agrees with itself."""
-        return {"accuracy": self.scored.value, "accuracy_drop": 0.0} if self.scored is not None else {}
+        """What is known of the source itself: it agrees with itself and, where it is no alternative, loses nothing."""
+        if self.scored is None:
+            return {}
+        if self.reference is not None:
+            return {"accuracy": self.scored.value, **_changed(self.reference.change(self.scored))}
+        return {"accuracy": self.scored.value, "accuracy_drop": 0.0}
 
     def measure(self, engine: Engine, precision: Form) -> Said:
         """Score a candidate and hold its answers against the source's.
@@ -52,13 +58,16 @@ class Yardstick:
         with step(f"{precision}: scored") as current:
             found: Score = self.metric.score(engine, self.evaluation, self.scored)
             current.say(f"{found.samples} samples, {self.metric.name} {found.value:.4f},")
-        change, share = self.scored.change(found), self.scored.same(found)
-        said = {
-            "accuracy": found.value,
-            "accuracy_drop": change.drop,
-            "accuracy_drop_error": change.error,
-            "lost": change.lost,
-            "gained": change.gained,
-        }
+        change, share = (self.reference or self.scored).change(found), self.scored.same(found)
+        said = {"accuracy": found.value, **_changed(change)}
         same = Same(self.evaluation.output, share, found.samples) if share is not None else None
         return said, same
+
+
+def _changed(change: Change) -> Said:
+    return {
+        "accuracy_drop": change.drop,
+        "accuracy_drop_error": change.error,
+        "lost": change.lost,
+        "gained": change.gained,
+    }

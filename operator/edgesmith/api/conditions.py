@@ -109,6 +109,8 @@ class Reason(StrEnum):
     """The source is not a model that can be built."""
     MODEL_HAS_NAN = "ModelHasNaN"
     """The model's weights hold NaN or infinity."""
+    INTERFACE_MISMATCH = "InterfaceMismatch"
+    """An alternative takes other inputs or answers other outputs than the model of spec.source."""
     MODEL_TOO_LARGE = "ModelTooLarge"
     """The source is larger than spec.hardware.memory of a DeviceProfile, so no such device can hold it."""
     DATASET_INVALID = "DatasetInvalid"

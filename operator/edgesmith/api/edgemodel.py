@@ -13,16 +13,50 @@ from edgesmith.api.pruning import Pruning
 from edgesmith.api.rollout import Rollout
 from edgesmith.api.selection import DeviceProfiles
 from edgesmith.api.serving import Serving
-from edgesmith.api.source import Compiled, Dataset, Evaluation, File, Source
+from edgesmith.api.source import Compiled, Dataset, Evaluation, File, ModelFile, Source
 
 KIND = "EdgeModel"
 PLURAL = "edgemodels"
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
+SOURCE = "source"
+"""What `spec.source` is called among alternatives."""
 
 
 def compiled_field(toolchain: str) -> str:
     """The field of the file that is compiled for a toolchain, without `spec.`."""
     return f"compiled[{toolchain}]"
+
+
+class Alternative(Model):
+    """Another model for the same task, which may stand in for `spec.source`."""
+
+    name: str = Field(
+        pattern=NAME_PATTERN,
+        max_length=32,
+        description="What it is called in the status and in reports; each once.",
+        json_schema_extra=rules(
+            {f"self != '{SOURCE}'": f"'{SOURCE}' is what spec.source is called; give another name"}
+        ),
+    )
+    source: ModelFile = Field(
+        description=(
+            "The trained model. It takes the same inputs and answers the same outputs as spec.source, by name, type "
+            "and shape; it is built and scored with the same data sets and fetched with spec.source.secretRef."
+        )
+    )
+    compiled: tuple[Compiled, ...] = Field(
+        (),
+        max_length=8,
+        description="As spec.compiled, of this model.",
+        json_schema_extra={"x-map-key": "toolchain"},
+    )
+
+    @property
+    def files(self) -> dict[str, File]:
+        """Its files by their field without `spec.`."""
+        own = f"optimize.alternatives[{self.name}]"
+        found: dict[str, File] = {f"{own}.source": self.source}
+        return found | {f"{own}.{compiled_field(one.toolchain)}": one for one in self.compiled}
 
 
 class Optimize(Model):
@@ -39,7 +73,7 @@ class Optimize(Model):
         "Auto",
         description=(
             "Auto: where several candidates keep the gates, one node of each profile tries them before the first "
-            "rollout. Never: the first of the ladder that keeps them is rolled out."
+            "rollout. Never: the first of the ladder that keeps them is rolled out, of spec.source before alternatives."
         ),
     )
     pruning: Pruning | None = Field(
@@ -50,8 +84,18 @@ class Optimize(Model):
             "calibration."
         ),
     )
+    alternatives: tuple[Alternative, ...] = Field(
+        (),
+        max_length=8,
+        description=(
+            "Other models for the same task. Each is built for every profile; their candidates are tried beside those "
+            "of spec.source, and the best of all is rolled out. Accuracy is held against spec.source as it came."
+        ),
+        json_schema_extra={"x-map-key": "name"},
+    )
 
 
+_HAS_ALTERNATIVES = "(has(self.optimize) && has(self.optimize.alternatives) && size(self.optimize.alternatives) > 0)"
 _IS_ERROR = f"(has(self.evaluation.metric) && self.evaluation.metric in [{', '.join(map(repr, ERRORS))}])"
 
 
@@ -75,6 +119,16 @@ class EdgeModelSpec(Model):
                 ),
                 f"!has(self.gates) || !has(self.evaluation) || !has(self.gates.maxError) || {_IS_ERROR}": (
                     "gates.maxError is for the metrics RMSE and MAE: give gates.minAccuracy with others"
+                ),
+                f"!{_HAS_ALTERNATIVES} || has(self.evaluation)": (
+                    "optimize.alternatives need an evaluation set, since nothing else says how good each is: "
+                    "give evaluation, or remove them"
+                ),
+                f"!{_HAS_ALTERNATIVES} || (has(self.optimize.objective) && self.optimize.objective == 'Accuracy') "
+                "|| (has(self.gates) && (has(self.gates.maxAccuracyDrop) || has(self.gates.minAccuracy) "
+                "|| has(self.gates.maxError)))": (
+                    "the fastest or smallest of optimize.alternatives would win however bad it is: give "
+                    "gates.maxAccuracyDrop, gates.minAccuracy or gates.maxError, or optimize.objective Accuracy"
                 ),
             }
         )
@@ -128,13 +182,15 @@ class EdgeModelSpec(Model):
 
     @property
     def files(self) -> dict[str, File]:
-        """Every file that the spec names, by its field without `spec.`: `source`, `compiled[EdgeTPU]`."""
+        """Every file that the spec names, by its field without `spec.`: `optimize.alternatives[gru].source`, say."""
         found: dict[str, File | None] = {
             "source": self.source,
             "calibration": self.calibration,
             "evaluation": self.evaluation,
         }
         found |= {compiled_field(one.toolchain): one for one in self.compiled}
+        for alternative in self.optimize.alternatives:
+            found |= alternative.files
         return {field: file for field, file in found.items() if file is not None}
 
 

@@ -35,35 +35,41 @@ class SecretRef(Model):
     name: str = Field(pattern=SUBDOMAIN_PATTERN, max_length=253, description="Name of the Secret.")
 
 
-class Source(Model):
-    """The trained model as its owner published it."""
+class ModelFile(Model):
+    """A trained model as its owner published it."""
 
     uri: str = Field(pattern=URI_PATTERN, max_length=1024, description=f"Where the model is: {URI_FORMS}.")
     sha256: str | None = Field(None, pattern=SHA256_PATTERN, description=_DIGEST)
-    interval: Interval = Field(
-        "1h",
-        description=(
-            "How often files without a sha256 are looked at again, the source, data sets and compiled files alike. "
-            "0s: never again; a new value of the annotation edgesmith.dev/retry still has them looked at once."
-        ),
-    )
-    secret_ref: SecretRef | None = Field(
-        None,
-        description=(
-            "Secret in the same namespace for the source and both data sets. For s3://: AWS_ENDPOINT_URL, "
-            "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where wanted, AWS_REGION and AWS_SESSION_TOKEN. For "
-            "https://: HTTPS_HOST, the server that it is for, with HTTPS_TOKEN, or HTTPS_USERNAME and HTTPS_PASSWORD. "
-            "For oci://: .dockerconfigjson. Absent: the operator's default endpoint, with the rights that the cloud "
-            "gives the build's ServiceAccount, the login that builds push with, or else anonymously."
-        ),
-    )
-
     trust_pickle: bool = Field(
         False,
         description=(
             "true: the file may be a pickle of scikit-learn (joblib.dump), which runs code of whoever wrote it in the "
             "build Job, with all that the Job can reach. false: such a file is refused, and files by skops.io.dump are "
             "taken."
+        ),
+    )
+
+
+class Source(ModelFile):
+    """The trained model as its owner published it."""
+
+    interval: Interval = Field(
+        "1h",
+        description=(
+            "How often files without a sha256 are looked at again, the source, its "
+            "alternatives, data sets and compiled files alike. "
+            "0s: never again; a new value of the annotation edgesmith.dev/retry still has them looked at once."
+        ),
+    )
+    secret_ref: SecretRef | None = Field(
+        None,
+        description=(
+            "Secret in the same namespace for the source, its alternatives and both data sets. For s3://: "
+            "AWS_ENDPOINT_URL, "
+            "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where wanted, AWS_REGION and AWS_SESSION_TOKEN. For "
+            "https://: HTTPS_HOST, the server that it is for, with HTTPS_TOKEN, or HTTPS_USERNAME and HTTPS_PASSWORD. "
+            "For oci://: .dockerconfigjson. Absent: the operator's default endpoint, with the rights that the cloud "
+            "gives the build's ServiceAccount, the login that builds push with, or else anonymously."
         ),
     )
 
@@ -127,5 +133,5 @@ class Evaluation(Dataset):
         return {} if self.top_k is None else {"k": str(self.top_k)}
 
 
-File = Source | Compiled | Dataset
+File = ModelFile | Compiled | Dataset
 """A file that a spec names: where it lies, and its digest where somebody gave it."""

@@ -46,9 +46,18 @@ class ChangedAnswers(Model):
     samples: int = Field(description="Evaluation samples in all.")
 
 
+_ALTERNATIVE = "Of spec.optimize.alternatives, or source: spec.source. Absent: there are no alternatives."
+
+
+def candidate_name(alternative: str | None, precision: str) -> str:
+    """What sentences call a candidate: `int8` or, where there are alternatives, `gru/int8`."""
+    return f"{alternative}/{precision}" if alternative else precision
+
+
 class RefusedCandidate(Model):
     """A candidate of the present build that is out, and what was measured of it."""
 
+    alternative: str | None = Field(None, description=_ALTERNATIVE)
     precision: str = Field(description="The rung of the ladder that it is.")
     accuracy: str | None = Field(None, description="As `variants[].accuracy`.")
     accuracy_drop: str | None = Field(None, description="As `variants[].accuracyDrop`.")
@@ -58,8 +67,25 @@ class RefusedCandidate(Model):
     size: int | None = Field(None, description="Bytes of its model file.")
     image_size: int | None = Field(None, description="Compressed bytes of its whole image, base included.")
     message: str = Field(
-        max_length=1024, description="Which gate it breaks, or why it cannot be made, in one sentence."
+        max_length=1024,
+        description="Which gate it breaks, why it cannot be made, or why no node tries it, in one sentence.",
     )
+
+    @property
+    def name(self) -> str:
+        """As sentences name it: `gru/int8`."""
+        return candidate_name(self.alternative, self.precision)
+
+
+class VariantBuild(Model):
+    """One of the builds of a variant that has alternatives."""
+
+    alternative: str = Field(description="Of spec.optimize.alternatives, or source: spec.source.")
+    build_key: str = Field(description="As `variants[].buildKey`.")
+    image: str | None = Field(None, description="The image under the build's tag by digest, where it is known.")
+    state: str = Field(description="Built, Building, Waiting, or Failed: it is out, and the others go on without it.")
+    reason: str | None = Field(None, description="Why it is in that state, in one word for machines.")
+    message: str | None = Field(None, max_length=1024, description="Why, in one sentence for people.")
 
 
 class VariantStatus(Model):
@@ -74,6 +100,7 @@ class VariantStatus(Model):
             "The image under the build's tag by digest, where another candidate of the build is rolled out, or none."
         ),
     )
+    alternative: str | None = Field(None, description=f"The model that is rolled out. {_ALTERNATIVE}")
     precision: str | None = Field(None, description="The rung of the ladder that is rolled out.")
     metric: str | None = Field(None, description="How the evaluation set was scored; accuracy is this metric's value.")
     accuracy: str | None = Field(
@@ -111,9 +138,16 @@ class VariantStatus(Model):
     )
     refused: tuple[RefusedCandidate, ...] = Field(
         (),
-        max_length=16,
-        description="Candidates of the build that break a gate or cannot be made, in the ladder's order.",
-        json_schema_extra={"x-map-key": "precision"},
+        max_length=64,
+        description=(
+            "Candidates that break a gate, cannot be made or are left out of the trial, in the ladder's order."
+        ),
+    )
+    builds: tuple[VariantBuild, ...] = Field(
+        (),
+        max_length=9,
+        description="Every build of the variant, where spec.optimize.alternatives has any: that of spec.source first.",
+        json_schema_extra={"x-map-key": "alternative"},
     )
     warnings: tuple[str, ...] = Field(
         (), description="What a build measured and is not as good as it looks.", json_schema_extra={"x-member": "One."}
@@ -207,6 +241,7 @@ class RevisionStatus(Model):
 class FinalistStatus(Model):
     """A candidate that keeps the gates, and what a device measured of it."""
 
+    alternative: str | None = Field(None, description=_ALTERNATIVE)
     precision: str = Field(description="The rung of the ladder that it is.")
     image: str = Field(description="Its image by digest.")
     size: int = Field(description="Bytes of its model layer.")
@@ -232,6 +267,16 @@ class FinalistStatus(Model):
         None, max_length=1024, description="Why it was chosen or not, in one sentence. Absent: the trial goes on."
     )
 
+    @property
+    def name(self) -> str:
+        """As sentences and `winner` name it: `gru/int8`."""
+        return candidate_name(self.alternative, self.precision)
+
+    @property
+    def container(self) -> str:
+        """The container of a trial pod that tries it: `gru-int8`."""
+        return f"{self.alternative}-{self.precision}" if self.alternative else self.precision
+
 
 class TrialStatus(Model):
     """A trial: what one device of a profile measured of the candidates that keep the gates.
@@ -240,7 +285,7 @@ class TrialStatus(Model):
     """
 
     profile: str = Field(description="DeviceProfile.")
-    build_key: str = Field(description="Build whose candidates were tried.")
+    build_key: str = Field(description="Build of spec.source; alternatives to it are other builds.")
     node: str | None = Field(None, description="Node that tries them, or tried them.")
     started_time: str | None = Field(
         None, description="When that node was chosen.", json_schema_extra={"format": "date-time"}
@@ -256,7 +301,9 @@ class TrialStatus(Model):
         ),
         json_schema_extra={"x-member": "A fact."},
     )
-    winner: str | None = Field(None, description="The precision that is rolled out. Absent: none yet, or none at all.")
+    winner: str | None = Field(
+        None, description="The candidate that is rolled out: int8, or gru/int8. Absent: none yet, or none at all."
+    )
     message: str | None = Field(None, max_length=2048, description="Where the trial stands, in one sentence.")
     attempt: str | None = Field(None, description="The retry word when it began.")
     lost: tuple[str, ...] | None = Field(
@@ -269,10 +316,10 @@ class TrialStatus(Model):
         (),
         max_length=16,
         description=(
-            "The candidates that keep the gates, in the ladder's order, and behind them those that were tried and do "
-            "not keep them any more."
+            "The candidates that keep the gates, in the ladder's order (of several builds the first of each, then the "
+            "second of each), and behind them those that were tried and do not keep them any more."
         ),
-        json_schema_extra={"x-map-key": "precision"},
+        json_schema_extra={"x-map-key": "image"},
     )
 
 

@@ -15,6 +15,9 @@ _TICKS = 5
 _ROOM = 0.15
 """Of the points' range, beyond them on each side."""
 _INK, _GRID, _CHOSEN, _OTHER = "#222222", "#dddddd", "#0b6e4f", "#8a8a8a"
+_SERIES = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee8866", "#999933", "#882255")
+"""Colours that people with any colour vision can tell apart: P. Tol, "Colour Schemes", SRON/EPS/TN/09-002, bright and
+muted."""
 
 
 class Point(NamedTuple):
@@ -24,6 +27,8 @@ class Point(NamedTuple):
     y: float
     name: str
     chosen: bool
+    series: str = ""
+    """What it has in common with others; where there are several, each has a colour."""
 
 
 class Line(NamedTuple):
@@ -78,8 +83,15 @@ class Chart:
             yield Text(_LEFT - 8, y, f"{ys[0] + share * (ys[1] - ys[0]):.4g}", "end")
         for point in self.points:
             x, y = _x(_share(point.x, xs)), _y(_share(point.y, ys))
-            yield Dot(x, y, _CHOSEN if point.chosen else _OTHER)
+            yield Dot(x, y, self._colour(point))
             yield Text(x + _RADIUS + 4, y, f"{point.name}{' (chosen)' if point.chosen else ''}")
+
+    def _colour(self, point: Point) -> str:
+        """By series where there are several, else by what was chosen."""
+        series = list(dict.fromkeys(one.series for one in self.points))
+        if len(series) > 1:
+            return _SERIES[series.index(point.series) % len(_SERIES)]
+        return _CHOSEN if point.chosen else _OTHER
 
     def svg(self) -> str:
         """The picture as an SVG element that needs nothing else."""

@@ -201,10 +201,11 @@ def _text(planned: Planned) -> str:
         files = ", ".join(f"spec.{file.field} {file.uri}" for file in made.look.files)
         lines.append(f"  look      at {files}: {made.look.why}")
     for start in made.builds:
-        lines += [f"  build     {start.profile.metadata.name}: {_why(start.reason)} (key {start.build.key})"]
+        variant = _variant(start.profile.metadata.name, start.alternative)
+        lines.append(f"  build     {variant}: {_why(start.reason)} (key {start.build.key})")
     lines += [f"  built     {profile}: {image}" for profile, image in _cached(snapshot)]
     lines += [
-        f"  refused   {one.precision} for {variant.profile}: {one.message}"
+        f"  refused   {one.name} for {variant.profile}: {one.message}"
         for variant in made.status.variants
         for one in variant.refused
     ]
@@ -272,11 +273,15 @@ def _short(value: str | None) -> str:
     return re.sub(r"([0-9a-f]{12})[0-9a-f]{52}", r"\1…", value)
 
 
+def _variant(profile: str, alternative: str | None) -> str:
+    return f"{profile}, {alternative}" if alternative else profile
+
+
 def _cached(snapshot: Snapshot) -> list[tuple[str, str]]:
     """(profile, image) of the builds that are there already."""
     builds = wanted(snapshot.model, snapshot.profiles, snapshot.settings)
     return [
-        (profile, answer.reference)
-        for profile, build in sorted(builds.items())
+        (_variant(*names), answer.reference)
+        for names, build in builds.items()
         if isinstance(answer := snapshot.images.get(build.key), Image)
     ]

@@ -6,7 +6,15 @@ import json
 from dataclasses import asdict, dataclass
 
 from edgesmith.api.edgemodel import EdgeModel
-from edgesmith.api.status import EdgeModelStatus, FinalistStatus, RefusedCandidate, TrialStatus, VariantStatus
+from edgesmith.api.status import (
+    EdgeModelStatus,
+    FinalistStatus,
+    RefusedCandidate,
+    TrialStatus,
+    VariantBuild,
+    VariantStatus,
+    candidate_name,
+)
 from edgesmith.api.units import parse_duration
 from edgesmith.cli.chart import Chart, Point
 from edgesmith.cli.table import size, table
@@ -44,13 +52,14 @@ def rows_of(model: EdgeModel) -> list[Row]:
     trials = {(one.profile, one.build_key): one for one in status.trials}
     found: list[Row] = []
     for variant in status.variants:
-        trial = trials.get((variant.profile, variant.build_key or ""))
+        trial = trials.get((variant.profile, _trial_key(variant)))
         if trial:
             found += [_tried(trial, one) for one in trial.finalists]
         elif variant.precision:
             found.append(_alone(variant, never=model.spec.optimize.trial == "Never"))
-        tried = {one.precision for one in trial.finalists} if trial else set()
-        found += [_out(variant.profile, one) for one in variant.refused if one.precision not in tried]
+        tried = {one.name for one in trial.finalists} if trial else set()
+        found += [_out(variant.profile, one) for one in variant.refused if one.name not in tried]
+        found += [_unbuilt(variant.profile, one) for one in variant.builds if one.message]
     return found
 
 
@@ -76,9 +85,15 @@ def chart_of(model: EdgeModel) -> Chart:
         ValueError: None was.
     """
     status = EdgeModelStatus.model_validate(model.status)
-    present = {(variant.profile, variant.build_key) for variant in status.variants}
+    present = {(variant.profile, _trial_key(variant)) for variant in status.variants}
     points = tuple(
-        Point(_milliseconds(one.latency), value, f"{one.precision}, {trial.profile}", one.precision == trial.winner)
+        Point(
+            _milliseconds(one.latency),
+            value,
+            f"{one.name}, {trial.profile}",
+            one.name == trial.winner,
+            one.alternative or "",
+        )
         for trial in status.trials
         if (trial.profile, trial.build_key) in present
         for one in trial.finalists
@@ -98,7 +113,7 @@ def _tried(trial: TrialStatus, one: FinalistStatus) -> Row:
     device = f"{trial.node} ({processor})" if trial.node and processor else trial.node or ""
     return Row(
         trial.profile,
-        one.precision,
+        one.name,
         one.accuracy or one.agreement or "",
         _with_error(one.accuracy_drop, one.accuracy_drop_error),
         one.latency or "",
@@ -113,7 +128,7 @@ def _tried(trial: TrialStatus, one: FinalistStatus) -> Row:
 def _out(profile: str, one: RefusedCandidate) -> Row:
     return Row(
         profile,
-        one.precision,
+        one.name,
         one.accuracy or one.agreement or "",
         _with_error(one.accuracy_drop, one.accuracy_drop_error),
         "",
@@ -121,8 +136,19 @@ def _out(profile: str, one: RefusedCandidate) -> Row:
         size(one.size),
         one.multiplications or "",
         "",
-        f"It is out: {one.message}.",
+        f"It is out: {one.message.rstrip('.')}.",
     )
+
+
+def _unbuilt(profile: str, one: VariantBuild) -> Row:
+    """A build of an alternative, or of the source beside some, that has no candidates."""
+    verdict = f"It is out: {one.message}" if one.state == "Failed" else f"{one.state}: {one.message}"
+    return Row(profile, one.alternative, "", "", "", "", "", "", "", verdict)
+
+
+def _trial_key(variant: VariantStatus) -> str:
+    """The build key that a variant's trial goes by: that of `spec.source`."""
+    return next((one.build_key for one in variant.builds), variant.build_key or "")
 
 
 def _alone(one: VariantStatus, *, never: bool) -> Row:
@@ -133,7 +159,7 @@ def _alone(one: VariantStatus, *, never: bool) -> Row:
         why = "No other keeps the gates." if one.refused else "There was no other to choose from."
     return Row(
         one.profile,
-        one.precision or "",
+        candidate_name(one.alternative, one.precision or ""),
         one.accuracy or one.agreement or "",
         _with_error(one.accuracy_drop, one.accuracy_drop_error),
         one.latency or "",

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import node_label
-from edgesmith.api.status import EdgeModelStatus
+from edgesmith.api.status import EdgeModelStatus, candidate_name
 from edgesmith.api.units import parse_duration
 from edgesmith.cli.seen import Seen
 from edgesmith.cli.table import size, table
@@ -147,7 +147,7 @@ def _variants(model: EdgeModel) -> list[dict[str, str]]:
         {
             "profile": variant.profile,
             "state": variant.state,
-            "precision": variant.precision or "",
+            "precision": candidate_name(variant.alternative, variant.precision) if variant.precision else "",
             "accuracy": variant.accuracy or "",
             "accuracyDrop": variant.accuracy_drop or "",
             "accuracyDropError": variant.accuracy_drop_error or "",

@@ -6,19 +6,20 @@ failed, the Job stays until a later one has ended, so that its words can be read
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import zip_longest
 from typing import Literal
 
 from edgesmith.api.conditions import Reason
 from edgesmith.api.deviceprofile import DeviceProfile
-from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.edgemodel import SOURCE, Alternative, EdgeModel
 from edgesmith.api.fraction import parse_fraction
 from edgesmith.api.names import short_hash
 from edgesmith.decide.build_slots import RECHECK, admitted
 from edgesmith.decide.changes import changes
-from edgesmith.decide.digests import artifacts, build_file, looked_at_fields, undigested
+from edgesmith.decide.digests import artifacts, looked_at_files, undigested
 from edgesmith.decide.held import held_revision
 from edgesmith.decide.plan import Change, StartBuild
 from edgesmith.decide.refusals import usable
@@ -30,12 +31,16 @@ from edgesmith.decide.snapshot import (
     ForeignImage,
     Image,
     RegistryProblem,
+    Revision,
     Snapshot,
     UnsignedImage,
 )
 from edgesmith.decide.toolchain import base_image, toolchain_of
 from edgesmith.decide.trust import unsigned_problem
-from edgesmith_builder.contract import Build, BuildReport, Candidate, Platform, Pruning, tools_of
+from edgesmith_builder.contract import Build, BuildReport, Candidate, Platform, Pruning, Reference, tools_of
+
+STARTS = 3
+"""After how many Jobs that ended before their builder could start a build is no longer awaited by others."""
 
 BuildPhase = Literal["Built", "Building", "Waiting", "Failed", "Trial", "TrialFailed"]
 """The last two: it is built, and a trial of its finalists goes on, or has left none."""
@@ -63,23 +68,50 @@ class BuildState:
     refused: tuple[Candidate, ...] | None = None
     """Candidates that are out, each with the reason; None while the report was not judged."""
 
+    alternative: str | None = None
+    """Whose build it is, where there are alternatives: one's name, or `source`."""
+    tried: bool = False
+    """Whether a Job of the present attempt has tried it in vain."""
+
     @property
     def tagged(self) -> str | None:
         """The image under the build's tag; None where it is not known."""
         return self.built or self.image
 
 
-def wanted(model: EdgeModel, profiles: Sequence[DeviceProfile], settings: Settings) -> dict[str, Build]:
-    """The build of every profile that the EdgeModel names and can use, by the profile's name.
+def wanted(
+    model: EdgeModel, profiles: Sequence[DeviceProfile], settings: Settings
+) -> dict[tuple[str, str | None], Build]:
+    """The builds of every profile that the EdgeModel names and can use, by the profile's and the alternative's name.
 
     Without those for which the digest of a file is not known yet.
     """
-    found = usable(model, profiles, settings).profiles
-    return {one.metadata.name: build_for(model, one, settings) for one in found if not undigested(model, one)}
+    return {
+        (profile.metadata.name, name): build_for(model, profile, settings, alternative)
+        for profile in usable(model, profiles, settings).profiles
+        for name, alternative in models_of(model)
+        if not undigested(model, profile, alternative)
+    }
 
 
-def build_for(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> Build:
+def models_of(model: EdgeModel) -> list[tuple[str | None, Alternative | None]]:
+    """Every model that an EdgeModel names, as it is called among alternatives: that of `spec.source` first."""
+    alternatives = model.spec.optimize.alternatives
+    if not alternatives:
+        return [(None, None)]
+    return [(SOURCE, None), *((one.name, one) for one in alternatives)]
+
+
+def build_for(
+    model: EdgeModel, profile: DeviceProfile, settings: Settings, alternative: Alternative | None = None
+) -> Build:
     """Everything that decides the bytes of one variant's image.
+
+    Args:
+        model: The EdgeModel.
+        profile: The profile.
+        settings: The installation's.
+        alternative: Which model; None: that of `spec.source`.
 
     Raises:
         ValueError: The profile is one that is refused, see `edgesmith.decide.refusals`, or the digest of a file is not
@@ -88,11 +120,13 @@ def build_for(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> B
     base = base_image(profile, settings)
     if base is None:
         raise ValueError(f"there is no runtime base image for DeviceProfile {profile.metadata.name!r}")
-    spec, files = model.spec, artifacts(model, profile)
+    spec, files = model.spec, artifacts(model, profile, alternative)
+    own, reference = alternative.source if alternative else spec.source, files.get("reference")
     return Build(
         source=files["source"],
         compiled=files.get("compiled"),
-        trust_pickle=spec.source.trust_pickle,
+        trust_pickle=own.trust_pickle,
+        reference=Reference(source=reference, trust_pickle=spec.source.trust_pickle) if reference else None,
         calibration=files.get("calibration"),
         evaluation=files.get("evaluation"),
         metric=spec.evaluation.metric if spec.evaluation else "Accuracy",
@@ -108,36 +142,48 @@ def build_for(model: EdgeModel, profile: DeviceProfile, settings: Settings) -> B
     )
 
 
-def build_states(snapshot: Snapshot, profiles: Iterable[DeviceProfile], now: datetime) -> dict[str, BuildState]:
-    """Where the build of every profile stands, by the profile's name; two that share a key start one Job.
+def build_states(
+    snapshot: Snapshot, profiles: Iterable[DeviceProfile], now: datetime
+) -> dict[str, tuple[BuildState, ...]]:
+    """Where the builds of every profile stand, by the profile's name: that of `spec.source`, then its alternatives'.
 
-    A profile for which the digest of a file is not known yet has none.
+    Two that share a key start one Job. A profile for which the digest of a file is not known yet has none, and an
+    alternative without such a digest joins the others once it is known.
     """
-    states: dict[str, BuildState] = {}
+    states: dict[str, list[BuildState]] = {}
     started: set[str] = set()
+    model = snapshot.model
     for profile in profiles:
-        if undigested(snapshot.model, profile):
-            continue
-        build = build_for(snapshot.model, profile, snapshot.settings)
-        state = _state(snapshot, profile, build, now)
-        if state.start and build.key in started:
-            state = BuildState(
-                profile, build, "Building", state.image, None, Reason.BUILDING, f"Building for {profile.metadata.name}."
-            )
-        if state.start:
-            started.add(build.key)
-        states[profile.metadata.name] = state
+        for name, alternative in models_of(model):
+            if undigested(model, profile) or undigested(model, profile, alternative):
+                continue
+            build = build_for(model, profile, snapshot.settings, alternative)
+            state = _named(_state(snapshot, profile, build, now), name)
+            if state.start and build.key in started:
+                words = f"Building for {profile.metadata.name}."
+                image, reason = state.image, Reason.BUILDING
+                state = BuildState(profile, build, "Building", image, None, reason, words, alternative=name)
+            if state.start:
+                started.add(build.key)
+            states.setdefault(profile.metadata.name, []).append(state)
     return _within_bound(snapshot, states)
 
 
-def _within_bound(snapshot: Snapshot, states: dict[str, BuildState]) -> dict[str, BuildState]:
-    """The same states, where builds beyond the bound on builds at once wait."""
+def _named(state: BuildState, alternative: str | None) -> BuildState:
+    """A build with the name of its alternative, which its Job is told."""
+    start = replace(state.start, alternative=alternative) if state.start else None
+    return replace(state, alternative=alternative, start=start)
+
+
+def _within_bound(snapshot: Snapshot, states: Mapping[str, Sequence[BuildState]]) -> dict[str, tuple[BuildState, ...]]:
+    """The same states, where builds beyond the bound on builds at once wait; those of sources come first."""
     limit = snapshot.settings.max_concurrent_builds
-    wanted_now = [state.start for state in states.values() if state.start]
+    turns = [one for turn in zip_longest(*states.values()) for one in turn if one is not None]
+    wanted_now = [one.start for one in turns if one.start]
     fitting = admitted(wanted_now, snapshot.builds_running, limit)
     return {
-        name: _without_slot(state, limit) if state.start and state.start not in fitting else state
-        for name, state in states.items()
+        name: tuple(_without_slot(one, limit) if one.start and one.start not in fitting else one for one in of_profile)
+        for name, of_profile in states.items()
     }
 
 
@@ -151,7 +197,7 @@ def _without_slot(state: BuildState, limit: int) -> BuildState:
     return replace(waits, phase="Waiting", message=message)
 
 
-def attempt_of(model: EdgeModel, settings: Settings | None = None) -> str:
+def attempt_of(model: EdgeModel, settings: Settings | None = None, build: Build | None = None) -> str:
     """What a build Job answers beside its key, as a hash: the retry that was asked for, and what the key leaves out.
 
     A file whose digest is given is not known by its place, and no build by its credentials; where one of them was why
@@ -161,21 +207,23 @@ def attempt_of(model: EdgeModel, settings: Settings | None = None) -> str:
     Args:
         model: The EdgeModel.
         settings: The installation's.
+        build: Which of its builds; None: that of `spec.source`.
     """
     spec = model.spec
     files = (spec.source, spec.calibration, spec.evaluation)
+    own = [build.source.uri] if build is not None and build.reference is not None else []
     keys = [settings.signed_by, settings.signing_secret or ""] if settings and settings.signed_by else []
     places = [file.uri if file else "" for file in files]
-    return short_hash("\n".join([requested(model), spec.source.secret or "", *places, *keys]))
+    return short_hash("\n".join([requested(model), spec.source.secret or "", *places, *own, *keys]))
 
 
-def answering(snapshot: Snapshot, key: str) -> list[BuildJob]:
-    """The Jobs for a key that answer the present attempt, whichever EdgeModel they are of, in the order they were made.
+def answering(snapshot: Snapshot, build: Build) -> list[BuildJob]:
+    """The Jobs for a build that answer the present attempt, whichever EdgeModel they are of, from old to new.
 
     What one of them found out, another would too: it has the same inputs and fetches them from the same places with the
     same credentials.
     """
-    attempt = attempt_of(snapshot.model, snapshot.settings)
+    attempt, key = attempt_of(snapshot.model, snapshot.settings, build), build.key
     jobs = (*snapshot.jobs, *snapshot.other_jobs)
     return sorted((job for job in jobs if job.key == key and job.attempt == attempt), key=age)
 
@@ -198,8 +246,16 @@ def _state(snapshot: Snapshot, profile: DeviceProfile, build: Build, now: dateti
     if isinstance(answer, Image):
         return BuildState(profile, build, "Built", answer.reference, answer.report)
     held = held_revision(snapshot, profile.metadata.name, build.key)
-    found = _not_found(snapshot, profile, build, held.image if held else None, now)
+    found = replace(
+        _not_found(snapshot, profile, build, held.image if held else None, now), tried=_tried(snapshot, build)
+    )
     return replace(found, built=held.built or None) if held and found.image else found
+
+
+def _tried(snapshot: Snapshot, build: Build) -> bool:
+    """Whether a Job has tried a build in vain; one whose builder never ran has not, unless it happens over and over."""
+    ended = next((one for one in reversed(answering(snapshot, build)) if one.finished), None)
+    return ended is not None and not ended.succeeded and (ended.ran or ended.tries + 1 >= STARTS)
 
 
 def _not_found(
@@ -215,7 +271,7 @@ def _not_found(
         now: The hub's time.
     """
     answer = snapshot.images.get(build.key)
-    jobs = answering(snapshot, build.key)
+    jobs = answering(snapshot, build)
     running = next((job for job in reversed(jobs) if not job.finished), None) or _elsewhere(snapshot, build.key)
     ended = next((job for job in reversed(jobs) if job.finished), None)
     refused = _refused(snapshot, profile, build, known, ended)
@@ -336,13 +392,26 @@ def _running(
 
 def _start(snapshot: Snapshot, profile: DeviceProfile, build: Build, known: str | None, tries: int) -> StartBuild:
     """The Job to make, with why."""
-    attempt = attempt_of(snapshot.model, snapshot.settings)
+    attempt = attempt_of(snapshot.model, snapshot.settings, build)
     if known:
         return StartBuild(profile, build, attempt, (Change("image", known, None),), tries)
-    ours = [revision for revision in snapshot.revisions if revision.profile == profile.metadata.name]
-    newest = max(ours, key=lambda revision: (revision.created, revision.name), default=None)
-    looked_at = {build_file(field) for field in looked_at_fields(snapshot.model)}
-    return StartBuild(profile, build, attempt, changes(build, newest.build if newest else None, looked_at), tries)
+    before = _before(snapshot, profile, build)
+    looked_at = looked_at_files(snapshot.model, build)
+    return StartBuild(profile, build, attempt, changes(build, before.build if before else None, looked_at), tries)
+
+
+def _before(snapshot: Snapshot, profile: DeviceProfile, build: Build) -> Revision | None:
+    """The revision whose build a new one takes the place of: the newest; for an alternative, the one most like it."""
+    kind = build.reference is not None
+    ours = [
+        revision
+        for revision in snapshot.revisions
+        if revision.profile == profile.metadata.name and ("reference" in revision.build) == kind
+    ]
+    ours.sort(key=lambda revision: (revision.created, revision.name), reverse=True)
+    if not kind:
+        return ours[0] if ours else None
+    return min(ours, key=lambda revision: len(changes(build, revision.build)), default=None)
 
 
 def _why(start: StartBuild) -> str:

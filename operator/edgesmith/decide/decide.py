@@ -50,17 +50,18 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
         now=now,
     )
     revisions = _revisions(view, courses)
-    waits = [course.look_again for course in courses] + [state.look_again for state in view.builds.values()]
+    states = [*view.builds.values(), *(one for found in view.contestants.values() for one in found.states)]
+    waits = [course.look_again for course in courses] + [state.look_again for state in states]
     waits.append(view.looks.look_again)
     return Plan(
         revisions=revisions,
         status=status,
         moves=moves,
         records=_kept(view, {move.node for move in moves}),
-        builds=tuple(state.start for state in view.builds.values() if state.start),
+        builds=tuple(start for one in view.contestants.values() for start in one.starts),
         trials=view.trials.starts,
         deletes=(
-            *old_jobs(snapshot.jobs, {state.build.key for state in view.builds.values()}),
+            *old_jobs(snapshot.jobs, {state.build.key for state in states}),
             *_unused(view, courses, moves),
             *view.trials.deletes,
             *view.looks.deletes,
@@ -69,7 +70,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
         events=events_of(status, snapshot.model.status),
         pending=tuple(pending),
         look_again=min((wait for wait in waits if wait is not None), default=None),
-        builds_wait=any(state.no_slot for state in view.builds.values()),
+        builds_wait=any(state.no_slot for state in states),
         look=view.looks.start,
         look_waits=view.looks.waits,
     )
@@ -147,6 +148,7 @@ def _facts(view: View, course: Course) -> VariantFacts:
         course,
         counts(course),
         max(measured, default=None),
+        contestants=view.contestants.get(profile),
         unbuilt=view.resolved.refused.get(profile) or _undigested(view, profile),
         warnings=warnings,
         unmatched=len(view.assignment.unmatched),

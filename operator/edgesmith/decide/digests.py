@@ -8,11 +8,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from edgesmith.api.deviceprofile import DeviceProfile
-from edgesmith.api.edgemodel import EdgeModel, compiled_field
+from edgesmith.api.edgemodel import Alternative, EdgeModel, compiled_field
 from edgesmith.api.source import File
 from edgesmith.api.status import SourceStatus
 from edgesmith.decide.toolchain import compiled_for
-from edgesmith_builder.contract import Artifact
+from edgesmith_builder.contract import Artifact, Build
 
 
 def looked_at_fields(model: EdgeModel) -> dict[str, File]:
@@ -48,40 +48,62 @@ def resolved_at(entry: SourceStatus) -> datetime:
     return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def undigested(model: EdgeModel, profile: DeviceProfile) -> tuple[str, ...]:
+def undigested(model: EdgeModel, profile: DeviceProfile, alternative: Alternative | None = None) -> tuple[str, ...]:
     """The fields of the files that a profile's build is made of and whose digest is not known."""
     known = recorded(model)
     return tuple(
-        field for field, file in _files_for(model, profile).items() if file.sha256 is None and field not in known
+        field
+        for field, file in _files_for(model, profile, alternative).values()
+        if file.sha256 is None and field not in known
     )
 
 
-def artifacts(model: EdgeModel, profile: DeviceProfile) -> dict[str, Artifact]:
+def artifacts(model: EdgeModel, profile: DeviceProfile, alternative: Alternative | None = None) -> dict[str, Artifact]:
     """The files that a profile's build is made of, by their name in a `Build`.
+
+    Args:
+        model: The EdgeModel.
+        profile: The profile.
+        alternative: Which model; None: that of `spec.source`.
 
     Raises:
         ValueError: The digest of one is not known.
     """
-    missing = undigested(model, profile)
+    missing = undigested(model, profile, alternative)
     if missing:
         raise ValueError(f"the digest of spec.{missing[0]} is not known; it was expected in the spec or in the status")
     known = recorded(model)
     return {
-        build_file(field): Artifact(uri=file.uri, sha256=file.sha256 or known[field].sha256)
-        for field, file in _files_for(model, profile).items()
+        name: Artifact(uri=file.uri, sha256=file.sha256 or known[field].sha256)
+        for name, (field, file) in _files_for(model, profile, alternative).items()
     }
 
 
-def build_file(field: str) -> str:
-    """The name that a `Build` has for a field's file: `compiled` for `compiled[EdgeTPU]`."""
-    return field.partition("[")[0]
+def looked_at_files(model: EdgeModel, build: Build) -> frozenset[str]:
+    """The files of a build whose digest the spec does not give, by their name in it."""
+    uris = {file.uri for file in looked_at_fields(model).values()}
+    files = {name: getattr(build, name) for name in ("source", "compiled", "calibration", "evaluation")}
+    return frozenset(name for name, file in files.items() if file is not None and file.uri in uris)
 
 
-def _files_for(model: EdgeModel, profile: DeviceProfile) -> dict[str, File]:
-    """The files that a profile's build is made of: of those that are compiled, its own toolchain's alone."""
-    own = compiled_for(model, profile)
-    return {
-        field: file
-        for field, file in model.spec.files.items()
-        if build_file(field) != "compiled" or (own is not None and field == compiled_field(own.toolchain))
+def _files_for(
+    model: EdgeModel, profile: DeviceProfile, alternative: Alternative | None
+) -> dict[str, tuple[str, File]]:
+    """The files that a profile's build is made of, by their name in it: the field, and the file.
+
+    Of those that are compiled, its own toolchain's alone.
+    """
+    spec, compiled = model.spec, compiled_for(model, profile, alternative)
+    within = f"optimize.alternatives[{alternative.name}]." if alternative else ""
+    found: dict[str, tuple[str, File]] = {
+        "source": (f"{within}source", alternative.source if alternative else spec.source)
     }
+    if compiled is not None:
+        found["compiled"] = (f"{within}{compiled_field(compiled.toolchain)}", compiled)
+    if alternative is not None:
+        found["reference"] = ("source", spec.source)
+    if spec.calibration is not None:
+        found["calibration"] = ("calibration", spec.calibration)
+    if spec.evaluation is not None:
+        found["evaluation"] = ("evaluation", spec.evaluation)
+    return found

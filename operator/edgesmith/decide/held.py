@@ -24,13 +24,46 @@ def variant_before(status: Mapping[str, Any], profile: str, key: str) -> Mapping
     return {}
 
 
-def held_revision(snapshot: Snapshot, profile: str, key: str) -> Revision | None:
-    """The revision of a build that is rolled out on a profile; None before its first rollout.
+def build_before(status: Mapping[str, Any], profile: str, key: str) -> Mapping[str, Any]:
+    """What the status says of one of a variant's builds; empty where it says nothing of it.
+
+    Args:
+        status: The EdgeModel's as it stands.
+        profile: The variant's.
+        key: The build key.
+    """
+    variants = status.get("variants")
+    for one in variants if isinstance(variants, list) else ():
+        if isinstance(one, Mapping) and one.get("profile") == profile:
+            builds = one.get("builds")
+            for build in builds if isinstance(builds, list) else ():
+                if isinstance(build, Mapping) and build.get("buildKey") == key:
+                    return build
+    return variant_before(status, profile, key)
+
+
+def refused_before(status: Mapping[str, Any], profile: str, alternative: str | None, key: str) -> list[dict[str, Any]]:
+    """Candidates of a build that were out when its report was judged last.
+
+    Args:
+        status: The EdgeModel's as it stands.
+        profile: The variant's.
+        alternative: Whose build it is, where there are alternatives.
+        key: The build key.
+    """
+    if not build_before(status, profile, key):
+        return []
+    entry: Mapping[str, Any] = next((one for one in status["variants"] if one.get("profile") == profile), {})
+    return [dict(one) for one in entry.get("refused") or () if one.get("alternative") == alternative]
+
+
+def held_revision(snapshot: Snapshot, profile: str, *keys: str) -> Revision | None:
+    """The revision of a variant's builds that is rolled out on a profile; None before its first rollout.
 
     A build has a revision for each candidate that was rolled out at some time. It is the one that the status names, and
     the newest where that names none. What another profile's nodes run says nothing of this one's, which have a trial of
     their own.
     """
-    ours = [one for one in snapshot.revisions if one.profile == profile and key_of(one) == key]
-    named = variant_before(snapshot.model.status, profile, key).get("image")
-    return max(ours, key=lambda one: (one.image == named, one.created, one.name), default=None)
+    ours = [one for one in snapshot.revisions if one.profile == profile and key_of(one) in keys]
+    named = {variant_before(snapshot.model.status, profile, key).get("image") for key in keys}
+    return max(ours, key=lambda one: (one.image in named, one.created, one.name), default=None)

@@ -8,7 +8,7 @@ from edgesmith.api.conditions import Reason
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.decide.builds import BuildState
 from edgesmith.decide.gates import gates_of
-from edgesmith.decide.held import variant_before
+from edgesmith.decide.held import build_before
 from edgesmith_builder.contract import BuildReport
 from edgesmith_builder.gates import judge
 
@@ -46,7 +46,7 @@ def judged(state: BuildState, model: EdgeModel) -> BuildState:
 
 def _as_before(state: BuildState, model: EdgeModel) -> BuildState:
     """A build whose report is not at hand: what gates refused before is not rolled out for want of the report."""
-    before = variant_before(model.status, state.profile.metadata.name, state.build.key)
+    before = build_before(model.status, state.profile.metadata.name, state.build.key)
     if state.phase != "Built" or before.get("reason") != Reason.GATES_FAILED:
         return state
     message, tagged = str(before.get("message") or ""), state.built or state.image

@@ -34,6 +34,8 @@ class StartBuild:
     """Empty for the first build of a variant."""
     tries: int = 0
     """How many Jobs for the same key and attempt failed before this one; part of the Job's name."""
+    alternative: str | None = None
+    """Whose build it is, where there are alternatives: one's name, or `source`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,9 @@ from edgesmith_builder.contract import FileToResolve
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+Place = tuple[str, int]
+"""The profile's name, and which of its builds: that of `spec.source` is 0, its alternatives' follow."""
+
 
 @dataclass(frozen=True, slots=True)
 class Looks:
@@ -40,7 +43,7 @@ class Looks:
 
     finding: Finding
     """What `SourceResolved` says."""
-    builds: Mapping[str, BuildState]
+    builds: Mapping[Place, BuildState]
     """The builds that were given, without those of bytes that are known to be old, or are looked at anew."""
     entries: tuple[SourceStatus, ...] = ()
     """What `status.sources` is to say, in the order of the fields."""
@@ -84,7 +87,7 @@ def next_look(after: datetime, interval: timedelta, uid: str) -> datetime:
     return _EPOCH + place + ((after - _EPOCH - place) // interval + 1) * interval
 
 
-def plan_looks(snapshot: Snapshot, builds: Mapping[str, BuildState], now: datetime) -> Looks:
+def plan_looks(snapshot: Snapshot, builds: Mapping[Place, BuildState], now: datetime) -> Looks:
     """What to look at, and what is known.
 
     Args:
@@ -104,7 +107,7 @@ class _Case:
     """One EdgeModel with files to look at."""
 
     def __init__(
-        self, snapshot: Snapshot, builds: Mapping[str, BuildState], files: Mapping[str, File], now: datetime
+        self, snapshot: Snapshot, builds: Mapping[Place, BuildState], files: Mapping[str, File], now: datetime
     ) -> None:
         self.snapshot, self.builds, self.files, self.now = snapshot, builds, files, now
         self.model = snapshot.model
@@ -158,7 +161,7 @@ class _Case:
 
     def _found_others(self, state: BuildState, since: datetime | None) -> bool:
         """Whether a build came upon other bytes after a look."""
-        ended = next((job for job in reversed(answering(self.snapshot, state.build.key)) if job.finished), None)
+        ended = next((job for job in reversed(answering(self.snapshot, state.build)) if job.finished), None)
         if state.phase == "Built" or ended is None or ended.failure is None or since is None:
             return False
         return ended.failure.reason == "DigestMismatch" and ended_at(ended, self.now) >= since
@@ -255,7 +258,7 @@ class _Case:
             elif known and complete and ended_at(job, self.now) <= known:
                 yield Delete("Job", job.name, "What it found stands in the status.")
 
-    def _held(self, due: _Due | None, verdict: Retry | None) -> dict[str, BuildState]:
+    def _held(self, due: _Due | None, verdict: Retry | None) -> dict[Place, BuildState]:
         """The builds, where none is made of bytes that are known to have changed.
 
         One that came upon other bytes waits for the look at them, unless that is in vain.

@@ -10,7 +10,8 @@ from edgesmith.api.conditions import ConditionType, Reason
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.status import EdgeModelStatus, NodeCounts, PendingNode, PendingReason, RevisionStatus, TrialStatus
 from edgesmith.decide.builds import BuildState
-from edgesmith.decide.conditions import Finding, Severity, changed, conditions, summarise, was_ready
+from edgesmith.decide.conditions import SENTENCES, Finding, Severity, changed, conditions, summarise, was_ready
+from edgesmith.decide.contestants import out_of
 from edgesmith.decide.plan import Event, Pending
 from edgesmith.decide.profiles import Assignment, Resolved
 from edgesmith.decide.retry import requested
@@ -157,18 +158,29 @@ _BUILD_SEVERITY = {
 
 def _build_findings(variants: Sequence[VariantFacts]) -> list[Finding]:
     builds = [facts.build for facts in variants if facts.build]
+    out = [one for facts in variants if facts.contestants for one in out_of(facts.contestants)]
+    count = sum(len(facts.contestants.states) if facts.contestants else 1 for facts in variants if facts.build)
     if not builds:
         awaited = [facts.unbuilt for facts in variants if facts.unbuilt and facts.unbuilt.severity is Severity.AWAITED]
         return awaited or [
             Finding(Severity.AWAITED, Reason.PROFILE_NOT_FOUND, "No profile that can be built for was found.")
         ]
-    built = Finding(Severity.FINE, Reason.SUCCEEDED, f"{len(builds)} of {len(builds)} builds are in the registry.")
+    built = Finding(
+        Severity.FINE, Reason.SUCCEEDED, f"{count - len(out)} of {count} builds are in the registry.{_out(out)}"
+    )
     return [
         Finding(_BUILD_SEVERITY[build.phase], build.reason, _build_message(build))
         if build.reason and build.phase in _BUILD_SEVERITY
         else built
         for build in builds
     ]
+
+
+def _out(builds: Sequence[BuildState]) -> str:
+    """Builds that others go on without, as sentences."""
+    said = [f" {one.alternative} for {one.profile.metadata.name} is out: {one.message.rstrip('.')}." for one in builds]
+    more = f" And {len(said) - SENTENCES} more are out." if len(said) > SENTENCES else ""
+    return "".join(said[:SENTENCES]) + more
 
 
 _OF_CANDIDATES = (Reason.NO_CANDIDATE, Reason.GATES_FAILED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from edgesmith.api.deviceprofile import DeviceProfile
-from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.edgemodel import Alternative, EdgeModel
 from edgesmith.api.source import Compiled
 from edgesmith.decide.settings import Settings
 from edgesmith_builder.contract import TOOLCHAINS, Precision, Toolchain, ToolchainName
@@ -36,9 +36,16 @@ def why_impossible(precision: Precision, impossible: Mapping[str, str]) -> str |
     return next((why for one, why in impossible.items() if precision == one or precision.startswith(f"{one}-")), None)
 
 
-def compiled_for(model: EdgeModel, profile: DeviceProfile) -> Compiled | None:
-    """The file that the EdgeModel brings compiled already for a profile's toolchain; None: it brings none."""
-    return next((one for one in model.spec.compiled if one.toolchain == profile.spec.toolchain.name), None)
+def compiled_for(model: EdgeModel, profile: DeviceProfile, alternative: Alternative | None = None) -> Compiled | None:
+    """The file that the EdgeModel brings compiled already for a profile's toolchain; None: it brings none.
+
+    Args:
+        model: The EdgeModel.
+        profile: The profile.
+        alternative: Of which alternative; None: of the source.
+    """
+    files = alternative.compiled if alternative else model.spec.compiled
+    return next((one for one in files if one.toolchain == profile.spec.toolchain.name), None)
 
 
 def flavour_of(profile: DeviceProfile) -> str:

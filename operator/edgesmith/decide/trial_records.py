@@ -16,6 +16,8 @@ from edgesmith.decide.snapshot import Ended
 from edgesmith.decide.verdicts import DIED
 from edgesmith_builder.contract import BuildReport, MetricName
 
+_MOST = 16
+"""Finalists that the CRD takes."""
 _SENTENCE = 900
 """Characters of a finding; with the words around it, it must fit into the 1024 of the CRD."""
 _MEASURED = ("latency", "median", "memory", "reason", "message", "verdict")
@@ -33,17 +35,21 @@ def trials_of(status: Mapping[str, Any]) -> dict[Key, TrialStatus]:
     return {(one.profile, one.build_key): one for one in entries_of(status, "trials", TrialStatus)}
 
 
-def finalists_of(report: BuildReport, image: str, metric: MetricName) -> tuple[FinalistStatus, ...]:
+def finalists_of(
+    report: BuildReport, image: str, metric: MetricName, alternative: str | None = None
+) -> tuple[FinalistStatus, ...]:
     """The finalists of a build, not tried yet, in the ladder's order.
 
     Args:
         report: The build's, with the finalists that keep the gates.
         image: One of its images by digest; the one of a finalist that names none.
         metric: The build's.
+        alternative: Whose build it is, where there are alternatives.
     """
     repository = image.partition("@")[0]
     return tuple(
         FinalistStatus(
+            alternative=alternative,
             precision=one.precision,
             image=f"{repository}@{one.digest}" if one.digest else image,
             size=one.size,
@@ -64,14 +70,17 @@ def carried_on(record: TrialStatus, finalists: tuple[FinalistStatus, ...], now: 
         finalists: Those that keep the gates, as `finalists_of` has them.
         now: The hub's time.
     """
-    known = {(one.precision, one.image): one for one in record.finalists}
-    found = tuple(known.get((one.precision, one.image), one) for one in finalists)
-    if not any(one in record.finalists for one in found):
+    known = {one.image: one for one in record.finalists}
+    found = tuple(
+        known[one.image].model_copy(update={"alternative": one.alternative}) if one.image in known else one
+        for one in finalists
+    )
+    if not any(one.image in known for one in found):
         return None
-    names = {one.precision for one in found}
-    before = tuple(one for one in record.finalists if one.reason and one.precision not in names)
-    record = record.model_copy(update={"finalists": (*found, *before)})
-    if record.node is None or all(one in known.values() for one in found):
+    names, images = {one.name for one in found}, {one.image for one in found}
+    before = (one for one in record.finalists if one.reason and one.name not in names and one.image not in images)
+    record = record.model_copy(update={"finalists": (*found, *before)[:_MOST]})
+    if record.node is None or all(one.image in known for one in found):
         return record
     return record.model_copy(update={"started_time": time_text(now), "completed_time": None})
 

@@ -17,9 +17,10 @@ from edgesmith.api.names import RETRY_ANNOTATION, short_hash, trial_pod_name
 from edgesmith.api.status import FinalistStatus, TrialStatus
 from edgesmith.api.units import parse_duration
 from edgesmith.decide.builds import BuildState
+from edgesmith.decide.contestants import Contestants, name_of
 from edgesmith.decide.devices import devices_of, shortage
 from edgesmith.decide.entries import time_text
-from edgesmith.decide.held import held_revision, variant_before
+from edgesmith.decide.held import held_revision, refused_before
 from edgesmith.decide.plan import Delete, StartTrial
 from edgesmith.decide.retry import requested
 from edgesmith.decide.scores import bounded
@@ -28,7 +29,6 @@ from edgesmith.decide.taints import keeping_taint
 from edgesmith.decide.trial_records import (
     Key,
     carried_on,
-    finalists_of,
     measured,
     shared_facts,
     time_in,
@@ -48,7 +48,8 @@ class Trials:
     """What a pass decided about the trials of an EdgeModel."""
 
     builds: dict[str, BuildState]
-    """Every variant's build, with the image that its trial chose, or without one while that is open."""
+    """Every variant's build, with the image that its trial chose, or without one while that is open; of several, the
+    one that its nodes are to run."""
     records: tuple[TrialStatus, ...]
     starts: tuple[StartTrial, ...]
     deletes: tuple[Delete, ...]
@@ -75,12 +76,12 @@ class _Step:
     """The pod that is to go on."""
 
 
-def plan_trials(snapshot: Snapshot, builds: Mapping[str, BuildState], fleet: Fleet, now: datetime) -> Trials:
+def plan_trials(snapshot: Snapshot, builds: Mapping[str, Contestants], fleet: Fleet, now: datetime) -> Trials:
     """Decide the next step of every variant's trial.
 
     Args:
         snapshot: Everything that is known of the EdgeModel.
-        builds: Every variant's build, by the profile's name.
+        builds: Every variant's builds, by the profile's name.
         fleet: The nodes.
         now: The hub's time.
     """
@@ -107,7 +108,12 @@ def _still_known(
     """Records of builds that the spec may go back to: a DaemonSet of theirs is still there."""
     old = {key: record for key, record in before.items() if key not in present}
     kept = {(one.profile, key_of(one)) for one in revisions} if old else set()
-    return {key: record for key, record in old.items() if key in kept}
+    images = {(one.profile, one.image) for one in revisions}
+    return {
+        key: record
+        for key, record in old.items()
+        if key in kept or any((record.profile, one.image) in images for one in record.finalists)
+    }
 
 
 class _Case:
@@ -116,25 +122,46 @@ class _Case:
     def __init__(
         self,
         snapshot: Snapshot,
-        state: BuildState,
+        found: Contestants,
         fleet: Fleet,
         now: datetime,
         before: Mapping[Key, TrialStatus],
     ) -> None:
-        self.snapshot, self.state, self.fleet, self.now = snapshot, state, fleet, now
-        self.model, self.profile = snapshot.model, state.profile.metadata.name
+        self.snapshot, self.found, self.fleet, self.now = snapshot, found, fleet, now
+        self.state = found.lead
+        self.model, self.profile = snapshot.model, self.state.profile.metadata.name
         self.attempt = requested(self.model)
-        self.devices = devices_of(state.profile, self.model)
-        self.before = before.get((self.profile, state.build.key))
+        self.devices = devices_of(self.state.profile, self.model)
+        self.before = before.get((self.profile, self.state.build.key))
 
     def step(self) -> _Step:
         """What is next."""
-        if self.state.phase != "Built" or self.state.image is None:
+        found = self.found
+        if len(found.states) == 1 and not found.built:
             return _Step(self.state, self.before)
+        if self.model.spec.optimize.trial == "Never":
+            return self._first_in_order()
+        if found.awaited and len(found.states) > 1:
+            return self._kept(found.waiting())
+        if not found.built:
+            return _Step(found.failed(), self.before)
         if not self.finalists:
-            return _Step(self.state)
+            return _Step(found.built[0])
         record = self._taken_in(self._begun(self.finalists))
         return self._decided(record) if all(one.reason for one in record.finalists) else self._going_on(record)
+
+    def _first_in_order(self) -> _Step:
+        """The first build that is not out, untried."""
+        first = next((one for one in self.found.states if one.phase != "Failed"), None)
+        if first is None:
+            return _Step(self.found.failed(), self.before)
+        if len(self.found.states) > 1 and (first.image is None or first.report is None):
+            return self._kept(first)
+        return _Step(first)
+
+    def _kept(self, otherwise: BuildState) -> _Step:
+        """While a build is awaited: what is rolled out of these builds stays."""
+        return _Step(self._with_image(self.rolled.image) if self.rolled else otherwise, self.before)
 
     def _going_on(self, record: TrialStatus) -> _Step:
         """A trial that has not ended: its node, and the pod on it."""
@@ -161,24 +188,22 @@ class _Case:
     @cached_property
     def rolled(self) -> Revision | None:
         """The revision of this build on this profile that is rolled out; None before its first rollout."""
-        return held_revision(self.snapshot, self.profile, self.state.build.key)
+        return held_revision(self.snapshot, self.profile, *self.found.keys)
 
     @cached_property
     def finalists(self) -> tuple[FinalistStatus, ...]:
-        """The build's that keep the gates, where there are several or a trial knows the one; else none.
+        """The builds' that keep the gates, where there are several or a trial knows the one; else none.
 
         While the registry does not answer: those of the record that were not refused when it answered last.
         """
         tried = self.before.finalists if self.before else ()
-        if self.model.spec.optimize.trial == "Never":
-            return ()
-        if self.state.report is None:
-            before = variant_before(self.model.status, self.profile, self.state.build.key)
-            refused = {one.get("precision") for one in before.get("refused") or ()}
+        if self.state.report is None and len(self.found.states) == 1:
+            out = refused_before(self.model.status, self.profile, None, self.state.build.key)
+            refused = {one.get("precision") for one in out}
             return tuple(one for one in tried if one.precision not in refused)
-        found = finalists_of(self.state.report, self.state.image or "", self.state.build.metric)
-        known = _images(one for one in tried if one.reason)
-        return found if len(found) > 1 or all(one in known for one in _images(found)) else ()
+        found = self.found.finalists()
+        known = {one.image for one in tried if one.reason}
+        return found if len(found) > 1 or all(one.image in known for one in found) else ()
 
     def _begun(self, finalists: tuple[FinalistStatus, ...]) -> TrialStatus:
         """The record as it stands; a new one where there is none for these finalists, or it is to be made anew."""
@@ -210,12 +235,12 @@ class _Case:
         pods = self._pods(record)
         node = record.node or next((pod.node for pod in pods if not pod.terminating), None)
         ended = {name: one for pod in pods if pod.node == node for name, one in pod.ended.items()}
-        fresh = [one for one in record.finalists if one.reason is None and one.precision in ended]
+        fresh = [one for one in record.finalists if one.reason is None and one.container in ended]
         if not fresh:
             return record
-        devices = [finding.device for one in fresh if (finding := ended[one.precision].finding) and finding.device]
+        devices = [finding.device for one in fresh if (finding := ended[one.container].finding) and finding.device]
         known = [record.device] if record.device else []
-        finalists = tuple(measured(one, ended[one.precision]) if one in fresh else one for one in record.finalists)
+        finalists = tuple(measured(one, ended[one.container]) if one in fresh else one for one in record.finalists)
         facts = shared_facts([*known, *devices])
         return record.model_copy(update={"node": node, "finalists": finalists, "device": facts or None})
 
@@ -297,17 +322,19 @@ class _Case:
     def _decided(self, record: TrialStatus) -> _Step:
         now = record.finalists[: len(self.finalists)]
         verdicts = judge_trial(now, self.model.spec.optimize.objective, Bounds.of(self.model))
-        said = {one.precision: one.rejected for one in self.state.refused or ()} | verdicts.said
+        out = {
+            name_of(state, one.precision): one.rejected for state in self.found.states for one in state.refused or ()
+        }
+        said = out | verdicts.said
         finalists = tuple(
-            one.model_copy(update={"verdict": bounded(said.get(one.precision) or "") or None})
-            for one in record.finalists
+            one.model_copy(update={"verdict": bounded(said.get(one.name) or "") or None}) for one in record.finalists
         )
         where = f"on node {record.node} for {self.profile}"
-        winner = next((one for one in finalists if one.precision == verdicts.winner), None)
+        winner = next((one for one in finalists if one.name == verdicts.winner), None)
         if winner is not None:
-            message = f"{winner.precision} won the trial {where}."
+            message = f"{winner.name} won the trial {where}."
         else:
-            why = " ".join(f"{one.precision}: {one.verdict}" for one in finalists[: len(now)])
+            why = " ".join(f"{one.name}: {one.verdict}" for one in finalists[: len(now)])
             message = (
                 f"No candidate passed the trial {where}; change the gates, publish a new source, or set annotation "
                 f"{RETRY_ANNOTATION} to a new value. {why}"
@@ -322,52 +349,57 @@ class _Case:
 
     def _without_image(self, **told: Any) -> BuildState:
         """The build with nothing to roll out."""
-        return replace(self.state, image=None, built=self.state.tagged, report=None, **told)
+        return replace(self.state, image=None, built=self.state.tagged, report=None, start=None, **told)
 
     def _untried(self, record: TrialStatus) -> _Step:
         """The ladder's order, since no node finished."""
         first = record.finalists[0]
         nodes = ", ".join(record.lost or ())
-        why = f"no trial was finished on {nodes}, so {first.precision}, the first of the ladder, is rolled out untried"
-        told = {"winner": first.precision, "message": f"{why[0].upper()}{why[1:]}."}
+        why = f"no trial was finished on {nodes}, so {first.name}, the first of the ladder, is rolled out untried"
+        told = {"winner": first.name, "message": f"{why[0].upper()}{why[1:]}."}
         return _Step(self._with_image(first.image, why), record.model_copy(update=told))
 
     def _in_order(self) -> _Step:
         """The ladder's order, since a trial would wait for the device that the server holds."""
         names = " and ".join(sorted(self.devices))
         why = f"the servers hold {names}, so there was no trial and the ladder's order decides"
-        return _Step(self._with_image(self.rolled.image if self.rolled else self.state.image or "", why))
+        return _Step(self._with_image(self.rolled.image if self.rolled else self.finalists[0].image, why))
 
     def _with_image(self, image: str, warning: str = "") -> BuildState:
         """The build with the image that is rolled out, and its report."""
-        tagged = self.state.tagged
+        state = self._of(image)
+        tagged = state.tagged
         return replace(
-            self.state,
+            state,
             image=image,
             built=tagged if tagged != image else None,
-            report=self._report(image, warning),
+            report=_report(state, image, warning),
         )
 
-    def _report(self, image: str, warning: str) -> BuildReport | None:
-        report, digest = self.state.report, image.partition("@")[2]
-        if report is None:
-            return None
-        found = next((one for one in report.finalists if one.digest == digest), report.finalists[0])
-        said = report.of(found)
-        return said.model_copy(update={"warnings": (*said.warnings, warning)}) if warning else said
+    def _of(self, image: str) -> BuildState:
+        """The build that an image is of."""
+        made = self.found.made(image)
+        if made is None and self.rolled and self.rolled.image == image:
+            made = next((one for one in self.found.states if one.build.key == key_of(self.rolled)), None)
+        return made or self.state
+
+
+def _report(state: BuildState, image: str, warning: str) -> BuildReport | None:
+    report, digest = state.report, image.partition("@")[2]
+    if report is None:
+        return None
+    found = next((one for one in report.finalists if one.digest == digest), report.finalists[0])
+    said = report.of(found)
+    return said.model_copy(update={"warnings": (*said.warnings, warning)}) if warning else said
 
 
 def _left(record: TrialStatus) -> dict[str, str]:
-    """Finalists that have not been tried, precision to image."""
-    return {one.precision: one.image for one in record.finalists if one.reason is None}
-
-
-def _images(finalists: Iterable[FinalistStatus]) -> list[tuple[str, str]]:
-    return [(one.precision, one.image) for one in finalists]
+    """Finalists that have not been tried, container to image."""
+    return {one.container: one.image for one in record.finalists if one.reason is None}
 
 
 def _names(finalists: Sequence[FinalistStatus]) -> str:
-    *before, last = (one.precision for one in finalists)
+    *before, last = (one.name for one in finalists)
     return f"{', '.join(before)} and {last}" if before else last
 
 

@@ -42,6 +42,8 @@ def trusted_digests(
     for variant in variants if isinstance(variants, list) else ():
         if isinstance(variant, Mapping):
             _add(found, variant.get("buildKey"), variant.get("builtImage") or variant.get("image"))
+            for build in variant.get("builds") or ():
+                _add(found, build.get("buildKey"), build.get("image"))
     return {key: frozenset(digests) for key, digests in found.items()}
 
 

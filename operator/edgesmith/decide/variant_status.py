@@ -10,11 +10,12 @@ from pydantic.alias_generators import to_camel
 
 from edgesmith.api.conditions import Reason
 from edgesmith.api.names import RETRY_ANNOTATION
-from edgesmith.api.status import ChangedAnswers, NodeCounts, RefusedCandidate, VariantStatus
+from edgesmith.api.status import ChangedAnswers, NodeCounts, RefusedCandidate, VariantBuild, VariantStatus
 from edgesmith.decide.builds import BuildState
 from edgesmith.decide.conditions import Finding, Severity
+from edgesmith.decide.contestants import Contestants
 from edgesmith.decide.fleet import NodeState, RevisionState, RolloutPhase, ServerState
-from edgesmith.decide.held import variant_before
+from edgesmith.decide.held import build_before, refused_before, variant_before
 from edgesmith.decide.rollout import Course
 from edgesmith.decide.scores import bounded, scores
 from edgesmith_builder.contract import BuildReport, MetricName
@@ -32,6 +33,8 @@ class VariantFacts:
     """As `counts` found them."""
     latency_ms: float | None
     """Worst p95 that a device measured for the revision shown."""
+    contestants: Contestants | None = None
+    """All of its builds, `build` among them."""
     unbuilt: Finding | None = None
     """Why nothing is built for the profile; None where something is, or where there is no such profile."""
     warnings: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -144,7 +147,7 @@ def variant_status(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantS
     """
     build, course = facts.build, facts.course
     own = facts.counted
-    measured = _known(build, variant_before(previous, facts.profile, build.build.key)) if build else {}
+    measured = _known(facts, build, previous) if build else {}
     return VariantStatus(
         profile=facts.profile,
         build_key=build.build.key if build else None,
@@ -160,6 +163,8 @@ def variant_status(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantS
     )
 
 
+_REFUSED = 64
+"""Candidates that are out and that are told."""
 _WARNINGS = 8
 """Kinds of warnings of devices that are told."""
 
@@ -171,35 +176,50 @@ def _device_warnings(warnings: Mapping[str, Sequence[str]]) -> Iterable[str]:
         yield f"On {first}{f' and {more} more {_nodes(more)}' if more else ''} the model {warning.rstrip('.')}"
 
 
-def _known(build: BuildState, before: Mapping[str, Any]) -> dict[str, Any]:
-    """What is known of a build's candidates, as fields of the status.
+def _known(facts: VariantFacts, build: BuildState, previous: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of a variant's candidates, as fields of the status.
 
     While the registry does not answer, it is what the report said before: a measurement does not become untrue.
-
-    Args:
-        build: The build.
-        before: What the status says of the same build.
     """
-    found: dict[str, Any] = {"built_image": build.built}
+    before = variant_before(previous, facts.profile, build.build.key)
+    states = facts.contestants.states if facts.contestants else (build,)
+    found: dict[str, Any] = {"built_image": build.built, "alternative": build.alternative if build.image else None}
     if build.tagged is None:
         found["built_image"] = before.get("builtImage") or before.get("image")
-    found |= _kept(before, ("refused",)) if build.refused is None else {"refused": _refused(build)}
+    found["refused"] = tuple(one for state in states for one in _refused(state, previous))[:_REFUSED]
+    found["builds"] = tuple(_build(one, previous) for one in states if one.alternative)
     if build.report:
         return found | _measured(build.report, build.build.metric)
     return found if build.reason is Reason.GATES_FAILED else found | _kept(before, _MEASURED)
 
 
-def _refused(build: BuildState) -> tuple[RefusedCandidate, ...]:
-    return tuple(
-        RefusedCandidate(
-            precision=one.precision,
-            size=one.size,
-            image_size=one.image_size,
-            message=bounded(one.rejected or ""),
-            **scores(one, build.build.metric),
-        )
-        for one in build.refused or ()
+def _build(state: BuildState, previous: Mapping[str, Any]) -> VariantBuild:
+    before = build_before(previous, state.profile.metadata.name, state.build.key)
+    phase = "Failed" if state.phase == "Waiting" and state.tried else state.phase
+    return VariantBuild(
+        alternative=state.alternative or "",
+        build_key=state.build.key,
+        image=state.tagged or before.get("image"),
+        state=phase,
+        reason=state.reason,
+        message=bounded(state.message) or None,
     )
+
+
+def _refused(state: BuildState, previous: Mapping[str, Any]) -> Iterable[RefusedCandidate]:
+    if state.refused is None:
+        profile, key = state.profile.metadata.name, state.build.key
+        for one in refused_before(previous, profile, state.alternative, key):
+            yield RefusedCandidate.model_validate(one)
+    for found in state.refused or ():
+        yield RefusedCandidate(
+            alternative=state.alternative,
+            precision=found.precision,
+            size=found.size,
+            image_size=found.image_size,
+            message=bounded(found.rejected or ""),
+            **scores(found, state.build.metric),
+        )
 
 
 def _measured(report: BuildReport, metric: MetricName) -> dict[str, Any]:

@@ -42,9 +42,9 @@ class Verdicts:
     """What came of a trial."""
 
     winner: str | None
-    """The precision that is rolled out; None where every finalist is out."""
+    """The candidate that is rolled out; None where every finalist is out."""
     said: dict[str, str] = field(default_factory=dict)
-    """By precision: why it is rolled out or not, in one sentence."""
+    """By candidate: why it is rolled out or not, in one sentence."""
 
 
 def judge_trial(finalists: Sequence[FinalistStatus], objective: Objective, bounds: Bounds) -> Verdicts:
@@ -55,14 +55,14 @@ def judge_trial(finalists: Sequence[FinalistStatus], objective: Objective, bound
         objective: What to choose by.
         bounds: What each must keep.
     """
-    said = {one.precision: why for one in finalists if (why := _out(one, bounds)) is not None}
-    left = [one for one in finalists if one.precision not in said]
+    said = {one.name: why for one in finalists if (why := _out(one, bounds)) is not None}
+    left = [one for one in finalists if one.name not in said]
     if not left:
         return Verdicts(None, said)
     best = {"Latency": _fastest, "Size": _smallest, "Accuracy": _most_accurate}[objective](left)
     for one in left:
-        said[one.precision] = _why(one, best, objective)
-    return Verdicts(best.precision, said)
+        said[one.name] = _why(one, best, objective)
+    return Verdicts(best.name, said)
 
 
 def _out(one: FinalistStatus, bounds: Bounds) -> str | None:
@@ -98,7 +98,7 @@ def _most_accurate(left: Sequence[FinalistStatus]) -> FinalistStatus:
 def _why(one: FinalistStatus, best: FinalistStatus, objective: Objective) -> str:
     if one is best:
         return f"It was chosen by {objective.lower()}."
-    other = best.precision
+    other = best.name
     if objective == "Size":
         return f"{other} is as small or smaller: {best.size} bytes where it has {one.size}."
     if objective == "Accuracy":

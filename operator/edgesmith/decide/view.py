@@ -12,6 +12,7 @@ from operator import attrgetter
 from edgesmith.api.names import node_label
 from edgesmith.api.units import parse_duration
 from edgesmith.decide.builds import BuildState, build_states
+from edgesmith.decide.contestants import contestants
 from edgesmith.decide.devices import devices_of
 from edgesmith.decide.fleet import NodeState, RevisionState, Rules, Step, Variant
 from edgesmith.decide.judging import judged
@@ -47,10 +48,20 @@ class View:
         self._pods: dict[str, list[Pod]] = defaultdict(list)
         for pod in snapshot.pods:
             self._pods[pod.node].append(pod)
-        self.looks: Looks = plan_looks(snapshot, build_states(snapshot, self.resolved.profiles, now), now)
+        built = build_states(snapshot, self.resolved.profiles, now)
+        places = {(name, place): one for name, states in built.items() for place, one in enumerate(states)}
+        self.looks: Looks = plan_looks(snapshot, places, now)
+        trial = model.spec.optimize.trial != "Never"
+        self.contestants = {
+            name: contestants(
+                [judged(self.looks.builds[name, place], model) for place in range(len(states))], trial=trial
+            )
+            for name, states in built.items()
+        }
+        """Every variant's builds, by the profile's name."""
         self.trials = plan_trials(
             snapshot,
-            {name: judged(state, model) for name, state in self.looks.builds.items()},
+            self.contestants,
             Fleet(self.assignment.profile_of, self._pods),
             now,
         )

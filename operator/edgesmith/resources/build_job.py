@@ -41,7 +41,12 @@ def build_job(model: EdgeModel, start: StartBuild, settings: Settings) -> dict[s
         annotations[ATTEMPT_ANNOTATION] = start.attempt
     if start.reason:
         annotations[BUILD_REASON_ANNOTATION] = json.dumps([asdict(change) for change in start.reason], sort_keys=True)
-    request = BuildRequest(build=start.build, repository=repository(model, settings), plain_http=settings.plain_http)
+    request = BuildRequest(
+        build=start.build,
+        repository=repository(model, settings),
+        plain_http=settings.plain_http,
+        alternative=start.alternative if start.build.reference else None,
+    )
     job = builder_job(
         model,
         job_name(start.build.key, start.attempt, start.tries),
