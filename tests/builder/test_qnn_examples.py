@@ -82,10 +82,12 @@ async def unpacked(image: str, folder: Path) -> Path:
 
 
 @contextmanager
-def served(bundle: Path) -> Iterator[str]:
+def served(bundle: Path, name: str) -> Iterator[str]:
     """The runtime's server of a bundle, once it is ready, as the start of its URLs."""
     words = ("serve", "--bundle", str(bundle), "--host", "127.0.0.1", "--http-port", "0", "--grpc-port", "0")
-    with program("edgesmith_runtime", *words, "--accept-seconds", "0", stdout=subprocess.DEVNULL) as process:
+    with program(
+        "edgesmith_runtime", *words, "--name", name, "--accept-seconds", "0", stdout=subprocess.DEVNULL
+    ) as process:
         try:
             assert process.stderr is not None
             lines = [json.loads(process.stderr.readline())]
@@ -114,7 +116,7 @@ async def test_an_example_answers_over_http_as_the_cpu_does(
     files = example(name, samples)
     places = {key: Artifact(uri=world.store.put(f"qnn/{name}/{key}", data)) for key, data in files.items()}
     request = world.request(
-        source=places["model"], calibration=places["calibration"], evaluation=places["evaluation"], model=name,
+        source=places["model"], calibration=places["calibration"], evaluation=places["evaluation"],
         gates=Gates(max_accuracy_drop=0.5), platform=Platform(architecture="arm64", variant="v8"),
         toolchain=Toolchain(name="QNN", precisions=("int8",), options={"soc": "QCS6490", "performanceMode": "burst"}),
     )  # fmt: skip
@@ -125,7 +127,7 @@ async def test_an_example_answers_over_http_as_the_cpu_does(
     assert b"soc_type=QCS6490;arch=68;" in told.model_path.read_bytes()
     (tmp_path / "source.onnx").write_bytes(files["model"])
     cpu = closing(load_engine("onnxruntime", tmp_path / "source.onnx", threads=1))
-    with np.load(io.BytesIO(files["evaluation"])) as found, cpu as engine, served(bundle) as url:
+    with np.load(io.BytesIO(files["evaluation"])) as found, cpu as engine, served(bundle, name) as url:
         for index in range(8):
             sample = found["image"][index : index + 1]
             (theirs,) = engine.infer({"image": sample}).values()
