@@ -207,9 +207,22 @@ def small() -> onnx.ModelProto:
     )  # fmt: skip
 
 
+def nested() -> onnx.ModelProto:
+    """A recurrence inside an If, as Silero's VAD has one for each sampling rate."""
+    branches = {}
+    for name in ("then_branch", "else_branch"):
+        value = onnx.helper.make_tensor_value_info(name, FLOAT, None)
+        one = node("GRU", ["x", "w", "r"], ["", name], hidden_size=32)
+        branches[name] = onnx.helper.make_graph([one], name, [], [value])
+    choice = node("If", ["c"], ["y"], **branches)
+    inputs = [("x", FLOAT, ["T", "N", 8]), ("c", TensorProto.BOOL, [])]
+    return model_of([choice], inputs, [("y", FLOAT, None)], {"w": numbers(1, 96, 8), "r": numbers(1, 96, 32)})
+
+
 @pytest.mark.parametrize(
     ("model", "sentence"),
     [
+        pytest.param(nested(), r"the model has graphs inside If, which are not quantised; one without", id="nested"),
         pytest.param(image_network(), r"87% of its weights are of convolutions, which are slower", id="convolutions"),
         pytest.param(dense(), r"for recurrent networks, .* the model has MatMul, Relu, which int8 with", id="dense"),
         pytest.param(small(), r"there is nothing to gain: in int8 it has \d+ bytes, as it came \d+", id="small"),

@@ -58,7 +58,7 @@ def server(request: Any, start_server: StartServer, tmp_path_factory: pytest.Tem
     """A server of each kind, with samples and their labels."""
     folder = tmp_path_factory.mktemp("sequences")
     bundle, samples, labels = served(folder, request.param)
-    return start_server(bundle), samples, labels
+    return start_server(bundle, "--name", "case"), samples, labels
 
 
 def connect(library: Any, server: Server) -> Any:
@@ -132,7 +132,7 @@ def test_a_model_that_counts_words_itself(start_server: StartServer, tmp_path: P
     calibration = unpacked(tmp_path, "calibration", {"words": said})
     outcome = built(tmp_path, text_model(), calibration, None, precisions=LADDER)
     assert [one.candidate.precision for one in outcome.finalists] == ["int8", "fp32"]
-    running = start_server(tmp_path / "work" / "int8" / "bundle")
+    running = start_server(tmp_path / "work" / "int8" / "bundle", "--name", "case")
     with connect(tritonclient.grpc, running) as client:
         inputs = tritonclient.grpc.InferInput("words", [1, 3], "BYTES")
         inputs.set_data_from_numpy(np.array([[WORDS[3].upper(), WORDS[4], "nobody"]], object))
@@ -169,7 +169,7 @@ def test_a_recurrence_whose_state_goes_in_and_out(start_server: StartServer, tmp
     calibration = unpacked(tmp_path, "calibration", arrays)
     outcome = built(tmp_path, stateful(), calibration, None, precisions=LADDER)
     assert [one.candidate.precision for one in outcome.finalists] == ["int8-dynamic", "fp32"]
-    running = start_server(tmp_path / "work" / "int8-dynamic" / "bundle")
+    running = start_server(tmp_path / "work" / "int8-dynamic" / "bundle", "--name", "case")
     with connect(tritonclient.grpc, running) as client:
         inputs = []
         for name, array in {"sound": arrays["sound"][:1], "h": arrays["h"][0], "c": arrays["c"][0]}.items():

@@ -21,6 +21,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.failures import machine_failed
+from edgesmith_builder.format.onnx.nesting import inner_graphs
 from edgesmith_builder.quantize.emit import quiet
 from edgesmith_builder.quantize.expect import expect_int8, operators_of
 from edgesmith_builder.quantize.failures import QuantizationFailed
@@ -108,11 +109,17 @@ def _expect_kind(graph: onnx.GraphProto) -> None:
             f"{convolved / total:.0%} of its weights are of convolutions, which are slower than in fp32 where ranges "
             "are taken at run time; int8 with a calibration set is for them"
         )
-    if not any(_sequential(node, constants) for node in graph.node):
+    if any(_sequential(node, constants) for node in graph.node):
+        return
+    nested = sorted({node.op_type for node in graph.node if any(inner_graphs(node))})
+    if nested:
         raise QuantizationFailed(
-            "ranges are taken at run time for recurrent networks, transformers and models of tokens; the model has "
-            f"{operators_of(graph)}, which int8 with a calibration set is for"
+            f"the model has graphs inside {' and '.join(nested)}, which are not quantised; one without was expected"
         )
+    raise QuantizationFailed(
+        "ranges are taken at run time for recurrent networks, transformers and models of tokens; the model has "
+        f"{operators_of(graph)}, which int8 with a calibration set is for"
+    )
 
 
 def _sequential(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> bool:
