@@ -96,7 +96,6 @@ def test_surface_inspection_keeps_its_accuracy_with_half_of_its_multiplications(
 
 def build(**changes: Any) -> Build:
     plain = {
-        "model": "m",
         "source": Artifact(uri="s3://m/m.onnx", sha256="0" * 64),
         "platform": Platform(architecture="amd64"),
         "toolchain": Toolchain(precisions=("int8", "int8-mixed", "fp32")),
