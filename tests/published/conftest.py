@@ -40,7 +40,7 @@ class Workshop:
         """Build a model and hold it to gates; `changes` are fields of the build."""
         gates, number = gates or Gates(), next(self.world.numbers)
         sets = {"calibration": case.calibration, "evaluation": case.evaluation}
-        fields: dict[str, Any] = {"model": "published", "output": case.output} | {
+        fields: dict[str, Any] = {"output": case.output} | {
             kind: Artifact(uri=self.world.store.put(f"published/{number}/{kind}", npz(**arrays))) if arrays else None
             for kind, arrays in sets.items()
         }

@@ -20,7 +20,7 @@ async def test_kinds_of_files_are_told_as_by_the_package(workshop: Any, start_se
     assert [one.precision for one in made.judged.finalists] == ["fp32"]
     assert "spec.gates.maxAccuracyDrop" in made.judged.refused["int8"]
 
-    server = start_server(made.bundle, "--max-batch", str(len(package)))
+    server = start_server(made.bundle, "--name", "published", "--max-batch", str(len(package)))
     contents = np.concatenate([one["bytes"] for one in (case.calibration, case.evaluation) if one is not None])
     scores = answered(server, "published", {"bytes": contents})["target_label"]
     inorder = package[::2] + package[1::2]

@@ -30,7 +30,7 @@ async def test_what_is_drawn_is_read_in_int8_as_by_the_models_themselves(worksho
     for case in (text_detector(), text_reader()):
         made = await workshop.make(case, precisions=("int8",))
         assert made.report.candidates[0].agreement > 0.85
-        servers.append(start_server(made.bundle))
+        servers.append(start_server(made.bundle, "--name", "published"))
     with asking(servers[0], "published", "http") as where, asking(servers[1], "published", "grpc") as what:
         told = [said(image, network(where), network(what), known) for image in images]
     pairs = [pair for lines in zip(told, drawn, strict=True) for pair in zip(*lines, strict=True)]

@@ -38,7 +38,7 @@ async def test_a_voice_is_told_from_quiet_as_by_the_model_itself(
 
     sound, voice = recording(5, pitch=170)
     expected, _ = heard(bare(case.model), sound, rate=knows_rates(name))
-    server = start_server(made.bundle)
+    server = start_server(made.bundle, "--name", "published")
     for protocol in PROTOCOLS:
         with asking(server, "published", protocol) as ask:
             likely, _ = heard(ask, sound, rate=knows_rates(name))
