@@ -155,8 +155,9 @@ def _loaded(found: _Found, threads: int) -> Iterator[Engine]:
     try:
         engine = load_engine(name, found.facts.path, threads=threads)
     except EngineError as error:
-        expected = "" if "; expected " in str(error) else f"; a model that {name} runs was expected"
-        raise ModelInvalid(f"{found.what} does not run: {error}{expected}") from error
+        words, _, expected = str(error).partition("; expected ")
+        expected = expected or f"a model that {name} runs"
+        raise ModelInvalid(f"{found.what} does not run: {words}; {expected} was expected") from error
     try:
         yield engine
     finally:
