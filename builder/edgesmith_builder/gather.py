@@ -76,8 +76,9 @@ def gather(wanted: Build, sources: Source, work: Path, threads: int) -> Inputs:
     try:
         engine = load_engine(facts.engine, facts.path, threads=threads)
     except EngineError as error:
-        expected = "" if "; expected " in str(error) else f"; a model that {facts.engine} runs was expected"
-        raise ModelInvalid(f"{what} does not run: {error}{expected}") from error
+        words, _, expected = str(error).partition("; expected ")
+        expected = expected or f"a model that {facts.engine} runs"
+        raise ModelInvalid(f"{what} does not run: {words}; {expected} was expected") from error
     try:
         log.info("inputs %s, outputs %s", _specs(engine.inputs), _specs(engine.outputs))
         labels = {"spec.evaluation": metric_of(wanted.metric, wanted.metric_options).labels}

@@ -182,7 +182,7 @@ def _interpreter(model_file: Path, threads: int, delegates: Sequence[Any]) -> An
 def _unknown_operator(model_file: Path, name: str) -> str:
     if name == _EDGE_TPU:
         return f"{model_file.name} is compiled for the Edge TPU, which engine litert has not; expected plain TFLite"
-    return f"{model_file.name} has operator {name!r}, which LiteRT does not have; expected its built-in operators"
+    return f"{model_file.name} has operator {name!r}, which LiteRT does not have; expected a model of its built-in ones"
 
 
 @contextmanager

@@ -64,8 +64,6 @@ _IN_NODE: Final = re.compile(
 _NO_OPERATOR: Final = re.compile(
     r"No Op registered for (?P<name>\w+) with|Fatal error: (?P<domain>[\w.]+):(?P<own>\w+)\(-?\d+\) is not a registered"
 )
-_EXTENSIONS: Final = "ai.onnx.contrib"
-"""The domain of ONNX Runtime Extensions (https://github.com/microsoft/onnxruntime-extensions)."""
 _TOO_NEW: Final = re.compile(
     r"(?P<what>Opset) (?P<has>\d+) is under development.* is till opset (?P<most>\d+)"
     r"|Unsupported model (?P<ir>IR version): (?P<ir_has>\d+), max supported IR version: (?P<ir_most>\d+)",
@@ -231,16 +229,11 @@ def opened(model_file: Path, options: Any, by: str = "ONNX Runtime", **more: Any
 def _unloadable(said: str, model_file: Path, by: str) -> str:
     """Why a file cannot be loaded, as the end of a sentence about it."""
     if found := _NO_OPERATOR.search(said):
-        if found["domain"] == _EXTENSIONS:
-            return (
-                f"has operator {found['own']!r} of ONNX Runtime Extensions, which this engine does not load; expected "
-                "a model whose inputs are prepared before, tokens in place of text for example"
-            )
         name = found["name"] or f"{found['domain']}:{found['own']}"
-        return f"has operator {name!r}, which {by} {version()} does not have; expected only operators of its"
+        return f"has operator {name!r}, which {by} {version()} does not have; expected a model of those that it has"
     if found := _TOO_NEW.search(said):
         what, has, most = ("opset", found["has"], found["most"]) if found["what"] else found.group(*_IR_GROUPS)
-        return f"has {what} {has}; expected at most {most}, the newest that {by} {version()} runs"
+        return f"has {what} {has}; expected {most} or less with {by} {version()}"
     words = _sentence(said.replace(f"Load model from {model_file} failed:", ""))
     return f"cannot be loaded by {by}: {words}"
 
