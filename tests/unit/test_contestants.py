@@ -69,7 +69,8 @@ class Builds(Cluster):
                 continue
             of = self.name_of(one.key)
             if of in self.failing:
-                failure = BuildFailure(reason=self.failing[of], message=f"{of} is not it.", retry=False)
+                reason = self.failing[of]
+                failure = BuildFailure(reason=reason, message=f"{of} is not it.", retry=reason == "SourceUnreachable")
                 self.jobs[name] = replace(one, finished=True, failure=failure, finished_at=self.now)
             elif of not in self.slow:
                 self.jobs[name] = replace(one, finished=True, succeeded=True, finished_at=self.now)
@@ -210,9 +211,10 @@ def test_the_first_rollout_waits_for_every_build() -> None:
     assert len(status(here).trials[0].finalists) == 4
 
 
-def test_one_that_is_tried_again_and_again_holds_nobody_and_joins_when_it_is_made() -> None:
+@pytest.mark.parametrize("reason", ["SourceNotFound", "SourceUnreachable"])
+def test_one_that_is_tried_again_and_again_holds_nobody_and_joins_when_it_is_made(reason: FailureReason) -> None:
     here = three()
-    here.failing = {"gru": "SourceNotFound"}
+    here.failing = {"gru": reason}
     until(here, "Complete")
     assert status(here).trials[0].winner == "source/int8"
     served = labels(here)
