@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from candidates import FLOAT, asked, made, node, numbers
 from google.protobuf import text_format
@@ -17,7 +18,10 @@ from tritonclient.grpc import model_config_pb2
 
 from edgesmith_builder.build import climb
 from edgesmith_builder.contract import Precision, Toolchain
+from edgesmith_builder.dataset import Samples
+from edgesmith_builder.format import read_source
 from edgesmith_builder.ladder import Outcome
+from edgesmith_builder.toolchain import Compiled, Material, tensorrt
 from edgesmith_builder.toolchain.half import in_half
 from edgesmith_runtime.bundle import Bundle, read_bundle
 from edgesmith_runtime.engine import load_engine
@@ -26,9 +30,10 @@ from edgesmith_runtime.golden import Golden, replay
 SAMPLES = {"x": np.random.default_rng(5).normal(size=(20, 8)).astype(np.float32)}
 
 
-def layers(scale: float = 1.0) -> onnx.ModelProto:
+def layers(scale: float = 1.0, width: int = 16) -> onnx.ModelProto:
     """Two products of matrices with a relu between, all sizes known but the batch."""
-    weights: dict[str, NDArray[Any]] = {"a": numbers(8, 16, seed=1) * np.float32(scale), "b": numbers(16, 4, seed=2)}
+    weights: dict[str, NDArray[Any]] = {"a": numbers(8, width, seed=1) * np.float32(scale)}
+    weights["b"] = numbers(width, 4, seed=2)
     nodes = [node("MatMul", ["x", "a"], ["h"]), node("Relu", ["h"], ["r"]), node("MatMul", ["r", "b"], ["y"])]
     return made(nodes, [("x", FLOAT, ["n", 8])], [("y", FLOAT, ["n", 4])], weights)
 
@@ -114,10 +119,74 @@ def test_options_reach_the_bundle(tmp_path: Path, precision: Precision, options:
     assert dict(bundle_of(tmp_path, precision).options) == {"accelerator": "tensorrt", **options}
 
 
-def test_int8_is_said_to_be_missing_and_the_next_is_tried(tmp_path: Path) -> None:
-    found = outcome(tmp_path, layers(), "int8", "fp16")
-    assert found.winner.candidate.precision == "fp16"
-    assert str(found.candidates[0].rejected).startswith("TensorRT takes 8-bit activations only around zero")
+def test_int8_is_around_zero_and_leaves_biases_and_results_in_float(tmp_path: Path) -> None:
+    found = outcome(tmp_path, layers(width=200), "int8", "fp16")
+    assert found.winner.candidate.precision == "int8"
+    assert found.winner.candidate.agreement is not None
+    bundle = bundle_of(tmp_path, "int8")
+    assert dict(bundle.options) == {"accelerator": "tensorrt"}
+    graph = onnx.load(bundle.model_path).graph
+    constants = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer}
+    around = [one for one in graph.node if one.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    assert {constants[one.input[2]].dtype for one in around} == {np.dtype(np.int8)}
+    assert not any(constants[one.input[2]].any() for one in around)
+    weights = [one for one in around if one.input[0] in constants]
+    assert [constants[one.input[0]].dtype for one in weights] == [np.int8] * 2
+    steps = [int(np.abs(constants[one.input[0]].astype(int)).max()) for one in weights]
+    assert steps == [127, 127], "all eight bits, which a GPU's products do not overflow by"
+    assert all(constants[one.input[1]].ndim == 1 for one in weights), "a scale for each output"
+    results = {one.output[0] for one in graph.node if one.op_type == "MatMul"}
+    assert not results.intersection(one.input[0] for one in around if one.op_type == "QuantizeLinear")
+
+
+def test_a_bias_stays_in_float_in_int8(tmp_path: Path) -> None:
+    weights = {"w": numbers(200, 8, seed=1), "b": numbers(200, seed=2), "v": numbers(200, 3, seed=3)}
+    nodes = [
+        node("Gemm", ["x", "w", "b"], ["g"], transB=1),
+        node("Relu", ["g"], ["r"]),
+        node("MatMul", ["r", "v"], ["y"]),
+    ]
+    outcome(tmp_path, made(nodes, [("x", FLOAT, ["n", 8])], [("y", FLOAT, ["n", 3])], weights), "int8")
+    graph = onnx.load(bundle_of(tmp_path, "int8").model_path).graph
+    (gemm,) = (one for one in graph.node if one.op_type == "Gemm")
+    (bias,) = (one for one in graph.initializer if one.name == gemm.input[2])
+    np.testing.assert_allclose(onnx.numpy_helper.to_array(bias), weights["b"], rtol=1e-6)
+
+
+def test_golden_answers_of_int8_give_what_sums_in_fp32_differ_by(tmp_path: Path) -> None:
+    outcome(tmp_path, layers(width=200), "int8")
+    bundle = bundle_of(tmp_path, "int8")
+    golden = Golden.read(*bundle.golden_paths)
+    engine = load_engine("onnxruntime", bundle.model_path, threads=1)
+    assert replay(engine, golden).passed
+    source = load_engine("onnxruntime", tmp_path / "source.onnx", threads=1)
+    assert not replay(source, golden).passed
+
+
+def test_answers_of_int8_are_compared_with_sums_in_fp32(tmp_path: Path) -> None:
+    outcome(tmp_path, layers(width=200), "int8")
+    file = bundle_of(tmp_path, "int8").model_path
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    plain = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    found = tensorrt.other_answers(Compiled("onnxruntime", file), Samples(SAMPLES, {"x": 2}, batches=True))
+    assert found is not None
+    for index, answer in enumerate(found):
+        np.testing.assert_array_equal(answer["y"], plain.run(["y"], {"x": SAMPLES["x"][index : index + 1]})[0])
+    engine = load_engine("onnxruntime", file, threads=1)
+    whole = [engine.infer({"x": SAMPLES["x"][index : index + 1]})["y"] for index in range(len(found))]
+    assert any(not np.array_equal(one, answer["y"]) for one, answer in zip(whole, found, strict=True))
+
+
+def test_without_samples_there_is_no_int8_and_the_next_is_tried(tmp_path: Path) -> None:
+    material = Material(read_source(saved(layers(), tmp_path), "the model"), None, {"dlaCore": "none"}, 1)
+    assert "calibration" in str(tensorrt.refusal("int8", material))
+    assert tensorrt.refusal("fp16", material) is None
+
+
+def saved(model: onnx.ModelProto, folder: Path) -> Path:
+    onnx.save(model, folder / "model.onnx")
+    return folder / "model.onnx"
 
 
 def test_free_sizes_are_said_before_a_device_compiles_for_minutes(tmp_path: Path) -> None:

@@ -106,8 +106,8 @@ def test_a_deep_learning_accelerator_is_named(toy: Bundle) -> None:
         ({"options": {"accelerator": "npu"}}, "option 'accelerator' is 'npu'; expected tensorrt"),
         ({"options": {"speed": "11"}}, "option 'speed' is '11', which this server does not know"),
         (
-            {"options": {"accelerator": "tensorrt"}, "precision": "int8"},
-            "precision is 'int8'; expected one of fp16, fp32 for TensorRT",
+            {"options": {"accelerator": "tensorrt"}, "precision": "int8-dynamic"},
+            "precision is 'int8-dynamic'; expected one of fp16, fp32, int8 for TensorRT",
         ),
         ({"outputs": (TensorSpec("y", "FP32", ()),)}, "'y' is a single number without an axis"),
     ],

@@ -175,7 +175,7 @@ TOOLCHAINS: Mapping[ToolchainName, ToolchainFacts] = MappingProxyType(
         # The model travels as ONNX; TensorRT compiles it on the device, for the very GPU that is there.
         "TensorRT": ToolchainFacts(
             "onnxruntime",
-            ("fp16", "fp32"),
+            ("int8", "fp16", "fp32"),
             ("int8", "fp16", "fp32"),
             MappingProxyType(
                 {"dlaCore": OptionFacts(("none", "0", "1"), "none", "The deep learning accelerator that runs it.")}

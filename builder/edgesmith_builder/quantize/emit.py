@@ -16,6 +16,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
+from edgesmith_builder.quantize import around_zero
 from edgesmith_builder.quantize.calibrate import Ranges
 from edgesmith_builder.quantize.hexagon import hexagon_options
 from edgesmith_builder.quantize.settings import Quantization
@@ -69,7 +70,9 @@ def emit(recipe: Recipe, nodes: Collection[str], target: Path) -> Path:
     }
     settings = recipe.settings
     types = {"activation_type": _TYPES[settings.activations], "weight_type": _TYPES[settings.weights]}
-    more = hexagon_options(recipe.model, per_channel=settings.per_channel, **types) if settings.hexagon else {}
+    more = dict(around_zero.OPTIONS) if settings.around_zero else {}
+    if settings.hexagon:
+        more = hexagon_options(recipe.model, per_channel=settings.per_channel, **types)
     with quiet():
         quantizer = _Quantizer(
             load_model_with_shape_infer(recipe.model),

@@ -19,6 +19,9 @@ class Quantization:
     reduce_range: bool = True
     hexagon: bool = False
     """For a processor without floating point: everything in whole numbers, as QNN takes it (`hexagon.py`)."""
+    around_zero: bool = False
+    """What layers with weights take is in whole numbers around zero, and nothing else, as TensorRT takes it
+    (`around_zero.py`)."""
 
     @staticmethod
     def of(settings: Mapping[str, str]) -> Quantization:

@@ -16,6 +16,7 @@ import onnx
 
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.failures import machine_failed
+from edgesmith_builder.quantize.around_zero import LAYERS
 from edgesmith_builder.quantize.calibrate import Ranges, calibrate, finite
 from edgesmith_builder.quantize.emit import OP_TYPES, Recipe, emit
 from edgesmith_builder.quantize.expect import expect_int8, expect_weights
@@ -80,7 +81,9 @@ def plain(source: Path, samples: Samples, settings: Quantization, folder: Path, 
     model = prepare(source, ready, folder)
     expect_weights(model.graph)
     tail = NO_TAIL if settings.hexagon else tail_of(model.graph)
-    op_types = all_op_types(model.graph) if settings.hexagon else OP_TYPES
+    op_types = LAYERS if settings.around_zero else OP_TYPES
+    if settings.hexagon:
+        op_types = all_op_types(model.graph)
     ranges = calibrate(ready, samples, op_types, folder, threads)
     unbounded = {name for name, bounds in ranges.items() if not finite(bounds)}
     names = [node.name for node in model.graph.node if _may(node, op_types, unbounded) and node.name not in tail.nodes]

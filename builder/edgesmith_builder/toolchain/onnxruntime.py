@@ -108,7 +108,7 @@ def _at_run_time(material: Material, folder: Path) -> Compiled:
     return Compiled("onnxruntime", made.file, warnings=tuple(warnings))
 
 
-def other_answers(compiled: Compiled, samples: Samples) -> list[Answer] | None:
+def other_answers(compiled: Compiled, samples: Samples, *, fused: bool = True) -> list[Answer] | None:
     """What a model answers when ONNX Runtime may not choose layouts for this processor.
 
     Convolutions then take the general kernels that other processors use, which sum in another order. Measured over the
@@ -117,12 +117,14 @@ def other_answers(compiled: Compiled, samples: Samples) -> list[Answer] | None:
     Args:
         compiled: The candidate.
         samples: What to ask, one at a time.
+        fused: Whether quantised layers compute in whole numbers; otherwise in fp32 between numbers that are rounded to
+            steps of 8 bits, so that some fall on the next step.
 
     Returns:
         The answers, or None where it does not run that way.
     """
-    options = session_options(1)
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options, levels = session_options(1), ort.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_ENABLE_EXTENDED if fused else levels.ORT_DISABLE_ALL
     try:
         session: Any = ort.InferenceSession(str(compiled.model_file), options, providers=["CPUExecutionProvider"])
         names = [node.name for node in session.get_outputs()]

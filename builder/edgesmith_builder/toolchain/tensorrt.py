@@ -1,7 +1,8 @@
-"""TensorRT: the ONNX model as it came, which the device compiles for the very GPU that it has.
+"""TensorRT: the ONNX model as it came, or quantised, which the device compiles for the very GPU that it has.
 
 An engine of TensorRT's is for one version of it on one kind of GPU, so none is made here. What a candidate is worth is
-measured on this machine's processor: in fp32 as it came, in fp16 with every tensor rounded to that type.
+measured on this machine's processor: in fp32 as it came, in fp16 with every tensor rounded to that type, in int8 with
+the scales that TensorRT is told.
 """
 
 from __future__ import annotations
@@ -11,31 +12,29 @@ from pathlib import Path
 
 from edgesmith_builder.contract import Precision
 from edgesmith_builder.dataset import Samples
+from edgesmith_builder.failures import CompileFailed
 from edgesmith_builder.progress import step
+from edgesmith_builder.quantize import Quantization, quantize
 from edgesmith_builder.score.asking import Answer
 from edgesmith_builder.toolchain import onnxruntime
 from edgesmith_builder.toolchain.half import in_half
-from edgesmith_builder.toolchain.interface import Compiled, Material
+from edgesmith_builder.toolchain.interface import NO_CALIBRATION, Compiled, Material
 from edgesmith_builder.toolchain.sizes import check_sizes
 
 _NO_DLA = "none"
-_NO_INT8 = (
-    "TensorRT takes 8-bit activations only around zero, and this release does not make those; fp16 or fp32 was expected"
-)
+_INT8 = Quantization(activations="int8", weights="int8", reduce_range=False, around_zero=True)
 
 
 def refusal(precision: Precision, material: Material) -> str | None:
     """See `Toolchain.refusal`."""
     source = material.source
-    if precision == "int8":
-        return _NO_INT8
     if source.format != "ONNX":
         return f"the model is a {source.format} file, which TensorRT does not read; an ONNX model was expected"
     if source.precision != "fp32":
         return (
             f"the model came in {source.precision}; TensorRT makes {precision} of a model in fp32, which was expected"
         )
-    return None
+    return NO_CALIBRATION if precision == "int8" and material.calibration is None else None
 
 
 def compile(precision: Precision, material: Material, folder: Path) -> Compiled:  # noqa: A001 - as the interface has it
@@ -47,6 +46,12 @@ def compile(precision: Precision, material: Material, folder: Path) -> Compiled:
         options["dlaCore"] = material.settings["dlaCore"]
     if precision == "fp32":
         return Compiled("onnxruntime", source.path, options=options, here={}, came=True)
+    if precision == "int8":
+        if material.calibration is None:
+            raise CompileFailed(NO_CALIBRATION)
+        with step(f"int8: quantised over {len(material.calibration)} samples"):
+            made = quantize(source.path, material.calibration, _INT8, folder, material.threads)
+        return Compiled("onnxruntime", made, options=options, here={})
     with step("fp16: rounded, to score it here"):
         rounded = in_half(source.path, folder / "half.onnx")
     return Compiled("onnxruntime", source.path, options=options, here={}, stand_in=rounded)
@@ -55,6 +60,8 @@ def compile(precision: Precision, material: Material, folder: Path) -> Compiled:
 def other_answers(compiled: Compiled, samples: Samples) -> Sequence[Answer] | None:
     """In fp16, what the model answers in fp32: a GPU rounds at other places, and by no more than that.
 
-    In fp32, what ONNX Runtime answers with other kernels.
+    In fp32, what ONNX Runtime answers with other kernels; in int8, what it answers where it sums in fp32, as some of a
+    GPU's kernels do.
     """
-    return onnxruntime.other_answers(compiled, samples)
+    whole = compiled.came or compiled.stand_in is not None
+    return onnxruntime.other_answers(compiled, samples, fused=whole)

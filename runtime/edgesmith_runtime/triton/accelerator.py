@@ -24,7 +24,7 @@ TENSORRT: Final = "tensorrt"
 
 _DLA: Final = "dlaCore"
 _NO_DLA: Final = "none"
-_MODES: Final = {"fp16": "FP16", "fp32": "FP32"}
+_MODES: Final = {"fp16": "FP16", "fp32": "FP32", "int8": "INT8"}
 
 
 def accelerated(bundle: Bundle) -> bool:
