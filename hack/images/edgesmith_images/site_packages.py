@@ -53,11 +53,9 @@ EVERYWHERE = (
     "numpy/_pyinstaller",
     "numpy/conftest.py",
     "numpy/distutils",
-    "numpy/f2py",
     # The Python module links the engine statically; the shared library serves C programs and other providers.
     "onnxruntime/capi/libonnxruntime.so*",
     "onnxruntime/datasets",
-    "onnxruntime/tools",
     # It reports to its maker that OpenVINO was imported; without it, nothing does.
     "openvino_telemetry*",
     "openvino/cmake",
@@ -91,10 +89,12 @@ EVERYWHERE = (
 
 BY_PROGRAM = {
     "runtime": (
+        "numpy/f2py",
         "numpy/random",  # lazily imported, and serving draws no numbers
         "numpy/testing",
         "onnxruntime/backend",
         "onnxruntime/quantization",
+        "onnxruntime/tools",
         "onnxruntime/transformers",
         # A bundle holds OpenVINO's own format; these are read by the build.
         "openvino/frontend/onnx",
@@ -108,7 +108,7 @@ BY_PROGRAM = {
         "onnxruntime/transformers/models",
     ),
     "operator": (),
-    "triton": ("numpy/random", "numpy/testing"),
+    "triton": ("numpy/f2py", "numpy/random", "numpy/testing"),
     "tritonserver": (),
 }
 """What one program does not import though another does."""
