@@ -117,7 +117,7 @@ def test_the_digest_depends_on_nothing_but_the_request(world: Any, tmp_path: Pat
     assert len(digests) == 1
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("example", "rung", "more"),
     [("surface-inspection", "int8", {}), ("digits", "fp32", {"pruning": Pruning(ratio=0.2)})],
@@ -128,7 +128,7 @@ def test_the_digest_does_not_depend_on_the_processor(  # noqa: PLR0917 - what is
     """An emulated Haswell has neither AVX-512 nor VNNI: left to itself it saturates on weights of eight bits."""
     haswell = [emulator("x86_64"), "-cpu", "Haswell-v1"]
     parts = {"source": (EXAMPLES / example / "model.onnx").read_bytes()}
-    for part, count in (("calibration", 16), ("evaluation", 64)):  # emulation is fifty times slower
+    for part, count in (("calibration", 8), ("evaluation", 24)):  # emulation is fifty times slower
         with np.load(EXAMPLES / example / f"{part}.npz") as whole:
             parts[part] = sets.npz(**{name: whole[name][:count] for name in whole.files})
     files = {part: Artifact(uri=world.store.put(f"{example}/few-{part}", data)) for part, data in parts.items()}
