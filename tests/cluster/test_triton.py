@@ -15,6 +15,7 @@ import tritonclient.http
 from namespaces import keep_evidence, namespace_of
 from variant import bundle_layers, model_of
 
+from edgesmith_runtime.bundle import DEFAULT_NAME
 from edgesmith_stage import surface
 from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.ground import Ground
@@ -79,7 +80,7 @@ def _holds_a_repository(image: str) -> None:
     """A plain tritonserver could serve the image's `/models`."""
     with tarfile.open(fileobj=io.BytesIO(bundle_layers(image)[-1])) as tar:
         names = tar.getnames()
-        assert tar.getmember(f"models/{NAME}/1").linkname == "/model"
+        assert tar.getmember(f"models/{DEFAULT_NAME}/1").linkname == "/model"
     assert {"model/model.onnx", f"models/{NAME}/config.pbtxt", f"models/{NAME}/labels.txt"} <= set(names)
 
 
