@@ -81,7 +81,9 @@ def _holds_a_repository(image: str) -> None:
     with tarfile.open(fileobj=io.BytesIO(bundle_layers(image)[-1])) as tar:
         names = tar.getnames()
         assert tar.getmember(f"models/{DEFAULT_NAME}/1").linkname == "/model"
-    assert {"model/model.onnx", f"models/{NAME}/config.pbtxt", f"models/{NAME}/labels.txt"} <= set(names)
+    assert {"model/model.onnx", f"models/{DEFAULT_NAME}/config.pbtxt", f"models/{DEFAULT_NAME}/labels.txt"} <= set(
+        names
+    )
 
 
 def _profile(name: str, image: str, toolchain: str) -> dict[str, Any]:
