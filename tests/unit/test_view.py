@@ -116,15 +116,15 @@ def test_a_later_retry_word_gives_a_revision_that_was_rolled_back_another_try(ca
     (target,) = view(asked, images=images).targets.values()
     marks = {"revisions": [{"name": target, "profile": "amd64", "rolledBack": True, "attempt": "1"}]}
     found = view(asked.model_copy(update={"status": marks}), images=images, revisions=(revision(target),))
-    (state,) = found.states["amd64"]
-    assert (bool(state.rolled_back), target in found.retried) == (not again, again)
+    (state,) = found.terms.states["amd64"]
+    assert (bool(state.rolled_back), target in found.terms.retried) == (not again, again)
 
 
 def test_marks_are_of_their_revisions_and_a_target_without_a_daemonset_is_new() -> None:
     of = model().model_copy(update={"status": status(steps=1)})
     found = view(of)
     (target,) = found.targets.values()
-    assert {one.revision: (one.steps, one.created) for one in found.states["amd64"]} == {
+    assert {one.revision: (one.steps, one.created) for one in found.terms.states["amd64"]} == {
         "r": (1, NOW),
         target: (0, NOW),
     }

@@ -27,7 +27,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
     if snapshot.model.metadata.deletion_timestamp:
         return _nothing(snapshot)
     view = View(snapshot, now)
-    rollout = plan_rollout(view.variants(), view.rules, now, view.leaving)
+    rollout = plan_rollout(view.variants(), view.terms.rules, now, view.leaving)
     courses = rollout.courses
     found = (*rollout.leaving, *(move for course in courses for move in course.moves))
     moves = tuple(_recorded(view, move) for move in sorted(found, key=lambda move: (not move.urgent, move.node)))
@@ -40,9 +40,9 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
         pending=pending,
         revisions=status_marks(
             [(course.variant.profile, state) for course in courses for state in course.revisions],
-            view.marks,
-            attempt=view.attempt,
-            retried=view.retried,
+            view.terms.marks,
+            attempt=view.terms.attempt,
+            retried=view.terms.retried,
         ),
         trials=view.trials.records,
         looks=view.looks,

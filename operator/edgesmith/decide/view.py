@@ -5,26 +5,23 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from operator import attrgetter
 
 from edgesmith.api.names import node_label
-from edgesmith.api.units import parse_duration
 from edgesmith.decide.builds import BuildState, build_states
 from edgesmith.decide.contestants import contestants
-from edgesmith.decide.devices import devices_of
-from edgesmith.decide.fleet import NodeState, RevisionState, Rules, Step, Variant
+from edgesmith.decide.fleet import NodeState, Variant
 from edgesmith.decide.judging import judged
-from edgesmith.decide.marks import Mark, marks_of
-from edgesmith.decide.observe import Allowance, Observation, Terms, observe
+from edgesmith.decide.observe import Observation, Terms, observe
 from edgesmith.decide.profiles import Assignment, Resolved, assign, carries
 from edgesmith.decide.record import Record, parse_record
 from edgesmith.decide.refusals import usable
-from edgesmith.decide.retry import requested
 from edgesmith.decide.serving import revision_of
 from edgesmith.decide.snapshot import Node, Pod, Snapshot
 from edgesmith.decide.sources import Looks, plan_looks
+from edgesmith.decide.terms import RolloutTerms
 from edgesmith.decide.trials import Fleet, plan_trials
 
 
@@ -41,8 +38,6 @@ class View:
         self.snapshot, self.now = snapshot, now
         model = snapshot.model
         self.label_key = node_label(model.metadata.namespace, model.metadata.name)
-        self.attempt = requested(model)
-        self.marks = marks_of(model.status)
         self.resolved: Resolved = usable(model, snapshot.profiles, snapshot.settings)
         self.assignment: Assignment = assign(model, self.resolved.profiles, snapshot.nodes)
         self._pods: dict[str, list[Pod]] = defaultdict(list)
@@ -71,23 +66,7 @@ class View:
             for name, state in self.builds.items()
             if state.image
         }
-        self.by_revision = {revision.revision: revision for revision in snapshot.revisions}
-        self.retried = frozenset(
-            target for target in self.targets.values() if (mark := self.marks.get(target)) and self._retried(mark)
-        )
-        self.states = {profile: self._states(profile) for profile in self._profiles()}
-        self._completed = {one.revision for states in self.states.values() for one in states if one.completed}
-        self._proven = {one.revision for states in self.states.values() for one in states if one.proven}
-        self.rules = self._rules()
-        """`spec.rollout`, as the planner reads it."""
-        deadline, bake = self.rules.deadline, max((step.bake for step in self.rules.steps), default=None)
-        self._for_completed = Allowance(deadline, unfinished=False)
-        self._for_open = Allowance(deadline, unfinished=True)
-        self._for_canary = Allowance(deadline, unfinished=True, bake=bake)
-        self._tolerations = {one.metadata.name: one.spec.runtime.tolerations for one in self.resolved.profiles}
-        self._devices = {
-            one.metadata.name: devices for one in self.resolved.profiles if (devices := devices_of(one, model))
-        }
+        self.terms = RolloutTerms(snapshot, self.resolved.profiles, self.targets, now)
         self.observed: dict[str, Observation] = {}
         self.nodes = defaultdict[str, list[NodeState]](list)
         """Profile to its nodes."""
@@ -102,7 +81,7 @@ class View:
             Variant(
                 profile,
                 self.targets.get(profile),
-                self.states.get(profile, ()),
+                self.terms.states.get(profile, ()),
                 tuple(nodes),
                 frozenset(one.revision for one in self.snapshot.revisions if one.profile != profile),
             )
@@ -114,38 +93,6 @@ class View:
         observation = self.observed.get(node)
         return observation.record if observation else None
 
-    def _rules(self) -> Rules:
-        spec = self.snapshot.model.spec
-        rollout = spec.rollout
-        return Rules(
-            steps=tuple(Step(step.nodes, parse_duration(step.bake), step.node_selector) for step in rollout.steps),
-            max_unavailable=rollout.max_unavailable,
-            max_failed=rollout.max_failed,
-            deadline=parse_duration(rollout.progress_deadline),
-            grace=timedelta(seconds=self.snapshot.settings.node_grace_seconds),
-            paused=spec.paused,
-        )
-
-    def _profiles(self) -> set[str]:
-        return {*self.targets, *(one.profile for one in self.snapshot.revisions)}
-
-    def _retried(self, mark: Mark) -> bool:
-        """Whether the user asked for another try of a revision that was rolled back."""
-        return bool(mark.state.rolled_back and self.attempt and self.attempt != mark.attempt)
-
-    def _states(self, profile: str) -> tuple[RevisionState, ...]:
-        """The revisions of a profile as they stand; a target that has no DaemonSet yet is new."""
-        target = self.targets.get(profile)
-        created = {one.revision: one.created for one in self.snapshot.revisions if one.profile == profile}
-        if target:
-            created.setdefault(target, self.now)
-        states = []
-        for revision, at in created.items():
-            mark = self.marks.get(revision)
-            fresh = mark is None or revision in self.retried
-            states.append(RevisionState(revision, at) if fresh or not mark else replace(mark.state, created=at))
-        return tuple(sorted(states, key=lambda state: (state.created, state.revision)))
-
     def _observe(self) -> None:
         """Every node that is to run the model, by profile, and those that still run it.
 
@@ -155,14 +102,14 @@ class View:
         selector: Mapping[str, str] = self.snapshot.model.spec.node_selector
         kept = {*self.resolved.unusable, *self.snapshot.unreadable_profiles}
         left_alone = self.assignment.left_alone
-        terms_of = cache(self._terms)
+        terms_of = cache(self.terms.of)
         for node in sorted(self.snapshot.nodes, key=attrgetter("name")):
             label = node.labels.get(self.label_key)
             profile = self.assignment.profile_of.get(node.name)
             if profile is None:
                 if label is None:
                     continue
-                revision = self.by_revision.get(label)
+                revision = self.terms.by_revision.get(label)
                 orphan = revision is not None and revision.profile in kept and carries(node.labels, selector)
                 if revision and orphan and node.name not in left_alone:
                     profile = revision.profile
@@ -170,12 +117,8 @@ class View:
             self.observed[node.name] = observation
             if profile:
                 self.nodes[profile].append(observation.state)
-            elif node.name not in left_alone or self._rolled_back(label):
+            elif node.name not in left_alone or self.terms.rolled_back(label):
                 self.leaving.append(observation.state)
-
-    def _rolled_back(self, label: str | None) -> bool:
-        mark = self.marks.get(label or "")
-        return bool(mark and mark.state.rolled_back)
 
     def _judge(self, node: Node, terms: Terms) -> Observation:
         pods = self._pods.get(node.name, ())
@@ -183,27 +126,3 @@ class View:
             # Where its DaemonSet cannot be seen, a server that is there is still a server.
             terms = replace(terms, known=True, foreign=True)
         return observe(node, terms, pods, parse_record(node.records.get(self.label_key), self.now))
-
-    def _terms(self, label: str | None, profile: str | None) -> Terms:
-        """What holds for every node of a profile with this label."""
-        revision = self.by_revision.get(label or "")
-        ours = label is not None and (
-            label == self.targets.get(profile or "") or (revision is not None and revision.profile == profile)
-        )
-        return Terms(
-            label,
-            known=ours or revision is not None,
-            allowed=self._allowance(label, profile),
-            now=self.now,
-            tolerations=self._tolerations.get(profile or "", ()),
-            devices=self._devices.get(profile or ""),
-            attempt=self.attempt,
-            foreign=revision is not None and not ours,
-        )
-
-    def _allowance(self, label: str | None, profile: str | None) -> Allowance:
-        """What the revision that a label names is given on a node of a profile."""
-        if label in self._completed:
-            return self._for_completed
-        tried = label is not None and label == self.targets.get(profile or "") and label not in self._proven
-        return self._for_canary if tried else self._for_open

@@ -1,0 +1,112 @@
+"""What a rollout holds its nodes to: the rules of the spec, and each variant's revisions as they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from edgesmith.api.deviceprofile import DeviceProfile
+from edgesmith.api.units import parse_duration
+from edgesmith.decide.devices import devices_of
+from edgesmith.decide.fleet import RevisionState, Rules, Step
+from edgesmith.decide.marks import Mark, marks_of
+from edgesmith.decide.observe import Allowance, Terms
+from edgesmith.decide.retry import requested
+from edgesmith.decide.snapshot import Snapshot
+
+
+class RolloutTerms:
+    """The terms of one EdgeModel's rollout. Made once per pass; nothing in it changes afterwards."""
+
+    def __init__(
+        self, snapshot: Snapshot, profiles: Iterable[DeviceProfile], targets: Mapping[str, str], now: datetime
+    ) -> None:
+        """Read them.
+
+        Args:
+            snapshot: Everything that is known of one EdgeModel.
+            profiles: The DeviceProfiles that can be used.
+            targets: The revision that the spec asks for, by the profile's name.
+            now: The hub's time.
+        """
+        self.now, self.targets, self.attempt = now, targets, requested(snapshot.model)
+        self.marks = marks_of(snapshot.model.status)
+        self.rules = rules_of(snapshot)
+        """`spec.rollout`, as the planner reads it."""
+        self.by_revision = {revision.revision: revision for revision in snapshot.revisions}
+        self.retried = frozenset(
+            target for target in targets.values() if (mark := self.marks.get(target)) and self._retried(mark)
+        )
+        names = {*targets, *(one.profile for one in snapshot.revisions)}
+        self.states = {name: self._states(name) for name in names}
+        """Every variant's revisions, by the profile's name."""
+        self._completed = {one.revision for states in self.states.values() for one in states if one.completed}
+        self._proven = {one.revision for states in self.states.values() for one in states if one.proven}
+        deadline, bake = self.rules.deadline, max((step.bake for step in self.rules.steps), default=None)
+        self._for_completed = Allowance(deadline, unfinished=False)
+        self._for_open = Allowance(deadline, unfinished=True)
+        self._for_canary = Allowance(deadline, unfinished=True, bake=bake)
+        listed = tuple(profiles)
+        self._tolerations = {one.metadata.name: one.spec.runtime.tolerations for one in listed}
+        self._devices = {one.metadata.name: devices for one in listed if (devices := devices_of(one, snapshot.model))}
+
+    def rolled_back(self, label: str | None) -> bool:
+        """Whether a label names a revision that was rolled back."""
+        mark = self.marks.get(label or "")
+        return bool(mark and mark.state.rolled_back)
+
+    def of(self, label: str | None, profile: str | None) -> Terms:
+        """What holds for every node of a profile with this label."""
+        revision = self.by_revision.get(label or "")
+        ours = label is not None and (
+            label == self.targets.get(profile or "") or (revision is not None and revision.profile == profile)
+        )
+        return Terms(
+            label,
+            known=ours or revision is not None,
+            allowed=self._allowance(label, profile),
+            now=self.now,
+            tolerations=self._tolerations.get(profile or "", ()),
+            devices=self._devices.get(profile or ""),
+            attempt=self.attempt,
+            foreign=revision is not None and not ours,
+        )
+
+    def _allowance(self, label: str | None, profile: str | None) -> Allowance:
+        """What the revision that a label names is given on a node of a profile."""
+        if label in self._completed:
+            return self._for_completed
+        tried = label is not None and label == self.targets.get(profile or "") and label not in self._proven
+        return self._for_canary if tried else self._for_open
+
+    def _retried(self, mark: Mark) -> bool:
+        """Whether the user asked for another try of a revision that was rolled back."""
+        return bool(mark.state.rolled_back and self.attempt and self.attempt != mark.attempt)
+
+    def _states(self, profile: str) -> tuple[RevisionState, ...]:
+        """The revisions of a profile as they stand; a target that has no DaemonSet yet is new."""
+        target = self.targets.get(profile)
+        created = {one.revision: one.created for one in self.by_revision.values() if one.profile == profile}
+        if target:
+            created.setdefault(target, self.now)
+        states = []
+        for revision, at in created.items():
+            mark = self.marks.get(revision)
+            fresh = mark is None or revision in self.retried
+            states.append(RevisionState(revision, at) if fresh or not mark else replace(mark.state, created=at))
+        return tuple(sorted(states, key=lambda state: (state.created, state.revision)))
+
+
+def rules_of(snapshot: Snapshot) -> Rules:
+    """`spec.rollout`, as the planner reads it."""
+    spec = snapshot.model.spec
+    rollout = spec.rollout
+    return Rules(
+        steps=tuple(Step(step.nodes, parse_duration(step.bake), step.node_selector) for step in rollout.steps),
+        max_unavailable=rollout.max_unavailable,
+        max_failed=rollout.max_failed,
+        deadline=parse_duration(rollout.progress_deadline),
+        grace=timedelta(seconds=snapshot.settings.node_grace_seconds),
+        paused=spec.paused,
+    )
