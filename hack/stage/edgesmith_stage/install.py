@@ -16,8 +16,8 @@ def push_images(ground: Ground, *only: str) -> dict[str, str]:
     """Build what changed, push it, and return each program's image by digest; `only` names some."""
     images = ROOT / "hack/images"
     chosen = [f"--only={name}" for name in only]
-    run([sys.executable, images, "build", *chosen], show=True, timeout=3600)
-    pushed: dict[str, str] = json.loads(run([sys.executable, images, "push", *chosen, ground.registry], show=True))
+    push = [sys.executable, images, "push", *chosen, ground.registry]
+    pushed: dict[str, str] = json.loads(run(push, show=True, timeout=3600))
     return pushed
 
 
