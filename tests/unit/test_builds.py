@@ -13,7 +13,8 @@ from snapshots import NOW, SETTINGS, failed_job, image, job, key_of, model, prof
 from edgesmith.api.edgemodel import EdgeModel, EdgeModelSpec
 from edgesmith.api.names import RETRY_ANNOTATION, job_name
 from edgesmith.decide import decide
-from edgesmith.decide.builds import attempt_of, build_for
+from edgesmith.decide.build_jobs import attempt_of
+from edgesmith.decide.builds import build_for
 from edgesmith.decide.changes import changes
 from edgesmith.decide.plan import Change, Plan
 from edgesmith.decide.retry import LONGEST_PAUSE, failed, requested

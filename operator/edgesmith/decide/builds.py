@@ -16,17 +16,16 @@ from edgesmith.api.conditions import Reason
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import SOURCE, Alternative, EdgeModel
 from edgesmith.api.fraction import parse_fraction
-from edgesmith.api.names import short_hash
+from edgesmith.decide.build_jobs import Jobs, attempt_of
 from edgesmith.decide.build_slots import RECHECK, admitted
 from edgesmith.decide.changes import changes
 from edgesmith.decide.digests import artifacts, looked_at_files, undigested
 from edgesmith.decide.held import held_revision
 from edgesmith.decide.plan import Change, StartBuild
 from edgesmith.decide.refusals import usable
-from edgesmith.decide.retry import REGISTRY_LAG, cannot_start, failed, remaining, requested
+from edgesmith.decide.retry import REGISTRY_LAG, failed, remaining
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import (
-    BuilderJob,
     BuildJob,
     ForeignImage,
     Image,
@@ -38,9 +37,6 @@ from edgesmith.decide.snapshot import (
 from edgesmith.decide.toolchain import base_image, toolchain_of
 from edgesmith.decide.trust import unsigned_problem
 from edgesmith_builder.contract import Build, BuildReport, Candidate, Platform, Pruning, Reference, tools_of
-
-STARTS = 3
-"""After how many Jobs that ended before their builder could start a build is no longer awaited by others."""
 
 BuildPhase = Literal["Built", "Building", "Waiting", "Failed", "Trial", "TrialFailed"]
 """The last two: it is built, and a trial of its finalists goes on, or has left none."""
@@ -197,69 +193,22 @@ def _without_slot(state: BuildState, limit: int) -> BuildState:
     return replace(waits, phase="Waiting", message=message)
 
 
-def attempt_of(model: EdgeModel, settings: Settings | None = None, build: Build | None = None) -> str:
-    """What a build Job answers beside its key, as a hash: the retry that was asked for, and what the key leaves out.
-
-    A file whose digest is given is not known by its place, and no build by its credentials; where one of them was why
-    a build failed, correcting it must start the next try. So must a signature that is asked for from now on: a Job that
-    ended before may have signed nothing.
-
-    Args:
-        model: The EdgeModel.
-        settings: The installation's.
-        build: Which of its builds; None: that of `spec.source`.
-    """
-    spec = model.spec
-    files = (spec.source, spec.calibration, spec.evaluation)
-    own = [build.source.uri] if build is not None and build.reference is not None else []
-    keys = [settings.signed_by, settings.signing_secret or ""] if settings and settings.signed_by else []
-    places = [file.uri if file else "" for file in files]
-    return short_hash("\n".join([requested(model), spec.source.secret or "", *places, *own, *keys]))
-
-
-def answering(snapshot: Snapshot, build: Build) -> list[BuildJob]:
-    """The Jobs for a build that answer the present attempt, whichever EdgeModel they are of, from old to new.
-
-    What one of them found out, another would too: it has the same inputs and fetches them from the same places with the
-    same credentials.
-    """
-    attempt, key = attempt_of(snapshot.model, snapshot.settings, build), build.key
-    jobs = (*snapshot.jobs, *snapshot.other_jobs)
-    return sorted((job for job in jobs if job.key == key and job.attempt == attempt), key=age)
-
-
-def _elsewhere(snapshot: Snapshot, key: str) -> BuildJob | None:
-    """Another EdgeModel's Job at work on a key, with other credentials or places, that is not held up by them."""
-    return next(
-        (job for job in snapshot.other_jobs if job.key == key and not job.finished and not job.failure_message), None
-    )
-
-
-def age(job: BuilderJob) -> tuple[bool, float, int, str]:
-    """Sorts Jobs from old to new; one that has not started is newer than any that has."""
-    return job.started_at is None, job.started_at.timestamp() if job.started_at else 0.0, job.tries, job.name
-
-
 def _state(snapshot: Snapshot, profile: DeviceProfile, build: Build, now: datetime) -> BuildState:
     """Where one build stands: the registry first, then what its Jobs say."""
     answer = snapshot.images.get(build.key)
     if isinstance(answer, Image):
         return BuildState(profile, build, "Built", answer.reference, answer.report)
     held = held_revision(snapshot, profile.metadata.name, build.key)
+    jobs = Jobs.of(snapshot, build)
     found = replace(
-        _not_found(snapshot, profile, build, held.image if held else None, now), tried=_tried(snapshot, build)
+        _not_found(snapshot, profile, build, jobs, known=held.image if held else None, now=now),
+        tried=jobs.tried_in_vain,
     )
     return replace(found, built=held.built or None) if held and found.image else found
 
 
-def _tried(snapshot: Snapshot, build: Build) -> bool:
-    """Whether a Job has tried a build in vain; one whose builder never ran has not, unless it happens over and over."""
-    ended = next((one for one in reversed(answering(snapshot, build)) if one.finished), None)
-    return ended is not None and not ended.succeeded and (ended.ran or ended.tries + 1 >= STARTS)
-
-
 def _not_found(
-    snapshot: Snapshot, profile: DeviceProfile, build: Build, known: str | None, now: datetime
+    snapshot: Snapshot, profile: DeviceProfile, build: Build, jobs: Jobs, *, known: str | None, now: datetime
 ) -> BuildState:
     """Where a build stands that the registry does not show as one that may be rolled out.
 
@@ -267,14 +216,12 @@ def _not_found(
         snapshot: Everything that is known of the EdgeModel.
         profile: The variant's.
         build: The variant's.
+        jobs: The build's.
         known: The image of the build that a DaemonSet runs.
         now: The hub's time.
     """
     answer = snapshot.images.get(build.key)
-    jobs = answering(snapshot, build)
-    running = next((job for job in reversed(jobs) if not job.finished), None) or _elsewhere(snapshot, build.key)
-    ended = next((job for job in reversed(jobs) if job.finished), None)
-    refused = _refused(snapshot, profile, build, known, ended)
+    refused = _refused(snapshot, profile, build, known, jobs.ended)
     if refused:
         return refused
     if isinstance(answer, UnsignedImage):
@@ -282,12 +229,11 @@ def _not_found(
     asked = build.key in snapshot.images and not isinstance(answer, RegistryProblem)
     if not asked and known:
         return BuildState(profile, build, "Built", known)
-    if running:
-        phase, reason, message = _running(snapshot.model, profile, running, ended)
-        return BuildState(profile, build, phase, known, None, reason, message)
+    if jobs.running:
+        return _under_way(snapshot.model, profile, build, jobs, known)
     if not asked:
         return _unanswered(profile, build, answer if isinstance(answer, RegistryProblem) else None)
-    return _absent(snapshot, profile, build, known=known, ended=ended, now=now)
+    return _absent(snapshot, profile, build, known=known, ended=jobs.ended, now=now)
 
 
 def _refused(
@@ -376,18 +322,14 @@ def _absent(
     )
 
 
-def _running(
-    model: EdgeModel, profile: DeviceProfile, job: BuildJob, ended: BuildJob | None
-) -> tuple[BuildPhase, Reason, str]:
-    """What to say while a Job runs. A try after a failure keeps the failure's words until it has done better."""
-    kept = cannot_start(model, job)
-    if kept:
-        return "Waiting" if kept.waiting else "Failed", kept.reason, kept.message
-    if ended and not ended.succeeded:
-        verdict = failed(ended)
-        return "Waiting" if verdict.waiting else "Failed", verdict.reason, verdict.message
-    where = f", for EdgeModel {job.model} too" if job.model not in ("", model.metadata.name) else ""
-    return "Building", Reason.BUILDING, f"Building for {profile.metadata.name}{where}."
+def _under_way(model: EdgeModel, profile: DeviceProfile, build: Build, jobs: Jobs, known: str | None) -> BuildState:
+    """A Job is at work on it, or is to be once something else is there."""
+    hindered = jobs.hindered(model)
+    if hindered:
+        phase: BuildPhase = "Waiting" if hindered.waiting else "Failed"
+        return BuildState(profile, build, phase, known, None, hindered.reason, hindered.message)
+    message = f"Building for {profile.metadata.name}{jobs.whose(model)}."
+    return BuildState(profile, build, "Building", known, None, Reason.BUILDING, message)
 
 
 def _start(snapshot: Snapshot, profile: DeviceProfile, build: Build, known: str | None, tries: int) -> StartBuild:

@@ -21,8 +21,9 @@ from edgesmith.api.names import short_hash
 from edgesmith.api.source import File
 from edgesmith.api.status import SourceStatus
 from edgesmith.api.units import parse_duration
+from edgesmith.decide.build_jobs import Jobs, age
 from edgesmith.decide.build_slots import RECHECK
-from edgesmith.decide.builds import BuildState, age, answering
+from edgesmith.decide.builds import BuildState
 from edgesmith.decide.conditions import Finding, Severity
 from edgesmith.decide.digests import looked_at_fields, recorded, resolved_at
 from edgesmith.decide.found import TIME_FORMAT, answers_of, ended_at, merged
@@ -161,7 +162,7 @@ class _Case:
 
     def _found_others(self, state: BuildState, since: datetime | None) -> bool:
         """Whether a build came upon other bytes after a look."""
-        ended = next((job for job in reversed(answering(self.snapshot, state.build)) if job.finished), None)
+        ended = Jobs.of(self.snapshot, state.build).ended
         if state.phase == "Built" or ended is None or ended.failure is None or since is None:
             return False
         return ended.failure.reason == "DigestMismatch" and ended_at(ended, self.now) >= since

@@ -18,14 +18,13 @@ from edgesmith.api.status import FinalistStatus, TrialStatus
 from edgesmith.api.units import parse_duration
 from edgesmith.decide.builds import BuildState
 from edgesmith.decide.contestants import Contestants, name_of
-from edgesmith.decide.devices import devices_of, shortage
 from edgesmith.decide.entries import time_text
 from edgesmith.decide.held import held_revision, refused_before
 from edgesmith.decide.plan import Delete, StartTrial
 from edgesmith.decide.retry import requested
 from edgesmith.decide.scores import bounded
-from edgesmith.decide.snapshot import Node, Pod, Revision, Snapshot, TrialPod
-from edgesmith.decide.taints import keeping_taint
+from edgesmith.decide.snapshot import Pod, Revision, Snapshot, TrialPod
+from edgesmith.decide.trial_nodes import Fleet, TrialNodes
 from edgesmith.decide.trial_records import (
     Key,
     carried_on,
@@ -53,16 +52,6 @@ class Trials:
     records: tuple[TrialStatus, ...]
     starts: tuple[StartTrial, ...]
     deletes: tuple[Delete, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Fleet:
-    """What a trial reads of the nodes."""
-
-    profile_of: Mapping[str, str]
-    """Node to profile."""
-    servers: Mapping[str, Sequence[Pod]]
-    """Node to its serving pods of the EdgeModel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +120,7 @@ class _Case:
         self.state = found.lead
         self.model, self.profile = snapshot.model, self.state.profile.metadata.name
         self.attempt = requested(self.model)
-        self.devices = devices_of(self.state.profile, self.model)
+        self.nodes = TrialNodes(snapshot, self.state.profile, fleet)
         self.before = before.get((self.profile, self.state.build.key))
 
     def step(self) -> _Step:
@@ -169,12 +158,13 @@ class _Case:
         if len(record.lost or ()) >= NODES:
             return self._untried(record)
         if record.node is None:
-            free = self._free(record)
-            if self._holds_a_device(free):
+            free = self.nodes.free(record.lost or ())
+            if self.nodes.held(free, rolled_out=self.rolled is not None):
                 return self._in_order()
-            if not free:
+            idle = self.nodes.idle(free)
+            if not idle:
                 return self._open(record, f"The trial of {_names(self.finalists)} for {self.profile} waits for a node.")
-            record = record.model_copy(update={"node": free[0].name, "started_time": time_text(self.now)})
+            record = record.model_copy(update={"node": idle[0].name, "started_time": time_text(self.now)})
         return self._running(record)
 
     def _trial(self, record: TrialStatus) -> str:
@@ -278,29 +268,6 @@ class _Case:
     def _pod_name(self, record: TrialStatus, node: str) -> str:
         return trial_pod_name(self.model.metadata.name, self._trial(record), node, list(_left(record)))
 
-    def _free(self, record: TrialStatus) -> list[Node]:
-        """Nodes that can try: those of the first step, best first; one that did not finish before comes last."""
-        tolerations = self.state.profile.spec.runtime.tolerations
-        able = [
-            node
-            for node in self.snapshot.nodes
-            if self.fleet.profile_of.get(node.name) == self.profile
-            and node.ready
-            and keeping_taint(node.taints, tolerations) is None
-            and shortage(self.devices, node.offers) is None
-        ]
-        first = self.model.spec.rollout.steps[0].node_selector.items()
-        canaries = [node for node in able if first <= node.labels.items()]
-        return sorted(canaries or able, key=lambda node: (node.name in (record.lost or ()), node.name))
-
-    def _holds_a_device(self, free: list[Node]) -> bool:
-        """Whether the servers hold what a trial pod would wait for; nodes without a server are kept in the list."""
-        if not self.devices:
-            return False
-        serving = [node for node in free if self.fleet.servers.get(node.name)]
-        free[:] = [node for node in free if node not in serving]
-        return self.rolled is not None or (bool(serving) and not free)
-
     def _running(self, record: TrialStatus) -> _Step:
         node = record.node or ""
         pod, left = self._pod(record, node), _left(record)
@@ -361,7 +328,7 @@ class _Case:
 
     def _in_order(self) -> _Step:
         """The ladder's order, since a trial would wait for the device that the server holds."""
-        names = " and ".join(sorted(self.devices))
+        names = " and ".join(sorted(self.nodes.devices))
         why = f"the servers hold {names}, so there was no trial and the ladder's order decides"
         return _Step(self._with_image(self.rolled.image if self.rolled else self.finalists[0].image, why))
 
