@@ -25,6 +25,7 @@ from edgesmith.decide.plan import Change, StartBuild
 from edgesmith.decide.refusals import usable
 from edgesmith.decide.retry import REGISTRY_LAG, cannot_start, failed, remaining, requested
 from edgesmith.decide.settings import Settings
+from edgesmith.decide.sites import awaited_message, pause
 from edgesmith.decide.snapshot import (
     BuilderJob,
     BuildJob,
@@ -287,6 +288,8 @@ def _not_found(
         return BuildState(profile, build, phase, known, None, reason, message)
     if not asked:
         return _unanswered(profile, build, answer if isinstance(answer, RegistryProblem) else None)
+    if not snapshot.settings.builds:
+        return _awaited(snapshot, profile, build, known, now)
     return _absent(snapshot, profile, build, known=known, ended=ended, now=now)
 
 
@@ -301,7 +304,8 @@ def _refused(
     if isinstance(answer, ForeignImage):
         message = _foreign(answer, profile)
         return BuildState(profile, build, "Failed", known, None, Reason.IMAGE_DIGEST_MISMATCH, message, None, 60.0)
-    if isinstance(answer, UnsignedImage) and (not snapshot.settings.signing_secret or (ended and ended.succeeded)):
+    signs = snapshot.settings.builds and snapshot.settings.signing_secret
+    if isinstance(answer, UnsignedImage) and (not signs or (ended and ended.succeeded)):
         reason, message = unsigned_problem(answer, name, snapshot.settings)
         return BuildState(profile, build, "Failed", None, None, reason, message, None, 60.0)
     return None
@@ -315,6 +319,15 @@ def _unanswered(profile: DeviceProfile, build: Build, problem: RegistryProblem |
     reason = Reason.REGISTRY_FORBIDDEN if problem.forbidden else Reason.WAITING_FOR_REGISTRY
     phase: BuildPhase = "Failed" if problem.forbidden else "Waiting"
     return BuildState(profile, build, phase, None, None, reason, problem.message, None, 10.0)
+
+
+def _awaited(
+    snapshot: Snapshot, profile: DeviceProfile, build: Build, known: str | None, now: datetime
+) -> BuildState:
+    """The registry holds no such image, and another installation is to make it."""
+    message = awaited_message(snapshot, profile.metadata.name, build)
+    again = pause(snapshot, build, now)
+    return BuildState(profile, build, "Waiting", known, None, Reason.WAITING_FOR_BUILD, message, None, again)
 
 
 def _foreign(image: ForeignImage, profile: DeviceProfile) -> str:

@@ -105,7 +105,7 @@ def _base_image(_model: EdgeModel, profile: DeviceProfile, settings: Settings) -
 
 def _builder_image(_model: EdgeModel, profile: DeviceProfile, settings: Settings) -> tuple[Reason, str] | None:
     name = profile.spec.toolchain.name
-    if builder_image(name, settings) is not None:
+    if not settings.builds or builder_image(name, settings) is not None:
         return None
     why = (
         f"{name} compiles with its vendor's packages, which the builder of this installation has not; the Helm value "
