@@ -107,7 +107,11 @@ def test_what_runs_goes_on_while_a_new_build_is_waited_for() -> None:
             "WaitingForBuild",
             "copy the image and its runtime image again",
         ),
-        (UnsignedImage("site.example/m@sha256:ab", "Missing"), "SignatureMissing", "installation that builds must sign"),
+        (
+            UnsignedImage("site.example/m@sha256:ab", "Missing"),
+            "SignatureMissing",
+            "installation that builds must sign",
+        ),
         (ForeignImage("site.example/m@sha256:ab", ("sha256:cd",)), "ImageDigestMismatch", "it is not rolled out"),
     ],
 )

@@ -45,6 +45,8 @@ class Reason(StrEnum):
     """Nodes do not offer a device that their server asks for; they are updated when a device plugin offers it."""
     NO_NODES = "NoNodes"
     """No node of the cluster is of any of the profiles. New nodes are picked up as they join."""
+    BUILT_FOR_SITES = "BuiltForSites"
+    """What spec.builds.profiles names is in the registry, and no node of the cluster is to run it."""
     WAITING_FOR_NODES = "WaitingForNodes"
     """No node that could be given the revision is ready and free of taints."""
     PAUSED = "Paused"

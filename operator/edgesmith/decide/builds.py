@@ -22,7 +22,6 @@ from edgesmith.decide.changes import changes
 from edgesmith.decide.digests import artifacts, looked_at_files, undigested
 from edgesmith.decide.held import held_revision
 from edgesmith.decide.plan import Change, StartBuild
-from edgesmith.decide.refusals import usable
 from edgesmith.decide.retry import REGISTRY_LAG, cannot_start, failed, remaining, requested
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.sites import awaited_message, pause
@@ -80,16 +79,21 @@ class BuildState:
         return self.built or self.image
 
 
-def wanted(
-    model: EdgeModel, profiles: Sequence[DeviceProfile], settings: Settings
+def builds_for(
+    model: EdgeModel, profiles: Iterable[DeviceProfile], settings: Settings
 ) -> dict[tuple[str, str | None], Build]:
-    """The builds of every profile that the EdgeModel names and can use, by the profile's and the alternative's name.
+    """The builds for some profiles, by the profile's and the alternative's name.
 
     Without those for which the digest of a file is not known yet.
+
+    Args:
+        model: The EdgeModel.
+        profiles: Profiles that it can use.
+        settings: The installation's.
     """
     return {
         (profile.metadata.name, name): build_for(model, profile, settings, alternative)
-        for profile in usable(model, profiles, settings).profiles
+        for profile in profiles
         for name, alternative in models_of(model)
         if not undigested(model, profile, alternative)
     }
@@ -321,9 +325,7 @@ def _unanswered(profile: DeviceProfile, build: Build, problem: RegistryProblem |
     return BuildState(profile, build, phase, None, None, reason, problem.message, None, 10.0)
 
 
-def _awaited(
-    snapshot: Snapshot, profile: DeviceProfile, build: Build, known: str | None, now: datetime
-) -> BuildState:
+def _awaited(snapshot: Snapshot, profile: DeviceProfile, build: Build, known: str | None, now: datetime) -> BuildState:
     """The registry holds no such image, and another installation is to make it."""
     message = awaited_message(snapshot, profile.metadata.name, build)
     again = pause(snapshot, build, now)
