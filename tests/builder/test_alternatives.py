@@ -15,7 +15,8 @@ from candidates import FLOAT, INT64, made, node
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
-from edgesmith.decide.builds import BuildState, wanted
+from edgesmith.decide.builds import BuildState
+from edgesmith.decide.built_for_sites import wanted
 from edgesmith.decide.contestants import contestants
 from edgesmith.decide.judging import judged
 from edgesmith.decide.settings import Settings

@@ -122,6 +122,12 @@ def test_users_read_the_settings_and_no_other_config_map() -> None:
     assert rule["resourceNames"] == ["edgesmith-settings"]
 
 
+def test_where_no_builds_are_made_the_operator_may_do_nothing_with_jobs() -> None:
+    found = granted(pick(render({"builder": {"enabled": False}}), "ClusterRole", "edgesmith"))
+    without = {resource: verbs for resource, verbs in OPERATOR.items() if resource != ("batch", "jobs")}
+    assert found == without | {("", "events"): {"create"}}
+
+
 def test_with_namespaces_the_operator_may_do_nothing_in_any_other() -> None:
     objects = render({"watchNamespaces": ["plant-7", "plant-8"]})
     assert granted(pick(objects, "ClusterRole", "edgesmith")) == CLUSTER

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 from chart_rendering import CHART, DIGEST, REQUIRED, ROOT, Object, load, merge, nested, run_helm, template
 
 VALUES = load(CHART / "values.yaml")
@@ -97,6 +98,19 @@ def test_every_value_is_in_the_documentation() -> None:
     section = (ROOT / "docs/helm.md").read_text().partition("\n## Values\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `([A-Za-z.]+)` \|", section, re.MULTILINE)
     assert sorted(rows) == sorted(leaves(VALUES))
+
+
+def test_a_site_needs_no_builder_and_has_no_policy_for_builds() -> None:
+    site = {"builder": {"enabled": False}, "networkPolicies": {"modelNamespaces": ["plant"]}}
+    images = {name: image for name, image in REQUIRED["image"].items() if name != "builder"}
+    done = template(merge({**REQUIRED, "image": images}, site))
+    assert done.returncode == 0, done.stderr
+    objects = {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(done.stdout) if one}
+    settings = objects["ConfigMap", "edgesmith-settings"]["data"]
+    assert settings["EDGESMITH_BUILDER_ENABLED"] == "false"
+    assert "EDGESMITH_BUILDER_IMAGE" not in settings
+    assert ("NetworkPolicy", "edgesmith-serving") in objects
+    assert ("NetworkPolicy", "edgesmith-build") not in objects
 
 
 @pytest.mark.parametrize(

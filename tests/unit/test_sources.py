@@ -26,7 +26,8 @@ from snapshots import (
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import RETRY_ANNOTATION, resolve_job_name
 from edgesmith.decide import builds, decide
-from edgesmith.decide.builds import build_for, wanted
+from edgesmith.decide.builds import build_for
+from edgesmith.decide.built_for_sites import wanted
 from edgesmith.decide.digests import recorded, undigested
 from edgesmith.decide.plan import Change, Plan
 from edgesmith.decide.snapshot import ResolveJob, Snapshot

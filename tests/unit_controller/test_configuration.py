@@ -34,6 +34,14 @@ def test_there_is_a_variable_for_every_setting() -> None:
     assert len(VARIABLES) == len(fields(Settings))
 
 
+def test_a_site_needs_no_builder_image() -> None:
+    site = {name: value for name, value in GOOD.items() if name != "EDGESMITH_BUILDER_IMAGE"}
+    found = settings_from(site | {"EDGESMITH_BUILDER_ENABLED": "false", "EDGESMITH_OPERATOR_IMAGE": "r:5000/o:1"})
+    assert (found.builds, found.builder_image, found.operator_image) == (False, None, "r:5000/o:1")
+    with pytest.raises(SettingsError, match="EDGESMITH_BUILDER_IMAGE is not set"):
+        settings_from(site)
+
+
 def test_everything_set() -> None:
     more = {
         "EDGESMITH_PLAIN_HTTP": "true",
@@ -58,6 +66,7 @@ def test_everything_set() -> None:
             '{"onnxruntime": "r:5000/runtime:1"}',
             ".onnxruntime is 'r:5000/runtime:1'; an image by",
         ),
+        ("EDGESMITH_BUILDER_ENABLED", "no", "true or false was expected"),
         ("EDGESMITH_BUILDER_IMAGES", '{"qnn": "r:5000/builder:1"}', ".qnn is 'r:5000/builder:1'; an image by digest"),
         ("EDGESMITH_RUNTIME_IMAGES", "r:5000/runtime:1", "a JSON object was expected"),
         (

@@ -15,7 +15,7 @@ from edgesmith.cluster.images import Images
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL, JOB, POD
 from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.provenance import Wanted
-from edgesmith.decide.builds import wanted
+from edgesmith.decide.built_for_sites import wanted
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import BuildJob
 

@@ -14,7 +14,7 @@ from virtual_time import now
 from edgesmith.cluster.breaker import FIRST_PAUSE, LONGEST_PAUSE
 from edgesmith.cluster.images import ABSENT_SECONDS, LOOKUP_SECONDS, PROBLEM_SECONDS, Images
 from edgesmith.cluster.provenance import Wanted
-from edgesmith.decide.snapshot import ForeignImage, Image, RegistryProblem
+from edgesmith.decide.snapshot import ForeignImage, Image, RegistryProblem, StrangeImage
 from edgesmith_builder.contract import (
     KEY_ANNOTATION,
     REPORT_ANNOTATION,
@@ -82,6 +82,7 @@ class FakeRegistry:
         )
         self.asked = 0
         self.base_asked = 0
+        self.base_places: list[str] = []
         self.finalists: dict[str, Manifest | None] = {}
         self.finalists_asked = 0
 
@@ -99,6 +100,7 @@ class FakeRegistry:
 
     async def document(self, reference: Reference) -> Index | None:
         self.base_asked += 1
+        self.base_places.append(str(reference.repository))
         assert reference.digest == BASE
         if isinstance(self.base, RegistryError):
             raise self.base
@@ -210,7 +212,9 @@ async def test_an_image_that_cannot_be_ours_is_no_build(
 ) -> None:
     """Anybody who may push can compute the key, and copy its annotations from another build."""
     registry.answer = wrong
-    assert (await images.look_up(PLACE, [WANTED]))[KEY] is None
+    found = (await images.look_up(PLACE, [WANTED]))[KEY]
+    assert isinstance(found, StrangeImage)
+    assert found.reference == f"{PLACE}@{ONE}"
 
 
 class Silent:
@@ -333,15 +337,33 @@ async def test_a_runtime_image_that_cannot_be_read_is_a_problem(images: Images, 
     assert (await images.look_up(PLACE, [WANTED]))[KEY] == RegistryProblem("nobody is there", forbidden=False)
 
 
-async def test_a_runtime_image_that_does_not_exist_or_is_elsewhere_leaves_the_judgement_to_a_job(
+ELSEWHERE = wanted(f"elsewhere.example/edgesmith/runtime@{BASE}")
+
+
+async def test_an_image_is_judged_by_the_copy_of_its_runtime_image_that_its_own_registry_has(
     images: Images, registry: FakeRegistry
 ) -> None:
-    elsewhere = wanted(f"elsewhere.example/edgesmith/runtime@{BASE}")
-    registry.answer = manifest(key=elsewhere.build.key)
-    assert (await images.look_up(PLACE, [elsewhere]))[elsewhere.build.key] is None
-    assert registry.base_asked == 0
-    registry.answer, registry.base = manifest(), None
-    assert (await images.look_up(PLACE, [WANTED]))[KEY] is None
+    registry.answer = manifest()
+    assert ELSEWHERE.build.key == KEY, "where the runtime image lies is not part of the key"
+    assert isinstance((await images.look_up(PLACE, [ELSEWHERE]))[KEY], Image)
+    assert registry.base_places == ["registry.example:5000/edgesmith/runtime"]
+
+
+@pytest.mark.parametrize(
+    ("base", "of"), [(None, WANTED), (None, ELSEWHERE), (RegistryForbidden("no such repository"), ELSEWHERE)]
+)
+async def test_without_its_runtime_image_nobody_can_tell_what_an_image_is(
+    images: Images, registry: FakeRegistry, base: RegistryError | None, of: Wanted
+) -> None:
+    registry.answer, registry.base = manifest(), base
+    found = (await images.look_up(PLACE, [of]))[KEY]
+    assert isinstance(found, StrangeImage)
+    assert found.why.endswith(f"its runtime image {of.build.base} is not in this registry")
+
+
+async def test_a_runtime_image_that_may_not_be_read_is_a_problem(images: Images, registry: FakeRegistry) -> None:
+    registry.answer, registry.base = manifest(), RegistryForbidden("no login")
+    assert (await images.look_up(PLACE, [WANTED]))[KEY] == RegistryProblem("no login", forbidden=True)
 
 
 async def test_an_image_that_is_not_the_one_of_our_job_is_named_and_asked_for_again(

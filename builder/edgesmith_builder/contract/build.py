@@ -144,7 +144,10 @@ class Build(Wire):
 
     @property
     def key(self) -> str:
-        """The build key: 32 hex digits. A file whose digest is known may lie anywhere: its URI is not part of it."""
+        """The build key: 32 hex digits.
+
+        A file whose digest is known may lie anywhere, and so may the base: where they lie is not part of it.
+        """
         artifacts = {name: getattr(self, name) for name in ("source", "compiled", "calibration", "evaluation")}
         identities: dict[str, Wire] = {name: file.without_uri() for name, file in artifacts.items() if file}
         if self.reference:
@@ -153,6 +156,7 @@ class Build(Wire):
         said = {
             "tools": self.tools or tools_of(self.toolchain.name),
             "toolchain": self.toolchain.without_defaults(),
+            "base": self.base.partition("@")[2] or self.base,
             **identities,
         }
         text = self.model_copy(update=said).to_json()

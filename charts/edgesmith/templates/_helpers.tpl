@@ -161,10 +161,12 @@ capabilities:
   resources: [pods]
   # Made for trials alone: servers and builds are DaemonSets' and Jobs'.
   verbs: [list, watch, create, delete]
+{{- if .Values.builder.enabled }}
 # A Job is made once and never changed.
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [list, watch, create, delete]
+{{- end }}
 # Server-side apply is a patch; where there is nothing yet, it asks for create too.
 - apiGroups: [apps]
   resources: [daemonsets]
@@ -172,10 +174,16 @@ capabilities:
 - apiGroups: [""]
   resources: [services]
   verbs: [get, create, patch]
+{{- if .Values.builder.enabled }}
 # Listed for what no status shows: why a build's pod cannot mount its volumes.
 - apiGroups: [""]
   resources: [events]
   verbs: [list, create]
+{{- else }}
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+{{- end }}
 # kopf watches in every namespace that it is given; the name narrows it to the operator's Lease.
 - apiGroups: [coordination.k8s.io]
   resources: [leases]

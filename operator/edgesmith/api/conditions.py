@@ -45,6 +45,8 @@ class Reason(StrEnum):
     """Nodes do not offer a device that their server asks for; they are updated when a device plugin offers it."""
     NO_NODES = "NoNodes"
     """No node of the cluster is of any of the profiles. New nodes are picked up as they join."""
+    BUILT_FOR_SITES = "BuiltForSites"
+    """What spec.builds.profiles names is in the registry, and no node of the cluster is to run it."""
     WAITING_FOR_NODES = "WaitingForNodes"
     """No node that could be given the revision is ready and free of taints."""
     PAUSED = "Paused"
@@ -82,6 +84,11 @@ class Reason(StrEnum):
     RESOLVING = "Resolving"
     """A Job looks at files whose digest the spec does not give, or waits for its turn or for its pod to start."""
 
+    # SourceResolved, Stalled
+    DIGEST_NOT_GIVEN = "DigestNotGiven"
+    """The spec gives no digest of a file, and the installation makes no Job that could look (builder.enabled is
+    false)."""
+
     # SourceResolved
     LOOK_FAILED = "LookFailed"
     """Files could not be looked at again; what was found before goes on to be used, and the message says since when."""
@@ -89,6 +96,9 @@ class Reason(StrEnum):
     # BuildsReady, Reconciling
     BUILDING = "Building"
     """A build runs, or waits for its turn or for its pod to start; the message says which."""
+    WAITING_FOR_BUILD = "WaitingForBuild"
+    """The installation makes no builds (builder.enabled is false), and the registry does not hold the build yet; the
+    message has its key and the repository."""
     WAITING_FOR_REGISTRY = "WaitingForRegistry"
     """The operator cannot ask the registry whether the build exists; it asks again."""
     WAITING_FOR_SOURCE = "WaitingForSource"

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from edgesmith.api.builds import Builds
 from edgesmith.api.gates import ERRORS, Gates
 from edgesmith.api.model import Model, ObjectMeta, rules
 from edgesmith.api.names import MAX_MODEL_NAME
@@ -165,6 +166,7 @@ class EdgeModelSpec(Model):
     )
     optimize: Optimize = Field(Optimize(), description="Which of the candidates that keep the gates is rolled out.")
     device_profiles: DeviceProfiles = Field(description="The classes of hardware to build for.")
+    builds: Builds = Field(Builds(), description="What is built besides what the cluster's own nodes run.")
     node_selector: dict[str, str] = Field(
         default_factory=dict,
         description="Only nodes with these labels get the model. Empty: all of the profiles'.",

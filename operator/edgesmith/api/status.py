@@ -166,8 +166,8 @@ class VariantStatus(Model):
     revision: str | None = Field(None, description="The revision that nodes are being moved to or run.")
     state: str = Field(
         description=(
-            "Building, BuildFailed, Trial, TrialFailed, Canary, RollingOut, RollingBack, RolledBack, Complete, "
-            "Degraded, Paused, Waiting or NoNodes."
+            "Building, BuildFailed, Built (for sites), Trial, TrialFailed, Canary, RollingOut, RollingBack, "
+            "RolledBack, Complete, Degraded, Paused, Waiting or NoNodes."
         )
     )
     reason: str | None = Field(None, description="Why it is in that state, in one word for machines.")

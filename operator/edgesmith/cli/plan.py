@@ -134,7 +134,7 @@ async def find_settings(client: Client, operator_namespace: str) -> Settings:
 
 def _uses(model: EdgeModel, names: set[str]) -> bool:
     wanted_names = model.spec.device_profiles.names
-    return wanted_names is None or bool(names.intersection(wanted_names))
+    return wanted_names is None or bool(names.intersection((*wanted_names, *model.spec.builds.profiles)))
 
 
 def as_json(found: list[Planned]) -> str:

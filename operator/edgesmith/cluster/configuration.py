@@ -28,7 +28,12 @@ VARIABLES = {
         "Runtime base images by flavour: a JSON object of `REGISTRY/NAME@sha256:HEX`, `onnxruntime` among them. "
         "Required."
     ),
-    "EDGESMITH_BUILDER_IMAGE": "Image of build Jobs by digest. Required.",
+    "EDGESMITH_BUILDER_ENABLED": (
+        "`false`: no builds are made and no files looked at; the operator waits for what another installation builds. "
+        "Default `true`."
+    ),
+    "EDGESMITH_BUILDER_IMAGE": "Image of build Jobs by digest. Required where builds are made.",
+    "EDGESMITH_OPERATOR_IMAGE": "The operator's own image, which `edgesmith archive export` takes along.",
     "EDGESMITH_BUILDER_IMAGES": (
         "Images of build Jobs of toolchains that compile with a vendor's packages, by flavour (`qnn`): a JSON object "
         "of `REGISTRY/NAME@sha256:HEX`. Default `{}`."
@@ -70,10 +75,13 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
     Raises:
         SettingsError: One is missing or cannot be read.
     """
+    builds = _flag(environment, "EDGESMITH_BUILDER_ENABLED", default=True)
     try:
         return Settings(
             runtime_images=_runtime_images(environment, "EDGESMITH_RUNTIME_IMAGES"),
-            builder_image=_image(environment, "EDGESMITH_BUILDER_IMAGE"),
+            builder_image=_image(environment, "EDGESMITH_BUILDER_IMAGE") if builds else None,
+            operator_image=environment.get("EDGESMITH_OPERATOR_IMAGE") or None,
+            builds=builds,
             builder_images=_images(environment, "EDGESMITH_BUILDER_IMAGES"),
             repository=_repository(environment, "EDGESMITH_REPOSITORY"),
             plain_http=_flag(environment, "EDGESMITH_PLAIN_HTTP"),
@@ -186,9 +194,9 @@ def _signatures_required(environment: Mapping[str, str]) -> bool:
     return policy == "Require"
 
 
-def _flag(environment: Mapping[str, str], name: str) -> bool:
-    value = environment.get(name, "").strip().lower()
-    if value not in ("", "true", "false"):
+def _flag(environment: Mapping[str, str], name: str, *, default: bool = False) -> bool:
+    value = environment.get(name, "").strip().lower() or ("true" if default else "false")
+    if value not in ("true", "false"):
         raise SettingsError(f"{name} is {value!r}; true or false was expected")
     return value == "true"
 

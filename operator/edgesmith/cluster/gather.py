@@ -14,7 +14,7 @@ from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.parse_build import JOB_NAME_LABEL, AnyJob, BuildPod, with_pods
 from edgesmith.cluster.provenance import Wanted
 from edgesmith.cluster.table import Entry, Table
-from edgesmith.decide.builds import wanted
+from edgesmith.decide.built_for_sites import wanted
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import BuilderJob, BuildJob, Snapshot
 from edgesmith.decide.trust import trusted_digests

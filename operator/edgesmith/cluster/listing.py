@@ -30,7 +30,7 @@ async def load(client: Client, namespace: str, kinds: Sequence[Kind] = WATCHED) 
     Raises:
         ClusterError: Something could not be read.
     """
-    objects = Objects()
+    objects = Objects(kinds)
 
     async def fill(kind: Kind) -> None:
         where = namespace if kind.namespaced else ""

@@ -11,7 +11,7 @@ nothing of what belongs to it may be removed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -29,6 +29,8 @@ from edgesmith.decide.snapshot import BuildJob, Node, Pod, ResolveJob, Revision,
 CHILDREN = (POD, JOB, DAEMON_SET)
 """Read by label: everybody else's pods are none of our business, and would fill our memory."""
 WATCHED = (EDGE_MODEL, DEVICE_PROFILE, NODE, *CHILDREN)
+WATCHED_WITHOUT_BUILDS = tuple(kind for kind in WATCHED if kind is not JOB)
+"""Where no builds are made there are no Jobs, and no right to list them."""
 _TOMBSTONES = 4096
 _READERS: dict[Kind, Callable[[Raw], Any]] = {
     EDGE_MODEL: parse.edge_model,
@@ -42,7 +44,13 @@ _READERS: dict[Kind, Callable[[Raw], Any]] = {
 class Objects:
     """Everything we know of the cluster."""
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: Sequence[Kind] = WATCHED) -> None:
+        """Know nothing yet.
+
+        Args:
+            kinds: What is read of the cluster.
+        """
+        self.kinds = tuple(kinds)
         self.models: Table[EdgeModel] = Table()
         self.profiles: Table[DeviceProfile] = Table()
         self.nodes: Table[Node] = Table()

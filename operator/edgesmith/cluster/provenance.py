@@ -10,16 +10,16 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from edgesmith.decide.snapshot import ForeignImage, Image, RegistryProblem, UnsignedImage
+from edgesmith.decide.snapshot import ForeignImage, Image, RegistryProblem, StrangeImage, UnsignedImage
 from edgesmith_builder.contract import Build, Platform
-from edgesmith_builder.oci import Manifest, Reference, Registry, RegistryRefused, Repository
+from edgesmith_builder.oci import Manifest, Reference, Registry, RegistryForbidden, RegistryRefused, Repository
 from edgesmith_builder.provenance import base_layers, report_of, why_foreign
 from edgesmith_builder.signatures import PublicKey, look_for
 
 log = logging.getLogger(__name__)
 
-Answer = Image | ForeignImage | UnsignedImage | RegistryProblem | None
-"""What is known of one build. None: there is no such image, or none that can be the build, so it is to be built."""
+Answer = Image | ForeignImage | UnsignedImage | StrangeImage | RegistryProblem | None
+"""What is known of one build. None: there is no such image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +49,12 @@ def judged(repository: str, wanted: Wanted, manifest: Manifest, layers: tuple[st
     if not wanted.trusted and layers is None:
         foreign = (
             foreign
-            or "was not pushed by a known Job, and the runtime image that it should be over is not in this registry"
+            or f"was not pushed by a known Job, and its runtime image {wanted.build.base} is not in this registry"
         )
     report = report_of(manifest)
     if foreign or report is None:
-        log.warning("%s:%s %s; it is built anew", repository, key, foreign)
-        return None
+        log.warning("%s:%s %s", repository, key, foreign)
+        return StrangeImage(reference, foreign or "carries no report that can be read")
     return Image(reference, report)
 
 
@@ -141,19 +141,25 @@ class Bases:
             build: Names the base image and the platform.
 
         Returns:
-            The layers. None where the base image is in another registry, which the operator need not be able to reach,
-            or does not exist: a build Job, which can reach it, judges the image or says what is missing.
+            The layers. None where the base image is not in the registry of the build's image, under its own name: in
+            another one, which the operator need not be able to reach, or nowhere. A build Job, which can reach it,
+            judges the image or says what is missing.
 
         Raises:
             RegistryError: The registry cannot be asked.
         """
-        if Reference.parse(build.base).repository.registry != repository.partition("/")[0]:
-            return None
-        place = (build.base, build.platform)
+        # A digest names the same bytes in every registry, and a site has its own copy of what the hub has.
+        base = f"{repository.partition('/')[0]}/{build.base.partition('/')[2]}"
+        place = (base, build.platform)
         if place not in self._layers:
             try:
-                self._layers[place] = await base_layers(self._registry, build.base, build.platform)
+                self._layers[place] = await base_layers(self._registry, base, build.platform)
             except RegistryRefused as error:
                 log.warning("%s", error)
+                return None
+            except RegistryForbidden:
+                # Some registries forbid what is not there.
+                if base == build.base:
+                    raise
                 return None
         return self._layers[place]

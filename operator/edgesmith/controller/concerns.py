@@ -43,7 +43,8 @@ def _by_profile(name: str, models: Iterable[EdgeModel]) -> set[Key]:
     return {
         _key(model)
         for model in models
-        if model.spec.device_profiles.names is None or name in model.spec.device_profiles.names
+        if model.spec.device_profiles.names is None
+        or name in (*model.spec.device_profiles.names, *model.spec.builds.profiles)
     }
 
 

@@ -13,7 +13,7 @@ from edgesmith.cluster.client import Client
 from edgesmith.cluster.errors import ClusterError
 from edgesmith.cluster.fields import version_number
 from edgesmith.cluster.listing import selector
-from edgesmith.cluster.objects import WATCHED, Objects
+from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.table import ObjectChange
 from edgesmith.controller import metrics
 from edgesmith.controller.metrics import Numbers
@@ -92,7 +92,7 @@ class Resync:
         Raises:
             ClusterError: The API server could not be asked.
         """
-        for kind in WATCHED:
+        for kind in self._objects.kinds:
             newest = self._objects.newest(kind)
             uids, version = await self._client.list_uids(kind, labels=selector(kind))
             if 0 < version_number(version) < newest:

@@ -23,7 +23,7 @@ from edgesmith.cluster.gather import Gatherer
 from edgesmith.cluster.images import Images, registry_of
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL
 from edgesmith.cluster.lease import Lease
-from edgesmith.cluster.objects import Objects
+from edgesmith.cluster.objects import WATCHED, WATCHED_WITHOUT_BUILDS, Objects
 from edgesmith.cluster.unreadable import Unreadable
 from edgesmith.controller import metrics
 from edgesmith.controller.concerns import everybody
@@ -70,7 +70,7 @@ class _Operator:
         clock = time.monotonic
         self._options = options
         self._client = client
-        self._objects = Objects()
+        self._objects = Objects(WATCHED if settings.builds else WATCHED_WITHOUT_BUILDS)
         self._numbers = Numbers()
         self._lease = Lease(client, options.namespace, options.holder, clock, restored=self._restored)
         gatherer = Gatherer(self._objects, Images(registry, clock, settings.signed_by), settings, client)

@@ -24,7 +24,7 @@ from edgesmith.cluster.errors import Transient
 from edgesmith.cluster.fields import text
 from edgesmith.cluster.kinds import LEASE, Kind
 from edgesmith.cluster.listing import load
-from edgesmith.cluster.objects import WATCHED, Objects
+from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.table import ObjectChange
 from edgesmith.cluster.unreadable import Unreadable
 from edgesmith.controller.concerns import concerned
@@ -114,7 +114,7 @@ class Watches:
         running = [task.get_name() for task in asyncio.all_tasks() if not task.done()]
         return [
             kind.plural
-            for kind in (*WATCHED, LEASE)
+            for kind in (*self._objects.kinds, LEASE)
             if not all(_watched(kind, place, running) for place in self._places(kind))
         ]
 
@@ -143,7 +143,7 @@ class Watches:
         """List everything; the API server may be away for a while."""
         while True:
             try:
-                fresh = await load(self._client, "")
+                fresh = await load(self._client, "", self._objects.kinds)
             except Transient as error:
                 log.warning("everything is listed again in %g s: %s", LOAD_AGAIN_SECONDS, error)
                 await asyncio.sleep(LOAD_AGAIN_SECONDS)
@@ -188,7 +188,7 @@ class Watches:
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
-        for kind in WATCHED:
+        for kind in self._objects.kinds:
             self._handle(registry, kind)
 
         @kopf.on.event(LEASE.group, LEASE.version, LEASE.plural, registry=registry)

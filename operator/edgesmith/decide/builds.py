@@ -22,9 +22,9 @@ from edgesmith.decide.changes import changes
 from edgesmith.decide.digests import artifacts, looked_at_files, undigested
 from edgesmith.decide.held import held_revision
 from edgesmith.decide.plan import Change, StartBuild
-from edgesmith.decide.refusals import usable
 from edgesmith.decide.retry import REGISTRY_LAG, failed, remaining
 from edgesmith.decide.settings import Settings
+from edgesmith.decide.sites import awaited_message, pause
 from edgesmith.decide.snapshot import (
     BuildJob,
     ForeignImage,
@@ -75,16 +75,21 @@ class BuildState:
         return self.built or self.image
 
 
-def wanted(
-    model: EdgeModel, profiles: Sequence[DeviceProfile], settings: Settings
+def builds_for(
+    model: EdgeModel, profiles: Iterable[DeviceProfile], settings: Settings
 ) -> dict[tuple[str, str | None], Build]:
-    """The builds of every profile that the EdgeModel names and can use, by the profile's and the alternative's name.
+    """The builds for some profiles, by the profile's and the alternative's name.
 
     Without those for which the digest of a file is not known yet.
+
+    Args:
+        model: The EdgeModel.
+        profiles: Profiles that it can use.
+        settings: The installation's.
     """
     return {
         (profile.metadata.name, name): build_for(model, profile, settings, alternative)
-        for profile in usable(model, profiles, settings).profiles
+        for profile in profiles
         for name, alternative in models_of(model)
         if not undigested(model, profile, alternative)
     }
@@ -233,6 +238,8 @@ def _not_found(
         return _under_way(snapshot.model, profile, build, jobs, known)
     if not asked:
         return _unanswered(profile, build, answer if isinstance(answer, RegistryProblem) else None)
+    if not snapshot.settings.builds:
+        return _awaited(snapshot, profile, build, known, now)
     return _absent(snapshot, profile, build, known=known, ended=jobs.ended, now=now)
 
 
@@ -247,7 +254,8 @@ def _refused(
     if isinstance(answer, ForeignImage):
         message = _foreign(answer, profile)
         return BuildState(profile, build, "Failed", known, None, Reason.IMAGE_DIGEST_MISMATCH, message, None, 60.0)
-    if isinstance(answer, UnsignedImage) and (not snapshot.settings.signing_secret or (ended and ended.succeeded)):
+    signs = snapshot.settings.builds and snapshot.settings.signing_secret
+    if isinstance(answer, UnsignedImage) and (not signs or (ended and ended.succeeded)):
         reason, message = unsigned_problem(answer, name, snapshot.settings)
         return BuildState(profile, build, "Failed", None, None, reason, message, None, 60.0)
     return None
@@ -261,6 +269,13 @@ def _unanswered(profile: DeviceProfile, build: Build, problem: RegistryProblem |
     reason = Reason.REGISTRY_FORBIDDEN if problem.forbidden else Reason.WAITING_FOR_REGISTRY
     phase: BuildPhase = "Failed" if problem.forbidden else "Waiting"
     return BuildState(profile, build, phase, None, None, reason, problem.message, None, 10.0)
+
+
+def _awaited(snapshot: Snapshot, profile: DeviceProfile, build: Build, known: str | None, now: datetime) -> BuildState:
+    """The registry holds no such image, and another installation is to make it."""
+    message = awaited_message(snapshot, profile.metadata.name, build)
+    again = pause(snapshot, build, now)
+    return BuildState(profile, build, "Waiting", known, None, Reason.WAITING_FOR_BUILD, message, None, again)
 
 
 def _foreign(image: ForeignImage, profile: DeviceProfile) -> str:

@@ -9,6 +9,7 @@ from operator import attrgetter
 
 from edgesmith.api.conditions import Reason
 from edgesmith.api.status import EdgeModelStatus
+from edgesmith.decide.built_for_sites import for_sites
 from edgesmith.decide.conditions import Finding, Severity
 from edgesmith.decide.digests import undigested
 from edgesmith.decide.marks import status_marks
@@ -34,7 +35,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
     pending = sorted((*rollout.pending, *(one for course in courses for one in course.pending)), key=_node)
     status = status_of(
         snapshot.model,
-        view.resolved,
+        replace(view.resolved, refused={**view.resolved.refused, **view.only_built.refused}),
         view.assignment,
         variants=[_facts(view, course) for course in courses],
         pending=pending,
@@ -152,12 +153,13 @@ def _facts(view: View, course: Course) -> VariantFacts:
         unbuilt=view.resolved.refused.get(profile) or _undigested(view, profile),
         warnings=warnings,
         unmatched=len(view.assignment.unmatched),
+        for_sites=profile in for_sites(view.snapshot.model, view.snapshot.settings),
     )
 
 
 def _undigested(view: View, profile: str) -> Finding | None:
     """Why nothing is built for a profile that is there: the digest of a file is not known yet."""
-    found = next((one for one in view.resolved.profiles if one.metadata.name == profile), None)
+    found = next((one for one in view.to_build if one.metadata.name == profile), None)
     missing = undigested(view.snapshot.model, found) if found else ()
     if not missing:
         return None

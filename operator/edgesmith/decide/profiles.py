@@ -57,25 +57,37 @@ def resolve(model: EdgeModel, profiles: Sequence[DeviceProfile]) -> Resolved:
     A selector picks among the profiles that the namespace may use; a name that it may not use is a mistake to report.
     """
     wanted = model.spec.device_profiles
-    existing = {profile.metadata.name for profile in profiles}
-    usable = {profile.metadata.name: profile for profile in profiles if profile.allows(model.metadata.namespace)}
     if wanted.names is not None:
-        names = sorted(set(wanted.names))
-        return Resolved(
-            tuple(usable[name] for name in names if name in usable),
-            tuple(name for name in names if name not in existing),
-            {name: _not_allowed(name, model) for name in names if name in existing and name not in usable},
-        )
+        return resolve_names(model, sorted(set(wanted.names)), profiles, field="spec.deviceProfiles.names")
+    usable = {profile.metadata.name: profile for profile in profiles if profile.allows(model.metadata.namespace)}
     selector = wanted.selector or LabelSelector()
     found = sorted(name for name, profile in usable.items() if selects(selector, profile.metadata.labels))
     return Resolved(tuple(usable[name] for name in found), ())
 
 
-def _not_allowed(name: str, model: EdgeModel) -> Finding:
+def resolve_names(model: EdgeModel, names: Sequence[str], profiles: Sequence[DeviceProfile], *, field: str) -> Resolved:
+    """Find the profiles of some names, in their order.
+
+    Args:
+        model: The EdgeModel, which may be one that may not use all of them.
+        names: The names, each once.
+        profiles: Every DeviceProfile.
+        field: Where the names are from, for messages.
+    """
+    existing = {profile.metadata.name for profile in profiles}
+    usable = {profile.metadata.name: profile for profile in profiles if profile.allows(model.metadata.namespace)}
+    return Resolved(
+        tuple(usable[name] for name in names if name in usable),
+        tuple(name for name in names if name not in existing),
+        {name: _not_allowed(name, model, field) for name in names if name in existing and name not in usable},
+    )
+
+
+def _not_allowed(name: str, model: EdgeModel, field: str) -> Finding:
     return Finding(
         Severity.STALLED,
         Reason.PROFILE_NOT_ALLOWED,
-        f"spec.deviceProfiles.names has {name!r}, but spec.allowedNamespaces of that DeviceProfile does not have "
+        f"{field} has {name!r}, but spec.allowedNamespaces of that DeviceProfile does not have "
         f"the namespace {model.metadata.namespace!r}; its nodes keep what they run.",
     )
 

@@ -14,7 +14,7 @@ from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.decide.conditions import Finding, Severity
 from edgesmith.decide.faults import at_most, is_more_than, memory_faults, toolchain_faults
-from edgesmith.decide.profiles import Resolved, resolve
+from edgesmith.decide.profiles import Resolved, resolve, resolve_names
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.toolchain import base_image, builder_image, compiled_for, flavour_of
 from edgesmith_builder.contract import TOOLCHAINS
@@ -31,7 +31,25 @@ def usable(model: EdgeModel, profiles: Sequence[DeviceProfile], settings: Settin
         profiles: Every DeviceProfile.
         settings: The installation's.
     """
-    resolved = resolve(model, profiles)
+    return _without_refused(resolve(model, profiles), model, settings)
+
+
+def named(
+    model: EdgeModel, names: Sequence[str], profiles: Sequence[DeviceProfile], settings: Settings, *, field: str
+) -> Resolved:
+    """The profiles of some names, without those that nothing can be built or served for.
+
+    Args:
+        model: The EdgeModel.
+        names: The names, each once.
+        profiles: Every DeviceProfile.
+        settings: The installation's.
+        field: Where the names are from, for messages.
+    """
+    return _without_refused(resolve_names(model, names, profiles, field=field), model, settings)
+
+
+def _without_refused(resolved: Resolved, model: EdgeModel, settings: Settings) -> Resolved:
     refused = {
         one.metadata.name: found for one in resolved.profiles if (found := refusal(model, one, settings)) is not None
     }
@@ -105,7 +123,7 @@ def _base_image(_model: EdgeModel, profile: DeviceProfile, settings: Settings) -
 
 def _builder_image(_model: EdgeModel, profile: DeviceProfile, settings: Settings) -> tuple[Reason, str] | None:
     name = profile.spec.toolchain.name
-    if builder_image(name, settings) is not None:
+    if not settings.builds or builder_image(name, settings) is not None:
         return None
     why = (
         f"{name} compiles with its vendor's packages, which the builder of this installation has not; the Helm value "

@@ -13,12 +13,16 @@ class Settings:
 
     runtime_images: Mapping[str, str]
     """Runtime base images by flavour, each by digest: `REGISTRY/NAME@sha256:HEX`."""
-    builder_image: str
-    """The builder's image by digest."""
+    builder_image: str | None
+    """The builder's image by digest; None where no builds are made."""
     builder_images: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     """Builder images with a vendor's packages by flavour, each by digest."""
     repository: str
     """Where variant images go: `REGISTRY/PREFIX`; `/NAMESPACE/models` is added."""
+    operator_image: str | None = None
+    """The operator's own image, as the chart names it."""
+    builds: bool = True
+    """Whether builds are made; at a site none are, and what another installation built is waited for."""
     plain_http: bool = False
     """Talk HTTP to the registry."""
     pull_secret: str | None = None
@@ -51,6 +55,10 @@ class Settings:
     """How many revisions that no node runs are kept, per variant."""
     node_grace_seconds: int = 50
     """The cluster's `--node-monitor-grace-period`: how long a node that died is taken for ready."""
+
+    def repository_of(self, namespace: str) -> str:
+        """Where the images of a namespace's EdgeModels are: `REGISTRY/PREFIX/NAMESPACE/models`."""
+        return f"{self.repository}/{namespace}/models"
 
     @property
     def signed_by(self) -> str | None:

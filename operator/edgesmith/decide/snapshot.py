@@ -197,6 +197,16 @@ class UnsignedImage:
 
 
 @dataclass(frozen=True, slots=True)
+class StrangeImage:
+    """An image under a build's tag that cannot be the build, or of which nobody can tell; it is built anew."""
+
+    reference: str
+    """By digest."""
+    why: str
+    """The end of a sentence about it."""
+
+
+@dataclass(frozen=True, slots=True)
 class RegistryProblem:
     """The registry could not be asked."""
 
@@ -220,7 +230,7 @@ class Snapshot:
     """This EdgeModel's build Jobs."""
     revisions: tuple[Revision, ...]
     """This EdgeModel's DaemonSets."""
-    images: Mapping[str, Image | ForeignImage | UnsignedImage | RegistryProblem | None]
+    images: Mapping[str, Image | ForeignImage | UnsignedImage | StrangeImage | RegistryProblem | None]
     """By build key: what the registry said; None where it has no such image. A key that was not asked is absent."""
     unreadable_profiles: tuple[str, ...] = ()
     """Names of DeviceProfiles that exist and cannot be read, in order: nothing may be concluded from their absence."""

@@ -147,7 +147,7 @@ class _Case:
 
     def _due(self) -> _Due | None:
         """Whether a look is to be made now, whatever came of the last one; None where it is not."""
-        if self.model.spec.paused:
+        if self.model.spec.paused or not self.snapshot.settings.builds:
             return None
         missing = [field for field in self.files if field not in self.entries]
         if missing or self.last is None:
@@ -226,6 +226,9 @@ class _Case:
         if self.complete:
             return self._known(kept or verdict)
         unknown = f"{_digests(field for field in self.files if field not in self.entries)} not known"
+        if not self.snapshot.settings.builds:
+            message = f"{unknown}, and no Job looks at files here (builder.enabled is false): give sha256 in the spec."
+            return Finding(Severity.STALLED, Reason.DIGEST_NOT_GIVEN, message)
         if self.model.spec.paused:
             message = f"{unknown}, and spec.paused is true: nothing is looked at."
             return Finding(Severity.AWAITED, Reason.PAUSED, message)
@@ -243,7 +246,8 @@ class _Case:
             since = self.last.strftime(TIME_FORMAT)
             message = f"{_sentence(trouble.message)} What was found at {since} goes on to be used."
             return Finding(Severity.FINE, Reason.LOOK_FAILED, message)
-        again = f"the next is made within {self.model.spec.source.interval}" if self.interval else "no other is made"
+        looks = self.interval and self.snapshot.settings.builds
+        again = f"the next is made within {self.model.spec.source.interval}" if looks else "no other is made"
         message = f"{_digests(self.files)} known from a look; {again}."
         return Finding(Severity.FINE, Reason.SUCCEEDED, message)
 

@@ -59,7 +59,9 @@ def unsigned_problem(image: UnsignedImage, profile: str, settings: Settings) -> 
         reason, found = Reason.SIGNATURE_MISSING, "no signature"
     else:
         reason, found = Reason.SIGNATURE_INVALID, "no signature by the key of signing.publicKey"
-    if settings.signing_secret:
+    if not settings.builds:
+        cure = "The installation that builds must sign it with the private half of signing.publicKey"
+    elif settings.signing_secret:
         cure = f"The Secret {settings.signing_secret!r} must hold the private half of signing.publicKey"
     else:
         cure = "Sign it, or name a Secret with the key as signing.keySecret, and the build is made again"

@@ -41,6 +41,14 @@ class VariantFacts:
     """What devices that run the revision shown say is not as it should be, and the nodes that say so."""
     unmatched: int = 0
     """Nodes that spec.nodeSelector picks and that are of no profile."""
+    for_sites: bool = False
+    """Whether it is built for clusters at sites, so that nothing is wrong where no node is of the profile."""
+
+    @property
+    def done(self) -> bool:
+        """Whether it is built for sites, and nothing is left to do here."""
+        nobody = self.course.phase is RolloutPhase.NO_NODES
+        return self.for_sites and nobody and self.build is not None and self.build.phase in ("Built", "Trial")
 
 
 def counts(course: Course) -> NodeCounts:
@@ -63,6 +71,8 @@ def counts(course: Course) -> NodeCounts:
 
 def settled(nodes: NodeCounts) -> Finding:
     """What there is to say when all is as it should be."""
+    if not nodes.desired:
+        return Finding(Severity.FINE, Reason.BUILT_FOR_SITES, "Built for clusters at sites; no node here is to run it.")
     serving = f"Serving on {nodes.ready} of {nodes.desired} {_nodes(nodes.desired)}"
     if nodes.not_ready or nodes.tainted or nodes.device_missing:
         reason = Reason.NODES_TAINTED if nodes.tainted else Reason.DEVICE_MISSING
@@ -93,6 +103,10 @@ def rollout_finding(facts: VariantFacts, nodes: NodeCounts) -> Finding:
     message = sentence(facts, own)
     if phase is RolloutPhase.COMPLETE:
         return settled(nodes)
+    if facts.done:
+        return Finding(Severity.FINE, Reason.BUILT_FOR_SITES, message)
+    if phase is RolloutPhase.NO_NODES and facts.for_sites:
+        return _awaited(facts, message)
     if phase is RolloutPhase.NO_NODES:
         empty = Severity.FINE if nodes.desired else Severity.RECONCILING
         return Finding(empty, Reason.NO_NODES, message)
@@ -272,6 +286,8 @@ def state_of(facts: VariantFacts) -> str:
     phase = facts.course.phase
     if facts.unbuilt and facts.unbuilt.severity is Severity.AWAITED:
         return "Waiting"
+    if facts.done:
+        return "Built"
     if facts.build and facts.build.image is None and not _awaits_nodes(facts):
         return {"Failed": "BuildFailed"}.get(facts.build.phase, facts.build.phase)
     return "RolledBack" if phase is RolloutPhase.NONE_LEFT else phase.value
@@ -282,6 +298,8 @@ def sentence(facts: VariantFacts, own: NodeCounts) -> str:
     if facts.build is None:
         missing = f"DeviceProfile {facts.profile!r} does not exist or cannot be read; its nodes keep what they run."
         return facts.unbuilt.message if facts.unbuilt else missing
+    if facts.done:
+        return f"The build for {facts.profile} is in the registry for clusters at sites; no node here is to run it."
     if facts.build.image is None and not _awaits_nodes(facts):
         return facts.build.message
     target = facts.course.target

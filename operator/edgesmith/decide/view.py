@@ -9,8 +9,10 @@ from datetime import datetime
 from functools import cache
 from operator import attrgetter
 
+from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.names import node_label
 from edgesmith.decide.builds import BuildState, build_states
+from edgesmith.decide.built_for_sites import only_built, states_of
 from edgesmith.decide.contestants import contestants
 from edgesmith.decide.fleet import NodeState, Variant
 from edgesmith.decide.judging import judged
@@ -43,7 +45,9 @@ class View:
         self._pods: dict[str, list[Pod]] = defaultdict(list)
         for pod in snapshot.pods:
             self._pods[pod.node].append(pod)
-        built = build_states(snapshot, self.resolved.profiles, now)
+        self.only_built: Resolved = only_built(model, snapshot.profiles, snapshot.settings)
+        """Profiles that are built for sites and run on no node of the cluster."""
+        built = build_states(snapshot, self.to_build, now)
         places = {(name, place): one for name, states in built.items() for place, one in enumerate(states)}
         self.looks: Looks = plan_looks(snapshot, places, now)
         trial = model.spec.optimize.trial != "Never"
@@ -54,17 +58,18 @@ class View:
             for name, states in built.items()
         }
         """Every variant's builds, by the profile's name."""
+        elsewhere = {one.metadata.name for one in self.only_built.profiles}
         self.trials = plan_trials(
             snapshot,
-            self.contestants,
+            {name: found for name, found in self.contestants.items() if name not in elsewhere},
             Fleet(self.assignment.profile_of, self._pods),
             now,
         )
-        self.builds: dict[str, BuildState] = self.trials.builds
+        self.builds: dict[str, BuildState] = self.trials.builds | states_of(self.contestants, elsewhere)
         self.targets = {
             name: revision_of(state.profile, state.image, model, snapshot.settings)
             for name, state in self.builds.items()
-            if state.image
+            if state.image and name not in elsewhere
         }
         self.terms = RolloutTerms(snapshot, self.resolved.profiles, self.targets, now)
         self.observed: dict[str, Observation] = {}
@@ -72,8 +77,13 @@ class View:
         """Profile to its nodes."""
         self.leaving: list[NodeState] = []
         """Nodes of no profile any more that still carry a revision."""
-        self.nodes |= {profile.metadata.name: [] for profile in self.resolved.profiles}
+        self.nodes |= {profile.metadata.name: [] for profile in self.to_build}
         self._observe()
+
+    @property
+    def to_build(self) -> tuple[DeviceProfile, ...]:
+        """Every profile that is built for."""
+        return (*self.resolved.profiles, *self.only_built.profiles)
 
     def variants(self) -> tuple[Variant, ...]:
         """What the planner is to plan."""

@@ -143,6 +143,8 @@ def _pod(
         arguments += ["--registry-credentials", f"{REGISTRY_FOLDER}/.dockerconfigjson"]
         mounts.append({"name": "registry", "mountPath": REGISTRY_FOLDER, "readOnly": True})
         volumes.append({"name": "registry", "secret": {"secretName": settings.push_secret, "defaultMode": 0o440}})
+    if settings.builder_image is None:
+        raise ValueError("builder.enabled is false, so there is no builder image and nothing to make a Job of")
     container: dict[str, Any] = {
         "name": "builder",
         "image": settings.builder_image,

@@ -8,4 +8,4 @@ from edgesmith.decide.settings import Settings
 
 def repository(model: EdgeModel, settings: Settings) -> str:
     """Where the images of an EdgeModel and of all others of its namespace are: `REGISTRY/PREFIX/NAMESPACE/models`."""
-    return f"{settings.repository}/{model.metadata.namespace}/models"
+    return settings.repository_of(model.metadata.namespace)

@@ -1,0 +1,61 @@
+"""Builds that an installation waits for, since it makes none itself: those of a cluster at a site.
+
+A site computes the same key as the hub, from the same EdgeModel and DeviceProfile and runtime images of the same
+digests, and looks for it in its own registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from edgesmith.api.conditions import ConditionType, Reason
+from edgesmith.api.names import short_hash
+from edgesmith.decide.snapshot import Snapshot, StrangeImage
+from edgesmith_builder.contract import Build
+
+FIRST_PAUSE = 10.0
+"""Seconds between the first two looks at the registry."""
+LONGEST_PAUSE = 300.0
+"""Seconds between two looks, at most; a build that comes after hours is seen after five minutes."""
+GROWTH = 4.0
+"""A pause is this part of the time that was waited already, so that it grows without anything being remembered."""
+JITTER = 0.2
+"""How far pauses of different builds differ, as a part of them: a thousand sites must not ask at the same second."""
+
+
+def awaited_message(snapshot: Snapshot, profile: str, build: Build) -> str:
+    """What to say of a build that is not in the registry: which key, where, and who makes it."""
+    repository = snapshot.settings.repository_of(snapshot.model.metadata.namespace)
+    answer = snapshot.images.get(build.key)
+    if isinstance(answer, StrangeImage):
+        return (
+            f"{answer.reference} has the build key {build.key} for {profile}, but {answer.why}; copy the image and its "
+            f"runtime image again from the installation that builds."
+        )
+    return (
+        f"The build for {profile} is waited for: {repository}:{build.key} is not there. This installation makes no "
+        "builds (builder.enabled is false); the one that does makes this key of the same EdgeModel, DeviceProfile and "
+        "runtime image."
+    )
+
+
+def pause(snapshot: Snapshot, build: Build, now: datetime) -> float:
+    """Seconds until the registry is to be asked again for a build."""
+    waited = max(((now - since).total_seconds() for since in _waits_since(snapshot.model.status)), default=0.0)
+    seconds = min(max(waited / GROWTH, FIRST_PAUSE), LONGEST_PAUSE)
+    place = int(short_hash(f"{snapshot.model.metadata.uid} {build.key}", 8), 16) / 2**32
+    return seconds * (1.0 - JITTER + 2 * JITTER * place)
+
+
+def _waits_since(status: Mapping[str, Any]) -> Iterator[datetime]:
+    """Since when an EdgeModel waits for a build, by its status; nothing where it does not."""
+    conditions = status.get("conditions")
+    for one in conditions if isinstance(conditions, list) else ():
+        if one.get("type") == ConditionType.BUILDS_READY and one.get("reason") == Reason.WAITING_FOR_BUILD:
+            try:
+                found = datetime.fromisoformat(str(one.get("lastTransitionTime")))
+            except ValueError:
+                continue
+            yield found if found.tzinfo else found.replace(tzinfo=UTC)

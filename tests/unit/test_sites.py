@@ -1,0 +1,199 @@
+"""A cluster at a site: it makes no builds, and waits for what the hub builds for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from snapshots import NOW, REPORT, SETTINGS, image, key_of, model, node, profile, said, sentence, snapshot
+
+from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.decide import decide
+from edgesmith.decide.plan import Plan
+from edgesmith.decide.sites import FIRST_PAUSE, JITTER, LONGEST_PAUSE
+from edgesmith.decide.snapshot import (
+    ForeignImage,
+    Image,
+    RegistryProblem,
+    Revision,
+    Snapshot,
+    StrangeImage,
+    UnsignedImage,
+)
+
+SITE = replace(
+    SETTINGS,
+    builds=False,
+    builder_image=None,
+    repository="site.example/mirror/models",
+    runtime_images={"onnxruntime": f"site.example/mirror/edgesmith/runtime@sha256:{'1' * 64}"},
+)
+KEY = key_of(model())
+
+
+def at_site(of: EdgeModel | None = None, answer: Any = None, **more: Any) -> Snapshot:
+    """What a site knows of an EdgeModel, and of its registry's answer for the build."""
+    of = of or model()
+    return snapshot(of, settings=SITE, images={KEY: answer}, nodes=(node("pump-1"),), **more)
+
+
+def status_of(plan: Plan) -> dict[str, Any]:
+    return plan.status.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def test_hub_and_site_compute_one_key_of_the_same_manifests() -> None:
+    of, at = model(), profile()
+    hub = snapshot(of, profiles=(at,), images={KEY: None})
+    (start,) = decide(hub, NOW).builds
+    waiting = decide(at_site(of, profiles=(at,)), NOW)
+    (variant,) = waiting.status.variants
+    assert start.build.key == variant.build_key == KEY
+    assert start.build.base != SITE.runtime_images["onnxruntime"], "each names its own registry"
+
+
+def test_a_site_makes_no_job_and_says_which_key_it_waits_for_where_and_of_whom() -> None:
+    plan = decide(at_site(), NOW)
+    assert (plan.builds, plan.look, plan.moves, plan.builds_wait) == ((), None, (), False)
+    assert said(plan)["BuildsReady"] == ("False", "WaitingForBuild")
+    assert said(plan)["Reconciling"] == ("True", "WaitingForBuild")
+    words = sentence(plan, "BuildsReady")
+    assert f"site.example/mirror/models/plant/models:{KEY} is not there" in words
+    assert "builder.enabled is false" in words
+    assert "the one that does makes this key" in words
+
+
+def test_the_build_of_the_hub_is_rolled_out_once_the_sites_registry_has_it() -> None:
+    there = Image(f"site.example/mirror/models/plant/models@sha256:{'a' * 64}", REPORT)
+    plan = decide(at_site(answer=there), NOW)
+    (revision,) = plan.revisions
+    assert revision.image == there.reference
+    assert [move.node for move in plan.moves] == ["pump-1"]
+
+
+def test_what_runs_goes_on_while_a_new_build_is_waited_for() -> None:
+    before = Image(f"site.example/mirror/models/plant/models@sha256:{'a' * 64}", REPORT)
+    first = decide(at_site(answer=before), NOW)
+    (applied,) = first.revisions
+    running = Revision(
+        name="parts-1",
+        revision=applied.revision,
+        profile="amd64",
+        image=applied.image,
+        created=NOW,
+        build=applied.build.model_dump(mode="json", by_alias=True, exclude_none=True),
+    )
+    newer = model(source={"uri": "s3://models/parts/b/model.onnx", "sha256": "b" * 64})
+    newer = newer.model_copy(update={"status": status_of(first)})
+    known = snapshot(
+        newer,
+        settings=SITE,
+        images={key_of(newer): None},
+        nodes=(node("pump-1", revision=applied.revision),),
+        revisions=(running,),
+    )
+    plan = decide(known, NOW)
+    assert said(plan)["BuildsReady"] == ("False", "WaitingForBuild")
+    assert (plan.moves, plan.deletes, plan.revisions) == ((), (), ())
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "words"),
+    [
+        (RegistryProblem("site.example did not answer", forbidden=False), "WaitingForRegistry", "did not answer"),
+        (
+            StrangeImage("site.example/m@sha256:ab", "its runtime image is not in this registry"),
+            "WaitingForBuild",
+            "copy the image and its runtime image again",
+        ),
+        (
+            UnsignedImage("site.example/m@sha256:ab", "Missing"),
+            "SignatureMissing",
+            "installation that builds must sign",
+        ),
+        (ForeignImage("site.example/m@sha256:ab", ("sha256:cd",)), "ImageDigestMismatch", "it is not rolled out"),
+    ],
+)
+def test_what_keeps_a_site_from_a_build_is_said(answer: Any, reason: str, words: str) -> None:
+    plan = decide(at_site(answer=answer), NOW)
+    assert said(plan)["BuildsReady"] == ("False", reason)
+    assert words in sentence(plan, "BuildsReady")
+    assert plan.builds == ()
+
+
+def test_a_secret_to_sign_with_starts_no_job_at_a_site() -> None:
+    signing = replace(
+        SITE,
+        signing_secret="signing",  # noqa: S106 - the name of a Secret
+        signing_public_key="key",
+        signatures_required=True,
+    )
+    unsigned = UnsignedImage("site.example/m@sha256:ab", "Missing")
+    plan = decide(replace(at_site(answer=unsigned), settings=signing), NOW)
+    assert said(plan)["BuildsReady"] == ("False", "SignatureMissing")
+    assert plan.builds == ()
+
+
+def waited(seconds: float, uid: str = "u") -> float:
+    """When a site that has waited so long for a build asks again."""
+    of = model()
+    of = of.model_copy(update={"metadata": of.metadata.model_copy(update={"uid": uid})})
+    first = decide(at_site(of), NOW)
+    of = of.model_copy(update={"status": status_of(first)})
+    later = decide(at_site(of), NOW + timedelta(seconds=seconds))
+    assert later.look_again is not None
+    return later.look_again
+
+
+def test_the_registry_is_asked_less_and_less_often_and_never_given_up() -> None:
+    pauses = [waited(seconds) for seconds in (0, 60, 600, 86400)]
+    assert pauses == sorted(pauses)
+    assert FIRST_PAUSE * (1 - JITTER) <= pauses[0] <= FIRST_PAUSE * (1 + JITTER)
+    assert pauses[0] < pauses[1] < pauses[2]
+    assert LONGEST_PAUSE * (1 - JITTER) <= pauses[3] <= LONGEST_PAUSE * (1 + JITTER)
+
+
+def test_a_hundred_sites_do_not_ask_at_the_same_second() -> None:
+    pauses = {round(waited(86400, f"site-{number}")) for number in range(100)}
+    assert len(pauses) > 50
+
+
+def test_the_first_pause_is_short_whatever_was_wrong_before() -> None:
+    long_ago = (NOW - timedelta(days=3)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    failed = {"type": "BuildsReady", "status": "False", "reason": "GatesFailed", "lastTransitionTime": long_ago}
+    for before in (failed, {**failed, "reason": "WaitingForBuild", "lastTransitionTime": "no time"}):
+        of = model().model_copy(update={"status": {"conditions": [before]}})
+        again = decide(at_site(of), NOW).look_again
+        assert again is not None
+        assert again <= FIRST_PAUSE * (1 + JITTER)
+
+
+def test_a_file_without_a_digest_stalls_a_site_with_one_sentence() -> None:
+    loose = model(source={"uri": "s3://models/parts/model.onnx"})
+    plan = decide(replace(at_site(), model=loose), NOW)
+    assert plan.look is None
+    assert said(plan)["SourceResolved"] == said(plan)["Ready"] == ("False", "DigestNotGiven")
+    assert sentence(plan, "SourceResolved") == (
+        "The digest of spec.source is not known, and no Job looks at files here (builder.enabled is false): "
+        "give sha256 in the spec."
+    )
+
+
+def test_a_digest_that_stands_in_the_status_is_used_at_a_site() -> None:
+    uri = "s3://models/parts/model.onnx"
+    entry = {"field": "source", "uri": uri, "sha256": "a" * 64, "validator": "v", "resolvedAt": "2020-01-01T00:00:00Z"}
+    loose = model(source={"uri": uri})
+    known = loose.model_copy(update={"status": {"sources": [entry]}})
+    plan = decide(replace(at_site(answer=image(model())), model=known), NOW)
+    assert plan.look is None
+    assert said(plan)["SourceResolved"] == ("True", "Succeeded")
+    assert "no other is made" in sentence(plan, "SourceResolved")
+
+
+def test_a_site_needs_no_builder_with_a_vendors_packages() -> None:
+    qnn = profile(toolchain={"name": "QNN"})
+    runtime = {**SITE.runtime_images, "qnn": f"site.example/mirror/edgesmith/runtime-qnn@sha256:{'3' * 64}"}
+    site = replace(SITE, runtime_images=runtime)
+    plan = decide(snapshot(settings=site, profiles=(qnn,), images={}), NOW)
+    assert said(plan)["ProfilesResolved"] == ("True", "Succeeded"), sentence(plan, "ProfilesResolved")
