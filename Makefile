@@ -39,7 +39,7 @@ test-unit: $(READY) ## Pure tables and simulations: no root, no network, a minut
 	@echo '== unit: everything that needs neither root nor compiled tools'
 	@$(PY) -m pytest -q -m 'not api and not cluster' --ignore=tests/cluster --ignore=tests/api
 
-tools: ## Compile Kubernetes and its companions: some 15 minutes, once
+tools: ## Compile Kubernetes and its companions: some 25 minutes, once
 	@$(PYTHON) hack/cluster tools
 
 images: $(READY) ## Build the runtime, builder and operator images
@@ -69,11 +69,12 @@ may-run-cluster: # Before anything is compiled: a green run has never left out a
 bench: $(READY) tools images ## Measure, print and write bench/results.json
 	@PYTHONPATH=hack/stage:hack/cluster:tests/services:tests/unit:tests/unit_controller $(PY) bench
 
-generate: $(READY) ## Regenerate the CRDs, the command line's catalogue, the tables of docs/ and the protocol
+generate: $(READY) ## Regenerate the CRDs, the command line's catalogue, the tables of docs/, the protocol and deploy/argocd
 	@$(PY) -m edgesmith.api.crd crds charts/edgesmith/crds
 	@$(PY) hack/generate_catalogue.py
 	@$(PY) hack/generate_docs.py
 	@$(PY) hack/generate_protocol.py
+	@$(PY) hack/generate_argocd.py
 
 format: $(READY) ## Format and fix what can be fixed
 	@$(VENV)/bin/ruff format .

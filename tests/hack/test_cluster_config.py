@@ -148,7 +148,7 @@ def test_a_changed_source_is_another_version(tmp_path: Path) -> None:
 
 
 def test_every_tool_has_a_folder_of_its_own_and_a_pinned_version() -> None:
-    found = catalogue.tools()
+    found = [*catalogue.tools(), *catalogue.companions()]
     assert len({tool.folder for tool in found}) == len(found)
     for tool in found:
         words = tool.command(Path("/out"))
@@ -192,7 +192,19 @@ def test_the_tools_bring_what_the_tests_need_too(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert cli.main(["tools"]) == 1
-    assert "qemu-user-static; please install them" in "".join(capsys.readouterr())
+    assert "git, qemu-user-static, redis-tools; please install them" in "".join(capsys.readouterr())
+
+
+def test_no_cluster_waits_for_what_only_tests_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGESMITH_CACHE", str(tmp_path))
+    for tool in [*catalogue.tools(), *catalogue.companions()]:
+        if tool.name != "argocd":
+            (tmp_path / "tools" / tool.folder).mkdir(parents=True)
+    assert tools.ensure(Console()) == tmp_path / "tools/bin"
+    assert not (tmp_path / "tools/bin/cosign").is_symlink()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ClusterError, match="Go is not installed"):
+        tools.ensure(Console(), tests=True)
 
 
 def test_the_table_shows_what_is_cut() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 SOURCES = Path(__file__).resolve().parent.parent
 
 KUBERNETES = "v1.36.3"
+ARGO_CD = "v3.5.7"
 _MAJOR, _MINOR, _ = KUBERNETES[1:].split(".")
 _VERSION = "k8s.io/component-base/version"
 
@@ -61,7 +62,7 @@ def digest(folder: Path) -> str:
 
 
 def tools() -> list[Tool]:
-    """Return every tool, the quickest first, so that a machine that cannot compile is found out at once."""
+    """Return what a cluster needs, the quickest first, so that a machine that cannot compile is found out at once."""
     kubernetes, pause = SOURCES / "kubernetes", SOURCES / "pause"
     return [
         Tool("pause", digest(pause), "pause", "seconds", ("pause",), links=("edgesmith-machine",), source=pause),
@@ -102,7 +103,30 @@ def tools() -> list[Tool]:
         ),
         _published("helm", "v4.3.1", "about 2 minutes", ("helm.sh/helm/v4/cmd/helm",), "Helm"),
         _published("coredns", "v1.15.0", "about 3 minutes", ("github.com/coredns/coredns",), "CoreDNS"),
+    ]
+
+
+def companions() -> list[Tool]:
+    """Return what the tests need besides; no cluster waits for it."""
+    argocd = SOURCES / "argocd"
+    return [
         _published("cosign", "v3.1.3", "about 3 minutes", ("github.com/sigstore/cosign/v3/cmd/cosign",)),
+        Tool(
+            "argocd",
+            f"{ARGO_CD}-{digest(argocd)}",
+            f"Argo CD {ARGO_CD}",
+            "about 6 minutes",
+            ("argocd-programs",),
+            links=(
+                "argocd-application-controller",
+                "argocd-applicationset-controller",
+                "argocd-git-ask-pass",
+                "argocd-repo-server",
+                "gitops-verdict",
+            ),
+            source=argocd,
+            variables=(f"github.com/argoproj/argo-cd/v3/common.version={ARGO_CD[1:]}",),
+        ),
     ]
 
 

@@ -65,7 +65,7 @@ def _run(console: Console, options: argparse.Namespace) -> None:
     match options.verb:
         case "tools":
             packages.ensure(console, packages.PACKAGES | packages.TESTS)
-            print(tools.ensure(console))
+            print(tools.ensure(console, tests=True))
         case "up":
             name = plan.check_name(options.name)
             nodes = plan.node_names(options.edges)

@@ -18,7 +18,7 @@ from edgesmith.api import deviceprofile, edgemodel
 from edgesmith.api.model import Model, rules
 from edgesmith.api.names import GROUP, VERSION
 from edgesmith.api.rollout import SHARE_MESSAGE
-from edgesmith.api.status import EdgeModelStatus
+from edgesmith.api.status import UNSEEN, EdgeModelStatus
 from edgesmith.api.units import MAX_LENGTH, PERCENT_PATTERN, QUANTITY_PATTERN, SIZE_RULES
 
 Schema = dict[str, Any]
@@ -196,7 +196,7 @@ def _nested_defaults(found: Schema) -> None:
 
 
 def _without_defaults(found: Schema) -> Schema:
-    """A status is written whole by the operator; the API server is to add nothing of its own."""
+    """A status is written whole by the operator; the API server is to add nothing of its own to it."""
     found.pop("default", None)
     for inner in (*found.get("properties", {}).values(), *filter(None, (found.get("items"),))):
         _without_defaults(inner)
@@ -252,7 +252,9 @@ def _crd(
         ],
     }
     if status:
-        schema["properties"]["status"] = _without_defaults(schema_of(status))
+        schema["properties"]["status"] = _without_defaults(schema_of(status)) | {
+            "default": {"observedGeneration": UNSEEN}
+        }
         version["subresources"] = {"status": {}}
     singular = kind.lower()
     return {

@@ -343,10 +343,19 @@ class SourceStatus(Model):
     )
 
 
+UNSEEN = -1
+"""`observedGeneration` of an EdgeModel that the operator has never looked at, by default.
+
+Without it, kstatus takes an object without a condition for one that is done, and `flux` or `kubectl wait` go on.
+"""
+
+
 class EdgeModelStatus(Model):
     """What the operator found and did."""
 
-    observed_generation: int | None = Field(None, description="The generation of the spec this was said of.")
+    observed_generation: int | None = Field(
+        None, description=f"The generation of the spec this was said of; {UNSEEN}: the operator has looked at none yet."
+    )
     last_handled_retry: str | None = Field(
         None,
         description=(

@@ -252,7 +252,7 @@ def _last_counts(model: EdgeModel) -> str:
         status = EdgeModelStatus.model_validate(model.status)
     except ValueError:  # written by another version
         return ""
-    return f" When the operator looked last, {_counts(status.nodes)}." if status.observed_generation else ""
+    return f" When the operator looked last, {_counts(status.nodes)}." if (status.observed_generation or 0) > 0 else ""
 
 
 def _counts(nodes: NodeCounts) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import node_label
-from edgesmith.api.status import EdgeModelStatus, candidate_name
+from edgesmith.api.status import UNSEEN, EdgeModelStatus, candidate_name
 from edgesmith.api.units import parse_duration
 from edgesmith.cli.seen import Seen
 from edgesmith.cli.table import size, table
@@ -75,9 +75,10 @@ def detail(seen: Seen, model: EdgeModel) -> str:
     """Everything about one EdgeModel."""
     found = describe(seen, model)
     lines = [f"EdgeModel {model.metadata.namespace}/{model.metadata.name}, generation {model.metadata.generation}"]
-    observed = _status(model).observed_generation
+    observed = _status(model).observed_generation or UNSEEN
     if observed != model.metadata.generation:
-        lines.append(f"The operator has not looked at this generation yet; what follows is about {observed or 'none'}.")
+        about = "none" if observed == UNSEEN else observed
+        lines.append(f"The operator has not looked at this generation yet; what follows is about {about}.")
     sections = {
         "CONDITION": (["CONDITION", "STATUS", "REASON", "MESSAGE"], "conditions"),
         "SOURCE": (["SOURCE", "SHA256", "LOOKED AT", "URI"], "sources"),

@@ -1,0 +1,216 @@
+"""EdgeModels in each state that a rollout can be in, as our own planner writes their status.
+
+What Argo CD and Flux are to make of each is written here by hand; the objects are made by `decide`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from snapshots import Cluster, model, node, publish, three_nodes
+
+from edgesmith.api.names import GROUP, RETRY_ANNOTATION, VERSION
+from edgesmith.api.status import UNSEEN
+
+Object = dict[str, Any]
+
+EVALUATION = {"uri": "s3://models/parts/set.npz", "sha256": "e" * 64}
+
+
+@dataclass(frozen=True)
+class State:
+    """One state of an EdgeModel.
+
+    Attributes:
+        name: Of its file.
+        health: What Argo CD is to call it.
+        kstatus: What Flux is to call it.
+        offered: The actions that a user is offered.
+        make: Makes the object.
+        says: A part of the message; where empty, the message is that of the condition `Ready`.
+    """
+
+    name: str
+    health: str
+    kstatus: str
+    offered: frozenset[str]
+    make: Callable[[], Object]
+    says: str = ""
+
+    @property
+    def message(self) -> str:
+        """The message that goes with the health."""
+        if self.says:
+            return self.says
+        conditions = self.make()["status"]["conditions"]
+        return str(next(one["message"] for one in conditions if one["type"] == "Ready"))
+
+
+def the_object(cluster: Cluster, version: int = 7, /, **metadata: Any) -> Object:
+    """The EdgeModel as the API server would return it; `metadata` replaces fields of its metadata."""
+    dumped = cluster.edge_model.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    head = {key: value for key, value in dumped["metadata"].items() if value}
+    found: Object = {"apiVersion": f"{GROUP}/{VERSION}", "kind": "EdgeModel"}
+    found |= {"metadata": {**head, "resourceVersion": str(version), **metadata}, "spec": dumped["spec"]}
+    return found | {"status": dumped.get("status") or {"observedGeneration": UNSEEN}}
+
+
+def until(cluster: Cluster, state: str) -> Cluster:
+    """Pass after pass until the only variant is in a state.
+
+    Raises:
+        AssertionError: It is not after 100 passes.
+    """
+    for _ in range(100):
+        if cluster.run(1).status.variants[0].state == state:
+            return cluster
+    raise AssertionError(f"the variant was never {state}")
+
+
+def complete() -> Cluster:
+    """Three nodes that serve a revision for long."""
+    return until(three_nodes(), "Complete")
+
+
+def published(**spec: Any) -> Cluster:
+    """Three nodes that serve a revision, and a newer source."""
+    cluster = complete()
+    publish(cluster, "b", **spec)
+    return cluster
+
+
+def _unseen() -> Object:
+    return the_object(three_nodes())
+
+
+def _building() -> Object:
+    return the_object(until(three_nodes(), "Building"))
+
+
+def _nodes_offline() -> Object:
+    cluster = complete()
+    cluster.nodes["e3"] = replace(cluster.nodes["e3"], ready=False)
+    cluster.run(3)
+    return the_object(cluster)
+
+
+def _never_reached() -> Object:
+    """A node that is away since before the first revision."""
+    cluster = three_nodes()
+    cluster.nodes["e3"] = replace(cluster.nodes["e3"], ready=False)
+    return the_object(until(cluster, "Complete"))
+
+
+def _rolling_back() -> Object:
+    """Two nodes serve a revision that went past its canary when further nodes fail on it."""
+    cluster = Cluster(nodes={f"e{number}": node(f"e{number}") for number in range(1, 9)})
+    until(cluster, "Complete")
+    publish(cluster, "b")
+    until(cluster, "RollingOut")
+    cluster.refuse.add("b" * 64)
+    return the_object(until(cluster, "RollingBack"))
+
+
+def _rolled_back() -> Object:
+    cluster = published()
+    cluster.refuse.add("b" * 64)
+    return the_object(until(cluster, "RolledBack"))
+
+
+def _none_left() -> Object:
+    cluster = three_nodes()
+    cluster.refuse.add("a" * 64)
+    return the_object(until(cluster, "RolledBack"))
+
+
+def _gates_failed() -> Object:
+    cluster = three_nodes()
+    cluster.edge_model = model(evaluation=EVALUATION, gates={"minAccuracy": "99%"})
+    return the_object(until(cluster, "BuildFailed"))
+
+
+def _nodes_failed() -> Object:
+    cluster = complete()
+    cluster.pods["e2"] = replace(cluster.pods["e2"], ready=False, waiting="CrashLoopBackOff", restarts=5)
+    cluster.run(1)
+    return the_object(cluster)
+
+
+def _bad_spec() -> Object:
+    cluster = three_nodes()
+    cluster.edge_model = model(deviceProfiles={"names": ["amd46"]})
+    cluster.run(1)
+    return the_object(cluster)
+
+
+def _no_nodes() -> Object:
+    return the_object(until(Cluster(), "NoNodes"))
+
+
+def _deleting() -> Object:
+    return the_object(complete(), deletionTimestamp="2030-01-01T13:00:00Z")
+
+
+def _paused_and_complete() -> Object:
+    cluster = complete()
+    paused = model(generation=2, paused=True)
+    cluster.edge_model = paused.model_copy(update={"status": cluster.edge_model.status})
+    cluster.run(1)
+    return the_object(cluster)
+
+
+BEHIND = "The operator has not looked at this generation of the spec yet."
+_RUNS, _FAILED, _HELD = frozenset({"pause"}), frozenset({"pause", "retry"}), frozenset({"resume"})
+
+STATES = (
+    State("unseen", "Progressing", "InProgress", _RUNS, _unseen, BEHIND),
+    State("behind", "Progressing", "InProgress", _RUNS, lambda: the_object(published()), BEHIND),
+    State("building", "Progressing", "InProgress", _RUNS, _building),
+    State("canary", "Progressing", "InProgress", _RUNS, lambda: the_object(until(published(), "Canary"))),
+    State("rolling-out", "Progressing", "InProgress", _RUNS, lambda: the_object(until(published(), "RollingOut"))),
+    State("rolling-back", "Progressing", "InProgress", _RUNS, _rolling_back),
+    State("no-nodes", "Progressing", "InProgress", _RUNS, _no_nodes),
+    State("complete", "Healthy", "Current", _RUNS, lambda: the_object(complete()), "Serving on 3 of 3 nodes."),
+    State("complete-paused", "Healthy", "Current", _HELD, _paused_and_complete, "Serving on 3 of 3 nodes."),
+    State("nodes-offline", "Healthy", "Current", _RUNS, _nodes_offline, "Serving on 2 of 3 nodes, 1 NotReady."),
+    State("never-reached", "Healthy", "Current", _RUNS, _never_reached, "Serving on 2 of 3 nodes, 1 NotReady."),
+    State("paused", "Suspended", "InProgress", _HELD, lambda: the_object(until(published(paused=True), "Paused"))),
+    State("rolled-back", "Degraded", "Failed", _FAILED, _rolled_back),
+    State("no-revision-left", "Degraded", "Failed", _FAILED, _none_left),
+    State("gates-failed", "Degraded", "Failed", _FAILED, _gates_failed),
+    State("nodes-failed", "Degraded", "Failed", _FAILED, _nodes_failed),
+    State("bad-spec", "Degraded", "Failed", _FAILED, _bad_spec),
+    State("deleting", "Progressing", "Terminating", _RUNS, _deleting, "Pending deletion"),
+)
+
+
+def edited(state: State, spec: Mapping[str, Any] | None = None, annotations: Mapping[str, str] | None = None) -> Object:
+    """A state's object with fields of its spec, or annotations, replaced."""
+    found = state.make()
+    found["spec"] = {**found["spec"], **(spec or {})}
+    if annotations:
+        found["metadata"]["annotations"] = {**found["metadata"].get("annotations", {}), **annotations}
+    return found
+
+
+@dataclass(frozen=True)
+class Action:
+    """An action on a state's object, and what it makes of it."""
+
+    name: str
+    state: str
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    def make(self) -> Object:
+        """The object after the action."""
+        return edited(next(one for one in STATES if one.name == self.state), self.spec, self.annotations)
+
+
+ACTIONS = (
+    Action("pause", "rolling-out", spec={"paused": True}),
+    Action("resume", "paused", spec={"paused": False}),
+    Action("retry", "rolled-back", annotations={RETRY_ANNOTATION: "argocd-7"}),
+)
