@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -42,7 +43,7 @@ def built(of: EdgeModel, *at: Any, report: Any = REPORT) -> dict[str, Image | No
     return {key: Image(place + key * 2, report) if key in found else None for key in keys}
 
 
-def at_hub(of: EdgeModel, images: dict[str, Image | None], **more: Any) -> Snapshot:
+def at_hub(of: EdgeModel, images: Mapping[str, Image | None], **more: Any) -> Snapshot:
     return replace(snapshot(of), **{"profiles": (HUB, PI), "images": images, **more})
 
 

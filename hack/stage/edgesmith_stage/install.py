@@ -16,7 +16,7 @@ def push_images(ground: Ground, *only: str) -> dict[str, str]:
     """Build what changed, push it, and return each program's image by digest; `only` names some."""
     images = ROOT / "hack/images"
     chosen = [f"--only={name}" for name in only]
-    push = [sys.executable, images, "push", *chosen, ground.registry]
+    push: list[str | Path] = [sys.executable, images, "push", *chosen, ground.registry]
     pushed: dict[str, str] = json.loads(run(push, show=True, timeout=3600))
     return pushed
 
