@@ -2,11 +2,12 @@
 
 1. Ask the registry whether the build was made already, over its base image.
 2. Look the base image up, and ask the registry whether it takes pushes.
-3. Fetch the model and the data sets, and check each before anything is computed.
-4. Score the source as it came and ask it some samples: what candidates are held against.
+3. Where it is signed here, and an image with the same bundle over another base is, take its layers: 4 to 6 fall away.
+4. Fetch the model and the data sets, and check each before anything is computed.
+5. Score the source as it came and ask it some samples: what candidates are held against.
    Where asked for, remove channels of it: candidates are made of both, and held against the whole one.
-5. Walk the ladder: compile, score, replay, pack. Every rung that works is a finalist, whatever gates say of it.
-6. Of each finalist, assemble the image for its platform, write down what is in it and how it came about, sign it where
+6. Walk the ladder: compile, score, replay, pack. Every rung that works is a finalist, whatever gates say of it.
+7. Of each finalist, assemble the image for its platform, write down what is in it and how it came about, sign it where
    there is a key, and push what the registry does not have.
 """
 
@@ -17,18 +18,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgesmith_builder.contract import KEY_ANNOTATION, REPORT_ANNOTATION, Build, BuildReport, BuildRequest, Finalist
-from edgesmith_builder.evidence import evidence_for
-from edgesmith_builder.evidence.materials import materials_of
+from edgesmith_builder.contract import Build, BuildReport, BuildRequest, Finalist
+from edgesmith_builder.evidence import evidence_for, files_of, materials_of
 from edgesmith_builder.forms import Forms
 from edgesmith_builder.gather import Inputs, gather
+from edgesmith_builder.images import Made, images_of
 from edgesmith_builder.ladder import Attempt, Outcome, Workshop, Yardstick, walk
 from edgesmith_builder.maker import Maker
 from edgesmith_builder.oci import Reference, RegistryRefused
-from edgesmith_builder.pack import Base, Layer, assemble, read_base
+from edgesmith_builder.pack import Base, read_base
 from edgesmith_builder.progress import size_text, step
 from edgesmith_builder.provenance import base_layers, report_of, why_foreign
-from edgesmith_builder.push import Packed, Registries, push
+from edgesmith_builder.push import Registries, push, tag_again
+from edgesmith_builder.rebase import bundle_tag, rebased
 from edgesmith_builder.request import check_request
 from edgesmith_builder.source import Sources
 from edgesmith_builder.toolchain import Compiler, Material, toolchain_of
@@ -75,33 +77,49 @@ async def build(
     wanted, maker = request.build, maker or Maker()
     target = check_request(request)
     log.info("build %s: %s for %s", wanted.key, wanted.source.uri, wanted.platform.architecture)
-    made = await made_before(wanted, target, registries, maker)
-    if made is not None:
-        log.info("%s is made already: %s", target, made.image)
-        return made
+    before = await made_before(wanted, target, registries, maker)
+    if before is not None:
+        log.info("%s is made already: %s", target, before.image)
+        return before
     with step(f"found base {wanted.base}") as current:
         base = await read_base(registries.base, wanted.base, wanted.platform)
         current.say(f"{len(base.manifest.layers)} layers, {size_text(base.manifest.size)}")
     with step(f"{target.repository} takes pushes"):
         await registries.target.check_push(target.repository)
 
-    inputs = gather(wanted, sources, work, threads, request.field)
-    outcome = climb(wanted, inputs, base.manifest.size, work, threads, compiler=compiler, triton=base.triton)
-    images = images_of(wanted, inputs, outcome, base)
-    for image in images:
+    made = await rebased(wanted, base, registries, target.repository, maker=maker, work=work, threads=threads)
+    if made is None:
+        made = compiled(request, sources, base, work, threads=threads, compiler=compiler)
+    return await pushed(made, wanted, base, target, registries=registries, maker=maker)
+
+
+async def pushed(
+    made: Made, wanted: Build, base: Base, target: Reference, *, registries: Registries, maker: Maker
+) -> Built:
+    """Push every finalist's image with what hangs on it, the first finalist's last.
+
+    Raises:
+        RegistryError: of the fitting kind.
+    """
+    *others, first = made.images
+    repository = target.repository
+    tags = [repository.tagged(f"{wanted.key}-{image.report.precision}") for image in others]
+    for image, tag in zip(made.images, (*tags, target), strict=True):
+        origin = image.report.rebased_from
         materials = materials_of(
             wanted,
             image.report,
-            sources.digests,
-            request.field,
+            made.files,
             base=base,
             manifest=image.manifest,
             layer=image.layers[-1],
             builder_image=maker.image,
+            rebased=repository.pinned(origin) if origin else None,
         )
-        tag = target if image is images[-1] else target.repository.tagged(f"{wanted.key}-{image.report.precision}")
-        digest = await push(registries, tag, base=base, image=image, evidence=evidence_for(materials, maker.key))
-    return Built(str(target.repository.pinned(digest)), cached=False, report=images[-1].report)
+        await push(registries, tag, base=base, image=image, evidence=evidence_for(materials, maker.key))
+    if maker.key is not None:
+        await tag_again(registries.target, repository.tagged(bundle_tag(wanted.bundle_key(base.server))), first)
+    return Built(str(repository.pinned(first.descriptor.digest)), cached=False, report=first.report)
 
 
 async def made_before(wanted: Build, target: Reference, registries: Registries, maker: Maker) -> Built | None:
@@ -128,6 +146,23 @@ async def made_before(wanted: Build, target: Reference, registries: Registries, 
         return Built(str(target.repository.pinned(made.digest)), cached=True, report=report)
     log.warning("%s %s; it is replaced", target, foreign)
     return None
+
+
+def compiled(
+    request: BuildRequest, sources: Sources, base: Base, work: Path, *, threads: int, compiler: Compiler | None
+) -> Made:
+    """Fetch and check what a build is made of, and compile it.
+
+    Raises:
+        BuildError: of the fitting kind.
+    """
+    wanted = request.build
+    inputs = gather(wanted, sources, work, threads, request.field)
+    triton = base.server == "Triton"
+    outcome = climb(wanted, inputs, base.manifest.size, work, threads, compiler=compiler, triton=triton)
+    layers = [attempt.layers for attempt in outcome.finalists]
+    images = images_of(wanted, first_report(inputs, outcome), layers, base)
+    return Made(images, files_of(wanted, sources.digests, request.field))
 
 
 def climb(
@@ -169,25 +204,6 @@ def climb(
     return walk(wanted.ladder, Forms(workshop, wanted.pruning).attempt, inputs.metric.name)
 
 
-def images_of(wanted: Build, inputs: Inputs, outcome: Outcome, base: Base) -> tuple[Packed, ...]:
-    """The image of every finalist with its report in its manifest, the first finalist's last: its own names the others.
-
-    So a tag of the build key never names an image whose other finalists are not there.
-    """
-    report = first_report(inputs, outcome)
-    finalists = report.finalists
-    others = [
-        packed(wanted, report.of(finalist), attempt.layers, base)
-        for attempt, finalist in zip(outcome.finalists[1:], finalists[1:], strict=True)
-    ]
-    listed = (
-        finalist.model_copy(update={"digest": image.descriptor.digest})
-        for finalist, image in zip(finalists[1:], others, strict=True)
-    )
-    first = report.model_copy(update={"finalists": (finalists[0], *listed)})
-    return (*others, packed(wanted, first, outcome.winner.layers, base))
-
-
 def first_report(inputs: Inputs, outcome: Outcome) -> BuildReport:
     """The report of the first finalist; the digests of the others are not known yet."""
     finalists = tuple(finalist_of(attempt, inputs.model.warnings) for attempt in outcome.finalists)
@@ -211,11 +227,3 @@ def finalist_of(attempt: Attempt, warnings: Sequence[str] = ()) -> Finalist:
         raise ValueError(f"{attempt.candidate.precision} was not packed; layers were expected of a finalist")
     size = attempt.layers[-1].descriptor.size
     return Finalist(precision=attempt.candidate.precision, size=size, warnings=(*warnings, *attempt.warnings))
-
-
-def packed(wanted: Build, report: BuildReport, layers: Sequence[Layer], base: Base) -> Packed:
-    """One finalist's image."""
-    labels = {KEY_ANNOTATION: wanted.key}
-    annotations = {KEY_ANNOTATION: wanted.key, REPORT_ANNOTATION: report.to_json()}
-    manifest, config = assemble(base, layers, labels, annotations)
-    return Packed(report, tuple(layers), manifest, config)

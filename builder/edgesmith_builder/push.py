@@ -7,26 +7,24 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from edgesmith_builder.contract import BuildReport, BuildRequest
+from edgesmith_builder.contract import BuildRequest
 from edgesmith_builder.errors import RequestInvalid
+from edgesmith_builder.images import Packed
 from edgesmith_builder.oci import (
     Backoff,
     Blob,
-    BytesBlob,
     Credentials,
-    Descriptor,
     FileBlob,
-    Manifest,
     Pushed,
     Reference,
     Referrer,
     Registry,
+    RegistryError,
     RemoteBlob,
     Repository,
     speaks_https,
 )
-from edgesmith_builder.oci.content import MANIFEST
-from edgesmith_builder.pack import Base, Layer
+from edgesmith_builder.pack import Base
 from edgesmith_builder.progress import size_text, step
 
 log = logging.getLogger(__name__)
@@ -40,22 +38,6 @@ class Registries:
 
     target: Registry
     base: Registry
-
-
-@dataclass(frozen=True, slots=True)
-class Packed:
-    """An image that is to be pushed."""
-
-    report: BuildReport
-    layers: tuple[Layer, ...]
-    """Those over the base, lowest first, on this machine."""
-    manifest: Manifest
-    config: BytesBlob
-
-    @property
-    def descriptor(self) -> Descriptor:
-        """Of its manifest."""
-        return Descriptor.of(self.manifest.to_bytes(), MANIFEST)
 
 
 @asynccontextmanager
@@ -92,8 +74,8 @@ async def push(
     base: Base,
     image: Packed,
     evidence: Sequence[Referrer],
-) -> str:
-    """Bring the image into its repository and return its digest. What is there already is not sent again.
+) -> None:
+    """Bring the image into its repository. What is there already is not sent again.
 
     `evidence` hangs on the image before the tag names it, so that no image is found without.
 
@@ -114,9 +96,18 @@ async def push(
         await registries.target.attach(target.repository, subject, evidence)
         current.say(f"pushed, {size_text(sum(one.content.descriptor.size for one in evidence))}")
     with step(f"pushed {target}") as current:
-        digest = await registries.target.push_manifest(target, raw)
-        current.say(digest)
-    return digest
+        current.say(await registries.target.push_manifest(target, raw))
+
+
+async def tag_again(registry: Registry, tag: Reference, image: Packed) -> None:
+    """Name an image that is pushed by one more tag, which finds it for a later build; that a build has none fails none.
+
+    A registry whose tags cannot be moved goes on to name the image before.
+    """
+    try:
+        await registry.push_manifest(tag, image.manifest.to_bytes())
+    except RegistryError as error:
+        log.warning("%s; later builds over other base images may be compiled", error)
 
 
 async def _push_blob(

@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +26,7 @@ from services import start_minio, start_registry
 
 from edgesmith_builder.build import Built, build
 from edgesmith_builder.contract import Artifact, Build, BuildRequest, Platform, Toolchain
+from edgesmith_builder.maker import Maker
 from edgesmith_builder.oci import Backoff, BytesBlob, Credentials, Descriptor, Manifest, Registry, Repository
 from edgesmith_builder.oci.content import CONFIG, INDEX, LAYER_GZIP, MANIFEST, canonical
 from edgesmith_builder.push import registries_for
@@ -194,13 +195,14 @@ class World:
         settings: StoreSettings | None = None,
         credentials: Credentials | None = None,
         compiler: Compiler | None = None,
+        maker: Maker | None = None,
     ) -> Built:
         """Carry a request out as the program does, with shorter waits."""
         work = self.folder / f"work-{next(self.numbers)}"
         work.mkdir()
         sources = Sources({"s3": Bucket(settings or self.store.settings, attempts=2, first_delay=0.01)})
         async with registries_for(request, credentials or Credentials(), PATIENCE) as registries:
-            return await build(request, sources, registries, work, compiler=compiler)
+            return await build(request, sources, registries, work, compiler=compiler, maker=maker)
 
     async def manifest(self, built: Built) -> Manifest:
         from edgesmith_builder.oci import Reference  # noqa: PLC0415 - one user
@@ -216,6 +218,9 @@ async def push_base(
     name: str = "edgesmith/runtime",
     credentials: Credentials | None = None,
     authorities: str | None = None,
+    *,
+    layer_text: str = "a layer of",
+    labels: Mapping[str, str] | None = None,
 ) -> str:
     """A base image for amd64 and arm64 under one index, pushed by our own client; over TLS with authorities."""
     repository = Repository.parse(f"{address}/{name}")
@@ -223,14 +228,18 @@ async def push_base(
     plain = authorities is None
     async with Registry(plain, credentials, backoff=PATIENCE, authorities=authorities) as client:
         for architecture in ("amd64", "arm64"):
-            layer = BytesBlob(f"a layer of {architecture}".encode() * 5000, LAYER_GZIP)
+            layer = BytesBlob(f"{layer_text} {architecture}".encode() * 5000, LAYER_GZIP)
             config = BytesBlob(
                 canonical(
                     {
                         "os": "linux",
                         "architecture": architecture,
                         "created": "2026-01-02T03:04:05Z",
-                        "config": {"Entrypoint": ["/serve"], "User": "65532", "Labels": {"of": "base"}},
+                        "config": {
+                            "Entrypoint": ["/serve"],
+                            "User": "65532",
+                            "Labels": {"of": "base", **(labels or {})},
+                        },
                         "rootfs": {"type": "layers", "diff_ids": [layer.descriptor.digest]},
                         "history": [{"created": "2026-01-02T03:04:05Z", "created_by": "test"}],
                     }

@@ -116,7 +116,7 @@ def test_a_pair_is_packed_together_and_the_twin_answers_here(tmp_path: Path) -> 
     assert twin.read_bytes() == TWIN
     assert (made.engine, made.came, made.warnings) == ("edgetpu", True, ())
     assert made.options == {"twin": twin.name}, "on a device it is not told to do without"
-    assert made.told == {"twin": twin.name, "device": "cpu"}
+    assert toolchain_of("EdgeTPU").told_here(made.options) == {"twin": twin.name, "device": "cpu"}
 
 
 def test_weights_that_are_streamed_are_a_warning_with_numbers(tmp_path: Path) -> None:

@@ -27,9 +27,9 @@ from edgesmith_builder.build import Built, build
 from edgesmith_builder.contract import TOOLS, BuildRequest, Toolchain
 from edgesmith_builder.evidence import PACKAGES_LABEL
 from edgesmith_builder.maker import Maker
-from edgesmith_builder.oci import Backoff, BytesBlob, Credentials, Descriptor, Manifest, Reference, Referrer, Registry
+from edgesmith_builder.oci import Backoff, BytesBlob, Descriptor, Manifest, Reference, Referrer, Registry
 from edgesmith_builder.oci.content import CONFIG, MANIFEST, canonical
-from edgesmith_builder.push import Registries, registries_for
+from edgesmith_builder.push import Registries
 from edgesmith_builder.signatures import BUNDLE, SIGNED, PublicKey, Statement, look_for
 from edgesmith_builder.signatures.private import PrivateKey
 from edgesmith_builder.source import Bucket, Sources
@@ -74,11 +74,8 @@ def another(folder: Path) -> Pair:
 
 
 async def make(world: Any, request: BuildRequest, maker: Maker | None = None) -> Built:
-    work = world.folder / f"work-{next(world.numbers)}"
-    work.mkdir()
-    sources = Sources({"s3": Bucket(world.store.settings, attempts=2, first_delay=0.01)})
-    async with registries_for(request, Credentials(), PATIENCE) as registries:
-        return await build(request, sources, registries, work, maker=maker)
+    built: Built = await world.build(request, maker=maker)
+    return built
 
 
 def verify(image: str, key: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -196,11 +193,12 @@ async def test_everything_hangs_on_the_image_before_its_tag_is_there(world: Any,
         Registry(plain_http=True, backoff=PATIENCE, transport=(seen := _Seen(whole))) as client,
     ):
         built = await build(request, sources, Registries(client, client), work, maker=Maker(pair.key()))
-    image, *hung, index, tag = seen.put
+    image, *hung, index, tag, bundle = seen.put
     assert image == built.image.partition("@")[2]
     assert {name.partition(":")[0] for name in hung} == {"sha256"}
     assert len(hung) == 5
     assert (index, tag) == (image.replace(":", "-"), request.build.key)
+    assert bundle == f"bundle-{request.build.bundle_key('Edgesmith')}"
 
 
 async def test_cosign_accepts_the_signature_the_bill_and_the_provenance(world: Any, pair: Pair) -> None:
@@ -217,6 +215,23 @@ async def test_cosign_accepts_the_signature_the_bill_and_the_provenance(world: A
         assert attested.returncode == 0, attested.stderr
         statement = json.loads(base64.b64decode(json.loads(attested.stdout)["payload"]))
         assert statement["predicateType"] == predicate
+
+
+async def test_cosign_accepts_an_image_that_was_put_over_another_base(world: Any, push_base: Any, pair: Pair) -> None:
+    request, maker = world.request(), Maker(pair.key())
+    before = await make(world, request, maker)
+    base = await push_base(world.registry, layer_text="a newer layer of")
+    newer = request.model_copy(update={"build": request.build.model_copy(update={"base": base})})
+    after = await make(world, newer, maker)
+    assert after.report.rebased_from == before.image.partition("@")[2]
+    assert verify(after.image, pair.public, world.folder).returncode == 0
+    words = ("verify-attestation", "--type", "slsaprovenance1")
+    attested = verify(after.image, pair.public, world.folder, *words)
+    assert attested.returncode == 0, attested.stderr
+    statement = json.loads(base64.b64decode(json.loads(attested.stdout)["payload"]))
+    named = {one["name"]: one for one in statement["predicate"]["buildDefinition"]["resolvedDependencies"]}
+    assert named["image"]["uri"] == f"oci://{before.image.partition('@')[0]}"
+    assert f"sha256:{named['image']['digest']['sha256']}" == before.image.partition("@")[2]
 
 
 async def test_the_program_signs_with_the_key_of_the_file_and_says_nothing_of_it(world: Any, pair: Pair) -> None:

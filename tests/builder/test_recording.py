@@ -166,7 +166,7 @@ def test_an_odd_output_has_a_bundle_that_passes_where_it_was_built(
     outcome = built(tmp_path, model, sets, precisions=("fp32",))
     assert outcome.winner.layers
     (tmp_path / "again").mkdir()
-    replayed(tmp_path / "work" / "fp32" / "bundle", 1)
+    replayed(tmp_path / "work" / "fp32" / "bundle", 1, dict)
 
 
 def test_a_constant_is_held_to_a_thousandth_of_itself_and_an_infinity_to_nothing(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_a_bundle_that_fails_where_it_was_built_is_refused_in_words(tmp_path: Pa
     with pytest.raises(
         ScoreFailed, match=r"fails on the machine that built it: 0 of 8 golden samples agree, output 'y'"
     ):
-        replayed(tmp_path / "bad", 1)
+        replayed(tmp_path / "bad", 1, dict)
 
 
 def test_an_answer_that_is_nan_is_not_recorded(tmp_path: Path) -> None:

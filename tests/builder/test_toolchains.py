@@ -58,7 +58,9 @@ def test_openvino_s_ir_answers_as_the_source_does(tmp_path: Path, precision: Pre
     found = compiled(tmp_path, precision)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["model.bin", "model.xml"]
     assert found.size == sum(path.stat().st_size for path in (tmp_path / "out").iterdir())
-    engine = load_engine(found.engine, found.model_file, threads=1, options=found.told)
+    engine = load_engine(
+        found.engine, found.model_file, threads=1, options=toolchain_of("OpenVINO").told_here(found.options)
+    )
     said = engine.infer({"x": X})["y"]
     engine.close()
     right = np.maximum(X @ FIRST, 0) @ SECOND

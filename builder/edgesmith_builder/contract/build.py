@@ -10,7 +10,14 @@ from typing import Literal
 from pydantic import Field
 
 from edgesmith_builder.contract.toolchain import Toolchain
-from edgesmith_builder.contract.toolchains import PRUNED, TOOLCHAINS, BuilderFlavour, Form, ToolchainName
+from edgesmith_builder.contract.toolchains import (
+    PRUNED,
+    TOOLCHAINS,
+    BuilderFlavour,
+    Form,
+    ServerName,
+    ToolchainName,
+)
 from edgesmith_builder.contract.wire import Wire
 
 MetricName = Literal["Accuracy", "TopK", "MacroF1", "RMSE", "MAE", "R2", "MeanAveragePrecision"]
@@ -148,6 +155,21 @@ class Build(Wire):
 
         A file whose digest is known may lie anywhere, and so may the base: where they lie is not part of it.
         """
+        return hashlib.sha256(self._identity().to_json().encode()).hexdigest()[:32]
+
+    def bundle_key(self, server: ServerName) -> str:
+        """What decides the layers over the base image, as 32 hex digits: everything but which base that is.
+
+        Builds with one bundle key have the same bundle, so one can be made of the other's layers without compiling.
+
+        Args:
+            server: What serves in the base image: for Triton there is more in the layers.
+        """
+        text = self._identity().model_copy(update={"base": server}).to_json()
+        return hashlib.sha256(f"bundle {text}".encode()).hexdigest()[:32]
+
+    def _identity(self) -> Build:
+        """The build as its keys are made of it."""
         artifacts = {name: getattr(self, name) for name in ("source", "compiled", "calibration", "evaluation")}
         identities: dict[str, Wire] = {name: file.without_uri() for name, file in artifacts.items() if file}
         if self.reference:
@@ -159,8 +181,7 @@ class Build(Wire):
             "base": self.base.partition("@")[2] or self.base,
             **identities,
         }
-        text = self.model_copy(update=said).to_json()
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+        return self.model_copy(update=said)
 
 
 class BuildRequest(Wire):

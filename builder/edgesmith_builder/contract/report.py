@@ -71,6 +71,8 @@ class Finalist(Wire):
     """Bytes of the model layer."""
     warnings: tuple[str, ...] = ()
     """As the report has them."""
+    rebased_from: str | None = Field(None, pattern=r"^sha256:[0-9a-f]{64}$")
+    """As the report has it."""
 
 
 class BuildReport(Wire):
@@ -101,6 +103,9 @@ class BuildReport(Wire):
     """Bytes of the model layer: what travels when only the model changes."""
     warnings: tuple[str, ...] = ()
     """What was measured and is not as good as it looks, each in one sentence."""
+    rebased_from: str | None = Field(None, pattern=r"^sha256:[0-9a-f]{64}$")
+    """The image in the same repository whose two layers these are, taken over to another base image. Absent: they were
+    compiled."""
     candidates: tuple[Candidate, ...]
     finalists: tuple[Finalist, ...] = ()
     """All of them, in the ladder's order; in the report of the first alone. Gates choose among them."""
@@ -113,7 +118,7 @@ class BuildReport(Wire):
         """The report as the image of one finalist has it."""
         found = self.candidate(finalist.precision)
         said: dict[str, Any] = {name: getattr(found, name) for name in _OF_CANDIDATES}
-        told = {"precision": finalist.precision, "size": finalist.size, "warnings": finalist.warnings}
+        told = {name: getattr(finalist, name) for name in ("precision", "size", "warnings", "rebased_from")}
         return self.model_copy(update=said | told | {"finalists": ()})
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from edgesmith_builder.contract import TOOLCHAINS, Build, BuildReport, tools_of
-from edgesmith_builder.oci import Descriptor, Manifest
+from edgesmith_builder.oci import Descriptor, Manifest, Reference
 from edgesmith_builder.oci.content import MANIFEST
 from edgesmith_builder.pack import Base, Layer
 from edgesmith_builder.pack.layer import FOLDER
@@ -49,6 +49,13 @@ class Materials:
     """64 hex digits of the model's file in the image."""
     builder_image: str | None = None
     """The image that the builder runs in, by digest, where it was told."""
+    rebased: Reference | None = None
+    """The image whose layers were taken; None: they were compiled."""
+
+    @property
+    def bundle(self) -> str:
+        """The key of the two layers over the base."""
+        return self.build.bundle_key(self.base.server)
 
     @property
     def name(self) -> str:
@@ -79,39 +86,50 @@ class Materials:
         return self.base.manifest.digest.partition(":")[2]
 
 
+ROLES = ("source", "compiled", "reference", "calibration", "evaluation")
+"""Files that a build fetches, in this order."""
+
+
+def files_of(
+    build: Build, digests: Mapping[str, str], places: Callable[[str], str] = "spec.{}".format
+) -> tuple[Material, ...]:
+    """The files that a build fetched.
+
+    Args:
+        build: What was asked for.
+        digests: 64 hex digits of each file that was fetched, by the field that names it: `spec.source`.
+        places: The field that names a file, by the field of the build that holds it.
+    """
+    named = {role: getattr(build, role) for role in ROLES}
+    named["reference"] = build.reference.source if build.reference else None
+    return tuple(Material(role, artifact.uri, digests[places(role)]) for role, artifact in named.items() if artifact)
+
+
 def materials_of(
     build: Build,
     report: BuildReport,
-    digests: Mapping[str, str],
-    places: Callable[[str], str] = "spec.{}".format,
+    files: tuple[Material, ...],
     *,
     base: Base,
     manifest: Manifest,
     layer: Layer,
     builder_image: str | None,
+    rebased: Reference | None = None,
 ) -> Materials:
     """Put together what is known at the end of a build.
 
     Args:
         build: What was asked for.
         report: What was found out.
-        digests: 64 hex digits of each file that was fetched, by the field that names it: `spec.source`.
-        places: The field that names a file, by the field of the build that holds it.
+        files: What its layers were made from.
         base: The base image.
         manifest: The image.
         layer: Its layer with the model, on this machine.
         builder_image: The image that the builder runs in, where known.
+        rebased: The image whose layers were taken, where they were not compiled.
     """
-    named = {
-        "source": build.source,
-        "compiled": build.compiled,
-        "reference": build.reference.source if build.reference else None,
-        "calibration": build.calibration,
-        "evaluation": build.evaluation,
-    }
-    files = tuple(Material(role, artifact.uri, digests[places(role)]) for role, artifact in named.items() if artifact)
-    raw = manifest.to_bytes()
-    return Materials(build, report, files, base, Descriptor.of(raw, MANIFEST), _model_digest(layer), builder_image)
+    image = Descriptor.of(manifest.to_bytes(), MANIFEST)
+    return Materials(build, report, files, base, image, _model_digest(layer), builder_image, rebased)
 
 
 def _model_digest(layer: Layer) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,14 +81,15 @@ class Workshop:
         folder.mkdir()
         made = self._least_lossy(precision, self.toolchain.compile(precision_of(precision), self.material, folder))
         came = made.came and self.multiplications is None
-        threads = self.material.threads
-        engine = load_engine(made.engine, made.stand_in or made.model_file, threads=threads, options=made.told)
+        threads, told = self.material.threads, self.toolchain.told_here
+        file = made.stand_in or made.model_file
+        engine = load_engine(made.engine, file, threads=threads, options=told(made.options))
         try:
             said = self.yardstick.own() if came else self.yardstick.measure(engine, precision)
             self._bundle(engine, precision, made, folder / "bundle")
         finally:
             engine.close()
-        replayed(folder / "bundle", threads, made.told)
+        replayed(folder / "bundle", threads, told)
         layers = self._pack(precision, folder)
         said |= {"in_float": made.in_float, "int8_share": made.int8_share}
         said["image_size"] = self.base_size + sum(layer.descriptor.size for layer in layers)
@@ -107,7 +108,8 @@ class Workshop:
             return made
         best: tuple[Loss, Compiled] | None = None
         for form in itertools.chain((made,), made.gentler):
-            engine = load_engine(form.engine, form.model_file, threads=self.material.threads, options=form.told)
+            told = self.toolchain.told_here(form.options)
+            engine = load_engine(form.engine, form.model_file, threads=self.material.threads, options=told)
             try:
                 said = self.yardstick.measure(engine, precision)
             finally:
@@ -152,13 +154,13 @@ class Workshop:
         return layers
 
 
-def replayed(folder: Path, threads: int, options: Mapping[str, str] | None = None) -> None:
+def replayed(folder: Path, threads: int, told: Callable[[Mapping[str, str]], Mapping[str, str]]) -> None:
     """Load a finished bundle as a device does and replay its golden samples.
 
     Args:
         folder: The bundle.
         threads: How many cores to compute with.
-        options: What its engine is told here; None: what it is told on the device.
+        told: What its engine is told here, of what it is told on the device: see `Toolchain.told_here`.
 
     Raises:
         ScoreFailed: where the bundle does not pass on the machine that built it, and so would pass nowhere.
@@ -166,8 +168,7 @@ def replayed(folder: Path, threads: int, options: Mapping[str, str] | None = Non
     with step("golden samples: replayed") as current:
         try:
             bundle, golden = read(folder)
-            told = bundle.options if options is None else options
-            engine = load_engine(bundle.engine, bundle.model_path, threads=threads, options=told)
+            engine = load_engine(bundle.engine, bundle.model_path, threads=threads, options=told(bundle.options))
             try:
                 parity = replay(engine, golden)
             finally:

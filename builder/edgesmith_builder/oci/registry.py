@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Literal, Self, TypeVar
 
 import httpx
@@ -160,6 +161,21 @@ class Registry:
             return bytes(body)
 
         return await self._patiently(read)
+
+    async def save_blob(self, repository: Repository, descriptor: Descriptor, target: Path) -> None:
+        """Bring a blob of any size into a file, whole and checked.
+
+        Raises:
+            RegistryError: of the fitting kind; what the file holds then is not the blob.
+        """
+
+        async def save() -> None:
+            with target.open("wb") as file:
+                async with contextlib.aclosing(self.stream_blob(repository, descriptor)) as pieces:
+                    async for piece in pieces:
+                        file.write(piece)
+
+        await self._patiently(save)
 
     async def stream_blob(
         self, repository: Repository, descriptor: Descriptor, offset: int = 0

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgesmith_builder.contract import Platform
+from edgesmith_builder.contract import Platform, ServerName
 from edgesmith_builder.errors import RequestInvalid
 from edgesmith_builder.oci import BytesBlob, Index, Manifest, Reference, Registry, RegistryRefused
 from edgesmith_builder.oci.content import CONFIG, canonical
@@ -19,7 +19,7 @@ from edgesmith_builder.pack.layer import Layer
 EPOCH = "1970-01-01T00:00:00Z"
 """When every image was made: the time of day is no part of what decides its bytes."""
 
-_SERVER, _TRITON = "dev.edgesmith.server", "Triton"
+_SERVER = "dev.edgesmith.server"
 """The label of a base image that says what serves in it, where that is not our own server."""
 
 _BASE_NAME = "org.opencontainers.image.base.name"
@@ -37,9 +37,10 @@ class Base:
     """The image config, as read."""
 
     @property
-    def triton(self) -> bool:
-        """Whether its server is Triton."""
-        return (self.config.get("config", {}).get("Labels") or {}).get(_SERVER) == _TRITON
+    def server(self) -> ServerName:
+        """What serves in it."""
+        said = (self.config.get("config", {}).get("Labels") or {}).get(_SERVER)
+        return "Triton" if said == "Triton" else "Edgesmith"
 
 
 async def read_base(registry: Registry, text: str, platform: Platform) -> Base:

@@ -30,6 +30,9 @@ FOLDER = "model"
 REPOSITORY = "models"
 """Where a Triton model repository lies in the image, from the root."""
 
+INPUTS_LAYER, MODEL_LAYER = "golden inputs", "model bundle"
+"""What logs and an image's history call the two layers, the lower first."""
+
 _DIRECTORY_MODE = 0o755
 _LINK_MODE = 0o777
 _FILE_MODE = 0o644
@@ -97,8 +100,8 @@ def write_layers(bundle: Path, folder: Path, *, triton: bool = False) -> tuple[L
     inputs = [path for path in files if path.name == GOLDEN_INPUTS]
     model = [path for path in files if path.name != GOLDEN_INPUTS]
     return (
-        write_layer("golden inputs", inputs, folder / "inputs.tar"),
-        write_layer("model bundle", model, folder / "model.tar", repository(bundle) if triton else ()),
+        write_layer(INPUTS_LAYER, inputs, folder / "inputs.tar"),
+        write_layer(MODEL_LAYER, model, folder / "model.tar", repository(bundle) if triton else ()),
     )
 
 

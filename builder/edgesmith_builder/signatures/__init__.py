@@ -5,7 +5,7 @@ Making one is `edgesmith_builder.signatures.private`, which only the builder nee
 """
 
 from edgesmith_builder.signatures.bundle import BUNDLE, SIGNED, Statement
-from edgesmith_builder.signatures.lookup import Finding, look_for
+from edgesmith_builder.signatures.lookup import Finding, attested, look_for
 from edgesmith_builder.signatures.public import PublicKey
 
-__all__ = ["BUNDLE", "SIGNED", "Finding", "PublicKey", "Statement", "look_for"]
+__all__ = ["BUNDLE", "SIGNED", "Finding", "PublicKey", "Statement", "attested", "look_for"]

@@ -106,20 +106,24 @@ def envelope_in(raw: bytes) -> Envelope:
         raise ValueError(f"no bundle with an envelope ({type(error).__name__})") from error
 
 
-def says_signed(payload: bytes, digest: str) -> bool:
-    """Whether a statement, whose signature was checked, says of an image that it is signed.
+def predicate_in(payload: bytes, digest: str, kind: str) -> Mapping[str, Any] | None:
+    """What a statement, whose signature was checked, says of an image; None where it is no such statement about it.
 
     Args:
         payload: The statement.
         digest: `sha256:HEX` of the image's manifest.
+        kind: The predicate type that it must have.
     """
     algorithm, _, wanted = digest.partition(":")
     try:
         statement = json.loads(payload)
         subjects = [subject["digest"].get(algorithm) for subject in statement["subject"]]
-        return statement["predicateType"] == SIGNED and wanted in subjects
+        predicate = statement.get("predicate") or {}
+        if statement["predicateType"] == kind and wanted in subjects and isinstance(predicate, dict):
+            return predicate
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
-        return False
+        pass
+    return None
 
 
 def _text(data: bytes) -> str:

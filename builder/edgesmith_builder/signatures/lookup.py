@@ -1,8 +1,9 @@
-"""Whether an image in a registry is signed by a key."""
+"""Whether an image in a registry is signed by a key, and what the key says of it."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from edgesmith_builder.oci import Listed, Registry, RegistryForbidden, RegistryRefused, Repository
 from edgesmith_builder.signatures.bundle import (
@@ -11,7 +12,7 @@ from edgesmith_builder.signatures.bundle import (
     SIGNED,
     STATEMENT,
     envelope_in,
-    says_signed,
+    predicate_in,
     to_be_signed,
 )
 from edgesmith_builder.signatures.public import PublicKey
@@ -20,7 +21,7 @@ Finding = Literal["Signed", "Missing", "Invalid"]
 """Signed by the key; not signed at all; signed, but not by the key, or about something else."""
 
 MOST = 32
-"""Signatures of one image that are looked at: whoever may push can hang any number on it."""
+"""Signed statements of one kind about one image that are looked at: whoever may push can hang any number on it."""
 
 
 async def look_for(registry: Registry, repository: Repository, digest: str, key: PublicKey) -> Finding:
@@ -35,31 +36,60 @@ async def look_for(registry: Registry, repository: Repository, digest: str, key:
     Raises:
         RegistryError: The registry cannot be asked.
     """
-    found = [entry for entry in await registry.referrers(repository, digest) if _may_sign(entry)][:MOST]
+    found = await _listed(registry, repository, digest, SIGNED)
     for entry in found:
-        try:
-            manifest = await registry.manifest(repository.pinned(entry.descriptor.digest))
-            raw = await registry.read_blob(repository, manifest.layers[0]) if manifest and manifest.layers else b""
-        except RegistryForbidden:
-            raise
-        except RegistryRefused:
-            continue  # listed and not there, too large, or not what its digest says: no signature
-        if _holds(raw, digest, key):
+        if await _signed(registry, repository, entry, digest=digest, key=key, kind=SIGNED) is not None:
             return "Signed"
     return "Invalid" if found else "Missing"
 
 
-def _may_sign(entry: Listed) -> bool:
-    """Whether an entry may be a signature; one that says what else it is need not be read."""
-    return entry.artifact_type == BUNDLE and entry.annotations.get(PREDICATE_TYPE, SIGNED) == SIGNED
+async def attested(
+    registry: Registry, repository: Repository, digest: str, key: PublicKey, kind: str
+) -> Mapping[str, Any] | None:
+    """What a key says of an image, as a predicate; None where it says no such thing.
+
+    Args:
+        registry: Where to ask; open.
+        repository: The image's.
+        digest: `sha256:HEX` of its manifest.
+        key: Whose word is wanted.
+        kind: The predicate type.
+
+    Raises:
+        RegistryError: The registry cannot be asked.
+    """
+    for entry in await _listed(registry, repository, digest, kind):
+        said = await _signed(registry, repository, entry, digest=digest, key=key, kind=kind)
+        if said is not None:
+            return said
+    return None
 
 
-def _holds(raw: bytes, digest: str, key: PublicKey) -> bool:
+async def _listed(registry: Registry, repository: Repository, digest: str, kind: str) -> list[Listed]:
+    """What may be a signed statement of a kind; what says that it is another need not be read."""
+    return [
+        entry
+        for entry in await registry.referrers(repository, digest)
+        if entry.artifact_type == BUNDLE and entry.annotations.get(PREDICATE_TYPE, kind) == kind
+    ][:MOST]
+
+
+async def _signed(
+    registry: Registry, repository: Repository, entry: Listed, *, digest: str, key: PublicKey, kind: str
+) -> Mapping[str, Any] | None:
+    """The predicate of a statement about an image, where the key signed it; None where it did not."""
+    try:
+        manifest = await registry.manifest(repository.pinned(entry.descriptor.digest))
+        raw = await registry.read_blob(repository, manifest.layers[0]) if manifest and manifest.layers else b""
+    except RegistryForbidden:
+        raise
+    except RegistryRefused:
+        return None  # listed and not there, too large, or not what its digest says: no signature
     try:
         envelope = envelope_in(raw)
     except ValueError:
-        return False
-    if envelope.payload_type != STATEMENT:
-        return False
+        return None
     data = to_be_signed(STATEMENT, envelope.payload)
-    return any(key.made(signature, data) for signature in envelope.signatures) and says_signed(envelope.payload, digest)
+    if envelope.payload_type != STATEMENT or not any(key.made(signature, data) for signature in envelope.signatures):
+        return None
+    return predicate_in(envelope.payload, digest, kind)

@@ -9,6 +9,7 @@ travels along: a node without the device or its library serves it on its process
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from edgesmith_builder.contract import Precision
@@ -79,7 +80,6 @@ def compile(precision: Precision, material: Material, folder: Path) -> Compiled:
         model,
         others=(twin,),
         options={"twin": _TWIN},
-        here={"twin": _TWIN, "device": "cpu"},
         came=True,
         warnings=streaming(package),
     )
@@ -87,6 +87,11 @@ def compile(precision: Precision, material: Material, folder: Path) -> Compiled:
 
 def other_answers(compiled: Compiled, samples: Samples) -> None:
     """What computes in another way is the device."""
+
+
+def told_here(options: Mapping[str, str]) -> Mapping[str, str]:
+    """See `Toolchain.told_here`: the twin answers."""
+    return {**options, "device": "cpu"}
 
 
 def check_package(package: Package, oldest: int, what: str) -> None:

@@ -40,9 +40,7 @@ class Compiled:
     others: tuple[Path, ...] = ()
     """Further files that the engine finds beside it."""
     options: Mapping[str, str] = field(default_factory=dict)
-    """What the engine is told."""
-    here: Mapping[str, str] | None = None
-    """What it is told on the machine that builds, which may lack the device; None: the same."""
+    """What the engine is told on the device."""
     came: bool = False
     """Whether what answers here is the source as it came, run by what it was scored with."""
     warnings: tuple[str, ...] = ()
@@ -55,11 +53,6 @@ class Compiled:
     """Forms of the candidate that lose less and are slower, each made when it is asked for; None: it has one form."""
     stand_in: Path | None = None
     """What is scored in its place where this machine cannot compute as the device does; None: the candidate itself."""
-
-    @property
-    def told(self) -> Mapping[str, str]:
-        """What the engine is told on the machine that builds."""
-        return self.options if self.here is None else self.here
 
     @property
     def size(self) -> int:
@@ -85,6 +78,9 @@ class Toolchain(Protocol):
 
         None where there is no other way.
         """
+
+    def told_here(self, options: Mapping[str, str]) -> Mapping[str, str]:
+        """What an engine is told here in place of a bundle's options: the machine that builds may lack the device."""
 
 
 def no_such_form(precision: Precision, source: ModelFacts) -> str:

@@ -7,7 +7,7 @@ the scales that TensorRT is told.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgesmith_builder.contract import Precision
@@ -45,16 +45,16 @@ def compile(precision: Precision, material: Material, folder: Path) -> Compiled:
     if material.settings["dlaCore"] != _NO_DLA:
         options["dlaCore"] = material.settings["dlaCore"]
     if precision == "fp32":
-        return Compiled("onnxruntime", source.path, options=options, here={}, came=True)
+        return Compiled("onnxruntime", source.path, options=options, came=True)
     if precision == "int8":
         if material.calibration is None:
             raise CompileFailed(NO_CALIBRATION)
         with step(f"int8: quantised over {len(material.calibration)} samples"):
             made = quantize(source.path, material.calibration, _INT8, folder, material.threads)
-        return Compiled("onnxruntime", made, options=options, here={})
+        return Compiled("onnxruntime", made, options=options)
     with step("fp16: rounded, to score it here"):
         rounded = in_half(source.path, folder / "half.onnx")
-    return Compiled("onnxruntime", source.path, options=options, here={}, stand_in=rounded)
+    return Compiled("onnxruntime", source.path, options=options, stand_in=rounded)
 
 
 def other_answers(compiled: Compiled, samples: Samples) -> Sequence[Answer] | None:
@@ -65,3 +65,8 @@ def other_answers(compiled: Compiled, samples: Samples) -> Sequence[Answer] | No
     """
     whole = compiled.came or compiled.stand_in is not None
     return onnxruntime.other_answers(compiled, samples, fused=whole)
+
+
+def told_here(options: Mapping[str, str]) -> Mapping[str, str]:  # noqa: ARG001 - as the interface has it
+    """See `Toolchain.told_here`: nothing of TensorRT, since ONNX Runtime computes on this machine's processor."""
+    return {}

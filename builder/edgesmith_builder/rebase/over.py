@@ -1,0 +1,88 @@
+"""The images of a build, made of an earlier build's layers over its own base image."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgesmith_builder.contract import Build, BuildReport
+from edgesmith_builder.images import Made, images_of
+from edgesmith_builder.maker import Maker
+from edgesmith_builder.oci import RegistryError, Repository
+from edgesmith_builder.pack import Base
+from edgesmith_builder.push import Registries
+from edgesmith_builder.rebase.taken import Layers, take
+from edgesmith_builder.rebase.trusted import Before, NotRebased, Trust
+from edgesmith_builder.toolchain import toolchain_of
+
+log = logging.getLogger(__name__)
+
+
+async def rebased(
+    wanted: Build,
+    base: Base,
+    registries: Registries,
+    repository: Repository,
+    *,
+    maker: Maker,
+    work: Path,
+    threads: int,
+) -> Made | None:
+    """The images of every finalist over the base; None where they have to be compiled, and the log says why.
+
+    Nothing that is found fails a build: it is compiled instead. Without a key to sign with nobody can be trusted, so
+    nothing is asked.
+
+    Args:
+        wanted: The build.
+        base: Its base image.
+        registries: Where images are.
+        repository: Where the build's images go, and where earlier ones are.
+        maker: Who builds; its key says whose layers may be taken.
+        work: A folder for the layers.
+        threads: Cores to compute with.
+    """
+    if maker.key is None:
+        return None
+    folder = work / "rebase"
+    try:
+        before = await Trust(wanted, base.server, registries, repository, maker.key.public).finalists()
+        if not before:
+            return None
+        folder.mkdir()
+        layers = await take(before, registries.target, toolchain_of(wanted.toolchain.name), folder, threads)
+    except (NotRebased, RegistryError) as error:
+        log.warning("it is compiled and not re-based: %s", error)
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+    log.info("re-based from %s, nothing is compiled", before[0].reference)
+    return Made(images_of(wanted, report_over(before, layers, base), layers, base), before[0].files)
+
+
+def report_over(before: Sequence[Before], layers: Sequence[Layers], base: Base) -> BuildReport:
+    """The earlier build's report with the sizes of the images over another base, and with whose layers they have.
+
+    What was measured stays: it is of the layers, and of the engine that the build key names.
+
+    Args:
+        before: The finalists.
+        layers: Of each, those that were taken.
+        base: The base image.
+    """
+    report = before[0].report
+    sizes = {
+        one.report.precision: base.manifest.size + sum(layer.descriptor.size for layer in own)
+        for one, own in zip(before, layers, strict=True)
+    }
+    candidates = tuple(
+        one.model_copy(update={"image_size": sizes[one.precision]}) if one.precision in sizes else one
+        for one in report.candidates
+    )
+    finalists = tuple(
+        finalist.model_copy(update={"digest": None, "rebased_from": one.reference.digest})
+        for finalist, one in zip(report.finalists, before, strict=True)
+    )
+    told = {"candidates": candidates, "finalists": finalists}
+    return report.of(finalists[0]).model_copy(update=told)
