@@ -168,6 +168,45 @@ def test_more_are_left_in_each_step_until_half_of_the_work_is(tmp_path: Path) ->
     assert len({step.file for step in steps}) == len(steps)
 
 
+def arithmetic(units: int = 48) -> onnx.ModelProto:
+    """Two dense layers with GELU between them in plain arithmetic, as converters from JAX write it."""
+    weights = {"in": 4 * seeded(16, units), "out": seeded(units, units), "head": seeded(units, 8)}
+    weights |= {name: np.array(value, np.float32) for name, value in
+                {"a": 0.044715, "b": 0.7978846, "one": 1.0, "half": 0.5}.items()}  # fmt: skip
+    steps = [("Mul", "d", "d", "d2"), ("Mul", "d2", "d", "d3"), ("Mul", "d3", "a", "m"), ("Add", "d", "m", "s"),
+             ("Mul", "s", "b", "u")]  # fmt: skip
+    nodes = [node("MatMul", ["x", "in"], ["d"], name="first")]
+    nodes += [node(kind, [left, right], [to], name=to) for kind, left, right, to in steps]
+    nodes += [node("Tanh", ["u"], ["t"], name="t"), node("Add", ["t", "one"], ["v"], name="v"),
+              node("Mul", ["v", "half"], ["w"], name="w"), node("Mul", ["d", "w"], ["g"], name="g"),
+              node("MatMul", ["g", "out"], ["h"], name="second"), node("Relu", ["h"], ["r"], name="r"),
+              node("MatMul", ["r", "head"], ["y"], name="last")]  # fmt: skip
+    return model_of(nodes, [("x", FLOAT, ["N", 16])], [("y", FLOAT, ["N", 8])], weights)
+
+
+ROWS = {"x": np.random.default_rng(3).normal(size=(64, 16)).astype(np.float32)}
+ROWS["x"][1] *= 12
+"""One is loud: 256 steps over the range of its cubes leave nothing of the others'."""
+
+
+def test_arithmetic_between_layers_that_loses_most_is_left_in_float_first(tmp_path: Path) -> None:
+    made = next(made_of(tmp_path, arithmetic(), ROWS))
+    assert made.share == 1.0
+    assert {"m", "s", "u"} <= {one.name for one in made.spared}
+    assert {one.name for one in made.spared}.isdisjoint({"first", "second", "last"})
+    assert {"in_quantized", "out_quantized"} <= set(weights_of(made.file))
+    again = tmp_path / "int8"
+    again.mkdir()
+    plainly = quantize(tmp_path / "source.onnx", samples_of(ROWS), Quantization(), again)
+    quiet = {"x": np.delete(ROWS["x"], 1, axis=0)}
+    before, after = (decibels(tmp_path / "source.onnx", file, quiet) for file in (plainly, made.file))
+    assert before + 10 < after, (before, after)
+
+
+def test_layers_alone_are_no_form_where_a_layer_loses_most(tmp_path: Path) -> None:
+    assert all(step.file.name != "int8-mixed-layers.onnx" for step in made_of(tmp_path, network(1000)))
+
+
 def test_where_most_work_is_lost_there_is_no_such_form(tmp_path: Path) -> None:
     model = network(1000, 0, layers=2)
     with pytest.raises(QuantizationFailed, match=r"most, 0% of its multiplications are left to int8; 50% was"):

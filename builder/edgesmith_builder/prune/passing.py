@@ -14,6 +14,19 @@ Rule = Callable[[Reading, onnx.NodeProto], bool]
 """Says what a node does to channels; False where it is none that the rule is about."""
 
 
+def _of_channels(rule: Callable[[Reading, onnx.NodeProto, Layout], Layout | None]) -> Rule:
+    """A rule about a node whose first input has channels: it says how they lie in the output, or None."""
+
+    def asked(found: Reading, node: onnx.NodeProto) -> bool:
+        layout = found.layout(node.input[0])
+        passed = layout and rule(found, node, layout)
+        if passed is not None:
+            found.layouts[node.output[0]] = passed
+        return layout is None or passed is not None
+
+    return asked
+
+
 def _same(found: Reading, node: onnx.NodeProto) -> bool:
     """One value becomes one value; what is beside the first input is no larger than a single value."""
     layout = found.layout(node.input[0])
@@ -24,13 +37,12 @@ def _same(found: Reading, node: onnx.NodeProto) -> bool:
     return True
 
 
-def _spatial(found: Reading, node: onnx.NodeProto) -> bool:
+@_of_channels
+def _spatial(_: Reading, node: onnx.NodeProto, layout: Layout) -> Layout | None:
     """Pooling over axes behind the channels."""
-    layout = found.layout(node.input[0])
-    if layout is None or layout.axis != 1 or layout.repeat != 1 or len(node.output) > 1:
-        return layout is None
-    found.layouts[node.output[0]] = layout
-    return True
+    if layout.axis != 1 or layout.repeat != 1 or len(node.output) > 1:
+        return None
+    return layout
 
 
 def _elementwise(found: Reading, node: onnx.NodeProto) -> bool:
@@ -66,55 +78,45 @@ def _along(found: Reading, name: str, rank: int, layout: Layout) -> int:
     return axis + 1 if dims[axis] == found.groups.width(layout) * layout.repeat else -1
 
 
-def _normalisation(found: Reading, node: onnx.NodeProto) -> bool:
+@_of_channels
+def _normalisation(found: Reading, node: onnx.NodeProto, layout: Layout) -> Layout | None:
     """A scale and a shift for each channel, all constant."""
-    layout = found.layout(node.input[0])
-    if layout is None:
-        return True
     if layout.axis != 1 or layout.repeat != 1 or any(name not in found.constants for name in node.input[1:]):
-        return False
+        return None
     found.slices.extend(Slice(node, index, 0, layout) for index in range(1, len(node.input)))
-    found.layouts[node.output[0]] = layout
-    return True
+    return layout
 
 
-def _flatten(found: Reading, node: onnx.NodeProto) -> bool:
+@_of_channels
+def _flatten(found: Reading, node: onnx.NodeProto, layout: Layout) -> Layout | None:
     """Everything behind the first axis becomes one: each channel has as many values as it had pixels."""
-    layout = found.layout(node.input[0])
-    if layout is None:
-        return True
     before, after = found.shapes.get(node.input[0], ()), found.shapes.get(node.output[0], ())
     if node.op_type == "Reshape":
         if node.input[1] not in found.constants or attribute_of(node, "allowzero", 0):
-            return False
+            return None
         if layout.axis == len(before) - 1 and after[-1:] == before[-1:]:
             found.reshaped.append((node, layout))
-            found.layouts[node.output[0]] = layout.moved(len(after) - 1)
-            return True
+            return layout.moved(len(after) - 1)
     if layout.axis != 1 or len(after) != 2 or after[0] != before[0]:  # noqa: PLR2004 - samples and values
-        return False
+        return None
     if node.op_type == "Reshape":
         found.reshaped.append((node, None))
     elif attribute_of(node, "axis", 1) != 1:
-        return False
+        return None
     inner = 1
     for size in before[2:]:
         inner *= size
-    found.layouts[node.output[0]] = Layout(1, layout.groups, layout.repeat * inner)
-    return True
+    return Layout(1, layout.groups, layout.repeat * inner)
 
 
-def _reduced(found: Reading, node: onnx.NodeProto) -> bool:
+@_of_channels
+def _reduced(found: Reading, node: onnx.NodeProto, layout: Layout) -> Layout | None:
     """A mean or a sum over axes behind the channels."""
-    layout = found.layout(node.input[0])
-    if layout is None:
-        return True
     axes = _axes(found, node)
     rank = len(found.shapes.get(node.input[0], ()))
     if not axes or any(axis % rank <= layout.axis for axis in axes):
-        return False
-    found.layouts[node.output[0]] = layout
-    return True
+        return None
+    return layout
 
 
 def _axes(found: Reading, node: onnx.NodeProto) -> list[int]:
@@ -124,29 +126,23 @@ def _axes(found: Reading, node: onnx.NodeProto) -> list[int]:
     return told
 
 
-def _padded(found: Reading, node: onnx.NodeProto) -> bool:
+@_of_channels
+def _padded(found: Reading, node: onnx.NodeProto, layout: Layout) -> Layout | None:
     """Borders around other axes than that of the channels."""
-    layout = found.layout(node.input[0])
-    if layout is None:
-        return True
     pads, rank = found.values(node.input[1]) if len(node.input) > 1 else None, len(found.shapes.get(node.input[0], ()))
     chosen = len(node.input) > 3 and bool(node.input[3])  # noqa: PLR2004 - the axes, since opset 18
     if pads is None or chosen or len(pads) != 2 * rank or pads[layout.axis] or pads[layout.axis + rank]:
-        return False
-    found.layouts[node.output[0]] = layout
-    return True
+        return None
+    return layout
 
 
-def _resized(found: Reading, node: onnx.NodeProto) -> bool:
+@_of_channels
+def _resized(found: Reading, node: onnx.NodeProto, layout: Layout) -> Layout | None:
     """Another height and width, told as factors."""
-    layout = found.layout(node.input[0])
-    if layout is None:
-        return True
     scales = found.values(node.input[2]) if len(node.input) == 3 else None  # noqa: PLR2004 - without sizes
     if attribute_of(node, "axes", ()) or not scales or scales[layout.axis] != 1.0:
-        return False
-    found.layouts[node.output[0]] = layout
-    return True
+        return None
+    return layout
 
 
 def _concatenated(found: Reading, node: onnx.NodeProto) -> bool:
@@ -168,14 +164,11 @@ def _concatenated(found: Reading, node: onnx.NodeProto) -> bool:
     return True
 
 
-def _transposed(found: Reading, node: onnx.NodeProto) -> bool:
-    layout = found.layout(node.input[0])
-    if layout is None:
-        return True
+@_of_channels
+def _transposed(found: Reading, node: onnx.NodeProto, layout: Layout) -> Layout | None:
     rank = len(found.shapes.get(node.input[0], ()))
     order = list(attribute_of(node, "perm", range(rank - 1, -1, -1)))
-    found.layouts[node.output[0]] = layout.moved(order.index(layout.axis))
-    return True
+    return layout.moved(order.index(layout.axis))
 
 
 _SAME = (

@@ -14,13 +14,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from edgesmith_builder.dataset import Samples
-from edgesmith_builder.failures import machine_failed
 from edgesmith_builder.format.onnx.nesting import inner_graphs
 from edgesmith_builder.quantize.emit import quiet
 from edgesmith_builder.quantize.expect import expect_int8, operators_of
@@ -29,8 +29,8 @@ from edgesmith_builder.quantize.graph import LIGHT, initializers, size_of, told
 from edgesmith_builder.quantize.prepare import prepare
 from edgesmith_builder.quantize.select import workable
 from edgesmith_builder.quantize.settings import Quantization
-from edgesmith_builder.quantize.static import answers_one
 from edgesmith_builder.quantize.stored import RECURRENT_IN_FLOAT, store_in_eight_bits
+from edgesmith_builder.quantize.trying import why_not
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def quantize_at_run_time(source: Path, samples: Samples | None, settings: Quanti
     onnx.save_model(model, stored)
     constants = initializers(model.graph)
     names = [node.name for node in model.graph.node if _multiplies(node, constants)]
-    good, bad = workable(names, lambda some: _why_not(stored, settings, some, samples, target))
+    good, bad = workable(names, lambda some: why_not(partial(_emit, stored, settings, some), samples, target))
     for node in model.graph.node:
         if node.name in bad:
             log.warning("int8-dynamic: %s stays in fp32, ONNX Runtime has no such form of it", told(node, constants))
@@ -106,8 +106,8 @@ def _expect_kind(graph: onnx.GraphProto) -> None:
         convolved += weights if node.op_type in _CONVOLUTIONS else 0
     if 2 * convolved > total:
         raise QuantizationFailed(
-            f"{convolved / total:.0%} of its weights are of convolutions, which are slower than in fp32 where ranges "
-            "are taken at run time; int8 with a calibration set is for them"
+            f"{convolved / total:.0%} of its weights are of convolutions, which this form leaves in fp32; 50% at most "
+            "was expected, and int8 with a calibration set is for convolutions"
         )
     if any(_sequential(node, constants) for node in graph.node):
         return
@@ -140,28 +140,16 @@ def _multiplies(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) ->
     )
 
 
-def _why_not(
-    ready: Path, settings: Quantization, names: Sequence[str], samples: Samples | None, target: Path
-) -> Exception | None:
-    """Quantise some nodes, and ask the result for one answer; it is the target if it gives one."""
-    trial = target.with_name("trial.onnx")
-    try:
-        with quiet():
-            quantize_dynamic(
-                ready,
-                trial,
-                op_types_to_quantize=list(_INTEGER),
-                per_channel=settings.per_channel,
-                reduce_range=settings.reduce_range,
-                weight_type=_TYPES[settings.weights],
-                # A Gemm is taken apart into a MatMul of this name and an Add.
-                nodes_to_quantize=[*names, *(f"{name}_MatMul" for name in names)],
-            )
-        answers_one(trial, samples)
-    # The quantiser raises whatever comes up inside it, without a base class of its own.
-    except Exception as error:
-        if machine_failed(error):
-            raise
-        return error
-    trial.replace(target)
-    return None
+def _emit(ready: Path, settings: Quantization, names: Sequence[str], target: Path) -> None:
+    """Quantise some nodes and write the model."""
+    with quiet():
+        quantize_dynamic(
+            ready,
+            target,
+            op_types_to_quantize=list(_INTEGER),
+            per_channel=settings.per_channel,
+            reduce_range=settings.reduce_range,
+            weight_type=_TYPES[settings.weights],
+            # A Gemm is taken apart into a MatMul of this name and an Add.
+            nodes_to_quantize=[*names, *(f"{name}_MatMul" for name in names)],
+        )

@@ -1,21 +1,28 @@
-"""int8 with the nodes that lose most left in float: found by measurement, a few more in each step."""
+"""int8 with the nodes that lose most left in float: found by measurement, a few more in each step.
+
+Where what loses most is between the layers, all that is between them is left in float first: it multiplies by no
+weights, so all of their multiplications stay in int8.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import onnx
 
 from edgesmith_builder.dataset import Samples
+from edgesmith_builder.quantize.emit import Recipe, emit
 from edgesmith_builder.quantize.expect import expect_int8
 from edgesmith_builder.quantize.failures import QuantizationFailed
-from edgesmith_builder.quantize.graph import has_weights, initializers, size_of, told
+from edgesmith_builder.quantize.graph import QUANTISED, has_weights, initializers, size_of, told
 from edgesmith_builder.quantize.losses import Losses, losses
 from edgesmith_builder.quantize.settings import Quantization
-from edgesmith_builder.quantize.static import Plain, plain, why_not
+from edgesmith_builder.quantize.static import Plain, plain
+from edgesmith_builder.quantize.trying import why_not
 
 STEPS = 6
 """Most forms that are made: with 1, 2, 4, … tensors left in float."""
@@ -46,7 +53,7 @@ class Mixture:
 
     file: Path
     spared: tuple[Spared, ...]
-    """Those that multiply by weights, the one that loses most first."""
+    """The one that loses most first: those that multiply by weights, or all that are between these."""
     share: float
     """Of the multiplications by weights, in int8."""
 
@@ -69,13 +76,19 @@ def mixtures(source: Path, samples: Samples, settings: Quantization, folder: Pat
     found = losses(made, samples, folder)
     work = _work(made, found.sizes)
     worst = sorted((loss, name) for name, loss in found.decibels.items() if math.isfinite(loss))
+    others = _between(made, {worst[0][1]}) if worst else frozenset()
+    if others:
+        recipe, target = replace(made.recipe, op_types=QUANTISED), folder / "int8-mixed-layers.onnx"
+        layers = [name for name in made.nodes if name not in others]
+        if _works(recipe, layers, samples, target, source) is None:
+            yield Mixture(target, _told(made, others, found), 1.0)
     before: frozenset[str] = frozenset()
     for step in range(STEPS):
         tensors = _alike(made.graph, {name for _, name in worst[: 2**step]})
         spared = frozenset(node.name for node in made.graph.node if node.name in made.nodes and _touches(node, tensors))
         share = sum(work[name] for name in work if name not in spared) / max(1, sum(work.values()))
         if share < LEAST:
-            if not step:
+            if not step and not others:
                 raise QuantizationFailed(
                     f"without the nodes that lose most, {share:.0%} of its multiplications are left to int8; "
                     f"{LEAST:.0%} was expected"
@@ -85,15 +98,35 @@ def mixtures(source: Path, samples: Samples, settings: Quantization, folder: Pat
             continue
         before, target = spared, folder / f"int8-mixed-{step}.onnx"
         recipe = replace(made.recipe, in_float=made.recipe.in_float | tensors)
-        if why_not(recipe, [name for name in made.nodes if name not in spared], samples, target) is not None:
+        error = _works(recipe, [name for name in made.nodes if name not in spared], samples, target, source)
+        if isinstance(error, QuantizationFailed) and not step:
+            raise error
+        if error is not None:
             return
+        yield Mixture(target, _told(made, spared & set(work), found), share)
+
+
+def _works(recipe: Recipe, names: Collection[str], samples: Samples, target: Path, source: Path) -> Exception | None:
+    """Make one form; why it does not work, or is none in int8, else None."""
+    error = why_not(partial(emit, recipe, names), samples, target)
+    if error is None:
         try:
             expect_int8(target, source)
-        except QuantizationFailed:
-            if step:
-                return
-            raise
-        yield Mixture(target, _told(made, spared & set(work), found), share)
+        except QuantizationFailed as failed:
+            return failed
+    return error
+
+
+def _between(made: Plain, tensors: set[str]) -> frozenset[str]:
+    """The nodes between the layers that multiply by weights, where some tensors are theirs alone; else none.
+
+    What loses there is often a normalisation or an activation in plain arithmetic: a cube or a sum of squares has a
+    range that 256 steps are too few for, and one tensor in float only moves the loss to the next.
+    """
+    touching = {node.op_type for node in made.graph.node if _touches(node, _alike(made.graph, tensors))}
+    if not touching.isdisjoint(QUANTISED):
+        return frozenset()
+    return frozenset(node.name for node in made.graph.node if node.name in made.nodes and node.op_type not in QUANTISED)
 
 
 def _alike(graph: onnx.GraphProto, tensors: set[str]) -> set[str]:
@@ -142,6 +175,10 @@ def _told(made: Plain, spared: Collection[str], found: Losses) -> tuple[Spared, 
     for node in made.graph.node:
         if node.name in spared:
             names = (*node.input, *node.output, *(behind.get(name, "") for name in node.output))
-            loss, tensor = min((found.decibels[name], name) for name in names if name in found.decibels)
-            nodes.append(Spared(node.name, told(node, constants), tensor, loss))
+            known = [
+                (found.decibels[name], name) for name in names if math.isfinite(found.decibels.get(name, math.inf))
+            ]
+            if known:
+                loss, tensor = min(known)
+                nodes.append(Spared(node.name, told(node, constants), tensor, loss))
     return tuple(sorted(nodes, key=lambda node: (node.decibels, node.name)))

@@ -10,12 +10,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import onnx
 
 from edgesmith_builder.dataset import Samples
-from edgesmith_builder.failures import machine_failed
 from edgesmith_builder.quantize.around_zero import LAYERS
 from edgesmith_builder.quantize.calibrate import Ranges, calibrate, finite
 from edgesmith_builder.quantize.emit import OP_TYPES, Recipe, emit
@@ -27,11 +27,9 @@ from edgesmith_builder.quantize.prepare import prepare
 from edgesmith_builder.quantize.select import workable
 from edgesmith_builder.quantize.settings import Quantization
 from edgesmith_builder.quantize.tail import NO_TAIL, tail_of
-from edgesmith_runtime.engine import load_engine
+from edgesmith_builder.quantize.trying import why_not
 
 log = logging.getLogger(__name__)
-
-_ENGINE = "onnxruntime"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +86,7 @@ def plain(source: Path, samples: Samples, settings: Quantization, folder: Path, 
     unbounded = {name for name, bounds in ranges.items() if not finite(bounds)}
     names = [node.name for node in model.graph.node if _may(node, op_types, unbounded) and node.name not in tail.nodes]
     recipe = Recipe(ready, settings, _within(ranges), tail.tensors | unbounded, op_types)
-    good, bad = workable(names, lambda some: why_not(recipe, some, samples, target))
+    good, bad = workable(names, lambda some: why_not(partial(emit, recipe, some), samples, target))
     _tell(model.graph, bad)
     expect_int8(target if good else ready, source)
     return Plain(target, recipe, tuple(good), model.graph)
@@ -101,35 +99,6 @@ def _may(node: onnx.NodeProto, op_types: Collection[str], unbounded: set[str]) -
 
 def _within(ranges: Ranges) -> Ranges:
     return {name: bounds for name, bounds in ranges.items() if finite(bounds)}
-
-
-def why_not(recipe: Recipe, names: Collection[str], samples: Samples, target: Path) -> Exception | None:
-    """Quantise some nodes and ask the result for one answer, as the device will; it is the target if it gives one."""
-    trial = target.with_name("trial.onnx")
-    try:
-        emit(recipe, names, trial)
-        answers_one(trial, samples)
-    # The quantiser raises whatever comes up inside it, without a base class of its own.
-    except Exception as error:
-        if machine_failed(error):
-            raise
-        return error
-    trial.replace(target)
-    return None
-
-
-def answers_one(file: Path, samples: Samples | None) -> None:
-    """Load a model as the device will, and ask it for one answer where there is a sample.
-
-    Raises:
-        EngineError: where it does not load, or does not answer.
-    """
-    engine = load_engine(_ENGINE, file, threads=1)
-    try:
-        if samples is not None:
-            engine.infer(samples.feed(0))
-    finally:
-        engine.close()
 
 
 def _tell(graph: onnx.GraphProto, bad: dict[str, Exception]) -> None:

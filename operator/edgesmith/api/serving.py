@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
 from edgesmith.api.model import Model, rules
+
+
+def _port(protocol: str) -> Any:
+    """A port of the node for one protocol."""
+    said = f"Port of the node for {protocol}. Absent: none with HostPort, with NodePort one that the cluster picks."
+    return Field(None, ge=1, le=65535, description=said)
 
 
 class Expose(Model):
@@ -31,18 +37,8 @@ class Expose(Model):
             "and restricted forbid it. NodePort: a port of every node, of which those that run the model answer."
         )
     )
-    http_port: int | None = Field(
-        None,
-        ge=1,
-        le=65535,
-        description="Port of the node for HTTP. Absent: none with HostPort, with NodePort one that the cluster picks.",
-    )
-    grpc_port: int | None = Field(
-        None,
-        ge=1,
-        le=65535,
-        description="Port of the node for gRPC. Absent: none with HostPort, with NodePort one that the cluster picks.",
-    )
+    http_port: int | None = _port("HTTP")
+    grpc_port: int | None = _port("gRPC")
 
 
 class Serving(Model):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.decide.devices import devices_of, shortage
@@ -11,21 +10,17 @@ from edgesmith.decide.snapshot import Node, Pod, Snapshot
 from edgesmith.decide.taints import keeping_taint
 
 
-@dataclass(frozen=True, slots=True)
-class Fleet:
-    """What a trial reads of the nodes."""
-
-    profile_of: Mapping[str, str]
-    """Node to profile."""
-    servers: Mapping[str, Sequence[Pod]]
-    """Node to its serving pods of the EdgeModel."""
-
-
 class TrialNodes:
     """The nodes of one profile, as a trial sees them."""
 
-    def __init__(self, snapshot: Snapshot, profile: DeviceProfile, fleet: Fleet) -> None:
-        self._nodes, self._profile, self._fleet = snapshot.nodes, profile, fleet
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        profile: DeviceProfile,
+        profile_of: Mapping[str, str],
+        servers: Mapping[str, Sequence[Pod]],
+    ) -> None:
+        self._nodes, self._profile, self._profile_of, self._servers = snapshot.nodes, profile, profile_of, servers
         self._first = snapshot.model.spec.rollout.steps[0].node_selector
         self.devices = devices_of(profile, snapshot.model)
         """What a server takes of a node, resource to count."""
@@ -51,11 +46,11 @@ class TrialNodes:
 
     def _can_run(self, node: Node) -> bool:
         return (
-            self._fleet.profile_of.get(node.name) == self._profile.metadata.name
+            self._profile_of.get(node.name) == self._profile.metadata.name
             and node.ready
             and keeping_taint(node.taints, self._profile.spec.runtime.tolerations) is None
             and shortage(self.devices, node.offers) is None
         )
 
     def _serves(self, node: Node) -> bool:
-        return bool(self._fleet.servers.get(node.name))
+        return bool(self._servers.get(node.name))

@@ -24,7 +24,7 @@ from edgesmith.decide.plan import Delete, StartTrial
 from edgesmith.decide.retry import requested
 from edgesmith.decide.scores import bounded
 from edgesmith.decide.snapshot import Pod, Revision, Snapshot, TrialPod
-from edgesmith.decide.trial_nodes import Fleet, TrialNodes
+from edgesmith.decide.trial_nodes import TrialNodes
 from edgesmith.decide.trial_records import (
     Key,
     carried_on,
@@ -52,6 +52,16 @@ class Trials:
     records: tuple[TrialStatus, ...]
     starts: tuple[StartTrial, ...]
     deletes: tuple[Delete, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What a trial reads of the nodes."""
+
+    profile_of: Mapping[str, str]
+    """Node to profile."""
+    servers: Mapping[str, Sequence[Pod]]
+    """Node to its serving pods of the EdgeModel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +130,7 @@ class _Case:
         self.state = found.lead
         self.model, self.profile = snapshot.model, self.state.profile.metadata.name
         self.attempt = requested(self.model)
-        self.nodes = TrialNodes(snapshot, self.state.profile, fleet)
+        self.nodes = TrialNodes(snapshot, self.state.profile, fleet.profile_of, fleet.servers)
         self.before = before.get((self.profile, self.state.build.key))
 
     def step(self) -> _Step:

@@ -12,17 +12,6 @@ if TYPE_CHECKING:
 
     from edgesmith_runtime.tensors import TensorSpec
 
-__all__ = [
-    "BUNDLE_FILE",
-    "DEFAULT_NAME",
-    "FORMAT_VERSION",
-    "GOLDEN_ANSWERS",
-    "GOLDEN_INPUTS",
-    "Bundle",
-    "BundleError",
-    "is_name",
-]
-
 FORMAT_VERSION: Final = 4
 BUNDLE_FILE: Final = "bundle.json"
 DEFAULT_NAME: Final = "model"
