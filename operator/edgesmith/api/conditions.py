@@ -48,7 +48,7 @@ class Reason(StrEnum):
     WAITING_FOR_NODES = "WaitingForNodes"
     """No node that could be given the revision is ready and free of taints."""
     PAUSED = "Paused"
-    """spec.paused is true, and some nodes do not run the newest revision."""
+    """spec.rollout.paused is true, and some nodes do not run the newest revision."""
 
     # ProfilesResolved, Stalled
     PROFILE_NOT_FOUND = "ProfileNotFound"

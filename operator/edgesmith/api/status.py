@@ -191,7 +191,7 @@ class PendingReason(StrEnum):
     FAILED = "Failed"
     """The revision failed on the node, which went back to the one before."""
     PAUSED = "Paused"
-    """spec.paused is true."""
+    """spec.rollout.paused is true."""
     NODE_MATCHES_TWO_PROFILES = "NodeMatchesTwoProfiles"
     """The node matches more than one of the profiles."""
     WRONG_ARCHITECTURE = "WrongArchitecture"

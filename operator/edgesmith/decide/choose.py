@@ -106,7 +106,7 @@ def leave(nodes: Sequence[NodeState], rules: Rules, budget: Budget) -> Chosen:
     chosen = Chosen()
     for node in sorted(nodes, key=lambda node: node.name):
         if rules.paused:
-            chosen.wait(node, PendingReason.PAUSED, "spec.paused is true, so it keeps what it runs.")
+            chosen.wait(node, PendingReason.PAUSED, "spec.rollout.paused is true, so it keeps what it runs.")
         elif not node.ready and node.server is not ServerState.NONE:
             chosen.wait(node, PendingReason.NOT_READY, "It is NotReady and keeps its label until it returns.")
         elif node.server in {ServerState.NONE, ServerState.FAILED} or budget.take(node):
@@ -326,7 +326,7 @@ def _trouble(node: NodeState, wanted: str) -> tuple[PendingReason, str] | None:
 def _held(wanted: RevisionState, rules: Rules) -> tuple[PendingReason, str]:
     """What keeps every other node from the newest revision."""
     if rules.paused:
-        return PendingReason.PAUSED, "spec.paused is true, so it keeps what it runs."
+        return PendingReason.PAUSED, "spec.rollout.paused is true, so it keeps what it runs."
     if wanted.proven:
         return PendingReason.STEP_NOT_HELD, "It keeps what it runs until a newer revision has held its steps."
     return PendingReason.STEP_NOT_HELD, f"It waits until revision {wanted.revision} has held its step of the rollout."

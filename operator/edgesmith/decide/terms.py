@@ -108,5 +108,5 @@ def rules_of(snapshot: Snapshot) -> Rules:
         max_failed=rollout.max_failed,
         deadline=parse_duration(rollout.progress_deadline),
         grace=timedelta(seconds=snapshot.settings.node_grace_seconds),
-        paused=spec.paused,
+        paused=rollout.paused,
     )

@@ -300,7 +300,7 @@ def _going_on(facts: VariantFacts, target: str, own: NodeCounts) -> str:
         ),
         RolloutPhase.ROLLING_OUT: f"{on}{trouble or _absent(facts)}.",
         RolloutPhase.DEGRADED: f"{on} and {own.ready} serve{trouble}; repair the node or publish a new source.",
-        RolloutPhase.PAUSED: f"{on}; spec.paused is true.",
+        RolloutPhase.PAUSED: f"{on}; spec.rollout.paused is true.",
         RolloutPhase.NO_NODES: (
             f"No node has the labels of DeviceProfile {name}{_picked(facts)}; nodes that get them are picked up."
         ),
