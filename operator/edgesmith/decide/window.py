@@ -36,6 +36,10 @@ class Opening:
     """Whether a window cannot be used, so that no one can say when it opens."""
 
 
+ANY_TIME = Opening(True)
+"""Without windows a rollout may go on at any time."""
+
+
 @lru_cache(maxsize=64)
 def _zone(name: str) -> ZoneInfo | None:
     """A time zone; None where this installation's database has none of that name."""
@@ -79,12 +83,12 @@ def opening_of(windows: Sequence[Window], now: datetime) -> Opening:
         now: The hub's time.
     """
     if not windows:
-        return Opening(True)
+        return ANY_TIME
     unknown = next((one.time_zone for one in windows if _zone(one.time_zone) is None), None)
     spans = sorted(span for one in windows for span in _spans(one, now))
     wrong = (
-        f"spec.rollout.windows has the time zone {unknown!r}, which the operator does not know; a name of the IANA time "
-        "zone database was expected, such as Europe/Vienna."
+        f"spec.rollout.windows has the time zone {unknown!r}, which the operator does not know; a name of the IANA "
+        "time zone database was expected, such as Europe/Vienna."
         if unknown
         else ""
     )
@@ -108,7 +112,7 @@ def shown(time: datetime, zone: str) -> str:
 
 
 def _spans(window: Window, now: datetime) -> Iterator[tuple[datetime, datetime, str]]:
-    """From when to when a window is open, in UTC, for each time that may be of interest now; empty ones are left out."""
+    """From when to when a window is open, in UTC, each time that is of interest now; empty ones are left out."""
     zone = _zone(window.time_zone)
     if zone is None:
         return
