@@ -66,12 +66,15 @@ REPORT = BuildReport(
 Object = dict[str, Any]
 
 
+ROLLOUT: Object = {"steps": [{"nodes": 1, "bake": "30s"}], "maxUnavailable": 1, "progressDeadline": "5m"}
+
+
 def model(*, annotations: Mapping[str, str] | None = None, generation: int = 1, **spec: Any) -> EdgeModel:
     """An EdgeModel as it would come from the API server; `spec` replaces whole fields of its spec."""
     base: Object = {
         "source": {"uri": "s3://models/parts/a/model.onnx", "sha256": "a" * 64},
         "deviceProfiles": {"names": ["amd64"]},
-        "rollout": {"steps": [{"nodes": 1, "bake": "30s"}], "maxUnavailable": 1, "progressDeadline": "5m"},
+        "rollout": ROLLOUT,
     }
     metadata: Object = {"name": "parts", "namespace": "plant", "uid": "u", "generation": generation}
     metadata["annotations"] = dict(annotations or {})

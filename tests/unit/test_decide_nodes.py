@@ -6,11 +6,26 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from snapshots import LABEL, Cluster, key_of, labels, model, node, profile, publish, said, sentence, three_nodes
+from snapshots import (
+    LABEL,
+    ROLLOUT,
+    Cluster,
+    key_of,
+    labels,
+    model,
+    node,
+    profile,
+    publish,
+    said,
+    sentence,
+    three_nodes,
+)
 
 from edgesmith.api.names import RETRY_ANNOTATION
 from edgesmith.decide import decide
 from edgesmith.decide.taints import Taint
+
+PAUSED = ROLLOUT | {"paused": True}
 
 
 def test_a_node_that_is_not_ready_is_updated_when_it_returns() -> None:
@@ -166,7 +181,7 @@ def test_pending_nodes_are_in_order_over_all_profiles() -> None:
     nodes = {f"e{at}": node(f"e{at}", "amd64" if at % 2 else "arm64") for at in range(4)}
     profiles = (profile(), profile("arm64"))
     both: dict[str, Any] = {"deviceProfiles": {"names": ["amd64", "arm64"]}}
-    cluster = Cluster(edge_model=model(**both, paused=True), profiles=profiles, nodes=nodes)
+    cluster = Cluster(edge_model=model(**both, rollout=PAUSED), profiles=profiles, nodes=nodes)
     plan = cluster.run(4)
     assert [one.node for one in plan.pending] == ["e0", "e1", "e2", "e3"]
     assert [one.name for one in plan.status.pending] == ["e0", "e1", "e2", "e3"]
@@ -176,7 +191,7 @@ def test_paused_moves_no_node_forward() -> None:
     cluster = three_nodes()
     cluster.run(20)
     before = labels(cluster)
-    publish(cluster, "b", paused=True)
+    publish(cluster, "b", rollout=PAUSED)
     plan = cluster.run(10)
     assert labels(cluster) == before
     assert said(plan)["Ready"] == ("False", "Paused")
@@ -195,7 +210,7 @@ def test_paused_still_takes_a_bad_revision_away() -> None:
     publish(cluster, "b")
     cluster.run(2)
     assert labels(cluster) != before
-    publish(cluster, "b", generation=3, paused=True)
+    publish(cluster, "b", generation=3, rollout=PAUSED)
     cluster.run(4)
     assert labels(cluster) == before
 

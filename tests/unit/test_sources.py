@@ -267,9 +267,9 @@ def test_a_retry_is_not_lost_where_the_operator_is_killed_after_its_status() -> 
 
 
 def test_a_paused_edge_model_is_not_looked_at() -> None:
-    plan = decide(seen(loose(paused=True)), NOW)
+    plan = decide(seen(loose(rollout={"paused": True})), NOW)
     assert (plan.look, finding(plan)) == (None, ("False", "Paused"))
-    late = decide(seen(known(paused=True)), NOW + timedelta(days=3))
+    late = decide(seen(known(rollout={"paused": True})), NOW + timedelta(days=3))
     assert (late.look, finding(late)) == (None, ("True", "Succeeded"))
 
 
@@ -435,7 +435,7 @@ def test_the_same_bytes_found_again_leave_the_builds_own_words() -> None:
 
 
 def test_while_paused_a_build_that_found_other_bytes_keeps_its_own_words() -> None:
-    plan = decide(mismatched(known(paused=True), ago=10), NOW)
+    plan = decide(mismatched(known(rollout={"paused": True}), ago=10), NOW)
     assert (plan.look, said(plan)["Stalled"]) == (None, ("True", "DigestMismatch"))
 
 

@@ -50,7 +50,10 @@ class Reason(StrEnum):
     WAITING_FOR_NODES = "WaitingForNodes"
     """No node that could be given the revision is ready and free of taints."""
     PAUSED = "Paused"
-    """spec.paused is true, and some nodes do not run the newest revision."""
+    """spec.rollout.paused is true, and some nodes do not run the newest revision."""
+    WAITING_FOR_WINDOW = "WaitingForWindow"
+    """None of spec.rollout.windows is open, and some nodes do not run the newest revision; the message says when the
+    next one opens."""
 
     # ProfilesResolved, Stalled
     PROFILE_NOT_FOUND = "ProfileNotFound"
@@ -163,6 +166,8 @@ class Reason(StrEnum):
     """On the node that tried them, no candidate kept the gates on latency and memory with the right answers."""
     ROLLED_BACK = "RolledBack"
     """The newest revision was rolled back; the one before serves. A new source or profile starts the next try."""
+    ROLLBACK_REFUSED = "RollbackRefused"
+    """spec.rollout.rollbackTo cannot be met: what it goes back to is gone, or has not held its steps."""
     NO_REVISION_LEFT = "NoRevisionLeft"
     """The newest revision was rolled back and there is none before it."""
     IMAGE_PULL_FAILED = "ImagePullFailed"

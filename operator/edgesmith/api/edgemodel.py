@@ -173,13 +173,6 @@ class EdgeModelSpec(Model):
         json_schema_extra={"x-member": "The label's value."},
     )
     rollout: Rollout = Field(Rollout(), description="How a new revision reaches the nodes.")
-    paused: bool = Field(
-        default=False,
-        description=(
-            "True: no node gets another revision until it is false again. Nodes whose revision was rolled back or "
-            "failed there still go back."
-        ),
-    )
     serving: Serving = Field(Serving(), description="How the model is served.")
 
     @property

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
-from edgesmith.api.model import Model
+from edgesmith.api.model import Model, rules
 from edgesmith.api.units import PERCENT_PATTERN, Deadline, Duration
+from edgesmith.api.window import Window
 
+NAME_PATTERN = r"^([0-9a-f]{10}|[0-9a-f]{32}|sha256:[0-9a-f]{64})$"
+"""What names a revision: itself, its build key or its image's digest."""
+_NAME_FORMS = "a revision, a build key, or the digest of an image (sha256:HEX)"
 SHARE_MESSAGE = "must be a number from {least} or a percentage from 1% to 100%"
+
+
+NamedRevision = Annotated[str, Field(pattern=NAME_PATTERN, max_length=71)]
 
 
 def _share(value: int | str, name: str, *, least: int) -> int | str:
@@ -42,6 +50,43 @@ class Step(Model):
     @classmethod
     def _is_share(cls, value: int | str) -> int | str:
         return _share(value, "nodes", least=1)
+
+
+class Promotion(Model):
+    """A revision that need not wait for bakes."""
+
+    revision: str = Field(
+        pattern=NAME_PATTERN,
+        max_length=71,
+        description=f"Which one: {_NAME_FORMS}. The promotion is of no other, whatever the spec asks for later.",
+    )
+    steps: int | None = Field(
+        None, ge=1, le=16, description="Only the bakes of so many of the first steps are over. Absent: those of all."
+    )
+
+
+class RollbackTo(Model):
+    """A revision that is left, and the one that takes its place."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            {"self.from != self.revision": "from and revision are the same: name the revision to go back to"}
+        )
+    )
+
+    from_: str = Field(
+        alias="from",
+        pattern=NAME_PATTERN,
+        max_length=71,
+        description=(
+            f"The revision that is left: {_NAME_FORMS}. The entry says nothing while the spec asks for another one."
+        ),
+    )
+    revision: str = Field(
+        pattern=NAME_PATTERN,
+        max_length=71,
+        description=f"The revision that nodes go back to: {_NAME_FORMS}. It must have held its steps before.",
+    )
 
 
 class Rollout(Model):
@@ -80,6 +125,46 @@ class Rollout(Model):
             "canary that became NotReady keeps its place. More than 10m also gives the server that long to start "
             "before the kubelet restarts it, so a change of it restarts pods."
         ),
+    )
+
+    paused: bool = Field(
+        default=False,
+        description=(
+            "True: no node that serves is given another revision until it is false again. Nodes whose revision was "
+            "rolled back or failed there still go back."
+        ),
+    )
+    promote: tuple[Promotion, ...] = Field(
+        (),
+        max_length=16,
+        description=(
+            "Revisions whose steps are held as soon as their nodes serve, without the bake. Failures are judged and "
+            "maxUnavailable holds as ever."
+        ),
+        json_schema_extra={"x-map-key": "revision"},
+    )
+    rollback_to: tuple[RollbackTo, ...] = Field(
+        (),
+        max_length=16,
+        description=(
+            "Revisions to go back to, each in place of one that the spec asks for: at once, within maxUnavailable, "
+            "without steps, whatever paused and windows say."
+        ),
+        json_schema_extra={"x-map-key": "from"},
+    )
+    windows: tuple[Window, ...] = Field(
+        (),
+        max_length=16,
+        description=(
+            "When nodes that serve may be given another revision: while one of them is open. Empty: at any time. Nodes "
+            "that go back do so at any time."
+        ),
+    )
+    override: tuple[NamedRevision, ...] = Field(
+        (),
+        max_length=16,
+        description=f"Revisions that windows do not hold up, each as {_NAME_FORMS}: for emergencies.",
+        json_schema_extra={"x-set": True, "x-member": "A revision."},
     )
 
     @field_validator("max_unavailable")

@@ -167,7 +167,7 @@ class VariantStatus(Model):
     state: str = Field(
         description=(
             "Building, BuildFailed, Built (for sites), Trial, TrialFailed, Canary, RollingOut, RollingBack, "
-            "RolledBack, Complete, Degraded, Paused, Waiting or NoNodes."
+            "RolledBack, Complete, Degraded, Paused, WaitingForWindow, Waiting or NoNodes."
         )
     )
     reason: str | None = Field(None, description="Why it is in that state, in one word for machines.")
@@ -191,7 +191,9 @@ class PendingReason(StrEnum):
     FAILED = "Failed"
     """The revision failed on the node, which went back to the one before."""
     PAUSED = "Paused"
-    """spec.paused is true."""
+    """spec.rollout.paused is true."""
+    WINDOW_CLOSED = "WindowClosed"
+    """None of spec.rollout.windows is open."""
     NODE_MATCHES_TWO_PROFILES = "NodeMatchesTwoProfiles"
     """The node matches more than one of the profiles."""
     WRONG_ARCHITECTURE = "WrongArchitecture"
@@ -226,16 +228,44 @@ class RevisionStatus(Model):
         None, description="True: it was rolled back and is not given to a node again, unless a retry is asked for."
     )
     reason: str | None = Field(
-        None, description="Why it was rolled back: CanaryFailed, CanaryLost, NodesFailed or NodesLost."
+        None,
+        description="Why it was rolled back: CanaryFailed, CanaryLost, NodesFailed, NodesLost or RollbackRequested.",
     )
     message: str | None = Field(None, max_length=2048, description="Why it was rolled back, in one sentence.")
     attempt: str | None = Field(None, description="The retry word that was the last one when it was rolled back.")
+    promoted: int | None = Field(
+        None, description="How many of those steps spec.rollout.promote had it hold before their bakes were over."
+    )
     lost: tuple[str, ...] | None = Field(
         None,
         max_length=2000,
         description="Nodes that became NotReady, or lost their device, while they tried it in the first step.",
         json_schema_extra={"x-member": "Node."},
     )
+
+
+class RequestState(StrEnum):
+    """What became of a request in `spec.rollout`."""
+
+    IN_EFFECT = "InEffect"
+    """It is acted on."""
+    DONE = "Done"
+    """It was met; it stays as it is while the spec asks for the same revision, and can be removed."""
+    OBSOLETE = "Obsolete"
+    """It is about a revision that the spec does not ask for any more, or that was rolled back. It says nothing of
+    others and can be removed."""
+    NOT_FOUND = "NotFound"
+    """No revision has the name, or not yet."""
+    REFUSED = "Refused"
+    """It cannot be met; the message says why and what to change."""
+
+
+class RequestStatus(Model):
+    """What became of one entry of spec.rollout.promote, rollbackTo or override."""
+
+    request: str = Field(description="The entry, by its field without `spec.rollout.`: promote[419fc52057], say.")
+    state: str = Field(description="InEffect, Done, Obsolete, NotFound or Refused.")
+    message: str = Field(max_length=1024, description="What it did or why it does nothing, in one sentence.")
 
 
 class FinalistStatus(Model):
@@ -373,6 +403,12 @@ class EdgeModelStatus(Model):
         (),
         description="What was found out about each revision, in the order of their names.",
         json_schema_extra={"x-map-key": "name"},
+    )
+    requests: tuple[RequestStatus, ...] = Field(
+        (),
+        max_length=48,
+        description="What became of each entry of spec.rollout.promote, rollbackTo and override.",
+        json_schema_extra={"x-map-key": "request"},
     )
     trials: tuple[TrialStatus, ...] = Field(
         (),

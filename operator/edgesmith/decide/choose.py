@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from edgesmith.api.status import PendingReason
 from edgesmith.decide.fleet import NodeState, RevisionState, Rules, ServerState
+from edgesmith.decide.hold import Hold, hold_of
 from edgesmith.decide.judge import Judgement
 from edgesmith.decide.plan import Move, Pending
 
@@ -91,22 +92,24 @@ def budget_of(judgements: Sequence[Judgement], rules: Rules, leaving: Sequence[N
 
 def choose(judged: Judgement, rules: Rules, budget: Budget) -> Chosen:
     """Choose one variant's moves: what has to go back first, then the step's nodes, then all others."""
-    chosen = Chosen()
+    chosen, hold = Chosen(), hold_of(rules, overridden=judged.variant.overridden)
     _go_back(judged, budget, chosen)
-    if not rules.paused:
+    if hold:
+        _join(judged, budget, chosen)
+    else:
         if judged.step and judged.target:
             _fill_step(judged, judged.target, budget, chosen)
         _follow(judged, budget, chosen)
-    _explain(judged, rules, chosen)
+    _explain(judged, hold, chosen)
     return chosen
 
 
 def leave(nodes: Sequence[NodeState], rules: Rules, budget: Budget) -> Chosen:
     """Choose which nodes that are of no variant any more lose their label; a server ends only within the budget."""
-    chosen = Chosen()
+    chosen, hold = Chosen(), hold_of(rules)
     for node in sorted(nodes, key=lambda node: node.name):
-        if rules.paused:
-            chosen.wait(node, PendingReason.PAUSED, "spec.paused is true, so it keeps what it runs.")
+        if hold:
+            chosen.wait(node, hold.reason, hold.message)
         elif not node.ready and node.server is not ServerState.NONE:
             chosen.wait(node, PendingReason.NOT_READY, "It is NotReady and keeps its label until it returns.")
         elif node.server in {ServerState.NONE, ServerState.FAILED} or budget.take(node):
@@ -273,6 +276,21 @@ def _follow(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
             chosen.wait(node, PendingReason.MAX_UNAVAILABLE, full)
 
 
+def _join(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
+    """While nothing moves forward, give nodes that run nothing what the others have run: they have nothing to lose."""
+    known = next((one for one in (judged.approved, judged.stable) if one and one.completed), None)
+    if known is None:
+        return
+    for node in judged.variant.unwell:
+        idle = node.movable and node.server is ServerState.NONE and node.label != known.revision
+        if not idle or node.name in chosen.moves or known.revision in node.failures:
+            continue
+        if budget.take(node):
+            chosen.move(node, known.revision, f"Revision {known.revision} is approved.")
+        else:
+            chosen.wait(node, PendingReason.MAX_UNAVAILABLE, _full(budget))
+
+
 def _follows(judged: Judgement, approved: RevisionState, node: NodeState) -> bool:
     """Whether a node is to leave what it runs for what is approved, which is something else.
 
@@ -294,17 +312,17 @@ def _follows(judged: Judgement, approved: RevisionState, node: NodeState) -> boo
     return bool(approved.completed or (current and not current.proven))
 
 
-def _explain(judged: Judgement, rules: Rules, chosen: Chosen) -> None:
+def _explain(judged: Judgement, hold: Hold | None, chosen: Chosen) -> None:
     """Say of every other node that does not run the newest revision why that is so; drop labels that name nothing."""
     target, approved = judged.target, judged.approved
     wanted = target if target and not target.rolled_back else approved
-    newest, held = (wanted.revision, _held(wanted, rules)) if wanted else (None, None)
+    newest, held = (wanted.revision, _held(wanted, hold)) if wanted else (None, None)
     for node in judged.variant.nodes:
         if node.well and node.label == newest:
             continue
         if node.name in chosen.moves or node.name in chosen.pending:
             continue
-        if node.label is not None and node.server is ServerState.NONE and not rules.paused:
+        if node.label is not None and node.server is ServerState.NONE and hold is None:
             reason = f"No revision {node.label} exists for profile {judged.variant.profile}."
             chosen.move(node, None, reason)
             continue
@@ -323,10 +341,10 @@ def _trouble(node: NodeState, wanted: str) -> tuple[PendingReason, str] | None:
     return None
 
 
-def _held(wanted: RevisionState, rules: Rules) -> tuple[PendingReason, str]:
+def _held(wanted: RevisionState, hold: Hold | None) -> tuple[PendingReason, str]:
     """What keeps every other node from the newest revision."""
-    if rules.paused:
-        return PendingReason.PAUSED, "spec.paused is true, so it keeps what it runs."
+    if hold:
+        return hold.reason, hold.message
     if wanted.proven:
         return PendingReason.STEP_NOT_HELD, "It keeps what it runs until a newer revision has held its steps."
     return PendingReason.STEP_NOT_HELD, f"It waits until revision {wanted.revision} has held its step of the rollout."

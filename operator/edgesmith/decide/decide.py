@@ -15,6 +15,7 @@ from edgesmith.decide.digests import undigested
 from edgesmith.decide.marks import status_marks
 from edgesmith.decide.plan import ApplyRevision, Delete, Keep, Move, Plan
 from edgesmith.decide.record import Record, is_written, new_record
+from edgesmith.decide.request_status import request_statuses
 from edgesmith.decide.retention import old_jobs, old_revisions
 from edgesmith.decide.rollout import Course, plan_rollout
 from edgesmith.decide.snapshot import Snapshot
@@ -44,7 +45,10 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
             view.terms.marks,
             attempt=view.terms.attempt,
             retried=view.terms.retried,
+            left=frozenset(view.terms.requests.left.values()),
         ),
+        requests=request_statuses(view.terms.requests, courses, view.terms.rules),
+        troubles=_troubles(view),
         trials=view.trials.records,
         looks=view.looks,
         unreadable=snapshot.unreadable_profiles,
@@ -107,11 +111,11 @@ def _kept(view: View, moved: set[str]) -> tuple[Keep, ...]:
 
 
 def _revisions(view: View, courses: Iterable[Course]) -> tuple[ApplyRevision, ...]:
-    """The DaemonSets that the spec asks for."""
+    """The DaemonSets that the spec asks for; the one that rollbackTo puts in its place is there."""
     found: list[ApplyRevision] = []
     for course in courses:
         state, target = view.builds.get(course.variant.profile), course.target
-        if state is not None and target is not None and state.image is not None:
+        if state is not None and target is not None and state.image is not None and not course.variant.left:
             found.append(ApplyRevision(state.profile, target.revision, state.image, state.build, state.built))
     return tuple(found)
 
@@ -152,9 +156,21 @@ def _facts(view: View, course: Course) -> VariantFacts:
         contestants=view.contestants.get(profile),
         unbuilt=view.resolved.refused.get(profile) or _undigested(view, profile),
         warnings=warnings,
+        opens=view.terms.rules.opening.message,
         unmatched=len(view.assignment.unmatched),
         for_sites=profile in for_sites(view.snapshot.model, view.snapshot.settings),
     )
+
+
+def _troubles(view: View) -> list[Finding]:
+    """What `spec.rollout` asks for and cannot be had."""
+    found = [
+        Finding(Severity.STALLED, Reason.ROLLBACK_REFUSED, one.problem)
+        for one in view.terms.requests.rollbacks.values()
+        if one.problem
+    ]
+    opening = view.terms.rules.opening
+    return [*found, *([Finding(Severity.STALLED, Reason.SPEC_INVALID, opening.message)] if opening.wrong else [])]
 
 
 def _undigested(view: View, profile: str) -> Finding | None:

@@ -11,6 +11,7 @@ from functools import cached_property
 
 from edgesmith.api.units import parse_share
 from edgesmith.decide.devices import Shortage
+from edgesmith.decide.window import ANY_TIME, Opening
 
 ABSENT_SHARE = "10%"
 """The share of nodes that may be missing where a step is held or a revision completed."""
@@ -42,6 +43,7 @@ class RolloutPhase(StrEnum):
     NONE_LEFT = "NoneLeft"
     DEGRADED = "Degraded"
     PAUSED = "Paused"
+    WAITING_FOR_WINDOW = "WaitingForWindow"
     COMPLETE = "Complete"
 
 
@@ -131,6 +133,8 @@ class RevisionState:
     """The same in one CamelCase word."""
     lost: tuple[str, ...] = ()
     """Nodes that went while they tried it as canaries."""
+    promoted: int = 0
+    """How many of its steps it held before their bakes were over, since it was promoted."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,12 @@ class Variant:
     nodes: tuple[NodeState, ...]
     usable: frozenset[str] = frozenset()
     """Revisions of other profiles that nodes of this one run and may go back to."""
+    promoted: int = 0
+    """How many of the first steps of the target need not wait for their bakes."""
+    overridden: bool = False
+    """Whether windows do not hold the target up."""
+    left: str | None = None
+    """The revision that the spec asks for, where `spec.rollout.rollbackTo` puts the target in its place."""
 
     @cached_property
     def unwell(self) -> tuple[NodeState, ...]:
@@ -173,6 +183,8 @@ class Step:
     """How many nodes run the revision in this step, those of earlier steps included; a percentage is of `scope`."""
     bake: timedelta
     selector: Mapping[str, str] = field(default_factory=dict)
+    promoted: bool = False
+    """Whether nodes hold it as soon as they serve."""
 
     def count(self, scope: int) -> int:
         """`nodes` as a count, of so many nodes in scope."""
@@ -200,6 +212,8 @@ class Rules:
     grace: timedelta = timedelta(0)
     """How long the API server takes a node for ready after it was last heard of."""
     paused: bool = False
+    opening: Opening = ANY_TIME
+    """What the windows say now."""
 
     def soon(self, node: NodeState) -> bool:
         """Whether a node went soon after it got its revision: within the deadline and the longest bake."""

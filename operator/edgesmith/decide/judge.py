@@ -64,6 +64,8 @@ class _Case:
         A node that dies is taken for ready until the grace period is over, so the last part of what was seen says
         nothing; nor does what happens while the node is NotReady.
         """
+        if step.promoted and node.ready and node.serving:
+            return True
         seen_until = self.now if node.ready else node.away or self.now
         return node.serving and node.since is not None and seen_until - node.since >= step.bake + self.rules.grace
 
@@ -156,12 +158,21 @@ def _progress(case: _Case) -> tuple[RevisionState, Step | None, int]:
             continue
         if target.steps == 0:
             target = replace(target, lost=_lost_canaries(case, step))
-        measure = _canaries if target.steps == 0 else _later
-        held, missing = measure(replace(case, target=target), step, quota)
+        held, early, missing = _measured(replace(case, target=target), number, step, quota)
         if not held:
             return target, step, missing
-        target = replace(target, steps=number + 1, lost=())
+        target = replace(target, steps=number + 1, lost=(), promoted=target.promoted + early)
     return (replace(target, proven=case.after) if case.own else target), None, 0
+
+
+def _measured(case: _Case, number: int, step: Step, quota: int) -> tuple[bool, bool, int]:
+    """Whether a step is held, whether only since it was promoted, and how many more nodes it wants."""
+    measure = _canaries if case.target.steps == 0 else _later
+    held, missing = measure(case, step, quota)
+    if held or number >= case.variant.promoted:
+        return held, False, missing
+    early, missing = measure(case, replace(step, promoted=True), quota)
+    return early, early, missing
 
 
 def _canaries(case: _Case, step: Step, quota: int) -> tuple[bool, int]:

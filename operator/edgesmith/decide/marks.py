@@ -57,6 +57,7 @@ def status_marks(
     *,
     attempt: str,
     retried: frozenset[str],
+    left: frozenset[str] = frozenset(),
 ) -> tuple[RevisionStatus, ...]:
     """The marks as they are written.
 
@@ -65,19 +66,20 @@ def status_marks(
         before: The marks as they were read.
         attempt: The retry word.
         retried: Revisions that this pass gives another try.
+        left: Revisions that spec.rollout.rollbackTo leaves: a retry that was asked for meanwhile was of no use to them.
     """
     found: dict[str, RevisionStatus] = {}
     for profile, state in states:
         was = before.get(state.revision)
-        kept = was.attempt if was and was.state.rolled_back and state.revision not in retried else attempt
+        kept = was.attempt if was and was.state.rolled_back and state.revision not in retried | left else attempt
         found[state.revision] = _written(profile, state, kept)
-    left = sorted(
+    others = sorted(
         (mark for name, mark in before.items() if name not in found),
         key=lambda mark: (mark.state.proven or _NEVER, mark.state.revision),
         reverse=True,
     )
     counts: dict[str, int] = {}
-    for mark in left:
+    for mark in others:
         counts[mark.profile] = counts.get(mark.profile, 0) + 1
         if counts[mark.profile] <= _KEPT:
             found[mark.state.revision] = _written(mark.profile, mark.state, mark.attempt)
@@ -94,6 +96,7 @@ def _mark(one: RevisionStatus) -> Mark:
         rolled_back=(one.message or "It was rolled back.") if one.rolled_back else None,
         reason=one.reason or "",
         lost=one.lost or (),
+        promoted=one.promoted or 0,
     )
     return Mark(one.profile, state, one.attempt or "")
 
@@ -109,6 +112,7 @@ def _written(profile: str, state: RevisionState, attempt: str) -> RevisionStatus
         reason=state.reason or None if state.rolled_back else None,
         message=state.rolled_back[:_MESSAGE_LIMIT] if state.rolled_back else None,
         attempt=attempt or None if state.rolled_back else None,
+        promoted=state.promoted or None,
         lost=state.lost[:_LOST_LIMIT] or None,
     )
 

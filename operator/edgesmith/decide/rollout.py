@@ -10,6 +10,8 @@ nodes to move, describe where each variant stands. The rules are those of docs/r
 4. A revision that held all steps goes to the other nodes within the budget, and is completed once it serves on enough
    of the desired ones. Only the newest revision is ever rolled back, and only to one that was proven before it.
 5. A node keeps what it runs until there is something approved to take its place.
+6. While the rollout is paused or no window is open, nodes go back and none that serves goes forward.
+7. A revision that rollbackTo leaves is rolled back; what takes its place is the target.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from datetime import datetime
 
 from edgesmith.decide.choose import Chosen, budget_of, choose, leave
 from edgesmith.decide.fleet import NodeState, RevisionState, RolloutPhase, Rules, ServerState, Variant
+from edgesmith.decide.hold import hold_of
 from edgesmith.decide.judge import Judgement, judge
 from edgesmith.decide.plan import Move, Pending
 
@@ -114,8 +117,11 @@ def _phase_forward(judged: Judgement, target: RevisionState, rules: Rules, *, mo
     variant = judged.variant
     if target.completed and _all_served(variant, target, rules.unavailable(len(variant.nodes))):
         return RolloutPhase.COMPLETE
-    if rules.paused and len(variant.on(target.revision)) < len(variant.nodes):
-        return RolloutPhase.PAUSED
+    if variant.left and any(node.movable for node in variant.on(variant.left)):
+        return RolloutPhase.ROLLING_BACK
+    hold = hold_of(rules, overridden=variant.overridden)
+    if hold and len(variant.on(target.revision)) < len(variant.nodes):
+        return hold.phase
     if not target.proven:
         if not variant.on(target.revision) and not any(node.movable for node in variant.nodes):
             return RolloutPhase.WAITING
@@ -149,9 +155,10 @@ def _all_served(variant: Variant, target: RevisionState, tolerated: int) -> bool
 
 
 def _look_again(judged: Judgement, rules: Rules, now: datetime) -> float | None:
-    """Seconds until a bake or a deadline ends."""
+    """Seconds until a bake or a deadline ends, or a window opens or closes."""
     target = judged.target
     ends: list[datetime] = [node.deadline for node in judged.variant.unwell if node.deadline]
+    ends += [rules.opening.edge] if rules.opening.edge else []
     if target and not target.proven and not target.rolled_back:
         ends += _ends(judged, judged.variant.on(target.revision), rules)
     first = min((end for end in ends if end > now), default=None)

@@ -244,3 +244,5 @@ class Snapshot:
     """Other EdgeModels with a build that waits for a slot."""
     resolve_jobs: tuple[ResolveJob, ...] = ()
     """This EdgeModel's resolve Jobs."""
+    gone: frozenset[str] = frozenset()
+    """Images that spec.rollout.rollbackTo goes back to and that the registry has no more."""

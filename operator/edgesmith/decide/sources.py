@@ -147,7 +147,7 @@ class _Case:
 
     def _due(self) -> _Due | None:
         """Whether a look is to be made now, whatever came of the last one; None where it is not."""
-        if self.model.spec.paused or not self.snapshot.settings.builds:
+        if self.model.spec.rollout.paused or not self.snapshot.settings.builds:
             return None
         missing = [field for field in self.files if field not in self.entries]
         if missing or self.last is None:
@@ -169,7 +169,7 @@ class _Case:
 
     def _start(self, due: _Due | None) -> tuple[StartLook | None, float | None]:
         """The Job to make now, and else the seconds until one may have to be made."""
-        if self.running or self.model.spec.paused:
+        if self.running or self.model.spec.rollout.paused:
             return None, None
         if due is None:
             return None, self._until_next()
@@ -229,8 +229,8 @@ class _Case:
         if not self.snapshot.settings.builds:
             message = f"{unknown}, and no Job looks at files here (builder.enabled is false): give sha256 in the spec."
             return Finding(Severity.STALLED, Reason.DIGEST_NOT_GIVEN, message)
-        if self.model.spec.paused:
-            message = f"{unknown}, and spec.paused is true: nothing is looked at."
+        if self.model.spec.rollout.paused:
+            message = f"{unknown}, and spec.rollout.paused is true: nothing is looked at."
             return Finding(Severity.AWAITED, Reason.PAUSED, message)
         said = kept or verdict
         if said:

@@ -8,7 +8,15 @@ from typing import Any, Literal
 
 from edgesmith.api.conditions import ConditionType, Reason
 from edgesmith.api.edgemodel import EdgeModel
-from edgesmith.api.status import EdgeModelStatus, NodeCounts, PendingNode, PendingReason, RevisionStatus, TrialStatus
+from edgesmith.api.status import (
+    EdgeModelStatus,
+    NodeCounts,
+    PendingNode,
+    PendingReason,
+    RequestStatus,
+    RevisionStatus,
+    TrialStatus,
+)
 from edgesmith.decide.builds import BuildState
 from edgesmith.decide.conditions import SENTENCES, Finding, Severity, changed, conditions, summarise, was_ready
 from edgesmith.decide.contestants import out_of
@@ -32,18 +40,23 @@ def status_of(
     variants: Sequence[VariantFacts],
     pending: Sequence[Pending],
     revisions: tuple[RevisionStatus, ...],
+    requests: tuple[RequestStatus, ...],
+    troubles: Sequence[Finding],
     trials: tuple[TrialStatus, ...],
     looks: Looks,
     unreadable: Sequence[str],
     now: datetime,
 ) -> EdgeModelStatus:
-    """The whole status of an EdgeModel; `pending` is in the order of the nodes' names."""
+    """The whole status of an EdgeModel; `pending` is in the order of the nodes' names.
+
+    `troubles` is what `spec.rollout` asks for and cannot be had.
+    """
     nodes = total(facts.counted for facts in variants)
     areas = {
         ConditionType.PROFILES_RESOLVED: summarise(_profile_findings(model, resolved, assignment, unreadable)),
         ConditionType.SOURCE_RESOLVED: looks.finding,
         ConditionType.BUILDS_READY: summarise(_build_findings(variants)),
-        ConditionType.ROLLOUT_COMPLETE: summarise(_rollout_findings(variants, nodes)),
+        ConditionType.ROLLOUT_COMPLETE: summarise([*_rollout_findings(variants, nodes), *troubles]),
     }
     waiting = sorted((*pending[:PENDING_SHOWN], *_left_alone(assignment)), key=lambda one: one.node)[:PENDING_SHOWN]
     return EdgeModelStatus(
@@ -54,6 +67,7 @@ def status_of(
         ),
         variants=tuple(variant_status(facts, model.status) for facts in variants),
         revisions=revisions,
+        requests=requests,
         trials=trials,
         sources=looks.entries,
         nodes=nodes,

@@ -12,33 +12,37 @@ from edgesmith.decide.devices import devices_of
 from edgesmith.decide.fleet import RevisionState, Rules, Step
 from edgesmith.decide.marks import Mark, marks_of
 from edgesmith.decide.observe import Allowance, Terms
+from edgesmith.decide.requests import REQUESTED, Named, Requests
 from edgesmith.decide.retry import requested
 from edgesmith.decide.snapshot import Snapshot
+from edgesmith.decide.window import opening_of
 
 
 class RolloutTerms:
     """The terms of one EdgeModel's rollout. Made once per pass; nothing in it changes afterwards."""
 
     def __init__(
-        self, snapshot: Snapshot, profiles: Iterable[DeviceProfile], targets: Mapping[str, str], now: datetime
+        self, snapshot: Snapshot, profiles: Iterable[DeviceProfile], asked: Mapping[str, Named], now: datetime
     ) -> None:
         """Read them.
 
         Args:
             snapshot: Everything that is known of one EdgeModel.
             profiles: The DeviceProfiles that can be used.
-            targets: The revision that the spec asks for, by the profile's name.
+            asked: The revision that the spec asks for, by the profile's name.
             now: The hub's time.
         """
-        self.now, self.targets, self.attempt = now, targets, requested(snapshot.model)
+        self.now, self.attempt = now, requested(snapshot.model)
         self.marks = marks_of(snapshot.model.status)
-        self.rules = rules_of(snapshot)
+        self.requests = Requests(snapshot, asked, self.marks)
+        self.targets: Mapping[str, str] = self.requests.targets
+        self.rules = rules_of(snapshot, now)
         """`spec.rollout`, as the planner reads it."""
         self.by_revision = {revision.revision: revision for revision in snapshot.revisions}
         self.retried = frozenset(
-            target for target in targets.values() if (mark := self.marks.get(target)) and self._retried(mark)
+            target for target in self.targets.values() if (mark := self.marks.get(target)) and self._retried(mark)
         )
-        names = {*targets, *(one.profile for one in snapshot.revisions)}
+        names = {*self.targets, *(one.profile for one in snapshot.revisions)}
         self.states = {name: self._states(name) for name in names}
         """Every variant's revisions, by the profile's name."""
         self._completed = {one.revision for states in self.states.values() for one in states if one.completed}
@@ -91,14 +95,24 @@ class RolloutTerms:
         if target:
             created.setdefault(target, self.now)
         states = []
+        left = self.requests.left.get(profile)
+        if left:
+            created.setdefault(left, self.now)
         for revision, at in created.items():
             mark = self.marks.get(revision)
             fresh = mark is None or revision in self.retried
-            states.append(RevisionState(revision, at) if fresh or not mark else replace(mark.state, created=at))
+            state = RevisionState(revision, at) if fresh or not mark else replace(mark.state, created=at)
+            states.append(left_state(state, str(target)) if revision == left else state)
         return tuple(sorted(states, key=lambda state: (state.created, state.revision)))
 
 
-def rules_of(snapshot: Snapshot) -> Rules:
+def left_state(state: RevisionState, to: str) -> RevisionState:
+    """A revision that rollbackTo leaves, as one that was rolled back: no node is given it again but for a retry."""
+    why = f"spec.rollout.rollbackTo asks for revision {to} in its place."
+    return replace(state, rolled_back=state.rolled_back or why, reason=state.reason or REQUESTED)
+
+
+def rules_of(snapshot: Snapshot, now: datetime) -> Rules:
     """`spec.rollout`, as the planner reads it."""
     spec = snapshot.model.spec
     rollout = spec.rollout
@@ -108,5 +122,6 @@ def rules_of(snapshot: Snapshot) -> Rules:
         max_failed=rollout.max_failed,
         deadline=parse_duration(rollout.progress_deadline),
         grace=timedelta(seconds=snapshot.settings.node_grace_seconds),
-        paused=spec.paused,
+        paused=rollout.paused,
+        opening=opening_of(rollout.windows, now),
     )

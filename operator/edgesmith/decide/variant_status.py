@@ -39,6 +39,8 @@ class VariantFacts:
     """Why nothing is built for the profile; None where something is, or where there is no such profile."""
     warnings: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """What devices that run the revision shown say is not as it should be, and the nodes that say so."""
+    opens: str = ""
+    """When the next window opens, in one sentence; empty where one is open."""
     unmatched: int = 0
     """Nodes that spec.nodeSelector picks and that are of no profile."""
     for_sites: bool = False
@@ -89,6 +91,7 @@ _FINDINGS = {
     RolloutPhase.NONE_LEFT: (Severity.STALLED, Reason.NO_REVISION_LEFT),
     RolloutPhase.DEGRADED: (Severity.STALLED, Reason.NODES_FAILED),
     RolloutPhase.PAUSED: (Severity.AWAITED, Reason.PAUSED),
+    RolloutPhase.WAITING_FOR_WINDOW: (Severity.AWAITED, Reason.WAITING_FOR_WINDOW),
 }
 
 
@@ -318,13 +321,17 @@ def _going_on(facts: VariantFacts, target: str, own: NodeCounts) -> str:
         ),
         RolloutPhase.ROLLING_OUT: f"{on}{trouble or _absent(facts)}.",
         RolloutPhase.DEGRADED: f"{on} and {own.ready} serve{trouble}; repair the node or publish a new source.",
-        RolloutPhase.PAUSED: f"{on}; spec.paused is true.",
+        RolloutPhase.PAUSED: f"{on}; spec.rollout.paused is true.",
+        RolloutPhase.WAITING_FOR_WINDOW: f"{on}; no window is open. {facts.opens}",
+        RolloutPhase.ROLLING_BACK: f"{on}{trouble or _absent(facts)}; spec.rollout.rollbackTo asks for it.",
         RolloutPhase.NO_NODES: (
             f"No node has the labels of DeviceProfile {name}{_picked(facts)}; nodes that get them are picked up."
         ),
         RolloutPhase.WAITING: f"Revision {target} for {name} waits for a node: {own.desired} desired{_absent(facts)}.",
     }
-    return said.get(facts.course.phase, f"Serving on {own.ready} of {nodes}{_absent(facts)}.")
+    left = facts.course.variant.left
+    instead = f"; revision {target} takes the place of {left} as spec.rollout.rollbackTo asks" if left else ""
+    return said.get(facts.course.phase, f"Serving on {own.ready} of {nodes}{_absent(facts)}{instead}.")
 
 
 def _picked(facts: VariantFacts) -> str:

@@ -20,6 +20,7 @@ from edgesmith.decide.observe import Observation, Terms, observe
 from edgesmith.decide.profiles import Assignment, Resolved, assign, carries
 from edgesmith.decide.record import Record, parse_record
 from edgesmith.decide.refusals import usable
+from edgesmith.decide.requests import Named
 from edgesmith.decide.serving import revision_of
 from edgesmith.decide.snapshot import Node, Pod, Snapshot
 from edgesmith.decide.sources import Looks, plan_looks
@@ -67,12 +68,13 @@ class View:
             now,
         )
         self.builds: dict[str, BuildState] = self.trials.builds | states_of(self.contestants, elsewhere)
-        self.targets = {
-            name: revision_of(state.profile, state.image, model, snapshot.settings)
+        asked = {
+            name: Named(revision_of(state.profile, state.image, model, snapshot.settings), state.image, state.build.key)
             for name, state in self.builds.items()
             if state.image and name not in elsewhere
         }
-        self.terms = RolloutTerms(snapshot, self.resolved.profiles, self.targets, now)
+        self.terms = RolloutTerms(snapshot, self.resolved.profiles, asked, now)
+        self.targets = self.terms.targets
         self.observed: dict[str, Observation] = {}
         self.nodes = defaultdict[str, list[NodeState]](list)
         """Profile to its nodes."""
@@ -95,6 +97,9 @@ class View:
                 self.terms.states.get(profile, ()),
                 tuple(nodes),
                 frozenset(one.revision for one in self.snapshot.revisions if one.profile != profile),
+                promoted=self.terms.requests.promoted(profile),
+                overridden=self.terms.requests.overridden(profile),
+                left=self.terms.requests.left.get(profile),
             )
             for profile, nodes in sorted(self.nodes.items())
         )
