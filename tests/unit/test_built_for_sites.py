@@ -36,7 +36,7 @@ TWO = REPORT.model_copy(
 
 def built(of: EdgeModel, *at: Any, report: Any = REPORT) -> dict[str, Image | None]:
     """The registry with the builds for some profiles, and none for the others."""
-    keys = {key: None for key in (build_for(of, one, SETTINGS).key for one in (HUB, PI))}
+    keys = dict.fromkeys(build_for(of, one, SETTINGS).key for one in (HUB, PI))
     found = {build_for(of, one, SETTINGS).key for one in at}
     place = "registry:5000/models/plant/models@sha256:"
     return {key: Image(place + key * 2, report) if key in found else None for key in keys}

@@ -24,7 +24,7 @@ from edgesmith.decide.held import held_revision
 from edgesmith.decide.plan import Change, StartBuild
 from edgesmith.decide.retry import REGISTRY_LAG, cannot_start, failed, remaining, requested
 from edgesmith.decide.settings import Settings
-from edgesmith.decide.sites import awaited_message, pause
+from edgesmith.decide.sites import awaited_message, overdue, pause
 from edgesmith.decide.snapshot import (
     BuilderJob,
     BuildJob,
@@ -251,9 +251,9 @@ def _state(snapshot: Snapshot, profile: DeviceProfile, build: Build, now: dateti
     if isinstance(answer, Image):
         return BuildState(profile, build, "Built", answer.reference, answer.report)
     held = held_revision(snapshot, profile.metadata.name, build.key)
-    found = replace(
-        _not_found(snapshot, profile, build, held.image if held else None, now), tried=_tried(snapshot, build)
-    )
+    here = snapshot.settings.builds
+    tried = _tried(snapshot, build) if here else overdue(snapshot, profile.metadata.name, build, now)
+    found = replace(_not_found(snapshot, profile, build, held.image if held else None, now), tried=tried)
     return replace(found, built=held.built or None) if held and found.image else found
 
 
