@@ -10,7 +10,7 @@ import pytest
 from snapshots import NOW, REPORT, SETTINGS, image, key_of, model, node, profile, said, sentence, snapshot
 
 from edgesmith.api.edgemodel import EdgeModel
-from edgesmith.decide import decide
+from edgesmith.decide import decide, wanted
 from edgesmith.decide.plan import Plan
 from edgesmith.decide.sites import FIRST_PAUSE, JITTER, LONGEST_PAUSE
 from edgesmith.decide.snapshot import (
@@ -197,3 +197,26 @@ def test_a_site_needs_no_builder_with_a_vendors_packages() -> None:
     site = replace(SITE, runtime_images=runtime)
     plan = decide(snapshot(settings=site, profiles=(qnn,), images={}), NOW)
     assert said(plan)["ProfilesResolved"] == ("True", "Succeeded"), sentence(plan, "ProfilesResolved")
+
+
+def test_an_alternative_that_never_comes_holds_a_first_rollout_back_for_half_an_hour_and_no_longer() -> None:
+    lighter = {"name": "gru", "source": {"uri": "s3://models/parts/gru.onnx", "sha256": "c" * 64}}
+    of = model(
+        evaluation={"uri": "s3://models/e.npz", "sha256": "e" * 64},
+        gates={"minAccuracy": "90%"},
+        optimize={"alternatives": [lighter]},
+    )
+    keys = {name: build.key for (_, name), build in wanted(of, (profile(),), SITE).items()}
+    there = Image(f"site.example/mirror/models/plant/models@sha256:{'a' * 64}", REPORT)
+    images = {keys["source"]: there, keys["gru"]: None}
+    moved = []
+    for minutes in (0, 29, 31, 32, 90):
+        plan = decide(replace(at_site(), model=of, images=images), NOW + timedelta(minutes=minutes))
+        of = of.model_copy(update={"status": status_of(plan)})
+        moved.append((minutes, bool(plan.revisions), said(plan)["BuildsReady"]))
+    waiting, going = ("False", "WaitingForBuild"), ("True", "Succeeded")
+    assert moved == [(0, False, waiting), (29, False, waiting), *((one, True, going) for one in (31, 32, 90))]
+    assert "gru for amd64 is out" in sentence(plan, "BuildsReady")
+    images[keys["gru"]] = there
+    plan = decide(replace(at_site(), model=of, images=images), NOW + timedelta(minutes=95))
+    assert "is out" not in sentence(plan, "BuildsReady"), "it joins the others when it comes"

@@ -97,10 +97,11 @@ class Registry:
             raise RegistryRefused(f"{reference} is an image index; one platform's image was expected")
         return document
 
-    async def document(self, reference: Reference) -> Manifest | Index | None:
-        """What a reference names, an image or an index; None where there is nothing.
+    async def raw(self, reference: Reference) -> tuple[str, bytes] | None:
+        """What a reference names, as it stands: its media type and its bytes; None where there is nothing.
 
         Raises:
+            RegistryRefused: also where bytes of another digest came.
             RegistryError: of the fitting kind.
         """
         repository, what = reference.repository, f"reading the manifest {reference.target}"
@@ -118,12 +119,24 @@ class Registry:
         for declared in (reference.digest, answer.headers.get("Docker-Content-Digest")):
             if declared and declared != digest:
                 raise RegistryRefused(f"{repository} answered with {digest} when {what}; {declared} was expected")
-        media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+        return answer.headers.get("Content-Type", "").partition(";")[0].strip(), answer.body
+
+    async def document(self, reference: Reference) -> Manifest | Index | None:
+        """What a reference names, an image or an index; None where there is nothing.
+
+        Raises:
+            RegistryError: of the fitting kind.
+        """
+        found = await self.raw(reference)
+        if found is None:
+            return None
+        repository, what = reference.repository, f"reading the manifest {reference.target}"
+        media_type, body = found
         try:
             if media_type in (MANIFEST, DOCKER_MANIFEST):
-                return Manifest.from_bytes(answer.body)
+                return Manifest.from_bytes(body)
             if media_type in (INDEX, DOCKER_INDEX):
-                return Index.from_bytes(answer.body)
+                return Index.from_bytes(body)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RegistryRefused(
                 f"{repository} answered with a malformed manifest when {what}: {type(error).__name__} {error}"
@@ -298,18 +311,36 @@ class Registry:
         Raises:
             RegistryError: of the fitting kind.
         """
-        unlisted = []
+        made = []
         for referrer in referrers:
             await self.push_blob(repository, EMPTY)
             await self.push_blob(repository, referrer.content)
             raw = referrer.to_bytes(subject)
-            descriptor = Descriptor.of(raw, MANIFEST)
-            answer = await self._put_manifest(repository.pinned(descriptor.digest), raw, MANIFEST)
-            if answer.headers.get("OCI-Subject") != subject.digest:
-                unlisted.append(Listed(descriptor, referrer.artifact_type, referrer.annotations))
+            listed_as = Listed(Descriptor.of(raw, MANIFEST), referrer.artifact_type, referrer.annotations)
+            made.append((listed_as, raw))
+        await self.attach_manifests(repository, subject.digest, made)
+
+    async def attach_manifests(
+        self, repository: Repository, subject: str, manifests: Sequence[tuple[Listed, bytes]]
+    ) -> None:
+        """Hang manifests on an image that name it as their subject, and whose blobs are there.
+
+        Args:
+            repository: The image's.
+            subject: The digest of the image's manifest, which need not be there yet.
+            manifests: Each as the image's list is to have it, and its bytes.
+
+        Raises:
+            RegistryError: of the fitting kind.
+        """
+        unlisted = []
+        for entry, raw in manifests:
+            answer = await self._put_manifest(repository.pinned(entry.descriptor.digest), raw, MANIFEST)
+            if answer.headers.get("OCI-Subject") != subject:
+                unlisted.append(entry)
         if not unlisted:
             return
-        tagged = repository.tagged(list_tag(subject.digest))
+        tagged = repository.tagged(list_tag(subject))
         there = await self._list(repository, f"manifests/{tagged.target}")
         try:
             raw = with_entries(there, unlisted)

@@ -16,7 +16,7 @@ class Builds(Model):
         description=(
             "Names of DeviceProfiles that the EdgeModel is built for, whether or not the cluster has such nodes: for "
             "clusters at sites. One that spec.deviceProfiles does not pick as well is rolled out to no node. Where no "
-            "builds are made (builder.enabled is false) the list has no effect: hub and sites can share one manifest."
+            "builds are made (builder.enabled is false) it has no effect, so hub and sites can share one manifest."
         ),
         json_schema_extra={"x-set": True, "x-member": "Name of a DeviceProfile."},
     )

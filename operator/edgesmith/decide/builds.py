@@ -24,7 +24,7 @@ from edgesmith.decide.held import held_revision
 from edgesmith.decide.plan import Change, StartBuild
 from edgesmith.decide.retry import REGISTRY_LAG, failed, remaining
 from edgesmith.decide.settings import Settings
-from edgesmith.decide.sites import awaited_message, pause
+from edgesmith.decide.sites import awaited_message, overdue, pause
 from edgesmith.decide.snapshot import (
     BuildJob,
     ForeignImage,
@@ -205,9 +205,10 @@ def _state(snapshot: Snapshot, profile: DeviceProfile, build: Build, now: dateti
         return BuildState(profile, build, "Built", answer.reference, answer.report)
     held = held_revision(snapshot, profile.metadata.name, build.key)
     jobs = Jobs.of(snapshot, build)
+    here = snapshot.settings.builds
+    tried = jobs.tried_in_vain if here else overdue(snapshot, profile.metadata.name, build, now)
     found = replace(
-        _not_found(snapshot, profile, build, jobs, known=held.image if held else None, now=now),
-        tried=jobs.tried_in_vain,
+        _not_found(snapshot, profile, build, jobs, known=held.image if held else None, now=now), tried=tried
     )
     return replace(found, built=held.built or None) if held and found.image else found
 

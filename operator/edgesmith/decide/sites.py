@@ -12,6 +12,7 @@ from typing import Any
 
 from edgesmith.api.conditions import ConditionType, Reason
 from edgesmith.api.names import short_hash
+from edgesmith.decide.held import build_before
 from edgesmith.decide.snapshot import Snapshot, StrangeImage
 from edgesmith_builder.contract import Build
 
@@ -23,6 +24,9 @@ GROWTH = 4.0
 """A pause is this part of the time that was waited already, so that it grows without anything being remembered."""
 JITTER = 0.2
 """How far pauses of different builds differ, as a part of them: a thousand sites must not ask at the same second."""
+
+PATIENCE = 1800.0
+"""Seconds after which a build that is not there no longer holds back others of the same variant."""
 
 
 def awaited_message(snapshot: Snapshot, profile: str, build: Build) -> str:
@@ -41,12 +45,24 @@ def awaited_message(snapshot: Snapshot, profile: str, build: Build) -> str:
     )
 
 
+def overdue(snapshot: Snapshot, profile: str, build: Build, now: datetime) -> bool:
+    """Whether the others of a variant go on without a build: where the one that builds failed, nobody here is told.
+
+    It joins them when it comes.
+    """
+    gone_on = build_before(snapshot.model.status, profile, build.key).get("state") == "Failed"
+    return gone_on or _waited(snapshot, now) >= PATIENCE
+
+
 def pause(snapshot: Snapshot, build: Build, now: datetime) -> float:
     """Seconds until the registry is to be asked again for a build."""
-    waited = max(((now - since).total_seconds() for since in _waits_since(snapshot.model.status)), default=0.0)
-    seconds = min(max(waited / GROWTH, FIRST_PAUSE), LONGEST_PAUSE)
+    seconds = min(max(_waited(snapshot, now) / GROWTH, FIRST_PAUSE), LONGEST_PAUSE)
     place = int(short_hash(f"{snapshot.model.metadata.uid} {build.key}", 8), 16) / 2**32
     return seconds * (1.0 - JITTER + 2 * JITTER * place)
+
+
+def _waited(snapshot: Snapshot, now: datetime) -> float:
+    return max(((now - since).total_seconds() for since in _waits_since(snapshot.model.status)), default=0.0)
 
 
 def _waits_since(status: Mapping[str, Any]) -> Iterator[datetime]:
