@@ -25,8 +25,7 @@ from edgesmith.decide.serving import revision_of
 from edgesmith.decide.snapshot import Node, Pod, Snapshot
 from edgesmith.decide.sources import Looks, plan_looks
 from edgesmith.decide.terms import RolloutTerms
-from edgesmith.decide.trial_nodes import Fleet
-from edgesmith.decide.trials import plan_trials
+from edgesmith.decide.trials import Fleet, plan_trials
 
 
 class View:
