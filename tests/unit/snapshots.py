@@ -12,7 +12,8 @@ from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import daemon_set_name, job_name, node_label, resolve_job_name, trial_pod_name
 from edgesmith.decide import decide
-from edgesmith.decide.builds import attempt_of, build_for, wanted
+from edgesmith.decide.attempts import attempt_of
+from edgesmith.decide.builds import build_for, wanted
 from edgesmith.decide.plan import ApplyRevision, Delete, Move, Plan, StartBuild, StartLook, StartTrial
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import (

@@ -8,8 +8,9 @@ import pytest
 from snapshots import NOW, SETTINGS, failed_job, key_of, model, profile, snapshot
 
 from edgesmith.decide import decide
+from edgesmith.decide.attempts import attempt_of
 from edgesmith.decide.build_slots import RECHECK, admitted
-from edgesmith.decide.builds import attempt_of, build_for
+from edgesmith.decide.builds import build_for
 from edgesmith.decide.plan import StartBuild
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import Snapshot

@@ -11,7 +11,8 @@ from snapshots import NOW, SETTINGS, failed_job, image, job, key_of, model, said
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import job_name
 from edgesmith.decide import decide
-from edgesmith.decide.builds import attempt_of, build_for
+from edgesmith.decide.attempts import attempt_of
+from edgesmith.decide.builds import build_for
 from edgesmith.decide.plan import Plan
 from edgesmith.decide.snapshot import BuildJob
 from edgesmith.resources.names import repository

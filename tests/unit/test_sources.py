@@ -25,7 +25,7 @@ from snapshots import (
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import RETRY_ANNOTATION, resolve_job_name
-from edgesmith.decide import builds, decide
+from edgesmith.decide import attempts, decide
 from edgesmith.decide.builds import build_for, wanted
 from edgesmith.decide.digests import recorded, undigested
 from edgesmith.decide.plan import Change, Plan
@@ -399,7 +399,7 @@ def test_of_several_failed_jobs_the_newest_is_kept_and_all_go_after_a_success() 
 def mismatched(of: EdgeModel, ago: float = 1) -> Snapshot:
     """A build of what is known that came upon other bytes."""
     job = replace(failed_job(model(), "DigestMismatch", ago=ago), key=build_for(of, profile(), SETTINGS).key)
-    return replace(seen(of), jobs=(replace(job, attempt=builds.attempt_of(of, SETTINGS)),))
+    return replace(seen(of), jobs=(replace(job, attempt=attempts.attempt_of(of, SETTINGS)),))
 
 
 def test_a_build_that_found_other_bytes_starts_a_look_at_once_and_is_not_made_again_before() -> None:

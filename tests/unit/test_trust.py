@@ -10,7 +10,8 @@ import pytest
 from snapshots import NOW, SETTINGS, image, job, key_of, model, node, profile, said, snapshot
 
 from edgesmith.decide import decide
-from edgesmith.decide.builds import attempt_of, build_for
+from edgesmith.decide.attempts import attempt_of
+from edgesmith.decide.builds import build_for
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import BuildJob, ForeignImage, Revision, UnsignedImage
 from edgesmith.decide.trust import trusted_digests

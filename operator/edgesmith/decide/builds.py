@@ -16,22 +16,19 @@ from edgesmith.api.conditions import Reason
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import SOURCE, Alternative, EdgeModel
 from edgesmith.api.fraction import parse_fraction
-from edgesmith.api.names import short_hash
+from edgesmith.decide.attempts import answering, start_of, why
 from edgesmith.decide.build_slots import RECHECK, admitted
-from edgesmith.decide.changes import changes
-from edgesmith.decide.digests import artifacts, looked_at_files, undigested
+from edgesmith.decide.digests import artifacts, undigested
 from edgesmith.decide.held import held_revision
-from edgesmith.decide.plan import Change, StartBuild
+from edgesmith.decide.plan import StartBuild
 from edgesmith.decide.refusals import usable
-from edgesmith.decide.retry import REGISTRY_LAG, cannot_start, failed, remaining, requested
+from edgesmith.decide.retry import REGISTRY_LAG, cannot_start, failed, remaining
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import (
-    BuilderJob,
     BuildJob,
     ForeignImage,
     Image,
     RegistryProblem,
-    Revision,
     Snapshot,
     UnsignedImage,
 )
@@ -197,47 +194,11 @@ def _without_slot(state: BuildState, limit: int) -> BuildState:
     return replace(waits, phase="Waiting", message=message)
 
 
-def attempt_of(model: EdgeModel, settings: Settings | None = None, build: Build | None = None) -> str:
-    """What a build Job answers beside its key, as a hash: the retry that was asked for, and what the key leaves out.
-
-    A file whose digest is given is not known by its place, and no build by its credentials; where one of them was why
-    a build failed, correcting it must start the next try. So must a signature that is asked for from now on: a Job that
-    ended before may have signed nothing.
-
-    Args:
-        model: The EdgeModel.
-        settings: The installation's.
-        build: Which of its builds; None: that of `spec.source`.
-    """
-    spec = model.spec
-    files = (spec.source, spec.calibration, spec.evaluation)
-    own = [build.source.uri] if build is not None and build.reference is not None else []
-    keys = [settings.signed_by, settings.signing_secret or ""] if settings and settings.signed_by else []
-    places = [file.uri if file else "" for file in files]
-    return short_hash("\n".join([requested(model), spec.source.secret or "", *places, *own, *keys]))
-
-
-def answering(snapshot: Snapshot, build: Build) -> list[BuildJob]:
-    """The Jobs for a build that answer the present attempt, whichever EdgeModel they are of, from old to new.
-
-    What one of them found out, another would too: it has the same inputs and fetches them from the same places with the
-    same credentials.
-    """
-    attempt, key = attempt_of(snapshot.model, snapshot.settings, build), build.key
-    jobs = (*snapshot.jobs, *snapshot.other_jobs)
-    return sorted((job for job in jobs if job.key == key and job.attempt == attempt), key=age)
-
-
 def _elsewhere(snapshot: Snapshot, key: str) -> BuildJob | None:
     """Another EdgeModel's Job at work on a key, with other credentials or places, that is not held up by them."""
     return next(
         (job for job in snapshot.other_jobs if job.key == key and not job.finished and not job.failure_message), None
     )
-
-
-def age(job: BuilderJob) -> tuple[bool, float, int, str]:
-    """Sorts Jobs from old to new; one that has not started is newer than any that has."""
-    return job.started_at is None, job.started_at.timestamp() if job.started_at else 0.0, job.tries, job.name
 
 
 def _state(snapshot: Snapshot, profile: DeviceProfile, build: Build, now: datetime) -> BuildState:
@@ -336,10 +297,17 @@ def _absent(
 ) -> BuildState:
     """The registry holds no such image and no Job is at work on it."""
     name = profile.metadata.name
-    start = _start(snapshot, profile, build, known, 0)
+    start = start_of(snapshot, profile, build, known, 0)
     if ended is None:
         return BuildState(
-            profile, build, "Building", known, None, Reason.BUILDING, f"Building for {name}{_why(start)}.", start
+            profile,
+            build,
+            "Building",
+            known,
+            None,
+            Reason.BUILDING,
+            f"Building for {name}{why(start, snapshot.settings)}.",
+            start,
         )
     if ended.succeeded:
         waited = (now - (ended.finished_at or now)).total_seconds()
@@ -356,7 +324,7 @@ def _absent(
                 None,
                 REGISTRY_LAG - waited,
             )
-        start = _start(snapshot, profile, build, known, ended.tries + 1)
+        start = start_of(snapshot, profile, build, known, ended.tries + 1)
         return BuildState(
             profile, build, "Building", known, None, Reason.BUILDING, f"Building for {name} again.", start
         )
@@ -371,7 +339,7 @@ def _absent(
         None,
         verdict.reason,
         verdict.message,
-        _start(snapshot, profile, build, known, ended.tries + 1) if again else None,
+        start_of(snapshot, profile, build, known, ended.tries + 1) if again else None,
         wait if wait is not None and wait > 0 else None,
     )
 
@@ -388,32 +356,3 @@ def _running(
         return "Waiting" if verdict.waiting else "Failed", verdict.reason, verdict.message
     where = f", for EdgeModel {job.model} too" if job.model not in ("", model.metadata.name) else ""
     return "Building", Reason.BUILDING, f"Building for {profile.metadata.name}{where}."
-
-
-def _start(snapshot: Snapshot, profile: DeviceProfile, build: Build, known: str | None, tries: int) -> StartBuild:
-    """The Job to make, with why."""
-    attempt = attempt_of(snapshot.model, snapshot.settings, build)
-    if known:
-        return StartBuild(profile, build, attempt, (Change("image", known, None),), tries)
-    before = _before(snapshot, profile, build)
-    looked_at = looked_at_files(snapshot.model, build)
-    return StartBuild(profile, build, attempt, changes(build, before.build if before else None, looked_at), tries)
-
-
-def _before(snapshot: Snapshot, profile: DeviceProfile, build: Build) -> Revision | None:
-    """The revision whose build a new one takes the place of: the newest; for an alternative, the one most like it."""
-    kind = build.reference is not None
-    ours = [
-        revision
-        for revision in snapshot.revisions
-        if revision.profile == profile.metadata.name and ("reference" in revision.build) == kind
-    ]
-    ours.sort(key=lambda revision: (revision.created, revision.name), reverse=True)
-    if not kind:
-        return ours[0] if ours else None
-    return min(ours, key=lambda revision: len(changes(build, revision.build)), default=None)
-
-
-def _why(start: StartBuild) -> str:
-    """The changed fields, for a sentence."""
-    return f": {', '.join(change.field for change in start.reason)} changed" if start.reason else ""

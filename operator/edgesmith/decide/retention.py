@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-from edgesmith.decide.builds import age
+from edgesmith.decide.attempts import age
 from edgesmith.decide.plan import Delete
 from edgesmith.decide.snapshot import BuildJob, Revision
 

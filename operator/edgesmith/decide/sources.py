@@ -21,8 +21,9 @@ from edgesmith.api.names import short_hash
 from edgesmith.api.source import File
 from edgesmith.api.status import SourceStatus
 from edgesmith.api.units import parse_duration
+from edgesmith.decide.attempts import age, answering
 from edgesmith.decide.build_slots import RECHECK
-from edgesmith.decide.builds import BuildState, age, answering
+from edgesmith.decide.builds import BuildState
 from edgesmith.decide.conditions import Finding, Severity
 from edgesmith.decide.digests import looked_at_fields, recorded, resolved_at
 from edgesmith.decide.found import TIME_FORMAT, answers_of, ended_at, merged
