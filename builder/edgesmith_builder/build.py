@@ -125,8 +125,8 @@ async def pushed(
 async def made_before(wanted: Build, target: Reference, registries: Registries, maker: Maker) -> Built | None:
     """The image under the build key, where it can be the build; None where it is to be made.
 
-    One request where there is none. Where there is one, those for the base's manifest as well, and nothing else without
-    a signing key: manifests say all that is checked.
+    One request where there is none. Where there is one, those that show whose it is as well: with a signing key, those
+    for its signature; without, those for the base's manifest, whose layers it must have.
 
     Raises:
         RegistryError: The registry cannot be asked.
@@ -135,12 +135,14 @@ async def made_before(wanted: Build, target: Reference, registries: Registries, 
     if made is None:
         return None
     foreign = why_foreign(made, wanted.key, None)
-    if foreign is None:
+    if foreign is None and maker.key is not None:
+        foreign = await maker.why_not_its_own(registries.target, target, made)
+    elif foreign is None:
         try:
             layers = await base_layers(registries.base, wanted.base, wanted.platform)
         except RegistryRefused:
             return None  # said in the request's terms by whoever reads the base to build over it
-        foreign = why_foreign(made, wanted.key, layers) or await maker.why_not_its_own(registries.target, target, made)
+        foreign = why_foreign(made, wanted.key, layers)
     report = report_of(made)
     if foreign is None and report is not None:
         return Built(str(target.repository.pinned(made.digest)), cached=True, report=report)

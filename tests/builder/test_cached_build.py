@@ -7,11 +7,17 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from edgesmith.cluster.images import Images
+from edgesmith.cluster.images import PROBLEM_SECONDS, Images
 from edgesmith.cluster.provenance import Wanted
-from edgesmith.decide.snapshot import Image
+from edgesmith.decide.snapshot import ForeignImage, Image, UnsignedImage
+from edgesmith_builder.maker import Maker
 from edgesmith_builder.oci import Reference, Registry
+from edgesmith_builder.signatures.private import PrivateKey
+
+KEY = PrivateKey(ec.generate_private_key(ec.SECP256R1()))
 
 
 @pytest.fixture
@@ -64,6 +70,40 @@ async def test_the_operator_asks_once_for_a_build_whose_digest_it_knows(world: A
             found = await images.look_up(request.repository, [wanted])
             assert isinstance(found[request.build.key], Image)
     assert asked == [f"GET /v2/{request.repository.partition('/')[2]}/manifests/{request.build.key}"]
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["another digest", "no signature"])
+async def test_the_operator_reads_once_what_may_not_be_rolled_out_and_then_looks_whether_it_is_still_there(
+    world: Any, asked: list[str], *, signed: bool
+) -> None:
+    request = world.request()
+    built = await world.build(request)
+    asked.clear()
+    clock = [0.0]
+    ours = built.image.partition("@")[2] if signed else f"sha256:{'0' * 64}"
+    wanted = Wanted(request.build, frozenset({ours}))
+    asks_for = KEY.public.key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode() if signed else None
+    async with Registry(plain_http=True) as client:
+        images = Images(client, lambda: clock[0], asks_for)
+        for _ in range(3):
+            found = await images.look_up(request.repository, [wanted])
+            assert isinstance(found[request.build.key], UnsignedImage if signed else ForeignImage)
+            clock[0] += PROBLEM_SECONDS
+    of_key = [one for one in asked if one.endswith(f"/manifests/{request.build.key}")]
+    assert [one.partition(" ")[0] for one in of_key] == ["GET", "HEAD", "HEAD"]
+    others = {one.partition(request.repository.partition("/")[2])[2].split("/")[1] for one in asked} - {"manifests"}
+    assert others == ({"referrers"} if signed else set()), "a signature may come any time"
+    assert signed or asked == of_key
+
+
+async def test_a_builder_with_a_key_asks_for_the_signature_and_not_for_the_base(world: Any, asked: list[str]) -> None:
+    request, maker = world.request(), Maker(KEY)
+    await world.build(request, maker=maker)
+    asked.clear()
+    assert (await world.build(request, maker=maker)).cached
+    assert asked[0].endswith(f"/manifests/{request.build.key}")
+    assert not [one for one in asked if "/edgesmith/runtime/" in one]
+    assert len(asked) == 5, "its list, which this registry keeps under a tag, and the signature's manifest and content"
 
 
 async def test_an_operator_that_knows_nothing_looks_at_the_base_and_at_each_finalist_once(

@@ -39,6 +39,28 @@ async def test_a_blob_that_lies_elsewhere_is_there(status: int) -> None:
         assert await client.push_blob(TARGET, Data()) == "there"
 
 
+ONE, TWO = (f"sha256:{digit * 64}" for digit in "12")
+
+
+@pytest.mark.parametrize(
+    ("status", "declared", "same"),
+    [(200, ONE, True), (200, TWO, False), (200, None, False), (302, ONE, False), (404, ONE, False), (405, ONE, False)],
+)
+async def test_a_tag_names_what_it_did_where_one_head_says_so(status: int, declared: str | None, *, same: bool) -> None:
+    """Whatever says less than that is no error: then the manifest is read."""
+    asked: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(f"{request.method} {request.url}")
+        assert "manifest.v1+json" in request.headers["Accept"]
+        headers = {"Location": "https://bucket.example/manifest"}
+        return httpx.Response(status, headers=headers | ({"Docker-Content-Digest": declared} if declared else {}))
+
+    async with Registry(backoff=Backoff(1), transport=httpx.MockTransport(handler)) as client:
+        assert await client.names(TARGET.tagged("1"), ONE) is same
+    assert asked == ["HEAD https://hub.example/v2/team/model/manifests/1"]
+
+
 @pytest.mark.parametrize("challenge", ['Basic realm="store"', 'Bearer realm="https://store.example/token"'])
 async def test_a_store_that_a_registry_redirects_to_is_never_told_the_login(challenge: str) -> None:
     asked: list[str] = []

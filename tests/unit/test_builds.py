@@ -22,6 +22,8 @@ from edgesmith.decide.snapshot import BuildJob, Revision, Snapshot
 from edgesmith_builder.contract import TOOLS, Build, Pruning, tools_of
 
 MISSING = {key_of(model()): None}
+OTHER = {"uri": "s3://models/other.onnx", "sha256": "b" * 64}
+LONG_AGO = NOW - timedelta(days=1)
 
 
 def before(**spec: Any) -> dict[str, object]:
@@ -101,6 +103,65 @@ def test_a_build_that_differs_from_the_newest_revision_says_how() -> None:
     old = Revision("parts-x", "x", "amd64", "r@sha256:0", NOW, before(missingValues="NaN"))
     plan = decide(snapshot(images=MISSING, revisions=(old,)), NOW)
     assert plan.builds[0].reason == (Change("missingValues", "NaN", "Refuse"),)
+
+
+@pytest.mark.parametrize("succeeded", [True, False], ids=["built and not rolled out", "failed"])
+def test_a_build_after_one_that_never_got_a_daemon_set_says_how_it_differs(*, succeeded: bool) -> None:
+    first = before(missingValues="NaN")
+    made = job(model(missingValues="NaN"), finished=True, succeeded=succeeded, finished_at=NOW, build=first)
+    older = replace(
+        made, name="older", build=before(missingValues="NaN", source=OTHER), key="o" * 32, started_at=LONG_AGO
+    )
+    plan = decide(snapshot(images=MISSING, jobs=(older, made)), NOW)
+    assert plan.builds[0].reason == (Change("missingValues", "NaN", "Refuse"),)
+    assert plan.status.variants[0].message == "Building for amd64: missingValues changed."
+
+
+def test_what_runs_is_what_a_build_is_compared_with_whatever_was_tried_since() -> None:
+    ran = Revision("parts-x", "x", "amd64", "r@sha256:0", NOW, before(source=OTHER))
+    tried = job(model(missingValues="NaN"), finished=True, finished_at=NOW, build=before(missingValues="NaN"))
+    plan = decide(snapshot(images=MISSING, revisions=(ran,), jobs=(tried,)), NOW)
+    assert [change.field for change in plan.builds[0].reason] == ["source.sha256", "source.uri"]
+
+
+def test_a_job_of_another_profile_or_that_cannot_be_read_is_no_build_before() -> None:
+    elsewhere = job(model(missingValues="NaN"), finished=True, finished_at=NOW, build=before(missingValues="NaN"))
+    for one in (replace(elsewhere, profile="arm64"), replace(elsewhere, build={})):
+        assert decide(snapshot(images=MISSING, jobs=(one,)), NOW).builds[0].reason == ()
+
+
+def test_the_next_try_has_the_reason_of_the_one_before() -> None:
+    why = (Change("missingValues", "NaN", "Refuse"),)
+    first = replace(failed_job(model(), "SourceUnreachable", retry=True, ago=10), reason=why)
+    (start,) = decide(snapshot(images=MISSING, jobs=(first,)), NOW).builds
+    assert (start.tries, start.reason) == (1, why)
+
+
+SIGNED = "; it is not compiled again where the build before it is signed by the same key"
+
+
+@pytest.mark.parametrize(("secret", "words"), [(None, ""), ("signing", SIGNED)], ids=["nothing is signed", "signed"])
+def test_another_base_is_told_as_one_that_need_not_be_compiled_for(secret: str | None, words: str) -> None:
+    settings = replace(SETTINGS, signing_secret=secret)
+    old = before() | {"base": f"registry.example/edgesmith/runtime@sha256:{'0' * 64}"}
+    held = Revision("parts-x", "x", "amd64", "r@sha256:0", NOW, old)
+    plan = decide(snapshot(images=MISSING, revisions=(held,), settings=settings), NOW)
+    assert [change.field for change in plan.builds[0].reason] == ["base"]
+    assert plan.status.variants[0].message == f"Building for amd64: base changed{words}."
+
+
+def test_a_build_that_was_put_over_another_base_says_whose_layers_it_has_also_while_nobody_can_be_asked() -> None:
+    origin = f"sha256:{'e' * 64}"
+    found = image(model())
+    report = found.report.model_copy(update={"rebased_from": origin})
+    finalists = tuple(one.model_copy(update={"rebased_from": origin}) for one in report.finalists)
+    put = replace(found, report=report.model_copy(update={"finalists": finalists}))
+    plan = decide(snapshot(images={key_of(model()): put}), NOW)
+    assert plan.status.variants[0].rebased_from == origin
+    seen = model().model_copy(update={"status": plan.status.model_dump(mode="json", by_alias=True)})
+    held = Revision("parts-x", "x", "amd64", found.reference, NOW, before())
+    later = decide(snapshot(seen, images={}, revisions=(held,)), NOW)
+    assert later.status.variants[0].rebased_from == origin
 
 
 def test_an_image_that_left_the_registry_is_built_again_while_it_goes_on_serving() -> None:
@@ -204,6 +265,24 @@ def test_what_can_only_fail_again_waits_for_the_user(reason: str) -> None:
     plan = decide(snapshot(asked, images=MISSING, jobs=(failure,)), NOW)
     assert [(start.attempt, start.tries) for start in plan.builds] == [(attempt_of(asked), 0)]
     assert attempt_of(asked) != failure.attempt
+
+
+def test_correcting_the_place_of_a_compiled_file_starts_the_next_try() -> None:
+    profiles = (profile(toolchain={"name": "EdgeTPU", "precisions": ["int8"]}),)
+    twin = {"toolchain": "EdgeTPU", "sha256": "c" * 64}
+    wrong, corrected = (
+        model(compiled=[twin | {"uri": f"s3://models/{name}.tflite"}]) for name in ("elsewhere", "right")
+    )
+    settings = replace(
+        SETTINGS, runtime_images={**SETTINGS.runtime_images, "litert": "registry:5000/litert@sha256:" + "1" * 64}
+    )
+    build = build_for(wrong, profiles[0], settings)
+    assert build_for(corrected, profiles[0], settings).key == build.key
+    attempt = attempt_of(wrong, settings, build)
+    ended = replace(failed_job(model(), "SourceForbidden", ago=0), key=build.key, attempt=attempt)
+    for asked, starts in ((wrong, 0), (corrected, 1)):
+        seen = snapshot(asked, images={build.key: None}, jobs=(ended,), profiles=profiles, settings=settings)
+        assert len(decide(seen, NOW).builds) == starts
 
 
 @pytest.mark.parametrize("source", [{"uri": "s3://models/elsewhere.onnx"}, {"secretRef": {"name": "other-keys"}}])

@@ -81,6 +81,7 @@ class FakeRegistry:
             tuple(IndexEntry(f"sha256:{name}", "linux", name, None) for name in ("amd64", "arm64")), BASE
         )
         self.asked = 0
+        self.looked = 0
         self.base_asked = 0
         self.base_places: list[str] = []
         self.finalists: dict[str, Manifest | None] = {}
@@ -97,6 +98,13 @@ class FakeRegistry:
         if isinstance(self.answer, RegistryError):
             raise self.answer
         return self.answer
+
+    async def names(self, reference: Reference, digest: str) -> bool:
+        assert reference.tag
+        self.looked += 1
+        if isinstance(self.answer, RegistryError):
+            raise self.answer
+        return self.answer is not None and self.answer.digest == digest
 
     async def document(self, reference: Reference) -> Index | None:
         self.base_asked += 1
@@ -129,6 +137,35 @@ async def test_an_image_that_is_there_is_asked_for_once(images: Images, registry
         assert isinstance(found, Image)
         assert found.reference == f"{PLACE}@sha256:{'1' * 64}"
     assert registry.asked == 1
+
+
+async def test_an_image_that_may_not_be_rolled_out_is_read_once_and_looked_for_as_long_as_it_is_there(
+    images: Images, registry: FakeRegistry, clock: list[float]
+) -> None:
+    ours = replace(WANTED, trusted=frozenset({ONE}))
+
+    async def later() -> object:
+        clock[0] += PROBLEM_SECONDS
+        return (await images.look_up(PLACE, [ours]))[KEY]
+
+    registry.answer = manifest(digest=TWO)
+    for _ in range(3):
+        assert await later() == ForeignImage(f"{PLACE}@{TWO}", (ONE,))
+    assert (registry.asked, registry.looked) == (1, 2)
+    registry.answer = RegistryUnreachable("nobody is there")
+    assert isinstance(await later(), RegistryProblem)
+    registry.answer = manifest(digest=TWO)
+    clock[0] += FIRST_PAUSE
+    assert isinstance(await later(), ForeignImage)
+    assert (registry.asked, registry.looked) == (1, 4), "what was read is still known"
+    registry.answer = None
+    assert await later() is None
+    assert (registry.asked, registry.looked) == (2, 5)
+    registry.answer = manifest()
+    assert isinstance(await later(), Image)
+    assert (registry.asked, registry.looked) == (3, 5)
+    assert isinstance(await later(), Image)
+    assert (registry.asked, registry.looked) == (3, 5), "an image that is there stays what it is"
 
 
 THREE = f"sha256:{'3' * 64}"

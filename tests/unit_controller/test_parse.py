@@ -9,9 +9,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from snapshots import SETTINGS, model, profile
 
+from edgesmith.api.names import BUILD_REASON_ANNOTATION, REQUEST_ANNOTATION
 from edgesmith.cluster import parse, parse_build
 from edgesmith.cluster.parse_trial import trial_pod
+from edgesmith.decide.builds import build_for
+from edgesmith.decide.plan import Change, StartBuild
+from edgesmith.resources.build_job import build_job
+from edgesmith_builder.contract import Build
 
 GOOD = {
     "verdict": "Passed",
@@ -39,6 +45,23 @@ def serving(init: list[Any] | None = None, main: list[Any] | None = None, **more
 
 def ended(message: str, code: int = 0) -> dict[str, Any]:
     return {"terminated": {"exitCode": code, "message": message}}
+
+
+def test_a_build_job_says_what_it_is_to_make_and_why() -> None:
+    build = build_for(model(), profile(), SETTINGS)
+    why = (Change("base", "one", "two"), Change("calibration.uri", None, "s3://models/c.npz"))
+    made = build_job(model(), StartBuild(profile(), build, "a", why), SETTINGS)
+    found = parse_build.job(made)
+    assert (Build.model_validate(found.build), found.reason) == (build, why)
+
+
+@pytest.mark.parametrize("said", ["", "[", "{}", "3", "[1]", '[{"field": "base"}]'])
+def test_a_reason_or_a_request_that_nobody_can_read_is_none(said: str) -> None:
+    made = build_job(model(), StartBuild(profile(), build_for(model(), profile(), SETTINGS), "a", ()), SETTINGS)
+    made["metadata"]["annotations"][BUILD_REASON_ANNOTATION] = said
+    made["spec"]["template"]["metadata"]["annotations"][REQUEST_ANNOTATION] = said
+    found = parse_build.job(made)
+    assert (found.reason, found.build) == ((), {})
 
 
 def test_a_warning_of_a_device_is_kept() -> None:

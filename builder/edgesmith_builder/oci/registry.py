@@ -145,6 +145,24 @@ class Registry:
             f"{repository} answered with the media type {media_type or 'none'!r} when {what}; an image was expected"
         )
 
+    async def names(self, reference: Reference, digest: str) -> bool:
+        """Whether a reference names what has a digest, by one HEAD: nothing is read again whose digest is known.
+
+        No where there is nothing, something else, or a registry that does not say of a HEAD what it is about.
+
+        Raises:
+            RegistryError: of the fitting kind.
+        """
+        answer = await self._transport.call(
+            "HEAD",
+            self._transport.address(reference.repository, f"manifests/{reference.target}"),
+            reference.repository,
+            expect={200, 301, 302, 303, 307, 308, 404, 405},
+            what=f"looking for the manifest {reference.target}",
+            headers={"Accept": ACCEPT},
+        )
+        return answer.status == httpx.codes.OK and answer.headers.get("Docker-Content-Digest") == digest
+
     async def has_blob(self, repository: Repository, digest: str) -> bool:
         """Whether a repository holds a blob.
 
@@ -389,19 +407,6 @@ class Registry:
                 log.info("%s; attempt %d of %d", error, number + 2, backoff.attempts)
                 await asyncio.sleep(backoff.delay(number, error.asked))
         return await attempt()
-
-
-class RemoteBlob:
-    """A blob in one registry on its way to another: streamed through, never whole in memory or on disk."""
-
-    def __init__(self, registry: Registry, repository: Repository, descriptor: Descriptor) -> None:
-        self.descriptor = descriptor
-        self._registry = registry
-        self._repository = repository
-
-    def stream(self, offset: int) -> AsyncGenerator[bytes, None]:
-        """Its bytes from `offset` on."""
-        return self._registry.stream_blob(self._repository, self.descriptor, offset)
 
 
 async def speaks_https(registry: str) -> bool:

@@ -88,7 +88,7 @@ def job_name(key: str, attempt: str = "", tries: int = 0) -> str:
 
     Args:
         key: The build key.
-        attempt: The attempt that the Job answers; see `edgesmith.decide.builds.attempt_of`.
+        attempt: The attempt that the Job answers; see `edgesmith.decide.attempts.attempt_of`.
         tries: How many Jobs for the same key and attempt failed before this one.
     """
     suffix = f"-{short_hash(f'{attempt}/{tries}', 4)}" if attempt or tries else ""

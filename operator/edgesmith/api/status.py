@@ -100,6 +100,13 @@ class VariantStatus(Model):
             "The image under the build's tag by digest, where another candidate of the build is rolled out, or none."
         ),
     )
+    rebased_from: str | None = Field(
+        None,
+        description=(
+            "Digest of the image in the same repository whose layers were put over another base image, without "
+            "compiling. Absent: it was compiled."
+        ),
+    )
     alternative: str | None = Field(None, description=f"The model that is rolled out. {_ALTERNATIVE}")
     precision: str | None = Field(None, description="The rung of the ladder that is rolled out.")
     metric: str | None = Field(None, description="How the evaluation set was scored; accuracy is this metric's value.")

@@ -2,7 +2,8 @@
 
 An image that is there stays what it is (its tag is the hash of everything that decides its bytes), so it is asked for
 once. That there is none, or no answer, is believed for a few seconds only, and a registry that does not answer is asked
-less and less often.
+less and less often. An image that is there and may not be rolled out is looked for again, by a HEAD as long as it is
+the same.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from edgesmith.decide.snapshot import Image, RegistryProblem
 from edgesmith_builder.oci import (
     Backoff,
     Logins,
+    Manifest,
+    Reference,
     Registry,
     RegistryError,
     RegistryForbidden,
@@ -67,6 +70,8 @@ class Images:
         self._breaker = Breaker()
         self._there: dict[tuple[str, str], Image] = {}
         self._brief: dict[tuple[str, str], tuple[float, Answer]] = {}
+        self._held: dict[tuple[str, str], Manifest] = {}
+        """What lies under the tags of builds that may not be rolled out as it is, so is asked for again."""
         self._bases = Bases(registry)
 
     async def look_up(
@@ -119,7 +124,7 @@ class Images:
         async def ask(one: Wanted) -> None:
             key = one.build.key
             try:
-                manifest = await self._registry.manifest(Repository.parse(repository).tagged(key))
+                manifest = await self._manifest(Repository.parse(repository).tagged(key))
                 ask_base = manifest is not None and not one.trusted
                 layers = await self._bases.layers(repository, one.build) if ask_base else None
                 answer = judged(repository, one, manifest, layers) if manifest else None
@@ -149,6 +154,23 @@ class Images:
                 self._breaker.answered(registry)
         return answers
 
+    async def _manifest(self, tag: Reference) -> Manifest | None:
+        """What lies under a tag; one HEAD where that is what was read before.
+
+        Raises:
+            RegistryError: The registry cannot be asked.
+        """
+        place = (str(tag.repository), tag.target)
+        held = self._held.get(place)
+        if held is not None and await self._registry.names(tag, held.digest):
+            return held
+        found = await self._registry.manifest(tag)
+        if found is not None:
+            self._held[place] = found
+        else:
+            self._held.pop(place, None)
+        return found
+
     def _last_problem(self, repository: str, key: str) -> Answer:
         """The answer for a registry that is not asked: the last one, so that no status changes back and forth."""
         _, last = self._brief.get((repository, key), (0.0, None))
@@ -158,9 +180,10 @@ class Images:
         if isinstance(answer, Image):
             self._there[where] = answer
             self._brief.pop(where, None)
+            self._held.pop(where, None)
         else:
             seconds = PROBLEM_SECONDS if answer else ABSENT_SECONDS
             self._brief[where] = (self._clock() + seconds, answer)
-        for memory in (self._there, self._brief):
+        for memory in (self._there, self._brief, self._held):
             if len(memory) > _LIMIT:
                 del memory[next(iter(memory))]

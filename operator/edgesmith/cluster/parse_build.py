@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -9,13 +10,16 @@ from typing import Any, TypeVar
 from edgesmith.api.names import (
     ATTEMPT_ANNOTATION,
     BUILD_KEY_LABEL,
+    BUILD_REASON_ANNOTATION,
     MODEL_LABEL,
     PROFILE_LABEL,
+    REQUEST_ANNOTATION,
     RESOLVE_LABEL,
     TRIES_ANNOTATION,
 )
-from edgesmith.cluster.fields import Raw, at, last_json_line, mappings, text, time_of
+from edgesmith.cluster.fields import Raw, at, json_object, last_json_line, mapping, mappings, text, time_of
 from edgesmith.cluster.parse import annotations_of, labels_of, termination_messages
+from edgesmith.decide.plan import Change
 from edgesmith.decide.snapshot import BuildJob, ResolveJob
 from edgesmith_builder.contract import BuildFailure, BuildResult, ResolveResult
 
@@ -76,8 +80,25 @@ def job(raw: Raw) -> BuildJob:
         key=labels.get(BUILD_KEY_LABEL, ""),
         profile=labels.get(PROFILE_LABEL, ""),
         model=labels.get(MODEL_LABEL, ""),
+        build=_asked(raw),
+        reason=_reason(annotations_of(raw).get(BUILD_REASON_ANNOTATION, "")),
         **_job(raw),
     )
+
+
+def _asked(raw: Raw) -> Raw:
+    """The build in a Job's request, as JSON; empty where there is none."""
+    request = json_object(at(raw, "spec", "template", "metadata", "annotations", REQUEST_ANNOTATION))
+    return mapping(at(request, "build"))
+
+
+def _reason(said: str) -> tuple[Change, ...]:
+    """Why a build was started, as its Job says; empty where it says nothing that can be read."""
+    try:
+        found = json.loads(said or "[]")
+        return tuple(Change(str(one["field"]), one["old"], one["new"]) for one in found)
+    except (ValueError, TypeError, KeyError):
+        return ()
 
 
 def resolve_job(raw: Raw) -> ResolveJob:

@@ -69,6 +69,7 @@ def attempt_of(model: EdgeModel, settings: Settings | None = None, build: Build 
     spec = model.spec
     files = (spec.source, spec.calibration, spec.evaluation)
     own = [build.source.uri] if build is not None and build.reference is not None else []
+    own += [build.compiled.uri] if build is not None and build.compiled is not None else []
     keys = [settings.signed_by, settings.signing_secret or ""] if settings and settings.signed_by else []
     places = [file.uri if file else "" for file in files]
     return short_hash("\n".join([requested(model), spec.source.secret or "", *places, *own, *keys]))

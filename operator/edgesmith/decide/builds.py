@@ -16,12 +16,12 @@ from edgesmith.api.conditions import Reason
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import SOURCE, Alternative, EdgeModel
 from edgesmith.api.fraction import parse_fraction
-from edgesmith.decide.build_jobs import Jobs, attempt_of
+from edgesmith.decide.build_jobs import Jobs
 from edgesmith.decide.build_slots import RECHECK, admitted
-from edgesmith.decide.changes import changes
-from edgesmith.decide.digests import artifacts, looked_at_files, undigested
+from edgesmith.decide.build_start import start_of, why
+from edgesmith.decide.digests import artifacts, undigested
 from edgesmith.decide.held import held_revision
-from edgesmith.decide.plan import Change, StartBuild
+from edgesmith.decide.plan import StartBuild
 from edgesmith.decide.retry import REGISTRY_LAG, failed, remaining
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.sites import awaited_message, overdue, pause
@@ -30,7 +30,6 @@ from edgesmith.decide.snapshot import (
     ForeignImage,
     Image,
     RegistryProblem,
-    Revision,
     Snapshot,
     UnsignedImage,
 )
@@ -298,10 +297,17 @@ def _absent(
 ) -> BuildState:
     """The registry holds no such image and no Job is at work on it."""
     name = profile.metadata.name
-    start = _start(snapshot, profile, build, known, 0)
+    start = start_of(snapshot, profile, build, known, 0)
     if ended is None:
         return BuildState(
-            profile, build, "Building", known, None, Reason.BUILDING, f"Building for {name}{_why(start)}.", start
+            profile,
+            build,
+            "Building",
+            known,
+            None,
+            Reason.BUILDING,
+            f"Building for {name}{why(start, snapshot.settings)}.",
+            start,
         )
     if ended.succeeded:
         waited = (now - (ended.finished_at or now)).total_seconds()
@@ -318,7 +324,7 @@ def _absent(
                 None,
                 REGISTRY_LAG - waited,
             )
-        start = _start(snapshot, profile, build, known, ended.tries + 1)
+        start = start_of(snapshot, profile, build, known, ended.tries + 1)
         return BuildState(
             profile, build, "Building", known, None, Reason.BUILDING, f"Building for {name} again.", start
         )
@@ -333,7 +339,7 @@ def _absent(
         None,
         verdict.reason,
         verdict.message,
-        _start(snapshot, profile, build, known, ended.tries + 1) if again else None,
+        start_of(snapshot, profile, build, known, ended.tries + 1) if again else None,
         wait if wait is not None and wait > 0 else None,
     )
 
@@ -346,32 +352,3 @@ def _under_way(model: EdgeModel, profile: DeviceProfile, build: Build, jobs: Job
         return BuildState(profile, build, phase, known, None, hindered.reason, hindered.message)
     message = f"Building for {profile.metadata.name}{jobs.whose(model)}."
     return BuildState(profile, build, "Building", known, None, Reason.BUILDING, message)
-
-
-def _start(snapshot: Snapshot, profile: DeviceProfile, build: Build, known: str | None, tries: int) -> StartBuild:
-    """The Job to make, with why."""
-    attempt = attempt_of(snapshot.model, snapshot.settings, build)
-    if known:
-        return StartBuild(profile, build, attempt, (Change("image", known, None),), tries)
-    before = _before(snapshot, profile, build)
-    looked_at = looked_at_files(snapshot.model, build)
-    return StartBuild(profile, build, attempt, changes(build, before.build if before else None, looked_at), tries)
-
-
-def _before(snapshot: Snapshot, profile: DeviceProfile, build: Build) -> Revision | None:
-    """The revision whose build a new one takes the place of: the newest; for an alternative, the one most like it."""
-    kind = build.reference is not None
-    ours = [
-        revision
-        for revision in snapshot.revisions
-        if revision.profile == profile.metadata.name and ("reference" in revision.build) == kind
-    ]
-    ours.sort(key=lambda revision: (revision.created, revision.name), reverse=True)
-    if not kind:
-        return ours[0] if ours else None
-    return min(ours, key=lambda revision: len(changes(build, revision.build)), default=None)
-
-
-def _why(start: StartBuild) -> str:
-    """The changed fields, for a sentence."""
-    return f": {', '.join(change.field for change in start.reason)} changed" if start.reason else ""

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.decide.plan import Change
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.taints import Taint
 from edgesmith_builder.contract import BuildFailure, BuildReport, ResolveResult
@@ -86,7 +87,7 @@ class BuilderJob:
     key: str
     """What it is about: the build key, or the files as a hash."""
     attempt: str
-    """What it answers beside its key; see `attempt_of` in `edgesmith.decide.builds` and `edgesmith.decide.sources`."""
+    """What it answers beside its key; see `attempt_of` of `decide.attempts` and of `decide.sources`."""
     finished: bool
     succeeded: bool
     failure: BuildFailure | None
@@ -112,6 +113,10 @@ class BuildJob(BuilderJob):
     """The EdgeModel that it was made for."""
     digest: str | None = None
     """`sha256:HEX` of the image that it pushed or found; known of one that succeeded while its pod is there."""
+    build: Mapping[str, Any] = field(default_factory=dict)
+    """What it is to make, as JSON; empty where that cannot be read."""
+    reason: tuple[Change, ...] = ()
+    """Why it was made; empty for the first build of a variant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

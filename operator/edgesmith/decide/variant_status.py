@@ -247,7 +247,8 @@ def _measured(report: BuildReport, metric: MetricName) -> dict[str, Any]:
     winner = next((one for one in report.candidates if one.precision == report.precision), None)
     if winner and winner.lost is not None and winner.gained is not None and report.samples:
         measured["changed_answers"] = ChangedAnswers(lost=winner.lost, gained=winner.gained, samples=report.samples)
-    return measured | {"precision": report.precision, "size": report.size, "warnings": report.warnings}
+    same = ("precision", "size", "warnings", "rebased_from")
+    return measured | {name: getattr(report, name) for name in same}
 
 
 def _reason(facts: VariantFacts, own: NodeCounts) -> Reason:
@@ -261,9 +262,9 @@ def _reason(facts: VariantFacts, own: NodeCounts) -> Reason:
 
 _MEASURED = (
     *("precision", "metric", "accuracy", "accuracy_drop", "accuracy_drop_error", "changed_answers", "agreement"),
-    *("multiplications", "warnings", "size"),
+    *("multiplications", "warnings", "size", "rebased_from"),
 )
-"""Fields of the status that a build measured."""
+"""Fields of the status that a build's report says."""
 
 
 def _kept(before: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
