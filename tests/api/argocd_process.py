@@ -218,7 +218,7 @@ def _listens(process: subprocess.Popen[bytes], port: int, log: Path) -> bool:
 
 
 def _environment(server: ApiServer, folder: Path) -> dict[str, str]:
-    """The variables of Argo CD's programs: our tools on their path, their files below a folder, no cluster around them."""
+    """The variables of Argo CD's programs: our tools on their path, their files below a folder."""
     scripts = folder / "scripts"
     scripts.mkdir()
     # Argo CD's image brings this script, which says who signed a commit; nobody signs ours.

@@ -1,4 +1,4 @@
-"""A real Argo CD syncs the repository of examples/gitops to a control plane of its own; only the kubelets are played."""
+"""A real Argo CD syncs examples/gitops to a control plane of its own; only the kubelets are played."""
 
 from __future__ import annotations
 
