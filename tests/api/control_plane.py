@@ -35,11 +35,13 @@ _USERS = (
 
 CONTROLLERS = (
     "daemonset-controller",
+    "deployment-controller",
     "garbage-collector-controller",
     "job-controller",
     "namespace-controller",
     "node-lifecycle-controller",
     "pod-garbage-collector-controller",
+    "replicaset-controller",
     "resourcequota-controller",
     "serviceaccount-controller",
     "taint-eviction-controller",

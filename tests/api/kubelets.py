@@ -158,8 +158,10 @@ class Kubelets:
             judge = self.verdicts.get(metadata["namespace"])
             found = judge(pod["spec"]["nodeName"], labels[REVISION_LABEL]) if judge else GOOD
             status = server_status(found)
-        else:
+        elif "batch.kubernetes.io/job-name" in labels:
             status = {"phase": "Running", "containerStatuses": [container_status("builder", state={"running": {}})]}
+        else:
+            status = running_status(pod)
         seen = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": status}
         return self.server.try_patch("pods", metadata["name"], seen, metadata["namespace"], "status")
 
@@ -199,6 +201,20 @@ def server_status(found: Object) -> Object:
         "conditions": conditions,
         "initContainerStatuses": [container_status("selftest", ready=passed, state={"terminated": ended})],
         "containerStatuses": [container_status("server", ready=passed, state=state)],
+    }
+
+
+def running_status(pod: Object) -> Object:
+    """The status of any other pod: what it holds has started and is ready."""
+    now = _now()
+    kinds = ("PodScheduled", "Initialized", "ContainersReady", "Ready")
+    running: Object = {"running": {"startedAt": now}}
+    return {
+        "phase": "Running",
+        "conditions": [{"type": kind, "status": "True", "lastTransitionTime": now} for kind in kinds],
+        "containerStatuses": [
+            container_status(one["name"], ready=True, state=running) for one in pod["spec"]["containers"]
+        ],
     }
 
 

@@ -1,4 +1,4 @@
-"""The command line: `edgesmith plan`, `status`, `report` and `profile`, also as `kubectl edgesmith`."""
+"""The command line: `edgesmith plan`, `status`, `report`, `promote` and `profile`, also as `kubectl edgesmith`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.cli import plan as planning
 from edgesmith.cli import profile as profiles
 from edgesmith.cli import report as reporting
+from edgesmith.cli import rings
 from edgesmith.cli import status as showing
 from edgesmith.cli.answer import Answer
 from edgesmith.cli.seen import look
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     found = _parser().parse_args(arguments)
     try:
-        answer = profiles.run(found, _TIMEOUT) if found.command == "profile" else Answer(asyncio.run(_run(found)))
+        answer = _answer(found)
     except (ClusterError, ValueError, OSError) as error:
         print(f"edgesmith: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
@@ -45,6 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if answer.text:
         print(answer.text)
     return answer.status
+
+
+def _answer(found: argparse.Namespace) -> Answer:
+    if found.command == "profile":
+        return profiles.run(found, _TIMEOUT)
+    if found.command == "promote":
+        return rings.run(found)
+    return Answer(asyncio.run(_run(found)))
 
 
 def _report(found: argparse.Namespace, model: EdgeModel) -> str:
@@ -125,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--png", metavar="FILE", help="write score against latency as PNG; needs edgesmith[report]")
     report.add_argument("--html", metavar="FILE", help="write the picture and the table as one HTML file")
 
+    rings.add_to(commands)
     profiles.add_to(commands, asking)
     return parser
 

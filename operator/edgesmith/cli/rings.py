@@ -1,0 +1,155 @@
+"""What one ring of a git repository runs is given to the next one: files alone, without a cluster or a commit.
+
+A ring is a directory of manifests. EdgeModels take everything from the ring before but how and where they roll out,
+which stays the ring's own; other manifests are taken as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from edgesmith.api.edgemodel import KIND
+from edgesmith.cli.answer import Answer
+
+OWN = ("nodeSelector", "rollout")
+"""Fields of an EdgeModel's spec that a ring keeps."""
+_SUFFIXES = {".yaml", ".yml", ".json"}
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
+    promote = commands.add_parser("promote", help="give what a ring runs to the next one", description=__doc__)
+    promote.add_argument("--ring", required=True, metavar="NAME", help="the ring that has proven it")
+    promote.add_argument("--to", required=True, metavar="NAME", help="the ring that is to run it")
+    promote.add_argument("--directory", type=Path, default=Path("rings"), help="of all rings (default: %(default)s)")
+
+
+def run(found: argparse.Namespace) -> Answer:
+    """Carry out the command.
+
+    Raises:
+        ValueError: A ring is not there or both are the same, or a manifest cannot be read.
+    """
+    lines = promote(found.directory / found.ring, found.directory / found.to)
+    return Answer("\n".join(lines) or f"Ring {found.to} runs what ring {found.ring} runs already.")
+
+
+def promote(before: Path, after: Path) -> list[str]:
+    """Write a ring's manifests into another; what was done to each file that is not as it was, in order.
+
+    Raises:
+        ValueError: As for `run`.
+    """
+    if before == after:
+        raise ValueError(f"--to is {after.name!r}, the ring itself; name the next one")
+    for ring in (before, after):
+        if not ring.is_dir():
+            raise ValueError(f"{ring} is no directory; a ring is a directory of manifests below --directory")
+    # All are made before any is written, so that one that cannot be read leaves the ring as it is.
+    made = {path: _promoted(before / path, after / path) for path in _manifests(before)}
+    said = []
+    for path, text in made.items():
+        target = after / path
+        if target.exists() and target.read_text() == text:
+            continue
+        said.append(f"{'changed' if target.exists() else 'new':8} {target}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+    left = [path for path in _manifests(after) if path not in made]
+    return said + [f"left     {after / path}: ring {before.name} has no such file; remove it by hand" for path in left]
+
+
+def _manifests(ring: Path) -> list[Path]:
+    """The manifests of a ring, relative to it."""
+    return sorted(path.relative_to(ring) for path in ring.rglob("*") if path.suffix in _SUFFIXES)
+
+
+@dataclass(frozen=True)
+class _Document:
+    """An EdgeModel in the text of a file: its lines, and those of the fields of its spec."""
+
+    name: tuple[str, str]
+    indent: int
+    end: int
+    fields: Mapping[str, tuple[int, int]]
+
+
+def _promoted(before: Path, after: Path) -> str:
+    """The text of a file of a ring, with the fields that the next ring keeps as its own file has them."""
+    text = before.read_text()
+    if not after.exists() or before.suffix == ".json":
+        return text
+    lines, own = text.splitlines(), after.read_text().splitlines()
+    kept = {document.name: document for document in _documents(after, own)}
+    # From the end, so that line numbers before it stay true.
+    for document in reversed(list(_documents(before, lines))):
+        if document.name in kept:
+            _keep(lines, document, own, kept[document.name])
+    return "\n".join(lines) + "\n"
+
+
+def _keep(lines: list[str], document: _Document, own: list[str], kept: _Document) -> None:
+    """Put the fields that a ring keeps into a document."""
+    changes = []
+    for field in OWN:
+        first, last = document.fields.get(field, (document.end, document.end))
+        start, end = kept.fields.get(field, (0, 0))
+        changes.append((first, last, [_shifted(one, document.indent - kept.indent) for one in own[start:end]]))
+    for first, last, block in sorted(changes, key=lambda change: change[0], reverse=True):
+        lines[first:last] = block
+
+
+def _shifted(line: str, columns: int) -> str:
+    """A line further to the right, or to the left as far as it is indented."""
+    text = line.lstrip()
+    return " " * (len(line) - len(text) + columns) + text if text else ""
+
+
+def _documents(path: Path, lines: list[str]) -> Iterator[_Document]:
+    """The EdgeModels of a file.
+
+    Raises:
+        ValueError: It is not YAML, or the spec of one is written in one line.
+    """
+    try:
+        roots = list(yaml.compose_all("\n".join(lines), Loader=yaml.SafeLoader))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {error}") from error
+    for root in roots:
+        told = _values(root)
+        if getattr(told.get("kind"), "value", None) != KIND or "spec" not in told:
+            continue
+        spec = told["spec"]
+        if not isinstance(spec, yaml.MappingNode) or spec.flow_style or not spec.value:
+            raise ValueError(f"{path}: spec is written in one line; write each of its fields in lines of its own")
+        metadata = _values(told.get("metadata"))
+        name = tuple(str(getattr(metadata.get(one), "value", "")) for one in ("namespace", "name"))
+        yield _document((name[0], name[1]), spec, lines)
+
+
+def _document(name: tuple[str, str], spec: yaml.MappingNode, lines: list[str]) -> _Document:
+    starts = [key.start_mark.line for key, _ in spec.value]
+    last = spec.value[-1][1].end_mark
+    ends = [*starts[1:], last.line + bool(last.column)]
+    fields = {
+        key.value: (start, _trimmed(lines, start, end))
+        for (key, _), start, end in zip(spec.value, starts, ends, strict=True)
+    }
+    return _Document(name, spec.start_mark.column, max(end for _, end in fields.values()), fields)
+
+
+def _trimmed(lines: list[str], start: int, end: int) -> int:
+    """The end of a field without the blank lines and comments before the next one."""
+    while end > start + 1 and (not lines[end - 1].strip() or lines[end - 1].lstrip().startswith(("#", "---"))):
+        end -= 1
+    return end
+
+
+def _values(node: yaml.Node | None) -> dict[str, yaml.Node]:
+    return {key.value: value for key, value in node.value} if isinstance(node, yaml.MappingNode) else {}

@@ -1,0 +1,220 @@
+"""A real Argo CD syncs examples/gitops to a control plane of its own; only the kubelets are played."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from apiserver import OPERATOR, ApiServer, Object, wait_for
+from argocd_process import ArgoCD, Git, argo_cd
+from build_outcomes import finish_build, push_build
+from control_plane import PROGRAMS, api_server, controllers, tools
+from kubelets import Kubelets
+from needs import lacking
+from operator_process import DIGEST, Operator, registry
+
+from edgesmith.api.names import BUILD_KEY_LABEL
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "examples/gitops"
+NAMESPACE = "edgesmith-system"
+MODEL = "rings/lab/digits.yaml"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A cluster that Argo CD syncs from git."""
+
+    server: ApiServer
+    argo: ArgoCD
+    kubelets: Kubelets
+    operator: Operator
+    fleet: Git
+    chart: Git
+
+    def model(self) -> Object:
+        """The EdgeModel in the cluster; empty where there is none."""
+        return self.server.get("edgemodels", "digits", NAMESPACE) or {}
+
+    def health(self) -> Object:
+        """What Argo CD says of it."""
+        found: Object = self.argo.resource("edgesmith", "EdgeModel", "digits").get("health") or {}
+        return found
+
+    async def build(self) -> None:
+        """Be the builder: finish the build that is asked for."""
+        jobs = wait_for("a build Job", lambda: [one for one in self.server.items("jobs", NAMESPACE) if not _over(one)])
+        (job,) = jobs
+        key = job["metadata"]["labels"][BUILD_KEY_LABEL]
+        finish_build(self.server, job, await push_build(self.operator.registry, NAMESPACE, key))
+
+
+def _over(job: Object) -> bool:
+    return any(one["type"] in {"Complete", "Failed"} for one in job.get("status", {}).get("conditions") or [])
+
+
+def _values(registry_address: str) -> Object:
+    """The example's values with this test's registry."""
+    values: Object = yaml.safe_load((EXAMPLE / "operator/values.yaml").read_text())
+    image = f"{registry_address}/edgesmith/any@{DIGEST}"
+    values["image"] = {"operator": image, "builder": image, "runtime": {"onnxruntime": image}}
+    values["operator"] = {"nodeSelector": {"kubernetes.io/hostname": "hub"}}
+    values["registry"] = {"repository": f"{registry_address}/models", "plainHTTP": True}
+    return values
+
+
+def _fleet(folder: Path, registry_address: str) -> Git:
+    """The example as a team would copy it, with steps that take a second."""
+    git = Git(folder)
+    shutil.copytree(EXAMPLE, folder, dirs_exist_ok=True)
+    git.write("operator/values.yaml", _values(registry_address))
+    model = git.read(MODEL)
+    model["spec"]["rollout"] = {"steps": [{"nodes": 1, "bake": "1s"}], "maxUnavailable": 1}
+    del model["spec"]["source"]["secretRef"]
+    git.write(MODEL, model)
+    git.commit("the example")
+    return git
+
+
+def _application(fleet: Git, chart: Git) -> Object:
+    """The example's Application, of these repositories."""
+    found: Object = yaml.safe_load((EXAMPLE / "argocd/application.yaml").read_text())
+    for source in found["spec"]["sources"]:
+        ours = source["path"] == "charts/edgesmith"
+        source |= {"repoURL": (chart if ours else fleet).url, "targetRevision": "main"}
+    return found
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A control plane without anything of ours, a hub and two nodes, and Argo CD; nothing is synced yet."""
+    programs = tools()
+    if programs is None:
+        lacking(f"{', '.join(PROGRAMS)} are not compiled yet: run `make tools`")
+    settings = yaml.safe_load((ROOT / "deploy/argocd/argocd-cm.yaml").read_text())["data"]
+    for name in ("plane", "registry", "argocd"):
+        (tmp_path / name).mkdir()
+    with (
+        registry(programs, tmp_path / "registry") as images,
+        api_server(tmp_path / "plane", programs) as server,
+        controllers(server),
+        Kubelets(server) as kubelets,
+        argo_cd(server, settings, tmp_path / "argocd") as argo,
+    ):
+        for node, device in (("hub", "none"), ("line-1", "line-pc"), ("line-2", "line-pc")):
+            kubelets.add(node, device)
+        chart = Git(tmp_path / "edgesmith")
+        shutil.copytree(ROOT / "charts", chart.folder / "charts")
+        chart.commit("the chart")
+        fleet = _fleet(tmp_path / "fleet", images)
+        operator = Operator(server, NAMESPACE, images, tmp_path / "operator.log", token=OPERATOR, flags=())
+        yield Site(server, argo, kubelets, operator, fleet, chart)
+        if operator.process is not None:
+            operator.end(signal.SIGKILL)
+
+
+@pytest.mark.timeout(300)
+async def test_the_example_from_the_first_sync_to_the_last_prune(site: Site) -> None:
+    argo, server = site.argo, site.server
+    server.apply(_application(site.fleet, site.chart))
+    argo.wait("edgesmith", "Synced", "Progressing")
+    assert "has not looked at this generation" in site.health()["message"]
+    _waves_were_kept(argo)
+
+    site.operator.start()
+    wait_for("it builds", lambda: site.health().get("message", "").startswith("Building for line-pc"))
+    await site.build()
+    argo.wait("edgesmith", "Synced", "Healthy")
+    assert site.health() == {"status": "Healthy", "message": "Serving on 2 of 2 nodes."} | site.health()
+    assert len(argo.get("edgesmith")["status"]["history"]) == 1, "it was synced more than once for one commit"
+
+    _a_node_that_is_away_leaves_it_healthy(site)
+    _an_edit_by_hand_is_undone(site)
+    _a_pause_that_git_does_not_name_stays(site)
+    await _a_commit_is_rolled_out(site)
+    _what_git_no_longer_has_goes(site)
+
+
+def _waves_were_kept(argo: ArgoCD) -> None:
+    done = wait_for("the first sync has ended", lambda: _ended(argo))
+    result = done["syncResult"]["resources"]
+    order = [(one["kind"], one["name"]) for one in result if one.get("syncPhase", "Sync") == "Sync"]
+    crd, operator = (
+        order.index(("CustomResourceDefinition", "edgemodels.edgesmith.dev")),
+        order.index(("Deployment", "edgesmith")),
+    )
+    profile, model = order.index(("DeviceProfile", "line-pc")), order.index(("EdgeModel", "digits"))
+    assert crd < operator < profile < model, order
+
+
+def _ended(argo: ArgoCD) -> Object | None:
+    """The last sync, where it went well."""
+    found: Object = argo.get("edgesmith")["status"].get("operationState") or {}
+    return found if found.get("phase") == "Succeeded" else None
+
+
+def _a_node_that_is_away_leaves_it_healthy(site: Site) -> None:
+    site.kubelets.cut("line-2")
+    wait_for("Argo CD tells of it", lambda: "1 NotReady" in site.health()["message"])
+    assert site.argo.stands("edgesmith") == ("Synced", "Healthy")
+    (running,) = site.server.items("daemonsets", NAMESPACE)
+    assert running["status"]["numberReady"] == 1, "its DaemonSet lacks a pod"
+    site.kubelets.heal("line-2")
+    wait_for("it is back", lambda: site.health()["message"] == "Serving on 2 of 2 nodes.")
+
+
+def _an_edit_by_hand_is_undone(site: Site) -> None:
+    site.server.patch("edgemodels", "digits", {"spec": {"rollout": {"maxUnavailable": 2}}}, NAMESPACE)
+    wait_for("it is as git says", lambda: site.model()["spec"]["rollout"]["maxUnavailable"] == 1)
+
+
+def _a_pause_that_git_does_not_name_stays(site: Site) -> None:
+    site.server.patch("edgemodels", "digits", {"spec": {"paused": True}}, NAMESPACE)
+    _look_again(site)
+    site.argo.wait("edgesmith", "Synced", "Healthy")
+    assert site.model()["spec"]["paused"] is True
+    site.server.patch("edgemodels", "digits", {"spec": {"paused": False}}, NAMESPACE)
+
+
+def _look_again(site: Site) -> None:
+    before = site.argo.get("edgesmith")["status"]["reconciledAt"]
+    generation = site.model()["metadata"]["generation"]
+    wait_for("the operator has looked", lambda: site.model()["status"]["observedGeneration"] == generation)
+    site.argo.refresh("edgesmith")
+    wait_for("Argo CD has looked", lambda: site.argo.get("edgesmith")["status"]["reconciledAt"] > before)
+
+
+async def _a_commit_is_rolled_out(site: Site) -> None:
+    model: Any = site.fleet.read(MODEL)
+    model["spec"]["source"] = {"uri": "s3://models/digits/2/model.onnx", "sha256": "d" * 64}
+    site.fleet.write(MODEL, model)
+    commit = site.fleet.commit("digits 2")
+    site.argo.refresh("edgesmith")
+    site.argo.wait("edgesmith", "Synced", "Progressing", commit=commit)
+    await site.build()
+    site.argo.wait("edgesmith", "Synced", "Healthy", commit=commit)
+    assert {one["revision"] for one in site.model()["status"]["variants"]} == {
+        _label(site, "line-1"),
+        _label(site, "line-2"),
+    }
+
+
+def _label(site: Site, node: str) -> str:
+    labels = (site.server.get("nodes", node) or {})["metadata"]["labels"]
+    return str(next(value for key, value in labels.items() if "node-restriction.kubernetes.io/digits" in key))
+
+
+def _what_git_no_longer_has_goes(site: Site) -> None:
+    (site.fleet.folder / MODEL).unlink()
+    commit = site.fleet.commit("without digits")
+    site.argo.refresh("edgesmith")
+    site.argo.wait("edgesmith", "Synced", "Healthy", commit=commit)
+    wait_for("the EdgeModel is gone", lambda: not site.model())
+    wait_for("its DaemonSets are gone", lambda: not site.server.items("daemonsets", NAMESPACE))
+    assert site.server.get("deviceprofiles", "line-pc"), "the profile is still in git"
