@@ -13,11 +13,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgesmith_builder.contract import Artifact, Build
-from edgesmith_builder.dataset import LABELS, Labels, Samples, read_npz, samples_for
+from edgesmith_builder.dataset import CLASSES, LABELS, Labels, Samples, read_npz, samples_for
 from edgesmith_builder.errors import DatasetInvalid, ModelInvalid, ModelTooLarge, RequestInvalid
 from edgesmith_builder.format import ModelFacts, read_source, shaped_source
 from edgesmith_builder.limits import DATASET, MODEL, memory_limit, model_limit
-from edgesmith_builder.metric import Evaluation, Metric, Score, metric_of
+from edgesmith_builder.metric import Evaluation, Metric, Score, check_classes, metric_of
 from edgesmith_builder.progress import size_text, step
 from edgesmith_builder.reference import check_interface, named_alike, score_reference
 from edgesmith_builder.score import ScoreFailed, SourceAnswers, ask_source, check_conversion, golden_inputs
@@ -217,7 +217,7 @@ def ask(
 
     Raises:
         ScoreFailed: where the source does not answer with numbers.
-        DatasetMismatch: where it is no better than guessing, or labels do not fit it.
+        DatasetMismatch: where it is no better than guessing, labels do not fit it, or it is calibrated with one class.
         RequestInvalid: where an output is named that it does not have, or golden samples cannot be made up.
         ModelInvalid: where it was converted and answers otherwise than the original.
     """
@@ -230,6 +230,8 @@ def ask(
             scored = metric.score(source, evaluation, yardstick)
             current.say(f"{scored.samples} samples, {metric.name} {scored.value:.4f} ± {scored.error:.4f},")
         metric.check_source(scored, evaluation)
+        if calibration is not None and wanted.calibration is not None and metric.labels is CLASSES:
+            check_classes(source, calibration, f"spec.calibration.uri {wanted.calibration.uri}", evaluation)
     golden = golden_inputs(labelled if labelled is not None else calibration, source.inputs, facts.size)
     if facts.original is not None:
         check_conversion(source, facts.original, *_first(labelled, calibration, golden), what)

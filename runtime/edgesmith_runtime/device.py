@@ -110,6 +110,21 @@ def group_memory(group: int) -> int:
     return total
 
 
+def ended_child(process: int) -> str | None:
+    """Name a program that a process started, that has ended and that it has not collected; None where there is none.
+
+    Args:
+        process: The process that started it.
+    """
+    with contextlib.suppress(OSError, ValueError):  # one of them has ended meanwhile
+        for listed in Path("/proc", str(process), "task").glob("*/children"):
+            for child in listed.read_text().split():
+                name, _, rest = Path("/proc", child, "stat").read_text().partition("(")[2].rpartition(")")
+                if rest.split()[0] == "Z":
+                    return name
+    return None
+
+
 def resident_memory() -> int:
     """Read the memory that this process has resident now, in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -253,6 +253,18 @@ def test_a_compiler_that_ends_otherwise_is_told_from_one_that_refuses(
     assert machine_failed(caught.value) == (error is not CompileFailed)
 
 
+def test_a_builder_that_lacks_a_library_of_qnns_names_it_and_blames_no_model(
+    qnn: ModuleType, compiled: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, reference, _ = compiled(product(RELU))
+    (tmp_path / "libatomic.so.1").write_bytes(b"")
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    with pytest.raises(
+        CompileFailed, match=r"^QNN's own libraries do not start in this builder \(.*libatomic\.so\.1: "
+    ):
+        qnn.compile_context(reference, tmp_path / "context.onnx", "QCS6490")
+
+
 def test_a_builder_on_another_machine_says_that_it_has_no_simulator(
     qnn: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,10 +36,12 @@ X, Y = Tensor("x", (1, 16), "int8", scale=1 / 16), Tensor("y", (1, 4), "int8", s
 IMAGES = np.random.default_rng(1).random((40, 1, 8, 8)).astype(np.float32)
 
 
-def onnx_file(operator: str, domain: str = "", *, opset: int = 17, ir_version: int = 8) -> bytes:
+def onnx_file(
+    operator: str, domain: str = "", *, opset: int = 17, ir_version: int = 8, shape: tuple[int, ...] = (1, 8, 8)
+) -> bytes:
     """Images to images through one operator."""
-    shape: list[str | int] = ["batch", 1, 8, 8]
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("image", "scores")]
+    sizes: list[str | int] = ["batch", *shape]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes) for name in ("image", "scores")]
     node = helper.make_node(operator, ["image"], ["scores"], domain=domain, name="only")
     opsets = [helper.make_opsetid("", opset)] + ([helper.make_opsetid(domain, 1)] if domain else [])
     graph = helper.make_graph([node], "graph", ends[:1], ends[1:])
@@ -95,6 +97,15 @@ def labelled(labels: Any) -> Case:
     return {"evaluation": npz(image=IMAGES, labels=labels)}
 
 
+BRIGHTEST = np.arange(40) % 4
+"""The label of each sample that is the place of its largest number."""
+ROWS = (np.eye(4, dtype=np.float32)[BRIGHTEST] + 0.1).reshape(40, 1, 1, 4)
+ONE_CLASS: Case = {
+    "source": onnx_file("Relu", shape=(1, 1, 4)),
+    "calibration": npz(image=ROWS[BRIGHTEST == 2].repeat(2, axis=0)[:12]),
+    "evaluation": npz(image=ROWS, labels=BRIGHTEST),
+}
+
 CASES: dict[str, tuple[Case, FailureReason, str]] = {
     "operator-that-nothing-has": (
         {"source": onnx_file("Fly")}, "ModelInvalid", rf"has operator 'Fly', which {ORT} does not have; a model of tho",
@@ -138,6 +149,10 @@ CASES: dict[str, tuple[Case, FailureReason, str]] = {
         {"calibration": npz(image=IMAGES[:0])}, "DatasetInvalid", r"at least one sample was expected$",
     ),
     "calibration-empty": ({"calibration": b""}, "DatasetInvalid", NO_NPZ),
+    "calibration-of-one-class": (
+        ONE_CLASS, "DatasetMismatch",
+        r"shows the model one class only: its output 'scores' says the same for all 12 samples, and spec\.evalua",
+    ),
     "labels-of-one-class-that-is-not-answered": (
         labelled(np.zeros(40, np.int64)), "DatasetMismatch",
         r"is right for 0 of the 40 samples of spec\.evaluation, .* no better than guessing one of 4 classes",

@@ -14,6 +14,7 @@ from edgesmith_builder.contract import TOOLCHAINS
 from edgesmith_builder.oci import Descriptor, Manifest, Reference
 from edgesmith_builder.pack import Base
 from edgesmith_images import buildah, cli, debian, paths, recipes
+from edgesmith_images.base import RUN
 from edgesmith_images.console import ImageError
 from edgesmith_images.lock import locked
 from edgesmith_runtime.engine import ENGINES
@@ -125,6 +126,12 @@ def test_images_with_a_vendors_packages_are_for_one_platform_and_made_only_when_
     runtime, builder = recipes.recipes()[f"runtime-{name}"], recipes.recipes()[f"builder-{name}"]
     assert (runtime.platforms, runtime.asked) == (("linux/arm64",), True)
     assert (builder.platforms, builder.asked) == (("linux/amd64",), True)
+    assert {*RUN.packages} < {*runtime.base.packages} == {*builder.base.packages}
+
+
+def test_images_with_qnn_have_the_library_that_its_wheel_lacks() -> None:
+    made = recipes.recipes()
+    assert all("libatomic1" in made[name].base.packages for name in ("runtime-qnn", "builder-qnn"))
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino", "litert", "qnn", "builder", "builder-qnn"])

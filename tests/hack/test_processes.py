@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from edgesmith_cluster import processes
+import pytest
+
+from edgesmith_cluster import processes, sandbox
+from edgesmith_cluster.errors import ClusterError
 from edgesmith_cluster.waiting import wait_until
 
 RUN = """
@@ -34,3 +37,48 @@ def test_a_program_ends_with_the_run_that_started_it_even_by_sigkill(tmp_path: P
         run.send_signal(signal.SIGKILL)
         assert run.wait(10) == -signal.SIGKILL
         wait_until(lambda: not left(), what="the program to end", seconds=10)
+
+
+def members(program: subprocess.Popen[bytes]) -> list[processes.Process]:
+    """The process that was started, and under whichever name."""
+    return [one for one in processes.everything() if one.pid == program.pid]
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds become tenths, but for the time in which a program may start."""
+    monkeypatch.setattr(sandbox, "_GONE_SECONDS", 0.3)
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_program_that_is_slow_to_start_is_waited_for(tmp_path: Path) -> None:
+    slow = "exec -a setsid bash -c 'sleep 1.5; exec -a containerd sleep 60'"
+    with subprocess.Popen(["bash", "-c", slow]) as program:
+        try:
+            found = sandbox.started("containerd", lambda: members(program), where="edge-1", log=tmp_path / "log")
+            assert (found.pid, found.name) == (program.pid, "containerd")
+        finally:
+            program.kill()
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_program_that_ends_at_once_is_not_waited_for_and_its_log_is_named(tmp_path: Path) -> None:
+    log = tmp_path / "containerd.log"
+    log.write_text("no such configuration\n")
+    with pytest.raises(ClusterError, match=f"^containerd did not start on edge-1; its log is {log}$") as caught:
+        sandbox.started("containerd", list, where="edge-1", log=log)
+    assert "no such configuration" in caught.value.detail
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_program_that_does_not_come_is_given_up_with_the_name_of_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sandbox.START_SECONDS == 60
+    monkeypatch.setattr(sandbox, "START_SECONDS", 0.5)
+    with subprocess.Popen(["bash", "-c", "exec -a setsid sleep 60"]) as program:
+        try:
+            with pytest.raises(ClusterError, match=rf"containerd to start on edge-1 \(its log is {tmp_path / 'log'}\)"):
+                sandbox.started("containerd", lambda: members(program), where="edge-1", log=tmp_path / "log")
+        finally:
+            program.kill()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -320,3 +321,12 @@ def test_a_bundle_that_may_not_be_served_leaves_its_reason(toy_copy: Bundle, tmp
     assert done.returncode == 1
     assert json.loads(log.read_text())["reason"] == "BundleCorrupt"
     assert "holds 'more'" in done.stderr
+
+
+def test_a_backend_whose_program_cannot_start_fails(toy: Bundle, tmp_path: Path) -> None:
+    backends = tmp_path / "tritonserver-backends"  # where the stand-in would put them
+    shutil.copytree(folder_with_tritonserver().parent / "server" / "backends", backends)
+    (backends / "python" / "triton_python_backend_stub").write_text("#!/bin/sh\nexit 1\n")
+    status, said = self_tested(toy.folder)
+    assert (status, said["verdict"], said["reason"]) == (1, "Failed", "EngineFailed")
+    assert "the program triton_python_b, which it started for it, has ended" in said["message"]

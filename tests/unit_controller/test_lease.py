@@ -104,6 +104,16 @@ async def test_a_holder_that_cannot_renew_gives_up_before_others_may_take_it() -
     assert time.monotonic() - started < 1
 
 
+async def test_an_api_server_that_does_not_answer_is_said_not_to(caplog: pytest.LogCaptureFixture) -> None:
+    memory = Memory()
+    first = lease(memory, "one")
+    await first.acquire()
+    memory.delay = 60.0
+    with pytest.raises(LeaseLost):
+        await asyncio.wait_for(first.keep(), 5)
+    assert "the lease could not be renewed: no answer in time" in caplog.messages
+
+
 async def test_a_holder_that_was_replaced_notices() -> None:
     memory = Memory()
     first = lease(memory, "one")

@@ -62,7 +62,7 @@ def said(engine: Engine, evaluation: Evaluation, like: Said | None = None) -> Sa
     labels = evaluation.labels
     values_said, sizes = [], set()
     for answer in answers(engine, evaluation.samples, (evaluation.output,), evaluation.field):
-        classes, value = _said(answer[evaluation.output], evaluation)
+        classes, value = class_of(answer[evaluation.output], evaluation)
         values_said.append(value)
         sizes.add(classes)
     if len(sizes) > 1:
@@ -103,7 +103,7 @@ def check_above_chance(right: int, classes: int, evaluation: Evaluation, guesses
         )
 
 
-def _said(answer: NDArray[Any], evaluation: Evaluation) -> tuple[int, Any]:
+def class_of(answer: NDArray[Any], evaluation: Evaluation) -> tuple[int, Any]:
     """How many values one answer has, and the class that it says: the largest one's place, or the one value."""
     if answer.size == 1:
         value = answer.reshape(-1)[0]
@@ -116,16 +116,18 @@ def _said(answer: NDArray[Any], evaluation: Evaluation) -> tuple[int, Any]:
     return answer.size, int(np.argmax(answer))
 
 
+def threshold_of(values: NDArray[Any]) -> float | None:
+    """Above which one value says the second of two classes, by all values; None where they are classes themselves."""
+    if values.dtype.kind in "biu" or bool((values == np.rint(values)).all()):
+        return None
+    return 0.5 if float(values.min()) >= 0 and float(values.max()) <= 1 else 0.0
+
+
 def _decided(
     values: NDArray[Any], wanted: NDArray[Any], evaluation: Evaluation, like: Said | None
 ) -> tuple[NDArray[np.int64], float | None]:
     """The class that one number says, and the threshold that was used."""
-    if like is None:
-        whole = values.dtype.kind in "biu" or bool((values == np.rint(values)).all())
-        unit = float(values.min()) >= 0 and float(values.max()) <= 1
-        threshold = None if whole else 0.5 if unit else 0.0
-    else:
-        threshold = like.threshold
+    threshold = threshold_of(values) if like is None else like.threshold
     if threshold is None:
         return np.rint(values.astype(np.float64)).astype(np.int64), None
     kinds = {*wanted.tolist()}

@@ -43,7 +43,7 @@ def answers(engine: Engine, samples: Samples, outputs: Sequence[str], field: str
         size = min(count, len(samples) - first)
         found = _together(engine, samples, first, size, outputs) if size > 1 else None
         for index in range(first, first + size):
-            answer = found[index - first] if found else _alone(engine, samples, index, outputs, field)
+            answer = found[index - first] if found else alone(engine, samples, index, outputs, field)
             for name, array in answer.items():
                 check_numbers(array, name, f"sample {index} of {field}")
             yield answer
@@ -93,7 +93,12 @@ def _together(engine: Engine, samples: Samples, first: int, size: int, outputs: 
     return [{name: array[index : index + 1] for name, array in found.items()} for index in range(size)]
 
 
-def _alone(engine: Engine, samples: Samples, index: int, outputs: Sequence[str], field: str) -> Answer:
+def alone(engine: Engine, samples: Samples, index: int, outputs: Sequence[str], field: str) -> Answer:
+    """What an engine answers to one sample, by its number.
+
+    Raises:
+        ScoreFailed: where it does not answer.
+    """
     try:
         return engine.infer(samples.feed(index), outputs)
     except EngineError as error:

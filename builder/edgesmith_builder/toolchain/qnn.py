@@ -60,6 +60,7 @@ PATIENCE = 1800.0
 _REFERENCE, _CONTEXT = "reference.onnx", "context.onnx"
 _TOLD = re.compile(rf"^{qnn_context.REFUSED}(?P<nodes>.*)$", re.MULTILINE)
 _LOGGED = re.compile(r"Unsupported nodes in QNN EP: (?P<nodes>\{.*\})")
+_UNLOADED = re.compile(r"QNN SetupBackend failed (?P<why>[^\x1b\n]*)")
 _NODE = re.compile(r"\{ name: (?P<name>.*?), type: (?P<type>\w+) \}")
 _AROUND = frozenset({"DequantizeLinear", "QuantizeLinear"})
 """Operators between number types: they stand around the one that is refused."""
@@ -149,6 +150,8 @@ def compile_context(source: Path, target: Path, soc: str) -> None:
 
 
 def _why(said: str, soc: str, status: int) -> str:
+    if unloaded := _UNLOADED.search(said):  # then ONNX Runtime calls every node refused
+        return f"QNN's own libraries do not start in this builder ({' '.join(unloaded['why'].split())})"
     nodes, hexagon = _refused(said), f"the Hexagon {SOCS[soc].hexagon} of {soc}"
     if nodes:
         some = ", ".join(f"{kind} {name!r}" for kind, name in nodes[:_NAMED])

@@ -10,11 +10,12 @@ from typing import Any
 from edgesmith_cluster import cgroups, images, kubeconfig, sandbox
 from edgesmith_cluster.certificates import Certificates
 from edgesmith_cluster.commands import run, succeeds
+from edgesmith_cluster.errors import tail
 from edgesmith_cluster.packages import CNI
 from edgesmith_cluster.plan import API_PORT, HUB, REGISTRY_PORT, Plan
 from edgesmith_cluster.sandbox import BINARIES, INSIDE, Machine, Program
 from edgesmith_cluster.state import Folder
-from edgesmith_cluster.waiting import wait_until
+from edgesmith_cluster.waiting import START_SECONDS, wait_until
 
 _SOCKET = "/run/containerd/containerd.sock"
 _PULLS = ("pull", "resolve")
@@ -234,9 +235,10 @@ class Node:
         ]
         wait_until(
             lambda: succeeds([str(word) for word in [*ctr, "--timeout", "2s", "plugins", "list"]]),
-            what=f"containerd on {self.name}",
-            seconds=30,
+            what=f"containerd on {self.name} (its log is {containerd.log})",
+            seconds=START_SECONDS,
             check=containerd.check,
+            why=lambda: tail(containerd.log),
         )
         wanted = {"pause": images.PAUSE} | ({"coredns": images.COREDNS} if self.name == HUB else {})
         machine = images.go_machine(platform.machine())

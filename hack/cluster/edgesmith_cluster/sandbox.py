@@ -5,15 +5,16 @@ The first process is our ``pause`` program, called ``edgesmith-machine CLUSTER N
 
 import os
 import subprocess
+import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgesmith_cluster import network, processes
 from edgesmith_cluster.commands import run
 from edgesmith_cluster.errors import ClusterError, tail
-from edgesmith_cluster.waiting import wait_until
+from edgesmith_cluster.waiting import START_SECONDS, wait_until
 
 TITLE = "edgesmith-machine"  # a link to our pause program
 INSIDE = Path("/var/lib/edgesmith")  # a node's own folder, as seen from inside
@@ -30,6 +31,9 @@ _KERNEL = {
     "kernel/keys/root_maxbytes": "25000000",
 }
 _BOOT_ID = "kernel/random/boot_id"  # a new one at every start, by which a kubelet tells that its machine restarted
+
+_GONE_SECONDS = 3.0
+"""After which a program that is not there has ended: its process is there from the start, under one name or another."""
 
 # The shell that runs this ends at once and leaves the first process of the new PID namespace to the host's init.
 _LAUNCH = 'log=$1; shift; setsid "$@" >>"$log" 2>&1 </dev/null & echo $!'
@@ -117,22 +121,46 @@ class Machine:
                 cwd="/",
                 check=False,
             )
-        found: list[processes.Process] = []
-
-        def appeared() -> bool:
-            found[:] = [process for process in self.members() if process.name == name]
-            return bool(found)
-
-        try:
-            wait_until(appeared, what=f"{name} to start on {self.name}", seconds=3)
-        except ClusterError as error:
-            raise ClusterError(f"{name} did not start on {self.name}", tail(log)) from error
-        return Program(found[0], log)
+        return Program(started(name, self.members, where=self.name, log=log), log)
 
     def members(self) -> list[processes.Process]:
         """Return every process in the machine."""
         inode = processes.namespace_of(self.process.pid, "pid")
         return processes.inside("pid", {inode}) if inode else []
+
+
+def started(
+    name: str, members: Callable[[], Iterable[processes.Process]], *, where: str, log: Path
+) -> processes.Process:
+    """Wait for a program that ``setsid --fork`` starts, and return it.
+
+    Args:
+        name: what it is called in ``ps``.
+        members: returns the processes of its machine.
+        where: the machine, for messages.
+        log: what it prints.
+
+    Raises:
+        ClusterError: it did not start in time, or ended at once.
+    """
+    found: list[processes.Process] = []
+    seen_at = time.monotonic()
+
+    def appeared() -> bool:
+        nonlocal seen_at
+        here = list(members())
+        found[:] = [process for process in here if process.name == name]
+        if any(process.name == "setsid" for process in here):  # it is not the program yet
+            seen_at = time.monotonic()
+        return bool(found)
+
+    def check() -> None:
+        if time.monotonic() - seen_at > _GONE_SECONDS:
+            raise ClusterError(f"{name} did not start on {where}; its log is {log}", tail(log))
+
+    what = f"{name} to start on {where} (its log is {log})"
+    wait_until(appeared, what=what, seconds=START_SECONDS, check=check, why=lambda: tail(log))
+    return found[0]
 
 
 def find(cluster: str, name: str) -> Machine | None:
@@ -176,7 +204,8 @@ def boot(cluster: str, name: str, *, node: str, tools: Path, own: Path | None, l
         if processes.namespace_of(pid, "pid") is None:
             raise ClusterError(f"the machine {name} did not start", tail(log))
 
-    wait_until(booted, what=f"the machine {name} to start", seconds=10, check=check, why=lambda: tail(log))
+    what = f"the machine {name} to start (its log is {log})"
+    wait_until(booted, what=what, seconds=START_SECONDS, check=check, why=lambda: tail(log))
     return found[0]
 
 

@@ -1,5 +1,6 @@
 """The registry and MinIO, on the hub's address."""
 
+import functools
 import http.client
 import json
 import secrets
@@ -7,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from edgesmith_cluster import kubeconfig
+from edgesmith_cluster.errors import tail
 from edgesmith_cluster.plan import MINIO_PORT, REGISTRY_PORT, Plan
 from edgesmith_cluster.sandbox import Machine, Program
 from edgesmith_cluster.state import Folder, Record
-from edgesmith_cluster.waiting import wait_until
+from edgesmith_cluster.waiting import START_SECONDS, wait_until
 
 
 def registry_config(plan: Plan, data: Path, secret: str) -> dict[str, Any]:
@@ -71,8 +73,17 @@ def wait(plan: Plan, registry: Program, minio: Program) -> None:
         ClusterError: one ended or does not answer in time.
     """
     host = str(plan.hub)
-    wait_until(lambda: _answers(host, REGISTRY_PORT, "/v2/"), what="the registry", seconds=30, check=registry.check)
-    wait_until(lambda: _answers(host, MINIO_PORT, "/minio/health/ready"), what="MinIO", seconds=30, check=minio.check)
+    for name, port, path, program in (
+        ("the registry", REGISTRY_PORT, "/v2/", registry),
+        ("MinIO", MINIO_PORT, "/minio/health/ready", minio),
+    ):
+        wait_until(
+            functools.partial(_answers, host, port, path),
+            what=f"{name} (its log is {program.log})",
+            seconds=START_SECONDS,
+            check=program.check,
+            why=functools.partial(tail, program.log),
+        )
 
 
 def _answers(host: str, port: int, path: str) -> bool:

@@ -5,6 +5,9 @@ from collections.abc import Callable
 
 from edgesmith_cluster.errors import ClusterError
 
+START_SECONDS = 60.0
+"""How long a program may take to start: a machine that compiles and tests beside it is slow."""
+
 _INTERVAL = 0.1
 
 

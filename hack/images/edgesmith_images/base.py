@@ -56,7 +56,7 @@ class BaseRecipe:
     """A base image.
 
     Attributes:
-        name: ``run``, ``tritonserver`` or ``build``.
+        name: ``run``, ``tritonserver``, ``qnn`` or ``build``.
         packages: Debian packages; what they depend on comes along.
     """
 
@@ -73,6 +73,8 @@ RUN = BaseRecipe(
 )
 TRITONSERVER = BaseRecipe(name="tritonserver", packages=(*RUN.packages, "libexpat1", "libpython3.11"))
 """What NVIDIA's tritonserver and its Python backends need of Debian; see `hack/images/tritonserver`."""
+QNN = BaseRecipe(name="qnn", packages=(*RUN.packages, "libatomic1"))
+"""Qualcomm's library for context binaries asks for GCC's libatomic, which its wheel does not hold."""
 BUILD = BaseRecipe(
     name="build",
     packages=("base-files", "ca-certificates", "coreutils", "dash", "libc-bin", "netbase", "python3-pip", "python3.11"),

@@ -56,7 +56,9 @@ class Buildah:
 
     @classmethod
     def open(cls, folder: Path) -> Buildah:
-        """Sets a store up and finds the driver that works here.
+        """Sets a store up, finds the driver that works here, and removes what builds that were killed left in it.
+
+        Nobody else builds in the store meanwhile: whoever calls this holds the lock of the cache.
 
         Args:
             folder: Created when absent.
@@ -77,6 +79,7 @@ class Buildah:
             (folder / f"{driver}.conf").write_text(f'[storage]\ndriver = "{driver}"\n')
             done = tool._start("info")
             if done.returncode == 0:
+                tool._start("rm", "--all")  # their containers, which stay mounted
                 return tool
             failure = done.stderr.strip()
         raise ImageError(f"buildah cannot keep images below {folder}: {failure}")

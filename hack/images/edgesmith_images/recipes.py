@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .base import RUN, TRITONSERVER, BaseRecipe
+from .base import QNN, RUN, TRITONSERVER, BaseRecipe
 from .console import ImageError
 from .paths import REPOSITORY
 
@@ -119,8 +119,9 @@ class Recipe:
 ENGINES = ("onnxruntime", "openvino", "litert")
 """The engines that there is a runtime image of; a file of requirements/ each."""
 
-VENDORS = ("qnn",)
-"""Flavours with a vendor's packages, which have a licence of their own: built only when they are asked for by name."""
+VENDORS = {"qnn": QNN}
+"""Flavours with a vendor's packages, which have a licence of their own, and the base that these need: built only when
+they are asked for by name."""
 
 COMMON = ("LICENSE", "hack/images/edgesmith_images/site_packages.py")
 
@@ -136,7 +137,10 @@ def recipes() -> dict[str, Recipe]:
         recipe.name: recipe
         for recipe in (
             *(_runtime(engine) for engine in ENGINES),
-            *(replace(_runtime(engine), platforms=("linux/arm64",), asked=True) for engine in VENDORS),
+            *(
+                replace(_runtime(engine), platforms=("linux/arm64",), asked=True, base=base)
+                for engine, base in VENDORS.items()
+            ),
             Recipe(
                 name="operator",
                 dockerfile="operator/Dockerfile",
@@ -144,7 +148,7 @@ def recipes() -> dict[str, Recipe]:
                 platforms=own,
             ),
             _builder(own),
-            *(_builder(("linux/amd64",), f"-{name}") for name in VENDORS),
+            *(replace(_builder(("linux/amd64",), f"-{name}"), base=base) for name, base in VENDORS.items()),
             Recipe(
                 name="triton",
                 dockerfile="runtime/triton.Dockerfile",

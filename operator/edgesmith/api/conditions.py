@@ -129,7 +129,7 @@ class Reason(StrEnum):
     DATASET_INVALID = "DatasetInvalid"
     """A calibration or evaluation set cannot be read, or holds pickled objects."""
     DATASET_MISMATCH = "DatasetMismatch"
-    """A set's arrays do not fit the model's inputs."""
+    """A set's arrays do not fit the model's inputs, its labels not the answers, or calibration shows one class only."""
     NO_CANDIDATE = "NoCandidate"
     """No rung of the ladder can be made and works; no gate was asked."""
     GATES_FAILED = "GatesFailed"

@@ -104,7 +104,7 @@ class Lease:
                 # Somebody was quicker; the next attempt sees who.
                 other = waiting_for
             except (ClusterError, TimeoutError) as error:
-                log.warning("the lease is asked for again: %s", error or "no answer in time")
+                log.warning("the lease is asked for again: %s", str(error) or "no answer in time")
                 other = waiting_for
             if self.held:
                 log.info("the lease %s/%s is ours", self._namespace, NAME)
@@ -131,7 +131,7 @@ class Lease:
             try:
                 other = await self._renew(self._left())
             except (ClusterError, TimeoutError) as error:
-                log.warning("the lease could not be renewed: %s", error or "no answer in time")
+                log.warning("the lease could not be renewed: %s", str(error) or "no answer in time")
                 pause = self._times.retry
             else:
                 if not self.held:

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
-from edgesmith_runtime.device import group_memory
+from edgesmith_runtime.device import ended_child, group_memory
 from edgesmith_runtime.engine import EngineError
 from edgesmith_runtime.loading import LoadFailed
 from edgesmith_runtime.termination import Finding, Reason
@@ -38,6 +38,8 @@ _ENDING: Final = 10.0
 """Seconds that the server may take to end; it removes its shared memory then."""
 _SETTLING: Final = 5.0
 """Seconds until it is known that a server which cut a connection has ended."""
+_LONELY: Final = 5.0
+"""Seconds for which the server may wait for a program of its own that has ended; it waits for ever for a backend's."""
 _FAULT: Final = re.compile(
     r'failed to load \'[^\']*\' version \d+: (?P<why>[^"]*)"?|^error: (?P<other>.*)', re.MULTILINE
 )
@@ -70,12 +72,19 @@ class PrivateServer:
         """Wait until the model is loaded and warm, however long that takes: the kubelet knows how long it may.
 
         Raises:
-            LoadFailed: It cannot be loaded.
+            LoadFailed: It cannot be loaded, or a program that the server started for it has ended.
         """
+        alone_at = None
         while self._process.poll() is None:
             with suppress(OSError, HTTPException, EngineError):
                 self.engine().close()
                 return
+            ended = ended_child(self._process.pid)
+            alone_at = None if ended is None else alone_at or time.monotonic() + _LONELY
+            if alone_at is not None and time.monotonic() > alone_at:
+                self._process.kill()  # it waits for that program and heeds no other signal
+                message = f"{PROGRAM} does not load the model: the program {ended}, which it started for it, has ended"
+                raise LoadFailed(Finding("EngineFailed", message, engine=self._bundle.engine))
             time.sleep(_GLANCE)
         raise self.failed("while it loaded the model")
 
