@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from snapshots import LABEL, NOW, REPORT, Cluster, failed_selftest, key_of, model, node, profile
@@ -16,6 +16,7 @@ from snapshots import SETTINGS as PLAIN
 
 from edgesmith.api.names import daemon_set_name
 from edgesmith.api.units import parse_share
+from edgesmith.api.window import DAYS, Window
 from edgesmith.decide import decide
 from edgesmith.decide.plan import Plan
 from edgesmith.decide.snapshot import Image, Pod, SelfTest, Snapshot
@@ -74,6 +75,8 @@ class World(Cluster):
     serial: int = 0
     touched: dict[str, set[str]] = field(default_factory=dict)
     """Digit to the nodes that got its label."""
+    gone: frozenset[str] = frozenset()
+    """Images that the registry lost."""
 
     def add(self, name: str, device_class: str = "amd64", **more: Any) -> None:
         """A new node with its machine."""
@@ -114,6 +117,7 @@ class World(Cluster):
             tuple(self.jobs.values()),
             tuple(self.revisions.values()),
             {key: self.registry.get(key) for key in keys},
+            gone=self.gone,
         )
 
     def offers(self, name: str) -> bool:
@@ -223,6 +227,19 @@ class World(Cluster):
             }
         )
 
+    def ask(self, **rollout: Any) -> None:
+        """Edit `spec.rollout` and nothing else."""
+        spec = self.edge_model.spec
+        kept = spec.rollout.model_dump(by_alias=True)
+        changed = spec.model_copy(update={"rollout": type(spec.rollout).model_validate(kept | rollout)})
+        generation = self.edge_model.metadata.generation + 1
+        metadata = self.edge_model.metadata.model_copy(update={"generation": generation})
+        self.edge_model = self.edge_model.model_copy(update={"spec": changed, "metadata": metadata})
+
+    def asked(self, digit: str) -> list[str]:
+        """The revisions of a source that have a DaemonSet."""
+        return sorted(one.revision for one in self.revisions.values() if self.digit(one.revision) == digit)
+
     def run_until(self, *states: str, limit: int = 400, every: float = 20.0) -> Plan:
         """Pass after pass, until every variant is in one of these states and nothing moves.
 
@@ -277,6 +294,41 @@ def check(world: World, plan: Plan) -> None:
         assert left or world.offers(move.node), "a node without the device is left alone"
     _check_servers(world, plan, rolled_back)
     _check_marks(world, plan, wanted)
+    _check_hold(world, plan)
+
+
+def _check_hold(world: World, plan: Plan) -> None:
+    """While paused, and outside of windows, nodes go back or get their first revision, and nothing else happens."""
+    rollout = world.edge_model.spec.rollout
+    closed = bool(rollout.windows) and not open_by_the_clock(rollout.windows, world.now)
+    if not (rollout.paused or closed):
+        return
+    free = set(rollout.override) if not rollout.paused else set()
+    left = {entry.from_ for entry in rollout.rollback_to}
+    marks = {one.name: one for one in plan.status.revisions}
+    asked = {one.revision for one in plan.revisions}
+    for move in plan.moves:
+        label = world.nodes[move.node].labels.get(LABEL)
+        known = daemon_set_name("parts", label or "") in world.revisions
+        if not known:
+            assert move.revision in free & asked or (move.revision and marks[move.revision].completed_time), move
+            continue
+        back = bool(marks.get(label or "") and marks[label or ""].rolled_back) or label in left
+        failed = not _works(world, move.node)
+        assert back or failed or move.revision in free & asked, (move, rollout)
+
+
+def open_by_the_clock(windows: tuple[Window, ...], now: datetime) -> bool:
+    """Whether a window in UTC is open: the plain reading of a clock without any change."""
+    for one in windows:
+        assert one.time_zone == "UTC"
+        start, end = time.fromisoformat(one.start), time.fromisoformat(one.end)
+        for day in (now.date(), now.date() - timedelta(days=1)):
+            begins = datetime.combine(day, start, UTC)
+            ends = datetime.combine(day, end, UTC) + timedelta(days=int(end <= start))
+            if (not one.days or DAYS[day.weekday()] in one.days) and begins <= now < ends:
+                return True
+    return False
 
 
 def _check_servers(world: World, plan: Plan, rolled_back: set[str]) -> None:
@@ -352,5 +404,10 @@ def _check_marks(world: World, plan: Plan, wanted: set[str]) -> None:
             )
             assert serving >= max(1, desired - allowed), "completed by too few"
         if one.rolled_back and not was.get("rolledBack"):
+            if one.reason == "RollbackRequested":
+                assert any(one.name == entry.from_ for entry in world.edge_model.spec.rollout.rollback_to), (
+                    "nobody asked"
+                )
+                continue
             assert one.name in wanted, "only what the spec asks for is rolled back"
-            assert not one.completed_time, "never what was completed"
+            assert not one.completed_time, "never what was completed, but by request"

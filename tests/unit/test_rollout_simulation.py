@@ -286,11 +286,34 @@ def disturb(world: World, rng: random.Random, serial: int) -> None:
         name = rng.choice(names)
         labels = dict(world.nodes[name].labels) | {"device": rng.choice(("amd64", "arm64"))}
         world.nodes[name] = type(world.nodes[name])(name, labels, True, (), world.nodes[name].records)
-    elif event < 0.63:
-        world.now += timedelta(seconds=rng.choice((-600, 3600)))
+    elif event < 0.75:
+        interfere(world, rng)
+    elif event < 0.77:
+        world.now += timedelta(seconds=rng.choice((-600, 3600, -90_000_000, 90_000_000)))
         for device in world.devices.values():
             device.heard = world.now if device.link and device.power else world.now - timedelta(hours=2)
             device.started = min(device.started, world.now)
+
+
+def interfere(world: World, rng: random.Random) -> None:
+    """Somebody edits `spec.rollout`."""
+    known = sorted(one.revision for one in world.revisions.values())
+    event = rng.random()
+    if event < 0.2:
+        world.ask(paused=not world.edge_model.spec.rollout.paused)
+    elif event < 0.45 and known:
+        chosen = rng.sample(known, min(len(known), 2))
+        world.ask(promote=[{"revision": one, "steps": rng.choice((None, 1, 2))} for one in chosen])
+    elif event < 0.7 and len(known) > 1:
+        left, to = rng.sample(known, 2)
+        newest = world.pass_().status.variants
+        left = rng.choice([left, *(one.revision for one in newest if one.revision and one.revision != to)])
+        world.ask(rollbackTo=[{"from": left, "revision": to}])
+    elif event < 0.9:
+        minutes = [f"{world.now + timedelta(minutes=rng.randrange(-20, 40)):%H:%M}" for _ in range(2)]
+        world.ask(windows=rng.choice(([], [{"start": minutes[0], "end": minutes[1]}])))
+    elif known:
+        world.ask(override=[rng.choice(known)])
 
 
 @pytest.mark.parametrize("batch", range(8))
@@ -321,6 +344,7 @@ def live(seeds: Iterable[int], bake: str) -> None:
         for device in world.devices.values():
             device.link = True
         world.publish("9")
+        world.ask(paused=False, windows=[])
         for _ in range(200):
             plan = world.pass_()
             world.tick(20)
@@ -400,6 +424,7 @@ def test_any_fleet_whose_servers_ask_for_a_device_keeps_the_rules_and_ends_on_a_
         for device in world.devices.values():
             device.link = device.device = True
         world.publish("9")
+        world.ask(paused=False, windows=[])
         for _ in range(200):
             plan = world.pass_()
             world.tick(20)

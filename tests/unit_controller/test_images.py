@@ -168,6 +168,25 @@ async def test_an_image_that_may_not_be_rolled_out_is_read_once_and_looked_for_a
     assert (registry.asked, registry.looked) == (3, 5), "an image that is there stays what it is"
 
 
+async def test_an_image_is_missing_only_where_the_registry_says_so_and_only_for_a_moment(
+    images: Images, registry: FakeRegistry, clock: list[float]
+) -> None:
+    there, lost, silent = (f"{PLACE}@sha256:{digit * 64}" for digit in "123")
+    registry.finalists = {f"sha256:{'1' * 64}": manifest(), f"sha256:{'2' * 64}": None}
+    assert await images.missing([there, lost]) == {lost}
+    assert await images.missing([lost]) == {lost}
+    assert registry.finalists_asked == 2
+    clock[0] += 10
+    registry.finalists[f"sha256:{'2' * 64}"] = manifest()
+    assert await images.missing([lost]) == frozenset()
+
+    class Silent:
+        async def manifest(self, _reference: Reference) -> Manifest | None:
+            raise RegistryUnreachable("no answer")
+
+    assert await Images(cast("Registry", Silent()), lambda: 0.0).missing([silent, "garbage"]) == frozenset()
+
+
 THREE = f"sha256:{'3' * 64}"
 WITH_FINALISTS = REPORT.model_copy(
     update={

@@ -15,6 +15,7 @@ from edgesmith.cluster.parse_build import JOB_NAME_LABEL, AnyJob, BuildPod, with
 from edgesmith.cluster.provenance import Wanted
 from edgesmith.cluster.table import Entry, Table
 from edgesmith.decide.built_for_sites import wanted
+from edgesmith.decide.requests import candidates
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import BuilderJob, BuildJob, Snapshot
 from edgesmith.decide.trust import trusted_digests
@@ -85,6 +86,7 @@ class Gatherer:
                 if entry.owner == model.metadata.uid
             ),
             resolve_jobs=resolve_jobs,
+            gone=await self._images.missing(back) if (back := candidates(model, revisions)) else frozenset(),
         )
 
     def starting(self, model: EdgeModel) -> bool:

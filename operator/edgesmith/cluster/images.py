@@ -72,6 +72,8 @@ class Images:
         self._brief: dict[tuple[str, str], tuple[float, Answer]] = {}
         self._held: dict[tuple[str, str], Manifest] = {}
         """What lies under the tags of builds that may not be rolled out as it is, so is asked for again."""
+        self._seen: dict[str, tuple[float, bool]] = {}
+        """Images by digest: until when the answer counts, and whether it was that there is none."""
         self._bases = Bases(registry)
 
     async def look_up(
@@ -106,6 +108,32 @@ class Images:
         for key, answer in found.items():
             self._keep((repository, key), answer)
         return answers | found
+
+    async def missing(self, references: Collection[str]) -> frozenset[str]:
+        """Which images the registry says it has no more; one that cannot be asked for is not missing.
+
+        Args:
+            references: Images, `REGISTRY/NAME@sha256:HEX`.
+        """
+
+        async def gone(reference: str) -> bool:
+            until, answer = self._seen.get(reference, (0.0, False))
+            if self._clock() < until:
+                return answer
+            repository, _, digest = reference.partition("@")
+            try:
+                async with asyncio.timeout(LOOKUP_SECONDS):
+                    found = await self._registry.manifest(Repository.parse(repository).pinned(digest))
+            except (RegistryError, ValueError, TimeoutError) as error:
+                log.warning("whether %s is there could not be asked: %s", reference, error)
+                answer = False
+            else:
+                answer = found is None
+            self._seen[reference] = (self._clock() + PROBLEM_SECONDS, answer)
+            return answer
+
+        answers = await asyncio.gather(*(gone(reference) for reference in references))
+        return frozenset(one for one, answer in zip(references, answers, strict=True) if answer)
 
     def _known(self, repository: str, wanted: Wanted) -> Image | None:
         """The image that was found before, unless a Job of ours has pushed another one since."""
@@ -184,6 +212,6 @@ class Images:
         else:
             seconds = PROBLEM_SECONDS if answer else ABSENT_SECONDS
             self._brief[where] = (self._clock() + seconds, answer)
-        for memory in (self._there, self._brief, self._held):
+        for memory in (self._there, self._brief, self._held, self._seen):
             if len(memory) > _LIMIT:
                 del memory[next(iter(memory))]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.rollout import RollbackTo
-from edgesmith.decide.marks import Mark
+from edgesmith.decide.marks import Mark, marks_of
 from edgesmith.decide.snapshot import Revision, Snapshot
 from edgesmith.decide.trust import key_of
 
@@ -110,10 +110,21 @@ def named(one: Revision) -> Named:
     return Named(one.revision, one.image, key_of(one) or "")
 
 
-def candidates(model: EdgeModel, revisions: Iterable[Revision]) -> tuple[Revision, ...]:
-    """The revisions that spec.rollout.rollbackTo could go back to: their images are looked for first."""
-    words = [entry.revision for entry in model.spec.rollout.rollback_to]
-    return tuple(one for one in revisions if any(named(one).is_called(word) for word in words))
+def candidates(model: EdgeModel, revisions: Iterable[Revision]) -> tuple[str, ...]:
+    """Images of revisions that rollbackTo could go back to and has not begun to: they are looked for first.
+
+    Args:
+        model: The EdgeModel.
+        revisions: Its DaemonSets.
+    """
+    known, marks = [named(one) for one in revisions], marks_of(model.status)
+    begun = [one for one in known if (mark := marks.get(one.revision)) and mark.state.reason == REQUESTED]
+    words = [
+        entry.revision
+        for entry in model.spec.rollout.rollback_to
+        if not any(one.is_called(entry.from_) for one in begun)
+    ]
+    return tuple(sorted({one.image for one in known if any(one.is_called(word) for word in words)}))
 
 
 def _rollback(
