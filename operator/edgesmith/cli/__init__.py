@@ -1,4 +1,4 @@
-"""The command line: `edgesmith plan`, `status`, `report` and `profile`, also as `kubectl edgesmith`."""
+"""The command line: `edgesmith plan`, `status`, `report`, `profile` and `archive`, also as `kubectl edgesmith`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.cli import archive as archives
 from edgesmith.cli import plan as planning
 from edgesmith.cli import profile as profiles
 from edgesmith.cli import report as reporting
@@ -22,6 +23,7 @@ from edgesmith.cluster.client import Client
 from edgesmith.cluster.configuration import DEFAULT_NAMESPACE
 from edgesmith.cluster.connection import connect
 from edgesmith.cluster.errors import ClusterError
+from edgesmith_builder.oci import RegistryError
 
 __all__ = ["main"]
 
@@ -36,8 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     found = _parser().parse_args(arguments)
     try:
-        answer = profiles.run(found, _TIMEOUT) if found.command == "profile" else Answer(asyncio.run(_run(found)))
-    except (ClusterError, ValueError, OSError) as error:
+        own = {"profile": profiles.run, "archive": archives.run}.get(found.command)
+        answer = own(found, _TIMEOUT) if own else Answer(asyncio.run(_run(found)))
+    except (ClusterError, RegistryError, ValueError, OSError) as error:
         print(f"edgesmith: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -126,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--html", metavar="FILE", help="write the picture and the table as one HTML file")
 
     profiles.add_to(commands, asking)
+    archives.add_to(commands, common)
     return parser
 
 
