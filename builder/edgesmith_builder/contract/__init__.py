@@ -29,6 +29,8 @@ from edgesmith_builder.contract.build import (
 )
 from edgesmith_builder.contract.failure import BuildFailure, FailureReason
 from edgesmith_builder.contract.report import (
+    BASE_DIGEST_ANNOTATION,
+    BASE_NAME_ANNOTATION,
     KEY_ANNOTATION,
     REPORT_ANNOTATION,
     BuildReport,
@@ -62,6 +64,8 @@ from edgesmith_builder.contract.toolchains import (
 from edgesmith_builder.contract.wire import Wire
 
 __all__ = [
+    "BASE_DIGEST_ANNOTATION",
+    "BASE_NAME_ANNOTATION",
     "FLAVOURS",
     "KEY_ANNOTATION",
     "PRUNED",

@@ -15,6 +15,10 @@ REPORT_ANNOTATION = "dev.edgesmith.report"
 KEY_ANNOTATION = "dev.edgesmith.build-key"
 """The manifest annotation that holds the build key."""
 
+BASE_NAME_ANNOTATION = "org.opencontainers.image.base.name"
+BASE_DIGEST_ANNOTATION = "org.opencontainers.image.base.digest"
+"""The OCI image specification's own, `annotations.md`: the repository and the digest of the base image."""
+
 
 class InFloat(Wire):
     """A node that is left in float because it loses most in int8."""

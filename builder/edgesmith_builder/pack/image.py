@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgesmith_builder.contract import Platform, ServerName
+from edgesmith_builder.contract import BASE_DIGEST_ANNOTATION, BASE_NAME_ANNOTATION, Platform, ServerName
 from edgesmith_builder.errors import RequestInvalid
 from edgesmith_builder.oci import BytesBlob, Index, Manifest, Reference, Registry, RegistryRefused
 from edgesmith_builder.oci.content import CONFIG, canonical
@@ -21,9 +21,6 @@ EPOCH = "1970-01-01T00:00:00Z"
 
 _SERVER = "dev.edgesmith.server"
 """The label of a base image that says what serves in it, where that is not our own server."""
-
-_BASE_NAME = "org.opencontainers.image.base.name"
-_BASE_DIGEST = "org.opencontainers.image.base.digest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +100,8 @@ def assemble(
         config=blob.descriptor,
         layers=(*base.manifest.layers, *(layer.descriptor for layer in layers)),
         annotations={
-            _BASE_NAME: str(base.reference.repository),
-            _BASE_DIGEST: base.reference.target,
+            BASE_NAME_ANNOTATION: str(base.reference.repository),
+            BASE_DIGEST_ANNOTATION: base.reference.target,
             **annotations,
         },
     )

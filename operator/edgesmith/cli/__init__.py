@@ -1,4 +1,4 @@
-"""The command line: `edgesmith plan`, `status`, `report`, `promote` and `profile`, also as `kubectl edgesmith`."""
+"""The command line: `plan`, `status`, `report`, `promote`, `profile` and `archive`; also as `kubectl edgesmith`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.cli import archive as archives
 from edgesmith.cli import plan as planning
 from edgesmith.cli import profile as profiles
 from edgesmith.cli import report as reporting
@@ -23,6 +24,7 @@ from edgesmith.cluster.client import Client
 from edgesmith.cluster.configuration import DEFAULT_NAMESPACE
 from edgesmith.cluster.connection import connect
 from edgesmith.cluster.errors import ClusterError
+from edgesmith_builder.oci import RegistryError
 
 __all__ = ["main"]
 
@@ -38,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = _parser().parse_args(arguments)
     try:
         answer = _answer(found)
-    except (ClusterError, ValueError, OSError) as error:
+    except (ClusterError, RegistryError, ValueError, OSError) as error:
         print(f"edgesmith: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -51,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _answer(found: argparse.Namespace) -> Answer:
     if found.command == "profile":
         return profiles.run(found, _TIMEOUT)
+    if found.command == "archive":
+        return archives.run(found, _TIMEOUT)
     if found.command == "promote":
         return rings.run(found)
     return Answer(asyncio.run(_run(found)))
@@ -136,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
 
     rings.add_to(commands)
     profiles.add_to(commands, asking)
+    archives.add_to(commands, common)
     return parser
 
 

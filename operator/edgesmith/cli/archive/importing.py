@@ -1,0 +1,57 @@
+"""Bring an archive into a site's registry, or its images into K3s' images folder; every digest is checked first."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from edgesmith.archive.artifacts import manifests_in
+from edgesmith.archive.images_folder import write_images
+from edgesmith.archive.opened import Archive
+from edgesmith.archive.push import Push, Sent
+from edgesmith.cli.archive.progress import Progress
+from edgesmith.cli.table import size
+from edgesmith_builder.oci import Backoff, Credentials, Registry
+
+
+async def run(found: argparse.Namespace, progress: Progress) -> str:
+    """Import an archive and say what came of it.
+
+    Raises:
+        ArchiveError: The archive is not to be trusted; nothing of it was used.
+        RegistryError: The registry refused something, or went away.
+        OSError: A file cannot be read or written.
+    """
+    archive = Archive.open(found.file)
+    progress.begin("checking", archive.size)
+    archive.check(progress.blob)
+    if found.manifests:
+        text = manifests_in(archive)
+        if text is None:
+            raise ValueError(f"{found.file} has no EdgeModels; one that `edgesmith archive export` wrote was expected")
+        found.manifests.write_text(text, encoding="utf-8")
+    if found.images_folder:
+        progress.begin("writing", archive.size)
+        path = write_images(archive, found.registry, found.images_folder, progress.blob)
+        return f"{path}: {size(path.stat().st_size)}. K3s takes it at its next start."
+    sent = await _push(archive, found, progress)
+    return _as_json(sent) if found.output == "json" else _as_text(sent)
+
+
+async def _push(archive: Archive, found: argparse.Namespace, progress: Progress) -> Sent:
+    login = Credentials.from_file(Path(found.registry_credentials)) if found.registry_credentials else None
+    authorities = found.registry_ca.read_text(encoding="utf-8") if found.registry_ca else None
+    async with Registry(found.plain_http, login, backoff=Backoff(), authorities=authorities) as registry:
+        push = Push(archive, registry, found.registry, progress.blob)
+        progress.begin("pushing", push.size)
+        return await push.run()
+
+
+def _as_json(sent: Sent) -> str:
+    return json.dumps({"uploaded": sent.uploaded, "there": sent.there, "images": sent.images}, indent=2)
+
+
+def _as_text(sent: Sent) -> str:
+    lines = [f"{role:<10}{image}" for image, role in sent.images.items()]
+    return "\n".join([*lines, f"{size(sent.uploaded)} sent; {size(sent.there)} were there already."])

@@ -1,0 +1,54 @@
+"""EdgeModels and DeviceProfiles as a site applies them: without what the hub wrote, and with every digest."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.decide.digests import recorded
+
+_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_STEP = re.compile(r"(\w+)(?:\[([^\]]+)\])?")
+
+
+def bare(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """An object as somebody would write it: what the API server and the operator added is left out."""
+    metadata = raw.get("metadata") or {}
+    annotations = {name: value for name, value in (metadata.get("annotations") or {}).items() if name != _APPLIED}
+    kept = {key: metadata[key] for key in ("name", "namespace", "labels") if metadata.get(key)}
+    kept |= {"annotations": annotations} if annotations else {}
+    found = {"apiVersion": raw["apiVersion"], "kind": raw["kind"], "metadata": kept, "spec": raw.get("spec") or {}}
+    return copy.deepcopy(found)
+
+
+def with_digests(raw: Mapping[str, Any], model: EdgeModel) -> dict[str, Any]:
+    """An EdgeModel with the digests that the hub found out: a site looks at no files.
+
+    The build key stays what it is, since it is made of the digests.
+
+    Args:
+        raw: The EdgeModel as it was read.
+        model: The same, parsed.
+    """
+    found = bare(raw)
+    for field, entry in recorded(model).items():
+        file = _at(found["spec"], field)
+        if file is not None:
+            file["sha256"] = entry.sha256
+    return found
+
+
+def _at(spec: dict[str, Any], field: str) -> dict[str, Any] | None:
+    """The file that a field names: `optimize.alternatives[gru].source`, say."""
+    here: dict[str, Any] = spec
+    for name, key in _STEP.findall(field):
+        found = here.get(name)
+        if key:
+            found = next((one for one in found or () if key in (one.get("name"), one.get("toolchain"))), None)
+        if not isinstance(found, dict):
+            return None
+        here = found
+    return here

@@ -1,0 +1,106 @@
+"""Images in registries for archives to be made of, and archives that somebody tampered with."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgesmith.archive.gather import Gathering, Wanted
+from edgesmith.archive.roots import ArchiveError
+from edgesmith_builder.contract import KEY_ANNOTATION, REPORT_ANNOTATION, BuildReport, Finalist
+from edgesmith_builder.oci import BytesBlob, Descriptor, Manifest, Reference, Referrer, Registry, Repository
+from edgesmith_builder.oci.content import CONFIG, INDEX, LAYER, MANIFEST, canonical
+
+KEY = "5c" * 16
+BASE_LAYER = BytesBlob(b"a runtime " * 100_000, LAYER)
+MODEL_LAYER = BytesBlob(bytes(range(256)) * 8192, LAYER)
+BILL = Referrer("application/vnd.cyclonedx+json", BytesBlob(b'{"a": "bill"}', "application/vnd.cyclonedx+json"))
+
+
+@dataclass
+class Hub:
+    """A registry with a runtime for two platforms and a model over one of them, with a bill and what else hangs on it."""
+
+    address: str
+    hanging: Sequence[Referrer] = (BILL,)
+    runtime: str = ""
+    model: str = ""
+    digests: dict[str, str] = field(default_factory=dict)
+
+    async def fill(self) -> None:
+        """Push it all."""
+        async with Registry(plain_http=True) as registry:
+            runtime = Repository.parse(f"{self.address}/edgesmith/runtime")
+            entries = []
+            for architecture in ("amd64", "arm64"):
+                config = BytesBlob(canonical({"architecture": architecture, "os": "linux"}), CONFIG)
+                raw = await self._push(registry, runtime, config, (BASE_LAYER,))
+                platform = {"os": "linux", "architecture": architecture}
+                entries.append({**Descriptor.of(raw, MANIFEST).to_json(), "platform": platform})
+            index = canonical({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries})
+            digest = await registry.push_manifest(runtime.pinned(Descriptor.of(index, INDEX).digest), index, INDEX)
+            self.runtime = str(runtime.pinned(digest))
+            models = Repository.parse(f"{self.address}/models/plant/models")
+            other = await self._push(registry, models, BytesBlob(b'{"of": "fp32"}', CONFIG), (BASE_LAYER, MODEL_LAYER))
+            self.digests["fp32"] = Descriptor.of(other, MANIFEST).digest
+            finalists = (Finalist(precision="int8", size=3), Finalist(precision="fp32", size=3, digest=self.digests["fp32"]))
+            report = BuildReport(precision="int8", size=3, candidates=(), finalists=finalists)
+            notes = {KEY_ANNOTATION: KEY, REPORT_ANNOTATION: report.to_json()}
+            config = BytesBlob(b'{"of": "int8"}', CONFIG)
+            raw = await self._push(registry, models, config, (BASE_LAYER, MODEL_LAYER), notes)
+            self.model = str(models.pinned(await registry.push_manifest(models.tagged(KEY), raw)))
+            await registry.attach(models, Descriptor.of(raw, MANIFEST), self.hanging)
+
+    async def _push(
+        self,
+        registry: Registry,
+        repository: Repository,
+        config: BytesBlob,
+        layers: tuple[BytesBlob, ...],
+        annotations: dict[str, str] | None = None,
+    ) -> bytes:
+        for blob in (config, *layers):
+            await registry.push_blob(repository, blob)
+        named = tuple(layer.descriptor for layer in layers)
+        raw = Manifest(config.descriptor, named, annotations or {}).to_bytes()
+        await registry.push_manifest(repository.pinned(Descriptor.of(raw, MANIFEST).digest), raw)
+        return raw
+
+    async def gathered(self, registry: Registry) -> Gathering:
+        """The model with its other finalist and the runtime, as an export gathers them."""
+        gathering = Gathering(registry)
+        model = Reference.parse(self.model).repository
+        await gathering.add(Wanted("model", model.tagged(KEY), KEY))
+        await gathering.add(Wanted("model", model.pinned(self.digests["fp32"])))
+        await gathering.add(Wanted("runtime", Reference.parse(self.runtime)))
+        return gathering
+
+
+def entries_of(data: bytes) -> list[tuple[tarfile.TarInfo, bytes]]:
+    """The files of an archive, each with its header."""
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        return [(one, tar.extractfile(one).read()) for one in tar.getmembers()]  # type: ignore[union-attr]  # all are files
+
+
+def as_tar(entries: Sequence[tuple[tarfile.TarInfo, bytes]], form: int = tarfile.USTAR_FORMAT) -> bytes:
+    """An archive of files with whatever headers."""
+    out = io.BytesIO()
+    for info, content in entries:
+        out.write(info.tobuf(form, "utf-8", "surrogateescape") + content + bytes(-len(content) % 512))
+    out.write(bytes(1024))
+    return out.getvalue()
+
+
+def info(name: str, size: int = 0, **more: Any) -> tarfile.TarInfo:
+    """A header."""
+    found = tarfile.TarInfo(name)
+    found.size = size
+    for what, value in more.items():
+        setattr(found, what, value)
+    return found
+
+
+__all__ = ["KEY", "ArchiveError", "Hub", "as_tar", "entries_of", "info"]
