@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from edgesmith.controller.metrics import METRICS, PASSES, Numbers
+from edgesmith.controller.metrics import METRICS, PASS_SECONDS, PASSES, Numbers
 from edgesmith.controller.probes import SILENT_SECONDS, Probes
 
 
@@ -65,4 +65,17 @@ def test_metrics_are_all_there_from_the_start_and_count() -> None:
     assert 'edgesmith_passes_total{result="changed"} 0\n' in text
     for metric in METRICS:
         assert f"# TYPE {metric.name} {metric.type}\n" in text
-        assert any(line.startswith((f"{metric.name} ", f"{metric.name}{{")) for line in text.splitlines())
+        name = f"{metric.name}_count" if metric.type == "histogram" else metric.name
+        assert any(line.startswith((f"{name} ", f"{name}{{")) for line in text.splitlines())
+
+
+def test_a_histogram_counts_by_upper_bounds() -> None:
+    numbers = Numbers()
+    for seconds in (0.004, 0.05, 0.051, 100.0):
+        numbers.observe(PASS_SECONDS, seconds)
+    lines = numbers.render().splitlines()
+    found = {line.split()[0]: float(line.split()[1]) for line in lines if line.startswith(PASS_SECONDS.name)}
+    buckets = [found[f'edgesmith_pass_seconds_bucket{{le="{bound}"}}'] for bound in (0.01, 0.05, 0.1, 60.0, "+Inf")]
+    assert buckets == [1, 2, 3, 3, 4]
+    assert found["edgesmith_pass_seconds_count"] == 4
+    assert found["edgesmith_pass_seconds_sum"] == pytest.approx(100.105)

@@ -1,13 +1,15 @@
 """The operator's metrics, in one table that the documentation is held to. Prometheus text format 0.0.4.
 
-Written out here because it is forty lines: a client library would bring a registry of its own, threads and process
+Written out here because it is sixty lines: a client library would bring a registry of its own, threads and process
 collectors for a dozen numbers.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -18,14 +20,14 @@ class Metric:
     """One metric."""
 
     name: str
-    type: Literal["counter", "gauge"]
+    type: Literal["counter", "gauge", "histogram"]
     help: str
     label: str = ""
     """Name of its one label, if it has one."""
 
 
 PASSES = Metric("edgesmith_passes_total", "counter", "Passes, by how they ended.", "result")
-PASS_SECONDS = Metric("edgesmith_pass_seconds_total", "counter", "Seconds spent in passes.")
+PASS_SECONDS = Metric("edgesmith_pass_seconds", "histogram", "Seconds that a pass took.")
 QUEUE_DEPTH = Metric("edgesmith_queue_depth", "gauge", "EdgeModels that are due and wait for a worker.")
 QUEUE_LONGEST = Metric(
     "edgesmith_queue_longest_seconds",
@@ -75,17 +77,27 @@ RESULTS = ("changed", "unchanged", "gone", "waiting", "stalled", "failed")
 """Values of the label `result`."""
 
 
+BOUNDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
+"""Seconds: the upper bounds of a histogram's buckets, below the last one without a bound."""
+
+
 class Numbers:
     """The numbers of this process."""
 
     def __init__(self) -> None:
         self._counters: dict[tuple[str, str], float] = {(PASSES.name, result): 0.0 for result in RESULTS}
         self._gauges: dict[str, Callable[[], float]] = {}
+        self._buckets = {metric.name: [0] * (len(BOUNDS) + 1) for metric in METRICS if metric.type == "histogram"}
 
     def count(self, metric: Metric, amount: float = 1.0, label: str = "") -> None:
         """Add to a counter."""
         key = (metric.name, label)
         self._counters[key] = self._counters.get(key, 0.0) + amount
+
+    def observe(self, metric: Metric, seconds: float) -> None:
+        """Add one value to a histogram."""
+        self._buckets[metric.name][bisect_left(BOUNDS, seconds)] += 1
+        self.count(metric, seconds)
 
     def gauges(self, readers: Mapping[Metric, Callable[[], float]]) -> None:
         """Say where gauges are read."""
@@ -99,12 +111,21 @@ class Numbers:
             if metric.type == "gauge":
                 reader = self._gauges.get(metric.name)
                 lines.append(f"{metric.name} {_text(reader() if reader else 0.0)}")
+            elif metric.type == "histogram":
+                lines += self._histogram(metric.name)
             elif metric.label:
                 found = sorted((label, value) for (name, label), value in self._counters.items() if name == metric.name)
                 lines += [f'{metric.name}{{{metric.label}="{label}"}} {_text(value)}' for label, value in found]
             else:
                 lines.append(f"{metric.name} {_text(self._counters.get((metric.name, ''), 0.0))}")
         return "\n".join(lines) + "\n"
+
+    def _histogram(self, name: str) -> list[str]:
+        """Each bucket counts what is in those before it, too."""
+        counts = list(accumulate(self._buckets[name]))
+        bounds = [*map(str, BOUNDS), "+Inf"]
+        lines = [f'{name}_bucket{{le="{bound}"}} {count}' for bound, count in zip(bounds, counts, strict=True)]
+        return [*lines, f"{name}_sum {_text(self._counters.get((name, ''), 0.0))}", f"{name}_count {counts[-1]}"]
 
 
 def _text(value: float) -> str:

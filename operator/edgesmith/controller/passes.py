@@ -79,7 +79,7 @@ class Passes:
         started = self._clock()
         result, outcome = await self._guarded(key)
         self._numbers.count(metrics.PASSES, label=result)
-        self._numbers.count(metrics.PASS_SECONDS, self._clock() - started)
+        self._numbers.observe(metrics.PASS_SECONDS, self._clock() - started)
         return outcome
 
     async def _guarded(self, key: Key) -> tuple[str, Outcome]:
