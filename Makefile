@@ -6,6 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 CLUSTER ?= local
+FLEETS ?= 4
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
@@ -38,6 +39,9 @@ lint: $(READY) ## Formatter, linter, types and import contracts
 test-unit: $(READY) ## Pure tables and simulations: no root, no network, a minute
 	@echo '== unit: everything that needs neither root nor compiled tools'
 	@$(PY) -m pytest -q -m 'not api and not cluster' --ignore=tests/cluster --ignore=tests/api
+
+simulate: $(READY) ## Many more simulated rollouts than `make test` runs (FLEETS=4: so many times as many)
+	@EDGESMITH_FLEETS=$(FLEETS) $(PY) -m pytest --timeout=7200 tests/unit/test_rollout_simulation.py
 
 tools: ## Compile Kubernetes and its companions: some 25 minutes, once
 	@$(PYTHON) hack/cluster tools
@@ -95,4 +99,4 @@ $(READY): requirements/dev.txt pyproject.toml hack/environment.sh
 	@hack/environment.sh $(PYTHON) $(VENV)
 	@mkdir -p .cache && touch $@
 
-.PHONY: help demo down test lint test-unit test-api test-cluster test-all tiers-on-this-machine tier-on-the-cluster may-run-cluster tools images bench generate format lock clean
+.PHONY: help demo down test lint test-unit simulate test-api test-cluster test-all tiers-on-this-machine tier-on-the-cluster may-run-cluster tools images bench generate format lock clean

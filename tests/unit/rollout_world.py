@@ -25,6 +25,8 @@ GRACE = timedelta(seconds=40)
 """After how long without a heartbeat the node controller says NotReady."""
 SETTINGS = replace(PLAIN, node_grace_seconds=50)
 STEP = 5.0
+PLANNED_TWICE = 10
+"""Every how many passes the plan is made a second time: where it were made for each, half the time went there."""
 GOOD, BAD, DEADLY, FRAGILE, UNPLUGS = "good", "bad", "deadly", "fragile", "unplugs"
 DEVICE = "squat.ai/edgetpu"
 ASKING = {"runtime": {"resources": {"limits": {DEVICE: 1}}}}
@@ -73,6 +75,7 @@ class World(Cluster):
     outage: float | None = None
     """Seconds until a machine that died of its model is back; None: never."""
     serial: int = 0
+    passes: int = 0
     touched: dict[str, set[str]] = field(default_factory=dict)
     """Digit to the nodes that got its label."""
     gone: frozenset[str] = frozenset()
@@ -204,6 +207,7 @@ class World(Cluster):
         """One pass of the operator, checked; cut short after so many calls where it is killed."""
         plan = decide(self.snapshot(), self.now)
         check(self, plan)
+        self.passes += 1
         for move in plan.moves:
             if move.revision:
                 new = {one.revision: str(one.build.source.sha256)[0] for one in plan.revisions}
@@ -279,7 +283,8 @@ def fleet(
 
 def check(world: World, plan: Plan) -> None:
     """What must hold of every plan, whatever it is for; counted from the machines, not from the planner's table."""
-    assert decide(world.snapshot(), world.now) == plan, "the same snapshot gives the same plan"
+    if world.passes % PLANNED_TWICE == 0:
+        assert decide(world.snapshot(), world.now) == plan, "the same snapshot gives the same plan"
     assert len({move.node for move in plan.moves}) == len(plan.moves), "a node is moved once"
     rolled_back = {one.name for one in plan.status.revisions if one.rolled_back}
     wanted = {one.revision for one in plan.revisions}
