@@ -115,6 +115,13 @@ def image(of: EdgeModel, at: DeviceProfile | None = None) -> Image:
     return Image(f"{SETTINGS.repository}/plant/models@sha256:{key_of(of, at) * 2}", REPORT)
 
 
+def rebased(of: EdgeModel, origin: str | None) -> Image:
+    """The image of a variant whose layers are those of another, by digest; None: it was compiled."""
+    found = image(of)
+    finalists = tuple(one.model_copy(update={"rebased_from": origin}) for one in found.report.finalists)
+    return replace(found, report=found.report.model_copy(update={"finalists": finalists, "rebased_from": origin}))
+
+
 def job(of: EdgeModel, at: DeviceProfile | None = None, **more: Any) -> BuildJob:
     """A build Job that runs."""
     at = at or profile()

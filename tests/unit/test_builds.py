@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from snapshots import NOW, SETTINGS, failed_job, image, job, key_of, model, profile, snapshot
+from snapshots import NOW, SETTINGS, failed_job, image, job, key_of, model, profile, rebased, snapshot
 
 from edgesmith.api.edgemodel import EdgeModel, EdgeModelSpec
 from edgesmith.api.names import RETRY_ANNOTATION, job_name
@@ -152,14 +152,11 @@ def test_another_base_is_told_as_one_that_need_not_be_compiled_for(secret: str |
 
 def test_a_build_that_was_put_over_another_base_says_whose_layers_it_has_also_while_nobody_can_be_asked() -> None:
     origin = f"sha256:{'e' * 64}"
-    found = image(model())
-    report = found.report.model_copy(update={"rebased_from": origin})
-    finalists = tuple(one.model_copy(update={"rebased_from": origin}) for one in report.finalists)
-    put = replace(found, report=report.model_copy(update={"finalists": finalists}))
+    put = rebased(model(), origin)
     plan = decide(snapshot(images={key_of(model()): put}), NOW)
     assert plan.status.variants[0].rebased_from == origin
     seen = model().model_copy(update={"status": plan.status.model_dump(mode="json", by_alias=True)})
-    held = Revision("parts-x", "x", "amd64", found.reference, NOW, before())
+    held = Revision("parts-x", "x", "amd64", put.reference, NOW, before())
     later = decide(snapshot(seen, images={}, revisions=(held,)), NOW)
     assert later.status.variants[0].rebased_from == origin
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from snapshots import NOW, model, profile, snapshot
+from snapshots import NOW, key_of, model, profile, rebased, snapshot
 
 from edgesmith.cli import plan as planning
 from edgesmith.cli import status as showing
@@ -16,6 +16,8 @@ from edgesmith.cluster.errors import Invalid, Missing
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL, NODE
 from edgesmith.cluster.objects import Objects
 from edgesmith.decide import decide
+
+ORIGIN = f"sha256:{'e' * 64}"
 
 
 def _raw(name: str, **spec: Any) -> dict[str, Any]:
@@ -49,6 +51,19 @@ def test_asked_for_by_name_it_is_not_said_to_be_absent(objects: Objects) -> None
         showing.choose(objects, "newer", "plant")
     with pytest.raises(Missing):
         showing.choose(objects, "nobody", "plant")
+
+
+@pytest.mark.parametrize(
+    ("origin", "words"),
+    [(None, ""), (ORIGIN, f" It was not compiled: its layers are those of {ORIGIN}, over another base image.")],
+)
+def test_a_variant_says_whose_layers_it_has_before_its_warnings(
+    objects: Objects, origin: str | None, words: str
+) -> None:
+    status = decide(snapshot(images={key_of(model()): rebased(model(), origin)}), NOW).status
+    one = model().model_copy(update={"status": status.model_dump(mode="json", by_alias=True)})
+    (row,) = showing.describe(Seen(objects), one)["variants"]
+    assert row["message"] == f"{status.variants[0].message}{words} Warning: the drop is hardly known."
 
 
 def test_a_node_that_lacks_a_device_says_so(objects: Objects) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import node_label
-from edgesmith.api.status import UNSEEN, EdgeModelStatus, candidate_name
+from edgesmith.api.status import UNSEEN, EdgeModelStatus, VariantStatus, candidate_name
 from edgesmith.api.units import parse_duration
 from edgesmith.cli.seen import Seen
 from edgesmith.cli.table import size, table
@@ -157,12 +157,19 @@ def _variants(model: EdgeModel) -> list[dict[str, str]]:
             "latency": variant.latency or "",
             "revision": variant.revision or "",
             "reason": variant.reason or "",
-            "message": " ".join(
-                (variant.message, *(f"Warning: {words}." for words in (*variant.warnings, *variant.device_warnings)))
-            ),
+            "message": " ".join(_sentences(variant)),
         }
         for variant in _status(model).variants
     ]
+
+
+def _sentences(variant: VariantStatus) -> Iterator[str]:
+    """What there is to say of a variant: where it stands, whose layers it has, what is not as good as it looks."""
+    yield variant.message
+    if variant.rebased_from:
+        yield f"It was not compiled: its layers are those of {variant.rebased_from}, over another base image."
+    for words in (*variant.warnings, *variant.device_warnings):
+        yield f"Warning: {words}."
 
 
 def _revisions(seen: Seen, model: EdgeModel) -> list[dict[str, str]]:
