@@ -175,11 +175,11 @@ def _an_edit_by_hand_is_undone(site: Site) -> None:
 
 
 def _a_pause_that_git_does_not_name_stays(site: Site) -> None:
-    site.server.patch("edgemodels", "digits", {"spec": {"paused": True}}, NAMESPACE)
+    site.server.patch("edgemodels", "digits", {"spec": {"rollout": {"paused": True}}}, NAMESPACE)
     _look_again(site)
     site.argo.wait("edgesmith", "Synced", "Healthy")
-    assert site.model()["spec"]["paused"] is True
-    site.server.patch("edgemodels", "digits", {"spec": {"paused": False}}, NAMESPACE)
+    assert site.model()["spec"]["rollout"]["paused"] is True
+    site.server.patch("edgemodels", "digits", {"spec": {"rollout": {"paused": False}}}, NAMESPACE)
 
 
 def _look_again(site: Site) -> None:

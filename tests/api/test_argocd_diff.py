@@ -125,11 +125,11 @@ def test_an_edit_of_a_field_that_git_names_is_a_difference(pairs: Pairs, form: s
 @form
 def test_a_pause_is_a_difference_only_where_git_names_the_field(pairs: Pairs, form: str) -> None:
     desired, found = copy.deepcopy(pairs.desired["quantities", form]), pairs.live("quantities", form)
-    found["spec"]["paused"] = True
+    found["spec"]["rollout"]["paused"] = True
     assert not _differs(desired, found)
-    desired["spec"]["paused"] = False
+    desired["spec"]["rollout"]["paused"] = False
     assert _differs(desired, found)
-    ignored = {"group": "edgesmith.dev", "kind": "EdgeModel", "jsonPointers": ["/spec/paused"]}
+    ignored = {"group": "edgesmith.dev", "kind": "EdgeModel", "jsonPointers": ["/spec/rollout/paused"]}
     assert not _differs(desired, found, ignored)
 
 

@@ -80,7 +80,7 @@ def test_a_state_offers_the_actions_that_do_something_there(state: State) -> Non
     assert offered == set(state.offered)
 
 
-@pytest.mark.parametrize("action", ACTIONS, ids=[action.name for action in ACTIONS])
+@pytest.mark.parametrize("action", ACTIONS, ids=[f"{action.name}-{action.state}" for action in ACTIONS])
 def test_an_action_edits_the_spec_and_nothing_else(action: Any) -> None:
     before = read(CUSTOMIZATION / f"testdata/{action.state}.yaml")
     (found,) = ask(settings(), [{"verdict": "action", "action": action.name, "object": before}])

@@ -16,6 +16,8 @@ from edgesmith.api.status import UNSEEN
 
 Object = dict[str, Any]
 
+ROLLOUT: Object = {"steps": [{"nodes": 1, "bake": "30s"}], "maxUnavailable": 1, "progressDeadline": "5m"}
+SLOW: Object = ROLLOUT | {"steps": [{"nodes": 1, "bake": "1h"}]}
 EVALUATION = {"uri": "s3://models/parts/set.npz", "sha256": "e" * 64}
 
 
@@ -153,31 +155,83 @@ def _deleting() -> Object:
     return the_object(complete(), deletionTimestamp="2030-01-01T13:00:00Z")
 
 
+def _paused() -> Object:
+    return the_object(until(published(rollout=ROLLOUT | {"paused": True}), "Paused"))
+
+
+def _waiting_for_window() -> Object:
+    windows = [{"days": ["Sat", "Sun"], "start": "22:00", "end": "04:00", "timeZone": "Europe/Vienna"}]
+    return the_object(until(published(rollout=ROLLOUT | {"windows": windows}), "WaitingForWindow"))
+
+
+def _asked(**rollout: Any) -> Cluster:
+    """Three nodes that serve the second of two revisions, and another `spec.rollout`."""
+    cluster = until(published(), "Complete")
+    publish(cluster, "b", generation=3, rollout=ROLLOUT | rollout)
+    return cluster
+
+
+def _names() -> tuple[str, str]:
+    """The revisions of the first and of the second source."""
+    status = until(published(), "Complete").edge_model.status
+    second = str(status["variants"][0]["revision"])
+    return next(str(one["name"]) for one in status["revisions"] if one["name"] != second), second
+
+
+def _went_back() -> Object:
+    first, second = _names()
+    cluster = _asked(rollbackTo=[{"from": second, "revision": first}])
+    cluster.run(1)
+    return the_object(until(cluster, "Complete"))
+
+
+def _rollback_refused() -> Object:
+    _, second = _names()
+    cluster = _asked(rollbackTo=[{"from": second, "revision": "0" * 10}])
+    cluster.run(1)
+    return the_object(cluster)
+
+
+def _promoted() -> Object:
+    """A revision in its first step whose bake need not be over."""
+    cluster = until(published(rollout=SLOW), "Canary")
+    revision = cluster.edge_model.status["variants"][0]["revision"]
+    publish(cluster, "b", generation=3, rollout=SLOW | {"promote": [{"revision": revision}]})
+    return the_object(until(cluster, "RollingOut"))
+
+
 def _paused_and_complete() -> Object:
     cluster = complete()
-    paused = model(generation=2, paused=True)
+    paused = model(generation=2, rollout=ROLLOUT | {"paused": True})
     cluster.edge_model = paused.model_copy(update={"status": cluster.edge_model.status})
     cluster.run(1)
     return the_object(cluster)
 
 
 BEHIND = "The operator has not looked at this generation of the spec yet."
-_RUNS, _FAILED, _HELD = frozenset({"pause"}), frozenset({"pause", "retry"}), frozenset({"resume"})
+_RUNS, _FAILED = frozenset({"pause"}), frozenset({"pause", "retry"})
+_MOVES, _BACK = frozenset({"pause", "promote", "rollback"}), frozenset({"pause", "rollback"})
+_HELD = frozenset({"resume", "rollback"})
 
 STATES = (
     State("unseen", "Progressing", "InProgress", _RUNS, _unseen, BEHIND),
     State("behind", "Progressing", "InProgress", _RUNS, lambda: the_object(published()), BEHIND),
     State("building", "Progressing", "InProgress", _RUNS, _building),
-    State("canary", "Progressing", "InProgress", _RUNS, lambda: the_object(until(published(), "Canary"))),
-    State("rolling-out", "Progressing", "InProgress", _RUNS, lambda: the_object(until(published(), "RollingOut"))),
+    State("canary", "Progressing", "InProgress", _MOVES, lambda: the_object(until(published(), "Canary"))),
+    State("rolling-out", "Progressing", "InProgress", _MOVES, lambda: the_object(until(published(), "RollingOut"))),
+    State("promoted", "Progressing", "InProgress", _BACK, _promoted),
     State("rolling-back", "Progressing", "InProgress", _RUNS, _rolling_back),
     State("no-nodes", "Progressing", "InProgress", _RUNS, _no_nodes),
     State("complete", "Healthy", "Current", _RUNS, lambda: the_object(complete()), "Serving on 3 of 3 nodes."),
-    State("complete-paused", "Healthy", "Current", _HELD, _paused_and_complete, "Serving on 3 of 3 nodes."),
+    State("updated", "Healthy", "Current", _BACK, lambda: the_object(until(published(), "Complete"))),
+    State("went-back", "Healthy", "Current", _RUNS, _went_back),
+    State("complete-paused", "Healthy", "Current", frozenset({"resume"}), _paused_and_complete),
     State("nodes-offline", "Healthy", "Current", _RUNS, _nodes_offline, "Serving on 2 of 3 nodes, 1 NotReady."),
     State("never-reached", "Healthy", "Current", _RUNS, _never_reached, "Serving on 2 of 3 nodes, 1 NotReady."),
-    State("paused", "Suspended", "InProgress", _HELD, lambda: the_object(until(published(paused=True), "Paused"))),
+    State("paused", "Suspended", "InProgress", _HELD, _paused),
+    State("waiting-for-window", "Suspended", "InProgress", _BACK, _waiting_for_window),
     State("rolled-back", "Degraded", "Failed", _FAILED, _rolled_back),
+    State("rollback-refused", "Degraded", "Failed", frozenset({"pause", "retry", "rollback"}), _rollback_refused),
     State("no-revision-left", "Degraded", "Failed", _FAILED, _none_left),
     State("gates-failed", "Degraded", "Failed", _FAILED, _gates_failed),
     State("nodes-failed", "Degraded", "Failed", _FAILED, _nodes_failed),
@@ -186,10 +240,12 @@ STATES = (
 )
 
 
-def edited(state: State, spec: Mapping[str, Any] | None = None, annotations: Mapping[str, str] | None = None) -> Object:
-    """A state's object with fields of its spec, or annotations, replaced."""
+def edited(
+    state: State, rollout: Mapping[str, Any] | None = None, annotations: Mapping[str, str] | None = None
+) -> Object:
+    """A state's object with fields of its `spec.rollout`, or annotations, replaced."""
     found = state.make()
-    found["spec"] = {**found["spec"], **(spec or {})}
+    found["spec"] = {**found["spec"], "rollout": {**found["spec"]["rollout"], **(rollout or {})}}
     if annotations:
         found["metadata"]["annotations"] = {**found["metadata"].get("annotations", {}), **annotations}
     return found
@@ -201,16 +257,25 @@ class Action:
 
     name: str
     state: str
-    spec: Mapping[str, Any] = field(default_factory=dict)
+    rollout: Callable[[], Mapping[str, Any]] = dict
     annotations: Mapping[str, str] = field(default_factory=dict)
 
     def make(self) -> Object:
         """The object after the action."""
-        return edited(next(one for one in STATES if one.name == self.state), self.spec, self.annotations)
+        return edited(next(one for one in STATES if one.name == self.state), self.rollout(), self.annotations)
+
+
+def _back() -> Object:
+    first, second = _names()
+    return {"rollbackTo": [{"from": second, "revision": first}]}
 
 
 ACTIONS = (
-    Action("pause", "rolling-out", spec={"paused": True}),
-    Action("resume", "paused", spec={"paused": False}),
+    Action("pause", "rolling-out", lambda: {"paused": True}),
+    Action("resume", "paused", lambda: {"paused": False}),
+    Action("promote", "canary", lambda: {"promote": [{"revision": _names()[1]}]}),
+    Action("rollback", "updated", _back),
+    Action("rollback", "canary", _back),
+    Action("rollback", "rollback-refused", _back),
     Action("retry", "rolled-back", annotations={RETRY_ANNOTATION: "argocd-7"}),
 )

@@ -24,7 +24,7 @@ end
 if holds("Ready") then
   return { status = "Healthy", message = ready.message }
 end
-if ready.reason == "Paused" then
+if ready.reason == "Paused" or ready.reason == "WaitingForWindow" then
   return { status = "Suspended", message = ready.message }
 end
 return { status = "Progressing", message = ready.message }

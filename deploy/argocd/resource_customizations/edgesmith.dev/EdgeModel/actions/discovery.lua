@@ -1,13 +1,46 @@
-local paused = obj.spec.paused == true
+local rollout = obj.spec.rollout or {}
+local status = obj.status or {}
+
 local stalled = false
-if obj.status ~= nil and obj.status.conditions ~= nil then
-  for _, condition in ipairs(obj.status.conditions) do
-    stalled = stalled or (condition.type == "Stalled" and condition.status == "True")
+for _, condition in ipairs(status.conditions or {}) do
+  stalled = stalled or (condition.type == "Stalled" and condition.status == "True")
+end
+
+local function names(entries, field, revision)
+  for _, entry in ipairs(entries or {}) do
+    if entry[field] == revision then
+      return true
+    end
+  end
+  return false
+end
+
+-- What actions/rollback goes back to: it must have held its steps.
+local function has_previous(variant)
+  for _, revision in ipairs(status.revisions or {}) do
+    local other = revision.profile == variant.profile and revision.name ~= variant.revision
+    if other and revision.provenTime ~= nil and not revision.rolledBack then
+      return true
+    end
+  end
+  return false
+end
+
+local under_way = { Canary = true, RollingOut = true }
+local there = { Canary = true, RollingOut = true, Complete = true, Degraded = true, Paused = true, WaitingForWindow = true }
+local promotes, goes_back = false, false
+for _, variant in ipairs(status.variants or {}) do
+  if variant.revision ~= nil then
+    promotes = promotes or (under_way[variant.state] and not names(rollout.promote, "revision", variant.revision))
+    local went_back = names(rollout.rollbackTo, "revision", variant.revision)
+    goes_back = goes_back or (there[variant.state] and not went_back and has_previous(variant))
   end
 end
 
 return {
-  pause = { disabled = paused, iconClass = "fa fa-fw fa-pause-circle" },
-  resume = { disabled = not paused, iconClass = "fa fa-fw fa-play-circle" },
+  pause = { disabled = rollout.paused == true, iconClass = "fa fa-fw fa-pause-circle" },
+  promote = { disabled = not promotes, iconClass = "fa fa-fw fa-fast-forward" },
+  resume = { disabled = rollout.paused ~= true, iconClass = "fa fa-fw fa-play-circle" },
   retry = { disabled = not stalled, iconClass = "fa fa-fw fa-redo" },
+  rollback = { disabled = not goes_back, iconClass = "fa fa-fw fa-undo" },
 }

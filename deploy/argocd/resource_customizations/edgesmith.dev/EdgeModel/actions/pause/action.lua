@@ -1,2 +1,3 @@
-obj.spec.paused = true
+obj.spec.rollout = obj.spec.rollout or {}
+obj.spec.rollout.paused = true
 return obj

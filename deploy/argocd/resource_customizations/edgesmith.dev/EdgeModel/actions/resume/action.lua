@@ -1,2 +1,3 @@
-obj.spec.paused = false
+obj.spec.rollout = obj.spec.rollout or {}
+obj.spec.rollout.paused = false
 return obj
