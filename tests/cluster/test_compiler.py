@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from bad_input import npz
 from compiler_image import push_compiler
+from device_class import device_class
 from edge_tpu_files import compiled_file_of, edge_tpu_options
 from namespaces import keep_evidence, namespace_of
 from tflite import Tensor, fully_connected
@@ -41,7 +42,8 @@ def fleet(ground: Ground, request: pytest.FixtureRequest, tmp_path: Path) -> Ite
     """A node of a profile whose compiler is an image, in a namespace."""
     image = push_compiler(ground.registry, SOURCE, COMPILED, tmp_path)
     ground.kube("label", "node", NODE, f"{LABEL}=yes")
-    ground.kube.apply(_profile(image))
+    toolchain = {"name": "EdgeTPU", "compilerImage": image}
+    ground.kube.apply(device_class(PROFILE, {LABEL: "yes"}, toolchain=toolchain))
     with namespace_of(ground, "compiler") as fleet:
         yield fleet
         keep_evidence(request, fleet)
@@ -90,18 +92,3 @@ def _answers_of_the_source(folder: Path) -> Any:
     (folder / "source.tflite").write_bytes(SOURCE)
     engine = load_engine("litert", folder / "source.tflite", threads=1)
     return np.concatenate([next(iter(engine.infer({"x": vector[None]}).values())) for vector in VECTORS])
-
-
-def _profile(image: str) -> dict[str, Any]:
-    resources = {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}}
-    return {
-        "apiVersion": "edgesmith.dev/v1alpha1",
-        "kind": "DeviceProfile",
-        "metadata": {"name": PROFILE},
-        "spec": {
-            "nodeSelector": {LABEL: "yes"},
-            "platform": {"os": "linux", "architecture": "amd64"},
-            "toolchain": {"name": "EdgeTPU", "compilerImage": image},
-            "runtime": {"resources": resources},
-        },
-    }

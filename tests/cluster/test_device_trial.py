@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import pytest
+from device_class import device_class
 from faults import OperatorKilled, SelfTestKilled, kill_operator
 
 from edgesmith_stage.fleet import Fleet
@@ -23,7 +24,8 @@ NODE = "edge-4"
 
 def test_what_a_device_measures_decides(fleet: Fleet) -> None:
     kube = fleet.ground.kube
-    kube.apply(_profile())
+    toolchain = {"name": "ONNXRuntime", "precisions": ["fp32", "int8"]}
+    kube.apply(device_class(PROFILE, {LABEL: "yes"}, toolchain=toolchain))
     kube("label", "node", NODE, f"{LABEL}=yes")
     try:
         _decides(fleet)
@@ -90,18 +92,3 @@ def _trial_pods(fleet: Fleet) -> list[str]:
 
 def _environment(fleet: Fleet) -> dict[str, str]:
     return kubeconfig_environment(fleet.ground)
-
-
-def _profile() -> dict[str, Any]:
-    resources = {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}}
-    return {
-        "apiVersion": "edgesmith.dev/v1alpha1",
-        "kind": "DeviceProfile",
-        "metadata": {"name": PROFILE},
-        "spec": {
-            "nodeSelector": {LABEL: "yes"},
-            "platform": {"os": "linux", "architecture": "amd64"},
-            "toolchain": {"name": "ONNXRuntime", "precisions": ["fp32", "int8"]},
-            "runtime": {"resources": resources},
-        },
-    }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from device_class import device_class
 from faults import BadStorage, OperatorKilled, PoisonPill, Watched
 from namespaces import keep_evidence, namespace_of
 from onnx import numpy_helper
@@ -37,7 +38,9 @@ def shared(ground: Ground) -> Iterator[Fleet]:
     """One EdgeModel that serves on all five nodes; the tests go on from whatever revision it serves."""
     kube = ground.kube
     kube("label", "nodes", *ground.edges, f"{LABEL}=five")
-    kube.apply(_profile(FIRST, "fp32"), _profile(SECOND, "int8"))
+    for name, rung in ((FIRST, "fp32"), (SECOND, "int8")):
+        toolchain = {"name": "ONNXRuntime", "precisions": [rung]}
+        kube.apply(device_class(name, {LABEL: "five"}, toolchain=toolchain))
     with namespace_of(ground, "five-nodes") as fleet:
         manifest = fleet.manifest(NAME, _version(fleet), deviceProfiles={"names": [FIRST]}, rollout=ROLLOUT)
         for field in ("evaluation", "gates"):
@@ -162,21 +165,6 @@ def test_a_broken_device_goes_back_alone_and_does_not_stop_the_next_rollout(line
             assert revision == line.variants(NAME)[_profile_of(line)]["revision"]
             assert [one["name"] for one in line.model(NAME)["status"]["pending"]] == [broken]
         assert len(storage.spoilt) == 2
-
-
-def _profile(name: str, rung: str) -> dict[str, Any]:
-    resources = {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}}
-    return {
-        "apiVersion": "edgesmith.dev/v1alpha1",
-        "kind": "DeviceProfile",
-        "metadata": {"name": name},
-        "spec": {
-            "nodeSelector": {LABEL: "five"},
-            "platform": {"os": "linux", "architecture": "amd64"},
-            "toolchain": {"name": "ONNXRuntime", "precisions": [rung]},
-            "runtime": {"resources": resources},
-        },
-    }
 
 
 _NUMBERS = itertools.count(1)

@@ -12,6 +12,7 @@ from urllib.request import urlopen
 import numpy as np
 import pytest
 import tritonclient.http
+from device_class import device_class
 from namespaces import keep_evidence, namespace_of
 from variant import bundle_layers, model_of
 
@@ -37,7 +38,9 @@ def boxes(ground: Ground, request: pytest.FixtureRequest) -> Iterator[Fleet]:
     image = push_images(ground, "triton")["triton"]
     ground.kube("label", "nodes", *NODES, f"{LABEL}={BOX}")
     ground.kube("label", "nodes", "edge-3", f"{LABEL}={GPU}")
-    ground.kube.apply(_profile(BOX, image, "ONNXRuntime"), _profile(GPU, image, "TensorRT"))
+    for name, toolchain in ((BOX, "ONNXRuntime"), (GPU, "TensorRT")):
+        triton = {"server": "Triton", "baseImage": image}
+        ground.kube.apply(device_class(name, {LABEL: name}, toolchain={"name": toolchain}, memory=768, **triton))
     with namespace_of(ground, "triton") as fleet:
         yield fleet
         keep_evidence(request, fleet)
@@ -84,21 +87,6 @@ def _holds_a_repository(image: str) -> None:
     assert {"model/model.onnx", f"models/{DEFAULT_NAME}/config.pbtxt", f"models/{DEFAULT_NAME}/labels.txt"} <= set(
         names
     )
-
-
-def _profile(name: str, image: str, toolchain: str) -> dict[str, Any]:
-    resources = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "768Mi"}}
-    return {
-        "apiVersion": "edgesmith.dev/v1alpha1",
-        "kind": "DeviceProfile",
-        "metadata": {"name": name},
-        "spec": {
-            "nodeSelector": {LABEL: name},
-            "platform": {"os": "linux", "architecture": "amd64"},
-            "toolchain": {"name": toolchain},
-            "runtime": {"server": "Triton", "baseImage": image, "resources": resources},
-        },
-    }
 
 
 def _answering(fleet: Fleet) -> dict[str, Server]:

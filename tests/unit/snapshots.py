@@ -131,37 +131,24 @@ def job(of: EdgeModel, at: DeviceProfile | None = None, **more: Any) -> BuildJob
     return replace(new_job(name, key, at.metadata.name, attempt, NOW - timedelta(seconds=60)), **more)
 
 
+_RUNS: dict[str, Any] = {
+    "finished": False,
+    "succeeded": False,
+    "failure": None,
+    "failure_message": None,
+    "finished_at": None,
+}
+"""What a Job is that has not ended."""
+
+
 def new_job(name: str, key: str, at: str, attempt: str, started: datetime, *, tries: int = 0) -> BuildJob:
     """A build Job that has just been made for a profile."""
-    return BuildJob(
-        name=name,
-        key=key,
-        profile=at,
-        attempt=attempt,
-        finished=False,
-        succeeded=False,
-        failure=None,
-        failure_message=None,
-        started_at=started,
-        finished_at=None,
-        tries=tries,
-    )
+    return BuildJob(name=name, key=key, profile=at, attempt=attempt, started_at=started, tries=tries, **_RUNS)
 
 
 def new_look(name: str, key: str, attempt: str, started: datetime, *, tries: int = 0) -> ResolveJob:
     """A resolve Job that has just been made."""
-    return ResolveJob(
-        name=name,
-        key=key,
-        attempt=attempt,
-        finished=False,
-        succeeded=False,
-        failure=None,
-        failure_message=None,
-        started_at=started,
-        finished_at=None,
-        tries=tries,
-    )
+    return ResolveJob(name=name, key=key, attempt=attempt, started_at=started, tries=tries, **_RUNS)
 
 
 def failed_job(of: EdgeModel, reason: FailureReason, *, retry: bool = False, ago: float = 1, **more: Any) -> BuildJob:
