@@ -56,11 +56,14 @@ test-cluster: may-run-cluster $(READY) tools images ## The whole product on real
 	@EDGESMITH_REQUIRE_ALL=1 $(PY) -m pytest tests/cluster
 
 test-all: may-run-cluster $(READY) tools $(if $(filter 1,$(EDGESMITH_SKIP_CLUSTER)),,images)
-	@echo '== every tier: the cluster tier mostly waits, so the others run beside it; each prints when it has ended'
-	@$(MAKE) --keep-going --jobs=2 --output-sync=target tiers-on-this-machine tier-on-the-cluster
+	@echo '== every tier, side by side, since two of them mostly wait; each prints when it has ended'
+	@$(MAKE) --keep-going --jobs=3 --output-sync=target tier-without-a-cluster tier-on-an-api-server tier-on-the-cluster
 
-tiers-on-this-machine:
-	@EDGESMITH_REQUIRE_ALL=1 nice -n 5 $(PY) -m pytest -m 'not cluster' --ignore=tests/cluster
+tier-without-a-cluster:
+	@EDGESMITH_REQUIRE_ALL=1 nice -n 5 $(PY) -m pytest --ignore=tests/api --ignore=tests/cluster
+
+tier-on-an-api-server:
+	@EDGESMITH_REQUIRE_ALL=1 $(PY) -m pytest tests/api
 
 tier-on-the-cluster:
 	@EDGESMITH_REQUIRE_ALL=1 $(PY) -m pytest tests/cluster
@@ -99,4 +102,4 @@ $(READY): requirements/dev.txt pyproject.toml hack/environment.sh
 	@hack/environment.sh $(PYTHON) $(VENV)
 	@mkdir -p .cache && touch $@
 
-.PHONY: help demo down test lint test-unit simulate test-api test-cluster test-all tiers-on-this-machine tier-on-the-cluster may-run-cluster tools images bench generate format lock clean
+.PHONY: help demo down test lint test-unit simulate test-api test-cluster test-all tier-without-a-cluster tier-on-an-api-server tier-on-the-cluster may-run-cluster tools images bench generate format lock clean

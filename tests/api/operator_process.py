@@ -65,6 +65,8 @@ class Operator:
     """Another way to the API server."""
     namespaces: str = ""
     """Where to work; empty for every namespace."""
+    program: tuple[str, ...] = ("-m", "edgesmith.controller")
+    """What Python is asked to run."""
 
     def start(self) -> None:
         """Start it; its log goes on where it was."""
@@ -85,7 +87,7 @@ class Operator:
         }
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [*ENDS_WITH_US, sys.executable, "-m", "edgesmith.controller", *self.flags],
+                [*ENDS_WITH_US, sys.executable, *self.program, *self.flags],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -206,12 +206,23 @@ def test_an_operator_whose_lease_is_taken_ends(server: ApiServer, namespace: str
     operator.process = None
 
 
+IMPATIENT = """
+import sys
+from edgesmith.controller import probes
+from edgesmith.controller.__main__ import main
+probes.SILENT_SECONDS = 16.0
+sys.exit(main())
+"""
+"""An operator that takes a watch for dead after three renewals of its Lease, and not after a minute."""
+
+
 @pytest.mark.timeout(240)
 def test_watches_that_fall_silent_are_noticed_and_replaced(
     server: ApiServer, namespace: str, operator: Operator
 ) -> None:
     with silent_proxy(int(server.address.rpartition(":")[2])) as proxy:
         operator.through = proxy.address
+        operator.program = ("-c", IMPATIENT)
         operator.start()
         operator.wait_ready()
         # The Lease is renewed every 5 s: what asked nothing for longer is a watch.
