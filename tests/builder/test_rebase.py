@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from services import start_registry
 
 from edgesmith_builder.build import Built, build
-from edgesmith_builder.contract import REPORT_ANNOTATION, BuildRequest
+from edgesmith_builder.contract import REPORT_ANNOTATION, BuildRequest, Toolchain
 from edgesmith_builder.evidence import SLSA
 from edgesmith_builder.maker import Maker
 from edgesmith_builder.oci import Backoff, Descriptor, FileBlob, Manifest, Reference, Registry
@@ -164,17 +164,17 @@ async def test_a_new_base_gets_the_layers_of_the_build_before_and_nothing_is_com
     assert f"re-based from {before.image}" in caplog.text
 
     repository = Reference.parse(after.image).repository
-    old = {None: await manifest_of(before.image)}
-    new = {None: await manifest_of(after.image)}
+    old = {"int8": await manifest_of(before.image)}
+    new = {"int8": await manifest_of(after.image)}
     for report, found in ((before.report, old), (after.report, new)):
         assert report.finalists[1].digest is not None
         found["fp32"] = await manifest_of(repository.pinned(report.finalists[1].digest))
-    for one in (None, "fp32"):
+    for one in ("int8", "fp32"):
         assert digests(new[one])[-2:] == digests(old[one])[-2:]
         assert digests(new[one])[:-2] == await base_layers_of(site.newer) != digests(old[one])[:-2]
-        report = report_of(new[one])
-        assert report is not None
-        assert report.rebased_from == old[one].digest
+        said = report_of(new[one])
+        assert said is not None
+        assert said.rebased_from == old[one].digest
         async with Registry(plain_http=True) as client:
             assert await look_for(client, repository, new[one].digest, KEY.public) == "Signed"
         bill, made = await evidence(str(repository.pinned(new[one].digest)))
@@ -187,7 +187,7 @@ async def test_a_new_base_gets_the_layers_of_the_build_before_and_nothing_is_com
         assert named["source"]["digest"]["sha256"] == site.world.digest(site.world.source)
         assert set(named) == {"source", "calibration", "evaluation", "base", "image"}
         assert bill["metadata"]["component"]["version"] == new[one].digest
-    assert after.report == report_of(new[None])
+    assert after.report == report_of(new["int8"])
 
 
 async def evidence(image: str) -> tuple[Object, Object]:
@@ -257,6 +257,26 @@ class Case:
     site: Site
     request: BuildRequest
     built: Built
+
+
+@pytest.mark.parametrize(
+    ("toolchain", "labels"),
+    [
+        (Toolchain(name="OpenVINO", precisions=("fp32",), options={"device": "GPU"}), {}),
+        (Toolchain(name="TensorRT", precisions=("int8", "fp16")), {"dev.edgesmith.server": "Triton"}),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+async def test_what_needs_a_device_is_replayed_as_it_was_when_it_was_compiled(
+    site: Site, push_base: Any, toolchain: Toolchain, labels: dict[str, str]
+) -> None:
+    bases = [await push_base(site.world.registry, layer_text=f"{one} under", labels=labels) for one in ("old", "new")]
+    request = site.request(toolchain=toolchain, base=bases[0])
+    before = await site.make(request)
+    after = await site.over(request, bases[1])
+    assert after.report.rebased_from == digest(before)
+    assert [one.precision for one in after.report.finalists] == list(toolchain.precisions)
+    assert digests(await manifest_of(after.image))[-2:] == digests(await manifest_of(before.image))[-2:]
 
 
 Spoil = Callable[[Case], Awaitable[None]]

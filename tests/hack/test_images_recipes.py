@@ -230,6 +230,6 @@ def test_the_image_with_triton_says_what_serves_in_it() -> None:
     dockerfile = (REPOSITORY / "runtime/triton.Dockerfile").read_text()
     base = Base(Reference.parse("r/b@sha256:" + "0" * 64), Manifest(Descriptor("x", "sha256:0", 1), ()), {})
     (label,) = re.findall(r"^LABEL (\S+)=(\S+)$", dockerfile, re.MULTILINE)
-    assert replace(base, config={"config": {"Labels": dict([label])}}).triton
-    assert not base.triton
-    assert not replace(base, config={"config": {"Labels": None}}).triton
+    assert replace(base, config={"config": {"Labels": dict([label])}}).server == "Triton"
+    assert base.server == "Edgesmith"
+    assert replace(base, config={"config": {"Labels": None}}).server == "Edgesmith"
