@@ -49,13 +49,16 @@ tools: ## Compile Kubernetes and its companions: some 25 minutes, once
 images: $(READY) ## Build the runtime, builder and operator images
 	@$(PY) hack/images build
 
+images-of-tests: images # And the builder with Qualcomm's simulator
+	@$(PY) hack/images build --only builder-qnn
+
 test-api: $(READY) tools ## Against a real control plane without kubelets
 	@EDGESMITH_REQUIRE_ALL=1 $(PY) -m pytest tests/api
 
-test-cluster: may-run-cluster $(READY) tools images ## The whole product on real kubelets; needs root
+test-cluster: may-run-cluster $(READY) tools images-of-tests ## The whole product on real kubelets; needs root
 	@EDGESMITH_REQUIRE_ALL=1 $(PY) -m pytest tests/cluster
 
-test-all: may-run-cluster $(READY) tools $(if $(filter 1,$(EDGESMITH_SKIP_CLUSTER)),,images)
+test-all: may-run-cluster $(READY) tools $(if $(filter 1,$(EDGESMITH_SKIP_CLUSTER)),,images-of-tests)
 	@echo '== every tier, side by side, since two of them mostly wait; each prints when it has ended'
 	@$(MAKE) --keep-going --jobs=3 --output-sync=target tier-without-a-cluster tier-on-an-api-server tier-on-the-cluster
 
@@ -102,4 +105,4 @@ $(READY): requirements/dev.txt pyproject.toml hack/environment.sh
 	@hack/environment.sh $(PYTHON) $(VENV)
 	@mkdir -p .cache && touch $@
 
-.PHONY: help demo down test lint test-unit simulate test-api test-cluster test-all tier-without-a-cluster tier-on-an-api-server tier-on-the-cluster may-run-cluster tools images bench generate format lock clean
+.PHONY: help demo down test lint test-unit simulate test-api test-cluster test-all tier-without-a-cluster tier-on-an-api-server tier-on-the-cluster may-run-cluster tools images images-of-tests bench generate format lock clean

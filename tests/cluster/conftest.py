@@ -33,7 +33,7 @@ def bare_ground() -> Iterator[Ground]:
 @pytest.fixture(scope="session")
 def images(bare_ground: Ground) -> dict[str, str]:
     """The programs' images in the cluster's registry."""
-    return push_images(bare_ground)
+    return push_images(bare_ground) | push_images(bare_ground, "builder-qnn")
 
 
 @pytest.fixture(scope="session")

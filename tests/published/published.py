@@ -23,6 +23,11 @@ def mobilenet() -> Path:
     return beside("data/coral/mobilenet_v2_1.0_224_quant.tflite")
 
 
+def edge_tpu_mobilenet() -> Path:
+    """The same, compiled for the Edge TPU by its publisher; as `mnist`."""
+    return beside("data/coral/mobilenet_v2_1.0_224_quant_edgetpu.tflite")
+
+
 def imagenet() -> dict[int, str]:
     """What its classes are called."""
     lines = beside("data/coral/imagenet_labels.txt").read_text().splitlines()

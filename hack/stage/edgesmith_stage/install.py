@@ -34,6 +34,7 @@ def install_chart(ground: Ground, images: dict[str, str], *settings: str) -> Non
         f"image.operator={images['operator']}",
         f"image.builder={images['builder']}",
         *(f"image.{name.replace('-', '.')}={image}" for name, image in images.items() if name.startswith("runtime-")),
+        *(f"image.{name.replace('-', 's.')}={image}" for name, image in images.items() if name.startswith("builder-")),
         f"registry.repository={ground.registry}/models",
         f"registry.plainHTTP={str(ground.plain_http).lower()}",
         *settings,
