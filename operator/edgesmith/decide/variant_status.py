@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic.alias_generators import to_camel
@@ -92,7 +92,8 @@ def rollout_finding(facts: VariantFacts, nodes: NodeCounts) -> Finding:
     own, phase = facts.counted, facts.course.phase
     message = sentence(facts, own)
     if phase is RolloutPhase.COMPLETE:
-        return settled(nodes)
+        finding = settled(nodes)
+        return replace(finding, severity=Severity.ABSENT) if _awaits_absent(facts) else finding
     if phase is RolloutPhase.NO_NODES:
         empty = Severity.FINE if nodes.desired else Severity.RECONCILING
         return Finding(empty, Reason.NO_NODES, message)
@@ -105,6 +106,14 @@ def rollout_finding(facts: VariantFacts, nodes: NodeCounts) -> Finding:
     elif phase is RolloutPhase.ROLLING_OUT and _waits_for_nodes(facts):
         reason = _awaited_nodes(facts)
     return Finding(severity, reason, message)
+
+
+def _awaits_absent(facts: VariantFacts) -> bool:
+    """Whether a node that is away has not been given the revision; one that has it and is away does not count."""
+    target = facts.course.target
+    return target is not None and any(
+        not node.movable and node.label != target.revision for node in facts.course.variant.unwell
+    )
 
 
 def _awaited_nodes(facts: VariantFacts) -> Reason:
