@@ -26,7 +26,7 @@ class ConditionType(StrEnum):
     BUILDS_READY = "BuildsReady"
     """True: an image that keeps the gates exists for every profile. Positive polarity."""
     ROLLOUT_COMPLETE = "RolloutComplete"
-    """True: the newest revision has been rolled out to every node that can take it. Positive polarity."""
+    """True: every desired node has been given the newest revision, those that are away too. Positive polarity."""
 
 
 class Reason(StrEnum):

@@ -431,6 +431,6 @@ class EdgeModelStatus(Model):
     pending: tuple[PendingNode, ...] = Field(
         (),
         max_length=20,
-        description="The first 20 nodes that do not run the newest revision, or lack a device, and are not moved now.",
+        description="The first 16 nodes that do not run the newest revision, or lack a device, and are not moved now.",
         json_schema_extra={"x-map-key": "name"},
     )

@@ -18,6 +18,7 @@ from edgesmith.cli import profile as profiles
 from edgesmith.cli import report as reporting
 from edgesmith.cli import rings
 from edgesmith.cli import status as showing
+from edgesmith.cli import watching
 from edgesmith.cli.answer import Answer
 from edgesmith.cli.seen import look
 from edgesmith.cluster.client import Client
@@ -74,6 +75,10 @@ async def _run(found: argparse.Namespace) -> str:
     connection = await connect(found.kubeconfig, found.context, outside=True)
     namespace = found.namespace or connection.namespace
     async with Client(connection, timeout=_TIMEOUT) as client:
+        if found.command == "status" and found.watch:
+            if found.output == "json":
+                raise ValueError("status --watch prints text: leave -o json out, or --watch")
+            await watching.follow(client, found.name, namespace, everywhere=found.all_namespaces)
         if found.command == "plan":
             made = await planning.plan(
                 client, found.file, namespace, found.operator_namespace, found.registry_credentials
@@ -127,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     status.add_argument("name", nargs="?", help="an EdgeModel; all of the namespace where absent")
     status.add_argument("-A", "--all-namespaces", action="store_true", help="in every namespace")
+    status.add_argument("-w", "--watch", action="store_true", help="show it again whenever it changes")
 
     report = commands.add_parser(
         "report",

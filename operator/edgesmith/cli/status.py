@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -24,6 +25,10 @@ from edgesmith.decide.marks import Mark, marks_of
 from edgesmith.decide.observe import Allowance, Terms, observe
 from edgesmith.decide.profiles import assign, resolve
 from edgesmith.decide.record import parse_record
+from edgesmith.decide.snapshot import Pod
+
+NODES_SHOWN = 50
+"""How many nodes a person is shown, at most; the others are counted."""
 
 
 def choose(objects: Objects, name: str | None, namespace: str) -> list[EdgeModel]:
@@ -55,7 +60,7 @@ def overview(models: list[EdgeModel], *, namespaces: bool, unread: Sequence[Unre
     header = ["NAME", "READY", "REASON", "NODES", "UPDATED", "SERVING", "NOTREADY", "FAILED", "MESSAGE"]
     rows = []
     for model in models:
-        status = _status(model)
+        status = status_of(model)
         ready = next((condition for condition in status.conditions if condition.type == "Ready"), None)
         nodes = status.nodes
         counts = [str(count) for count in (nodes.desired, nodes.updated, nodes.ready, nodes.not_ready, nodes.failed)]
@@ -75,7 +80,7 @@ def detail(seen: Seen, model: EdgeModel) -> str:
     """Everything about one EdgeModel."""
     found = describe(seen, model)
     lines = [f"EdgeModel {model.metadata.namespace}/{model.metadata.name}, generation {model.metadata.generation}"]
-    observed = _status(model).observed_generation or UNSEEN
+    observed = status_of(model).observed_generation or UNSEEN
     if observed != model.metadata.generation:
         about = "none" if observed == UNSEEN else observed
         lines.append(f"The operator has not looked at this generation yet; what follows is about {about}.")
@@ -103,12 +108,23 @@ def detail(seen: Seen, model: EdgeModel) -> str:
         "NODE": (["NODE", "PROFILE", "REVISION", "STATE", "P95", "MESSAGE"], "nodes"),
     }
     for header, name in sections.values():
-        rows = [list(row.values()) for row in found[name]]
+        rows = [list(row.values()) for row in (_first(found[name]) if name == "nodes" else found[name])]
         if rows:
             lines += ["", table(header, rows)]
+    if len(found["nodes"]) > NODES_SHOWN:
+        counted = Counter(row["state"] for row in found["nodes"])
+        words = ", ".join(f"{count:,} {state}" for state, count in sorted(counted.items()))
+        lines += ["", f"{len(found['nodes']):,} nodes in all: {words}. With -o json every one is listed."]
     if seen.nodes_refused:
         lines += ["", f"Nodes are not shown: {seen.nodes_refused}"]
     return "\n".join(lines)
+
+
+def _first(nodes: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """The nodes that a person is shown: of a large fleet, those first that do not serve."""
+    if len(nodes) <= NODES_SHOWN:
+        return list(nodes)
+    return sorted(nodes, key=lambda row: row["state"] == ServerState.SERVING.value)[:NODES_SHOWN]
 
 
 def describe(seen: Seen, model: EdgeModel) -> dict[str, Any]:
@@ -118,7 +134,7 @@ def describe(seen: Seen, model: EdgeModel) -> dict[str, Any]:
         "name": model.metadata.name,
         "conditions": [
             {"type": c.type, "status": c.status, "reason": c.reason, "message": c.message}
-            for c in _status(model).conditions
+            for c in status_of(model).conditions
         ],
         "sources": _sources(model),
         "variants": _variants(model),
@@ -159,7 +175,7 @@ def _variants(model: EdgeModel) -> list[dict[str, str]]:
             "reason": variant.reason or "",
             "message": " ".join(_sentences(variant)),
         }
-        for variant in _status(model).variants
+        for variant in status_of(model).variants
     ]
 
 
@@ -200,15 +216,17 @@ def _nodes(objects: Objects, model: EdgeModel) -> list[dict[str, str]]:
     tolerations = {one.metadata.name: one.spec.runtime.tolerations for one in profiles}
     devices = {one.metadata.name: devices_of(one, model) for one in profiles}
     revisions = {e.noun.revision: e.noun for _, e in objects.revisions.of_model(metadata.namespace, metadata.name)}
-    pods = [entry.noun for _, entry in objects.pods.of_model(metadata.namespace, metadata.name)]
-    pending = {one.name: one.message for one in _status(model).pending}
+    pods: dict[str, list[Pod]] = {}
+    for _, entry in objects.pods.of_model(metadata.namespace, metadata.name):
+        pods.setdefault(entry.noun.node, []).append(entry.noun)
+    pending = {one.name: one.message for one in status_of(model).pending}
     allowed = Allowance(parse_duration(model.spec.rollout.progress_deadline), unfinished=False)
     key, now, rows = node_label(metadata.namespace, metadata.name), datetime.now(UTC), []
     for node in nodes:
         label, profile = node.labels.get(key), assigned.profile_of.get(node.name)
         if not (label or profile or node.name in pending):
             continue
-        here = [pod for pod in pods if pod.node == node.name]
+        here = pods.get(node.name, [])
         terms = Terms(
             label,
             label in revisions,
@@ -249,7 +267,8 @@ def _revision_word(mark: Mark | None) -> str:
     return "RolledBack" if mark.state.rolled_back else "Proven" if mark.state.proven else "New"
 
 
-def _status(model: EdgeModel) -> EdgeModelStatus:
+def status_of(model: EdgeModel) -> EdgeModelStatus:
+    """What the operator said of it last."""
     try:
         return EdgeModelStatus.model_validate(model.status)
     except ValueError:

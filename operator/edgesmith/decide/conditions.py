@@ -19,10 +19,12 @@ class Severity(IntEnum):
     """What a finding asks of the user; of an area, the most severe one is said."""
 
     FINE = 0
-    AWAITED = 1
+    ABSENT = 1
+    """Only nodes that are away are missing; what can be reached is as it should be, so nobody waits for them."""
+    AWAITED = 2
     """Not there yet because another area is not; that area says why."""
-    RECONCILING = 2
-    STALLED = 3
+    RECONCILING = 3
+    STALLED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +64,8 @@ def conditions(
     """
     stalled = [finding for finding in areas.values() if finding.severity is Severity.STALLED]
     under_way = [finding for finding in areas.values() if finding.severity is Severity.RECONCILING]
-    spoken = (stalled or under_way or [finding for finding in areas.values() if finding.severity is not Severity.FINE])[
-        :1
-    ]
+    awaited = [finding for finding in areas.values() if finding.severity is Severity.AWAITED]
+    spoken = (stalled or under_way or awaited)[:1]
     said: list[tuple[ConditionType, Literal["True", "False"], Finding]] = [
         (ConditionType.READY, "False", spoken[0]) if spoken else (ConditionType.READY, "True", ready)
     ]

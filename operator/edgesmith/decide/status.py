@@ -26,8 +26,8 @@ from edgesmith.decide.retry import requested
 from edgesmith.decide.sources import Looks
 from edgesmith.decide.variant_status import VariantFacts, rollout_finding, settled, variant_status
 
-PENDING_SHOWN = 20
-"""How many pending nodes the status names."""
+PENDING_SHOWN = 16
+"""How many pending nodes the status names: 20 at most with those that messages name, one for a variant."""
 
 _WARNING_STATES = {"BuildFailed", "TrialFailed", "RollingBack", "RolledBack", "Degraded"}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic.alias_generators import to_camel
@@ -105,7 +105,8 @@ def rollout_finding(facts: VariantFacts, nodes: NodeCounts) -> Finding:
     own, phase = facts.counted, facts.course.phase
     message = sentence(facts, own)
     if phase is RolloutPhase.COMPLETE:
-        return settled(nodes)
+        finding = settled(nodes)
+        return replace(finding, severity=Severity.ABSENT) if _awaits_absent(facts) else finding
     if facts.done:
         return Finding(Severity.FINE, Reason.BUILT_FOR_SITES, message)
     if phase is RolloutPhase.NO_NODES and facts.for_sites:
@@ -122,6 +123,14 @@ def rollout_finding(facts: VariantFacts, nodes: NodeCounts) -> Finding:
     elif phase is RolloutPhase.ROLLING_OUT and _waits_for_nodes(facts):
         reason = _awaited_nodes(facts)
     return Finding(severity, reason, message)
+
+
+def _awaits_absent(facts: VariantFacts) -> bool:
+    """Whether a node that is away has not been given the revision; one that has it and is away does not count."""
+    target = facts.course.target
+    return target is not None and any(
+        not node.movable and node.label != target.revision for node in facts.course.variant.unwell
+    )
 
 
 def _awaited_nodes(facts: VariantFacts) -> Reason:
