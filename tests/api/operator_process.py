@@ -10,8 +10,8 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,8 @@ class Operator:
     """Another way to the API server."""
     namespaces: str = ""
     """Where to work; empty for every namespace."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Settings in place of the usual ones."""
 
     def start(self) -> None:
         """Start it; its log goes on where it was."""
@@ -82,6 +84,7 @@ class Operator:
             "EDGESMITH_PROBE_PORT": str(self.probes),
             "EDGESMITH_LOG_LEVEL": "info",
             "EDGESMITH_NODE_GRACE_SECONDS": "0",
+            **self.settings,
         }
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
