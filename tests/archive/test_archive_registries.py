@@ -91,6 +91,7 @@ async def test_everything_arrives_under_its_name_with_what_hangs_on_it(
     sent = await Push(archive, client, f"{site.address}/mirror").run()
     models = Repository(site.address, SITE_PATH)
     found = await client.raw(models.tagged(KEY))
+    assert found is not None
     assert found == await client.raw(Reference.parse(hub.model)), "byte for byte"
     assert await client.manifest(models.pinned(hub.digests["fp32"])), "the finalist that the report names"
     for layer in (BASE_LAYER, MODEL_LAYER):

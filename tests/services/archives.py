@@ -6,7 +6,7 @@ import io
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from edgesmith.archive.gather import Gathering, Wanted
 from edgesmith.archive.roots import ArchiveError
@@ -114,7 +114,7 @@ def entries_of(data: bytes) -> list[tuple[tarfile.TarInfo, bytes]]:
         return [(one, tar.extractfile(one).read()) for one in tar.getmembers()]  # type: ignore[union-attr]  # all are files
 
 
-def as_tar(entries: Sequence[tuple[tarfile.TarInfo, bytes]], form: int = tarfile.USTAR_FORMAT) -> bytes:
+def as_tar(entries: Sequence[tuple[tarfile.TarInfo, bytes]], form: Literal[0, 1, 2] = tarfile.USTAR_FORMAT) -> bytes:
     """An archive of files with whatever headers."""
     out = io.BytesIO()
     for info, content in entries:
