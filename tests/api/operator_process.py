@@ -10,8 +10,8 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,8 @@ class Operator:
     """Where to work; empty for every namespace."""
     program: tuple[str, ...] = ("-m", "edgesmith.controller")
     """What Python is asked to run."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Settings in place of the usual ones."""
 
     def start(self) -> None:
         """Start it; its log goes on where it was."""
@@ -84,6 +86,7 @@ class Operator:
             "EDGESMITH_PROBE_PORT": str(self.probes),
             "EDGESMITH_LOG_LEVEL": "info",
             "EDGESMITH_NODE_GRACE_SECONDS": "0",
+            **self.settings,
         }
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(

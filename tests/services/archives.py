@@ -6,32 +6,49 @@ import io
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from edgesmith.archive.gather import Gathering, Wanted
 from edgesmith.archive.roots import ArchiveError
-from edgesmith_builder.contract import KEY_ANNOTATION, REPORT_ANNOTATION, BuildReport, Finalist
+from edgesmith_builder.contract import (
+    BASE_DIGEST_ANNOTATION,
+    BASE_NAME_ANNOTATION,
+    KEY_ANNOTATION,
+    REPORT_ANNOTATION,
+    BuildReport,
+    Candidate,
+    Finalist,
+)
 from edgesmith_builder.oci import BytesBlob, Descriptor, Manifest, Reference, Referrer, Registry, Repository
 from edgesmith_builder.oci.content import CONFIG, INDEX, LAYER, MANIFEST, canonical
 
 KEY = "5c" * 16
 BASE_LAYER = BytesBlob(b"a runtime " * 100_000, LAYER)
+INPUTS_LAYER = BytesBlob(b"golden inputs " * 1000, LAYER)
 MODEL_LAYER = BytesBlob(bytes(range(256)) * 8192, LAYER)
 BILL = Referrer("application/vnd.cyclonedx+json", BytesBlob(b'{"a": "bill"}', "application/vnd.cyclonedx+json"))
 
 
 @dataclass
 class Hub:
-    """A registry with a runtime for two platforms and a model over one of them, with a bill and what else hangs on it."""
+    """A registry with a runtime for two platforms and a model over one of them, on which a bill hangs, and more."""
 
     address: str
     hanging: Sequence[Referrer] = (BILL,)
+    namespace: str = "plant"
+    two: bool = True
+    """Whether the model has a second finalist."""
     runtime: str = ""
     model: str = ""
     digests: dict[str, str] = field(default_factory=dict)
 
     async def fill(self) -> None:
         """Push it all."""
+        await self.fill_runtime()
+        await self.fill_model(KEY)
+
+    async def fill_runtime(self) -> None:
+        """Push the runtime."""
         async with Registry(plain_http=True) as registry:
             runtime = Repository.parse(f"{self.address}/edgesmith/runtime")
             entries = []
@@ -43,15 +60,27 @@ class Hub:
             index = canonical({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries})
             digest = await registry.push_manifest(runtime.pinned(Descriptor.of(index, INDEX).digest), index, INDEX)
             self.runtime = str(runtime.pinned(digest))
-            models = Repository.parse(f"{self.address}/models/plant/models")
-            other = await self._push(registry, models, BytesBlob(b'{"of": "fp32"}', CONFIG), (BASE_LAYER, MODEL_LAYER))
-            self.digests["fp32"] = Descriptor.of(other, MANIFEST).digest
-            finalists = (Finalist(precision="int8", size=3), Finalist(precision="fp32", size=3, digest=self.digests["fp32"]))
-            report = BuildReport(precision="int8", size=3, candidates=(), finalists=finalists)
-            notes = {KEY_ANNOTATION: KEY, REPORT_ANNOTATION: report.to_json()}
+
+    async def fill_model(self, key: str) -> None:
+        """Push the build of a key, over the runtime."""
+        layers = (BASE_LAYER, INPUTS_LAYER, MODEL_LAYER)
+        name, _, digest = self.runtime.partition("@")
+        notes = {KEY_ANNOTATION: key, BASE_NAME_ANNOTATION: name, BASE_DIGEST_ANNOTATION: digest}
+        async with Registry(plain_http=True) as registry:
+            models = Repository.parse(f"{self.address}/models/{self.namespace}/models")
+            finalists = [Finalist(precision="int8", size=3)]
+            if self.two:
+                config = BytesBlob(b'{"of": "fp32"}', CONFIG)
+                other = await self._push(registry, models, config, layers, notes)
+                self.digests["fp32"] = Descriptor.of(other, MANIFEST).digest
+                finalists.append(Finalist(precision="fp32", size=3, digest=self.digests["fp32"]))
+            candidates = tuple(Candidate(precision=one.precision, image_size=5000, accuracy=0.99) for one in finalists)
+            report = BuildReport(
+                precision="int8", size=3, accuracy=0.99, candidates=candidates, finalists=tuple(finalists)
+            )
             config = BytesBlob(b'{"of": "int8"}', CONFIG)
-            raw = await self._push(registry, models, config, (BASE_LAYER, MODEL_LAYER), notes)
-            self.model = str(models.pinned(await registry.push_manifest(models.tagged(KEY), raw)))
+            raw = await self._push(registry, models, config, layers, notes | {REPORT_ANNOTATION: report.to_json()})
+            self.model = str(models.pinned(await registry.push_manifest(models.tagged(key), raw)))
             await registry.attach(models, Descriptor.of(raw, MANIFEST), self.hanging)
 
     async def _push(
@@ -85,7 +114,7 @@ def entries_of(data: bytes) -> list[tuple[tarfile.TarInfo, bytes]]:
         return [(one, tar.extractfile(one).read()) for one in tar.getmembers()]  # type: ignore[union-attr]  # all are files
 
 
-def as_tar(entries: Sequence[tuple[tarfile.TarInfo, bytes]], form: int = tarfile.USTAR_FORMAT) -> bytes:
+def as_tar(entries: Sequence[tuple[tarfile.TarInfo, bytes]], form: Literal[0, 1, 2] = tarfile.USTAR_FORMAT) -> bytes:
     """An archive of files with whatever headers."""
     out = io.BytesIO()
     for info, content in entries:

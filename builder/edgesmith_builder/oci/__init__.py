@@ -11,8 +11,9 @@ from edgesmith_builder.oci.content import Descriptor, Index, IndexEntry, Manifes
 from edgesmith_builder.oci.errors import RegistryError, RegistryForbidden, RegistryRefused, RegistryUnreachable
 from edgesmith_builder.oci.reference import Reference, Repository
 from edgesmith_builder.oci.referrers import Listed, Referrer
-from edgesmith_builder.oci.registry import Pushed, Registry, speaks_https
+from edgesmith_builder.oci.registry import Pushed, Registry
 from edgesmith_builder.oci.remote import RemoteBlob
+from edgesmith_builder.oci.scheme import speaks_https
 from edgesmith_builder.oci.trust import distrust, trusting
 
 __all__ = [

@@ -166,6 +166,17 @@ class Index:
         return None
 
 
+def document_of(media_type: str, raw: bytes) -> Manifest | Index | None:
+    """An image or an index; None where the media type is of neither.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: where it is malformed.
+    """
+    if media_type in (MANIFEST, DOCKER_MANIFEST):
+        return Manifest.from_bytes(raw)
+    return Index.from_bytes(raw) if media_type in (INDEX, DOCKER_INDEX) else None
+
+
 def _annotations(data: Mapping[str, Any]) -> dict[str, str]:
     return {str(name): str(value) for name, value in (data.get("annotations") or {}).items()}
 

@@ -17,14 +17,13 @@ from edgesmith_builder.oci.backoff import Backoff
 from edgesmith_builder.oci.blobs import Blob
 from edgesmith_builder.oci.content import (
     ACCEPT,
-    DOCKER_INDEX,
-    DOCKER_MANIFEST,
     INDEX,
     MANIFEST,
     Descriptor,
     Index,
     Manifest,
     digest_of,
+    document_of,
 )
 from edgesmith_builder.oci.errors import RegistryError, RegistryForbidden, RegistryRefused, RegistryUnreachable
 from edgesmith_builder.oci.reference import Reference, Repository
@@ -131,19 +130,17 @@ class Registry:
         if found is None:
             return None
         repository, what = reference.repository, f"reading the manifest {reference.target}"
-        media_type, body = found
         try:
-            if media_type in (MANIFEST, DOCKER_MANIFEST):
-                return Manifest.from_bytes(body)
-            if media_type in (INDEX, DOCKER_INDEX):
-                return Index.from_bytes(body)
+            document = document_of(*found)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RegistryRefused(
                 f"{repository} answered with a malformed manifest when {what}: {type(error).__name__} {error}"
             ) from error
-        raise RegistryRefused(
-            f"{repository} answered with the media type {media_type or 'none'!r} when {what}; an image was expected"
-        )
+        if document is None:
+            raise RegistryRefused(
+                f"{repository} answered with the media type {found[0] or 'none'!r} when {what}; an image was expected"
+            )
+        return document
 
     async def names(self, reference: Reference, digest: str) -> bool:
         """Whether a reference names what has a digest, by one HEAD: nothing is read again whose digest is known.
@@ -407,13 +404,3 @@ class Registry:
                 log.info("%s; attempt %d of %d", error, number + 2, backoff.attempts)
                 await asyncio.sleep(backoff.delay(number, error.asked))
         return await attempt()
-
-
-async def speaks_https(registry: str) -> bool:
-    """Whether a TLS server answers at `HOST[:PORT]`; how is its own affair."""
-    async with httpx.AsyncClient(timeout=5.0, verify=False) as client:  # noqa: S501 - nothing is sent or believed here
-        try:
-            await client.get(f"https://{registry}/v2/")
-        except httpx.TransportError:
-            return False
-    return True

@@ -16,9 +16,8 @@ from edgesmith.cli import archive as archives
 from edgesmith.cli import plan as planning
 from edgesmith.cli import profile as profiles
 from edgesmith.cli import report as reporting
-from edgesmith.cli import rings
+from edgesmith.cli import rings, watching
 from edgesmith.cli import status as showing
-from edgesmith.cli import watching
 from edgesmith.cli.answer import Answer
 from edgesmith.cli.seen import look
 from edgesmith.cluster.client import Client

@@ -2,39 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import os
 import sys
 
-from edgesmith.cluster.configuration import SettingsError
-from edgesmith.cluster.errors import ClusterError
-from edgesmith.controller import logs
-from edgesmith.controller.options import options_from
-from edgesmith.controller.run import run
-
-log = logging.getLogger("edgesmith.controller")
-
-
-def main() -> int:
-    """Run; 0 after SIGTERM, 1 after anything else."""
-    try:
-        options = options_from(sys.argv[1:], os.environ)
-        logs.set_up(options.log_level)
-        log.info("starting as %s", options.holder)
-        asyncio.run(run(options))
-    except (SettingsError, ClusterError, OSError) as error:
-        if not logging.getLogger().handlers:
-            logs.set_up("info")
-        log.critical("%s", error)
-        return 1
-    except Exception:
-        # The process cannot go on: a watch failed for good, for example.
-        log.critical("the operator ends", exc_info=True)
-        return 1
-    log.info("stopped")
-    return 0
-
+from edgesmith.controller.lean import leave_out
 
 if __name__ == "__main__":
+    leave_out()
+    from edgesmith.controller.start import main
+
     sys.exit(main())

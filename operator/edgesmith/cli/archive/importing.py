@@ -34,7 +34,7 @@ async def run(found: argparse.Namespace, progress: Progress) -> str:
     if found.images_folder:
         progress.begin("writing", archive.size)
         path = write_images(archive, found.registry, found.images_folder, progress.blob)
-        return f"{path}: {size(path.stat().st_size)}. K3s takes it at its next start."
+        return f"{path}: {size(path.stat().st_size)}. K3s takes it at once or, before 1.30.9, at its next start."
     sent = await _push(archive, found, progress)
     return _as_json(sent) if found.output == "json" else _as_text(sent)
 
