@@ -1,4 +1,4 @@
-"""The command line: `plan`, `status`, `report`, `promote`, `profile` and `archive`; also as `kubectl edgesmith`."""
+"""The command line: one module a command; also as `kubectl edgesmith`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from pathlib import Path
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.cli import archive as archives
+from edgesmith.cli import history as past
 from edgesmith.cli import plan as planning
 from edgesmith.cli import profile as profiles
 from edgesmith.cli import report as reporting
 from edgesmith.cli import rings
 from edgesmith.cli import status as showing
+from edgesmith.cli import steer as steering
 from edgesmith.cli.answer import Answer
 from edgesmith.cli.seen import look
 from edgesmith.cluster.client import Client
@@ -55,7 +57,7 @@ def _answer(found: argparse.Namespace) -> Answer:
         return profiles.run(found, _TIMEOUT)
     if found.command == "archive":
         return archives.run(found, _TIMEOUT)
-    if found.command == "promote":
+    if found.command == "promote" and found.ring:
         return rings.run(found)
     return Answer(asyncio.run(_run(found)))
 
@@ -82,6 +84,10 @@ async def _run(found: argparse.Namespace) -> str:
         everywhere = found.command == "status" and found.all_namespaces
         seen = await look(client, "" if everywhere else namespace)
         models = showing.choose(seen.objects, found.name, namespace)
+        if found.command in steering.WORDS:
+            return await steering.steer(client, seen, models[0], found)
+        if found.command == "history":
+            return past.as_json(models[0]) if found.output == "json" else past.as_text(models[0])
         if found.command == "report":
             return _report(found, models[0])
         if found.output == "json":
@@ -138,7 +144,9 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--png", metavar="FILE", help="write score against latency as PNG; needs edgesmith[report]")
     report.add_argument("--html", metavar="FILE", help="write the picture and the table as one HTML file")
 
-    rings.add_to(commands)
+    history = commands.add_parser("history", parents=[common], help="show the last revisions", description=past.__doc__)
+    history.add_argument("name", help="an EdgeModel")
+    steering.add_to(commands, common)
     profiles.add_to(commands, asking)
     archives.add_to(commands, common)
     return parser

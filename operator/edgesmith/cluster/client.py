@@ -259,6 +259,22 @@ class Client:
             body=dict(manifest),
         )
 
+    async def edit(self, kind: Kind, namespace: str, name: str, body: Object, *, manager: str) -> Object:
+        """Change fields of an object by a merge patch; with a resourceVersion only where it is still this one.
+
+        Args:
+            kind: Its kind.
+            namespace: Its namespace.
+            name: Its name.
+            body: The fields.
+            manager: Who changes them.
+
+        Raises:
+            Conflict: Somebody else changed it meanwhile.
+            ClusterError: of the fitting kind.
+        """
+        return await self._merge(kind, namespace, name, body, f"editing {kind.kind} {namespace}/{name}", manager)
+
     async def mark_node(
         self,
         name: str,
@@ -313,8 +329,10 @@ class Client:
             # Another one of the same name by now: not ours to delete.
             return
 
-    async def _merge(self, kind: Kind, namespace: str, name: str, body: Object, what: str) -> Object:
-        query = {"fieldManager": FIELD_MANAGER}
+    async def _merge(
+        self, kind: Kind, namespace: str, name: str, body: Object, what: str, manager: str = FIELD_MANAGER
+    ) -> Object:
+        query = {"fieldManager": manager}
         return await self.request("PATCH", kind.path(namespace, name), what, query=query, body=body, content_type=MERGE)
 
 
