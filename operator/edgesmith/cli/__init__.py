@@ -21,7 +21,7 @@ from edgesmith.cli import rings
 from edgesmith.cli import status as showing
 from edgesmith.cli import steer as steering
 from edgesmith.cli.answer import Answer
-from edgesmith.cli.seen import look
+from edgesmith.cli.seen import Seen, look
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.configuration import DEFAULT_NAMESPACE
 from edgesmith.cluster.connection import connect
@@ -57,12 +57,16 @@ def _answer(found: argparse.Namespace) -> Answer:
         return profiles.run(found, _TIMEOUT)
     if found.command == "archive":
         return archives.run(found, _TIMEOUT)
-    if found.command == "promote" and found.ring:
+    if found.command == "promote" and (found.ring or not found.name):
         return rings.run(found)
     return Answer(asyncio.run(_run(found)))
 
 
-def _report(found: argparse.Namespace, model: EdgeModel) -> str:
+async def _history(_client: Client, _seen: Seen, model: EdgeModel, found: argparse.Namespace) -> str:
+    return past.as_json(model) if found.output == "json" else past.as_text(model)
+
+
+def _written(model: EdgeModel, found: argparse.Namespace) -> str:
     """The table; files that were asked for are written first."""
     if found.png:
         reporting.chart_of(model).png(Path(found.png))
@@ -70,6 +74,14 @@ def _report(found: argparse.Namespace, model: EdgeModel) -> str:
         rows = [reporting.HEADER, *(tuple(asdict(row).values()) for row in reporting.rows_of(model))]
         Path(found.html).write_text(reporting.chart_of(model).page(rows))
     return reporting.as_json(model) if found.output == "json" else reporting.as_text(model)
+
+
+async def _report(_client: Client, _seen: Seen, model: EdgeModel, found: argparse.Namespace) -> str:
+    return _written(model, found)
+
+
+_OF_ONE = {"history": _history, "report": _report} | dict.fromkeys(steering.WORDS, steering.steer)
+"""Commands about one EdgeModel."""
 
 
 async def _run(found: argparse.Namespace) -> str:
@@ -84,12 +96,8 @@ async def _run(found: argparse.Namespace) -> str:
         everywhere = found.command == "status" and found.all_namespaces
         seen = await look(client, "" if everywhere else namespace)
         models = showing.choose(seen.objects, found.name, namespace)
-        if found.command in steering.WORDS:
-            return await steering.steer(client, seen, models[0], found)
-        if found.command == "history":
-            return past.as_json(models[0]) if found.output == "json" else past.as_text(models[0])
-        if found.command == "report":
-            return _report(found, models[0])
+        if found.command in _OF_ONE:
+            return await _OF_ONE[found.command](client, seen, models[0], found)
         if found.output == "json":
             return showing.as_json(seen, models)
         if found.name:

@@ -36,8 +36,8 @@ def run(found: argparse.Namespace) -> Answer:
     Raises:
         ValueError: A ring is not there or both are the same, or a manifest cannot be read.
     """
-    if found.name or not found.to:
-        raise ValueError("promote --ring NAME needs --to NAME, and no EdgeModel")
+    if found.name or not found.ring or not found.to:
+        raise ValueError("promote takes an EdgeModel, or --ring NAME and --to NAME")
     lines = promote(found.directory / found.ring, found.directory / found.to)
     return Answer("\n".join(lines) or f"Ring {found.to} runs what ring {found.ring} runs already.")
 

@@ -1,4 +1,4 @@
-"""`edgesmith pause`, `resume`, `promote` and `rollback`: edits of `spec.rollout`, as a commit in git would make them."""
+"""`edgesmith pause`, `resume`, `promote` and `rollback`: edits of `spec.rollout`, as commits in git would make them."""
 
 from __future__ import annotations
 
@@ -52,8 +52,6 @@ def edit_of(seen: Seen, model: EdgeModel, found: argparse.Namespace) -> dict[str
     if found.command in {"pause", "resume"}:
         return {"paused": found.command == "pause"}
     if found.command == "promote":
-        if not found.name:
-            raise ValueError("promote needs the name of an EdgeModel, or --ring and --to")
         return {"promote": _promoted(model, found.profile, every=found.all_steps)}
     return {"rollbackTo": _back(seen, model, found.profile, found.to)}
 
@@ -90,7 +88,7 @@ def _back(seen: Seen, model: EdgeModel, profile: str | None, to: str | None) -> 
         if choice and runs:
             added[left] = choice
     if not added:
-        wanted = f"revision {to}" if to else "a revision before this one"
+        wanted = f"revision {to}" if to else "revision before this one"
         raise ValueError(
             f"EdgeModel {model.metadata.name} has no {wanted} that has held its steps and has a DaemonSet; "
             "`edgesmith history` has those that were there"

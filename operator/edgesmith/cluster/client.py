@@ -273,7 +273,9 @@ class Client:
             Conflict: Somebody else changed it meanwhile.
             ClusterError: of the fitting kind.
         """
-        return await self._merge(kind, namespace, name, body, f"editing {kind.kind} {namespace}/{name}", manager)
+        what = f"editing {kind.kind} {namespace}/{name}"
+        query = {"fieldManager": manager}
+        return await self.request("PATCH", kind.path(namespace, name), what, query=query, body=body, content_type=MERGE)
 
     async def mark_node(
         self,
@@ -306,7 +308,9 @@ class Client:
             metadata["labels"] = {key: label}
         if record is not ...:
             metadata["annotations"] = {key: record}
-        return await self._merge(NODE, "", name, {"metadata": metadata}, f"labelling Node {name}")
+        what, query = f"labelling Node {name}", {"fieldManager": FIELD_MANAGER}
+        body: Object = {"metadata": metadata}
+        return await self.request("PATCH", NODE.path("", name), what, query=query, body=body, content_type=MERGE)
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "") -> None:
         """Delete an object and, in the background, what it owns; one that is gone already is fine.
@@ -328,12 +332,6 @@ class Client:
         except Conflict:
             # Another one of the same name by now: not ours to delete.
             return
-
-    async def _merge(
-        self, kind: Kind, namespace: str, name: str, body: Object, what: str, manager: str = FIELD_MANAGER
-    ) -> Object:
-        query = {"fieldManager": manager}
-        return await self.request("PATCH", kind.path(namespace, name), what, query=query, body=body, content_type=MERGE)
 
 
 def _called(namespace: str, name: str) -> str:
