@@ -289,8 +289,10 @@ def disturb(world: World, rng: random.Random, serial: int) -> None:
     elif event < 0.75:
         interfere(world, rng)
     elif event < 0.77:
-        world.now += timedelta(seconds=rng.choice((-600, 3600, -90_000_000, 90_000_000)))
+        jump = timedelta(seconds=rng.choice((-600, 3600, -90_000_000, 90_000_000)))
+        world.now += jump
         for device in world.devices.values():
+            device.back = device.back + jump if device.back else None
             device.heard = world.now if device.link and device.power else world.now - timedelta(hours=2)
             device.started = min(device.started, world.now)
 

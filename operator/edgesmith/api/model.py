@@ -30,3 +30,5 @@ class ObjectMeta(Model):
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
     deletion_timestamp: str | None = None
+    owners: dict[str, str] = Field(default_factory=dict)
+    """Field of the spec (`source`, or `rollout.paused`) to the field manager that wrote it last."""

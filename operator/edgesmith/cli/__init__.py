@@ -1,4 +1,4 @@
-"""The command line: `plan`, `status`, `report`, `promote`, `profile` and `archive`; also as `kubectl edgesmith`."""
+"""The command line: one module a command; also as `kubectl edgesmith`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from pathlib import Path
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.cli import archive as archives
+from edgesmith.cli import history as past
 from edgesmith.cli import plan as planning
 from edgesmith.cli import profile as profiles
 from edgesmith.cli import report as reporting
 from edgesmith.cli import rings, watching
 from edgesmith.cli import status as showing
+from edgesmith.cli import steer as steering
 from edgesmith.cli.answer import Answer
-from edgesmith.cli.seen import look
+from edgesmith.cli.seen import Seen, look
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.configuration import DEFAULT_NAMESPACE
 from edgesmith.cluster.connection import connect
@@ -55,12 +57,16 @@ def _answer(found: argparse.Namespace) -> Answer:
         return profiles.run(found, _TIMEOUT)
     if found.command == "archive":
         return archives.run(found, _TIMEOUT)
-    if found.command == "promote":
+    if found.command == "promote" and (found.ring or not found.name):
         return rings.run(found)
     return Answer(asyncio.run(_run(found)))
 
 
-def _report(found: argparse.Namespace, model: EdgeModel) -> str:
+async def _history(_client: Client, _seen: Seen, model: EdgeModel, found: argparse.Namespace) -> str:
+    return past.as_json(model) if found.output == "json" else past.as_text(model)
+
+
+def _written(model: EdgeModel, found: argparse.Namespace) -> str:
     """The table; files that were asked for are written first."""
     if found.png:
         reporting.chart_of(model).png(Path(found.png))
@@ -68,6 +74,14 @@ def _report(found: argparse.Namespace, model: EdgeModel) -> str:
         rows = [reporting.HEADER, *(tuple(asdict(row).values()) for row in reporting.rows_of(model))]
         Path(found.html).write_text(reporting.chart_of(model).page(rows))
     return reporting.as_json(model) if found.output == "json" else reporting.as_text(model)
+
+
+async def _report(_client: Client, _seen: Seen, model: EdgeModel, found: argparse.Namespace) -> str:
+    return _written(model, found)
+
+
+_OF_ONE = {"history": _history, "report": _report} | dict.fromkeys(steering.WORDS, steering.steer)
+"""Commands about one EdgeModel."""
 
 
 async def _run(found: argparse.Namespace) -> str:
@@ -86,8 +100,8 @@ async def _run(found: argparse.Namespace) -> str:
         everywhere = found.command == "status" and found.all_namespaces
         seen = await look(client, "" if everywhere else namespace)
         models = showing.choose(seen.objects, found.name, namespace)
-        if found.command == "report":
-            return _report(found, models[0])
+        if found.command in _OF_ONE:
+            return await _OF_ONE[found.command](client, seen, models[0], found)
         if found.output == "json":
             return showing.as_json(seen, models)
         if found.name:
@@ -143,7 +157,9 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--png", metavar="FILE", help="write score against latency as PNG; needs edgesmith[report]")
     report.add_argument("--html", metavar="FILE", help="write the picture and the table as one HTML file")
 
-    rings.add_to(commands)
+    history = commands.add_parser("history", parents=[common], help="show the last revisions", description=past.__doc__)
+    history.add_argument("name", help="an EdgeModel")
+    steering.add_to(commands, common)
     profiles.add_to(commands, asking)
     archives.add_to(commands, common)
     return parser

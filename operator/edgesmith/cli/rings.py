@@ -22,12 +22,12 @@ OWN = ("nodeSelector", "rollout")
 _SUFFIXES = {".yaml", ".yml", ".json"}
 
 
-def add_to(commands: Any) -> None:
-    """Add the command to the parser."""
-    promote = commands.add_parser("promote", help="give what a ring runs to the next one", description=__doc__)
-    promote.add_argument("--ring", required=True, metavar="NAME", help="the ring that has proven it")
-    promote.add_argument("--to", required=True, metavar="NAME", help="the ring that is to run it")
-    promote.add_argument("--directory", type=Path, default=Path("rings"), help="of all rings (default: %(default)s)")
+def add_to(promote: argparse.ArgumentParser) -> None:
+    """Add the options to the command."""
+    rings = promote.add_argument_group("a ring of a git repository", description=__doc__)
+    rings.add_argument("--ring", metavar="NAME", help="the ring that has proven it")
+    rings.add_argument("--to", metavar="NAME", help="the ring that is to run it")
+    rings.add_argument("--directory", type=Path, default=Path("rings"), help="of all rings (default: %(default)s)")
 
 
 def run(found: argparse.Namespace) -> Answer:
@@ -36,6 +36,8 @@ def run(found: argparse.Namespace) -> Answer:
     Raises:
         ValueError: A ring is not there or both are the same, or a manifest cannot be read.
     """
+    if found.name or not found.ring or not found.to:
+        raise ValueError("promote takes an EdgeModel, or --ring NAME and --to NAME")
     lines = promote(found.directory / found.ring, found.directory / found.to)
     return Answer("\n".join(lines) or f"Ring {found.to} runs what ring {found.ring} runs already.")
 

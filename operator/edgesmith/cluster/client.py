@@ -259,6 +259,24 @@ class Client:
             body=dict(manifest),
         )
 
+    async def edit(self, kind: Kind, namespace: str, name: str, body: Object, *, manager: str) -> Object:
+        """Change fields of an object by a merge patch; with a resourceVersion only where it is still this one.
+
+        Args:
+            kind: Its kind.
+            namespace: Its namespace.
+            name: Its name.
+            body: The fields.
+            manager: Who changes them.
+
+        Raises:
+            Conflict: Somebody else changed it meanwhile.
+            ClusterError: of the fitting kind.
+        """
+        what = f"editing {kind.kind} {namespace}/{name}"
+        query = {"fieldManager": manager}
+        return await self.request("PATCH", kind.path(namespace, name), what, query=query, body=body, content_type=MERGE)
+
     async def mark_node(
         self,
         name: str,
@@ -290,7 +308,9 @@ class Client:
             metadata["labels"] = {key: label}
         if record is not ...:
             metadata["annotations"] = {key: record}
-        return await self._merge(NODE, "", name, {"metadata": metadata}, f"labelling Node {name}")
+        what, query = f"labelling Node {name}", {"fieldManager": FIELD_MANAGER}
+        body: Object = {"metadata": metadata}
+        return await self.request("PATCH", NODE.path("", name), what, query=query, body=body, content_type=MERGE)
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "") -> None:
         """Delete an object and, in the background, what it owns; one that is gone already is fine.
@@ -312,10 +332,6 @@ class Client:
         except Conflict:
             # Another one of the same name by now: not ours to delete.
             return
-
-    async def _merge(self, kind: Kind, namespace: str, name: str, body: Object, what: str) -> Object:
-        query = {"fieldManager": FIELD_MANAGER}
-        return await self.request("PATCH", kind.path(namespace, name), what, query=query, body=body, content_type=MERGE)
 
 
 def _called(namespace: str, name: str) -> str:

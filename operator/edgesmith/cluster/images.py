@@ -129,6 +129,8 @@ class Images:
                 answer = False
             else:
                 answer = found is None
+            if len(self._seen) > _LIMIT:
+                self._seen.clear()
             self._seen[reference] = (self._clock() + PROBLEM_SECONDS, answer)
             return answer
 
@@ -212,6 +214,6 @@ class Images:
         else:
             seconds = PROBLEM_SECONDS if answer else ABSENT_SECONDS
             self._brief[where] = (self._clock() + seconds, answer)
-        for memory in (self._there, self._brief, self._held, self._seen):
+        for memory in (self._there, self._brief, self._held):
             if len(memory) > _LIMIT:
                 del memory[next(iter(memory))]

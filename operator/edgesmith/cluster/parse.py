@@ -55,9 +55,27 @@ def owner_of(raw: Raw) -> str:
 def edge_model(raw: Raw) -> EdgeModel | Unreadable:
     """An EdgeModel; `Unreadable` where the API server let something through that is none (another schema, say)."""
     try:
-        return EdgeModel.model_validate(raw)
+        found = EdgeModel.model_validate(raw)
     except (ValueError, ArithmeticError) as error:
         return unreadable(EDGE_MODEL, raw, error)
+    return found.model_copy(update={"metadata": found.metadata.model_copy(update={"owners": owners_of(raw)})})
+
+
+def owners_of(raw: Raw) -> dict[str, str]:
+    """Field of an object's spec to the field manager that wrote it last, by `metadata.managedFields`.
+
+    A field of `rollout` is one of its own: `rollout.paused`. Of several managers that own parts of a field it is the
+    one whose entry is the newest; an entry's time says when its manager last wrote.
+    """
+    found: dict[str, str] = {}
+    entries = [one for one in mappings(at(raw, "metadata", "managedFields")) if not one.get("subresource")]
+    for entry in sorted(entries, key=lambda one: text(one, "time")):
+        fields = mapping(at(entry, "fieldsV1", "f:spec"))
+        nested = mapping(fields.get("f:rollout"))
+        paths = [name for name in fields if name != "f:rollout"] + [f"f:rollout.{name}" for name in nested]
+        for path in paths:
+            found[intern(path.replace("f:", ""))] = intern(text(entry, "manager"))
+    return found
 
 
 def device_profile(raw: Raw) -> DeviceProfile | Unreadable:

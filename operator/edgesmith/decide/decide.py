@@ -12,6 +12,7 @@ from edgesmith.api.status import EdgeModelStatus
 from edgesmith.decide.built_for_sites import for_sites
 from edgesmith.decide.conditions import Finding, Severity
 from edgesmith.decide.digests import undigested
+from edgesmith.decide.history import Turn, history_of, newest_of
 from edgesmith.decide.marks import status_marks
 from edgesmith.decide.plan import ApplyRevision, Delete, Keep, Move, Plan
 from edgesmith.decide.record import Record, is_written, new_record
@@ -49,6 +50,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
         ),
         requests=request_statuses(view.terms.requests, courses, view.terms.rules),
         troubles=_troubles(view),
+        history=history_of(snapshot.model, _turns(view, courses), now),
         trials=view.trials.records,
         looks=view.looks,
         unreadable=snapshot.unreadable_profiles,
@@ -160,6 +162,19 @@ def _facts(view: View, course: Course) -> VariantFacts:
         unmatched=len(view.assignment.unmatched),
         for_sites=profile in for_sites(view.snapshot.model, view.snapshot.settings),
     )
+
+
+def _turns(view: View, courses: Iterable[Course]) -> Iterable[Turn]:
+    """What each variant runs or is to run, with what its history tells of it."""
+    for course in courses:
+        profile = course.variant.profile
+        named, build = view.terms.requests.named(profile), view.builds.get(profile)
+        if course.target is None or named is None:
+            continue
+        newest = newest_of(view.snapshot.model.status, profile)
+        last = view.terms.by_revision.get(newest.revision) if newest else None
+        retried = course.target.revision in view.terms.retried
+        yield Turn(course, named, build.build if build else None, last.build if last else None, retried)
 
 
 def _troubles(view: View) -> list[Finding]:

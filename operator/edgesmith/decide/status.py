@@ -10,6 +10,7 @@ from edgesmith.api.conditions import ConditionType, Reason
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.status import (
     EdgeModelStatus,
+    HistoryEntry,
     NodeCounts,
     PendingNode,
     PendingReason,
@@ -42,6 +43,7 @@ def status_of(
     revisions: tuple[RevisionStatus, ...],
     requests: tuple[RequestStatus, ...],
     troubles: Sequence[Finding],
+    history: tuple[HistoryEntry, ...],
     trials: tuple[TrialStatus, ...],
     looks: Looks,
     unreadable: Sequence[str],
@@ -68,6 +70,7 @@ def status_of(
         variants=tuple(variant_status(facts, model.status) for facts in variants),
         revisions=revisions,
         requests=requests,
+        history=history,
         trials=trials,
         sources=looks.entries,
         nodes=nodes,

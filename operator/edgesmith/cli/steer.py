@@ -1,0 +1,178 @@
+"""`edgesmith pause`, `resume`, `promote` and `rollback`: edits of `spec.rollout`, as commits in git would make them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+
+from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.rollout import RollbackTo
+from edgesmith.api.status import EdgeModelStatus, RequestState, RevisionStatus, VariantStatus
+from edgesmith.cli import rings
+from edgesmith.cli.seen import Seen
+from edgesmith.cluster.client import Client
+from edgesmith.cluster.errors import Missing
+from edgesmith.cluster.kinds import EDGE_MODEL
+
+WORDS = ("pause", "resume", "promote", "rollback")
+MANAGER = "edgesmith-cli"
+"""The field manager of these edits."""
+_MOST = 16
+"""Entries that a list of `spec.rollout` can have."""
+
+
+async def steer(client: Client, seen: Seen, model: EdgeModel, found: argparse.Namespace) -> str:
+    """Make one of the edits, and say what git has to say of it.
+
+    Raises:
+        ValueError: There is nothing to promote or to go back to.
+        ClusterError: The API server refused the edit, or somebody else made one meanwhile.
+    """
+    rollout = edit_of(seen, model, found)
+    if not found.dry_run:
+        await _write(client, model, rollout)
+    if found.output == "json":
+        return json.dumps({"spec": {"rollout": rollout}}, indent=2)
+    name = f"EdgeModel {model.metadata.namespace}/{model.metadata.name}"
+    done = "would be edited" if found.dry_run else "was edited"
+    text = yaml.safe_dump({"spec": {"rollout": rollout}}, sort_keys=False).rstrip()
+    return f"# {name} {done}; where it comes from git, commit the same there:\n{text}"
+
+
+def edit_of(seen: Seen, model: EdgeModel, found: argparse.Namespace) -> dict[str, Any]:
+    """The fields of `spec.rollout` that a command changes.
+
+    Raises:
+        ValueError: There is nothing to promote or to go back to.
+    """
+    if found.command in {"pause", "resume"}:
+        return {"paused": found.command == "pause"}
+    if found.command == "promote":
+        return {"promote": _promoted(model, found.profile, every=found.all_steps)}
+    return {"rollbackTo": _back(seen, model, found.profile, found.to)}
+
+
+def _promoted(model: EdgeModel, profile: str | None, *, every: bool) -> list[dict[str, Any]]:
+    """`promote` with every revision that is in its steps now; entries that say nothing any more are left out."""
+    status = EdgeModelStatus.model_validate(model.status)
+    marks = {one.name: one for one in status.revisions}
+    names: dict[str, dict[str, Any]] = {}
+    for variant in _variants(status, profile):
+        mark = marks.get(variant.revision or "")
+        if mark and not mark.proven_time and not mark.rolled_back:
+            names[mark.name] = {"revision": mark.name} | ({} if every else {"steps": mark.steps + 1})
+    if not names:
+        raise ValueError(f"no revision of EdgeModel {model.metadata.name} is in its steps, so none can be promoted")
+    kept = [
+        entry.model_dump(by_alias=True, exclude_none=True)
+        for entry in model.spec.rollout.promote
+        if entry.revision not in names and not _is_obsolete(status, f"promote[{entry.revision}]")
+    ]
+    return [*kept, *names.values()][-_MOST:]
+
+
+def _back(seen: Seen, model: EdgeModel, profile: str | None, to: str | None) -> list[dict[str, str]]:
+    """`rollbackTo` with what each variant's nodes run now, and what they are to go back to."""
+    status = EdgeModelStatus.model_validate(model.status)
+    entries = {entry.from_: entry for entry in model.spec.rollout.rollback_to}
+    added: dict[str, str] = {}
+    for variant in _variants(status, profile):
+        runs = variant.revision or ""
+        # Where a rollback is in effect, the spec still asks for what was left: the entry is about that one.
+        left = next((one.from_ for one in entries.values() if one.revision == runs), runs)
+        choice = _choice(seen, status.revisions, variant, to, {runs, left})
+        if choice and runs:
+            added[left] = choice
+    if not added:
+        wanted = f"revision {to}" if to else "revision before this one"
+        raise ValueError(
+            f"EdgeModel {model.metadata.name} has no {wanted} that has held its steps and has a DaemonSet; "
+            "`edgesmith history` has those that were there"
+        )
+    kept = [
+        _entry(entry)
+        for entry in entries.values()
+        if entry.from_ not in added and not _is_obsolete(status, f"rollbackTo[{entry.from_}]")
+    ]
+    return [*kept, *({"from": left, "revision": choice} for left, choice in added.items())][-_MOST:]
+
+
+def _choice(
+    seen: Seen, marks: Iterable[RevisionStatus], variant: VariantStatus, to: str | None, but: set[str]
+) -> str | None:
+    """What a variant goes back to: the revision that was named, or the one that held its steps last before."""
+    there = {one.revision for one in seen.objects.revisions.all()}
+    proven = [
+        (mark.proven_time, mark.name)
+        for mark in marks
+        if mark.profile == variant.profile
+        and mark.proven_time
+        and not mark.rolled_back
+        and mark.name in there - but
+        and to in {None, mark.name}
+    ]
+    return max(proven)[1] if proven else None
+
+
+def _variants(status: EdgeModelStatus, profile: str | None) -> list[VariantStatus]:
+    """The variants that a command is about.
+
+    Raises:
+        ValueError: There is none of the profile.
+    """
+    found = [one for one in status.variants if profile in {None, one.profile}]
+    if profile and not found:
+        raise ValueError(f"the EdgeModel has no variant for the DeviceProfile {profile!r}")
+    return found
+
+
+def _is_obsolete(status: EdgeModelStatus, request: str) -> bool:
+    return any(one.request == request and one.state == RequestState.OBSOLETE for one in status.requests)
+
+
+def _entry(entry: RollbackTo) -> dict[str, str]:
+    return {"from": entry.from_, "revision": entry.revision}
+
+
+async def _write(client: Client, model: EdgeModel, rollout: dict[str, Any]) -> None:
+    """Write the fields, unless the EdgeModel is another one than was looked at."""
+    namespace, name = model.metadata.namespace, model.metadata.name
+    live = await client.get(EDGE_MODEL, namespace, name)
+    if live is None:
+        raise Missing(f"There is no EdgeModel {name!r} in namespace {namespace!r} any more.")
+    if live["metadata"].get("generation") != model.metadata.generation:
+        raise ValueError(f"EdgeModel {name} was changed a moment ago; look at it and try again")
+    body = {"metadata": {"resourceVersion": live["metadata"]["resourceVersion"]}, "spec": {"rollout": rollout}}
+    await client.edit(EDGE_MODEL, namespace, name, body, manager=MANAGER)
+
+
+def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add the commands to a parser.
+
+    Args:
+        commands: What `add_subparsers` gave; argparse has no public type for it.
+        common: The options that they share with others.
+    """
+    helps = {
+        "pause": "move no node forward until it is resumed",
+        "resume": "go on with a rollout that was paused",
+        "promote": "end the bake of the present step, or give what a ring runs to the next one",
+        "rollback": "go back to an earlier revision, at once",
+    }
+    for word, said in helps.items():
+        parser = commands.add_parser(word, parents=[common], help=said, description=said)
+        parser.add_argument("name", nargs="?" if word == "promote" else None, help="an EdgeModel")
+        parser.add_argument("--dry-run", action="store_true", help="print the edit and write nothing")
+        if word in {"promote", "rollback"}:
+            parser.add_argument("--profile", help="one DeviceProfile; every one where absent")
+        if word == "promote":
+            parser.add_argument("--all-steps", action="store_true", help="end the bakes of all its steps")
+            rings.add_to(parser)
+        if word == "rollback":
+            parser.add_argument(
+                "--to", metavar="REVISION", help="the one that held its steps last before, where absent"
+            )
