@@ -11,7 +11,7 @@ import pytest
 
 from edgesmith_cluster import processes, sandbox
 from edgesmith_cluster.errors import ClusterError
-from edgesmith_cluster.waiting import wait_until
+from edgesmith_cluster.waiting import START_SECONDS, wait_until
 
 RUN = """
 import sys
@@ -74,8 +74,8 @@ def test_a_program_that_ends_at_once_is_not_waited_for_and_its_log_is_named(tmp_
 def test_a_program_that_does_not_come_is_given_up_with_the_name_of_its_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert sandbox.START_SECONDS == 60
-    monkeypatch.setattr(sandbox, "START_SECONDS", 0.5)
+    assert START_SECONDS == 60
+    monkeypatch.setattr("edgesmith_cluster.sandbox.START_SECONDS", 0.5)
     with subprocess.Popen(["bash", "-c", "exec -a setsid sleep 60"]) as program:
         try:
             with pytest.raises(ClusterError, match=rf"containerd to start on edge-1 \(its log is {tmp_path / 'log'}\)"):
