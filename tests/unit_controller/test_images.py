@@ -166,6 +166,9 @@ async def test_an_image_that_may_not_be_rolled_out_is_read_once_and_looked_for_a
     assert (registry.asked, registry.looked) == (3, 5)
     assert isinstance(await later(), Image)
     assert (registry.asked, registry.looked) == (3, 5), "an image that is there stays what it is"
+    registry.answer, ours = manifest(digest=TWO), replace(WANTED, trusted=frozenset({TWO}))
+    assert isinstance(await later(), Image)
+    assert (registry.asked, registry.looked) == (4, 5), "what may be rolled out is not kept a second time"
 
 
 async def test_an_image_is_missing_only_where_the_registry_says_so_and_only_for_a_moment(
