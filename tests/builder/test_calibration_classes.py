@@ -11,6 +11,7 @@ import pytest
 from graphs import FLOAT, model_of, node, samples_of
 from onnx import TensorProto
 
+from edgesmith_builder.contract import Artifact, Gates
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.errors import DatasetMismatch
 from edgesmith_builder.metric import Evaluation, check_classes
@@ -101,3 +102,19 @@ def test_what_may_be_chance_is_not_refused(tmp_path: Path, count: int, labels: E
     engine = counted(tmp_path, LARGEST)
     check_classes(engine, samples_of({"x": CLASSES[:1].repeat(count, axis=0)}), "the set", labels)
     assert engine.asked == 0
+
+
+async def test_an_error_knows_no_classes(world: Any, sets: Any) -> None:
+    """A regression whose calibration set is on one side of everything is built."""
+    nodes = [node("ReduceMean", ["x"], ["y"], axes=[1])]
+    source = model_of(nodes, [("x", FLOAT, ["n", 3])], [("y", FLOAT, ["n", 1])], {}).SerializeToString()
+    numbers = np.random.default_rng(4).normal(size=(60, 3)).astype(np.float32)
+    labels = numbers.mean(axis=1) + np.linspace(-0.1, 0.1, 60)
+    places = {
+        "source": source,
+        "calibration": sets.npz(x=abs(numbers) + 1),
+        "evaluation": sets.npz(x=numbers, labels=labels),
+    }
+    fields = {role: Artifact(uri=world.store.put(f"numbers/{role}", content)) for role, content in places.items()}
+    built = await world.build(world.request(**fields, metric="RMSE", precisions=("fp32",), gates=Gates()))
+    assert built.report.metric == "RMSE"
