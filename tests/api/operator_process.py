@@ -66,10 +66,9 @@ class Operator:
     namespaces: str = ""
     """Where to work; empty for every namespace."""
 
-    def start(self) -> None:
-        """Start it; its log goes on where it was."""
-        (self.probes,) = free_ports(1)
-        environment = {
+    def environment(self) -> dict[str, str]:
+        """What it is told."""
+        return {
             **{key: value for key, value in os.environ.items() if not key.startswith("EDGESMITH_")},
             "KUBECONFIG": str(self.server.kubeconfig(self.token, address=self.through)),
             "EDGESMITH_RUNTIME_IMAGES": json.dumps({"onnxruntime": f"{self.registry}/edgesmith/runtime@{DIGEST}"}),
@@ -83,10 +82,14 @@ class Operator:
             "EDGESMITH_LOG_LEVEL": "info",
             "EDGESMITH_NODE_GRACE_SECONDS": "0",
         }
+
+    def start(self) -> None:
+        """Start it; its log goes on where it was."""
+        (self.probes,) = free_ports(1)
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 [*ENDS_WITH_US, sys.executable, "-m", "edgesmith.controller", *self.flags],
-                env=environment,
+                env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -34,13 +34,17 @@ def parse_go_version(output: str) -> tuple[int, int]:
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
-def ensure(console: Console) -> Path:
+def ensure(console: Console, *more: Tool) -> Path:
     """Compile what is missing and return the folder of links to all programs.
+
+    Args:
+        console: Says how it goes.
+        more: Tools besides those that every cluster needs.
 
     Raises:
         ClusterError: Go is missing or too old, the disk is full, or something does not compile.
     """
-    wanted = tools()
+    wanted = [*tools(), *more]
     if any(not (cache() / tool.folder).is_dir() for tool in wanted):
         with locked(cache() / "lock", lambda: console.say("another run is compiling the tools; waiting for it")):
             missing = [tool for tool in wanted if not (cache() / tool.folder).is_dir()]
