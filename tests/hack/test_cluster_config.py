@@ -204,7 +204,7 @@ def test_no_cluster_waits_for_what_only_tests_need(tmp_path: Path, monkeypatch: 
     assert not (tmp_path / "tools/bin/cosign").is_symlink()
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ClusterError, match="Go is not installed"):
-        tools.ensure(Console(), tests=True)
+        tools.ensure(Console(), *catalogue.companions())
 
 
 def test_the_table_shows_what_is_cut() -> None:

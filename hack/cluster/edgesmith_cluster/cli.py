@@ -6,6 +6,7 @@ import os
 import sys
 
 from edgesmith_cluster import cluster, disturb, packages, plan, status, tools
+from edgesmith_cluster.catalogue import companions
 from edgesmith_cluster.console import Console
 from edgesmith_cluster.errors import ClusterError
 from edgesmith_cluster.state import Record, clusters
@@ -65,7 +66,7 @@ def _run(console: Console, options: argparse.Namespace) -> None:
     match options.verb:
         case "tools":
             packages.ensure(console, packages.PACKAGES | packages.TESTS)
-            print(tools.ensure(console, tests=True))
+            print(tools.ensure(console, *companions()))
         case "up":
             name = plan.check_name(options.name)
             nodes = plan.node_names(options.edges)

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from edgesmith_cluster.catalogue import Tool, companions, tools
+from edgesmith_cluster.catalogue import Tool, tools
 from edgesmith_cluster.commands import run
 from edgesmith_cluster.console import Console, Heartbeat
 from edgesmith_cluster.errors import ClusterError, tail
@@ -34,17 +34,17 @@ def parse_go_version(output: str) -> tuple[int, int]:
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
-def ensure(console: Console, *, tests: bool = False) -> Path:
+def ensure(console: Console, *more: Tool) -> Path:
     """Compile what is missing and return the folder of links to all programs.
 
     Args:
-        console: where progress is shown.
-        tests: what the tests need besides, too.
+        console: Says how it goes.
+        more: Tools besides those that every cluster needs.
 
     Raises:
         ClusterError: Go is missing or too old, the disk is full, or something does not compile.
     """
-    wanted = [*tools(), *(companions() if tests else [])]
+    wanted = [*tools(), *more]
     if any(not (cache() / tool.folder).is_dir() for tool in wanted):
         with locked(cache() / "lock", lambda: console.say("another run is compiling the tools; waiting for it")):
             missing = [tool for tool in wanted if not (cache() / tool.folder).is_dir()]
