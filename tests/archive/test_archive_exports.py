@@ -120,5 +120,5 @@ async def test_a_build_that_is_not_made_yet_is_named() -> None:
     waiting.status["variants"][0].pop("image")
     waiting.status["variants"][0]["message"] = "Building for amd64."
     async with Registry(plain_http=True) as client:
-        with pytest.raises(ArchiveError, match=r"EdgeModel plant/parts has no build for amd64 yet: Building for amd64\."):
+        with pytest.raises(ArchiveError, match=r"plant/parts has no build for amd64 yet: Building for amd64\."):
             await images_of(Gathering(client), [({}, waiting)], SETTINGS, [])
