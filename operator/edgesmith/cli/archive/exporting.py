@@ -51,7 +51,7 @@ async def run(found: argparse.Namespace, patience: float, progress: Progress) ->
     login = Credentials.from_file(Path(found.registry_credentials)) if found.registry_credentials else None
     async with registry_of(settings, login, attempts=ATTEMPTS) as registry:
         gathering = Gathering(registry)
-        for wanted in await _images(gathering, models, settings, found.image):
+        for wanted in await images_of(gathering, models, settings, found.image):
             await gathering.add(wanted)
         _artifacts(gathering, models, profiles, found.chart)
         contents = gathering.contents
@@ -85,7 +85,7 @@ async def _models(client: Client, namespace: str, names: list[str]) -> list[tupl
     return sorted(models, key=lambda one: (one[1].metadata.namespace, one[1].metadata.name))
 
 
-async def _images(
+async def images_of(
     gathering: Gathering, models: list[tuple[Raw, EdgeModel]], settings: Settings, more: list[str]
 ) -> list[Wanted]:
     """Runtimes and the operator; the models' images are taken in at once, since their reports name others."""

@@ -1,0 +1,124 @@
+"""What an export takes: the builds that the status names, and manifests that a site can apply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from archives import KEY, ArchiveError, Hub
+from services import Server, start_registry
+from snapshots import SETTINGS, model
+
+from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.archive.gather import Gathering
+from edgesmith.cli.archive.exporting import images_of
+from edgesmith.cli.archive.manifests import bare, with_digests
+from edgesmith.decide.settings import Settings
+from edgesmith_builder.oci import Registry
+
+RAW = {
+    "apiVersion": "edgesmith.dev/v1alpha1",
+    "kind": "EdgeModel",
+    "metadata": {
+        "name": "parts",
+        "namespace": "plant",
+        "uid": "u",
+        "resourceVersion": "7",
+        "labels": {"team": "a"},
+        "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}", "note": "kept"},
+    },
+    "status": {"conditions": []},
+}
+
+
+def looked_at(field: str, uri: str, digit: str) -> dict[str, str]:
+    at = "2030-01-01T00:00:00Z"
+    return {"field": field, "uri": uri, "sha256": digit * 64, "validator": "v", "resolvedAt": at}
+
+
+def test_a_site_gets_the_spec_and_nothing_that_the_hub_wrote() -> None:
+    assert bare(RAW | {"spec": {"a": 1}}) == {
+        "apiVersion": "edgesmith.dev/v1alpha1",
+        "kind": "EdgeModel",
+        "metadata": {"name": "parts", "namespace": "plant", "labels": {"team": "a"}, "annotations": {"note": "kept"}},
+        "spec": {"a": 1},
+    }
+
+
+def test_digests_that_the_hub_found_out_are_filled_in_wherever_the_file_stands() -> None:
+    spec: dict[str, Any] = {
+        "source": {"uri": "s3://mod/a.onnx"},
+        "compiled": [{"toolchain": "EdgeTPU", "uri": "s3://mod/a.tflite"}],
+        "evaluation": {"uri": "s3://mod/e.npz", "sha256": "e" * 64},
+        "optimize": {
+            "alternatives": [
+                {"name": "lstm", "source": {"uri": "s3://mod/l.onnx", "sha256": "f" * 64}},
+                {"name": "gru", "source": {"uri": "s3://mod/g.onnx"}},
+            ]
+        },
+        "gates": {"minAccuracy": "90%"},
+        "deviceProfiles": {"names": ["amd64"]},
+    }
+    entries = [
+        looked_at("source", "s3://mod/a.onnx", "a"),
+        looked_at("compiled[EdgeTPU]", "s3://mod/a.tflite", "b"),
+        looked_at("optimize.alternatives[gru].source", "s3://mod/g.onnx", "c"),
+        looked_at("calibration", "s3://mod/none.npz", "d"),
+    ]
+    status = {"sources": entries}
+    read = EdgeModel.model_validate(
+        {"metadata": {"name": "parts", "namespace": "plant"}, "spec": spec, "status": status}
+    )
+    found = with_digests(RAW | {"spec": spec}, read)["spec"]
+    assert found["source"] == {"uri": "s3://mod/a.onnx", "sha256": "a" * 64}
+    assert found["compiled"][0]["sha256"] == "b" * 64
+    assert [one["source"]["sha256"] for one in found["optimize"]["alternatives"]] == ["f" * 64, "c" * 64]
+    assert found["evaluation"]["sha256"] == "e" * 64
+    assert "calibration" not in found
+    assert "sha256" not in spec["source"], "what was read is left as it was"
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = start_registry(tmp_path_factory.mktemp("hub"))
+    yield server
+    server.stop()
+
+
+def built(image: str) -> EdgeModel:
+    """An EdgeModel whose status names an image for a build."""
+    nodes = {"desired": 0, "updated": 0, "ready": 0, "notReady": 0, "failed": 0}
+    variant = {"profile": "amd64", "buildKey": KEY, "image": image, "state": "Built", "nodes": nodes}
+    return model().model_copy(update={"status": {"variants": [variant]}})
+
+
+async def test_every_candidate_and_the_runtime_are_taken_along(registry: Server) -> None:
+    hub = Hub(registry.address)
+    await hub.fill()
+    settings = Settings({"onnxruntime": hub.runtime}, None, f"{registry.address}/models", operator_image=hub.runtime)
+    async with Registry(plain_http=True) as client:
+        gathering = Gathering(client)
+        found = await images_of(gathering, [({}, built(hub.model))], settings, [])
+        listed = {(root.role, root.tag, root.descriptor.digest) for root in gathering.contents.roots}
+    assert listed >= {("model", KEY, hub.model.partition("@")[2]), ("model", None, hub.digests["fp32"])}
+    assert [(one.role, str(one.reference)) for one in found] == [("runtime", hub.runtime), ("operator", hub.runtime)]
+
+
+async def test_an_image_under_the_key_that_is_not_the_statuss_is_not_taken(registry: Server) -> None:
+    hub = Hub(registry.address)
+    await hub.fill()
+    settings = Settings({"onnxruntime": hub.runtime}, None, f"{registry.address}/models")
+    other = f"{hub.model.partition('@')[0]}@sha256:{'e' * 64}"
+    async with Registry(plain_http=True) as client:
+        with pytest.raises(ArchiveError, match=f"sha256:{'e' * 64} was expected by the status"):
+            await images_of(Gathering(client), [({}, built(other))], settings, [])
+
+
+async def test_a_build_that_is_not_made_yet_is_named() -> None:
+    waiting = built("").model_copy(update={"status": {**built("x").status}})
+    waiting.status["variants"][0].pop("image")
+    waiting.status["variants"][0]["message"] = "Building for amd64."
+    async with Registry(plain_http=True) as client:
+        with pytest.raises(ArchiveError, match=r"plant/parts has no build for amd64 yet: Building for amd64\."):
+            await images_of(Gathering(client), [({}, waiting)], SETTINGS, [])
