@@ -200,6 +200,19 @@ def test_a_rollback_that_cannot_be_met_is_refused_before_it_begins(word: str, wh
     assert request(plan, "rollbackTo") == "Refused"
 
 
+def test_nobody_goes_back_to_a_revision_that_never_held_its_steps() -> None:
+    world = fleet(6, SHORT)
+    world.publish("d")
+    runs(world, 3, 5)
+    assert world.touched["d"]
+    world.publish("b")
+    world.run_until("Complete")
+    world.ask(**back(world, "b", "d"))
+    plan = runs(world)
+    assert world.labelled("b") == set(world.nodes)
+    assert request(plan, "rollbackTo") == "Refused"
+
+
 def test_an_image_that_is_lost_in_mid_rollback_turns_nobody_round() -> None:
     world = fleet(10, SHORT)
     world.publish("b")
@@ -312,7 +325,8 @@ def test_an_override_opens_windows_for_one_revision_and_never_a_pause() -> None:
     world.publish("b")
     runs(world, 2)
     world.ask(override=[only(world, "b")], paused=True)
-    assert not runs(world, 3).moves
+    runs(world, 3)
+    assert not world.labelled("b"), "a pause is a pause"
     world.ask(paused=False)
     assert request(world.pass_(), "override") == "InEffect"
     plan = world.run_until("Complete", limit=60)

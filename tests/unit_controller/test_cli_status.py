@@ -105,3 +105,14 @@ def test_a_plan_names_the_files_that_it_would_look_at() -> None:
     plain = [planning.Planned(snapshot(), decide(snapshot(), NOW), None)]
     assert "  look " not in planning.as_text(plain)
     assert json.loads(planning.as_json(plain))[0]["look"] is None
+
+
+def test_what_became_of_each_request_has_its_table(objects: Objects) -> None:
+    request = {"request": "promote[419fc52057]", "state": "Obsolete", "message": "It can be removed."}
+    asked = _raw("good") | {"status": {"requests": [request]}}
+    asked["metadata"]["resourceVersion"] = "2"
+    objects.put(EDGE_MODEL, asked)
+    (found,) = showing.choose(objects, "good", "plant")
+    assert "REQUEST" not in showing.detail(Seen(Objects()), model())
+    lines = showing.detail(Seen(objects), found).splitlines()
+    assert "promote[419fc52057]   Obsolete   It can be removed." in lines

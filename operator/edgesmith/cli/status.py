@@ -86,6 +86,7 @@ def detail(seen: Seen, model: EdgeModel) -> str:
         lines.append(f"The operator has not looked at this generation yet; what follows is about {about}.")
     sections = {
         "CONDITION": (["CONDITION", "STATUS", "REASON", "MESSAGE"], "conditions"),
+        "REQUEST": (["REQUEST", "STATE", "MESSAGE"], "requests"),
         "SOURCE": (["SOURCE", "SHA256", "LOOKED AT", "URI"], "sources"),
         "VARIANT": (
             [
@@ -135,6 +136,9 @@ def describe(seen: Seen, model: EdgeModel) -> dict[str, Any]:
         "conditions": [
             {"type": c.type, "status": c.status, "reason": c.reason, "message": c.message}
             for c in status_of(model).conditions
+        ],
+        "requests": [
+            {"request": one.request, "state": one.state, "message": one.message} for one in status_of(model).requests
         ],
         "sources": _sources(model),
         "variants": _variants(model),

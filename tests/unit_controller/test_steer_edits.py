@@ -1,0 +1,95 @@
+"""Which edit of `spec.rollout` each command makes, from what the status says."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+import pytest
+from snapshots import ROLLOUT, model
+
+from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.names import MODEL_LABEL, PROFILE_LABEL, REVISION_LABEL
+from edgesmith.cli.seen import Seen
+from edgesmith.cli.steer import edit_of
+from edgesmith.cluster.kinds import DAEMON_SET
+from edgesmith.cluster.objects import Objects
+
+OLD, OLDER, NEW, BAD = "0" * 10, "1" * 10, "2" * 10, "3" * 10
+
+
+def known(name: str, day: int | None, **more: Any) -> dict[str, Any]:
+    """What was found out about a revision."""
+    proven = {"provenTime": f"2026-11-0{day}T08:00:00Z"} if day else {}
+    return {"name": name, "profile": "amd64", "steps": 1, **proven, **more}
+
+
+def asked(
+    runs: str, *revisions: dict[str, Any], requests: tuple[dict[str, str], ...] = (), **rollout: Any
+) -> EdgeModel:
+    """An EdgeModel whose nodes run a revision."""
+    variant = {"profile": "amd64", "state": "RollingOut", "revision": runs}
+    status = {"variants": [variant], "revisions": list(revisions), "requests": list(requests)}
+    return model(rollout=ROLLOUT | rollout).model_copy(update={"status": status})
+
+
+def seen(*revisions: str) -> Seen:
+    """A cluster with the DaemonSets of some revisions."""
+    objects = Objects()
+    for name in revisions:
+        labels = {REVISION_LABEL: name, MODEL_LABEL: "parts", PROFILE_LABEL: "amd64"}
+        metadata = {
+            "name": f"parts-{name}",
+            "namespace": "plant",
+            "uid": name,
+            "resourceVersion": "1",
+            "labels": labels,
+        }
+        objects.put(DAEMON_SET, {"metadata": metadata})
+    return Seen(objects)
+
+
+def words(command: str, **more: Any) -> Namespace:
+    return Namespace(command=command, **{"name": "parts", "profile": None, "to": None, "all_steps": False} | more)
+
+
+THERE = seen(OLD, OLDER, NEW, BAD)
+
+
+def test_pause_and_resume() -> None:
+    assert edit_of(THERE, asked(NEW), words("pause")) == {"paused": True}
+    assert edit_of(THERE, asked(NEW), words("resume")) == {"paused": False}
+
+
+def test_promote_is_of_the_step_that_the_revision_is_in_and_drops_what_says_nothing_any_more() -> None:
+    gone = {"request": f"promote[{OLDER}]", "state": "Obsolete", "message": "."}
+    before = [{"revision": OLDER}, {"revision": OLD, "steps": 2}]
+    found = asked(NEW, known(NEW, None), requests=(gone,), promote=before)
+    assert edit_of(THERE, found, words("promote")) == {
+        "promote": [{"revision": OLD, "steps": 2}, {"revision": NEW, "steps": 2}]
+    }
+    assert edit_of(THERE, found, words("promote", all_steps=True))["promote"][-1] == {"revision": NEW}
+
+
+def test_there_is_nothing_to_promote_where_nothing_is_in_its_steps() -> None:
+    for one in (known(NEW, 3), known(NEW, None, rolledBack=True)):
+        with pytest.raises(ValueError, match="is in its steps"):
+            edit_of(THERE, asked(NEW, one), words("promote"))
+    with pytest.raises(ValueError, match="no variant for the DeviceProfile 'arm64'"):
+        edit_of(THERE, asked(NEW, known(NEW, None)), words("promote", profile="arm64"))
+
+
+def test_rollback_goes_to_what_held_its_steps_last_and_is_still_there() -> None:
+    found = asked(NEW, known(OLDER, 1), known(OLD, 2), known(NEW, 4), known(BAD, 3, rolledBack=True))
+    assert edit_of(THERE, found, words("rollback")) == {"rollbackTo": [{"from": NEW, "revision": OLD}]}
+    assert edit_of(seen(OLDER, NEW), found, words("rollback")) == {"rollbackTo": [{"from": NEW, "revision": OLDER}]}
+    assert edit_of(THERE, found, words("rollback", to=OLDER)) == {"rollbackTo": [{"from": NEW, "revision": OLDER}]}
+    for one in (words("rollback", to=BAD), words("rollback", to=NEW), words("rollback", to="4" * 10)):
+        with pytest.raises(ValueError, match="that has held its steps and has a DaemonSet"):
+            edit_of(THERE, found, one)
+
+
+def test_a_second_rollback_is_still_about_what_the_spec_asks_for() -> None:
+    entry = {"from": NEW, "revision": OLD}
+    found = asked(OLD, known(OLDER, 1), known(OLD, 2), known(NEW, 3, rolledBack=True), rollbackTo=[entry])
+    assert edit_of(THERE, found, words("rollback")) == {"rollbackTo": [{"from": NEW, "revision": OLDER}]}
