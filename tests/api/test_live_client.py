@@ -41,9 +41,9 @@ async def test_labels_of_two_edge_models_do_not_disturb_each_other(
 ) -> None:
     node, one, two = f"{namespace}-node", node_label(namespace, "one"), node_label(namespace, "two")
     add_node(server, node, "any")
-    await client.mark_node(node, one, label="0123456789")
-    await client.mark_node(node, two, label="9876543210", record="since noon")
-    found = await client.mark_node(node, one, label=None)
+    await client.mark_node(node, one, labels={one: "0123456789"})
+    await client.mark_node(node, two, labels={two: "9876543210"}, record="since noon")
+    found = await client.mark_node(node, one, labels={one: None})
     assert found["metadata"]["labels"].get(two) == "9876543210"
     assert one not in found["metadata"]["labels"]
     found = await client.mark_node(node, two, record=None)
@@ -55,9 +55,11 @@ async def test_a_kubelet_may_not_give_its_node_a_model(server: ApiServer, namesp
     if await _node(server) is None:
         add_node(server, "edge-1", "any")
     async with Client(await connect(str(server.kubeconfig(KUBELET)))) as kubelet:
-        await kubelet.mark_node("edge-1", "example.com/mine", label="fine")
+        await kubelet.mark_node("edge-1", "example.com/mine", labels={"example.com/mine": "fine"})
         with pytest.raises(Forbidden, match="is not allowed to modify labels"):
-            await kubelet.mark_node("edge-1", node_label(namespace, "parts"), label="0123456789")
+            await kubelet.mark_node(
+                "edge-1", node_label(namespace, "parts"), labels={node_label(namespace, "parts"): "0123456789"}
+            )
 
 
 async def test_a_status_is_applied_whole(server: ApiServer, namespace: str, client: Client) -> None:

@@ -19,7 +19,7 @@ ALLOWED = Allowance(DEADLINE, unfinished=True)
 BAKING = replace(ALLOWED, bake=BAKE)
 COMPLETED = Allowance(DEADLINE, unfinished=False)
 TAINTED = (Taint("maintenance", "", "NoSchedule"),)
-NONE, STARTING, SERVING, FAILED = ServerState
+NONE, STARTING, STAGED, SERVING, FAILED = ServerState
 
 
 def seconds(count: float) -> timedelta:

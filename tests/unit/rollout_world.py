@@ -8,29 +8,36 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from snapshots import LABEL, NOW, REPORT, Cluster, failed_selftest, key_of, model, node, profile
+from rollout_rules import check
+from snapshots import LABEL, NEXT, NOW, REPORT, Cluster, failed_selftest, key_of, model, node, profile
 from snapshots import SETTINGS as PLAIN
 
-from edgesmith.api.names import daemon_set_name
-from edgesmith.api.units import parse_share
-from edgesmith.api.window import DAYS, Window
+from edgesmith.api.names import daemon_set_name, parse_next
 from edgesmith.decide import decide
 from edgesmith.decide.plan import Plan
-from edgesmith.decide.snapshot import Image, Pod, SelfTest, Snapshot
+from edgesmith.decide.snapshot import Image, Pod, SelfTest, Snapshot, StagingSet
 
 GRACE = timedelta(seconds=40)
 """After how long without a heartbeat the node controller says NotReady."""
 SETTINGS = replace(PLAIN, node_grace_seconds=50)
 STEP = 5.0
-PLANNED_TWICE = 10
-"""Every how many passes the plan is made a second time: where it were made for each, half the time went there."""
 GOOD, BAD, DEADLY, FRAGILE, UNPLUGS = "good", "bad", "deadly", "fragile", "unplugs"
 DEVICE = "squat.ai/edgetpu"
 ASKING = {"runtime": {"resources": {"limits": {DEVICE: 1}}}}
 """What a profile has whose servers ask for a device."""
+
+
+@dataclass
+class Server:
+    """What a machine makes ready beside its server."""
+
+    revision: str
+    staging: bool
+    started: datetime
+    restarts: int = 0
 
 
 @dataclass
@@ -54,6 +61,8 @@ class Device:
     """Seconds a server takes to become ready, or to fail."""
     runs: str | None = None
     """The revision that its kubelet runs."""
+    beside: Server | None = None
+    """What it runs beside that."""
     started: datetime = NOW
     restarts: int = 0
     boots: int = 0
@@ -74,6 +83,8 @@ class World(Cluster):
     """Seconds after a deadly server is ready until its machine dies."""
     outage: float | None = None
     """Seconds until a machine that died of its model is back; None: never."""
+    dies_staged: bool = False
+    """Whether the self-test of a deadly revision takes the machine down, too."""
     serial: int = 0
     passes: int = 0
     touched: dict[str, set[str]] = field(default_factory=dict)
@@ -94,6 +105,10 @@ class World(Cluster):
     def kind(self, revision: str) -> str:
         """What a revision does."""
         return self.kinds.get(self.digit(revision), GOOD)
+
+    def deadly(self, revision: str) -> bool:
+        """Whether a revision takes down the machines that serve it."""
+        return self.kind(revision) == DEADLY
 
     def reachable(self, name: str) -> bool:
         """Whether the API server takes a node for ready."""
@@ -116,10 +131,11 @@ class World(Cluster):
                 )
                 for name, one in self.nodes.items()
             ),
-            tuple(self.pods.values()),
+            (*self.pods.values(), *self.next_pods.values()),
             tuple(self.jobs.values()),
             tuple(self.revisions.values()),
             {key: self.registry.get(key) for key in keys},
+            staging=tuple(map(StagingSet, self.staging)),
             gone=self.gone,
         )
 
@@ -131,9 +147,15 @@ class World(Cluster):
     def serves(self, name: str) -> bool:
         """Whether a machine serves, whoever knows it."""
         device = self.devices[name]
-        if not device.power or device.runs is None:
-            return False
-        return self.now >= device.started + timedelta(seconds=device.delay) and not self.fails(name, device.runs)
+        beside = device.beside
+        surged = beside is not None and not beside.staging and self.ready(name, beside.revision, beside.started)
+        return surged or self.ready(name, device.runs, device.started)
+
+    def ready(self, name: str, revision: str | None, started: datetime) -> bool:
+        """Whether what a machine started then is ready."""
+        device = self.devices[name]
+        late = self.now >= started + timedelta(seconds=device.delay)
+        return device.power and revision is not None and late and not self.fails(name, revision)
 
     def fails(self, name: str, revision: str) -> bool:
         """Whether a revision fails on a device."""
@@ -155,18 +177,26 @@ class World(Cluster):
                 self._machine(name)
 
     def _control(self, name: str) -> None:
-        """The DaemonSet controller: one pod for the label; another revision's pod ends once its kubelet says so."""
+        """The DaemonSet controller: one pod for each label; another revision's pod ends once its kubelet says so."""
         label = self.nodes[name].labels.get(LABEL)
+        self._promote(name)
         wanted = label if label and daemon_set_name("parts", label) in self.revisions else None
-        pod = self.pods.get(name)
-        if pod and pod.revision != wanted:
+        self._follow_label(name, self.pods, wanted, staging=False)
+        upcoming, staging = parse_next(self.nodes[name].labels.get(NEXT))
+        there = upcoming in self.staging if staging else daemon_set_name("parts", upcoming or "") in self.revisions
+        self._follow_label(name, self.next_pods, upcoming if there else None, staging=staging)
+
+    def _follow_label(self, name: str, pods: dict[str, Pod], wanted: str | None, *, staging: bool) -> None:
+        pod = pods.get(name)
+        if pod and (pod.revision, pod.staging) != (wanted, staging):
             if self.devices[name].power and self.devices[name].link:
-                del self.pods[name]
+                del pods[name]
             else:
-                self.pods[name] = replace(pod, terminating=True)
-        if wanted and name not in self.pods:
+                pods[name] = replace(pod, terminating=True)
+        if wanted and name not in pods:
             self.serial += 1
-            self.pods[name] = Pod(f"pod-{self.serial}", name, wanted, self.now, False, False, 0, None, None, None)
+            made = Pod(f"pod-{self.serial}", name, wanted, self.now, False, False, 0, None, None, None)
+            pods[name] = replace(made, staging=staging)
 
     def _machine(self, name: str) -> None:
         """The machine and its kubelet."""
@@ -176,32 +206,70 @@ class World(Cluster):
             device.restarts += 1
             device.boots += 1
             device.silent = 3
+            if device.beside:
+                device.beside = replace(device.beside, started=self.now, restarts=device.beside.restarts + 1)
         if not device.power:
             return
         if device.link:
             device.heard, device.offered, device.told = self.now, device.device, device.boots
             self._follow(name, device)
-        ready = self.serves(name)
         device.silent = max(device.silent - 1, 0)
-        if device.link and not device.silent and (pod := self.pods.get(name)) and pod.revision == device.runs:
-            late = self.now >= device.started + timedelta(seconds=device.delay)
-            test = failed_selftest() if late and self.fails(name, pod.revision) else None
-            self.pods[name] = replace(
-                pod, ready=ready, restarts=device.restarts, selftest=test or (SelfTest(True, "", "") if ready else None)
-            )
+        if device.link and not device.silent:
+            self._report_pods(name, device)
+        ready = self.ready(name, device.runs, device.started)
         if ready and self.kind(device.runs or "") == UNPLUGS:
             device.device = False
-        lived = self.now - device.started - timedelta(seconds=device.delay)
-        if ready and self.kind(device.runs or "") == DEADLY and lived >= timedelta(seconds=self.dies_after):
+        if self._dies(device, device.runs, device.started, ready=ready) or self._dies_beside(name, device):
             device.power = False
             device.back = self.now + timedelta(seconds=self.outage) if self.outage is not None else None
 
+    def _dies_beside(self, name: str, device: Device) -> bool:
+        """Whether a machine dies of what it makes ready beside its server."""
+        beside = device.beside
+        if beside is None or (beside.staging and not self.dies_staged):
+            return False
+        tested = not (beside.staging and self.staging.get(beside.revision) == "Pull")
+        ready = tested and self.ready(name, beside.revision, beside.started)
+        return self._dies(device, beside.revision, beside.started, ready=ready)
+
+    def _dies(self, device: Device, revision: str | None, started: datetime, *, ready: bool) -> bool:
+        """Whether a revision takes its machine down now."""
+        lived = self.now - started - timedelta(seconds=device.delay)
+        return ready and self.deadly(revision or "") and lived >= timedelta(seconds=self.dies_after)
+
+    def _report_pods(self, name: str, device: Device) -> None:
+        """A kubelet says how its pods do."""
+        pod = self.pods.get(name)
+        if pod and pod.revision == device.runs:
+            self.pods[name] = self._reported(name, pod, device.started, device.restarts)
+        beside, pod = device.beside, self.next_pods.get(name)
+        if pod and beside and (pod.revision, pod.staging) == (beside.revision, beside.staging):
+            self.next_pods[name] = self._reported(name, pod, beside.started, beside.restarts)
+
+    def _reported(self, name: str, pod: Pod, started: datetime, restarts: int) -> Pod:
+        late = self.now >= started + timedelta(seconds=self.devices[name].delay)
+        tests = not (pod.staging and self.staging.get(pod.revision) == "Pull")
+        ready = self.ready(name, pod.revision, started) if tests else late
+        test = failed_selftest() if tests and late and self.fails(name, pod.revision) else None
+        test = test or (SelfTest(True, "", "") if ready else None)
+        return replace(pod, ready=ready, restarts=restarts, selftest=test)
+
     def _follow(self, name: str, device: Device) -> None:
         """A kubelet that hears of another pod ends its server and starts the other."""
-        pod = self.pods.get(name)
+        pod, beside = self.pods.get(name), device.beside
         wanted = pod.revision if pod and not pod.terminating else None
-        if device.runs != wanted:
+        if device.runs != wanted and beside and not beside.staging and beside.revision == wanted:
+            device.runs, device.started, device.restarts, device.beside = wanted, beside.started, beside.restarts, None
+        elif device.runs != wanted:
             device.runs, device.started, device.restarts = wanted, self.now, 0
+        upcoming = self.next_pods.get(name)
+        if upcoming is None or upcoming.terminating:
+            device.beside = None
+        elif device.beside is None or (device.beside.revision, device.beside.staging) != (
+            upcoming.revision,
+            upcoming.staging,
+        ):
+            device.beside = Server(upcoming.revision, upcoming.staging, self.now)
 
     def pass_(self, calls: int | None = None) -> Plan:
         """One pass of the operator, checked; cut short after so many calls where it is killed."""
@@ -252,7 +320,8 @@ class World(Cluster):
         """
         for _ in range(limit):
             plan = self.pass_()
-            if not plan.moves and all(one.state in states for one in plan.status.variants):
+            staged = any(NEXT in one.labels and self.reachable(name) for name, one in self.nodes.items())
+            if not (plan.moves or staged) and all(one.state in states for one in plan.status.variants):
                 return plan
             self.tick(every)
         raise AssertionError(f"not {states}: {[(one.state, one.message) for one in plan.status.variants]}")
@@ -269,8 +338,12 @@ class World(Cluster):
 def fleet(
     size: int, rollout: dict[str, Any], *, profiles: tuple[str, ...] = ("amd64",), seed: int = 0, asking: bool = False
 ) -> World:
-    """A fleet that serves source `a` on every node; its servers ask for a device where `asking`."""
+    """A fleet that serves source `a` on every node; its servers ask for a device where `asking`.
+
+    Fleets with an odd seed have the strategy Replace, where `rollout` says nothing of it.
+    """
     more = ASKING if asking else {}
+    rollout = {"strategy": ("Surge", "Replace")[seed % 2]} | rollout
     world = World(edge_model=model(rollout=rollout), profiles=tuple(profile(name, **more) for name in profiles))
     rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again, not a secret
     for index in range(size):
@@ -279,140 +352,3 @@ def fleet(
     world.run_until("Complete", "NoNodes")
     world.publish("a", rollout=rollout)
     return world
-
-
-def check(world: World, plan: Plan) -> None:
-    """What must hold of every plan, whatever it is for; counted from the machines, not from the planner's table."""
-    if world.passes % PLANNED_TWICE == 0:
-        assert decide(world.snapshot(), world.now) == plan, "the same snapshot gives the same plan"
-    assert len({move.node for move in plan.moves}) == len(plan.moves), "a node is moved once"
-    rolled_back = {one.name for one in plan.status.revisions if one.rolled_back}
-    wanted = {one.revision for one in plan.revisions}
-    for move in plan.moves:
-        label = world.nodes[move.node].labels.get(LABEL)
-        assert move.reason
-        assert move.revision != label, "a move changes something"
-        assert move.revision not in rolled_back, "never to a revision that was rolled back"
-        known = daemon_set_name("parts", label or "") in world.revisions
-        assert world.reachable(move.node) or label in rolled_back or not known, "a NotReady node is left alone"
-        left = label in rolled_back or not known or move.revision is None
-        assert left or world.offers(move.node), "a node without the device is left alone"
-    _check_servers(world, plan, rolled_back)
-    _check_marks(world, plan, wanted)
-    _check_hold(world, plan)
-
-
-def _check_hold(world: World, plan: Plan) -> None:
-    """While paused, and outside of windows, nodes go back or get their first revision, and nothing else happens."""
-    rollout = world.edge_model.spec.rollout
-    closed = bool(rollout.windows) and not open_by_the_clock(rollout.windows, world.now)
-    if not (rollout.paused or closed):
-        return
-    free = set(rollout.override) if not rollout.paused else set()
-    left = {entry.from_ for entry in rollout.rollback_to}
-    marks = {one.name: one for one in plan.status.revisions}
-    asked = {one.revision for one in plan.revisions}
-    for move in plan.moves:
-        label = world.nodes[move.node].labels.get(LABEL)
-        known = daemon_set_name("parts", label or "") in world.revisions
-        if not known:
-            assert move.revision in free & asked or (move.revision and marks[move.revision].completed_time), move
-            continue
-        back = bool(marks.get(label or "") and marks[label or ""].rolled_back) or label in left
-        failed = not _works(world, move.node)
-        assert back or failed or move.revision in free & asked, (move, rollout)
-
-
-def open_by_the_clock(windows: tuple[Window, ...], now: datetime) -> bool:
-    """Whether a window in UTC is open: the plain reading of a clock without any change."""
-    for one in windows:
-        assert one.time_zone == "UTC"
-        start, end = time.fromisoformat(one.start), time.fromisoformat(one.end)
-        for day in (now.date(), now.date() - timedelta(days=1)):
-            begins = datetime.combine(day, start, UTC)
-            ends = datetime.combine(day, end, UTC) + timedelta(days=int(end <= start))
-            if (not one.days or DAYS[day.weekday()] in one.days) and begins <= now < ends:
-                return True
-    return False
-
-
-def _check_servers(world: World, plan: Plan, rolled_back: set[str]) -> None:
-    """Servers that work end only within the budget, and only where another one takes their place."""
-    desired = plan.status.nodes.desired
-    moved = {move.node: move.revision for move in plan.moves}
-    profiles = {name: one.labels["device"] for name, one in world.nodes.items()}
-    served = {one.metadata.name for one in world.profiles}
-    ends = [name for name in moved if _works(world, name)]
-    for name in ends:
-        assert moved[name] is not None or profiles[name] not in served, f"{name} serves and gets nothing instead"
-    # Nodes that are no longer to run the model but still do are part of the fleet that a percentage is of.
-    leaving = sum(
-        profiles[name] not in served and (name in moved or LABEL in found.labels) for name, found in world.nodes.items()
-    )
-    limit = parse_share(world.edge_model.spec.rollout.max_unavailable, desired + leaving)
-    down = [name for name in world.nodes if _down(world, name) and moved.get(name, name)]
-    broken = [name for name in down if _broken(world, name)]
-    excused = min(len(broken), max(parse_share(world.edge_model.spec.rollout.max_failed, desired), 1))
-    forward = [name for name in ends if world.nodes[name].labels.get(LABEL) not in rolled_back]
-    assert not forward or len(down) - excused + len(ends) <= limit, (down, excused, ends, limit)
-    # Off a revision that was rolled back, what it broke must not keep the rest on it: nodes on their way count, and one
-    # that waits for its device is not.
-    awaited = [name for name in down if world.reachable(name) and world.offers(name)]
-    starting = [name for name in awaited if name in moved or not world.pods[name].selftest]
-    assert not ends or len(starting) + len(ends) <= limit, (starting, ends, limit)
-
-
-def _broken(world: World, name: str) -> bool:
-    """Whether a node is down for a reason of its device: it is broken, is gone, or fails what others completed."""
-    label = world.nodes[name].labels.get(LABEL, "")
-    completed = any(one["name"] == label and one.get("completedTime") for one in world.edge_model.status["revisions"])
-    fails = completed and world.reachable(name) and world.fails(name, label)
-    return world.devices[name].broken or not world.offers(name) or fails
-
-
-def _works(world: World, name: str) -> bool:
-    """Whether a server works and the API server knows it; one that took its machine down twice does not."""
-    device = world.devices[name]
-    deadly = world.kind(device.runs or "") == DEADLY and device.restarts > 1
-    return world.reachable(name) and world.serves(name) and not _down(world, name) and not deadly
-
-
-def _down(world: World, name: str) -> bool:
-    """Whether a reachable node was given a revision and does not serve it, or its machine died of it.
-
-    A node whose device went away from a revision that is completed went as a NotReady one does.
-    """
-    device = world.devices[name]
-    label = world.nodes[name].labels.get(LABEL)
-    if label is None or not world.revisions.get(daemon_set_name("parts", label)):
-        return False
-    pod = world.pods.get(name)
-    completed = any(one["name"] == label and one.get("completedTime") for one in world.edge_model.status["revisions"])
-    if completed and not world.offers(name):
-        return False
-    if world.reachable(name):
-        return not (pod and pod.revision == label and pod.ready)
-    return not device.power and device.runs == label and world.kind(label) == DEADLY
-
-
-def _check_marks(world: World, plan: Plan, wanted: set[str]) -> None:
-    """A revision is completed only where enough nodes serve it; what an earlier one is known for does not change."""
-    before = {one["name"]: one for one in world.edge_model.status.get("revisions", [])}
-    for one in plan.status.revisions:
-        was = before.get(one.name, {})
-        if one.completed_time and not was.get("completedTime"):
-            own = [name for name, found in world.nodes.items() if found.labels.get(LABEL) == one.name]
-            serving = sum((pod := world.pods.get(name)) is not None and pod.ready for name in own)
-            desired = sum(found.labels["device"] == one.profile for found in world.nodes.values())
-            allowed = max(
-                parse_share(world.edge_model.spec.rollout.max_unavailable, desired), parse_share("10%", desired)
-            )
-            assert serving >= max(1, desired - allowed), "completed by too few"
-        if one.rolled_back and not was.get("rolledBack"):
-            if one.reason == "RollbackRequested":
-                assert any(one.name == entry.from_ for entry in world.edge_model.spec.rollout.rollback_to), (
-                    "nobody asked"
-                )
-                continue
-            assert one.name in wanted, "only what the spec asks for is rolled back"
-            assert not one.completed_time, "never what was completed, but by request"

@@ -10,7 +10,16 @@ from typing import Any
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
-from edgesmith.api.names import daemon_set_name, job_name, node_label, resolve_job_name, trial_pod_name
+from edgesmith.api.names import (
+    daemon_set_name,
+    job_name,
+    next_label,
+    node_label,
+    parse_next,
+    resolve_job_name,
+    staging_name,
+    trial_pod_name,
+)
 from edgesmith.decide import decide
 from edgesmith.decide.build_jobs import attempt_of
 from edgesmith.decide.builds import build_for
@@ -28,12 +37,14 @@ from edgesmith.decide.snapshot import (
     Revision,
     SelfTest,
     Snapshot,
+    StagingSet,
     TrialPod,
 )
 from edgesmith_builder.contract import BuildFailure, BuildReport, Candidate, FailureReason, Finalist
 
 NOW = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)
 LABEL = node_label("plant", "parts")
+NEXT = next_label(LABEL)
 SETTINGS = Settings(
     runtime_images={"onnxruntime": f"registry:5000/edgesmith/runtime@sha256:{'1' * 64}"},
     builder_image=f"registry:5000/edgesmith/builder@sha256:{'2' * 64}",
@@ -173,7 +184,11 @@ class Cluster:
     nodes: dict[str, Node] = field(default_factory=dict)
     pods: dict[str, Pod] = field(default_factory=dict)
     jobs: dict[str, BuildJob] = field(default_factory=dict)
+    next_pods: dict[str, Pod] = field(default_factory=dict)
+    """By node: the pod of what its next label names."""
     revisions: dict[str, Revision] = field(default_factory=dict)
+    staging: dict[str, str] = field(default_factory=dict)
+    """By revision that has a DaemonSet which stages it: Pull or Test."""
     registry: dict[str, Image | RegistryProblem] = field(default_factory=dict)
     resolve_jobs: dict[str, ResolveJob] = field(default_factory=dict)
     trial_pods: dict[str, TrialPod] = field(default_factory=dict)
@@ -200,10 +215,11 @@ class Cluster:
             SETTINGS,
             self.profiles,
             tuple(self.nodes.values()),
-            tuple(self.pods.values()),
+            (*self.pods.values(), *self.next_pods.values()),
             tuple(self.jobs.values()),
             tuple(self.revisions.values()),
             images,
+            staging=tuple(map(StagingSet, self.staging)),
             trial_pods=tuple(self.trial_pods.values()),
             resolve_jobs=tuple(self.resolve_jobs.values()),
         )
@@ -254,10 +270,11 @@ class Cluster:
         self.resolve_jobs[name] = new_look(name, start.key, start.attempt, self.now, tries=start.tries)
 
     def _move(self, move: Move) -> None:
-        labels = {key: value for key, value in self.nodes[move.node].labels.items() if key != LABEL}
+        labels = {key: value for key, value in self.nodes[move.node].labels.items() if key not in (LABEL, NEXT)}
         if move.revision:
             assert daemon_set_name("parts", move.revision) in self.revisions, "a DaemonSet before its nodes"
-            labels[LABEL] = move.revision
+        assert not move.staging or move.revision in self.staging, "a DaemonSet before its nodes"
+        labels |= {key: value for key, value in ((LABEL, move.label), (NEXT, move.next)) if value}
         self.nodes[move.node] = replace(self.nodes[move.node], labels=labels)
         self._keep(move.node, move.record)
 
@@ -272,6 +289,10 @@ class Cluster:
         self.trial_pods[name] = TrialPod(name, start.trial, start.node, False, False, {}, None)
 
     def _delete(self, delete: Delete) -> None:
+        staged = {staging_name(daemon_set_name("parts", one)): one for one in self.staging}
+        if delete.name in staged:
+            del self.staging[staged[delete.name]]
+            return
         jobs = self.jobs if delete.name in self.jobs else self.resolve_jobs
         del {"Job": jobs, "DaemonSet": self.revisions, "Pod": self.trial_pods}[delete.kind][delete.name]
 
@@ -301,7 +322,32 @@ class Cluster:
         self.trial_pods = {name: self._go_on(one) for name, one in self.trial_pods.items() if one.node in self.nodes}
         for name, one_node in self.nodes.items():
             if one_node.ready:
+                self._promote(name)
                 self._pod(name, one_node.labels.get(LABEL))
+                self._next_pod(name, *parse_next(one_node.labels.get(NEXT)))
+
+    def _promote(self, on: str) -> None:
+        """What was made ready beside the old server is the server once the label names it."""
+        pod = self.next_pods.get(on)
+        if pod and not pod.staging and pod.revision == self.nodes[on].labels.get(LABEL):
+            self.pods[on] = self.next_pods.pop(on)
+
+    def _next_pod(self, on: str, revision: str | None, staging: bool) -> None:  # noqa: FBT001 -- as it is parsed
+        if not revision:
+            self.next_pods.pop(on, None)
+            return
+        old = self.next_pods.get(on)
+        if old is None or (old.revision, old.staging) != (revision, staging):
+            made = Pod(f"{on}-next-{revision}", on, revision, self.now, False, False, 0, None, None, None)
+            self.next_pods[on] = replace(made, staging=staging)
+        elif not old.ready:
+            self.next_pods[on] = self._tested(old)
+
+    def _tested(self, pod: Pod) -> Pod:
+        """A pod whose self-test has ended."""
+        bad = self.revisions[daemon_set_name("parts", pod.revision)].build["source"]["sha256"] in self.refuse
+        test = failed_selftest() if bad else SelfTest(True, "Passed", "", p95_ms=12.34, device=self.device)
+        return replace(pod, ready=not bad, selftest=test)
 
     def _report(self) -> BuildReport:
         names = list(self.latencies)
@@ -317,13 +363,11 @@ class Cluster:
         if not revision or daemon_set_name("parts", revision) not in self.revisions:
             self.pods.pop(on, None)
             return
-        bad = self.revisions[daemon_set_name("parts", revision)].build["source"]["sha256"] in self.refuse
         old = self.pods.get(on)
         if old is None or old.revision != revision:
             self.pods[on] = Pod(f"{on}-{revision}", on, revision, self.now, False, False, 0, None, None, None)
         elif not old.ready:
-            test = failed_selftest() if bad else SelfTest(True, "Passed", "", p95_ms=12.34, device=self.device)
-            self.pods[on] = replace(old, ready=not bad, selftest=test)
+            self.pods[on] = self._tested(old)
 
     def _apply_revision(self, applied: ApplyRevision) -> None:
         name = daemon_set_name("parts", applied.revision)
@@ -332,6 +376,8 @@ class Cluster:
             name, applied.revision, applied.profile.metadata.name, applied.image, created,
             applied.build.model_dump(mode="json", by_alias=True, exclude_none=True), applied.built or "",
         )  # fmt: skip
+        if applied.staging:
+            self.staging[applied.revision] = applied.staging
 
 
 def said(plan: Plan) -> dict[str, tuple[str, str]]:
@@ -354,6 +400,11 @@ def publish(cluster: Cluster, digit: str, generation: int = 2, **spec: Any) -> N
     source = {"uri": f"s3://models/parts/{digit}/model.onnx", "sha256": digit * 64}
     fresh = model(generation=generation, source=source, **spec)
     cluster.edge_model = fresh.model_copy(update={"status": cluster.edge_model.status})
+
+
+def upcoming(cluster: Cluster) -> dict[str, str | None]:
+    """What each node makes ready beside its server."""
+    return {name: one.labels.get(NEXT) for name, one in cluster.nodes.items()}
 
 
 def labels(cluster: Cluster) -> dict[str, str | None]:

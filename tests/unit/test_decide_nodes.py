@@ -19,6 +19,7 @@ from snapshots import (
     said,
     sentence,
     three_nodes,
+    upcoming,
 )
 
 from edgesmith.api.names import RETRY_ANNOTATION
@@ -209,10 +210,10 @@ def test_paused_still_takes_a_bad_revision_away() -> None:
     cluster.refuse.add("b" * 64)
     publish(cluster, "b")
     cluster.run(2)
-    assert labels(cluster) != before
+    assert set(upcoming(cluster).values()) != {None}
     publish(cluster, "b", generation=3, rollout=PAUSED)
     cluster.run(4)
-    assert labels(cluster) == before
+    assert (labels(cluster), set(upcoming(cluster).values())) == (before, {None})
 
 
 def test_a_revision_that_failed_while_another_was_asked_for_is_tried_once_more_when_it_is_asked_for_again() -> None:
@@ -273,7 +274,7 @@ def test_a_node_that_tries_a_revision_keeps_it_while_the_next_one_is_built() -> 
     cluster = three_nodes()
     cluster.run(20)
     publish(cluster, "b")
-    cluster.run(3)
+    cluster.run(5)
     trying = labels(cluster)
     assert len(set(trying.values())) == 2
     publish(cluster, "c", generation=3)
@@ -288,7 +289,7 @@ def test_a_canary_whose_server_restarts_again_and_again_does_not_hold_its_step_f
     cluster.run(20)
     before = labels(cluster)
     publish(cluster, "b")
-    cluster.run(3)
+    cluster.run(5)
     (canary,) = (name for name, label in labels(cluster).items() if label != before[name])
     for restarts in range(40):
         cluster.pods[canary] = replace(cluster.pods[canary], restarts=restarts)
@@ -297,7 +298,7 @@ def test_a_canary_whose_server_restarts_again_and_again_does_not_hold_its_step_f
             break
     assert "restarted its server so often" in sentence(plan)
     assert said(plan)["Ready"] == ("False", "RollingBack")
-    assert 30 <= restarts <= 33, "the deadline and the bake, 330 s after it was moved"
+    assert 28 <= restarts <= 31, "the deadline and the bake, 330 s after it was given it"
 
 
 def test_a_server_that_restarts_after_its_revision_was_proven_is_no_failure() -> None:

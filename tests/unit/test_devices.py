@@ -149,7 +149,7 @@ def test_a_server_that_fails_without_its_device_is_no_evidence() -> None:
     cluster = corals("e1", "e2", "e3")
     cluster.run(20)
     publish(cluster, "b")
-    cluster.run(3)
+    cluster.run(5)
     (canary,) = [name for name, label in labels(cluster).items() if list(labels(cluster).values()).count(label) == 1]
     target = labels(cluster)[canary]
     offer(cluster, canary, 0)

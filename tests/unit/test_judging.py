@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from snapshots import Cluster, labels, model, node, said, sentence
+from snapshots import Cluster, labels, model, node, said, sentence, upcoming
 
 from edgesmith.cli import report
 from edgesmith.decide import decide
@@ -38,7 +38,7 @@ def change(of: Cluster, **spec: Any) -> None:
 def until(of: Cluster, state: str) -> Plan:
     for _ in range(60):
         plan = of.run(1)
-        if plan.status.variants[0].state == state:
+        if plan.status.variants[0].state == state and (state != "Complete" or set(upcoming(of).values()) == {None}):
             return plan
     raise AssertionError(f"{state} was never reached; {plan.status.variants[0]}")
 

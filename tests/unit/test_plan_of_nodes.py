@@ -28,7 +28,7 @@ def test_nodes_that_have_to_go_back_come_first() -> None:
     cluster.run(30)
     before = labels(cluster)
     publish(cluster, "b", **spec)
-    cluster.run(3)
+    cluster.run(5)
     assert labels(cluster) != before
     cluster.apply(decide(cluster.snapshot(), cluster.now))
     cluster.pods["z1"] = replace(cluster.pods["z1"], ready=False, restarts=5, waiting="CrashLoopBackOff")

@@ -21,7 +21,7 @@ from edgesmith.resources.daemon_set import pod_spec
 from edgesmith.resources.triton import ACCEPT_SECONDS
 from edgesmith_runtime.http.limits import Limits
 
-TEMPLATE = "98c0f753ea"
+TEMPLATE = "d3ebc8b8b6"
 """Hash of the template below. Where it changes, raise `TEMPLATE_VERSION`: nodes that run the old one must be moved."""
 
 
@@ -33,7 +33,7 @@ def test_the_template_of_a_revision_is_what_it_was() -> None:
     of = model(gates={"maxLatency": "50ms", "maxMemory": "512Mi"})
     at = profile(runtime={"runtimeClassName": "crun", "tolerations": [{"key": "edge", "operator": "Exists"}]})
     template = pod_spec(serving(of, at, IMAGE, SECRET), "0" * 10)
-    assert (TEMPLATE_VERSION, short_hash(json.dumps(template, sort_keys=True))) == ("3", TEMPLATE)
+    assert (TEMPLATE_VERSION, short_hash(json.dumps(template, sort_keys=True))) == ("4", TEMPLATE)
 
 
 def test_a_daemon_set_names_the_image_under_the_tag_where_a_trial_chose_another() -> None:
@@ -96,7 +96,8 @@ def test_a_daemon_set_runs_where_the_label_names_its_revision() -> None:
         "values": [revision],
     }
     able = {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]}
-    assert terms == [{"matchExpressions": [labelled, able]}]
+    beside = {**labelled, "key": "plant.next.edgesmith.dev.node-restriction.kubernetes.io/parts"}
+    assert terms == [{"matchExpressions": [labelled, able]}, {"matchExpressions": [beside, able]}]
     assert made["spec"]["updateStrategy"] == {"type": "OnDelete"}
     assert {container["image"] for container in (*pod["initContainers"], *pod["containers"])} == {IMAGE}
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from snapshots import NOW
+from snapshots import NOW, snapshot
 
-from edgesmith.decide.retention import old_jobs, old_revisions
-from edgesmith.decide.snapshot import BuildJob, Revision
+from edgesmith.decide.retention import old_jobs, old_revisions, old_staging
+from edgesmith.decide.snapshot import BuildJob, Revision, StagingSet
 
 BASE = Revision("", "", "p", "", NOW, {})
 
@@ -39,6 +39,12 @@ def job(name: str, key: str, minutes: int, *, finished: bool = True, profile: st
 def test_the_newest_unused_revisions_of_each_variant_are_kept() -> None:
     found = old_revisions([*revisions(5), *revisions(3, "q")], in_use={"p4"}, profiles={"p", "q"}, limit=2)
     assert [delete.name for delete in found] == ["p0", "p1", "q0"]
+
+
+def test_what_stages_a_revision_goes_with_it() -> None:
+    staging = tuple(StagingSet(f"p{number}") for number in range(4))
+    found = old_staging(snapshot(revisions=tuple(revisions(2)), staging=staging), {"p0"}, {"p3"})
+    assert [delete.name for delete in found] == ["parts-p0-staging", "parts-p2-staging"]
 
 
 def test_of_a_profile_that_is_no_longer_named_nothing_unused_is_kept() -> None:

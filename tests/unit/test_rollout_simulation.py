@@ -36,6 +36,7 @@ def test_a_revision_that_kills_every_machine_touches_one_more_than_its_canaries(
         rollout = ROLLOUT | {"steps": [{"nodes": canaries, "bake": "1m"}], "maxUnavailable": rng.choice((2, "50%"))}
         world = fleet(size, rollout, seed=seed)
         world.outage, world.dies_after = outage, rng.choice((5.0, 20.0, 45.0))
+        world.dies_staged = rng.random() < 0.5
         world.publish("b", DEADLY)
         for _ in range(150):
             plan = world.pass_(rng.randrange(9) if rng.random() < 0.3 else None)
@@ -282,7 +283,7 @@ def disturb(world: World, rng: random.Random, serial: int) -> None:
         name = rng.choice(names)
         del world.nodes[name], world.devices[name]
         world.pods.pop(name, None)
-    elif event < 0.61 and names:
+    elif event < 0.62 and names:
         name = rng.choice(names)
         labels = dict(world.nodes[name].labels) | {"device": rng.choice(("amd64", "arm64"))}
         world.nodes[name] = type(world.nodes[name])(name, labels, True, (), world.nodes[name].records)
@@ -295,6 +296,8 @@ def disturb(world: World, rng: random.Random, serial: int) -> None:
             device.back = device.back + jump if device.back else None
             device.heard = world.now if device.link and device.power else world.now - timedelta(hours=2)
             device.started = min(device.started, world.now)
+            if device.beside:
+                device.beside.started = min(device.beside.started, world.now)
 
 
 def interfere(world: World, rng: random.Random) -> None:
@@ -314,8 +317,10 @@ def interfere(world: World, rng: random.Random) -> None:
     elif event < 0.9:
         minutes = [f"{world.now + timedelta(minutes=rng.randrange(-20, 40)):%H:%M}" for _ in range(2)]
         world.ask(windows=rng.choice(([], [{"start": minutes[0], "end": minutes[1]}])))
-    elif known:
+    elif event < 0.95 and known:
         world.ask(override=[rng.choice(known)])
+    else:
+        world.ask(strategy={"Surge": "Replace", "Replace": "Surge"}[world.edge_model.spec.rollout.strategy])
 
 
 @pytest.mark.parametrize("batch", range(4))
@@ -338,7 +343,7 @@ def live(seeds: Iterable[int], bake: str) -> None:
             "maxFailed": rng.choice((0, 1, "20%")),
         }
         world = fleet(rng.randrange(1, 13), rollout, profiles=rng.choice((("amd64",), ("amd64", "arm64"))), seed=seed)
-        world.outage = rng.choice((60.0, 200.0))
+        world.outage, world.dies_staged = rng.choice((60.0, 200.0)), seed % 3 == 0
         for serial in range(rng.randrange(10, 60)):
             disturb(world, rng, serial)
             world.pass_(rng.randrange(12) if rng.random() < 0.33 else None)

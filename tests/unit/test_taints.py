@@ -15,6 +15,11 @@ CASES: dict[str, tuple[Taint, list[dict[str, Any]], bool]] = {
     "evicting": (Taint("line", "4", "NoExecute"), [], True),
     "only preferred": (Taint("line", "4", "PreferNoSchedule"), [], False),
     "cordoned": (Taint("node.kubernetes.io/unschedulable", "", "NoSchedule"), [], False),
+    "a full disk, where the kubelet admits nothing": (
+        Taint("node.kubernetes.io/disk-pressure", "", "NoSchedule"),
+        [{"operator": "Exists"}],
+        True,
+    ),
     "out of reach": (Taint("node.kubernetes.io/unreachable", "", "NoExecute"), [], False),
     "without a network": (Taint("node.kubernetes.io/network-unavailable", "", "NoSchedule"), [], True),
     "equal": (LINE, [{"key": "line", "value": "4"}], False),

@@ -55,9 +55,9 @@ class PlayedClient:
             raise Missing(f"labelling Node {name} failed: it is not there")
         self.marks[name] = marks
         live = copy.deepcopy(self.objects[NODE.kind, name])
-        for field, place in (("label", "labels"), ("record", "annotations")):
-            if field in marks:
-                live["metadata"].setdefault(place, {})[key] = marks[field]
+        live["metadata"].setdefault("labels", {}).update(marks.get("labels") or {})
+        if "record" in marks:
+            live["metadata"].setdefault("annotations", {})[key] = marks["record"]
         return self._stored(live)
 
     async def get(self, kind: Kind, _namespace: str, name: str) -> Object | None:

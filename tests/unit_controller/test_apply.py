@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from played_hub import DS1, DS2, JOB, R1, R2, STATUS, Hub, condition, plan
-from snapshots import LABEL, NOW
+from snapshots import LABEL, NEXT, NOW
 
 from edgesmith.api.names import BUILD_KEY_LABEL, trial_pod_name
 from edgesmith.cluster.apply import AT_ONCE, MOVES_PER_PASS, RECORDS_PER_PASS
@@ -59,13 +59,32 @@ async def test_the_calls_come_in_order() -> None:
     assert done.status
     assert not done.left
     assert hub.client.marks == {
-        "n0": {"label": R1, "record": "record 0"},
-        "n1": {"label": None, "record": "record 1"},
+        "n0": {"labels": {LABEL: R1}, "record": "record 0"},
+        "n1": {"labels": {LABEL: None}, "record": "record 1"},
         "n2": {"record": "kept"},
     }
     known = hub.objects.nodes.get("", "n0")
     assert known
     assert (known.labels[LABEL], known.records[LABEL]) == (R1, "record 0"), "the next pass sees it at once"
+
+
+async def test_a_node_is_staged_and_switched_in_one_write_each_once_the_daemon_set_is_there() -> None:
+    hub = Hub(nodes=2)
+    base = plan(revisions=["amd64"])
+    staging = replace(base, revisions=(replace(base.revisions[0], staging="Test"),))
+    staged = replace(move(0), beside="old", staging=True)
+    await hub.apply(replace(base, moves=(staged,)))
+    assert hub.asked() == [f"apply DaemonSet {DS1}", "status"], "without it the node would wait for nothing"
+    done = await hub.apply(replace(staging, moves=(staged, replace(move(1), beside="old"))))
+    assert hub.asked() == [f"apply DaemonSet {DS1}-staging", "mark n0", "mark n1"]
+    assert (done.applied, done.moves) == (1, 2)
+    assert hub.client.marks["n0"]["labels"] == {LABEL: "old", NEXT: f"{R1}.staging"}
+    assert hub.client.marks["n1"]["labels"] == {LABEL: "old", NEXT: R1}
+    assert list(hub.objects.revisions.keys()) == [("plant", DS1)], "what stages a revision is none"
+    assert not (await hub.apply(replace(staging, moves=(staged,)))).moves
+    assert hub.asked() == []
+    await hub.apply(replace(staging, moves=(move(0), move(1))))
+    assert hub.client.marks["n0"]["labels"] == hub.client.marks["n1"]["labels"] == {LABEL: R1, NEXT: None}
 
 
 async def test_what_is_as_it_should_be_is_not_written() -> None:
@@ -239,7 +258,7 @@ async def test_a_node_that_is_gone_stops_nothing() -> None:
     assert (done.moves, done.records) == (1, 1)
     await hub.applier.remove_marks("n9", LABEL)
     await hub.applier.remove_marks("n1", LABEL)
-    assert hub.client.marks["n1"] == {"label": None, "record": None}
+    assert hub.client.marks["n1"] == {"labels": {LABEL: None}, "record": None}
 
 
 async def test_no_service_is_wanted_before_there_is_a_revision() -> None:

@@ -25,11 +25,11 @@ class Recorder(Client):
 @pytest.mark.parametrize(
     ("given", "metadata"),
     [
-        ({"label": "r1"}, {"labels": {"k": "r1"}}),
-        ({"label": None}, {"labels": {"k": None}}),
+        ({"labels": {"k": "r1"}}, {"labels": {"k": "r1"}}),
+        ({"labels": {"k": "r1", "next": None}}, {"labels": {"k": "r1", "next": None}}),
         ({"record": "{}"}, {"annotations": {"k": "{}"}}),
-        ({"label": "r1", "record": "{}"}, {"labels": {"k": "r1"}, "annotations": {"k": "{}"}}),
-        ({"label": None, "record": None}, {"labels": {"k": None}, "annotations": {"k": None}}),
+        ({"labels": {"k": "r1"}, "record": "{}"}, {"labels": {"k": "r1"}, "annotations": {"k": "{}"}}),
+        ({"labels": {"k": None}, "record": None}, {"labels": {"k": None}, "annotations": {"k": None}}),
     ],
 )
 async def test_a_label_and_its_record_are_one_write(given: dict[str, Any], metadata: Object) -> None:

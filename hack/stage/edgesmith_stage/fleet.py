@@ -124,7 +124,7 @@ class Fleet:
         return {
             pod["metadata"]["name"]: pod["metadata"]["uid"]
             for pod in pods
-            if "edgesmith.dev/revision" in pod["metadata"]["labels"]
+            if pod["metadata"]["labels"].get("app.kubernetes.io/component") == "server"
         }
 
     def cut(self, node: str) -> None:

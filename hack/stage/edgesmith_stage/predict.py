@@ -37,7 +37,9 @@ def servers(kube: Kube, model: str, namespace: str = "default") -> dict[str, Ser
     """The serving pods of an EdgeModel that are not on their way out, by node."""
     pods = kube.list("pods", namespace, {"edgesmith.dev/model": model})
     living = [
-        pod for pod in pods if "deletionTimestamp" not in pod["metadata"] and "edgesmith.dev/revision" in _labels(pod)
+        pod
+        for pod in pods
+        if "deletionTimestamp" not in pod["metadata"] and _labels(pod).get("app.kubernetes.io/component") == "server"
     ]
     return {server.node: server for server in map(_server, living) if server.node}
 

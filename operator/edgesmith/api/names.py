@@ -23,6 +23,7 @@ COMPONENT_LABEL = "app.kubernetes.io/component"
 SERVER = "server"
 BUILDER = "builder"
 TRIAL = "trial"
+STAGING = "staging"
 
 MODEL_LABEL = f"{GROUP}/model"
 """On every child: the EdgeModel's name."""
@@ -61,6 +62,9 @@ NODE_LABEL_SUFFIX = "edgesmith.dev.node-restriction.kubernetes.io"
 
 The annotation of the same key holds what the operator saw of the node; see `edgesmith.decide.record`."""
 
+_NEXT = "next"
+_STAGING = ".staging"
+
 MAX_MODEL_NAME = 46
 """An EdgeModel's longest name: with a revision behind it, it must still name a DaemonSet (63 with the pod's suffix)."""
 
@@ -70,17 +74,46 @@ def node_label(namespace: str, name: str) -> str:
     return f"{namespace}.{NODE_LABEL_SUFFIX}/{name}"
 
 
+def next_label(key: str) -> str:
+    """The node label that says which revision the node makes ready beside the one that it runs.
+
+    Its value is the revision, whose server then runs beside the old one, or `staging_value` of it.
+
+    Args:
+        key: The label that says which revision the node is to run, as `node_label` has it.
+    """
+    namespace, _, rest = key.partition(".")
+    return f"{namespace}.{_NEXT}.{rest}"
+
+
+def staging_value(revision: str) -> str:
+    """The value of the `next_label` of a node that is to pull and test a revision, and not to serve it yet."""
+    return f"{revision}{_STAGING}"
+
+
+def parse_next(value: str | None) -> tuple[str | None, bool]:
+    """The revision that a value of the `next_label` names, and whether it is only to be staged."""
+    if not value:
+        return None, False
+    return value.removesuffix(_STAGING), value.endswith(_STAGING)
+
+
 def parse_node_label(key: str) -> tuple[str, str] | None:
     """The (namespace, name) that a node label is about, or None where it is not one of ours."""
     prefix, slash, name = key.partition("/")
     if not slash or not prefix.endswith(f".{NODE_LABEL_SUFFIX}"):
         return None
-    return prefix.removesuffix(f".{NODE_LABEL_SUFFIX}"), name
+    return prefix.removesuffix(f".{NODE_LABEL_SUFFIX}").removesuffix(f".{_NEXT}"), name
 
 
 def daemon_set_name(model: str, revision: str) -> str:
     """The DaemonSet that runs one revision."""
     return f"{model}-{revision}"
+
+
+def staging_name(daemon_set: str) -> str:
+    """The DaemonSet that stages the revision of a DaemonSet."""
+    return f"{daemon_set}-staging"
 
 
 def job_name(key: str, attempt: str = "", tries: int = 0) -> str:

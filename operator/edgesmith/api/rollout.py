@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
@@ -101,11 +101,19 @@ class Rollout(Model):
             "canary: one node that fails in it rolls the revision back."
         ),
     )
+    strategy: Literal["Surge", "Replace"] = Field(
+        "Surge",
+        description=(
+            "How a node goes from one revision to the next. Surge: both servers run until the new one is ready. "
+            "Replace: the old server ends first, once the node has pulled and tested the new revision. Where a node "
+            "cannot hold two servers, it is Replace in any case, and the status says why."
+        ),
+    )
     max_unavailable: int | str = Field(
         "10%",
         description=(
             "Most nodes that may be without a ready server at once, as a number or a percentage of the nodes that are "
-            "to run the model, over all variants."
+            "to run the model, over all variants. Nodes that make a revision ready beside their server count, too."
         ),
         json_schema_extra={"x-edgesmith-schema": "intOrPercent"},
     )

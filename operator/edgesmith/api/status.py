@@ -171,6 +171,16 @@ class VariantStatus(Model):
         description="Bytes of the model layer: what travels when the model changes and the evaluation set does not.",
     )
     revision: str | None = Field(None, description="The revision that nodes are being moved to or run.")
+    strategy: str | None = Field(
+        None,
+        description=(
+            "How its nodes go from one revision to the next: Surge or Replace. Where they cannot hold two servers, it "
+            "is Replace, whatever spec.rollout.strategy says."
+        ),
+    )
+    strategy_message: str | None = Field(
+        None, description="Why strategy is not what spec.rollout.strategy says, in one sentence."
+    )
     state: str = Field(
         description=(
             "Building, BuildFailed, Built (for sites), Trial, TrialFailed, Canary, RollingOut, RollingBack, "
@@ -191,6 +201,8 @@ class PendingReason(StrEnum):
     """A taint of the node keeps new pods away."""
     STEP_NOT_HELD = "StepNotHeld"
     """The revision has not held its step of the rollout yet."""
+    STAGED = "Staged"
+    """The node makes the revision ready beside its server, which goes on until then."""
     MAX_UNAVAILABLE = "MaxUnavailable"
     """As many nodes as spec.rollout.maxUnavailable allows are without a ready server."""
     DEVICE_MISSING = "DeviceMissing"

@@ -26,7 +26,7 @@ from edgesmith.cluster.images import Images, registry_of
 from edgesmith.cluster.kinds import EDGE_MODEL
 from edgesmith.cluster.objects import Objects
 from edgesmith.decide import decide, wanted
-from edgesmith.decide.plan import Change, Plan
+from edgesmith.decide.plan import Change, Move, Plan
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import Image, Snapshot
 from edgesmith_builder.contract import FileToResolve
@@ -240,10 +240,25 @@ def _about_nodes(planned: Planned) -> list[str]:
     made = planned.plan
     if planned.nodes_refused:
         return [f"  nodes     moves are not planned: {planned.nodes_refused}{_last_counts(planned.snapshot.model)}"]
-    lines = [f"  move      {move.node} to {move.revision or 'nothing'}: {move.reason}" for move in made.moves]
+    lines = [
+        f"  strategy  {variant.profile}: {variant.strategy}, since {_clause(variant.strategy_message)}"
+        for variant in made.status.variants
+        if variant.strategy_message
+    ]
+    lines += [f"  move      {move.node} to {_given(move)}: {move.reason}" for move in made.moves]
     lines += [f"  pending   {one.node}: {one.message}" for one in made.pending]
     lines += [f"  delete    {delete.kind} {delete.name}: {delete.reason}" for delete in made.deletes]
     return [*lines, f"  nodes     {_counts(made.status.nodes)}"]
+
+
+def _given(move: Move) -> str:
+    """What a node gets, and what it serves until that is ready."""
+    return f"{move.revision or 'nothing'}{f', beside {move.beside} for now' if move.beside else ''}"
+
+
+def _clause(sentence: str) -> str:
+    """A sentence as the end of another one; the names of fields stay as they are."""
+    return sentence[0].lower() + sentence[1:] if sentence.startswith(("The ", "Two ")) else sentence
 
 
 def _last_counts(model: EdgeModel) -> str:

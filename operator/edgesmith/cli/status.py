@@ -23,6 +23,7 @@ from edgesmith.decide.digests import looked_at_fields, recorded
 from edgesmith.decide.fleet import NodeState, ServerState
 from edgesmith.decide.marks import Mark, marks_of
 from edgesmith.decide.observe import Allowance, Terms, observe
+from edgesmith.decide.placement import placement
 from edgesmith.decide.profiles import assign, resolve
 from edgesmith.decide.record import parse_record
 from edgesmith.decide.snapshot import Pod
@@ -227,7 +228,8 @@ def _nodes(objects: Objects, model: EdgeModel) -> list[dict[str, str]]:
     allowed = Allowance(parse_duration(model.spec.rollout.progress_deadline), unfinished=False)
     key, now, rows = node_label(metadata.namespace, metadata.name), datetime.now(UTC), []
     for node in nodes:
-        label, profile = node.labels.get(key), assigned.profile_of.get(node.name)
+        placed, profile = placement(node, key), assigned.profile_of.get(node.name)
+        label = placed.label
         if not (label or profile or node.name in pending):
             continue
         here = pods.get(node.name, [])
@@ -239,7 +241,7 @@ def _nodes(objects: Objects, model: EdgeModel) -> list[dict[str, str]]:
             tolerations.get(profile or "", ()),
             devices=devices.get(profile or ""),
         )
-        state = observe(node, terms, here, parse_record(node.records.get(key), now)).state
+        state = observe(node, terms, here, parse_record(node.records.get(key), now), placed).state
         tests = [pod.selftest.p95_ms for pod in here if pod.revision == label and pod.selftest]
         p95 = next((test for test in tests if test is not None), None)
         rows.append(

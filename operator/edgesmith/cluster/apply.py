@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from edgesmith.api.names import node_label
+from edgesmith.api.names import next_label, node_label
 from edgesmith.api.status import EdgeModelStatus
 from edgesmith.cluster.client import Client, Object
 from edgesmith.cluster.errors import ClusterError, Conflict, Missing, NameTaken
@@ -26,7 +26,7 @@ from edgesmith.cluster.parse import owner_of, without_bookkeeping
 from edgesmith.cluster.refusals import Refusal, with_refusals
 from edgesmith.decide.plan import Keep, Move, Plan, StartBuild
 from edgesmith.decide.snapshot import Snapshot
-from edgesmith.resources import build_job, daemon_set, resolve_job, service, trial_pod
+from edgesmith.resources import build_job, daemon_set, resolve_job, service, staging_daemon_set, trial_pod
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ class Applier:
 
     async def remove_marks(self, node: str, key: str) -> None:
         """Take a label and the record of the same key off a node; a node that is gone needs none taken."""
-        await self._mark(node, key, label=None, record=None)
+        await self._mark(node, key, labels={key: None}, record=None)
 
     def forget(self, namespace: str, name: str) -> None:
         """Forget what was applied and refused for an EdgeModel that is gone."""
@@ -142,13 +142,22 @@ class Applier:
             manifest = daemon_set(snapshot.model, revision, snapshot.settings)
             live = next((r.manifest for r in snapshot.revisions if r.name == manifest["metadata"]["name"]), None)
             await _collected(self._ensure(manifest, live, done), done, revision.profile.metadata.name)
+            if revision.staging:
+                staging = staging_daemon_set(snapshot.model, revision, snapshot.settings)
+                live = next((one.manifest for one in snapshot.staging if one.revision == revision.revision), None)
+                await _collected(self._ensure(staging, live, done), done, revision.profile.metadata.name)
 
     async def _nodes(self, plan: Plan, snapshot: Snapshot, done: Done) -> None:
         """Move nodes, those that have to go back first, and write what is to be kept of the others."""
         metadata = snapshot.model.metadata
         key = node_label(metadata.namespace, metadata.name)
         existing = {entry.noun.revision for _, entry in self._objects.revisions.of_model(*_key(snapshot))}
-        possible = [move for move in plan.moves if move.revision is None or move.revision in existing]
+        staging = {entry.noun.revision for _, entry in self._objects.staging.of_model(*_key(snapshot))}
+        possible = [
+            move
+            for move in plan.moves
+            if move.revision is None or move.revision in (staging if move.staging else existing)
+        ]
         urgent = [move for move in possible if move.urgent]
         others = [move for move in possible if not move.urgent]
         done.left = len(others) > MOVES_PER_PASS or len(plan.records) > RECORDS_PER_PASS
@@ -255,20 +264,24 @@ class Applier:
             done.names.append(f"{reference[0]} {reference[2]}")
 
     async def _move(self, move: Move, key: str, done: Done) -> None:
-        """Set or remove a node's label, together with its record."""
-        known = self._objects.nodes.get("", move.node)
-        if known and known.labels.get(key) == move.revision:
+        """Set or remove a node's labels, together with its record."""
+        known, upcoming = self._objects.nodes.get("", move.node), next_label(key)
+        labels = {key: move.label}
+        if move.next or not known or upcoming in known.labels:
+            labels[upcoming] = move.next
+        if known and all(known.labels.get(one) == value for one, value in labels.items()):
             return
-        if await self._mark(move.node, key, label=move.revision, record=move.record):
+        if await self._mark(move.node, key, labels=labels, record=move.record):
             done.moves += 1
-            done.names.append(f"Node {move.node} to {move.revision or 'nothing'}")
+            beside = f" beside {move.beside}" if move.beside else ""
+            done.names.append(f"Node {move.node} to {move.revision or 'nothing'}{beside}")
 
     async def _keep(self, kept: Keep, key: str, done: Done) -> None:
         """Write a node's record."""
         if await self._mark(kept.node, key, record=kept.record):
             done.records += 1
 
-    async def _mark(self, node: str, key: str, **marks: str | None) -> bool:
+    async def _mark(self, node: str, key: str, **marks: Any) -> bool:
         """Write to a node; says whether the node is there."""
         try:
             self._objects.put(NODE, await self._client.mark_node(node, key, **marks))

@@ -282,18 +282,18 @@ class Client:
         name: str,
         key: str,
         *,
-        label: str | EllipsisType | None = ...,
+        labels: Mapping[str, str | None] | None = None,
         record: str | EllipsisType | None = ...,
     ) -> Object:
-        """Set or remove the label and the annotation of one key on a node, both in one write.
+        """Set or remove labels and the annotation of one key on a node, all in one write.
 
-        A merge patch of the one key, not an apply: every EdgeModel has a label on the same node, and an apply under one
+        A merge patch of these keys, not an apply: every EdgeModel has a label on the same node, and an apply under one
         field manager takes away each field that it leaves out, which would be every other EdgeModel's label.
 
         Args:
             name: The node.
-            key: Key of the label and of the annotation.
-            label: The label's value; None removes it, `...` leaves it as it is.
+            key: Key of the annotation.
+            labels: The labels' values by key; None removes one.
             record: The annotation's value; None removes it, `...` leaves it as it is.
 
         Returns:
@@ -304,8 +304,8 @@ class Client:
             ClusterError: of the fitting kind.
         """
         metadata: Object = {}
-        if label is not ...:
-            metadata["labels"] = {key: label}
+        if labels:
+            metadata["labels"] = dict(labels)
         if record is not ...:
             metadata["annotations"] = {key: record}
         what, query = f"labelling Node {name}", {"fieldManager": FIELD_MANAGER}

@@ -87,6 +87,11 @@ class Gatherer:
             ),
             resolve_jobs=resolve_jobs,
             gone=await self._images.missing(back) if (back := candidates(model, revisions)) else frozenset(),
+            staging=tuple(
+                entry.noun
+                for _, entry in objects.staging.of_model(namespace, name)
+                if entry.owner == model.metadata.uid
+            ),
         )
 
     def starting(self, model: EdgeModel) -> bool:

@@ -17,14 +17,22 @@ from typing import Any
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
-from edgesmith.api.names import BUILD_KEY_LABEL, MODEL_LABEL, RESOLVE_LABEL, REVISION_LABEL, TRIAL_LABEL
+from edgesmith.api.names import (
+    BUILD_KEY_LABEL,
+    COMPONENT_LABEL,
+    MODEL_LABEL,
+    RESOLVE_LABEL,
+    REVISION_LABEL,
+    STAGING,
+    TRIAL_LABEL,
+)
 from edgesmith.cluster import parse, parse_build, parse_trial
 from edgesmith.cluster.fields import Raw, mapping, text, version_number
 from edgesmith.cluster.kinds import DAEMON_SET, DEVICE_PROFILE, EDGE_MODEL, JOB, NODE, POD, Kind
 from edgesmith.cluster.parse_build import BuildPod
 from edgesmith.cluster.table import Entry, ObjectChange, ObjectKey, Table
 from edgesmith.cluster.unreadable import Unreadable
-from edgesmith.decide.snapshot import BuildJob, Node, Pod, ResolveJob, Revision, TrialPod
+from edgesmith.decide.snapshot import BuildJob, Node, Pod, ResolveJob, Revision, StagingSet, TrialPod
 
 CHILDREN = (POD, JOB, DAEMON_SET)
 """Read by label: everybody else's pods are none of our business, and would fill our memory."""
@@ -60,6 +68,7 @@ class Objects:
         self.jobs: Table[BuildJob] = Table(group=attrgetter("key"))
         self.resolve_jobs: Table[ResolveJob] = Table()
         self.revisions: Table[Revision] = Table()
+        self.staging: Table[StagingSet] = Table()
         self._unreadable: dict[Kind, Table[Unreadable]] = {EDGE_MODEL: Table(), DEVICE_PROFILE: Table()}
         self._complete: set[Kind] = set()
         self._tombstones: dict[str, int] = {}
@@ -192,7 +201,7 @@ class Objects:
             NODE: (self.nodes,),
             POD: (self.pods, self.build_pods, self.trial_pods),
             JOB: (self.jobs, self.resolve_jobs),
-            DAEMON_SET: (self.revisions,),
+            DAEMON_SET: (self.revisions, self.staging),
         }
         return tables[kind]
 
@@ -208,6 +217,8 @@ class Objects:
             return (self.build_pods, parse_build.build_pod(raw)) if build else (None, None)
         if kind is JOB and RESOLVE_LABEL in parse.labels_of(raw):
             return self.resolve_jobs, parse_build.resolve_job(raw)
+        if kind is DAEMON_SET and parse.labels_of(raw).get(COMPONENT_LABEL) == STAGING:
+            return self.staging, parse.staging_set(raw)
         noun = _READERS[kind](raw)
         return self._tables(kind)[isinstance(noun, Unreadable)], noun
 

@@ -12,8 +12,10 @@ from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import (
     BUILD_ANNOTATION,
     BUILT_IMAGE_ANNOTATION,
+    COMPONENT_LABEL,
     PROFILE_LABEL,
     REVISION_LABEL,
+    STAGING,
     parse_node_label,
 )
 from edgesmith.api.units import parse_bytes
@@ -21,7 +23,7 @@ from edgesmith.cluster.fields import Raw, at, json_object, mapping, mappings, nu
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL
 from edgesmith.cluster.unreadable import Unreadable, unreadable
 from edgesmith.decide.devices import is_device
-from edgesmith.decide.snapshot import Node, Pod, Revision, SelfTest
+from edgesmith.decide.snapshot import Node, Pod, Revision, SelfTest, StagingSet
 from edgesmith.decide.taints import Taint
 
 SELFTEST = "selftest"
@@ -133,6 +135,7 @@ def pod(raw: Raw) -> Pod:
         waiting_message=waiting_message,
         selftest=_selftest(raw),
         stage=_stage(raw),
+        staging=labels_of(raw).get(COMPONENT_LABEL) == STAGING,
     )
 
 
@@ -168,6 +171,11 @@ def revision(raw: Raw) -> Revision:
         built=annotations.get(BUILT_IMAGE_ANNOTATION, ""),
         manifest=without_bookkeeping(raw),
     )
+
+
+def staging_set(raw: Raw) -> StagingSet:
+    """A DaemonSet that stages a revision of ours."""
+    return StagingSet(labels_of(raw).get(REVISION_LABEL, ""), without_bookkeeping(raw))
 
 
 def without_bookkeeping(raw: Raw) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from edgesmith.decide.fleet import NodeState, RevisionState, Rules, ServerState
 from edgesmith.decide.hold import Hold, hold_of
 from edgesmith.decide.judge import Judgement
 from edgesmith.decide.plan import Move, Pending
+from edgesmith.decide.staging import awaited, place, returns_to, settle
 
 _BROUGHT_DOWN = frozenset({ServerState.STARTING, ServerState.FAILED})
 _RANKS = {ServerState.NONE: 2, ServerState.STARTING: 3}
@@ -30,6 +31,8 @@ class Budget:
     down: int
     """Other nodes that count as unavailable: failed ones, and those that carry what is not completed and are NotReady
     or lost their device and their server."""
+    staged: int = 0
+    """Of the nodes on their way, those whose old server is ready still."""
 
     def take(self, node: NodeState, *, back: bool = False) -> bool:
         """Whether a node may be moved; if so, it is counted.
@@ -45,6 +48,16 @@ class Budget:
         if self.starting + (self.down if ends_a_server else 0) >= self.limit:
             return False
         self.restart(node)
+        return True
+
+    def switch(self, node: NodeState) -> bool:
+        """Whether the old server of a staged node may end before the new one starts; if so, it is counted.
+
+        Nodes that are staged have a place already, but more nodes may have lost their servers since.
+        """
+        if self.starting - self.staged + self.down >= self.limit:
+            return False
+        self.staged -= node.beside_serving
         return True
 
     def restart(self, node: NodeState) -> None:
@@ -68,6 +81,11 @@ class Chosen:
             self.moves[node.name] = Move(node.name, revision, reason, urgent=urgent)
         self.pending.pop(node.name, None)
 
+    def switch(self, node: NodeState, reason: str, *, urgent: bool = False) -> None:
+        """Let a staged node run what it has made ready."""
+        self.moves[node.name] = Move(node.name, node.label, reason, urgent=urgent)
+        self.pending.pop(node.name, None)
+
     def wait(self, node: NodeState, reason: PendingReason, message: str) -> None:
         """Say why a node is not moved."""
         if node.name not in self.moves:
@@ -87,13 +105,15 @@ def budget_of(judgements: Sequence[Judgement], rules: Rules, leaving: Sequence[N
     down = sum(_down(one, rules) for one in judgements)
     revisions = {name: state for one in judgements for name, state in one.revisions.items()}
     down += sum(_lost(node, revisions.get(node.label or ""), rules) for node in leaving)
-    return Budget(rules.unavailable(desired + len(leaving)), starting, down)
+    staged = sum(_starts(node) and node.beside_serving for one in judgements for node in one.variant.unwell)
+    return Budget(rules.unavailable(desired + len(leaving)), starting, down, staged)
 
 
 def choose(judged: Judgement, rules: Rules, budget: Budget) -> Chosen:
     """Choose one variant's moves: what has to go back first, then the step's nodes, then all others."""
     chosen, hold = Chosen(), hold_of(rules, overridden=judged.variant.overridden)
     _go_back(judged, budget, chosen)
+    settle(judged, hold, budget, chosen)
     if hold:
         _join(judged, budget, chosen)
     else:
@@ -101,6 +121,7 @@ def choose(judged: Judgement, rules: Rules, budget: Budget) -> Chosen:
             _fill_step(judged, judged.target, budget, chosen)
         _follow(judged, budget, chosen)
     _explain(judged, hold, chosen)
+    place(judged, budget, chosen)
     return chosen
 
 
@@ -112,6 +133,8 @@ def leave(nodes: Sequence[NodeState], rules: Rules, budget: Budget) -> Chosen:
             chosen.wait(node, hold.reason, hold.message)
         elif not node.ready and node.server is not ServerState.NONE:
             chosen.wait(node, PendingReason.NOT_READY, "It is NotReady and keeps its label until it returns.")
+        elif node.beside:
+            chosen.move(node, node.beside, "It is no longer to run the model.")
         elif node.server in {ServerState.NONE, ServerState.FAILED} or budget.take(node):
             chosen.move(node, None, "It is no longer to run the model.")
         else:
@@ -188,12 +211,28 @@ def _go_back(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
         and not revision.rolled_back
     ]
     for node, revision in sorted(concerned, key=lambda one: (one[0].serving and one[0].ready, one[0].name)):
-        other = fallback(judged, node)
-        if revision.rolled_back:
+        other = returns_to(judged, node) or fallback(judged, node)
+        if node.beside is not None:
+            _leave_staged(judged, node, revision, other, chosen)
+        elif revision.rolled_back:
             _leave_rolled_back(node, revision, other, budget, chosen)
         elif _failed_alone(judged, revision, node, other):
             budget.restart(node)
             chosen.move(node, other, f"It {node.note or 'failed'} on revision {revision.revision}.", urgent=True)
+
+
+def _leave_staged(
+    judged: Judgement, node: NodeState, revision: RevisionState, other: str | None, chosen: Chosen
+) -> None:
+    """Take a staged node off what was rolled back or failed there. Its old server has not been touched.
+
+    Where that is one that was rolled back itself, it is left for another one only.
+    """
+    if revision.rolled_back:
+        why = f"Revision {revision.revision} was rolled back: {revision.rolled_back}"
+        chosen.move(node, other or node.beside or None, why, urgent=True)
+    elif returns_to(judged, node) or (other and other not in node.failures):
+        chosen.move(node, other, f"It {node.note or 'failed'} on revision {revision.revision}.", urgent=True)
 
 
 def _leave_rolled_back(
@@ -324,7 +363,10 @@ def _explain(judged: Judgement, hold: Hold | None, chosen: Chosen) -> None:
             continue
         if node.label is not None and node.server is ServerState.NONE and hold is None:
             reason = f"No revision {node.label} exists for profile {judged.variant.profile}."
-            chosen.move(node, None, reason)
+            chosen.move(node, node.beside or None, reason)
+            continue
+        if node.beside is not None:
+            chosen.wait(node, *((PendingReason.STAGED, awaited(node)) if node.movable else _unmovable(node)))
             continue
         lacks = node.shortage is not None
         if newest and held and (node.label != newest or lacks):

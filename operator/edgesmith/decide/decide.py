@@ -17,7 +17,7 @@ from edgesmith.decide.marks import status_marks
 from edgesmith.decide.plan import ApplyRevision, Delete, Keep, Move, Plan
 from edgesmith.decide.record import Record, is_written, new_record
 from edgesmith.decide.request_status import request_statuses
-from edgesmith.decide.retention import old_jobs, old_revisions
+from edgesmith.decide.retention import old_jobs, old_revisions, old_staging
 from edgesmith.decide.rollout import Course, plan_rollout
 from edgesmith.decide.snapshot import Snapshot
 from edgesmith.decide.status import events_of, status_of
@@ -99,7 +99,9 @@ def _recorded(view: View, move: Move) -> Move:
     if move.revision is None:
         return replace(move, record=record.to_json() if record and record.failures else None)
     before: Record = record or new_record(state.label or "", state.server, view.now)
-    return replace(move, record=before.moved_to(move.revision, state.label, view.now).to_json())
+    if move.revision == state.label:
+        return replace(move, record=before.switched(view.now).to_json())
+    return replace(move, record=before.moved_to(move.revision, state.label, view.now, state.beside).to_json())
 
 
 def _kept(view: View, moved: set[str]) -> tuple[Keep, ...]:
@@ -118,7 +120,9 @@ def _revisions(view: View, courses: Iterable[Course]) -> tuple[ApplyRevision, ..
     for course in courses:
         state, target = view.builds.get(course.variant.profile), course.target
         if state is not None and target is not None and state.image is not None and not course.variant.left:
-            found.append(ApplyRevision(state.profile, target.revision, state.image, state.build, state.built))
+            strategy = course.variant.strategy
+            staging = strategy.staging if strategy else ""
+            found.append(ApplyRevision(state.profile, target.revision, state.image, state.build, state.built, staging))
     return tuple(found)
 
 
@@ -126,13 +130,14 @@ def _unused(view: View, courses: Iterable[Course], moves: Iterable[Move]) -> tup
     """DaemonSets to delete, judged by the labels as they were and as they will be, and by what nodes may go back to."""
     snapshot = view.snapshot
     states = [one.state for one in view.observed.values()]
-    in_use = {one.label for one in states if one.label} | {one.previous for one in states if one.previous}
+    in_use = {name for one in states for name in (one.label, one.beside, one.previous) if name}
     in_use |= {move.revision for move in moves if move.revision}
     in_use |= {one.revision for course in courses for one in (course.target, course.stable) if one}
     profiles = {*view.resolved.unusable, *snapshot.unreadable_profiles}
     profiles |= {profile.metadata.name for profile in view.resolved.profiles}
     limit = snapshot.settings.revision_history_limit
-    return old_revisions(snapshot.revisions, in_use=in_use, profiles=profiles, limit=limit)
+    found = old_revisions(snapshot.revisions, in_use=in_use, profiles=profiles, limit=limit)
+    return (*found, *old_staging(snapshot, {one.name for one in found}, in_use))
 
 
 def _facts(view: View, course: Course) -> VariantFacts:

@@ -11,6 +11,7 @@ from functools import cached_property
 
 from edgesmith.api.units import parse_share
 from edgesmith.decide.devices import Shortage
+from edgesmith.decide.strategy import Strategy
 from edgesmith.decide.window import ANY_TIME, Opening
 
 ABSENT_SHARE = "10%"
@@ -23,6 +24,8 @@ class ServerState(StrEnum):
     NONE = "None"
     """No label, or one that names no revision that exists."""
     STARTING = "Starting"
+    STAGED = "Staged"
+    """It is pulled and has passed its self-test beside the old server. In records only; a node's state is Starting."""
     SERVING = "Serving"
     FAILED = "Failed"
 
@@ -71,6 +74,7 @@ class NodeState:
     ready: bool
     """The node's Ready condition is True: its kubelet was heard of within the grace period."""
     label: str | None
+    """The revision that it was given, be it ready or not."""
     server: ServerState
     since: datetime | None = None
     """Since when the server is in this state."""
@@ -96,6 +100,12 @@ class NodeState:
     labels: Mapping[str, str] = field(default_factory=dict)
     shortage: Shortage | None = None
     """A device that a server of its profile asks for and the node does not offer."""
+    beside: str | None = None
+    """The revision that it runs while it makes `label` ready beside that; None where it runs `label` alone."""
+    beside_serving: bool = False
+    """Whether the server of `beside` is ready, as far as is known."""
+    staged: bool = False
+    """Whether `label` has passed its self-test beside the old server and waits for that to end."""
     movable: bool = field(init=False)
     """Whether it can be given another revision."""
     serving: bool = field(init=False)
@@ -112,7 +122,7 @@ class NodeState:
         self.movable = self.ready and not self.taint and self.shortage is None
         self.serving = self.server is _SERVING
         self.gone = not self.ready or (self.shortage is not None and not self.serving)
-        self.well = self.movable and self.serving and not self.failures
+        self.well = self.movable and self.serving and not self.failures and self.beside is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +165,10 @@ class Variant:
     """Whether windows do not hold the target up."""
     left: str | None = None
     """The revision that the spec asks for, where `spec.rollout.rollbackTo` puts the target in its place."""
+    strategy: Strategy | None = None
+    """How its nodes go from one revision to the next; None where that cannot be known."""
+    stageable: frozenset[str] = frozenset()
+    """Revisions that have a DaemonSet which stages them."""
 
     @cached_property
     def unwell(self) -> tuple[NodeState, ...]:

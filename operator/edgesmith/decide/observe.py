@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from edgesmith.api.names import short_hash
 from edgesmith.decide.devices import Shortage, shortage
 from edgesmith.decide.fleet import Failure, NodeState, ServerState
+from edgesmith.decide.placement import Placement
 from edgesmith.decide.record import Record, new_record
 from edgesmith.decide.snapshot import Node, Pod
 from edgesmith.decide.taints import keeping_taint
@@ -70,6 +71,9 @@ class Terms:
     """Whether the revision is of another profile."""
 
 
+_ALONE = Placement(None)
+
+
 class Observation(NamedTuple):
     """A node as the planner sees it, and the record that says so."""
 
@@ -92,7 +96,9 @@ class _Server(NamedTuple):
 _NOTHING = _Server(ServerState.NONE)
 
 
-def observe(node: Node, terms: Terms, pods: Iterable[Pod], record: Record | None) -> Observation:
+def observe(
+    node: Node, terms: Terms, pods: Sequence[Pod], record: Record | None, placed: Placement = _ALONE
+) -> Observation:
     """Judge one node.
 
     Args:
@@ -100,6 +106,7 @@ def observe(node: Node, terms: Terms, pods: Iterable[Pod], record: Record | None
         terms: What holds for it and others like it.
         pods: Pods of the EdgeModel on this node.
         record: What was kept of it.
+        placed: What its labels say, where it makes the revision of `terms` ready beside another one.
     """
     taint = keeping_taint(node.taints, terms.tolerations) if node.taints else None
     lacks = shortage(terms.devices, node.offers) if terms.devices else None
@@ -108,7 +115,7 @@ def observe(node: Node, terms: Terms, pods: Iterable[Pod], record: Record | None
     label, allowed = terms.label, terms.allowed
     boot = short_hash(node.boot, 6) if node.boot else ""
     if label is not None and terms.known:
-        seen = _server(label, pods)
+        seen = _server(label, pods, staging=placed.staging)
         if seen.state is not ServerState.SERVING and (lacks or (record and record.excused)):
             seen = _excused(seen, lacks, record)
             blocked = blocked or seen.excused
@@ -118,6 +125,8 @@ def observe(node: Node, terms: Terms, pods: Iterable[Pod], record: Record | None
                 kept = _gone(kept, node.unheard, terms.now)
     current = kept if kept and seen is not _NOTHING else None
     server = current.state if current else ServerState.NONE
+    staged = server is ServerState.STAGED
+    server = ServerState.STARTING if staged else server
     gone = not node.ready or (lacks is not None and server is not ServerState.SERVING)
     state = NodeState(
         node.name,
@@ -130,7 +139,7 @@ def observe(node: Node, terms: Terms, pods: Iterable[Pod], record: Record | None
         note=ended or seen.note,
         pull_failed=seen.pulling and server is not ServerState.SERVING,
         deadline=current.since + allowed.deadline
-        if current and server is ServerState.STARTING and not blocked
+        if current and server is ServerState.STARTING and not (blocked or staged)
         else None,
         taint=str(taint) if taint else "",
         failures=_standing(kept.failures, terms.attempt) if kept and kept.failures else {},
@@ -139,6 +148,9 @@ def observe(node: Node, terms: Terms, pods: Iterable[Pod], record: Record | None
         unfinished=current is not None and allowed.unfinished,
         labels=node.labels,
         shortage=lacks,
+        beside=placed.beside,
+        beside_serving=placed.beside is not None and placed.serving(pods),
+        staged=staged,
     )
     quiet = record is None and state.serving and not allowed.unfinished
     return Observation(state, None if quiet else kept)
@@ -261,15 +273,17 @@ def _seen(
     )
 
 
-def _server(label: str, pods: Iterable[Pod]) -> _Server:
-    """What the newest pod of the revision shows."""
+def _server(label: str, pods: Iterable[Pod], *, staging: bool) -> _Server:
+    """What the newest pod of the revision shows: its server, or the one that stages it."""
     newest = None
     for pod in pods:
-        own = pod.revision == label and not pod.terminating
+        own = pod.revision == label and not pod.terminating and pod.staging is staging
         if own and (newest is None or (pod.created, pod.name) > (newest.created, newest.name)):
             newest = pod
     if newest is None:
         return _Server(ServerState.STARTING, "has no pod of it yet")
+    if newest.ready and staging:
+        return _Server(ServerState.STAGED, "waits for the old server to end", run=_run(newest.name, newest.restarts))
     return _ready(newest.name, newest.restarts) if newest.ready else _unready(newest)
 
 

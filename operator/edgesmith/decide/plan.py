@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from edgesmith.api.deviceprofile import DeviceProfile
+from edgesmith.api.names import staging_value
 from edgesmith.api.status import EdgeModelStatus, PendingReason
 from edgesmith_builder.contract import Build, FileToResolve
 
@@ -76,11 +77,17 @@ class ApplyRevision:
     build: Build
     built: str | None = None
     """The image under the build's tag, where a trial chose another of its finalists."""
+    staging: Literal["", "Pull", "Test"] = ""
+    """What is done on a node before its server ends, in a DaemonSet beside this one's; empty: nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Set or remove (`revision` is None) an EdgeModel's label on a node."""
+    """Give a node another revision, or none.
+
+    One write to the node: the label is `beside` where that is said, else `revision`; the next label is `revision`
+    where `beside` is said, and else it goes.
+    """
 
     node: str
     revision: str | None
@@ -89,6 +96,22 @@ class Move:
     """What is kept of the node from then on; see `edgesmith.decide.record`."""
     urgent: bool = False
     """Whether it takes the node off a revision that was rolled back or failed there."""
+    beside: str | None = None
+    """The revision that the node goes on serving while it makes `revision` ready."""
+    staging: bool = False
+    """Whether `revision` is only pulled and tested meanwhile, and its server starts once the old one ends."""
+
+    @property
+    def label(self) -> str | None:
+        """The value of the node's label; None where it goes."""
+        return self.beside or self.revision
+
+    @property
+    def next(self) -> str | None:
+        """The value of the node's next label; None where it goes."""
+        if self.beside is None or self.revision is None:
+            return None
+        return staging_value(self.revision) if self.staging else self.revision
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,10 +78,17 @@ class Record:
         }
         return _ENCODER.encode(_filled(facts))
 
-    def moved_to(self, revision: str, label: str | None, now: datetime) -> Record:
-        """The record of the node once it gets another revision in place of what its label names."""
+    def moved_to(self, revision: str, label: str | None, now: datetime, beside: str | None = None) -> Record:
+        """The record of the node once it gets another revision in place of the one that it was given last.
+
+        Args:
+            revision: What it gets.
+            label: What it was given last.
+            now: The hub's time.
+            beside: What it still runs, where it was to make `label` ready beside that.
+        """
         serves = self.state is ServerState.SERVING and label is not None
-        previous = label if serves else self.previous
+        previous = beside or (label if serves else self.previous)
         return Record(
             revision=revision,
             state=ServerState.STARTING,
@@ -91,6 +98,15 @@ class Record:
             previous=None if previous == revision else previous,
             failures=self.failures,
         )
+
+    def switched(self, now: datetime) -> Record:
+        """The record of the node once it runs alone what it has made ready beside its old server.
+
+        A server that is ready goes on. One that was only pulled and tested starts now, in another pod.
+        """
+        if self.state is ServerState.SERVING:
+            return self
+        return replace(self, state=ServerState.STARTING, since=now, moved=now, run="", excused="")
 
     def failed(self, note: str, attempt: str) -> Record:
         """The record of the node once its label's revision has failed on it."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
+from edgesmith.api.names import daemon_set_name, staging_name
 from edgesmith.decide.build_jobs import age
 from edgesmith.decide.plan import Delete
-from edgesmith.decide.snapshot import BuildJob, Revision
+from edgesmith.decide.snapshot import BuildJob, Revision, Snapshot
 
 
 def old_revisions(
@@ -31,6 +32,23 @@ def old_revisions(
         elif kept[revision.profile] > limit:
             found.append(Delete("DaemonSet", revision.name, f"No node runs it and {limit} newer ones are kept."))
     return tuple(sorted(found, key=lambda delete: delete.name))
+
+
+def old_staging(snapshot: Snapshot, unused: Collection[str], in_use: Collection[str]) -> tuple[Delete, ...]:
+    """DaemonSets that stage a revision which goes, or which has none of its own any more.
+
+    Args:
+        snapshot: Everything that is known of the EdgeModel.
+        unused: Names of the revisions' DaemonSets that are deleted.
+        in_use: As `old_revisions` has it.
+    """
+    kept = {one.revision for one in snapshot.revisions if one.name not in unused} | {*in_use}
+    model = snapshot.model.metadata.name
+    return tuple(
+        Delete("DaemonSet", staging_name(daemon_set_name(model, revision)), "The revision that it stages is gone.")
+        for revision in sorted({one.revision for one in snapshot.staging})
+        if revision not in kept
+    )
 
 
 def old_jobs(jobs: Iterable[BuildJob], wanted: Collection[str]) -> tuple[Delete, ...]:

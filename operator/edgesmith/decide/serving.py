@@ -19,7 +19,7 @@ from edgesmith.api.names import short_hash
 from edgesmith.api.units import parse_bytes, parse_duration
 from edgesmith.decide.settings import Settings
 
-TEMPLATE_VERSION = "3"
+TEMPLATE_VERSION = "4"
 """Raise it with every change of the pod template: the same revision must never mean two templates."""
 
 DEFAULT_REQUESTS: Mapping[str, str] = {"cpu": "100m", "memory": "128Mi"}

@@ -59,7 +59,7 @@ class SelfTest:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A serving pod."""
+    """A serving pod, or one that stages what is to be served."""
 
     name: str
     node: str
@@ -77,6 +77,8 @@ class Pod:
     selftest: SelfTest | None
     stage: str = "the readiness probe does not pass"
     """What a pod that is not ready is at, in words, where the kubelet gives no reason."""
+    staging: bool = False
+    """It pulls and tests the revision and serves nothing; ready once the self-test has passed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +175,15 @@ class Revision:
 
 
 @dataclass(frozen=True, slots=True)
+class StagingSet:
+    """A DaemonSet that stages a revision on nodes whose server runs on."""
+
+    revision: str
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    """The DaemonSet as it stands."""
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """A build that the registry holds."""
 
@@ -251,3 +262,5 @@ class Snapshot:
     """This EdgeModel's resolve Jobs."""
     gone: frozenset[str] = frozenset()
     """Images that spec.rollout.rollbackTo goes back to and that the registry has no more."""
+    staging: tuple[StagingSet, ...] = ()
+    """This EdgeModel's DaemonSets that stage revisions."""

@@ -6,6 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+REFUSED_BY_KUBELET = frozenset({"node.kubernetes.io/disk-pressure", "node.kubernetes.io/pid-pressure"})
+"""Keys that the DaemonSet controller makes its pods tolerate while the kubelet admits none of them.
+
+Under disk pressure it could not keep another image either: it is deleting those that are not in use.
+Source: https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/#node-conditions
+"""
+
 KEEPING = frozenset({"NoSchedule", "NoExecute"})
 """Effects that keep a pod away; the third, PreferNoSchedule, does not bind a DaemonSet."""
 
@@ -40,6 +47,8 @@ def keeping_taint(taints: Iterable[Taint], tolerations: Iterable[Mapping[str, An
     """
     tolerations = tuple(tolerations)
     for taint in taints:
+        if taint.key in REFUSED_BY_KUBELET:
+            return taint
         keeping = taint.effect in KEEPING and taint.key not in TOLERATED_BY_ALL
         if keeping and not any(_tolerates(toleration, taint) for toleration in tolerations):
             return taint

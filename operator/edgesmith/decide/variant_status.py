@@ -62,8 +62,8 @@ def counts(course: Course) -> NodeCounts:
     lacking = sum(node.shortage is not None and node.ready and not node.taint for node in variant.unwell)
     return NodeCounts(
         desired=len(variant.nodes),
-        updated=sum(node.movable for node in variant.on(shown)) if shown else 0,
-        ready=well + sum(node.serving for node in movable),
+        updated=sum(node.movable and node.beside is None for node in variant.on(shown)) if shown else 0,
+        ready=well + sum(node.serving or node.beside_serving for node in movable),
         not_ready=not_ready,
         tainted=len(variant.unwell) - len(movable) - not_ready - lacking,
         device_missing=lacking,
@@ -172,7 +172,7 @@ def variant_status(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantS
         previous: The EdgeModel's status as it stands.
     """
     build, course = facts.build, facts.course
-    own = facts.counted
+    own, strategy = facts.counted, course.variant.strategy
     measured = _known(facts, build, previous) if build else {}
     return VariantStatus(
         profile=facts.profile,
@@ -180,6 +180,8 @@ def variant_status(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantS
         image=build.image if build else None,
         latency=f"{facts.latency_ms:.1f}ms" if facts.latency_ms is not None else None,
         revision=shown_revision(course),
+        strategy=strategy.name if strategy else None,
+        strategy_message=(strategy.why or None) if strategy else None,
         state=state_of(facts),
         reason=_reason(facts, own),
         message=sentence(facts, own),

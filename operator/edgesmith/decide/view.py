@@ -17,6 +17,7 @@ from edgesmith.decide.contestants import contestants
 from edgesmith.decide.fleet import NodeState, Variant
 from edgesmith.decide.judging import judged
 from edgesmith.decide.observe import Observation, Terms, observe
+from edgesmith.decide.placement import Placement, placement
 from edgesmith.decide.profiles import Assignment, Resolved, assign, carries
 from edgesmith.decide.record import Record, parse_record
 from edgesmith.decide.refusals import usable
@@ -24,6 +25,7 @@ from edgesmith.decide.requests import Named
 from edgesmith.decide.serving import revision_of
 from edgesmith.decide.snapshot import Node, Pod, Snapshot
 from edgesmith.decide.sources import Looks, plan_looks
+from edgesmith.decide.strategy import strategy_of
 from edgesmith.decide.terms import RolloutTerms
 from edgesmith.decide.trials import Fleet, plan_trials
 
@@ -74,6 +76,8 @@ class View:
         }
         self.terms = RolloutTerms(snapshot, self.resolved.profiles, asked, now)
         self.targets = self.terms.targets
+        self.strategies = {one.metadata.name: strategy_of(one, model) for one in self.resolved.profiles}
+        """How nodes change their revision, by the profile's name."""
         self.observed: dict[str, Observation] = {}
         self.nodes = defaultdict[str, list[NodeState]](list)
         """Profile to its nodes."""
@@ -96,6 +100,8 @@ class View:
                 self.terms.states.get(profile, ()),
                 tuple(nodes),
                 frozenset(one.revision for one in self.snapshot.revisions if one.profile != profile),
+                strategy=self.strategies.get(profile),
+                stageable=frozenset(one.revision for one in self.snapshot.staging),
                 promoted=self.terms.requests.promoted(profile),
                 overridden=self.terms.requests.overridden(profile),
                 left=self.terms.requests.left.get(profile),
@@ -119,7 +125,8 @@ class View:
         left_alone = self.assignment.left_alone
         terms_of = cache(self.terms.of)
         for node in sorted(self.snapshot.nodes, key=attrgetter("name")):
-            label = node.labels.get(self.label_key)
+            placed = placement(node, self.label_key)
+            label = placed.label
             profile = self.assignment.profile_of.get(node.name)
             if profile is None:
                 if label is None:
@@ -128,16 +135,16 @@ class View:
                 orphan = revision is not None and revision.profile in kept and carries(node.labels, selector)
                 if revision and orphan and node.name not in left_alone:
                     profile = revision.profile
-            observation = self._judge(node, terms_of(label, profile))
+            observation = self._judge(node, terms_of(label, profile), placed)
             self.observed[node.name] = observation
             if profile:
                 self.nodes[profile].append(observation.state)
             elif node.name not in left_alone or self.terms.rolled_back(label):
                 self.leaving.append(observation.state)
 
-    def _judge(self, node: Node, terms: Terms) -> Observation:
+    def _judge(self, node: Node, terms: Terms, placed: Placement) -> Observation:
         pods = self._pods.get(node.name, ())
         if not terms.known and any(pod.revision == terms.label and pod.ready for pod in pods):
             # Where its DaemonSet cannot be seen, a server that is there is still a server.
             terms = replace(terms, known=True, foreign=True)
-        return observe(node, terms, pods, parse_record(node.records.get(self.label_key), self.now))
+        return observe(node, terms, pods, parse_record(node.records.get(self.label_key), self.now), placed)

@@ -6,6 +6,16 @@ from edgesmith.resources.daemon_set import daemon_set
 from edgesmith.resources.names import repository
 from edgesmith.resources.resolve_job import resolve_job
 from edgesmith.resources.service import service
+from edgesmith.resources.staging import staging_daemon_set
 from edgesmith.resources.trial_pod import trial_pod
 
-__all__ = ["build_job", "daemon_set", "repository", "resolve_job", "revision_of", "service", "trial_pod"]
+__all__ = [
+    "build_job",
+    "daemon_set",
+    "repository",
+    "resolve_job",
+    "revision_of",
+    "service",
+    "staging_daemon_set",
+    "trial_pod",
+]

@@ -15,6 +15,7 @@ from edgesmith.api.names import (
     REVISION_LABEL,
     SERVER,
     daemon_set_name,
+    next_label,
     node_label,
 )
 from edgesmith.decide.plan import ApplyRevision
@@ -51,7 +52,9 @@ def daemon_set(model: EdgeModel, apply: ApplyRevision, settings: Settings) -> di
         "spec": {
             # A revision never changes, only labels move; so nothing is ever to be replaced in place.
             "updateStrategy": {"type": "OnDelete"},
-            "selector": {"matchLabels": {MODEL_LABEL: config.name, REVISION_LABEL: apply.revision}},
+            "selector": {
+                "matchLabels": {MODEL_LABEL: config.name, REVISION_LABEL: apply.revision, COMPONENT_LABEL: SERVER}
+            },
             "template": {
                 "metadata": {
                     "labels": labels_of(model, labels),
@@ -71,16 +74,13 @@ def _annotations(apply: ApplyRevision) -> dict[str, str]:
 
 def pod_spec(config: Serving, revision: str) -> dict[str, Any]:
     """The pod of one revision; raise `serving.TEMPLATE_VERSION` with every change of it."""
-    wanted = {"key": node_label(config.namespace, config.name), "operator": "In", "values": [revision]}
-    # An image of another architecture would only fail there, over and over.
-    able = {"key": ARCHITECTURE_LABEL, "operator": "In", "values": [config.architecture]}
-    terms = {"nodeSelectorTerms": [{"matchExpressions": [wanted, able]}]}
+    key = node_label(config.namespace, config.name)
     pod: dict[str, Any] = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "securityContext": pod_security(),
-        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}},
+        "affinity": on_nodes(config, {key: revision}, {next_label(key): revision}),
         "initContainers": [{"name": "selftest", "args": _selftest(config), **_container(config)}],
         "containers": [_server(config)],
         "volumes": [
@@ -95,6 +95,17 @@ def pod_spec(config: Serving, revision: str) -> dict[str, Any]:
     if config.pull_secret:
         pod["imagePullSecrets"] = [{"name": config.pull_secret}]
     return pod
+
+
+def on_nodes(config: Serving, *labels: Mapping[str, str]) -> dict[str, Any]:
+    """The affinity to nodes of the variant's architecture that have all labels of one of some sets."""
+    # An image of another architecture would only fail there, over and over.
+    able = {"key": ARCHITECTURE_LABEL, "operator": "In", "values": [config.architecture]}
+    terms = [
+        {"matchExpressions": [*({"key": key, "operator": "In", "values": [one]} for key, one in wanted.items()), able]}
+        for wanted in labels
+    ]
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
 
 
 def _server(config: Serving) -> dict[str, Any]:

@@ -1,0 +1,111 @@
+"""Requests to an EdgeModel's Service from every node at once, all the time, and how many of them were not answered.
+
+Each node has a process of its own in its network, so that a request takes the way that one of a pod there would take:
+the Service's address, the node's own kube-proxy, the server of that node. Each request has a connection of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from edgesmith_cluster import network
+from edgesmith_stage import surface
+from edgesmith_stage.fleet import Fleet
+
+EVERY_SECONDS = 0.05
+TIMEOUT_SECONDS = 2.0
+
+_SCRIPT = """
+import sys, time, urllib.request
+url, every, limit, body = sys.argv[1], float(sys.argv[2]), float(sys.argv[3]), open(sys.argv[4], "rb").read()
+while True:
+    began = time.time()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=limit) as answer:
+            said = "ok" if answer.status == 200 and answer.read() else "empty"
+    except Exception as error:
+        said = repr(error).replace(chr(10), " ")
+    print(began, time.time(), said, flush=True)
+    time.sleep(max(0.0, began + every - time.time()))
+"""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one node's requests came to."""
+
+    asked: int
+    lost: tuple[str, ...]
+    """What was said of each request without an answer."""
+    longest: float
+    """Seconds between the ends of two answers, at most."""
+
+
+class Load:
+    """Requests from some nodes for as long as the context lasts."""
+
+    def __init__(self, fleet: Fleet, name: str, nodes: Sequence[str]) -> None:
+        """Make the generator; nothing is sent yet.
+
+        Args:
+            fleet: Where the EdgeModel is.
+            name: The EdgeModel.
+            nodes: From where to ask.
+        """
+        service = fleet.ground.kube.get("service", name, fleet.namespace) or {}
+        port = next(one["port"] for one in service["spec"]["ports"] if one["name"] == "http")
+        self._url = f"http://{service['spec']['clusterIP']}:{port}/v2/models/{name}/infer"
+        self._cluster, self._nodes = fleet.ground.name, tuple(nodes)
+        self._folder = tempfile.TemporaryDirectory()
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        folder = Path(self._folder.name)
+        (folder / "body").write_text(_body())
+        (folder / "load.py").write_text(_SCRIPT)
+        for node in self._nodes:
+            words = ["nsenter", f"--net={network.entry(self._cluster, node)}", sys.executable, str(folder / "load.py")]
+            words += [self._url, str(EVERY_SECONDS), str(TIMEOUT_SECONDS), str(folder / "body")]
+            with (folder / f"{node}.log").open("wb") as log:
+                self._processes.append(subprocess.Popen(words, stdout=log))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End; what was found stays until `answers` is no longer needed."""
+        for process in self._processes:
+            process.kill()
+            process.wait()
+
+    def answers(self) -> dict[str, Answers]:
+        """By node, what was found so far."""
+        return {node: self._of(node) for node in self._nodes}
+
+    def _of(self, node: str) -> Answers:
+        lines = (Path(self._folder.name) / f"{node}.log").read_text().splitlines()
+        rows = [line.split(" ", 2) for line in lines if line.count(" ") > 1]
+        ends = [float(end) for _, end, said in rows if said == "ok"]
+        pauses = [after - before for before, after in pairwise(ends)]
+        return Answers(len(rows), tuple(said for *_, said in rows if said != "ok"), max(pauses, default=0.0))
+
+
+def _body() -> str:
+    """One sample as the request of the open inference protocol."""
+    inputs, _ = surface.samples(1)
+    kinds = {np.dtype(np.float32): "FP32", np.dtype(np.uint8): "UINT8"}
+    tensors = [
+        {"name": name, "shape": list(value.shape), "datatype": kinds[value.dtype], "data": value.flatten().tolist()}
+        for name, value in inputs.items()
+    ]
+    return json.dumps({"inputs": tensors})

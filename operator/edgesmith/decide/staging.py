@@ -1,0 +1,125 @@
+"""From a revision that a node is to get to one that it runs: made ready beside the old server first, then switched to.
+
+A move gives a node a revision. Where a server of the node would end for it, the node is staged: it goes on serving the
+old revision and makes the new one ready beside it, and all that is found out meanwhile is found out about the new one.
+Then it is switched to it. With Surge both servers run, and the old one ends when the new one is ready. With Replace the
+image is pulled and tested, and the old server ends before the new one starts; that costs a place of `maxUnavailable`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+from edgesmith.api.status import PendingReason
+from edgesmith.decide.fleet import NodeState
+from edgesmith.decide.hold import Hold
+from edgesmith.decide.judge import Judgement
+from edgesmith.decide.plan import Move, Pending
+
+
+class Places(Protocol):
+    """The budget, as far as it is needed here."""
+
+    def switch(self, node: NodeState) -> bool:
+        """Whether the old server of a staged node may end before the new one starts; if so, it is counted."""
+
+
+class Moves(Protocol):
+    """What was chosen, as far as it is needed here."""
+
+    moves: dict[str, Move]
+    pending: dict[str, Pending]
+
+    def move(self, node: NodeState, revision: str | None, reason: str, *, urgent: bool = False) -> None:
+        """Give a node another revision, or none."""
+
+    def switch(self, node: NodeState, reason: str, *, urgent: bool = False) -> None:
+        """Let a staged node run what it has made ready."""
+
+    def wait(self, node: NodeState, reason: PendingReason, message: str) -> None:
+        """Say why a node is not moved."""
+
+
+def returns_to(judged: Judgement, node: NodeState) -> str | None:
+    """What a staged node still runs and may go on running, so that nothing has to start; None where there is nothing.
+
+    What was rolled back is nothing to return to, as long as there is anything else.
+    """
+    old = judged.revisions.get(node.beside or "")
+    if not node.beside or (old and old.rolled_back and judged.stable):
+        return None
+    return node.beside
+
+
+def settle(judged: Judgement, hold: Hold | None, budget: Places, chosen: Moves) -> None:
+    """Switch the staged nodes that are ready for it, and take the others off what is no longer wanted."""
+    target = judged.target
+    wanted = {one.revision for one in (target, judged.approved, judged.stable) if one and not one.rolled_back}
+    for node in judged.variant.unwell:
+        if node.beside is None or node.name in chosen.moves:
+            continue
+        old = judged.revisions.get(node.beside)
+        left = old is not None and old.rolled_back is not None
+        if old and left and not (node.ready and node.beside_serving):
+            # Nobody comes back to what was rolled back, and there is nothing to lose.
+            chosen.switch(node, f"Revision {old.revision} was rolled back: {old.rolled_back}", urgent=True)
+        elif node.label not in wanted and not left:
+            if node.ready and not hold:
+                chosen.move(node, node.beside or None, f"Revision {node.label} is no longer to be rolled out.")
+        elif node.serving and node.ready:
+            chosen.switch(node, f"Revision {node.label} is ready beside the old server, which ends.")
+        elif node.staged and node.movable:
+            _replace(node, None if left else hold, budget, chosen)
+
+
+def _replace(node: NodeState, hold: Hold | None, budget: Places, chosen: Moves) -> None:
+    """Let the old server of a node end, after which the new one starts."""
+    if hold:
+        chosen.wait(node, hold.reason, hold.message)
+    elif not node.beside_serving or budget.switch(node):
+        chosen.switch(node, f"Revision {node.label} is pulled and tested, so the old server ends.")
+    else:
+        message = "As many nodes as spec.rollout.maxUnavailable allows are without a ready server."
+        chosen.wait(node, PendingReason.MAX_UNAVAILABLE, message)
+
+
+def place(judged: Judgement, budget: Places, chosen: Moves) -> None:
+    """Say of every move whether the node keeps its server meanwhile."""
+    nodes = {node.name: node for node in judged.variant.nodes if node.name in chosen.moves}
+    for name, node in nodes.items():
+        move = chosen.moves[name]
+        staged = _staged(judged, node, move)
+        if staged is None and node.beside_serving and move.revision not in (node.beside, node.label):
+            # It was counted as one that keeps its server.
+            if move.revision is None or budget.switch(node):
+                continue
+            del chosen.moves[name]
+            chosen.wait(node, PendingReason.MAX_UNAVAILABLE, "It keeps what it runs until more nodes serve.")
+        elif staged is not None:
+            chosen.moves[name] = staged
+
+
+def _staged(judged: Judgement, node: NodeState, move: Move) -> Move | None:
+    """A move after which the node goes on serving what it does; None where no server would end for it.
+
+    A device or a taint that keeps new pods away keeps staged ones away, too.
+    """
+    strategy, wanted = judged.variant.strategy, move.revision
+    old = node.label if node.beside is None else node.beside
+    serves = node.serving if node.beside is None else node.beside_serving
+    switches = node.beside is not None and wanted == node.label
+    if strategy is None or not wanted or not old or wanted == old or switches or not (serves and node.movable):
+        return None
+    if strategy.name == "Surge":
+        return replace(move, beside=old)
+    target = judged.target.revision if judged.target and not judged.variant.left else None
+    if wanted == target or wanted in judged.variant.stageable:
+        return replace(move, beside=old, staging=True)
+    return None
+
+
+def awaited(node: NodeState) -> str:
+    """What a staged node does, in one sentence."""
+    what = f"It makes revision {node.label} ready beside its server of revision {node.beside}"
+    return f"{what}; it {node.note.rstrip('.')}." if node.note else f"{what}."

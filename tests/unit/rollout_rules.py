@@ -1,0 +1,207 @@
+"""What must hold of every plan of a simulated rollout, counted from the machines and not from the planner's table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, time, timedelta
+from typing import TYPE_CHECKING
+
+from snapshots import LABEL, NEXT
+
+from edgesmith.api.names import daemon_set_name, parse_next
+from edgesmith.api.units import parse_share
+from edgesmith.api.window import DAYS, Window
+from edgesmith.decide import decide
+from edgesmith.decide.placement import placement
+from edgesmith.decide.plan import Plan
+
+if TYPE_CHECKING:
+    from rollout_world import World
+
+PLANNED_TWICE = 10
+"""Every how many passes the plan is made a second time: where it were made for each, half the time went there."""
+
+
+def check(world: World, plan: Plan) -> None:
+    """What must hold of every plan, whatever it is for; counted from the machines, not from the planner's table."""
+    if world.passes % PLANNED_TWICE == 0:
+        assert decide(world.snapshot(), world.now) == plan, "the same snapshot gives the same plan"
+    assert len({move.node for move in plan.moves}) == len(plan.moves), "a node is moved once"
+    rolled_back = {one.name for one in plan.status.revisions if one.rolled_back}
+    wanted = {one.revision for one in plan.revisions}
+    for move in plan.moves:
+        found = world.nodes[move.node].labels
+        label = found.get(LABEL)
+        given = placement(world.nodes[move.node], LABEL).label
+        assert move.reason
+        assert (move.label, move.next) != (label, found.get(NEXT)), "a move changes something"
+        assert move.revision not in rolled_back or move.revision == label, "never to a revision that was rolled back"
+        known = all(daemon_set_name("parts", one or "") in world.revisions for one in (label, given))
+        left = label in rolled_back or given in rolled_back or not known
+        assert world.reachable(move.node) or left, "a NotReady node is left alone"
+        untouched = left or move.revision is None or move.label == label
+        assert untouched or world.offers(move.node), "a node without the device is left alone"
+        assert not move.staging or move.revision in wanted or move.revision in world.staging
+    _check_servers(world, plan, rolled_back)
+    _check_staged(world, plan, rolled_back)
+    _check_marks(world, plan, wanted)
+    _check_hold(world, plan)
+
+
+def _check_hold(world: World, plan: Plan) -> None:
+    """While paused, and outside of windows, nodes go back or get their first revision, and nothing else happens."""
+    rollout = world.edge_model.spec.rollout
+    closed = bool(rollout.windows) and not open_by_the_clock(rollout.windows, world.now)
+    if not (rollout.paused or closed):
+        return
+    free = set(rollout.override) if not rollout.paused else set()
+    left = {entry.from_ for entry in rollout.rollback_to}
+    marks = {one.name: one for one in plan.status.revisions}
+    asked = {one.revision for one in plan.revisions}
+    for move in plan.moves:
+        label = world.nodes[move.node].labels.get(LABEL)
+        known = daemon_set_name("parts", label or "") in world.revisions
+        if not known:
+            assert move.revision in free & asked or (move.revision and marks[move.revision].completed_time), move
+            continue
+        given = placement(world.nodes[move.node], LABEL).label
+        back = any(marks.get(one or "") and marks[one or ""].rolled_back for one in (label, given)) or label in left
+        failed = not _works(world, move.node)
+        untouched = move.label == label and move.next is None
+        arrives = move.label == given and move.next is None and _takes_over(world, move.node, given)
+        assert back or failed or untouched or arrives or move.revision in free & asked, (move, rollout)
+
+
+def open_by_the_clock(windows: tuple[Window, ...], now: datetime) -> bool:
+    """Whether a window in UTC is open: the plain reading of a clock without any change."""
+    for one in windows:
+        assert one.time_zone == "UTC"
+        start, end = time.fromisoformat(one.start), time.fromisoformat(one.end)
+        for day in (now.date(), now.date() - timedelta(days=1)):
+            begins = datetime.combine(day, start, UTC)
+            ends = datetime.combine(day, end, UTC) + timedelta(days=int(end <= start))
+            if (not one.days or DAYS[day.weekday()] in one.days) and begins <= now < ends:
+                return True
+    return False
+
+
+def _check_servers(world: World, plan: Plan, rolled_back: set[str]) -> None:
+    """Servers that work end only within the budget, and only where another one takes their place."""
+    desired = plan.status.nodes.desired
+    moved = {move.node: move.label for move in plan.moves}
+    profiles = {name: one.labels["device"] for name, one in world.nodes.items()}
+    served = {one.metadata.name for one in world.profiles}
+    ends = [
+        name
+        for name, label in moved.items()
+        if _works(world, name) and label != world.nodes[name].labels.get(LABEL) and not _takes_over(world, name, label)
+    ]
+    for name in ends:
+        assert moved[name] is not None or profiles[name] not in served, f"{name} serves and gets nothing instead"
+        assert moved[name] is None or not _surges(world, profiles[name]), f"with Surge the server of {name} ends"
+    limit = _limit(world, desired, moved)
+    down = [name for name in world.nodes if _down(world, name) and moved.get(name, name)]
+    broken = [name for name in down if _broken(world, name)]
+    excused = min(len(broken), max(parse_share(world.edge_model.spec.rollout.max_failed, desired), 1))
+    forward = [name for name in ends if world.nodes[name].labels.get(LABEL) not in rolled_back]
+    assert not forward or len(down) - excused + len(ends) <= limit, (down, excused, ends, limit)
+    # Off a revision that was rolled back, what it broke must not keep the rest on it: nodes on their way count, and one
+    # that waits for its device is not.
+    awaited = [name for name in down if world.reachable(name) and world.offers(name)]
+    starting = [name for name in awaited if name in moved or not world.pods[name].selftest]
+    assert not ends or len(starting) + len(ends) <= limit, (starting, ends, limit)
+
+
+def _limit(world: World, desired: int, moved: Mapping[str, str | None]) -> int:
+    """`maxUnavailable` as a count. Nodes that are no longer to run the model but still do are part of the fleet."""
+    served = {one.metadata.name for one in world.profiles}
+    leaving = sum(
+        found.labels["device"] not in served and (name in moved or LABEL in found.labels)
+        for name, found in world.nodes.items()
+    )
+    return parse_share(world.edge_model.spec.rollout.max_unavailable, desired + leaving)
+
+
+def _surges(world: World, name: str) -> bool:
+    """Whether the nodes of a profile can have two servers and are to have them."""
+    asking = any(one.spec.runtime.resources for one in world.profiles if one.metadata.name == name)
+    return world.edge_model.spec.rollout.strategy == "Surge" and not asking
+
+
+def _takes_over(world: World, name: str, label: str | None) -> bool:
+    """Whether a server that is ready beside the old one is that of a revision."""
+    pod = world.next_pods.get(name)
+    return pod is not None and pod.ready and not pod.staging and not pod.terminating and pod.revision == label
+
+
+def _check_staged(world: World, plan: Plan, rolled_back: set[str]) -> None:
+    """No more nodes get something beside their server than `maxUnavailable` says, and nobody keeps it in vain."""
+    moved = {move.node: move for move in plan.moves}
+    after = {name: moved[name].next if name in moved else one.labels.get(NEXT) for name, one in world.nodes.items()}
+    fresh = [name for name, value in after.items() if value and not world.nodes[name].labels.get(NEXT)]
+    own = {one.metadata.name for one in world.profiles}
+    on_their_way = [
+        name
+        for name, value in after.items()
+        if value and world.reachable(name) and world.offers(name) and world.nodes[name].labels["device"] in own
+    ]
+    limit = _limit(world, plan.status.nodes.desired, {name: one.label for name, one in moved.items()})
+    assert not fresh or len(on_their_way) <= limit, (fresh, on_their_way, limit)
+    for name, value in after.items():
+        assert parse_next(value)[0] not in rolled_back, f"{name} keeps what was rolled back"
+
+
+def _broken(world: World, name: str) -> bool:
+    """Whether a node is down for a reason of its device: it is broken, is gone, or fails what others completed."""
+    label = world.nodes[name].labels.get(LABEL, "")
+    completed = any(one["name"] == label and one.get("completedTime") for one in world.edge_model.status["revisions"])
+    fails = completed and world.reachable(name) and world.fails(name, label)
+    return world.devices[name].broken or not world.offers(name) or fails
+
+
+def _works(world: World, name: str) -> bool:
+    """Whether a server works and the API server knows it; one that took its machine down twice does not."""
+    device = world.devices[name]
+    deadly = world.deadly(device.runs or "") and device.restarts > 1
+    return world.reachable(name) and world.serves(name) and not _down(world, name) and not deadly
+
+
+def _down(world: World, name: str) -> bool:
+    """Whether a reachable node was given a revision and does not serve it, or its machine died of it.
+
+    A node whose device went away from a revision that is completed went as a NotReady one does.
+    """
+    device = world.devices[name]
+    label = world.nodes[name].labels.get(LABEL)
+    if label is None or not world.revisions.get(daemon_set_name("parts", label)):
+        return False
+    pod = world.pods.get(name)
+    completed = any(one["name"] == label and one.get("completedTime") for one in world.edge_model.status["revisions"])
+    if completed and not world.offers(name):
+        return False
+    if world.reachable(name):
+        return not (pod and pod.revision == label and pod.ready)
+    return not device.power and device.runs == label and world.deadly(label)
+
+
+def _check_marks(world: World, plan: Plan, wanted: set[str]) -> None:
+    """A revision is completed only where enough nodes serve it; what an earlier one is known for does not change."""
+    before = {one["name"]: one for one in world.edge_model.status.get("revisions", [])}
+    for one in plan.status.revisions:
+        was = before.get(one.name, {})
+        if one.completed_time and not was.get("completedTime"):
+            own = [name for name, found in world.nodes.items() if found.labels.get(LABEL) == one.name]
+            serving = sum((pod := world.pods.get(name)) is not None and pod.ready for name in own)
+            desired = sum(found.labels["device"] == one.profile for found in world.nodes.values())
+            allowed = max(
+                parse_share(world.edge_model.spec.rollout.max_unavailable, desired), parse_share("10%", desired)
+            )
+            assert serving >= max(1, desired - allowed), "completed by too few"
+        if one.rolled_back and not was.get("rolledBack"):
+            if one.reason == "RollbackRequested":
+                assert any(one.name == entry.from_ for entry in world.edge_model.spec.rollout.rollback_to), (
+                    "nobody asked"
+                )
+                continue
+            assert one.name in wanted, "only what the spec asks for is rolled back"
+            assert not one.completed_time, "never what was completed, but by request"

@@ -1,0 +1,258 @@
+"""From a revision that a node is to get to one that it runs: what it makes ready first, and when it switches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from rollout_words import BAD, COMPLETED, NEW, OLD, PROVEN, fleet, state_of, step, with_rules
+from snapshots import LABEL, NEXT, SETTINGS, model, node, pod, profile, three_nodes, upcoming
+from snapshots import labels as labels_of_nodes
+from snapshots import publish as publish_source
+
+from edgesmith.api.names import daemon_set_name, parse_next, parse_node_label, staging_value
+from edgesmith.decide import decide
+from edgesmith.decide.fleet import NodeState, ServerState
+from edgesmith.decide.placement import Placement, placement
+from edgesmith.decide.plan import ApplyRevision
+from edgesmith.decide.rollout import Course
+from edgesmith.decide.serving import serving
+from edgesmith.decide.strategy import Strategy, strategy_of
+from edgesmith.resources import staging_daemon_set
+from edgesmith_builder.contract import Build
+
+SURGE, REPLACE = Strategy("Surge"), Strategy("Replace")
+
+
+def beside(words: str, *, old: str = "old", serving: bool = True, staged: bool = False) -> tuple[NodeState, ...]:
+    """Nodes that make their revision ready beside another one."""
+    return tuple(
+        replace(one, beside=old, beside_serving=serving, staged=staged) if one.label == "new" else one
+        for one in fleet(words)
+    )
+
+
+def writes(course: Course) -> dict[str, tuple[str | None, str | None]]:
+    """Node to its labels after the step: what it runs, and what it makes ready."""
+    return {move.node: (move.label, move.next) for move in course.moves}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "upcoming_value"),
+    [(SURGE, "new"), (REPLACE, "new.staging"), (Strategy("Replace", "why"), "new.staging")],
+)
+def test_a_node_that_serves_is_staged_and_one_that_serves_nothing_gets_the_label(
+    strategy: Strategy, upcoming_value: str
+) -> None:
+    course = step("old+ . old+", OLD, PROVEN, strategy=strategy, rules=with_rules(max_unavailable=3))
+    assert writes(course) == {
+        "n0": ("old", upcoming_value),
+        "n1": ("new", None),
+        "n2": ("old", upcoming_value),
+    }
+
+
+def test_without_a_daemon_set_that_stages_it_a_revision_of_before_is_switched_to_at_once() -> None:
+    for stageable, expected in ((frozenset(), ("old", None)), (frozenset({"old"}), ("new", "old.staging"))):
+        course = step("new+ new!", OLD, BAD, strategy=REPLACE, stageable=stageable)
+        assert writes(course)["n0"] == expected
+        assert writes(course)["n1"] == ("old", None), "it serves nothing"
+
+
+def test_staged_nodes_take_places_of_the_budget() -> None:
+    course = step(beside("new? old+ old+"), OLD, PROVEN, strategy=SURGE)
+    assert set(writes(course)) == {"n1"}, "maxUnavailable is 2"
+
+
+def test_with_surge_the_old_server_ends_when_the_new_one_is_ready() -> None:
+    course = step(beside("new+ new? old+"), OLD, NEW, strategy=SURGE)
+    assert writes(course) == {"n0": ("new", None)}
+    assert {one.node: one.reason.value for one in course.pending}["n1"] == "Staged"
+
+
+def test_paused_lets_a_surge_end_and_starts_no_replacement() -> None:
+    paused = with_rules(paused=True)
+    assert writes(step(beside("new+ old+"), OLD, NEW, strategy=SURGE, rules=paused)) == {"n0": ("new", None)}
+    course = step(beside("new? old+", staged=True), OLD, NEW, strategy=REPLACE, rules=paused)
+    assert writes(course) == {}
+    assert {one.node: one.reason.value for one in course.pending} == {"n0": "Paused", "n1": "Paused"}
+
+
+def test_with_replace_the_old_server_ends_within_the_budget() -> None:
+    nodes = beside("new? old+", staged=True)
+    assert writes(step(nodes, OLD, NEW, strategy=REPLACE)) == {"n0": ("new", None)}
+    one = with_rules(max_unavailable=1)
+    assert writes(step(nodes, OLD, NEW, strategy=REPLACE, rules=one)) == {"n0": ("new", None)}
+    lost = (*nodes, *fleet("old?", 2))
+    course = step(lost, OLD, NEW, strategy=REPLACE, rules=one)
+    assert "n0" not in writes(course), "another node has lost its server meanwhile"
+    dead = beside("new? old+", staged=True, serving=False)
+    assert writes(step((*dead, *fleet("old?", 2)), OLD, NEW, strategy=REPLACE, rules=one))["n0"] == ("new", None)
+
+
+def test_what_fails_beside_the_old_server_is_taken_away_and_the_server_is_not_touched() -> None:
+    course = step(beside("new! old+ old+"), OLD, NEW, strategy=SURGE)
+    assert state_of(course, "new").reason == "CanaryFailed", "it is evidence as before"
+    assert writes(course) == {"n0": ("old", None)}
+    later = step(beside("new! new+ new+ new+"), OLD, COMPLETED, strategy=SURGE)
+    assert writes(later)["n0"] == ("old", None), "after completion, too, since the old server is there"
+
+
+def test_what_was_rolled_back_is_no_longer_made_ready_on_nodes_that_are_away_either() -> None:
+    course = step(beside("new+ ~new? new?"), OLD, BAD, strategy=SURGE)
+    assert writes(course) == dict.fromkeys(("n0", "n1", "n2"), ("old", None))
+    assert all(move.urgent for move in course.moves)
+
+
+def test_what_nobody_wants_any_more_is_no_longer_made_ready() -> None:
+    nodes = beside("new? old+ ~new?")
+    course = step(nodes, OLD, NEW, strategy=SURGE, target=None)
+    assert writes(course) == {"n0": ("old", None)}, "a node that is away is asked when it returns"
+    assert writes(step(nodes, OLD, NEW, strategy=SURGE, target=None, rules=with_rules(paused=True))) == {}
+
+
+def test_off_what_was_rolled_back_the_way_back_is_made_ready_beside_it() -> None:
+    course = step("new+ new+", OLD, BAD, strategy=SURGE)
+    assert writes(course) == dict.fromkeys(("n0", "n1"), ("new", "old"))
+
+
+@pytest.mark.parametrize(("word", "moved"), [("old?", False), ("~old?", True), ("old+", True), ("old!", False)])
+def test_what_was_rolled_back_serves_until_the_way_back_is_ready(word: str, moved: bool) -> None:  # noqa: FBT001
+    nodes = tuple(replace(one, beside="new", beside_serving=True) for one in fleet(word))
+    course = step(nodes, OLD, BAD, strategy=SURGE)
+    assert writes(course) == ({"n0": ("old", None)} if moved else {})
+    gone = tuple(replace(one, beside_serving=False) for one in nodes)
+    assert writes(step(gone, OLD, BAD, strategy=SURGE)) == {"n0": ("old", None)}, "there is nothing to lose"
+
+
+def test_a_staged_node_is_neither_updated_nor_down() -> None:
+    cluster = three_nodes()
+    cluster.run(20)
+    publish_source(cluster, "b")
+    plan = cluster.run(2)
+    assert set(labels_of_nodes(cluster).values()) == {cluster.pods["e1"].revision}
+    assert [value is not None for value in upcoming(cluster).values()] == [True, False, False]
+    plan = cluster.run(1)
+    assert (plan.status.nodes.ready, plan.status.nodes.updated) == (3, 0)
+    assert plan.status.variants[0].strategy == "Surge"
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ({}, Placement(None)),
+        ({LABEL: "old"}, Placement("old")),
+        ({LABEL: "old", NEXT: "new"}, Placement("new", "old")),
+        ({LABEL: "old", NEXT: "new.staging"}, Placement("new", "old", staging=True)),
+        ({NEXT: "new"}, Placement("new", "")),
+        ({LABEL: "new", NEXT: "new"}, Placement("new")),
+    ],
+)
+def test_labels_say_what_a_node_was_given(labels: dict[str, str], expected: Placement) -> None:
+    found = replace(node("e1"), labels=labels)
+    assert placement(found, LABEL) == expected
+
+
+def test_the_next_label_is_the_operator_s_own_and_reads_back() -> None:
+    assert parse_node_label(NEXT) == parse_node_label(LABEL) == ("plant", "parts")
+    assert NEXT.partition("/")[0].endswith(".node-restriction.kubernetes.io"), "no kubelet may write it"
+    assert parse_next(staging_value("abc")) == ("abc", True)
+
+
+SMALL = {"hardware": {"memory": "1Gi"}}
+CORAL = {"runtime": {"resources": {"limits": {"google.com/coral": 1}}}}
+
+
+@pytest.mark.parametrize(
+    ("at", "spec", "expected"),
+    [
+        ({}, {}, ("Surge", "", "")),
+        ({"hardware": {"memory": "2Gi"}}, {}, ("Surge", "", "")),
+        (SMALL, {}, ("Replace", "may use 2048Mi of memory", "Pull")),
+        (SMALL, {"serving": {"resources": {"limits": {"memory": "300Mi"}}}}, ("Surge", "", "")),
+        (CORAL, {}, ("Replace", "google.com/coral", "Pull")),
+        ({}, {"serving": {"expose": {"type": "HostPort", "httpPort": 80}}}, ("Replace", "HostPort", "Test")),
+        ({}, {"serving": {"expose": {"type": "NodePort"}}}, ("Surge", "", "")),
+    ],
+)
+def test_where_a_node_cannot_hold_two_servers_the_strategy_is_replace_and_says_why(
+    at: dict[str, Any], spec: dict[str, Any], expected: tuple[str, str, str]
+) -> None:
+    found = strategy_of(profile(**at), model(**spec))
+    assert (found.name, found.staging) == (expected[0], expected[2])
+    assert expected[1] in found.why
+    assert bool(found.why) == bool(expected[1])
+    rollout = {"rollout": {"strategy": "Replace"}}
+    asked = strategy_of(profile(**at), model(**(spec | rollout)))
+    assert (asked.name, asked.why, asked.staging) == ("Replace", "", expected[2] or "Test")
+
+
+IMAGE = f"registry:5000/models/plant/models@sha256:{'3' * 64}"
+
+
+def test_what_stages_a_revision_is_no_server() -> None:
+    of, at = model(gates={"maxLatency": "50ms", "maxMemory": "512Mi"}), profile()
+    build = Build.model_construct()
+    apply = ApplyRevision(at, serving(of, at, IMAGE, SETTINGS).revision, IMAGE, build, staging="Test")
+    made = staging_daemon_set(of, apply, SETTINGS)
+    pod_of = made["spec"]["template"]
+    (test,) = pod_of["spec"]["initContainers"]
+    (waiting,) = pod_of["spec"]["containers"]
+    assert {test["image"], waiting["image"]} == {IMAGE}
+    assert not {"--max-latency-ms", "--max-memory-bytes"} & set(test["args"]), "the old server still runs there"
+    assert "ports" not in waiting
+    assert pod_of["metadata"]["labels"]["app.kubernetes.io/component"] == "staging"
+    terms = pod_of["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    (wanted, _) = terms["nodeSelectorTerms"][0]["matchExpressions"]
+    assert (wanted["key"], wanted["values"]) == (NEXT, [staging_value(apply.revision)])
+    pulled = staging_daemon_set(of, replace(apply, staging="Pull"), SETTINGS)["spec"]["template"]["spec"]
+    assert "initContainers" not in pulled
+
+
+def test_a_pod_that_stages_is_no_server_of_its_revision() -> None:
+    old, staging = pod("e1", "old"), replace(pod("e1", "old"), staging=True)
+    placed = Placement("new", "old")
+    assert placed.serving([old])
+    assert not placed.serving([staging])
+    assert not placed.serving([replace(old, terminating=True)])
+    assert ServerState.STAGED.value == "Staged"
+
+
+def test_a_node_that_is_staged_waits_without_a_deadline_while_it_is_paused() -> None:
+    rollout = {"steps": [{"nodes": 1, "bake": "30s"}], "progressDeadline": "5m", "strategy": "Replace"}
+    cluster = three_nodes()
+    cluster.run(20)
+    before = labels_of_nodes(cluster)
+    publish_source(cluster, "b", rollout=rollout)
+    while not any(one.ready for one in cluster.next_pods.values()):
+        cluster.run(1)
+    publish_source(cluster, "b", generation=3, rollout={**rollout, "paused": True})
+    plan = cluster.run(40)
+    assert labels_of_nodes(cluster) == before
+    assert plan.status.variants[0].state == "Paused", plan.status.variants[0].message
+    staged = next(iter(cluster.next_pods))
+    publish_source(cluster, "b", generation=4, rollout=rollout)
+    plan = cluster.run(1)
+    assert [(move.node, move.label, move.next) for move in plan.moves] == [(staged, plan.revisions[0].revision, None)]
+    cluster.run(20)
+    assert len(set(labels_of_nodes(cluster).values())) == 1
+    assert labels_of_nodes(cluster) != before
+
+
+def test_what_a_staged_node_still_serves_keeps_its_daemon_set() -> None:
+    """Also where nothing else speaks for it: it was never proven, and the node's record is lost."""
+    cluster = three_nodes()
+    del cluster.nodes["e2"], cluster.nodes["e3"]
+    cluster.run(2)
+    first = labels_of_nodes(cluster)["e1"]
+    for number, digit in enumerate("bc"):
+        publish_source(cluster, digit, generation=2 + number)
+        cluster.run(1)
+    target = decide(cluster.snapshot(), cluster.now).revisions[0].revision
+    cluster.nodes["e1"] = replace(cluster.nodes["e1"], labels={"device": "amd64", LABEL: str(first), NEXT: target})
+    cluster.nodes["e1"] = replace(cluster.nodes["e1"], records={})
+    cluster.edge_model = cluster.edge_model.model_copy(update={"status": {}})
+    seen = replace(cluster.snapshot(), settings=replace(SETTINGS, revision_history_limit=0))
+    deleted = {one.name for one in decide(seen, cluster.now).deletes if one.kind == "DaemonSet"}
+    assert daemon_set_name("parts", str(first)) not in deleted
