@@ -162,7 +162,7 @@ def _broken(world: World, name: str) -> bool:
 def _works(world: World, name: str) -> bool:
     """Whether a server works and the API server knows it; one that took its machine down twice does not."""
     device = world.devices[name]
-    deadly = world.deadly(device.runs or "") and device.restarts > 1
+    deadly = world.kills(device.runs or "") and device.restarts > 1
     return world.reachable(name) and world.serves(name) and not _down(world, name) and not deadly
 
 
@@ -181,7 +181,7 @@ def _down(world: World, name: str) -> bool:
         return False
     if world.reachable(name):
         return not (pod and pod.revision == label and pod.ready)
-    return not device.power and device.runs == label and world.deadly(label)
+    return not device.power and device.runs == label and world.kills(label)
 
 
 def _check_marks(world: World, plan: Plan, wanted: set[str]) -> None:

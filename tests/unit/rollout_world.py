@@ -106,7 +106,7 @@ class World(Cluster):
         """What a revision does."""
         return self.kinds.get(self.digit(revision), GOOD)
 
-    def deadly(self, revision: str) -> bool:
+    def kills(self, revision: str) -> bool:
         """Whether a revision takes down the machines that serve it."""
         return self.kind(revision) == DEADLY
 
@@ -235,7 +235,7 @@ class World(Cluster):
     def _dies(self, device: Device, revision: str | None, started: datetime, *, ready: bool) -> bool:
         """Whether a revision takes its machine down now."""
         lived = self.now - started - timedelta(seconds=device.delay)
-        return ready and self.deadly(revision or "") and lived >= timedelta(seconds=self.dies_after)
+        return ready and self.kills(revision or "") and lived >= timedelta(seconds=self.dies_after)
 
     def _report_pods(self, name: str, device: Device) -> None:
         """A kubelet says how its pods do."""

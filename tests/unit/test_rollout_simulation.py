@@ -290,14 +290,18 @@ def disturb(world: World, rng: random.Random, serial: int) -> None:
     elif event < 0.75:
         interfere(world, rng)
     elif event < 0.77:
-        jump = timedelta(seconds=rng.choice((-600, 3600, -90_000_000, 90_000_000)))
-        world.now += jump
-        for device in world.devices.values():
-            device.back = device.back + jump if device.back else None
-            device.heard = world.now if device.link and device.power else world.now - timedelta(hours=2)
-            device.started = min(device.started, world.now)
-            if device.beside:
-                device.beside.started = min(device.beside.started, world.now)
+        set_clock(world, timedelta(seconds=rng.choice((-600, 3600, -90_000_000, 90_000_000))))
+
+
+def set_clock(world: World, jump: timedelta) -> None:
+    """Somebody sets the hub's clock."""
+    world.now += jump
+    for device in world.devices.values():
+        device.back = device.back + jump if device.back else None
+        device.heard = world.now if device.link and device.power else world.now - timedelta(hours=2)
+        device.started = min(device.started, world.now)
+        if device.beside:
+            device.beside.started = min(device.beside.started, world.now)
 
 
 def interfere(world: World, rng: random.Random) -> None:
