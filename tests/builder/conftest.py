@@ -94,7 +94,12 @@ class Store:
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    server = start_minio(tmp_path_factory.mktemp("minio"))
+    yield from store_of(tmp_path_factory.mktemp("minio"))
+
+
+def store_of(folder: Path) -> Iterator[Store]:
+    """A MinIO that keeps its objects in a folder, until the iterator goes on."""
+    server = start_minio(folder)
     settings = StoreSettings(server.address, secure=False, region="us-east-1", access_key="store-user",
                              secret_key="store-password")  # fmt: skip  # noqa: S106 - of a server that ends with the test
     client = Minio(endpoint=server.address, access_key="store-user", secret_key="store-password", secure=False)  # noqa: S106 - as above
@@ -259,6 +264,10 @@ async def push_base(
 
 @pytest.fixture(scope="session")
 def supplies(registry: str, store: Store) -> dict[str, str]:
+    return supplies_of(registry, store)
+
+
+def supplies_of(registry: str, store: Store) -> dict[str, str]:
     """A base image in the registry, a model and its sets in the bucket."""
     model, inputs = classifier(), images(64)
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,35 @@ from typing import Any
 import pytest
 from cases import Case
 from pulled import pulled
+from services import start_registry
 
 from edgesmith_builder.cli import chosen
 from edgesmith_builder.contract import Artifact, BuildReport, Gates
 from edgesmith_builder.gates import Judged, judge
-from tests.builder.conftest import World, npz, registry, store, supplies, world
+from tests.builder.conftest import Store, World, npz, store_of, supplies_of, world
 from tests.runtime.conftest import start_server
 
 __all__ = ["Made", "Workshop", "registry", "start_server", "store", "supplies", "workshop", "world"]
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A registry, which ends with its module."""
+    server = start_registry(tmp_path_factory.mktemp("registry"))
+    yield server.address
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A MinIO, which ends with its module."""
+    yield from store_of(tmp_path_factory.mktemp("minio"))
+
+
+@pytest.fixture(scope="module")
+def supplies(registry: str, store: Store) -> dict[str, str]:
+    """What those two hold."""
+    return supplies_of(registry, store)
 
 
 @dataclass(frozen=True)
