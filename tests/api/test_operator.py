@@ -208,12 +208,12 @@ def test_an_operator_whose_lease_is_taken_ends(server: ApiServer, namespace: str
 
 IMPATIENT = """
 import sys
-from edgesmith.controller import probes
+from edgesmith.controller import probes, watch_settings
 from edgesmith.controller.__main__ import main
-probes.SILENT_SECONDS = 16.0
+probes.SILENT_SECONDS, watch_settings.INACTIVITY_SECONDS = 16.0, 24.0
 sys.exit(main())
 """
-"""An operator that takes a watch for dead after three renewals of its Lease, and not after a minute."""
+"""An operator with a third of the patience: it says first that a watch is silent, and then replaces it."""
 
 
 @pytest.mark.timeout(240)
