@@ -79,6 +79,9 @@ may-run-cluster: # Before anything is compiled: a green run has never left out a
 bench: $(READY) tools images ## Measure, print and write bench/results.json
 	@PYTHONPATH=hack/stage:hack/cluster:tests/services:tests/unit:tests/unit_controller $(PY) bench
 
+scale: $(READY) tools ## Measure fleets of thousands of played nodes, an hour and more; writes bench/scale.json
+	@PYTHONPATH=hack/cluster $(PY) bench/scale.py
+
 generate: $(READY) ## Regenerate the CRDs, the command line's catalogue, the tables of docs/, the protocol and deploy/argocd
 	@$(PY) -m edgesmith.api.crd crds charts/edgesmith/crds
 	@$(PY) hack/generate_catalogue.py
@@ -105,4 +108,4 @@ $(READY): requirements/dev.txt pyproject.toml hack/environment.sh
 	@hack/environment.sh $(PYTHON) $(VENV)
 	@mkdir -p .cache && touch $@
 
-.PHONY: help demo down test lint test-unit simulate test-api test-cluster test-all tier-without-a-cluster tier-on-an-api-server tier-on-the-cluster may-run-cluster tools images images-of-tests bench generate format lock clean
+.PHONY: help demo down test lint test-unit simulate test-api test-cluster test-all tier-without-a-cluster tier-on-an-api-server tier-on-the-cluster may-run-cluster tools images images-of-tests bench scale generate format lock clean

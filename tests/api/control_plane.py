@@ -13,7 +13,7 @@ import ssl
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -84,8 +84,13 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def api_server(folder: Path, programs: Path) -> Iterator[ApiServer]:
+def api_server(folder: Path, programs: Path, flags: Sequence[str] = ()) -> Iterator[ApiServer]:
     """An API server of its own while the block runs.
+
+    Args:
+        folder: Where it keeps its files.
+        programs: The compiled programs.
+        flags: More of kube-apiserver's.
 
     Raises:
         AssertionError: It did not start; the end of its log is in the message.
@@ -96,7 +101,7 @@ def api_server(folder: Path, programs: Path) -> Iterator[ApiServer]:
     server = ApiServer(f"https://127.0.0.1:{port}", folder, programs)
     certificate, log = folder / "certificates/apiserver.crt", folder / "kube-apiserver.log"
     etcd: list[str | Path] = [programs / "etcd", *_etcd(folder, client_port, peer_port)]
-    api: list[str | Path] = [programs / "kube-apiserver", *_api(folder, client_port, port)]
+    api: list[str | Path] = [programs / "kube-apiserver", *_api(folder, client_port, port), *flags]
     with running_program(etcd, folder / "etcd.log"), running_program(api, log) as process:
 
         def ready() -> bool:
@@ -107,7 +112,7 @@ def api_server(folder: Path, programs: Path) -> Iterator[ApiServer]:
 
 
 @contextlib.contextmanager
-def controllers(server: ApiServer) -> Iterator[None]:
+def controllers(server: ApiServer, node_grace: int = NODE_GRACE) -> Iterator[None]:
     """The controllers and the scheduler at work while the block runs.
 
     Start them after every kind is served: the garbage collector looks for new kinds every 30 s only.
@@ -118,7 +123,7 @@ def controllers(server: ApiServer) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         started = []
         ports = free_ports(2)
-        for port, (name, token, flags) in zip(ports, _controllers(), strict=True):
+        for port, (name, token, flags) in zip(ports, _controllers(node_grace), strict=True):
             log, config = server.folder / f"{name}.log", server.kubeconfig(token)
             line: list[str | Path] = [server.programs / name, f"--kubeconfig={config}", *_serving(config, port), *flags]
             started.append((name, stack.enter_context(running_program(line, log)), log, port))
@@ -173,13 +178,13 @@ def _serving(config: Path, port: int) -> list[str]:
     ]
 
 
-def _controllers() -> list[tuple[str, str, list[str]]]:
+def _controllers(node_grace: int) -> list[tuple[str, str, list[str]]]:
     """Each program's name, its token and the flags of its own."""
     manager = [
         f"--controllers={','.join(CONTROLLERS)}",
         # Each controller with the rights that it has in any cluster.
         "--use-service-account-credentials=true",
-        f"--node-monitor-grace-period={NODE_GRACE}s",
+        f"--node-monitor-grace-period={node_grace}s",
         "--node-monitor-period=1s",
         "--resource-quota-sync-period=1s",
     ]

@@ -70,10 +70,9 @@ class Operator:
     settings: Mapping[str, str] = field(default_factory=dict)
     """Settings in place of the usual ones."""
 
-    def start(self) -> None:
-        """Start it; its log goes on where it was."""
-        (self.probes,) = free_ports(1)
-        environment = {
+    def environment(self) -> dict[str, str]:
+        """What it is told."""
+        return {
             **{key: value for key, value in os.environ.items() if not key.startswith("EDGESMITH_")},
             "KUBECONFIG": str(self.server.kubeconfig(self.token, address=self.through)),
             "EDGESMITH_RUNTIME_IMAGES": json.dumps({"onnxruntime": f"{self.registry}/edgesmith/runtime@{DIGEST}"}),
@@ -88,10 +87,14 @@ class Operator:
             "EDGESMITH_NODE_GRACE_SECONDS": "0",
             **self.settings,
         }
+
+    def start(self) -> None:
+        """Start it; its log goes on where it was."""
+        (self.probes,) = free_ports(1)
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 [*ENDS_WITH_US, sys.executable, *self.program, *self.flags],
-                env=environment,
+                env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -130,6 +130,11 @@ def companions() -> list[Tool]:
     ]
 
 
+def kwok() -> Tool:
+    """Return KWOK, which plays the kubelets of thousands of nodes; it is compiled where that is measured."""
+    return _published("kwok", "v0.8.0", "about 2 minutes", ("sigs.k8s.io/kwok/cmd/kwok",), "KWOK")
+
+
 def _published(name: str, version: str, about: str, packages: tuple[str, ...], title: str | None = None) -> Tool:
     programs = tuple(package.rpartition("/")[2] for package in packages)
     # A pseudo-version is the date and the commit; the date is what a reader can use.

@@ -34,17 +34,18 @@ def parse_go_version(output: str) -> tuple[int, int]:
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
-def ensure(console: Console, *, tests: bool = False) -> Path:
+def ensure(console: Console, *more: Tool, tests: bool = False) -> Path:
     """Compile what is missing and return the folder of links to all programs.
 
     Args:
         console: where progress is shown.
+        more: others besides those of every cluster.
         tests: what the tests need besides, too.
 
     Raises:
         ClusterError: Go is missing or too old, the disk is full, or something does not compile.
     """
-    wanted = [*tools(), *(companions() if tests else [])]
+    wanted = [*tools(), *(companions() if tests else []), *more]
     if any(not (cache() / tool.folder).is_dir() for tool in wanted):
         with locked(cache() / "lock", lambda: console.say("another run is compiling the tools; waiting for it")):
             missing = [tool for tool in wanted if not (cache() / tool.folder).is_dir()]
