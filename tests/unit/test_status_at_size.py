@@ -45,7 +45,9 @@ def settled() -> Cluster:
 def fleet() -> Cluster:
     """The same, to be changed."""
     known = settled()
-    copied: dict[str, Any] = {name: dict(getattr(known, name)) for name in ("nodes", "pods", "jobs", "revisions", "registry")}
+    copied: dict[str, Any] = {
+        name: dict(getattr(known, name)) for name in ("nodes", "pods", "jobs", "revisions", "registry")
+    }
     return replace(known, events=[], **copied)
 
 
