@@ -13,6 +13,7 @@ from snapshots import publish as publish_source
 
 from edgesmith.api.names import daemon_set_name, parse_next, parse_node_label, staging_value
 from edgesmith.decide import decide
+from edgesmith.decide.builds import build_for
 from edgesmith.decide.fleet import NodeState, ServerState
 from edgesmith.decide.placement import Placement, placement
 from edgesmith.decide.plan import ApplyRevision
@@ -20,7 +21,6 @@ from edgesmith.decide.rollout import Course
 from edgesmith.decide.serving import serving
 from edgesmith.decide.strategy import Strategy, strategy_of
 from edgesmith.resources import staging_daemon_set
-from edgesmith_builder.contract import Build
 
 SURGE, REPLACE = Strategy("Surge"), Strategy("Replace")
 
@@ -193,7 +193,7 @@ IMAGE = f"registry:5000/models/plant/models@sha256:{'3' * 64}"
 
 def test_what_stages_a_revision_is_no_server() -> None:
     of, at = model(gates={"maxLatency": "50ms", "maxMemory": "512Mi"}), profile()
-    build = Build.model_construct()
+    build = build_for(of, at, SETTINGS)
     apply = ApplyRevision(at, serving(of, at, IMAGE, SETTINGS).revision, IMAGE, build, staging="Test")
     made = staging_daemon_set(of, apply, SETTINGS)
     pod_of = made["spec"]["template"]
