@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from snapshots import Cluster, model, node, publish, three_nodes
+from snapshots import Cluster, model, node, profile, publish, three_nodes
 
 from edgesmith.api.names import GROUP, RETRY_ANNOTATION, VERSION
 from edgesmith.api.status import UNSEEN
@@ -200,6 +200,45 @@ def _promoted() -> Object:
     return the_object(until(cluster, "RollingOut"))
 
 
+def _third_after(cluster: Cluster) -> Object:
+    """The canary of a third source."""
+    publish(cluster, "c", generation=4)
+    return the_object(until(cluster, "Canary"))
+
+
+def _third_after_a_rollback() -> Object:
+    first, second = _names()
+    cluster = _asked(rollbackTo=[{"from": second, "revision": first}])
+    cluster.run(1)
+    return _third_after(until(cluster, "Complete"))
+
+
+def _two_profiles(**rollout: Any) -> Object:
+    """A source that was rolled back on one profile and is in its first step on another."""
+    names = {"deviceProfiles": {"names": ["amd64", "other"]}}
+    nodes = {name: node(name, device) for name, device in (("e1", "amd64"), ("e2", "amd64"), ("o1", "other"))}
+    cluster = Cluster(model(**names), (profile(), profile("other")), nodes)
+    cluster.run(20)
+    publish(cluster, "b", rollout=SLOW, **names)
+    cluster.run(3)
+    cluster.pods["e1"] = replace(cluster.pods["e1"], ready=False, waiting="CrashLoopBackOff", restarts=5)
+    cluster.run(10)
+    publish(cluster, "b", generation=3, rollout=SLOW | rollout, **names)
+    cluster.run(1)
+    states = [one["state"] for one in cluster.edge_model.status["variants"]]
+    assert states == ["RolledBack", "Canary"], states
+    return the_object(cluster)
+
+
+def _of_other(found: Object, *, before: bool = False) -> str:
+    """The revision of the profile `other` that is in its first step, or the one before it."""
+    variant = next(one for one in found["status"]["variants"] if one["profile"] == "other")
+    if not before:
+        return str(variant["revision"])
+    revisions = [one for one in found["status"]["revisions"] if one["profile"] == "other"]
+    return next(str(one["name"]) for one in revisions if one["name"] != variant["revision"])
+
+
 def _paused_and_complete() -> Object:
     cluster = complete()
     paused = model(generation=2, rollout=ROLLOUT | {"paused": True})
@@ -221,6 +260,9 @@ STATES = (
     State("rolling-out", "Progressing", "InProgress", _MOVES, lambda: the_object(until(published(), "RollingOut"))),
     State("promoted", "Progressing", "InProgress", _BACK, _promoted),
     State("rolling-back", "Progressing", "InProgress", _RUNS, _rolling_back),
+    State("third", "Progressing", "InProgress", _MOVES, lambda: _third_after(until(published(), "Complete"))),
+    State("third-after-rollback", "Progressing", "InProgress", _MOVES, _third_after_a_rollback),
+    State("two-profiles", "Degraded", "Failed", _MOVES | {"retry"}, _two_profiles),
     State("no-nodes", "Progressing", "InProgress", _RUNS, _no_nodes),
     State("complete", "Healthy", "Current", _RUNS, lambda: the_object(complete()), "Serving on 3 of 3 nodes."),
     State("updated", "Healthy", "Current", _BACK, lambda: the_object(until(published(), "Complete"))),
@@ -270,12 +312,26 @@ def _back() -> Object:
     return {"rollbackTo": [{"from": second, "revision": first}]}
 
 
+def _from_third(to: str) -> Object:
+    status = _third_after(until(published(), "Complete"))["status"]
+    return {"rollbackTo": [{"from": status["variants"][0]["revision"], "revision": to}]}
+
+
+def _back_of_other() -> Object:
+    found = _two_profiles()
+    return {"rollbackTo": [{"from": _of_other(found), "revision": _of_other(found, before=True)}]}
+
+
 ACTIONS = (
     Action("pause", "rolling-out", lambda: {"paused": True}),
     Action("resume", "paused", lambda: {"paused": False}),
     Action("promote", "canary", lambda: {"promote": [{"revision": _names()[1]}]}),
     Action("rollback", "updated", _back),
     Action("rollback", "canary", _back),
+    Action("rollback", "third", lambda: _from_third(_names()[1])),
+    Action("rollback", "third-after-rollback", lambda: _from_third(_names()[0])),
+    Action("promote", "two-profiles", lambda: {"promote": [{"revision": _of_other(_two_profiles())}]}),
+    Action("rollback", "two-profiles", _back_of_other),
     Action("rollback", "rollback-refused", _back),
     Action("retry", "rolled-back", annotations={RETRY_ANNOTATION: "argocd-7"}),
 )
