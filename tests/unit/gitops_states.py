@@ -213,30 +213,101 @@ def _third_after_a_rollback() -> Object:
     return _third_after(until(cluster, "Complete"))
 
 
-def _two_profiles(**rollout: Any) -> Object:
-    """A source that was rolled back on one profile and is in its first step on another."""
-    names = {"deviceProfiles": {"names": ["amd64", "other"]}}
+TWO: Object = {"deviceProfiles": {"names": ["amd64", "other"]}}
+
+
+def _two_profiles() -> Cluster:
+    """Two profiles that serve a revision, which the second one was the first to have proven."""
     nodes = {name: node(name, device) for name, device in (("e1", "amd64"), ("e2", "amd64"), ("o1", "other"))}
-    cluster = Cluster(model(**names), (profile(), profile("other")), nodes)
+    cluster = Cluster(model(**TWO), (profile(), profile("other")), nodes)
+    for ready, passes in ((False, 12), (True, 20)):
+        cluster.nodes |= {name: replace(cluster.nodes[name], ready=ready) for name in ("e1", "e2")}
+        cluster.run(passes)
+    return cluster
+
+
+def _half_promoted() -> Object:
+    """Two profiles in the first step, of which one need not wait."""
+    cluster = _two_profiles()
+    publish(cluster, "b", rollout=SLOW, **TWO)
+    cluster.run(3)
+    revision = cluster.edge_model.status["variants"][0]["revision"]
+    publish(cluster, "b", generation=3, rollout=SLOW | {"promote": [{"revision": revision}]}, **TWO)
+    cluster.run(1)
+    return the_object(cluster)
+
+
+def _half_rolled_back() -> Object:
+    """A third source that was rolled back on one profile and is in its first step on another."""
+    cluster = _two_profiles()
+    publish(cluster, "b", **TWO)
     cluster.run(20)
-    publish(cluster, "b", rollout=SLOW, **names)
+    publish(cluster, "c", generation=3, rollout=SLOW, **TWO)
     cluster.run(3)
     cluster.pods["e1"] = replace(cluster.pods["e1"], ready=False, waiting="CrashLoopBackOff", restarts=5)
     cluster.run(10)
-    publish(cluster, "b", generation=3, rollout=SLOW | rollout, **names)
-    cluster.run(1)
     states = [one["state"] for one in cluster.edge_model.status["variants"]]
     assert states == ["RolledBack", "Canary"], states
     return the_object(cluster)
 
 
-def _of_other(found: Object, *, before: bool = False) -> str:
-    """The revision of the profile `other` that is in its first step, or the one before it."""
-    variant = next(one for one in found["status"]["variants"] if one["profile"] == "other")
-    if not before:
-        return str(variant["revision"])
-    revisions = [one for one in found["status"]["revisions"] if one["profile"] == "other"]
-    return next(str(one["name"]) for one in revisions if one["name"] != variant["revision"])
+def _never_proven() -> Object:
+    """A second source while the first one was in its first step for the first time."""
+    cluster = until(three_nodes(), "Canary")
+    publish(cluster, "b")
+    cluster.run(1)
+    return the_object(until(cluster, "Canary"))
+
+
+def _superseded() -> Object:
+    """A third source while the second one was in its first step."""
+    return _third_after(until(published(), "Canary"))
+
+
+def _third_went_back() -> Object:
+    cluster = until(published(), "Complete")
+    second = cluster.edge_model.status["variants"][0]["revision"]
+    publish(cluster, "c", generation=3)
+    third = until(cluster, "Complete").edge_model.status["variants"][0]["revision"]
+    publish(cluster, "c", generation=4, rollout=ROLLOUT | {"rollbackTo": [{"from": third, "revision": second}]})
+    cluster.run(1)
+    return the_object(until(cluster, "Complete"))
+
+
+def _back_in_git() -> Object:
+    """The first source again, after a rollback to it that git no longer asks for."""
+    first, second = _names()
+    cluster = _asked(rollbackTo=[{"from": second, "revision": first}])
+    cluster.run(1)
+    until(cluster, "Complete")
+    publish(cluster, "a", generation=4)
+    cluster.run(1)
+    return the_object(until(cluster, "Complete"))
+
+
+def _third_rolled_back() -> Object:
+    cluster = until(published(), "Complete")
+    cluster.refuse.add("c" * 64)
+    publish(cluster, "c", generation=3)
+    return the_object(until(cluster, "RolledBack"))
+
+
+def _nodes_failed_later() -> Object:
+    cluster = until(published(), "Complete")
+    cluster.pods["e2"] = replace(cluster.pods["e2"], ready=False, waiting="CrashLoopBackOff", restarts=5)
+    cluster.run(1)
+    return the_object(cluster)
+
+
+def _proven_before(found: Object, profile_name: str) -> tuple[str, str]:
+    """The revision of a profile that is shown, and the one that was proven last before it."""
+    of = {
+        key: [one for one in found["status"][key] if one["profile"] == profile_name]
+        for key in ("variants", "revisions")
+    }
+    shown = str(of["variants"][0]["revision"])
+    proven = [one for one in of["revisions"] if one.get("provenTime") and one["name"] != shown]
+    return shown, str(max(proven, key=lambda one: str(one["provenTime"]))["name"])
 
 
 def _paused_and_complete() -> Object:
@@ -262,7 +333,15 @@ STATES = (
     State("rolling-back", "Progressing", "InProgress", _RUNS, _rolling_back),
     State("third", "Progressing", "InProgress", _MOVES, lambda: _third_after(until(published(), "Complete"))),
     State("third-after-rollback", "Progressing", "InProgress", _MOVES, _third_after_a_rollback),
-    State("two-profiles", "Degraded", "Failed", _MOVES | {"retry"}, _two_profiles),
+    State("superseded", "Progressing", "InProgress", _MOVES, _superseded),
+    State("never-proven", "Progressing", "InProgress", frozenset({"pause", "promote"}), _never_proven),
+    State("half-promoted", "Progressing", "InProgress", _MOVES, _half_promoted),
+    State("half-rolled-back", "Degraded", "Failed", _MOVES | {"retry"}, _half_rolled_back),
+    State("two-profiles", "Healthy", "Current", _RUNS, lambda: the_object(_two_profiles())),
+    State("third-went-back", "Healthy", "Current", _RUNS, _third_went_back),
+    State("back-in-git", "Healthy", "Current", _RUNS, _back_in_git),
+    State("third-rolled-back", "Degraded", "Failed", _FAILED, _third_rolled_back),
+    State("nodes-failed-later", "Degraded", "Failed", frozenset({"pause", "retry", "rollback"}), _nodes_failed_later),
     State("no-nodes", "Progressing", "InProgress", _RUNS, _no_nodes),
     State("complete", "Healthy", "Current", _RUNS, lambda: the_object(complete()), "Serving on 3 of 3 nodes."),
     State("updated", "Healthy", "Current", _BACK, lambda: the_object(until(published(), "Complete"))),
@@ -317,9 +396,18 @@ def _from_third(to: str) -> Object:
     return {"rollbackTo": [{"from": status["variants"][0]["revision"], "revision": to}]}
 
 
-def _back_of_other() -> Object:
-    found = _two_profiles()
-    return {"rollbackTo": [{"from": _of_other(found), "revision": _of_other(found, before=True)}]}
+def _back_from(found: Object, *profiles: str) -> Object:
+    pairs = [_proven_before(found, one) for one in profiles]
+    return {"rollbackTo": [{"from": shown, "revision": before} for shown, before in pairs]}
+
+
+def _promotion_of_other(found: Object) -> Object:
+    """The entry that promotes the revision of the profile `other`."""
+    return {"revision": _proven_before(found, "other")[0]}
+
+
+def _promote_both() -> Object:
+    return {"promote": [{"revision": one["revision"]} for one in _half_promoted()["status"]["variants"]]}
 
 
 ACTIONS = (
@@ -330,8 +418,13 @@ ACTIONS = (
     Action("rollback", "canary", _back),
     Action("rollback", "third", lambda: _from_third(_names()[1])),
     Action("rollback", "third-after-rollback", lambda: _from_third(_names()[0])),
-    Action("promote", "two-profiles", lambda: {"promote": [{"revision": _of_other(_two_profiles())}]}),
-    Action("rollback", "two-profiles", _back_of_other),
+    Action("rollback", "superseded", lambda: _back_from(_superseded(), "amd64")),
+    Action("rollback", "half-promoted", lambda: _back_from(_half_promoted(), "amd64", "other")),
+    Action("rollback", "half-rolled-back", lambda: _back_from(_half_rolled_back(), "other")),
+    Action("rollback", "nodes-failed-later", _back),
+    Action("rollback", "paused", lambda: {"paused": True, **_back()}),
+    Action("promote", "half-promoted", _promote_both),
+    Action("promote", "half-rolled-back", lambda: {"promote": [_promotion_of_other(_half_rolled_back())]}),
     Action("rollback", "rollback-refused", _back),
     Action("retry", "rolled-back", annotations={RETRY_ANNOTATION: "argocd-7"}),
 )

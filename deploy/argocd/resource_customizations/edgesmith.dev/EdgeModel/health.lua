@@ -1,7 +1,6 @@
 -- Reads the conditions in kstatus' order, so that Argo CD, Flux and `kubectl wait` say the same of an EdgeModel.
 local status = obj.status or {}
-local behind = status.observedGeneration == nil or status.observedGeneration ~= obj.metadata.generation
-if behind or status.conditions == nil then
+if status.observedGeneration ~= obj.metadata.generation then
   return { status = "Progressing", message = "The operator has not looked at this generation of the spec yet." }
 end
 

@@ -6,9 +6,9 @@ for _, condition in ipairs(status.conditions or {}) do
   stalled = stalled or (condition.type == "Stalled" and condition.status == "True")
 end
 
-local function names(entries, field, revision)
+local function names(entries, revision)
   for _, entry in ipairs(entries or {}) do
-    if entry[field] == revision then
+    if entry.revision == revision then
       return true
     end
   end
@@ -30,11 +30,9 @@ local under_way = { Canary = true, RollingOut = true }
 local there = { Canary = true, RollingOut = true, Complete = true, Degraded = true, Paused = true, WaitingForWindow = true }
 local promotes, goes_back = false, false
 for _, variant in ipairs(status.variants or {}) do
-  if variant.revision ~= nil then
-    promotes = promotes or (under_way[variant.state] and not names(rollout.promote, "revision", variant.revision))
-    local went_back = names(rollout.rollbackTo, "revision", variant.revision)
-    goes_back = goes_back or (there[variant.state] and not went_back and has_previous(variant))
-  end
+  promotes = promotes or (under_way[variant.state] and not names(rollout.promote, variant.revision))
+  local went_back = names(rollout.rollbackTo, variant.revision)
+  goes_back = goes_back or (there[variant.state] and not went_back and has_previous(variant))
 end
 
 return {

@@ -7,7 +7,7 @@ for _, entry in ipairs(promote) do
 end
 for _, variant in ipairs(obj.status.variants) do
   local under_way = variant.state == "Canary" or variant.state == "RollingOut"
-  if under_way and variant.revision ~= nil and not named[variant.revision] then
+  if under_way and not named[variant.revision] then
     named[variant.revision] = true
     table.insert(promote, { revision = variant.revision })
   end

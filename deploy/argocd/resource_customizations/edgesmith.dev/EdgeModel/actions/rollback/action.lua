@@ -1,5 +1,6 @@
 -- Each profile's nodes go back to the revision that held its steps last before the one they are to run.
 obj.spec.rollout = obj.spec.rollout or {}
+local there = { Canary = true, RollingOut = true, Complete = true, Degraded = true, Paused = true, WaitingForWindow = true }
 local back = {}
 local left = {}
 for _, variant in ipairs(obj.status.variants) do
@@ -12,8 +13,7 @@ for _, variant in ipairs(obj.status.variants) do
       end
     end
   end
-  local there = variant.revision ~= nil and variant.state ~= "RolledBack" and variant.state ~= "RollingBack"
-  if there and previous ~= nil then
+  if there[variant.state] and previous ~= nil then
     left[variant.revision] = true
     table.insert(back, { from = variant.revision, revision = previous.name })
   end
