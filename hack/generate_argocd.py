@@ -73,7 +73,9 @@ def _offered(names: frozenset[str]) -> list[dict[str, Any]]:
 
 def files() -> dict[Path, str]:
     """Every generated file and its text."""
-    from gitops_states import ACTIONS, STATES  # noqa: PLC0415 - tests/unit is no package; main() puts it on the path
+    # tests/unit is no package; main() puts it on the path
+    from gitops_actions import ACTIONS  # noqa: PLC0415 - as above
+    from gitops_states import STATES  # noqa: PLC0415 - as above
 
     made = {ARGOCD / "argocd-cm.yaml": dump(_config_map())}
     health, discovery, actions = [], [], []

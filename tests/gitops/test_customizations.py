@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
-from gitops_states import ACTIONS, STATES, State
+from gitops_actions import ACTIONS
+from gitops_states import STATES, State
 from gitops_verdict import ask
 
 ROOT = Path(__file__).resolve().parents[2]

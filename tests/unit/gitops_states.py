@@ -5,13 +5,13 @@ What Argo CD and Flux are to make of each is written here by hand; the objects a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from snapshots import Cluster, model, node, profile, publish, three_nodes
 
-from edgesmith.api.names import GROUP, RETRY_ANNOTATION, VERSION
+from edgesmith.api.names import GROUP, VERSION
 from edgesmith.api.status import UNSEEN
 
 Object = dict[str, Any]
@@ -171,7 +171,7 @@ def _asked(**rollout: Any) -> Cluster:
     return cluster
 
 
-def _names() -> tuple[str, str]:
+def names() -> tuple[str, str]:
     """The revisions of the first and of the second source."""
     status = until(published(), "Complete").edge_model.status
     second = str(status["variants"][0]["revision"])
@@ -179,14 +179,14 @@ def _names() -> tuple[str, str]:
 
 
 def _went_back() -> Object:
-    first, second = _names()
+    first, second = names()
     cluster = _asked(rollbackTo=[{"from": second, "revision": first}])
     cluster.run(1)
     return the_object(until(cluster, "Complete"))
 
 
 def _rollback_refused() -> Object:
-    _, second = _names()
+    _, second = names()
     cluster = _asked(rollbackTo=[{"from": second, "revision": "0" * 10}])
     cluster.run(1)
     return the_object(cluster)
@@ -200,17 +200,17 @@ def _promoted() -> Object:
     return the_object(until(cluster, "RollingOut"))
 
 
-def _third_after(cluster: Cluster) -> Object:
+def third_after(cluster: Cluster) -> Object:
     """The canary of a third source."""
     publish(cluster, "c", generation=4)
     return the_object(until(cluster, "Canary"))
 
 
 def _third_after_a_rollback() -> Object:
-    first, second = _names()
+    first, second = names()
     cluster = _asked(rollbackTo=[{"from": second, "revision": first}])
     cluster.run(1)
-    return _third_after(until(cluster, "Complete"))
+    return third_after(until(cluster, "Complete"))
 
 
 TWO: Object = {"deviceProfiles": {"names": ["amd64", "other"]}}
@@ -226,7 +226,7 @@ def _two_profiles() -> Cluster:
     return cluster
 
 
-def _half_promoted() -> Object:
+def half_promoted() -> Object:
     """Two profiles in the first step, of which one need not wait."""
     cluster = _two_profiles()
     publish(cluster, "b", rollout=SLOW, **TWO)
@@ -237,7 +237,7 @@ def _half_promoted() -> Object:
     return the_object(cluster)
 
 
-def _half_rolled_back() -> Object:
+def half_rolled_back() -> Object:
     """A third source that was rolled back on one profile and is in its first step on another."""
     cluster = _two_profiles()
     publish(cluster, "b", **TWO)
@@ -262,9 +262,9 @@ def _never_proven() -> Object:
     return the_object(until(cluster, "Canary"))
 
 
-def _superseded() -> Object:
+def superseded() -> Object:
     """A third source while the second one was in its first step."""
-    return _third_after(until(published(), "Canary"))
+    return third_after(until(published(), "Canary"))
 
 
 def _third_went_back() -> Object:
@@ -279,7 +279,7 @@ def _third_went_back() -> Object:
 
 def _back_in_git() -> Object:
     """The first source again, after a rollback to it that git no longer asks for."""
-    first, second = _names()
+    first, second = names()
     cluster = _asked(rollbackTo=[{"from": second, "revision": first}])
     cluster.run(1)
     until(cluster, "Complete")
@@ -300,17 +300,6 @@ def _nodes_failed_later() -> Object:
     cluster.pods["e2"] = replace(cluster.pods["e2"], ready=False, waiting="CrashLoopBackOff", restarts=5)
     cluster.run(1)
     return the_object(cluster)
-
-
-def _proven_before(found: Object, profile_name: str) -> tuple[str, str]:
-    """The revision of a profile that is shown, and the one that was proven last before it."""
-    of = {
-        key: [one for one in found["status"][key] if one["profile"] == profile_name]
-        for key in ("variants", "revisions")
-    }
-    shown = str(of["variants"][0]["revision"])
-    proven = [one for one in of["revisions"] if one.get("provenTime") and one["name"] != shown]
-    return shown, str(max(proven, key=lambda one: str(one["provenTime"]))["name"])
 
 
 def _paused_and_complete() -> Object:
@@ -334,12 +323,12 @@ STATES = (
     State("rolling-out", "Progressing", "InProgress", _MOVES, lambda: the_object(until(published(), "RollingOut"))),
     State("promoted", "Progressing", "InProgress", _BACK, _promoted),
     State("rolling-back", "Progressing", "InProgress", _RUNS, _rolling_back),
-    State("third", "Progressing", "InProgress", _MOVES, lambda: _third_after(until(published(), "Complete"))),
+    State("third", "Progressing", "InProgress", _MOVES, lambda: third_after(until(published(), "Complete"))),
     State("third-after-rollback", "Progressing", "InProgress", _MOVES, _third_after_a_rollback),
-    State("superseded", "Progressing", "InProgress", _MOVES, _superseded),
+    State("superseded", "Progressing", "InProgress", _MOVES, superseded),
     State("never-proven", "Progressing", "InProgress", frozenset({"pause", "promote"}), _never_proven),
-    State("half-promoted", "Progressing", "InProgress", _MOVES, _half_promoted),
-    State("half-rolled-back", "Degraded", "Failed", _MOVES | {"retry"}, _half_rolled_back),
+    State("half-promoted", "Progressing", "InProgress", _MOVES, half_promoted),
+    State("half-rolled-back", "Degraded", "Failed", _MOVES | {"retry"}, half_rolled_back),
     State("two-profiles", "Healthy", "Current", _RUNS, lambda: the_object(_two_profiles())),
     State("third-went-back", "Healthy", "Current", _RUNS, _third_went_back),
     State("back-in-git", "Healthy", "Current", _RUNS, _back_in_git),
@@ -361,73 +350,4 @@ STATES = (
     State("nodes-failed", "Degraded", "Failed", _FAILED, _nodes_failed),
     State("bad-spec", "Degraded", "Failed", _FAILED, _bad_spec),
     State("deleting", "Progressing", "Terminating", _RUNS, _deleting, "Pending deletion"),
-)
-
-
-def edited(
-    state: State, rollout: Mapping[str, Any] | None = None, annotations: Mapping[str, str] | None = None
-) -> Object:
-    """A state's object with fields of its `spec.rollout`, or annotations, replaced."""
-    found = state.make()
-    found["spec"] = {**found["spec"], "rollout": {**found["spec"]["rollout"], **(rollout or {})}}
-    if annotations:
-        found["metadata"]["annotations"] = {**found["metadata"].get("annotations", {}), **annotations}
-    return found
-
-
-@dataclass(frozen=True)
-class Action:
-    """An action on a state's object, and what it makes of it."""
-
-    name: str
-    state: str
-    rollout: Callable[[], Mapping[str, Any]] = dict
-    annotations: Mapping[str, str] = field(default_factory=dict)
-
-    def make(self) -> Object:
-        """The object after the action."""
-        return edited(next(one for one in STATES if one.name == self.state), self.rollout(), self.annotations)
-
-
-def _back() -> Object:
-    first, second = _names()
-    return {"rollbackTo": [{"from": second, "revision": first}]}
-
-
-def _from_third(to: str) -> Object:
-    status = _third_after(until(published(), "Complete"))["status"]
-    return {"rollbackTo": [{"from": status["variants"][0]["revision"], "revision": to}]}
-
-
-def _back_from(found: Object, *profiles: str) -> Object:
-    pairs = [_proven_before(found, one) for one in profiles]
-    return {"rollbackTo": [{"from": shown, "revision": before} for shown, before in pairs]}
-
-
-def _promotion_of_other(found: Object) -> Object:
-    """The entry that promotes the revision of the profile `other`."""
-    return {"revision": _proven_before(found, "other")[0]}
-
-
-def _promote_both() -> Object:
-    return {"promote": [{"revision": one["revision"]} for one in _half_promoted()["status"]["variants"]]}
-
-
-ACTIONS = (
-    Action("pause", "rolling-out", lambda: {"paused": True}),
-    Action("resume", "paused", lambda: {"paused": False}),
-    Action("promote", "canary", lambda: {"promote": [{"revision": _names()[1]}]}),
-    Action("rollback", "updated", _back),
-    Action("rollback", "canary", _back),
-    Action("rollback", "third", lambda: _from_third(_names()[1])),
-    Action("rollback", "third-after-rollback", lambda: _from_third(_names()[0])),
-    Action("rollback", "superseded", lambda: _back_from(_superseded(), "amd64")),
-    Action("rollback", "half-promoted", lambda: _back_from(_half_promoted(), "amd64", "other")),
-    Action("rollback", "half-rolled-back", lambda: _back_from(_half_rolled_back(), "other")),
-    Action("rollback", "nodes-failed-later", _back),
-    Action("rollback", "paused", lambda: {"paused": True, **_back()}),
-    Action("promote", "half-promoted", _promote_both),
-    Action("promote", "half-rolled-back", lambda: {"promote": [_promotion_of_other(_half_rolled_back())]}),
-    Action("rollback", "rollback-refused", _back),
-    Action("retry", "rolled-back", annotations={RETRY_ANNOTATION: "argocd-7"}),
 )
