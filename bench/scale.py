@@ -63,8 +63,7 @@ def edge_model(number: int, revision: int, *, paused: bool = False) -> Object:
         "spec": {
             "source": {"uri": f"s3://models/m{number}/model.onnx", "sha256": f"{revision}{number:063}"},
             "deviceProfiles": {"names": [PROFILE]},
-            "rollout": ROLLOUT,
-            "paused": paused,
+            "rollout": {**ROLLOUT, "paused": paused},
         },
     }
 
