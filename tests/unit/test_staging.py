@@ -91,6 +91,17 @@ def test_with_replace_the_old_server_ends_within_the_budget() -> None:
     assert writes(step((*dead, *fleet("old?", 2)), OLD, NEW, strategy=REPLACE, rules=one))["n0"] == ("new", None)
 
 
+def test_where_replace_becomes_surge_a_node_that_tested_the_revision_keeps_its_server_until_the_new_one_is_ready() -> (
+    None
+):
+    course = step(beside("new? old+", staged=True), OLD, NEW, strategy=SURGE)
+    assert writes(course) == {"n0": ("old", "new")}
+    paused = with_rules(paused=True)
+    assert writes(step(beside("new? old+", staged=True), OLD, NEW, strategy=SURGE, rules=paused)) == {}
+    dead = beside("new? old+", staged=True, serving=False)
+    assert writes(step(dead, OLD, NEW, strategy=SURGE)) == {"n0": ("new", None)}, "it serves nothing"
+
+
 def test_what_fails_beside_the_old_server_is_taken_away_and_the_server_is_not_touched() -> None:
     course = step(beside("new! old+ old+"), OLD, NEW, strategy=SURGE)
     assert state_of(course, "new").reason == "CanaryFailed", "it is evidence as before"

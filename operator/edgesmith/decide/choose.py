@@ -86,6 +86,11 @@ class Chosen:
         self.moves[node.name] = Move(node.name, node.label, reason, urgent=urgent)
         self.pending.pop(node.name, None)
 
+    def join(self, node: NodeState, reason: str) -> None:
+        """Let a staged node start what it has tested beside its server."""
+        self.moves[node.name] = Move(node.name, node.label, reason, beside=node.beside)
+        self.pending.pop(node.name, None)
+
     def wait(self, node: NodeState, reason: PendingReason, message: str) -> None:
         """Say why a node is not moved."""
         if node.name not in self.moves:

@@ -100,7 +100,7 @@ class Record:
         )
 
     def switched(self, now: datetime) -> Record:
-        """The record of the node once it runs alone what it has made ready beside its old server.
+        """The record of the node once it runs what it has made ready beside its old server, alone or with Surge.
 
         A server that is ready goes on. One that was only pulled and tested starts now, in another pod.
         """

@@ -37,6 +37,9 @@ class Moves(Protocol):
     def switch(self, node: NodeState, reason: str, *, urgent: bool = False) -> None:
         """Let a staged node run what it has made ready."""
 
+    def join(self, node: NodeState, reason: str) -> None:
+        """Let a staged node start what it has tested beside its server."""
+
     def wait(self, node: NodeState, reason: PendingReason, message: str) -> None:
         """Say why a node is not moved."""
 
@@ -70,7 +73,17 @@ def settle(judged: Judgement, hold: Hold | None, budget: Places, chosen: Moves) 
         elif node.serving and node.ready:
             chosen.switch(node, f"Revision {node.label} is ready beside the old server, which ends.")
         elif node.staged and node.movable:
-            _replace(node, None if left else hold, budget, chosen)
+            held = None if left else hold
+            if _surges(judged) and node.beside_serving and not held:
+                chosen.join(node, f"Revision {node.label} is tested, so its server starts beside the old one.")
+            else:
+                _replace(node, held, budget, chosen)
+
+
+def _surges(judged: Judgement) -> bool:
+    """Whether both servers of a node may run; not so before, where a node was only to test the next revision."""
+    strategy = judged.variant.strategy
+    return strategy is not None and strategy.name == "Surge"
 
 
 def _replace(node: NodeState, hold: Hold | None, budget: Places, chosen: Moves) -> None:
@@ -111,7 +124,7 @@ def _staged(judged: Judgement, node: NodeState, move: Move) -> Move | None:
     switches = node.beside is not None and wanted == node.label
     if strategy is None or not wanted or not old or wanted == old or switches or not (serves and node.movable):
         return None
-    if strategy.name == "Surge":
+    if _surges(judged):
         return replace(move, beside=old)
     target = judged.target.revision if judged.target and not judged.variant.left else None
     if wanted == target or wanted in judged.variant.stageable:
