@@ -91,9 +91,7 @@ def test_with_replace_the_old_server_ends_within_the_budget() -> None:
     assert writes(step((*dead, *fleet("old?", 2)), OLD, NEW, strategy=REPLACE, rules=one))["n0"] == ("new", None)
 
 
-def test_where_replace_becomes_surge_a_node_that_tested_the_revision_keeps_its_server_until_the_new_one_is_ready() -> (
-    None
-):
+def test_where_replace_becomes_surge_a_node_that_tested_the_revision_keeps_its_server() -> None:
     course = step(beside("new? old+", staged=True), OLD, NEW, strategy=SURGE)
     assert writes(course) == {"n0": ("old", "new")}
     paused = with_rules(paused=True)
