@@ -21,6 +21,7 @@ def test_defaults_appear(server: ApiServer, namespace: str) -> None:
         "maxUnavailable": "10%",
         "maxFailed": "5%",
         "progressDeadline": "10m",
+        "strategy": "Surge",
         "paused": False,
     }
     assert model["spec"]["serving"] == {"port": 8000, "grpcPort": 8001, "maxBatch": 8}

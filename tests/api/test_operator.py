@@ -139,7 +139,7 @@ async def test_a_rollout_reaches_every_node_and_a_bad_revision_is_rolled_back(
     wait_condition(server, namespace, "parts", "Stalled", "RolledBack", seconds=60)
     wait_for("the first revision is back", lambda: labels(server, namespace) == first)
     wait_for("its pods too", lambda: revisions(server, namespace) == first)
-    assert len(kept.items() & pods(server, namespace).items()) == 2, "only the canary's pod was replaced"
+    assert len(kept.items() & pods(server, namespace).items()) == 3, "what failed ran beside the server of the canary"
     assert len(server.items("jobs", namespace)) == 1
 
 
@@ -209,7 +209,7 @@ def test_an_operator_whose_lease_is_taken_ends(server: ApiServer, namespace: str
 IMPATIENT = """
 import sys
 from edgesmith.controller import probes, watch_settings
-from edgesmith.controller.__main__ import main
+from edgesmith.controller.start import main
 probes.SILENT_SECONDS, watch_settings.INACTIVITY_SECONDS = 16.0, 24.0
 sys.exit(main())
 """

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from rollout_words import BAD, COMPLETED, NEW, OLD, PROVEN, fleet, state_of, step, with_rules
+from rollout_words import BAD, COMPLETED, LONG_AGO, NEW, ODD, OLD, PROVEN, fleet, state_of, step, with_rules
 from snapshots import LABEL, NEXT, SETTINGS, model, node, pod, profile, three_nodes, upcoming
 from snapshots import labels as labels_of_nodes
 from snapshots import publish as publish_source
@@ -77,6 +77,29 @@ def test_paused_lets_a_surge_end_and_starts_no_replacement() -> None:
     course = step(beside("new? old+", staged=True), OLD, NEW, strategy=REPLACE, rules=paused)
     assert writes(course) == {}
     assert {one.node: one.reason.value for one in course.pending} == {"n0": "Paused", "n1": "Paused"}
+
+
+def test_a_node_that_is_away_is_not_switched_whatever_was_last_seen_of_it() -> None:
+    assert "n0" not in writes(step(beside("~new+ old+"), OLD, NEW, strategy=SURGE))
+
+
+def test_off_what_was_rolled_back_a_pause_holds_no_node() -> None:
+    nodes = beside("new? old+", old="bad", staged=True)
+    bad = replace(BAD, revision="bad", created=LONG_AGO)
+    course = step(nodes, OLD, bad, NEW, strategy=REPLACE, rules=with_rules(paused=True))
+    assert writes(course)["n0"] == ("new", None)
+
+
+def test_a_tainted_node_is_not_staged() -> None:
+    for strategy in (SURGE, REPLACE):
+        course = step("#new+ . .", OLD, BAD, strategy=strategy, stageable=frozenset({"old"}), target=None)
+        assert "n0" not in writes(course), "no pod may start there, beside its server or in its place"
+
+
+def test_a_server_that_ends_for_a_third_revision_takes_a_place_of_the_budget() -> None:
+    nodes = (*beside("new! new!", old="odd"), *fleet("old? old+", 2))
+    course = step(nodes, OLD, ODD, NEW, strategy=REPLACE, rules=with_rules(max_unavailable=2), target="old")
+    assert len([one for one in ("n0", "n1") if course and writes(course).get(one) == ("old", None)]) <= 1
 
 
 def test_with_replace_the_old_server_ends_within_the_budget() -> None:
