@@ -1,4 +1,4 @@
-"""The command line: ``serve`` and ``selftest``."""
+"""The command line: ``serve``, ``selftest`` and ``wait``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from edgesmith_runtime.device import bound_heap, default_threads
 from edgesmith_runtime.health import Patience
 from edgesmith_runtime.http.limits import MEBIBYTE, Limits
 from edgesmith_runtime.logs import set_up_logging
+from edgesmith_runtime.waiting import wait
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_serve(commands.add_parser("serve", parents=[shared], help="serve the bundle over HTTP and gRPC"))
     _add_selftest(commands.add_parser("selftest", parents=[shared], help="test the bundle on this device"))
+    commands.add_parser("wait", help="do nothing until SIGTERM").set_defaults(run=lambda _: wait())
     return parser
 
 

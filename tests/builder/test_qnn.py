@@ -262,7 +262,7 @@ def test_a_builder_that_lacks_a_library_of_qnns_names_it_and_blames_no_model(
     with pytest.raises(
         CompileFailed, match=r"^QNN's own libraries do not start in this builder \(.*libatomic\.so\.1: "
     ):
-        qnn.compile_context(reference, tmp_path / "context.onnx", "QCS6490")
+        qnn.compile_context(reference, tmp_path / "other.onnx", "QCS6490")
 
 
 def test_a_builder_on_another_machine_says_that_it_has_no_simulator(

@@ -18,10 +18,13 @@ async def test_kinds_of_files_are_told_as_by_the_package(workshop: Any, start_se
     made = await workshop.make(case, Gates(max_accuracy_drop=0.05), precisions=("int8", "int8-mixed", "fp32"))
     assert made.report.reference_accuracy == 1.0
     assert [one.precision for one in made.judged.finalists] == ["fp32"]
-    assert "drops by 0.9" in made.judged.refused["int8"]
-    # It normalises in plain arithmetic, of which 8 bits leave nothing; its layers lose nothing that 26 files can tell.
+    assert "accuracy drops by" in made.judged.refused["int8"]
+    int8 = next(one for one in made.report.candidates if one.precision == "int8")
+    assert int8.accuracy_drop is not None
+    assert int8.accuracy_drop > 0.9
+    # It normalises in plain arithmetic, of which 8 bits leave nothing; its layers lose nothing that these files can tell.
     mixed = next(one for one in made.report.candidates if one.precision == "int8-mixed")
-    assert "known to 0.0700 either way only" in made.judged.refused["int8-mixed"]
+    assert "either way only" in made.judged.refused["int8-mixed"]
     assert (mixed.accuracy_drop, mixed.int8_share) == (0.0, 1.0)
     assert mixed.agreement is not None
     assert mixed.agreement > 0.95

@@ -232,6 +232,7 @@ def test_what_stages_a_revision_is_no_server() -> None:
     (test,) = pod_of["spec"]["initContainers"]
     (waiting,) = pod_of["spec"]["containers"]
     assert {test["image"], waiting["image"]} == {IMAGE}
+    assert waiting["args"] == ["wait"]
     assert not {"--max-latency-ms", "--max-memory-bytes"} & set(test["args"]), "the old server still runs there"
     assert "ports" not in waiting
     assert pod_of["metadata"]["labels"]["app.kubernetes.io/component"] == "staging"

@@ -31,8 +31,6 @@ from edgesmith.resources.daemon_set import on_nodes, pod_spec
 WAITING_MEMORY = "64Mi"
 """The limit of a Python interpreter that waits; it uses some 10 MB."""
 
-_WAIT = "import signal; signal.sigwait({signal.SIGTERM})"
-
 
 def staging_daemon_set(model: EdgeModel, apply: ApplyRevision, settings: Settings) -> dict[str, Any]:
     """The DaemonSet that stages the revision that the spec asks for.
@@ -74,7 +72,7 @@ def _waiting(image: str) -> dict[str, Any]:
     return {
         "name": "waiting",
         "image": image,
-        "command": ["python3", "-Sc", _WAIT],
+        "args": ["wait"],
         "resources": {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"memory": WAITING_MEMORY}},
         "securityContext": container_security(),
     }

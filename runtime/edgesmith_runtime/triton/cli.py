@@ -1,4 +1,4 @@
-"""The command line of the image with Triton: the same ``serve`` and ``selftest``."""
+"""The command line of the image with Triton: the same ``serve``, ``selftest`` and ``wait``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from edgesmith_runtime.arguments import add_gates, limits_of, port, report, seconds, shared_arguments
 from edgesmith_runtime.device import default_threads
 from edgesmith_runtime.logs import set_up_logging
+from edgesmith_runtime.waiting import wait
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     testing = commands.add_parser("selftest", parents=[shared], help="test the bundle with Triton on this device")
     testing.set_defaults(run=_selftest)
     add_gates(testing)
+    commands.add_parser("wait", help="do nothing until SIGTERM").set_defaults(run=lambda _: wait())
     return parser
 
 
