@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgesmith_stage.fleet import Fleet
+from edgesmith_stage.waiting import until
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -31,8 +32,12 @@ def test_a_tainted_node_is_left_alone_and_a_pod_that_is_forbidden_is_a_failure(f
         assert fleet.servers("parts")["edge-2"].revision != before["edge-2"].revision
     finally:
         kube("taint", "node", "edge-1", f"{TAINT}-")
+    until(
+        lambda: len({server.revision for server in fleet.servers("parts").values()}) == 1,
+        seconds=120,
+        what="the node to have followed",
+    )
     fleet.wait_saying("parts", "Ready", "Serving on 2 of 2 nodes.")
-    assert len({server.revision for server in fleet.servers("parts").values()}) == 1
 
     serving = {server.revision for server in fleet.servers("parts").values()}
     kube.apply(limit_range("550Mi"), namespace=fleet.namespace)
