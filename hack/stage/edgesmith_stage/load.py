@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -55,24 +54,26 @@ class Answers:
 class Load:
     """Requests from some nodes for as long as the context lasts."""
 
-    def __init__(self, fleet: Fleet, name: str, nodes: Sequence[str]) -> None:
+    def __init__(self, fleet: Fleet, name: str, nodes: Sequence[str], folder: Path) -> None:
         """Make the generator; nothing is sent yet.
 
         Args:
             fleet: Where the EdgeModel is.
             name: The EdgeModel.
             nodes: From where to ask.
+            folder: Where to keep what was answered; it is made.
         """
         service = fleet.ground.kube.get("service", name, fleet.namespace) or {}
         port = next(one["port"] for one in service["spec"]["ports"] if one["name"] == "http")
         self._url = f"http://{service['spec']['clusterIP']}:{port}/v2/models/{name}/infer"
         self._cluster, self._nodes = fleet.ground.name, tuple(nodes)
-        self._folder = tempfile.TemporaryDirectory()
+        self._folder = folder
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         """Begin."""
-        folder = Path(self._folder.name)
+        folder = self._folder
+        folder.mkdir()
         (folder / "body").write_text(_body())
         (folder / "load.py").write_text(_SCRIPT)
         for node in self._nodes:
@@ -83,7 +84,7 @@ class Load:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End; what was found stays until `answers` is no longer needed."""
+        """End; what was found stays."""
         for process in self._processes:
             process.kill()
             process.wait()
@@ -93,7 +94,7 @@ class Load:
         return {node: self._of(node) for node in self._nodes}
 
     def _of(self, node: str) -> Answers:
-        lines = (Path(self._folder.name) / f"{node}.log").read_text().splitlines()
+        lines = (self._folder / f"{node}.log").read_text().splitlines()
         rows = [line.split(" ", 2) for line in lines if line.count(" ") > 1]
         ends = [float(end) for _, end, said in rows if said == "ok"]
         pauses = [after - before for before, after in pairwise(ends)]
