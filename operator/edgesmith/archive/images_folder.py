@@ -7,13 +7,11 @@ annotation `io.containerd.image.name` says. Pods name images by digest, so these
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 from edgesmith.archive.opened import Archive, Document, Progress
 from edgesmith.archive.roots import LAYOUT, ArchiveError, Root, index_of
-from edgesmith.archive.tar import END, blob_name, header, padding
-from edgesmith.archive.write import PART
+from edgesmith.archive.tar import blob_name, entry, header, padding, whole
 from edgesmith_builder.oci import Repository
 
 IMAGE_NAME = "io.containerd.image.name"
@@ -42,27 +40,19 @@ def write_images(archive: Archive, target: str, folder: Path, progress: Progress
     documents = {one.descriptor.digest: one for root in roots for one in archive.tree(root.descriptor.digest)}
     blobs = sorted({blob.digest for document in documents.values() for blob in document.blobs})
     path = folder / f"edgesmith-{hashlib.sha256(index).hexdigest()[:12]}.tar"
-    part = path.with_name(path.name + PART)
-    try:
-        with part.open("wb") as file:
-            for name, content in (("oci-layout", LAYOUT), ("index.json", index), *_raw(documents)):
-                file.write(header(name, len(content)) + content + padding(len(content)))
-            for digest in blobs:
-                blob, found = archive.blobs[digest], hashlib.sha256()
-                file.write(header(blob_name(digest), blob.descriptor.size))
-                for piece in blob.pieces():
-                    found.update(piece)
-                    file.write(piece)
-                if f"sha256:{found.hexdigest()}" != digest:
-                    raise ArchiveError(f"{blob_name(digest)} has the digest sha256:{found.hexdigest()}")
-                file.write(padding(blob.descriptor.size))
-                progress("written", blob.descriptor.size)
-            file.write(END)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole(path) as file:
+        for name, content in (("oci-layout", LAYOUT), ("index.json", index), *_raw(documents)):
+            file.write(entry(name, content))
+        for digest in blobs:
+            blob, found = archive.blobs[digest], hashlib.sha256()
+            file.write(header(blob_name(digest), blob.descriptor.size))
+            for piece in blob.pieces():
+                found.update(piece)
+                file.write(piece)
+            if f"sha256:{found.hexdigest()}" != digest:
+                raise ArchiveError(f"{blob_name(digest)} has the digest sha256:{found.hexdigest()}")
+            file.write(padding(blob.descriptor.size))
+            progress("written", blob.descriptor.size)
     return path
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
@@ -13,11 +12,8 @@ from typing import BinaryIO
 from edgesmith.archive.gather import Contents
 from edgesmith.archive.opened import DOCUMENT, Progress
 from edgesmith.archive.roots import LAYOUT, ROLES, ArchiveError, Root, index_of
-from edgesmith.archive.tar import END, blob_name, header, padding
+from edgesmith.archive.tar import END, blob_name, entry, header, padding, whole
 from edgesmith_builder.oci import Backoff, BytesBlob, Descriptor, Registry, RegistryUnreachable, Repository
-
-PART = ".part"
-"""What the name of an archive ends with while it is written."""
 
 
 async def write(
@@ -46,34 +42,22 @@ async def write(
     index = index_of(root.to_json() for root in sorted(contents.roots, key=_order))
     if len(index) > DOCUMENT:
         raise ArchiveError(f"the archive would list {len(contents.roots)} images; export fewer EdgeModels at a time")
-    part = path.with_name(path.name + PART)
-    try:
-        with part.open("wb") as file:
-            _put(file, "oci-layout", LAYOUT)
-            _put(file, "index.json", index)
-            for digest in sorted({*small, *contents.sources}):
-                if digest in small:
-                    _put(file, blob_name(digest), small[digest])
-                else:
-                    descriptor, source = contents.sources[digest]
-                    await _Copy(file, registry, backoff or Backoff()).run(descriptor, source)
-                    progress("written", descriptor.size)
-            file.write(END)
-            written = file.tell()
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return written
+    with whole(path) as file:
+        file.write(entry("oci-layout", LAYOUT))
+        file.write(entry("index.json", index))
+        for digest in sorted({*small, *contents.sources}):
+            if digest in small:
+                file.write(entry(blob_name(digest), small[digest]))
+            else:
+                descriptor, source = contents.sources[digest]
+                await _Copy(file, registry, backoff or Backoff()).run(descriptor, source)
+                progress("written", descriptor.size)
+        written = file.tell()
+    return written + len(END)
 
 
 def _order(root: Root) -> tuple[int, str, str, str]:
     return ROLES.index(root.role), root.path, root.tag or "", root.descriptor.digest
-
-
-def _put(file: BinaryIO, name: str, content: bytes) -> None:
-    file.write(header(name, len(content)) + content + padding(len(content)))
 
 
 class _Copy:
