@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from edgesmith.api.edgemodel import EdgeModel
-from edgesmith.api.status import EdgeModelStatus, HistoryEntry
+from edgesmith.api.history import HistoryEntry
+from edgesmith.api.status import EdgeModelStatus
 from edgesmith.cli.table import table
 
 HEADER = ("REVISION", "PROFILE", "GENERATION", "CAME", "OUTCOME", "ENDED", "CHANGED", "WHY", "IMAGE")

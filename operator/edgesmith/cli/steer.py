@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 
 from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.history import RequestState
 from edgesmith.api.rollout import RollbackTo
-from edgesmith.api.status import EdgeModelStatus, RequestState, RevisionStatus, VariantStatus
+from edgesmith.api.status import EdgeModelStatus, RevisionStatus, VariantStatus
 from edgesmith.cli import rings
 from edgesmith.cli.seen import Seen
 from edgesmith.cluster.client import Client

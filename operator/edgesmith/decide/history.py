@@ -14,8 +14,8 @@ from datetime import datetime
 from typing import Any
 
 from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.history import HistoryChange, HistoryEntry, Outcome
 from edgesmith.api.names import RETRY_ANNOTATION, short_hash
-from edgesmith.api.status import HistoryChange, HistoryEntry, Outcome
 from edgesmith.decide.changes import changes
 from edgesmith.decide.entries import entries_of, time_of, time_text
 from edgesmith.decide.fleet import RevisionState, RolloutPhase

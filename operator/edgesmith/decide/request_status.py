@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from edgesmith.api.history import RequestState, RequestStatus
 from edgesmith.api.rollout import Promotion, RollbackTo
-from edgesmith.api.status import RequestState, RequestStatus
 from edgesmith.decide.fleet import Rules
 from edgesmith.decide.requests import ALL_STEPS, Requests
 from edgesmith.decide.rollout import Course

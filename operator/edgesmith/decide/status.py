@@ -8,16 +8,8 @@ from typing import Any, Literal
 
 from edgesmith.api.conditions import ConditionType, Reason
 from edgesmith.api.edgemodel import EdgeModel
-from edgesmith.api.status import (
-    EdgeModelStatus,
-    HistoryEntry,
-    NodeCounts,
-    PendingNode,
-    PendingReason,
-    RequestStatus,
-    RevisionStatus,
-    TrialStatus,
-)
+from edgesmith.api.history import HistoryEntry, RequestStatus
+from edgesmith.api.status import EdgeModelStatus, NodeCounts, PendingNode, PendingReason, RevisionStatus, TrialStatus
 from edgesmith.decide.builds import BuildState
 from edgesmith.decide.conditions import SENTENCES, Finding, Severity, changed, conditions, summarise, was_ready
 from edgesmith.decide.contestants import out_of
