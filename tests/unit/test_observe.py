@@ -205,7 +205,12 @@ def test_a_restart_and_another_pod_start_the_bake_anew() -> None:
 
 
 def test_which_start_of_the_server_it_is_about_is_kept_up_to_date() -> None:
-    assert observed(starting(), kept=record(run="")).run == observed(starting()).run
+    run = observed(starting()).run
+    assert observed(starting(), kept=record(run="")) == record(run=""), "a pod's first start is not worth a write"
+    assert observed(pod("n", "r"), kept=record(run="")).run == run
+    assert observed(starting(), kept=record(run=""), after=9000).run == run, "the deadline has passed"
+    assert observed(starting(), kept=record(run=""), ready=False).run == run
+    assert observed(starting(restarts=1), kept=record(run="")).run == observed(starting(restarts=1)).run
     again = observed(starting(restarts=4), kept=record())
     assert again == replace(record(), run=observed(starting(restarts=4)).run)
     assert observed(kept=record()).run == record().run

@@ -114,3 +114,21 @@ def test_a_device_costs_a_few_calls_more_where_it_is_asked_for() -> None:
         decide(seen, cluster.now)
         counted.append(calls(lambda seen=seen, cluster=cluster: decide(seen, cluster.now)))  # type: ignore[misc]
     assert counted[1] - counted[0] <= 5 * 500
+
+
+@pytest.mark.parametrize(("strategy", "expected"), [("Surge", 2), ("Replace", 3)])
+def test_a_node_costs_few_writes_for_each_revision(strategy: str, expected: int) -> None:
+    """Surge: staged, and switched with what was seen. Replace: the same, and once more when it serves."""
+    rollout = {**ROLLOUT, "steps": [{"nodes": 1, "bake": "0s"}], "strategy": strategy}
+    cluster = Cluster(edge_model=model(rollout=rollout), profiles=(profile(),))
+    for at in range(20):
+        cluster.nodes[f"n{at:04}"] = replace(node(f"n{at:04}"), boot="first")
+    cluster.run(12)
+    publish(cluster, "b", rollout=rollout)
+    writes = dict.fromkeys(cluster.nodes, 0)
+    for _ in range(20):
+        plan = cluster.run(1)
+        for one in (*plan.moves, *plan.records):
+            writes[one.node] += 1
+    assert plan.status.variants[0].state == "Complete"
+    assert set(writes.values()) == {expected}

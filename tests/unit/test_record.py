@@ -108,6 +108,10 @@ def test_a_move_starts_everything_anew_but_what_the_node_is_known_for() -> None:
     )
 
 
+def test_a_move_says_in_which_start_of_its_machine_the_node_is() -> None:
+    assert FULL.moved_to("s", "r", NOW, boot="b2").boot == "b2"
+
+
 def test_a_move_remembers_what_the_node_served_last() -> None:
     assert PLAIN.moved_to("s", "r", NOW).previous == "r"
     assert not PLAIN.moved_to("s", "r", NOW).doubtful

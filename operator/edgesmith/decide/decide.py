@@ -101,7 +101,8 @@ def _recorded(view: View, move: Move) -> Move:
     before: Record = record or new_record(state.label or "", state.server, view.now)
     if move.revision == state.label:
         return replace(move, record=before.switched(view.now).to_json())
-    return replace(move, record=before.moved_to(move.revision, state.label, view.now, state.beside).to_json())
+    moved = before.moved_to(move.revision, state.label, view.now, state.beside, observation.boot)
+    return replace(move, record=moved.to_json())
 
 
 def _kept(view: View, moved: set[str]) -> tuple[Keep, ...]:

@@ -80,6 +80,8 @@ class Observation(NamedTuple):
     state: NodeState
     record: Record | None
     """None where nothing needs to be kept."""
+    boot: str
+    """Which start of its machine it is in, as records have it; empty where that is not known, as of one that is away."""
 
 
 class _Server(NamedTuple):
@@ -153,7 +155,7 @@ def observe(
         staged=staged,
     )
     quiet = record is None and state.serving and not allowed.unfinished
-    return Observation(state, None if quiet else kept)
+    return Observation(state, None if quiet else kept, boot if node.ready else "")
 
 
 def _excused(seen: _Server, lacks: Shortage | None, record: Record | None) -> _Server:
@@ -195,7 +197,7 @@ def _judged(
     ended = _ended(kept, seen, blocked=blocked, allowed=terms.allowed, now=now) or ""
     if ended:
         had = record is not None and record.revision == label and record.state is ServerState.FAILED
-        kept = replace(kept, state=ServerState.FAILED, since=kept.since if had else now)
+        kept = replace(kept, state=ServerState.FAILED, since=kept.since if had else now, run=seen.run or kept.run)
         if not had or label not in kept.failures:
             kept = kept.failed(ended, terms.attempt)
     elif kept.state is ServerState.SERVING and label in kept.failures:
@@ -256,8 +258,8 @@ def _seen(
     run = seen.run or record.run
     still = record.excused == run and state is not ServerState.SERVING
     excused = run if seen.excused else record.excused if still else ""
-    unchanged = (away, run, deaths, excused) == (record.away, record.run, record.deaths, record.excused)
-    if not begins and same_boot and unchanged:
+    unchanged = (away, deaths, excused) == (record.away, record.deaths, record.excused)
+    if not begins and same_boot and unchanged and (run == record.run or _first(record, seen)):
         return record
     return replace(
         record,
@@ -271,6 +273,14 @@ def _seen(
         deaths=deaths,
         excused=excused,
     )
+
+
+def _first(record: Record, seen: _Server) -> bool:
+    """Whether a server is in the first start of its pod, and not ready.
+
+    That is not worth a write for each node: it is written with whatever happens to the node next.
+    """
+    return not record.run and seen.state is ServerState.STARTING and seen.run.endswith("/0")
 
 
 def _server(label: str, pods: Iterable[Pod], *, staging: bool) -> _Server:

@@ -78,7 +78,9 @@ class Record:
         }
         return _ENCODER.encode(_filled(facts))
 
-    def moved_to(self, revision: str, label: str | None, now: datetime, beside: str | None = None) -> Record:
+    def moved_to(
+        self, revision: str, label: str | None, now: datetime, beside: str | None = None, boot: str = ""
+    ) -> Record:
         """The record of the node once it gets another revision in place of the one that it was given last.
 
         Args:
@@ -86,6 +88,7 @@ class Record:
             label: What it was given last.
             now: The hub's time.
             beside: What it still runs, where it was to make `label` ready beside that.
+            boot: Which start of its machine it is in; empty where that is not known.
         """
         serves = self.state is ServerState.SERVING and label is not None
         previous = beside or (label if serves else self.previous)
@@ -94,6 +97,7 @@ class Record:
             state=ServerState.STARTING,
             since=now,
             moved=now,
+            boot=boot,
             doubtful=self.state is ServerState.FAILED,
             previous=None if previous == revision else previous,
             failures=self.failures,
