@@ -81,7 +81,7 @@ class Observation(NamedTuple):
     record: Record | None
     """None where nothing needs to be kept."""
     boot: str
-    """Which start of its machine it is in, as records have it; empty where that is not known, as of one that is away."""
+    """Which start of its machine it is in, as records have it; empty where it is away, or does not say."""
 
 
 class _Server(NamedTuple):
