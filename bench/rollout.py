@@ -7,6 +7,7 @@ none.
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import from_git
 from row import Row
 
 from edgesmith.decide.observe import MEASURED_TRIES
@@ -25,6 +27,7 @@ from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.ground import Ground, cluster, local
 from edgesmith_stage.install import install_chart, push_images
 from edgesmith_stage.kube import Object
+from edgesmith_stage.load import Load
 from edgesmith_stage.pulls import Pulls
 from edgesmith_stage.waiting import until
 
@@ -57,11 +60,14 @@ def _measure(ground: Ground) -> list[Row]:
     cached = [_seconds(partial(fleet.patch, "parts", {"source": source}), fleet) for source in (one, two, one)]
     bad = _seconds_of_rollback(fleet, two)
     memory = _operator_memory()
+    lost = _requests_lost(fleet, one)
     fleet.ground.kube("delete", "edgemodel", "parts", "-n", NAMESPACE)
 
     bare = _Bare(fleet, first_image)
     bare_updates = [bare.update(image) for image in (second_image, first_image, second_image)]
     restart = bare.restart_one()
+    model = fleet.manifest(from_git.NAME, one, deviceProfiles=profile, rollout=ROLLOUT)
+    commits = from_git.rows(fleet, model, (one, two), bare_updates)
 
     update, bare_update = sorted(cached)[1], sorted(bare_updates)[1]
     worst = max(pulled.get(edge, 0) for edge in ground.edges)
@@ -72,6 +78,8 @@ def _measure(ground: Ground) -> list[Row]:
         Row("bytes per node for a model update", worst, "bytes", "the model's file", worst / file),
         Row("bad canary to the old version serving", bad, "s", "one bare pod restart", bad / restart),
         Row("operator memory", memory / 1e6, "MB"),
+        lost,
+        *commits,
     ]
 
 
@@ -92,6 +100,17 @@ def _seconds_of_rollback(fleet: Fleet, source: dict[str, Any]) -> float:
         lambda: _all_ready(fleet.ground.kube.list("pods", NAMESPACE), 3), seconds=120, what="the old revision to serve"
     )
     return time.monotonic() - start
+
+
+def _requests_lost(fleet: Fleet, source: dict[str, Any]) -> Row:
+    """Requests without an answer while every node goes to another revision, asked on each node through the Service."""
+    with tempfile.TemporaryDirectory(prefix="edgesmith-bench-") as name:
+        with Load(fleet, "parts", fleet.ground.edges, Path(name) / "load") as load:
+            fleet.patch("parts", {"source": source, "gates": {"maxLatency": None}})
+            fleet.wait_settled("parts", 300)
+        answers = load.answers().values()
+    asked, lost = sum(one.asked for one in answers), sum(len(one.lost) for one in answers)
+    return Row("requests lost in a rollout", lost, "requests", f"{asked} asked", lost / asked)
 
 
 def _failed(fleet: Fleet) -> bool:
