@@ -218,7 +218,7 @@ async def test_a_small_blob_waits_as_long_as_it_is_asked_to(monkeypatch: pytest.
             httpx.Response(200, content=blob.stream(0)) if waits else httpx.Response(503, headers={"Retry-After": "7"})
         )
 
-    monkeypatch.setattr("edgesmith_builder.oci.registry.asyncio.sleep", sleep)
+    monkeypatch.setattr("edgesmith_builder.oci.backoff.asyncio.sleep", sleep)
     async with Registry(backoff=Backoff(2, 0.0), transport=httpx.MockTransport(handler)) as client:
         assert await client.read_blob(TARGET, blob.descriptor) == b"small"
     assert waits == [7.0]

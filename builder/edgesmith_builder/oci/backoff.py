@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+from edgesmith_builder.oci.errors import RegistryUnreachable
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,23 @@ class Backoff:
             asked: Seconds that the server asked for; it is kept to, up to `asked_limit`.
         """
         return max(min(self.limit, self.first * 2.0**attempt), min(self.asked_limit, asked))
+
+    async def patiently(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
+        """Try until the registry is reached.
+
+        Args:
+            attempt: What to try, from its beginning each time.
+
+        Raises:
+            RegistryUnreachable: It was not reached by the last attempt.
+        """
+        for number in range(self.attempts - 1):
+            try:
+                return await attempt()
+            except RegistryUnreachable as error:
+                log.info("%s; attempt %d of %d", error, number + 2, self.attempts)
+                await asyncio.sleep(self.delay(number, error.asked))
+        return await attempt()
 
 
 def asked_for(headers: Mapping[str, str], now: datetime | None = None) -> float:

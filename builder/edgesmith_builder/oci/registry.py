@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Literal, Self
 
 import httpx
 
@@ -25,7 +24,7 @@ from edgesmith_builder.oci.content import (
     digest_of,
     document_of,
 )
-from edgesmith_builder.oci.errors import RegistryError, RegistryForbidden, RegistryRefused, RegistryUnreachable
+from edgesmith_builder.oci.errors import RegistryError, RegistryForbidden, RegistryRefused
 from edgesmith_builder.oci.reference import Reference, Repository
 from edgesmith_builder.oci.referrers import EMPTY, Listed, Referrer, list_tag, listed, with_entries
 from edgesmith_builder.oci.transport import ANSWER_LIMIT, Answer, Transport
@@ -35,8 +34,6 @@ log = logging.getLogger(__name__)
 
 Pushed = Literal["there", "mounted", "uploaded"]
 """How a blob got where it is: it was there, it was taken over from a neighbour repository, or its bytes were sent."""
-
-_T = TypeVar("_T")
 
 
 class Registry:
@@ -188,7 +185,7 @@ class Registry:
                     body += piece
             return bytes(body)
 
-        return await self._patiently(read)
+        return await self._transport.backoff.patiently(read)
 
     async def save_blob(self, repository: Repository, descriptor: Descriptor, target: Path) -> None:
         """Bring a blob of any size into a file, whole and checked.
@@ -203,7 +200,7 @@ class Registry:
                     async for piece in pieces:
                         file.write(piece)
 
-        await self._patiently(save)
+        await self._transport.backoff.patiently(save)
 
     async def stream_blob(
         self, repository: Repository, descriptor: Descriptor, offset: int = 0
@@ -394,13 +391,3 @@ class Registry:
         )
         media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
         return answer.body if answer.status == httpx.codes.OK and media_type == INDEX else None
-
-    async def _patiently(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
-        backoff = self._transport.backoff
-        for number in range(backoff.attempts - 1):
-            try:
-                return await attempt()
-            except RegistryUnreachable as error:
-                log.info("%s; attempt %d of %d", error, number + 2, backoff.attempts)
-                await asyncio.sleep(backoff.delay(number, error.asked))
-        return await attempt()

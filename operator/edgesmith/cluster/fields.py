@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
+
+_TIMES_KEPT = 1024
+"""Times that are shared between objects, for memory alone: what a controller makes in one second has the same."""
 
 Raw = Mapping[str, Any]
 """An object, or a part of one, as it came over the wire."""
@@ -52,8 +56,11 @@ def version_number(value: Any) -> int:
 
 def time_of(value: Any) -> datetime | None:
     """An RFC 3339 time, or None."""
-    if not isinstance(value, str):
-        return None
+    return _time_of(value) if isinstance(value, str) else None
+
+
+@lru_cache(maxsize=_TIMES_KEPT)
+def _time_of(value: str) -> datetime | None:
     try:
         found = datetime.fromisoformat(value)
     except ValueError:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
+from sys import intern
 from typing import Any
 
 from edgesmith.api.deviceprofile import DeviceProfile
@@ -226,5 +227,5 @@ class Objects:
 def _identity(raw: Raw) -> tuple[ObjectKey, str, int]:
     """An object's key, UID and resourceVersion."""
     metadata = mapping(raw.get("metadata"))
-    key = (text(metadata, "namespace"), text(metadata, "name"))
+    key = (intern(text(metadata, "namespace")), text(metadata, "name"))
     return key, text(metadata, "uid"), version_number(metadata.get("resourceVersion"))

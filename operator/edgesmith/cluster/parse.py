@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from sys import intern
+from types import MappingProxyType
 from typing import Any
 
 from edgesmith.api.deviceprofile import DeviceProfile
@@ -31,6 +35,8 @@ SELFTEST = "selftest"
 
 _STARTING = {"ContainerCreating", "PodInitializing"}
 _SENTENCE_LIMIT = 1000
+_DEVICES_KEPT = 256
+"""Descriptions of devices that are shared between pods, for memory alone."""
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -50,7 +56,7 @@ def owner_of(raw: Raw) -> str:
     """The UID of an object's controller, or an empty string."""
     for reference in mappings(at(raw, "metadata", "ownerReferences")):
         if reference.get("controller") is True:
-            return text(reference, "uid")
+            return intern(text(reference, "uid"))
     return ""
 
 
@@ -92,7 +98,7 @@ def node(raw: Raw) -> Node:
     """A node; ready where the kubelet's Ready condition is True."""
     ready = _condition(raw, "Ready")
     return Node(
-        name=text(raw, "metadata", "name"),
+        name=intern(text(raw, "metadata", "name")),
         labels=labels_of(raw),
         ready=ready.get("status") == "True",
         unheard=time_of(ready.get("lastTransitionTime")) if ready.get("status") == "Unknown" else None,
@@ -101,7 +107,7 @@ def node(raw: Raw) -> Node:
             Taint(text(taint, "key"), text(taint, "value"), text(taint, "effect"))
             for taint in mappings(at(raw, "spec", "taints"))
         ),
-        records={key: value for key, value in annotations_of(raw).items() if parse_node_label(key)},
+        records={intern(key): value for key, value in annotations_of(raw).items() if parse_node_label(key)},
         offers={
             intern(resource): _count(quantity)
             for resource, quantity in mapping(at(raw, "status", "allocatable")).items()
@@ -125,7 +131,7 @@ def pod(raw: Raw) -> Pod:
     waiting, waiting_message = _waiting(containers)
     return Pod(
         name=text(raw, "metadata", "name"),
-        node=text(raw, "spec", "nodeName") or _affinity_node(raw),
+        node=intern(text(raw, "spec", "nodeName") or _affinity_node(raw)),
         revision=labels_of(raw).get(REVISION_LABEL, ""),
         created=time_of(at(raw, "metadata", "creationTimestamp")) or _EPOCH,
         ready=_condition(raw, "ContainersReady").get("status") == "True",
@@ -196,14 +202,20 @@ def selftest(message: Any) -> SelfTest | None:
     memory = number(found.get("memoryBytes"))
     return SelfTest(
         passed=found["verdict"] == "Passed",
-        reason=text(found, "reason"),
-        message=text(found, "message")[:_SENTENCE_LIMIT],
+        reason=intern(text(found, "reason")),
+        message=intern(text(found, "message")[:_SENTENCE_LIMIT]),
         p95_ms=number(found.get("p95Ms")),
         p50_ms=number(found.get("p50Ms")),
         memory_bytes=None if memory is None else int(memory),
-        device=dict(mapping(found.get("device"))),
+        device=_device(json.dumps(mapping(found.get("device")))),
         warning=text(found, "warning")[:_SENTENCE_LIMIT] or None,
     )
+
+
+@lru_cache(maxsize=_DEVICES_KEPT)
+def _device(text: str) -> Mapping[str, Any]:
+    """What a self-test says of its device. The same stands in thousands of messages: it is kept once."""
+    return MappingProxyType(json.loads(text))
 
 
 def termination_messages(status: Raw) -> list[str]:
