@@ -325,6 +325,7 @@ class CuttingProxy:
         self._back_budgets = back or []
         self._tasks: list[asyncio.Future[None]] = []
         self._writers: list[asyncio.StreamWriter] = []
+        self._closing = False
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -333,9 +334,13 @@ class CuttingProxy:
 
     async def __aexit__(self, *exc: object) -> None:
         self._server.close()
+        self._closing = True
+        # One turn of the loop, in which a connection that has just been accepted gets its task.
+        await asyncio.sleep(0)
         for writer in self._writers:
-            writer.transport.abort()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            _abort(writer)
+        while waiting := [task for task in self._tasks if not task.done()]:
+            await asyncio.gather(*waiting, return_exceptions=True)
         await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -343,6 +348,10 @@ class CuttingProxy:
             self._tasks.append(task)
         there, out = await asyncio.open_connection(self._host, self._port)
         self._writers += [writer, out]
+        if self._closing:
+            _abort(writer)
+            _abort(out)
+            return
         back = asyncio.create_task(self._back(there, writer))
         self._tasks.append(back)
         try:
@@ -361,7 +370,7 @@ class CuttingProxy:
             pass
         finally:
             out.close()
-            writer.transport.abort()
+            _abort(writer)
 
     async def _back(self, there: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
@@ -377,6 +386,13 @@ class CuttingProxy:
                     self.cuts += 1
                     break
             writer.close()
+
+
+def _abort(writer: asyncio.StreamWriter) -> None:
+    """Break a connection, whatever has become of it."""
+    # A transport that has sent its last bytes and closed has no loop any more, and its abort() asks for one.
+    with contextlib.suppress(AttributeError):
+        writer.transport.abort()
 
 
 @pytest.fixture
