@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from edgesmith_stage.fleet import Fleet
-from edgesmith_stage.waiting import until
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -32,14 +31,9 @@ def test_a_tainted_node_is_left_alone_and_a_pod_that_is_forbidden_is_a_failure(f
         assert fleet.servers("parts")["edge-2"].revision != before["edge-2"].revision
     finally:
         kube("taint", "node", "edge-1", f"{TAINT}-")
-    until(
-        lambda: len({server.revision for server in fleet.servers("parts").values()}) == 1,
-        seconds=120,
-        what="the node to have followed",
-    )
     fleet.wait_saying("parts", "Ready", "Serving on 2 of 2 nodes.")
-
     serving = {server.revision for server in fleet.servers("parts").values()}
+    assert len(serving) == 1, "the node has followed"
     kube.apply(limit_range("550Mi"), namespace=fleet.namespace)
     fleet.patch("parts", {"serving": {"resources": {"limits": {"memory": "600Mi"}}}})
     stalled = fleet.wait("parts", "Stalled", reason="RolledBack", seconds=120)

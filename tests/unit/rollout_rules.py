@@ -44,6 +44,7 @@ def check(world: World, plan: Plan) -> None:
         assert not move.staging or move.revision in wanted or move.revision in world.staging
     _check_servers(world, plan, rolled_back)
     _check_staged(world, plan, rolled_back)
+    _check_complete(world, plan)
     _check_marks(world, plan, wanted)
     _check_hold(world, plan)
 
@@ -149,6 +150,15 @@ def _check_staged(world: World, plan: Plan, rolled_back: set[str]) -> None:
     assert not fresh or len(on_their_way) <= limit, (fresh, on_their_way, limit)
     for name, value in after.items():
         assert parse_next(value)[0] not in rolled_back, f"{name} keeps what was rolled back"
+
+
+def _check_complete(world: World, plan: Plan) -> None:
+    """Complete, and with it Ready, is said only while no node that is there makes something ready beside its server."""
+    for one in plan.status.variants:
+        own = [name for name, found in world.nodes.items() if found.labels["device"] == one.profile]
+        staged = [name for name in own if world.nodes[name].labels.get(NEXT)]
+        there = [name for name in staged if world.reachable(name) and world.offers(name)]
+        assert one.state != "Complete" or not there, f"{there} are staged"
 
 
 def _broken(world: World, name: str) -> bool:

@@ -6,19 +6,36 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from rollout_words import BAD, COMPLETED, LONG_AGO, NEW, ODD, OLD, PROVEN, fleet, state_of, step, with_rules
-from snapshots import LABEL, NEXT, SETTINGS, model, node, pod, profile, three_nodes, upcoming
+from rollout_words import (
+    BAD,
+    COMPLETED,
+    LONG_AGO,
+    NEW,
+    ODD,
+    OLD,
+    PROVEN,
+    RULES,
+    fleet,
+    state_of,
+    step,
+    variant,
+    with_rules,
+)
+from snapshots import LABEL, NEXT, NOW, SETTINGS, model, node, pod, profile, three_nodes, upcoming
 from snapshots import labels as labels_of_nodes
 from snapshots import publish as publish_source
 
 from edgesmith.api.names import daemon_set_name, parse_next, parse_node_label, staging_value
 from edgesmith.decide import decide
 from edgesmith.decide.builds import build_for
-from edgesmith.decide.fleet import NodeState, ServerState
+from edgesmith.decide.choose import Budget, Chosen, budget_of, leave
+from edgesmith.decide.fleet import NodeState, RevisionState, RolloutPhase, ServerState
+from edgesmith.decide.judge import judge
 from edgesmith.decide.placement import Placement, placement
-from edgesmith.decide.plan import ApplyRevision
+from edgesmith.decide.plan import ApplyRevision, Plan
 from edgesmith.decide.rollout import Course
 from edgesmith.decide.serving import serving
+from edgesmith.decide.staging import place
 from edgesmith.decide.strategy import Strategy, strategy_of
 from edgesmith.resources import staging_daemon_set
 
@@ -96,10 +113,67 @@ def test_a_tainted_node_is_not_staged() -> None:
         assert "n0" not in writes(course), "no pod may start there, beside its server or in its place"
 
 
-def test_a_server_that_ends_for_a_third_revision_takes_a_place_of_the_budget() -> None:
-    nodes = (*beside("new! new!", old="odd"), *fleet("old? old+", 2))
-    course = step(nodes, OLD, ODD, NEW, strategy=REPLACE, rules=with_rules(max_unavailable=2), target="old")
-    assert len([one for one in ("n0", "n1") if course and writes(course).get(one) == ("old", None)]) <= 1
+@pytest.mark.parametrize("word", ["#old+", "%old+"])
+@pytest.mark.parametrize("strategy", [SURGE, REPLACE])
+def test_a_move_of_a_node_where_no_pod_may_start_stages_nothing(word: str, strategy: Strategy) -> None:
+    judged = judge(variant(word, OLD, NEW, strategy=strategy), RULES, NOW)
+    chosen = Chosen()
+    chosen.move(judged.variant.nodes[0], "new", "It is said so.")
+    place(judged, budget_of([judged], RULES), chosen)
+    assert [(move.label, move.next) for move in chosen.moves.values()] == [("new", None)]
+
+
+@pytest.mark.parametrize("strategy", [SURGE, REPLACE])
+def test_a_node_that_is_away_with_what_was_rolled_back_never_comes_back_to_it(strategy: Strategy) -> None:
+    course = step("~new+ old+", OLD, BAD, strategy=strategy, stageable=frozenset({"old"}))
+    assert writes(course) == {"n0": ("old", None)}, "staged, it would start what was rolled back when it returns"
+
+
+def twice_rolled_back(words: str) -> tuple[tuple[NodeState, ...], tuple[RevisionState, ...]]:
+    """Nodes that make what was rolled back ready beside what was rolled back before, and all revisions."""
+    return beside(words, old="odd"), (OLD, replace(ODD, rolled_back="n1 failed.", reason="CanaryFailed"), BAD)
+
+
+@pytest.mark.parametrize(("limit", "moved"), [(1, 0), (2, 1), (3, 2)])
+def test_a_server_that_ends_for_a_third_revision_takes_a_place_of_the_budget(limit: int, moved: int) -> None:
+    nodes, revisions = twice_rolled_back("new? new? old?")
+    rules = with_rules(max_unavailable=limit)
+    course = step(nodes, *revisions, strategy=REPLACE, rules=rules)
+    assert [label for label, _ in writes(course).values()] == ["old"] * moved, "n2 has no server already"
+    waiting = {one.node: str(one.reason) for one in course.pending if one.node != "n2"}
+    assert list(waiting.values()) == ["MaxUnavailable"] * (2 - moved)
+
+
+def test_a_server_that_ends_for_a_third_revision_is_staged_where_that_can_be() -> None:
+    nodes, revisions = twice_rolled_back("new? old+")
+    assert writes(step(nodes, *revisions, strategy=SURGE)) == {"n0": ("odd", "old")}
+    stageable = frozenset({"old"})
+    assert writes(step(nodes, *revisions, strategy=REPLACE, stageable=stageable)) == {"n0": ("odd", "old.staging")}
+
+
+def test_where_no_pod_may_start_a_node_keeps_the_server_that_was_rolled_back_before() -> None:
+    nodes, revisions = twice_rolled_back("#new? old+")
+    for strategy in (SURGE, REPLACE):
+        assert writes(step(nodes, *revisions, strategy=strategy)) == {"n0": ("odd", None)}
+    gone = tuple(replace(one, beside_serving=False) for one in nodes)
+    assert writes(step(gone, *revisions, strategy=SURGE)) == {"n0": ("old", None)}, "there is nothing to keep"
+
+
+def test_old_servers_end_one_after_the_other_where_fewer_may_be_down_than_are_staged() -> None:
+    nodes = beside("new? new? old+", staged=True)
+    for limit, ended in ((1, 1), (2, 2)):
+        course = step(nodes, OLD, PROVEN, strategy=REPLACE, rules=with_rules(max_unavailable=limit))
+        assert [name for name, after in writes(course).items() if after == ("new", None)] == ["n0", "n1"][:ended]
+
+
+def test_a_node_that_is_no_longer_to_run_the_model_first_makes_nothing_ready_any_more() -> None:
+    nodes = (*beside("new? new+"), *fleet("old+", 2))
+    left = leave(nodes, with_rules(max_unavailable=1), Budget(1, 0, 1))
+    assert {name: (move.label, move.next) for name, move in left.moves.items()} == {
+        "n0": ("old", None),
+        "n1": ("old", None),
+    }
+    assert [str(one.reason) for one in left.pending.values()] == ["MaxUnavailable"], "n2 would lose a server"
 
 
 def test_with_replace_the_old_server_ends_within_the_budget() -> None:
@@ -156,6 +230,60 @@ def test_what_was_rolled_back_serves_until_the_way_back_is_ready(word: str, move
     assert writes(course) == ({"n0": ("old", None)} if moved else {})
     gone = tuple(replace(one, beside_serving=False) for one in nodes)
     assert writes(step(gone, OLD, BAD, strategy=SURGE)) == {"n0": ("old", None)}, "there is nothing to lose"
+
+
+@pytest.mark.parametrize(
+    ("words", "strategy", "expected"),
+    [
+        ("new? new+", SURGE, RolloutPhase.ROLLING_OUT),
+        ("new+ new+", SURGE, RolloutPhase.ROLLING_OUT),
+        ("new? new+", REPLACE, RolloutPhase.ROLLING_OUT),
+        ("~new? new+", SURGE, RolloutPhase.COMPLETE),
+        ("#new? new+", SURGE, RolloutPhase.COMPLETE),
+    ],
+)
+def test_a_node_that_is_staged_does_not_serve_what_is_approved(
+    words: str, strategy: Strategy, expected: RolloutPhase
+) -> None:
+    nodes = tuple(replace(one, beside=None) if one.name == "n1" else one for one in beside(words))
+    assert step(nodes, OLD, COMPLETED, strategy=strategy).phase is expected
+    paused = step(nodes, OLD, COMPLETED, strategy=strategy, rules=with_rules(paused=True))
+    assert paused.phase is expected, "it is on its way, and no pause holds it up"
+
+
+def test_a_node_that_waits_in_a_pause_with_what_is_approved_pauses_the_rollout() -> None:
+    nodes = (*beside("new?", staged=True), *fleet("new+", 1))
+    course = step(nodes, OLD, COMPLETED, strategy=REPLACE, rules=with_rules(paused=True))
+    assert (course.phase, course.moves) == (RolloutPhase.PAUSED, ())
+
+
+def test_ready_is_not_said_while_a_node_is_staged_for_what_is_approved() -> None:
+    """It returns after the others have completed the revision: it serves, but the old one."""
+    for strategy in ("Surge", "Replace"):
+        cluster = three_nodes()
+        rollout = {"steps": [{"nodes": 1, "bake": "10s"}], "maxUnavailable": 1, "strategy": strategy}
+        publish_source(cluster, "a", rollout=rollout)
+        cluster.run(20)
+        cluster.nodes["e3"] = replace(cluster.nodes["e3"], ready=False)
+        publish_source(cluster, "b", generation=3, rollout=rollout)
+        plan = cluster.run(30)
+        assert (plan.status.variants[0].state, plan.status.nodes.ready) == ("Complete", 2)
+        cluster.nodes["e3"] = replace(cluster.nodes["e3"], ready=True)
+        seen: list[tuple[str, str, str]] = []
+        while not seen or upcoming(cluster)["e3"]:
+            plan = cluster.run(1)
+            ready, reconciling = (condition(plan, one) for one in ("Ready", "Reconciling"))
+            seen.append((ready.status, reconciling and reconciling.status, plan.status.variants[0].state))
+            assert "is on 2 of 3 nodes" in ready.message, ready.message
+        assert len(seen) > 1
+        assert set(seen) == {("False", "True", "RollingOut")}, strategy
+        plan = cluster.run(3)
+        assert condition(plan, "Ready").message == "Serving on 3 of 3 nodes."
+
+
+def condition(plan: Plan, name: str) -> Any:
+    """A condition of the status; None where it is not there."""
+    return next((one for one in plan.status.conditions if one.type == name), None)
 
 
 def test_a_staged_node_is_neither_updated_nor_down() -> None:

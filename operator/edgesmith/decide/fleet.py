@@ -124,6 +124,10 @@ class NodeState:
         self.gone = not self.ready or (self.shortage is not None and not self.serving)
         self.well = self.movable and self.serving and not self.failures and self.beside is None
 
+    def serves(self, revision: str) -> bool:
+        """Whether it runs a revision and nothing beside that, and its server is ready, as far as is known."""
+        return self.label == revision and self.serving and self.beside is None
+
 
 @dataclass(frozen=True, slots=True)
 class RevisionState:

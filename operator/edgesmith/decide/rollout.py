@@ -120,7 +120,8 @@ def _phase_forward(judged: Judgement, target: RevisionState, rules: Rules, *, mo
     if variant.left and any(node.movable for node in variant.on(variant.left)):
         return RolloutPhase.ROLLING_BACK
     hold = hold_of(rules, overridden=variant.overridden)
-    if hold and len(variant.on(target.revision)) < len(variant.nodes):
+    given = variant.on(target.revision)
+    if hold and (len(given) < len(variant.nodes) or any(node.staged for node in given)):
         return hold.phase
     if not target.proven:
         if not variant.on(target.revision) and not any(node.movable for node in variant.nodes):
@@ -138,15 +139,16 @@ def _all_served(variant: Variant, target: RevisionState, tolerated: int) -> bool
     """Whether a completed revision serves wherever it can.
 
     As many servers as may be down in a rollout may restart, and as many nodes may have just joined, without the whole
-    EdgeModel ceasing to be ready.
+    EdgeModel ceasing to be ready. A node that makes the revision ready beside another one does not serve it yet.
     """
     joining = {ServerState.STARTING, ServerState.NONE}
     revision = target.revision
-    others = [node for node in variant.nodes if node.movable and not (node.label == revision and node.serving)]
+    others = [node for node in variant.nodes if node.movable and not node.serves(revision)]
     return (
         len(others) <= tolerated
         and all(
-            node.server is ServerState.NONE or (node.label == revision and node.server in joining)
+            node.beside is None
+            and (node.server is ServerState.NONE or (node.label == revision and node.server in joining))
             for node in others
             if revision not in node.failures
         )

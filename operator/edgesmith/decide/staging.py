@@ -47,10 +47,12 @@ class Moves(Protocol):
 def returns_to(judged: Judgement, node: NodeState) -> str | None:
     """What a staged node still runs and may go on running, so that nothing has to start; None where there is nothing.
 
-    What was rolled back is nothing to return to, as long as there is anything else.
+    What was rolled back is nothing to return to, as long as there is anything else: not so on a node where no new pod
+    may start, which would be without a server then.
     """
     old = judged.revisions.get(node.beside or "")
-    if not node.beside or (old and old.rolled_back and judged.stable):
+    keeps = node.beside_serving and node.ready and not node.movable
+    if not node.beside or (old and old.rolled_back and judged.stable and not keeps):
         return None
     return node.beside
 

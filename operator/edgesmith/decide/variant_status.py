@@ -6,19 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pydantic.alias_generators import to_camel
-
 from edgesmith.api.conditions import Reason
 from edgesmith.api.names import RETRY_ANNOTATION
-from edgesmith.api.status import ChangedAnswers, NodeCounts, RefusedCandidate, VariantBuild, VariantStatus
+from edgesmith.api.status import NodeCounts, VariantStatus
+from edgesmith.decide.build_status import known
 from edgesmith.decide.builds import BuildState
 from edgesmith.decide.conditions import Finding, Severity
 from edgesmith.decide.contestants import Contestants
 from edgesmith.decide.fleet import NodeState, RevisionState, RolloutPhase, ServerState
-from edgesmith.decide.held import build_before, refused_before, variant_before
 from edgesmith.decide.rollout import Course
-from edgesmith.decide.scores import bounded, scores
-from edgesmith_builder.contract import BuildReport, MetricName
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +156,7 @@ def _waits_for_nodes(facts: VariantFacts) -> bool:
     """Whether every node that can be given the target serves it, and the others cannot be given it."""
     target = facts.course.target
     return target is not None and all(
-        node.serving and node.label == target.revision for node in facts.course.variant.nodes if node.movable
+        node.serves(target.revision) for node in facts.course.variant.nodes if node.movable
     )
 
 
@@ -173,7 +169,7 @@ def variant_status(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantS
     """
     build, course = facts.build, facts.course
     own, strategy = facts.counted, course.variant.strategy
-    measured = _known(facts, build, previous) if build else {}
+    measured = known(facts.contestants.states if facts.contestants else (build,), build, previous) if build else {}
     return VariantStatus(
         profile=facts.profile,
         build_key=build.build.key if build else None,
@@ -191,8 +187,6 @@ def variant_status(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantS
     )
 
 
-_REFUSED = 64
-"""Candidates that are out and that are told."""
 _WARNINGS = 8
 """Kinds of warnings of devices that are told."""
 
@@ -204,64 +198,6 @@ def _device_warnings(warnings: Mapping[str, Sequence[str]]) -> Iterable[str]:
         yield f"On {first}{f' and {more} more {_nodes(more)}' if more else ''} the model {warning.rstrip('.')}"
 
 
-def _known(facts: VariantFacts, build: BuildState, previous: Mapping[str, Any]) -> dict[str, Any]:
-    """What is known of a variant's candidates, as fields of the status.
-
-    While the registry does not answer, it is what the report said before: a measurement does not become untrue.
-    """
-    before = variant_before(previous, facts.profile, build.build.key)
-    states = facts.contestants.states if facts.contestants else (build,)
-    found: dict[str, Any] = {"built_image": build.built, "alternative": build.alternative if build.image else None}
-    if build.tagged is None:
-        found["built_image"] = before.get("builtImage") or before.get("image")
-    found["refused"] = tuple(one for state in states for one in _refused(state, previous))[:_REFUSED]
-    found["builds"] = tuple(_build(one, previous) for one in states if one.alternative)
-    if build.report:
-        return found | _measured(build.report, build.build.metric)
-    return found if build.reason is Reason.GATES_FAILED else found | _kept(before, _MEASURED)
-
-
-def _build(state: BuildState, previous: Mapping[str, Any]) -> VariantBuild:
-    before = build_before(previous, state.profile.metadata.name, state.build.key)
-    phase = "Failed" if state.phase == "Waiting" and state.tried else state.phase
-    return VariantBuild(
-        alternative=state.alternative or "",
-        build_key=state.build.key,
-        image=state.tagged or before.get("image"),
-        state=phase,
-        reason=state.reason,
-        message=bounded(state.message) or None,
-    )
-
-
-def _refused(state: BuildState, previous: Mapping[str, Any]) -> Iterable[RefusedCandidate]:
-    if state.refused is None:
-        profile, key = state.profile.metadata.name, state.build.key
-        for one in refused_before(previous, profile, state.alternative, key):
-            yield RefusedCandidate.model_validate(one)
-    for found in state.refused or ():
-        yield RefusedCandidate(
-            alternative=state.alternative,
-            precision=found.precision,
-            size=found.size,
-            image_size=found.image_size,
-            message=bounded(found.rejected or ""),
-            **scores(found, state.build.metric),
-        )
-
-
-def _measured(report: BuildReport, metric: MetricName) -> dict[str, Any]:
-    """What a build measured of the candidate that is rolled out, as fields of the status."""
-    measured: dict[str, Any] = dict(scores(report, metric))
-    if report.accuracy is not None:
-        measured["metric"] = metric
-    winner = next((one for one in report.candidates if one.precision == report.precision), None)
-    if winner and winner.lost is not None and winner.gained is not None and report.samples:
-        measured["changed_answers"] = ChangedAnswers(lost=winner.lost, gained=winner.gained, samples=report.samples)
-    same = ("precision", "size", "warnings", "rebased_from")
-    return measured | {name: getattr(report, name) for name in same}
-
-
 def _reason(facts: VariantFacts, own: NodeCounts) -> Reason:
     """Why one variant stands where it does, in one word."""
     if facts.build is None:
@@ -269,18 +205,6 @@ def _reason(facts: VariantFacts, own: NodeCounts) -> Reason:
     if facts.build.image is None and facts.build.reason and not _awaits_nodes(facts):
         return facts.build.reason
     return rollout_finding(facts, own).reason
-
-
-_MEASURED = (
-    *("precision", "metric", "accuracy", "accuracy_drop", "accuracy_drop_error", "changed_answers", "agreement"),
-    *("multiplications", "warnings", "size", "rebased_from"),
-)
-"""Fields of the status that a build's report says."""
-
-
-def _kept(before: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
-    """Fields of the status as they are."""
-    return {ours: before[theirs] for ours in fields if (theirs := to_camel(ours)) in before}
 
 
 def shown_revision(course: Course) -> str | None:
