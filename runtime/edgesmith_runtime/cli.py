@@ -76,6 +76,13 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         help="how long new requests are taken after SIGTERM (default: %(default)g)",
     )
     parser.add_argument(
+        "--linger-seconds",
+        type=seconds,
+        default=0.0,
+        help="how long to go on after SIGTERM at most, as long as requests come within --accept-seconds of each other "
+        "(default: %(default)g)",
+    )
+    parser.add_argument(
         "--drain-seconds",
         type=seconds,
         default=20.0,
@@ -119,6 +126,7 @@ def _serve(options: argparse.Namespace) -> int:
             grpc_port=options.grpc_port,
             threads=options.threads or default_threads(),
             accept_seconds=options.accept_seconds,
+            linger_seconds=options.linger_seconds,
             drain_seconds=options.drain_seconds,
             queue=options.queue,
             termination_log=options.termination_log,

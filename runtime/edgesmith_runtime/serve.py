@@ -7,6 +7,7 @@ import contextlib
 import logging
 import math
 import signal
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -60,6 +61,8 @@ class Settings:
         grpc_port: The gRPC port; 0 for any free one.
         threads: How many cores to compute with.
         accept_seconds: How long new requests are taken after SIGTERM: the cluster's endpoints lag behind.
+        linger_seconds: How long the server goes on after SIGTERM at most, as long as requests come within
+            `accept_seconds` of each other: its successor may still start. 0 for a server that has none.
         drain_seconds: How long requests in flight may take after that.
         queue: How many inference requests may wait or run at once.
         termination_log: Where a failed start leaves its reason, where that file exists.
@@ -77,6 +80,7 @@ class Settings:
     drain_seconds: float
     queue: int
     termination_log: Path
+    linger_seconds: float = 0.0
     limits: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
 
@@ -181,10 +185,13 @@ async def _drain(
 ) -> int:
     """Refuse new work, let what is in flight end, and return the exit status."""
     known = service.ready
-    service.drain()
     http.start_draining()
+    lingered = known and settings.linger_seconds > 0
+    if lingered:
+        await _linger(settings, service)
+    service.drain()
     _log.info("draining", extra={"in_flight": dispatcher.pending, "drain_seconds": settings.drain_seconds})
-    if known:  # before that nobody was sent here
+    if known and not lingered:  # before that nobody was sent here
         await asyncio.sleep(settings.accept_seconds)
     status = 0
     try:
@@ -199,6 +206,20 @@ async def _drain(
     dispatcher.close()
     _log.info("stopped")
     return status
+
+
+async def _linger(settings: Settings, service: Service) -> None:
+    """Serve as before until nobody asks any more: a Service sends requests to a pod that ends until another is ready.
+
+    It must be ready meanwhile. Where it says that it is not, its endpoint goes, whether there is another or not.
+    """
+    began = time.monotonic()
+    _log.info("lingering", extra={"linger_seconds": settings.linger_seconds})
+    while (now := time.monotonic()) < began + settings.linger_seconds:
+        quiet = max(began, service.asked) + settings.accept_seconds - now
+        if quiet <= 0:
+            return
+        await asyncio.sleep(min(quiet, began + settings.linger_seconds - now))
 
 
 async def _ended(grpc: GrpcServer, closed: threading.Event) -> None:

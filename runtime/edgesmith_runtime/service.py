@@ -68,6 +68,8 @@ class Service:
         self._dispatcher = dispatcher
         self._state = State.STARTING
         self._loaded: LoadedModel | None = None
+        self.asked = 0.0
+        """When a client last asked the model, by the monotonic clock."""
 
     @property
     def ready(self) -> bool:
@@ -132,10 +134,12 @@ class Service:
 
     def submit(self, job: Callable[[bool], T]) -> asyncio.Future[T]:
         """Queue a job for the engine's threads and wait on the event loop; see `Dispatcher.submit`."""
+        self.asked = time.monotonic()
         return asyncio.wrap_future(self._dispatcher.submit(job))
 
     def queue(self, job: Callable[[bool], T]) -> Future[T]:
         """Queue a job for the engine's threads and wait on a thread; see `Dispatcher.submit`."""
+        self.asked = time.monotonic()
         return self._dispatcher.submit(job)
 
     def run(self, model: LoadedModel, request: InferRequest, *, busy: bool) -> dict[str, NDArray[Any]]:

@@ -244,6 +244,47 @@ def test_new_requests_are_answered_for_a_while_after_the_signal(toy: Bundle, sta
     assert server.stop() == 0
 
 
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_server_that_lingers_is_ready_for_as_long_as_it_is_asked(
+    toy: Bundle, start_server: StartServer, protocol: str
+) -> None:
+    server = start_server(toy.folder, "--accept-seconds", "1", "--linger-seconds", "60")
+    server.process.send_signal(signal.SIGTERM)
+    server.wait_for("lingering")
+    began = asked = time.monotonic()
+    with closing(_grpc(server)) as kept:
+        while (asked := time.monotonic()) - began < 3:
+            if protocol == "http":
+                with closing(_http(server)) as client:
+                    assert client.is_server_ready(), "its endpoint would go"
+                    _ask_toy(client, tritonclient.http)
+            else:
+                assert kept.is_server_ready()
+                _ask_toy(kept, tritonclient.grpc)
+            time.sleep(0.2)
+        assert server.lines[-1]["message"] == "lingering"
+        with closing(_http(server)) as client:
+            while time.monotonic() - asked < 0.7:
+                assert client.is_server_ready(), "a probe asks no model"
+    assert server.stop() == 0
+    assert time.monotonic() - asked < 4, "it ends soon after the last request"
+    assert [entry["message"] for entry in server.lines][-3:] == ["lingering", "draining", "stopped"]
+
+
+def test_a_server_that_lingers_ends_at_last_though_it_is_asked(toy: Bundle, start_server: StartServer) -> None:
+    server = start_server(toy.folder, "--accept-seconds", "30", "--linger-seconds", "1")
+    began = time.monotonic()
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(10) == 0
+    assert 1 <= time.monotonic() - began < 10
+
+
+def _ask_toy(client: Any, library: Any) -> None:
+    given_input = library.InferInput("x", [1, 4], "FP32")
+    given_input.set_data_from_numpy(np.zeros((1, 4), np.float32))
+    assert client.infer("toy", [given_input]).as_numpy("relu").shape == (1, 4)
+
+
 IMPATIENT = """
 import sys
 from functools import partial
