@@ -16,12 +16,13 @@ from edgesmith.cluster.parse import revision
 from edgesmith.decide.builds import build_for
 from edgesmith.decide.plan import ApplyRevision
 from edgesmith.decide.serving import MAX_BATCH, TEMPLATE_VERSION, merge_resources, revision_of, serving
+from edgesmith.decide.strategy import strategy_of
 from edgesmith.resources import daemon_set, service
 from edgesmith.resources.daemon_set import pod_spec
 from edgesmith.resources.triton import ACCEPT_SECONDS
 from edgesmith_runtime.http.limits import Limits
 
-TEMPLATE = "d3ebc8b8b6"
+TEMPLATE = "eed1aaadc6"
 """Hash of the template below. Where it changes, raise `TEMPLATE_VERSION`: nodes that run the old one must be moved."""
 
 
@@ -33,7 +34,7 @@ def test_the_template_of_a_revision_is_what_it_was() -> None:
     of = model(gates={"maxLatency": "50ms", "maxMemory": "512Mi"})
     at = profile(runtime={"runtimeClassName": "crun", "tolerations": [{"key": "edge", "operator": "Exists"}]})
     template = pod_spec(serving(of, at, IMAGE, SECRET), "0" * 10)
-    assert (TEMPLATE_VERSION, short_hash(json.dumps(template, sort_keys=True))) == ("4", TEMPLATE)
+    assert (TEMPLATE_VERSION, short_hash(json.dumps(template, sort_keys=True))) == ("5", TEMPLATE)
 
 
 def test_a_daemon_set_names_the_image_under_the_tag_where_a_trial_chose_another() -> None:
@@ -135,6 +136,49 @@ def test_a_batch_of_its_own_reaches_the_server_and_its_self_test() -> None:
         assert container["args"][container["args"].index("--max-batch") + 1] == "32"
     usual = applied(serving={"maxBatch": 8})["spec"]["template"]["spec"]
     assert usual == applied()["spec"]["template"]["spec"], "what is the server's own default moves no node"
+
+
+SMALL = {"hardware": {"memory": "1536Mi"}}
+PORT_OF_THE_NODE = {"serving": {"expose": {"type": "HostPort", "httpPort": 8080}}}
+
+
+@pytest.mark.parametrize(
+    ("at_profile", "of_model", "lingers"),
+    [
+        ({}, {}, True),
+        ({}, {"rollout": {"strategy": "Replace"}}, True),
+        ({"hardware": {"memory": "2Gi"}}, {}, True),
+        (SMALL, {}, False),
+        (SMALL, {"serving": {"resources": {"limits": {"memory": "512Mi"}}}}, True),
+        ({"runtime": {"resources": {"limits": {"google.com/coral": 1}}}}, {}, False),
+        ({}, PORT_OF_THE_NODE, False),
+        ({"runtime": {"server": "Triton"}}, {}, False),
+    ],
+)
+def test_a_server_lingers_where_the_next_one_may_run_beside_it(
+    at_profile: dict[str, Any],
+    of_model: dict[str, Any],
+    lingers: bool,  # noqa: FBT001
+) -> None:
+    pod = pod_spec(serving(model(**of_model), profile(**at_profile), IMAGE, SETTINGS), "0" * 10)
+    words = pod["containers"][0]["args"]
+    asked = float(words[words.index("--linger-seconds") + 1]) if "--linger-seconds" in words else 0.0
+    assert (asked > 0) is lingers
+    strategy = strategy_of(profile(**at_profile), model(**of_model))
+    assert not lingers or strategy.tests, "two of them fit on the node"
+    drain = float(words[words.index("--drain-seconds") + 1])
+    assert pod["terminationGracePeriodSeconds"] >= asked + drain + 5, "the kubelet waits for it"
+
+
+def test_whether_two_servers_fit_makes_a_revision() -> None:
+    one, other = (
+        revision_of(profile(**at), IMAGE, model(), SETTINGS) for at in (SMALL, {"hardware": {"memory": "2Gi"}})
+    )
+    limited = model(serving={"resources": {"limits": {"memory": "1Gi"}}})
+    assert one != other
+    assert revision_of(profile(), IMAGE, limited, SETTINGS) == revision_of(
+        profile(hardware={"memory": "2Gi"}), IMAGE, limited, SETTINGS
+    )
 
 
 def test_the_default_batch_is_the_servers_own() -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.units import parse_bytes
-from edgesmith.decide.serving import merge_resources
+from edgesmith.decide.serving import Resources, merge_resources
 
 
 class Shortage(NamedTuple):
@@ -32,8 +32,12 @@ def is_device(resource: str) -> bool:
 
 def devices_of(profile: DeviceProfile, model: EdgeModel) -> dict[str, int]:
     """How many of each device the pods of one variant ask for."""
+    return devices_in(merge_resources(profile.spec.runtime.resources, model.spec.serving.resources))
+
+
+def devices_in(resources: Resources) -> dict[str, int]:
+    """How many of each device a pod's requests and limits ask for."""
     found: dict[str, int] = {}
-    resources = merge_resources(profile.spec.runtime.resources, model.spec.serving.resources)
     for section in resources.values():
         for resource, quantity in section.items():
             if is_device(resource) and (count := parse_bytes(quantity)):

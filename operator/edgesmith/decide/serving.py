@@ -19,7 +19,7 @@ from edgesmith.api.names import short_hash
 from edgesmith.api.units import parse_bytes, parse_duration
 from edgesmith.decide.settings import Settings
 
-TEMPLATE_VERSION = "4"
+TEMPLATE_VERSION = "5"
 """Raise it with every change of the pod template: the same revision must never mean two templates."""
 
 DEFAULT_REQUESTS: Mapping[str, str] = {"cpu": "100m", "memory": "128Mi"}
@@ -75,6 +75,8 @@ class Serving:
     """None for our own."""
     max_batch: int | None
     """None for `MAX_BATCH`, the server's own: an EdgeModel that says nothing of it keeps its revision."""
+    crowded: bool | None
+    """Whether two servers may need more memory than the device has; None where not."""
 
     @property
     def revision(self) -> str:
@@ -87,6 +89,7 @@ def serving(model: EdgeModel, profile: DeviceProfile, image: str, settings: Sett
     """Say what the pods of one variant depend on."""
     gates, spec = model.spec.gates, model.spec.serving
     max_memory = parse_bytes(gates.max_memory) if gates.max_memory else None
+    resources = merge_resources(profile.spec.runtime.resources, spec.resources, max_memory, profile.memory)
     on_host = spec.expose if spec.expose and spec.expose.type == "HostPort" else None
     return Serving(
         namespace=model.metadata.namespace,
@@ -95,7 +98,7 @@ def serving(model: EdgeModel, profile: DeviceProfile, image: str, settings: Sett
         image=image,
         port=spec.port,
         grpc_port=spec.grpc_port,
-        resources=merge_resources(profile.spec.runtime.resources, spec.resources, max_memory, profile.memory),
+        resources=resources,
         tolerations=profile.spec.runtime.tolerations,
         runtime_class=profile.spec.runtime.runtime_class_name,
         max_latency_ms=parse_duration(gates.max_latency).total_seconds() * 1000 if gates.max_latency else None,
@@ -108,7 +111,25 @@ def serving(model: EdgeModel, profile: DeviceProfile, image: str, settings: Sett
         volumes=tuple(one.model_dump(by_alias=True) for one in profile.spec.runtime.volumes) or None,
         server=profile.spec.runtime.server if profile.spec.runtime.server != OWN_SERVER else None,
         max_batch=spec.max_batch if spec.max_batch != MAX_BATCH else None,
+        crowded=True if crowd(resources, profile.memory) else None,
     )
+
+
+def crowd(resources: Resources, device_memory: int | None) -> int | None:
+    """Bytes that two servers may use, where that is more than the device has; None where it is not, or not known.
+
+    Args:
+        resources: A server's requests and limits.
+        device_memory: Bytes that the device has.
+    """
+    limit = resources["limits"].get("memory")
+    if limit is None or device_memory is None:
+        return None
+    try:
+        both = 2 * parse_bytes(limit)
+    except ValueError:  # more than anything has: the profile is refused for it
+        return None
+    return both if both > device_memory else None
 
 
 def revision_of(profile: DeviceProfile, image: str, model: EdgeModel, settings: Settings) -> str:

@@ -9,7 +9,7 @@ from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.units import parse_bytes
 from edgesmith.decide.devices import devices_of
-from edgesmith.decide.serving import merge_resources
+from edgesmith.decide.serving import crowd, merge_resources
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,17 @@ def strategy_of(profile: DeviceProfile, model: EdgeModel) -> Strategy:
     device = next(iter(devices_of(profile, model)), None)
     if device is not None:
         return _replaced(model, f"The servers of {name} ask for {device}, which one pod holds at a time.", tests=False)
-    limit = _memory_limit(profile, model)
-    if limit is not None and profile.memory is not None and 2 * limit > profile.memory:
+    gate = model.spec.gates.max_memory
+    resources = merge_resources(
+        profile.spec.runtime.resources,
+        model.spec.serving.resources,
+        parse_bytes(gate) if gate else None,
+        profile.memory,
+    )
+    both = crowd(resources, profile.memory)
+    if both is not None:
         why = (
-            f"Two servers of {name} may use {2 * limit // 2**20}Mi of memory, and spec.hardware.memory of the "
+            f"Two servers of {name} may use {both // 2**20}Mi of memory, and spec.hardware.memory of the "
             f"DeviceProfile is {profile.spec.hardware.memory}."
         )
         return _replaced(model, why, tests=False)
@@ -55,19 +62,3 @@ def strategy_of(profile: DeviceProfile, model: EdgeModel) -> Strategy:
 
 def _replaced(model: EdgeModel, why: str, *, tests: bool = True) -> Strategy:
     return Strategy("Replace", why if model.spec.rollout.strategy == "Surge" else "", tests)
-
-
-def _memory_limit(profile: DeviceProfile, model: EdgeModel) -> int | None:
-    """Bytes that a server may use."""
-    gate = model.spec.gates.max_memory
-    merged = merge_resources(
-        profile.spec.runtime.resources,
-        model.spec.serving.resources,
-        parse_bytes(gate) if gate else None,
-        profile.memory,
-    )
-    limit = merged["limits"].get("memory")
-    try:
-        return parse_bytes(limit) if limit is not None else None
-    except ValueError:  # more than anything has: the profile is refused for it
-        return None

@@ -18,6 +18,7 @@ from edgesmith.api.names import (
     next_label,
     node_label,
 )
+from edgesmith.decide.devices import devices_in
 from edgesmith.decide.plan import ApplyRevision
 from edgesmith.decide.profiles import ARCHITECTURE_LABEL
 from edgesmith.decide.serving import START_SECONDS, Serving, serving
@@ -26,8 +27,10 @@ from edgesmith.resources import triton
 from edgesmith.resources.common import TERMINATION_LOG, container_security, labels_of, metadata, pod_security
 
 GRACE_SECONDS = 30
-"""Kubernetes' time for a pod to end; the server drains in `DRAIN_SECONDS` of it."""
+"""Kubernetes' time for a pod to end; the server drains in `DRAIN_SECONDS` of it. One that lingers has longer."""
 DRAIN_SECONDS = 20
+LINGER_SECONDS = 20
+"""How long a server that is to end goes on while it is asked: its successor starts, in some 5 to 15 seconds."""
 
 BUNDLE = "/model"
 SCRATCH_LIMIT = "64Mi"
@@ -78,7 +81,7 @@ def pod_spec(config: Serving, revision: str) -> dict[str, Any]:
     pod: dict[str, Any] = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "terminationGracePeriodSeconds": GRACE_SECONDS + _linger(config),
         "securityContext": pod_security(),
         "affinity": on_nodes(config, {key: revision}, {next_label(key): revision}),
         "initContainers": [{"name": "selftest", "args": _selftest(config), **_container(config)}],
@@ -116,11 +119,20 @@ def _server(config: Serving) -> dict[str, Any]:
         path, differing = triton.readiness(config.name), {"lifecycle": triton.lifecycle()}
     on_host = {"http": config.host_http_port, "grpc": config.host_grpc_port}
     listening = [word for name, number in ports.items() for word in (f"--{name}-port", str(number))]
+    lingering = ["--linger-seconds", str(seconds)] if (seconds := _linger(config)) else []
     ready = {"httpGet": {"path": path, "port": "http"}}
     live = {"httpGet": {"path": "/v2/health/live", "port": "http"}}
     return {
         "name": "server",
-        "args": ["serve", *_served(config), *listening, "--drain-seconds", str(DRAIN_SECONDS), *_batch(config)],
+        "args": [
+            "serve",
+            *_served(config),
+            *listening,
+            "--drain-seconds",
+            str(DRAIN_SECONDS),
+            *_batch(config),
+            *lingering,
+        ],
         "ports": [_port(name, number, on_host.get(name)) for name, number in ports.items()],
         "startupProbe": {
             **ready,
@@ -133,6 +145,16 @@ def _server(config: Serving) -> dict[str, Any]:
         **differing,
         **_container(config),
     }
+
+
+def _linger(config: Serving) -> int:
+    """How long a server that is to end goes on while it is asked.
+
+    Not at all where the next one can only start once it has gone, since it holds what that needs: a device, memory, or
+    a port of the node. Triton closes its ports at SIGTERM.
+    """
+    holds = config.crowded or config.host_http_port or config.host_grpc_port or devices_in(config.resources)
+    return 0 if holds or config.server == TRITON else LINGER_SECONDS
 
 
 def _served(config: Serving) -> list[str]:
