@@ -15,6 +15,9 @@ from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.ground import Ground, cluster, local
 from edgesmith_stage.install import install_chart, push_images
 
+DISKS = {"edge-5": 4096}
+"""Nodes with a disk of their own, in MiB: `test_full_disk.py` fills it."""
+
 
 @pytest.fixture(scope="session")
 def bare_ground() -> Iterator[Ground]:
@@ -25,7 +28,7 @@ def bare_ground() -> Iterator[Ground]:
         lacking("the cluster tier makes network namespaces, which needs root: run it as root")
     try:
         # Each step of each rollout would take as much longer. Where a test lets a node die, the bake is long enough.
-        yield replace(local("test", (*surface.DEVICES, "spare", "spare")), node_grace=0)
+        yield replace(local("test", (*surface.DEVICES, "spare", "spare"), DISKS), node_grace=0)
     finally:
         cluster("down", "--name", "test")
 

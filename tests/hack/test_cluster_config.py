@@ -17,6 +17,7 @@ from edgesmith_cluster import (
     certificates,
     cli,
     controlplane,
+    disk,
     dns,
     images,
     node,
@@ -112,6 +113,17 @@ def test_every_node_of_a_first_start_may_make_the_archive_at_once(
 def test_only_the_hub_restarts_containers_without_long_pauses() -> None:
     assert node.kubelet_config(PLAN, "demo", "hub")["crashLoopBackOff"] == {"maxContainerRestartPeriod": "2s"}
     assert "crashLoopBackOff" not in node.kubelet_config(PLAN, "demo", "edge-1")
+
+
+def test_a_node_with_a_disk_of_its_own_makes_room_on_it(tmp_path: Path) -> None:
+    usual, own = (node.kubelet_config(PLAN, "demo", "edge-1", own_disk=own) for own in (False, True))
+    assert (usual["evictionHard"]["imagefs.available"], own["evictionHard"]["imagefs.available"]) == ("1%", "10%")
+    assert "imageMinimumGCAge" not in usual
+    assert disk.of(tmp_path) is None
+    disk.make(tmp_path, 300)
+    file = disk.of(tmp_path)
+    assert file is not None
+    assert (file.stat().st_size, file.stat().st_blocks * 512 < 2**26) == (300 * 2**20, True)
 
 
 def test_an_image_archive_is_whole_and_always_the_same(tmp_path: Path) -> None:

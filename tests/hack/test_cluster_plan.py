@@ -66,6 +66,16 @@ def test_a_label_that_cannot_be_set_is_named(text: str) -> None:
         plan.parse_labels([text], NODES)
 
 
+def test_the_disks_of_nodes_are_read() -> None:
+    assert plan.parse_disks(["edge-1=2048", "edge-2=256"], NODES) == {"edge-1": 2048, "edge-2": 256}
+
+
+@pytest.mark.parametrize("text", ["edge-9=2048", "edge-1", "edge-1=", "edge-1=2G", "edge-1=-5", "edge-1=255"])
+def test_a_disk_that_cannot_be_made_is_named(text: str) -> None:
+    with pytest.raises(ClusterError, match=f"--disk '{text}'"):
+        plan.parse_disks([text], NODES)
+
+
 @pytest.mark.parametrize("edges", [-1, plan.MAX_EDGES + 1])
 def test_a_number_of_nodes_that_has_no_addresses_is_refused(edges: int) -> None:
     with pytest.raises(ClusterError, match="--edges"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from snapshots import LABEL, NEXT
 
-from edgesmith.api.names import daemon_set_name, parse_next
+from edgesmith.api.names import daemon_set_name, holding_name, parse_next
 from edgesmith.api.units import parse_share
 from edgesmith.api.window import DAYS, Window
 from edgesmith.decide import decide
@@ -45,6 +45,7 @@ def check(world: World, plan: Plan) -> None:
     _check_servers(world, plan, rolled_back)
     _check_staged(world, plan, rolled_back)
     _check_complete(world, plan)
+    _check_held(world, plan, rolled_back)
     _check_marks(world, plan, wanted)
     _check_hold(world, plan)
 
@@ -159,6 +160,36 @@ def _check_complete(world: World, plan: Plan) -> None:
         staged = [name for name in own if world.nodes[name].labels.get(NEXT)]
         there = [name for name in staged if world.reachable(name) and world.offers(name)]
         assert one.state != "Complete" or not there, f"{there} are staged"
+
+
+def _check_held(world: World, plan: Plan, rolled_back: set[str]) -> None:
+    """Wherever a node runs or makes ready something newer than what was proven before it, the image of that is held.
+
+    Nothing else is: what was rolled back, or has no DaemonSet any more, nobody goes back to.
+    """
+    there = {one.revision: one for one in world.revisions.values()}
+    asked = {one.profile.metadata.name: one.revision for one in plan.revisions}
+    deleted = {delete.name for delete in plan.deletes}
+    for profile, target in asked.items():
+        proven = {
+            one.name: one.proven_time
+            for one in plan.status.revisions
+            if one.profile == profile and one.proven_time and one.name not in {target, *rolled_back}
+        }
+        back = max(proven, key=lambda name: (proven[name] or "", name), default=None)
+        holds = [one for one in plan.holds if one.profile.metadata.name == profile]
+        if back is None or back not in there:
+            assert not holds, "there is nothing to go back to"
+            continue
+        own = [one.revision for one in there.values() if one.profile == profile and one.image != there[back].image]
+        (hold,) = holds
+        assert (hold.revision, hold.image) == (back, there[back].image)
+        assert set(hold.others) == {*own, target} - {back}, "on every node that runs another one"
+        assert daemon_set_name("parts", back) not in deleted
+    for name, one in world.holding.items():
+        wanted = any(hold.revision == name for hold in plan.holds)
+        gone = holding_name(daemon_set_name("parts", name)) in deleted
+        assert wanted is not gone or one.profile.metadata.name not in asked
 
 
 def _broken(world: World, name: str) -> bool:

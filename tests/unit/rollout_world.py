@@ -136,6 +136,7 @@ class World(Cluster):
             tuple(self.revisions.values()),
             {key: self.registry.get(key) for key in keys},
             staging=tuple(map(StagingSet, self.staging)),
+            holding=self.holding_sets(),
             gone=self.gone,
         )
 

@@ -12,6 +12,7 @@ from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import (
     daemon_set_name,
+    holding_name,
     job_name,
     next_label,
     node_label,
@@ -24,11 +25,12 @@ from edgesmith.decide import decide
 from edgesmith.decide.build_jobs import attempt_of
 from edgesmith.decide.builds import build_for
 from edgesmith.decide.built_for_sites import wanted
-from edgesmith.decide.plan import ApplyRevision, Delete, Move, Plan, StartBuild, StartLook, StartTrial
+from edgesmith.decide.plan import ApplyRevision, Delete, HoldImage, Move, Plan, StartBuild, StartLook, StartTrial
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import (
     BuildJob,
     Ended,
+    HoldingSet,
     Image,
     Node,
     Pod,
@@ -189,6 +191,8 @@ class Cluster:
     revisions: dict[str, Revision] = field(default_factory=dict)
     staging: dict[str, str] = field(default_factory=dict)
     """By revision that has a DaemonSet which stages it: Pull or Test."""
+    holding: dict[str, HoldImage] = field(default_factory=dict)
+    """By revision that has a DaemonSet which holds its image."""
     registry: dict[str, Image | RegistryProblem] = field(default_factory=dict)
     resolve_jobs: dict[str, ResolveJob] = field(default_factory=dict)
     trial_pods: dict[str, TrialPod] = field(default_factory=dict)
@@ -220,9 +224,14 @@ class Cluster:
             tuple(self.revisions.values()),
             images,
             staging=tuple(map(StagingSet, self.staging)),
+            holding=self.holding_sets(),
             trial_pods=tuple(self.trial_pods.values()),
             resolve_jobs=tuple(self.resolve_jobs.values()),
         )
+
+    def holding_sets(self) -> tuple[HoldingSet, ...]:
+        """The DaemonSets that hold images."""
+        return tuple(HoldingSet(name, one.profile.metadata.name) for name, one in self.holding.items())
 
     def run(self, passes: int, seconds: float = 10) -> Plan:
         """Some passes, with time between them."""
@@ -243,6 +252,7 @@ class Cluster:
         """What a plan asks for, in order."""
         return [
             *(partial(self._apply_revision, applied) for applied in plan.revisions),
+            *(partial(self.holding.__setitem__, hold.revision, hold) for hold in plan.holds),
             partial(self._write_status, plan),
             *(partial(self._move, move) for move in plan.moves),
             *(partial(self._keep, kept.node, kept.record) for kept in plan.records),
@@ -289,10 +299,13 @@ class Cluster:
         self.trial_pods[name] = TrialPod(name, start.trial, start.node, False, False, {}, None)
 
     def _delete(self, delete: Delete) -> None:
-        staged = {staging_name(daemon_set_name("parts", one)): one for one in self.staging}
-        if delete.name in staged:
-            del self.staging[staged[delete.name]]
-            return
+        others: tuple[tuple[dict[str, Any], Callable[[str], str]], ...]
+        others = ((self.staging, staging_name), (self.holding, holding_name))
+        for sets, name_of in others:
+            names = {name_of(daemon_set_name("parts", one)): one for one in sets}
+            if delete.name in names:
+                del sets[names[delete.name]]
+                return
         jobs = self.jobs if delete.name in self.jobs else self.resolve_jobs
         del {"Job": jobs, "DaemonSet": self.revisions, "Pod": self.trial_pods}[delete.kind][delete.name]
 

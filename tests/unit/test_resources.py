@@ -138,7 +138,7 @@ def test_a_batch_of_its_own_reaches_the_server_and_its_self_test() -> None:
     assert usual == applied()["spec"]["template"]["spec"], "what is the server's own default moves no node"
 
 
-SMALL = {"hardware": {"memory": "1536Mi"}}
+SMALL: dict[str, Any] = {"hardware": {"memory": "1536Mi"}}
 PORT_OF_THE_NODE = {"serving": {"expose": {"type": "HostPort", "httpPort": 8080}}}
 
 
@@ -171,14 +171,11 @@ def test_a_server_lingers_where_the_next_one_may_run_beside_it(
 
 
 def test_whether_two_servers_fit_makes_a_revision() -> None:
-    one, other = (
-        revision_of(profile(**at), IMAGE, model(), SETTINGS) for at in (SMALL, {"hardware": {"memory": "2Gi"}})
-    )
+    large: dict[str, Any] = {"hardware": {"memory": "2Gi"}}
+    one, other = (revision_of(profile(**at), IMAGE, model(), SETTINGS) for at in (SMALL, large))
     limited = model(serving={"resources": {"limits": {"memory": "1Gi"}}})
     assert one != other
-    assert revision_of(profile(), IMAGE, limited, SETTINGS) == revision_of(
-        profile(hardware={"memory": "2Gi"}), IMAGE, limited, SETTINGS
-    )
+    assert revision_of(profile(), IMAGE, limited, SETTINGS) == revision_of(profile(**large), IMAGE, limited, SETTINGS)
 
 
 def test_the_default_batch_is_the_servers_own() -> None:

@@ -95,9 +95,9 @@ class Hub:
     async def apply(self, wanted: Plan, now: datetime = NOW) -> Done:
         known = self.objects.models.get("plant", "parts")
         found = self.objects.revisions.all()
-        seen = Snapshot(
-            known or MODEL, SETTINGS, (AMD64, ARM64), (), (), (), found, {}, staging=self.objects.staging.all()
-        )
+        waiting, holding = self.objects.staging.all(), self.objects.holding.all()
+        pair = (AMD64, ARM64)
+        seen = Snapshot(known or MODEL, SETTINGS, pair, (), (), (), found, {}, staging=waiting, holding=holding)
         return await self.applier.apply(wanted, seen, now)
 
     async def refused(self, wanted: Plan, now: datetime = NOW) -> list[ClusterError]:

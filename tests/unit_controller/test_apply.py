@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from played_hub import DS1, DS2, JOB, R1, R2, STATUS, Hub, condition, plan
+from played_hub import DS1, DS2, IMAGE, JOB, PROFILES, R1, R2, STATUS, Hub, condition, plan
 from snapshots import LABEL, NEXT, NOW
 
 from edgesmith.api.names import BUILD_KEY_LABEL, trial_pod_name
@@ -22,7 +22,7 @@ from edgesmith.cluster.errors import (
     Unreachable,
 )
 from edgesmith.cluster.kinds import DAEMON_SET, KINDS
-from edgesmith.decide.plan import Delete, Event, Keep, Move
+from edgesmith.decide.plan import Delete, Event, HoldImage, Keep, Move
 
 TRIAL = f"create Pod {trial_pod_name('parts', 't', 'n0', ['int8', 'fp32'])}"
 
@@ -85,6 +85,20 @@ async def test_a_node_is_staged_and_switched_in_one_write_each_once_the_daemon_s
     assert hub.asked() == []
     await hub.apply(replace(staging, moves=(move(0), move(1))))
     assert hub.client.marks["n0"]["labels"] == hub.client.marks["n1"]["labels"] == {LABEL: R1, NEXT: None}
+
+
+async def test_what_holds_an_image_is_there_before_a_node_is_moved_and_is_no_revision() -> None:
+    hub = Hub(nodes=1)
+    hold = HoldImage(PROFILES["amd64"], "before", IMAGE, (R1,))
+    wanted = replace(plan(revisions=["amd64"], moves=[move(0)]), holds=(hold,))
+    await hub.apply(wanted)
+    assert hub.asked() == [f"apply DaemonSet {DS1}", "apply DaemonSet parts-before-held", "status", "mark n0"]
+    assert list(hub.objects.revisions.keys()) == [("plant", DS1)]
+    assert [(one.revision, one.profile) for one in hub.objects.holding.all()] == [("before", "amd64")]
+    await hub.apply(wanted)
+    assert hub.asked() == [], "it is as it should be"
+    await hub.apply(replace(wanted, holds=(replace(hold, others=(R1, R2)),)))
+    assert hub.asked() == ["apply DaemonSet parts-before-held"], "there is one more that it is held beside"
 
 
 async def test_what_is_as_it_should_be_is_not_written() -> None:

@@ -134,3 +134,11 @@ def test_a_job_is_found_by_its_build_and_leaves_nothing_behind() -> None:
     objects.remove(JOB, {"metadata": metadata | {"resourceVersion": "2"}})
     assert objects.jobs.of_group("ns", "k") == []
     assert (objects.jobs._by_model, objects.jobs._by_group) == ({}, {})
+
+
+def test_pods_that_hold_an_image_are_no_servers_of_its_revision() -> None:
+    objects = Objects()
+    held = pod("held", version=1)
+    held["metadata"]["labels"] |= {"edgesmith.dev/revision": "r", "app.kubernetes.io/component": "holding"}
+    assert objects.put(POD, held) is None
+    assert objects.pods.of_model("ns", "m") == []

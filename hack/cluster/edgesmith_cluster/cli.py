@@ -26,6 +26,9 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--label", action="append", default=[], metavar="NODE=KEY=VALUE", help="label a node; may be given again"
     )
+    up.add_argument(
+        "--disk", action="append", default=[], metavar="NODE=MIB", help="give a node a disk of its own, of this size"
+    )
     up.add_argument("--json", action="store_true", help="print the status as JSON")
     verbs.add_parser("down", parents=[common], help="stop a cluster and remove every trace of it").add_argument(
         "--all", action="store_true", help="every cluster on this machine"
@@ -71,7 +74,8 @@ def _run(console: Console, options: argparse.Namespace) -> None:
             name = plan.check_name(options.name)
             nodes = plan.node_names(options.edges)
             labels = plan.parse_labels(options.label, nodes)
-            _show(cluster.up(console, name, nodes, labels), as_json=options.json)
+            disks = plan.parse_disks(options.disk, nodes)
+            _show(cluster.up(console, name, nodes, labels, disks), as_json=options.json)
         case "down":
             for name in clusters() if options.all else [plan.check_name(options.name)]:
                 cluster.down(console, name)

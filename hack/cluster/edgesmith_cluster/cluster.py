@@ -2,12 +2,12 @@
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edgesmith_cluster import cleanup, dns, limits, network, packages, sandbox, storage, tools
+from edgesmith_cluster import cleanup, disk, dns, limits, network, packages, sandbox, storage, tools
 from edgesmith_cluster.api import Api, ready_nodes
 from edgesmith_cluster.certificates import Certificates
 from edgesmith_cluster.console import Console
@@ -138,8 +138,21 @@ class Starter:
         wait_until(all_ready, what="all nodes to be Ready", seconds=_READY_SECONDS, check=self.check, why=why)
 
 
-def up(console: Console, name: str, nodes: tuple[str, ...], labels: dict[str, dict[str, str]]) -> Record:
+def up(
+    console: Console,
+    name: str,
+    nodes: tuple[str, ...],
+    labels: dict[str, dict[str, str]],
+    disks: Mapping[str, int] | None = None,
+) -> Record:
     """Start a cluster, over what may be left of one of the same name.
+
+    Args:
+        console: where progress goes.
+        name: the cluster's name.
+        nodes: its nodes, the hub first.
+        labels: the labels of each node.
+        disks: nodes with a disk of their own, and its size in MiB.
 
     Raises:
         ClusterError: it cannot be started; what was started runs on for a look at its logs, until ``down``.
@@ -164,6 +177,8 @@ def up(console: Console, name: str, nodes: tuple[str, ...], labels: dict[str, di
             )
             write_record(record)
             network.create(name, record.plan)
+        for node, size in (disks or {}).items():
+            disk.make(record.folder.node(node), size)
         try:
             Starter(console, record, folder).run(labels)
         except ClusterError as error:

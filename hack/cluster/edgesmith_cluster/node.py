@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgesmith_cluster import cgroups, images, kubeconfig, sandbox
+from edgesmith_cluster import cgroups, disk, images, kubeconfig, sandbox
 from edgesmith_cluster.certificates import Certificates
 from edgesmith_cluster.commands import run, succeeds
 from edgesmith_cluster.errors import tail
@@ -87,17 +87,23 @@ def network_config(plan: Plan, node: str) -> dict[str, Any]:
     return {"cniVersion": "1.0.0", "name": "pods", "plugins": [link]}
 
 
-def kubelet_config(plan: Plan, cluster: str, node: str) -> dict[str, Any]:
+def kubelet_config(plan: Plan, cluster: str, node: str, *, own_disk: bool = False) -> dict[str, Any]:
     """Return the kubelet's configuration.
 
     Version 1 of control groups is refused by default from 1.35 on. The disk may be nearly full on a workstation, so
-    pods are evicted for it late. On the hub, containers that end are restarted without long pauses: tests kill the
+    pods are evicted for it late; on a disk of its own, images are deleted as soon as less than a tenth of it is left,
+    and that is over soon after. On the hub, containers that end are restarted without long pauses: tests kill the
     operator again and again.
     """
     credentials = f"{INSIDE}/credentials"
-    restarts = {"crashLoopBackOff": {"maxContainerRestartPeriod": "2s"}} if node == HUB else {}
+    differing: dict[str, Any] = {}
+    if node == HUB:
+        differing["crashLoopBackOff"] = {"maxContainerRestartPeriod": "2s"}
+    if own_disk:
+        differing |= {"evictionPressureTransitionPeriod": "5s", "imageMinimumGCAge": "1s"}
+    free = "10%" if own_disk else "1%"
     return {
-        **restarts,
+        **differing,
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "authentication": {"anonymous": {"enabled": False}, "x509": {"clientCAFile": f"{credentials}/ca.crt"}},
@@ -110,10 +116,10 @@ def kubelet_config(plan: Plan, cluster: str, node: str) -> dict[str, Any]:
         "clusterDomain": "cluster.local",
         "containerRuntimeEndpoint": f"unix://{_SOCKET}",
         "evictionHard": {
-            "imagefs.available": "1%",
+            "imagefs.available": free,
             "imagefs.inodesFree": "1%",
             "memory.available": "50Mi",
-            "nodefs.available": "1%",
+            "nodefs.available": free,
             "nodefs.inodesFree": "1%",
         },
         "failCgroupV1": False,
@@ -179,7 +185,9 @@ class Node:
             "containerd.toml": containerd_config(),
             f"certs.d/{registry}/hosts.toml": hosts_config(registry),
             "cni/pods.conflist": json.dumps(network_config(self.plan, self.name), indent=2),
-            "kubelet.yaml": json.dumps(kubelet_config(self.plan, self.folder.name, self.name), indent=2),
+            "kubelet.yaml": json.dumps(
+                kubelet_config(self.plan, self.folder.name, self.name, own_disk=disk.of(self.own) is not None), indent=2
+            ),
             "kube-proxy.yaml": json.dumps(proxy_config(self.name), indent=2),
             # Nothing outside the cluster is looked up: no name server.
             "resolv.conf": "",
@@ -211,7 +219,13 @@ class Node:
         """
         cgroups.create(self.folder.name, self.name)
         machine = sandbox.boot(
-            self.folder.name, self.name, node=self.name, tools=self.tools, own=self.own, log=self._log("boot")
+            self.folder.name,
+            self.name,
+            node=self.name,
+            tools=self.tools,
+            own=self.own,
+            log=self._log("boot"),
+            disk=disk.of(self.own),
         )
         command: list[str | Path] = [BINARIES / "containerd", "--config", INSIDE / "containerd.toml"]
         return machine, machine.start("containerd", command, log=self._log("containerd"))

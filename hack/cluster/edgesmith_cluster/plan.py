@@ -11,6 +11,7 @@ HUB = "hub"
 MAX_EDGES = 200
 _FIRST = 180
 MAX_CLUSTERS = 70
+SMALLEST_DISK = 256
 _CLUSTER_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _LABEL = re.compile(r"([a-z0-9-]+)=([A-Za-z0-9./_-]+)=([A-Za-z0-9._-]*)")
 
@@ -60,6 +61,24 @@ def parse_labels(texts: Collection[str], nodes: Collection[str]) -> dict[str, di
             raise ClusterError(f"--label {text!r} names the node {node!r}: expected one of {', '.join(labels)}")
         labels[node][key] = value
     return labels
+
+
+def parse_disks(texts: Collection[str], nodes: Collection[str]) -> dict[str, int]:
+    """Return the size of each node's own disk in MiB from texts of the form ``edge-1=2048``.
+
+    Raises:
+        ClusterError: a text has another form, names a node that is not there, or a size that holds no image.
+    """
+    disks: dict[str, int] = {}
+    for text in texts:
+        node, _, size = text.partition("=")
+        if node not in nodes or not size.isdecimal() or int(size) < SMALLEST_DISK:
+            of = ", ".join(nodes)
+            raise ClusterError(
+                f"--disk {text!r} is no disk: expected NODE=MIB, {SMALLEST_DISK} or more, for one of {of}"
+            )
+        disks[node] = int(size)
+    return disks
 
 
 @dataclass(frozen=True)

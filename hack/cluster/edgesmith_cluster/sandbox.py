@@ -42,7 +42,7 @@ _LAUNCH = 'log=$1; shift; setsid "$@" >>"$log" 2>&1 </dev/null & echo $!'
 # volumes need.
 _BOOT = """
 set -e
-hostname=$1 cluster=$2 name=$3 tools=$4 own=$5 kernel=$6
+hostname=$1 cluster=$2 name=$3 tools=$4 own=$5 kernel=$6 disk=$7
 mount --make-rshared /
 mount -t proc proc /proc
 hostname "$hostname"
@@ -51,6 +51,13 @@ if [ -n "$own" ]; then
   mount --bind "$tools" "$own/lib/edgesmith/tools"
   mount --bind "$own/run" /run
   mount --bind "$own/log" /var/log
+  if [ -n "$disk" ]; then
+    mkdir -p "$own/disk" "$own/lib/containerd" "$own/lib/kubelet"
+    mount -o loop "$disk" "$own/disk"
+    mkdir -p "$own/disk/containerd" "$own/disk/kubelet"
+    mount --bind "$own/disk/containerd" "$own/lib/containerd"
+    mount --bind "$own/disk/kubelet" "$own/lib/kubelet"
+  fi
   mount --rbind "$own/lib" /var/lib
   tools=/var/lib/edgesmith/tools
 fi
@@ -171,7 +178,9 @@ def find(cluster: str, name: str) -> Machine | None:
     return None
 
 
-def boot(cluster: str, name: str, *, node: str, tools: Path, own: Path | None, log: Path) -> Machine:
+def boot(
+    cluster: str, name: str, *, node: str, tools: Path, own: Path | None, log: Path, disk: Path | None = None
+) -> Machine:
     """Start a machine.
 
     Args:
@@ -181,6 +190,7 @@ def boot(cluster: str, name: str, *, node: str, tools: Path, own: Path | None, l
         tools: the folder of compiled tools.
         own: what it sees as its /run, /var/lib, /var/log; None shares the host's.
         log: what its start printed.
+        disk: where its containerd and kubelet keep what they have; None: in `own`.
 
     Raises:
         ClusterError: it did not start.
@@ -191,7 +201,7 @@ def boot(cluster: str, name: str, *, node: str, tools: Path, own: Path | None, l
     enter = ["nsenter", f"--net={network.entry(cluster, node)}"]
     unshare = ["unshare", "--mount", "--propagation=slave", "--uts", "--pid"]
     kernel = " ".join([*_KERNEL, _BOOT_ID])
-    boot_script: list[str | Path] = ["sh", "-c", _BOOT, "sh", node, cluster, name, tools, own or "", kernel]
+    boot_script: list[str | Path] = ["sh", "-c", _BOOT, "sh", node, cluster, name, tools, own or "", kernel, disk or ""]
     pid = int(run([*enter, *unshare, "sh", "-c", _LAUNCH, "sh", log, *boot_script]))
     found: list[Machine] = []
 

@@ -42,10 +42,17 @@ def cluster(*words: str, show: bool = True) -> str:
     return run([sys.executable, ROOT / "hack/cluster", *words], show=show, timeout=3600)
 
 
-def local(name: str, devices: Sequence[str]) -> Ground:
-    """Start the local cluster, or take it as it stands after a clean-up, with one edge node for each device label."""
+def local(name: str, devices: Sequence[str], disks: Mapping[str, int] | None = None) -> Ground:
+    """Start the local cluster, or take it as it stands after a clean-up, with one edge node for each device label.
+
+    Args:
+        name: The cluster's name.
+        devices: The label of each edge node.
+        disks: Nodes with a disk of their own, and its size in MiB.
+    """
     labels = [word for n, device in enumerate(devices, 1) for word in ("--label", f"edge-{n}={DEVICE_LABEL}={device}")]
-    cluster("up", "--name", name, "--edges", str(len(devices)), *labels)
+    own = [word for node, size in (disks or {}).items() for word in ("--disk", f"{node}={size}")]
+    cluster("up", "--name", name, "--edges", str(len(devices)), *labels, *own)
     return attach(name)
 
 

@@ -24,6 +24,7 @@ SERVER = "server"
 BUILDER = "builder"
 TRIAL = "trial"
 STAGING = "staging"
+HOLDING = "holding"
 
 MODEL_LABEL = f"{GROUP}/model"
 """On every child: the EdgeModel's name."""
@@ -114,6 +115,11 @@ def daemon_set_name(model: str, revision: str) -> str:
 def staging_name(daemon_set: str) -> str:
     """The DaemonSet that stages the revision of a DaemonSet."""
     return f"{daemon_set}-staging"
+
+
+def holding_name(daemon_set: str) -> str:
+    """The DaemonSet that holds the image of the revision of a DaemonSet."""
+    return f"{daemon_set}-held"
 
 
 def job_name(key: str, attempt: str = "", tries: int = 0) -> str:

@@ -135,6 +135,14 @@ class Rollout(Model):
         ),
     )
 
+    hold_previous: bool = Field(
+        default=True,
+        description=(
+            "Whether each node keeps the image of the revision that it would go back to, so that going back needs no "
+            "link: a pod that does nothing uses it, for some 10 MB and one of the node's pods. False: the kubelet may "
+            "delete it when the disk gets full."
+        ),
+    )
     paused: bool = Field(
         default=False,
         description=(

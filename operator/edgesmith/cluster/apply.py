@@ -26,7 +26,15 @@ from edgesmith.cluster.parse import owner_of, without_bookkeeping
 from edgesmith.cluster.refusals import Refusal, with_refusals
 from edgesmith.decide.plan import Keep, Move, Plan, StartBuild
 from edgesmith.decide.snapshot import Snapshot
-from edgesmith.resources import build_job, daemon_set, resolve_job, service, staging_daemon_set, trial_pod
+from edgesmith.resources import (
+    build_job,
+    daemon_set,
+    holding_daemon_set,
+    resolve_job,
+    service,
+    staging_daemon_set,
+    trial_pod,
+)
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +154,11 @@ class Applier:
                 staging = staging_daemon_set(snapshot.model, revision, snapshot.settings)
                 live = next((one.manifest for one in snapshot.staging if one.revision == revision.revision), None)
                 await _collected(self._ensure(staging, live, done), done, revision.profile.metadata.name)
+
+        for hold in plan.holds:
+            holding = holding_daemon_set(snapshot.model, hold, snapshot.settings)
+            live = next((one.manifest for one in snapshot.holding if one.revision == hold.revision), None)
+            await _collected(self._ensure(holding, live, done), done, hold.profile.metadata.name)
 
     async def _nodes(self, plan: Plan, snapshot: Snapshot, done: Done) -> None:
         """Move nodes, those that have to go back first, and write what is to be kept of the others."""

@@ -92,6 +92,11 @@ class Gatherer:
                 for _, entry in objects.staging.of_model(namespace, name)
                 if entry.owner == model.metadata.uid
             ),
+            holding=tuple(
+                entry.noun
+                for _, entry in objects.holding.of_model(namespace, name)
+                if entry.owner == model.metadata.uid
+            ),
         )
 
     def starting(self, model: EdgeModel) -> bool:

@@ -21,6 +21,7 @@ from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import (
     BUILD_KEY_LABEL,
     COMPONENT_LABEL,
+    HOLDING,
     MODEL_LABEL,
     RESOLVE_LABEL,
     REVISION_LABEL,
@@ -33,7 +34,7 @@ from edgesmith.cluster.kinds import DAEMON_SET, DEVICE_PROFILE, EDGE_MODEL, JOB,
 from edgesmith.cluster.parse_build import BuildPod
 from edgesmith.cluster.table import Entry, ObjectChange, ObjectKey, Table
 from edgesmith.cluster.unreadable import Unreadable
-from edgesmith.decide.snapshot import BuildJob, Node, Pod, ResolveJob, Revision, StagingSet, TrialPod
+from edgesmith.decide.snapshot import BuildJob, HoldingSet, Node, Pod, ResolveJob, Revision, StagingSet, TrialPod
 
 CHILDREN = (POD, JOB, DAEMON_SET)
 """Read by label: everybody else's pods are none of our business, and would fill our memory."""
@@ -70,6 +71,7 @@ class Objects:
         self.resolve_jobs: Table[ResolveJob] = Table()
         self.revisions: Table[Revision] = Table()
         self.staging: Table[StagingSet] = Table()
+        self.holding: Table[HoldingSet] = Table()
         self._unreadable: dict[Kind, Table[Unreadable]] = {EDGE_MODEL: Table(), DEVICE_PROFILE: Table()}
         self._complete: set[Kind] = set()
         self._tombstones: dict[str, int] = {}
@@ -202,26 +204,32 @@ class Objects:
             NODE: (self.nodes,),
             POD: (self.pods, self.build_pods, self.trial_pods),
             JOB: (self.jobs, self.resolve_jobs),
-            DAEMON_SET: (self.revisions, self.staging),
+            DAEMON_SET: (self.revisions, self.staging, self.holding),
         }
         return tables[kind]
 
     def _read(self, kind: Kind, raw: Raw) -> tuple[Table[Any] | None, Any]:
-        """Read an object and say where it belongs; nowhere for a pod that is not ours."""
+        """Read an object and say where it belongs; nowhere for a pod that is not ours or of which nothing is known."""
         if kind is POD:
-            labels = parse.labels_of(raw)
-            if labels.get(REVISION_LABEL):
-                return self.pods, parse.pod(raw)
-            if labels.get(TRIAL_LABEL):
-                return self.trial_pods, parse_trial.trial_pod(raw)
-            build = BUILD_KEY_LABEL in labels or RESOLVE_LABEL in labels or parse_build.JOB_NAME_LABEL in labels
-            return (self.build_pods, parse_build.build_pod(raw)) if build else (None, None)
+            return self._read_pod(raw)
         if kind is JOB and RESOLVE_LABEL in parse.labels_of(raw):
             return self.resolve_jobs, parse_build.resolve_job(raw)
-        if kind is DAEMON_SET and parse.labels_of(raw).get(COMPONENT_LABEL) == STAGING:
+        component = parse.labels_of(raw).get(COMPONENT_LABEL) if kind is DAEMON_SET else None
+        if component == STAGING:
             return self.staging, parse.staging_set(raw)
+        if component == HOLDING:
+            return self.holding, parse.holding_set(raw)
         noun = _READERS[kind](raw)
         return self._tables(kind)[isinstance(noun, Unreadable)], noun
+
+    def _read_pod(self, raw: Raw) -> tuple[Table[Any] | None, Any]:
+        labels = parse.labels_of(raw)
+        if labels.get(REVISION_LABEL) and labels.get(COMPONENT_LABEL) != HOLDING:
+            return self.pods, parse.pod(raw)
+        if labels.get(TRIAL_LABEL):
+            return self.trial_pods, parse_trial.trial_pod(raw)
+        build = BUILD_KEY_LABEL in labels or RESOLVE_LABEL in labels or parse_build.JOB_NAME_LABEL in labels
+        return (self.build_pods, parse_build.build_pod(raw)) if build else (None, None)
 
 
 def _identity(raw: Raw) -> tuple[ObjectKey, str, int]:

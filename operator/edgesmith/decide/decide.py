@@ -13,6 +13,7 @@ from edgesmith.decide.built_for_sites import for_sites
 from edgesmith.decide.conditions import Finding, Severity
 from edgesmith.decide.digests import undigested
 from edgesmith.decide.history import Turn, history_of, newest_of
+from edgesmith.decide.holding import held, released
 from edgesmith.decide.marks import status_marks
 from edgesmith.decide.plan import ApplyRevision, Delete, Keep, Move, Plan
 from edgesmith.decide.record import Record, is_written, new_record
@@ -57,6 +58,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
         now=now,
     )
     revisions = _revisions(view, courses)
+    holds = held(snapshot, courses, {one.metadata.name: one for one in view.resolved.profiles})
     states = [*view.builds.values(), *(one for found in view.contestants.values() for one in found.states)]
     waits = [course.look_again for course in courses] + [state.look_again for state in states]
     waits.append(view.looks.look_again)
@@ -70,6 +72,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
         deletes=(
             *old_jobs(snapshot.jobs, {state.build.key for state in states}),
             *_unused(view, courses, moves),
+            *released(snapshot, holds, {*view.resolved.unusable, *snapshot.unreadable_profiles}),
             *view.trials.deletes,
             *view.looks.deletes,
         ),
@@ -80,6 +83,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
         builds_wait=any(state.no_slot for state in states),
         look=view.looks.start,
         look_waits=view.looks.waits,
+        holds=holds,
     )
 
 

@@ -82,6 +82,18 @@ class ApplyRevision:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldImage:
+    """Make or keep the DaemonSet that holds the image of the revision that the nodes of a variant would go back to."""
+
+    profile: DeviceProfile
+    revision: str
+    image: str
+    """By digest."""
+    others: tuple[str, ...]
+    """The revisions of the variant with another image: the image is held where one of them runs."""
+
+
+@dataclass(frozen=True, slots=True)
 class Move:
     """Give a node another revision, or none.
 
@@ -176,3 +188,5 @@ class Plan:
     """Made after the builds."""
     look_waits: bool = False
     """Whether a look is due and waits for a slot."""
+    holds: tuple[HoldImage, ...] = ()
+    """Made after the revisions."""

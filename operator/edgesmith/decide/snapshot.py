@@ -184,6 +184,16 @@ class StagingSet:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldingSet:
+    """A DaemonSet that holds the image of a revision."""
+
+    revision: str
+    profile: str
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    """The DaemonSet as it stands."""
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """A build that the registry holds."""
 
@@ -264,3 +274,5 @@ class Snapshot:
     """Images that spec.rollout.rollbackTo goes back to and that the registry has no more."""
     staging: tuple[StagingSet, ...] = ()
     """This EdgeModel's DaemonSets that stage revisions."""
+    holding: tuple[HoldingSet, ...] = ()
+    """This EdgeModel's DaemonSets that hold images."""

@@ -3,6 +3,7 @@
 from edgesmith.decide.serving import revision_of
 from edgesmith.resources.build_job import build_job
 from edgesmith.resources.daemon_set import daemon_set
+from edgesmith.resources.holding import holding_daemon_set
 from edgesmith.resources.names import repository
 from edgesmith.resources.resolve_job import resolve_job
 from edgesmith.resources.service import service
@@ -12,6 +13,7 @@ from edgesmith.resources.trial_pod import trial_pod
 __all__ = [
     "build_job",
     "daemon_set",
+    "holding_daemon_set",
     "repository",
     "resolve_job",
     "revision_of",

@@ -25,11 +25,9 @@ from edgesmith.api.names import (
 from edgesmith.decide.plan import ApplyRevision
 from edgesmith.decide.serving import serving
 from edgesmith.decide.settings import Settings
-from edgesmith.resources.common import container_security, labels_of, metadata
+from edgesmith.resources.common import labels_of
 from edgesmith.resources.daemon_set import on_nodes, pod_spec
-
-WAITING_MEMORY = "64Mi"
-"""The limit of a Python interpreter that waits; it uses some 10 MB."""
+from edgesmith.resources.waiting import waiting_daemon_set
 
 
 def staging_daemon_set(model: EdgeModel, apply: ApplyRevision, settings: Settings) -> dict[str, Any]:
@@ -47,32 +45,7 @@ def staging_daemon_set(model: EdgeModel, apply: ApplyRevision, settings: Setting
     if apply.staging == "Test":
         spec["initContainers"] = tests
     spec["affinity"] = on_nodes(config, {upcoming: staging_value(apply.revision)})
-    spec["containers"] = [_waiting(apply.image)]
-    spec["terminationGracePeriodSeconds"] = 1
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "DaemonSet",
-        "metadata": metadata(model, staging_name(daemon_set_name(config.name, apply.revision)), labels),
-        "spec": {
-            "updateStrategy": {"type": "OnDelete"},
-            "selector": {"matchLabels": selected},
-            "template": {
-                "metadata": {
-                    "labels": labels_of(model, labels),
-                    "annotations": {"argocd.argoproj.io/ignore-resource-updates": "true"},
-                },
-                "spec": spec,
-            },
-        },
-    }
-
-
-def _waiting(image: str) -> dict[str, Any]:
-    """What keeps the image in use."""
-    return {
-        "name": "waiting",
-        "image": image,
-        "args": ["wait"],
-        "resources": {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"memory": WAITING_MEMORY}},
-        "securityContext": container_security(),
-    }
+    name = staging_name(daemon_set_name(config.name, apply.revision))
+    return waiting_daemon_set(
+        model, name, apply.image, spec, labels=labels, selected=selected, pod_labels=labels_of(model, labels)
+    )

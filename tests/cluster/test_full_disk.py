@@ -1,0 +1,129 @@
+"""A disk that gets full: what is not in use goes, and the image of the revision to go back to stays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from device_class import device_class
+
+from edgesmith_cluster import images, sandbox
+from edgesmith_cluster.state import Folder
+from edgesmith_stage.fleet import Fleet
+from edgesmith_stage.shell import run
+from edgesmith_stage.waiting import until
+
+pytestmark = pytest.mark.timeout(400)
+
+NAME, NODE, PROFILE = "small-disk", "edge-5", "small-disk"
+UNUSED = "localhost/unused:1"
+MEBIBYTE = 2**20
+UNUSED_SIZE = 100 * MEBIBYTE
+"""It is on the disk twice: as it came, and unpacked."""
+SHORT = 40 * MEBIBYTE
+"""So much less than the kubelet wants to be free is left."""
+FILLER = "/var/lib/kubelet/filler"
+
+
+def test_going_back_needs_no_link_after_the_kubelet_has_made_room(fleet: Fleet, tmp_path: Path) -> None:
+    kube = fleet.ground.kube
+    profile = device_class(
+        PROFILE, {"kubernetes.io/hostname": NODE}, toolchain={"name": "ONNXRuntime", "precisions": ["fp32"]}
+    )
+    kube.apply(profile)
+    first = fleet.publish("1")
+    rollout = {"steps": [{"nodes": 1, "bake": "1s"}], "maxUnavailable": 1}
+    manifest = fleet.manifest(NAME, first, deviceProfiles={"names": [PROFILE]}, rollout=rollout)
+    for field in ("evaluation", "gates"):
+        del manifest["spec"][field]
+    fleet.apply(manifest)
+    fleet.wait_settled(NAME)
+    before = fleet.servers(NAME)[NODE].revision
+    image = fleet.variants(NAME)[PROFILE]["image"]
+    fleet.patch(NAME, {"source": fleet.publish("2", "model-v2.onnx")})
+    fleet.wait_settled(NAME)
+    assert fleet.servers(NAME)[NODE].revision != before
+    until(lambda: _held(fleet), seconds=30, what="the image before to be held", detail=lambda: str(_pods(fleet)))
+
+    _import_unused(fleet, tmp_path)
+    assert {image, UNUSED} <= _images(fleet)
+    pods = _pods(fleet)
+    with _full_disk(fleet):
+        until(lambda: UNUSED not in _images(fleet), seconds=90, what="what is not in use to go")
+        until(lambda: not _pressed(fleet), seconds=60, what="the kubelet to have made room")
+        assert image in _images(fleet), "it is held"
+        assert _pods(fleet) == pods, "nobody was evicted"
+        with fleet.without_registry(NODE):
+            fleet.patch(NAME, {"source": first})
+            fleet.wait_settled(NAME)
+            assert fleet.servers(NAME)[NODE].revision == before
+    kube("delete", "edgemodel", NAME, "-n", fleet.namespace)
+    kube("delete", "deviceprofile", PROFILE)
+
+
+def _pods(fleet: Fleet) -> dict[str, str]:
+    """The UIDs of all pods of the EdgeModel on the node."""
+    pods = fleet.ground.kube.list("pods", fleet.namespace, {"edgesmith.dev/model": NAME})
+    return {
+        pod["metadata"]["name"]: pod["metadata"]["uid"]
+        for pod in pods
+        if pod["metadata"]["labels"]["app.kubernetes.io/component"] in ("server", "holding")
+    }
+
+
+def _held(fleet: Fleet) -> bool:
+    """Whether exactly one pod that holds an image runs."""
+    wanted = {"edgesmith.dev/model": NAME, "app.kubernetes.io/component": "holding"}
+    phases = [pod["status"].get("phase") for pod in fleet.ground.kube.list("pods", fleet.namespace, wanted)]
+    return phases == ["Running"]
+
+
+def _node(fleet: Fleet) -> dict[str, Any]:
+    return fleet.ground.kube.get("node", NODE) or {}
+
+
+def _pressed(fleet: Fleet) -> bool:
+    """Whether the kubelet says that its disk is full, or the node is marked for it."""
+    node = _node(fleet)
+    conditions = {one["type"]: one["status"] for one in node["status"]["conditions"]}
+    return conditions["DiskPressure"] != "False" or bool(node["spec"].get("taints"))
+
+
+def _images(fleet: Fleet) -> set[str]:
+    """The images on the node."""
+    return set(run([*_ctr(fleet), "images", "list", "--quiet"]).splitlines())
+
+
+def _ctr(fleet: Fleet) -> list[str]:
+    own = Folder(fleet.ground.name).node(NODE)
+    tool = Path(str(fleet.ground.kube.kubectl)).parent / "ctr"
+    return [str(tool), "--address", str(own / "run/containerd/containerd.sock"), "--namespace", "k8s.io"]
+
+
+def _import_unused(fleet: Fleet, folder: Path) -> None:
+    """Give the node an image that nobody uses."""
+    program = folder / "unused"
+    program.write_bytes(os.urandom(UNUSED_SIZE))
+    archive = folder / "unused.tar"
+    archive.write_bytes(images.archive(program, UNUSED, "amd64"))
+    run([*_ctr(fleet), "images", "import", str(archive)])
+
+
+@contextmanager
+def _full_disk(fleet: Fleet) -> Iterator[None]:
+    """Fill the node's disk until a little less than a tenth of it is left."""
+    machine = sandbox.find(fleet.ground.name, NODE)
+    assert machine
+    inside = ["nsenter", f"--target={machine.process.pid}", "--mount"]
+    free, block, total = map(int, run([*inside, "stat", "-f", "-c", "%a %S %b", "/var/lib/kubelet"]).split())
+    size = free * block - total * block // 10 + SHORT
+    assert size > 0
+    run([*inside, "fallocate", "-l", str(size), FILLER])
+    try:
+        yield
+    finally:
+        run([*inside, "rm", FILLER])
