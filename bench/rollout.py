@@ -96,8 +96,11 @@ def _seconds_of_rollback(fleet: Fleet, source: dict[str, Any]) -> float:
     fleet.patch("parts", {"source": source, "gates": {"maxLatency": "0.001ms"}})
     until(lambda: _failed(fleet), seconds=120, what="the canary's self-test to fail", every=0.05)
     start = time.monotonic()
+    servers = {"app.kubernetes.io/component": "server"}
     until(
-        lambda: _all_ready(fleet.ground.kube.list("pods", NAMESPACE), 3), seconds=120, what="the old revision to serve"
+        lambda: _all_ready(fleet.ground.kube.list("pods", NAMESPACE, servers), 3),
+        seconds=120,
+        what="the old revision to serve",
     )
     return time.monotonic() - start
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from objects_of import Object, model, node, pod
+from snapshots import SETTINGS, profile
+from snapshots import model as edge_model
 
 from edgesmith.cluster.kinds import DAEMON_SET, EDGE_MODEL, JOB, NODE, POD
 from edgesmith.cluster.objects import Objects
+from edgesmith.decide.plan import HoldImage
+from edgesmith.resources import holding_daemon_set
 
 
 def test_an_older_version_is_not_taken() -> None:
@@ -139,6 +143,8 @@ def test_a_job_is_found_by_its_build_and_leaves_nothing_behind() -> None:
 def test_pods_that_hold_an_image_are_no_servers_of_its_revision() -> None:
     objects = Objects()
     held = pod("held", version=1)
-    held["metadata"]["labels"] |= {"edgesmith.dev/revision": "r", "app.kubernetes.io/component": "holding"}
+    hold = HoldImage(profile("amd64"), "old", "registry/image@sha256:1", ("new",))
+    made = holding_daemon_set(edge_model(), hold, SETTINGS)
+    held["metadata"]["labels"] = made["spec"]["template"]["metadata"]["labels"]
     assert objects.put(POD, held) is None
     assert objects.pods.of_model("ns", "m") == []

@@ -32,6 +32,8 @@ PROFILE_LABEL = f"{GROUP}/profile"
 """On Jobs, DaemonSets and serving pods: the DeviceProfile's name."""
 REVISION_LABEL = f"{GROUP}/revision"
 """On DaemonSets and serving pods: the revision they are."""
+HELD_LABEL = f"{GROUP}/held"
+"""On pods that hold an image: the revision it is of."""
 BUILD_KEY_LABEL = f"{GROUP}/build-key"
 """On build Jobs: the key that they make."""
 

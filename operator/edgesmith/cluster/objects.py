@@ -224,7 +224,7 @@ class Objects:
 
     def _read_pod(self, raw: Raw) -> tuple[Table[Any] | None, Any]:
         labels = parse.labels_of(raw)
-        if labels.get(REVISION_LABEL) and labels.get(COMPONENT_LABEL) != HOLDING:
+        if labels.get(REVISION_LABEL):
             return self.pods, parse.pod(raw)
         if labels.get(TRIAL_LABEL):
             return self.trial_pods, parse_trial.trial_pod(raw)

@@ -7,6 +7,7 @@ from typing import Any
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import (
     COMPONENT_LABEL,
+    HELD_LABEL,
     HOLDING,
     MODEL_LABEL,
     PROFILE_LABEL,
@@ -30,7 +31,7 @@ def holding_daemon_set(model: EdgeModel, hold: HoldImage, settings: Settings) ->
     would go after that. They lack the label that the operator watches its children by, since nothing is to be known
     of them, and there are as many of them as of servers.
     """
-    selected = {MODEL_LABEL: model.metadata.name, REVISION_LABEL: hold.revision, COMPONENT_LABEL: HOLDING}
+    selected = {MODEL_LABEL: model.metadata.name, HELD_LABEL: hold.revision, COMPONENT_LABEL: HOLDING}
     labels = {PROFILE_LABEL: hold.profile.metadata.name, REVISION_LABEL: hold.revision, COMPONENT_LABEL: HOLDING}
     spec: dict[str, Any] = {
         "automountServiceAccountToken": False,
