@@ -49,6 +49,14 @@ def test_the_revision_before_is_held_once_there_is_one() -> None:
     assert set(cluster.holding[revisions[1]].others) == {revisions[0], revisions[2]}
 
 
+def test_another_profile_is_none_of_its_business() -> None:
+    cluster, revisions, plan = after("a", "b")
+    one = cluster.revisions[daemon_set_name("parts", revisions[0])]
+    other = replace(one, name="parts-other", revision="other", profile="arm64", image=IMAGE)
+    seen = decide(replace(cluster.snapshot(), revisions=(*cluster.snapshot().revisions, other)), cluster.now)
+    assert seen.holds == plan.holds
+
+
 def test_it_is_held_from_the_moment_at_which_a_node_makes_another_one_ready() -> None:
     cluster, (first,), _ = after("a")
     publish(cluster, "b", generation=3)

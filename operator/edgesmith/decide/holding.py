@@ -34,7 +34,7 @@ def _held(snapshot: Snapshot, course: Course, profiles: Mapping[str, DeviceProfi
     if stable is None or profile is None:
         return None
     images = {one.revision: one.image for one in snapshot.revisions if one.profile == course.variant.profile}
-    image = images.pop(stable.revision, None)
+    image = images.get(stable.revision)
     # The target's DaemonSet may be made in this very pass.
     others = {name for name, other in images.items() if other != image} | (
         {course.target.revision} if course.target and course.target.revision not in images else set()
