@@ -16,6 +16,8 @@ from edgesmith.cluster.errors import Invalid, Missing
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL, NODE
 from edgesmith.cluster.objects import Objects
 from edgesmith.decide import decide
+from edgesmith.decide.plan import HoldImage
+from edgesmith.decide.snapshot import HoldingSet
 
 ORIGIN = f"sha256:{'e' * 64}"
 
@@ -105,6 +107,18 @@ def test_a_plan_names_the_files_that_it_would_look_at() -> None:
     plain = [planning.Planned(snapshot(), decide(snapshot(), NOW), None)]
     assert "  look " not in planning.as_text(plain)
     assert json.loads(planning.as_json(plain))[0]["look"] is None
+
+
+def test_a_plan_says_which_image_it_would_hold() -> None:
+    seen = snapshot()
+    hold = HoldImage(profile(), "864d066ceb", f"registry/models@sha256:{'3' * 64}", ("419fc52057",))
+    made = replace(decide(seen, NOW), holds=(hold,))
+    line = "  hold      image of revision 864d066ceb on nodes of amd64 that run another one"
+    assert line in planning.as_text([planning.Planned(seen, made, None)]).splitlines()
+    held = replace(seen, holding=(HoldingSet("864d066ceb", "amd64"),))
+    assert "  hold " not in planning.as_text([planning.Planned(held, made, None)])
+    (entry,) = json.loads(planning.as_json([planning.Planned(held, made, None)]))
+    assert entry["holds"] == [{"profile": "amd64", "revision": "864d066ceb", "image": hold.image}]
 
 
 def test_what_became_of_each_request_has_its_table(objects: Objects) -> None:

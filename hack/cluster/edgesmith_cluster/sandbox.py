@@ -39,7 +39,7 @@ _GONE_SECONDS = 3.0
 _LAUNCH = 'log=$1; shift; setsid "$@" >>"$log" 2>&1 </dev/null & echo $!'
 
 # That first process runs this. Mounts of the host still come in (slave), none goes out; inside they are shared, which
-# volumes need.
+# volumes need. A disk is on /mnt, since a kubelet looks at its first mount, and what was below /var/lib is out of sight.
 _BOOT = """
 set -e
 hostname=$1 cluster=$2 name=$3 tools=$4 own=$5 kernel=$6 disk=$7
@@ -52,11 +52,10 @@ if [ -n "$own" ]; then
   mount --bind "$own/run" /run
   mount --bind "$own/log" /var/log
   if [ -n "$disk" ]; then
-    mkdir -p "$own/disk" "$own/lib/containerd" "$own/lib/kubelet"
-    mount -o loop "$disk" "$own/disk"
-    mkdir -p "$own/disk/containerd" "$own/disk/kubelet"
-    mount --bind "$own/disk/containerd" "$own/lib/containerd"
-    mount --bind "$own/disk/kubelet" "$own/lib/kubelet"
+    mount -o loop "$disk" /mnt
+    mkdir -p /mnt/containerd /mnt/kubelet "$own/lib/containerd" "$own/lib/kubelet"
+    mount --bind /mnt/containerd "$own/lib/containerd"
+    mount --bind /mnt/kubelet "$own/lib/kubelet"
   fi
   mount --rbind "$own/lib" /var/lib
   tools=/var/lib/edgesmith/tools

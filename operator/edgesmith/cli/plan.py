@@ -166,6 +166,10 @@ def _entry(planned: Planned) -> dict[str, Any]:
             {"profile": apply.profile.metadata.name, "revision": apply.revision, "image": apply.image}
             for apply in made.revisions
         ],
+        "holds": [
+            {"profile": hold.profile.metadata.name, "revision": hold.revision, "image": hold.image}
+            for hold in made.holds
+        ],
     }
     if planned.nodes_refused:
         conditions = [one.model_dump(mode="json", by_alias=True) for one in _conditions(planned)]
@@ -216,12 +220,19 @@ def _text(planned: Planned) -> str:
     existing = {revision.revision for revision in snapshot.revisions}
     new = [apply for apply in made.revisions if apply.revision not in existing]
     lines += [f"  revision  {apply.revision} of {apply.profile.metadata.name}" for apply in new]
+    held = {one.revision for one in snapshot.holding}
+    holds = [hold for hold in made.holds if hold.revision not in held]
+    lines += [
+        f"  hold      image of revision {hold.revision} on nodes of {hold.profile.metadata.name} that run another one"
+        for hold in holds
+    ]
     lines += _about_nodes(planned)
     if not (
         made.look
         or made.builds
         or made.trials
         or new
+        or holds
         or made.moves
         or made.pending
         or made.deletes
