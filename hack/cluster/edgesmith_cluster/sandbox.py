@@ -39,7 +39,7 @@ _GONE_SECONDS = 3.0
 _LAUNCH = 'log=$1; shift; setsid "$@" >>"$log" 2>&1 </dev/null & echo $!'
 
 # That first process runs this. Mounts of the host still come in (slave), none goes out; inside they are shared, which
-# volumes need. A disk is on /mnt, since a kubelet looks at its first mount, and what was below /var/lib is out of sight.
+# volumes need. A disk is on /mnt: a kubelet looks at its first mount, and what was below /var/lib is out of sight.
 _BOOT = """
 set -e
 hostname=$1 cluster=$2 name=$3 tools=$4 own=$5 kernel=$6 disk=$7
