@@ -47,10 +47,14 @@ def test_going_back_needs_no_link_after_the_kubelet_has_made_room(fleet: Fleet, 
     fleet.patch(NAME, {"source": fleet.publish("2", "model-v2.onnx")})
     fleet.wait_settled(NAME)
     assert fleet.servers(NAME)[NODE].revision != before
-    until(lambda: _held(fleet), seconds=30, what="the image before to be held", detail=lambda: str(_pods(fleet)))
+    until(lambda: len(_pods(fleet)) == 2, seconds=30, what="a server and what holds the image before")
 
     _import_unused(fleet, tmp_path)
     assert {image, UNUSED} <= _images(fleet)
+    # A kubelet looks for images at its start and every 5 minutes, and deletes none that it has not seen before.
+    fleet.off(NODE)
+    fleet.on(NODE)
+    until(lambda: _started_anew(fleet) == 2, seconds=60, what="both to be ready again")
     pods = _pods(fleet)
     with _full_disk(fleet):
         until(lambda: UNUSED not in _images(fleet), seconds=90, what="what is not in use to go")
@@ -65,21 +69,23 @@ def test_going_back_needs_no_link_after_the_kubelet_has_made_room(fleet: Fleet, 
     kube("delete", "deviceprofile", PROFILE)
 
 
-def _pods(fleet: Fleet) -> dict[str, str]:
-    """The UIDs of all pods of the EdgeModel on the node."""
+def _found(fleet: Fleet) -> list[dict[str, Any]]:
+    """The servers of the EdgeModel and what holds an image, those that end apart."""
+    kinds = ("server", "holding")
     pods = fleet.ground.kube.list("pods", fleet.namespace, {"edgesmith.dev/model": NAME})
-    return {
-        pod["metadata"]["name"]: pod["metadata"]["uid"]
-        for pod in pods
-        if pod["metadata"]["labels"]["app.kubernetes.io/component"] in ("server", "holding")
-    }
+    living = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    return [pod for pod in living if pod["metadata"]["labels"]["app.kubernetes.io/component"] in kinds]
 
 
-def _held(fleet: Fleet) -> bool:
-    """Whether exactly one pod that holds an image runs."""
-    wanted = {"edgesmith.dev/model": NAME, "app.kubernetes.io/component": "holding"}
-    phases = [pod["status"].get("phase") for pod in fleet.ground.kube.list("pods", fleet.namespace, wanted)]
-    return phases == ["Running"]
+def _pods(fleet: Fleet) -> dict[str, str]:
+    """Their UIDs by name: equal before and after means that nobody was evicted."""
+    return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in _found(fleet)}
+
+
+def _started_anew(fleet: Fleet) -> int:
+    """How many of them are ready after their container was started anew."""
+    statuses = [one for pod in _found(fleet) for one in pod["status"].get("containerStatuses", [])]
+    return sum(one["ready"] and one["restartCount"] > 0 for one in statuses)
 
 
 def _node(fleet: Fleet) -> dict[str, Any]:
