@@ -22,7 +22,7 @@ from edgesmith.resources.daemon_set import pod_spec
 from edgesmith.resources.triton import ACCEPT_SECONDS
 from edgesmith_runtime.http.limits import Limits
 
-TEMPLATE = "eed1aaadc6"
+TEMPLATE = "b47513e984"
 """Hash of the template below. Where it changes, raise `TEMPLATE_VERSION`: nodes that run the old one must be moved."""
 
 
