@@ -169,6 +169,8 @@ def _check_held(world: World, plan: Plan, rolled_back: set[str]) -> None:
     """
     there = {one.revision: one for one in world.revisions.values()}
     asked = {one.profile.metadata.name: one.revision for one in plan.revisions}
+    images = {name: one.image for name, one in there.items()}
+    images |= {one.revision: one.image for one in plan.revisions}
     deleted = {delete.name for delete in plan.deletes}
     for profile, target in asked.items():
         proven = {
@@ -181,10 +183,10 @@ def _check_held(world: World, plan: Plan, rolled_back: set[str]) -> None:
         if back is None or back not in there:
             assert not holds, "there is nothing to go back to"
             continue
-        own = [one.revision for one in there.values() if one.profile == profile and one.image != there[back].image]
-        (hold,) = holds
-        assert (hold.revision, hold.image) == (back, there[back].image)
-        assert set(hold.others) == {*own, target} - {back}, "on every node that runs another one"
+        own = {one.revision for one in there.values() if one.profile == profile} | {target}
+        others = {one for one in own if images[one] != images[back]}
+        expected = [(back, images[back], others)] if others else []
+        assert [(hold.revision, hold.image, set(hold.others)) for hold in holds] == expected
         assert daemon_set_name("parts", back) not in deleted
     for name, one in world.holding.items():
         wanted = any(hold.revision == name for hold in plan.holds)

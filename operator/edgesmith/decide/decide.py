@@ -58,7 +58,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
         now=now,
     )
     revisions = _revisions(view, courses)
-    holds = held(snapshot, courses, {one.metadata.name: one for one in view.resolved.profiles})
+    holds = held(snapshot, courses, {one.metadata.name: one for one in view.resolved.profiles}, revisions)
     states = [*view.builds.values(), *(one for found in view.contestants.values() for one in found.states)]
     waits = [course.look_again for course in courses] + [state.look_again for state in states]
     waits.append(view.looks.look_again)

@@ -6,40 +6,55 @@ nothing uses that image, on every node that runs another revision of the variant
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.names import daemon_set_name, holding_name
-from edgesmith.decide.plan import Delete, HoldImage
+from edgesmith.decide.fleet import RevisionState
+from edgesmith.decide.plan import ApplyRevision, Delete, HoldImage
 from edgesmith.decide.rollout import Course
 from edgesmith.decide.snapshot import Snapshot
 
 
-def held(snapshot: Snapshot, courses: Iterable[Course], profiles: Mapping[str, DeviceProfile]) -> tuple[HoldImage, ...]:
+def held(
+    snapshot: Snapshot,
+    courses: Iterable[Course],
+    profiles: Mapping[str, DeviceProfile],
+    applied: Iterable[ApplyRevision],
+) -> tuple[HoldImage, ...]:
     """The images that are to be held, one for each variant at most.
 
     Args:
         snapshot: Everything that is known of the EdgeModel.
         courses: Where its variants stand.
         profiles: The profiles that the spec names and that can be used, by name.
+        applied: The revisions that the spec asks for; their DaemonSets may be made in this very pass.
     """
     if not snapshot.model.spec.rollout.hold_previous:
         return ()
-    return tuple(found for course in courses if (found := _held(snapshot, course, profiles)))
+    images: dict[str, dict[str, str]] = defaultdict(dict)
+    for one in snapshot.revisions:
+        images[one.profile][one.revision] = one.image
+    for apply in applied:
+        images[apply.profile.metadata.name][apply.revision] = apply.image
+    found = (_held(course.stable, profiles.get(name := course.variant.profile), images[name]) for course in courses)
+    return tuple(hold for hold in found if hold)
 
 
-def _held(snapshot: Snapshot, course: Course, profiles: Mapping[str, DeviceProfile]) -> HoldImage | None:
-    """What nodes of one variant go back to, where another image is run there."""
-    stable, profile = course.stable, profiles.get(course.variant.profile)
-    if stable is None or profile is None:
+def _held(stable: RevisionState | None, profile: DeviceProfile | None, images: Mapping[str, str]) -> HoldImage | None:
+    """What nodes of one variant go back to, where another image is run there.
+
+    Args:
+        stable: What they go back to.
+        profile: The variant's.
+        images: Revision to image.
+    """
+    image = images.get(stable.revision) if stable else None
+    if stable is None or profile is None or image is None:
         return None
-    images = {one.revision: one.image for one in snapshot.revisions if one.profile == course.variant.profile}
-    image = images.get(stable.revision)
-    # The target's DaemonSet may be made in this very pass.
-    others = {name for name, other in images.items() if other != image} | (
-        {course.target.revision} if course.target and course.target.revision not in images else set()
-    )
-    return HoldImage(profile, stable.revision, image, tuple(sorted(others))) if image and others else None
+    others = sorted(name for name, other in images.items() if other != image)
+    return HoldImage(profile, stable.revision, image, tuple(others)) if others else None
 
 
 def released(snapshot: Snapshot, wanted: Iterable[HoldImage], kept: Collection[str]) -> tuple[Delete, ...]:
