@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from device_class import device_class
 
 from edgesmith_cluster import images, sandbox
 from edgesmith_cluster.state import Folder
+from edgesmith_stage import surface
 from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.shell import run
 from edgesmith_stage.waiting import until
@@ -35,38 +37,51 @@ def test_going_back_needs_no_link_after_the_kubelet_has_made_room(fleet: Fleet, 
         PROFILE, {"kubernetes.io/hostname": NODE}, toolchain={"name": "ONNXRuntime", "precisions": ["fp32"]}
     )
     kube.apply(profile)
-    first = fleet.publish("1")
+    older, previous, newest = _older(fleet), fleet.publish("1"), fleet.publish("2", "model-v2.onnx")
     rollout = {"steps": [{"nodes": 1, "bake": "1s"}], "maxUnavailable": 1}
-    manifest = fleet.manifest(NAME, first, deviceProfiles={"names": [PROFILE]}, rollout=rollout)
+    manifest = fleet.manifest(NAME, older, deviceProfiles={"names": [PROFILE]}, rollout=rollout)
     for field in ("evaluation", "gates"):
         del manifest["spec"][field]
     fleet.apply(manifest)
-    fleet.wait_settled(NAME)
-    before = fleet.servers(NAME)[NODE].revision
-    image = fleet.variants(NAME)[PROFILE]["image"]
-    fleet.patch(NAME, {"source": fleet.publish("2", "model-v2.onnx")})
-    fleet.wait_settled(NAME)
-    assert fleet.servers(NAME)[NODE].revision != before
+    unheld = _serves(fleet)
+    fleet.patch(NAME, {"source": previous})
+    held = _serves(fleet)
+    fleet.patch(NAME, {"source": newest})
+    assert len({unheld, held, _serves(fleet)}) == 3
     until(lambda: len(_pods(fleet)) == 2, seconds=30, what="a server and what holds the image before")
 
     _import_unused(fleet, tmp_path)
-    assert {image, UNUSED} <= _images(fleet)
+    assert {unheld, held, UNUSED} <= _images(fleet)
     # A kubelet looks for images at its start and every 5 minutes, and deletes none that it has not seen before.
     fleet.off(NODE)
     fleet.on(NODE)
     until(lambda: _started_anew(fleet) == 2, seconds=60, what="both to be ready again")
     pods = _pods(fleet)
     with _full_disk(fleet):
-        until(lambda: UNUSED not in _images(fleet), seconds=90, what="what is not in use to go")
+        until(lambda: not {unheld, UNUSED} & _images(fleet), seconds=90, what="what is not in use to go")
         until(lambda: not _pressed(fleet), seconds=60, what="the kubelet to have made room")
-        assert image in _images(fleet), "it is held"
+        assert held in _images(fleet)
         assert _pods(fleet) == pods, "nobody was evicted"
         with fleet.without_registry(NODE):
-            fleet.patch(NAME, {"source": first})
-            fleet.wait_settled(NAME)
-            assert fleet.servers(NAME)[NODE].revision == before
+            fleet.patch(NAME, {"source": previous})
+            assert _serves(fleet) == held
     kube("delete", "edgemodel", NAME, "-n", fleet.namespace)
     kube("delete", "deviceprofile", PROFILE)
+
+
+def _older(fleet: Fleet) -> dict[str, Any]:
+    """Publish the example's model with another word in it, so that it is a build of its own."""
+    model = onnx.load(surface.FOLDER / "model.onnx")
+    model.doc_string = "older"
+    return fleet.publish_bytes("0", model.SerializeToString())
+
+
+def _serves(fleet: Fleet) -> str:
+    """Wait until the node serves what is asked for, and return its image."""
+    fleet.wait_settled(NAME)
+    variant = fleet.variants(NAME)[PROFILE]
+    assert fleet.servers(NAME)[NODE].revision == variant["revision"]
+    return str(variant["image"])
 
 
 def _found(fleet: Fleet) -> list[dict[str, Any]]:
