@@ -12,6 +12,7 @@ from edgesmith_runtime.arguments import add_gates, limits_of, port, positive, re
 from edgesmith_runtime.device import bound_heap, default_threads
 from edgesmith_runtime.health import Patience
 from edgesmith_runtime.http.limits import MEBIBYTE, Limits
+from edgesmith_runtime.judging.arguments import add_judging, gates_of
 from edgesmith_runtime.logs import set_up_logging
 from edgesmith_runtime.waiting import wait
 
@@ -106,6 +107,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         default=patience.run_dead,
         help="how long one run of the model may take before the server is not live (default: %(default)g)",
     )
+    add_judging(parser)
 
 
 def _add_selftest(parser: argparse.ArgumentParser) -> None:
@@ -132,6 +134,8 @@ def _serve(options: argparse.Namespace) -> int:
             termination_log=options.termination_log,
             limits=_limits(options),
             patience=Patience(run_unready=options.run_unready_seconds, run_dead=options.run_dead_seconds),
+            gates=gates_of(options),
+            replay_seconds=options.replay_seconds,
         )
     )
     logging.shutdown()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from edgesmith_runtime.engine import Engine
 
-__all__ = ["UNCOMPARED", "Answers", "Golden", "GoldenError", "Parity", "places", "replay"]
+__all__ = ["UNCOMPARED", "Answers", "Golden", "GoldenError", "Parity", "compare", "places", "replay"]
 
 UNCOMPARED: Final = 2**14
 """The tolerance of an element that is not compared: 2 to this power is more than any number differs by."""
@@ -249,18 +249,12 @@ def replay(engine: Engine, golden: Golden) -> Parity:
     Raises:
         EngineError: The engine refused a sample, or failed on it.
     """
-    ends = {name: np.cumsum(answers.counts) for name, answers in golden.outputs.items()}
     agreeing, worst, culprit = 0, 0.0, ""
     for index, feed in enumerate(golden.samples(engine)):
-        given = engine.infer(feed, tuple(golden.outputs))
-        sample = 0.0
-        for name, answers in golden.outputs.items():
-            kept = slice(int(ends[name][index] - answers.counts[index]), int(ends[name][index]))
-            share, words = _deviation(answers, index, kept, given.get(name))
-            sample = max(sample, share)
-            if share > worst:
-                worst, culprit = share, f"output {name!r} of sample {index} {words}"
-        agreeing += sample <= 1
+        share, words = compare(golden, index, engine.infer(feed, tuple(golden.outputs)))
+        if share > worst:
+            worst, culprit = share, words
+        agreeing += share <= 1
     total = len(golden)
     message = f"{agreeing} of {total} golden samples agree"
     if agreeing == total:
@@ -268,6 +262,27 @@ def replay(engine: Engine, golden: Golden) -> Parity:
     else:
         message += f", {culprit}"
     return Parity(samples=total, agreeing=agreeing, worst=worst, message=message)
+
+
+def compare(golden: Golden, index: int, given: Mapping[str, NDArray[Any]]) -> tuple[float, str]:
+    """Hold the answer to one sample against what was recorded.
+
+    Args:
+        golden: The recorded samples.
+        index: The sample's number.
+        given: What was answered, by output.
+
+    Returns:
+        The largest deviation of its outputs as a share of what is allowed, above 1 where they disagree; and what is
+        wrong with the worst one, as a clause.
+    """
+    worst, culprit = 0.0, ""
+    for name, answers in golden.outputs.items():
+        end = int(answers.counts[: index + 1].sum())
+        share, words = _deviation(answers, index, slice(end - int(answers.counts[index]), end), given.get(name))
+        if share > worst:
+            worst, culprit = share, f"output {name!r} of sample {index} {words}"
+    return worst, culprit
 
 
 def _deviation(answers: Answers, index: int, kept: slice, given: NDArray[Any] | None) -> tuple[float, str]:

@@ -67,6 +67,37 @@ METRICS: Final = (
     Metric("edgesmith_queue_refusals_total", "counter", "Inference requests refused because too many waited."),
     Metric("edgesmith_ready", "gauge", "Whether the model is loaded, checked and served (1) or not (0)."),
     Metric(
+        "edgesmith_runs_total",
+        "counter",
+        "Runs of the model for requests, by outcome: answered, failed, not_numbers (infinities or NaN, for inputs "
+        "without) and refused (by the model, though they fit its signature).",
+        ("outcome",),
+    ),
+    Metric(
+        "edgesmith_confidence_total",
+        "counter",
+        "Sum over answers of the best class's score, where answers are probabilities of classes.",
+    ),
+    Metric("edgesmith_confident_answers_total", "counter", "Answers that edgesmith_confidence_total is about."),
+    Metric(
+        "edgesmith_gate_evidence",
+        "gauge",
+        "How strongly requests speak against a gate (errors, latency, confidence) while they are judged, from 0; "
+        "at 1 the server ends.",
+        ("gate",),
+    ),
+    Metric(
+        "edgesmith_previous_known",
+        "gauge",
+        "Whether requests are held against those of the previous revision on this node (1) or not (0).",
+    ),
+    Metric(
+        "edgesmith_golden_replays_total",
+        "counter",
+        "Golden samples that the serving model was asked for again, by result: agrees, differs, failed.",
+        ("result",),
+    ),
+    Metric(
         "edgesmith_model_info",
         "gauge",
         "The model that is served; always 1.",

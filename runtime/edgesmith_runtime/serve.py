@@ -21,6 +21,8 @@ from edgesmith_runtime.housekeeping import Housekeeping
 from edgesmith_runtime.http.api import HttpApi
 from edgesmith_runtime.http.limits import Limits
 from edgesmith_runtime.http.server import HttpServer, listening_socket
+from edgesmith_runtime.judging.bounds import Gates
+from edgesmith_runtime.judging.making import judge_of
 from edgesmith_runtime.loading import Loaded, LoadFailed, load
 from edgesmith_runtime.metrics import Metrics
 from edgesmith_runtime.rpc.intake import Intake
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     import socket
     import threading
     from pathlib import Path
+
+    from edgesmith_runtime.judging.judge import Judge
 
 __all__ = ["Settings", "serve"]
 
@@ -65,9 +69,12 @@ class Settings:
             `accept_seconds` of each other: its successor may still start. 0 for a server that has none.
         drain_seconds: How long requests in flight may take after that.
         queue: How many inference requests may wait or run at once.
-        termination_log: Where a failed start leaves its reason, where that file exists.
+        termination_log: Where a failed start, or a server that did not keep a gate, leaves its reason, where that
+            file exists.
         limits: Bounds on HTTP clients.
         patience: How long a run may take before the server is not ready, and before it is not live.
+        gates: What its requests are held to while it serves.
+        replay_seconds: Seconds between two rounds of golden samples while it serves; 0: there are none.
     """
 
     bundle: Path
@@ -83,6 +90,8 @@ class Settings:
     linger_seconds: float = 0.0
     limits: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
+    gates: Gates = field(default_factory=Gates)
+    replay_seconds: float = 600.0
 
 
 def serve(settings: Settings) -> int:
@@ -92,7 +101,8 @@ def serve(settings: Settings) -> int:
         settings: How to serve.
 
     Returns:
-        The exit status: 0 after a stop, 1 when the server could not start or requests were cut off.
+        The exit status: 0 after a stop, 1 when the server could not start, did not keep a gate, or requests were cut
+        off.
     """
     try:
         listener = listening_socket(settings.host, settings.http_port)
@@ -132,19 +142,47 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     stopping = asyncio.ensure_future(stop.wait())
     awaited: list[asyncio.Future[Any]] = [loading, stopping]
     await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+    status = 0
     if not stop.is_set():
         try:
             loaded = loading.result()
+            service.judge = await loop.run_in_executor(None, lambda: _judge(settings, loaded, service, dispatcher))
             _become_ready(service, loaded)
             watching.append(asyncio.ensure_future(_tidy(Housekeeping(dispatcher, loaded.model.engine))))
         except LoadFailed as failure:
             stopping.cancel()
             return _failed(settings, failure.finding)
-        await stopping
-    status = await _drain(settings, service, dispatcher, http, grpc_server)
+        if (found := await _judged(service.judge, stopping)) is not None:
+            status = _failed(settings, found)
+    status = max(status, await _drain(settings, service, dispatcher, http, grpc_server))
     for task in watching:
         task.cancel()
     return status
+
+
+def _judge(settings: Settings, loaded: Loaded, service: Service, dispatcher: Dispatcher) -> Judge:
+    return judge_of(
+        loaded,
+        settings.gates,
+        name=settings.name,
+        dispatcher=dispatcher,
+        metrics=service.metrics,
+        replay_seconds=settings.replay_seconds,
+    )
+
+
+async def _judged(judge: Judge, stopping: asyncio.Future[Any]) -> Finding | None:
+    """Serve until the server is told to stop, or something is found against it."""
+    judging = asyncio.ensure_future(judge.run())
+    await asyncio.wait((stopping, judging), return_when=asyncio.FIRST_COMPLETED)
+    if not judging.done():
+        judging.cancel()
+        return None
+    if (error := judging.exception()) is not None:
+        _log.error("requests are judged no further", exc_info=error)
+        await stopping
+        return None
+    return judging.result()
 
 
 def _become_ready(service: Service, loaded: Loaded) -> None:
@@ -233,7 +271,7 @@ async def _ended(grpc: GrpcServer, closed: threading.Event) -> None:
 
 
 def _failed(settings: Settings, finding: Finding) -> int:
-    """Say why the server cannot start, in the log and in the termination message."""
+    """Say why the server cannot start, or go on, in the log and in the termination message."""
     _log.error("cannot serve: %s", finding.message, extra={"reason": finding.reason})
     with contextlib.suppress(OSError):  # the log has it; a read-only root may keep the message from being left
         write_termination(settings.termination_log, finding, create=False)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edgesmith_runtime.dispatcher import Dispatcher
     from edgesmith_runtime.engine import Engine
     from edgesmith_runtime.health import Health
+    from edgesmith_runtime.judging.judge import Judge
     from edgesmith_runtime.metrics import Metrics
 
 __all__ = ["EXTENSIONS", "SERVER_NAME", "LoadedModel", "Service", "State"]
@@ -64,6 +65,8 @@ class Service:
 
     def __init__(self, *, dispatcher: Dispatcher, health: Health, metrics: Metrics) -> None:
         self.metrics = metrics
+        self.judge: Judge | None = None
+        """Who watches how requests go; None before the model is loaded."""
         self._health = health
         self._dispatcher = dispatcher
         self._state = State.STARTING
@@ -89,6 +92,8 @@ class Service:
     def metrics_text(self) -> str:
         """Write the metrics as they are now."""
         self.metrics.put("edgesmith_ready", value=self.ready)
+        if self.judge is not None:
+            self.judge.tell(self.metrics)
         return self.metrics.text()
 
     def start(self, model: LoadedModel) -> None:
@@ -149,12 +154,22 @@ class Service:
             BadRequest: The engine refused the inputs.
             AnswerFailed: The run failed.
         """
+        traffic = self.judge.traffic if self.judge else None
         start = time.perf_counter()
         try:
             answers = model.engine.infer(request.inputs, [output.name for output in request.outputs], busy=busy)
         except EngineInputError as error:
+            if traffic is not None:
+                traffic.refused()
             raise BadRequest(str(error)) from error
-        except EngineError as error:
-            raise AnswerFailed(error.message) from error
-        self.metrics.observe("edgesmith_inference_duration_seconds", value=time.perf_counter() - start)
+        except Exception as error:
+            if traffic is not None:
+                traffic.failed()
+            if isinstance(error, EngineError):
+                raise AnswerFailed(error.message) from error
+            raise
+        seconds = time.perf_counter() - start
+        self.metrics.observe("edgesmith_inference_duration_seconds", value=seconds)
+        if traffic is not None:
+            traffic.answered(seconds, request.inputs, answers)
         return answers

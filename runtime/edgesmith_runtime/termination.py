@@ -23,13 +23,22 @@ LONGEST: Final = 4096
 _LONGEST_FACT: Final = 200
 
 Reason = Literal[
-    "Passed", "BundleCorrupt", "EngineFailed", "GoldenMismatch", "LatencyExceeded", "MemoryExceeded", "ListenFailed"
+    "Passed",
+    "BundleCorrupt",
+    "EngineFailed",
+    "GoldenMismatch",
+    "LatencyExceeded",
+    "MemoryExceeded",
+    "ListenFailed",
+    "ErrorRateExceeded",
+    "LatencyRatioExceeded",
+    "ConfidenceDropExceeded",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a self-test or a failed start found.
+    """What a self-test, a failed start or a server found.
 
     Attributes:
         reason: ``Passed``, or what was wrong.

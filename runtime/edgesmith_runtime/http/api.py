@@ -65,6 +65,7 @@ class HttpApi:
             "/v2/health/live": _Route("health", _READ, self._live),
             "/v2/health/ready": _Route("health", _READ, self._ready),
             "/metrics": _Route("metrics", _READ, self._metrics),
+            "/traffic": _Route("metrics", _READ, self._traffic),
         }
 
     def answer(self, request: Request) -> Response | asyncio.Future[Response]:
@@ -118,7 +119,9 @@ class HttpApi:
             return self._pages[path]
         found = _MODEL.fullmatch(path)
         if found is None:
-            raise NotFound(f"path {path[:200]!r} is not known; expected /v2, /v2/health/…, /v2/models/… or /metrics")
+            raise NotFound(
+                f"path {path[:200]!r} is not known; expected /v2, /v2/health/…, /v2/models/…, /metrics or /traffic"
+            )
         name, version = unquote(found["name"]), unquote(found["version"] or "")
         match found["action"]:
             case "/infer":
@@ -147,6 +150,12 @@ class HttpApi:
 
     def _metrics(self, _: Request) -> Response:
         return Response(HTTPStatus.OK, [self._service.metrics_text().encode()], _METRICS_TYPE)
+
+    def _traffic(self, _: Request) -> Response:
+        judge = self._service.judge
+        if judge is None or judge.traffic is None:
+            raise Unavailable("requests are not counted; retry once the model is loaded")
+        return Response(HTTPStatus.OK, [judge.traffic.figures().text()], JSON_TYPE)
 
     def _model(self, name: str, version: str) -> Response:
         signature = self._service.model(name, version).signature

@@ -1,0 +1,1 @@
+"""A server judged while it serves: by how requests go, against the revision before it, and by its golden samples."""
