@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from http.client import HTTPConnection, RemoteDisconnected
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,7 +74,7 @@ def sharp(folder: Path, factor: float) -> Path:
         node("Softmax", ["all"], ["y"], axis=1),
     ]
     sample = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
-    return bundle_of(folder, nodes, sample, ("n", "m"), *(np.float32(one) for one in (factor, 100, 0)))
+    return bundle_of(folder, nodes, sample, ("n", "m"), *(np.array(one, np.float32) for one in (factor, 100, 0)))
 
 
 def table(folder: Path, rows: int) -> Path:
@@ -91,7 +92,7 @@ def reader(folder: Path) -> Path:
 def products(folder: Path, count: int) -> Path:
     """`x` multiplied by itself again and again."""
     names = ["x", *(f"t{index}" for index in range(count - 1)), "y"]
-    nodes = [node("MatMul", [before, "x"], [after]) for before, after in zip(names, names[1:], strict=False)]
+    nodes = [node("MatMul", [before, "x"], [after]) for before, after in pairwise(names)]
     return bundle_of(folder, nodes, np.ones((2, 1), np.float32), ("n", "m"))
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import random
 from dataclasses import replace
+from random import Random as Dice  # what is rolled can be rolled again; it keeps no secret
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,7 +55,7 @@ def test_nothing_is_known_of_no_requests() -> None:
 
 @pytest.mark.parametrize("share", [0.01, 0.2, 0.6])
 def test_the_mean_of_a_sample_is_rarely_above_its_bound(share: float) -> None:
-    dice = random.Random(1)
+    dice = Dice(1)
     over = 0
     for _ in range(2000):
         sample = [dice.random() < share for _ in range(60)]
@@ -109,7 +109,7 @@ def test_the_chances_of_all_windows_add_up_to_alpha() -> None:
     assert 0.0099 < sum(spent) <= 0.01
 
 
-def played(dice: random.Random, request: Callable[[Window, random.Random], None], bounds: Bounds, most: int) -> int:
+def played(dice: Dice, request: Callable[[Window, Dice], None], bounds: Bounds, most: int) -> int:
     """After how many requests a server is found against that is looked at after each third one; 0: it never is."""
     window, number = Window(), 1
     for count in range(1, most + 1):
@@ -123,20 +123,20 @@ def played(dice: random.Random, request: Callable[[Window, random.Random], None]
     return 0
 
 
-def failing(share: float) -> Callable[[Window, random.Random], None]:
+def failing(share: float) -> Callable[[Window, Dice], None]:
     """Requests of which a share fails."""
 
-    def request(window: Window, dice: random.Random) -> None:
+    def request(window: Window, dice: Dice) -> None:
         window.requests += 1
         window.failed += dice.random() < share
 
     return request
 
 
-def slowly(share: float) -> Callable[[Window, random.Random], None]:
+def slowly(share: float) -> Callable[[Window, Dice], None]:
     """Requests of which a share takes longer than it may."""
 
-    def request(window: Window, dice: random.Random) -> None:
+    def request(window: Window, dice: Dice) -> None:
         window.requests += 1
         window.timed += 1
         window.slow += dice.random() < share
@@ -144,10 +144,10 @@ def slowly(share: float) -> Callable[[Window, random.Random], None]:
     return request
 
 
-def confident(mean: float) -> Callable[[Window, random.Random], None]:
+def confident(mean: float) -> Callable[[Window, Dice], None]:
     """Requests whose confidence varies by a tenth to both sides."""
 
-    def request(window: Window, dice: random.Random) -> None:
+    def request(window: Window, dice: Dice) -> None:
         window.requests += 1
         window.add_confidence(min(1.0, max(0.0, mean + dice.uniform(-0.1, 0.1))))
 
@@ -165,12 +165,12 @@ AT_THE_BOUND = {
 
 @pytest.mark.parametrize(("request_", "bounds"), AT_THE_BOUND.values(), ids=AT_THE_BOUND.keys())
 def test_a_server_right_at_a_bound_is_hardly_ever_found_against(
-    request_: Callable[[Window, random.Random], None], bounds: Bounds
+    request_: Callable[[Window, Dice], None], bounds: Bounds
 ) -> None:
     """Looked at 400 times, the evidence for one in ten reaches ten in a tenth of the servers at most (Ville)."""
     often = 0
     for seed in range(200):
-        window, dice = Window(), random.Random(seed)
+        window, dice = Window(), Dice(seed)
         for count in range(1200):
             request_(window, dice)
             if count % 3 == 0 and max(evidence_of(window, bounds).values()) >= math.log(10):
@@ -194,17 +194,15 @@ BAD = {
 
 
 @pytest.mark.parametrize(("request_", "bounds", "within"), BAD.values(), ids=BAD.keys())
-def test_a_bad_server_is_found_soon(
-    request_: Callable[[Window, random.Random], None], bounds: Bounds, within: int
-) -> None:
-    needed = sorted(played(random.Random(seed), request_, bounds, 4000) or 4000 for seed in range(40))
+def test_a_bad_server_is_found_soon(request_: Callable[[Window, Dice], None], bounds: Bounds, within: int) -> None:
+    needed = sorted(played(Dice(seed), request_, bounds, 4000) or 4000 for seed in range(40))
     assert needed[-3] <= within, f"19 of 20 within {needed[-3]} requests"
     assert needed[0] >= GATES.min_requests
 
 
 def test_what_was_good_for_long_does_not_hide_what_comes_then() -> None:
     for seed in range(8):
-        dice, good, bad = random.Random(seed), failing(0.0), failing(0.4)
+        dice, good, bad = Dice(seed), failing(0.0), failing(0.4)
         window, number, found = Window(), 1, 0
         for count in range(1, 14_001):
             (good if count <= 10_000 else bad)(window, dice)
@@ -265,7 +263,7 @@ def test_half_of_the_runs_may_take_the_ratio_times_the_median() -> None:
     ],
     ids=["nobody", "asked enough", "asked too little", "the same model", "the way back", "the way on"],
 )
-def test_who_is_compared_with_whom(previous: Figures | None, compared: bool) -> None:
+def test_who_is_compared_with_whom(previous: Figures | None, *, compared: bool) -> None:
     assert comparable(previous, "new") is compared
 
 
@@ -279,18 +277,20 @@ def test_sentences_say_what_was_seen_what_was_expected_and_what_came_before() ->
     said = [f"{one.reason}: {one.message}" for one in found if one]
     before = "; the previous revision on this node failed 4 of 4000, took 10.2 ms for half of its runs and had a mean "
     before += "confidence of 0.900"
+    ends = (
+        f"expected at most 5.47% (gates.traffic.maxErrorRate is 5%){before}",
+        f"expected 15.4 ms or less for half of them (gates.traffic.maxLatencyRatio is 1.5){before}",
+        f"expected 0.843 or more (gates.traffic.maxConfidenceDrop is 0.05){before}",
+    )
     assert said == [
-        "ErrorRateExceeded: 60 of 100 requests failed and 10 were refused by the model; expected at most 5.47% "
-        f"(gates.traffic.maxErrorRate is 5%){before}",
-        "LatencyRatioExceeded: 100 of 100 runs of the model took longer than they may; expected 15.4 ms or less for "
-        f"half of them (gates.traffic.maxLatencyRatio is 1.5){before}",
-        "ConfidenceDropExceeded: the mean confidence of 100 answers is 0.300; expected 0.843 or more "
-        f"(gates.traffic.maxConfidenceDrop is 0.05){before}",
+        f"ErrorRateExceeded: 60 of 100 requests failed and 10 were refused by the model; {ends[0]}",
+        f"LatencyRatioExceeded: 100 of 100 runs of the model took longer than they may; {ends[1]}",
+        f"ConfidenceDropExceeded: the mean confidence of 100 answers is 0.300; {ends[2]}",
     ]
 
 
 def test_a_quantile_of_the_sketch_is_off_by_nine_percent_at_most() -> None:
-    dice = random.Random(3)
+    dice = Dice(3)
     times = sorted(dice.lognormvariate(-5, 1.0) for _ in range(5000))
     counts = [0] * BUCKETS
     for one in times:

@@ -68,16 +68,14 @@ BAD: dict[str, tuple[Callable[[Path], Path], NDArray[Any], NDArray[Any], int]] =
 }
 
 
-@pytest.mark.parametrize(("make", "good", "bad", "status"), BAD.values(), ids=BAD.keys())
+@pytest.mark.parametrize("case", BAD.values(), ids=BAD.keys())
 def test_a_server_whose_model_fails_on_real_inputs_is_not_ready_and_ends(
-    make: Callable[[Path], Path],
-    good: NDArray[Any],
-    bad: NDArray[Any],
-    status: int,
+    case: tuple[Callable[[Path], Path], NDArray[Any], NDArray[Any], int],
     start_server: StartServer,
     tmp_path: Path,
     log: Path,
 ) -> None:
+    make, good, bad, status = case
     server = start_server(make(tmp_path / "parts"), "--termination-log", str(log), "--accept-seconds", "2")
     client = Client(server.http, "parts")
     assert client.ask(good, 30) == [200] * 30
