@@ -12,7 +12,7 @@ from edgesmith_runtime.arguments import add_gates, limits_of, port, positive, re
 from edgesmith_runtime.device import bound_heap, default_threads
 from edgesmith_runtime.health import Patience
 from edgesmith_runtime.http.limits import MEBIBYTE, Limits
-from edgesmith_runtime.judging.arguments import add_judging, gates_of
+from edgesmith_runtime.judging.arguments import add_judging, judging_of
 from edgesmith_runtime.logs import set_up_logging
 from edgesmith_runtime.waiting import wait
 
@@ -134,8 +134,7 @@ def _serve(options: argparse.Namespace) -> int:
             termination_log=options.termination_log,
             limits=_limits(options),
             patience=Patience(run_unready=options.run_unready_seconds, run_dead=options.run_dead_seconds),
-            gates=gates_of(options),
-            replay_seconds=options.replay_seconds,
+            judging=judging_of(options),
         )
     )
     logging.shutdown()

@@ -21,7 +21,7 @@ from edgesmith_runtime.housekeeping import Housekeeping
 from edgesmith_runtime.http.api import HttpApi
 from edgesmith_runtime.http.limits import Limits
 from edgesmith_runtime.http.server import HttpServer, listening_socket
-from edgesmith_runtime.judging.bounds import Gates
+from edgesmith_runtime.judging.arguments import Judging
 from edgesmith_runtime.judging.making import judge_of
 from edgesmith_runtime.loading import Loaded, LoadFailed, load
 from edgesmith_runtime.metrics import Metrics
@@ -73,8 +73,7 @@ class Settings:
             file exists.
         limits: Bounds on HTTP clients.
         patience: How long a run may take before the server is not ready, and before it is not live.
-        gates: What its requests are held to while it serves.
-        replay_seconds: Seconds between two rounds of golden samples while it serves; 0: there are none.
+        judging: How it is judged while it serves.
     """
 
     bundle: Path
@@ -90,8 +89,7 @@ class Settings:
     linger_seconds: float = 0.0
     limits: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
-    gates: Gates = field(default_factory=Gates)
-    replay_seconds: float = 600.0
+    judging: Judging = field(default_factory=Judging)
 
 
 def serve(settings: Settings) -> int:
@@ -161,14 +159,8 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
 
 
 def _judge(settings: Settings, loaded: Loaded, service: Service, dispatcher: Dispatcher) -> Judge:
-    return judge_of(
-        loaded,
-        settings.gates,
-        name=settings.name,
-        dispatcher=dispatcher,
-        metrics=service.metrics,
-        replay_seconds=settings.replay_seconds,
-    )
+    metrics = service.metrics
+    return judge_of(loaded, settings.judging, name=settings.name, dispatcher=dispatcher, metrics=metrics)
 
 
 async def _judged(judge: Judge, stopping: asyncio.Future[Any]) -> Finding | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from random import Random as Dice  # what is rolled can be rolled again; it keeps no secret
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +23,11 @@ from edgesmith_runtime.judging.traffic import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+class Dice(Random):
+    """What is rolled can be rolled again; it keeps no secret."""
+
 
 GATES = Gates(max_error_rate=0.05, max_latency_ratio=1.5, max_confidence_drop=0.05)
 

@@ -123,6 +123,21 @@ def test_after_its_period_a_server_is_judged_no_further(start_server: StartServe
     goes_on(server, log)
 
 
+def test_a_server_that_was_found_against_serves_on_unjudged_where_it_is_started_again(
+    start_server: StartServer, tmp_path: Path, log: Path
+) -> None:
+    bundle = sharp(tmp_path / "parts", 3)
+    options = ("--termination-log", str(log), "--notes", str(tmp_path))
+    server = start_server(bundle, *options)
+    Client(server.http, "parts").ask(SCORES - 200, 60)
+    assert ended(server, log)["reason"] == "ErrorRateExceeded"
+    log.write_text("")
+    again = start_server(bundle, *options)
+    assert Client(again.http, "parts").ask(SCORES - 200, 200) == [500] * 200
+    time.sleep(0.6)
+    goes_on(again, log)
+
+
 @pytest.fixture
 def old_table(start_server: StartServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
     """The previous server, which knows 100 rows and was asked for 400 of them."""

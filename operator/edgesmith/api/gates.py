@@ -6,11 +6,52 @@ from pydantic import Field
 
 from edgesmith.api.fraction import Fraction
 from edgesmith.api.model import Model
-from edgesmith.api.units import PositiveDuration, Size
+from edgesmith.api.units import Duration, Interval, PositiveDuration, Size
 
 ERRORS = ("RMSE", "MAE")
 """Metrics whose lower values are better."""
 NUMBER_PATTERN = r"^[0-9]+(\.[0-9]+)?$"
+RATIO_PATTERN = r"^[1-9][0-9]{0,5}(\.[0-9]{1,6})?$"
+
+
+class Traffic(Model):
+    """What a server's requests are held to while it serves, on each device, against the previous revision there."""
+
+    max_error_rate: Fraction = Field(
+        "5%",
+        description=(
+            "Most requests that may fail, above those that failed on the previous revision on the same node, as a "
+            "fraction in quotes: the model failed, answered infinities or NaN to inputs without, or refused inputs "
+            "that fit its signature. What the model refuses counts only where the previous revision is known; a "
+            "client's other mistakes, a full queue and a server that stops never do. 100%: not judged."
+        ),
+    )
+    max_latency_ratio: str | None = Field(
+        None,
+        pattern=RATIO_PATTERN,
+        max_length=16,
+        description=(
+            "How many times as long as on the previous revision on the same node half of the runs may take, as a "
+            'number from 1 in quotes: "1.5", say. Absent: not judged.'
+        ),
+    )
+    max_confidence_drop: Fraction | None = Field(
+        None,
+        description=(
+            "How far the mean score of the best class may be below that of the previous revision on the same node, as "
+            'a fraction in quotes: "10%", say. For models that answer probabilities of classes. Absent: not judged.'
+        ),
+    )
+    min_requests: int = Field(
+        50, ge=1, le=1_000_000, description="Requests of a server before anything is found against it."
+    )
+    period: Duration = Field(
+        "1h",
+        description=(
+            "For how long after it became ready a server's requests are judged; choose it as long as the longest bake. "
+            "0s: not at all."
+        ),
+    )
 
 
 class Gates(Model):
@@ -55,5 +96,19 @@ class Gates(Model):
         description=(
             "Most memory of the server, measured on the device with batches of serving.maxBatch, as a Quantity or in "
             "bytes: 512Mi, say."
+        ),
+    )
+    traffic: Traffic = Field(
+        Traffic(),
+        description=(
+            "What the requests of a server are held to while it serves. One that is found outside ends with the "
+            "reason, and its node has failed. Not with Triton."
+        ),
+    )
+    replay_interval: Interval = Field(
+        "10m",
+        description=(
+            "How often a server asks its model for the golden samples again, when nothing else is asked; one that "
+            "answers otherwise ends. 0s: never. Not with Triton."
         ),
     )

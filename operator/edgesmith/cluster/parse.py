@@ -142,7 +142,18 @@ def pod(raw: Raw) -> Pod:
         selftest=_selftest(raw),
         stage=_stage(raw),
         staging=labels_of(raw).get(COMPONENT_LABEL) == STAGING,
+        ended=_ended(raw),
     )
+
+
+def _ended(raw: Raw) -> SelfTest | None:
+    """Why the run before this one of a server that is ready ended itself."""
+    for status in mappings(at(raw, "status", "containerStatuses")):
+        if status.get("ready") is True:
+            found = selftest(at(status, "lastState", "terminated", "message"))
+            if found and not found.passed:
+                return found
+    return None
 
 
 def _stage(raw: Raw) -> str:

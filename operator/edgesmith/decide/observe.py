@@ -13,7 +13,7 @@ from edgesmith.decide.devices import Shortage, shortage
 from edgesmith.decide.fleet import Failure, NodeState, ServerState
 from edgesmith.decide.placement import Placement
 from edgesmith.decide.record import Record, new_record
-from edgesmith.decide.snapshot import Node, Pod
+from edgesmith.decide.snapshot import Node, Pod, SelfTest
 from edgesmith.decide.taints import keeping_taint
 
 CRASH_LOOP_RESTARTS = 3
@@ -26,6 +26,9 @@ MEASURED_TRIES = 3
 """Tries of the self-test before a measurement counts as failed: the first runs beside the server that is ending."""
 
 MEASURED = frozenset({"LatencyExceeded", "MemoryExceeded"})
+
+JUDGED = frozenset({"ErrorRateExceeded", "LatencyRatioExceeded", "ConfidenceDropExceeded"})
+"""What a server finds out about its requests, once; started anew it serves on, since there may be nothing else."""
 
 DEATHS = 2
 """After so many returns from NotReady or from a start of its machine, each with its server started anew, a node has
@@ -93,6 +96,8 @@ class _Server(NamedTuple):
     run: str = ""
     excused: bool = False
     """Whether it is without its device, and so shows nothing."""
+    ended: str = ""
+    """What it found out about its requests in the run before this one, in which it is ready again."""
 
 
 _NOTHING = _Server(ServerState.NONE)
@@ -118,6 +123,8 @@ def observe(
     boot = short_hash(node.boot, 6) if node.boot else ""
     if label is not None and terms.known:
         seen = _server(label, pods, staging=placed.staging)
+        if seen.ended and allowed.unfinished and not _answered(record, seen, terms):
+            seen = seen._replace(state=ServerState.FAILED, note=seen.ended)
         if seen.state is not ServerState.SERVING and (lacks or (record and record.excused)):
             seen = _excused(seen, lacks, record)
             blocked = blocked or seen.excused
@@ -156,6 +163,12 @@ def observe(
     )
     quiet = record is None and state.serving and not allowed.unfinished
     return Observation(state, None if quiet else kept, boot if node.ready else "")
+
+
+def _answered(record: Record | None, seen: _Server, terms: Terms) -> bool:
+    """Whether the run that ended itself failed before the retry that its pod is now an answer to."""
+    failed = record.failures.get(terms.label or "") if record and record.run == seen.run else None
+    return failed is not None and bool(terms.attempt) and failed.attempt != terms.attempt
 
 
 def _excused(seen: _Server, lacks: Shortage | None, record: Record | None) -> _Server:
@@ -294,13 +307,22 @@ def _server(label: str, pods: Iterable[Pod], *, staging: bool) -> _Server:
         return _Server(ServerState.STARTING, "has no pod of it yet")
     if newest.ready and staging:
         return _Server(ServerState.STAGED, "waits for the old server to end", run=_run(newest.name, newest.restarts))
-    return _ready(newest.name, newest.restarts) if newest.ready else _unready(newest)
+    if not newest.ready:
+        return _unready(newest)
+    ready = _ready(newest.name, newest.restarts)
+    said = newest.ended
+    return ready._replace(ended=_failed_with(said)) if said and said.reason in JUDGED else ready
 
 
 @lru_cache(maxsize=SERVERS_KEPT)
 def _ready(pod: str, restarts: int) -> _Server:
     """A server whose pod is ready."""
     return _Server(ServerState.SERVING, run=_run(pod, restarts))
+
+
+def _failed_with(said: SelfTest) -> str:
+    """What a container found out, as the end of a sentence that begins with its node."""
+    return f"failed with {said.reason}: {said.message.rstrip('.')}"
 
 
 def _unready(pod: Pod) -> _Server:
@@ -322,7 +344,7 @@ def _failure(pod: Pod) -> str | None:
     """Why a pod will not become ready, as the end of a sentence that begins with its node."""
     test = pod.selftest
     if test and not test.passed and (test.reason not in MEASURED or test.tries >= MEASURED_TRIES):
-        return f"failed with {test.reason}: {test.message.rstrip('.')}"
+        return _failed_with(test)
     if pod.restarts >= CRASH_LOOP_RESTARTS and pod.waiting == "CrashLoopBackOff":
         return f"restarts again and again: {_kubelet(pod)}"
     return None

@@ -15,6 +15,8 @@ from typing import Any
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.fraction import parse_fraction
+from edgesmith.api.gates import Gates
 from edgesmith.api.names import short_hash
 from edgesmith.api.units import parse_bytes, parse_duration
 from edgesmith.decide.settings import Settings
@@ -77,6 +79,8 @@ class Serving:
     """None for `MAX_BATCH`, the server's own: an EdgeModel that says nothing of it keeps its revision."""
     crowded: bool | None
     """Whether two servers may need more memory than the device has; None where not."""
+    judging: Mapping[str, float] | None = None
+    """What a server is held to while it serves, where that is not the server's own, by its option; None for Triton."""
 
     @property
     def revision(self) -> str:
@@ -112,6 +116,7 @@ def serving(model: EdgeModel, profile: DeviceProfile, image: str, settings: Sett
         server=profile.spec.runtime.server if profile.spec.runtime.server != OWN_SERVER else None,
         max_batch=spec.max_batch if spec.max_batch != MAX_BATCH else None,
         crowded=True if crowd(resources, profile.memory) else None,
+        judging=_judging(gates) if profile.spec.runtime.server == OWN_SERVER else None,
     )
 
 
@@ -135,6 +140,27 @@ def crowd(resources: Resources, device_memory: int | None) -> int | None:
 def revision_of(profile: DeviceProfile, image: str, model: EdgeModel, settings: Settings) -> str:
     """The revision that one image of a variant is under the EdgeModel's present serving configuration."""
     return serving(model, profile, image, settings).revision
+
+
+def _judging(gates: Gates) -> dict[str, float] | None:
+    """What differs from what servers do by themselves, by the option of `serve`; None where nothing does."""
+    asked, usual = _options(gates), _options(Gates())
+    return {option: value for option, value in asked.items() if value != usual.get(option)} or None
+
+
+def _options(gates: Gates) -> dict[str, float]:
+    traffic = gates.traffic
+    found: dict[str, float] = {
+        "--max-error-rate": parse_fraction(traffic.max_error_rate),
+        "--min-requests": traffic.min_requests,
+        "--judge-seconds": parse_duration(traffic.period).total_seconds(),
+        "--replay-seconds": parse_duration(gates.replay_interval).total_seconds(),
+    }
+    if traffic.max_latency_ratio is not None:
+        found["--max-latency-ratio"] = float(traffic.max_latency_ratio)
+    if traffic.max_confidence_drop is not None:
+        found["--max-confidence-drop"] = parse_fraction(traffic.max_confidence_drop)
+    return found
 
 
 def _start_seconds(model: EdgeModel) -> int | None:

@@ -79,6 +79,8 @@ class Pod:
     """What a pod that is not ready is at, in words, where the kubelet gives no reason."""
     staging: bool = False
     """It pulls and tests the revision and serves nothing; ready once the self-test has passed."""
+    ended: SelfTest | None = None
+    """Why the server's run before this one ended itself while it served; None where it did not, or ends now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,7 @@ No longer, so that the self-test's third try, after the kubelet's pause of 10 s,
 """
 
 BUNDLE = "/model"
+SCRATCH = "/tmp"  # noqa: S108 -- the pod's own emptyDir
 SCRATCH_LIMIT = "64Mi"
 TRITON = "Triton"
 
@@ -83,7 +84,8 @@ def pod_spec(config: Serving, revision: str) -> dict[str, Any]:
     key = node_label(config.namespace, config.name)
     pod: dict[str, Any] = {
         "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
+        # Where the EdgeModel's Service is: there a server asks the one before it how its requests went.
+        "enableServiceLinks": config.server is None,
         "terminationGracePeriodSeconds": GRACE_SECONDS + _linger(config),
         "securityContext": pod_security(),
         "affinity": on_nodes(config, {key: revision}, {next_label(key): revision}),
@@ -116,7 +118,9 @@ def on_nodes(config: Serving, *labels: Mapping[str, str]) -> dict[str, Any]:
 
 def _server(config: Serving) -> dict[str, Any]:
     ports = {"http": config.port, "grpc": config.grpc_port}
-    path, differing = "/v2/health/ready", {}
+    # What a server found out in a run before this one of its container; its scratch volume outlives both.
+    path = "/v2/health/ready"
+    differing: dict[str, Any] = {"env": [{"name": "EDGESMITH_NOTES", "value": SCRATCH}]}
     if config.server == TRITON:
         ports["metrics"] = triton.metrics_port(config.port, config.grpc_port)
         path, differing = triton.readiness(config.name), {"lifecycle": triton.lifecycle()}
@@ -127,15 +131,7 @@ def _server(config: Serving) -> dict[str, Any]:
     live = {"httpGet": {"path": "/v2/health/live", "port": "http"}}
     return {
         "name": "server",
-        "args": [
-            "serve",
-            *_served(config),
-            *listening,
-            "--drain-seconds",
-            str(DRAIN_SECONDS),
-            *_batch(config),
-            *lingering,
-        ],
+        "args": ["serve", *_served(config), *listening, *_serving(config), *lingering],
         "ports": [_port(name, number, on_host.get(name)) for name, number in ports.items()],
         "startupProbe": {
             **ready,
@@ -158,6 +154,12 @@ def _linger(config: Serving) -> int:
     """
     holds = config.crowded or config.host_http_port or config.host_grpc_port or devices_in(config.resources)
     return 0 if holds or config.server == TRITON else LINGER_SECONDS
+
+
+def _serving(config: Serving) -> list[str]:
+    """How it is served."""
+    judging = (word for option, value in sorted((config.judging or {}).items()) for word in (option, f"{value:.12g}"))
+    return ["--drain-seconds", str(DRAIN_SECONDS), *_batch(config), *judging]
 
 
 def _served(config: Serving) -> list[str]:
@@ -196,7 +198,7 @@ def _container(config: Serving) -> dict[str, Any]:
         "terminationMessagePath": TERMINATION_LOG,
         "terminationMessagePolicy": "File",
         "volumeMounts": [
-            {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108 -- the pod's own emptyDir
+            {"name": "scratch", "mountPath": SCRATCH},
             *map(_mount, config.volumes or ()),
         ],
     }

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from edgesmith_runtime.arguments import positive, seconds
 from edgesmith_runtime.judging.bounds import Gates
@@ -11,15 +14,31 @@ from edgesmith_runtime.judging.bounds import Gates
 if TYPE_CHECKING:
     from argparse import Namespace
 
-__all__ = ["REPLAY_SECONDS", "add_judging", "gates_of"]
+__all__ = ["Judging", "add_judging", "judging_of"]
 
-REPLAY_SECONDS = 600.0
-"""Seconds between two rounds of golden samples."""
+_NOTES: Final = "EDGESMITH_NOTES"
+"""The variable that names the folder for notes: older servers, which know no such option, do without."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """How a server is judged while it serves.
+
+    Attributes:
+        gates: What its requests are held to.
+        replay_seconds: Seconds between two rounds of golden samples; 0: there are none.
+        notes: A folder that outlives the server, for its next start; None: nothing is kept.
+    """
+
+    gates: Gates = field(default_factory=Gates)
+    replay_seconds: float = 600.0
+    notes: Path | None = None
 
 
 def add_judging(parser: argparse.ArgumentParser) -> None:
     """The arguments."""
-    usual = Gates()
+    judging = Judging()
+    usual = judging.gates
     parser.add_argument(
         "--max-error-rate",
         type=_share,
@@ -51,20 +70,28 @@ def add_judging(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--replay-seconds",
         type=seconds,
-        default=REPLAY_SECONDS,
+        default=judging.replay_seconds,
         help="how often golden samples are asked for again while it serves; 0: never (default: %(default)g)",
+    )
+    kept = os.environ.get(_NOTES)
+    parser.add_argument(
+        "--notes",
+        type=Path,
+        default=Path(kept) if kept else None,
+        help=f"a folder that outlives the server: what was judged is not judged again (default: ${_NOTES}, or none)",
     )
 
 
-def gates_of(options: Namespace) -> Gates:
+def judging_of(options: Namespace) -> Judging:
     """What they say."""
-    return Gates(
+    gates = Gates(
         max_error_rate=options.max_error_rate,
         max_latency_ratio=options.max_latency_ratio,
         max_confidence_drop=options.max_confidence_drop,
         min_requests=options.min_requests,
         period=options.judge_seconds,
     )
+    return Judging(gates, options.replay_seconds, options.notes)
 
 
 def _share(text: str) -> float:

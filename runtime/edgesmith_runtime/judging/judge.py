@@ -14,6 +14,7 @@ from edgesmith_runtime.termination import Finding
 if TYPE_CHECKING:
     from edgesmith_runtime.judging.bounds import Gate, Gates
     from edgesmith_runtime.judging.figures import Figures
+    from edgesmith_runtime.judging.notes import Notes
     from edgesmith_runtime.judging.replaying import Replay
     from edgesmith_runtime.judging.traffic import Traffic
     from edgesmith_runtime.metrics import Metrics
@@ -39,10 +40,14 @@ class Judge:
         traffic: How requests go; None where they are not judged.
         replay: Who asks for golden samples again.
         service: Address and port of the Service; None where it is not known.
+        notes: What is kept for the pod's next start.
     """
 
-    def __init__(self, gates: Gates, traffic: Traffic | None, replay: Replay, service: tuple[str, int] | None) -> None:
+    def __init__(
+        self, gates: Gates, traffic: Traffic | None, replay: Replay, service: tuple[str, int] | None, notes: Notes
+    ) -> None:
         self.traffic = traffic
+        self._notes = notes
         self._gates = gates
         self._replay = replay
         self._service = service
@@ -97,9 +102,15 @@ class Judge:
                 return
             await asyncio.sleep(_ASK)
 
+    def _end(self) -> None:
+        self._notes.over = True
+        self._notes.keep()
+
     def _met(self, traffic: Traffic, found: Figures) -> None:
         """Take up what the previous server says."""
         traffic.before = found.before if found.model == traffic.model else found.model
+        self._notes.before = traffic.before
+        self._notes.keep()
         self._known = comparable(found, traffic.model)
         if self._known:
             self._bounds = bounds_of(self._gates, found)
@@ -111,10 +122,11 @@ class Judge:
     def _look(self, age: float) -> Finding | None:
         """Judge what was seen of the requests so far."""
         traffic = self.traffic
-        if traffic is None:
+        if traffic is None or self._notes.over:
             return None
         if age >= self._gates.period:
             self._evidence, traffic.slow_above = {}, None
+            self._end()
             return None
         if age >= _SETTLE:
             traffic.slow_above = self._bounds.slow_above
@@ -126,6 +138,7 @@ class Judge:
         self._evidence = {gate: max(0.0, found / enough) for gate, found in evidence_of(window, self._bounds).items()}
         found = verdict(window, self._bounds, self._gates, self._number)
         if found is not None:
+            self._end()
             return Finding(found.reason, found.message)
         if window.requests >= LONG:
             traffic.begin_window()
