@@ -203,9 +203,12 @@ def _broken(world: World, name: str) -> bool:
 
 
 def _works(world: World, name: str) -> bool:
-    """Whether a server works and the API server knows it; one that took its machine down twice does not."""
+    """Whether a server works and the API server knows it; one that took its machine down twice does not.
+
+    Nor does one that ended itself, since its requests failed, and was started anew.
+    """
     device = world.devices[name]
-    deadly = world.kills(device.runs or "") and device.restarts > 1
+    deadly = (world.kills(device.runs or "") and device.restarts > 1) or device.ended
     return world.reachable(name) and world.serves(name) and not _down(world, name) and not deadly
 
 

@@ -24,7 +24,7 @@ GRACE = timedelta(seconds=40)
 """After how long without a heartbeat the node controller says NotReady."""
 SETTINGS = replace(PLAIN, node_grace_seconds=50)
 STEP = 5.0
-GOOD, BAD, DEADLY, FRAGILE, UNPLUGS = "good", "bad", "deadly", "fragile", "unplugs"
+GOOD, BAD, DEADLY, FRAGILE, UNPLUGS, FAULTY = "good", "bad", "deadly", "fragile", "unplugs", "faulty"
 DEVICE = "squat.ai/edgetpu"
 ASKING = {"runtime": {"resources": {"limits": {DEVICE: 1}}}}
 """What a profile has whose servers ask for a device."""
@@ -38,6 +38,13 @@ class Server:
     staging: bool
     started: datetime
     restarts: int = 0
+    ended: int = 0
+    """Which start of it followed an end of its own, since its requests failed; 0 where there was none."""
+
+    @property
+    def told(self) -> bool:
+        """Whether its kubelet still says so: it says it of the run before this one."""
+        return bool(self.ended) and self.ended == self.restarts
 
 
 @dataclass
@@ -65,6 +72,10 @@ class Device:
     """What it runs beside that."""
     started: datetime = NOW
     restarts: int = 0
+    ended: int = 0
+    """Which start of its server followed an end of its own, since its requests failed; 0 where there was none."""
+    asked: bool = True
+    """Whether anybody asks its server for anything."""
     boots: int = 0
     told: int = 0
     """Which start of the machine the API server knows of."""
@@ -85,6 +96,8 @@ class World(Cluster):
     """Seconds until a machine that died of its model is back; None: never."""
     dies_staged: bool = False
     """Whether the self-test of a deadly revision takes the machine down, too."""
+    ends_after: float = 30.0
+    """Seconds after a faulty server is ready until it has seen enough of its requests fail to end itself."""
     serial: int = 0
     passes: int = 0
     touched: dict[str, set[str]] = field(default_factory=dict)
@@ -217,12 +230,30 @@ class World(Cluster):
         device.silent = max(device.silent - 1, 0)
         if device.link and not device.silent:
             self._report_pods(name, device)
+        self._judge(name, device)
         ready = self.ready(name, device.runs, device.started)
         if ready and self.kind(device.runs or "") == UNPLUGS:
             device.device = False
         if self._dies(device, device.runs, device.started, ready=ready) or self._dies_beside(name, device):
             device.power = False
             device.back = self.now + timedelta(seconds=self.outage) if self.outage is not None else None
+
+    def _judge(self, name: str, device: Device) -> None:
+        """Servers that judge themselves by their requests: each does so once in the life of its pod."""
+        beside = device.beside if device.beside and not device.beside.staging else None
+        if not device.ended and self._faulty(name, device.runs, device.started):
+            device.restarts += 1
+            device.ended, device.started = device.restarts, self.now
+        if beside and not beside.ended and self._faulty(name, beside.revision, beside.started):
+            beside.restarts += 1
+            beside.ended, beside.started = beside.restarts, self.now
+
+    def _faulty(self, name: str, revision: str | None, started: datetime) -> bool:
+        """Whether a server has seen enough of its requests fail."""
+        device = self.devices[name]
+        if not device.asked or self.kind(revision or "") != FAULTY or not self.ready(name, revision, started):
+            return False
+        return self.now - started >= timedelta(seconds=device.delay + self.ends_after)
 
     def _dies_beside(self, name: str, device: Device) -> bool:
         """Whether a machine dies of what it makes ready beside its server."""
@@ -242,27 +273,31 @@ class World(Cluster):
         """A kubelet says how its pods do."""
         pod = self.pods.get(name)
         if pod and pod.revision == device.runs:
-            self.pods[name] = self._reported(name, pod, device.started, device.restarts)
+            own = Server(pod.revision, pod.staging, device.started, device.restarts, device.ended)
+            self.pods[name] = self._reported(name, pod, own)
         beside, pod = device.beside, self.next_pods.get(name)
         if pod and beside and (pod.revision, pod.staging) == (beside.revision, beside.staging):
-            self.next_pods[name] = self._reported(name, pod, beside.started, beside.restarts)
+            self.next_pods[name] = self._reported(name, pod, beside)
 
-    def _reported(self, name: str, pod: Pod, started: datetime, restarts: int) -> Pod:
-        late = self.now >= started + timedelta(seconds=self.devices[name].delay)
+    def _reported(self, name: str, pod: Pod, server: Server) -> Pod:
+        late = self.now >= server.started + timedelta(seconds=self.devices[name].delay)
         tests = not (pod.staging and self.staging.get(pod.revision) == "Pull")
-        ready = self.ready(name, pod.revision, started) if tests else late
+        ready = self.ready(name, pod.revision, server.started) if tests else late
         test = failed_selftest() if tests and late and self.fails(name, pod.revision) else None
         test = test or (SelfTest(True, "", "") if ready else None)
-        return replace(pod, ready=ready, restarts=restarts, selftest=test)
+        said = failed_selftest("ErrorRateExceeded", "60 of 90 requests failed.") if server.told else None
+        test = test if ready else said or test
+        return replace(pod, ready=ready, restarts=server.restarts, selftest=test, ended=said if ready else None)
 
     def _follow(self, name: str, device: Device) -> None:
         """A kubelet that hears of another pod ends its server and starts the other."""
         pod, beside = self.pods.get(name), device.beside
         wanted = pod.revision if pod and not pod.terminating else None
         if device.runs != wanted and beside and not beside.staging and beside.revision == wanted:
-            device.runs, device.started, device.restarts, device.beside = wanted, beside.started, beside.restarts, None
+            device.runs, device.started, device.restarts = wanted, beside.started, beside.restarts
+            device.ended, device.beside = beside.ended, None
         elif device.runs != wanted:
-            device.runs, device.started, device.restarts = wanted, self.now, 0
+            device.runs, device.started, device.restarts, device.ended = wanted, self.now, 0, 0
         upcoming = self.next_pods.get(name)
         if upcoming is None or upcoming.terminating:
             device.beside = None

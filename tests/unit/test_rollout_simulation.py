@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 import pytest
-from rollout_world import BAD, DEADLY, FRAGILE, GOOD, UNPLUGS, World, fleet
+from rollout_world import BAD, DEADLY, FAULTY, FRAGILE, GOOD, UNPLUGS, World, fleet
 from snapshots import LABEL, profile
 
 from edgesmith.api.deviceprofile import DeviceProfile
@@ -119,6 +119,54 @@ def test_in_a_small_fleet_it_is_bounded_by_max_unavailable(size: int, limit: int
         world.tick(20)
     assert len(world.touched["b"]) <= 4 * limit + 1, len(world.touched["b"])
     assert not world.newest("completedTime").get("b")
+
+
+@pytest.mark.parametrize("canaries", [1, 3])
+def test_a_revision_whose_requests_fail_is_rolled_back_on_its_canaries_alone(canaries: int) -> None:
+    """A server that ended itself is ready again within seconds, often before anybody looked."""
+    for seed in range(8 * SOAK):
+        rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
+        rollout = ROLLOUT | {"steps": [{"nodes": canaries, "bake": "2m"}], "maxUnavailable": rng.choice((3, "50%"))}
+        world = fleet(rng.choice((4, 20, 100)), rollout, seed=seed)
+        world.ends_after = rng.choice((5.0, 40.0, 90.0))
+        world.publish("b", FAULTY)
+        for _ in range(60):
+            plan = world.pass_(rng.randrange(9) if rng.random() < 0.3 else None)
+            world.tick(rng.choice((5.0, 20.0, 60.0)))
+        assert len(world.touched["b"]) <= canaries, (seed, world.touched["b"])
+        assert plan.status.variants[0].state == "RolledBack", (seed, plan.status.variants[0].message)
+        assert world.newest("reason")["b"] == "CanaryFailed"
+        assert "failed with ErrorRateExceeded: 60 of 90 requests failed" in plan.status.variants[0].message
+        assert not world.labelled("b")
+        assert all(world.serves(name) for name in world.nodes)
+
+
+def test_where_nobody_asks_the_canary_the_nodes_that_are_asked_go_back_and_stop_it() -> None:
+    for seed in range(6 * SOAK):
+        world = fleet(200, ROLLOUT, seed=seed)
+        world.publish("b", FAULTY)
+        for _ in range(200):
+            world.pass_()
+            for name in world.touched.get("b", ()) if len(world.touched.get("b", ())) == 1 else ():
+                world.devices[name].asked = False
+            world.tick(20)
+        assert world.newest("reason")["b"] == "NodesFailed", seed
+        assert len(world.touched["b"]) <= 1 + parse_share("10%", 200) * 2, (seed, len(world.touched["b"]))
+        assert all(world.serves(name) for name in world.nodes)
+
+
+def test_a_server_that_is_found_against_after_its_revision_was_completed_is_its_devices_own() -> None:
+    world = fleet(10, ROLLOUT)
+    world.ends_after = 10_000.0
+    world.publish("b", FAULTY)
+    world.run_until("Complete")
+    world.ends_after = 0.0
+    for _ in range(20):
+        plan = world.pass_()
+        world.tick(20)
+    assert not world.newest("rolledBack").get("b")
+    assert len(world.labelled("b")) == 10
+    assert plan.status.variants[0].state == "Complete"
 
 
 def flap(world: World, rng: random.Random, share: float) -> None:
@@ -276,7 +324,7 @@ def disturb(world: World, rng: random.Random, serial: int) -> None:
         device.power, device.back = False, world.now + timedelta(seconds=rng.choice((30, 300)))
     elif event < 0.50:
         digit = "bcdef"[serial % 5]
-        world.publish(digit, world.kinds.get(digit) or rng.choice((GOOD, GOOD, BAD, FRAGILE, DEADLY)))
+        world.publish(digit, world.kinds.get(digit) or rng.choice((GOOD, GOOD, BAD, FRAGILE, DEADLY, FAULTY)))
     elif event < 0.55 and len(names) < 20:
         world.add(f"x{serial:04}", rng.choice(("amd64", "arm64")), fragile=rng.random() < 0.3)
     elif event < 0.58 and names:
