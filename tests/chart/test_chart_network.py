@@ -100,9 +100,11 @@ def test_a_build_reaches_other_sources_where_the_values_say_so() -> None:
     assert egress(ports=[]) == []
 
 
-def test_a_server_answers_its_namespace_and_asks_nobody() -> None:
+def test_a_server_answers_its_namespace_and_asks_servers_alone() -> None:
     spec = policy(PLANT, "edgesmith-serving")
-    assert spec["egress"] == []
+    (asked,) = spec["egress"]
+    assert ports([asked]) == [{8000, 8001}]
+    assert asked["to"] == [{"podSelector": {"matchLabels": {MANAGED_BY_LABEL: MANAGED_BY, COMPONENT_LABEL: SERVER}}}]
     (rule,) = spec["ingress"]
     assert rule["from"] == [{"podSelector": {}}]
     assert ports([rule]) == [{8000, 8001}]

@@ -30,6 +30,7 @@ from edgesmith.decide.record import Record
 from edgesmith.decide.snapshot import Pod
 
 LATENCY, MEMORY = failed_selftest("LatencyExceeded", "p95 is 9 ms."), failed_selftest("MemoryExceeded", "It took 2 GB.")
+FAILING = failed_selftest("ErrorRateExceeded", "60 of 90 requests failed.")
 CASES: dict[str, tuple[list[Pod], ServerState, str]] = {
     "no pod yet": ([], STARTING, "has no pod of it yet"),
     "ready": ([pod("n", "r")], SERVING, ""),
@@ -98,6 +99,17 @@ CASES: dict[str, tuple[list[Pod], ServerState, str]] = {
         FAILED,
         "failed with LatencyExceeded: p95 is 9 ms",
     ),
+    "a server whose requests failed": (
+        [starting(selftest=FAILING)],
+        FAILED,
+        "failed with ErrorRateExceeded: 60 of 90 requests failed",
+    ),
+    "a server whose requests failed, and ready again": (
+        [pod("n", "r", ended=FAILING, restarts=1)],
+        FAILED,
+        "failed with ErrorRateExceeded: 60 of 90 requests failed",
+    ),
+    "ready again after another end": ([pod("n", "r", ended=failed_selftest(), restarts=1)], SERVING, ""),
     **{
         f"pulling, {reason}": (
             [starting(waiting=reason, waiting_message="no route")],
@@ -117,6 +129,26 @@ def test_a_node_with_a_label(case: str) -> None:
         assert (found.server, found.note) == (server, note), "whatever the device's clock says"
         assert found.pull_failed is note.startswith("cannot pull")
         assert found.deadline == (NOW + DEADLINE if server is STARTING else None)
+
+
+@pytest.mark.parametrize("reason", ["ErrorRateExceeded", "LatencyRatioExceeded", "ConfidenceDropExceeded"])
+def test_a_server_that_judged_itself_has_failed_until_its_revision_is_completed(reason: str) -> None:
+    again = pod("n", "r", ended=failed_selftest(reason), restarts=1)
+    found = see(again, kept=record(SERVING))
+    assert found.state.server is FAILED
+    assert found.record is not None
+    assert found.record.failures["r"].note.startswith(f"failed with {reason}: ")
+    assert see(again, kept=found.record).state.server is FAILED, "however often it is looked at"
+    assert see(again, kept=record(SERVING), allowed=COMPLETED).state.server is SERVING
+
+
+def test_a_retry_gives_a_server_that_judged_itself_another_try_where_its_pod_was_left() -> None:
+    again = pod("n", "r", ended=FAILING, restarts=1)
+    failed = see(again, kept=record(SERVING), attempt="1").record
+    assert see(again, kept=failed, attempt="1").state.server is FAILED
+    assert see(again, kept=failed, attempt="2").state.server is SERVING
+    once_more = pod("n", "r", ended=FAILING, restarts=2)
+    assert see(once_more, kept=failed, attempt="2").state.server is FAILED
 
 
 @pytest.mark.parametrize(("label", "known"), [(None, False), ("r", False)])

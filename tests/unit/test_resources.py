@@ -10,17 +10,22 @@ import pytest
 from made import IMAGE, SECRET, applied, compiling, started
 from snapshots import SETTINGS, model, profile
 
+from edgesmith.api.fraction import parse_fraction
 from edgesmith.api.names import short_hash
 from edgesmith.api.serving import Serving
+from edgesmith.api.units import parse_duration
 from edgesmith.cluster.parse import revision
 from edgesmith.decide.builds import build_for
 from edgesmith.decide.plan import ApplyRevision
 from edgesmith.decide.serving import MAX_BATCH, TEMPLATE_VERSION, merge_resources, revision_of, serving
 from edgesmith.decide.strategy import strategy_of
 from edgesmith.resources import daemon_set, service
-from edgesmith.resources.daemon_set import pod_spec
+from edgesmith.resources.daemon_set import SCRATCH, pod_spec
 from edgesmith.resources.triton import ACCEPT_SECONDS
+from edgesmith_runtime.cli import build_parser
 from edgesmith_runtime.http.limits import Limits
+from edgesmith_runtime.judging.arguments import Judging, judging_of
+from edgesmith_runtime.judging.bounds import Gates as RuntimeGates
 
 TEMPLATE = "b47513e984"
 """Hash of the template below. Where it changes, raise `TEMPLATE_VERSION`: nodes that run the old one must be moved."""
@@ -68,6 +73,8 @@ def test_what_a_pod_does_not_depend_on_makes_no_new_revision(change: dict[str, A
         pytest.param({"serving": {"maxBatch": 9}}, id="a larger batch"),
         pytest.param({"serving": {"resources": {"limits": {"cpu": 2}}}}, id="resources"),
         pytest.param({"gates": {"maxLatency": "1s"}}, id="a gate on the device"),
+        pytest.param({"gates": {"traffic": {"maxErrorRate": "1%"}}}, id="a gate on requests"),
+        pytest.param({"gates": {"replayInterval": "5m"}}, id="golden samples more often"),
         pytest.param({"rollout": {"progressDeadline": "11m"}}, id="a long deadline"),
         pytest.param({"serving": {"expose": {"type": "HostPort", "httpPort": 80}}}, id="a port of the node"),
     ],
@@ -280,7 +287,6 @@ def test_a_node_port_is_answered_by_the_node_it_was_sent_to() -> None:
 )
 def test_pods_are_restricted(pod: dict[str, Any]) -> None:
     assert pod["automountServiceAccountToken"] is False
-    assert pod["enableServiceLinks"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     for container in (*pod.get("initContainers", ()), *pod["containers"]):
@@ -289,6 +295,49 @@ def test_pods_are_restricted(pod: dict[str, Any]) -> None:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
+
+
+def test_a_server_knows_where_the_service_is_and_nobody_else_is_told() -> None:
+    serving = applied()["spec"]["template"]["spec"]
+    assert serving["enableServiceLinks"] is True
+    assert serving["containers"][0]["env"] == [{"name": "EDGESMITH_NOTES", "value": SCRATCH}]
+    assert {mount["mountPath"] for mount in serving["containers"][0]["volumeMounts"]} == {SCRATCH}
+    assert started()["spec"]["template"]["spec"]["enableServiceLinks"] is False
+    triton = applied(profile(runtime={"server": "Triton", "baseImage": IMAGE}))["spec"]["template"]["spec"]
+    assert triton["enableServiceLinks"] is False
+    assert "env" not in triton["containers"][0]
+
+
+def test_a_server_is_told_of_its_gates_where_they_are_not_its_own() -> None:
+    def told(**gates: Any) -> list[str]:
+        return applied(gates=gates)["spec"]["template"]["spec"]["containers"][0]["args"]
+
+    plain = told()
+    same = told(traffic={"maxErrorRate": "0.05", "minRequests": 50, "period": "60m"}, replayInterval="600s")
+    assert same == plain
+    asked = told(
+        traffic={"maxErrorRate": "1%", "maxLatencyRatio": "1.5", "maxConfidenceDrop": "10m", "period": "0s"},
+        replayInterval="0s",
+    )
+    words = asked[len(plain) :]
+    assert asked[: len(plain)] == plain
+    options = {"--max-error-rate": "0.01", "--max-latency-ratio": "1.5", "--max-confidence-drop": "0.01"}
+    options |= {"--judge-seconds": "0", "--replay-seconds": "0"}
+    assert dict(zip(words[::2], words[1::2], strict=True)) == options
+    parsed = build_parser().parse_args(asked)
+    assert judging_of(parsed).gates == RuntimeGates(0.01, 1.5, 0.01, 50, 0.0)
+
+
+def test_what_the_operator_leaves_out_is_what_a_server_does_by_itself() -> None:
+    usual, gates = RuntimeGates(), model().spec.gates
+    assert parse_fraction(gates.traffic.max_error_rate) == usual.max_error_rate
+    assert (gates.traffic.min_requests, gates.traffic.max_latency_ratio) == (
+        usual.min_requests,
+        usual.max_latency_ratio,
+    )
+    assert gates.traffic.max_confidence_drop is usual.max_confidence_drop is None
+    assert parse_duration(gates.traffic.period).total_seconds() == usual.period
+    assert parse_duration(gates.replay_interval).total_seconds() == Judging().replay_seconds
 
 
 def test_a_service_answers_on_the_node_and_never_from_a_build_pod() -> None:
@@ -325,7 +374,7 @@ def test_a_daemon_set_keeps_the_build_that_its_image_answers() -> None:
 
 def with_triton(**changes: Any) -> dict[str, Any]:
     """The pod of a profile whose server is Triton."""
-    triton = profile(runtime={"server": "Triton"})
+    triton = profile(runtime={"server": "Triton", "baseImage": IMAGE})
     pod: dict[str, Any] = pod_spec(serving(model(serving=changes), triton, IMAGE, SETTINGS), "0" * 10)
     return pod
 
@@ -361,5 +410,5 @@ def test_the_metrics_of_triton_have_a_port_of_their_own(ports: dict[str, int], m
 
 def test_another_server_is_another_revision() -> None:
     assert revision_of(profile(), IMAGE, model(), SETTINGS) != revision_of(
-        profile(runtime={"server": "Triton"}), IMAGE, model(), SETTINGS
+        profile(runtime={"server": "Triton", "baseImage": IMAGE}), IMAGE, model(), SETTINGS
     )

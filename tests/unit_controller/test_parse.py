@@ -120,6 +120,21 @@ def test_a_server_that_failed_after_its_self_test_passed_is_the_newer_word() -> 
     assert found.reason == "BundleCorrupt"
 
 
+def test_a_server_that_ended_itself_and_is_ready_again_says_why() -> None:
+    failed = json.dumps(GOOD | {"verdict": "Failed", "reason": "ErrorRateExceeded"})
+    again = container("server", state={"running": {}}, lastState=ended(failed, 1), ready=True)
+    found = parse.pod(serving(init=[container("selftest", state=ended(json.dumps(GOOD)))], main=[again])).ended
+    assert found is not None
+    assert found.reason == "ErrorRateExceeded"
+    for other in (
+        container("server", state={"running": {}}, lastState=ended(failed, 1), ready=False),
+        container("server", state={"running": {}}, lastState=ended(json.dumps(GOOD), 0), ready=True),
+        container("server", state={"running": {}}, lastState=ended("killed", 137), ready=True),
+        container("server", state={"running": {}}, ready=True),
+    ):
+        assert parse.pod(serving(main=[other])).ended is None
+
+
 @pytest.mark.parametrize(
     "message",
     ["", "{", "[]", "null", '"x"', '{"verdict":"Maybe"}', '{"verdict":NaN}', "{" * 5000, 7, None],
