@@ -54,7 +54,7 @@ class Answers:
 class Load:
     """Requests from some nodes for as long as the context lasts."""
 
-    def __init__(self, fleet: Fleet, name: str, nodes: Sequence[str], folder: Path) -> None:
+    def __init__(self, fleet: Fleet, name: str, nodes: Sequence[str], folder: Path, body: str | None = None) -> None:
         """Make the generator; nothing is sent yet.
 
         Args:
@@ -62,19 +62,21 @@ class Load:
             name: The EdgeModel.
             nodes: From where to ask.
             folder: Where to keep what was answered; it is made.
+            body: What to ask; None for a sample of the example.
         """
         service = fleet.ground.kube.get("service", name, fleet.namespace) or {}
         port = next(one["port"] for one in service["spec"]["ports"] if one["name"] == "http")
         self._url = f"http://{service['spec']['clusterIP']}:{port}/v2/models/{name}/infer"
         self._cluster, self._nodes = fleet.ground.name, tuple(nodes)
         self._folder = folder
+        self._body = body or _body()
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         """Begin."""
         folder = self._folder
         folder.mkdir()
-        (folder / "body").write_text(_body())
+        (folder / "body").write_text(self._body)
         (folder / "load.py").write_text(_SCRIPT)
         for node in self._nodes:
             words = ["nsenter", f"--net={network.entry(self._cluster, node)}", sys.executable, str(folder / "load.py")]
