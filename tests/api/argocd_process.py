@@ -73,6 +73,11 @@ class ArgoCD:
         """An Application; empty where it is not there."""
         return self.server.request("GET", f"{_path('Application')}/{name}") or {}
 
+    def told(self, name: str) -> list[Object]:
+        """What an ApplicationSet says of its Applications in a RollingSync."""
+        found = self.server.request("GET", f"{_path('ApplicationSet')}/{name}") or {}
+        return list((found.get("status") or {}).get("applicationStatus") or [])
+
     def refresh(self, name: str) -> None:
         """Have it look at git and at the cluster now, as a webhook of the git server does."""
         annotations = {"metadata": {"annotations": {"argocd.argoproj.io/refresh": "normal"}}}
@@ -169,8 +174,18 @@ def _objects(settings: Mapping[str, str]) -> list[Object]:
 
 
 @contextlib.contextmanager
-def argo_cd(server: ApiServer, settings: Mapping[str, str], folder: Path) -> Iterator[ArgoCD]:
-    """Argo CD while the block runs; `settings` are the data of `argocd-cm`."""
+def argo_cd(
+    server: ApiServer, settings: Mapping[str, str], folder: Path, *, resync: int = 5, progressive: bool = False
+) -> Iterator[ArgoCD]:
+    """Argo CD while the block runs.
+
+    Args:
+        server: Where it runs, and what it syncs to.
+        settings: The data of `argocd-cm`.
+        folder: Where its programs keep their files.
+        resync: Seconds after which it looks at an Application by itself.
+        progressive: Whether the ApplicationSet controller runs besides, with progressive syncs.
+    """
     redis = shutil.which(_SERVER)
     if redis is None or shutil.which("git") is None:
         lacking("git or redis-tools is not installed: run `make tools` as root, or install them")
@@ -179,7 +194,7 @@ def argo_cd(server: ApiServer, settings: Mapping[str, str], folder: Path) -> Ite
     for plural in _KINDS.values():
         server.kubectl("wait", f"crd/{plural}.argoproj.io", "--for=condition=Established", "--timeout=30s")
     server.apply(_objects(settings))
-    port, repo, *others = free_ports(4)
+    port, repo, *others = free_ports(7)
     (folder / "redis-server").symlink_to(redis)
     line: list[str | Path] = [folder / "redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
     common = ["--redis", f"127.0.0.1:{port}", "--loglevel", "warn"]
@@ -194,7 +209,7 @@ def argo_cd(server: ApiServer, settings: Mapping[str, str], folder: Path) -> Ite
         "127.0.0.1",
     ]
     repo_server += ["--metrics-address", "127.0.0.1", "--client-ca-path="]
-    controller = [*common, "--namespace", NAMESPACE, "--metrics-port", str(others[1]), "--app-resync", "5"]
+    controller = [*common, "--namespace", NAMESPACE, "--metrics-port", str(others[1]), "--app-resync", str(resync)]
     controller += [
         "--app-resync-jitter",
         "0",
@@ -204,12 +219,17 @@ def argo_cd(server: ApiServer, settings: Mapping[str, str], folder: Path) -> Ite
         "--repo-server-plaintext",
     ]
     controller += ["--self-heal-timeout-seconds", "1", "--kubeconfig", str(server.kubeconfig(namespace=NAMESPACE))]
+    sets = ["--loglevel", "warn", "--namespace", NAMESPACE, "--kubeconfig", str(server.kubeconfig(namespace=NAMESPACE))]
+    sets += ["--argocd-repo-server", f"127.0.0.1:{repo}", "--repo-server-plaintext", "--enable-progressive-syncs"]
+    for flag, at in zip(("--metrics-addr", "--probe-addr", "--webhook-addr"), others[2:], strict=True):
+        sets += [flag, f"127.0.0.1:{at}"]
     variables = _environment(server, folder)
     with contextlib.ExitStack() as stack:
         stack.enter_context(running_program(line, folder / "redis.log"))
         for name, words, listens in (
             ("argocd-repo-server", repo_server, repo),
             ("argocd-application-controller", controller, others[1]),
+            *([("argocd-applicationset-controller", sets, others[2])] if progressive else []),
         ):
             log = folder / f"{name}.log"
             process = stack.enter_context(running_program([tool(name), *words], log, variables))

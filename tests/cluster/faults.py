@@ -173,12 +173,16 @@ class SelfTestKilled(Fault):
 
 def kill_operator(fleet: Fleet) -> int:
     """SIGKILL the operator's process inside the test cluster's hub; the number of processes killed."""
-    killed = 0
-    for process in processes.everything():
-        if "edgesmith.controller" in process.arguments and f"/{fleet.ground.name}/" in _cgroups(process.pid):
-            os.kill(process.pid, signal.SIGKILL)
-            killed += 1
-    return killed
+    found = operators(fleet.ground.name)
+    for pid in found:
+        os.kill(pid, signal.SIGKILL)
+    return len(found)
+
+
+def operators(cluster: str) -> list[int]:
+    """The operator's processes inside a cluster."""
+    ours = [one.pid for one in processes.everything() if "edgesmith.controller" in one.arguments]
+    return [pid for pid in ours if f"/{cluster}/" in _cgroups(pid)]
 
 
 def _servers(fleet: Fleet) -> list[tuple[str, str]]:

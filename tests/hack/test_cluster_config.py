@@ -54,6 +54,13 @@ def test_the_registry_lets_manifests_be_deleted() -> None:
     assert config["http"]["addr"] == "10.183.0.2:5000"
 
 
+def test_the_registry_of_a_site_fetches_from_the_one_its_uplink_leads_to_and_keeps_all_for_ever() -> None:
+    config = storage.registry_config(PLAN, Path("/data"), "secret", Plan(7, ("hub",)))
+    assert config["proxy"] == {"remoteurl": "http://10.187.0.2:5000", "ttl": "0"}
+    assert config["http"]["addr"] == "10.183.0.2:5000"
+    assert "proxy" not in storage.registry_config(PLAN, Path("/data"), "secret")
+
+
 def test_a_kubelet_works_on_both_control_group_versions_and_on_a_full_disk() -> None:
     config = node.kubelet_config(PLAN, "demo", "edge-1")
     assert config["failCgroupV1"] is False
@@ -228,8 +235,11 @@ def test_the_table_shows_what_is_cut() -> None:
             {"name": "hub", "address": "10.180.0.2", "ready": True, "cut": False},
             {"name": "edge-1", "address": "10.180.0.3", "ready": False, "cut": True},
         ],
+        "uplink": {"cluster": "hub", "up": False},
         "tools": "/t",
     }
     lines = status.table(description).splitlines()
     assert lines[0].split() == ["NODE", "ADDRESS", "READY", "LINK"]
     assert lines[2].split() == ["edge-1", "10.180.0.3", "no", "cut"]
+    assert "uplink      to the cluster hub, cut" in lines
+    assert not any("uplink" in line for line in status.table({**description, "uplink": None}).splitlines())

@@ -1,13 +1,16 @@
 """Finding what an earlier run left behind."""
 
+import json
 import os
 import subprocess
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from edgesmith_cluster import cgroups, cleanup, limits, processes, state
+from edgesmith_cluster import cgroups, cleanup, disturb, limits, network, processes, sandbox, state
+from edgesmith_cluster.console import Console
 from edgesmith_cluster.errors import ClusterError
 from edgesmith_cluster.locks import locked
 from edgesmith_cluster.state import Record
@@ -108,6 +111,61 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path, monkeypatch: pytest.
     assert state.read_record("demo") == record
     assert state.clusters() == ["demo"]
     assert (tmp_path / "demo/cluster.json").stat().st_mode & 0o077 == 0
+
+
+def test_a_record_from_before_uplinks_is_one_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "ROOT", tmp_path)
+    record = Record("site", 3, ("hub",), "user", "password", ready=True, uplink="demo")
+    state.write_record(record)
+    assert state.read_record("site") == record
+    content = json.loads(record.folder.record.read_text())
+    del content["uplink"]
+    record.folder.record.write_text(json.dumps(content))
+    assert state.read_record("site") == replace(record, uplink=None)
+
+
+def test_what_leads_to_a_cluster_that_goes_is_taken_out_of_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "ROOT", tmp_path)
+    monkeypatch.setattr(cleanup, "ROOT", tmp_path / "none")
+    flushed: list[list[str]] = []
+    monkeypatch.setattr(network, "namespaces", lambda name: [Path(f"/run/netns/edgesmith.{name}.hub")])
+    monkeypatch.setattr(network, "succeeds", flushed.append)
+    for name in ("_processes", "find"):
+        monkeypatch.setattr(cleanup, name, lambda _: [])
+    monkeypatch.setattr(network, "remove", lambda *_: None)
+    monkeypatch.setattr(cgroups, "remove", lambda _: None)
+    state.write_record(Record("demo-no-such", 69, ("hub",), "user", "password", ready=True, uplink="test"))
+    cleanup.remove("demo-no-such")
+    assert flushed == [["ip", "-netns", "edgesmith.test.hub", "route", "flush", "root", "10.249.0.0/16"]]
+
+
+@pytest.fixture
+def standing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster `site`, as far as its record goes."""
+    monkeypatch.setattr(state, "ROOT", tmp_path)
+    monkeypatch.setattr(disturb, "require_root", lambda: None)
+    monkeypatch.setattr(network, "namespaces", lambda _: [Path("/run/netns/x")])
+    state.write_record(Record("site", 3, ("hub",), "user", "password", ready=True))
+
+
+@pytest.mark.usefixtures("standing")
+def test_a_part_that_a_cluster_lacks_is_named() -> None:
+    with pytest.raises(ClusterError, match="has no 'edge-1': expected one of hub, control-plane"):
+        disturb.off(Console(), "site", "edge-1")
+    with pytest.raises(ClusterError, match=r"has no 'uplink': expected one of hub$"):
+        disturb.cut("site", "uplink")
+
+
+@pytest.mark.usefixtures("standing")
+def test_power_fails_everywhere_at_once_or_in_the_one_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped: list[tuple[str, ...]] = []
+    monkeypatch.setattr(sandbox, "stop", lambda _, *names: stopped.append(names))
+    monkeypatch.setattr(cgroups, "remove", lambda *_: None)
+    disturb.off(Console(), "site")
+    disturb.off(Console(), "site", "control-plane")
+    assert stopped == [("control-plane", "hub"), ("control-plane",)]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"name": "demo"}'])

@@ -91,6 +91,14 @@ def test_each_node_has_a_route_to_the_pods_of_all_others_and_to_services() -> No
     assert not any("10.180.17.0/24" in command for command in commands)
 
 
+def test_an_uplink_leads_to_another_clusters_nodes_and_pods() -> None:
+    assert network.uplink_commands(Plan(3, ("hub", "edge-1"))) == [
+        "route replace 10.183.0.0/24 dev eth0",
+        "route replace 10.183.16.0/24 via 10.183.0.2",
+        "route replace 10.183.17.0/24 via 10.183.0.3",
+    ]
+
+
 def test_the_host_has_a_route_to_the_pods_of_every_node() -> None:
     commands = network.host_commands("demo", Plan(0, NODES))
     assert [command for command in commands if ".16.0/24" in command] == ["route add 10.180.16.0/24 via 10.180.0.2"]

@@ -84,8 +84,10 @@ def remove(cluster: str) -> None:
     Raises:
         ClusterError: something does not go away.
     """
-    interface = _interface(cluster)
+    interface, record = _interface(cluster), read_record(cluster)
     processes.kill(lambda: _processes(cluster), what=f"cluster {cluster}")
+    if record and record.uplink:
+        network.disconnect(record.plan, record.uplink)
     network.remove(cluster, interface)
     if interface:
         link = Path("/sys/class/net", interface)

@@ -8,6 +8,7 @@ import sys
 from edgesmith_cluster import cluster, disturb, packages, plan, status, tools
 from edgesmith_cluster.catalogue import companions
 from edgesmith_cluster.console import Console
+from edgesmith_cluster.controlplane import NAME as CONTROL_PLANE
 from edgesmith_cluster.errors import ClusterError
 from edgesmith_cluster.state import Record, clusters
 
@@ -28,6 +29,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     up.add_argument(
         "--disk", action="append", default=[], metavar="NODE=MIB", help="give a node a disk of its own, of this size"
+        )
+        up.add_argument(
+        "--uplink", metavar="CLUSTER", help="another cluster that this one reaches and whose registry it mirrors"
     )
     up.add_argument("--json", action="store_true", help="print the status as JSON")
     verbs.add_parser("down", parents=[common], help="stop a cluster and remove every trace of it").add_argument(
@@ -36,15 +40,23 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("status", parents=[common], help="show a cluster").add_argument(
         "--json", action="store_true", help="print it as JSON"
     )
-    nodes = {
-        "cut": "take a node's link down; its containers go on running",
-        "heal": "take a node's link up again",
-        "off": "take a node's power away: all that runs on it ends, its disk stays",
-        "on": "give a node its power back",
+    links = {"cut": "take a link down; what is behind it goes on running", "heal": "take a link up again"}
+    for verb, text in links.items():
+        verbs.add_parser(verb, parents=[common], help=text).add_argument(
+            "link", metavar="LINK", help=f"of a node, edge-1 say, or {plan.UPLINK}"
+        )
+    power = {
+        "off": "take power away: all that runs there ends at once, its disk stays",
+        "on": "give power back",
         "restart": "both",
     }
-    for verb, text in nodes.items():
-        verbs.add_parser(verb, parents=[common], help=text).add_argument("node", metavar="NODE", help="edge-1, say")
+    for verb, text in power.items():
+        verbs.add_parser(verb, parents=[common], help=text).add_argument(
+            "part",
+            metavar="PART",
+            nargs="?",
+            help=f"a node, edge-1 say, or {CONTROL_PLANE}; without it, the whole cluster",
+        )
     return parser
 
 
@@ -75,19 +87,21 @@ def _run(console: Console, options: argparse.Namespace) -> None:
             nodes = plan.node_names(options.edges)
             labels = plan.parse_labels(options.label, nodes)
             disks = plan.parse_disks(options.disk, nodes)
-            _show(cluster.up(console, name, nodes, labels, disks), as_json=options.json)
+            if options.uplink == name:
+                raise ClusterError(f"--uplink {name} is the cluster itself: expected another one")
+            _show(cluster.up(console, name, nodes, labels, disks, options.uplink), as_json=options.json)
         case "down":
             for name in clusters() if options.all else [plan.check_name(options.name)]:
                 cluster.down(console, name)
         case "status":
             _show(disturb.running(plan.check_name(options.name)), as_json=options.json)
         case "cut":
-            disturb.cut(options.name, options.node)
+            disturb.cut(options.name, options.link)
         case "heal":
-            disturb.heal(options.name, options.node)
+            disturb.heal(options.name, options.link)
         case "off" | "on" | "restart" as verb:
             power = {"off": disturb.off, "on": disturb.on, "restart": disturb.restart}
-            power[verb](console, options.name, options.node)
+            power[verb](console, options.name, options.part)
 
 
 def _show(record: Record, *, as_json: bool) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from edgesmith_cluster.api import Api, ready_nodes
 from edgesmith_cluster.certificates import Certificates
 from edgesmith_cluster.console import Console
 from edgesmith_cluster.controlplane import NAME as CONTROL_PLANE
-from edgesmith_cluster.controlplane import ControlPlane
+from edgesmith_cluster.controlplane import ControlPlane, write_kubeconfigs
 from edgesmith_cluster.errors import ClusterError, tail
 from edgesmith_cluster.locks import locked
 from edgesmith_cluster.node import Node
@@ -78,39 +78,54 @@ class Starter:
             ClusterError: something does not start.
         """
         Certificates(self._folder.credentials).make(self._plan)
-        binaries = self.tools / "bin"
-        machine = sandbox.boot(
-            self.record.name, CONTROL_PLANE, node=HUB, tools=self.tools, own=None, log=self._folder.logs / "boot.log"
-        )
-        control = ControlPlane(self._folder, self._plan, machine, binaries)
-        control.write_kubeconfigs()
-        nodes = [Node(self._folder, self._plan, name, self.tools) for name in self._plan.nodes]
-        with ThreadPoolExecutor(len(nodes)) as pool:
-            with self.console.step("control plane, registry, MinIO and containerd"):
-                api = control.start_api()
-                self.programs += api
-                registry = storage.start_registry(self._folder, self._plan, machine, binaries)
-                minio = storage.start_minio(self.record, machine, binaries)
-                self.programs += [registry, minio]
-                booted = list(pool.map(self._boot, nodes))
-                control.wait(api)
-                self.programs += control.start_controllers()
-                storage.wait(self._plan, registry, minio)
-            with self.console.step(f"{len(nodes)} nodes Ready"):
-                for programs in pool.map(Node.join, nodes, booted):
-                    self.programs += programs
-                dns.install(self._api, self._plan)
-                self._label(labels)
-                self._wait_ready()
+        write_kubeconfigs(self._folder, self._plan)
+        for node in self._nodes(self._plan.nodes):
+            node.configure()
+        with self.console.step("control plane, registry, MinIO and containerd"):
+            self.power((CONTROL_PLANE, *self._plan.nodes))
+        with self.console.step(f"{len(self._plan.nodes)} nodes Ready"):
+            dns.install(self._api, self._plan)
+            self._label(labels)
+            self._wait_ready()
         with self.console.step("CoreDNS available"):
             wait_until(lambda: dns.available(self._api), what="CoreDNS to be available", seconds=60, check=self.check)
 
+    def power(self, parts: Collection[str]) -> None:
+        """Start these parts: the control plane, nodes, or both at once; nobody waits for nodes to be Ready.
+
+        Raises:
+            ClusterError: something does not start.
+        """
+        nodes = self._nodes(name for name in self._plan.nodes if name in parts)
+        with ThreadPoolExecutor(len(nodes) + 1) as pool:
+            booting = [pool.submit(self._boot, node) for node in nodes]
+            if CONTROL_PLANE in parts:
+                self._start_control_plane()
+            for programs in pool.map(Node.join, nodes, [each.result() for each in booting]):
+                self.programs += programs
+
+    def _nodes(self, names: Iterable[str]) -> list[Node]:
+        return [Node(self._folder, self._plan, name, self.tools) for name in names]
+
     def _boot(self, node: Node) -> Machine:
-        node.configure()
         machine, containerd = node.boot()
         self.programs.append(containerd)
         node.load_images(containerd)
         return machine
+
+    def _start_control_plane(self) -> None:
+        binaries, log = self.tools / "bin", self._folder.logs / "boot.log"
+        machine = sandbox.boot(self.record.name, CONTROL_PLANE, node=HUB, tools=self.tools, own=None, log=log)
+        control = ControlPlane(self._folder, self._plan, machine, binaries)
+        api = control.start_api()
+        registry = storage.start_registry(self.record, machine, binaries)
+        minio = storage.start_minio(self.record, machine, binaries)
+        self.programs += [*api, registry, minio]
+        control.wait(api)
+        self.programs += control.start_controllers()
+        # A mirror does not start while its upstream is away.
+        alone = self.record.uplink and not network.has_uplink(self.record.name)
+        storage.wait(self._plan, minio, None if alone else registry)
 
     def _label(self, labels: dict[str, dict[str, str]]) -> None:
         """Label as the administrator: a kubelet may not set every label there is."""
@@ -144,20 +159,23 @@ def up(
     nodes: tuple[str, ...],
     labels: dict[str, dict[str, str]],
     disks: Mapping[str, int] | None = None,
+    uplink: str | None = None,
 ) -> Record:
     """Start a cluster, over what may be left of one of the same name.
 
     Args:
         console: where progress goes.
-        name: the cluster's name.
+        name: its name.
         nodes: its nodes, the hub first.
-        labels: the labels of each node.
+        labels: of each node.
+        uplink: another cluster that it reaches, and whose registry its own mirrors.
         disks: nodes with a disk of their own, and its size in MiB.
 
     Raises:
         ClusterError: it cannot be started; what was started runs on for a look at its logs, until ``down``.
     """
     require_root()
+    others = _upstream(uplink) if uplink else None
     packages.ensure(console)
     folder = tools.ensure(console).parent
     with locked(Folder(name).lock, _busy(console, name)):
@@ -174,9 +192,12 @@ def up(
                 access_key="edgesmith",
                 secret_key=secrets.token_hex(16),
                 ready=False,
+                uplink=uplink,
             )
             write_record(record)
             network.create(name, record.plan)
+            if uplink and others:
+                network.connect(name, record.plan, uplink, others)
         for node, size in (disks or {}).items():
             disk.make(record.folder.node(node), size)
         try:
@@ -188,6 +209,13 @@ def up(
         record = replace(record, ready=True)
         write_record(record)
     return record
+
+
+def _upstream(uplink: str) -> Plan:
+    found = read_record(uplink)
+    if found is None or not network.namespaces(uplink):
+        raise ClusterError(f"--uplink {uplink}: there is no such cluster: start it first")
+    return found.plan
 
 
 def down(console: Console, name: str) -> None:

@@ -165,19 +165,21 @@ class ControlPlane:
             self._start("kube-scheduler", scheduler_flags(self.folder)),
         ]
 
-    def write_kubeconfigs(self) -> None:
-        """Write the administrator's kubeconfig and those of the control plane's own programs."""
-        files = {
-            "admin": self.folder.kubeconfig,
-            "controller-manager": self.folder.credentials / "controller-manager.kubeconfig",
-            "scheduler": self.folder.credentials / "scheduler.kubeconfig",
-        }
-        for user, file in files.items():
-            text = kubeconfig.render(
-                cluster=f"edgesmith-{self.folder.name}",
-                server=f"https://{self.plan.hub}:{API_PORT}",
-                authority=self._certificates.get("ca").file,
-                user=user,
-                certificate=self._certificates.get(user),
-            )
-            kubeconfig.write(file, text)
+
+def write_kubeconfigs(folder: Folder, plan: Plan) -> None:
+    """Write the administrator's kubeconfig and those of the control plane's own programs."""
+    files = {
+        "admin": folder.kubeconfig,
+        "controller-manager": folder.credentials / "controller-manager.kubeconfig",
+        "scheduler": folder.credentials / "scheduler.kubeconfig",
+    }
+    certificates = Certificates(folder.credentials)
+    for user, file in files.items():
+        text = kubeconfig.render(
+            cluster=f"edgesmith-{folder.name}",
+            server=f"https://{plan.hub}:{API_PORT}",
+            authority=certificates.get("ca").file,
+            user=user,
+            certificate=certificates.get(user),
+        )
+        kubeconfig.write(file, text)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edgesmith_cluster.commands import run, succeeds
 from edgesmith_cluster.errors import ClusterError
-from edgesmith_cluster.plan import HUB, Plan, namespace
+from edgesmith_cluster.plan import HUB, UPLINK, Plan, namespace
 
 FABRIC = "fabric"
 _BRIDGE = "bridge0"
@@ -66,6 +66,12 @@ def node_commands(plan: Plan, node: str) -> list[str]:
     return commands + [f"route add {plan.pod_network(other)} via {plan.address(other)}" for other in others]
 
 
+def uplink_commands(other: Plan) -> list[str]:
+    """Return the ``ip`` commands for a node's namespace that lead to another cluster's nodes and pods."""
+    pods = [f"route replace {other.pod_network(node)} via {other.address(node)}" for node in other.nodes]
+    return [f"route replace {other.node_network} dev eth0", *pods]
+
+
 def create(cluster: str, plan: Plan) -> None:
     """Make the whole network.
 
@@ -87,6 +93,29 @@ def create(cluster: str, plan: Plan) -> None:
             ["nsenter", f"--net={_NETNS / name}", "sh", "-c", 'echo 1 > "$0"', "/proc/sys/net/ipv4/ip_forward"],
         )
     run(["ip", "-batch", "-"], text="\n".join(host_commands(cluster, plan)[1:]))
+
+
+def connect(cluster: str, plan: Plan, other: str, others: Plan) -> None:
+    """Make a cluster's uplink: a link between its bridge and another's, and routes at both ends.
+
+    Raises:
+        ClusterError: the other cluster is not running, or a part of it is refused.
+    """
+    far = f"site{plan.index}"
+    ends = {UPLINK: namespace(cluster, FABRIC), far: namespace(other, FABRIC)}
+    run(["ip", "-netns", ends[UPLINK], "link", "add", UPLINK, "type", "veth", "peer", "name", far, "netns", ends[far]])
+    for port, fabric in ends.items():
+        text = f"link set {port} master {_BRIDGE}\nlink set {port} up"
+        run(["ip", "-netns", fabric, "-batch", "-"], text=text)
+    for name, own, remote in ((cluster, plan, others), (other, others, plan)):
+        for node in own.nodes:
+            run(["ip", "-netns", namespace(name, node), "-batch", "-"], text="\n".join(uplink_commands(remote)))
+
+
+def disconnect(plan: Plan, other: str) -> None:
+    """Take the routes to a cluster out of another's nodes, whichever are there; the link goes with its bridge."""
+    for file in namespaces(other):
+        succeeds(["ip", "-netns", file.name, "route", "flush", "root", str(plan.network)])
 
 
 def namespaces(cluster: str) -> list[Path]:
@@ -123,7 +152,7 @@ def remove(cluster: str, interface: str | None) -> None:
 
 
 def cut(cluster: str, node: str) -> None:
-    """Take a node's link down at the bridge: it keeps its addresses and routes and reaches nobody.
+    """Take a node's link, or the uplink, down at the bridge: what is behind it keeps its addresses and reaches nobody.
 
     Raises:
         ClusterError: the cluster is not running.
@@ -132,7 +161,7 @@ def cut(cluster: str, node: str) -> None:
 
 
 def heal(cluster: str, node: str) -> None:
-    """Take a node's link up again.
+    """Take a node's link, or the uplink, up again.
 
     Raises:
         ClusterError: the cluster is not running.
@@ -140,11 +169,22 @@ def heal(cluster: str, node: str) -> None:
     run(["ip", "-netns", namespace(cluster, FABRIC), "link", "set", node, "up"])
 
 
+def has_uplink(cluster: str) -> bool:
+    """Tell whether a cluster has an uplink and it is up."""
+    return UPLINK in _ports(cluster) and UPLINK not in cut_nodes(cluster)
+
+
 def cut_nodes(cluster: str) -> set[str]:
-    """Return the nodes whose link is down; none when the cluster has no network."""
+    """Return the nodes whose link is down, and the uplink where it is; none when the cluster has no network."""
+    ports = _ports(cluster)
+    ours = {name for name in ports if name in {HUB, UPLINK} or name.startswith("edge-")}
+    return {name for name in ours if "UP" not in ports[name]}
+
+
+def _ports(cluster: str) -> dict[str, list[str]]:
+    """Return the flags of each port of the bridge; none when the cluster has no network."""
     try:
         links = json.loads(run(["ip", "-netns", namespace(cluster, FABRIC), "-json", "link", "show"]))
     except ClusterError:
-        return set()
-    ports = {link["ifname"]: link["flags"] for link in links}
-    return {name for name, flags in ports.items() if (name == HUB or name.startswith("edge-")) and "UP" not in flags}
+        return {}
+    return {link["ifname"]: link["flags"] for link in links}

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 from edgesmith_cluster.errors import ClusterError
 
 HUB = "hub"
+UPLINK = "uplink"
 MAX_EDGES = 200
 _FIRST = 180
 MAX_CLUSTERS = 70

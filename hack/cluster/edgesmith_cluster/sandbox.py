@@ -4,6 +4,7 @@ The first process is our ``pause`` program, called ``edgesmith-machine CLUSTER N
 """
 
 import os
+import signal
 import subprocess
 import time
 import uuid
@@ -233,15 +234,15 @@ def boot_id(own: Path) -> str:
     return (own / "kernel" / _BOOT_ID).read_text().strip()
 
 
-def stop(cluster: str, name: str) -> None:
-    """Kill a machine and everything in it, as when its power fails; nothing happens when it does not run.
+def stop(cluster: str, *names: str) -> None:
+    """Kill machines and everything in them at once, as when their power fails; nothing happens to one that is off.
 
     Raises:
         ClusterError: something in it did not end.
     """
-    machine = find(cluster, name)
-    if machine is None:
-        return
-    inode = processes.namespace_of(machine.process.pid, "pid")
-    members = {inode} if inode else set()
-    processes.kill(lambda: processes.inside("pid", members), what=f"the machine {name}")
+    machines = [machine for name in names if (machine := find(cluster, name))]
+    inodes = {processes.namespace_of(machine.process.pid, "pid") for machine in machines}
+    members = {inode for inode in inodes if inode}
+    for machine in machines:
+        machine.process.send(signal.SIGKILL)  # its first process: the kernel ends the others with it
+    processes.kill(lambda: processes.inside("pid", members), what=f"{', '.join(names)} of the cluster {cluster}")

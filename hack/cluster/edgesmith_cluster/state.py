@@ -72,6 +72,7 @@ class Record:
         access_key: MinIO's user.
         secret_key: MinIO's password.
         ready: whether ``up`` came to its end.
+        uplink: the cluster that its uplink leads to, if it has one.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Record:
     access_key: str
     secret_key: str
     ready: bool
+    uplink: str | None = None
 
     @property
     def plan(self) -> Plan:

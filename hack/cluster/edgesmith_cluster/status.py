@@ -23,6 +23,7 @@ def describe(record: Record) -> dict[str, Any]:
             "accessKey": record.access_key,
             "secretKey": record.secret_key,
         },
+        "uplink": {"cluster": record.uplink, "up": network.has_uplink(record.name)} if record.uplink else None,
         "nodes": [
             {
                 "name": node,
@@ -51,7 +52,12 @@ def table(description: dict[str, Any]) -> str:
             *lines,
             "",
             f"registry    {description['registry']} (plain HTTP)",
+            *_uplink(description["uplink"]),
             f"MinIO       {minio['endpoint']}, user {minio['accessKey']}, password {minio['secretKey']}",
             f"kubectl     {description['tools']}/kubectl --kubeconfig {description['kubeconfig']} get nodes",
         ]
     )
+
+
+def _uplink(uplink: dict[str, Any] | None) -> list[str]:
+    return [f"uplink      to the cluster {uplink['cluster']}, {'up' if uplink['up'] else 'cut'}"] if uplink else []

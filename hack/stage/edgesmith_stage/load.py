@@ -95,9 +95,17 @@ class Load:
         """By node, what was found so far."""
         return {node: self._of(node) for node in self._nodes}
 
-    def _of(self, node: str) -> Answers:
+    def first_after(self, node: str, moment: float) -> float | None:
+        """Seconds from a moment, as `time.time` gives it, to the first answer on a node; None where none came yet."""
+        ends = (float(end) for _, end, said in self._rows(node) if said == "ok")
+        return next((end - moment for end in ends if end > moment), None)
+
+    def _rows(self, node: str) -> list[list[str]]:
         lines = (self._folder / f"{node}.log").read_text().splitlines()
-        rows = [line.split(" ", 2) for line in lines if line.count(" ") > 1]
+        return [line.split(" ", 2) for line in lines if line.count(" ") > 1]
+
+    def _of(self, node: str) -> Answers:
+        rows = self._rows(node)
         ends = [float(end) for _, end, said in rows if said == "ok"]
         pauses = [after - before for before, after in pairwise(ends)]
         return Answers(len(rows), tuple(said for *_, said in rows if said != "ok"), max(pauses, default=0.0))

@@ -1,0 +1,176 @@
+"""A site's cluster beside the hub's: the hub builds, the site serves, and goes on through a cut of uplink and power."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from device_class import device_class
+from faults import operators
+
+from edgesmith_cluster import network
+from edgesmith_stage import surface
+from edgesmith_stage.errors import StageError
+from edgesmith_stage.fleet import Fleet
+from edgesmith_stage.ground import Ground, attach, cluster
+from edgesmith_stage.install import install_chart
+from edgesmith_stage.kube import Object
+from edgesmith_stage.load import Load
+from edgesmith_stage.predict import predict
+from edgesmith_stage.shell import run
+from edgesmith_stage.waiting import until
+
+pytestmark = pytest.mark.timeout(420)
+
+SITE = "site"
+NAME = "parts"
+PROFILE = "site-box"
+LABEL = "edgesmith-test/site-box"
+NODE = "hub"
+"""The site's one node: its control plane, its operator and its models are on it."""
+ANSWERS_AGAIN = 60.0
+"""Seconds from the return of power to the first answer."""
+MEGABYTES = 90
+"""What an operator at a site may cost."""
+
+
+def say(line: str) -> None:
+    """Tell what was measured; `pytest -s` shows it."""
+    sys.stdout.write(f"{line}\n")
+
+
+@contextmanager
+def phase(title: str) -> Iterator[None]:
+    """Say how long a part of the test took."""
+    began = time.monotonic()
+    yield
+    say(f"{title}: {time.monotonic() - began:.1f} s")
+
+
+@pytest.fixture
+def site(ground: Ground, images: dict[str, str]) -> Iterator[Ground]:
+    """A second cluster of one node, whose uplink leads to the hub's; it takes every image from its own registry."""
+    try:
+        with phase("the site's cluster starts"):
+            cluster("up", "--name", SITE, "--edges", "0", "--uplink", ground.name, "--label", f"{NODE}={LABEL}=yes")
+            found = replace(attach(SITE), node_grace=0)
+        mirrored = {name: image.replace(ground.registry, found.registry) for name, image in images.items()}
+        with phase("the chart is installed at the site"):
+            install_chart(found, mirrored, "builder.enabled=false")
+        yield found
+    finally:
+        with phase("the site's cluster goes"):
+            cluster("down", "--name", SITE)
+
+
+def test_a_site_answers_through_a_cut_of_uplink_and_power(fleet: Fleet, site: Ground, tmp_path: Path) -> None:
+    there = Fleet(site, fleet.namespace)
+    site.kube("create", "namespace", fleet.namespace)
+    manifest = _manifest(fleet)
+    for each in (fleet, there):
+        each.ground.kube.apply(device_class(PROFILE, {LABEL: "yes"}, toolchain=_FP32))
+
+    there.apply(manifest)
+    with phase("the site says which build it waits for"):
+        waiting = until(lambda: _waiting(there), seconds=30, what="WaitingForBuild at the site")
+    with phase("the hub builds"):
+        fleet.apply(manifest)
+        fleet.wait(NAME, "Ready", reason="BuiltForSites", seconds=90)
+    (job,) = fleet.ground.kube.list("jobs", fleet.namespace)
+    key = job["metadata"]["labels"]["edgesmith.dev/build-key"]
+    assert f"{site.registry}/models/{fleet.namespace}/models:{key} is not there" in waiting["message"]
+    assert not fleet.servers(NAME), "the hub has no node of that profile"
+    with phase("the site serves what the hub built"):
+        there.wait_settled(NAME)
+    image = there.servers(NAME)[NODE].image
+    assert image.startswith(f"{site.registry}/")
+    assert not site.kube.list("jobs", fleet.namespace)
+    assert _memory() < MEGABYTES
+    _answers_as(there, "model.onnx")
+
+    with Load(there, NAME, [NODE], tmp_path / "load") as load:
+        until(lambda: load.answers()[NODE].asked > 5, seconds=30, what="answers at the site")
+        cluster("cut", "uplink", "--name", SITE)
+        assert not _reached(fleet.ground)
+        with phase("all of the site goes off"):
+            cluster("off", "--name", SITE)
+        off = time.time()
+        manifest["spec"]["source"] = fleet.publish("2", "model-v2.onnx")
+        fleet.apply(manifest)  # at the hub, which builds it while the site is away
+        assert load.first_after(NODE, off) is None, "the site answers without power"
+        on = time.time()
+        with phase("all of the site is on"):
+            cluster("on", "--name", SITE)
+        seconds = until(lambda: load.first_after(NODE, on), seconds=ANSWERS_AGAIN, what="an answer at the site")
+        say(f"the model answers again {seconds:.1f} s after power came back, without the uplink")
+        assert not _reached(fleet.ground)
+    assert seconds < ANSWERS_AGAIN
+    assert there.servers(NAME)[NODE].image == image
+    _answers_as(there, "model.onnx")
+
+    cluster("heal", "uplink", "--name", SITE)
+    with phase("a new revision arrives over the uplink"):
+        there.apply(manifest)
+        until(lambda: _serves_another(there, image), seconds=120, what="the new model", detail=lambda: _say(there))
+    _answers_as(there, "model-v2.onnx")
+
+
+_FP32 = {"name": "ONNXRuntime", "precisions": ["fp32"]}
+
+
+def _manifest(fleet: Fleet) -> Object:
+    """The same EdgeModel for both: the hub, which has no node of the profile, builds it because `builds` says so."""
+    builds = {"profiles": [PROFILE]}
+    return fleet.manifest(NAME, fleet.publish("1"), deviceProfiles={"names": [PROFILE]}, builds=builds)
+
+
+def _waiting(fleet: Fleet) -> Object | None:
+    found = fleet.condition(NAME, "BuildsReady")
+    return found if found and found["reason"] == "WaitingForBuild" else None
+
+
+def _serves_another(fleet: Fleet, image: str) -> bool:
+    server = fleet.servers(NAME).get(NODE)
+    return bool(server and server.ready and server.image != image)
+
+
+def _answers_as(fleet: Fleet, file: str) -> None:
+    """The site's server answers what the source answers."""
+    inputs, _ = surface.samples(8)
+    server = fleet.servers(NAME)[NODE]
+    answer: Any = predict(
+        fleet.ground.kube, server, model=NAME, inputs=inputs, protocol="http", namespace=fleet.namespace
+    )
+    np.testing.assert_allclose(answer, surface.reference(inputs, file), atol=1e-4)
+
+
+def _reached(hub: Ground) -> bool:
+    """Whether the site's node reaches the hub's registry."""
+    host, _, port = hub.registry.partition(":")
+    try:
+        run(["nsenter", f"--net={network.entry(SITE, NODE)}", "timeout", "2", "bash", "-c", f"</dev/tcp/{host}/{port}"])
+    except StageError:
+        return False
+    return True
+
+
+def _memory() -> float:
+    """Resident memory of the site's operator, MB."""
+    (pid,) = operators(SITE)
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found is not None
+    megabytes = int(found[1]) * 1024 / 1e6
+    say(f"the operator at the site: {megabytes:.0f} MB resident")
+    return megabytes
+
+
+def _say(fleet: Fleet) -> str:
+    return str(fleet.model(NAME).get("status"))
