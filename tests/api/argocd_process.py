@@ -1,15 +1,19 @@
-"""A real Argo CD beside the API server: its application controller, its repo server, Redis and a git repository."""
+"""A real Argo CD beside the API server: its controllers, repo server and API server, Redis and a git repository."""
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import os
 import shutil
 import socket
 import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,6 +72,30 @@ class ArgoCD:
 
     server: ApiServer
     folder: Path
+    address: str
+    """Of Argo CD's own API server, which asks for no login; nobody answers where it was not wanted."""
+
+    def actions(self, name: str, resource: Mapping[str, str]) -> set[str]:
+        """The actions that Argo CD offers for a resource of an Application."""
+        query = urllib.parse.urlencode(resource)
+        found = self._call("GET", f"/api/v1/applications/{name}/resource/actions?{query}")
+        return {one["name"] for one in found.get("actions") or [] if not one.get("disabled")}
+
+    def act(self, name: str, resource: Mapping[str, str], action: str) -> None:
+        """Run an action on a resource of an Application, as a click on it does."""
+        self._call("POST", f"/api/v1/applications/{name}/resource/actions/v2", {**resource, "action": action})
+
+    def _call(self, method: str, path: str, body: Object | None = None) -> Object:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.address}{path}", data=data, headers=headers, method=method)  # noqa: S310 - our own process
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - as above
+                found: Object = json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise AssertionError(f"{method} {path}: {error.code} {error.read().decode()}") from error
+        return found
 
     def get(self, name: str) -> Object:
         """An Application; empty where it is not there."""
@@ -175,7 +203,13 @@ def _objects(settings: Mapping[str, str]) -> list[Object]:
 
 @contextlib.contextmanager
 def argo_cd(
-    server: ApiServer, settings: Mapping[str, str], folder: Path, *, resync: int = 5, progressive: bool = False
+    server: ApiServer,
+    settings: Mapping[str, str],
+    folder: Path,
+    *,
+    resync: int = 5,
+    sets: bool = False,
+    api: bool = False,
 ) -> Iterator[ArgoCD]:
     """Argo CD while the block runs.
 
@@ -184,7 +218,8 @@ def argo_cd(
         settings: The data of `argocd-cm`.
         folder: Where its programs keep their files.
         resync: Seconds after which it looks at an Application by itself.
-        progressive: Whether the ApplicationSet controller runs besides, with progressive syncs.
+        sets: Whether the ApplicationSet controller runs besides, with progressive syncs.
+        api: Whether Argo CD's own API server runs besides.
     """
     redis = shutil.which(_SERVER)
     if redis is None or shutil.which("git") is None:
@@ -194,47 +229,82 @@ def argo_cd(
     for plural in _KINDS.values():
         server.kubectl("wait", f"crd/{plural}.argoproj.io", "--for=condition=Established", "--timeout=30s")
     server.apply(_objects(settings))
-    port, repo, *others = free_ports(7)
     (folder / "redis-server").symlink_to(redis)
-    line: list[str | Path] = [folder / "redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    common = ["--redis", f"127.0.0.1:{port}", "--loglevel", "warn"]
-    repo_server = [
-        *common,
-        "--port",
-        str(repo),
-        "--metrics-port",
-        str(others[0]),
-        "--disable-tls",
-        "--address",
-        "127.0.0.1",
+    ports = _Ports(*free_ports(len(fields(_Ports))))
+    line: list[str | Path] = [folder / "redis-server", "--port", str(ports.redis), "--bind", "127.0.0.1", "--save", ""]
+    config = [
+        "--namespace",
+        NAMESPACE,
+        "--kubeconfig",
+        str(server.kubeconfig(namespace=NAMESPACE)),
+        "--loglevel",
+        "warn",
     ]
-    repo_server += ["--metrics-address", "127.0.0.1", "--client-ca-path="]
-    controller = [*common, "--namespace", NAMESPACE, "--metrics-port", str(others[1]), "--app-resync", str(resync)]
-    controller += [
-        "--app-resync-jitter",
-        "0",
-        "--persist-resource-health",
-        "--repo-server",
-        f"127.0.0.1:{repo}",
-        "--repo-server-plaintext",
+    programs = [
+        ("argocd-repo-server", _repo_server(ports), ports.repo),
+        ("argocd-application-controller", [*config, *_controller(ports, resync)], ports.controller),
+        *([("argocd-applicationset-controller", [*config, *_set_controller(ports)], ports.probes)] if sets else []),
+        *([("argocd-server", [*config, *_api_server(ports)], ports.api)] if api else []),
     ]
-    controller += ["--self-heal-timeout-seconds", "1", "--kubeconfig", str(server.kubeconfig(namespace=NAMESPACE))]
-    sets = ["--loglevel", "warn", "--namespace", NAMESPACE, "--kubeconfig", str(server.kubeconfig(namespace=NAMESPACE))]
-    sets += ["--argocd-repo-server", f"127.0.0.1:{repo}", "--repo-server-plaintext", "--enable-progressive-syncs"]
-    for flag, at in zip(("--metrics-addr", "--probe-addr", "--webhook-addr"), others[2:], strict=True):
-        sets += [flag, f"127.0.0.1:{at}"]
     variables = _environment(server, folder)
     with contextlib.ExitStack() as stack:
         stack.enter_context(running_program(line, folder / "redis.log"))
-        for name, words, listens in (
-            ("argocd-repo-server", repo_server, repo),
-            ("argocd-application-controller", controller, others[1]),
-            *([("argocd-applicationset-controller", sets, others[2])] if progressive else []),
-        ):
+        for name, words, listens in programs:
             log = folder / f"{name}.log"
             process = stack.enter_context(running_program([tool(name), *words], log, variables))
             wait_for(f"{name} listens; its log is {log}", partial(_listens, process, listens, log))
-        yield ArgoCD(server, folder)
+        yield ArgoCD(server, folder, f"http://127.0.0.1:{ports.api}")
+
+
+@dataclass(frozen=True)
+class _Ports:
+    """On which each program listens."""
+
+    redis: int
+    repo: int
+    repo_metrics: int
+    controller: int
+    set_metrics: int
+    probes: int
+    webhooks: int
+    api: int
+    api_metrics: int
+
+
+def _repo_server(ports: _Ports) -> list[str]:
+    words = ["--redis", f"127.0.0.1:{ports.redis}", "--loglevel", "warn", "--disable-tls", "--client-ca-path="]
+    words += ["--address", "127.0.0.1", "--port", str(ports.repo)]
+    return [*words, "--metrics-address", "127.0.0.1", "--metrics-port", str(ports.repo_metrics)]
+
+
+def _controller(ports: _Ports, resync: int) -> list[str]:
+    words = [
+        "--redis",
+        f"127.0.0.1:{ports.redis}",
+        "--metrics-port",
+        str(ports.controller),
+        "--persist-resource-health",
+    ]
+    words += ["--app-resync", str(resync), "--app-resync-jitter", "0", "--self-heal-timeout-seconds", "1"]
+    return [*words, "--repo-server", f"127.0.0.1:{ports.repo}", "--repo-server-plaintext"]
+
+
+def _set_controller(ports: _Ports) -> list[str]:
+    words = ["--argocd-repo-server", f"127.0.0.1:{ports.repo}", "--repo-server-plaintext", "--enable-progressive-syncs"]
+    words += ["--metrics-addr", f"127.0.0.1:{ports.set_metrics}", "--probe-addr", f"127.0.0.1:{ports.probes}"]
+    return [*words, "--webhook-addr", f"127.0.0.1:{ports.webhooks}"]
+
+
+def _api_server(ports: _Ports) -> list[str]:
+    words = [
+        "--redis",
+        f"127.0.0.1:{ports.redis}",
+        "--repo-server",
+        f"127.0.0.1:{ports.repo}",
+        "--repo-server-plaintext",
+    ]
+    words += ["--insecure", "--disable-auth", "--address", "127.0.0.1", "--port", str(ports.api)]
+    return [*words, "--metrics-port", str(ports.api_metrics)]
 
 
 def _listens(process: subprocess.Popen[bytes], port: int, log: Path) -> bool:

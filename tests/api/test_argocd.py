@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 import yaml
 from apiserver import OPERATOR, ApiServer, Object, wait_for
 from argocd_process import ArgoCD, Git, argo_cd
-from build_outcomes import finish_build, push_build
+from build_outcomes import fail_build, finish_build, push_build
 from control_plane import PROGRAMS, api_server, controllers, tools
 from kubelets import Kubelets
 from needs import lacking
@@ -25,6 +26,14 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples/gitops"
 NAMESPACE = "edgesmith-system"
 MODEL = "rings/lab/digits.yaml"
+RESOURCE = {
+    "group": "edgesmith.dev",
+    "version": "v1alpha1",
+    "kind": "EdgeModel",
+    "namespace": NAMESPACE,
+    "resourceName": "digits",
+}
+"""The EdgeModel, as Argo CD's API server is asked for it."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +56,24 @@ class Site:
         found: Object = self.argo.resource("edgesmith", "EdgeModel", "digits").get("health") or {}
         return found
 
-    async def build(self) -> None:
-        """Be the builder: finish the build that is asked for."""
+    def offered(self) -> set[str]:
+        """The actions that Argo CD offers for the EdgeModel."""
+        return self.argo.actions("edgesmith", RESOURCE)
+
+    def act(self, action: str) -> None:
+        """Run an action on the EdgeModel through Argo CD's API server, once that offers it."""
+        wait_for(f"Argo CD offers {action}", lambda: action in self.offered(), 60)
+        self.argo.act("edgesmith", RESOURCE, action)
+
+    def job(self) -> Object:
+        """The build Job that has not ended, once there is one."""
         jobs = wait_for("a build Job", lambda: [one for one in self.server.items("jobs", NAMESPACE) if not _over(one)])
         (job,) = jobs
+        return job
+
+    async def build(self) -> None:
+        """Be the builder: finish the build that is asked for."""
+        job = self.job()
         key = job["metadata"]["labels"][BUILD_KEY_LABEL]
         finish_build(self.server, job, await push_build(self.operator.registry, NAMESPACE, key))
 
@@ -105,7 +128,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         api_server(tmp_path / "plane", programs) as server,
         controllers(server),
         Kubelets(server) as kubelets,
-        argo_cd(server, settings, tmp_path / "argocd") as argo,
+        argo_cd(server, settings, tmp_path / "argocd", api=True) as argo,
     ):
         for node, device in (("hub", "none"), ("line-1", "line-pc"), ("line-2", "line-pc")):
             kubelets.add(node, device)
@@ -137,7 +160,9 @@ async def test_the_example_from_the_first_sync_to_the_last_prune(site: Site) -> 
     _a_node_that_is_away_leaves_it_healthy(site)
     _an_edit_by_hand_is_undone(site)
     _a_pause_that_git_does_not_name_stays(site)
-    await _a_commit_is_rolled_out(site)
+    await _a_commit_is_rolled_out_and_promoted(site)
+    _a_rollback_goes_back(site)
+    await _a_failed_build_is_tried_again(site)
     _what_git_no_longer_has_goes(site)
 
 
@@ -175,11 +200,13 @@ def _an_edit_by_hand_is_undone(site: Site) -> None:
 
 
 def _a_pause_that_git_does_not_name_stays(site: Site) -> None:
-    site.server.patch("edgemodels", "digits", {"spec": {"rollout": {"paused": True}}}, NAMESPACE)
+    assert site.offered() == {"pause"}
+    site.act("pause")
     _look_again(site)
     site.argo.wait("edgesmith", "Synced", "Healthy")
     assert site.model()["spec"]["rollout"]["paused"] is True
-    site.server.patch("edgemodels", "digits", {"spec": {"rollout": {"paused": False}}}, NAMESPACE)
+    site.act("resume")
+    assert not site.model()["spec"]["rollout"].get("paused")
 
 
 def _look_again(site: Site) -> None:
@@ -190,19 +217,45 @@ def _look_again(site: Site) -> None:
     wait_for("Argo CD has looked", lambda: site.argo.get("edgesmith")["status"]["reconciledAt"] > before)
 
 
-async def _a_commit_is_rolled_out(site: Site) -> None:
+async def _a_commit_is_rolled_out_and_promoted(site: Site) -> None:
+    first = _label(site, "line-1")
     model: Any = site.fleet.read(MODEL)
-    model["spec"]["source"] = {"uri": "s3://models/digits/2/model.onnx", "sha256": "d" * 64}
-    site.fleet.write(MODEL, model)
-    commit = site.fleet.commit("digits 2")
-    site.argo.refresh("edgesmith")
+    model["spec"]["rollout"]["steps"] = [{"nodes": 1, "bake": "1h"}]
+    commit = _publish(site, model, "2")
     site.argo.wait("edgesmith", "Synced", "Progressing", commit=commit)
     await site.build()
+    site.act("promote")
     site.argo.wait("edgesmith", "Synced", "Healthy", commit=commit)
-    assert {one["revision"] for one in site.model()["status"]["variants"]} == {
-        _label(site, "line-1"),
-        _label(site, "line-2"),
-    }
+    (variant,) = site.model()["status"]["variants"]
+    assert {_label(site, "line-1"), _label(site, "line-2")} == {variant["revision"]} != {first}
+
+
+def _a_rollback_goes_back(site: Site) -> None:
+    second = _label(site, "line-1")
+    site.act("rollback")
+    wait_for("both nodes went back", lambda: second not in {_label(site, "line-1"), _label(site, "line-2")}, 60)
+    site.argo.wait("edgesmith", "Synced", "Healthy")
+    assert [one["from"] for one in site.model()["spec"]["rollout"]["rollbackTo"]] == [second]
+
+
+async def _a_failed_build_is_tried_again(site: Site) -> None:
+    commit = _publish(site, site.fleet.read(MODEL), "3")
+    why = {"reason": "SourceNotFound", "message": "spec.source.uri: nothing is there.", "retry": False}
+    fail_build(site.server, site.job(), json.dumps(why))
+    site.argo.wait("edgesmith", "Synced", "Degraded", commit=commit)
+    site.act("retry")
+    await site.build()
+    site.act("promote")
+    site.argo.wait("edgesmith", "Synced", "Healthy", commit=commit)
+
+
+def _publish(site: Site, model: Any, version: str) -> str:
+    """Commit another version of the model's source and have Argo CD look; the commit."""
+    model["spec"]["source"] = {"uri": f"s3://models/digits/{version}/model.onnx", "sha256": version * 64}
+    site.fleet.write(MODEL, model)
+    commit = site.fleet.commit(f"digits {version}")
+    site.argo.refresh("edgesmith")
+    return commit
 
 
 def _label(site: Site, node: str) -> str:

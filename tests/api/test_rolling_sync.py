@@ -124,7 +124,7 @@ def rings(server: ApiServer, namespace: str, kubelets: Kubelets, operator: Opera
     server.apply(device_profile(profile))
     operator.start()
     (tmp_path / "argocd").mkdir()
-    with argo_cd(server, settings, tmp_path / "argocd", resync=3600, progressive=True) as argo:
+    with argo_cd(server, settings, tmp_path / "argocd", resync=3600, sets=True) as argo:
         yield Rings(server, argo, operator, git, {LAB: namespace, PILOT: pilot})
     kinds = ("applicationsets", "applications", "appprojects")
     server.kubectl("delete", "crd", *(f"{kind}.argoproj.io" for kind in kinds), "--wait=false")

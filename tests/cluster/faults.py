@@ -9,12 +9,14 @@ import random
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from edgesmith_cluster import processes
+from edgesmith_cluster import processes, sandbox, storage, tools
 from edgesmith_cluster.cgroups import path
-from edgesmith_cluster.state import Folder
+from edgesmith_cluster.controlplane import NAME as CONTROL_PLANE
+from edgesmith_cluster.state import Folder, read_record
 from edgesmith_stage.fleet import Fleet
 
 MODEL = "model/model.onnx"
@@ -169,6 +171,20 @@ class SelfTestKilled(Fault):
         except OSError:
             return ""  # it has ended, or has not changed to its own root yet
         return str(bundle["precision"])
+
+
+@contextmanager
+def registry_down(fleet: Fleet) -> Iterator[None]:
+    """The registry is killed, for nodes, builds and operator alike, and starts again when the block ends."""
+    record, machine = read_record(fleet.ground.name), sandbox.find(fleet.ground.name, CONTROL_PLANE)
+    assert record is not None
+    assert machine is not None
+    (running,) = [process for process in machine.members() if process.name == "registry"]
+    running.send(signal.SIGKILL)
+    try:
+        yield
+    finally:
+        storage.start_registry(record, machine, tools.binaries())
 
 
 def kill_operator(fleet: Fleet) -> int:

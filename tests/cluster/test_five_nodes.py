@@ -11,13 +11,14 @@ import numpy as np
 import onnx
 import pytest
 from device_class import device_class
-from faults import BadStorage, OperatorKilled, PoisonPill, Watched
+from faults import BadStorage, OperatorKilled, PoisonPill, Watched, registry_down
 from namespaces import keep_evidence, namespace_of
 from onnx import numpy_helper
 
 from edgesmith_stage import surface
 from edgesmith_stage.fleet import Fleet
-from edgesmith_stage.ground import Ground
+from edgesmith_stage.ground import Ground, cluster
+from edgesmith_stage.pulls import Pulls
 from edgesmith_stage.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
@@ -167,6 +168,46 @@ def test_a_broken_device_goes_back_alone_and_does_not_stop_the_next_rollout(line
         assert len(storage.spoilt) == 2
 
 
+def test_a_wave_waits_for_the_registry_and_a_revert_goes_back_while_the_api_server_restarts(line: Fleet) -> None:
+    before, jobs = line.servers(NAME), _jobs(line)
+    source = line.model(NAME)["spec"]["source"]
+    slow = {**ROLLOUT, "steps": [{"nodes": 1, "bake": "4s"}, {"nodes": "100%", "bake": "0s"}]}
+    old = set(_revisions(before).values())
+    with Watched(lambda: f"{len({node for node, _ in _ready(line)})} serve") as serving:
+        line.patch(NAME, {"source": _version(line), "rollout": slow})
+        until(lambda: _moved(line, old) == 1, seconds=120, what="the canary to serve", detail=lambda: _say(line))
+        with registry_down(line):
+            until(
+                lambda: _not_pulled(line) == 4, seconds=60, what="four nodes to fail to pull", detail=lambda: _say(line)
+            )
+            assert _moved(line, old) == 1
+            assert not line.condition(NAME, "Stalled"), "a registry that is away is no fault of the revision"
+        until(
+            lambda: _moved(line, old) == 5 and _one_revision(line),
+            seconds=120,
+            what="the wave to go on",
+            detail=lambda: _say(line),
+        )
+    assert serving.seen == ["5 serve"]
+    built = _jobs(line)
+    assert len(built - jobs) == 1
+
+    new, pulls = set(_revisions(line.servers(NAME)).values()), Pulls(line.ground)
+    line.patch(NAME, {"source": source, "rollout": {**slow, "maxUnavailable": 1}})
+    until(lambda: _moved(line, new) == 1, seconds=60, what="the canary to go back", detail=lambda: _say(line))
+    pods = line.pods(NAME)
+    cluster("restart", "control-plane", "--name", line.ground.name)
+    assert 1 <= _moved(line, new) < 5, "the API server was away in the middle of the rollout"
+    assert len(pods.items() & line.pods(NAME).items()) >= 3, "servers go on without it"
+    line.wait_settled(NAME, 120)
+    assert _revisions(line.servers(NAME)) == _revisions(before)
+    assert _jobs(line) == built, "what was built before is not built again"
+    assert sum(pulls.bytes_by_node().get(node, 0) for node in line.ground.edges) < MANIFESTS
+
+
+MANIFESTS = 16 * 1024
+"""Bytes of manifests that five nodes may ask for; a layer of the model has more."""
+
 _NUMBERS = itertools.count(1)
 
 
@@ -195,6 +236,33 @@ def _one_revision(fleet: Fleet) -> bool:
 def _serving(fleet: Fleet) -> int:
     """How many nodes have a ready server."""
     return sum(server.ready for server in fleet.servers(NAME).values())
+
+
+def _ready(fleet: Fleet) -> set[tuple[str, str]]:
+    """The node and the revision of every ready server; while one is about to take over, a node may have two."""
+    pods = fleet.ground.kube.list("pods", fleet.namespace, {"edgesmith.dev/model": NAME})
+    found = [(pod, pod["metadata"]["labels"].get("edgesmith.dev/revision")) for pod in pods]
+    return {
+        (pod["spec"].get("nodeName", ""), revision)
+        for pod, revision in found
+        for condition in pod["status"].get("conditions", [])
+        if revision and (condition["type"], condition["status"]) == ("Ready", "True")
+    }
+
+
+def _moved(fleet: Fleet, before: set[str]) -> int:
+    """How many nodes have a ready server of another revision."""
+    return len({node for node, revision in _ready(fleet) if revision not in before})
+
+
+def _not_pulled(fleet: Fleet) -> int:
+    """How many pods wait for an image that could not be pulled."""
+    pods = fleet.ground.kube.list("pods", fleet.namespace, {"edgesmith.dev/model": NAME})
+    return sum("ImagePull" in json.dumps(pod["status"].get("initContainerStatuses", [])) for pod in pods)
+
+
+def _jobs(fleet: Fleet) -> set[str]:
+    return {job["metadata"]["uid"] for job in fleet.ground.kube.list("jobs", fleet.namespace)}
 
 
 def _profiles(fleet: Fleet) -> set[str]:

@@ -175,6 +175,17 @@ def test_every_tool_has_a_folder_of_its_own_and_a_pinned_version() -> None:
         assert "latest" not in " ".join(words)
 
 
+def test_a_module_of_our_own_compiles_itself_or_what_it_names_as_its_tool() -> None:
+    found = {tool.name: tool.command(Path("/out")) for tool in catalogue.companions()}
+    assert found["argocd"][-2:] == ["/out/argocd-programs", "."]
+    assert found["kustomize-controller"][-2:] == [
+        "/out/kustomize-controller",
+        "github.com/fluxcd/kustomize-controller",
+    ]
+    requirements = (catalogue.SOURCES / "flux/go.mod").read_text()
+    assert f"github.com/fluxcd/kustomize-controller {catalogue.FLUX}" in requirements
+
+
 def test_kubernetes_reports_its_version() -> None:
     tool = next(tool for tool in catalogue.tools() if tool.name == "kubernetes")
     flags = tool.command(Path("/out"))[4]
@@ -217,7 +228,7 @@ def test_the_tools_bring_what_the_tests_need_too(
 def test_no_cluster_waits_for_what_only_tests_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGESMITH_CACHE", str(tmp_path))
     for tool in [*catalogue.tools(), *catalogue.companions()]:
-        if tool.name != "argocd":
+        if tool.name not in {"argocd", "kustomize-controller"}:
             (tmp_path / "tools" / tool.folder).mkdir(parents=True)
     assert tools.ensure(Console()) == tmp_path / "tools/bin"
     assert not (tmp_path / "tools/bin/cosign").is_symlink()

@@ -2,7 +2,7 @@
 // argocd-application-controller, argocd-repo-server, argocd-applicationset-controller and argocd-server are links to
 // it. Called as gitops-verdict it says what the parts of Argo CD and Flux that judge an object make of one.
 //
-// One binary shares the code they have in common, which is most of it: one link step, 140 MB on disk.
+// One binary shares the code they have in common, which is most of it: one link step, 150 MB on disk.
 package main
 
 import (
@@ -14,6 +14,7 @@ import (
 	applicationset "github.com/argoproj/argo-cd/v3/cmd/argocd-applicationset-controller/commands"
 	gitaskpass "github.com/argoproj/argo-cd/v3/cmd/argocd-git-ask-pass/commands"
 	reposerver "github.com/argoproj/argo-cd/v3/cmd/argocd-repo-server/commands"
+	apiserver "github.com/argoproj/argo-cd/v3/cmd/argocd-server/commands"
 	"github.com/argoproj/argo-cd/v3/common"
 	"github.com/spf13/cobra"
 )
@@ -23,6 +24,7 @@ var programs = map[string]func() *cobra.Command{
 	common.CommandApplicationSetController: applicationset.NewCommand,
 	common.CommandGitAskPass:               gitaskpass.NewCommand,
 	common.CommandRepoServer:               reposerver.NewCommand,
+	common.CommandServer:                   apiserver.NewCommand,
 }
 
 func main() {

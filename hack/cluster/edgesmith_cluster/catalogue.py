@@ -8,6 +8,7 @@ SOURCES = Path(__file__).resolve().parent.parent
 
 KUBERNETES = "v1.36.3"
 ARGO_CD = "v3.5.7"
+FLUX = "v1.9.6"
 _MAJOR, _MINOR, _ = KUBERNETES[1:].split(".")
 _VERSION = "k8s.io/component-base/version"
 
@@ -15,6 +16,9 @@ _VERSION = "k8s.io/component-base/version"
 @dataclass(frozen=True)
 class Tool:
     """Something to compile: one of our own modules, or packages of a published one.
+
+    A published module that says by `replace` what it is compiled with cannot be installed as it is. The source is then
+    a module of our own that says the same and names it as its tool.
 
     Attributes:
         name: of its folder in the cache.
@@ -24,7 +28,7 @@ class Tool:
         programs: what it makes.
         links: other names of its only program; a program that acts by its name needs them.
         source: the folder of our own module.
-        packages: the packages to install, when it is not our own module.
+        packages: the packages to install; of our own module, the one to compile in its place.
         variables: what the linker writes into it, NAME=VALUE.
     """
 
@@ -47,7 +51,8 @@ class Tool:
         """Return the call of Go that puts the programs into a folder (``go install`` takes it as ``GOBIN``)."""
         flags = " ".join(["-s", "-w", *(f"-X {variable}" for variable in self.variables)])
         if self.source:
-            return ["go", "build", "-trimpath", "-ldflags", flags, "-o", str(folder / self.programs[0]), "."]
+            target = folder / self.programs[0]
+            return ["go", "build", "-trimpath", "-ldflags", flags, "-o", str(target), *(self.packages or ["."])]
         targets = [f"{package}@{self.version}" for package in self.packages]
         return ["go", "install", "-trimpath", "-ldflags", flags, *targets]
 
@@ -108,24 +113,34 @@ def tools() -> list[Tool]:
 
 def companions() -> list[Tool]:
     """Return what the tests need besides; no cluster waits for it."""
-    argocd = SOURCES / "argocd"
+    argocd, flux = SOURCES / "argocd", SOURCES / "flux"
     return [
         _published("cosign", "v3.1.3", "about 3 minutes", ("github.com/sigstore/cosign/v3/cmd/cosign",)),
         Tool(
             "argocd",
             f"{ARGO_CD}-{digest(argocd)}",
             f"Argo CD {ARGO_CD}",
-            "about 6 minutes",
+            "about 7 minutes",
             ("argocd-programs",),
             links=(
                 "argocd-application-controller",
                 "argocd-applicationset-controller",
                 "argocd-git-ask-pass",
                 "argocd-repo-server",
+                "argocd-server",
                 "gitops-verdict",
             ),
             source=argocd,
             variables=(f"github.com/argoproj/argo-cd/v3/common.version={ARGO_CD[1:]}",),
+        ),
+        Tool(
+            "kustomize-controller",
+            f"{FLUX}-{digest(flux)}",
+            f"Flux's kustomize-controller {FLUX}",
+            "about 4 minutes",
+            ("kustomize-controller",),
+            source=flux,
+            packages=("github.com/fluxcd/kustomize-controller",),
         ),
     ]
 

@@ -29,8 +29,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     up.add_argument(
         "--disk", action="append", default=[], metavar="NODE=MIB", help="give a node a disk of its own, of this size"
-        )
-        up.add_argument(
+    )
+    up.add_argument(
         "--uplink", metavar="CLUSTER", help="another cluster that this one reaches and whose registry it mirrors"
     )
     up.add_argument("--json", action="store_true", help="print the status as JSON")
@@ -89,7 +89,7 @@ def _run(console: Console, options: argparse.Namespace) -> None:
             disks = plan.parse_disks(options.disk, nodes)
             if options.uplink == name:
                 raise ClusterError(f"--uplink {name} is the cluster itself: expected another one")
-            _show(cluster.up(console, name, nodes, labels, disks, options.uplink), as_json=options.json)
+            _show(cluster.up(console, name, nodes, labels, disks=disks, uplink=options.uplink), as_json=options.json)
         case "down":
             for name in clusters() if options.all else [plan.check_name(options.name)]:
                 cluster.down(console, name)

@@ -158,6 +158,7 @@ def up(
     name: str,
     nodes: tuple[str, ...],
     labels: dict[str, dict[str, str]],
+    *,
     disks: Mapping[str, int] | None = None,
     uplink: str | None = None,
 ) -> Record:
