@@ -111,6 +111,7 @@ def test_a_site_answers_through_a_cut_of_uplink_and_power(fleet: Fleet, site: Gr
             cluster("on", "--name", SITE)
         seconds = until(lambda: load.first_after(NODE, on), seconds=ANSWERS_AGAIN, what="an answer at the site")
         say(f"the model answers again {seconds:.1f} s after power came back, without the uplink")
+        say(f"the site's mirror {'answers' if _reached(site) else 'does not start'} while the hub is away")
         assert not _reached(fleet.ground)
     assert seconds < ANSWERS_AGAIN
     assert there.servers(NAME)[NODE].image == image
@@ -152,9 +153,9 @@ def _answers_as(fleet: Fleet, file: str) -> None:
     np.testing.assert_allclose(answer, surface.reference(inputs, file), atol=1e-4)
 
 
-def _reached(hub: Ground) -> bool:
-    """Whether the site's node reaches the hub's registry."""
-    host, _, port = hub.registry.partition(":")
+def _reached(ground: Ground) -> bool:
+    """Whether the site's node reaches the registry of a cluster."""
+    host, _, port = ground.registry.partition(":")
     try:
         run(["nsenter", f"--net={network.entry(SITE, NODE)}", "timeout", "2", "bash", "-c", f"</dev/tcp/{host}/{port}"])
     except StageError:
