@@ -141,6 +141,24 @@ def test_what_leads_to_a_cluster_that_goes_is_taken_out_of_the_other(
     assert flushed == [["ip", "-netns", "edgesmith.test.hub", "route", "flush", "root", "10.249.0.0/16"]]
 
 
+def test_a_folder_is_gone_at_once_and_what_it_held_soon_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "edgesmith"
+    monkeypatch.setattr(state, "ROOT", home / "clusters")
+    monkeypatch.setattr(cleanup, "ROOT", home / "clusters")
+    for file in ("clusters/no-such/nodes/hub/big", "clusters/other/cluster.json", "removed/killed.1/rest"):
+        (home / file).parent.mkdir(parents=True, exist_ok=True)
+        (home / file).write_text("x")
+    monkeypatch.setattr(cleanup, "_processes", lambda _: [])
+    monkeypatch.setattr(cgroups, "remove", lambda _: None)
+    cleanup.remove("no-such")
+    assert not (home / "clusters/no-such").exists()
+    wait_until(lambda: not (home / "removed").exists(), what="what is put aside to go", seconds=10)
+    assert (home / "clusters/other/cluster.json").exists()
+    (home / "clusters/other/cluster.json").unlink()
+    cleanup.remove("other")
+    wait_until(lambda: not home.exists(), what="the last folder to go", seconds=10)
+
+
 @pytest.fixture
 def standing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cluster `site`, as far as its record goes."""

@@ -1,17 +1,21 @@
 """Finding and removing everything a cluster is or was, however the run that made it ended."""
 
 import re
-import shutil
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgesmith_cluster import cgroups, network, processes
+from edgesmith_cluster.commands import run
 from edgesmith_cluster.errors import ClusterError
 from edgesmith_cluster.processes import Process
 from edgesmith_cluster.sandbox import TITLE
 from edgesmith_cluster.state import ROOT, Folder, read_record
 from edgesmith_cluster.waiting import wait_until
 
+_EMPTY = (
+    'exec >/dev/null 2>&1 </dev/null; for each in "$0"/*; do rm -rf "$each"; done; rmdir "$0"; rmdir "$1"; rmdir "$2"'
+)
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
@@ -79,7 +83,8 @@ def find(cluster: str) -> Leftovers:
 def remove(cluster: str) -> None:
     """Remove everything of a cluster; nothing happens when there is nothing.
 
-    The folder goes last, because it says which interface is the cluster's.
+    The folder goes last, because it says which interface is the cluster's. It is put aside, and what it holds, many
+    thousand files of unpacked images, is deleted by a process that outlives this one.
 
     Raises:
         ClusterError: something does not go away.
@@ -94,16 +99,16 @@ def remove(cluster: str) -> None:
         wait_until(lambda: not link.exists(), what=f"the interface {interface} to go", seconds=10)
     cgroups.remove(cluster)
     _remove_folder(Folder(cluster).root)
-    for parent in (ROOT, ROOT.parent):
-        try:
-            parent.rmdir()
-        except OSError:
-            break  # other clusters are in it, or it is not there
 
 
 def _remove_folder(folder: Path) -> None:
     mounts = parse_mounts(Path("/proc/self/mountinfo").read_text(), folder)
     if mounts:
         raise ClusterError(f"{mounts[0]} is mounted in the cluster's folder and not by this program: unmount it first")
+    aside = ROOT.parent / "removed"
     if folder.exists():
-        shutil.rmtree(folder)
+        aside.mkdir(parents=True, exist_ok=True)
+        folder.rename(aside / f"{folder.name}.{uuid.uuid4().hex}")
+    if aside.exists() or ROOT.exists():
+        # What an earlier one left when it was killed goes too.
+        run(["setsid", "--fork", "nice", "sh", "-c", _EMPTY, aside, ROOT, ROOT.parent])
