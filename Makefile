@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 CLUSTER ?= local
 FLEETS ?= 4
+SITES := tests/cluster/test_site_cluster.py
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
@@ -43,7 +44,7 @@ test-unit: $(READY) ## Pure tables and simulations: no root, no network, a minut
 simulate: $(READY) ## Many more simulated rollouts than `make test` runs (FLEETS=4: so many times as many)
 	@EDGESMITH_FLEETS=$(FLEETS) $(PY) -m pytest --timeout=7200 tests/unit/test_rollout_simulation.py
 
-tools: ## Compile Kubernetes and its companions: some 25 minutes, once
+tools: ## Compile Kubernetes and its companions: some 30 minutes, once
 	@$(PYTHON) hack/cluster tools
 
 images: $(READY) ## Build the runtime, builder and operator images
@@ -60,7 +61,7 @@ test-cluster: may-run-cluster $(READY) tools images-of-tests ## The whole produc
 
 test-all: may-run-cluster $(READY) tools $(if $(filter 1,$(EDGESMITH_SKIP_CLUSTER)),,images-of-tests)
 	@echo '== every tier, side by side, since two of them mostly wait; each prints when it has ended'
-	@$(MAKE) --keep-going --jobs=3 --output-sync=target tier-without-a-cluster tier-on-an-api-server tier-on-the-cluster
+	@$(MAKE) --keep-going --jobs=3 --output-sync=target tier-without-a-cluster tier-of-sites tier-on-the-cluster
 
 tier-without-a-cluster:
 	@EDGESMITH_REQUIRE_ALL=1 nice -n 5 $(PY) -m pytest --ignore=tests/api --ignore=tests/cluster
@@ -68,8 +69,11 @@ tier-without-a-cluster:
 tier-on-an-api-server:
 	@EDGESMITH_REQUIRE_ALL=1 $(PY) -m pytest tests/api
 
+tier-of-sites: tier-on-an-api-server # After it, since that is done when the cluster tier is half-way
+	@EDGESMITH_REQUIRE_ALL=1 EDGESMITH_BESIDE=1 $(PY) -m pytest $(SITES)
+
 tier-on-the-cluster:
-	@EDGESMITH_REQUIRE_ALL=1 $(PY) -m pytest tests/cluster
+	@EDGESMITH_REQUIRE_ALL=1 $(PY) -m pytest tests/cluster $(addprefix --ignore=,$(SITES))
 
 may-run-cluster: # Before anything is compiled: a green run has never left out a tier unasked
 	@[ "$$EDGESMITH_SKIP_CLUSTER" = 1 ] || [ "$$(id -u)" = 0 ] || { \
@@ -108,4 +112,4 @@ $(READY): requirements/dev.txt pyproject.toml hack/environment.sh
 	@hack/environment.sh $(PYTHON) $(VENV)
 	@mkdir -p .cache && touch $@
 
-.PHONY: help demo down test lint test-unit simulate test-api test-cluster test-all tier-without-a-cluster tier-on-an-api-server tier-on-the-cluster may-run-cluster tools images images-of-tests bench scale generate format lock clean
+.PHONY: help demo down test lint test-unit simulate test-api test-cluster test-all tier-without-a-cluster tier-on-an-api-server tier-of-sites tier-on-the-cluster may-run-cluster tools images images-of-tests bench scale generate format lock clean

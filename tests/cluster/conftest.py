@@ -15,7 +15,11 @@ from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.ground import Ground, cluster, local
 from edgesmith_stage.install import install_chart, push_images
 
-DISKS = {"edge-5": 4096}
+BESIDE = os.environ.get("EDGESMITH_BESIDE") == "1"
+"""Whether this runs beside the rest of the tier, on a cluster of its own, without edge nodes: the tests of a site."""
+NAME = "test-beside" if BESIDE else "test"
+EDGES = () if BESIDE else (*surface.DEVICES, "spare", "spare")
+DISKS = {} if BESIDE else {"edge-5": 4096}
 """Nodes with a disk of their own, in MiB: `test_full_disk.py` fills it."""
 
 
@@ -28,9 +32,9 @@ def bare_ground() -> Iterator[Ground]:
         lacking("the cluster tier makes network namespaces, which needs root: run it as root")
     try:
         # Each step of each rollout would take as much longer. Where a test lets a node die, the bake is long enough.
-        yield replace(local("test", (*surface.DEVICES, "spare", "spare"), DISKS), node_grace=0)
+        yield replace(local(NAME, EDGES, DISKS), node_grace=0)
     finally:
-        cluster("down", "--name", "test")
+        cluster("down", "--name", NAME)
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,8 @@ NAME = "triton-parts"
 LABEL = "edgesmith-test/triton"
 BOX, GPU = "triton-box", "triton-gpu"
 NODES = ("edge-1", "edge-2")
+BOTH = {"steps": [{"nodes": 2, "bake": "2s"}], "maxUnavailable": 2}
+"""Both nodes at once: a Triton takes ten seconds to pull and to start, and the order of nodes is not what is tested."""
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def boxes(ground: Ground, request: pytest.FixtureRequest) -> Iterator[Fleet]:
 
 
 def test_triton_serves_rolls_out_rolls_back_and_drains(boxes: Fleet) -> None:
-    boxes.apply(boxes.manifest(NAME, boxes.publish("1"), deviceProfiles={"names": [BOX]}))
+    boxes.apply(boxes.manifest(NAME, boxes.publish("1"), deviceProfiles={"names": [BOX]}, rollout=BOTH))
     boxes.apply(boxes.manifest("on-a-gpu", boxes.publish("1"), deviceProfiles={"names": [GPU]}))
     boxes.wait_settled(NAME, 300)
     assert boxes.variants(NAME)[BOX]["precision"] == "int8"
