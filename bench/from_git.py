@@ -37,7 +37,7 @@ class _Server(ApiServer):
 
     own: Path = Path()
 
-    def kubeconfig(self, token: str = "", namespace: str = "default", address: str = "") -> Path:
+    def kubeconfig(self, token: str = "", namespace: str = "default", address: str = "") -> Path:  # noqa: ARG002 - as the base has it
         """The cluster's kubeconfig, with a namespace."""
         document = yaml.safe_load(self.own.read_text())
         for context in document["contexts"]:

@@ -128,7 +128,7 @@ def test_a_node_costs_few_writes_for_each_revision(strategy: str, expected: int)
     writes = dict.fromkeys(cluster.nodes, 0)
     for _ in range(20):
         plan = cluster.run(1)
-        for one in (*plan.moves, *plan.records):
-            writes[one.node] += 1
+        for name in [move.node for move in plan.moves] + [kept.node for kept in plan.records]:
+            writes[name] += 1
     assert plan.status.variants[0].state == "Complete"
     assert set(writes.values()) == {expected}

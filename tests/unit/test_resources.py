@@ -27,7 +27,7 @@ from edgesmith_runtime.http.limits import Limits
 from edgesmith_runtime.judging.arguments import Judging, judging_of
 from edgesmith_runtime.judging.bounds import Gates as RuntimeGates
 
-TEMPLATE = "b47513e984"
+TEMPLATE = "9d5bdfb0a7"
 """Hash of the template below. Where it changes, raise `TEMPLATE_VERSION`: nodes that run the old one must be moved."""
 
 
@@ -310,7 +310,8 @@ def test_a_server_knows_where_the_service_is_and_nobody_else_is_told() -> None:
 
 def test_a_server_is_told_of_its_gates_where_they_are_not_its_own() -> None:
     def told(**gates: Any) -> list[str]:
-        return applied(gates=gates)["spec"]["template"]["spec"]["containers"][0]["args"]
+        found: list[str] = applied(gates=gates)["spec"]["template"]["spec"]["containers"][0]["args"]
+        return found
 
     plain = told()
     same = told(traffic={"maxErrorRate": "0.05", "minRequests": 50, "period": "60m"}, replayInterval="600s")
@@ -335,7 +336,8 @@ def test_what_the_operator_leaves_out_is_what_a_server_does_by_itself() -> None:
         usual.min_requests,
         usual.max_latency_ratio,
     )
-    assert gates.traffic.max_confidence_drop is usual.max_confidence_drop is None
+    assert gates.traffic.max_confidence_drop is None
+    assert usual.max_confidence_drop is None
     assert parse_duration(gates.traffic.period).total_seconds() == usual.period
     assert parse_duration(gates.replay_interval).total_seconds() == Judging().replay_seconds
 

@@ -161,8 +161,8 @@ class EdgeModelSpec(Model):
             "of each candidate: one that breaks a gate is passed over for the next of the ladder, and where none is "
             "left the variant fails with GatesFailed and nodes keep what they run. Other gates judge the same "
             "measurements anew, without a build. Latency and memory are judged on each device, by a self-test before "
-            "the server starts: a revision that breaks one there is rolled back. So does one whose requests go worse than "
-            "those of the revision before it (traffic)."
+            "the server starts: a revision that breaks one there is rolled back. So does one whose requests go worse "
+            "than those of the revision before it (traffic)."
         ),
     )
     optimize: Optimize = Field(Optimize(), description="Which of the candidates that keep the gates is rolled out.")

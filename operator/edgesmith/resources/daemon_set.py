@@ -131,7 +131,7 @@ def _server(config: Serving) -> dict[str, Any]:
     live = {"httpGet": {"path": "/v2/health/live", "port": "http"}}
     return {
         "name": "server",
-        "args": ["serve", *_served(config), *listening, *_serving(config), *lingering],
+        "args": ["serve", *_served(config), *listening, *lingering, *_serving(config)],
         "ports": [_port(name, number, on_host.get(name)) for name, number in ports.items()],
         "startupProbe": {
             **ready,
