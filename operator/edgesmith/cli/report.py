@@ -59,7 +59,10 @@ def rows_of(model: EdgeModel) -> list[Row]:
             found.append(_alone(variant, never=model.spec.optimize.trial == "Never"))
         tried = {one.name for one in trial.finalists} if trial else set()
         found += [_out(variant.profile, one) for one in variant.refused if one.name not in tried]
-        found += [_unbuilt(variant.profile, one) for one in variant.builds if one.message]
+        # Where the candidates of one that failed are out, each says why.
+        told = {("Failed", one.alternative) for one in variant.refused}
+        unbuilt = [one for one in variant.builds if one.message and (one.state, one.alternative) not in told]
+        found += [_unbuilt(variant.profile, one) for one in unbuilt]
     return found
 
 
