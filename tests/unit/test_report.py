@@ -132,7 +132,7 @@ def test_candidates_of_alternatives_are_named_after_them_and_those_that_are_out_
 
 def test_an_alternative_whose_candidates_are_all_out_has_no_further_line() -> None:
     failed = [{**one, "state": "Failed", "message": "No candidate keeps the gates."} for one in BUILDS]
-    rows = rows_of(reported({**GRU, "builds": failed}, trials=()))
+    rows = report.rows_of(reported({**GRU, "builds": failed}, trials=()))
     assert [row.candidate for row in rows if "No candidate keeps" in row.verdict] == ["source", "knn", "lstm"]
     assert [row.verdict for row in rows if row.candidate == "gru/int8"] == ["It is out: it drops by 0.2."]
 
