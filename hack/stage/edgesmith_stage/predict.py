@@ -34,13 +34,17 @@ class Server:
 
 
 def servers(kube: Kube, model: str, namespace: str = "default") -> dict[str, Server]:
-    """The serving pods of an EdgeModel that are not on their way out, by node."""
+    """The serving pods of an EdgeModel that are not on their way out, by node.
+
+    Where a node has two, it is the newer one: the other is deleted a moment after its node's label has changed.
+    """
     pods = kube.list("pods", namespace, {"edgesmith.dev/model": model})
     living = [
         pod
         for pod in pods
         if "deletionTimestamp" not in pod["metadata"] and _labels(pod).get("app.kubernetes.io/component") == "server"
     ]
+    living.sort(key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
     return {server.node: server for server in map(_server, living) if server.node}
 
 
