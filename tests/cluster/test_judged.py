@@ -18,7 +18,8 @@ pytestmark = pytest.mark.timeout(600)
 NAME = "asked-parts"
 PROFILE = "whole-precision"
 CLASS = {"edgesmith.dev/device": "generic-amd64"}
-ROLLOUT: dict[str, Any] = {"steps": [{"nodes": 1, "bake": "2m"}], "maxUnavailable": 1}
+BAKE = "2m"
+"""Long enough for a canary to be asked `minRequests` times."""
 ENOUGH = 320
 """Answers of a server before the next one is held against it, and a few more."""
 
@@ -26,7 +27,7 @@ ENOUGH = 320
 def test_a_canary_that_refuses_what_its_predecessor_answered_is_rolled_back(fleet: Fleet, tmp_path: Path) -> None:
     """Its self-test passes, its golden samples agree, and its requests are 400: only the old server knows better."""
     fleet.ground.kube.apply(_profile())
-    asked = {"deviceProfiles": {"names": [PROFILE]}, "nodeSelector": CLASS, "gates": {}, "rollout": ROLLOUT}
+    asked = {"deviceProfiles": {"names": [PROFILE]}, "nodeSelector": CLASS, "gates": {}}
     fleet.apply(fleet.manifest(NAME, fleet.publish("1"), **asked))
     fleet.wait_settled(NAME, 300)
     before, pods = fleet.servers(NAME), fleet.pods(NAME)
@@ -39,7 +40,8 @@ def test_a_canary_that_refuses_what_its_predecessor_answered_is_rolled_back(flee
             what="the old servers to have been asked enough",
             detail=lambda: str({node: one.lost[:1] for node, one in load.answers().items()}),
         )
-        fleet.patch(NAME, {"source": fleet.publish_bytes("2", picky())})
+        bake = {"steps": [{"nodes": 1, "bake": BAKE}], "maxUnavailable": 1}
+        fleet.patch(NAME, {"source": fleet.publish_bytes("2", picky()), "rollout": bake})
         stalled = fleet.wait(NAME, "Stalled", reason="RolledBack", seconds=240)
         until(lambda: _serve_again(fleet, before), seconds=60, what="the old revision to serve everywhere again")
 
