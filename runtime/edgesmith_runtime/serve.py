@@ -8,7 +8,7 @@ import logging
 import math
 import signal
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
@@ -152,6 +152,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
             return _failed(settings, failure.finding)
         if (found := await _judged(service.judge, stopping)) is not None:
             status = _failed(settings, found)
+            settings = replace(settings, linger_seconds=0.0)  # another server is to be asked, or none
     status = max(status, await _drain(settings, service, dispatcher, http, grpc_server))
     for task in watching:
         task.cancel()

@@ -76,7 +76,8 @@ def test_a_server_whose_model_fails_on_real_inputs_is_not_ready_and_ends(
     log: Path,
 ) -> None:
     make, good, bad, status = case
-    server = start_server(make(tmp_path / "parts"), "--termination-log", str(log), "--accept-seconds", "2")
+    options = ("--termination-log", str(log), "--accept-seconds", "2", "--linger-seconds", "20")
+    server = start_server(make(tmp_path / "parts"), *options)
     client = Client(server.http, "parts")
     assert client.ask(good, 30) == [200] * 30
     assert set(client.ask(bad, 60)) == {status}
