@@ -163,6 +163,17 @@ def test_a_vendors_package_is_in_the_keys_of_its_toolchain_only(monkeypatch: pyt
     assert {name for name, key in keys().items() if before[name] != key} == {"QNN"}
 
 
+def test_a_copy_with_another_field_has_another_key_though_the_first_one_was_asked_for() -> None:
+    key = PLAIN.key
+    other = PLAIN.model_copy(update={"base": f"registry/base@sha256:{'7' * 64}"})
+    assert other.key != key
+    assert PLAIN.model_copy(deep=True, update={"output": "scores"}).key != key
+    assert other == PLAIN.model_copy(update={"base": other.base}), (
+        "one that knows its key is equal to one that does not"
+    )
+    assert PLAIN.key == key
+
+
 def test_a_request_that_names_no_tools_is_one_for_those_of_this_builder() -> None:
     assert PLAIN.model_copy(update={"tools": None}).key == PLAIN.key
 

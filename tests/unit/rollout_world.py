@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from rollout_rules import check
@@ -18,7 +19,7 @@ from snapshots import SETTINGS as PLAIN
 from edgesmith.api.names import daemon_set_name, parse_next
 from edgesmith.decide import decide
 from edgesmith.decide.plan import Plan
-from edgesmith.decide.snapshot import Image, Pod, SelfTest, Snapshot, StagingSet
+from edgesmith.decide.snapshot import Image, Node, Pod, SelfTest, Snapshot, StagingSet
 
 GRACE = timedelta(seconds=40)
 """After how long without a heartbeat the node controller says NotReady."""
@@ -28,6 +29,12 @@ GOOD, BAD, DEADLY, FRAGILE, UNPLUGS, FAULTY = "good", "bad", "deadly", "fragile"
 DEVICE = "squat.ai/edgetpu"
 ASKING = {"runtime": {"resources": {"limits": {DEVICE: 1}}}}
 """What a profile has whose servers ask for a device."""
+
+_PASSED, _FAILED = SelfTest(True, "", ""), failed_selftest()
+_JUDGED = failed_selftest("ErrorRateExceeded", "60 of 90 requests failed.")
+_QUIET = 3
+"""After how many passes without any change a fleet is at rest: a server takes less than that to start."""
+_span = cache(lambda seconds: timedelta(seconds=seconds))
 
 
 @dataclass
@@ -104,6 +111,10 @@ class World(Cluster):
     """Digit to the nodes that got its label."""
     gone: frozenset[str] = frozenset()
     """Images that the registry lost."""
+    _shown: dict[str, tuple[object, Node]] = field(default_factory=dict)
+    """Each node as the API server showed it last, with what it was made of: most are as they were."""
+    _asked: tuple[object, frozenset[str]] = (None, frozenset())
+    """The build keys that are asked for, with the spec and the profiles that they were made of."""
 
     def add(self, name: str, device_class: str = "amd64", **more: Any) -> None:
         """A new node with its machine."""
@@ -112,7 +123,7 @@ class World(Cluster):
 
     def digit(self, revision: str) -> str:
         """Which source a revision is of."""
-        found = self.revisions.get(daemon_set_name("parts", revision))
+        found = self.revisions.get(f"parts-{revision}")
         return str(found.build["source"]["sha256"][0]) if found else ""
 
     def kind(self, revision: str) -> str:
@@ -129,21 +140,15 @@ class World(Cluster):
 
     def snapshot(self) -> Snapshot:
         """What the gatherer would see."""
-        keys = {key_of(self.edge_model, one) for one in self.profiles}
+        made_of = (self.edge_model.spec, self.profiles)
+        if self._asked[0] != made_of:
+            self._asked = made_of, frozenset(key_of(self.edge_model, one) for one in self.profiles)
+        keys = self._asked[1]
         return Snapshot(
             self.edge_model,
             SETTINGS,
             self.profiles,
-            tuple(
-                replace(
-                    one,
-                    ready=self.reachable(name),
-                    unheard=None if self.reachable(name) else self.devices[name].heard + GRACE,
-                    offers={DEVICE: int(self.devices[name].offered)},
-                    boot=f"{name}-{self.devices[name].told}",
-                )
-                for name, one in self.nodes.items()
-            ),
+            tuple(self._seen(name, one) for name, one in self.nodes.items()),
             (*self.pods.values(), *self.next_pods.values()),
             tuple(self.jobs.values()),
             tuple(self.revisions.values()),
@@ -152,6 +157,18 @@ class World(Cluster):
             holding=self.holding_sets(),
             gone=self.gone,
         )
+
+    def _seen(self, name: str, one: Node) -> Node:
+        """A node as the API server shows it."""
+        device = self.devices[name]
+        unheard = None if self.reachable(name) else device.heard + GRACE
+        made_of = (one.labels, one.records, one.taints, unheard, device.offered, device.told)
+        shown = self._shown.get(name)
+        if shown is None or shown[0] != made_of:
+            offers, boot = {DEVICE: int(device.offered)}, f"{name}-{device.told}"
+            seen = replace(one, ready=unheard is None, unheard=unheard, offers=offers, boot=boot)
+            shown = self._shown[name] = (made_of, seen)
+        return shown[1]
 
     def offers(self, name: str) -> bool:
         """Whether the API server takes a node for one that has what its profile's servers ask for."""
@@ -168,8 +185,11 @@ class World(Cluster):
     def ready(self, name: str, revision: str | None, started: datetime) -> bool:
         """Whether what a machine started then is ready."""
         device = self.devices[name]
-        late = self.now >= started + timedelta(seconds=device.delay)
-        return device.power and revision is not None and late and not self.fails(name, revision)
+        return device.power and revision is not None and self._late(device, started) and not self.fails(name, revision)
+
+    def _late(self, device: Device, started: datetime) -> bool:
+        """Whether what a machine started then has had the time that it takes to become ready, or to fail."""
+        return self.now >= started + _span(device.delay)
 
     def fails(self, name: str, revision: str) -> bool:
         """Whether a revision fails on a device."""
@@ -186,9 +206,29 @@ class World(Cluster):
                     self.jobs[key_job] = replace(job, finished=True, succeeded=True, finished_at=self.now)
                     image = Image(f"{SETTINGS.repository}/plant/models@sha256:{job.key * 2}", REPORT)
                     self.registry[job.key] = image
-            for name in self.devices:
-                self._control(name)
-                self._machine(name)
+            for name, device in self.devices.items():
+                if self._rests(name, device):
+                    device.heard = self.now
+                else:
+                    self._control(name)
+                    self._machine(name)
+
+    def _rests(self, name: str, device: Device) -> bool:
+        """Whether all that happens on a machine is that it says that it is there: it serves what it is to serve.
+
+        Most do most of the time, and to go through all the rest for them took half of the time.
+        """
+        labels, pod = self.nodes[name].labels, self.pods.get(name)
+        if pod is None or not (device.link and device.power and device.device and device.offered):
+            return False
+        settled = pod.ready and not pod.terminating and pod.selftest is _PASSED and pod.restarts == device.restarts
+        follows = pod.revision == device.runs == labels.get(LABEL) and f"parts-{pod.revision}" in self.revisions
+        alone = NEXT not in labels and name not in self.next_pods and device.beside is None
+        known = device.told == device.boots and not device.silent
+        if not (settled and follows and alone and known):
+            return False
+        harmless = self.kind(pod.revision) not in {DEADLY, UNPLUGS, FAULTY} and not self.fails(name, pod.revision)
+        return harmless and self._late(device, device.started)
 
     def _control(self, name: str) -> None:
         """The DaemonSet controller: one pod for each label; another revision's pod ends once its kubelet says so."""
@@ -253,7 +293,7 @@ class World(Cluster):
         device = self.devices[name]
         if not device.asked or self.kind(revision or "") != FAULTY or not self.ready(name, revision, started):
             return False
-        return self.now - started >= timedelta(seconds=device.delay + self.ends_after)
+        return self.now - started >= _span(device.delay + self.ends_after)
 
     def _dies_beside(self, name: str, device: Device) -> bool:
         """Whether a machine dies of what it makes ready beside its server."""
@@ -266,8 +306,9 @@ class World(Cluster):
 
     def _dies(self, device: Device, revision: str | None, started: datetime, *, ready: bool) -> bool:
         """Whether a revision takes its machine down now."""
-        lived = self.now - started - timedelta(seconds=device.delay)
-        return ready and self.kills(revision or "") and lived >= timedelta(seconds=self.dies_after)
+        if not ready or not self.kills(revision or ""):
+            return False
+        return self.now - started - _span(device.delay) >= _span(self.dies_after)
 
     def _report_pods(self, name: str, device: Device) -> None:
         """A kubelet says how its pods do."""
@@ -280,14 +321,16 @@ class World(Cluster):
             self.next_pods[name] = self._reported(name, pod, beside)
 
     def _reported(self, name: str, pod: Pod, server: Server) -> Pod:
-        late = self.now >= server.started + timedelta(seconds=self.devices[name].delay)
+        late = self._late(self.devices[name], server.started)
         tests = not (pod.staging and self.staging.get(pod.revision) == "Pull")
         ready = self.ready(name, pod.revision, server.started) if tests else late
-        test = failed_selftest() if tests and late and self.fails(name, pod.revision) else None
-        test = test or (SelfTest(True, "", "") if ready else None)
-        said = failed_selftest("ErrorRateExceeded", "60 of 90 requests failed.") if server.told else None
-        test = test if ready else said or test
-        return replace(pod, ready=ready, restarts=server.restarts, selftest=test, ended=said if ready else None)
+        test = _FAILED if tests and late and self.fails(name, pod.revision) else None
+        test = test or (_PASSED if ready else None)
+        said = _JUDGED if server.told else None
+        test, ended = test if ready else said or test, said if ready else None
+        if (pod.ready, pod.restarts, pod.selftest, pod.ended) == (ready, server.restarts, test, ended):
+            return pod
+        return replace(pod, ready=ready, restarts=server.restarts, selftest=test, ended=ended)
 
     def _follow(self, name: str, device: Device) -> None:
         """A kubelet that hears of another pod ends its server and starts the other."""
@@ -360,6 +403,22 @@ class World(Cluster):
                 return plan
             self.tick(every)
         raise AssertionError(f"not {states}: {[(one.state, one.message) for one in plan.status.variants]}")
+
+    def settle(self, limit: int, every: float = 20.0) -> Plan:
+        """So many passes, or fewer where nothing happens any more: each one after that would be the last one again.
+
+        Every machine is there, nothing was seen to change for three passes, and the plan awaits no time.
+        """
+        seen, quiet = self.snapshot(), 0
+        for _ in range(limit):
+            plan, before = self.pass_(), seen
+            seen = self.snapshot()
+            there = all(one.power and one.link and not one.silent for one in self.devices.values())
+            quiet = quiet + 1 if there and plan.look_again is None and seen == before else 0
+            if quiet == _QUIET:
+                break
+            self.tick(every)
+        return plan
 
     def labelled(self, digit: str) -> set[str]:
         """Nodes whose label names a revision of a source."""

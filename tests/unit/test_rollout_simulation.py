@@ -216,9 +216,7 @@ def test_one_broken_device_stops_no_rollout_and_no_older_revision_is_rolled_back
             world.publish(digit)
             if digit == "c":
                 world.devices[faulty].broken = True
-            for _ in range(120):
-                plan = world.pass_()
-                world.tick(20)
+            plan = world.settle(120)
             others = set(world.nodes) - {faulty}
             rolled_back = world.newest("rolledBack")
             if not rolled_back.get(digit):
@@ -404,9 +402,7 @@ def live(seeds: Iterable[int], bake: str) -> None:
             device.link = True
         world.publish("9")
         world.ask(paused=False, windows=[])
-        for _ in range(200):
-            plan = world.pass_()
-            world.tick(20)
+        plan = world.settle(200)
         own = {one.metadata.name for one in world.profiles}
         for name, one in world.nodes.items():
             if one.labels["device"] in own:
@@ -436,9 +432,7 @@ def test_devices_that_come_and_go_roll_nothing_back_and_hold_nobody_up() -> None
             assert not world.newest("rolledBack").get("b"), (seed, world.newest("message"))
         for name in flaky:
             world.devices[name].device = True
-        for _ in range(60):
-            plan = world.pass_()
-            world.tick(20)
+        plan = world.settle(60)
         message = plan.status.variants[0].message
         assert {name: world.nodes[name].labels[LABEL] for name in never} == before, "what has no device is not moved"
         assert set(flaky) <= world.labelled("b"), (seed, message)
@@ -484,9 +478,7 @@ def test_any_fleet_whose_servers_ask_for_a_device_keeps_the_rules_and_ends_on_a_
             device.link = device.device = True
         world.publish("9")
         world.ask(paused=False, windows=[])
-        for _ in range(200):
-            plan = world.pass_()
-            world.tick(20)
+        plan = world.settle(200)
         for name, one in world.nodes.items():
             if one.labels["device"] == "amd64":
                 assert name in world.labelled("9"), (seed, name, [v.message for v in plan.status.variants])

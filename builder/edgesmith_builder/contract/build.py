@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import cached_property
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field
 
@@ -149,13 +150,19 @@ class Build(Wire):
             return whole
         return tuple(form for one in whole for form in (PRUNED.get(one), one) if form is not None)
 
-    @property
+    @cached_property
     def key(self) -> str:
-        """The build key: 32 hex digits.
+        """The build key: 32 hex digits. Kept once it is made: a pass asks for it many times.
 
         A file whose digest is known may lie anywhere, and so may the base: where they lie is not part of it.
         """
         return hashlib.sha256(self._identity().to_json().encode()).hexdigest()[:32]
+
+    def __copy__(self) -> Self:
+        """A copy, which has a key of its own: what copies it may change fields."""
+        copied = super().__copy__()
+        copied.__dict__.pop("key", None)
+        return copied
 
     def bundle_key(self, server: ServerName) -> str:
         """What decides the layers over the base image, as 32 hex digits: everything but which base that is.
