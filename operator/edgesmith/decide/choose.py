@@ -1,123 +1,25 @@
-"""Which nodes get another revision now, and why the others do not: the second of the planner's three steps.
-
-Budget: nodes that are without a ready server and nodes that are given another revision in this pass, over all variants,
-never exceed `maxUnavailable` where a server that works has to end for it. A node that serves nothing has nothing to
-lose; it only waits until fewer nodes than that are on their way.
-"""
+"""Which nodes get another revision now, and why the others do not: the second of the planner's three steps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from edgesmith.api.status import PendingReason
+from edgesmith.decide.back import go_back
+from edgesmith.decide.budget import BROUGHT_DOWN, Budget
+from edgesmith.decide.chosen import Chosen
 from edgesmith.decide.fleet import NodeState, RevisionState, Rules, ServerState
 from edgesmith.decide.hold import Hold, hold_of
 from edgesmith.decide.judge import Judgement
-from edgesmith.decide.plan import Move, Pending
-from edgesmith.decide.staging import awaited, place, returns_to, settle
+from edgesmith.decide.staging import awaited, place, settle
 
-_BROUGHT_DOWN = frozenset({ServerState.STARTING, ServerState.FAILED})
 _RANKS = {ServerState.NONE: 2, ServerState.STARTING: 3}
-
-
-@dataclass(slots=True)
-class Budget:
-    """Nodes without a server, and nodes on their way to one."""
-
-    limit: int
-    starting: int
-    """Nodes on their way: those that start, and those moved in this pass."""
-    down: int
-    """Other nodes that count as unavailable: failed ones, and those that carry what is not completed and are NotReady
-    or lost their device and their server."""
-    staged: int = 0
-    """Of the nodes on their way, those whose old server is ready still."""
-
-    def take(self, node: NodeState, *, back: bool = False) -> bool:
-        """Whether a node may be moved; if so, it is counted.
-
-        Args:
-            node: The node. One that is on its way already costs nothing more.
-            back: Whether it leaves a revision that was rolled back: then only nodes on their way count, since failed
-                ones must not keep the others on it.
-        """
-        if node.server is ServerState.STARTING:
-            return True
-        ends_a_server = node.serving and not back
-        if self.starting + (self.down if ends_a_server else 0) >= self.limit:
-            return False
-        self.restart(node)
-        return True
-
-    def switch(self, node: NodeState) -> bool:
-        """Whether the old server of a staged node may end before the new one starts; if so, it is counted.
-
-        Nodes that are staged have a place already, but more nodes may have lost their servers since.
-        """
-        if self.starting - self.staged + self.down >= self.limit:
-            return False
-        self.staged -= node.beside_serving
-        return True
-
-    def restart(self, node: NodeState) -> None:
-        """Count a node that is moved, whatever the budget says."""
-        if node.server is not ServerState.STARTING:
-            self.starting += 1
-        if node.server is ServerState.FAILED:
-            self.down = max(self.down - 1, 0)
-
-
-@dataclass(slots=True)
-class Chosen:
-    """Moves, and nodes that wait, by node."""
-
-    moves: dict[str, Move] = field(default_factory=dict)
-    pending: dict[str, Pending] = field(default_factory=dict)
-
-    def move(self, node: NodeState, revision: str | None, reason: str, *, urgent: bool = False) -> None:
-        """Give a node another revision, or none."""
-        if revision != node.label:
-            self.moves[node.name] = Move(node.name, revision, reason, urgent=urgent)
-        self.pending.pop(node.name, None)
-
-    def switch(self, node: NodeState, reason: str, *, urgent: bool = False) -> None:
-        """Let a staged node run what it has made ready."""
-        self.moves[node.name] = Move(node.name, node.label, reason, urgent=urgent)
-        self.pending.pop(node.name, None)
-
-    def join(self, node: NodeState, reason: str) -> None:
-        """Let a staged node start what it has tested beside its server."""
-        self.moves[node.name] = Move(node.name, node.label, reason, beside=node.beside)
-        self.pending.pop(node.name, None)
-
-    def wait(self, node: NodeState, reason: PendingReason, message: str) -> None:
-        """Say why a node is not moved."""
-        if node.name not in self.moves:
-            self.pending[node.name] = Pending(node.name, reason, message)
-
-
-def budget_of(judgements: Sequence[Judgement], rules: Rules, leaving: Sequence[NodeState] = ()) -> Budget:
-    """Count the nodes of all variants that are without a server.
-
-    Args:
-        judgements: The variants.
-        rules: The rules.
-        leaving: Nodes of no variant that still carry a revision.
-    """
-    desired = sum(len(one.variant.nodes) for one in judgements)
-    starting = sum(_starts(node) for one in judgements for node in one.variant.unwell)
-    down = sum(_down(one, rules) for one in judgements)
-    revisions = {name: state for one in judgements for name, state in one.revisions.items()}
-    down += sum(_lost(node, revisions.get(node.label or ""), rules) for node in leaving)
-    staged = sum(_starts(node) and node.beside_serving for one in judgements for node in one.variant.unwell)
-    return Budget(rules.unavailable(desired + len(leaving)), starting, down, staged)
 
 
 def choose(judged: Judgement, rules: Rules, budget: Budget) -> Chosen:
     """Choose one variant's moves: what has to go back first, then the step's nodes, then all others."""
     chosen, hold = Chosen(), hold_of(rules, overridden=judged.variant.overridden)
-    _go_back(judged, budget, chosen)
+    go_back(judged, budget, chosen)
     settle(judged, hold, budget, chosen)
     if hold:
         _join(judged, budget, chosen)
@@ -143,124 +45,8 @@ def leave(nodes: Sequence[NodeState], rules: Rules, budget: Budget) -> Chosen:
         elif node.server in {ServerState.NONE, ServerState.FAILED} or budget.take(node):
             chosen.move(node, None, "It is no longer to run the model.")
         else:
-            chosen.wait(node, PendingReason.MAX_UNAVAILABLE, _full(budget))
+            chosen.wait(node, PendingReason.MAX_UNAVAILABLE, budget.full)
     return chosen
-
-
-def _starts(node: NodeState) -> bool:
-    return node.movable and node.server is ServerState.STARTING
-
-
-def _down(judged: Judgement, rules: Rules) -> int:
-    """Nodes of a variant that count as unavailable and do not start.
-
-    Devices that are known to be broken, because they failed on one that is completed, or on the revision before as well
-    with nothing left to go back to, or went while the node has one that is not completed, are left out as far as
-    `maxFailed` goes: one such device must not stop every rollout.
-    """
-    failed = broken = lost = 0
-    for node in judged.variant.unwell:
-        revision = judged.revisions.get(node.label or "")
-        if not node.ready:
-            lost += _lost(node, revision, rules)
-        elif node.shortage is not None:
-            broken += node.server in _BROUGHT_DOWN and node.unfinished and not node.taint
-        elif node.server is ServerState.FAILED and not node.taint:
-            one = node.failures.get(node.label or "")
-            back = fallback(judged, node)
-            stays = back is None or back in node.failures
-            known = bool(revision and revision.completed) or bool(one and one.broken and stays)
-            broken += known
-            failed += not known
-    return failed + max(broken - rules.failed(len(judged.variant.nodes)), 0) + lost
-
-
-def _lost(node: NodeState, revision: RevisionState | None, rules: Rules) -> bool:
-    """Whether a node is NotReady with a revision that is not completed.
-
-    One that served the revision when it went away, after that was proven and not soon after it got it, went for a
-    reason of its own.
-    """
-    proven = revision.proven if revision else None
-    settled = bool(proven and node.serving and node.away and node.away > proven and not rules.soon(node))
-    return not node.ready and node.unfinished and not settled
-
-
-def fallback(judged: Judgement, node: NodeState) -> str | None:
-    """What a node goes back to: what is approved, the revision before, or what it served before where that exists.
-
-    One that failed on it is the last choice.
-    """
-    choices = [one.revision for one in (judged.approved, judged.stable) if one]
-    before = judged.revisions.get(node.previous or "")
-    if node.previous and (node.previous in judged.variant.usable or (before and not before.rolled_back)):
-        choices.append(node.previous)
-    choices = [one for one in choices if one != node.label]
-    return next((one for one in choices if one not in node.failures), choices[0] if choices else None)
-
-
-def _go_back(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
-    """Take nodes off what was rolled back or failed on them alone.
-
-    Nodes without a server go at once, NotReady ones too, so that nobody comes back to it. A server that is ready ends
-    within the budget, and only where there is something to take its place.
-    """
-    variant, revisions = judged.variant, judged.revisions
-    concerned = [(node, one) for one in revisions.values() if one.rolled_back for node in variant.on(one.revision)]
-    concerned += [
-        (node, revision)
-        for node in variant.unwell
-        if node.movable
-        and node.server is ServerState.FAILED
-        and (revision := revisions.get(node.label or ""))
-        and not revision.rolled_back
-    ]
-    for node, revision in sorted(concerned, key=lambda one: (one[0].serving and one[0].ready, one[0].name)):
-        other = returns_to(judged, node) or fallback(judged, node)
-        if node.beside is not None:
-            _leave_staged(judged, node, revision, other, chosen)
-        elif revision.rolled_back:
-            _leave_rolled_back(node, revision, other, budget, chosen)
-        elif _failed_alone(judged, revision, node, other):
-            budget.restart(node)
-            chosen.move(node, other, f"It {node.note or 'failed'} on revision {revision.revision}.", urgent=True)
-
-
-def _leave_staged(
-    judged: Judgement, node: NodeState, revision: RevisionState, other: str | None, chosen: Chosen
-) -> None:
-    """Take a staged node off what was rolled back or failed there. Its old server has not been touched.
-
-    Where that is one that was rolled back itself, it is left for another one only.
-    """
-    if revision.rolled_back:
-        why = f"Revision {revision.revision} was rolled back: {revision.rolled_back}"
-        chosen.move(node, other or node.beside or None, why, urgent=True)
-    elif returns_to(judged, node) or (other and other not in node.failures):
-        chosen.move(node, other, f"It {node.note or 'failed'} on revision {revision.revision}.", urgent=True)
-
-
-def _leave_rolled_back(
-    node: NodeState, revision: RevisionState, other: str | None, budget: Budget, chosen: Chosen
-) -> None:
-    why = f"Revision {revision.revision} was rolled back: {revision.rolled_back}"
-    serves = node.ready and node.serving
-    if serves and (other is None or node.taint or node.shortage):
-        # Nothing could take its place: there is no other revision, or no new pod may start.
-        return
-    if serves and not budget.take(node, back=True):
-        chosen.wait(node, PendingReason.MAX_UNAVAILABLE, _full(budget))
-        return
-    if not serves and node.movable and other:
-        budget.restart(node)
-    chosen.move(node, other, why, urgent=True)
-
-
-def _failed_alone(judged: Judgement, revision: RevisionState, node: NodeState, other: str | None) -> bool:
-    """Whether a node that failed goes back while its revision stays: after completion a failure is the device's."""
-    if other is None or revision.completed:
-        return False
-    return revision == judged.target or other not in node.failures
 
 
 def _fill_step(judged: Judgement, target: RevisionState, budget: Budget, chosen: Chosen) -> None:
@@ -276,7 +62,7 @@ def _fill_step(judged: Judgement, target: RevisionState, budget: Budget, chosen:
         and node.name not in chosen.moves
         and target.revision not in node.failures
     ]
-    full = _full(budget)
+    full = budget.full
     what = "a canary" if target.steps == 0 else f"in step {target.steps + 1} of the rollout"
     for node in sorted(candidates, key=lambda node: _rank(judged, node)):
         if missing <= 0:
@@ -312,7 +98,7 @@ def _follow(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
         and node.name not in chosen.moves
         and _follows(judged, approved, node)
     ]
-    approval, full = f"Revision {approved.revision} is approved.", _full(budget)
+    approval, full = f"Revision {approved.revision} is approved.", budget.full
     for node in sorted(following, key=lambda node: (order[node.server], node.name)):
         if budget.take(node):
             chosen.move(node, approved.revision, approval)
@@ -332,7 +118,7 @@ def _join(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
         if budget.take(node):
             chosen.move(node, known.revision, f"Revision {known.revision} is approved.")
         else:
-            chosen.wait(node, PendingReason.MAX_UNAVAILABLE, _full(budget))
+            chosen.wait(node, PendingReason.MAX_UNAVAILABLE, budget.full)
 
 
 def _follows(judged: Judgement, approved: RevisionState, node: NodeState) -> bool:
@@ -411,9 +197,5 @@ def _without(node: NodeState) -> str:
     """What a node does that does not offer a device, as the end of a sentence."""
     if node.serving:
         return "; its server goes on with what it was given, and it is updated when the device is offered again"
-    given = "its server starts" if node.server in _BROUGHT_DOWN else "it is given a revision"
+    given = "its server starts" if node.server in BROUGHT_DOWN else "it is given a revision"
     return f", so {given} when a device plugin of the node offers it"
-
-
-def _full(budget: Budget) -> str:
-    return f"As many nodes as spec.rollout.maxUnavailable allows ({budget.limit}) are without a ready server."

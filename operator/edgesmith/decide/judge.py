@@ -34,6 +34,18 @@ class Judgement:
         target = self.target
         return target if target and target.proven and not target.rolled_back else self.stable
 
+    def fallback(self, node: NodeState) -> str | None:
+        """What a node goes back to: what is approved, the revision before, or what it served before where that exists.
+
+        One that failed on it is the last choice.
+        """
+        choices = [one.revision for one in (self.approved, self.stable) if one]
+        before = self.revisions.get(node.previous or "")
+        if node.previous and (node.previous in self.variant.usable or (before and not before.rolled_back)):
+            choices.append(node.previous)
+        choices = [one for one in choices if one != node.label]
+        return next((one for one in choices if one not in node.failures), choices[0] if choices else None)
+
 
 class _OnStep(NamedTuple):
     """The nodes that carry the target in a step."""

@@ -20,7 +20,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from edgesmith.decide.choose import Chosen, budget_of, choose, leave
+from edgesmith.decide.budget import budget_of
+from edgesmith.decide.choose import choose, leave
+from edgesmith.decide.chosen import Chosen
 from edgesmith.decide.fleet import NodeState, RevisionState, RolloutPhase, Rules, ServerState, Variant
 from edgesmith.decide.hold import hold_of
 from edgesmith.decide.judge import Judgement, judge

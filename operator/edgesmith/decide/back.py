@@ -1,0 +1,74 @@
+"""Which nodes go back: off what was rolled back, and off what failed on them alone. No rollout keeps them waiting."""
+
+from __future__ import annotations
+
+from edgesmith.api.status import PendingReason
+from edgesmith.decide.budget import Budget
+from edgesmith.decide.chosen import Chosen
+from edgesmith.decide.fleet import NodeState, RevisionState, ServerState
+from edgesmith.decide.judge import Judgement
+from edgesmith.decide.staging import returns_to
+
+
+def go_back(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
+    """Take nodes off what was rolled back or failed on them alone.
+
+    Nodes without a server go at once, NotReady ones too, so that nobody comes back to it. A server that is ready ends
+    within the budget, and only where there is something to take its place.
+    """
+    variant, revisions = judged.variant, judged.revisions
+    concerned = [(node, one) for one in revisions.values() if one.rolled_back for node in variant.on(one.revision)]
+    concerned += [
+        (node, revision)
+        for node in variant.unwell
+        if node.movable
+        and node.server is ServerState.FAILED
+        and (revision := revisions.get(node.label or ""))
+        and not revision.rolled_back
+    ]
+    for node, revision in sorted(concerned, key=lambda one: (one[0].serving and one[0].ready, one[0].name)):
+        other = returns_to(judged, node) or judged.fallback(node)
+        if node.beside is not None:
+            _leave_staged(judged, node, revision, other, chosen)
+        elif revision.rolled_back:
+            _leave_rolled_back(node, revision, other, budget, chosen)
+        elif _failed_alone(judged, revision, node, other):
+            budget.restart(node)
+            chosen.move(node, other, f"It {node.note or 'failed'} on revision {revision.revision}.", urgent=True)
+
+
+def _leave_staged(
+    judged: Judgement, node: NodeState, revision: RevisionState, other: str | None, chosen: Chosen
+) -> None:
+    """Take a staged node off what was rolled back or failed there. Its old server has not been touched.
+
+    Where that is one that was rolled back itself, it is left for another one only.
+    """
+    if revision.rolled_back:
+        why = f"Revision {revision.revision} was rolled back: {revision.rolled_back}"
+        chosen.move(node, other or node.beside or None, why, urgent=True)
+    elif returns_to(judged, node) or (other and other not in node.failures):
+        chosen.move(node, other, f"It {node.note or 'failed'} on revision {revision.revision}.", urgent=True)
+
+
+def _leave_rolled_back(
+    node: NodeState, revision: RevisionState, other: str | None, budget: Budget, chosen: Chosen
+) -> None:
+    why = f"Revision {revision.revision} was rolled back: {revision.rolled_back}"
+    serves = node.ready and node.serving
+    if serves and (other is None or node.taint or node.shortage):
+        # Nothing could take its place: there is no other revision, or no new pod may start.
+        return
+    if serves and not budget.take(node, back=True):
+        chosen.wait(node, PendingReason.MAX_UNAVAILABLE, budget.full)
+        return
+    if not serves and node.movable and other:
+        budget.restart(node)
+    chosen.move(node, other, why, urgent=True)
+
+
+def _failed_alone(judged: Judgement, revision: RevisionState, node: NodeState, other: str | None) -> bool:
+    """Whether a node that failed goes back while its revision stays: after completion a failure is the device's."""
+    if other is None or revision.completed:
+        return False
+    return revision == judged.target or other not in node.failures

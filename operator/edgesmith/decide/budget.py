@@ -1,0 +1,124 @@
+"""How many nodes are without a server or on their way to one, and how many may be: `maxUnavailable`.
+
+Nodes that are without a ready server and nodes that are given another revision in this pass, over all variants, never
+exceed it where a server that works has to end for it. A node that serves nothing has nothing to lose; it only waits
+until fewer nodes than that are on their way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgesmith.decide.fleet import NodeState, RevisionState, Rules, ServerState
+from edgesmith.decide.judge import Judgement
+
+BROUGHT_DOWN = frozenset({ServerState.STARTING, ServerState.FAILED})
+
+
+@dataclass(slots=True)
+class Budget:
+    """Nodes without a server, and nodes on their way to one."""
+
+    limit: int
+    starting: int
+    """Nodes on their way: those that start, and those moved in this pass."""
+    down: int
+    """Other nodes that count as unavailable: failed ones, and those that carry what is not completed and are NotReady
+    or lost their device and their server."""
+    staged: int = 0
+    """Of the nodes on their way, those whose old server is ready still."""
+
+    def take(self, node: NodeState, *, back: bool = False) -> bool:
+        """Whether a node may be moved; if so, it is counted.
+
+        Args:
+            node: The node. One that is on its way already costs nothing more.
+            back: Whether it leaves a revision that was rolled back: then only nodes on their way count, since failed
+                ones must not keep the others on it.
+        """
+        if node.server is ServerState.STARTING:
+            return True
+        ends_a_server = node.serving and not back
+        if self.starting + (self.down if ends_a_server else 0) >= self.limit:
+            return False
+        self.restart(node)
+        return True
+
+    def switch(self, node: NodeState) -> bool:
+        """Whether the old server of a staged node may end before the new one starts; if so, it is counted.
+
+        Nodes that are staged have a place already, but more nodes may have lost their servers since.
+        """
+        if self.starting - self.staged + self.down >= self.limit:
+            return False
+        self.staged -= node.beside_serving
+        return True
+
+    @property
+    def full(self) -> str:
+        """Why a node waits for a place, in one sentence."""
+        return f"As many nodes as spec.rollout.maxUnavailable allows ({self.limit}) are without a ready server."
+
+    def restart(self, node: NodeState) -> None:
+        """Count a node that is moved, whatever the budget says."""
+        if node.server is not ServerState.STARTING:
+            self.starting += 1
+        if node.server is ServerState.FAILED:
+            self.down = max(self.down - 1, 0)
+
+
+def budget_of(judgements: Sequence[Judgement], rules: Rules, leaving: Sequence[NodeState] = ()) -> Budget:
+    """Count the nodes of all variants that are without a server.
+
+    Args:
+        judgements: The variants.
+        rules: The rules.
+        leaving: Nodes of no variant that still carry a revision.
+    """
+    desired = sum(len(one.variant.nodes) for one in judgements)
+    starting = sum(_starts(node) for one in judgements for node in one.variant.unwell)
+    down = sum(_down(one, rules) for one in judgements)
+    revisions = {name: state for one in judgements for name, state in one.revisions.items()}
+    down += sum(_lost(node, revisions.get(node.label or ""), rules) for node in leaving)
+    staged = sum(_starts(node) and node.beside_serving for one in judgements for node in one.variant.unwell)
+    return Budget(rules.unavailable(desired + len(leaving)), starting, down, staged)
+
+
+def _starts(node: NodeState) -> bool:
+    return node.movable and node.server is ServerState.STARTING
+
+
+def _down(judged: Judgement, rules: Rules) -> int:
+    """Nodes of a variant that count as unavailable and do not start.
+
+    Devices that are known to be broken, because they failed on one that is completed, or on the revision before as well
+    with nothing left to go back to, or went while the node has one that is not completed, are left out as far as
+    `maxFailed` goes: one such device must not stop every rollout.
+    """
+    failed = broken = lost = 0
+    for node in judged.variant.unwell:
+        revision = judged.revisions.get(node.label or "")
+        if not node.ready:
+            lost += _lost(node, revision, rules)
+        elif node.shortage is not None:
+            broken += node.server in BROUGHT_DOWN and node.unfinished and not node.taint
+        elif node.server is ServerState.FAILED and not node.taint:
+            one = node.failures.get(node.label or "")
+            back = judged.fallback(node)
+            stays = back is None or back in node.failures
+            known = bool(revision and revision.completed) or bool(one and one.broken and stays)
+            broken += known
+            failed += not known
+    return failed + max(broken - rules.failed(len(judged.variant.nodes)), 0) + lost
+
+
+def _lost(node: NodeState, revision: RevisionState | None, rules: Rules) -> bool:
+    """Whether a node is NotReady with a revision that is not completed.
+
+    One that served the revision when it went away, after that was proven and not soon after it got it, went for a
+    reason of its own.
+    """
+    proven = revision.proven if revision else None
+    settled = bool(proven and node.serving and node.away and node.away > proven and not rules.soon(node))
+    return not node.ready and node.unfinished and not settled
