@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, field_validator
 
 from edgesmith.api.model import Model, rules
+from edgesmith.api.partitions import Partitions
 from edgesmith.api.units import PERCENT_PATTERN, Deadline, Duration
 from edgesmith.api.window import Window
 
@@ -107,6 +108,13 @@ class Rollout(Model):
             "How a node goes from one revision to the next. Surge: both servers run until the new one is ready. "
             "Replace: the old server ends first, once the node has pulled and tested the new revision. Where a node "
             "cannot hold two servers, it is Replace in any case, and the status says why."
+        ),
+    )
+    partitions: Partitions | None = Field(
+        None,
+        description=(
+            "Partitions of the nodes that get the revision one after the other once it has held its steps. Steps "
+            "without a nodeSelector keep to the partitions that are open; going back does not. Absent: all at once."
         ),
     )
     max_unavailable: int | str = Field(

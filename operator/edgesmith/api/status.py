@@ -89,6 +89,13 @@ class VariantBuild(Model):
     message: str | None = Field(None, max_length=1024, description="Why, in one sentence for people.")
 
 
+class PartitionStatus(Model):
+    """How far spec.rollout.partitions lets a variant's revision go."""
+
+    open: str = Field(description="The partition that was opened last; empty: the nodes without the label.")
+    following: int = Field(description="How many partitions come after it.")
+
+
 class VariantStatus(Model):
     """One variant: the EdgeModel built for one DeviceProfile."""
 
@@ -182,6 +189,9 @@ class VariantStatus(Model):
     strategy_message: str | None = Field(
         None, description="Why strategy is not what spec.rollout.strategy says, in one sentence."
     )
+    partition: PartitionStatus | None = Field(
+        None, description="How far spec.rollout.partitions lets the revision go. Absent: to every node."
+    )
     state: str = Field(
         description=(
             "Building, BuildFailed, Built (for sites), Trial, TrialFailed, Canary, RollingOut, RollingBack, "
@@ -214,6 +224,8 @@ class PendingReason(StrEnum):
     """spec.rollout.paused is true."""
     WINDOW_CLOSED = "WindowClosed"
     """None of spec.rollout.windows is open."""
+    PARTITION_CLOSED = "PartitionClosed"
+    """A partition that comes before the node's has not served the revision yet."""
     NODE_MATCHES_TWO_PROFILES = "NodeMatchesTwoProfiles"
     """The node matches more than one of the profiles."""
     WRONG_ARCHITECTURE = "WrongArchitecture"
@@ -255,6 +267,17 @@ class RevisionStatus(Model):
     attempt: str | None = Field(None, description="The retry word that was the last one when it was rolled back.")
     promoted: int | None = Field(
         None, description="How many of those steps spec.rollout.promote had it hold before their bakes were over."
+    )
+    partition: str | None = Field(
+        None, description="Partition that was opened last for it; empty: the nodes without the label."
+    )
+    partition_time: str | None = Field(
+        None, description="When that partition was opened.", json_schema_extra={"format": "date-time"}
+    )
+    partition_served_time: str | None = Field(
+        None,
+        description="When every reachable node of it that is to run the revision first served it.",
+        json_schema_extra={"format": "date-time"},
     )
     lost: tuple[str, ...] | None = Field(
         None,

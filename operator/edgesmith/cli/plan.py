@@ -256,6 +256,12 @@ def _about_nodes(planned: Planned) -> list[str]:
         for variant in made.status.variants
         if variant.strategy_message
     ]
+    lines += [
+        f"  partition {variant.profile}: {variant.partition.open or 'nodes without the label'} open, "
+        f"{variant.partition.following} to follow"
+        for variant in made.status.variants
+        if variant.partition
+    ]
     lines += [f"  move      {move.node} to {_given(move)}: {move.reason}" for move in made.moves]
     lines += [f"  pending   {one.node}: {one.message}" for one in made.pending]
     lines += [f"  delete    {delete.kind} {delete.name}: {delete.reason}" for delete in made.deletes]

@@ -61,6 +61,7 @@ def _fill_step(judged: Judgement, target: RevisionState, budget: Budget, chosen:
         and node.label != target.revision
         and node.name not in chosen.moves
         and target.revision not in node.failures
+        and (step.selector or not judged.closed(node))
     ]
     full = budget.full
     what = "a canary" if target.steps == 0 else f"in step {target.steps + 1} of the rollout"
@@ -98,12 +99,26 @@ def _follow(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
         and node.name not in chosen.moves
         and _follows(judged, approved, node)
     ]
-    approval, full = f"Revision {approved.revision} is approved.", budget.full
+    full = budget.full
     for node in sorted(following, key=lambda node: (order[node.server], node.name)):
-        if budget.take(node):
-            chosen.move(node, approved.revision, approval)
+        given = _now(judged, approved, node)
+        if given is None:
+            if judged.opened:
+                chosen.wait(node, PendingReason.PARTITION_CLOSED, judged.opened.why(node, approved.revision))
+        elif budget.take(node):
+            chosen.move(node, given.revision, f"Revision {given.revision} is approved.")
         else:
             chosen.wait(node, PendingReason.MAX_UNAVAILABLE, full)
+
+
+def _now(judged: Judgement, approved: RevisionState, node: NodeState) -> RevisionState | None:
+    """What a node that follows is given, as far as partitions are open: one that serves nothing the revision before."""
+    if approved != judged.target or not judged.closed(node):
+        return approved
+    before = judged.stable
+    if before is None or node.server is not ServerState.NONE or before.revision in node.failures:
+        return None
+    return before
 
 
 def _join(judged: Judgement, budget: Budget, chosen: Chosen) -> None:

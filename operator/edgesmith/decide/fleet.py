@@ -149,6 +149,12 @@ class RevisionState:
     """Nodes that went while they tried it as canaries."""
     promoted: int = 0
     """How many of its steps it held before their bakes were over, since it was promoted."""
+    partition: str | None = None
+    """The partition that was opened last for it; None where none was."""
+    opened: datetime | None = None
+    """When that was."""
+    served: datetime | None = None
+    """When every reachable node of that partition that is to run it first served it."""
 
 
 @dataclass(frozen=True)
@@ -217,6 +223,29 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Partitions:
+    """`spec.rollout.partitions`."""
+
+    label: str
+    order: tuple[str, ...]
+    bake: timedelta
+
+    def of(self, labels: Mapping[str, str]) -> str:
+        """A node's partition; empty where it has no such label."""
+        return labels.get(self.label, "")
+
+    def place(self, name: str) -> tuple[int, int, str]:
+        """Where a partition comes: those of `order` first, nodes without the label last."""
+        if name in self.order:
+            return 0, self.order.index(name), name
+        return (1, 0, name) if name else (2, 0, name)
+
+    def called(self, name: str) -> str:
+        """A partition as part of a sentence."""
+        return f"partition {name}" if name else f"the nodes without label {self.label}"
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """`spec.rollout`."""
 
@@ -232,6 +261,8 @@ class Rules:
     paused: bool = False
     opening: Opening = ANY_TIME
     """What the windows say now."""
+    partitions: Partitions | None = None
+    """Which nodes come first once the steps are held; None: all at once."""
 
     def soon(self, node: NodeState) -> bool:
         """Whether a node went soon after it got its revision: within the deadline and the longest bake."""

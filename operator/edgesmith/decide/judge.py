@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from edgesmith.decide.fleet import NodeState, RevisionState, Rules, ServerState, Step, Variant
 from edgesmith.decide.losses import canaries_lost, nodes_lost
+from edgesmith.decide.partitions import Opened, advance
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class Judgement:
     """The step that the target is in; None where it is proven, rolled back or not known."""
     missing: int
     """How many more nodes that step wants."""
+    opened: Opened | None = None
+    """How far the target may go; None where partitions do not keep it from any node."""
 
     @property
     def approved(self) -> RevisionState | None:
@@ -34,15 +37,21 @@ class Judgement:
         target = self.target
         return target if target and target.proven and not target.rolled_back else self.stable
 
+    def closed(self, node: NodeState) -> bool:
+        """Whether a node is of a partition that the target may not go to yet."""
+        return self.opened is not None and not self.opened.has(node)
+
     def fallback(self, node: NodeState) -> str | None:
         """What a node goes back to: what is approved, the revision before, or what it served before where that exists.
 
-        One that failed on it is the last choice.
+        One that failed on it is the last choice, and so is the target where its partition is not open.
         """
         choices = [one.revision for one in (self.approved, self.stable) if one]
         before = self.revisions.get(node.previous or "")
         if node.previous and (node.previous in self.variant.usable or (before and not before.rolled_back)):
             choices.append(node.previous)
+        if self.closed(node) and self.target:
+            choices.sort(key=self.target.revision.__eq__)
         choices = [one for one in choices if one != node.label]
         return next((one for one in choices if one not in node.failures), choices[0] if choices else None)
 
@@ -97,7 +106,7 @@ def judge(variant: Variant, rules: Rules, now: datetime) -> Judgement:
     """Say which revisions are proven, completed or rolled back; only the target can become one of them."""
     revisions = {one.revision: one for one in variant.revisions}
     target = revisions.get(variant.target or "")
-    step, missing = None, 0
+    step, missing, opened = None, 0, None
     if target and not target.rolled_back:
         target = _renewed(target, revisions, now)
         stable = stable_before(target, revisions)
@@ -107,9 +116,11 @@ def judge(variant: Variant, rules: Rules, now: datetime) -> Judgement:
         target = _judged(replace(case, target=target))
         if target.rolled_back:
             step, missing = None, 0
+        elif rules.partitions and not target.completed and not variant.left:
+            target, opened = advance(rules.partitions, target, variant.nodes, rules.grace, now)
     if target:
         revisions[target.revision] = target
-    return Judgement(variant, revisions, target, stable_before(target, revisions), step, missing)
+    return Judgement(variant, revisions, target, stable_before(target, revisions), step, missing, opened)
 
 
 def stable_before(target: RevisionState | None, revisions: Mapping[str, RevisionState]) -> RevisionState | None:

@@ -97,6 +97,9 @@ def _mark(one: RevisionStatus) -> Mark:
         reason=one.reason or "",
         lost=one.lost or (),
         promoted=one.promoted or 0,
+        partition=one.partition,
+        opened=_time(one.partition_time),
+        served=_time(one.partition_served_time),
     )
     return Mark(one.profile, state, one.attempt or "")
 
@@ -113,6 +116,9 @@ def _written(profile: str, state: RevisionState, attempt: str) -> RevisionStatus
         message=state.rolled_back[:_MESSAGE_LIMIT] if state.rolled_back else None,
         attempt=attempt or None if state.rolled_back else None,
         promoted=state.promoted or None,
+        partition=state.partition,
+        partition_time=_text(state.opened),
+        partition_served_time=_text(state.served),
         lost=state.lost[:_LOST_LIMIT] or None,
     )
 

@@ -26,6 +26,7 @@ from edgesmith.decide.chosen import Chosen
 from edgesmith.decide.fleet import NodeState, RevisionState, RolloutPhase, Rules, ServerState, Variant
 from edgesmith.decide.hold import hold_of
 from edgesmith.decide.judge import Judgement, judge
+from edgesmith.decide.partitions import Opened
 from edgesmith.decide.plan import Move, Pending
 
 
@@ -44,6 +45,8 @@ class Course:
     moves: tuple[Move, ...]
     pending: tuple[Pending, ...]
     look_again: float | None
+    opened: Opened | None = None
+    """How far the target may go; None where partitions do not keep it from any node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,7 @@ def describe(judged: Judgement, chosen: Chosen, rules: Rules, now: datetime) -> 
         _sorted_moves(chosen),
         _sorted_pending(chosen),
         _look_again(judged, rules, now),
+        judged.opened,
     )
 
 
@@ -163,6 +167,7 @@ def _look_again(judged: Judgement, rules: Rules, now: datetime) -> float | None:
     target = judged.target
     ends: list[datetime] = [node.deadline for node in judged.variant.unwell if node.deadline]
     ends += [rules.opening.edge] if rules.opening.edge else []
+    ends += [judged.opened.until] if judged.opened and judged.opened.until else []
     if target and not target.proven and not target.rolled_back:
         ends += _ends(judged, judged.variant.on(target.revision), rules)
     first = min((end for end in ends if end > now), default=None)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.units import parse_duration
 from edgesmith.decide.devices import devices_of
-from edgesmith.decide.fleet import RevisionState, Rules, Step
+from edgesmith.decide.fleet import Partitions, RevisionState, Rules, Step
 from edgesmith.decide.marks import Mark, marks_of
 from edgesmith.decide.observe import Allowance, Terms
 from edgesmith.decide.requests import REQUESTED, Named, Requests
@@ -115,7 +115,7 @@ def left_state(state: RevisionState, to: str) -> RevisionState:
 def rules_of(snapshot: Snapshot, now: datetime) -> Rules:
     """`spec.rollout`, as the planner reads it."""
     spec = snapshot.model.spec
-    rollout = spec.rollout
+    rollout, parted = spec.rollout, spec.rollout.partitions
     return Rules(
         steps=tuple(Step(step.nodes, parse_duration(step.bake), step.node_selector) for step in rollout.steps),
         max_unavailable=rollout.max_unavailable,
@@ -124,4 +124,5 @@ def rules_of(snapshot: Snapshot, now: datetime) -> Rules:
         grace=timedelta(seconds=snapshot.settings.node_grace_seconds),
         paused=rollout.paused,
         opening=opening_of(rollout.windows, now),
+        partitions=Partitions(parted.label, parted.order, parse_duration(parted.bake)) if parted else None,
     )

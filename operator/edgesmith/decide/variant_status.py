@@ -8,7 +8,7 @@ from typing import Any
 
 from edgesmith.api.conditions import Reason
 from edgesmith.api.names import RETRY_ANNOTATION
-from edgesmith.api.status import NodeCounts, VariantStatus
+from edgesmith.api.status import NodeCounts, PartitionStatus, VariantStatus
 from edgesmith.decide.build_status import known
 from edgesmith.decide.builds import BuildState
 from edgesmith.decide.conditions import Finding, Severity
@@ -168,7 +168,7 @@ def variant_status(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantS
         previous: The EdgeModel's status as it stands.
     """
     build, course = facts.build, facts.course
-    own, strategy = facts.counted, course.variant.strategy
+    own, strategy, opened = facts.counted, course.variant.strategy, course.opened
     measured = known(facts.contestants.states if facts.contestants else (build,), build, previous) if build else {}
     return VariantStatus(
         profile=facts.profile,
@@ -178,6 +178,7 @@ def variant_status(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantS
         revision=shown_revision(course),
         strategy=strategy.name if strategy else None,
         strategy_message=(strategy.why or None) if strategy else None,
+        partition=PartitionStatus(open=opened.last, following=opened.following) if opened else None,
         state=state_of(facts),
         reason=_reason(facts, own),
         message=sentence(facts, own),
@@ -255,7 +256,7 @@ def _going_on(facts: VariantFacts, target: str, own: NodeCounts) -> str:
         RolloutPhase.CANARY: (
             f"Revision {target} for {name} is in its first step{trouble or ' and must serve for the bake'}."
         ),
-        RolloutPhase.ROLLING_OUT: f"{on}{trouble or _absent(facts)}.",
+        RolloutPhase.ROLLING_OUT: f"{on}{_parted(facts)}{trouble or _absent(facts)}.",
         RolloutPhase.DEGRADED: f"{on} and {own.ready} serve{trouble}; repair the node or publish a new source.",
         RolloutPhase.PAUSED: f"{on}; spec.rollout.paused is true.",
         RolloutPhase.WAITING_FOR_WINDOW: f"{on}; no window is open. {facts.opens}",
@@ -268,6 +269,12 @@ def _going_on(facts: VariantFacts, target: str, own: NodeCounts) -> str:
     left = facts.course.variant.left
     instead = f"; revision {target} takes the place of {left} as spec.rollout.rollbackTo asks" if left else ""
     return said.get(facts.course.phase, f"Serving on {own.ready} of {nodes}{_absent(facts)}{instead}.")
+
+
+def _parted(facts: VariantFacts) -> str:
+    """Which partition is open, as a clause."""
+    opened = facts.course.opened
+    return f"; {opened.words()}" if opened else ""
 
 
 def _picked(facts: VariantFacts) -> str:
