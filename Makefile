@@ -42,7 +42,7 @@ test-unit: $(READY) ## Pure tables and simulations: no root, no network, a minut
 	@$(PY) -m pytest -q -m 'not api and not cluster' --ignore=tests/cluster --ignore=tests/api
 
 simulate: $(READY) ## Many more simulated rollouts than `make test` runs (FLEETS=4: so many times as many)
-	@EDGESMITH_FLEETS=$(FLEETS) $(PY) -m pytest --timeout=7200 tests/unit/test_rollout_simulation.py
+	@EDGESMITH_FLEETS=$(FLEETS) $(PY) -m pytest --timeout=7200 tests/unit/test_*_simulation.py
 
 tools: ## Compile Kubernetes and its companions: some 30 minutes, once
 	@$(PYTHON) hack/cluster tools

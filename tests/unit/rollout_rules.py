@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
-from snapshots import LABEL, NEXT
-
 from edgesmith.api.names import daemon_set_name, holding_name, parse_next
 from edgesmith.api.units import parse_share
 from edgesmith.api.window import DAYS, Window
@@ -31,12 +29,12 @@ def check(world: World, plan: Plan) -> None:
     wanted = {one.revision for one in plan.revisions}
     for move in plan.moves:
         found = world.nodes[move.node].labels
-        label = found.get(LABEL)
-        given = placement(world.nodes[move.node], LABEL).label
+        label = found.get(world.label)
+        given = placement(world.nodes[move.node], world.label).label
         assert move.reason
-        assert (move.label, move.next) != (label, found.get(NEXT)), "a move changes something"
+        assert (move.label, move.next) != (label, found.get(world.next_label)), "a move changes something"
         assert move.revision not in rolled_back or move.revision == label, "never to a revision that was rolled back"
-        known = all(daemon_set_name("parts", one or "") in world.revisions for one in (label, given))
+        known = all(daemon_set_name(world.name, one or "") in world.revisions for one in (label, given))
         left = label in rolled_back or given in rolled_back or not known
         assert world.reachable(move.node) or left, "a NotReady node is left alone"
         untouched = left or move.revision is None or move.label == label
@@ -61,12 +59,12 @@ def _check_hold(world: World, plan: Plan) -> None:
     marks = {one.name: one for one in plan.status.revisions}
     asked = {one.revision for one in plan.revisions}
     for move in plan.moves:
-        label = world.nodes[move.node].labels.get(LABEL)
-        known = daemon_set_name("parts", label or "") in world.revisions
+        label = world.nodes[move.node].labels.get(world.label)
+        known = daemon_set_name(world.name, label or "") in world.revisions
         if not known:
             assert move.revision in free & asked or (move.revision and marks[move.revision].completed_time), move
             continue
-        given = placement(world.nodes[move.node], LABEL).label
+        given = placement(world.nodes[move.node], world.label).label
         back = any(marks.get(one or "") and marks[one or ""].rolled_back for one in (label, given)) or label in left
         failed = not _works(world, move.node)
         untouched = move.label == label and move.next is None
@@ -96,7 +94,9 @@ def _check_servers(world: World, plan: Plan, rolled_back: set[str]) -> None:
     ends = [
         name
         for name, label in moved.items()
-        if _works(world, name) and label != world.nodes[name].labels.get(LABEL) and not _takes_over(world, name, label)
+        if _works(world, name)
+        and label != world.nodes[name].labels.get(world.label)
+        and not _takes_over(world, name, label)
     ]
     for name in ends:
         assert moved[name] is not None or profiles[name] not in served, f"{name} serves and gets nothing instead"
@@ -105,7 +105,7 @@ def _check_servers(world: World, plan: Plan, rolled_back: set[str]) -> None:
     down = [name for name in world.nodes if _down(world, name) and moved.get(name, name)]
     broken = [name for name in down if _broken(world, name)]
     excused = min(len(broken), max(parse_share(world.edge_model.spec.rollout.max_failed, desired), 1))
-    forward = [name for name in ends if world.nodes[name].labels.get(LABEL) not in rolled_back]
+    forward = [name for name in ends if world.nodes[name].labels.get(world.label) not in rolled_back]
     assert not forward or len(down) - excused + len(ends) <= limit, (down, excused, ends, limit)
     # Off a revision that was rolled back, what it broke must not keep the rest on it: nodes on their way count, and one
     # that waits for its device is not.
@@ -118,7 +118,7 @@ def _limit(world: World, desired: int, moved: Mapping[str, str | None]) -> int:
     """`maxUnavailable` as a count. Nodes that are no longer to run the model but still do are part of the fleet."""
     served = {one.metadata.name for one in world.profiles}
     leaving = sum(
-        found.labels["device"] not in served and (name in moved or LABEL in found.labels)
+        found.labels["device"] not in served and (name in moved or world.label in found.labels)
         for name, found in world.nodes.items()
     )
     return parse_share(world.edge_model.spec.rollout.max_unavailable, desired + leaving)
@@ -139,8 +139,11 @@ def _takes_over(world: World, name: str, label: str | None) -> bool:
 def _check_staged(world: World, plan: Plan, rolled_back: set[str]) -> None:
     """No more nodes get something beside their server than `maxUnavailable` says, and nobody keeps it in vain."""
     moved = {move.node: move for move in plan.moves}
-    after = {name: moved[name].next if name in moved else one.labels.get(NEXT) for name, one in world.nodes.items()}
-    fresh = [name for name, value in after.items() if value and not world.nodes[name].labels.get(NEXT)]
+    after = {
+        name: moved[name].next if name in moved else one.labels.get(world.next_label)
+        for name, one in world.nodes.items()
+    }
+    fresh = [name for name, value in after.items() if value and not world.nodes[name].labels.get(world.next_label)]
     own = {one.metadata.name for one in world.profiles}
     on_their_way = [
         name
@@ -157,7 +160,7 @@ def _check_complete(world: World, plan: Plan) -> None:
     """Complete, and with it Ready, is said only while no node that is there makes something ready beside its server."""
     for one in plan.status.variants:
         own = [name for name, found in world.nodes.items() if found.labels["device"] == one.profile]
-        staged = [name for name in own if world.nodes[name].labels.get(NEXT)]
+        staged = [name for name in own if world.nodes[name].labels.get(world.next_label)]
         there = [name for name in staged if world.reachable(name) and world.offers(name)]
         assert one.state != "Complete" or not there, f"{there} are staged"
 
@@ -187,16 +190,16 @@ def _check_held(world: World, plan: Plan, rolled_back: set[str]) -> None:
         others = {one for one in own if images[one] != images[back]}
         expected = [(back, images[back], others)] if others else []
         assert [(hold.revision, hold.image, set(hold.others)) for hold in holds] == expected
-        assert daemon_set_name("parts", back) not in deleted
+        assert daemon_set_name(world.name, back) not in deleted
     for name, one in world.holding.items():
         wanted = any(hold.revision == name for hold in plan.holds)
-        gone = holding_name(daemon_set_name("parts", name)) in deleted
+        gone = holding_name(daemon_set_name(world.name, name)) in deleted
         assert wanted is not gone or one.profile.metadata.name not in asked
 
 
 def _broken(world: World, name: str) -> bool:
     """Whether a node is down for a reason of its device: it is broken, is gone, or fails what others completed."""
-    label = world.nodes[name].labels.get(LABEL, "")
+    label = world.nodes[name].labels.get(world.label, "")
     completed = any(one["name"] == label and one.get("completedTime") for one in world.edge_model.status["revisions"])
     fails = completed and world.reachable(name) and world.fails(name, label)
     return world.devices[name].broken or not world.offers(name) or fails
@@ -207,8 +210,8 @@ def _works(world: World, name: str) -> bool:
 
     Nor does one that ended itself, since its requests failed, and was started anew.
     """
-    device = world.devices[name]
-    deadly = (world.kills(device.runs or "") and device.restarts > 1) or device.ended
+    server = world.servers[name]
+    deadly = (world.kills(server.runs or "") and server.restarts > 1) or server.ended
     return world.reachable(name) and world.serves(name) and not _down(world, name) and not deadly
 
 
@@ -218,8 +221,8 @@ def _down(world: World, name: str) -> bool:
     A node whose device went away from a revision that is completed went as a NotReady one does.
     """
     device = world.devices[name]
-    label = world.nodes[name].labels.get(LABEL)
-    if label is None or not world.revisions.get(daemon_set_name("parts", label)):
+    label = world.nodes[name].labels.get(world.label)
+    if label is None or not world.revisions.get(daemon_set_name(world.name, label)):
         return False
     pod = world.pods.get(name)
     completed = any(one["name"] == label and one.get("completedTime") for one in world.edge_model.status["revisions"])
@@ -227,7 +230,7 @@ def _down(world: World, name: str) -> bool:
         return False
     if world.reachable(name):
         return not (pod and pod.revision == label and pod.ready)
-    return not device.power and device.runs == label and world.kills(label)
+    return not device.power and world.servers[name].runs == label and world.kills(label)
 
 
 def _check_marks(world: World, plan: Plan, wanted: set[str]) -> None:
@@ -236,7 +239,7 @@ def _check_marks(world: World, plan: Plan, wanted: set[str]) -> None:
     for one in plan.status.revisions:
         was = before.get(one.name, {})
         if one.completed_time and not was.get("completedTime"):
-            own = [name for name, found in world.nodes.items() if found.labels.get(LABEL) == one.name]
+            own = [name for name, found in world.nodes.items() if found.labels.get(world.label) == one.name]
             serving = sum((pod := world.pods.get(name)) is not None and pod.ready for name in own)
             desired = sum(found.labels["device"] == one.profile for found in world.nodes.values())
             allowed = max(

@@ -7,13 +7,14 @@ and say how they do while they have both; nothing else is known to the operator,
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
 from rollout_rules import check
-from snapshots import LABEL, NEXT, NOW, REPORT, Cluster, failed_selftest, key_of, model, node, profile
+from snapshots import NOW, REPORT, Cluster, failed_selftest, key_of, model, node, profile
 from snapshots import SETTINGS as PLAIN
 
 from edgesmith.api.names import daemon_set_name, parse_next
@@ -38,8 +39,8 @@ _span = cache(lambda seconds: timedelta(seconds=seconds))
 
 
 @dataclass
-class Server:
-    """What a machine makes ready beside its server."""
+class Beside:
+    """What a machine makes ready beside a server."""
 
     revision: str
     staging: bool
@@ -52,6 +53,31 @@ class Server:
     def told(self) -> bool:
         """Whether its kubelet still says so: it says it of the run before this one."""
         return bool(self.ended) and self.ended == self.restarts
+
+
+@dataclass
+class Server:
+    """What a machine runs of one EdgeModel."""
+
+    runs: str | None = None
+    """The revision that its kubelet runs."""
+    started: datetime = NOW
+    restarts: int = 0
+    beside: Beside | None = None
+    """What it runs beside that."""
+    ended: int = 0
+    """Which start of it followed an end of its own, since its requests failed; 0 where there was none."""
+
+    @property
+    def told(self) -> bool:
+        """Whether its kubelet still says so: it says it of the run before this one."""
+        return bool(self.ended) and self.ended == self.restarts
+
+    def start_anew(self, now: datetime) -> None:
+        """The machine was started."""
+        self.started, self.restarts = now, self.restarts + 1
+        if self.beside:
+            self.beside = replace(self.beside, started=now, restarts=self.beside.restarts + 1)
 
 
 @dataclass
@@ -73,16 +99,8 @@ class Device:
     heard: datetime = NOW
     delay: float = 10.0
     """Seconds a server takes to become ready, or to fail."""
-    runs: str | None = None
-    """The revision that its kubelet runs."""
-    beside: Server | None = None
-    """What it runs beside that."""
-    started: datetime = NOW
-    restarts: int = 0
-    ended: int = 0
-    """Which start of its server followed an end of its own, since its requests failed; 0 where there was none."""
     asked: bool = True
-    """Whether anybody asks its server for anything."""
+    """Whether anybody asks its servers for anything."""
     boots: int = 0
     told: int = 0
     """Which start of the machine the API server knows of."""
@@ -95,6 +113,8 @@ class World(Cluster):
     """A cluster, its machines, and what its models do to them."""
 
     devices: dict[str, Device] = field(default_factory=dict)
+    """With several EdgeModels, all worlds have the same nodes and machines."""
+    servers: dict[str, Server] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
     """Digit of a source to what it does."""
     dies_after: float = 20.0
@@ -120,10 +140,11 @@ class World(Cluster):
         """A new node with its machine."""
         self.nodes[name] = node(name, device_class)
         self.devices[name] = Device(heard=self.now, **more)
+        self.servers[name] = Server()
 
     def digit(self, revision: str) -> str:
         """Which source a revision is of."""
-        found = self.revisions.get(f"parts-{revision}")
+        found = self.revisions.get(f"{self.name}-{revision}")
         return str(found.build["source"]["sha256"][0]) if found else ""
 
     def kind(self, revision: str) -> str:
@@ -177,10 +198,10 @@ class World(Cluster):
 
     def serves(self, name: str) -> bool:
         """Whether a machine serves, whoever knows it."""
-        device = self.devices[name]
-        beside = device.beside
+        server = self.servers[name]
+        beside = server.beside
         surged = beside is not None and not beside.staging and self.ready(name, beside.revision, beside.started)
-        return surged or self.ready(name, device.runs, device.started)
+        return surged or self.ready(name, server.runs, server.started)
 
     def ready(self, name: str, revision: str | None, started: datetime) -> bool:
         """Whether what a machine started then is ready."""
@@ -198,46 +219,43 @@ class World(Cluster):
 
     def tick(self, seconds: float) -> None:
         """Let time pass."""
-        while seconds > 0:
-            self.now += timedelta(seconds=min(seconds, STEP))
-            seconds -= STEP
-            for key_job, job in self.jobs.items():
-                if not job.finished:
-                    self.jobs[key_job] = replace(job, finished=True, succeeded=True, finished_at=self.now)
-                    image = Image(f"{SETTINGS.repository}/plant/models@sha256:{job.key * 2}", REPORT)
-                    self.registry[job.key] = image
-            for name, device in self.devices.items():
-                if self._rests(name, device):
-                    device.heard = self.now
-                else:
-                    self._control(name)
-                    self._machine(name)
+        pass_time((self,), seconds)
 
-    def _rests(self, name: str, device: Device) -> bool:
+    def end_builds(self) -> None:
+        """Every build that was started is in the registry."""
+        for key_job, job in self.jobs.items():
+            if not job.finished:
+                self.jobs[key_job] = replace(job, finished=True, succeeded=True, finished_at=self.now)
+                image = Image(f"{SETTINGS.repository}/plant/models@sha256:{job.key * 2}", REPORT)
+                self.registry[job.key] = image
+
+    def rests(self, name: str, device: Device) -> bool:
         """Whether all that happens on a machine is that it says that it is there: it serves what it is to serve.
 
         Most do most of the time, and to go through all the rest for them took half of the time.
         """
-        labels, pod = self.nodes[name].labels, self.pods.get(name)
+        labels, pod, server = self.nodes[name].labels, self.pods.get(name), self.servers[name]
         if pod is None or not (device.link and device.power and device.device and device.offered):
             return False
-        settled = pod.ready and not pod.terminating and pod.selftest is _PASSED and pod.restarts == device.restarts
-        follows = pod.revision == device.runs == labels.get(LABEL) and f"parts-{pod.revision}" in self.revisions
-        alone = NEXT not in labels and name not in self.next_pods and device.beside is None
+        settled = pod.ready and not pod.terminating and pod.selftest is _PASSED and pod.restarts == server.restarts
+        follows = (
+            pod.revision == server.runs == labels.get(self.label) and f"{self.name}-{pod.revision}" in self.revisions
+        )
+        alone = self.next_label not in labels and name not in self.next_pods and server.beside is None
         known = device.told == device.boots and not device.silent
         if not (settled and follows and alone and known):
             return False
         harmless = self.kind(pod.revision) not in {DEADLY, UNPLUGS, FAULTY} and not self.fails(name, pod.revision)
-        return harmless and self._late(device, device.started)
+        return harmless and self._late(device, server.started)
 
-    def _control(self, name: str) -> None:
+    def control(self, name: str) -> None:
         """The DaemonSet controller: one pod for each label; another revision's pod ends once its kubelet says so."""
-        label = self.nodes[name].labels.get(LABEL)
+        label = self.nodes[name].labels.get(self.label)
         self._promote(name)
-        wanted = label if label and daemon_set_name("parts", label) in self.revisions else None
+        wanted = label if label and daemon_set_name(self.name, label) in self.revisions else None
         self._follow_label(name, self.pods, wanted, staging=False)
-        upcoming, staging = parse_next(self.nodes[name].labels.get(NEXT))
-        there = upcoming in self.staging if staging else daemon_set_name("parts", upcoming or "") in self.revisions
+        upcoming, staging = parse_next(self.nodes[name].labels.get(self.next_label))
+        there = upcoming in self.staging if staging else daemon_set_name(self.name, upcoming or "") in self.revisions
         self._follow_label(name, self.next_pods, upcoming if there else None, staging=staging)
 
     def _follow_label(self, name: str, pods: dict[str, Pod], wanted: str | None, *, staging: bool) -> None:
@@ -252,38 +270,25 @@ class World(Cluster):
             made = Pod(f"pod-{self.serial}", name, wanted, self.now, False, False, 0, None, None, None)
             pods[name] = replace(made, staging=staging)
 
-    def _machine(self, name: str) -> None:
-        """The machine and its kubelet."""
-        device = self.devices[name]
-        if not device.power and device.back and self.now >= device.back:
-            device.power, device.back, device.started = True, None, self.now
-            device.restarts += 1
-            device.boots += 1
-            device.silent = 3
-            if device.beside:
-                device.beside = replace(device.beside, started=self.now, restarts=device.beside.restarts + 1)
-        if not device.power:
-            return
+    def kubelet(self, name: str, device: Device) -> bool:
+        """A kubelet follows what it hears, and says how its pods do; whether its machine dies of what it runs."""
+        server = self.servers[name]
         if device.link:
-            device.heard, device.offered, device.told = self.now, device.device, device.boots
-            self._follow(name, device)
-        device.silent = max(device.silent - 1, 0)
-        if device.link and not device.silent:
-            self._report_pods(name, device)
-        self._judge(name, device)
-        ready = self.ready(name, device.runs, device.started)
-        if ready and self.kind(device.runs or "") == UNPLUGS:
+            self._follow(name, server)
+        if device.link and device.silent <= 1:
+            self._report_pods(name, server)
+        self._judge(name, server)
+        ready = self.ready(name, server.runs, server.started)
+        if ready and self.kind(server.runs or "") == UNPLUGS:
             device.device = False
-        if self._dies(device, device.runs, device.started, ready=ready) or self._dies_beside(name, device):
-            device.power = False
-            device.back = self.now + timedelta(seconds=self.outage) if self.outage is not None else None
+        return self._dies(device, server.runs, server.started, ready=ready) or self._dies_beside(name, device)
 
-    def _judge(self, name: str, device: Device) -> None:
+    def _judge(self, name: str, server: Server) -> None:
         """Servers that judge themselves by their requests: each does so once in the life of its pod."""
-        beside = device.beside if device.beside and not device.beside.staging else None
-        if not device.ended and self._faulty(name, device.runs, device.started):
-            device.restarts += 1
-            device.ended, device.started = device.restarts, self.now
+        beside = server.beside if server.beside and not server.beside.staging else None
+        if not server.ended and self._faulty(name, server.runs, server.started):
+            server.restarts += 1
+            server.ended, server.started = server.restarts, self.now
         if beside and not beside.ended and self._faulty(name, beside.revision, beside.started):
             beside.restarts += 1
             beside.ended, beside.started = beside.restarts, self.now
@@ -297,7 +302,7 @@ class World(Cluster):
 
     def _dies_beside(self, name: str, device: Device) -> bool:
         """Whether a machine dies of what it makes ready beside its server."""
-        beside = device.beside
+        beside = self.servers[name].beside
         if beside is None or (beside.staging and not self.dies_staged):
             return False
         tested = not (beside.staging and self.staging.get(beside.revision) == "Pull")
@@ -310,17 +315,16 @@ class World(Cluster):
             return False
         return self.now - started - _span(device.delay) >= _span(self.dies_after)
 
-    def _report_pods(self, name: str, device: Device) -> None:
+    def _report_pods(self, name: str, server: Server) -> None:
         """A kubelet says how its pods do."""
         pod = self.pods.get(name)
-        if pod and pod.revision == device.runs:
-            own = Server(pod.revision, pod.staging, device.started, device.restarts, device.ended)
-            self.pods[name] = self._reported(name, pod, own)
-        beside, pod = device.beside, self.next_pods.get(name)
+        if pod and pod.revision == server.runs:
+            self.pods[name] = self._reported(name, pod, server)
+        beside, pod = server.beside, self.next_pods.get(name)
         if pod and beside and (pod.revision, pod.staging) == (beside.revision, beside.staging):
             self.next_pods[name] = self._reported(name, pod, beside)
 
-    def _reported(self, name: str, pod: Pod, server: Server) -> Pod:
+    def _reported(self, name: str, pod: Pod, server: Server | Beside) -> Pod:
         late = self._late(self.devices[name], server.started)
         tests = not (pod.staging and self.staging.get(pod.revision) == "Pull")
         ready = self.ready(name, pod.revision, server.started) if tests else late
@@ -332,23 +336,23 @@ class World(Cluster):
             return pod
         return replace(pod, ready=ready, restarts=server.restarts, selftest=test, ended=ended)
 
-    def _follow(self, name: str, device: Device) -> None:
+    def _follow(self, name: str, server: Server) -> None:
         """A kubelet that hears of another pod ends its server and starts the other."""
-        pod, beside = self.pods.get(name), device.beside
+        pod, beside = self.pods.get(name), server.beside
         wanted = pod.revision if pod and not pod.terminating else None
-        if device.runs != wanted and beside and not beside.staging and beside.revision == wanted:
-            device.runs, device.started, device.restarts = wanted, beside.started, beside.restarts
-            device.ended, device.beside = beside.ended, None
-        elif device.runs != wanted:
-            device.runs, device.started, device.restarts, device.ended = wanted, self.now, 0, 0
+        if server.runs != wanted and beside and not beside.staging and beside.revision == wanted:
+            server.runs, server.started, server.restarts = wanted, beside.started, beside.restarts
+            server.ended, server.beside = beside.ended, None
+        elif server.runs != wanted:
+            server.runs, server.started, server.restarts, server.ended = wanted, self.now, 0, 0
         upcoming = self.next_pods.get(name)
         if upcoming is None or upcoming.terminating:
-            device.beside = None
-        elif device.beside is None or (device.beside.revision, device.beside.staging) != (
+            server.beside = None
+        elif server.beside is None or (server.beside.revision, server.beside.staging) != (
             upcoming.revision,
             upcoming.staging,
         ):
-            device.beside = Server(upcoming.revision, upcoming.staging, self.now)
+            server.beside = Beside(upcoming.revision, upcoming.staging, self.now)
 
     def pass_(self, calls: int | None = None) -> Plan:
         """One pass of the operator, checked; cut short after so many calls where it is killed."""
@@ -369,7 +373,9 @@ class World(Cluster):
         source = {"uri": f"s3://models/parts/{digit}/model.onnx", "sha256": digit * 64}
         kept = {"rollout": self.edge_model.spec.rollout.model_dump(by_alias=True)}
         names = {"deviceProfiles": {"names": sorted(one.metadata.name for one in self.profiles)}}
-        fresh = model(generation=self.edge_model.metadata.generation + 1, source=source, **(kept | names | spec))
+        fresh = model(
+            name=self.name, generation=self.edge_model.metadata.generation + 1, source=source, **(kept | names | spec)
+        )
         annotations = self.edge_model.metadata.annotations
         self.edge_model = fresh.model_copy(
             update={
@@ -422,11 +428,53 @@ class World(Cluster):
 
     def labelled(self, digit: str) -> set[str]:
         """Nodes whose label names a revision of a source."""
-        return {name for name, one in self.nodes.items() if self.digit(one.labels.get(LABEL, "")) == digit}
+        return {name for name, one in self.nodes.items() if self.digit(one.labels.get(self.label, "")) == digit}
 
     def newest(self, field_name: str) -> dict[str, Any]:
         """A field of the status' revisions by the digit of their source."""
         return {self.digit(one["name"]): one.get(field_name) for one in self.edge_model.status["revisions"]}
+
+
+def pass_time(worlds: Sequence[World], seconds: float) -> None:
+    """Let time pass for the machines that some EdgeModels share.
+
+    Args:
+        worlds: One for each EdgeModel, with the same nodes and machines.
+        seconds: How much.
+    """
+    first = worlds[0]
+    while seconds > 0:
+        now = first.now + timedelta(seconds=min(seconds, STEP))
+        seconds -= STEP
+        for world in worlds:
+            world.now = now
+            world.end_builds()
+        for name, device in first.devices.items():
+            if all(world.rests(name, device) for world in worlds):
+                device.heard = now
+            else:
+                for world in worlds:
+                    world.control(name)
+                _live_on(worlds, name, device)
+
+
+def _live_on(worlds: Sequence[World], name: str, device: Device) -> None:
+    """A machine and its kubelet."""
+    now = worlds[0].now
+    if not device.power and device.back and now >= device.back:
+        device.power, device.back, device.silent = True, None, 3
+        device.boots += 1
+        for world in worlds:
+            world.servers[name].start_anew(now)
+    if not device.power:
+        return
+    if device.link:
+        device.heard, device.offered, device.told = now, device.device, device.boots
+    dead = [world for world in worlds if world.kubelet(name, device)]
+    device.silent = max(device.silent - 1, 0)
+    if dead:
+        outage = dead[0].outage
+        device.power, device.back = False, now + timedelta(seconds=outage) if outage is not None else None
 
 
 def fleet(

@@ -82,14 +82,16 @@ Object = dict[str, Any]
 ROLLOUT: Object = {"steps": [{"nodes": 1, "bake": "30s"}], "maxUnavailable": 1, "progressDeadline": "5m"}
 
 
-def model(*, annotations: Mapping[str, str] | None = None, generation: int = 1, **spec: Any) -> EdgeModel:
+def model(
+    *, annotations: Mapping[str, str] | None = None, generation: int = 1, name: str = "parts", **spec: Any
+) -> EdgeModel:
     """An EdgeModel as it would come from the API server; `spec` replaces whole fields of its spec."""
     base: Object = {
         "source": {"uri": "s3://models/parts/a/model.onnx", "sha256": "a" * 64},
         "deviceProfiles": {"names": ["amd64"]},
         "rollout": ROLLOUT,
     }
-    metadata: Object = {"name": "parts", "namespace": "plant", "uid": "u", "generation": generation}
+    metadata: Object = {"name": name, "namespace": "plant", "uid": "u", "generation": generation}
     metadata["annotations"] = dict(annotations or {})
     return EdgeModel.model_validate({"metadata": metadata, "spec": base | spec})
 
@@ -210,6 +212,11 @@ class Cluster:
     now: datetime = NOW
     events: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.name = self.edge_model.metadata.name
+        self.label = node_label("plant", self.name)
+        self.next_label = next_label(self.label)
+
     def snapshot(self) -> Snapshot:
         """What the gatherer would see."""
         keys = {build.key for build in wanted(self.edge_model, self.profiles, SETTINGS).values()}
@@ -275,24 +282,29 @@ class Cluster:
         )
 
     def _look(self, start: StartLook) -> None:
-        name = resolve_job_name("parts", start.key, start.since, start.attempt, start.tries)
+        name = resolve_job_name(self.name, start.key, start.since, start.attempt, start.tries)
         assert name not in self.resolve_jobs, "a Job is made once"
         self.resolve_jobs[name] = new_look(name, start.key, start.attempt, self.now, tries=start.tries)
 
     def _move(self, move: Move) -> None:
-        labels = {key: value for key, value in self.nodes[move.node].labels.items() if key not in (LABEL, NEXT)}
+        labels = {
+            key: value
+            for key, value in self.nodes[move.node].labels.items()
+            if key not in (self.label, self.next_label)
+        }
         if move.revision:
-            assert daemon_set_name("parts", move.revision) in self.revisions, "a DaemonSet before its nodes"
+            assert daemon_set_name(self.name, move.revision) in self.revisions, "a DaemonSet before its nodes"
         assert not move.staging or move.revision in self.staging, "a DaemonSet before its nodes"
-        labels |= {key: value for key, value in ((LABEL, move.label), (NEXT, move.next)) if value}
+        labels |= {key: value for key, value in ((self.label, move.label), (self.next_label, move.next)) if value}
         self.nodes[move.node] = replace(self.nodes[move.node], labels=labels)
         self._keep(move.node, move.record)
 
     def _keep(self, on: str, record: str | None) -> None:
-        self.nodes[on] = replace(self.nodes[on], records={LABEL: record} if record else {})
+        others = {key: one for key, one in self.nodes[on].records.items() if key != self.label}
+        self.nodes[on] = replace(self.nodes[on], records=others | ({self.label: record} if record else {}))
 
     def _try(self, start: StartTrial) -> None:
-        name = trial_pod_name("parts", start.trial, start.node, list(start.images))
+        name = trial_pod_name(self.name, start.trial, start.node, list(start.images))
         assert name not in self.trial_pods, "a trial pod is made once"
         self.trying[name] = list(start.images)
         self.started += 1
@@ -302,7 +314,7 @@ class Cluster:
         others: tuple[tuple[dict[str, Any], Callable[[str], str]], ...]
         others = ((self.staging, staging_name), (self.holding, holding_name))
         for sets, name_of in others:
-            names = {name_of(daemon_set_name("parts", one)): one for one in sets}
+            names = {name_of(daemon_set_name(self.name, one)): one for one in sets}
             if delete.name in names:
                 del sets[names[delete.name]]
                 return
@@ -336,13 +348,13 @@ class Cluster:
         for name, one_node in self.nodes.items():
             if one_node.ready:
                 self._promote(name)
-                self._pod(name, one_node.labels.get(LABEL))
-                self._next_pod(name, *parse_next(one_node.labels.get(NEXT)))
+                self._pod(name, one_node.labels.get(self.label))
+                self._next_pod(name, *parse_next(one_node.labels.get(self.next_label)))
 
     def _promote(self, on: str) -> None:
         """What was made ready beside the old server is the server once the label names it."""
         pod = self.next_pods.get(on)
-        if pod and not pod.staging and pod.revision == self.nodes[on].labels.get(LABEL):
+        if pod and not pod.staging and pod.revision == self.nodes[on].labels.get(self.label):
             self.pods[on] = self.next_pods.pop(on)
 
     def _next_pod(self, on: str, revision: str | None, staging: bool) -> None:  # noqa: FBT001 -- as it is parsed
@@ -358,7 +370,7 @@ class Cluster:
 
     def _tested(self, pod: Pod) -> Pod:
         """A pod whose self-test has ended."""
-        bad = self.revisions[daemon_set_name("parts", pod.revision)].build["source"]["sha256"] in self.refuse
+        bad = self.revisions[daemon_set_name(self.name, pod.revision)].build["source"]["sha256"] in self.refuse
         test = failed_selftest() if bad else SelfTest(True, "Passed", "", p95_ms=12.34, device=self.device)
         return replace(pod, ready=not bad, selftest=test)
 
@@ -373,7 +385,7 @@ class Cluster:
         return REPORT.model_copy(update=told)
 
     def _pod(self, on: str, revision: str | None) -> None:
-        if not revision or daemon_set_name("parts", revision) not in self.revisions:
+        if not revision or daemon_set_name(self.name, revision) not in self.revisions:
             self.pods.pop(on, None)
             return
         old = self.pods.get(on)
@@ -383,7 +395,7 @@ class Cluster:
             self.pods[on] = self._tested(old)
 
     def _apply_revision(self, applied: ApplyRevision) -> None:
-        name = daemon_set_name("parts", applied.revision)
+        name = daemon_set_name(self.name, applied.revision)
         created = self.revisions[name].created if name in self.revisions else self.now
         self.revisions[name] = Revision(
             name, applied.revision, applied.profile.metadata.name, applied.image, created,

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Iterable
 from datetime import timedelta
 
 import pytest
-from rollout_world import BAD, DEADLY, FAULTY, FRAGILE, GOOD, UNPLUGS, World, fleet
-from snapshots import LABEL, profile
+from fleet_life import ROLLOUT, SOAK, disturb, flap
+from rollout_world import BAD, DEADLY, FAULTY, FRAGILE, GOOD, fleet
+from snapshots import profile
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.names import RETRY_ANNOTATION
 from edgesmith.api.units import parse_share
-
-SOAK = int(os.environ.get("EDGESMITH_FLEETS", "1"))
-"""How many times as many fleets: `make simulate`."""
-ROLLOUT = {
-    "steps": [{"nodes": 1, "bake": "1m"}, {"nodes": "10%", "bake": "1m"}],
-    "maxUnavailable": "10%",
-    "maxFailed": "5%",
-    "progressDeadline": "5m",
-}
 
 
 @pytest.mark.parametrize("canaries", [1, 3])
@@ -169,18 +160,6 @@ def test_a_server_that_is_found_against_after_its_revision_was_completed_is_its_
     assert plan.status.variants[0].state == "Complete"
 
 
-def flap(world: World, rng: random.Random, share: float) -> None:
-    """Links and power go and come back so that about this share of the nodes is away, each for some minutes."""
-    for device in world.devices.values():
-        if device.link and device.power and rng.random() < share / (1 - share) / 15:
-            if rng.random() < 0.3:
-                device.power, device.back = False, world.now + timedelta(seconds=rng.expovariate(1 / 300))
-            else:
-                device.link = False
-        elif not device.link and rng.random() < 1 / 15:
-            device.link = True
-
-
 @pytest.mark.parametrize("canaries", [1, 3])
 def test_unrelated_outages_do_not_roll_a_good_revision_back(canaries: int) -> None:
     """A tenth of the fleet is away at any time; and once, at the worst time, a tenth goes at once."""
@@ -310,69 +289,6 @@ def test_a_retry_tries_the_same_revision_again_with_a_canary() -> None:
     assert not world.pass_().moves
 
 
-def disturb(world: World, rng: random.Random, serial: int) -> None:
-    """Something that happens in the life of a fleet."""
-    event = rng.random()
-    names = sorted(world.devices)
-    if event < 0.35 and names:
-        device = world.devices[rng.choice(names)]
-        device.link = not device.link
-    elif event < 0.40 and names:
-        device = world.devices[rng.choice(names)]
-        device.power, device.back = False, world.now + timedelta(seconds=rng.choice((30, 300)))
-    elif event < 0.50:
-        digit = "bcdef"[serial % 5]
-        world.publish(digit, world.kinds.get(digit) or rng.choice((GOOD, GOOD, BAD, FRAGILE, DEADLY, FAULTY)))
-    elif event < 0.55 and len(names) < 20:
-        world.add(f"x{serial:04}", rng.choice(("amd64", "arm64")), fragile=rng.random() < 0.3)
-    elif event < 0.58 and names:
-        name = rng.choice(names)
-        del world.nodes[name], world.devices[name]
-        world.pods.pop(name, None)
-    elif event < 0.62 and names:
-        name = rng.choice(names)
-        labels = dict(world.nodes[name].labels) | {"device": rng.choice(("amd64", "arm64"))}
-        world.nodes[name] = type(world.nodes[name])(name, labels, True, (), world.nodes[name].records)
-    elif event < 0.75:
-        interfere(world, rng)
-    elif event < 0.77:
-        set_clock(world, timedelta(seconds=rng.choice((-600, 3600, -90_000_000, 90_000_000))))
-
-
-def set_clock(world: World, jump: timedelta) -> None:
-    """Somebody sets the hub's clock."""
-    world.now += jump
-    for device in world.devices.values():
-        device.back = device.back + jump if device.back else None
-        device.heard = world.now if device.link and device.power else world.now - timedelta(hours=2)
-        device.started = min(device.started, world.now)
-        if device.beside:
-            device.beside.started = min(device.beside.started, world.now)
-
-
-def interfere(world: World, rng: random.Random) -> None:
-    """Somebody edits `spec.rollout`."""
-    known = sorted(one.revision for one in world.revisions.values())
-    event = rng.random()
-    if event < 0.2:
-        world.ask(paused=not world.edge_model.spec.rollout.paused)
-    elif event < 0.45 and known:
-        chosen = rng.sample(known, min(len(known), 2))
-        world.ask(promote=[{"revision": one, "steps": rng.choice((None, 1, 2))} for one in chosen])
-    elif event < 0.7 and len(known) > 1:
-        left, to = rng.sample(known, 2)
-        newest = world.pass_().status.variants
-        left = rng.choice([left, *(one.revision for one in newest if one.revision and one.revision != to)])
-        world.ask(rollbackTo=[{"from": left, "revision": to}])
-    elif event < 0.9:
-        minutes = [f"{world.now + timedelta(minutes=rng.randrange(-20, 40)):%H:%M}" for _ in range(2)]
-        world.ask(windows=rng.choice(([], [{"start": minutes[0], "end": minutes[1]}])))
-    elif event < 0.95 and known:
-        world.ask(override=[rng.choice(known)])
-    else:
-        world.ask(strategy={"Surge": "Replace", "Replace": "Surge"}[world.edge_model.spec.rollout.strategy])
-
-
 @pytest.mark.parametrize("batch", range(4))
 def test_any_fleet_keeps_the_rules_and_ends_on_a_good_revision(batch: int) -> None:
     live(range(batch * 8 * SOAK, (batch + 1) * 8 * SOAK), "30s")
@@ -409,77 +325,3 @@ def live(seeds: Iterable[int], bake: str) -> None:
                 assert name in world.labelled("9"), (seed, name, [v.message for v in plan.status.variants])
                 assert world.serves(name)
         assert all(one.state in {"Complete", "NoNodes"} for one in plan.status.variants), seed
-
-
-def test_devices_that_come_and_go_roll_nothing_back_and_hold_nobody_up() -> None:
-    """Some nodes never have the device, and a few lose and gain it all the time."""
-    for seed in range(8 * SOAK):
-        rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
-        rollout = ROLLOUT | {"maxUnavailable": rng.choice((2, "20%")), "maxFailed": rng.choice((1, "10%"))}
-        world = fleet(rng.choice((10, 40)), rollout, seed=seed, asking=True)
-        never = set(rng.sample(sorted(world.devices), len(world.devices) // 10))
-        for name in never:
-            world.devices[name].device = False
-        world.tick(20)
-        before = {name: world.nodes[name].labels[LABEL] for name in never}
-        world.publish("b")
-        flaky = [name for name in sorted(world.devices) if name not in never]
-        for _ in range(150):
-            plan = world.pass_(rng.randrange(12) if rng.random() < 0.2 else None)
-            name = rng.choice(flaky)
-            world.devices[name].device = not world.devices[name].device if rng.random() < 0.1 else True
-            world.tick(rng.choice((5.0, 20.0)))
-            assert not world.newest("rolledBack").get("b"), (seed, world.newest("message"))
-        for name in flaky:
-            world.devices[name].device = True
-        plan = world.settle(60)
-        message = plan.status.variants[0].message
-        assert {name: world.nodes[name].labels[LABEL] for name in never} == before, "what has no device is not moved"
-        assert set(flaky) <= world.labelled("b"), (seed, message)
-        assert all(world.serves(name) for name in flaky), (seed, message)
-        assert {one.name for one in plan.status.pending} == never
-        assert plan.status.nodes.device_missing == len(never)
-        for name in never:
-            world.devices[name].device = True
-        world.tick(20)
-        world.run_until("Complete")
-        assert world.labelled("b") == set(world.nodes)
-
-
-def test_a_revision_that_takes_its_devices_away_touches_one_more_than_its_canaries() -> None:
-    for seed in range(5 * SOAK):
-        world = fleet(20, ROLLOUT | {"maxUnavailable": 2}, seed=seed, asking=True)
-        world.publish("b", UNPLUGS)
-        plan = world.run_until("RolledBack", "RollingBack", limit=100)
-        assert len(world.touched["b"]) == 2, (seed, world.touched["b"])
-        assert world.newest("reason")["b"] == "CanaryLost"
-        assert "lost squat.ai/edgetpu" in plan.status.variants[0].message
-
-
-@pytest.mark.parametrize("batch", range(8, 12))
-def test_any_fleet_whose_servers_ask_for_a_device_keeps_the_rules_and_ends_on_a_good_revision(batch: int) -> None:
-    for seed in range(batch * 6 * SOAK, (batch + 1) * 6 * SOAK):
-        rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
-        rollout = ROLLOUT | {
-            "steps": rng.choice(([{"nodes": 1, "bake": "30s"}], [{"nodes": 2, "bake": "30s"}, {"nodes": "50%"}])),
-            "maxUnavailable": rng.choice((1, 2, "50%")),
-            "maxFailed": rng.choice((0, 1, "20%")),
-        }
-        world = fleet(rng.randrange(1, 13), rollout, seed=seed, asking=True)
-        world.outage = rng.choice((60.0, 200.0))
-        for serial in range(rng.randrange(10, 60)):
-            disturb(world, rng, serial)
-            if world.devices and rng.random() < 0.4:
-                device = world.devices[rng.choice(sorted(world.devices))]
-                device.device = not device.device
-            world.pass_(rng.randrange(12) if rng.random() < 0.33 else None)
-            world.tick(rng.choice((5.0, 15.0, 60.0)))
-        for device in world.devices.values():
-            device.link = device.device = True
-        world.publish("9")
-        world.ask(paused=False, windows=[])
-        plan = world.settle(200)
-        for name, one in world.nodes.items():
-            if one.labels["device"] == "amd64":
-                assert name in world.labelled("9"), (seed, name, [v.message for v in plan.status.variants])
-                assert world.serves(name)

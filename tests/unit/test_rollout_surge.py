@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
+from fleet_life import ROLLOUT, SOAK
 from rollout_world import BAD, FRAGILE, GOOD, fleet
 from snapshots import NEXT
-from test_rollout_simulation import ROLLOUT, SOAK
 
 
 @pytest.mark.parametrize("kind", [GOOD, BAD, FRAGILE])

@@ -27,8 +27,9 @@ from snapshots import publish as publish_source
 
 from edgesmith.api.names import daemon_set_name, parse_next, parse_node_label, staging_value
 from edgesmith.decide import decide
+from edgesmith.decide.budget import Budget, budget_of
 from edgesmith.decide.builds import build_for
-from edgesmith.decide.choose import Budget, Chosen, budget_of, leave
+from edgesmith.decide.chosen import Chosen
 from edgesmith.decide.fleet import NodeState, RevisionState, RolloutPhase, ServerState
 from edgesmith.decide.judge import judge
 from edgesmith.decide.placement import Placement, placement

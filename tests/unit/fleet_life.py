@@ -1,0 +1,94 @@
+"""What happens in the life of a simulated fleet: links, power, new sources, people who edit the spec, clocks."""
+
+from __future__ import annotations
+
+import os
+import random
+from datetime import timedelta
+
+from rollout_world import BAD, DEADLY, FAULTY, FRAGILE, GOOD, World
+
+SOAK = int(os.environ.get("EDGESMITH_FLEETS", "1"))
+"""How many times as many fleets: `make simulate`."""
+ROLLOUT = {
+    "steps": [{"nodes": 1, "bake": "1m"}, {"nodes": "10%", "bake": "1m"}],
+    "maxUnavailable": "10%",
+    "maxFailed": "5%",
+    "progressDeadline": "5m",
+}
+
+
+def flap(world: World, rng: random.Random, share: float) -> None:
+    """Links and power go and come back so that about this share of the nodes is away, each for some minutes."""
+    for device in world.devices.values():
+        if device.link and device.power and rng.random() < share / (1 - share) / 15:
+            if rng.random() < 0.3:
+                device.power, device.back = False, world.now + timedelta(seconds=rng.expovariate(1 / 300))
+            else:
+                device.link = False
+        elif not device.link and rng.random() < 1 / 15:
+            device.link = True
+
+
+def disturb(world: World, rng: random.Random, serial: int) -> None:
+    """Something that happens in the life of a fleet."""
+    event = rng.random()
+    names = sorted(world.devices)
+    if event < 0.35 and names:
+        device = world.devices[rng.choice(names)]
+        device.link = not device.link
+    elif event < 0.40 and names:
+        device = world.devices[rng.choice(names)]
+        device.power, device.back = False, world.now + timedelta(seconds=rng.choice((30, 300)))
+    elif event < 0.50:
+        digit = "bcdef"[serial % 5]
+        world.publish(digit, world.kinds.get(digit) or rng.choice((GOOD, GOOD, BAD, FRAGILE, DEADLY, FAULTY)))
+    elif event < 0.55 and len(names) < 20:
+        world.add(f"x{serial:04}", rng.choice(("amd64", "arm64")), fragile=rng.random() < 0.3)
+    elif event < 0.58 and names:
+        name = rng.choice(names)
+        del world.nodes[name], world.devices[name], world.servers[name]
+        world.pods.pop(name, None)
+    elif event < 0.62 and names:
+        name = rng.choice(names)
+        labels = dict(world.nodes[name].labels) | {"device": rng.choice(("amd64", "arm64"))}
+        world.nodes[name] = type(world.nodes[name])(name, labels, True, (), world.nodes[name].records)
+    elif event < 0.75:
+        interfere(world, rng)
+    elif event < 0.77:
+        set_clock(world, timedelta(seconds=rng.choice((-600, 3600, -90_000_000, 90_000_000))))
+
+
+def set_clock(world: World, jump: timedelta) -> None:
+    """Somebody sets the hub's clock."""
+    world.now += jump
+    for device in world.devices.values():
+        device.back = device.back + jump if device.back else None
+        device.heard = world.now if device.link and device.power else world.now - timedelta(hours=2)
+    for server in world.servers.values():
+        server.started = min(server.started, world.now)
+        if server.beside:
+            server.beside.started = min(server.beside.started, world.now)
+
+
+def interfere(world: World, rng: random.Random) -> None:
+    """Somebody edits `spec.rollout`."""
+    known = sorted(one.revision for one in world.revisions.values())
+    event = rng.random()
+    if event < 0.2:
+        world.ask(paused=not world.edge_model.spec.rollout.paused)
+    elif event < 0.45 and known:
+        chosen = rng.sample(known, min(len(known), 2))
+        world.ask(promote=[{"revision": one, "steps": rng.choice((None, 1, 2))} for one in chosen])
+    elif event < 0.7 and len(known) > 1:
+        left, to = rng.sample(known, 2)
+        newest = world.pass_().status.variants
+        left = rng.choice([left, *(one.revision for one in newest if one.revision and one.revision != to)])
+        world.ask(rollbackTo=[{"from": left, "revision": to}])
+    elif event < 0.9:
+        minutes = [f"{world.now + timedelta(minutes=rng.randrange(-20, 40)):%H:%M}" for _ in range(2)]
+        world.ask(windows=rng.choice(([], [{"start": minutes[0], "end": minutes[1]}])))
+    elif event < 0.95 and known:
+        world.ask(override=[rng.choice(known)])
+    else:
+        world.ask(strategy={"Surge": "Replace", "Replace": "Surge"}[world.edge_model.spec.rollout.strategy])

@@ -1,0 +1,84 @@
+"""Whole rollouts over simulated fleets whose servers ask for a device."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from fleet_life import ROLLOUT, SOAK, disturb
+from rollout_world import UNPLUGS, fleet
+from snapshots import LABEL
+
+
+def test_devices_that_come_and_go_roll_nothing_back_and_hold_nobody_up() -> None:
+    """Some nodes never have the device, and a few lose and gain it all the time."""
+    for seed in range(8 * SOAK):
+        rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
+        rollout = ROLLOUT | {"maxUnavailable": rng.choice((2, "20%")), "maxFailed": rng.choice((1, "10%"))}
+        world = fleet(rng.choice((10, 40)), rollout, seed=seed, asking=True)
+        never = set(rng.sample(sorted(world.devices), len(world.devices) // 10))
+        for name in never:
+            world.devices[name].device = False
+        world.tick(20)
+        before = {name: world.nodes[name].labels[LABEL] for name in never}
+        world.publish("b")
+        flaky = [name for name in sorted(world.devices) if name not in never]
+        for _ in range(150):
+            plan = world.pass_(rng.randrange(12) if rng.random() < 0.2 else None)
+            name = rng.choice(flaky)
+            world.devices[name].device = not world.devices[name].device if rng.random() < 0.1 else True
+            world.tick(rng.choice((5.0, 20.0)))
+            assert not world.newest("rolledBack").get("b"), (seed, world.newest("message"))
+        for name in flaky:
+            world.devices[name].device = True
+        plan = world.settle(60)
+        message = plan.status.variants[0].message
+        assert {name: world.nodes[name].labels[LABEL] for name in never} == before, "what has no device is not moved"
+        assert set(flaky) <= world.labelled("b"), (seed, message)
+        assert all(world.serves(name) for name in flaky), (seed, message)
+        assert {one.name for one in plan.status.pending} == never
+        assert plan.status.nodes.device_missing == len(never)
+        for name in never:
+            world.devices[name].device = True
+        world.tick(20)
+        world.run_until("Complete")
+        assert world.labelled("b") == set(world.nodes)
+
+
+def test_a_revision_that_takes_its_devices_away_touches_one_more_than_its_canaries() -> None:
+    for seed in range(5 * SOAK):
+        world = fleet(20, ROLLOUT | {"maxUnavailable": 2}, seed=seed, asking=True)
+        world.publish("b", UNPLUGS)
+        plan = world.run_until("RolledBack", "RollingBack", limit=100)
+        assert len(world.touched["b"]) == 2, (seed, world.touched["b"])
+        assert world.newest("reason")["b"] == "CanaryLost"
+        assert "lost squat.ai/edgetpu" in plan.status.variants[0].message
+
+
+@pytest.mark.parametrize("batch", range(8, 12))
+def test_any_fleet_whose_servers_ask_for_a_device_keeps_the_rules_and_ends_on_a_good_revision(batch: int) -> None:
+    for seed in range(batch * 6 * SOAK, (batch + 1) * 6 * SOAK):
+        rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
+        rollout = ROLLOUT | {
+            "steps": rng.choice(([{"nodes": 1, "bake": "30s"}], [{"nodes": 2, "bake": "30s"}, {"nodes": "50%"}])),
+            "maxUnavailable": rng.choice((1, 2, "50%")),
+            "maxFailed": rng.choice((0, 1, "20%")),
+        }
+        world = fleet(rng.randrange(1, 13), rollout, seed=seed, asking=True)
+        world.outage = rng.choice((60.0, 200.0))
+        for serial in range(rng.randrange(10, 60)):
+            disturb(world, rng, serial)
+            if world.devices and rng.random() < 0.4:
+                device = world.devices[rng.choice(sorted(world.devices))]
+                device.device = not device.device
+            world.pass_(rng.randrange(12) if rng.random() < 0.33 else None)
+            world.tick(rng.choice((5.0, 15.0, 60.0)))
+        for device in world.devices.values():
+            device.link = device.device = True
+        world.publish("9")
+        world.ask(paused=False, windows=[])
+        plan = world.settle(200)
+        for name, one in world.nodes.items():
+            if one.labels["device"] == "amd64":
+                assert name in world.labelled("9"), (seed, name, [v.message for v in plan.status.variants])
+                assert world.serves(name)
