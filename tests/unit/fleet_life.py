@@ -18,11 +18,18 @@ ROLLOUT = {
 }
 
 
-def flap(world: World, rng: random.Random, share: float) -> None:
-    """Links and power go and come back so that about this share of the nodes is away, each for some minutes."""
+def flap(world: World, rng: random.Random, share: float, *, power: float = 0.3) -> None:
+    """Links and power go and come back so that about this share of the nodes is away, each for some minutes.
+
+    Args:
+        world: The fleet.
+        rng: What decides.
+        share: How many nodes are away at a time.
+        power: How many of them lose their power and not their link. Twice so on one revision is a failure of it.
+    """
     for device in world.devices.values():
         if device.link and device.power and rng.random() < share / (1 - share) / 15:
-            if rng.random() < 0.3:
+            if rng.random() < power:
                 device.power, device.back = False, world.now + timedelta(seconds=rng.expovariate(1 / 300))
             else:
                 device.link = False
@@ -46,9 +53,7 @@ def disturb(world: World, rng: random.Random, serial: int) -> None:
     elif event < 0.55 and len(names) < 20:
         world.add(f"x{serial:04}", rng.choice(("amd64", "arm64")), fragile=rng.random() < 0.3)
     elif event < 0.58 and names:
-        name = rng.choice(names)
-        del world.nodes[name], world.devices[name], world.servers[name]
-        world.pods.pop(name, None)
+        world.remove(rng.choice(names))
     elif event < 0.62 and names:
         name = rng.choice(names)
         labels = dict(world.nodes[name].labels) | {"device": rng.choice(("amd64", "arm64"))}
@@ -62,6 +67,7 @@ def disturb(world: World, rng: random.Random, serial: int) -> None:
 def set_clock(world: World, jump: timedelta) -> None:
     """Somebody sets the hub's clock."""
     world.now += jump
+    world.clock_was_set = True
     for device in world.devices.values():
         device.back = device.back + jump if device.back else None
         device.heard = world.now if device.link and device.power else world.now - timedelta(hours=2)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
+
+from partition_rules import check_partitions
+from shared_node_rules import check_shared_nodes
 
 from edgesmith.api.names import daemon_set_name, holding_name, parse_next
 from edgesmith.api.units import parse_share
@@ -46,6 +49,8 @@ def check(world: World, plan: Plan) -> None:
     _check_held(world, plan, rolled_back)
     _check_marks(world, plan, wanted)
     _check_hold(world, plan)
+    check_partitions(world, plan)
+    check_shared_nodes(world, plan)
 
 
 def _check_hold(world: World, plan: Plan) -> None:
@@ -57,7 +62,7 @@ def _check_hold(world: World, plan: Plan) -> None:
     free = set(rollout.override) if not rollout.paused else set()
     left = {entry.from_ for entry in rollout.rollback_to}
     marks = {one.name: one for one in plan.status.revisions}
-    asked = {one.revision for one in plan.revisions}
+    asked = {one.revision for one in plan.revisions} | {entry.revision for entry in rollout.rollback_to}
     for move in plan.moves:
         label = world.nodes[move.node].labels.get(world.label)
         known = daemon_set_name(world.name, label or "") in world.revisions
@@ -104,14 +109,32 @@ def _check_servers(world: World, plan: Plan, rolled_back: set[str]) -> None:
     limit = _limit(world, desired, moved)
     down = [name for name in world.nodes if _down(world, name) and moved.get(name, name)]
     broken = [name for name in down if _broken(world, name)]
-    excused = min(len(broken), max(parse_share(world.edge_model.spec.rollout.max_failed, desired), 1))
+    excused = _excused(world, broken)
     forward = [name for name in ends if world.nodes[name].labels.get(world.label) not in rolled_back]
     assert not forward or len(down) - excused + len(ends) <= limit, (down, excused, ends, limit)
     # Off a revision that was rolled back, what it broke must not keep the rest on it: nodes on their way count, and one
     # that waits for its device is not.
     awaited = [name for name in down if world.reachable(name) and world.offers(name)]
-    starting = [name for name in awaited if name in moved or not world.pods[name].selftest]
+    starting = [name for name in awaited if name in moved or not _tested(world, name)]
     assert not ends or len(starting) + len(ends) <= limit, (starting, ends, limit)
+
+
+def _excused(world: World, broken: Sequence[str]) -> int:
+    """Broken devices that are left out: of each variant as many as `maxFailed` says."""
+    allowed = world.edge_model.spec.rollout.max_failed
+    found = 0
+    for profile in {world.nodes[name].labels["device"] for name in broken}:
+        own = sum(one.labels["device"] == profile for one in world.nodes.values())
+        found += min(
+            sum(world.nodes[name].labels["device"] == profile for name in broken), max(parse_share(allowed, own), 1)
+        )
+    return found
+
+
+def _tested(world: World, name: str) -> bool:
+    """Whether the self-test of what a node runs has ended; one that was just moved has no pod yet."""
+    pod = world.pods.get(name)
+    return pod is not None and pod.selftest is not None
 
 
 def _limit(world: World, desired: int, moved: Mapping[str, str | None]) -> int:

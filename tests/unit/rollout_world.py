@@ -7,13 +7,15 @@ and say how they do while they have both; nothing else is known to the operator,
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
+from partition_rules import Passed
 from rollout_rules import check
+from shared_node_rules import Begun
 from snapshots import NOW, REPORT, Cluster, failed_selftest, key_of, model, node, profile
 from snapshots import SETTINGS as PLAIN
 
@@ -131,6 +133,15 @@ class World(Cluster):
     """Digit to the nodes that got its label."""
     gone: frozenset[str] = frozenset()
     """Images that the registry lost."""
+    others: list[World] = field(default_factory=list, repr=False)
+    """Those of the other EdgeModels on the same nodes."""
+    claimed: frozenset[str] = frozenset()
+    """Nodes that passes about them are moving at this moment."""
+    begun: dict[str, Begun] = field(default_factory=dict)
+    """What `shared_node_rules` saw."""
+    passed: Passed = field(default_factory=dict)
+    """What `partition_rules` saw."""
+    clock_was_set: bool = False
     _shown: dict[str, tuple[object, Node]] = field(default_factory=dict)
     """Each node as the API server showed it last, with what it was made of: most are as they were."""
     _asked: tuple[object, frozenset[str]] = (None, frozenset())
@@ -140,7 +151,16 @@ class World(Cluster):
         """A new node with its machine."""
         self.nodes[name] = node(name, device_class)
         self.devices[name] = Device(heard=self.now, **more)
-        self.servers[name] = Server()
+        for world in (self, *self.others):
+            world.servers[name] = Server()
+
+    def remove(self, name: str) -> None:
+        """A node leaves the cluster."""
+        del self.nodes[name], self.devices[name]
+        for world in (self, *self.others):
+            del world.servers[name]
+            for pods in (world.pods, world.next_pods):
+                pods.pop(name, None)
 
     def digit(self, revision: str) -> str:
         """Which source a revision is of."""
@@ -177,6 +197,8 @@ class World(Cluster):
             staging=tuple(map(StagingSet, self.staging)),
             holding=self.holding_sets(),
             gone=self.gone,
+            others=tuple(one.edge_model for one in self.others),
+            claimed=self.claimed,
         )
 
     def _seen(self, name: str, one: Node) -> Node:
@@ -356,6 +378,12 @@ class World(Cluster):
 
     def pass_(self, calls: int | None = None) -> Plan:
         """One pass of the operator, checked; cut short after so many calls where it is killed."""
+        plan = self.decided()
+        self.apply(plan, calls)
+        return plan
+
+    def decided(self) -> Plan:
+        """What one pass decides, checked."""
         plan = decide(self.snapshot(), self.now)
         check(self, plan)
         self.passes += 1
@@ -364,7 +392,6 @@ class World(Cluster):
                 new = {one.revision: str(one.build.source.sha256)[0] for one in plan.revisions}
                 digit = self.digit(move.revision) or new[move.revision]
                 self.touched.setdefault(digit, set()).add(move.node)
-        self.apply(plan, calls)
         return plan
 
     def publish(self, digit: str, kind: str = GOOD, **spec: Any) -> None:
@@ -435,6 +462,23 @@ class World(Cluster):
         return {self.digit(one["name"]): one.get(field_name) for one in self.edge_model.status["revisions"]}
 
 
+def passes_at_once(worlds: Sequence[World], calls: Sequence[int | None]) -> list[Plan]:
+    """Passes about several EdgeModels that one operator runs at the same time: all decide before the first one writes.
+
+    Args:
+        worlds: One for each EdgeModel, in the order in which they decide.
+        calls: After how many calls each pass is cut short, where the operator is killed.
+    """
+    plans: list[Plan] = []
+    for number, world in enumerate(worlds):
+        world.claimed = frozenset(move.node for plan in plans[:number] for move in plan.moves)
+        plans.append(world.decided())
+        world.claimed = frozenset()
+    for world, plan, cut in zip(worlds, plans, calls, strict=True):
+        world.apply(plan, cut)
+    return plans
+
+
 def pass_time(worlds: Sequence[World], seconds: float) -> None:
     """Let time pass for the machines that some EdgeModels share.
 
@@ -494,3 +538,27 @@ def fleet(
     world.run_until("Complete", "NoNodes")
     world.publish("a", rollout=rollout)
     return world
+
+
+def shared(size: int, rollouts: Mapping[str, dict[str, Any]], *, seed: int = 0) -> list[World]:
+    """A fleet on whose nodes several EdgeModels serve source `a`, each with its rollout, by their names."""
+    rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
+    worlds: list[World] = []
+    for name, rollout in rollouts.items():
+        first = worlds[0] if worlds else None
+        more: dict[str, Any] = {"nodes": first.nodes, "devices": first.devices} if first else {}
+        worlds.append(World(edge_model=model(name=name, rollout=rollout), profiles=(profile("amd64"),), **more))
+    for world in worlds:
+        world.others = [one for one in worlds if one is not world]
+    for index in range(size):
+        worlds[0].add(f"n{index:04}", delay=rng.choice((5.0, 10.0, 25.0)))
+    for world in worlds:
+        world.publish("a", rollout=dict(rollouts[world.name]) | {"maxUnavailable": "100%"})
+    for _ in range(400):
+        plans = [world.pass_() for world in worlds]
+        if all(one.state == "Complete" for plan in plans for one in plan.status.variants):
+            break
+        pass_time(worlds, 20)
+    for world in worlds:
+        world.publish("a", rollout=rollouts[world.name])
+    return worlds

@@ -102,6 +102,12 @@ def test_a_partition_bakes_from_when_all_of_it_serve() -> None:
         assert moved(later) == expected, minutes
 
 
+def test_a_bake_goes_on_where_all_of_the_partition_went_meanwhile() -> None:
+    rules = with_rules(max_unavailable=9, partitions=BAKED)
+    assert not course("lab: ~new+ ~new? | line-1: old+", OLD, replace(BEGUN, served=ago(5)), rules=rules).moves
+    assert course("lab: ~new+ ~new? | line-1: old+", OLD, replace(BEGUN, served=ago(11)), rules=rules).moves
+
+
 def test_a_bake_that_is_over_waits_for_a_server_that_starts_anew_and_does_not_begin_again() -> None:
     rules = with_rules(max_unavailable=9, partitions=BAKED)
     target = replace(BEGUN, served=ago(30))
@@ -180,10 +186,22 @@ def test_a_node_that_returns_with_what_was_rolled_back_gets_the_one_before_and_n
     assert moved(course("lab: old+ | line-1: bad?", bad, PROVEN)) == {"n0": "new", "n1": "new"}, "there is no other"
 
 
+def test_a_node_that_fails_on_the_one_before_is_not_given_what_its_partition_waits_for() -> None:
+    before = replace(OLD, completed=None)
+    assert moved(course("lab: old+ | line-1: old!", before, PROVEN)) == {"n0": "new"}
+    assert moved(course("lab: old! | line-1: old+", before, PROVEN)) == {"n0": "new"}
+
+
 def test_all_of_one_partition_fail_and_max_failed_rolls_back_before_the_next_one_opens() -> None:
     found = course("lab: new! new! new+ | line-1: old+", OLD, BEGUN)
     assert found.phase is RolloutPhase.ROLLING_BACK
     assert moved(found) == {"n0": "old", "n1": "old", "n2": "old"}
+
+
+def test_between_two_partitions_a_node_that_failed_makes_no_rollout_a_degraded_one() -> None:
+    rules = with_rules(max_unavailable=9, partitions=BAKED)
+    assert course("lab: new+ old+/new | line-1: old+", OLD, BEGUN, rules=rules).phase is RolloutPhase.ROLLING_OUT
+    assert course("lab: new+ old+/new | line-1: new+", OLD, SECOND, rules=rules).phase is RolloutPhase.DEGRADED
 
 
 def test_max_unavailable_holds_inside_a_partition() -> None:

@@ -29,6 +29,7 @@ from edgesmith.api.names import daemon_set_name, parse_next, parse_node_label, s
 from edgesmith.decide import decide
 from edgesmith.decide.budget import Budget, budget_of
 from edgesmith.decide.builds import build_for
+from edgesmith.decide.choose import leave
 from edgesmith.decide.chosen import Chosen
 from edgesmith.decide.fleet import NodeState, RevisionState, RolloutPhase, ServerState
 from edgesmith.decide.judge import judge

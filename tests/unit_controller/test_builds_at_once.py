@@ -15,6 +15,7 @@ from edgesmith.cluster.build_slots import BuildSlots
 from edgesmith.cluster.gather import Gatherer
 from edgesmith.cluster.images import Images
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL, JOB, POD
+from edgesmith.cluster.node_turns import NodeTurns
 from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.provenance import Wanted
 from edgesmith.controller.metrics import Numbers
@@ -130,6 +131,7 @@ class Played:
             Numbers(),
             client=client,
             slots=BuildSlots(objects, LIMIT),
+            turns=NodeTurns(),
             ask=self.asked.append,
             clock=lambda: 0.0,
             now=lambda: datetime.now(UTC),

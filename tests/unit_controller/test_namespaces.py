@@ -13,6 +13,7 @@ from edgesmith.cluster.configuration import SettingsError
 from edgesmith.cluster.connection import Connection
 from edgesmith.cluster.kinds import EDGE_MODEL, NODE, POD
 from edgesmith.cluster.listing import load
+from edgesmith.cluster.node_turns import NodeTurns
 from edgesmith.controller.metrics import Numbers
 from edgesmith.controller.options import options_from
 from edgesmith.controller.passes import Passes
@@ -87,6 +88,7 @@ async def test_an_edge_model_of_another_namespace_is_not_looked_at() -> None:
         Numbers(),
         client=nothing,
         slots=nothing,
+        turns=NodeTurns(),
         ask=nothing,
         clock=lambda: 0.0,
         now=lambda: datetime.now(UTC),

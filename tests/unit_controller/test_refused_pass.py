@@ -15,6 +15,7 @@ from edgesmith.cluster.errors import ClusterError, Forbidden, Unreachable, Waiti
 from edgesmith.cluster.gather import Gatherer
 from edgesmith.cluster.images import Images
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL
+from edgesmith.cluster.node_turns import NodeTurns
 from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.provenance import Wanted
 from edgesmith.cluster.refusals import Refusal
@@ -62,6 +63,7 @@ async def run(*errors: ClusterError) -> tuple[Outcome, float]:
         Numbers(),
         client=client,
         slots=BuildSlots(objects, 1),
+        turns=NodeTurns(),
         ask=lambda _: None,
         clock=lambda: 0.0,
         now=lambda: NOW,

@@ -17,6 +17,7 @@ from edgesmith.cluster.errors import Invalid, Missing
 from edgesmith.cluster.gather import Gatherer
 from edgesmith.cluster.images import Images
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL, NODE, Kind
+from edgesmith.cluster.node_turns import NodeTurns
 from edgesmith.cluster.objects import Objects
 from edgesmith.controller.metrics import Numbers
 from edgesmith.controller.passes import Passes
@@ -86,6 +87,7 @@ class World:
             Numbers(),
             client=cast("Client", self.api),
             slots=BuildSlots(self.objects, 1),
+            turns=NodeTurns(),
             ask=lambda _: None,
             clock=lambda: 0.0,
             now=lambda: NOW,

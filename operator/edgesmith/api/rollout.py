@@ -117,6 +117,15 @@ class Rollout(Model):
             "without a nodeSelector keep to the partitions that are open; going back does not. Absent: all at once."
         ),
     )
+    priority: int = Field(
+        0,
+        ge=-1000,
+        le=1000,
+        description=(
+            "Which EdgeModel comes first where several are to change the same node: the one with the higher number. "
+            "One at a time changes a node in any case; going back waits for none."
+        ),
+    )
     max_unavailable: int | str = Field(
         "10%",
         description=(

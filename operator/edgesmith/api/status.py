@@ -224,6 +224,8 @@ class PendingReason(StrEnum):
     """spec.rollout.paused is true."""
     WINDOW_CLOSED = "WindowClosed"
     """None of spec.rollout.windows is open."""
+    NODE_BUSY = "NodeBusy"
+    """Another EdgeModel makes a revision ready on the node, or comes first by its priority."""
     PARTITION_CLOSED = "PartitionClosed"
     """A partition that comes before the node's has not served the revision yet."""
     NODE_MATCHES_TWO_PROFILES = "NodeMatchesTwoProfiles"

@@ -69,6 +69,9 @@ class Gatherer:
             [Wanted(build, trusted.get(key, frozenset())) for key, build in sorted(builds.items())],
             {job.key for job in (*jobs, *others) if job.finished},
         )
+        back = candidates(model, revisions)
+        gone = await self._images.missing(back) if back else frozenset()
+        # What is read of nodes and of other EdgeModels is read last: from here on there is no await.
         return Snapshot(
             model=model,
             settings=self.settings,
@@ -86,7 +89,7 @@ class Gatherer:
                 if entry.owner == model.metadata.uid
             ),
             resolve_jobs=resolve_jobs,
-            gone=await self._images.missing(back) if (back := candidates(model, revisions)) else frozenset(),
+            gone=gone,
             staging=tuple(
                 entry.noun
                 for _, entry in objects.staging.of_model(namespace, name)
@@ -96,6 +99,12 @@ class Gatherer:
                 entry.noun
                 for _, entry in objects.holding.of_model(namespace, name)
                 if entry.owner == model.metadata.uid
+            ),
+            others=tuple(
+                one
+                for one in objects.models.all()
+                if (one.metadata.namespace, one.metadata.name) != (namespace, name)
+                and not one.metadata.deletion_timestamp
             ),
         )
 

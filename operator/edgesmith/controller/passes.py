@@ -15,6 +15,7 @@ from edgesmith.cluster.client import Client
 from edgesmith.cluster.errors import Stalled, Transient, Waiting
 from edgesmith.cluster.gather import Gatherer
 from edgesmith.cluster.kinds import EDGE_MODEL
+from edgesmith.cluster.node_turns import NodeTurns
 from edgesmith.cluster.report import report_unreadable
 from edgesmith.cluster.unreadable import Unreadable
 from edgesmith.controller import metrics
@@ -44,6 +45,7 @@ class Passes:
         *,
         client: Client,
         slots: BuildSlots,
+        turns: NodeTurns,
         ask: Callable[[Key], None],
         clock: Callable[[], float],
         now: Callable[[], datetime],
@@ -57,6 +59,7 @@ class Passes:
             numbers: Counted into.
             client: For the status of EdgeModels that cannot be read.
             slots: The bound on Jobs of the builder at once.
+            turns: Which nodes are being moved.
             ask: Asks for a pass.
             clock: Seconds that only grow.
             now: The time of day, with its zone.
@@ -67,6 +70,7 @@ class Passes:
         self._numbers = numbers
         self._client = client
         self._slots = slots
+        self._turns = turns
         self._ask = ask
         self._clock = clock
         self._now = now
@@ -112,18 +116,24 @@ class Passes:
             raise Waiting(f"EdgeModel {key[0]}/{key[1]} is looked at once every EdgeModel has been listed")
         snapshot = await self._gatherer.snapshot(*key)
         if snapshot is None:
-            for waiting in self._slots.settle(key, builds=False):
+            for waiting in (*self._slots.settle(key, builds=False), *self._turns.settle(key)):
                 self._ask(waiting)
             await self._sweep(key)
             return "gone", Outcome()
         now = self._now()
-        # From here to the reservation there is no await: two passes must not see the same slot free.
+        # From here to the reservation there is no await: two passes must not see the same slot or node free.
         waiting_builds = self._slots.builds_waiting(key)
-        snapshot = replace(snapshot, builds_running=self._slots.running(), builds_waiting=waiting_builds)
+        snapshot = replace(
+            snapshot,
+            builds_running=self._slots.running(),
+            builds_waiting=waiting_builds,
+            claimed=self._turns.claimed(key),
+        )
         plan = decide(snapshot, now)
-        with self._slots.reserved(snapshot.model, plan):
+        with self._slots.reserved(snapshot.model, plan), self._turns.held(key, plan):
             done = await self._applier.apply(plan, snapshot, now)
-        for waiting in self._slots.settle(key, builds=plan.builds_wait, look=plan.look_waits):
+        waiters = self._slots.settle(key, builds=plan.builds_wait, look=plan.look_waits)
+        for waiting in (*waiters, *self._turns.settle(key, plan)):
             self._ask(waiting)
         self._count(done)
         waits = [plan.look_again] if plan.look_again is not None else []

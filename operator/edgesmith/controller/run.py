@@ -23,6 +23,7 @@ from edgesmith.cluster.gather import Gatherer
 from edgesmith.cluster.images import Images, registry_of
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL
 from edgesmith.cluster.lease import Lease
+from edgesmith.cluster.node_turns import NodeTurns
 from edgesmith.cluster.objects import WATCHED, WATCHED_WITHOUT_BUILDS, Objects
 from edgesmith.cluster.unreadable import Unreadable
 from edgesmith.controller import metrics
@@ -81,6 +82,7 @@ class _Operator:
             self._numbers,
             client=client,
             slots=BuildSlots(self._objects, settings.max_concurrent_builds),
+            turns=NodeTurns(),
             ask=self._ask,
             clock=clock,
             now=lambda: datetime.now(UTC),

@@ -71,4 +71,7 @@ def _failed_alone(judged: Judgement, revision: RevisionState, node: NodeState, o
     """Whether a node that failed goes back while its revision stays: after completion a failure is the device's."""
     if other is None or revision.completed:
         return False
+    if judged.closed(node) and judged.target and other == judged.target.revision:
+        # That is no way back: the target has yet to come to its partition.
+        return False
     return revision == judged.target or other not in node.failures

@@ -37,13 +37,15 @@ class Budget:
             back: Whether it leaves a revision that was rolled back: then only nodes on their way count, since failed
                 ones must not keep the others on it.
         """
-        if node.server is ServerState.STARTING:
-            return True
-        ends_a_server = node.serving and not back
-        if self.starting + (self.down if ends_a_server else 0) >= self.limit:
+        if not self.fits(node, back=back):
             return False
         self.restart(node)
         return True
+
+    def fits(self, node: NodeState, *, back: bool = False) -> bool:
+        """Whether a node may be moved, as `take` has it; nothing is counted."""
+        ends_a_server = node.serving and not back
+        return node.server is ServerState.STARTING or self.starting + (self.down if ends_a_server else 0) < self.limit
 
     def switch(self, node: NodeState) -> bool:
         """Whether the old server of a staged node may end before the new one starts; if so, it is counted.

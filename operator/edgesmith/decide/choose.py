@@ -63,16 +63,24 @@ def _fill_step(judged: Judgement, target: RevisionState, budget: Budget, chosen:
         and target.revision not in node.failures
         and (step.selector or not judged.closed(node))
     ]
-    full = budget.full
     what = "a canary" if target.steps == 0 else f"in step {target.steps + 1} of the rollout"
     for node in sorted(candidates, key=lambda node: _rank(judged, node)):
         if missing <= 0:
             return
-        if budget.take(node):
+        if _takes(judged, node, budget, chosen):
             chosen.move(node, target.revision, f"It is {what} of revision {target.revision}.")
             missing -= 1
-        else:
-            chosen.wait(node, PendingReason.MAX_UNAVAILABLE, full)
+
+
+def _takes(judged: Judgement, node: NodeState, budget: Budget, chosen: Chosen) -> bool:
+    """Whether a node may be moved now; if so, it is counted, and if not, it is said why."""
+    if not budget.fits(node):
+        chosen.wait(node, PendingReason.MAX_UNAVAILABLE, budget.full)
+    elif busy := judged.variant.busy(node.name):
+        chosen.wait(node, PendingReason.NODE_BUSY, busy)
+    else:
+        return budget.take(node)
+    return False
 
 
 def _rank(judged: Judgement, node: NodeState) -> tuple[int, int, str]:
@@ -99,16 +107,13 @@ def _follow(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
         and node.name not in chosen.moves
         and _follows(judged, approved, node)
     ]
-    full = budget.full
     for node in sorted(following, key=lambda node: (order[node.server], node.name)):
         given = _now(judged, approved, node)
         if given is None:
             if judged.opened:
                 chosen.wait(node, PendingReason.PARTITION_CLOSED, judged.opened.why(node, approved.revision))
-        elif budget.take(node):
+        elif _takes(judged, node, budget, chosen):
             chosen.move(node, given.revision, f"Revision {given.revision} is approved.")
-        else:
-            chosen.wait(node, PendingReason.MAX_UNAVAILABLE, full)
 
 
 def _now(judged: Judgement, approved: RevisionState, node: NodeState) -> RevisionState | None:
@@ -130,10 +135,8 @@ def _join(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
         idle = node.movable and node.server is ServerState.NONE and node.label != known.revision
         if not idle or node.name in chosen.moves or known.revision in node.failures:
             continue
-        if budget.take(node):
+        if _takes(judged, node, budget, chosen):
             chosen.move(node, known.revision, f"Revision {known.revision} is approved.")
-        else:
-            chosen.wait(node, PendingReason.MAX_UNAVAILABLE, budget.full)
 
 
 def _follows(judged: Judgement, approved: RevisionState, node: NodeState) -> bool:

@@ -61,7 +61,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
     holds = held(snapshot, courses, {one.metadata.name: one for one in view.resolved.profiles}, revisions)
     states = [*view.builds.values(), *(one for found in view.contestants.values() for one in found.states)]
     waits = [course.look_again for course in courses] + [state.look_again for state in states]
-    waits.append(view.looks.look_again)
+    waits += [view.looks.look_again, view.neighbours.look_again]
     return Plan(
         revisions=revisions,
         status=status,

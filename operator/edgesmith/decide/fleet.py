@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -157,6 +157,10 @@ class RevisionState:
     """When every reachable node of that partition that is to run it first served it."""
 
 
+def _never(_: str) -> str:
+    return ""
+
+
 @dataclass(frozen=True)
 class Variant:
     """One variant: its nodes, its revisions, and the one that the spec asks for."""
@@ -179,6 +183,8 @@ class Variant:
     """How its nodes go from one revision to the next; None where that cannot be known."""
     stageable: frozenset[str] = frozenset()
     """Revisions that have a DaemonSet which stages them."""
+    busy: Callable[[str], str] = _never
+    """Why a node, by its name, is not to be changed now for another EdgeModel's sake; empty where it may be."""
 
     @cached_property
     def unwell(self) -> tuple[NodeState, ...]:

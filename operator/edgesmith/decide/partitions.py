@@ -73,8 +73,9 @@ def advance(
         group = groups.get(at.partition or "", [])
         lacking = any(_lacks(node, target) for node in group)
         serving = any(node.ready and node.serving and node.label == target.revision for node in group)
-        if lacking or serving:
-            # Somebody can be reached here. Where nobody can, going on is not kept: all of them may be back at once.
+        if lacking or serving or at.served:
+            # Where nobody was ever reached, going on is not kept: all of them may be back at once. Where somebody
+            # served, the bake goes on: they may have gone for what they serve.
             at = kept = at if lacking or at.served else replace(at, served=now)
             until = at.served + by.bake + (grace if by.bake else timedelta(0)) if at.served else None
             if lacking or (until and until > now):

@@ -116,6 +116,8 @@ def _phase(judged: Judgement, chosen: Chosen, rules: Rules) -> RolloutPhase:
         if moving or (judged.stable and any(node.movable for node in judged.variant.on(target.revision))):
             return RolloutPhase.ROLLING_BACK
         return RolloutPhase.ROLLED_BACK if judged.stable else RolloutPhase.NONE_LEFT
+    # Between two partitions nothing moves, and it goes on all the same.
+    moving = moving or bool(judged.opened and judged.opened.following)
     return _phase_forward(judged, target, rules, moving=moving)
 
 

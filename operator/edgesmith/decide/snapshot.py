@@ -278,3 +278,7 @@ class Snapshot:
     """This EdgeModel's DaemonSets that stage revisions."""
     holding: tuple[HoldingSet, ...] = ()
     """This EdgeModel's DaemonSets that hold images."""
+    others: tuple[EdgeModel, ...] = ()
+    """Every other EdgeModel that is not on its way out."""
+    claimed: frozenset[str] = frozenset()
+    """Nodes that passes about other EdgeModels are moving at this moment."""

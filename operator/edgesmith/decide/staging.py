@@ -76,7 +76,10 @@ def settle(judged: Judgement, hold: Hold | None, budget: Places, chosen: Moves) 
             chosen.switch(node, f"Revision {node.label} is ready beside the old server, which ends.")
         elif node.staged and node.movable:
             held = None if left else hold
-            if _surges(judged) and node.beside_serving and not held:
+            busy = "" if left or held else judged.variant.busy(node.name)
+            if busy:
+                chosen.wait(node, PendingReason.NODE_BUSY, busy)
+            elif _surges(judged) and node.beside_serving and not held:
                 chosen.join(node, f"Revision {node.label} is tested, so its server starts beside the old one.")
             else:
                 _replace(node, held, budget, chosen)

@@ -16,6 +16,7 @@ from edgesmith.decide.built_for_sites import only_built, states_of
 from edgesmith.decide.contestants import contestants
 from edgesmith.decide.fleet import NodeState, Variant
 from edgesmith.decide.judging import judged
+from edgesmith.decide.neighbours import Neighbours
 from edgesmith.decide.observe import Observation, Terms, observe
 from edgesmith.decide.placement import Placement, placement
 from edgesmith.decide.profiles import Assignment, Resolved, assign, carries
@@ -76,6 +77,8 @@ class View:
         }
         self.terms = RolloutTerms(snapshot, self.resolved.profiles, asked, now)
         self.targets = self.terms.targets
+        self.neighbours = Neighbours(snapshot, now)
+        """The other EdgeModels on the same nodes."""
         self.strategies = {one.metadata.name: strategy_of(one, model) for one in self.resolved.profiles}
         """How nodes change their revision, by the profile's name."""
         self.observed: dict[str, Observation] = {}
@@ -105,6 +108,7 @@ class View:
                 promoted=self.terms.requests.promoted(profile),
                 overridden=self.terms.requests.overridden(profile),
                 left=self.terms.requests.left.get(profile),
+                busy=self.neighbours.keep,
             )
             for profile, nodes in sorted(self.nodes.items())
         )

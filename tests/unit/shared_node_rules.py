@@ -1,0 +1,110 @@
+"""What must hold where several EdgeModels share nodes, counted from the machines: one pull and one switch at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from edgesmith.api.names import parse_next
+from edgesmith.api.units import parse_duration
+from edgesmith.decide.fleet import ServerState
+from edgesmith.decide.placement import placement
+from edgesmith.decide.plan import Move, Plan
+from edgesmith.decide.record import parse_record
+
+if TYPE_CHECKING:
+    from rollout_world import World
+
+
+@dataclass
+class Begun:
+    """What an EdgeModel began on a node last."""
+
+    labels: tuple[str | None, str | None]
+    """The node's two labels of the EdgeModel then."""
+    at: datetime
+    over: bool = False
+    """Whether it was seen to be ready, or to have failed."""
+
+
+def check_shared_nodes(world: World, plan: Plan) -> None:
+    """Nothing but going back begins on a node on which another EdgeModel is at work, or comes first."""
+    if not world.others:
+        return
+    for one in (world, *world.others):
+        _look(one)
+    for move in plan.moves:
+        if not _begins(world, move):
+            continue
+        if move.urgent or _leaves_rolled_back(world, plan, move):
+            continue
+        assert move.node not in world.claimed, (move, "another pass moves it")
+        for other in world.others:
+            found = other.begun.get(move.node)
+            deadline = parse_duration(other.edge_model.spec.rollout.progress_deadline)
+            at_work = found is not None and not found.over and world.now - found.at < deadline
+            assert world.clock_was_set or not at_work, (move, other.name, found)
+            assert not _comes_first(other, world, move.node), (move, other.name, "has a higher priority")
+
+
+def _begins(world: World, move: Move) -> bool:
+    """Whether a move makes a node pull, test or start something."""
+    if move.revision is None:
+        return False
+    node = world.nodes[move.node]
+    label, (upcoming, staging) = node.labels.get(world.label), parse_next(node.labels.get(world.next_label))
+    wanted, stages = parse_next(move.next)
+    if wanted is not None:
+        return (wanted, stages) != (upcoming, staging)
+    # It is the only one from now on: a server that is ready beside the old one goes on, and so does the old one.
+    return move.label != label and (upcoming != move.label or staging)
+
+
+def _leaves_rolled_back(world: World, plan: Plan, move: Move) -> bool:
+    rolled_back = {one.name for one in plan.status.revisions if one.rolled_back}
+    placed = placement(world.nodes[move.node], world.label)
+    return bool({placed.label, placed.beside} & rolled_back)
+
+
+def _look(world: World) -> None:
+    """Take note of what has begun and of what is over."""
+    for name, node in world.nodes.items():
+        labels = node.labels.get(world.label), node.labels.get(world.next_label)
+        found = world.begun.get(name)
+        if labels == (None, None):
+            world.begun.pop(name, None)
+            continue
+        if found is None or found.labels != labels:
+            ends = found is not None and labels[1] is None and labels[0] in (found.labels[0], found.labels[1])
+            found = world.begun[name] = Begun(labels, world.now, over=ends)
+        found.over = found.over or _is_over(world, name)
+
+
+def _is_over(world: World, name: str) -> bool:
+    node = world.nodes[name]
+    upcoming, staging = parse_next(node.labels.get(world.next_label))
+    pod = world.next_pods.get(name) if upcoming else world.pods.get(name)
+    record = parse_record(node.records.get(world.label), world.now)
+    if record and record.state is ServerState.FAILED:
+        return True
+    own = pod and (pod.revision, pod.staging) == (upcoming or node.labels.get(world.label), staging)
+    return bool(pod and own and (pod.ready or (pod.selftest and not pod.selftest.passed)))
+
+
+def _comes_first(other: World, world: World, name: str) -> bool:
+    """Whether another EdgeModel of a higher priority has yet to come to a node, and goes forward."""
+    rollout = other.edge_model.spec.rollout
+    if rollout.priority <= world.edge_model.spec.rollout.priority or rollout.paused or rollout.windows:
+        return False
+    marks = [one for one in other.edge_model.status["revisions"] if one.get("provenTime") and not one.get("rolledBack")]
+    if not marks:
+        return False
+    newest = max(marks, key=lambda one: one["provenTime"])
+    label = placement(other.nodes[name], other.label).label
+    record = parse_record(other.nodes[name].records.get(other.label), other.now)
+    failed = record is not None and newest["name"] in record.failures
+    since = datetime.fromisoformat(newest["provenTime"])
+    fresh = timedelta(0) <= other.now - since < parse_duration(rollout.progress_deadline)
+    known = any(one["name"] == label for one in other.edge_model.status["revisions"])
+    return fresh and known and not newest.get("completedTime") and label != newest["name"] and not failed

@@ -1,0 +1,147 @@
+"""Whole rollouts of several EdgeModels over the same simulated nodes."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from fleet_life import ROLLOUT, SOAK, disturb
+from rollout_world import BAD, FRAGILE, GOOD, World, pass_time, passes_at_once, shared
+
+from edgesmith.decide.plan import Plan
+
+NAMES = ("parts", "anomaly", "counter")
+
+
+def rollouts(rng: random.Random, count: int) -> dict[str, dict[str, Any]]:
+    """Each EdgeModel with a rollout of its own."""
+    return {
+        name: ROLLOUT
+        | {
+            "maxUnavailable": rng.choice((1, 2, "50%")),
+            "strategy": rng.choice(("Surge", "Replace")),
+            "priority": rng.choice((0, 0, 5, 10)),
+        }
+        for name in NAMES[:count]
+    }
+
+
+def go_on(
+    worlds: list[World], rng: random.Random, passes: int, *, killed: float = 0.0, until: World | None = None
+) -> None:
+    """Passes in any order, some of them at the same time, until every EdgeModel, or this one, is through.
+
+    Args:
+        worlds: One for each EdgeModel.
+        rng: What decides.
+        passes: How many times at the most.
+        killed: How often the operator is killed in a pass; then it goes on for all of these times.
+        until: The one that matters.
+    """
+    for _ in range(passes):
+        turn = rng.sample(worlds, len(worlds))
+        cuts = [rng.randrange(12) if rng.random() < killed else None for _ in turn]
+        if rng.random() < 0.5:
+            plans = passes_at_once(turn, cuts)
+        else:
+            plans = [world.pass_(cut) for world, cut in zip(turn, cuts, strict=True)]
+        awaited = [plan for world, plan in zip(turn, plans, strict=True) if until is None or world is until]
+        over = all(one.state in {"Complete", "NoNodes"} for plan in awaited for one in plan.status.variants)
+        there = until is not None or all(device.power and device.link for device in worlds[0].devices.values())
+        if over and there and not killed and not any(_goes_on(plan) for plan in awaited):
+            return
+        pass_time(worlds, rng.choice((5.0, 20.0)))
+
+
+def _goes_on(plan: Plan) -> bool:
+    """Whether a plan has something to do, or waits for somebody but a node that is away."""
+    return bool(plan.moves) or any(one.reason != "NotReady" for one in plan.pending)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_rollouts_at_once_on_the_same_nodes_all_come_to_an_end(count: int) -> None:
+    for seed in range(5 * SOAK):
+        rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
+        worlds = shared(rng.choice((3, 10, 20)), rollouts(rng, count), seed=seed)
+        for world in worlds:
+            world.publish("b")
+        go_on(worlds, rng, 20, killed=0.3)
+        go_on(worlds, rng, 400)
+        for world in worlds:
+            message = world.edge_model.status["variants"][0]["message"]
+            assert world.labelled("b") == set(world.nodes), (seed, world.name, message)
+            assert all(world.serves(name) for name in world.nodes)
+
+
+def test_the_one_with_the_higher_priority_is_through_first() -> None:
+    for seed in range(4 * SOAK):
+        rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
+        chosen = rollouts(rng, 2)
+        for name, priority in zip(chosen, rng.sample((0, 10), 2), strict=True):
+            chosen[name] |= {"priority": priority, "maxUnavailable": 2, "progressDeadline": "1h"}
+        worlds = shared(20, chosen, seed=seed)
+        for world in worlds:
+            world.publish("b")
+        done: list[int] = []
+        for _ in range(300):
+            for world in rng.sample(worlds, 2):
+                world.pass_()
+                if world.labelled("b") == set(world.nodes) and world.edge_model.spec.rollout.priority not in done:
+                    done.append(world.edge_model.spec.rollout.priority)
+            pass_time(worlds, 10)
+            if len(done) == 2:
+                break
+        assert done == [10, 0], seed
+
+
+@pytest.mark.parametrize("trouble", ["paused", "bad", "away", "broken"])
+def test_one_that_stands_still_keeps_another_no_longer_than_its_progress_deadline(trouble: str) -> None:
+    for seed in range(4 * SOAK):
+        rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
+        chosen = rollouts(rng, 2)
+        chosen["parts"] |= {"priority": 10, "strategy": rng.choice(("Surge", "Replace"))}
+        first, second = worlds = shared(10, chosen, seed=seed)
+        first.publish("b", {"bad": BAD, "broken": FRAGILE}.get(trouble, GOOD))
+        if trouble == "broken":
+            for device in list(first.devices.values())[1:]:
+                device.fragile = True
+        for _ in range(rng.randrange(1, 30)):
+            first.pass_()
+            pass_time(worlds, 10)
+        if trouble == "paused":
+            first.ask(paused=True)
+        if trouble == "away":
+            for name, one in first.nodes.items():
+                first.devices[name].link = first.digit(one.labels[first.label]) != "b"
+            pass_time(worlds, 60)
+        second.publish("b")
+        go_on(worlds, rng, 300, until=second)
+        reachable = {name for name in second.nodes if second.reachable(name)}
+        message = second.edge_model.status["variants"][0]["message"]
+        assert reachable <= second.labelled("b"), (seed, trouble, message)
+
+
+@pytest.mark.parametrize("batch", range(3))
+def test_any_fleet_of_several_edge_models_keeps_the_rules_and_ends_on_good_revisions(batch: int) -> None:
+    for seed in range(batch * 5 * SOAK, (batch + 1) * 5 * SOAK):
+        rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
+        worlds = shared(rng.randrange(1, 10), rollouts(rng, rng.choice((2, 3))), seed=seed)
+        for world in worlds:
+            world.outage = rng.choice((60.0, 200.0))
+        for serial in range(rng.randrange(10, 40)):
+            disturb(rng.choice(worlds), rng, serial)
+            for world in worlds:
+                world.now = max(one.now for one in worlds)
+            go_on(worlds, rng, 1, killed=0.33)
+        for device in worlds[0].devices.values():
+            device.link = True
+        for world in worlds:
+            world.publish("9")
+            world.ask(paused=False, windows=[])
+        go_on(worlds, rng, 600)
+        for world in worlds:
+            message = world.edge_model.status["variants"][0]["message"]
+            own = {name for name, one in world.nodes.items() if one.labels["device"] == "amd64"}
+            assert own <= world.labelled("9"), (seed, world.name, message)
+            assert all(world.serves(name) for name in own), (seed, world.name, message)
