@@ -12,6 +12,7 @@ from edgesmith_stage import surface
 from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.predict import Protocol, predict
 from edgesmith_stage.pulls import Pulls
+from edgesmith_stage.waiting import until
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -41,13 +42,29 @@ def test_from_apply_to_predictions_and_to_the_next_model(fleet: Fleet) -> None:
     _every_node_answers_as_its_build(fleet, NAME)
 
     pulls = Pulls(fleet.ground)
+    before = {server.image for server in fleet.servers(NAME).values()}
     fleet.patch(NAME, {"source": fleet.publish("2", "model-v2.onnx")})
+    each = until(
+        lambda: _each(fleet, before), seconds=300, what="the status to say how many bytes each node pulls", every=0.1
+    )
     fleet.wait_settled(NAME, 300)
     pulled = pulls.bytes_by_node()
     for node, server in fleet.servers(NAME).items():
         layer = next(v["size"] for v in fleet.variants(NAME).values() if v["image"] == server.image)
         assert pulled[node] <= 1.02 * layer + MANIFESTS, f"{node} pulled {pulled[node]} bytes for a layer of {layer}"
+        told = each.get(server.image)
+        assert told is None or told <= pulled[node] <= told + MANIFESTS, (
+            f"{node} pulled {pulled[node]}, told was {told}"
+        )
     _every_node_answers_as_its_build(fleet, NAME)
+
+
+def _each(fleet: Fleet, before: set[str]) -> dict[str, int]:
+    """Image to the bytes that its status says each node pulls, once one of the new ones does."""
+    variants = fleet.variants(NAME).values()
+    return {
+        one["image"]: one["transfer"]["each"] for one in variants if "transfer" in one and one["image"] not in before
+    }
 
 
 MANIFESTS = 16 * 1024

@@ -49,6 +49,7 @@ def check(world: World, plan: Plan) -> None:
     _check_held(world, plan, rolled_back)
     _check_marks(world, plan, wanted)
     _check_hold(world, plan)
+    _check_pulling(world, plan)
     check_partitions(world, plan)
     check_shared_nodes(world, plan)
 
@@ -75,6 +76,31 @@ def _check_hold(world: World, plan: Plan) -> None:
         untouched = move.label == label and move.next is None
         arrives = move.label == given and move.next is None and _takes_over(world, move.node, given)
         assert back or failed or untouched or arrives or move.revision in free & asked, (move, rollout)
+
+
+def _check_pulling(world: World, plan: Plan) -> None:
+    """No more nodes pull at once than `maxPulling` says, but for those that go back."""
+    allowed = world.edge_model.spec.rollout.max_pulling
+    if allowed is None:
+        return
+    begins, pulling = [], []
+    rolled_back = {one.name for one in plan.status.revisions if one.rolled_back}
+    moves = {move.node: move for move in plan.moves}
+    own = {one.metadata.name for one in world.profiles}
+    for name, node in world.nodes.items():
+        placed, move = placement(node, world.label), moves.get(name)
+        forward = move and not move.urgent and not {placed.label, placed.beside} & rolled_back
+        if move and forward and move.revision not in (None, placed.label, placed.beside):
+            begins.append(name)
+        there = node.labels["device"] in own and world.reachable(name) and world.offers(name)
+        known = daemon_set_name(world.name, placed.label or "") in world.revisions
+        pods = [pod for pod in (world.pods.get(name), world.next_pods.get(name)) if pod]
+        shown = any(pod.revision == placed.label and (pod.pulled or pod.ready) for pod in pods)
+        if there and known and not shown and not (move and move.revision != placed.label):
+            pulling.append(name)
+    desired = plan.status.nodes.desired
+    limit = parse_share(allowed, max(desired, 1))
+    assert not begins or len({*begins, *pulling}) <= limit, (begins, pulling, limit)
 
 
 def open_by_the_clock(windows: tuple[Window, ...], now: datetime) -> bool:

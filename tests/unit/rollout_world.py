@@ -354,9 +354,11 @@ class World(Cluster):
         test = test or (_PASSED if ready else None)
         said = _JUDGED if server.told else None
         test, ended = test if ready else said or test, said if ready else None
-        if (pod.ready, pod.restarts, pod.selftest, pod.ended) == (ready, server.restarts, test, ended):
+        pulled = pod.pulled or self.now >= server.started + _span(self.devices[name].delay / 2)
+        shown = (ready, server.restarts, test, ended, pulled)
+        if (pod.ready, pod.restarts, pod.selftest, pod.ended, pod.pulled) == shown:
             return pod
-        return replace(pod, ready=ready, restarts=server.restarts, selftest=test, ended=ended)
+        return replace(pod, ready=ready, restarts=server.restarts, selftest=test, ended=ended, pulled=pulled)
 
     def _follow(self, name: str, server: Server) -> None:
         """A kubelet that hears of another pod ends its server and starts the other."""

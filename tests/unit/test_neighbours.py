@@ -110,6 +110,11 @@ COMING: dict[str, tuple[EdgeModel, Node, bool]] = {
         carrying(SERVING, "r1"),
         False,
     ),
+    "it was proven by a clock that was set back since": (
+        other(mark("r1", 900), mark("r2", -9000), priority=1),
+        carrying(SERVING, "r1"),
+        False,
+    ),
     "its newest partition opened since": (
         other(mark("r1", 900), mark("r2", 50, partition="b", partitionTime=ago(minutes=4).isoformat()), priority=1),
         carrying(SERVING, "r1"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from fleet_life import ROLLOUT, SOAK, disturb, flap
@@ -20,10 +21,11 @@ def parted(world: World, rng: random.Random) -> None:
             world.nodes[name] = replace(one, labels={**one.labels, ZONE: rng.choice(ZONES)})
 
 
-def rollout(rng: random.Random) -> dict[str, object]:
+def rollout(rng: random.Random) -> dict[str, Any]:
     order = rng.sample(ZONES[:3], rng.randrange(4))
     parting = {"label": ZONE, "order": order, "bake": rng.choice(("0s", "30s", "5m"))}
-    return ROLLOUT | {"maxUnavailable": rng.choice((1, 2, "50%")), "partitions": parting}
+    pulling: dict[str, Any] = {"maxPulling": rng.choice((1, 2, None)), "jitter": rng.choice(("0s", "1m", "4m"))}
+    return ROLLOUT | {"maxUnavailable": rng.choice((1, 2, "50%")), "partitions": parting} | pulling
 
 
 @pytest.mark.parametrize("kind", [GOOD, FRAGILE])

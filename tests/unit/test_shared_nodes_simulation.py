@@ -21,6 +21,8 @@ def rollouts(rng: random.Random, count: int) -> dict[str, dict[str, Any]]:
         | {
             "maxUnavailable": rng.choice((1, 2, "50%")),
             "strategy": rng.choice(("Surge", "Replace")),
+            "maxPulling": rng.choice((1, 3, None)),
+            "jitter": rng.choice(("0s", "0s", "1m")),
             "priority": rng.choice((0, 0, 5, 10)),
         }
         for name in NAMES[:count]

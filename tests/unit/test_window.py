@@ -148,10 +148,10 @@ def test_in_the_hour_that_is_skipped_a_window_begins_with_the_skip_or_not_at_all
 
 def test_a_time_that_the_clock_shows_twice_is_meant_the_first_time() -> None:
     found = opening_of([window("02:15", "02:45", "Sun")], at("2026-10-25 02:15"))
-    assert found == Opening(True, at("2026-10-25 02:45"))
+    assert found == Opening(True, at("2026-10-25 02:45"), since=at("2026-10-25 02:15"))
     assert not opening_of([window("02:15", "02:45", "Sun")], at("2026-10-25 02:30", fold=1)).open
     across = opening_of([window("02:30", "04:00", "Sun")], at("2026-10-25 02:10", fold=1))
-    assert across == Opening(True, at("2026-10-25 04:00")), "it does not close in between"
+    assert across == Opening(True, at("2026-10-25 04:00"), since=at("2026-10-25 02:30")), "it does not close in between"
 
 
 def test_a_day_that_a_zone_left_out_has_no_window() -> None:
@@ -163,7 +163,8 @@ def test_a_day_that_a_zone_left_out_has_no_window() -> None:
 
 def test_windows_that_touch_are_one() -> None:
     both = [window("08:00", "10:00"), window("10:00", "12:00")]
-    assert opening_of(both, at("2026-11-28 08:30")) == Opening(True, at("2026-11-28 12:00"))
+    for now in ("2026-11-28 08:30", "2026-11-28 10:00", "2026-11-28 11:59"):
+        assert opening_of(both, at(now)) == Opening(True, at("2026-11-28 12:00"), since=at("2026-11-28 08:00"))
 
 
 def test_a_zone_that_nobody_knows_is_said_and_opens_nothing() -> None:

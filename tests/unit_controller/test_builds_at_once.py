@@ -97,6 +97,9 @@ class PlayedApplier:
 class NoImages:
     """A registry that holds nothing."""
 
+    async def layers(self, _references: object) -> dict[str, dict[str, int]]:
+        return {}
+
     async def look_up(self, _repository: str, builds: list[Wanted], _fresh: object) -> dict[str, None]:
         await asyncio.sleep(0)
         return dict.fromkeys(one.build.key for one in builds)

@@ -29,6 +29,9 @@ class Asked:
     def __init__(self) -> None:
         self.builds: list[Wanted] = []
 
+    async def layers(self, _references: object) -> dict[str, dict[str, int]]:
+        return {}
+
     async def look_up(self, _repository: str, builds: list[Wanted], _fresh: object) -> dict[str, None]:
         self.builds = builds
         return dict.fromkeys(one.build.key for one in builds)

@@ -12,7 +12,7 @@ import virtual_time
 from virtual_time import now
 
 from edgesmith.cluster.breaker import FIRST_PAUSE, LONGEST_PAUSE
-from edgesmith.cluster.images import ABSENT_SECONDS, LOOKUP_SECONDS, PROBLEM_SECONDS, Images
+from edgesmith.cluster.images import ABSENT_SECONDS, LOOKUP_SECONDS, PROBLEM_SECONDS, UNSHOWN_SECONDS, Images
 from edgesmith.cluster.provenance import Wanted
 from edgesmith.decide.snapshot import ForeignImage, Image, RegistryProblem, StrangeImage
 from edgesmith_builder.contract import (
@@ -137,6 +137,33 @@ async def test_an_image_that_is_there_is_asked_for_once(images: Images, registry
         assert isinstance(found, Image)
         assert found.reference == f"{PLACE}@sha256:{'1' * 64}"
     assert registry.asked == 1
+
+
+async def test_the_layers_of_an_image_are_asked_for_once_and_one_that_is_not_shown_for_a_moment_not_again(
+    images: Images, registry: FakeRegistry, clock: list[float]
+) -> None:
+    here, gone = f"{PLACE}@{ONE}", f"{PLACE}@{TWO}"
+    registry.finalists = {ONE: manifest(), TWO: None}
+    for _ in range(3):
+        assert await images.layers({here, gone}) == {
+            here: {"sha256:lower": 3, "sha256:upper": 3, "sha256:inputs": 3, "sha256:model": 3}
+        }
+    assert registry.finalists_asked == 2
+    clock[0] += UNSHOWN_SECONDS
+    registry.finalists[TWO] = manifest(digest=TWO)
+    assert set(await images.layers({here, gone})) == {here, gone}
+    assert registry.finalists_asked == 3
+
+
+@pytest.mark.parametrize("error", [RegistryUnreachable("no"), RegistryForbidden("no"), TimeoutError()])
+async def test_layers_that_cannot_be_asked_for_fail_no_pass(
+    images: Images, monkeypatch: pytest.MonkeyPatch, registry: FakeRegistry, error: Exception
+) -> None:
+    async def refuse(_: Reference) -> None:
+        raise error
+
+    monkeypatch.setattr(registry, "manifest", refuse)
+    assert await images.layers({f"{PLACE}@{ONE}", "no image"}) == {}
 
 
 async def test_an_image_that_may_not_be_rolled_out_is_read_once_and_looked_for_as_long_as_it_is_there(

@@ -98,6 +98,9 @@ class PlayedApplier:
 class EveryImage:
     """A registry that holds every build."""
 
+    async def layers(self, _references: object) -> dict[str, dict[str, int]]:
+        return {}
+
     async def look_up(self, _repository: str, builds: list[Wanted], _fresh: object) -> dict[str, Image]:
         await asyncio.sleep(0)
         report = BuildReport(precision="fp32", size=1, candidates=(Candidate(precision="fp32"),), finalists=FINALISTS)

@@ -44,6 +44,9 @@ class Refusing:
 class NoAnswer:
     """A registry that does not answer, so that the plan looks again soon."""
 
+    async def layers(self, _references: object) -> dict[str, dict[str, int]]:
+        return {}
+
     async def look_up(self, _repository: str, builds: list[Wanted], _fresh: object) -> dict[str, RegistryProblem]:
         problem = RegistryProblem("It does not answer.", forbidden=False)
         return dict.fromkeys((one.build.key for one in builds), problem)

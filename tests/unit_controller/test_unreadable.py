@@ -67,6 +67,9 @@ class Labels:
 class NoImages:
     """A registry that holds nothing."""
 
+    async def layers(self, _references: object) -> dict[str, dict[str, int]]:
+        return {}
+
     async def look_up(self, *_: Any) -> Object:
         return {}
 

@@ -134,6 +134,21 @@ class Rollout(Model):
         ),
         json_schema_extra={"x-edgesmith-schema": "intOrPercent"},
     )
+    max_pulling: int | str | None = Field(
+        None,
+        description=(
+            "Most nodes that may pull an image at once, as a number or a percentage of the nodes that are to run the "
+            "model, over all variants. Absent: maxUnavailable alone bounds them."
+        ),
+        json_schema_extra={"x-edgesmith-schema": "intOrPercent"},
+    )
+    jitter: Duration = Field(
+        "0s",
+        description=(
+            "Within how long after a revision has held its steps each node's turn begins, at a time of its own, so "
+            "that not all of them pull at the same moment. Nodes of steps and nodes that go back do not wait."
+        ),
+    )
     max_failed: int | str = Field(
         "5%",
         description=(
@@ -204,6 +219,11 @@ class Rollout(Model):
     @classmethod
     def _is_share(cls, value: int | str) -> int | str:
         return _share(value, "maxUnavailable", least=1)
+
+    @field_validator("max_pulling")
+    @classmethod
+    def _is_ceiling(cls, value: int | str | None) -> int | str | None:
+        return value if value is None else _share(value, "maxPulling", least=1)
 
     @field_validator("max_failed")
     @classmethod

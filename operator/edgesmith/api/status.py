@@ -89,6 +89,18 @@ class VariantBuild(Model):
     message: str | None = Field(None, max_length=1024, description="Why, in one sentence for people.")
 
 
+class TransferStatus(Model):
+    """What a revision still moves to nodes, in compressed bytes of layers that they do not have."""
+
+    each: int = Field(
+        description="Bytes for a node that goes from the revision before; of the first one, those of the whole image."
+    )
+    nodes: int = Field(description="Nodes that have not been given the revision.")
+    total: int | None = Field(
+        None, description="Bytes for all of them. Absent: the registry does not show the image that one of them runs."
+    )
+
+
 class PartitionStatus(Model):
     """How far spec.rollout.partitions lets a variant's revision go."""
 
@@ -189,6 +201,12 @@ class VariantStatus(Model):
     strategy_message: str | None = Field(
         None, description="Why strategy is not what spec.rollout.strategy says, in one sentence."
     )
+    transfer: TransferStatus | None = Field(
+        None,
+        description=(
+            "What the revision still moves. Absent: all nodes were given it, or the registry does not show its image."
+        ),
+    )
     partition: PartitionStatus | None = Field(
         None, description="How far spec.rollout.partitions lets the revision go. Absent: to every node."
     )
@@ -216,6 +234,10 @@ class PendingReason(StrEnum):
     """The node makes the revision ready beside its server, which goes on until then."""
     MAX_UNAVAILABLE = "MaxUnavailable"
     """As many nodes as spec.rollout.maxUnavailable allows are without a ready server."""
+    MAX_PULLING = "MaxPulling"
+    """As many nodes as spec.rollout.maxPulling allows pull an image."""
+    JITTER = "Jitter"
+    """The node's turn within spec.rollout.jitter has not begun."""
     DEVICE_MISSING = "DeviceMissing"
     """The node does not offer a device that its server asks for."""
     FAILED = "Failed"

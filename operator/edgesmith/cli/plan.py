@@ -13,9 +13,10 @@ from typing import Any
 
 from edgesmith.api.conditions import ConditionType
 from edgesmith.api.edgemodel import EdgeModel
-from edgesmith.api.status import Condition, EdgeModelStatus, NodeCounts
+from edgesmith.api.status import Condition, EdgeModelStatus, NodeCounts, VariantStatus
 from edgesmith.cli.documents import KINDS, read
 from edgesmith.cli.seen import look
+from edgesmith.cli.table import size
 from edgesmith.cluster.apply import status_manifest
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.configuration import SettingsError, installed_settings, settings_from
@@ -262,10 +263,33 @@ def _about_nodes(planned: Planned) -> list[str]:
         for variant in made.status.variants
         if variant.partition
     ]
+    lines += [
+        f"  bytes     {variant.profile}: {_moved(variant)}" for variant in made.status.variants if _moves(variant)
+    ]
     lines += [f"  move      {move.node} to {_given(move)}: {move.reason}" for move in made.moves]
     lines += [f"  pending   {one.node}: {one.message}" for one in made.pending]
     lines += [f"  delete    {delete.kind} {delete.name}: {delete.reason}" for delete in made.deletes]
     return [*lines, f"  nodes     {_counts(made.status.nodes)}"]
+
+
+def _moves(variant: VariantStatus) -> bool:
+    """Whether nodes of a variant are still to be given its revision."""
+    return variant.revision is not None and variant.state not in {"RolledBack", "NoNodes", "Complete", "Built"}
+
+
+def _moved(variant: VariantStatus) -> str:
+    """What a revision still moves, in words."""
+    found = variant.transfer
+    if found is None and variant.image is None:
+        return "not known before it is built"
+    if found is None:
+        given = variant.nodes.updated >= variant.nodes.desired
+        return (
+            "nothing, all nodes were given it" if given else "not known, the registry does not show the image's layers"
+        )
+    nodes = f"{found.nodes} {'node' if found.nodes == 1 else 'nodes'}"
+    whole = "not known in all" if found.total is None else f"{size(found.total)} in all"
+    return f"{size(found.each)} for each node, {whole} for {nodes}"
 
 
 def _given(move: Move) -> str:

@@ -17,7 +17,7 @@ from edgesmith.cluster.table import Entry, Table
 from edgesmith.decide.built_for_sites import wanted
 from edgesmith.decide.requests import candidates
 from edgesmith.decide.settings import Settings
-from edgesmith.decide.snapshot import BuilderJob, BuildJob, Snapshot
+from edgesmith.decide.snapshot import BuilderJob, BuildJob, Image, Snapshot
 from edgesmith.decide.trust import trusted_digests
 from edgesmith.resources.names import repository
 
@@ -71,6 +71,9 @@ class Gatherer:
         )
         back = candidates(model, revisions)
         gone = await self._images.missing(back) if back else frozenset()
+        shown = {one.image for one in revisions}
+        shown |= {answer.reference for answer in images.values() if isinstance(answer, Image)}
+        layers = await self._images.layers(shown)
         # What is read of nodes and of other EdgeModels is read last: from here on there is no await.
         return Snapshot(
             model=model,
@@ -90,6 +93,7 @@ class Gatherer:
             ),
             resolve_jobs=resolve_jobs,
             gone=gone,
+            layers=layers,
             staging=tuple(
                 entry.noun
                 for _, entry in objects.staging.of_model(namespace, name)

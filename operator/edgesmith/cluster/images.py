@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 ABSENT_SECONDS = 2.0
 PROBLEM_SECONDS = 5.0
+UNSHOWN_SECONDS = 60.0
 LOOKUP_SECONDS = 4.0
 """For all look-ups of one pass."""
 _LIMIT = 8192
@@ -74,6 +75,10 @@ class Images:
         """What lies under the tags of builds that may not be rolled out as it is, so is asked for again."""
         self._seen: dict[str, tuple[float, bool]] = {}
         """Images by digest: until when the answer counts, and whether it was that there is none."""
+        self._layers: dict[str, Mapping[str, int]] = {}
+        """By image."""
+        self._unshown: dict[str, float] = {}
+        """Images whose layers could not be had, with when to ask again."""
         self._bases = Bases(registry)
 
     async def look_up(
@@ -136,6 +141,41 @@ class Images:
 
         answers = await asyncio.gather(*(gone(reference) for reference in references))
         return frozenset(one for one, answer in zip(references, answers, strict=True) if answer)
+
+    async def layers(self, references: Collection[str]) -> Mapping[str, Mapping[str, int]]:
+        """The layers of images, digest to compressed bytes, as far as the registry shows them; each is asked for once.
+
+        It is for people to read, so no pass waits for it where the registry has not answered a moment ago.
+
+        Args:
+            references: Images, `REGISTRY/NAME@sha256:HEX`.
+        """
+
+        async def ask(reference: str) -> None:
+            repository, _, digest = reference.partition("@")
+            try:
+                async with asyncio.timeout(LOOKUP_SECONDS):
+                    found = await self._registry.manifest(Repository.parse(repository).pinned(digest))
+            except (RegistryError, ValueError, TimeoutError) as error:
+                log.info("the layers of %s could not be asked for: %s", reference, error or "no answer")
+            else:
+                if found is not None:
+                    self._layers[reference] = {layer.digest: layer.size for layer in found.layers}
+
+        now = self._clock()
+        unknown = [
+            one
+            for one in sorted(references)
+            if one not in self._layers
+            and self._unshown.get(one, now) <= now
+            and self._breaker.may_ask(one.partition("/")[0], now)
+        ]
+        await asyncio.gather(*(ask(one) for one in unknown))
+        for memory in (self._layers, self._unshown):
+            while len(memory) > _LIMIT:
+                del memory[next(iter(memory))]
+        self._unshown |= {one: now + UNSHOWN_SECONDS for one in unknown if one not in self._layers}
+        return {one: self._layers[one] for one in references if one in self._layers}
 
     def _known(self, repository: str, wanted: Wanted) -> Image | None:
         """The image that was found before, unless a Job of ours has pushed another one since."""

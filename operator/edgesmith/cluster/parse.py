@@ -141,6 +141,7 @@ def pod(raw: Raw) -> Pod:
         waiting_message=waiting_message,
         selftest=_selftest(raw),
         stage=_stage(raw),
+        pulled=any(_made(status) for status in containers),
         staging=labels_of(raw).get(COMPONENT_LABEL) == STAGING,
         ended=_ended(raw),
     )
@@ -154,6 +155,12 @@ def _ended(raw: Raw) -> SelfTest | None:
             if found and not found.passed:
                 return found
     return None
+
+
+def _made(status: Raw) -> bool:
+    """Whether a container was made: it has the id of an image that is on the node, runs, or has run."""
+    ran = any(at(status, "state", state) is not None for state in ("running", "terminated"))
+    return ran or bool(text(status, "imageID")) or bool(number(status.get("restartCount")))
 
 
 def _stage(raw: Raw) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgesmith.api.status import PendingReason
 from edgesmith.decide.fleet import NodeState, RevisionState, Rules, ServerState
 from edgesmith.decide.judge import Judgement
 
@@ -28,6 +29,10 @@ class Budget:
     or lost their device and their server."""
     staged: int = 0
     """Of the nodes on their way, those whose old server is ready still."""
+    pulls: int | None = None
+    """Most nodes that may pull at once; None: as many as are on their way."""
+    pulling: int = 0
+    """Nodes on their way whose image is not known to be there."""
 
     def take(self, node: NodeState, *, back: bool = False) -> bool:
         """Whether a node may be moved; if so, it is counted.
@@ -44,8 +49,18 @@ class Budget:
 
     def fits(self, node: NodeState, *, back: bool = False) -> bool:
         """Whether a node may be moved, as `take` has it; nothing is counted."""
+        return self.lacks(node, back=back) is None
+
+    def lacks(self, node: NodeState, *, back: bool = False) -> tuple[PendingReason, str] | None:
+        """Why a node may not be moved, for machines and in one sentence; None where it may be. Nothing is counted."""
         ends_a_server = node.serving and not back
-        return node.server is ServerState.STARTING or self.starting + (self.down if ends_a_server else 0) < self.limit
+        taken = self.starting + (self.down if ends_a_server else 0)
+        if node.server is not ServerState.STARTING and taken >= self.limit:
+            return PendingReason.MAX_UNAVAILABLE, self.full
+        if not back and not node.fetching and self.pulls is not None and self.pulling >= self.pulls:
+            message = f"As many nodes as spec.rollout.maxPulling allows ({self.pulls}) pull an image."
+            return PendingReason.MAX_PULLING, message
+        return None
 
     def switch(self, node: NodeState) -> bool:
         """Whether the old server of a staged node may end before the new one starts; if so, it is counted.
@@ -66,6 +81,7 @@ class Budget:
         """Count a node that is moved, whatever the budget says."""
         if node.server is not ServerState.STARTING:
             self.starting += 1
+        self.pulling += not node.fetching
         if node.server is ServerState.FAILED:
             self.down = max(self.down - 1, 0)
 
@@ -84,7 +100,9 @@ def budget_of(judgements: Sequence[Judgement], rules: Rules, leaving: Sequence[N
     revisions = {name: state for one in judgements for name, state in one.revisions.items()}
     down += sum(_lost(node, revisions.get(node.label or ""), rules) for node in leaving)
     staged = sum(_starts(node) and node.beside_serving for one in judgements for node in one.variant.unwell)
-    return Budget(rules.unavailable(desired + len(leaving)), starting, down, staged)
+    pulling = sum(_starts(node) and node.fetching for one in judgements for node in one.variant.unwell)
+    desired += len(leaving)
+    return Budget(rules.unavailable(desired), starting, down, staged, rules.pulling(desired), pulling)
 
 
 def _starts(node: NodeState) -> bool:

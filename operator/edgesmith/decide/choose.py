@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from edgesmith.api.status import PendingReason
 from edgesmith.decide.back import go_back
@@ -12,11 +13,12 @@ from edgesmith.decide.fleet import NodeState, RevisionState, Rules, ServerState
 from edgesmith.decide.hold import Hold, hold_of
 from edgesmith.decide.judge import Judgement
 from edgesmith.decide.staging import awaited, place, settle
+from edgesmith.decide.turn import waits_until
 
 _RANKS = {ServerState.NONE: 2, ServerState.STARTING: 3}
 
 
-def choose(judged: Judgement, rules: Rules, budget: Budget) -> Chosen:
+def choose(judged: Judgement, rules: Rules, budget: Budget, now: datetime) -> Chosen:
     """Choose one variant's moves: what has to go back first, then the step's nodes, then all others."""
     chosen, hold = Chosen(), hold_of(rules, overridden=judged.variant.overridden)
     go_back(judged, budget, chosen)
@@ -26,7 +28,7 @@ def choose(judged: Judgement, rules: Rules, budget: Budget) -> Chosen:
     else:
         if judged.step and judged.target:
             _fill_step(judged, judged.target, budget, chosen)
-        _follow(judged, budget, chosen)
+        _follow(judged, rules, budget, chosen, now)
     _explain(judged, hold, chosen)
     place(judged, budget, chosen)
     return chosen
@@ -74,8 +76,8 @@ def _fill_step(judged: Judgement, target: RevisionState, budget: Budget, chosen:
 
 def _takes(judged: Judgement, node: NodeState, budget: Budget, chosen: Chosen) -> bool:
     """Whether a node may be moved now; if so, it is counted, and if not, it is said why."""
-    if not budget.fits(node):
-        chosen.wait(node, PendingReason.MAX_UNAVAILABLE, budget.full)
+    if lacks := budget.lacks(node):
+        chosen.wait(node, *lacks)
     elif busy := judged.variant.busy(node.name):
         chosen.wait(node, PendingReason.NODE_BUSY, busy)
     else:
@@ -93,7 +95,7 @@ def _rank(judged: Judgement, node: NodeState) -> tuple[int, int, str]:
     return (1 if node.failures else 0), order, node.name
 
 
-def _follow(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
+def _follow(judged: Judgement, rules: Rules, budget: Budget, chosen: Chosen, now: datetime) -> None:
     """Move the other nodes to what is approved, those with least to lose first."""
     approved = judged.approved
     if approved is None:
@@ -112,6 +114,8 @@ def _follow(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
         if given is None:
             if judged.opened:
                 chosen.wait(node, PendingReason.PARTITION_CLOSED, judged.opened.why(node, approved.revision))
+        elif given == judged.target and (turn := waits_until(judged, node, rules, now)):
+            chosen.wait_until(node, turn)
         elif _takes(judged, node, budget, chosen):
             chosen.move(node, given.revision, f"Revision {given.revision} is approved.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from edgesmith.api.status import PendingReason
 from edgesmith.decide.fleet import NodeState
@@ -15,6 +16,8 @@ class Chosen:
 
     moves: dict[str, Move] = field(default_factory=dict)
     pending: dict[str, Pending] = field(default_factory=dict)
+    turn: datetime | None = None
+    """When the first node's turn begins that waits for it."""
 
     def move(self, node: NodeState, revision: str | None, reason: str, *, urgent: bool = False) -> None:
         """Give a node another revision, or none."""
@@ -31,6 +34,12 @@ class Chosen:
         """Let a staged node start what it has tested beside its server."""
         self.moves[node.name] = Move(node.name, node.label, reason, beside=node.beside)
         self.pending.pop(node.name, None)
+
+    def wait_until(self, node: NodeState, turn: datetime) -> None:
+        """Say that a node is moved when its turn begins."""
+        self.turn = min(self.turn or turn, turn)
+        begins = turn.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        self.wait(node, PendingReason.JITTER, f"Its turn within spec.rollout.jitter begins at {begins}.")
 
     def wait(self, node: NodeState, reason: PendingReason, message: str) -> None:
         """Say why a node is not moved."""

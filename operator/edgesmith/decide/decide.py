@@ -22,6 +22,7 @@ from edgesmith.decide.retention import old_jobs, old_revisions, old_staging
 from edgesmith.decide.rollout import Course, plan_rollout
 from edgesmith.decide.snapshot import Snapshot
 from edgesmith.decide.status import events_of, status_of
+from edgesmith.decide.transfer import transfer_of
 from edgesmith.decide.variant_status import VariantFacts, counts
 from edgesmith.decide.view import View
 
@@ -170,6 +171,7 @@ def _facts(view: View, course: Course) -> VariantFacts:
         warnings=warnings,
         opens=view.terms.rules.opening.message,
         unmatched=len(view.assignment.unmatched),
+        transfer=transfer_of(course, view.images_of(course), view.snapshot.layers),
         for_sites=profile in for_sites(view.snapshot.model, view.snapshot.settings),
     )
 

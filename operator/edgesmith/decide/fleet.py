@@ -85,6 +85,8 @@ class NodeState:
     note: str = ""
     """What is wrong or awaited: the end of a sentence that begins with the node's name."""
     pull_failed: bool = False
+    fetching: bool = False
+    """Whether it starts a server and nothing says yet that its image is there."""
     deadline: datetime | None = None
     """When a node that starts counts as failed."""
     taint: str = ""
@@ -267,6 +269,10 @@ class Rules:
     paused: bool = False
     opening: Opening = ANY_TIME
     """What the windows say now."""
+    max_pulling: int | str | None = None
+    """Most nodes that may pull at once, over all variants; None: as many as may be unavailable."""
+    jitter: timedelta = timedelta(0)
+    """Within how long the nodes' turns begin once the steps are held."""
     partitions: Partitions | None = None
     """Which nodes come first once the steps are held; None: all at once."""
 
@@ -280,6 +286,10 @@ class Rules:
     def unavailable(self, desired: int) -> int:
         """`maxUnavailable` as a count."""
         return parse_share(self.max_unavailable, desired)
+
+    def pulling(self, desired: int) -> int | None:
+        """`maxPulling` as a count."""
+        return None if self.max_pulling is None else parse_share(self.max_pulling, desired)
 
     def absent(self, desired: int) -> int:
         """How many nodes may be missing where a step is held or a revision completed.

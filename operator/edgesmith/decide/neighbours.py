@@ -138,8 +138,9 @@ def _coming(others: Mapping[str, EdgeModel], priority: int, now: datetime) -> It
         wanted, until = {}, now
         for mark in marks:
             one = mark.state
-            began = max((time for time in (one.proven, one.opened) if time), default=now)
-            ends = min(began, now) + deadline
+            # Where the hub's clock was set back, a time to come says nothing.
+            began = max((time for time in (one.proven, one.opened) if time and time <= now), default=None)
+            ends = began + deadline if began else now
             if newest.get(mark.profile, (None, ""))[1] == one.revision and not one.completed and ends > now:
                 wanted[mark.profile], until = one.revision, max(until, ends)
         if wanted:

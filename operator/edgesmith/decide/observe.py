@@ -98,6 +98,8 @@ class _Server(NamedTuple):
     """Whether it is without its device, and so shows nothing."""
     ended: str = ""
     """What it found out about its requests in the run before this one, in which it is ready again."""
+    pulled: bool = True
+    """Whether its image is on the node."""
 
 
 _NOTHING = _Server(ServerState.NONE)
@@ -146,6 +148,7 @@ def observe(
         moved=current.moved if current else None,
         away=(current and current.away) or terms.now if gone else None,
         note=ended or seen.note,
+        fetching=server is ServerState.STARTING and not (staged or seen.pulled),
         pull_failed=seen.pulling and server is not ServerState.SERVING,
         deadline=current.since + allowed.deadline
         if current and server is ServerState.STARTING and not (blocked or staged)
@@ -304,7 +307,7 @@ def _server(label: str, pods: Iterable[Pod], *, staging: bool) -> _Server:
         if own and (newest is None or (pod.created, pod.name) > (newest.created, newest.name)):
             newest = pod
     if newest is None:
-        return _Server(ServerState.STARTING, "has no pod of it yet")
+        return _Server(ServerState.STARTING, "has no pod of it yet", pulled=False)
     if newest.ready and staging:
         return _Server(ServerState.STAGED, "waits for the old server to end", run=_run(newest.name, newest.restarts))
     if not newest.ready:
@@ -332,7 +335,7 @@ def _unready(pod: Pod) -> _Server:
     failure = _failure(pod)
     if failure:
         return _Server(ServerState.FAILED, failure, pulling, run)
-    return _Server(ServerState.STARTING, _awaited(pod), pulling, run)
+    return _Server(ServerState.STARTING, _awaited(pod), pulling, run, pulled=pod.pulled)
 
 
 def _run(pod: str, restarts: int) -> str:

@@ -75,7 +75,7 @@ def plan_rollout(
     """
     judged = [judge(variant, rules, now) for variant in variants]
     budget = budget_of(judged, rules, leaving)
-    courses = tuple(describe(one, choose(one, rules, budget), rules, now) for one in judged)
+    courses = tuple(describe(one, choose(one, rules, budget, now), rules, now) for one in judged)
     gone = leave(leaving, rules, budget)
     return Rollout(courses, _sorted_moves(gone), _sorted_pending(gone))
 
@@ -90,7 +90,7 @@ def describe(judged: Judgement, chosen: Chosen, rules: Rules, now: datetime) -> 
         tuple(judged.revisions[name] for name in sorted(judged.revisions)),
         _sorted_moves(chosen),
         _sorted_pending(chosen),
-        _look_again(judged, rules, now),
+        _look_again(judged, chosen, rules, now),
         judged.opened,
     )
 
@@ -164,11 +164,11 @@ def _all_served(variant: Variant, target: RevisionState, tolerated: int) -> bool
     )
 
 
-def _look_again(judged: Judgement, rules: Rules, now: datetime) -> float | None:
-    """Seconds until a bake or a deadline ends, or a window opens or closes."""
+def _look_again(judged: Judgement, chosen: Chosen, rules: Rules, now: datetime) -> float | None:
+    """Seconds until a bake or a deadline ends, a node's turn begins, or a window opens or closes."""
     target = judged.target
     ends: list[datetime] = [node.deadline for node in judged.variant.unwell if node.deadline]
-    ends += [rules.opening.edge] if rules.opening.edge else []
+    ends += [time for time in (rules.opening.edge, chosen.turn) if time]
     ends += [judged.opened.until] if judged.opened and judged.opened.until else []
     if target and not target.proven and not target.rolled_back:
         ends += _ends(judged, judged.variant.on(target.revision), rules)

@@ -77,6 +77,8 @@ class Pod:
     selftest: SelfTest | None
     stage: str = "the readiness probe does not pass"
     """What a pod that is not ready is at, in words, where the kubelet gives no reason."""
+    pulled: bool = False
+    """A container of it was made, so its image is there."""
     staging: bool = False
     """It pulls and tests the revision and serves nothing; ready once the self-test has passed."""
     ended: SelfTest | None = None
@@ -278,6 +280,8 @@ class Snapshot:
     """This EdgeModel's DaemonSets that stage revisions."""
     holding: tuple[HoldingSet, ...] = ()
     """This EdgeModel's DaemonSets that hold images."""
+    layers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """The layers, digest to compressed bytes, of images by reference, as far as the registry showed them."""
     others: tuple[EdgeModel, ...] = ()
     """Every other EdgeModel that is not on its way out."""
     claimed: frozenset[str] = frozenset()

@@ -120,6 +120,8 @@ def rules_of(snapshot: Snapshot, now: datetime) -> Rules:
         steps=tuple(Step(step.nodes, parse_duration(step.bake), step.node_selector) for step in rollout.steps),
         max_unavailable=rollout.max_unavailable,
         max_failed=rollout.max_failed,
+        max_pulling=rollout.max_pulling,
+        jitter=parse_duration(rollout.jitter),
         deadline=parse_duration(rollout.progress_deadline),
         grace=timedelta(seconds=snapshot.settings.node_grace_seconds),
         paused=rollout.paused,

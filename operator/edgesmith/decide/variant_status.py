@@ -8,13 +8,14 @@ from typing import Any
 
 from edgesmith.api.conditions import Reason
 from edgesmith.api.names import RETRY_ANNOTATION
-from edgesmith.api.status import NodeCounts, PartitionStatus, VariantStatus
+from edgesmith.api.status import NodeCounts, PartitionStatus, TransferStatus, VariantStatus
 from edgesmith.decide.build_status import known
 from edgesmith.decide.builds import BuildState
 from edgesmith.decide.conditions import Finding, Severity
 from edgesmith.decide.contestants import Contestants
 from edgesmith.decide.fleet import NodeState, RevisionState, RolloutPhase, ServerState
 from edgesmith.decide.rollout import Course
+from edgesmith.decide.transfer import Transfer
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class VariantFacts:
     """When the next window opens, in one sentence; empty where one is open."""
     unmatched: int = 0
     """Nodes that spec.nodeSelector picks and that are of no profile."""
+    transfer: Transfer | None = None
+    """What the target still moves to nodes; None where that is not known."""
     for_sites: bool = False
     """Whether it is built for clusters at sites, so that nothing is wrong where no node is of the profile."""
 
@@ -178,6 +181,7 @@ def variant_status(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantS
         revision=shown_revision(course),
         strategy=strategy.name if strategy else None,
         strategy_message=(strategy.why or None) if strategy else None,
+        transfer=_transfer(facts.transfer),
         partition=PartitionStatus(open=opened.last, following=opened.following) if opened else None,
         state=state_of(facts),
         reason=_reason(facts, own),
@@ -269,6 +273,13 @@ def _going_on(facts: VariantFacts, target: str, own: NodeCounts) -> str:
     left = facts.course.variant.left
     instead = f"; revision {target} takes the place of {left} as spec.rollout.rollbackTo asks" if left else ""
     return said.get(facts.course.phase, f"Serving on {own.ready} of {nodes}{_absent(facts)}{instead}.")
+
+
+def _transfer(known: Transfer | None) -> TransferStatus | None:
+    """What is still to be moved, as long as anything is."""
+    if known is None or not known.nodes:
+        return None
+    return TransferStatus(each=known.each, nodes=known.nodes, total=known.total)
 
 
 def _parted(facts: VariantFacts) -> str:

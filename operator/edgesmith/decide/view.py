@@ -23,6 +23,7 @@ from edgesmith.decide.profiles import Assignment, Resolved, assign, carries
 from edgesmith.decide.record import Record, parse_record
 from edgesmith.decide.refusals import usable
 from edgesmith.decide.requests import Named
+from edgesmith.decide.rollout import Course
 from edgesmith.decide.serving import revision_of
 from edgesmith.decide.snapshot import Node, Pod, Snapshot
 from edgesmith.decide.sources import Looks, plan_looks
@@ -112,6 +113,14 @@ class View:
             )
             for profile, nodes in sorted(self.nodes.items())
         )
+
+    def images_of(self, course: Course) -> dict[str, str]:
+        """The image of each revision that has one, that of a target without a DaemonSet among them."""
+        images = {one.revision: one.image for one in self.snapshot.revisions}
+        state = self.builds.get(course.variant.profile)
+        if course.target and not course.variant.left and state and state.image:
+            images.setdefault(course.target.revision, state.image)
+        return images
 
     def record_of(self, node: str) -> Record | None:
         """What is kept of a node after it was observed."""

@@ -32,6 +32,8 @@ class Opening:
     """When that changes; None where it does not in the next weeks."""
     message: str = ""
     """What is wrong with the windows, or when the next one opens, in one sentence; empty where they are open."""
+    since: datetime | None = None
+    """Since when they are open; None where they are not, or always are."""
     wrong: bool = False
     """Whether a window cannot be used, so that no one can say when it opens."""
 
@@ -92,17 +94,22 @@ def opening_of(windows: Sequence[Window], now: datetime) -> Opening:
         if unknown
         else ""
     )
-    until = now
+    until, since = now, None
     for start, end, _ in spans:
         if start <= until < end:
             until = end
+    for start, end, _ in reversed(spans):
+        if start <= now and end >= (since or now):
+            since = start
     if until > now:
-        return Opening(True, until if until - now < _ALWAYS else None, wrong, bool(wrong))
+        return Opening(True, until if until - now < _ALWAYS else None, wrong, since, bool(wrong))
     following = next(((start, zone) for start, _, zone in spans if start > now), None)
     if following is None:
-        return Opening(False, None, wrong or "No window of spec.rollout.windows opens in the next weeks.", bool(wrong))
+        return Opening(
+            False, None, wrong or "No window of spec.rollout.windows opens in the next weeks.", wrong=bool(wrong)
+        )
     start, zone = following
-    return Opening(False, start, wrong or f"The next window opens on {shown(start, zone)}.", bool(wrong))
+    return Opening(False, start, wrong or f"The next window opens on {shown(start, zone)}.", wrong=bool(wrong))
 
 
 def shown(time: datetime, zone: str) -> str:

@@ -1,0 +1,37 @@
+"""When a node's turn begins: each at its own time within `spec.rollout.jitter`, so that not all pull at once.
+
+The time is made of the node's name and the revision. It is the same in every pass, and another one for the next
+revision, so that no node is always the last.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from edgesmith.api.names import short_hash
+from edgesmith.decide.fleet import NodeState, Rules
+from edgesmith.decide.judge import Judgement
+
+SLOTS = 64
+"""At how many times turns begin: for each of them a pass looks again."""
+
+
+def waits_until(judged: Judgement, node: NodeState, rules: Rules, now: datetime) -> datetime | None:
+    """When the turn of a node begins that is to follow to the target; None where it has begun.
+
+    It counts from when the target was proven, its newest partition opened or the window did, whichever was last. Nobody
+    waits for what was completed once, or takes the place of what is left.
+    """
+    target = judged.target
+    if target is None or not rules.jitter or target.proven is None or target.completed or judged.variant.left:
+        return None
+    times = (target.proven, target.opened if rules.partitions else None, rules.opening.since)
+    # Where the hub's clock was set back, a time to come says nothing: nobody waits until the clock is there again.
+    began = max((time for time in times if time and time <= now), default=None)
+    turn = began + turn_of(node.name, target.revision, rules.jitter) if began else now
+    return turn if turn > now else None
+
+
+def turn_of(node: str, revision: str, jitter: timedelta) -> timedelta:
+    """How long after the beginning a node's turn is: less than the whole jitter."""
+    return jitter * (int(short_hash(f"{node} {revision}", 8), 16) % SLOTS) / SLOTS

@@ -1,0 +1,139 @@
+"""How many nodes pull at once, and when each node's turn begins."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from observations import FAILED, SERVING, STAGED, STARTING, record, see
+from rollout_words import COMPLETED, NEW, OLD, PROVEN, fleet, step, variant, with_rules
+from snapshots import NOW, pod
+
+from edgesmith.api.rollout import Rollout
+from edgesmith.api.window import Window
+from edgesmith.decide.fleet import NodeState, Partitions, RevisionState, Rules
+from edgesmith.decide.rollout import Course, plan_rollout
+from edgesmith.decide.turn import SLOTS, turn_of
+from edgesmith.decide.window import opening_of
+
+MINUTE = timedelta(minutes=1)
+RULES = with_rules(max_unavailable=9, max_pulling=2)
+
+
+def fetching(text: str, *names: str) -> tuple[NodeState, ...]:
+    return tuple(replace(one, fetching=one.name in names) for one in fleet(text))
+
+
+def course(nodes: tuple[NodeState, ...], *revisions: RevisionState, rules: Rules = RULES, **more: Any) -> Course:
+    return plan_rollout([variant(nodes, *revisions, **more)], rules, NOW).courses[0]
+
+
+def moved(found: Course) -> dict[str, str | None]:
+    return {move.node: move.revision for move in found.moves}
+
+
+def test_as_many_nodes_pull_at_once_as_max_pulling_says() -> None:
+    found = course(fetching("new? old+ old+ old+", "n0"), OLD, PROVEN)
+    assert moved(found) == {"n1": "new"}
+    assert [(one.node, one.reason) for one in found.pending] == [("n2", "MaxPulling"), ("n3", "MaxPulling")]
+    assert found.pending[0].message == "As many nodes as spec.rollout.maxPulling allows (2) pull an image."
+
+
+def test_a_node_whose_image_is_there_takes_no_place_of_it() -> None:
+    assert moved(course(fetching("new? old+ old+ old+"), OLD, PROVEN)) == {"n1": "new", "n2": "new"}
+
+
+def test_one_that_cannot_be_reached_takes_none_either() -> None:
+    found = course(fetching("~new? #new? old+ old+ old+", "n0", "n1"), OLD, PROVEN)
+    assert moved(found) == {"n2": "new", "n3": "new"}
+
+
+def test_it_bounds_steps_and_all_variants_together_and_max_unavailable_bounds_it() -> None:
+    first = variant(fetching("new? old+", "n0"), OLD, PROVEN)
+    more = replace(OLD, revision="far"), replace(PROVEN, revision="next")
+    second = variant(tuple(replace(one, label="far") for one in fleet("old+ old+", 5)), *more, target="next", name="q")
+    planned = plan_rollout([first, second], RULES, NOW)
+    assert [moved(one) for one in planned.courses] == [{"n1": "new"}, {}]
+    tight = replace(RULES, max_unavailable=1)
+    assert [one.reason for one in course(fleet("new? old+"), OLD, PROVEN, rules=tight).pending] == ["MaxUnavailable"]
+    canaries = with_rules(steps=((3, 60),), max_unavailable=9, max_pulling=2)
+    assert len(course(fleet("old+ old+ old+"), OLD, NEW, rules=canaries).moves) == 2
+
+
+def test_what_goes_back_is_not_bound_by_it() -> None:
+    bad = RevisionState("bad", NOW, rolled_back="n9 failed.", reason="CanaryFailed")
+    found = course(fetching("bad? bad? bad!", "n0", "n1"), OLD, bad, target="bad", rules=replace(RULES, max_pulling=1))
+    assert moved(found) == {"n0": "old", "n1": "old", "n2": "old"}
+
+
+def test_a_percentage_is_of_the_nodes_that_are_to_run_the_model() -> None:
+    ten = " ".join(["old+"] * 10)
+    assert len(course(fleet(ten), OLD, PROVEN, rules=replace(RULES, max_pulling="30%")).moves) == 3
+    for wrong in (0, "0%", "half"):
+        with pytest.raises(ValueError, match="maxPulling"):
+            Rollout.model_validate({"maxPulling": wrong})
+
+
+def test_an_image_is_there_once_a_container_of_its_pod_was_made() -> None:
+    waits = pod("n", "r", ready=False)
+    assert see(waits, kept=record(STARTING)).state.fetching
+    assert see(kept=record(STARTING, run="")).state.fetching
+    assert not see(replace(waits, pulled=True), kept=record(STARTING)).state.fetching
+    assert not see(pod("n", "r"), kept=record(SERVING)).state.fetching
+    assert not see(waits, kept=record(FAILED)).state.fetching
+    assert STAGED is not STARTING
+
+
+JITTERED = with_rules(max_unavailable=99, jitter=64 * MINUTE)
+FRESH = replace(PROVEN, proven=NOW)
+
+
+def test_a_turn_is_within_the_jitter_the_same_in_every_pass_and_another_one_for_another_revision() -> None:
+    turns = [turn_of(f"n{number}", "new", 64 * MINUTE) for number in range(400)]
+    assert min(turns) >= timedelta(0)
+    assert max(turns) < 64 * MINUTE
+    assert len(set(turns)) == SLOTS, "all slots are used"
+    assert turns == [turn_of(f"n{number}", "new", 64 * MINUTE) for number in range(400)]
+    assert turns != [turn_of(f"n{number}", "next", 64 * MINUTE) for number in range(400)]
+
+
+def test_a_node_is_moved_when_its_turn_begins_and_says_when_that_is() -> None:
+    turn = turn_of("n0", "new", 64 * MINUTE)
+    assert turn > timedelta(0)
+    early = step("old+", OLD, FRESH, rules=JITTERED, after=turn.total_seconds() - 1)
+    assert not early.moves
+    begins = (NOW + turn).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert [(one.reason, one.message) for one in early.pending] == [
+        ("Jitter", f"Its turn within spec.rollout.jitter begins at {begins}.")
+    ]
+    assert early.look_again == 1
+    assert moved(step("old+", OLD, FRESH, rules=JITTERED, after=turn.total_seconds())) == {"n0": "new"}
+
+
+def test_where_the_clock_was_set_back_nobody_waits_until_it_is_there_again() -> None:
+    assert len(step("old+", OLD, replace(PROVEN, proven=NOW + timedelta(days=900)), rules=JITTERED).moves) == 1
+
+
+def test_nodes_of_steps_and_nodes_that_go_back_wait_for_no_turn() -> None:
+    twenty = " ".join(["old+"] * 20)
+    canary = replace(JITTERED, steps=with_rules(steps=((20, 60),)).steps)
+    assert len(step(twenty, OLD, NEW, rules=canary).moves) == 20
+    bad = RevisionState("bad", NOW, rolled_back="n9 failed.", reason="CanaryFailed")
+    serving = " ".join(["bad+"] * 20)
+    assert len(step(serving, OLD, bad, target="bad", rules=JITTERED).moves) == 20
+    left = replace(NEW, rolled_back="spec.rollout.rollbackTo asks for revision old.")
+    asked = step(" ".join(["new+"] * 20), replace(OLD, proven=NOW), left, target="old", left="new", rules=JITTERED)
+    assert len(asked.moves) == 20
+    assert len(step(twenty, OLD, replace(COMPLETED, proven=NOW), rules=JITTERED).moves) == 20
+
+
+def test_a_turn_counts_from_the_last_of_the_steps_the_partition_and_the_window() -> None:
+    text, far = "old+", replace(PROVEN, proven=NOW - timedelta(days=2))
+    assert len(step(text, OLD, far, rules=JITTERED).moves) == 1
+    parted = replace(JITTERED, partitions=Partitions("zone", (), timedelta(0)))
+    assert not step(text, OLD, replace(far, partition="", opened=NOW), rules=parted).moves
+    window = opening_of((Window(start="12:00", end="18:00"),), NOW)
+    assert (window.open, window.since) == (True, NOW)
+    assert not step(text, OLD, far, rules=replace(JITTERED, opening=window)).moves
