@@ -1,4 +1,4 @@
-"""Two rollouts at once on the same five nodes, one of them line by line: a node is changed by one EdgeModel at a time."""
+"""Two rollouts at once on the same five nodes, one of them site by site: one EdgeModel at a time changes a node."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fleet_life import ROLLOUT, SOAK, disturb
-from rollout_world import BAD, FRAGILE, GOOD, World, pass_time, passes_at_once, shared
+from rollout_world import BAD, DEADLY, FRAGILE, GOOD, World, pass_time, passes_at_once, shared
 
 from edgesmith.decide.plan import Plan
 
@@ -133,6 +133,9 @@ def test_any_fleet_of_several_edge_models_keeps_the_rules_and_ends_on_good_revis
             world.outage = rng.choice((60.0, 200.0))
         for serial in range(rng.randrange(10, 40)):
             disturb(rng.choice(worlds), rng, serial)
+            for world in worlds:
+                # A machine that dies of one EdgeModel is evidence against the others, too: docs/rollout.md says so.
+                world.kinds = {digit: BAD if kind == DEADLY else kind for digit, kind in world.kinds.items()}
             for world in worlds:
                 world.now = max(one.now for one in worlds)
             go_on(worlds, rng, 1, killed=0.33)
