@@ -40,7 +40,11 @@ def check_partitions(world: World, plan: Plan) -> None:
         back = any(marks.get(one or "") and marks[one or ""].rolled_back for one in (given.label, given.beside))
         if back and not there & proven - {wanted.revision}:
             continue  # it goes back, and there is nothing else to go back to
-        for before in _before(world, parted, node.labels.get(parted.label, "")):
+        own = node.labels.get(parted.label, "")
+        if (wanted.revision, own) in world.entered:
+            continue  # what was opened stays open, whatever joins the partitions before
+        world.entered.add((wanted.revision, own))
+        for before in _before(world, parted, own):
             seen = world.passed.get((wanted.revision, before))
             assert seen is not None, (move, before, "has not served it yet")
             since, served = seen
@@ -69,9 +73,9 @@ def _note(world: World, plan: Plan, revision: str, profile: str) -> None:
             if one.labels.get(parted.label, "") == name and one.labels["device"] == profile
         ]
         reachable = [node for node in own if world.reachable(node) and world.offers(node)]
-        serving = [node for node in reachable if _serves(world, node, revision)]
         failed = [node for node in reachable if _failed(world, node, revision, told[node])]
-        if len({*serving, *failed}) == len(reachable):
+        serving = [node for node in reachable if node not in failed and _serves(world, node, revision)]
+        if len(serving) + len(failed) == len(reachable):
             world.passed.setdefault((revision, name), (world.now, bool(serving)))
 
 

@@ -140,7 +140,8 @@ class World(Cluster):
     begun: dict[str, Begun] = field(default_factory=dict)
     """What `shared_node_rules` saw."""
     passed: Passed = field(default_factory=dict)
-    """What `partition_rules` saw."""
+    entered: set[tuple[str, str]] = field(default_factory=set)
+    """What `partition_rules` saw: the partitions that a revision was seen to go to, by its name."""
     clock_was_set: bool = False
     _shown: dict[str, tuple[object, Node]] = field(default_factory=dict)
     """Each node as the API server showed it last, with what it was made of: most are as they were."""

@@ -66,6 +66,8 @@ def test_what_goes_back_is_not_bound_by_it() -> None:
     bad = RevisionState("bad", NOW, rolled_back="n9 failed.", reason="CanaryFailed")
     found = course(fetching("bad? bad? bad!", "n0", "n1"), OLD, bad, target="bad", rules=replace(RULES, max_pulling=1))
     assert moved(found) == {"n0": "old", "n1": "old", "n2": "old"}
+    serving = fetching("bad? bad+ bad+", "n0")
+    assert len(course(serving, OLD, bad, target="bad", rules=replace(RULES, max_pulling=1)).moves) == 3
 
 
 def test_a_percentage_is_of_the_nodes_that_are_to_run_the_model() -> None:
@@ -124,7 +126,8 @@ def test_nodes_of_steps_and_nodes_that_go_back_wait_for_no_turn() -> None:
     serving = " ".join(["bad+"] * 20)
     assert len(step(serving, OLD, bad, target="bad", rules=JITTERED).moves) == 20
     left = replace(NEW, rolled_back="spec.rollout.rollbackTo asks for revision old.")
-    asked = step(" ".join(["new+"] * 20), replace(OLD, proven=NOW), left, target="old", left="new", rules=JITTERED)
+    again = replace(OLD, proven=NOW, completed=None)
+    asked = step(" ".join(["new+"] * 20), again, left, target="old", left="new", rules=JITTERED)
     assert len(asked.moves) == 20
     assert len(step(twenty, OLD, replace(COMPLETED, proven=NOW), rules=JITTERED).moves) == 20
 

@@ -168,6 +168,25 @@ def test_a_pod_that_starts_does_not_wait_for_anything() -> None:
     assert parse.pod(serving(main=main)).waiting is None
 
 
+@pytest.mark.parametrize(
+    ("status", "there"),
+    [
+        ({"state": {"waiting": {"reason": "PodInitializing"}}, "restartCount": 0}, False),
+        ({"state": {"waiting": {"reason": "ImagePullBackOff"}}, "restartCount": 0, "imageID": ""}, False),
+        ({"state": {"running": {"startedAt": "2030-01-01T00:00:00Z"}}, "restartCount": 0}, True),
+        ({"state": {"terminated": {"exitCode": 1}}, "restartCount": 0}, True),
+        ({"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "restartCount": 3}, True),
+        ({"state": {"waiting": {"reason": "PodInitializing"}}, "restartCount": 0, "imageID": "r/m@sha256:1"}, True),
+        ({}, False),
+    ],
+)
+def test_an_image_is_on_the_node_once_a_container_was_made(status: dict[str, Any], there: object) -> None:
+    for kind in ("initContainerStatuses", "containerStatuses"):
+        raw = serving()
+        raw["status"][kind] = [{"name": "c", **status}]
+        assert parse.pod(raw).pulled is there
+
+
 def test_a_pod_that_is_not_bound_yet_is_of_the_node_it_was_made_for() -> None:
     fields = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n7"]}]}
     required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [fields]}}
