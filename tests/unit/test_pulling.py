@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from observations import FAILED, SERVING, STAGED, STARTING, record, see
-from rollout_words import COMPLETED, NEW, OLD, PROVEN, fleet, step, variant, with_rules
+from rollout_words import COMPLETED, NEW, OLD, OLDEST, PROVEN, fleet, step, variant, with_rules
 from snapshots import NOW, pod
 
 from edgesmith.api.rollout import Rollout
@@ -129,6 +129,8 @@ def test_nodes_of_steps_and_nodes_that_go_back_wait_for_no_turn() -> None:
     again = replace(OLD, proven=NOW, completed=None)
     asked = step(" ".join(["new+"] * 20), again, left, target="old", left="new", rules=JITTERED)
     assert len(asked.moves) == 20
+    others = step(" ".join(["oldest+"] * 20), OLDEST, again, left, target="old", left="new", rules=JITTERED)
+    assert len(others.moves) == 20
     assert len(step(twenty, OLD, replace(COMPLETED, proven=NOW), rules=JITTERED).moves) == 20
 
 
