@@ -9,6 +9,8 @@ from apiserver import ApiServer, Object
 from operator_process import device_profile, edge_model
 
 SET = {"uri": "s3://models/evaluation.npz"}
+JUDGED = {"traffic": {"maxErrorRate": "5%", "minRequests": 50, "period": "1h"}, "replayInterval": "10m"}
+"""What servers are held to while they serve, where nobody says otherwise."""
 OTHER = {"name": "gru", "source": {"uri": "s3://models/gru.onnx", "sha256": "1" * 64}}
 
 
@@ -23,7 +25,9 @@ def test_defaults_appear(server: ApiServer, namespace: str) -> None:
         "progressDeadline": "10m",
         "strategy": "Surge",
         "paused": False,
+        "holdPrevious": True,
     }
+    assert model["spec"]["gates"] == JUDGED
     assert model["spec"]["serving"] == {"port": 8000, "grpcPort": 8001, "maxBatch": 8}
 
 
@@ -33,7 +37,7 @@ def test_fractions_are_strings_and_sizes_are_strings_or_numbers(server: ApiServe
     server.apply(edge_model("parts", namespace, gates=gates, evaluation=evaluation))
     model = server.get("edgemodels", "parts", namespace)
     assert model is not None
-    assert model["spec"]["gates"] == gates
+    assert model["spec"]["gates"] == gates | JUDGED
     assert model["spec"]["evaluation"]["metric"] == "Accuracy"
 
 
@@ -140,6 +144,18 @@ def test_the_short_name_and_the_columns_work(server: ApiServer, namespace: str) 
         pytest.param({"rollout": {"maxUnavailable": 0}}, "number from 1 or a percentage", id="nothing-unavailable"),
         pytest.param({"rollout": {"maxUnavailable": "0%"}}, "number from 1 or a percentage", id="nought-percent"),
         pytest.param({"rollout": {"steps": []}}, "spec.rollout.steps", id="no-step"),
+        *(
+            pytest.param({"gates": {"traffic": {field: value}}}, f"spec.gates.traffic.{field}", id=f"{field}-{value}")
+            for field, value in (
+                ("maxErrorRate", "1.5"),
+                ("maxLatencyRatio", "0.9"),
+                ("maxLatencyRatio", 2),
+                ("maxConfidenceDrop", "-1%"),
+                ("minRequests", 0),
+                ("period", "an hour"),
+            )
+        ),
+        pytest.param({"gates": {"replayInterval": "30s"}}, "must be 0s, or 1m or more", id="golden-samples-too-often"),
         pytest.param({"serving": {"port": 9000, "grpcPort": 9000}}, "spec.serving", id="one-port-twice"),
         pytest.param({"serving": {"port": 70000}}, "spec.serving.port", id="no-such-port"),
         pytest.param({"serving": {"expose": {}}}, "spec.serving.expose.type", id="exposed-how"),
