@@ -7,11 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from rollout_words import BAD, COMPLETED, NEW, OLD, PROVEN, fleet, moves, step, variant, with_rules
+from rollout_words import BAD, COMPLETED, NEW, OLD, OLDEST, PROVEN, fleet, moves, step, variant, with_rules
 from snapshots import NOW
 
 from edgesmith.decide.fleet import Failure, RevisionState, RolloutPhase, Rules
 from edgesmith.decide.rollout import plan_rollout
+from edgesmith.decide.window import Opening
 
 GONE = replace(PROVEN, rolled_back="It failed.", reason="NodesFailed")
 PAUSED = with_rules(paused=True)
@@ -161,3 +162,13 @@ def test_no_variant_no_course() -> None:
     assert (found.courses, [move.node for move in found.leaving]) == ((), ["n0"])
     one = variant("old+", OLD, target="old")
     assert plan_rollout([one], with_rules(), NOW).leaving == ()
+
+
+def test_an_override_is_for_the_target_and_not_for_what_takes_its_place_when_it_was_rolled_back() -> None:
+    closed = with_rules(opening=Opening(False, NOW + timedelta(hours=1), "The next window opens at noon."))
+    revisions = (OLDEST, OLD, BAD)
+    assert moves(step("oldest+ old+ old+", *revisions)) == {"n0": "old"}
+    held = step("oldest+ old+ old+", *revisions, rules=closed, overridden=True)
+    assert moves(held) == {}
+    assert {one.node: one.reason.value for one in held.pending}["n0"] == "WindowClosed"
+    assert moves(step("new+ old+ old+", *revisions, rules=closed, overridden=True)) == {"n0": "old"}, "it goes back"

@@ -20,7 +20,7 @@ _RANKS = {ServerState.NONE: 2, ServerState.STARTING: 3}
 
 def choose(judged: Judgement, rules: Rules, budget: Budget, now: datetime) -> Chosen:
     """Choose one variant's moves: what has to go back first, then the step's nodes, then all others."""
-    chosen, hold = Chosen(), hold_of(rules, overridden=judged.variant.overridden)
+    chosen, hold = Chosen(), hold_of(rules, overridden=_overridden(judged))
     go_back(judged, budget, chosen)
     settle(judged, hold, budget, chosen)
     if hold:
@@ -32,6 +32,11 @@ def choose(judged: Judgement, rules: Rules, budget: Budget, now: datetime) -> Ch
     _explain(judged, hold, chosen)
     place(judged, budget, chosen)
     return chosen
+
+
+def _overridden(judged: Judgement) -> bool:
+    """Whether windows do not count: for the target alone, and not for what nodes get once that was rolled back."""
+    return judged.variant.overridden and judged.target is not None and judged.target.rolled_back is None
 
 
 def leave(nodes: Sequence[NodeState], rules: Rules, budget: Budget) -> Chosen:
