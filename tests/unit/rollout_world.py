@@ -7,16 +7,17 @@ and say how they do while they have both; nothing else is known to the operator,
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
+from machines import Beside, Device, Server
 from partition_rules import Passed
 from rollout_rules import check
 from shared_node_rules import Begun
-from snapshots import NOW, REPORT, Cluster, failed_selftest, key_of, model, node, profile
+from snapshots import REPORT, Cluster, failed_selftest, key_of, model, node, profile
 from snapshots import SETTINGS as PLAIN
 
 from edgesmith.api.names import daemon_set_name, parse_next
@@ -38,76 +39,6 @@ _JUDGED = failed_selftest("ErrorRateExceeded", "60 of 90 requests failed.")
 _QUIET = 3
 """After how many passes without any change a fleet is at rest: a server takes less than that to start."""
 _span = cache(lambda seconds: timedelta(seconds=seconds))
-
-
-@dataclass
-class Beside:
-    """What a machine makes ready beside a server."""
-
-    revision: str
-    staging: bool
-    started: datetime
-    restarts: int = 0
-    ended: int = 0
-    """Which start of it followed an end of its own, since its requests failed; 0 where there was none."""
-
-    @property
-    def told(self) -> bool:
-        """Whether its kubelet still says so: it says it of the run before this one."""
-        return bool(self.ended) and self.ended == self.restarts
-
-
-@dataclass
-class Server:
-    """What a machine runs of one EdgeModel."""
-
-    runs: str | None = None
-    """The revision that its kubelet runs."""
-    started: datetime = NOW
-    restarts: int = 0
-    beside: Beside | None = None
-    """What it runs beside that."""
-    ended: int = 0
-    """Which start of it followed an end of its own, since its requests failed; 0 where there was none."""
-
-    @property
-    def told(self) -> bool:
-        """Whether its kubelet still says so: it says it of the run before this one."""
-        return bool(self.ended) and self.ended == self.restarts
-
-    def start_anew(self, now: datetime) -> None:
-        """The machine was started."""
-        self.started, self.restarts = now, self.restarts + 1
-        if self.beside:
-            self.beside = replace(self.beside, started=now, restarts=self.beside.restarts + 1)
-
-
-@dataclass
-class Device:
-    """A machine."""
-
-    broken: bool = False
-    """Every server fails on it."""
-    fragile: bool = False
-    """Fragile revisions fail on it."""
-    device: bool = True
-    """Whether its kubelet offers what the model's servers ask for; where not, they fail."""
-    link: bool = True
-    power: bool = True
-    offered: bool = True
-    """Whether the API server was told that it offers the device."""
-    back: datetime | None = None
-    """When the power comes back."""
-    heard: datetime = NOW
-    delay: float = 10.0
-    """Seconds a server takes to become ready, or to fail."""
-    asked: bool = True
-    """Whether anybody asks its servers for anything."""
-    boots: int = 0
-    told: int = 0
-    """Which start of the machine the API server knows of."""
-    silent: int = 0
-    """For how many ticks its kubelet has yet to say how its pods do: after a start it says first that it is there."""
 
 
 @dataclass
@@ -465,23 +396,6 @@ class World(Cluster):
         return {self.digit(one["name"]): one.get(field_name) for one in self.edge_model.status["revisions"]}
 
 
-def passes_at_once(worlds: Sequence[World], calls: Sequence[int | None]) -> list[Plan]:
-    """Passes about several EdgeModels that one operator runs at the same time: all decide before the first one writes.
-
-    Args:
-        worlds: One for each EdgeModel, in the order in which they decide.
-        calls: After how many calls each pass is cut short, where the operator is killed.
-    """
-    plans: list[Plan] = []
-    for number, world in enumerate(worlds):
-        world.claimed = frozenset(move.node for plan in plans[:number] for move in plan.moves)
-        plans.append(world.decided())
-        world.claimed = frozenset()
-    for world, plan, cut in zip(worlds, plans, calls, strict=True):
-        world.apply(plan, cut)
-    return plans
-
-
 def pass_time(worlds: Sequence[World], seconds: float) -> None:
     """Let time pass for the machines that some EdgeModels share.
 
@@ -541,27 +455,3 @@ def fleet(
     world.run_until("Complete", "NoNodes")
     world.publish("a", rollout=rollout)
     return world
-
-
-def shared(size: int, rollouts: Mapping[str, dict[str, Any]], *, seed: int = 0) -> list[World]:
-    """A fleet on whose nodes several EdgeModels serve source `a`, each with its rollout, by their names."""
-    rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
-    worlds: list[World] = []
-    for name, rollout in rollouts.items():
-        first = worlds[0] if worlds else None
-        more: dict[str, Any] = {"nodes": first.nodes, "devices": first.devices} if first else {}
-        worlds.append(World(edge_model=model(name=name, rollout=rollout), profiles=(profile("amd64"),), **more))
-    for world in worlds:
-        world.others = [one for one in worlds if one is not world]
-    for index in range(size):
-        worlds[0].add(f"n{index:04}", delay=rng.choice((5.0, 10.0, 25.0)))
-    for world in worlds:
-        world.publish("a", rollout=dict(rollouts[world.name]) | {"maxUnavailable": "100%"})
-    for _ in range(400):
-        plans = [world.pass_() for world in worlds]
-        if all(one.state == "Complete" for plan in plans for one in plan.status.variants):
-            break
-        pass_time(worlds, 20)
-    for world in worlds:
-        world.publish("a", rollout=rollouts[world.name])
-    return worlds

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from fleet_life import ROLLOUT, SOAK, disturb
-from rollout_world import BAD, DEADLY, FRAGILE, GOOD, World, pass_time, passes_at_once, shared
+from rollout_world import BAD, DEADLY, FRAGILE, GOOD, World, pass_time
+from shared_fleet import passes_at_once, shared
 
 from edgesmith.decide.plan import Plan
 

@@ -1,0 +1,53 @@
+"""Several EdgeModels on the same simulated nodes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rollout_world import World, pass_time
+from snapshots import model, profile
+
+from edgesmith.decide.plan import Plan
+
+
+def passes_at_once(worlds: Sequence[World], calls: Sequence[int | None]) -> list[Plan]:
+    """Passes about several EdgeModels that one operator runs at the same time: all decide before the first one writes.
+
+    Args:
+        worlds: One for each EdgeModel, in the order in which they decide.
+        calls: After how many calls each pass is cut short, where the operator is killed.
+    """
+    plans: list[Plan] = []
+    for number, world in enumerate(worlds):
+        world.claimed = frozenset(move.node for plan in plans[:number] for move in plan.moves)
+        plans.append(world.decided())
+        world.claimed = frozenset()
+    for world, plan, cut in zip(worlds, plans, calls, strict=True):
+        world.apply(plan, cut)
+    return plans
+
+
+def shared(size: int, rollouts: Mapping[str, dict[str, Any]], *, seed: int = 0) -> list[World]:
+    """A fleet on whose nodes several EdgeModels serve source `a`, each with its rollout, by their names."""
+    rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
+    worlds: list[World] = []
+    for name, rollout in rollouts.items():
+        first = worlds[0] if worlds else None
+        more: dict[str, Any] = {"nodes": first.nodes, "devices": first.devices} if first else {}
+        worlds.append(World(edge_model=model(name=name, rollout=rollout), profiles=(profile("amd64"),), **more))
+    for world in worlds:
+        world.others = [one for one in worlds if one is not world]
+    for index in range(size):
+        worlds[0].add(f"n{index:04}", delay=rng.choice((5.0, 10.0, 25.0)))
+    for world in worlds:
+        world.publish("a", rollout=dict(rollouts[world.name]) | {"maxUnavailable": "100%"})
+    for _ in range(400):
+        plans = [world.pass_() for world in worlds]
+        if all(one.state == "Complete" for plan in plans for one in plan.status.variants):
+            break
+        pass_time(worlds, 20)
+    for world in worlds:
+        world.publish("a", rollout=rollouts[world.name])
+    return worlds
