@@ -71,12 +71,7 @@ class Fleet:
 
     def condition(self, name: str, type_: str) -> Object | None:
         """A condition that was said of the newest generation, or None."""
-        model = self.model(name)
-        status = model.get("status", {})
-        if status.get("observedGeneration") != model.get("metadata", {}).get("generation"):
-            return None
-        found = [condition for condition in status.get("conditions", []) if condition["type"] == type_]
-        return found[0] if found else None
+        return _condition(self.model(name), type_)
 
     def wait(self, name: str, type_: str, *, reason: str | None = None, seconds: float = 120) -> Object:
         """Wait until a condition is True, with the reason where one is given, and return it."""
@@ -103,9 +98,9 @@ class Fleet:
         """Wait until an EdgeModel is Ready with nothing left to do, and return it."""
 
         def settled() -> Object | None:
-            ready = self.condition(name, "Ready")
-            busy = self.condition(name, "Reconciling")
-            return self.model(name) if ready and ready["status"] == "True" and not busy else None
+            model = self.model(name)
+            ready, busy = _condition(model, "Ready"), _condition(model, "Reconciling")
+            return model if ready and ready["status"] == "True" and not busy else None
 
         what = f"EdgeModel {name} to settle"
         return until(settled, seconds=seconds, what=what, detail=lambda: json.dumps(self.model(name).get("status")))
@@ -179,3 +174,11 @@ class Fleet:
             if conditions.get("Ready") != "True":
                 found.add(node["metadata"]["name"])
         return found
+
+
+def _condition(model: Object, type_: str) -> Object | None:
+    status = model.get("status", {})
+    if status.get("observedGeneration") != model.get("metadata", {}).get("generation"):
+        return None
+    found = [condition for condition in status.get("conditions", []) if condition["type"] == type_]
+    return found[0] if found else None

@@ -62,7 +62,7 @@ def attach(name: str) -> Ground:
     tools = Path(status["tools"])
     minio = status["minio"]
     return Ground(
-        kube=Kube(Path(status["kubeconfig"]), str(tools / "kubectl")),
+        kube=Kube(Path(status["kubeconfig"]), str(tools / "kubectl"), local=True),
         helm=str(tools / "helm"),
         registry=status["registry"],
         plain_http=True,

@@ -1,4 +1,4 @@
-"""A cluster as its user sees it: through kubectl."""
+"""A cluster as its user sees it: through kubectl; what is only read of the local cluster, over a kept connection."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgesmith_stage.errors import StageError
+from edgesmith_stage.reading import Object, reader_of, reads
 from edgesmith_stage.shell import run
 
-Object = dict[str, Any]
+__all__ = ["Kube", "Object"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Kube:
 
     kubeconfig: Path
     kubectl: str = "kubectl"
+    local: bool = False
+    """Whether the kubeconfig is that of the local cluster, which holds its certificates: then kubectl does not read."""
 
     def __call__(self, *words: str, stdin: str | None = None, timeout: float = 120) -> str:
         """Run kubectl and return what it prints.
@@ -34,6 +36,8 @@ class Kube:
 
     def get(self, kind: str, name: str, namespace: str = "default") -> Object | None:
         """One object, or None where there is none."""
+        if self.local and reads(kind):
+            return reader_of(self.kubeconfig).get(kind, name, namespace)
         text = self("get", kind, name, "-n", namespace, "-o", "json", "--ignore-not-found")
         return json.loads(text) if text.strip() else None
 
@@ -41,6 +45,8 @@ class Kube:
         self, kind: str, namespace: str | None = "default", labels: Mapping[str, str] | None = None
     ) -> list[Object]:
         """Objects of a kind with the labels; of all namespaces where `namespace` is None."""
+        if self.local and reads(kind):
+            return reader_of(self.kubeconfig).list(kind, namespace, labels or {})
         where = ["-A"] if namespace is None else ["-n", namespace]
         chosen = ["-l", ",".join(f"{key}={value}" for key, value in labels.items())] if labels else []
         items: list[Object] = json.loads(self("get", kind, *where, *chosen, "-o", "json"))["items"]
