@@ -64,13 +64,12 @@ def test_a_node_of_two_profiles_is_named_and_one_of_none_stops_nothing(fleet: Fl
 
 def test_an_image_that_cannot_be_pulled_is_rolled_back(fleet: Fleet) -> None:
     manifest = fleet.manifest("parts", fleet.publish("1"), deviceProfiles={"names": ["generic-amd64"]})
-    manifest["spec"]["rollout"]["progressDeadline"] = "20s"
     fleet.apply(manifest)
     fleet.wait_settled("parts", 300)
     before = fleet.servers("parts")
 
     with fleet.without_registry("edge-1", "edge-2"):
-        fleet.patch("parts", {"source": fleet.publish("2", "model-v2.onnx")})
+        fleet.patch("parts", {"source": fleet.publish("2", "model-v2.onnx"), "rollout": {"progressDeadline": "10s"}})
         stalled = fleet.wait("parts", "Stalled", reason="RolledBack", seconds=240)
     assert "pull" in stalled["message"]
     until(lambda: all(s.ready for s in fleet.servers("parts").values()), seconds=60, what="the old revision to serve")

@@ -131,7 +131,7 @@ def test_another_profile_takes_over_node_by_node_with_the_operator_killed_throug
 
 def test_a_model_that_takes_its_machine_down_reaches_two_of_five(line: Fleet) -> None:
     servers, pods = line.servers(NAME), line.pods(NAME)
-    rollout = {"steps": [{"nodes": 1, "bake": "20s"}, {"nodes": "100%", "bake": "0s"}], "progressDeadline": "25s"}
+    rollout = {"steps": [{"nodes": 1, "bake": "15s"}, {"nodes": "100%", "bake": "0s"}], "progressDeadline": "20s"}
     with PoisonPill(line) as pill:
         line.patch(NAME, {"source": _version(line), "rollout": rollout})
         stalled = line.wait(NAME, "Stalled", reason="RolledBack", seconds=150)

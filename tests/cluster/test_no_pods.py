@@ -14,7 +14,6 @@ TAINT = "edgesmith-test/maintenance"
 def test_a_tainted_node_is_left_alone_and_a_pod_that_is_forbidden_is_a_failure(fleet: Fleet) -> None:
     kube = fleet.ground.kube
     manifest = fleet.manifest("parts", fleet.publish("1"), deviceProfiles={"names": ["generic-amd64"]})
-    manifest["spec"]["rollout"]["progressDeadline"] = "15s"
     fleet.apply(manifest)
     fleet.wait_settled("parts", 300)
     before, pods = fleet.servers("parts"), fleet.pods("parts")
@@ -35,7 +34,8 @@ def test_a_tainted_node_is_left_alone_and_a_pod_that_is_forbidden_is_a_failure(f
     serving = {server.revision for server in fleet.servers("parts").values()}
     assert len(serving) == 1, "the node has followed"
     kube.apply(limit_range("550Mi"), namespace=fleet.namespace)
-    fleet.patch("parts", {"serving": {"resources": {"limits": {"memory": "600Mi"}}}})
+    too_much = {"resources": {"limits": {"memory": "600Mi"}}}
+    fleet.patch("parts", {"serving": too_much, "rollout": {"progressDeadline": "5s"}})
     stalled = fleet.wait("parts", "Stalled", reason="RolledBack", seconds=120)
     assert "got no pod within spec.rollout.progressDeadline" in stalled["message"]
     fleet.wait_saying("parts", "Stalled", "serves; publish a new source")

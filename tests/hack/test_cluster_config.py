@@ -80,9 +80,11 @@ def test_the_api_server_authorizes_nodes_as_a_real_one_does() -> None:
     assert "--enable-admission-plugins=NodeRestriction" in flags
 
 
-def test_a_node_that_is_cut_off_is_noticed_in_twenty_seconds() -> None:
+def test_a_node_that_is_cut_off_is_noticed_in_twelve_seconds_and_one_that_is_late_once_is_not() -> None:
     flags = controlplane.controller_flags(Folder("demo"), certificates.Certificates(Path("/c")))
-    assert "--node-monitor-grace-period=15s" in flags
+    assert {"--node-monitor-grace-period=10s", "--node-monitor-period=2s"} <= set(flags)
+    config = node.kubelet_config(PLAN, "demo", "edge-1")
+    assert (config["nodeStatusUpdateFrequency"], config["nodeLeaseDurationSeconds"] / 4) == ("4s", 4)
 
 
 def test_kubelets_are_who_the_node_authorizer_expects() -> None:

@@ -93,7 +93,8 @@ def kubelet_config(plan: Plan, cluster: str, node: str, *, own_disk: bool = Fals
     Version 1 of control groups is refused by default from 1.35 on. The disk may be nearly full on a workstation, so
     pods are evicted for it late; on a disk of its own, images are deleted as soon as less than a tenth of it is left,
     and that is over soon after. On the hub, containers that end are restarted without long pauses: tests kill the
-    operator again and again.
+    operator again and again. A node that is cut off is to be noticed after 10 s, so a kubelet says that it is there in
+    two ways every 4 s: by its status and by its Lease, which it renews after a quarter of what that lasts.
     """
     credentials = f"{INSIDE}/credentials"
     differing: dict[str, Any] = {}
@@ -125,6 +126,7 @@ def kubelet_config(plan: Plan, cluster: str, node: str, *, own_disk: bool = Fals
         "failCgroupV1": False,
         "failSwapOn": False,
         "makeIPTablesUtilChains": False,
+        "nodeLeaseDurationSeconds": 16,
         "nodeStatusUpdateFrequency": "4s",
         "oomScoreAdj": 0,
         "resolvConf": f"{INSIDE}/resolv.conf",

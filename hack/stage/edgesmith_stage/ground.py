@@ -15,7 +15,7 @@ from edgesmith_stage.kube import Kube
 from edgesmith_stage.shell import ROOT, run
 
 DEVICE_LABEL = "edgesmith.dev/device"
-NODE_GRACE = 17
+NODE_GRACE = 12
 """Of the local cluster: its --node-monitor-grace-period and one --node-monitor-period."""
 
 
