@@ -16,7 +16,7 @@ from edgesmith_stage.ground import Ground, cluster, local
 from edgesmith_stage.install import install_chart, push_images
 
 BESIDE = os.environ.get("EDGESMITH_BESIDE") == "1"
-"""Whether this runs beside the rest of the tier, on a cluster of its own without edge nodes: what needs none of them."""
+"""Whether this runs beside the rest of the tier, on a cluster without edge nodes: what needs none of them."""
 NAME = "test-beside" if BESIDE else "test"
 EDGES = () if BESIDE else (*surface.DEVICES, "spare", "spare")
 DISKS = {} if BESIDE else {"edge-5": 4096}

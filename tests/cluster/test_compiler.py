@@ -76,16 +76,16 @@ def test_an_image_with_the_compiler_makes_the_file_and_the_node_says_that_its_de
     assert NODE in warning, warning
     assert "CPU" in warning, warning
     server = fleet.servers("vectors")[NODE]
-    for vector, expected in zip(VECTORS[:3], right, strict=False):
-        answer = predict(
-            fleet.ground.kube,
-            server,
-            model="vectors",
-            inputs={"x": vector[None]},
-            protocol="grpc",
-            namespace=fleet.namespace,
-        )
-        np.testing.assert_array_equal(answer, expected[None])
+    answer = predict(
+        fleet.ground.kube,
+        server,
+        model="vectors",
+        inputs={"x": VECTORS[:3]},
+        protocol="grpc",
+        namespace=fleet.namespace,
+        batch=1,
+    )
+    np.testing.assert_array_equal(answer, right[:3])
 
 
 def _answers_of_the_source(folder: Path) -> Any:

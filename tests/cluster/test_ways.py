@@ -25,7 +25,7 @@ from edgesmith_runtime.engine import load_engine
 from edgesmith_stage import surface
 from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.ground import Ground, kubeconfig_environment
-from edgesmith_stage.predict import Protocol, predict
+from edgesmith_stage.predict import BATCH, Protocol, predict
 from edgesmith_stage.shell import ROOT, run
 
 pytestmark = pytest.mark.timeout(600)
@@ -53,10 +53,9 @@ def fleet(boxes: Fleet, request: pytest.FixtureRequest) -> Iterator[Fleet]:
 def test_a_quantised_tflite_file_goes_the_whole_way_to_litert(fleet: Fleet, tmp_path: Path) -> None:
     (tmp_path / "model.tflite").write_bytes(fully_connected(WEIGHTS, "int8"))
     assert _served(fleet, "vectors-litert", "litert")["precision"] == "int8"
-    for vector in VECTORS[:3]:
-        right = _source(tmp_path / "model.tflite", {"x": vector[None]})
-        for answer in _answers(fleet, "vectors-litert", "litert", {"x": vector[None]}):
-            np.testing.assert_array_equal(answer, right)
+    right = np.concatenate([_source(tmp_path / "model.tflite", {"x": vector[None]}) for vector in VECTORS[:3]])
+    for answer in _answers(fleet, "vectors-litert", "litert", {"x": VECTORS[:3]}, batch=1):
+        np.testing.assert_array_equal(answer, right)
 
 
 def test_a_published_tflite_file_knows_grace_hopper(fleet: Fleet) -> None:
@@ -85,10 +84,9 @@ def test_an_onnx_file_goes_the_whole_way_to_openvino(fleet: Fleet) -> None:
 
 def test_a_tflite_file_goes_the_whole_way_to_openvino(fleet: Fleet) -> None:
     assert _served(fleet, "vectors-openvino", "openvino")["precision"] == "fp16"
-    vectors = VECTORS.astype(np.float32) / 16
-    for vector in vectors[:3]:
-        for answer in _answers(fleet, "vectors-openvino", "openvino", {"x": vector[None]}):
-            np.testing.assert_allclose(answer, vector[None] @ WEIGHTS, rtol=1e-2, atol=1e-2)
+    vectors = VECTORS[:3].astype(np.float32) / 16
+    for answer in _answers(fleet, "vectors-openvino", "openvino", {"x": vectors}, batch=1):
+        np.testing.assert_allclose(answer, vectors @ WEIGHTS, rtol=1e-2, atol=1e-2)
 
 
 def test_the_device_chooses_among_models_for_a_pump_and_the_report_says_why(fleet: Fleet) -> None:
@@ -178,10 +176,16 @@ def _served(fleet: Fleet, name: str, engine: str) -> dict[str, Any]:
     return fleet.variants(name)[box(engine)]
 
 
-def _answers(fleet: Fleet, name: str, engine: str, inputs: Arrays) -> Iterator[Any]:
+def _answers(fleet: Fleet, name: str, engine: str, inputs: Arrays, batch: int = BATCH) -> Iterator[Any]:
     """What the engine's node answers, over each protocol."""
     server = fleet.servers(name)[NODES[engine]]
     for protocol in get_args(Protocol):
         yield predict(
-            fleet.ground.kube, server, model=name, inputs=dict(inputs), protocol=protocol, namespace=fleet.namespace
+            fleet.ground.kube,
+            server,
+            model=name,
+            inputs=dict(inputs),
+            protocol=protocol,
+            namespace=fleet.namespace,
+            batch=batch,
         )

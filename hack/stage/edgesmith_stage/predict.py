@@ -56,8 +56,9 @@ def predict(
     inputs: dict[str, npt.NDArray[Any]],
     protocol: Protocol,
     namespace: str = "default",
+    batch: int = BATCH,
 ) -> npt.NDArray[Any]:
-    """The first output for samples, from one node's pod, asked for in batches that every server takes.
+    """The first output for samples, from one node's pod, asked for in batches that every server takes, or in smaller.
 
     Raises:
         StageError: The pod cannot be reached.
@@ -69,8 +70,8 @@ def predict(
         try:
             count = len(next(iter(inputs.values())))
             answers = [
-                _ask(client_of, client, model, {name: values[start : start + BATCH] for name, values in inputs.items()})
-                for start in range(0, count, BATCH)
+                _ask(client_of, client, model, {name: values[start : start + batch] for name, values in inputs.items()})
+                for start in range(0, count, batch)
             ]
             return np.concatenate(answers)
         finally:
