@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -127,22 +129,34 @@ def test_other_rungs_go_on_where_one_cannot_be_made(tmp_path: Path) -> None:
     assert [one.precision for one in found.candidates if one.rejected is None] == ["int8", "fp16"]
 
 
-@pytest.fixture(name="compiled")
-def compiled_product(qnn: ModuleType, tmp_path: Path) -> Any:
-    """Compiles a product in int8 and gives the file, the same model for the CPU, and samples of it."""
+@pytest.fixture(scope="module")
+def compile_once(qnn: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Compiles each product in int8 once, whoever asks for it, and gives the folder and the samples."""
 
-    def compile_it(model: onnx.ModelProto, soc: str = "QCS6490", **settings: Any) -> tuple[Path, Path, Samples]:
-        source, folder = tmp_path / "source.onnx", tmp_path / "made"
-        folder.mkdir()
-        with closing_engine(source, model) as engine:
+    @cache
+    def compile_it(model: bytes, soc: str, settings: tuple[tuple[str, Any], ...]) -> tuple[Path, Samples]:
+        folder = tmp_path_factory.mktemp("compiled")
+        source, made = folder / "source.onnx", folder / "made"
+        made.mkdir()
+        with closing_engine(source, onnx.load_from_string(model)) as engine:
             samples = samples_for(SAMPLES, engine.inputs, field="spec.calibration", labels=None)
-        quantised = quantize(source, samples, Quantization(reduce_range=False, hexagon=True, **settings), folder)
-        reference = one_sample(quantised, tmp_path / "reference.onnx")
-        (tmp_path / "context.onnx").unlink(missing_ok=True)
-        qnn.compile_context(reference, tmp_path / "context.onnx", soc)
-        return tmp_path / "context.onnx", reference, samples
+        quantised = quantize(source, samples, Quantization(reduce_range=False, hexagon=True, **dict(settings)), made)
+        qnn.compile_context(one_sample(quantised, folder / "reference.onnx"), folder / "context.onnx", soc)
+        return folder, samples
 
     return compile_it
+
+
+@pytest.fixture(name="compiled")
+def compiled_product(compile_once: Any, tmp_path: Path) -> Any:
+    """Gives a product in int8, compiled; the same model for the CPU; and samples of it. The files are the test's."""
+
+    def copy_of(model: onnx.ModelProto, soc: str = "QCS6490", **settings: Any) -> tuple[Path, Path, Samples]:
+        folder, samples = compile_once(model.SerializeToString(), soc, tuple(settings.items()))
+        shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+        return tmp_path / "context.onnx", tmp_path / "reference.onnx", samples
+
+    return copy_of
 
 
 def difference(file: Path, engine: str, other: Path, samples: Samples) -> float:
