@@ -24,6 +24,7 @@ def test_defaults_appear(server: ApiServer, namespace: str) -> None:
         "maxFailed": "5%",
         "progressDeadline": "10m",
         "strategy": "Surge",
+        "holdPrevious": True,
         "paused": False,
         "holdPrevious": True,
     }

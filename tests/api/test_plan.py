@@ -14,8 +14,12 @@ from test_cli import SETTINGS, edgesmith
 
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.dry_run import as_applied
+from edgesmith.cluster.errors import Invalid
 from edgesmith.cluster.kinds import EDGE_MODEL
 from edgesmith_stage.shell import ROOT
+
+LINE = 300
+"""Characters of a refusal that a person reads at once."""
 
 
 def client_side(server: ApiServer, document: Object) -> None:
@@ -63,6 +67,17 @@ async def test_a_dry_run_is_what_applying_makes(
     assert live is not None
     assert expected["spec"] == live["spec"]
     assert expected["spec"]["gates"]["maxMemory"] == "2Gi"
+
+
+@pytest.mark.parametrize("apply", [client_side, server_side("kubectl"), created])
+async def test_a_field_that_does_not_exist_is_refused_by_its_name(
+    server: ApiServer, client: Client, namespace: str, apply: Callable[[ApiServer, Object], None]
+) -> None:
+    """As `kubectl apply` does: a plan of what was meant otherwise would say that there is nothing to do."""
+    apply(server, gated(namespace))
+    with pytest.raises(Invalid, match="maxPullling") as refused:
+        await as_applied(client, EDGE_MODEL, edge_model("parts", namespace, rollout={"maxPullling": 3}))
+    assert len(str(refused.value)) < LINE
 
 
 async def test_a_field_that_another_manager_owns_is_kept(server: ApiServer, client: Client, namespace: str) -> None:

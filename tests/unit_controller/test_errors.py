@@ -112,3 +112,41 @@ def test_the_type_says_who_refused_an_object(code: int, message: str, kind: type
 def test_a_webhook_that_cannot_be_called_is_tried_again() -> None:
     failed = 'Internal error occurred: failed calling webhook "validate.kyverno.svc-fail": connection refused'
     assert type(from_answer(500, status(failed), "applying Job plant/a")) is Unreachable
+
+
+UNCHECKED = (
+    "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; "
+    "correct the existing errors to complete validation"
+)
+REQUIRED = "spec.rollout.partitions.label: Required value"
+WRONG = 'spec.rollout.jitter: Invalid value: "integer": spec.rollout.jitter in body must be of type string: "integer"'
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        pytest.param(
+            f'EdgeModel "parts" is invalid: [{REQUIRED}, {UNCHECKED}]', f'EdgeModel "parts" is invalid: {REQUIRED}', id="one"
+        ),
+        pytest.param(
+            f'EdgeModel "parts" is invalid: [{REQUIRED}, {WRONG}, {UNCHECKED}]',
+            f'EdgeModel "parts" is invalid: [{REQUIRED}, {WRONG}]',
+            id="two",
+        ),
+        pytest.param(
+            'EdgeModel "parts" is invalid: [a: Required value, b: Required value]',
+            'EdgeModel "parts" is invalid: [a: Required value, b: Required value]',
+            id="nothing-to-leave-out",
+        ),
+        pytest.param(
+            'EdgeModel "parts" is invalid: patch: Invalid value: "' + "x" * 2000 + '": strict decoding error: '
+            'unknown field "spec.rollout.maxPullling", unknown field "spec.x"',
+            'unknown field "spec.rollout.maxPullling", unknown field "spec.x"',
+            id="unknown-fields",
+        ),
+    ],
+)
+def test_what_is_wrong_is_not_hidden_by_what_is_not(said: str, told: str) -> None:
+    found = from_answer(422, status(said), "applying EdgeModel plant/parts")
+    assert isinstance(found, Invalid)
+    assert str(found) == f"applying EdgeModel plant/parts failed: {told}"

@@ -2,7 +2,8 @@
 
 An apply under a name of our own would keep every field that the file leaves out, because another manager owns it. So
 the dry run is made as the next real apply will be: with the three-way patch of `kubectl apply` where the object carries
-its annotation, and under the name of the manager that applied the object server side where it does not.
+its annotation, and under the name of the manager that applied the object server side where it does not. A field that
+the CRD does not have is refused in both, as `kubectl apply` does.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ async def as_applied(client: Client, kind: Kind, document: Mapping[str, Any]) ->
         "PATCH",
         kind.path(namespace, name),
         f"applying {kind.kind} {namespace}/{name}" if namespace else f"applying {kind.kind} {name}",
-        query={"fieldManager": KUBECTL_MANAGER, "dryRun": "All"},
+        query={"fieldManager": KUBECTL_MANAGER, "dryRun": "All", "fieldValidation": "Strict"},
         body=three_way(before or {}, document),
         content_type=MERGE,
     )

@@ -33,6 +33,10 @@ _ADMISSION = re.compile(
     re.DOTALL,
 )
 """What the admission plugins write. Each chooses its own status code, so the sentence is all that tells them apart."""
+_STRICT = re.compile(r"^.*?: strict decoding error: ", re.DOTALL)
+"""What stands before the fields that the CRD does not have: the whole document, as JSON."""
+_UNCHECKED = re.compile(r"(, )?<nil>: Invalid value: null: some validation rules were not checked because [^\],]*")
+"""Said beside every wrong type or missing field: a part of no field that says nothing of what to change."""
 _MESSAGE_LIMIT = 1000
 
 
@@ -139,6 +143,14 @@ def _words(body: str) -> tuple[str, str]:
         status = json.loads(body)
         message = str(status["message"])
         causes = (status.get("details") or {}).get("causes") or [{}]
-        return message[:_MESSAGE_LIMIT], str(causes[0].get("reason", ""))
+        return _readable(message)[:_MESSAGE_LIMIT], str(causes[0].get("reason", ""))
     except (ValueError, TypeError, KeyError, AttributeError):
         return "", ""
+
+
+def _readable(message: str) -> str:
+    """A sentence of the API server without what hides the field, its value and what was expected."""
+    if _STRICT.match(message):
+        return _STRICT.sub("", message)
+    shorter = _UNCHECKED.sub("", message)
+    return shorter if shorter == message else re.sub(r" is invalid: \[([^,\]]*)\]$", r" is invalid: \1", shorter)
