@@ -57,6 +57,32 @@ def test_each_metric_of_the_operator_is_on_its_page(name: str) -> None:
     assert f"`{name}`" in (DOCS / "operator.md").read_text()
 
 
+PLAN_LINES = re.findall(r'f?"  ([a-z]+) +(?:[{a-z])', (ROOT / "operator/edgesmith/cli/plan.py").read_text())
+"""The words that lines of a plan begin with."""
+
+
+@pytest.mark.parametrize("word", sorted(set(PLAN_LINES)))
+def test_each_line_of_a_plan_is_on_the_page_of_the_command_line(word: str) -> None:
+    assert f"\n| `{word}` | " in (DOCS / "cli.md").read_text()
+
+
+def test_the_lines_of_a_plan_are_found() -> None:
+    assert {"build", "hold", "move", "nodes", "strategy", "then"} <= set(PLAN_LINES)
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in DOCS.glob("decisions/*.md")))
+def test_each_decision_is_linked_from_the_page_that_it_is_about(name: str) -> None:
+    assert any(f"decisions/{name}" in page.read_text() for page in DOCS.glob("*.md"))
+
+
+@pytest.mark.parametrize("program", ["operator/edgesmith", "builder/edgesmith_builder", "runtime/edgesmith_runtime"])
+def test_each_folder_of_a_program_is_on_the_page_of_the_architecture(program: str) -> None:
+    page = (DOCS / "architecture.md").read_text()
+    folders = [path.parent.name for path in (ROOT / program).glob("*/__init__.py")]
+    assert folders
+    assert [folder for folder in folders if f"{folder}/" not in page] == []
+
+
 def manifests() -> Iterator[tuple[str, dict[str, Any]]]:
     """Every EdgeModel and DeviceProfile of the pages and the examples, with the place where it stands."""
     for page in (*sorted(DOCS.rglob("*.md")), ROOT / "README.md", *sorted((ROOT / "examples").rglob("*.yaml"))):
