@@ -26,6 +26,14 @@ def schemas(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, 
         yield from schemas(schema["additionalProperties"], f"{path}{{}}")
 
 
+WITH_A_PATTERN = {
+    "EdgeModel.spec.gates.maxImageSize",
+    "EdgeModel.spec.gates.maxMemory",
+    "EdgeModel.spec.serving.resources.limits{}",
+    "EdgeModel.spec.serving.resources.requests{}",
+}
+"""Quantities, a number or text, whose expression is readable."""
+
 ALL = [
     found
     for content in files().values()
@@ -65,6 +73,21 @@ def test_references_between_fields_have_rules_with_messages() -> None:
     rules = [rule for _, schema in ALL for rule in schema.get("x-kubernetes-validations", [])]
     assert rules
     assert all(rule["rule"] and rule["message"] for rule in rules)
+
+
+def test_no_one_has_to_read_a_regular_expression_to_write_an_edgemodel() -> None:
+    """The API server shows a pattern as it stands, and a rule by its message."""
+    spec = {path for path, schema in ALL if path.startswith("EdgeModel.spec.") and "pattern" in schema}
+    assert spec == WITH_A_PATTERN
+
+
+def test_a_rule_is_not_asked_of_what_does_not_fit_the_pattern() -> None:
+    """Else a duration that is none would be told twice, the second time as an error of conversion."""
+    (jitter,) = [schema for path, schema in ALL if path == "EdgeModel.spec.gates.replayInterval"]
+    fits, least, most = (rule["rule"] for rule in jitter["x-kubernetes-validations"])
+    assert fits == r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$')"
+    assert least == f"!{fits} || (duration(self) == duration('0s') || duration(self) >= duration('1m'))"
+    assert most == f"!{fits} || duration(self) <= duration('8760h')"
 
 
 def test_the_default_of_a_list_has_no_empty_fields() -> None:

@@ -126,7 +126,9 @@ WRONG = 'spec.rollout.jitter: Invalid value: "integer": spec.rollout.jitter in b
     ("said", "told"),
     [
         pytest.param(
-            f'EdgeModel "parts" is invalid: [{REQUIRED}, {UNCHECKED}]', f'EdgeModel "parts" is invalid: {REQUIRED}', id="one"
+            f'EdgeModel "parts" is invalid: [{REQUIRED}, {UNCHECKED}]',
+            f'EdgeModel "parts" is invalid: {REQUIRED}',
+            id="one",
         ),
         pytest.param(
             f'EdgeModel "parts" is invalid: [{REQUIRED}, {WRONG}, {UNCHECKED}]',

@@ -145,6 +145,7 @@ def _structural(said: Schema, definitions: Schema, path: str) -> Schema:
     if found.get("type") == "integer":
         found["format"] = "int64"
     found["description"] = _first_line(said, path)
+    _in_words(found, said.get("x-fits"))
     _default(found)
     if "properties" in said:
         found["properties"] = {
@@ -159,6 +160,19 @@ def _structural(said: Schema, definitions: Schema, path: str) -> Schema:
         inner = _member(said, said["additionalProperties"])
         found["additionalProperties"] = _structural(inner, definitions, f"{path}{{}}")
     return found
+
+
+def _in_words(found: Schema, message: str | None) -> None:
+    """A pattern with a sentence as a rule. The other rules are asked only where it fits, and so add nothing to it."""
+    if message is None:
+        return
+    pattern = found.pop("pattern").replace("\\", "\\\\")
+    fit = f"self.matches('{pattern}')"
+    others = found.get("x-kubernetes-validations", ())
+    found["x-kubernetes-validations"] = [
+        {"rule": fit, "message": message},
+        *({**other, "rule": f"!{fit} || {other['rule']}"} for other in others),
+    ]
 
 
 def _first_line(said: Schema, path: str) -> str:

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from edgesmith.api.builds import Builds
 from edgesmith.api.gates import ERRORS, Gates
-from edgesmith.api.model import Model, ObjectMeta, rules
+from edgesmith.api.model import Model, ObjectMeta, fits, rules
 from edgesmith.api.names import MAX_MODEL_NAME
 from edgesmith.api.pruning import Pruning
 from edgesmith.api.rollout import Rollout
@@ -35,9 +35,8 @@ class Alternative(Model):
         pattern=NAME_PATTERN,
         max_length=32,
         description="What it is called in the status and in reports; each once.",
-        json_schema_extra=rules(
-            {f"self != '{SOURCE}'": f"'{SOURCE}' is what spec.source is called; give another name"}
-        ),
+        json_schema_extra=fits("must be letters in lower case, digits and -, a letter first and no - last")
+        | rules({f"self != '{SOURCE}'": f"'{SOURCE}' is what spec.source is called; give another name"}),
     )
     source: ModelFile = Field(
         description=(

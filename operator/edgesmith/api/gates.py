@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from edgesmith.api.fraction import Fraction
-from edgesmith.api.model import Model
+from edgesmith.api.model import Model, fits
 from edgesmith.api.units import Duration, Interval, PositiveDuration, Size
 
 ERRORS = ("RMSE", "MAE")
@@ -30,6 +30,7 @@ class Traffic(Model):
         None,
         pattern=RATIO_PATTERN,
         max_length=16,
+        json_schema_extra=fits("must be a number from 1 as a string, with a point and without %: 1.5, say"),
         description=(
             "How many times as long as on the previous revision on the same node half of the runs may take, as a "
             'number from 1 in quotes: "1.5", say. Absent: not judged.'
@@ -75,6 +76,7 @@ class Gates(Model):
         None,
         pattern=NUMBER_PATTERN,
         max_length=32,
+        json_schema_extra=fits("must be a number from 0 as a string: 0.75, say"),
         description='With RMSE and MAE: most that the error may be, in the unit of the labels, in quotes: "0.75", say.',
     )
     min_agreement: Fraction | None = Field(

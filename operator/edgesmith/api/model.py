@@ -14,6 +14,11 @@ def rules(said: Mapping[str, str]) -> JsonDict:
     return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in said.items()]}
 
 
+def fits(message: str) -> JsonDict:
+    """What the pattern of a field asks for, in words: the API server's own sentence would show the expression."""
+    return {"x-fits": message}
+
+
 class Model(BaseModel):
     """A frozen API type. Unknown fields are dropped: the API server has judged them already."""
 

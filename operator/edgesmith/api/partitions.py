@@ -6,11 +6,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from edgesmith.api.model import Model
+from edgesmith.api.model import Model, fits
 from edgesmith.api.units import Duration
 
 LABEL_PATTERN = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 VALUE_PATTERN = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+
+_VALUE = fits("must be the value of a label: letters, digits, -, _ and ., the first and the last no sign")
 
 
 class Partitions(Model):
@@ -19,9 +21,10 @@ class Partitions(Model):
     label: str = Field(
         pattern=LABEL_PATTERN,
         max_length=317,
+        json_schema_extra=fits("must be the key of a label: zone or topology.kubernetes.io/zone, say"),
         description="Label of the nodes whose value is the partition: topology.kubernetes.io/zone, say.",
     )
-    order: tuple[Annotated[str, Field(pattern=VALUE_PATTERN, max_length=63)], ...] = Field(
+    order: tuple[Annotated[str, Field(pattern=VALUE_PATTERN, max_length=63, json_schema_extra=_VALUE)], ...] = Field(
         (),
         max_length=256,
         description=(

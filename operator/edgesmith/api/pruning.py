@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from edgesmith.api.model import Model
+from edgesmith.api.model import Model, fits
 
 
 class Pruning(Model):
@@ -13,6 +13,7 @@ class Pruning(Model):
     ratio: str = Field(
         pattern="^[1-9][0-9]?%$",
         max_length=3,
+        json_schema_extra=fits("must be a percentage from 1% to 99%"),
         description=(
             "Share of the multiplications of convolutions and matrix products that is to go, in whole per cent and in "
             'quotes: "30%".'

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
-from edgesmith.api.model import Model, rules
+from edgesmith.api.model import Model, fits, rules
 from edgesmith.api.partitions import Partitions
 from edgesmith.api.units import PERCENT_PATTERN, Deadline, Duration
 from edgesmith.api.window import Window
@@ -15,10 +15,11 @@ from edgesmith.api.window import Window
 NAME_PATTERN = r"^([0-9a-f]{10}|[0-9a-f]{32}|sha256:[0-9a-f]{64})$"
 """What names a revision: itself, its build key or its image's digest."""
 _NAME_FORMS = "a revision, a build key, or the digest of an image (sha256:HEX)"
+_NAMED = fits(f"must be {_NAME_FORMS}, as edgesmith history and status show them")
 SHARE_MESSAGE = "must be a number from {least} or a percentage from 1% to 100%"
 
 
-NamedRevision = Annotated[str, Field(pattern=NAME_PATTERN, max_length=71)]
+NamedRevision = Annotated[str, Field(pattern=NAME_PATTERN, max_length=71, json_schema_extra=_NAMED)]
 
 
 def _share(value: int | str, name: str, *, least: int) -> int | str:
@@ -59,6 +60,7 @@ class Promotion(Model):
     revision: str = Field(
         pattern=NAME_PATTERN,
         max_length=71,
+        json_schema_extra=_NAMED,
         description=f"Which one: {_NAME_FORMS}. The promotion is of no other, whatever the spec asks for later.",
     )
     steps: int | None = Field(
@@ -79,6 +81,7 @@ class RollbackTo(Model):
         alias="from",
         pattern=NAME_PATTERN,
         max_length=71,
+        json_schema_extra=_NAMED,
         description=(
             f"The revision that is left: {_NAME_FORMS}. The entry says nothing while the spec asks for another one."
         ),
@@ -86,6 +89,7 @@ class RollbackTo(Model):
     revision: str = Field(
         pattern=NAME_PATTERN,
         max_length=71,
+        json_schema_extra=_NAMED,
         description=f"The revision that nodes go back to: {_NAME_FORMS}. It must have held its steps before.",
     )
 

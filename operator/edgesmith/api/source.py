@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from edgesmith.api.model import Model, rules
+from edgesmith.api.model import Model, fits, rules
 from edgesmith.api.units import Interval
 from edgesmith_builder.contract import MetricName
 
@@ -19,7 +19,9 @@ URI_PATTERN = (
 URI_FORMS = (
     "s3://BUCKET/KEY, https://HOST/PATH, or oci://REGISTRY/NAME with :TAG or @sha256:HEX and, of several files, #FILE"
 )
+_PLACE = fits(f"must be {URI_FORMS}")
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
+_SHA256 = fits("must be the 64 hex digits of a SHA-256, a to f in lower case")
 SUBDOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 
 
@@ -32,14 +34,23 @@ _DIGEST = (
 class SecretRef(Model):
     """A Secret in the EdgeModel's namespace."""
 
-    name: str = Field(pattern=SUBDOMAIN_PATTERN, max_length=253, description="Name of the Secret.")
+    name: str = Field(
+        pattern=SUBDOMAIN_PATTERN,
+        max_length=253,
+        description="Name of the Secret.",
+        json_schema_extra=fits("must be the name of a Secret: letters in lower case, digits, - and ., model-store say"),
+    )
 
 
 class ModelFile(Model):
     """A trained model as its owner published it."""
 
-    uri: str = Field(pattern=URI_PATTERN, max_length=1024, description=f"Where the model is: {URI_FORMS}.")
-    sha256: str | None = Field(None, pattern=SHA256_PATTERN, description=_DIGEST)
+    uri: str = Field(
+        pattern=URI_PATTERN, max_length=1024, description=f"Where the model is: {URI_FORMS}.", json_schema_extra=_PLACE
+    )
+    sha256: str | None = Field(
+        None, pattern=SHA256_PATTERN, max_length=64, description=_DIGEST, json_schema_extra=_SHA256
+    )
     trust_pickle: bool = Field(
         False,
         description=(
@@ -86,16 +97,26 @@ class Compiled(Model):
     uri: str = Field(
         pattern=URI_PATTERN,
         max_length=1024,
+        json_schema_extra=_PLACE,
         description=f"Where the file is: {URI_FORMS}. It is fetched with the source's secretRef.",
     )
-    sha256: str | None = Field(None, pattern=SHA256_PATTERN, description=_DIGEST)
+    sha256: str | None = Field(
+        None, pattern=SHA256_PATTERN, max_length=64, description=_DIGEST, json_schema_extra=_SHA256
+    )
 
 
 class Dataset(Model):
     """A data set: an .npz file with one array per model input, first axis the samples, and no pickled objects."""
 
-    uri: str = Field(pattern=URI_PATTERN, max_length=1024, description=f"Where the .npz file is: {URI_FORMS}.")
-    sha256: str | None = Field(None, pattern=SHA256_PATTERN, description=_DIGEST)
+    uri: str = Field(
+        pattern=URI_PATTERN,
+        max_length=1024,
+        description=f"Where the .npz file is: {URI_FORMS}.",
+        json_schema_extra=_PLACE,
+    )
+    sha256: str | None = Field(
+        None, pattern=SHA256_PATTERN, max_length=64, description=_DIGEST, json_schema_extra=_SHA256
+    )
 
 
 class Evaluation(Dataset):

@@ -14,7 +14,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from edgesmith.api.model import rules
+from edgesmith.api.model import fits, rules
 
 _SUFFIXES: dict[str, int | Decimal] = {
     "m": Decimal("0.001"), "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12,
@@ -25,6 +25,8 @@ _MICROSECONDS = {"ms": 10**3, "s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6}
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(k|M|G|T|Ki|Mi|Gi|Ti)?$"
 DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
 PERCENT_PATTERN = r"^(100|[1-9][0-9]?)%$"
+
+DURATION_MESSAGE = "must be a duration such as 50ms, 90s or 1h30m"
 
 LONGEST = timedelta(days=365)
 """The longest duration: one year, `8760h`."""
@@ -111,11 +113,12 @@ def _is_size(value: int | str) -> int | str:
     return value
 
 
+_FITS = fits(DURATION_MESSAGE)
 _AT_MOST_A_YEAR = {"duration(self) <= duration('8760h')": "must be 8760h (one year) or less"}
 
 Duration = Annotated[
     str,
-    Field(pattern=DURATION_PATTERN, max_length=MAX_LENGTH, json_schema_extra=rules(_AT_MOST_A_YEAR)),
+    Field(pattern=DURATION_PATTERN, max_length=MAX_LENGTH, json_schema_extra=_FITS | rules(_AT_MOST_A_YEAR)),
     AfterValidator(_is_duration),
 ]
 """A duration in a spec, from `0s` to one year."""
@@ -125,9 +128,8 @@ PositiveDuration = Annotated[
     Field(
         pattern=DURATION_PATTERN,
         max_length=MAX_LENGTH,
-        json_schema_extra=rules(
-            {"duration(self) >= duration('1us')": "must be 0.001ms or more, so more than 0"} | _AT_MOST_A_YEAR
-        ),
+        json_schema_extra=_FITS
+        | rules({"duration(self) >= duration('1us')": "must be 0.001ms or more, so more than 0"} | _AT_MOST_A_YEAR),
     ),
     AfterValidator(_is_positive_duration),
 ]
@@ -138,7 +140,7 @@ Deadline = Annotated[
     Field(
         pattern=DURATION_PATTERN,
         max_length=MAX_LENGTH,
-        json_schema_extra=rules({"duration(self) >= duration('1s')": "must be 1s or more"} | _AT_MOST_A_YEAR),
+        json_schema_extra=_FITS | rules({"duration(self) >= duration('1s')": "must be 1s or more"} | _AT_MOST_A_YEAR),
     ),
     AfterValidator(_is_deadline),
 ]
@@ -149,8 +151,9 @@ Interval = Annotated[
     Field(
         pattern=DURATION_PATTERN,
         max_length=MAX_LENGTH,
-        json_schema_extra=rules(
-            {"duration(self) == duration('0s') || duration(self) >= duration('1m')": "must be 0s, or 1m or more"}
+        json_schema_extra=_FITS
+        | rules(
+            {"(duration(self) == duration('0s') || duration(self) >= duration('1m'))": "must be 0s, or 1m or more"}
             | _AT_MOST_A_YEAR
         ),
     ),
