@@ -264,7 +264,9 @@ def _about_nodes(planned: Planned) -> list[str]:
         if variant.partition
     ]
     lines += [
-        f"  bytes     {variant.profile}: {_moved(variant)}" for variant in made.status.variants if _moves(variant)
+        f"  bytes     {variant.profile}: {_moved(variant, planned.snapshot)}"
+        for variant in made.status.variants
+        if _moves(variant)
     ]
     lines += [f"  move      {move.node} to {_given(move)}: {move.reason}" for move in made.moves]
     lines += [f"  pending   {one.node}: {one.message}" for one in made.pending]
@@ -277,16 +279,18 @@ def _moves(variant: VariantStatus) -> bool:
     return variant.revision is not None and variant.state not in {"RolledBack", "NoNodes", "Complete", "Built"}
 
 
-def _moved(variant: VariantStatus) -> str:
+def _moved(variant: VariantStatus, snapshot: Snapshot) -> str:
     """What a revision still moves, in words."""
     found = variant.transfer
     if found is None and variant.image is None:
         return "not known before it is built"
     if found is None:
-        given = variant.nodes.updated >= variant.nodes.desired
-        return (
-            "nothing, all nodes were given it" if given else "not known, the registry does not show the image's layers"
-        )
+        images = {variant.image, *(one.image for one in snapshot.revisions if one.profile == variant.profile)}
+        if images <= snapshot.layers.keys() or variant.nodes.updated >= variant.nodes.desired:
+            return "nothing, all nodes were given it"
+        return "not known, the registry does not show the layers of every image"
+    if not found.each and not found.total:
+        return "nothing, the nodes have every layer of it"
     nodes = f"{found.nodes} {'node' if found.nodes == 1 else 'nodes'}"
     whole = "not known in all" if found.total is None else f"{size(found.total)} in all"
     return f"{size(found.each)} for each node, {whole} for {nodes}"

@@ -187,7 +187,7 @@ def _variants(model: EdgeModel) -> list[dict[str, str]]:
 def _sentences(variant: VariantStatus) -> Iterator[str]:
     """What there is to say of a variant: where it stands, whose layers it has, what is not as good as it looks."""
     yield variant.message
-    if variant.transfer:
+    if variant.transfer and (variant.transfer.each or variant.transfer.total):
         whole = f"; {size(variant.transfer.total)} in all" if variant.transfer.total is not None else ""
         yield f"A node that is given it pulls {size(variant.transfer.each)} at the most{whole}."
     if variant.rebased_from:
