@@ -241,7 +241,8 @@ def with_wrong(field: str, value: Any) -> dict[str, Any]:
         name, path = parents[depth - 1], ".".join(parents[:depth]).replace("[0]", "")
         held = BESIDE.get(path, {}) | held
         held = {name.removesuffix("[0]"): [held] if name.endswith("]") else held}
-    return {"calibration": SET, "evaluation": SET | {"metric": "MAE"}} | held
+    spec: Object = {"calibration": SET, "evaluation": SET | {"metric": "MAE"}}
+    return {**spec, **held}
 
 
 @pytest.mark.parametrize(("field", "value", "expected"), WRONG, ids=[f"{field}={value}" for field, value, _ in WRONG])
