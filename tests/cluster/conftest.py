@@ -40,7 +40,8 @@ def bare_ground() -> Iterator[Ground]:
 @pytest.fixture(scope="session")
 def images(bare_ground: Ground) -> dict[str, str]:
     """The programs' images in the cluster's registry."""
-    return push_images(bare_ground) | push_images(bare_ground, "builder-qnn")
+    simulator = {} if BESIDE else push_images(bare_ground, "builder-qnn")
+    return push_images(bare_ground) | simulator
 
 
 @pytest.fixture(scope="session")
