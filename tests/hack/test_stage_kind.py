@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 from edgesmith_stage import kind
 from edgesmith_stage.errors import StageError
 
-STAND_IN = """#!/usr/bin/env python3
+STAND_IN = (
+    f"#!{sys.executable} -IS\n"
+    """
 import json, os, sys
 name, words = os.path.basename(sys.argv[0]), sys.argv[1:]
 known = {"kind get nodes": "edgesmith-worker edgesmith-worker2"}
@@ -25,6 +28,7 @@ with open(os.environ["CALLS"], "a") as calls:
 said = " ".join([name, *words])
 print(next((answer for start, answer in known.items() if said.startswith(start)), ""))
 """
+)
 
 
 class Calls:
