@@ -26,6 +26,8 @@ def test_defaults_appear(server: ApiServer, namespace: str) -> None:
         "progressDeadline": "10m",
         "strategy": "Surge",
         "holdPrevious": True,
+        "jitter": "0s",
+        "priority": 0,
         "paused": False,
     }
     assert model["spec"]["gates"] == JUDGED
@@ -215,6 +217,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("rollout.promote[0].revision", "latest", REVISION),
     ("rollout.rollbackTo[0].from", "latest", REVISION),
     ("rollout.windows[0].start", "24:00", "must be a time of day from 00:00 to 23:59, as 22:00 is"),
+    ("rollout.windows[0].start", "evening", "must be a time of day from 00:00 to 23:59, as 22:00 is"),
     ("rollout.windows[0].timeZone", "Lake Constance", "must be a name of the IANA time zone database"),
     ("optimize.pruning.ratio", "100%", "must be a percentage from 1% to 99%"),
     ("source.uri", "http://h/m.onnx", PLACE),

@@ -12,7 +12,7 @@ class Pruning(Model):
 
     ratio: str = Field(
         pattern="^[1-9][0-9]?%$",
-        max_length=3,
+        max_length=16,
         json_schema_extra=fits("must be a percentage from 1% to 99%"),
         description=(
             "Share of the multiplications of convolutions and matrix products that is to go, in whole per cent and in "

@@ -28,11 +28,11 @@ class Window(Model):
         json_schema_extra={"x-set": True, "x-member": "A day."},
     )
     start: str = Field(
-        pattern=TIME_PATTERN, max_length=5, description="When it begins: 22:00, say.", json_schema_extra=_TIME
+        pattern=TIME_PATTERN, max_length=16, description="When it begins: 22:00, say.", json_schema_extra=_TIME
     )
     end: str = Field(
         pattern=TIME_PATTERN,
-        max_length=5,
+        max_length=16,
         json_schema_extra=_TIME,
         description="When it ends. Not later than start: on the next day, so the same time is 24 hours.",
     )
