@@ -115,6 +115,37 @@ def test_a_bad_source_is_rolled_back_on_its_canary_and_nobody_else_is_touched() 
     assert said(plan)["Ready"] == ("True", "Succeeded")
 
 
+def test_an_event_is_told_once_and_names_the_profile_once() -> None:
+    cluster = three_nodes()
+    cluster.refuse.add("a" * 64)
+    publish(cluster, "a")
+    told = []
+    for _ in range(16):
+        told += [(event.reason, event.message) for event in decide(cluster.snapshot(), cluster.now).events]
+        cluster.run(1)
+    (message,) = [message for reason, message in told if reason == "RolledBack"]
+    assert message.startswith("Revision ")
+    assert " for amd64 was rolled back (CanaryFailed): e1 failed with GoldenMismatch" in message
+    assert all(message.count("amd64") == 1 for reason, message in told if reason == "Canary")
+    cluster.refuse.clear()
+    publish(cluster, "c", generation=3)
+    serving = []
+    for _ in range(16):
+        serving += [event.message for event in decide(cluster.snapshot(), cluster.now).events]
+        cluster.run(1)
+    assert serving[-2:] == ["Serving on 3 of 3 nodes.", "amd64: Serving on 3 of 3 nodes."]
+
+
+def test_what_a_node_that_left_with_the_revision_did_is_said_in_its_order() -> None:
+    cluster = three_nodes()
+    cluster.run(16)
+    publish(cluster, "b")
+    cluster.run(3)
+    cluster.nodes["e1"] = replace(cluster.nodes["e1"], ready=False)
+    plan = cluster.run(1)
+    assert "is in its first step; e1 became NotReady after it got the revision." in sentence(plan)
+
+
 def test_the_retry_annotation_starts_the_next_try_and_its_removal_does_not() -> None:
     cluster = three_nodes()
     cluster.run(16)

@@ -73,23 +73,35 @@ def status_of(
 def events_of(status: EdgeModelStatus, previous: Mapping[str, Any]) -> tuple[Event, ...]:
     """One event for every condition and variant that is not as it was.
 
-    `Reconciling`, `Stalled` and `Ready` repeat what an area said, so the areas and the variants speak, and `Ready` only
-    when it becomes True: that a node went away or came back is no event of the EdgeModel. A look that fails changes
-    nothing but keeps changes from being seen, so it is one.
+    `Reconciling`, `Stalled` and `Ready` repeat what an area said, so the areas and the variants speak. `Ready` does so
+    only when it becomes True: that a node went away or came back is no event of the EdgeModel. `Stalled` does so where
+    no variant says the same. A look that fails changes nothing but keeps changes from being seen, so it is one.
     """
+    variants = _variant_events(status, previous)
+    told = [event.message for event in variants if event.type == "Warning"]
     found: list[Event] = []
     for condition in changed(status.conditions, previous):
         if condition.type == ConditionType.READY and condition.status == "True" and not was_ready(previous):
             found.append(Event("Normal", condition.reason, condition.message))
-        elif condition.type == ConditionType.STALLED or condition.reason == Reason.LOOK_FAILED:
+        elif condition.reason == Reason.LOOK_FAILED or (
+            condition.type == ConditionType.STALLED and not any(condition.message in message for message in told)
+        ):
             found.append(Event("Warning", condition.reason, condition.message))
+    return (*found, *variants)
+
+
+def _variant_events(status: EdgeModelStatus, previous: Mapping[str, Any]) -> list[Event]:
+    """One event for every variant whose state is not as it was; the message names its profile."""
     variants = previous.get("variants")
     before = {one.get("profile"): one.get("state") for one in variants} if isinstance(variants, list) else {}
+    found: list[Event] = []
     for variant in status.variants:
         if variant.state != before.get(variant.profile):
             kind: Literal["Normal", "Warning"] = "Warning" if variant.state in _WARNING_STATES else "Normal"
-            found.append(Event(kind, variant.state, f"{variant.profile}: {variant.message or variant.state}"))
-    return tuple(found)
+            message = variant.message or variant.state
+            named = message if f"for {variant.profile}" in message else f"{variant.profile}: {message}"
+            found.append(Event(kind, variant.state, named))
+    return found
 
 
 def total(parts: Iterable[NodeCounts]) -> NodeCounts:

@@ -320,7 +320,7 @@ def _troubles(nodes: Sequence[NodeState], target: str) -> Iterable[tuple[NodeSta
     yield from ((node, node.note) for node in movable if node.pull_failed)
     for node in nodes:
         if not node.ready and node.label == target and node.server is not ServerState.NONE:
-            yield node, "is NotReady since it got the revision"
+            yield node, "became NotReady after it got the revision"
         elif node.gone and node.label == target and node.shortage and node.server is not ServerState.NONE:
             yield node, f"{node.shortage}, and its server is not ready"
     yield from ((node, node.note) for node in movable if node.server is ServerState.STARTING and node.note)
