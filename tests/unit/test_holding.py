@@ -143,3 +143,13 @@ def test_its_pods_are_no_servers_and_not_watched() -> None:
     assert made["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "edgesmith"
     assert made["spec"]["selector"]["matchLabels"].items() <= of_pod.items()
     assert made["spec"]["updateStrategy"] == {"type": "OnDelete"}
+
+
+def test_what_does_nothing_costs_next_to_nothing_and_ends_at_once() -> None:
+    made = holding_daemon_set(model(), hold(), SETTINGS)
+    template = made["spec"]["template"]
+    (waiting,) = template["spec"]["containers"]
+    assert waiting["resources"] == {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}}
+    assert template["spec"]["terminationGracePeriodSeconds"] == 1, "it has nobody to answer"
+    assert template["spec"]["enableServiceLinks"] is False, "it calls no Service"
+    assert template["metadata"]["annotations"] == {"argocd.argoproj.io/ignore-resource-updates": "true"}
