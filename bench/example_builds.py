@@ -28,7 +28,7 @@ from row import Row
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import Alternative, EdgeModel
-from edgesmith.api.status import FinalistStatus
+from edgesmith.api.trial_status import FinalistStatus
 from edgesmith.decide.builds import build_for, models_of
 from edgesmith.decide.gates import gates_of
 from edgesmith.decide.settings import Settings

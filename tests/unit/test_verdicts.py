@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from snapshots import model
 
-from edgesmith.api.status import FinalistStatus
+from edgesmith.api.trial_status import FinalistStatus
 from edgesmith.decide.verdicts import Bounds, Objective, judge_trial
 
 

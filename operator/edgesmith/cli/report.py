@@ -6,15 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 
 from edgesmith.api.edgemodel import EdgeModel
-from edgesmith.api.status import (
-    EdgeModelStatus,
-    FinalistStatus,
-    RefusedCandidate,
-    TrialStatus,
-    VariantBuild,
-    VariantStatus,
-    candidate_name,
-)
+from edgesmith.api.status import EdgeModelStatus, RefusedCandidate, VariantBuild, VariantStatus
+from edgesmith.api.trial_status import FinalistStatus, TrialStatus, candidate_name
 from edgesmith.api.units import parse_duration
 from edgesmith.cli.chart import Chart, Point
 from edgesmith.cli.table import size, table

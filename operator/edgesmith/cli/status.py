@@ -10,7 +10,8 @@ from typing import Any
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import node_label
-from edgesmith.api.status import UNSEEN, EdgeModelStatus, VariantStatus, candidate_name
+from edgesmith.api.status import UNSEEN, EdgeModelStatus, VariantStatus
+from edgesmith.api.trial_status import candidate_name
 from edgesmith.api.units import parse_duration
 from edgesmith.cli.seen import Seen
 from edgesmith.cli.table import size, table

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import TypeVar
 
-from edgesmith.api.status import FinalistStatus, candidate_name
+from edgesmith.api.trial_status import FinalistStatus, candidate_name
 from edgesmith.decide.builds import BuildState
 from edgesmith.decide.plan import StartBuild
 from edgesmith.decide.scores import bounded

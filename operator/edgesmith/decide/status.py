@@ -9,7 +9,8 @@ from typing import Any, Literal
 from edgesmith.api.conditions import ConditionType, Reason
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.history import HistoryEntry, RequestStatus
-from edgesmith.api.status import EdgeModelStatus, NodeCounts, PendingNode, PendingReason, RevisionStatus, TrialStatus
+from edgesmith.api.status import EdgeModelStatus, NodeCounts, PendingNode, PendingReason, RevisionStatus
+from edgesmith.api.trial_status import TrialStatus
 from edgesmith.decide.builds import BuildState
 from edgesmith.decide.conditions import SENTENCES, Finding, Severity, changed, conditions, summarise, was_ready
 from edgesmith.decide.contestants import out_of

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from edgesmith.api.status import FinalistStatus, TrialStatus
+from edgesmith.api.trial_status import FinalistStatus, TrialStatus
 from edgesmith.decide.entries import entries_of, time_of, time_text
 from edgesmith.decide.scores import scores
 from edgesmith.decide.snapshot import Ended

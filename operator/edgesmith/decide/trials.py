@@ -14,7 +14,7 @@ from typing import Any
 
 from edgesmith.api.conditions import Reason
 from edgesmith.api.names import RETRY_ANNOTATION, short_hash, trial_pod_name
-from edgesmith.api.status import FinalistStatus, TrialStatus
+from edgesmith.api.trial_status import FinalistStatus, TrialStatus
 from edgesmith.api.units import parse_duration
 from edgesmith.decide.builds import BuildState
 from edgesmith.decide.contestants import Contestants, name_of

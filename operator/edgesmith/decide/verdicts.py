@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from edgesmith.api.edgemodel import EdgeModel
-from edgesmith.api.status import FinalistStatus
+from edgesmith.api.trial_status import FinalistStatus
 from edgesmith.api.units import parse_bytes, parse_duration
 
 Objective = Literal["Latency", "Size", "Accuracy"]
