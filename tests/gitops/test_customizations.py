@@ -81,6 +81,17 @@ def test_a_state_offers_the_actions_that_do_something_there(state: State) -> Non
     assert offered == set(state.offered)
 
 
+def test_what_the_api_server_fills_in_changes_no_offer() -> None:
+    """A live EdgeModel has the CRD's defaults, which the planner's fixtures lack."""
+    fixtures = [read(CUSTOMIZATION / f"testdata/{state.name}.yaml") for state in STATES]
+    for fixture in fixtures:
+        rollout = fixture["spec"].setdefault("rollout", {})
+        for field, empty in (("paused", False), ("promote", []), ("rollbackTo", [])):
+            rollout.setdefault(field, empty)
+    found = ask(settings(), [{"verdict": "actions", "object": fixture} for fixture in fixtures])
+    assert found == verdicts("actions")
+
+
 @pytest.mark.parametrize("action", ACTIONS, ids=[f"{action.name}-{action.state}" for action in ACTIONS])
 def test_an_action_edits_the_spec_and_nothing_else(action: Any) -> None:
     before = read(CUSTOMIZATION / f"testdata/{action.state}.yaml")
@@ -93,3 +104,13 @@ def test_every_action_that_is_defined_is_tested_and_offered_somewhere() -> None:
     defined = {path.parent.name for path in CUSTOMIZATION.glob("actions/*/action.lua")}
     assert defined == {action.name for action in ACTIONS}
     assert defined == set[str]().union(*(state.offered for state in STATES))
+
+
+def test_a_retry_keeps_the_other_annotations() -> None:
+    """Among them what kubectl applied last: without it a field that was removed from a file would stay."""
+    before = read(CUSTOMIZATION / "testdata/rolled-back.yaml")
+    before["metadata"]["annotations"] = {"kubectl.kubernetes.io/last-applied-configuration": "{}"}
+    (found,) = ask(settings(), [{"verdict": "action", "action": "retry", "object": before}])
+    (after,) = found["objects"]
+    kept = before["metadata"]["annotations"] | {"edgesmith.dev/retry": "argocd-7"}
+    assert {key: after["metadata"]["annotations"].get(key) for key in kept} == kept

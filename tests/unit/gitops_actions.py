@@ -86,6 +86,7 @@ ACTIONS = (
     Action("pause", "rolling-out", lambda: {"paused": True}),
     Action("resume", "paused", lambda: {"paused": False}),
     Action("promote", "canary", lambda: {"promote": [{"revision": names()[1]}]}),
+    Action("promote", "rolling-out", lambda: {"promote": [{"revision": names()[1]}]}),
     Action("rollback", "updated", _back),
     Action("rollback", "canary", _back),
     Action("rollback", "third", lambda: _from_third(names()[1])),
