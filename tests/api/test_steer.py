@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 from apiserver import ApiServer, Object, RefusedError, wait_for
 from kubelets import Kubelets
 from operator_process import Operator, edge_model, wait_condition
@@ -67,7 +68,8 @@ async def test_a_rollout_is_paused_promoted_and_rolled_back_and_the_history_says
     wait_for("a canary", lambda: len(set(labels(server, namespace).values())) == 2, 60)
     (second,) = set(labels(server, namespace).values()) - {first}
 
-    assert f"revision: {second}" in run(server, namespace, "promote", "parts", "--dry-run")
+    shown = yaml.safe_load(run(server, namespace, "promote", "parts", "--dry-run"))
+    assert [one["revision"] for one in shown["spec"]["rollout"]["promote"]] == [second]
     assert "promote" not in spec(server, namespace)["rollout"], "a dry run writes nothing"
     run(server, namespace, "promote", "parts")
     assert spec(server, namespace)["rollout"]["promote"] == [{"revision": second, "steps": 1}]

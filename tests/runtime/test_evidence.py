@@ -280,12 +280,12 @@ def test_sentences_say_what_was_seen_what_was_expected_and_what_came_before() ->
         verdict(Window(requests=100, sure=100, unsure=70.0, spread=1.0), bounds, GATES, 1),
     ]
     said = [f"{one.reason}: {one.message}" for one in found if one]
-    before = "; the previous revision on this node failed 4 of 4000, took 10.2 ms for half of its runs and had a mean "
-    before += "confidence of 0.900"
+    before = "; the previous revision on this node"
     ends = (
-        f"expected at most 5.47% (gates.traffic.maxErrorRate is 5%){before}",
-        f"expected 15.4 ms or less for half of them (gates.traffic.maxLatencyRatio is 1.5){before}",
-        f"expected 0.843 or more (gates.traffic.maxConfidenceDrop is 0.05){before}",
+        f"expected at most 5.47% (gates.traffic.maxErrorRate is 5%){before} failed 4 of 4000",
+        "expected 15.4 ms or less for half of them (gates.traffic.maxLatencyRatio is 1.5)"
+        f"{before} took 10.2 ms for half of its runs",
+        f"expected 0.843 or more (gates.traffic.maxConfidenceDrop is 0.05){before} had a mean confidence of 0.900",
     )
     assert said == [
         f"ErrorRateExceeded: 60 of 100 requests failed and 10 were refused by the model; {ends[0]}",

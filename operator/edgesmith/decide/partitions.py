@@ -34,9 +34,9 @@ class Opened:
 
     def words(self) -> str:
         """How far that is, as a clause."""
-        last = self.by.called(self.last)
         if not self.following:
-            return f"{last} come last" if not self.last else f"{last} is the last one open"
+            return "all partitions are open"
+        last = self.by.called(self.last)
         verb = "is open" if self.last else "are open"
         return f"{last} {verb} and {self.following} {'follows' if self.following == 1 else 'follow'}"
 

@@ -7,7 +7,7 @@ it errs to the new revision's side. Over its whole life a server that keeps the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from edgesmith_runtime.judging.evidence import (
@@ -20,6 +20,8 @@ from edgesmith_runtime.judging.evidence import (
 from edgesmith_runtime.judging.sketch import slowest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edgesmith_runtime.judging.figures import Figures
     from edgesmith_runtime.judging.traffic import Window
 
@@ -81,14 +83,14 @@ class Bounds:
         refusals: Whether requests that the model refuses count: the previous revision was asked the same.
         slow_above: Seconds that half of the runs may take; None: not judged.
         unsure: What the mean confidence may lack to 1; None: not judged.
-        before: What the previous revision showed, as the end of a sentence; empty where nothing is known.
+        before: What the previous revision showed by each gate, as the end of a sentence; empty where nothing is known.
     """
 
     errors: float
     refusals: bool = False
     slow_above: float | None = None
     unsure: float | None = None
-    before: str = ""
+    before: Mapping[Gate, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +171,7 @@ def verdict(window: Window, bounds: Bounds, gates: Gates, number: int) -> Verdic
 
 
 def _said(gate: Gate, window: Window, bounds: Bounds, gates: Gates) -> Verdict:
-    compared = f"; the previous revision on this node {bounds.before}" if bounds.before else ""
+    compared = f"; the previous revision on this node {bounds.before[gate]}" if gate in bounds.before else ""
     if gate == "errors":
         failed = f"{window.failed} of {window.requests} requests failed"
         if bounds.refusals and window.refused:
@@ -187,14 +189,13 @@ def _said(gate: Gate, window: Window, bounds: Bounds, gates: Gates) -> Verdict:
     return Verdict("ConfidenceDropExceeded", f"{sure}; {expected}{gates.max_confidence_drop:g}){compared}")
 
 
-def _told(previous: Figures) -> str:
+def _told(previous: Figures) -> dict[Gate, str]:
     bad = previous.failed + previous.refused
-    told = f"failed {bad} of {previous.requests}"
-    if sum(previous.taken):
-        told += f", took {slowest(previous.taken, _HALF) * 1000:.3g} ms for half of its runs"
-    if previous.sure:
-        told += f" and had a mean confidence of {previous.confidence:.3f}"
-    return told
+    return {
+        "errors": f"failed {bad} of {previous.requests}",
+        "latency": f"took {slowest(previous.taken, _HALF) * 1000:.3g} ms for half of its runs",
+        "confidence": f"had a mean confidence of {previous.confidence:.3f}",
+    }
 
 
 def _percent(share: float) -> str:
