@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(300)
 
 NAME, PROFILE = "vision", "coral"
 LABEL = "edgesmith-test/coral"
-WITH, WITHOUT = "edge-4", "edge-5"
+WITH, WITHOUT = "edge-3", "edge-4"
 """The node that a Coral is plugged into, and one that is labelled as if it were."""
 ROLLOUT = {"steps": [{"nodes": 1, "bake": "2s"}], "maxUnavailable": 1, "progressDeadline": "2m"}
 _NUMBERS = itertools.count(1)
