@@ -50,6 +50,7 @@ def test_from_apply_to_predictions_and_to_the_next_model(fleet: Fleet) -> None:
     fleet.wait_settled(NAME, 300)
     pulled = pulls.bytes_by_node()
     for node, server in fleet.servers(NAME).items():
+        assert node in pulled, f"{node} pulled nothing, by the registry's log: {pulled}"
         layer = next(v["size"] for v in fleet.variants(NAME).values() if v["image"] == server.image)
         assert pulled[node] <= 1.02 * layer + MANIFESTS, f"{node} pulled {pulled[node]} bytes for a layer of {layer}"
         told = each.get(server.image)
