@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,9 +14,11 @@ from edgesmith_runtime.device import memory_limit
 from edgesmith_runtime.http.limits import MEBIBYTE, Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edgesmith_runtime.termination import Finding
 
-__all__ = ["add_gates", "limits_of", "port", "positive", "report", "seconds", "shared_arguments"]
+__all__ = ["add_gates", "limits_of", "number", "port", "positive", "report", "seconds", "shared_arguments"]
 
 _TERMINATION_LOG: Final = Path("/dev/termination-log")
 _LARGEST_PORT: Final = 65535
@@ -121,9 +122,18 @@ def port(text: str) -> int:
     return value
 
 
-def seconds(text: str) -> float:
-    """Read a number from 0."""
-    value = float(text)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is out of range; expected a number from 0")
-    return value
+def number(least: float, most: float = sys.float_info.max) -> Callable[[str], float]:
+    """How to read a number from one to another, both among them."""
+    upper = f" to {most:g}" if most < sys.float_info.max else ""
+
+    def read(text: str) -> float:
+        value = float(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is out of range; expected a number from {least:g}{upper}")
+        return value
+
+    read.__name__ = "number"  # argparse names it where the text is none
+    return read
+
+
+seconds: Final = number(0)

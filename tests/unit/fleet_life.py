@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from datetime import timedelta
 
 from rollout_world import BAD, DEADLY, FAULTY, FRAGILE, GOOD, World
@@ -98,3 +99,34 @@ def interfere(world: World, rng: random.Random) -> None:
         world.ask(override=[rng.choice(known)])
     else:
         world.ask(strategy={"Surge": "Replace", "Replace": "Surge"}[world.edge_model.spec.rollout.strategy])
+
+
+def grow_old(world: World, rng: random.Random, also: Callable[[World, random.Random], None] | None = None) -> None:
+    """Dozens of things happen to a fleet, and a third of its passes are cut off somewhere.
+
+    Args:
+        world: The fleet.
+        rng: What decides.
+        also: What happens each time besides.
+    """
+    for serial in range(rng.randrange(10, 60)):
+        disturb(world, rng, serial)
+        if also:
+            also(world, rng)
+        world.pass_(rng.randrange(12) if rng.random() < 0.33 else None)
+        world.tick(rng.choice((5.0, 15.0, 60.0)))
+
+
+def ends_well(world: World, passes: int, seed: int) -> None:
+    """Links are back and a good revision comes: every node of a profile is to serve it within so many passes."""
+    for device in world.devices.values():
+        device.link = True
+    world.publish("9")
+    world.ask(paused=False, windows=[])
+    plan = world.settle(passes)
+    own = {one.metadata.name for one in world.profiles}
+    for name, one in world.nodes.items():
+        if one.labels["device"] in own:
+            assert name in world.labelled("9"), (seed, name, [v.message for v in plan.status.variants])
+            assert world.serves(name)
+    assert all(one.state in {"Complete", "NoNodes"} for one in plan.status.variants), seed

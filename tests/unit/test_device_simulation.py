@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from fleet_life import ROLLOUT, SOAK, disturb
-from rollout_world import UNPLUGS, fleet
+from fleet_life import ROLLOUT, SOAK, ends_well, grow_old
+from rollout_world import UNPLUGS, World, fleet
 from snapshots import LABEL
 
 
@@ -55,6 +55,13 @@ def test_a_revision_that_takes_its_devices_away_touches_one_more_than_its_canari
         assert "lost squat.ai/edgetpu" in plan.status.variants[0].message
 
 
+def unplug(world: World, rng: random.Random) -> None:
+    """A device comes or goes, now and then."""
+    if world.devices and rng.random() < 0.4:
+        device = world.devices[rng.choice(sorted(world.devices))]
+        device.device = not device.device
+
+
 @pytest.mark.parametrize("batch", range(8, 12))
 def test_any_fleet_whose_servers_ask_for_a_device_keeps_the_rules_and_ends_on_a_good_revision(batch: int) -> None:
     for seed in range(batch * 6 * SOAK, (batch + 1) * 6 * SOAK):
@@ -66,19 +73,7 @@ def test_any_fleet_whose_servers_ask_for_a_device_keeps_the_rules_and_ends_on_a_
         }
         world = fleet(rng.randrange(1, 13), rollout, seed=seed, asking=True)
         world.outage = rng.choice((60.0, 200.0))
-        for serial in range(rng.randrange(10, 60)):
-            disturb(world, rng, serial)
-            if world.devices and rng.random() < 0.4:
-                device = world.devices[rng.choice(sorted(world.devices))]
-                device.device = not device.device
-            world.pass_(rng.randrange(12) if rng.random() < 0.33 else None)
-            world.tick(rng.choice((5.0, 15.0, 60.0)))
+        grow_old(world, rng, unplug)
         for device in world.devices.values():
-            device.link = device.device = True
-        world.publish("9")
-        world.ask(paused=False, windows=[])
-        plan = world.settle(200)
-        for name, one in world.nodes.items():
-            if one.labels["device"] == "amd64":
-                assert name in world.labelled("9"), (seed, name, [v.message for v in plan.status.variants])
-                assert world.serves(name)
+            device.device = True
+        ends_well(world, 200, seed)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 import pytest
-from fleet_life import ROLLOUT, SOAK, disturb, flap
+from fleet_life import ROLLOUT, SOAK, ends_well, flap, grow_old
 from rollout_world import BAD, DEADLY, FAULTY, FRAGILE, GOOD, fleet
 from snapshots import profile
 
@@ -310,18 +310,5 @@ def live(seeds: Iterable[int], bake: str) -> None:
         }
         world = fleet(rng.randrange(1, 13), rollout, profiles=rng.choice((("amd64",), ("amd64", "arm64"))), seed=seed)
         world.outage, world.dies_staged = rng.choice((60.0, 200.0)), seed % 3 == 0
-        for serial in range(rng.randrange(10, 60)):
-            disturb(world, rng, serial)
-            world.pass_(rng.randrange(12) if rng.random() < 0.33 else None)
-            world.tick(rng.choice((5.0, 15.0, 60.0)))
-        for device in world.devices.values():
-            device.link = True
-        world.publish("9")
-        world.ask(paused=False, windows=[])
-        plan = world.settle(200)
-        own = {one.metadata.name for one in world.profiles}
-        for name, one in world.nodes.items():
-            if one.labels["device"] in own:
-                assert name in world.labelled("9"), (seed, name, [v.message for v in plan.status.variants])
-                assert world.serves(name)
-        assert all(one.state in {"Complete", "NoNodes"} for one in plan.status.variants), seed
+        grow_old(world, rng)
+        ends_well(world, 200, seed)

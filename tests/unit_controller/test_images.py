@@ -139,6 +139,13 @@ async def test_an_image_that_is_there_is_asked_for_once(images: Images, registry
     assert registry.asked == 1
 
 
+async def test_the_layers_of_an_image_that_was_read_are_not_asked_for(images: Images, registry: FakeRegistry) -> None:
+    registry.answer, registry.finalists = manifest(), {ONE: manifest()}
+    await images.look_up(PLACE, [WANTED])
+    assert "sha256:model" in (await images.layers({f"{PLACE}@{ONE}"}))[f"{PLACE}@{ONE}"]
+    assert registry.finalists_asked == 0
+
+
 async def test_the_layers_of_an_image_are_asked_for_once_and_one_that_is_not_shown_for_a_moment_not_again(
     images: Images, registry: FakeRegistry, clock: list[float]
 ) -> None:

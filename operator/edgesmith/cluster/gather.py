@@ -13,7 +13,7 @@ from edgesmith.cluster.kinds import DEVICE_PROFILE, EVENT, POD
 from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.parse_build import JOB_NAME_LABEL, AnyJob, BuildPod, with_pods
 from edgesmith.cluster.provenance import Wanted
-from edgesmith.cluster.table import Entry, Table
+from edgesmith.cluster.table import Entry, T, Table
 from edgesmith.decide.built_for_sites import wanted
 from edgesmith.decide.requests import candidates
 from edgesmith.decide.settings import Settings
@@ -56,11 +56,9 @@ class Gatherer:
         namespace, name = model.metadata.namespace, model.metadata.name
         profiles = objects.profiles.all()
         unreadable = tuple(sorted(name for _, name in objects.unreadable(DEVICE_PROFILE)))
-        jobs = await self._jobs(model, self._own(objects.jobs, model))
-        resolve_jobs = await self._jobs(model, self._own(objects.resolve_jobs, model))
-        revisions = tuple(
-            entry.noun for _, entry in objects.revisions.of_model(namespace, name) if entry.owner == model.metadata.uid
-        )
+        jobs = await self._jobs(model, _own(objects.jobs, model))
+        resolve_jobs = await self._jobs(model, _own(objects.resolve_jobs, model))
+        revisions = _nouns(objects.revisions, model)
         builds = {build.key: build for build in wanted(model, profiles, self.settings).values()}
         others = self._other_jobs(model, builds)
         trusted = trusted_digests(model, (*jobs, *others), revisions)
@@ -86,24 +84,12 @@ class Gatherer:
             images=images,
             unreadable_profiles=unreadable,
             other_jobs=others,
-            trial_pods=tuple(
-                entry.noun
-                for _, entry in objects.trial_pods.of_model(namespace, name)
-                if entry.owner == model.metadata.uid
-            ),
+            trial_pods=_nouns(objects.trial_pods, model),
             resolve_jobs=resolve_jobs,
             gone=gone,
             layers=layers,
-            staging=tuple(
-                entry.noun
-                for _, entry in objects.staging.of_model(namespace, name)
-                if entry.owner == model.metadata.uid
-            ),
-            holding=tuple(
-                entry.noun
-                for _, entry in objects.holding.of_model(namespace, name)
-                if entry.owner == model.metadata.uid
-            ),
+            staging=_nouns(objects.staging, model),
+            holding=_nouns(objects.holding, model),
             others=tuple(
                 one
                 for one in objects.models.all()
@@ -116,8 +102,8 @@ class Gatherer:
         """Whether a build pod waits to be created or to start: events alone say why, so somebody must look again."""
         pods = self._build_pods(model)
         created = {pod.job for pod in pods}
-        jobs: list[BuilderJob] = [entry.noun for entry in self._own(self.objects.jobs, model)]
-        jobs += [entry.noun for entry in self._own(self.objects.resolve_jobs, model)]
+        jobs: list[BuilderJob] = [entry.noun for entry in _own(self.objects.jobs, model)]
+        jobs += [entry.noun for entry in _own(self.objects.resolve_jobs, model)]
         return any(pod.pending for pod in pods) or any(not job.finished and job.name not in created for job in jobs)
 
     async def _jobs(self, model: EdgeModel, own: list[Entry[AnyJob]]) -> tuple[AnyJob, ...]:
@@ -151,11 +137,6 @@ class Gatherer:
                     pods = self.objects.build_pods.of_model(namespace, entry.model)
                     found.append(with_pods(entry.noun, (pod.noun for _, pod in pods)))
         return tuple(found)
-
-    def _own(self, table: Table[AnyJob], model: EdgeModel) -> list[Entry[AnyJob]]:
-        """This EdgeModel's Jobs. Those of a deleted one of the same name are still there for a moment."""
-        jobs = table.of_model(model.metadata.namespace, model.metadata.name)
-        return [entry for _, entry in jobs if entry.owner == model.metadata.uid]
 
     async def _read_ended_pods(self, model: EdgeModel, job: BuilderJob) -> None:
         """Read the pods of a Job that has just ended, where none of their termination messages is known.
@@ -205,3 +186,14 @@ class Gatherer:
         except ClusterError:
             return None
         return message or None
+
+
+def _own(table: Table[T], model: EdgeModel) -> list[Entry[T]]:
+    """The objects of an EdgeModel. Those of a deleted one of the same name are still there for a moment."""
+    found = table.of_model(model.metadata.namespace, model.metadata.name)
+    return [entry for _, entry in found if entry.owner == model.metadata.uid]
+
+
+def _nouns(table: Table[T], model: EdgeModel) -> tuple[T, ...]:
+    """The same, as decisions read them."""
+    return tuple(entry.noun for entry in _own(table, model))

@@ -160,7 +160,7 @@ class Images:
                 log.info("the layers of %s could not be asked for: %s", reference, error or "no answer")
             else:
                 if found is not None:
-                    self._layers[reference] = {layer.digest: layer.size for layer in found.layers}
+                    self._layers[reference] = _sizes(found)
 
         now = self._clock()
         unknown = [
@@ -200,7 +200,8 @@ class Images:
                 answer = judged(repository, one, manifest, layers) if manifest else None
                 if self._key is not None and isinstance(answer, Image):
                     answer = await checked(self._registry, answer, self._key)
-                if isinstance(answer, Image):
+                if isinstance(answer, Image) and manifest:
+                    self._layers[answer.reference] = _sizes(manifest)
                     answer = await with_finalists(self._registry, one, answer, layers, self._key)
             except RegistryUnreachable as error:
                 answers[key] = RegistryProblem(str(error), forbidden=False)
@@ -257,3 +258,8 @@ class Images:
         for memory in (self._there, self._brief, self._held):
             if len(memory) > _LIMIT:
                 del memory[next(iter(memory))]
+
+
+def _sizes(manifest: Manifest) -> Mapping[str, int]:
+    """Digest of each layer to its compressed bytes."""
+    return {layer.digest: layer.size for layer in manifest.layers}

@@ -124,12 +124,8 @@ def observe(
     label, allowed = terms.label, terms.allowed
     boot = short_hash(node.boot, 6) if node.boot else ""
     if label is not None and terms.known:
-        seen = _server(label, pods, staging=placed.staging)
-        if seen.ended and allowed.unfinished and not _answered(record, seen, terms):
-            seen = seen._replace(state=ServerState.FAILED, note=seen.ended)
-        if seen.state is not ServerState.SERVING and (lacks or (record and record.excused)):
-            seen = _excused(seen, lacks, record)
-            blocked = blocked or seen.excused
+        seen = _shown(_server(label, pods, staging=placed.staging), terms, record, lacks)
+        blocked = blocked or seen.excused
         if blocked or record is None or not _goes_on(record, seen, terms, boot):
             kept, ended = _judged(record, label, seen, terms, blocked=blocked, boot=boot)
             if kept.away and not node.ready and (record is None or record.away is None):
@@ -166,6 +162,15 @@ def observe(
     )
     quiet = record is None and state.serving and not allowed.unfinished
     return Observation(state, None if quiet else kept, boot if node.ready else "")
+
+
+def _shown(seen: _Server, terms: Terms, record: Record | None, lacks: Shortage | None) -> _Server:
+    """What a pod shows of the revision: its own end counts against that, and the lack of a device does not."""
+    if seen.ended and terms.allowed.unfinished and not _answered(record, seen, terms):
+        seen = seen._replace(state=ServerState.FAILED, note=seen.ended)
+    if seen.state is not ServerState.SERVING and (lacks or (record and record.excused)):
+        return _excused(seen, lacks, record)
+    return seen
 
 
 def _answered(record: Record | None, seen: _Server, terms: Terms) -> bool:

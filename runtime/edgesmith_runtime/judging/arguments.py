@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from edgesmith_runtime.arguments import positive, seconds
+from edgesmith_runtime.arguments import number, positive, seconds
 from edgesmith_runtime.judging.bounds import Gates
 
 if TYPE_CHECKING:
@@ -41,18 +41,18 @@ def add_judging(parser: argparse.ArgumentParser) -> None:
     usual = judging.gates
     parser.add_argument(
         "--max-error-rate",
-        type=_share,
+        type=number(0, 1),
         default=usual.max_error_rate,
         help="end when more of the requests fail, above what failed on the previous server here (default: %(default)g)",
     )
     parser.add_argument(
         "--max-latency-ratio",
-        type=_ratio,
+        type=number(1),
         help="end when runs take so many times as long as on the previous server here (default: not judged)",
     )
     parser.add_argument(
         "--max-confidence-drop",
-        type=_share,
+        type=number(0, 1),
         help="end when the mean confidence is lower than the previous server's by more (default: not judged)",
     )
     parser.add_argument(
@@ -92,19 +92,3 @@ def judging_of(options: Namespace) -> Judging:
         period=options.judge_seconds,
     )
     return Judging(gates, options.replay_seconds, options.notes)
-
-
-def _share(text: str) -> float:
-    """Read a number from 0 to 1."""
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is out of range; expected a number from 0 to 1")
-    return value
-
-
-def _ratio(text: str) -> float:
-    """Read a number from 1."""
-    value = float(text)
-    if not 1 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is out of range; expected a number from 1")
-    return value
