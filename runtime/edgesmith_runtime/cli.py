@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from edgesmith_runtime.arguments import add_gates, limits_of, port, positive, report, seconds, shared_arguments
 from edgesmith_runtime.device import bound_heap, default_threads
+from edgesmith_runtime.feedback.arguments import add_feedback, feedback_of
 from edgesmith_runtime.health import Patience
 from edgesmith_runtime.http.limits import MEBIBYTE, Limits
 from edgesmith_runtime.judging.arguments import add_judging, judging_of
@@ -108,6 +109,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         help="how long one run of the model may take before the server is not live (default: %(default)g)",
     )
     add_judging(parser)
+    add_feedback(parser)
 
 
 def _add_selftest(parser: argparse.ArgumentParser) -> None:
@@ -135,6 +137,7 @@ def _serve(options: argparse.Namespace) -> int:
             limits=_limits(options),
             patience=Patience(run_unready=options.run_unready_seconds, run_dead=options.run_dead_seconds),
             judging=judging_of(options),
+            feedback=feedback_of(options),
         )
     )
     logging.shutdown()

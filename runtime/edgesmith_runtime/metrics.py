@@ -97,6 +97,12 @@ METRICS: Final = (
         "Golden samples that the serving model was asked for again, by result: agrees, differs, failed.",
         ("result",),
     ),
+    Metric("edgesmith_observed_runs_total", "counter", "Answered runs that observers saw, where there are any."),
+    Metric(
+        "edgesmith_unobserved_runs_total",
+        "counter",
+        "Answered runs that observers did not see, because they were behind.",
+    ),
     Metric(
         "edgesmith_model_info",
         "gauge",

@@ -16,6 +16,8 @@ import uvloop
 from edgesmith_runtime.device import memory_limit
 from edgesmith_runtime.dispatcher import Dispatcher
 from edgesmith_runtime.engine import engine_version
+from edgesmith_runtime.feedback.arguments import Feedback
+from edgesmith_runtime.feedback.making import observers_of
 from edgesmith_runtime.health import Health, Patience
 from edgesmith_runtime.housekeeping import Housekeeping
 from edgesmith_runtime.http.api import HttpApi
@@ -49,6 +51,8 @@ _GLANCE: Final = 0.02
 """Seconds between two looks at whether the last call over gRPC has ended."""
 _GLANCES: Final = 50
 """Looks until clients that keep their connection are left to it."""
+_CLOSE: Final = 2.0
+"""Seconds that observers have to keep what they keep."""
 _SWEEP: Final = 0.1
 """Seconds between two looks at the messages that arrive over gRPC, and at the health that others watch."""
 
@@ -74,6 +78,7 @@ class Settings:
         limits: Bounds on HTTP clients.
         patience: How long a run may take before the server is not ready, and before it is not live.
         judging: How it is judged while it serves.
+        feedback: What may be seen of its requests.
     """
 
     bundle: Path
@@ -90,6 +95,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
     judging: Judging = field(default_factory=Judging)
+    feedback: Feedback = field(default_factory=Feedback)
 
 
 def serve(settings: Settings) -> int:
@@ -145,6 +151,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
         try:
             loaded = loading.result()
             service.judge = await loop.run_in_executor(None, lambda: _judge(settings, loaded, service, dispatcher))
+            _observe(settings, loaded, service)
             _become_ready(service, loaded)
             watching.append(asyncio.ensure_future(_tidy(Housekeeping(dispatcher, loaded.model.engine))))
         except LoadFailed as failure:
@@ -154,6 +161,8 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
             status = _failed(settings, found)
             settings = replace(settings, linger_seconds=0.0)  # another server is to be asked, or none
     status = max(status, await _drain(settings, service, dispatcher, http, grpc_server))
+    if service.observers is not None:
+        service.observers.close(_CLOSE)
     for task in watching:
         task.cancel()
     return status
@@ -162,6 +171,12 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
 def _judge(settings: Settings, loaded: Loaded, service: Service, dispatcher: Dispatcher) -> Judge:
     metrics = service.metrics
     return judge_of(loaded, settings.judging, name=settings.name, dispatcher=dispatcher, metrics=metrics)
+
+
+def _observe(settings: Settings, loaded: Loaded, service: Service) -> None:
+    service.observers = observers_of(loaded, settings.feedback, service.metrics)
+    if service.observers is not None:
+        service.observers.start()
 
 
 async def _judged(judge: Judge, stopping: asyncio.Future[Any]) -> Finding | None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgesmith_runtime.health import Health
     from edgesmith_runtime.judging.judge import Judge
     from edgesmith_runtime.metrics import Metrics
+    from edgesmith_runtime.observing import Observers
 
 __all__ = ["EXTENSIONS", "SERVER_NAME", "LoadedModel", "Service", "State"]
 
@@ -67,6 +68,8 @@ class Service:
         self.metrics = metrics
         self.judge: Judge | None = None
         """Who watches how requests go; None before the model is loaded."""
+        self.observers: Observers | None = None
+        """Who else sees runs that were answered; None where nobody does."""
         self._health = health
         self._dispatcher = dispatcher
         self._state = State.STARTING
@@ -94,6 +97,8 @@ class Service:
         self.metrics.put("edgesmith_ready", value=self.ready)
         if self.judge is not None:
             self.judge.tell(self.metrics)
+        if self.observers is not None:
+            self.observers.tell()
         return self.metrics.text()
 
     def start(self, model: LoadedModel) -> None:
@@ -172,4 +177,6 @@ class Service:
         self.metrics.observe("edgesmith_inference_duration_seconds", value=seconds)
         if traffic is not None:
             traffic.answered(seconds, request.inputs, answers)
+        if self.observers is not None:
+            self.observers.offer(request.inputs, answers)
         return answers

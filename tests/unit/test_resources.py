@@ -23,10 +23,12 @@ from edgesmith.resources import daemon_set, service
 from edgesmith.resources.daemon_set import SCRATCH, pod_spec
 from edgesmith.resources.triton import ACCEPT_SECONDS
 from edgesmith_runtime.cli import build_parser
+from edgesmith_runtime.feedback.arguments import Privacy, feedback_of
 from edgesmith_runtime.http.limits import Limits
 from edgesmith_runtime.judging.arguments import Judging, judging_of
 from edgesmith_runtime.judging.bounds import Gates as RuntimeGates
 
+PRIVACY = tuple(one.value for one in Privacy)
 TEMPLATE = "9d5bdfb0a7"
 """Hash of the template below. Where it changes, raise `TEMPLATE_VERSION`: nodes that run the old one must be moved."""
 
@@ -77,10 +79,22 @@ def test_what_a_pod_does_not_depend_on_makes_no_new_revision(change: dict[str, A
         pytest.param({"gates": {"replayInterval": "5m"}}, id="golden samples more often"),
         pytest.param({"rollout": {"progressDeadline": "11m"}}, id="a long deadline"),
         pytest.param({"serving": {"expose": {"type": "HostPort", "httpPort": 80}}}, id="a port of the node"),
+        pytest.param({"feedback": {"privacy": "Statistics"}}, id="what may be seen of requests"),
     ],
 )
 def test_what_a_pod_depends_on_makes_a_new_revision(change: dict[str, Any]) -> None:
     assert revision_of(profile(), IMAGE, model(**change), SETTINGS) != revision_of(profile(), IMAGE, model(), SETTINGS)
+
+
+def test_a_server_is_told_what_may_be_seen_where_that_is_not_nothing_and_it_is_ours() -> None:
+    told = [
+        pod_spec(serving(model(feedback={"privacy": said}), profile(), IMAGE, SECRET), "0" * 10) for said in PRIVACY
+    ]
+    arguments = [build_parser().parse_args(pod["containers"][0]["args"]) for pod in told]
+    assert [feedback_of(options).privacy.value for options in arguments] == list(PRIVACY)
+    assert "--privacy" not in told[0]["containers"][0]["args"]
+    triton = profile(toolchain={"name": "TensorRT"}, runtime={"server": "Triton"})
+    assert serving(model(feedback={"privacy": "Samples"}), triton, IMAGE, SECRET).privacy is None
 
 
 def test_two_profiles_never_share_a_revision() -> None:

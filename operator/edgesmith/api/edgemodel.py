@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from edgesmith.api.builds import Builds
+from edgesmith.api.feedback import Feedback
 from edgesmith.api.gates import ERRORS, Gates
 from edgesmith.api.model import Model, ObjectMeta, fits, rules
 from edgesmith.api.names import MAX_MODEL_NAME
@@ -174,6 +175,7 @@ class EdgeModelSpec(Model):
     )
     rollout: Rollout = Field(Rollout(), description="How a new revision reaches the nodes.")
     serving: Serving = Field(Serving(), description="How the model is served.")
+    feedback: Feedback = Field(Feedback(), description="What is seen of the requests that nodes answer.")
 
     @property
     def files(self) -> dict[str, File]:

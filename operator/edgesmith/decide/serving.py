@@ -15,6 +15,7 @@ from typing import Any
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.feedback import NOTHING
 from edgesmith.api.fraction import parse_fraction
 from edgesmith.api.gates import Gates
 from edgesmith.api.names import short_hash
@@ -81,6 +82,8 @@ class Serving:
     """Whether two servers may need more memory than the device has; None where not."""
     judging: Mapping[str, float] | None = None
     """What a server is held to while it serves, where that is not the server's own, by its option; None for Triton."""
+    privacy: str | None = None
+    """What of requests may leave a server; None: nothing, which is all that Triton is told."""
 
     @property
     def revision(self) -> str:
@@ -92,6 +95,7 @@ class Serving:
 def serving(model: EdgeModel, profile: DeviceProfile, image: str, settings: Settings) -> Serving:
     """Say what the pods of one variant depend on."""
     gates, spec = model.spec.gates, model.spec.serving
+    own = profile.spec.runtime.server == OWN_SERVER
     max_memory = parse_bytes(gates.max_memory) if gates.max_memory else None
     resources = merge_resources(profile.spec.runtime.resources, spec.resources, max_memory, profile.memory)
     on_host = spec.expose if spec.expose and spec.expose.type == "HostPort" else None
@@ -113,10 +117,11 @@ def serving(model: EdgeModel, profile: DeviceProfile, image: str, settings: Sett
         host_http_port=on_host.http_port if on_host else None,
         host_grpc_port=on_host.grpc_port if on_host else None,
         volumes=tuple(one.model_dump(by_alias=True) for one in profile.spec.runtime.volumes) or None,
-        server=profile.spec.runtime.server if profile.spec.runtime.server != OWN_SERVER else None,
+        server=None if own else profile.spec.runtime.server,
         max_batch=spec.max_batch if spec.max_batch != MAX_BATCH else None,
         crowded=True if crowd(resources, profile.memory) else None,
-        judging=_judging(gates) if profile.spec.runtime.server == OWN_SERVER else None,
+        judging=_judging(gates) if own else None,
+        privacy=model.spec.feedback.privacy if own and model.spec.feedback.privacy != NOTHING else None,
     )
 
 

@@ -159,7 +159,8 @@ def _linger(config: Serving) -> int:
 def _serving(config: Serving) -> list[str]:
     """How it is served."""
     judging = (word for option, value in sorted((config.judging or {}).items()) for word in (option, f"{value:.12g}"))
-    return ["--drain-seconds", str(DRAIN_SECONDS), *_batch(config), *judging]
+    seen = ["--privacy", config.privacy] if config.privacy else []
+    return ["--drain-seconds", str(DRAIN_SECONDS), *_batch(config), *judging, *seen]
 
 
 def _served(config: Serving) -> list[str]:

@@ -1,0 +1,130 @@
+"""Observers see answered runs beside the answers, in bounds, and never in their way."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from edgesmith_runtime.dispatcher import Dispatcher
+from edgesmith_runtime.health import Health, Patience
+from edgesmith_runtime.metrics import Metrics
+from edgesmith_runtime.observing import Observers
+from edgesmith_runtime.service import LoadedModel, Service
+from edgesmith_runtime.signature import InferRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgesmith_runtime.observing import Run
+
+LONG = 20.0
+
+
+class Seeing:
+    """An observer that keeps what it sees."""
+
+    def __init__(self, then: Callable[[Run], object] = lambda _: None) -> None:
+        self.seen: list[Run] = []
+        self.closed = threading.Event()
+        self.changed = threading.Condition()
+        self._then = then
+
+    def observe(self, run: Run) -> None:
+        with self.changed:
+            self.seen.append(run)
+            self.changed.notify_all()
+        self._then(run)
+
+    def idle(self, now: float) -> None: ...
+
+    def tell(self, metrics: Metrics) -> None:
+        metrics.put("edgesmith_ready", value=len(self.seen))
+
+    def close(self) -> None:
+        self.closed.set()
+
+    def wait_for(self, count: int) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.seen) >= count, LONG), len(self.seen)
+
+
+def one(value: float, size: int = 1) -> dict[str, np.ndarray[Any, Any]]:
+    return {"x": np.full(size, value, np.float32)}
+
+
+def test_runs_are_seen_in_their_order_with_inputs_and_outputs() -> None:
+    seeing, metrics = Seeing(), Metrics()
+    observers = Observers([seeing], metrics)
+    observers.start()
+    for number in range(5):
+        observers.offer(one(number), {"y": np.array(["a"], object)})
+    seeing.wait_for(5)
+    observers.close(LONG)
+    assert [run.inputs["x"][0] for run in seeing.seen] == [0, 1, 2, 3, 4]
+    assert seeing.seen[0].outputs["y"].tolist() == ["a"]
+    assert seeing.closed.is_set()
+    assert metrics.get("edgesmith_observed_runs_total") == 5
+    assert metrics.get("edgesmith_unobserved_runs_total") == 0
+
+
+@pytest.mark.parametrize(("size", "fit"), [(1, 4), (30, 3), (99, 1), (200, 1)])
+def test_what_waits_is_bounded_in_runs_and_bytes_and_the_rest_is_counted(size: int, fit: int) -> None:
+    metrics = Metrics()
+    observers = Observers([Seeing()], metrics, runs=4, size=400)
+    for number in range(10):
+        observers.offer(one(number, size), {})
+    assert metrics.get("edgesmith_unobserved_runs_total") == 10 - fit
+
+
+def test_texts_count_by_their_length() -> None:
+    metrics = Metrics()
+    observers = Observers([Seeing()], metrics, size=400)
+    for _ in range(2):
+        observers.offer({"x": np.array(["a" * 300], object)}, {})
+    assert metrics.get("edgesmith_unobserved_runs_total") == 1
+
+
+def test_an_observer_that_fails_is_left_out_and_the_others_go_on() -> None:
+    def fail(_: Run) -> None:
+        raise ZeroDivisionError
+
+    failing, seeing, metrics = Seeing(fail), Seeing(), Metrics()
+    observers = Observers([failing, seeing], metrics)
+    observers.start()
+    observers.offer(one(1), {})
+    observers.offer(one(2), {})
+    seeing.wait_for(2)
+    observers.close(LONG)
+    assert len(failing.seen) == 1
+    assert len(seeing.seen) == 2
+
+
+class Doubling:
+    """An engine that answers the double."""
+
+    def infer(self, inputs: Any, outputs: Any, *, busy: bool) -> Any:
+        del outputs, busy
+        return {"y": inputs["x"] * 2}
+
+
+def test_a_service_offers_what_was_answered_and_answers_while_an_observer_hangs() -> None:
+    held = threading.Event()
+    seeing, metrics = Seeing(lambda _: held.wait(LONG)), Metrics()
+    dispatcher = Dispatcher(workers=1, limit=4, metrics=metrics)
+    service = Service(dispatcher=dispatcher, health=Health(dispatcher, Patience()), metrics=metrics)
+    model: Any = LoadedModel(None, Doubling())  # type: ignore[arg-type]
+    request = InferRequest("", one(3), ())
+    assert service.run(model, request, busy=False)["y"][0] == 6  # nobody observes
+    service.observers = Observers([seeing], metrics, runs=2)
+    service.observers.start()
+    for _ in range(6):
+        assert service.run(model, request, busy=False)["y"][0] == 6
+    seeing.wait_for(1)
+    assert metrics.get("edgesmith_unobserved_runs_total") >= 3
+    held.set()
+    service.observers.close(LONG)
+    assert [seen.outputs["y"][0] for seen in seeing.seen][:1] == [6]
+    dispatcher.close()
