@@ -1,4 +1,4 @@
-"""One real cluster for the tier: a hub, five edge nodes, a registry, MinIO, and the chart installed by Helm."""
+"""A real cluster for the tests: a hub, up to five edge nodes, a registry, MinIO, and the chart installed by Helm."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.ground import Ground, cluster, local
 from edgesmith_stage.install import install_chart, push_images
 
-BESIDE = os.environ.get("EDGESMITH_BESIDE") == "1"
-"""Whether this runs beside the rest of the tier, on a cluster without edge nodes: what needs none of them."""
-NAME = "test-beside" if BESIDE else "test"
-EDGES = () if BESIDE else (*surface.DEVICES, "spare", "spare")
-DISKS = {} if BESIDE else {"edge-5": 4096}
+TIER = os.environ.get("EDGESMITH_TIER", "")
+"""The part of the tier that runs, where `make test` runs several at once: `beside`, `three`, or all the others."""
+NAME = f"test-{TIER}" if TIER else "test"
+EDGES = {"beside": (), "three": surface.DEVICES}.get(TIER, (*surface.DEVICES, "spare", "spare"))
+DISKS = {} if TIER else {"edge-5": 4096}
 """Nodes with a disk of their own, in MiB: `test_full_disk.py` fills it."""
 
 
@@ -40,7 +40,7 @@ def bare_ground() -> Iterator[Ground]:
 @pytest.fixture(scope="session")
 def images(bare_ground: Ground) -> dict[str, str]:
     """The programs' images in the cluster's registry."""
-    simulator = {} if BESIDE else push_images(bare_ground, "builder-qnn")
+    simulator = {} if TIER else push_images(bare_ground, "builder-qnn")
     return push_images(bare_ground) | simulator
 
 
