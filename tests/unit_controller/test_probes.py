@@ -66,6 +66,8 @@ def test_metrics_are_all_there_from_the_start_and_count() -> None:
     for metric in METRICS:
         assert f"# TYPE {metric.name} {metric.type}\n" in text
         name = f"{metric.name}_count" if metric.type == "histogram" else metric.name
+        if metric.type == "gauge" and metric.labels:
+            continue  # of EdgeModels, of which there is none
         assert any(line.startswith((f"{name} ", f"{name}{{")) for line in text.splitlines())
 
 

@@ -9,6 +9,7 @@ SOURCES = Path(__file__).resolve().parent.parent
 KUBERNETES = "v1.36.3"
 ARGO_CD = "v3.5.7"
 FLUX = "v1.9.6"
+PROMETHEUS = "v3.15.1"
 _MAJOR, _MINOR, _ = KUBERNETES[1:].split(".")
 _VERSION = "k8s.io/component-base/version"
 
@@ -28,7 +29,7 @@ class Tool:
         programs: what it makes.
         links: other names of its only program; a program that acts by its name needs them.
         source: the folder of our own module.
-        packages: the packages to install; of our own module, the one to compile in its place.
+        packages: the packages to install; of our own module, those to compile in its place.
         variables: what the linker writes into it, NAME=VALUE.
     """
 
@@ -51,7 +52,8 @@ class Tool:
         """Return the call of Go that puts the programs into a folder (``go install`` takes it as ``GOBIN``)."""
         flags = " ".join(["-s", "-w", *(f"-X {variable}" for variable in self.variables)])
         if self.source:
-            target = folder / self.programs[0]
+            # Go names several programs itself, each after its package.
+            target = folder if len(self.programs) > 1 else folder / self.programs[0]
             return ["go", "build", "-trimpath", "-ldflags", flags, "-o", str(target), *(self.packages or ["."])]
         targets = [f"{package}@{self.version}" for package in self.packages]
         return ["go", "install", "-trimpath", "-ldflags", flags, *targets]
@@ -113,7 +115,7 @@ def tools() -> list[Tool]:
 
 def companions() -> list[Tool]:
     """Return what the tests need besides; no cluster waits for it."""
-    argocd, flux = SOURCES / "argocd", SOURCES / "flux"
+    argocd, flux, prometheus = SOURCES / "argocd", SOURCES / "flux", SOURCES / "prometheus"
     return [
         _published("cosign", "v3.1.3", "about 3 minutes", ("github.com/sigstore/cosign/v3/cmd/cosign",)),
         Tool(
@@ -141,6 +143,20 @@ def companions() -> list[Tool]:
             ("kustomize-controller",),
             source=flux,
             packages=("github.com/fluxcd/kustomize-controller",),
+        ),
+        Tool(
+            "prometheus",
+            f"{PROMETHEUS}-{digest(prometheus)}",
+            f"Prometheus {PROMETHEUS}",
+            "about 4 minutes",
+            ("prometheus", "promtool", "monitoring-verdict"),
+            source=prometheus,
+            packages=(
+                "github.com/prometheus/prometheus/cmd/prometheus",
+                "github.com/prometheus/prometheus/cmd/promtool",
+                ".",
+            ),
+            variables=(f"github.com/prometheus/common/version.Version={PROMETHEUS[1:]}",),
         ),
     ]
 

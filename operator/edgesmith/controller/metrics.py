@@ -22,11 +22,15 @@ class Metric:
     name: str
     type: Literal["counter", "gauge", "histogram"]
     help: str
-    label: str = ""
-    """Name of its one label, if it has one."""
+    labels: tuple[str, ...] = ()
+    """Names of its labels. A counter has one at most."""
 
 
-PASSES = Metric("edgesmith_passes_total", "counter", "Passes, by how they ended.", "result")
+Family = Mapping[tuple[str, ...], float]
+"""A gauge's values by those of its labels."""
+
+
+PASSES = Metric("edgesmith_passes_total", "counter", "Passes, by how they ended.", ("result",))
 PASS_SECONDS = Metric("edgesmith_pass_seconds", "histogram", "Seconds that a pass took.")
 QUEUE_DEPTH = Metric("edgesmith_queue_depth", "gauge", "EdgeModels that are due and wait for a worker.")
 QUEUE_LONGEST = Metric(
@@ -51,6 +55,24 @@ RESTORES = Metric(
     "Times that everything was listed anew because resourceVersions went down.",
 )
 UNREADABLE = Metric("edgesmith_unreadable_objects", "gauge", "EdgeModels and DeviceProfiles that cannot be read.")
+MODEL_NODES = Metric(
+    "edgesmith_edgemodel_nodes",
+    "gauge",
+    "Nodes of an EdgeModel, by state: the counts of its status.nodes.",
+    ("namespace", "edgemodel", "state"),
+)
+MODEL_CONDITION = Metric(
+    "edgesmith_edgemodel_condition",
+    "gauge",
+    "The conditions of an EdgeModel as they stand; always 1.",
+    ("namespace", "edgemodel", "type", "status", "reason"),
+)
+MODEL_VARIANT = Metric(
+    "edgesmith_edgemodel_variant_info",
+    "gauge",
+    "What of an EdgeModel is rolled out to the nodes of a profile; always 1.",
+    ("namespace", "edgemodel", "profile", "state", "revision", "precision"),
+)
 
 METRICS = (
     PASSES,
@@ -70,6 +92,9 @@ METRICS = (
     STALE,
     RESTORES,
     UNREADABLE,
+    MODEL_NODES,
+    MODEL_CONDITION,
+    MODEL_VARIANT,
 )
 """Every metric there is."""
 
@@ -87,6 +112,7 @@ class Numbers:
     def __init__(self) -> None:
         self._counters: dict[tuple[str, str], float] = {(PASSES.name, result): 0.0 for result in RESULTS}
         self._gauges: dict[str, Callable[[], float]] = {}
+        self._families: dict[str, Callable[[], Family]] = {}
         self._buckets = {metric.name: [0] * (len(BOUNDS) + 1) for metric in METRICS if metric.type == "histogram"}
 
     def count(self, metric: Metric, amount: float = 1.0, label: str = "") -> None:
@@ -103,19 +129,28 @@ class Numbers:
         """Say where gauges are read."""
         self._gauges |= {metric.name: reader for metric, reader in readers.items()}
 
+    def families(self, readers: Mapping[Metric, Callable[[], Family]]) -> None:
+        """Say where gauges with labels are read."""
+        self._families |= {metric.name: reader for metric, reader in readers.items()}
+
     def render(self) -> str:
         """All of them, in the text format."""
         lines = []
         for metric in METRICS:
             lines += [f"# HELP {metric.name} {metric.help}", f"# TYPE {metric.name} {metric.type}"]
-            if metric.type == "gauge":
+            if metric.type == "gauge" and metric.labels:
+                values = reading() if (reading := self._families.get(metric.name)) else {}
+                lines += [
+                    f"{metric.name}{_labels(metric, key)} {_text(value)}" for key, value in sorted(values.items())
+                ]
+            elif metric.type == "gauge":
                 reader = self._gauges.get(metric.name)
                 lines.append(f"{metric.name} {_text(reader() if reader else 0.0)}")
             elif metric.type == "histogram":
                 lines += self._histogram(metric.name)
-            elif metric.label:
+            elif metric.labels:
                 found = sorted((label, value) for (name, label), value in self._counters.items() if name == metric.name)
-                lines += [f'{metric.name}{{{metric.label}="{label}"}} {_text(value)}' for label, value in found]
+                lines += [f"{metric.name}{_labels(metric, (label,))} {_text(value)}" for label, value in found]
             else:
                 lines.append(f"{metric.name} {_text(self._counters.get((metric.name, ''), 0.0))}")
         return "\n".join(lines) + "\n"
@@ -126,6 +161,11 @@ class Numbers:
         bounds = [*map(str, BOUNDS), "+Inf"]
         lines = [f'{name}_bucket{{le="{bound}"}} {count}' for bound, count in zip(bounds, counts, strict=True)]
         return [*lines, f"{name}_sum {_text(self._counters.get((name, ''), 0.0))}", f"{name}_count {counts[-1]}"]
+
+
+def _labels(metric: Metric, values: tuple[str, ...]) -> str:
+    """Labels as they stand behind a metric's name. No value of ours holds a character that the format escapes."""
+    return "{" + ",".join(f'{name}="{value}"' for name, value in zip(metric.labels, values, strict=True)) + "}"
 
 
 def _text(value: float) -> str:

@@ -26,7 +26,7 @@ from edgesmith.cluster.lease import Lease
 from edgesmith.cluster.node_turns import NodeTurns
 from edgesmith.cluster.objects import WATCHED, WATCHED_WITHOUT_BUILDS, Objects
 from edgesmith.cluster.unreadable import Unreadable
-from edgesmith.controller import metrics
+from edgesmith.controller import fleet_metrics, metrics
 from edgesmith.controller.concerns import everybody
 from edgesmith.controller.logs import fields
 from edgesmith.controller.metrics import Numbers
@@ -171,6 +171,13 @@ class _Operator:
                 metrics.UNREADABLE: lambda: float(len(self._unreadable())),
                 metrics.WATCH_AGE: lambda: self._watches.age or 0.0,
                 metrics.LEASE_HELD: lambda: float(self._lease.held),
+            }
+        )
+        self._numbers.families(
+            {
+                metrics.MODEL_NODES: lambda: fleet_metrics.nodes(self._objects.models.all()),
+                metrics.MODEL_CONDITION: lambda: fleet_metrics.conditions(self._objects.models.all()),
+                metrics.MODEL_VARIANT: lambda: fleet_metrics.variants(self._objects.models.all()),
             }
         )
 
