@@ -90,12 +90,13 @@ bench: $(READY) tools images ## Measure, print and write bench/results.json
 scale: $(READY) tools ## Measure fleets of thousands of played nodes, an hour and more; writes bench/scale.json
 	@PYTHONPATH=hack/cluster $(PY) bench/scale.py
 
-generate: $(READY) ## Regenerate the CRDs, the command line's catalogue, the tables of docs/, the protocol and deploy/argocd
+generate: $(READY) ## Regenerate the CRDs, the command line's catalogue, the tables of docs/, the protocol, deploy/argocd and the dashboard
 	@$(PY) -m edgesmith.api.crd crds charts/edgesmith/crds
 	@$(PY) hack/generate_catalogue.py
 	@$(PY) hack/generate_docs.py
 	@$(PY) hack/generate_protocol.py
 	@$(PY) hack/generate_argocd.py
+	@$(PY) hack/generate_dashboard.py
 
 format: $(READY) ## Format and fix what can be fixed
 	@$(VENV)/bin/ruff format .

@@ -23,6 +23,9 @@ LEAVES = {
     "operator.affinity",
     "devicePlugins.generic.nodeSelector",
     "devicePlugins.generic.resources",
+    "monitoring.serviceMonitor.labels",
+    "monitoring.rules.labels",
+    "monitoring.dashboard.labels",
 }
 """Values that are objects of Kubernetes' own."""
 
@@ -179,6 +182,11 @@ def test_what_is_required_is_named_where_it_is_missing(path: str) -> None:
         ("devicePlugins.generic.nodeSelector", ["edge"]),
         ("devicePlugins.generic.pluginFolder", "device-plugins"),
         ("devicePlugins.generic.resources", {"limits": {"memory": "64 MB"}}),
+        ("monitoring.enabled", True),
+        ("monitoring.serviceMonitor.enabled", "yes"),
+        ("monitoring.serviceMonitor.interval", "30"),
+        ("monitoring.rules.labels", {"release": 1}),
+        ("monitoring.dashboard.labels", ["grafana_dashboard"]),
         ("crds.upgrade", "true"),
         ("rbac.aggregate", 1),
         ("rbac.readableProfiles", "no"),
