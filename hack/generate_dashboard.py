@@ -1,8 +1,9 @@
-"""Write the chart's Grafana dashboard from the panels below: `python hack/generate_dashboard.py`."""
+"""Writes the chart's Grafana dashboard from the panels below. Usage: python hack/generate_dashboard.py [--check]."""
 
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -206,5 +207,17 @@ def _variables() -> list[dict[str, Any]]:
     return [source, *({"name": name, "query": query, **several} for name, query in asked.items())]
 
 
+def main(arguments: list[str]) -> int:
+    """Write the file, or with `--check` say whether it is as it would be written."""
+    text = json.dumps(dashboard(), indent=1) + "\n"
+    if "--check" not in arguments:
+        FILE.write_text(text)
+        return 0
+    if FILE.read_text() == text:
+        return 0
+    print(f"{FILE.name} is not as the panels are: run make generate", file=sys.stderr)
+    return 1
+
+
 if __name__ == "__main__":
-    FILE.write_text(json.dumps(dashboard(), indent=1) + "\n")
+    sys.exit(main(sys.argv[1:]))

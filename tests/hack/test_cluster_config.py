@@ -184,8 +184,16 @@ def test_a_module_of_our_own_compiles_itself_or_what_it_names_as_its_tool() -> N
         "/out/kustomize-controller",
         "github.com/fluxcd/kustomize-controller",
     ]
+    assert found["prometheus"][-4:-1] == [
+        "/out",
+        "github.com/prometheus/prometheus/cmd/prometheus",
+        "github.com/prometheus/prometheus/cmd/promtool",
+    ]
     requirements = (catalogue.SOURCES / "flux/go.mod").read_text()
     assert f"github.com/fluxcd/kustomize-controller {catalogue.FLUX}" in requirements
+    major, minor, patch = catalogue.PROMETHEUS[1:].split(".")
+    requirements = (catalogue.SOURCES / "prometheus/go.mod").read_text()
+    assert f"github.com/prometheus/prometheus v0.{major}{int(minor):02}.{patch} " in requirements
 
 
 def test_kubernetes_reports_its_version() -> None:
@@ -230,7 +238,7 @@ def test_the_tools_bring_what_the_tests_need_too(
 def test_no_cluster_waits_for_what_only_tests_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGESMITH_CACHE", str(tmp_path))
     for tool in [*catalogue.tools(), *catalogue.companions()]:
-        if tool.name not in {"argocd", "kustomize-controller"}:
+        if tool.name not in {"argocd", "kustomize-controller", "prometheus"}:
             (tmp_path / "tools" / tool.folder).mkdir(parents=True)
     assert tools.ensure(Console()) == tmp_path / "tools/bin"
     assert not (tmp_path / "tools/bin/cosign").is_symlink()

@@ -1,0 +1,78 @@
+"""A real Prometheus, told what to scrape by the chart, answers every panel of the dashboard and every rule."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chart_rendering import render
+from prometheus import Prometheus
+
+from edgesmith_stage import surface
+from edgesmith_stage.fleet import Fleet
+from edgesmith_stage.install import NAMESPACE
+from edgesmith_stage.load import Load
+from edgesmith_stage.shell import ROOT
+from edgesmith_stage.waiting import until
+
+pytestmark = pytest.mark.timeout(300)
+
+FILES = ROOT / "charts/edgesmith/files"
+NAME = "watched-parts"
+
+
+@pytest.fixture
+def prometheus(fleet: Fleet, tmp_path: Path) -> Iterator[Prometheus]:
+    """Prometheus with the chart's ServiceMonitors, beside the release that is there."""
+    made = render({"monitoring": {"serviceMonitor": {"enabled": True}}})
+    metrics = next(one for one in made if one["metadata"]["name"] == "edgesmith-metrics")
+    fleet.ground.kube.apply(metrics, namespace=NAMESPACE)
+    monitors = [one for one in made if one["kind"] == "ServiceMonitor"]
+    program = Prometheus(tmp_path, fleet.ground.kube.kubeconfig, monitors, FILES / "rules.yaml")
+    try:
+        yield program
+    finally:
+        program.stop()
+        fleet.ground.kube("delete", "service", "edgesmith-metrics", "-n", NAMESPACE)
+
+
+def test_every_panel_and_every_rule_is_answered(fleet: Fleet, prometheus: Prometheus, tmp_path: Path) -> None:
+    fleet.apply(fleet.manifest(NAME, fleet.publish("1")))
+    fleet.wait_settled(NAME, 300)
+    nodes = sorted(fleet.servers(NAME))
+    assert set(nodes) == set(surface.EDGES)
+
+    with Load(fleet, NAME, nodes, tmp_path / "load"):
+        for title, query in panels():
+            what = f"series of the panel {title!r}, {query}"
+            until(partial(prometheus.ask, query), seconds=60, what=what, detail=lambda: str(prometheus.targets()))
+        ready = 'edgesmith_ready{edgemodel="watched-parts"}'
+        until(lambda: len(prometheus.ask(ready)) == len(nodes), seconds=30, what="every server to be scraped")
+        asked = prometheus.ask(f"edgemodel:edgesmith_requests:rate5m{{namespace='{fleet.namespace}'}}")
+
+    assert {one["metric"]["node"] for one in prometheus.ask(ready)} == set(nodes)
+    assert {one["metric"]["revision"] for one in prometheus.ask(ready)} == {
+        server.revision for server in fleet.servers(NAME).values()
+    }
+    assert [one["metric"]["edgemodel"] for one in asked] == [NAME]
+    counts = f'edgesmith_edgemodel_nodes{{namespace="{fleet.namespace}", edgemodel="{NAME}", state="ready"}}'
+    assert [one["value"][1] for one in prometheus.ask(counts)] == [str(len(nodes))]
+    assert prometheus.rules_that_fail() == {}
+    assert "EdgesmithOperatorDown" not in prometheus.alerts()
+    assert all(set(health) == {"up"} for health in prometheus.targets().values()), prometheus.targets()
+
+
+def panels() -> list[tuple[str, str]]:
+    """Every query of the dashboard with its panel's title, for everything there is."""
+    found: list[tuple[str, str]] = []
+    panel: dict[str, Any]
+    for panel in json.loads((FILES / "dashboard.json").read_text())["panels"]:
+        for target in panel.get("targets", []):
+            query = re.sub(r"\$(namespace|edgemodel|node)\b", ".*", target["expr"])
+            found.append((panel["title"], query.replace("$__rate_interval", "1m")))
+    return found
