@@ -5,6 +5,7 @@
     RequestError              answered with a status and one sentence
     ├── BadRequest       400  the request itself is wrong
     ├── NotFound         404  no such model, version or page
+    ├── Unsupported      404  an extension of the protocol that is not served
     ├── TooLarge         413  the request is over a limit
     ├── AnswerFailed     500  the model failed, or its answer has no such form
     └── Unavailable      503  not ready, or too many requests wait; a retry can help
@@ -16,7 +17,7 @@ import reprlib
 from http import HTTPStatus
 from typing import ClassVar, Final
 
-__all__ = ["AnswerFailed", "BadRequest", "NotFound", "RequestError", "TooLarge", "Unavailable", "shown"]
+__all__ = ["AnswerFailed", "BadRequest", "NotFound", "RequestError", "TooLarge", "Unavailable", "Unsupported", "shown"]
 
 _SHORT: Final = reprlib.Repr()
 _SHORT.maxlist = _SHORT.maxtuple = 8
@@ -43,6 +44,12 @@ class BadRequest(RequestError):  # noqa: N818 - named as its status is
 
 class NotFound(RequestError):  # noqa: N818 - named as its status is
     """There is no such model, version or page."""
+
+    status = HTTPStatus.NOT_FOUND
+
+
+class Unsupported(RequestError):  # noqa: N818 - reads as what it is
+    """The request belongs to an extension of the protocol that is not served here."""
 
     status = HTTPStatus.NOT_FOUND
 

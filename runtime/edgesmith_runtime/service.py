@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from edgesmith_runtime.engine import EngineError, EngineInputError
 from edgesmith_runtime.errors import AnswerFailed, BadRequest, NotFound, Unavailable
 from edgesmith_runtime.signature import VERSION, InferRequest, ModelSignature
+from edgesmith_runtime.statistics import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,7 @@ __all__ = ["EXTENSIONS", "SERVER_NAME", "LoadedModel", "Service", "State"]
 T = TypeVar("T")
 
 SERVER_NAME: Final = "edgesmith"
-EXTENSIONS: Final = ("binary_tensor_data", "classification", "model_configuration")
+EXTENSIONS: Final = ("binary_tensor_data", "classification", "model_configuration", "parameters", "statistics")
 """The extensions of the protocol that the server knows."""
 
 
@@ -66,6 +67,7 @@ class Service:
 
     def __init__(self, *, dispatcher: Dispatcher, health: Health, metrics: Metrics) -> None:
         self.metrics = metrics
+        self.statistics = Statistics()
         self.judge: Judge | None = None
         """Who watches how requests go; None before the model is loaded."""
         self.observers: Observers | None = None
@@ -111,11 +113,11 @@ class Service:
         """Stop being ready; requests that still arrive are answered."""
         self._state = State.DRAINING
 
-    def model(self, name: str, version: str = "") -> LoadedModel:
+    def model(self, name: str | None = None, version: str = "") -> LoadedModel:
         """Find a model.
 
         Args:
-            name: Its name.
+            name: Its name; None for whichever there is.
             version: Its version; empty for any.
 
         Raises:
@@ -125,10 +127,10 @@ class Service:
         if self._loaded is None:
             raise Unavailable("the model is being loaded; retry in a moment")
         signature = self._loaded.signature
-        if name != signature.name:
-            raise NotFound(f"model {name[:100]!r} is not served here; expected {signature.name!r}")
+        if name not in {None, signature.name}:
+            raise NotFound(f"model {str(name)[:100]!r} is not served here; expected {signature.name!r}")
         if version not in {"", VERSION}:
-            raise NotFound(f"model {name!r} has no version {version[:100]!r}; expected {VERSION!r}")
+            raise NotFound(f"model {signature.name!r} has no version {version[:100]!r}; expected {VERSION!r}")
         return self._loaded
 
     def model_ready(self, name: str, version: str = "") -> bool:

@@ -52,11 +52,13 @@ class InferRequest:
         id: The client's own name for the request, empty when it gave none.
         inputs: One array for every input of the model; ``BYTES`` as object arrays of ``str``.
         outputs: What to answer, in the order asked for.
+        timeout: For how many microseconds it may wait for its turn; 0 for as long as it takes.
     """
 
     id: str
     inputs: Mapping[str, NDArray[Any]]
     outputs: tuple[RequestedOutput, ...]
+    timeout: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +220,10 @@ class ModelSignature:
             )
         self._check_batch(spec, shape)
         return tuple(shape)
+
+    def batch_of(self, request: InferRequest) -> int:
+        """How many samples a request holds; 1 where the model has no batch."""
+        return next((len(request.inputs[name]) for name in self.batches), 1)
 
     def _check_batch(self, spec: TensorSpec, shape: Sequence[int]) -> None:
         most = self.batches.get(spec.name)

@@ -15,6 +15,7 @@ import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
 from edgesmith_runtime.engine import load_engine
+from edgesmith_runtime.service import EXTENSIONS
 from tests.runtime.conftest import TYPES
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def test_probes_and_metadata(library: ModuleType, toy_server: Server) -> None:
         server = client.get_server_metadata(**options)
         model = client.get_model_metadata("toy", **options)
     assert server["name"] == "edgesmith"
-    assert server["extensions"] == ["binary_tensor_data", "classification", "model_configuration"]
+    assert server["extensions"] == list(EXTENSIONS)
     assert (model["name"], model["versions"], model["platform"]) == ("toy", ["1"], "onnxruntime_onnx")
     assert [entry["name"] for entry in model["inputs"]] == ["x"]
     assert [entry["name"] for entry in model["outputs"]] == ["relu", "softmax"]

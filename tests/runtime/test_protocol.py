@@ -13,6 +13,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc_tools import protoc  # type: ignore[import-untyped] # it ships no types
 from tritonclient.grpc import service_pb2
 
+from edgesmith_runtime.extensions import REFUSED_CALLS
 from edgesmith_runtime.version import VERSION
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -57,6 +58,9 @@ MESSAGES = [
     "ModelMetadataResponse", "ModelMetadataResponse.TensorMetadata", "InferParameter", "InferTensorContents",
     "ModelInferRequest", "ModelInferRequest.InferInputTensor", "ModelInferRequest.InferRequestedOutputTensor",
     "ModelInferResponse", "ModelInferResponse.InferOutputTensor", "ModelConfigRequest", "ModelConfigResponse",
+    "ModelStreamInferResponse", "ModelStatisticsRequest", "ModelStatisticsResponse", "ModelStatistics",
+    "StatisticDuration", "InferStatistics", "InferResponseStatistics", "InferBatchStatistics", "MemoryUsage",
+    "RepositoryIndexRequest", "RepositoryIndexResponse", "RepositoryIndexResponse.ModelIndex",
 ]  # fmt: skip
 
 
@@ -87,6 +91,14 @@ def test_the_calls_are_tritonclients(ours: Any) -> None:
         other = theirs.FindMethodByName(method.name)
         assert method.input_type.full_name == other.input_type.full_name
         assert method.output_type.full_name == other.output_type.full_name
+        assert (method.client_streaming, method.server_streaming) == (other.client_streaming, other.server_streaming)
+
+
+def test_every_call_of_tritonclient_is_answered_or_refused(ours: Any) -> None:
+    theirs = service_pb2.DESCRIPTOR.pool.FindServiceByName("inference.GRPCInferenceService")
+    served = {method.name for method in ours.FindServiceByName("inference.GRPCInferenceService").methods}
+    assert served.isdisjoint(REFUSED_CALLS)
+    assert served | set(REFUSED_CALLS) == {method.name for method in theirs.methods}
 
 
 def test_the_version_is_the_projects() -> None:

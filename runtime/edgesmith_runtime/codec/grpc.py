@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 
 from edgesmith_runtime.codec.binary import from_raw, text_of, to_raw
 from edgesmith_runtime.codec.classification import best_classes
+from edgesmith_runtime.codec.parameters import FINAL, check_parameters
 from edgesmith_runtime.codec.wire import WireError, fields, prefix
 from edgesmith_runtime.errors import BadRequest
 from edgesmith_runtime.protocol import inference_pb2 as messages
@@ -28,6 +29,8 @@ M = TypeVar("M", bound="Message")
 
 _RAW_INPUTS: Final = messages.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
 _RAW_OUTPUTS: Final = messages.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
+
+_FINAL: Final = "triton_final_response"
 
 _FIELDS: Final = {
     "BOOL": "bool_contents",
@@ -115,12 +118,24 @@ def decode_request(
         signature.check_output(output.name, _plain(output.parameters) | {"binary_data": True}, binary=True)
         for output in message.outputs
     ]
-    return InferRequest(message.id, tensors, signature.check_outputs(asked, binary=True))
+    timeout = check_parameters(_plain(message.parameters), (FINAL,))
+    return InferRequest(message.id, tensors, signature.check_outputs(asked, binary=True), timeout)
 
 
-def encode_answer(signature: ModelSignature, request: InferRequest, answers: Mapping[str, NDArray[Any]]) -> bytes:
-    """Write an answer, its tensors in ``raw_output_contents``."""
+def encode_answer(
+    signature: ModelSignature, request: InferRequest, answers: Mapping[str, NDArray[Any]], *, final: bool = False
+) -> bytes:
+    """Write an answer, its tensors in ``raw_output_contents``.
+
+    Args:
+        signature: The model's signature.
+        request: What was asked.
+        answers: The engine's outputs.
+        final: Whether to say that no other answer to the request follows, as Triton does in a stream.
+    """
     response = messages.ModelInferResponse(model_name=signature.name, model_version=VERSION, id=request.id)
+    if final:
+        response.parameters[_FINAL].bool_param = True
     parts: list[bytes | memoryview] = [b""]
     for asked in request.outputs:
         array = answers[asked.name]

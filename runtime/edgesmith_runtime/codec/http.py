@@ -11,6 +11,7 @@ from edgesmith_runtime.codec.binary import from_raw, text_of, to_raw
 from edgesmith_runtime.codec.classification import best_classes
 from edgesmith_runtime.codec.jsondata import from_json, to_json
 from edgesmith_runtime.codec.jsontext import alone, json_bytes, parsed
+from edgesmith_runtime.codec.parameters import check_parameters
 from edgesmith_runtime.errors import BadRequest, TooLarge, shown
 from edgesmith_runtime.signature import VERSION, InferRequest, ModelSignature, RequestedOutput
 from edgesmith_runtime.tensors import DTYPES, datatype_of
@@ -72,14 +73,13 @@ def _decode(signature: ModelSignature, text: memoryview, rest: memoryview) -> In
     if len(rest):
         raise BadRequest(f"the body has {len(rest)} bytes after its last tensor; expected none")
     parameters = _parameters(document)
-    binary = parameters.get("binary_data_output", False)
-    if not isinstance(binary, bool):
-        raise BadRequest(f"binary_data_output is {shown(binary)}; expected true or false")
+    timeout = check_parameters(parameters)
+    binary: bool = parameters.get("binary_data_output", False)
     asked = [
         signature.check_output(item.get("name"), _parameters(item, "output"), binary=binary)
         for item in _list(document, "outputs", [])
     ]
-    return InferRequest(_id(document), tensors, signature.check_outputs(asked, binary=binary))
+    return InferRequest(_id(document), tensors, signature.check_outputs(asked, binary=binary), timeout)
 
 
 def encode_answer(

@@ -7,13 +7,16 @@ import re
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from edgesmith_runtime.codec.http import decode_request, encode_answer
-from edgesmith_runtime.errors import BadRequest, NotFound, RequestError, Unavailable
+from edgesmith_runtime.codec.jsontext import parsed
+from edgesmith_runtime.errors import BadRequest, NotFound, RequestError, Unavailable, Unsupported, shown
+from edgesmith_runtime.extensions import REFUSED, model_statistics, repository_index
 from edgesmith_runtime.http.encodings import ENCODINGS, accepted_encoding, deflate, inflate
 from edgesmith_runtime.http.messages import JSON_TYPE, Request, Response, error_response, json_response
+from edgesmith_runtime.inference import inference
 from edgesmith_runtime.modelconfig import model_config
 from edgesmith_runtime.service import EXTENSIONS, SERVER_NAME, Service
 from edgesmith_runtime.signature import VERSION
@@ -21,8 +24,11 @@ from edgesmith_runtime.version import VERSION as SERVER_VERSION
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from numpy.typing import NDArray
+
+    from edgesmith_runtime.signature import InferRequest
     from edgesmith_runtime.tensors import TensorSpec
 
 __all__ = ["HttpApi"]
@@ -30,8 +36,15 @@ __all__ = ["HttpApi"]
 _log: Final = logging.getLogger(__name__)
 
 _MODEL: Final = re.compile(
-    r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?(?P<action>/ready|/infer|/config)?"
+    r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?(?P<action>/ready|/infer|/config|/stats)?"
 )
+_INDEX: Final = re.compile(r"/v2/repository(?:/(?P<repository>[^/]+))?/index")
+_REFUSED: Final = re.compile(
+    r"/v2/(?:repository(?:/[^/]+)?/models/[^/]+/(?P<load>load|unload)"
+    r"|(?:system|cuda)(?P<memory>sharedmemory)(?:/region/[^/]+)?/(?:status|register|unregister)"
+    r"|(?:models/[^/]+/)?(?P<trace>trace)/setting|(?P<logging>logging))"
+)
+"""Addresses of Triton's that are refused; what is matched by name is a key of `REFUSED`."""
 _HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 _BINARY_TYPE: Final = "application/octet-stream"
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -64,6 +77,7 @@ class HttpApi:
             "/v2/": _Route("metadata", _READ, self._server),
             "/v2/health/live": _Route("health", _READ, self._live),
             "/v2/health/ready": _Route("health", _READ, self._ready),
+            "/v2/models/stats": _Route("metadata", _READ, lambda _: self._statistics(None, "")),
             "/metrics": _Route("metrics", _READ, self._metrics),
             "/traffic": _Route("metrics", _READ, self._traffic),
         }
@@ -119,18 +133,28 @@ class HttpApi:
             return self._pages[path]
         found = _MODEL.fullmatch(path)
         if found is None:
-            raise NotFound(
-                f"path {path[:200]!r} is not known; expected /v2, /v2/health/…, /v2/models/…, /metrics or /traffic"
-            )
+            return self._beside(path)
         name, version = unquote(found["name"]), unquote(found["version"] or "")
-        match found["action"]:
-            case "/infer":
-                return _Route("infer", ("POST",), lambda request: self._infer(request, name, version))
-            case "/config":
-                return _Route("metadata", _READ, lambda _: self._config(name, version))
-            case "/ready":
-                return _Route("health", _READ, lambda _: self._model_ready(name, version))
-        return _Route("metadata", _READ, lambda _: self._model(name, version))
+        if found["action"] == "/infer":
+            return _Route("infer", ("POST",), lambda request: self._infer(request, name, version))
+        operation, page = {
+            None: ("metadata", self._model),
+            "/config": ("metadata", self._config),
+            "/stats": ("metadata", self._statistics),
+            "/ready": ("health", self._model_ready),
+        }[found["action"]]
+        return _Route(operation, _READ, lambda _: page(name, version))
+
+    def _beside(self, path: str) -> _Route:
+        """What Triton has beside the model's pages."""
+        if found := _INDEX.fullmatch(path):
+            repository = unquote(found["repository"] or "")
+            return _Route("metadata", ("POST",), lambda request: self._index(request, repository))
+        if found := _REFUSED.fullmatch(path):
+            raise Unsupported(REFUSED[next(word for word in found.groups() if word)])
+        raise NotFound(
+            f"path {path[:200]!r} is not known; expected /v2, /v2/health/…, /v2/models/…, /metrics or /traffic"
+        )
 
     def _server(self, _: Request) -> Response:
         return json_response({"name": SERVER_NAME, "version": SERVER_VERSION, "extensions": EXTENSIONS})
@@ -172,6 +196,18 @@ class HttpApi:
     def _config(self, name: str, version: str) -> Response:
         return json_response(model_config(self._service.model(name, version).signature))
 
+    def _statistics(self, name: str | None, version: str) -> Response:
+        return json_response(model_statistics(self._service, name, version))
+
+    def _index(self, request: Request, repository: str) -> Response:
+        asked = parsed(request.body) if request.body else {}
+        if not isinstance(asked, dict):
+            raise BadRequest("the body is not a JSON object; expected none, or ready in one")
+        ready = asked.get("ready", False)
+        if not isinstance(ready, bool):
+            raise BadRequest(f"ready is {shown(ready)}; expected true or false")
+        return json_response(repository_index(self._service, repository, ready=ready))
+
     def _infer(self, request: Request, name: str, version: str) -> asyncio.Future[Response]:
         model = self._service.model(name, version)
         encoding = request.headers.get("content-encoding", "identity").lower()
@@ -180,10 +216,11 @@ class HttpApi:
         header_length = _header_length(request)
         accepted = accepted_encoding(request.headers.get("accept-encoding", ""))
 
-        def job(busy: bool) -> Response:  # noqa: FBT001 - the queue calls it
+        def decode() -> InferRequest:
             body = request.body if encoding == "identity" else inflate(request.body, encoding, self._body_limit)
-            asked = decode_request(model.signature, body, header_length)
-            answers = self._service.run(model, asked, busy=busy)
+            return decode_request(model.signature, body, header_length)
+
+        def encode(asked: InferRequest, answers: Mapping[str, NDArray[Any]]) -> Response:
             parts, json_length = encode_answer(model.signature, asked, answers)
             headers = () if json_length is None else ((_HEADER_LENGTH, str(json_length)),)
             response = Response(HTTPStatus.OK, parts, JSON_TYPE if json_length is None else _BINARY_TYPE, headers)
@@ -192,6 +229,7 @@ class HttpApi:
             headers = (*headers, ("Content-Encoding", accepted))
             return Response(response.status, deflate(parts, accepted), response.content_type, headers)
 
+        job = inference(self._service, model, since=request.received, decode=decode, encode=encode)
         return self._service.submit(job)
 
 

@@ -27,6 +27,7 @@ __all__ = ["Intake"]
 
 _LEAST: Final = 64 * 2**20
 _MOST_MESSAGES: Final = 1000
+_FULL: Final = "too many requests are in memory; retry in a moment"
 _CROWD: Final = 0.5
 """The share of all calls that may wait for their messages for longer than that."""
 
@@ -97,23 +98,40 @@ class Intake:
             yield message
         raise BadRequest(f"the call has more than {_MOST_MESSAGES} messages; begin another call")
 
+    def stream(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        """The messages of a call that goes on for as long as its client wants, as they come.
+
+        The bytes of one are given back when the next is asked for, or the call ends. The arguments and errors are
+        those of `take`.
+        """
+        peer, held = peer_of(_host(context.peer())), _Held(self._budget)
+        if not context.add_callback(held.end):
+            held.end()
+        while (message := self._arrived(requests, context)) is not None:
+            if not held.take(peer, len(message)):
+                raise Unavailable(_FULL)
+            yield message
+
     def _next(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes | None:
-        number = next(self._numbers)
-        with self._lock:
-            self._arriving[number] = time.monotonic(), context
-        try:
-            message = next(requests, None)
-        finally:
-            with self._lock:
-                del self._arriving[number]
+        message = self._arrived(requests, context)
         if message is None:
             return None
         peer, size = peer_of(_host(context.peer())), len(message)
         if not self._budget.reserve(peer, size):
-            raise Unavailable("too many requests are in memory; retry in a moment")
+            raise Unavailable(_FULL)
         if not context.add_callback(lambda: self._budget.release(peer, size)):
             self._budget.release(peer, size)  # the call has ended already
         return message
+
+    def _arrived(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes | None:
+        number = next(self._numbers)
+        with self._lock:
+            self._arriving[number] = time.monotonic(), context
+        try:
+            return next(requests, None)
+        finally:
+            with self._lock:
+                del self._arriving[number]
 
     def sweep(self) -> None:
         """End the calls whose messages take too long; call it several times a second."""
@@ -130,6 +148,37 @@ class Intake:
             crowded = len(arriving) - index > self._crowd
             if full or now - since > (self._hurried if crowded else self._longest):
                 context.cancel()
+
+
+class _Held:
+    """What one call holds of a budget, one message at a time. Safe to use from several threads.
+
+    Args:
+        budget: The budget.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._lock = threading.Lock()
+        self._peer = b""
+        self._size = 0
+        self._ended = False
+
+    def take(self, peer: bytes, size: int) -> bool:
+        """Hold so many bytes instead of what was held; say whether there are as many."""
+        with self._lock:
+            self._budget.release(self._peer, self._size)
+            self._peer, self._size = peer, 0
+            if not self._ended and not self._budget.reserve(peer, size):
+                return False
+            self._size = 0 if self._ended else size
+            return True
+
+    def end(self) -> None:
+        """Give back what is held; nothing is held from now on."""
+        with self._lock:
+            self._budget.release(self._peer, self._size)
+            self._size, self._ended = 0, True
 
 
 def _host(peer: str) -> tuple[str]:

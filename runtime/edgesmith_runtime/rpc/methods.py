@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+import grpc
 from google.protobuf.json_format import ParseDict
 
 from edgesmith_runtime.codec.grpc import decode_request, encode_answer, parse, split_request
-from edgesmith_runtime.errors import NotFound
+from edgesmith_runtime.codec.wire import prefix
+from edgesmith_runtime.errors import NotFound, RequestError, Unsupported
+from edgesmith_runtime.extensions import REFUSED, REFUSED_CALLS, model_statistics, repository_index
+from edgesmith_runtime.inference import inference
 from edgesmith_runtime.modelconfig import model_config
 from edgesmith_runtime.protocol import inference_pb2 as messages
+from edgesmith_runtime.rpc.codes import code_of, sentence_of
 from edgesmith_runtime.service import EXTENSIONS, SERVER_NAME, Service
 from edgesmith_runtime.signature import VERSION
 from edgesmith_runtime.version import VERSION as SERVER_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    import grpc
+    from collections.abc import Callable, Iterable
+    from concurrent.futures import Future
 
     from edgesmith_runtime.tensors import TensorSpec
 
 __all__ = ["InferenceMethods"]
+
+_INFER_RESPONSE: Final = messages.ModelStreamInferResponse.INFER_RESPONSE_FIELD_NUMBER
 
 
 class InferenceMethods:
@@ -79,28 +86,103 @@ class InferenceMethods:
         config = model_config(self._service.model(request.name, request.version).signature)
         return ParseDict({"config": config}, messages.ModelConfigResponse()).SerializeToString()
 
+    def model_statistics(self, message: bytes, _: grpc.ServicerContext) -> bytes:
+        """Tell how many inferences there were and what they took."""
+        request = parse(messages.ModelStatisticsRequest, message)
+        found = model_statistics(self._service, request.name or None, request.version)
+        return ParseDict(found, messages.ModelStatisticsResponse()).SerializeToString()
+
+    def repository_index(self, message: bytes, _: grpc.ServicerContext) -> bytes:
+        """List the models there are."""
+        request = parse(messages.RepositoryIndexRequest, message)
+        models = repository_index(self._service, request.repository_name, ready=request.ready)
+        return ParseDict({"models": models}, messages.RepositoryIndexResponse()).SerializeToString()
+
+    def refused(self, call: str) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+        """What answers a call of `REFUSED_CALLS`."""
+
+        def answer(_message: bytes, _context: grpc.ServicerContext) -> bytes:
+            raise Unsupported(REFUSED[REFUSED_CALLS[call]])
+
+        return answer
+
     def model_infer(self, message: bytes, context: grpc.ServicerContext) -> bytes:
         """Run the model once."""
-        start = time.perf_counter()
         request, raw = split_request(message)
+        return self._infer(request, raw, _Leaving(context))
+
+    def stream(self, context: grpc.ServicerContext) -> Callable[[bytes], bytes]:
+        """What answers the requests of one call of ``ModelStreamInfer``, one after the other.
+
+        A request that fails is answered with its error, and the call goes on.
+        """
+        leaving = _Leaving(context)
+
+        def answer(message: bytes) -> bytes:
+            identity, code = "", grpc.StatusCode.OK
+            try:
+                request, raw = split_request(message)
+                identity = request.id
+                answered = self._infer(request, raw, leaving, final=True)
+                return prefix(_INFER_RESPONSE, len(answered)) + answered
+            except RequestError as error:
+                code = code_of(error)
+                response = messages.ModelStreamInferResponse(error_message=sentence_of(error))
+                response.infer_response.id = identity
+                return response.SerializeToString()
+            finally:
+                self._service.metrics.add("edgesmith_requests_total", "grpc", "infer", code.name)
+
+        return answer
+
+    def _infer(
+        self, request: messages.ModelInferRequest, raw: list[memoryview], leaving: _Leaving, *, final: bool = False
+    ) -> bytes:
+        start = time.perf_counter()
         model = self._service.model(request.model_name, request.model_version)
-
-        def job(busy: bool) -> bytes:  # noqa: FBT001 - the queue calls it
-            asked = decode_request(model.signature, request, raw)
-            return encode_answer(model.signature, asked, self._service.run(model, asked, busy=busy))
-
+        job = inference(
+            self._service,
+            model,
+            since=start,
+            decode=lambda: decode_request(model.signature, request, raw),
+            encode=lambda asked, answers: encode_answer(model.signature, asked, answers, final=final),
+        )
         try:
-            future = self._service.queue(job)
-
-            def leave() -> None:
-                future.cancel()  # a request that waits goes; one that runs keeps its place to the end
-
-            if not context.add_callback(leave):
-                leave()
-            return future.result()
+            return leaving.wait(self._service.queue(job))
         finally:
             taken = time.perf_counter() - start
             self._service.metrics.observe("edgesmith_request_duration_seconds", "grpc", value=taken)
+
+
+class _Leaving:
+    """Takes what a call waits for out of the queue when its client leaves.
+
+    A request that waits goes; one that runs keeps its place to the end.
+
+    Args:
+        context: The call.
+    """
+
+    def __init__(self, context: grpc.ServicerContext) -> None:
+        self._lock = threading.Lock()
+        self._future: Future[bytes] | None = None
+        self._left = False
+        if not context.add_callback(self._leave):
+            self._leave()
+
+    def wait(self, future: Future[bytes]) -> bytes:
+        """Wait for a result, or for its client to leave."""
+        with self._lock:
+            self._future, left = future, self._left
+        if left:
+            future.cancel()
+        return future.result()
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._left, future = True, self._future
+        if future is not None:
+            future.cancel()
 
 
 def _tensors(specs: Iterable[TensorSpec]) -> list[messages.ModelMetadataResponse.TensorMetadata]:

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Final
 
 import grpc
 
-from edgesmith_runtime.errors import AnswerFailed, BadRequest, NotFound, RequestError, TooLarge, Unavailable
+from edgesmith_runtime.errors import RequestError
+from edgesmith_runtime.extensions import REFUSED_CALLS
+from edgesmith_runtime.rpc.codes import code_of, sentence_of
 from edgesmith_runtime.rpc.health import HealthMethods, asked_service
 from edgesmith_runtime.rpc.methods import InferenceMethods
 from edgesmith_runtime.rpc.reflection import NAMES as REFLECTION
 from edgesmith_runtime.rpc.reflection import ReflectionMethods
-from edgesmith_runtime.rpc.watchers import Crowded, Watchers
+from edgesmith_runtime.rpc.streams import Streams
+from edgesmith_runtime.rpc.watchers import Watchers
 
 if TYPE_CHECKING:
     from edgesmith_runtime.rpc.intake import Intake
@@ -31,17 +34,6 @@ Method = Callable[[bytes, grpc.ServicerContext], bytes]
 
 _INFERENCE: Final = "inference.GRPCInferenceService"
 _HEALTH: Final = "grpc.health.v1.Health"
-_LONGEST_SENTENCE: Final = 1000
-"""Characters of an error; clients take no more than 8 KiB of trailing metadata."""
-
-_CODES: Final = {
-    BadRequest: grpc.StatusCode.INVALID_ARGUMENT,
-    NotFound: grpc.StatusCode.NOT_FOUND,
-    TooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    AnswerFailed: grpc.StatusCode.INTERNAL,
-    Unavailable: grpc.StatusCode.UNAVAILABLE,
-    Crowded: grpc.StatusCode.RESOURCE_EXHAUSTED,
-}
 
 _OPTIONS: Final = {
     "grpc.so_reuseport": 0,
@@ -88,9 +80,14 @@ class GrpcServer:
                 "ServerMetadata": ("metadata", methods.server_metadata),
                 "ModelMetadata": ("metadata", methods.model_metadata),
                 "ModelConfig": ("metadata", methods.model_config),
+                "ModelStatistics": ("metadata", methods.model_statistics),
+                "RepositoryIndex": ("metadata", methods.repository_index),
                 "ModelInfer": ("infer", methods.model_infer),
-            },
+            }
+            | {name: ("other", methods.refused(name)) for name in REFUSED_CALLS},
         )
+        self._streams = Streams()
+        self._server.add_registered_method_handlers(_INFERENCE, {"ModelStreamInfer": self._streaming(methods)})
         self._watchers = Watchers(health.status)
         self._add(_HEALTH, {"Check": ("health", health.check)})
         self._server.add_registered_method_handlers(_HEALTH, {"Watch": self._watching()})
@@ -128,12 +125,14 @@ class GrpcServer:
             What is set when every client has closed its connection.
         """
         self._watchers.stop()
+        self._streams.stop()
         return self._server.stop(grace)
 
     def look(self) -> None:
-        """Look after the messages that arrive and after those who watch; call it several times a second."""
+        """Look after messages that arrive, streams and those who watch; call it several times a second."""
         self._intake.sweep()
         self._watchers.look()
+        self._streams.look()
 
     @property
     def calls(self) -> int:
@@ -163,6 +162,17 @@ class GrpcServer:
         watch.experimental_non_blocking = True  # type: ignore[attr-defined]
         return grpc.stream_stream_rpc_method_handler(watch)
 
+    def _streaming(self, methods: InferenceMethods) -> grpc.RpcMethodHandler[bytes, bytes]:
+        def stream(
+            requests: Iterator[bytes], context: grpc.ServicerContext, send: Callable[[bytes | None], None]
+        ) -> None:
+            with self._told("other", context):
+                self._streams.run(self._intake.stream(requests, context), methods.stream(context), context, send)
+
+        # As above: a stream that waits for its next request is ended from another thread.
+        stream.experimental_non_blocking = True  # type: ignore[attr-defined]
+        return grpc.stream_stream_rpc_method_handler(stream)
+
     def _answer(
         self, operation: str, method: Method, requests: Iterator[bytes], context: grpc.ServicerContext
     ) -> bytes:
@@ -187,7 +197,7 @@ class GrpcServer:
         try:
             yield
         except RequestError as error:
-            code, sentence = _CODES.get(type(error), grpc.StatusCode.INTERNAL), str(error)
+            code, sentence = code_of(error), sentence_of(error)
         except (CancelledError, grpc.RpcError):
             code = grpc.StatusCode.CANCELLED
         except Exception:  # noqa: BLE001 - whatever it is, the caller gets a code and the log the traceback
@@ -200,7 +210,7 @@ class GrpcServer:
             return
         if code is grpc.StatusCode.INTERNAL:
             _log.warning("inference failed: %s", sentence)
-        context.abort(code, sentence[:_LONGEST_SENTENCE])
+        context.abort(code, sentence)
 
     def _ended(self) -> None:
         with self._lock:
