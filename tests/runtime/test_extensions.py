@@ -198,7 +198,6 @@ NOT_TAKEN: list[tuple[dict[str, Any], str]] = [
     ({"sequence_id": "a"}, "sequence_id is 'a'; expected none"),
     ({"sequence_start": True}, "sequence_start is True; expected none"),
     ({"sequence_end": 1}, "sequence_end is 1; expected true or false"),
-    ({"binary_data_output": "yes"}, "binary_data_output is 'yes'; expected true or false"),
 ]
 
 

@@ -74,7 +74,9 @@ def _decode(signature: ModelSignature, text: memoryview, rest: memoryview) -> In
         raise BadRequest(f"the body has {len(rest)} bytes after its last tensor; expected none")
     parameters = _parameters(document)
     timeout = check_parameters(parameters)
-    binary: bool = parameters.get("binary_data_output", False)
+    binary = parameters.get("binary_data_output", False)
+    if not isinstance(binary, bool):
+        raise BadRequest(f"binary_data_output is {shown(binary)}; expected true or false")
     asked = [
         signature.check_output(item.get("name"), _parameters(item, "output"), binary=binary)
         for item in _list(document, "outputs", [])

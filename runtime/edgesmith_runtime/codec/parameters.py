@@ -20,7 +20,7 @@ FINAL: Final = "triton_enable_empty_final_response"
 """Asks a stream to say which answer to a request is the last; each is, and always says so."""
 
 _RESERVED: Final = "triton_"
-_TRUTHS: Final = ("sequence_start", "sequence_end", "binary_data_output")
+_TRUTHS: Final = ("sequence_start", "sequence_end")
 _COUNTS: Final = ("priority", "timeout")
 _SEQUENCE: Final = ("sequence_id", "sequence_start", "sequence_end")
 

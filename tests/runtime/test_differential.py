@@ -1,0 +1,181 @@
+"""Our server and a real tritonserver with the same models, asked the same: each answer is alike, field by field, or
+differs on purpose; and what docs/runtime.md says differs does.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tritons import folder_with_tritonserver
+
+from edgesmith_runtime.bundle import Bundle
+from edgesmith_runtime.golden import Golden
+from edgesmith_runtime.triton.repository import Fitting, write_repository
+from tests.runtime.asking import Fields, Http, Served
+from tests.runtime.conftest import Server, StartServer
+from tests.runtime.differences import DIFFERENCES, NONE, Row
+from tests.runtime.questions import Question, infer, model_of, questions
+from tests.runtime.questions import toy as toy_request
+
+pytestmark = pytest.mark.timeout(300)
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "runtime.md").read_text()
+
+
+@dataclass
+class Triton:
+    """Where tritonserver listens."""
+
+    http: int
+    grpc: int
+
+
+@pytest.fixture(scope="module")
+def bundles(
+    toy: Bundle, every_type: Bundle, typed: Bundle, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Bundle]:
+    """The models, each in a folder of its name."""
+    folder = tmp_path_factory.mktemp("differential")
+    found = {"toy": toy, "types": every_type, "typed": typed}
+    for name, bundle in found.items():
+        shutil.copytree(bundle.folder, folder / name)
+    return {name: replace(bundle, model=name, folder=folder / name) for name, bundle in found.items()}
+
+
+@pytest.fixture(scope="module")
+def ours(bundles: dict[str, Bundle], start_server: StartServer) -> dict[str, Server]:
+    """A server of ours for each model."""
+    return {name: start_server(bundle.folder) for name, bundle in bundles.items()}
+
+
+@pytest.fixture(scope="module")
+def theirs(bundles: dict[str, Bundle], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Triton]:
+    """One tritonserver of all of them."""
+    folder = tmp_path_factory.mktemp("triton")
+    for bundle in bundles.values():
+        golden = Golden.read(*bundle.golden_paths)
+        write_repository(bundle, golden, Fitting(threads=1, max_batch=8, cache=folder), folder / "models")
+    with tritonserver(folder) as server:
+        yield server
+
+
+@contextmanager
+def tritonserver(folder: Path) -> Iterator[Triton]:
+    """Start a tritonserver of the repository `models` in a folder; nothing of it is closed to clients."""
+    server = Triton(_free_port(), _free_port())
+    words = [
+        f"--model-repository={folder / 'models'}", "--model-control-mode=none", "--disable-auto-complete-config",
+        "--http-address=127.0.0.1", f"--http-port={server.http}", "--grpc-address=127.0.0.1",
+        f"--grpc-port={server.grpc}", "--allow-metrics=false", "--pinned-memory-pool-byte-size=0", "--log-info=false",
+    ]  # fmt: skip
+    program = folder_with_tritonserver() / "tritonserver"
+    environment = os.environ | {"TMPDIR": str(folder)}
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen([str(program), *words], env=environment, stdout=log, stderr=log)
+    try:
+        while not _is_ready(server):
+            assert process.poll() is None, (folder / "log").read_text()[-2000:]
+            time.sleep(0.05)
+        yield server
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _is_ready(server: Triton) -> bool:
+    try:
+        return bool(Http("GET", "/v2/health/ready").ask(server)["status"] == 200)
+    except OSError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+QUESTIONS = questions()
+Asked = dict[str, tuple[Fields, Fields]]
+
+
+@pytest.fixture(scope="module")
+def asked(ours: dict[str, Server], theirs: Triton) -> Asked:
+    """Both answers to every question."""
+    return {name: (one.ask(ours[model_of(one)]), one.ask(theirs)) for name, one in QUESTIONS.items()}
+
+
+def differing(asked: Asked, name: str) -> dict[str, tuple[Any, Any]]:
+    """The fields in which two answers differ."""
+    one, other = asked[name]
+    pairs = {field: (one.get(field, NONE), other.get(field, NONE)) for field in one | other}
+    return {field: pair for field, pair in pairs.items() if pair[0] is not pair[1] and pair[0] != pair[1]}
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_both_answer_alike(asked: Asked, name: str) -> None:
+    rows = [row for allowed in DIFFERENCES.values() for row in allowed]
+    unexpected = {
+        field: pair
+        for field, pair in differing(asked, name).items()
+        if not any(row.allows(name, field, *pair) for row in rows)
+    }
+    assert unexpected == {}, f"{QUESTIONS[name]}: ours, theirs"
+
+
+ROWS = {f"{sentence[:40]} {row}": row for sentence, allowed in DIFFERENCES.items() for row in allowed}
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
+def test_what_is_said_to_differ_does(asked: Asked, row: Row) -> None:
+    assert any(row.allows(name, field, *pair) for name in QUESTIONS for field, pair in differing(asked, name).items())
+
+
+def test_the_page_lists_the_differences() -> None:
+    section = PAGE.split("## What differs from Triton\n")[1].split("\n## ")[0]
+    points = [" ".join(point.split()) for point in re.split(r"(?m)^- ", section)[1:]]
+    assert points == list(DIFFERENCES)
+
+
+def test_statistics_count_alike(ours: dict[str, Server], theirs: Triton) -> None:
+    def counts(server: Served) -> dict[str, int]:
+        said = Http("GET", "/v2/models/toy/stats").ask(server)
+        return {name: value for name, value in said.items() if name.endswith(("count", "batch_size"))}
+
+    def added(server: Served) -> tuple[dict[str, int], set[str]]:
+        said = Http("GET", "/v2/models/toy/stats").ask(server)
+        before = counts(server)
+        for one in _traffic():
+            one.ask(server)
+        after = counts(server)
+        return {name: value - before.get(name, 0) for name, value in after.items() if value != before.get(name)}, set(
+            said
+        )
+
+    for one in _traffic():  # so that both know batches of these sizes
+        one.ask(ours["toy"])
+        one.ask(theirs)
+    (mine, my_fields), (their, their_fields) = added(ours["toy"]), added(theirs)
+    assert mine == their
+    assert mine["model_stats.toy.inference_count"] == 6
+    assert {name for name in their_fields if "batch_stats" not in name} == {
+        name for name in my_fields if "batch_stats" not in name
+    }
+
+
+def _traffic() -> list[Question]:
+    batches = [infer(toy_request(array=np.ones((rows, 4), np.float32))) for rows in (1, 3, 1)]
+    return [*batches, infer(toy_request(shape=[9, 9])), infer(toy_request({"name": "z"})), batches[0]]
