@@ -32,6 +32,8 @@ class Metric:
         help: What it says, in one sentence.
         labels: The names of its labels.
         buckets: A histogram's upper bounds, the infinite one left out.
+        values: Those of its one label that are there from the start: a counter that appears with its first count has
+            no rate, see https://prometheus.io/docs/practices/instrumentation/#avoid-missing-metrics.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Metric:
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    values: tuple[str, ...] = ()
 
 
 METRICS: Final = (
@@ -55,6 +58,7 @@ METRICS: Final = (
         "Time from the whole inference request received to its answer ready to send.",
         ("protocol",),
         _SECONDS,
+        values=("http", "grpc"),
     ),
     Metric(
         "edgesmith_inference_duration_seconds",
@@ -72,6 +76,7 @@ METRICS: Final = (
         "Runs of the model for requests, by outcome: answered, failed, not_numbers (infinities or NaN, for inputs "
         "without) and refused (by the model, though they fit its signature).",
         ("outcome",),
+        values=("answered", "failed", "not_numbers", "refused"),
     ),
     Metric(
         "edgesmith_confidence_total",
@@ -85,6 +90,7 @@ METRICS: Final = (
         "How strongly requests speak against a gate (errors, latency, confidence) while they are judged, from 0; "
         "at 1 the server ends.",
         ("gate",),
+        values=("errors", "latency", "confidence"),
     ),
     Metric(
         "edgesmith_previous_known",
@@ -96,6 +102,7 @@ METRICS: Final = (
         "counter",
         "Golden samples that the serving model was asked for again, by result: agrees, differs, failed.",
         ("result",),
+        values=("agrees", "differs", "failed"),
     ),
     Metric("edgesmith_observed_runs_total", "counter", "Answered runs that observers saw, where there are any."),
     Metric(
@@ -129,10 +136,12 @@ class Metrics:
         self._histograms: dict[tuple[str, _Labels], _Histogram] = {}
         self._started = time.time()
         for metric in METRICS:
-            if not metric.labels and metric.kind == "histogram":
-                self._histograms[metric.name, ()] = _Histogram(metric.buckets)
-            elif not metric.labels:
-                self._values[metric.name, ()] = 0.0
+            known: list[_Labels] = [(value,) for value in metric.values] if metric.labels else [()]
+            for labels in known:
+                if metric.kind == "histogram":
+                    self._histograms[metric.name, labels] = _Histogram(metric.buckets)
+                else:
+                    self._values[metric.name, labels] = 0.0
 
     def add(self, name: str, *labels: str, by: float = 1.0) -> None:
         """Add to a counter or gauge."""

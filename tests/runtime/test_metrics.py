@@ -76,3 +76,18 @@ def test_every_line_is_well_formed_and_declared(toy_server: Server) -> None:
             float(match["value"])
             assert re.sub("_(bucket|sum|count)$", "", match["name"]) in declared
     assert seen == set(declared)
+
+
+def test_what_can_be_counted_is_there_before_it_is() -> None:
+    """A counter that appears with its first count has no rate."""
+    text = Metrics().text()
+    for metric in METRICS:
+        for value in metric.values:
+            name = f"{metric.name}_count" if metric.kind == "histogram" else metric.name
+            assert f'\n{name}{{{metric.labels[0]}="{value}"}} 0\n' in text
+    assert {metric.name for metric in METRICS if metric.values} == {
+        "edgesmith_request_duration_seconds",
+        "edgesmith_runs_total",
+        "edgesmith_gate_evidence",
+        "edgesmith_golden_replays_total",
+    }
