@@ -199,6 +199,7 @@ def climb(
         ),
         yardstick=Yardstick(inputs.metric, inputs.evaluation, inputs.scored, inputs.answers, inputs.reference),
         golden=inputs.golden,
+        picture=inputs.picture,
         base_size=base_size,
         triton=triton,
         folder=work,

@@ -18,6 +18,7 @@ from edgesmith_builder.errors import DatasetInvalid, ModelInvalid, ModelTooLarge
 from edgesmith_builder.format import ModelFacts, read_source, shaped_source
 from edgesmith_builder.limits import DATASET, MODEL, memory_limit, model_limit
 from edgesmith_builder.metric import Evaluation, Metric, Score, check_classes, metric_of
+from edgesmith_builder.picture import GoldenPicture, declared_picture, golden_picture
 from edgesmith_builder.progress import size_text, step
 from edgesmith_builder.reference import check_interface, named_alike, score_reference
 from edgesmith_builder.score import ScoreFailed, SourceAnswers, ask_source, check_conversion, golden_inputs
@@ -50,6 +51,8 @@ class Inputs:
     """The source compiled already, as somebody published it beside the source."""
     reference: Score | None = None
     """The score of what an alternative is held against, on the evaluation set."""
+    picture: GoldenPicture | None = None
+    """How pictures are taken and answered, where that is declared."""
 
 
 Places = Callable[[str], str]
@@ -103,13 +106,29 @@ def gather(wanted: Build, sources: Source, work: Path, threads: int, places: Pla
             for field, artifact in sets.items()
         }
         calibration, evaluation = found.get("spec.calibration"), found.get("spec.evaluation")
+        picture = _picture(wanted, engine, facts, evaluation, calibration)
         try:
             asked = ask(wanted, facts, engine, calibration, evaluation, what=source.what, reference=yardstick)
         except ScoreFailed as error:
             raise ModelInvalid(
                 f"{source.what} does not answer its samples: {error}; finite numbers were expected"
             ) from error
-    return replace(asked, compiled=compiled)
+    return replace(asked, compiled=compiled, picture=picture)
+
+
+def _picture(
+    wanted: Build, engine: Engine, facts: ModelFacts, evaluation: Samples | None, calibration: Samples | None
+) -> GoldenPicture | None:
+    """What is declared of pictures, held against the model and its sets.
+
+    Raises:
+        RequestInvalid: where they do not fit.
+    """
+    if wanted.picture is None:
+        return None
+    declared = declared_picture(wanted.picture, engine.inputs, engine.outputs, facts.labels)
+    field = "spec.evaluation" if evaluation is not None else "spec.calibration"
+    return golden_picture(declared, evaluation if evaluation is not None else calibration, field)
 
 
 def _model(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from edgesmith_runtime.bundle import DEFAULT_NAME, Bundle, BundleError, read_bundle
 from edgesmith_runtime.engine import Engine, EngineError, load_engine
 from edgesmith_runtime.golden import Golden, GoldenError, Parity, replay
+from edgesmith_runtime.picture import Pipeline
+from edgesmith_runtime.picture.golden import replay_picture
 from edgesmith_runtime.service import LoadedModel
 from edgesmith_runtime.signature import ModelSignature
 from edgesmith_runtime.tensors import ANY_SIZE, TensorSpec, shape_text
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["LoadFailed", "Loaded", "check_signature", "has_batch", "load", "read"]
+__all__ = ["LoadFailed", "Loaded", "check_signature", "has_batch", "load", "pipeline_of", "read"]
 
 
 class LoadFailed(Exception):  # noqa: N818 - reads as what happened
@@ -83,12 +85,24 @@ def load(folder: Path, *, threads: int, max_batch: int, name: str = DEFAULT_NAME
         engine = load_engine(bundle.engine, bundle.model_path, threads=threads, options=bundle.options)
         check_signature(bundle, engine)
         parity = replay(engine, golden)
+        pipeline = pipeline_of(bundle)
+        fault = replay_picture(engine, pipeline, bundle.picture_path.read_bytes()) if pipeline else None
     except EngineError as error:
         raise LoadFailed(Finding("EngineFailed", str(error), engine=bundle.engine)) from error
     if not parity.passed:
         raise LoadFailed(Finding("GoldenMismatch", parity.message, parity=parity.fraction, engine=bundle.engine))
+    if fault is not None:
+        raise LoadFailed(Finding("GoldenMismatch", fault, parity=parity.fraction, engine=bundle.engine))
     batches = dict.fromkeys((spec.name for spec in bundle.inputs if has_batch(spec, golden)), max_batch)
-    return Loaded(bundle, LoadedModel(ModelSignature.of(bundle, batches), engine), golden, parity)
+    return Loaded(bundle, LoadedModel(ModelSignature.of(bundle, batches), engine, pipeline), golden, parity)
+
+
+def pipeline_of(bundle: Bundle) -> Pipeline | None:
+    """What a bundle does with pictures; None where it declares nothing."""
+    if bundle.picture is None:
+        return None
+    datatypes = {spec.name: spec.datatype for spec in bundle.inputs}
+    return Pipeline(bundle.picture, datatypes[bundle.picture.input], bundle.labels)
 
 
 def has_batch(spec: TensorSpec, golden: Golden) -> bool:

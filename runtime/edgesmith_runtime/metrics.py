@@ -48,8 +48,8 @@ METRICS: Final = (
     Metric(
         "edgesmith_requests_total",
         "counter",
-        "Requests answered, by protocol, operation (infer, metadata, health, metrics, other) and status code; 499 and "
-        "CANCELLED: the client left before its answer.",
+        "Requests answered, by protocol, operation (infer, image, metadata, health, metrics, page, other) and status "
+        "code; 499 and CANCELLED: the client left before its answer.",
         ("protocol", "operation", "code"),
     ),
     Metric(

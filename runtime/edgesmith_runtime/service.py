@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edgesmith_runtime.judging.judge import Judge
     from edgesmith_runtime.metrics import Metrics
     from edgesmith_runtime.observing import Observers
+    from edgesmith_runtime.picture import Pipeline
 
 __all__ = ["EXTENSIONS", "SERVER_NAME", "LoadedModel", "Service", "State"]
 
@@ -50,10 +51,12 @@ class LoadedModel:
     Attributes:
         signature: What it accepts and answers.
         engine: The engine that holds it.
+        pipeline: What its bundle does with pictures; None where it declares nothing.
     """
 
     signature: ModelSignature
     engine: Engine
+    pipeline: Pipeline | None = None
 
 
 class Service:
@@ -93,6 +96,11 @@ class Service:
     def live(self) -> bool:
         """Whether the process does its work, or can come to it by itself."""
         return self._health.dead is None
+
+    @property
+    def name(self) -> str:
+        """What clients call the model; empty before it is loaded."""
+        return self._loaded.signature.name if self._loaded else ""
 
     def metrics_text(self) -> str:
         """Write the metrics as they are now."""

@@ -49,6 +49,7 @@ DEFAULTS: dict[str, Any] = {
     "trustPickle": False,
     "missingValues": "Refuse",
     "pruning": None,
+    "picture": None,
     "reference": None,
     "deviceMemory": None,
     "compiled": None,

@@ -232,7 +232,7 @@ def test_the_tools_bring_what_the_tests_need_too(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert cli.main(["tools"]) == 1
-    assert "git, qemu-user-static, redis-tools; please install them" in "".join(capsys.readouterr())
+    assert "chromium, git, qemu-user-static, redis-tools; please install them" in "".join(capsys.readouterr())
 
 
 def test_no_cluster_waits_for_what_only_tests_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

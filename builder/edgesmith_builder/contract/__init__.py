@@ -28,6 +28,7 @@ from edgesmith_builder.contract.build import (
     tools_of,
 )
 from edgesmith_builder.contract.failure import BuildFailure, FailureReason
+from edgesmith_builder.contract.picture import Classification, Detection, Picture
 from edgesmith_builder.contract.report import (
     BASE_DIGEST_ANNOTATION,
     BASE_NAME_ANNOTATION,
@@ -82,6 +83,8 @@ __all__ = [
     "BuildResult",
     "BuilderFlavour",
     "Candidate",
+    "Classification",
+    "Detection",
     "EngineName",
     "FailureReason",
     "FileToResolve",
@@ -91,6 +94,7 @@ __all__ = [
     "InFloat",
     "MetricName",
     "OptionFacts",
+    "Picture",
     "Platform",
     "Precision",
     "Pruning",

@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 from pydantic import Field
 
+from edgesmith_builder.contract.picture import Picture
 from edgesmith_builder.contract.toolchain import Toolchain
 from edgesmith_builder.contract.toolchains import (
     PRUNED,
@@ -133,6 +134,8 @@ class Build(Wire):
     """Whether NaN in a data set stands for a value that is missing, as in tables, or is a mistake."""
     pruning: Pruning | None = None
     """Absent: there are no pruned candidates."""
+    picture: Picture | None = None
+    """How pictures are taken and answered. Absent: they are not."""
     platform: Platform
     toolchain: Toolchain
     base: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 from collections.abc import Callable, Mapping
@@ -14,13 +15,15 @@ from edgesmith_builder.failures import CompileFailed, machine_failed
 from edgesmith_builder.ladder.refining import Loss, loses, loss_of, why_not_refined
 from edgesmith_builder.ladder.yardstick import Yardstick
 from edgesmith_builder.pack import Layer, write_layers
+from edgesmith_builder.picture import GoldenPicture, recorded_picture
 from edgesmith_builder.progress import size_text, step
 from edgesmith_builder.score import ScoreFailed, record
 from edgesmith_builder.toolchain import Compiled, Material, Toolchain
 from edgesmith_runtime.bundle import write_bundle
 from edgesmith_runtime.engine import Engine, EngineError, load_engine
 from edgesmith_runtime.golden import replay
-from edgesmith_runtime.loading import LoadFailed, read
+from edgesmith_runtime.loading import LoadFailed, pipeline_of, read
+from edgesmith_runtime.picture.golden import replay_picture
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +54,8 @@ class Workshop:
     triton: bool
     """Whether Triton is to serve the model."""
     folder: Path
+    picture: GoldenPicture | None = None
+    """How pictures are taken and answered, where that is declared."""
     tried: dict[Form, Candidate] = field(default_factory=dict)
     """What came of the rungs so far."""
 
@@ -133,6 +138,10 @@ class Workshop:
             precision=precision,
             model_size=made.size,
         )
+        names, asked, picture = self.material.source.labels, self.picture, None
+        if asked is not None:
+            others = functools.partial(self.toolchain.other_answers, made)
+            picture = recorded_picture(engine, asked, names, others, precision), asked.data
         write_bundle(
             target,
             engine=made.engine,
@@ -142,8 +151,9 @@ class Workshop:
             options=made.options,
             inputs=engine.inputs,
             outputs=engine.outputs,
-            labels=self.material.source.labels,
+            labels=names,
             golden=golden,
+            picture=picture,
         )
 
     def _pack(self, precision: Form, folder: Path) -> tuple[Layer, ...]:
@@ -171,10 +181,12 @@ def replayed(folder: Path, threads: int, told: Callable[[Mapping[str, str]], Map
             engine = load_engine(bundle.engine, bundle.model_path, threads=threads, options=told(bundle.options))
             try:
                 parity = replay(engine, golden)
+                pipeline = pipeline_of(bundle)
+                fault = replay_picture(engine, pipeline, bundle.picture_path.read_bytes()) if pipeline else None
             finally:
                 engine.close()
         except (LoadFailed, EngineError) as error:
             raise ScoreFailed(f"its bundle fails on the machine that built it: {error}") from error
-        if not parity.passed:
-            raise ScoreFailed(f"its bundle fails on the machine that built it: {parity.message}")
+        if not parity.passed or fault is not None:
+            raise ScoreFailed(f"its bundle fails on the machine that built it: {fault or parity.message}")
         current.say(f"({parity.message})")

@@ -20,6 +20,7 @@ from edgesmith_builder.oci.content import LAYER
 from edgesmith_builder.pack.hashing import Hashing
 from edgesmith_runtime.bundle import GOLDEN_INPUTS, read_bundle
 from edgesmith_runtime.golden import Golden
+from edgesmith_runtime.picture import GOLDEN_PICTURE
 from edgesmith_runtime.signature import VERSION
 from edgesmith_runtime.triton.preparing import USUAL
 from edgesmith_runtime.triton.repository import repository_files
@@ -32,6 +33,9 @@ REPOSITORY = "models"
 
 INPUTS_LAYER, MODEL_LAYER = "golden inputs", "model bundle"
 """What logs and an image's history call the two layers, the lower first."""
+
+_OF_SET = (GOLDEN_INPUTS, GOLDEN_PICTURE)
+"""The files of a bundle that come from the set, and stay as they are with another model."""
 
 _DIRECTORY_MODE = 0o755
 _LINK_MODE = 0o777
@@ -89,7 +93,7 @@ def repository(folder: Path) -> list[Entry]:
 
 
 def write_layers(bundle: Path, folder: Path, *, triton: bool = False) -> tuple[Layer, Layer]:
-    """Write a bundle as two layers, lowest first: the golden inputs, and the model with everything else.
+    """Write a bundle as two layers, lowest first: the golden inputs and picture, and the model with everything else.
 
     Args:
         bundle: The bundle's folder; plain files only, as `write_bundle` leaves it.
@@ -97,8 +101,8 @@ def write_layers(bundle: Path, folder: Path, *, triton: bool = False) -> tuple[L
         triton: Whether a Triton model repository of the bundle goes along, at ``/models``.
     """
     files = sorted(bundle.iterdir())
-    inputs = [path for path in files if path.name == GOLDEN_INPUTS]
-    model = [path for path in files if path.name != GOLDEN_INPUTS]
+    inputs = [path for path in files if path.name in _OF_SET]
+    model = [path for path in files if path.name not in _OF_SET]
     return (
         write_layer(INPUTS_LAYER, inputs, folder / "inputs.tar"),
         write_layer(MODEL_LAYER, model, folder / "model.tar", repository(bundle) if triton else ()),

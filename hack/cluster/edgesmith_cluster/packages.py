@@ -25,7 +25,12 @@ PACKAGES = {
 }
 
 # redis-tools has the server too, under another name; the package redis-server would start it as a service.
-TESTS = {"git": "git", "qemu-user-static": "qemu-x86_64-static", "redis-tools": "redis-check-rdb"}
+TESTS = {
+    "chromium": "chromium",
+    "git": "git",
+    "qemu-user-static": "qemu-x86_64-static",
+    "redis-tools": "redis-check-rdb",
+}
 """What the tests need besides."""
 
 

@@ -80,6 +80,15 @@ EVERYWHERE = (
     "onnxruntime_qnn/libHtpPrepare.so",
     # What its wheel asks for and does not import.
     *(f"{name}*" for name in ("coloredlogs", "humanfriendly", "mpmath", "sympy", "isympy.py")),
+    # Of Pillow, all but what decodes and resizes JPEG and PNG; what its one library is linked with stays.
+    *(f"PIL/_{name}.*.so" for name in ("avif", "imagingcms", "imagingft", "imagingmath", "imagingmorph", "imagingtk")),
+    "PIL/_webp.*.so",
+    *(f"pillow.libs/lib{name}-*" for name in ("avif", "brotlicommon", "brotlidec", "freetype", "harfbuzz", "lcms2")),
+    *(f"pillow.libs/lib{name}-*" for name in ("png16", "sharpyuv", "webp", "webpdemux", "webpmux")),
+    "PIL/[!JPT]*ImagePlugin.py",
+    *(f"PIL/{name}ImagePlugin.py" for name in ("Jpeg2K", "Palm", "Pcd", "Pcx", "Pdf", "Pixar", "Ppm", "Psd", "Tga")),
+    *(f"PIL/Image{name}.py" for name in ("Cms", "Draw", "Draw2", "Font", "Grab", "Qt", "Show", "Tk", "Win")),
+    *(f"PIL/{name}.py" for name in ("BdfFontFile", "FontFile", "PSDraw", "PcfFontFile", "PdfParser", "features")),
     # What LiteRT's wheel holds or asks for and its interpreter does not import.
     "ai_edge_litert/*_pb2.py",
     "ai_edge_litert/schema_py_generated.py",

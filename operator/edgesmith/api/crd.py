@@ -152,7 +152,7 @@ def _structural(said: Schema, definitions: Schema, path: str) -> Schema:
             name: _structural(said["properties"][name], definitions, f"{path}.{name}")
             for name in sorted(said["properties"])
         }
-        _nested_defaults(found)
+        _nested_defaults(found, said["properties"])
     if "items" in said:
         found["items"] = _structural(_member(said, said["items"]), definitions, f"{path}[]")
         found |= _list_type(said)
@@ -201,10 +201,15 @@ def _without_empty(member: Any) -> Any:
     return {key: value for key, value in member.items() if value} if isinstance(member, dict) else member
 
 
-def _nested_defaults(found: Schema) -> None:
-    """An absent object is made where a field of it has a default: the API server fills in no further than it sees."""
-    for schema in found["properties"].values():
+def _nested_defaults(found: Schema, said: Schema) -> None:
+    """An absent object is made where a field of it has a default: the API server fills in no further than it sees.
+
+    One that may be None stays absent.
+    """
+    for name, schema in found["properties"].items():
         inner = schema.get("properties", {})
+        if {"type": "null"} in said[name].get("anyOf", ()):
+            continue
         if not schema.get("required") and any("default" in field for field in inner.values()):
             schema["default"] = {}
 

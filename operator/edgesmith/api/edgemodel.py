@@ -11,6 +11,7 @@ from edgesmith.api.feedback import Feedback
 from edgesmith.api.gates import ERRORS, Gates
 from edgesmith.api.model import Model, ObjectMeta, fits, rules
 from edgesmith.api.names import MAX_MODEL_NAME
+from edgesmith.api.picture import Picture
 from edgesmith.api.pruning import Pruning
 from edgesmith.api.rollout import Rollout
 from edgesmith.api.selection import DeviceProfiles
@@ -166,6 +167,14 @@ class EdgeModelSpec(Model):
         ),
     )
     optimize: Optimize = Field(Optimize(), description="Which of the candidates that keep the gates is rolled out.")
+    picture: Picture | None = Field(
+        None,
+        description=(
+            "How a JPEG or PNG becomes the model's one input, and what its answer means: servers then take pictures, "
+            "and show a page to drop one on. It is in the image, and part of the build key. Absent: they take tensors "
+            "alone."
+        ),
+    )
     device_profiles: DeviceProfiles = Field(description="The classes of hardware to build for.")
     builds: Builds = Field(Builds(), description="What is built besides what the cluster's own nodes run.")
     node_selector: dict[str, str] = Field(

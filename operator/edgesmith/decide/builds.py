@@ -21,6 +21,7 @@ from edgesmith.decide.build_slots import RECHECK, admitted
 from edgesmith.decide.build_start import start_of, why
 from edgesmith.decide.digests import artifacts, undigested
 from edgesmith.decide.held import held_revision
+from edgesmith.decide.pictures import declared
 from edgesmith.decide.plan import StartBuild
 from edgesmith.decide.retry import REGISTRY_LAG, failed, remaining
 from edgesmith.decide.settings import Settings
@@ -134,6 +135,7 @@ def build_for(
         output=spec.evaluation.output if spec.evaluation else None,
         missing_values=spec.missing_values,
         pruning=Pruning(ratio=parse_fraction(spec.optimize.pruning.ratio)) if spec.optimize.pruning else None,
+        picture=declared(spec.picture) if spec.picture else None,
         platform=Platform(**profile.spec.platform.model_dump()),
         toolchain=toolchain_of(profile, compiled="compiled" in files),
         base=base,

@@ -6,10 +6,13 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from edgesmith_runtime.picture.declaration import GOLDEN_PICTURE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from edgesmith_runtime.picture import Picture
     from edgesmith_runtime.tensors import TensorSpec
 
 FORMAT_VERSION: Final = 4
@@ -44,6 +47,7 @@ class Bundle:
         golden_files: The files of the golden samples in the folder: their inputs, their answers.
         digests: ``sha256:<hex>`` of every file but ``bundle.json``.
         folder: Where the bundle was read from or written to.
+        picture: How a picture becomes the model's input, and what its answer means; None where nothing is declared.
     """
 
     model: str
@@ -57,6 +61,7 @@ class Bundle:
     golden_files: tuple[str, str]
     digests: Mapping[str, str]
     folder: Path
+    picture: Picture | None = None
 
     @property
     def model_path(self) -> Path:
@@ -66,11 +71,18 @@ class Bundle:
     @property
     def model_digest(self) -> str:
         """What tells this model from others: its file's digest, or that of all digests where it has several files."""
-        files = {name: digest for name, digest in self.digests.items() if name not in self.golden_files}
+        files = {
+            name: digest for name, digest in self.digests.items() if name not in {*self.golden_files, GOLDEN_PICTURE}
+        }
         if len(files) == 1:
             return files[self.file]
         lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(files.items()))
         return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+
+    @property
+    def picture_path(self) -> Path:
+        """The golden picture, where a picture is declared."""
+        return self.folder / GOLDEN_PICTURE
 
     @property
     def golden_paths(self) -> tuple[Path, Path]:

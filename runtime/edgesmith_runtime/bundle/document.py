@@ -6,6 +6,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesmith_runtime.bundle.description import BUNDLE_FILE, FORMAT_VERSION, Bundle, BundleError, is_name
+from edgesmith_runtime.picture import GOLDEN_PICTURE, Picture, PictureError
+from edgesmith_runtime.picture import parse as parse_picture
 from edgesmith_runtime.tensors import ANY_SIZE, DTYPES, TensorSpec
 
 if TYPE_CHECKING:
@@ -51,19 +53,38 @@ def parse(document: Any, folder: Path, name: str) -> Bundle:
     for field in ("engine", "precision"):
         value = document.get(field)
         _expect(isinstance(value, str) and value != "", field, value, "a name")
+    inputs, outputs = _specs(document.get("inputs"), "inputs"), _specs(document.get("outputs"), "outputs")
     return Bundle(
         model=name,
         engine=document["engine"],
         options=MappingProxyType(dict(document["options"])),
         file=document["file"],
         precision=document["precision"],
-        inputs=_specs(document.get("inputs"), "inputs"),
-        outputs=_specs(document.get("outputs"), "outputs"),
+        inputs=inputs,
+        outputs=outputs,
         labels=tuple(labels),
         golden_files=(golden["inputs"], golden["answers"]),
         digests=digests,
         folder=folder,
+        picture=_picture(document.get("picture"), digests, inputs, outputs),
     )
+
+
+def _picture(
+    value: Any, digests: Mapping[str, str], inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+) -> Picture | None:
+    if value is None:
+        return None
+    try:
+        found = parse_picture(value)
+    except PictureError as error:
+        raise BundleError(f"{BUNDLE_FILE}: {error}") from error
+    _expect(GOLDEN_PICTURE in digests, "digests", sorted(digests), f"{GOLDEN_PICTURE} among them, for picture")
+    _expect(found.recorded is not None, "picture.golden", None, "the recorded answer")
+    _expect([found.input] == [spec.name for spec in inputs], "picture.input", found.input, "the model's one input")
+    for output in found.outputs:
+        _expect(output in {spec.name for spec in outputs}, "picture", output, "outputs of the model")
+    return found
 
 
 def _digests(value: Any) -> Mapping[str, str]:

@@ -17,6 +17,7 @@ from edgesmith_runtime.bundle.description import (
 )
 from edgesmith_runtime.bundle.document import parse, specs_document
 from edgesmith_runtime.bundle.files import MODE, copy_file, file_digest
+from edgesmith_runtime.picture import GOLDEN_PICTURE, document_of
 from edgesmith_runtime.tensors import TensorSpec, datatype_of, shape_text
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgesmith_runtime.golden import Golden
+    from edgesmith_runtime.picture import Picture
 
 __all__ = ["write_bundle"]
 
@@ -42,6 +44,7 @@ def write_bundle(
     golden: Golden,
     others: Sequence[Path] = (),
     options: Mapping[str, str] = _NONE,
+    picture: tuple[Picture, bytes] | None = None,
 ) -> Bundle:
     """Write a bundle; the same arguments give the same bytes.
 
@@ -56,6 +59,7 @@ def write_bundle(
         golden: Samples recorded with this model and engine.
         others: Further files that the engine finds beside the model's, copied under their own names.
         options: What the engine is told.
+        picture: How a picture becomes the input, with the recorded answer, and the golden picture's bytes.
 
     Returns:
         The bundle as `read_bundle` reads it back.
@@ -82,6 +86,11 @@ def write_bundle(
     }
     if labels is not None:
         document["labels"] = list(labels)
+    if picture is not None:
+        (folder / GOLDEN_PICTURE).write_bytes(picture[1])
+        (folder / GOLDEN_PICTURE).chmod(MODE)
+        digests[GOLDEN_PICTURE] = file_digest(folder / GOLDEN_PICTURE)
+        document["picture"] = document_of(picture[0])
     bundle = parse(document, folder, DEFAULT_NAME)
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     (folder / BUNDLE_FILE).write_bytes(text.encode() + b"\n")
@@ -93,7 +102,7 @@ def _write_model(folder: Path, file: str, model_file: Path, others: Sequence[Pat
     """Copy the model's files; give their digests by name."""
     copies = {file: model_file}
     for other in others:
-        if other.name in {*copies, BUNDLE_FILE, GOLDEN_INPUTS, GOLDEN_ANSWERS}:
+        if other.name in {*copies, BUNDLE_FILE, GOLDEN_INPUTS, GOLDEN_ANSWERS, GOLDEN_PICTURE}:
             raise BundleError(f"file {other.name!r} is in the bundle already; expected another name")
         copies[other.name] = other
     return {name: copy_file(source, folder / name) for name, source in copies.items()}

@@ -1,4 +1,4 @@
-"""The pages: the Open Inference Protocol's and ``/metrics``."""
+"""The pages: the Open Inference Protocol's, ``/metrics``, and those for pictures and people."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from edgesmith_runtime.errors import BadRequest, NotFound, RequestError, Unavail
 from edgesmith_runtime.extensions import REFUSED, model_statistics, repository_index
 from edgesmith_runtime.http.encodings import ENCODINGS, accepted_encoding, deflate, inflate
 from edgesmith_runtime.http.messages import JSON_TYPE, Request, Response, error_response, json_response
+from edgesmith_runtime.http.page import front_page
+from edgesmith_runtime.http.pictures import declared, picture_job
 from edgesmith_runtime.inference import inference
 from edgesmith_runtime.modelconfig import model_config
 from edgesmith_runtime.service import EXTENSIONS, SERVER_NAME, Service
@@ -36,7 +38,7 @@ __all__ = ["HttpApi"]
 _log: Final = logging.getLogger(__name__)
 
 _MODEL: Final = re.compile(
-    r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?(?P<action>/ready|/infer|/config|/stats)?"
+    r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?(?P<action>/ready|/infer|/image|/config|/stats)?"
 )
 _INDEX: Final = re.compile(r"/v2/repository(?:/(?P<repository>[^/]+))?/index")
 _REFUSED: Final = re.compile(
@@ -50,6 +52,8 @@ _BINARY_TYPE: Final = "application/octet-stream"
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _WORTH_DEFLATING: Final = 1024
 _READ: Final = ("GET", "HEAD")
+_RUNS: Final = ("infer", "image")
+"""The operations that run the model."""
 _LEFT: Final = "499"
 """What is counted where a client leaves before its answer; nginx' number, since HTTP has none."""
 
@@ -73,6 +77,7 @@ class HttpApi:
         self._service = service
         self._body_limit = body_limit
         self._pages = {
+            "/": _Route("page", _READ, lambda _: front_page(service.name)),
             "/v2": _Route("metadata", _READ, self._server),
             "/v2/": _Route("metadata", _READ, self._server),
             "/v2/health/live": _Route("health", _READ, self._live),
@@ -110,7 +115,7 @@ class HttpApi:
     def settle(self, request: Request, future: asyncio.Future[Response]) -> Response:
         """Take the response to a request out of what `answer` returned for it, once that is done."""
         response = _settled(future)
-        self._count("infer", response, request)
+        self._count(_asked(request), response, request)
         return response
 
     def left(self) -> None:
@@ -124,7 +129,7 @@ class HttpApi:
     def _count(self, operation: str, response: Response, request: Request | None = None) -> None:
         metrics = self._service.metrics
         metrics.add("edgesmith_requests_total", "http", operation, str(response.status.value))
-        if operation == "infer" and request is not None:
+        if operation in _RUNS and request is not None and request.method == "POST":
             taken = time.perf_counter() - request.received
             metrics.observe("edgesmith_request_duration_seconds", "http", value=taken)
 
@@ -137,6 +142,8 @@ class HttpApi:
         name, version = unquote(found["name"]), unquote(found["version"] or "")
         if found["action"] == "/infer":
             return _Route("infer", ("POST",), lambda request: self._infer(request, name, version))
+        if found["action"] == "/image":
+            return _Route("image", (*_READ, "POST"), lambda request: self._image(request, name, version))
         operation, page = {
             None: ("metadata", self._model),
             "/config": ("metadata", self._config),
@@ -153,7 +160,7 @@ class HttpApi:
         if found := _REFUSED.fullmatch(path):
             raise Unsupported(REFUSED[next(word for word in found.groups() if word)])
         raise NotFound(
-            f"path {path[:200]!r} is not known; expected /v2, /v2/health/…, /v2/models/…, /metrics or /traffic"
+            f"path {path[:200]!r} is not known; expected /, /v2, /v2/health/…, /v2/models/…, /metrics or /traffic"
         )
 
     def _server(self, _: Request) -> Response:
@@ -208,6 +215,12 @@ class HttpApi:
             raise BadRequest(f"ready is {shown(ready)}; expected true or false")
         return json_response(repository_index(self._service, repository, ready=ready))
 
+    def _image(self, request: Request, name: str, version: str) -> Response | asyncio.Future[Response]:
+        model = self._service.model(name, version)
+        if request.method in _READ:
+            return declared(model)
+        return self._service.submit(picture_job(self._service, model, request, self._body_limit))
+
     def _infer(self, request: Request, name: str, version: str) -> asyncio.Future[Response]:
         model = self._service.model(name, version)
         encoding = request.headers.get("content-encoding", "identity").lower()
@@ -231,6 +244,11 @@ class HttpApi:
 
         job = inference(self._service, model, since=request.received, decode=decode, encode=encode)
         return self._service.submit(job)
+
+
+def _asked(request: Request) -> str:
+    """Which operation a request that ran the model is."""
+    return "image" if request.path.endswith("/image") else "infer"
 
 
 def _settled(future: asyncio.Future[Response]) -> Response:

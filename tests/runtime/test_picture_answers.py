@@ -1,0 +1,361 @@
+"""Answers about pictures: labels, boxes in every form, overlaps, and the golden picture."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from pictures import BOXES, CLASSES, CLASSIFIED, DETECTED
+
+from edgesmith_runtime.errors import AnswerFailed
+from edgesmith_runtime.picture import Detection, Picture, PictureError, Pipeline, Recorded, document_of, parse
+from edgesmith_runtime.picture.classifying import classes_of
+from edgesmith_runtime.picture.detecting import boxes_of
+from edgesmith_runtime.picture.golden import deviation
+from edgesmith_runtime.picture.placing import place
+from edgesmith_runtime.picture.suppressing import suppressed
+
+# Labels ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_best_classes_come_first_and_of_equals_the_first() -> None:
+    scores = np.array([[0.1, 0.4, 0.1, 0.4]], np.float32)
+    found = classes_of(replace(CLASSES, activation="None"), scores, "abcd")
+    assert [(one["label"], one["index"]) for one in found] == [("b", 1), ("d", 3), ("a", 0)]
+    assert found[0]["score"] == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    ("activation", "wanted"),
+    [
+        ("None", [3.0, 1.0, -2.0]),
+        ("Softmax", [0.8756, 0.1185, 0.0059]),
+        ("Sigmoid", [0.9526, 0.7311, 0.1192]),
+    ],
+)
+def test_scores_are_made_of_numbers(activation: Any, wanted: list[float]) -> None:
+    found = classes_of(replace(CLASSES, activation=activation), np.array([1.0, -2.0, 3.0]), ())
+    assert [one["score"] for one in found] == pytest.approx(wanted, abs=1e-4)
+    assert "label" not in found[0]
+
+
+@pytest.mark.parametrize("activation", ["Softmax", "Sigmoid"])
+def test_numbers_of_any_size_have_scores(activation: Any) -> None:
+    found = classes_of(replace(CLASSES, activation=activation), np.array([1e30, -1e30, -np.inf]), ())
+    assert [one["score"] for one in found] == [1.0, 0.0, 0.0]
+
+
+def test_bytes_are_scaled() -> None:
+    found = classes_of(replace(CLASSES, activation="None", scale=1 / 256), np.array([[0, 64, 255]], np.uint8), ())
+    assert [one["score"] for one in found] == pytest.approx([0.996094, 0.25, 0.0], abs=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_score_that_is_none_fails(bad: float) -> None:
+    with pytest.raises(AnswerFailed, match="'scores' holds infinity or NaN"):
+        classes_of(replace(CLASSES, activation="None"), np.array([0.0, bad]), ())
+
+
+def test_the_logarithm_of_nothing_is_no_answer() -> None:
+    found = classes_of(replace(CLASSES, activation="None"), np.array([-np.inf, -1.0]), ())
+    assert [one["index"] for one in found] == [1]
+
+
+# Overlaps -------------------------------------------------------------------------------------------------------------
+
+
+def overlap(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """The share of pixels of either that both have, counted one by one on a grid."""
+    grid = np.zeros((2, 24, 24), bool)
+    for plane, (left, top, right, bottom) in zip(grid, (one, other), strict=True):
+        plane[int(top) : int(bottom), int(left) : int(right)] = True
+    either = (grid[0] | grid[1]).sum()
+    return float((grid[0] & grid[1]).sum() / either) if either else 0.0
+
+
+box = st.tuples(*(st.integers(0, 11) for _ in range(2)), *(st.integers(0, 12) for _ in range(2)))
+
+
+@given(
+    st.lists(st.tuples(box, st.integers(0, 20), st.integers(0, 2)), max_size=14),
+    st.sampled_from([0.0, 0.2, 0.45, 0.5, 1.0]),
+    st.booleans(),
+    st.integers(1, 15),
+)
+@settings(max_examples=300, deadline=None)
+def test_suppression_is_what_the_definition_says(some: Any, threshold: float, per_class: bool, most: int) -> None:  # noqa: FBT001 - drawn
+    corners = np.array([(x, y, x + w, y + h) for (x, y, w, h), _, _ in some], np.float64).reshape(-1, 4)
+    scores = np.array([score / 20 for _, score, _ in some])
+    classes = np.array([number for _, _, number in some], np.int64)
+    kept: list[int] = []
+    for one in sorted(range(len(some)), key=lambda index: (-scores[index], index)):
+        rivals = [other for other in kept if not per_class or classes[other] == classes[one]]
+        if len(kept) < most and all(overlap(corners[one], corners[other]) <= threshold for other in rivals):
+            kept.append(one)
+    found = suppressed(corners, scores, classes if per_class else None, threshold=threshold, most=most)
+    assert found.tolist() == kept
+
+
+# Boxes in every form --------------------------------------------------------------------------------------------------
+
+WIDTH, HEIGHT = 160, 120
+NAMES = ("cat", "dog", "hen")
+
+
+def outputs_of(sought: Detection, corners: NDArray[Any], scores: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """What a model would answer that sees boxes (in the input's pixels) with scores of classes, as declared."""
+    left, top, right, bottom = corners.T
+    if sought.unit == "Normalised":
+        left, right, top, bottom = left / WIDTH, right / WIDTH, top / HEIGHT, bottom / HEIGHT
+    forms = {
+        "Corners": (left, top, right, bottom),
+        "CornersYX": (top, left, bottom, right),
+        "CornerSize": (left, top, right - left, bottom - top),
+        "CentreSize": ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top),
+    }
+    numbers = np.stack(forms[sought.form], axis=1)
+    raw = scores
+    if sought.activation == "Softmax":
+        rest = np.maximum(1e-9, 1 - raw.sum(axis=1, keepdims=True))
+        raw = np.log(np.hstack([rest, raw]) + 1e-12) + 3
+    else:
+        raw = np.hstack([np.full((len(raw), int(sought.background)), 0.99), raw])
+        if sought.objectness:
+            raw = np.hstack([np.full((len(raw), 1), 0.8), raw / 0.8])
+        if sought.activation == "Sigmoid":
+            raw = np.log(raw / (1 - raw))
+
+    def turned(array: NDArray[Any]) -> NDArray[np.float32]:
+        return (array.T if sought.order == "ChannelsFirst" else array)[None].astype(np.float32)
+
+    if sought.classes is not None:
+        best = raw[:, int(sought.background) :].argmax(axis=1)
+        own = raw[np.arange(len(raw)), best + sought.background]
+        numbered = (best + sought.background).astype(np.float32)
+        return {"boxes": turned(numbers), "scores": own[None].astype(np.float32), "classes": numbered[None]}
+    if sought.scores is not None:
+        return {"boxes": turned(numbers), "scores": turned(raw)}
+    return {"boxes": turned(np.hstack([numbers, raw]))}
+
+
+def ways() -> list[Detection]:
+    plain = replace(BOXES, boxes="boxes", form="Corners", order="BoxesFirst", score_threshold=0.3)
+    found = [
+        replace(plain, form=form, unit=unit, order=order)
+        for form in ("Corners", "CornersYX", "CornerSize", "CentreSize")
+        for unit in ("Pixels", "Normalised")
+        for order in ("BoxesFirst", "ChannelsFirst")
+    ]
+    for order in ("BoxesFirst", "ChannelsFirst"):
+        apart = replace(plain, scores="scores", order=order)
+        found += [
+            replace(plain, objectness=True, order=order),
+            replace(plain, activation="Sigmoid", order=order),
+            replace(plain, activation="Sigmoid", objectness=True, order=order),
+            replace(plain, background=True, order=order),
+            apart,
+            replace(apart, activation="Softmax", background=True),
+            replace(apart, classes="classes"),
+            replace(apart, classes="classes", background=True),
+        ]
+    return found
+
+
+@pytest.mark.parametrize("sought", ways(), ids=lambda sought: "-".join(map(str, (
+    sought.form, sought.unit, sought.order, sought.activation, sought.scores, sought.classes, sought.objectness,
+    sought.background,
+))))  # fmt: skip
+def test_the_same_boxes_are_found_in_every_form(sought: Detection) -> None:
+    corners = np.array([[20, 30, 60, 90], [22, 31, 60, 90], [100, 10, 150, 50], [0, 0, 10, 10], [150, 110, 170, 130]])
+    scores = np.array([[0.1, 0.7, 0.05], [0.02, 0.6, 0.02], [0.03, 0.02, 0.5], [0.2, 0.1, 0.1], [0.4, 0.02, 0.02]])
+    picture = replace(DETECTED, width=WIDTH, height=HEIGHT, resize="Letterbox", detection=sought)
+    placed = place(picture, 320, 320)  # 120 of 160 columns, from the 20th on; 2.67 to one
+    found = boxes_of(picture, outputs_of(sought, corners.astype(np.float64), scores), placed, NAMES)
+    assert [(one["label"], one["score"]) for one in found] == [
+        ("dog", pytest.approx(0.7, abs=0.001)),
+        ("hen", pytest.approx(0.5, abs=0.001)),
+    ]
+    sides = [[one["box"][side] for side in ("left", "top", "right", "bottom")] for one in found]
+    assert sides[0] == pytest.approx([0, 80, 106.67, 240], abs=0.02)
+    assert sides[1] == pytest.approx([213.33, 26.67, 320, 133.33], abs=0.02)
+
+
+def test_what_lies_beside_the_picture_is_no_box() -> None:
+    picture = replace(DETECTED, detection=replace(BOXES, boxes="boxes", form="Corners", order="BoxesFirst"))
+    placed = place(picture, 128, 32)  # 64 x 16 in the middle of 64 x 64
+    rows = np.array([[[10, 0, 20, 20, 0.9], [0, 30, 10, 40, 0.8], [5, 5, 5, 5, 0.7], [np.nan, 0, 9, 60, 0.9]]])
+    (found,) = boxes_of(picture, {"boxes": rows}, placed, ())
+    assert found == {
+        "index": 0, "score": 0.8, "box": {"left": 0.0, "top": 12.0, "right": 20.0, "bottom": 32.0},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("suppression", "kept"), [("PerClass", 2), ("AllClasses", 1), ("None", 3)])
+def test_overlaps_count_between_the_boxes_that_are_declared(suppression: Any, kept: int) -> None:
+    sought = replace(BOXES, boxes="boxes", form="Corners", order="BoxesFirst", suppression=suppression)
+    picture = replace(DETECTED, detection=sought)
+    rows = np.array([[[10, 10, 30, 30, 0.9, 0.1], [10, 10, 30, 31, 0.1, 0.8], [10, 10, 31, 30, 0.7, 0.1]]])
+    found = boxes_of(picture, {"boxes": rows}, place(picture, 64, 64), ())
+    assert len(found) == kept
+    assert [one["score"] for one in found] == [0.9, 0.8, 0.7][:kept]
+
+
+def test_no_more_boxes_than_declared_are_answered() -> None:
+    sought = replace(BOXES, boxes="boxes", form="Corners", order="BoxesFirst", max_boxes=3)
+    rows = np.array([[[10 * number, 0, 10 * number + 5, 9, 0.7 + number / 100] for number in range(6)]])
+    picture = replace(DETECTED, detection=sought)
+    found = boxes_of(picture, {"boxes": rows}, place(picture, 64, 64), ())
+    assert [one["score"] for one in found] == [0.75, 0.74, 0.73]
+
+
+@pytest.mark.parametrize(
+    ("shape", "changes", "says"),
+    [
+        ((1, 7, 49), {"order": "ChannelsFirst"}, None),
+        ((1, 1, 7, 49), {"order": "ChannelsFirst"}, None),
+        ((49, 7), {"order": "BoxesFirst"}, None),
+        ((1, 0, 7), {"order": "BoxesFirst"}, None),
+        ((1, 3, 49), {"order": "ChannelsFirst"}, "3 numbers for each box in the order ChannelsFirst; expected 5"),
+        ((1, 49, 4), {"order": "BoxesFirst"}, "4 numbers for each box in the order BoxesFirst; expected 5"),
+        ((2, 49, 7), {"order": "BoxesFirst"}, r"has shape \[2,49,7\]; expected boxes and their numbers"),
+        ((1, 49, 5), {"order": "BoxesFirst", "objectness": True}, "no scores of classes; expected one at least"),
+    ],
+)
+def test_outputs_have_the_declared_shapes(shape: tuple[int, ...], changes: dict[str, Any], says: str | None) -> None:
+    picture = replace(DETECTED, detection=replace(BOXES, **changes))
+    outputs, placed = {"found": np.zeros(shape)}, place(picture, 64, 64)
+    if says is None:
+        assert boxes_of(picture, outputs, placed, ()) == []
+    else:
+        with pytest.raises(AnswerFailed, match=says):
+            boxes_of(picture, outputs, placed, ())
+
+
+def test_scores_and_classes_are_as_many_as_boxes() -> None:
+    sought = replace(BOXES, boxes="boxes", scores="scores", form="Corners", order="BoxesFirst")
+    outputs = {"boxes": np.zeros((1, 5, 4)), "scores": np.zeros((1, 6, 2)), "classes": np.zeros((1, 5))}
+    picture = replace(DETECTED, detection=sought)
+    with pytest.raises(AnswerFailed, match="'scores' has 6 boxes; expected 5"):
+        boxes_of(picture, outputs, place(picture, 64, 64), ())
+    picture = replace(DETECTED, detection=replace(sought, classes="classes"))
+    with pytest.raises(AnswerFailed, match="expected one number for each of 5 boxes"):
+        boxes_of(picture, outputs, place(picture, 64, 64), ())
+
+
+# The golden picture ---------------------------------------------------------------------------------------------------
+
+
+def labelled(**scores: float) -> list[dict[str, Any]]:
+    return [{"index": "abcdef".index(name), "score": score} for name, score in scores.items()]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (labelled(a=0.9, b=0.08, c=0.01), None),
+        (labelled(a=0.92, b=0.07, c=0.01), None),
+        (labelled(a=0.9, b=0.08, d=0.02), None),
+        (labelled(a=0.7, b=0.28, c=0.01), "lacks 'one' with the score 0.9"),
+        (labelled(b=0.9, a=0.08, c=0.01), "lacks 'one' with the score 0.9"),
+        (labelled(a=0.9, b=0.08, d=0.05), None),
+        (labelled(a=0.9, d=0.19, b=0.08), "has 'four' with the score 0.19"),
+        ([], "lacks 'one' with the score 0.9"),
+    ],
+)
+def test_labels_agree_within_the_tolerance(given: Any, says: str | None) -> None:
+    recorded = Recorded({"labels": labelled(a=0.9, b=0.08, c=0.01)}, 0.05)
+    pipeline = Pipeline(replace(CLASSIFIED, recorded=recorded), "FP32", ("one", "two", "three", "four"))
+    found = deviation(pipeline, {"labels": given})
+    if says is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert says in found
+
+
+def boxed(*some: tuple[int, float, tuple[int, int, int, int]]) -> list[dict[str, Any]]:
+    names = ("left", "top", "right", "bottom")
+    return [
+        {"index": number, "score": score, "box": dict(zip(names, sides, strict=True))} for number, score, sides in some
+    ]
+
+
+ONE, TWO = (0, 0.95, (10, 10, 50, 50)), (1, 0.61, (60, 0, 64, 9))
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (boxed(ONE, TWO), None),
+        (boxed((0, 0.93, (12, 9, 52, 51)), TWO), None),
+        (boxed(ONE), None),
+        (boxed(ONE, TWO, (0, 0.62, (0, 0, 5, 5))), None),
+        ([], "lacks 'red' with the score 0.95 at left 10, top 10, right 50, bottom 50"),
+        (boxed((0, 0.85, ONE[2]), TWO), "lacks 'red' with the score 0.95"),
+        (boxed((1, 0.95, ONE[2]), TWO), "lacks 'red' with the score 0.95"),
+        (boxed((0, 0.95, (40, 40, 64, 64)), TWO), "lacks 'red' with the score 0.95"),
+        (boxed(ONE, TWO, (2, 0.9, (0, 0, 5, 5))), "has class 2 with the score 0.9"),
+    ],
+)
+def test_boxes_agree_where_they_overlap(given: Any, says: str | None) -> None:
+    recorded = Recorded({"boxes": boxed(ONE, TWO)}, 0.05)
+    found = deviation(Pipeline(replace(DETECTED, recorded=recorded), "FP32", ("red", "green")), {"boxes": given})
+    if says is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert says in found
+
+
+# What a bundle says ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        CLASSIFIED,
+        DETECTED,
+        replace(CLASSIFIED, resize="Crop", shorter_side=20, labels=("a", "b"), mean=(1.0, 2.0, 3.0)),
+        replace(DETECTED, detection=replace(BOXES, scores="s", classes="c"), recorded=Recorded({"boxes": []}, 0.1)),
+    ],
+)
+def test_a_declaration_is_read_as_it_was_written(picture: Picture) -> None:
+    assert parse(document_of(picture)) == picture
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"width": 0}, "picture.width is '0'; expected a whole number from 1 to 8192"),
+        ({"height": "16"}, "picture.height is '16'; expected a whole number"),
+        ({"resize": "Squash"}, "picture.resize is 'Squash'; expected Stretch or Crop or Letterbox"),
+        ({"layout": None}, "picture.layout is 'None'; expected NCHW"),
+        ({"scale": "1/255"}, "picture.scale is '1/255'; expected a number"),
+        ({"scale": True}, "picture.scale is 'True'; expected a number"),
+        ({"mean": []}, "picture.mean is '[]'; expected a list of numbers"),
+        ({"deviation": [float("nan")]}, "picture.deviation is 'nan'; expected a number"),
+        ({"labels": [1]}, "picture.labels is '[1]'; expected a list of strings"),
+        ({"classification": None}, "picture has both classification and detection, or neither"),
+        ({"classification": {"output": "scores"}}, "picture.classification.activation is 'None'; expected"),
+        ({"classification": []}, "picture.classification is '[]'; expected an object"),
+        ({"golden": {"answer": 1, "tolerance": 1}}, "picture.golden.answer is '1'; expected an object"),
+    ],
+)
+def test_a_declaration_that_is_none_is_refused(change: dict[str, Any], says: str) -> None:
+    document = document_of(CLASSIFIED) | change
+    if change == {"classification": {"output": "scores"}}:
+        document["classification"]["activation"] = []
+        says = "picture.classification.activation is '[]'; expected None or Softmax or Sigmoid"
+    with pytest.raises(PictureError) as error:
+        parse(document)
+    assert says in str(error.value)
+
+
+def test_a_document_that_is_no_object_is_refused() -> None:
+    with pytest.raises(PictureError, match=r"^picture is '\[\]'; expected an object$"):
+        parse([])
