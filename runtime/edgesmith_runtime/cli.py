@@ -1,4 +1,4 @@
-"""The command line: ``serve``, ``selftest`` and ``wait``."""
+"""The command line: ``serve``, ``selftest``, ``uplink`` and ``wait``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from edgesmith_runtime.health import Patience
 from edgesmith_runtime.http.limits import MEBIBYTE, Limits
 from edgesmith_runtime.judging.arguments import add_judging, judging_of
 from edgesmith_runtime.logs import set_up_logging
+from edgesmith_runtime.sampling.arguments import add_sampling
+from edgesmith_runtime.uplink.arguments import add_uplink
 from edgesmith_runtime.waiting import wait
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_serve(commands.add_parser("serve", parents=[shared], help="serve the bundle over HTTP and gRPC"))
     _add_selftest(commands.add_parser("selftest", parents=[shared], help="test the bundle on this device"))
+    add_uplink(commands.add_parser("uplink", help="send samples that wait to a bucket"))
     commands.add_parser("wait", help="do nothing until SIGTERM").set_defaults(run=lambda _: wait())
     return parser
 
@@ -110,6 +113,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     )
     add_judging(parser)
     add_feedback(parser)
+    add_sampling(parser)
 
 
 def _add_selftest(parser: argparse.ArgumentParser) -> None:

@@ -111,6 +111,32 @@ METRICS: Final = (
         "Answered runs that observers did not see, because they were behind.",
     ),
     Metric(
+        "edgesmith_samples_total",
+        "counter",
+        "Samples that were chosen, by outcome: kept for a reason (uncertain, novel, random), or not kept (too_large, "
+        "over_budget, spool_full, disk_full, disk_failed, not_redacted).",
+        ("outcome",),
+    ),
+    Metric(
+        "edgesmith_samples_dropped_total",
+        "counter",
+        "Samples that were kept and went for others that are worth more, or for a smaller limit.",
+    ),
+    Metric(
+        "edgesmith_samples_missed_total",
+        "counter",
+        "Samples that no random sample stands for, because theirs was not kept.",
+    ),
+    Metric("edgesmith_spool_objects", "gauge", "Samples that wait to be sent."),
+    Metric("edgesmith_spool_bytes", "gauge", "Bytes of the disk that they take."),
+    Metric(
+        "edgesmith_uplink_tries_total",
+        "counter",
+        "Tries to send a sample, by what came of it: Sent and AlreadyThere, or why it waits.",
+        ("reason",),
+    ),
+    Metric("edgesmith_uplink_bytes_total", "counter", "Bytes of samples that went over the link, tries included."),
+    Metric(
         "edgesmith_model_info",
         "gauge",
         "The model that is served; always 1.",

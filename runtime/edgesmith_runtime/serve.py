@@ -174,7 +174,7 @@ def _judge(settings: Settings, loaded: Loaded, service: Service, dispatcher: Dis
 
 
 def _observe(settings: Settings, loaded: Loaded, service: Service) -> None:
-    service.observers = observers_of(loaded, settings.feedback, service.metrics)
+    service.observers = observers_of(loaded, settings.feedback, service.metrics, name=settings.name)
     if service.observers is not None:
         service.observers.start()
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from edgesmith_runtime.sampling.arguments import Sampling, sampling_of
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -29,9 +31,11 @@ class Feedback:
 
     Attributes:
         privacy: Bounds all of it.
+        sampling: How samples are taken where it is `Samples`.
     """
 
     privacy: Privacy = Privacy.NONE
+    sampling: Sampling = field(default_factory=Sampling)
 
 
 def add_feedback(parser: ArgumentParser) -> None:
@@ -46,4 +50,4 @@ def add_feedback(parser: ArgumentParser) -> None:
 
 def feedback_of(options: Namespace) -> Feedback:
     """What they say."""
-    return Feedback(Privacy(options.privacy))
+    return Feedback(Privacy(options.privacy), sampling_of(options))

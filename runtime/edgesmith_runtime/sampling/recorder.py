@@ -1,0 +1,222 @@
+"""Sees the runs of the model and keeps the samples that were chosen, redacted, in the spool."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edgesmith_runtime.sampling.choosing import Chooser, Offer
+from edgesmith_runtime.sampling.redaction import Redaction, RedactionFailed
+from edgesmith_runtime.sampling.sample import Facts, pack
+from edgesmith_runtime.sampling.scores import uncertainty
+from edgesmith_runtime.spool.elapsed import Instant, instant
+from edgesmith_runtime.spool.spool import LARGEST
+from edgesmith_runtime.uplink.standing import Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from edgesmith_runtime.metrics import Metrics
+    from edgesmith_runtime.observing import Run
+    from edgesmith_runtime.sampling.choosing import Choice
+    from edgesmith_runtime.spool.budget import DayBudget
+    from edgesmith_runtime.spool.spool import Spool
+
+__all__ = ["Keeping", "Recorder", "Subject"]
+
+_log: Final = logging.getLogger(__name__)
+_RAW: Final = 64 << 20
+"""Bytes of one sample that is considered, before it is packed."""
+_KEEP: Final = 60.0
+"""Seconds between two times that what was saved up is written down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose samples they are.
+
+    Attributes:
+        model: The EdgeModel's name.
+        digest: The SHA-256 of the model's file.
+        precision: What it computes in.
+        node: The node.
+        batched: Inputs and outputs whose first axis counts samples; empty where the model takes one at a time.
+        classes: The output of probabilities; None where there is none.
+    """
+
+    model: str
+    digest: str
+    precision: str
+    node: str
+    batched: frozenset[str] = field(default_factory=frozenset)
+    classes: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """Where samples are kept.
+
+    Attributes:
+        spool: The spool; recovered already.
+        budget: Bytes a day.
+        standing: The file beside it in which the uplink says how sending goes.
+    """
+
+    spool: Spool
+    budget: DayBudget
+    standing: Path
+
+
+class Recorder:
+    """An observer of runs.
+
+    Args:
+        subject: Whose samples they are.
+        chooser: What chooses among them.
+        redaction: What is taken out.
+        keeping: Where they are kept.
+        metrics: Where samples are counted.
+        novelty: How novel the samples of a run are; None where nothing says it.
+        now: The time that has surely passed.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        chooser: Chooser,
+        redaction: Redaction,
+        keeping: Keeping,
+        metrics: Metrics,
+        *,
+        novelty: Callable[[Run], NDArray[np.float64] | None] | None = None,
+        now: Callable[[], Instant] = instant,
+    ) -> None:
+        self._subject = subject
+        self._chooser = chooser
+        self._redaction = redaction
+        self._spool = keeping.spool
+        self._budget = keeping.budget
+        self._metrics = metrics
+        self._standing = keeping.standing
+        self._novelty = novelty
+        self._now = now
+        self._kept = 0.0
+        self._told = ""
+        chooser.resume(keeping.budget.notes)
+
+    def observe(self, run: Run) -> None:
+        """Consider the samples of a run."""
+        offer = self._offer(run)
+        if offer.size() > _RAW:
+            self._metrics.add("edgesmith_samples_total", "too_large", by=offer.samples or 1)
+            return
+        self._chooser.offer(offer)
+
+    def idle(self, now: float) -> None:
+        """Keep the samples of slots that have ended."""
+        moment = self._now()
+        seconds = self._budget.advance(moment)
+        while (choice := self._chooser.ended(seconds)) is not None:
+            self._chooser.taken(choice, self._keep(choice, now, moment), seconds)
+            self._remember(seconds)
+        if seconds - self._kept >= _KEEP:
+            self._remember(seconds)
+
+    def tell(self, metrics: Metrics) -> None:
+        """Say what waits, and what the uplink last said."""
+        try:
+            waiting = self._spool.kept()
+        except OSError:
+            return
+        metrics.put("edgesmith_spool_objects", value=len(waiting))
+        metrics.put("edgesmith_spool_bytes", value=sum(one.room for one in waiting))
+        Standing.read(self._standing).tell(metrics)
+
+    def close(self) -> None:
+        """Write down what was saved up."""
+        self._remember(self._budget.advance(self._now()))
+
+    def _offer(self, run: Run) -> Offer:
+        subject = self._subject
+        counts = {len(array) for name, array in (*run.inputs.items(), *run.outputs.items()) if name in subject.batched}
+        every = all(name in subject.batched for name in (*run.inputs, *run.outputs))
+        samples = counts.pop() if every and len(counts) == 1 else None
+        scores = run.outputs.get(subject.classes) if subject.classes is not None else None
+        unsure = None if scores is None or not scores.size else uncertainty(scores)
+        novel = None if self._novelty is None else self._novelty(run)
+        return Offer(run.inputs, run.outputs, samples, _whole(unsure, samples), _whole(novel, samples))
+
+    def _keep(self, choice: Choice, now: float, moment: Instant) -> int:
+        """Redact, pack, pay for and keep a sample; returns its bytes, 0 where it was not kept."""
+        outcome, size = self._kept_as(choice, now, moment)
+        self._metrics.add("edgesmith_samples_total", outcome)
+        if choice.reason == "Random" and not size:
+            self._metrics.add("edgesmith_samples_missed_total", by=choice.of)
+        return size
+
+    def _kept_as(self, choice: Choice, now: float, moment: Instant) -> tuple[str, int]:
+        try:
+            data = pack(self._facts(choice, now, moment), *self._redaction.apply(choice.inputs, choice.outputs))
+        except RedactionFailed as error:
+            self._warn(f"a sample is not kept: {error}")
+            return "not_redacted", 0
+        if len(data) > LARGEST:
+            return "too_large", 0
+        try:
+            if not self._budget.take(len(data), moment):
+                return "over_budget", 0
+            put = self._spool.put(data, value=choice.value, random=choice.reason == "Random")
+        except OSError as error:
+            self._warn(f"a sample cannot be kept: {error.strerror}")
+            return "disk_failed", 0
+        self._metrics.add("edgesmith_samples_dropped_total", by=len(put.dropped))
+        if put.full:
+            self._warn("the disk is full; the samples that are worth most are kept")
+        if not put.kept:
+            return ("disk_full" if put.full else "spool_full"), 0
+        return choice.reason.lower(), len(data)
+
+    def _facts(self, choice: Choice, now: float, moment: Instant) -> Facts:
+        subject = self._subject
+        return Facts(
+            subject.model,
+            subject.digest,
+            subject.precision,
+            subject.node,
+            choice.reason,
+            choice.of,
+            choice.uncertainty,
+            choice.novelty,
+            choice.batch,
+            now,
+            moment.boot,
+            moment.seconds,
+            bool(self._redaction),
+        )
+
+    def _remember(self, seconds: float) -> None:
+        self._kept = seconds
+        self._budget.notes = self._chooser.credits()
+        try:
+            self._budget.keep()
+        except OSError as error:
+            self._warn(f"what was saved up of the day's bytes cannot be written: {error.strerror}")
+
+    def _warn(self, words: str) -> None:
+        """Log it where the last one was another: a disk that is full is so for long."""
+        if words != self._told:
+            _log.warning("%s", words)
+        self._told = words
+
+
+def _whole(scores: NDArray[np.float64] | None, samples: int | None) -> NDArray[np.float64] | None:
+    """Scores of a request that is one sample as a whole: the highest."""
+    if scores is None or samples is not None or not scores.size:
+        return scores
+    return np.array([scores.max()])

@@ -1,0 +1,123 @@
+"""The few things that a spool asks of a disk; tests put one in its place that breaks off at any byte."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["Disk", "RealDisk", "write_whole"]
+
+_PIECE: Final = 1 << 16
+
+
+class Disk(Protocol):
+    """A folder of files. Every method raises `OSError` as the system does."""
+
+    def create(self, path: Path) -> int:
+        """Begin an empty file in the place of what is there."""
+
+    def write(self, handle: int, data: bytes) -> int:
+        """Write some of the bytes; returns how many."""
+
+    def sync(self, handle: int) -> None:
+        """Return once what was written would outlast a power cut."""
+
+    def close(self, handle: int) -> None:
+        """End writing."""
+
+    def rename(self, path: Path, target: Path) -> None:
+        """Give a file another name, at one stroke."""
+
+    def remove(self, path: Path) -> None:
+        """Remove a file; one that is not there is no error."""
+
+    def sync_folder(self, folder: Path) -> None:
+        """Return once its names would outlast a power cut."""
+
+    def files(self, folder: Path) -> Iterator[tuple[str, int]]:
+        """The names of its files and their sizes in bytes."""
+
+    def read(self, path: Path) -> bytes:
+        """All bytes of a file."""
+
+
+class RealDisk:
+    """The node's."""
+
+    def create(self, path: Path) -> int:
+        """As `Disk`."""
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+
+    def write(self, handle: int, data: bytes) -> int:
+        """As `Disk`."""
+        return os.write(handle, data)
+
+    def sync(self, handle: int) -> None:
+        """As `Disk`."""
+        os.fsync(handle)
+
+    def close(self, handle: int) -> None:
+        """As `Disk`."""
+        os.close(handle)
+
+    def rename(self, path: Path, target: Path) -> None:
+        """As `Disk`."""
+        path.rename(target)
+
+    def remove(self, path: Path) -> None:
+        """As `Disk`."""
+        path.unlink(missing_ok=True)
+
+    def sync_folder(self, folder: Path) -> None:
+        """As `Disk`."""
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def files(self, folder: Path) -> Iterator[tuple[str, int]]:
+        """As `Disk`."""
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                try:
+                    if entry.is_file(follow_symlinks=False):
+                        yield entry.name, entry.stat(follow_symlinks=False).st_size
+                except FileNotFoundError:  # sent, and so removed, meanwhile
+                    continue
+
+    def read(self, path: Path) -> bytes:
+        """As `Disk`."""
+        return path.read_bytes()
+
+
+def write_whole(disk: Disk, path: Path, data: bytes, part: Path) -> None:
+    """Write a file that is there whole or not at all, whenever the process or the power ends.
+
+    Args:
+        disk: Where.
+        path: The file.
+        data: Its bytes.
+        part: What it is called until it is whole; in the same folder.
+
+    Raises:
+        OSError: It could not be written, and `path` is as it was.
+    """
+    try:
+        handle = disk.create(part)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[disk.write(handle, bytes(view[:_PIECE])) :]
+            disk.sync(handle)
+        finally:
+            disk.close(handle)
+        disk.rename(part, path)
+    except OSError:
+        disk.remove(part)
+        raise
+    disk.sync_folder(path.parent)

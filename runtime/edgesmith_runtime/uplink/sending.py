@@ -1,0 +1,62 @@
+"""Which object is sent next, and when: decided here, done elsewhere."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgesmith_runtime.spool.spool import Kept
+    from edgesmith_runtime.uplink.answers import Outcome
+
+__all__ = ["Sending"]
+
+_FIRST: Final = 1.0
+_LONGEST: Final = 300.0
+_MOST_REFUSED: Final = 1024
+
+
+@dataclass(slots=True)
+class Sending:
+    """What is known between two tries.
+
+    After a refusal another object is tried: one that the bucket never takes keeps no other back.
+
+    Attributes:
+        chance: Where the length of pauses comes from, so that nodes that were cut off together do not return together.
+        failed: How many tries in a row were refused.
+        refused: Objects that were refused since all were tried.
+    """
+
+    chance: random.Random = field(default_factory=random.SystemRandom)
+    failed: int = 0
+    refused: set[str] = field(default_factory=set)
+
+    def next(self, kept: Sequence[Kept]) -> Kept | None:
+        """The object to send: of those not refused yet, the one that is worth most.
+
+        Args:
+            kept: All that wait, the one worth least in front.
+        """
+        if not kept:
+            return None
+        found = next((one for one in reversed(kept) if one.name not in self.refused), None)
+        if found is None:
+            self.refused.clear()
+            found = kept[-1]
+        return found
+
+    def after(self, one: Kept, outcome: Outcome) -> float:
+        """Take up what became of a try; returns for how many seconds to pause."""
+        if outcome.stored:
+            self.failed = 0
+            self.refused.discard(one.name)
+            return 0.0
+        if len(self.refused) < _MOST_REFUSED:
+            self.refused.add(one.name)
+        longest: float = min(_LONGEST, _FIRST * 2.0 ** min(self.failed, 16))
+        self.failed += 1
+        return max(outcome.wait, longest * self.chance.uniform(0.5, 1.0))

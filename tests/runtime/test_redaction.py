@@ -1,0 +1,185 @@
+"""What is taken out of samples, and that a sample goes whole where that fails."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgesmith_runtime.sampling.redaction import Redaction, RedactionFailed, Rule, rules_of
+from edgesmith_runtime.sampling.sample import (
+    Facts,
+    SampleInvalid,
+    pack,
+    pack_arrays,
+    unpack_arrays,
+)
+
+FACTS = Facts("m", "d" * 64, "int8", "n1", "Random", 4, 0.5, None, True, 1.5e9, "boot", 12.5, redacted=False)
+IMAGE = np.arange(2 * 4 * 6, dtype=np.float32).reshape(1, 2, 4, 6)
+
+
+def applied(*rules: Rule, command: tuple[str, ...] = (), **inputs: Any) -> dict[str, Any]:
+    left, outputs = Redaction(rules, command).apply(inputs or {"image": IMAGE}, {"y": np.ones((1, 3), np.float32)})
+    return {**left, **outputs}
+
+
+def test_a_tensor_is_left_out() -> None:
+    assert set(applied(Rule("image", "Drop"))) == {"y"}
+    assert set(applied(Rule("y", "Drop"))) == {"image"}
+
+
+def test_a_rectangle_is_set_to_nothing_and_the_rest_stays() -> None:
+    found = applied(Rule("image", "Mask", top=1, left=2, height=2, width=3))["image"]
+    assert (found[..., 1:3, 2:5] == 0).all()
+    outside = np.ones((4, 6), bool)
+    outside[1:3, 2:5] = False
+    assert (found[..., outside] == IMAGE[..., outside]).all()
+    assert IMAGE[0, 0, 1, 2] != 0  # the model's own input is as it was
+    last = applied(Rule("image", "Mask", height=1, width=6, layout="NHWC"), image=np.moveaxis(IMAGE, 1, -1) + 1)
+    assert (last["image"][:, 0] == 0).all()
+    assert (last["image"][:, 1:] != 0).all()
+
+
+def test_blocks_are_set_to_their_mean() -> None:
+    found = applied(Rule("image", "Coarsen", block=4))["image"]
+    assert found.shape == IMAGE.shape
+    assert (found[0, 0, :, :4] == IMAGE[0, 0, :, :4].mean()).all()
+    assert (found[0, 1, :, 4:] == IMAGE[0, 1, :, 4:].mean()).all()
+    bytes_ = applied(Rule("image", "Coarsen", block=2), image=np.array([[[0, 1], [1, 1]]], np.uint8))["image"]
+    assert (bytes_.dtype, bytes_.tolist()) == (np.uint8, [[[1, 1], [1, 1]]])
+
+
+@pytest.mark.parametrize(
+    ("rule", "tensor"),
+    [
+        (Rule("image", "Mask", top=3, height=2, width=1), IMAGE),
+        (Rule("image", "Mask", height=1, width=1), np.ones(3)),
+        (Rule("image", "Coarsen", block=2, layout="NHWC"), np.ones((2, 2))),
+        (Rule("image", "Mask", height=1, width=1), np.array([["a", "b"]], object)),
+    ],
+)
+def test_what_cannot_be_taken_out_takes_the_sample(rule: Rule, tensor: Any) -> None:
+    with pytest.raises(RedactionFailed, match="the tensor 'image'"):
+        applied(rule, image=tensor)
+
+
+def test_rules_are_read_and_held_against_the_model() -> None:
+    rules = rules_of('[{"tensor": "image", "action": "Mask", "top": 1, "left": 2, "height": 3, "width": 4}]')
+    assert rules == (Rule("image", "Mask", 1, 2, 3, 4),)
+    redaction = Redaction(rules)
+    assert redaction.unknown(["image"]) is None
+    assert redaction.unknown(["x"]) == "image"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[1]", '[{"tensor": "x"}]', '[{"tensor": "x", "action": "Blur"}]', "[" * 10_000,
+     '[{"tensor": "x", "action": "Mask", "top": -1}]', '[{"tensor": "x", "action": "Coarsen", "block": 0}]',
+     '[{"tensor": "x", "action": "Mask", "top": 1.5}]', '[{"tensor": "x", "action": "Mask", "layout": "HW"}]'],
+)  # fmt: skip
+def test_what_is_no_rule_is_refused(text: str) -> None:
+    if text == "{}":
+        assert rules_of(text) == ()
+        return
+    with pytest.raises(ValueError, match=r"rule"):
+        rules_of(text)
+
+
+# A program of the owner's own -----------------------------------------------------------------------------------------
+
+DOUBLING = """
+import io, sys, numpy as np
+arrays = dict(np.load(io.BytesIO(sys.stdin.buffer.read())))
+arrays["inputs/image"] = arrays["inputs/image"] * 2
+del arrays["outputs/y"]
+np.savez(sys.stdout.buffer, **arrays)
+"""
+
+
+def script(text: str) -> tuple[str, ...]:
+    return (sys.executable, "-c", text)
+
+
+def test_a_program_answers_what_is_left() -> None:
+    found = applied(command=script(DOUBLING))
+    assert set(found) == {"image"}
+    assert (found["image"] == IMAGE * 2).all()
+
+
+def test_rules_come_before_the_program() -> None:
+    assert set(
+        applied(Rule("y", "Drop"), command=script("import sys; sys.stdout.buffer.write(sys.stdin.buffer.read())"))
+    ) == {"image"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("import sys; sys.stdin.read(); sys.exit(3)", "ended with 3"),
+        ("raise SystemExit(1)", "ended with 1|no sample"),
+        ("print('all well')", "no sample"),
+        ("", "no sample"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "ended with -11|no sample"),
+        ("import io, sys, numpy as np; np.savez(sys.stdout.buffer, secret=np.ones(3))", "was not given"),
+        (("import io, sys, numpy as np; a = np.empty(1, object); a[0] = print; "
+         "np.savez(sys.stdout.buffer, **{'inputs/image': a})"), "no sample"),
+        ("import numpy; numpy.ones(1 << 30)", "ended with 1"),
+        ("import sys\nwhile True: sys.stdout.write('x' * 65536)", "answered more than"),
+    ],
+)  # fmt: skip
+def test_a_program_that_fails_takes_the_sample(text: str, words: str) -> None:
+    with pytest.raises(RedactionFailed, match=words):
+        applied(command=script(text))
+
+
+def test_a_program_that_is_not_there_or_takes_for_ever_takes_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RedactionFailed, match="cannot be started"):
+        applied(command=("/nowhere/redact",))
+    monkeypatch.setattr("edgesmith_runtime.sampling.redaction._SECONDS", 0.5)
+    with pytest.raises(RedactionFailed, match="took more than"):
+        applied(command=script("import time; time.sleep(60)"))
+
+
+def test_a_program_hears_nothing_of_the_server_and_its_own_words_go_nowhere(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "do not tell")
+    text = "import os, sys; sys.stderr.write('pixels'); sys.exit('SECRET' in os.environ)"
+    with pytest.raises(RedactionFailed, match="no sample"):
+        applied(command=script(text))
+    assert "pixels" not in capfd.readouterr().err
+
+
+# The object -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_sample_is_the_same_bytes_each_time_and_reads_as_numpy_reads(tmp_path: Path) -> None:
+    inputs = {"image": IMAGE, "text": np.array([["grüße", "b"]], object)}
+    data = pack(FACTS, inputs, {"y": np.ones((1, 3), np.float32)})
+    assert data == pack(FACTS, dict(reversed(inputs.items())), {"y": np.ones((1, 3), np.float32)})
+    (tmp_path / "a.npz").write_bytes(data)
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as found:
+        assert (found["inputs/image"] == IMAGE).all()
+        assert found["inputs/text"].tolist() == [["grüße", "b"]]
+        said = json.loads(bytes(found["sample"]))
+    assert said["probability"] == 0.25
+    assert (said["of"], said["sinceBoot"], said["version"], said["redacted"]) == (4, 12.5, 1, False)
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\5\6" + bytes(18), b"text"])
+def test_bytes_that_are_no_sample_are_refused(data: bytes) -> None:
+    if data.startswith(b"PK"):
+        assert unpack_arrays(data, 100) == {}
+        return
+    with pytest.raises(SampleInvalid):
+        unpack_arrays(data, 100)
+
+
+def test_a_small_file_that_unpacks_to_much_is_refused_before_it_does() -> None:
+    with pytest.raises(SampleInvalid, match="unpacks to more"):
+        unpack_arrays(pack_arrays({"inputs/x": np.zeros(10**6)}), 10**6)
