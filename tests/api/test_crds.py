@@ -62,6 +62,22 @@ def test_the_short_name_and_the_columns_work(server: ApiServer, namespace: str) 
         pytest.param({"deviceProfiles": {"names": ["a", "a"]}}, "spec.deviceProfiles.names", id="a-name-twice"),
         pytest.param({"source": {"uri": "http://x/y", "sha256": "0" * 64}}, "spec.source.uri", id="not-s3"),
         pytest.param({"source": {"uri": "s3://models/x", "sha256": "abc"}}, "spec.source.sha256", id="short-digest"),
+        pytest.param({"feedback": {"privacy": "Samples"}}, "privacy Samples needs bucket", id="samples-for-nowhere"),
+        pytest.param(
+            {"feedback": {"bucket": {"uri": "s3://samples/a b", "secretRef": {"name": "a"}}}},
+            "must be s3://BUCKET/PREFIX",
+            id="no-prefix",
+        ),
+        pytest.param(
+            {"feedback": {"sample": {"redact": {"rules": [{"tensor": "x", "action": "Mask", "width": 3}]}}}},
+            "action Mask needs height and width",
+            id="half-a-rectangle",
+        ),
+        pytest.param(
+            {"feedback": {"sample": {"redact": {"rules": [{"tensor": "x", "action": "Coarsen"}]}}}},
+            "action Coarsen needs block",
+            id="no-block",
+        ),
         pytest.param({"gates": {"maxAccuracyDrop": "10%"}}, "need an evaluation set", id="gate-without-evaluation"),
         pytest.param({"gates": {"minAccuracy": 0.1}}, "spec.gates.minAccuracy", id="fraction-as-a-number"),
         pytest.param({"gates": {"minAccuracy": "101%"}}, "must be a fraction from 0 to 1", id="fraction-above-1"),

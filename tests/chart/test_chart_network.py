@@ -16,6 +16,7 @@ from edgesmith.api.names import (
     SERVER,
     TRIAL,
     TRIAL_LABEL,
+    UPLINK_LABEL,
 )
 
 DNS = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
@@ -139,6 +140,16 @@ def test_a_trial_is_reached_by_nobody_and_asks_nobody() -> None:
 def test_every_named_namespace_gets_all_and_none_can_be_had() -> None:
     two = render({"networkPolicies": {"modelNamespaces": ["plant-7", "plant-8"]}})
     places = sorted(o["metadata"]["namespace"] for o in two if o["kind"] == "NetworkPolicy")
-    assert places == ["edgesmith-system", *["plant-7"] * 3, *["plant-8"] * 3]
+    assert places == ["edgesmith-system", *["plant-7"] * 4, *["plant-8"] * 4]
     none = render({"networkPolicies": {"enabled": False, "modelNamespaces": ["plant-7"]}})
     assert not [o for o in none if o["kind"] == "NetworkPolicy"]
+
+
+def test_a_pod_that_sends_samples_reaches_names_and_the_bucket_besides() -> None:
+    spec = policy({**PLANT, "bucket": {"endpoint": "http://minio.example:9000"}}, "edgesmith-uplink")
+    server = {MANAGED_BY_LABEL: MANAGED_BY, COMPONENT_LABEL: SERVER, REVISION_LABEL: "1"}
+    assert selects(spec["podSelector"], server | {UPLINK_LABEL: "bucket"})
+    assert not selects(spec["podSelector"], server)
+    assert spec["policyTypes"] == ["Egress"]
+    assert spec["egress"][0]["ports"] == DNS
+    assert ports(spec["egress"][1:]) == [{9000}]

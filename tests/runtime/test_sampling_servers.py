@@ -124,7 +124,7 @@ def test_what_is_to_be_redacted_never_reaches_the_disk(toy: Bundle, start_server
         pytest.param(("--privacy", "None"), id="None"),
         pytest.param(("--privacy", "Statistics"), id="Statistics"),
         pytest.param(("--privacy", "Samples", "--redact", '[{"tensor": "z", "action": "Drop"}]'), id="no such tensor"),
-        pytest.param(("--privacy", "Samples", "--redact-command", "/nowhere/redact"), id="a filter that is not there"),
+        pytest.param(("--privacy", "Samples", "--redact-command", '["/nowhere/redact"]'), id="no such program"),
     ],
 )
 def test_nothing_is_kept(toy: Bundle, start_server: StartServer, tmp_path: Path, options: tuple[str, ...]) -> None:

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from edgesmith.api.model import Model
+from edgesmith.api.model import Model, rules
+from edgesmith.api.sampling import FeedbackBucket, Sample
 
 NOTHING = "None"
 """The `privacy` under which nothing of requests leaves a server."""
 
+SAMPLES = "Samples"
+"""The one under which requests themselves do."""
+
 
 class Feedback(Model):
     """What is seen of the requests that nodes answer."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            {
+                "!has(self.privacy) || self.privacy != 'Samples' || has(self.bucket)": (
+                    "privacy Samples needs bucket: where samples go"
+                )
+            }
+        )
+    )
 
     privacy: Literal["None", "Statistics", "Samples"] = Field(
         "None",
@@ -22,3 +36,5 @@ class Feedback(Model):
             "Statistics: statistics of many requests, from which none can be told. Samples: requests themselves."
         ),
     )
+    bucket: FeedbackBucket | None = Field(None, description="Where samples go, with privacy Samples.")
+    sample: Sample = Field(Sample(), description="Which samples a node sends home, with privacy Samples.")

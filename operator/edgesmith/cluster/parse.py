@@ -29,6 +29,7 @@ from edgesmith.cluster.unreadable import Unreadable, unreadable
 from edgesmith.decide.devices import is_device
 from edgesmith.decide.snapshot import HoldingSet, Node, Pod, Revision, SelfTest, StagingSet
 from edgesmith.decide.taints import Taint
+from edgesmith.resources.uplink import UPLINK
 
 SELFTEST = "selftest"
 """The init container that tests a bundle on the device."""
@@ -126,7 +127,10 @@ def _count(quantity: Any) -> int:
 
 def pod(raw: Raw) -> Pod:
     """A serving pod."""
-    containers = list(mappings(at(raw, "status", "initContainerStatuses")))
+    # Whether samples are sent says nothing of a revision.
+    containers = [
+        status for status in mappings(at(raw, "status", "initContainerStatuses")) if status.get("name") != UPLINK
+    ]
     containers += mappings(at(raw, "status", "containerStatuses"))
     waiting, waiting_message = _waiting(containers)
     return Pod(
@@ -172,7 +176,7 @@ def _stage(raw: Raw) -> str:
         said = text(_condition(raw, "PodScheduled"), "message")[:_SENTENCE_LIMIT].rstrip(".")
         return f"its pod cannot be scheduled: {said}" if said else "its pod waits for the scheduler"
     for status in mappings(at(raw, "status", "initContainerStatuses")):
-        if at(status, "state", "running") is not None:
+        if at(status, "state", "running") is not None and status.get("name") != UPLINK:
             return f"its pod runs the init container {text(status, 'name')}"
     statuses = list(mappings(at(raw, "status", "initContainerStatuses")))
     statuses += mappings(at(raw, "status", "containerStatuses"))

@@ -15,11 +15,12 @@ from typing import Any
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
-from edgesmith.api.feedback import NOTHING
+from edgesmith.api.feedback import NOTHING, SAMPLES
 from edgesmith.api.fraction import parse_fraction
 from edgesmith.api.gates import Gates
 from edgesmith.api.names import short_hash
 from edgesmith.api.units import parse_bytes, parse_duration
+from edgesmith.decide.sampling import Sampling, sampling
 from edgesmith.decide.settings import Settings
 
 TEMPLATE_VERSION = "5"
@@ -84,6 +85,8 @@ class Serving:
     """What a server is held to while it serves, where that is not the server's own, by its option; None for Triton."""
     privacy: str | None = None
     """What of requests may leave a server; None: nothing, which is all that Triton is told."""
+    sampling: Sampling | None = None
+    """Which samples the node sends home; None: none."""
 
     @property
     def revision(self) -> str:
@@ -99,6 +102,7 @@ def serving(model: EdgeModel, profile: DeviceProfile, image: str, settings: Sett
     max_memory = parse_bytes(gates.max_memory) if gates.max_memory else None
     resources = merge_resources(profile.spec.runtime.resources, spec.resources, max_memory, profile.memory)
     on_host = spec.expose if spec.expose and spec.expose.type == "HostPort" else None
+    seen = model.spec.feedback.privacy if own and model.spec.feedback.privacy != NOTHING else None
     return Serving(
         namespace=model.metadata.namespace,
         name=model.metadata.name,
@@ -121,7 +125,8 @@ def serving(model: EdgeModel, profile: DeviceProfile, image: str, settings: Sett
         max_batch=spec.max_batch if spec.max_batch != MAX_BATCH else None,
         crowded=True if crowd(resources, profile.memory) else None,
         judging=_judging(gates) if own else None,
-        privacy=model.spec.feedback.privacy if own and model.spec.feedback.privacy != NOTHING else None,
+        privacy=seen,
+        sampling=sampling(model, settings) if seen == SAMPLES else None,
     )
 
 

@@ -14,6 +14,7 @@ from edgesmith.api.names import (
     PROFILE_LABEL,
     REVISION_LABEL,
     SERVER,
+    UPLINK_LABEL,
     daemon_set_name,
     next_label,
     node_label,
@@ -23,7 +24,7 @@ from edgesmith.decide.plan import ApplyRevision
 from edgesmith.decide.profiles import ARCHITECTURE_LABEL
 from edgesmith.decide.serving import START_SECONDS, Serving, serving
 from edgesmith.decide.settings import Settings
-from edgesmith.resources import triton
+from edgesmith.resources import triton, uplink
 from edgesmith.resources.common import TERMINATION_LOG, container_security, labels_of, metadata, pod_security
 
 GRACE_SECONDS = 30
@@ -64,9 +65,12 @@ def daemon_set(model: EdgeModel, apply: ApplyRevision, settings: Settings) -> di
             },
             "template": {
                 "metadata": {
-                    "labels": labels_of(model, labels),
-                    # Readiness of a thousand pods would refresh the whole tree in Argo CD each time.
-                    "annotations": {"argocd.argoproj.io/ignore-resource-updates": "true"},
+                    "labels": labels_of(model, labels | ({UPLINK_LABEL: "bucket"} if config.sampling else {})),
+                    "annotations": {
+                        # Readiness of a thousand pods would refresh the whole tree in Argo CD each time.
+                        "argocd.argoproj.io/ignore-resource-updates": "true",
+                        **(uplink.pod_annotations(config.sampling) if config.sampling else {}),
+                    },
                 },
                 "spec": pod_spec(config, apply.revision),
             },
@@ -86,7 +90,7 @@ def pod_spec(config: Serving, revision: str) -> dict[str, Any]:
         "automountServiceAccountToken": False,
         # Where the EdgeModel's Service is: there a server asks the one before it how its requests went.
         "enableServiceLinks": config.server is None,
-        "terminationGracePeriodSeconds": GRACE_SECONDS + _linger(config),
+        "terminationGracePeriodSeconds": GRACE_SECONDS + _linger(config) + _drain(config),
         "securityContext": pod_security(),
         "affinity": on_nodes(config, {key: revision}, {next_label(key): revision}),
         "initContainers": [{"name": "selftest", "args": _selftest(config), **_container(config)}],
@@ -96,6 +100,10 @@ def pod_spec(config: Serving, revision: str) -> dict[str, Any]:
             *map(_volume, config.volumes or ()),
         ],
     }
+    if config.sampling:
+        owner = f"{config.namespace}/{config.name}"
+        pod["initContainers"].append(uplink.container(config.sampling, config.image, owner))
+        pod["volumes"] += uplink.volumes(config.sampling)
     if config.tolerations:
         pod["tolerations"] = [dict(toleration) for toleration in config.tolerations]
     if config.runtime_class:
@@ -124,6 +132,10 @@ def _server(config: Serving) -> dict[str, Any]:
     if config.server == TRITON:
         ports["metrics"] = triton.metrics_port(config.port, config.grpc_port)
         path, differing = triton.readiness(config.name), {"lifecycle": triton.lifecycle()}
+    container = _container(config)
+    if config.sampling:
+        differing["env"] = [*differing["env"], uplink.NODE]
+        container["volumeMounts"] = [*container["volumeMounts"], uplink.MOUNT]
     on_host = {"http": config.host_http_port, "grpc": config.host_grpc_port}
     listening = [word for name, number in ports.items() for word in (f"--{name}-port", str(number))]
     lingering = ["--linger-seconds", str(seconds)] if (seconds := _linger(config)) else []
@@ -142,7 +154,7 @@ def _server(config: Serving) -> dict[str, Any]:
         "readinessProbe": {**ready, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 3},
         "livenessProbe": {**live, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3},
         **differing,
-        **_container(config),
+        **container,
     }
 
 
@@ -156,10 +168,16 @@ def _linger(config: Serving) -> int:
     return 0 if holds or config.server == TRITON else LINGER_SECONDS
 
 
+def _drain(config: Serving) -> int:
+    """How much longer the pod has for what waits to be sent."""
+    return uplink.DRAIN_SECONDS if config.sampling else 0
+
+
 def _serving(config: Serving) -> list[str]:
     """How it is served."""
     judging = (word for option, value in sorted((config.judging or {}).items()) for word in (option, f"{value:.12g}"))
     seen = ["--privacy", config.privacy] if config.privacy else []
+    seen += uplink.server_arguments(config.sampling) if config.sampling else []
     return ["--drain-seconds", str(DRAIN_SECONDS), *_batch(config), *judging, *seen]
 
 

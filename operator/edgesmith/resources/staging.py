@@ -36,7 +36,7 @@ def staging_daemon_set(model: EdgeModel, apply: ApplyRevision, settings: Setting
     Gates on latency and memory are left to the self-test of the server's own pod: the old server still runs here.
     """
     config = serving(model, apply.profile, apply.image, settings)
-    untimed = replace(config, max_latency_ms=None, max_memory_bytes=None)
+    untimed = replace(config, max_latency_ms=None, max_memory_bytes=None, sampling=None)
     labels = {PROFILE_LABEL: config.profile, REVISION_LABEL: apply.revision, COMPONENT_LABEL: STAGING}
     selected = {MODEL_LABEL: config.name, REVISION_LABEL: apply.revision, COMPONENT_LABEL: STAGING}
     spec = pod_spec(untimed, apply.revision)

@@ -43,8 +43,8 @@ def trial_pod(model: EdgeModel, start: StartTrial, settings: Settings) -> dict[s
 
 def _server_pod(model: EdgeModel, start: StartTrial, image: str, settings: Settings) -> dict[str, Any]:
     """The pod that would serve a finalist; its gates are judged on the hub, so that they can change without a trial."""
-    config = replace(serving(model, start.profile, image, settings), max_latency_ms=None, max_memory_bytes=None)
-    return pod_spec(config, "")
+    config = serving(model, start.profile, image, settings)
+    return pod_spec(replace(config, max_latency_ms=None, max_memory_bytes=None, sampling=None), "")
 
 
 def _self_test(name: str, container: dict[str, Any]) -> dict[str, Any]:

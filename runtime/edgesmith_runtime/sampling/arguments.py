@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,10 +85,10 @@ def add_sampling(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--redact-command",
-        nargs="+",
+        type=_words,
         default=(),
-        metavar="WORD",
-        help="a program of the image that each sample goes through before it is kept (default: none)",
+        help="a program of the image and its arguments, as a JSON list, that each sample goes through before it "
+        "is kept (default: none)",
     )
 
 
@@ -112,3 +113,13 @@ def _rules(text: str) -> tuple[object, ...]:
         return rules_of(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _words(text: str) -> tuple[str, ...]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list) or not found or not all(isinstance(word, str) for word in found):
+        raise argparse.ArgumentTypeError(f"{text[:200]!r} is no command; a JSON list of words was expected")
+    return tuple(found)
