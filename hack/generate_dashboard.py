@@ -111,6 +111,15 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             description="At 1 the server ends.",
         ),
     ),
+    "Samples": (
+        Panel("Chosen samples by outcome", ((_rate("edgesmith_samples_total", "outcome"), "{{outcome}}"),), "ops"),
+        Panel(
+            "Waiting on the nodes' disks",
+            _on_each(f"sum by ({ON_EACH}) (edgesmith_spool_bytes{{{SERVERS}}})"),
+            "bytes",
+        ),
+        Panel("Sent to the bucket", _on_each(_rate("edgesmith_uplink_bytes_total", ON_EACH)), "Bps"),
+    ),
     "Devices": (
         Panel("Ready", _on_each(f"min by ({ON_EACH}) (edgesmith_ready{{{SERVERS}}})")),
         Panel(

@@ -116,6 +116,10 @@ METRICS: Final = (
         "Samples that were chosen, by outcome: kept for a reason (uncertain, novel, random), or not kept (too_large, "
         "over_budget, spool_full, disk_full, disk_failed, not_redacted).",
         ("outcome",),
+        values=(
+            *("uncertain", "novel", "random"),
+            *("too_large", "over_budget", "spool_full", "disk_full", "disk_failed", "not_redacted"),
+        ),
     ),
     Metric(
         "edgesmith_samples_dropped_total",

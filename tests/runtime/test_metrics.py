@@ -90,4 +90,5 @@ def test_what_can_be_counted_is_there_before_it_is() -> None:
         "edgesmith_runs_total",
         "edgesmith_gate_evidence",
         "edgesmith_golden_replays_total",
+        "edgesmith_samples_total",
     }
