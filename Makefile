@@ -7,6 +7,8 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 CLUSTER ?= local
 FLEETS ?= 4
+FUZZ ?= 1000000
+SEED ?= 1
 BESIDE := $(addprefix tests/cluster/test_,site_cluster.py arm64.py image_modules.py)
 THREE := $(addprefix tests/cluster/test_,bad_input.py judged.py monitoring.py no_pods.py surge.py)
 VENV := .venv
@@ -44,6 +46,9 @@ test-unit: $(READY) ## Pure tables and simulations: no root, no network, a minut
 
 simulate: $(READY) ## Many more simulated rollouts than `make test` runs (FLEETS=4: so many times as many)
 	@EDGESMITH_FLEETS=$(FLEETS) $(PY) -m pytest --timeout=7200 tests/unit/test_*_simulation.py
+
+fuzz: $(READY) ## Send both ports of the runtime a million wrong inputs (FUZZ=1000000: so many; SEED=1: these)
+	@PYTHONPATH=. $(PY) -m tests.fuzz --inputs $(FUZZ) --seed $(SEED)
 
 tools: ## Compile Kubernetes and its companions: some 30 minutes, once
 	@$(PYTHON) hack/cluster tools
@@ -117,4 +122,4 @@ $(READY): requirements/dev.txt pyproject.toml hack/environment.sh
 	@hack/environment.sh $(PYTHON) $(VENV)
 	@mkdir -p .cache && touch $@
 
-.PHONY: help demo down test lint test-unit simulate test-api test-cluster test-all tier-without-a-cluster tier-on-an-api-server tier-beside tier-on-three-nodes tier-on-the-cluster may-run-cluster tools images images-of-tests bench scale generate format lock clean
+.PHONY: help demo down test lint test-unit simulate fuzz test-api test-cluster test-all tier-without-a-cluster tier-on-an-api-server tier-beside tier-on-three-nodes tier-on-the-cluster may-run-cluster tools images images-of-tests bench scale generate format lock clean

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import queue
 import signal
 import threading
+import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -15,9 +17,10 @@ import numpy as np
 import pytest
 import tritonclient.grpc
 
-from edgesmith_runtime.errors import Unavailable
+from edgesmith_runtime.errors import BadRequest, Unavailable
 from edgesmith_runtime.http.limits import MEBIBYTE, Budget
 from edgesmith_runtime.rpc.intake import Intake
+from edgesmith_runtime.rpc.leaving import Leaving
 from edgesmith_runtime.rpc.streams import Streams
 from tests.runtime.test_clients import tensor
 
@@ -88,6 +91,36 @@ def test_a_message_that_is_none_is_answered_too(toy_server: Server) -> None:
 
 def test_a_stream_without_requests_ends(toy_server: Server) -> None:
     assert list(streamed(toy_server, iter(()))) == []
+
+
+def test_streams_that_ended_take_no_place(toy_server: Server) -> None:
+    with grpc.insecure_channel(f"127.0.0.1:{toy_server.grpc}") as channel:  # one connection, which has 64 places
+        stub = tritonclient.grpc.service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        for _ in range(70):
+            assert len(list(stub.ModelStreamInfer(iter([request(1)]), timeout=20))) == 1
+
+
+class Context:
+    """Of a call, what is asked of it while it waits."""
+
+    def add_callback(self, _: object) -> bool:
+        return True
+
+
+def test_a_request_that_failed_is_forgotten_without_the_collector_of_garbage() -> None:
+    context: Any = Context()
+    leaving = Leaving(context)
+    future: Future[bytes] = Future()
+    future.set_exception(BadRequest("no"))
+    left = weakref.ref(leaving), weakref.ref(future)
+    gc.disable()
+    try:
+        with suppress(BadRequest):
+            leaving.wait(future)
+        del leaving, future
+        assert [one() for one in left] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_tritonclient_streams(toy_server: Server) -> None:
@@ -173,7 +206,8 @@ def start() -> Iterator[Start]:
 
             def run(requests: Any, context: Any, send: Any) -> None:
                 try:
-                    streams.run(intake.stream(requests, context), answer, context, send)
+                    if streams.run(intake.stream(requests, context), answer, context, send):
+                        send(None)
                 except Unavailable as error:
                     context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
 

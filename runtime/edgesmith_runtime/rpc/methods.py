@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -17,13 +16,13 @@ from edgesmith_runtime.inference import inference
 from edgesmith_runtime.modelconfig import model_config
 from edgesmith_runtime.protocol import inference_pb2 as messages
 from edgesmith_runtime.rpc.codes import code_of, sentence_of
+from edgesmith_runtime.rpc.leaving import Leaving
 from edgesmith_runtime.service import EXTENSIONS, SERVER_NAME, Service
 from edgesmith_runtime.signature import VERSION
 from edgesmith_runtime.version import VERSION as SERVER_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from concurrent.futures import Future
 
     from edgesmith_runtime.tensors import TensorSpec
 
@@ -109,14 +108,14 @@ class InferenceMethods:
     def model_infer(self, message: bytes, context: grpc.ServicerContext) -> bytes:
         """Run the model once."""
         request, raw = split_request(message)
-        return self._infer(request, raw, _Leaving(context))
+        return self._infer(request, raw, Leaving(context))
 
     def stream(self, context: grpc.ServicerContext) -> Callable[[bytes], bytes]:
         """What answers the requests of one call of ``ModelStreamInfer``, one after the other.
 
         A request that fails is answered with its error, and the call goes on.
         """
-        leaving = _Leaving(context)
+        leaving = Leaving(context)
 
         def answer(message: bytes) -> bytes:
             identity, code = "", grpc.StatusCode.OK
@@ -136,7 +135,7 @@ class InferenceMethods:
         return answer
 
     def _infer(
-        self, request: messages.ModelInferRequest, raw: list[memoryview], leaving: _Leaving, *, final: bool = False
+        self, request: messages.ModelInferRequest, raw: list[memoryview], leaving: Leaving, *, final: bool = False
     ) -> bytes:
         start = time.perf_counter()
         model = self._service.model(request.model_name, request.model_version)
@@ -152,37 +151,6 @@ class InferenceMethods:
         finally:
             taken = time.perf_counter() - start
             self._service.metrics.observe("edgesmith_request_duration_seconds", "grpc", value=taken)
-
-
-class _Leaving:
-    """Takes what a call waits for out of the queue when its client leaves.
-
-    A request that waits goes; one that runs keeps its place to the end.
-
-    Args:
-        context: The call.
-    """
-
-    def __init__(self, context: grpc.ServicerContext) -> None:
-        self._lock = threading.Lock()
-        self._future: Future[bytes] | None = None
-        self._left = False
-        if not context.add_callback(self._leave):
-            self._leave()
-
-    def wait(self, future: Future[bytes]) -> bytes:
-        """Wait for a result, or for its client to leave."""
-        with self._lock:
-            self._future, left = future, self._left
-        if left:
-            future.cancel()
-        return future.result()
-
-    def _leave(self) -> None:
-        with self._lock:
-            self._left, future = True, self._future
-        if future is not None:
-            future.cancel()
 
 
 def _tensors(specs: Iterable[TensorSpec]) -> list[messages.ModelMetadataResponse.TensorMetadata]:

@@ -167,7 +167,11 @@ class GrpcServer:
             requests: Iterator[bytes], context: grpc.ServicerContext, send: Callable[[bytes | None], None]
         ) -> None:
             with self._told("other", context):
-                self._streams.run(self._intake.stream(requests, context), methods.stream(context), context, send)
+                goes_on = self._streams.run(
+                    self._intake.stream(requests, context), methods.stream(context), context, send
+                )
+            if goes_on:
+                send(None)
 
         # As above: a stream that waits for its next request is ended from another thread.
         stream.experimental_non_blocking = True  # type: ignore[attr-defined]
@@ -203,11 +207,12 @@ class GrpcServer:
         except Exception:  # noqa: BLE001 - whatever it is, the caller gets a code and the log the traceback
             _log.exception("call failed unexpectedly")
             code, sentence = grpc.StatusCode.INTERNAL, "the server failed; its log says where"
-        if not context.is_active():
-            code = grpc.StatusCode.CANCELLED
+        active, ended = context.is_active(), context.code()  # type: ignore[attr-defined] # its stubs forget it
+        if not active:
+            code = ended or grpc.StatusCode.CANCELLED
         self._service.metrics.add("edgesmith_requests_total", "grpc", operation, code.name)
-        if code is grpc.StatusCode.OK:
-            return
+        if code is grpc.StatusCode.OK or (not active and ended is not None):
+            return  # what was ended from another thread must not be ended again: its place would never be given back
         if code is grpc.StatusCode.INTERNAL:
             _log.warning("inference failed: %s", sentence)
         context.abort(code, sentence)

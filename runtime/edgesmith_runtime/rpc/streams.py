@@ -62,14 +62,17 @@ class Streams:
         answer: Callable[[bytes], bytes],
         context: grpc.ServicerContext,
         send: Callable[[bytes | None], None],
-    ) -> None:
-        """Answer a call's requests until its client ends it, or the server stops.
+    ) -> bool:
+        """Answer a call's requests until its client ends them, or the server stops.
 
         Args:
             requests: The requests.
             answer: Answers one.
             context: The call.
             send: Sends an answer and returns when it has left; None ends the call.
+
+        Returns:
+            Whether the call is still to be ended.
 
         Raises:
             Unavailable: The server is stopping.
@@ -87,8 +90,7 @@ class Streams:
         finally:
             with self._lock:
                 self._streams.discard(stream)
-        if not stream.ended:
-            send(None)
+        return not stream.ended
 
     def look(self) -> None:
         """Cut off whoever takes no answer; call it several times a second."""
