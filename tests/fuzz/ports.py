@@ -26,6 +26,13 @@ STATUSES: Final = frozenset({200, 400, 404, 405, 413, 417, 431, 500, 501, 503, 5
 CODES: Final = frozenset(
     {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "UNIMPLEMENTED", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "INTERNAL"}
 )
+_REASONS: Final[dict[int | str, tuple[str, ...]]] = {
+    500: ("holds infinities or NaN",),
+    503: ("its timeout of", "requests are not counted"),
+    "UNAVAILABLE": ("its timeout of",),
+    "INTERNAL": (),
+}
+"""Statuses that an input may have for these reasons only."""
 _OWN: Final = "the server failed"
 """How the sentence of a mistake of its own begins."""
 
@@ -190,6 +197,8 @@ def _wrong(answer: Answer) -> str | None:
         sentence = json.loads(answer.body)["error"]
     except (ValueError, KeyError, TypeError):
         return f"an error of status {answer.status} has the body {answer.body[:100]!r}"
+    if answer.status in _REASONS and not any(reason in sentence for reason in _REASONS[answer.status]):
+        return f"status {answer.status} says {sentence[:300]!r}"
     if sentence.startswith(_OWN) or "\n" in sentence or len(sentence) > 1100:
         return f"status {answer.status} says {sentence[:300]!r}"
     return None
@@ -265,7 +274,8 @@ class GrpcPort:
         except grpc.RpcError:
             answers = []
         code, sentence = call.code().name, call.details() or ""
-        if code not in CODES or sentence.startswith(_OWN) or (code == "INTERNAL" and "model" not in sentence):
+        known = code in CODES and any(reason in sentence for reason in _REASONS.get(code, ("",)))
+        if not known or sentence.startswith(_OWN):
             return f"code {code} says {sentence[:300]!r}"
         if one.method == STREAM and code == "OK" and len(answers) != len(one.data):
             return f"{len(one.data)} requests of a stream got {len(answers)} answers"

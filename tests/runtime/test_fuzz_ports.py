@@ -86,6 +86,10 @@ ANSWERS: dict[str, tuple[bytes, str]] = {
     "a part": (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", "an answer of 9 bytes ended after 5"),
     "another status": (b"HTTP/1.1 418 T\r\nContent-Length: 0\r\n\r\n", "status 418 is none of those documented"),
     "an error that is no JSON": (b"HTTP/1.1 400 B\r\nContent-Length: 2\r\n\r\nno", "has the body b'no'"),
+    "no answer for no reason": (
+        b'HTTP/1.1 503 U\r\nContent-Length: 16\r\n\r\n{"error":"full"}',
+        "status 503 says 'full'",
+    ),
     "an error of its own": (
         b'HTTP/1.1 500 I\r\nContent-Length: 29\r\n\r\n{"error":"the server failed"}',
         "status 500 says 'the server failed'",
@@ -127,6 +131,7 @@ def test_a_wrong_answer_over_http_is_found(case: str, kind: str) -> None:
     ("method", "answers", "code", "expected"),
     [
         (INFER, 1, grpc.StatusCode.INTERNAL, "code INTERNAL says 'the server failed'"),
+        (INFER, 1, grpc.StatusCode.UNAVAILABLE, "code UNAVAILABLE says"),
         (INFER, 1, grpc.StatusCode.UNKNOWN, "code UNKNOWN says"),
         (STREAM, 1, None, "2 requests of a stream got 1 answers"),
         (STREAM, 2, None, "a stream says ''"),
