@@ -1,7 +1,7 @@
 """Tensor specifications and the Open Inference Protocol's datatype names.
 
 The protocol names nine integer and floating types, ``BOOL`` and ``BYTES``
-(https://github.com/kserve/open-inference-protocol, "Tensor Data Types"). ``BF16`` is left out: NumPy has no such type.
+(https://github.com/kserve/open-inference-protocol, "Tensor Data Types"); Triton adds ``BF16``, half of an FP32.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["ANY_SIZE", "DTYPES", "TensorSpec", "datatype_of", "shape_text"]
+__all__ = ["ANY_SIZE", "DTYPES", "TensorSpec", "datatype_of", "fits_datatype", "shape_text"]
 
 ANY_SIZE: Final = -1
 """The size of a dimension that a request may choose."""
@@ -34,14 +34,19 @@ DTYPES: Final[Mapping[str, np.dtype[Any]]] = MappingProxyType(
         "INT32": np.dtype("<i4"),
         "INT64": np.dtype("<i8"),
         "FP16": np.dtype("<f2"),
+        "BF16": np.dtype("<f4"),
         "FP32": np.dtype("<f4"),
         "FP64": np.dtype("<f8"),
         "BYTES": np.dtype(np.object_),
     }
 )
-"""NumPy's type for each datatype; little-endian, as it travels. ``BYTES`` elements are ``bytes`` or ``str``."""
+"""NumPy's type for each datatype; little-endian, as it travels. ``BYTES`` elements are ``bytes`` or ``str``.
 
-_DATATYPES: Final = {(dtype.kind, dtype.itemsize): name for name, dtype in DTYPES.items()}
+NumPy has no BF16. Such a tensor is an array of FP32 here, which holds each of its numbers; it travels as their upper
+halves, and an engine takes them so.
+"""
+
+_DATATYPES: Final = {(dtype.kind, dtype.itemsize): name for name, dtype in DTYPES.items() if name != "BF16"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,11 @@ def datatype_of(array: NDArray[Any]) -> str | None:
     if array.dtype.kind in "US":
         return "BYTES"
     return _DATATYPES.get((array.dtype.kind, array.dtype.itemsize))
+
+
+def fits_datatype(array: NDArray[Any], datatype: str) -> bool:
+    """Say whether an array is one that tensors of a datatype are held in."""
+    return datatype_of(array) == ("FP32" if datatype == "BF16" else datatype)
 
 
 def shape_text(shape: tuple[int, ...]) -> str:

@@ -120,6 +120,23 @@ def _identities(folder: Path, types: Mapping[str, int]) -> Bundle:
 
 
 @pytest.fixture(scope="session")
+def halves(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """``x`` BF16 [-1,2] as it came in ``y``, as FP32 in ``wide``, and its ``relu`` in BF16."""
+    folder = tmp_path_factory.mktemp("halves")
+    nodes = [
+        helper.make_node("Identity", ["x"], ["y"]),
+        helper.make_node("Cast", ["x"], ["wide"], to=TensorProto.FLOAT),
+        helper.make_node("Relu", ["wide"], ["positive"]),
+        helper.make_node("Cast", ["positive"], ["relu"], to=TensorProto.BFLOAT16),
+    ]
+    kinds = {"y": TensorProto.BFLOAT16, "wide": TensorProto.FLOAT, "relu": TensorProto.BFLOAT16}
+    outputs = [_value(name, kind, ("n", 2)) for name, kind in kinds.items()]
+    model = _save(folder / "halves.onnx", nodes, [_value("x", TensorProto.BFLOAT16, ("n", 2))], outputs)
+    samples = np.arange(-3, 3, dtype=np.float32).reshape(3, 2) / 4
+    return _bundle(folder, "halves", model, {"x": samples}, ())
+
+
+@pytest.fixture(scope="session")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """``x`` FP32 [n,n], multiplied by itself ten times: a request chooses how long it takes."""
     folder = tmp_path_factory.mktemp("slow")

@@ -123,6 +123,11 @@ DIFFERENCES: Final[dict[str, list[Row]]] = {
     "Numbers of FP32 in JSON have 9 digits and not 17; both read back as the same number.": [
         Row("*", "outputs.*.data", _same_floats),
     ],
+    "FP16 and BF16 may be JSON numbers, too.": [
+        *(row for name in ("BF16", "FP16") for form in ("to", "of") for row in answered(f"{name} {form} JSON")),
+        Row("[BF][FP]16 of JSON", "type", "application/octet-stream", "application/json"),
+        Row("[BF][FP]16 to JSON", "type", "application/json", "text/plain"),
+    ],
     "`/v2/` is the same as `/v2`.": [
         *answered("page server with a slash", theirs=404),
         Row("page server with a slash", "type", "application/json", "text/plain"),
@@ -171,7 +176,7 @@ DIFFERENCES: Final[dict[str, list[Row]]] = {
         *refused("gRPC parameter timeout -1", _BAD, "OK"),
     ],
     "There is one model and one version, in one repository without a name: no loading and unloading.": [
-        *(Row("*index*", f"{at}{model}.*", NONE, ANY) for at in ("", "models.") for model in ("types", "typed")),
+        *(Row("*index*", f"{at}{one}.*", NONE, ANY) for at in ("", "models.") for one in ("types", "typed", "halves")),
         *refused("index of a repository", 404),
         *refused("index of no object"),
         status("*load", 404, 503),

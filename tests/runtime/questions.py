@@ -172,6 +172,33 @@ def _binary(size: int = 32, **fields: Any) -> Json:
     return {"name": "x", "datatype": "FP32", "shape": [2, 4], "parameters": {"binary_data_size": size}} | fields
 
 
+def bfloats() -> Iterator[tuple[str, Question]]:
+    """BF16, and halves of both kinds as JSON."""
+    bits = np.array([[0x3F80, 0xC000], [0x7F7F, 0x8000], [0x0001, 0x7F80]], np.uint16)
+    entry: Json = {"name": "x", "datatype": "BF16", "shape": [3, 2], "parameters": {"binary_data_size": 12}}
+    given, wanted = {"inputs": [entry]}, {"name": "y", "parameters": {"binary_data": True}}
+    yield "BF16 binary", infer(given | {"outputs": [wanted]}, bits.tobytes(), "halves")
+    small = bits[:2].tobytes()
+    shorter = entry | {"shape": [2, 2], "parameters": {"binary_data_size": 8}}
+    yield "BF16 to JSON", infer({"inputs": [shorter], "outputs": [{"name": "y"}]}, small, "halves")
+    data = {"name": "x", "datatype": "BF16", "shape": [1, 2], "data": [1, 0.5]}
+    yield "BF16 of JSON", infer({"inputs": [data], "outputs": [wanted]}, model="halves")
+    odd = entry | {"parameters": {"binary_data_size": 10}}
+    yield "BF16 of another size", infer({"inputs": [odd], "outputs": [wanted]}, bits.tobytes()[:10], "halves")
+    message = messages.ModelInferRequest(model_name="halves", outputs=[{"name": "y"}])
+    message.inputs.add(name="x", datatype="BF16", shape=[3, 2])
+    message.raw_input_contents.append(bits.tobytes())
+    yield "gRPC BF16", Grpc("ModelInfer", (message,))
+    document, tail = _types("binary", "JSON")
+    next(one for one in document["outputs"] if one["name"] == "out_FP16")["parameters"]["binary_data"] = False
+    yield "FP16 to JSON", infer(document, tail, "types")
+    document, tail = _types("JSON", "JSON")
+    half = next(one for one in document["inputs"] if one["name"] == "in_FP16")
+    half["data"] = EXAMPLES["FP16"].ravel().tolist()
+    del half["parameters"]
+    yield "FP16 of JSON", infer(document, model="types")
+
+
 def encodings() -> Iterator[tuple[str, Question]]:
     """Binary data, bare tensors, compressed bodies."""
     both = {"inputs": [_binary()], "parameters": {"binary_data_output": True}}
@@ -342,7 +369,7 @@ def calls() -> Iterator[tuple[str, Question]]:
 def questions() -> dict[str, Question]:
     """All of them by name."""
     found: dict[str, Question] = {}
-    for table in (pages, datatypes, encodings, parameters, mistakes, calls):
+    for table in (pages, datatypes, bfloats, encodings, parameters, mistakes, calls):
         for name, question in table():
             assert name not in found, name
             found[name] = question

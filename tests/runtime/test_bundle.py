@@ -113,8 +113,8 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "the labels are numbers": (_set(labels=[1]), "labels is '[1]'; expected a list of strings"),
     "there are no inputs": (_set(inputs=[]), "inputs is '[]'; expected a list of at least one tensor"),
     "a datatype is unknown": (
-        _set(inputs=[{"name": "x", "datatype": "BF16", "shape": []}]),
-        "inputs[0].datatype is 'BF16'; expected BOOL",
+        _set(inputs=[{"name": "x", "datatype": "FP8", "shape": []}]),
+        "inputs[0].datatype is 'FP8'; expected BOOL",
     ),
     "a size is below -1": (
         _set(inputs=[{"name": "x", "datatype": "FP32", "shape": [-2]}]),

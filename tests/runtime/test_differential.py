@@ -34,6 +34,23 @@ pytestmark = pytest.mark.timeout(300)
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "runtime.md").read_text()
 
 
+HALVES = """
+backend: "python" max_batch_size: 8
+input { name: "x" data_type: TYPE_BF16 dims: 2 }
+output { name: "y" data_type: TYPE_BF16 dims: 2 }
+instance_group { kind: KIND_CPU count: 1 }
+"""
+ECHO = """
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def execute(self, requests):
+        inputs = [pb_utils.get_input_tensor_by_name(request, "x") for request in requests]
+        return [pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack("y", one)]) for one in inputs]
+"""
+"""A model in Triton's own backend: the stand-in for ONNX Runtime's is NumPy's, which has no BF16."""
+
+
 @dataclass
 class Triton:
     """Where tritonserver listens."""
@@ -44,11 +61,11 @@ class Triton:
 
 @pytest.fixture(scope="module")
 def bundles(
-    toy: Bundle, every_type: Bundle, typed: Bundle, tmp_path_factory: pytest.TempPathFactory
+    toy: Bundle, every_type: Bundle, typed: Bundle, halves: Bundle, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Bundle]:
     """The models, each in a folder of its name."""
     folder = tmp_path_factory.mktemp("differential")
-    found = {"toy": toy, "types": every_type, "typed": typed}
+    found = {"toy": toy, "types": every_type, "typed": typed, "halves": halves}
     for name, bundle in found.items():
         shutil.copytree(bundle.folder, folder / name)
     return {name: replace(bundle, model=name, folder=folder / name) for name, bundle in found.items()}
@@ -65,8 +82,14 @@ def theirs(bundles: dict[str, Bundle], tmp_path_factory: pytest.TempPathFactory)
     """One tritonserver of all of them."""
     folder = tmp_path_factory.mktemp("triton")
     for bundle in bundles.values():
+        if bundle.model == "halves":
+            continue
         golden = Golden.read(*bundle.golden_paths)
         write_repository(bundle, golden, Fitting(threads=1, max_batch=8, cache=folder), folder / "models")
+    halves = folder / "models" / "halves"
+    (halves / "1").mkdir(parents=True)
+    (halves / "config.pbtxt").write_text(HALVES)
+    (halves / "1" / "model.py").write_text(ECHO)
     with tritonserver(folder) as server:
         yield server
 

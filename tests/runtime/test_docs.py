@@ -64,6 +64,6 @@ def test_a_reason_is_named(reason: str) -> None:
 
 
 def test_the_datatypes_are_named() -> None:
-    named = "BOOL, UINT8 to UINT64, INT8 to INT64, FP16, FP32, FP64 and BYTES"
+    named = "BOOL, UINT8 to UINT64, INT8 to INT64, FP16, BF16, FP32, FP64 and BYTES"
     assert named in PAGE
-    assert {name for name in DTYPES if "INT" not in name} == {"BOOL", "FP16", "FP32", "FP64", "BYTES"}
+    assert {name for name in DTYPES if "INT" not in name} == {"BOOL", "FP16", "BF16", "FP32", "FP64", "BYTES"}

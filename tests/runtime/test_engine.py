@@ -24,11 +24,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def test_types_without_a_name_are_refused(tmp_path: Path) -> None:
-    values = [helper.make_tensor_value_info(name, TensorProto.BFLOAT16, [1]) for name in ("x", "y")]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT8E4M3FN, [1]) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "test", values[:1], values[1:])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
     onnx.save(model, tmp_path / "model.onnx")
-    with pytest.raises(EngineError, match=r"input 'x' has type tensor\(bfloat16\); expected a tensor of BOOL"):
+    with pytest.raises(EngineError, match=r"input 'x' has type tensor\(float8e4m3fn\); expected a tensor of BOOL"):
         load_engine("onnxruntime", tmp_path / "model.onnx", threads=1)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgesmith_builder.dataset.labels import LABELS, Labels, decoded
 from edgesmith_builder.errors import DatasetInvalid, DatasetMismatch
-from edgesmith_runtime.tensors import ANY_SIZE, TensorSpec, datatype_of, shape_text
+from edgesmith_runtime.tensors import ANY_SIZE, TensorSpec, datatype_of, fits_datatype, shape_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def _fed(array: NDArray[Any]) -> NDArray[Any]:
 def _fitting(array: NDArray[Any], spec: TensorSpec, field: str) -> NDArray[Any]:
     array = decoded(array, spec.name, field)
     datatype = datatype_of(array)
-    if datatype != spec.datatype:
+    if not fits_datatype(array, spec.datatype):
         raise DatasetMismatch(
             f"{field} has the array {spec.name!r} of type {datatype or array.dtype}; "
             f"the model's input {spec.name!r} is {spec.datatype}"

@@ -18,7 +18,7 @@ from edgesmith_runtime.bundle.description import (
 from edgesmith_runtime.bundle.document import parse, specs_document
 from edgesmith_runtime.bundle.files import MODE, copy_file, file_digest
 from edgesmith_runtime.picture import GOLDEN_PICTURE, document_of
-from edgesmith_runtime.tensors import TensorSpec, datatype_of, shape_text
+from edgesmith_runtime.tensors import TensorSpec, datatype_of, fits_datatype, shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,7 +123,7 @@ def _check_golden(golden: Golden, inputs: Sequence[TensorSpec], outputs: Sequenc
     for kind, specs, arrays in (("input", inputs, golden.inputs), ("output", outputs, answered)):
         for name, array in arrays.items():
             known = {spec.name: spec for spec in specs}
-            if name not in known or known[name].datatype != datatype_of(array):
+            if name not in known or not fits_datatype(array, known[name].datatype):
                 actual = f"{datatype_of(array)} {shape_text(array.shape)}"
                 raise BundleError(f"golden {kind} {name!r} is {actual}; expected one of the model's {kind}s: {specs}")
     if lacking := sorted({spec.name for spec in inputs} - set(golden.inputs)):

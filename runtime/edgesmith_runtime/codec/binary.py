@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from edgesmith_runtime.bfloat import halves, whole
 from edgesmith_runtime.errors import BadRequest
 from edgesmith_runtime.tensors import DTYPES, TensorSpec, shape_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["from_raw", "text_of", "to_raw"]
+__all__ = ["element_size", "from_raw", "text_of", "to_raw"]
 
 _LENGTH: Final = struct.Struct("<I")
 
@@ -38,11 +39,13 @@ def from_raw(spec: TensorSpec, shape: tuple[int, ...], data: memoryview) -> NDAr
     dtype = DTYPES[spec.datatype]
     if spec.datatype == "BYTES":
         return _texts(spec, count, data).reshape(shape)
-    if len(data) != count * dtype.itemsize:
+    if len(data) != (size := count * element_size(spec.datatype)):
         raise BadRequest(
-            f"input {spec.name!r} has {len(data)} bytes of data; expected {count * dtype.itemsize} for {spec.datatype} "
+            f"input {spec.name!r} has {len(data)} bytes of data; expected {size} for {spec.datatype} "
             f"{shape_text(shape)}"
         )
+    if spec.datatype == "BF16":
+        return whole(np.frombuffer(data, "<u2")).reshape(shape)
     if spec.datatype == "BOOL":
         # A byte other than 0 and 1 is undefined in a bool array.
         return np.not_equal(np.frombuffer(data, np.uint8), 0).reshape(shape)
@@ -51,8 +54,20 @@ def from_raw(spec: TensorSpec, shape: tuple[int, ...], data: memoryview) -> NDAr
     return array
 
 
-def to_raw(array: NDArray[Any]) -> bytes | memoryview:
-    """Write a tensor, without copying it where its memory is already in order."""
+def element_size(datatype: str) -> int:
+    """The bytes of an element of a datatype other than ``BYTES``."""
+    return DTYPES["UINT16" if datatype == "BF16" else datatype].itemsize
+
+
+def to_raw(array: NDArray[Any], datatype: str | None = None) -> bytes | memoryview:
+    """Write a tensor, without copying it where its memory is already in order.
+
+    Args:
+        array: The tensor.
+        datatype: Its datatype where the array does not tell: ``BF16`` is held as FP32.
+    """
+    if datatype == "BF16":
+        array = halves(array)
     if array.dtype.kind in "OUS":
         parts: list[bytes] = []
         for item in array.ravel():

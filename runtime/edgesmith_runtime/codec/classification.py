@@ -10,17 +10,36 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edgesmith_runtime.errors import BadRequest
-from edgesmith_runtime.tensors import shape_text
+from edgesmith_runtime.tensors import datatype_of, shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["MOST_NAMES", "best_classes"]
+    from edgesmith_runtime.signature import ModelSignature, RequestedOutput
+
+__all__ = ["MOST_NAMES", "answered", "best_classes"]
 
 MOST_NAMES: Final = 2**16
 """The most classes named in one output, over all its samples: each takes some microseconds."""
+
+
+def answered(signature: ModelSignature, asked: RequestedOutput, array: NDArray[Any]) -> tuple[NDArray[Any], str]:
+    """What is answered for one output, and its datatype.
+
+    Args:
+        signature: The model's signature.
+        asked: What was asked of the output.
+        array: What the engine answered.
+
+    Raises:
+        BadRequest: Classes are asked for, and there are no scores, or too many.
+    """
+    if asked.classes:
+        return best_classes(array, asked.classes, signature.labels), "BYTES"
+    spec = signature.outputs.get(asked.name)
+    return array, "BF16" if spec is not None and spec.datatype == "BF16" else datatype_of(array) or ""
 
 
 def best_classes(scores: NDArray[Any], count: int, labels: Sequence[str]) -> NDArray[Any]:

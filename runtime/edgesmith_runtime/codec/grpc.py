@@ -9,13 +9,13 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from edgesmith_runtime.codec.binary import from_raw, text_of, to_raw
-from edgesmith_runtime.codec.classification import best_classes
+from edgesmith_runtime.codec.classification import answered
 from edgesmith_runtime.codec.parameters import FINAL, check_parameters
 from edgesmith_runtime.codec.wire import WireError, fields, prefix
 from edgesmith_runtime.errors import BadRequest
 from edgesmith_runtime.protocol import inference_pb2 as messages
 from edgesmith_runtime.signature import VERSION, InferRequest, ModelSignature
-from edgesmith_runtime.tensors import DTYPES, TensorSpec, datatype_of, shape_text
+from edgesmith_runtime.tensors import DTYPES, TensorSpec, shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -138,11 +138,9 @@ def encode_answer(
         response.parameters[_FINAL].bool_param = True
     parts: list[bytes | memoryview] = [b""]
     for asked in request.outputs:
-        array = answers[asked.name]
-        if asked.classes:
-            array = best_classes(array, asked.classes, signature.labels)
-        response.outputs.add(name=asked.name, datatype=datatype_of(array) or "", shape=array.shape)
-        raw = to_raw(array)
+        array, datatype = answered(signature, asked, answers[asked.name])
+        response.outputs.add(name=asked.name, datatype=datatype, shape=array.shape)
+        raw = to_raw(array, datatype)
         parts += (prefix(_RAW_OUTPUTS, len(raw)), raw)
     parts[0] = response.SerializeToString()
     return b"".join(parts)

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from edgesmith_runtime.codec.binary import from_raw, text_of, to_raw
-from edgesmith_runtime.codec.classification import best_classes
+from edgesmith_runtime.codec.binary import element_size, from_raw, text_of, to_raw
+from edgesmith_runtime.codec.classification import answered
 from edgesmith_runtime.codec.jsondata import from_json, to_json
 from edgesmith_runtime.codec.jsontext import alone, json_bytes, parsed
 from edgesmith_runtime.codec.parameters import check_parameters
 from edgesmith_runtime.errors import BadRequest, TooLarge, shown
-from edgesmith_runtime.signature import VERSION, InferRequest, ModelSignature, RequestedOutput
-from edgesmith_runtime.tensors import DTYPES, datatype_of
+from edgesmith_runtime.signature import VERSION, InferRequest, ModelSignature
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -106,10 +105,10 @@ def encode_answer(
     tensors: list[bytes | memoryview] = []
     length = len(parts[0])
     for index, asked in enumerate(request.outputs):
-        array = _answer(signature, asked, answers[asked.name])
-        entry: dict[str, Any] = {"name": asked.name, "datatype": datatype_of(array), "shape": list(array.shape)}
+        array, datatype = answered(signature, asked, answers[asked.name])
+        entry: dict[str, Any] = {"name": asked.name, "datatype": datatype, "shape": list(array.shape)}
         if asked.binary:
-            tensors.append(to_raw(array))
+            tensors.append(to_raw(array, datatype))
             entry["parameters"] = {"binary_data_size": memoryview(tensors[-1]).nbytes}
         texts: Iterable[bytes] = () if asked.binary else chain([b',"data":'], to_json(asked.name, array))
         for text in chain([(b"," if index else b"") + json_bytes(entry)[:-1]], texts, [b"}"]):
@@ -124,10 +123,6 @@ def encode_answer(
     return [*parts, *tensors], length if tensors else None
 
 
-def _answer(signature: ModelSignature, asked: RequestedOutput, array: NDArray[Any]) -> NDArray[Any]:
-    return best_classes(array, asked.classes, signature.labels) if asked.classes else array
-
-
 def _bare(signature: ModelSignature, body: memoryview) -> InferRequest:
     if len(signature.inputs) != 1:
         raise BadRequest(
@@ -140,7 +135,7 @@ def _bare(signature: ModelSignature, body: memoryview) -> InferRequest:
         array[0] = text_of(spec.name, 0, body)
         array = array.reshape(signature.raw_shape(spec, 1))
     else:
-        size = DTYPES[spec.datatype].itemsize
+        size = element_size(spec.datatype)
         if len(body) % size:
             raise BadRequest(f"input {spec.name!r} has {len(body)} bytes of data; expected a whole multiple of {size}")
         array = from_raw(spec, signature.raw_shape(spec, len(body) // size), body)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from edgesmith_runtime.bfloat import rounded
 from edgesmith_runtime.codec.jsontext import json_bytes
 from edgesmith_runtime.errors import AnswerFailed, BadRequest, shown
 from edgesmith_runtime.tensors import DTYPES, TensorSpec, shape_text
@@ -123,6 +124,8 @@ def _elements(spec: TensorSpec, elements: list[Any], start: int) -> NDArray[Any]
     try:
         with np.errstate(over="ignore"):
             array: NDArray[Any] = np.array(elements, dtype=dtype)
+            if spec.datatype == "BF16":
+                array = rounded(array)
     except OverflowError as error:
         raise BadRequest(f"input {spec.name!r} has a number outside the range of {spec.datatype}") from error
     if dtype.kind == "f" and not np.isfinite(array).all():

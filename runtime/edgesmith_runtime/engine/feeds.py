@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesmith_runtime.engine.interface import EngineInputError
-from edgesmith_runtime.tensors import datatype_of, shape_text
+from edgesmith_runtime.tensors import datatype_of, fits_datatype, shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,10 +55,13 @@ def check_feeds(specs: Sequence[TensorSpec], inputs: Mapping[str, NDArray[Any]])
         array = inputs.get(spec.name)
         if array is None:
             raise EngineInputError(REFUSED, f"{spec.name!r} is missing; expected {_names(specs)}")
-        datatype, shape = datatype_of(array), tuple(array.shape)
-        if datatype != spec.datatype or not spec.accepts(shape):
-            expected = f"{spec.datatype} {shape_text(spec.shape)}"
-            raise EngineInputError(REFUSED, f"{spec.name!r} is {datatype} {shape_text(shape)}; expected {expected}")
+        shape = tuple(array.shape)
+        if not fits_datatype(array, spec.datatype) or not spec.accepts(shape):
+            found, expected = (
+                f"{name} {shape_text(size)}"
+                for name, size in ((datatype_of(array), shape), (spec.datatype, spec.shape))
+            )
+            raise EngineInputError(REFUSED, f"{spec.name!r} is {found}; expected {expected}")
 
 
 def check_wanted(specs: Sequence[TensorSpec], outputs: Sequence[str] | None) -> list[str]:

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LiteRTEngine", "load", "version"]
 
-_DATATYPES: Final = {dtype.type: name for name, dtype in DTYPES.items() if name != "BYTES"} | {np.bytes_: "BYTES"}
+_NAMES: Final = [name for name in DTYPES if name != "BF16"]
+_DATATYPES: Final = {DTYPES[name].type: name for name in _NAMES if name != "BYTES"} | {np.bytes_: "BYTES"}
 _NODE: Final = re.compile(r"\s*Node number (?P<number>\d+) \((?P<kind>[^)]*)\) failed to (?:prepare|invoke)\.")
 _CUSTOM: Final = re.compile(r"unresolved custom op: (?P<name>[^.\s]+)")
 _EDGE_TPU: Final = "edgetpu-custom-op"
@@ -212,7 +213,7 @@ def _spec(detail: Mapping[str, Any], kind: str) -> TensorSpec:
     name, dtype = detail["name"], detail["dtype"]
     datatype = _DATATYPES.get(dtype)
     if datatype is None:
-        raise EngineError(f"{kind} {name!r} has type {np.dtype(dtype).name}; expected a tensor of {', '.join(DTYPES)}")
+        raise EngineError(f"{kind} {name!r} has type {np.dtype(dtype).name}; expected a tensor of {', '.join(_NAMES)}")
     sizes = detail["shape_signature"] if len(detail["shape_signature"]) else detail["shape"]
     return TensorSpec(name, datatype, tuple(int(size) if size >= 0 else ANY_SIZE for size in sizes))
 

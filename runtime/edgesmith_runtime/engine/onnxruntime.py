@@ -21,6 +21,7 @@ from edgesmith_runtime.engine.failures import run_failure
 from edgesmith_runtime.engine.feeds import check_feeds
 from edgesmith_runtime.engine.interface import EngineError
 from edgesmith_runtime.engine.options import check_options
+from edgesmith_runtime.engine.ortvalues import BFLOAT16, run_with_halves
 from edgesmith_runtime.engine.pair import MOST_COPIED, PairedEngine
 from edgesmith_runtime.engine.saturation import products_saturate
 from edgesmith_runtime.tensors import ANY_SIZE, DTYPES, TensorSpec
@@ -44,6 +45,7 @@ _DATATYPES: Final = {
     "tensor(int32)": "INT32",
     "tensor(int64)": "INT64",
     "tensor(float16)": "FP16",
+    BFLOAT16: "BF16",
     "tensor(float)": "FP32",
     "tensor(double)": "FP64",
     "tensor(string)": "BYTES",
@@ -175,6 +177,7 @@ class _Session:
 
     def __init__(self, session: Any) -> None:
         self.session = session
+        self._halves = any(node.type == BFLOAT16 for node in (*session.get_inputs(), *session.get_outputs()))
         self.sample: dict[str, NDArray[Any]] = {}
         """Inputs of the usual size; empty before the first run."""
         self._owing = False
@@ -190,6 +193,8 @@ class _Session:
         # An array of rank 0 turns into a scalar in NumPy's hands and ONNX Runtime's, which the latter does not take.
         feeds = {name: np.asarray(array) for name, array in inputs.items()}
         try:
+            if self._halves:
+                return run_with_halves(self.session, feeds, outputs, options)
             return [np.asarray(answer) for answer in self.session.run(outputs, feeds, options)]
         # ONNX Runtime's own errors share no base class of their own.
         except Exception as error:

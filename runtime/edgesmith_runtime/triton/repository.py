@@ -103,6 +103,9 @@ def config_text(bundle: Bundle, golden: Golden, fitting: Fitting) -> str:
     """
     if bundle.engine != _ENGINE:
         raise EngineError(f"the bundle is for engine {bundle.engine!r}; expected {_ENGINE} to serve it with Triton")
+    for spec in (*bundle.inputs, *bundle.outputs):
+        if spec.datatype == "BF16":
+            raise EngineError(f"{spec.name!r} is BF16; expected another datatype to serve it with Triton")
     on_gpu = accelerated(bundle)
     # Triton has no tensor without an axis beside its batch; such models get no batch of Triton's.
     flat = any(len(spec.shape) < _AXES for spec in (*bundle.inputs, *bundle.outputs))
