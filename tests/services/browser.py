@@ -36,6 +36,7 @@ class Page:
         self._session: str | None = None
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._fault = asyncio.Event()
         self._reading = asyncio.ensure_future(self._read())
 
     async def start(self) -> None:
@@ -69,6 +70,12 @@ class Page:
         except TimeoutError:
             text = await self.run("document.body.innerText")
             raise AssertionError(f"{condition} did not come; the page shows: {text}") from None
+
+    async def faulty(self, count: int) -> None:
+        """Wait until so many faults were written."""
+        while len(self.faults) < count:
+            self._fault.clear()
+            await asyncio.wait_for(self._fault.wait(), _PATIENCE)
 
     async def open(self, address: str) -> None:
         """Go to an address."""
@@ -126,6 +133,7 @@ class Page:
                     self.asked.append(parameters["request"]["url"])
                 case "Log.entryAdded" if parameters["entry"]["level"] == "error":
                     self.faults.append(parameters["entry"]["text"])
+                    self._fault.set()
                 case "Runtime.exceptionThrown":
                     self.faults.append(parameters["exceptionDetails"]["text"])
 
@@ -141,8 +149,9 @@ async def browsing(folder: Path) -> AsyncIterator[Page]:
     if program is None:
         lacking("chromium is not installed: run `make tools` as root, or install it")
     # Without its sandbox, which root may not have; it opens pages of our own alone.
-    flags = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-port=0")
+    flags = ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-port=0")
     quiet = (
+        "--no-first-run",
         "--disable-background-networking",
         "--disable-component-update",
         "--disable-sync",
