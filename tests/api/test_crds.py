@@ -50,6 +50,62 @@ def test_the_short_name_and_the_columns_work(server: ApiServer, namespace: str) 
     assert "fraction" in server.kubectl("explain", "edgemodel.spec.gates")
 
 
+LABELS: Object = {"classification": {}}
+
+
+def test_a_picture_has_defaults_where_there_is_one(server: ApiServer, namespace: str) -> None:
+    server.apply(edge_model("plain", namespace))
+    server.apply(edge_model("parts", namespace, picture={"scale": "1/255", **LABELS}))
+    server.apply(edge_model("boxes", namespace, picture={"detection": {"scoreThreshold": "40%"}}))
+    plain, labels, boxes = (server.get("edgemodels", name, namespace) for name in ("plain", "parts", "boxes"))
+    assert plain is not None
+    assert labels is not None
+    assert boxes is not None
+    assert "picture" not in plain["spec"]
+    usual = {"resize": "Stretch", "interpolation": "Bilinear", "fill": 114, "mean": ["0"], "deviation": ["1"]}
+    scores = {"activation": "None", "scale": "1", "topK": 5}
+    assert labels["spec"]["picture"] == {"scale": "1/255", "classification": scores, **usual}
+    assert "classification" not in boxes["spec"]["picture"]
+    assert boxes["spec"]["picture"]["detection"] == {
+        "activation": "None",
+        "background": False,
+        "form": "Corners",
+        "iouThreshold": "45%",
+        "maxBoxes": 100,
+        "objectness": False,
+        "order": "BoxesFirst",
+        "scoreThreshold": "40%",
+        "suppression": "PerClass",
+        "unit": "Pixels",
+    }
+
+
+@pytest.mark.parametrize(
+    ("picture", "says"),
+    [
+        ({}, "give exactly one of classification and detection"),
+        ({"detection": {}, **LABELS}, "give exactly one of classification and detection"),
+        ({"shorterSide": 256, **LABELS}, "shorterSide is for resize Crop alone"),
+        ({"scale": "1/0", **LABELS}, "must be a number, or one over another, as a string: 1/255, say"),
+        ({"scale": "0.0", **LABELS}, "must be more than 0"),
+        ({"mean": ["0.4", "x", "0.4"], **LABELS}, "must be a number as a string: 123.675, say"),
+        ({"mean": ["1"] * 4, **LABELS}, "must have at most 3 items"),
+        ({"resize": "Squash", **LABELS}, "Unsupported value"),
+        ({"detection": {"classes": "c"}}, "classes needs the output with the scores beside it: give scores"),
+        (
+            {"detection": {"classes": "c", "scores": "s", "objectness": True}},
+            "objectness is for scores of classes: give classes or objectness",
+        ),
+        ({"detection": {"iouThreshold": "2"}}, "must be a fraction from 0 to 1"),
+    ],
+)
+def test_a_wrong_picture_is_refused_by_name(server: ApiServer, namespace: str, picture: Object, says: str) -> None:
+    document = edge_model("parts", namespace, picture=picture)
+    refusal = server.kubectl("apply", "--server-side", document=document, fails=True)
+    assert "spec.picture" in refusal
+    assert says in refusal
+
+
 @pytest.mark.parametrize(
     ("spec", "says"),
     [

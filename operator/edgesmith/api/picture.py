@@ -187,9 +187,9 @@ class Picture(Model):
     deviation: tuple[Number, ...] = _numbers(
         "1", "What is divided by then: one number, or one for each channel in the input's order."
     )
-    labels: tuple[Annotated[str, Field(max_length=256, description="Name of a class.")], ...] = Field(
+    labels: tuple[Annotated[str, Field(max_length=96, description="Name of a class.")], ...] = Field(
         (),
-        max_length=2048,
+        max_length=1024,
         description="Names of the classes in the order of the output, where the model has none itself.",
     )
     classification: Classification | None = Field(None, description="The answer is labels: the best classes.")

@@ -10,6 +10,9 @@ from pydantic import ValidationError
 from edgesmith.decide.plan import Change
 from edgesmith_builder.contract import Build
 
+_LONGEST = 200
+"""Characters of a value."""
+
 
 def changes(build: Build, before: Mapping[str, Any] | None, looked_at: Collection[str] = ()) -> tuple[Change, ...]:
     """Why a build is needed: each field in which it differs from the build before, by its dotted path.
@@ -27,7 +30,7 @@ def changes(build: Build, before: Mapping[str, Any] | None, looked_at: Collectio
         return ()
     old, new = _flat(_with_defaults(before)), _flat(build.model_dump(mode="json", by_alias=True))
     return tuple(
-        Change(_named(field, looked_at), old.get(field), new.get(field))
+        Change(_named(field, looked_at), _short(old.get(field)), _short(new.get(field)))
         for field in sorted({*old, *new})
         if old.get(field) != new.get(field)
         and not (field.startswith("tools.") and field not in old.keys() & new.keys())
@@ -38,6 +41,11 @@ def _named(field: str, looked_at: Collection[str]) -> str:
     """A field as a reason names it."""
     file, _, part = field.partition(".")
     return f"{file} content" if part == "sha256" and file in looked_at else field
+
+
+def _short(value: str | None) -> str | None:
+    """A value as a reason shows it: a thousand labels are too many for it."""
+    return value if value is None or len(value) <= _LONGEST else f"{value[: _LONGEST - 1]}…"
 
 
 def _with_defaults(build: Mapping[str, Any]) -> Mapping[str, Any]:
