@@ -2,6 +2,7 @@
 
 import sys
 
+from edgesmith_runtime.reporting import main as report
 from edgesmith_runtime.waiting import wait
 
 if __name__ == "__main__":
@@ -12,6 +13,8 @@ if __name__ == "__main__":
         from edgesmith_runtime.uplink.arguments import main as uplink
 
         sys.exit(uplink(sys.argv[2:]))
+    if sys.argv[1:2] == ["report"]:
+        sys.exit(report(sys.argv[2:]))  # likewise
     from edgesmith_runtime.cli import main
 
     sys.exit(main())

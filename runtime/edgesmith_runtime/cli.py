@@ -15,6 +15,7 @@ from edgesmith_runtime.health import Patience
 from edgesmith_runtime.http.limits import MEBIBYTE, Limits
 from edgesmith_runtime.judging.arguments import add_judging, judging_of
 from edgesmith_runtime.logs import set_up_logging
+from edgesmith_runtime.reporting import HELP, add_report
 from edgesmith_runtime.sampling.arguments import add_sampling
 from edgesmith_runtime.uplink.arguments import add_uplink
 from edgesmith_runtime.waiting import wait
@@ -65,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_selftest(commands.add_parser("selftest", parents=[shared], help="test the bundle on this device"))
     add_uplink(commands.add_parser("uplink", help="send samples that wait to a bucket"))
     commands.add_parser("wait", help="do nothing until SIGTERM").set_defaults(run=lambda _: wait())
+    add_report(commands.add_parser("report", help=HELP))
     return parser
 
 

@@ -110,6 +110,28 @@ METRICS: Final = (
         "counter",
         "Answered runs that observers did not see, because they were behind.",
     ),
+    Metric("edgesmith_drifted", "gauge", "Whether what is asked is unlike the baseline of the model (1) or not (0)."),
+    Metric("edgesmith_drift_known", "gauge", "Whether enough was seen to say so (1) or not (0)."),
+    Metric("edgesmith_drift_samples_total", "counter", "Samples that were held against the baseline."),
+    Metric("edgesmith_drift_episodes_total", "counter", "Times that drift began."),
+    Metric(
+        "edgesmith_drift_psi",
+        "gauge",
+        "Population stability index of a feature against the baseline, when it was last judged.",
+        ("feature",),
+    ),
+    Metric("edgesmith_drift_psi_limit", "gauge", "What that may be, for as many samples.", ("feature",)),
+    Metric(
+        "edgesmith_drift_discrepancy",
+        "gauge",
+        "Squared maximum mean discrepancy of all features of the inputs together, when it was last judged.",
+    ),
+    Metric("edgesmith_drift_discrepancy_limit", "gauge", "What that may be, for as many samples."),
+    Metric(
+        "edgesmith_drift_novel_ratio",
+        "gauge",
+        "Least share, over the newest spans, of samples that are farther from the baseline than 99 of 100 of it.",
+    ),
     Metric(
         "edgesmith_samples_total",
         "counter",

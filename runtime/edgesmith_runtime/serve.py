@@ -174,7 +174,8 @@ def _judge(settings: Settings, loaded: Loaded, service: Service, dispatcher: Dis
 
 
 def _observe(settings: Settings, loaded: Loaded, service: Service) -> None:
-    service.observers = observers_of(loaded, settings.feedback, service.metrics, name=settings.name)
+    observed = observers_of(loaded, settings.feedback, service.metrics, name=settings.name)
+    service.observers, service.drift = observed.observers, observed.drift
     if service.observers is not None:
         service.observers.start()
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgesmith_runtime.dispatcher import Dispatcher
+    from edgesmith_runtime.drift.observer import Drift
     from edgesmith_runtime.engine import Engine
     from edgesmith_runtime.health import Health
     from edgesmith_runtime.judging.judge import Judge
@@ -75,6 +76,8 @@ class Service:
         """Who watches how requests go; None before the model is loaded."""
         self.observers: Observers | None = None
         """Who else sees runs that were answered; None where nobody does."""
+        self.drift: Drift | None = None
+        """Who watches for drift, among them; None where nobody does."""
         self._health = health
         self._dispatcher = dispatcher
         self._state = State.STARTING

@@ -20,11 +20,12 @@ from edgesmith_runtime.judging.confidence import confidence_of, probabilities, w
 from edgesmith_runtime.judging.figures import LONGEST, MANY, Figures, read
 from edgesmith_runtime.judging.judge import Judge
 from edgesmith_runtime.judging.notes import Notes
-from edgesmith_runtime.judging.previous import ask, service_of
+from edgesmith_runtime.judging.previous import ask
 from edgesmith_runtime.judging.replaying import Replay
 from edgesmith_runtime.judging.sketch import BUCKETS, bucket
 from edgesmith_runtime.judging.traffic import Traffic
 from edgesmith_runtime.metrics import Metrics
+from edgesmith_runtime.services import service_of
 from edgesmith_runtime.tensors import TensorSpec
 
 if TYPE_CHECKING:

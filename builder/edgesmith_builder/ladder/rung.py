@@ -17,11 +17,12 @@ from edgesmith_builder.ladder.yardstick import Yardstick
 from edgesmith_builder.pack import Layer, write_layers
 from edgesmith_builder.picture import GoldenPicture, recorded_picture
 from edgesmith_builder.progress import size_text, step
-from edgesmith_builder.score import ScoreFailed, record
+from edgesmith_builder.score import ScoreFailed, baseline, record
 from edgesmith_builder.toolchain import Compiled, Material, Toolchain
 from edgesmith_runtime.bundle import write_bundle
+from edgesmith_runtime.bundle.files import file_digest
 from edgesmith_runtime.engine import Engine, EngineError, load_engine
-from edgesmith_runtime.golden import replay
+from edgesmith_runtime.golden import Golden, replay
 from edgesmith_runtime.loading import LoadFailed, pipeline_of, read
 from edgesmith_runtime.picture.golden import replay_picture
 
@@ -154,7 +155,16 @@ class Workshop:
             labels=names,
             golden=golden,
             picture=picture,
+            baseline=self._baseline(engine, made, golden),
         )
+
+    def _baseline(self, engine: Engine, made: Compiled, golden: Golden) -> bytes | None:
+        """What drift is seen against; None without samples, and for Triton, beside which nothing of ours looks."""
+        evaluation = self.yardstick.evaluation
+        samples = self.material.calibration or (evaluation.samples if evaluation is not None else None)
+        if samples is None or self.triton:
+            return None
+        return baseline(engine, samples, golden, file_digest(made.model_file))
 
     def _pack(self, precision: Form, folder: Path) -> tuple[Layer, ...]:
         with step(f"{precision}: packed") as current:

@@ -2,6 +2,7 @@
 
 from edgesmith_builder.score.agreement import Agreement, Same, agreement
 from edgesmith_builder.score.asking import ScoreFailed
+from edgesmith_builder.score.baselining import baseline
 from edgesmith_builder.score.conversion import check_conversion
 from edgesmith_builder.score.golden_inputs import golden_inputs
 from edgesmith_builder.score.recording import record
@@ -14,6 +15,7 @@ __all__ = [
     "SourceAnswers",
     "agreement",
     "ask_source",
+    "baseline",
     "check_conversion",
     "golden_inputs",
     "record",

@@ -6,6 +6,7 @@ says so, and two that serve the same bytes under two names share an image.
 """
 
 from edgesmith_runtime.bundle.description import (
+    BASELINE,
     BUNDLE_FILE,
     DEFAULT_NAME,
     FORMAT_VERSION,
@@ -20,6 +21,7 @@ from edgesmith_runtime.bundle.writing import write_bundle
 from edgesmith_runtime.tensors import TensorSpec
 
 __all__ = [
+    "BASELINE",
     "BUNDLE_FILE",
     "DEFAULT_NAME",
     "FORMAT_VERSION",

@@ -23,6 +23,8 @@ GOLDEN_INPUTS: Final = "inputs.npz"
 """The inputs of the golden samples: in a layer of their own, since they do not change with the model."""
 GOLDEN_ANSWERS: Final = "answers.npz"
 """What the model answers to them, with how far each answer may be off."""
+BASELINE: Final = "baseline.json"
+"""What the model's inputs and answers were like at build time, for drift to be seen against."""
 
 _NAMES: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
@@ -45,6 +47,7 @@ class Bundle:
         outputs: The model's outputs.
         labels: The class names, empty when the build had none.
         golden_files: The files of the golden samples in the folder: their inputs, their answers.
+        baseline: The file of the baseline in the folder; None where the build had no samples for one.
         digests: ``sha256:<hex>`` of every file but ``bundle.json``.
         folder: Where the bundle was read from or written to.
         picture: How a picture becomes the model's input, and what its answer means; None where nothing is declared.
@@ -62,6 +65,7 @@ class Bundle:
     digests: Mapping[str, str]
     folder: Path
     picture: Picture | None = None
+    baseline: str | None = None
 
     @property
     def model_path(self) -> Path:
@@ -72,7 +76,9 @@ class Bundle:
     def model_digest(self) -> str:
         """What tells this model from others: its file's digest, or that of all digests where it has several files."""
         files = {
-            name: digest for name, digest in self.digests.items() if name not in {*self.golden_files, GOLDEN_PICTURE}
+            name: digest
+            for name, digest in self.digests.items()
+            if name not in {*self.golden_files, GOLDEN_PICTURE, self.baseline}
         }
         if len(files) == 1:
             return files[self.file]

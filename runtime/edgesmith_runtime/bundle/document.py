@@ -42,6 +42,8 @@ def parse(document: Any, folder: Path, name: str) -> Bundle:
     golden = document.get("golden")
     _expect(isinstance(golden, dict), "golden", golden, "an object with inputs and answers")
     files = {"file": document.get("file")} | {f"golden.{key}": golden.get(key) for key in ("inputs", "answers")}
+    if document.get("baseline") is not None:
+        files["baseline"] = document["baseline"]
     for field, file in files.items():
         _expect(isinstance(file, str) and file in digests, field, file, "a file that digests names")
     labels = document.get("labels", [])
@@ -67,6 +69,7 @@ def parse(document: Any, folder: Path, name: str) -> Bundle:
         digests=digests,
         folder=folder,
         picture=_picture(document.get("picture"), digests, inputs, outputs),
+        baseline=document.get("baseline"),
     )
 
 

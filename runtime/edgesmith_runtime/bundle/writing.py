@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesmith_runtime.bundle.description import (
+    BASELINE,
     BUNDLE_FILE,
     DEFAULT_NAME,
     FORMAT_VERSION,
@@ -45,6 +46,7 @@ def write_bundle(
     others: Sequence[Path] = (),
     options: Mapping[str, str] = _NONE,
     picture: tuple[Picture, bytes] | None = None,
+    baseline: bytes | None = None,
 ) -> Bundle:
     """Write a bundle; the same arguments give the same bytes.
 
@@ -60,6 +62,7 @@ def write_bundle(
         others: Further files that the engine finds beside the model's, copied under their own names.
         options: What the engine is told.
         picture: How a picture becomes the input, with the recorded answer, and the golden picture's bytes.
+        baseline: The file of the baseline; None: there is none.
 
     Returns:
         The bundle as `read_bundle` reads it back.
@@ -73,6 +76,10 @@ def write_bundle(
     _check_golden(golden, inputs, outputs)
     file = "model" + model_file.suffix
     digests = _write_model(folder, file, model_file, others) | _write_golden(folder, golden)
+    if baseline is not None:
+        (folder / BASELINE).write_bytes(baseline)
+        (folder / BASELINE).chmod(MODE)
+        digests[BASELINE] = file_digest(folder / BASELINE)
     document: dict[str, Any] = {
         "formatVersion": FORMAT_VERSION,
         "engine": engine,
@@ -84,6 +91,8 @@ def write_bundle(
         "digests": digests,
         "golden": {"inputs": GOLDEN_INPUTS, "answers": GOLDEN_ANSWERS},
     }
+    if baseline is not None:
+        document["baseline"] = BASELINE
     if labels is not None:
         document["labels"] = list(labels)
     if picture is not None:
@@ -102,7 +111,7 @@ def _write_model(folder: Path, file: str, model_file: Path, others: Sequence[Pat
     """Copy the model's files; give their digests by name."""
     copies = {file: model_file}
     for other in others:
-        if other.name in {*copies, BUNDLE_FILE, GOLDEN_INPUTS, GOLDEN_ANSWERS, GOLDEN_PICTURE}:
+        if other.name in {*copies, BUNDLE_FILE, GOLDEN_INPUTS, GOLDEN_ANSWERS, GOLDEN_PICTURE, BASELINE}:
             raise BundleError(f"file {other.name!r} is in the bundle already; expected another name")
         copies[other.name] = other
     return {name: copy_file(source, folder / name) for name, source in copies.items()}

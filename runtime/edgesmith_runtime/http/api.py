@@ -85,6 +85,7 @@ class HttpApi:
             "/v2/models/stats": _Route("metadata", _READ, lambda _: self._statistics(None, "")),
             "/metrics": _Route("metrics", _READ, self._metrics),
             "/traffic": _Route("metrics", _READ, self._traffic),
+            "/drift": _Route("metrics", _READ, self._drift),
         }
 
     def answer(self, request: Request) -> Response | asyncio.Future[Response]:
@@ -160,7 +161,8 @@ class HttpApi:
         if found := _REFUSED.fullmatch(path):
             raise Unsupported(REFUSED[next(word for word in found.groups() if word)])
         raise NotFound(
-            f"path {path[:200]!r} is not known; expected /, /v2, /v2/health/…, /v2/models/…, /metrics or /traffic"
+            f"path {path[:200]!r} is not known; "
+            "expected /, /v2, /v2/health/…, /v2/models/…, /metrics, /traffic or /drift"
         )
 
     def _server(self, _: Request) -> Response:
@@ -187,6 +189,12 @@ class HttpApi:
         if judge is None or judge.traffic is None:
             raise Unavailable("requests are not counted; retry once the model is loaded")
         return Response(HTTPStatus.OK, [judge.traffic.figures().text()], JSON_TYPE)
+
+    def _drift(self, _: Request) -> Response:
+        drift = self._service.drift
+        if drift is None:
+            raise NotFound("drift is not watched for here; expected --privacy Statistics and a bundle with a baseline")
+        return Response(HTTPStatus.OK, [drift.verdict.write()], JSON_TYPE)
 
     def _model(self, name: str, version: str) -> Response:
         signature = self._service.model(name, version).signature

@@ -9,9 +9,9 @@ from edgesmith_runtime.engine import engine_version
 from edgesmith_runtime.judging.confidence import probabilities, with_numbers
 from edgesmith_runtime.judging.judge import Judge
 from edgesmith_runtime.judging.notes import Notes
-from edgesmith_runtime.judging.previous import service_of
 from edgesmith_runtime.judging.replaying import Replay
 from edgesmith_runtime.judging.traffic import Traffic
+from edgesmith_runtime.services import service_of
 from edgesmith_runtime.version import VERSION
 
 if TYPE_CHECKING:

@@ -9,38 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from edgesmith_runtime.judging.figures import LONGEST, Figures, read
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["PAGE", "ask", "service_of"]
+__all__ = ["PAGE", "ask"]
 
 PAGE: Final = "/traffic"
 _PATIENCE: Final = 2.0
 """Seconds for a whole answer: where no server is ready, the Service's address swallows what is sent to it."""
 _HEADERS: Final = 4096
-
-
-def service_of(name: str, environment: Mapping[str, str] = os.environ) -> tuple[str, int] | None:
-    """Where the Service of a name is, by the variables that Kubernetes makes for each.
-
-    Source: https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
-
-    Args:
-        name: The Service's, which is the EdgeModel's.
-        environment: The variables.
-
-    Returns:
-        Its address and the port for HTTP; None where the variables say nothing of it.
-    """
-    prefix = name.upper().replace("-", "_")
-    host = environment.get(f"{prefix}_SERVICE_HOST", "")
-    port = environment.get(f"{prefix}_SERVICE_PORT_HTTP", "")
-    return (host, int(port)) if host and port.isascii() and port.isdigit() else None
 
 
 async def ask(host: str, port: int, *, own: str) -> Figures | None:

@@ -1,0 +1,110 @@
+"""Drift as an observer of runs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edgesmith_runtime.drift.state import keep, take_up
+from edgesmith_runtime.drift.verdict import Verdict, verdict_of
+from edgesmith_runtime.drift.watch import NOVEL, SKETCH, State, Watch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from edgesmith_runtime.drift.baseline import Baseline
+    from edgesmith_runtime.metrics import Metrics
+    from edgesmith_runtime.observing import Run
+
+__all__ = ["Drift"]
+
+_log: Final = logging.getLogger(__name__)
+_KEEP: Final = 60.0
+"""Seconds between two writes of the state: what a crash loses."""
+
+
+class Drift:
+    """Watches runs, keeps what it knows and says it.
+
+    Args:
+        baseline: What runs are held against.
+        cycle: See `Watch`.
+        notes: A folder that outlives the server; None: nothing is kept.
+    """
+
+    def __init__(self, baseline: Baseline, cycle: float, notes: Path | None) -> None:
+        self._watch = Watch(baseline, cycle)
+        self._notes = notes
+        self._kept = 0.0
+        self._changed = False
+        self._lock = threading.Lock()
+        if notes is not None and take_up(self._watch, notes):
+            _log.info("drift goes on from before", extra={"state": self._watch.state, "samples": self._watch.samples})
+        self._said = verdict_of(self._watch)
+
+    @property
+    def verdict(self) -> Verdict:
+        """What is known; from any thread."""
+        with self._lock:
+            return self._said
+
+    def observe(self, run: Run) -> None:
+        """Take up a run; see `Observer`."""
+        self._watch.see(run.inputs, run.outputs, run.at)
+        self._changed = True
+
+    def novelty(self, run: Run) -> NDArray[np.float64] | None:
+        """How unlike the baseline the samples of a run are: from 0; above 1 is what one of a hundred of its was.
+
+        None where nothing is read of the inputs. From any thread; it does not depend on what was seen before.
+        """
+        distances = self._watch.distances(run.inputs, run.outputs)
+        return distances if distances.size else None
+
+    def idle(self, now: float) -> None:
+        """Let time pass, say what is known and keep it; see `Observer`."""
+        before = self._watch.state
+        self._watch.pass_to(now)
+        said = verdict_of(self._watch)
+        if said.key != self._said.key:
+            _log.info("drift", extra={"before": before, "state": said.state, "features": said.features})
+        with self._lock:
+            self._said = said
+        turned = said.state is not before
+        if turned or (self._changed and not 0 <= now - self._kept < _KEEP):
+            self._keep(now)
+
+    def tell(self, metrics: Metrics) -> None:
+        """Write what is known as metrics; see `Observer`."""
+        watch = self._watch
+        metrics.put("edgesmith_drifted", value=watch.state is State.DRIFTED)
+        metrics.put("edgesmith_drift_known", value=watch.state is not State.LEARNING)
+        metrics.put("edgesmith_drift_samples_total", value=watch.samples)
+        metrics.put("edgesmith_drift_episodes_total", value=watch.episodes)
+        metrics.put("edgesmith_drift_novel_ratio", value=watch.novel.value)
+        for figure in watch.figures:
+            if figure.name == SKETCH:
+                metrics.put("edgesmith_drift_discrepancy", value=figure.value)
+                metrics.put("edgesmith_drift_discrepancy_limit", value=_finite(figure.limit))
+            elif figure.name != NOVEL:
+                metrics.put("edgesmith_drift_psi", figure.name, value=figure.value)
+                metrics.put("edgesmith_drift_psi_limit", figure.name, value=_finite(figure.limit))
+
+    def close(self) -> None:
+        """Keep what is known; see `Observer`."""
+        if self._changed:
+            self._keep(self._kept)
+
+    def _keep(self, now: float) -> None:
+        self._kept, self._changed = now, False
+        if self._notes is not None:
+            keep(self._watch, self._notes)
+
+
+def _finite(value: float) -> float:
+    return value if np.isfinite(value) else 0.0

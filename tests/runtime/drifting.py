@@ -1,0 +1,92 @@
+"""What drifts: worlds that make features, baselines of them, and a bundle that has one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgesmith_runtime.bundle import write_bundle
+from edgesmith_runtime.drift.recording import baseline_of
+from edgesmith_runtime.drift.watch import State, Watch
+from edgesmith_runtime.engine import load_engine
+from edgesmith_runtime.golden import Golden
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from edgesmith_runtime.drift.baseline import Baseline
+
+    World = Callable[[np.random.Generator, NDArray[Any]], NDArray[np.float64]]
+    Shift = NDArray[np.float64] | float
+
+DAY = 86400.0
+FEATURES = 4
+SPAN = 1200
+
+
+def independent(rng: np.random.Generator, at: NDArray[Any]) -> NDArray[np.float64]:
+    """Samples that know nothing of each other."""
+    return rng.standard_normal((len(at), FEATURES))
+
+
+def camera(rng: np.random.Generator, at: NDArray[Any]) -> NDArray[np.float64]:
+    """A scene stays for three minutes in the mean, and two features follow the light of the day, which is switched."""
+    found = np.empty((len(at), FEATURES))
+    first = 0
+    while first < len(at):
+        last = min(len(at), first + max(1, int(rng.exponential(180))))
+        found[first:last] = rng.standard_normal(FEATURES) + 0.3 * rng.standard_normal((last - first, FEATURES))
+        first = last
+    found[:, :2] += 1.5 * np.sign(np.sin(2 * np.pi * at / DAY))[:, np.newaxis]
+    return found
+
+
+def baseline_from(world: World, samples: int, seed: int = 1) -> Baseline:
+    """A baseline of samples of any time of day."""
+    rng = np.random.default_rng(seed)
+    rows = np.concatenate([world(rng, rng.uniform(0, DAY, 1)) for _ in range(samples)]).astype(np.float32)
+    made = baseline_of((({"x": row[np.newaxis]}, {}) for row in rows), {"x": 1}, seed="a", classes=None)
+    assert made is not None
+    return made
+
+
+def live(watch: Watch, world: World, seconds: int, *, start: float = 0.0, shift: Shift = 0.0, seed: int = 2) -> int:
+    """Let a device see one sample a second; how many it saw when drift was found, or all."""
+    rng = np.random.default_rng(seed)
+    present = np.ones(len(watch.baseline.names), bool)
+    for first in range(0, seconds, SPAN):
+        at = start + first + np.arange(SPAN)
+        seen = world(rng, at) + shift
+        if watch.cycle:
+            watch.take(seen, present, float(at[-1]))
+        else:
+            for row in range(0, SPAN, 50):
+                watch.take(seen[row : row + 50], present, float(at[row]))
+        if watch.state is State.DRIFTED:
+            return first + SPAN
+    return seconds
+
+
+def drifting_bundle(folder: Path, model: Path, samples: NDArray[Any]) -> Path:
+    """The bundle of the toy model with a baseline of samples; its name is the folder's."""
+    engine = load_engine("onnxruntime", model, threads=1)
+    answers = [engine.infer({"x": sample[np.newaxis]}) for sample in samples]
+    pairs = [({"x": sample[np.newaxis]}, answer) for sample, answer in zip(samples, answers, strict=True)]
+    made = baseline_of(pairs, {"x": 1}, seed="b", classes="softmax")
+    assert made is not None
+    few = {name: np.stack([answer[name][0] for answer in answers[:5]]) for name in ("relu", "softmax")}
+    return write_bundle(
+        folder,
+        engine="onnxruntime",
+        precision="fp32",
+        model_file=model,
+        inputs=engine.inputs,
+        outputs=engine.outputs,
+        labels=None,
+        golden=Golden.of({"x": samples[:5]}, few, 0.05),
+        baseline=made.write(),
+    ).folder

@@ -1,0 +1,278 @@
+"""What a watch keeps, and what it refuses to take up; baselines that are none; what features are read."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from edgesmith_runtime.drift.baseline import Baseline, BaselineError
+from edgesmith_runtime.drift.observer import Drift
+from edgesmith_runtime.drift.recording import FEWEST, baseline_of
+from edgesmith_runtime.drift.state import FILE, keep, take_up
+from edgesmith_runtime.drift.verdict import LONGEST, read_verdict, verdict_of
+from edgesmith_runtime.drift.watch import State, Watch
+from edgesmith_runtime.metrics import Metrics
+from edgesmith_runtime.observing import Run
+from tests.runtime.drifting import DAY, baseline_from, camera, independent, live
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def a_watch(cycle: float = DAY) -> Watch:
+    return Watch(baseline_from(camera, 300), cycle)
+
+
+def test_a_watch_goes_on_after_a_restart_as_if_there_had_been_none(tmp_path: Path) -> None:
+    whole, first = a_watch(), a_watch()
+    for watch in (whole, first):
+        live(watch, camera, 27 * 3600, start=60)
+    assert keep(first, tmp_path)
+    second = a_watch()
+    assert take_up(second, tmp_path)
+    assert second.figures
+    assert verdict_of(second) == verdict_of(first)
+    for watch in (whole, second):
+        live(watch, camera, int(DAY), start=27 * 3600 + 60, shift=np.array([0, 0, 0, 0.6]), seed=9)
+    assert (second.state, second.since) == (whole.state, whole.since) == (State.DRIFTED, whole.since)
+    assert [one.value for one in second.figures] == pytest.approx([one.value for one in whole.figures], rel=1e-3)
+    assert (tmp_path / FILE).stat().st_size < 48 * 1024
+
+
+def spoil(change: Callable[[dict[str, Any]], None]) -> Callable[[bytes], bytes]:
+    def changed(data: bytes) -> bytes:
+        line, _, sums = data.partition(b"\n")
+        head = json.loads(line)
+        change(head)
+        return json.dumps(head).encode() + b"\n" + sums
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        pytest.param(lambda data: data[:-4], id="cut off"),
+        pytest.param(lambda data: data[:-1] + b"\x7f", id="a byte is another"),
+        pytest.param(lambda _: b"", id="empty"),
+        pytest.param(lambda _: b"[" * 100_000, id="nested"),
+        pytest.param(spoil(lambda head: head.update(baseline="sha256:0")), id="of another model"),
+        pytest.param(spoil(lambda head: head.update(cycle=3600.0)), id="of another cycle"),
+        pytest.param(spoil(lambda head: head.update(formatVersion=2)), id="of another version"),
+        pytest.param(spoil(lambda head: head.update(state="Fine")), id="an unknown state"),
+        pytest.param(spoil(lambda head: head.update(closed=99)), id="too many blocks"),
+        pytest.param(spoil(lambda head: head.update(ends="soon")), id="no time"),
+        pytest.param(spoil(lambda head: head.pop("quiet")), id="a number is missing"),
+    ],
+)
+def test_what_is_spoilt_is_begun_anew(tmp_path: Path, spoiled: Callable[[bytes], bytes]) -> None:
+    watch = a_watch()
+    live(watch, camera, 7200)
+    keep(watch, tmp_path)
+    (tmp_path / FILE).write_bytes(spoiled((tmp_path / FILE).read_bytes()))
+    other = a_watch()
+    assert not take_up(other, tmp_path)
+    assert (other.samples, other.window.closed, other.window.sizes.sum()) == (0, 0, 0)
+    live(other, camera, 1200)
+
+
+def test_a_crash_while_it_is_written_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = a_watch()
+    live(watch, camera, 7200)
+    keep(watch, tmp_path)
+    before = (tmp_path / FILE).read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    live(watch, camera, 7200, start=7200)
+    assert not keep(watch, tmp_path)
+    assert (tmp_path / FILE).read_bytes() == before
+
+
+def test_an_observer_says_keeps_and_counts(tmp_path: Path) -> None:
+    baseline, metrics = baseline_from(independent, 400), Metrics()
+    drift, rng = Drift(baseline, 0.0, tmp_path), np.random.default_rng(1)
+
+    def ask(count: int, shift: float) -> list[float]:
+        found = []
+        for number in range(count):
+            run = Run({"x": (rng.standard_normal((1, 4)) + shift).astype(np.float32)}, {}, float(number))
+            drift.observe(run)
+            drift.idle(float(number))
+            novelty = drift.novelty(run)
+            assert novelty is not None
+            found += novelty.tolist()
+        return found
+
+    usual = ask(300, 0.0)
+    assert sum(value > 1 for value in usual) < 30
+    assert drift.verdict.state.value == "Learning"
+    assert min(ask(400, 8.0)) > 1
+    several = drift.novelty(Run({"x": np.zeros((40, 4), np.float32)}, {}, 0.0))
+    assert several is not None
+    assert several.shape == (40,)
+    assert several.max() < 1
+    assert drift.novelty(Run({"z": np.zeros((1, 4), np.float32)}, {}, 0.0)) is None
+    assert drift.verdict.state is State.DRIFTED
+    assert {"novel", "sketch"} <= {name for name, *_ in drift.verdict.features}
+    assert drift.verdict.features[0][0].startswith("x[")
+    drift.tell(metrics)
+    assert metrics.get("edgesmith_drifted") == 1
+    assert metrics.get("edgesmith_drift_samples_total") == 700
+    assert metrics.get("edgesmith_drift_psi", "x[0]") > metrics.get("edgesmith_drift_psi_limit", "x[0]")
+    again = Drift(baseline, 0.0, tmp_path)
+    assert again.verdict.key == drift.verdict.key, "drift that began is kept at once"
+
+
+def test_a_verdict_is_short_and_reads_back() -> None:
+    watch = Watch(baseline_from(independent, 400), 0.0)
+    live(watch, independent, 7200, shift=3.0)
+    said = verdict_of(watch)
+    assert len(said.write()) < LONGEST / 2
+    assert read_verdict(said.write()) == said
+    assert 1 <= len(said.features) <= 5
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"{}", b"[]", b'{"version":2}', b'{"version":1,"state":"x"}', b"[" * 2000, b" " * 9999]
+)
+def test_what_is_no_verdict_is_none(text: bytes) -> None:
+    assert read_verdict(text) is None
+
+
+def of(
+    samples: list[dict[str, Any]], outputs: list[dict[str, Any]] | None = None, classes: str | None = None
+) -> Baseline:
+    axes = {name: np.asarray(array).ndim - 1 for name, array in samples[0].items()}
+    made = baseline_of(zip(samples, outputs or [{}] * len(samples), strict=True), axes, seed="s", classes=classes)
+    assert made is not None
+    return made
+
+
+def test_the_same_samples_give_the_same_bytes_which_read_back() -> None:
+    one, two = baseline_from(camera, 300), baseline_from(camera, 300)
+    assert one.write() == two.write()
+    assert Baseline.read(one.write()).write() == one.write()
+    assert len(one.write()) < 8 * 1024
+
+
+def test_the_largest_baseline_has_some_tens_of_kilobytes() -> None:
+    rng = np.random.default_rng(1)
+    samples = [{name: rng.standard_normal((1, 32)).astype(np.float32) for name in "abcd"} for _ in range(1000)]
+    made = of(samples)
+    assert len(made.names) == 64, "two tensors of 32; the others do not fit"
+    assert len(made.write()) < 40 * 1024
+
+
+def test_too_few_samples_make_no_baseline() -> None:
+    few: list[Any] = [({"x": np.ones((1, 2), np.float32)}, {})] * (FEWEST - 1)
+    assert baseline_of(few, {"x": 1}, seed="s", classes=None) is None
+
+
+@pytest.mark.parametrize(
+    ("array", "features"),
+    [
+        pytest.param(np.ones((1, 1), np.float32), ["x"], id="one number"),
+        pytest.param(np.ones((1, 3), np.int64), ["x[0]", "x[1]", "x[2]"], id="few numbers"),
+        pytest.param(np.ones((1, 16, 16, 3), np.uint8), ["x.brightness", "x.channel[2]", "x.projection[7]"], id="last"),
+        pytest.param(np.ones((1, 3, 16, 16), np.float32), ["x.sharpness", "x.channel[2]"], id="channels first"),
+        pytest.param(np.ones((1, 28, 28), np.float32), ["x.contrast", "x.projection[0]"], id="grey"),
+        pytest.param(np.ones((1, 1, 5000), np.float32), ["x.mean", "x.roughness", "x.projection[3]"], id="a signal"),
+        pytest.param(np.array([["a b", "c"]], object), ["x.length", "x.words", "x.digits"], id="texts"),
+    ],
+)
+def test_features_are_named_after_what_a_tensor_is(array: np.ndarray[Any, Any], features: list[str]) -> None:
+    made = of([{"x": array}] * FEWEST)
+    assert set(features) <= set(made.names)
+    watch = Watch(Baseline.read(made.write()), 0.0)
+    assert (watch.see({"x": array}, {}, 0.0) <= 1).all()
+
+
+def picture(level: float, noise: float, rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    ramp = np.linspace(-40, 40, 32)[:, np.newaxis] + np.zeros((32, 32))
+    return np.clip(ramp + level + noise * rng.standard_normal((32, 32)), 0, 255).astype(np.uint8)[np.newaxis]
+
+
+def blurred(image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.asarray((image + np.roll(image, 1, 2).astype(int)) // 2, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("changed", "feature"),
+    [
+        pytest.param(lambda image: (image // 2).astype(np.uint8), "x.brightness", id="darker"),
+        pytest.param(
+            lambda image: ((image + np.roll(image, 1, 2).astype(int)) // 2).astype(np.uint8),
+            "x.sharpness",
+            id="blurred",
+        ),
+        pytest.param(lambda image: np.rot90(image, 1, (1, 2)).copy(), "x.projection", id="turned"),
+    ],
+)
+def test_what_changes_a_picture_is_named(changed: Callable[[Any], Any], feature: str) -> None:
+    rng = np.random.default_rng(1)
+    made = of([{"x": picture(rng.normal(120, 10), 8, rng)} for _ in range(400)])
+    watch = Watch(made, 0.0)
+    for number in range(3700):
+        watch.see({"x": changed(picture(rng.normal(120, 10), 8, rng))}, {}, float(number))
+    assert watch.state is State.DRIFTED
+    worst = [one.name for one in watch.figures if one.ratio > 1 and one.name.startswith("x.")]
+    assert any(name.startswith(feature) for name in worst[:3]), worst
+
+
+def test_confidence_and_classes_are_watched_and_an_output_that_nobody_asked_for_is_no_drift() -> None:
+    rng = np.random.default_rng(1)
+
+    def answered(share: float) -> dict[str, Any]:
+        best = int(rng.random() < share)
+        sure = 0.7 + 0.2 * rng.random()
+        return {"y": np.array([[sure, 1 - sure] if best else [1 - sure, sure]], np.float32)}
+
+    samples = [{"x": rng.standard_normal((1, 2)).astype(np.float32)} for _ in range(500)]
+    made = of(samples, [answered(0.5) for _ in samples], classes="y")
+    assert made.names[-2:] == ("y.confidence", "y.class")
+    silent, other = Watch(made, 0.0), Watch(made, 0.0)
+    for number in range(3700):
+        sample = {"x": rng.standard_normal((1, 2)).astype(np.float32)}
+        silent.see(sample, {}, float(number))
+        other.see(sample, answered(0.9), float(number))
+    assert silent.state is State.STEADY
+    assert other.state is State.DRIFTED
+    assert other.figures[0].name == "y.class"
+
+
+def test_boxes_are_no_answer_of_a_sample() -> None:
+    boxes = [{"boxes": np.ones((count % 5, 6), np.float32)} for count in range(60)]
+    made = of([{"x": np.ones((1, 2), np.float32)}] * 60, boxes)
+    assert made.names == ("x[0]", "x[1]")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda found: found.update(formatVersion=2),
+        lambda found: found.update(samples=-1),
+        lambda found: found.update(seed=5),
+        lambda found: found["readings"][0].update(kind="magic"),
+        lambda found: found["readings"][0].update(count=10**9),
+        lambda found: found["edges"].pop(),
+        lambda found: found["edges"][0].reverse(),
+        lambda found: found["counts"][0].__setitem__(0, -1),
+        lambda found: found["sketch"].update(width=0),
+        lambda found: found["sketch"]["mean"].pop(),
+        lambda found: found["sketch"].update(far="x"),
+        lambda found: found["sketch"].update(features=99),
+        lambda found: found.pop("edges"),
+    ],
+)
+def test_a_baseline_that_is_none_is_refused(change: Callable[[dict[str, Any]], None]) -> None:
+    found = json.loads(baseline_from(independent, 100).write())
+    change(found)
+    with pytest.raises(BaselineError, match=r"^baseline "):
+        Baseline.read(json.dumps(found).encode())
