@@ -95,6 +95,8 @@ def test_what_is_said_of_pictures_is_part_of_the_build_in_numbers() -> None:
 
 def test_the_same_picture_written_otherwise_is_the_same_build() -> None:
     """Defaults of the API, the contract and the text that the key is made of are the same."""
+    brief: dict[str, Any]
+    whole: dict[str, Any]
     brief, whole = (
         {"classification": {}},
         {
