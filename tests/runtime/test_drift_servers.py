@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -159,15 +160,16 @@ def test_a_reporter_does_not_tell_what_is_not_for_it(said: dict[str, Any], bundl
 
 
 def test_a_reporter_is_small(bundle: Path, tmp_path: Path) -> None:
-    with reporter(bundle, 9, tmp_path, "--every-seconds", "60") as process:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        process = reporter(bundle, listening.getsockname()[1], tmp_path, "--every-seconds", "60")
         try:
-            deadline = time.monotonic() + 60
-            # It blocks SIGTERM once everything is imported.
-            while "SigBlk:\t0000000000004002" not in (status := Path(f"/proc/{process.pid}/status").read_text()):
-                assert time.monotonic() < deadline, status
-            peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-            assert int(peak.split()[1]) < 32 * 1024
+            # It asks once everything is imported, and with the signals of its end kept.
+            listening.settimeout(60)
+            listening.accept()[0].close()
+            lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
             process.send_signal(signal.SIGTERM)
-            assert process.wait(10) == 0
+            assert ended(process) == 0
         finally:
             process.kill()
+    peak = next(line for line in lines if line.startswith("VmHWM:"))
+    assert int(peak.split()[1]) < 32 * 1024
