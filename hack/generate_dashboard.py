@@ -11,6 +11,7 @@ from typing import Any, Final
 FILE: Final = Path(__file__).resolve().parents[1] / "charts/edgesmith/files/dashboard.json"
 MODELS: Final = 'namespace=~"$namespace", edgemodel=~"$edgemodel"'
 SERVERS: Final = f'{MODELS}, node=~"$node"'
+ON_EACH: Final = "edgemodel, node"
 SOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 COLUMNS: Final = 24
 """What Grafana divides a page's width into."""
@@ -43,13 +44,18 @@ def _quantile(quantile: float, metric: str, by: str, only: str = SERVERS) -> str
     return f"histogram_quantile({quantile}, {_rate(f'{metric}_bucket', f'{by}le', only)})"
 
 
+def _against_limit(metric: str) -> str:
+    """How much of what it may be a figure of drift is, on each node; 0 as long as there is no limit."""
+    share = f"{metric}{{{SERVERS}}} / ({metric}_limit{{{SERVERS}}} > 0)"
+    return f"max by ({ON_EACH}) ({share}) or 0 * max by ({ON_EACH}) (edgesmith_drift_known{{{SERVERS}}})"
+
+
 def _on_each(query: str) -> tuple[tuple[str, str], ...]:
     """A query whose series are an EdgeModel on a node each."""
     return ((query, "{{edgemodel}} {{node}}"),)
 
 
 INFER: Final = f'{SERVERS}, operation="infer"'
-ON_EACH: Final = "edgemodel, node"
 RUN: Final = "edgesmith_inference_duration_seconds"
 
 ROWS: Final[dict[str, tuple[Panel, ...]]] = {
@@ -109,6 +115,22 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             "Evidence against a gate",
             ((f"max by (edgemodel, gate) (edgesmith_gate_evidence{{{SERVERS}}})", "{{edgemodel}} {{gate}}"),),
             description="At 1 the server ends.",
+        ),
+    ),
+    "Drift": (
+        Panel(
+            "Nodes that have drifted",
+            ((f"sum by (namespace, edgemodel) (edgesmith_drifted{{{SERVERS}}})", "{{namespace}}/{{edgemodel}}"),),
+        ),
+        Panel(
+            "The worst feature against its limit",
+            _on_each(_against_limit("edgesmith_drift_psi")),
+            description="Above 1 the node has drifted; 0 as long as too little is known.",
+        ),
+        Panel(
+            "All features together against their limit",
+            _on_each(_against_limit("edgesmith_drift_discrepancy")),
+            description="Above 1 the node has drifted; 0 as long as too little is known.",
         ),
     ),
     "Samples": (
