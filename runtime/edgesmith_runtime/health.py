@@ -1,13 +1,11 @@
-"""Whether the server does its work, beyond having started: runs of the model end, and the gRPC port answers.
+"""Whether the server does its work, beyond having started: runs of the model end.
 
-An accelerator that hangs keeps its thread for ever, and a gRPC server can stop answering while the process lives on.
-Readiness ends first, so that clients are sent elsewhere; where the fault stays, liveness ends, and the kubelet starts
-the server anew.
+An accelerator that hangs keeps its thread for ever, while the process lives on. Readiness ends first, so that clients
+are sent elsewhere; where the fault stays, liveness ends, and the kubelet starts the server anew.
 """
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,18 +22,14 @@ class Patience:
     Attributes:
         run_unready: One run of the model, until the server is not ready.
         run_dead: The same, until it is not live.
-        port_unready: The gRPC port's silence, until the server is not ready.
-        port_dead: The same, until it is not live.
     """
 
     run_unready: float = 60.0
     run_dead: float = 180.0
-    port_unready: float = 10.0
-    port_dead: float = 60.0
 
 
 class Health:
-    """What is known of the engine's threads and of the gRPC port.
+    """What is known of the engine's threads.
 
     Args:
         dispatcher: The queue in front of the engine.
@@ -45,26 +39,19 @@ class Health:
     def __init__(self, dispatcher: Dispatcher, patience: Patience) -> None:
         self._dispatcher = dispatcher
         self._patience = patience
-        self._heard = time.monotonic()
-
-    def heard(self) -> None:
-        """Note that the gRPC port answered."""
-        self._heard = time.monotonic()
 
     @property
     def unready(self) -> str | None:
         """Why the server should be sent no requests, in one sentence; None where nothing is wrong."""
-        return self._fault(self._patience.run_unready, self._patience.port_unready)
+        return self._fault(self._patience.run_unready)
 
     @property
     def dead(self) -> str | None:
         """Why the server should be started anew, in one sentence; None where nothing is wrong."""
-        return self._fault(self._patience.run_dead, self._patience.port_dead)
+        return self._fault(self._patience.run_dead)
 
-    def _fault(self, run: float, port: float) -> str | None:
-        longest, silent = self._dispatcher.longest, time.monotonic() - self._heard
-        if longest >= run:
-            return f"a run of the model has taken {longest:.1f} s; expected less than {run:g} s"
-        if silent >= port:
-            return f"the gRPC port has not answered for {silent:.1f} s; expected less than {port:g} s"
-        return None
+    def _fault(self, most: float) -> str | None:
+        longest = self._dispatcher.longest
+        if longest < most:
+            return None
+        return f"a run of the model has taken {longest:.1f} s; expected less than {most:g} s"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import signal
 import time
 from dataclasses import dataclass, field, replace
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 
-from edgesmith_runtime.device import memory_limit
 from edgesmith_runtime.dispatcher import Dispatcher
 from edgesmith_runtime.engine import engine_version
 from edgesmith_runtime.feedback.arguments import Feedback
@@ -27,15 +25,13 @@ from edgesmith_runtime.judging.arguments import Judging
 from edgesmith_runtime.judging.making import judge_of
 from edgesmith_runtime.loading import Loaded, LoadFailed, load
 from edgesmith_runtime.metrics import Metrics
-from edgesmith_runtime.rpc.intake import Intake
-from edgesmith_runtime.rpc.pulse import Pulse
+from edgesmith_runtime.rpc.catalogue import catalogue
 from edgesmith_runtime.rpc.server import GrpcServer
 from edgesmith_runtime.service import Service
 from edgesmith_runtime.termination import Finding, write_termination
 
 if TYPE_CHECKING:
     import socket
-    import threading
     from pathlib import Path
 
     from edgesmith_runtime.judging.judge import Judge
@@ -45,16 +41,10 @@ __all__ = ["Settings", "serve"]
 _log: Final = logging.getLogger(__name__)
 _SPARE_CALLS: Final = 64
 """gRPC calls admitted beyond the queue's length, so that the queue refuses and probes still get through."""
-_NEARLY_ALL: Final = 0.85
-"""The share of the container's memory beyond which no message may arrive: it is the kernel that acts next."""
-_GLANCE: Final = 0.02
-"""Seconds between two looks at whether the last call over gRPC has ended."""
-_GLANCES: Final = 50
-"""Looks until clients that keep their connection are left to it."""
 _CLOSE: Final = 2.0
 """Seconds that observers have to keep what they keep."""
 _SWEEP: Final = 0.1
-"""Seconds between two looks at the messages that arrive over gRPC, and at the health that others watch."""
+"""Seconds between two looks at the health that others watch, and at the calls over gRPC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,18 +116,16 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     service = Service(dispatcher=dispatcher, health=health, metrics=metrics)
     http = HttpServer(HttpApi(service, body_limit=settings.limits.body), settings.limits)
     await http.start(listener)
+    methods, watchers = catalogue(service)
     calls = settings.queue + _SPARE_CALLS
-    most = (memory_limit() or math.inf) * _NEARLY_ALL
-    intake = Intake(http.budget, calls=calls, headroom=settings.limits.bodies * 3 // 2, limit=most)
-    grpc_server = GrpcServer(service, intake, message_limit=settings.limits.body, calls=calls)
-    host = _grpc_host(settings.host, listener)
+    grpc_server = GrpcServer(service, methods, watchers, budget=http.budget, limits=settings.limits, calls=calls)
     try:
-        grpc_port = grpc_server.start(f"{host}:{settings.grpc_port}")
+        grpc_listener = listening_socket(settings.host, settings.grpc_port)
     except OSError as error:
-        return _failed(settings, Finding("ListenFailed", str(error)))
-    Pulse(f"{_LOOPBACK.get(host, host)}:{grpc_port}", health.heard).start()
+        return _failed(settings, Finding("ListenFailed", f"gRPC cannot listen on port {settings.grpc_port}: {error}"))
+    await grpc_server.start(grpc_listener)
     watching = [asyncio.ensure_future(_watch(service, health, grpc_server))]
-    ports = {"http_port": listener.getsockname()[1], "grpc_port": grpc_port}
+    ports = {"http_port": listener.getsockname()[1], "grpc_port": grpc_listener.getsockname()[1]}
     _log.info("listening", extra=ports | {"threads": settings.threads})
     loading = loop.run_in_executor(
         None,
@@ -243,7 +231,7 @@ async def _drain(
     status = 0
     try:
         async with asyncio.timeout(settings.drain_seconds):
-            await asyncio.gather(http.drain(), _ended(grpc, grpc.stop(settings.drain_seconds)))
+            await asyncio.gather(http.drain(), grpc.drain())
     except TimeoutError:
         _log.warning("drain ended with requests in flight", extra={"in_flight": dispatcher.pending})
         status = 1
@@ -269,30 +257,9 @@ async def _linger(settings: Settings, service: Service) -> None:
         await asyncio.sleep(min(quiet, began + settings.linger_seconds - now))
 
 
-async def _ended(grpc: GrpcServer, closed: threading.Event) -> None:
-    """Wait for the last call, and a moment for its client to take the answer and close; not for those that never do."""
-    while grpc.calls:  # noqa: ASYNC110 - gRPC's threads count them
-        await asyncio.sleep(_GLANCE)
-    for _ in range(_GLANCES):
-        if closed.is_set():
-            return
-        await asyncio.sleep(_GLANCE)
-
-
 def _failed(settings: Settings, finding: Finding) -> int:
     """Say why the server cannot start, or go on, in the log and in the termination message."""
     _log.error("cannot serve: %s", finding.message, extra={"reason": finding.reason})
     with contextlib.suppress(OSError):  # the log has it; a read-only root may keep the message from being left
         write_termination(settings.termination_log, finding, create=False)
     return 1
-
-
-_LOOPBACK: Final = {"[::]": "[::1]", "0.0.0.0": "127.0.0.1"}  # noqa: S104 - a pod listens on its address
-"""Where this process reaches a port that listens on every address."""
-
-
-def _grpc_host(host: str, listener: socket.socket) -> str:
-    """Where gRPC listens: where HTTP does."""
-    if not host:
-        return "[::]" if ":" in listener.getsockname()[0] else "0.0.0.0"  # noqa: S104 - a pod listens on its address
-    return f"[{host}]" if ":" in host else host

@@ -97,16 +97,6 @@ def test_a_run_that_does_not_end_is_told(patience: Patience, *, ready: bool, liv
     dispatcher.close()
 
 
-@pytest.mark.parametrize(("unready", "dead"), [(NEVER, NEVER), (0, NEVER), (0, 0)])
-def test_a_silent_grpc_port_is_told(unready: float, dead: float) -> None:
-    dispatcher = Dispatcher(workers=1, limit=1, metrics=Metrics())
-    health = Health(dispatcher, Patience(port_unready=unready, port_dead=dead))
-    health.heard()
-    said = health.unready
-    assert (said is None, health.dead is None) == (unready > 0, dead > 0)
-    assert said is None or said.startswith("the gRPC port has not answered for 0.0 s")
-
-
 async def test_a_place_is_held_until_its_thread_is_free() -> None:
     engine = Accelerator()
     service, dispatcher, model = serving(engine, Patience(), limit=2)

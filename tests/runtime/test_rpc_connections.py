@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import struct
-import time
 from contextlib import ExitStack, closing, suppress
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING
 
-from tests.runtime.http2 import GOAWAY, PING, PREFACE, SETTINGS, frame, frames
+import pytest
+
+from tests.runtime.http2 import DATA, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, call, frame, frames
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from edgesmith_runtime.bundle import Bundle
     from tests.runtime.conftest import Server, StartServer
 
@@ -51,50 +55,60 @@ from functools import partial
 from edgesmith_runtime import cli
 from edgesmith_runtime.rpc import server
 
-server._OPTIONS["grpc.max_allowed_incoming_connections"] = 8
-cli.Patience = partial(cli.Patience, port_unready=3.0)
+server.GrpcLimits = partial(server.GrpcLimits, connections=8)
 sys.exit(cli.main())
 """
 
 
-def test_clients_that_take_every_connection_do_not_end_readiness(toy: Bundle, start_server: StartServer) -> None:
+def test_a_connection_without_calls_makes_room_for_another_and_one_with_a_call_does_not(
+    toy: Bundle, start_server: StartServer
+) -> None:
     server = start_server(toy.folder, program=FULL)
     with ExitStack() as connections:
-        closed = 0
-        for _ in range(16):
+
+        def connect(sent: bytes) -> Iterator[tuple[int, int, bytes]]:
             connection = connections.enter_context(closing(socket.create_connection(("127.0.0.1", server.grpc), 20)))
-            with suppress(ConnectionError):
-                connection.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
-                closed += not connection.recv(1)
-        assert closed == 16 - 7, "one of the eight is the server's own"
-        deadline = time.monotonic() + 5
+            connection.sendall(sent)
+            return frames(connection)
+
+        idle = [connect(PREFACE + frame(SETTINGS, 0, 0, b"")) for _ in range(8)]
+        for received in idle:
+            next(received)
+        busy = [connect(call(b"/inference.GRPCInferenceService/ServerLive", ends=False)) for _ in range(8)]
+        for received in idle:
+            assert next(payload for kind, _, payload in received if kind == GOAWAY).endswith(
+                b"too many connections are open"
+            )
+        for received in busy:
+            next(received)
+        with suppress(ConnectionError):
+            assert not list(connect(PREFACE + frame(SETTINGS, 0, 0, b"")))
         with closing(HTTPConnection("127.0.0.1", server.http, timeout=20)) as probe:
-            while time.monotonic() < deadline:
-                probe.request("GET", "/v2/health/ready")
-                answer = probe.getresponse()
-                answer.read()
-                assert answer.status == 200
+            probe.request("GET", "/v2/health/ready")
+            assert probe.getresponse().status == 200
     server.stop()
 
 
 HASTY = """
 import sys
+from functools import partial
 
 from edgesmith_runtime import cli
 from edgesmith_runtime.rpc import server
 
-for name in server._OPTIONS:
-    if name.endswith("_ms"):
-        server._OPTIONS[name] //= 200
+server.GrpcLimits = partial(server.GrpcLimits, silent=0.3, answer=0.5, idle=1.5, head=0.5)
 sys.exit(cli.main())
 """
 
 
-def test_a_connection_that_is_silent_is_pinged_and_one_without_calls_is_closed(
-    toy: Bundle, start_server: StartServer
-) -> None:
-    server = start_server(toy.folder, program=HASTY)
-    with closing(socket.create_connection(("127.0.0.1", server.grpc), 20)) as connection:
+@pytest.fixture(scope="module")
+def hasty(toy: Bundle, start_server: StartServer) -> Server:
+    """A server that waits for no client for long."""
+    return start_server(toy.folder, program=HASTY)
+
+
+def test_a_connection_that_is_silent_is_pinged_and_one_without_calls_is_closed(hasty: Server) -> None:
+    with closing(socket.create_connection(("127.0.0.1", hasty.grpc), 20)) as connection:
         connection.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
         pings = 0
         for kind, flags, payload in frames(connection):
@@ -105,4 +119,46 @@ def test_a_connection_that_is_silent_is_pinged_and_one_without_calls_is_closed(
                 break
         assert pings > 1
         assert payload.endswith(b"connection idle"), payload
-    server.stop()
+
+
+def test_a_client_that_gives_no_sign_of_life_is_forgotten(hasty: Server) -> None:
+    with closing(socket.create_connection(("127.0.0.1", hasty.grpc), 20)) as connection:
+        connection.sendall(call(b"/inference.GRPCInferenceService/ServerLive", ends=False))
+        with suppress(ConnectionError):
+            kinds = [kind for kind, _, _ in frames(connection)]
+            assert PING in kinds
+            assert GOAWAY not in kinds
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", PREFACE[:5], PREFACE, PREFACE + frame(SETTINGS, 0, 0, b"") + frame(HEADERS, 0, 1, b"\x83")],
+    ids=["nothing", "a part of the preface", "no settings", "headers without an end"],
+)
+def test_what_begins_and_does_not_go_on_is_closed(hasty: Server, sent: bytes) -> None:
+    with closing(socket.create_connection(("127.0.0.1", hasty.grpc), 20)) as connection:
+        connection.sendall(sent)
+        told = next(payload for kind, _, payload in frames(connection) if kind == GOAWAY)
+        assert told.endswith(b"waited too long for the rest of a frame")
+
+
+def test_a_server_that_stops_lets_no_call_begin_in_ignorance_of_it(slow: Bundle, start_server: StartServer) -> None:
+    server = start_server(slow.folder, "--accept-seconds", "0")
+    live = b"/inference.GRPCInferenceService/ServerLive"
+    with closing(socket.create_connection(("127.0.0.1", server.grpc), 20)) as connection:
+        connection.sendall(call(live, ends=False))
+        received = frames(connection)
+        assert next(kind for kind, flags, _ in received if (kind, flags) == (SETTINGS, 1)) == SETTINGS
+        server.process.send_signal(signal.SIGTERM)
+        assert next(payload for kind, _, payload in received if kind == GOAWAY)[:4] == b"\x7f\xff\xff\xff"
+        ping = next(payload for kind, _, payload in received if kind == PING)
+        # What was sent before the client knew is answered still.
+        head = call(live)[len(PREFACE) + 9 :]
+        connection.sendall(head[:8] + b"\x03" + head[9:] + frame(PING, 1, 0, ping))
+        assert next(payload for kind, _, payload in received if kind == GOAWAY)[:4] == bytes([0, 0, 0, 3])
+        connection.sendall(head[:8] + b"\x05" + head[9:])
+        refused = next(payload for kind, _, payload in received if kind == RST_STREAM)
+        assert refused == struct.pack(">I", 7), "REFUSED_STREAM, which clients send again elsewhere"
+        connection.sendall(frame(DATA, 1, 1, bytes(5)))
+        assert next(payload for kind, _, payload in received if kind == DATA) == bytes([0, 0, 0, 0, 2, 8, 1])
+        assert server.stop() == 0

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import gc
+import asyncio
 import queue
 import signal
-import threading
-import weakref
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, suppress
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 import numpy as np
 import pytest
 import tritonclient.grpc
 
-from edgesmith_runtime.errors import BadRequest, Unavailable
-from edgesmith_runtime.http.limits import MEBIBYTE, Budget
-from edgesmith_runtime.rpc.intake import Intake
-from edgesmith_runtime.rpc.leaving import Leaving
-from edgesmith_runtime.rpc.streams import Streams
+from edgesmith_runtime.http.limits import MEBIBYTE
+from edgesmith_runtime.rpc.call import Call, Method
+from tests.runtime.calls import calling
+from tests.runtime.http2 import DATA
+from tests.runtime.pages import until
 from tests.runtime.test_clients import tensor
 
 if TYPE_CHECKING:
     from edgesmith_runtime.bundle import Bundle
+    from edgesmith_runtime.rpc.server import GrpcServer
     from tests.runtime.conftest import Server, StartServer
 
 messages = tritonclient.grpc.service_pb2
@@ -100,29 +99,6 @@ def test_streams_that_ended_take_no_place(toy_server: Server) -> None:
             assert len(list(stub.ModelStreamInfer(iter([request(1)]), timeout=20))) == 1
 
 
-class Context:
-    """Of a call, what is asked of it while it waits."""
-
-    def add_callback(self, _: object) -> bool:
-        return True
-
-
-def test_a_request_that_failed_is_forgotten_without_the_collector_of_garbage() -> None:
-    context: Any = Context()
-    leaving = Leaving(context)
-    future: Future[bytes] = Future()
-    future.set_exception(BadRequest("no"))
-    left = weakref.ref(leaving), weakref.ref(future)
-    gc.disable()
-    try:
-        with suppress(BadRequest):
-            leaving.wait(future)
-        del leaving, future
-        assert [one() for one in left] == [None, None]
-    finally:
-        gc.enable()
-
-
 def test_tritonclient_streams(toy_server: Server) -> None:
     answers: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
     with closing(tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{toy_server.grpc}")) as client:
@@ -192,95 +168,65 @@ def test_requests_of_streams_count(slow: Bundle, start_server: StartServer) -> N
     assert server.stop() == 0
 
 
-Start = Callable[..., tuple[grpc.Server, str]]
+RUN = {b":path": b"/test.Test/Run"}
 
 
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Start gRPC servers in this process that answer what they are sent."""
-    with ExitStack() as ends:
-
-        def serve(budget: Budget, streams: Streams, answer: Callable[[bytes], bytes]) -> tuple[grpc.Server, str]:
-            intake = Intake(budget, calls=8, headroom=2**40)
-            server = grpc.server(ThreadPoolExecutor(8))
-
-            def run(requests: Any, context: Any, send: Any) -> None:
-                try:
-                    if streams.run(intake.stream(requests, context), answer, context, send):
-                        send(None)
-                except Unavailable as error:
-                    context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
-
-            run.experimental_non_blocking = True  # type: ignore[attr-defined]
-            handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(run)
-            server.add_registered_method_handlers("test.Test", {"Run": handler})
-            address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-            server.start()
-            ends.callback(lambda: server.stop(None).wait())
-            return server, address
-
-        yield serve
+def framed(size: int) -> bytes:
+    return b"\0" + size.to_bytes(4, "big") + bytes(size)
 
 
-def running(channel: grpc.Channel) -> Any:
-    return channel.stream_stream("/test.Test/Run")
-
-
-def test_a_stream_gives_back_what_each_request_took(start: Start) -> None:
-    budget = Budget(MEBIBYTE, MEBIBYTE)
+async def test_a_stream_gives_back_what_each_request_took() -> None:
     held: list[int] = []
+    sizes = [600_000, 5, 700_000, 1]
+    async with calling(body=MEBIBYTE, bodies=MEBIBYTE) as (server, client):
 
-    def answer(message: bytes) -> bytes:
-        held.append(MEBIBYTE - budget.left)
-        return message[:1]
+        def answer(message: bytes | memoryview, _: Call) -> bytes:
+            held.append(MEBIBYTE - server.budget.left)
+            return bytes(message[:1])
 
-    _, address = start(budget, Streams(), answer)
-    with grpc.insecure_channel(address) as channel:
-        method = running(channel)
-        sizes = [600_000, 5, 700_000, 1]
-        assert len(list(method((bytes(size) for size in sizes), timeout=20))) == 4
-    assert held == sizes
-    while budget.left < MEBIBYTE:
-        pass  # the server sees the end of the call after its client has
-    budget.take(b"other", 1000)
-    with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError, match="too many requests are in mem"):
-        list(running(channel)(iter([bytes(MEBIBYTE)]), timeout=20))
-
-
-def test_a_client_that_takes_nothing_is_cut_off(start: Start) -> None:
-    streams = Streams(longest=0.1)
-    answered: list[bytes] = []
-
-    def answer(message: bytes) -> bytes:
-        answered.append(message)
-        return bytes(3 * MEBIBYTE)
-
-    _, address = start(Budget(MEBIBYTE, MEBIBYTE), streams, answer)
-    with grpc.insecure_channel(address) as channel:
-        call = running(channel)(iter([b"1"] * 50), timeout=60)
-        while not answered or streams._streams:
-            streams.look()
-        assert len(answered) < 50
-        call.cancel()
+        server_methods(server)[b"/test.Test/Run"] = Method("other", answer, streams=True)
+        client.begin(1, changes=RUN)
+        for size in sizes:
+            client.send(1, framed(size))
+        client.send(1, b"", ends=True)
+        assert await client.status(1) == "0"
+        assert held == sizes
+        assert server.budget.left == MEBIBYTE
+        assert [data for kind, _, _, data in client.frames if kind == DATA] == [b"\0\0\0\0\1\0"] * 4
 
 
-def test_a_stream_at_work_sends_its_answer_before_the_end(start: Start) -> None:
-    streams, asked, go_on = Streams(), threading.Event(), threading.Event()
+async def test_a_client_that_takes_nothing_is_cut_off() -> None:
+    answered: list[None] = []
+    async with calling(unread=0.3) as (server, client):
 
-    def answer(message: bytes) -> bytes:
-        asked.set()
-        assert go_on.wait(20)
-        return message
+        def answer(_message: bytes | memoryview, _call: Call) -> bytes:
+            answered.append(None)
+            return bytes(3 * MEBIBYTE)
 
-    _, address = start(Budget(MEBIBYTE, MEBIBYTE), streams, answer)
-    requests = Requests()
-    with grpc.insecure_channel(address) as channel:
-        call = running(channel)(iter(requests), timeout=60)
-        requests.send(b"1")
-        assert asked.wait(20)
-        streams.stop()
-        go_on.set()
-        assert next(call) == b"1"
-        with pytest.raises(grpc.RpcError, match="the server is stopping"):
-            next(call)
-        requests.end()
+        server_methods(server)[b"/test.Test/Run"] = Method("other", answer, streams=True)
+        client.begin(1, changes=RUN)
+        client.send(1, framed(1) * 50)
+        assert await client.codes(1) == [8], "CANCEL: it gave no leave for more than its first window"
+        assert len(answered) == 1, "no further request is looked at while the answer is not taken"
+
+
+async def test_a_stream_at_work_sends_its_answer_before_the_end() -> None:
+    async with calling() as (server, client):
+        later: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        server_methods(server)[b"/test.Test/Run"] = Method("other", lambda *_: later, streams=True)
+        client.begin(1, changes=RUN)
+        client.begin(3, changes=RUN)
+        client.send(1, framed(1) * 2)
+        await until(lambda: server.calls == 2)
+        (connection,) = server._connections
+        await until(lambda: connection.calls[1].answering is later)
+        connection.end()
+        assert await client.status(3) == "14 the server is stopping; ask another"
+        assert server.calls == 1
+        later.set_result(b"1")
+        assert await client.status(1) == "14 the server is stopping; ask another"
+        assert [data for kind, _, one, data in client.frames if (kind, one) == (DATA, 1)] == [b"\0\0\0\0\0011"]
+
+
+def server_methods(server: GrpcServer) -> dict[bytes, Method]:
+    return cast("dict[bytes, Method]", server.methods)

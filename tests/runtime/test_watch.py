@@ -172,9 +172,9 @@ import sys
 from functools import partial
 
 from edgesmith_runtime import cli
-from edgesmith_runtime.rpc import server
+from edgesmith_runtime.rpc import catalogue
 
-server.Watchers = partial(server.Watchers, most=2, longest=0.5)
+catalogue.Watchers = partial(catalogue.Watchers, most=2, longest=0.5)
 sys.exit(cli.main())
 """
 

@@ -48,7 +48,7 @@ _FIELDS: Final = {
 }
 
 
-def parse(kind: type[M], data: bytes) -> M:
+def parse(kind: type[M], data: bytes | memoryview) -> M:
     """Read a message.
 
     Args:
@@ -59,12 +59,12 @@ def parse(kind: type[M], data: bytes) -> M:
         BadRequest: They are no such message.
     """
     try:
-        return kind.FromString(data)
+        return kind.FromString(bytes(data))
     except DecodeError as error:
         raise BadRequest(f"the message is no {kind.DESCRIPTOR.name} in protobuf's wire format") from error
 
 
-def split_request(data: bytes) -> tuple[messages.ModelInferRequest, list[memoryview]]:
+def split_request(data: bytes | memoryview) -> tuple[messages.ModelInferRequest, list[memoryview]]:
     """Read a request but for its raw tensors, which are found and not copied.
 
     Args:

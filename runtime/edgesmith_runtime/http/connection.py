@@ -12,14 +12,13 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, cast
 
 from edgesmith_runtime.errors import Unavailable
+from edgesmith_runtime.http.guard import LastResort
 from edgesmith_runtime.http.limits import peer_of
 from edgesmith_runtime.http.messages import Request, Response, error_response, response_head
 from edgesmith_runtime.http.reader import Phase, RequestReader
 from edgesmith_runtime.http.sending import Sending
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from edgesmith_runtime.http.server import HttpServer
 
 __all__ = ["Connection"]
@@ -43,7 +42,7 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, server: HttpServer) -> None:
         self._server = server
         self._limits = server.limits
-        self._guard = _LastResort(self)
+        self._guard = LastResort(self.fail)
         self._transport: asyncio.Transport
         self._reader: RequestReader
         self._sending: Sending
@@ -329,24 +328,3 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.resume_reading()
             self._reader.renew()
         self._reading_paused = full
-
-
-class _LastResort:
-    """What stands around everything that the event loop calls: an error in it ends the connection, and nothing else.
-
-    Args:
-        connection: The connection.
-    """
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
-        """Let nothing but the interpreter's own ends through."""
-        if not isinstance(error, Exception):
-            return False
-        self._connection.fail()
-        return True

@@ -14,11 +14,11 @@ from edgesmith_runtime.http.limits import Budget, Limits
 if TYPE_CHECKING:
     from edgesmith_runtime.http.api import HttpApi
 
-__all__ = ["HttpServer", "listening_socket"]
+__all__ = ["ACCEPTS", "BACKLOG", "HttpServer", "listening_socket"]
 
 _SCRATCH: Final = 64 * 1024
-_BACKLOG: Final = 512
-_ACCEPTS: Final = 8
+BACKLOG: Final = 512
+ACCEPTS: Final = 8
 """Connections taken up in one turn of the event loop.
 
 uvloop takes up one for each listening socket. With a single socket a probe would wait for as many turns as there are
@@ -56,8 +56,8 @@ class HttpServer:
     async def start(self, listener: socket.socket) -> None:
         """Accept connections on a socket."""
         loop = asyncio.get_running_loop()
-        for sock in (listener, *(listener.dup() for _ in range(_ACCEPTS - 1))):
-            self._servers.append(await loop.create_server(lambda: Connection(self), sock=sock, backlog=_BACKLOG))
+        for sock in (listener, *(listener.dup() for _ in range(ACCEPTS - 1))):
+            self._servers.append(await loop.create_server(lambda: Connection(self), sock=sock, backlog=BACKLOG))
         self._sweep()
 
     async def drain(self) -> None:
@@ -138,11 +138,11 @@ def listening_socket(host: str, port: int) -> socket.socket:
     """
     if host:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     if socket.has_dualstack_ipv6():
         try:
-            return socket.create_server(("::", port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
+            return socket.create_server(("::", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
         except OSError as error:
             if error.errno not in {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}:  # the kernel has IPv6, the network not
                 raise
-    return socket.create_server(("0.0.0.0", port), backlog=_BACKLOG)  # noqa: S104 - a pod listens on its address
+    return socket.create_server(("0.0.0.0", port), backlog=BACKLOG)  # noqa: S104 - a pod listens on its address

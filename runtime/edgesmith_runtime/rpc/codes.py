@@ -1,36 +1,52 @@
-"""How a failed request ends over gRPC: its status code and its sentence."""
+"""How a call ends over gRPC: its status and its sentence."""
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING, Final
 
-import grpc
-
 from edgesmith_runtime.errors import AnswerFailed, BadRequest, NotFound, TooLarge, Unavailable, Unsupported
-from edgesmith_runtime.rpc.watchers import Crowded
 
 if TYPE_CHECKING:
     from edgesmith_runtime.errors import RequestError
 
-__all__ = ["code_of", "sentence_of"]
+__all__ = ["Crowded", "Status", "code_of", "sentence_of"]
 
 _LONGEST_SENTENCE: Final = 1000
 """Characters of an error; clients take no more than 8 KiB of trailing metadata."""
 
-_CODES: Final = {
-    BadRequest: grpc.StatusCode.INVALID_ARGUMENT,
-    NotFound: grpc.StatusCode.NOT_FOUND,
-    Unsupported: grpc.StatusCode.UNIMPLEMENTED,
-    TooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    AnswerFailed: grpc.StatusCode.INTERNAL,
-    Unavailable: grpc.StatusCode.UNAVAILABLE,
-    Crowded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+
+class Status(enum.IntEnum):
+    """How a call ends (https://github.com/grpc/grpc/blob/master/doc/statuscodes.md)."""
+
+    OK = 0
+    CANCELLED = 1
+    INVALID_ARGUMENT = 3
+    NOT_FOUND = 5
+    RESOURCE_EXHAUSTED = 8
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+
+
+class Crowded(Unavailable):
+    """Every place is taken."""
+
+
+_CODES: Final[dict[type[RequestError], Status]] = {
+    BadRequest: Status.INVALID_ARGUMENT,
+    NotFound: Status.NOT_FOUND,
+    Unsupported: Status.UNIMPLEMENTED,
+    TooLarge: Status.RESOURCE_EXHAUSTED,
+    AnswerFailed: Status.INTERNAL,
+    Unavailable: Status.UNAVAILABLE,
+    Crowded: Status.RESOURCE_EXHAUSTED,
 }
 
 
-def code_of(error: RequestError) -> grpc.StatusCode:
-    """The status code of an error."""
-    return _CODES.get(type(error), grpc.StatusCode.INTERNAL)
+def code_of(error: RequestError) -> Status:
+    """The status that an error is answered with."""
+    return _CODES.get(type(error), Status.INTERNAL)
 
 
 def sentence_of(error: RequestError) -> str:

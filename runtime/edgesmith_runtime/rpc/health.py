@@ -12,8 +12,7 @@ from edgesmith_runtime.codec.wire import WireError, fields
 from edgesmith_runtime.errors import BadRequest, NotFound
 
 if TYPE_CHECKING:
-    import grpc
-
+    from edgesmith_runtime.rpc.call import Call
     from edgesmith_runtime.service import Service
 
 __all__ = ["HealthMethods", "asked_service"]
@@ -38,7 +37,7 @@ class HealthMethods:
         self._service = service
         self._names = ("", *names)
 
-    def check(self, message: bytes, _: grpc.ServicerContext) -> bytes:
+    def check(self, message: bytes | memoryview, _: Call) -> bytes:
         """Say whether a service, or the whole server where none is named, is to be sent requests."""
         name = asked_service(message)
         if name not in self._names:
@@ -52,7 +51,7 @@ class HealthMethods:
         return _SERVING if self._service.ready else _NOT_SERVING
 
 
-def asked_service(message: bytes) -> str:
+def asked_service(message: bytes | memoryview) -> str:
     """Read which service a request names; empty for the whole server.
 
     Raises:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Final
 
-import grpc
 from google.protobuf.json_format import ParseDict
 
 from edgesmith_runtime.codec.grpc import decode_request, encode_answer, parse, split_request
@@ -15,8 +15,7 @@ from edgesmith_runtime.extensions import REFUSED, REFUSED_CALLS, model_statistic
 from edgesmith_runtime.inference import inference
 from edgesmith_runtime.modelconfig import model_config
 from edgesmith_runtime.protocol import inference_pb2 as messages
-from edgesmith_runtime.rpc.codes import code_of, sentence_of
-from edgesmith_runtime.rpc.leaving import Leaving
+from edgesmith_runtime.rpc.codes import Status, code_of, sentence_of
 from edgesmith_runtime.service import EXTENSIONS, SERVER_NAME, Service
 from edgesmith_runtime.signature import VERSION
 from edgesmith_runtime.version import VERSION as SERVER_VERSION
@@ -24,6 +23,7 @@ from edgesmith_runtime.version import VERSION as SERVER_VERSION
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from edgesmith_runtime.rpc.call import Call
     from edgesmith_runtime.tensors import TensorSpec
 
 __all__ = ["InferenceMethods"]
@@ -41,17 +41,17 @@ class InferenceMethods:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def server_live(self, message: bytes, _: grpc.ServicerContext) -> bytes:
+    def server_live(self, message: bytes | memoryview, _: Call) -> bytes:
         """Say whether the process does its work."""
         parse(messages.ServerLiveRequest, message)
         return messages.ServerLiveResponse(live=self._service.live).SerializeToString()
 
-    def server_ready(self, message: bytes, _: grpc.ServicerContext) -> bytes:
+    def server_ready(self, message: bytes | memoryview, _: Call) -> bytes:
         """Say whether the model is served."""
         parse(messages.ServerReadyRequest, message)
         return messages.ServerReadyResponse(ready=self._service.ready).SerializeToString()
 
-    def model_ready(self, message: bytes, _: grpc.ServicerContext) -> bytes:
+    def model_ready(self, message: bytes | memoryview, _: Call) -> bytes:
         """Say whether a model is served; one that is not known is not."""
         request = parse(messages.ModelReadyRequest, message)
         try:
@@ -60,13 +60,13 @@ class InferenceMethods:
             ready = False
         return messages.ModelReadyResponse(ready=ready).SerializeToString()
 
-    def server_metadata(self, message: bytes, _: grpc.ServicerContext) -> bytes:
+    def server_metadata(self, message: bytes | memoryview, _: Call) -> bytes:
         """Say who serves."""
         parse(messages.ServerMetadataRequest, message)
         answer = messages.ServerMetadataResponse(name=SERVER_NAME, version=SERVER_VERSION, extensions=EXTENSIONS)
         return answer.SerializeToString()
 
-    def model_metadata(self, message: bytes, _: grpc.ServicerContext) -> bytes:
+    def model_metadata(self, message: bytes | memoryview, _: Call) -> bytes:
         """Describe a model's inputs and outputs."""
         request = parse(messages.ModelMetadataRequest, message)
         signature = self._service.model(request.name, request.version).signature
@@ -79,64 +79,59 @@ class InferenceMethods:
         )
         return answer.SerializeToString()
 
-    def model_config(self, message: bytes, _: grpc.ServicerContext) -> bytes:
+    def model_config(self, message: bytes | memoryview, _: Call) -> bytes:
         """Describe a model as Triton's tools read it."""
         request = parse(messages.ModelConfigRequest, message)
         config = model_config(self._service.model(request.name, request.version).signature)
         return ParseDict({"config": config}, messages.ModelConfigResponse()).SerializeToString()
 
-    def model_statistics(self, message: bytes, _: grpc.ServicerContext) -> bytes:
+    def model_statistics(self, message: bytes | memoryview, _: Call) -> bytes:
         """Tell how many inferences there were and what they took."""
         request = parse(messages.ModelStatisticsRequest, message)
         found = model_statistics(self._service, request.name or None, request.version)
         return ParseDict(found, messages.ModelStatisticsResponse()).SerializeToString()
 
-    def repository_index(self, message: bytes, _: grpc.ServicerContext) -> bytes:
+    def repository_index(self, message: bytes | memoryview, _: Call) -> bytes:
         """List the models there are."""
         request = parse(messages.RepositoryIndexRequest, message)
         models = repository_index(self._service, request.repository_name, ready=request.ready)
         return ParseDict({"models": models}, messages.RepositoryIndexResponse()).SerializeToString()
 
-    def refused(self, call: str) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+    def refused(self, call: str) -> Callable[[bytes | memoryview, Call], bytes]:
         """What answers a call of `REFUSED_CALLS`."""
 
-        def answer(_message: bytes, _context: grpc.ServicerContext) -> bytes:
+        def answer(_message: bytes | memoryview, _call: Call) -> bytes:
             raise Unsupported(REFUSED[REFUSED_CALLS[call]])
 
         return answer
 
-    def model_infer(self, message: bytes, context: grpc.ServicerContext) -> bytes:
+    def model_infer(self, message: bytes | memoryview, _: Call) -> asyncio.Future[bytes]:
         """Run the model once."""
-        request, raw = split_request(message)
-        return self._infer(request, raw, Leaving(context))
+        return self._infer(*split_request(message))
 
-    def stream(self, context: grpc.ServicerContext) -> Callable[[bytes], bytes]:
-        """What answers the requests of one call of ``ModelStreamInfer``, one after the other.
+    def model_stream_infer(self, message: bytes | memoryview, _: Call) -> asyncio.Future[bytes]:
+        """Answer a request of a call of ``ModelStreamInfer``; one that fails is answered with its error."""
+        return asyncio.ensure_future(self._streamed(message))
 
-        A request that fails is answered with its error, and the call goes on.
-        """
-        leaving = Leaving(context)
-
-        def answer(message: bytes) -> bytes:
-            identity, code = "", grpc.StatusCode.OK
-            try:
-                request, raw = split_request(message)
-                identity = request.id
-                answered = self._infer(request, raw, leaving, final=True)
-                return prefix(_INFER_RESPONSE, len(answered)) + answered
-            except RequestError as error:
-                code = code_of(error)
-                response = messages.ModelStreamInferResponse(error_message=sentence_of(error))
-                response.infer_response.id = identity
-                return response.SerializeToString()
-            finally:
-                self._service.metrics.add("edgesmith_requests_total", "grpc", "infer", code.name)
-
-        return answer
+    async def _streamed(self, message: bytes | memoryview) -> bytes:
+        identity, code = "", Status.CANCELLED
+        try:
+            request, raw = split_request(message)
+            identity = request.id
+            answered = await self._infer(request, raw, final=True)
+            code = Status.OK
+            return prefix(_INFER_RESPONSE, len(answered)) + answered
+        except RequestError as error:
+            code = code_of(error)
+            response = messages.ModelStreamInferResponse(error_message=sentence_of(error))
+            response.infer_response.id = identity
+            return response.SerializeToString()
+        finally:
+            self._service.metrics.add("edgesmith_requests_total", "grpc", "infer", code.name)
 
     def _infer(
-        self, request: messages.ModelInferRequest, raw: list[memoryview], leaving: Leaving, *, final: bool = False
-    ) -> bytes:
+        self, request: messages.ModelInferRequest, raw: list[memoryview], *, final: bool = False
+    ) -> asyncio.Future[bytes]:
         start = time.perf_counter()
         model = self._service.model(request.model_name, request.model_version)
         job = inference(
@@ -146,11 +141,14 @@ class InferenceMethods:
             decode=lambda: decode_request(model.signature, request, raw),
             encode=lambda asked, answers: encode_answer(model.signature, asked, answers, final=final),
         )
-        try:
-            return leaving.wait(self._service.queue(job))
-        finally:
+
+        def note(_: asyncio.Future[bytes]) -> None:
             taken = time.perf_counter() - start
             self._service.metrics.observe("edgesmith_request_duration_seconds", "grpc", value=taken)
+
+        future = self._service.submit(job)
+        future.add_done_callback(note)
+        return future
 
 
 def _tensors(specs: Iterable[TensorSpec]) -> list[messages.ModelMetadataResponse.TensorMetadata]:

@@ -17,7 +17,7 @@ from edgesmith_runtime.protocol import inference_pb2
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    import grpc
+    from edgesmith_runtime.rpc.call import Call
 
 __all__ = ["NAMES", "ReflectionMethods"]
 
@@ -42,7 +42,7 @@ class ReflectionMethods:
         self._by_name = {file.name: file.SerializeToString() for file in files}
         self._by_symbol = {symbol: self._by_name[file.name] for file in files for symbol in _symbols(file)}
 
-    def info(self, message: bytes, _: grpc.ServicerContext) -> bytes:
+    def info(self, message: bytes | memoryview, _: Call) -> bytes:
         """Say what one message asks for."""
         host, asked, what = b"", 0, ""
         try:
@@ -53,7 +53,7 @@ class ReflectionMethods:
                     asked, what = number, str(content, "utf-8")
         except (WireError, UnicodeDecodeError) as error:
             raise BadRequest("the message is no ServerReflectionRequest in protobuf's wire format") from error
-        return _field(_HOST, host) + _field(_ORIGINAL, message) + self._response(asked, what)
+        return _field(_HOST, host) + _field(_ORIGINAL, bytes(message)) + self._response(asked, what)
 
     def _response(self, asked: int, what: str) -> bytes:
         if asked == _LIST:

@@ -1,222 +1,158 @@
-"""The gRPC server: its port, its limits, and how every call ends."""
+"""The gRPC server: its port, its limits, its methods, and what all connections share."""
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import partial
+import asyncio
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import grpc
-
-from edgesmith_runtime.errors import RequestError
-from edgesmith_runtime.extensions import REFUSED_CALLS
-from edgesmith_runtime.rpc.codes import code_of, sentence_of
-from edgesmith_runtime.rpc.health import HealthMethods, asked_service
-from edgesmith_runtime.rpc.methods import InferenceMethods
-from edgesmith_runtime.rpc.reflection import NAMES as REFLECTION
-from edgesmith_runtime.rpc.reflection import ReflectionMethods
-from edgesmith_runtime.rpc.streams import Streams
-from edgesmith_runtime.rpc.watchers import Watchers
+from edgesmith_runtime.http.server import ACCEPTS, BACKLOG
+from edgesmith_runtime.rpc.connection import Connection
 
 if TYPE_CHECKING:
-    from edgesmith_runtime.rpc.intake import Intake
+    import socket
+    from collections.abc import Mapping
+
+    from edgesmith_runtime.http.limits import Budget, Limits
+    from edgesmith_runtime.rpc.call import Method
+    from edgesmith_runtime.rpc.watchers import Watchers
     from edgesmith_runtime.service import Service
 
-__all__ = ["GrpcServer"]
+__all__ = ["GrpcLimits", "GrpcServer"]
 
-_log: Final = logging.getLogger(__name__)
+_SCRATCH: Final = 64 * 1024
+_CROWD: Final = 0.5
+"""The share of all calls that may wait for their messages for long."""
+_SWEEP: Final = 0.5
+"""Seconds between two looks at the connections' deadlines."""
+_GLANCE: Final = 0.02
+"""Seconds between two looks at whether the last call has ended."""
+_GLANCES: Final = 50
+"""Looks until clients that keep their connection are left to it."""
 
-Method = Callable[[bytes, grpc.ServicerContext], bytes]
 
-_INFERENCE: Final = "inference.GRPCInferenceService"
-_HEALTH: Final = "grpc.health.v1.Health"
+@dataclass(frozen=True, slots=True)
+class GrpcLimits:
+    """Bounds on gRPC's clients that HTTP's have no like of. Times are seconds.
 
-_OPTIONS: Final = {
-    "grpc.so_reuseport": 0,
-    # What the client takes is the client's affair.
-    "grpc.max_send_message_length": -1,
-    "grpc.max_allowed_incoming_connections": 1024,
-    # One connection cannot take all calls.
-    "grpc.max_concurrent_streams": 64,
-    "grpc.max_connection_idle_ms": 300_000,
-    # A client that vanished is noticed; one behind NAT may keep its way open with pings as often as it wants.
-    "grpc.keepalive_time_ms": 60_000,
-    "grpc.keepalive_permit_without_calls": 1,
-    "grpc.http2.max_ping_strikes": 0,
-}
+    Attributes:
+        connections: The most connections at once.
+        streams: The most calls of one connection at once.
+        head: How long a frame, or a block of headers, may take.
+        hurried: How long a message may take where more than half of the calls wait for theirs.
+        between: How long a call of many messages may be silent between two.
+        silent: After how long a client that says nothing is asked for a sign of life.
+        answer: How long it may take to give one.
+        idle: How long a connection without calls stays open.
+    """
+
+    connections: int = 1024
+    streams: int = 64
+    head: float = 15.0
+    hurried: float = 2.0
+    between: float = 300.0
+    silent: float = 60.0
+    answer: float = 20.0
+    idle: float = 300.0
 
 
 class GrpcServer:
-    """Serves the protocol. Each call has a thread, since gRPC's server of that kind is the one that no bytes can end.
-
-    Those who watch the server's health have none, since they stay.
+    """Serves the protocol, on the event loop that serves HTTP.
 
     Args:
         service: The model and the server's state.
-        intake: Receives messages.
-        message_limit: The longest message in bytes.
-        calls: The most calls at once; further ones end with RESOURCE_EXHAUSTED.
+        methods: What can be called, by its path.
+        watchers: Who watches.
+        budget: The memory that all requests and answers share.
+        limits: Bounds on clients that hold over HTTP, too.
+        calls: The most calls at once, those that watch left out; further ones end with RESOURCE_EXHAUSTED.
+        own: Bounds that do not.
     """
 
-    def __init__(self, service: Service, intake: Intake, *, message_limit: int, calls: int) -> None:
-        self._service = service
-        self._intake = intake
-        self._lock = threading.Lock()
-        self._calls = 0
-        options = _OPTIONS | {"grpc.max_receive_message_length": message_limit}
-        threads = ThreadPoolExecutor(calls, thread_name_prefix="grpc")
-        self._server = grpc.server(threads, options=list(options.items()), maximum_concurrent_rpcs=calls)
-        methods, health = InferenceMethods(service), HealthMethods(service, (_INFERENCE,))
-        self._add(
-            _INFERENCE,
-            {
-                "ServerLive": ("health", methods.server_live),
-                "ServerReady": ("health", methods.server_ready),
-                "ModelReady": ("health", methods.model_ready),
-                "ServerMetadata": ("metadata", methods.server_metadata),
-                "ModelMetadata": ("metadata", methods.model_metadata),
-                "ModelConfig": ("metadata", methods.model_config),
-                "ModelStatistics": ("metadata", methods.model_statistics),
-                "RepositoryIndex": ("metadata", methods.repository_index),
-                "ModelInfer": ("infer", methods.model_infer),
-            }
-            | {name: ("other", methods.refused(name)) for name in REFUSED_CALLS},
-        )
-        self._streams = Streams()
-        self._server.add_registered_method_handlers(_INFERENCE, {"ModelStreamInfer": self._streaming(methods)})
-        self._watchers = Watchers(health.status)
-        self._add(_HEALTH, {"Check": ("health", health.check)})
-        self._server.add_registered_method_handlers(_HEALTH, {"Watch": self._watching()})
-        reflect = partial(self._answers, ReflectionMethods().info)
-        told: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(reflect)
-        for name in REFLECTION:
-            self._server.add_registered_method_handlers(name, {"ServerReflectionInfo": told})
+    def __init__(
+        self,
+        service: Service,
+        methods: Mapping[bytes, Method],
+        watchers: Watchers,
+        *,
+        budget: Budget,
+        limits: Limits,
+        calls: int,
+        own: GrpcLimits | None = None,
+    ) -> None:
+        self.service = service
+        self.methods = methods
+        self._watchers = watchers
+        self.budget = budget
+        self.limits = limits
+        self.own = own or GrpcLimits()
+        self.scratch = memoryview(bytearray(_SCRATCH))
+        self.calls = 0
+        """How many calls are in flight, those who watch among them."""
+        self._most_calls = calls
+        self._connections: set[Connection] = set()
+        self._servers: list[asyncio.Server] = []
+        self._sweep_at = 0.0
 
-    def start(self, address: str) -> int:
-        """Start serving.
+    async def start(self, listener: socket.socket) -> None:
+        """Accept connections on a socket."""
+        loop = asyncio.get_running_loop()
+        for sock in (listener, *(listener.dup() for _ in range(ACCEPTS - 1))):
+            self._servers.append(await loop.create_server(lambda: Connection(self), sock=sock, backlog=BACKLOG))
 
-        Args:
-            address: Where to listen, ``[::]:8001`` for example; port 0 for any free one.
-
-        Returns:
-            The port.
-
-        Raises:
-            OSError: The address or port cannot be had.
-        """
-        try:
-            port = self._server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise OSError(f"gRPC cannot listen on {address}: {error}") from error
-        self._server.start()
-        return port
-
-    def stop(self, grace: float) -> threading.Event:
-        """Accept nothing more.
-
-        Args:
-            grace: Seconds that calls in flight may take; what is left then is cut off.
-
-        Returns:
-            What is set when every client has closed its connection.
-        """
+    async def drain(self) -> None:
+        """Accept nothing more, and return when every call has its answer and the clients had a moment to close."""
+        while self._servers:
+            self._servers.pop().close()
         self._watchers.stop()
-        self._streams.stop()
-        return self._server.stop(grace)
+        for connection in tuple(self._connections):
+            connection.end()
+        while any(connection.calls for connection in self._connections):  # noqa: ASYNC110 - connections end them
+            await asyncio.sleep(_GLANCE)
+        for _ in range(_GLANCES):
+            if not self._connections:
+                return
+            await asyncio.sleep(_GLANCE)
+        for connection in tuple(self._connections):
+            connection.close()
 
     def look(self) -> None:
-        """Look after messages that arrive, streams and those who watch; call it several times a second."""
-        self._intake.sweep()
+        """Look after those who watch, and after the connections' deadlines; call it several times a second."""
         self._watchers.look()
-        self._streams.look()
+        now = time.monotonic()
+        if now < self._sweep_at:
+            return
+        self._sweep_at = now + _SWEEP
+        for connection in tuple(self._connections):
+            connection.expire(now)
+        self._hurry(now)
 
-    @property
-    def calls(self) -> int:
-        """How many calls are in flight, those who watch among them."""
-        return self._calls
+    def add(self, connection: Connection) -> bool:
+        """Take a connection up, in the place of one without calls where there are too many; say whether it has one."""
+        self._connections.add(connection)
+        if len(self._connections) <= self.own.connections:
+            return True
+        quiet = [other for other in self._connections if not other.calls and other is not connection]
+        oldest = min(quiet, key=lambda other: other.quiet_since, default=None)
+        if oldest is None:
+            return False
+        oldest.close(sentence="too many connections are open")
+        self._connections.discard(oldest)
+        return True
 
-    def _add(self, service: str, methods: dict[str, tuple[str, Method]]) -> None:
-        handlers = {name: self._handler(*method) for name, method in methods.items()}
-        self._server.add_registered_method_handlers(service, handlers)
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self._connections.discard(connection)
 
-    def _handler(self, operation: str, method: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
-        def answer(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-            return self._answer(operation, method, requests, context)
+    def admits(self) -> bool:
+        """Whether there is room for another call."""
+        return self.calls - len(self._watchers) < self._most_calls
 
-        # As a stream of one message, which is the same on the wire: so the message is received when the intake says.
-        return grpc.stream_unary_rpc_method_handler(answer)
-
-    def _watching(self) -> grpc.RpcMethodHandler[bytes, bytes]:
-        def watch(
-            requests: Iterator[bytes], context: grpc.ServicerContext, send: Callable[[bytes | None], None]
-        ) -> None:
-            with self._told("health", context):
-                self._watchers.add(asked_service(self._intake.take(requests, context)), context, send)
-
-        # A call of a handler with this mark goes on when it returns; gRPC's own health service is made so, too:
-        # https://github.com/grpc/grpc/blob/master/src/python/grpcio_health_checking/grpc_health/v1/health.py
-        watch.experimental_non_blocking = True  # type: ignore[attr-defined]
-        return grpc.stream_stream_rpc_method_handler(watch)
-
-    def _streaming(self, methods: InferenceMethods) -> grpc.RpcMethodHandler[bytes, bytes]:
-        def stream(
-            requests: Iterator[bytes], context: grpc.ServicerContext, send: Callable[[bytes | None], None]
-        ) -> None:
-            with self._told("other", context):
-                goes_on = self._streams.run(
-                    self._intake.stream(requests, context), methods.stream(context), context, send
-                )
-            if goes_on:
-                send(None)
-
-        # As above: a stream that waits for its next request is ended from another thread.
-        stream.experimental_non_blocking = True  # type: ignore[attr-defined]
-        return grpc.stream_stream_rpc_method_handler(stream)
-
-    def _answer(
-        self, operation: str, method: Method, requests: Iterator[bytes], context: grpc.ServicerContext
-    ) -> bytes:
-        """Answer a call of one message."""
-        with self._told(operation, context):
-            return method(self._intake.take(requests, context), context)
-        raise AssertionError("abort returned")
-
-    def _answers(self, method: Method, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-        """Answer each message of a call."""
-        with self._told("metadata", context):
-            for message in self._intake.each(requests, context):
-                yield method(message, context)
-
-    @contextmanager
-    def _told(self, operation: str, context: grpc.ServicerContext) -> Iterator[None]:
-        """Count a call, and turn errors into gRPC's."""
-        if context.add_callback(self._ended):
-            with self._lock:
-                self._calls += 1
-        code, sentence = grpc.StatusCode.OK, ""
-        try:
-            yield
-        except RequestError as error:
-            code, sentence = code_of(error), sentence_of(error)
-        except (CancelledError, grpc.RpcError):
-            code = grpc.StatusCode.CANCELLED
-        except Exception:  # noqa: BLE001 - whatever it is, the caller gets a code and the log the traceback
-            _log.exception("call failed unexpectedly")
-            code, sentence = grpc.StatusCode.INTERNAL, "the server failed; its log says where"
-        active, ended = context.is_active(), context.code()  # type: ignore[attr-defined] # its stubs forget it
-        if not active:
-            code = ended or grpc.StatusCode.CANCELLED
-        self._service.metrics.add("edgesmith_requests_total", "grpc", operation, code.name)
-        if code is grpc.StatusCode.OK or (not active and ended is not None):
-            return  # what was ended from another thread must not be ended again: its place would never be given back
-        if code is grpc.StatusCode.INTERNAL:
-            _log.warning("inference failed: %s", sentence)
-        context.abort(code, sentence)
-
-    def _ended(self) -> None:
-        with self._lock:
-            self._calls -= 1
+    def _hurry(self, now: float) -> None:
+        """End the oldest of the calls that bring nothing, where they are more than half of all that there may be."""
+        waiting = [call for connection in self._connections for call in connection.calls.values() if call.expected]
+        waiting.sort(key=lambda call: call.since)
+        for call in waiting[: max(0, len(waiting) - max(1, int(self._most_calls * _CROWD)))]:
+            if now - call.since > self.own.hurried:
+                call.side.cancel(call, "too many calls wait for their messages")

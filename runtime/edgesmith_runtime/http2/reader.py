@@ -1,0 +1,307 @@
+"""A client's bytes taken apart into frames (RFC 9113 §4 to §6); what DATA frames carry is received without a copy."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final, Protocol
+
+from edgesmith_runtime.http2.frames import (
+    HEAD,
+    LARGEST_FRAME,
+    LARGEST_WINDOW,
+    PREFACE,
+    Code,
+    Flag,
+    Kind,
+    Setting,
+    Violation,
+)
+from edgesmith_runtime.http2.hpack import BlockError, Decoder, Field
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["MOST_FRAME", "MOST_HEADERS", "MOST_HEADER_BYTES", "FrameReader", "Receiver"]
+
+MOST_FRAME: Final = 2**20
+"""The longest frame that a client may send. Long ones spare both sides work; other kinds than DATA are far shorter."""
+MOST_HEADERS: Final = 100
+MOST_HEADER_BYTES: Final = 16 * 1024
+"""Of a call's headers, as sent and as decoded; gRPC's own servers take as much."""
+_MOST_CONTROL: Final = 4096
+"""Of the payload of a frame that is neither DATA nor headers; the longest that means something is GOAWAY's."""
+_WORTH_A_PLACE: Final = 8192
+"""With fewer bytes of a DATA frame to come, a copy is cheaper than a read of their own."""
+_SMALLEST_FRAME: Final = 2**14
+_PRIORITY_BYTES: Final = 5
+_STREAM: Final = 0x7FFF_FFFF
+_LENGTHS: Final = {Kind.PRIORITY: 5, Kind.RST_STREAM: 4, Kind.PING: 8, Kind.WINDOW_UPDATE: 4}
+"""Kinds whose payloads have one length."""
+_OF_THE_CONNECTION: Final = frozenset({Kind.SETTINGS, Kind.PING, Kind.GOAWAY})
+_OF_A_STREAM: Final = frozenset({Kind.DATA, Kind.HEADERS, Kind.PRIORITY, Kind.RST_STREAM, Kind.CONTINUATION})
+
+
+class Receiver(Protocol):
+    """Who is told what came. Streams are told by their numbers, all of them odd."""
+
+    def headers(self, stream: int, fields: list[Field], *, begins: bool, ends: bool) -> None:
+        """Take a whole block of headers: those that a stream begins with, or others."""
+
+    def data_begins(self, stream: int, length: int) -> None:
+        """Take note of a DATA frame whose payload, padding included, counts so many bytes."""
+
+    def data(self, stream: int, piece: memoryview) -> None:
+        """Take some bytes of it; they are the reader's again afterwards."""
+
+    def place(self, stream: int, length: int) -> memoryview | None:
+        """Say where the next bytes belong, `length` at most; None where they have no place of their own yet."""
+
+    def placed(self, stream: int, count: int) -> None:
+        """Take note of bytes that were written into `place`."""
+
+    def data_ends(self, stream: int) -> None:
+        """Take note of the end of a DATA frame that is the stream's last."""
+
+    def reset(self, stream: int) -> None:
+        """The client wants no more of a stream."""
+
+    def settings(self, values: dict[int, int]) -> None:
+        """The client says how it is to be spoken to."""
+
+    def ping(self, payload: bytes, *, answer: bool) -> None:
+        """The client asks for a sign of life, or answers."""
+
+    def window(self, stream: int, increment: int) -> None:
+        """The client may be sent more bytes, on a stream or, for 0, on the connection."""
+
+
+class FrameReader:
+    """Reads one connection.
+
+    Args:
+        receiver: Who is told.
+        scratch: Memory for what is read; may be shared, because nothing stays in it.
+    """
+
+    def __init__(self, receiver: Receiver, scratch: memoryview) -> None:
+        self.started = False
+        """Whether the client began as HTTP/2 begins, its settings included."""
+        self.newest = 0
+        """The newest stream that the client began."""
+        self.begun = 0
+        """How many frames have begun."""
+        self._receiver = receiver
+        self._scratch = scratch
+        self._decoder = Decoder(fields=MOST_HEADERS, size=MOST_HEADER_BYTES)
+        self._held = bytearray()
+        self._need = len(PREFACE)
+        self._preface = False
+        self._direct = False
+        self._block: bytearray | None = None
+        self._block_stream = 0
+        self._block_ends = False
+        # Of the DATA frame that is being read: its stream, bytes and padding to come, and whether it is the last.
+        self._stream = 0
+        self._left = self._padding = 0
+        self._ends = False
+        self._kinds: dict[int, Callable[[int, int, memoryview], None]] = {
+            Kind.HEADERS: self._headers,
+            Kind.RST_STREAM: self._reset,
+            Kind.SETTINGS: self._settings,
+            Kind.PING: self._ping,
+            Kind.WINDOW_UPDATE: self._window,
+            Kind.CONTINUATION: self._continuation,
+            Kind.PUSH_PROMISE: self._push,
+        }
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a frame or a block of headers has begun and its end has not come."""
+        return bool(self._held) or self._block is not None
+
+    def buffer(self) -> memoryview:
+        """The memory that the next bytes belong in."""
+        if self._left >= _WORTH_A_PLACE and not self._held:
+            place = self._receiver.place(self._stream, self._left)
+            if place is not None:
+                self._direct = True
+                return place
+        self._direct = False
+        return self._scratch
+
+    def received(self, count: int) -> None:
+        """Take up `count` bytes that were written into `buffer`.
+
+        Raises:
+            Violation: They break a rule.
+        """
+        if self._direct:
+            self._left -= count
+            self._receiver.placed(self._stream, count)
+            self._end_data()
+            return
+        data = self._scratch[:count]
+        if self._held:
+            self._held += data
+            if len(self._held) < self._need:
+                return
+            data, self._held = memoryview(self._held), bytearray()
+        at = self._walk(data)
+        if at < len(data):
+            self._held = bytearray(data[at:])
+
+    def _walk(self, data: memoryview) -> int:
+        """Take up whole frames, and whatever has come of a DATA frame; say where the rest begins."""
+        at, end = 0, len(data)
+        while at < end:
+            if self._left or self._padding:
+                at = self._payload(data, at, end)
+                continue
+            if not self._preface:
+                if data[: len(PREFACE)] != PREFACE[:end]:
+                    raise Violation(
+                        Code.PROTOCOL_ERROR, "the connection does not begin as HTTP/2; expected its preface"
+                    )
+                if end < len(PREFACE):
+                    break
+                self._preface, at = True, len(PREFACE)
+                self._need = HEAD
+                continue
+            self._need = HEAD
+            if end - at < HEAD:
+                break
+            length = data[at] << 16 | data[at + 1] << 8 | data[at + 2]
+            kind, flags = data[at + 3], data[at + 4]
+            stream = int.from_bytes(data[at + 5 : at + HEAD], "big") & _STREAM
+            self._check(kind, stream, length)
+            self.begun += 1
+            padded = bool(flags & Flag.PADDED)
+            self._need = HEAD + (padded if kind == Kind.DATA else length)
+            if end - at < self._need:
+                break
+            at += self._need
+            if kind == Kind.DATA:
+                self._begin_data(stream, flags, length, data[at - 1] + 1 if padded else 0)
+            elif found := self._kinds.get(kind):
+                found(stream, flags, data[at - length : at])
+        return at
+
+    def _check(self, kind: int, stream: int, length: int) -> None:
+        """Hold a frame's head against the rules for all."""
+        if not self.started and kind != Kind.SETTINGS:
+            raise Violation(Code.PROTOCOL_ERROR, f"the first frame is of kind {kind}; expected SETTINGS")
+        if self._block is not None and (kind != Kind.CONTINUATION or stream != self._block_stream):
+            raise Violation(Code.PROTOCOL_ERROR, "a frame stands within a block of headers; expected the block's rest")
+        if kind in (Kind.HEADERS, Kind.CONTINUATION):
+            if length > MOST_HEADER_BYTES:
+                raise Violation(Code.ENHANCE_YOUR_CALM, f"headers have {length} bytes; expected {MOST_HEADER_BYTES}")
+        elif length > (MOST_FRAME if kind == Kind.DATA else _MOST_CONTROL):
+            raise Violation(Code.FRAME_SIZE_ERROR, f"a frame of kind {kind} has {length} bytes; expected fewer")
+        if kind in _LENGTHS and length != _LENGTHS[Kind(kind)]:
+            raise Violation(
+                Code.FRAME_SIZE_ERROR, f"a frame of kind {kind} has {length} bytes; expected {_LENGTHS[Kind(kind)]}"
+            )
+        if (stream and kind in _OF_THE_CONNECTION) or (not stream and kind in _OF_A_STREAM):
+            raise Violation(Code.PROTOCOL_ERROR, f"a frame of kind {kind} is on stream {stream}; expected another")
+        if kind in (Kind.DATA, Kind.RST_STREAM, Kind.WINDOW_UPDATE) and stream and not self._known(stream):
+            raise Violation(Code.PROTOCOL_ERROR, f"a frame of kind {kind} is on a stream that has not begun")
+
+    def _known(self, stream: int) -> bool:
+        return stream % 2 == 1 and stream <= self.newest
+
+    # DATA.
+
+    def _begin_data(self, stream: int, flags: int, length: int, padding: int) -> None:
+        if padding > length:
+            raise Violation(Code.PROTOCOL_ERROR, "a frame is padded beyond its end")
+        self._receiver.data_begins(stream, length)
+        self._stream, self._ends = stream, bool(flags & Flag.END_STREAM)
+        self._padding = max(0, padding - 1)  # without the byte that says how much there is
+        self._left = length - padding
+        if not self._left and not self._padding:
+            self._end_data()
+
+    def _payload(self, data: memoryview, at: int, end: int) -> int:
+        """Take up what has come of a DATA frame's payload; say where that ends."""
+        count = min(self._left, end - at)
+        if count:
+            self._left -= count
+            self._receiver.data(self._stream, data[at : at + count])
+            at += count
+        skipped = min(self._padding, end - at) if not self._left else 0
+        self._padding -= skipped
+        self._end_data()
+        return at + skipped
+
+    def _end_data(self) -> None:
+        if not self._left and not self._padding and self._ends:
+            self._ends = False
+            self._receiver.data_ends(self._stream)
+
+    # Headers.
+
+    def _headers(self, stream: int, flags: int, payload: memoryview) -> None:
+        start = padding = 0
+        if flags & Flag.PADDED:
+            padding, start = (payload[0] if payload else 0), 1
+        start += _PRIORITY_BYTES if flags & Flag.PRIORITY else 0
+        if start + padding > len(payload):
+            raise Violation(Code.PROTOCOL_ERROR, "a frame is padded beyond its end")
+        if stream % 2 == 0:
+            raise Violation(Code.PROTOCOL_ERROR, f"a client began stream {stream}; expected an odd one")
+        self._block, self._block_stream = bytearray(payload[start : len(payload) - padding]), stream
+        self._block_ends = bool(flags & Flag.END_STREAM)
+        self._end_block(flags)
+
+    def _continuation(self, stream: int, flags: int, payload: memoryview) -> None:
+        if self._block is None:
+            raise Violation(Code.PROTOCOL_ERROR, f"a block of headers goes on, on stream {stream}, that has not begun")
+        if not payload and not flags & Flag.END_HEADERS:
+            raise Violation(Code.ENHANCE_YOUR_CALM, "a block of headers goes on with nothing; expected its rest")
+        if len(self._block) + len(payload) > MOST_HEADER_BYTES:
+            raise Violation(Code.ENHANCE_YOUR_CALM, f"headers are over {MOST_HEADER_BYTES} bytes; expected fewer")
+        self._block += payload
+        self._end_block(flags)
+
+    def _end_block(self, flags: int) -> None:
+        if not flags & Flag.END_HEADERS or self._block is None:
+            return
+        block, self._block = bytes(self._block), None
+        try:
+            fields = self._decoder.decode(block)
+        except BlockError as error:
+            raise Violation(Code.COMPRESSION_ERROR, str(error)) from error
+        begins = self._block_stream > self.newest
+        self.newest = max(self.newest, self._block_stream)
+        self._receiver.headers(self._block_stream, fields, begins=begins, ends=self._block_ends)
+
+    # The rest.
+
+    def _reset(self, stream: int, _flags: int, _payload: memoryview) -> None:
+        self._receiver.reset(stream)
+
+    def _settings(self, _stream: int, flags: int, payload: memoryview) -> None:
+        self.started = True
+        if flags & Flag.ACK:
+            if payload:
+                raise Violation(Code.FRAME_SIZE_ERROR, "settings are acknowledged with a payload; expected none")
+            return
+        if len(payload) % 6:
+            raise Violation(Code.FRAME_SIZE_ERROR, f"settings have {len(payload)} bytes; expected a multiple of 6")
+        values = dict(struct.iter_unpack(">HI", payload))
+        if values.get(Setting.INITIAL_WINDOW_SIZE, 0) > LARGEST_WINDOW:
+            raise Violation(Code.FLOW_CONTROL_ERROR, "a window is over 2³¹ - 1 bytes; expected fewer")
+        if not _SMALLEST_FRAME <= values.get(Setting.MAX_FRAME_SIZE, _SMALLEST_FRAME) <= LARGEST_FRAME:
+            raise Violation(Code.PROTOCOL_ERROR, "the longest frame is out of bounds; expected 2¹⁴ to 2²⁴ - 1 bytes")
+        if values.get(Setting.ENABLE_PUSH, 0) > 1:
+            raise Violation(Code.PROTOCOL_ERROR, "ENABLE_PUSH is neither 0 nor 1")
+        self._receiver.settings(values)
+
+    def _ping(self, _stream: int, flags: int, payload: memoryview) -> None:
+        self._receiver.ping(bytes(payload), answer=bool(flags & Flag.ACK))
+
+    def _window(self, stream: int, _flags: int, payload: memoryview) -> None:
+        self._receiver.window(stream, int.from_bytes(payload, "big") & _STREAM)
+
+    def _push(self, _stream: int, _flags: int, _payload: memoryview) -> None:
+        raise Violation(Code.PROTOCOL_ERROR, "a client cannot push")
