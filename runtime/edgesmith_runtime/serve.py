@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 
+from edgesmith_runtime.device import trim_heap
 from edgesmith_runtime.dispatcher import Dispatcher
 from edgesmith_runtime.engine import engine_version
 from edgesmith_runtime.feedback.arguments import Feedback
@@ -140,6 +141,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
             loaded = loading.result()
             service.judge = await loop.run_in_executor(None, lambda: _judge(settings, loaded, service, dispatcher))
             _observe(settings, loaded, service)
+            await loop.run_in_executor(None, trim_heap)  # of what loading took
             _become_ready(service, loaded)
             watching.append(asyncio.ensure_future(_tidy(Housekeeping(dispatcher, loaded.model.engine))))
         except LoadFailed as failure:
