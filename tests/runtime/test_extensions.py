@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import closing
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -18,7 +18,7 @@ from tritonclient.utils import InferenceServerException
 
 from edgesmith_runtime.codec.parameters import check_parameters
 from edgesmith_runtime.errors import BadRequest
-from edgesmith_runtime.extensions import REFUSED, REFUSED_CALLS
+from edgesmith_runtime.extensions import REFUSED, REFUSED_CALLS, repository_index
 from edgesmith_runtime.statistics import Parts, Statistics
 from tests.runtime.test_clients import BOTH, connect, tensor
 
@@ -118,6 +118,21 @@ def test_the_repository_holds_one_model(library: ModuleType, toy_server: Server)
 )
 def test_the_index_over_http(toy_server: Server, path: str, body: bytes, status: int, said: Any) -> None:
     assert asked(toy_server, path, "POST", body) == (status, said)
+
+
+@pytest.mark.parametrize(
+    ("ready", "draining", "expected"),
+    [
+        (True, False, {"state": "READY"}),
+        (False, True, {"state": "UNLOADING", "reason": "the server is stopping"}),
+        (False, False, {"state": "UNAVAILABLE", "reason": "a run of the model or the gRPC port hangs"}),
+    ],
+)
+def test_the_index_tells_the_state(ready: bool, draining: bool, expected: dict[str, str]) -> None:  # noqa: FBT001 - pytest gives them
+    model = SimpleNamespace(signature=SimpleNamespace(name="toy"))
+    service: Any = SimpleNamespace(model=lambda: model, ready=ready, draining=draining)
+    assert repository_index(service) == [{"name": "toy", "version": "1"} | expected]
+    assert repository_index(service, ready=True) == (repository_index(service) if ready else [])
 
 
 REFUSED_PAGES = {
