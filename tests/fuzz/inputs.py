@@ -164,12 +164,14 @@ def spoilt(rng: Random, made: Any) -> Any:
 def _body(rng: Random) -> tuple[bytes, dict[str, str]]:
     """A body, with the headers that belong to it."""
     chance = rng.random()
-    if chance < 0.1:
+    if chance < 0.06:
         return rng.randbytes(rng.randint(0, 300)), {}
+    if chance < 0.14:
+        return json.dumps(rng.choice([*WILD, {"ready": rng.choice(WILD)}])).encode("utf-8", "surrogatepass"), {}
     made = document(rng.randint(-5, 5))
     tail = b""
     headers: dict[str, str] = {}
-    if chance < 0.35:
+    if chance < 0.4:
         tail = np.arange(4, dtype="<f4").tobytes()
         made["inputs"][0] |= {"parameters": {"binary_data_size": 16}}
         del made["inputs"][0]["data"]
