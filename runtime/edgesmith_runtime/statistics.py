@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
 
 __all__ = ["Parts", "Statistics"]
 
 _NANOSECONDS: Final = 1e9
+_PARTS: Final = ("queue", "compute_input", "compute_infer", "compute_output")
+"""What Triton calls the fields of `Parts`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(NamedTuple):
     """What an inference took, in seconds.
 
     Attributes:
@@ -35,11 +32,6 @@ class Parts:
     running: float
     writing: float
 
-    @property
-    def whole(self) -> float:
-        """All of it."""
-        return self.queue + self.taking + self.running + self.writing
-
 
 class Statistics:
     """The counters of one model, from the server's start on. Safe to use from several threads."""
@@ -47,10 +39,10 @@ class Statistics:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last = 0.0
-        self._inferences = 0
-        self._success, self._fail = _Sum(), _Sum()
-        self._parts = {name: _Sum() for name in ("queue", *_COMPUTED)}
-        self._batches: dict[int, dict[str, _Sum]] = {}
+        self._failed = 0
+        self._failing = 0.0
+        self._batches: dict[int, list[float]] = {}
+        """For each size of batch how many requests had it, and the sums of their parts."""
 
     def answered(self, batch: int, parts: Parts) -> None:
         """Count a request that was answered by a run of its own.
@@ -59,16 +51,17 @@ class Statistics:
             batch: How many samples it held; 1 where the model has no batch.
             parts: What it took.
         """
-        computed = (parts.taking, parts.running, parts.writing)
+        queue, taking, running, writing = parts
         with self._lock:
             self._last = time.time()
-            self._inferences += batch
-            self._success.add(parts.whole)
-            self._parts["queue"].add(parts.queue)
-            sums = self._batches.setdefault(batch, {name: _Sum() for name in _COMPUTED})
-            for name, seconds in zip(_COMPUTED, computed, strict=True):
-                self._parts[name].add(seconds)
-                sums[name].add(seconds)
+            sums = self._batches.get(batch)
+            if sums is None:
+                sums = self._batches[batch] = [0, 0.0, 0.0, 0.0, 0.0]
+            sums[0] += 1
+            sums[1] += queue
+            sums[2] += taking
+            sums[3] += running
+            sums[4] += writing
 
     def failed(self, seconds: float) -> None:
         """Count a request that fits the model and got no answer.
@@ -77,45 +70,36 @@ class Statistics:
             seconds: From the whole request received to its failure.
         """
         with self._lock:
-            self._fail.add(seconds)
+            self._failed += 1
+            self._failing += seconds
 
     def document(self) -> dict[str, Any]:
         """Write the fields of Triton's ``ModelStatistics`` by name, the model's own name and version left out."""
         with self._lock:
-            stats = {"success": self._success.document(), "fail": self._fail.document()}
-            stats |= _documents(self._parts.items())
-            return {
-                "last_inference": int(self._last * 1000),
-                "inference_count": self._inferences,
-                "execution_count": self._success.count,
+            batches = {batch: tuple(sums) for batch, sums in sorted(self._batches.items())}
+            last, failed = self._last, _duration(self._failed, self._failing)
+        count, *sums = map(sum, zip(*batches.values(), strict=True)) if batches else [0] * 5
+        return {
+            "last_inference": int(last * 1000),
+            "inference_count": int(sum(batch * one[0] for batch, one in batches.items())),
+            "execution_count": int(count),
+            "inference_stats": {
+                "success": _duration(count, sum(sums)),
+                "fail": failed,
+                **{name: _duration(count, one) for name, one in zip(_PARTS, sums, strict=True)},
                 # There is no cache of answers; Triton's tools read the fields all the same.
-                "inference_stats": stats | dict.fromkeys(("cache_hit", "cache_miss"), _Sum().document()),
-                "response_stats": {},
-                "batch_stats": [
-                    {"batch_size": batch} | _documents(sums.items()) for batch, sums in sorted(self._batches.items())
-                ],
-                "memory_usage": [],
-            }
+                "cache_hit": _duration(0, 0.0),
+                "cache_miss": _duration(0, 0.0),
+            },
+            "response_stats": {},
+            "batch_stats": [
+                {"batch_size": batch}
+                | {name: _duration(one[0], seconds) for name, seconds in zip(_PARTS[1:], one[2:], strict=True)}
+                for batch, one in batches.items()
+            ],
+            "memory_usage": [],
+        }
 
 
-_COMPUTED: Final = ("compute_input", "compute_infer", "compute_output")
-"""The parts that are told for each size of batch, too; in the order of `Parts`."""
-
-
-class _Sum:
-    __slots__ = ("count", "seconds")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.seconds = 0.0
-
-    def add(self, seconds: float) -> None:
-        self.count += 1
-        self.seconds += seconds
-
-    def document(self) -> dict[str, int]:
-        return {"count": self.count, "ns": int(self.seconds * _NANOSECONDS)}
-
-
-def _documents(sums: Iterable[tuple[str, _Sum]]) -> dict[str, Any]:
-    return {name: one.document() for name, one in sums}
+def _duration(count: float, seconds: float) -> dict[str, int]:
+    return {"count": int(count), "ns": int(seconds * _NANOSECONDS)}
