@@ -186,8 +186,10 @@ class HttpApi:
 
     def _traffic(self, _: Request) -> Response:
         judge = self._service.judge
-        if judge is None or judge.traffic is None:
-            raise Unavailable("requests are not counted; retry once the model is loaded")
+        if judge is None:
+            raise Unavailable("requests are not counted yet; retry once the model is loaded")
+        if judge.traffic is None:
+            raise Unavailable("requests are not counted; expected --judge-seconds above 0")
         return Response(HTTPStatus.OK, [judge.traffic.figures().text()], JSON_TYPE)
 
     def _drift(self, _: Request) -> Response:
