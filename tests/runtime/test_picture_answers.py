@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from detector import detector
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from pictures import BOXES, CLASSES, CLASSIFIED, DETECTED
+from pictures import BOXES, CLASSES, CLASSIFIED, DETECTED, png, scene
 
+from edgesmith_runtime.engine import load_engine
 from edgesmith_runtime.errors import AnswerFailed
 from edgesmith_runtime.picture import Detection, Picture, PictureError, Pipeline, Recorded, document_of, parse
 from edgesmith_runtime.picture.classifying import classes_of
@@ -193,6 +197,53 @@ def test_what_lies_beside_the_picture_is_no_box() -> None:
     assert found == {
         "index": 0, "score": 0.8, "box": {"left": 0.0, "top": 12.0, "right": 20.0, "bottom": 32.0},
     }  # fmt: skip
+
+
+def by_hand(boxes: NDArray[Any], scores: NDArray[Any], threshold: float, most: int) -> list[tuple[float, list[float]]]:
+    """A face detector's boxes, one after the other: two scores, the first of them for no face."""
+    found: list[tuple[float, list[float]]] = []
+    for index in sorted(range(len(boxes)), key=lambda one: -scores[one, 1]):
+        x, y, width, height = (float(number) for number in boxes[index])
+        sides = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
+        if scores[index, 1] < threshold or len(found) == most:
+            break
+        for _, other in found:
+            across = max(0.0, min(sides[2], other[2]) - max(sides[0], other[0]))
+            down = max(0.0, min(sides[3], other[3]) - max(sides[1], other[1]))
+            areas = [max(0.0, one[2] - one[0]) * max(0.0, one[3] - one[1]) for one in (sides, other)]
+            if across * down > 0.3 * (sum(areas) - across * down):
+                break
+        else:
+            found.append((float(scores[index, 1]), sides))
+    return found
+
+
+def test_a_real_network_s_4800_places_come_out_as_by_hand(tmp_path: Path) -> None:
+    onnx.save(detector(3), tmp_path / "faces.onnx")
+    engine = load_engine("onnxruntime", tmp_path / "faces.onnx", threads=1)
+    sought = replace(
+        BOXES, boxes="boxes", scores="scores", order="BoxesFirst", background=True, iou_threshold=0.3, max_boxes=40
+    )
+    picture = replace(
+        DETECTED, input="image", width=320, height=240, scale=1 / 128, mean=(127 / 128,), detection=sought
+    )
+    pipeline = Pipeline(picture, "FP32", ())
+    prepared = pipeline.prepare(memoryview(png(scene(640, 480))))
+    outputs = engine.infer(prepared.feed)
+    engine.close()
+    # The network is not trained: so its boxes lie in the picture, and some of them apart.
+    centres, sides = outputs["boxes"][..., :2], np.abs(outputs["boxes"][..., 2:])
+    spread = (centres - centres.mean(axis=1)) / centres.std(axis=1)
+    outputs["boxes"] = np.concatenate([spread * [60, 45] + [160, 120], 10 + 20 * sides], axis=-1)
+    wanted = by_hand(outputs["boxes"][0], outputs["scores"][0], sought.score_threshold, sought.max_boxes)
+    found = pipeline.answer(outputs, prepared.placed)["boxes"]
+    assert len(found) > 5
+    seen = [(score, np.clip(np.array(sides) * 2, 0, [640, 480, 640, 480])) for score, sides in wanted]
+    seen = [(score, sides) for score, sides in seen if sides[0] < sides[2] and sides[1] < sides[3]]
+    assert len(found) == len(seen)
+    for one, (score, sides) in zip(found, seen, strict=True):
+        assert one["score"] == pytest.approx(score, abs=1e-5)
+        assert [one["box"][side] for side in ("left", "top", "right", "bottom")] == pytest.approx(list(sides), abs=0.02)
 
 
 @pytest.mark.parametrize(("suppression", "kept"), [("PerClass", 2), ("AllClasses", 1), ("None", 3)])

@@ -382,6 +382,24 @@ def test_a_png_cannot_hold_a_million_notes_or_parts() -> None:
         decoded(png_of(1, 1, 8, 2, rows, *parts))
 
 
+def test_large_pictures_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that memory is bounded by one of them, however many threads there are."""
+    from edgesmith_runtime.picture import decode as module  # noqa: PLC0415 - to look inside
+
+    alone: list[bool] = []
+    upright = module._upright
+
+    def seen(*given: Any, **named: Any) -> Any:
+        alone.append(module._large.locked())
+        return upright(*given, **named)
+
+    monkeypatch.setattr(module, "_upright", seen)
+    for width, height in ((1000, 1000), (2000, 1500)):
+        decoded(saved(Image.new("L", (width, height)), "PNG", compress_level=1))
+    assert alone == [False, True]
+    assert not module._large.locked()
+
+
 def test_sizes_that_contradict_each_other_are_refused() -> None:
     whole = bytearray(jpeg(scene(48, 32)))
     at = whole.index(b"\xff\xc0")

@@ -95,21 +95,17 @@ def test_what_is_said_of_pictures_is_part_of_the_build_in_numbers() -> None:
 
 def test_the_same_picture_written_otherwise_is_the_same_build() -> None:
     """Defaults of the API, the contract and the text that the key is made of are the same."""
-    brief: dict[str, Any]
-    whole: dict[str, Any]
-    brief, whole = (
-        {"classification": {}},
-        {
-            "resize": "Stretch",
-            "fill": 114,
-            "interpolation": "Bilinear",
-            "scale": "1.0",
-            "mean": ["0"],
-            "deviation": ["1.0"],
-            "labels": [],
-            "classification": {"activation": "None", "scale": "1", "topK": 5},
-        },
-    )
+    brief: dict[str, Any] = {"classification": {}}
+    whole: dict[str, Any] = {
+        "resize": "Stretch",
+        "fill": 114,
+        "interpolation": "Bilinear",
+        "scale": "1.0",
+        "mean": ["0"],
+        "deviation": ["1.0"],
+        "labels": [],
+        "classification": {"activation": "None", "scale": "1", "topK": 5},
+    }
     keys = {build_for(model(picture=picture), profile(), SETTINGS).key for picture in (brief, whole)}
     assert len(keys) == 1
     keys |= {

@@ -149,7 +149,9 @@ def _summary(ground: Ground, stages: Stages, where: str) -> None:
     for what, seconds in stages.took:
         print(f"   {seconds:6.1f} s  {what}")
     print("\nThe cluster is still running. Try next:\n")
-    print(f"   {ground.kube.kubectl} --kubeconfig {ground.kube.kubeconfig} get edgemodels -w\n")
+    kubectl = f"{ground.kube.kubectl} --kubeconfig {ground.kube.kubeconfig}"
+    print(f"   {kubectl} get edgemodels -w")
+    print(f"   {kubectl} port-forward service/{surface.NAME} 8000    and drop a picture on http://localhost:8000\n")
     print(f"and `make down{'' if where == 'local' else f' CLUSTER={where}'}` when you are done.")
 
 
