@@ -115,7 +115,9 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     dispatcher = Dispatcher(workers=settings.threads, limit=settings.queue, metrics=metrics)
     health = Health(dispatcher, settings.patience)
     service = Service(dispatcher=dispatcher, health=health, metrics=metrics)
-    http = HttpServer(HttpApi(service, body_limit=settings.limits.body), settings.limits)
+    http = HttpServer(
+        HttpApi(service, body_limit=settings.limits.body, pixel_limit=settings.limits.pixels), settings.limits
+    )
     await http.start(listener)
     methods, watchers = catalogue(service)
     calls = settings.queue + _SPARE_CALLS

@@ -30,6 +30,7 @@ from pictures import (
 from PIL import Image
 
 from edgesmith_runtime.bundle import Bundle, BundleError, read_bundle
+from edgesmith_runtime.http.limits import MEBIBYTE, Limits
 from edgesmith_runtime.loading import LoadFailed, load
 from edgesmith_runtime.picture import Classification, Picture, Recorded
 
@@ -174,6 +175,19 @@ def test_what_is_no_picture_is_refused_in_one_sentence(
     found, document, _ = ask(labels, "/v2/models/colours/image", body, **headers)
     assert found == status
     assert says in document.get("error", "")
+
+
+def test_a_small_pod_takes_smaller_pictures() -> None:
+    assert Limits().pixels == 64 * MEBIBYTE
+    assert Limits(bodies=64 * MEBIBYTE).pixels == 16 * MEBIBYTE
+    assert Limits(body=MEBIBYTE).pixels == MEBIBYTE
+
+
+def test_the_pixels_of_a_small_pod_are_held_to_that(squared: Bundle, start_server: StartServer) -> None:
+    server = start_server(squared.folder, "--max-pending-mib", "4", "--max-body-mib", "2")
+    for side, status in ((500, 200), (700, 413)):
+        assert ask(server, "/v2/models/squares/image", png(painted(side, side)))[0] == status
+    server.stop()
 
 
 def test_a_model_without_a_declaration_says_what_is_missing(toy_server: Server) -> None:

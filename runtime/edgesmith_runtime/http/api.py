@@ -71,11 +71,13 @@ class HttpApi:
     Args:
         service: The model and the server's state.
         body_limit: The most bytes that a body may have once inflated.
+        pixel_limit: The most bytes that a picture's pixels may have, three for each; None: as many as a body.
     """
 
-    def __init__(self, service: Service, *, body_limit: int) -> None:
+    def __init__(self, service: Service, *, body_limit: int, pixel_limit: int | None = None) -> None:
         self._service = service
         self._body_limit = body_limit
+        self._pixel_limit = pixel_limit or body_limit
         self._pages = {
             "/": _Route("page", _READ, lambda _: front_page(service.name)),
             "/v2": _Route("metadata", _READ, self._server),
@@ -229,7 +231,8 @@ class HttpApi:
         model = self._service.model(name, version)
         if request.method in _READ:
             return declared(model)
-        return self._service.submit(picture_job(self._service, model, request, self._body_limit))
+        job = picture_job(self._service, model, request, body_limit=self._body_limit, pixel_limit=self._pixel_limit)
+        return self._service.submit(job)
 
     def _infer(self, request: Request, name: str, version: str) -> asyncio.Future[Response]:
         model = self._service.model(name, version)

@@ -55,6 +55,11 @@ class Limits:
     linger: float = 2.0
 
     @property
+    def pixels(self) -> int:
+        """The most bytes that a picture's pixels may have, three for each: one body, or a quarter of all where less."""
+        return min(self.body, self.bodies // 4)
+
+    @property
     def share(self) -> int:
         """The most bytes of bodies that one peer may hold: half of all, or one body where that is more."""
         return min(self.bodies, max(self.body, self.bodies // 2))

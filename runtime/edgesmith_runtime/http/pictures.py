@@ -38,14 +38,17 @@ def declared(model: LoadedModel) -> Response:
     return json_response(document)
 
 
-def picture_job(service: Service, model: LoadedModel, request: Request, limit: int) -> Callable[[bool], Response]:
+def picture_job(
+    service: Service, model: LoadedModel, request: Request, *, body_limit: int, pixel_limit: int
+) -> Callable[[bool], Response]:
     """Make a job for the engine's threads of a request with a picture.
 
     Args:
         service: What runs the model.
         model: The model.
         request: The request; its body is a picture, or a form with one.
-        limit: The most bytes that the picture may have, inflated or as pixels.
+        body_limit: The most bytes that the body may have once inflated.
+        pixel_limit: The most bytes that the picture's pixels may have, three for each.
 
     Raises:
         NotFound: The model's bundle declares no picture.
@@ -63,10 +66,10 @@ def picture_job(service: Service, model: LoadedModel, request: Request, limit: i
 
     def decode() -> InferRequest:
         times.append(time.perf_counter())
-        body = request.body if encoding == "identity" else inflate(request.body, encoding, limit)
+        body = request.body if encoding == "identity" else inflate(request.body, encoding, body_limit)
         if content_type.lower().startswith(FORM_TYPE):
             body = file_of(body, content_type)
-        prepared.append(pipeline.prepare(body, largest=limit))
+        prepared.append(pipeline.prepare(body, largest=pixel_limit))
         times.append(time.perf_counter())
         return InferRequest("", prepared[0].feed, outputs)
 

@@ -40,7 +40,9 @@ _TURNS: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 _WHITE: Final = (255, 255, 255, 255)
-_GRAY_16: Final = ("I;16", "I;16B", "I;16L", "I")
+_GRAY_16: Final = ("I;16", "I;16B", "I;16L")
+_STRIP: Final = 128
+"""Rows that are laid on white at a time."""
 
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # they are about what a client sent
 
@@ -90,7 +92,7 @@ def decode(data: memoryview, *, gray: bool, largest: int = LARGEST) -> Iterator[
     if size > largest:
         raise TooLarge(
             f"the picture has {container.width} x {container.height} pixels; expected at most "
-            f"{largest // _PER_PIXEL / 1e6:.1f} million, a third of the longest body"
+            f"{largest // _PER_PIXEL / 1e6:.1f} million (--max-body-mib, --max-pending-mib)"
         )
     with _large if size > _ALONE else nullcontext():
         yield Decoded(_upright(data, container, gray=gray), container.format)
@@ -99,7 +101,7 @@ def decode(data: memoryview, *, gray: bool, largest: int = LARGEST) -> Iterator[
 def _upright(data: memoryview, container: Container, *, gray: bool) -> Any:
     reader: Any = JpegImagePlugin.JpegImageFile if container.format == "JPEG" else PngImagePlugin.PngImageFile
     try:
-        with reader(io.BytesIO(data)) as file:
+        with io.BufferedReader(_Body(data)) as body, reader(body) as file:
             if file.size == (container.width, container.height):
                 file.load()
                 turn = _TURNS.get(_orientation(file))
@@ -123,12 +125,49 @@ def _orientation(file: Any) -> int:
 def _plain(file: Any, *, gray: bool) -> Any:
     """The picture in the one mode that is wanted."""
     wanted = "L" if gray else "RGB"
+    if file.has_transparency_data:
+        return _opaque(file, wanted)
+    image = file
     if file.mode in _GRAY_16:
-        image = Image.fromarray((np.asarray(file).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
-    elif file.has_transparency_data:
-        image = file.convert("RGBA")
-        opaque = Image.new("RGBA", image.size, _WHITE)
-        image = Image.alpha_composite(opaque, image)
-    else:
-        image = file
+        levels = np.asarray(file)
+        image = Image.fromarray((levels >> 8).astype(np.uint8))
     return image if image.mode == wanted else image.convert(wanted)
+
+
+def _opaque(file: Any, wanted: str) -> Any:
+    """The picture on white, made strip by strip: four copies of a large one would be too many."""
+    width, height = file.size
+    target = Image.new(wanted, file.size)
+    for top in range(0, height, _STRIP):
+        strip = file.crop((0, top, width, min(top + _STRIP, height))).convert("RGBA")
+        target.paste(Image.alpha_composite(Image.new("RGBA", strip.size, _WHITE), strip).convert(wanted), (0, top))
+    return target
+
+
+class _Body(io.RawIOBase):
+    """A body as a file that is read without a copy of all of it.
+
+    Args:
+        data: The bytes.
+    """
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._data)}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        part = self._data[self._at : self._at + len(buffer)]
+        buffer[: len(part)] = part
+        self._at += len(part)
+        return len(part)
