@@ -5,9 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 import uuid
+from contextlib import closing
 from dataclasses import replace
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any
@@ -273,6 +276,20 @@ def test_pictures_are_counted_as_other_inferences_are(boxes: Server) -> None:
     assert [counted(boxes, name) - old for name, old in zip(names, before, strict=True)] == [1, 1, 2, 1, 1]
     _, after, _ = ask(boxes, "/v2/models/squares/stats", method="GET")
     assert after["model_stats"][0]["inference_count"] - statistics["model_stats"][0]["inference_count"] == 1
+
+
+def test_a_client_that_leaves_before_its_answer_is_counted(boxes: Server) -> None:
+    name = 'edgesmith_requests_total{protocol="http",operation="image",code="499"}'
+    before, body = counted(boxes, name), saved(Image.new("RGB", (4500, 4500)), "PNG", compress_level=1)
+    head = f"POST /v2/models/squares/image HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n"
+    with closing(socket.create_connection(("127.0.0.1", boxes.http))) as connection:
+        connection.sendall(head.encode() + body)
+        while not counted(boxes, "edgesmith_requests_in_flight"):
+            pass
+        # Reset, since a closed connection looks like one whose client still reads.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    while counted(boxes, name) == before:
+        pass
 
 
 def test_beyond_the_queue_pictures_are_refused(squared: Bundle, start_server: StartServer) -> None:

@@ -121,9 +121,9 @@ class HttpApi:
         self._count(_asked(request), response, request)
         return response
 
-    def left(self) -> None:
+    def left(self, request: Request) -> None:
         """Count a request whose client left before its answer."""
-        self._service.metrics.add("edgesmith_requests_total", "http", "infer", _LEFT)
+        self._service.metrics.add("edgesmith_requests_total", "http", _asked(request), _LEFT)
 
     def refused(self, response: Response) -> None:
         """Count a request that was refused before it was whole."""

@@ -284,7 +284,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _forget(self) -> None:
         """Drop what was asked and is not answered."""
-        future = self._future
+        future, asked = self._future, self._answering
         self._reader.drop()
         self._finish_request()
         for request in self._reader.requests:
@@ -292,8 +292,8 @@ class Connection(asyncio.BufferedProtocol):
         self._reader.requests.clear()
         if future is not None:
             future.cancel()
-            if self._closed:
-                self._server.api.left()
+            if self._closed and asked is not None:
+                self._server.api.left(asked)
 
     def _finish_request(self) -> None:
         if self._answering is not None:
