@@ -16,6 +16,7 @@ from edgesmith_runtime.http.page import front_page
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from edgesmith_runtime.bundle import Bundle
     from tests.runtime.conftest import Server, StartServer
 
 RED, BLUE = (250, 20, 20), (20, 20, 250)
@@ -183,6 +184,39 @@ async def test_of_a_model_that_takes_tensors_it_shows_those(toy_server: Server, 
         await page.run("fetch('http://127.0.0.1:9/').catch(() => 0)")
         await page.faulty(4)  # the first is that there is no declaration to be had
         assert sum("Content Security Policy" in fault for fault in page.faults) >= 3
+
+
+LATE = """
+import os, sys, time
+from edgesmith_runtime import serve
+from edgesmith_runtime.cli import main
+
+loads, here = serve.load, sys.argv[sys.argv.index("--notes") + 1]
+
+def load(*given, **named):
+    while not os.path.exists(os.path.join(here, "go")):
+        time.sleep(0.01)
+    return loads(*given, **named)
+
+serve.load = load
+sys.exit(main(sys.argv[1:]))
+"""
+"""A server whose model takes as long to load as a test wants."""
+
+
+async def test_while_the_model_is_loaded_it_says_so_and_tries_again_by_itself(
+    toy: Bundle, start_server: StartServer, tmp_path: Path
+) -> None:
+    (tmp_path / "notes").mkdir()
+    server = start_server(toy.folder, "--notes", str(tmp_path / "notes"), program=LATE, ready=False)
+    async with browsing(tmp_path / "browser") as page:
+        await page.open(f"http://127.0.0.1:{server.http}/")
+        await page.until("!document.getElementById('loading').hidden")
+        assert "The model is being loaded" in await shown(page)
+        (tmp_path / "notes" / "go").touch()
+        await page.until("document.title === 'toy' && !document.getElementById('about').hidden")
+        assert await page.run("document.getElementById('loading').hidden")
+    server.stop()
 
 
 def test_its_headers_name_what_may_run(toy_server: Server) -> None:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from needs import beside, left_out
 from pictures import (
     CLASSIFIED,
@@ -33,7 +35,9 @@ from pictures import (
 from PIL import Image
 
 from edgesmith_runtime.bundle import Bundle, BundleError, read_bundle
+from edgesmith_runtime.errors import BadRequest
 from edgesmith_runtime.http.limits import MEBIBYTE, Limits
+from edgesmith_runtime.http.multipart import file_of
 from edgesmith_runtime.loading import LoadFailed, load
 from edgesmith_runtime.picture import Classification, Picture, Recorded
 
@@ -125,6 +129,25 @@ def test_a_form_with_one_file_is_a_picture(labels: Server) -> None:
     body, kind = form((FIELD, b"hello"), (FILE, png(painted(9, 9, ((0, 0, 9, 9), GREEN)))))
     status, document, _ = ask(labels, "/v2/models/colours/image", body, content_type=kind)
     assert (status, document["labels"][0]["label"]) == (200, "green")
+
+
+@given(st.binary(max_size=300), st.binary(max_size=40), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_a_file_comes_out_of_its_form_as_it_went_in(inner: bytes, note: bytes, last: bool) -> None:  # noqa: FBT001 - drawn
+    parts = [(FILE, inner), (FIELD, note)]
+    body, kind = form(*(parts[::-1] if last else parts))
+    assert bytes(file_of(memoryview(body), kind)) == inner
+
+
+@given(st.lists(st.sampled_from([b"--xx", b"--", b"\r\n", b"x", b"; filename=", b"A: b", b"\r", b"\0"]), max_size=30))
+@settings(max_examples=300, deadline=None)
+def test_what_is_no_form_is_refused_whatever_it_is(pieces: list[bytes]) -> None:
+    body = b"".join(pieces)
+    try:
+        found = bytes(file_of(memoryview(body), "multipart/form-data; boundary=xx"))
+    except BadRequest:
+        found = b""
+    assert found in body
 
 
 def test_curl_sends_a_file_both_ways(labels: Server, tmp_path: Path) -> None:

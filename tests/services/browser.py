@@ -21,6 +21,10 @@ _PATIENCE = 30.0
 """Seconds until something that is waited for has not happened."""
 
 
+class Gone(Exception):  # noqa: N818 - reads as what happened
+    """What was asked is not there any more: the page has gone to another address."""
+
+
 class Page:
     """A page of the browser.
 
@@ -65,11 +69,15 @@ class Page:
     async def until(self, condition: str) -> None:
         """Wait until an expression is true, a picture that is not drawn yet included."""
         look = f"const look = () => ({condition}) ? done() : setTimeout(look, 10); look();"
-        try:
-            await self.run(f"new Promise((done) => {{ {look} }})")
-        except TimeoutError:
-            text = await self.run("document.body.innerText")
-            raise AssertionError(f"{condition} did not come; the page shows: {text}") from None
+        while True:
+            try:
+                await self.run(f"new Promise((done) => {{ {look} }})")
+            except TimeoutError:
+                text = await self.run("document.body.innerText")
+                raise AssertionError(f"{condition} did not come; the page shows: {text}") from None
+            except Gone:
+                continue  # the page went to another address, or looked again at its own
+            return
 
     async def faulty(self, count: int) -> None:
         """Wait until so many faults were written."""
@@ -124,7 +132,8 @@ class Page:
                 if waiting.cancelled():
                     continue
                 if "error" in said:
-                    waiting.set_exception(AssertionError(said["error"]))
+                    gone = "navigated" in said["error"]["message"] or "context" in said["error"]["message"]
+                    waiting.set_exception(Gone() if gone else AssertionError(said["error"]))
                 else:
                     waiting.set_result(said["result"])
             parameters = said.get("params", {})
