@@ -12,6 +12,8 @@ from edgesmith.api.names import (
     COMPONENT_LABEL,
     MANAGED_BY,
     MANAGED_BY_LABEL,
+    REPORTER,
+    REPORTS_LABEL,
     REVISION_LABEL,
     SERVER,
     TRIAL,
@@ -137,10 +139,21 @@ def test_a_trial_is_reached_by_nobody_and_asks_nobody() -> None:
     assert (spec["policyTypes"], spec["ingress"], spec["egress"]) == (["Ingress", "Egress"], [], [])
 
 
+def test_what_reports_drift_asks_servers_and_is_reached_by_nobody() -> None:
+    spec = policy(PLANT, "edgesmith-report")
+    reporter = {MANAGED_BY_LABEL: MANAGED_BY, COMPONENT_LABEL: REPORTER, REPORTS_LABEL: "1"}
+    assert selects(spec, reporter)
+    assert not any(selects(policy(PLANT, f"edgesmith-{name}"), reporter) for name in ("serving", "trial", "build"))
+    assert spec["ingress"] == []
+    (asked,) = spec["egress"]
+    assert ports([asked]) == [{8000, 8001}]
+    assert asked["to"] == [{"podSelector": {"matchLabels": {MANAGED_BY_LABEL: MANAGED_BY, COMPONENT_LABEL: SERVER}}}]
+
+
 def test_every_named_namespace_gets_all_and_none_can_be_had() -> None:
     two = render({"networkPolicies": {"modelNamespaces": ["plant-7", "plant-8"]}})
     places = sorted(o["metadata"]["namespace"] for o in two if o["kind"] == "NetworkPolicy")
-    assert places == ["edgesmith-system", *["plant-7"] * 4, *["plant-8"] * 4]
+    assert places == ["edgesmith-system", *["plant-7"] * 5, *["plant-8"] * 5]
     none = render({"networkPolicies": {"enabled": False, "modelNamespaces": ["plant-7"]}})
     assert not [o for o in none if o["kind"] == "NetworkPolicy"]
 

@@ -17,6 +17,7 @@ from edgesmith.api.names import (
     next_label,
     node_label,
     parse_next,
+    reporting_name,
     resolve_job_name,
     staging_name,
     trial_pod_name,
@@ -25,6 +26,7 @@ from edgesmith.decide import decide
 from edgesmith.decide.build_jobs import attempt_of
 from edgesmith.decide.builds import build_for
 from edgesmith.decide.built_for_sites import wanted
+from edgesmith.decide.drift import DriftVerdict, Report
 from edgesmith.decide.plan import ApplyRevision, Delete, HoldImage, Move, Plan, StartBuild, StartLook, StartTrial
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import (
@@ -35,6 +37,7 @@ from edgesmith.decide.snapshot import (
     Node,
     Pod,
     RegistryProblem,
+    ReportingSet,
     ResolveJob,
     Revision,
     SelfTest,
@@ -193,6 +196,10 @@ class Cluster:
     revisions: dict[str, Revision] = field(default_factory=dict)
     staging: dict[str, str] = field(default_factory=dict)
     """By revision that has a DaemonSet which stages it: Pull or Test."""
+    reporting: dict[str, str] = field(default_factory=dict)
+    """Revisions that have a DaemonSet which reports drift, with their profile."""
+    verdicts: dict[str, DriftVerdict] = field(default_factory=dict)
+    """By node: what its server says of drift of the revision that it runs."""
     holding: dict[str, HoldImage] = field(default_factory=dict)
     """By revision that has a DaemonSet which holds its image."""
     registry: dict[str, Image | RegistryProblem] = field(default_factory=dict)
@@ -232,8 +239,18 @@ class Cluster:
             images,
             staging=tuple(map(StagingSet, self.staging)),
             holding=self.holding_sets(),
+            reporting=tuple(ReportingSet(name, profile) for name, profile in self.reporting.items()),
+            reports=self.reports(),
             trial_pods=tuple(self.trial_pods.values()),
             resolve_jobs=tuple(self.resolve_jobs.values()),
+        )
+
+    def reports(self) -> tuple[Report, ...]:
+        """What reporters' pods told, one for each node whose revision has them."""
+        return tuple(
+            Report(name, revision, self.verdicts.get(name))
+            for name, node in self.nodes.items()
+            if (revision := node.labels.get(self.label, "")) in self.reporting
         )
 
     def holding_sets(self) -> tuple[HoldingSet, ...]:
@@ -259,6 +276,7 @@ class Cluster:
         """What a plan asks for, in order."""
         return [
             *(partial(self._apply_revision, applied) for applied in plan.revisions),
+            *(partial(self.reporting.__setitem__, one.revision, one.profile.metadata.name) for one in plan.reports),
             *(partial(self.holding.__setitem__, hold.revision, hold) for hold in plan.holds),
             partial(self._write_status, plan),
             *(partial(self._move, move) for move in plan.moves),
@@ -312,7 +330,7 @@ class Cluster:
 
     def _delete(self, delete: Delete) -> None:
         others: tuple[tuple[dict[str, Any], Callable[[str], str]], ...]
-        others = ((self.staging, staging_name), (self.holding, holding_name))
+        others = ((self.staging, staging_name), (self.holding, holding_name), (self.reporting, reporting_name))
         for sets, name_of in others:
             names = {name_of(daemon_set_name(self.name, one)): one for one in sets}
             if delete.name in names:

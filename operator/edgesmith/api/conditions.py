@@ -27,6 +27,9 @@ class ConditionType(StrEnum):
     """True: an image that keeps the gates exists for every profile. Positive polarity."""
     ROLLOUT_COMPLETE = "RolloutComplete"
     """True: every desired node has been given the newest revision, those that are away too. Positive polarity."""
+    DRIFTED = "Drifted"
+    """True: nodes are asked other things than the model was made with. Unknown: none has seen enough. Negative
+    polarity, present only with spec.feedback.privacy other than None; it makes nothing unready."""
 
 
 class Reason(StrEnum):
@@ -54,6 +57,14 @@ class Reason(StrEnum):
     WAITING_FOR_WINDOW = "WaitingForWindow"
     """None of spec.rollout.windows is open, and some nodes do not run the newest revision; the message says when the
     next one opens."""
+
+    # Drifted
+    NODES_DRIFTED = "NodesDrifted"
+    """Nodes say that what they are asked is unlike the model's baseline; the message has the worst of both."""
+    NO_DRIFT = "NoDrift"
+    """Of the nodes that say something, none says that."""
+    DRIFT_UNKNOWN = "DriftUnknown"
+    """No node that can be reached has seen enough of the revision that is rolled out, or its model has no baseline."""
 
     # ProfilesResolved, Stalled
     PROFILE_NOT_FOUND = "ProfileNotFound"

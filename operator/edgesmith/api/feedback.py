@@ -8,12 +8,26 @@ from pydantic import ConfigDict, Field
 
 from edgesmith.api.model import Model, rules
 from edgesmith.api.sampling import FeedbackBucket, Sample
+from edgesmith.api.units import Duration
 
 NOTHING = "None"
 """The `privacy` under which nothing of requests leaves a server."""
 
 SAMPLES = "Samples"
 """The one under which requests themselves do."""
+
+
+class Drift(Model):
+    """How servers tell that they are asked other things than the model was made with."""
+
+    cycle: Duration = Field(
+        "24h",
+        description=(
+            "In which time what is asked may change and come back, as it does in the calibration set: a day, or 168h "
+            "for a week. Drift within the baseline is judged over one; what it never had is judged at once. 0s: it "
+            "does not depend on the time, and 3,600 requests are judged."
+        ),
+    )
 
 
 class Feedback(Model):
@@ -35,6 +49,9 @@ class Feedback(Model):
             "What of requests may leave the server that answers them. None: nothing, and they are not observed. "
             "Statistics: statistics of many requests, from which none can be told. Samples: requests themselves."
         ),
+    )
+    drift: Drift = Field(
+        Drift(), description="How servers tell that they are asked other things than the model was made with."
     )
     bucket: FeedbackBucket | None = Field(None, description="Where samples go, with privacy Samples.")
     sample: Sample = Field(Sample(), description="Which samples a node sends home, with privacy Samples.")

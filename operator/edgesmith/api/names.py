@@ -25,6 +25,8 @@ BUILDER = "builder"
 TRIAL = "trial"
 STAGING = "staging"
 HOLDING = "holding"
+REPORTER = "reporter"
+RETRAINING = "retraining"
 
 MODEL_LABEL = f"{GROUP}/model"
 """On every child: the EdgeModel's name."""
@@ -34,6 +36,10 @@ REVISION_LABEL = f"{GROUP}/revision"
 """On DaemonSets and serving pods: the revision they are."""
 UPLINK_LABEL = f"{GROUP}/uplink"
 """On serving pods that send to a bucket: NetworkPolicies let them."""
+REPORTS_LABEL = f"{GROUP}/reports"
+"""On pods that report what servers say of drift: the revision of those."""
+EPISODE_LABEL = f"{GROUP}/episode"
+"""On Jobs that an episode of drift started: which."""
 HELD_LABEL = f"{GROUP}/held"
 """On pods that hold an image: the revision it is of."""
 BUILD_KEY_LABEL = f"{GROUP}/build-key"
@@ -124,6 +130,22 @@ def staging_name(daemon_set: str) -> str:
 def holding_name(daemon_set: str) -> str:
     """The DaemonSet that holds the image of the revision of a DaemonSet."""
     return f"{daemon_set}-held"
+
+
+def reporting_name(daemon_set: str) -> str:
+    """The DaemonSet that reports what the servers of a DaemonSet say of drift."""
+    return f"{daemon_set}-drift"
+
+
+def retraining_name(model: str, episode: str, what: str) -> str:
+    """The Job that an episode of drift starts: 63 characters at most.
+
+    Args:
+        model: The EdgeModel's name.
+        episode: The episode.
+        what: `event` or `job`.
+    """
+    return f"{model[:40]}-{what}-{episode}"
 
 
 def job_name(key: str, attempt: str = "", tries: int = 0) -> str:

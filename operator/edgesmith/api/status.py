@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from edgesmith.api.drift_status import DriftStatus
 from edgesmith.api.history import HistoryEntry, RequestStatus
 from edgesmith.api.model import Model
 from edgesmith.api.source import SHA256_PATTERN
@@ -377,6 +378,9 @@ class EdgeModelStatus(Model):
         json_schema_extra={"x-map-key": "field"},
     )
     nodes: NodeCounts = Field(NodeCounts(), description="All nodes of the EdgeModel.")
+    drift: DriftStatus | None = Field(
+        None, description="What nodes say of drift. Absent: spec.feedback.privacy is None, or Triton serves."
+    )
     pending: tuple[PendingNode, ...] = Field(
         (),
         max_length=20,

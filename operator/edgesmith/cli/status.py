@@ -108,6 +108,7 @@ def detail(seen: Seen, model: EdgeModel) -> str:
             "variants",
         ),
         "REVISION": (["REVISION", "PROFILE", "NODES", "AGE", "STATE", "IMAGE"], "revisions"),
+        "DRIFT": (["DRIFTED NODE", "SINCE", "BY"], "drift"),
         "NODE": (["NODE", "PROFILE", "REVISION", "STATE", "P95", "MESSAGE"], "nodes"),
     }
     for header, name in sections.values():
@@ -145,6 +146,7 @@ def describe(seen: Seen, model: EdgeModel) -> dict[str, Any]:
         "sources": _sources(model),
         "variants": _variants(model),
         "revisions": _revisions(seen, model),
+        "drift": _drift(model),
         "nodes": [] if seen.nodes_refused else _nodes(seen.objects, model),
     }
 
@@ -182,6 +184,15 @@ def _variants(model: EdgeModel) -> list[dict[str, str]]:
             "message": " ".join(_sentences(variant)),
         }
         for variant in status_of(model).variants
+    ]
+
+
+def _drift(model: EdgeModel) -> list[dict[str, str]]:
+    """The nodes that drift, as far as the status names them."""
+    drift = status_of(model).drift
+    return [
+        {"node": one.name, "since": one.since, "features": ", ".join(one.features)}
+        for one in (drift.nodes if drift else ())
     ]
 
 

@@ -30,6 +30,7 @@ from edgesmith.resources import (
     build_job,
     daemon_set,
     holding_daemon_set,
+    reporting_daemon_set,
     resolve_job,
     service,
     staging_daemon_set,
@@ -155,6 +156,10 @@ class Applier:
                 live = next((one.manifest for one in snapshot.staging if one.revision == revision.revision), None)
                 await _collected(self._ensure(staging, live, done), done, revision.profile.metadata.name)
 
+        for report in plan.reports:
+            reporting = reporting_daemon_set(snapshot.model, report, snapshot.settings)
+            live = next((one.manifest for one in snapshot.reporting if one.revision == report.revision), None)
+            await _collected(self._ensure(reporting, live, done), done, report.profile.metadata.name)
         for hold in plan.holds:
             holding = holding_daemon_set(snapshot.model, hold, snapshot.settings)
             live = next((one.manifest for one in snapshot.holding if one.revision == hold.revision), None)

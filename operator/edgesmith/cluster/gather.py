@@ -90,6 +90,8 @@ class Gatherer:
             layers=layers,
             staging=_nouns(objects.staging, model),
             holding=_nouns(objects.holding, model),
+            reporting=_nouns(objects.reporting, model),
+            reports=tuple(entry.noun for _, entry in objects.reports.of_model(namespace, name)),
             others=tuple(
                 one
                 for one in objects.models.all()

@@ -23,18 +23,31 @@ from edgesmith.api.names import (
     COMPONENT_LABEL,
     HOLDING,
     MODEL_LABEL,
+    REPORTER,
+    REPORTS_LABEL,
     RESOLVE_LABEL,
     REVISION_LABEL,
     STAGING,
     TRIAL_LABEL,
 )
-from edgesmith.cluster import parse, parse_build, parse_trial
+from edgesmith.cluster import parse, parse_build, parse_drift, parse_trial
 from edgesmith.cluster.fields import Raw, mapping, text, version_number
 from edgesmith.cluster.kinds import DAEMON_SET, DEVICE_PROFILE, EDGE_MODEL, JOB, NODE, POD, Kind
 from edgesmith.cluster.parse_build import BuildPod
 from edgesmith.cluster.table import Entry, ObjectChange, ObjectKey, Table
 from edgesmith.cluster.unreadable import Unreadable
-from edgesmith.decide.snapshot import BuildJob, HoldingSet, Node, Pod, ResolveJob, Revision, StagingSet, TrialPod
+from edgesmith.decide.drift import Report
+from edgesmith.decide.snapshot import (
+    BuildJob,
+    HoldingSet,
+    Node,
+    Pod,
+    ReportingSet,
+    ResolveJob,
+    Revision,
+    StagingSet,
+    TrialPod,
+)
 
 CHILDREN = (POD, JOB, DAEMON_SET)
 """Read by label: everybody else's pods are none of our business, and would fill our memory."""
@@ -72,6 +85,8 @@ class Objects:
         self.revisions: Table[Revision] = Table()
         self.staging: Table[StagingSet] = Table()
         self.holding: Table[HoldingSet] = Table()
+        self.reporting: Table[ReportingSet] = Table()
+        self.reports: Table[Report] = Table()
         self._unreadable: dict[Kind, Table[Unreadable]] = {EDGE_MODEL: Table(), DEVICE_PROFILE: Table()}
         self._complete: set[Kind] = set()
         self._tombstones: dict[str, int] = {}
@@ -202,9 +217,9 @@ class Objects:
             EDGE_MODEL: (self.models, self._unreadable[EDGE_MODEL]),
             DEVICE_PROFILE: (self.profiles, self._unreadable[DEVICE_PROFILE]),
             NODE: (self.nodes,),
-            POD: (self.pods, self.build_pods, self.trial_pods),
+            POD: (self.pods, self.build_pods, self.trial_pods, self.reports),
             JOB: (self.jobs, self.resolve_jobs),
-            DAEMON_SET: (self.revisions, self.staging, self.holding),
+            DAEMON_SET: (self.revisions, self.staging, self.holding, self.reporting),
         }
         return tables[kind]
 
@@ -219,6 +234,8 @@ class Objects:
             return self.staging, parse.staging_set(raw)
         if component == HOLDING:
             return self.holding, parse.holding_set(raw)
+        if component == REPORTER:
+            return self.reporting, parse.reporting_set(raw)
         noun = _READERS[kind](raw)
         return self._tables(kind)[isinstance(noun, Unreadable)], noun
 
@@ -228,6 +245,8 @@ class Objects:
             return self.pods, parse.pod(raw)
         if labels.get(TRIAL_LABEL):
             return self.trial_pods, parse_trial.trial_pod(raw)
+        if labels.get(REPORTS_LABEL):
+            return self.reports, parse_drift.report(raw)
         build = BUILD_KEY_LABEL in labels or RESOLVE_LABEL in labels or parse_build.JOB_NAME_LABEL in labels
         return (self.build_pods, parse_build.build_pod(raw)) if build else (None, None)
 

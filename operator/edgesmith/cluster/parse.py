@@ -27,7 +27,7 @@ from edgesmith.cluster.fields import Raw, at, json_object, mapping, mappings, nu
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL
 from edgesmith.cluster.unreadable import Unreadable, unreadable
 from edgesmith.decide.devices import is_device
-from edgesmith.decide.snapshot import HoldingSet, Node, Pod, Revision, SelfTest, StagingSet
+from edgesmith.decide.snapshot import HoldingSet, Node, Pod, ReportingSet, Revision, SelfTest, StagingSet
 from edgesmith.decide.taints import Taint
 from edgesmith.resources.uplink import UPLINK
 
@@ -210,6 +210,12 @@ def holding_set(raw: Raw) -> HoldingSet:
     """A DaemonSet that holds the image of a revision of ours."""
     labels = labels_of(raw)
     return HoldingSet(labels.get(REVISION_LABEL, ""), labels.get(PROFILE_LABEL, ""), without_bookkeeping(raw))
+
+
+def reporting_set(raw: Raw) -> ReportingSet:
+    """A DaemonSet that reports what servers of ours say of drift."""
+    labels = labels_of(raw)
+    return ReportingSet(labels.get(REVISION_LABEL, ""), labels.get(PROFILE_LABEL, ""), without_bookkeeping(raw))
 
 
 def without_bookkeeping(raw: Raw) -> dict[str, Any]:

@@ -36,6 +36,10 @@ class Finding:
     message: str
 
 
+Said = tuple[ConditionType, Literal["True", "False", "Unknown"], Finding]
+"""A condition, its status, and why."""
+
+
 def summarise(findings: Sequence[Finding]) -> Finding:
     """The most severe findings of an area as one: the first one's reason, the first few's sentences."""
     worst = max(finding.severity for finding in findings)
@@ -52,12 +56,14 @@ def conditions(
     generation: int,
     previous: Mapping[str, Any],
     now: datetime,
+    beside: Sequence[Said] = (),
 ) -> tuple[Condition, ...]:
     """Every condition of an EdgeModel.
 
     Args:
         areas: What is to be said of each area.
         ready: What `Ready` says when no area objects.
+        beside: Conditions that change nothing about the others.
         generation: The generation of the spec that was looked at.
         previous: The status as it stands; a condition whose status did not change keeps its transition time.
         now: The time.
@@ -66,15 +72,14 @@ def conditions(
     under_way = [finding for finding in areas.values() if finding.severity is Severity.RECONCILING]
     awaited = [finding for finding in areas.values() if finding.severity is Severity.AWAITED]
     spoken = (stalled or under_way or awaited)[:1]
-    said: list[tuple[ConditionType, Literal["True", "False"], Finding]] = [
-        (ConditionType.READY, "False", spoken[0]) if spoken else (ConditionType.READY, "True", ready)
-    ]
+    said: list[Said] = [(ConditionType.READY, "False", spoken[0]) if spoken else (ConditionType.READY, "True", ready)]
     # kstatus reads Reconciling first: beside it nobody would learn of Stalled.
     said += [(ConditionType.RECONCILING, "True", finding) for finding in under_way[:1] if not stalled]
     said += [(ConditionType.STALLED, "True", finding) for finding in stalled[:1]]
     said += [
         (kind, "True" if finding.severity is Severity.FINE else "False", finding) for kind, finding in areas.items()
     ]
+    said += beside
     before = {condition.get("type"): condition for condition in _conditions_of(previous)}
     return tuple(
         _condition(kind, status, finding, before=before.get(kind), generation=generation, now=now)
@@ -102,7 +107,7 @@ def was_ready(previous: Mapping[str, Any]) -> bool:
 
 def _condition(
     kind: ConditionType,
-    status: Literal["True", "False"],
+    status: Literal["True", "False", "Unknown"],
     finding: Finding,
     *,
     before: Mapping[str, Any] | None,

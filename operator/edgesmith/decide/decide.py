@@ -25,6 +25,7 @@ from edgesmith.decide.status import events_of, status_of
 from edgesmith.decide.transfer import transfer_of
 from edgesmith.decide.variant_status import VariantFacts, counts
 from edgesmith.decide.view import View
+from edgesmith.decide.watched import fleet_drift, unwatched, watched
 
 
 def decide(snapshot: Snapshot, now: datetime) -> Plan:
@@ -37,6 +38,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
     found = (*rollout.leaving, *(move for course in courses for move in course.moves))
     moves = tuple(_recorded(view, move) for move in sorted(found, key=lambda move: (not move.urgent, move.node)))
     pending = sorted((*rollout.pending, *(one for course in courses for one in course.pending)), key=_node)
+    drift = fleet_drift(view, courses)
     status = status_of(
         snapshot.model,
         replace(view.resolved, refused={**view.resolved.refused, **view.only_built.refused}),
@@ -56,9 +58,11 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
         trials=view.trials.records,
         looks=view.looks,
         unreadable=snapshot.unreadable_profiles,
+        drift=drift,
         now=now,
     )
     revisions = _revisions(view, courses)
+    reports = watched(snapshot, revisions)
     holds = held(snapshot, courses, {one.metadata.name: one for one in view.resolved.profiles}, revisions)
     states = [*view.builds.values(), *(one for found in view.contestants.values() for one in found.states)]
     waits = [course.look_again for course in courses] + [state.look_again for state in states]
@@ -73,6 +77,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
         deletes=(
             *old_jobs(snapshot.jobs, {state.build.key for state in states}),
             *_unused(view, courses, moves),
+            *unwatched(snapshot, reports, {*view.resolved.unusable, *snapshot.unreadable_profiles}),
             *released(snapshot, holds, {*view.resolved.unusable, *snapshot.unreadable_profiles}),
             *view.trials.deletes,
             *view.looks.deletes,
@@ -85,6 +90,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
         look=view.looks.start,
         look_waits=view.looks.waits,
         holds=holds,
+        reports=reports,
     )
 
 

@@ -190,3 +190,5 @@ class Plan:
     """Whether a look is due and waits for a slot."""
     holds: tuple[HoldImage, ...] = ()
     """Made after the revisions."""
+    reports: tuple[ApplyRevision, ...] = ()
+    """Revisions whose servers' word on drift is to be reported; made after the revisions."""

@@ -43,6 +43,9 @@ START_SECONDS = 600
 MAX_BATCH = 8
 """The largest batch that a server takes where it is told nothing."""
 
+DRIFT_CYCLE = 86400.0
+"""Seconds of the cycle that a server takes where it is told nothing."""
+
 OWN_SERVER = "Edgesmith"
 
 Resources = dict[str, dict[str, str | int]]
@@ -83,6 +86,8 @@ class Serving:
     """Whether two servers may need more memory than the device has; None where not."""
     judging: Mapping[str, float] | None = None
     """What a server is held to while it serves, where that is not the server's own, by its option; None for Triton."""
+    drift_cycle: float | None = None
+    """Seconds of `spec.feedback.drift.cycle`; None for the server's own, and where it does not watch for drift."""
     privacy: str | None = None
     """What of requests may leave a server; None: nothing, which is all that Triton is told."""
     sampling: Sampling | None = None
@@ -126,6 +131,7 @@ def serving(model: EdgeModel, profile: DeviceProfile, image: str, settings: Sett
         crowded=True if crowd(resources, profile.memory) else None,
         judging=_judging(gates) if own else None,
         privacy=seen,
+        drift_cycle=_drift_cycle(model) if seen else None,
         sampling=sampling(model, settings) if seen == SAMPLES else None,
     )
 
@@ -171,6 +177,11 @@ def _options(gates: Gates) -> dict[str, float]:
     if traffic.max_confidence_drop is not None:
         found["--max-confidence-drop"] = parse_fraction(traffic.max_confidence_drop)
     return found
+
+
+def _drift_cycle(model: EdgeModel) -> float | None:
+    seconds = parse_duration(model.spec.feedback.drift.cycle).total_seconds()
+    return seconds if seconds != DRIFT_CYCLE else None
 
 
 def _start_seconds(model: EdgeModel) -> int | None:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.decide.drift import Report
 from edgesmith.decide.plan import Change
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.taints import Taint
@@ -198,6 +199,16 @@ class HoldingSet:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportingSet:
+    """A DaemonSet that reports what the servers of a revision say of drift."""
+
+    revision: str
+    profile: str
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    """The DaemonSet as it stands."""
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """A build that the registry holds."""
 
@@ -280,6 +291,10 @@ class Snapshot:
     """This EdgeModel's DaemonSets that stage revisions."""
     holding: tuple[HoldingSet, ...] = ()
     """This EdgeModel's DaemonSets that hold images."""
+    reporting: tuple[ReportingSet, ...] = ()
+    """This EdgeModel's DaemonSets that report what servers say of drift."""
+    reports: tuple[Report, ...] = ()
+    """What their pods told."""
     layers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """The layers, digest to compressed bytes, of images by reference, as far as the registry showed them."""
     others: tuple[EdgeModel, ...] = ()

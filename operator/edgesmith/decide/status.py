@@ -12,8 +12,9 @@ from edgesmith.api.history import HistoryEntry, RequestStatus
 from edgesmith.api.status import EdgeModelStatus, NodeCounts, PendingNode, PendingReason, RevisionStatus
 from edgesmith.api.trial_status import TrialStatus
 from edgesmith.decide.builds import BuildState
-from edgesmith.decide.conditions import SENTENCES, Finding, Severity, changed, conditions, summarise, was_ready
+from edgesmith.decide.conditions import SENTENCES, Finding, Said, Severity, changed, conditions, summarise, was_ready
 from edgesmith.decide.contestants import out_of
+from edgesmith.decide.drift import Drifting
 from edgesmith.decide.plan import Event, Pending
 from edgesmith.decide.profiles import Assignment, Resolved
 from edgesmith.decide.retry import requested
@@ -40,6 +41,7 @@ def status_of(
     trials: tuple[TrialStatus, ...],
     looks: Looks,
     unreadable: Sequence[str],
+    drift: Drifting | None,
     now: datetime,
 ) -> EdgeModelStatus:
     """The whole status of an EdgeModel; `pending` is in the order of the nodes' names.
@@ -58,7 +60,12 @@ def status_of(
         observed_generation=model.metadata.generation,
         last_handled_retry=requested(model) or None,
         conditions=conditions(
-            areas, settled(nodes), generation=model.metadata.generation, previous=model.status, now=now
+            areas,
+            settled(nodes),
+            generation=model.metadata.generation,
+            previous=model.status,
+            now=now,
+            beside=_drifted(drift),
         ),
         variants=tuple(variant_status(facts, model.status) for facts in variants),
         revisions=revisions,
@@ -67,8 +74,16 @@ def status_of(
         trials=trials,
         sources=looks.entries,
         nodes=nodes,
+        drift=drift.status if drift else None,
         pending=tuple(PendingNode(name=one.node, reason=one.reason, message=one.message) for one in waiting),
     )
+
+
+def _drifted(drift: Drifting | None) -> list[Said]:
+    """The condition on drift; it makes nothing unready, since what runs is what was asked for."""
+    if drift is None:
+        return []
+    return [(ConditionType.DRIFTED, drift.condition, Finding(Severity.FINE, drift.reason, drift.message))]
 
 
 def events_of(status: EdgeModelStatus, previous: Mapping[str, Any]) -> tuple[Event, ...]:
@@ -84,8 +99,10 @@ def events_of(status: EdgeModelStatus, previous: Mapping[str, Any]) -> tuple[Eve
     for condition in changed(status.conditions, previous):
         if condition.type == ConditionType.READY and condition.status == "True" and not was_ready(previous):
             found.append(Event("Normal", condition.reason, condition.message))
-        elif condition.reason == Reason.LOOK_FAILED or (
-            condition.type == ConditionType.STALLED and not any(condition.message in message for message in told)
+        elif (
+            (condition.type == ConditionType.DRIFTED and condition.status == "True")
+            or condition.reason == Reason.LOOK_FAILED
+            or (condition.type == ConditionType.STALLED and not any(condition.message in message for message in told))
         ):
             found.append(Event("Warning", condition.reason, condition.message))
     return (*found, *variants)

@@ -5,6 +5,7 @@ from edgesmith.resources.build_job import build_job
 from edgesmith.resources.daemon_set import daemon_set
 from edgesmith.resources.holding import holding_daemon_set
 from edgesmith.resources.names import repository
+from edgesmith.resources.reporting import reporting_daemon_set
 from edgesmith.resources.resolve_job import resolve_job
 from edgesmith.resources.service import service
 from edgesmith.resources.staging import staging_daemon_set
@@ -14,6 +15,7 @@ __all__ = [
     "build_job",
     "daemon_set",
     "holding_daemon_set",
+    "reporting_daemon_set",
     "repository",
     "resolve_job",
     "revision_of",

@@ -177,6 +177,8 @@ def _serving(config: Serving) -> list[str]:
     """How it is served."""
     judging = (word for option, value in sorted((config.judging or {}).items()) for word in (option, f"{value:.12g}"))
     seen = ["--privacy", config.privacy] if config.privacy else []
+    if config.drift_cycle is not None:
+        seen += ["--drift-cycle-seconds", f"{config.drift_cycle:.12g}"]
     seen += uplink.server_arguments(config.sampling) if config.sampling else []
     return ["--drain-seconds", str(DRAIN_SECONDS), *_batch(config), *judging, *seen]
 

@@ -1,0 +1,57 @@
+"""Reporters' pods as decisions know them. Pure; every field is checked: the words come from a device."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from sys import intern
+from typing import Any
+
+from edgesmith.api.names import REPORTS_LABEL
+from edgesmith.cluster.fields import Raw, at, json_object, mappings, number, text
+from edgesmith.cluster.parse import labels_of, termination_messages
+from edgesmith.decide.drift import DriftVerdict, Report
+
+_VERSION = 1
+_STATES = ("Learning", "Steady", "Drifted")
+_WORST = 5
+_LONGEST_NAME = 80
+_LATEST = 253402300799
+
+
+def report(raw: Raw) -> Report:
+    """A pod that reports; what it told is the message of its container's last end."""
+    return Report(
+        node=intern(text(raw, "spec", "nodeName")),
+        revision=labels_of(raw).get(REPORTS_LABEL, ""),
+        verdict=next(
+            (
+                found
+                for status in mappings(at(raw, "status", "containerStatuses"))
+                for message in termination_messages(status)
+                if (found := verdict(message)) is not None
+            ),
+            None,
+        ),
+    )
+
+
+def verdict(message: Any) -> DriftVerdict | None:
+    """What a termination message says; None where it is no verdict, or of a version that is not known.
+
+    Format: `edgesmith_runtime.drift.verdict` writes one JSON object with version, baseline, state, since in seconds,
+    samples, and features of name, value and limit.
+    """
+    found = json_object(message.strip()) if isinstance(message, str) else None
+    if found is None or found.get("version") != _VERSION:
+        return None
+    state, since = found.get("state"), number(found.get("since"))
+    if state not in _STATES or since is None or not 0 <= since <= _LATEST:
+        return None
+    features = [
+        (intern(name[:_LONGEST_NAME]), value, limit)
+        for item in mappings(found.get("features"))
+        if (name := text(item, "name"))
+        and (value := number(item.get("value"))) is not None
+        and (limit := number(item.get("limit"))) is not None
+    ]
+    return DriftVerdict(state, datetime.fromtimestamp(int(since), UTC), tuple(features[:_WORST]))

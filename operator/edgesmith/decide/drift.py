@@ -1,0 +1,159 @@
+"""What nodes say of drift, as one condition, and when an episode of it begins and ends. Pure.
+
+Only what is said of the revision that is rolled out counts, by nodes that run it and can be reached: what another
+model's server said, or one that nobody has heard of since, says nothing of the present one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from edgesmith.api.conditions import Reason
+from edgesmith.api.drift_status import MOST_NAMED, DriftedFeature, DriftedNode, DriftStatus, EpisodeStatus
+from edgesmith.api.names import short_hash
+from edgesmith.decide.conditions import SENTENCES
+from edgesmith.decide.fleet import NodeState
+
+_FORM = "%Y-%m-%dT%H:%M:%SZ"
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class DriftVerdict:
+    """What one node's server says."""
+
+    state: Literal["Learning", "Steady", "Drifted"]
+    since: datetime
+    """By the node's clock."""
+    features: tuple[tuple[str, float, float], ...] = ()
+    """Name, value and limit; the worst first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A reporter's pod: it runs where its revision does."""
+
+    node: str
+    revision: str
+    verdict: DriftVerdict | None
+    """The last that it told; None: none yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drifting:
+    """What is to be said of an EdgeModel's drift."""
+
+    condition: Literal["True", "False", "Unknown"]
+    reason: Reason
+    message: str
+    status: DriftStatus
+
+
+def drifting(
+    reports: Iterable[Report],
+    nodes: Iterable[tuple[NodeState, str | None]],
+    *,
+    of: str,
+    uid: str,
+    previous: Mapping[str, Any],
+    now: datetime,
+) -> Drifting:
+    """Judge a fleet.
+
+    Args:
+        reports: What reporters' pods told.
+        nodes: Every node whose server watches for drift, with the revision that is rolled out to it.
+        of: The source that is rolled out: its SHA-256.
+        uid: The EdgeModel's.
+        previous: `status.drift` as it stands.
+        now: The hub's time.
+    """
+    told = {(one.node, one.revision): one.verdict for one in reports if one.verdict is not None}
+    found: dict[str, DriftVerdict] = {}
+    steady = unknown = 0
+    for node, revision in nodes:
+        verdict = told.get((node.name, revision or "")) if node.label == revision and node.ready else None
+        if verdict is None or verdict.state == "Learning":
+            unknown += 1
+        elif verdict.state == "Drifted":
+            found[node.name] = verdict
+        else:
+            steady += 1
+    condition: Literal["True", "False", "Unknown"] = "True" if found else "False" if steady else "Unknown"
+    reason, message = _words(found, steady=steady, unknown=unknown)
+    first = min((verdict.since for verdict in found.values()), default=None)
+    episode = _episode(condition, first, of=of, uid=uid, previous=previous.get("episode"), now=now)
+    ranked = sorted(found, key=lambda name: (found[name].since, name))[:MOST_NAMED]
+    status = DriftStatus(
+        drifted=len(found),
+        steady=steady,
+        unknown=unknown,
+        nodes=tuple(
+            DriftedNode(
+                name=name,
+                since=found[name].since.strftime(_FORM),
+                features=tuple(f"{what} {value:.3g} ({limit:.3g})" for what, value, limit in found[name].features),
+            )
+            for name in ranked
+        ),
+        features=_features(found.values()),
+        episode=episode,
+    )
+    return Drifting(condition, reason, message, status)
+
+
+def _words(found: Mapping[str, DriftVerdict], *, steady: int, unknown: int) -> tuple[Reason, str]:
+    others = f" {unknown} more {'says' if unknown == 1 else 'say'} nothing yet." if unknown else ""
+    if not found and not steady:
+        return Reason.DRIFT_UNKNOWN, "No node has seen enough of the revision that is rolled out to say."
+    told = len(found) + steady
+    if not found:
+        return Reason.NO_DRIFT, f"{steady} of {told} nodes are asked what the model was made with.{others}"
+    worst = [one.name for one in _features(found.values())][:SENTENCES]
+    names = sorted(found, key=lambda name: (found[name].since, name))
+    shown = ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
+    what = f", by {', '.join(worst)} most" if worst else ""
+    verb = "is" if len(found) == 1 else "are"
+    return (
+        Reason.NODES_DRIFTED,
+        f"{len(found)} of {told} nodes {verb} asked other things than the model was made with{what}: {shown}.{others}",
+    )
+
+
+def _features(verdicts: Iterable[DriftVerdict]) -> tuple[DriftedFeature, ...]:
+    counted = Counter(name for verdict in verdicts for name in dict.fromkeys(name for name, *_ in verdict.features))
+    ranked = sorted(counted.items(), key=lambda one: (-one[1], one[0]))[:MOST_NAMED]
+    return tuple(DriftedFeature(name=name, nodes=count) for name, count in ranked)
+
+
+def _episode(
+    condition: str, first: datetime | None, *, of: str, uid: str, previous: Any, now: datetime
+) -> EpisodeStatus | None:
+    """The episode after this pass.
+
+    One that is open stays so while nobody says that it is over: nodes that are away end nothing. With another source
+    it is over, whatever is said.
+    """
+    try:
+        last = EpisodeStatus.model_validate(previous) if isinstance(previous, Mapping) else None
+    except ValueError:
+        last = None
+    at = now.astimezone(UTC).strftime(_FORM)
+    if last is not None and last.ended is None:
+        if last.of == of and condition != "False":
+            return last
+        last = last.model_copy(update={"ended": at})
+    if condition != "True" or first is None:
+        return last
+    name = short_hash("/".join((uid, of, first.strftime(_FORM), last.id if last else "")))
+    return EpisodeStatus(id=name, of=of, began=at)
+
+
+def source_of(digests: Sequence[str]) -> str:
+    """What drift is about: the digest of the one source, or a hash of several."""
+    different = sorted(set(digests))
+    return different[0] if len(different) == 1 else short_hash("/".join(different), 64)
