@@ -62,6 +62,11 @@ class PowerDisk:
             found._names[path] = found._lasting[path] = kept
         return found
 
+    @property
+    def used(self) -> int:
+        """Bytes of all files."""
+        return sum(len(file.data) for file in self._names.values())
+
     def _step(self) -> None:
         if self.cut_at is not None and self.steps >= self.cut_at:
             raise PowerCut
@@ -83,12 +88,16 @@ class PowerDisk:
         return handle
 
     def write(self, handle: int, data: bytes) -> int:
-        for byte in data:
-            self._step()
-            if self.room is not None and sum(len(file.data) for file in self._names.values()) >= self.room:
-                raise OSError(errno.ENOSPC, "No space left on device")
-            self._open[handle].data.append(byte)
-        return len(data)
+        until_cut = len(data) if self.cut_at is None else self.cut_at - self.steps
+        until_full = len(data) if self.room is None else self.room - self.used
+        passed = max(0, min(len(data), until_cut, until_full))
+        self._open[handle].data += data[:passed]
+        self.steps += passed
+        if passed == len(data):
+            return passed
+        if until_cut <= until_full:
+            raise PowerCut
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     def sync(self, handle: int) -> None:
         self._step()

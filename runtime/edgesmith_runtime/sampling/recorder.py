@@ -13,7 +13,7 @@ from edgesmith_runtime.sampling.redaction import Redaction, RedactionFailed
 from edgesmith_runtime.sampling.sample import Facts, pack
 from edgesmith_runtime.sampling.scores import uncertainty
 from edgesmith_runtime.spool.elapsed import Instant, instant
-from edgesmith_runtime.spool.spool import LARGEST
+from edgesmith_runtime.spool.spool import FULL, LARGEST
 from edgesmith_runtime.uplink.standing import Standing
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ __all__ = ["Keeping", "Recorder", "Subject"]
 _log: Final = logging.getLogger(__name__)
 _RAW: Final = 64 << 20
 """Bytes of one sample that is considered, before it is packed."""
+_ROOM: Final = 8192
+"""Bytes that the day's budget takes of a disk while it is written."""
+_WARNINGS: Final = 16
 _KEEP: Final = 60.0
 """Seconds between two times that what was saved up is written down."""
 
@@ -107,7 +110,7 @@ class Recorder:
         self._novelty = novelty
         self._now = now
         self._kept = 0.0
-        self._told = ""
+        self._told = set[str]()
         chooser.resume(keeping.budget.notes)
 
     def observe(self, run: Run) -> None:
@@ -169,18 +172,32 @@ class Recorder:
         if len(data) > LARGEST:
             return "too_large", 0
         try:
-            if not self._budget.take(len(data), moment):
+            if not self._pay(choice, len(data), moment):
                 return "over_budget", 0
             put = self._spool.put(data, value=choice.value, random=choice.reason == "Random")
         except OSError as error:
             self._warn(f"a sample cannot be kept: {error.strerror}")
-            return "disk_failed", 0
+            return ("disk_full" if error.errno in FULL else "disk_failed"), 0
         self._metrics.add("edgesmith_samples_dropped_total", by=len(put.dropped))
         if put.full:
-            self._warn("the disk is full; the samples that are worth most are kept")
+            self._warn("a sample cannot be kept: the disk is full of what is worth more, or of others' files")
         if not put.kept:
             return ("disk_full" if put.full else "spool_full"), 0
+        self._told.clear()
         return choice.reason.lower(), len(data)
+
+    def _pay(self, choice: Choice, size: int, moment: Instant) -> bool:
+        """Take its bytes of the day's; a disk that is full is given room by what is worth less."""
+        try:
+            return self._budget.take(size, moment)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            gone = self._spool.give_room(_ROOM, value=choice.value, random=choice.reason == "Random")
+            self._metrics.add("edgesmith_samples_dropped_total", by=len(gone))
+            if not gone:
+                raise
+            return self._budget.take(size, moment)
 
     def _facts(self, choice: Choice, now: float, moment: Instant) -> Facts:
         subject = self._subject
@@ -209,10 +226,10 @@ class Recorder:
             self._warn(f"what was saved up of the day's bytes cannot be written: {error.strerror}")
 
     def _warn(self, words: str) -> None:
-        """Log it where the last one was another: a disk that is full is so for long."""
-        if words != self._told:
+        """Log it once until a sample is kept again: a disk that is full is so for long."""
+        if words not in self._told and len(self._told) < _WARNINGS:
+            self._told.add(words)
             _log.warning("%s", words)
-        self._told = words
 
 
 def _whole(scores: NDArray[np.float64] | None, samples: int | None) -> NDArray[np.float64] | None:

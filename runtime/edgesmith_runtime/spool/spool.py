@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from edgesmith_runtime.spool.disk import Disk
 
-__all__ = ["LARGEST", "MOST_VALUE", "Kept", "Put", "Spool", "Waiting"]
+__all__ = ["FULL", "LARGEST", "MOST_VALUE", "Kept", "Put", "Spool", "Waiting"]
 
 LARGEST: Final = 4 << 20
 """Bytes of one object. Parts of an S3 upload have 5 MiB at least, so that no object has parts: one is sent or not."""
@@ -29,7 +29,7 @@ _BLOCK: Final = 4096
 """What a file takes of a disk is a multiple of it."""
 _NAME: Final = re.compile(r"([01])([0-9]{4})-([0-9]{12})-([0-9a-f]{64})\.npz")
 _PART: Final = "part"
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -154,6 +154,26 @@ class Spool(Waiting):
             return Put(kept=False)
         return self._write(new, data, kept, going)
 
+    def give_room(self, size: int, *, value: int, random: bool = False) -> tuple[Kept, ...]:
+        """Drop what is worth less than another object, so that a disk that is full has room for so many bytes.
+
+        Args:
+            size: Bytes.
+            value: What the other one is worth, as `put` has it.
+            random: Whether that is a random sample.
+
+        Returns:
+            What went; nothing where all of it would not be enough.
+        """
+        limit = f"{int(random)}{min(MOST_VALUE, max(0, value)):04d}"
+        lesser = [one for one in self.kept() if one.name < limit]
+        going = _going(lesser, size)
+        if sum(one.room for one in going) < size:
+            return ()
+        for one in going:
+            self.remove(one)
+        return going
+
     def _write(self, new: Kept, data: bytes, kept: list[Kept], going: tuple[Kept, ...]) -> Put:
         """What goes for it goes afterwards: a kill between the two loses nothing. A full disk leaves no such choice."""
         gone: list[Kept] = []
@@ -162,7 +182,7 @@ class Spool(Waiting):
             try:
                 write_whole(self._disk, self._folder / new.name, data, self._folder / f"{_PART}.npz")
             except OSError as error:
-                if error.errno not in _FULL:
+                if error.errno not in FULL:
                     raise
                 room = _going([one for one in lesser if one not in gone], new.room)
                 if sum(one.room for one in room) < new.room:
