@@ -14,12 +14,14 @@ from pathlib import Path
 from at_run_time import measure_at_run_time
 from building import measure_building
 from example_builds import measure_examples
+from filtering import measure_filtering
 from passes import measure_passes
 from peers import measure_peers
 from pruning import measure_pruning
 from quantization import measure_quantization
 from rollout import measure_rollouts
 from row import Row
+from sampling_cost import measure_sampling_cost
 from serving import measure_serving
 from sizes import measure_sizes
 from start import measure_start
@@ -39,6 +41,8 @@ PARTS: dict[str, Callable[[], list[Row]]] = {
     "start": measure_start,
     "passes": measure_passes,
     "rollout": measure_rollouts,
+    "filtering": measure_filtering,
+    "sampling-cost": measure_sampling_cost,
 }
 
 

@@ -1,18 +1,14 @@
 """What choosing samples saves on the surface inspection, and what serving pays for it.
 
-The camera was turned darker and softer and its lens has dust on it. A line of plates of which few are faulty is seen by the
-model as it was; its last layer is then taught again with what was sent home, once with the chosen samples and once with
-as many at random, with the labels that a person would give them.
+The camera was turned: darker, softer. A line of plates of which few are faulty is seen by the model as it was; its last
+layer is then taught again with what was sent home, once with the chosen samples and once with as many at random, with
+the labels that a person would give them.
 """
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
-import tempfile
-import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,7 +91,13 @@ def _rows(found: Mapping[str, list[float]], bytes_: list[float], shares: list[fl
     gain = means["chosen"] - means["as it was"]
     against = means["random"] - means["as it was"]
     rows.append(
-        Row("samples: accuracy gained, chosen", gain, "", f"random {against:.4f}, apart by ± {2 * spread:.4f}", gain / against)
+        Row(
+            "samples: accuracy gained, chosen",
+            gain,
+            "",
+            f"random {against:.4f}, apart by ± {2 * spread:.4f}",
+            gain / against,
+        )
     )
     return rows
 
@@ -151,7 +153,9 @@ def _seen(session: onnxruntime.InferenceSession, plates: tuple[NDArray[np.float3
 
 def _chosen(line: Seen, before: Seen, seed: int) -> tuple[NDArray[np.int64], int, int]:
     """The numbers of the plates that a node sends in a day, their bytes, and those of all."""
-    facts = Facts("surface-inspection", "0" * 64, "fp32", "edge-1", "Uncertain", 1, 0.5, None, True, 0.0, "", 0.0, False)
+    facts = Facts(
+        "surface-inspection", "0" * 64, "fp32", "edge-1", "Uncertain", 1, 0.5, None, True, 0.0, "", 0.0, False
+    )
     sizes = [len(pack(facts, {"image": image[None]}, {"probabilities": score[None]}))
              for image, score in zip(line.images, line.scores, strict=True)]  # fmt: skip
     rate = SENT * sum(sizes) / DAY

@@ -73,11 +73,11 @@ def make_bundle(folder: Path, threads: int) -> Path:
 
 
 @contextmanager
-def served(bundle: Path, threads: int) -> Iterator[Served]:
+def served(bundle: Path, threads: int, *more: str) -> Iterator[Served]:
     """Serve while the block runs; wait until it is ready."""
     command = [sys.executable, "-m", "edgesmith_runtime", "serve", "--bundle", str(bundle), "--name", bundle.name]
     options = ["--host", "127.0.0.1", "--http-port", "0", "--grpc-port", "0", "--threads", str(threads)]
-    process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*command, *options, *more], stderr=subprocess.PIPE, text=True)
     ports: dict[str, int] = {}
     try:
         for line in process.stderr or ():

@@ -6,7 +6,12 @@ import sys
 # Before anything imports ONNX Runtime, whose wheels report usage to their maker unless this is set.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-from edgesmith_builder.cli import main
-
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["samples"]:
+        # Before anything else is imported: it builds nothing.
+        from edgesmith_builder.samples import main as samples
+
+        sys.exit(samples(sys.argv[2:]))
+    from edgesmith_builder.cli import main
+
     sys.exit(main())
