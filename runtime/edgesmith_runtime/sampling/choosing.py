@@ -11,6 +11,7 @@ on nothing within it. Slots whose sample could not be kept are counted (`missed`
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -184,6 +185,8 @@ class Chooser:
                 continue
             scores = offer.score(reason)
             if scores is not None and len(scores) == count:
+                if not np.isfinite(scores).all():
+                    scores = np.where(np.isfinite(scores), scores, 0.0)
                 slot.recent.add(scores)
                 self._improve(reason, slot, offer, scores)
 
@@ -212,7 +215,7 @@ class Chooser:
 
 def _choice(reason: Reason, offer: Offer, row: int, value: int, described: NDArray[np.float64] | None = None) -> Choice:
     """Keep one sample: copied, since a request's memory is used again."""
-    unsure, novel = (None if scores is None else float(scores[row]) for scores in (offer.uncertainty, offer.novelty))
+    unsure, novel = (_score(scores, row) for scores in (offer.uncertainty, offer.novelty))
     return Choice(
         reason,
         {name: array.copy() for name, array in offer.inputs_of(row).items()},
@@ -223,3 +226,11 @@ def _choice(reason: Reason, offer: Offer, row: int, value: int, described: NDArr
         novelty=novel,
         described=np.zeros(0) if described is None else described,
     )
+
+
+def _score(scores: NDArray[np.float64] | None, row: int) -> float | None:
+    """A score that can be written down: what is no number is none."""
+    if scores is None or row >= len(scores):
+        return None
+    found = float(scores[row])
+    return found if math.isfinite(found) else None
