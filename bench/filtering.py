@@ -120,7 +120,7 @@ def _opened(model: Path) -> tuple[onnxruntime.InferenceSession, tuple[Any, Any]]
 def _pictures(
     numbers: range, *, shifted: bool, balanced: bool, stream: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    from parts import LABELS, draw  # type: ignore[import-not-found]  # noqa: PLC0415 - a script of the example
+    from parts import LABELS, draw  # noqa: PLC0415 - a script of the example
 
     images = np.empty((len(numbers), 1, 64, 64), np.float32)
     labels = np.empty(len(numbers), np.int64)
