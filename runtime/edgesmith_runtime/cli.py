@@ -113,6 +113,19 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         default=patience.run_dead,
         help="how long one run of the model may take before the server is not live (default: %(default)g)",
     )
+    parser.add_argument(
+        "--batch-latency-ms",
+        type=seconds,
+        default=0.0,
+        help="how long a run waits for requests that are on their way, to run them together (milliseconds); 0: each is "
+        "run alone (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=positive,
+        default=None,
+        help="the largest batch that requests are run in together, --max-batch at most (default: --max-batch)",
+    )
     add_judging(parser)
     add_feedback(parser)
     add_sampling(parser)
@@ -125,6 +138,7 @@ def _add_selftest(parser: argparse.ArgumentParser) -> None:
 
 def _serve(options: argparse.Namespace) -> int:
     # Imported here: the self-test needs neither the servers nor their memory.
+    from edgesmith_runtime.batching import Batching  # noqa: PLC0415 - see above
     from edgesmith_runtime.serve import Settings, serve  # noqa: PLC0415 - see above
 
     status = serve(
@@ -144,6 +158,9 @@ def _serve(options: argparse.Namespace) -> int:
             patience=Patience(run_unready=options.run_unready_seconds, run_dead=options.run_dead_seconds),
             judging=judging_of(options),
             feedback=feedback_of(options),
+            batching=Batching(
+                options.batch_latency_ms / 1000, min(options.max_batch, options.batch_size or options.max_batch)
+            ),
         )
     )
     logging.shutdown()

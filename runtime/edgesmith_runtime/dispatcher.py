@@ -38,11 +38,21 @@ class Dispatcher:
         self._pending = 0
         self._finished = 0
         self._started: dict[int, float] = {}
+        self._ran: set[int] = set()
 
     @property
     def pending(self) -> int:
         """How many jobs wait or run now."""
         return self._pending
+
+    def coming(self) -> int:
+        """How many jobs wait or run whose run of the model has not ended, as far as `ran` told."""
+        return self._pending - len(self._ran)
+
+    def ran(self) -> None:
+        """Take note that the run of this thread's job has ended: what it does still is not the model's."""
+        if (thread := threading.get_ident()) in self._started:
+            self._ran.add(thread)
 
     @property
     def finished(self) -> int:
@@ -87,6 +97,7 @@ class Dispatcher:
         finally:
             with self._lock:
                 del self._started[thread]
+                self._ran.discard(thread)
 
     def _done(self, _: object) -> None:
         with self._lock:

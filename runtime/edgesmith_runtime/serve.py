@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 
+from edgesmith_runtime.batching import Batching, batched
 from edgesmith_runtime.device import trim_heap
 from edgesmith_runtime.dispatcher import Dispatcher
 from edgesmith_runtime.engine import engine_version
@@ -70,6 +71,7 @@ class Settings:
         patience: How long a run may take before the server is not ready, and before it is not live.
         judging: How it is judged while it serves.
         feedback: What may be seen of its requests.
+        batching: Whether requests are run together.
     """
 
     bundle: Path
@@ -87,6 +89,7 @@ class Settings:
     patience: Patience = field(default_factory=Patience)
     judging: Judging = field(default_factory=Judging)
     feedback: Feedback = field(default_factory=Feedback)
+    batching: Batching = field(default_factory=Batching)
 
 
 def serve(settings: Settings) -> int:
@@ -112,7 +115,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     metrics = Metrics()
-    dispatcher = Dispatcher(workers=settings.threads, limit=settings.queue, metrics=metrics)
+    dispatcher = Dispatcher(workers=settings.threads + settings.batching.workers, limit=settings.queue, metrics=metrics)
     health = Health(dispatcher, settings.patience)
     service = Service(dispatcher=dispatcher, health=health, metrics=metrics)
     http = HttpServer(
@@ -132,7 +135,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     _log.info("listening", extra=ports | {"threads": settings.threads})
     loading = loop.run_in_executor(
         None,
-        lambda: load(settings.bundle, threads=settings.threads, max_batch=settings.limits.batch, name=settings.name),
+        lambda: _load(settings, dispatcher),
     )
     stopping = asyncio.ensure_future(stop.wait())
     awaited: list[asyncio.Future[Any]] = [loading, stopping]
@@ -158,6 +161,15 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     for task in watching:
         task.cancel()
     return status
+
+
+def _load(settings: Settings, dispatcher: Dispatcher) -> Loaded:
+    together = settings.batching.size if settings.batching.seconds else 1
+    limits = settings.limits
+    loaded = load(
+        settings.bundle, threads=settings.threads, max_batch=limits.batch, name=settings.name, together=together
+    )
+    return batched(loaded, settings.batching, dispatcher)
 
 
 def _judge(settings: Settings, loaded: Loaded, service: Service, dispatcher: Dispatcher) -> Judge:

@@ -73,6 +73,7 @@ def test_what_a_pod_does_not_depend_on_makes_no_new_revision(change: dict[str, A
     [
         pytest.param({"serving": {"port": 9000}}, id="port"),
         pytest.param({"serving": {"maxBatch": 9}}, id="a larger batch"),
+        pytest.param({"serving": {"batching": {"maxLatency": "1ms"}}}, id="requests run together"),
         pytest.param({"serving": {"resources": {"limits": {"cpu": 2}}}}, id="resources"),
         pytest.param({"gates": {"maxLatency": "1s"}}, id="a gate on the device"),
         pytest.param({"gates": {"traffic": {"maxErrorRate": "1%"}}}, id="a gate on requests"),
@@ -157,6 +158,24 @@ def test_a_batch_of_its_own_reaches_the_server_and_its_self_test() -> None:
         assert container["args"][container["args"].index("--max-batch") + 1] == "32"
     usual = applied(serving={"maxBatch": 8})["spec"]["template"]["spec"]
     assert usual == applied()["spec"]["template"]["spec"], "what is the server's own default moves no node"
+
+
+def test_requests_are_run_together_where_that_is_asked_for() -> None:
+    def server(**serving: Any) -> list[str]:
+        (container,) = applied(serving=serving)["spec"]["template"]["spec"]["containers"]
+        words: list[str] = container["args"]
+        return words
+
+    alone = server()
+    assert "--batch-latency-ms" not in alone
+    both = server(batching={"maxLatency": "2.5ms", "maxSize": 4})
+    at = both.index("--batch-latency-ms")
+    assert both[at : at + 4] == ["--batch-latency-ms", "2.5", "--batch-size", "4"]
+    assert both[:at] + both[at + 4 :] == alone
+    assert "--batch-size" not in server(batching={"maxLatency": "1ms"})
+    triton = profile(runtime={"server": "Triton"})
+    plain = revision_of(triton, IMAGE, model(), SETTINGS)
+    assert revision_of(triton, IMAGE, model(serving={"batching": {"maxLatency": "1ms"}}), SETTINGS) == plain
 
 
 SMALL: dict[str, Any] = {"hardware": {"memory": "1536Mi"}}

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from edgesmith.api.model import Model, rules
+from edgesmith.api.units import PositiveDuration
 
 
 def _port(protocol: str) -> Any:
@@ -41,6 +42,22 @@ class Expose(Model):
     grpc_port: int | None = _port("gRPC")
 
 
+class Batching(Model):
+    """How requests that come at once are run together."""
+
+    max_latency: PositiveDuration = Field(
+        description=(
+            "How long a run waits at most for requests that are on their way: 2ms, say. A lone one waits for nobody."
+        )
+    )
+    max_size: int | None = Field(
+        None,
+        ge=2,
+        le=65536,
+        description="Most samples in one run; serving.maxBatch where absent, which it cannot exceed.",
+    )
+
+
 class Serving(Model):
     """How the model is served."""
 
@@ -50,7 +67,9 @@ class Serving(Model):
             {
                 "!has(self.port) || !has(self.grpcPort) || self.port != self.grpcPort": (
                     "port and grpcPort must be two different ports"
-                )
+                ),
+                "!has(self.batching) || !has(self.batching.maxSize) || self.batching.maxSize <= "
+                "(has(self.maxBatch) ? self.maxBatch : 8)": "batching.maxSize must be maxBatch or less",
             }
         )
     )
@@ -64,6 +83,14 @@ class Serving(Model):
         description=(
             "Most samples in one request; larger ones are refused. Self-tests measure the server's memory with batches "
             "of it, as far as a request may be long. It concerns inputs whose first size is open and is their batch."
+        ),
+    )
+    batching: Batching | None = Field(
+        None,
+        description=(
+            "Requests that come at once are run together: more are answered, each somewhat later. For models all "
+            "of whose inputs and outputs have an open first size that is a batch, and whose golden samples come out of "
+            "batches as they should; others are served without. Absent: each request is run alone. Triton has its own."
         ),
     )
     resources: dict[str, dict[str, str | int]] | None = Field(

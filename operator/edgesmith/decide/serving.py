@@ -19,6 +19,7 @@ from edgesmith.api.feedback import NOTHING, SAMPLES
 from edgesmith.api.fraction import parse_fraction
 from edgesmith.api.gates import Gates
 from edgesmith.api.names import short_hash
+from edgesmith.api.serving import Batching
 from edgesmith.api.units import parse_bytes, parse_duration
 from edgesmith.decide.sampling import Sampling, sampling
 from edgesmith.decide.settings import Settings
@@ -92,6 +93,8 @@ class Serving:
     """What of requests may leave a server; None: nothing, which is all that Triton is told."""
     sampling: Sampling | None = None
     """Which samples the node sends home; None: none."""
+    batching: tuple[float, int | None] | None = None
+    """Milliseconds that a run waits for others, and the most samples of one; None: each request is run alone."""
 
     @property
     def revision(self) -> str:
@@ -133,7 +136,12 @@ def serving(model: EdgeModel, profile: DeviceProfile, image: str, settings: Sett
         privacy=seen,
         drift_cycle=_drift_cycle(model) if seen else None,
         sampling=sampling(model, settings) if seen == SAMPLES else None,
+        batching=_batching(spec.batching) if own and spec.batching else None,
     )
+
+
+def _batching(spec: Batching) -> tuple[float, int | None]:
+    return parse_duration(spec.max_latency).total_seconds() * 1000, spec.max_size
 
 
 def crowd(resources: Resources, device_memory: int | None) -> int | None:

@@ -180,7 +180,7 @@ def _serving(config: Serving) -> list[str]:
     if config.drift_cycle is not None:
         seen += ["--drift-cycle-seconds", f"{config.drift_cycle:.12g}"]
     seen += uplink.server_arguments(config.sampling) if config.sampling else []
-    return ["--drain-seconds", str(DRAIN_SECONDS), *_batch(config), *judging, *seen]
+    return ["--drain-seconds", str(DRAIN_SECONDS), *_batch(config), *_together(config), *judging, *seen]
 
 
 def _served(config: Serving) -> list[str]:
@@ -199,6 +199,14 @@ def _port(name: str, port: int, on_host: int | None) -> dict[str, Any]:
 
 def _batch(config: Serving) -> list[str]:
     return [] if config.max_batch is None else ["--max-batch", str(config.max_batch)]
+
+
+def _together(config: Serving) -> list[str]:
+    """How requests that come at once are run together."""
+    if config.batching is None:
+        return []
+    milliseconds, size = config.batching
+    return ["--batch-latency-ms", f"{milliseconds:g}", *(["--batch-size", str(size)] if size else [])]
 
 
 def _selftest(config: Serving) -> list[str]:
