@@ -85,6 +85,11 @@ async def test_the_inputs_layer_holds_the_picture_and_stays_with_another_model(
     second = await world.manifest(built)
     assert first.layers[-2] == second.layers[-2]
     assert first.layers[-1] != second.layers[-1]
+    reference = Reference.parse(built.image)
+    async with Registry(plain_http=True) as client:
+        lower = await client.read_blob(reference.repository, second.layers[-2])
+    with tarfile.open(fileobj=io.BytesIO(lower)) as archive:
+        assert archive.getnames() == ["model", "model/inputs.npz", "model/picture.png"]
     assert "picture.png" in {path.name for path in (await unpacked(built.image, tmp_path)).iterdir()}
 
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from services import start_registry
 
 from edgesmith_builder.build import Built, build
-from edgesmith_builder.contract import REPORT_ANNOTATION, BuildRequest, Toolchain
+from edgesmith_builder.contract import REPORT_ANNOTATION, BuildRequest, Classification, Picture, Toolchain
 from edgesmith_builder.evidence import SLSA
 from edgesmith_builder.maker import Maker
 from edgesmith_builder.oci import Backoff, Descriptor, FileBlob, Manifest, Reference, Registry
@@ -188,6 +188,13 @@ async def test_a_new_base_gets_the_layers_of_the_build_before_and_nothing_is_com
         assert set(named) == {"source", "calibration", "evaluation", "base", "image"}
         assert bill["metadata"]["component"]["version"] == new[one].digest
     assert after.report == report_of(new["int8"])
+
+
+async def test_what_is_declared_of_pictures_goes_along_and_is_replayed(site: Site, compiled: list[str]) -> None:
+    request = site.request(picture=Picture(scale=1 / 255, classification=Classification()), precisions=("fp32",))
+    before, after = await site.make(request), await site.over(request)
+    assert compiled == ["fp32"]
+    assert digests(await manifest_of(after.image))[-2:] == digests(await manifest_of(before.image))[-2:]
 
 
 async def evidence(image: str) -> tuple[Object, Object]:
