@@ -12,6 +12,12 @@ if __name__ == "__main__":
         from edgesmith_builder.samples import main as samples
 
         sys.exit(samples(sys.argv[2:]))
+
+    if sys.argv[1:] == ["notify"]:
+        # Without what builds need, which is most of the memory.
+        from edgesmith_builder.notify import main as notify
+
+        sys.exit(notify())
     from edgesmith_builder.cli import main
 
     sys.exit(main())

@@ -19,6 +19,7 @@ from edgesmith.api.names import (
     parse_next,
     reporting_name,
     resolve_job_name,
+    retraining_name,
     staging_name,
     trial_pod_name,
 )
@@ -27,7 +28,17 @@ from edgesmith.decide.build_jobs import attempt_of
 from edgesmith.decide.builds import build_for
 from edgesmith.decide.built_for_sites import wanted
 from edgesmith.decide.drift import DriftVerdict, Report
-from edgesmith.decide.plan import ApplyRevision, Delete, HoldImage, Move, Plan, StartBuild, StartLook, StartTrial
+from edgesmith.decide.plan import (
+    ApplyRevision,
+    Delete,
+    HoldImage,
+    Move,
+    Plan,
+    StartBuild,
+    StartLook,
+    StartRetraining,
+    StartTrial,
+)
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import (
     BuildJob,
@@ -39,6 +50,7 @@ from edgesmith.decide.snapshot import (
     RegistryProblem,
     ReportingSet,
     ResolveJob,
+    RetrainingJob,
     Revision,
     SelfTest,
     Snapshot,
@@ -198,6 +210,8 @@ class Cluster:
     """By revision that has a DaemonSet which stages it: Pull or Test."""
     reporting: dict[str, str] = field(default_factory=dict)
     """Revisions that have a DaemonSet which reports drift, with their profile."""
+    retraining: dict[str, RetrainingJob] = field(default_factory=dict)
+    """Jobs that episodes of drift started, by name."""
     verdicts: dict[str, DriftVerdict] = field(default_factory=dict)
     """By node: what its server says of drift of the revision that it runs."""
     holding: dict[str, HoldImage] = field(default_factory=dict)
@@ -218,6 +232,8 @@ class Cluster:
     """Model file digests whose builds fail their self-test."""
     now: datetime = NOW
     events: list[str] = field(default_factory=list)
+    fired: list[str] = field(default_factory=list)
+    """Jobs that were made for episodes of drift, in order."""
 
     def __post_init__(self) -> None:
         self.name = self.edge_model.metadata.name
@@ -241,6 +257,7 @@ class Cluster:
             holding=self.holding_sets(),
             reporting=tuple(ReportingSet(name, profile) for name, profile in self.reporting.items()),
             reports=self.reports(),
+            retraining_jobs=tuple(self.retraining.values()),
             trial_pods=tuple(self.trial_pods.values()),
             resolve_jobs=tuple(self.resolve_jobs.values()),
         )
@@ -283,6 +300,7 @@ class Cluster:
             *(partial(self._keep, kept.node, kept.record) for kept in plan.records),
             *(partial(self._build, start) for start in plan.builds),
             *([partial(self._look, plan.look)] if plan.look else []),
+            *(partial(self._retrain, start) for start in plan.retraining),
             *(partial(self._try, start) for start in plan.trials),
             *(partial(self._delete, delete) for delete in plan.deletes),
         ]
@@ -298,6 +316,16 @@ class Cluster:
         self.jobs[name] = new_job(
             name, start.build.key, start.profile.metadata.name, start.attempt, self.now, tries=start.tries
         )
+
+    def _retrain(self, start: StartRetraining) -> None:
+        """Make the Job; one of its name that is there is that Job."""
+        assert start.drift.episode is not None
+        said = self.edge_model.status["drift"]["episode"]
+        assert said["id"] == start.drift.episode.id, "the status before what follows from it"
+        name = retraining_name(self.name, start.drift.episode.id, start.what)
+        if name not in self.retraining:
+            self.retraining[name] = RetrainingJob(name, start.drift.episode.id, start.what)
+            self.fired.append(name)
 
     def _look(self, start: StartLook) -> None:
         name = resolve_job_name(self.name, start.key, start.since, start.attempt, start.tries)

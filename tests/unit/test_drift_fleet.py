@@ -99,8 +99,14 @@ def test_an_episode_begins_once_and_ends_when_nobody_drifts_or_with_another_sour
     kept = first.model_dump(by_alias=True)
     later = NOW + timedelta(hours=1)
     more = [*told, Report("edge-2", "new", drifted(EARLY))]
-    assert judged(more, [*nodes, at("edge-2")], kept, now=later).status.episode == first, "more nodes, the same episode"
+    both = judged(more, [*nodes, at("edge-2")], kept, now=later).status.episode
+    assert (both.id, both.ended, both.nodes) == (first.id, None, ("edge-1", "edge-2")), "more nodes, the same episode"
     assert judged([], nodes, kept, now=later).status.episode == first, "silence ends nothing"
+    half = [Report("edge-1", "new", None), Report("edge-2", "new", STEADY)]
+    fewer = judged(half, [*nodes, at("edge-2")], both.model_dump(by_alias=True), now=later)
+    assert (fewer.condition, fewer.status.episode.ended, fewer.status.episode.nodes) == ("False", None, ("edge-1",))
+    gone = judged(half, [at("edge-2")], both.model_dump(by_alias=True), now=later)
+    assert gone.status.episode.ended, "a node that left the fleet says nothing any more"
     over = judged([Report("edge-1", "new", STEADY)], nodes, kept, now=later).status.episode
     assert (over.id, over.ended) == (first.id, "2030-01-01T13:00:00Z")
     again = judged(told, nodes, over.model_dump(by_alias=True), now=later + timedelta(hours=1)).status.episode

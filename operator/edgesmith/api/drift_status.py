@@ -41,6 +41,12 @@ class EpisodeStatus(Model):
         description="When it was over: no node says any more that it drifts, or another source is there.",
         json_schema_extra={"format": "date-time"},
     )
+    nodes: tuple[str, ...] = Field(
+        (),
+        max_length=MOST_NAMED,
+        description="Nodes that drifted in it and have not said since that they do not any more.",
+        json_schema_extra={"x-set": True, "x-member": "A node."},
+    )
     fired: tuple[str, ...] = Field(
         (),
         max_length=2,

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from edgesmith.api.model import Model, rules
+from edgesmith.api.retraining import Retraining
 from edgesmith.api.sampling import FeedbackBucket, Sample
 from edgesmith.api.units import Duration
 
@@ -38,7 +39,10 @@ class Feedback(Model):
             {
                 "!has(self.privacy) || self.privacy != 'Samples' || has(self.bucket)": (
                     "privacy Samples needs bucket: where samples go"
-                )
+                ),
+                "!has(self.retraining) || (has(self.privacy) && self.privacy != 'None')": (
+                    "retraining needs servers that watch for drift: privacy Statistics or Samples"
+                ),
             }
         )
     )
@@ -52,6 +56,9 @@ class Feedback(Model):
     )
     drift: Drift = Field(
         Drift(), description="How servers tell that they are asked other things than the model was made with."
+    )
+    retraining: Retraining | None = Field(
+        None, description="What is started, once, when an episode of drift begins. Absent: nothing."
     )
     bucket: FeedbackBucket | None = Field(None, description="Where samples go, with privacy Samples.")
     sample: Sample = Field(Sample(), description="Which samples a node sends home, with privacy Samples.")

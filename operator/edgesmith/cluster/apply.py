@@ -32,6 +32,7 @@ from edgesmith.resources import (
     holding_daemon_set,
     reporting_daemon_set,
     resolve_job,
+    retraining_job,
     service,
     staging_daemon_set,
     trial_pod,
@@ -192,6 +193,8 @@ class Applier:
             await _collected(work, done, _profile(start))
         if plan.look:
             await _collected(self._look(resolve_job(model, plan.look, snapshot.settings), done), done)
+        for begun in plan.retraining:
+            await _collected(self._retrain(retraining_job(model, begun, snapshot.settings), done), done)
         for trial in plan.trials:
             work = self._trial(trial_pod(model, trial, snapshot.settings), done)
             await _collected(work, done, trial.profile.metadata.name)
@@ -225,6 +228,17 @@ class Applier:
         # Made, never applied: a Job is made once, and one that is on its way out must not be taken for it.
         self._objects.put(JOB, await self._client.create(manifest))
         done.names.append(f"Job {manifest['metadata']['name']}")
+
+    async def _retrain(self, manifest: Object, done: Done) -> None:
+        """Make a Job that an episode starts; one that is there is that Job, since its name has the episode's."""
+        try:
+            await self._job(manifest, done)
+        except Conflict:
+            metadata = manifest["metadata"]
+            live = await self._client.get(JOB, metadata["namespace"], metadata["name"])
+            if live is None or owner_of(live) != owner_of(manifest):
+                raise
+            self._objects.put(JOB, live)
 
     async def _trial(self, manifest: Object, done: Done) -> None:
         self._objects.put(POD, await self._client.create(manifest))

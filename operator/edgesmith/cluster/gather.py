@@ -91,6 +91,7 @@ class Gatherer:
             staging=_nouns(objects.staging, model),
             holding=_nouns(objects.holding, model),
             reporting=_nouns(objects.reporting, model),
+            retraining_jobs=_nouns(objects.retraining_jobs, model),
             reports=tuple(entry.noun for _, entry in objects.reports.of_model(namespace, name)),
             others=tuple(
                 one

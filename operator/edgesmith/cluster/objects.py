@@ -21,6 +21,7 @@ from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import (
     BUILD_KEY_LABEL,
     COMPONENT_LABEL,
+    EPISODE_LABEL,
     HOLDING,
     MODEL_LABEL,
     REPORTER,
@@ -44,6 +45,7 @@ from edgesmith.decide.snapshot import (
     Pod,
     ReportingSet,
     ResolveJob,
+    RetrainingJob,
     Revision,
     StagingSet,
     TrialPod,
@@ -82,6 +84,7 @@ class Objects:
         self.trial_pods: Table[TrialPod] = Table()
         self.jobs: Table[BuildJob] = Table(group=attrgetter("key"))
         self.resolve_jobs: Table[ResolveJob] = Table()
+        self.retraining_jobs: Table[RetrainingJob] = Table()
         self.revisions: Table[Revision] = Table()
         self.staging: Table[StagingSet] = Table()
         self.holding: Table[HoldingSet] = Table()
@@ -218,7 +221,7 @@ class Objects:
             DEVICE_PROFILE: (self.profiles, self._unreadable[DEVICE_PROFILE]),
             NODE: (self.nodes,),
             POD: (self.pods, self.build_pods, self.trial_pods, self.reports),
-            JOB: (self.jobs, self.resolve_jobs),
+            JOB: (self.jobs, self.resolve_jobs, self.retraining_jobs),
             DAEMON_SET: (self.revisions, self.staging, self.holding, self.reporting),
         }
         return tables[kind]
@@ -227,8 +230,8 @@ class Objects:
         """Read an object and say where it belongs; nowhere for a pod that is not ours or of which nothing is known."""
         if kind is POD:
             return self._read_pod(raw)
-        if kind is JOB and RESOLVE_LABEL in parse.labels_of(raw):
-            return self.resolve_jobs, parse_build.resolve_job(raw)
+        if kind is JOB and (found := self._read_job(raw)):
+            return found
         component = parse.labels_of(raw).get(COMPONENT_LABEL) if kind is DAEMON_SET else None
         if component == STAGING:
             return self.staging, parse.staging_set(raw)
@@ -238,6 +241,15 @@ class Objects:
             return self.reporting, parse.reporting_set(raw)
         noun = _READERS[kind](raw)
         return self._tables(kind)[isinstance(noun, Unreadable)], noun
+
+    def _read_job(self, raw: Raw) -> tuple[Table[Any], Any] | None:
+        """Read a Job that makes no build."""
+        labels = parse.labels_of(raw)
+        if RESOLVE_LABEL in labels:
+            return self.resolve_jobs, parse_build.resolve_job(raw)
+        if EPISODE_LABEL in labels:
+            return self.retraining_jobs, parse_drift.retraining_job(raw)
+        return None
 
     def _read_pod(self, raw: Raw) -> tuple[Table[Any] | None, Any]:
         labels = parse.labels_of(raw)

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from sys import intern
 from typing import Any
 
-from edgesmith.api.names import REPORTS_LABEL
+from edgesmith.api.names import EPISODE_LABEL, REPORTS_LABEL, RETRAINING_LABEL
 from edgesmith.cluster.fields import Raw, at, json_object, mappings, number, text
 from edgesmith.cluster.parse import labels_of, termination_messages
 from edgesmith.decide.drift import DriftVerdict, Report
+from edgesmith.decide.snapshot import RetrainingJob
 
 _VERSION = 1
 _STATES = ("Learning", "Steady", "Drifted")
@@ -32,6 +33,18 @@ def report(raw: Raw) -> Report:
             ),
             None,
         ),
+    )
+
+
+def retraining_job(raw: Raw) -> RetrainingJob:
+    """A Job that an episode of drift started."""
+    labels = labels_of(raw)
+    ended = any(
+        one.get("status") == "True" and one.get("type") in ("Complete", "Failed")
+        for one in mappings(at(raw, "status", "conditions"))
+    )
+    return RetrainingJob(
+        text(raw, "metadata", "name"), labels.get(EPISODE_LABEL, ""), labels.get(RETRAINING_LABEL, ""), ended
     )
 
 

@@ -19,6 +19,7 @@ from edgesmith.decide.plan import ApplyRevision, Delete, Keep, Move, Plan
 from edgesmith.decide.record import Record, is_written, new_record
 from edgesmith.decide.request_status import request_statuses
 from edgesmith.decide.retention import old_jobs, old_revisions, old_staging
+from edgesmith.decide.retraining import retrain
 from edgesmith.decide.rollout import Course, plan_rollout
 from edgesmith.decide.snapshot import Snapshot
 from edgesmith.decide.status import events_of, status_of
@@ -38,7 +39,9 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
     found = (*rollout.leaving, *(move for course in courses for move in course.moves))
     moves = tuple(_recorded(view, move) for move in sorted(found, key=lambda move: (not move.urgent, move.node)))
     pending = sorted((*rollout.pending, *(one for course in courses for one in course.pending)), key=_node)
-    drift = fleet_drift(view, courses)
+    retrained = retrain(
+        snapshot.model, fleet_drift(view, courses), snapshot.retraining_jobs, builds=snapshot.settings.builds
+    )
     status = status_of(
         snapshot.model,
         replace(view.resolved, refused={**view.resolved.refused, **view.only_built.refused}),
@@ -58,7 +61,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
         trials=view.trials.records,
         looks=view.looks,
         unreadable=snapshot.unreadable_profiles,
-        drift=drift,
+        drift=retrained.drift,
         now=now,
     )
     revisions = _revisions(view, courses)
@@ -91,6 +94,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
         look_waits=view.looks.waits,
         holds=holds,
         reports=reports,
+        retraining=retrained.starts,
     )
 
 

@@ -7,7 +7,7 @@ model's server said, or one that nobody has heard of since, says nothing of the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -19,7 +19,6 @@ from edgesmith.decide.conditions import SENTENCES
 from edgesmith.decide.fleet import NodeState
 
 _FORM = "%Y-%m-%dT%H:%M:%SZ"
-_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +73,20 @@ def drifting(
     """
     told = {(one.node, one.revision): one.verdict for one in reports if one.verdict is not None}
     found: dict[str, DriftVerdict] = {}
+    silent: set[str] = set()
     steady = unknown = 0
     for node, revision in nodes:
         verdict = told.get((node.name, revision or "")) if node.label == revision and node.ready else None
         if verdict is None or verdict.state == "Learning":
             unknown += 1
+            silent.add(node.name)
         elif verdict.state == "Drifted":
             found[node.name] = verdict
         else:
             steady += 1
     condition: Literal["True", "False", "Unknown"] = "True" if found else "False" if steady else "Unknown"
     reason, message = _words(found, steady=steady, unknown=unknown)
-    first = min((verdict.since for verdict in found.values()), default=None)
-    episode = _episode(condition, first, of=of, uid=uid, previous=previous.get("episode"), now=now)
+    episode = _episode(found, silent, of=of, uid=uid, previous=previous.get("episode"), now=now)
     ranked = sorted(found, key=lambda name: (found[name].since, name))[:MOST_NAMED]
     status = DriftStatus(
         drifted=len(found),
@@ -131,12 +131,12 @@ def _features(verdicts: Iterable[DriftVerdict]) -> tuple[DriftedFeature, ...]:
 
 
 def _episode(
-    condition: str, first: datetime | None, *, of: str, uid: str, previous: Any, now: datetime
+    found: Mapping[str, DriftVerdict], silent: Collection[str], *, of: str, uid: str, previous: Any, now: datetime
 ) -> EpisodeStatus | None:
     """The episode after this pass.
 
-    One that is open stays so while nobody says that it is over: nodes that are away end nothing. With another source
-    it is over, whatever is said.
+    One that is open stays so until each node that drifted in it says otherwise, or is no node of the fleet any more:
+    one that is off at night must not begin another each morning. With another source it is over, whatever is said.
     """
     try:
         last = EpisodeStatus.model_validate(previous) if isinstance(previous, Mapping) else None
@@ -144,13 +144,16 @@ def _episode(
         last = None
     at = now.astimezone(UTC).strftime(_FORM)
     if last is not None and last.ended is None:
-        if last.of == of and condition != "False":
-            return last
-        last = last.model_copy(update={"ended": at})
-    if condition != "True" or first is None:
+        left = [name for name in last.nodes if name in found or name in silent]
+        left += [name for name in sorted(found) if name not in left]
+        if last.of == of and left:
+            return last.model_copy(update={"nodes": tuple(left[:MOST_NAMED])})
+        last = last.model_copy(update={"ended": at, "nodes": ()})
+    if not found:
         return last
+    first = min(verdict.since for verdict in found.values())
     name = short_hash("/".join((uid, of, first.strftime(_FORM), last.id if last else "")))
-    return EpisodeStatus(id=name, of=of, began=at)
+    return EpisodeStatus(id=name, of=of, began=at, nodes=tuple(sorted(found)[:MOST_NAMED]))
 
 
 def source_of(digests: Sequence[str]) -> str:

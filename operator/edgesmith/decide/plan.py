@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from edgesmith.api.deviceprofile import DeviceProfile
+from edgesmith.api.drift_status import DriftStatus
 from edgesmith.api.names import staging_value
 from edgesmith.api.status import EdgeModelStatus, PendingReason
 from edgesmith_builder.contract import Build, FileToResolve
@@ -65,6 +66,17 @@ class StartTrial:
     node: str
     images: Mapping[str, str]
     """The finalists that are to be tried, precision to image by digest, in the ladder's order."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartRetraining:
+    """Make a Job for an episode of drift."""
+
+    what: Literal["event", "job"]
+    drift: DriftStatus
+    """As the status has it, with the episode."""
+    message: str
+    """What the condition says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,5 +202,7 @@ class Plan:
     """Whether a look is due and waits for a slot."""
     holds: tuple[HoldImage, ...] = ()
     """Made after the revisions."""
+    retraining: tuple[StartRetraining, ...] = ()
+    """Made after the status that names their episode."""
     reports: tuple[ApplyRevision, ...] = ()
     """Revisions whose servers' word on drift is to be reported; made after the revisions."""

@@ -199,6 +199,19 @@ class HoldingSet:
 
 
 @dataclass(frozen=True, slots=True)
+class RetrainingJob:
+    """A Job that an episode of drift started."""
+
+    name: str
+    episode: str
+    what: str
+    """`event`, or `job` for one that trains."""
+    finished: bool = False
+    key: str = ""
+    """Of no build."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReportingSet:
     """A DaemonSet that reports what the servers of a revision say of drift."""
 
@@ -295,6 +308,8 @@ class Snapshot:
     """This EdgeModel's DaemonSets that report what servers say of drift."""
     reports: tuple[Report, ...] = ()
     """What their pods told."""
+    retraining_jobs: tuple[RetrainingJob, ...] = ()
+    """The Jobs that episodes of drift of this EdgeModel have started."""
     layers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """The layers, digest to compressed bytes, of images by reference, as far as the registry showed them."""
     others: tuple[EdgeModel, ...] = ()

@@ -7,6 +7,7 @@ from edgesmith.resources.holding import holding_daemon_set
 from edgesmith.resources.names import repository
 from edgesmith.resources.reporting import reporting_daemon_set
 from edgesmith.resources.resolve_job import resolve_job
+from edgesmith.resources.retraining import retraining_job
 from edgesmith.resources.service import service
 from edgesmith.resources.staging import staging_daemon_set
 from edgesmith.resources.trial_pod import trial_pod
@@ -18,6 +19,7 @@ __all__ = [
     "reporting_daemon_set",
     "repository",
     "resolve_job",
+    "retraining_job",
     "revision_of",
     "service",
     "staging_daemon_set",

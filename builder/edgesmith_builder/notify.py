@@ -1,0 +1,186 @@
+"""`notify`: send one CloudEvent, signed, until it is taken.
+
+CloudEvents 1.0 over HTTP, structured mode: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md.
+Signed as Standard Webhooks say (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md):
+HMAC-SHA256 of `id.timestamp.body`. The id is the event's, so that whoever gets it twice can tell.
+
+Nothing of it but the address's host is logged, and redirections are not followed: a signature is for one place.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import http.client
+import json
+import logging
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from edgesmith_builder.oci.trust import trusting
+
+log = logging.getLogger(__name__)
+
+NOTIFY = "notify"
+"""The first word of the command line."""
+PATIENCE = 23 * 3600.0
+"""Seconds in which an event is tried to be delivered; the Job's deadline is an hour later."""
+_TIMEOUT = 30.0
+_LONGEST_PAUSE = 300.0
+_AGAIN = {408, 425, 429}
+_SUCCESS = range(200, 300)
+_SERVER_ERROR = 500
+_PREFIX = "whsec_"
+
+
+class NotSent(Exception):  # noqa: N818 - reads as what happened
+    """An event cannot be sent.
+
+    Attributes:
+        retry: Whether trying again later can help.
+        after: Seconds that the receiver asks to wait.
+    """
+
+    def __init__(self, message: str, *, retry: bool, after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry = retry
+        self.after = after
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What is sent, and to whom."""
+
+    uri: str
+    id: str
+    body: bytes
+    key: bytes | None
+    """What it is signed with; None: it is not signed."""
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Event:
+        """What the variables say.
+
+        Raises:
+            NotSent: Something is missing, or no event.
+        """
+        uri, text = environment.get("EDGESMITH_EVENT_URI", ""), environment.get("EDGESMITH_EVENT", "")
+        if urlsplit(uri).scheme not in ("http", "https") or not urlsplit(uri).hostname:
+            raise NotSent("EDGESMITH_EVENT_URI is no address; https://HOST/PATH was expected", retry=False)
+        try:
+            found = json.loads(text)
+        except ValueError:
+            found = None
+        name = found.get("id") if isinstance(found, dict) and found.get("specversion") == "1.0" else None
+        if not isinstance(name, str) or not name:
+            raise NotSent("EDGESMITH_EVENT is no CloudEvent 1.0; one in JSON was expected", retry=False)
+        return cls(uri, name, text.encode(), _key(environment.get("EDGESMITH_EVENT_SECRET")))
+
+    def headers(self, now: float) -> dict[str, str]:
+        """Its headers when it is sent at a time, in seconds since 1970."""
+        found = {
+            "Content-Type": "application/cloudevents+json; charset=utf-8",
+            "User-Agent": "edgesmith",
+            "webhook-id": self.id,
+            "webhook-timestamp": str(int(now)),
+        }
+        if self.key is not None:
+            signed = b".".join((self.id.encode(), str(int(now)).encode(), self.body))
+            digest = hmac.new(self.key, signed, hashlib.sha256).digest()
+            found["webhook-signature"] = f"v1,{base64.b64encode(digest).decode()}"
+        return found
+
+    def send(self, now: float) -> None:
+        """Send it once.
+
+        Raises:
+            NotSent: It was not taken.
+        """
+        place = urlsplit(self.uri)
+        host = place.hostname or ""
+        try:
+            connection: http.client.HTTPConnection
+            if place.scheme == "https":
+                context = trusting()
+                connection = http.client.HTTPSConnection(host, place.port, timeout=_TIMEOUT, context=context)
+            else:
+                connection = http.client.HTTPConnection(host, place.port, timeout=_TIMEOUT)
+            try:
+                target = (place.path or "/") + (f"?{place.query}" if place.query else "")
+                connection.request("POST", target, self.body, self.headers(now))
+                answer = connection.getresponse()
+                status, after = answer.status, answer.getheader("Retry-After") or ""
+            finally:
+                connection.close()
+        except (OSError, http.client.HTTPException) as error:
+            raise NotSent(f"{host} does not answer ({type(error).__name__})", retry=True) from error
+        if status in _SUCCESS:
+            return
+        seconds = float(after) if after.isdecimal() else 0.0
+        again = status in _AGAIN or status >= _SERVER_ERROR
+        raise NotSent(f"{host} answers {status}; 200 to 299 was expected", retry=again, after=seconds)
+
+
+def deliver(
+    event: Event,
+    *,
+    patience: float = PATIENCE,
+    clock: Callable[[], float] = time.time,
+    pause: Callable[[float], None] = time.sleep,
+) -> int:
+    """Send an event until it is taken; how many tries that took.
+
+    Raises:
+        NotSent: It is refused for good, or nobody took it in time.
+    """
+    began, tries = clock(), 0
+    while True:
+        tries += 1
+        try:
+            event.send(clock())
+        except NotSent as error:
+            # Half of it by chance: those that were refused together do not come back together.
+            wait = max(error.after, min(_LONGEST_PAUSE, 2.0**tries) * random.uniform(0.5, 1))  # noqa: S311 - no secret
+            if not error.retry or clock() - began + wait > patience:
+                raise
+            log.warning("%s; it is sent again in %d s", error, wait)
+            pause(wait)
+        else:
+            return tries
+
+
+def notify(environment: Mapping[str, str] = os.environ) -> int:
+    """Run the command: 0 sent, 1 no retry can help, 2 one may."""
+    try:
+        event = Event.read(environment)
+        tries = deliver(event)
+    except NotSent as error:
+        log.error("the event was not sent: %s", error)  # noqa: TRY400 - the sentence says all
+        return 2 if error.retry else 1
+    log.info("event %s was taken at try %d by %s", event.id, tries, urlsplit(event.uri).hostname)
+    return 0
+
+
+def main() -> int:
+    """Run the command of this process."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    return notify()
+
+
+def _key(secret: str | None) -> bytes | None:
+    if not secret:
+        return None
+    text = secret.strip()
+    if not text.startswith(_PREFIX):
+        return text.encode()
+    try:
+        return base64.b64decode(text.removeprefix(_PREFIX), validate=True)
+    except binascii.Error:
+        raise NotSent("EDGESMITH_EVENT_SECRET is no whsec_ and base64, which was expected", retry=False) from None

@@ -1,0 +1,165 @@
+"""An event is sent until it is taken, signed so that whoever gets it can tell, and never to another place."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from edgesmith_builder.notify import Event, NotSent, deliver, notify
+
+KEY = b"0123456789abcdef01234567"
+EVENT = json.dumps({"specversion": "1.0", "id": "e1", "type": "dev.edgesmith.drift.began", "data": {"name": "grüße"}})
+
+
+class Hook:
+    """A receiver that answers with one status after the other, and the last one from then on."""
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[int, dict[str, str]]] = [(204, {})]
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        hook = self
+
+        class Page(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                hook.got.append(({key.lower(): value for key, value in self.headers.items()}, body))
+                status, headers = hook.answers[min(len(hook.got), len(hook.answers)) - 1]
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None: ...
+
+        self.server = HTTPServer(("127.0.0.1", 0), Page)
+        self.uri = f"http://127.0.0.1:{self.server.server_port}/hooks/drift?a=b"
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    found = Hook()
+    Thread(target=found.server.serve_forever, args=(0.05,), daemon=True).start()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+
+
+def environment(uri: str, secret: str | None = f"whsec_{base64.b64encode(KEY).decode()}") -> dict[str, str]:
+    found = {"EDGESMITH_EVENT_URI": uri, "EDGESMITH_EVENT": EVENT}
+    return found | ({"EDGESMITH_EVENT_SECRET": secret} if secret else {})
+
+
+class Clock:
+    """Time that passes while somebody waits."""
+
+    def __init__(self) -> None:
+        self.now = 1_900_000_000.0
+        self.pauses: list[float] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+def test_it_is_signed_as_standard_webhooks_say(hook: Hook) -> None:
+    clock = Clock()
+    assert deliver(Event.read(environment(hook.uri)), clock=clock.time, pause=clock.pause) == 1
+    ((headers, body),) = hook.got
+    assert body.decode() == EVENT
+    assert headers["content-type"] == "application/cloudevents+json; charset=utf-8"
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    version, signature = headers["webhook-signature"].split(",")
+    assert (version, headers["webhook-id"], headers["webhook-timestamp"]) == ("v1", "e1", "1900000000")
+    assert base64.b64decode(signature) == hmac.new(KEY, signed, hashlib.sha256).digest()
+
+
+def test_without_a_secret_it_is_not_signed_and_another_text_is_the_key_itself(hook: Hook) -> None:
+    deliver(Event.read(environment(hook.uri, None)))
+    deliver(Event.read(environment(hook.uri, "plain text\n")))
+    (bare, _), (signed, body) = hook.got
+    assert "webhook-signature" not in bare
+    whole = f"e1.{signed['webhook-timestamp']}.".encode() + body
+    expected = base64.b64encode(hmac.new(b"plain text", whole, hashlib.sha256).digest()).decode()
+    assert signed["webhook-signature"] == f"v1,{expected}"
+
+
+def test_it_is_sent_again_with_the_same_id_until_it_is_taken(hook: Hook) -> None:
+    hook.answers = [(503, {}), (429, {"Retry-After": "77"}), (500, {}), (200, {})]
+    clock = Clock()
+    assert deliver(Event.read(environment(hook.uri)), clock=clock.time, pause=clock.pause) == 4
+    assert {headers["webhook-id"] for headers, _ in hook.got} == {"e1"}
+    assert len({headers["webhook-timestamp"] for headers, _ in hook.got}) == 4, "each try is signed anew"
+    assert clock.pauses[1] == 77
+    assert clock.pauses[0] <= 2
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 400, 401, 404, 410])
+def test_what_is_refused_for_good_is_not_sent_again_nor_anywhere_else(hook: Hook, status: int) -> None:
+    hook.answers = [(status, {"Location": hook.uri})]
+    assert notify(environment(hook.uri)) == 1
+    assert len(hook.got) == 1
+
+
+def test_patience_ends(hook: Hook) -> None:
+    hook.answers = [(503, {})]
+    clock = Clock()
+    with pytest.raises(NotSent, match="answers 503"):
+        deliver(Event.read(environment(hook.uri)), patience=3600, clock=clock.time, pause=clock.pause)
+    assert 10 < len(hook.got) < 40
+    assert max(clock.pauses) <= 300
+
+
+def test_nobody_there_is_tried_again() -> None:
+    clock = Clock()
+    with pytest.raises(NotSent) as found:
+        deliver(Event.read(environment("http://127.0.0.1:9/")), patience=5, clock=clock.time, pause=clock.pause)
+    assert found.value.retry
+    assert clock.pauses
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"EDGESMITH_EVENT_URI": "ftp://x/"},
+        {"EDGESMITH_EVENT_URI": ""},
+        {"EDGESMITH_EVENT": "{"},
+        {"EDGESMITH_EVENT": "[]"},
+        {"EDGESMITH_EVENT": '{"specversion":"0.3","id":"a"}'},
+        {"EDGESMITH_EVENT_SECRET": "whsec_!!"},
+    ],
+)
+def test_what_cannot_be_sent_is_told(wrong: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        assert notify(environment("http://127.0.0.1:9/") | wrong) == 1
+    assert "was expected" in caplog.text
+
+
+def test_the_program_sends_it_and_logs_neither_secret_nor_event(hook: Hook) -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", "edgesmith_builder", "notify"],
+        env=os.environ | environment(hook.uri),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    assert "event e1 was taken at try 1 by 127.0.0.1" in found.stderr
+    assert base64.b64encode(KEY).decode() not in found.stderr
+    assert "grüße" not in found.stderr
+    assert "a=b" not in found.stderr

@@ -1,0 +1,240 @@
+"""What an episode of drift starts: once, wherever the operator is killed, and with no more rights than it is given."""
+
+from __future__ import annotations
+
+import json
+import random
+from copy import deepcopy
+from dataclasses import replace
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+import pytest
+from snapshots import NOW, SETTINGS, Cluster, publish, three_nodes
+
+from edgesmith.cluster.kinds import JOB
+from edgesmith.cluster.objects import Objects
+from edgesmith.decide import decide
+from edgesmith.decide.drift import DriftVerdict
+from edgesmith.decide.plan import Plan
+from edgesmith.resources import retraining_job
+
+EVENT = {"uri": "https://hooks.example/drift", "secretRef": {"name": "hook"}}
+TRAINING = {
+    "image": "registry.example/train@sha256:" + "5" * 64,
+    "args": ["--epochs", "3"],
+    "env": {"MODE": "full", "EDGESMITH_EPISODE": "mine"},
+    "secretRefs": [{"name": "bucket"}],
+    "serviceAccount": "trainer",
+    "deadline": "90m",
+}
+STEADY = DriftVerdict("Steady", NOW)
+
+
+def drifted(minutes: int = 0) -> DriftVerdict:
+    return DriftVerdict("Drifted", NOW - timedelta(minutes=minutes), (("x[0]", 0.4, 0.1),))
+
+
+def feedback(**retraining: Any) -> dict[str, Any]:
+    return {
+        "privacy": "Samples",
+        "bucket": {"uri": "s3://samples/parts", "secretRef": {"name": "uplink"}},
+        "retraining": retraining or {"event": EVENT, "job": TRAINING},
+    }
+
+
+@cache
+def _rolled_out(retraining: str) -> Cluster:
+    cluster = three_nodes()
+    publish(cluster, "a", generation=2, feedback=feedback(**json.loads(retraining)))
+    cluster.run(30)
+    return cluster
+
+
+def rolled_out(**retraining: Any) -> Cluster:
+    """Three nodes that run a model; made once."""
+    return deepcopy(_rolled_out(json.dumps(retraining)))
+
+
+def drift_on(cluster: Cluster, *numbers: int) -> None:
+    for number, name in enumerate(sorted(cluster.nodes)):
+        cluster.verdicts[name] = drifted(number) if number in numbers else STEADY
+
+
+def episode(cluster: Cluster) -> dict[str, Any]:
+    found: dict[str, Any] = cluster.edge_model.status["drift"]["episode"]
+    return found
+
+
+def test_an_episode_starts_each_thing_once_and_the_next_one_again() -> None:
+    cluster = rolled_out()
+    assert cluster.fired == []
+    drift_on(cluster, 0)
+    cluster.run(3)
+    first = episode(cluster)
+    assert cluster.fired == [f"parts-event-{first['id']}", f"parts-job-{first['id']}"]
+    assert first["fired"] == ["event", "job"]
+    drift_on(cluster, 0, 1, 2)
+    cluster.run(20)
+    assert len(cluster.fired) == 2
+    drift_on(cluster)
+    cluster.run(2)
+    assert episode(cluster)["ended"]
+    cluster.verdicts = {name: drifted(-5) for name in cluster.nodes}
+    cluster.run(3)
+    assert len(cluster.fired) == 4
+    assert episode(cluster)["id"] != first["id"]
+
+
+def test_a_job_that_somebody_deletes_is_not_made_again() -> None:
+    cluster = rolled_out()
+    drift_on(cluster, 0)
+    cluster.run(3)
+    cluster.retraining.clear()
+    cluster.run(5)
+    assert len(cluster.fired) == 2
+
+
+def test_too_few_nodes_start_nothing() -> None:
+    cluster = rolled_out(minNodes=2, job=TRAINING)
+    drift_on(cluster, 0)
+    cluster.run(3)
+    assert cluster.fired == []
+    drift_on(cluster, 0, 1)
+    cluster.run(3)
+    assert [name.split("-")[1] for name in cluster.fired] == ["job"]
+
+
+def test_a_new_source_ends_the_episode_and_its_own_drift_is_another() -> None:
+    cluster = rolled_out()
+    drift_on(cluster, 0)
+    cluster.run(3)
+    first = episode(cluster)["id"]
+    publish(cluster, "b", generation=3, feedback=feedback())
+    cluster.verdicts = {}
+    cluster.run(60)
+    assert episode(cluster)["ended"]
+    assert len(cluster.fired) == 2
+    drift_on(cluster, 0)
+    cluster.run(3)
+    assert episode(cluster)["id"] != first
+    assert len(cluster.fired) == 4
+
+
+def test_where_no_jobs_are_made_the_condition_says_so() -> None:
+    cluster = rolled_out()
+    drift_on(cluster, 0)
+    snapshot = cluster.snapshot()
+    plan = decide(replace(snapshot, settings=replace(SETTINGS, builds=False)), cluster.now)
+    assert plan.retraining == ()
+    (found,) = [one for one in plan.status.conditions if one.type == "Drifted"]
+    assert "builder.enabled is false" in found.message
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_killed_anywhere_each_thing_is_started_exactly_once_in_an_episode(seed: int) -> None:
+    """The operator dies after any number of calls, and nodes drift, fall silent and recover meanwhile."""
+    chance = random.Random(seed)  # noqa: S311 - a simulation
+    cluster = rolled_out()
+    begun = 0
+    for turn in range(3):
+        drift_on(cluster, *chance.sample(range(3), chance.randint(1, 3)))
+        cluster.verdicts = {
+            name: DriftVerdict(one.state, NOW + timedelta(hours=turn), one.features)
+            for name, one in cluster.verdicts.items()
+        }
+        begun += 1
+        for _ in range(chance.randint(4, 8)):
+            if chance.random() < 0.3:
+                cluster.verdicts.pop(chance.choice(sorted(cluster.nodes)), None)
+            plan = decide(cluster.snapshot(), cluster.now)
+            calls = len(cluster.calls(plan))
+            cluster.apply(plan, calls=chance.randint(0, calls) if chance.random() < 0.6 else None)
+            cluster.tick(10)
+        drift_on(cluster, 0)
+        cluster.verdicts = {name: drifted(-60 * turn) for name in cluster.nodes}
+        cluster.run(3)
+        found = episode(cluster)
+        assert sorted(name for name in cluster.fired if found["id"] in name) == [
+            f"parts-event-{found['id']}",
+            f"parts-job-{found['id']}",
+        ]
+        drift_on(cluster)
+        cluster.run(2)
+        assert episode(cluster)["ended"]
+    assert len(cluster.fired) == len(set(cluster.fired)) == 2 * begun
+
+
+def started(**retraining: Any) -> tuple[Cluster, Plan]:
+    cluster = rolled_out(**retraining)
+    drift_on(cluster, 0)
+    return cluster, decide(cluster.snapshot(), cluster.now)
+
+
+def jobs_of(**retraining: Any) -> dict[str, Any]:
+    cluster, plan = started(**retraining)
+    return {one.what: retraining_job(cluster.edge_model, one, SETTINGS) for one in plan.retraining}
+
+
+def test_a_training_job_is_restricted_and_is_told_where_samples_are() -> None:
+    job = jobs_of()["job"]
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == ("trainer", True)
+    assert container["envFrom"] == [{"secretRef": {"name": "bucket"}}]
+    told = {one["name"]: one["value"] for one in container["env"]}
+    assert told["MODE"] == "full"
+    assert told["EDGESMITH_EPISODE"] != "mine"
+    assert told["EDGESMITH_SAMPLES"] == "s3://samples/parts"
+    assert told["EDGESMITH_SOURCE_SHA256"] == "a" * 64
+    assert json.loads(told["EDGESMITH_DRIFT"])["features"] == [{"name": "x[0]", "nodes": 1}]
+    assert (job["spec"]["activeDeadlineSeconds"], job["spec"]["backoffLimit"]) == (5400, 2)
+    assert job["metadata"]["ownerReferences"][0]["name"] == "parts"
+
+
+def test_a_training_job_without_an_account_gets_no_token() -> None:
+    pod = jobs_of(job={"image": "train"})["job"]["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    assert "serviceAccountName" not in pod
+
+
+def test_an_event_is_a_cloud_event_and_its_secret_is_read_by_the_job_alone() -> None:
+    job = jobs_of()["event"]
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    told = {one["name"]: one for one in container["env"]}
+    event = json.loads(told["EDGESMITH_EVENT"]["value"])
+    assert event["specversion"] == "1.0"
+    assert event["type"] == "dev.edgesmith.drift.began"
+    assert event["source"] == "/apis/edgesmith.dev/v1alpha1/namespaces/plant/edgemodels/parts"
+    assert event["id"] == event["data"]["episode"]
+    assert event["data"]["samples"] == "s3://samples/parts"
+    assert told["EDGESMITH_EVENT_SECRET"]["valueFrom"] == {"secretKeyRef": {"name": "hook", "key": "secret"}}
+    assert container["image"] == SETTINGS.builder_image
+    assert job["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
+
+
+def test_what_nodes_say_is_no_reference_to_a_variable() -> None:
+    cluster = rolled_out()
+    cluster.verdicts = {name: DriftVerdict("Drifted", NOW, (("$(SECRET)", 1.0, 0.1),)) for name in cluster.nodes}
+    plan = decide(cluster.snapshot(), cluster.now)
+    for one in plan.retraining:
+        (container,) = retraining_job(cluster.edge_model, one, SETTINGS)["spec"]["template"]["spec"]["containers"]
+        values = [entry.get("value", "") for entry in container["env"]]
+        assert any("$$(SECRET)" in value for value in values)
+        assert not any("$(SECRET)" in value.replace("$$(", "") for value in values)
+
+
+def test_objects_know_the_jobs_of_episodes_apart_from_builds() -> None:
+    objects = Objects()
+    for number, job in enumerate(jobs_of().values()):
+        job["metadata"] |= {"uid": str(number), "resourceVersion": str(number + 1)}
+        objects.put(JOB, job)
+    assert len(objects.jobs) == 0
+    assert sorted(one.what for one in objects.retraining_jobs.all()) == ["event", "job"]
