@@ -153,6 +153,17 @@ def test_a_full_disk_keeps_what_is_worth_most() -> None:
     assert numbers(spool) == [2, 1]
 
 
+def test_room_is_given_by_what_is_worth_less_or_not_at_all() -> None:
+    spool = Spool(PowerDisk(), FOLDER, 100 * BLOCK)
+    for number, (value, chance) in enumerate([(5, False), (7, False), (1, True)]):
+        spool.put(content(number), value=value, random=chance)
+    assert spool.give_room(3 * BLOCK, value=9) == ()
+    assert numbers(spool) == [0, 1, 2]
+    assert len(spool.give_room(BLOCK, value=7)) == 1
+    assert numbers(spool) == [1, 2]
+    assert len(spool.give_room(2 * BLOCK, value=9000, random=True)) == 2
+
+
 def test_what_a_disk_refuses_otherwise_is_said(tmp_path: Path) -> None:
     class Broken(RealDisk):
         def sync(self, handle: int) -> None:

@@ -9,8 +9,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -21,12 +24,14 @@ from minio.error import S3Error
 from minio.versioningconfig import VersioningConfig
 from services import STORE_PASSWORD, STORE_USER, start_minio
 
+from edgesmith_runtime.bundle import Bundle
 from edgesmith_runtime.spool.disk import RealDisk
 from edgesmith_runtime.spool.spool import Spool
 from edgesmith_runtime.uplink.bucket import Bucket, Target
 from edgesmith_runtime.uplink.clock import BucketClock
 from edgesmith_runtime.uplink.credentials import read_login
 from edgesmith_runtime.uplink.rate import Rate
+from tests.runtime.conftest import StartServer
 
 BUCKET = "samples"
 POLICY = {
@@ -205,3 +210,46 @@ def test_a_bucket_that_is_away_for_a_while_is_asked_again(store: Store, tmp_path
         assert process.wait(LONG) == 0
         store.through(store.address)
     assert list(store.there("edge/edge-2/plant/line/").values()) == [b"one that waits"]
+
+
+def test_a_site_without_its_line_answers_all_and_sends_what_waits_once_it_is_back(
+    store: Store, toy: Bundle, start_server: StartServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server under load, its uplink and a bucket; the line between the last two is cut and mended."""
+    monkeypatch.setenv("EDGESMITH_NODE", "edge-2")
+    log, samples = tmp_path / "termination", ("--sample-bytes-per-day", "200000000", "--spool-bytes", "10000000")
+    log.touch()
+    server = start_server(toy.folder, "--privacy", "Samples", "--spool", str(tmp_path), *samples)
+    asking, answers = threading.Event(), list[int]()
+    body = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]})
+
+    def ask() -> None:
+        while not asking.is_set():
+            with closing(HTTPConnection("127.0.0.1", server.http, timeout=20)) as connection:
+                connection.request("POST", "/v2/models/toy/infer", body)
+                answers.append(connection.getresponse().status)
+
+    client = threading.Thread(target=ask)
+    client.start()
+    spool = Spool(RealDisk(), tmp_path / "objects", 1 << 30)
+    before = len(store.there("edge/edge-2/plant/line/"))
+    with Line(store.address) as line:
+        line.cut = True
+        store.through(line.address)
+        process = start(store, tmp_path, log, "edge-2")
+        until(lambda: len(spool.kept()) >= 5)
+        assert len(store.there("edge/edge-2/plant/line/")) == before
+        line.cut = False
+        waiting = {one.digest for one in spool.kept()}
+        until(lambda: not waiting & {one.digest for one in spool.kept()})
+        asking.set()
+        client.join()
+        assert server.stop() == 0
+        until(lambda: not spool.kept())
+        process.terminate()
+        assert process.wait(LONG) == 0
+        store.through(store.address)
+    there = store.there("edge/edge-2/plant/line/")  # which holds each once
+    assert waiting <= {key.rpartition("/")[2].removesuffix(".npz") for key in there}
+    assert set(answers) == {200}
+    assert len(answers) > 20
