@@ -66,7 +66,7 @@ class Grpc:
     """A call over gRPC.
 
     Attributes:
-        call: Its name.
+        call: Its name, or that of a call of another service, with it: ``/grpc.health.v1.Health/Check``.
         sent: Its messages; each is a message or any bytes.
         compression: How gRPC compresses them.
     """
@@ -77,15 +77,19 @@ class Grpc:
 
     def ask(self, server: Served) -> Fields:
         """The code, the sentence, and what the answers say."""
-        method = messages.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods_by_name[self.call]
-        kind: Any = getattr(messages, method.output_type.name)
+        method = messages.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods_by_name.get(self.call)
+        kind: Any = getattr(messages, method.output_type.name) if method else None
+        path = f"/{SERVICE}/{self.call}" if method else self.call
         data = [one if isinstance(one, bytes) else one.SerializeToString() for one in self.sent]
         found: Fields = {"code": "OK"}
         with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
-            asked: Any = channel.stream_stream(f"/{SERVICE}/{self.call}")
+            asked: Any = channel.stream_stream(path)
             call = asked(iter(data), timeout=30, compression=self.compression)
             try:
                 for index, answer in enumerate(call):
+                    if method is None:
+                        found[f"answer {index}"] = answer.hex()
+                        continue
                     prefix = f"answer {index}." if method.server_streaming else ""
                     found |= {f"{prefix}{name}": value for name, value in _message(kind.FromString(answer)).items()}
             except grpc.RpcError:

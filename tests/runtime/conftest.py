@@ -111,12 +111,18 @@ def typed(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return _identities(tmp_path_factory.mktemp("typed"), {name: TYPES[name] for name in TYPES if name != "FP16"})
 
 
-def _identities(folder: Path, types: Mapping[str, int]) -> Bundle:
+@pytest.fixture(scope="session")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The same with BYTES alone, and of one element a sample."""
+    return _identities(tmp_path_factory.mktemp("words"), {"BYTES": TYPES["BYTES"]}, width=1)
+
+
+def _identities(folder: Path, types: Mapping[str, int], width: int = 2) -> Bundle:
     nodes = [helper.make_node("Identity", [f"in_{name}"], [f"out_{name}"]) for name in types]
-    inputs = [_value(f"in_{name}", kind, ("n", 2)) for name, kind in types.items()]
-    outputs = [_value(f"out_{name}", kind, ("n", 2)) for name, kind in types.items()]
+    inputs = [_value(f"in_{name}", kind, ("n", width)) for name, kind in types.items()]
+    outputs = [_value(f"out_{name}", kind, ("n", width)) for name, kind in types.items()]
     model = _save(folder / "types.onnx", nodes, inputs, outputs)
-    return _bundle(folder, "types", model, {f"in_{name}": example(name, (3, 2)) for name in types}, ())
+    return _bundle(folder, "types", model, {f"in_{name}": example(name, (3, width)) for name in types}, ())
 
 
 @pytest.fixture(scope="session")

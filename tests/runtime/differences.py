@@ -80,13 +80,15 @@ def _same_floats(ours: Any, theirs: Any) -> bool:
 
 
 _BAD = "INVALID_ARGUMENT"
+_OTHER_MODELS = ("types", "typed", "halves", "words")
 
 DIFFERENCES: Final[dict[str, list[Row]]] = {
     "An error's sentence is our own, and every error is JSON.": [
         Row("*", "*error", _same_words),
         *(Row(name, "type", "application/json", "text/plain") for name in (
             "page no page", "page a version that is no number", "get of an inference", "bytes that are no text",
-            "header length over the body", "header length negative", "another encoding", "another*inference",
+            "header length over the body",
+            "words that end early", "header length negative", "another encoding", "another*inference",
         )),
     ],
     "Health pages have a JSON body, and a server that is not ready answers 503, not 400. `tritonclient` looks at the "
@@ -105,7 +107,7 @@ DIFFERENCES: Final[dict[str, list[Row]]] = {
             "wrong other datatype", "inputs *", "outputs that are an object", "an input without *", "a body that is *",
         )),
         status("another encoding", 400, 501),
-        status("gRPC no message", _BAD, "INTERNAL"),
+        status("gRPC *no message", _BAD, "INTERNAL"),
     ],
     "A model or version that is not there is 404 or NOT_FOUND wherever it is asked for.": [
         status("page another model ready", 404, 400),
@@ -176,7 +178,7 @@ DIFFERENCES: Final[dict[str, list[Row]]] = {
         *refused("gRPC parameter timeout -1", _BAD, "OK"),
     ],
     "There is one model and one version, in one repository without a name: no loading and unloading.": [
-        *(Row("*index*", f"{at}{one}.*", NONE, ANY) for at in ("", "models.") for one in ("types", "typed", "halves")),
+        *(Row("*index*", f"{at}{one}.*", NONE, ANY) for at in ("", "models.") for one in _OTHER_MODELS),
         *refused("index of a repository", 404),
         *refused("index of no object"),
         status("*load", 404, 503),
@@ -189,6 +191,10 @@ DIFFERENCES: Final[dict[str, list[Row]]] = {
         *(row for name in ("TraceSetting", "LogSettings") for row in refused(f"gRPC {name}", "UNIMPLEMENTED", "OK")),
         *refused("gRPC *Shared*", "UNIMPLEMENTED", "OK")[:2],  # their answer has no field
         status("gRPC SystemSharedMemoryRegister", "UNIMPLEMENTED", "INTERNAL"),
+    ],
+    "`grpc.health.v1` knows services by name and has `Watch`, and there is server reflection.": [
+        *refused("gRPC health of another service", "NOT_FOUND", "OK"),
+        *answered("gRPC reflection *", "OK", "UNIMPLEMENTED"),
     ],
     "The server says its own name, version and extensions.": [
         Row(name, field, ours, ANY)

@@ -366,10 +366,41 @@ def calls() -> Iterator[tuple[str, Question]]:
     yield "stream of nothing", Grpc("ModelStreamInfer", ())
 
 
+def beside() -> Iterator[tuple[str, Question]]:
+    """Services beside the protocol's own."""
+    check = "/grpc.health.v1.Health/Check"
+    own = b"inference.GRPCInferenceService"
+    for name, message in {
+        "": b"",
+        " of the service": b"\x0a" + bytes([len(own)]) + own,
+        " of another service": b"\x0a\x05other",
+        " of no message": b"\xff",
+    }.items():
+        yield f"gRPC health{name}", Grpc(check, (message,))
+    for version in ("v1", "v1alpha"):
+        path = f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"
+        yield f"gRPC reflection {version}", Grpc(path, (b"\x3a\x00",))
+
+
+def words() -> Iterator[tuple[str, Question]]:
+    """BYTES in each form, alone. Classes of it are not asked for: tritonserver 2.51 ends then."""
+    asked = [{"name": "out_BYTES", "parameters": {"binary_data": True}}]
+    entry: Json = {"name": "in_BYTES", "datatype": "BYTES", "shape": [2, 1]}
+    yield "words as JSON", infer({"inputs": [entry | {"data": ["a", "gr\u00fc\u00dfe"]}]}, model="words")
+    yield "words as nested JSON", infer({"inputs": [entry | {"data": [["a"], [""]]}]}, model="words")
+    tail = b"\1\0\0\0a\0\0\0\0"
+    binary = entry | {"parameters": {"binary_data_size": len(tail)}}
+    yield "words as bytes", infer({"inputs": [binary], "outputs": asked}, tail, "words")
+    yield "a bare word", infer(b"hello", model="words", headers={HEADER_LENGTH: "0"})
+    for name, broken in {"end early": b"\1\0\0\0a\5\0\0\0b", "too many": tail + b"\0" * 4, "too few": tail[:5]}.items():
+        one = entry | {"parameters": {"binary_data_size": len(broken)}}
+        yield f"words that {name}", infer({"inputs": [one], "outputs": asked}, broken, "words")
+
+
 def questions() -> dict[str, Question]:
     """All of them by name."""
     found: dict[str, Question] = {}
-    for table in (pages, datatypes, bfloats, encodings, parameters, mistakes, calls):
+    for table in (pages, datatypes, bfloats, words, encodings, parameters, mistakes, calls, beside):
         for name, question in table():
             assert name not in found, name
             found[name] = question
@@ -383,4 +414,4 @@ def model_of(question: Question) -> str:
         name = getattr(sent, "model_name", "toy")
     else:
         name = question.path.removeprefix("/v2/models/").partition("/")[0]
-    return name if name in {"types", "typed", "halves"} else "toy"
+    return name if name in {"types", "typed", "halves", "words"} else "toy"

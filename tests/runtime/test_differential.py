@@ -7,11 +7,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -60,12 +61,11 @@ class Triton:
 
 
 @pytest.fixture(scope="module")
-def bundles(
-    toy: Bundle, every_type: Bundle, typed: Bundle, halves: Bundle, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Bundle]:
+def bundles(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
     """The models, each in a folder of its name."""
     folder = tmp_path_factory.mktemp("differential")
-    found = {"toy": toy, "types": every_type, "typed": typed, "halves": halves}
+    fixtures = {"toy": "toy", "types": "every_type", "typed": "typed", "halves": "halves", "words": "words"}
+    found = {name: request.getfixturevalue(fixture) for name, fixture in fixtures.items()}
     for name, bundle in found.items():
         shutil.copytree(bundle.folder, folder / name)
     return {name: replace(bundle, model=name, folder=folder / name) for name, bundle in found.items()}
@@ -106,7 +106,9 @@ def tritonserver(folder: Path) -> Iterator[Triton]:
     program = folder_with_tritonserver() / "tritonserver"
     environment = os.environ | {"TMPDIR": str(folder)}
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen([str(program), *words], env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [str(program), *words], env=environment, stdout=log, stderr=log, start_new_session=True
+        )
     try:
         while not _is_ready(server):
             assert process.poll() is None, (folder / "log").read_text()[-2000:]
@@ -115,6 +117,8 @@ def tritonserver(folder: Path) -> Iterator[Triton]:
     finally:
         process.terminate()
         process.wait(60)
+        with suppress(ProcessLookupError):  # a server that fell over leaves its backends behind
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _is_ready(server: Triton) -> bool:
