@@ -66,7 +66,7 @@ def repository_index(service: Service, repository: str = "", *, ready: bool = Fa
     if service.ready:
         return [{"name": name, "version": VERSION, "state": "READY"}]
     state = "UNLOADING" if service.draining else "UNAVAILABLE"
-    reason = "the server is stopping" if service.draining else "a run of the model or the gRPC port hangs"
+    reason = "the server is stopping" if service.draining else "a run of the model hangs"
     return [] if ready else [{"name": name, "version": VERSION, "state": state, "reason": reason}]
 
 

@@ -36,8 +36,8 @@ PATHS: Final = (
     "/v2/models/toy/config", "/v2/models/toy/ready", "/v2/models/toy/stats", "/v2/models/stats", "/v2/models/toy/infer",
     "/v2/models/toy/versions/1/infer", "/v2/repository/index", "/v2/repository/models/toy/load", "/v2/logging",
     "/v2/trace/setting", "/v2/systemsharedmemory/status", "/v2/cudasharedmemory/region/a/register", "/metrics",
-    "/traffic", "/", "/v2/models/toy/image", "/v2/models/%74oy", "/v2/models/toy/versions/%00", "/v2/models//infer",
-    "/v2/models/toy/infer?a=b",
+    "/traffic", "/drift", "/", "/v2/models/toy/image", "/v2/models/%74oy", "/v2/models/toy/versions/%00",
+    "/v2/models//infer", "/v2/models/toy/infer?a=b",
 )  # fmt: skip
 METHODS: Final = ("GET", "HEAD", "POST", "POST", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "FOO")
 HEADERS_OF: Final = {

@@ -125,7 +125,7 @@ def test_the_index_over_http(toy_server: Server, path: str, body: bytes, status:
     [
         (True, False, {"state": "READY"}),
         (False, True, {"state": "UNLOADING", "reason": "the server is stopping"}),
-        (False, False, {"state": "UNAVAILABLE", "reason": "a run of the model or the gRPC port hangs"}),
+        (False, False, {"state": "UNAVAILABLE", "reason": "a run of the model hangs"}),
     ],
 )
 def test_the_index_tells_the_state(ready: bool, draining: bool, expected: dict[str, str]) -> None:  # noqa: FBT001 - pytest gives them

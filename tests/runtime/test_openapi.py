@@ -21,6 +21,8 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped] # it
 from pictures import CLASSIFIED, DETECTED, colours, painted, picture_bundle, png, squares
 
 from edgesmith_runtime.bundle import Bundle
+from edgesmith_runtime.drift.verdict import Verdict
+from edgesmith_runtime.drift.watch import State
 from edgesmith_runtime.tensors import DTYPES
 from tests.runtime.conftest import Server, StartServer
 
@@ -213,7 +215,8 @@ def test_every_page_answers(connection: HTTPConnection, operation: tuple[str, st
             {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]}
         ).encode()
     pictures = path.endswith("image")  # the model does not take them
-    assert asked(connection, operation, filled(path, EXAMPLE), body)[0] == (404 if pictures else 200)
+    absent = pictures or path == "/drift"
+    assert asked(connection, operation, filled(path, EXAMPLE), body)[0] == (404 if absent else 200)
     if (path, "get") == operation or not pictures:
         other = "PUT" if pictures else {"get": "POST", "post": "GET"}[method]
         connection.request(other, filled(path, EXAMPLE), b"")
@@ -224,6 +227,12 @@ def test_every_page_answers(connection: HTTPConnection, operation: tuple[str, st
         assert asked(connection, operation, filled(path, EXAMPLE | {"model": "other"}), body)[0] == 404
     if "{version}" in path:
         assert asked(connection, operation, filled(path, EXAMPLE | {"version": "2"}), body)[0] == 404
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_verdict_is_as_described(state: State) -> None:
+    verdict = Verdict("0123456789ab", state, 1_700_000_000, 5, (("mean of x", 0.5, 0.1),))
+    assert validator(SCHEMAS["Drift"]).is_valid(json.loads(verdict.write()))
 
 
 PICTURES = {"labels": ("colours", CLASSIFIED, colours), "boxes": ("squares", DETECTED, squares)}
