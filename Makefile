@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 CLUSTER ?= local
 FLEETS ?= 4
+SOAK_MINUTES ?= 60
 FUZZ ?= 1000000
 SEED ?= 1
 BESIDE := $(addprefix tests/cluster/test_,site_cluster.py arm64.py image_modules.py)
@@ -92,6 +93,9 @@ may-run-cluster: # Before anything is compiled: a green run has never left out a
 bench: $(READY) tools images ## Measure, print and write bench/results.json
 	@PYTHONPATH=hack/stage:hack/cluster:tests/services:tests/unit:tests/unit_controller $(PY) bench
 
+soak: $(READY) ## Ask a server everything, right and wrong, for SOAK_MINUTES, and see whether it grows; writes bench/soak.json
+	@$(PY) bench/soak.py --minutes $(SOAK_MINUTES)
+
 scale: $(READY) tools ## Measure fleets of thousands of played nodes, an hour and more; writes bench/scale.json
 	@PYTHONPATH=hack/cluster $(PY) bench/scale.py
 
@@ -122,4 +126,4 @@ $(READY): requirements/dev.txt pyproject.toml hack/environment.sh
 	@hack/environment.sh $(PYTHON) $(VENV)
 	@mkdir -p .cache && touch $@
 
-.PHONY: help demo down test lint test-unit simulate fuzz test-api test-cluster test-all tier-without-a-cluster tier-on-an-api-server tier-beside tier-on-three-nodes tier-on-the-cluster may-run-cluster tools images images-of-tests bench scale generate format lock clean
+.PHONY: help demo down test lint test-unit simulate fuzz test-api test-cluster test-all tier-without-a-cluster tier-on-an-api-server tier-beside tier-on-three-nodes tier-on-the-cluster may-run-cluster tools images images-of-tests bench soak scale generate format lock clean

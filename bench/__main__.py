@@ -24,13 +24,17 @@ from row import Row
 from sampling_cost import measure_sampling_cost
 from serving import measure_serving
 from sizes import measure_sizes
+from standing import measure_standing
 from start import measure_start
+from together import measure_together
 
 RESULTS = Path(__file__).with_name("results.json")
 
 
 PARTS: dict[str, Callable[[], list[Row]]] = {
     "serving": measure_serving,
+    "standing": measure_standing,
+    "together": measure_together,
     "peers": measure_peers,
     "quantization": measure_quantization,
     "at-run-time": measure_at_run_time,

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 _LONGEST = 64 * 2**20
 
 
-def http_request(image: NDArray[Any]) -> bytes:
-    """Prepare one whole request."""
-    tensor = {"name": "input", "datatype": "FP32", "shape": SHAPE, "parameters": {"binary_data_size": image.nbytes}}
+def http_request(image: NDArray[Any], model: str = "mobilenet") -> bytes:
+    """Prepare one whole request for a model whose only input is called so."""
+    shape, parameters = list(image.shape), {"binary_data_size": image.nbytes}
+    tensor = {"name": "input", "datatype": "FP32", "shape": shape, "parameters": parameters}
     text = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
     head = (
-        "POST /v2/models/mobilenet/infer HTTP/1.1\r\nHost: bench\r\n"
+        f"POST /v2/models/{model}/infer HTTP/1.1\r\nHost: bench\r\n"
         f"Inference-Header-Content-Length: {len(text)}\r\nContent-Length: {len(text) + image.nbytes}\r\n\r\n"
     )
     return head.encode() + text + image.tobytes()

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from edgesmith_runtime.dispatcher import Together
 from edgesmith_runtime.engine import EngineError
-from edgesmith_runtime.engine.batching import BatchingEngine, joined, parted
+from edgesmith_runtime.engine.batches import joined, parted
 from edgesmith_runtime.golden import compare
+from edgesmith_runtime.inference import run_together
 from edgesmith_runtime.tensors import ANY_SIZE
 
 if TYPE_CHECKING:
     from edgesmith_runtime.engine import Engine
-    from edgesmith_runtime.engine.batching import Coming
     from edgesmith_runtime.golden import Golden
     from edgesmith_runtime.loading import Loaded
     from edgesmith_runtime.signature import ModelSignature
 
-__all__ = ["Batching", "batched", "unbatched"]
+__all__ = ["Batching", "together", "unbatched"]
 
 _log: Final = logging.getLogger(__name__)
 _FEWEST: Final = 2
@@ -29,36 +30,29 @@ class Batching:
     """How requests are run together.
 
     Attributes:
-        seconds: How long a batch waits for requests that are on their way; 0: none are run together.
+        seconds: How long a batch waits for requests that are likely to come; 0: none are run together.
         size: The largest batch.
     """
 
     seconds: float = 0.0
     size: int = 8
 
-    @property
-    def workers(self) -> int:
-        """How many requests have to be with the engine at once for a batch to be full, beyond those that run."""
-        return self.size if self.seconds else 0
 
-
-def batched(loaded: Loaded, batching: Batching, queue: Coming) -> Loaded:
-    """Give a loaded model whose requests are run together, or the same one, and say why in the log.
+def together(loaded: Loaded, batching: Batching) -> Together | None:
+    """How a loaded model's requests are run together; None where they are not, and the log says why.
 
     Args:
         loaded: The model.
         batching: How it is asked for.
-        queue: What the engine will be asked.
     """
     if not batching.seconds:
-        return loaded
-    engine, signature = loaded.model.engine, loaded.model.signature
-    reason = unbatched(signature, batching.size) or _disagreement(engine, loaded.golden, batching.size)
+        return None
+    reason = unbatched(loaded.model.signature, batching.size)
+    reason = reason or _disagreement(loaded.model.engine, loaded.golden, batching.size)
     if reason is not None:
         _log.warning("requests are not run together: %s", reason)
-        return loaded
-    together = BatchingEngine(engine, most=batching.size, wait=batching.seconds, queue=queue)
-    return replace(loaded, model=replace(loaded.model, engine=together))
+        return None
+    return Together(run_together, batching.size, batching.seconds)
 
 
 def unbatched(signature: ModelSignature, size: int) -> str | None:

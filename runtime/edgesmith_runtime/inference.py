@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from edgesmith_runtime.engine.batches import kind_of, rows_of
 from edgesmith_runtime.errors import Unavailable
 from edgesmith_runtime.statistics import Parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from edgesmith_runtime.service import LoadedModel, Service
     from edgesmith_runtime.signature import InferRequest
 
-__all__ = ["inference"]
+__all__ = ["Inference", "inference", "run_together"]
+
+_log: Final = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -28,7 +35,7 @@ def inference(
     since: float,
     decode: Callable[[], InferRequest],
     encode: Callable[[InferRequest, Mapping[str, NDArray[Any]]], T],
-) -> Callable[[bool], T]:
+) -> Inference[T]:
     """Make a job for the queue; see `Dispatcher.submit`.
 
     Args:
@@ -38,24 +45,139 @@ def inference(
         decode: Reads and checks the request.
         encode: Writes the answer.
     """
+    return Inference(service, model, since, decode, encode)
 
-    def job(busy: bool) -> T:  # noqa: FBT001 - the queue calls it
-        began = time.perf_counter()
-        request = decode()
-        taken = time.perf_counter()
-        try:
-            _check_time(request, taken - since)
-            answers = service.run(model, request, busy=busy)
+
+class Inference(Generic[T]):
+    """A request in the queue. Called, it is run alone; `run_together` runs several."""
+
+    joins: Final = True
+
+    def __init__(
+        self,
+        service: Service,
+        model: LoadedModel,
+        since: float,
+        decode: Callable[[], InferRequest],
+        encode: Callable[[InferRequest, Mapping[str, NDArray[Any]]], T],
+    ) -> None:
+        self.service = service
+        self.model = model
+        self._since = since
+        self._decode = decode
+        self._encode = encode
+        self._began = self._taken = 0.0
+
+    def __call__(self, busy: bool) -> T:  # noqa: FBT001 - the queue calls it
+        """Read the request, run the model, and write the answer."""
+        return self.alone(self.read(), busy=busy)
+
+    def read(self) -> InferRequest:
+        """Read and check the request.
+
+        Raises:
+            RequestError: It does not fit the model, or has waited for too long.
+        """
+        self._began = time.perf_counter()
+        request = self._decode()
+        self._taken = time.perf_counter()
+        with self._counted():
+            _check_time(request, self._taken - self._since)
+        return request
+
+    def alone(self, request: InferRequest, *, busy: bool) -> T:
+        """Run the model for what was read, and write the answer."""
+        with self._counted():
+            answers = self.service.run(self.model, request, busy=busy)
+        return self.written(request, answers)
+
+    def written(self, request: InferRequest, answers: Mapping[str, NDArray[Any]]) -> T:
+        """Write the answer."""
+        with self._counted():
             ran = time.perf_counter()
-            answer = encode(request, answers)
-        except Exception:
-            service.statistics.failed(time.perf_counter() - since)
-            raise
-        parts = Parts(began - since, taken - began, ran - taken, time.perf_counter() - ran)
-        service.statistics.answered(model.signature.batch_of(request), parts)
+            answer = self._encode(request, answers)
+        parts = Parts(
+            self._began - self._since, self._taken - self._began, ran - self._taken, time.perf_counter() - ran
+        )
+        self.service.statistics.answered(self.model.signature.batch_of(request), parts)
         return answer
 
-    return job
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count a request that fails though it fits the model."""
+        try:
+            yield
+        except Exception:
+            self.service.statistics.failed(time.perf_counter() - self._since)
+            raise
+
+
+def run_together(jobs: Sequence[Inference[Any]], most: int, *, busy: bool) -> list[Any]:
+    """Run requests in as few batches as they fit into.
+
+    Args:
+        jobs: The requests.
+        most: The largest batch of several of them.
+        busy: Whether other requests wait.
+
+    Returns:
+        The answer to each, or the exception that it ended with.
+    """
+    outcomes: list[Any] = [None] * len(jobs)
+    groups: dict[tuple[Any, ...], list[_Read]] = {}
+    for index, job in enumerate(jobs):
+        try:
+            request = job.read()
+        except Exception as error:  # noqa: BLE001 - it is raised where it was asked for
+            outcomes[index] = error
+        else:
+            groups.setdefault(kind_of(request.inputs), []).append(_Read(index, job, request))
+    for group in groups.values():
+        for batch in _batches(group, most):
+            for one, outcome in zip(batch, _run(batch, busy=busy), strict=True):
+                outcomes[one.index] = outcome
+    return outcomes
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A request that was read, and its place among all."""
+
+    index: int
+    job: Inference[Any]
+    request: InferRequest
+
+
+def _batches(group: Sequence[_Read], most: int) -> Iterator[list[_Read]]:
+    batch: list[_Read] = []
+    rows = 0
+    for one in group:
+        count = rows_of(one.request.inputs) or most
+        if batch and rows + count > most:
+            yield batch
+            batch, rows = [], 0
+        batch.append(one)
+        rows += count
+    yield batch
+
+
+def _run(batch: Sequence[_Read], *, busy: bool) -> list[Any]:
+    first = batch[0].job
+    if len(batch) > 1:
+        try:
+            answers = first.service.run_together(first.model, [one.request for one in batch], busy=busy)
+        except Exception:  # noqa: BLE001 - whose request it is about shows when each is run alone
+            _log.debug("a batch failed; its requests are run one by one")
+        else:
+            return [_outcome(one.job.written, one.request, answer) for one, answer in zip(batch, answers, strict=True)]
+    return [_outcome(partial(one.job.alone, busy=busy), one.request) for one in batch]
+
+
+def _outcome(answer: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return answer(*arguments)
+    except Exception as error:  # noqa: BLE001 - it is raised where it was asked for
+        return error
 
 
 def _check_time(request: InferRequest, seconds: float) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 
-from edgesmith_runtime.batching import Batching, batched
+from edgesmith_runtime.batching import Batching, together
 from edgesmith_runtime.device import trim_heap
 from edgesmith_runtime.dispatcher import Dispatcher
 from edgesmith_runtime.engine import engine_version
@@ -115,7 +115,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     metrics = Metrics()
-    dispatcher = Dispatcher(workers=settings.threads + settings.batching.workers, limit=settings.queue, metrics=metrics)
+    dispatcher = Dispatcher(workers=settings.threads, limit=settings.queue, metrics=metrics)
     health = Health(dispatcher, settings.patience)
     service = Service(dispatcher=dispatcher, health=health, metrics=metrics)
     http = HttpServer(
@@ -164,12 +164,11 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
 
 
 def _load(settings: Settings, dispatcher: Dispatcher) -> Loaded:
-    together = settings.batching.size if settings.batching.seconds else 1
+    size = settings.batching.size if settings.batching.seconds else 1
     limits = settings.limits
-    loaded = load(
-        settings.bundle, threads=settings.threads, max_batch=limits.batch, name=settings.name, together=together
-    )
-    return batched(loaded, settings.batching, dispatcher)
+    loaded = load(settings.bundle, threads=settings.threads, max_batch=limits.batch, name=settings.name, together=size)
+    dispatcher.together = together(loaded, settings.batching)
+    return loaded
 
 
 def _judge(settings: Settings, loaded: Loaded, service: Service, dispatcher: Dispatcher) -> Judge:

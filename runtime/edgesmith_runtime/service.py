@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from edgesmith_runtime.engine import EngineError, EngineInputError
+from edgesmith_runtime.engine.batches import joined, parted, rows_of
 from edgesmith_runtime.errors import AnswerFailed, BadRequest, NotFound, Unavailable
 from edgesmith_runtime.signature import VERSION, InferRequest, ModelSignature
 from edgesmith_runtime.statistics import Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
 
     from numpy.typing import NDArray
@@ -186,10 +187,36 @@ class Service:
             if isinstance(error, EngineError):
                 raise AnswerFailed(error.message) from error
             raise
+        self._noted(time.perf_counter() - start, request, answers)
+        return answers
+
+    def run_together(
+        self, model: LoadedModel, requests: Sequence[InferRequest], *, busy: bool
+    ) -> list[dict[str, NDArray[Any]]]:
+        """Run the model once for several requests, which have all in common but their batches.
+
+        Returns:
+            The answers to each.
+
+        Raises:
+            EngineError: The run failed; nothing is counted.
+            ValueError: An output has not as many rows as the requests.
+        """
+        asked = [[output.name for output in request.outputs] for request in requests]
+        wanted = [name for name in model.signature.outputs if any(name in names for names in asked)]
+        start = time.perf_counter()
+        answers = model.engine.infer(joined([request.inputs for request in requests]), wanted, busy=busy)
         seconds = time.perf_counter() - start
+        parts = parted(answers, [rows_of(request.inputs) for request in requests])
+        own = [{name: part[name] for name in names} for part, names in zip(parts, asked, strict=True)]
+        for request, answer in zip(requests, own, strict=True):
+            self._noted(seconds, request, answer)
+        return own
+
+    def _noted(self, seconds: float, request: InferRequest, answers: dict[str, NDArray[Any]]) -> None:
+        """Count a run, and show it to those who watch."""
         self.metrics.observe("edgesmith_inference_duration_seconds", value=seconds)
-        if traffic is not None:
-            traffic.answered(seconds, request.inputs, answers)
+        if self.judge is not None and self.judge.traffic is not None:
+            self.judge.traffic.answered(seconds, request.inputs, answers)
         if self.observers is not None:
             self.observers.offer(request.inputs, answers)
-        return answers

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 import threading
-from concurrent.futures import ThreadPoolExecutor
+import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import onnx
@@ -14,11 +15,16 @@ import pytest
 import tritonclient.grpc
 from onnx import TensorProto, helper
 
-from edgesmith_runtime.batching import Batching, batched, unbatched
-from edgesmith_runtime.engine import EngineError, EngineInputError
-from edgesmith_runtime.engine.batching import BatchingEngine
+from edgesmith_runtime.batching import Batching, together, unbatched
+from edgesmith_runtime.dispatcher import Dispatcher, Together
+from edgesmith_runtime.engine import EngineError
+from edgesmith_runtime.errors import AnswerFailed, BadRequest
+from edgesmith_runtime.health import Health, Patience
+from edgesmith_runtime.inference import inference, run_together
 from edgesmith_runtime.loading import load
-from edgesmith_runtime.signature import ModelSignature
+from edgesmith_runtime.metrics import Metrics
+from edgesmith_runtime.service import LoadedModel, Service
+from edgesmith_runtime.signature import InferRequest, ModelSignature, RequestedOutput
 from edgesmith_runtime.tensors import TensorSpec
 from tests.runtime.conftest import _bundle
 
@@ -50,7 +56,7 @@ class Doubling:
     def infer(
         self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None, *, busy: bool = False
     ) -> dict[str, NDArray[Any]]:
-        assert not busy or self.batches is not None
+        assert busy in {True, False}
         x = inputs["x"]
         self.batches.append(len(x))
         self.running.set()
@@ -65,136 +71,170 @@ class Doubling:
     def close(self) -> None: ...
 
 
+Answer = dict[str, Any]
+
+
 class Asked:
-    """How many requests are on their way, as a test says."""
+    """A queue in front of an engine that runs requests together."""
 
-    def __init__(self, count: int = 0) -> None:
-        self.count = count
+    def __init__(self, engine: Doubling, *, most: int = 8, seconds: float = 0.0, workers: int = 1) -> None:
+        metrics = Metrics()
+        self.engine = engine
+        self.queue = Dispatcher(workers=workers, limit=1000, metrics=metrics)
+        self.queue.together = Together(run_together, most, seconds)
+        health = Health(self.queue, Patience())
+        self.service = Service(dispatcher=self.queue, health=health, metrics=metrics)
+        specs = {spec.name: spec for spec in engine.inputs}, {spec.name: spec for spec in engine.outputs}
+        self.model = LoadedModel(ModelSignature("m", "p", *specs, (), {"x": 8}), cast("Any", engine))
 
-    def coming(self) -> int:
-        return self.count
+    def ask(self, rows: int, value: float = 1.0, width: int = 3, wanted: Sequence[str] = ("sum",)) -> Future[Answer]:
+        """Ask for rows of one value; one of -2 cannot even be read."""
 
-    def ran(self) -> None: ...
+        def decode() -> InferRequest:
+            if value == UNREAD:
+                raise BadRequest("it cannot be read")
+            x = np.full((rows, width), value, np.float32)
+            return InferRequest("", {"x": x}, tuple(RequestedOutput(name, binary=True) for name in wanted))
 
+        job = inference(
+            self.service,
+            self.model,
+            since=time.perf_counter(),
+            decode=decode,
+            encode=lambda _, answers: {name: array.tolist() for name, array in answers.items()},
+        )
+        return self.service.queue(job)
 
-def rows(count: int, value: float = 1.0, width: int = 3) -> dict[str, NDArray[Any]]:
-    return {"x": np.full((count, width), value, np.float32)}
-
-
-def together(engine: Doubling, feeds: Sequence[dict[str, NDArray[Any]]], most: int = 8) -> list[Any]:
-    """Ask while a first request is being run, so that all of them come before the next run; errors as they are."""
-    queue = Asked(0)
-    batching = BatchingEngine(engine, most=most, wait=0.0, queue=queue)
-    engine.go_on.clear()
-    with ThreadPoolExecutor(len(feeds) + 1) as pool:
-        first = pool.submit(batching.infer, rows(1))
-        assert engine.running.wait(LONG)
-        asked = []
-        for count, feed in enumerate(feeds, 1):
-            asked.append(pool.submit(batching.infer, feed))
-            while len(batching._waiting) < count and not asked[-1].done() and len(engine.batches) < count + 1:
-                pass
-        engine.go_on.set()
+    def behind(self, *requests: tuple[Any, ...]) -> list[Answer | BaseException]:
+        """Ask while a first request is being run; errors as they are."""
+        self.engine.go_on.clear()
+        first = self.ask(1)
+        assert self.engine.running.wait(LONG)
+        asked = [self.ask(*request) for request in requests]
+        self.engine.go_on.set()
         first.result(LONG)
         return [one.exception(LONG) or one.result(LONG) for one in asked]
 
 
+UNREAD = -2.0
+
+
 def test_who_comes_during_a_run_is_run_together() -> None:
-    engine = Doubling()
-    answers = together(engine, [rows(1, value) for value in range(5)])
-    assert engine.batches == [1, 5]
+    asked = Asked(Doubling())
+    answers = asked.behind(*((1, value, 3, ("sum", "double")) for value in range(5)))
+    assert asked.engine.batches == [1, 5]
     for value, answer in enumerate(answers):
-        assert answer["double"].tolist() == [[2.0 * value] * 3]
-        assert answer["sum"].tolist() == [3.0 * value]
+        assert answer == {"sum": [3.0 * value], "double": [[2.0 * value] * 3]}
+    assert asked.queue.pending == 0
 
 
 def test_a_batch_is_no_larger_than_it_may_be() -> None:
-    engine = Doubling()
-    together(engine, [rows(3), rows(3), rows(2), rows(1), rows(5)])
-    assert engine.batches == [1, 8, 6]
+    asked = Asked(Doubling())
+    answers = asked.behind((3, 1), (3, 2), (2, 3), (1, 4), (5, 5), (8, 6), (1, 7))
+    assert asked.engine.batches == [1, 8, 6, 8, 1]
+    assert [len(cast("Answer", answer)["sum"]) for answer in answers] == [3, 3, 2, 1, 5, 8, 1]
+
+
+def test_no_more_requests_than_may_be_are_run_together() -> None:
+    asked = Asked(Doubling(), most=3)
+    asked.behind(*((1, value) for value in range(7)))
+    assert asked.engine.batches == [1, 3, 3, 1]
 
 
 def test_what_has_other_sizes_is_run_by_itself() -> None:
-    engine = Doubling()
-    answers = together(engine, [rows(1, 1, 3), rows(1, 2, 4), rows(1, 3, 3), rows(1, 4, 4)])
-    assert engine.batches == [1, 2, 2]
-    assert [answer["sum"].tolist() for answer in answers] == [[3], [8], [9], [16]]
+    asked = Asked(Doubling())
+    answers = asked.behind((1, 1, 3), (1, 2, 4), (1, 3, 3), (1, 4, 4))
+    assert asked.engine.batches == [1, 2, 2]
+    assert answers == [{"sum": [3]}, {"sum": [8]}, {"sum": [9]}, {"sum": [16]}]
 
 
 def test_what_fails_fails_alone() -> None:
-    engine = Doubling()
-    answers = together(engine, [rows(1, 1), rows(1, -1), rows(2, 2)])
-    assert engine.batches == [1, 4, 1, 1, 2]
-    assert isinstance(answers[1], EngineError)
-    assert [answers[0]["sum"].tolist(), answers[2]["sum"].tolist()] == [[3], [6, 6]]
+    asked = Asked(Doubling())
+    answers = asked.behind((1, 1), (1, -1), (1, UNREAD), (2, 2))
+    assert asked.engine.batches == [1, 4, 1, 1, 2]
+    assert (answers[0], answers[3]) == ({"sum": [3]}, {"sum": [6, 6]})
+    assert [type(answer) for answer in answers[1:3]] == [AnswerFailed, BadRequest]
+    assert asked.queue.pending == 0
 
 
-def test_a_request_of_the_largest_batch_is_run_by_itself() -> None:
-    engine = Doubling()
-    together(engine, [rows(8)], most=8)
-    assert engine.batches == [1, 8]
+def test_who_leaves_is_left_out() -> None:
+    asked = Asked(Doubling())
+    asked.engine.go_on.clear()
+    first = asked.ask(1)
+    assert asked.engine.running.wait(LONG)
+    waits = [asked.ask(1), asked.ask(1)]
+    assert waits[0].cancel()
+    assert asked.queue.pending == 2
+    asked.engine.go_on.set()
+    first.result(LONG)
+    waits[1].result(LONG)
+    assert asked.engine.batches == [1, 1]
+
+
+def test_what_waits_at_the_end_is_cancelled() -> None:
+    asked = Asked(Doubling())
+    asked.engine.go_on.clear()
+    first = asked.ask(1)
+    assert asked.engine.running.wait(LONG)
+    waits = asked.ask(1)
+    asked.queue.close()
+    assert waits.cancelled()
+    asked.engine.go_on.set()
+    assert first.result(LONG) == {"sum": [3]}
 
 
 def test_a_lone_request_waits_for_nobody() -> None:
-    engine = Doubling()
-    batching = BatchingEngine(engine, most=8, wait=LONG, queue=Asked(1))
-    assert batching.infer(rows(1), ["sum"])["sum"].tolist() == [3]
-    with pytest.raises(EngineInputError, match="'other' is not one of the model's"):
-        batching.infer(rows(1), ["other"])
+    asked = Asked(Doubling(), seconds=LONG * 10)
+    for _ in range(3):
+        assert asked.ask(1).result(LONG) == {"sum": [3]}
 
 
-def test_who_is_on_the_way_is_waited_for_and_no_longer_than_allowed() -> None:
-    engine = Doubling()
-    batching = BatchingEngine(engine, most=8, wait=LONG, queue=Asked(3))
-    with ThreadPoolExecutor(3) as pool:
-        answers = list(pool.map(lambda value: batching.infer(rows(1, value)), range(3)))
-    assert engine.batches == [3]
-    assert [answer["sum"].tolist() for answer in answers] == [[0], [3], [6]]
-    hasty = BatchingEngine(engine, most=8, wait=0.05, queue=Asked(3))
-    hasty.infer(rows(1))
-    assert engine.batches == [3, 1]
+def test_as_many_as_last_time_are_waited_for_and_no_longer_than_allowed() -> None:
+    asked = Asked(Doubling(), seconds=LONG * 10)
+    asked.behind((1,), (1,), (1,))
+    again = [asked.ask(1), asked.ask(1)]
+    assert not wait(again, 0.2).done, "a third is likely to come"
+    assert asked.ask(1).result(LONG) == {"sum": [3]}
+    assert asked.engine.batches == [1, 3, 3]
+    hasty = Asked(Doubling(), seconds=0.05)
+    hasty.behind((1,), (1,))
+    hasty.ask(1).result(LONG)
+    assert hasty.engine.batches == [1, 2, 1]
+    assert hasty.queue._expected == 1, "who came alone is waited for no more"
 
 
-def test_outputs_without_a_batch_end_it() -> None:
+def test_outputs_without_a_batch_are_answered_one_by_one() -> None:
     class Whole(Doubling):
         def infer(self, *args: Any, **kwargs: Any) -> dict[str, NDArray[Any]]:
             return super().infer(*args, **kwargs) | {"sum": np.zeros(7, np.float32)}
 
-    engine = Whole()
-    answers = together(engine, [rows(1, 1), rows(1, 2)])
-    assert engine.batches == [1, 2, 1, 1]
-    assert [answer["double"].tolist() for answer in answers] == [[[2] * 3], [[4] * 3]]
+    asked = Asked(Whole())
+    assert asked.behind((1,), (1,)) == [{"sum": [0] * 7}] * 2
+    assert asked.engine.batches == [1, 2, 1, 1]
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_each_has_its_own_answer(seed: int) -> None:
-    engine, queue = Doubling(), Asked(4)
-    batching = BatchingEngine(engine, most=6, wait=0.0005, queue=queue)
+    asked = Asked(Doubling(), most=6, seconds=0.0005, workers=2)
 
     def ask(number: int) -> None:
         rng = random.Random(seed * 1000 + number)  # noqa: S311 - a test that repeats itself
         for step in range(40):
             count, width, wrong = rng.randint(1, 7), rng.choice((2, 2, 3)), rng.random() < 0.1
-            value = number * 100 + step + 1
-            wanted = rng.choice((None, ["sum"], ["double"], ["sum", "double"]))
-            feed = rows(count, -value if wrong else value, width)
-            try:
-                found = batching.infer(feed, wanted)
-            except EngineError:
-                assert wrong
+            value = number * 100 + step + 3
+            wanted = rng.choice((["sum"], ["double"], ["sum", "double"], ["double", "sum"]))
+            future = asked.ask(count, -value if wrong else value, width, wanted)
+            if wrong:
+                assert isinstance(future.exception(LONG), AnswerFailed)
                 continue
-            assert not wrong
-            assert list(found) == (wanted or ["double", "sum"])
-            if "sum" in found:
-                assert found["sum"].tolist() == [float(value * width)] * count
-            if "double" in found:
-                assert found["double"].tolist() == [[2.0 * value] * width] * count
+            expected = {"sum": [float(value * width)] * count, "double": [[2.0 * value] * width] * count}
+            assert list(future.result(LONG).items()) == [(name, expected[name]) for name in wanted]
 
     with ThreadPoolExecutor(8) as pool:
         for done in [pool.submit(ask, number) for number in range(8)]:
             done.result(LONG)
-    assert not batching._waiting
-    assert not batching._running
+    assert max(asked.engine.batches) > 1
+    assert asked.queue.pending == 0
 
 
 X, FIXED = TensorSpec("x", "FP32", (-1, 4)), TensorSpec("x", "FP32", (1, 4))
@@ -237,10 +277,10 @@ def test_golden_samples_say_whether_a_model_takes_batches(
 ) -> None:
     batching = Batching(0.001, 4)
     fine = load(toy.folder, threads=2, max_batch=8, together=4)
-    assert isinstance(batched(fine, batching, Asked()).model.engine, BatchingEngine)
-    assert batched(fine, Batching(), Asked()) is fine
+    assert together(fine, batching) is not None
+    assert together(fine, Batching()) is None
     wrong = load(mixing(tmp_path).folder, threads=1, max_batch=8, together=4)
-    assert batched(wrong, batching, Asked()) is wrong
+    assert together(wrong, batching) is None
     assert "requests are not run together: in a batch, output 'y' of sample 0" in caplog.text
 
 

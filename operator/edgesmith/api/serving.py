@@ -47,7 +47,7 @@ class Batching(Model):
 
     max_latency: PositiveDuration = Field(
         description=(
-            "How long a run waits at most for requests that are on their way: 2ms, say. A lone one waits for nobody."
+            "How long a run waits at most for requests that are likely to come: 2ms, say. A lone one waits for nobody."
         )
     )
     max_size: int | None = Field(
