@@ -255,6 +255,15 @@ def test_a_png_of_any_form_is_colours_of_8_bits(form: str) -> None:
     assert np.abs(found[0, 0].astype(int) - wanted).max() <= 1, found[0, 0]
 
 
+@pytest.mark.parametrize("gray", [False, True])
+def test_a_tall_picture_is_laid_on_white_without_seams(gray: bool) -> None:  # noqa: FBT001 - a parameter of pytest
+    pixels = np.random.default_rng(5).integers(0, 256, (300, 7, 4)).astype(np.uint8)
+    share = pixels[..., 3:].astype(np.float64) / 255
+    wanted = pixels[..., :3] * share + 255 * (1 - share)
+    wanted = wanted @ [0.299, 0.587, 0.114] if gray else wanted
+    assert np.abs(decoded(png(pixels), gray=gray) - wanted).max() <= 1.5
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_jpeg_of_any_form_is_colours(mode: str, progressive: bool) -> None:  # noqa: FBT001 - a parameter of pytest
