@@ -93,6 +93,7 @@ def _hexagon(fleet: Fleet) -> None:
         source=fleet.publish_bytes("digits", (folder / "model.onnx").read_bytes()),
         calibration=_set(fleet, "digits-calibration", (folder / "calibration.npz").read_bytes()),
         evaluation={**_set(fleet, "digits", evaluation), "metric": "Accuracy"},
+        picture=None,
         gates={"maxAccuracyDrop": "50%"},
     )
 
@@ -114,6 +115,7 @@ def _mobilenets(fleet: Fleet) -> None:
             source=fleet.publish_bytes("mobilenet", mobilenet().read_bytes(), "tflite"),
             calibration=None,
             evaluation={**_set(fleet, "mobilenet", evaluation), "metric": "Accuracy"},
+            picture=None,
             gates={"minAccuracy": "100%"},
             **more,
         )
@@ -129,15 +131,14 @@ def _vectors(fleet: Fleet) -> None:
             source=fleet.publish_bytes(f"vectors-{dtype}", fully_connected(WEIGHTS, dtype), "tflite"),
             calibration=None,
             evaluation=None,
+            picture=None,
             gates={"maxLatency": "200ms"},
         )
 
 
 def _apply(fleet: Fleet, name: str, engine: str, *, source: Any, **spec: Any) -> None:
     """Apply an EdgeModel for a class; what is None is left out."""
-    manifest = fleet.manifest(name, source, deviceProfiles={"names": [box(engine)]}, **spec)
-    manifest["spec"] = {field: value for field, value in manifest["spec"].items() if value is not None}
-    fleet.apply(manifest)
+    fleet.apply(fleet.manifest(name, source, deviceProfiles={"names": [box(engine)]}, **spec))
 
 
 def _set(fleet: Fleet, name: str, content: bytes) -> dict[str, str]:

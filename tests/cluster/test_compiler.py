@@ -65,8 +65,9 @@ def test_an_image_with_the_compiler_makes_the_file_and_the_node_says_that_its_de
             "uri": fleet.publish_set("vectors", npz(x=VECTORS, labels=right.argmax(axis=1))),
             "metric": "Accuracy",
         },
+        calibration=None,
+        picture=None,
     )
-    del model["spec"]["calibration"]
     fleet.apply(model)
 
     fleet.wait_settled("vectors", 240)

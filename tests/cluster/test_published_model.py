@@ -30,6 +30,7 @@ def test_a_published_model_goes_the_whole_way(fleet: Fleet) -> None:
         evaluation={"uri": fleet.publish_set("evaluation", evaluation), "metric": "Accuracy"},
         gates={"maxAccuracyDrop": "2%", "minAccuracy": "0.85"},
         deviceProfiles={"names": ["generic-amd64"]},
+        picture=None,
     )
     fleet.apply(manifest)
     fleet.wait_settled(NAME, 300)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+import httpx
 import numpy as np
 import pytest
 from variant import model_of
 
+from edgesmith_runtime.picture.golden import png_bytes
 from edgesmith_stage import surface
 from edgesmith_stage.fleet import Fleet
-from edgesmith_stage.predict import Protocol, predict
+from edgesmith_stage.predict import PORTS, Protocol, Server, predict
 from edgesmith_stage.pulls import Pulls
 from edgesmith_stage.waiting import until
 
@@ -82,3 +84,15 @@ def _every_node_answers_as_its_build(fleet: Fleet, name: str) -> None:
                 fleet.ground.kube, server, model=name, inputs=inputs, protocol=protocol, namespace=fleet.namespace
             )
             np.testing.assert_allclose(answer, expected, rtol=1e-3, atol=1e-4)
+        _takes_a_picture(fleet, server, name, inputs["image"][0], expected[0])
+
+
+def _takes_a_picture(fleet: Fleet, server: Server, name: str, sample: np.ndarray[Any, Any], right: Any) -> None:
+    """A node's server answers a picture of a sample as the model answers the sample."""
+    picture = png_bytes(np.rint(np.moveaxis(sample, 0, -1)).astype(np.uint8))
+    with fleet.ground.kube.forward(server.pod, PORTS["http"], fleet.namespace) as port:
+        answer = httpx.post(f"http://127.0.0.1:{port}/v2/models/{name}/image", content=picture, timeout=30)
+    assert answer.status_code == 200, answer.text
+    best = answer.json()["labels"][0]
+    assert best["label"] == surface.labels()[int(right.argmax())]
+    assert best["score"] == pytest.approx(float(right.max()), abs=0.05)

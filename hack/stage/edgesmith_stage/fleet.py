@@ -47,13 +47,16 @@ class Fleet:
         return uri
 
     def manifest(self, name: str, source: Patch, **spec: Any) -> Object:
-        """The example's EdgeModel under another name, source and whatever else the test changes; without a trial."""
+        """The example's EdgeModel under another name, source and whatever else the test changes; without a trial.
+
+        What is None is left out: `picture=None` where the source is not a model of the example's pictures.
+        """
         manifest = copy.deepcopy(surface.manifest())
         surface.publish(self.ground)
         manifest["metadata"] = {"name": name, "namespace": self.namespace}
         manifest["spec"] |= {"source": source, "rollout": {"steps": [{"nodes": 1, "bake": "2s"}], "maxUnavailable": 1}}
         manifest["spec"] |= {"optimize": {"trial": "Never"}}
-        manifest["spec"] |= spec
+        manifest["spec"] = {field: value for field, value in (manifest["spec"] | spec).items() if value is not None}
         return manifest
 
     def apply(self, manifest: Object) -> None:
