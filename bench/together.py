@@ -2,8 +2,8 @@
 
     python bench/together.py                # prints a JSON list of {name, value, unit, against, ratio}
 
-The network has three layers of 1,024 units over 64 numbers: alone, a run reads all weights for one row. Two servers of it, one with
-`--batch-latency-ms 2`, are asked in turns over HTTP.
+The network has three layers of 1,024 units over 64 numbers: alone, a run reads all weights for one row. Two servers of
+it, one with `--batch-latency-ms 2`, are asked in turns over HTTP.
 """
 
 from __future__ import annotations
