@@ -191,7 +191,17 @@ def test_the_same_boxes_are_found_in_every_form(sought: Detection) -> None:
 def test_what_lies_beside_the_picture_is_no_box() -> None:
     picture = replace(DETECTED, detection=replace(BOXES, boxes="boxes", form="Corners", order="BoxesFirst"))
     placed = place(picture, 128, 32)  # 64 x 16 in the middle of 64 x 64
-    rows = np.array([[[10, 0, 20, 20, 0.9], [0, 30, 10, 40, 0.8], [5, 5, 5, 5, 0.7], [np.nan, 0, 9, 60, 0.9]]])
+    rows = np.array(
+        [
+            [
+                [10, 0, 20, 20, 0.9],
+                [0, 30, 10, 40, 0.8],
+                [5, 5, 5, 5, 0.7],
+                [np.nan, 0, 9, 60, 0.9],
+                [40, 0, np.inf, 60, 0.9],
+            ]
+        ]
+    )
     (found,) = boxes_of(picture, {"boxes": rows}, placed, ())
     assert found == {
         "index": 0, "score": 0.8, "box": {"left": 0.0, "top": 12.0, "right": 20.0, "bottom": 32.0},
