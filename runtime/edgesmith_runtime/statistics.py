@@ -41,27 +41,38 @@ class Statistics:
         self._last = 0.0
         self._failed = 0
         self._failing = 0.0
-        self._batches: dict[int, list[float]] = {}
-        """For each size of batch how many requests had it, and the sums of their parts."""
+        self._samples = 0
+        self._requests: list[float] = [0, 0.0, 0.0, 0.0, 0.0]
+        """How many were answered, and the sums of their parts."""
+        self._runs: dict[int, list[float]] = {}
+        """For each size of batch how many runs had it, and the sums of what they computed."""
 
-    def answered(self, batch: int, parts: Parts) -> None:
-        """Count a request that was answered by a run of its own.
+    def answered(self, samples: int, parts: Parts, *, run: int | None = None) -> None:
+        """Count a request that was answered.
 
         Args:
-            batch: How many samples it held; 1 where the model has no batch.
+            samples: How many it held; 1 where the model has no batch.
             parts: What it took.
+            run: How many samples the run held that answered it, where that was for others, too; 0 where the run is
+                counted with another of its requests. None: the request had a run of its own.
         """
         queue, taking, running, writing = parts
         with self._lock:
             self._last = time.time()
-            sums = self._batches.get(batch)
-            if sums is None:
-                sums = self._batches[batch] = [0, 0.0, 0.0, 0.0, 0.0]
+            self._samples += samples
+            sums = self._requests
             sums[0] += 1
             sums[1] += queue
             sums[2] += taking
             sums[3] += running
             sums[4] += writing
+            if run == 0:
+                return
+            computed = self._runs.setdefault(samples if run is None else run, [0, 0.0, 0.0, 0.0])
+            computed[0] += 1
+            computed[1] += taking
+            computed[2] += running
+            computed[3] += writing
 
     def failed(self, seconds: float) -> None:
         """Count a request that fits the model and got no answer.
@@ -76,13 +87,13 @@ class Statistics:
     def document(self) -> dict[str, Any]:
         """Write the fields of Triton's ``ModelStatistics`` by name, the model's own name and version left out."""
         with self._lock:
-            batches = {batch: tuple(sums) for batch, sums in sorted(self._batches.items())}
+            runs = {size: tuple(sums) for size, sums in sorted(self._runs.items())}
             last, failed = self._last, _duration(self._failed, self._failing)
-        count, *sums = map(sum, zip(*batches.values(), strict=True)) if batches else [0] * 5
+            samples, (count, *sums) = self._samples, self._requests
         return {
             "last_inference": int(last * 1000),
-            "inference_count": int(sum(batch * one[0] for batch, one in batches.items())),
-            "execution_count": int(count),
+            "inference_count": samples,
+            "execution_count": int(sum(one[0] for one in runs.values())),
             "inference_stats": {
                 "success": _duration(count, sum(sums)),
                 "fail": failed,
@@ -93,9 +104,9 @@ class Statistics:
             },
             "response_stats": {},
             "batch_stats": [
-                {"batch_size": batch}
-                | {name: _duration(one[0], seconds) for name, seconds in zip(_PARTS[1:], one[2:], strict=True)}
-                for batch, one in batches.items()
+                {"batch_size": size}
+                | {name: _duration(one[0], seconds) for name, seconds in zip(_PARTS[1:], one[1:], strict=True)}
+                for size, one in runs.items()
             ],
             "memory_usage": [],
         }

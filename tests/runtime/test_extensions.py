@@ -92,6 +92,19 @@ def test_parts_add_up() -> None:
     ]
 
 
+def test_a_run_for_several_requests_is_one() -> None:
+    statistics = Statistics()
+    parts = Parts(0.5, 0.25, 1.0, 0.25)
+    statistics.answered(1, parts, run=3)
+    statistics.answered(2, parts, run=0)
+    statistics.answered(2, parts)
+    told = statistics.document()
+    assert (told["inference_count"], told["execution_count"]) == (5, 2)
+    assert told["inference_stats"]["success"] == {"count": 3, "ns": 6_000_000_000}
+    sizes = {entry["batch_size"]: entry["compute_infer"] for entry in told["batch_stats"]}
+    assert sizes == {2: {"count": 1, "ns": 1_000_000_000}, 3: {"count": 1, "ns": 1_000_000_000}}
+
+
 @BOTH
 def test_the_repository_holds_one_model(library: ModuleType, toy_server: Server) -> None:
     with closing(connect(library, toy_server)) as client:
