@@ -125,7 +125,9 @@ def ours(bundle: Path, threads: int) -> Peer:
         "--threads",
         str(threads),
     )
-    return Peer("edgesmith", (sys.executable, *words, *ports))
+    # As in the images, whose modules are compiled.
+    compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(bundle.parent / "bytecode")}
+    return Peer("edgesmith", (sys.executable, *words, *ports), compiled)
 
 
 def tritons(model: Path, folder: Path, threads: int) -> list[Peer]:

@@ -117,8 +117,8 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         "--batch-latency-ms",
         type=seconds,
         default=0.0,
-        help="how long a run waits for requests that are likely to come, to run them together (milliseconds); 0: each "
-        "is run alone (default: %(default)g)",
+        help="how long a run waits for requests that are likely to come, to run them together (milliseconds); "
+        "0: each is run alone (default: %(default)g)",
     )
     parser.add_argument(
         "--batch-size",

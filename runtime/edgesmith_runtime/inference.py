@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from edgesmith_runtime.engine.batches import kind_of, rows_of
+from edgesmith_runtime.batches import kind_of, rows_of
 from edgesmith_runtime.errors import Unavailable
 from edgesmith_runtime.statistics import Parts
 

@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from edgesmith_runtime.batches import joined, parted, rows_of
 from edgesmith_runtime.engine import EngineError, EngineInputError
-from edgesmith_runtime.engine.batches import joined, parted, rows_of
 from edgesmith_runtime.errors import AnswerFailed, BadRequest, NotFound, Unavailable
 from edgesmith_runtime.signature import VERSION, InferRequest, ModelSignature
 from edgesmith_runtime.statistics import Statistics

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 # ONNX Runtime 1.32's wheels for Linux report usage to their maker unless this is set before the import (the wheel's
@@ -207,7 +208,17 @@ class _Session:
 
 
 def _session(model_file: Path, threads: int) -> Any:
-    return opened(model_file, session_options(threads), providers=["CPUExecutionProvider"])
+    _share_arena()
+    options = session_options(threads)
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    return opened(model_file, options, providers=["CPUExecutionProvider"])
+
+
+@cache
+def _share_arena() -> None:
+    """Have all sessions of the process take their memory from one arena: what one does not need the other may use."""
+    place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(place, None)
 
 
 def opened(model_file: Path, options: Any, by: str = "ONNX Runtime", **more: Any) -> Any:
