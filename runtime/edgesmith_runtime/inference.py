@@ -91,15 +91,21 @@ class Inference(Generic[T]):
             answers = self.service.run(self.model, request, busy=busy)
         return self.written(request, answers)
 
-    def written(self, request: InferRequest, answers: Mapping[str, NDArray[Any]]) -> T:
-        """Write the answer."""
+    def written(self, request: InferRequest, answers: Mapping[str, NDArray[Any]], run: int | None = None) -> T:
+        """Write the answer.
+
+        Args:
+            request: The request.
+            answers: What the model answered.
+            run: See `Statistics.answered`.
+        """
         with self._counted():
             ran = time.perf_counter()
             answer = self._encode(request, answers)
         parts = Parts(
             self._began - self._since, self._taken - self._began, ran - self._taken, time.perf_counter() - ran
         )
-        self.service.statistics.answered(self.model.signature.batch_of(request), parts)
+        self.service.statistics.answered(self.model.signature.batch_of(request), parts, run=run)
         return answer
 
     @contextmanager
@@ -169,7 +175,9 @@ def _run(batch: Sequence[_Read], *, busy: bool) -> list[Any]:
         except Exception:  # noqa: BLE001 - whose request it is about shows when each is run alone
             _log.debug("a batch failed; its requests are run one by one")
         else:
-            return [_outcome(one.job.written, one.request, answer) for one, answer in zip(batch, answers, strict=True)]
+            counted = [sum(rows_of(one.request.inputs) for one in batch), *([0] * (len(batch) - 1))]
+            rows = zip(batch, answers, counted, strict=True)
+            return [_outcome(one.job.written, one.request, answer, run) for one, answer, run in rows]
     return [_outcome(partial(one.job.alone, busy=busy), one.request) for one in batch]
 
 

@@ -126,6 +126,9 @@ def test_who_comes_during_a_run_is_run_together() -> None:
     for value, answer in enumerate(answers):
         assert answer == {"sum": [3.0 * value], "double": [[2.0 * value] * 3]}
     assert asked.queue.pending == 0
+    told = asked.service.statistics.document()
+    assert (told["inference_count"], told["execution_count"]) == (6, 2)
+    assert [one["batch_size"] for one in told["batch_stats"]] == [1, 5]
 
 
 def test_a_batch_is_no_larger_than_it_may_be() -> None:
