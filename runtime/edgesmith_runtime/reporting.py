@@ -58,6 +58,10 @@ def report(options: argparse.Namespace) -> int:
     told = _read(notes)
     if told is not None:
         _leave(options.termination_log, told)
+    if service_of(options.service) is None:
+        # The Service was made after this container: the kubelet says where it is to the next one.
+        signal.sigtimedwait(_ENDS, options.every_seconds)
+        return 0
     while True:
         found = _ask(options.service)
         # What ends soon is started later and later by the kubelet, so a second verdict waits until this is settled.

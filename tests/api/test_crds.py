@@ -120,6 +120,21 @@ def test_a_wrong_picture_is_refused_by_name(server: ApiServer, namespace: str, p
         pytest.param({"source": {"uri": "s3://models/x", "sha256": "abc"}}, "spec.source.sha256", id="short-digest"),
         pytest.param({"feedback": {"privacy": "Samples"}}, "privacy Samples needs bucket", id="samples-for-nowhere"),
         pytest.param(
+            {"feedback": {"retraining": {"job": {"image": "train"}}}},
+            "retraining needs servers that watch for drift",
+            id="retraining-without-drift",
+        ),
+        pytest.param(
+            {"feedback": {"privacy": "Statistics", "retraining": {"minNodes": 2}}},
+            "retraining needs event, job or both",
+            id="retraining-by-nothing",
+        ),
+        pytest.param(
+            {"feedback": {"privacy": "Statistics", "retraining": {"event": {"uri": "ftp://x/y"}}}},
+            "must be https://HOST/PATH",
+            id="an-event-over-ftp",
+        ),
+        pytest.param(
             {"feedback": {"bucket": {"uri": "s3://samples/a b", "secretRef": {"name": "a"}}}},
             "must be s3://BUCKET/PREFIX",
             id="no-prefix",

@@ -159,6 +159,14 @@ def test_a_reporter_does_not_tell_what_is_not_for_it(said: dict[str, Any], bundl
     assert json.loads((tmp_path / "log").read_text()) == whole
 
 
+def test_a_reporter_that_is_older_than_the_service_ends_to_be_started_again(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "edgesmith-told.json").write_text('{"version":1,"baseline":"a","state":"Steady","since":5}')
+    told = ["--notes", str(tmp_path), "--termination-log", str(tmp_path / "log"), "--every-seconds", "0.1"]
+    command = [sys.executable, "-m", "edgesmith_runtime", "report", "--service", "toy", "--bundle", str(bundle), *told]
+    assert subprocess.run(command, timeout=60, check=False).returncode == 0
+    assert json.loads((tmp_path / "log").read_text())["state"] == "Steady", "its last word is still there"
+
+
 def test_a_reporter_is_small(bundle: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         process = reporter(bundle, listening.getsockname()[1], tmp_path, "--every-seconds", "60")

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+TEXT = ("length", "words", "digits", "capitals", "foreign")
+
+
 def a_watch(cycle: float = DAY) -> Watch:
     return Watch(baseline_from(camera, 300), cycle)
 
@@ -185,6 +188,10 @@ def test_too_few_samples_make_no_baseline() -> None:
         pytest.param(np.ones((1, 28, 28), np.float32), ["x.contrast", "x.projection[0]"], id="grey"),
         pytest.param(np.ones((1, 1, 5000), np.float32), ["x.mean", "x.roughness", "x.projection[3]"], id="a signal"),
         pytest.param(np.array([["a b", "c"]], object), ["x.length", "x.words", "x.digits"], id="texts"),
+        pytest.param(np.array(["a b"], object), ["x.length", "x.foreign"], id="a text each"),
+        pytest.param(np.array([5], np.int64), ["x"], id="a number each"),
+        pytest.param(np.array([True]), ["x"], id="a yes or no each"),
+        pytest.param(np.array([[1 << 63]], np.uint64), ["x"], id="a large number"),
     ],
 )
 def test_features_are_named_after_what_a_tensor_is(array: np.ndarray[Any, Any], features: list[str]) -> None:
@@ -245,6 +252,16 @@ def test_confidence_and_classes_are_watched_and_an_output_that_nobody_asked_for_
     assert silent.state is State.STEADY
     assert other.state is State.DRIFTED
     assert other.figures[0].name == "y.class"
+
+
+def test_labels_as_text_are_answers_like_others() -> None:
+    inputs = [{"x": np.array([f"part {n}"], object)} for n in range(60)]
+    made = of(inputs, [{"label": np.array(["fine" if n % 3 else "broken"], object)} for n in range(60)])
+    assert set(made.names) == {f"{t}.{of}" for t in ("x", "label") for of in TEXT}
+    watch = Watch(made, 0.0)
+    several = {"x": np.array(["part 1", "part 2"], object)}
+    assert watch.see(several, {"label": np.array(["fine", "fine"], object)}, 0.0).shape == (2,)
+    assert watch.window.span.counts[0].sum() == 2
 
 
 def test_boxes_are_no_answer_of_a_sample() -> None:

@@ -27,6 +27,8 @@ def schemas(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, 
 
 
 WITH_A_PATTERN = {
+    "EdgeModel.spec.feedback.retraining.job.resources.limits{}",
+    "EdgeModel.spec.feedback.retraining.job.resources.requests{}",
     "EdgeModel.spec.feedback.sample.bytesPerDay",
     "EdgeModel.spec.feedback.sample.bytesPerSecond",
     "EdgeModel.spec.feedback.retraining.job.resources.limits{}",

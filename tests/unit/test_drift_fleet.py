@@ -92,6 +92,14 @@ def test_however_many_drift_twenty_are_named_those_that_began_first() -> None:
     assert len(found.status.model_dump_json()) < 6000
 
 
+def test_the_status_stays_small_however_long_names_are() -> None:
+    long = tuple((f"{n}{'x' * 79}", 0.123456, 0.123456) for n in range(5))
+    told = [Report(f"{n:03}{'n' * 60}", "new", DriftVerdict("Drifted", LATE, long)) for n in range(500)]
+    found = judged(told, [at(one.node) for one in told])
+    assert len(found.status.model_dump_json(by_alias=True)) < 9000
+    assert len(found.message) < 3000
+
+
 def test_an_episode_begins_once_and_ends_when_nobody_drifts_or_with_another_source() -> None:
     told, nodes = [Report("edge-1", "new", drifted())], [at("edge-1")]
     first = judged(told, nodes).status.episode

@@ -17,7 +17,7 @@ class DriftedNode(Model):
     since: str = Field(description="Since when, by the node's clock.", json_schema_extra={"format": "date-time"})
     features: tuple[str, ...] = Field(
         (),
-        max_length=5,
+        max_length=3,
         description="What differs most, with how much and the limit: `x[3] 0.31 (0.13)`.",
         json_schema_extra={"x-member": "A feature."},
     )

@@ -221,6 +221,11 @@ def _text(planned: Planned) -> str:
     existing = {revision.revision for revision in snapshot.revisions}
     new = [apply for apply in made.revisions if apply.revision not in existing]
     lines += [f"  revision  {apply.revision} of {apply.profile.metadata.name}" for apply in new]
+    lines += [
+        f"  retrain   {one.what} for the episode of drift {one.drift.episode.id}"
+        for one in made.retraining
+        if one.drift.episode
+    ]
     held = {one.revision for one in snapshot.holding}
     holds = [hold for hold in made.holds if hold.revision not in held]
     lines += [
@@ -232,6 +237,7 @@ def _text(planned: Planned) -> str:
         made.look
         or made.builds
         or made.trials
+        or made.retraining
         or new
         or holds
         or made.moves

@@ -18,6 +18,9 @@ from edgesmith.api.names import short_hash
 from edgesmith.decide.conditions import SENTENCES
 from edgesmith.decide.fleet import NodeState
 
+_SHOWN = 3
+"""Features that the status has of a node."""
+_LONGEST_NAME = 48
 _FORM = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -96,7 +99,9 @@ def drifting(
             DriftedNode(
                 name=name,
                 since=found[name].since.strftime(_FORM),
-                features=tuple(f"{what} {value:.3g} ({limit:.3g})" for what, value, limit in found[name].features),
+                features=tuple(
+                    f"{_short(what)} {value:.3g} ({limit:.3g})" for what, value, limit in found[name].features[:_SHOWN]
+                ),
             )
             for name in ranked
         ),
@@ -124,8 +129,13 @@ def _words(found: Mapping[str, DriftVerdict], *, steady: int, unknown: int) -> t
     )
 
 
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+
+
 def _features(verdicts: Iterable[DriftVerdict]) -> tuple[DriftedFeature, ...]:
-    counted = Counter(name for verdict in verdicts for name in dict.fromkeys(name for name, *_ in verdict.features))
+    named = (dict.fromkeys(_short(name) for name, *_ in verdict.features) for verdict in verdicts)
+    counted = Counter(name for one in named for name in one)
     ranked = sorted(counted.items(), key=lambda one: (-one[1], one[0]))[:MOST_NAMED]
     return tuple(DriftedFeature(name=name, nodes=count) for name, count in ranked)
 

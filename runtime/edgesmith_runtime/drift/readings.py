@@ -110,7 +110,8 @@ class Reading:
             return flat.astype(np.float64)
         if self.kind == CLASSES:
             return _classes(samples, self.count)
-        return np.stack([self._one(sample) for sample in samples])
+        # Sliced, not indexed: of texts along one axis an element is no array.
+        return np.stack([self._one(samples[row : row + 1].reshape(samples.shape[1:])) for row in range(len(samples))])
 
     def _one(self, sample: NDArray[Any]) -> NDArray[np.float64]:
         nothing = np.full(len(self.features), np.nan)

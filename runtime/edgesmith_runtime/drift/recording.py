@@ -66,15 +66,20 @@ def _readings(
     batched = all(inputs[name].ndim > count for name, count in axes.items())
     found: list[Reading] = []
     for name, array in inputs.items():
-        found.append(reading_of(name, array[0] if array.ndim > axes[name] else array, seed))
+        found.append(reading_of(name, _first(array) if array.ndim > axes[name] else array, seed))
     for name, array in outputs.items():
-        sample = array[0] if batched and array.ndim and len(array) == 1 else array
+        sample = _first(array) if batched and array.ndim and len(array) == 1 else array
         found.append(reading_of(name, sample, seed, output=True, classes=name == classes))
     kept: list[Reading] = []
     for reading in sorted(found, key=lambda one: (one.output, one.kind != CLASSES)):
         if reading.features and sum(len(one.features) for one in (*kept, reading)) <= MOST_FEATURES:
             kept.append(reading)
     return tuple(kept)
+
+
+def _first(array: NDArray[Any]) -> NDArray[Any]:
+    """The first sample of a batch, as an array also where it is one text."""
+    return array[:1].reshape(array.shape[1:])
 
 
 def _made(features: NDArray[np.float64], readings: tuple[Reading, ...]) -> Baseline:
