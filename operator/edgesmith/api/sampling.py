@@ -76,7 +76,7 @@ class Sample(Model):
         ),
     )
     random_share: Fraction = Field(
-        "10%",
+        "50%",
         description=(
             "Share of the bytes for samples at random, from which alone anything can be estimated, as a fraction in "
             "quotes."

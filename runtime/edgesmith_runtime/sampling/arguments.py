@@ -40,7 +40,7 @@ class Sampling:
     spool: Path = SPOOL
     day_bytes: int = 20_000_000
     disk_bytes: int = 200_000_000
-    random_share: float = 0.1
+    random_share: float = 0.5
     redaction: Redaction = field(default_factory=Redaction)
 
     def rates(self, *, unsure: bool, novel: bool) -> dict[Reason, float]:
