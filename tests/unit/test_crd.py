@@ -31,8 +31,6 @@ WITH_A_PATTERN = {
     "EdgeModel.spec.feedback.retraining.job.resources.requests{}",
     "EdgeModel.spec.feedback.sample.bytesPerDay",
     "EdgeModel.spec.feedback.sample.bytesPerSecond",
-    "EdgeModel.spec.feedback.retraining.job.resources.limits{}",
-    "EdgeModel.spec.feedback.retraining.job.resources.requests{}",
     "EdgeModel.spec.feedback.sample.diskBytes",
     "EdgeModel.spec.gates.maxImageSize",
     "EdgeModel.spec.gates.maxMemory",
