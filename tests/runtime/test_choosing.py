@@ -228,7 +228,7 @@ def test_a_model_without_scores_gives_random_samples_alone() -> None:
 def test_a_score_that_is_no_number_is_none_and_keeps_nothing_else_from_being_taken() -> None:
     one = chooser()
     one.offer(offer(np.zeros((2, 8)), [0.1, 0.2], [math.nan, math.inf]))
-    one.offer(offer(np.ones((2, 8)), [0.3, 0.1], [math.nan, 2.0]))
+    one.offer(offer([[5.0] * 8, [9.0] * 8], [0.3, 0.1], [math.nan, 2.0]))
     found = dict[str, Choice]()
     while (choice := one.ended(1e6)) is not None:
         one.taken(choice, SIZE, 1e6)
