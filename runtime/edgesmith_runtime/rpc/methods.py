@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final
-
-from google.protobuf.json_format import ParseDict
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from edgesmith_runtime.codec.grpc import decode_request, encode_answer, parse, split_request
 from edgesmith_runtime.codec.wire import prefix
@@ -23,10 +21,14 @@ from edgesmith_runtime.version import VERSION as SERVER_VERSION
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from google.protobuf.message import Message
+
     from edgesmith_runtime.rpc.call import Call
     from edgesmith_runtime.tensors import TensorSpec
 
 __all__ = ["InferenceMethods"]
+
+M = TypeVar("M", bound="Message")
 
 _INFER_RESPONSE: Final = messages.ModelStreamInferResponse.INFER_RESPONSE_FIELD_NUMBER
 
@@ -83,19 +85,19 @@ class InferenceMethods:
         """Describe a model as Triton's tools read it."""
         request = parse(messages.ModelConfigRequest, message)
         config = model_config(self._service.model(request.name, request.version).signature)
-        return ParseDict({"config": config}, messages.ModelConfigResponse()).SerializeToString()
+        return _filled({"config": config}, messages.ModelConfigResponse()).SerializeToString()
 
     def model_statistics(self, message: bytes | memoryview, _: Call) -> bytes:
         """Tell how many inferences there were and what they took."""
         request = parse(messages.ModelStatisticsRequest, message)
         found = model_statistics(self._service, request.name or None, request.version)
-        return ParseDict(found, messages.ModelStatisticsResponse()).SerializeToString()
+        return _filled(found, messages.ModelStatisticsResponse()).SerializeToString()
 
     def repository_index(self, message: bytes | memoryview, _: Call) -> bytes:
         """List the models there are."""
         request = parse(messages.RepositoryIndexRequest, message)
         models = repository_index(self._service, request.repository_name, ready=request.ready)
-        return ParseDict({"models": models}, messages.RepositoryIndexResponse()).SerializeToString()
+        return _filled({"models": models}, messages.RepositoryIndexResponse()).SerializeToString()
 
     def refused(self, call: str) -> Callable[[bytes | memoryview, Call], bytes]:
         """What answers a call of `REFUSED_CALLS`."""
@@ -149,6 +151,14 @@ class InferenceMethods:
         future = self._service.submit(job)
         future.add_done_callback(note)
         return future
+
+
+def _filled(document: dict[str, Any], message: M) -> M:
+    """Fill a message with what a document says."""
+    # Imported here: most servers are never asked for what this is for, and it takes 1.5 MB.
+    from google.protobuf.json_format import ParseDict  # noqa: PLC0415 - see above
+
+    return ParseDict(document, message)
 
 
 def _tensors(specs: Iterable[TensorSpec]) -> list[messages.ModelMetadataResponse.TensorMetadata]:
