@@ -2,7 +2,6 @@
 
 import sys
 
-from edgesmith_runtime.reporting import main as report
 from edgesmith_runtime.waiting import wait
 
 if __name__ == "__main__":
@@ -14,7 +13,9 @@ if __name__ == "__main__":
 
         sys.exit(uplink(sys.argv[2:]))
     if sys.argv[1:2] == ["report"]:
-        sys.exit(report(sys.argv[2:]))  # likewise
+        from edgesmith_runtime.reporting import main as report
+
+        sys.exit(report(sys.argv[2:]))
     from edgesmith_runtime.cli import main
 
     sys.exit(main())

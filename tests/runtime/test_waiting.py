@@ -35,6 +35,26 @@ def test_it_waits_in_little_memory_until_it_is_told_to_end(module: str, number: 
             process.kill()
 
 
+@pytest.mark.parametrize(
+    ("words", "kept_out"),
+    [
+        (["wait"], {"argparse", "json", "socket", "hashlib", "numpy"}),
+        (["report", "--service", "nobody", "--every-seconds", "0"], {"hashlib", "numpy", "asyncio", "http.client"}),
+    ],
+)
+def test_what_stays_beside_a_server_imports_little(words: list[str], kept_out: set[str]) -> None:
+    line = [sys.executable, "-X", "importtime", "-m", "edgesmith_runtime", *words]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        if words == ["wait"]:
+            process.stdout.readline()
+            process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=30)
+    imported = {line.rpartition("|")[2].strip() for line in told.decode().splitlines()}
+    assert "edgesmith_runtime" in imported
+    assert not imported & kept_out
+
+
 @pytest.mark.parametrize("parser", [cli.build_parser(), triton_cli.build_parser()])
 def test_it_is_a_command_of_both_programs(parser: argparse.ArgumentParser) -> None:
     assert "wait" in parser.format_help()

@@ -27,7 +27,7 @@ from edgesmith.resources.common import TERMINATION_LOG, container_security, labe
 from edgesmith.resources.daemon_set import on_nodes
 
 MEMORY = "64Mi"
-"""The limit of a Python interpreter that waits and asks; it uses some 12 MB, half of them shared with others."""
+"""The limit of a Python interpreter that waits and asks; it uses some 14 MB, half of them shared with others."""
 _NOTES = "/tmp"  # noqa: S108 -- the pod's own emptyDir
 
 
