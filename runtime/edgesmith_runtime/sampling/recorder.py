@@ -36,6 +36,8 @@ _RAW: Final = 64 << 20
 _ROOM: Final = 8192
 """Bytes that the day's budget takes of a disk while it is written."""
 _WARNINGS: Final = 16
+_LOOK: Final = 2.0
+"""Seconds between two looks at what waits, for metrics."""
 _KEEP: Final = 60.0
 """Seconds between two times that what was saved up is written down."""
 
@@ -76,6 +78,15 @@ class Keeping:
     standing: Path
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What waited when it was last looked at, and what the uplink had said."""
+
+    objects: int
+    size: int
+    standing: Standing
+
+
 class Recorder:
     """An observer of runs.
 
@@ -111,6 +122,8 @@ class Recorder:
         self._now = now
         self._kept = 0.0
         self._told = set[str]()
+        self._looked = 0.0
+        self._seen = self._look()
         chooser.resume(keeping.budget.notes)
 
     def observe(self, run: Run) -> None:
@@ -130,16 +143,23 @@ class Recorder:
             self._remember(seconds)
         if seconds - self._kept >= _KEEP:
             self._remember(seconds)
+        if seconds - self._looked >= _LOOK:
+            self._looked, self._seen = seconds, self._look()
 
-    def tell(self, metrics: Metrics) -> None:
-        """Say what waits, and what the uplink last said."""
+    def _look(self) -> _Seen:
+        """Look at the spool: on the observers' thread, since there may be thousands of files."""
         try:
             waiting = self._spool.kept()
         except OSError:
-            return
-        metrics.put("edgesmith_spool_objects", value=len(waiting))
-        metrics.put("edgesmith_spool_bytes", value=sum(one.room for one in waiting))
-        Standing.read(self._standing).tell(metrics)
+            waiting = []
+        return _Seen(len(waiting), sum(one.room for one in waiting), Standing.read(self._standing))
+
+    def tell(self, metrics: Metrics) -> None:
+        """Say what waits, and what the uplink last said."""
+        seen = self._seen
+        metrics.put("edgesmith_spool_objects", value=seen.objects)
+        metrics.put("edgesmith_spool_bytes", value=seen.size)
+        seen.standing.tell(metrics)
 
     def close(self) -> None:
         """Write down what was saved up."""
