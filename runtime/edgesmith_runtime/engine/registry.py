@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ENGINES", "engine_version", "load_engine"]
 
-_OTHERS: Final = {"failures", "feeds", "interface", "options", "pair", "registry", "saturation"}
+_OTHERS: Final = {"failures", "feeds", "interface", "options", "ortvalues", "pair", "registry", "saturation"}
 """The modules of this folder that are no engines."""
 
 ENGINES: Final = tuple(sorted({module.name for module in iter_modules(folder.__path__)} - _OTHERS))
