@@ -44,7 +44,7 @@ POLICY = {
         }
     ],
 }
-"""What docs/feedback.md tells to set up: users named as nodes are, who can put objects under their own name."""
+"""What docs/samples.md tells to set up: users named as nodes are, who can put objects under their own name."""
 LONG = 60.0
 
 
