@@ -215,7 +215,9 @@ def test_a_node_that_starts_anew_serves_once_its_plugin_is_there(vision: Fleet, 
             what=f"{WITH} to be back without its device",
             detail=lambda: json.dumps(vision.model(NAME)["status"]),
         )
-        assert "so its server starts when a device plugin of the node offers it" in _pending(vision)[WITH][1]
+        # As long as the API server has the pod of before it is said to go on.
+        starts = "so its server starts when a device plugin of the node offers it"
+        until(lambda: starts in _pending(vision)[WITH][1], seconds=30, what=f"{WITH} to wait for its device")
         with DevicePlugin(vision.ground.name, WITH, USED), Holders() as held:
             until(
                 lambda: _serves(vision) and WITH not in _pending(vision),

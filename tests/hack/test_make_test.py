@@ -115,7 +115,8 @@ def test_every_tier_runs_and_none_may_lack_anything(tmp_path: Path) -> None:
     runs = [words.partition("-m pytest")[::2] for words in printed.splitlines() if "-m pytest" in words]
     beside = [f"tests/cluster/test_{name}.py" for name in ("site_cluster", "arm64", "image_modules")]
     three = [
-        f"tests/cluster/test_{name}.py" for name in ("bad_input", "drift", "judged", "monitoring", "no_pods", "samples", "surge")
+        f"tests/cluster/test_{name}.py"
+        for name in ("bad_input", "drift", "judged", "monitoring", "no_pods", "samples", "surge")
     ]
     assert sorted(after.strip() for _, after in runs) == [
         "--ignore=tests/api --ignore=tests/cluster",

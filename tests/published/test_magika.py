@@ -22,10 +22,13 @@ async def test_kinds_of_files_are_told_as_by_the_package(workshop: Any, start_se
     int8 = next(one for one in made.report.candidates if one.precision == "int8")
     assert int8.accuracy_drop is not None
     assert int8.accuracy_drop > 0.9
-    # It normalises in plain arithmetic, of which 8 bits leave nothing; its layers lose nothing that can be told here.
+    # It normalises in plain arithmetic, of which 8 bits leave nothing; its layers lose one file of thirty at most, and
+    # which that is changes with what the repository holds.
     mixed = next(one for one in made.report.candidates if one.precision == "int8-mixed")
     assert "either way only" in made.judged.refused["int8-mixed"]
-    assert (mixed.accuracy_drop, mixed.int8_share) == (0.0, 1.0)
+    assert mixed.accuracy_drop is not None
+    assert mixed.accuracy_drop < 0.05
+    assert mixed.int8_share == 1.0
     assert mixed.agreement is not None
     assert mixed.agreement > 0.95
 
