@@ -1,5 +1,6 @@
 """What goes into an image's packages and its base, and what does not."""
 
+import ast
 import importlib.util
 import struct
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from edgesmith_images import contents, site_packages
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_platform_tags_run_from_the_newest_glibc_to_the_oldest_spelling() -> None:
@@ -143,3 +146,21 @@ def test_a_module_that_does_not_compile_stops_the_build(tmp_path: Path, capfd: p
 )
 def test_the_base_holds_python_its_libraries_and_licences(path: str, *, kept: bool) -> None:
     assert contents.wanted(path) is kept
+
+
+@pytest.mark.parametrize("program", ["runtime", "builder", "operator"])
+def test_no_program_asks_numpy_for_a_part_that_its_image_lacks(program: str) -> None:
+    """They are imported when they are first asked for, which importing every module does not show."""
+    missing = {
+        left_out.partition("/")[2]
+        for left_out in (*site_packages.EVERYWHERE, *site_packages.BY_PROGRAM[program])
+        if left_out.startswith("numpy/") and left_out.count("/") == 1
+    }
+    asked = {
+        f"{file.relative_to(ROOT)}:{node.lineno}: numpy.{node.attr}"
+        for file in sorted((ROOT / program).rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in {"np", "numpy"}
+        if node.attr in missing
+    }
+    assert asked == set()

@@ -12,6 +12,7 @@ on nothing within it. Slots whose sample could not be kept are counted (`missed`
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -128,7 +129,7 @@ class Chooser:
     def __init__(self, rates: Mapping[Reason, float], likeness: Likeness, *, seed: int, now: float) -> None:
         self._slots = {reason: _Slot(Pace(rate, opened=now, seen=now)) for reason, rate in rates.items() if rate > 0}
         self._likeness = likeness
-        self._random = np.random.default_rng(seed)
+        self._random = random.Random(seed)  # noqa: S311 - fair, not secret; images have no numpy.random
 
     def credits(self) -> dict[str, float]:
         """What each reason has saved up, to be kept over a restart: bytes by reason, and `Expected` of each."""
@@ -193,8 +194,8 @@ class Chooser:
     def _draw(self, slot: _Slot, offer: Offer, count: int) -> None:
         """Let one of the new samples take the place of the one held, with the probability that they have together."""
         if self._random.random() * slot.seen < count:
-            row = int(self._random.integers(count))
-            value = int(self._random.integers(_MOST_VALUE + 1))
+            row = self._random.randrange(count)
+            value = self._random.randrange(_MOST_VALUE + 1)
             slot.held = _choice("Random", offer, row, value)
 
     def _improve(self, reason: Reason, slot: _Slot, offer: Offer, scores: NDArray[np.float64]) -> None:
