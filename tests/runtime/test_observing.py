@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
 
+from edgesmith_runtime import serve
 from edgesmith_runtime.dispatcher import Dispatcher
 from edgesmith_runtime.health import Health, Patience
 from edgesmith_runtime.metrics import Metrics
@@ -128,3 +130,19 @@ def test_a_service_offers_what_was_answered_and_answers_while_an_observer_hangs(
     service.observers.close(LONG)
     assert [seen.outputs["y"][0] for seen in seeing.seen][:1] == [6]
     dispatcher.close()
+
+
+def test_what_cannot_see_requests_costs_no_answer(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A mistake in what would see them must not end the server, which would be rolled back for it."""
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise ModuleNotFoundError("No module named 'numpy.random'")
+
+    monkeypatch.setattr(serve, "observers_of", broken)
+    dispatcher, metrics = Dispatcher(workers=1, limit=4, metrics=Metrics()), Metrics()
+    service = Service(dispatcher=dispatcher, health=Health(dispatcher, Patience()), metrics=metrics)
+    serve._observe(cast("Any", SimpleNamespace(feedback=None, name="toy")), cast("Any", None), service)
+    assert service.observers is None
+    assert "seen neither for drift nor for samples" in caplog.text
