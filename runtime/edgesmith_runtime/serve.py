@@ -177,12 +177,7 @@ def _judge(settings: Settings, loaded: Loaded, service: Service, dispatcher: Dis
 
 
 def _observe(settings: Settings, loaded: Loaded, service: Service) -> None:
-    """Let requests be seen where they may be; what cannot see them costs no answer."""
-    try:
-        observed = observers_of(loaded, settings.feedback, service.metrics, name=settings.name)
-    except Exception:  # noqa: BLE001 - a mistake of ours must not take the model off its node
-        _log.exception("requests are served, and seen neither for drift nor for samples")
-        return
+    observed = observers_of(loaded, settings.feedback, service.metrics, name=settings.name)
     service.observers, service.drift = observed.observers, observed.drift
     if service.observers is not None:
         service.observers.start()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
 
-from edgesmith_runtime import serve
 from edgesmith_runtime.dispatcher import Dispatcher
+from edgesmith_runtime.feedback import making
+from edgesmith_runtime.feedback.arguments import Feedback, Privacy
 from edgesmith_runtime.health import Health, Patience
 from edgesmith_runtime.metrics import Metrics
 from edgesmith_runtime.observing import Observers
@@ -137,12 +137,10 @@ def test_what_cannot_see_requests_costs_no_answer(
 ) -> None:
     """A mistake in what would see them must not end the server, which would be rolled back for it."""
 
-    def broken(*_: Any, **__: Any) -> Any:
+    def broken(*_: Any) -> Any:
         raise ModuleNotFoundError("No module named 'numpy.random'")
 
-    monkeypatch.setattr(serve, "observers_of", broken)
-    dispatcher, metrics = Dispatcher(workers=1, limit=4, metrics=Metrics()), Metrics()
-    service = Service(dispatcher=dispatcher, health=Health(dispatcher, Patience()), metrics=metrics)
-    serve._observe(cast("Any", SimpleNamespace(feedback=None, name="toy")), cast("Any", None), service)
-    assert service.observers is None
+    monkeypatch.setattr(making, "_drift", broken)
+    asked = Feedback(privacy=Privacy.STATISTICS)
+    assert making.observers_of(cast("Any", None), asked, Metrics(), name="toy") == making.Observed()
     assert "seen neither for drift nor for samples" in caplog.text

@@ -40,6 +40,8 @@ class Observed:
 def observers_of(loaded: Loaded, asked: Feedback, metrics: Metrics, *, name: str) -> Observed:
     """Make what observes runs, before the model is served.
 
+    Nothing where making it fails: what cannot see requests costs no answer.
+
     Args:
         loaded: The model, its bundle and its golden samples.
         asked: What may be seen.
@@ -48,6 +50,14 @@ def observers_of(loaded: Loaded, asked: Feedback, metrics: Metrics, *, name: str
     """
     if asked.privacy is Privacy.NONE:
         return Observed()
+    try:
+        return _made(loaded, asked, metrics, name=name)
+    except Exception:  # noqa: BLE001 - a mistake of ours must not take the model off its node
+        _log.exception("requests are served, and seen neither for drift nor for samples")
+        return Observed()
+
+
+def _made(loaded: Loaded, asked: Feedback, metrics: Metrics, *, name: str) -> Observed:
     drift = _drift(loaded, asked)
     observers: list[Observer] = [drift] if drift is not None else []
     if asked.privacy is Privacy.SAMPLES:
