@@ -58,18 +58,22 @@ def make_bundle(folder: Path, threads: int) -> Path:
     (folder / "work").mkdir()
     pictures = Samples({"input": PICTURES}, {"input": 4}, batches=False)
     model = quantize(folder / "fp32.onnx", pictures, Quantization(), folder / "work", threads)
-    engine = load_engine("onnxruntime", model, threads=threads)
     image = np.random.default_rng(2).normal(size=SHAPE).astype(np.float32)
-    golden = Golden.of({"input": image}, engine.infer({"input": image}), 0.05)
+    return bundle_of(folder / "mobilenet", model, image, "int8", threads)
+
+
+def bundle_of(folder: Path, model: Path, samples: NDArray[np.float32], precision: str, threads: int) -> Path:
+    """Make the bundle of a model whose one input is `input`, with golden answers to samples."""
+    engine = load_engine("onnxruntime", model, threads=threads)
     bundle = write_bundle(
-        folder / "mobilenet",
+        folder,
         engine="onnxruntime",
-        precision="int8",
+        precision=precision,
         model_file=model,
         inputs=engine.inputs,
         outputs=engine.outputs,
         labels=None,
-        golden=golden,
+        golden=Golden.of({"input": samples}, engine.infer({"input": samples}), 0.05),
     )
     return bundle.folder
 

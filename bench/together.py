@@ -20,11 +20,7 @@ import onnx
 from clients import http_request, over_http, timed
 from onnx import TensorProto, helper, numpy_helper
 from row import Row
-from serving import MANY, Round, served
-
-from edgesmith_runtime.bundle import write_bundle
-from edgesmith_runtime.engine import load_engine
-from edgesmith_runtime.golden import Golden
+from serving import MANY, Round, bundle_of, served
 
 NUMBERS, UNITS, LAYERS = 64, 1024, 3
 ROUNDS, SECONDS = 7, 1.0
@@ -79,20 +75,8 @@ def _bundle(folder: Path, threads: int) -> Path:
     graph = helper.make_graph(nodes, "rows", inputs, outputs, weights)
     model = folder / "rows.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), model)
-    engine = load_engine("onnxruntime", model, threads=threads)
     samples = rng.normal(size=(16, NUMBERS)).astype(np.float32)
-    golden = Golden.of({"input": samples}, engine.infer({"input": samples}), 0.05)
-    bundle = write_bundle(
-        folder / "rows",
-        engine="onnxruntime",
-        precision="fp32",
-        model_file=model,
-        inputs=engine.inputs,
-        outputs=engine.outputs,
-        labels=None,
-        golden=golden,
-    )
-    return bundle.folder
+    return bundle_of(folder / "rows", model, samples, "fp32", threads)
 
 
 if __name__ == "__main__":

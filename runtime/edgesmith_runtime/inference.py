@@ -175,10 +175,19 @@ def _run(batch: Sequence[_Read], *, busy: bool) -> list[Any]:
         except Exception:  # noqa: BLE001 - whose request it is about shows when each is run alone
             _log.debug("a batch failed; its requests are run one by one")
         else:
-            counted = [sum(rows_of(one.request.inputs) for one in batch), *([0] * (len(batch) - 1))]
-            rows = zip(batch, answers, counted, strict=True)
-            return [_outcome(one.job.written, one.request, answer, run) for one, answer, run in rows]
+            return _written(batch, answers)
     return [_outcome(partial(one.job.alone, busy=busy), one.request) for one in batch]
+
+
+def _written(batch: Sequence[_Read], answers: Sequence[Mapping[str, NDArray[Any]]]) -> list[Any]:
+    """Write the answers of one run, which is counted with the first that can be written."""
+    run = sum(rows_of(one.request.inputs) for one in batch)
+    outcomes = []
+    for one, answer in zip(batch, answers, strict=True):
+        outcomes.append(_outcome(one.job.written, one.request, answer, run))
+        if not isinstance(outcomes[-1], Exception):
+            run = 0
+    return outcomes
 
 
 def _outcome(answer: Callable[..., Any], *arguments: Any) -> Any:

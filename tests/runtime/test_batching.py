@@ -96,12 +96,17 @@ class Asked:
             x = np.full((rows, width), value, np.float32)
             return InferRequest("", {"x": x}, tuple(RequestedOutput(name, binary=True) for name in wanted))
 
+        def encode(_: InferRequest, answers: Mapping[str, NDArray[Any]]) -> Answer:
+            if value == UNWRITTEN:
+                raise BadRequest("its answer cannot be written")
+            return {name: array.tolist() for name, array in answers.items()}
+
         job = inference(
             self.service,
             self.model,
             since=time.perf_counter(),
             decode=decode,
-            encode=lambda _, answers: {name: array.tolist() for name, array in answers.items()},
+            encode=encode,
         )
         return self.service.queue(job)
 
@@ -117,6 +122,7 @@ class Asked:
 
 
 UNREAD = -2.0
+UNWRITTEN = 97.0
 
 
 def test_who_comes_during_a_run_is_run_together() -> None:
@@ -158,6 +164,16 @@ def test_what_fails_fails_alone() -> None:
     assert (answers[0], answers[3]) == ({"sum": [3]}, {"sum": [6, 6]})
     assert [type(answer) for answer in answers[1:3]] == [AnswerFailed, BadRequest]
     assert asked.queue.pending == 0
+
+
+def test_a_run_is_counted_though_the_first_of_its_answers_cannot_be_written() -> None:
+    asked = Asked(Doubling())
+    answers = asked.behind((1, UNWRITTEN), (1, 2), (1, 3))
+    assert asked.engine.batches == [1, 3]
+    assert [type(answers[0]), *answers[1:]] == [BadRequest, {"sum": [6]}, {"sum": [9]}]
+    told = asked.service.statistics.document()
+    assert (told["inference_count"], told["execution_count"]) == (3, 2)
+    assert [one["batch_size"] for one in told["batch_stats"]] == [1, 3]
 
 
 def test_who_leaves_is_left_out() -> None:

@@ -66,6 +66,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
     )
     revisions = _revisions(view, courses)
     reports = watched(snapshot, revisions)
+    unknown = {*view.resolved.unusable, *snapshot.unreadable_profiles}
     holds = held(snapshot, courses, {one.metadata.name: one for one in view.resolved.profiles}, revisions)
     states = [*view.builds.values(), *(one for found in view.contestants.values() for one in found.states)]
     waits = [course.look_again for course in courses] + [state.look_again for state in states]
@@ -80,8 +81,8 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
         deletes=(
             *old_jobs(snapshot.jobs, {state.build.key for state in states}),
             *_unused(view, courses, moves),
-            *unwatched(snapshot, reports, {*view.resolved.unusable, *snapshot.unreadable_profiles}),
-            *released(snapshot, holds, {*view.resolved.unusable, *snapshot.unreadable_profiles}),
+            *unwatched(snapshot, reports, unknown),
+            *released(snapshot, holds, unknown),
             *view.trials.deletes,
             *view.looks.deletes,
         ),

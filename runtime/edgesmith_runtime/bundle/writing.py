@@ -77,9 +77,7 @@ def write_bundle(
     file = "model" + model_file.suffix
     digests = _write_model(folder, file, model_file, others) | _write_golden(folder, golden)
     if baseline is not None:
-        (folder / BASELINE).write_bytes(baseline)
-        (folder / BASELINE).chmod(MODE)
-        digests[BASELINE] = file_digest(folder / BASELINE)
+        digests[BASELINE] = _write(folder / BASELINE, baseline)
     document: dict[str, Any] = {
         "formatVersion": FORMAT_VERSION,
         "engine": engine,
@@ -96,15 +94,19 @@ def write_bundle(
     if labels is not None:
         document["labels"] = list(labels)
     if picture is not None:
-        (folder / GOLDEN_PICTURE).write_bytes(picture[1])
-        (folder / GOLDEN_PICTURE).chmod(MODE)
-        digests[GOLDEN_PICTURE] = file_digest(folder / GOLDEN_PICTURE)
+        digests[GOLDEN_PICTURE] = _write(folder / GOLDEN_PICTURE, picture[1])
         document["picture"] = document_of(picture[0])
     bundle = parse(document, folder, DEFAULT_NAME)
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    (folder / BUNDLE_FILE).write_bytes(text.encode() + b"\n")
-    (folder / BUNDLE_FILE).chmod(MODE)
+    _write(folder / BUNDLE_FILE, text.encode() + b"\n")
     return bundle
+
+
+def _write(file: Path, content: bytes) -> str:
+    """Write a file of a bundle; give its digest."""
+    file.write_bytes(content)
+    file.chmod(MODE)
+    return file_digest(file)
 
 
 def _write_model(folder: Path, file: str, model_file: Path, others: Sequence[Path]) -> dict[str, str]:
