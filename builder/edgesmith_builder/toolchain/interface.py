@@ -53,6 +53,8 @@ class Compiled:
     """Forms of the candidate that lose less and are slower, each made when it is asked for; None: it has one form."""
     stand_in: Path | None = None
     """What is scored in its place where this machine cannot compute as the device does; None: the candidate itself."""
+    made_from: Path | None = None
+    """What correct answers may be as near to as to the candidate's own, where it has a stand-in: the source."""
 
     @property
     def size(self) -> int:

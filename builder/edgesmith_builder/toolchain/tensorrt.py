@@ -1,24 +1,27 @@
-"""TensorRT: the ONNX model as it came, or quantised, which the device compiles for the very GPU that it has.
+"""TensorRT: an ONNX model in fp32, fp16 or int8, which the device compiles for the very GPU that it has.
 
-An engine of TensorRT's is for one version of it on one kind of GPU, so none is made here. What a candidate is worth is
-measured on this machine's processor: in fp32 as it came, in fp16 with every tensor rounded to that type, in int8 with
-the scales that TensorRT is told.
+An engine of TensorRT's is for one version of it on one kind of GPU, so none is made here. The file says the number type
+of each value, since TensorRT 11 goes by nothing else. What a candidate is worth is measured on this machine's
+processor: in fp32 as it came, in fp16 with each of its values rounded to that type, in int8 with the scales that
+TensorRT is told.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from edgesmith_builder.contract import Precision
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.failures import CompileFailed
-from edgesmith_builder.progress import step
+from edgesmith_builder.progress import size_text, step
 from edgesmith_builder.quantize import Quantization, quantize
 from edgesmith_builder.score.asking import Answer
 from edgesmith_builder.toolchain import onnxruntime
 from edgesmith_builder.toolchain.half import in_half
 from edgesmith_builder.toolchain.interface import NO_CALIBRATION, Compiled, Material
+from edgesmith_builder.toolchain.rounded import rounded
 from edgesmith_builder.toolchain.sizes import check_sizes
 
 _NO_DLA = "none"
@@ -52,9 +55,11 @@ def compile(precision: Precision, material: Material, folder: Path) -> Compiled:
         with step(f"int8: quantised over {len(material.calibration)} samples"):
             made = quantize(source.path, material.calibration, _INT8, folder, material.threads)
         return Compiled("onnxruntime", made, options=options)
-    with step("fp16: rounded, to score it here"):
-        rounded = in_half(source.path, folder / "half.onnx")
-    return Compiled("onnxruntime", source.path, options=options, stand_in=rounded)
+    with step("fp16: converted, and rounded to score it here") as current:
+        half = in_half(source.path, folder / "half.onnx")
+        stand_in = rounded(half, folder / "rounded.onnx")
+        current.say(f"from {size_text(source.size)} to {size_text(half.stat().st_size)}")
+    return Compiled("onnxruntime", half, options=options, stand_in=stand_in, made_from=source.path)
 
 
 def other_answers(compiled: Compiled, samples: Samples) -> Sequence[Answer] | None:
@@ -63,8 +68,9 @@ def other_answers(compiled: Compiled, samples: Samples) -> Sequence[Answer] | No
     In fp32, what ONNX Runtime answers with other kernels; in int8, what it answers where it sums in fp32, as some of a
     GPU's kernels do.
     """
-    whole = compiled.came or compiled.stand_in is not None
-    return onnxruntime.other_answers(compiled, samples, fused=whole)
+    if compiled.made_from is not None:
+        return onnxruntime.other_answers(replace(compiled, model_file=compiled.made_from), samples)
+    return onnxruntime.other_answers(compiled, samples, fused=compiled.came)
 
 
 def told_here(options: Mapping[str, str]) -> Mapping[str, str]:  # noqa: ARG001 - as the interface has it
