@@ -162,6 +162,7 @@ def test_int8_is_around_zero_and_leaves_biases_and_results_in_float(tmp_path: Pa
     constants = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer}
     around = [one for one in graph.node if one.op_type in ("QuantizeLinear", "DequantizeLinear")]
     assert {constants[one.input[2]].dtype for one in around} == {np.dtype(np.int8)}
+    assert {constants[one.input[1]].dtype for one in around} == {np.dtype(np.float32)}, "as the values around them are"
     assert not any(constants[one.input[2]].any() for one in around)
     weights = [one for one in around if one.input[0] in constants]
     assert [constants[one.input[0]].dtype for one in weights] == [np.int8] * 2

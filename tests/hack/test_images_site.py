@@ -76,7 +76,7 @@ def test_platform_tags_run_from_the_newest_glibc_to_the_oldest_spelling() -> Non
         ("sympy", "builder", True),
         ("onnxruntime/transformers/float16.py", "builder", False),
         ("onnxruntime/transformers/models", "builder", True),
-        ("onnxruntime/transformers/float16.py", "runtime", True),
+        ("onnxruntime/transformers", "runtime", True),
         ("ml_dtypes", "runtime", True),
         ("ml_dtypes", "builder", False),
         ("numpy-2.4.6.dist-info/RECORD", "runtime", True),
