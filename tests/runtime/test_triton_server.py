@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ import tritonclient.http
 from tritonclient.utils import InferenceServerException
 from tritons import VERSION, folder_with_tritonserver
 
+from edgesmith_builder.toolchain.half import in_half
 from edgesmith_runtime.bundle import Bundle, write_bundle
 from edgesmith_runtime.device import default_threads
 from edgesmith_runtime.golden import Golden
@@ -150,9 +151,11 @@ def test_a_model_for_tensorrt_is_not_quietly_run_by_the_processor(toy: Bundle, t
     assert "engines are compiled for the first time" in said["message"]
 
 
-def test_triton_takes_the_configuration_for_tensorrt(toy: Bundle, tmp_path: Path) -> None:
+def test_triton_takes_a_model_in_fp16_and_the_configuration_for_tensorrt(toy: Bundle, tmp_path: Path) -> None:
     """Its GPU apart, which is not here: the fields for TensorRT are read, and come back as they were written."""
-    bundle = again(toy, tmp_path / "model", precision="fp16", options={"accelerator": "tensorrt", "dlaCore": "0"})
+    half = in_half(toy.model_path, tmp_path / "half.onnx")
+    options = {"accelerator": "tensorrt", "dlaCore": "0"}
+    bundle = again(toy, tmp_path / "model", precision="fp16", options=options, model_file=half)
     golden = Golden.read(*bundle.golden_paths)
     fitting = Fitting(threads=1, max_batch=4, cache=Path("/var/cache/edgesmith/x"))
     repository = write_repository(bundle, golden, fitting, tmp_path / "models")
@@ -162,6 +165,15 @@ def test_triton_takes_the_configuration_for_tensorrt(toy: Bundle, tmp_path: Path
     words = command(repository, Listening("127.0.0.1", port), drain_seconds=5, gpu=True)
     with started(words, environment(bundle), port, bundle.model):
         said = asked(f"http://127.0.0.1:{port}/v2/models/{bundle.model}/config")
+        x = np.array([[1 + 2**-12, -2, 3, -4]], np.float32)
+        with closing(tritonclient.http.InferenceServerClient(f"127.0.0.1:{port}")) as client:
+            answer = inferred(tritonclient.http, client, bundle.model, x)
+    np.testing.assert_allclose(answer.as_numpy("relu"), [[1, 0, 3, 0]], rtol=2**-11)
+    assert {one["name"]: one["data_type"] for one in (*said["input"], *said["output"])} == {
+        "x": "TYPE_FP32",
+        "relu": "TYPE_FP32",
+        "softmax": "TYPE_FP32",
+    }
     (one,) = said["optimization"]["execution_accelerators"]["gpu_execution_accelerator"]
     assert one["name"] == "tensorrt"
     assert one["parameters"] == {
