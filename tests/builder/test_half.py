@@ -355,3 +355,39 @@ def test_names_that_two_branches_share_are_told_apart(tmp_path: Path) -> None:
     half, _ = converted(branching(), tmp_path)
     values = [name for graph in subgraphs(half.graph) for one in graph.node for name in one.output]
     assert len(values) == len(set(values))
+
+
+def test_what_the_converter_gets_wrong_is_refused(tmp_path: Path) -> None:
+    """Scales of Resize that are computed inside a branch: its cast goes to the outer graph, where they are not."""
+    scaled = [("y", FLOAT, None)]
+    branches = {}
+    for kind, factor in (("then_branch", 1.0), ("else_branch", 2.0)):
+        nodes = [node("Mul", ["by", "f"], ["s"]), node("Resize", ["x", "", "s"], ["u"], mode="nearest")]
+        constant = numpy_helper.from_array(f32([factor]), "f")
+        outputs = [helper.make_tensor_value_info("u", FLOAT, None)]
+        branches[kind] = helper.make_graph(nodes, kind, [], outputs, [constant])
+    inputs = [("x", FLOAT, [1, 1, 4, 4]), ("by", FLOAT, [4]), ("which", BOOL, [])]
+    with pytest.raises(CompileFailed, match=r"^it has no form in fp16 \(.*s.*\)$"):
+        converted(made([node("If", ["which"], ["y"], **branches)], inputs, scaled, {}), tmp_path)
+
+
+def test_constants_of_the_stand_in_are_those_of_the_file(tmp_path: Path) -> None:
+    """Inside branches too, as nodes and filled into a shape that is only known when it is asked."""
+    model = branching()
+    for attribute in model.graph.node[1].attribute:
+        fill = helper.make_tensor("value", FLOAT, [1], [0.1])
+        attribute.g.node.extend(
+            [
+                node("Shape", ["x"], ["shape"]),
+                node("ConstantOfShape", ["shape"], ["filled"], value=fill),
+                node("Constant", [], ["one"], value_float=0.7),
+                node("Mul", ["filled", "one"], ["part"]),
+                node("Add", ["part", "u"], ["v"]),
+            ]
+        )
+        attribute.g.output[0].name = "v"
+    half, stand_in = converted(model, tmp_path)
+    for which in (True, False):
+        feeds = {"x": FINE, "which": np.array(which)}
+        expected: Any = ReferenceEvaluator(half).run(None, feeds)
+        np.testing.assert_array_equal(answers(stand_in, **feeds), expected)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
-from onnx import TensorProto, inliner, numpy_helper
+from onnx import TensorProto, helper, inliner, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from edgesmith_builder.failures import CompileFailed, machine_failed
@@ -32,6 +32,9 @@ _LEAST_IR = 4
 """From here on a constant is no input (onnx, `IR.md`, "Graphs")."""
 
 _HALF = "tensor(float16)"
+
+_FLOATS = frozenset({"value", "value_float", "value_floats"})
+"""Attributes by which a Constant says a tensor or floats (onnx, `Operators.md`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,6 @@ def in_half(source: Path, target: Path) -> Path:
         made = convert_float_to_float16(model, keep_io_types=True, op_block_list=[], node_block_list=blocked)
         _sort(made.graph)
         onnx.checker.check_model(made, full_check=True)
-        types_of(made)
     except CompileFailed:
         raise
     # ONNX's and ONNX Runtime's own errors share no base class.
@@ -126,6 +128,7 @@ def _folded(source: Path, between: Path) -> onnx.ModelProto:
     between.unlink()
     _own_names(folded.graph, set(), {})
     for graph in subgraphs(folded.graph):
+        _gather_constants(graph)
         for node in graph.node:
             node.name = f"{node.op_type} of {next(filter(None, node.output), '')}"
     return folded
@@ -159,6 +162,29 @@ def _own_names(graph: onnx.GraphProto, taken: set[str], outer: Mapping[str, str]
         node.input[:] = [names.get(name, name) for name in node.input]
         for inner in inner_graphs(node):
             _own_names(inner, taken, names)
+
+
+def _gather_constants(graph: onnx.GraphProto) -> None:
+    """Make initialisers of Constant nodes in float, of which the converter leaves some forms as they are."""
+    outputs = {value.name for value in graph.output}
+    nodes = []
+    for node in graph.node:
+        (one,) = node.attribute if node.op_type == "Constant" else (None,)
+        if one is None or one.name not in _FLOATS or node.output[0] in outputs:
+            nodes.append(node)
+        elif one.name == "value":
+            graph.initializer.add().CopyFrom(one.t)
+            graph.initializer[-1].name = node.output[0]
+        else:
+            array = np.array(helper.get_attribute_value(one), np.float32)
+            graph.initializer.append(numpy_helper.from_array(array, node.output[0]))
+    _set_nodes(graph, nodes)
+
+
+def _set_nodes(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> None:
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
 
 
 def _kept(node: onnx.NodeProto, types: Mapping[str, int], model: onnx.ModelProto) -> _Kept:
@@ -265,9 +291,7 @@ def _sort(graph: onnx.GraphProto) -> None:
                 heapq.heappush(ready, follower)
     if len(order) != len(graph.node):
         raise CompileFailed("its nodes have no order in which each follows those that it takes values of")
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in order]
-    del graph.node[:]
-    graph.node.extend(copies)
+    _set_nodes(graph, order)
 
 
 def _taken(node: onnx.NodeProto) -> set[str]:

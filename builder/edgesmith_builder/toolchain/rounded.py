@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from edgesmith_builder.format.onnx.nesting import subgraphs
 from edgesmith_builder.toolchain.half import types_of
@@ -49,32 +49,18 @@ def _carry(graph: onnx.GraphProto, types: Mapping[str, int], ends: Mapping[str, 
         tensor.name = ends.get(tensor.name, tensor.name)
     nodes = []
     for node in graph.node:
-        for attribute in node.attribute:
-            _widen_attribute(attribute)
         node.input[:] = [ends.get(name, name) for name in node.input]
         nodes.append(node)
         for place, name in enumerate(node.output):
             if types.get(name) != _HALF:
                 continue
-            carried, half = ends.get(name, name), f"{name}/half"
-            if node.op_type == "Cast":
-                node.output[0] = half
-            else:
-                node.output[place] = f"{name}/wide"
-                nodes.append(helper.make_node("Cast", [node.output[place]], [half], to=_HALF))
-            nodes.append(helper.make_node("Cast", [half], [carried], to=_FLOAT))
+            # Of float, or of float16 still where the node says what it makes: a Cast, a constant.
+            node.output[place] = f"{name}/wide"
+            nodes.append(helper.make_node("Cast", [f"{name}/wide"], [f"{name}/half"], to=_HALF))
+            nodes.append(helper.make_node("Cast", [f"{name}/half"], [ends.get(name, name)], to=_FLOAT))
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)
-
-
-def _widen_attribute(attribute: AttributeProto) -> None:
-    if attribute.HasField("t"):
-        _widen_tensor(attribute.t)
-    for tensor in attribute.tensors:
-        _widen_tensor(tensor)
-    if attribute.name in ("dtype", "output_dtype") and attribute.i == _HALF:
-        attribute.i = _FLOAT
 
 
 def _widen_tensor(tensor: TensorProto) -> None:
