@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
-from onnx import TensorProto, helper, inliner, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from edgesmith_builder.failures import CompileFailed, machine_failed
@@ -107,10 +107,8 @@ def types_of(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def _folded(source: Path, between: Path) -> onnx.ModelProto:
-    """The model with its functions written out, constants in one place, and what follows from them computed."""
+    """The model with its functions written out, what follows from constants computed, and each node named."""
     model = onnx.load(source)
-    if model.functions:
-        model = inliner.inline_local_functions(model)
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
     del model.graph.input[:]
