@@ -428,3 +428,26 @@ def test_constants_of_the_stand_in_are_those_of_the_file(tmp_path: Path) -> None
         feeds = {"x": FINE, "which": np.array(which)}
         expected: Any = ReferenceEvaluator(half).run(None, feeds)
         np.testing.assert_array_equal(answers(stand_in, **feeds), expected)
+
+
+def test_a_branch_may_give_out_a_constant(tmp_path: Path) -> None:
+    model = branching()
+    for attribute in model.graph.node[1].attribute:
+        if attribute.name == "else_branch":
+            del attribute.g.node[:]
+            del attribute.g.initializer[:]
+            attribute.g.node.append(node("Constant", [], ["u"], value_float=0.1))
+    half, stand_in = converted(model, tmp_path)
+    for which in (True, False):
+        feeds = {"x": FINE, "which": np.array(which)}
+        expected: Any = ReferenceEvaluator(half).run(None, feeds)
+        np.testing.assert_array_equal(answers(stand_in, **feeds), expected)
+
+
+def test_an_output_may_be_a_constant_or_an_input(tmp_path: Path) -> None:
+    nodes = [node("Constant", [], ["c"], value_float=0.1), node("Identity", ["x"], ["y"]), node("Relu", ["x"], ["z"])]
+    outputs = [("c", FLOAT, []), *Y, ("z", FLOAT, ["n", 4])]
+    half, stand_in = converted(made(nodes, X, outputs, {}), tmp_path)
+    expected: Any = ReferenceEvaluator(half).run(None, {"x": FINE})
+    for found, wanted in zip(answers(stand_in, x=FINE), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)

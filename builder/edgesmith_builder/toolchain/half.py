@@ -163,19 +163,25 @@ def _own_names(graph: onnx.GraphProto, taken: set[str], outer: Mapping[str, str]
 
 
 def _gather_constants(graph: onnx.GraphProto) -> None:
-    """Make initialisers of Constant nodes in float, of which the converter leaves some forms as they are."""
-    outputs = {value.name for value in graph.output}
+    """Make initialisers of Constant nodes in float, of which the converter leaves some forms as they are.
+
+    What the graph itself gives out is given out by a node, which the converter can put a cast behind.
+    """
     nodes = []
     for node in graph.node:
         (one,) = node.attribute if node.op_type == "Constant" else (None,)
-        if one is None or one.name not in _FLOATS or node.output[0] in outputs:
+        if one is None or one.name not in _FLOATS:
             nodes.append(node)
-        elif one.name == "value":
-            graph.initializer.add().CopyFrom(one.t)
-            graph.initializer[-1].name = node.output[0]
-        else:
-            array = np.array(helper.get_attribute_value(one), np.float32)
-            graph.initializer.append(numpy_helper.from_array(array, node.output[0]))
+            continue
+        value = helper.get_attribute_value(one)
+        tensor = value if one.name == "value" else numpy_helper.from_array(np.array(value, np.float32))
+        graph.initializer.add().CopyFrom(tensor)
+        graph.initializer[-1].name = node.output[0]
+    outputs = {value.name for value in graph.output}
+    for tensor in graph.initializer:
+        if tensor.name in outputs:
+            nodes.insert(0, helper.make_node("Identity", [f"{tensor.name}/constant"], [tensor.name]))
+            tensor.name = f"{tensor.name}/constant"
     _set_nodes(graph, nodes)
 
 
@@ -264,7 +270,7 @@ def _rounded_constants(graph: onnx.GraphProto, kept: Mapping[str, _Kept]) -> Ite
                 yield tensor.name, tensor
         for node in inner.node:
             for attribute in node.attribute:
-                if attribute.t.data_type == TensorProto.FLOAT and not kept[node.name].whole:
+                if attribute.t.data_type == TensorProto.FLOAT:
                     yield node.output[0], attribute.t
 
 
