@@ -25,6 +25,7 @@ TENSORRT: Final = "tensorrt"
 _DLA: Final = "dlaCore"
 _NO_DLA: Final = "none"
 _MODES: Final = {"fp16": "FP16", "fp32": "FP32", "int8": "INT8"}
+"""What TensorRT 10 and older may compute in besides fp32; TensorRT 11 goes by the number types of the model alone."""
 
 
 def accelerated(bundle: Bundle) -> bool:
