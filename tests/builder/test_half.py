@@ -124,6 +124,8 @@ def test_constants_and_values_are_fp16_and_inputs_and_outputs_stay(tmp_path: Pat
     model = wide()
     half, _ = converted(model, tmp_path)
     assert number_types(half) == {HALF}
+    assert [(one.domain, one.version) for one in half.opset_import] == [("", 17)]
+    assert half.ir_version == model.ir_version
     ends = [value.type.tensor_type.elem_type for value in (*half.graph.input, *half.graph.output)]
     assert ends == [FLOAT, FLOAT]
     assert [value.name for value in (*half.graph.input, *half.graph.output)] == ["x", "y"]

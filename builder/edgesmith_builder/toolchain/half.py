@@ -129,6 +129,11 @@ def _folded(source: Path, between: Path) -> onnx.ModelProto:
         _gather_constants(graph)
         for node in graph.node:
             node.name = f"{node.op_type} of {next(filter(None, node.output), '')}"
+    # ONNX Runtime imports all domains that it knows, in its newest versions; an older one does not load them all.
+    used = {node.domain or "ai.onnx" for graph in subgraphs(folded.graph) for node in graph.node}
+    imports = [one for one in folded.opset_import if (one.domain or "ai.onnx") in used | {"ai.onnx"}]
+    del folded.opset_import[:]
+    folded.opset_import.extend(imports)
     return folded
 
 
