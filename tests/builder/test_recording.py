@@ -16,8 +16,10 @@ from edgesmith_builder.dataset import Samples
 from edgesmith_builder.errors import NoCandidate, RequestInvalid
 from edgesmith_builder.ladder.rung import replayed
 from edgesmith_builder.score import ScoreFailed, golden_inputs, record
+from edgesmith_builder.score.asking import Answer
 from edgesmith_builder.score.recording import on_grid
 from edgesmith_builder.score.spread import spread
+from edgesmith_builder.score.two_ways import SAMPLES
 from edgesmith_runtime.bundle import read_bundle, write_bundle
 from edgesmith_runtime.engine import load_engine
 from edgesmith_runtime.golden import UNCOMPARED, Golden, places, replay
@@ -100,7 +102,13 @@ def test_what_two_ways_of_computing_differ_by_widens_the_tolerance_and_a_size_th
     others[3]["y"] = others[3]["y"] + np.array([0, 0, 0, 0.1], np.float32)
     others[2]["n"] = others[2]["n"][:, :2]
     golden = record(
-        engine, inputs.golden, others=others, known=inputs.answers.outputs, precision="fp32", model_size=1000
+        engine,
+        inputs.golden,
+        other=lambda _: others,
+        more=None,
+        known=inputs.answers.outputs,
+        precision="fp32",
+        model_size=1000,
     )
     assert set(golden.outputs) == {"y", "z"}
     _, allowed = whole(golden, "y")
@@ -108,7 +116,46 @@ def test_what_two_ways_of_computing_differ_by_widens_the_tolerance_and_a_size_th
     assert allowed[:, :3].max() < 0.05
     other = [{name: array[:, :2] for name, array in answer.items()} for answer in others]
     with pytest.raises(ScoreFailed, match="the size of every output depends on the last bits"):
-        record(engine, inputs.golden, others=other, known=inputs.answers.outputs, precision="fp32", model_size=1000)
+        record(
+            engine,
+            inputs.golden,
+            other=lambda _: other,
+            more=None,
+            known=inputs.answers.outputs,
+            precision="fp32",
+            model_size=1000,
+        )
+
+
+def test_what_two_ways_differ_by_is_taken_of_more_samples_than_the_golden_ones(tmp_path: Path) -> None:
+    """Golden samples that both ways answer alike, by luck, say nothing of the next device's way."""
+    model = outputs([node("MatMul", ["x", "w"], ["y"])], [("y", FLOAT, ["n", 4])], w=numbers(8, 4))
+    _, inputs = asked(tmp_path, model, {"x": numbers(100, 8)})
+    engine = load_engine("onnxruntime", inputs.model.path, threads=1)
+    assert inputs.calibration is not None
+    sizes = []
+
+    def other(samples: Samples) -> list[Answer]:
+        sizes.append(len(samples))
+        answers = [engine.infer(samples.feed(index)) for index in range(len(samples))]
+        if len(samples) > len(inputs.golden):
+            answers[11]["y"] = answers[11]["y"] + np.array([0, 0, 0.2, 0], np.float32)
+            answers[12]["y"] = answers[12]["y"][:, :2]
+        return answers
+
+    golden = record(
+        engine,
+        inputs.golden,
+        other=other,
+        more=inputs.calibration,
+        known=inputs.answers.outputs,
+        precision="fp32",
+        model_size=1000,
+    )
+    assert sizes == [len(inputs.golden), SAMPLES]
+    _, allowed = whole(golden, "y")
+    assert (allowed[:, 2] == 0.5).all(), "twice 0.2, rounded up to a power of two"
+    assert allowed[:, [0, 1, 3]].max() < 0.05
 
 
 def outputs(nodes: list[onnx.NodeProto], outs: list[Any], **weights: Any) -> onnx.ModelProto:

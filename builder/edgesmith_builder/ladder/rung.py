@@ -131,17 +131,18 @@ class Workshop:
         return best[1]
 
     def _bundle(self, engine: Engine, precision: Form, made: Compiled, target: Path) -> None:
+        others = functools.partial(self.toolchain.other_answers, made)
         golden = record(
             engine,
             self.golden,
-            others=self.toolchain.other_answers(made, self.golden),
+            other=others,
+            more=self._set(),
             known=self.yardstick.answers.outputs,
             precision=precision,
             model_size=made.size,
         )
         names, asked, picture = self.material.source.labels, self.picture, None
         if asked is not None:
-            others = functools.partial(self.toolchain.other_answers, made)
             picture = recorded_picture(engine, asked, names, others, precision), asked.data
         write_bundle(
             target,
@@ -160,11 +161,15 @@ class Workshop:
 
     def _baseline(self, engine: Engine, made: Compiled, golden: Golden) -> bytes | None:
         """What drift is seen against; None without samples, and for Triton, beside which nothing of ours looks."""
-        evaluation = self.yardstick.evaluation
-        samples = self.material.calibration or (evaluation.samples if evaluation is not None else None)
+        samples = self._set()
         if samples is None or self.triton:
             return None
         return baseline(engine, samples, golden, file_digest(made.model_file))
+
+    def _set(self) -> Samples | None:
+        """The calibration set, or else the evaluation set."""
+        evaluation = self.yardstick.evaluation
+        return self.material.calibration or (evaluation.samples if evaluation is not None else None)
 
     def _pack(self, precision: Form, folder: Path) -> tuple[Layer, ...]:
         with step(f"{precision}: packed") as current:

@@ -13,6 +13,7 @@ from edgesmith_builder.dataset import Samples
 from edgesmith_builder.score.asking import Answer, ScoreFailed, check_numbers
 from edgesmith_builder.score.channels import Layout, extent
 from edgesmith_builder.score.source import Output
+from edgesmith_builder.score.two_ways import OtherWay, apart
 from edgesmith_runtime.engine import Engine, EngineError
 from edgesmith_runtime.golden import UNCOMPARED, Answers, Golden, places
 
@@ -29,7 +30,11 @@ FLOOR_INT = -7
 numbers were measured not to differ at all."""
 
 MARGIN = 8
-"""An element may differ by this many times what two ways of computing it differ by on the machine that builds."""
+"""An element may differ by this many times what two ways of computing the golden samples differ by on the machine that
+builds."""
+
+WIDE_MARGIN = 2
+"""And by this many times the most that they differ by over more samples: a maximum of tens needs less room."""
 
 ROOM = 8 * 1024
 """Bytes that answers may have however small the model is, before they are compressed."""
@@ -52,7 +57,8 @@ def record(
     engine: Engine,
     inputs: Samples,
     *,
-    others: Sequence[Answer] | None,
+    other: OtherWay,
+    more: Samples | None,
     known: Mapping[str, Output],
     precision: str,
     model_size: int,
@@ -62,7 +68,8 @@ def record(
     Args:
         engine: The winner.
         inputs: The golden inputs.
-        others: Its answers computed in another way, where there is one.
+        other: Its answers computed in another way, where there is one.
+        more: A set of which some samples are computed in both ways too; None for none.
         known: What is known of the source's outputs: the ranges of their channels.
         precision: Of the winner.
         model_size: Bytes of its file; long answers are kept in part.
@@ -79,6 +86,8 @@ def record(
     for index, answer in enumerate(given):
         for name, array in answer.items():
             check_numbers(array, name, f"golden sample {index}")
+    others = other(inputs)
+    wide = apart(engine, other, more, given[0]) if others is not None and more is not None else {}
     names = _steady(given, others)
     counts = _shares({name: [answer[name].size for answer in given] for name in names}, model_size)
     floor = FLOOR.get(precision, FLOOR_INT)
@@ -86,7 +95,7 @@ def record(
     for name in names:
         ours = [answer[name] for answer in given]
         theirs = [answer[name] for answer in others] if others is not None else ours
-        outputs[name] = _answers(ours, _exponents(ours, theirs, known[name], floor), counts[name])
+        outputs[name] = _answers(ours, _exponents(ours, theirs, wide.get(name, ()), known[name], floor), counts[name])
     return Golden(inputs.inputs, outputs)
 
 
@@ -118,7 +127,11 @@ def _shares(sizes: Mapping[str, Sequence[int]], model_size: int) -> dict[str, li
 
 
 def _exponents(
-    ours: Sequence[NDArray[Any]], theirs: Sequence[NDArray[Any]], known: Output, floor: int
+    ours: Sequence[NDArray[Any]],
+    theirs: Sequence[NDArray[Any]],
+    wide: Sequence[NDArray[np.float64]],
+    known: Output,
+    floor: int,
 ) -> list[NDArray[np.int64]]:
     """The tolerance of every element of every answer, flat, as a power of two."""
     if ours[0].dtype.kind not in "biuf":
@@ -135,11 +148,13 @@ def _exponents(
     usual = np.where(spans > 0, spans, whole if whole > 0 else np.where(sizes > 0, sizes, 1.0))
     with np.errstate(invalid="ignore"):
         differences = extent(layout, [np.abs(_float(a) - _float(b)) for a, b in zip(ours, theirs, strict=True)])[1]
+    elsewhere = extent(layout, [one for one in wide if _fits(layout, one)])[1]
+    doubt = np.maximum(MARGIN * _finite(differences), WIDE_MARGIN * _finite(elsewhere))
     own = np.finfo(ours[0].dtype).eps if ours[0].dtype.kind == "f" else 0.0
     allowed = np.maximum.reduce(
         [
             np.ldexp(usual, floor),
-            np.minimum(MARGIN * np.where(np.isfinite(differences), differences, 0.0), usual * _NOISE),
+            np.minimum(doubt, usual * _NOISE),
             sizes * max(_ULPS * float(np.finfo(np.float32).eps), 2 * float(own)),
         ]
     )
@@ -148,6 +163,10 @@ def _exponents(
         np.where(np.isfinite(_float(answer)).reshape(-1), exponents[layout.numbers(answer.shape)], UNCOMPARED)
         for answer in ours
     ]
+
+
+def _finite(found: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(np.isfinite(found), found, 0.0)
 
 
 def _float(answer: NDArray[Any]) -> NDArray[np.float64]:
