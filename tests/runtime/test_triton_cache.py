@@ -50,6 +50,11 @@ def test_engines_are_found_again(toy: Bundle, tmp_path: Path) -> None:
     assert (first.changed, again.changed, engine.exists()) == (False, False, True)
 
 
+def test_a_self_test_that_failed_before_it_compiled_leaves_no_engines(toy: Bundle, tmp_path: Path) -> None:
+    opened(toy, tmp_path)
+    assert opened(toy, tmp_path).message == "engines are compiled for the first time"
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -172,9 +172,10 @@ def test_only_a_gpu_gets_memory_to_copy_from(toy: Bundle) -> None:
     assert pinned not in command(toy.folder, listening, drain_seconds=1, gpu=True)
 
 
-def test_fp32_is_computed_as_such(toy: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_in_fp32_is_computed_as_such(toy: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "/ours")
-    assert environment(for_tensorrt(toy, "fp32"))["NVIDIA_TF32_OVERRIDE"] == "0"
+    for precision in ("fp32", "int8"):
+        assert environment(for_tensorrt(toy, precision))["NVIDIA_TF32_OVERRIDE"] == "0"
     other = environment(for_tensorrt(toy, "fp16"))
     assert "NVIDIA_TF32_OVERRIDE" not in other
     assert "PYTHONPATH" not in other

@@ -2,7 +2,8 @@
 
 Triton takes a folder of its backends that holds ``model.py`` for a backend of that name
 (https://github.com/triton-inference-server/backend/blob/main/docs/python_based_backends.md). Of a model's configuration
-it heeds the threads; accelerators it does not have.
+it heeds the threads and the kind of its instance. On a GPU it computes with ONNX Runtime's CUDA provider, in the types
+that the model's graph has; TensorRT, which the configuration asks for, it does not have.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import onnxruntime as ort
 import triton_python_backend_utils as pb_utils
 
 _FATAL_ONLY = 4
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 class TritonPythonModel:
@@ -30,7 +32,11 @@ class TritonPythonModel:
         options.inter_op_num_threads = int(said["inter_op_thread_count"])
         options.log_severity_level = _FATAL_ONLY
         file = Path(args["model_repository"]) / args["model_version"] / config["default_model_filename"]
-        self.session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        gpu = args["model_instance_kind"] == "GPU"
+        self.session = ort.InferenceSession(str(file), options, providers=_providers(args) if gpu else [_CPU])
+        # By itself ONNX Runtime computes on the processor where CUDA cannot be loaded.
+        if gpu and _CUDA not in self.session.get_providers():
+            raise RuntimeError(f"ONNX Runtime has {', '.join(self.session.get_providers())}; {_CUDA} was expected")
         self.outputs = [output["name"] for output in config["output"]]
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -46,6 +52,11 @@ class TritonPythonModel:
         # ONNX Runtime's own errors share no base class of their own.
         except Exception as error:  # noqa: BLE001 - the client is to see it
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
+
+
+def _providers(args: dict[str, str]) -> list[Any]:
+    ort.preload_dlls()  # CUDA and cuDNN, where they lie beside as Python packages
+    return [(_CUDA, {"device_id": args["model_instance_device_id"]}), _CPU]
 
 
 def _array(tensor: Any) -> Any:

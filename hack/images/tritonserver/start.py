@@ -24,7 +24,8 @@ def main() -> None:
         shutil.copytree(ROOT / "backends", own / "backends")
         (own / "backends").rename(backends)
         own.rmdir()
-    os.environ |= {"LD_LIBRARY_PATH": str(ROOT / "lib"), "ORT_DISABLE_TELEMETRY": "1"}
+    libraries = ":".join(filter(None, (str(ROOT / "lib"), os.environ.get("LD_LIBRARY_PATH"))))
+    os.environ |= {"LD_LIBRARY_PATH": libraries, "ORT_DISABLE_TELEMETRY": "1"}
     os.execv(ROOT / "libexec" / "tritonserver", ["tritonserver", f"--backend-directory={backends}", *sys.argv[1:]])  # noqa: S606 - the program itself
 
 

@@ -77,10 +77,10 @@ def open_cache(bundle: Bundle, fingerprint: Fingerprint, *, root: Path, scratch:
     if changes:
         message = f"engines are compiled anew: {', '.join(changes)}"
         _log.warning(message)
-    elif before is None:
-        message = "engines are compiled for the first time"
-    else:
+    elif any(file.name != _FINGERPRINT for file in folder.iterdir()):
         message = "engines were there already"
+    else:
+        message = "engines are compiled for the first time"
     if not kept:
         message += f", and last as long as the pod, since there is no volume at {root}"
     return EngineCache(folder, message, changed=bool(changes))
