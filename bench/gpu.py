@@ -25,13 +25,14 @@ from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 from urllib.request import urlopen
 
 from edgesmith_runtime.bundle import Bundle
 from edgesmith_runtime.engine import EngineError
 from edgesmith_runtime.golden import Golden, replay
 from edgesmith_runtime.loading import LoadFailed, read
-from edgesmith_runtime.triton import private
+from edgesmith_runtime.triton.command import environment
 from edgesmith_runtime.triton.preparing import prepare
 from edgesmith_runtime.triton.private import private_server
 from edgesmith_runtime.triton.remote import RemoteEngine
@@ -114,17 +115,16 @@ def changed(folder: Path) -> str:
 
 def shortened(bundle: Bundle, golden: Golden) -> float:
     """The largest share of what golden answers allow, where the GPU may shorten fp32 to TF32."""
-    usual = private.environment
 
     def without(of: Bundle) -> dict[str, str]:
-        return {name: value for name, value in usual(of).items() if name != "NVIDIA_TF32_OVERRIDE"}
+        return {name: value for name, value in environment(of).items() if name != "NVIDIA_TF32_OVERRIDE"}
 
-    private.environment = without
-    try:
-        with private_server(bundle, golden, prepare(bundle, threads=2, max_batch=4).fitting) as server:
-            return replay(server.engine(), golden).worst
-    finally:
-        private.environment = usual
+    fitting = prepare(bundle, threads=2, max_batch=4).fitting
+    with (
+        patch("edgesmith_runtime.triton.private.environment", without),
+        private_server(bundle, golden, fitting) as server,
+    ):
+        return replay(server.engine(), golden).worst
 
 
 def served(folder: Path, golden: Golden) -> dict[str, Any]:

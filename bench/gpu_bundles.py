@@ -61,11 +61,11 @@ def builds(work: Path, models: Sequence[tuple[Path, tuple[int, ...]]]) -> Iterat
     for file, sizes in models:
         own = work / file.stem
         own.mkdir()
-        model = onnx.load(file)
-        (one,) = model.graph.input
+        source = onnx.load(file)
+        (one,) = source.graph.input
         for axis, size in zip(one.type.tensor_type.shape.dim[1:], sizes, strict=True):
             axis.dim_value = size
-        yield file.stem, *asked(own, model, {one.name: pictures(sizes)}, toolchain=TOOLCHAIN)
+        yield file.stem, *asked(own, source, {one.name: pictures(sizes)}, toolchain=TOOLCHAIN)
 
 
 def pictures(sizes: tuple[int, ...]) -> NDArray[np.float32]:

@@ -82,8 +82,8 @@ def environment(bundle: Bundle) -> dict[str, str]:
     """What the server's process finds in its environment.
 
     Args:
-        bundle: The model. What of it is in fp32 is computed in fp32: GPUs from Ampere on shorten the mantissas to 10 bits
-            unless told not to (https://docs.nvidia.com/deeplearning/tensorrt, "TF32"). In fp16 that shortens nothing.
+        bundle: The model. What of it is in fp32 is computed in fp32: GPUs from Ampere on shorten the mantissas to 10
+            bits unless told not to (https://docs.nvidia.com/deeplearning/tensorrt, "TF32"). In fp16 it changes nothing.
     """
     inherited = {name: value for name, value in os.environ.items() if name not in _OURS}
     return inherited | ({_TF32: "0"} if bundle.precision != "fp16" else {})
