@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -151,3 +155,15 @@ def test_an_image_without_the_package_has_a_command_line_too(
     with pytest.raises(SystemExit):
         main(["--version"])
     assert "edgesmith in an image, which its tag names" in capsys.readouterr().out
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault() -> None:
+    """As in `edgesmith profile list | head -1`: no traceback, and the status that other programs end with."""
+    command = [sys.executable, "-m", "edgesmith.cli", "profile", "list", "--output", "json"]
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -42,14 +43,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = _parser().parse_args(arguments)
     try:
         answer = _answer(found)
+        if answer.text:
+            print(answer.text, flush=True)
+    except BrokenPipeError:
+        return _unread()
     except (ClusterError, RegistryError, ValueError, OSError) as error:
         print(f"edgesmith: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    if answer.text:
-        print(answer.text)
     return answer.status
+
+
+def _unread() -> int:
+    """Whoever reads has seen enough, as `head` has; at its end Python is not to tell of what it cannot write."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE
 
 
 def _answer(found: argparse.Namespace) -> Answer:
