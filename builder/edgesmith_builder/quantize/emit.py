@@ -16,6 +16,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
+from edgesmith_builder.format.onnx.domains import import_used
 from edgesmith_builder.quantize import around_zero
 from edgesmith_builder.quantize.calibrate import Ranges
 from edgesmith_builder.quantize.hexagon import hexagon_options
@@ -88,6 +89,7 @@ def emit(recipe: Recipe, nodes: Collection[str], target: Path) -> Path:
         )
         quantizer.in_float = recipe.in_float
         quantizer.quantize_model()
+        import_used(quantizer.model.model)
         quantizer.model.save_model_to_file(str(target))
     return target
 

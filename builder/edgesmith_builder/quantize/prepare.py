@@ -8,7 +8,7 @@ import onnx
 import onnxruntime as ort
 from onnx import inliner, version_converter
 
-from edgesmith_builder.format.onnx.nesting import subgraphs
+from edgesmith_builder.format.onnx.domains import import_used
 from edgesmith_builder.format.onnx.read import opset_of
 from edgesmith_builder.limits import MODEL
 from edgesmith_builder.quantize.failures import QuantizationFailed, failing_as
@@ -62,7 +62,7 @@ def plain(source: Path, folder: Path) -> onnx.ModelProto:
     if model.functions:
         with failing_as("its functions cannot be written out"):
             model = inliner.inline_local_functions(model)
-    _import_all(model)
+    import_used(model)
     to_single(model)
     if model.ByteSize() > MODEL:
         raise QuantizationFailed(f"in fp32 it has {model.ByteSize()} bytes; at most {MODEL} were expected")
@@ -78,14 +78,6 @@ def plain(source: Path, folder: Path) -> onnx.ModelProto:
     plain_gemms(model.graph)
     _name_nodes(model.graph)
     return model
-
-
-def _import_all(model: onnx.ModelProto) -> None:
-    """Name each domain whose operators are used: ONNX Runtime knows its own unasked, ONNX's tools do not."""
-    known = {entry.domain for entry in model.opset_import}
-    used = {node.domain for graph in subgraphs(model.graph) for node in graph.node}
-    for domain in sorted(used - known - {"", "ai.onnx"}):
-        model.opset_import.append(onnx.helper.make_opsetid(domain, 1))
 
 
 def _raised(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -109,6 +101,7 @@ def _optimised(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
     with failing_as("it does not load in the form that int8 is made from"):
         ort.InferenceSession(str(plain), options, providers=["CPUExecutionProvider"])
     made = onnx.load_model(optimised)
+    import_used(made)
     plain.unlink()
     optimised.unlink()
     return made

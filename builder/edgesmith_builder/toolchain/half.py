@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from edgesmith_builder.failures import CompileFailed, machine_failed
+from edgesmith_builder.format.onnx.domains import import_used
 from edgesmith_builder.format.onnx.nesting import inner_graphs, subgraphs
 from edgesmith_builder.format.onnx.read import opset_of
 from edgesmith_builder.quantize.failures import words
@@ -129,11 +130,7 @@ def _folded(source: Path, between: Path) -> onnx.ModelProto:
         _gather_constants(graph)
         for node in graph.node:
             node.name = f"{node.op_type} of {next(filter(None, node.output), '')}"
-    # ONNX Runtime imports all domains that it knows, in its newest versions; an older one does not load them all.
-    used = {node.domain or "ai.onnx" for graph in subgraphs(folded.graph) for node in graph.node}
-    imports = [one for one in folded.opset_import if (one.domain or "ai.onnx") in used | {"ai.onnx"}]
-    del folded.opset_import[:]
-    folded.opset_import.extend(imports)
+    import_used(folded)
     return folded
 
 
