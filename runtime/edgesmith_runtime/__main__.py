@@ -2,20 +2,27 @@
 
 import sys
 
-from edgesmith_runtime.waiting import wait
+from edgesmith_runtime.uncaught import run
 
-if __name__ == "__main__":
+
+def _main() -> int:
+    """Run a command, with no more imported than it needs: some wait beside a server, on small devices."""
     if sys.argv[1:] == ["wait"]:
-        # Before anything else is imported: it waits beside a server, on small devices.
-        sys.exit(wait())
+        from edgesmith_runtime.waiting import wait
+
+        return wait()
     if sys.argv[1:2] == ["uplink"]:
         from edgesmith_runtime.uplink.arguments import main as uplink
 
-        sys.exit(uplink(sys.argv[2:]))
+        return uplink(sys.argv[2:])
     if sys.argv[1:2] == ["report"]:
         from edgesmith_runtime.reporting import main as report
 
-        sys.exit(report(sys.argv[2:]))
+        return report(sys.argv[2:])
     from edgesmith_runtime.cli import main
 
-    sys.exit(main())
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(run(_main))

@@ -15,6 +15,7 @@ from edgesmith_runtime.health import Patience
 from edgesmith_runtime.http.limits import MEBIBYTE, Limits
 from edgesmith_runtime.judging.arguments import add_judging, judging_of
 from edgesmith_runtime.logs import set_up_logging
+from edgesmith_runtime.parsing import Parser
 from edgesmith_runtime.reporting import HELP, add_report
 from edgesmith_runtime.sampling.arguments import add_sampling
 from edgesmith_runtime.uplink.arguments import add_uplink
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = argparse.ArgumentParser(prog="edgesmith_runtime", description="Serves one model bundle on an edge node.")
+    parser = Parser(prog="edgesmith_runtime", description="Serves one model bundle on an edge node.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     shared, limits = shared_arguments(), Limits()
     shared.add_argument(

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from edgesmith_runtime.parsing import Parser
 from edgesmith_runtime.services import service_of
 
 __all__ = ["HELP", "add_report", "main", "report"]
@@ -37,7 +38,7 @@ _UNKNOWN = "Learning"
 
 def main(arguments: list[str]) -> int:
     """Run the command without the others, which take more memory; see `report`."""
-    parser = argparse.ArgumentParser(prog="edgesmith_runtime report", description=HELP)
+    parser = Parser(prog="edgesmith_runtime report", description=HELP)
     add_report(parser)
     return report(parser.parse_args(arguments))
 

@@ -33,6 +33,7 @@ Reason = Literal[
     "ErrorRateExceeded",
     "LatencyRatioExceeded",
     "ConfidenceDropExceeded",
+    "InternalError",
 ]
 
 

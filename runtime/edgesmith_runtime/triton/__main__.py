@@ -2,12 +2,19 @@
 
 import sys
 
-from edgesmith_runtime.waiting import wait
+from edgesmith_runtime.uncaught import run
 
-if __name__ == "__main__":
+
+def _main() -> int:
+    """Run a command, with no more imported than it needs: one waits beside a server, on small devices."""
     if sys.argv[1:] == ["wait"]:
-        # Before anything else is imported: it waits beside a server, on small devices.
-        sys.exit(wait())
+        from edgesmith_runtime.waiting import wait
+
+        return wait()
     from edgesmith_runtime.triton.cli import main
 
-    sys.exit(main())
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(run(_main))

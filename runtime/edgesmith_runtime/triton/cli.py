@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from edgesmith_runtime.arguments import add_gates, limits_of, port, report, seconds, shared_arguments
 from edgesmith_runtime.device import default_threads
 from edgesmith_runtime.logs import set_up_logging
+from edgesmith_runtime.parsing import Parser
 from edgesmith_runtime.waiting import wait
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="edgesmith_runtime.triton", description="Serves one model bundle on an edge node with Triton."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edgesmith_runtime.logs import set_up_logging
+from edgesmith_runtime.parsing import Parser
 from edgesmith_runtime.uplink.command import UplinkSettings, run_uplink
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def main(arguments: Sequence[str]) -> int:
     Args:
         arguments: Those behind ``uplink``.
     """
-    parser = argparse.ArgumentParser(prog="edgesmith_runtime uplink")
+    parser = Parser(prog="edgesmith_runtime uplink")
     add_uplink(parser)
     options = parser.parse_args(arguments)
     if not options.node:
