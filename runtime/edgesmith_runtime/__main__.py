@@ -8,18 +8,18 @@ from edgesmith_runtime.uncaught import run
 def _main() -> int:
     """Run a command, with no more imported than it needs: some wait beside a server, on small devices."""
     if sys.argv[1:] == ["wait"]:
-        from edgesmith_runtime.waiting import wait
+        from edgesmith_runtime.waiting import wait  # noqa: PLC0415 - see above
 
         return wait()
     if sys.argv[1:2] == ["uplink"]:
-        from edgesmith_runtime.uplink.arguments import main as uplink
+        from edgesmith_runtime.uplink.arguments import main as uplink  # noqa: PLC0415 - see above
 
         return uplink(sys.argv[2:])
     if sys.argv[1:2] == ["report"]:
-        from edgesmith_runtime.reporting import main as report
+        from edgesmith_runtime.reporting import main as report  # noqa: PLC0415 - see above
 
         return report(sys.argv[2:])
-    from edgesmith_runtime.cli import main
+    from edgesmith_runtime.cli import main  # noqa: PLC0415 - see above
 
     return main()
 

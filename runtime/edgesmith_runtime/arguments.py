@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from edgesmith_runtime.bundle import DEFAULT_NAME, is_name
 from edgesmith_runtime.device import memory_limit
 from edgesmith_runtime.http.limits import MEBIBYTE, Limits
+from edgesmith_runtime.parsing import Parser
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,9 +25,9 @@ _TERMINATION_LOG: Final = Path("/dev/termination-log")
 _LARGEST_PORT: Final = 65535
 
 
-def shared_arguments() -> argparse.ArgumentParser:
+def shared_arguments() -> Parser:
     """The arguments of every command."""
-    shared, limits = argparse.ArgumentParser(add_help=False), Limits()
+    shared, limits = Parser(add_help=False), Limits()
     shared.add_argument(
         "--bundle", type=Path, default=Path("/model"), help="the bundle's folder (default: %(default)s)"
     )

@@ -21,7 +21,7 @@ _FILE = "/dev/termination-log"
 _LONGEST = 600
 """Characters of the sentence; with six bytes for each, the kubelet keeps all of it."""
 _LONGEST_NAME = 40
-_NO_MEMORY = b'{"message": "the program ended without memory to say why", "reason": "InternalError", "verdict": "Failed"}\n'
+_NO_MEMORY = b'{"message": "ended without memory to say why", "reason": "InternalError", "verdict": "Failed"}\n'
 
 
 class ArgumentsRefused(SystemExit):

@@ -195,9 +195,8 @@ def test_a_signal_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None
 
 
 def test_another_thread_does_not_keep_the_process(tmp_path: Path) -> None:
-    planted = (
-        "import threading\nthreading.Thread(target=threading.Event().wait).start()\n"
-        + _PLANTED.format(module="edgesmith_runtime.cli", error="KeyError('planted')")
+    planted = "import threading\nthreading.Thread(target=threading.Event().wait).start()\n" + _PLANTED.format(
+        module="edgesmith_runtime.cli", error="KeyError('planted')"
     )
     done, log = ended(tmp_path, ["serve"], planted=planted)
     assert (done.returncode, said(log)) == (1, "serve ended with KeyError: 'planted'")

@@ -100,6 +100,41 @@ def test_the_status_stays_small_however_long_names_are() -> None:
     assert len(found.message) < 3000
 
 
+BROKEN = "InternalError: report ended with KeyError: 'state'"
+
+
+@pytest.mark.parametrize(
+    ("told", "end"),
+    [
+        ([Report("edge-1", "new", None, BROKEN)], f" The reporter on edge-1 failed with {BROKEN}."),
+        ([Report("edge-1", "new", STEADY, BROKEN)], f" The reporter on edge-1 failed with {BROKEN}."),
+        (
+            [Report("edge-2", "new", None, BROKEN), Report("edge-1", "new", None, "InternalError: other")],
+            " The reporter on edge-1 and those of 1 more nodes failed with InternalError: other.",
+        ),
+        ([Report("edge-1", "old", None, BROKEN)], "to say."),
+        ([Report("edge-3", "new", None, BROKEN)], "to say."),
+    ],
+)
+def test_a_reporter_that_broke_down_is_told(told: list[Report], end: str) -> None:
+    assert judged(told, [at("edge-1"), at("edge-2"), at("edge-3", ready=False)]).message.endswith(end)
+
+
+def test_a_pod_of_a_reporter_says_why_it_ended_where_it_does_not_run() -> None:
+    broken = {"verdict": "Failed", "reason": "InternalError", "message": "report ended with KeyError: 'state'"}
+    last = {"terminated": {"message": json.dumps(broken)}}
+    verdict_before = {"terminated": {"message": Verdict("abc", State.STEADY, 1900000000, 5).write().decode()}}
+    for status, failure in (
+        ({"state": {"waiting": {}}, "lastState": last}, BROKEN),
+        ({"state": last, "lastState": verdict_before}, BROKEN),
+        ({"state": {"running": {}}, "lastState": last}, ""),
+        ({"state": verdict_before, "lastState": last}, ""),
+    ):
+        found = report({"spec": {"nodeName": "e"}, "status": {"containerStatuses": [status]}})
+        assert found.failure == failure
+        assert (found.verdict is None) == (verdict_before not in status.values())
+
+
 def test_an_episode_begins_once_and_ends_when_nobody_drifts_or_with_another_source() -> None:
     told, nodes = [Report("edge-1", "new", drifted())], [at("edge-1")]
     first = judged(told, nodes).status.episode

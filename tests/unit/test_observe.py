@@ -30,6 +30,7 @@ from edgesmith.decide.record import Record
 from edgesmith.decide.snapshot import Pod
 
 LATENCY, MEMORY = failed_selftest("LatencyExceeded", "p95 is 9 ms."), failed_selftest("MemoryExceeded", "It took 2 GB.")
+BROKEN = failed_selftest("InternalError", "serve ended with KeyError: 'shape'")
 FAILING = failed_selftest("ErrorRateExceeded", "60 of 90 requests failed.")
 CASES: dict[str, tuple[list[Pod], ServerState, str]] = {
     "no pod yet": ([], STARTING, "has no pod of it yet"),
@@ -99,6 +100,21 @@ CASES: dict[str, tuple[list[Pod], ServerState, str]] = {
         FAILED,
         "failed with LatencyExceeded: p95 is 9 ms",
     ),
+    "a mistake of ours, in the first try": (
+        [starting(selftest=BROKEN)],
+        FAILED,
+        "failed with InternalError: serve ended with KeyError: 'shape'",
+    ),
+    "a mistake of ours, while it is started anew": (
+        [starting(selftest=BROKEN, restarts=1, waiting="CrashLoopBackOff", waiting_message="back-off 10s")],
+        FAILED,
+        "failed with InternalError: serve ended with KeyError: 'shape'",
+    ),
+    "a mistake of ours, and ready again": (
+        [pod("n", "r", ended=BROKEN, restarts=1)],
+        FAILED,
+        "failed with InternalError: serve ended with KeyError: 'shape'",
+    ),
     "a server whose requests failed": (
         [starting(selftest=FAILING)],
         FAILED,
@@ -131,8 +147,10 @@ def test_a_node_with_a_label(case: str) -> None:
         assert found.deadline == (NOW + DEADLINE if server is STARTING else None)
 
 
-@pytest.mark.parametrize("reason", ["ErrorRateExceeded", "LatencyRatioExceeded", "ConfidenceDropExceeded"])
-def test_a_server_that_judged_itself_has_failed_until_its_revision_is_completed(reason: str) -> None:
+@pytest.mark.parametrize(
+    "reason", ["ErrorRateExceeded", "LatencyRatioExceeded", "ConfidenceDropExceeded", "InternalError"]
+)
+def test_a_server_that_judged_itself_or_broke_down_has_failed_until_its_revision_is_completed(reason: str) -> None:
     again = pod("n", "r", ended=failed_selftest(reason), restarts=1)
     found = see(again, kept=record(SERVING))
     assert found.state.server is FAILED

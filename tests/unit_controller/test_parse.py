@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,6 +121,31 @@ def test_a_server_that_failed_after_its_self_test_passed_is_the_newer_word() -> 
     found = parse.pod(serving(init=[container("selftest", state=ended(json.dumps(GOOD)))], main=main)).selftest
     assert found is not None
     assert found.reason == "BundleCorrupt"
+
+
+def test_what_ends_a_program_of_the_runtime_unforeseen_is_read_as_a_finding(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.touch()
+    command = [sys.executable, "-m", "edgesmith_runtime", "serve", "--sooner", "--termination-log", str(log)]
+    subprocess.run(command, timeout=60, check=False, stderr=subprocess.DEVNULL)
+    main = [container("server", state={"waiting": {}}, lastState=ended(log.read_text(), 2))]
+    found = parse.pod(serving(init=[container("selftest", state=ended(json.dumps(GOOD)))], main=main)).selftest
+    assert found is not None
+    assert (found.passed, found.reason, dict(found.device)) == (False, "InternalError", {})
+    assert found.message == "serve does not take its arguments: unrecognized arguments: --sooner"
+
+
+def test_what_sends_samples_is_heard_where_it_ended_itself() -> None:
+    broken = json.dumps({"verdict": "Failed", "reason": "InternalError", "message": "uplink ended with KeyError"})
+    passed = container("selftest", state=ended(json.dumps(GOOD)))
+    for state, ready, reason in (
+        ({"state": {"waiting": {}}, "lastState": ended(broken, 1)}, False, "InternalError"),
+        ({"state": {"running": {}}, "lastState": ended(broken, 1)}, True, "Passed"),
+        ({"state": {"waiting": {}}, "lastState": ended("Nothing was refused.")}, False, "Passed"),
+    ):
+        found = parse.pod(serving(init=[container("uplink", ready=ready, **state), passed])).selftest
+        assert found is not None
+        assert found.reason == reason
 
 
 def test_a_server_that_ended_itself_and_is_ready_again_says_why() -> None:

@@ -259,14 +259,16 @@ def termination_messages(status: Raw) -> list[str]:
 
 
 def _selftest(raw: Raw) -> SelfTest | None:
-    """A server that failed after a self-test that passed is the newer word, and the other way round."""
-    for status in mappings(at(raw, "status", "containerStatuses")):
+    """A server that failed after a self-test that passed is the newer word, and the other way round.
+
+    What sends samples is heard as well where it ended itself: the pod is not ready without it.
+    """
+    before = list(mappings(at(raw, "status", "initContainerStatuses")))
+    beside = [status for status in before if status.get("name") == UPLINK]
+    for status in (*mappings(at(raw, "status", "containerStatuses")), *beside):
         if status.get("ready") is not True and (found := _verdict(status)) and not found.passed:
             return found
-    for status in mappings(at(raw, "status", "initContainerStatuses")):
-        if status.get("name") == SELFTEST:
-            return _verdict(status)
-    return None
+    return next((_verdict(status) for status in before if status.get("name") == SELFTEST), None)
 
 
 def _verdict(status: Raw) -> SelfTest | None:

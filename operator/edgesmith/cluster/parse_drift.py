@@ -8,7 +8,7 @@ from typing import Any
 
 from edgesmith.api.names import EPISODE_LABEL, REPORTS_LABEL, RETRAINING_LABEL
 from edgesmith.cluster.fields import Raw, at, json_object, mappings, number, text
-from edgesmith.cluster.parse import labels_of, termination_messages
+from edgesmith.cluster.parse import labels_of, selftest, termination_messages
 from edgesmith.decide.drift import DriftVerdict, Report
 from edgesmith.decide.snapshot import RetrainingJob
 
@@ -21,18 +21,15 @@ _LATEST = 253402300799
 
 def report(raw: Raw) -> Report:
     """A pod that reports; what it told is the message of its container's last end."""
+    statuses = list(mappings(at(raw, "status", "containerStatuses")))
+    messages = [message for status in statuses for message in termination_messages(status)]
+    runs = any(at(status, "state", "running") is not None for status in statuses)
+    failure = selftest(messages[0]) if messages and not runs else None
     return Report(
         node=intern(text(raw, "spec", "nodeName")),
         revision=labels_of(raw).get(REPORTS_LABEL, ""),
-        verdict=next(
-            (
-                found
-                for status in mappings(at(raw, "status", "containerStatuses"))
-                for message in termination_messages(status)
-                if (found := verdict(message)) is not None
-            ),
-            None,
-        ),
+        verdict=next((found for message in messages if (found := verdict(message)) is not None), None),
+        failure=f"{failure.reason}: {failure.message.rstrip('.')}" if failure and not failure.passed else "",
     )
 
 

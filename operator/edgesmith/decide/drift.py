@@ -43,6 +43,8 @@ class Report:
     revision: str
     verdict: DriftVerdict | None
     """The last that it told; None: none yet."""
+    failure: str = ""
+    """Why it ended by itself, where it does not run: reason and sentence; empty otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,16 @@ def drifting(
         previous: `status.drift` as it stands.
         now: The hub's time.
     """
+    reports = list(reports)
     told = {(one.node, one.revision): one.verdict for one in reports if one.verdict is not None}
+    failures = {(one.node, one.revision): one.failure for one in reports if one.failure}
+    failed: dict[str, str] = {}
     found: dict[str, DriftVerdict] = {}
     silent: set[str] = set()
     steady = unknown = 0
     for node, revision in nodes:
+        if node.label == revision and node.ready and (why := failures.get((node.name, revision or ""))):
+            failed[node.name] = why
         verdict = told.get((node.name, revision or "")) if node.label == revision and node.ready else None
         if verdict is None or verdict.state == "Learning":
             unknown += 1
@@ -89,6 +96,7 @@ def drifting(
             steady += 1
     condition: Literal["True", "False", "Unknown"] = "True" if found else "False" if steady else "Unknown"
     reason, message = _words(found, steady=steady, unknown=unknown)
+    message += _of_reporters(failed)
     episode = _episode(found, silent, of=of, uid=uid, previous=previous.get("episode"), now=now)
     ranked = sorted(found, key=lambda name: (found[name].since, name))[:MOST_NAMED]
     status = DriftStatus(
@@ -127,6 +135,15 @@ def _words(found: Mapping[str, DriftVerdict], *, steady: int, unknown: int) -> t
         Reason.NODES_DRIFTED,
         f"{len(found)} of {told} nodes {verb} asked other things than the model was made with{what}: {shown}.{others}",
     )
+
+
+def _of_reporters(failed: Mapping[str, str]) -> str:
+    """What is said of reporters that ended by a mistake of their own."""
+    if not failed:
+        return ""
+    first = min(failed)
+    more = f" and those of {len(failed) - 1} more nodes" if len(failed) > 1 else ""
+    return f" The reporter on {first}{more} failed with {failed[first]}."
 
 
 def _short(name: str) -> str:

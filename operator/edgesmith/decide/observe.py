@@ -27,12 +27,11 @@ MEASURED_TRIES = 3
 
 MEASURED = frozenset({"LatencyExceeded", "MemoryExceeded"})
 
-JUDGED = frozenset({"ErrorRateExceeded", "LatencyRatioExceeded", "ConfidenceDropExceeded"})
-"""What a server finds out about its requests, once; started anew it serves on, since there may be nothing else."""
+REMEMBERED = frozenset({"ErrorRateExceeded", "LatencyRatioExceeded", "ConfidenceDropExceeded", "InternalError"})
+"""What counts until a revision is completed though its server was started anew and is ready again."""
 
 DEATHS = 2
-"""After so many returns from NotReady or from a start of its machine, each with its server started anew, a node has
-failed."""
+"""Returns from NotReady or a start of the machine, each with a server started anew, after which a node has failed."""
 
 SERVERS_KEPT = 16384
 """Ready servers that are kept, for speed alone: most are the same in every pass. Some 5 MB at most."""
@@ -97,7 +96,7 @@ class _Server(NamedTuple):
     excused: bool = False
     """Whether it is without its device, and so shows nothing."""
     ended: str = ""
-    """What it found out about its requests in the run before this one, in which it is ready again."""
+    """Why its run before this one, in which it is ready again, ended itself."""
     pulled: bool = True
     """Whether its image is on the node."""
 
@@ -319,7 +318,7 @@ def _server(label: str, pods: Iterable[Pod], *, staging: bool) -> _Server:
         return _unready(newest)
     ready = _ready(newest.name, newest.restarts)
     said = newest.ended
-    return ready._replace(ended=_failed_with(said)) if said and said.reason in JUDGED else ready
+    return ready._replace(ended=_failed_with(said)) if said and said.reason in REMEMBERED else ready
 
 
 @lru_cache(maxsize=SERVERS_KEPT)

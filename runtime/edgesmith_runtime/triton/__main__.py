@@ -8,10 +8,10 @@ from edgesmith_runtime.uncaught import run
 def _main() -> int:
     """Run a command, with no more imported than it needs: one waits beside a server, on small devices."""
     if sys.argv[1:] == ["wait"]:
-        from edgesmith_runtime.waiting import wait
+        from edgesmith_runtime.waiting import wait  # noqa: PLC0415 - see above
 
         return wait()
-    from edgesmith_runtime.triton.cli import main
+    from edgesmith_runtime.triton.cli import main  # noqa: PLC0415 - see above
 
     return main()
 

@@ -34,9 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = Parser(
-        prog="edgesmith_runtime.triton", description="Serves one model bundle on an edge node with Triton."
-    )
+    parser = Parser(prog="edgesmith_runtime.triton", description="Serves one model bundle on an edge node with Triton.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     shared = shared_arguments()
     serving = commands.add_parser("serve", parents=[shared], help="check the bundle and become tritonserver")
