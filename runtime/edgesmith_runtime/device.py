@@ -24,10 +24,13 @@ __all__ = [
     "resident_memory",
 ]
 
+_TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 _ARENA_MAX: Final = -8
 """Numbers of glibc's mallopt(3)."""
 _LARGE: Final = 2**20
+_KEPT: Final = 2 * 2**20
+"""Bytes at the end of the heap that stay: one request's, so that the kernel need not clear pages anew for the next."""
 _HEAPS: Final = 2
 _HIERARCHIES_V1: Final = {"cpu": ("cpu", "cpu,cpuacct", "cpuacct,cpu"), "memory": ("memory",)}
 _MEMORY_FILES: Final = ("memory.max", "memory.limit_in_bytes")
@@ -40,10 +43,14 @@ def bound_heap() -> None:
 
     By itself it learns to keep pieces of up to 32 MiB, and makes a heap for each thread: after requests of all sizes,
     240 MB stayed that nothing used; with this, 84 MB, what the server had at rest. Other C libraries stay as they are.
+
+    What it gives back of the end by itself, from 128 KiB on, comes back with the next request: 115 page faults for
+    a body of 602 kB.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_MMAP_THRESHOLD, _LARGE)
+        mallopt(_TRIM_THRESHOLD, _KEPT)
         mallopt(_ARENA_MAX, _HEAPS)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import threading
 import time
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from edgesmith_runtime.errors import Unavailable
+from edgesmith_runtime.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,8 +57,9 @@ class Dispatcher:
     """
 
     def __init__(self, *, workers: int, limit: int, metrics: Metrics) -> None:
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="inference")
+        self._workers = Workers(workers, "inference")
         self._limit = limit
+        self._closed = False
         self._metrics = metrics
         self._lock = threading.Lock()
         self._pending = 0
@@ -92,33 +96,53 @@ class Dispatcher:
             job: Called on a thread, with whether other jobs are in flight at that moment.
 
         Raises:
-            Unavailable: Too many jobs are in flight.
+            Unavailable: Too many jobs are in flight, or the queue is closed.
         """
+        self._admit()
+        future: Future[T] = Future()
+        future.add_done_callback(lambda _: self.leave())
+        if self._joins(job):
+            with self._more:
+                self._mates.append((job, future))
+                self._more.notify()
+            self._workers.put(_Mates(self))
+        else:
+            self._workers.put(_Held(self, job, future))
+        return future
+
+    def ask(self, job: Callable[[bool], T]) -> asyncio.Future[T]:
+        """Queue a job and wait on the event loop that this is called on; otherwise as `submit`."""
+        if self._joins(job):
+            return asyncio.wrap_future(self.submit(job))
+        self._admit()
+        awaited = _Awaited(self, job)
+        self._workers.put(awaited)
+        return awaited.future
+
+    def close(self) -> None:
+        """Refuse further jobs and forget those that wait; those that run are left to end."""
+        self._closed = True
+        self._workers.close()
+        with self._more:
+            while self._mates:
+                self._mates.popleft()[1].cancel()
+
+    def _joins(self, job: object) -> bool:
+        return self.together is not None and getattr(job, "joins", False)
+
+    def _admit(self) -> None:
+        if self._closed:
+            raise Unavailable("the server is stopping; ask another")
         with self._lock:
             if self._pending >= self._limit:
                 self._metrics.add("edgesmith_queue_refusals_total")
                 raise Unavailable(f"{self._pending} requests are in flight, which is the limit; retry in a moment")
             self._count(1)
-        if self.together is not None and getattr(job, "joins", False):
-            mate: Future[T] = Future()
-            mate.add_done_callback(self._done)
-            with self._more:
-                self._mates.append((job, mate))
-                self._more.notify()
-            self._pool.submit(self._run_mates, self.together)
-            return mate
-        future = self._pool.submit(self._run, job)
-        future.add_done_callback(self._done)
-        return future
 
-    def close(self) -> None:
-        """Refuse further jobs and forget those that wait; those that run are left to end."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        with self._more:
-            while self._mates:
-                self._mates.popleft()[1].cancel()
+    # What calls these are jobs in the queue.
 
-    def _run(self, job: Callable[[bool], T]) -> T:
+    def run(self, job: Callable[[bool], T]) -> T:
+        """Run a job on this thread; it leaves by itself."""
         thread = threading.get_ident()
         with self._lock:
             self._started[thread] = time.monotonic()
@@ -128,14 +152,21 @@ class Dispatcher:
             with self._lock:
                 del self._started[thread]
 
-    def _run_mates(self, together: Together) -> None:
+    def leave(self) -> None:
+        """Free the place of a job."""
+        with self._lock:
+            self._finished += 1
+            self._count(-1)
+
+    def run_mates(self) -> None:
         """Run jobs that wait, as many together as may be; none where another thread has taken them already."""
-        mates = self._gather(together)
-        if not mates:
+        together = self.together
+        mates = self._gather(together) if together is not None else []
+        if together is None or not mates:
             return
         jobs = [job for job, _ in mates]
         try:
-            outcomes = self._run(lambda _: together.run(jobs, together.most, busy=self._pending > len(jobs)))
+            outcomes = self.run(lambda _: together.run(jobs, together.most, busy=self._pending > len(jobs)))
         except BaseException as error:  # noqa: BLE001 - nobody else would ever be told
             outcomes = [error] * len(mates)
         for (_, future), outcome in zip(mates, outcomes, strict=True):
@@ -167,11 +198,92 @@ class Dispatcher:
                 self._expected = len(found)
             return found
 
-    def _done(self, _: object) -> None:
-        with self._lock:
-            self._finished += 1
-            self._count(-1)
-
     def _count(self, change: int) -> None:
         self._pending += change
         self._metrics.put("edgesmith_requests_in_flight", value=self._pending)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held(Generic[T]):
+    """A job whose outcome is waited for on another thread."""
+
+    queue: Dispatcher
+    job: Callable[[bool], T]
+    future: Future[T]
+
+    def run(self) -> None:
+        if not self.future.set_running_or_notify_cancel():
+            return
+        try:
+            outcome = self.queue.run(self.job)
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            self.future.set_exception(error)
+            del self  # or the error's traceback and the future hold each other, and the request
+        else:
+            self.future.set_result(outcome)
+
+    def cancel(self) -> None:
+        self.future.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class _Mates:
+    """The turn of jobs that are run together."""
+
+    queue: Dispatcher
+
+    def run(self) -> None:
+        self.queue.run_mates()
+
+    def cancel(self) -> None:
+        """The jobs themselves are cancelled where they wait."""
+
+
+class _Awaited(Generic[T]):
+    """A job whose outcome is waited for on the event loop; the loop is told once, when all else is done.
+
+    Args:
+        queue: The queue.
+        job: The job.
+    """
+
+    __slots__ = ("_free", "_job", "_loop", "_queue", "future")
+
+    def __init__(self, queue: Dispatcher, job: Callable[[bool], T]) -> None:
+        self._queue = queue
+        self._job = job
+        self._loop = asyncio.get_running_loop()
+        self._free = threading.Lock()
+        self.future: asyncio.Future[T] = self._loop.create_future()
+        self.future.add_done_callback(self._left)
+
+    def run(self) -> None:
+        if not self._free.acquire(blocking=False):
+            return
+        outcome: T | None = None
+        failure: BaseException | None = None
+        try:
+            outcome = self._queue.run(self._job)
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            failure = error
+        self._queue.leave()
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._settle, outcome, failure)
+        del self, failure  # or the error's traceback and they hold each other, and the request
+
+    def cancel(self) -> None:
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self.future.cancel)
+
+    def _settle(self, outcome: Any, failure: BaseException | None) -> None:
+        if self.future.done():
+            return
+        if failure is None:
+            self.future.set_result(outcome)
+        else:
+            self.future.set_exception(failure)
+
+    def _left(self, future: asyncio.Future[T]) -> None:
+        """Free the place where nobody waits any more and the job does not run yet: who has the lock has the job."""
+        if future.cancelled() and self._free.acquire(blocking=False):
+            self._queue.leave()

@@ -159,7 +159,7 @@ class Service:
     def submit(self, job: Callable[[bool], T]) -> asyncio.Future[T]:
         """Queue a job for the engine's threads and wait on the event loop; see `Dispatcher.submit`."""
         self.asked = time.monotonic()
-        return asyncio.wrap_future(self._dispatcher.submit(job))
+        return self._dispatcher.ask(job)
 
     def queue(self, job: Callable[[bool], T]) -> Future[T]:
         """Queue a job for the engine's threads and wait on a thread; see `Dispatcher.submit`."""

@@ -105,6 +105,27 @@ def test_large_pieces_go_back_to_the_kernel() -> None:
     assert int(given_back) > 15 * 2**20
 
 
+FAULTS = """
+import resource
+import numpy as np
+from edgesmith_runtime.device import bound_heap
+
+bound_heap()
+body = np.ones(600_000, np.uint8)
+del body
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(100):
+    body = np.ones(600_000, np.uint8)
+    del body
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def test_the_memory_of_one_request_is_there_for_the_next() -> None:
+    faults = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, check=True, timeout=60).stdout
+    assert int(faults) < 500, "of 14,600 where each has its pages anew"
+
+
 def test_the_command_line_bounds_its_heap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bounded: list[bool] = []
     monkeypatch.setattr(cli, "bound_heap", lambda: bounded.append(True))

@@ -54,13 +54,13 @@ _DATATYPES: Final = {
 
 _FATAL_ONLY: Final = 4
 """ONNX Runtime's own log lines repeat what a request held; what fails is raised as well."""
-_SPIN_MICROSECONDS: Final = "100"
-"""How long an idle worker thread spins for more work before it sleeps.
+_SPIN_MICROSECONDS: Final = "50"
+"""How long an idle worker thread spins for more work before it sleeps; between runs it does not spin at all.
 
 Spinning joins the threads of one run at once, but spinning on between requests, as is the default, burns a core that
-the server, its clients and its neighbours on the device need. MobileNetV2 in int8 on two cores beside other work, with
-3 ms between runs: p50 7.5 ms and 8.0 ms of processor time with 1000 µs, 6.4 and 6.3 with 200, 5.8 and 5.7 with 100, 5.2
-and 5.1 with 50. Without any, on a machine that did nothing else, a run took 2.7 ms in place of 2.1.
+the server, its clients and its neighbours on the device need. MobileNetV2 in int8 on two cores beside much other work,
+with 1 ms between runs, processor time of a run and the time of the quickest of 960: 7.7 ms with 1000 µs, as is the
+default, 5.9 and 2.22 ms with 100, 5.4 and 2.20 ms with 50 and none between runs, 4.5 and 3.13 ms without any.
 """
 _IN_NODE: Final = re.compile(
     r"while running (?P<kind>\w+) node\. Name:'(?P<name>[^']*)' Status Message: (?P<status>.*)", re.DOTALL
@@ -161,6 +161,7 @@ def session_options(threads: int) -> Any:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = _FATAL_ONLY
     options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_MICROSECONDS)
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if products_saturate():
         options.add_session_config_entry("session.x64quantprecision", "1")
     return options
@@ -187,10 +188,7 @@ class _Session:
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str], *, large: bool) -> list[NDArray[Any]]:
         """Run the model; a large run's memory goes back at its end, that of its answer at the end of the next run."""
-        options = ort.RunOptions()
-        options.log_severity_level = _FATAL_ONLY
-        if large or self._owing:
-            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        options = _run_options(shrinks=large or self._owing)
         self._owing = large
         # An array of rank 0 turns into a scalar in NumPy's hands and ONNX Runtime's, which the latter does not take.
         feeds = {name: np.asarray(array) for name, array in inputs.items()}
@@ -206,6 +204,16 @@ class _Session:
         """Run once more where a large run's answer has left its memory."""
         if self._owing:
             self.run(self.sample, [node.name for node in self.session.get_outputs()], large=False)
+
+
+@cache
+def _run_options(*, shrinks: bool) -> Any:
+    """Say how runs go, several at once among them: quiet; and whether the arena gives back what it does not need."""
+    options = ort.RunOptions()
+    options.log_severity_level = _FATAL_ONLY
+    if shrinks:
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
 
 
 def _session(model_file: Path, threads: int) -> Any:

@@ -129,7 +129,8 @@ class Body:
 
     def _lay_out(self, length: int) -> None:
         storage = np.empty(length + _ALIGNMENT, np.uint8)
-        start = -(storage.ctypes.data + self._json_length) % _ALIGNMENT
+        address = storage.__array_interface__["data"][0]
+        start = -(address + self._json_length) % _ALIGNMENT
         self._fixed = storage[start : start + length].data
 
 

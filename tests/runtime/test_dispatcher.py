@@ -1,0 +1,153 @@
+"""The queue in front of the engine: who waits on the event loop, who leaves, and what threads hold on to."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from edgesmith_runtime.dispatcher import Dispatcher
+from edgesmith_runtime.errors import Unavailable
+from edgesmith_runtime.metrics import Metrics
+
+LONG = 20
+
+
+@pytest.fixture
+def queue() -> Iterator[Dispatcher]:
+    found = Dispatcher(workers=1, limit=3, metrics=Metrics())
+    yield found
+    found.close()
+
+
+class Held:
+    """A job that runs until it is let go."""
+
+    def __init__(self) -> None:
+        self.running, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self, busy: bool) -> bool:  # noqa: FBT001 - the queue calls it
+        self.running.set()
+        assert self.go_on.wait(LONG)
+        return busy
+
+
+class Large:
+    """What a request may hold."""
+
+
+async def test_what_a_job_gives_or_raises_comes_to_the_loop(queue: Dispatcher) -> None:
+    def fails(_: bool) -> None:  # noqa: FBT001 - the queue calls it
+        raise KeyError("planted")
+
+    assert await queue.ask(lambda busy: ("it", busy)) == ("it", False)
+    with pytest.raises(KeyError, match="planted"):
+        await queue.ask(fails)
+    assert (queue.pending, queue.finished, queue.longest) == (0, 2, 0)
+
+
+async def test_a_job_is_over_before_the_loop_is_told(queue: Dispatcher) -> None:
+    seen = []
+    asked = queue.ask(lambda _: None)
+    asked.add_done_callback(lambda _: seen.append((queue.pending, queue.finished)))
+    await asked
+    await asyncio.sleep(0)
+    assert seen == [(0, 1)]
+
+
+async def test_who_leaves_gives_its_place_back_once_and_is_not_run(queue: Dispatcher) -> None:
+    held, ran = Held(), []
+    first = queue.ask(held)
+    await asyncio.to_thread(held.running.wait, LONG)
+    waits = queue.ask(lambda _: ran.append(1))
+    waits.cancel()
+    await asyncio.sleep(0)
+    assert queue.pending == 1
+    first.cancel()
+    await asyncio.sleep(0)
+    assert queue.pending == 1, "what runs keeps its place"
+    held.go_on.set()
+    assert await queue.ask(lambda _: "next") == "next"
+    assert (queue.pending, queue.finished, ran) == (0, 3, [])
+
+
+async def test_no_more_than_the_limit_are_in_the_queue(queue: Dispatcher) -> None:
+    held = Held()
+    asked = [queue.ask(held), *(queue.ask(lambda busy: busy) for _ in range(2))]
+    for ask in (queue.ask, queue.submit):
+        with pytest.raises(Unavailable, match="3 requests are in flight"):
+            ask(lambda _: None)
+    await asyncio.to_thread(held.running.wait, LONG)
+    held.go_on.set()
+    assert await asyncio.gather(*asked) == [True, True, False]
+    assert queue.pending == 0
+
+
+async def test_a_queue_that_closes_cancels_what_waits_and_lets_end_what_runs(queue: Dispatcher) -> None:
+    held = Held()
+    runs = queue.ask(held)
+    await asyncio.to_thread(held.running.wait, LONG)
+    waits, submitted = queue.ask(lambda _: None), queue.submit(lambda _: None)
+    queue.close()
+    with pytest.raises(asyncio.CancelledError):
+        await waits
+    assert submitted.cancelled()
+    with pytest.raises(Unavailable, match="is stopping"):
+        queue.ask(lambda _: None)
+    held.go_on.set()
+    assert await runs is False
+    assert queue.pending == 0
+    for thread in threading.enumerate():
+        if thread.name.startswith("inference") and thread in queue._workers._threads:
+            await asyncio.to_thread(thread.join, LONG)
+            assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("way", ["ask", "submit"])
+async def test_nothing_holds_the_last_request(queue: Dispatcher, way: str, *, fails: bool) -> None:
+    """With the collector off: who asks seldom must not keep a request in memory until it runs."""
+    large: Any = Large()
+    known = weakref.ref(large)
+
+    def job(_: bool, held: Any = large) -> None:  # noqa: FBT001 - the queue calls it
+        if fails:
+            raise KeyError(str(held))
+
+    gc.disable()
+    try:
+        asked = getattr(queue, way)(job)
+        del large, job
+        over = asyncio.wrap_future(asked) if way == "submit" else asked
+        await asyncio.wait([over])
+        over.exception()
+        del over
+        if fails:
+            assert isinstance(asked.exception(), KeyError)
+        del asked
+        for _ in range(1000):
+            if known() is None:
+                return
+            await asyncio.sleep(0.001)
+    finally:
+        gc.enable()
+    pytest.fail("the request is still held")
+
+
+async def test_a_loop_that_ended_breaks_no_thread(queue: Dispatcher) -> None:
+    held = Held()
+    other = asyncio.new_event_loop()
+
+    async def ask() -> None:
+        queue.ask(held)
+
+    await asyncio.to_thread(lambda: other.run_until_complete(ask()))
+    await asyncio.to_thread(held.running.wait, LONG)
+    other.close()
+    held.go_on.set()
+    assert await queue.ask(lambda _: "goes on") == "goes on"
