@@ -16,8 +16,7 @@ from edgesmith_runtime.batching import Batching, together
 from edgesmith_runtime.device import trim_heap
 from edgesmith_runtime.dispatcher import Dispatcher
 from edgesmith_runtime.engine import engine_version
-from edgesmith_runtime.feedback.arguments import Feedback
-from edgesmith_runtime.feedback.making import observers_of
+from edgesmith_runtime.feedback.arguments import Feedback, Privacy
 from edgesmith_runtime.health import Health, Patience
 from edgesmith_runtime.housekeeping import Housekeeping
 from edgesmith_runtime.http.api import HttpApi
@@ -177,6 +176,11 @@ def _judge(settings: Settings, loaded: Loaded, service: Service, dispatcher: Dis
 
 
 def _observe(settings: Settings, loaded: Loaded, service: Service) -> None:
+    if settings.feedback.privacy is Privacy.NONE:
+        return
+    # Imported here: a server that observes nothing is a megabyte smaller without.
+    from edgesmith_runtime.feedback.making import observers_of  # noqa: PLC0415 - see above
+
     observed = observers_of(loaded, settings.feedback, service.metrics, name=settings.name)
     service.observers, service.drift = observed.observers, observed.drift
     if service.observers is not None:

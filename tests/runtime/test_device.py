@@ -148,3 +148,18 @@ def test_the_device_has_a_name(tmp_path: Path, files: dict[str, str], expected: 
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)
     assert processor_name(tmp_path) == expected
+
+
+UNUSED = """
+import sys
+import edgesmith_runtime.cli, edgesmith_runtime.serve
+
+for name in ("email", "http.client", "edgesmith_runtime.feedback.making", "edgesmith_runtime.uplink.command"):
+    if name in sys.modules:
+        print(name)
+"""
+
+
+def test_a_server_imports_nothing_large_that_it_does_not_use() -> None:
+    """Together they take 2.4 MB."""
+    assert subprocess.run([sys.executable, "-c", UNUSED], capture_output=True, check=True, timeout=60).stdout == b""

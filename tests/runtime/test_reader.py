@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import time
+from email.utils import formatdate
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgesmith_runtime.http.limits import MEBIBYTE, Budget, Limits, peer_of
+from edgesmith_runtime.http.messages import Response, response_head
 from edgesmith_runtime.http.reader import Phase, RequestReader
 
 if TYPE_CHECKING:
@@ -218,3 +221,9 @@ def test_who_a_peer_is() -> None:
     assert peer_of(("2001:db8:0:1::1", 1, 0, 0)) != peer_of(("2001:db8:0:2::1", 1, 0, 0))
     assert peer_of(("fe80::1%eth0", 1, 0, 2)) == peer_of(("fe80::2", 1, 0, 2))
     assert peer_of("") == peer_of(None) == b""
+
+
+@given(st.integers(0, 253402300799))
+def test_a_response_says_when_it_was_written(second: int) -> None:
+    head = response_head(Response(HTTPStatus.OK, []), keep_alive=True, old=False, now=second + 0.5)
+    assert f"\r\nDate: {formatdate(second, usegmt=True)}\r\n".encode() in head

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 from edgesmith_runtime.logs import set_up_logging
 from edgesmith_runtime.parsing import Parser
-from edgesmith_runtime.uplink.command import UplinkSettings, run_uplink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from edgesmith_runtime.uplink.command import UplinkSettings
 
 __all__ = ["NODE", "add_uplink", "main", "settings_of"]
 
@@ -27,7 +28,7 @@ _OWNER: Final = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
 
 def add_uplink(parser: argparse.ArgumentParser) -> None:
     """The arguments."""
-    parser.set_defaults(run=lambda options: run_uplink(settings_of(options)))
+    parser.set_defaults(run=_run)
     parser.add_argument("--bucket", type=_place, required=True, help="where samples go: s3://BUCKET/PREFIX")
     parser.add_argument("--owner", type=_owner, required=True, help="whose they are: NAMESPACE/MODEL")
     parser.add_argument(
@@ -63,6 +64,8 @@ def add_uplink(parser: argparse.ArgumentParser) -> None:
 
 def settings_of(options: argparse.Namespace) -> UplinkSettings:
     """What they say."""
+    from edgesmith_runtime.uplink.command import UplinkSettings  # noqa: PLC0415 - a server reads the arguments too
+
     return UplinkSettings(
         spool=options.spool,
         place=options.bucket,
@@ -93,6 +96,12 @@ def main(arguments: Sequence[str]) -> int:
     logging.shutdown()
     sys.stdout.flush()
     return status
+
+
+def _run(options: argparse.Namespace) -> int:
+    from edgesmith_runtime.uplink.command import run_uplink  # noqa: PLC0415 - as above
+
+    return run_uplink(settings_of(options))
 
 
 def _place(text: str) -> tuple[str, str]:
