@@ -51,14 +51,17 @@ class Kind(enum.IntEnum):
     CONTINUATION = 9
 
 
-class Flag(enum.IntFlag):
-    """What is said of a frame; `ACK` and `END_STREAM` are one bit, of different kinds."""
+class Flag:
+    """What is said of a frame; `ACK` and `END_STREAM` are one bit, of different kinds.
 
-    ACK = 0x1
-    END_STREAM = 0x1
-    END_HEADERS = 0x4
-    PADDED = 0x8
-    PRIORITY = 0x20
+    Numbers: each operation with an `enum.Flag` is two calls in Python, and a request has a dozen.
+    """
+
+    ACK: Final = 0x1
+    END_STREAM: Final = 0x1
+    END_HEADERS: Final = 0x4
+    PADDED: Final = 0x8
+    PRIORITY: Final = 0x20
 
 
 class Setting(enum.IntEnum):

@@ -35,7 +35,7 @@ _WORTH_A_PLACE: Final = 8192
 _SMALLEST_FRAME: Final = 2**14
 _PRIORITY_BYTES: Final = 5
 _STREAM: Final = 0x7FFF_FFFF
-_LENGTHS: Final = {Kind.PRIORITY: 5, Kind.RST_STREAM: 4, Kind.PING: 8, Kind.WINDOW_UPDATE: 4}
+_LENGTHS: Final[dict[int, int]] = {Kind.PRIORITY: 5, Kind.RST_STREAM: 4, Kind.PING: 8, Kind.WINDOW_UPDATE: 4}
 """Kinds whose payloads have one length."""
 _OF_THE_CONNECTION: Final = frozenset({Kind.SETTINGS, Kind.PING, Kind.GOAWAY})
 _OF_A_STREAM: Final = frozenset({Kind.DATA, Kind.HEADERS, Kind.PRIORITY, Kind.RST_STREAM, Kind.CONTINUATION})
@@ -197,10 +197,9 @@ class FrameReader:
                 raise Violation(Code.ENHANCE_YOUR_CALM, f"headers have {length} bytes; expected {MOST_HEADER_BYTES}")
         elif length > (MOST_FRAME if kind == Kind.DATA else _MOST_CONTROL):
             raise Violation(Code.FRAME_SIZE_ERROR, f"a frame of kind {kind} has {length} bytes; expected fewer")
-        if kind in _LENGTHS and length != _LENGTHS[Kind(kind)]:
-            raise Violation(
-                Code.FRAME_SIZE_ERROR, f"a frame of kind {kind} has {length} bytes; expected {_LENGTHS[Kind(kind)]}"
-            )
+        only = _LENGTHS.get(kind)
+        if only is not None and length != only:
+            raise Violation(Code.FRAME_SIZE_ERROR, f"a frame of kind {kind} has {length} bytes; expected {only}")
         if (stream and kind in _OF_THE_CONNECTION) or (not stream and kind in _OF_A_STREAM):
             raise Violation(Code.PROTOCOL_ERROR, f"a frame of kind {kind} is on stream {stream}; expected another")
         if kind in (Kind.DATA, Kind.RST_STREAM, Kind.WINDOW_UPDATE) and stream and not self._known(stream):

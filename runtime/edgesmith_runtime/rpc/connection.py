@@ -43,6 +43,7 @@ _NOT_READ: Final = 2**20
 _ENDING: Final = b"the end."
 """The ping behind which no call can have been sent in ignorance of the end."""
 _ALIVE: Final = b"alive?  "
+_ENDED_WELL: Final = trailers(Status.OK)
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -291,7 +292,7 @@ class Connection(asyncio.BufferedProtocol):
         """Send a message, and with the last one the call's end."""
         head = b"" if call.opened else frames.frame(Kind.HEADERS, Flag.END_HEADERS, call.stream, OPENING)
         call.opened = True
-        end = self._end(call, trailers(Status.OK)) if last else None
+        end = self._end(call, _ENDED_WELL) if last else None
         self._outbox.send(call.stream, head, [b"\0" + len(message).to_bytes(4, "big"), message], end)
 
     def finish(self, call: Call, status: Status, sentence: str = "") -> None:
