@@ -5,7 +5,8 @@
 The model has MobileNetV2's layers at 224x224 with random weights, quantised statically with unsigned activations and
 signed weights; a request carries its 600 kB input as a binary tensor over HTTP, or raw over gRPC. One process serves
 with as many threads as there are cores and one process holds the clients, which send what was prepared. The rounds of
-all parts take turns, so that a slow moment of the machine meets every part.
+all parts take turns, so that a slow moment of the machine meets every part. A bare loop has all cores to itself, where
+a server shares them with its clients and the kernel carries the bytes; what those take alone is measured beside it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime as ort
 from clients import grpc_request, http_request, over_grpc, over_http, timed
+from loopback import loopback
 from mobilenet import SHAPE, mobilenet
 from row import Row
 
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MANY = 16
+ANSWER = 4300
+"""Bytes of an answer: a thousand scores, and what stands before them."""
 OVER = {"HTTP": 0.3, "gRPC": 0.8}
 """The aims: milliseconds that one client waits longer than for a bare run."""
 
@@ -155,12 +159,13 @@ def rows(measured: dict[str, list[Round]]) -> list[Row]:
     """Turn rounds into results: medians, and medians of ratios within a round, which share the same moment."""
     wide, narrow = measured["bare wide"], measured["bare narrow"]
     best = [max(pair) for pair in zip(_rates(wide), _rates(narrow), strict=True)]
+    wide_p50 = [part.p50 for part in wide]
     found = []
     for protocol in ("HTTP", "gRPC"):
         one, many = measured[f"{protocol} 1"], measured[f"{protocol} many"]
         over = statistics.median(served.p50 - alone.p50 for served, alone in zip(one, wide, strict=True))
         found += [
-            _row(f"runtime p50, 1 {protocol} client", "ms", [part.p50 for part in one], [part.p50 for part in wide]),
+            _row(f"runtime p50, 1 {protocol} client", "ms", [part.p50 for part in one], wide_p50),
             Row(
                 f"runtime p50 over bare, 1 {protocol} client",
                 over,
@@ -172,7 +177,8 @@ def rows(measured: dict[str, list[Round]]) -> list[Row]:
             _row(f"server CPU a request, 1 {protocol} client", "ms", _costs(one), _costs(wide)),
             _row(f"server CPU a request, {MANY} {protocol} clients", "ms", _costs(many), _costs(narrow)),
         ]
-    return found
+    alone = _row("p50 of the same bytes there and back", "ms", [part.p50 for part in measured["bytes alone"]], wide_p50)
+    return [*found, alone]
 
 
 def _rates(parts: list[Round]) -> list[float]:
@@ -202,12 +208,14 @@ def measure_serving(*, threads: int | None = None, seconds: float = 1.5, rounds:
     with tempfile.TemporaryDirectory() as folder:
         bundle = make_bundle(Path(folder), threads)
         model = bundle / "model.onnx"
-        with served(bundle, threads) as server:
-            http = [over_http(server.http_port, http_request(image)) for _ in range(MANY)]
+        request = http_request(image)
+        with served(bundle, threads) as server, loopback(len(request), ANSWER) as bytes_alone:
+            http = [over_http(server.http_port, request) for _ in range(MANY)]
             rpc = [over_grpc(server.grpc_port, grpc_request(image)) for _ in range(MANY)]
             ours, theirs = time.process_time, server.processor_seconds
             parts: dict[str, tuple[Callable[[], float], Sequence[Callable[[], object]]]] = {
                 "bare wide": (ours, [bare(model, threads, image)]),
+                "bytes alone": (ours, [bytes_alone]),
                 "HTTP 1": (theirs, http[:1]),
                 "gRPC 1": (theirs, rpc[:1]),
                 "bare narrow": (ours, [bare(model, 1, image)] * threads),
