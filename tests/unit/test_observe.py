@@ -471,3 +471,39 @@ def test_a_node_is_well_that_can_be_moved_serves_and_has_failed_on_nothing() -> 
     assert not see(pod("n", "r"), taints=TAINTED).state.well
     assert not see(pod("n", "r"), devices={"squat.ai/edgetpu": 1}).state.well
     assert not see(pod("n", "r"), kept=kept).state.well
+
+
+GONE_PODS = pod("n", "older", name="z", terminating=True)
+SERVED = record(SERVING, ago=600)
+ASIDE: dict[str, dict[str, Any]] = {
+    "as its record says": {},
+    "a node that is NotReady": {"ready": False},
+    "a taint": {"taints": TAINTED},
+    "a device that it offers": {"devices": {"a/b": 1}, "offers": {"a/b": 1}},
+    "a device that it lacks": {"devices": {"a/b": 1}},
+    "a revision that does not exist": {"known": False},
+    "a bake": {"allowed": BAKING},
+    "a completed revision": {"allowed": COMPLETED},
+    "another start of its machine": {"kept": replace(SERVED, boot="before"), "boot": "other"},
+    "a record of another revision": {"kept": replace(SERVED, revision="old")},
+    "a record of another run": {"kept": replace(SERVED, run="000000/0")},
+    "a record of a start": {"kept": replace(SERVED, state=STARTING)},
+    "a record of an absence": {"kept": replace(SERVED, away=NOW - seconds(60))},
+    "a record of a death": {"kept": replace(SERVED, deaths=1)},
+    "a failure before": {"kept": replace(SERVED, failures={"r": Failure("1", broken=False, note="failed")})},
+    "no record": {"kept": None},
+    "a pod that is not ready": {"pods": [starting()]},
+    "a pod of another revision": {"pods": [pod("n", "old")]},
+    "a pod that stages": {"pods": [pod("n", "r", staging=True)]},
+    "a pod on its way out": {"pods": [pod("n", "r", terminating=True)]},
+    "a server that ended itself before": {"pods": [pod("n", "r", ended=FAILING)]},
+    "another profile's revision": {"foreign": True},
+}
+
+
+@pytest.mark.parametrize("aside", ASIDE.values(), ids=ASIDE)
+def test_a_pod_that_ends_beside_changes_nothing(aside: dict[str, Any]) -> None:
+    """A node with one pod is seen in a shorter way, where it serves as its record says."""
+    facts = {"kept": SERVED} | aside
+    pods = facts.pop("pods", [pod("n", "r")])
+    assert see(*pods, **facts) == see(*pods, GONE_PODS, **facts)

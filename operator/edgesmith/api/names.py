@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 GROUP = "edgesmith.dev"
 VERSION = "v1alpha1"
@@ -76,6 +77,8 @@ NODE_LABEL_SUFFIX = "edgesmith.dev.node-restriction.kubernetes.io"
 The annotation of the same key holds what the operator saw of the node; see `edgesmith.decide.record`."""
 
 _NEXT = "next"
+_KEYS_KEPT = 1024
+"""Labels whose next label is kept, for speed alone: a pass asks for one and the same of every node."""
 _STAGING = ".staging"
 
 MAX_MODEL_NAME = 46
@@ -87,6 +90,7 @@ def node_label(namespace: str, name: str) -> str:
     return f"{namespace}.{NODE_LABEL_SUFFIX}/{name}"
 
 
+@lru_cache(maxsize=_KEYS_KEPT)
 def next_label(key: str) -> str:
     """The node label that says which revision the node makes ready beside the one that it runs.
 

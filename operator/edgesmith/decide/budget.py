@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from edgesmith.api.status import PendingReason
 from edgesmith.decide.fleet import NodeState, RevisionState, Rules, ServerState
@@ -75,7 +76,7 @@ class Budget:
     @property
     def full(self) -> str:
         """Why a node waits for a place, in one sentence."""
-        return f"As many nodes as spec.rollout.maxUnavailable allows ({self.limit}) are without a ready server."
+        return _full(self.limit)
 
     def restart(self, node: NodeState) -> None:
         """Count a node that is moved, whatever the budget says."""
@@ -84,6 +85,12 @@ class Budget:
         self.pulling += not node.fetching
         if node.server is ServerState.FAILED:
             self.down = max(self.down - 1, 0)
+
+
+@lru_cache(maxsize=16)
+def _full(limit: int) -> str:
+    """The sentence of `Budget.full`: every node that waits is told the same."""
+    return f"As many nodes as spec.rollout.maxUnavailable allows ({limit}) are without a ready server."
 
 
 def budget_of(judgements: Sequence[Judgement], rules: Rules, leaving: Sequence[NodeState] = ()) -> Budget:

@@ -123,10 +123,11 @@ def _recorded(view: View, move: Move) -> Move:
 
 def _kept(view: View, moved: set[str]) -> tuple[Keep, ...]:
     """What changed of the records of nodes that are not moved; those of nodes without the model go."""
-    found = []
+    found, key, observed = [], view.label_key, view.observed
     for node in view.snapshot.nodes:
-        was, record = node.records.get(view.label_key), view.record_of(node.name)
-        if not is_written(record, was) and node.name not in moved:
+        observation = observed.get(node.name)
+        record = observation.record if observation else None
+        if not is_written(record, node.records.get(key)) and node.name not in moved:
             found.append(Keep(node.name, record.to_json() if record else None))
     return tuple(found)
 
@@ -147,8 +148,8 @@ def _unused(view: View, courses: Iterable[Course], moves: Iterable[Move]) -> tup
     """DaemonSets to delete, judged by the labels as they were and as they will be, and by what nodes may go back to."""
     snapshot = view.snapshot
     states = [one.state for one in view.observed.values()]
-    in_use = {name for one in states for name in (one.label, one.beside, one.previous) if name}
-    in_use |= {move.revision for move in moves if move.revision}
+    named = {one.label for one in states} | {one.beside for one in states} | {one.previous for one in states}
+    in_use = {name for name in named if name} | {move.revision for move in moves if move.revision}
     in_use |= {one.revision for course in courses for one in (course.target, course.stable) if one}
     profiles = {*view.resolved.unusable, *snapshot.unreadable_profiles}
     profiles |= {profile.metadata.name for profile in view.resolved.profiles}

@@ -116,12 +116,14 @@ def observe(
         record: What was kept of it.
         placed: What its labels say, where it makes the revision of `terms` ready beside another one.
     """
+    if steady := _steady(node, terms, pods, record, placed):
+        return steady
     taint = keeping_taint(node.taints, terms.tolerations) if node.taints else None
     lacks = shortage(terms.devices, node.offers) if terms.devices else None
     blocked = not node.ready or taint is not None
     seen, kept, ended = _NOTHING, record, ""
     label, allowed = terms.label, terms.allowed
-    boot = short_hash(node.boot, 6) if node.boot else ""
+    boot = _start(node.boot) if node.boot else ""
     if label is not None and terms.known:
         seen = _shown(_server(label, pods, staging=placed.staging), terms, record, lacks)
         blocked = blocked or seen.excused
@@ -161,6 +163,45 @@ def observe(
     )
     quiet = record is None and state.serving and not allowed.unfinished
     return Observation(state, None if quiet else kept, boot if node.ready else "")
+
+
+def _steady(
+    node: Node, terms: Terms, pods: Sequence[Pod], record: Record | None, placed: Placement
+) -> Observation | None:
+    """A node that serves as its record says, with nothing of its own that has to be looked at; None for all others.
+
+    Most are so in most passes. What `observe` says of one is the same, at more than twice the cost.
+    """
+    if record is None or len(pods) != 1 or placed.beside is not None or not terms.known:
+        return None
+    if not node.ready or node.taints or (terms.devices and shortage(terms.devices, node.offers)):
+        return None
+    (pod,) = pods
+    if pod.revision != terms.label or not pod.ready or pod.terminating or pod.staging or pod.ended is not None:
+        return None
+    boot = _start(node.boot) if node.boot else ""
+    if not _goes_on(record, _ready(pod.name, pod.restarts), terms, boot):
+        return None
+    state = NodeState(
+        node.name,
+        True,
+        terms.label,
+        ServerState.SERVING,
+        record.since,
+        record.moved,
+        failures=record.failures,
+        previous=record.previous,
+        foreign=terms.foreign,
+        unfinished=terms.allowed.unfinished,
+        labels=node.labels,
+    )
+    return Observation(state, record, boot)
+
+
+@lru_cache(maxsize=SERVERS_KEPT)
+def _start(boot: str) -> str:
+    """Which start of a machine it is, as records have it."""
+    return short_hash(boot, 6)
 
 
 def _shown(seen: _Server, terms: Terms, record: Record | None, lacks: Shortage | None) -> _Server:

@@ -39,8 +39,11 @@ def placement(node: Node, key: str) -> Placement:
         node: The node.
         key: The EdgeModel's label, as `edgesmith.api.names.node_label` has it.
     """
-    label = node.labels.get(key)
-    upcoming, staging = parse_next(node.labels.get(next_label(key)))
+    labels = node.labels
+    label, following = labels.get(key), labels.get(next_label(key))
+    if not following:
+        return Placement(label)
+    upcoming, staging = parse_next(following)
     if upcoming is None or upcoming == label:
         return Placement(label)
     return Placement(upcoming, label or "", staging)

@@ -63,15 +63,16 @@ class Record:
             "state": self.state.value,
             "since": _text(self.since),
             "moved": _text(self.moved),
-            "away": _text(self.away) if self.away else None,
+            "away": self.away and _text(self.away),
             "run": self.run,
             "boot": self.boot,
-            "returned": _text(self.returned) if self.returned else None,
+            "returned": self.returned and _text(self.returned),
             "deaths": self.deaths,
             "excused": self.excused,
             "doubtful": self.doubtful,
             "previous": self.previous,
-            "failures": {
+            "failures": self.failures
+            and {
                 revision: _filled({"attempt": one.attempt, "broken": one.broken, "note": one.note})
                 for revision, one in self.failures.items()
             },

@@ -20,7 +20,7 @@ from edgesmith.decide.neighbours import Neighbours
 from edgesmith.decide.observe import Observation, Terms, observe
 from edgesmith.decide.placement import Placement, placement
 from edgesmith.decide.profiles import Assignment, Resolved, assign, carries
-from edgesmith.decide.record import Record, parse_record
+from edgesmith.decide.record import parse_record
 from edgesmith.decide.refusals import usable
 from edgesmith.decide.requests import Named
 from edgesmith.decide.rollout import Course
@@ -121,11 +121,6 @@ class View:
         if course.target and not course.variant.left and state and state.image:
             images.setdefault(course.target.revision, state.image)
         return images
-
-    def record_of(self, node: str) -> Record | None:
-        """What is kept of a node after it was observed."""
-        observation = self.observed.get(node)
-        return observation.record if observation else None
 
     def _observe(self) -> None:
         """Every node that is to run the model, by profile, and those that still run it.
