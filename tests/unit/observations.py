@@ -10,6 +10,7 @@ from snapshots import NOW, node, pod
 
 from edgesmith.decide.fleet import ServerState
 from edgesmith.decide.observe import Allowance, Observation, Terms, observe
+from edgesmith.decide.placement import Placement
 from edgesmith.decide.record import Record
 from edgesmith.decide.snapshot import Pod
 from edgesmith.decide.taints import Taint
@@ -41,7 +42,8 @@ def see(*pods: Pod, kept: Record | None = None, after: float = 0, **more: Any) -
     facts: dict[str, Any] = {"label": "r", "known": True, "allowed": ALLOWED, "now": NOW + seconds(after)} | more
     at = replace(node("n"), ready=facts.pop("ready", True), taints=facts.pop("taints", ()))
     at = replace(at, offers=facts.pop("offers", {}), unheard=facts.pop("unheard", None), boot=facts.pop("boot", ""))
-    return observe(at, Terms(**facts), pods, kept)
+    placed = facts.pop("placed", Placement(None))
+    return observe(at, Terms(**facts), pods, kept, placed)
 
 
 def observed(*pods: Pod, kept: Record | None = None, **more: Any) -> Record:

@@ -26,6 +26,7 @@ from observations import (
 from snapshots import NOW, failed_selftest, node, pod
 
 from edgesmith.decide.fleet import Failure, ServerState
+from edgesmith.decide.placement import Placement
 from edgesmith.decide.record import Record
 from edgesmith.decide.snapshot import Pod
 
@@ -493,7 +494,8 @@ ASIDE: dict[str, dict[str, Any]] = {
     "a failure before": {"kept": replace(SERVED, failures={"r": Failure("1", broken=False, note="failed")})},
     "no record": {"kept": None},
     "a pod that is not ready": {"pods": [starting()]},
-    "a pod of another revision": {"pods": [pod("n", "old")]},
+    "a pod of another revision": {"pods": [pod("n", "old", name="n-r")]},
+    "a server beside that is gone": {"placed": Placement("r", "old")},
     "a pod that stages": {"pods": [pod("n", "r", staging=True)]},
     "a pod on its way out": {"pods": [pod("n", "r", terminating=True)]},
     "a server that ended itself before": {"pods": [pod("n", "r", ended=FAILING)]},
