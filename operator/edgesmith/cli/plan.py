@@ -17,7 +17,6 @@ from edgesmith.api.status import Condition, EdgeModelStatus, NodeCounts, Variant
 from edgesmith.cli.documents import KINDS, read
 from edgesmith.cli.seen import look
 from edgesmith.cli.table import size
-from edgesmith.cluster.apply import status_manifest
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.configuration import SettingsError, installed_settings, settings_from
 from edgesmith.cluster.dry_run import as_applied
@@ -26,6 +25,7 @@ from edgesmith.cluster.gather import Gatherer
 from edgesmith.cluster.images import Images, registry_of
 from edgesmith.cluster.kinds import EDGE_MODEL
 from edgesmith.cluster.objects import Objects
+from edgesmith.cluster.status import status_manifest
 from edgesmith.decide import decide, wanted
 from edgesmith.decide.plan import Change, Move, Plan
 from edgesmith.decide.settings import Settings

@@ -13,17 +13,17 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from edgesmith.api.names import next_label, node_label
-from edgesmith.api.status import EdgeModelStatus
 from edgesmith.cluster.client import Client, Object
 from edgesmith.cluster.errors import ClusterError, Conflict, Missing, NameTaken
 from edgesmith.cluster.events import event_manifest
-from edgesmith.cluster.kinds import DAEMON_SET, EDGE_MODEL, EVENT, JOB, KINDS, NODE, POD, SERVICE, kind_of
+from edgesmith.cluster.kinds import DAEMON_SET, EVENT, JOB, KINDS, NODE, POD, SERVICE, kind_of
 from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.parse import owner_of, without_bookkeeping
 from edgesmith.cluster.refusals import Refusal, with_refusals
+from edgesmith.cluster.status import Statuses
 from edgesmith.decide.plan import Keep, Move, Plan, StartBuild
 from edgesmith.decide.snapshot import Snapshot
 from edgesmith.resources import (
@@ -39,6 +39,8 @@ from edgesmith.resources import (
 )
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 SERVICE_SECONDS = 600.0
 """After how long the Service, which is not watched, is read again."""
@@ -111,6 +113,7 @@ class Applier:
         self._memory: dict[tuple[str, str, str], _Applied] = {}
         self._refused: dict[tuple[str, str], list[Refusal]] = {}
         """What the API server refused last time after the status was written, by EdgeModel."""
+        self._statuses = Statuses(client, objects)
 
     async def apply(self, plan: Plan, snapshot: Snapshot, now: datetime) -> Done:
         """Do what a plan says.
@@ -126,12 +129,14 @@ class Applier:
         await self._revisions(plan, snapshot, done)
         # What comes after the status was refused last time, and may still be: saying so now keeps the status steady.
         expected = [*done.refusals, *self._refused.get(key, ())]
-        await self._status(with_refusals(plan.status, expected, snapshot.model, now), snapshot, done)
+        said = with_refusals(plan.status, expected, snapshot.model, now)
+        done.status = await self._statuses.write(said, snapshot)
         before = len(done.refusals)
         await self._nodes(plan, snapshot, done)
         await self._rest(plan, snapshot, done)
         self._refused[key] = done.refusals[before:]
-        await self._status(with_refusals(plan.status, done.refusals, snapshot.model, now), snapshot, done)
+        if (says := with_refusals(plan.status, done.refusals, snapshot.model, now)) is not said:
+            done.status = await self._statuses.write(says, snapshot) or done.status
         if done.status:
             await self._events(plan, snapshot, now, done)
         return done
@@ -143,6 +148,7 @@ class Applier:
     def forget(self, namespace: str, name: str) -> None:
         """Forget what was applied and refused for an EdgeModel that is gone."""
         self._refused.pop((namespace, name), None)
+        self._statuses.forget(namespace, name)
         for reference in [reference for reference in self._memory if reference[1] == namespace]:
             del self._memory[reference]
 
@@ -180,10 +186,8 @@ class Applier:
         urgent = [move for move in possible if move.urgent]
         others = [move for move in possible if not move.urgent]
         done.left = len(others) > MOVES_PER_PASS or len(plan.records) > RECORDS_PER_PASS
-        for batch in _batches([*urgent, *others[:MOVES_PER_PASS]]):
-            await asyncio.gather(*(_collected(self._move(move, key, done), done) for move in batch))
-        for kept in _batches(plan.records[:RECORDS_PER_PASS]):
-            await asyncio.gather(*(_collected(self._keep(one, key, done), done) for one in kept))
+        await _each([*urgent, *others[:MOVES_PER_PASS]], lambda move: _collected(self._move(move, key, done), done))
+        await _each(plan.records[:RECORDS_PER_PASS], lambda kept: _collected(self._keep(kept, key, done), done))
 
     async def _rest(self, plan: Plan, snapshot: Snapshot, done: Done) -> None:
         """Start builds, a look at files and trials, delete what is no longer wanted, and see to the Service."""
@@ -322,22 +326,6 @@ class Applier:
             return False
         return True
 
-    async def _status(self, status: EdgeModelStatus, snapshot: Snapshot, done: Done) -> None:
-        """Write the status unless it reads like that already."""
-        metadata = snapshot.model.metadata
-        wanted = status_manifest(status)
-        known = self._objects.models.get(metadata.namespace, metadata.name)
-        live = known.status if known and known.metadata.uid == metadata.uid else snapshot.model.status
-        if same_status(live, wanted):
-            return
-        try:
-            result = await self._client.apply_status(EDGE_MODEL, metadata.namespace, metadata.name, wanted)
-        except Missing:
-            # Deleted in mid-pass: its children go with it, and the next pass takes its labels off the nodes.
-            return
-        self._objects.put(EDGE_MODEL, result)
-        done.status = True
-
     async def _events(self, plan: Plan, snapshot: Snapshot, now: datetime, done: Done) -> None:
         """Record what the plan has to tell. An event that is lost is no reason to run the pass again."""
         for event in plan.events:
@@ -346,19 +334,6 @@ class Applier:
                 done.events += 1
             except ClusterError as error:
                 log.warning("the event %s was not recorded: %s", event.reason, error)
-
-
-def status_manifest(status: EdgeModelStatus) -> Object:
-    """A status as it is written: what is None is left out, so that it goes away."""
-    return status.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
-def same_status(live: Mapping[str, Any], wanted: Object) -> bool:
-    """Whether writing would change nothing: both read alike."""
-    try:
-        return status_manifest(EdgeModelStatus.model_validate(live)) == wanted
-    except ValueError:
-        return False
 
 
 async def _collected(work: Awaitable[None], done: Done, profile: str = "") -> None:
@@ -370,8 +345,15 @@ async def _collected(work: Awaitable[None], done: Done, profile: str = "") -> No
         done.refusals.append(Refusal(error.with_traceback(None), profile))
 
 
-def _batches(items: Sequence[Any]) -> list[Sequence[Any]]:
-    return [items[start : start + AT_ONCE] for start in range(0, len(items), AT_ONCE)]
+async def _each(items: Sequence[T], work: Callable[[T], Awaitable[None]]) -> None:
+    """Do something about every item, `AT_ONCE` at the same time, begun in their order."""
+    left = iter(items)
+
+    async def some() -> None:
+        for item in left:
+            await work(item)
+
+    await asyncio.gather(*(some() for _ in range(min(AT_ONCE, len(items)))))
 
 
 def _profile(start: StartBuild) -> str:

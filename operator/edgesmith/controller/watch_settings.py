@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import kopf
+from kopf._cogs.structs.bodies import RawBody
+from kopf._cogs.structs.ephemera import AnyMemo
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from edgesmith.cluster import lease
 from edgesmith.cluster.client import PAGE
@@ -56,6 +59,25 @@ class NoProgress(kopf.ProgressStorage):
     def clear(self, *, essence: Any) -> Any:
         """The object without our progress: there is none in it."""
         return essence
+
+
+class NoMemories(ResourceMemories):
+    """Remembers nothing of any object: event handlers need none of it.
+
+    kopf's own keeps some 900 bytes of every object that it has seen, for as long as that exists.
+    """
+
+    async def recall(
+        self,
+        raw_body: RawBody,
+        *,
+        memobase: AnyMemo | None = None,
+        noticed_by_listing: bool = False,
+        ephemeral: bool = True,
+    ) -> ResourceMemory:
+        """A memory for one event."""
+        del ephemeral
+        return await super().recall(raw_body, memobase=memobase, noticed_by_listing=noticed_by_listing, ephemeral=True)
 
 
 def watch_settings() -> kopf.OperatorSettings:

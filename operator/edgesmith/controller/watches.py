@@ -31,7 +31,7 @@ from edgesmith.controller.concerns import concerned
 from edgesmith.controller.connections import Connections
 from edgesmith.controller.logs import fields
 from edgesmith.controller.queue import Key
-from edgesmith.controller.watch_settings import watch_settings
+from edgesmith.controller.watch_settings import NoMemories, watch_settings
 
 log = logging.getLogger(__name__)
 
@@ -167,6 +167,7 @@ class Watches:
                 namespaces=self._namespaces,
                 stop_flag=stop,
                 vault=connections,
+                memories=NoMemories(),
             )
         )
         again = asyncio.create_task(self._again.wait(), name="start the watches anew")
