@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,9 @@ class PlayedClient:
         """Every status that was written."""
         self.marks: dict[str, Mapping[str, Any]] = {}
         """Node to the last marks written."""
+        self.slow: dict[str, str] = {}
+        """By call: the one that has to begin before it is answered."""
+        self._begun: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self.most_at_once = 0
         self._running = 0
         self._version = 100
@@ -77,6 +81,9 @@ class PlayedClient:
         self._running += 1
         self.most_at_once = max(self.most_at_once, self._running)
         await asyncio.sleep(0)
+        self._begun[call].set()
+        if call in self.slow:
+            await self._begun[self.slow[call]].wait()
         self._running -= 1
         if call in self.refuse:
             raise self.refuse[call]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
 
 from played_client import PlayedClient
 from snapshots import LABEL, NOW, SETTINGS, model, profile
 
+from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import daemon_set_name, job_name
 from edgesmith.api.status import Condition, EdgeModelStatus, VariantStatus
 from edgesmith.cluster.apply import Applier, Done
@@ -83,6 +85,7 @@ class Hub:
         self.client = PlayedClient()
         self.objects = Objects()
         self.seconds = 0.0
+        self.others: tuple[EdgeModel, ...] = ()
         for number in range(nodes):
             metadata = {"name": f"n{number}", "labels": {LABEL: "before"}}
             self.objects.put(NODE, self.client.put(NODE, {"metadata": metadata}))
@@ -98,7 +101,7 @@ class Hub:
         waiting, holding = self.objects.staging.all(), self.objects.holding.all()
         pair = (AMD64, ARM64)
         seen = Snapshot(known or MODEL, SETTINGS, pair, (), (), (), found, {}, staging=waiting, holding=holding)
-        return await self.applier.apply(wanted, seen, now)
+        return await self.applier.apply(wanted, replace(seen, others=self.others), now)
 
     async def refused(self, wanted: Plan, now: datetime = NOW) -> list[ClusterError]:
         """What the API server said against a pass; at least one thing."""

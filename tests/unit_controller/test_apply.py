@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from played_hub import DS1, DS2, IMAGE, JOB, PROFILES, R1, R2, STATUS, Hub, condition, plan
-from snapshots import LABEL, NEXT, NOW
+from snapshots import LABEL, NEXT, NOW, model
 
 from edgesmith.api.names import BUILD_KEY_LABEL, trial_pod_name
-from edgesmith.cluster.apply import AT_ONCE, MOVES_PER_PASS, RECORDS_PER_PASS
+from edgesmith.cluster.apply import AT_ONCE, MOVES_PER_PASS, RECORDS_BESIDE_MOVES, RECORDS_PER_PASS
 from edgesmith.cluster.errors import (
     AdmissionDenied,
     Conflict,
@@ -262,6 +263,25 @@ async def test_one_pass_writes_so_many_records() -> None:
     done = await hub.apply(plan(records=kept))
     assert (done.records, done.left, hub.client.most_at_once) == (RECORDS_PER_PASS, True, AT_ONCE)
     assert not (await hub.apply(plan(records=kept[:RECORDS_PER_PASS]))).left
+
+
+async def test_moves_come_before_records_as_long_as_no_other_edge_model_waits_for_them() -> None:
+    hub = Hub(nodes=RECORDS_PER_PASS + 1)
+    kept = [Keep(f"n{number}", "kept") for number in range(RECORDS_PER_PASS)]
+    moving = plan(revisions=["amd64"], moves=[move(RECORDS_PER_PASS)], records=kept)
+    done = await hub.apply(moving)
+    assert (done.records, done.left) == (RECORDS_BESIDE_MOVES, True)
+    hub.others = (model(name="other"),)
+    done = await hub.apply(moving)
+    assert (done.records, done.left) == (RECORDS_PER_PASS, False)
+
+
+async def test_calls_to_nodes_do_not_wait_for_the_slowest_of_those_before() -> None:
+    hub = Hub(nodes=3 * AT_ONCE)
+    hub.client.slow["mark n0"] = f"mark n{3 * AT_ONCE - 1}"
+    async with asyncio.timeout(5):
+        done = await hub.apply(plan(records=[Keep(f"n{number}", "kept") for number in range(3 * AT_ONCE)]))
+    assert done.records == 3 * AT_ONCE
 
 
 async def test_a_node_that_is_gone_stops_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -134,6 +135,19 @@ async def test_everything_is_known_before_anything_is_done_and_changes_follow() 
         world.api.delete(POD, NAMESPACE, "model-0-1")
         await until(lambda: len(world.objects.nodes) == 4 and len(world.objects.pods) == 1)
         assert set(world.asked) == {(NAMESPACE, "model-0")}
+
+
+async def test_kopf_keeps_nothing_of_an_object() -> None:
+    """Some 900 bytes of each would be the greater part of what a large fleet takes."""
+    async with running(fleet(nodes=30, pods=20, models=1)) as world:
+        await settled(world)
+        world.api.put(NODE, node("node-9"))
+        await until(lambda: world.objects.nodes.get("", "node-9") and world.watches.dead() == [])
+        await until(lambda: _memories() <= 1)
+
+
+def _memories() -> int:
+    return sum(type(found).__name__ == "ResourceMemory" for found in gc.get_objects())
 
 
 async def test_with_namespaces_nothing_outside_them_is_listed_watched_or_known() -> None:

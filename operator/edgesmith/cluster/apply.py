@@ -50,6 +50,8 @@ MOVES_PER_PASS = 64
 """Nodes that one pass moves before it is judged again how the fleet does. What has to go back goes in one pass."""
 RECORDS_PER_PASS = 128
 """Records that one pass writes of nodes that it does not move."""
+RECORDS_BESIDE_MOVES = 16
+"""The same where it moves nodes, as long as no other EdgeModel waits for what a record says: moves come first."""
 
 _VOLATILE = ("resourceVersion", "generation", "uid", "creationTimestamp", "deletionTimestamp")
 
@@ -185,9 +187,10 @@ class Applier:
         ]
         urgent = [move for move in possible if move.urgent]
         others = [move for move in possible if not move.urgent]
-        done.left = len(others) > MOVES_PER_PASS or len(plan.records) > RECORDS_PER_PASS
+        records = RECORDS_BESIDE_MOVES if possible and not snapshot.others else RECORDS_PER_PASS
+        done.left = len(others) > MOVES_PER_PASS or len(plan.records) > records
         await _each([*urgent, *others[:MOVES_PER_PASS]], lambda move: _collected(self._move(move, key, done), done))
-        await _each(plan.records[:RECORDS_PER_PASS], lambda kept: _collected(self._keep(kept, key, done), done))
+        await _each(plan.records[:records], lambda kept: _collected(self._keep(kept, key, done), done))
 
     async def _rest(self, plan: Plan, snapshot: Snapshot, done: Done) -> None:
         """Start builds, a look at files and trials, delete what is no longer wanted, and see to the Service."""
