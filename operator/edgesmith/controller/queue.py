@@ -53,7 +53,7 @@ class Schedule:
         return len(self._running)
 
     def add(self, key: Key, at: float) -> None:
-        """Ask for a key at a time; where it is due earlier already, nothing changes. One that rests is due afterwards."""
+        """Ask for a key at a time, or at the end of its rest; where it is due earlier already, nothing changes."""
         at = max(at, self._rests.get(key, at))
         if key not in self._due or at < self._due[key]:
             self._due[key] = at
