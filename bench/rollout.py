@@ -19,7 +19,7 @@ from typing import Any
 import from_git
 from row import Row
 
-from edgesmith.decide.observe import MEASURED_TRIES
+from edgesmith.decide.server import MEASURED_TRIES
 from edgesmith_builder.contract import REPORT_ANNOTATION, BuildReport
 from edgesmith_stage import surface
 from edgesmith_stage.errors import StageError

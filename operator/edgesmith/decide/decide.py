@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from operator import attrgetter
@@ -12,10 +12,11 @@ from edgesmith.api.status import EdgeModelStatus
 from edgesmith.decide.built_for_sites import for_sites
 from edgesmith.decide.conditions import Finding, Severity
 from edgesmith.decide.digests import undigested
+from edgesmith.decide.drift import Drifting
 from edgesmith.decide.history import Turn, history_of, newest_of
 from edgesmith.decide.holding import held, released
 from edgesmith.decide.marks import status_marks
-from edgesmith.decide.plan import ApplyRevision, Delete, Keep, Move, Plan
+from edgesmith.decide.plan import ApplyRevision, Delete, Keep, Move, Pending, Plan
 from edgesmith.decide.record import Record, is_written, new_record
 from edgesmith.decide.request_status import request_statuses
 from edgesmith.decide.retention import old_jobs, old_revisions, old_staging
@@ -42,28 +43,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
     retrained = retrain(
         snapshot.model, fleet_drift(view, courses), snapshot.retraining_jobs, builds=snapshot.settings.builds
     )
-    status = status_of(
-        snapshot.model,
-        replace(view.resolved, refused={**view.resolved.refused, **view.only_built.refused}),
-        view.assignment,
-        variants=[_facts(view, course) for course in courses],
-        pending=pending,
-        revisions=status_marks(
-            [(course.variant.profile, state) for course in courses for state in course.revisions],
-            view.terms.marks,
-            attempt=view.terms.attempt,
-            retried=view.terms.retried,
-            left=frozenset(view.terms.requests.left.values()),
-        ),
-        requests=request_statuses(view.terms.requests, courses, view.terms.rules),
-        troubles=_troubles(view),
-        history=history_of(snapshot.model, _turns(view, courses), now),
-        trials=view.trials.records,
-        looks=view.looks,
-        unreadable=snapshot.unreadable_profiles,
-        drift=retrained.drift,
-        now=now,
-    )
+    status = _status(view, courses, pending, retrained.drift)
     revisions = _revisions(view, courses)
     reports = watched(snapshot, revisions)
     unknown = {*view.resolved.unusable, *snapshot.unreadable_profiles}
@@ -106,6 +86,35 @@ def _nothing(snapshot: Snapshot) -> Plan:
     """An EdgeModel that is being deleted: its children go with it, its labels are swept, its status stays."""
     status = EdgeModelStatus.model_validate(snapshot.model.status)
     return Plan((), status, (), (), (), (), (), service=False, events=(), pending=(), look_again=None)
+
+
+def _status(
+    view: View, courses: Sequence[Course], pending: Sequence[Pending], drift: Drifting | None
+) -> EdgeModelStatus:
+    """The status of the EdgeModel after the decisions of a pass; `pending` is in the order of the nodes' names."""
+    snapshot = view.snapshot
+    return status_of(
+        snapshot.model,
+        replace(view.resolved, refused={**view.resolved.refused, **view.only_built.refused}),
+        view.assignment,
+        variants=[_facts(view, course) for course in courses],
+        pending=pending,
+        revisions=status_marks(
+            [(course.variant.profile, state) for course in courses for state in course.revisions],
+            view.terms.marks,
+            attempt=view.terms.attempt,
+            retried=view.terms.retried,
+            left=frozenset(view.terms.requests.left.values()),
+        ),
+        requests=request_statuses(view.terms.requests, courses, view.terms.rules),
+        troubles=_troubles(view),
+        history=history_of(snapshot.model, _turns(view, courses), view.now),
+        trials=view.trials.records,
+        looks=view.looks,
+        unreadable=snapshot.unreadable_profiles,
+        drift=drift,
+        now=view.now,
+    )
 
 
 def _recorded(view: View, move: Move) -> Move:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -13,31 +13,13 @@ from edgesmith.decide.devices import Shortage, shortage
 from edgesmith.decide.fleet import Failure, NodeState, ServerState
 from edgesmith.decide.placement import Placement
 from edgesmith.decide.record import Record, new_record
-from edgesmith.decide.snapshot import Node, Pod, SelfTest
+from edgesmith.decide.server import NO_SERVER, SERVERS_KEPT, Server, ready_server, server_of
+from edgesmith.decide.snapshot import Node, Pod
 from edgesmith.decide.taints import keeping_taint
 
-CRASH_LOOP_RESTARTS = 3
-"""A container that waits in a back-off after so many restarts will not get ready by waiting longer.
-
-The count alone says little: over months, a few restarts of the device itself add up to as many.
-"""
-
-MEASURED_TRIES = 3
-"""Tries of the self-test before a measurement counts as failed: the first runs beside the server that is ending."""
-
-MEASURED = frozenset({"LatencyExceeded", "MemoryExceeded"})
-
-REMEMBERED = frozenset({"ErrorRateExceeded", "LatencyRatioExceeded", "ConfidenceDropExceeded", "InternalError"})
-"""What counts until a revision is completed though its server was started anew and is ready again."""
-
 DEATHS = 2
-"""Returns from NotReady or a start of the machine, each with a server started anew, after which a node has failed."""
-
-SERVERS_KEPT = 16384
-"""Ready servers that are kept, for speed alone: most are the same in every pass. Some 5 MB at most."""
-
-PULL_REASONS = frozenset({"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull"})
-"""The kubelet's words for an image that it cannot get. It goes on trying, so only the deadline ends it."""
+"""After so many returns from NotReady or from a start of its machine, each with its server started anew, a node has
+failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,24 +68,6 @@ class Observation(NamedTuple):
     """Which start of its machine it is in, as records have it; empty where it is away, or does not say."""
 
 
-class _Server(NamedTuple):
-    """The server on a node as its pod shows it."""
-
-    state: ServerState
-    note: str = ""
-    pulling: bool = False
-    run: str = ""
-    excused: bool = False
-    """Whether it is without its device, and so shows nothing."""
-    ended: str = ""
-    """Why its run before this one, in which it is ready again, ended itself."""
-    pulled: bool = True
-    """Whether its image is on the node."""
-
-
-_NOTHING = _Server(ServerState.NONE)
-
-
 def observe(
     node: Node, terms: Terms, pods: Sequence[Pod], record: Record | None, placed: Placement = _ALONE
 ) -> Observation:
@@ -121,17 +85,17 @@ def observe(
     taint = keeping_taint(node.taints, terms.tolerations) if node.taints else None
     lacks = shortage(terms.devices, node.offers) if terms.devices else None
     blocked = not node.ready or taint is not None
-    seen, kept, ended = _NOTHING, record, ""
+    seen, kept, ended = NO_SERVER, record, ""
     label, allowed = terms.label, terms.allowed
     boot = _start(node.boot) if node.boot else ""
     if label is not None and terms.known:
-        seen = _shown(_server(label, pods, staging=placed.staging), terms, record, lacks)
+        seen = _shown(server_of(label, pods, staging=placed.staging), terms, record, lacks)
         blocked = blocked or seen.excused
         if blocked or record is None or not _goes_on(record, seen, terms, boot):
             kept, ended = _judged(record, label, seen, terms, blocked=blocked, boot=boot)
             if kept.away and not node.ready and (record is None or record.away is None):
                 kept = _gone(kept, node.unheard, terms.now)
-    current = kept if kept and seen is not _NOTHING else None
+    current = kept if kept and seen is not NO_SERVER else None
     server = current.state if current else ServerState.NONE
     staged = server is ServerState.STAGED
     server = ServerState.STARTING if staged else server
@@ -180,7 +144,7 @@ def _steady(
     if pod.revision != terms.label or not pod.ready or pod.terminating or pod.staging or pod.ended is not None:
         return None
     boot = _start(node.boot) if node.boot else ""
-    if not _goes_on(record, _ready(pod.name, pod.restarts), terms, boot):
+    if not _goes_on(record, ready_server(pod.name, pod.restarts), terms, boot):
         return None
     state = NodeState(
         node.name,
@@ -204,7 +168,7 @@ def _start(boot: str) -> str:
     return short_hash(boot, 6)
 
 
-def _shown(seen: _Server, terms: Terms, record: Record | None, lacks: Shortage | None) -> _Server:
+def _shown(seen: Server, terms: Terms, record: Record | None, lacks: Shortage | None) -> Server:
     """What a pod shows of the revision: its own end counts against that, and the lack of a device does not."""
     if seen.ended and terms.allowed.unfinished and not _answered(record, seen, terms):
         seen = seen._replace(state=ServerState.FAILED, note=seen.ended)
@@ -213,13 +177,13 @@ def _shown(seen: _Server, terms: Terms, record: Record | None, lacks: Shortage |
     return seen
 
 
-def _answered(record: Record | None, seen: _Server, terms: Terms) -> bool:
+def _answered(record: Record | None, seen: Server, terms: Terms) -> bool:
     """Whether the run that ended itself failed before the retry that its pod is now an answer to."""
     failed = record.failures.get(terms.label or "") if record and record.run == seen.run else None
     return failed is not None and bool(terms.attempt) and failed.attempt != terms.attempt
 
 
-def _excused(seen: _Server, lacks: Shortage | None, record: Record | None) -> _Server:
+def _excused(seen: Server, lacks: Shortage | None, record: Record | None) -> Server:
     """A server that is not ready, without what it is not to blame for: its run is, or was, without its device."""
     if lacks is None and (record is None or record.excused != seen.run):
         return seen
@@ -227,7 +191,7 @@ def _excused(seen: _Server, lacks: Shortage | None, record: Record | None) -> _S
     return seen._replace(state=state, excused=lacks is not None)
 
 
-def _goes_on(record: Record, seen: _Server, terms: Terms, boot: str) -> bool:
+def _goes_on(record: Record, seen: Server, terms: Terms, boot: str) -> bool:
     """Whether a server that is reachable serves as its record says, with nothing to be judged by time.
 
     Most do, and then the record stays as it is; `_judged` would say the same, at several times the cost.
@@ -250,7 +214,7 @@ def _rebooted(record: Record, boot: str) -> bool:
 
 
 def _judged(
-    record: Record | None, label: str, seen: _Server, terms: Terms, *, blocked: bool, boot: str
+    record: Record | None, label: str, seen: Server, terms: Terms, *, blocked: bool, boot: str
 ) -> tuple[Record, str]:
     """The record as it is after this pass, and why the node has failed where it has."""
     now = terms.now
@@ -283,7 +247,7 @@ def _standing(failures: Mapping[str, Failure], attempt: str) -> Mapping[str, Fai
 
 
 def _seen(
-    record: Record | None, label: str, seen: _Server, *, blocked: bool, boot: str, allowed: Allowance, now: datetime
+    record: Record | None, label: str, seen: Server, *, blocked: bool, boot: str, allowed: Allowance, now: datetime
 ) -> Record:
     """The record with what the pod shows, before anything is judged by time."""
     if record is None or record.revision != label:
@@ -336,7 +300,7 @@ def _seen(
     )
 
 
-def _first(record: Record, seen: _Server) -> bool:
+def _first(record: Record, seen: Server) -> bool:
     """Whether a server is in the first start of its pod, and not ready.
 
     That is not worth a write for each node: it is written with whatever happens to the node next.
@@ -344,73 +308,7 @@ def _first(record: Record, seen: _Server) -> bool:
     return not record.run and seen.state is ServerState.STARTING and seen.run.endswith("/0")
 
 
-def _server(label: str, pods: Iterable[Pod], *, staging: bool) -> _Server:
-    """What the newest pod of the revision shows: its server, or the one that stages it."""
-    newest = None
-    for pod in pods:
-        own = pod.revision == label and not pod.terminating and pod.staging is staging
-        if own and (newest is None or (pod.created, pod.name) > (newest.created, newest.name)):
-            newest = pod
-    if newest is None:
-        return _Server(ServerState.STARTING, "has no pod of it yet", pulled=False)
-    if newest.ready and staging:
-        return _Server(ServerState.STAGED, "waits for the old server to end", run=_run(newest.name, newest.restarts))
-    if not newest.ready:
-        return _unready(newest)
-    ready = _ready(newest.name, newest.restarts)
-    said = newest.ended
-    return ready._replace(ended=_failed_with(said)) if said and said.reason in REMEMBERED else ready
-
-
-@lru_cache(maxsize=SERVERS_KEPT)
-def _ready(pod: str, restarts: int) -> _Server:
-    """A server whose pod is ready."""
-    return _Server(ServerState.SERVING, run=_run(pod, restarts))
-
-
-def _failed_with(said: SelfTest) -> str:
-    """What a container found out, as the end of a sentence that begins with its node."""
-    return f"failed with {said.reason}: {said.message.rstrip('.')}"
-
-
-def _unready(pod: Pod) -> _Server:
-    """What a pod that is not ready shows."""
-    run = _run(pod.name, pod.restarts)
-    pulling = pod.waiting in PULL_REASONS
-    failure = _failure(pod)
-    if failure:
-        return _Server(ServerState.FAILED, failure, pulling, run)
-    return _Server(ServerState.STARTING, _awaited(pod), pulling, run, pulled=pod.pulled)
-
-
-def _run(pod: str, restarts: int) -> str:
-    """Which start of a server it is."""
-    return f"{short_hash(pod, 6)}/{restarts}"
-
-
-def _failure(pod: Pod) -> str | None:
-    """Why a pod will not become ready, as the end of a sentence that begins with its node."""
-    test = pod.selftest
-    if test and not test.passed and (test.reason not in MEASURED or test.tries >= MEASURED_TRIES):
-        return _failed_with(test)
-    if pod.restarts >= CRASH_LOOP_RESTARTS and pod.waiting == "CrashLoopBackOff":
-        return f"restarts again and again: {_kubelet(pod)}"
-    return None
-
-
-def _awaited(pod: Pod) -> str:
-    """What a pod that is not ready waits for, as the end of a sentence that begins with its node."""
-    test = pod.selftest
-    if test and not test.passed:
-        return f"failed with {test.reason} in try {test.tries} of {MEASURED_TRIES}: {test.message.rstrip('.')}"
-    if pod.waiting in PULL_REASONS:
-        return f"cannot pull the image: {_kubelet(pod)}"
-    if pod.waiting:
-        return f"is starting: {_kubelet(pod)}"
-    return f"is starting: {pod.stage}"
-
-
-def _ended(kept: Record, seen: _Server, *, blocked: bool, allowed: Allowance, now: datetime) -> str | None:
+def _ended(kept: Record, seen: Server, *, blocked: bool, allowed: Allowance, now: datetime) -> str | None:
     """Why a node has failed on its revision, or None."""
     if kept.state is ServerState.FAILED:
         standing = kept.failures.get(kept.revision)
@@ -428,14 +326,9 @@ def _ended(kept: Record, seen: _Server, *, blocked: bool, allowed: Allowance, no
     return None
 
 
-def _late(seen: _Server) -> str:
+def _late(seen: Server) -> str:
     if not seen.run:
         return "got no pod within spec.rollout.progressDeadline; the events of its DaemonSet say why"
     what = "could not pull the image" if seen.pulling else "did not become ready"
     words = seen.note.partition(": ")[2] or seen.note
     return f"{what} within spec.rollout.progressDeadline: {words}"
-
-
-def _kubelet(pod: Pod) -> str:
-    """The kubelet's words."""
-    return ": ".join(part for part in (pod.waiting, pod.waiting_message) if part).rstrip(".")
