@@ -1,12 +1,17 @@
-"""One pass of the planner over a large fleet: the processor's time, without the calls that a plan is made of."""
+"""One pass of the planner over a large fleet: the processor's time, without the calls that a plan is made of.
+
+Python collects cycles as seldom as in the operator.
+"""
 
 from __future__ import annotations
 
+import gc
 import time
 
 from row import Row
 from snapshots import Cluster, model, node, publish
 
+from edgesmith.controller.start import COLLECT
 from edgesmith.decide import decide
 
 NODES = 5000
@@ -55,8 +60,13 @@ def _milliseconds(cluster: Cluster) -> float:
     """The median of some passes over the same snapshot."""
     seen = cluster.snapshot()
     found = []
-    for _ in range(_TIMES):
-        start = time.process_time()
-        decide(seen, cluster.now)
-        found.append((time.process_time() - start) * 1000)
+    usual = gc.get_threshold()
+    gc.set_threshold(*COLLECT)
+    try:
+        for _ in range(_TIMES):
+            start = time.process_time()
+            decide(seen, cluster.now)
+            found.append((time.process_time() - start) * 1000)
+    finally:
+        gc.set_threshold(*usual)
     return sorted(found)[_TIMES // 2]

@@ -16,7 +16,7 @@ from edgesmith.controller.run import run
 
 log = logging.getLogger("edgesmith.controller")
 
-_COLLECT = (20_000, 20, 20)
+COLLECT = (20_000, 20, 20)
 """Python's thresholds for its collector of cycles: objects that are read are many, and have none. Its own are 700 and
 10 and 10, and take a tenth of the processor's time."""
 
@@ -26,7 +26,7 @@ def main() -> int:
     try:
         options = options_from(sys.argv[1:], os.environ)
         logs.set_up(options.log_level)
-        gc.set_threshold(*_COLLECT)
+        gc.set_threshold(*COLLECT)
         log.info("starting as %s", options.holder)
         asyncio.run(run(options))
     except (SettingsError, ClusterError, OSError) as error:

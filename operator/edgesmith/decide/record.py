@@ -66,17 +66,16 @@ class Record:
             "away": self.away and _text(self.away),
             "run": self.run,
             "boot": self.boot,
-            "returned": self.returned and _text(self.returned),
-            "deaths": self.deaths,
-            "excused": self.excused,
-            "doubtful": self.doubtful,
-            "previous": self.previous,
-            "failures": self.failures
-            and {
+        }
+        if self.returned or self.deaths or self.excused or self.doubtful:
+            facts["returned"] = self.returned and _text(self.returned)
+            facts |= {"deaths": self.deaths, "excused": self.excused, "doubtful": self.doubtful}
+        facts["previous"] = self.previous
+        if self.failures:
+            facts["failures"] = {
                 revision: _filled({"attempt": one.attempt, "broken": one.broken, "note": one.note})
                 for revision, one in self.failures.items()
-            },
-        }
+            }
         return _ENCODER.encode(_filled(facts))
 
     def moved_to(
