@@ -15,8 +15,12 @@ THREE := $(addprefix tests/cluster/test_,bad_input.py drift.py judged.py monitor
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
-TYPED := operator builder runtime hack tests bench examples
-export PYTHONDONTWRITEBYTECODE := 1
+TYPED := $(addprefix $(CURDIR)/,operator builder runtime hack tests bench examples)
+# What costs a minute and only depends on the files' contents is kept with the tools, whose folder outlives this tree.
+# Paths are absolute, so that a file of another tree is compared by its hash and not by its size and time.
+export MYPY_CACHE_DIR := $(or $(EDGESMITH_CACHE),$(HOME)/.cache/edgesmith)/mypy
+# Servers, operators and builders start thousands of times: each compiles our modules unless the first one kept them.
+export PYTHONDONTWRITEBYTECODE :=
 export ORT_DISABLE_TELEMETRY := 1
 export EDGESMITH_SKIP_CLUSTER ?=
 
@@ -37,8 +41,8 @@ lint: $(READY) ## Formatter, linter, types and import contracts
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy --no-error-summary --exclude 'tests/(api|published|unit_controller)/conftest' $(TYPED)
-	@$(VENV)/bin/mypy --no-error-summary tests/api/conftest.py
-	@$(VENV)/bin/mypy --no-error-summary tests/published/conftest.py
+	@$(VENV)/bin/mypy --no-error-summary $(CURDIR)/tests/api/conftest.py
+	@$(VENV)/bin/mypy --no-error-summary $(CURDIR)/tests/published/conftest.py
 	@$(VENV)/bin/lint-imports --no-cache > .cache/lint-imports.txt || { cat .cache/lint-imports.txt; exit 1; }
 
 test-unit: $(READY) ## Pure tables and simulations: no root, no network, a minute
@@ -121,6 +125,7 @@ lock: $(READY) ## Resolve the dependencies anew and write requirements/*.txt
 
 clean: ## Remove the virtual environment and caches of this tree
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(READY): requirements/dev.txt pyproject.toml hack/environment.sh
 	@hack/environment.sh $(PYTHON) $(VENV)
