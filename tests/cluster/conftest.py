@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from lending import Borrower, Shelf, repository_of
 from namespaces import keep_evidence, namespace_of
 from needs import lacking, left_out
 
@@ -52,11 +53,25 @@ def ground(bare_ground: Ground, images: dict[str, str]) -> Ground:
     return bare_ground
 
 
+@pytest.fixture(scope="session")
+def shelf(ground: Ground) -> Shelf:
+    """Builds that are lent."""
+    return Shelf(ground.registry)
+
+
 @pytest.fixture
-def fleet(ground: Ground, request: pytest.FixtureRequest) -> Iterator[Fleet]:
-    """A namespace of its own for one test; logs are kept where the test fails."""
-    with namespace_of(ground, request.node.name.split("[")[0]) as fleet:
+def fleet(ground: Ground, shelf: Shelf, request: pytest.FixtureRequest) -> Iterator[Fleet]:
+    """A namespace of its own for one test; logs are kept where the test fails.
+
+    A test with the mark `lent` is not about building: the first of them builds the example's models for all.
+    """
+    lent = request.node.get_closest_marker("lent") is not None
+    with namespace_of(ground, request.node.name.split("[")[0], Borrower if lent else Fleet) as fleet:
+        if lent:
+            shelf.lend(repository_of(fleet.namespace))
         yield fleet
+        if lent:
+            shelf.keep(repository_of(fleet.namespace))
         keep_evidence(request, fleet)
 
 

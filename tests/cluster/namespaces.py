@@ -18,12 +18,12 @@ ARTIFACTS = ROOT / "artifacts"
 
 
 @contextmanager
-def namespace_of(ground: Ground, title: str) -> Iterator[Fleet]:
+def namespace_of(ground: Ground, title: str, kind: type[Fleet] = Fleet) -> Iterator[Fleet]:
     """A namespace with the bucket's Secret in it; afterwards every node has its link and its power."""
     # The end is random: a namespace of the same test's last parameter may still be on its way out.
     namespace = f"{title.replace('_', '-').removeprefix('test-')[:32].strip('-')}-{secrets.token_hex(3)}"
     ground.kube("create", "namespace", namespace)
-    fleet = Fleet(ground, namespace)
+    fleet = kind(ground, namespace)
     ground.kube.apply(ground.bucket.secret(surface.SECRET), namespace=namespace)
     try:
         yield fleet

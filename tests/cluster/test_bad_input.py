@@ -35,6 +35,7 @@ def test_wrong_inputs_are_named_while_the_old_revision_serves_and_a_fix_is_enoug
     assert fleet.pods("parts") == pods
 
 
+@pytest.mark.lent
 def test_a_node_of_two_profiles_is_named_and_one_of_none_stops_nothing(fleet: Fleet) -> None:
     kube = fleet.ground.kube
     twin = {
@@ -62,6 +63,7 @@ def test_a_node_of_two_profiles_is_named_and_one_of_none_stops_nothing(fleet: Fl
         kube("delete", "deviceprofile", "twin")
 
 
+@pytest.mark.lent
 def test_an_image_that_cannot_be_pulled_is_rolled_back(fleet: Fleet) -> None:
     manifest = fleet.manifest("parts", fleet.publish("1"), deviceProfiles={"names": ["generic-amd64"]})
     fleet.apply(manifest)
@@ -76,7 +78,7 @@ def test_an_image_that_cannot_be_pulled_is_rolled_back(fleet: Fleet) -> None:
     assert {n: s.revision for n, s in fleet.servers("parts").items()} == {n: s.revision for n, s in before.items()}
 
 
-@pytest.mark.parametrize("moment", ["Building", "Canary"])
+@pytest.mark.parametrize("moment", ["Building", pytest.param("Canary", marks=pytest.mark.lent)])
 def test_deleting_in_mid_build_and_mid_rollout_leaves_nothing(fleet: Fleet, moment: str) -> None:
     manifest = fleet.manifest("parts", fleet.publish("1"))
     manifest["spec"]["rollout"]["steps"][0]["bake"] = "10m"

@@ -15,7 +15,7 @@ from edgesmith_stage.kube import Object
 from edgesmith_stage.load import Load
 from edgesmith_stage.waiting import until
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.lent]
 
 NAME = "drifting-parts"
 FEEDBACK: dict[str, Any] = {"privacy": "Statistics", "drift": {"cycle": "0s"}}

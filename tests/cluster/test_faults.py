@@ -12,6 +12,7 @@ from edgesmith_stage.waiting import until
 pytestmark = pytest.mark.timeout(600)
 
 
+@pytest.mark.lent
 def test_a_node_cut_off_in_mid_rollout_is_caught_up(fleet: Fleet) -> None:
     fleet.apply(fleet.manifest("parts", fleet.publish("1")))
     fleet.wait_settled("parts", 300)
@@ -37,6 +38,7 @@ def test_a_node_cut_off_in_mid_rollout_is_caught_up(fleet: Fleet) -> None:
     assert fleet.servers("parts")["edge-2"].revision == after["edge-1"].revision
 
 
+@pytest.mark.lent
 def test_a_bad_model_is_rolled_back_on_the_canary_and_nobody_else_is_touched(fleet: Fleet) -> None:
     manifest = fleet.manifest("parts", fleet.publish("1"), nodeSelector={"edgesmith.dev/device": "generic-amd64"})
     fleet.apply(manifest)

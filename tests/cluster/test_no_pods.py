@@ -6,7 +6,7 @@ import pytest
 
 from edgesmith_stage.fleet import Fleet
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.lent]
 
 TAINT = "edgesmith-test/maintenance"
 

@@ -27,7 +27,7 @@ from edgesmith_stage.waiting import until
 
 CUT_SECONDS = float(os.environ.get("EDGESMITH_CUT_SECONDS", "30"))
 
-pytestmark = pytest.mark.timeout(600 + CUT_SECONDS)
+pytestmark = [pytest.mark.timeout(600 + CUT_SECONDS), pytest.mark.lent]
 
 NAME, STORE, BUCKET = "sampled-parts", "sample-store", "samples"
 FAR = "edge-2"
