@@ -404,6 +404,8 @@ def pass_time(worlds: Sequence[World], seconds: float) -> None:
         seconds: How much.
     """
     first = worlds[0]
+    resting: set[str] = set()
+    """Machines that nothing happens to before the next pass: time alone changes nothing about one that rests."""
     while seconds > 0:
         now = first.now + timedelta(seconds=min(seconds, STEP))
         seconds -= STEP
@@ -411,7 +413,8 @@ def pass_time(worlds: Sequence[World], seconds: float) -> None:
             world.now = now
             world.end_builds()
         for name, device in first.devices.items():
-            if all(world.rests(name, device) for world in worlds):
+            if name in resting or all(world.rests(name, device) for world in worlds):
+                resting.add(name)
                 device.heard = now
             else:
                 for world in worlds:
