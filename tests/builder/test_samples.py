@@ -73,7 +73,7 @@ def pickled() -> bytes:
 
 def bomb() -> bytes:
     target = io.BytesIO()
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("inputs/x.npy", bytes(2 << 20) * 600)
     return target.getvalue()
 
