@@ -16,10 +16,10 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 TYPED := $(addprefix $(CURDIR)/,operator builder runtime hack tests bench examples)
-# What costs a minute and only depends on the files' contents is kept with the tools, whose folder outlives this tree.
-# Paths are absolute, so that a file of another tree is compared by its hash and not by its size and time.
+# What mypy finds of a file takes a minute and is kept beside the tools, for every clone. Paths are absolute, so that a
+# file of another clone is compared by its hash: where path, size and time are the same, mypy does not look at it.
 export MYPY_CACHE_DIR := $(or $(EDGESMITH_CACHE),$(HOME)/.cache/edgesmith)/mypy
-# Servers, operators and builders start thousands of times: each compiles our modules unless the first one kept them.
+# Servers, operators and builders start again and again: each would compile our modules unless the first one keeps them.
 export PYTHONDONTWRITEBYTECODE :=
 export ORT_DISABLE_TELEMETRY := 1
 export EDGESMITH_SKIP_CLUSTER ?=

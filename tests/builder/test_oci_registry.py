@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,22 @@ async def test_an_image_comes_back_as_it_went(registry: str) -> None:
         assert await client.read_blob(repository, layer.descriptor) == b"layer"
     assert found is not None
     assert (found.digest, found.annotations, found.layers) == (digest, {"note": "ä"}, image.layers)
+
+
+async def test_no_request_searches_for_a_module(registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is not installed is searched for in every folder of sys.path, each time it is asked for."""
+    searched: list[str] = []
+
+    class Seen:
+        def find_spec(self, name: str, *_: object) -> None:
+            searched.append(name)
+
+    repository = Repository.parse(f"{registry}/oci/searched")
+    async with Registry(plain_http=True) as client:
+        await client.push_blob(repository, BytesBlob(b"first", LAYER))
+        monkeypatch.setattr(sys, "meta_path", [Seen(), *sys.meta_path])
+        await client.push_blob(repository, BytesBlob(b"second", LAYER))
+    assert searched == []
 
 
 async def test_a_blob_is_mounted_from_a_neighbour(registry: str) -> None:

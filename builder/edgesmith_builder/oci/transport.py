@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import logging
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -23,6 +25,11 @@ from edgesmith_builder.oci.reference import Repository
 from edgesmith_builder.oci.trust import trusting
 
 log = logging.getLogger(__name__)
+
+# httpcore imports sniffio at each of its locks, several times a request, and Python searches all of sys.path each time
+# for a module that is not there. None says that it is not (https://docs.python.org/3/reference/import.html#the-module-cache).
+if importlib.util.find_spec("sniffio") is None:
+    sys.modules["sniffio"] = None  # type: ignore[assignment]  # typeshed knows modules only
 
 ANSWER_LIMIT = 4 * 1024 * 1024
 """Bytes of an answer that is read whole: the size up to which registries are asked to take manifests."""
