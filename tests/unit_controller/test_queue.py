@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from edgesmith.controller.queue import FIRST_RETRY, LONGEST_REST, LONGEST_RETRY, Outcome, Schedule, WorkQueue
+from edgesmith.controller.queue import FIRST_RETRY, LONGEST_RETRY, Outcome, Schedule, WorkQueue
 
 A, B = ("ns", "a"), ("ns", "b")
 
@@ -35,38 +35,9 @@ def test_a_key_being_worked_on_is_taken_again_only_afterwards() -> None:
     schedule.add(A, 1.0)
     assert schedule.take(2.0) is None
     assert schedule.next_due() is None
-    schedule.done(A, 0.0, Outcome())
+    schedule.done(A, 3.0, Outcome())
     assert schedule.next_due() == 1.0
     assert schedule.take(3.0) == A
-
-
-def test_a_key_rests_for_as_long_as_its_pass_took() -> None:
-    schedule = Schedule()
-    schedule.add(A, 0.0)
-    schedule.take(0.0)
-    schedule.add(A, 0.1)
-    schedule.done(A, 0.4, Outcome())
-    schedule.add(A, 0.5)
-    assert schedule.next_due() == 0.8
-    assert schedule.take(0.79) is None
-    assert schedule.take(0.8) == A
-    schedule.done(A, 0.8, Outcome(again=0.0))
-    assert schedule.take(0.8) == A, "a pass that took no time asks for no rest"
-
-
-def test_a_long_pass_keeps_nobody_waiting_for_long_and_a_later_time_stands() -> None:
-    schedule = Schedule()
-    schedule.add(A, 0.0)
-    schedule.take(0.0)
-    schedule.done(A, 60.0, Outcome(again=30.0))
-    schedule.add(A, 60.0)
-    assert schedule.next_due() == 60.0 + LONGEST_REST
-    schedule.take(70.0)
-    schedule.add(A, 75.0)
-    schedule.done(A, 71.0, Outcome())
-    assert schedule.next_due() == 75.0
-    schedule.add(B, 71.0)
-    assert schedule.take(71.0) == B, "another one's rest"
 
 
 def test_a_deferred_key_does_not_hold_up_the_others() -> None:

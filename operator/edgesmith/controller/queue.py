@@ -20,9 +20,6 @@ Key = tuple[str, str]
 
 SETTLE = 0.05
 """Seconds between a change and its pass: changes come in bursts, and one pass reads them all."""
-LONGEST_REST = 1.0
-"""Seconds, at most, that a key rests after its pass: for as long as that took. What happens meanwhile, one pass reads,
-and a cluster that answers slowly is asked less often."""
 FIRST_RETRY = 1.0
 LONGEST_RETRY = 300.0
 
@@ -44,7 +41,6 @@ class Schedule:
         self._due: dict[Key, float] = {}
         self._heap: list[tuple[float, Key]] = []
         self._running: dict[Key, float] = {}
-        self._rests: dict[Key, float] = {}
         self._failures: dict[Key, int] = {}
 
     @property
@@ -53,8 +49,7 @@ class Schedule:
         return len(self._running)
 
     def add(self, key: Key, at: float) -> None:
-        """Ask for a key at a time, or at the end of its rest; where it is due earlier already, nothing changes."""
-        at = max(at, self._rests.get(key, at))
+        """Ask for a key at a time; where it is due earlier already, nothing changes."""
         if key not in self._due or at < self._due[key]:
             self._due[key] = at
             heapq.heappush(self._heap, (at, key))
@@ -71,7 +66,6 @@ class Schedule:
                 deferred.append((at, key))
                 continue
             del self._due[key]
-            self._rests.pop(key, None)
             self._running[key] = now
             found = key
             break
@@ -81,9 +75,7 @@ class Schedule:
 
     def done(self, key: Key, now: float, outcome: Outcome) -> None:
         """Say that the work on a key has ended."""
-        rests = self._rests[key] = now + min(now - self._running.pop(key), LONGEST_REST)
-        if (due := self._due.pop(key, None)) is not None:
-            self.add(key, max(due, rests))
+        del self._running[key]
         if outcome.failed:
             count = self._failures.get(key, 0)
             self._failures[key] = count + 1
