@@ -138,6 +138,8 @@ class Round:
     processor: float
     """Seconds of processor time of the process that computes."""
     seconds: float
+    clients: float = 0.0
+    """Seconds of processor time of the process that asks."""
 
     @property
     def p50(self) -> float:
@@ -153,6 +155,11 @@ class Round:
     def cost(self) -> float:
         """Milliseconds of processor time for one call: what a busy machine does not blur."""
         return self.processor * 1000 / len(self.times)
+
+    @property
+    def own(self) -> float:
+        """Milliseconds of processor time that asking once takes of the client."""
+        return self.clients * 1000 / len(self.times)
 
 
 def rows(measured: dict[str, list[Round]]) -> list[Row]:
@@ -176,6 +183,7 @@ def rows(measured: dict[str, list[Round]]) -> list[Row]:
             _row(f"runtime throughput, {MANY} {protocol} clients", "1/s", _rates(many), best),
             _row(f"server CPU a request, 1 {protocol} client", "ms", _costs(one), _costs(wide)),
             _row(f"server CPU a request, {MANY} {protocol} clients", "ms", _costs(many), _costs(narrow)),
+            _row(f"client's own CPU a request, 1 {protocol} client", "ms", [part.own for part in one], _costs(wide)),
         ]
     alone = _row("p50 of the same bytes there and back", "ms", [part.p50 for part in measured["bytes alone"]], wide_p50)
     return [*found, alone]
@@ -227,9 +235,9 @@ def measure_serving(*, threads: int | None = None, seconds: float = 1.5, rounds:
             measured: dict[str, list[Round]] = {name: [] for name in parts}
             for _ in range(rounds):
                 for name, (processor, calls) in parts.items():
-                    before = processor()
+                    before, asked = processor(), ours()
                     times = timed(calls, seconds)
-                    measured[name].append(Round(times, processor() - before, seconds))
+                    measured[name].append(Round(times, processor() - before, seconds, ours() - asked))
     return rows(measured)
 
 
