@@ -107,7 +107,7 @@ def write_termination(path: Path, finding: Finding, *, create: bool) -> bool:
     Raises:
         OSError: The file cannot be written.
     """
-    text = json.dumps(finding.document(), sort_keys=True, ensure_ascii=True, allow_nan=False).encode() + b"\n"
+    text = _fitting(finding.document())
     flags = os.O_WRONLY | os.O_TRUNC | (os.O_CREAT if create else 0)
     try:
         descriptor = os.open(path, flags, 0o644)
@@ -116,5 +116,18 @@ def write_termination(path: Path, finding: Finding, *, create: bool) -> bool:
             raise
         return False
     with os.fdopen(descriptor, "wb") as stream:
-        stream.write(text[:LONGEST])
+        stream.write(text)
     return True
+
+
+def _fitting(document: dict[str, Any]) -> bytes:
+    """A document as JSON that the kubelet keeps whole: of what would be too long, the sentences are shortened."""
+    for name in ("message", "warning"):
+        while len(text := _json(document)) > LONGEST and document[name]:
+            # A letter has 12 bytes at most, so that this never cuts more than is too long.
+            document[name] = document[name][: -max(1, (len(text) - LONGEST) // 12)]
+    return text
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, sort_keys=True, ensure_ascii=True, allow_nan=False).encode() + b"\n"
