@@ -36,7 +36,8 @@ def test_what_nodes_say_of_drift_comes_home_and_outlasts_their_power(fleet: Flee
     assert fleet.pods(NAME) == pods, "no server was touched for it"
     assert any(node in said["message"] for node in nodes)
     for report in _reporters(fleet).values():
-        ended = report["status"]["containerStatuses"][0]["lastState"]["terminated"]
+        container = report["status"]["containerStatuses"][0]
+        ended = container["state"].get("terminated") or container["lastState"]["terminated"]
         assert ended["exitCode"] == 0
         assert json.loads(ended["message"])["state"] == "Drifted"
         assert report["spec"]["automountServiceAccountToken"] is False
