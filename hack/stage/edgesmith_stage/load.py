@@ -95,6 +95,10 @@ class Load:
         """By node, what was found so far."""
         return {node: self._of(node) for node in self._nodes}
 
+    def lost_before(self, node: str, moment: float) -> list[str]:
+        """What was said of a node's requests without an answer that began before a moment, as `time.time` gives it."""
+        return [said for began, _, said in self._rows(node) if said != "ok" and float(began) < moment]
+
     def first_after(self, node: str, moment: float) -> float | None:
         """Seconds from a moment, as `time.time` gives it, to the first answer on a node; None where none came yet."""
         ends = (float(end) for _, end, said in self._rows(node) if said == "ok")
