@@ -74,8 +74,8 @@ test-all: may-run-cluster $(READY) tools $(if $(filter 1,$(EDGESMITH_SKIP_CLUSTE
 	@echo '== every tier, side by side, since two of them mostly wait; each prints when it has ended'
 	@$(MAKE) --keep-going --jobs=3 --output-sync=target tier-without-a-cluster tier-on-three-nodes tier-on-the-cluster
 
-tier-without-a-cluster:
-	@EDGESMITH_REQUIRE_ALL=1 nice -n 10 $(PY) -m pytest --ignore=tests/api --ignore=tests/cluster
+tier-without-a-cluster: # Behind the others, so a test of some seconds may take minutes
+	@EDGESMITH_REQUIRE_ALL=1 nice -n 10 $(PY) -m pytest --timeout=600 --ignore=tests/api --ignore=tests/cluster
 
 tier-on-an-api-server:
 	@EDGESMITH_REQUIRE_ALL=1 $(PY) -m pytest tests/api

@@ -153,3 +153,25 @@ def test_nothing_is_reported_to_its_maker(tmp_path: Path) -> None:
     model = TOYS["openvino"](tmp_path)
     answer = subprocess.run([sys.executable, "-c", REPORTS, model], check=True, capture_output=True, text=True)
     assert answer.stdout == "[] []\n"
+
+
+SIGNALLED = """
+import faulthandler, gc, os, pathlib, signal, sys
+from edgesmith_runtime.engine import load_engine
+faulthandler.enable()  # gives the main thread memory of its own to take signals on
+signal.signal(signal.SIGUSR1, lambda *_: print("taken"))
+first, second = (load_engine("openvino", pathlib.Path(sys.argv[1]), threads=1) for _ in range(2))
+first.close()
+del first
+gc.collect()
+second.close()
+del second
+gc.collect()
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+def test_a_signal_is_taken_after_two_engines_that_were_closed_in_the_order_of_loading(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SIGNALLED, str(identity(tmp_path, TensorProto.FLOAT))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "taken\n"), done.stderr

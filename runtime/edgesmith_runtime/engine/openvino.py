@@ -21,6 +21,7 @@ from edgesmith_runtime.engine.failures import run_failure
 from edgesmith_runtime.engine.interface import EngineError
 from edgesmith_runtime.engine.options import check_options
 from edgesmith_runtime.engine.pair import MOST_COPIED, PairedEngine
+from edgesmith_runtime.signalstack import kept_signal_stack
 from edgesmith_runtime.tensors import ANY_SIZE, DTYPES, TensorSpec
 
 if TYPE_CHECKING:
@@ -101,6 +102,10 @@ class OpenVINOEngine(PairedEngine["_Compiled"]):
     """
 
     def __init__(self, model_file: Path, *, threads: int, device: str) -> None:
+        with kept_signal_stack():
+            self._load(model_file, threads, device)
+
+    def _load(self, model_file: Path, threads: int, device: str) -> None:
         core = ov.Core()
         _check_device(core, device)
         wide, narrow = _told(model_file, threads, device)
