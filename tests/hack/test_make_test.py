@@ -119,7 +119,7 @@ def test_every_tier_runs_and_none_may_lack_anything(tmp_path: Path) -> None:
         for name in ("bad_input", "drift", "judged", "monitoring", "no_pods", "samples", "surge")
     ]
     assert sorted(after.strip() for _, after in runs) == [
-        "--ignore=tests/api --ignore=tests/cluster",
+        "--timeout=600 --ignore=tests/api --ignore=tests/cluster",
         "tests/api",
         f"tests/cluster {' '.join(f'--ignore={file}' for file in beside + three)}",
         " ".join(three),
