@@ -142,13 +142,13 @@ def served(folder: Path, golden: Golden) -> dict[str, Any]:
         metrics = {line.split("{")[0]: float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(TOLD)}
         process.send_signal(signal.SIGTERM)
         status = process.wait(END)
+    expect(status == 0, f"the server ended with {status} after SIGTERM")
     return {
         "worst": round(parity.worst, 4),
         "p50_ms": round(1000 * statistics.median(alone), 3),
         "requests_a_second": round(len(alone) / SECONDS),
         "requests_a_second_of_sixteen": round(len(together) / SECONDS),
         "metrics": metrics,
-        "status": status,
     }
 
 

@@ -157,7 +157,7 @@ class Service:
         return self.ready
 
     def submit(self, job: Callable[[bool], T]) -> asyncio.Future[T]:
-        """Queue a job for the engine's threads and wait on the event loop; see `Dispatcher.submit`."""
+        """Queue a job for the engine's threads and wait on the event loop; see `Dispatcher.ask`."""
         self.asked = time.monotonic()
         return self._dispatcher.ask(job)
 

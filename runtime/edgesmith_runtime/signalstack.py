@@ -32,9 +32,8 @@ def kept_signal_stack() -> Iterator[None]:
     """Give this thread back, at the end, the memory that it takes signals on now."""
     sigaltstack = ctypes.CDLL(None).sigaltstack
     own = _Stack()
-    known = sigaltstack(None, ctypes.byref(own)) == 0
+    sigaltstack(None, ctypes.byref(own))
     try:
         yield
     finally:
-        if known:
-            sigaltstack(ctypes.byref(own), None)
+        sigaltstack(ctypes.byref(own), None)

@@ -14,14 +14,15 @@ from detector import detector, pictures
 from edgesmith_builder.contract import Gates
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.errors import NoCandidate, RequestInvalid
+from edgesmith_builder.gather import Inputs
 from edgesmith_builder.ladder.rung import replayed
 from edgesmith_builder.score import ScoreFailed, golden_inputs, record
 from edgesmith_builder.score.asking import Answer
 from edgesmith_builder.score.recording import on_grid
 from edgesmith_builder.score.spread import spread
-from edgesmith_builder.score.two_ways import SAMPLES
+from edgesmith_builder.score.two_ways import SAMPLES, OtherWay
 from edgesmith_runtime.bundle import read_bundle, write_bundle
-from edgesmith_runtime.engine import load_engine
+from edgesmith_runtime.engine import Engine, load_engine
 from edgesmith_runtime.golden import UNCOMPARED, Golden, places, replay
 from edgesmith_runtime.tensors import TensorSpec
 
@@ -88,6 +89,12 @@ def test_scores_that_are_lost_beside_boxes_do_not_pass_for_the_recorded_ones(tmp
         assert parity.passed == passes, parity.message
 
 
+def recorded(engine: Engine, inputs: Inputs, other: OtherWay, more: Samples | None = None) -> Golden:
+    """The golden answers of a model in fp32 that is small."""
+    known = inputs.answers.outputs
+    return record(engine, inputs.golden, other=other, more=more, known=known, precision="fp32", model_size=1000)
+
+
 def test_what_two_ways_of_computing_differ_by_widens_the_tolerance_and_a_size_that_differs_is_left_out(
     tmp_path: Path,
 ) -> None:
@@ -101,30 +108,14 @@ def test_what_two_ways_of_computing_differ_by_widens_the_tolerance_and_a_size_th
     others = [engine.infer(inputs.golden.feed(sample)) for sample in range(len(inputs.golden))]
     others[3]["y"] = others[3]["y"] + np.array([0, 0, 0, 0.1], np.float32)
     others[2]["n"] = others[2]["n"][:, :2]
-    golden = record(
-        engine,
-        inputs.golden,
-        other=lambda _: others,
-        more=None,
-        known=inputs.answers.outputs,
-        precision="fp32",
-        model_size=1000,
-    )
+    golden = recorded(engine, inputs, lambda _: others)
     assert set(golden.outputs) == {"y", "z"}
     _, allowed = whole(golden, "y")
     assert (allowed[:, 3] == 1.0).all(), "eight times a tenth, rounded up to a power of two"
     assert allowed[:, :3].max() < 0.05
     other = [{name: array[:, :2] for name, array in answer.items()} for answer in others]
     with pytest.raises(ScoreFailed, match="the size of every output depends on the last bits"):
-        record(
-            engine,
-            inputs.golden,
-            other=lambda _: other,
-            more=None,
-            known=inputs.answers.outputs,
-            precision="fp32",
-            model_size=1000,
-        )
+        recorded(engine, inputs, lambda _: other)
 
 
 def test_what_two_ways_differ_by_is_taken_of_more_samples_than_the_golden_ones(tmp_path: Path) -> None:
@@ -143,15 +134,7 @@ def test_what_two_ways_differ_by_is_taken_of_more_samples_than_the_golden_ones(t
             answers[12]["y"] = answers[12]["y"][:, :2]
         return answers
 
-    golden = record(
-        engine,
-        inputs.golden,
-        other=other,
-        more=inputs.calibration,
-        known=inputs.answers.outputs,
-        precision="fp32",
-        model_size=1000,
-    )
+    golden = recorded(engine, inputs, other, more=inputs.calibration)
     assert sizes == [len(inputs.golden), SAMPLES]
     _, allowed = whole(golden, "y")
     assert (allowed[:, 2] == 0.5).all(), "twice 0.2, rounded up to a power of two"

@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
-import onnxruntime as ort
 from onnx import inliner, version_converter
 
 from edgesmith_builder.format.onnx.domains import import_used
+from edgesmith_builder.format.onnx.folding import folded
 from edgesmith_builder.format.onnx.read import opset_of
 from edgesmith_builder.limits import MODEL
 from edgesmith_builder.quantize.failures import QuantizationFailed, failing_as
 from edgesmith_builder.quantize.gemm import plain_gemms
-from edgesmith_builder.quantize.graph import initializers
 from edgesmith_builder.quantize.sharing import own_weights
 from edgesmith_builder.quantize.single import to_single
 
@@ -67,13 +66,8 @@ def plain(source: Path, folder: Path) -> onnx.ModelProto:
     if model.ByteSize() > MODEL:
         raise QuantizationFailed(f"in fp32 it has {model.ByteSize()} bytes; at most {MODEL} were expected")
     model = _raised(model)
-    # Up to IR 3 initialisers had to be listed as inputs too; there they keep folding from happening.
-    constants = initializers(model.graph)
-    inputs = [value for value in model.graph.input if value.name not in constants]
-    del model.graph.input[:]
-    model.graph.input.extend(inputs)
-    model.ir_version = max(model.ir_version, _LEAST_IR)
-    model = _optimised(model, folder)
+    with failing_as("it does not load in the form that int8 is made from"):
+        model = folded(model, folder, least_ir=_LEAST_IR)
     own_weights(model.graph)
     plain_gemms(model.graph)
     _name_nodes(model.graph)
@@ -89,22 +83,6 @@ def _raised(model: onnx.ModelProto) -> onnx.ModelProto:
         "export it with a newer opset"
     ):
         return version_converter.convert_version(model, PER_CHANNEL_OPSET)
-
-
-def _optimised(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
-    plain, optimised = folder / "plain.onnx", folder / "optimised.onnx"
-    onnx.save_model(model, plain)
-    options = ort.SessionOptions()
-    options.optimized_model_filepath = str(optimised)
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.log_severity_level = 4
-    with failing_as("it does not load in the form that int8 is made from"):
-        ort.InferenceSession(str(plain), options, providers=["CPUExecutionProvider"])
-    made = onnx.load_model(optimised)
-    import_used(made)
-    plain.unlink()
-    optimised.unlink()
-    return made
 
 
 def _name_nodes(graph: onnx.GraphProto) -> None:

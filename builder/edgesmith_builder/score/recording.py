@@ -13,7 +13,7 @@ from edgesmith_builder.dataset import Samples
 from edgesmith_builder.score.asking import Answer, ScoreFailed, check_numbers
 from edgesmith_builder.score.channels import Layout, extent
 from edgesmith_builder.score.source import Output
-from edgesmith_builder.score.two_ways import OtherWay, apart
+from edgesmith_builder.score.two_ways import OtherWay, apart, difference
 from edgesmith_runtime.engine import Engine, EngineError
 from edgesmith_runtime.golden import UNCOMPARED, Answers, Golden, places
 
@@ -146,8 +146,7 @@ def _exponents(
     # A channel that is constant has no range: the output's, its value, or 1, in this order.
     whole = float(highest[seen].max() - lowest[seen].min()) if seen.any() else 0.0
     usual = np.where(spans > 0, spans, whole if whole > 0 else np.where(sizes > 0, sizes, 1.0))
-    with np.errstate(invalid="ignore"):
-        differences = extent(layout, [np.abs(_float(a) - _float(b)) for a, b in zip(ours, theirs, strict=True)])[1]
+    differences = extent(layout, [difference(a, b) for a, b in zip(ours, theirs, strict=True)])[1]
     elsewhere = extent(layout, [one for one in wide if _fits(layout, one)])[1]
     doubt = np.maximum(MARGIN * _finite(differences), WIDE_MARGIN * _finite(elsewhere))
     own = np.finfo(ours[0].dtype).eps if ours[0].dtype.kind == "f" else 0.0

@@ -54,7 +54,7 @@ def apart(
         return {}
     return {
         name: [
-            _difference(one[name], another[name])
+            difference(one[name], another[name])
             for one, another in zip(ours, theirs, strict=True)
             if one[name].shape == another[name].shape
         ]
@@ -63,7 +63,8 @@ def apart(
     }
 
 
-def _difference(one: NDArray[Any], another: NDArray[Any]) -> NDArray[np.float64]:
+def difference(one: NDArray[Any], another: NDArray[Any]) -> NDArray[np.float64]:
+    """By how much two answers of one shape differ, element by element."""
     with np.errstate(invalid="ignore"):
         found: NDArray[np.float64] = np.abs(one.astype(np.float64) - another.astype(np.float64))
     return found

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from edgesmith_builder.failures import CompileFailed, machine_failed
-from edgesmith_builder.format.onnx.domains import import_used
+from edgesmith_builder.format.onnx.folding import folded
 from edgesmith_builder.format.onnx.nesting import inner_graphs, subgraphs
 from edgesmith_builder.format.onnx.read import opset_of
 from edgesmith_builder.quantize.failures import words
@@ -63,7 +62,7 @@ def in_half(source: Path, target: Path) -> Path:
         CompileFailed: A constant is beyond fp16, or the model has no such form; in one sentence.
     """
     try:
-        model = _folded(source, target.with_suffix(".folded"))
+        model = _plain(source, target.parent)
         types = types_of(model)
         kept = {node.name: _kept(node, types, model) for graph in subgraphs(model.graph) for node in graph.node}
         _check_nested(model.graph, kept)
@@ -107,31 +106,15 @@ def types_of(model: onnx.ModelProto) -> dict[str, int]:
     return found
 
 
-def _folded(source: Path, between: Path) -> onnx.ModelProto:
+def _plain(source: Path, folder: Path) -> onnx.ModelProto:
     """The model with its functions written out, what follows from constants computed, and each node named."""
-    model = onnx.load(source)
-    constants = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in constants]
-    del model.graph.input[:]
-    model.graph.input.extend(inputs)
-    model.ir_version = max(model.ir_version, _LEAST_IR)
-    plain = between.with_suffix(".plain")
-    onnx.save(model, plain)
-    options = ort.SessionOptions()
-    options.optimized_model_filepath = str(between)
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.log_severity_level = 4
-    ort.InferenceSession(str(plain), options, providers=["CPUExecutionProvider"])
-    folded = onnx.load(between)
-    plain.unlink()
-    between.unlink()
-    _own_names(folded.graph, set(), {})
-    for graph in subgraphs(folded.graph):
+    model = folded(onnx.load(source), folder, least_ir=_LEAST_IR)
+    _own_names(model.graph, set(), {})
+    for graph in subgraphs(model.graph):
         _gather_constants(graph)
         for node in graph.node:
             node.name = f"{node.op_type} of {next(filter(None, node.output), '')}"
-    import_used(folded)
-    return folded
+    return model
 
 
 def _own_names(graph: onnx.GraphProto, taken: set[str], outer: Mapping[str, str]) -> None:
@@ -184,13 +167,8 @@ def _gather_constants(graph: onnx.GraphProto) -> None:
         if tensor.name in outputs:
             nodes.insert(0, helper.make_node("Identity", [f"{tensor.name}/constant"], [tensor.name]))
             tensor.name = f"{tensor.name}/constant"
-    _set_nodes(graph, nodes)
-
-
-def _set_nodes(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> None:
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
-    graph.node.extend(copies)
+    graph.node.extend(nodes)
 
 
 def _kept(node: onnx.NodeProto, types: Mapping[str, int], model: onnx.ModelProto) -> _Kept:
@@ -297,7 +275,8 @@ def _sort(graph: onnx.GraphProto) -> None:
                 heapq.heappush(ready, follower)
     if len(order) != len(graph.node):
         raise CompileFailed("its nodes have no order in which each follows those that it takes values of")
-    _set_nodes(graph, order)
+    del graph.node[:]
+    graph.node.extend(order)
 
 
 def _taken(node: onnx.NodeProto) -> set[str]:

@@ -58,9 +58,8 @@ def _carry(graph: onnx.GraphProto, types: Mapping[str, int], ends: Mapping[str, 
             node.output[place] = f"{name}/wide"
             nodes.append(helper.make_node("Cast", [f"{name}/wide"], [f"{name}/half"], to=_HALF))
             nodes.append(helper.make_node("Cast", [f"{name}/half"], [ends.get(name, name)], to=_FLOAT))
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
-    graph.node.extend(copies)
+    graph.node.extend(nodes)
 
 
 def _widen_tensor(tensor: TensorProto) -> None:
@@ -91,9 +90,9 @@ def _cast_ends(graph: onnx.GraphProto, ends: Mapping[str, str]) -> None:
         for value in graph.output
         if value.name in ends
     ]
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in (*before, *graph.node, *after)]
+    nodes = [*before, *graph.node, *after]
     del graph.node[:]
-    graph.node.extend(copies)
+    graph.node.extend(nodes)
 
 
 def _is_half(value: onnx.ValueInfoProto) -> bool:

@@ -101,11 +101,8 @@ class OpenVINOEngine(PairedEngine["_Compiled"]):
             protocol describes, or the device is not there.
     """
 
+    @kept_signal_stack()
     def __init__(self, model_file: Path, *, threads: int, device: str) -> None:
-        with kept_signal_stack():
-            self._load(model_file, threads, device)
-
-    def _load(self, model_file: Path, threads: int, device: str) -> None:
         core = ov.Core()
         _check_device(core, device)
         wide, narrow = _told(model_file, threads, device)
