@@ -383,6 +383,39 @@ def test_a_pass_that_is_given_up_leaves_the_registry_to_the_next() -> None:
     virtual_time.run(cancelled())
 
 
+@pytest.mark.parametrize("given_up", [False, True])
+def test_layers_that_are_asked_for_first_after_a_failure_leave_the_registry_to_the_next(*, given_up: bool) -> None:
+    async def asked_first() -> None:
+        registry = Silent()
+        images = Images(cast("Registry", registry), now)
+        await images.look_up(PLACE, [WANTED])
+        await asyncio.sleep(FIRST_PAUSE)
+        registry.answers = not given_up
+        task = asyncio.create_task(images.layers({f"{PLACE}@{ONE}"}))
+        await asyncio.sleep(1)
+        task.cancel()
+        registry.answers = True
+        await asyncio.sleep(LONGEST_PAUSE if given_up else 0)
+        assert (await images.look_up(PLACE, [WANTED]))[KEY] is None
+
+    virtual_time.run(asked_first())
+
+
+def test_layers_that_are_not_shown_for_want_of_an_answer_cost_one_pass_seconds_and_the_others_nothing() -> None:
+    async def passes() -> None:
+        registry = Silent()
+        images = Images(cast("Registry", registry), now)
+        started = now()
+        shown = {"good.example/m@sha256:1", f"{PLACE}@{ONE}", f"{PLACE}@{TWO}"}
+        assert await images.layers(shown) == {}
+        assert now() - started == LOOKUP_SECONDS
+        asked = registry.asked
+        assert isinstance((await images.look_up(PLACE, [WANTED]))[KEY], RegistryProblem)
+        assert (registry.asked, now()) == (asked, started + LOOKUP_SECONDS)
+
+    virtual_time.run(passes())
+
+
 def test_one_registry_that_fails_does_not_stop_the_questions_to_another() -> None:
     class Half(Silent):
         async def manifest(self, reference: Reference) -> Manifest | None:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
+from itertools import groupby
 
-from edgesmith.cluster.breaker import Breaker
+from edgesmith.cluster.breaker import Breaker, Turn
 from edgesmith.cluster.provenance import Answer, Bases, Wanted, checked, judged, with_finalists
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import Image, RegistryProblem
@@ -68,7 +69,7 @@ class Images:
         self._registry = registry
         self._clock = clock
         self._key = PublicKey.from_pem(signed_by) if signed_by else None
-        self._breaker = Breaker()
+        self._breaker = Breaker(clock)
         self._there: dict[tuple[str, str], Image] = {}
         self._brief: dict[tuple[str, str], tuple[float, Answer]] = {}
         self._held: dict[tuple[str, str], Manifest] = {}
@@ -106,10 +107,10 @@ class Images:
         unknown = [one for key, one in wanted.items() if key not in answers]
         if not unknown:
             return answers
-        registry = repository.partition("/")[0]
-        if not self._breaker.may_ask(registry, self._clock()):
-            return answers | {one.build.key: self._last_problem(repository, one.build.key) for one in unknown}
-        found = await self._ask(repository, registry, unknown)
+        with self._breaker.turn(_registry(repository)) as turn:
+            if turn is None:
+                return answers | {one.build.key: self._last_problem(repository, one.build.key) for one in unknown}
+            found = await self._ask(repository, unknown, turn)
         for key, answer in found.items():
             self._keep((repository, key), answer)
         return answers | found
@@ -151,6 +152,18 @@ class Images:
             references: Images, `REGISTRY/NAME@sha256:HEX`.
         """
 
+        now = self._clock()
+        unknown = [one for one in sorted(references) if one not in self._layers and self._unshown.get(one, now) <= now]
+        of_registry = groupby(unknown, key=_registry)
+        await asyncio.gather(*(self._show(registry, list(images)) for registry, images in of_registry))
+        for memory in (self._layers, self._unshown):
+            while len(memory) > _LIMIT:
+                del memory[next(iter(memory))]
+        return {one: self._layers[one] for one in references if one in self._layers}
+
+    async def _show(self, registry: str, references: list[str]) -> None:
+        """Learn the layers of images of one registry, as far as it shows them."""
+
         async def ask(reference: str) -> None:
             repository, _, digest = reference.partition("@")
             try:
@@ -158,24 +171,20 @@ class Images:
                     found = await self._registry.manifest(Repository.parse(repository).pinned(digest))
             except (RegistryError, ValueError, TimeoutError) as error:
                 log.info("the layers of %s could not be asked for: %s", reference, error or "no answer")
+                if isinstance(error, (RegistryUnreachable, TimeoutError)):
+                    silent.add(reference)
             else:
                 if found is not None:
                     self._layers[reference] = _sizes(found)
 
-        now = self._clock()
-        unknown = [
-            one
-            for one in sorted(references)
-            if one not in self._layers
-            and self._unshown.get(one, now) <= now
-            and self._breaker.may_ask(one.partition("/")[0], now)
-        ]
-        await asyncio.gather(*(ask(one) for one in unknown))
-        for memory in (self._layers, self._unshown):
-            while len(memory) > _LIMIT:
-                del memory[next(iter(memory))]
-        self._unshown |= {one: now + UNSHOWN_SECONDS for one in unknown if one not in self._layers}
-        return {one: self._layers[one] for one in references if one in self._layers}
+        silent: set[str] = set()
+        with self._breaker.turn(registry) as turn:
+            if turn is None:
+                return
+            await asyncio.gather(*(ask(one) for one in references))
+            turn.answered = not silent
+        again = self._clock() + UNSHOWN_SECONDS
+        self._unshown |= {one: again for one in references if one not in self._layers}
 
     def _known(self, repository: str, wanted: Wanted) -> Image | None:
         """The image that was found before, unless a Job of ours has pushed another one since."""
@@ -185,7 +194,7 @@ class Images:
             return None
         return image
 
-    async def _ask(self, repository: str, registry: str, builds: list[Wanted]) -> dict[str, Answer]:
+    async def _ask(self, repository: str, builds: list[Wanted], turn: Turn) -> dict[str, Answer]:
         """Ask the registry, all at once and within one time limit."""
         late = RegistryProblem(f"{repository} did not answer within {LOOKUP_SECONDS:g} s", forbidden=False)
         answers: dict[str, Answer] = dict.fromkeys((one.build.key for one in builds), late)
@@ -217,12 +226,7 @@ class Images:
                 await asyncio.gather(*(ask(one) for one in builds))
         except TimeoutError:
             log.warning("%s", late.message)
-        finally:
-            # Also where the pass was given up: whoever asks next must not wait for nobody.
-            if silent:
-                self._breaker.failed(registry, self._clock())
-            else:
-                self._breaker.answered(registry)
+        turn.answered = not silent
         return answers
 
     async def _manifest(self, tag: Reference) -> Manifest | None:
@@ -258,6 +262,10 @@ class Images:
         for memory in (self._there, self._brief, self._held):
             if len(memory) > _LIMIT:
                 del memory[next(iter(memory))]
+
+
+def _registry(reference: str) -> str:
+    return reference.partition("/")[0]
 
 
 def _sizes(manifest: Manifest) -> Mapping[str, int]:
