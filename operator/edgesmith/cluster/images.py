@@ -151,7 +151,6 @@ class Images:
         Args:
             references: Images, `REGISTRY/NAME@sha256:HEX`.
         """
-
         now = self._clock()
         unknown = [one for one in sorted(references) if one not in self._layers and self._unshown.get(one, now) <= now]
         of_registry = groupby(unknown, key=_registry)
