@@ -23,7 +23,7 @@ CLASSIFIER = "ch_ppocr_mobile_v2.0_cls_mobile.onnx"
 
 def forms(source: Path, folder: Path) -> tuple[Path, Path]:
     """The model in fp16, and what answers in its place."""
-    half = in_half(source, folder / "half.onnx")
+    half = in_half(source, folder / "half.onnx").file
     onnx.checker.check_model(str(half), full_check=True)
     assert half.stat().st_size < 0.75 * source.stat().st_size
     return half, rounded(half, folder / "rounded.onnx")

@@ -153,7 +153,7 @@ def test_a_model_for_tensorrt_is_not_quietly_run_by_the_processor(toy: Bundle, t
 
 def test_triton_takes_a_model_in_fp16_and_the_configuration_for_tensorrt(toy: Bundle, tmp_path: Path) -> None:
     """Its GPU apart, which is not here: the fields for TensorRT are read, and come back as they were written."""
-    half = in_half(toy.model_path, tmp_path / "half.onnx")
+    half = in_half(toy.model_path, tmp_path / "half.onnx").file
     options = {"accelerator": "tensorrt", "dlaCore": "0"}
     bundle = again(toy, tmp_path / "model", precision="fp16", options=options, model_file=half)
     golden = Golden.read(*bundle.golden_paths)

@@ -84,7 +84,7 @@ class Tools(Wire):
 
 
 TOOLS = Tools(
-    builder="6",
+    builder="7",
     ai_edge_litert="2.3.0",
     onnx="1.23.2",
     onnxruntime="1.32.0",

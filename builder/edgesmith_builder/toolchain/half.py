@@ -7,7 +7,6 @@ Required" in https://docs.nvidia.com/deeplearning/tensorrt/latest/api/migration/
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +23,7 @@ from edgesmith_builder.format.onnx.nesting import inner_graphs, subgraphs
 from edgesmith_builder.format.onnx.read import opset_of
 from edgesmith_builder.quantize.failures import words
 from edgesmith_builder.quantize.graph import uses
-
-LARGEST = 65504.0
-"""The largest number of fp16 (IEEE 754, binary16)."""
+from edgesmith_builder.toolchain.saturated import Saturated, saturated
 
 _LEAST_IR = 4
 """From here on a constant is no input (onnx, `IR.md`, "Graphs")."""
@@ -35,6 +32,15 @@ _HALF = "tensor(float16)"
 
 _FLOATS = frozenset({"value", "value_float", "value_floats"})
 """Attributes by which a Constant says a tensor or floats (onnx, `Operators.md`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """A model in fp16."""
+
+    file: Path
+    cut_off: tuple[Saturated, ...]
+    """Its masks and bounds that are beyond fp16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +53,19 @@ class _Kept:
     """The places of its inputs."""
 
 
-def in_half(source: Path, target: Path) -> Path:
+def in_half(source: Path, target: Path) -> Half:
     """Write a model in fp16.
 
     What ONNX has no fp16 form of stays in fp32 with casts around it: NonMaxSuppression, the scales of Resize. Batch
     normalisation is folded into convolutions before anything is rounded. Constants nearer to 0 than fp16's least number
-    become that number, so that none of them becomes 0.
+    become that number, so that none of them becomes 0; masks and bounds beyond fp16 become its largest or least.
 
     Args:
         source: An ONNX model in fp32.
         target: The file to write; its folder takes files in between.
 
     Raises:
-        CompileFailed: A constant is beyond fp16, or the model has no such form; in one sentence.
+        CompileFailed: Another constant is beyond fp16, or the model has no such form; in one sentence.
     """
     try:
         model = _plain(source, target.parent)
@@ -67,7 +73,7 @@ def in_half(source: Path, target: Path) -> Path:
         kept = {node.name: _kept(node, types, model) for graph in subgraphs(model.graph) for node in graph.node}
         _check_nested(model.graph, kept)
         _own_constants(model.graph, kept)
-        _check_constants(model.graph, kept)
+        cut_off = saturated(model.graph, _rounded_constants(model.graph, kept))
         blocked = [node.name for node in model.graph.node if kept[node.name].whole]
         made = convert_float_to_float16(model, keep_io_types=True, op_block_list=[], node_block_list=blocked)
         _sort(made.graph)
@@ -80,7 +86,7 @@ def in_half(source: Path, target: Path) -> Path:
             raise
         raise CompileFailed(f"it has no form in fp16 ({words(error)})") from error
     onnx.save(made, target)
-    return target
+    return Half(target, cut_off)
 
 
 def types_of(model: onnx.ModelProto) -> dict[str, int]:
@@ -226,32 +232,18 @@ def _own_constants(graph: onnx.GraphProto, kept: Mapping[str, _Kept]) -> None:
                 used[name] -= 1
 
 
-def _check_constants(graph: onnx.GraphProto, kept: Mapping[str, _Kept]) -> None:
-    """Refuse finite constants that fp16 has no number for.
-
-    Raises:
-        CompileFailed: naming the constant and its value.
-    """
-    for name, tensor in _rounded_constants(graph, kept):
-        array: Any = numpy_helper.to_array(tensor)
-        finite = array[np.isfinite(array)]
-        worst = float(finite[np.abs(finite).argmax()]) if finite.size else 0.0
-        if math.fabs(worst) > LARGEST:
-            raise CompileFailed(f"the constant {name!r} has the value {worst:g}, and fp16 ends at {LARGEST:.0f}")
-
-
-def _rounded_constants(graph: onnx.GraphProto, kept: Mapping[str, _Kept]) -> Iterator[tuple[str, TensorProto]]:
+def _rounded_constants(graph: onnx.GraphProto, kept: Mapping[str, _Kept]) -> Iterator[tuple[str, Any]]:
     for inner in subgraphs(graph):
         single = {
             name for node in inner.node for place, name in enumerate(node.input) if place in kept[node.name].inputs
         }
         for tensor in inner.initializer:
             if tensor.data_type == TensorProto.FLOAT and tensor.name not in single:
-                yield tensor.name, tensor
+                yield tensor.name, numpy_helper.to_array(tensor)
         for node in inner.node:
             for attribute in node.attribute:
                 if attribute.t.data_type == TensorProto.FLOAT:
-                    yield node.output[0], attribute.t
+                    yield node.output[0], numpy_helper.to_array(attribute.t)
 
 
 def _sort(graph: onnx.GraphProto) -> None:

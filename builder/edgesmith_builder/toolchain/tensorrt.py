@@ -22,6 +22,7 @@ from edgesmith_builder.toolchain import onnxruntime
 from edgesmith_builder.toolchain.half import in_half
 from edgesmith_builder.toolchain.interface import NO_CALIBRATION, Compiled, Material
 from edgesmith_builder.toolchain.rounded import rounded
+from edgesmith_builder.toolchain.saturated import words
 from edgesmith_builder.toolchain.sizes import check_sizes
 
 _NO_DLA = "none"
@@ -57,9 +58,16 @@ def compile(precision: Precision, material: Material, folder: Path) -> Compiled:
         return Compiled("onnxruntime", made, options=options)
     with step("fp16: converted, and rounded to score it here") as current:
         half = in_half(source.path, folder / "half.onnx")
-        stand_in = rounded(half, folder / "rounded.onnx")
-        current.say(f"from {size_text(source.size)} to {size_text(half.stat().st_size)}")
-    return Compiled("onnxruntime", half, options=options, stand_in=stand_in, made_from=source.path)
+        stand_in = rounded(half.file, folder / "rounded.onnx")
+        current.say(f"from {size_text(source.size)} to {size_text(half.file.stat().st_size)}")
+    return Compiled(
+        "onnxruntime",
+        half.file,
+        options=options,
+        warnings=words(half.cut_off),
+        stand_in=stand_in,
+        made_from=source.path,
+    )
 
 
 def other_answers(compiled: Compiled, samples: Samples) -> Sequence[Answer] | None:

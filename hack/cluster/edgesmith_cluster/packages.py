@@ -17,6 +17,7 @@ CNI = Path("/usr/lib/cni")
 PACKAGES = {
     "containernetworking-plugins": str(CNI / "ptp"),
     "iproute2": "ip",
+    "isal": "igzip",
     "mount": "mount",
     "nftables": "nft",
     "openssl": "openssl",
