@@ -11,6 +11,9 @@ from typing import TypeVar
 import pytest
 from needs import LEFT_OUT, REQUIRE_ALL
 
+# As in the programs, which set it for themselves; before a test imports numpy.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 TIERS = {"api": 1, "cluster": 2}
 
 

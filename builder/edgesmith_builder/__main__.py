@@ -5,6 +5,8 @@ import sys
 
 # Before anything imports ONNX Runtime, whose wheels report usage to their maker unless this is set.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+# Before anything imports numpy, whose matrices are small here: threads of its own wait in a loop for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["samples"]:

@@ -1,8 +1,13 @@
 """``python3 -m edgesmith_runtime``."""
 
+import os
 import sys
 
 from edgesmith_runtime.uncaught import run
+
+# Before anything imports numpy: threads of its own for small matrices wait in a loop for each other, and take what
+# requests need.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _main() -> int:

@@ -91,6 +91,17 @@ def test_a_month_has_no_false_alarm(samples: int, cycle: float, world: World) ->
     assert 0.05 < worst < 0.9, "limits are neither crossed nearly nor far from what chance does"
 
 
+def test_samples_are_embedded_quickly_as_the_baseline_s_were() -> None:
+    baseline = baseline_from(camera, 300)
+    assert baseline.sketch is not None
+    scaling = baseline.sketch.scaling
+    seen = camera(np.random.default_rng(6), np.arange(600.0))
+    seen[0], seen[1] = np.nan, 1e30
+    quick = scaling.embed_quickly(seen)
+    assert quick.dtype == np.float32
+    assert np.abs(quick - scaling.embed(seen)).max() < 1e-5
+
+
 def test_a_textbook_s_limit_would_have_alarmed() -> None:
     """As many samples of a camera, with 0.2 and no care for sizes: what the limits are for."""
     baseline = baseline_from(camera, 300)

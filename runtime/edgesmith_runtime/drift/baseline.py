@@ -39,6 +39,11 @@ class BaselineError(ValueError):
     """A baseline cannot be read; the message is one sentence."""
 
 
+_BLUR = 1e-5
+"""By how much squared distances of samples that are embedded in fp32 may be wrong: where a baseline has one sample many
+times, what is seen is that sample."""
+
+
 @dataclass(frozen=True)
 class Sketch:
     """The sketch of a baseline's inputs.
@@ -59,9 +64,9 @@ class Sketch:
     usual: float
     far: float
 
-    def distances(self, embedded: NDArray[np.float64]) -> NDArray[np.float64]:
+    def distances(self, embedded: NDArray[np.floating]) -> NDArray[np.float64]:
         """How far embedded samples are from the baseline, in its `far`: above 1 is what it hardly has."""
-        squared = 1 - 2 * embedded @ self.mean + float(self.mean @ self.mean)
+        squared = 1 - 2 * embedded @ self.mean + float(self.mean @ self.mean) - _BLUR
         return np.sqrt(np.maximum(squared, 0.0)) / self.far
 
 

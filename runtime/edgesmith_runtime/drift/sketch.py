@@ -63,6 +63,10 @@ class Scaling:
     def _phases(self) -> NDArray[np.float64]:
         return 2 * np.pi * uniforms(self.seed, "phases", WIDTH)
 
+    @cached_property
+    def _in_fp32(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return self._waves.astype(np.float32), self._phases.astype(np.float32)
+
     def scaled(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Features in deviations from their middle; what is no number is in the middle."""
         with np.errstate(all="ignore"):
@@ -72,6 +76,17 @@ class Scaling:
     def embed(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """The random features of samples, ``[samples, WIDTH]``."""
         return np.asarray(np.sqrt(2 / WIDTH) * np.cos(self.scaled(features) @ self._waves + self._phases))
+
+    def embed_quickly(self, features: NDArray[np.float64]) -> NDArray[np.float32]:
+        """The same in fp32, right to five digits after the point.
+
+        It takes an eighth of the time on a processor with AVX2. A baseline is not made of it: its last digits are not
+        the same on every processor.
+        """
+        waves, phases = self._in_fp32
+        return np.asarray(
+            np.float32(np.sqrt(2 / WIDTH)) * np.cos(self.scaled(features).astype(np.float32) @ waves + phases)
+        )
 
 
 def scaling_of(features: NDArray[np.float64], seed: str) -> Scaling:

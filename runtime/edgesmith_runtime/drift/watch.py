@@ -139,7 +139,7 @@ class Watch:
         sketch, found = self.baseline.sketch, read_all(self.baseline.readings, inputs, outputs, sys.maxsize)
         if sketch is None or found is None or not len(found[0]):
             return np.zeros(0)
-        return sketch.distances(sketch.scaling.embed(found[0][:, : self.baseline.inside]))
+        return sketch.distances(sketch.scaling.embed_quickly(found[0][:, : self.baseline.inside]))
 
     def take(self, features: NDArray[np.float64], present: NDArray[np.bool_], at: float) -> NDArray[np.float64]:
         """Take up samples whose features were read; see `readings.read_all` and `see`."""
@@ -153,7 +153,7 @@ class Watch:
         sketch = self.baseline.sketch
         distances = np.zeros(0)
         if sketch is not None:
-            embedded = sketch.scaling.embed(features[:, : self.baseline.inside])
+            embedded = sketch.scaling.embed_quickly(features[:, : self.baseline.inside])
             span.waves += embedded.sum(0)
             distances = sketch.distances(embedded)
             span.marks[1] += int((distances > 1).sum())
