@@ -22,12 +22,19 @@ from edgesmith.cluster.kinds import LEASE
 log = logging.getLogger(__name__)
 
 NAME = "edgesmith-operator"
-DURATION = 20.0
-"""Seconds after which a lease that is not renewed may be taken over."""
+DURATION = 60.0
+"""Seconds after which a lease that is not renewed may be taken over.
+
+A site's server on a small board stands still for ten seconds and more when its disk is busy. Whoever gives up then
+comes back and reads everything again, which is the last thing that such a server needs; and models are served without
+us.
+"""
 RENEW = 5.0
 """Seconds between renewals."""
-DEADLINE = 14.0
+DEADLINE = 45.0
 """Seconds without a renewal after which the holder gives up; less than DURATION, so that two never run at once."""
+ATTEMPT = 7.0
+"""Seconds for one attempt: a connection that hangs is no reason to give up."""
 _RETRY = 1.0
 
 
@@ -42,6 +49,7 @@ class Times:
     duration: float = DURATION
     renew: float = RENEW
     deadline: float = DEADLINE
+    attempt: float = ATTEMPT
     retry: float = _RETRY
 
 
@@ -152,7 +160,7 @@ class Lease:
             ClusterError: The API server could not be asked, or refuses.
         """
         asked = self._clock()
-        async with asyncio.timeout(min(max(seconds, 0.0), self._times.deadline / 2)):
+        async with asyncio.timeout(min(max(seconds, 0.0), self._times.attempt)):
             other = await self._attempt()
         if self.held:
             self._renewed = asked
@@ -168,7 +176,7 @@ class Lease:
         if not self.held:
             return
         self.held = False
-        async with asyncio.timeout(self._times.deadline / 2):
+        async with asyncio.timeout(self._times.attempt):
             found = await self._client.get(LEASE, self._namespace, NAME)
             if found and (found.get("spec") or {}).get("holderIdentity") == self._holder:
                 found["spec"] |= {"holderIdentity": "", "renewTime": _now(), "leaseDurationSeconds": 1}
