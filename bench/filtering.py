@@ -10,13 +10,11 @@ from __future__ import annotations
 import statistics
 import sys
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import numpy_helper
 from row import Row
 
 from edgesmith_runtime.sampling.choosing import Chooser, Offer
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+    from retrain import Head
 
 EXAMPLE = ROOT / "examples" / "surface-inspection"
 SEEDS = 3
@@ -46,7 +45,7 @@ class Seen:
     """Plates as the model sees them."""
 
     images: NDArray[np.float32]
-    features: NDArray[np.float32]
+    features: NDArray[np.float64]
     scores: NDArray[np.float32]
     labels: NDArray[np.int64]
 
@@ -54,7 +53,9 @@ class Seen:
 def measure_filtering() -> list[Row]:
     """Bytes and accuracy; some two minutes."""
     sys.path.insert(0, str(EXAMPLE))
-    session, head = _opened(EXAMPLE / "model.onnx")
+    from retrain import opened  # noqa: PLC0415 - a script of the example
+
+    session, head = opened(onnx.load(EXAMPLE / "model.onnx"))
     before = _seen(session, _pictures(range(BEFORE), shifted=False, balanced=True, stream=1))
     found: dict[str, list[float]] = {"as it was": [], "random": [], "chosen": [], "all": []}
     bytes_, shares = [], []
@@ -102,21 +103,6 @@ def _rows(found: Mapping[str, list[float]], bytes_: list[float], shares: list[fl
     return rows
 
 
-def _opened(model: Path) -> tuple[onnxruntime.InferenceSession, tuple[Any, Any]]:
-    """The model with what its last layer is given as an output more, and that layer's weights."""
-    loaded = onnx.load(model)
-    dense = next(node for node in reversed(loaded.graph.node) if node.op_type in ("Gemm", "MatMul"))
-    stored = {one.name: numpy_helper.to_array(one) for one in loaded.graph.initializer}
-    weight = stored[dense.input[1]]
-    flipped = any(one.name == "transB" and one.i for one in dense.attribute)
-    bias = stored[dense.input[2]] if len(dense.input) > 2 else np.zeros(weight.shape[-1])
-    loaded.graph.output.append(onnx.helper.make_tensor_value_info(dense.input[0], onnx.TensorProto.FLOAT, None))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(loaded.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session, ((weight.T if flipped else weight).astype(np.float64), bias.astype(np.float64))
-
-
 def _pictures(
     numbers: range, *, shifted: bool, balanced: bool, stream: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -141,10 +127,11 @@ def _shifted(images: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _seen(session: onnxruntime.InferenceSession, plates: tuple[NDArray[np.float32], NDArray[np.int64]]) -> Seen:
+    from retrain import answered  # noqa: PLC0415 - a script of the example
+
     images, labels = plates
-    answers = [session.run(None, {"image": images[first : first + 64]}) for first in range(0, len(images), 64)]
-    scores, features = (np.concatenate([answer[place] for answer in answers]) for place in (0, 1))
-    return Seen(images, features.reshape(len(images), -1), scores, labels)
+    scores, features = answered(session, images)
+    return Seen(images, features, scores, labels)
 
 
 def _chosen(line: Seen, before: Seen, seed: int) -> tuple[NDArray[np.int64], int, int]:
@@ -170,33 +157,18 @@ def _chosen(line: Seen, before: Seen, seed: int) -> tuple[NDArray[np.int64], int
     return np.array(sorted(set(found))), sent, sum(sizes)
 
 
-def _taught(
-    head: tuple[Any, Any], before: Seen, line: Seen, rows: NDArray[np.int64], steps: int = 200
-) -> tuple[Any, Any]:
+def _taught(head: Head, before: Seen, line: Seen, rows: NDArray[np.int64]) -> Head:
     """The last layer taught again with what was known before and what was sent."""
-    features = np.concatenate([before.features, line.features[rows]]).astype(np.float64)
+    from retrain import taught  # noqa: PLC0415 - a script of the example
+
+    features = np.concatenate([before.features, line.features[rows]])
     labels = np.concatenate([before.labels, line.labels[rows]])
     # A sample that was sent counts three times one that was known, and each class among them as much as any other.
-    counts = np.bincount(line.labels[rows], minlength=len(head[1]))
+    counts = np.bincount(line.labels[rows], minlength=len(head.bias))
     sent = 3 * len(rows) / (len(counts) * counts[line.labels[rows]])
     weights = np.concatenate([np.ones(BEFORE), sent * min(1.0, SENT * PLATES / len(rows))])
-    weights /= weights.sum()
-    middle, spread = features.mean(0), features.std(0) + 1e-6
-    scaled = (features - middle) / spread
-    weight, bias = head[0] * spread[:, None], head[1] + middle @ head[0]
-    first, pull = weight.copy(), 1e-3
-    wanted = np.eye(len(bias))[labels]
-    velocity_w, velocity_b = np.zeros_like(weight), np.zeros_like(bias)
-    for _ in range(steps):
-        logits = scaled @ weight + bias
-        odds = np.exp(logits - logits.max(1, keepdims=True))
-        error = (odds / odds.sum(1, keepdims=True) - wanted) * weights[:, None]
-        velocity_w = 0.9 * velocity_w - 0.2 * (scaled.T @ error + pull * (weight - first))
-        velocity_b = 0.9 * velocity_b - 0.2 * error.sum(0)
-        weight, bias = weight + velocity_w, bias + velocity_b
-    taught = weight / spread[:, None]
-    return taught, bias - middle @ taught
+    return taught(head, features, labels, weights)
 
 
-def _accuracy(head: tuple[Any, Any], test: Seen) -> float:
-    return float(((test.features @ head[0] + head[1]).argmax(1) == test.labels).mean())
+def _accuracy(head: Head, test: Seen) -> float:
+    return float(((test.features @ head.weight + head.bias).argmax(1) == test.labels).mean())

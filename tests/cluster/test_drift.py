@@ -28,7 +28,7 @@ def test_what_nodes_say_of_drift_comes_home_and_outlasts_their_power(fleet: Flee
     nodes, pods = sorted(fleet.servers(NAME)), fleet.pods(NAME)
     assert set(nodes) == set(surface.EDGES)
 
-    with Load(fleet, NAME, nodes, tmp_path / "load", body=strange()) as load:
+    with Load(fleet, NAME, nodes, tmp_path / "load", strange()) as load:
         said = fleet.wait(NAME, "Drifted", reason="NodesDrifted", seconds=180)
         _all_drifted(fleet, nodes)
     for node, answers in load.answers().items():

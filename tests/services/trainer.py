@@ -1,17 +1,15 @@
 """A training Job of a tiny classifier, as a user would write it: a program with what a Job of an episode gets.
 
 It trains on labelled samples of its bucket, puts the model and its sets there, and names them in the EdgeModel that it
-is about, by the API server's HTTP and with its own token.
+is about, as the example's does.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
-import ssl
-import urllib.request
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,8 @@ import onnx
 from minio import Minio
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples/surface-inspection"
 
 
 def train(x: NDArray[np.float32], labels: NDArray[np.int64]) -> bytes:
@@ -78,21 +78,10 @@ def main() -> None:
     with store.get_object("models", os.environ["LABELLED"]) as answer:
         found = np.load(io.BytesIO(answer.read()))
     spec = publish(store, "models", f"trained/{os.environ['EDGESMITH_EPISODE']}", found["x"], found["labels"])
-    account = Path(os.environ["ACCOUNT"])
-    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
-    model = f"namespaces/{os.environ['EDGESMITH_NAMESPACE']}/edgemodels/{os.environ['EDGESMITH_MODEL']}"
-    request = urllib.request.Request(
-        f"https://{host}:{port}/apis/edgesmith.dev/v1alpha1/{model}",
-        json.dumps({"spec": spec}).encode(),
-        {
-            "Content-Type": "application/merge-patch+json",
-            "Authorization": f"Bearer {(account / 'token').read_text()}",
-        },
-        method="PATCH",
-    )
-    context = ssl.create_default_context(cafile=str(account / "ca.crt"))
-    with urllib.request.urlopen(request, timeout=20, context=context) as answer:  # noqa: S310 - as above
-        answer.read()
+    sys.path.insert(0, str(EXAMPLE))
+    from retrain import put_into_spec  # noqa: PLC0415 - a script of the example
+
+    put_into_spec(spec, Path(os.environ["ACCOUNT"]))
 
 
 if __name__ == "__main__":

@@ -25,9 +25,9 @@ EVERY_SECONDS = 0.05
 TIMEOUT_SECONDS = 2.0
 
 _SCRIPT = """
-import sys, time, urllib.request
-url, every, limit, body = sys.argv[1], float(sys.argv[2]), float(sys.argv[3]), open(sys.argv[4], "rb").read()
-while True:
+import itertools, pathlib, sys, time, urllib.request
+url, every, limit = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
+for body in itertools.cycle([file.read_bytes() for file in sorted(pathlib.Path(sys.argv[4]).iterdir())]):
     began = time.time()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     try:
@@ -54,7 +54,7 @@ class Answers:
 class Load:
     """Requests from some nodes for as long as the context lasts."""
 
-    def __init__(self, fleet: Fleet, name: str, nodes: Sequence[str], folder: Path, body: str | None = None) -> None:
+    def __init__(self, fleet: Fleet, name: str, nodes: Sequence[str], folder: Path, *bodies: str) -> None:
         """Make the generator; nothing is sent yet.
 
         Args:
@@ -62,25 +62,27 @@ class Load:
             name: The EdgeModel.
             nodes: From where to ask.
             folder: Where to keep what was answered; it is made.
-            body: What to ask; None for a sample of the example.
+            bodies: What to ask, in turns; a sample of the example where there is none.
         """
         service = fleet.ground.kube.get("service", name, fleet.namespace) or {}
         port = next(one["port"] for one in service["spec"]["ports"] if one["name"] == "http")
         self._url = f"http://{service['spec']['clusterIP']}:{port}/v2/models/{name}/infer"
         self._cluster, self._nodes = fleet.ground.name, tuple(nodes)
         self._folder = folder
-        self._body = body or _body()
+        self._bodies = bodies or (_body(),)
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         """Begin."""
         folder = self._folder
         folder.mkdir()
-        (folder / "body").write_text(self._body)
+        (folder / "bodies").mkdir()
+        for number, body in enumerate(self._bodies):
+            (folder / f"bodies/{number:04}").write_text(body)
         (folder / "load.py").write_text(_SCRIPT)
         for node in self._nodes:
             words = ["nsenter", f"--net={network.entry(self._cluster, node)}", sys.executable, str(folder / "load.py")]
-            words += [self._url, str(EVERY_SECONDS), str(TIMEOUT_SECONDS), str(folder / "body")]
+            words += [self._url, str(EVERY_SECONDS), str(TIMEOUT_SECONDS), str(folder / "bodies")]
             with (folder / f"{node}.log").open("wb") as log:
                 self._processes.append(subprocess.Popen(words, stdout=log))
         return self

@@ -1,0 +1,125 @@
+"""The loop, closed on real nodes: a camera's light changes, and a model that knows it is on the node, by nobody's hand.
+
+The test sends pictures, says what they show as somebody at the line would, and looks on.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from layered_image import PLACE, push_over
+from shifted import Plates, plates
+
+from edgesmith_stage import surface
+from edgesmith_stage.fleet import Fleet
+from edgesmith_stage.kube import Object
+from edgesmith_stage.load import Load
+from edgesmith_stage.predict import predict
+from edgesmith_stage.waiting import until
+
+pytestmark = [pytest.mark.timeout(900), pytest.mark.lent]
+
+NAME = surface.NAME
+"""That of the example, which its account of retraining may change."""
+PROFILE = "panel-pc"
+SEEN, JUDGED, ENOUGH = 400, 200, 160
+"""Plates that pass the camera, again and again; others, to judge by; how many of the first the Job waits for."""
+
+
+def test_a_camera_whose_light_changes_ends_with_a_model_that_knows_it(
+    fleet: Fleet, images: dict[str, str], tmp_path: Path
+) -> None:
+    seen, judged = plates(SEEN, 1), plates(JUDGED, 2)
+    fleet.ground.kube.apply_file(surface.FOLDER / "retraining.yaml", namespace=fleet.namespace)
+    image = push_over(images["builder"], "retraining", surface.FOLDER / "retrain.py", tmp_path)
+    manifest = fleet.manifest(NAME, fleet.publish("1"), feedback=_feedback(fleet, image, seen), gates={})
+    manifest["spec"]["deviceProfiles"] = {"names": [PROFILE]}
+    fleet.apply(manifest)
+    fleet.wait_settled(NAME, 300)
+    (node,) = fleet.servers(NAME)
+    first, pods = fleet.servers(NAME)[node].image, fleet.pods(NAME)
+    assert _usual(fleet, node) > 0.95
+    before = judged.right(_answers(fleet, node, judged))
+
+    with Load(fleet, NAME, [node], tmp_path / "load", *seen.requests()) as load:
+        said = fleet.wait(NAME, "Drifted", reason="NodesDrifted", seconds=180)
+        asked = load.answers()[node]
+        assert not asked.lost, f"{node} lost {asked.lost[:3]}"
+        assert node in said["message"]
+        until(lambda: _serves_another(fleet, node, first), seconds=300, what="a new model", detail=lambda: _say(fleet))
+        until(lambda: _steady(fleet), seconds=240, what="the node to be steady", detail=lambda: _say(fleet))
+        after = judged.right(_answers(fleet, node, judged))
+    assert after > before + 0.2, f"{before:.3f} of the new pictures before, {after:.3f} after"
+    assert pods.keys().isdisjoint(fleet.pods(NAME))
+    _once_and_said_why(fleet)
+
+
+def _feedback(fleet: Fleet, image: str, seen: Plates) -> dict[str, Any]:
+    """What a user says to have the loop closed, with a bucket and the classes of plates in it."""
+    labels = f"s3://samples/{fleet.namespace}/labels.npz"
+    fleet.ground.bucket.put(labels, seen.said())
+    job = {
+        "image": image,
+        "command": ["/usr/bin/python3.11", f"{PLACE}/retrain.py"],
+        "env": {"LABELS": labels, "TARGET": f"s3://models/{fleet.namespace}", "ENOUGH": str(ENOUGH)},
+        "secretRefs": [{"name": surface.SECRET}],
+        "serviceAccount": "trainer",
+        "nodeSelector": {"edgesmith.dev/hub": "true"},
+        "retries": 0,
+    }
+    return {
+        "privacy": "Samples",
+        "drift": {"cycle": "0s"},
+        "bucket": {"uri": "s3://samples/edge", "secretRef": {"name": surface.SECRET}},
+        "sample": {"bytesPerDay": "4G", "randomShare": "100%"},
+        "retraining": {"job": job},
+    }
+
+
+def _answers(fleet: Fleet, node: str, plates: Plates) -> Any:
+    """What a node's server answers to pictures."""
+    server, inputs = fleet.servers(NAME)[node], {"image": plates.images}
+    return predict(fleet.ground.kube, server, model=NAME, inputs=inputs, protocol="http", namespace=fleet.namespace)
+
+
+def _usual(fleet: Fleet, node: str) -> float:
+    """The share of right answers to pictures as the first model knows them."""
+    inputs, labels = surface.samples(200)
+    usual = Plates(inputs["image"], labels)
+    return usual.right(_answers(fleet, node, usual))
+
+
+def _serves_another(fleet: Fleet, node: str, first: str) -> bool:
+    server, ready = fleet.servers(NAME).get(node), fleet.condition(NAME, "Ready")
+    return bool(server and server.ready and server.image != first and ready and ready["status"] == "True")
+
+
+def _steady(fleet: Fleet) -> bool:
+    found = fleet.condition(NAME, "Drifted")
+    return bool(found and (found["status"], found["reason"]) == ("False", "NoDrift"))
+
+
+def _once_and_said_why(fleet: Fleet) -> None:
+    """One Job trained in the one episode, its file is the source, and the build says that this is why it was made."""
+    model, jobs = fleet.model(NAME), fleet.ground.kube.list("jobs", fleet.namespace)
+    episode, source = model["status"]["drift"]["episode"], model["spec"]["source"]
+    assert episode["fired"] == ["job"]
+    assert episode["ended"]
+    assert episode["id"] in source["uri"]
+    (trained,) = (job for job in jobs if "edgesmith.dev/retraining" in job["metadata"]["labels"])
+    assert trained["metadata"]["labels"]["edgesmith.dev/episode"] == episode["id"]
+    assert trained["status"]["succeeded"] == 1
+    (why,) = (reason for job in jobs if (reason := job["metadata"]["annotations"].get("edgesmith.dev/build-reason")))
+    changed = {change["field"]: change for change in json.loads(why)}
+    assert changed["source.sha256"]["new"] == source["sha256"]
+    assert changed["source.sha256"]["old"] == episode["of"]
+    assert {"calibration.sha256", "evaluation.sha256"} <= changed.keys()
+
+
+def _say(fleet: Fleet) -> str:
+    jobs: list[Object] = fleet.ground.kube.list("jobs", fleet.namespace)
+    ended = {job["metadata"]["name"]: job.get("status") for job in jobs}
+    return json.dumps({"status": fleet.model(NAME).get("status"), "jobs": ended})
