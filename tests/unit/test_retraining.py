@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from snapshots import NOW, SETTINGS, Cluster, publish, three_nodes
 
+from edgesmith.cluster import parse_drift
 from edgesmith.cluster.kinds import JOB
 from edgesmith.cluster.objects import Objects
 from edgesmith.decide import decide
@@ -120,6 +121,26 @@ def test_a_new_source_ends_the_episode_and_its_own_drift_is_another() -> None:
     cluster.run(3)
     assert episode(cluster)["id"] != first
     assert len(cluster.fired) == 4
+
+
+def test_a_job_that_failed_is_said_as_long_as_its_episode_lasts() -> None:
+    cluster = rolled_out()
+    drift_on(cluster, 0)
+    cluster.run(3)
+    (name,) = (name for name in cluster.fired if name.startswith("parts-job-"))
+    assert "failed" not in drifted_says(cluster)
+    cluster.retraining[name] = replace(cluster.retraining[name], finished=True, failure="BackoffLimitExceeded")
+    cluster.run(1)
+    assert f"The Job {name} that was started for it failed (BackoffLimitExceeded)" in drifted_says(cluster)
+    assert len(cluster.fired) == 2
+    drift_on(cluster)
+    cluster.run(2)
+    assert "failed" not in drifted_says(cluster)
+
+
+def drifted_says(cluster: Cluster) -> str:
+    (found,) = (one for one in cluster.edge_model.status["conditions"] if one["type"] == "Drifted")
+    return str(found["message"])
 
 
 def test_where_no_jobs_are_made_the_condition_says_so() -> None:
@@ -238,3 +259,21 @@ def test_objects_know_the_jobs_of_episodes_apart_from_builds() -> None:
         objects.put(JOB, job)
     assert len(objects.jobs) == 0
     assert sorted(one.what for one in objects.retraining_jobs.all()) == ["event", "job"]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "finished", "failure"),
+    [
+        ([], False, ""),
+        ([{"type": "Suspended", "status": "True"}, {"type": "Failed", "status": "False", "reason": "X"}], False, ""),
+        ([{"type": "Complete", "status": "True", "reason": "CompletionsReached"}], True, ""),
+        ([{"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}], True, "DeadlineExceeded"),
+        ([{"type": "Failed", "status": "True"}], True, "Failed"),
+    ],
+)
+def test_how_a_job_ended_is_read_of_its_conditions(
+    conditions: list[dict[str, str]], *, finished: bool, failure: str
+) -> None:
+    job = jobs_of()["job"] | {"status": {"conditions": conditions}}
+    found = parse_drift.retraining_job(job)
+    assert (found.finished, found.failure, found.what) == (finished, failure, "job")

@@ -36,12 +36,14 @@ def report(raw: Raw) -> Report:
 def retraining_job(raw: Raw) -> RetrainingJob:
     """A Job that an episode of drift started."""
     labels = labels_of(raw)
-    ended = any(
-        one.get("status") == "True" and one.get("type") in ("Complete", "Failed")
-        for one in mappings(at(raw, "status", "conditions"))
-    )
+    holds = {text(one, "type"): one for one in mappings(at(raw, "status", "conditions")) if one.get("status") == "True"}
+    failed = holds.get("Failed")
     return RetrainingJob(
-        text(raw, "metadata", "name"), labels.get(EPISODE_LABEL, ""), labels.get(RETRAINING_LABEL, ""), ended
+        name=text(raw, "metadata", "name"),
+        episode=labels.get(EPISODE_LABEL, ""),
+        what=labels.get(RETRAINING_LABEL, ""),
+        finished=not holds.keys().isdisjoint(("Complete", "Failed")),
+        failure=text(failed, "reason") or "Failed" if failed is not None else "",
     )
 
 

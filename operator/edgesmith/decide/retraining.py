@@ -40,11 +40,13 @@ def retrain(model: EdgeModel, drift: Drifting | None, jobs: Iterable[RetrainingJ
     episode = drift.status.episode if drift is not None else None
     if drift is None or asked is None or episode is None:
         return Retrained(drift)
-    made = {one.what for one in jobs if one.episode == episode.id}
-    fired = tuple(sorted({*episode.fired, *made}))
+    own = [one for one in jobs if one.episode == episode.id]
+    fired = tuple(sorted({*episode.fired, *(one.what for one in own)}))
     if fired != episode.fired:
         episode = episode.model_copy(update={"fired": fired})
         drift = replace(drift, status=drift.status.model_copy(update={"episode": episode}))
+    if episode.ended is None:
+        drift = replace(drift, message=f"{drift.message}{''.join(map(_failed, sorted(own, key=lambda one: one.name)))}")
     named: tuple[tuple[Literal["event", "job"], object], ...] = (("event", asked.event), ("job", asked.job))
     wanted = [what for what, one in named if one is not None and what not in fired]
     if not wanted or episode.ended is not None or drift.status.drifted < asked.min_nodes:
@@ -52,3 +54,10 @@ def retrain(model: EdgeModel, drift: Drifting | None, jobs: Iterable[RetrainingJ
     if not builds:
         return Retrained(replace(drift, message=f"{drift.message}{_NO_JOBS}"))
     return Retrained(drift, tuple(StartRetraining(what, drift.status, drift.message) for what in wanted))
+
+
+def _failed(job: RetrainingJob) -> str:
+    """What is said of a Job that came to nothing: it is the episode's only one."""
+    return (
+        f" The Job {job.name} that was started for it failed ({job.failure}); its log says why." if job.failure else ""
+    )

@@ -207,6 +207,8 @@ class RetrainingJob:
     what: str
     """`event`, or `job` for one that trains."""
     finished: bool = False
+    failure: str = ""
+    """Why Kubernetes gave it up, in its word; empty where it did not."""
     key: str = ""
     """Of no build."""
 
