@@ -8,7 +8,8 @@ against the old baseline, and drift again at once.
 
 Beside what the operator gives it: ``LABELS``, where the classes are (an ``.npz`` with the SHA-256 of each picture's
 grey levels, ``pictures``, and its class, ``labels``), ``TARGET``, below which a folder is made for each episode, and
-``ENOUGH``, how many labelled pictures it waits for. The bucket's keys come from a Secret, as ``AWS_…``.
+``ENOUGH``, how many labelled pictures it waits for: samples and classes may still come. The bucket's keys come from a
+Secret, as ``AWS_…``.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 from minio import Minio
+from minio.error import S3Error
 from onnx import numpy_helper
 
 from edgesmith_builder.samples import gather
@@ -195,6 +197,17 @@ class Store:
         with self._client.get_object(bucket_name=bucket, object_name=key) as answer:
             return answer.read()
 
+    def classes(self, uri: str) -> dict[str, int]:
+        """What was said of pictures so far, by their names."""
+        try:
+            data = self.read(uri)
+        except S3Error as error:
+            if error.code == "NoSuchKey":
+                return {}
+            raise
+        with np.load(io.BytesIO(data), allow_pickle=False) as said:
+            return dict(zip(said["pictures"].tolist(), said["labels"].tolist(), strict=True))
+
     def write(self, uri: str, data: bytes) -> dict[str, str]:
         """Put bytes at a URI; what a spec says of them."""
         bucket, key = _parts(uri)
@@ -222,14 +235,12 @@ def enough(store: Store, folder: Path) -> Labelled:
     Raises:
         TimeoutError: There are too few after an hour.
     """
-    with np.load(io.BytesIO(store.read(os.environ["LABELS"])), allow_pickle=False) as said:
-        classes = dict(zip(said["pictures"].tolist(), said["labels"].tolist(), strict=True))
     wanted, ends = int(os.environ["ENOUGH"]), time.monotonic() + PATIENCE_SECONDS
     own = f"/{os.environ['EDGESMITH_NAMESPACE']}/{os.environ['EDGESMITH_MODEL']}/"
     while True:
         store.fetch_new(os.environ["EDGESMITH_SAMPLES"], own, folder)
-        count = 0
-        if any(folder.iterdir()):
+        classes, count = store.classes(os.environ["LABELS"]), 0
+        if classes and any(folder.iterdir()):
             seen = with_classes(folder, classes)
             count = len(seen.labels)
             if count >= wanted:
