@@ -72,7 +72,7 @@ def _check_hold(world: World, plan: Plan) -> None:
             continue
         given = placement(world.nodes[move.node], world.label).label
         back = any(marks.get(one or "") and marks[one or ""].rolled_back for one in (label, given)) or label in left
-        failed = not _works(world, move.node)
+        failed = not _works(world, move.node) or _at_fault(world, move.node)
         untouched = move.label == label and move.next is None
         arrives = move.label == given and move.next is None and _takes_over(world, move.node, given)
         assert back or failed or untouched or arrives or move.revision in free & asked, (move, rollout)
@@ -255,19 +255,22 @@ def _broken(world: World, name: str) -> bool:
 
 
 def _works(world: World, name: str) -> bool:
-    """Whether a server works and the API server knows it; one that took its machine down twice does not.
+    """Whether a server is ready and the API server knows it, whatever was found against it."""
+    return world.reachable(name) and world.serves(name) and not _down(world, name)
 
-    Nor does one that ended itself, since its requests failed, and was started anew.
-    """
+
+def _at_fault(world: World, name: str) -> bool:
+    """Whether a server took its machine down twice, or ended itself since its requests failed."""
     server = world.servers[name]
-    deadly = (world.kills(server.runs or "") and server.restarts > 1) or server.ended
-    return world.reachable(name) and world.serves(name) and not _down(world, name) and not deadly
+    return (world.kills(server.runs or "") and server.restarts > 1) or server.ended > 0
 
 
 def _down(world: World, name: str) -> bool:
     """Whether a reachable node was given a revision and does not serve it, or its machine died of it.
 
-    A node whose device went away from a revision that is completed went as a NotReady one does.
+    A node that went, or whose device did, while its revision is completed is offline and does not count, whatever it
+    went for: nobody on the hub can tell a machine that died from a link that is down, and edge nodes are away all the
+    time. So docs/rollout.md counts NotReady nodes with a revision that is not completed alone.
     """
     device = world.devices[name]
     label = world.nodes[name].labels.get(world.label)
@@ -275,7 +278,7 @@ def _down(world: World, name: str) -> bool:
         return False
     pod = world.pods.get(name)
     completed = any(one["name"] == label and one.get("completedTime") for one in world.edge_model.status["revisions"])
-    if completed and not world.offers(name):
+    if completed and not (world.reachable(name) and world.offers(name)):
         return False
     if world.reachable(name):
         return not (pod and pod.revision == label and pod.ready)

@@ -28,18 +28,25 @@ PROVEN = replace(NEW, steps=1, proven=NOW - timedelta(minutes=5))
 COMPLETED = replace(PROVEN, completed=NOW - MINUTE)
 BAD = replace(NEW, rolled_back="n0 failed.", reason="CanaryFailed")
 
-_STATES = {".": ServerState.NONE, "?": ServerState.STARTING, "+": ServerState.SERVING, "!": ServerState.FAILED}
+_STATES = {
+    ".": ServerState.NONE,
+    "?": ServerState.STARTING,
+    "+": ServerState.SERVING,
+    "!": ServerState.FAILED,
+    "*": ServerState.FAILED,
+}
 _WORD = re.compile(
-    r"(?P<away>[~#%]?)(?P<label>\w*)(?P<state>[.?+!])(?P<broken>!?)(/(?P<failed>\w+)(?P<excuse>!?))?(<(?P<previous>\w+))?"
+    r"(?P<away>[~#%]?)(?P<label>\w*)(?P<state>[.?+!*])(?P<broken>!?)(/(?P<failed>\w+)(?P<excuse>!?))?(<(?P<previous>\w+))?"
 )
 
 
 def fleet(text: str, start: int = 0, /, **changes: Any) -> tuple[NodeState, ...]:
     """Nodes n0, n1, … from words.
 
-    `old+` serves for ten minutes, `new?` starts, `new!` failed, `new!!` failed as it did before, `.` has no label,
-    `what.` has one that names nothing, `~old+` is NotReady for a minute, `#old+` is tainted, `%old+` lacks a
-    device, `old+/new` failed on another revision (`old+/new!` as on the one before), `new+<old` ran another one before.
+    `old+` serves for ten minutes, `new?` starts, `new!` failed, `new*` failed and its server is ready again, `new!!`
+    failed as it did before, `.` has no label, `what.` has one that names nothing, `~old+` is NotReady for a minute,
+    `#old+` is tainted, `%old+` lacks a device, `old+/new` failed on another revision (`old+/new!` as on the one
+    before), `new+<old` ran another one before.
 
     Args:
         text: The words.
@@ -69,6 +76,7 @@ def fleet(text: str, start: int = 0, /, **changes: Any) -> tuple[NodeState, ...]
             failures=failed,
             previous=said["previous"],
             shortage=Shortage("squat.ai/edgetpu", 1, 0) if said["away"] == "%" else None,
+            answers=said["state"] == "*",
         )
         nodes.append(replace(one, **changes.get(one.name, {})))
     return tuple(nodes)

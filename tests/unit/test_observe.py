@@ -158,6 +158,9 @@ def test_a_server_that_judged_itself_or_broke_down_has_failed_until_its_revision
     assert found.record is not None
     assert found.record.failures["r"].note.startswith(f"failed with {reason}: ")
     assert see(again, kept=found.record).state.server is FAILED, "however often it is looked at"
+    assert found.state.answers
+    assert not see(again, kept=record(SERVING), ready=False).state.answers
+    assert not see(starting(restarts=1, selftest=failed_selftest(reason)), kept=record(SERVING)).state.answers
     assert see(again, kept=record(SERVING), allowed=COMPLETED).state.server is SERVING
 
 
@@ -380,6 +383,18 @@ def test_a_node_that_returns_twice_with_its_server_started_anew_has_failed_while
     assert see(pod("n", "r"), kept=record(SERVING, deaths=2)).state.server is FAILED, "it is tried again"
 
 
+def test_a_node_that_failed_though_its_server_is_ready_stays_as_it_is_from_look_to_look() -> None:
+    failed = see(pod("n", "r", restarts=2), kept=record(SERVING, deaths=2))
+    again = see(pod("n", "r", restarts=2), kept=failed.record, after=60)
+    assert (failed.state.server, failed.state.answers) == (FAILED, True)
+    assert again.record == failed.record, "or it would be written down with every look, and that is one more event"
+    assert again.state == failed.state
+    stops = see(starting(restarts=2), kept=failed.record, after=60)
+    assert (stops.state.server, stops.state.answers) == (FAILED, False)
+    away = see(pod("n", "r", restarts=2), kept=failed.record, after=60, ready=False)
+    assert (away.state.server, away.state.answers) == (FAILED, False)
+
+
 def test_a_server_that_serves_has_not_failed_any_more() -> None:
     failures = {"r": Failure(), "x": Failure()}
     assert set(observed(pod("n", "r"), kept=record(SERVING, failures=failures)).failures) == {"x"}
@@ -402,6 +417,7 @@ def test_a_server_that_restarts_for_ever_does_not_bake_for_ever() -> None:
     note = "restarted its server so often that it did not serve for the bake of the rollout's step"
     kept = record(SERVING, ago=20, moved=NOW - DEADLINE - BAKE)
     assert see(pod("n", "r"), kept=kept, allowed=BAKING).state.note == note
+    assert see(pod("n", "r"), kept=kept, allowed=BAKING).state.answers
     assert see(pod("n", "r"), kept=kept, allowed=ALLOWED).state.server is SERVING
     assert see(pod("n", "r"), kept=replace(kept, moved=kept.moved + seconds(1)), allowed=BAKING).state.server is SERVING
     assert see(pod("n", "r"), kept=replace(kept, since=NOW - BAKE), allowed=BAKING).state.server is SERVING

@@ -7,14 +7,14 @@ from edgesmith.decide.budget import Budget
 from edgesmith.decide.chosen import Chosen
 from edgesmith.decide.fleet import NodeState, RevisionState, ServerState
 from edgesmith.decide.judge import Judgement
-from edgesmith.decide.staging import returns_to
+from edgesmith.decide.staging import keeps_server, returns_to
 
 
 def go_back(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
     """Take nodes off what was rolled back or failed on them alone.
 
     Nodes without a server go at once, NotReady ones too, so that nobody comes back to it. A server that is ready ends
-    within the budget, and only where there is something to take its place.
+    within the budget, and only where there is something to take its place, whatever was found against it.
     """
     variant, revisions = judged.variant, judged.revisions
     concerned = [(node, one) for one in revisions.values() if one.rolled_back for node in variant.on(one.revision)]
@@ -26,15 +26,14 @@ def go_back(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
         and (revision := revisions.get(node.label or ""))
         and not revision.rolled_back
     ]
-    for node, revision in sorted(concerned, key=lambda one: (one[0].serving and one[0].ready, one[0].name)):
+    for node, revision in sorted(concerned, key=lambda one: (one[0].has_server and one[0].ready, one[0].name)):
         other = returns_to(judged, node) or judged.fallback(node)
         if node.beside is not None:
             _leave_staged(judged, node, revision, other, chosen)
         elif revision.rolled_back:
             _leave_rolled_back(node, revision, other, budget, chosen)
         elif _failed_alone(judged, revision, node, other):
-            budget.restart(node)
-            chosen.move(node, other, f"It {node.note or 'failed'} on revision {revision.revision}.", urgent=True)
+            _leave_failed(node, revision, other, budget, chosen, keeps=keeps_server(judged, node, other))
 
 
 def _leave_staged(
@@ -42,12 +41,15 @@ def _leave_staged(
 ) -> None:
     """Take a staged node off what was rolled back or failed there. Its old server has not been touched.
 
-    Where that is one that was rolled back itself, it is left for another one only.
+    Where that is one that was rolled back itself, it is left for another one only. What failed and answers goes on as
+    long as the old server does not answer.
     """
     if revision.rolled_back:
         why = f"Revision {revision.revision} was rolled back: {revision.rolled_back}"
         chosen.move(node, other or node.beside or None, why, urgent=True)
-    elif returns_to(judged, node) or (other and other not in node.failures):
+    elif (returns_to(judged, node) or (other and other not in node.failures)) and not (
+        node.answers and not node.beside_serving
+    ):
         chosen.move(node, other, f"It {node.note or 'failed'} on revision {revision.revision}.", urgent=True)
 
 
@@ -55,7 +57,7 @@ def _leave_rolled_back(
     node: NodeState, revision: RevisionState, other: str | None, budget: Budget, chosen: Chosen
 ) -> None:
     why = f"Revision {revision.revision} was rolled back: {revision.rolled_back}"
-    serves = node.ready and node.serving
+    serves = node.ready and node.has_server
     if serves and (other is None or node.taint or node.shortage):
         # Nothing could take its place: there is no other revision, or no new pod may start.
         return
@@ -67,6 +69,22 @@ def _leave_rolled_back(
     chosen.move(node, other, why, urgent=True)
 
 
+def _leave_failed(
+    node: NodeState, revision: RevisionState, other: str | None, budget: Budget, chosen: Chosen, *, keeps: bool
+) -> None:
+    """Take a node off what failed there: at once where nothing answers, else as any other whose server is ready.
+
+    Where it keeps its server meanwhile, only nodes on their way count: none is without one for this.
+    """
+    why = f"It {node.note or 'failed'} on revision {revision.revision}."
+    if not node.answers:
+        budget.restart(node)
+    elif not budget.take(node, back=keeps):
+        chosen.wait(node, PendingReason.MAX_UNAVAILABLE, budget.full)
+        return
+    chosen.move(node, other, why, urgent=True)
+
+
 def _failed_alone(judged: Judgement, revision: RevisionState, node: NodeState, other: str | None) -> bool:
     """Whether a node that failed goes back while its revision stays: after completion a failure is the device's."""
     if other is None or revision.completed:
@@ -74,4 +92,5 @@ def _failed_alone(judged: Judgement, revision: RevisionState, node: NodeState, o
     if judged.closed(node) and judged.target and other == judged.target.revision:
         # That is no way back: the target has yet to come to its partition.
         return False
-    return revision == judged.target or other not in node.failures
+    # A server that answers is not given up for what failed here as well.
+    return other not in node.failures or (revision == judged.target and not node.answers)

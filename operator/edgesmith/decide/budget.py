@@ -54,7 +54,7 @@ class Budget:
 
     def lacks(self, node: NodeState, *, back: bool = False) -> tuple[PendingReason, str] | None:
         """Why a node may not be moved, for machines and in one sentence; None where it may be. Nothing is counted."""
-        ends_a_server = node.serving and not back
+        ends_a_server = node.has_server and not back
         taken = self.starting + (self.down if ends_a_server else 0)
         if node.server is not ServerState.STARTING and taken >= self.limit:
             return PendingReason.MAX_UNAVAILABLE, self.full
@@ -83,7 +83,7 @@ class Budget:
         if node.server is not ServerState.STARTING:
             self.starting += 1
         self.pulling += not node.fetching
-        if node.server is ServerState.FAILED:
+        if node.server is ServerState.FAILED and not node.answers:
             self.down = max(self.down - 1, 0)
 
 
@@ -130,7 +130,7 @@ def _down(judged: Judgement, rules: Rules) -> int:
             lost += _lost(node, revision, rules)
         elif node.shortage is not None:
             broken += node.server in BROUGHT_DOWN and node.unfinished and not node.taint
-        elif node.server is ServerState.FAILED and not node.taint:
+        elif node.server is ServerState.FAILED and not (node.taint or node.answers):
             one = node.failures.get(node.label or "")
             back = judged.fallback(node)
             stays = back is None or back in node.failures

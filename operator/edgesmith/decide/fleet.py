@@ -108,6 +108,8 @@ class NodeState:
     """Whether the server of `beside` is ready, as far as is known."""
     staged: bool = False
     """Whether `label` has passed its self-test beside the old server and waits for that to end."""
+    answers: bool = False
+    """Whether its server is ready though the node has failed on it: it was started anew, by the device or by itself."""
     movable: bool = field(init=False)
     """Whether it can be given another revision."""
     serving: bool = field(init=False)
@@ -125,6 +127,11 @@ class NodeState:
         self.serving = self.server is _SERVING
         self.gone = not self.ready or (self.shortage is not None and not self.serving)
         self.well = self.movable and self.serving and not self.failures and self.beside is None
+
+    @property
+    def has_server(self) -> bool:
+        """Whether a server of `label` is ready, whatever was found against it: with a move it would end."""
+        return self.serving or self.answers
 
     def serves(self, revision: str) -> bool:
         """Whether it runs a revision and nothing beside that, and its server is ready, as far as is known."""

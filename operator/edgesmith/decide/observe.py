@@ -124,6 +124,8 @@ def observe(
         beside=placed.beside,
         beside_serving=placed.beside is not None and placed.serving(pods),
         staged=staged,
+        # One that ended itself is ready again, and `_shown` has said Failed of it.
+        answers=server is ServerState.FAILED and node.ready and (seen.state is ServerState.SERVING or bool(seen.ended)),
     )
     quiet = record is None and state.serving and not allowed.unfinished
     return Observation(state, None if quiet else kept, boot if node.ready else "")
@@ -222,7 +224,9 @@ def _judged(
     ended = _ended(kept, seen, blocked=blocked, allowed=terms.allowed, now=now) or ""
     if ended:
         had = record is not None and record.revision == label and record.state is ServerState.FAILED
-        kept = replace(kept, state=ServerState.FAILED, since=kept.since if had else now, run=seen.run or kept.run)
+        kept = replace(
+            kept, state=ServerState.FAILED, since=record.since if record and had else now, run=seen.run or kept.run
+        )
         if not had or label not in kept.failures:
             kept = kept.failed(ended, terms.attempt)
     elif kept.state is ServerState.SERVING and label in kept.failures:
@@ -271,7 +275,9 @@ def _seen(
     died = restarted and returned is not None and now - returned < allowed.deadline
     deaths, returned = (record.deaths + 1, None) if died else (record.deaths, returned)
     state = seen.state
-    if record.state is ServerState.FAILED and state is ServerState.STARTING and same_pod and not back:
+    # A node that is away is not judged, so what was found against it stands until it is back.
+    stands = state is ServerState.STARTING or (blocked and state is ServerState.SERVING)
+    if record.state is ServerState.FAILED and stands and same_pod and not back:
         state = ServerState.FAILED
     same = state is record.state and not (state is ServerState.SERVING and (restarted or not same_pod))
     # A server that still started at its deadline would have failed there: nobody looked, and its time begins anew.

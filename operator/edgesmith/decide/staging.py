@@ -9,7 +9,7 @@ image is pulled and tested, and the old server ends before the new one starts; t
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from edgesmith.api.status import PendingReason
 from edgesmith.decide.fleet import NodeState
@@ -64,12 +64,10 @@ def settle(judged: Judgement, hold: Hold | None, budget: Places, chosen: Moves) 
     for node in judged.variant.unwell:
         if node.beside is None or node.name in chosen.moves:
             continue
-        old = judged.revisions.get(node.beside)
-        left = old is not None and old.rolled_back is not None
-        if old and left and not (node.ready and node.beside_serving):
-            # Nobody comes back to what was rolled back, and there is nothing to lose.
-            chosen.switch(node, f"Revision {old.revision} was rolled back: {old.rolled_back}", urgent=True)
-        elif node.label not in wanted and not left:
+        left = _left(judged, node)
+        if left and left.at_once:
+            chosen.switch(node, left.why, urgent=True)
+        elif node.label not in wanted and not left and (node.beside_serving or not node.has_server):
             if node.ready and not hold:
                 chosen.move(node, node.beside or None, f"Revision {node.label} is no longer to be rolled out.")
         elif node.serving and node.ready:
@@ -83,6 +81,28 @@ def settle(judged: Judgement, hold: Hold | None, budget: Places, chosen: Moves) 
                 chosen.join(node, f"Revision {node.label} is tested, so its server starts beside the old one.")
             else:
                 _replace(node, held, budget, chosen)
+
+
+class _Left(NamedTuple):
+    """What a staged node runs and goes back from: no pause and no other EdgeModel keeps it there."""
+
+    why: str
+    at_once: bool
+    """Whether there is nothing to lose."""
+
+
+def _left(judged: Judgement, node: NodeState) -> _Left | None:
+    """What a staged node leaves since it was rolled back, or failed on that node alone; None where it goes forward."""
+    old, target = judged.revisions.get(node.beside or ""), judged.target
+    if old and old.rolled_back:
+        # Nobody comes back to it.
+        why = f"Revision {old.revision} was rolled back: {old.rolled_back}"
+        return _Left(why, at_once=not (node.ready and node.beside_serving))
+    failed = node.failures.get(node.beside or "")
+    if failed is None or (target and target.revision == node.label):
+        return None
+    why = f"It {failed.note or 'failed'} on revision {node.beside}."
+    return _Left(why, at_once=node.movable and not node.beside_serving)
 
 
 def _surges(judged: Judgement) -> bool:
@@ -118,14 +138,19 @@ def place(judged: Judgement, budget: Places, chosen: Moves) -> None:
             chosen.moves[name] = staged
 
 
+def keeps_server(judged: Judgement, node: NodeState, wanted: str | None) -> bool:
+    """Whether a node goes on serving what it does while it makes a revision ready."""
+    return _staged(judged, node, Move(node.name, wanted, "")) is not None
+
+
 def _staged(judged: Judgement, node: NodeState, move: Move) -> Move | None:
-    """A move after which the node goes on serving what it does; None where no server would end for it.
+    """A move after which the node goes on serving what it does; None where no server would end for it, or one has to.
 
     A device or a taint that keeps new pods away keeps staged ones away, too.
     """
     strategy, wanted = judged.variant.strategy, move.revision
     old = node.label if node.beside is None else node.beside
-    serves = node.serving if node.beside is None else node.beside_serving
+    serves = node.has_server if node.beside is None else node.beside_serving
     switches = node.beside is not None and wanted == node.label
     if strategy is None or not wanted or not old or wanted == old or switches or not (serves and node.movable):
         return None

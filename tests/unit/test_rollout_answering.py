@@ -1,0 +1,155 @@
+"""One step of the planner at a time: nodes that failed on what they run while its server is ready again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from rollout_words import BAD, MINUTE, NEW, ODD, OLD, OLDEST, PROVEN, fleet, step, with_rules
+
+from edgesmith.decide.fleet import Failure, NodeState
+from edgesmith.decide.rollout import Course
+from edgesmith.decide.strategy import Strategy
+
+SURGE, REPLACE = Strategy("Surge"), Strategy("Replace")
+STAGEABLE = frozenset({"old"})
+LOST = " ~odd? ~odd?"
+"""Two nodes that are down, as many as may be."""
+FULL = "MaxUnavailable"
+
+
+def writes(course: Course) -> dict[str, tuple[str | None, str | None]]:
+    """Node to its labels after the step: what it runs, and what it makes ready."""
+    return {move.node: (move.label, move.next) for move in course.moves}
+
+
+def waits(course: Course) -> dict[str, str]:
+    """Node to why it waits."""
+    return {one.node: str(one.reason) for one in course.pending}
+
+
+def returning(word: str, *, serving: bool, **more: Any) -> NodeState:
+    """A node on its way from what failed there to another revision."""
+    (node,) = fleet(word)
+    failures = {"new": Failure(note="went down twice"), **node.failures}
+    return replace(node, beside="new", beside_serving=serving, failures=failures, **more)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "stageable", "expected"),
+    [
+        (SURGE, frozenset(), ("new", "old")),
+        (REPLACE, STAGEABLE, ("new", "old.staging")),
+        (REPLACE, frozenset(), ("old", None)),
+    ],
+)
+def test_a_server_that_answers_goes_on_until_the_way_back_is_ready(
+    strategy: Strategy, stageable: frozenset[str], expected: tuple[str | None, str | None]
+) -> None:
+    course = step("new+ new* old+", OLD, PROVEN, strategy=strategy, stageable=stageable)
+    assert writes(course)["n1"] == expected
+    assert [move.urgent for move in course.moves if move.node == "n1"] == [True]
+    rolled_back = step("new* new+", OLD, BAD, strategy=strategy, stageable=stageable)
+    assert writes(rolled_back) == {"n0": expected, "n1": expected}
+    silent = step("new+ new! old+", OLD, PROVEN, strategy=strategy, stageable=stageable)
+    assert writes(silent)["n1"] == ("old", None), "it has nothing to lose"
+
+
+def test_where_others_are_down_it_ends_for_nothing_and_what_keeps_it_goes_on() -> None:
+    """What makes something ready beside it ends no server, so only nodes on their way count."""
+    nodes, revisions = "new+ new*" + LOST, (OLD, ODD, PROVEN)
+    for strategy, stageable in ((SURGE, frozenset()), (REPLACE, STAGEABLE)):
+        assert set(writes(step(nodes, *revisions, strategy=strategy, stageable=stageable))) == {"n1"}
+        full = step("new? new? new*", *revisions, strategy=strategy, stageable=stageable)
+        assert (writes(full), waits(full)) == ({}, {"n2": FULL})
+    direct = step(nodes, *revisions, strategy=REPLACE)
+    assert (writes(direct), waits(direct)["n1"]) == ({}, FULL)
+    silent = step("new+ new!" + LOST, *revisions, strategy=REPLACE)
+    assert writes(silent) == {"n1": ("old", None)}
+
+
+def test_off_what_was_rolled_back_it_ends_within_the_budget() -> None:
+    course = step("new* new* new* new!", OLD, BAD, strategy=REPLACE)
+    assert (set(writes(course)), waits(course)) == ({"n0", "n3"}, {"n1": FULL, "n2": FULL})
+    assert writes(step("#new* old+", OLD, BAD, strategy=SURGE)) == {}, "no new pod may start there"
+    assert writes(step("new*", BAD, strategy=SURGE)) == {}, "there is nothing to go back to"
+
+
+def test_what_is_approved_takes_its_place_as_that_of_any_server() -> None:
+    for word, moved in (("old*", set()), ("old!", {"n1"})):
+        assert set(writes(step(f"new+ {word}" + LOST, OLD, ODD, PROVEN, strategy=REPLACE))) == moved
+    assert writes(step("new+ old*", OLD, PROVEN, strategy=SURGE)) == {"n1": ("old", "new")}
+
+
+def test_it_is_not_given_up_for_what_failed_there_too() -> None:
+    revisions = (OLD, ODD, PROVEN)
+    assert writes(step("new+ new*/old" + LOST, *revisions, strategy=SURGE)) == {}
+    assert writes(step("new+ new!/old" + LOST, *revisions, strategy=SURGE)) == {"n1": ("old", None)}
+
+
+@pytest.mark.parametrize("strategy", [SURGE, REPLACE])
+def test_what_stops_answering_meanwhile_is_left_at_once(strategy: Strategy) -> None:
+    others = fleet("new+ ~odd? ~odd?", 1)
+    for rules in (with_rules(), with_rules(paused=True)):
+        gone = (returning("old?", serving=False), *others)
+        course = step(gone, OLD, ODD, PROVEN, strategy=strategy, rules=rules)
+        assert writes(course) == {"n0": ("old", None)}
+        assert (course.moves[0].reason, course.moves[0].urgent) == ("It went down twice on revision new.", True)
+    away = (returning("~old?", serving=False), *others)
+    assert writes(step(away, OLD, ODD, PROVEN, strategy=strategy)) == {}, "it is NotReady"
+    tainted = (returning("#old?", serving=False), *others)
+    assert writes(step(tainted, OLD, ODD, PROVEN, strategy=strategy)) == {}, "no pod may start there"
+
+
+def test_it_ends_when_the_way_back_is_ready() -> None:
+    ready = (returning("old+", serving=True), *fleet("new+ ~odd? ~odd?", 1))
+    assert writes(step(ready, OLD, ODD, PROVEN, strategy=SURGE)) == {"n0": ("old", None)}
+
+
+def test_with_replace_it_ends_within_the_budget_and_no_pause_or_neighbour_holds_it_up() -> None:
+    node = returning("old?", serving=True, staged=True)
+    revisions = (OLD, ODD, PROVEN)
+    held: dict[str, Any] = {"rules": with_rules(paused=True), "busy": lambda _: "Another EdgeModel moves it."}
+    for more in ({}, held):
+        course = step((node, *fleet("new+", 1)), *revisions, strategy=REPLACE, **more)
+        assert writes(course) == {"n0": ("old", None)}
+    course = step((node, *fleet("new+" + LOST, 1)), *revisions, strategy=REPLACE)
+    assert (writes(course), waits(course)["n0"]) == ({}, FULL)
+
+
+def test_on_its_way_to_the_newest_revision_it_goes_forward_and_a_pause_holds_it_up() -> None:
+    (node,) = fleet("new?")
+    node = replace(node, beside="old", beside_serving=True, staged=True, failures={"old": Failure()})
+    paused = with_rules(paused=True)
+    assert writes(step((node,), OLD, PROVEN, strategy=REPLACE)) == {"n0": ("new", None)}
+    course = step((node,), OLD, PROVEN, strategy=REPLACE, rules=paused)
+    assert (writes(course), waits(course)) == ({}, {"n0": "Paused"})
+    gone = replace(node, staged=False, beside_serving=False)
+    assert writes(step((gone,), OLD, PROVEN, strategy=REPLACE)) == {}, "what it tests is not tested yet"
+
+
+def test_what_it_ran_before_is_made_ready_though_it_is_neither_approved_nor_the_newest() -> None:
+    node = returning("odd?", serving=True)
+    assert writes(step((node, *fleet("new+", 1)), OLDEST, ODD, PROVEN, strategy=SURGE)) == {}
+    nobodys = replace(node, failures={})
+    assert writes(step((nobodys, *fleet("new+", 1)), OLDEST, ODD, PROVEN, strategy=SURGE)) == {"n0": ("new", None)}
+
+
+def test_what_fails_on_the_way_back_leaves_the_node_with_the_server_that_answers() -> None:
+    node = returning("old!", serving=True)
+    assert writes(step((node, *fleet("new+", 1)), OLD, PROVEN, strategy=SURGE)) == {"n0": ("new", None)}
+
+
+def test_beside_a_server_that_does_not_answer_the_one_that_does_goes_on() -> None:
+    def beside(word: str, *, serving: bool) -> tuple[NodeState, ...]:
+        (node,) = fleet(word)
+        return replace(node, beside="old", beside_serving=serving), *fleet("new+ old+", 1)
+
+    assert writes(step(beside("new*", serving=True), OLD, PROVEN, strategy=SURGE))["n0"] == ("old", None)
+    assert "n0" not in writes(step(beside("new*", serving=False), OLD, PROVEN, strategy=SURGE))
+    assert writes(step(beside("new!", serving=False), OLD, PROVEN, strategy=SURGE))["n0"] == ("old", None)
+    newer = replace(NEW, revision="newer", created=NEW.created + MINUTE)
+    unwanted: dict[str, Any] = {"target": "newer", "strategy": SURGE}
+    assert writes(step(beside("new+", serving=True), OLD, NEW, newer, **unwanted))["n0"] == ("old", None)
+    assert writes(step(beside("new+", serving=False), OLD, NEW, newer, **unwanted))["n0"] == ("new", None)
