@@ -65,6 +65,10 @@ def test_where_others_are_down_it_ends_for_nothing_and_what_keeps_it_goes_on() -
         assert (writes(full), waits(full)) == ({}, {"n2": FULL})
     direct = step(nodes, *revisions, strategy=REPLACE)
     assert (writes(direct), waits(direct)["n1"]) == ({}, FULL)
+    pulling = fleet("new? new* old+", n0={"fetching": True})
+    course = step(pulling, *revisions, strategy=REPLACE, rules=with_rules(max_pulling=1, max_unavailable=3))
+    assert writes(course) == {"n1": ("old", None)}, "what goes back waits for no pull"
+    assert waits(course)["n2"] == "MaxPulling"
     silent = step("new+ new!" + LOST, *revisions, strategy=REPLACE)
     assert writes(silent) == {"n1": ("old", None)}
 

@@ -79,7 +79,7 @@ def _leave_failed(
     why = f"It {node.note or 'failed'} on revision {revision.revision}."
     if not node.answers:
         budget.restart(node)
-    elif not budget.take(node, back=keeps):
+    elif not ((keeps or budget.switch(node)) and budget.take(node, back=True)):
         chosen.wait(node, PendingReason.MAX_UNAVAILABLE, budget.full)
         return
     chosen.move(node, other, why, urgent=True)

@@ -26,8 +26,8 @@ class Budget:
     starting: int
     """Nodes on their way: those that start, and those moved in this pass."""
     down: int
-    """Other nodes that count as unavailable: failed ones, and those that carry what is not completed and are NotReady
-    or lost their device and their server."""
+    """Other nodes that count as unavailable: failed ones whose server does not answer, and those that carry what is not
+    completed and are NotReady or lost their device and their server."""
     staged: int = 0
     """Of the nodes on their way, those whose old server is ready still."""
     pulls: int | None = None
@@ -40,8 +40,8 @@ class Budget:
 
         Args:
             node: The node. One that is on its way already costs nothing more.
-            back: Whether it leaves a revision that was rolled back: then only nodes on their way count, since failed
-                ones must not keep the others on it.
+            back: Whether it leaves a revision that was rolled back or failed there: then only nodes on their way count,
+                since failed ones must not keep the others on it.
         """
         if not self.fits(node, back=back):
             return False
@@ -64,9 +64,10 @@ class Budget:
         return None
 
     def switch(self, node: NodeState) -> bool:
-        """Whether the old server of a staged node may end before the new one starts; if so, it is counted.
+        """Whether the server of a node may end before the new one starts; if so, it is counted.
 
-        Nodes that are staged have a place already, but more nodes may have lost their servers since.
+        Nodes that are staged have a place already, but more nodes may have lost their servers since. One that is not
+        takes its place with `take`.
         """
         if self.starting - self.staged + self.down >= self.limit:
             return False

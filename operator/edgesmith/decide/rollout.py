@@ -5,7 +5,8 @@ nodes to move, describe where each variant stands. The rules are those of docs/r
 
 1. A new revision goes through `spec.rollout.steps`. A node that fails in the first step rolls it back; so do lost
    canaries, where the other nodes are not lost as well.
-2. Later, a node that fails goes back alone, and more than `maxFailed` of them roll the revision back.
+2. Later, a node that fails goes back alone, and more than `maxFailed` of them roll the revision back. Where its server
+   is ready all the same, that ends as any other.
 3. A revision that was rolled back is taken off every label: at once where nothing serves, else within the budget.
 4. A revision that held all steps goes to the other nodes within the budget, and is completed once it serves on enough
    of the desired ones. Only the newest revision is ever rolled back, and only to one that was proven before it.
