@@ -157,3 +157,4 @@ def test_beside_a_server_that_does_not_answer_the_one_that_does_goes_on() -> Non
     unwanted: dict[str, Any] = {"target": "newer", "strategy": SURGE}
     assert writes(step(beside("new+", serving=True), OLD, NEW, newer, **unwanted))["n0"] == ("old", None)
     assert writes(step(beside("new+", serving=False), OLD, NEW, newer, **unwanted))["n0"] == ("new", None)
+    assert "n0" not in writes(step(beside("new*", serving=False), OLD, NEW, newer, **unwanted))
