@@ -72,7 +72,7 @@ def _check_hold(world: World, plan: Plan) -> None:
             continue
         given = placement(world.nodes[move.node], world.label).label
         back = any(marks.get(one or "") and marks[one or ""].rolled_back for one in (label, given)) or label in left
-        failed = not _works(world, move.node) or _at_fault(world, move.node)
+        failed = not _works(world, move.node) or _failed_there(world, move.node)
         untouched = move.label == label and move.next is None
         arrives = move.label == given and move.next is None and _takes_over(world, move.node, given)
         assert back or failed or untouched or arrives or move.revision in free & asked, (move, rollout)
@@ -136,10 +136,14 @@ def _check_servers(world: World, plan: Plan, rolled_back: set[str]) -> None:
     down = [name for name in world.nodes if _down(world, name) and moved.get(name, name)]
     broken = [name for name in down if _broken(world, name)]
     excused = _excused(world, broken)
-    forward = [name for name in ends if world.nodes[name].labels.get(world.label) not in rolled_back]
+    forward = [
+        name
+        for name in ends
+        if world.nodes[name].labels.get(world.label) not in rolled_back and not _failed_there(world, name)
+    ]
     assert not forward or len(down) - excused + len(ends) <= limit, (down, excused, ends, limit)
-    # Off a revision that was rolled back, what it broke must not keep the rest on it: nodes on their way count, and one
-    # that waits for its device is not.
+    # Off a revision that was rolled back, or failed there, what it broke must not keep the rest on it: nodes on their
+    # way count, and one that waits for its device is not.
     awaited = [name for name in down if world.reachable(name) and world.offers(name)]
     starting = [name for name in awaited if name in moved or not _tested(world, name)]
     assert not ends or len(starting) + len(ends) <= limit, (starting, ends, limit)
@@ -249,8 +253,7 @@ def _check_held(world: World, plan: Plan, rolled_back: set[str]) -> None:
 def _broken(world: World, name: str) -> bool:
     """Whether a node is down for a reason of its device: it is broken, is gone, or fails what others completed."""
     label = world.nodes[name].labels.get(world.label, "")
-    completed = any(one["name"] == label and one.get("completedTime") for one in world.edge_model.status["revisions"])
-    fails = completed and world.reachable(name) and world.fails(name, label)
+    fails = _completed(world, label) and world.reachable(name) and world.fails(name, label)
     return world.devices[name].broken or not world.offers(name) or fails
 
 
@@ -259,30 +262,39 @@ def _works(world: World, name: str) -> bool:
     return world.reachable(name) and world.serves(name) and not _down(world, name)
 
 
-def _at_fault(world: World, name: str) -> bool:
-    """Whether a server took its machine down twice, or ended itself since its requests failed."""
+def _failed_there(world: World, name: str) -> bool:
+    """Whether what a node runs is not completed, and its server was started anew twice or ended itself.
+
+    Machines alone start servers anew here, and they take them for what they die of, be it so or not.
+    """
     server = world.servers[name]
-    return (world.kills(server.runs or "") and server.restarts > 1) or server.ended > 0
+    return not _completed(world, server.runs) and (server.restarts > 1 or server.ended > 0)
+
+
+def _completed(world: World, revision: str | None) -> bool:
+    """Whether a revision is known to be completed."""
+    known = world.edge_model.status["revisions"]
+    return any(one["name"] == revision and one.get("completedTime") for one in known)
 
 
 def _down(world: World, name: str) -> bool:
-    """Whether a reachable node was given a revision and does not serve it, or its machine died of it.
+    """Whether a reachable node was given a revision and does not serve it, or its machine died of what it was given.
 
-    A node that went, or whose device did, while its revision is completed is offline and does not count, whatever it
-    went for: nobody on the hub can tell a machine that died from a link that is down, and edge nodes are away all the
-    time. So docs/rollout.md counts NotReady nodes with a revision that is not completed alone.
+    A node that went, or whose device did, while what it was given is completed is offline and does not count, whatever
+    it went for: nobody on the hub can tell a machine that died from a link that is down, and edge nodes are away all
+    the time. So docs/rollout.md counts NotReady nodes with a revision that is not completed alone.
     """
-    device = world.devices[name]
     label = world.nodes[name].labels.get(world.label)
     if label is None or not world.revisions.get(daemon_set_name(world.name, label)):
         return False
-    pod = world.pods.get(name)
-    completed = any(one["name"] == label and one.get("completedTime") for one in world.edge_model.status["revisions"])
-    if completed and not (world.reachable(name) and world.offers(name)):
-        return False
     if world.reachable(name):
-        return not (pod and pod.revision == label and pod.ready)
-    return not device.power and world.servers[name].runs == label and world.kills(label)
+        pod = world.pods.get(name)
+        away = _completed(world, label) and not world.offers(name)
+        return not away and not (pod and pod.revision == label and pod.ready)
+    given, server = placement(world.nodes[name], world.label).label, world.servers[name]
+    runs = {server.runs, server.beside and server.beside.revision} & {label, given}
+    died = not world.devices[name].power and any(world.kills(one or "") for one in runs)
+    return died and not _completed(world, given)
 
 
 def _check_marks(world: World, plan: Plan, wanted: set[str]) -> None:

@@ -7,7 +7,7 @@ from edgesmith.decide.budget import Budget
 from edgesmith.decide.chosen import Chosen
 from edgesmith.decide.fleet import NodeState, RevisionState, ServerState
 from edgesmith.decide.judge import Judgement
-from edgesmith.decide.staging import keeps_server, returns_to
+from edgesmith.decide.staging import returns_to
 
 
 def go_back(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
@@ -33,7 +33,7 @@ def go_back(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
         elif revision.rolled_back:
             _leave_rolled_back(node, revision, other, budget, chosen)
         elif _failed_alone(judged, revision, node, other):
-            _leave_failed(node, revision, other, budget, chosen, keeps=keeps_server(judged, node, other))
+            _leave_failed(node, revision, other, budget, chosen)
 
 
 def _leave_staged(
@@ -69,17 +69,12 @@ def _leave_rolled_back(
     chosen.move(node, other, why, urgent=True)
 
 
-def _leave_failed(
-    node: NodeState, revision: RevisionState, other: str | None, budget: Budget, chosen: Chosen, *, keeps: bool
-) -> None:
-    """Take a node off what failed there: at once where nothing answers, else as any other whose server is ready.
-
-    Where it keeps its server meanwhile, only nodes on their way count: none is without one for this.
-    """
+def _leave_failed(node: NodeState, revision: RevisionState, other: str | None, budget: Budget, chosen: Chosen) -> None:
+    """Take a node off what failed there: at once where nothing answers, else within the budget."""
     why = f"It {node.note or 'failed'} on revision {revision.revision}."
     if not node.answers:
         budget.restart(node)
-    elif not ((keeps or budget.switch(node)) and budget.take(node, back=True)):
+    elif not budget.take(node, back=True):
         chosen.wait(node, PendingReason.MAX_UNAVAILABLE, budget.full)
         return
     chosen.move(node, other, why, urgent=True)

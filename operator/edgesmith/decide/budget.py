@@ -63,13 +63,16 @@ class Budget:
             return PendingReason.MAX_PULLING, message
         return None
 
-    def switch(self, node: NodeState) -> bool:
-        """Whether the server of a node may end before the new one starts; if so, it is counted.
+    def switch(self, node: NodeState, *, back: bool = False) -> bool:
+        """Whether the old server of a staged node may end before the new one starts; if so, it is counted.
 
-        Nodes that are staged have a place already, but more nodes may have lost their servers since. One that is not
-        takes its place with `take`.
+        Nodes that are staged have a place already, but more nodes may have lost their servers since.
+
+        Args:
+            node: The node.
+            back: As `take` has it.
         """
-        if self.starting - self.staged + self.down >= self.limit:
+        if self.starting - self.staged + (0 if back else self.down) >= self.limit:
             return False
         self.staged -= node.beside_serving
         return True

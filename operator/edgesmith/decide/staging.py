@@ -21,7 +21,7 @@ from edgesmith.decide.plan import Move, Pending
 class Places(Protocol):
     """The budget, as far as it is needed here."""
 
-    def switch(self, node: NodeState) -> bool:
+    def switch(self, node: NodeState, *, back: bool = False) -> bool:
         """Whether the old server of a staged node may end before the new one starts; if so, it is counted."""
 
 
@@ -80,7 +80,7 @@ def settle(judged: Judgement, hold: Hold | None, budget: Places, chosen: Moves) 
             elif _surges(judged) and node.beside_serving and not held:
                 chosen.join(node, f"Revision {node.label} is tested, so its server starts beside the old one.")
             else:
-                _replace(node, held, budget, chosen)
+                _replace(node, held, budget, chosen, back=left is not None)
 
 
 class _Left(NamedTuple):
@@ -111,11 +111,11 @@ def _surges(judged: Judgement) -> bool:
     return strategy is not None and strategy.name == "Surge"
 
 
-def _replace(node: NodeState, hold: Hold | None, budget: Places, chosen: Moves) -> None:
+def _replace(node: NodeState, hold: Hold | None, budget: Places, chosen: Moves, *, back: bool) -> None:
     """Let the old server of a node end, after which the new one starts."""
     if hold:
         chosen.wait(node, hold.reason, hold.message)
-    elif not node.beside_serving or budget.switch(node):
+    elif not node.beside_serving or budget.switch(node, back=back):
         chosen.switch(node, f"Revision {node.label} is pulled and tested, so the old server ends.")
     else:
         message = "As many nodes as spec.rollout.maxUnavailable allows are without a ready server."
@@ -136,11 +136,6 @@ def place(judged: Judgement, budget: Places, chosen: Moves) -> None:
             chosen.wait(node, PendingReason.MAX_UNAVAILABLE, "It keeps what it runs until more nodes serve.")
         elif staged is not None:
             chosen.moves[name] = staged
-
-
-def keeps_server(judged: Judgement, node: NodeState, wanted: str | None) -> bool:
-    """Whether a node goes on serving what it does while it makes a revision ready."""
-    return _staged(judged, node, Move(node.name, wanted, "")) is not None
 
 
 def _staged(judged: Judgement, node: NodeState, move: Move) -> Move | None:
