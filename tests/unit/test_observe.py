@@ -378,6 +378,13 @@ def test_a_node_that_returns_twice_with_its_server_started_anew_has_failed_while
         gone = observed(pod("n", "r", restarts=times - 1), kept=kept, ready=False, after=100 * times)
         kept = observed(pod("n", "r", restarts=times), kept=gone, after=100 * times + 50)
         assert (kept.deaths, kept.state) == (times, server)
+        assert see(pod("n", "r", restarts=times), kept=kept, after=100 * times + 50).state.shaky
+    gone = observed(pod("n", "r"), kept=record(SERVING, ago=50), ready=False)
+    back = see(pod("n", "r"), kept=gone, after=50)
+    assert back.state.shaky
+    assert see(pod("n", "r"), kept=back.record, after=60).state.shaky, "in the shorter way, too"
+    assert not see(pod("n", "r"), kept=back.record, after=60, allowed=COMPLETED).state.shaky
+    assert not see(pod("n", "r"), kept=record(SERVING)).state.shaky
     assert kept.failures["r"].note == "went down and came back with its server started anew 2 times"
     assert see(pod("n", "r", restarts=2), kept=record(SERVING, deaths=2), allowed=COMPLETED).state.server is SERVING
     assert see(pod("n", "r"), kept=record(SERVING, deaths=2)).state.server is FAILED, "it is tried again"

@@ -73,6 +73,12 @@ def test_it_waits_for_nodes_on_their_way_and_not_for_those_that_are_down(
     assert waits(course)["n2"] == "MaxPulling"
 
 
+def test_a_machine_that_went_with_what_it_tries_is_no_canary_of_the_next_one_while_there_is_another() -> None:
+    for nodes, canary in (("odd+ odd+ old+", "n1"), ("odd+ old+", "n1"), ("odd+ odd!", "n0"), ("odd+", "n0")):
+        course = step(fleet(nodes, n0={"shaky": True}), OLD, ODD, NEW, strategy=SURGE)
+        assert [move.node for move in course.moves if move.revision == "new"] == [canary], nodes
+
+
 def test_off_what_was_rolled_back_it_ends_within_the_budget() -> None:
     course = step("new* new* new* new!", OLD, BAD, strategy=REPLACE)
     assert (set(writes(course)), waits(course)) == ({"n0", "n3"}, {"n1": FULL, "n2": FULL})

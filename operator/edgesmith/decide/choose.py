@@ -93,11 +93,12 @@ def _takes(judged: Judgement, node: NodeState, budget: Budget, chosen: Chosen) -
 def _rank(judged: Judgement, node: NodeState) -> tuple[int, int, str]:
     """Best first: nodes that try another unproven revision, then healthy ones; those that failed before come last.
 
-    A device that has failed on some revision is asked later than others, so that it cannot stop every rollout.
+    A device that has failed on some revision is asked later than others, so that it cannot stop every rollout; and so
+    is a machine that went with what it tries, since that may take it down again and look like the next one's doing.
     """
     runs = judged.revisions.get(node.label or "")
     order = (0 if runs and not runs.proven else 1) if node.serving else _RANKS.get(node.server, 4)
-    return (1 if node.failures else 0), order, node.name
+    return (1 if node.failures or node.shaky else 0), order, node.name
 
 
 def _follow(judged: Judgement, rules: Rules, budget: Budget, chosen: Chosen, now: datetime) -> None:

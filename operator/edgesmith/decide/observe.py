@@ -125,6 +125,7 @@ def observe(
         beside_serving=placed.beside is not None and placed.serving(pods),
         staged=staged,
         # One that ended itself is ready again, and `_shown` has said Failed of it.
+        shaky=current is not None and allowed.unfinished and (current.returned is not None or current.deaths > 0),
         answers=server is ServerState.FAILED and node.ready and (seen.state is ServerState.SERVING or bool(seen.ended)),
     )
     quiet = record is None and state.serving and not allowed.unfinished
@@ -160,6 +161,7 @@ def _steady(
         foreign=terms.foreign,
         unfinished=terms.allowed.unfinished,
         labels=node.labels,
+        shaky=terms.allowed.unfinished and record.returned is not None,
     )
     return Observation(state, record, boot)
 
