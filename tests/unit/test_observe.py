@@ -384,6 +384,7 @@ def test_a_node_that_returns_twice_with_its_server_started_anew_has_failed_while
     assert back.state.shaky
     assert see(pod("n", "r"), kept=back.record, after=60).state.shaky, "in the shorter way, too"
     assert not see(pod("n", "r"), kept=back.record, after=60, allowed=COMPLETED).state.shaky
+    assert not see(pod("n", "r"), kept=record(SERVING, deaths=1), allowed=COMPLETED).state.shaky
     assert not see(pod("n", "r"), kept=record(SERVING)).state.shaky
     assert kept.failures["r"].note == "went down and came back with its server started anew 2 times"
     assert see(pod("n", "r", restarts=2), kept=record(SERVING, deaths=2), allowed=COMPLETED).state.server is SERVING
