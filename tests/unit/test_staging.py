@@ -35,7 +35,7 @@ from edgesmith.decide.fleet import NodeState, RevisionState, RolloutPhase, Serve
 from edgesmith.decide.judge import judge
 from edgesmith.decide.placement import Placement, placement
 from edgesmith.decide.plan import ApplyRevision, Plan
-from edgesmith.decide.rollout import Course
+from edgesmith.decide.rollout import Course, plan_rollout
 from edgesmith.decide.serving import serving
 from edgesmith.decide.staging import place
 from edgesmith.decide.strategy import Strategy, strategy_of
@@ -170,7 +170,7 @@ def test_old_servers_end_one_after_the_other_where_fewer_may_be_down_than_are_st
 
 def test_a_node_that_is_no_longer_to_run_the_model_first_makes_nothing_ready_any_more() -> None:
     nodes = (*beside("new? new+"), *fleet("old+", 2))
-    left = leave(nodes, with_rules(max_unavailable=1), Budget(1, 0, 1))
+    left = leave(nodes, with_rules(max_unavailable=1), Budget(1, 0, 1), {})
     assert {name: (move.label, move.next) for name, move in left.moves.items()} == {
         "n0": ("old", None),
         "n1": ("old", None),
@@ -211,6 +211,25 @@ def test_what_was_rolled_back_is_no_longer_made_ready_on_nodes_that_are_away_eit
     course = step(beside("new+ ~new? new?"), OLD, BAD, strategy=SURGE)
     assert writes(course) == dict.fromkeys(("n0", "n1", "n2"), ("old", None))
     assert all(move.urgent for move in course.moves)
+
+
+def test_nor_on_nodes_that_became_those_of_another_profile_or_of_none() -> None:
+    """Their own variant knows nothing of it."""
+    own = variant("old+ new!", OLD, NEW, strategy=SURGE)
+    for paused in (False, True):
+        rules = with_rules(paused=paused)
+        for word in ("~new?", "new?"):
+            nodes = tuple(replace(one, foreign=True) for one in beside(word))
+            nodes = tuple(replace(one, name="other") for one in nodes)
+            theirs = variant(nodes, ODD, target="odd", name="q", strategy=SURGE)
+            found = plan_rollout([own, theirs], rules, NOW)
+            assert writes(found.courses[1]) == {"other": ("old", None)}
+            assert found.courses[1].moves[0].urgent
+            gone = plan_rollout([own], rules, NOW, nodes)
+            assert [(move.node, move.label, move.next) for move in gone.leaving] == [("other", "old", None)]
+    good = variant("old+ new+", OLD, NEW, strategy=SURGE)
+    kept = plan_rollout([good], RULES, NOW, tuple(replace(one, name="other") for one in beside("~new?")))
+    assert kept.leaving == ()
 
 
 def test_what_nobody_wants_any_more_is_no_longer_made_ready() -> None:

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from edgesmith.api.status import PendingReason
 from edgesmith.decide.budget import Budget
 from edgesmith.decide.chosen import Chosen
 from edgesmith.decide.fleet import NodeState, RevisionState, ServerState
 from edgesmith.decide.judge import Judgement
 from edgesmith.decide.staging import returns_to
+
+
+def stop_staging(nodes: Iterable[NodeState], left: Mapping[str, str], chosen: Chosen) -> None:
+    """Take what was rolled back off nodes that make it ready beside their server, NotReady ones too.
+
+    Args:
+        nodes: Those that are of no variant of that revision any more; of its own, `go_back` takes care.
+        left: Revisions of all variants that were rolled back, with why.
+        chosen: What is chosen.
+    """
+    for node in nodes:
+        why = left.get(node.label or "") if node.beside is not None else None
+        if why:
+            said = f"Revision {node.label} was rolled back: {why}"
+            chosen.move(node, node.beside or None, said, urgent=True)
 
 
 def go_back(judged: Judgement, budget: Budget, chosen: Chosen) -> None:

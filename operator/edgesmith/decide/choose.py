@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from edgesmith.api.status import PendingReason
-from edgesmith.decide.back import go_back
+from edgesmith.decide.back import go_back, stop_staging
 from edgesmith.decide.budget import BROUGHT_DOWN, Budget
 from edgesmith.decide.chosen import Chosen
 from edgesmith.decide.fleet import NodeState, RevisionState, Rules, ServerState
@@ -18,9 +18,18 @@ from edgesmith.decide.turn import waits_until
 _RANKS = {ServerState.NONE: 2, ServerState.STARTING: 3}
 
 
-def choose(judged: Judgement, rules: Rules, budget: Budget, now: datetime) -> Chosen:
-    """Choose one variant's moves: what has to go back first, then the step's nodes, then all others."""
+def choose(judged: Judgement, rules: Rules, budget: Budget, now: datetime, left: Mapping[str, str]) -> Chosen:
+    """Choose one variant's moves: what has to go back first, then the step's nodes, then all others.
+
+    Args:
+        judged: The variant.
+        rules: The rules.
+        budget: What all variants share.
+        now: The hub's time.
+        left: Revisions of all variants that were rolled back, with why.
+    """
     chosen, hold = Chosen(), hold_of(rules, overridden=_overridden(judged))
+    stop_staging((node for node in judged.variant.unwell if node.label not in judged.revisions), left, chosen)
     go_back(judged, budget, chosen)
     settle(judged, hold, budget, chosen)
     if hold:
@@ -39,10 +48,13 @@ def _overridden(judged: Judgement) -> bool:
     return judged.variant.overridden and judged.target is not None and judged.target.rolled_back is None
 
 
-def leave(nodes: Sequence[NodeState], rules: Rules, budget: Budget) -> Chosen:
+def leave(nodes: Sequence[NodeState], rules: Rules, budget: Budget, left: Mapping[str, str]) -> Chosen:
     """Choose which nodes that are of no variant any more lose their label; a server ends only within the budget."""
     chosen, hold = Chosen(), hold_of(rules)
+    stop_staging(nodes, left, chosen)
     for node in sorted(nodes, key=lambda node: node.name):
+        if node.name in chosen.moves:
+            continue
         if hold:
             chosen.wait(node, hold.reason, hold.message)
         elif not node.ready and node.server is not ServerState.NONE:

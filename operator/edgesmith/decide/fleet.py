@@ -125,10 +125,12 @@ class NodeState:
     """Whether it is movable, serves and has failed on nothing: as most nodes are, so the rest are looked at alone."""
 
     def __post_init__(self) -> None:
-        self.movable = self.ready and not self.taint and self.shortage is None
-        self.serving = self.server is _SERVING
-        self.gone = not self.ready or (self.shortage is not None and not self.serving)
-        self.well = self.movable and self.serving and not self.failures and self.beside is None
+        # Each is looked up once: this runs for every node of the fleet.
+        ready, offers, serving = self.ready, self.shortage is None, self.server is _SERVING
+        self.movable = movable = ready and offers and not self.taint
+        self.serving = serving
+        self.gone = not ready or not (offers or serving)
+        self.well = movable and serving and self.beside is None and not self.failures
 
     @property
     def has_server(self) -> bool:

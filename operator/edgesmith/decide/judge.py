@@ -37,6 +37,11 @@ class Judgement:
         target = self.target
         return target if target and target.proven and not target.rolled_back else self.stable
 
+    @property
+    def rolled_back(self) -> Mapping[str, str]:
+        """Why revisions were rolled back, in one sentence each."""
+        return {one.revision: one.rolled_back for one in self.revisions.values() if one.rolled_back}
+
     def closed(self, node: NodeState) -> bool:
         """Whether a node is of a partition that the target may not go to yet."""
         return self.opened is not None and not self.opened.has(node)

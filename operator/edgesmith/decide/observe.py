@@ -161,7 +161,7 @@ def _steady(
         foreign=terms.foreign,
         unfinished=terms.allowed.unfinished,
         labels=node.labels,
-        shaky=terms.allowed.unfinished and record.returned is not None,
+        shaky=record.returned is not None and terms.allowed.unfinished,
     )
     return Observation(state, record, boot)
 

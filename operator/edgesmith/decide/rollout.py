@@ -76,8 +76,9 @@ def plan_rollout(
     """
     judged = [judge(variant, rules, now) for variant in variants]
     budget = budget_of(judged, rules, leaving)
-    courses = tuple(describe(one, choose(one, rules, budget, now), rules, now) for one in judged)
-    gone = leave(leaving, rules, budget)
+    left = {name: why for one in judged for name, why in one.rolled_back.items()}
+    courses = tuple(describe(one, choose(one, rules, budget, now, left), rules, now) for one in judged)
+    gone = leave(leaving, rules, budget, left)
     return Rollout(courses, _sorted_moves(gone), _sorted_pending(gone))
 
 
