@@ -112,6 +112,15 @@ def test_what_stops_answering_meanwhile_is_left_at_once(strategy: Strategy) -> N
     assert writes(step(tainted, OLD, ODD, PROVEN, strategy=strategy)) == {}, "no pod may start there"
 
 
+def test_a_node_on_its_way_back_arrives_before_it_tries_anything_else() -> None:
+    """It has a place of the budget already, so it would be taken where all others have to wait."""
+    newer = replace(NEW, revision="newer", created=NEW.created + MINUTE)
+    node = returning("old?", serving=True)
+    for one, canary in ((node, []), (replace(node, failures={}), ["n0"])):
+        course = step((one, *fleet("new? new+ new+", 1)), OLD, NEW, newer, target="newer", strategy=SURGE)
+        assert [move.node for move in course.moves if move.revision == "newer"] == canary
+
+
 def test_it_ends_when_the_way_back_is_ready() -> None:
     ready = (returning("old+", serving=True), *fleet("new+ ~odd? ~odd?", 1))
     assert writes(step(ready, OLD, ODD, PROVEN, strategy=SURGE)) == {"n0": ("old", None)}

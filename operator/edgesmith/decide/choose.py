@@ -80,6 +80,7 @@ def _fill_step(judged: Judgement, target: RevisionState, budget: Budget, chosen:
         and node.label != target.revision
         and node.name not in chosen.moves
         and target.revision not in node.failures
+        and node.beside not in node.failures  # it leaves what failed there, and arrives first
         and (step.selector or not judged.closed(node))
     ]
     what = "a canary" if target.steps == 0 else f"in step {target.steps + 1} of the rollout"
