@@ -115,9 +115,10 @@ def test_what_stops_answering_meanwhile_is_left_at_once(strategy: Strategy) -> N
 def test_a_node_on_its_way_back_arrives_before_it_tries_anything_else() -> None:
     """It has a place of the budget already, so it would be taken where all others have to wait."""
     newer = replace(NEW, revision="newer", created=NEW.created + MINUTE)
-    node = returning("old?", serving=True)
+    node, one_place = returning("old?", serving=True), with_rules(max_unavailable=1)
+    more: dict[str, Any] = {"target": "newer", "strategy": SURGE, "rules": one_place}
     for one, canary in ((node, []), (replace(node, failures={}), ["n0"])):
-        course = step((one, *fleet("new? new+ new+", 1)), OLD, NEW, newer, target="newer", strategy=SURGE)
+        course = step((one, *fleet("new+ new+", 1)), OLD, NEW, newer, **more)
         assert [move.node for move in course.moves if move.revision == "newer"] == canary
 
 
