@@ -41,8 +41,8 @@ def check_partitions(world: World, plan: Plan) -> None:
         if back and not there & proven - {wanted.revision}:
             continue  # it goes back, and there is nothing else to go back to
         own = node.labels.get(parted.label, "")
-        if (wanted.revision, own) in world.entered:
-            continue  # what was opened stays open, whatever joins the partitions before
+        if any(revision == wanted.revision and own in _open(world, parted, last) for revision, last in world.entered):
+            continue  # what was opened stays open, and all that comes before it is: also what a node joins later
         world.entered.add((wanted.revision, own))
         for before in _before(world, parted, own):
             seen = world.passed.get((wanted.revision, before))
@@ -56,7 +56,12 @@ def _before(world: World, parted: Partitions, own: str) -> Sequence[str]:
     """The partitions that come before one, by the words of the documentation."""
     others = sorted({one.labels.get(parted.label, "") for one in world.nodes.values()} - {*parted.order, ""})
     order = [*parted.order, *others, ""]
-    return order[: order.index(own)]
+    return order[: order.index(own)] if own in order else ()
+
+
+def _open(world: World, parted: Partitions, last: str) -> Sequence[str]:
+    """The partitions that are open once one is, by the words of the documentation."""
+    return (*_before(world, parted, last), last)
 
 
 def _note(world: World, plan: Plan, revision: str, profile: str) -> None:
