@@ -112,6 +112,17 @@ class ArgoCD:
         path, merge = f"{_path('Application')}/{name}", "application/merge-patch+json"
         assert self.server.request("PATCH", path, annotations, merge) is not None
 
+    def show(self, name: str, commit: str, seconds: float = 60.0) -> None:
+        """Have it look at git until it knows a commit.
+
+        Raises:
+            AssertionError: It does not; what it knows is in the message.
+        """
+        try:
+            wait_for(f"{name} knows {commit}", lambda: self._knows(self.get(name), commit), seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{yaml.safe_dump(self.get(name))[:6000]}") from None
+
     def stands(self, name: str) -> tuple[str, str]:
         """An Application's sync status and health."""
         status = self.get(name).get("status") or {}
@@ -126,14 +137,9 @@ class ArgoCD:
 
         def check() -> Object | None:
             found = self.get(name)
-            status = found.get("status") or {}
-            at = (status.get("sync") or {}).get("revisions") or [""]
-            if commit and commit not in at:
-                # What is asked for while it compares an older commit counts as done with that comparison.
-                if "argocd.argoproj.io/refresh" not in (found["metadata"].get("annotations") or {}):
-                    self.refresh(name)
+            if commit and not self._knows(found, commit):
                 return None
-            return status if self.stands(name) == (sync, health) else None
+            return found.get("status") or {} if self.stands(name) == (sync, health) else None
 
         try:
             return wait_for(f"{name} is {sync} and {health}", check, seconds)
@@ -141,6 +147,16 @@ class ArgoCD:
             status = self.get(name).get("status") or {}
             told = {key: status.get(key) for key in ("sync", "health", "conditions", "operationState", "resources")}
             raise AssertionError(f"{error}\n{yaml.safe_dump(told)[:6000]}") from None
+
+    def _knows(self, found: Object, commit: str) -> bool:
+        """Whether an Application has looked at a commit; where it has not and does not, it is asked to."""
+        sync = (found.get("status") or {}).get("sync") or {}
+        if commit in (sync.get("revisions") or [sync.get("revision")]):
+            return True
+        # What is asked for while it compares an older commit counts as done with that comparison.
+        if "argocd.argoproj.io/refresh" not in (found["metadata"].get("annotations") or {}):
+            self.refresh(found["metadata"]["name"])
+        return False
 
     def resource(self, name: str, kind: str, of: str) -> Object:
         """What an Application says of one of its resources."""

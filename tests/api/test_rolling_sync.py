@@ -43,13 +43,13 @@ class Rings:
         model["spec"]["source"] = {"uri": f"s3://models/parts/{version}/model.onnx", "sha256": f"{version}" * 64}
         self.git.write(FILE, model)
         commit = self.git.commit(f"parts {version}")
-        self.argo.refresh(LAB)
+        self.argo.show(LAB, commit)
         wait_for("the first ring is about to sync", lambda: self.steps()[LAB] != "Healthy", 60)
         return commit
 
     def show_second(self, commit: str) -> None:
         """Let Argo CD see a commit in the second ring, and wait until that ring is to wait with it."""
-        self.argo.refresh(PILOT)
+        self.argo.show(PILOT, commit)
 
         def waits() -> bool:
             found = next(one for one in self.argo.told("edgesmith") if one["application"] == PILOT)
