@@ -10,7 +10,6 @@ Exit codes: 0 built or found; 1 failed, and somebody must change something; 2 fa
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import logging
 import os
@@ -35,6 +34,7 @@ from edgesmith_builder.oci import Credentials, Reference, trusting
 from edgesmith_builder.progress import log_to_stderr
 from edgesmith_builder.push import Registries, registries_for
 from edgesmith_builder.resolve import resolve
+from edgesmith_builder.running import run
 from edgesmith_builder.signatures.private import PrivateKey
 from edgesmith_builder.source import Artifacts, Bucket, FirstOf, Sources, StoreSettings, Web, WebLogin, source_logins
 from edgesmith_builder.toolchain import Compiler
@@ -86,7 +86,7 @@ def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> tuple[s
     clients = registries_for(request, credentials, authorities=registry_ca)
     compiler = Compiler(options.compiler) if options.compiler is not None else None
     with _work(options) as work:
-        built = asyncio.run(
+        built = run(
             _build(request, sources, clients, Path(work), threads=options.threads, maker=maker, compiler=compiler)
         )
     return chosen(built, request.gates), BuildResult(image=built.image).to_json()

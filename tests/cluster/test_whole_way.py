@@ -19,11 +19,13 @@ from edgesmith_stage.waiting import until
 pytestmark = pytest.mark.timeout(600)
 
 NAME = "travelling-parts"
-"""A name of its own, which is part of the bundle: no node may hold its layers from another test."""
 
 
 def test_from_apply_to_predictions_and_to_the_next_model(fleet: Fleet) -> None:
-    fleet.apply(fleet.manifest(NAME, fleet.publish("1")))
+    manifest = fleet.manifest(NAME, fleet.publish("1"))
+    # In the bundle, so that these are bytes of their own: no node may hold their layers from another test.
+    manifest["spec"]["picture"]["classification"]["topK"] = 2
+    fleet.apply(manifest)
     fleet.wait_settled(NAME, 300)
 
     variants = fleet.variants(NAME)
