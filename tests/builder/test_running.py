@@ -11,7 +11,7 @@ import pytest
 from edgesmith_builder import running
 
 
-class StoppedError(BaseException):
+class StoppedError(SystemExit):
     """What a signal's handler raises."""
 
 
@@ -66,7 +66,9 @@ def test_what_is_cancelled_again_in_every_round_does_not_keep_the_process(monkey
 
     async def work() -> None:
         loop, task = asyncio.get_running_loop(), asyncio.create_task(never_ends())
-        task._log_destroy_pending = False  # type: ignore[attr-defined]  # it is left in the middle on purpose
+        for one in asyncio.all_tasks():
+            one._log_destroy_pending = False  # type: ignore[attr-defined]  # they are left in the middle on purpose
+        await asyncio.sleep(0)
 
         def again() -> None:
             task.cancel()
