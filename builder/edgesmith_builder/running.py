@@ -13,7 +13,7 @@ WAY_OUT = 5.0
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """As `asyncio.run`, but for the way out, which does not wait for ever.
+    """As `asyncio.run`, but for the way out, on which tasks are not waited for for ever; threads are.
 
     A handler's exception may come while a library cancels what it began. Then it may ask for that again in every round
     of the loop, and be waited for by whoever waits for all tasks to end.

@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 from edgesmith_builder.failures import CompileFailed
 from edgesmith_builder.format.onnx.nesting import subgraphs
 from edgesmith_builder.toolchain.half import in_half
-from edgesmith_builder.toolchain.saturated import words
+from edgesmith_builder.toolchain.saturated import warnings_of
 
 SCALED: dict[str, Array] = {"m": f32([1, 1e6, 1, 1])}
 
@@ -128,8 +128,8 @@ def test_what_is_cut_off_is_said_once(tmp_path: Path) -> None:
     weights: dict[str, Array] = {"m": f32([0, -1e9, 1e6, 0]), "n": f32(1e5)}
     onnx.save(made(nodes, X, Y, weights), tmp_path / "source.onnx")
     found = in_half(tmp_path / "source.onnx", tmp_path / "half.onnx").cut_off
-    assert words(found) == (
-        "The constant 'm' has the value -1e+09, which is -65504 in fp16, and 1 more are cut off so.",
+    assert warnings_of(found) == (
+        "The constant 'm' has the value -1e+09, which is -65504 in fp16; 2 constants are cut off so.",
     )
-    assert words(found[:1]) == ("The constant 'm' has the value -1e+09, which is -65504 in fp16.",)
-    assert words(()) == ()
+    assert warnings_of(found[:1]) == ("The constant 'm' has the value -1e+09, which is -65504 in fp16.",)
+    assert warnings_of(()) == ()

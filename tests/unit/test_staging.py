@@ -21,11 +21,11 @@ from rollout_words import (
     variant,
     with_rules,
 )
-from snapshots import LABEL, NEXT, NOW, SETTINGS, model, node, pod, profile, three_nodes, upcoming
+from snapshots import LABEL, NEXT, NOW, SETTINGS, model, pod, profile, three_nodes, upcoming
 from snapshots import labels as labels_of_nodes
 from snapshots import publish as publish_source
 
-from edgesmith.api.names import daemon_set_name, parse_next, parse_node_label, staging_value
+from edgesmith.api.names import daemon_set_name, staging_value
 from edgesmith.decide import decide
 from edgesmith.decide.budget import Budget, budget_of
 from edgesmith.decide.builds import build_for
@@ -33,12 +33,12 @@ from edgesmith.decide.choose import leave
 from edgesmith.decide.chosen import Chosen
 from edgesmith.decide.fleet import NodeState, RevisionState, RolloutPhase, ServerState
 from edgesmith.decide.judge import judge
-from edgesmith.decide.placement import Placement, placement
+from edgesmith.decide.placement import Placement
 from edgesmith.decide.plan import ApplyRevision, Plan
 from edgesmith.decide.rollout import Course, plan_rollout
 from edgesmith.decide.serving import serving
 from edgesmith.decide.staging import place
-from edgesmith.decide.strategy import Strategy, strategy_of
+from edgesmith.decide.strategy import Strategy
 from edgesmith.resources import staging_daemon_set
 
 SURGE, REPLACE = Strategy("Surge"), Strategy("Replace")
@@ -317,56 +317,6 @@ def test_a_staged_node_is_neither_updated_nor_down() -> None:
     plan = cluster.run(1)
     assert (plan.status.nodes.ready, plan.status.nodes.updated) == (3, 0)
     assert plan.status.variants[0].strategy == "Surge"
-
-
-@pytest.mark.parametrize(
-    ("labels", "expected"),
-    [
-        ({}, Placement(None)),
-        ({LABEL: "old"}, Placement("old")),
-        ({LABEL: "old", NEXT: "new"}, Placement("new", "old")),
-        ({LABEL: "old", NEXT: "new.staging"}, Placement("new", "old", staging=True)),
-        ({NEXT: "new"}, Placement("new", "")),
-        ({LABEL: "new", NEXT: "new"}, Placement("new")),
-    ],
-)
-def test_labels_say_what_a_node_was_given(labels: dict[str, str], expected: Placement) -> None:
-    found = replace(node("e1"), labels=labels)
-    assert placement(found, LABEL) == expected
-
-
-def test_the_next_label_is_the_operator_s_own_and_reads_back() -> None:
-    assert parse_node_label(NEXT) == parse_node_label(LABEL) == ("plant", "parts")
-    assert NEXT.partition("/")[0].endswith(".node-restriction.kubernetes.io"), "no kubelet may write it"
-    assert parse_next(staging_value("abc")) == ("abc", True)
-
-
-SMALL = {"hardware": {"memory": "1Gi"}}
-CORAL = {"runtime": {"resources": {"limits": {"google.com/coral": 1}}}}
-
-
-@pytest.mark.parametrize(
-    ("at", "spec", "expected"),
-    [
-        ({}, {}, ("Surge", "", "")),
-        ({"hardware": {"memory": "2Gi"}}, {}, ("Surge", "", "")),
-        (SMALL, {}, ("Replace", "may use 2048Mi of memory", "Pull")),
-        (SMALL, {"serving": {"resources": {"limits": {"memory": "300Mi"}}}}, ("Surge", "", "")),
-        (CORAL, {}, ("Replace", "google.com/coral", "Pull")),
-        ({}, {"serving": {"expose": {"type": "HostPort", "httpPort": 80}}}, ("Replace", "HostPort", "Test")),
-        ({}, {"serving": {"expose": {"type": "NodePort"}}}, ("Surge", "", "")),
-    ],
-)
-def test_where_a_node_cannot_hold_two_servers_the_strategy_is_replace_and_says_why(
-    at: dict[str, Any], spec: dict[str, Any], expected: tuple[str, str, str]
-) -> None:
-    found = strategy_of(profile(**at), model(**spec))
-    assert (found.name, found.staging) == (expected[0], expected[2])
-    assert expected[1] in found.why
-    assert bool(found.why) == bool(expected[1])
-    rollout = {"rollout": {"strategy": "Replace"}}
-    asked = strategy_of(profile(**at), model(**(spec | rollout)))
-    assert (asked.name, asked.why, asked.staging) == ("Replace", "", expected[2] or "Test")
 
 
 IMAGE = f"registry:5000/models/plant/models@sha256:{'3' * 64}"

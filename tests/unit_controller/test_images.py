@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
-from itertools import pairwise
 from typing import cast
 
 import pytest
-import virtual_time
-from virtual_time import now
+from wanted_images import (
+    BASE,
+    BASE_LAYERS,
+    KEY,
+    ONE,
+    PLACE,
+    REPORT,
+    TWO,
+    WANTED,
+    FakeRegistry,
+    layers,
+    manifest,
+    wanted,
+)
 
-from edgesmith.cluster.breaker import FIRST_PAUSE, LONGEST_PAUSE
-from edgesmith.cluster.images import ABSENT_SECONDS, LOOKUP_SECONDS, PROBLEM_SECONDS, UNSHOWN_SECONDS, Images
+from edgesmith.cluster.breaker import FIRST_PAUSE
+from edgesmith.cluster.images import ABSENT_SECONDS, PROBLEM_SECONDS, UNSHOWN_SECONDS, Images
 from edgesmith.cluster.provenance import Wanted
 from edgesmith.decide.snapshot import ForeignImage, Image, RegistryProblem, StrangeImage
 from edgesmith_builder.contract import (
-    KEY_ANNOTATION,
-    REPORT_ANNOTATION,
-    Artifact,
-    Build,
-    BuildReport,
     Finalist,
-    Platform,
-    Toolchain,
 )
 from edgesmith_builder.oci import (
-    Descriptor,
-    Index,
-    IndexEntry,
     Manifest,
     Reference,
     Registry,
@@ -36,83 +36,6 @@ from edgesmith_builder.oci import (
     RegistryForbidden,
     RegistryUnreachable,
 )
-
-REPORT = BuildReport(precision="int8", size=3, candidates=())
-PLACE = "registry.example:5000/models/ns/m"
-ONE, TWO, BASE = (f"sha256:{digit * 64}" for digit in "12b")
-BASE_LAYERS = ("sha256:lower", "sha256:upper")
-
-
-def wanted(base: str = f"registry.example:5000/edgesmith/runtime@{BASE}", model: str = "m") -> Wanted:
-    source = Artifact(uri=f"s3://models/{model}")
-    return Wanted(
-        Build(
-            source=source,
-            platform=Platform(architecture="arm64"),
-            toolchain=Toolchain(precisions=("fp32",)),
-            base=base,
-        )
-    )
-
-
-WANTED = wanted()
-KEY = WANTED.build.key
-
-
-def layers(*digests: str) -> tuple[Descriptor, ...]:
-    return tuple(Descriptor("layer", digest, 3) for digest in digests)
-
-
-def manifest(
-    key: str = KEY, report: str | None = None, *, over: tuple[str, ...] = BASE_LAYERS, digest: str = ONE
-) -> Manifest:
-    annotations = {KEY_ANNOTATION: key, REPORT_ANNOTATION: REPORT.to_json() if report is None else report}
-    return Manifest(
-        Descriptor("c", "sha256:0", 2), layers(*over, "sha256:inputs", "sha256:model"), annotations, digest=digest
-    )
-
-
-class FakeRegistry:
-    """Images by tag, and a runtime image for two platforms."""
-
-    def __init__(self) -> None:
-        self.answer: Manifest | RegistryError | None = None
-        self.base: Index | RegistryError | None = Index(
-            tuple(IndexEntry(f"sha256:{name}", "linux", name, None) for name in ("amd64", "arm64")), BASE
-        )
-        self.asked = 0
-        self.looked = 0
-        self.base_asked = 0
-        self.base_places: list[str] = []
-        self.finalists: dict[str, Manifest | None] = {}
-        self.finalists_asked = 0
-
-    async def manifest(self, reference: Reference) -> Manifest | None:
-        if reference.digest in self.finalists:
-            self.finalists_asked += 1
-            return self.finalists[reference.digest]
-        if reference.tag is None:
-            over = BASE_LAYERS if reference.digest == "sha256:arm64" else ("sha256:of-amd64",)
-            return Manifest(Descriptor("c", "sha256:0", 2), layers(*over))
-        self.asked += 1
-        if isinstance(self.answer, RegistryError):
-            raise self.answer
-        return self.answer
-
-    async def names(self, reference: Reference, digest: str) -> bool:
-        assert reference.tag
-        self.looked += 1
-        if isinstance(self.answer, RegistryError):
-            raise self.answer
-        return self.answer is not None and self.answer.digest == digest
-
-    async def document(self, reference: Reference) -> Index | None:
-        self.base_asked += 1
-        self.base_places.append(str(reference.repository))
-        assert reference.digest == BASE
-        if isinstance(self.base, RegistryError):
-            raise self.base
-        return self.base
 
 
 @pytest.fixture
@@ -308,126 +231,6 @@ async def test_an_image_that_cannot_be_ours_is_no_build(
     found = (await images.look_up(PLACE, [WANTED]))[KEY]
     assert isinstance(found, StrangeImage)
     assert found.reference == f"{PLACE}@{ONE}"
-
-
-class Silent:
-    """A registry that drops packets until `answers` is set."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-        self.answers = False
-
-    async def manifest(self, _reference: Reference) -> Manifest | None:
-        self.asked += 1
-        if not self.answers:
-            await asyncio.sleep(10_000)
-        return None
-
-
-def test_a_registry_that_drops_packets_costs_one_pass_seconds_and_the_others_nothing() -> None:
-    async def passes() -> None:
-        registry = Silent()
-        images = Images(cast("Registry", registry), now)
-        started = now()
-        found = await images.look_up(PLACE, [wanted(model=f"m{number}") for number in range(8)])
-        assert now() - started == LOOKUP_SECONDS
-        assert all(isinstance(answer, RegistryProblem) for answer in found.values())
-        asked, started = registry.asked, now()
-        for number in range(500):
-            (answer,) = (await images.look_up(f"registry.example:5000/models/ns/m{number}", [WANTED], [KEY])).values()
-            assert isinstance(answer, RegistryProblem)
-        assert (registry.asked, now()) == (asked, started)
-
-    virtual_time.run(passes())
-
-
-def test_a_registry_that_fails_is_asked_less_and_less_often_and_by_one_pass_at_a_time() -> None:
-    async def hour() -> None:
-        registry = Silent()
-        images = Images(cast("Registry", registry), now)
-        started, asked_at, waited = now(), [], 0.0
-        while now() - started < 3600:
-            before, asked = now(), registry.asked
-            await asyncio.gather(*(images.look_up(f"r.example/m{number}", [WANTED]) for number in range(8)))
-            waited += now() - before
-            if registry.asked > asked:
-                asked_at.append(before)
-            await asyncio.sleep(1)
-        pauses = [later - earlier for earlier, later in pairwise(asked_at)]
-        assert pauses[0] < FIRST_PAUSE + LOOKUP_SECONDS + 2
-        assert LONGEST_PAUSE < pauses[-1] < LONGEST_PAUSE + LOOKUP_SECONDS + 2
-        # Eight asked before anything was known, and one each time after that.
-        assert registry.asked == 8 + len(asked_at) - 1
-        assert waited < 300
-        registry.answers = True
-        await asyncio.sleep(LONGEST_PAUSE)
-        assert (await images.look_up("r.example/m1", [WANTED]))[KEY] is None
-        assert (await images.look_up("r.example/m2", [WANTED]))[KEY] is None
-
-    virtual_time.run(hour())
-
-
-def test_a_pass_that_is_given_up_leaves_the_registry_to_the_next() -> None:
-    async def cancelled() -> None:
-        registry = Silent()
-        images = Images(cast("Registry", registry), now)
-        await images.look_up(PLACE, [WANTED])
-        await asyncio.sleep(FIRST_PAUSE)
-        task = asyncio.create_task(images.look_up(PLACE, [WANTED]))
-        await asyncio.sleep(1)
-        task.cancel()
-        registry.answers = True
-        await asyncio.sleep(LONGEST_PAUSE)
-        assert (await images.look_up(PLACE, [WANTED]))[KEY] is None
-
-    virtual_time.run(cancelled())
-
-
-@pytest.mark.parametrize("given_up", [False, True])
-def test_layers_that_are_asked_for_first_after_a_failure_leave_the_registry_to_the_next(*, given_up: bool) -> None:
-    async def asked_first() -> None:
-        registry = Silent()
-        images = Images(cast("Registry", registry), now)
-        await images.look_up(PLACE, [WANTED])
-        await asyncio.sleep(FIRST_PAUSE)
-        registry.answers = not given_up
-        task = asyncio.create_task(images.layers({f"{PLACE}@{ONE}"}))
-        await asyncio.sleep(1)
-        task.cancel()
-        registry.answers = True
-        await asyncio.sleep(LONGEST_PAUSE if given_up else 0)
-        assert (await images.look_up(PLACE, [WANTED]))[KEY] is None
-
-    virtual_time.run(asked_first())
-
-
-def test_layers_that_are_not_shown_for_want_of_an_answer_cost_one_pass_seconds_and_the_others_nothing() -> None:
-    async def passes() -> None:
-        registry = Silent()
-        images = Images(cast("Registry", registry), now)
-        started = now()
-        shown = {"good.example/m@sha256:1", f"{PLACE}@{ONE}", f"{PLACE}@{TWO}"}
-        assert await images.layers(shown) == {}
-        assert now() - started == LOOKUP_SECONDS
-        asked = registry.asked
-        assert isinstance((await images.look_up(PLACE, [WANTED]))[KEY], RegistryProblem)
-        assert (registry.asked, now()) == (asked, started + LOOKUP_SECONDS)
-
-    virtual_time.run(passes())
-
-
-def test_one_registry_that_fails_does_not_stop_the_questions_to_another() -> None:
-    class Half(Silent):
-        async def manifest(self, reference: Reference) -> Manifest | None:
-            self.answers = str(reference).startswith("good.example")
-            return await super().manifest(reference)
-
-    async def both() -> None:
-        images = Images(cast("Registry", Half()), now)
-        assert isinstance((await images.look_up("bad.example/m", [WANTED]))[KEY], RegistryProblem)
-        assert (await images.look_up("good.example/m", [WANTED]))[KEY] is None
-
-    virtual_time.run(both())
 
 
 async def test_a_problem_reads_the_same_while_the_registry_is_not_asked(

@@ -36,13 +36,13 @@ class Saturated:
     """The number farthest from 0."""
 
 
-def words(found: Sequence[Saturated]) -> tuple[str, ...]:
+def warnings_of(found: Sequence[Saturated]) -> tuple[str, ...]:
     """A warning for the report; nothing where there are none."""
     if not found:
         return ()
-    first, more = found[0], len(found) - 1
+    first = found[0]
     end = math.copysign(LARGEST, first.value)
-    others = f", and {more} more are cut off so" if more else ""
+    others = f"; {len(found)} constants are cut off so" if len(found) > 1 else ""
     return (f"The constant {first.name!r} has the value {first.value:g}, which is {end:.0f} in fp16{others}.",)
 
 

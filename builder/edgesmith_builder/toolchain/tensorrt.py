@@ -22,7 +22,7 @@ from edgesmith_builder.toolchain import onnxruntime
 from edgesmith_builder.toolchain.half import in_half
 from edgesmith_builder.toolchain.interface import NO_CALIBRATION, Compiled, Material
 from edgesmith_builder.toolchain.rounded import rounded
-from edgesmith_builder.toolchain.saturated import words
+from edgesmith_builder.toolchain.saturated import warnings_of
 from edgesmith_builder.toolchain.sizes import check_sizes
 
 _NO_DLA = "none"
@@ -64,7 +64,7 @@ def compile(precision: Precision, material: Material, folder: Path) -> Compiled:
         "onnxruntime",
         half.file,
         options=options,
-        warnings=words(half.cut_off),
+        warnings=warnings_of(half.cut_off),
         stand_in=stand_in,
         made_from=source.path,
     )

@@ -126,10 +126,8 @@ class Images:
             until, answer = self._seen.get(reference, (0.0, False))
             if self._clock() < until:
                 return answer
-            repository, _, digest = reference.partition("@")
             try:
-                async with asyncio.timeout(LOOKUP_SECONDS):
-                    found = await self._registry.manifest(Repository.parse(repository).pinned(digest))
+                found = await self._pinned(reference)
             except (RegistryError, ValueError, TimeoutError) as error:
                 log.warning("whether %s is there could not be asked: %s", reference, error)
                 answer = False
@@ -164,10 +162,8 @@ class Images:
         """Learn the layers of images of one registry, as far as it shows them."""
 
         async def ask(reference: str) -> None:
-            repository, _, digest = reference.partition("@")
             try:
-                async with asyncio.timeout(LOOKUP_SECONDS):
-                    found = await self._registry.manifest(Repository.parse(repository).pinned(digest))
+                found = await self._pinned(reference)
             except (RegistryError, ValueError, TimeoutError) as error:
                 log.info("the layers of %s could not be asked for: %s", reference, error or "no answer")
                 if isinstance(error, (RegistryUnreachable, TimeoutError)):
@@ -184,6 +180,18 @@ class Images:
             turn.answered = not silent
         again = self._clock() + UNSHOWN_SECONDS
         self._unshown |= {one: again for one in references if one not in self._layers}
+
+    async def _pinned(self, reference: str) -> Manifest | None:
+        """The manifest of an image by its digest; None where the registry has none.
+
+        Raises:
+            RegistryError: The registry cannot be asked.
+            TimeoutError: It does not answer in time.
+            ValueError: The reference is none.
+        """
+        repository, _, digest = reference.partition("@")
+        async with asyncio.timeout(LOOKUP_SECONDS):
+            return await self._registry.manifest(Repository.parse(repository).pinned(digest))
 
     def _known(self, repository: str, wanted: Wanted) -> Image | None:
         """The image that was found before, unless a Job of ours has pushed another one since."""

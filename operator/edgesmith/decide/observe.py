@@ -99,6 +99,7 @@ def observe(
     server = current.state if current else ServerState.NONE
     staged = server is ServerState.STAGED
     server = ServerState.STARTING if staged else server
+    unfinished = current is not None and allowed.unfinished
     gone = not node.ready or (lacks is not None and server is not ServerState.SERVING)
     state = NodeState(
         node.name,
@@ -118,15 +119,14 @@ def observe(
         failures=_standing(kept.failures, terms.attempt) if kept and kept.failures else {},
         previous=kept.previous if kept else None,
         foreign=terms.foreign,
-        unfinished=current is not None and allowed.unfinished,
+        unfinished=unfinished,
         labels=node.labels,
         shortage=lacks,
         beside=placed.beside,
         beside_serving=placed.beside is not None and placed.serving(pods),
         staged=staged,
-        # One that ended itself is ready again, and `_shown` has said Failed of it.
-        shaky=current is not None and allowed.unfinished and (current.returned is not None or current.deaths > 0),
-        answers=server is ServerState.FAILED and node.ready and (seen.state is ServerState.SERVING or bool(seen.ended)),
+        answers=server is ServerState.FAILED and node.ready and _is_ready(seen),
+        shaky=unfinished and current is not None and current.went,
     )
     quiet = record is None and state.serving and not allowed.unfinished
     return Observation(state, None if quiet else kept, boot if node.ready else "")
@@ -161,7 +161,7 @@ def _steady(
         foreign=terms.foreign,
         unfinished=terms.allowed.unfinished,
         labels=node.labels,
-        shaky=record.returned is not None and terms.allowed.unfinished,
+        shaky=terms.allowed.unfinished and record.went,
     )
     return Observation(state, record, boot)
 
@@ -215,6 +215,11 @@ def _goes_on(record: Record, seen: Server, terms: Terms, boot: str) -> bool:
 def _rebooted(record: Record, boot: str) -> bool:
     """Whether the machine was started since the record was made, though it may never have been seen to be away."""
     return bool(record.boot and boot) and record.boot != boot
+
+
+def _is_ready(seen: Server) -> bool:
+    """Whether a server is ready, whatever is said of it: one that ended itself is ready again, and counts as failed."""
+    return seen.state is ServerState.SERVING or bool(seen.ended)
 
 
 def _judged(

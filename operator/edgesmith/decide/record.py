@@ -56,6 +56,11 @@ class Record:
     failures: Mapping[str, Failure] = field(default_factory=dict)
     """By revision, the newest few."""
 
+    @property
+    def went(self) -> bool:
+        """Whether the node went and came back with this revision."""
+        return self.returned is not None or self.deaths > 0
+
     def to_json(self) -> str:
         """The annotation's value; what is empty is left out."""
         facts: dict[str, Any] = {
