@@ -107,7 +107,9 @@ class ArgoCD:
         return list((found.get("status") or {}).get("applicationStatus") or [])
 
     def refresh(self, name: str) -> None:
-        """Have it look at git and at the cluster now, as a webhook of the git server does."""
+        """Have it look at git and at the cluster now, as a webhook of the git server does; it may be about to."""
+        if "argocd.argoproj.io/refresh" in (self.get(name)["metadata"].get("annotations") or {}):
+            return
         annotations = {"metadata": {"annotations": {"argocd.argoproj.io/refresh": "normal"}}}
         path, merge = f"{_path('Application')}/{name}", "application/merge-patch+json"
         assert self.server.request("PATCH", path, annotations, merge) is not None
@@ -154,8 +156,7 @@ class ArgoCD:
         if commit in (sync.get("revisions") or [sync.get("revision")]):
             return True
         # What is asked for while it compares an older commit counts as done with that comparison.
-        if "argocd.argoproj.io/refresh" not in (found["metadata"].get("annotations") or {}):
-            self.refresh(found["metadata"]["name"])
+        self.refresh(found["metadata"]["name"])
         return False
 
     def resource(self, name: str, kind: str, of: str) -> Object:

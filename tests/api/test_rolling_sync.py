@@ -53,7 +53,12 @@ class Rings:
 
         def waits() -> bool:
             found = next(one for one in self.argo.told("edgesmith") if one["application"] == PILOT)
-            return bool(found["status"] == "Waiting" and found["targetRevisions"] == [commit])
+            if found["status"] == "Waiting" and found["targetRevisions"] == [commit]:
+                return True
+            # A ring that is out of sync already and finds the commit in the first ring's cache tells the ApplicationSet
+            # nothing: that looks when a ring's sync status, health or annotations change.
+            self.argo.refresh(PILOT)
+            return False
 
         wait_for("the second ring waits with the commit", waits, 60)
         assert self.argo.stands(PILOT)[0] == "OutOfSync"

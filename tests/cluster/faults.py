@@ -27,7 +27,10 @@ _LOOKS = 0.05
 
 
 class Fault:
-    """Something that goes on in a thread while the block runs; what ends it early is raised at the block's end."""
+    """Something that goes on in a thread while the block runs, at least once, however short the block is.
+
+    What ends it early is raised at the block's end.
+    """
 
     def __init__(self, every: float = _LOOKS) -> None:
         self._every = every
@@ -47,6 +50,7 @@ class Fault:
 
     def _run(self) -> None:
         try:
+            self.step()
             while not self._stop.wait(self._every):
                 self.step()
         except BaseException as error:  # noqa: BLE001 - handed to the test, which raises it
