@@ -114,6 +114,7 @@ async def test_nothing_of_one_that_cannot_be_read_is_swept_and_its_status_and_th
     assert world.labels.removed == []
     assert SAYS in caplog.messages
     (status,) = world.api.written
+    assert status["observedGeneration"] == 7
     for kind, value in (("Ready", "False"), ("Stalled", "True")):
         assert conditions(status)[kind] == {
             "type": kind,
@@ -171,6 +172,10 @@ async def test_the_rest_of_a_status_stays_and_nothing_is_written_twice() -> None
     world.objects.put(EDGE_MODEL, unreadable_model("m", version=2, **written))
     await world.look()
     assert len(world.api.written) == 1
+
+    world.objects.put(EDGE_MODEL, unreadable_model("m", version=3, **written | {"observedGeneration": 6}))
+    await world.look()
+    assert [one["observedGeneration"] for one in world.api.written] == [7, 7]
 
 
 @pytest.mark.parametrize("status", ["junk", 3, {"conditions": "junk"}, {"conditions": [{"type": 3}, 7]}])

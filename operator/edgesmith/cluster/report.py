@@ -15,8 +15,9 @@ _REPLACED = (ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALL
 
 
 async def report_unreadable(client: Client, found: Unreadable, now: datetime) -> bool:
-    """Write Ready=False and Stalled=True into the status of an EdgeModel that cannot be read.
+    """Write Ready=False and Stalled=True into the status of an EdgeModel that cannot be read, and that it was looked at.
 
+    Who reads a status by its `observedGeneration`, as kstatus and Argo CD do, would wait for ever without the latter.
     Every other condition and field of the status is written back as it was read, so that it stays: what an apply leaves
     out goes away, and which revisions were proven is kept there. Where the API server refuses that, nothing is written.
 
@@ -32,10 +33,12 @@ async def report_unreadable(client: Client, found: Unreadable, now: datetime) ->
         ClusterError: The API server could not be asked, or refuses the status.
     """
     conditions = _conditions(found, now)
-    if _by_type(conditions) == _by_type(found.status.get("conditions")):
+    told = _by_type(conditions) == _by_type(found.status.get("conditions"))
+    if told and found.status.get("observedGeneration") == found.generation:
         return False
+    status = {**found.status, "observedGeneration": found.generation, "conditions": conditions}
     try:
-        await client.apply_status(found.kind, found.namespace, found.name, {**found.status, "conditions": conditions})
+        await client.apply_status(found.kind, found.namespace, found.name, status)
     except Missing:
         return False
     return True
