@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
@@ -221,9 +222,29 @@ class StartServer(Protocol):
     def __call__(self, bundle: Path, *options: str, ready: bool = True, program: str = "") -> Server: ...
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def start_server() -> Iterator[StartServer]:
-    """Start servers, each of a model that is called like its bundle's folder; what still runs is stopped at the end."""
+    """Start servers for a test, each of a model called like its bundle's folder; what still runs is stopped."""
+    with _starting() as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_module_server() -> Iterator[StartServer]:
+    """The same for all tests of a file."""
+    with _starting() as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def start_shared_server() -> Iterator[StartServer]:
+    """The same for all tests."""
+    with _starting() as start:
+        yield start
+
+
+@contextmanager
+def _starting() -> Iterator[StartServer]:
     servers: list[Server] = []
 
     def start(bundle: Path, *options: str, ready: bool = True, program: str = "") -> Server:
@@ -254,28 +275,30 @@ def start_server() -> Iterator[StartServer]:
             server.wait_for("ready")
         return server
 
-    yield start
-    for server in servers:
-        if server.process.poll() is None:
-            server.process.kill()
-            server.process.wait()
-        if server.process.stderr is not None:
-            server.process.stderr.close()
+    try:
+        yield start
+    finally:
+        for server in servers:
+            if server.process.poll() is None:
+                server.process.kill()
+                server.process.wait()
+            if server.process.stderr is not None:
+                server.process.stderr.close()
 
 
 @pytest.fixture(scope="session")
-def toy_server(toy: Bundle, start_server: StartServer) -> Server:
+def toy_server(toy: Bundle, start_shared_server: StartServer) -> Server:
     """One server of the toy model for all tests that leave it as it is."""
-    return start_server(toy.folder, "--max-body-mib", "1", "--max-batch", "1000")
+    return start_shared_server(toy.folder, "--max-body-mib", "1", "--max-batch", "1000")
 
 
 @pytest.fixture(scope="session")
-def types_server(every_type: Bundle, start_server: StartServer) -> Server:
+def types_server(every_type: Bundle, start_shared_server: StartServer) -> Server:
     """One server of the model with every datatype."""
-    return start_server(every_type.folder)
+    return start_shared_server(every_type.folder)
 
 
 @pytest.fixture(scope="session")
-def typed_server(typed: Bundle, start_server: StartServer) -> Server:
+def typed_server(typed: Bundle, start_shared_server: StartServer) -> Server:
     """One server of the model with every datatype that has typed contents."""
-    return start_server(typed.folder)
+    return start_shared_server(typed.folder)

@@ -60,9 +60,9 @@ def test_every_bf16_comes_back() -> None:
 
 
 @pytest.fixture(scope="module")
-def server(halves: Bundle, start_server: StartServer) -> Server:
+def server(halves: Bundle, start_module_server: StartServer) -> Server:
     """A server that answered its golden samples, so that these are BF16, too."""
-    return start_server(halves.folder)
+    return start_module_server(halves.folder)
 
 
 X = np.array([[1, -2.5], [3.389e38, 0.1], [1e-40, -0.0]], np.float32)

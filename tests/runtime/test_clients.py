@@ -39,9 +39,9 @@ def tensor(library: ModuleType, name: str, array: NDArray[Any], datatype: str, *
 
 
 @pytest.fixture(scope="module")
-def slow_server(slow: Bundle, start_server: StartServer) -> Server:
+def slow_server(slow: Bundle, start_module_server: StartServer) -> Server:
     """A server of a model without a batch."""
-    return start_server(slow.folder)
+    return start_module_server(slow.folder)
 
 
 @pytest.fixture

@@ -72,9 +72,9 @@ def bundles(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="module")
-def ours(bundles: dict[str, Bundle], start_server: StartServer) -> dict[str, Server]:
+def ours(bundles: dict[str, Bundle], start_module_server: StartServer) -> dict[str, Server]:
     """A server of ours for each model."""
-    return {name: start_server(bundle.folder) for name, bundle in bundles.items()}
+    return {name: start_module_server(bundle.folder) for name, bundle in bundles.items()}
 
 
 @pytest.fixture(scope="module")

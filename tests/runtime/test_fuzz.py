@@ -169,8 +169,8 @@ def one_broken_connection(rng: random.Random, port: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(toy: Bundle, start_server: StartServer) -> Server:
-    return start_server(toy.folder, "--max-body-mib", "1")
+def server(toy: Bundle, start_module_server: StartServer) -> Server:
+    return start_module_server(toy.folder, "--max-body-mib", "1")
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -122,11 +122,11 @@ def spoilt(draw: st.DrawFn, schema: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def server(toy: Bundle, start_server: StartServer, tmp_path_factory: pytest.TempPathFactory) -> Server:
+def server(toy: Bundle, start_module_server: StartServer, tmp_path_factory: pytest.TempPathFactory) -> Server:
     """A server of the model that the document's examples are about."""
     folder = tmp_path_factory.mktemp("openapi") / "digits"
     shutil.copytree(toy.folder, folder)
-    return start_server(folder)
+    return start_module_server(folder)
 
 
 @pytest.fixture(scope="module")

@@ -25,18 +25,18 @@ REFUSED = "!document.getElementById('error').hidden"
 
 
 @pytest.fixture(scope="module")
-def labels(tmp_path_factory: pytest.TempPathFactory, start_server: StartServer) -> Server:
+def labels(tmp_path_factory: pytest.TempPathFactory, start_module_server: StartServer) -> Server:
     """A model whose first class has a name that would be a script, were it taken for HTML."""
     folder = tmp_path_factory.mktemp("page")
     names = ("<img src=x onerror='window.stolen=1'>", "green", "blue")
     bundle = picture_bundle(folder / "colours", colours(folder / "colours.onnx"), CLASSIFIED, names)
-    return start_server(bundle.folder)
+    return start_module_server(bundle.folder)
 
 
 @pytest.fixture(scope="module")
-def boxes(tmp_path_factory: pytest.TempPathFactory, start_server: StartServer) -> Server:
+def boxes(tmp_path_factory: pytest.TempPathFactory, start_module_server: StartServer) -> Server:
     folder = tmp_path_factory.mktemp("page")
-    return start_server(picture_bundle(folder / "squares", squares(folder / "squares.onnx"), DETECTED).folder)
+    return start_module_server(picture_bundle(folder / "squares", squares(folder / "squares.onnx"), DETECTED).folder)
 
 
 async def opened(page: Page, server: Server) -> None:

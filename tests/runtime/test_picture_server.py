@@ -74,13 +74,13 @@ def squared(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def labels(coloured: Bundle, start_server: StartServer) -> Server:
-    return start_server(coloured.folder, "--max-body-mib", "1")
+def labels(coloured: Bundle, start_module_server: StartServer) -> Server:
+    return start_module_server(coloured.folder, "--max-body-mib", "1")
 
 
 @pytest.fixture(scope="module")
-def boxes(squared: Bundle, start_server: StartServer) -> Server:
-    return start_server(squared.folder)
+def boxes(squared: Bundle, start_module_server: StartServer) -> Server:
+    return start_module_server(squared.folder)
 
 
 @pytest.mark.parametrize(("colour", "name"), list(zip((RED, GREEN, BLUE), COLOURS, strict=True)))

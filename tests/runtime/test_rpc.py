@@ -38,9 +38,9 @@ BYTES = {
 
 
 @pytest.fixture(scope="module")
-def server(toy: Bundle, start_server: StartServer) -> Server:
+def server(toy: Bundle, start_module_server: StartServer) -> Server:
     """A server for those who do it harm."""
-    return start_server(toy.folder)
+    return start_module_server(toy.folder)
 
 
 @pytest.mark.parametrize("sent", BYTES.values(), ids=BYTES.keys())

@@ -102,9 +102,9 @@ sys.exit(cli.main())
 
 
 @pytest.fixture(scope="module")
-def hasty(toy: Bundle, start_server: StartServer) -> Server:
+def hasty(toy: Bundle, start_module_server: StartServer) -> Server:
     """A server that waits for no client for long."""
-    return start_server(toy.folder, program=HASTY)
+    return start_module_server(toy.folder, program=HASTY)
 
 
 def test_a_connection_that_is_silent_is_pinged_and_one_without_calls_is_closed(hasty: Server) -> None:

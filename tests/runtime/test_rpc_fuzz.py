@@ -97,8 +97,8 @@ def anything(rng: random.Random, stream: int) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def server(toy: Bundle, start_server: StartServer) -> Server:
-    return start_server(toy.folder)
+def server(toy: Bundle, start_module_server: StartServer) -> Server:
+    return start_module_server(toy.folder)
 
 
 def live(server: Server) -> bytes:

@@ -54,11 +54,11 @@ def served(folder: Path, kind: str) -> tuple[Path, dict[str, Any], Any]:
 
 
 @pytest.fixture(scope="module", params=["LSTM", "GRU", "tokens", "words"])
-def server(request: Any, start_server: StartServer, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def server(request: Any, start_module_server: StartServer, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A server of each kind, with samples and their labels."""
     folder = tmp_path_factory.mktemp("sequences")
     bundle, samples, labels = served(folder, request.param)
-    return start_server(bundle, "--name", "case"), samples, labels
+    return start_module_server(bundle, "--name", "case"), samples, labels
 
 
 def connect(library: Any, server: Server) -> Any:
