@@ -109,13 +109,13 @@ class BadStorage(Fault):
 
 
 class OperatorKilled(Fault):
-    """Kills the operator again and again, at random moments.
+    """Kills the operator at random moments, so often and no more: it takes seconds to start, and is to come to an end.
 
     Attributes:
         kills: how often.
     """
 
-    def __init__(self, fleet: Fleet, chance: float = 0.12, most: int | None = None) -> None:
+    def __init__(self, fleet: Fleet, chance: float = 0.12, most: int = 6) -> None:
         super().__init__(every=0.5)
         self._fleet = fleet
         self._chance = chance
@@ -125,7 +125,7 @@ class OperatorKilled(Fault):
 
     def step(self) -> None:
         """Kill it, if the dice say so."""
-        if (self._most is None or self.kills < self._most) and self._dice.random() < self._chance:
+        if self.kills < self._most and self._dice.random() < self._chance:
             self.kills += kill_operator(self._fleet)
 
 
