@@ -78,10 +78,14 @@ def _older(fleet: Fleet) -> dict[str, Any]:
 
 def _serves(fleet: Fleet) -> str:
     """Wait until the node serves what is asked for, and return its image."""
-    fleet.wait_settled(NAME)
-    variant = fleet.variants(NAME)[PROFILE]
-    assert fleet.servers(NAME)[NODE].revision == variant["revision"]
-    return str(variant["image"])
+
+    def serving() -> str:
+        # A node that a full disk taints, which the kubelet may say late, holds no settling up and is updated after it.
+        fleet.wait_settled(NAME)
+        variant = fleet.variants(NAME)[PROFILE]
+        return str(variant["image"]) if fleet.servers(NAME)[NODE].revision == variant["revision"] else ""
+
+    return until(serving, seconds=90, what="the node to serve what is asked for", detail=lambda: str(fleet.model(NAME)))
 
 
 def _found(fleet: Fleet) -> list[dict[str, Any]]:
