@@ -15,7 +15,7 @@ _REPLACED = (ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALL
 
 
 async def report_unreadable(client: Client, found: Unreadable, now: datetime) -> bool:
-    """Write Ready=False and Stalled=True into the status of an EdgeModel that cannot be read, and that it was looked at.
+    """Write Ready=False and Stalled=True into the status of an EdgeModel that cannot be read, as one looked at.
 
     Who reads a status by its `observedGeneration`, as kstatus and Argo CD do, would wait for ever without the latter.
     Every other condition and field of the status is written back as it was read, so that it stays: what an apply leaves
