@@ -221,7 +221,8 @@ def _check_complete(world: World, plan: Plan) -> None:
 def _check_held(world: World, plan: Plan, rolled_back: set[str]) -> None:
     """Wherever a node runs or makes ready something newer than what was proven before it, the image of that is held.
 
-    Nothing else is: what was rolled back, or has no DaemonSet any more, nobody goes back to.
+    So is what is gone back to, until every node of it runs that. Nothing else is: what was rolled back, or has no
+    DaemonSet any more, nobody goes back to.
     """
     there = {one.revision: one for one in world.revisions.values()}
     asked = {one.profile.metadata.name: one.revision for one in plan.revisions}
@@ -236,14 +237,15 @@ def _check_held(world: World, plan: Plan, rolled_back: set[str]) -> None:
         }
         back = max(proven, key=lambda name: (proven[name] or "", name), default=None)
         holds = [one for one in plan.holds if one.profile.metadata.name == profile]
-        if back is None or back not in there:
-            assert not holds, "there is nothing to go back to"
-            continue
         own = {one.revision for one in there.values() if one.profile == profile} | {target}
-        others = {one for one in own if images[one] != images[back]}
-        expected = [(back, images[back], others)] if others else []
-        assert [(hold.revision, hold.image, set(hold.others)) for hold in holds] == expected
-        assert daemon_set_name(world.name, back) not in deleted
+        run = {found.labels.get(world.label, "") for found in world.nodes.values() if found.labels["device"] == profile}
+        late = {one for one in run & own if images[one] != images[target]}
+        expected = [back] if back and back in there else []
+        expected += [target] if target in world.holding and late and target not in rolled_back else []
+        others = {one: {other for other in own if images[other] != images[one]} for one in expected}
+        found = [(hold.revision, hold.image, set(hold.others)) for hold in holds]
+        assert found == [(one, images[one], others[one]) for one in expected if others[one]]
+        assert not {daemon_set_name(world.name, one) for one in expected if one in there} & deleted
     for name, one in world.holding.items():
         wanted = any(hold.revision == name for hold in plan.holds)
         gone = holding_name(daemon_set_name(world.name, name)) in deleted

@@ -89,6 +89,25 @@ def test_what_holds_nothing_any_more_goes() -> None:
     assert cluster.holding == {}
 
 
+def test_what_is_gone_back_to_stays_held_until_the_last_node_runs_it() -> None:
+    cluster, (first, second), _ = after("a", "b")
+    late = next(iter(labels(cluster)))
+    cluster.nodes[late] = replace(cluster.nodes[late], ready=False)
+    publish(cluster, "a", generation=4)
+    for _ in range(30):
+        plan = cluster.run(1)
+        assert first in {one.revision for one in plan.holds}
+        assert not any(one.kind == "DaemonSet" and f"{first}-held" in one.name for one in plan.deletes)
+    assert cluster.holding[first].others == (second,)
+    assert labels(cluster)[late] == second
+    assert set(labels(cluster).values()) == {first, second}
+
+    cluster.nodes[late] = replace(cluster.nodes[late], ready=True)
+    plan = cluster.run(30)
+    assert proven(cluster) == first
+    assert [one.revision for one in plan.holds] == list(cluster.holding) == [second]
+
+
 @pytest.mark.parametrize("how", ["gone", "unreadable"])
 def test_of_a_profile_that_cannot_be_used_nothing_is_concluded(how: str) -> None:
     cluster, revisions, _ = after("a", "b")

@@ -1,13 +1,13 @@
-"""Which image is held on which nodes: that of the revision that they would go back to.
+"""Which images are held on which nodes: those of the revisions that they would go back to, or are to.
 
 A kubelet deletes the images of no container where the disk gets full. So that going back needs no link, a pod that does
-nothing uses that image, on every node that runs another revision of the variant or makes one ready.
+nothing uses such an image, on every node that runs another revision of the variant or makes one ready.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.names import daemon_set_name, holding_name
@@ -23,7 +23,7 @@ def held(
     profiles: Mapping[str, DeviceProfile],
     applied: Iterable[ApplyRevision],
 ) -> tuple[HoldImage, ...]:
-    """The images that are to be held, one for each variant at most.
+    """The images that are to be held: for each variant one, and one more while nodes are on their way back.
 
     Args:
         snapshot: Everything that is known of the EdgeModel.
@@ -38,23 +38,42 @@ def held(
         images[one.profile][one.revision] = one.image
     for apply in applied:
         images[apply.profile.metadata.name][apply.revision] = apply.image
-    found = (_held(course.stable, profiles.get(name := course.variant.profile), images[name]) for course in courses)
+    already = {one.revision for one in snapshot.holding}
+    found = (
+        _held(revision, profiles.get(name := course.variant.profile), images[name])
+        for course in courses
+        for revision in _to_hold(course, images[course.variant.profile], already)
+    )
     return tuple(hold for hold in found if hold)
 
 
-def _held(stable: RevisionState | None, profile: DeviceProfile | None, images: Mapping[str, str]) -> HoldImage | None:
-    """What nodes of one variant go back to, where another image is run there.
+def _to_hold(course: Course, images: Mapping[str, str], already: Collection[str]) -> Iterator[RevisionState]:
+    """What nodes of a variant would go back to; and what they are to go back to, until the last one has.
+
+    A node that cannot go back yet, since its disk is full or it is away, has nothing else that uses the image.
+    """
+    if course.stable:
+        yield course.stable
+    target = course.target
+    if target and target.revision in already and not target.rolled_back:
+        image = images.get(target.revision)
+        if any(images.get(node.label or "", image) != image for node in course.variant.nodes):
+            yield target
+
+
+def _held(revision: RevisionState, profile: DeviceProfile | None, images: Mapping[str, str]) -> HoldImage | None:
+    """What holds the image of a revision of one variant, where another image is run there.
 
     Args:
-        stable: What they go back to.
+        revision: The revision.
         profile: The variant's.
         images: Revision to image.
     """
-    image = images.get(stable.revision) if stable else None
-    if stable is None or profile is None or image is None:
+    image = images.get(revision.revision)
+    if profile is None or image is None:
         return None
     others = sorted(name for name, other in images.items() if other != image)
-    return HoldImage(profile, stable.revision, image, tuple(others)) if others else None
+    return HoldImage(profile, revision.revision, image, tuple(others)) if others else None
 
 
 def released(snapshot: Snapshot, wanted: Iterable[HoldImage], kept: Collection[str]) -> tuple[Delete, ...]:

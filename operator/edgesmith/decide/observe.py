@@ -96,9 +96,8 @@ def observe(
             if kept.away and not node.ready and (record is None or record.away is None):
                 kept = _gone(kept, node.unheard, terms.now)
     current = kept if kept and seen is not NO_SERVER else None
-    server = current.state if current else ServerState.NONE
-    staged = server is ServerState.STAGED
-    server = ServerState.STARTING if staged else server
+    server, staged = _doing(current)
+    has_deadline = server is ServerState.STARTING and not (blocked or staged)
     unfinished = current is not None and allowed.unfinished
     gone = not node.ready or (lacks is not None and server is not ServerState.SERVING)
     state = NodeState(
@@ -112,9 +111,7 @@ def observe(
         note=ended or seen.note,
         fetching=server is ServerState.STARTING and not (staged or seen.pulled),
         pull_failed=seen.pulling and server is not ServerState.SERVING,
-        deadline=current.since + allowed.deadline
-        if current and server is ServerState.STARTING and not (blocked or staged)
-        else None,
+        deadline=current.since + allowed.deadline if current and has_deadline else None,
         taint=str(taint) if taint else "",
         failures=_standing(kept.failures, terms.attempt) if kept and kept.failures else {},
         previous=kept.previous if kept else None,
@@ -215,6 +212,14 @@ def _goes_on(record: Record, seen: Server, terms: Terms, boot: str) -> bool:
 def _rebooted(record: Record, boot: str) -> bool:
     """Whether the machine was started since the record was made, though it may never have been seen to be away."""
     return bool(record.boot and boot) and record.boot != boot
+
+
+def _doing(record: Record | None) -> tuple[ServerState, bool]:
+    """How a node does by its record, and whether it is staged, which is a way of starting."""
+    if record is None:
+        return ServerState.NONE, False
+    staged = record.state is ServerState.STAGED
+    return ServerState.STARTING if staged else record.state, staged
 
 
 def _is_ready(seen: Server) -> bool:
