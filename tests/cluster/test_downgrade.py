@@ -23,10 +23,8 @@ _ROLLOUT = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/r
 def test_what_an_older_operator_cannot_read_stays_as_it_is_and_all_else_goes_on(fleet: Fleet) -> None:
     for name, profile in (("parts", "generic-amd64"), ("other", "panel-pc")):
         fleet.apply(fleet.manifest(name, fleet.publish("1"), deviceProfiles={"names": [profile]}))
-    before = {
-        name: (fleet.wait_settled(name, 300), fleet.pods(name), fleet.servers(name)) for name in ("parts", "other")
-    }
-    _, pods, servers = before["parts"]
+        fleet.wait_settled(name, 300)
+    pods, servers, other = fleet.pods("parts"), fleet.servers("parts"), fleet.servers("other")["edge-3"]
 
     with _crd_of_a_newer_release(fleet):
         with _without_operator(fleet):
@@ -36,7 +34,7 @@ def test_what_an_older_operator_cannot_read_stays_as_it_is_and_all_else_goes_on(
         said = fleet.wait("parts", "Stalled", reason="Unreadable")
         assert 'spec.rollout.strategy is "Handover"; expected: ' in said["message"], said
         model = fleet.wait_settled("other")
-        assert fleet.servers("other")["edge-3"].revision != before["other"][2]["edge-3"].revision
+        assert fleet.servers("other")["edge-3"].revision != other.revision
         assert model["spec"]["rollout"]["pace"] == 3
 
         fleet.off("edge-1")
@@ -91,16 +89,8 @@ def _without_operator(fleet: Fleet) -> Iterator[None]:
     kube = fleet.ground.kube
     kube("scale", "deployment/edgesmith", "-n", NAMESPACE, "--replicas=0")
     try:
-        kube(
-            "wait",
-            "--for=delete",
-            "pod",
-            "-n",
-            NAMESPACE,
-            "-l",
-            "app.kubernetes.io/component=operator",
-            "--timeout=60s",
-        )
+        pods = ("pod", "-n", NAMESPACE, "-l", "app.kubernetes.io/component=operator")
+        kube("wait", "--for=delete", *pods, "--timeout=60s")
         yield
     finally:
         kube("scale", "deployment/edgesmith", "-n", NAMESPACE, "--replicas=1")
