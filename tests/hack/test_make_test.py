@@ -116,7 +116,7 @@ def test_every_tier_runs_and_none_may_lack_anything(tmp_path: Path) -> None:
     beside = [f"tests/cluster/test_{name}.py" for name in ("site_cluster", "arm64", "image_modules")]
     three = [
         f"tests/cluster/test_{name}.py"
-        for name in ("bad_input", "drift", "judged", "monitoring", "no_pods", "samples", "surge")
+        for name in ("bad_input", "downgrade", "drift", "judged", "monitoring", "no_pods", "samples", "surge")
     ]
     assert sorted(after.strip() for _, after in runs) == [
         "--timeout=600 --ignore=tests/api --ignore=tests/cluster",
