@@ -48,19 +48,10 @@ class Rings:
         return commit
 
     def show_second(self, commit: str) -> None:
-        """Let Argo CD see a commit in the second ring, and wait until that ring is to wait with it."""
+        """Let Argo CD see a commit in the second ring, and wait until that ring is to wait."""
         self.argo.show(PILOT, commit)
-
-        def waits() -> bool:
-            found = next(one for one in self.argo.told("edgesmith") if one["application"] == PILOT)
-            if found["status"] == "Waiting" and found["targetRevisions"] == [commit]:
-                return True
-            # A ring that is out of sync already and finds the commit in the first ring's cache tells the ApplicationSet
-            # nothing: that looks when a ring's sync status, health or annotations change.
-            self.argo.refresh(PILOT)
-            return False
-
-        wait_for("the second ring waits with the commit", waits, 60)
+        # With which commit is not asked: of a ring that waits already, the ApplicationSet writes no newer one.
+        wait_for("the second ring waits", lambda: self.steps()[PILOT] == "Waiting", 60)
         assert self.argo.stands(PILOT)[0] == "OutOfSync"
 
     def steps(self) -> dict[str, str]:
