@@ -1,8 +1,11 @@
 """The least that a request over a socket takes: its bytes, received into one place and answered with as many as ours.
 
-    python bench/loopback.py REQUEST ANSWER      # bytes of each; listens, and prints its port
+    python bench/loopback.py REQUEST ANSWER                   # bytes of each; listens, and prints its port
+    python bench/loopback.py REQUEST ANSWER MODEL THREADS     # the same, and runs a model between the two
 
-What a served request takes above a bare run is this and the server's own work. Neither protocol nor model is in it.
+What a served request takes above a bare run is this and the server's own work. There is no protocol in it. With a model
+it is the least that any server takes on this machine: a process that waits for bytes computes with cold caches and with
+threads that slept.
 """
 
 from __future__ import annotations
@@ -13,17 +16,22 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 @contextmanager
-def loopback(request: int, answer: int) -> Iterator[Callable[[], None]]:
+def loopback(request: int, answer: int, model: Path | None = None, threads: int = 1) -> Iterator[Callable[[], None]]:
     """Start the other end in a process of its own while the block runs; what is yielded sends and waits once.
 
     Args:
         request: Bytes that are sent.
         answer: Bytes that come back.
+        model: An ONNX file of one fp32 input of at most `request` bytes, which is run between the two.
+        threads: How many cores it is run with.
     """
     command = [sys.executable, __file__, str(request), str(answer)]
+    if model is not None:
+        command += [str(model), str(threads)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         port = int(next(iter(process.stdout or ())))
@@ -54,16 +62,34 @@ def _fill(connection: socket.socket, place: memoryview) -> bool:
     return True
 
 
+def _bare(file: str, threads: int, place: memoryview) -> Callable[[], object]:
+    """A bare session over the last bytes of a place."""
+    # Without a model, this program is to have nothing of them in memory.
+    import numpy as np  # noqa: PLC0415 - see above
+    import onnxruntime as ort  # noqa: PLC0415 - see above
+
+    from edgesmith_runtime.engine.onnxruntime import session_options  # noqa: PLC0415 - see above
+
+    session = ort.InferenceSession(file, session_options(threads), providers=["CPUExecutionProvider"])
+    (asked,) = session.get_inputs()
+    size = 4 * int(np.prod(asked.shape))
+    tensor = np.frombuffer(place, np.float32, offset=(len(place) - size) // 4 * 4, count=size // 4).reshape(asked.shape)
+    return lambda: session.run(None, {asked.name: tensor})
+
+
 def main() -> None:
     """Answer one connection until it ends."""
-    request, answer = map(int, sys.argv[1:])
+    request, answer = map(int, sys.argv[1:3])
+    place, answered = memoryview(bytearray(request)), bytes(answer)
+    run = _bare(sys.argv[3], int(sys.argv[4]), place) if len(sys.argv) > 3 else None
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(listener.getsockname()[1], flush=True)
         connection, _ = listener.accept()
         with connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            place, answered = memoryview(bytearray(request)), bytes(answer)
             while _fill(connection, place):
+                if run is not None:
+                    run()
                 connection.sendall(answered)
 
 

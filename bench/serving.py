@@ -185,8 +185,10 @@ def rows(measured: dict[str, list[Round]]) -> list[Row]:
             _row(f"server CPU a request, {MANY} {protocol} clients", "ms", _costs(many), _costs(narrow)),
             _row(f"client's own CPU a request, 1 {protocol} client", "ms", [part.own for part in one], _costs(wide)),
         ]
-    alone = _row("p50 of the same bytes there and back", "ms", [part.p50 for part in measured["bytes alone"]], wide_p50)
-    return [*found, alone]
+    bytes_of_it = ("bytes alone", "p50 of the same bytes there and back")
+    for part, name in (bytes_of_it, ("bytes and run", "p50 of those bytes and a bare run")):
+        found.append(_row(name, "ms", [one.p50 for one in measured[part]], wide_p50))
+    return found
 
 
 def _rates(parts: list[Round]) -> list[float]:
@@ -217,13 +219,18 @@ def measure_serving(*, threads: int | None = None, seconds: float = 1.5, rounds:
         bundle = make_bundle(Path(folder), threads)
         model = bundle / "model.onnx"
         request = http_request(image)
-        with served(bundle, threads) as server, loopback(len(request), ANSWER) as bytes_alone:
+        with (
+            served(bundle, threads) as server,
+            loopback(len(request), ANSWER) as bytes_alone,
+            loopback(len(request), ANSWER, model, threads) as bytes_and_run,
+        ):
             http = [over_http(server.http_port, request) for _ in range(MANY)]
             rpc = [over_grpc(server.grpc_port, grpc_request(image)) for _ in range(MANY)]
             ours, theirs = time.process_time, server.processor_seconds
             parts: dict[str, tuple[Callable[[], float], Sequence[Callable[[], object]]]] = {
                 "bare wide": (ours, [bare(model, threads, image)]),
                 "bytes alone": (ours, [bytes_alone]),
+                "bytes and run": (ours, [bytes_and_run]),
                 "HTTP 1": (theirs, http[:1]),
                 "gRPC 1": (theirs, rpc[:1]),
                 "bare narrow": (ours, [bare(model, 1, image)] * threads),
