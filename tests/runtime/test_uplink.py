@@ -283,11 +283,19 @@ def test_what_is_worth_most_is_sent_first_and_one_that_is_refused_keeps_no_other
     assert sending.next([]) is None
 
 
-def test_pauses_grow_to_five_minutes_and_end_with_the_first_that_is_taken() -> None:
+@pytest.mark.parametrize(
+    ("outcome", "longest"),
+    [
+        pytest.param(Outcome("Unreachable"), 60, id="nothing-answers"),
+        pytest.param(Outcome("Unreachable", sent=1), 300, id="bytes-were-lost"),
+        pytest.param(Outcome("Forbidden"), 300, id="refused"),
+    ],
+)
+def test_pauses_grow_and_end_with_the_first_that_is_taken(outcome: Outcome, longest: float) -> None:
     sending, (one,) = Sending(chances(1)), kept("a")
-    pauses = [sending.after(one, Outcome("Unreachable")) for _ in range(12)]
+    pauses = [sending.after(one, outcome) for _ in range(12)]
     for number, pause in enumerate(pauses):
-        most = min(300, 2**number)
+        most = min(longest, 2**number)
         assert most / 2 <= pause <= most
     assert len(set(pauses)) == 12
     assert sending.after(one, Outcome("SlowDown", wait=1000)) == 1000

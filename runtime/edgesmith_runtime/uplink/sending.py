@@ -16,6 +16,8 @@ __all__ = ["Sending"]
 
 _FIRST: Final = 1.0
 _LONGEST: Final = 300.0
+_LONGEST_SILENCE: Final = 60.0
+"""The same where nothing answers: that costs no bytes, and a link that is back is used soon."""
 _MOST_REFUSED: Final = 1024
 
 
@@ -57,6 +59,7 @@ class Sending:
             return 0.0
         if len(self.refused) < _MOST_REFUSED:
             self.refused.add(one.name)
-        longest: float = min(_LONGEST, _FIRST * 2.0 ** min(self.failed, 16))
+        silent = outcome.reason == "Unreachable" and not outcome.sent
+        longest: float = min(_LONGEST_SILENCE if silent else _LONGEST, _FIRST * 2.0 ** min(self.failed, 16))
         self.failed += 1
         return max(outcome.wait, longest * self.chance.uniform(0.5, 1.0))
