@@ -10,6 +10,7 @@ FLEETS ?= 4
 SOAK_MINUTES ?= 60
 FUZZ ?= 1000000
 SEED ?= 1
+SELECT :=
 BESIDE := $(addprefix tests/cluster/test_,site_cluster.py arm64.py image_modules.py)
 THREE := $(addprefix tests/cluster/test_,bad_input.py downgrade.py drift.py judged.py monitoring.py no_pods.py samples.py surge.py)
 VENV := .venv
@@ -34,7 +35,10 @@ down: ## Remove every trace of the demo (CLUSTER=local|kind|current)
 	@if [ $(CLUSTER) = local ]; then $(PYTHON) hack/cluster down --name demo; \
 	else $(MAKE) -s $(READY) && $(PY) hack/stage down --cluster $(CLUSTER); fi
 
-test: may-run-cluster lint test-all ## Everything the project can prove about itself; needs root
+test: SELECT := -m 'not long'
+test: may-run-cluster lint tiers ## Everything but further cases (docs/testing.md names them); needs root
+
+test-all: may-run-cluster lint tiers ## Everything the project can prove about itself; needs root
 
 lint: $(READY) ## Formatter, linter, types and import contracts
 	@echo '== lint'
@@ -70,24 +74,24 @@ test-api: $(READY) tools ## Against a real control plane without kubelets
 test-cluster: may-run-cluster $(READY) tools images-of-tests ## The whole product on real kubelets; needs root
 	@EDGESMITH_REQUIRE_ALL=1 $(PY) -m pytest tests/cluster
 
-test-all: may-run-cluster $(READY) tools $(if $(filter 1,$(EDGESMITH_SKIP_CLUSTER)),,images-of-tests)
+tiers: may-run-cluster $(READY) tools $(if $(filter 1,$(EDGESMITH_SKIP_CLUSTER)),,images-of-tests)
 	@echo '== every tier, side by side, since two of them mostly wait; each prints when it has ended'
-	@$(MAKE) --keep-going --jobs=3 --output-sync=target tier-without-a-cluster tier-on-three-nodes tier-on-the-cluster
+	@$(MAKE) --keep-going --jobs=3 --output-sync=target SELECT="$(SELECT)" tier-without-a-cluster tier-on-three-nodes tier-on-the-cluster
 
 tier-without-a-cluster: # Behind the others, so a test of some seconds may take minutes
-	@EDGESMITH_REQUIRE_ALL=1 nice -n 10 $(PY) -m pytest --timeout=600 --ignore=tests/api --ignore=tests/cluster
+	@EDGESMITH_REQUIRE_ALL=1 nice -n 10 $(PY) -m pytest $(SELECT) --timeout=600 --ignore=tests/api --ignore=tests/cluster
 
 tier-on-an-api-server:
-	@EDGESMITH_REQUIRE_ALL=1 $(PY) -m pytest tests/api
+	@EDGESMITH_REQUIRE_ALL=1 $(PY) -m pytest $(SELECT) tests/api
 
 tier-beside: tier-on-an-api-server # After it, since that is done long before the others
-	@EDGESMITH_REQUIRE_ALL=1 EDGESMITH_TIER=beside $(PY) -m pytest $(BESIDE)
+	@EDGESMITH_REQUIRE_ALL=1 EDGESMITH_TIER=beside $(PY) -m pytest $(SELECT) $(BESIDE)
 
 tier-on-three-nodes: tier-beside # After it, since the kernel's limits allow two clusters at once, and no third of this size
-	@EDGESMITH_REQUIRE_ALL=1 EDGESMITH_TIER=three $(PY) -m pytest $(THREE)
+	@EDGESMITH_REQUIRE_ALL=1 EDGESMITH_TIER=three $(PY) -m pytest $(SELECT) $(THREE)
 
 tier-on-the-cluster:
-	@EDGESMITH_REQUIRE_ALL=1 $(PY) -m pytest tests/cluster $(addprefix --ignore=,$(BESIDE) $(THREE))
+	@EDGESMITH_REQUIRE_ALL=1 $(PY) -m pytest $(SELECT) tests/cluster $(addprefix --ignore=,$(BESIDE) $(THREE))
 
 may-run-cluster: # Before anything is compiled: a green run has never left out a tier unasked
 	@[ "$$EDGESMITH_SKIP_CLUSTER" = 1 ] || [ "$$(id -u)" = 0 ] || { \

@@ -117,6 +117,7 @@ def test_the_digest_depends_on_nothing_but_the_request(world: Any, tmp_path: Pat
     assert len(digests) == 1
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_the_digest_does_not_depend_on_the_processor(world: Any, sets: Any, tmp_path: Path) -> None:
     """An emulated Haswell has neither AVX-512 nor VNNI: left to itself it saturates on weights of eight bits.

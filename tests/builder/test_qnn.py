@@ -220,6 +220,7 @@ def test_tensors_are_quantised_as_qnn_asks_for_them(tmp_path: Path) -> None:
     assert (scale.item(), zero.item(), zero.dtype.name) == (1 / 65536, 0, "uint16")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(280)
 def test_the_bytes_do_not_depend_on_the_processor(compiled: Any, tmp_path: Path) -> None:
     """A Haswell, emulated, has neither AVX-512 nor VNNI."""

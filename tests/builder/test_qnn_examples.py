@@ -108,6 +108,7 @@ def answer(url: str, image: NDArray[np.float32]) -> list[float]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.timeout(280)
 @pytest.mark.parametrize(("name", "samples"), [("digits", 40), ("surface-inspection", 6)])
 async def test_an_example_answers_over_http_as_the_cpu_does(

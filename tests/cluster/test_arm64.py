@@ -40,6 +40,7 @@ def test_the_arm64_variant_answers_its_golden_samples_under_emulation(fleet: Fle
     assert findings["device"]["machine"] == "aarch64"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", ["openvino", "litert"])
 def test_the_other_engines_answer_under_emulation(engine: str, tmp_path: Path) -> None:
     model = TOYS[engine](tmp_path)

@@ -14,7 +14,7 @@ from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.install import NAMESPACE
 from edgesmith_stage.waiting import until
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.long]
 
 _ROLLOUT = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/rollout/properties"
 

@@ -22,7 +22,7 @@ from edgesmith_stage.ground import Ground, cluster
 from edgesmith_stage.pulls import Pulls
 from edgesmith_stage.waiting import until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.long]
 
 NAME = "line"
 LABEL = "edgesmith-test/line"

@@ -19,7 +19,7 @@ from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.shell import run
 from edgesmith_stage.waiting import until
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.timeout(400), pytest.mark.long]
 
 NAME, NODE, PROFILE = "small-disk", "edge-5", "small-disk"
 UNUSED = "localhost/unused:1"

@@ -20,7 +20,7 @@ from edgesmith_stage.load import Load
 from edgesmith_stage.shell import ROOT
 from edgesmith_stage.waiting import until
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.lent]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.lent, pytest.mark.long]
 
 FILES = ROOT / "charts/edgesmith/files"
 NAME = "watched-parts"

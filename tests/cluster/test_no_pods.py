@@ -6,7 +6,7 @@ import pytest
 
 from edgesmith_stage.fleet import Fleet
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.lent]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.lent, pytest.mark.long]
 
 TAINT = "edgesmith-test/maintenance"
 

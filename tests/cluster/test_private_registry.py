@@ -11,7 +11,7 @@ from private_registry import PrivateRegistry, private_registry
 from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.install import NAMESPACE, install_chart
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.long]
 
 SECRET = "registry-login"  # noqa: S105 - the Secret's name, not its content
 

@@ -13,7 +13,7 @@ from variant import model_of
 from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.predict import Protocol, predict
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.long]
 
 NAME = "handwriting"
 CALIBRATION, EVALUATION, ASKED = 64, 600, 4

@@ -28,7 +28,7 @@ from edgesmith_stage.predict import predict
 from edgesmith_stage.shell import run
 from edgesmith_stage.waiting import until
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = [pytest.mark.timeout(420), pytest.mark.long]
 
 SITE = "site"
 NAME = "parts"

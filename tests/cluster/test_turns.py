@@ -12,7 +12,7 @@ from faults import Watched
 from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.waiting import until
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.timeout(400), pytest.mark.long]
 
 FIRST, SECOND = "turns-first", "turns-second"
 PROFILE, LABEL, SITE = "turns", "edgesmith-test/turns", "edgesmith-test/site"

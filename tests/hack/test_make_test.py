@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,12 +17,16 @@ PASSED = "false is not Python 3.11 or newer"
 """What the step after the check says here: `false` stands for Python, so that nothing else is run."""
 
 
+def inherited() -> dict[str, str]:
+    """The variables of this process without what a run of make around it, or its user, chose for that run."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("EDGESMITH_", "MAKE"))}
+
+
 def make(target: str, folder: Path, user: int, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run make as it behaves for a user, in a tree whose virtual environment is not made yet."""
     (folder / "id").write_text(f"#!/bin/sh\necho {user}\n")
     (folder / "id").chmod(0o755)
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("EDGESMITH_", "MAKE"))}
-    environment = {**inherited, **variables, "PATH": f"{folder}:{os.environ['PATH']}"}
+    environment = {**inherited(), **variables, "PATH": f"{folder}:{os.environ['PATH']}"}
     line = ["make", target, f"VENV={folder / 'venv'}", "PYTHON=false"]
     return subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
@@ -108,25 +113,32 @@ def test_a_whole_run_skips_nothing_in_silence(tmp_path: Path, *, whole: bool) ->
         assert words in said[0]
 
 
-def test_every_tier_runs_and_none_may_lack_anything(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("target", "select"), [("test", "-m 'not long' "), ("test-all", "")])
+def test_every_tier_runs_and_none_may_lack_anything(target: str, select: str, tmp_path: Path) -> None:
     """Together the runs are all of tests/: what one leaves out, another one is."""
-    line = ["make", "--dry-run", "test-all", f"VENV={tmp_path / 'venv'}", "EDGESMITH_SKIP_CLUSTER=1"]
-    printed = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+    line = ["make", "--dry-run", target, f"VENV={tmp_path / 'venv'}", "EDGESMITH_SKIP_CLUSTER=1"]
+    done = subprocess.run(line, cwd=ROOT, env=inherited(), capture_output=True, text=True, timeout=60, check=True)
+    printed = done.stdout
     runs = [words.partition("-m pytest")[::2] for words in printed.splitlines() if "-m pytest" in words]
     beside = [f"tests/cluster/test_{name}.py" for name in ("site_cluster", "arm64", "image_modules")]
     three = [
         f"tests/cluster/test_{name}.py"
         for name in ("bad_input", "downgrade", "drift", "judged", "monitoring", "no_pods", "samples", "surge")
     ]
-    assert sorted(after.strip() for _, after in runs) == [
-        "--timeout=600 --ignore=tests/api --ignore=tests/cluster",
-        "tests/api",
-        f"tests/cluster {' '.join(f'--ignore={file}' for file in beside + three)}",
-        " ".join(three),
-        " ".join(beside),
-    ]
+    others = f"tests/cluster {' '.join(f'--ignore={file}' for file in beside + three)}"
+    parts = ["--timeout=600 --ignore=tests/api --ignore=tests/cluster", "tests/api", others]
+    assert sorted(after.strip() for _, after in runs) == sorted(
+        f"{select}{part}" for part in (*parts, " ".join(three), " ".join(beside))
+    )
     assert all(f"{REQUIRE_ALL}=1 " in before for before, _ in runs)
 
 
 def test_ci_runs_all_of_it() -> None:
-    assert (ROOT / ".ci/run").read_text().splitlines()[-1] == "exec make test"
+    assert (ROOT / ".ci/run").read_text().splitlines()[-1] == "exec make test-all"
+
+
+def test_the_docs_name_what_is_not_in_the_everyday_run() -> None:
+    told = (ROOT / "docs/testing.md").read_text().partition("| long |")[2].partition("\n\n")[0]
+    files = (path for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__))
+    marked = {str(path.relative_to(ROOT)) for path in files if "pytest.mark.long" in path.read_text()}
+    assert set(re.findall(r"tests/\S+?\.py", told)) == marked

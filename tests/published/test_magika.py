@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from answering import answered
 from cases import file_kinds
 
 from edgesmith_builder.contract import Gates
 
 
+@pytest.mark.long
 async def test_kinds_of_files_are_told_as_by_the_package(workshop: Any, start_server: Any, tmp_path: Path) -> None:
     case, kinds, package = file_kinds(tmp_path)
     assert len({kind for kind, _ in package}) > 20

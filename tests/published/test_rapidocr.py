@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from answering import asking
 from cases import ANSWER, DETECTOR, PICTURE, READER, Asked, bare, text_detector, text_reader
 from pages import Network, Page, characters, line, lines_of, page, plates, read
@@ -19,6 +20,7 @@ def said(image: Page, detect: Network, reader: Network, known: list[str]) -> lis
     return [read(reader(line(piece)[None]), known) for piece in lines_of(image, detect)]
 
 
+@pytest.mark.long
 async def test_what_is_drawn_is_read_in_int8_as_by_the_models_themselves(workshop: Any, start_server: Any) -> None:
     known = characters(rapidocr(READER))
     drawn = plates(5, 1)
