@@ -26,7 +26,7 @@ def loopback(request: int, answer: int, model: Path | None = None, threads: int 
     Args:
         request: Bytes that are sent.
         answer: Bytes that come back.
-        model: An ONNX file of one fp32 input of at most `request` bytes, which is run between the two.
+        model: MobileNetV2's file, which is run between the two.
         threads: How many cores it is run with.
     """
     command = [sys.executable, __file__, str(request), str(answer)]
@@ -62,26 +62,23 @@ def _fill(connection: socket.socket, place: memoryview) -> bool:
     return True
 
 
-def _bare(file: str, threads: int, place: memoryview) -> Callable[[], object]:
-    """A bare session over the last bytes of a place."""
+def _run(file: str, threads: int, place: memoryview) -> Callable[[], None]:
+    """A bare run over what was received last into a place."""
     # Without a model, this program is to have nothing of them in memory.
     import numpy as np  # noqa: PLC0415 - see above
-    import onnxruntime as ort  # noqa: PLC0415 - see above
+    from bare import bare  # noqa: PLC0415 - see above
+    from mobilenet import SHAPE  # noqa: PLC0415 - see above
 
-    from edgesmith_runtime.engine.onnxruntime import session_options  # noqa: PLC0415 - see above
-
-    session = ort.InferenceSession(file, session_options(threads), providers=["CPUExecutionProvider"])
-    (asked,) = session.get_inputs()
-    size = 4 * int(np.prod(asked.shape))
-    tensor = np.frombuffer(place, np.float32, offset=(len(place) - size) // 4 * 4, count=size // 4).reshape(asked.shape)
-    return lambda: session.run(None, {asked.name: tensor})
+    count = int(np.prod(SHAPE))
+    image = np.frombuffer(place, np.float32, offset=(len(place) // 4 - count) * 4, count=count).reshape(SHAPE)
+    return bare(Path(file), threads, image)
 
 
 def main() -> None:
     """Answer one connection until it ends."""
     request, answer = map(int, sys.argv[1:3])
     place, answered = memoryview(bytearray(request)), bytes(answer)
-    run = _bare(sys.argv[3], int(sys.argv[4]), place) if len(sys.argv) > 3 else None
+    run = _run(sys.argv[3], int(sys.argv[4]), place) if len(sys.argv) > 3 else None
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(listener.getsockname()[1], flush=True)
         connection, _ = listener.accept()

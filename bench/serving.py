@@ -24,10 +24,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime as ort
+from bare import bare
 from clients import grpc_request, http_request, over_grpc, over_http, timed
 from loopback import loopback
 from mobilenet import SHAPE, mobilenet
@@ -37,7 +37,6 @@ from edgesmith_builder.dataset import Samples
 from edgesmith_builder.quantize import Quantization, quantize
 from edgesmith_runtime.bundle import write_bundle
 from edgesmith_runtime.engine import load_engine
-from edgesmith_runtime.engine.onnxruntime import session_options
 from edgesmith_runtime.golden import Golden
 
 if TYPE_CHECKING:
@@ -119,16 +118,6 @@ class Served:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def bare(model: Path, threads: int, image: NDArray[Any]) -> Callable[[], None]:
-    """A bare session with the engine's own settings; what is returned runs it once."""
-    session = ort.InferenceSession(str(model), session_options(threads), providers=["CPUExecutionProvider"])
-
-    def call() -> None:
-        session.run(None, {"input": image})
-
-    return call
-
-
 @dataclass(frozen=True)
 class Round:
     """One part of one round."""
@@ -185,9 +174,11 @@ def rows(measured: dict[str, list[Round]]) -> list[Row]:
             _row(f"server CPU a request, {MANY} {protocol} clients", "ms", _costs(many), _costs(narrow)),
             _row(f"client's own CPU a request, 1 {protocol} client", "ms", [part.own for part in one], _costs(wide)),
         ]
-    bytes_of_it = ("bytes alone", "p50 of the same bytes there and back")
-    for part, name in (bytes_of_it, ("bytes and run", "p50 of those bytes and a bare run")):
-        found.append(_row(name, "ms", [one.p50 for one in measured[part]], wide_p50))
+    names = {
+        "bytes alone": "p50 of the same bytes there and back",
+        "bytes and run": "p50 of those bytes and a bare run",
+    }
+    found += [_row(name, "ms", [one.p50 for one in measured[part]], wide_p50) for part, name in names.items()]
     return found
 
 
