@@ -12,6 +12,7 @@ FUZZ ?= 1000000
 SEED ?= 1
 SELECT :=
 BESIDE := $(addprefix tests/cluster/test_,site_cluster.py arm64.py image_modules.py)
+BUILDS := $(addprefix tests/,archive builder examples published)
 THREE := $(addprefix tests/cluster/test_,bad_input.py downgrade.py drift.py judged.py monitoring.py no_pods.py samples.py surge.py)
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -76,10 +77,10 @@ test-cluster: may-run-cluster $(READY) tools images-of-tests ## The whole produc
 
 tiers: may-run-cluster $(READY) tools $(if $(filter 1,$(EDGESMITH_SKIP_CLUSTER)),,images-of-tests)
 	@echo '== every tier, side by side, since two of them mostly wait; each prints when it has ended'
-	@$(MAKE) --keep-going --jobs=3 --output-sync=target SELECT="$(SELECT)" tier-without-a-cluster tier-on-three-nodes tier-on-the-cluster
+	@$(MAKE) --keep-going --jobs=3 --output-sync=target SELECT="$(SELECT)" tier-without-a-cluster tier-on-three-nodes tier-of-builds
 
 tier-without-a-cluster: # Behind the others, so a test of some seconds may take minutes
-	@EDGESMITH_REQUIRE_ALL=1 nice -n 10 $(PY) -m pytest $(SELECT) --timeout=600 --ignore=tests/api --ignore=tests/cluster
+	@EDGESMITH_REQUIRE_ALL=1 nice -n 10 $(PY) -m pytest $(SELECT) --timeout=600 $(addprefix --ignore=,tests/api tests/cluster $(BUILDS))
 
 tier-on-an-api-server:
 	@EDGESMITH_REQUIRE_ALL=1 $(PY) -m pytest $(SELECT) tests/api
@@ -89,6 +90,9 @@ tier-beside: tier-on-an-api-server # After it, since that is done long before th
 
 tier-on-three-nodes: tier-beside # After it, since the kernel's limits allow two clusters at once, and no third of this size
 	@EDGESMITH_REQUIRE_ALL=1 EDGESMITH_TIER=three $(PY) -m pytest $(SELECT) $(THREE)
+
+tier-of-builds: tier-on-the-cluster # After it, so that what needs no cluster has two cores in the end
+	@EDGESMITH_REQUIRE_ALL=1 nice -n 10 $(PY) -m pytest $(SELECT) --timeout=600 $(BUILDS)
 
 tier-on-the-cluster:
 	@EDGESMITH_REQUIRE_ALL=1 $(PY) -m pytest $(SELECT) tests/cluster $(addprefix --ignore=,$(BESIDE) $(THREE))
@@ -135,4 +139,4 @@ $(READY): requirements/dev.txt pyproject.toml hack/environment.sh
 	@hack/environment.sh $(PYTHON) $(VENV)
 	@mkdir -p .cache && touch $@
 
-.PHONY: help demo down test lint test-unit simulate fuzz test-api test-cluster test-all tier-without-a-cluster tier-on-an-api-server tier-beside tier-on-three-nodes tier-on-the-cluster may-run-cluster tools images images-of-tests bench soak scale generate format lock clean
+.PHONY: help demo down test lint test-unit simulate fuzz test-api test-cluster test-all tier-without-a-cluster tier-on-an-api-server tier-beside tier-on-three-nodes tier-of-builds tier-on-the-cluster may-run-cluster tools images images-of-tests bench soak scale generate format lock clean
