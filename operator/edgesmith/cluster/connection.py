@@ -12,6 +12,7 @@ from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
 from edgesmith.cluster.errors import Unreachable
+from edgesmith.cluster.proxy import proxy_of
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _DEFAULT_KUBECONFIG = "~/.kube/config"
@@ -32,6 +33,7 @@ class Identity:
     key_file: str | None
     token: str | None
     """Without the word Bearer before it."""
+    proxy: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Connection:
             certificate_file=configuration.cert_file,
             key_file=configuration.key_file,
             token=key.split()[-1] if key else None,
+            proxy=configuration.proxy,
         )
 
 
@@ -80,7 +83,7 @@ async def connect(kubeconfig: str | None = None, context: str | None = None, *, 
         except (ConfigException, OSError) as error:
             raise Unreachable(f"The pod's service account cannot be used: {error}") from error
         namespace = (_SERVICE_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
-        return Connection(configuration, namespace or "default", in_cluster=True)
+        return Connection(_as_kubectl(configuration), namespace or "default", in_cluster=True)
     return await _from_kubeconfig(configuration, kubeconfig, context)
 
 
@@ -102,7 +105,18 @@ async def _from_kubeconfig(configuration: Configuration, kubeconfig: str | None,
         ) from error
     current = loader.current_context or {}
     namespace = (current.get("context") or {}).get("namespace")
-    return Connection(configuration, namespace or "default", in_cluster=False)
+    return Connection(_as_kubectl(configuration), namespace or "default", in_cluster=False)
+
+
+def _as_kubectl(configuration: Configuration) -> Configuration:
+    """Take the environment's proxy, and no password of a `.netrc`.
+
+    aiohttp looks into that file for every request when it trusts the environment. A password for the API server's
+    host, or for any host, would be sent to it, or make the request fail where there is a token.
+    """
+    configuration.proxy = configuration.proxy or proxy_of(configuration.host)
+    configuration.client_session_kwargs = {"trust_env": False}
+    return configuration
 
 
 def _found(where: str) -> bool:

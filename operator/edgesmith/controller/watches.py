@@ -206,6 +206,7 @@ class Watches:
                 certificate_path=identity.certificate_file,
                 private_key_path=identity.key_file,
                 token=identity.token,
+                proxy_url=identity.proxy,
             )
 
         return registry

@@ -1,0 +1,40 @@
+"""Which proxy of the environment stands before the API server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from urllib.parse import SplitResult, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
+
+
+def proxy_of(server: str) -> str | None:
+    """The proxy for an API server's address, as kubectl chooses it; None: there is none before it.
+
+    It is HTTPS_PROXY or HTTP_PROXY, by the address's scheme. None is asked for this machine's own addresses, nor for
+    what NO_PROXY names: hosts, domains, addresses and networks in CIDR notation
+    (https://pkg.go.dev/golang.org/x/net/http/httpproxy).
+    """
+    address = urlsplit(server)
+    return None if _is_direct(address) else getproxies_environment().get(address.scheme)
+
+
+def _is_direct(address: SplitResult) -> bool:
+    host = address.hostname or ""
+    if host == "localhost" or proxy_bypass(address.netloc):
+        return True
+    try:
+        found = ip_address(host)
+    except ValueError:
+        return False
+    return found.is_loopback or any(found in network for network in _networks())
+
+
+def _networks() -> Iterator[IPv4Network | IPv6Network]:
+    """What NO_PROXY names in CIDR notation, which Python's own function does not know."""
+    for entry in (os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "").split(","):
+        try:
+            yield ip_network(entry.strip(), strict=False)
+        except ValueError:
+            continue
