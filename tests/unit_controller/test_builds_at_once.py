@@ -136,6 +136,7 @@ class Played:
             slots=BuildSlots(objects, LIMIT),
             turns=NodeTurns(),
             ask=self.asked.append,
+            rest=lambda _: None,
             clock=lambda: 0.0,
             now=lambda: datetime.now(UTC),
         )

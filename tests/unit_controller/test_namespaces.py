@@ -90,6 +90,7 @@ async def test_an_edge_model_of_another_namespace_is_not_looked_at() -> None:
         slots=nothing,
         turns=NodeTurns(),
         ask=nothing,
+        rest=lambda _: None,
         clock=lambda: 0.0,
         now=lambda: datetime.now(UTC),
         namespaces=("a",),

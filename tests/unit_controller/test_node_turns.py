@@ -131,6 +131,7 @@ async def test_passes_at_the_same_time_never_take_the_same_node() -> None:
         slots=BuildSlots(objects, 1),
         turns=NodeTurns(),
         ask=asked.append,
+        rest=lambda _: None,
         clock=lambda: 0.0,
         now=lambda: datetime.now(UTC),
     )

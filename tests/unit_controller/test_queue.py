@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 
 import pytest
 
-from edgesmith.controller.queue import FIRST_RETRY, LONGEST_RETRY, Outcome, Schedule, WorkQueue
+from edgesmith.controller.queue import FIRST_RETRY, LONGEST_REST, LONGEST_RETRY, REST, Outcome, Schedule, WorkQueue
 
 A, B = ("ns", "a"), ("ns", "b")
 
@@ -130,6 +131,57 @@ async def test_passes_run_side_by_side_but_never_two_of_one_key() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert most == 2
+
+
+@pytest.mark.timeout(10)
+async def test_after_a_plan_that_took_long_no_other_begins_for_longer_still() -> None:
+    planned, begun = 0.02, list[float]()
+    finished = asyncio.Event()
+
+    async def work(key: tuple[str, str]) -> Outcome:
+        begun.append(time.monotonic())
+        queue.rest(planned)
+        queue.add(key, 0.0)
+        if len(begun) == 12:
+            finished.set()
+        return Outcome()
+
+    queue = WorkQueue(work, workers=1, clock=time.monotonic)
+    for key in (A, B, ("ns", "c")):
+        queue.add(key, 0.0)
+    task = asyncio.create_task(queue.run())
+    await finished.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert all(later - earlier >= REST * planned for earlier, later in itertools.pairwise(begun))
+
+
+@pytest.mark.timeout(10)
+async def test_a_rest_is_bounded_and_those_of_passes_that_run_together_add_up() -> None:
+    now, finished = 0.0, asyncio.Event()
+
+    async def work(_: tuple[str, str]) -> Outcome:
+        finished.set()
+        return Outcome()
+
+    queue = WorkQueue(work, workers=2, clock=lambda: now)
+    queue.add(A, 0.0)
+    for _ in range(2):
+        queue.rest(LONGEST_REST / REST / 2)
+    task = asyncio.create_task(queue.run())
+    for now in (LONGEST_REST / 2, LONGEST_REST - 0.01):  # noqa: B007 - the clock reads it
+        queue.add(B, 0.0)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not finished.is_set()
+    queue.rest(1000.0)
+    now += LONGEST_REST
+    queue.add(B, 0.0)
+    await finished.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 @pytest.mark.timeout(10)

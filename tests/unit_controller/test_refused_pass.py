@@ -68,6 +68,7 @@ async def run(*errors: ClusterError) -> tuple[Outcome, float]:
         slots=BuildSlots(objects, 1),
         turns=NodeTurns(),
         ask=lambda _: None,
+        rest=lambda _: None,
         clock=lambda: 0.0,
         now=lambda: NOW,
     )

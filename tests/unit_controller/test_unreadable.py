@@ -92,6 +92,7 @@ class World:
             slots=BuildSlots(self.objects, 1),
             turns=NodeTurns(),
             ask=lambda _: None,
+            rest=lambda _: None,
             clock=lambda: 0.0,
             now=lambda: NOW,
         )

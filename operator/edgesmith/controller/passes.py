@@ -47,6 +47,7 @@ class Passes:
         slots: BuildSlots,
         turns: NodeTurns,
         ask: Callable[[Key], None],
+        rest: Callable[[float], None],
         clock: Callable[[], float],
         now: Callable[[], datetime],
         namespaces: Collection[str] = (),
@@ -61,6 +62,7 @@ class Passes:
             slots: The bound on Jobs of the builder at once.
             turns: Which nodes are being moved.
             ask: Asks for a pass.
+            rest: Told how many seconds a plan took.
             clock: Seconds that only grow.
             now: The time of day, with its zone.
             namespaces: Where to work; empty for every namespace.
@@ -72,6 +74,7 @@ class Passes:
         self._slots = slots
         self._turns = turns
         self._ask = ask
+        self._rest = rest
         self._clock = clock
         self._now = now
         self._namespaces = frozenset(namespaces)
@@ -129,7 +132,9 @@ class Passes:
             builds_waiting=waiting_builds,
             claimed=self._turns.claimed(key),
         )
+        started = self._clock()
         plan = decide(snapshot, now)
+        self._rest(self._clock() - started)
         with self._slots.reserved(snapshot.model, plan), self._turns.held(key, plan):
             done = await self._applier.apply(plan, snapshot, now)
         waiters = self._slots.settle(key, builds=plan.builds_wait, look=plan.look_waits)

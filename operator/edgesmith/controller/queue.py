@@ -20,6 +20,11 @@ Key = tuple[str, str]
 
 SETTLE = 0.05
 """Seconds between a change and its pass: changes come in bursts, and one pass reads them all."""
+REST = 2.0
+"""How many times as long as planning took nothing is planned. Changes go on gathering meanwhile, so that a large fleet
+leaves the processor to those who carry its plans out; planning for a small one takes a millisecond."""
+LONGEST_REST = 2.0
+"""Seconds."""
 FIRST_RETRY = 1.0
 LONGEST_RETRY = 300.0
 
@@ -118,6 +123,12 @@ class WorkQueue:
         self._clock = clock
         self._schedule = Schedule()
         self._changed = asyncio.Event()
+        self._rests_until = clock()
+
+    def rest(self, planned: float) -> None:
+        """Begin no pass for a while, because planning took so many seconds."""
+        now = self._clock()
+        self._rests_until = min(max(self._rests_until, now) + REST * planned, now + LONGEST_REST)
 
     def add(self, key: Key, after: float = SETTLE) -> None:
         """Ask for a pass."""
@@ -143,9 +154,12 @@ class WorkQueue:
         async with asyncio.TaskGroup() as group:
             while True:
                 self._changed.clear()
-                while self._schedule.running < self._workers and (key := self._schedule.take(self._clock())):
+                while self._may_begin() and (key := self._schedule.take(self._clock())):
                     group.create_task(self._one(key), name=f"pass for {key[0]}/{key[1]}")
                 await self._pause(full=self._schedule.running >= self._workers)
+
+    def _may_begin(self) -> bool:
+        return self._schedule.running < self._workers and self._clock() >= self._rests_until
 
     async def _one(self, key: Key) -> None:
         outcome = Outcome(failed=True)
@@ -159,7 +173,7 @@ class WorkQueue:
         """Wait for a change or for the next key's time."""
         due = None if full else self._schedule.next_due()
         try:
-            async with asyncio.timeout(None if due is None else max(due - self._clock(), 0.0)):
+            async with asyncio.timeout(None if due is None else max(due, self._rests_until) - self._clock()):
                 await self._changed.wait()
         except TimeoutError:
             return

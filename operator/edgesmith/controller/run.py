@@ -84,6 +84,7 @@ class _Operator:
             slots=BuildSlots(self._objects, settings.max_concurrent_builds),
             turns=NodeTurns(),
             ask=self._ask,
+            rest=self._rest,
             clock=clock,
             now=lambda: datetime.now(UTC),
             namespaces=options.namespaces,
@@ -132,6 +133,9 @@ class _Operator:
 
     def _ask(self, key: Key) -> None:
         self._queue.add(key)
+
+    def _rest(self, planned: float) -> None:
+        self._queue.rest(planned)
 
     async def _work(self) -> None:
         """Run passes once everything is known."""
