@@ -19,5 +19,6 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
 fi
 echo "installing the locked Python packages into $venv (about a minute)"
 "$python" -m venv "$venv"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+# Python compiles what is imported, and keeps it; to compile all of it here would take as long as the rest.
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements/dev.txt
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.connection import Connection, connect
+from edgesmith.cluster.errors import Unreachable
 from edgesmith.cluster.proxy import proxy_of
 
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
@@ -116,6 +117,7 @@ async def test_a_proxy_is_gone_through_by_the_client_and_by_the_watches(
         ("https://127.0.0.1:6443", {"HTTPS_PROXY": "http://p:3128"}, None),
         ("https://[::1]:6443", {"HTTPS_PROXY": "http://p:3128"}, None),
         ("https://localhost:6443", {"HTTPS_PROXY": "http://p:3128"}, None),
+        ("https://api.example:6443", {"HTTPS_PROXY": "p:3128"}, "http://p:3128"),
     ],
 )
 def test_the_proxy_is_the_one_that_kubectl_would_take(
@@ -124,3 +126,22 @@ def test_the_proxy_is_the_one_that_kubectl_would_take(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert proxy_of(server) == proxy
+
+
+@pytest.mark.parametrize("proxy", ["socks5://somebody:secret@p:1080", "http://"])
+async def test_a_proxy_that_is_not_known_is_named_without_its_password(tmp_path: Path, proxy: str) -> None:
+    with pytest.raises(Unreachable) as refused:
+        await connected(tmp_path, "https://api.example:6443", proxy=proxy)
+    said = proxy.replace("somebody:secret@", "")
+    assert str(refused.value) == (
+        f"No cluster: the proxy before https://api.example:6443 is {said}; expected http://HOST:PORT"
+    )
+
+
+@pytest.mark.parametrize("server", ["api.example:6443", "ftp://api.example", "https:", ""])
+async def test_a_server_that_is_no_address_is_named(tmp_path: Path, server: str) -> None:
+    with pytest.raises(Unreachable) as refused:
+        await connected(tmp_path, server)
+    assert str(refused.value) == (
+        f"No cluster: the kubeconfig {tmp_path}/kubeconfig names the server {server!r}; expected https://HOST:PORT"
+    )

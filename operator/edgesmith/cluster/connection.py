@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 from kubernetes.aio.client.configuration import Configuration
@@ -103,6 +104,10 @@ async def _from_kubeconfig(configuration: Configuration, kubeconfig: str | None,
         raise Unreachable(
             f"No cluster: the kubeconfig {where} cannot be used ({reason}); set KUBECONFIG or pass --kubeconfig"
         ) from error
+    if urlsplit(configuration.host).scheme not in {"http", "https"} or not urlsplit(configuration.host).hostname:
+        raise Unreachable(
+            f"No cluster: the kubeconfig {where} names the server {configuration.host!r}; expected https://HOST:PORT"
+        )
     current = loader.current_context or {}
     namespace = (current.get("context") or {}).get("namespace")
     return Connection(_as_kubectl(configuration), namespace or "default", in_cluster=False)
@@ -114,7 +119,7 @@ def _as_kubectl(configuration: Configuration) -> Configuration:
     aiohttp looks into that file for every request when it trusts the environment. A password for the API server's
     host, or for any host, would be sent to it, or make the request fail where there is a token.
     """
-    configuration.proxy = configuration.proxy or proxy_of(configuration.host)
+    configuration.proxy = proxy_of(configuration.host, configuration.proxy)
     configuration.client_session_kwargs = {"trust_env": False}
     return configuration
 
