@@ -1,12 +1,14 @@
 """An API server in memory, with as much of it as listing, watching and the Lease need: discovery, pages, watches.
 
-It judges nothing and knows no selectors. `python3 fake_api.py PORT NODES PODS MODELS` serves a fleet, for `make bench`.
+It judges nothing, and of selectors it knows those of labels, in listings.
+`python3 fake_api.py PORT NODES PODS MODELS` serves a fleet, for `make bench`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
@@ -21,6 +23,7 @@ from edgesmith.cluster.connection import Connection
 from edgesmith.cluster.kinds import DAEMON_SET, DEVICE_PROFILE, EDGE_MODEL, EVENT, JOB, LEASE, NODE, POD, Kind
 
 Object = dict[str, Any]
+_TERM = re.compile(r"([\w./-]+)(?:(=| in | notin )(\([^)]*\)|[\w.-]*))?(?:,|$)")
 KINDS = (EDGE_MODEL, DEVICE_PROFILE, NODE, POD, JOB, DAEMON_SET, LEASE, EVENT)
 _NEEDED_BY_KOPF = (
     Kind("", "v1", "Namespace", "namespaces", namespaced=False),
@@ -120,7 +123,7 @@ class FakeApi:
 
     async def _list(self, request: web.Request, kind: Kind) -> web.Response:
         start, limit = int(request.query.get("continue", "0")), int(request.query.get("limit", "0"))
-        items = [raw for raw in self.objects[kind].values() if _asked_for(request, raw)]
+        items = [raw for raw in self.objects[kind].values() if _asked_for(request, raw) and _selected(request, raw)]
         page = items[start : start + limit] if limit else items
         metadata: Object = {"resourceVersion": str(self.version)}
         if limit and start + limit < len(items):
@@ -182,6 +185,16 @@ def fleet(nodes: int, pods: int, models: int) -> FakeApi:
 def _asked_for(request: web.Request, raw: Object) -> bool:
     """Whether an object is in the namespace that a request names, if it names one."""
     return request.match_info.get("namespace") in (None, raw["metadata"].get("namespace"))
+
+
+def _selected(request: web.Request, raw: Object) -> bool:
+    """Whether an object has the labels that a listing asks for: KEY, KEY=VALUE, KEY in (…), KEY notin (…)."""
+    labels: dict[str, str] = raw["metadata"].get("labels", {})
+    for key, word, values in _TERM.findall(request.query.get("labelSelector", "")):
+        value, among = labels.get(key), values.strip("()").split(",")
+        if (value in among) == (word == " notin ") if word else value is None:
+            return False
+    return True
 
 
 def _constant(body: Object) -> Any:

@@ -22,11 +22,13 @@ from edgesmith.cli import rings, watching
 from edgesmith.cli import status as showing
 from edgesmith.cli import steer as steering
 from edgesmith.cli.answer import Answer
-from edgesmith.cli.seen import Seen, look
+from edgesmith.cli.seen import look
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.configuration import DEFAULT_NAMESPACE
 from edgesmith.cluster.connection import connect
 from edgesmith.cluster.errors import ClusterError
+from edgesmith.cluster.kinds import EDGE_MODEL
+from edgesmith.cluster.listing import load
 from edgesmith_builder.oci import RegistryError
 
 __all__ = ["main"]
@@ -71,7 +73,7 @@ def _answer(found: argparse.Namespace) -> Answer:
     return Answer(asyncio.run(_run(found)))
 
 
-async def _history(_client: Client, _seen: Seen, model: EdgeModel, found: argparse.Namespace) -> str:
+async def _history(_client: Client, model: EdgeModel, found: argparse.Namespace) -> str:
     return past.as_json(model) if found.output == "json" else past.as_text(model)
 
 
@@ -85,7 +87,7 @@ def _written(model: EdgeModel, found: argparse.Namespace) -> str:
     return reporting.as_json(model) if found.output == "json" else reporting.as_text(model)
 
 
-async def _report(_client: Client, _seen: Seen, model: EdgeModel, found: argparse.Namespace) -> str:
+async def _report(_client: Client, model: EdgeModel, found: argparse.Namespace) -> str:
     return _written(model, found)
 
 
@@ -107,16 +109,21 @@ async def _run(found: argparse.Namespace) -> str:
             )
             return planning.as_json(made) if found.output == "json" else planning.as_text(made)
         everywhere = found.command == "status" and found.all_namespaces
-        seen = await look(client, "" if everywhere else namespace)
-        models = showing.choose(seen.objects, found.name, namespace)
-        if found.command in _OF_ONE:
-            return await _OF_ONE[found.command](client, seen, models[0], found)
-        if found.output == "json":
-            return showing.as_json(seen, models)
-        if found.name:
-            return "\n\n".join(showing.detail(seen, model) for model in models)
-        unread = showing.unreadable(seen.objects)
-        return showing.overview(models, namespaces=found.all_namespaces, unread=unread)
+        return await _shown(client, found, "" if everywhere else namespace, namespace)
+
+
+async def _shown(client: Client, found: argparse.Namespace, where: str, namespace: str) -> str:
+    """The answer of a command about EdgeModels that are there."""
+    objects = await load(client, where, [EDGE_MODEL])
+    models = showing.choose(objects, found.name, namespace)
+    if found.command in _OF_ONE:
+        return await _OF_ONE[found.command](client, models[0], found)
+    if found.output == "text" and not found.name:
+        return showing.overview(models, namespaces=found.all_namespaces, unread=showing.unreadable(objects))
+    seen = await look(client, where, showing.KINDS, models=[found.name] if found.name else None)
+    if found.output == "json":
+        return showing.as_json(seen, models)
+    return "\n\n".join(showing.detail(seen, model) for model in models)
 
 
 def _parser() -> argparse.ArgumentParser:

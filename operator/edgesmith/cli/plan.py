@@ -69,7 +69,7 @@ async def plan(
     """
     documents = read(path, namespace)
     settings = await find_settings(client, operator_namespace)
-    seen = await look(client, _where(documents))
+    seen = await look(client, _where(documents), models=named(documents))
     objects = seen.objects
     keys = await _suppose(client, objects, documents)
     login = Credentials.from_file(Path(credentials)) if credentials else None
@@ -88,6 +88,15 @@ def _where(documents: list[dict[str, Any]]) -> str:
     """The namespace to read: a tenant may read no other; empty for all, where a profile or two namespaces are asked."""
     namespaces = {document["metadata"].get("namespace", "") for document in documents}
     return namespaces.pop() if len(namespaces) == 1 else ""
+
+
+def named(documents: list[dict[str, Any]]) -> set[str] | None:
+    """The EdgeModels whose children are read; None for all, where a file has profiles alone.
+
+    What cannot be a name is refused later, in the API server's words: it would break the selector.
+    """
+    names = {document["metadata"]["name"] for document in documents if document["kind"] == EDGE_MODEL.kind}
+    return {name for name in names if re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name)} or None
 
 
 async def _suppose(client: Client, objects: Objects, documents: list[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from edgesmith.api.units import parse_duration
 from edgesmith.cli.seen import Seen
 from edgesmith.cli.table import size, table
 from edgesmith.cluster.errors import Invalid, Missing
-from edgesmith.cluster.kinds import EDGE_MODEL
+from edgesmith.cluster.kinds import DAEMON_SET, DEVICE_PROFILE, EDGE_MODEL, NODE, POD
 from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.unreadable import Unreadable
 from edgesmith.decide.devices import devices_of
@@ -29,6 +29,8 @@ from edgesmith.decide.profiles import assign, resolve
 from edgesmith.decide.record import parse_record
 from edgesmith.decide.snapshot import Pod
 
+KINDS = (DEVICE_PROFILE, NODE, DAEMON_SET, POD)
+"""What is read to say everything about an EdgeModel, beside itself."""
 NODES_SHOWN = 50
 """How many nodes a person is shown, at most; the others are counted."""
 

@@ -14,10 +14,10 @@ from edgesmith.api.history import RequestState
 from edgesmith.api.rollout import RollbackTo
 from edgesmith.api.status import EdgeModelStatus, RevisionStatus, VariantStatus
 from edgesmith.cli import rings
-from edgesmith.cli.seen import Seen
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.errors import Missing
-from edgesmith.cluster.kinds import EDGE_MODEL
+from edgesmith.cluster.kinds import DAEMON_SET, EDGE_MODEL
+from edgesmith.cluster.listing import load
 
 WORDS = ("pause", "resume", "promote", "rollback")
 MANAGER = "edgesmith-cli"
@@ -26,14 +26,14 @@ _MOST = 16
 """Entries that a list of `spec.rollout` can have."""
 
 
-async def steer(client: Client, seen: Seen, model: EdgeModel, found: argparse.Namespace) -> str:
+async def steer(client: Client, model: EdgeModel, found: argparse.Namespace) -> str:
     """Make one of the edits, and say what git has to say of it.
 
     Raises:
         ValueError: There is nothing to promote or to go back to.
         ClusterError: The API server refused the edit, or somebody else made one meanwhile.
     """
-    rollout = edit_of(seen, model, found)
+    rollout = edit_of(await _there(client, model, found), model, found)
     if not found.dry_run:
         await _write(client, model, rollout)
     if found.output == "json":
@@ -44,8 +44,21 @@ async def steer(client: Client, seen: Seen, model: EdgeModel, found: argparse.Na
     return f"# {name} {done}; where it comes from git, commit the same there:\n{text}"
 
 
-def edit_of(seen: Seen, model: EdgeModel, found: argparse.Namespace) -> dict[str, Any]:
+async def _there(client: Client, model: EdgeModel, found: argparse.Namespace) -> set[str]:
+    """The revisions that have a DaemonSet; only a rollback asks for them."""
+    if found.command != "rollback":
+        return set()
+    objects = await load(client, model.metadata.namespace, [DAEMON_SET], models=[model.metadata.name])
+    return {one.revision for one in objects.revisions.all()}
+
+
+def edit_of(there: set[str], model: EdgeModel, found: argparse.Namespace) -> dict[str, Any]:
     """The fields of `spec.rollout` that a command changes.
+
+    Args:
+        there: The revisions that have a DaemonSet.
+        model: The EdgeModel.
+        found: The command, with what it was given.
 
     Raises:
         ValueError: There is nothing to promote or to go back to.
@@ -54,7 +67,7 @@ def edit_of(seen: Seen, model: EdgeModel, found: argparse.Namespace) -> dict[str
         return {"paused": found.command == "pause"}
     if found.command == "promote":
         return {"promote": _promoted(model, found.profile, every=found.all_steps)}
-    return {"rollbackTo": _back(seen, model, found.profile, found.to)}
+    return {"rollbackTo": _back(there, model, found.profile, found.to)}
 
 
 def _promoted(model: EdgeModel, profile: str | None, *, every: bool) -> list[dict[str, Any]]:
@@ -76,7 +89,7 @@ def _promoted(model: EdgeModel, profile: str | None, *, every: bool) -> list[dic
     return [*kept, *names.values()][-_MOST:]
 
 
-def _back(seen: Seen, model: EdgeModel, profile: str | None, to: str | None) -> list[dict[str, str]]:
+def _back(there: set[str], model: EdgeModel, profile: str | None, to: str | None) -> list[dict[str, str]]:
     """`rollbackTo` with what each variant's nodes run now, and what they are to go back to."""
     status = EdgeModelStatus.model_validate(model.status)
     entries = {entry.from_: entry for entry in model.spec.rollout.rollback_to}
@@ -85,7 +98,7 @@ def _back(seen: Seen, model: EdgeModel, profile: str | None, to: str | None) -> 
         runs = variant.revision or ""
         # Where a rollback is in effect, the spec still asks for what was left: the entry is about that one.
         left = next((one.from_ for one in entries.values() if one.revision == runs), runs)
-        choice = _choice(seen, status.revisions, variant, to, {runs, left})
+        choice = _choice(there, status.revisions, variant, to, {runs, left})
         if choice and runs:
             added[left] = choice
     if not added:
@@ -103,10 +116,9 @@ def _back(seen: Seen, model: EdgeModel, profile: str | None, to: str | None) -> 
 
 
 def _choice(
-    seen: Seen, marks: Iterable[RevisionStatus], variant: VariantStatus, to: str | None, but: set[str]
+    there: set[str], marks: Iterable[RevisionStatus], variant: VariantStatus, to: str | None, but: set[str]
 ) -> str | None:
     """What a variant goes back to: the revision that was named, or the one that held its steps last before."""
-    there = {one.revision for one in seen.objects.revisions.all()}
     proven = [
         (mark.proven_time, mark.name)
         for mark in marks

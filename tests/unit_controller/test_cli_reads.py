@@ -1,0 +1,116 @@
+"""A command reads of a large fleet what it shows, and no more."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import fake_api
+import pytest
+import yaml
+from fake_api import FakeApi, fleet
+from fleet_objects import NAMESPACE, pod
+
+from edgesmith.api.names import MODEL_LABEL
+from edgesmith.cli import main
+from edgesmith.cli.plan import named
+from edgesmith.cluster.client import Client
+from edgesmith.cluster.kinds import POD
+from edgesmith.cluster.listing import load
+from edgesmith.cluster.parse_build import JOB_NAME_LABEL
+
+READ_OF_ONE = {"edgemodels", "deviceprofiles", "nodes", "daemonsets", "pods"}
+
+
+@pytest.fixture
+def api() -> FakeApi:
+    """Two EdgeModels on the same nodes."""
+    found = fleet(nodes=300, pods=300, models=2)
+    for number in range(300):
+        other: dict[str, Any] = pod(f"model-1-{number}", f"node-{number}")
+        other["metadata"]["labels"] |= {MODEL_LABEL: "model-1"}
+        found.put(POD, other)
+    return found
+
+
+async def run(api: FakeApi, folder: Path, *words: str) -> int:
+    """A command, in a thread of its own beside the server."""
+    async with fake_api.serving(api) as port:
+        kubeconfig = folder / "kubeconfig"
+        cluster = {"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}
+        context = {"name": "x", "context": {"cluster": "c", "user": "u", "namespace": NAMESPACE}}
+        document = {"clusters": [cluster], "users": [{"name": "u", "user": {}}], "contexts": [context]}
+        kind = {"apiVersion": "v1", "kind": "Config", "current-context": "x"}
+        kubeconfig.write_text(yaml.safe_dump(kind | document))
+        return await asyncio.to_thread(main, [*words, "--kubeconfig", str(kubeconfig)])
+
+
+def read(api: FakeApi) -> dict[str, int]:
+    """The listings' pages by what was listed."""
+    found: dict[str, int] = {}
+    for (what, plural), count in api.requests.items():
+        if what in {"list", "page"}:
+            found[plural] = found.get(plural, 0) + count
+    return found
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("status",), ("status", "-A"), ("history", "model-0"), ("report", "model-0"), ("pause", "model-0")],
+    ids=" ".join,
+)
+async def test_what_the_edgemodels_say_themselves_needs_no_pods_and_no_nodes(
+    api: FakeApi, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    assert await run(api, tmp_path, *words) == 0
+    assert read(api) == {"edgemodels": 1}
+
+
+async def test_a_rollback_asks_for_the_daemonsets_too(api: FakeApi, tmp_path: Path) -> None:
+    assert await run(api, tmp_path, "rollback", "model-0") == 1
+    assert read(api) == {"edgemodels": 1, "daemonsets": 1}
+
+
+async def test_of_one_edgemodel_its_own_pods_are_read(
+    api: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await run(api, tmp_path, "status", "model-1", "-o", "json") == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert len(found["nodes"]) == 300
+    assert read(api).keys() == READ_OF_ONE
+    assert read(api)["pods"] == 2, "300 in pages of 200, not 600"
+
+
+async def test_as_json_all_is_read_for_all(api: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await run(api, tmp_path, "status", "-o", "json") == 0
+    assert [one["name"] for one in json.loads(capsys.readouterr().out)] == ["model-0", "model-1"]
+    assert read(api)["pods"] == 3
+
+
+async def test_a_plan_reads_the_pods_of_its_models_and_those_of_builds_which_others_may_share(api: FakeApi) -> None:
+    build: dict[str, Any] = pod("build-of-model-0", "node-0")
+    build["metadata"]["labels"] |= {JOB_NAME_LABEL: "build"}
+    api.put(POD, build)
+    async with fake_api.serving(api) as port, Client(api.connection(port)) as client:
+        objects = await load(client, NAMESPACE, models={"model-1"})
+    pods, builds = (table.of_model(NAMESPACE, "model-1") for table in (objects.pods, objects.build_pods))
+    assert (len(pods), len(objects.pods), len(builds)) == (300, 300, 0)
+    assert [name for name, _ in objects.build_pods.of_model(NAMESPACE, "model-0")] == ["build-of-model-0"]
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        ({"EdgeModel": ["parts", "x1"], "DeviceProfile": ["box"]}, {"parts", "x1"}),
+        ({"DeviceProfile": ["box"]}, None),
+        ({"EdgeModel": ["a,b", "Parts", "x" * 64, "-"]}, None),
+        ({"EdgeModel": ["a) , b", "parts"]}, {"parts"}),
+    ],
+)
+def test_a_plan_of_profiles_alone_reads_the_children_of_all(
+    names: dict[str, list[str]], found: set[str] | None
+) -> None:
+    documents = [{"kind": kind, "metadata": {"name": name}} for kind, all_ in names.items() for name in all_]
+    assert named(documents) == found
