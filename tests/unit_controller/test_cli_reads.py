@@ -13,7 +13,7 @@ import yaml
 from fake_api import FakeApi, fleet
 from fleet_objects import NAMESPACE, pod
 
-from edgesmith.api.names import MODEL_LABEL
+from edgesmith.api.names import MANAGED_BY, MANAGED_BY_LABEL, MODEL_LABEL
 from edgesmith.cli import main
 from edgesmith.cli.plan import named
 from edgesmith.cluster.client import Client
@@ -91,7 +91,7 @@ async def test_as_json_all_is_read_for_all(api: FakeApi, tmp_path: Path, capsys:
 
 async def test_a_plan_reads_the_pods_of_its_models_and_those_of_builds_which_others_may_share(api: FakeApi) -> None:
     build: dict[str, Any] = pod("build-of-model-0", "node-0")
-    build["metadata"]["labels"] |= {JOB_NAME_LABEL: "build"}
+    build["metadata"]["labels"] = {MANAGED_BY_LABEL: MANAGED_BY, MODEL_LABEL: "model-0", JOB_NAME_LABEL: "build"}
     api.put(POD, build)
     async with fake_api.serving(api) as port, Client(api.connection(port)) as client:
         objects = await load(client, NAMESPACE, models={"model-1"})
