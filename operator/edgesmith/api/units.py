@@ -10,6 +10,7 @@ import math
 import re
 from datetime import timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -54,8 +55,11 @@ def parse_bytes(value: str | int) -> int:
     return int(found)
 
 
+@lru_cache(maxsize=1024)
 def parse_duration(text: str) -> timedelta:
     """The length of a duration such as `50ms`, `5m` or `1h30m`, in whole microseconds, rounded down.
+
+    The same few are asked for once for every node in a pass, so what they are is kept.
 
     Raises:
         ValueError: The text is not a duration, or is one of more than a year.
