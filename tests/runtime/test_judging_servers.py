@@ -154,7 +154,7 @@ def test_inputs_that_the_previous_revision_took_may_not_be_refused(
     server = start_server(table(tmp_path / "new/parts", 50), "--termination-log", str(log))
     assert server.wait_for("the previous server on this node answered")["compared"] is True
     client = Client(server.http, "parts")
-    assert client.ask(np.array([70]), 60) == [400] * 60
+    assert set(client.ask(np.array([70]), 60)) == {400}, "fewer than 60 where it is judged before the last one"
     found = ended(server, log)
     assert found["reason"] == "ErrorRateExceeded"
     assert "were refused by the model; expected at most 7.15%" in found["message"]
