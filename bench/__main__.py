@@ -17,6 +17,7 @@ from example_builds import measure_examples
 from filtering import measure_filtering
 from passes import measure_passes
 from peers import measure_peers
+from processor import processor
 from pruning import measure_pruning
 from quantization import measure_quantization
 from rollout import measure_rollouts
@@ -56,6 +57,7 @@ def main() -> int:
     parser.add_argument("--only", choices=tuple(PARTS), help="one part; results.json is left alone")
     only = parser.parse_args().only
     rows = [row for name, measure in PARTS.items() if only in (None, name) for row in measure()]
+    print(f"on {processor()}")
     print(f"{'NAME':<44} {'VALUE':>12} {'UNIT':<8} {'RATIO':>7}  AGAINST")
     for row in rows:
         print(f"{row.name:<44} {row.value:>12.4g} {row.unit:<8} {_shown(row.ratio):>7}  {row.against or ''}")

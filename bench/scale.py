@@ -30,6 +30,7 @@ from apiserver import OPERATOR, ApiServer, Object, path_of, wait_for  # noqa: E4
 from build_outcomes import push_build  # noqa: E402
 from kept_operator import Kept, p99, pass_seconds  # noqa: E402
 from operator_process import Operator, registry  # noqa: E402
+from processor import processor  # noqa: E402
 from scale_fleet import DEVICE, NAMESPACE, PROFILE, SOUND, Fleet, Size, fleet  # noqa: E402
 from scale_results import Measured, table  # noqa: E402
 
@@ -259,6 +260,7 @@ def main() -> int:
     found = parser.parse_args()
     known = {(row["nodes"], row["models"]): row for row in json.loads(RESULTS.read_text())} if RESULTS.exists() else {}
     if not found.table:
+        print(f"on {processor()}", flush=True)
         programs = ensure(Console(), kwok())
         for text in found.size or SIZES:
             nodes, _, models = text.partition("x")
