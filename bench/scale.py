@@ -26,7 +26,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path += [str(ROOT / "tests" / name) for name in ("api", "services")]
 
-from apiserver import OPERATOR, ApiServer, Object, path_of, wait_for  # noqa: E402 - found by the lines above
+from apiserver import OPERATOR, ApiServer, Object, wait_for  # noqa: E402 - found by the lines above
 from build_outcomes import push_build  # noqa: E402
 from kept_operator import Kept, p99, pass_seconds  # noqa: E402
 from operator_process import Operator, registry  # noqa: E402
@@ -51,7 +51,6 @@ ROLLOUT = {
     "maxFailed": "5%",
     "progressDeadline": "1h",
 }
-AT_ONCE = {"gracePeriodSeconds": 0}
 _HOURS = 2.0
 """After which a rollout is given up."""
 
@@ -205,8 +204,8 @@ def _bare(grown: Fleet) -> dict[str, Any]:
         server.delete("edgemodels", model["metadata"]["name"], NAMESPACE)
     for found in server.items("daemonsets", NAMESPACE):
         server.delete("daemonsets", found["metadata"]["name"], NAMESPACE)
-    # All at once, also on nodes that are off: the collector of what has no owner takes one after the other.
-    server.request("DELETE", path_of("pods", NAMESPACE), {"kind": "DeleteOptions", "apiVersion": "v1"} | AT_ONCE)
+    # The collector of what has no owner would take one after the other.
+    server.delete_all("pods", NAMESPACE)
     wait_for("the pods are gone", lambda: not server.items("pods", NAMESPACE), 3600)
     took = []
     for revision in (1, 2):

@@ -175,14 +175,18 @@ class ApiServer:
     def delete(self, kind: str, name: str, namespace: str = "", *, uid: str = "") -> None:
         """Delete an object at once; only that one where a UID is given."""
         only = {"preconditions": {"uid": uid}} if uid else {}
-        options = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0, **only}
         try:
-            self.request("DELETE", path_of(kind, namespace, name), options)
+            self.request("DELETE", path_of(kind, namespace, name), _AT_ONCE | only)
         except RefusedError as refused:
             if not uid or refused.code != 409:
                 raise
 
+    def delete_all(self, kind: str, namespace: str) -> None:
+        """Delete every object of a kind in a namespace at once, pods on nodes that are off too."""
+        self.request("DELETE", path_of(kind, namespace), _AT_ONCE)
 
+
+_AT_ONCE: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
 _OURS = {"EdgeModel": "edgemodels", "DeviceProfile": "deviceprofiles"}
 _GROUPS = {
     "edgemodels": "apis/edgesmith.dev/v1alpha1",

@@ -103,6 +103,15 @@ def test_the_longest_wait_counts_waiting_and_work() -> None:
     assert schedule.depth(9.0) == 0
 
 
+async def run_until(queue: WorkQueue, finished: asyncio.Event) -> None:
+    """Let a queue work until a pass has said that it is enough."""
+    task = asyncio.create_task(queue.run())
+    await finished.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 @pytest.mark.timeout(10)
 async def test_passes_run_side_by_side_but_never_two_of_one_key() -> None:
     running: set[tuple[str, str]] = set()
@@ -125,11 +134,7 @@ async def test_passes_run_side_by_side_but_never_two_of_one_key() -> None:
     queue = WorkQueue(work, workers=2, clock=time.monotonic)
     for key in (A, B, ("ns", "c")):
         queue.add(key, 0.0)
-    task = asyncio.create_task(queue.run())
-    await finished.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await run_until(queue, finished)
     assert most == 2
 
 
@@ -149,11 +154,7 @@ async def test_after_a_plan_that_took_long_no_other_begins_for_longer_still() ->
     queue = WorkQueue(work, workers=1, clock=time.monotonic)
     for key in (A, B, ("ns", "c")):
         queue.add(key, 0.0)
-    task = asyncio.create_task(queue.run())
-    await finished.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await run_until(queue, finished)
     assert all(later - earlier >= REST * planned for earlier, later in itertools.pairwise(begun))
 
 

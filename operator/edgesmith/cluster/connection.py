@@ -104,7 +104,8 @@ async def _from_kubeconfig(configuration: Configuration, kubeconfig: str | None,
         raise Unreachable(
             f"No cluster: the kubeconfig {where} cannot be used ({reason}); set KUBECONFIG or pass --kubeconfig"
         ) from error
-    if urlsplit(configuration.host).scheme not in {"http", "https"} or not urlsplit(configuration.host).hostname:
+    server = urlsplit(configuration.host)
+    if server.scheme not in {"http", "https"} or not server.hostname:
         raise Unreachable(
             f"No cluster: the kubeconfig {where} names the server {configuration.host!r}; expected https://HOST:PORT"
         )
