@@ -119,10 +119,10 @@ class ApiServer:
                 return None
             raise RefusedError(f"{method} {path}: {error.code} {said}", error.code) from error
 
-    def _open(self, method: str, path: str, headers: dict[str, str], body: Any = None) -> Any:
+    def _open(self, method: str, path: str, headers: dict[str, str], body: Any = None, seconds: float = 20.0) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.address}{path}", data=data, headers=headers, method=method)  # noqa: S310 - our own API server
-        return urllib.request.urlopen(request, context=self._trust, timeout=20)  # noqa: S310 - our own
+        return urllib.request.urlopen(request, context=self._trust, timeout=seconds)  # noqa: S310 - our own
 
     @cached_property
     def _trust(self) -> ssl.SSLContext:
@@ -137,7 +137,8 @@ class ApiServer:
     def watch(self, kind: str, version: str, seconds: float) -> Iterator[Object]:
         """The events of a kind in all namespaces since a version, for so many seconds."""
         query = f"?watch=1&allowWatchBookmarks=true&resourceVersion={version}&timeoutSeconds={max(1, round(seconds))}"
-        with self._open("GET", path_of(kind) + query, {"Authorization": f"Bearer {ADMIN}"}) as answer:
+        headers = {"Authorization": f"Bearer {ADMIN}"}
+        with self._open("GET", path_of(kind) + query, headers, seconds=seconds + 20) as answer:
             for line in answer:
                 yield json.loads(line)
 
@@ -194,6 +195,7 @@ _GROUPS = {
     "jobs": "apis/batch/v1",
     "daemonsets": "apis/apps/v1",
     "leases": "apis/coordination.k8s.io/v1",
+    **dict.fromkeys(("applications", "applicationsets", "appprojects"), "apis/argoproj.io/v1alpha1"),
 }
 
 

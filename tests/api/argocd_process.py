@@ -27,6 +27,7 @@ from services import tool
 
 NAMESPACE = "argocd"
 _KINDS = {"Application": "applications", "AppProject": "appprojects", "ApplicationSet": "applicationsets"}
+_APPLICATIONS = _KINDS["Application"]
 _SERVER = "redis-check-rdb"
 """Redis: one program that is the server under any other name. The package redis-tools has it, and starts no service."""
 
@@ -99,11 +100,24 @@ class ArgoCD:
 
     def get(self, name: str) -> Object:
         """An Application; empty where it is not there."""
-        return self.server.request("GET", f"{_path('Application')}/{name}") or {}
+        return self.server.get(_APPLICATIONS, name, NAMESPACE) or {}
+
+    def first_sync(self, application: Object, seconds: float = 60.0) -> Object:
+        """Apply an Application that syncs by itself; its first operation that went well.
+
+        Its status shows only the last one, and that may be of what Argo CD healed in the same second.
+        """
+        _, version = self.server.listing(_APPLICATIONS)
+        self.server.apply(application)
+        for event in self.server.watch(_APPLICATIONS, version, seconds):
+            done: Object = (event["object"].get("status") or {}).get("operationState") or {}
+            if done.get("phase") == "Succeeded":
+                return done
+        raise AssertionError(f"after {seconds:g} s: the first sync has ended")
 
     def told(self, name: str) -> list[Object]:
         """What an ApplicationSet says of its Applications in a RollingSync."""
-        found = self.server.request("GET", f"{_path('ApplicationSet')}/{name}") or {}
+        found = self.server.get(_KINDS["ApplicationSet"], name, NAMESPACE) or {}
         return list((found.get("status") or {}).get("applicationStatus") or [])
 
     def refresh(self, name: str) -> None:
@@ -111,8 +125,7 @@ class ArgoCD:
         if "argocd.argoproj.io/refresh" in (self.get(name)["metadata"].get("annotations") or {}):
             return
         annotations = {"metadata": {"annotations": {"argocd.argoproj.io/refresh": "normal"}}}
-        path, merge = f"{_path('Application')}/{name}", "application/merge-patch+json"
-        assert self.server.request("PATCH", path, annotations, merge) is not None
+        self.server.patch(_APPLICATIONS, name, annotations, NAMESPACE)
 
     def show(self, name: str, commit: str, seconds: float = 60.0) -> None:
         """Have it look at git until it knows a commit.
@@ -163,10 +176,6 @@ class ArgoCD:
         """What an Application says of one of its resources."""
         found = (self.get(name).get("status") or {}).get("resources") or []
         return next((one for one in found if (one["kind"], one["name"]) == (kind, of)), {})
-
-
-def _path(kind: str, namespace: str = NAMESPACE) -> str:
-    return f"/apis/argoproj.io/v1alpha1/namespaces/{namespace}/{_KINDS[kind]}"
 
 
 def _crd(kind: str, *, status: bool = False) -> Object:

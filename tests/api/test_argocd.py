@@ -144,9 +144,9 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 @pytest.mark.timeout(300)
 async def test_the_example_from_the_first_sync_to_the_last_prune(site: Site) -> None:
-    argo, server = site.argo, site.server
-    server.apply(_application(site.fleet, site.chart))
-    _waves_were_kept(argo)
+    argo = site.argo
+    done = argo.first_sync(_application(site.fleet, site.chart))
+    _waves_were_kept(done["syncResult"]["resources"])
     argo.wait("edgesmith", "Synced", "Progressing")
     assert "has not looked at this generation" in site.health()["message"]
 
@@ -166,24 +166,14 @@ async def test_the_example_from_the_first_sync_to_the_last_prune(site: Site) -> 
     _what_git_no_longer_has_goes(site)
 
 
-def _waves_were_kept(argo: ArgoCD) -> None:
-    # Looked at first: where Argo CD's cache is behind, it heals a second later what it takes for missing, and the last
-    # sync is of that alone.
-    done = wait_for("the first sync has ended", lambda: _ended(argo), 60)
-    result = done["syncResult"]["resources"]
-    order = [(one["kind"], one["name"]) for one in result if one.get("syncPhase", "Sync") == "Sync"]
+def _waves_were_kept(synced: list[Object]) -> None:
+    order = [(one["kind"], one["name"]) for one in synced if one.get("syncPhase", "Sync") == "Sync"]
     crd, operator = (
         order.index(("CustomResourceDefinition", "edgemodels.edgesmith.dev")),
         order.index(("Deployment", "edgesmith")),
     )
     profile, model = order.index(("DeviceProfile", "line-pc")), order.index(("EdgeModel", "digits"))
     assert crd < operator < profile < model, order
-
-
-def _ended(argo: ArgoCD) -> Object | None:
-    """The last sync, where it went well."""
-    found: Object = argo.get("edgesmith").get("status", {}).get("operationState") or {}
-    return found if found.get("phase") == "Succeeded" else None
 
 
 def _a_node_that_is_away_leaves_it_healthy(site: Site) -> None:

@@ -293,7 +293,8 @@ def test_no_client_can_change_what_is_served(toy: Bundle) -> None:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=["http", "grpc"])
 def test_a_request_in_flight_is_answered_after_sigterm(slow: Bundle, protocol: Any) -> None:
-    with serving(slow, "--threads", "1") as server:
+    # Five seconds of work take longer than the twenty that it has by itself, where other tests take the cores.
+    with serving(slow, "--threads", "1", "--drain-seconds", "300") as server:
         client = server.client(protocol)
         array = np.full((1800, 1800), 1 / 1800, np.float32)
         answers: list[Any] = []
