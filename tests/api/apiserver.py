@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import ssl
 import subprocess
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+import urllib3
 import yaml
 
 Object = dict[str, Any]
@@ -37,11 +35,17 @@ def wait_for(what: str, check: Callable[[], T | None], seconds: float = 30.0) ->
 
 
 class RefusedError(AssertionError):
-    """The API server refused a call; `code` is the HTTP status."""
+    """The API server refused a call.
 
-    def __init__(self, sentence: str, code: int) -> None:
-        super().__init__(sentence)
+    Attributes:
+        code: The HTTP status.
+        status: Its Status, with the message that kubectl shows.
+    """
+
+    def __init__(self, call: str, code: int, status: Object) -> None:
+        super().__init__(f"{call}: {code} {status.get('message')}")
         self.code = code
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -93,11 +97,26 @@ class ApiServer:
             self.kubectl("apply", "--server-side", "--force-conflicts", document=document)
             return
         for one in documents:
-            metadata = one["metadata"]
-            path = path_of(_OURS[one["kind"]], metadata.get("namespace", ""), metadata["name"])
-            query = "?fieldManager=kubectl&force=true&fieldValidation=Strict"
-            applied = self.request("PATCH", path + query, one, "application/apply-patch+yaml")
-            assert applied is not None, f"{path}: the namespace or the kind is not there"
+            self._apply(one)
+
+    def refusal(self, document: Object) -> Object:
+        """The Status with which an object of our kinds is refused; it is applied as `apply` does.
+
+        Raises:
+            AssertionError: It was taken.
+        """
+        try:
+            self._apply(document)
+        except RefusedError as refused:
+            return refused.status
+        raise AssertionError(f"{document['kind']} {document['metadata']['name']} was taken")
+
+    def _apply(self, document: Object) -> None:
+        metadata = document["metadata"]
+        path = path_of(_OURS[document["kind"]], metadata.get("namespace", ""), metadata["name"])
+        query = "?fieldManager=kubectl&force=true&fieldValidation=Strict"
+        applied = self.request("PATCH", path + query, document, "application/apply-patch+yaml")
+        assert applied is not None, f"{path}: the namespace or the kind is not there"
 
     def request(
         self, method: str, path: str, body: Any = None, content: str = "application/json", token: str = ADMIN
@@ -108,25 +127,20 @@ class ApiServer:
             RefusedError: Any other refusal, with the API server's words.
         """
         headers = {"Authorization": f"Bearer {token}", "Content-Type": content}
-        try:
-            with self._open(method, path, headers, body) as answer:
-                found: Object = json.load(answer)
-                return found
-        except urllib.error.HTTPError as error:
-            with error:
-                said = error.read().decode()
-            if error.code == 404:
-                return None
-            raise RefusedError(f"{method} {path}: {error.code} {said}", error.code) from error
-
-    def _open(self, method: str, path: str, headers: dict[str, str], body: Any = None, seconds: float = 20.0) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.address}{path}", data=data, headers=headers, method=method)  # noqa: S310 - our own API server
-        return urllib.request.urlopen(request, context=self._trust, timeout=seconds)  # noqa: S310 - our own
+        data = None if body is None else json.dumps(body)
+        answer = self._connections.request(method, f"{self.address}{path}", body=data, headers=headers)
+        if answer.status == 404:
+            return None
+        if answer.status >= 400:
+            raise RefusedError(f"{method} {path}", answer.status, _status(answer.data))
+        found: Object = answer.json()
+        return found
 
     @cached_property
-    def _trust(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=str(self.folder / "certificates/apiserver.crt"))
+    def _connections(self) -> urllib3.PoolManager:
+        """Connections that are kept: a handshake costs more than most calls."""
+        trusted = str(self.folder / "certificates/apiserver.crt")
+        return urllib3.PoolManager(maxsize=8, ca_certs=trusted, timeout=20.0, retries=urllib3.Retry(1, redirect=False))
 
     def listing(self, kind: str) -> tuple[list[Object], str]:
         """All objects of a kind in all namespaces, and the version to watch them from."""
@@ -137,10 +151,18 @@ class ApiServer:
     def watch(self, kind: str, version: str, seconds: float) -> Iterator[Object]:
         """The events of a kind in all namespaces since a version, for so many seconds."""
         query = f"?watch=1&allowWatchBookmarks=true&resourceVersion={version}&timeoutSeconds={max(1, round(seconds))}"
-        headers = {"Authorization": f"Bearer {ADMIN}"}
-        with self._open("GET", path_of(kind) + query, headers, seconds=seconds + 20) as answer:
+        answer = self._connections.request(
+            "GET",
+            f"{self.address}{path_of(kind)}{query}",
+            headers={"Authorization": f"Bearer {ADMIN}"},
+            timeout=seconds + 20,
+            preload_content=False,
+        )
+        try:
             for line in answer:
                 yield json.loads(line)
+        finally:
+            answer.close()
 
     def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
         """One object; None where it is not there."""
@@ -185,6 +207,15 @@ class ApiServer:
     def delete_all(self, kind: str, namespace: str) -> None:
         """Delete every object of a kind in a namespace at once, pods on nodes that are off too."""
         self.request("DELETE", path_of(kind, namespace), _AT_ONCE)
+
+
+def _status(answer: bytes) -> Object:
+    """What a refusal says; some, as of a server that is not ready yet, are plain text."""
+    try:
+        found: Object = json.loads(answer)
+    except ValueError:
+        return {"message": answer.decode(errors="replace")}
+    return found
 
 
 _AT_ONCE: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from apiserver import ApiServer, Object
 from gitops_verdict import ask
+from yaml_files import documents, read
 
 from edgesmith.api.status import UNSEEN
 
@@ -27,7 +27,7 @@ FORMS = {
 
 @cache
 def _settings() -> dict[str, str]:
-    found: dict[str, str] = yaml.safe_load((ROOT / "deploy/argocd/argocd-cm.yaml").read_text())["data"]
+    found: dict[str, str] = read(ROOT / "deploy/argocd/argocd-cm.yaml")["data"]
     return found
 
 
@@ -37,7 +37,7 @@ def _written() -> dict[str, Object]:
     found = {
         f"{path.relative_to(ROOT)} {document['metadata']['name']}": document
         for path in sorted(files)
-        for document in yaml.safe_load_all(path.read_text())
+        for document in documents(path.read_text())
         if isinstance(document, dict) and document.get("kind") in PLURALS
     }
     quantities = copy.deepcopy(found["examples/digits/edgemodel.yaml digits"])

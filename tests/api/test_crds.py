@@ -101,7 +101,7 @@ def test_a_picture_has_defaults_where_there_is_one(server: ApiServer, namespace:
 )
 def test_a_wrong_picture_is_refused_by_name(server: ApiServer, namespace: str, picture: Object, says: str) -> None:
     document = edge_model("parts", namespace, picture=picture)
-    refusal = server.kubectl("apply", "--server-side", document=document, fails=True)
+    refusal = server.refusal(document)["message"]
     assert "spec.picture" in refusal
     assert says in refusal
 
@@ -263,8 +263,7 @@ def test_a_wrong_picture_is_refused_by_name(server: ApiServer, namespace: str, p
     ],
 )
 def test_a_wrong_spec_is_refused_by_name(server: ApiServer, namespace: str, spec: dict[str, Any], says: str) -> None:
-    refusal = server.kubectl("apply", "--server-side", document=edge_model("parts", namespace, **spec), fails=True)
-    assert says in refusal
+    assert says in server.refusal(edge_model("parts", namespace, **spec))["message"]
 
 
 HEX = "4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945"
@@ -339,14 +338,14 @@ def with_wrong(field: str, value: Any) -> dict[str, Any]:
 def test_a_refusal_says_the_field_its_value_and_what_was_expected(
     server: ApiServer, namespace: str, field: str, value: Any, expected: str
 ) -> None:
-    """Each in one line, once: no regular expression, no error of conversion beside it."""
-    model = edge_model("parts", namespace, **with_wrong(field, value))
-    refusal = server.kubectl("apply", "--server-side", document=model, fails=True)
-    (line,) = [line for line in refusal.splitlines() if line and not line.startswith("The EdgeModel ")] or [refusal]
-    assert f"spec.{field}: Invalid value: {json.dumps(value)}" in line
-    assert expected in line
-    assert "should match" not in refusal
-    assert "conversion" not in refusal
+    """One cause, which kubectl shows as one line: no regular expression, no error of conversion beside it."""
+    refusal = server.refusal(edge_model("parts", namespace, **with_wrong(field, value)))
+    (cause,) = refusal["details"]["causes"]
+    assert cause["field"] == f"spec.{field}"
+    assert f"Invalid value: {json.dumps(value)}" in cause["message"]
+    assert expected in cause["message"]
+    assert "should match" not in refusal["message"]
+    assert "conversion" not in refusal["message"]
 
 
 @pytest.mark.parametrize("interval", ["0s", "0h", "1m", "60s", "8760h"])
@@ -360,8 +359,7 @@ def test_a_source_needs_no_digest(server: ApiServer, namespace: str, interval: s
 
 @pytest.mark.parametrize("name", ["x" * 47, "1st", "a.b"])
 def test_a_name_that_could_not_name_its_children_is_refused(server: ApiServer, namespace: str, name: str) -> None:
-    refusal = server.kubectl("apply", "--server-side", document=edge_model(name, namespace), fails=True)
-    assert "metadata.name must" in refusal
+    assert "metadata.name must" in server.refusal(edge_model(name, namespace))["message"]
 
 
 @pytest.mark.parametrize(
@@ -376,7 +374,7 @@ def test_a_name_that_could_not_name_its_children_is_refused(server: ApiServer, n
 def test_a_source_may_lie_elsewhere_than_in_a_bucket(server: ApiServer, namespace: str, uri: str) -> None:
     source = {"uri": uri, "sha256": "0" * 64}
     sets = {"calibration": {"uri": uri}, "evaluation": {"uri": uri, "metric": "TopK", "topK": 3}}
-    server.kubectl("apply", "--server-side", document=edge_model("parts", namespace, source=source, **sets))
+    server.apply(edge_model("parts", namespace, source=source, **sets))
 
 
 VOLUME = {"name": "cache", "hostPath": "/var/cache", "mountPath": "/cache"}
@@ -408,4 +406,4 @@ VOLUME = {"name": "cache", "hostPath": "/var/cache", "mountPath": "/cache"}
 def test_a_wrong_profile_is_refused_by_name(server: ApiServer, change: Object, says: str) -> None:
     profile = device_profile("wrong")
     profile["spec"] |= change
-    assert says in server.kubectl("apply", "--server-side", document=profile, fails=True)
+    assert says in server.refusal(profile)["message"]

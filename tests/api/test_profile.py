@@ -45,7 +45,7 @@ def test_the_catalogue_is_taken_by_the_api_server(server: ApiServer) -> None:
 
 @pytest.mark.parametrize(("path", "value", "_says"), WRONG)
 def test_what_is_wrong_is_refused_by_the_api_server_too(server: ApiServer, path: str, value: Any, _says: str) -> None:
-    said = server.kubectl("apply", "--dry-run=server", document=changed(path, value), fails=True)
+    said = server.refusal(changed(path, value))["message"]
     assert "is invalid" in said or "failed to create typed patch object" in said, said
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 from needs import lacking
+from yaml_files import documents, read
 
 from edgesmith_cluster.tools import binaries
 
@@ -18,9 +19,6 @@ Object = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts/edgesmith"
 DIGEST = "sha256:" + "5a" * 32
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The one in C takes a tenth of the time."""
-
 REQUIRED: Object = {
     "image": {
         "operator": f"registry.example:5000/edgesmith/operator@{DIGEST}",
@@ -60,7 +58,7 @@ def render(values: Object | None = None, *, release: str = "edgesmith") -> list[
     """The objects that the chart makes with what it requires and these values laid over it."""
     done = template(merge(REQUIRED, values or {}), release=release)
     assert done.returncode == 0, done.stderr
-    return [found for found in yaml.load_all(done.stdout, _LOADER) if found]
+    return documents(done.stdout)
 
 
 def merge(base: Object, over: Object) -> Object:
@@ -87,5 +85,5 @@ def pick(objects: list[Object], kind: str, name: str) -> Object:
 
 def load(file: Path) -> Object:
     """One YAML document."""
-    loaded: Object = yaml.safe_load(file.read_text())
+    loaded: Object = read(file)
     return loaded

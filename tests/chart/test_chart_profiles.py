@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from pathlib import Path
@@ -54,6 +55,7 @@ def check(schema: Object, value: Any, path: str) -> list[str]:
     return wrong
 
 
+@functools.cache
 def schema_of(plural: str) -> Object:
     """The schema of one kind's spec, from the generated CRD."""
     if not CRDS:

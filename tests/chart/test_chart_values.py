@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 from chart_rendering import CHART, DIGEST, REQUIRED, ROOT, Object, load, merge, nested, run_helm, template
+from yaml_files import documents
 
 VALUES = load(CHART / "values.yaml")
 SCHEMA: Object = json.loads((CHART / "values.schema.json").read_text())
@@ -108,7 +108,7 @@ def test_a_site_needs_no_builder_and_has_no_policy_for_builds() -> None:
     images = {name: image for name, image in REQUIRED["image"].items() if name != "builder"}
     done = template(merge({**REQUIRED, "image": images}, site))
     assert done.returncode == 0, done.stderr
-    objects = {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(done.stdout) if one}
+    objects = {(one["kind"], one["metadata"]["name"]): one for one in documents(done.stdout)}
     settings = objects["ConfigMap", "edgesmith-settings"]["data"]
     assert settings["EDGESMITH_BUILDER_ENABLED"] == "false"
     assert "EDGESMITH_BUILDER_IMAGE" not in settings

@@ -9,21 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from gitops_actions import ACTIONS
 from gitops_states import STATES, State
 from gitops_verdict import ask
+from yaml_files import read
 
 ROOT = Path(__file__).resolve().parents[2]
 ARGOCD = ROOT / "deploy/argocd"
 CUSTOMIZATION = ARGOCD / "resource_customizations/edgesmith.dev/EdgeModel"
 
 Object = dict[str, Any]
-
-
-def read(path: Path) -> Any:
-    """A YAML file."""
-    return yaml.safe_load(path.read_text())
 
 
 @cache

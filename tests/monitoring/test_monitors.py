@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from chart_rendering import REQUIRED, merge, template
 from services import tool
+from yaml_files import documents, read
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.controller.metrics import METRICS as OPERATOR_METRICS
@@ -45,7 +45,7 @@ def objects(values: Object) -> dict[tuple[str, str], Object]:
     """What the chart makes, by kind and name."""
     done = template(merge(REQUIRED, values))
     assert done.returncode == 0, done.stderr
-    return {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(done.stdout) if one}
+    return {(one["kind"], one["metadata"]["name"]): one for one in documents(done.stdout)}
 
 
 def verdict(*found: Object) -> subprocess.CompletedProcess[str]:
@@ -110,7 +110,7 @@ def test_an_operator_of_some_namespaces_has_a_monitor_of_those() -> None:
 
 def test_the_rule_is_the_file_that_promtool_ran() -> None:
     rule = objects(ALL)["PrometheusRule", "edgesmith"]
-    assert rule["spec"] == yaml.safe_load((ROOT / "charts/edgesmith/files/rules.yaml").read_text())
+    assert rule["spec"] == read(ROOT / "charts/edgesmith/files/rules.yaml")
 
 
 def test_the_dashboard_is_generated_and_in_the_config_map() -> None:

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from services import tool
+from yaml_files import read
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "charts/edgesmith/files/rules.yaml"
 CASES = Path(__file__).with_name("rules.yaml")
 PAGE = (ROOT / "docs/monitoring.md").read_text()
 
-rules: list[dict[str, Any]] = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+rules: list[dict[str, Any]] = [rule for group in read(RULES)["groups"] for rule in group["rules"]]
 ALERTS = {rule["alert"]: rule for rule in rules if "alert" in rule}
 RECORDED = [rule["record"] for rule in rules if "record" in rule]
 
@@ -48,13 +48,13 @@ def test_a_rule_that_is_changed_is_noticed(tmp_path: Path) -> None:
 
 
 def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not() -> None:
-    cases = [case for test in yaml.safe_load(CASES.read_text())["tests"] for case in test.get("alert_rule_test", [])]
+    cases = [case for test in read(CASES)["tests"] for case in test.get("alert_rule_test", [])]
     assert {case["alertname"] for case in cases if case["exp_alerts"]} == set(ALERTS)
     assert {case["alertname"] for case in cases if not case["exp_alerts"]} == set(ALERTS)
 
 
 def test_every_recording_rule_has_a_case() -> None:
-    tests = yaml.safe_load(CASES.read_text())["tests"]
+    tests = read(CASES)["tests"]
     asked = {case["expr"] for test in tests for case in test.get("promql_expr_test", [])}
     assert asked == set(RECORDED)
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from wrong_profiles import BEYOND, UNKNOWN, WRONG, changed, right
+from yaml_files import documents, read
 
 import edgesmith.cli
 from edgesmith.api.crd import device_profile_crd
@@ -116,9 +117,9 @@ def test_a_file_that_is_none_does_not_stop_the_others(
 
 
 def test_the_catalogue_of_the_command_line_is_the_charts() -> None:
-    charts = [yaml.safe_load(file.read_text()) for file in PROFILES]
+    charts = [read(file) for file in PROFILES]
     packed = ROOT / "operator/edgesmith/cli/profile/catalogue.yaml"
-    assert list(yaml.safe_load_all(packed.read_text())) == charts, "run: make generate"
+    assert documents(packed.read_text()) == charts, "run: make generate"
     assert packed.read_text().count("\n---\n") == len(charts)
 
 
