@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from edgesmith_runtime.alone import Alone
 from edgesmith_runtime.errors import Unavailable
 from edgesmith_runtime.workers import Workers
 
@@ -65,6 +66,7 @@ class Dispatcher:
         self._pending = 0
         self._finished = 0
         self._started: dict[int, float] = {}
+        self._alone = Alone()
         self.together: Together | None = None
         """How jobs that may be are run together; None: each is run alone."""
         self._mates: deque[tuple[Callable[[bool], Any], Future[Any]]] = deque()
@@ -110,14 +112,26 @@ class Dispatcher:
             self._workers.put(_Held(self, job, future))
         return future
 
-    def ask(self, job: Callable[[bool], T]) -> asyncio.Future[T]:
-        """Queue a job and wait on the event loop that this is called on; otherwise as `submit`."""
+    def ask(self, job: Callable[[bool], T], size: int | None = None) -> asyncio.Future[T]:
+        """Queue a job and wait on the event loop that this is called on; otherwise as `submit`.
+
+        Args:
+            job: Called on a thread, or on the loop's own where it is alone; see `Alone`.
+            size: The bytes that it reads, by which it may be alone; None: it never is.
+
+        Raises:
+            Unavailable: As `submit`.
+        """
         if self._joins(job):
             return asyncio.wrap_future(self.submit(job))
         self._admit()
-        awaited = _Awaited(self, job)
-        self._workers.put(awaited)
-        return awaited.future
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        awaited = _Awaited(self, job, size, future)
+        if size is not None and self._alone.takes(size, self._pending - 1):
+            future.get_loop().call_soon(awaited.run_here)
+        else:
+            self._workers.put(awaited)
+        return future
 
     def close(self) -> None:
         """Refuse further jobs and forget those that wait; those that run are left to end."""
@@ -157,6 +171,11 @@ class Dispatcher:
         with self._lock:
             self._finished += 1
             self._count(-1)
+
+    def took(self, size: int | None, seconds: float) -> None:
+        """Take note, on the event loop, of how long a job ran that was asked there."""
+        if size is not None:
+            self._alone.took(size, seconds)
 
     def run_mates(self) -> None:
         """Run jobs that wait, as many together as may be; none where another thread has taken them already."""
@@ -245,45 +264,68 @@ class _Awaited(Generic[T]):
     Args:
         queue: The queue.
         job: The job.
+        size: The bytes that it reads, where they are known.
+        future: Its outcome.
     """
 
-    __slots__ = ("_free", "_job", "_loop", "_queue", "future")
+    __slots__ = ("_free", "_future", "_job", "_loop", "_queue", "_size")
 
-    def __init__(self, queue: Dispatcher, job: Callable[[bool], T]) -> None:
+    def __init__(
+        self, queue: Dispatcher, job: Callable[[bool], T], size: int | None, future: asyncio.Future[T]
+    ) -> None:
         self._queue = queue
         self._job = job
-        self._loop = asyncio.get_running_loop()
+        self._size = size
+        self._loop = future.get_loop()
         self._free = threading.Lock()
-        self.future: asyncio.Future[T] = self._loop.create_future()
-        self.future.add_done_callback(self._left)
+        self._future: asyncio.Future[T] | None = future
+        future.add_done_callback(self._left)
 
     def run(self) -> None:
+        """Run the job on one of the threads."""
+        self._run(self._loop.call_soon_threadsafe)
+
+    def run_here(self) -> None:
+        """Run the job on the loop's own thread."""
+        self._run(_call)
+
+    def cancel(self) -> None:
+        if self._future is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._future.cancel)
+
+    def _run(self, tell: Callable[..., object]) -> None:
         if not self._free.acquire(blocking=False):
             return
         outcome: T | None = None
         failure: BaseException | None = None
+        start = time.monotonic()
         try:
             outcome = self._queue.run(self._job)
         except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
             failure = error
+        seconds = time.monotonic() - start
         self._queue.leave()
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self._settle, outcome, failure)
-        del self, failure  # or the error's traceback and they hold each other, and the request
+            tell(self._settle, outcome, failure, seconds)
+        del failure  # or the error's traceback and it hold each other, and the request
 
-    def cancel(self) -> None:
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self.future.cancel)
-
-    def _settle(self, outcome: Any, failure: BaseException | None) -> None:
-        if self.future.done():
+    def _settle(self, outcome: Any, failure: BaseException | None, seconds: float) -> None:
+        self._queue.took(self._size, seconds)
+        # Let go of here, or the error's traceback, whose frames hold this object, and the future hold each other.
+        future, self._future = self._future, None
+        if future is None or future.done():
             return
         if failure is None:
-            self.future.set_result(outcome)
+            future.set_result(outcome)
         else:
-            self.future.set_exception(failure)
+            future.set_exception(failure)
 
     def _left(self, future: asyncio.Future[T]) -> None:
         """Free the place where nobody waits any more and the job does not run yet: who has the lock has the job."""
         if future.cancelled() and self._free.acquire(blocking=False):
             self._queue.leave()
+
+
+def _call(what: Callable[..., object], *arguments: object) -> None:
+    what(*arguments)

@@ -156,10 +156,10 @@ class Service:
         self.model(name, version)
         return self.ready
 
-    def submit(self, job: Callable[[bool], T]) -> asyncio.Future[T]:
+    def submit(self, job: Callable[[bool], T], size: int | None = None) -> asyncio.Future[T]:
         """Queue a job for the engine's threads and wait on the event loop; see `Dispatcher.ask`."""
         self.asked = time.monotonic()
-        return self._dispatcher.ask(job)
+        return self._dispatcher.ask(job, size)
 
     def queue(self, job: Callable[[bool], T]) -> Future[T]:
         """Queue a job for the engine's threads and wait on a thread; see `Dispatcher.submit`."""

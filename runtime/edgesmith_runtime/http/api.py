@@ -256,7 +256,8 @@ class HttpApi:
             return Response(response.status, deflate(parts, accepted), response.content_type, headers)
 
         job = inference(self._service, model, since=request.received, decode=decode, encode=encode)
-        return self._service.submit(job)
+        # What is to be inflated may take longer than its size tells.
+        return self._service.submit(job, len(request.body) if encoding == "identity" else None)
 
 
 def _asked(request: Request) -> str:

@@ -109,7 +109,7 @@ class InferenceMethods:
 
     def model_infer(self, message: bytes | memoryview, _: Call) -> asyncio.Future[bytes]:
         """Run the model once."""
-        return self._infer(*split_request(message))
+        return self._infer(*split_request(message), len(message))
 
     def model_stream_infer(self, message: bytes | memoryview, _: Call) -> asyncio.Future[bytes]:
         """Answer a request of a call of ``ModelStreamInfer``; one that fails is answered with its error."""
@@ -120,7 +120,7 @@ class InferenceMethods:
         try:
             request, raw = split_request(message)
             identity = request.id
-            answered = await self._infer(request, raw, final=True)
+            answered = await self._infer(request, raw, len(message), final=True)
             code = Status.OK
             return prefix(_INFER_RESPONSE, len(answered)) + answered
         except RequestError as error:
@@ -132,7 +132,7 @@ class InferenceMethods:
             self._service.metrics.add("edgesmith_requests_total", "grpc", "infer", code.name)
 
     def _infer(
-        self, request: messages.ModelInferRequest, raw: list[memoryview], *, final: bool = False
+        self, request: messages.ModelInferRequest, raw: list[memoryview], size: int, *, final: bool = False
     ) -> asyncio.Future[bytes]:
         start = time.perf_counter()
         model = self._service.model(request.model_name, request.model_version)
@@ -148,7 +148,7 @@ class InferenceMethods:
             taken = time.perf_counter() - start
             self._service.metrics.observe("edgesmith_request_duration_seconds", "grpc", value=taken)
 
-        future = self._service.submit(job)
+        future = self._service.submit(job, size)
         future.add_done_callback(note)
         return future
 
