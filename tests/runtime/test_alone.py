@@ -6,29 +6,27 @@ import asyncio
 import gc
 import gzip
 import json
+import subprocess
+import sys
 import threading
 import time
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from edgesmith_runtime.alone import FAST, LOOKS, RUNS, Alone
 from edgesmith_runtime.dispatcher import Dispatcher
 from edgesmith_runtime.errors import Unavailable
-from edgesmith_runtime.health import Health, Patience
 from edgesmith_runtime.http.api import HttpApi
 from edgesmith_runtime.http.messages import Request
 from edgesmith_runtime.metrics import Metrics
-from edgesmith_runtime.protocol import inference_pb2 as messages
-from edgesmith_runtime.rpc.methods import InferenceMethods
-from edgesmith_runtime.service import LoadedModel, Service
-from edgesmith_runtime.signature import ModelSignature
-from edgesmith_runtime.tensors import TensorSpec
+from edgesmith_runtime.service import Service
+from tests.runtime.watched_engine import WatchedEngine, watched_service
 
+ROOT = Path(__file__).resolve().parents[2]
 SIZE = 1000
 LONG = 10
 
@@ -186,32 +184,9 @@ async def test_what_fails_on_the_loop_is_raised_where_it_is_waited_for_and_holds
     assert queue.pending == 0
 
 
-class Watched:
-    """An engine that knows on which thread it ran last."""
-
-    inputs = outputs = (TensorSpec("x", "FP32", (4,)),)
-    warning = None
-    ran = 0
-
-    def infer(self, inputs: Any, outputs: Any = None, *, busy: bool = False) -> dict[str, NDArray[Any]]:
-        del outputs, busy
-        self.ran = threading.get_ident()
-        return dict(inputs)
-
-    def settle(self) -> None:
-        """Nothing is held."""
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
 @pytest.fixture
-def watched(queue: Dispatcher) -> tuple[Service, Watched]:
-    engine, metrics = Watched(), Metrics()
-    service = Service(dispatcher=queue, health=Health(queue, Patience()), metrics=metrics)
-    specs = {"x": engine.inputs[0]}
-    service.start(LoadedModel(ModelSignature("m", "test", specs, specs, ()), engine))
-    return service, engine
+def watched(queue: Dispatcher) -> tuple[Service, WatchedEngine]:
+    return watched_service(queue)
 
 
 PLAIN = json.dumps({"inputs": [{"name": "x", "shape": [4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}).encode()
@@ -219,7 +194,9 @@ PLAIN += b" " * 100
 PACKED = gzip.compress(PLAIN)
 
 
-async def test_over_http_all_but_what_is_to_be_inflated_may_run_on_the_loop(watched: tuple[Service, Watched]) -> None:
+async def test_over_http_what_is_to_be_inflated_runs_on_no_loop(
+    watched: tuple[Service, WatchedEngine],
+) -> None:
     service, engine = watched
     api = HttpApi(service, body_limit=2**20, pixel_limit=2**20)
 
@@ -237,24 +214,12 @@ async def test_over_http_all_but_what_is_to_be_inflated_may_run_on_the_loop(watc
     assert await on_the_loop(PLAIN, **{"accept-encoding": "gzip"})
 
 
-async def test_over_grpc_requests_may_run_on_the_loop(watched: tuple[Service, Watched]) -> None:
-    service, engine = watched
-    methods = InferenceMethods(service)
-    call: Any = None
-    asked = messages.ModelInferRequest(model_name="m", raw_input_contents=[np.ones(4, "<f4").tobytes()])
-    asked.inputs.add(name="x", datatype="FP32", shape=[4])
-    larger = messages.ModelInferRequest()
-    larger.CopyFrom(asked)
-    larger.id = "one that is longer"
-
-    async def on_the_loop(message: bytes) -> bool:
-        answered = messages.ModelInferResponse.FromString(await methods.model_infer(message, call))
-        assert answered.model_name == "m"
-        return engine.ran == threading.get_ident()
-
-    found = [await on_the_loop(asked.SerializeToString()) for _ in range(LOOKS + 1)]
-    assert found == [False] * LOOKS + [True]
-    assert not await on_the_loop(larger.SerializeToString())
-    streamed = await methods.model_stream_infer(asked.SerializeToString(), call)
-    assert streamed
-    assert engine.ran == threading.get_ident()
+def test_over_grpc_requests_may_run_on_the_loop() -> None:
+    """In a process of its own: a client's messages and the runtime's have the same names, of which one can have one."""
+    line = [sys.executable, "-m", "tests.runtime.lone_calls"]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["plain"] == [False] * LOOKS + [True]
+    assert not found["larger"]
+    assert found["streamed"]

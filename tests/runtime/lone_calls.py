@@ -1,0 +1,47 @@
+"""Asks over gRPC's own methods, one call after the other, and prints which of them ran on the event loop's thread."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+
+from edgesmith_runtime.alone import LOOKS
+from edgesmith_runtime.dispatcher import Dispatcher
+from edgesmith_runtime.metrics import Metrics
+from edgesmith_runtime.protocol import inference_pb2 as messages
+from edgesmith_runtime.rpc.methods import InferenceMethods
+from tests.runtime.watched_engine import watched_service
+
+
+async def main() -> None:
+    """Ask until the next one is alone, then something larger, then by a stream."""
+    queue = Dispatcher(workers=1, limit=8, metrics=Metrics())
+    service, engine = watched_service(queue)
+    methods = InferenceMethods(service)
+    no_call: Any = None
+    asked = messages.ModelInferRequest(model_name="m", raw_input_contents=[np.ones(4, "<f4").tobytes()])
+    asked.inputs.add(name="x", datatype="FP32", shape=[4])
+    plain = asked.SerializeToString()
+    asked.id = "one that is longer"
+    larger = asked.SerializeToString()
+
+    async def on_the_loop(message: bytes) -> bool:
+        answered = messages.ModelInferResponse.FromString(await methods.model_infer(message, no_call))
+        assert answered.model_name == "m"
+        return engine.ran == threading.get_ident()
+
+    found: dict[str, object] = {"plain": [await on_the_loop(plain) for _ in range(LOOKS + 1)]}
+    found["larger"] = await on_the_loop(larger)
+    await methods.model_stream_infer(plain, no_call)
+    found["streamed"] = engine.ran == threading.get_ident()
+    queue.close()
+    sys.stdout.write(json.dumps(found))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
