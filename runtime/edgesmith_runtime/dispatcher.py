@@ -9,6 +9,7 @@ import time
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass
+from operator import call
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from edgesmith_runtime.alone import Alone
@@ -287,12 +288,13 @@ class _Awaited(Generic[T]):
 
     def run_here(self) -> None:
         """Run the job on the loop's own thread."""
-        self._run(_call)
+        self._run(call)
 
     def cancel(self) -> None:
-        if self._future is not None:
+        future = self._future
+        if future is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(self._future.cancel)
+                self._loop.call_soon_threadsafe(future.cancel)
 
     def _run(self, tell: Callable[..., object]) -> None:
         if not self._free.acquire(blocking=False):
@@ -325,7 +327,3 @@ class _Awaited(Generic[T]):
         """Free the place where nobody waits any more and the job does not run yet: who has the lock has the job."""
         if future.cancelled() and self._free.acquire(blocking=False):
             self._queue.leave()
-
-
-def _call(what: Callable[..., object], *arguments: object) -> None:
-    what(*arguments)

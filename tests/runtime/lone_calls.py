@@ -11,17 +11,15 @@ from typing import Any
 import numpy as np
 
 from edgesmith_runtime.alone import LOOKS
-from edgesmith_runtime.dispatcher import Dispatcher
-from edgesmith_runtime.metrics import Metrics
 from edgesmith_runtime.protocol import inference_pb2 as messages
 from edgesmith_runtime.rpc.methods import InferenceMethods
-from tests.runtime.watched_engine import watched_service
+from tests.runtime.engines import WatchedEngine, serving
 
 
 async def main() -> None:
     """Ask until the next one is alone, then something larger, then by a stream."""
-    queue = Dispatcher(workers=1, limit=8, metrics=Metrics())
-    service, engine = watched_service(queue)
+    engine = WatchedEngine()
+    service, queue, _ = serving(engine)
     methods = InferenceMethods(service)
     no_call: Any = None
     asked = messages.ModelInferRequest(model_name="m", raw_input_contents=[np.ones(4, "<f4").tobytes()])

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import gzip
 import json
 import subprocess
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,7 +21,7 @@ from edgesmith_runtime.http.api import HttpApi
 from edgesmith_runtime.http.messages import Request
 from edgesmith_runtime.metrics import Metrics
 from edgesmith_runtime.service import Service
-from tests.runtime.watched_engine import WatchedEngine, watched_service
+from tests.runtime.engines import WatchedEngine, serving
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 1000
@@ -159,34 +156,12 @@ async def test_a_closed_queue_runs_nothing_on_the_loop(queue: Dispatcher) -> Non
         queue.ask(where, SIZE)
 
 
-class Large:
-    """What a request may hold."""
-
-
-async def test_what_fails_on_the_loop_is_raised_where_it_is_waited_for_and_holds_nothing(queue: Dispatcher) -> None:
-    await lone(queue)
-    large: Any = Large()
-    known = weakref.ref(large)
-
-    def job(_: bool, held: Any = large) -> None:  # noqa: FBT001 - the queue calls it
-        raise KeyError(str(held))
-
-    gc.disable()
-    try:
-        asked = queue.ask(job, SIZE)
-        del large, job
-        await asyncio.wait([asked])
-        assert isinstance(asked.exception(), KeyError)
-        del asked
-        assert known() is None, "the request is still held"
-    finally:
-        gc.enable()
-    assert queue.pending == 0
-
-
 @pytest.fixture
-def watched(queue: Dispatcher) -> tuple[Service, WatchedEngine]:
-    return watched_service(queue)
+def watched() -> Iterator[tuple[Service, WatchedEngine]]:
+    engine = WatchedEngine()
+    service, queue, _ = serving(engine)
+    yield service, engine
+    queue.close()
 
 
 PLAIN = json.dumps({"inputs": [{"name": "x", "shape": [4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}).encode()

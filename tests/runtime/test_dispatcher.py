@@ -7,10 +7,12 @@ import gc
 import threading
 import weakref
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
+from edgesmith_runtime.alone import LOOKS
 from edgesmith_runtime.dispatcher import Dispatcher
 from edgesmith_runtime.errors import Unavailable
 from edgesmith_runtime.metrics import Metrics
@@ -110,7 +112,7 @@ async def test_a_queue_that_closes_cancels_what_waits_and_lets_end_what_runs(que
 
 
 @pytest.mark.parametrize("fails", [False, True])
-@pytest.mark.parametrize("way", ["ask", "submit"])
+@pytest.mark.parametrize("way", ["ask", "ask on the loop", "submit"])
 async def test_nothing_holds_the_last_request(queue: Dispatcher, way: str, *, fails: bool) -> None:
     """With the collector off: who asks seldom must not keep a request in memory until it runs."""
     large: Any = Large()
@@ -120,9 +122,13 @@ async def test_nothing_holds_the_last_request(queue: Dispatcher, way: str, *, fa
         if fails:
             raise KeyError(str(held))
 
+    if way == "ask on the loop":
+        for _ in range(LOOKS):
+            await queue.ask(lambda _: None, 1)
+    ways: dict[str, Any] = {"ask": queue.ask, "ask on the loop": partial(queue.ask, size=1), "submit": queue.submit}
     gc.disable()
     try:
-        asked = getattr(queue, way)(job)
+        asked = ways[way](job)
         del large, job
         over = asyncio.wrap_future(asked) if way == "submit" else asked
         await asyncio.wait([over])

@@ -15,12 +15,10 @@ import pytest
 import tritonclient.grpc
 import tritonclient.http
 
-from edgesmith_runtime.dispatcher import Dispatcher
-from edgesmith_runtime.health import Health, Patience
-from edgesmith_runtime.metrics import Metrics
-from edgesmith_runtime.service import LoadedModel, Service
-from edgesmith_runtime.signature import InferRequest, ModelSignature, RequestedOutput
+from edgesmith_runtime.health import Patience
+from edgesmith_runtime.signature import InferRequest, RequestedOutput
 from edgesmith_runtime.tensors import TensorSpec
+from tests.runtime.engines import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -61,16 +59,6 @@ class Accelerator:
 
 
 REQUEST = InferRequest("", {"x": np.zeros(1, np.float32)}, (RequestedOutput("x", binary=True),))
-
-
-def serving(engine: Accelerator, patience: Patience, *, limit: int = 8) -> tuple[Service, Dispatcher, LoadedModel]:
-    metrics = Metrics()
-    dispatcher = Dispatcher(workers=1, limit=limit, metrics=metrics)
-    service = Service(dispatcher=dispatcher, health=Health(dispatcher, patience), metrics=metrics)
-    specs = {"x": engine.inputs[0]}
-    model = LoadedModel(ModelSignature("hangs", "test", specs, specs, ()), engine)
-    service.start(model)
-    return service, dispatcher, model
 
 
 @pytest.mark.parametrize(
