@@ -16,6 +16,7 @@ from edgesmith.api.status import Condition, EdgeModelStatus, VariantStatus
 from edgesmith.cluster.apply import Applier, Done
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.errors import ClusterError
+from edgesmith.cluster.job_names import JobNames
 from edgesmith.cluster.kinds import EDGE_MODEL, NODE
 from edgesmith.cluster.objects import Objects
 from edgesmith.decide.builds import build_for
@@ -93,7 +94,9 @@ class Hub:
         raw["metadata"] = {"name": "parts", "namespace": "plant", "uid": "u"}
         self.client.objects["EdgeModel", "parts"] = raw | {"kind": "EdgeModel"}
         self.objects.put(EDGE_MODEL, raw | {"status": {}})
-        self.applier = Applier(cast("Client", self.client), self.objects, instance="i", clock=lambda: self.seconds)
+        self.names = JobNames(lambda: self.seconds)
+        client = cast("Client", self.client)
+        self.applier = Applier(client, self.objects, self.names, instance="i", clock=lambda: self.seconds)
 
     async def apply(self, wanted: Plan, now: datetime = NOW) -> Done:
         known = self.objects.models.get("plant", "parts")

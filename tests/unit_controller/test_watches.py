@@ -17,6 +17,7 @@ from edgesmith.cluster.client import Client
 from edgesmith.cluster.kinds import EDGE_MODEL, LEASE, NODE, POD
 from edgesmith.cluster.lease import NAME
 from edgesmith.cluster.objects import WATCHED, Objects
+from edgesmith.cluster.table import ObjectChange
 from edgesmith.controller import metrics
 from edgesmith.controller.metrics import Numbers
 from edgesmith.controller.queue import Key
@@ -33,12 +34,14 @@ class World:
         self.api = api
         self.objects, self.numbers = Objects(), Numbers()
         self.asked: list[Key] = []
+        self.noticed: list[ObjectChange] = []
         self.loaded = 0
         clock = asyncio.get_running_loop().time
         self.watches = Watches(
             client,
             self.objects,
             ask=self.asked.append,
+            noticed=self.noticed.append,
             loaded=self._loaded,
             namespace="system",
             namespaces=namespaces,
@@ -135,6 +138,7 @@ async def test_everything_is_known_before_anything_is_done_and_changes_follow() 
         world.api.delete(POD, NAMESPACE, "model-0-1")
         await until(lambda: len(world.objects.nodes) == 4 and len(world.objects.pods) == 1)
         assert set(world.asked) == {(NAMESPACE, "model-0")}
+        assert [one.key for one in world.noticed if one.new is None] == [(NAMESPACE, "model-0-1")]
 
 
 async def test_kopf_keeps_nothing_of_an_object() -> None:
@@ -198,6 +202,7 @@ async def test_a_watch_that_starts_anew_finds_what_was_deleted_meanwhile() -> No
         world.api.cut(NODE)
         await until(lambda: world.objects.nodes.get("", "node-0") is None)
         assert world.count("edgesmith_stale_objects_total") == 1
+        assert [one.key for one in world.noticed] == [("", "node-0")]
         assert (NAMESPACE, "model-0") in world.asked
 
 

@@ -19,6 +19,7 @@ from edgesmith.api.names import next_label, node_label
 from edgesmith.cluster.client import Client, Object
 from edgesmith.cluster.errors import ClusterError, Conflict, Missing, NameTaken
 from edgesmith.cluster.events import event_manifest
+from edgesmith.cluster.job_names import JobNames
 from edgesmith.cluster.kinds import DAEMON_SET, EVENT, JOB, KINDS, NODE, POD, SERVICE, kind_of
 from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.parse import owner_of, without_bookkeeping
@@ -99,17 +100,21 @@ class _Applied(NamedTuple):
 class Applier:
     """Applies plans."""
 
-    def __init__(self, client: Client, objects: Objects, *, instance: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, client: Client, objects: Objects, names: JobNames, *, instance: str, clock: Callable[[], float]
+    ) -> None:
         """Make an applier.
 
         Args:
             client: The API server.
             objects: Gets everything that is written, so that the next pass sees it.
+            names: Names of Jobs that are not given again yet.
             instance: The name events are reported under.
             clock: Seconds that only grow.
         """
         self._client = client
         self._objects = objects
+        self._job_names = names
         self._instance = instance
         self._clock = clock
         self._memory: dict[tuple[str, str, str], _Applied] = {}
@@ -214,7 +219,8 @@ class Applier:
         """Make a build Job, unless another EdgeModel of the namespace has just made the same: then that is waited for.
 
         Raises:
-            ClusterError: of the fitting kind; `Conflict` where a Job of that name is our own.
+            ClusterError: of the fitting kind; `Conflict` where a Job of that name is our own, `Waiting` where one has
+                only just gone.
         """
         try:
             await self._job(manifest, done)
@@ -232,9 +238,11 @@ class Applier:
         done.looks += 1
 
     async def _job(self, manifest: Object, done: Done) -> None:
+        metadata = manifest["metadata"]
+        self._job_names.check(metadata["namespace"], metadata["name"])
         # Made, never applied: a Job is made once, and one that is on its way out must not be taken for it.
         self._objects.put(JOB, await self._client.create(manifest))
-        done.names.append(f"Job {manifest['metadata']['name']}")
+        done.names.append(f"Job {metadata['name']}")
 
     async def _retrain(self, manifest: Object, done: Done) -> None:
         """Make a Job that an episode starts; one that is there is that Job, since its name has the episode's."""

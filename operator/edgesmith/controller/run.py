@@ -21,6 +21,7 @@ from edgesmith.cluster.connection import connect
 from edgesmith.cluster.errors import ClusterError
 from edgesmith.cluster.gather import Gatherer
 from edgesmith.cluster.images import Images, registry_of
+from edgesmith.cluster.job_names import JobNames
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL
 from edgesmith.cluster.lease import Lease
 from edgesmith.cluster.node_turns import NodeTurns
@@ -75,7 +76,8 @@ class _Operator:
         self._numbers = Numbers()
         self._lease = Lease(client, options.namespace, options.holder, clock, restored=self._restored)
         gatherer = Gatherer(self._objects, Images(registry, clock, settings.signed_by), settings, client)
-        applier = Applier(client, self._objects, instance=options.holder, clock=clock)
+        names = JobNames(clock)
+        applier = Applier(client, self._objects, names, instance=options.holder, clock=clock)
         passes = Passes(
             gatherer,
             applier,
@@ -94,6 +96,7 @@ class _Operator:
             client,
             self._objects,
             ask=self._queue.add,
+            noticed=names.changed,
             loaded=self._loaded,
             namespace=options.namespace,
             namespaces=options.namespaces,

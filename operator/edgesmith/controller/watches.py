@@ -50,6 +50,7 @@ class Watches:
         objects: Objects,
         *,
         ask: Callable[[Key], None],
+        noticed: Callable[[ObjectChange], None],
         loaded: Callable[[], None],
         namespace: str,
         namespaces: Collection[str] = (),
@@ -62,6 +63,7 @@ class Watches:
             client: The API server.
             objects: What to keep as the cluster is.
             ask: Asks for a pass.
+            noticed: Told of every change, before the passes that it asks for.
             loaded: Called after everything has been listed, the first time and whenever the watches start anew.
             namespace: Where our Lease is.
             namespaces: What to watch, that of the Lease among them; empty for every namespace.
@@ -71,6 +73,7 @@ class Watches:
         self._client = client
         self._objects = objects
         self._ask = ask
+        self._noticed = noticed
         self._loaded = loaded
         self._listed: Callable[[], None] = lambda: None
         self._lease = (namespace, holder)
@@ -125,6 +128,7 @@ class Watches:
     def changed(self, changes: Iterable[ObjectChange]) -> None:
         """Ask for the passes that changes concern."""
         for change in changes:
+            self._noticed(change)
             if isinstance(change.new, Unreadable):
                 log.warning("%s", change.new.message, extra=fields(namespace=change.key[0], name=change.key[1]))
             for key in concerned(change, self._objects):
