@@ -50,14 +50,15 @@ def held(
 def _to_hold(course: Course, images: Mapping[str, str], already: Collection[str]) -> Iterator[RevisionState]:
     """What nodes of a variant would go back to; and what they are to go back to, until the last one has.
 
-    A node that cannot go back yet, since its disk is full or it is away, has nothing else that uses the image.
+    A node that cannot go back yet, since its disk is full or it is away, has nothing else that uses the image; nor has
+    one that is to make it ready and has not begun to.
     """
     if course.stable:
         yield course.stable
     target = course.target
     if target and target.revision in already and not target.rolled_back:
         image = images.get(target.revision)
-        if any(images.get(node.label or "", image) != image for node in course.variant.nodes):
+        if any(images.get(node.beside or node.label or "", image) != image for node in course.variant.nodes):
             yield target
 
 
