@@ -253,9 +253,13 @@ def _check_held(world: World, plan: Plan, rolled_back: set[str]) -> None:
 
 
 def _broken(world: World, name: str) -> bool:
-    """Whether a node is down for a reason of its device: it is broken, is gone, or fails what others completed."""
+    """Whether a node is down for a reason of its device: it is broken, is gone, or fails what others have proven.
+
+    What is proven and is still the target may be rolled back for it, so that counts only once it is completed.
+    """
     label = world.nodes[name].labels.get(world.label, "")
-    fails = _completed(world, label) and world.reachable(name) and world.fails(name, label)
+    known = _completed(world, label) or (_proven(world, label) and label not in _targets(world))
+    fails = known and world.reachable(name) and world.fails(name, label)
     return world.devices[name].broken or not world.offers(name) or fails
 
 
@@ -277,6 +281,17 @@ def _completed(world: World, revision: str | None) -> bool:
     """Whether a revision is known to be completed."""
     known = world.edge_model.status["revisions"]
     return any(one["name"] == revision and one.get("completedTime") for one in known)
+
+
+def _proven(world: World, revision: str) -> bool:
+    """Whether a revision is known to have held its steps, and is not rolled back."""
+    known = world.edge_model.status["revisions"]
+    return any(one["name"] == revision and one.get("provenTime") and not one.get("rolledBack") for one in known)
+
+
+def _targets(world: World) -> set[str | None]:
+    """The revisions that the status named last as what the variants are to run."""
+    return {one.get("revision") for one in world.edge_model.status["variants"]}
 
 
 def _down(world: World, name: str) -> bool:

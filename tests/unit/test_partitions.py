@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from rollout_words import BAD, COMPLETED, NEW, OLD, OLDEST, PROVEN, fleet, variant, with_rules
+from rollout_words import BAD, COMPLETED, NEW, OLD, OLDEST, OPEN, PROVEN, fleet, variant, with_rules
 from snapshots import NOW, Cluster, model, node
 
 from edgesmith.api.rollout import Rollout
@@ -248,3 +248,26 @@ def test_a_spec_that_names_no_label_or_no_value_of_one_is_refused() -> None:
         with pytest.raises(ValueError, match="partitions"):
             Rollout.model_validate({"partitions": wrong})
     assert OLDEST.partition is None
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "expected"),
+    [
+        ("lab: old+ | line-2: old!", NEW, {"n0": "new"}),
+        ("lab: new+ old+ | line-2: old!", BEGUN, {"n1": "new"}),
+        ("lab: old+ | line-2: old! old!", NEW, {}),
+        ("lab: new+ old+ | line-2: new!", BEGUN, {"n2": "old"}),
+    ],
+    ids=["in the first step", "once it is proven", "maxFailed leaves out one", "on the target itself"],
+)
+def test_a_device_that_failed_on_the_one_before_keeps_no_partition_from_opening(
+    text: str, target: RevisionState, expected: dict[str, str]
+) -> None:
+    """It would get the target only once the partitions before its own have served that."""
+    one = replace(RULES, max_unavailable=1, max_failed=1)
+    assert moved(course(text, OPEN, target, rules=one)) == expected
+
+
+def test_a_device_that_may_be_given_the_target_is_no_exception() -> None:
+    one = replace(RULES, max_unavailable=1, max_failed=1)
+    assert moved(course("lab: old+ old! | line-2: old+", OPEN, BEGUN, rules=one)) == {"n1": "new"}

@@ -50,6 +50,14 @@ def test_one_that_cannot_be_reached_takes_none_either() -> None:
     assert moved(found) == {"n2": "new", "n3": "new"}
 
 
+def test_one_that_pulls_begins_no_other_image_while_more_pull_than_may() -> None:
+    """One of them came back while the other had its place."""
+    nodes = tuple(replace(one, beside="oldest", beside_serving=True) for one in fetching("old? old?", "n0", "n1"))
+    one = replace(RULES, max_pulling=1)
+    assert moved(course(nodes, OLDEST, OLD, NEW, rules=one)) == {}
+    assert moved(course(nodes[:1], OLDEST, OLD, NEW, rules=one)) == {"n0": "new"}
+
+
 def test_it_bounds_steps_and_all_variants_together_and_max_unavailable_bounds_it() -> None:
     first = variant(fetching("new? old+", "n0"), OLD, PROVEN)
     more = replace(OLD, revision="far"), replace(PROVEN, revision="next")

@@ -58,7 +58,7 @@ class Budget:
         taken = self.starting + (self.down if ends_a_server else 0)
         if node.server is not ServerState.STARTING and taken >= self.limit:
             return PendingReason.MAX_UNAVAILABLE, self.full
-        if not back and not node.fetching and self.pulls is not None and self.pulling >= self.pulls:
+        if not back and self.pulls is not None and self.pulling - node.fetching >= self.pulls:
             message = f"As many nodes as spec.rollout.maxPulling allows ({self.pulls}) pull an image."
             return PendingReason.MAX_PULLING, message
         return None
@@ -123,11 +123,13 @@ def _starts(node: NodeState) -> bool:
 def _down(judged: Judgement, rules: Rules) -> int:
     """Nodes of a variant that count as unavailable and do not start.
 
-    Devices that are known to be broken, because they failed on one that is completed, or on the revision before as well
-    with nothing left to go back to, or went while the node has one that is not completed, are left out as far as
-    `maxFailed` goes: one such device must not stop every rollout.
+    Devices that are known to be broken are left out as far as `maxFailed` goes: one such device must not stop every
+    rollout. They failed on a revision that is completed; or, with nothing left to go back to, on the revision before as
+    well, or on one that was proven and is not the target any more, while their partition keeps the target from them; or
+    they went while the node has one that is not completed.
     """
     failed = broken = lost = 0
+    target = judged.target.revision if judged.target else None
     for node in judged.variant.unwell:
         revision = judged.revisions.get(node.label or "")
         if not node.ready:
@@ -136,9 +138,10 @@ def _down(judged: Judgement, rules: Rules) -> int:
             broken += node.server in BROUGHT_DOWN and node.unfinished and not node.taint
         elif node.server is ServerState.FAILED and not (node.taint or node.answers):
             one = node.failures.get(node.label or "")
-            back = judged.fallback(node)
-            stays = back is None or back in node.failures
-            known = bool(revision and revision.completed) or bool(one and one.broken and stays)
+            back, closed = judged.fallback(node), judged.closed(node)
+            stays = back is None or back in node.failures or (back == target and closed)
+            past = closed and bool(revision and revision.proven and revision.revision != target)
+            known = bool(revision and revision.completed) or (stays and (past or bool(one and one.broken)))
             broken += known
             failed += not known
     return failed + max(broken - rules.failed(len(judged.variant.nodes)), 0) + lost
