@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from partition_rules import check_partitions
 from shared_node_rules import check_shared_nodes
+from trial_rules import check_trials, gives_up
 
 from edgesmith.api.names import daemon_set_name, holding_name, parse_next
 from edgesmith.api.units import parse_share
@@ -43,6 +44,7 @@ def check(world: World, plan: Plan) -> None:
         untouched = left or move.revision is None or move.label == label
         assert untouched or world.offers(move.node), "a node without the device is left alone"
         assert not move.staging or move.revision in wanted or move.revision in world.staging
+    check_trials(world, plan)
     _check_servers(world, plan, rolled_back)
     _check_staged(world, plan, rolled_back)
     _check_complete(world, plan)
@@ -130,7 +132,8 @@ def _check_servers(world: World, plan: Plan, rolled_back: set[str]) -> None:
         and not _takes_over(world, name, label)
     ]
     for name in ends:
-        assert moved[name] is not None or profiles[name] not in served, f"{name} serves and gets nothing instead"
+        nothing = moved[name] is None and profiles[name] in served
+        assert not nothing or gives_up(world, plan, name), f"{name} serves and gets nothing instead"
         assert moved[name] is None or not _surges(world, profiles[name]), f"with Surge the server of {name} ends"
     limit = _limit(world, desired, moved)
     down = [name for name in world.nodes if _down(world, name) and moved.get(name, name)]
@@ -302,6 +305,8 @@ def _down(world: World, name: str) -> bool:
     the time. So docs/rollout.md counts NotReady nodes with a revision that is not completed alone.
     """
     label = world.nodes[name].labels.get(world.label)
+    if label is None and name in world.lent:
+        return world.reachable(name) and world.offers(name)
     if label is None or not world.revisions.get(daemon_set_name(world.name, label)):
         return False
     if world.reachable(name):

@@ -73,6 +73,8 @@ class World(Cluster):
     passed: Passed = field(default_factory=dict)
     entered: set[tuple[str, str]] = field(default_factory=set)
     """What `partition_rules` saw: the partitions that a revision was seen to go to, by its name."""
+    lent: set[str] = field(default_factory=set)
+    """Nodes that gave up a server for a trial and have not been given a revision since; `trial_rules` keeps it."""
     clock_was_set: bool = False
     _shown: dict[str, tuple[object, Node]] = field(default_factory=dict)
     """Each node as the API server showed it last, with what it was made of: most are as they were."""
@@ -128,6 +130,7 @@ class World(Cluster):
             {key: self.registry.get(key) for key in keys},
             staging=tuple(map(StagingSet, self.staging)),
             holding=self.holding_sets(),
+            trial_pods=tuple(self.trial_pods.values()),
             gone=self.gone,
             others=tuple(one.edge_model for one in self.others),
             claimed=self.claimed,
@@ -180,8 +183,21 @@ class World(Cluster):
         for key_job, job in self.jobs.items():
             if not job.finished:
                 self.jobs[key_job] = replace(job, finished=True, succeeded=True, finished_at=self.now)
-                image = Image(f"{SETTINGS.repository}/plant/models@sha256:{job.key * 2}", REPORT)
+                report = self._report((job.key * 2)[:63]) if self.latencies else REPORT
+                image = Image(f"{SETTINGS.repository}/plant/models@sha256:{job.key * 2}", report)
                 self.registry[job.key] = image
+
+    def try_on(self) -> None:
+        """Trials go on where the machine is there and, but for what only pulls, no server holds its device."""
+        there = {name: pod for name, pod in self.trial_pods.items() if pod.node in self.nodes}
+        self.trial_pods = {
+            name: self._go_on(pod) if (on := self.devices[pod.node]).power and on.link and on.device else pod
+            for name, pod in there.items()
+        }
+
+    def holds_device(self, on: str) -> bool:
+        """Whether a server on a machine holds what a trial there would need, whatever the API server knows of it."""
+        return self.servers[on].runs is not None and super().holds_device(on)
 
     def rests(self, name: str, device: Device) -> bool:
         """Whether all that happens on a machine is that it says that it is there: it serves what it is to serve.
@@ -412,6 +428,7 @@ def pass_time(worlds: Sequence[World], seconds: float) -> None:
         for world in worlds:
             world.now = now
             world.end_builds()
+            world.try_on()
         for name, device in first.devices.items():
             if name in resting or all(world.rests(name, device) for world in worlds):
                 resting.add(name)

@@ -27,6 +27,7 @@ from edgesmith.decide import decide
 from edgesmith.decide.build_jobs import attempt_of
 from edgesmith.decide.builds import build_for
 from edgesmith.decide.built_for_sites import wanted
+from edgesmith.decide.devices import devices_of
 from edgesmith.decide.drift import DriftVerdict, Report
 from edgesmith.decide.plan import (
     ApplyRevision,
@@ -221,8 +222,10 @@ class Cluster:
     trial_pods: dict[str, TrialPod] = field(default_factory=dict)
     trying: dict[str, list[str]] = field(default_factory=dict)
     """By trial pod: the finalists that it tries."""
+    pulling: set[str] = field(default_factory=set)
+    """Trial pods that only pull what is to be tried."""
     started: int = 0
-    """How many trial pods were made."""
+    """How many trial pods were made that try something."""
     latencies: dict[str, float] = field(default_factory=dict)
     """What devices measure of a finalist, in ms; where there are some, builds have them as finalists."""
     deadly: set[str] = field(default_factory=set)
@@ -353,7 +356,10 @@ class Cluster:
         name = trial_pod_name(self.name, start.trial, start.node, list(start.images))
         assert name not in self.trial_pods, "a trial pod is made once"
         self.trying[name] = list(start.images)
-        self.started += 1
+        if start.keeps:
+            self.pulling.add(name)
+        else:
+            self.started += 1
         self.trial_pods[name] = TrialPod(name, start.trial, start.node, False, False, {}, None)
 
     def _delete(self, delete: Delete) -> None:
@@ -372,6 +378,10 @@ class Cluster:
         waiting = [one for one in self.trying[pod.name] if one not in pod.ended]
         if not waiting or pod.over or not self.nodes[pod.node].ready:
             return pod
+        if pod.name in self.pulling:
+            return replace(pod, ended=dict.fromkeys(waiting, Ended(None, "Completed, exit code 0")))
+        if self.holds_device(pod.node):
+            return replace(pod, waiting="it cannot be scheduled: Insufficient example.com/tpu")
         name = waiting[0]
         if name in self.deadly:
             ended = Ended(None, "OOMKilled, exit code 137")
@@ -380,6 +390,10 @@ class Cluster:
             ended = Ended(found, "Completed, exit code 0")
         over = name in self.deadly or len(waiting) == 1
         return replace(pod, ended={**pod.ended, name: ended}, over=over)
+
+    def holds_device(self, on: str) -> bool:
+        """Whether a server on a node holds the device that a trial there would need."""
+        return on in self.pods and any(devices_of(one, self.edge_model) for one in self.profiles)
 
     def tick(self, seconds: float) -> None:
         """Builds end, pods are replaced and become ready."""
@@ -420,10 +434,11 @@ class Cluster:
         test = failed_selftest() if bad else SelfTest(True, "Passed", "", p95_ms=12.34, device=self.device)
         return replace(pod, ready=not bad, selftest=test)
 
-    def _report(self) -> BuildReport:
+    def _report(self, rest: str = "f" * 63) -> BuildReport:
+        """What a build says; the digests of its further finalists end on `rest`."""
         names = list(self.latencies)
         finalists = tuple(
-            Finalist(precision=name, digest=f"sha256:{number}{'f' * 63}" if number else None, size=1000 * (number + 1))
+            Finalist(precision=name, digest=f"sha256:{number}{rest}" if number else None, size=1000 * (number + 1))
             for number, name in enumerate(names)
         )
         drops = (Candidate(precision=name, accuracy=0.98, accuracy_drop=0.02 / (n + 1)) for n, name in enumerate(names))

@@ -57,3 +57,21 @@ def test_no_service_and_no_daemon_set_takes_it_for_a_server() -> None:
     assert "edgesmith.dev/revision" not in metadata["labels"]
     assert metadata["ownerReferences"][0]["uid"] == "u"
     assert len(metadata["name"]) <= 63
+
+
+def test_where_a_server_holds_the_device_its_finalists_are_pulled_beside_it() -> None:
+    serves = f"registry:5000/m@sha256:{'9' * 64}"
+    asking = profile(runtime={"resources": {"limits": {"example.com/tpu": 1, "memory": "2Gi"}}})
+    pod = trial_pod(OF, StartTrial(asking, "t", "e1", IMAGES, keeps=serves), SETTINGS)
+    spec = pod["spec"]
+    assert [(one["name"], one["image"], one["args"]) for one in spec["initContainers"]] == [
+        (name, image, ["--help"]) for name, image in IMAGES.items()
+    ], "each ends at once"
+    (kept,) = spec["containers"]
+    assert (kept["image"], kept["args"]) == (serves, ["wait"]), "going back needs no link"
+    for one in (*spec["initContainers"], kept):
+        assert one["resources"] == {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}}
+        assert one["securityContext"] == made()["spec"]["containers"][0]["securityContext"]
+    assert "volumes" not in spec
+    assert spec["affinity"] == made()["spec"]["affinity"]
+    assert pod["metadata"]["labels"] == made()["metadata"]["labels"]

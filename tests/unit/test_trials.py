@@ -244,24 +244,6 @@ def test_a_device_that_changes_is_tried_anew_while_its_server_stays() -> None:
     assert until(here, "Complete").status.variants[0].precision == "int8"
 
 
-def test_where_servers_hold_the_device_the_ladder_decides_and_a_free_node_tries() -> None:
-    resources = {"limits": {"example.com/tpu": 1}}
-    here = cluster("e1", "e2")
-    here.profiles = (profile(runtime={"resources": resources}),)
-    here.nodes = {name: replace(one, offers={"example.com/tpu": 1}) for name, one in here.nodes.items()}
-    here.nodes["a0"] = node("a0")
-    until(here, "Complete")
-    assert (here.started, trial(here)["node"]) == (1, "e1"), "nothing served yet, and a0 offers no device"
-    publish(here, "b")
-    plan = until(here, "Complete")
-    assert here.started == 1
-    assert plan.status.variants[0].precision == "int8"
-    assert "the servers hold example.com/tpu" in plan.status.variants[0].warnings[-1]
-    here.nodes["e0"] = replace(node("e0"), offers={"example.com/tpu": 1})
-    here.run(10)
-    assert here.started == 1, "this build is rolled out already"
-
-
 def test_two_profiles_have_a_trial_each_and_one_holds_up_no_other() -> None:
     here = cluster("e1")
     here.profiles = (profile(), profile("other"))

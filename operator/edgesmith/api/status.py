@@ -244,6 +244,8 @@ class PendingReason(StrEnum):
     """Another EdgeModel makes a revision ready on the node, or comes first by its priority."""
     PARTITION_CLOSED = "PartitionClosed"
     """A partition that comes before the node's has not served the revision yet."""
+    TRIAL = "Trial"
+    """The node gave up its server for a trial, which needs the device that this held."""
     NODE_MATCHES_TWO_PROFILES = "NodeMatchesTwoProfiles"
     """The node matches more than one of the profiles."""
     WRONG_ARCHITECTURE = "WrongArchitecture"

@@ -89,6 +89,15 @@ class TrialStatus(Model):
         description="Nodes that were to try them and did not finish.",
         json_schema_extra={"x-member": "Node."},
     )
+    lent: tuple[str, ...] | None = Field(
+        None,
+        max_length=16,
+        description=(
+            "Nodes that are asked to give up their server, which holds a device that the trial needs, or gave it up "
+            "and run no revision since."
+        ),
+        json_schema_extra={"x-member": "Node."},
+    )
     finalists: tuple[FinalistStatus, ...] = Field(
         (),
         max_length=16,

@@ -24,7 +24,7 @@ class Budget:
 
     limit: int
     starting: int
-    """Nodes on their way: those that start, and those moved in this pass."""
+    """Nodes on their way: those that start, those moved in this pass, and those that lent their device to a trial."""
     down: int
     """Other nodes that count as unavailable: failed ones whose server does not answer, and those that carry what is not
     completed and are NotReady or lost their device and their server."""
@@ -56,7 +56,7 @@ class Budget:
         """Why a node may not be moved, for machines and in one sentence; None where it may be. Nothing is counted."""
         ends_a_server = node.has_server and not back
         taken = self.starting + (self.down if ends_a_server else 0)
-        if node.server is not ServerState.STARTING and taken >= self.limit:
+        if not _on_its_way(node) and taken >= self.limit:
             return PendingReason.MAX_UNAVAILABLE, self.full
         if not back and self.pulls is not None and self.pulling - node.fetching >= self.pulls:
             message = f"As many nodes as spec.rollout.maxPulling allows ({self.pulls}) pull an image."
@@ -84,7 +84,7 @@ class Budget:
 
     def restart(self, node: NodeState) -> None:
         """Count a node that is moved, whatever the budget says."""
-        if node.server is not ServerState.STARTING:
+        if not _on_its_way(node):
             self.starting += 1
         self.pulling += not node.fetching
         if node.server is ServerState.FAILED and not node.answers:
@@ -117,7 +117,12 @@ def budget_of(judgements: Sequence[Judgement], rules: Rules, leaving: Sequence[N
 
 
 def _starts(node: NodeState) -> bool:
-    return node.movable and node.server is ServerState.STARTING
+    return node.movable and _on_its_way(node)
+
+
+def _on_its_way(node: NodeState) -> bool:
+    """Whether a node has a place of the budget: it starts a server, or gave one up and is to have one again."""
+    return node.server is ServerState.STARTING or node.lent is not None
 
 
 def _down(judged: Judgement, rules: Rules) -> int:

@@ -9,9 +9,10 @@ from edgesmith.api.status import PendingReason
 from edgesmith.decide.back import go_back, stop_staging
 from edgesmith.decide.budget import BROUGHT_DOWN, Budget
 from edgesmith.decide.chosen import Chosen
-from edgesmith.decide.fleet import NodeState, RevisionState, Rules, ServerState
+from edgesmith.decide.fleet import Lent, NodeState, RevisionState, Rules, ServerState
 from edgesmith.decide.hold import Hold, hold_of
 from edgesmith.decide.judge import Judgement
+from edgesmith.decide.lending import lend
 from edgesmith.decide.staging import awaited, place, settle
 from edgesmith.decide.turn import waits_until
 
@@ -32,6 +33,7 @@ def choose(judged: Judgement, rules: Rules, budget: Budget, now: datetime, left:
     stop_staging((node for node in judged.variant.unwell if node.label not in judged.revisions), left, chosen)
     go_back(judged, budget, chosen)
     settle(judged, hold, budget, chosen)
+    lend(judged, hold, budget, chosen)
     if hold:
         _join(judged, budget, chosen)
     else:
@@ -82,6 +84,7 @@ def _fill_step(judged: Judgement, target: RevisionState, budget: Budget, chosen:
         and target.revision not in node.failures
         and node.beside not in node.failures  # it leaves what failed there, and arrives first
         and (step.selector or not judged.closed(node))
+        and node.lent is not Lent.LOST
     ]
     what = "a canary" if target.steps == 0 else f"in step {target.steps + 1} of the rollout"
     for node in sorted(candidates, key=lambda node: _rank(judged, node)):
@@ -94,6 +97,8 @@ def _fill_step(judged: Judgement, target: RevisionState, budget: Budget, chosen:
 
 def _takes(judged: Judgement, node: NodeState, budget: Budget, chosen: Chosen) -> bool:
     """Whether a node may be moved now; if so, it is counted, and if not, it is said why."""
+    if node.name == judged.variant.trying:
+        return False
     if lacks := budget.lacks(node):
         chosen.wait(node, *lacks)
     elif busy := judged.variant.busy(node.name):
@@ -104,13 +109,14 @@ def _takes(judged: Judgement, node: NodeState, budget: Budget, chosen: Chosen) -
 
 
 def _rank(judged: Judgement, node: NodeState) -> tuple[int, int, str]:
-    """Best first: nodes that try another unproven revision, then healthy ones; those that failed before come last.
+    """Best first: one that gave up its server for a trial, those that try another unproven revision, healthy ones.
 
     A device that has failed on some revision is asked later than others, so that it cannot stop every rollout; and so
     is a machine that went with what it tries, since that may take it down again and look like the next one's doing.
     """
     runs = judged.revisions.get(node.label or "")
     order = (0 if runs and not runs.proven else 1) if node.serving else _RANKS.get(node.server, 4)
+    order = -1 if node.lent else order
     return (1 if node.failures or node.shaky else 0), order, node.name
 
 

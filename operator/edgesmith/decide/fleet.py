@@ -34,6 +34,15 @@ _SERVING = ServerState.SERVING
 """Asked of every node, and a member that is looked up in its enumeration takes five times as long."""
 
 
+class Lent(StrEnum):
+    """How it stands with a trial for which a node gave up its server."""
+
+    TRIES = "Tries"
+    TRIED = "Tried"
+    LOST = "Lost"
+    """It did not finish, so it says nothing good of the node."""
+
+
 class RolloutPhase(StrEnum):
     """Where a variant's rollout stands."""
 
@@ -112,6 +121,8 @@ class NodeState:
     """Whether its server is ready though the node has failed on it: it was started anew, by the device or by itself."""
     shaky: bool = False
     """Whether it went and came back with a revision that is not completed."""
+    lent: Lent | None = None
+    """How it stands with a trial for which it gave up its server; None where it did not, or has run something since."""
     movable: bool = field(init=False)
     """Whether it can be given another revision."""
     serving: bool = field(init=False)
@@ -196,6 +207,8 @@ class Variant:
     """How its nodes go from one revision to the next; None where that cannot be known."""
     stageable: frozenset[str] = frozenset()
     """Revisions that have a DaemonSet which stages them."""
+    trying: str | None = None
+    """The node that is to have no server, since a trial needs the device that this holds."""
     busy: Callable[[str], str] = _never
     """Why a node, by its name, is not to be changed now for another EdgeModel's sake; empty where it may be."""
 

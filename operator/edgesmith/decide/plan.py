@@ -66,6 +66,8 @@ class StartTrial:
     node: str
     images: Mapping[str, str]
     """The finalists that are to be tried, precision to image by digest, in the ladder's order."""
+    keeps: str | None = None
+    """The image of the node's server, where the pod only pulls the finalists and keeps that and them on the node."""
 
 
 @dataclass(frozen=True, slots=True)

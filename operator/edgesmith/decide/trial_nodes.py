@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
+from datetime import timedelta
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.decide.devices import devices_of, shortage
-from edgesmith.decide.snapshot import Node, Pod, Snapshot
+from edgesmith.decide.fleet import Partitions
+from edgesmith.decide.placement import Placement, placement
+from edgesmith.decide.snapshot import Node, Snapshot
 from edgesmith.decide.taints import keeping_taint
 
 
@@ -14,35 +17,47 @@ class TrialNodes:
     """The nodes of one profile, as a trial sees them."""
 
     def __init__(
-        self,
-        snapshot: Snapshot,
-        profile: DeviceProfile,
-        profile_of: Mapping[str, str],
-        servers: Mapping[str, Sequence[Pod]],
+        self, snapshot: Snapshot, profile: DeviceProfile, profile_of: Mapping[str, str], label_key: str
     ) -> None:
-        self._nodes, self._profile, self._profile_of, self._servers = snapshot.nodes, profile, profile_of, servers
-        self._first = snapshot.model.spec.rollout.steps[0].node_selector
+        self._nodes, self._profile, self._profile_of = snapshot.nodes, profile, profile_of
+        self._label_key, self._revisions = label_key, snapshot.revisions
+        rollout = snapshot.model.spec.rollout
+        self._first = rollout.steps[0].node_selector
+        parted = rollout.partitions
+        self._parted = Partitions(parted.label, parted.order, timedelta(0)) if parted else None
         self.devices = devices_of(profile, snapshot.model)
         """What a server takes of a node, resource to count."""
 
-    def free(self, lost: Collection[str]) -> list[Node]:
-        """Nodes that can try: those of the first step, best first; one that did not finish before comes last."""
+    def able(self, lost: Collection[str]) -> list[Node]:
+        """Nodes that can try, best first.
+
+        They are of the first step and, as far as there is a choice, did not fail to finish before, have no server that
+        would have to end, and are of the partition that comes first.
+        """
         able = [node for node in self._nodes if self._can_run(node)]
         canaries = [node for node in able if self._first.items() <= node.labels.items()]
-        return sorted(canaries or able, key=lambda node: (node.name in lost, node.name))
+        return sorted(
+            canaries or able,
+            key=lambda node: (node.name in lost, self.borrows(node.name), self._place(node), node.name),
+        )
 
-    def idle(self, free: Sequence[Node]) -> Sequence[Node]:
-        """Those of some nodes on which no server holds what a trial pod would wait for."""
-        return [node for node in free if not self._serves(node)] if self.devices else free
+    def borrows(self, name: str) -> bool:
+        """Whether a node runs something that holds what a trial pod would wait for."""
+        return bool(self.devices) and self._placed(name).label is not None
 
-    def held(self, free: Sequence[Node], *, rolled_out: bool) -> bool:
-        """Whether no trial is to be awaited, since the servers hold the devices that it needs.
+    def image(self, name: str, otherwise: Mapping[str, str]) -> str:
+        """The image of a node's server; where that is not known, the last of some others."""
+        placed = self._placed(name)
+        runs = placed.beside or placed.label
+        known = (one.image for one in self._revisions if one.revision == runs)
+        return next(known, [*otherwise.values()][-1])
 
-        Args:
-            free: The nodes that can try.
-            rolled_out: Whether a revision of this build is rolled out.
-        """
-        return bool(self.devices) and (rolled_out or (bool(free) and not self.idle(free)))
+    def _placed(self, name: str) -> Placement:
+        node = next((node for node in self._nodes if node.name == name), None)
+        return placement(node, self._label_key) if node else Placement(None)
+
+    def _place(self, node: Node) -> tuple[int, int, str]:
+        return self._parted.place(self._parted.of(node.labels)) if self._parted else (0, 0, "")
 
     def _can_run(self, node: Node) -> bool:
         return (
@@ -51,6 +66,3 @@ class TrialNodes:
             and keeping_taint(node.taints, self._profile.spec.runtime.tolerations) is None
             and shortage(self.devices, node.offers) is None
         )
-
-    def _serves(self, node: Node) -> bool:
-        return bool(self._servers.get(node.name))

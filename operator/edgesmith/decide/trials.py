@@ -1,45 +1,27 @@
-"""Trials: before the first rollout of a build with several finalists, one node of the profile tries them all.
-
-The hub cannot know which of them is fastest on a device. What is measured is kept in the status; until it is known,
-nodes keep what they run. Nothing else is remembered: the next step follows from the record, the pods and the nodes.
-"""
+"""Trials: before the first rollout of a build with several finalists, one node of the profile tries them all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
-from typing import Any
 
-from edgesmith.api.conditions import Reason
-from edgesmith.api.names import RETRY_ANNOTATION, short_hash, trial_pod_name
-from edgesmith.api.trial_status import FinalistStatus, TrialStatus
-from edgesmith.api.units import parse_duration
+from edgesmith.api.trial_status import TrialStatus
 from edgesmith.decide.builds import BuildState
-from edgesmith.decide.contestants import Contestants, name_of
-from edgesmith.decide.entries import time_text
-from edgesmith.decide.held import held_revision, refused_before
+from edgesmith.decide.contestants import Contestants
+from edgesmith.decide.fleet import Lent
+from edgesmith.decide.lent_nodes import lent_nodes, still_lent
+from edgesmith.decide.placement import Placement, placement
 from edgesmith.decide.plan import Delete, StartTrial
-from edgesmith.decide.retry import requested
-from edgesmith.decide.scores import bounded
-from edgesmith.decide.snapshot import Pod, Revision, Snapshot, TrialPod
-from edgesmith.decide.trial_nodes import TrialNodes
-from edgesmith.decide.trial_records import (
-    Key,
-    carried_on,
-    measured,
-    shared_facts,
-    time_in,
-    trials_of,
-    unmeasured,
-)
+from edgesmith.decide.snapshot import Revision, Snapshot
+from edgesmith.decide.trial_case import Fleet, TrialCase
+from edgesmith.decide.trial_records import Key, trials_of
 from edgesmith.decide.trust import key_of
-from edgesmith.decide.verdicts import Bounds, judge_trial
-from edgesmith_builder.contract import BuildReport
 
-NODES = 3
-"""How many nodes are asked, one after the other, before the ladder's order decides."""
+__all__ = ["Fleet", "Trials", "plan_trials"]
+
+NOTHING = Placement(None)
+"""What the labels of a node say that runs nothing of the EdgeModel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +34,10 @@ class Trials:
     records: tuple[TrialStatus, ...]
     starts: tuple[StartTrial, ...]
     deletes: tuple[Delete, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Fleet:
-    """What a trial reads of the nodes."""
-
-    profile_of: Mapping[str, str]
-    """Node to profile."""
-    servers: Mapping[str, Sequence[Pod]]
-    """Node to its serving pods of the EdgeModel."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """Where one variant's trial stands after this pass."""
-
-    state: BuildState
-    record: TrialStatus | None = None
-    start: StartTrial | None = None
-    pod: str = ""
-    """The pod that is to go on."""
+    trying: Mapping[str, str]
+    """Profile to the node that is to have no server, since a trial needs the device that this holds."""
+    lent: Mapping[str, Lent]
+    """The nodes that were asked to give up their server for a trial."""
 
 
 def plan_trials(snapshot: Snapshot, builds: Mapping[str, Contestants], fleet: Fleet, now: datetime) -> Trials:
@@ -85,10 +50,16 @@ def plan_trials(snapshot: Snapshot, builds: Mapping[str, Contestants], fleet: Fl
         now: The hub's time.
     """
     before = trials_of(snapshot.model.status)
-    steps = {name: _Case(snapshot, state, fleet, now, before).step() for name, state in builds.items()}
-    records = {(one.record.profile, one.record.build_key): one.record for one in steps.values() if one.record}
-    records |= _still_known(before, records, snapshot.revisions)
-    wanted = {one.pod for one in steps.values()}
+    steps = {name: TrialCase(snapshot, state, fleet, now, before).step() for name, state in builds.items()}
+    trying = {name: one.trying for name, one in steps.items() if one.trying}
+    bare = {one.name for one in snapshot.nodes if placement(one, fleet.label_key) == NOTHING}
+    records = {
+        (one.record.profile, one.record.build_key): still_lent(one.record, bare, goes_on=one.trying is not None)
+        for one in steps.values()
+        if one.record
+    }
+    records |= _still_known(before, records, snapshot.revisions, bare)
+    wanted = {pod for one in steps.values() for pod in one.pods}
     return Trials(
         {name: one.state for name, one in steps.items()},
         tuple(records[key] for key in sorted(records)),
@@ -98,289 +69,23 @@ def plan_trials(snapshot: Snapshot, builds: Mapping[str, Contestants], fleet: Fl
             for pod in sorted(snapshot.trial_pods, key=lambda pod: pod.name)
             if pod.name not in wanted and not pod.terminating
         ),
+        trying,
+        lent_nodes(records.values(), trying.values()),
     )
 
 
 def _still_known(
-    before: Mapping[Key, TrialStatus], present: Mapping[Key, TrialStatus], revisions: Iterable[Revision]
+    before: Mapping[Key, TrialStatus],
+    present: Mapping[Key, TrialStatus],
+    revisions: Iterable[Revision],
+    bare: Collection[str],
 ) -> dict[Key, TrialStatus]:
-    """Records of builds that the spec may go back to: a DaemonSet of theirs is still there."""
-    old = {key: record for key, record in before.items() if key not in present}
+    """Records of builds that the spec may go back to: a DaemonSet of theirs is there; or of nodes without a server."""
+    old = {key: still_lent(record, bare, goes_on=False) for key, record in before.items() if key not in present}
     kept = {(one.profile, key_of(one)) for one in revisions} if old else set()
     images = {(one.profile, one.image) for one in revisions}
     return {
         key: record
         for key, record in old.items()
-        if key in kept or any((record.profile, one.image) in images for one in record.finalists)
+        if key in kept or record.lent or any((record.profile, one.image) in images for one in record.finalists)
     }
-
-
-class _Case:
-    """One variant in one pass."""
-
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        found: Contestants,
-        fleet: Fleet,
-        now: datetime,
-        before: Mapping[Key, TrialStatus],
-    ) -> None:
-        self.snapshot, self.found, self.fleet, self.now = snapshot, found, fleet, now
-        self.state = found.lead
-        self.model, self.profile = snapshot.model, self.state.profile.metadata.name
-        self.attempt = requested(self.model)
-        self.nodes = TrialNodes(snapshot, self.state.profile, fleet.profile_of, fleet.servers)
-        self.before = before.get((self.profile, self.state.build.key))
-
-    def step(self) -> _Step:
-        """What is next."""
-        found = self.found
-        if len(found.states) == 1 and not found.built:
-            return _Step(self.state, self.before)
-        if self.model.spec.optimize.trial == "Never":
-            return self._first_in_order()
-        if found.awaited and len(found.states) > 1:
-            return self._kept(found.waiting())
-        if not found.built:
-            return _Step(found.failed(), self.before)
-        if not self.finalists:
-            return _Step(found.built[0])
-        record = self._taken_in(self._begun(self.finalists))
-        return self._decided(record) if all(one.reason for one in record.finalists) else self._going_on(record)
-
-    def _first_in_order(self) -> _Step:
-        """The first build that is not out, untried."""
-        first = next((one for one in self.found.states if one.phase != "Failed"), None)
-        if first is None:
-            return _Step(self.found.failed(), self.before)
-        if len(self.found.states) > 1 and (first.image is None or first.report is None):
-            return self._kept(first)
-        return _Step(first)
-
-    def _kept(self, otherwise: BuildState) -> _Step:
-        """While a build is awaited: what is rolled out of these builds stays."""
-        return _Step(self._with_image(self.rolled.image) if self.rolled else otherwise, self.before)
-
-    def _going_on(self, record: TrialStatus) -> _Step:
-        """A trial that has not ended: its node, and the pod on it."""
-        record = self._lost(record)
-        if len(record.lost or ()) >= NODES:
-            return self._untried(record)
-        if record.node is None:
-            free = self.nodes.free(record.lost or ())
-            if self.nodes.held(free, rolled_out=self.rolled is not None):
-                return self._in_order()
-            idle = self.nodes.idle(free)
-            if not idle:
-                return self._open(record, f"The trial of {_names(self.finalists)} for {self.profile} waits for a node.")
-            record = record.model_copy(update={"node": idle[0].name, "started_time": time_text(self.now)})
-        return self._running(record)
-
-    def _trial(self, record: TrialStatus) -> str:
-        """The trial's name, on its pods: another with every retry, and with every node that was lost."""
-        return short_hash(f"{record.build_key}\n{record.profile}\n{record.attempt}\n{len(record.lost or ())}")
-
-    def _pods(self, record: TrialStatus) -> list[TrialPod]:
-        trial = self._trial(record)
-        return sorted((pod for pod in self.snapshot.trial_pods if pod.trial == trial), key=lambda pod: pod.name)
-
-    @cached_property
-    def rolled(self) -> Revision | None:
-        """The revision of this build on this profile that is rolled out; None before its first rollout."""
-        return held_revision(self.snapshot, self.profile, *self.found.keys)
-
-    @cached_property
-    def finalists(self) -> tuple[FinalistStatus, ...]:
-        """The builds' that keep the gates, where there are several or a trial knows the one; else none.
-
-        While the registry does not answer: those of the record that were not refused when it answered last.
-        """
-        tried = self.before.finalists if self.before else ()
-        if self.state.report is None and len(self.found.states) == 1:
-            out = refused_before(self.model.status, self.profile, None, self.state.build.key)
-            refused = {one.get("precision") for one in out}
-            return tuple(one for one in tried if one.precision not in refused)
-        found = self.found.finalists()
-        known = {one.image for one in tried if one.reason}
-        return found if len(found) > 1 or all(one.image in known for one in found) else ()
-
-    def _begun(self, finalists: tuple[FinalistStatus, ...]) -> TrialStatus:
-        """The record as it stands; a new one where there is none for these finalists, or it is to be made anew."""
-        if self.before and not self._outdated(self.before):
-            record = carried_on(self.before, finalists, self.now)
-            if record:
-                return record
-        return TrialStatus(
-            profile=self.profile, build_key=self.state.build.key, attempt=self.attempt or None, finalists=finalists
-        )
-
-    def _outdated(self, record: TrialStatus) -> bool:
-        """Whether a trial is to be made again: the user asks, where it chose nobody, or the device changed."""
-        tried = all(one.reason for one in record.finalists)
-        without = (tried and record.winner is None) or len(record.lost or ()) >= NODES
-        if without and self.attempt and self.attempt != (record.attempt or ""):
-            return True
-        completed = time_in(record.completed_time)
-        if not tried or completed is None or not record.node or not record.device:
-            return False
-        ours = {one.revision for one in self.snapshot.revisions if one.profile == self.profile}
-        return any(
-            pod.revision in ours and pod.created > completed and _differs(record.device, pod)
-            for pod in self.fleet.servers.get(record.node, ())
-        )
-
-    def _taken_in(self, record: TrialStatus) -> TrialStatus:
-        """The record with what its pods have left on its node."""
-        pods = self._pods(record)
-        node = record.node or next((pod.node for pod in pods if not pod.terminating), None)
-        ended = {name: one for pod in pods if pod.node == node for name, one in pod.ended.items()}
-        fresh = [one for one in record.finalists if one.reason is None and one.container in ended]
-        if not fresh:
-            return record
-        devices = [finding.device for one in fresh if (finding := ended[one.container].finding) and finding.device]
-        known = [record.device] if record.device else []
-        finalists = tuple(measured(one, ended[one.container]) if one in fresh else one for one in record.finalists)
-        facts = shared_facts([*known, *devices])
-        return record.model_copy(update={"node": node, "finalists": finalists, "device": facts or None})
-
-    def _lost(self, record: TrialStatus) -> TrialStatus:
-        """The record without its node where that cannot finish: measurements of two nodes are not to be compared."""
-        node = record.node
-        if node is None or not self._is_lost(record, node):
-            return record
-        finalists = tuple(unmeasured(one) for one in self.finalists)
-        lost = (*(record.lost or ()), node)
-        return record.model_copy(
-            update={"node": None, "started_time": None, "device": None, "finalists": finalists, "lost": lost}
-        )
-
-    def _is_lost(self, record: TrialStatus, node: str) -> bool:
-        found = next((one for one in self.snapshot.nodes if one.name == node), None)
-        pod = self._pod(record, node)
-        if found is None or self.fleet.profile_of.get(node) != self.profile or (pod is not None and pod.over):
-            return True
-        return self._remaining(record, ready=found.ready) <= 0
-
-    def _remaining(self, record: TrialStatus, *, ready: bool = True) -> float:
-        """Seconds that a node has left: a deadline for each finalist, or one in all while it is NotReady."""
-        deadline = parse_duration(self.model.spec.rollout.progress_deadline).total_seconds()
-        started = time_in(record.started_time) or self.now
-        return deadline * (len(record.finalists) if ready else 1) - (self.now - started).total_seconds()
-
-    def _pod(self, record: TrialStatus, node: str) -> TrialPod | None:
-        """The pod on a node that goes on, or the one that was to try what is left; None where one is to be made."""
-        name, here = self._pod_name(record, node), [pod for pod in self._pods(record) if pod.node == node]
-        return next((pod for pod in here if not pod.over), None) or next(
-            (pod for pod in here if pod.name == name), None
-        )
-
-    def _pod_name(self, record: TrialStatus, node: str) -> str:
-        return trial_pod_name(self.model.metadata.name, self._trial(record), node, list(_left(record)))
-
-    def _running(self, record: TrialStatus) -> _Step:
-        node = record.node or ""
-        pod, left = self._pod(record, node), _left(record)
-        start = StartTrial(self.state.profile, self._trial(record), node, left) if pod is None else None
-        waiting = f": {pod.waiting.rstrip('.')}" if pod and pod.waiting else ""
-        step = self._open(record, f"Node {node} tries {_names(self.finalists)} for {self.profile}{waiting}.")
-        # A node that becomes NotReady is reported; its deadline is the shorter one.
-        look_again = max(self._remaining(record), 1.0)
-        state = replace(step.state, look_again=look_again)
-        return _Step(state, step.record, start, pod.name if pod else self._pod_name(record, node))
-
-    def _open(self, record: TrialStatus, message: str) -> _Step:
-        """Nothing is decided yet: nodes keep what they run, also where that is this build."""
-        record = record.model_copy(update={"message": message, "winner": None})
-        if self.rolled is not None:
-            return _Step(self._with_image(self.rolled.image), record)
-        return _Step(self._without_image(phase="Trial", reason=Reason.TRIAL, message=message), record)
-
-    def _decided(self, record: TrialStatus) -> _Step:
-        now = record.finalists[: len(self.finalists)]
-        verdicts = judge_trial(now, self.model.spec.optimize.objective, Bounds.of(self.model))
-        out = {
-            name_of(state, one.precision): one.rejected for state in self.found.states for one in state.refused or ()
-        }
-        said = out | verdicts.said
-        finalists = tuple(
-            one.model_copy(update={"verdict": bounded(said.get(one.name) or "") or None}) for one in record.finalists
-        )
-        where = f"on node {record.node} for {self.profile}"
-        winner = next((one for one in finalists if one.name == verdicts.winner), None)
-        if winner is not None:
-            message = f"{winner.name} won the trial {where}."
-        else:
-            why = " ".join(f"{one.name}: {one.verdict}" for one in finalists[: len(now)])
-            message = (
-                f"No candidate passed the trial {where}; change the gates, publish a new source, or set annotation "
-                f"{RETRY_ANNOTATION} to a new value. {why}"
-            )[:2000]
-        completed = record.completed_time or time_text(self.now)
-        told = {"finalists": finalists, "winner": verdicts.winner, "message": message, "completed_time": completed}
-        record = record.model_copy(update=told)
-        if winner is not None:
-            return _Step(self._with_image(winner.image), record)
-        failed = self._without_image(phase="TrialFailed", reason=Reason.TRIAL_FAILED, message=message)
-        return _Step(failed, record)
-
-    def _without_image(self, **told: Any) -> BuildState:
-        """The build with nothing to roll out."""
-        return replace(self.state, image=None, built=self.state.tagged, report=None, start=None, **told)
-
-    def _untried(self, record: TrialStatus) -> _Step:
-        """The ladder's order, since no node finished."""
-        first = record.finalists[0]
-        nodes = ", ".join(record.lost or ())
-        why = f"no trial was finished on {nodes}, so {first.name}, the first of the ladder, is rolled out untried"
-        told = {"winner": first.name, "message": f"{why[0].upper()}{why[1:]}."}
-        return _Step(self._with_image(first.image, why), record.model_copy(update=told))
-
-    def _in_order(self) -> _Step:
-        """The ladder's order, since a trial would wait for the device that the server holds."""
-        names = " and ".join(sorted(self.nodes.devices))
-        why = f"the servers hold {names}, so there was no trial and the ladder's order decides"
-        return _Step(self._with_image(self.rolled.image if self.rolled else self.finalists[0].image, why))
-
-    def _with_image(self, image: str, warning: str = "") -> BuildState:
-        """The build with the image that is rolled out, and its report."""
-        state = self._of(image)
-        tagged = state.tagged
-        return replace(
-            state,
-            image=image,
-            built=tagged if tagged != image else None,
-            report=_report(state, image, warning),
-        )
-
-    def _of(self, image: str) -> BuildState:
-        """The build that an image is of."""
-        made = self.found.made(image)
-        if made is None and self.rolled and self.rolled.image == image:
-            made = next((one for one in self.found.states if one.build.key == key_of(self.rolled)), None)
-        return made or self.state
-
-
-def _report(state: BuildState, image: str, warning: str) -> BuildReport | None:
-    report, digest = state.report, image.partition("@")[2]
-    if report is None:
-        return None
-    found = next((one for one in report.finalists if one.digest == digest), report.finalists[0])
-    said = report.of(found)
-    return said.model_copy(update={"warnings": (*said.warnings, warning)}) if warning else said
-
-
-def _left(record: TrialStatus) -> dict[str, str]:
-    """Finalists that have not been tried, container to image."""
-    return {one.container: one.image for one in record.finalists if one.reason is None}
-
-
-def _names(finalists: Sequence[FinalistStatus]) -> str:
-    *before, last = (one.name for one in finalists)
-    return f"{', '.join(before)} and {last}" if before else last
-
-
-def _differs(known: Mapping[str, str], pod: Pod) -> bool:
-    """Whether a server's self-test says something else of the device than the trial did."""
-    said = pod.selftest.device if pod.selftest else {}
-    return bool(said) and any(str(said.get(name, value)) != value for name, value in known.items())

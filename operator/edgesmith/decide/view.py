@@ -67,7 +67,7 @@ class View:
         self.trials = plan_trials(
             snapshot,
             {name: found for name, found in self.contestants.items() if name not in elsewhere},
-            Fleet(self.assignment.profile_of, self._pods),
+            Fleet(self.assignment.profile_of, self._pods, self.label_key),
             now,
         )
         self.builds: dict[str, BuildState] = self.trials.builds | states_of(self.contestants, elsewhere)
@@ -109,6 +109,7 @@ class View:
                 promoted=self.terms.requests.promoted(profile),
                 overridden=self.terms.requests.overridden(profile),
                 left=self.terms.requests.left.get(profile),
+                trying=self.trials.trying.get(profile),
                 busy=self.neighbours.keep,
             )
             for profile, nodes in sorted(self.nodes.items())
@@ -144,6 +145,8 @@ class View:
                 if revision and orphan and node.name not in left_alone:
                     profile = revision.profile
             observation = self._judge(node, terms_of(label, profile), placed)
+            if label is None and (lent := self.trials.lent.get(node.name)):
+                observation = observation._replace(state=replace(observation.state, lent=lent))
             self.observed[node.name] = observation
             if profile:
                 self.nodes[profile].append(observation.state)

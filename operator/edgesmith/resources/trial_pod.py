@@ -1,6 +1,8 @@
-"""The pod of a trial: on one node, the self-test of one finalist after the other, each in the container that serves it.
+"""The pods of a trial: on one node, the self-test of one finalist after the other, in the container that serves it.
 
-Init containers run in turn; the last finalist is the pod's own container, so that nothing is started for nothing.
+Init containers run in turn; the last finalist is the pod's own container, so that nothing is started for nothing. Where
+a server holds the device, another pod pulls the finalists beside it first, so that it ends for as short as can be, and
+keeps them and its own image on the node.
 """
 
 from __future__ import annotations
@@ -16,13 +18,23 @@ from edgesmith.decide.settings import Settings
 from edgesmith.decide.taints import TOLERATED_BY_ALL
 from edgesmith.resources.common import metadata
 from edgesmith.resources.daemon_set import pod_spec
+from edgesmith.resources.waiting import pulled, waiting
 
 
 def trial_pod(model: EdgeModel, start: StartTrial, settings: Settings) -> dict[str, Any]:
-    """The pod; its node, resources, volumes and rights are those of the server that would run there."""
+    """The pod; its node, resources, volumes and rights are those of the server that would run there.
+
+    One that only pulls has no device, no volumes and little memory.
+    """
     specs = {name: _server_pod(model, start, image, settings) for name, image in start.images.items()}
-    *before, last = (_self_test(name, spec["initContainers"][0]) for name, spec in specs.items())
+    tests = [_self_test(name, spec["initContainers"][0]) for name, spec in specs.items()]
     spec = next(iter(specs.values()))
+    if start.keeps is None:
+        *before, last = tests
+    else:
+        before, last = [pulled(name, image) for name, image in start.images.items()], waiting(start.keeps)
+        spec = {name: value for name, value in spec.items() if name not in ("volumes", "runtimeClassName")}
+        spec["terminationGracePeriodSeconds"] = 1
     labels = {COMPONENT_LABEL: TRIAL, PROFILE_LABEL: start.profile.metadata.name, TRIAL_LABEL: start.trial}
     return {
         "apiVersion": "v1",

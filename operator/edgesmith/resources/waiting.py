@@ -1,4 +1,4 @@
-"""A DaemonSet whose pods do nothing but use an image: they have no port, and no Service takes them for servers."""
+"""Pods that do nothing but use an image: they have no port, and no Service takes them for servers."""
 
 from __future__ import annotations
 
@@ -45,18 +45,24 @@ def waiting_daemon_set(
                     "labels": dict(pod_labels),
                     "annotations": {"argocd.argoproj.io/ignore-resource-updates": "true"},
                 },
-                "spec": {**spec, "containers": [_waiting(image)], "terminationGracePeriodSeconds": 1},
+                "spec": {**spec, "containers": [waiting(image)], "terminationGracePeriodSeconds": 1},
             },
         },
     }
 
 
-def _waiting(image: str) -> dict[str, Any]:
-    """What keeps the image in use."""
+def waiting(image: str) -> dict[str, Any]:
+    """The container that keeps an image in use."""
+    return {"name": "waiting", "image": image, "args": ["wait"], **_little()}
+
+
+def pulled(name: str, image: str) -> dict[str, Any]:
+    """A container that ends at once: its image is on the node then."""
+    return {"name": name, "image": image, "args": ["--help"], **_little()}
+
+
+def _little() -> dict[str, Any]:
     return {
-        "name": "waiting",
-        "image": image,
-        "args": ["wait"],
         "resources": {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"memory": MEMORY}},
         "securityContext": container_security(),
     }

@@ -1,0 +1,39 @@
+"""What must hold of trials in a simulated fleet whose servers hold the device that a trial needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgesmith.api.trial_status import TrialStatus
+from edgesmith.decide.devices import devices_of
+from edgesmith.decide.plan import Plan
+
+if TYPE_CHECKING:
+    from rollout_world import World
+
+
+def gives_up(world: World, plan: Plan, name: str) -> bool:
+    """Whether a node is to lose its server for a trial, which has pulled all that it is to try there."""
+    going = [one for one in plan.status.trials if one.node == name and not one.completed_time]
+    pulled = [pod for pod in world.trial_pods.values() if pod.node == name and pod.name in world.pulling]
+    return any(name in (one.lent or ()) and any(_left(one) <= pod.ended.keys() for pod in pulled) for one in going)
+
+
+def _left(record: TrialStatus) -> set[str]:
+    return {one.container for one in record.finalists if one.reason is None}
+
+
+def check_trials(world: World, plan: Plan) -> None:
+    """A trial begins on a node whose device is free, which has no server until it ends."""
+    moved = {move.node: move for move in plan.moves}
+    world.lent = {name for name in world.lent & world.nodes.keys() if world.nodes[name].labels.get(world.label) is None}
+    served = {one.metadata.name for one in world.profiles}
+    world.lent |= {
+        name
+        for name, move in moved.items()
+        if move.label is None and world.nodes[name].labels["device"] in served and gives_up(world, plan, name)
+    }
+    for start in plan.trials:
+        if start.keeps is None and devices_of(start.profile, world.edge_model):
+            assert world.nodes[start.node].labels.get(world.label) is None, f"{start.node} serves and is to try"
+            assert moved.get(start.node) is None, f"{start.node} is to try and is given a revision"
