@@ -230,6 +230,8 @@ class Cluster:
     """What devices measure of a finalist, in ms; where there are some, builds have them as finalists."""
     deadly: set[str] = field(default_factory=set)
     """Finalists whose self-test is killed."""
+    digests: str = "f" * 63
+    """How the digests of a build's further finalists end."""
     device: dict[str, object] = field(default_factory=lambda: {"processor": "A72", "cores": 4})
     refuse: set[str] = field(default_factory=set)
     """Model file digests whose builds fail their self-test."""
@@ -402,7 +404,7 @@ class Cluster:
             if not one.finished:
                 self.jobs[name] = replace(one, finished=True, succeeded=True, finished_at=self.now)
                 self.registry[one.key] = Image(
-                    f"{SETTINGS.repository}/plant/models@sha256:{one.key * 2}", self._report()
+                    f"{SETTINGS.repository}/plant/models@sha256:{one.key * 2}", self._report(self.digests)
                 )
         self.trial_pods = {name: self._go_on(one) for name, one in self.trial_pods.items() if one.node in self.nodes}
         for name, one_node in self.nodes.items():
@@ -434,7 +436,7 @@ class Cluster:
         test = failed_selftest() if bad else SelfTest(True, "Passed", "", p95_ms=12.34, device=self.device)
         return replace(pod, ready=not bad, selftest=test)
 
-    def _report(self, rest: str = "f" * 63) -> BuildReport:
+    def _report(self, rest: str) -> BuildReport:
         """What a build says; the digests of its further finalists end on `rest`."""
         names = list(self.latencies)
         finalists = tuple(

@@ -46,6 +46,7 @@ def pending(plan: Plan) -> dict[str, tuple[str, str]]:
 def one_more(of: Cluster, digit: str = "b", generation: int = 2, **spec: Any) -> None:
     """Another source, of which fp32 is the slower one."""
     of.latencies = {"int8": 2.0, "fp32": 8.0}
+    of.digests = digit * 63
     publish(of, digit, generation=generation, **({"rollout": ROLLOUT} | spec))
 
 
@@ -98,7 +99,7 @@ def test_while_it_tries_it_is_pending_and_no_other_server_ends() -> None:
 def test_no_server_ends_while_the_rollout_is_held(rollout: dict[str, Any], reason: str) -> None:
     here = held()
     one_more(here, rollout=ROLLOUT | rollout)
-    for _ in range(40):
+    for _ in range(80):
         plan = here.run(1)
         assert without_server(here) == set()
     assert pending(plan)["e1"][0] == reason
@@ -106,6 +107,7 @@ def test_no_server_ends_while_the_rollout_is_held(rollout: dict[str, Any], reaso
     one_more(here, generation=3)
     until(here, "Complete")
     assert (here.started, newest(here)["winner"]) == (2, "int8")
+    assert (newest(here)["node"], newest(here).get("lost")) == ("e1", None), "its time began when it gave up its server"
 
 
 def test_a_server_ends_only_while_as_many_others_serve_as_max_unavailable_wants() -> None:
@@ -241,6 +243,8 @@ def test_another_source_in_the_middle_of_it_begins_another_trial_on_the_same_nod
         if here.started == 2:
             break
     one_more(here, "c", generation=3)
+    here.run(1, seconds=0)
+    assert ["e1"] in [one.get("lent") for one in here.edge_model.status["trials"]], "it still lacks a server"
     for _ in range(60):
         plan = here.run(1)
         assert len(without_server(here)) <= 1
@@ -255,3 +259,16 @@ def test_trial_never_lets_no_server_end() -> None:
         plan = here.run(1)
     assert here.started == 1
     assert plan.status.variants[0].precision == "int8", "the first of the ladder"
+
+
+def test_a_node_that_gave_up_its_server_is_known_where_the_trial_begins_anew() -> None:
+    here = held()
+    one_more(here)
+    for _ in range(20):
+        here.run(1, seconds=2)
+        if here.started == 2:
+            break
+    for one in newest(here)["finalists"]:
+        one["image"] = one["image"][:-64] + "e" * 64
+    here.run(1, seconds=0)
+    assert newest(here)["lent"] == ["e1"]

@@ -222,7 +222,8 @@ class TrialCase:
         pod = self._pulling(record, node) if self.nodes.borrows(node) else self._pod(record, node)
         if found is None or self.fleet.profile_of.get(node) != self.profile or (pod is not None and pod.over):
             return True
-        return self._remaining(record, ready=found.ready) <= 0
+        begins = pod is None and node in (record.lent or ())
+        return not begins and self._remaining(record, ready=found.ready) <= 0
 
     def _remaining(self, record: TrialStatus, *, ready: bool = True) -> float:
         """Seconds that a node has left: a deadline for each finalist, or one in all while it is NotReady."""
