@@ -116,7 +116,9 @@ class World(Cluster):
         if self.dice.random() < self.failing:
             failure = BuildFailure(reason="RegistryUnreachable", message="It does not answer.", retry=True)
             return replace(job, finished=True, finished_at=self.now, failure=failure)
-        self.registry[job.key] = Image(f"{SETTINGS.repository}/plant/parts@sha256:{job.key * 2}", self._report(self.digests))
+        self.registry[job.key] = Image(
+            f"{SETTINGS.repository}/plant/parts@sha256:{job.key * 2}", self._report(self.digests)
+        )
         return replace(job, finished=True, succeeded=True, finished_at=self.now)
 
 
