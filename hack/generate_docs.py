@@ -19,6 +19,8 @@ from edgesmith_builder.contract import TOOLCHAINS
 
 ROOT = Path(__file__).resolve().parents[1]
 CONDITIONS = ROOT / "operator/edgesmith/api/conditions.py"
+KINDS = ROOT / "hack/device_kinds.yaml"
+CITED = r"\[([a-z0-9-]+)\]"
 
 
 def fields(schema: dict[str, Any], path: str) -> Iterator[tuple[str, str, str, str]]:
@@ -69,12 +71,44 @@ def toolchain_tables() -> dict[str, str]:
     return {"toolchains": "\n".join([*head, *rows]), "options": "\n".join([*told, *options])}
 
 
+def profiles() -> list[dict[str, Any]]:
+    """The DeviceProfiles that the chart brings, in the order of their names."""
+    return [yaml.safe_load(file.read_text()) for file in sorted((ROOT / "charts/edgesmith/profiles").glob("*.yaml"))]
+
+
+def kinds() -> str:
+    """The kinds of devices against what a choice depends on, and the sources under it, numbered as they come.
+
+    Raises:
+        ValueError: A profile is of no kind or of two, or a source is not there or not used.
+    """
+    said = yaml.safe_load(KINDS.read_text())
+    power = {one["metadata"]["name"]: one["spec"].get("hardware", {}).get("power") for one in profiles()}
+    named = [name for kind in said["kinds"] for name in kind["profiles"]]
+    if sorted(named) != sorted(power):
+        raise ValueError(f"{KINDS.name}: profiles are {sorted(named)}; {sorted(power)} were expected, each once")
+    numbers: dict[str, int] = {}
+
+    def numbered(match: re.Match[str]) -> str:
+        return f"[{numbers.setdefault(match[1], len(numbers) + 1)}]"
+
+    columns = ("accuracy", "size", "operators", "programmability", "throughput")
+    rows = [f"| kind | {' | '.join(columns)} | power | price |", f"|{' --- |' * (len(columns) + 3)}"]
+    for kind in said["kinds"]:
+        watts = [f"{power[name]} (`{name}`)" for name in kind["profiles"] if power[name]]
+        cells = [kind["kind"], *(kind[column] for column in columns), "; ".join(watts) or "not said", kind["price"]]
+        rows.append(f"| {re.sub(CITED, numbered, ' | '.join(cells))} |")
+    if numbers.keys() != said["sources"].keys():
+        raise ValueError(f"{KINDS.name}: sources are {sorted(said['sources'])}; {sorted(numbers)} were expected")
+    sources = [f"{number}. {' '.join(said['sources'][name].split())}" for name, number in numbers.items()]
+    return "\n".join([*rows, "", "Sources:", "", *sources])
+
+
 def devices() -> str:
     """The catalogue of DeviceProfiles that the chart brings, as a table."""
     head = "| profile | toolchain | precisions, best first | server | resource | known from | what to know |"
     rows = [head, "| --- | --- | --- | --- | --- | --- | --- |"]
-    for file in sorted((ROOT / "charts/edgesmith/profiles").glob("*.yaml")):
-        profile = yaml.safe_load(file.read_text())
+    for profile in profiles():
         spec, said = profile["spec"], profile["metadata"]["annotations"]
         toolchain, runtime = spec["toolchain"], spec["runtime"]
         told = ", ".join(
@@ -124,7 +158,7 @@ def main() -> int:
     for name, made in (
         ("edgemodel", tables("edgemodels.edgesmith.dev.yaml")),
         ("deviceprofile", tables("deviceprofiles.edgesmith.dev.yaml") | toolchain_tables()),
-        ("devices", {"devices": devices()}),
+        ("devices", {"devices": devices(), "kinds": kinds()}),
     ):
         path = ROOT / "docs" / f"{name}.md"
         text = path.read_text()
