@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -84,9 +84,7 @@ def kinds() -> str:
     """
     said = yaml.safe_load(KINDS.read_text())
     power = {one["metadata"]["name"]: one["spec"].get("hardware", {}).get("power") for one in profiles()}
-    named = [name for kind in said["kinds"] for name in kind["profiles"]]
-    if sorted(named) != sorted(power):
-        raise ValueError(f"{KINDS.name}: profiles are {sorted(named)}; {sorted(power)} were expected, each once")
+    _each_once("kinds", said["kinds"], power)
     numbers: dict[str, int] = {}
 
     def numbered(match: re.Match[str]) -> str:
@@ -102,6 +100,37 @@ def kinds() -> str:
         raise ValueError(f"{KINDS.name}: sources are {sorted(said['sources'])}; {sorted(numbers)} were expected")
     sources = [f"{number}. {' '.join(said['sources'][name].split())}" for name, number in numbers.items()]
     return "\n".join([*rows, "", "Sources:", "", *sources])
+
+
+def proofs() -> str:
+    """What stands behind each profile, as a table.
+
+    Raises:
+        ValueError: A profile is in no row or in two, or a row says other than its profiles' evidence.
+    """
+    evidence = {one["metadata"]["name"]: one["metadata"]["annotations"]["edgesmith.dev/evidence"] for one in profiles()}
+    rows = yaml.safe_load(KINDS.read_text())["proofs"]
+    _each_once("proofs", rows, evidence)
+    made = ["| profiles | ran | emulated or simulated | only written down |", "| --- | --- | --- | --- |"]
+    for row in rows:
+        said = {evidence[name] for name in row["profiles"]}
+        expected = {"ran"} if not row["written"] else {"emulated", "simulated"} if row["emulated"] else {"written"}
+        if len(said) != 1 or not said <= expected:
+            raise ValueError(
+                f"{KINDS.name}: the evidence of {', '.join(row['profiles'])} is {', '.join(sorted(said))}; one of "
+                f"{', '.join(sorted(expected))} was expected, by the row's own words"
+            )
+        names = ", ".join(f"`{name}`" for name in row["profiles"])
+        made.append(
+            f"| {names} | {' | '.join(row[column] or 'nothing' for column in ('ran', 'emulated', 'written'))} |"
+        )
+    return "\n".join(made)
+
+
+def _each_once(part: str, rows: list[dict[str, Any]], names: Collection[str]) -> None:
+    named = sorted(name for row in rows for name in row["profiles"])
+    if named != sorted(names):
+        raise ValueError(f"{KINDS.name}: profiles of {part} are {named}; {sorted(names)} were expected, each once")
 
 
 def devices() -> str:
@@ -159,6 +188,7 @@ def main() -> int:
         ("edgemodel", tables("edgemodels.edgesmith.dev.yaml")),
         ("deviceprofile", tables("deviceprofiles.edgesmith.dev.yaml") | toolchain_tables()),
         ("devices", {"devices": devices(), "kinds": kinds()}),
+        ("limits", {"proofs": proofs()}),
     ):
         path = ROOT / "docs" / f"{name}.md"
         text = path.read_text()
