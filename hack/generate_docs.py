@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from edgesmith_builder.contract import TOOLCHAINS
 
 ROOT = Path(__file__).resolve().parents[1]
 CONDITIONS = ROOT / "operator/edgesmith/api/conditions.py"
+KINDS = ROOT / "hack/device_kinds.yaml"
+CITED = r"\[([a-z0-9-]+)\]"
 
 
 def fields(schema: dict[str, Any], path: str) -> Iterator[tuple[str, str, str, str]]:
@@ -69,12 +71,73 @@ def toolchain_tables() -> dict[str, str]:
     return {"toolchains": "\n".join([*head, *rows]), "options": "\n".join([*told, *options])}
 
 
+def profiles() -> list[dict[str, Any]]:
+    """The DeviceProfiles that the chart brings, in the order of their names."""
+    return [yaml.safe_load(file.read_text()) for file in sorted((ROOT / "charts/edgesmith/profiles").glob("*.yaml"))]
+
+
+def kinds() -> str:
+    """The kinds of devices against what a choice depends on, and the sources under it, numbered as they come.
+
+    Raises:
+        ValueError: A profile is of no kind or of two, or a source is not there or not used.
+    """
+    said = yaml.safe_load(KINDS.read_text())
+    power = {one["metadata"]["name"]: one["spec"].get("hardware", {}).get("power") for one in profiles()}
+    _each_once("kinds", said["kinds"], power)
+    numbers: dict[str, int] = {}
+
+    def numbered(match: re.Match[str]) -> str:
+        return f"[{numbers.setdefault(match[1], len(numbers) + 1)}]"
+
+    columns = ("accuracy", "size", "operators", "programmability", "throughput")
+    rows = [f"| kind | {' | '.join(columns)} | power | price |", f"|{' --- |' * (len(columns) + 3)}"]
+    for kind in said["kinds"]:
+        watts = [f"{power[name]} (`{name}`)" for name in kind["profiles"] if power[name]]
+        cells = [kind["kind"], *(kind[column] for column in columns), "; ".join(watts) or "not said", kind["price"]]
+        rows.append(f"| {re.sub(CITED, numbered, ' | '.join(cells))} |")
+    if numbers.keys() != said["sources"].keys():
+        raise ValueError(f"{KINDS.name}: sources are {sorted(said['sources'])}; {sorted(numbers)} were expected")
+    sources = [f"{number}. {' '.join(said['sources'][name].split())}" for name, number in numbers.items()]
+    return "\n".join([*rows, "", "Sources:", "", *sources])
+
+
+def proofs() -> str:
+    """What stands behind each profile, as a table.
+
+    Raises:
+        ValueError: A profile is in no row or in two, or a row says other than its profiles' evidence.
+    """
+    evidence = {one["metadata"]["name"]: one["metadata"]["annotations"]["edgesmith.dev/evidence"] for one in profiles()}
+    rows = yaml.safe_load(KINDS.read_text())["proofs"]
+    _each_once("proofs", rows, evidence)
+    made = ["| profiles | ran | emulated or simulated | only written down |", "| --- | --- | --- | --- |"]
+    for row in rows:
+        said = {evidence[name] for name in row["profiles"]}
+        expected = {"ran"} if not row["written"] else {"emulated", "simulated"} if row["emulated"] else {"written"}
+        if len(said) != 1 or not said <= expected:
+            raise ValueError(
+                f"{KINDS.name}: the evidence of {', '.join(row['profiles'])} is {', '.join(sorted(said))}; one of "
+                f"{', '.join(sorted(expected))} was expected, by the row's own words"
+            )
+        names = ", ".join(f"`{name}`" for name in row["profiles"])
+        made.append(
+            f"| {names} | {' | '.join(row[column] or 'nothing' for column in ('ran', 'emulated', 'written'))} |"
+        )
+    return "\n".join(made)
+
+
+def _each_once(part: str, rows: list[dict[str, Any]], names: Collection[str]) -> None:
+    named = sorted(name for row in rows for name in row["profiles"])
+    if named != sorted(names):
+        raise ValueError(f"{KINDS.name}: profiles of {part} are {named}; {sorted(names)} were expected, each once")
+
+
 def devices() -> str:
     """The catalogue of DeviceProfiles that the chart brings, as a table."""
     head = "| profile | toolchain | precisions, best first | server | resource | known from | what to know |"
     rows = [head, "| --- | --- | --- | --- | --- | --- | --- |"]
-    for file in sorted((ROOT / "charts/edgesmith/profiles").glob("*.yaml")):
-        profile = yaml.safe_load(file.read_text())
+    for profile in profiles():
         spec, said = profile["spec"], profile["metadata"]["annotations"]
         toolchain, runtime = spec["toolchain"], spec["runtime"]
         told = ", ".join(
@@ -124,7 +187,8 @@ def main() -> int:
     for name, made in (
         ("edgemodel", tables("edgemodels.edgesmith.dev.yaml")),
         ("deviceprofile", tables("deviceprofiles.edgesmith.dev.yaml") | toolchain_tables()),
-        ("devices", {"devices": devices()}),
+        ("devices", {"devices": devices(), "kinds": kinds()}),
+        ("limits", {"proofs": proofs()}),
     ):
         path = ROOT / "docs" / f"{name}.md"
         text = path.read_text()

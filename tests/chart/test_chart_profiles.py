@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from chart_rendering import CHART, ROOT, Object, load, pick, render
+from chart_rendering import CHART, DIGEST, REQUIRED, ROOT, Object, load, merge, pick, render, template
 
 from edgesmith.api.deviceprofile import DeviceProfile, DeviceProfileSpec
 from edgesmith.api.edgemodel import EdgeModel
@@ -22,6 +22,7 @@ from edgesmith.decide.toolchain import toolchain_of
 FILES = sorted((CHART / "profiles").glob("*.yaml"))
 CRDS = sorted((ROOT / "crds").glob("*.yaml"))
 DEVICE = "edgesmith.dev/device"
+SCHEMA = load(CHART / "values.schema.json")
 
 profile_files = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 
@@ -179,6 +180,98 @@ def test_profiles_can_ask_for_a_label_that_no_kubelet_may_set() -> None:
         before = load(file)["spec"]
         assert spec["nodeSelector"] == {label: file.stem, "kubernetes.io/arch": before["platform"]["architecture"]}
         assert spec | {"nodeSelector": {}} == before | {"nodeSelector": {}}
+
+
+SITE_KNOWS: dict[str, Object] = {
+    "jetson-orin-nano": {
+        "hardware": {"memory": "4Gi"},
+        "runtime": {
+            "resources": {"limits": {"memory": "2Gi"}},
+            "volumes": [{"name": "engines", "hostPath": "/var/lib/engines", "mountPath": "/var/cache/edgesmith"}],
+        },
+    },
+    "coral-usb": {"toolchain": {"options": {"minRuntimeVersion": "13"}}},
+    "raspberry-pi-5": {"allowedNamespaces": ["plant-7"], "toolchain": {"precisions": ["fp32"]}},
+}
+
+
+def test_what_a_site_says_is_laid_over_the_file_and_the_rest_stays() -> None:
+    installed = [*SITE_KNOWS, "generic-amd64"]
+    objects = render({"profiles": {"install": installed, "overrides": SITE_KNOWS, "nodeLabel": "plant.example/class"}})
+    for name in installed:
+        file = (CHART / f"profiles/{name}.yaml").read_text().replace(f"{DEVICE}:", "plant.example/class:")
+        spec = pick(objects, "DeviceProfile", name)["spec"]
+        assert spec == merge(yaml.safe_load(file)["spec"], SITE_KNOWS.get(name, {}))
+        assert check(schema_of("deviceprofiles"), spec, "spec") == []
+
+
+def test_a_profile_that_is_not_installed_has_no_overrides() -> None:
+    values = {"profiles": {"install": ["generic-amd64"], "overrides": SITE_KNOWS}}
+    done = template(merge(REQUIRED, values))
+    assert done.returncode != 0
+    assert (
+        "profiles.overrides has coral-usb, which is not installed: expected a profile of profiles.install"
+        in done.stderr
+    )
+
+
+def test_the_generic_plugin_runs_where_an_override_asks_for_its_devices() -> None:
+    mine = {"raspberry-pi-5": {"runtime": {"resources": {"limits": {"squat.ai/hailo": 1}}}}}
+    plugin = {"generic": {"enabled": True, "image": "registry.example/plugin:1"}}
+    values = {"profiles": {"install": ["raspberry-pi-4", "raspberry-pi-5"], "overrides": mine}, "devicePlugins": plugin}
+    (daemon,) = [one for one in render(values) if one["kind"] == "DaemonSet"]
+    affinity = daemon["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
+    (term,) = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert term["matchExpressions"][0]["values"] == ["raspberry-pi-5"]
+
+
+def overridable(schema: Object, crd: Object, path: str) -> list[str]:
+    """What the values' schema takes in an override and the CRD does not, or otherwise than it."""
+    schema = schema if "$ref" not in schema else SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
+    known, wrong = crd.get("properties", {}), []
+    for name, part in schema.get("properties", {}).items():
+        wrong += overridable(part, known[name], f"{path}.{name}") if name in known else [f"{path}.{name} is no field"]
+    if "items" in schema:
+        wrong += overridable(schema["items"], crd["items"], f"{path}[]")
+    same = ("pattern", "enum", "maxLength", "minItems", "maxItems")
+    wrong += [f"{path}: {word} differs" for word in same if word in crd and crd[word] != schema.get(word)]
+    return wrong
+
+
+def test_what_can_be_overridden_is_what_the_crd_says_of_it() -> None:
+    found = overridable({"$ref": "#/$defs/profileOverride"}, schema_of("deviceprofiles"), "spec")
+    assert found == []
+
+
+EXAMPLES = [
+    pytest.param(yaml.safe_load(block.replace("sha256:…", DIGEST)), id=f"{page} {number}")
+    for page in ("devices", "helm")
+    for number, block in enumerate(
+        re.findall(r"^```yaml\n(.*?)^```", (ROOT / f"docs/{page}.md").read_text(), re.MULTILINE | re.DOTALL)
+    )
+    if "overrides:" in block
+]
+
+
+@pytest.mark.parametrize("values", EXAMPLES)
+def test_examples_of_the_documentation_make_profiles_that_can_be_used(values: Object) -> None:
+    objects = render(values)
+    for name, said in values["profiles"]["overrides"].items():
+        document = pick(objects, "DeviceProfile", name)
+        assert document["spec"] == merge(load(CHART / f"profiles/{name}.yaml")["spec"], said)
+        assert check(schema_of("deviceprofiles"), document["spec"], "spec") == []
+        profile = DeviceProfile.model_validate(document)
+        assert refusal(EDGE_MODEL, profile, settings("onnxruntime", "openvino", "litert", "qnn", "triton")) is None
+
+
+def test_the_documentation_has_an_example_for_each_kind_of_accelerator() -> None:
+    named = {name for example in EXAMPLES for name in example.values[0]["profiles"]["overrides"]}  # type: ignore[index]  # pytest takes any object
+    assert named >= {"jetson-orin-nano", "intel-gpu", "coral-usb", "qualcomm-rb3-gen2"}
+
+
+@profile_files
+def test_no_profile_has_folders_of_the_node_which_restricted_namespaces_refuse(file: Path) -> None:
+    assert "volumes" not in load(file)["spec"]["runtime"]
 
 
 def test_kind_labels_its_nodes_as_the_profiles_and_the_demo_ask() -> None:

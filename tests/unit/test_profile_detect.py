@@ -163,6 +163,33 @@ def test_what_a_person_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "note:" not in said
 
 
+def test_a_jetson_nano_is_told_what_works_there_and_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, said = detect(MACHINES["jetson-nano"].write(tmp_path), capsys)
+    assert status == 0
+    assert "  jetson-nano: the processor is arm64; the device tree says nvidia,p3450-0000\n    note: NVIDIA has" in said
+    words = " ".join(said.split())
+    for why in ("JetPack 4.6", "no int8", "no current Triton image", "models run on the processor", "cgroup v1 only"):
+        assert why in words
+    assert said.endswith("\nkubectl label node NODE edgesmith.dev/device=jetson-nano\n")
+    assert max(map(len, said.splitlines())) <= 110
+
+    found = json.loads(detect(tmp_path, capsys, "-o", "json")[1])
+    (best,) = found["fits"]
+    assert "K3s 1.34 or older" in best["notes"][0]
+
+
+@pytest.mark.parametrize("name", ["jetson-nano", "jetson-agx-xavier"])
+def test_what_detect_names_for_a_jetson_that_nvidia_has_stopped_for_is_served_on_its_processor(
+    name: str, tmp_path: Path
+) -> None:
+    best, *_ = fitting(catalogue(), read_facts(MACHINES[name].write(tmp_path)).facts)
+    spec = best.profile.spec
+    assert (spec.toolchain.name, spec.runtime.server) == ("ONNXRuntime", "Edgesmith")
+    assert (spec.runtime.runtime_class_name, spec.runtime.base_image) == (None, None)
+    assert set((spec.runtime.resources or {})["limits"]) == {"cpu", "memory"}
+    assert best.profile.memory is not None
+
+
 def test_what_a_program_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, said = detect(MACHINES["coral-m2"].write(tmp_path), capsys, "-o", "json")
     found = json.loads(said)

@@ -54,6 +54,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $images | toJson -}}
 {{- end -}}
 
+{{/* One DeviceProfile of the catalogue as it is installed: with the node label and the overrides of the values. Call with
+(list ROOT NAME). */}}
+{{- define "edgesmith.profile" -}}
+{{- $values := (index . 0).Values.profiles -}}
+{{- $name := index . 1 -}}
+{{- $file := (index . 0).Files.Get (printf "profiles/%s.yaml" $name) -}}
+{{- $profile := $file | replace "edgesmith.dev/device:" (printf "%s:" $values.nodeLabel) | fromYaml -}}
+{{- mergeOverwrite $profile (dict "spec" (get $values.overrides $name | default dict)) | toYaml -}}
+{{- end -}}
+
 {{/* The restricted Pod Security Standard, for pods of the chart. */}}
 {{- define "edgesmith.podSecurityContext" -}}
 runAsNonRoot: true

@@ -13,10 +13,14 @@ from dataclasses import asdict
 from typing import Any
 
 from edgesmith.api.deviceprofile import DeviceProfile
+from edgesmith.api.names import GROUP
 from edgesmith.cli.answer import Answer
 from edgesmith.cli.profile.facts import Device
 from edgesmith.cli.table import size
 from edgesmith.decide.detect import Facts, Fit, fitting, short_of_memory
+
+NOTES = f"{GROUP}/notes"
+"""Annotation: what to know before a device is used so, and what works where its vendor has stopped."""
 
 _WIDTH = 110
 _LABEL = 16
@@ -47,7 +51,8 @@ def label_of(profile: DeviceProfile) -> str:
 
 def _notes(profile: DeviceProfile, facts: Facts) -> list[str]:
     """What a person should know before the node gets the label."""
-    notes = []
+    said = profile.metadata.annotations.get(NOTES)
+    notes = [said] if said else []
     if short_of_memory(profile, facts):
         notes.append(
             f"the device has {size(facts.memory)} of memory and the profile says {profile.spec.hardware.memory}; "
@@ -85,7 +90,8 @@ def _about_fits(facts: Facts, fits: Sequence[Fit]) -> list[str]:
     lines = ["Profiles that fit, the best first:"]
     for one in fits:
         lines.append(f"  {one.profile.metadata.name}: {'; '.join(one.reasons)}")
-        lines += [f"    note: {note}" for note in _notes(one.profile, facts)]
+        for note in _notes(one.profile, facts):
+            lines += textwrap.wrap(note, _WIDTH, initial_indent="    note: ", subsequent_indent=" " * 10)
     return [*lines, "", f"kubectl label node NODE {label_of(fits[0].profile)}"]
 
 
