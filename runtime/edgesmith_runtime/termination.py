@@ -21,6 +21,7 @@ LONGEST: Final = 4096
 """What the kubelet keeps of a message, in bytes."""
 
 _LONGEST_FACT: Final = 200
+_LONGEST_CLAUSE: Final = 300
 
 Reason = Literal[
     "Passed",
@@ -50,6 +51,8 @@ class Finding:
         parity: The share of golden samples that agree, where replayed.
         engine: The engine's name, where the bundle could be read.
         warning: What is not as it should be though the model answers, as the end of a sentence about it.
+        recompiled: What of the device is another than when the model was compiled for it, which is why it is compiled
+            anew, as the end of a sentence about that.
         device: What else tells this device from others, and what it runs.
     """
 
@@ -61,6 +64,7 @@ class Finding:
     parity: float | None = None
     engine: str = field(default="onnxruntime")
     warning: str | None = None
+    recompiled: str | None = None
     device: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -82,7 +86,8 @@ class Finding:
             "p95Ms": self.p95_ms,
             "memoryBytes": self.memory_bytes,
             "parity": self.parity,
-            "warning": self.warning[:300] if self.warning else None,
+            "warning": self.warning[:_LONGEST_CLAUSE] if self.warning else None,
+            "recompiled": self.recompiled[:_LONGEST_CLAUSE] if self.recompiled else None,
             "device": {
                 "machine": platform.machine(),
                 "processor": processor_name()[:_LONGEST_FACT],
@@ -122,7 +127,7 @@ def write_termination(path: Path, finding: Finding, *, create: bool) -> bool:
 
 def _fitting(document: dict[str, Any]) -> bytes:
     """A document as JSON that the kubelet keeps whole: of what would be too long, the sentences are shortened."""
-    for name in ("message", "warning"):
+    for name in ("message", "warning", "recompiled"):
         while len(text := _json(document)) > LONGEST and document[name]:
             # A letter has 12 bytes at most, so that this never cuts more than is too long.
             document[name] = document[name][: -max(1, (len(text) - LONGEST) // 12)]

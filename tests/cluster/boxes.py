@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import yaml
 from bad_input import npz
+from mobilenets import mobilenet_spec
 from namespaces import namespace_of
-from published import edge_tpu_mobilenet, grace_hopper, imagenet, mobilenet
 from tflite import fully_connected
 
 from edgesmith_stage.fleet import Fleet
@@ -100,25 +100,8 @@ def _hexagon(fleet: Fleet) -> None:
 
 def _mobilenets(fleet: Fleet) -> None:
     """MobileNetV2 as its publisher quantised it, on a processor, and compiled for an Edge TPU that is not there."""
-    (uniform,) = (number for number, name in imagenet().items() if name == "military uniform")
-    evaluation = npz(input=grace_hopper(), labels=np.array([uniform]))
-    compiled = fleet.publish_bytes("mobilenet-compiled", edge_tpu_mobilenet().read_bytes(), "tflite")
-    del compiled["secretRef"]
-    for name, engine, more in (
-        ("mobilenet", "litert", {}),
-        ("coral", "edgetpu", {"compiled": [{"toolchain": "EdgeTPU", **compiled}]}),
-    ):
-        _apply(
-            fleet,
-            name,
-            engine,
-            source=fleet.publish_bytes("mobilenet", mobilenet().read_bytes(), "tflite"),
-            calibration=None,
-            evaluation={**_set(fleet, "mobilenet", evaluation), "metric": "Accuracy"},
-            picture=None,
-            gates={"minAccuracy": "100%"},
-            **more,
-        )
+    _apply(fleet, "mobilenet", "litert", **mobilenet_spec(fleet, compiled=False))
+    _apply(fleet, "coral", "edgetpu", **mobilenet_spec(fleet, compiled=True))
 
 
 def _vectors(fleet: Fleet) -> None:

@@ -9,7 +9,7 @@ import random
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -175,6 +175,28 @@ class SelfTestKilled(Fault):
         except OSError:
             return ""  # it has ended, or has not changed to its own root yet
         return str(bundle["precision"])
+
+
+class ServerKilled(Fault):
+    """Kills the server of a pod, each time that it is started.
+
+    Attributes:
+        kills: how often.
+    """
+
+    def __init__(self, pod_uid: str, program: str) -> None:
+        super().__init__()
+        self._pod = f"/pod{pod_uid}/"
+        self._program = program
+        self.kills = 0
+
+    def step(self) -> None:
+        """Kill it, where it runs."""
+        for process in processes.everything():
+            if process.arguments[:1] == (self._program,) and self._pod in _cgroups(process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)
+                    self.kills += 1
 
 
 @contextmanager

@@ -1,4 +1,8 @@
-"""A real kubelet and a device plugin: nodes without the device, a rollout on an exclusive one, one that changes."""
+"""A real kubelet and a device plugin: nodes without the device, a rollout on an exclusive one, one that changes.
+
+The class of hardware is the catalogue's for a Coral in a slot, and the model one that its publisher compiled for it. No
+Edge TPU is here, nor its library, so what serves beside the device is the file from before that, on the processor.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +12,22 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-import onnx
 import pytest
+import yaml
 from device_plugin import FRESH, IN_CONTAINER, RESOURCE, USED, DevicePlugin, Holders, holders
 from faults import Watched
+from mobilenets import UNIFORM, mobilenet_spec, said_of_hopper
 from namespaces import keep_evidence, namespace_of
-from onnx import numpy_helper
+from published import imagenet
 
-from edgesmith_stage import surface
 from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.ground import Ground
+from edgesmith_stage.shell import ROOT
 from edgesmith_stage.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
 
-NAME, PROFILE = "vision", "coral"
+NAME, PROFILE = "vision", "coral-m2"
 LABEL = "edgesmith-test/coral"
 WITH, WITHOUT = "edge-3", "edge-4"
 """The node that a Coral is plugged into, and one that is labelled as if it were."""
@@ -36,26 +40,11 @@ def shared(ground: Ground) -> Iterator[Fleet]:
     """An EdgeModel whose servers ask for the device, on two nodes of which none has a plugin yet."""
     kube = ground.kube
     kube("label", "nodes", WITH, WITHOUT, f"{LABEL}=yes")
-    kube.apply(
-        {
-            "apiVersion": "edgesmith.dev/v1alpha1",
-            "kind": "DeviceProfile",
-            "metadata": {"name": PROFILE},
-            "spec": {
-                "nodeSelector": {LABEL: "yes"},
-                "platform": {"os": "linux", "architecture": "amd64"},
-                "toolchain": {"name": "ONNXRuntime", "precisions": ["fp32"]},
-                "runtime": {
-                    "resources": {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {RESOURCE: 1}},
-                },
-            },
-        }
-    )
+    kube.apply(_catalogues())
     with namespace_of(ground, "device-plugin") as fleet:
-        manifest = fleet.manifest(NAME, _version(fleet), deviceProfiles={"names": [PROFILE]}, rollout=ROLLOUT)
-        for field in ("evaluation", "gates"):
-            del manifest["spec"][field]
-        fleet.apply(manifest)
+        spec = mobilenet_spec(fleet, next(_NUMBERS), compiled=True)
+        source = spec.pop("source")
+        fleet.apply(fleet.manifest(NAME, source, deviceProfiles={"names": [PROFILE]}, rollout=ROLLOUT, **spec))
         yield fleet
         kube("delete", "edgemodel", NAME, "-n", fleet.namespace)
     kube("label", "nodes", WITH, WITHOUT, f"{LABEL}-")
@@ -114,8 +103,14 @@ def test_the_node_that_offers_it_serves_and_the_other_holds_nobody_up(vision: Fl
     ready = vision.condition(NAME, "Ready") or {}
     assert (ready["status"], ready["reason"]) == ("True", "DeviceMissing")
     assert ready["message"] == "Serving on 1 of 2 nodes, 1 without a device."
-    assert model["status"]["variants"][0]["state"] == "Complete"
+    (variant,) = model["status"]["variants"]
+    assert (variant["state"], variant["precision"], variant["accuracy"]) == ("Complete", "int8", "100.00%")
     assert [(one["name"], one["reason"]) for one in model["status"]["pending"]] == [(WITHOUT, "DeviceMissing")]
+
+    (warning,) = variant["deviceWarnings"]
+    assert warning.startswith(f"On {WITH} the model runs on the CPU: "), warning
+    said = [imagenet()[int(answer.argmax())] for answer in said_of_hopper(vision, NAME, WITH)]
+    assert said == [UNIFORM, UNIFORM]
 
     # The self-test gets the device and hands it on to the server of its pod.
     assert set(plugged.allocated) == set(plugged.started) == {FRESH}
@@ -130,7 +125,7 @@ def test_a_rollout_on_an_exclusive_device_waits_for_the_pod_before(vision: Fleet
     (before,) = vision.pods(NAME).values()
     given = len(plugged.allocated)
     with Holders() as held, Watched(lambda: _reason(vision, "RolloutComplete")) as watched:
-        vision.patch(NAME, {"source": _version(vision)})
+        vision.patch(NAME, _version(vision))
         _settled_on_another(vision, before)
     (after,) = vision.pods(NAME).values()
     assert held.shared == []
@@ -148,7 +143,7 @@ def test_a_device_that_gets_another_id_keeps_its_server_and_the_next_one_gets_th
     with Holders() as held:
         plugged.offer(USED)
         until(lambda: _allocatable(vision, WITH) == "1" and len(plugged.allocated), seconds=30, what="one device")
-        vision.patch(NAME, {"source": _version(vision)})
+        vision.patch(NAME, _version(vision))
         assert before in vision.pods(NAME).values()
         _settled_on_another(vision, before)
     (after,) = vision.pods(NAME).values()
@@ -176,7 +171,7 @@ def test_a_device_that_is_taken_away_is_named_and_its_server_stays_until_it_is_b
     assert message.startswith(f"It offers 0 of {RESOURCE} where 1 is expected; its server goes on")
     assert vision.servers(NAME)[WITH].ready
 
-    vision.patch(NAME, {"source": _version(vision)})
+    vision.patch(NAME, _version(vision))
     said = vision.wait(NAME, "Reconciling", reason="DeviceMissing", seconds=120)
     assert f"offers 0 of {RESOURCE} where 1 is expected" in said["message"]
     assert (list(vision.pods(NAME).values()), vision.servers(NAME)[WITH].revision) == ([before], revision)
@@ -237,15 +232,19 @@ def _serves(fleet: Fleet) -> bool:
     return WITH in servers and servers[WITH].ready
 
 
+def _catalogues() -> dict[str, Any]:
+    """The profile as the chart has it, but for the label of its nodes: other tests have classes for the usual one."""
+    profile: dict[str, Any] = yaml.safe_load((ROOT / f"charts/edgesmith/profiles/{PROFILE}.yaml").read_text())
+    assert profile["spec"]["runtime"]["resources"]["limits"][RESOURCE] == 1
+    selector = profile["spec"]["nodeSelector"]
+    del selector["edgesmith.dev/device"]
+    selector[LABEL] = "yes"
+    return profile
+
+
 def _version(fleet: Fleet) -> dict[str, Any]:
-    """Publish the example's model with one weight a little different, so that it is a build of its own."""
-    model = onnx.load(surface.FOLDER / "model.onnx")
-    tensor = next(tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT)
-    values = numpy_helper.to_array(tensor).copy()
-    number = next(_NUMBERS)
-    values.flat[0] += np.float32(number * 1e-3)
-    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-    return fleet.publish_bytes(str(number), model.SerializeToString())
+    """Publish the model as another file, so that it is a build of its own."""
+    return {"source": mobilenet_spec(fleet, next(_NUMBERS), compiled=True)["source"]}
 
 
 def _settled_on_another(fleet: Fleet, before: str) -> None:

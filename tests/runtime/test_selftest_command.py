@@ -31,6 +31,7 @@ def test_the_self_test_passes(toy: Bundle, tmp_path: Path) -> None:
         "memoryBytes",
         "parity",
         "warning",
+        "recompiled",
         "device",
     }
     assert (finding["verdict"], finding["reason"], finding["parity"]) == ("Passed", "Passed", 1.0)

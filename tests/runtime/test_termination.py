@@ -27,6 +27,16 @@ def test_a_message_too_long_is_shortened_and_no_more_than_it_has_to(tmp_path: Pa
         assert len(text) > LONGEST - 24, "no room is left for two letters more"
 
 
+def test_a_device_that_changed_is_said_beside_a_warning_and_shortened_as_one(tmp_path: Path) -> None:
+    finding = Finding("Passed", "検" * 700, warning="検" * 300, recompiled="検" * 900, device=FACTS)
+    write_termination(tmp_path / "log", finding, create=True)
+    text = (tmp_path / "log").read_bytes()
+    said = json.loads(text)
+    assert len(text) <= LONGEST
+    assert 0 < len(said["recompiled"]) <= 300
+    assert Finding("Passed", "").document()["recompiled"] is None
+
+
 def test_without_a_warning_there_is_room_for_the_message_alone(tmp_path: Path) -> None:
     write_termination(tmp_path / "log", Finding("GoldenMismatch", "検" * 700, device=FACTS), create=True)
     assert json.loads((tmp_path / "log").read_bytes())["reason"] == "GoldenMismatch"

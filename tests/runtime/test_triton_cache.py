@@ -47,7 +47,7 @@ def test_engines_are_found_again(toy: Bundle, tmp_path: Path) -> None:
         "engines are compiled for the first time",
         "engines were there already",
     )
-    assert (first.changed, again.changed, engine.exists()) == (False, False, True)
+    assert (first.changes, again.changes, engine.exists()) == ("", "", True)
 
 
 def test_a_self_test_that_failed_before_it_compiled_leaves_no_engines(toy: Bundle, tmp_path: Path) -> None:
@@ -71,10 +71,43 @@ def test_another_device_compiles_anew_and_says_why(
     with_engine(opened(toy, tmp_path))
     with caplog.at_level(logging.WARNING):
         changed = opened(toy, tmp_path, dataclasses.replace(ORIN, **change))
-    assert changed.message.startswith(f"engines are compiled anew: {says}")
-    assert changed.changed
+    assert changed.changes.startswith(says)
+    assert changed.message == f"engines are compiled anew: {changed.changes}"
     assert changed.message in caplog.text
     assert not (changed.folder / "model.engine").exists()
+
+
+@pytest.mark.parametrize("change", [{"driver": "550.1"}, {"tensorrt": "10.7.0"}], ids=["same folder", "another"])
+def test_a_change_is_said_until_its_engines_are_there_and_then_no_more(
+    toy: Bundle, tmp_path: Path, change: dict[str, str]
+) -> None:
+    """A self-test that dies while it compiles is tried again, and is still about the same change."""
+    with_engine(opened(toy, tmp_path))
+    newer = dataclasses.replace(ORIN, **change)
+    first = opened(toy, tmp_path, newer)
+    again = opened(toy, tmp_path, newer)
+    assert first.changes
+    assert (again.changes, again.message) == (first.changes, first.message)
+    engine = with_engine(again)
+    after = opened(toy, tmp_path, newer)
+    assert (after.changes, after.message, engine.exists()) == ("", "engines were there already", True)
+
+
+def test_a_second_change_before_anything_is_compiled_is_held_against_the_engines_that_were(
+    toy: Bundle, tmp_path: Path
+) -> None:
+    with_engine(opened(toy, tmp_path))
+    opened(toy, tmp_path, dataclasses.replace(ORIN, driver="550.1"))
+    twice = opened(toy, tmp_path, dataclasses.replace(ORIN, driver="560.2"))
+    assert twice.changes == "the driver was 540.4.0 and is 560.2"
+
+
+def test_where_nothing_was_ever_compiled_another_device_compiles_for_the_first_time(
+    toy: Bundle, tmp_path: Path
+) -> None:
+    opened(toy, tmp_path)
+    other = opened(toy, tmp_path, dataclasses.replace(ORIN, driver="550.1"))
+    assert (other.changes, other.message) == ("", "engines are compiled for the first time")
 
 
 def test_a_base_image_that_is_rolled_back_finds_its_engines(toy: Bundle, tmp_path: Path) -> None:
@@ -92,7 +125,7 @@ def test_a_fingerprint_that_cannot_be_read_is_another_device_s(toy: Bundle, tmp_
     cache = opened(toy, tmp_path)
     engine = with_engine(cache)
     (cache.folder / "fingerprint.json").write_text("{")
-    assert opened(toy, tmp_path).changed
+    assert opened(toy, tmp_path).changes.startswith("TensorRT was unknown and is 10.3.0, ")
     assert not engine.exists()
 
 
@@ -118,7 +151,7 @@ def test_a_volume_that_cannot_be_written_is_said(toy: Bundle, tmp_path: Path) ->
 
 def test_a_model_for_the_processor_needs_no_engines(toy: Bundle, tmp_path: Path) -> None:
     prepared = prepare(toy, threads=1, max_batch=1, engines=tmp_path)
-    assert (prepared.message, prepared.device, list(tmp_path.iterdir())) == ("", {}, [])
+    assert (prepared.message, prepared.recompiled, prepared.device, list(tmp_path.iterdir())) == ("", "", {}, [])
 
 
 DRIVER = """NVRM version: NVIDIA UNIX Open Kernel Module for aarch64  540.4.0  Release Build  (buildbrain)

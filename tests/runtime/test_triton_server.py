@@ -151,6 +151,19 @@ def test_a_model_for_tensorrt_is_not_quietly_run_by_the_processor(toy: Bundle, t
     assert "engines are compiled for the first time" in said["message"]
 
 
+def test_a_device_that_changed_since_it_compiled_the_model_is_said_apart_from_the_message(
+    toy: Bundle, tmp_path: Path
+) -> None:
+    bundle = again(toy, tmp_path / "model", options={"accelerator": "tensorrt"})
+    assert self_tested(bundle.folder)[1]["recompiled"] is None
+    (known,) = Path(os.environ["TMPDIR"]).glob("edgesmith/engines/**/fingerprint.json")
+    (known.parent / "model.engine").write_bytes(b"compiled")
+    known.write_text(json.dumps(json.loads(known.read_text()) | {"driver": "540.4.0"}))
+    said = self_tested(bundle.folder)[1]
+    assert said["recompiled"] == "the driver was 540.4.0 and is unknown"
+    assert f"engines are compiled anew: {said['recompiled']}" in said["message"]
+
+
 def test_triton_takes_a_model_in_fp16_and_the_configuration_for_tensorrt(toy: Bundle, tmp_path: Path) -> None:
     """Its GPU apart, which is not here: the fields for TensorRT are read, and come back as they were written."""
     half = in_half(toy.model_path, tmp_path / "half.onnx").file

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import onnxruntime as ort
 
 from edgesmith_builder.contract import InFloat, Precision
 from edgesmith_builder.dataset import Samples
@@ -16,10 +13,10 @@ from edgesmith_builder.failures import CompileFailed
 from edgesmith_builder.progress import size_text, step
 from edgesmith_builder.quantize import Quantization, mixtures, quantize, quantize_at_run_time
 from edgesmith_builder.score.asking import Answer
+from edgesmith_builder.score.other_kernels import with_other_kernels
 from edgesmith_builder.score.together import apart
 from edgesmith_builder.toolchain.interface import NO_CALIBRATION, Compiled, Material, no_such_form
 from edgesmith_runtime.engine import load_engine
-from edgesmith_runtime.engine.onnxruntime import session_options
 
 log = logging.getLogger(__name__)
 
@@ -108,30 +105,9 @@ def _at_run_time(material: Material, folder: Path) -> Compiled:
     return Compiled("onnxruntime", made.file, warnings=tuple(warnings))
 
 
-def other_answers(compiled: Compiled, samples: Samples, *, fused: bool = True) -> list[Answer] | None:
-    """What a model answers when ONNX Runtime may not choose layouts for this processor.
-
-    Convolutions then take the general kernels that other processors use, which sum in another order. Measured over the
-    examples between processors: no difference at all in int8, 5e-7 of the range in fp32.
-
-    Args:
-        compiled: The candidate.
-        samples: What to ask, one at a time.
-        fused: Whether quantised layers compute in whole numbers; otherwise in fp32 between numbers that are rounded to
-            steps of 8 bits, so that some fall on the next step.
-
-    Returns:
-        The answers, or None where it does not run that way.
-    """
-    options, levels = session_options(1), ort.GraphOptimizationLevel
-    options.graph_optimization_level = levels.ORT_ENABLE_EXTENDED if fused else levels.ORT_DISABLE_ALL
-    try:
-        session: Any = ort.InferenceSession(str(compiled.model_file), options, providers=["CPUExecutionProvider"])
-        names = [node.name for node in session.get_outputs()]
-        return [dict(zip(names, session.run(names, samples.feed(index)), strict=True)) for index in range(len(samples))]
-    # ONNX Runtime's own errors share no base class of their own.
-    except Exception:  # noqa: BLE001 - that this way is not open says nothing about the model
-        return None
+def other_answers(compiled: Compiled, samples: Samples) -> Sequence[Answer] | None:
+    """See `Toolchain.other_answers`: other processors have other kernels."""
+    return with_other_kernels(compiled.model_file, samples)
 
 
 def told_here(options: Mapping[str, str]) -> Mapping[str, str]:

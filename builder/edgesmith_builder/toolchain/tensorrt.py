@@ -9,7 +9,6 @@ TensorRT is told.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from edgesmith_builder.contract import Precision
@@ -18,7 +17,7 @@ from edgesmith_builder.failures import CompileFailed
 from edgesmith_builder.progress import size_text, step
 from edgesmith_builder.quantize import Quantization, quantize
 from edgesmith_builder.score.asking import Answer
-from edgesmith_builder.toolchain import onnxruntime
+from edgesmith_builder.score.other_kernels import with_other_kernels
 from edgesmith_builder.toolchain.half import in_half
 from edgesmith_builder.toolchain.interface import NO_CALIBRATION, Compiled, Material
 from edgesmith_builder.toolchain.rounded import rounded
@@ -77,8 +76,8 @@ def other_answers(compiled: Compiled, samples: Samples) -> Sequence[Answer] | No
     GPU's kernels do.
     """
     if compiled.made_from is not None:
-        return onnxruntime.other_answers(replace(compiled, model_file=compiled.made_from), samples)
-    return onnxruntime.other_answers(compiled, samples, fused=compiled.came)
+        return with_other_kernels(compiled.made_from, samples)
+    return with_other_kernels(compiled.model_file, samples, fused=compiled.came)
 
 
 def told_here(options: Mapping[str, str]) -> Mapping[str, str]:  # noqa: ARG001 - as the interface has it

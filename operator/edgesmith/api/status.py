@@ -10,6 +10,7 @@ from pydantic import Field
 from edgesmith.api.drift_status import DriftStatus
 from edgesmith.api.history import HistoryEntry, RequestStatus
 from edgesmith.api.model import Model
+from edgesmith.api.recompiled import Recompiled
 from edgesmith.api.source import SHA256_PATTERN
 from edgesmith.api.trial_status import ALTERNATIVE, TrialStatus, candidate_name
 
@@ -178,6 +179,11 @@ class VariantStatus(Model):
         max_length=8,
         description="What is not as it should be on devices though the model answers there, each in one sentence.",
         json_schema_extra={"x-member": "One."},
+    )
+    recompiled: tuple[Recompiled, ...] = Field(
+        (),
+        max_length=8,
+        description="Devices that changed since they compiled the model, by their last self-test: it is compiled anew.",
     )
     latency: str | None = Field(None, description="Worst p95 latency that a device measured in its self-test.")
     size: int | None = Field(

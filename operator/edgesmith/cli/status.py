@@ -208,6 +208,8 @@ def _sentences(variant: VariantStatus) -> Iterator[str]:
         yield f"It was not compiled: its layers are those of {variant.rebased_from}, over another base image."
     for words in (*variant.warnings, *variant.device_warnings):
         yield f"Warning: {words}."
+    for one in variant.recompiled:
+        yield one.sentence
 
 
 def _revisions(seen: Seen, model: EdgeModel) -> list[dict[str, str]]:
@@ -259,8 +261,9 @@ def _nodes(objects: Objects, model: EdgeModel) -> list[dict[str, str]]:
             devices=devices.get(profile or ""),
         )
         state = observe(node, terms, here, parse_record(node.records.get(key), now), placed).state
-        tests = [pod.selftest.p95_ms for pod in here if pod.revision == label and pod.selftest]
-        p95 = next((test for test in tests if test is not None), None)
+        tests = [pod.selftest for pod in here if pod.revision == label and pod.selftest]
+        p95 = next((test.p95_ms for test in tests if test.p95_ms is not None), None)
+        anew = next((f"It compiles the model anew, since {test.recompiled}." for test in tests if test.recompiled), "")
         rows.append(
             {
                 "node": node.name,
@@ -268,7 +271,7 @@ def _nodes(objects: Objects, model: EdgeModel) -> list[dict[str, str]]:
                 "revision": label or "",
                 "state": _word(state),
                 "latency": f"{p95:.1f} ms" if p95 is not None else "",
-                "message": pending.get(node.name) or state.note,
+                "message": pending.get(node.name) or state.note or anew,
             }
         )
     return rows

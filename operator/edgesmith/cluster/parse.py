@@ -228,7 +228,7 @@ def selftest(message: Any) -> SelfTest | None:
     """What a termination message says a device found out; None where it is not the runtime's.
 
     Format: the runtime's self-test writes one JSON object with verdict, reason, message, p50Ms, p95Ms, memoryBytes,
-    device and, where something is not as it should be, warning.
+    device and, where something is not as it should be, warning, and where the device changed, recompiled.
     """
     found = json_object(message.strip()) if isinstance(message, str) else None
     if found is None or found.get("verdict") not in ("Passed", "Failed"):
@@ -243,6 +243,7 @@ def selftest(message: Any) -> SelfTest | None:
         memory_bytes=None if memory is None else int(memory),
         device=_device(json.dumps(mapping(found.get("device")))),
         warning=text(found, "warning")[:_SENTENCE_LIMIT] or None,
+        recompiled=text(found, "recompiled")[:_SENTENCE_LIMIT] or None,
     )
 
 

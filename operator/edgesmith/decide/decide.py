@@ -177,10 +177,6 @@ def _facts(view: View, course: Course) -> VariantFacts:
         if shown and pod.revision == shown.revision and pod.selftest
     ]
     measured = [test.p95_ms for _, test in tested if test.p95_ms is not None]
-    warnings: dict[str, list[str]] = {}
-    for node, test in tested:
-        if test.warning:
-            warnings.setdefault(test.warning, []).append(node)
     return VariantFacts(
         profile,
         view.builds.get(profile),
@@ -189,12 +185,22 @@ def _facts(view: View, course: Course) -> VariantFacts:
         max(measured, default=None),
         contestants=view.contestants.get(profile),
         unbuilt=view.resolved.refused.get(profile) or _undigested(view, profile),
-        warnings=warnings,
+        warnings=_saying((node, test.warning) for node, test in tested),
+        recompiled=_saying((node, test.recompiled) for node, test in tested),
         opens=view.terms.rules.opening.message,
         unmatched=len(view.assignment.unmatched),
         transfer=transfer_of(course, view.images_of(course), view.snapshot.layers),
         for_sites=profile in for_sites(view.snapshot.model, view.snapshot.settings),
     )
+
+
+def _saying(said: Iterable[tuple[str, str | None]]) -> dict[str, set[str]]:
+    """The nodes that say each thing; one with two pods, of which the other makes it ready, counts once."""
+    found: dict[str, set[str]] = {}
+    for node, words in said:
+        if words:
+            found.setdefault(words, set()).add(node)
+    return found
 
 
 def _turns(view: View, courses: Iterable[Course]) -> Iterable[Turn]:

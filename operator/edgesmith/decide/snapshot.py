@@ -56,6 +56,8 @@ class SelfTest:
     device: Mapping[str, Any] = field(default_factory=dict)
     warning: str | None = None
     """What is not as it should be though the model answers, as the end of a sentence about it."""
+    recompiled: str | None = None
+    """What of the device is another than when it compiled the model, which is why it is compiled anew."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ def _drifted(drift: Drifting | None) -> list[Said]:
 
 
 def events_of(status: EdgeModelStatus, previous: Mapping[str, Any]) -> tuple[Event, ...]:
-    """One event for every condition and variant that is not as it was.
+    """One event for every condition and variant that is not as it was, and for devices that changed.
 
     `Reconciling`, `Stalled` and `Ready` repeat what an area said, so the areas and the variants speak. `Ready` does so
     only when it becomes True: that a node went away or came back is no event of the EdgeModel. `Stalled` does so where
@@ -105,7 +105,7 @@ def events_of(status: EdgeModelStatus, previous: Mapping[str, Any]) -> tuple[Eve
             or (condition.type == ConditionType.STALLED and not any(condition.message in message for message in told))
         ):
             found.append(Event("Warning", condition.reason, condition.message))
-    return (*found, *variants)
+    return (*found, *variants, *_recompiled_events(status, previous))
 
 
 def _variant_events(status: EdgeModelStatus, previous: Mapping[str, Any]) -> list[Event]:
@@ -120,6 +120,24 @@ def _variant_events(status: EdgeModelStatus, previous: Mapping[str, Any]) -> lis
             named = message if f"for {variant.profile}" in message else f"{variant.profile}: {message}"
             found.append(Event(kind, variant.state, named))
     return found
+
+
+RECOMPILED = "Recompiled"
+"""The reason of an event about devices that compile a model anew."""
+
+
+def _recompiled_events(status: EdgeModelStatus, previous: Mapping[str, Any]) -> Iterable[Event]:
+    """One event for every change that no node of the variant told before, however many more follow."""
+    variants = previous.get("variants")
+    before = {
+        (one.get("profile"), change.get("change"))
+        for one in (variants if isinstance(variants, list) else ())
+        for change in one.get("recompiled", ())
+    }
+    for variant in status.variants:
+        for one in variant.recompiled:
+            if (variant.profile, one.change) not in before:
+                yield Event("Normal", RECOMPILED, f"{variant.profile}: {one.sentence}")
 
 
 def total(parts: Iterable[NodeCounts]) -> NodeCounts:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edgesmith.api.conditions import Reason
 from edgesmith.api.names import RETRY_ANNOTATION
+from edgesmith.api.recompiled import Recompiled
 from edgesmith.api.status import NodeCounts, PartitionStatus, TransferStatus, VariantStatus
 from edgesmith.decide.build_status import known
 from edgesmith.decide.builds import BuildState
@@ -34,8 +35,10 @@ class VariantFacts:
     """All of its builds, `build` among them."""
     unbuilt: Finding | None = None
     """Why nothing is built for the profile; None where something is, or where there is no such profile."""
-    warnings: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    warnings: Mapping[str, Collection[str]] = field(default_factory=dict)
     """What devices that run the revision shown say is not as it should be, and the nodes that say so."""
+    recompiled: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """What is another of devices that compile that revision anew, and the nodes that say so."""
     opens: str = ""
     """When the next window opens, in one sentence; empty where one is open."""
     unmatched: int = 0
@@ -188,19 +191,26 @@ def variant_status(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantS
         message=sentence(facts, own),
         nodes=own,
         device_warnings=tuple(_device_warnings(facts.warnings))[:_WARNINGS],
+        recompiled=tuple(_recompiled(facts.recompiled))[:_WARNINGS],
         **measured,
     )
 
 
 _WARNINGS = 8
-"""Kinds of warnings of devices that are told."""
+"""Kinds of warnings of devices that are told, and of changes."""
 
 
-def _device_warnings(warnings: Mapping[str, Sequence[str]]) -> Iterable[str]:
+def _device_warnings(warnings: Mapping[str, Collection[str]]) -> Iterable[str]:
     """One sentence for each kind of warning, whatever the number of nodes."""
     for warning, nodes in sorted(warnings.items()):
         first, more = min(nodes), len(nodes) - 1
         yield f"On {first}{f' and {more} more {_nodes(more)}' if more else ''} the model {warning.rstrip('.')}"
+
+
+def _recompiled(changes: Mapping[str, Collection[str]]) -> Iterable[Recompiled]:
+    """One entry for each kind of change, whatever the number of nodes."""
+    for change, nodes in sorted(changes.items()):
+        yield Recompiled(change=change, node=min(nodes), nodes=len(nodes))
 
 
 def _reason(facts: VariantFacts, own: NodeCounts) -> Reason:

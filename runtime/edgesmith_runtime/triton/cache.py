@@ -25,6 +25,8 @@ __all__ = ["KEPT", "EngineCache", "open_cache"]
 
 _log: Final = logging.getLogger(__name__)
 _FINGERPRINT: Final = "fingerprint.json"
+_BEFORE: Final = "before.json"
+"""The device of the engines before, until there are new ones: a self-test that dies on the way says it again."""
 _DIGITS: Final = 16
 KEPT: Final = 3
 """Models kept of each name: the one that serves, the one before it, and a canary."""
@@ -39,12 +41,13 @@ class EngineCache:
     Attributes:
         folder: The folder.
         message: How it was found, in a few words.
-        changed: Whether engines were there, and are to be compiled anew because the device is another.
+        changes: What of the device is another than when engines were compiled, so that they are compiled anew; empty
+            where they are not.
     """
 
     folder: Path
     message: str
-    changed: bool = False
+    changes: str = ""
 
 
 def open_cache(bundle: Bundle, fingerprint: Fingerprint, *, root: Path, scratch: Path) -> EngineCache:
@@ -64,32 +67,47 @@ def open_cache(bundle: Bundle, fingerprint: Fingerprint, *, root: Path, scratch:
     digest = bundle.model_digest.partition(":")[2][:_DIGITS]
     model = models / f"{digest}-{bundle.precision}"
     folder = model / fingerprint.key
-    own = _read(folder / _FINGERPRINT)
-    before = own or _latest(model)
-    changes = fingerprint.changes(before) if before is not None and own != fingerprint else []
-    if own != fingerprint:
+    before = _compiled_on(folder) or _latest(model)
+    changes = ", ".join(fingerprint.changes(before)) if before is not None else ""
+    there = _engines(folder) and not changes
+    if _read(folder / _FINGERPRINT) != fingerprint:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _FINGERPRINT).write_text(json.dumps(asdict(fingerprint)))
+    _write(folder / _FINGERPRINT, fingerprint)
+    if before is not None and not there:
+        _write(folder / _BEFORE, before)
     os.utime(model)
     _forget(model, _KEYS)
     _forget(models, KEPT)
     if changes:
-        message = f"engines are compiled anew: {', '.join(changes)}"
+        message = f"engines are compiled anew: {changes}"
         _log.warning(message)
-    elif any(file.name != _FINGERPRINT for file in folder.iterdir()):
+    elif there:
         message = "engines were there already"
     else:
         message = "engines are compiled for the first time"
     if not kept:
         message += f", and last as long as the pod, since there is no volume at {root}"
-    return EngineCache(folder, message, changed=bool(changes))
+    return EngineCache(folder, message, changes)
+
+
+def _engines(folder: Path) -> bool:
+    return folder.is_dir() and any(file.name not in {_FINGERPRINT, _BEFORE} for file in folder.iterdir())
+
+
+def _compiled_on(folder: Path) -> Fingerprint | None:
+    """The device as it was when a folder's engines were compiled; where there are none yet, those in whose place."""
+    return _read(folder / (_FINGERPRINT if _engines(folder) else _BEFORE))
 
 
 def _latest(model: Path) -> Fingerprint | None:
-    """The device as it was when engines were compiled last."""
-    files = sorted(model.glob(f"*/{_FINGERPRINT}"), key=lambda file: file.stat().st_mtime)
-    return _read(files[-1]) if files else None
+    """The device as it was when engines of a model were compiled last."""
+    files = sorted(model.glob(f"*/{_FINGERPRINT}"), key=lambda file: file.stat().st_mtime, reverse=True)
+    return next((found for file in files if (found := _compiled_on(file.parent)) is not None), None)
+
+
+def _write(file: Path, fingerprint: Fingerprint) -> None:
+    file.write_text(json.dumps(asdict(fingerprint)))
 
 
 def _read(file: Path) -> Fingerprint | None:

@@ -35,11 +35,13 @@ class Prepared:
         fitting: What it adds to the model's configuration.
         device: What a termination message says of it.
         message: What is to be told of it, if anything.
+        recompiled: What of it is another than when the model was compiled for it, which is why it is compiled anew.
     """
 
     fitting: Fitting
     device: dict[str, str] = field(default_factory=dict)
     message: str = ""
+    recompiled: str = ""
 
 
 def scratch() -> Path:
@@ -69,4 +71,4 @@ def prepare(bundle: Bundle, *, threads: int, max_batch: int, engines: Path = ENG
         raise EngineError(
             f"{error.filename or engines} cannot be written: {error.strerror}; expected a folder that user 65532 owns"
         ) from error
-    return Prepared(Fitting(threads, max_batch, cache.folder), fingerprint.facts(), cache.message)
+    return Prepared(Fitting(threads, max_batch, cache.folder), fingerprint.facts(), cache.message, cache.changes)

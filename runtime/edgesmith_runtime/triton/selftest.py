@@ -81,7 +81,8 @@ def self_test(folder: Path, asked: Asked) -> Finding:
     if prepared is None:
         return finding
     message = "; ".join(part for part in (finding.message, prepared.message) if part)
-    return replace(finding, message=message, device=prepared.device | dict(finding.device))
+    device = prepared.device | dict(finding.device)
+    return replace(finding, message=message, recompiled=prepared.recompiled or None, device=device)
 
 
 def _tried(server: PrivateServer, bundle: Bundle, golden: Golden, asked: Asked) -> Finding:
