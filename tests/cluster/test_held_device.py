@@ -16,7 +16,7 @@ from edgesmith_stage.waiting import until
 pytestmark = pytest.mark.timeout(600)
 
 NAME, PROFILE = "lends", "lends-its-device"
-LABEL, NODE = "edgesmith-test/lends", "edge-4"
+LABEL, NODE = "edgesmith-test/lends", "edge-3"
 FINALISTS = ["fp32", "int8"]
 
 

@@ -123,7 +123,17 @@ def test_every_tier_runs_and_none_may_lack_anything(target: str, select: str, tm
     beside = [f"tests/cluster/test_{name}.py" for name in ("site_cluster", "arm64", "image_modules")]
     three = [
         f"tests/cluster/test_{name}.py"
-        for name in ("bad_input", "downgrade", "drift", "judged", "monitoring", "no_pods", "samples", "surge")
+        for name in (
+            "bad_input",
+            "downgrade",
+            "drift",
+            "held_device",
+            "judged",
+            "monitoring",
+            "no_pods",
+            "samples",
+            "surge",
+        )
     ]
     others = f"tests/cluster {' '.join(f'--ignore={file}' for file in beside + three)}"
     builds = [f"tests/{name}" for name in ("archive", "builder", "examples", "published")]
