@@ -86,6 +86,10 @@ class ArgoCD:
         """Run an action on a resource of an Application, as a click on it does."""
         self._call("POST", f"/api/v1/applications/{name}/resource/actions/v2", {**resource, "action": action})
 
+    def tree(self, name: str) -> list[Object]:
+        """All that an Application's tree shows, with what children have made: what is in git and what is not."""
+        return list(self._call("GET", f"/api/v1/applications/{name}/resource-tree").get("nodes") or [])
+
     def _call(self, method: str, path: str, body: Object | None = None) -> Object:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}

@@ -20,7 +20,7 @@ from kubelets import Kubelets
 from needs import lacking
 from operator_process import DIGEST, Operator, registry
 
-from edgesmith.api.names import BUILD_KEY_LABEL
+from edgesmith.api.names import BUILD_KEY_LABEL, REVISION_LABEL
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples/gitops"
@@ -120,7 +120,12 @@ def site(tmp_path: Path) -> Iterator[Site]:
     programs = tools()
     if programs is None:
         lacking(f"{', '.join(PROGRAMS)} are not compiled yet: run `make tools`")
-    settings = yaml.safe_load((ROOT / "deploy/argocd/argocd-cm.yaml").read_text())["data"]
+    files = ("argocd-cm.yaml", "argocd-cm-pods.yaml")
+    settings = {
+        key: value
+        for file in files
+        for key, value in yaml.safe_load((ROOT / "deploy/argocd" / file).read_text())["data"].items()
+    }
     for name in ("plane", "registry", "argocd"):
         (tmp_path / name).mkdir()
     with (
@@ -182,8 +187,21 @@ def _a_node_that_is_away_leaves_it_healthy(site: Site) -> None:
     assert site.argo.stands("edgesmith") == ("Synced", "Healthy")
     (running,) = site.server.items("daemonsets", NAMESPACE)
     assert running["status"]["numberReady"] == 1, "its DaemonSet lacks a pod"
+    tree = wait_for("its tree has looked at the pod", lambda: _tree_with_the_pod_that_is_away(site))
+    assert {one["kind"] for one in tree if "health" in one} >= {"EdgeModel", "DaemonSet", "Service", "Pod"}
+    assert {one["health"]["status"] for one in tree if "health" in one} == {"Healthy"}
+    assert site.argo.stands("edgesmith") == ("Synced", "Healthy")
     site.kubelets.heal("line-2")
     wait_for("it is back", lambda: site.health()["message"] == "Serving on 2 of 2 nodes.")
+
+
+def _tree_with_the_pod_that_is_away(site: Site) -> list[Object]:
+    """The Application's tree, once it shows the server of line-2 as one whose node is not heard of; empty before."""
+    servers = site.server.items("pods", NAMESPACE, REVISION_LABEL)
+    (away,) = [pod["metadata"]["name"] for pod in servers if pod["spec"].get("nodeName") == "line-2"]
+    tree = site.argo.tree("edgesmith")
+    said = [one["health"]["message"] for one in tree if one["name"] == away and "message" in one.get("health", {})]
+    return tree if said == ["Ready when its node was last heard of."] else []
 
 
 def _an_edit_by_hand_is_undone(site: Site) -> None:

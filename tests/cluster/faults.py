@@ -213,6 +213,19 @@ def registry_down(fleet: Fleet) -> Iterator[None]:
         storage.start_registry(record, machine, tools.binaries())
 
 
+@contextmanager
+def spoilt_blob(fleet: Fleet, digest: str) -> Iterator[None]:
+    """The registry's storage has a wrong bit in a blob, until the block ends."""
+    algorithm, _, digits = digest.partition(":")
+    blobs = Folder(fleet.ground.name).control_plane / "registry/docker/registry/v2/blobs"
+    file = blobs / algorithm / digits[:2] / digits / "data"
+    _flip(file)
+    try:
+        yield
+    finally:
+        _flip(file)
+
+
 def kill_operator(fleet: Fleet) -> int:
     """SIGKILL the operator's process inside the test cluster's hub; the number of processes killed."""
     found = operators(fleet.ground.name)

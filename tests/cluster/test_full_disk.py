@@ -1,9 +1,9 @@
-"""A disk that gets full: what is not in use goes, and the image of the revision to go back to stays."""
+"""A disk that gets full: what is not in use goes, the image to go back to stays, and nobody waits for that node."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import onnx
 import pytest
 from device_class import device_class
 
+from edgesmith.api.names import next_label, node_label
 from edgesmith_cluster import images, sandbox
 from edgesmith_cluster.state import Folder
 from edgesmith_stage import surface
@@ -22,12 +23,15 @@ from edgesmith_stage.waiting import until
 pytestmark = [pytest.mark.timeout(400), pytest.mark.long]
 
 NAME, NODE, PROFILE = "small-disk", "edge-5", "small-disk"
+LABEL = "edgesmith-test/disk"
 UNUSED = "localhost/unused:1"
 MEBIBYTE = 2**20
 UNUSED_SIZE = 100 * MEBIBYTE
 """It is on the disk twice: as it came, and unpacked."""
 SHORT = 40 * MEBIBYTE
 """So much less than the kubelet wants to be free is left."""
+VERY_SHORT = 360 * MEBIBYTE
+"""More than the kubelet gets by deleting images, so that its disk stays full."""
 FILLER = "/var/lib/kubelet/filler"
 
 
@@ -67,6 +71,51 @@ def test_going_back_needs_no_link_after_the_kubelet_has_made_room(fleet: Fleet, 
             assert _serves(fleet) == held
     kube("delete", "edgemodel", NAME, "-n", fleet.namespace)
     kube("delete", "deviceprofile", PROFILE)
+
+
+@pytest.mark.lent
+def test_of_several_nodes_the_one_with_a_full_disk_is_left_alone_and_the_others_go_on(fleet: Fleet) -> None:
+    kube, nodes = fleet.ground.kube, (*sorted(set(fleet.ground.edges) - {NODE})[:2], NODE)
+    kube("label", "nodes", *nodes, f"{LABEL}=some")
+    kube.apply(device_class(PROFILE, {LABEL: "some"}, toolchain={"name": "ONNXRuntime", "precisions": ["fp32"]}))
+    rollout = {"steps": [{"nodes": 1, "bake": "1s"}], "maxUnavailable": 1}
+    fleet.apply(
+        fleet.manifest(NAME, fleet.publish("1"), deviceProfiles={"names": [PROFILE]}, gates={}, rollout=rollout)
+    )
+    fleet.wait_settled(NAME, 200)
+    before = {node: one.revision for node, one in fleet.servers(NAME).items()}
+    assert set(before) == set(nodes)
+    with _full_disk(fleet, VERY_SHORT):
+        until(lambda: _tainted(fleet), seconds=60, what="the node to be marked for its full disk")
+        # Another port is another revision of the same image: that it needs no room is not why the node is left alone.
+        fleet.patch(NAME, {"serving": {"port": fleet.model(NAME)["spec"]["serving"]["port"] + 10}})
+        counted = fleet.wait_settled(NAME)["status"]
+        revision = counted["variants"][0]["revision"]
+        assert _given(fleet, nodes) == {node: {revision} for node in nodes} | {NODE: {before[NODE]}}
+        assert (counted["nodes"]["updated"], counted["nodes"]["tainted"], counted["nodes"]["failed"]) == (2, 1, 0)
+        assert [(one["name"], one["reason"]) for one in counted["pending"]] == [(NODE, "Tainted")]
+        assert _tainted(fleet), "the disk was full all the while"
+    until(
+        lambda: _given(fleet, nodes) == {node: {revision} for node in nodes} and fleet.wait_settled(NAME),
+        seconds=90,
+        what="the node to be updated once there is room",
+        detail=lambda: str(fleet.model(NAME)),
+    )
+    kube("delete", "edgemodel", NAME, "-n", fleet.namespace)
+    kube("delete", "deviceprofile", PROFILE)
+    kube("label", "nodes", *nodes, f"{LABEL}-")
+
+
+def _given(fleet: Fleet, nodes: Iterable[str]) -> dict[str, set[str]]:
+    """Node to the revisions that it runs and makes ready."""
+    own = node_label(fleet.namespace, NAME)
+    labels = {node: (fleet.ground.kube.get("node", node) or {})["metadata"]["labels"] for node in nodes}
+    return {node: {found[key] for key in (own, next_label(own)) if key in found} for node, found in labels.items()}
+
+
+def _tainted(fleet: Fleet) -> bool:
+    taints = _node(fleet)["spec"].get("taints", [])
+    return any(one["key"] == "node.kubernetes.io/disk-pressure" for one in taints)
 
 
 def _older(fleet: Fleet) -> dict[str, Any]:
@@ -139,13 +188,13 @@ def _import_unused(fleet: Fleet, folder: Path) -> None:
 
 
 @contextmanager
-def _full_disk(fleet: Fleet) -> Iterator[None]:
-    """Fill the node's disk until a little less than a tenth of it is left."""
+def _full_disk(fleet: Fleet, short: int = SHORT) -> Iterator[None]:
+    """Fill the node's disk until so many bytes less than a tenth of it are left."""
     machine = sandbox.find(fleet.ground.name, NODE)
     assert machine
     inside = ["nsenter", f"--target={machine.process.pid}", "--mount"]
     free, block, total = map(int, run([*inside, "stat", "-f", "-c", "%a %S %b", "/var/lib/kubelet"]).split())
-    size = free * block - total * block // 10 + SHORT
+    size = free * block - total * block // 10 + short
     assert size > 0
     run([*inside, "fallocate", "-l", str(size), FILLER])
     try:
