@@ -30,6 +30,7 @@ from start import measure_start
 from together import measure_together
 
 RESULTS = Path(__file__).with_name("results.json")
+_VERDICTS = {None: "", True: "reached", False: "missed"}
 
 
 PARTS: dict[str, Callable[[], list[Row]]] = {
@@ -55,15 +56,23 @@ def main() -> int:
     """Run the parts asked for and write what they found."""
     parser = argparse.ArgumentParser(prog="bench", description="Measure Edgesmith against the parts it is made of.")
     parser.add_argument("--only", choices=tuple(PARTS), help="one part; results.json is left alone")
-    only = parser.parse_args().only
+    parser.add_argument("--hold", action="store_true", help="exit with 1 where an aim is not reached")
+    found = parser.parse_args()
+    only, hold = found.only, found.hold
     rows = [row for name, measure in PARTS.items() if only in (None, name) for row in measure()]
     print(f"on {processor()}")
-    print(f"{'NAME':<44} {'VALUE':>12} {'UNIT':<8} {'RATIO':>7}  AGAINST")
+    print(f"{'NAME':<44} {'VALUE':>12} {'UNIT':<8} {'RATIO':>7}  {'AIM':<14} {'':<8} AGAINST")
     for row in rows:
-        print(f"{row.name:<44} {row.value:>12.4g} {row.unit:<8} {_shown(row.ratio):>7}  {row.against or ''}")
+        aim = f"{row.aim:<14} {_VERDICTS[row.reached]:<8}"
+        print(f"{row.name:<44} {row.value:>12.4g} {row.unit:<8} {_shown(row.ratio):>7}  {aim} {row.against or ''}")
+    aims = [row for row in rows if row.reached is not None]
+    missed = [row for row in aims if not row.reached]
+    print(f"{len(aims) - len(missed)} of {len(aims)} aims are reached")
+    for row in missed:
+        print(f"missed: {row.name}: the ratio is {_shown(row.ratio)}; {row.aim} is the aim")
     if only is None:
         RESULTS.write_text(json.dumps([row.as_json() for row in rows], indent=1) + "\n")
-    return 0
+    return 1 if missed and hold else 0
 
 
 def _shown(ratio: float | None) -> str:

@@ -55,7 +55,7 @@ def measure_building() -> list[Row]:
                 store.stop()
         finally:
             registry.stop()
-    return [Row("build of MobileNetV2, work", work, "s", f"{WORK:g} s, the aim", work / WORK), *_rows(log)]
+    return [Row("build of MobileNetV2, work", work, "s", f"{WORK:g} s, the aim", work / WORK, most=1.0), *_rows(log)]
 
 
 def _upload(address: str, folder: Path) -> None:

@@ -32,7 +32,14 @@ def measure_passes() -> list[Row]:
     _roll_out(cluster)
     rolling = _milliseconds(cluster)
     return [
-        Row(f"pass over {NODES:,} nodes, {name}", value, "ms", f"{MILLISECONDS:g} ms, the aim", value / MILLISECONDS)
+        Row(
+            f"pass over {NODES:,} nodes, {name}",
+            value,
+            "ms",
+            f"{MILLISECONDS:g} ms, the aim",
+            value / MILLISECONDS,
+            most=1.0,
+        )
         for name, value in (("settled", settled), ("half way to the next revision", rolling))
     ]
 

@@ -15,6 +15,8 @@ class Row:
         unit: s, ms, 1/s, MB, bytes.
         against: What `ratio` is relative to, measured in the same run.
         ratio: `value` divided by the figure it is held against.
+        least: The aim, where it is that the ratio is as much at least.
+        most: The aim, where it is that the ratio is as much at most.
     """
 
     name: str
@@ -22,7 +24,23 @@ class Row:
     unit: str
     against: str | None = None
     ratio: float | None = None
+    least: float | None = None
+    most: float | None = None
 
     def as_json(self) -> dict[str, str | float | None]:
-        """The row as results.json holds it."""
-        return {key: round(value, 4) if isinstance(value, float) else value for key, value in asdict(self).items()}
+        """The row as results.json holds it; an aim only where there is one."""
+        said = {key: round(value, 4) if isinstance(value, float) else value for key, value in asdict(self).items()}
+        return {key: value for key, value in said.items() if value is not None or key not in ("least", "most")}
+
+    @property
+    def aim(self) -> str:
+        """What the ratio is to be, in words; empty where there is no aim."""
+        bounds = (("at least", self.least), ("at most", self.most))
+        return " and ".join(f"{words} {bound:g}" for words, bound in bounds if bound is not None)
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the aim is reached; None where there is none."""
+        if self.ratio is None or not self.aim:
+            return None
+        return (self.least is None or self.ratio >= self.least) and (self.most is None or self.ratio <= self.most)
