@@ -107,6 +107,7 @@ async def calling(
     own: GrpcLimits | None = None,
     served: tuple[Service, Dispatcher] | None = None,
     methods: Mapping[bytes, Method] = METHODS,
+    sweeps: bool = True,
     **limits: Any,
 ) -> AsyncIterator[tuple[GrpcServer, Client]]:
     """Serve while the block runs; nothing may be held when it has ended."""
@@ -124,7 +125,7 @@ async def calling(
     await server.start(listener)
 
     async def sweep() -> None:
-        while True:
+        while sweeps:
             server._sweep_at = 0.0
             server.look()
             await asyncio.sleep(0.02)

@@ -146,6 +146,7 @@ class Connection(asyncio.BufferedProtocol):
         """Go on."""
         self._outbox.paused = False
         self._transport.resume_reading()
+        self._renew(time.monotonic())
         with self._guard:
             self._outbox.flush()
             for call in tuple(self.calls.values()):
@@ -335,9 +336,12 @@ class Connection(asyncio.BufferedProtocol):
 
     def _expire(self, now: float) -> None:
         own = self._own
-        if self._sending.look(now) is Sending.State.STALLED:
+        sending = self._sending.look(now)
+        if sending is Sending.State.STALLED:
             self._transport.abort()
             return
+        if self._outbox.paused:
+            return  # nothing that the client sends is read meanwhile
         late = not self._reader.started and now - self.quiet_since > own.head
         if late or now - self._unfinished > own.head:
             self.close(Code.ENHANCE_YOUR_CALM, "waited too long for the rest of a frame")
@@ -347,13 +351,31 @@ class Connection(asyncio.BufferedProtocol):
                 self._drop(call, Code.CANCEL)
             elif now - call.since > (self._limits.stall if call.expected else own.between):
                 self.cancel(call, "waited too long for the rest of a message")
-        if not self.calls and now - self.quiet_since > own.idle:
+        self._ask(now, under_way=sending is Sending.State.UNDER_WAY)
+
+    def _ask(self, now: float, *, under_way: bool) -> None:
+        """Ask a client that says nothing for a sign of life, and leave one that gives none, or asks for nothing."""
+        own = self._own
+        if under_way and self._asked == math.inf:
+            # A ping would come behind an answer, and how slowly that may be read is a bound of its own.
+            self._heard = self.quiet_since = now
+        elif not self.calls and now - self.quiet_since > own.idle:
             self.close(sentence="connection idle")
         elif now - self._asked > own.answer:
             self._transport.abort()
         elif now - self._heard > own.silent and self._asked == math.inf:
             self._asked = now
             self._sending.write([frames.frame(Kind.PING, 0, 0, _ALIVE)])
+
+    def _renew(self, now: float) -> None:
+        """Wait anew for all that the client may have sent while nothing was read."""
+        self._heard, self._asked = now, math.inf
+        if self._unfinished < math.inf:
+            self._unfinished = now
+        for call in self.calls.values():
+            if call.since < math.inf:
+                call.since = now
+        self._outbox.renew(now)
 
     def _begin(self, stream: int, method: Method, encoding: str, *, ends: bool) -> None:
         reader = MessageReader(self._server.budget, self._peer, self._limits.body)
