@@ -19,7 +19,7 @@ from edgesmith_runtime.rpc import connection as connections
 from edgesmith_runtime.rpc.call import Method
 from edgesmith_runtime.rpc.server import GrpcLimits
 from tests.runtime.calls import LIVE, METHODS, Client, calling
-from tests.runtime.http2 import DATA, HEADERS, PING, PREFACE, SETTINGS, frame
+from tests.runtime.http2 import DATA, HEADERS, PING, PREFACE, SETTINGS, WINDOW_UPDATE, frame
 from tests.runtime.pages import slow_client, until
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 LARGE = b"/test.Test/Large"
 SIZE = 6_000_000
 LONG = 10
-WINDOW_UPDATE = 8
+
 STALL, UNREAD = 30.0, 60.0
 OWN = GrpcLimits(head=15.0, silent=60.0, answer=20.0)
 

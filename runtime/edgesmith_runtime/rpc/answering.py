@@ -163,6 +163,8 @@ class Answering:
         call.side.send(call, message, last=last)
 
     def _end(self, call: Call, status: Status, sentence: str = "") -> None:
+        if call.done:
+            return  # its answer, or another status, is on its way
         call.done = True
         self._count(call, status)
         call.side.finish(call, status, sentence)

@@ -198,7 +198,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def data(self, stream: int, piece: memoryview) -> None:
         """Take some bytes of a message."""
-        if (call := self.calls.get(stream)) is None:
+        if (call := self._going_on(stream)) is None:
             return
         try:
             messages = call.reader.take(piece)
@@ -210,7 +210,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def place(self, stream: int, length: int) -> memoryview | None:
         """Say where the next bytes of a message belong."""
-        if (call := self.calls.get(stream)) is None:
+        if (call := self._going_on(stream)) is None:
             return None
         try:
             return call.reader.place(length)
@@ -220,7 +220,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def placed(self, stream: int, count: int) -> None:
         """Take note of bytes that came where they belong."""
-        if (call := self.calls.get(stream)) is None:
+        if (call := self._going_on(stream)) is None:
             return
         if (message := call.reader.placed(count)) is not None:
             call.waiting.append(message)
@@ -293,6 +293,8 @@ class Connection(asyncio.BufferedProtocol):
         """Send a message, and with the last one the call's end."""
         head = b"" if call.opened else frames.frame(Kind.HEADERS, Flag.END_HEADERS, call.stream, OPENING)
         call.opened = True
+        if last:
+            call.reader.drop()
         end = self._end(call, _ENDED_WELL) if last else None
         self._outbox.send(call.stream, head, [b"\0" + len(message).to_bytes(4, "big"), message], end)
 
@@ -386,11 +388,14 @@ class Connection(asyncio.BufferedProtocol):
         if ends:
             self.data_ends(stream)
 
+    def _going_on(self, stream: int) -> Call | None:
+        """The call of a stream, unless its status is known, whose answer may still wait: what comes then is dropped."""
+        call = self.calls.get(stream)
+        return None if call is None or call.done else call
+
     def _received(self, call: Call) -> None:
         """Look at what has come of a call's messages."""
         reader = call.reader
-        if call.stream not in self.calls:
-            return
         if len(call.waiting) > _MOST_WAITING:
             sentence = f"more than {_MOST_WAITING} messages of the call wait; expected fewer at once"
             self._answering.fail(call, Crowded(sentence))
