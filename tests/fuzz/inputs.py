@@ -187,7 +187,7 @@ def _body(rng: Random) -> tuple[bytes, dict[str, str]]:
     if rng.random() < 0.15:
         packing = rng.choice(["gzip", "deflate"])
         headers["Content-Encoding"] = packing
-        body = gzip.compress(body, 1) if packing == "gzip" else zlib.compress(body, 1)
+        body = gzip.compress(body, 1, mtime=0) if packing == "gzip" else zlib.compress(body, 1)
         if rng.random() < 0.3:
             body = changed(rng, body)
     return body, headers
