@@ -72,7 +72,8 @@ class Input:
 
     Attributes:
         kind: ``request``: one request over HTTP with right framing; ``bytes``: anything to the HTTP port; ``call``: the
-            messages of one call over gRPC; ``frames``: anything to the gRPC port.
+            messages of one call over gRPC; ``frames``: anything to the gRPC port; ``picture``: a request with a
+            picture, to a server that takes them.
         data: The bytes, or each message.
         method: The call's method, or the request's.
     """
