@@ -57,8 +57,8 @@ test-unit: $(READY) ## Pure tables and simulations: no root, no network, a minut
 simulate: $(READY) ## Many more simulated rollouts than `make test` runs (FLEETS=4: so many times as many)
 	@EDGESMITH_FLEETS=$(FLEETS) $(PY) -m pytest --timeout=7200 tests/unit/test_*_simulation.py
 
-fuzz: $(READY) ## Send both ports of the runtime a million wrong inputs (FUZZ=1000000: so many; SEED=1: these)
-	@PYTHONPATH=. $(PY) -m tests.fuzz --inputs $(FUZZ) --seed $(SEED)
+fuzz: $(READY) ## Send both ports of the runtime a million wrong inputs, pictures among them (FUZZ=1000000: so many; SEED=1: these)
+	@PYTHONPATH=.:tests/services $(PY) -m tests.fuzz --inputs $(FUZZ) --seed $(SEED)
 
 tools: ## Compile Kubernetes and its companions: some 30 minutes, once
 	@$(PYTHON) hack/cluster tools

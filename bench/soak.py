@@ -1,6 +1,6 @@
-"""Ask a server everything that clients ask, right and wrong, for an hour, and see whether it grows.
+"""Ask a server everything that clients ask, right and wrong, for an hour, and see whether it grows; see `soaked`.
 
-    python bench/soak.py --minutes 60        # make soak: SOAK_MINUTES=60
+    python bench/soak.py --minutes 60        # make soak: SOAK_MINUTES=60; in minutes memory moves by more than it grows
 
 Memory, threads and file descriptors are read once a second. The first fifth is the warm-up. Of the rest the slope of
 resident memory is the median of the slopes between all pairs of its samples (Theil and Sen), which single peaks do not
@@ -30,7 +30,8 @@ import grpc
 import numpy as np
 from clients import grpc_request, http_request, over_grpc, over_http
 from mobilenet import SHAPE
-from serving import Served, make_bundle, served
+from serving import Served, served
+from soaked import further, options, watched, watched_bundle
 
 RESULTS = Path(__file__).with_name("soak.json")
 TOLERANCE = 4.0
@@ -130,6 +131,7 @@ def _asking(server: Served, number: int) -> list[Callable[[], object]]:
         rpc,
         kept,
         rpc,
+        *further(server.http_port, server.grpc_port, number),
         lambda: once(server.http_port, request[: len(request) // 2], read=False),
         lambda: once(server.grpc_port, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nnonsense and more", read=True),
         lambda: once(server.http_port, b"nonsense\r\n\r\n", read=True),
@@ -145,15 +147,22 @@ def _asking(server: Served, number: int) -> list[Callable[[], object]]:
 
 @contextmanager
 def asked(server: Served) -> Iterator[list[int]]:
-    """Ask while the block runs; how often is in the list."""
-    end, counts = threading.Event(), [0] * _CLIENTS
+    """Ask while the block runs; how often is in the list.
+
+    Raises:
+        SystemExit: A client ended by itself: an answer was not what it should be.
+    """
+    end, counts, failed = threading.Event(), [0] * _CLIENTS, list[BaseException]()
 
     def run(number: int) -> None:
         rng = random.Random(number)  # noqa: S311 - the same questions in every run
         does = _asking(server, number)
-        while not end.is_set():
-            rng.choice(does)()
-            counts[number] += 1
+        try:
+            while not end.is_set():
+                rng.choice(does)()
+                counts[number] += 1
+        except BaseException as error:  # noqa: BLE001 - it is told below
+            failed.append(error)
 
     threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(_CLIENTS)]
     for thread in threads:
@@ -162,12 +171,17 @@ def asked(server: Served) -> Iterator[list[int]]:
     end.set()
     for thread in threads:
         thread.join(30)
+    if failed:
+        raise SystemExit(f"a client ended: {failed[0]!r}")
 
 
 def soak(minutes: float) -> tuple[Verdict, list[Sample], int]:
     """Ask for so long; how it went, what was seen, and how much was asked."""
     threads = len(os.sched_getaffinity(0))
-    with tempfile.TemporaryDirectory() as folder, served(make_bundle(Path(folder), threads), threads) as server:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        served(watched_bundle(Path(name), threads), threads, *options(Path(name))) as server,
+    ):
         start, samples = time.monotonic(), []
         with asked(server) as counts:
             while time.monotonic() < start + minutes * 60:
@@ -175,6 +189,7 @@ def soak(minutes: float) -> tuple[Verdict, list[Sample], int]:
                 time.sleep(1)
             if not all(counts):
                 raise SystemExit("a client had no answer")
+            watched(server.http_port)
         return judge(samples), samples, sum(counts)
 
 

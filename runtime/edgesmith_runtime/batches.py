@@ -11,13 +11,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["joined", "kind_of", "parted", "rows_of"]
+__all__ = ["joined", "kind_of", "parted", "rows_of", "size_of"]
 
 
 def rows_of(feed: Mapping[str, NDArray[Any]]) -> int:
     """The batch of a request; 0 where its inputs differ in it."""
     rows = {array.shape[0] if array.ndim else 0 for array in feed.values()}
     return rows.pop() if len(rows) == 1 else 0
+
+
+def size_of(feed: Mapping[str, NDArray[Any]]) -> int:
+    """How many bytes the tensors of a request take; a character of text counts as one."""
+    return sum(sum(map(len, array.flat)) if array.dtype.hasobject else array.nbytes for array in feed.values())
 
 
 def kind_of(feed: Mapping[str, NDArray[Any]]) -> tuple[Any, ...]:

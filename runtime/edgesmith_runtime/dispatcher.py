@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass
 from operator import call
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgesmith_runtime.metrics import Metrics
+    from edgesmith_runtime.workers import Work
 
 __all__ = ["Dispatcher", "Together"]
 
@@ -50,7 +50,8 @@ class Together:
 class Dispatcher:
     """Runs jobs on threads of its own. Safe to use from several threads.
 
-    A job has its place until its thread is free again: that its client has left does not end a run.
+    A job has its place until its thread is free again: that its client has left does not end a run. One that does not
+    run yet gives its place back then, and nothing of it is kept.
 
     Args:
         workers: How many jobs run at once.
@@ -70,7 +71,8 @@ class Dispatcher:
         self._alone = Alone()
         self.together: Together | None = None
         """How jobs that may be are run together; None: each is run alone."""
-        self._mates: deque[tuple[Callable[[bool], Any], Future[Any]]] = deque()
+        self._works: dict[Future[Any], Work] = {}
+        self._mates: dict[Future[Any], Callable[[bool], Any]] = {}
         self._more = threading.Condition()
         self._gathering = False
         self._expected = 1
@@ -103,14 +105,17 @@ class Dispatcher:
         """
         self._admit()
         future: Future[T] = Future()
-        future.add_done_callback(lambda _: self.leave())
+        work: Work
         if self._joins(job):
+            work = _Mates(self)
             with self._more:
-                self._mates.append((job, future))
+                self._mates[future] = job
                 self._more.notify()
-            self._workers.put(_Mates(self))
         else:
-            self._workers.put(_Held(self, job, future))
+            work = _Held(self, job, future)
+        self._works[future] = work
+        future.add_done_callback(self._over)
+        self._workers.put(work)
         return future
 
     def ask(self, job: Callable[[bool], T], size: int | None = None) -> asyncio.Future[T]:
@@ -139,8 +144,8 @@ class Dispatcher:
         self._closed = True
         self._workers.close()
         with self._more:
-            while self._mates:
-                self._mates.popleft()[1].cancel()
+            for future in tuple(self._mates):
+                future.cancel()
 
     def _joins(self, job: object) -> bool:
         return self.together is not None and getattr(job, "joins", False)
@@ -167,6 +172,11 @@ class Dispatcher:
             with self._lock:
                 del self._started[thread]
 
+    def withdraw(self, work: Work) -> None:
+        """Free the place of a job that does not run yet and that nobody waits for any more."""
+        self._workers.discard(work)
+        self.leave()
+
     def leave(self) -> None:
         """Free the place of a job."""
         with self._lock:
@@ -181,21 +191,21 @@ class Dispatcher:
     def run_mates(self) -> None:
         """Run jobs that wait, as many together as may be; none where another thread has taken them already."""
         together = self.together
-        mates = self._gather(together) if together is not None else []
+        mates = self._gather(together) if together is not None else {}
         if together is None or not mates:
             return
-        jobs = [job for job, _ in mates]
+        jobs = list(mates.values())
         try:
             outcomes = self.run(lambda _: together.run(jobs, together.most, busy=self._pending > len(jobs)))
         except BaseException as error:  # noqa: BLE001 - nobody else would ever be told
             outcomes = [error] * len(mates)
-        for (_, future), outcome in zip(mates, outcomes, strict=True):
+        for future, outcome in zip(mates, outcomes, strict=True):
             if isinstance(outcome, BaseException):
                 future.set_exception(outcome)
             else:
                 future.set_result(outcome)
 
-    def _gather(self, together: Together) -> list[tuple[Callable[[bool], Any], Future[Any]]]:
+    def _gather(self, together: Together) -> dict[Future[Any], Callable[[bool], Any]]:
         """Take jobs out, after a wait for more where as many as last time are likely to come.
 
         Clients that ask again as soon as they are answered come together again; one that is alone is never waited for.
@@ -209,21 +219,33 @@ class Dispatcher:
                     if left <= 0 or not self._more.wait(left):
                         break
                 self._gathering = False
-            found: list[tuple[Callable[[bool], Any], Future[Any]]] = []
-            while self._mates and len(found) < together.most:
-                mate = self._mates.popleft()
-                if mate[1].set_running_or_notify_cancel():
-                    found.append(mate)
+            found: dict[Future[Any], Callable[[bool], Any]] = {}
+            for future in tuple(self._mates):
+                if len(found) == together.most:
+                    break
+                job = self._mates.pop(future)
+                if future.set_running_or_notify_cancel():
+                    found[future] = job
             if found:
                 self._expected = len(found)
             return found
+
+    def _over(self, future: Future[Any]) -> None:
+        """Free the place of a job that was submitted; its future must not hold it, or each holds the other."""
+        work = self._works.pop(future)
+        if not future.cancelled():
+            self.leave()
+            return
+        with self._more:
+            self._mates.pop(future, None)
+        self.withdraw(work)
 
     def _count(self, change: int) -> None:
         self._pending += change
         self._metrics.put("edgesmith_requests_in_flight", value=self._pending)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Held(Generic[T]):
     """A job whose outcome is waited for on another thread."""
 
@@ -246,7 +268,7 @@ class _Held(Generic[T]):
         self.future.cancel()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Mates:
     """The turn of jobs that are run together."""
 
@@ -326,4 +348,4 @@ class _Awaited(Generic[T]):
     def _left(self, future: asyncio.Future[T]) -> None:
         """Free the place where nobody waits any more and the job does not run yet: who has the lock has the job."""
         if future.cancelled() and self._free.acquire(blocking=False):
-            self._queue.leave()
+            self._queue.withdraw(self)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from edgesmith_runtime.batches import kind_of, rows_of
+from edgesmith_runtime.batches import kind_of, rows_of, size_of
 from edgesmith_runtime.errors import Unavailable
 from edgesmith_runtime.statistics import Parts
 
@@ -26,6 +26,9 @@ __all__ = ["Inference", "inference", "run_together"]
 _log: Final = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_MOST_READ: Final = 64 * 2**20
+"""Bytes of tensors from which on what was read is run before more is: what was inflated is in no budget."""
 
 
 def inference(
@@ -130,19 +133,30 @@ def run_together(jobs: Sequence[Inference[Any]], most: int, *, busy: bool) -> li
         The answer to each, or the exception that it ended with.
     """
     outcomes: list[Any] = [None] * len(jobs)
+    begun = 0
+    while begun < len(jobs):
+        begun = _run_some(jobs, begun, most, outcomes, busy=busy)
+    return outcomes
+
+
+def _run_some(jobs: Sequence[Inference[Any]], begun: int, most: int, outcomes: list[Any], *, busy: bool) -> int:
+    """Read and run requests from one on; give the first that was not read yet."""
     groups: dict[tuple[Any, ...], list[_Read]] = {}
-    for index, job in enumerate(jobs):
+    size = 0
+    while begun < len(jobs) and size < _MOST_READ:
         try:
-            request = job.read()
+            request = jobs[begun].read()
         except Exception as error:  # noqa: BLE001 - it is raised where it was asked for
-            outcomes[index] = error
+            outcomes[begun] = error
         else:
-            groups.setdefault(kind_of(request.inputs), []).append(_Read(index, job, request))
+            groups.setdefault(kind_of(request.inputs), []).append(_Read(begun, jobs[begun], request))
+            size += size_of(request.inputs)
+        begun += 1
     for group in groups.values():
         for batch in _batches(group, most):
             for one, outcome in zip(batch, _run(batch, busy=busy), strict=True):
                 outcomes[one.index] = outcome
-    return outcomes
+    return begun
 
 
 @dataclass(frozen=True, slots=True)

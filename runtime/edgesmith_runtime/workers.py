@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from contextlib import suppress
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Protocol
 
 __all__ = ["Work", "Workers"]
 
 
 class Work(Protocol):
-    """A piece of work. Neither method raises."""
+    """A piece of work, which is equal to itself alone. Neither method raises."""
 
     def run(self) -> None:
         """Do it, on one of the threads."""
@@ -31,7 +32,9 @@ class Workers:
     """
 
     def __init__(self, count: int, name: str) -> None:
-        self._works: SimpleQueue[Work | None] = SimpleQueue()
+        self._works: deque[Work] = deque()
+        self._wake: SimpleQueue[None] = SimpleQueue()  # one for each piece of work, also for those taken out
+        self._closed = False
         self._threads = [
             threading.Thread(target=self._go, name=f"{name}_{number}", daemon=True) for number in range(count)
         ]
@@ -40,19 +43,31 @@ class Workers:
 
     def put(self, work: Work) -> None:
         """Queue a piece of work."""
-        self._works.put(work)
+        self._works.append(work)
+        self._wake.put(None)
+
+    def discard(self, work: Work) -> None:
+        """Take a piece of work out where it still waits: the queue holds nothing of it then."""
+        with suppress(ValueError):
+            self._works.remove(work)
 
     def close(self) -> None:
         """Cancel what waits; what is being done is left to end, and then the threads do."""
-        with suppress(Empty):
+        self._closed = True
+        with suppress(IndexError):
             while True:
-                work = self._works.get_nowait()
-                if work is not None:
-                    work.cancel()
+                self._works.popleft().cancel()
         for _ in self._threads:
-            self._works.put(None)
+            self._wake.put(None)
 
     def _go(self) -> None:
-        while (work := self._works.get()) is not None:
+        while True:
+            self._wake.get()
+            try:
+                work = self._works.popleft()
+            except IndexError:
+                if self._closed:
+                    return
+                continue
             work.run()
             del work  # or a thread that waits holds the last request

@@ -72,7 +72,8 @@ class Input:
 
     Attributes:
         kind: ``request``: one request over HTTP with right framing; ``bytes``: anything to the HTTP port; ``call``: the
-            messages of one call over gRPC; ``frames``: anything to the gRPC port.
+            messages of one call over gRPC; ``frames``: anything to the gRPC port; ``picture``: a request with a
+            picture, to a server that takes them.
         data: The bytes, or each message.
         method: The call's method, or the request's.
     """
@@ -187,7 +188,7 @@ def _body(rng: Random) -> tuple[bytes, dict[str, str]]:
     if rng.random() < 0.15:
         packing = rng.choice(["gzip", "deflate"])
         headers["Content-Encoding"] = packing
-        body = gzip.compress(body, 1) if packing == "gzip" else zlib.compress(body, 1)
+        body = gzip.compress(body, 1, mtime=0) if packing == "gzip" else zlib.compress(body, 1)
         if rng.random() < 0.3:
             body = changed(rng, body)
     return body, headers

@@ -289,7 +289,7 @@ class GrpcPort:
 def send(ports: tuple[HttpPort, GrpcPort], inputs: list[Input]) -> Iterator[Found]:
     """Send inputs, those of a kind together where they go over one connection."""
     http, grpc_port = ports
-    requests = [one for one in inputs if one.kind == "request"]
+    requests = [one for one in inputs if one.kind in {"request", "picture"}]
     calls = [one for one in inputs if one.kind == "call"]
     for one in inputs:
         if one.kind == "bytes":

@@ -1,9 +1,9 @@
-"""Send a server of ours so many inputs that are wrong in some way, and keep those that find something.
+"""Send servers of ours so many inputs that are wrong in some way, and keep those that find something.
 
     python -m tests.fuzz --inputs 1000000 --seed 1
 
-Some processes send, this one watches the server. What is found is written to tests/runtime/corpus, and the exit status
-is 1. The same seed sends the same inputs.
+One server takes tensors, the other one pictures. Some processes send, this one watches both. What is found is written
+to tests/runtime/corpus, and the exit status is 1. The same seed sends the same inputs.
 """
 
 from __future__ import annotations
@@ -13,15 +13,19 @@ import hashlib
 import multiprocessing
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from tests.fuzz.inputs import CORPUS, Input, a_call, request, some_frames, stream_of_bytes
+from tests.fuzz.pictures import PicturePort, a_picture
 from tests.fuzz.ports import Found, GrpcPort, HttpPort, send
-from tests.fuzz.target import Target, toy_bundle
+from tests.fuzz.target import Target, picture_target_bundle, toy_bundle
 
 BATCH = 24
+PICTURES = 6
+"""Pictures beside each batch."""
 GROWTH = 200 * 2**20
 """By how many bytes the process may grow, with 64 MiB for requests in memory."""
 
@@ -32,20 +36,26 @@ def batch(rng: Random) -> list[Input]:
     return [maker(rng) for maker in rng.choices(makers, (56, 36, 3, 5), k=BATCH)]
 
 
-def worker(ports: tuple[int, int], seed: str, count: int, results: Any) -> None:
+def worker(ports: tuple[int, int, int], seed: str, count: int, results: Any) -> None:
     """Send so many inputs and tell what was found."""
     rng = Random(seed)  # noqa: S311 - it repeats itself
-    http, grpc_port = HttpPort(ports[0]), GrpcPort(ports[1])
+    http, grpc_port, pictures = HttpPort(ports[0]), GrpcPort(ports[1]), PicturePort(ports[2])
     told = 0
-    while (sent := http.sent + grpc_port.sent) < count:
+    while (sent := http.sent + grpc_port.sent + pictures.sent) < count:
         for found in send((http, grpc_port), batch(rng)):
+            results.put(found)
+        for found in send((pictures, grpc_port), [a_picture(rng) for _ in range(PICTURES)]):
             results.put(found)
         if sent - told >= 1000:
             results.put(sent - told)
             told = sent
     grpc_port.close()
-    results.put(http.sent + grpc_port.sent - told)
+    results.put(http.sent + grpc_port.sent + pictures.sent - told)
     results.put(None)
+
+
+def _memory(targets: Iterable[Target]) -> int:
+    return sum(target.memory for target in targets)
 
 
 def _say(text: str) -> None:
@@ -66,12 +76,18 @@ def run(inputs: int, seed: int, jobs: int) -> int:
     results = context.Queue()
     began = told = time.monotonic()
     findings = sent = 0
-    with tempfile.TemporaryDirectory() as folder, Target(toy_bundle(Path(folder))) as target:
-        first = target.memory
-        most = first
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Target(toy_bundle(Path(folder))) as plain,
+        Target(picture_target_bundle(Path(folder))) as pictures,
+    ):
+        targets = (plain, pictures)
+        first = most = _memory(targets)
         each = -(-inputs // jobs)
         workers = [
-            context.Process(target=worker, args=((target.http, target.grpc), f"{seed}-{index}", each, results))
+            context.Process(
+                target=worker, args=((plain.http, plain.grpc, pictures.http), f"{seed}-{index}", each, results)
+            )
             for index in range(jobs)
         ]
         for one in workers:
@@ -86,19 +102,20 @@ def run(inputs: int, seed: int, jobs: int) -> int:
             else:
                 findings += 1
                 _say(f"found: {said.what}\n  {keep(said)}")
-            assert target.process.poll() is None, f"the server ended with {target.process.returncode}"
-            most = max(most, target.memory)
+            for target in targets:
+                assert target.process.poll() is None, f"a server ended with {target.process.returncode}"
+            most = max(most, _memory(targets))
             if most - first > GROWTH:
                 findings += 1
-                _say(f"found: the server has grown by {(most - first) // 2**20} MiB")
+                _say(f"found: the servers have grown by {(most - first) // 2**20} MiB")
                 break
             if time.monotonic() - told > 30:
                 told = time.monotonic()
                 _say(f"{sent:,} inputs, {sent / (told - began):,.0f}/s, {most // 2**20} MiB at most")
         for one in workers:
             one.join(60)
-        status = target.stop()
-        own = [line for line in target.lines if line["level"] != "info"]
+        status = max(target.stop() for target in targets)
+        own = [line for target in targets for line in target.lines if line["level"] != "info"]
     seconds = time.monotonic() - began
     _say(f"{sent:,} inputs in {seconds:,.0f} s, memory from {first >> 20} to {most >> 20} MiB, {findings} findings")
     for line in own[:10]:

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 from onnx import TensorProto, helper
+from pictures import CLASSIFIED, colours, picture_bundle
 
 from edgesmith_runtime.bundle import Bundle
 from tests.runtime.conftest import _bundle, _save, _value
@@ -28,6 +29,11 @@ def toy_bundle(folder: Path) -> Bundle:
     model = _save(folder / "toy.onnx", nodes, [_value("x", TensorProto.FLOAT, ("n", 4))], outputs)
     samples = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
     return _bundle(folder / "bundle", "toy", model, {"x": samples}, "abcd")
+
+
+def picture_target_bundle(folder: Path) -> Bundle:
+    """A model that says how red, green and blue a picture is."""
+    return picture_bundle(folder / "pictures", colours(folder / "colours.onnx"), CLASSIFIED)
 
 
 class Target:

@@ -102,22 +102,30 @@ class Client:
 
 @asynccontextmanager
 async def calling(
-    *, calls: int = 100, own: GrpcLimits | None = None, **limits: Any
+    *,
+    calls: int = 100,
+    own: GrpcLimits | None = None,
+    served: tuple[Service, Dispatcher] | None = None,
+    methods: Mapping[bytes, Method] = METHODS,
+    sweeps: bool = True,
+    **limits: Any,
 ) -> AsyncIterator[tuple[GrpcServer, Client]]:
     """Serve while the block runs; nothing may be held when it has ended."""
     bounds = Limits(**({"unread": HOUR, "stall": HOUR} | limits))
     metrics = Metrics()
     dispatcher = Dispatcher(workers=1, limit=8, metrics=metrics)
     service = Service(dispatcher=dispatcher, health=Health(dispatcher, Patience()), metrics=metrics)
+    if served is not None:
+        service, dispatcher = served
     share = bounds.share if "bodies" in limits else bounds.bodies
     watchers = Watchers(lambda _: b"\x08\x01")
     budget = Budget(bounds.bodies, share)
-    server = GrpcServer(service, dict(METHODS), watchers, budget=budget, limits=bounds, calls=calls, own=own)
+    server = GrpcServer(service, dict(methods), watchers, budget=budget, limits=bounds, calls=calls, own=own)
     listener = listening_socket("127.0.0.1", 0)
     await server.start(listener)
 
     async def sweep() -> None:
-        while True:
+        while sweeps:
             server._sweep_at = 0.0
             server.look()
             await asyncio.sleep(0.02)

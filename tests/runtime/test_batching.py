@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+import weakref
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +16,7 @@ import pytest
 import tritonclient.grpc
 from onnx import TensorProto, helper
 
+from edgesmith_runtime import inference as inferring
 from edgesmith_runtime.batching import Batching, together, unbatched
 from edgesmith_runtime.dispatcher import Dispatcher, Together
 from edgesmith_runtime.engine import EngineError
@@ -74,6 +76,12 @@ class Doubling:
 Answer = dict[str, Any]
 
 
+class Requested(np.ndarray[Any, Any]):
+    """A tensor that can be looked for as long as it is in memory."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]  # numpy's has none
+
+
 class Asked:
     """A queue in front of an engine that runs requests together."""
 
@@ -86,6 +94,8 @@ class Asked:
         self.service = Service(dispatcher=self.queue, health=health, metrics=metrics)
         specs = {spec.name: spec for spec in engine.inputs}, {spec.name: spec for spec in engine.outputs}
         self.model = LoadedModel(ModelSignature("m", "p", *specs, (), {"x": 8}), cast("Any", engine))
+        self.read: weakref.WeakSet[Requested] = weakref.WeakSet()
+        self.most_read = 0
 
     def ask(self, rows: int, value: float = 1.0, width: int = 3, wanted: Sequence[str] = ("sum",)) -> Future[Answer]:
         """Ask for rows of one value; one of -2 cannot even be read."""
@@ -93,7 +103,9 @@ class Asked:
         def decode() -> InferRequest:
             if value == UNREAD:
                 raise BadRequest("it cannot be read")
-            x = np.full((rows, width), value, np.float32)
+            x = np.full((rows, width), value, np.float32).view(Requested)
+            self.read.add(x)
+            self.most_read = max(self.most_read, len(self.read))
             return InferRequest("", {"x": x}, tuple(RequestedOutput(name, binary=True) for name in wanted))
 
         def encode(_: InferRequest, answers: Mapping[str, NDArray[Any]]) -> Answer:
@@ -148,6 +160,16 @@ def test_no_more_requests_than_may_be_are_run_together() -> None:
     asked = Asked(Doubling(), most=3)
     asked.behind(*((1, value) for value in range(7)))
     assert asked.engine.batches == [1, 3, 3, 1]
+
+
+def test_what_is_read_together_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests may be small as they come, and large when they have been read."""
+    monkeypatch.setattr(inferring, "_MOST_READ", 30)
+    asked = Asked(Doubling())
+    answers = asked.behind(*((1, value) for value in range(7)))
+    assert asked.engine.batches == [1, 3, 3, 1]
+    assert answers == [{"sum": [3.0 * value]} for value in range(7)]
+    assert asked.most_read == 3
 
 
 def test_what_has_other_sizes_is_run_by_itself() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from edgesmith_runtime.alone import LOOKS
-from edgesmith_runtime.dispatcher import Dispatcher
+from edgesmith_runtime.dispatcher import Dispatcher, Together
 from edgesmith_runtime.errors import Unavailable
 from edgesmith_runtime.metrics import Metrics
 
@@ -76,6 +76,41 @@ async def test_who_leaves_gives_its_place_back_once_and_is_not_run(queue: Dispat
     held.go_on.set()
     assert await queue.ask(lambda _: "next") == "next"
     assert (queue.pending, queue.finished, ran) == (0, 3, [])
+
+
+@pytest.mark.parametrize("way", ["ask", "submit", "ask together", "submit together"])
+async def test_nothing_is_kept_of_who_left_while_all_threads_are_busy(queue: Dispatcher, way: str) -> None:
+    """With the collector off: clients that give up and ask again would fill the memory, and no limit counts them."""
+    held, ran = Held(), []
+    first = queue.ask(held)
+    await asyncio.to_thread(held.running.wait, LONG)
+
+    class Joining(Large):
+        joins = way.endswith("together")
+
+        def __call__(self, _: bool) -> None:  # noqa: FBT001 - the queue calls it
+            ran.append(self)
+
+    if Joining.joins:
+        queue.together = Together(lambda jobs, *_, **__: [job(True) for job in jobs], 8, 0.0)
+    stays = queue.ask(lambda _: "stays")
+    gc.disable()
+    try:
+        for _ in range(5):
+            job = Joining()
+            known = weakref.ref(job)
+            asked: Any = queue.submit(job) if way.startswith("submit") else queue.ask(job)
+            del job
+            asked.cancel()
+            await asyncio.sleep(0)
+            assert known() is None, "the request is still held"
+            assert (queue.pending, len(queue._workers._works), queue._mates, queue._works) == (2, 1, {}, {})
+    finally:
+        gc.enable()
+    held.go_on.set()
+    assert await first is False
+    assert await stays == "stays", "who left took nobody's place with him"
+    assert (queue.pending, ran) == (0, [])
 
 
 async def test_no_more_than_the_limit_are_in_the_queue(queue: Dispatcher) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -15,11 +16,13 @@ import grpc
 import pytest
 
 from tests.fuzz.inputs import CORPUS, INFER, STREAM, Input, a_call, message, request, some_frames, stream_of_bytes
+from tests.fuzz.pictures import KIND, PicturePort, a_picture
 from tests.fuzz.ports import Found, GrpcPort, HttpPort, send
 from tests.fuzz.run import GROWTH, batch, keep
-from tests.fuzz.target import Target, toy_bundle
+from tests.fuzz.target import Target, picture_target_bundle, toy_bundle
 
 INPUTS = 3000
+PICTURES = 600
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +43,27 @@ def ports(target: Target) -> Iterator[tuple[HttpPort, GrpcPort]]:
 Ports = tuple[HttpPort, GrpcPort]
 
 
+@pytest.fixture(scope="module")
+def taking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """The server that is sent pictures."""
+    with Target(picture_target_bundle(tmp_path_factory.mktemp("fuzz"))) as started:
+        yield started
+
+
+@pytest.fixture
+def picture_ports(taking: Target) -> Iterator[Ports]:
+    """Both of its ports."""
+    grpc_port = GrpcPort(taking.grpc)
+    yield PicturePort(taking.http), grpc_port
+    grpc_port.close()
+
+
 @pytest.mark.parametrize("file", sorted(CORPUS.glob("*.json")), ids=lambda file: file.stem)
-def test_what_was_found_is_mended(ports: Ports, file: Path) -> None:
+def test_what_was_found_is_mended(ports: Ports, picture_ports: Ports, file: Path) -> None:
     """More often than a connection has places for calls, so that one which is not given back is seen."""
     one = Input.read(file)
     for _ in range(7):
-        assert list(send(ports, [one] * 10)) == []
+        assert list(send(picture_ports if one.kind == KIND else ports, [one] * 10)) == []
 
 
 def test_inputs_find_nothing(target: Target, ports: Ports) -> None:
@@ -54,6 +72,24 @@ def test_inputs_find_nothing(target: Target, ports: Ports) -> None:
     while ports[0].sent + ports[1].sent < INPUTS:
         assert list(send(ports, batch(rng))) == []
     assert target.memory - before < GROWTH
+
+
+def test_pictures_find_nothing(taking: Target, picture_ports: Ports) -> None:
+    """And are not all refused before a decoder sees them."""
+    rng = Random("make test")  # noqa: S311 - it repeats itself
+    before = taking.memory
+    while picture_ports[0].sent < PICTURES:
+        assert list(send(picture_ports, [a_picture(rng) for _ in range(20)])) == []
+    assert taking.memory - before < GROWTH
+    with urllib.request.urlopen(f"http://127.0.0.1:{taking.http}/metrics", timeout=30) as answer:
+        text: str = answer.read().decode()
+    counted = dict(line.rsplit(" ", 1) for line in text.splitlines() if 'operation="image"' in line)
+    answered = {name.partition('code="')[2][:3]: int(count) for name, count in counted.items()}
+    assert answered["200"] > PICTURES / 10
+    assert answered["400"] > PICTURES / 10
+    assert "404" not in answered
+    assert taking.stop() == 0
+    assert [line for line in taking.lines if line["level"] != "info"] == []
 
 
 def test_the_server_goes_on_and_has_logged_nothing(target: Target, ports: Ports) -> None:
@@ -66,6 +102,7 @@ def test_the_server_goes_on_and_has_logged_nothing(target: Target, ports: Ports)
 def test_the_same_seed_is_the_same_inputs() -> None:
     assert batch(Random(5)) == batch(Random(5))  # noqa: S311 - as above
     assert batch(Random(5)) != batch(Random(6))  # noqa: S311 - as above
+    assert [a_picture(Random(seed)) for seed in range(60)] == [a_picture(Random(seed)) for seed in range(60)]  # noqa: S311 - as above
 
 
 @pytest.mark.parametrize("make", [request, stream_of_bytes, a_call, some_frames])

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import socket
+import struct
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, cast
 
@@ -19,7 +20,7 @@ from edgesmith_runtime.http.limits import MEBIBYTE, peer_of
 from edgesmith_runtime.rpc.call import Method
 from edgesmith_runtime.rpc.server import GrpcLimits
 from tests.runtime.calls import Client, calling
-from tests.runtime.http2 import GOAWAY, HEADERS, PING, RST_STREAM, call, frame, frames
+from tests.runtime.http2 import GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE, call, frame, frames
 from tests.runtime.pages import until
 
 if TYPE_CHECKING:
@@ -258,6 +259,48 @@ async def test_how_a_call_ends(pieces: list[bytes], said: str) -> None:
             client.write(frame(HEADERS, 5, 1, b"\0\x01a\x01b"))
         assert (await client.status(1)).startswith(said)
         await until(lambda: not server.calls)
+
+
+FURTHER = {
+    "a message that is none": b"\x09\0\0\0\0",
+    "one that is too long": b"\0\x7f\0\0\0",
+    "more than may wait": bytes(5) * 300,
+    "a part of one, for too long": b"\0\0",
+}
+
+
+@pytest.mark.parametrize("further", FURTHER.values(), ids=FURTHER.keys())
+async def test_a_call_that_was_answered_is_not_ended_again(further: bytes) -> None:
+    """Its answer waits for its client, who sends on."""
+    async with calling(own=GrpcLimits(between=0.1), stall=0.1) as (server, client):
+        client.write(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0)))
+        client.begin(1)
+        client.send(1, bytes(5))
+        await until(lambda: any(one._outbox.waiting(1) for one in server._connections))
+        client.send(1, further)
+        client.begin(3)
+        client.send(3, b"\x09\0\0\0\0")
+        assert (await client.status(3)).startswith("3 a message begins with 9")
+        await asyncio.sleep(0.2)  # several looks at what takes too long
+        (connection,) = server._connections
+        assert connection.calls[1].reader.received == 5
+        client.write(frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 100)))
+        assert await client.status(1) == "0"
+        counted = server.service.metrics.text()
+        assert 'protocol="grpc",operation="health",code="OK"} 1' in counted
+        assert counted.count('protocol="grpc",operation="health"') == 2, "the other call's beside it"
+
+
+async def test_a_call_that_was_answered_holds_nothing_of_a_further_message() -> None:
+    async with calling() as (server, client):
+        client.write(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0)))
+        before = server.budget.left
+        client.begin(1)
+        client.send(1, bytes(5) + b"\0\0\1\0\0" + bytes(1000))
+        await until(lambda: any(one._outbox.waiting(1) for one in server._connections))
+        await until(lambda: server.budget.left == before - len(bytes(5) + b"\x08\x01"))
+        client.write(frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 100)))
+        assert await client.status(1) == "0"
 
 
 async def test_an_error_of_the_servers_own_is_told_and_the_next_call_answered(monkeypatch: pytest.MonkeyPatch) -> None:

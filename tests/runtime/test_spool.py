@@ -176,6 +176,34 @@ def test_what_a_disk_refuses_otherwise_is_said(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+class ForgetfulDisk(PowerDisk):
+    """The names of its folder cannot be made to last, so many times."""
+
+    fails, number = 0, errno.EIO
+
+    def sync_folder(self, folder: Path) -> None:
+        if self.fails:
+            self.fails -= 1
+            raise OSError(self.number, os.strerror(self.number))
+        super().sync_folder(folder)
+
+
+def test_what_may_not_last_is_not_kept_and_not_sent() -> None:
+    disk = ForgetfulDisk()
+    spool = Spool(disk, FOLDER, 3 * BLOCK)
+    assert spool.put(content(0), value=1).kept
+    disk.fails = 1
+    with pytest.raises(OSError, match="Input/output"):
+        spool.put(content(1), value=2)
+    assert numbers(spool) == [0]
+    disk.fails, disk.number = 1, errno.ENOSPC
+    put = spool.put(content(2), value=3)
+    assert (put.kept, len(put.dropped), numbers(spool)) == (True, 1, [2]), "room was made for it"
+    disk.fails = 1
+    put = spool.put(content(3), value=1)
+    assert (put.kept, put.full, numbers(spool)) == (False, True, [2])
+
+
 def test_a_real_disk_that_is_full_keeps_what_is_worth_most(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         lacking("mounting a small disk needs root")

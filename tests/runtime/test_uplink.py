@@ -29,6 +29,7 @@ from edgesmith_runtime.uplink.signing import Keys, path_of, signed
 from edgesmith_runtime.uplink.standing import Standing
 
 PAIR = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+PIECE = 16_384
 DATA = b"a sample" * 100
 DIGEST = hashlib.sha256(DATA).hexdigest()
 KEYS = Keys("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
@@ -289,9 +290,9 @@ def spool(tmp_path: Path) -> Spool:
     return Spool(RealDisk(), tmp_path / "spool" / "objects", 1 << 20)
 
 
-def uplink(tmp_path: Path, endpoint: str, ending: threading.Event, drain: float = 5.0) -> Uplink:
+def uplink(tmp_path: Path, endpoint: str, ending: threading.Event, drain: float = 5.0, rate: int = 10**9) -> Uplink:
     settings = UplinkSettings(
-        tmp_path / "spool", ("samples", "edge"), "plant/m", "n1", tmp_path / "keys", endpoint, 10**9, None, drain,
+        tmp_path / "spool", ("samples", "edge"), "plant/m", "n1", tmp_path / "keys", endpoint, rate, None, drain,
         tmp_path / "log",
     )  # fmt: skip
     return Uplink(settings, ending)
@@ -325,6 +326,54 @@ def test_what_waits_is_sent_at_the_end_and_what_is_refused_stays(tmp_path: Path,
     found = Standing.read(tmp_path / "spool" / "uplink.json")
     assert found.counts == {"Sent": 2, "Forbidden": 2}
     assert found.reason == "Forbidden"
+
+
+def test_the_rate_holds_to_the_end_and_what_cannot_go_whole_is_not_begun(tmp_path: Path, spool: Spool) -> None:
+    keys(tmp_path)
+    spool.put(bytes(400_000), value=900)
+    for number in range(100):
+        spool.put(str(number).encode() * 10_000, value=number)
+    ending = threading.Event()
+    ending.set()
+    taken = []
+
+    def answer(request: BaseHTTPRequestHandler) -> Answer:
+        taken.append(int(request.headers["Content-Length"]))
+        request.rfile.read(taken[-1])
+        return Answer()
+
+    with Played(answer) as store:
+        start = time.monotonic()
+        uplink(tmp_path, store.endpoint, ending, drain=1.5, rate=100_000).run()
+        took = time.monotonic() - start
+    assert 1.0 < took < 3.0
+    assert 50_000 < sum(taken) <= 100_000 * took + PIECE, "the one of 400,000 would take four seconds"
+
+
+def test_what_is_under_way_at_the_end_goes_no_faster_and_is_given_up_in_time(tmp_path: Path, spool: Spool) -> None:
+    keys(tmp_path)
+    spool.put(bytes(400_000), value=9)
+    ending, begun = threading.Event(), threading.Event()
+    got = [0]
+
+    def answer(request: BaseHTTPRequestHandler) -> Answer:
+        while got[0] < 400_000 and (piece := request.rfile.read1(PIECE)):
+            got[0] += len(piece)
+            begun.set()
+        return Answer()
+
+    with Played(answer) as store:
+        thread = threading.Thread(target=uplink(tmp_path, store.endpoint, ending, drain=0.5, rate=100_000).run)
+        start = time.monotonic()
+        thread.start()
+        assert begun.wait(20)
+        ending.set()
+        thread.join(20)
+        took = time.monotonic() - start
+        assert not thread.is_alive()
+    assert took < 2.0, "it would take four seconds"
+    assert got[0] <= 100_000 * took + PIECE
+    assert len(spool.kept()) == 1
 
 
 def test_keys_may_come_later_and_a_mistake_of_its_own_ends_nothing(

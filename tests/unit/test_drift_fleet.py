@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -159,6 +160,46 @@ def test_an_episode_begins_once_and_ends_when_nobody_drifts_or_with_another_sour
     other = judged([], nodes, kept, of="b" * 64, now=later).status.episode
     assert (other.id, other.ended is not None) == (first.id, True)
     assert judged(told, nodes, kept, of="b" * 64, now=later).status.episode.id != first.id, "the new source drifts too"
+
+
+MANY = [f"edge-{number:02}" for number in range(MOST_NAMED + 5)]
+
+
+def fleet(words: Mapping[str, DriftVerdict | None], off: Sequence[str] = (), previous: Any = None, **given: Any) -> Any:
+    """The episode of a fleet in which nodes said something last, some of which are off."""
+    nodes = [at(name, ready=name not in off) for name in words]
+    told = [Report(name, "new", word) for name, word in words.items()]
+    return judged(told, nodes, previous.model_dump(by_alias=True) if previous else None, **given).status.episode
+
+
+def test_more_nodes_than_are_named_keep_an_episode_open_and_do_not_begin_another() -> None:
+    named, others = MANY[:MOST_NAMED], MANY[MOST_NAMED:]
+    began = fleet(dict.fromkeys(MANY, drifted()))
+    assert (began.nodes, began.others) == (tuple(named), 5)
+    words = dict.fromkeys(named, STEADY) | dict.fromkeys(others, drifted())
+    night = fleet(words, others, began)
+    assert (night.id, night.ended, night.nodes, night.others) == (began.id, None, tuple(others), 0)
+    assert fleet(words, (), night) == night, "they are back in the morning"
+    anew = fleet(dict.fromkeys(named, STEADY) | dict.fromkeys(others, LEARNING), (), night)
+    assert anew == night, "another revision of the same source, of which they have said nothing yet"
+    over = fleet(dict.fromkeys(MANY, STEADY), others, night)
+    assert over.ended, "they said so before they were off"
+    assert (over.id, over.nodes, over.others) == (began.id, (), 0)
+
+
+def test_a_node_that_left_for_good_keeps_no_episode_open_whether_it_was_named_or_not() -> None:
+    began = fleet(dict.fromkeys(MANY, drifted()))
+    left = fleet(dict.fromkeys([*MANY[:3], *MANY[-2:]], drifted()), MANY[-2:], began)
+    assert (left.ended, left.nodes, left.others) == (None, (*MANY[:3], *MANY[-2:]), 0)
+    assert fleet({"edge-99": None}, ["edge-99"], began).ended
+
+
+def test_who_drifts_and_is_off_is_not_said_to_drift() -> None:
+    nodes, told = [at("edge-1"), at("edge-2", ready=False)], [Report(f"edge-{one}", "new", drifted()) for one in (1, 2)]
+    found = judged(told, nodes).status
+    assert (found.drifted, found.steady, found.unknown) == (1, 0, 1)
+    assert [one.name for one in found.nodes] == ["edge-1"]
+    assert judged(told[1:], nodes[1:]).status.episode is None, "an episode begins with who can be reached"
 
 
 def test_a_status_that_somebody_spoilt_starts_no_error() -> None:

@@ -47,6 +47,7 @@ class EpisodeStatus(Model):
         description="Nodes that drifted in it and have not said since that they do not any more.",
         json_schema_extra={"x-set": True, "x-member": "A node."},
     )
+    others: int = Field(0, description="How many more there are, by the last that they said.")
     fired: tuple[str, ...] = Field(
         (),
         max_length=2,

@@ -7,7 +7,7 @@ model's server said, or one that nobody has heard of since, says nothing of the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -81,15 +81,15 @@ def drifting(
     failures = {(one.node, one.revision): one.failure for one in reports if one.failure}
     failed: dict[str, str] = {}
     found: dict[str, DriftVerdict] = {}
-    silent: set[str] = set()
+    words: dict[str, str] = {}
     steady = unknown = 0
     for node, revision in nodes:
         if node.label == revision and node.ready and (why := failures.get((node.name, revision or ""))):
             failed[node.name] = why
-        verdict = told.get((node.name, revision or "")) if node.label == revision and node.ready else None
-        if verdict is None or verdict.state == "Learning":
+        verdict = told.get((node.name, revision or "")) if node.label == revision else None
+        words[node.name] = verdict.state if verdict is not None else "Learning"
+        if verdict is None or verdict.state == "Learning" or not node.ready:
             unknown += 1
-            silent.add(node.name)
         elif verdict.state == "Drifted":
             found[node.name] = verdict
         else:
@@ -97,7 +97,7 @@ def drifting(
     condition: Literal["True", "False", "Unknown"] = "True" if found else "False" if steady else "Unknown"
     reason, message = _words(found, steady=steady, unknown=unknown)
     message += _of_reporters(failed)
-    episode = _episode(found, silent, of=of, uid=uid, previous=previous.get("episode"), now=now)
+    episode = _episode(found, words, of=of, uid=uid, previous=previous.get("episode"), now=now)
     ranked = sorted(found, key=lambda name: (found[name].since, name))[:MOST_NAMED]
     status = DriftStatus(
         drifted=len(found),
@@ -158,29 +158,43 @@ def _features(verdicts: Iterable[DriftVerdict]) -> tuple[DriftedFeature, ...]:
 
 
 def _episode(
-    found: Mapping[str, DriftVerdict], silent: Collection[str], *, of: str, uid: str, previous: Any, now: datetime
+    found: Mapping[str, DriftVerdict], words: Mapping[str, str], *, of: str, uid: str, previous: Any, now: datetime
 ) -> EpisodeStatus | None:
     """The episode after this pass.
 
     One that is open stays so until each node that drifted in it says otherwise, or is no node of the fleet any more:
     one that is off at night must not begin another each morning. With another source it is over, whatever is said.
+
+    Args:
+        found: Nodes that say that they drift.
+        words: Every node, with the last that it said of the revision, whether it can be reached or not. A name in the
+            status is what is left where that is lost, with another revision of the same source.
+        of: The source that is rolled out.
+        uid: The EdgeModel's.
+        previous: The episode as the status has it.
+        now: The hub's time.
     """
     try:
         last = EpisodeStatus.model_validate(previous) if isinstance(previous, Mapping) else None
     except ValueError:
         last = None
     at = now.astimezone(UTC).strftime(_FORM)
+    drifted = sorted(name for name, word in words.items() if word == "Drifted")
     if last is not None and last.ended is None:
-        left = [name for name in last.nodes if name in found or name in silent]
-        left += [name for name in sorted(found) if name not in left]
+        known = [name for name in last.nodes if words.get(name, "Steady") != "Steady"]
+        left = list(dict.fromkeys([*known, *drifted]))
         if last.of == of and left:
-            return last.model_copy(update={"nodes": tuple(left[:MOST_NAMED])})
-        last = last.model_copy(update={"ended": at, "nodes": ()})
+            return last.model_copy(update=_named(left))
+        last = last.model_copy(update={"ended": at, **_named([])})
     if not found:
         return last
     first = min(verdict.since for verdict in found.values())
     name = short_hash("/".join((uid, of, first.strftime(_FORM), last.id if last else "")))
-    return EpisodeStatus(id=name, of=of, began=at, nodes=tuple(sorted(found)[:MOST_NAMED]))
+    return EpisodeStatus(id=name, of=of, began=at, **_named(drifted))
+
+
+def _named(names: Sequence[str]) -> dict[str, Any]:
+    return {"nodes": tuple(names[:MOST_NAMED]), "others": max(0, len(names) - MOST_NAMED)}
 
 
 def source_of(digests: Sequence[str]) -> str:

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from numpy.typing import NDArray
 
-__all__ = ["decode_request", "encode_answer", "parse", "split_request"]
+__all__ = ["decode_request", "encode_answer", "identity_of", "parse", "split_request"]
 
 M = TypeVar("M", bound="Message")
 
+_ID: Final = messages.ModelInferRequest.ID_FIELD_NUMBER
 _RAW_INPUTS: Final = messages.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
 _RAW_OUTPUTS: Final = messages.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
 
@@ -87,6 +88,17 @@ def split_request(data: bytes | memoryview) -> tuple[messages.ModelInferRequest,
     except WireError as error:
         raise BadRequest(f"the message {error}") from error
     return parse(messages.ModelInferRequest, b"".join(rest)), raw
+
+
+def identity_of(data: bytes | memoryview) -> str:
+    """Find what a request is called by its client without reading it; empty where it is no request."""
+    found: memoryview | None = None
+    try:
+        for number, _, content in fields(memoryview(data)):
+            found = content if number == _ID else found
+        return "" if found is None else str(found, "utf-8")
+    except (WireError, UnicodeDecodeError):
+        return ""
 
 
 def decode_request(

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from edgesmith_runtime.codec.http import decode_request, encode_answer
 from edgesmith_runtime.codec.jsontext import parsed
-from edgesmith_runtime.errors import BadRequest, NotFound, RequestError, Unavailable, Unsupported, shown
+from edgesmith_runtime.errors import AnswerFailed, BadRequest, NotFound, RequestError, Unavailable, Unsupported, shown
 from edgesmith_runtime.extensions import REFUSED, model_statistics, repository_index
 from edgesmith_runtime.http.encodings import ENCODINGS, accepted_encoding, deflate, inflate
 from edgesmith_runtime.http.messages import JSON_TYPE, Request, Response, error_response, json_response
@@ -272,7 +272,7 @@ def _settled(future: asyncio.Future[Response]) -> Response:
     if error is None:
         return future.result()
     if isinstance(error, RequestError):
-        if not isinstance(error, BadRequest | Unavailable):
+        if isinstance(error, AnswerFailed):
             _log.warning("inference failed: %s", error)
         return error_response(error)
     _log.error("inference failed unexpectedly", exc_info=error)

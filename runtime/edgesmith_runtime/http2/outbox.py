@@ -92,6 +92,11 @@ class Outbox:
         found = self._streams.get(stream)
         return 0.0 if found is None or not found.size else now - found.moved
 
+    def renew(self, now: float) -> None:
+        """Count anew for how long nothing was sent: the client may have given leave that could not be read."""
+        for found in self._streams.values():
+            found.moved = now
+
     def send(self, stream: int, head: bytes, parts: Sequence[bytes | memoryview], end: bytes | None) -> None:
         """Send on a stream that is open.
 

@@ -7,12 +7,13 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from edgesmith_runtime.errors import BadRequest, RequestError, Unavailable
-from edgesmith_runtime.http.encodings import ENCODINGS, inflate
 from edgesmith_runtime.rpc.codes import Status, code_of, sentence_of
+from edgesmith_runtime.rpc.content import content_of
 
 if TYPE_CHECKING:
     from edgesmith_runtime.http.limits import Budget
-    from edgesmith_runtime.rpc.call import Call
+    from edgesmith_runtime.rpc.call import Answer, Call
+    from edgesmith_runtime.rpc.content import Content
     from edgesmith_runtime.rpc.message import Message
     from edgesmith_runtime.service import Service
 
@@ -119,10 +120,7 @@ class Answering:
             self.fail(call, BadRequest(f"the call has more than {call.method.most} messages; begin another call"))
             return
         try:
-            if message.compressed:
-                result: bytes | asyncio.Future[bytes] | None = asyncio.ensure_future(self._inflated(call, message))
-            else:
-                result = call.method.answer(message.data, call)
+            result = self._answer(call, content_of(message, call.encoding, self._limit))
         except Exception as error:  # noqa: BLE001 - `fail` tells what it was
             self.fail(call, error)
             return
@@ -134,16 +132,22 @@ class Answering:
         else:
             self._reply(call, result)
 
-    async def _inflated(self, call: Call, message: Message) -> bytes:
+    def _answer(self, call: Call, content: Content) -> bytes | asyncio.Future[bytes] | None:
+        method = call.method
+        if method.later is not None:
+            return method.later(content)
+        assert method.answer is not None  # noqa: S101 - a method has one of the two
+        if content.size is None:
+            return asyncio.ensure_future(self._inflated(call, content, method.answer))
+        return method.answer(content.data, call)
+
+    async def _inflated(self, call: Call, content: Content, answer: Answer) -> bytes:
         """Answer a compressed message; inflating may take as long as a run of the model, and waits its turn as one.
 
         Raises:
             BadRequest: It is not compressed as the call says.
         """
-        if call.encoding not in ENCODINGS:
-            raise BadRequest("a message is compressed and grpc-encoding does not say how; expected gzip or deflate")
-        data = await self._service.submit(lambda _: inflate(message.data, call.encoding, self._limit))
-        result = call.method.answer(data, call)
+        result = answer(await self._service.submit(lambda _: content.read()), call)
         if isinstance(result, asyncio.Future):
             return await result
         if result is None:
@@ -159,6 +163,8 @@ class Answering:
         call.side.send(call, message, last=last)
 
     def _end(self, call: Call, status: Status, sentence: str = "") -> None:
+        if call.done:
+            return  # its answer, or another status, is on its way
         call.done = True
         self._count(call, status)
         call.side.finish(call, status, sentence)

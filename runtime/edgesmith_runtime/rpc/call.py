@@ -15,6 +15,7 @@ from edgesmith_runtime.http2.hpack import Field, encode
 from edgesmith_runtime.rpc.codes import Status
 
 if TYPE_CHECKING:
+    from edgesmith_runtime.rpc.content import Content
     from edgesmith_runtime.rpc.message import Message, MessageReader
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Answer",
     "Call",
     "Head",
+    "Later",
     "Malformed",
     "Method",
     "Side",
@@ -44,6 +46,9 @@ _PSEUDO: Final = frozenset({b":method", b":scheme", b":path", b":authority"})
 Answer = Callable[["bytes | memoryview", "Call"], "bytes | asyncio.Future[bytes] | None"]
 """Answers one message: at once, or later; None: the call is answered by whom it was given to."""
 
+Later = Callable[["Content"], "asyncio.Future[bytes]"]
+"""Answers one message later, and reads it only then."""
+
 
 @dataclass(frozen=True, slots=True)
 class Method:
@@ -51,15 +56,18 @@ class Method:
 
     Attributes:
         operation: What it is counted as.
-        answer: Answers one message.
+        answer: Answers one message; None where `later` does.
         streams: Whether a call may have many messages, each with its answer; of other calls the first one counts.
         most: How many messages a call may have where it may have many; 0: as many as come.
+        later: Answers one message in the place of `answer`, and reads it where the model is run: inflated, or as an
+            object, it may have many times the bytes that came, and many may wait.
     """
 
     operation: str
-    answer: Answer
+    answer: Answer | None
     streams: bool = False
     most: int = 0
+    later: Later | None = None
 
 
 class Malformed(ValueError):  # noqa: N818 - RFC 9113's word

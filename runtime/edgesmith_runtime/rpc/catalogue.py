@@ -46,8 +46,8 @@ def catalogue(service: Service) -> tuple[dict[bytes, Method], Watchers]:
             "ModelConfig": Method("metadata", methods.model_config),
             "ModelStatistics": Method("metadata", methods.model_statistics),
             "RepositoryIndex": Method("metadata", methods.repository_index),
-            "ModelInfer": Method("infer", methods.model_infer),
-            "ModelStreamInfer": Method("other", methods.model_stream_infer, streams=True),
+            "ModelInfer": Method("infer", None, later=methods.model_infer),
+            "ModelStreamInfer": Method("other", None, streams=True, later=methods.model_stream_infer),
         }
         | {name: Method("other", methods.refused(name)) for name in REFUSED_CALLS},
     )

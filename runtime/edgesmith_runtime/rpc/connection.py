@@ -146,6 +146,7 @@ class Connection(asyncio.BufferedProtocol):
         """Go on."""
         self._outbox.paused = False
         self._transport.resume_reading()
+        self._renew(time.monotonic())
         with self._guard:
             self._outbox.flush()
             for call in tuple(self.calls.values()):
@@ -197,7 +198,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def data(self, stream: int, piece: memoryview) -> None:
         """Take some bytes of a message."""
-        if (call := self.calls.get(stream)) is None:
+        if (call := self._going_on(stream)) is None:
             return
         try:
             messages = call.reader.take(piece)
@@ -209,7 +210,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def place(self, stream: int, length: int) -> memoryview | None:
         """Say where the next bytes of a message belong."""
-        if (call := self.calls.get(stream)) is None:
+        if (call := self._going_on(stream)) is None:
             return None
         try:
             return call.reader.place(length)
@@ -219,7 +220,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def placed(self, stream: int, count: int) -> None:
         """Take note of bytes that came where they belong."""
-        if (call := self.calls.get(stream)) is None:
+        if (call := self._going_on(stream)) is None:
             return
         if (message := call.reader.placed(count)) is not None:
             call.waiting.append(message)
@@ -292,6 +293,8 @@ class Connection(asyncio.BufferedProtocol):
         """Send a message, and with the last one the call's end."""
         head = b"" if call.opened else frames.frame(Kind.HEADERS, Flag.END_HEADERS, call.stream, OPENING)
         call.opened = True
+        if last:
+            call.reader.drop()
         end = self._end(call, _ENDED_WELL) if last else None
         self._outbox.send(call.stream, head, [b"\0" + len(message).to_bytes(4, "big"), message], end)
 
@@ -335,9 +338,12 @@ class Connection(asyncio.BufferedProtocol):
 
     def _expire(self, now: float) -> None:
         own = self._own
-        if self._sending.look(now) is Sending.State.STALLED:
+        sending = self._sending.look(now)
+        if sending is Sending.State.STALLED:
             self._transport.abort()
             return
+        if self._outbox.paused:
+            return  # nothing that the client sends is read meanwhile
         late = not self._reader.started and now - self.quiet_since > own.head
         if late or now - self._unfinished > own.head:
             self.close(Code.ENHANCE_YOUR_CALM, "waited too long for the rest of a frame")
@@ -347,13 +353,31 @@ class Connection(asyncio.BufferedProtocol):
                 self._drop(call, Code.CANCEL)
             elif now - call.since > (self._limits.stall if call.expected else own.between):
                 self.cancel(call, "waited too long for the rest of a message")
-        if not self.calls and now - self.quiet_since > own.idle:
+        self._ask(now, under_way=sending is Sending.State.UNDER_WAY)
+
+    def _ask(self, now: float, *, under_way: bool) -> None:
+        """Ask a client that says nothing for a sign of life, and leave one that gives none, or asks for nothing."""
+        own = self._own
+        if under_way and self._asked == math.inf:
+            # A ping would come behind an answer, and how slowly that may be read is a bound of its own.
+            self._heard = self.quiet_since = now
+        elif not self.calls and now - self.quiet_since > own.idle:
             self.close(sentence="connection idle")
         elif now - self._asked > own.answer:
             self._transport.abort()
         elif now - self._heard > own.silent and self._asked == math.inf:
             self._asked = now
             self._sending.write([frames.frame(Kind.PING, 0, 0, _ALIVE)])
+
+    def _renew(self, now: float) -> None:
+        """Wait anew for all that the client may have sent while nothing was read."""
+        self._heard, self._asked = now, math.inf
+        if self._unfinished < math.inf:
+            self._unfinished = now
+        for call in self.calls.values():
+            if call.since < math.inf:
+                call.since = now
+        self._outbox.renew(now)
 
     def _begin(self, stream: int, method: Method, encoding: str, *, ends: bool) -> None:
         reader = MessageReader(self._server.budget, self._peer, self._limits.body)
@@ -364,11 +388,14 @@ class Connection(asyncio.BufferedProtocol):
         if ends:
             self.data_ends(stream)
 
+    def _going_on(self, stream: int) -> Call | None:
+        """The call of a stream, unless its status is known, whose answer may still wait: what comes then is dropped."""
+        call = self.calls.get(stream)
+        return None if call is None or call.done else call
+
     def _received(self, call: Call) -> None:
         """Look at what has come of a call's messages."""
         reader = call.reader
-        if call.stream not in self.calls:
-            return
         if len(call.waiting) > _MOST_WAITING:
             sentence = f"more than {_MOST_WAITING} messages of the call wait; expected fewer at once"
             self._answering.fail(call, Crowded(sentence))

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from edgesmith_runtime.codec.grpc import decode_request, encode_answer, parse, split_request
+from edgesmith_runtime.codec.grpc import decode_request, encode_answer, identity_of, parse, split_request
 from edgesmith_runtime.codec.wire import prefix
 from edgesmith_runtime.errors import NotFound, RequestError, Unsupported
 from edgesmith_runtime.extensions import REFUSED, REFUSED_CALLS, model_statistics, repository_index
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from edgesmith_runtime.rpc.call import Call
+    from edgesmith_runtime.rpc.content import Content
+    from edgesmith_runtime.signature import InferRequest
     from edgesmith_runtime.tensors import TensorSpec
 
 __all__ = ["InferenceMethods"]
@@ -107,50 +109,90 @@ class InferenceMethods:
 
         return answer
 
-    def model_infer(self, message: bytes | memoryview, _: Call) -> asyncio.Future[bytes]:
+    def model_infer(self, content: Content) -> asyncio.Future[bytes]:
         """Run the model once."""
-        return self._infer(*split_request(message), len(message))
+        return self._infer(_Asked(content))
 
-    def model_stream_infer(self, message: bytes | memoryview, _: Call) -> asyncio.Future[bytes]:
-        """Answer a request of a call of ``ModelStreamInfer``; one that fails is answered with its error."""
-        return asyncio.ensure_future(self._streamed(message))
+    def model_stream_infer(self, content: Content) -> asyncio.Future[bytes]:
+        """Answer a request of a call of ``ModelStreamInfer``; one that fails is answered with its error.
 
-    async def _streamed(self, message: bytes | memoryview) -> bytes:
-        identity, code = "", Status.CANCELLED
+        One that could not be inflated, or was refused before it was, ends its call: nobody knows what it is called.
+        """
+        return asyncio.ensure_future(self._streamed(_Asked(content)))
+
+    async def _streamed(self, asked: _Asked) -> bytes:
+        code = Status.CANCELLED
         try:
-            request, raw = split_request(message)
-            identity = request.id
-            answered = await self._infer(request, raw, len(message), final=True)
+            answered = await self._infer(asked, final=True)
             code = Status.OK
             return prefix(_INFER_RESPONSE, len(answered)) + answered
         except RequestError as error:
             code = code_of(error)
+            if (identity := asked.identity) is None:
+                raise
             response = messages.ModelStreamInferResponse(error_message=sentence_of(error))
             response.infer_response.id = identity
             return response.SerializeToString()
         finally:
             self._service.metrics.add("edgesmith_requests_total", "grpc", "infer", code.name)
 
-    def _infer(
-        self, request: messages.ModelInferRequest, raw: list[memoryview], size: int, *, final: bool = False
-    ) -> asyncio.Future[bytes]:
+    def _infer(self, asked: _Asked, *, final: bool = False) -> asyncio.Future[bytes]:
         start = time.perf_counter()
-        model = self._service.model(request.model_name, request.model_version)
+        model = self._service.model()
+
+        def decode() -> InferRequest:
+            request, raw = asked.read()
+            self._service.model(request.model_name, request.model_version)
+            return decode_request(model.signature, request, raw)
+
         job = inference(
             self._service,
             model,
             since=start,
-            decode=lambda: decode_request(model.signature, request, raw),
-            encode=lambda asked, answers: encode_answer(model.signature, asked, answers, final=final),
+            decode=decode,
+            encode=lambda request, answers: encode_answer(model.signature, request, answers, final=final),
         )
 
         def note(_: asyncio.Future[bytes]) -> None:
             taken = time.perf_counter() - start
             self._service.metrics.observe("edgesmith_request_duration_seconds", "grpc", value=taken)
 
-        future = self._service.submit(job, size)
+        future = self._service.submit(job, asked.size)
         future.add_done_callback(note)
         return future
+
+
+class _Asked:
+    """A request for the model to be run.
+
+    Args:
+        content: The message that it came in.
+    """
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+        self.size = content.size
+        """How many bytes the message has, where that is known."""
+        self._identity: str | None = None
+
+    @property
+    def identity(self) -> str | None:
+        """What its client calls it; None where that is not known, since it came compressed and was not inflated."""
+        if self._identity is None and self._content.encoding is None:
+            self._identity = identity_of(self._content.data)
+        return self._identity
+
+    def read(self) -> tuple[messages.ModelInferRequest, list[memoryview]]:
+        """Read it but for its raw tensors, and find these.
+
+        Raises:
+            RequestError: It is no request.
+        """
+        data = self._content.read()
+        self._identity = ""
+        request, raw = split_request(data)
+        self._identity = request.id
+        return request, raw
 
 
 def _filled(document: dict[str, Any], message: M) -> M:

@@ -68,7 +68,7 @@ class DayBudget:
         """Take so many bytes where there are as many; it outlasts a power cut before it returns.
 
         Raises:
-            OSError: It could not be kept, and nothing was taken.
+            OSError: It could not be kept, and nothing was taken; after a restart it may count as taken.
         """
         number = int(self.advance(now) / _BIN)
         if size > self.left:
@@ -86,7 +86,7 @@ class DayBudget:
         """Write it down.
 
         Raises:
-            OSError: It could not be written, and what was written before stands.
+            OSError: It could not be written; what was written before stands, or this, which a power cut may undo.
         """
         said = {
             "boot": self._seen.boot,

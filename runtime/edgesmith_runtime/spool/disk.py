@@ -105,7 +105,7 @@ def write_whole(disk: Disk, path: Path, data: bytes, part: Path) -> None:
         part: What it is called until it is whole; in the same folder.
 
     Raises:
-        OSError: It could not be written, and `path` is as it was.
+        OSError: It could not be written: `path` is as it was, or has the new bytes, which a power cut may undo.
     """
     try:
         handle = disk.create(part)

@@ -182,6 +182,8 @@ class Spool(Waiting):
             try:
                 write_whole(self._disk, self._folder / new.name, data, self._folder / f"{_PART}.npz")
             except OSError as error:
+                # It may be there, and would be sent, though it counts as not kept.
+                self._disk.remove(self._folder / new.name)
                 if error.errno not in FULL:
                     raise
                 room = _going([one for one in lesser if one not in gone], new.room)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,6 +15,7 @@ from edgesmith_runtime.uplink.answers import Outcome
 from edgesmith_runtime.uplink.bucket import Bucket, Target
 from edgesmith_runtime.uplink.clock import BucketClock
 from edgesmith_runtime.uplink.credentials import CredentialsInvalid, read_login
+from edgesmith_runtime.uplink.ending import Ending, OutOfTime
 from edgesmith_runtime.uplink.rate import Rate
 from edgesmith_runtime.uplink.sending import Sending
 from edgesmith_runtime.uplink.standing import FILE, OBJECTS, Standing
@@ -45,7 +45,7 @@ class UplinkSettings:
         endpoint: Where the bucket is unless the Secret says it; empty for Amazon's.
         rate: Bytes a second at most.
         authority: Certificates in PEM to trust besides the public ones.
-        drain_seconds: How long to go on sending after SIGTERM.
+        drain_seconds: How long to go on sending after SIGTERM, no faster than before.
         termination_log: Where what was last said is left at the end, where that file exists.
     """
 
@@ -72,21 +72,20 @@ class Uplink:
 
     def __init__(self, settings: UplinkSettings, ending: threading.Event, bucket: Bucket | None = None) -> None:
         self._settings = settings
-        self._ending = ending
+        self._ending = Ending(ending, settings.drain_seconds)
         self._waiting = Waiting(RealDisk(), settings.spool / OBJECTS)
         self._sending = Sending()
         self._standing = Standing.read(settings.spool / FILE)
         bucket_name, prefix = settings.place
         parts = [*([prefix] if prefix else []), settings.node, settings.owner]
         target = Target(bucket_name, "/".join(parts), settings.authority)
-        self._bucket = bucket or Bucket(target, BucketClock(), Rate(settings.rate, ending.wait))
+        self._bucket = bucket or Bucket(target, BucketClock(), Rate(settings.rate, self._ending.hold))
 
     def run(self) -> None:
         """Send until it is told to end, and then what still waits, for as long as that may take."""
-        while not self._ending.is_set():
-            self._ending.wait(self._guarded(self._step))
-        end = time.monotonic() + self._settings.drain_seconds
-        while time.monotonic() < end and not self._guarded(self._step):
+        while not self._ending.told:
+            self._ending.rest(self._guarded(self._step))
+        while self._ending.left > 0 and not self._guarded(self._step):
             continue
         self._bucket.close()
 
@@ -96,7 +95,8 @@ class Uplink:
             kept = self._waiting.kept()
         except FileNotFoundError:
             return _LOOK
-        one = self._sending.next(kept)
+        most = self._settings.rate * self._ending.left
+        one = self._sending.next([one for one in kept if one.size <= most])  # what cannot go whole is not begun
         if one is None:
             return _LOOK
         data = self._waiting.read(one)
@@ -124,6 +124,8 @@ class Uplink:
         """A mistake of its own must not end it: a pod whose container is down is not ready."""
         try:
             return step()
+        except OutOfTime:
+            return _FAILED
         except Exception:  # noqa: BLE001 - see above
             _log.exception("sending failed")
             return _FAILED
