@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
+from ending_rules import check_endings
 from partition_rules import check_partitions
 from shared_node_rules import check_shared_nodes
 
@@ -50,6 +51,7 @@ def check(world: World, plan: Plan) -> None:
     _check_marks(world, plan, wanted)
     _check_hold(world, plan)
     _check_pulling(world, plan)
+    check_endings(world, plan, _limit(world, plan.status.nodes.desired, {move.node: move.label for move in plan.moves}))
     check_partitions(world, plan)
     check_shared_nodes(world, plan)
 

@@ -6,22 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from rollout_words import BAD, MINUTE, NEW, ODD, OLD, OLDEST, PROVEN, fleet, step, with_rules
+from rollout_words import BAD, MINUTE, NEW, ODD, OLD, OLDEST, PROVEN, REPLACE, SURGE, fleet, step, with_rules, writes
 
 from edgesmith.decide.fleet import Failure, NodeState
 from edgesmith.decide.rollout import Course
 from edgesmith.decide.strategy import Strategy
 
-SURGE, REPLACE = Strategy("Surge"), Strategy("Replace")
 STAGEABLE = frozenset({"old"})
 LOST = " ~odd? ~odd?"
 """Two nodes that are down, as many as may be."""
 FULL = "MaxUnavailable"
-
-
-def writes(course: Course) -> dict[str, tuple[str | None, str | None]]:
-    """Node to its labels after the step: what it runs, and what it makes ready."""
-    return {move.node: (move.label, move.next) for move in course.moves}
 
 
 def waits(course: Course) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from edgesmith.api.status import PendingReason
 from edgesmith.decide.budget import Budget
 from edgesmith.decide.chosen import Chosen
-from edgesmith.decide.fleet import NodeState, RevisionState, ServerState
+from edgesmith.decide.fleet import NodeState, RevisionState, Rules, ServerState
 from edgesmith.decide.judge import Judgement
 from edgesmith.decide.staging import returns_to
 
@@ -27,11 +27,13 @@ def stop_staging(nodes: Iterable[NodeState], left: Mapping[str, str], chosen: Ch
             chosen.move(node, node.beside or None, said, urgent=True)
 
 
-def go_back(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
+def go_back(judged: Judgement, rules: Rules, budget: Budget, chosen: Chosen) -> None:
     """Take nodes off what was rolled back or failed on them alone.
 
     Nodes without a server go at once, NotReady ones too, so that nobody comes back to it. A server that is ready ends
-    within the budget, and only where there is something to take its place, whatever was found against it.
+    within the budget, and only where there is something to take its place, whatever was found against it. One that is
+    out of reach ends when its kubelet hears of it, together with all others behind the same link: so it goes once it
+    is back, unless its machine may have died of it.
     """
     variant, revisions = judged.variant, judged.revisions
     concerned = [(node, one) for one in revisions.values() if one.rolled_back for node in variant.on(one.revision)]
@@ -47,10 +49,18 @@ def go_back(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
         other = returns_to(judged, node) or judged.fallback(node)
         if node.beside is not None:
             _leave_staged(judged, node, revision, other, chosen)
-        elif revision.rolled_back:
+        elif revision.rolled_back and not _keeps(node, revision, rules):
             _leave_rolled_back(node, revision, other, budget, chosen)
-        elif _failed_alone(judged, revision, node, other):
+        elif not revision.rolled_back and _failed_alone(judged, revision, node, other):
             _leave_failed(node, revision, other, budget, chosen)
+
+
+def _keeps(node: NodeState, revision: RevisionState, rules: Rules) -> bool:
+    """Whether a NotReady node keeps what was rolled back until it returns: its server was ready when it went.
+
+    A machine that went soon after it got a revision that is not completed may have died of it.
+    """
+    return not node.ready and node.serving and (revision.completed is not None or not rules.soon(node))
 
 
 def _leave_staged(
