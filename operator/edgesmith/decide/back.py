@@ -68,16 +68,16 @@ def _leave_staged(
 ) -> None:
     """Take a staged node off what was rolled back or failed there. Its old server has not been touched.
 
-    Where that is one that was rolled back itself, it is left for another one only. What failed and answers goes on as
-    long as the old server does not answer.
+    Where that is one that was rolled back itself, it is left for another one only, and kept where all others failed on
+    the node. What failed and answers goes on as long as the old server does not answer.
     """
+    fails = other is None or (other in node.failures and other != returns_to(judged, node))
+    kept = node.beside if fails and node.beside_serving else other
     if revision.rolled_back:
         why = f"Revision {revision.revision} was rolled back: {revision.rolled_back}"
-        chosen.move(node, other or node.beside or None, why, urgent=True)
-    elif (returns_to(judged, node) or (other and other not in node.failures)) and not (
-        node.answers and not node.beside_serving
-    ):
-        chosen.move(node, other, f"It {node.note or 'failed'} on revision {revision.revision}.", urgent=True)
+        chosen.move(node, kept or node.beside or None, why, urgent=True)
+    elif (not fails or node.beside_serving) and not (node.answers and not node.beside_serving):
+        chosen.move(node, kept, f"It {node.note or 'failed'} on revision {revision.revision}.", urgent=True)
 
 
 def _leave_rolled_back(
@@ -85,8 +85,8 @@ def _leave_rolled_back(
 ) -> None:
     why = f"Revision {revision.revision} was rolled back: {revision.rolled_back}"
     serves = node.ready and node.has_server
-    if serves and (other is None or node.taint or node.shortage):
-        # Nothing could take its place: there is no other revision, or no new pod may start.
+    if serves and (other is None or other in node.failures or node.taint or node.shortage):
+        # Nothing could take its place: there is no other revision, all others failed here, or no new pod may start.
         return
     if serves and not budget.take(node, back=True):
         chosen.wait(node, PendingReason.MAX_UNAVAILABLE, budget.full)

@@ -60,6 +60,10 @@ class Judgement:
         choices = [one for one in choices if one != node.label]
         return next((one for one in choices if one not in node.failures), choices[0] if choices else None)
 
+    def leaves(self, node: NodeState) -> bool:
+        """Whether a node that runs what was rolled back is to leave it: not where all else failed and it serves."""
+        return node.movable and not (node.has_server and self.fallback(node) in node.failures)
+
 
 class _OnStep(NamedTuple):
     """The nodes that carry the target in a step."""
