@@ -35,6 +35,8 @@ class Endings:
     """Nodes that are out of reach, or were between the last write to them and the moment in which they hear of it."""
     idle: set[str] = field(default_factory=set)
     """Nodes that were moved last when nobody knew of a ready server on them: it may be ready before they hear of it."""
+    returned: set[str] = field(default_factory=set)
+    """Nodes that were out of reach, or started anew, since they got what they were given last."""
     boots: dict[str, int] = field(default_factory=dict)
 
 
@@ -47,6 +49,10 @@ def check_endings(world: World, plan: Plan, limit: int) -> None:
         reachable = world.reachable(name)
         back = reachable and name in seen.unheard
         anew = seen.boots.get(name) != device.told
+        if back or anew:
+            seen.returned.add(name)
+        if seen.got.get(name, (None, world.now))[0] != given:
+            seen.returned.discard(name)
         if name not in seen.got or seen.got[name][0] != given or back or anew:
             seen.got[name] = given, world.now
         seen.boots[name] = device.told
@@ -109,4 +115,5 @@ def _may_end(world: World, move: Move) -> bool:
         (parse_duration(step.bake) for step in rollout.steps), default=timedelta(0)
     )
     went = world.devices[move.node].heard + GRACE
-    return world.next_label in labels or world.clock_was_set or went - got < soon
+    failed = world.servers[move.node].ended > 0 and move.node in world.endings.returned
+    return world.next_label in labels or world.clock_was_set or went - got < soon or failed

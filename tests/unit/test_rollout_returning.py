@@ -43,6 +43,12 @@ def test_a_server_out_of_reach_ends_once_it_is_back_unless_its_machine_may_have_
     assert {one.node: one.reason for one in course.pending} == ({} if moved else {"n0": "NotReady"})
 
 
+def test_so_does_one_that_was_found_against_and_is_ready_again_unless_the_machine_had_gone_before() -> None:
+    assert moves(step("~new* old+", OLD, BAD)) == {}
+    assert moves(step("~new! old+", OLD, BAD)) == {"n0": "old"}, "nothing answers"
+    assert moves(step(fleet("~new* old+", n0={"shaky": True}), OLD, BAD)) == {"n0": "old"}
+
+
 @pytest.mark.parametrize("strategy", [SURGE, REPLACE])
 def test_a_node_that_goes_while_it_goes_back_is_switched_at_once_from_what_its_machine_may_have_died_of(
     strategy: Strategy,

@@ -58,9 +58,11 @@ def go_back(judged: Judgement, rules: Rules, budget: Budget, chosen: Chosen) -> 
 def _keeps(node: NodeState, revision: RevisionState, rules: Rules) -> bool:
     """Whether a NotReady node keeps what was rolled back until it returns: its server was ready when it went.
 
-    A machine that went soon after it got a revision that is not completed may have died of it.
+    A machine that went soon after it got a revision that is not completed may have died of it, and so may one that
+    failed on it and had gone before.
     """
-    return not node.ready and node.serving and (revision.completed is not None or not rules.soon(node))
+    served = node.serving or (node.answers and not node.shaky)
+    return not node.ready and served and (revision.completed is not None or not rules.soon(node))
 
 
 def _leave_staged(
