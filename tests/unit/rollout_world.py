@@ -20,6 +20,7 @@ from rollout_rules import check
 from shared_node_rules import Begun
 from snapshots import REPORT, Cluster, failed_selftest, key_of, model, node, profile
 from snapshots import SETTINGS as PLAIN
+from step_rules import Served
 
 from edgesmith.api.names import daemon_set_name, parse_next
 from edgesmith.decide import decide
@@ -74,11 +75,15 @@ class World(Cluster):
     """What `partition_rules` saw: the partitions that a revision was seen to go to, by its name."""
     endings: Endings = field(default_factory=Endings)
     """What `ending_rules` saw."""
+    served: Served = field(default_factory=Served)
+    """What `step_rules` saw."""
     clock_was_set: bool = False
     _shown: dict[str, tuple[object, Node]] = field(default_factory=dict)
     """Each node as the API server showed it last, with what it was made of: most are as they were."""
     _asked: tuple[object, frozenset[str]] = (None, frozenset())
     """The build keys that are asked for, with the spec and the profiles that they were made of."""
+
+    settings = SETTINGS
 
     def add(self, name: str, device_class: str = "amd64", **more: Any) -> None:
         """A new node with its machine."""

@@ -37,7 +37,7 @@ def returns(world: World, site: list[str]) -> int:
 
 @pytest.mark.parametrize("strategy", ["Surge", "Replace"])
 def test_a_site_that_returns_after_a_rollback_goes_back_within_max_unavailable(strategy: str) -> None:
-    for seed in range(3 * SOAK):
+    for seed in range(2 * SOAK):
         world = fleet(20, ROLLOUT | {"maxUnavailable": 2, "strategy": strategy}, seed=seed)
         world.publish("b")
         world.run_until("Complete")
@@ -51,7 +51,7 @@ def test_a_site_that_returns_after_a_rollback_goes_back_within_max_unavailable(s
 
 @pytest.mark.parametrize("strategy", ["Surge", "Replace"])
 def test_so_does_one_whose_revision_was_rolled_back_for_failures_elsewhere(strategy: str) -> None:
-    for seed in range(3 * SOAK):
+    for seed in range(2 * SOAK):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         rollout = ROLLOUT | {"maxUnavailable": 2, "strategy": strategy}
         world = fleet(40, rollout, seed=seed)
