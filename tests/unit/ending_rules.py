@@ -16,6 +16,7 @@ from edgesmith.api.names import daemon_set_name
 from edgesmith.api.units import parse_duration
 from edgesmith.decide.placement import placement
 from edgesmith.decide.plan import Move, Plan
+from edgesmith.decide.snapshot import Node
 
 if TYPE_CHECKING:
     from rollout_world import World
@@ -38,6 +39,8 @@ class Endings:
     returned: set[str] = field(default_factory=set)
     """Nodes that were out of reach, or started anew, since they got what they were given last."""
     boots: dict[str, int] = field(default_factory=dict)
+    looked: dict[str, Node] = field(default_factory=dict)
+    """Each node as it was looked at last: most are as they were."""
 
 
 def check_endings(world: World, plan: Plan, limit: int) -> None:
@@ -45,7 +48,12 @@ def check_endings(world: World, plan: Plan, limit: int) -> None:
     seen = world.endings
     seen.limits = [*seen.limits, limit][-2:]
     for name, node in world.nodes.items():
-        given, device = placement(node, world.label).label, world.devices[name]
+        device = world.devices[name]
+        if seen.looked.get(name) is node and seen.boots[name] == device.told and name not in seen.unheard:
+            if not world.reachable(name):
+                seen.unheard.add(name)
+            continue
+        seen.looked[name], given = node, placement(node, world.label).label
         reachable = world.reachable(name)
         back = reachable and name in seen.unheard
         anew = seen.boots.get(name) != device.told

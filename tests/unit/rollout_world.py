@@ -83,8 +83,6 @@ class World(Cluster):
     _asked: tuple[object, frozenset[str]] = (None, frozenset())
     """The build keys that are asked for, with the spec and the profiles that they were made of."""
 
-    settings = SETTINGS
-
     def add(self, name: str, device_class: str = "amd64", **more: Any) -> None:
         """A new node with its machine."""
         self.nodes[name] = node(name, device_class)

@@ -44,13 +44,17 @@ def check_steps(world: World, plan: Plan) -> None:
     """Each revision that is tried keeps to its steps."""
     before = {one["name"]: one for one in world.edge_model.status.get("revisions", [])}
     marks = {one.name: one for one in plan.status.revisions}
+    classes = {one.labels["device"] for one in world.nodes.values()}
     for applied in plan.revisions:
         mark, profile = marks[applied.revision], applied.profile.metadata.name
-        _take_note(world, mark.name, profile)
         was = before.get(mark.name, {})
-        if was.get("steps", 0) <= mark.steps and not mark.rolled_back:
-            _check_held_steps(world, plan, mark, was, profile)
-        if not (mark.proven_time or mark.rolled_back):
+        if profile not in classes or mark.rolled_back or mark.completed_time:
+            continue
+        if not was.get("provenTime"):
+            _take_note(world, mark.name)
+            if was.get("steps", 0) <= mark.steps and (mark.proven_time or mark.steps > was.get("steps", 0)):
+                _check_held_steps(world, plan, mark, was, profile)
+        if not mark.proven_time:
             _check_count(world, plan, mark, profile)
         _check_failures(world, plan, mark, profile)
         _check_turns(world, plan, mark)
@@ -78,16 +82,16 @@ def _steps(world: World, profile: str) -> Iterator[_Wanted]:
         yield _Wanted(0, steps[0].model_copy(update={"nodes": 1, "node_selector": {}}), frozenset(own), 1)
 
 
-def _take_note(world: World, revision: str, profile: str) -> None:
-    """For how long each machine has served a revision."""
+def _take_note(world: World, revision: str) -> None:
+    """For how long each machine has served a revision; one that is dead did until it was heard of last."""
     for name, node in world.nodes.items():
-        if node.labels["device"] != profile:
+        if revision not in placement(node, world.label):
             continue
         server, device = world.servers[name], world.devices[name]
         beside = server.beside if server.beside and not server.beside.staging else None
         started = next((one for runs, one in _runs(server.runs, server.started, beside) if runs == revision), None)
-        if started is not None and world.ready(name, revision, started):
-            lasted = world.now - started - timedelta(seconds=device.delay)
+        if started is not None and not world.fails(name, revision):
+            lasted = (world.now if device.power else device.heard) - started - timedelta(seconds=device.delay)
             key = name, revision
             world.served.longest[key] = max(lasted, world.served.longest.get(key, lasted))
 
@@ -107,7 +111,7 @@ def _tries(world: World, plan: Plan, revision: str) -> set[str]:
         if placement(one, world.label).label == revision
         and world.reachable(name)
         and world.offers(name)
-        and not ((record := told[name]) and revision in record.failures)
+        and not ((record := told.get(name)) and revision in record.failures)
     }
 
 
@@ -118,7 +122,6 @@ def _absent(world: World, count: int) -> int:
 
 def _check_held_steps(world: World, plan: Plan, mark: RevisionStatus, was: dict[str, Any], profile: str) -> None:
     """Steps that were held in this pass had enough nodes, each of them for the bake, or somebody promoted them."""
-    grace = timedelta(seconds=world.settings.node_grace_seconds)
     promoted = [one.steps for one in world.edge_model.spec.rollout.promote if one.revision == mark.name]
     early, first = mark.promoted or 0, was.get("steps", 0) == 0
     for number, step, scope, quota in _steps(world, profile):
@@ -127,7 +130,7 @@ def _check_held_steps(world: World, plan: Plan, mark: RevisionStatus, was: dict[
         if any(steps is None or number < steps for steps in promoted):
             early, first = early - 1, False
             continue
-        bake = parse_duration(step.bake) + grace
+        bake = parse_duration(step.bake)
         held = {name for name in scope if world.served.longest.get((name, mark.name), timedelta(-1)) >= bake}
         needed = min(quota, len(scope) - _absent(world, len(scope))) - _absent(world, quota)
         needed, first = (quota - 1, False) if first else (needed, False)
@@ -151,37 +154,37 @@ def _check_count(world: World, plan: Plan, mark: RevisionStatus, profile: str) -
     carriers = [name for name in wanted.scope if moved.get(name, given[name]) == mark.name]
     lost = [name for name in carriers if not (world.reachable(name) and world.offers(name))]
     told = _records(world, plan)
-    failed = [name for name in carriers if (one := told[name]) and one.state is ServerState.FAILED]
+    failed = [name for name in carriers if (one := told.get(name)) and one.state is ServerState.FAILED]
     spare = min(len(lost), 1) if mark.steps == 0 else len({*lost, *failed})
     assert set(fresh) <= wanted.scope, (fresh, wanted.step, "are not what the step is about")
     assert len(carriers) <= wanted.quota + spare, (carriers, lost, failed, wanted.quota, "try it at once")
 
 
-def _records(world: World, plan: Plan) -> dict[str, Record | None]:
-    """What is kept of each node after a pass."""
+def _records(world: World, plan: Plan, about: str = "") -> dict[str, Record | None]:
+    """What is kept of each node after a pass; of those alone whose records name a revision."""
     told = {name: one.records.get(world.label) for name, one in world.nodes.items()}
     told |= {one.node: one.record for one in plan.records} | {one.node: one.record for one in plan.moves}
-    return {name: parse_record(text, world.now) for name, text in told.items()}
+    return {name: parse_record(text, world.now) for name, text in told.items() if text and about in text}
 
 
 def _check_failures(world: World, plan: Plan, mark: RevisionStatus, profile: str) -> None:
     """After the first step no revision stays that failed on more nodes than may be, where there is one before it."""
-    if mark.rolled_back or mark.completed_time or not (mark.steps or mark.proven_time):
+    if not (mark.steps or mark.proven_time):
         return
     there = {one.revision for one in world.revisions.values() if one.profile == profile}
     before = [
         one for one in plan.status.revisions
         if one.name in there - {mark.name} and one.proven_time and not one.rolled_back
     ]  # fmt: skip
-    told = _records(world, plan)
-    own = [name for name, one in world.nodes.items() if one.labels["device"] == profile]
+    own = sum(one.labels["device"] == profile for one in world.nodes.values())
     failed = [
         name
-        for name in own
-        if (record := told[name]) and mark.name in record.failures and not record.failures[mark.name].broken
+        for name, record in _records(world, plan, mark.name).items()
+        if record and world.nodes[name].labels["device"] == profile
+        if mark.name in record.failures and not record.failures[mark.name].broken
     ]
     allowed = world.edge_model.spec.rollout.max_failed
-    most = allowed if isinstance(allowed, int) else parse_share(allowed, len(own))
+    most = allowed if isinstance(allowed, int) else parse_share(allowed, own)
     assert not before or len(failed) <= most, (mark.name, failed, most, "failed, and it stays")
 
 
@@ -189,7 +192,7 @@ def _check_turns(world: World, plan: Plan, mark: RevisionStatus) -> None:
     """Nobody follows before its turn."""
     rollout = world.edge_model.spec.rollout
     jitter = parse_duration(rollout.jitter)
-    if not (jitter and mark.proven_time) or mark.completed_time or world.clock_was_set:
+    if not (jitter and mark.proven_time) or world.clock_was_set:
         return
     since = datetime.fromisoformat(mark.proven_time)
     for move in plan.moves:

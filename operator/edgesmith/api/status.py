@@ -369,7 +369,7 @@ class EdgeModelStatus(Model):
         (),
         max_length=64,
         description=(
-            "The last revisions that the spec asked for, the newest first: ten per DeviceProfile and 5 kB in all, at most."
+            "The last revisions that the spec asked for, the newest first: ten per DeviceProfile, 5 kB in all."
         ),
     )
     trials: tuple[TrialStatus, ...] = Field(
