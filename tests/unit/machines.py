@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from snapshots import NOW
+
+GRACE = timedelta(seconds=40)
+"""After how long without a heartbeat the node controller says NotReady."""
 
 
 @dataclass

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from step_rules import current_step
+
 from edgesmith.api.partitions import Partitions
 from edgesmith.api.units import parse_duration
 from edgesmith.decide.placement import placement
@@ -28,6 +30,10 @@ def check_partitions(world: World, plan: Plan) -> None:
     marks = {one.name: one for one in plan.status.revisions}
     for applied in plan.revisions:
         _note(world, plan, applied.revision, applied.profile.metadata.name)
+        mark = marks[applied.revision]
+        if mark.partition is not None and not mark.rolled_back:
+            # What the status says is open is open, whether a node was moved there or not.
+            _check_enters(world, parted, applied.revision, mark.partition)
     for move in plan.moves:
         node = world.nodes[move.node]
         given = placement(node, world.label)
@@ -40,16 +46,23 @@ def check_partitions(world: World, plan: Plan) -> None:
         back = any(marks.get(one or "") and marks[one or ""].rolled_back for one in (given.label, given.beside))
         if back and not there & proven - {wanted.revision}:
             continue  # it goes back, and there is nothing else to go back to
-        own = node.labels.get(parted.label, "")
-        if any(revision == wanted.revision and own in _open(world, parted, last) for revision, last in world.entered):
-            continue  # what was opened stays open, and all that comes before it is: also what a node joins later
-        world.entered.add((wanted.revision, own))
-        for before in _before(world, parted, own):
-            seen = world.passed.get((wanted.revision, before))
-            assert seen is not None, (move, before, "has not served it yet")
-            since, served = seen
-            baked = not served or world.clock_was_set or world.now - since >= parse_duration(parted.bake)
-            assert baked, (move, before, since, "is baking")
+        step = current_step(world, marks[wanted.revision], profile)
+        if not marks[wanted.revision].proven_time and step and step.step.node_selector and move.node in step.scope:
+            continue  # a step with a nodeSelector keeps to no partition
+        _check_enters(world, parted, wanted.revision, node.labels.get(parted.label, ""))
+
+
+def _check_enters(world: World, parted: Partitions, revision: str, own: str) -> None:
+    """A revision may go to a partition: each one before it holds nobody up any more."""
+    if any(known == revision and own in _open(world, parted, last) for known, last in world.entered):
+        return  # what was opened stays open, and all that comes before it is: also what a node joins later
+    world.entered.add((revision, own))
+    for before in _before(world, parted, own):
+        seen = world.passed.get((revision, before))
+        assert seen is not None, (revision, own, before, "has not served it yet")
+        since, served = seen
+        baked = not served or world.clock_was_set or world.now - since >= parse_duration(parted.bake)
+        assert baked, (revision, own, before, since, "is baking")
 
 
 def _before(world: World, parted: Partitions, own: str) -> Sequence[str]:
@@ -85,6 +98,9 @@ def _note(world: World, plan: Plan, revision: str, profile: str) -> None:
 
 
 def _serves(world: World, name: str, revision: str) -> bool:
+    """Whether a node runs a revision, and nothing beside that; one that is yet to be switched to it lacks it."""
+    if placement(world.nodes[name], world.label) != (revision, None, False):
+        return False
     pods = [pod for pod in (world.pods.get(name), world.next_pods.get(name)) if pod and not pod.staging]
     return any(pod.revision == revision and pod.ready for pod in pods)
 

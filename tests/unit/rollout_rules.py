@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
+from ending_rules import check_endings
 from partition_rules import check_partitions
 from shared_node_rules import check_shared_nodes
+from step_rules import check_steps
 from trial_rules import check_trials, gives_up
 
 from edgesmith.api.names import daemon_set_name, holding_name, parse_next
@@ -52,6 +54,8 @@ def check(world: World, plan: Plan) -> None:
     _check_marks(world, plan, wanted)
     _check_hold(world, plan)
     _check_pulling(world, plan)
+    check_endings(world, plan, _limit(world, plan.status.nodes.desired, {move.node: move.label for move in plan.moves}))
+    check_steps(world, plan)
     check_partitions(world, plan)
     check_shared_nodes(world, plan)
 
@@ -225,8 +229,9 @@ def _check_held(world: World, plan: Plan, rolled_back: set[str]) -> None:
     """Wherever a node runs or makes ready something newer than what was proven before it, the image of that is held.
 
     So is what is gone back to, until every node of it runs that. Nothing else is: what was rolled back, or has no
-    DaemonSet any more, nobody goes back to.
+    DaemonSet any more, nobody goes back to. With `holdPrevious: false` nothing is.
     """
+    holding = world.edge_model.spec.rollout.hold_previous
     there = {one.revision: one for one in world.revisions.values()}
     asked = {one.profile.metadata.name: one.revision for one in plan.revisions}
     images = {name: one.image for name, one in there.items()}
@@ -245,6 +250,7 @@ def _check_held(world: World, plan: Plan, rolled_back: set[str]) -> None:
         late = {one for one in run & own if images[one] != images[target]}
         expected = [back] if back and back in there else []
         expected += [target] if target in world.holding and late and target not in rolled_back else []
+        expected = expected if holding else []
         others = {one: {other for other in own if images[other] != images[one]} for one in expected}
         found = [(hold.revision, hold.image, set(hold.others)) for hold in holds]
         assert found == [(one, images[one], others[one]) for one in expected if others[one]]

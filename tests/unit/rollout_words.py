@@ -12,6 +12,7 @@ from snapshots import NOW
 from edgesmith.decide.devices import Shortage
 from edgesmith.decide.fleet import Failure, NodeState, RevisionState, Rules, ServerState, Step, Variant
 from edgesmith.decide.rollout import Course, plan_rollout
+from edgesmith.decide.strategy import Strategy
 
 LONG_AGO = NOW - timedelta(days=9)
 HALF_MINUTE, MINUTE = timedelta(seconds=30), timedelta(minutes=1)
@@ -27,6 +28,8 @@ NEW = RevisionState("new", NOW - timedelta(minutes=9))
 PROVEN = replace(NEW, steps=1, proven=NOW - timedelta(minutes=5))
 COMPLETED = replace(PROVEN, completed=NOW - MINUTE)
 BAD = replace(NEW, rolled_back="n0 failed.", reason="CanaryFailed")
+
+SURGE, REPLACE = Strategy("Surge"), Strategy("Replace")
 
 _STATES = {
     ".": ServerState.NONE,
@@ -124,3 +127,16 @@ def moves(course: Course) -> dict[str, str | None]:
 def state_of(course: Course, revision: str) -> RevisionState:
     """A revision as it is after the step."""
     return next(one for one in course.revisions if one.revision == revision)
+
+
+def beside(words: str, *, old: str = "old", serving: bool = True, staged: bool = False) -> tuple[NodeState, ...]:
+    """Nodes that make their revision ready beside another one."""
+    return tuple(
+        replace(one, beside=old, beside_serving=serving, staged=staged) if one.label == "new" else one
+        for one in fleet(words)
+    )
+
+
+def writes(course: Course) -> dict[str, tuple[str | None, str | None]]:
+    """Node to its labels after the step: what it runs, and what it makes ready."""
+    return {move.node: (move.label, move.next) for move in course.moves}

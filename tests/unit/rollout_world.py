@@ -13,20 +13,20 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from machines import Beside, Device, Server
+from ending_rules import Endings, note_end
+from machines import GRACE, Beside, Device, Server
 from partition_rules import Passed
 from rollout_rules import check
 from shared_node_rules import Begun
 from snapshots import REPORT, Cluster, failed_selftest, key_of, model, node, profile
 from snapshots import SETTINGS as PLAIN
+from step_rules import Served
 
 from edgesmith.api.names import daemon_set_name, parse_next
 from edgesmith.decide import decide
 from edgesmith.decide.plan import Plan
 from edgesmith.decide.snapshot import Image, Node, Pod, SelfTest, Snapshot, StagingSet
 
-GRACE = timedelta(seconds=40)
-"""After how long without a heartbeat the node controller says NotReady."""
 SETTINGS = replace(PLAIN, node_grace_seconds=50)
 STEP = 5.0
 GOOD, BAD, DEADLY, FRAGILE, UNPLUGS, FAULTY = "good", "bad", "deadly", "fragile", "unplugs", "faulty"
@@ -75,6 +75,10 @@ class World(Cluster):
     """What `partition_rules` saw: the partitions that a revision was seen to go to, by its name."""
     lent: set[str] = field(default_factory=set)
     """Nodes that gave up a server for a trial and have not been given a revision since; `trial_rules` keeps it."""
+    endings: Endings = field(default_factory=Endings)
+    """What `ending_rules` saw."""
+    served: Served = field(default_factory=Served)
+    """What `step_rules` saw."""
     clock_was_set: bool = False
     _shown: dict[str, tuple[object, Node]] = field(default_factory=dict)
     """Each node as the API server showed it last, with what it was made of: most are as they were."""
@@ -244,7 +248,10 @@ class World(Cluster):
         """A kubelet follows what it hears, and says how its pods do; whether its machine dies of what it runs."""
         server = self.servers[name]
         if device.link:
+            served = self.serves(name)
             self._follow(name, server)
+            if served and not self.serves(name):
+                note_end(self, name)
         if device.link and device.silent <= 1:
             self._report_pods(name, server)
         self._judge(name, server)

@@ -51,3 +51,35 @@ def shared(size: int, rollouts: Mapping[str, dict[str, Any]], *, seed: int = 0) 
     for world in worlds:
         world.publish("a", rollout=rollouts[world.name])
     return worlds
+
+
+def go_on(
+    worlds: list[World], rng: random.Random, passes: int, *, killed: float = 0.0, until: World | None = None
+) -> None:
+    """Passes in any order, some of them at the same time, until every EdgeModel, or this one, is through.
+
+    Args:
+        worlds: One for each EdgeModel.
+        rng: What decides.
+        passes: How many times at the most.
+        killed: How often the operator is killed in a pass; then it goes on for all of these times.
+        until: The one that matters.
+    """
+    for _ in range(passes):
+        turn = rng.sample(worlds, len(worlds))
+        cuts = [rng.randrange(12) if rng.random() < killed else None for _ in turn]
+        if rng.random() < 0.5:
+            plans = passes_at_once(turn, cuts)
+        else:
+            plans = [world.pass_(cut) for world, cut in zip(turn, cuts, strict=True)]
+        awaited = [plan for world, plan in zip(turn, plans, strict=True) if until is None or world is until]
+        over = all(one.state in {"Complete", "NoNodes"} for plan in awaited for one in plan.status.variants)
+        there = until is not None or all(device.power and device.link for device in worlds[0].devices.values())
+        if over and there and not killed and not any(_goes_on(plan) for plan in awaited):
+            return
+        pass_time(worlds, rng.choice((5.0, 20.0)))
+
+
+def _goes_on(plan: Plan) -> bool:
+    """Whether a plan has something to do, or waits for somebody but a node that is away."""
+    return bool(plan.moves) or any(one.reason != "NotReady" for one in plan.pending)

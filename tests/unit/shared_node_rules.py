@@ -77,7 +77,10 @@ def _look(world: World) -> None:
             continue
         if found is None or found.labels != labels:
             ends = found is not None and labels[1] is None and labels[0] in (found.labels[0], found.labels[1])
-            found = world.begun[name] = Begun(labels, world.now, over=ends)
+            # It began when the operator wrote so, which may be some time before anybody looks here.
+            record = parse_record(node.records.get(world.label), world.now)
+            told = record is not None and record.revision == placement(node, world.label).label
+            found = world.begun[name] = Begun(labels, record.moved if record and told else world.now, over=ends)
         found.over = found.over or _is_over(world, name)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from rollout_world import BAD, World, fleet
 from snapshots import profile
 
+from edgesmith.api.history import HistoryChange, HistoryEntry
 from edgesmith.api.names import RETRY_ANNOTATION
 from edgesmith.cluster.parse import owners_of
+from edgesmith.decide.history import BYTES, _kept
 
 ROLLOUT = {"steps": [{"nodes": 1, "bake": "30s"}], "maxUnavailable": 2, "maxFailed": 1, "progressDeadline": "5m"}
 
@@ -77,14 +80,37 @@ def test_one_that_another_takes_the_place_of_is_superseded_and_a_retry_and_a_rol
     assert left["changes"] == [{"field": f"metadata.annotations[{RETRY_ANNOTATION}]"}]
 
 
-def test_it_has_ten_of_a_profile_and_what_another_profile_does_costs_it_nothing() -> None:
-    world = fleet(2, ROLLOUT, profiles=("amd64", "arm64"))
-    for digit in "bcdef" * 3:
-        world.publish(digit)
-        world.run_until("Complete", every=60)
-    found = past(world)
-    assert [sum(one["profile"] == name for one in found) for name in ("amd64", "arm64")] == [10, 10]
-    assert len({one["profile"] for one in found[:2]}) == 2
+def entry(revision: str, profile_name: str, **more: Any) -> HistoryEntry:
+    """An entry of 400 bytes."""
+    known: dict[str, Any] = {"image": "i" * 150, "generation": 1, "started_time": "2030-01-01T12:00:00Z"}
+    known |= {"outcome": "Complete", "why": "w" * 150}
+    return HistoryEntry(revision=revision, profile=profile_name, **(known | more))
+
+
+def test_it_has_ten_of_a_profile_at_most_and_what_fits_into_its_share_where_there_are_several() -> None:
+    for profiles, count in ((("amd64",), 10), (("amd64", "arm64"), 5)):
+        world = fleet(2, ROLLOUT, profiles=profiles)
+        for digit in "bcdef" * 3:
+            world.publish(digit)
+            world.run_until("Complete", every=60)
+        found = past(world)
+        assert [sum(one["profile"] == name for one in found) for name in profiles] == [count] * len(profiles)
+        assert {one["profile"] for one in found[: len(profiles)]} == set(profiles), "the newest first"
+        assert len(json.dumps(found, separators=(",", ":"))) < BYTES + 100
+
+
+def test_what_one_profile_does_costs_another_nothing() -> None:
+    entries = [entry(f"r{number}", "busy") for number in range(20)] + [entry("old", "calm"), entry("older", "calm")]
+    kept = [(one.revision, one.profile) for one in _kept(entries)]
+    assert kept[-2:] == [("old", "calm"), ("older", "calm")]
+
+
+def test_an_entry_that_has_more_than_its_share_keeps_what_the_next_one_is_held_against() -> None:
+    changes = tuple(HistoryChange(field=f"spec.{number}", manager="m" * 128) for number in range(32))
+    long = {"changes": changes, "why": "w" * 512, "message": "x" * 512, "fields": {"source": "aaaaaa"}}
+    (one,) = _kept([entry("r", "p", **long)])
+    assert (one.changes, one.why, one.message) == ((), "w" * 64, "x" * 64)
+    assert one.fields == {"source": "aaaaaa"}
 
 
 def test_what_changes_without_the_spec_has_no_field() -> None:

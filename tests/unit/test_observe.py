@@ -159,7 +159,7 @@ def test_a_server_that_judged_itself_or_broke_down_has_failed_until_its_revision
     assert found.record.failures["r"].note.startswith(f"failed with {reason}: ")
     assert see(again, kept=found.record).state.server is FAILED, "however often it is looked at"
     assert found.state.answers
-    assert not see(again, kept=record(SERVING), ready=False).state.answers
+    assert see(again, kept=record(SERVING), ready=False).state.answers  # as far as is known
     assert not see(starting(restarts=1, selftest=failed_selftest(reason)), kept=record(SERVING)).state.answers
     assert see(again, kept=record(SERVING), allowed=COMPLETED).state.server is SERVING
 
@@ -263,7 +263,7 @@ def test_a_node_that_failed_though_its_server_is_ready_stays_as_it_is_from_look_
     stops = see(starting(restarts=2), kept=failed.record, after=60)
     assert (stops.state.server, stops.state.answers) == (FAILED, False)
     away = see(pod("n", "r", restarts=2), kept=failed.record, after=60, ready=False)
-    assert (away.state.server, away.state.answers) == (FAILED, False)
+    assert (away.state.server, away.state.answers) == (FAILED, True)
 
 
 def test_a_server_that_serves_has_not_failed_any_more() -> None:

@@ -6,22 +6,31 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from rollout_words import BAD, MINUTE, NEW, ODD, OLD, OLDEST, PROVEN, fleet, step, with_rules
+from rollout_words import (
+    BAD,
+    COMPLETED,
+    MINUTE,
+    NEW,
+    ODD,
+    OLD,
+    OLDEST,
+    PROVEN,
+    REPLACE,
+    SURGE,
+    fleet,
+    step,
+    with_rules,
+    writes,
+)
 
-from edgesmith.decide.fleet import Failure, NodeState
+from edgesmith.decide.fleet import Failure, NodeState, RolloutPhase
 from edgesmith.decide.rollout import Course
 from edgesmith.decide.strategy import Strategy
 
-SURGE, REPLACE = Strategy("Surge"), Strategy("Replace")
 STAGEABLE = frozenset({"old"})
 LOST = " ~odd? ~odd?"
 """Two nodes that are down, as many as may be."""
 FULL = "MaxUnavailable"
-
-
-def writes(course: Course) -> dict[str, tuple[str | None, str | None]]:
-    """Node to its labels after the step: what it runs, and what it makes ready."""
-    return {move.node: (move.label, move.next) for move in course.moves}
 
 
 def waits(course: Course) -> dict[str, str]:
@@ -177,3 +186,25 @@ def test_beside_a_server_that_does_not_answer_the_one_that_does_goes_on() -> Non
     assert writes(step(beside("new+", serving=True), OLD, NEW, newer, **unwanted))["n0"] == ("old", None)
     assert writes(step(beside("new+", serving=False), OLD, NEW, newer, **unwanted))["n0"] == ("new", None)
     assert "n0" not in writes(step(beside("new*", serving=False), OLD, NEW, newer, **unwanted))
+
+
+@pytest.mark.parametrize("strategy", [SURGE, REPLACE])
+def test_what_was_rolled_back_is_kept_where_all_else_failed_on_the_node(strategy: Strategy) -> None:
+    """The way back is no longer made ready there, so it takes no place, and it is not tried again and again."""
+    (failed,) = fleet("old!")
+    failed = replace(failed, beside="new", beside_serving=True)
+    more: dict[str, Any] = {"strategy": strategy, "stageable": STAGEABLE}
+    assert writes(step((failed, *fleet("old+", 1)), OLD, BAD, **more)) == {"n0": ("new", None)}
+    for word in ("new+/old", "new*/old"):
+        course = step(f"{word} old+", OLD, BAD, **more)
+        assert (writes(course), waits(course)) == ({}, {"n0": "Failed"})
+        assert course.phase is RolloutPhase.ROLLED_BACK
+    assert writes(step("new!/old old+", OLD, BAD, **more)) == {"n0": ("old", None)}, "it has nothing to lose"
+    dark = replace(failed, beside_serving=False)
+    assert writes(step((dark, *fleet("old+", 1)), OLD, BAD, **more)) == {"n0": ("old", None)}
+    left_alone = replace(OLD, rolled_back="It is asked for.", reason="RollbackRequested")
+    left = step("old+/new new+", left_alone, COMPLETED, left="old", **more)
+    assert (writes(left), left.phase) == ({}, RolloutPhase.DEGRADED)
+    newer = replace(NEW, revision="newer", created=NEW.created + MINUTE)
+    course = step("new+/old new+/old", OLD, BAD, newer, target="newer", **more)
+    assert [move.revision for move in course.moves] == ["newer"], "another revision is tried"

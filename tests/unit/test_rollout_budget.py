@@ -69,6 +69,12 @@ COUNTED: dict[str, tuple[str, tuple[RevisionState, ...], set[str]]] = {
         (OLD, PROVEN),
         {"n2", "n3"},
     ),
+    "one that is excused and moved takes nothing off those that count": (
+        "new+ old! ~odd? old+ old+",
+        (OLD, ODD, PROVEN),
+        {"n1"},
+    ),
+    "one that counts and is moved does": ("new+ old! ~odd? old+ old+", (OPEN, ODD, PROVEN), {"n1"}),
     "one that failed and answers has a server": ("new+ old*/new old+ old+", (OPEN, PROVEN), {"n2", "n3"}),
     "one that failed and answers takes a place to go back": ("new+ new* old+ old+", (OLD, PROVEN), {"n1", "n2"}),
     "and was not down before": ("new+ new* ~odd? old+ old+", (OLD, ODD, PROVEN), {"n1"}),

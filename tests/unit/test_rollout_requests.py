@@ -226,7 +226,7 @@ def test_an_image_that_is_lost_in_mid_rollback_turns_nobody_round() -> None:
     assert world.labelled("a") == set(world.nodes)
 
 
-def test_a_node_that_is_away_in_a_rollback_does_not_come_back_to_what_was_left() -> None:
+def test_a_node_that_is_away_in_a_rollback_keeps_its_server_and_leaves_what_was_left_when_it_returns() -> None:
     world = fleet(6, SHORT)
     world.publish("b")
     world.run_until("Complete")
@@ -234,9 +234,11 @@ def test_a_node_that_is_away_in_a_rollback_does_not_come_back_to_what_was_left()
     world.tick(60)
     world.ask(**back(world, "b", "a"))
     runs(world)
-    assert world.labelled("a") == set(world.nodes)
+    assert world.labelled("b") == {"n0001"}
     world.devices["n0001"].link = True
+    world.tick(20)
     world.run_until("Complete")
+    assert world.labelled("a") == set(world.nodes)
     assert all(world.serves(name) for name in world.nodes)
 
 

@@ -299,6 +299,10 @@ def test_longer_bakes_keep_the_rules_too() -> None:
     live((101, 159, 189, 378, 396, 506, 2096), "1m")
 
 
+def test_where_all_failed_on_a_node_it_makes_nothing_ready_beside_what_was_rolled_back() -> None:
+    live((1003,), "30s")
+
+
 def live(seeds: Iterable[int], bake: str) -> None:
     """The life of a fleet of any shape."""
     for seed in seeds:

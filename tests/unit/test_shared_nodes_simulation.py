@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 from fleet_life import ROLLOUT, SOAK, disturb
-from rollout_world import BAD, DEADLY, FRAGILE, GOOD, World, pass_time
-from shared_fleet import passes_at_once, shared
-
-from edgesmith.decide.plan import Plan
+from rollout_world import BAD, DEADLY, FRAGILE, GOOD, pass_time
+from shared_fleet import go_on, shared
 
 NAMES = ("parts", "anomaly", "counter")
 
@@ -28,38 +26,6 @@ def rollouts(rng: random.Random, count: int) -> dict[str, dict[str, Any]]:
         }
         for name in NAMES[:count]
     }
-
-
-def go_on(
-    worlds: list[World], rng: random.Random, passes: int, *, killed: float = 0.0, until: World | None = None
-) -> None:
-    """Passes in any order, some of them at the same time, until every EdgeModel, or this one, is through.
-
-    Args:
-        worlds: One for each EdgeModel.
-        rng: What decides.
-        passes: How many times at the most.
-        killed: How often the operator is killed in a pass; then it goes on for all of these times.
-        until: The one that matters.
-    """
-    for _ in range(passes):
-        turn = rng.sample(worlds, len(worlds))
-        cuts = [rng.randrange(12) if rng.random() < killed else None for _ in turn]
-        if rng.random() < 0.5:
-            plans = passes_at_once(turn, cuts)
-        else:
-            plans = [world.pass_(cut) for world, cut in zip(turn, cuts, strict=True)]
-        awaited = [plan for world, plan in zip(turn, plans, strict=True) if until is None or world is until]
-        over = all(one.state in {"Complete", "NoNodes"} for plan in awaited for one in plan.status.variants)
-        there = until is not None or all(device.power and device.link for device in worlds[0].devices.values())
-        if over and there and not killed and not any(_goes_on(plan) for plan in awaited):
-            return
-        pass_time(worlds, rng.choice((5.0, 20.0)))
-
-
-def _goes_on(plan: Plan) -> bool:
-    """Whether a plan has something to do, or waits for somebody but a node that is away."""
-    return bool(plan.moves) or any(one.reason != "NotReady" for one in plan.pending)
 
 
 @pytest.mark.parametrize("count", [2, 3])

@@ -9,8 +9,10 @@ from functools import cache
 from typing import Any
 
 import pytest
-from snapshots import Cluster, model, node, profile, publish, said, sentence, three_nodes
+from snapshots import LABEL, NEXT, Cluster, model, node, profile, publish, said, sentence, three_nodes
 
+from edgesmith.api.deviceprofile import DeviceProfile
+from edgesmith.api.units import parse_share
 from edgesmith.decide.plan import Plan
 from edgesmith.decide.status import PENDING_SHOWN
 from edgesmith.decide.taints import Taint
@@ -93,6 +95,48 @@ def test_five_thousand_nodes_are_counted_and_twenty_are_named(trouble: Any) -> N
         assert len(text.encode()) < BYTES
         assert len(set(re.findall(r"edge-[0-9]{4}", text))) <= NAMED
     assert len(plan.status.pending) == (0 if trouble is failing else PENDING_SHOWN)
+
+
+def of_profiles(count: int) -> tuple[dict[str, Any], tuple[DeviceProfile, ...]]:
+    """What the spec has for so many profiles, and these."""
+    names = [f"profile-{number}" for number in range(count)]
+    return {"deviceProfiles": {"names": names}, "rollout": ROLLOUT}, tuple(profile(name) for name in names)
+
+
+@pytest.mark.parametrize("share", ["10%", "20%", "100%"])
+def test_a_large_first_step_that_is_lost_names_a_few(share: str) -> None:
+    cluster = fleet()
+    rollout = ROLLOUT | {"steps": [{"nodes": share, "bake": "1m"}]}
+    publish(cluster, "b", rollout=rollout)
+    plan = cluster.run(4)
+    assert plan.status.variants[0].state == "Canary"
+    for name, one in cluster.nodes.items():
+        trying = NEXT in one.labels or one.labels[LABEL] == plan.status.variants[0].revision
+        cluster.nodes[name] = replace(one, ready=not trying)
+    for _ in range(8):
+        plan = cluster.run(1, seconds=60)
+        text = written(plan)
+        assert len(text.encode()) < BYTES
+        assert len(set(re.findall(r"edge-[0-9]{4}", text))) <= NAMED
+    if share != "100%":
+        assert plan.status.variants[0].state == "RolledBack"
+        others = parse_share(share, NODES) - 4
+        assert f" and {others} more became NotReady after they got it" in plan.status.variants[0].message
+
+
+@pytest.mark.parametrize(("count", "kind"), [(3, "good"), (6, "good"), (3, "bad")])
+def test_several_profiles_and_a_long_history_fit(count: int, kind: str) -> None:
+    spec, profiles = of_profiles(count)
+    nodes = {named(number): node(named(number), f"profile-{number % count}") for number in range(NODES // 50)}
+    cluster = Cluster(edge_model=model(**spec), profiles=profiles, nodes=nodes)
+    cluster.run(8, seconds=60)
+    for number, digit in enumerate("bcdef0123456", 2):
+        cluster.refuse = {digit * 64} if kind == "bad" else set()
+        publish(cluster, digit, generation=number, **spec)
+        plan = cluster.run(8, seconds=60)
+        assert {one.state for one in plan.status.variants} == {"Complete" if kind == "good" else "RolledBack"}
+    assert len(plan.status.history) >= count
+    assert len(written(plan).encode()) < BYTES
 
 
 def test_ready_speaks_of_nodes_that_can_be_reached_and_rollout_complete_of_all() -> None:

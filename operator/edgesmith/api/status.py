@@ -307,8 +307,11 @@ class RevisionStatus(Model):
     )
     lost: tuple[str, ...] | None = Field(
         None,
-        max_length=2000,
-        description="Nodes that became NotReady, or lost their device, while they tried it in the first step.",
+        max_length=20,
+        description=(
+            "The first nodes that became NotReady, or lost their device, while they tried it in the first step, those "
+            "that left the cluster since before others."
+        ),
         json_schema_extra={"x-member": "Node."},
     )
 
@@ -373,7 +376,9 @@ class EdgeModelStatus(Model):
     history: tuple[HistoryEntry, ...] = Field(
         (),
         max_length=64,
-        description="The last revisions that the spec asked for, the newest first: ten per DeviceProfile at most.",
+        description=(
+            "The last revisions that the spec asked for, the newest first: ten per DeviceProfile, 5 kB in all."
+        ),
     )
     trials: tuple[TrialStatus, ...] = Field(
         (),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from edgesmith.api.status import PendingReason
 from edgesmith.decide.budget import Budget
 from edgesmith.decide.chosen import Chosen
-from edgesmith.decide.fleet import NodeState, RevisionState, ServerState
+from edgesmith.decide.fleet import NodeState, RevisionState, Rules, ServerState
 from edgesmith.decide.judge import Judgement
 from edgesmith.decide.staging import returns_to
 
@@ -27,11 +27,13 @@ def stop_staging(nodes: Iterable[NodeState], left: Mapping[str, str], chosen: Ch
             chosen.move(node, node.beside or None, said, urgent=True)
 
 
-def go_back(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
+def go_back(judged: Judgement, rules: Rules, budget: Budget, chosen: Chosen) -> None:
     """Take nodes off what was rolled back or failed on them alone.
 
     Nodes without a server go at once, NotReady ones too, so that nobody comes back to it. A server that is ready ends
-    within the budget, and only where there is something to take its place, whatever was found against it.
+    within the budget, and only where there is something to take its place, whatever was found against it. One that is
+    out of reach ends when its kubelet hears of it, together with all others behind the same link: so it goes once it
+    is back, unless its machine may have died of it.
     """
     variant, revisions = judged.variant, judged.revisions
     concerned = [(node, one) for one in revisions.values() if one.rolled_back for node in variant.on(one.revision)]
@@ -47,10 +49,20 @@ def go_back(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
         other = returns_to(judged, node) or judged.fallback(node)
         if node.beside is not None:
             _leave_staged(judged, node, revision, other, chosen)
-        elif revision.rolled_back:
+        elif revision.rolled_back and not _keeps(node, revision, rules):
             _leave_rolled_back(node, revision, other, budget, chosen)
-        elif _failed_alone(judged, revision, node, other):
+        elif not revision.rolled_back and _failed_alone(judged, revision, node, other):
             _leave_failed(node, revision, other, budget, chosen)
+
+
+def _keeps(node: NodeState, revision: RevisionState, rules: Rules) -> bool:
+    """Whether a NotReady node keeps what was rolled back until it returns: its server was ready when it went.
+
+    A machine that went soon after it got a revision that is not completed may have died of it, and so may one that
+    failed on it and had gone before.
+    """
+    served = node.serving or (node.answers and not node.shaky)
+    return not node.ready and served and (revision.completed is not None or not rules.soon(node))
 
 
 def _leave_staged(
@@ -58,16 +70,16 @@ def _leave_staged(
 ) -> None:
     """Take a staged node off what was rolled back or failed there. Its old server has not been touched.
 
-    Where that is one that was rolled back itself, it is left for another one only. What failed and answers goes on as
-    long as the old server does not answer.
+    Where that is one that was rolled back itself, it is left for another one only, and kept where all others failed on
+    the node. What failed and answers goes on as long as the old server does not answer.
     """
+    fails = other is None or (other in node.failures and other != returns_to(judged, node))
+    kept = node.beside if fails and node.beside_serving else other
     if revision.rolled_back:
         why = f"Revision {revision.revision} was rolled back: {revision.rolled_back}"
-        chosen.move(node, other or node.beside or None, why, urgent=True)
-    elif (returns_to(judged, node) or (other and other not in node.failures)) and not (
-        node.answers and not node.beside_serving
-    ):
-        chosen.move(node, other, f"It {node.note or 'failed'} on revision {revision.revision}.", urgent=True)
+        chosen.move(node, kept or node.beside or None, why, urgent=True)
+    elif (not fails or node.beside_serving) and not (node.answers and not node.beside_serving):
+        chosen.move(node, kept, f"It {node.note or 'failed'} on revision {revision.revision}.", urgent=True)
 
 
 def _leave_rolled_back(
@@ -75,8 +87,8 @@ def _leave_rolled_back(
 ) -> None:
     why = f"Revision {revision.revision} was rolled back: {revision.rolled_back}"
     serves = node.ready and node.has_server
-    if serves and (other is None or node.taint or node.shortage):
-        # Nothing could take its place: there is no other revision, or no new pod may start.
+    if serves and (other is None or other in node.failures or node.taint or node.shortage):
+        # Nothing could take its place: there is no other revision, all others failed here, or no new pod may start.
         return
     if serves and not budget.take(node, back=True):
         chosen.wait(node, PendingReason.MAX_UNAVAILABLE, budget.full)

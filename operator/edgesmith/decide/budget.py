@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from edgesmith.api.status import PendingReason
 from edgesmith.decide.fleet import NodeState, RevisionState, Rules, ServerState
@@ -34,6 +35,8 @@ class Budget:
     """Most nodes that may pull at once; None: as many as are on their way."""
     pulling: int = 0
     """Nodes on their way whose image is not known to be there."""
+    excused: frozenset[str] = frozenset()
+    """Nodes that are without a server and are not part of `down`."""
 
     def take(self, node: NodeState, *, back: bool = False) -> bool:
         """Whether a node may be moved; if so, it is counted.
@@ -87,7 +90,7 @@ class Budget:
         if not _on_its_way(node):
             self.starting += 1
         self.pulling += not node.fetching
-        if node.server is ServerState.FAILED and not node.answers:
+        if node.server is ServerState.FAILED and not node.answers and node.name not in self.excused:
             self.down = max(self.down - 1, 0)
 
 
@@ -107,13 +110,15 @@ def budget_of(judgements: Sequence[Judgement], rules: Rules, leaving: Sequence[N
     """
     desired = sum(len(one.variant.nodes) for one in judgements)
     starting = sum(_starts(node) for one in judgements for node in one.variant.unwell)
-    down = sum(_down(one, rules) for one in judgements)
+    known = [_down(one, rules) for one in judgements]
+    down = sum(one.counted for one in known)
     revisions = {name: state for one in judgements for name, state in one.revisions.items()}
     down += sum(_lost(node, revisions.get(node.label or ""), rules) for node in leaving)
     staged = sum(_starts(node) and node.beside_serving for one in judgements for node in one.variant.unwell)
     pulling = sum(_starts(node) and node.fetching for one in judgements for node in one.variant.unwell)
     desired += len(leaving)
-    return Budget(rules.unavailable(desired), starting, down, staged, rules.pulling(desired), pulling)
+    excused = frozenset(name for one in known for name in one.excused)
+    return Budget(rules.unavailable(desired), starting, down, staged, rules.pulling(desired), pulling, excused)
 
 
 def _starts(node: NodeState) -> bool:
@@ -125,7 +130,16 @@ def _on_its_way(node: NodeState) -> bool:
     return node.server is ServerState.STARTING or node.lent is not None
 
 
-def _down(judged: Judgement, rules: Rules) -> int:
+class _Down(NamedTuple):
+    """Nodes of a variant that are without a server and do not start."""
+
+    counted: int
+    """How many of them count."""
+    excused: Sequence[str]
+    """Those that do not."""
+
+
+def _down(judged: Judgement, rules: Rules) -> _Down:
     """Nodes of a variant that count as unavailable and do not start.
 
     Devices that are known to be broken are left out as far as `maxFailed` goes: one such device must not stop every
@@ -133,23 +147,27 @@ def _down(judged: Judgement, rules: Rules) -> int:
     well, or on one that was proven and is not the target any more, while their partition keeps the target from them; or
     they went while the node has one that is not completed.
     """
-    failed = broken = lost = 0
+    failed = lost = 0
+    lacking: list[str] = []
+    broken: list[str] = []
     target = judged.target.revision if judged.target else None
     for node in judged.variant.unwell:
         revision = judged.revisions.get(node.label or "")
         if not node.ready:
             lost += _lost(node, revision, rules)
         elif node.shortage is not None:
-            broken += node.server in BROUGHT_DOWN and node.unfinished and not node.taint
+            lacking += [node.name] * (node.server in BROUGHT_DOWN and node.unfinished and not node.taint)
         elif node.server is ServerState.FAILED and not (node.taint or node.answers):
             one = node.failures.get(node.label or "")
             back, closed = judged.fallback(node), judged.closed(node)
             stays = back is None or back in node.failures or (back == target and closed)
             past = closed and bool(revision and revision.proven and revision.revision != target)
             known = bool(revision and revision.completed) or (stays and (past or bool(one and one.broken)))
-            broken += known
+            broken += [node.name] * known
             failed += not known
-    return failed + max(broken - rules.failed(len(judged.variant.nodes)), 0) + lost
+    # Those without their device cannot be moved, so they come first: where one is moved that counts, one less does.
+    left_out, allowed = [*lacking, *broken], rules.failed(len(judged.variant.nodes))
+    return _Down(failed + max(len(left_out) - allowed, 0) + lost, left_out[:allowed])
 
 
 def _lost(node: NodeState, revision: RevisionState | None, rules: Rules) -> bool:

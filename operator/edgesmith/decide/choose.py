@@ -31,7 +31,7 @@ def choose(judged: Judgement, rules: Rules, budget: Budget, now: datetime, left:
     """
     chosen, hold = Chosen(), hold_of(rules, overridden=_overridden(judged))
     stop_staging((node for node in judged.variant.unwell if node.label not in judged.revisions), left, chosen)
-    go_back(judged, budget, chosen)
+    go_back(judged, rules, budget, chosen)
     settle(judged, hold, budget, chosen)
     lend(judged, hold, budget, chosen)
     if hold:

@@ -17,6 +17,7 @@ from edgesmith.api.drift_status import MOST_NAMED, DriftedFeature, DriftedNode, 
 from edgesmith.api.names import short_hash
 from edgesmith.decide.conditions import SENTENCES
 from edgesmith.decide.fleet import NodeState
+from edgesmith.decide.words import some
 
 _SHOWN = 3
 """Features that the status has of a node."""
@@ -128,7 +129,7 @@ def _words(found: Mapping[str, DriftVerdict], *, steady: int, unknown: int) -> t
         return Reason.NO_DRIFT, f"{steady} of {told} nodes are asked what the model was made with.{others}"
     worst = [one.name for one in _features(found.values())][:SENTENCES]
     names = sorted(found, key=lambda name: (found[name].since, name))
-    shown = ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
+    shown = some(names, MOST_NAMED)
     what = f", by {', '.join(worst)} most" if worst else ""
     verb = "is" if len(found) == 1 else "are"
     return (

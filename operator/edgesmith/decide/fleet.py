@@ -118,7 +118,8 @@ class NodeState:
     staged: bool = False
     """Whether `label` has passed its self-test beside the old server and waits for that to end."""
     answers: bool = False
-    """Whether its server is ready though the node has failed on it: it was started anew, by the device or by itself."""
+    """Whether its server is ready, as far as is known, though the node has failed on it: it was started anew, by the
+    device or by itself."""
     shaky: bool = False
     """Whether it went and came back with a revision that is not completed."""
     lent: Lent | None = None

@@ -8,7 +8,7 @@ parts of it, the one that wrote last.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -27,7 +27,13 @@ PER_PROFILE = 10
 """Entries that are kept of one profile."""
 IN_ALL = 40
 """Entries that are kept of one EdgeModel, but for the newest of each profile."""
+BYTES = 5000
+"""Most that all entries have together, so that the status stays small: each profile has its share.
+
+The newest of each is kept in any case, since the next one is held against its hashes; where it alone has more, what is
+not needed for that is left out."""
 _MESSAGE = 512
+_SHORT = 64
 _HEX = 64
 
 
@@ -178,10 +184,29 @@ def _fields(model: EdgeModel) -> dict[str, str]:
     }
 
 
-def _kept(entries: Iterable[HistoryEntry]) -> Iterable[HistoryEntry]:
-    """The newest entries."""
+def _kept(entries: Sequence[HistoryEntry]) -> Iterable[HistoryEntry]:
+    """The newest entries: of each profile as many as fit into its share."""
+    share = BYTES // max(len({one.profile for one in entries}), 1)
     counts: dict[str, int] = {}
-    for place, one in enumerate(entries):
+    rooms: dict[str, int] = {}
+    for place, entry in enumerate(entries):
+        one, first = entry, entry.profile not in counts
         counts[one.profile] = counts.get(one.profile, 0) + 1
-        if counts[one.profile] == 1 or (counts[one.profile] <= PER_PROFILE and place < IN_ALL):
+        room = rooms.get(one.profile, share)
+        if first and _size(one) > share:
+            one = _shortened(one)
+        # Once one is left out, all older ones are: what is told has no gaps.
+        rooms[one.profile] = room = room - _size(one) if room >= 0 else room
+        if first or (room >= 0 and counts[one.profile] <= PER_PROFILE and place < IN_ALL):
             yield one
+
+
+def _shortened(entry: HistoryEntry) -> HistoryEntry:
+    """An entry with what the next one is held against, and how it ended."""
+    message = entry.message[:_SHORT] if entry.message else None
+    return entry.model_copy(update={"changes": (), "why": entry.why[:_SHORT], "message": message})
+
+
+def _size(entry: HistoryEntry) -> int:
+    """How many bytes an entry has in the status."""
+    return len(entry.model_dump_json(by_alias=True, exclude_none=True).encode())

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from edgesmith.decide.fleet import NodeState, RevisionState, Rules, ServerState, Step, Variant
 from edgesmith.decide.losses import canaries_lost, nodes_lost
 from edgesmith.decide.partitions import Opened, advance
+from edgesmith.decide.words import some
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,10 @@ class Judgement:
             choices.sort(key=self.target.revision.__eq__)
         choices = [one for one in choices if one != node.label]
         return next((one for one in choices if one not in node.failures), choices[0] if choices else None)
+
+    def leaves(self, node: NodeState) -> bool:
+        """Whether a node that runs what was rolled back is to leave it: not where all else failed and it serves."""
+        return node.movable and not (node.has_server and self.fallback(node) in node.failures)
 
 
 class _OnStep(NamedTuple):
@@ -231,10 +236,10 @@ def _later(case: _Case, step: Step, quota: int) -> tuple[bool, int]:
 
 
 def _lost_canaries(case: _Case, step: Step) -> tuple[str, ...]:
-    """Canaries that went before their bake was over, those that left the cluster since among them."""
+    """Canaries that went before their bake was over: those first that left the cluster since, as nobody else knows."""
+    own = {node.name for node in case.own}
     lost = {node.name for node in case.own if node.gone and not case.steady(node, step)}
-    back = {node.name for node in case.own if node.name not in lost}
-    return tuple(sorted({*lost, *(name for name in case.target.lost if name not in back)}))
+    return (*sorted({*case.target.lost} - own), *sorted(lost))
 
 
 def _judged(case: _Case) -> RevisionState:
@@ -270,8 +275,7 @@ def _canary_lost(case: _Case) -> RevisionState:
     away = _away(others)
     if not canaries_lost(len(touched), len(target.lost), len(others), away, waited=waited):
         return target
-    said = " and ".join((", ".join(target.lost[:-1]), target.lost[-1]))
-    said = f"{said} {_went(case.own)} after they got it and before their bake was over."
+    said = f"{some(target.lost)} {_went(case.own)} after they got it and before their bake was over."
     return replace(target, rolled_back=said, reason="CanaryLost")
 
 

@@ -14,12 +14,14 @@ from typing import Any
 from edgesmith.api.status import RevisionStatus
 from edgesmith.decide.entries import entries_of, time_of, time_text
 from edgesmith.decide.fleet import RevisionState
+from edgesmith.decide.words import NAMED
 
 _KEPT = 10
 """Marks of revisions without a DaemonSet that are kept per profile, the newest ones."""
 _MESSAGE_LIMIT = 2048
-_LOST_LIMIT = 2000
-"""Both are those of the CRD."""
+"""That of the CRD."""
+_LOST_KEPT = NAMED
+"""Lost canaries that are kept by name: of those that are still there, the nodes themselves say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def _written(profile: str, state: RevisionState, attempt: str) -> RevisionStatus
         partition=state.partition,
         partition_time=_text(state.opened),
         partition_served_time=_text(state.served),
-        lost=state.lost[:_LOST_LIMIT] or None,
+        lost=None if state.rolled_back else state.lost[:_LOST_KEPT] or None,
     )
 
 

@@ -122,7 +122,7 @@ def observe(
         beside=placed.beside,
         beside_serving=placed.beside is not None and placed.serving(pods),
         staged=staged,
-        answers=server is ServerState.FAILED and node.ready and _is_ready(seen),
+        answers=server is ServerState.FAILED and _is_ready(seen),
         shaky=unfinished and current is not None and current.went,
     )
     quiet = record is None and state.serving and not allowed.unfinished

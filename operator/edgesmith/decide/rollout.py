@@ -115,7 +115,7 @@ def _phase(judged: Judgement, chosen: Chosen, rules: Rules) -> RolloutPhase:
         node.movable and node.server is ServerState.STARTING for node in judged.variant.unwell
     )
     if target.rolled_back:
-        if moving or (judged.stable and any(node.movable for node in judged.variant.on(target.revision))):
+        if moving or (judged.stable and any(map(judged.leaves, judged.variant.on(target.revision)))):
             return RolloutPhase.ROLLING_BACK
         return RolloutPhase.ROLLED_BACK if judged.stable else RolloutPhase.NONE_LEFT
     # Between two partitions nothing moves, and it goes on all the same.
@@ -127,7 +127,7 @@ def _phase_forward(judged: Judgement, target: RevisionState, rules: Rules, *, mo
     variant = judged.variant
     if target.completed and _all_served(variant, target, rules.unavailable(len(variant.nodes))):
         return RolloutPhase.COMPLETE
-    if variant.left and any(node.movable for node in variant.on(variant.left)):
+    if variant.left and any(map(judged.leaves, variant.on(variant.left))):
         return RolloutPhase.ROLLING_BACK
     hold = hold_of(rules, overridden=variant.overridden)
     given = variant.on(target.revision)

@@ -48,10 +48,10 @@ def returns_to(judged: Judgement, node: NodeState) -> str | None:
     """What a staged node still runs and may go on running, so that nothing has to start; None where there is nothing.
 
     What was rolled back is nothing to return to, as long as there is anything else: not so on a node where no new pod
-    may start, which would be without a server then.
+    may start, which would be without a server then, or which is away and keeps it until it is back.
     """
     old = judged.revisions.get(node.beside or "")
-    keeps = node.beside_serving and node.ready and not node.movable
+    keeps = node.beside_serving and not node.movable and (node.ready or bool(old and old.completed))
     if not node.beside or (old and old.rolled_back and judged.stable and not keeps):
         return None
     return node.beside
@@ -95,9 +95,9 @@ def _left(judged: Judgement, node: NodeState) -> _Left | None:
     """What a staged node leaves since it was rolled back, or failed on that node alone; None where it goes forward."""
     old, target = judged.revisions.get(node.beside or ""), judged.target
     if old and old.rolled_back:
-        # Nobody comes back to it.
+        # Nobody comes back to what the machine may have died of, which is not known of a server before the last move.
         why = f"Revision {old.revision} was rolled back: {old.rolled_back}"
-        return _Left(why, at_once=not (node.ready and node.beside_serving))
+        return _Left(why, at_once=not (node.beside_serving and (node.ready or old.completed)))
     failed = node.failures.get(node.beside or "")
     if failed is None or (target and target.revision == node.label):
         return None

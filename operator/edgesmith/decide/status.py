@@ -20,9 +20,10 @@ from edgesmith.decide.profiles import Assignment, Resolved
 from edgesmith.decide.retry import requested
 from edgesmith.decide.sources import Looks
 from edgesmith.decide.variant_status import VariantFacts, rollout_finding, settled, variant_status
+from edgesmith.decide.words import some
 
 PENDING_SHOWN = 16
-"""How many pending nodes the status names: 20 at most with those that messages name, one for a variant."""
+"""How many pending nodes the status names: 20 at most for one variant with those that its message names."""
 
 _WARNING_STATES = {"BuildFailed", "TrialFailed", "RollingBack", "RolledBack", "Degraded"}
 
@@ -192,7 +193,7 @@ def _left_alone(assignment: Assignment) -> list[Pending]:
         Pending(
             node,
             PendingReason.NODE_MATCHES_TWO_PROFILES,
-            f"It is of {len(names)} profiles, {' and '.join(names)}, and is left alone; "
+            f"It is of {len(names)} profiles, {some(names)}, and is left alone; "
             "make their spec.nodeSelector exclusive or name only one of them.",
         )
         for node, names in sorted(assignment.ambiguous.items())
