@@ -12,6 +12,7 @@ import pytest
 
 from edgesmith_builder import interval
 from edgesmith_builder.interval import bounded_half_width, few, share_reach
+from edgesmith_builder.metric import Score
 from edgesmith_builder.metric.accuracy import Right
 from edgesmith_builder.metric.classes import Said
 from edgesmith_builder.metric.detection import Found, Ranked
@@ -69,7 +70,7 @@ def detection(rng: Rng, samples: int) -> Found:
     return Found((Ranked(where[order], hits[order], np.ones(len(where), bool), np.ones(samples)),), samples)
 
 
-METRICS = {
+METRICS: dict[str, Callable[[Rng, int], Score]] = {
     "Accuracy": accuracy,
     "TopK": top_k,
     "MacroF1": macro_f1,
