@@ -214,7 +214,9 @@ def _candidate(name: str, one: Candidate, pace: Pace | None, plain: Pace) -> lis
     if one.accuracy is not None:
         drop = f"drop {one.accuracy_drop:.4f}" if one.accuracy_drop is not None else None
         error = f" ± {one.accuracy_drop_error:.4f}" if one.accuracy_drop_error is not None else ""
-        rows.append(Row(f"{name}, metric", one.accuracy, "", drop + error if drop else None))
+        known = f"± {one.accuracy_error:.4f}" if one.accuracy_error is not None else None
+        said = ", ".join(words for words in (known, drop + error if drop else None) if words)
+        rows.append(Row(f"{name}, metric", one.accuracy, "", said or None))
     if one.rejected is not None:
         rows.append(Row(f"{name}, passed", 0, "", one.rejected))
     if pace is not None:

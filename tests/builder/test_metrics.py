@@ -13,9 +13,9 @@ from sklearn import metrics as sklearn_metrics
 
 from edgesmith_builder.contract import BuildRequest, Gates
 from edgesmith_builder.errors import DatasetInvalid, DatasetMismatch, RequestInvalid
+from edgesmith_builder.interval import drawn, half_width
 from edgesmith_builder.metric.detection import overlaps
 from edgesmith_builder.metric.registry import METRICS, metric_of
-from edgesmith_builder.metric.resampling import drawn, half_width
 from edgesmith_builder.request import check_request
 
 X = numbers(200, 6, seed=5)

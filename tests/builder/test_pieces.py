@@ -15,7 +15,7 @@ import pytest
 from edgesmith_builder.contract import BuildReport, Candidate, Finalist, Gates, Precision
 from edgesmith_builder.dataset import read_npz, samples_for
 from edgesmith_builder.errors import DatasetInvalid, DatasetMismatch, NoCandidate, RequestInvalid
-from edgesmith_builder.gates import doubt, judge, rejection
+from edgesmith_builder.gates import doubts, judge, rejection
 from edgesmith_builder.ladder import Attempt, walk
 from edgesmith_builder.pack import write_layer
 from edgesmith_builder.progress import size_text
@@ -93,11 +93,10 @@ def test_a_drop_that_so_few_samples_cannot_tell_is_held_by_its_upper_bound(
 
 
 def test_a_gate_of_nothing_is_told_to_be_about_these_samples_alone() -> None:
-    words = doubt(*scored(0.9, 0.0, 0.02), Gates(max_accuracy_drop=0.0))
-    assert words is not None
+    (words,) = doubts(*scored(0.9, 0.0, 0.02), Gates(max_accuracy_drop=0.0))
     assert "over these 400 samples alone; over others the drop may be 0.0200" in words
-    assert doubt(*scored(0.9, 0.0, 0.02), Gates(max_accuracy_drop=0.03)) is None
-    assert doubt(*scored(0.9, 0.0), Gates(max_accuracy_drop=0.0)) is None
+    assert doubts(*scored(0.9, 0.0, 0.02), Gates(max_accuracy_drop=0.03)) == ()
+    assert doubts(*scored(0.9, 0.0), Gates(max_accuracy_drop=0.0)) == ()
 
 
 def report(*candidates: Candidate) -> BuildReport:

@@ -22,9 +22,9 @@ TRIED: dict[str, Any] = {
     "device": {"processor": "Cortex-A72"},
     "finalists": [
         {
-            "precision": "int8", "image": "r@sha256:1", "size": 1500, "accuracy": "97.10%", "accuracyDrop": "0.20%",
-            "accuracyDropError": "0.85%", "latency": "9.000ms", "memory": 2_000_000, "reason": "Passed",
-            "verdict": "fp32 is faster.",
+            "precision": "int8", "image": "r@sha256:1", "size": 1500, "accuracy": "97.10%", "accuracyError": "1.20%",
+            "accuracyDrop": "0.20%", "accuracyDropError": "0.85%", "latency": "9.000ms", "memory": 2_000_000,
+            "reason": "Passed", "verdict": "fp32 is faster.",
         },
         {
             "precision": "fp32", "image": "r@sha256:2", "size": 6000, "accuracy": "97.30%", "accuracyDrop": "0.00%",
@@ -49,7 +49,7 @@ PANEL = {
 def test_every_candidate_has_a_line() -> None:
     header, int8, fp32, panel = report.as_text(reported(PI, PANEL)).splitlines()
     assert header.split() == [name for name in report.HEADER if name != "MULTIPLICATIONS"]
-    words = ["pi", "int8", "97.10%", "0.20% ± 0.85%", "9.000ms", "2.0 MB", "1.5 kB", "pi-7 (Cortex-A72)"]
+    words = ["pi", "int8", "97.10% ± 1.20%", "0.20% ± 0.85%", "9.000ms", "2.0 MB", "1.5 kB", "pi-7 (Cortex-A72)"]
     assert re.split(r" {3,}", int8) == [*words, "fp32 is faster."]
     assert fp32.endswith("It was chosen by <latency>.")
     assert "There was no other to choose from." in panel
@@ -69,6 +69,18 @@ def test_what_pruning_left_has_a_column_where_something_was_pruned() -> None:
 def test_programs_get_the_same_by_name() -> None:
     rows = json.loads(report.as_json(reported(PI)))
     assert [(one["candidate"], one["latency"]) for one in rows] == [("int8", "9.000ms"), ("fp32", "3.000ms")]
+
+
+def test_a_score_says_how_well_it_is_known_in_every_form() -> None:
+    unlabelled = {**PANEL, "accuracy": None, "agreement": "98.20%", "agreementError": "0.94%"}
+    alone = {**PANEL, "profile": "other", "accuracyError": "1.31%"}
+    out = {**OUT, "alternative": None, "accuracyError": "4.10%"}
+    rows = report.rows_of(reported(PI, unlabelled, {**alone, "refused": [out]}))
+    assert [one.score for one in rows] == [
+        "97.10% ± 1.20%", "97.30%", "98.20% ± 0.94%", "97.30% ± 1.31%", "77.00% ± 4.10%",
+    ]  # fmt: skip
+    assert [one["score"] for one in json.loads(report.as_json(reported(PI)))] == ["97.10% ± 1.20%", "97.30%"]
+    assert "97.10% ± 1.20%" in report.chart_of(reported(PI)).page([("SCORE",), (rows[0].score,)])
 
 
 def test_a_trial_of_a_build_before_is_not_shown() -> None:

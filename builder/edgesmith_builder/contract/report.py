@@ -37,6 +37,8 @@ class Candidate(Wire):
     precision: Form
     accuracy: float | None = None
     """The metric's value."""
+    accuracy_error: float | None = None
+    """How far it may be off, in its own unit: its 95 % confidence interval reaches no further on either side."""
     accuracy_drop: float | None = None
     """Lost against the source; of an error, its relative rise."""
     accuracy_drop_error: float | None = None
@@ -47,6 +49,8 @@ class Candidate(Wire):
     """Evaluation samples that the source is wrong about and the candidate right."""
     agreement: float | None = None
     """With the source, from 0 to 1, where it is least; see `edgesmith_builder.score.agreement`."""
+    agreement_error: float | None = None
+    """How far that may be off: its 95 % confidence interval reaches no further on either side."""
     agreement_where: str | None = None
     """Where that is: `channel 4 of output 'detections'`."""
     agreement_samples: int | None = None
@@ -85,12 +89,16 @@ class BuildReport(Wire):
     precision: Form
     accuracy: float | None = None
     """The metric's value."""
+    accuracy_error: float | None = None
+    """How far it may be off, in its own unit: its 95 % confidence interval reaches no further on either side."""
     accuracy_drop: float | None = None
     """Lost against the source; of an error, its relative rise."""
     accuracy_drop_error: float | None = None
     """Half the width of the drop's 95 % confidence interval."""
     agreement: float | None = None
     """With the source, from 0 to 1, where it is least; absent for the source itself."""
+    agreement_error: float | None = None
+    """How far that may be off, as of a candidate."""
     multiplications: float | None = None
     """Share of the source's that is left; absent where nothing was removed."""
     reference_accuracy: float | None = None
@@ -126,7 +134,10 @@ class BuildReport(Wire):
         return self.model_copy(update=said | told | {"finalists": ()})
 
 
-_OF_CANDIDATES = ("accuracy", "accuracy_drop", "accuracy_drop_error", "agreement", "multiplications")
+_OF_CANDIDATES = (
+    *("accuracy", "accuracy_error", "accuracy_drop", "accuracy_drop_error"),
+    *("agreement", "agreement_error", "multiplications"),
+)
 """What a report repeats of the candidate that its image is."""
 
 

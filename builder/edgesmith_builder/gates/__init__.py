@@ -1,5 +1,5 @@
 """Gates: bounds that a build's candidates must keep. The operator imports this and the contract."""
 
-from edgesmith_builder.gates.check import Judged, doubt, judge, rejection
+from edgesmith_builder.gates.check import Judged, doubts, judge, rejection
 
-__all__ = ["Judged", "doubt", "judge", "rejection"]
+__all__ = ["Judged", "doubts", "judge", "rejection"]

@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgesmith_builder.contract import BuildReport, Candidate, Finalist, Form, Gates
-
-_EPSILON = 1e-9
-"""Values are rounded to six digits; a drop of exactly what is allowed must pass whatever its last bit says."""
+from edgesmith_builder.gates.bound import EPSILON, Bound, Measured
 
 _NO_IMAGE = "its image is not in the registry, or nothing vouches for it"
 
@@ -45,7 +43,8 @@ def judge(report: BuildReport, gates: Gates) -> Judged:
     for candidate in report.candidates:
         why, image = candidate.rejected or rejection(report, candidate, gates), images.get(candidate.precision)
         if why is None and image is not None:
-            finalists.append(_doubted(image, doubt(report, candidate, gates)))
+            words = doubts(report, candidate, gates)
+            finalists.append(image.model_copy(update={"warnings": (*words, *image.warnings)}) if words else image)
         else:
             refused[candidate.precision] = why or _NO_IMAGE
     return Judged(tuple(finalists), refused)
@@ -57,33 +56,32 @@ def rejection(report: BuildReport, candidate: Candidate, gates: Gates) -> str | 
     What was not measured passes: there are no labels, or it is the source itself, which agrees with itself.
     """
     if candidate.accuracy is not None:
-        words = _drop(report, candidate, gates.max_accuracy_drop) or _value(report, candidate.accuracy, gates)
+        words = _drop(report, candidate, gates.max_accuracy_drop) or _value(report, candidate, gates)
         if words is not None:
             return words
-    agreement, size = candidate.agreement, candidate.image_size
-    if agreement is not None and agreement < gates.min_agreement - _EPSILON:
-        return (
-            f"it agrees with the source to {agreement:.4f} only, in {candidate.agreement_where}; "
-            f"at least {gates.min_agreement:.4f} is asked by spec.gates.minAgreement"
-        )
+    agreed, size = _agreed(candidate), candidate.image_size
+    asked = _agreement(gates).broken(agreed) if agreed else None
+    if agreed and asked:
+        return f"it agrees with the source to {agreed.value:.4f} only, in {candidate.agreement_where}; {asked}"
     if gates.max_image_size is not None and size is not None and size > gates.max_image_size:
         return f"the image has {size} bytes; at most {gates.max_image_size} are allowed by spec.gates.maxImageSize"
     return None
 
 
-def doubt(report: BuildReport, candidate: Candidate, gates: Gates) -> str | None:
-    """Why a gate that was kept says little, in one sentence; None where it says what it seems to."""
+def doubts(report: BuildReport, candidate: Candidate, gates: Gates) -> tuple[str, ...]:
+    """Why gates that were kept say little, each in one sentence: so few samples do not tell whether they are kept."""
+    found: list[str | None] = []
     drop, error = candidate.accuracy_drop, candidate.accuracy_drop_error
-    if drop is None or error is None or gates.max_accuracy_drop != 0:
-        return None
-    return (
-        f"spec.gates.maxAccuracyDrop is 0, which was counted over these {report.samples} samples alone; over "
-        f"others the drop may be {drop + error:.4f}"
-    )
-
-
-def _doubted(finalist: Finalist, words: str | None) -> Finalist:
-    return finalist.model_copy(update={"warnings": (words, *finalist.warnings)}) if words else finalist
+    if drop is not None and error is not None and gates.max_accuracy_drop == 0:
+        found.append(
+            f"spec.gates.maxAccuracyDrop is 0, which was counted over these {report.samples} samples alone; over "
+            f"others the drop may be {drop + error:.4f}"
+        )
+    value, bound, agreed = _scored(report, candidate), _bound(report, gates), _agreed(candidate)
+    found.append(bound.doubt(report.metric, value) if bound and value else None)
+    if agreed and gates.min_agreement > 0:
+        found.append(_agreement(gates).doubt("agreement with the source", agreed))
+    return tuple(words for words in found if words)
 
 
 def _drop(report: BuildReport, candidate: Candidate, gate: float | None) -> str | None:
@@ -96,9 +94,9 @@ def _drop(report: BuildReport, candidate: Candidate, gate: float | None) -> str 
         return None
     verb, of_itself = ("drops", "") if report.higher else ("rises", " of itself")
     allowed = f"at most {gate:.4f} is allowed by spec.gates.maxAccuracyDrop"
-    if drop > gate + _EPSILON:
+    if drop > gate + EPSILON:
         return f"{report.metric} {verb} by {drop:.4f}{of_itself} to {candidate.accuracy:.4f}; {allowed}"
-    if error is None or gate == 0 or error <= gate or drop + error <= gate + _EPSILON:
+    if error is None or gate == 0 or error <= gate or drop + error <= gate + EPSILON:
         return None
     return (
         f"{report.metric} {verb} by {drop:.4f}{of_itself}, known to {error:.4f} either way only over "
@@ -107,10 +105,30 @@ def _drop(report: BuildReport, candidate: Candidate, gate: float | None) -> str 
     )
 
 
-def _value(report: BuildReport, value: float, gates: Gates) -> str | None:
-    least, most = gates.min_accuracy, gates.max_error
-    if least is not None and report.higher and value < least - _EPSILON:
-        return f"{report.metric} is {value:.4f}; at least {least:.4f} is asked by spec.gates.minAccuracy"
-    if most is not None and not report.higher and value > most + _EPSILON:
-        return f"{report.metric} is {value:.4f}; at most {most:.4f} is allowed by spec.gates.maxError"
-    return None
+def _value(report: BuildReport, candidate: Candidate, gates: Gates) -> str | None:
+    value, bound = _scored(report, candidate), _bound(report, gates)
+    asked = bound.broken(value) if bound and value else None
+    return f"{report.metric} is {candidate.accuracy:.4f}; {asked}" if asked else None
+
+
+def _scored(report: BuildReport, candidate: Candidate) -> Measured | None:
+    if candidate.accuracy is None:
+        return None
+    return Measured(candidate.accuracy, candidate.accuracy_error, report.samples)
+
+
+def _agreed(candidate: Candidate) -> Measured | None:
+    if candidate.agreement is None:
+        return None
+    return Measured(candidate.agreement, candidate.agreement_error, candidate.agreement_samples)
+
+
+def _bound(report: BuildReport, gates: Gates) -> Bound | None:
+    """The gate on the metric's value; None where there is none for such a metric."""
+    gate = gates.min_accuracy if report.higher else gates.max_error
+    field = "spec.gates.minAccuracy" if report.higher else "spec.gates.maxError"
+    return Bound(gate, least=report.higher, field=field) if gate is not None else None
+
+
+def _agreement(gates: Gates) -> Bound:
+    return Bound(gates.min_agreement, least=True, field="spec.gates.minAgreement")

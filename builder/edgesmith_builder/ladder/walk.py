@@ -58,15 +58,18 @@ def walk(
 
 
 def verdict(candidate: Candidate, metric: str) -> str:
-    """One line for the log: `int8: accuracy 0.9710, drop 0.0040 ± 0.0062, agreement 0.9840: works`."""
+    """One line for the log: `int8: accuracy 0.9710 ± 0.0123, drop 0.0040 ± 0.0062: works`."""
     numbers = []
     if candidate.accuracy is not None:
-        numbers.append(f"{metric} {candidate.accuracy:.4f}")
+        numbers.append(f"{metric} {candidate.accuracy:.4f}{_either_way(candidate.accuracy_error)}")
     if candidate.accuracy_drop is not None:
-        error = f" ± {candidate.accuracy_drop_error:.4f}" if candidate.accuracy_drop_error is not None else ""
-        numbers.append(f"drop {candidate.accuracy_drop:.4f}{error}")
+        numbers.append(f"drop {candidate.accuracy_drop:.4f}{_either_way(candidate.accuracy_drop_error)}")
     if candidate.agreement is not None:
-        numbers.append(f"agreement {candidate.agreement:.4f}")
+        numbers.append(f"agreement {candidate.agreement:.4f}{_either_way(candidate.agreement_error)}")
     measured = ", ".join(numbers) or "not scored"
     outcome = "works" if candidate.rejected is None else f"rejected, {candidate.rejected}"
     return f"{candidate.precision}: {measured}: {outcome}"
+
+
+def _either_way(error: float | None) -> str:
+    return f" ± {error:.4f}" if error is not None else ""

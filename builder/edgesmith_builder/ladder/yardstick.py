@@ -35,9 +35,10 @@ class Yardstick:
         """What is known of the source itself: it agrees with itself and, where it is no alternative, loses nothing."""
         if self.scored is None:
             return {}
+        value = _value(self.scored)
         if self.reference is not None:
-            return {"accuracy": self.scored.value, **_changed(self.reference.change(self.scored))}
-        return {"accuracy": self.scored.value, "accuracy_drop": 0.0}
+            return value | _changed(self.reference.change(self.scored))
+        return value | {"accuracy_drop": 0.0}
 
     def measure(self, engine: Engine, precision: Form) -> Said:
         """Score a candidate and hold its answers against the source's.
@@ -48,20 +49,31 @@ class Yardstick:
         said, same = self._score(engine, precision)
         with step(f"{precision}: compared") as current:
             agreed = agreement(engine, self.answers, same)
-            current.say(f"with the source, {agreed.value:.4f} in {agreed.where}, {agreed.samples} samples,")
-        where = shortened(agreed.where, _WHERE_LIMIT)
-        return said | {"agreement": agreed.value, "agreement_where": where, "agreement_samples": agreed.samples}
+            known = f"{agreed.value:.4f} ± {agreed.error:.4f}"
+            current.say(f"with the source, {known} in {agreed.where}, {agreed.samples} samples,")
+        return said | {
+            "agreement": agreed.value,
+            "agreement_error": agreed.error,
+            "agreement_where": shortened(agreed.where, _WHERE_LIMIT),
+            "agreement_samples": agreed.samples,
+        }
 
     def _score(self, engine: Engine, precision: Form) -> tuple[Said, Same | None]:
         if self.evaluation is None or self.scored is None:
             return {}, None
         with step(f"{precision}: scored") as current:
             found: Score = self.metric.score(engine, self.evaluation, self.scored)
-            current.say(f"{found.samples} samples, {self.metric.name} {found.value:.4f},")
+            value = _value(found)
+            words = f"{self.metric.name} {value['accuracy']:.4f} ± {value['accuracy_error']:.4f}"
+            current.say(f"{found.samples} samples, {words},")
         change, share = (self.reference or self.scored).change(found), self.scored.same(found)
-        said = {"accuracy": found.value, **_changed(change)}
+        said = value | _changed(change)
         same = Same(self.evaluation.output, share, found.samples) if share is not None else None
         return said, same
+
+
+def _value(score: Score) -> Said:
+    return {"accuracy": score.value, "accuracy_error": score.error}
 
 
 def _changed(change: Change) -> Said:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from edgesmith_builder.dataset import BOXES
 from edgesmith_builder.dataset.labels import CORNERS
 from edgesmith_builder.errors import DatasetMismatch
+from edgesmith_builder.interval import Weights, bounded_half_width, half_width
 from edgesmith_builder.metric.interface import Change, Evaluation
-from edgesmith_builder.metric.resampling import Weights, half_width
 from edgesmith_builder.score.asking import answers
 from edgesmith_runtime.engine import Engine
 from edgesmith_runtime.tensors import shape_text
@@ -56,8 +56,8 @@ class Found:
 
     @property
     def error(self) -> float:
-        """See `resampling.half_width`."""
-        return half_width(self.over, self.samples)
+        """See `interval.bounded_half_width`."""
+        return bounded_half_width(self.over, self.samples)
 
     def over(self, weights: Weights) -> float:
         """The mean over the classes that there are boxes of in samples that count so often; NaN where there is none."""

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesmith_builder.dataset import CLASSES
+from edgesmith_builder.interval import Weights, bounded_half_width, half_width
 from edgesmith_builder.metric.classes import Said, check_above_chance, said
 from edgesmith_builder.metric.interface import Change, Evaluation
 from edgesmith_builder.metric.proportion import same_share
-from edgesmith_builder.metric.resampling import Weights, half_width
 from edgesmith_runtime.engine import Engine
 
 
@@ -36,8 +36,8 @@ class Balanced:
 
     @property
     def error(self) -> float:
-        """See `resampling.half_width`."""
-        return half_width(self.over, self.samples)
+        """See `interval.bounded_half_width`."""
+        return bounded_half_width(self.over, self.samples)
 
     def over(self, weights: Weights) -> float:
         """The value over samples that count so often; classes that do not occur among them are left out."""

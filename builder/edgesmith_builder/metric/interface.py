@@ -65,7 +65,7 @@ class Score(Protocol):
 
     @property
     def error(self) -> float:
-        """Half the width of the value's 95 % confidence interval, to six digits."""
+        """How far the value may be off, to six digits: its 95 % confidence interval reaches no further."""
 
     def change(self, candidate: Self) -> Change:
         """What a candidate lost against this, the source's score."""

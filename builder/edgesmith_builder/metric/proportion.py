@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesmith_builder.interval import Z, share_reach
 from edgesmith_builder.metric.interface import Change
-
-Z = 1.959964
-"""The normal distribution's 97.5 % quantile: 95 % lie between this and its negative."""
 
 
 def share(right: NDArray[np.bool_]) -> float:
@@ -20,15 +18,8 @@ def share(right: NDArray[np.bool_]) -> float:
 
 
 def share_error(right: NDArray[np.bool_]) -> float:
-    """Half the width of a share's 95 % confidence interval, to six digits.
-
-    Wilson's score interval, which does not take 10 of 10 for certainty: E. B. Wilson, "Probable inference, the law of
-    succession, and statistical inference", Journal of the American Statistical Association 22 (1927), 209-212.
-    """
-    count = len(right)
-    part = int(right.sum()) / count
-    width = Z / (1 + Z**2 / count) * math.sqrt(part * (1 - part) / count + Z**2 / (4 * count**2))
-    return round(width, 6)
+    """How far a share may be off, to six digits; see `interval.share_reach`."""
+    return round(share_reach(int(right.sum()) / len(right), len(right)), 6)
 
 
 def changed(source: NDArray[np.bool_], candidate: NDArray[np.bool_]) -> Change:

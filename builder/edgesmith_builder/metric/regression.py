@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from edgesmith_builder.dataset import NUMBERS
 from edgesmith_builder.errors import DatasetMismatch
+from edgesmith_builder.interval import Weights, half_width
 from edgesmith_builder.metric.interface import Change, Evaluation
-from edgesmith_builder.metric.resampling import Weights, half_width
 from edgesmith_builder.score.asking import answers
 from edgesmith_runtime.engine import Engine
 from edgesmith_runtime.tensors import shape_text
@@ -44,7 +44,7 @@ class Fit:
 
     @property
     def error(self) -> float:
-        """See `resampling.half_width`."""
+        """See `interval.half_width`."""
         return half_width(self.over, self.samples)
 
     def over(self, weights: Weights) -> float:

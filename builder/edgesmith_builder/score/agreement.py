@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesmith_builder.interval import share_reach
 from edgesmith_builder.score.asking import answers
+from edgesmith_builder.score.known import Pair, channel_known, mean_known, places_known
 from edgesmith_builder.score.source import Output, SourceAnswers
 from edgesmith_runtime.engine import Engine
 
@@ -36,6 +39,19 @@ class Agreement:
     where: str
     """Which output, and which part of it."""
     samples: int
+    error: float
+    """How far the value may be off, to four digits: its 95 % confidence interval reaches no further on either side."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The agreement in one output."""
+
+    value: float
+    part: str
+    """The part of it that agrees least, as the beginning of a sentence."""
+    known: Callable[[], float]
+    """How far the value may be off; asked where it is the least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,46 +88,65 @@ def agreement(engine: Engine, source: SourceAnswers, same: Same | None = None) -
         ScoreFailed: where the candidate does not answer with numbers.
     """
     given = list(answers(engine, source.samples, tuple(source.outputs), source.field))
-    found = []
+    found: dict[str, _Found] = {}
     for name, output in source.outputs.items():
         if same is not None and same.output == name:
-            found.append(Agreement(round(same.share, 4), f"the class of output {name!r}", same.samples))
+            found[name] = _of_share(same.share, same.samples)
         else:
             ours = [answer[name] for answer in source.answers]
-            value, part = _of_output(ours, [answer[name] for answer in given], output)
-            found.append(Agreement(round(value, 4), f"{part}output {name!r}", len(ours)))
-    return min(found, key=lambda one: one.value)
+            found[name] = _of_output(ours, [answer[name] for answer in given], output)
+    name, least = min(found.items(), key=lambda one: round(one[1].value, 4))
+    samples = same.samples if same is not None and same.output == name else len(source.answers)
+    # Between 0 and 1, it cannot be off by more.
+    error = min(least.known(), max(least.value, 1 - least.value))
+    return Agreement(round(least.value, 4), f"{least.part}output {name!r}", samples, round(error, 4))
 
 
-def _of_output(ours: Sequence[NDArray[Any]], theirs: Sequence[NDArray[Any]], output: Output) -> tuple[float, str]:
-    """The agreement in one output, and the part of it that agrees least, as the beginning of a sentence."""
+def _of_share(share: float, samples: int) -> _Found:
+    return _Found(share, "the class of ", functools.partial(share_reach, share, samples))
+
+
+def _of_mean(shares: Sequence[float], part: str) -> _Found:
+    return _Found(float(np.mean(shares)), part, functools.partial(mean_known, shares))
+
+
+def _of_output(ours: Sequence[NDArray[Any]], theirs: Sequence[NDArray[Any]], output: Output) -> _Found:
+    """The agreement in one output."""
     pairs = list(zip(ours, theirs, strict=True))
     if output.open or any(a.shape != b.shape for a, b in pairs):
         shares = [min(a.size, b.size) / max(a.size, b.size) if a.size != b.size else 1.0 for a, b in pairs]
-        return float(np.mean(shares)), "the number of elements of "
+        return _of_mean(shares, "the number of elements of ")
     if ours[0].size == 0:
-        return 1.0, ""
+        return _of_mean([1.0 for _ in pairs], "")
     if output.classes:
-        return float(np.mean([int(a.argmax()) == int(b.argmax()) for a, b in pairs])), "the class of "
+        return _of_share(float(np.mean([int(a.argmax()) == int(b.argmax()) for a, b in pairs])), len(pairs))
     if output.places is not None:
-        return _of_places(pairs, output.places), "the class at each place of "
+        return _of_places(pairs, output.places)
     if ours[0].dtype.kind == "f" or (ours[0].dtype.kind in "iu" and ours[0].itemsize == 1):
-        channels = _of_channels(pairs, output)
+        channels, least = _of_channels(pairs, output)
         worst = int(np.argmin(channels))
-        return float(channels[worst]), f"channel {worst} of " if len(channels) > 1 else ""
-    return float(np.mean([np.mean(a == b) for a, b in pairs])), "the elements of "
+        known = functools.partial(channel_known, pairs, output.layout, worst, float(least[worst]))
+        return _Found(float(channels[worst]), f"channel {worst} of " if len(channels) > 1 else "", known)
+    return _of_mean([float(np.mean(a == b)) for a, b in pairs], "the elements of ")
 
 
-def _of_places(pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]], axis: int) -> float:
+def _of_places(pairs: Sequence[Pair], axis: int) -> _Found:
     """Each class counts alike: most places of a line or an image say that there is nothing."""
-    ours, theirs = (np.concatenate([array.argmax(axis).ravel() for array in side]) for side in zip(*pairs, strict=True))
-    said = np.bincount(ours)
-    same = np.bincount(ours[ours == theirs], minlength=len(said))
-    return float(np.mean(same[said > 0] / said[said > 0]))
+    size = pairs[0][0].shape[axis]
+    said, same = (np.zeros((len(pairs), size)) for _ in range(2))
+    for sample, pair in enumerate(pairs):
+        ours, theirs = (array.argmax(axis).ravel() for array in pair)
+        said[sample] = np.bincount(ours, minlength=size)
+        same[sample] = np.bincount(ours[ours == theirs], minlength=size)
+    places = said.sum(axis=0)
+    there = places > 0
+    value = float(np.mean(same.sum(axis=0)[there] / places[there]))
+    known = functools.partial(places_known, said[:, there], same[:, there])
+    return _Found(value, "the class at each place of ", known)
 
 
-def _of_channels(pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]], output: Output) -> NDArray[np.float64]:
-    """`[channels]`, the agreement in each."""
+def _of_channels(pairs: Sequence[Pair], output: Output) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """`[channels]`, the agreement in each, and what its deviation counts as at least."""
     channels = output.layout.channels
     count, total, square, wrong = (np.zeros(channels) for _ in range(4))
     unit = np.ones(channels, bool)
@@ -135,4 +170,4 @@ def _of_channels(pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]], output: Out
     if channels > _ALIKE and pairs[0][0].size == channels:
         least = np.maximum(least, sorted(deviation.tolist())[channels // 2])
     agreed: NDArray[np.float64] = np.clip(1 - np.sqrt(wrong / count) / np.maximum(deviation, least), 0, 1)
-    return agreed
+    return agreed, least

@@ -56,9 +56,11 @@ class RefusedCandidate(Model):
     alternative: str | None = Field(None, description=ALTERNATIVE)
     precision: str = Field(description="The rung of the ladder that it is.")
     accuracy: str | None = Field(None, description="As `variants[].accuracy`.")
+    accuracy_error: str | None = Field(None, description="As `variants[].accuracyError`.")
     accuracy_drop: str | None = Field(None, description="As `variants[].accuracyDrop`.")
     accuracy_drop_error: str | None = Field(None, description="As `variants[].accuracyDropError`.")
     agreement: str | None = Field(None, description="As `variants[].agreement`.")
+    agreement_error: str | None = Field(None, description="As `variants[].agreementError`.")
     multiplications: str | None = Field(None, description="As `variants[].multiplications`.")
     size: int | None = Field(None, description="Bytes of its model file.")
     image_size: int | None = Field(None, description="Compressed bytes of its whole image, base included.")
@@ -132,6 +134,7 @@ class VariantStatus(Model):
             "the labels: 0.7312, say."
         ),
     )
+    accuracy_error: str | None = Field(None, description="How far its 95 % interval reaches from accuracy.")
     accuracy_drop: str | None = Field(
         None,
         description=(
@@ -139,9 +142,7 @@ class VariantStatus(Model):
             "rose, as a share of the source's."
         ),
     )
-    accuracy_drop_error: str | None = Field(
-        None, description="Half the width of the 95 % confidence interval of that, as a percentage: 0.85%, say."
-    )
+    accuracy_drop_error: str | None = Field(None, description="Half the width of the drop's 95 % interval: 0.85%, say.")
     changed_answers: ChangedAnswers | None = Field(
         None, description="Evaluation samples that are answered otherwise than by the source."
     )
@@ -152,6 +153,7 @@ class VariantStatus(Model):
             "Absent where the source itself won."
         ),
     )
+    agreement_error: str | None = Field(None, description="How far its 95 % interval reaches from agreement.")
     multiplications: str | None = Field(
         None,
         description=(

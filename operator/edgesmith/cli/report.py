@@ -20,6 +20,7 @@ class Row:
     profile: str
     candidate: str
     score: str
+    """The metric's value or, without one, the agreement with the source; with how far it may be off."""
     drop: str
     """What of the score is lost against the source, with half the width of its 95 % confidence interval."""
     latency: str
@@ -93,7 +94,7 @@ def chart_of(model: EdgeModel) -> Chart:
         for trial in status.trials
         if (trial.profile, trial.build_key) in present
         for one in trial.finalists
-        if one.latency is not None and (value := _score(one)) is not None
+        if one.latency is not None and (value := _number(one)) is not None
     )
     if not points:
         raise ValueError(
@@ -110,7 +111,7 @@ def _tried(trial: TrialStatus, one: FinalistStatus) -> Row:
     return Row(
         trial.profile,
         one.name,
-        one.accuracy or one.agreement or "",
+        _score(one),
         _with_error(one.accuracy_drop, one.accuracy_drop_error),
         one.latency or "",
         size(one.memory),
@@ -125,7 +126,7 @@ def _out(profile: str, one: RefusedCandidate) -> Row:
     return Row(
         profile,
         one.name,
-        one.accuracy or one.agreement or "",
+        _score(one),
         _with_error(one.accuracy_drop, one.accuracy_drop_error),
         "",
         "",
@@ -156,7 +157,7 @@ def _alone(one: VariantStatus, *, never: bool) -> Row:
     return Row(
         one.profile,
         candidate_name(one.alternative, one.precision or ""),
-        one.accuracy or one.agreement or "",
+        _score(one),
         _with_error(one.accuracy_drop, one.accuracy_drop_error),
         one.latency or "",
         "",
@@ -171,7 +172,13 @@ def _with_error(value: str | None, error: str | None) -> str:
     return f"{value} ± {error}" if value and error else value or ""
 
 
-def _score(one: FinalistStatus) -> float | None:
+def _score(one: FinalistStatus | RefusedCandidate | VariantStatus) -> str:
+    if one.accuracy:
+        return _with_error(one.accuracy, one.accuracy_error)
+    return _with_error(one.agreement, one.agreement_error)
+
+
+def _number(one: FinalistStatus) -> float | None:
     text = one.accuracy or one.agreement
     return float(text.rstrip("%")) if text else None
 

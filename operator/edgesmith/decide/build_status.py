@@ -17,8 +17,9 @@ from edgesmith_builder.contract import BuildReport, MetricName
 _REFUSED = 64
 """Candidates that are out and that are told."""
 _MEASURED = (
-    *("precision", "metric", "accuracy", "accuracy_drop", "accuracy_drop_error", "changed_answers", "agreement"),
-    *("multiplications", "warnings", "size", "rebased_from"),
+    *("precision", "metric", "accuracy", "accuracy_error", "accuracy_drop", "accuracy_drop_error"),
+    *("changed_answers", "agreement", "agreement_error", "multiplications"),
+    *("warnings", "size", "rebased_from"),
 )
 """Fields of the status that a build's report says."""
 

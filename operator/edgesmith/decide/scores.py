@@ -9,14 +9,19 @@ from edgesmith_builder.contract import BuildReport, Candidate, MetricName
 _SENTENCE = 1024
 """Characters of a sentence that the status takes."""
 
-_FRACTIONS = ("accuracy", "accuracy_drop", "accuracy_drop_error", "agreement", "multiplications")
+_FRACTIONS = (
+    *("accuracy", "accuracy_error", "accuracy_drop", "accuracy_drop_error"),
+    *("agreement", "agreement_error", "multiplications"),
+)
+_VALUES = ("accuracy", "accuracy_error")
+"""Those that have the metric's own unit."""
 
 
 def scores(measured: BuildReport | Candidate, metric: MetricName) -> dict[str, str]:
-    """Scores by the field of the status: percentages, and the value of an error (RMSE, MAE) in the labels' own unit."""
+    """Scores by the field of the status: percentages, and an error (RMSE, MAE) in the labels' own unit."""
     found = {name: format_fraction(value) for name in _FRACTIONS if (value := getattr(measured, name)) is not None}
-    if measured.accuracy is not None and metric in ERRORS:
-        found["accuracy"] = f"{measured.accuracy:.4f}"
+    if metric in ERRORS:
+        found |= {name: f"{value:.4f}" for name in _VALUES if (value := getattr(measured, name)) is not None}
     return found
 
 
