@@ -66,8 +66,9 @@ tools: ## Compile Kubernetes and its companions: some 30 minutes, once
 images: $(READY) ## Build the runtime, builder and operator images
 	@$(PY) hack/images build
 
-images-of-tests: images # And the builder with Qualcomm's simulator
+images-of-tests: images # And the builder and a runtime with Qualcomm's simulator
 	@$(PY) hack/images build --only builder-qnn
+	@$(PY) hack/images build --only runtime-qnn --platform linux/amd64
 
 test-api: $(READY) tools ## Against a real control plane without kubelets
 	@EDGESMITH_REQUIRE_ALL=1 $(PY) -m pytest tests/api

@@ -14,6 +14,7 @@ import pytest
 from candidates import built
 from graphs import FLOAT, decibels, model_of, node, samples_of, weights_of
 from onnxruntime.quantization.qdq_loss_debug import compute_signal_to_quantization_noice_ratio
+from outliers import CHANNELS, LAYERS, PATTERNS, network, pictures, seeded, taught
 
 from edgesmith_builder.contract import Candidate
 from edgesmith_builder.dataset import Samples
@@ -24,47 +25,8 @@ from edgesmith_builder.quantize.losses import losses
 from edgesmith_builder.quantize.static import plain
 from edgesmith_builder.toolchain import Compiled, Material, onnxruntime
 
-CHANNELS, LAYERS, SIDE = 24, 6, 12
-PATTERNS = np.random.default_rng(7).normal(size=(7, 3, SIDE, SIDE))
-
-
-def pictures(count: int) -> Any:
-    """One of a few patterns each, with noise."""
-    some = np.arange(count) % len(PATTERNS)
-    return {
-        "x": (PATTERNS[some] + np.random.default_rng(count).normal(size=(count, 3, SIDE, SIDE)) / 4).astype(np.float32)
-    }
-
-
 FEEDS = pictures(16)
 WORK = {"conv0": 3, **{f"conv{number}": CHANNELS for number in range(1, LAYERS)}}
-
-
-def seeded(*shape: int) -> Any:
-    return (np.random.default_rng(sum(shape)).normal(size=shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
-
-
-def network(outlier: float, after: int = 1, *, layers: int = LAYERS, depthwise: bool = False) -> onnx.ModelProto:
-    """Convolutions in a row. One channel that convolution number `after` answers is larger than the others by a factor,
-    and the next brings it down again: in floating point that changes nothing."""
-    loud = np.ones(CHANNELS, np.float32)
-    loud[3] = outlier
-    weights = {"k0": seeded(CHANNELS, 3, 3, 3), "dense": seeded(CHANNELS * 16, 10)}
-    weights |= {f"k{number}": seeded(CHANNELS, CHANNELS, 3, 3) for number in range(1, layers)}
-    weights[f"k{after}"] *= loud[:, None, None, None]
-    nodes, last = [], "x"
-    for number in range(layers):
-        if depthwise and number == after + 1:
-            weights["kd"] = 1 + np.abs(seeded(CHANNELS, 1, 3, 3))
-            nodes.append(node("Conv", [last, "kd"], ["d"], pads=[1] * 4, group=CHANNELS, name="depthwise"))
-            last = "d"
-        nodes.append(node("Conv", [last, f"k{number}"], [f"c{number}"], pads=[1] * 4, name=f"conv{number}"))
-        nodes.append(node("Relu", [f"c{number}"], [f"r{number}"], name=f"relu{number}"))
-        last = f"r{number}"
-    weights[f"k{after + 1}"] /= loud[None, :, None, None]
-    nodes += [node("AveragePool", [last], ["p"], kernel_shape=[3, 3], strides=[3, 3]), node("Flatten", ["p"], ["f"]),
-              node("MatMul", ["f", "dense"], ["y"], name="last")]  # fmt: skip
-    return model_of(nodes, [("x", FLOAT, ["N", 3, SIDE, SIDE])], [("y", FLOAT, ["N", 10])], weights)
 
 
 def made_of(folder: Path, model: onnx.ModelProto, feeds: Any = None, settings: Quantization | None = None) -> Any:
@@ -218,23 +180,6 @@ def test_where_most_work_is_lost_there_is_no_such_form(tmp_path: Path) -> None:
 LADDER = ("int8", "int8-mixed", "fp32")
 CALIBRATION = pictures(40)
 EVALUATION = {**pictures(200), "labels": np.arange(200) % len(PATTERNS)}
-
-
-def taught(outlier: float) -> onnx.ModelProto:
-    """The network with a last layer that tells the patterns apart, fitted by least squares."""
-    model = network(outlier)
-    inner = onnx.ModelProto()
-    inner.CopyFrom(model)
-    del inner.graph.node[-1]
-    inner.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("f", FLOAT, None))
-    session: Any = ort.InferenceSession(inner.SerializeToString(), providers=["CPUExecutionProvider"])
-    rows = session.run(None, pictures(210))[0].astype(np.float64)
-    rows /= rows.std()
-    wanted = np.eye(len(PATTERNS))[np.arange(210) % len(PATTERNS)]
-    fitted = np.linalg.solve(rows.T @ rows + np.eye(rows.shape[1]), rows.T @ wanted).astype(np.float32)
-    model.graph.initializer[1].CopyFrom(onnx.numpy_helper.from_array(fitted, "dense"))
-    model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("y", FLOAT, ["N", len(PATTERNS)]))
-    return model
 
 
 def test_it_is_made_where_int8_loses_and_says_what_stayed_in_float(tmp_path: Path) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
 import yaml
 from bad_input import npz
+from device_class import device_class
 from mobilenets import mobilenet_spec
 from namespaces import namespace_of
+from outliers import PATTERNS, pictures, taught
+from sequences import recurrent, series
 from tflite import fully_connected
 
 from edgesmith_stage.fleet import Fleet
@@ -19,9 +23,17 @@ from edgesmith_stage.ground import Ground
 from edgesmith_stage.shell import ROOT
 
 LABEL = "edgesmith-test/box"
-NODES = {"onnxruntime": "edge-2", "edgetpu": "edge-3", "litert": "edge-4", "openvino": "edge-5"}
-"""The node of each class; no node is of the class `qnn`, for no such board is here."""
+NODES = {
+    "ladder": "edge-1",
+    "qnn": "edge-1",
+    "onnxruntime": "edge-2",
+    "edgetpu": "edge-3",
+    "litert": "edge-4",
+    "openvino": "edge-5",
+}
+"""The node of each class."""
 TOOLCHAINS: dict[str, dict[str, Any]] = {
+    "ladder": {"name": "ONNXRuntime"},  # all that it can make, best first
     "onnxruntime": {"name": "ONNXRuntime", "precisions": ["int8", "fp32"]},
     "edgetpu": {"name": "EdgeTPU"},
     "litert": {"name": "LiteRT"},
@@ -31,8 +43,29 @@ TOOLCHAINS: dict[str, dict[str, Any]] = {
 
 WEIGHTS = np.random.default_rng(5).normal(size=(16, 4)).astype(np.float32)
 VECTORS = np.random.default_rng(6).integers(-16, 16, (24, 16)).astype(np.int8)
+DIGITS = ROOT / "examples/digits"
 SIMULATED = 24
-"""Samples for Qualcomm's simulator, which takes a hundred times the processor's time."""
+"""Samples for Qualcomm's simulator, which stands in for a board and takes a hundred times the processor's time."""
+
+
+STEPS = 20
+"""Of each series."""
+
+Arrays = dict[str, Any]
+
+
+@cache
+def loud() -> bytes:
+    """A network with one channel that is much louder than the others."""
+    content: bytes = taught(10000).SerializeToString()
+    return content
+
+
+@cache
+def recurrence() -> bytes:
+    """An LSTM that tells series apart."""
+    content: bytes = recurrent("LSTM", 96).taught(*series(300, STEPS, 1)).SerializeToString()
+    return content
 
 
 def box(name: str) -> str:
@@ -41,61 +74,100 @@ def box(name: str) -> str:
 
 
 @contextmanager
-def boxes_of(ground: Ground, board_base: str) -> Iterator[Fleet]:
-    """The nodes of the classes with their labels, in a namespace.
-
-    Args:
-        ground: The cluster.
-        board_base: A runtime base image for arm64, by digest, for the board that is not here.
-    """
+def boxes_of(ground: Ground) -> Iterator[Fleet]:
+    """The nodes of the classes with their labels, in a namespace."""
     for name, node in NODES.items():
-        ground.kube("label", "node", node, f"{LABEL}={name}")
-    ground.kube.apply(*(_profile(name, board_base if name == "qnn" else None) for name in TOOLCHAINS))
+        ground.kube("label", "node", node, f"{LABEL}-{name}=yes")
+    memories = {"qnn": 1024}  # the simulator's own
+    classes = (
+        device_class(box(name), {f"{LABEL}-{name}": "yes"}, toolchain=toolchain, memory=memories.get(name, 512))
+        for name, toolchain in TOOLCHAINS.items()
+    )
+    ground.kube.apply(*classes)
     with namespace_of(ground, "ways") as fleet:
         yield fleet
         ground.kube("delete", "edgemodels", "--all", "-n", fleet.namespace)
-    ground.kube("label", "nodes", *NODES.values(), f"{LABEL}-")
+    for name, node in NODES.items():
+        ground.kube("label", "node", node, f"{LABEL}-{name}-")
     ground.kube("delete", "deviceprofile", *map(box, TOOLCHAINS))
 
 
 def apply_all(fleet: Fleet) -> None:
     """Apply every EdgeModel, the slowest to build first."""
     _pump(fleet)
-    _hexagon(fleet)
+    _apply(fleet, "digits", "qnn", **digits_spec(fleet))
     _apply(fleet, "pruned", "onnxruntime", source=fleet.publish("1"), optimize={"pruning": {"ratio": "30%"}})
     _mobilenets(fleet)
     _apply(fleet, "parts", "openvino", source=fleet.publish("1"))
     _vectors(fleet)
+    _loud(fleet)
+    _series(fleet)
+    _tickets(fleet)
 
 
 def _pump(fleet: Fleet) -> None:
     """The example as it is published, but that its gate lets all four models into the trial."""
-    folder = ROOT / "examples/predictive-maintenance"
-    manifest: dict[str, Any] = yaml.safe_load((folder / "edgemodels.yaml").read_text())
-    spec = manifest["spec"]
-    parts = [spec["source"], spec["calibration"], spec["evaluation"]]
-    for part in (*parts, *(one["source"] for one in spec["optimize"]["alternatives"])):
-        fleet.ground.bucket.put(part["uri"], folder / part["uri"].rsplit("/", 1)[1])
-    spec["gates"]["maxAccuracyDrop"] = "8%"
-    spec["deviceProfiles"] = {"names": [box("onnxruntime")]}
-    spec["rollout"] = {"steps": [{"nodes": 1, "bake": "2s"}], "maxUnavailable": 1}
+    manifest = _example(fleet, "predictive-maintenance/edgemodels.yaml", "onnxruntime")
+    manifest["spec"]["gates"]["maxAccuracyDrop"] = "8%"
     fleet.apply(manifest)
 
 
-def _hexagon(fleet: Fleet) -> None:
-    folder = ROOT / "examples/digits"
-    with np.load(folder / "evaluation.npz") as found:
-        evaluation = npz(**{name: found[name][:SIMULATED] for name in found.files})
+def _tickets(fleet: Fleet) -> None:
+    """The example as it is published, but that its device does not choose, and may be as busy as this machine is."""
+    manifest = _example(fleet, "language/edgemodel.yaml", "ladder")
+    manifest["spec"] |= {"optimize": {"trial": "Never"}}
+    manifest["spec"]["gates"]["maxLatency"] = "200ms"
+    fleet.apply(manifest)
+
+
+def _example(fleet: Fleet, file: str, engine: str) -> dict[str, Any]:
+    """What an example has people apply, for a class; its files are where it says that they are."""
+    manifest: dict[str, Any] = yaml.safe_load((ROOT / "examples" / file).read_text())
+    spec = manifest["spec"]
+    parts = [spec["source"], spec["calibration"], spec["evaluation"]]
+    for part in (*parts, *(one["source"] for one in spec.get("optimize", {}).get("alternatives", ()))):
+        fleet.ground.bucket.put(part["uri"], (ROOT / "examples" / file).with_name(part["uri"].rsplit("/", 1)[1]))
+    spec["deviceProfiles"] = {"names": [box(engine)]}
+    spec["rollout"] = {"steps": [{"nodes": 1, "bake": "2s"}], "maxUnavailable": 1}
+    return manifest
+
+
+def _loud(fleet: Fleet) -> None:
+    """A network that plain int8 spoils, so that it misses its gate."""
+    evaluation = {**pictures(200), "labels": np.arange(200) % len(PATTERNS)}
+    _apply_ladder(fleet, "loud", loud(), pictures(40), evaluation)
+
+
+def _series(fleet: Fleet) -> None:
+    """A recurrence, of which a calibration set makes no int8."""
+    (given, _), (asked, labels) = series(40, STEPS, 2), series(200, STEPS, 3)
+    _apply_ladder(fleet, "series", recurrence(), given, {**asked, "labels": labels})
+
+
+def _apply_ladder(fleet: Fleet, name: str, model: bytes, calibration: Arrays, evaluation: Arrays) -> None:
     _apply(
         fleet,
-        "digits",
-        "qnn",
-        source=fleet.publish_bytes("digits", (folder / "model.onnx").read_bytes()),
-        calibration=_set(fleet, "digits-calibration", (folder / "calibration.npz").read_bytes()),
-        evaluation={**_set(fleet, "digits", evaluation), "metric": "Accuracy"},
+        name,
+        "ladder",
+        source=fleet.publish_bytes(name, model),
+        calibration=_set(fleet, f"{name}-calibration", npz(**calibration)),
+        evaluation={**_set(fleet, name, npz(**evaluation)), "metric": "Accuracy"},
         picture=None,
-        gates={"maxAccuracyDrop": "50%"},
+        gates={"maxAccuracyDrop": "3%"},
     )
+
+
+def digits_spec(fleet: Fleet) -> dict[str, Any]:
+    """An EdgeModel's of an example that a Hexagon is simulated for, published."""
+    with np.load(DIGITS / "evaluation.npz") as found:
+        evaluation = npz(**{name: found[name][:SIMULATED] for name in found.files})
+    return {
+        "source": fleet.publish_bytes("digits", (DIGITS / "model.onnx").read_bytes()),
+        "calibration": _set(fleet, "digits-calibration", (DIGITS / "calibration.npz").read_bytes()),
+        "evaluation": {**_set(fleet, "digits", evaluation), "metric": "Accuracy"},
+        "picture": None,
+        "gates": {"maxAccuracyDrop": "50%"},
+    }
 
 
 def _mobilenets(fleet: Fleet) -> None:
@@ -126,23 +198,3 @@ def _apply(fleet: Fleet, name: str, engine: str, *, source: Any, **spec: Any) ->
 
 def _set(fleet: Fleet, name: str, content: bytes) -> dict[str, str]:
     return {"uri": fleet.publish_set(name, content), "sha256": hashlib.sha256(content).hexdigest()}
-
-
-def _profile(name: str, base: str | None) -> dict[str, Any]:
-    resources = {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}}
-    platform = (
-        {"os": "linux", "architecture": "amd64"}
-        if base is None
-        else {"os": "linux", "architecture": "arm64", "variant": "v8"}
-    )
-    return {
-        "apiVersion": "edgesmith.dev/v1alpha1",
-        "kind": "DeviceProfile",
-        "metadata": {"name": box(name)},
-        "spec": {
-            "nodeSelector": {LABEL: name},
-            "platform": platform,
-            "toolchain": TOOLCHAINS[name],
-            "runtime": {"resources": resources, **({"baseImage": base} if base else {})},
-        },
-    }

@@ -42,6 +42,7 @@ def bare_ground() -> Iterator[Ground]:
 def images(bare_ground: Ground) -> dict[str, str]:
     """The programs' images in the cluster's registry."""
     simulator = {} if TIER else push_images(bare_ground, "builder-qnn")
+    simulator |= {} if TIER else push_images(bare_ground, "runtime-qnn", platform="linux/amd64")
     return push_images(bare_ground) | simulator
 
 

@@ -177,6 +177,53 @@ class SelfTestKilled(Fault):
         return str(bundle["precision"])
 
 
+class Stopped(Fault):
+    """Stops processes, which then do nothing and heed nothing but SIGKILL; those that are left go on after the block.
+
+    Attributes:
+        found: what was stopped.
+    """
+
+    def __init__(self, picks: Callable[[processes.Process], bool]) -> None:
+        super().__init__()
+        self._picks = picks
+        self.found: list[processes.Process] = []
+
+    def __exit__(self, *exc: object) -> None:
+        super().__exit__(*exc)
+        for process in self.found:
+            process.send(signal.SIGCONT)
+
+    def step(self) -> None:
+        """Stop what is new."""
+        for process in processes.everything():
+            if process not in self.found and self._picks(process):
+                process.send(signal.SIGSTOP)
+                self.found.append(process)
+
+
+def tests_itself_on(fleet: Fleet, node: str) -> Callable[[processes.Process], bool]:
+    """Whether a process is a self-test on a node."""
+    group = f"{path(fleet.ground.name, node)}/"
+    return lambda process: "selftest" in process.arguments and group in _cgroups(process.pid)
+
+
+def builds(uri: str) -> Callable[[processes.Process], bool]:
+    """Whether a process is the builder of what lies at a URI."""
+
+    def picks(process: processes.Process) -> bool:
+        words = process.arguments
+        if "edgesmith_builder" not in words or "--request" not in words:
+            return False
+        try:
+            request = Path(f"/proc/{process.pid}/root{words[words.index('--request') + 1]}").read_text()
+        except OSError:
+            return False  # it has ended
+        return uri in request
+
+    return picks
+
+
 class ServerKilled(Fault):
     """Kills the server of a pod, each time that it is started.
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from bad_input import table
+from faults import Stopped, builds
 
+from edgesmith.api.names import RETRY_ANNOTATION
 from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.ground import DEVICE_LABEL
+from edgesmith_stage.install import NAMESPACE
+from edgesmith_stage.shell import ROOT
 from edgesmith_stage.waiting import until
 
 pytestmark = pytest.mark.timeout(900)
@@ -94,6 +100,56 @@ def test_deleting_in_mid_build_and_mid_rollout_leaves_nothing(fleet: Fleet, mome
         return not left and not any(key.startswith(f"{fleet.namespace}.edgesmith.dev") for key in keys)
 
     until(gone, seconds=120, what="every child and every label and record on a node to go")
+
+
+@pytest.mark.lent
+def test_builds_that_the_kernel_or_the_deadline_ends_are_named_and_stop_nothing_else(
+    fleet: Fleet,
+) -> None:
+    profile = {"deviceProfiles": {"names": ["panel-pc"]}}
+    fleet.apply(fleet.manifest("good", fleet.publish("1"), **profile))
+    fleet.wait_settled("good", 300)
+    before = fleet.servers("good")["edge-3"].revision
+    sources = {
+        name: fleet.publish_bytes(name, (ROOT / f"examples/{example}/model.onnx").read_bytes())
+        for name, example in (("starved", "digits"), ("hung", "language"))
+    }
+    alone = dict.fromkeys(("calibration", "evaluation", "picture")) | {"gates": {"maxLatency": "200ms"}}
+
+    with _little_for_builds(fleet, memory="40Mi", seconds=20), Stopped(builds(sources["hung"]["uri"])) as hung:
+        for name, source in sources.items():
+            fleet.apply(fleet.manifest(name, source, **profile, **alone))
+        fleet.patch("good", {"serving": {"resources": {"limits": {"memory": "300Mi"}}}})
+        starved = fleet.wait("starved", "Stalled", reason="BuildFailed", seconds=180)
+        assert "OOMKilled" in starved["message"], starved
+        overdue = fleet.wait("hung", "Stalled", reason="BuildFailed", seconds=120)
+        assert "was ended by its deadline" in overdue["message"], overdue
+        assert "20 s (builder.deadlineSeconds)" in overdue["message"], overdue
+        assert len(hung.found) == 1, "it was started once"
+        assert not any(one.alive for one in hung.found)
+        fleet.wait_settled("good")
+        assert fleet.servers("good")["edge-3"].revision != before
+        assert fleet.condition("starved", "Stalled") == starved, "it is not tried on and on"
+
+    fleet.ground.kube("annotate", "edgemodel", "starved", "-n", fleet.namespace, f"{RETRY_ANNOTATION}=1")
+    fleet.wait_settled("starved", 120)
+    assert fleet.condition("hung", "Stalled") == overdue, "another operator does not try it again either"
+
+
+@contextmanager
+def _little_for_builds(fleet: Fleet, *, memory: str, seconds: int) -> Iterator[None]:
+    """While the block runs, a build has so much memory and so much time: less than the chart lets one say."""
+    sizes = json.dumps({"requests": {"memory": memory}, "limits": {"memory": memory}})
+    words = (f"EDGESMITH_BUILDER_RESOURCES={sizes}", f"EDGESMITH_BUILDER_DEADLINE_SECONDS={seconds}")
+    operator = ("deployment/edgesmith", "-n", NAMESPACE)
+    kube = fleet.ground.kube
+    kube("set", "env", *operator, *words)
+    try:
+        kube("rollout", "status", *operator, "--timeout=90s")
+        yield
+    finally:
+        kube("rollout", "undo", *operator)
+        kube("rollout", "status", *operator, "--timeout=90s")
 
 
 def _restoring(good: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from device_class import device_class
-from faults import OperatorKilled, SelfTestKilled, kill_operator
+from faults import OperatorKilled, SelfTestKilled, Stopped, kill_operator, tests_itself_on
 
 from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.ground import kubeconfig_environment
@@ -19,20 +22,63 @@ pytestmark = pytest.mark.timeout(600)
 NAME = "tried"
 PROFILE = "tried-pc"
 LABEL = "edgesmith-test/tried"
-NODE = "edge-4"
+NODE, OTHER = "edge-4", "edge-5"
 
 
 def test_what_a_device_measures_decides(fleet: Fleet) -> None:
-    kube = fleet.ground.kube
-    toolchain = {"name": "ONNXRuntime", "precisions": ["fp32", "int8"]}
-    kube.apply(device_class(PROFILE, {LABEL: "yes"}, toolchain=toolchain))
-    kube("label", "node", NODE, f"{LABEL}=yes")
-    try:
+    with _devices(fleet, {"name": "ONNXRuntime", "precisions": ["fp32", "int8"]}, NODE):
         _decides(fleet)
         _a_candidate_that_dies_is_taken_out(fleet)
+
+
+@pytest.mark.lent
+def test_a_node_that_goes_offline_in_mid_trial_gives_way_to_another(fleet: Fleet) -> None:
+    with _devices(fleet, {"name": "ONNXRuntime"}, NODE, OTHER):
+        optimize, rollout = {"objective": "Size"}, {"steps": [{"nodes": 1, "bake": "2s"}], "progressDeadline": "20s"}
+        spec = {"deviceProfiles": {"names": [PROFILE]}, "optimize": optimize, "rollout": rollout}
+        with Stopped(tests_itself_on(fleet, NODE)) as stopped:
+            fleet.apply(fleet.manifest(NAME, fleet.publish("1"), **spec))
+            until(lambda: stopped.found, seconds=120, what="the first self-test of the trial to begin")
+            fleet.cut(NODE)
+        until(
+            lambda: _trials(fleet) and _trials(fleet)[0].get("lost"),
+            seconds=90,
+            what=f"{NODE} to be given up",
+            detail=lambda: json.dumps(fleet.model(NAME).get("status")),
+        )
+        assert NODE in fleet.not_ready()
+        # A machine that is busy with other tests may need more: what the other node finds is to count.
+        fleet.patch(NAME, {"rollout": {"progressDeadline": "5m"}})
+        until(
+            lambda: (server := fleet.servers(NAME).get(OTHER)) and server.ready,
+            seconds=120,
+            what=f"the winner to serve on {OTHER}",
+            detail=lambda: json.dumps(fleet.model(NAME).get("status")),
+        )
+        trial = _trial(fleet)
+        assert (trial["node"], trial["lost"], trial["winner"]) == (OTHER, [NODE], "int8")
+        assert {one["reason"] for one in trial["finalists"]} == {"Passed"}
+        assert NODE not in fleet.servers(NAME)
+
+        fleet.heal(NODE)
+        fleet.wait_settled(NAME)
+        assert {server.image for server in fleet.servers(NAME).values()} == {trial["finalists"][0]["image"]}
+        assert set(fleet.servers(NAME)) == {NODE, OTHER}
+        assert _trial(fleet) == trial, "nothing was tried again"
+        until(lambda: not _trial_pods(fleet), seconds=30, what="both trials' pods to be swept")
+
+
+@contextmanager
+def _devices(fleet: Fleet, toolchain: dict[str, Any], *nodes: str) -> Iterator[None]:
+    """Nodes of a class of their own."""
+    kube = fleet.ground.kube
+    kube.apply(device_class(PROFILE, {LABEL: "yes"}, toolchain=toolchain))
+    kube("label", "nodes", *nodes, f"{LABEL}=yes")
+    try:
+        yield
     finally:
         kube("delete", "edgemodel", NAME, "-n", fleet.namespace)
-        kube("label", "node", NODE, f"{LABEL}-")
+        kube("label", "nodes", *nodes, f"{LABEL}-")
         kube("delete", "deviceprofile", PROFILE)
 
 
@@ -82,7 +128,12 @@ def _a_candidate_that_dies_is_taken_out(fleet: Fleet) -> None:
 def _trial(fleet: Fleet) -> dict[str, Any]:
     """That of the present build."""
     key = fleet.variants(NAME)[PROFILE]["buildKey"]
-    return next(one for one in fleet.model(NAME)["status"]["trials"] if one["buildKey"] == key)
+    return next(one for one in _trials(fleet) if one["buildKey"] == key)
+
+
+def _trials(fleet: Fleet) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = fleet.model(NAME).get("status", {}).get("trials", [])
+    return found
 
 
 def _trial_pods(fleet: Fleet) -> list[str]:

@@ -12,10 +12,16 @@ from edgesmith_stage.shell import ROOT, run
 NAMESPACE = "edgesmith-system"
 
 
-def push_images(ground: Ground, *only: str) -> dict[str, str]:
-    """Build what changed, push it, and return each program's image by digest; `only` names some."""
+def push_images(ground: Ground, *only: str, platform: str | None = None) -> dict[str, str]:
+    """Build what changed, push it, and return each program's image by digest.
+
+    Args:
+        ground: Where to.
+        only: Names of some of them.
+        platform: For which they are, `linux/amd64` say, instead of each one's own.
+    """
     images = ROOT / "hack/images"
-    chosen = [f"--only={name}" for name in only]
+    chosen = [*(f"--only={name}" for name in only), *([f"--platform={platform}"] if platform else [])]
     push: list[str | Path] = [sys.executable, images, "push", *chosen, ground.registry]
     pushed: dict[str, str] = json.loads(run(push, show=True, timeout=3600))
     return pushed

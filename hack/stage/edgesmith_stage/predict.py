@@ -18,7 +18,10 @@ BATCH = 8
 """Most samples of a request where an EdgeModel says nothing of `serving.maxBatch`."""
 _DATATYPES = {
     np.dtype(kind): name
-    for kind, name in ((np.float32, "FP32"), (np.uint8, "UINT8"), (np.int8, "INT8"), (np.int64, "INT64"))
+    for kind, name in (
+        *((np.float32, "FP32"), (np.uint8, "UINT8"), (np.int8, "INT8"), (np.int64, "INT64")),
+        (np.object_, "BYTES"),  # text
+    )
 }
 
 
