@@ -15,7 +15,7 @@ from edgesmith.api.status import RevisionStatus
 from edgesmith.api.units import parse_duration, parse_share
 from edgesmith.decide.fleet import ServerState
 from edgesmith.decide.placement import placement
-from edgesmith.decide.plan import Move, Plan
+from edgesmith.decide.plan import ApplyRevision, Move, Plan
 from edgesmith.decide.record import Record, parse_record
 from edgesmith.decide.turn import turn_of
 
@@ -53,7 +53,7 @@ def check_steps(world: World, plan: Plan) -> None:
         if not was.get("provenTime"):
             _take_note(world, mark.name)
             if was.get("steps", 0) <= mark.steps and (mark.proven_time or mark.steps > was.get("steps", 0)):
-                _check_held_steps(world, plan, mark, was, profile)
+                _check_held_steps(world, plan, applied, mark, was)
         if not mark.proven_time:
             _check_count(world, plan, mark, profile)
         _check_failures(world, plan, mark, profile)
@@ -120,9 +120,12 @@ def _absent(world: World, count: int) -> int:
     return max(parse_share(world.edge_model.spec.rollout.max_unavailable, count), parse_share("10%", count))
 
 
-def _check_held_steps(world: World, plan: Plan, mark: RevisionStatus, was: dict[str, Any], profile: str) -> None:
+def _check_held_steps(
+    world: World, plan: Plan, applied: ApplyRevision, mark: RevisionStatus, was: dict[str, Any]
+) -> None:
     """Steps that were held in this pass had enough nodes, each of them for the bake, or somebody promoted them."""
-    promoted = [one.steps for one in world.edge_model.spec.rollout.promote if one.revision == mark.name]
+    profile, names = applied.profile.metadata.name, {mark.name, applied.build.key, applied.image.partition("@")[2]}
+    promoted = [one.steps for one in world.edge_model.spec.rollout.promote if one.revision in names]
     early, first = mark.promoted or 0, was.get("steps", 0) == 0
     for number, step, scope, quota in _steps(world, profile):
         if was.get("provenTime") or not was.get("steps", 0) <= number < mark.steps:
