@@ -103,6 +103,7 @@ def test_deleting_in_mid_build_and_mid_rollout_leaves_nothing(fleet: Fleet, mome
 
 
 @pytest.mark.lent
+@pytest.mark.long
 def test_builds_that_the_kernel_or_the_deadline_ends_are_named_and_stop_nothing_else(
     fleet: Fleet,
 ) -> None:

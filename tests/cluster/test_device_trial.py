@@ -32,6 +32,7 @@ def test_what_a_device_measures_decides(fleet: Fleet) -> None:
 
 
 @pytest.mark.lent
+@pytest.mark.long
 def test_a_node_that_goes_offline_in_mid_trial_gives_way_to_another(fleet: Fleet) -> None:
     with _devices(fleet, {"name": "ONNXRuntime"}, NODE, OTHER):
         optimize, rollout = {"objective": "Size"}, {"steps": [{"nodes": 1, "bake": "2s"}], "progressDeadline": "20s"}
