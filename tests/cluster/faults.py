@@ -202,7 +202,7 @@ class Stopped(Fault):
                 self.found.append(process)
 
 
-def tests_itself_on(fleet: Fleet, node: str) -> Callable[[processes.Process], bool]:
+def runs_self_test_on(fleet: Fleet, node: str) -> Callable[[processes.Process], bool]:
     """Whether a process is a self-test on a node."""
     group = f"{path(fleet.ground.name, node)}/"
     return lambda process: "selftest" in process.arguments and group in _cgroups(process.pid)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from device_class import device_class
-from faults import OperatorKilled, SelfTestKilled, Stopped, kill_operator, tests_itself_on
+from faults import OperatorKilled, SelfTestKilled, Stopped, kill_operator, runs_self_test_on
 
 from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.ground import kubeconfig_environment
@@ -37,7 +37,7 @@ def test_a_node_that_goes_offline_in_mid_trial_gives_way_to_another(fleet: Fleet
     with _devices(fleet, {"name": "ONNXRuntime"}, NODE, OTHER):
         optimize, rollout = {"objective": "Size"}, {"steps": [{"nodes": 1, "bake": "2s"}], "progressDeadline": "20s"}
         spec = {"deviceProfiles": {"names": [PROFILE]}, "optimize": optimize, "rollout": rollout}
-        with Stopped(tests_itself_on(fleet, NODE)) as stopped:
+        with Stopped(runs_self_test_on(fleet, NODE)) as stopped:
             fleet.apply(fleet.manifest(NAME, fleet.publish("1"), **spec))
             until(lambda: stopped.found, seconds=120, what="the first self-test of the trial to begin")
             fleet.cut(NODE)
