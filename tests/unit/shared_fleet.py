@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rollout_world import World, pass_time
+from fleet_life import disturb
+from rollout_world import BAD, DEADLY, World, pass_time
 from snapshots import model, profile
 
 from edgesmith.decide.plan import Plan
@@ -83,3 +84,42 @@ def go_on(
 def _goes_on(plan: Plan) -> bool:
     """Whether a plan has something to do, or waits for somebody but a node that is away."""
     return bool(plan.moves) or any(one.reason != "NotReady" for one in plan.pending)
+
+
+def grow_old_together(
+    worlds: list[World], rng: random.Random, also: Callable[[World, random.Random], None] | None = None
+) -> None:
+    """Dozens of things happen to a fleet that several EdgeModels share, and a third of their passes are cut off.
+
+    Args:
+        worlds: One for each EdgeModel.
+        rng: What decides.
+        also: What happens to the nodes each time besides.
+    """
+    for world in worlds:
+        world.outage = rng.choice((60.0, 200.0))
+    for serial in range(rng.randrange(10, 40)):
+        disturb(rng.choice(worlds), rng, serial)
+        if also:
+            also(worlds[0], rng)
+        for world in worlds:
+            # A machine that dies of one EdgeModel is evidence against the others, too: docs/rollout.md says so.
+            world.kinds = {digit: BAD if kind == DEADLY else kind for digit, kind in world.kinds.items()}
+        for world in worlds:
+            world.now = max(one.now for one in worlds)
+        go_on(worlds, rng, 1, killed=0.33)
+
+
+def ends_well_together(worlds: list[World], rng: random.Random, passes: int, seed: int) -> None:
+    """Links are back and a good revision of each EdgeModel comes: every node is to serve all within so many passes."""
+    for device in worlds[0].devices.values():
+        device.link = True
+    for world in worlds:
+        world.publish("9")
+        world.ask(paused=False, windows=[])
+    go_on(worlds, rng, passes)
+    for world in worlds:
+        message = world.edge_model.status["variants"][0]["message"]
+        own = {name for name, one in world.nodes.items() if one.labels["device"] == "amd64"}
+        assert own <= world.labelled("9"), (seed, world.name, message)
+        assert all(world.serves(name) for name in own), (seed, world.name, message)

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fleet_life import ROLLOUT, SOAK, disturb, ends_well, grow_old
-from rollout_world import BAD, DEADLY, World, fleet
-from shared_fleet import go_on, shared
+from fleet_life import ROLLOUT, SOAK, ends_well, grow_old
+from rollout_world import World, fleet
+from shared_fleet import ends_well_together, grow_old_together, shared
 
 ZONE = "zone"
 ZONES = ("lab", "line-1", "line-2", "")
@@ -64,24 +64,5 @@ def test_several_edge_models_keep_them_too(batch: int) -> None:
             seed=seed,
         )
         zoned(worlds[0], rng)
-        for world in worlds:
-            world.outage = rng.choice((60.0, 200.0))
-        for serial in range(rng.randrange(10, 40)):
-            disturb(rng.choice(worlds), rng, serial)
-            zoned(worlds[0], rng)
-            for world in worlds:
-                # A machine that dies of one EdgeModel is evidence against the others, too: docs/rollout.md says so.
-                world.kinds = {digit: BAD if kind == DEADLY else kind for digit, kind in world.kinds.items()}
-                world.now = max(one.now for one in worlds)
-            go_on(worlds, rng, 1, killed=0.33)
-        for device in worlds[0].devices.values():
-            device.link = True
-        for world in worlds:
-            world.publish("9")
-            world.ask(paused=False, windows=[])
-        go_on(worlds, rng, 800)
-        for world in worlds:
-            message = world.edge_model.status["variants"][0]["message"]
-            own = {name for name, one in world.nodes.items() if one.labels["device"] == "amd64"}
-            assert own <= world.labelled("9"), (seed, world.name, message)
-            assert all(world.serves(name) for name in own), (seed, world.name, message)
+        grow_old_together(worlds, rng, zoned)
+        ends_well_together(worlds, rng, 800, seed)

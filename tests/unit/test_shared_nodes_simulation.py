@@ -6,9 +6,9 @@ import random
 from typing import Any
 
 import pytest
-from fleet_life import ROLLOUT, SOAK, disturb
-from rollout_world import BAD, DEADLY, FRAGILE, GOOD, pass_time
-from shared_fleet import go_on, shared
+from fleet_life import ROLLOUT, SOAK
+from rollout_world import BAD, FRAGILE, GOOD, pass_time
+from shared_fleet import ends_well_together, go_on, grow_old_together, shared
 
 NAMES = ("parts", "anomaly", "counter")
 
@@ -96,24 +96,5 @@ def test_any_fleet_of_several_edge_models_keeps_the_rules_and_ends_on_good_revis
     for seed in range(batch * 5 * SOAK, (batch + 1) * 5 * SOAK):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         worlds = shared(rng.randrange(1, 10), rollouts(rng, rng.choice((2, 3))), seed=seed)
-        for world in worlds:
-            world.outage = rng.choice((60.0, 200.0))
-        for serial in range(rng.randrange(10, 40)):
-            disturb(rng.choice(worlds), rng, serial)
-            for world in worlds:
-                # A machine that dies of one EdgeModel is evidence against the others, too: docs/rollout.md says so.
-                world.kinds = {digit: BAD if kind == DEADLY else kind for digit, kind in world.kinds.items()}
-            for world in worlds:
-                world.now = max(one.now for one in worlds)
-            go_on(worlds, rng, 1, killed=0.33)
-        for device in worlds[0].devices.values():
-            device.link = True
-        for world in worlds:
-            world.publish("9")
-            world.ask(paused=False, windows=[])
-        go_on(worlds, rng, 600)
-        for world in worlds:
-            message = world.edge_model.status["variants"][0]["message"]
-            own = {name for name, one in world.nodes.items() if one.labels["device"] == "amd64"}
-            assert own <= world.labelled("9"), (seed, world.name, message)
-            assert all(world.serves(name) for name in own), (seed, world.name, message)
+        grow_old_together(worlds, rng)
+        ends_well_together(worlds, rng, 600, seed)

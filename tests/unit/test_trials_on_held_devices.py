@@ -50,6 +50,15 @@ def one_more(of: Cluster, digit: str = "b", generation: int = 2, **spec: Any) ->
     publish(of, digit, generation=generation, **({"rollout": ROLLOUT} | spec))
 
 
+def until_tried(of: Cluster) -> None:
+    """Until the second trial has its pod, on a node that has given up its server."""
+    for _ in range(20):
+        of.run(1, seconds=2)
+        if of.started == 2:
+            return
+    raise AssertionError(newest(of))
+
+
 def test_a_node_pulls_what_it_is_to_try_then_gives_up_its_server_and_is_the_canary() -> None:
     here = held()
     one_more(here)
@@ -218,10 +227,7 @@ def test_a_node_that_goes_while_it_waits_for_its_turn_is_not_waited_for() -> Non
 def test_one_that_goes_while_it_tries_is_given_up_and_serves_when_it_returns() -> None:
     here = held()
     one_more(here)
-    for _ in range(20):
-        here.run(1, seconds=2)
-        if here.started == 2:
-            break
+    until_tried(here)
     here.nodes["e1"] = replace(here.nodes["e1"], ready=False)
     for _ in range(80):
         here.run(1)
@@ -238,10 +244,7 @@ def test_one_that_goes_while_it_tries_is_given_up_and_serves_when_it_returns() -
 def test_another_source_in_the_middle_of_it_begins_another_trial_on_the_same_node() -> None:
     here = held()
     one_more(here)
-    for _ in range(20):
-        here.run(1, seconds=2)
-        if here.started == 2:
-            break
+    until_tried(here)
     one_more(here, "c", generation=3)
     here.run(1, seconds=0)
     assert ["e1"] in [one.get("lent") for one in here.edge_model.status["trials"]], "it still lacks a server"
@@ -264,10 +267,7 @@ def test_trial_never_lets_no_server_end() -> None:
 def test_a_node_that_gave_up_its_server_is_known_where_the_trial_begins_anew() -> None:
     here = held()
     one_more(here)
-    for _ in range(20):
-        here.run(1, seconds=2)
-        if here.started == 2:
-            break
+    until_tried(here)
     for one in newest(here)["finalists"]:
         one["image"] = one["image"][:-64] + "e" * 64
     here.run(1, seconds=0)
