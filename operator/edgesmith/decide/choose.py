@@ -116,7 +116,8 @@ def _rank(judged: Judgement, node: NodeState) -> tuple[int, int, str]:
     """
     runs = judged.revisions.get(node.label or "")
     order = (0 if runs and not runs.proven else 1) if node.serving else _RANKS.get(node.server, 4)
-    order = -1 if node.lent else order
+    if node.lent:
+        order = -1
     return (1 if node.failures or node.shaky else 0), order, node.name
 
 

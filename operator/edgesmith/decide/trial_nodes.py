@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import timedelta
+from functools import cached_property
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.decide.devices import devices_of, shortage
@@ -53,8 +54,12 @@ class TrialNodes:
         return next(known, [*otherwise.values()][-1])
 
     def _placed(self, name: str) -> Placement:
-        node = next((node for node in self._nodes if node.name == name), None)
+        node = self._named.get(name)
         return placement(node, self._label_key) if node else Placement(None)
+
+    @cached_property
+    def _named(self) -> Mapping[str, Node]:
+        return {node.name: node for node in self._nodes}
 
     def _place(self, node: Node) -> tuple[int, int, str]:
         return self._parted.place(self._parted.of(node.labels)) if self._parted else (0, 0, "")
