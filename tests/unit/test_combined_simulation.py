@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from fleet_life import ROLLOUT, SOAK, ends_well, grow_old
 from rollout_world import World, fleet
 from shared_fleet import ends_well_together, grow_old_together, shared
-
-ZONE = "zone"
-ZONES = ("lab", "line-1", "line-2", "")
+from test_partition_simulation import ZONE, ZONES, parted
 
 
 def zoned(world: World, rng: random.Random) -> None:
     """Every node that is new gets a zone, or none; a part of the machines fail what is fragile."""
-    for name, one in world.nodes.items():
-        if ZONE not in one.labels:
-            world.nodes[name] = replace(one, labels={**one.labels, ZONE: rng.choice(ZONES)})
-            world.devices[name].fragile = rng.random() < 0.3
+    new = [name for name, one in world.nodes.items() if ZONE not in one.labels]
+    parted(world, rng)
+    for name in new:
+        world.devices[name].fragile = rng.random() < 0.3
 
 
 def combined(rng: random.Random) -> dict[str, Any]:

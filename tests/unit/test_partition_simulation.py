@@ -28,6 +28,15 @@ def rollout(rng: random.Random) -> dict[str, Any]:
     return ROLLOUT | {"maxUnavailable": rng.choice((1, 2, "50%")), "partitions": parting} | pulling
 
 
+def by_partitions(seed: int) -> None:
+    """The life of a fleet of any shape that goes by partitions."""
+    rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
+    world = fleet(rng.randrange(1, 13), rollout(rng), profiles=rng.choice((("amd64",), ("amd64", "arm64"))), seed=seed)
+    world.outage, world.dies_staged = rng.choice((60.0, 200.0)), seed % 3 == 0
+    grow_old(world, rng, parted)
+    ends_well(world, 300, seed)
+
+
 @pytest.mark.parametrize("kind", [GOOD, FRAGILE])
 def test_a_fleet_is_gone_through_site_by_site_while_links_flap(kind: str) -> None:
     for seed in range(4 * SOAK):
@@ -85,10 +94,4 @@ def test_a_bad_revision_is_found_in_the_first_site() -> None:
 @pytest.mark.parametrize("batch", range(2))
 def test_any_fleet_goes_by_partitions_and_ends_on_a_good_revision(batch: int) -> None:
     for seed in range(batch * 8 * SOAK, (batch + 1) * 8 * SOAK):
-        rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
-        world = fleet(
-            rng.randrange(1, 13), rollout(rng), profiles=rng.choice((("amd64",), ("amd64", "arm64"))), seed=seed
-        )
-        world.outage, world.dies_staged = rng.choice((60.0, 200.0)), seed % 3 == 0
-        grow_old(world, rng, parted)
-        ends_well(world, 300, seed)
+        by_partitions(seed)

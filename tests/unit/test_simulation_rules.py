@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import test_return_simulation
-from fleet_life import ends_well, grow_old
-from rollout_world import fleet
-from test_partition_simulation import parted, rollout
+from test_partition_simulation import by_partitions
 from test_rollout_simulation import live
 
 from edgesmith.decide import back, choose, judge
 
 _progress, _measured = judge._progress, judge._measured
-
-
-def by_partitions(seed: int) -> None:
-    rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
-    profiles = rng.choice((("amd64",), ("amd64", "arm64")))
-    world = fleet(rng.randrange(1, 13), rollout(rng), profiles=profiles, seed=seed)
-    world.outage, world.dies_staged = rng.choice((60.0, 200.0)), seed % 3 == 0
-    grow_old(world, rng, parted)
-    ends_well(world, 300, seed)
 
 
 def in_steps(seed: int) -> None:
