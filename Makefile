@@ -39,6 +39,7 @@ down: ## Remove every trace of the demo (CLUSTER=local|kind|current)
 test: SELECT := -m 'not long'
 test: may-run-cluster lint tiers ## Everything but further cases (docs/testing.md names them); needs root
 
+test-all: CUT := EDGESMITH_CUT_SECONDS=600
 test-all: may-run-cluster lint tiers ## Everything the project can prove about itself; needs root
 
 lint: $(READY) ## Formatter, linter, types and import contracts
@@ -78,7 +79,7 @@ test-cluster: may-run-cluster $(READY) tools images-of-tests ## The whole produc
 
 tiers: may-run-cluster $(READY) tools $(if $(filter 1,$(EDGESMITH_SKIP_CLUSTER)),,images-of-tests)
 	@echo '== every tier, side by side, since two of them mostly wait; each prints when it has ended'
-	@$(MAKE) --keep-going --jobs=3 --output-sync=target SELECT="$(SELECT)" tier-without-a-cluster tier-on-three-nodes tier-of-builds
+	@$(MAKE) --keep-going --jobs=3 --output-sync=target SELECT="$(SELECT)" CUT="$(CUT)" tier-without-a-cluster tier-on-three-nodes tier-of-builds
 
 tier-without-a-cluster: # Behind the others, so a test of some seconds may take minutes
 	@EDGESMITH_REQUIRE_ALL=1 nice -n 10 $(PY) -m pytest $(SELECT) --timeout=600 $(addprefix --ignore=,tests/api tests/cluster $(BUILDS))
@@ -90,7 +91,7 @@ tier-beside: tier-on-an-api-server # After it, since that is done long before th
 	@EDGESMITH_REQUIRE_ALL=1 EDGESMITH_TIER=beside $(PY) -m pytest $(SELECT) $(BESIDE)
 
 tier-on-three-nodes: tier-beside # After it, since the kernel's limits allow two clusters at once, and no third of this size
-	@EDGESMITH_REQUIRE_ALL=1 EDGESMITH_TIER=three $(PY) -m pytest $(SELECT) $(THREE)
+	@EDGESMITH_REQUIRE_ALL=1 EDGESMITH_TIER=three $(CUT) $(PY) -m pytest $(SELECT) $(THREE)
 
 tier-of-builds: tier-on-the-cluster # After it, so that what needs no cluster has two cores in the end
 	@EDGESMITH_REQUIRE_ALL=1 nice -n 10 $(PY) -m pytest $(SELECT) --timeout=600 $(BUILDS)

@@ -1,6 +1,6 @@
 """A node without its line answers everything and keeps samples; they go to the bucket, each once, when it is back.
 
-`EDGESMITH_CUT_SECONDS=600` cuts it for ten minutes; half a minute is long enough to be NotReady.
+`make test-all` cuts it for ten minutes (`EDGESMITH_CUT_SECONDS`); half a minute is long enough to be NotReady.
 """
 
 from __future__ import annotations

@@ -143,6 +143,8 @@ def test_every_tier_runs_and_none_may_lack_anything(target: str, select: str, tm
         f"{select}{part}" for part in (*parts, " ".join(three), " ".join(beside))
     )
     assert all(f"{REQUIRE_ALL}=1 " in before for before, _ in runs)
+    cut = [after.strip() for before, after in runs if "EDGESMITH_CUT_SECONDS=600 " in before]
+    assert cut == ([] if select else [" ".join(three)]), "ten minutes without a line, where time is not short"
 
 
 def test_ci_runs_all_of_it() -> None:
