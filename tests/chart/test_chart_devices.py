@@ -1,13 +1,9 @@
-"""The chart of vendors' device plugins: the real Helm with charts that stand in for theirs, which cannot be had here.
-
-A stand-in has its vendor's name and version, and prints the values that it is given.
-"""
+"""The chart of vendors' device plugins, as Helm renders and fetches it, with charts that stand in for theirs."""
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -17,11 +13,10 @@ from typing import Any
 import pytest
 import yaml
 from chart_rendering import PROFILES, ROOT, Object, asking, helm, load, resources, run_helm
+from device_charts import CHART, DEPENDENCIES, OWN, REQUIRED, copied, stand_in
 from played import Answer, Played
 from yaml_files import documents
 
-CHART = ROOT / "charts/edgesmith-devices"
-DEPENDENCIES: dict[str, Object] = {one["alias"]: one for one in load(CHART / "Chart.yaml")["dependencies"]}
 VALUES = load(CHART / "values.yaml")
 MISSING = "found in Chart.yaml, but missing in charts/ directory"
 
@@ -37,43 +32,11 @@ KNOWN = {
 }
 """Which of each chart's values are used; their names are those of its own values.yaml."""
 
-GPU = {"matchExpressions": [{"key": "nvidia.com/gpu.present", "operator": "Exists"}]}
-REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
-
-OWN: dict[str, Object] = {
-    "nvidia": {
-        "affinity": {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [GPU]}}},
-        "priorityClassName": "system-node-critical",
-    },
-    "intel-gpu": {"name": "gpudeviceplugin-sample", "nodeSelector": {"intel.feature.node.kubernetes.io/gpu": "true"}},
-}
-"""What the stand-ins have of the vendors' own values."""
-
-PRINTS = """apiVersion: v1
-kind: ConfigMap
-metadata:
-  name: {{ .Chart.Name }}
-data:
-  values: {{ omit .Values "global" | toJson | quote }}
-"""
-
-
-def stand_in(alias: str, folder: Path) -> Path:
-    """A vendor's chart in a folder."""
-    chart = folder / str(DEPENDENCIES[alias]["name"])
-    (chart / "templates").mkdir(parents=True)
-    named = {"apiVersion": "v2", "name": chart.name, "version": DEPENDENCIES[alias]["version"]}
-    (chart / "Chart.yaml").write_text(yaml.safe_dump(named))
-    (chart / "values.yaml").write_text(yaml.safe_dump(OWN.get(alias, {})))
-    (chart / "templates/prints.yaml").write_text(PRINTS)
-    return chart
-
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Our chart with a stand-in for each dependency where Helm puts what it fetches."""
-    chart = tmp_path_factory.mktemp("built") / CHART.name
-    shutil.copytree(CHART, chart, ignore=shutil.ignore_patterns("charts", "Chart.lock"))
+    chart = copied(tmp_path_factory.mktemp("built"))
     for alias in DEPENDENCIES:
         stand_in(alias, chart / "charts")
     return chart
@@ -127,8 +90,7 @@ def test_lint_finds_nothing_but_that_there_is_no_icon(built: Path) -> None:
 
 
 def test_without_what_is_fetched_helm_says_what_the_docs_say(tmp_path: Path) -> None:
-    chart = tmp_path / CHART.name
-    shutil.copytree(CHART, chart, ignore=shutil.ignore_patterns("charts", "Chart.lock"))
+    chart = copied(tmp_path)
     done = run_helm("template", "edgesmith-devices", str(chart))
     assert done.returncode != 0
     assert MISSING in done.stderr
@@ -160,8 +122,7 @@ def repository(tmp_path: Path) -> Iterator[Played]:
 
 @pytest.mark.parametrize("words", [("build",), ("update", "update")])
 def test_helm_fetches_what_the_chart_names(words: tuple[str, ...], repository: Played, tmp_path: Path) -> None:
-    chart = tmp_path / CHART.name
-    shutil.copytree(CHART, chart, ignore=shutil.ignore_patterns("charts", "Chart.lock"))
+    chart = copied(tmp_path)
     named = load(chart / "Chart.yaml")
     for one in named["dependencies"]:
         one["repository"] = repository.endpoint
