@@ -87,3 +87,17 @@ def load(file: Path) -> Object:
     """One YAML document."""
     loaded: Object = read(file)
     return loaded
+
+
+PROFILES = {file.stem: load(file) for file in sorted((CHART / "profiles").glob("*.yaml"))}
+"""The catalogue, by name."""
+
+
+def resources(profile: Object) -> set[str]:
+    """The extended resources that a profile's pods ask for."""
+    return {name for name in profile["spec"]["runtime"]["resources"]["limits"] if "/" in name}
+
+
+def asking(resource: str) -> list[str]:
+    """The profiles that ask for a resource."""
+    return [name for name, profile in PROFILES.items() if resource in resources(profile)]

@@ -1,30 +1,15 @@
-"""Device plugins: the one that the chart brings, and the values for those that it does not."""
+"""The device plugin that the chart brings; those of vendors are `test_chart_devices.py`'s."""
 
 from __future__ import annotations
 
 import json
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
-from chart_rendering import CHART, DIGEST, REQUIRED, ROOT, Object, load, merge, pick, render, template
+from chart_rendering import CHART, DIGEST, PROFILES, REQUIRED, Object, load, merge, pick, render, resources, template
 
-PROFILES = {file.stem: load(file) for file in sorted((CHART / "profiles").glob("*.yaml"))}
-PLUGINS = sorted((CHART / "plugins").glob("*.yaml"))
 IMAGE = f"registry.example/squat/generic-device-plugin@{DIGEST}"
 NAME = "edgesmith-generic-device-plugin"
-
-CHARTS = {
-    "nvidia": ("nvidia.com/gpu", {"runtimeClassName", "deviceDiscoveryStrategy", "affinity"}),
-    "intel-gpu": ("gpu.intel.com/i915", {"name", "sharedDevNum", "nodeFeatureRule"}),
-    "intel-npu": ("npu.intel.com/accel", {"name", "sharedDevNum", "nodeFeatureRule"}),
-}
-"""What each chart offers, and which of its values are used; their names are those of the charts' own values.yaml."""
-
-
-def resources(profile: Object) -> set[str]:
-    return {name for name in profile["spec"]["runtime"]["resources"]["limits"] if "/" in name}
 
 
 def values(install: list[str], **generic: Any) -> Object:
@@ -117,38 +102,6 @@ def test_its_pods_are_not_taken_for_the_operators() -> None:
     for selector in selectors:
         assert not selector["matchLabels"].items() <= labels.items()
     assert plugin["template"]["spec"]["automountServiceAccountToken"] is False
-
-
-@pytest.mark.parametrize("file", PLUGINS, ids=lambda file: file.stem)
-def test_values_for_a_vendors_chart_are_of_its_shape_and_say_how_it_is_installed(file: Path) -> None:
-    resource, known = CHARTS[file.stem]
-    text = file.read_text()
-    assert set(load(file)) == known
-    named = re.search(r"^# Profiles: (.*)$", text, re.MULTILINE)
-    assert named
-    assert named[1].split(", ") == [name for name, profile in PROFILES.items() if resource in resources(profile)]
-    commands = re.sub(r" \\\n#? *", " ", text)
-    assert re.search(
-        rf"helm upgrade --install .* --repo https://\S+ --version [0-9.]+ .* -f {file.relative_to(ROOT)}$",
-        commands,
-        re.MULTILINE,
-    )
-    assert f"-f {file.relative_to(ROOT)}" in (ROOT / "docs/devices.md").read_text()
-
-
-def test_nvidias_plugin_goes_to_the_nodes_of_its_profiles() -> None:
-    affinity = load(CHART / "plugins/nvidia.yaml")["affinity"]["nodeAffinity"]
-    ((term,),) = [
-        one["matchExpressions"]
-        for one in affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
-    ]
-    assert term["values"] == [name for name, profile in PROFILES.items() if "nvidia.com/gpu" in resources(profile)]
-
-
-def test_every_resource_that_a_profile_asks_for_has_a_plugin() -> None:
-    asked = set().union(*(resources(profile) for profile in PROFILES.values()))
-    assert asked == {resource for resource, _ in CHARTS.values()} | {"squat.ai/edgetpu", "squat.ai/hexagon"}
-    assert {file.stem for file in PLUGINS} == set(CHARTS)
 
 
 def test_the_chart_has_no_dependency_that_helm_would_have_to_fetch() -> None:

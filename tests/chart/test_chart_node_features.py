@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chart_rendering import CHART, REQUIRED, Object, load, merge, pick, render, template
+from chart_rendering import PROFILES, REQUIRED, Object, merge, pick, render, template
 from device_trees import MACHINES, Machine
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.cli.profile.facts import read_facts
 from edgesmith.decide.detect import Facts, fitting
 
-PROFILES = {file.stem: load(file) for file in sorted((CHART / "profiles").glob("*.yaml"))}
 DETECT: dict[str, Object] = {
     name: one["spec"].get("hardware", {}).get("detect") or {} for name, one in PROFILES.items()
 }

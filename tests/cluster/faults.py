@@ -177,16 +177,17 @@ class SelfTestKilled(Fault):
         return str(bundle["precision"])
 
 
-class Stopped(Fault):
-    """Stops processes, which then do nothing and heed nothing but SIGKILL; those that are left go on after the block.
+class Signalled(Fault):
+    """Sends processes a signal, each once. Those that are stopped, and left, go on after the block.
 
     Attributes:
-        found: what was stopped.
+        found: what it was sent to.
     """
 
-    def __init__(self, picks: Callable[[processes.Process], bool]) -> None:
+    def __init__(self, picks: Callable[[processes.Process], bool], sent: signal.Signals) -> None:
         super().__init__()
         self._picks = picks
+        self._sent = sent
         self.found: list[processes.Process] = []
 
     def __exit__(self, *exc: object) -> None:
@@ -195,10 +196,10 @@ class Stopped(Fault):
             process.send(signal.SIGCONT)
 
     def step(self) -> None:
-        """Stop what is new."""
+        """Send it to what is new."""
         for process in processes.everything():
             if process not in self.found and self._picks(process):
-                process.send(signal.SIGSTOP)
+                process.send(self._sent)
                 self.found.append(process)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from bad_input import table
-from faults import Stopped, builds
+from faults import Signalled, builds
 
 from edgesmith.api.names import RETRY_ANNOTATION
 from edgesmith_stage.fleet import Fleet
@@ -19,6 +20,12 @@ from edgesmith_stage.shell import ROOT
 from edgesmith_stage.waiting import until
 
 pytestmark = pytest.mark.timeout(900)
+
+ALONE: dict[str, Any] = {
+    **dict.fromkeys(("calibration", "evaluation", "picture")),
+    "gates": {"maxLatency": "200ms"},
+}
+"""A model without sets."""
 
 
 def test_wrong_inputs_are_named_while_the_old_revision_serves_and_a_fix_is_enough(fleet: Fleet) -> None:
@@ -115,11 +122,11 @@ def test_builds_that_the_kernel_or_the_deadline_ends_are_named_and_stop_nothing_
         name: fleet.publish_bytes(name, (ROOT / f"examples/{example}/model.onnx").read_bytes())
         for name, example in (("starved", "digits"), ("hung", "language"))
     }
-    alone = dict.fromkeys(("calibration", "evaluation", "picture")) | {"gates": {"maxLatency": "200ms"}}
 
-    with _little_for_builds(fleet, memory="40Mi", seconds=20), Stopped(builds(sources["hung"]["uri"])) as hung:
+    stopped = Signalled(builds(sources["hung"]["uri"]), signal.SIGSTOP)
+    with _little_for_builds(fleet, memory="40Mi", seconds=20), stopped as hung:
         for name, source in sources.items():
-            fleet.apply(fleet.manifest(name, source, **profile, **alone))
+            fleet.apply(fleet.manifest(name, source, **profile, **ALONE))
         fleet.patch("good", {"serving": {"resources": {"limits": {"memory": "300Mi"}}}})
         starved = fleet.wait("starved", "Stalled", reason="BuildFailed", seconds=180)
         assert "OOMKilled" in starved["message"], starved
@@ -135,6 +142,20 @@ def test_builds_that_the_kernel_or_the_deadline_ends_are_named_and_stop_nothing_
     fleet.ground.kube("annotate", "edgemodel", "starved", "-n", fleet.namespace, f"{RETRY_ANNOTATION}=1")
     fleet.wait_settled("starved", 120)
     assert fleet.condition("hung", "Stalled") == overdue, "another operator does not try it again either"
+
+
+@pytest.mark.long
+def test_a_build_that_a_signal_ends_each_time_is_named_and_served_once_nothing_ends_it(fleet: Fleet) -> None:
+    source = fleet.publish_bytes("killed", (ROOT / "examples/digits/model.onnx").read_bytes())
+    with Signalled(builds(source["uri"]), signal.SIGKILL) as killed:
+        fleet.apply(fleet.manifest("killed", source, deviceProfiles={"names": ["panel-pc"]}, **ALONE))
+        stalled = fleet.wait("killed", "Stalled", reason="BuildFailed", seconds=240)
+        assert "the builder was ended: SIGKILL, exit code 137" in stalled["message"], stalled
+        assert len(killed.found) == 3, "it is tried twice more, and no more"
+
+    fleet.ground.kube("annotate", "edgemodel", "killed", "-n", fleet.namespace, f"{RETRY_ANNOTATION}=1")
+    fleet.wait_settled("killed", 120)
+    assert set(fleet.servers("killed")) == {"edge-3"}
 
 
 @contextmanager

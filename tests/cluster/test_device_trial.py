@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 from device_class import device_class
-from faults import OperatorKilled, SelfTestKilled, Stopped, kill_operator, runs_self_test_on
+from faults import OperatorKilled, SelfTestKilled, Signalled, kill_operator, runs_self_test_on
 
 from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.ground import kubeconfig_environment
@@ -37,7 +38,7 @@ def test_a_node_that_goes_offline_in_mid_trial_gives_way_to_another(fleet: Fleet
     with _devices(fleet, {"name": "ONNXRuntime"}, NODE, OTHER):
         optimize, rollout = {"objective": "Size"}, {"steps": [{"nodes": 1, "bake": "2s"}], "progressDeadline": "20s"}
         spec = {"deviceProfiles": {"names": [PROFILE]}, "optimize": optimize, "rollout": rollout}
-        with Stopped(runs_self_test_on(fleet, NODE)) as stopped:
+        with Signalled(runs_self_test_on(fleet, NODE), signal.SIGSTOP) as stopped:
             fleet.apply(fleet.manifest(NAME, fleet.publish("1"), **spec))
             until(lambda: stopped.found, seconds=120, what="the first self-test of the trial to begin")
             fleet.cut(NODE)

@@ -21,7 +21,7 @@ PROTOCOLS = {"http": tritonclient.http, "grpc": tritonclient.grpc}
 
 
 class Served(Protocol):
-    """A server on this machine."""
+    """A server's ports."""
 
     http: int
     grpc: int
@@ -48,11 +48,11 @@ def answered(server: Served, model: str, inputs: Mapping[str, NDArray[Any]], cla
 
 
 @contextmanager
-def asking(server: Served, model: str, protocol: str, classes: int = 0) -> Iterator[Asked]:
+def asking(server: Served, model: str, protocol: str, classes: int = 0, *, host: str = "127.0.0.1") -> Iterator[Asked]:
     """One client that asks again and again; see `answered`, `protocol` is one of `PROTOCOLS`."""
     library: ModuleType = PROTOCOLS[protocol]
     options = {} if protocol == "http" else {"as_json": True}
-    with closing(library.InferenceServerClient(f"127.0.0.1:{getattr(server, protocol)}")) as client:
+    with closing(library.InferenceServerClient(f"{host}:{getattr(server, protocol)}")) as client:
         names = [output["name"] for output in client.get_model_metadata(model, **options)["outputs"]]
         wanted = [library.InferRequestedOutput(name, class_count=classes) for name in names]
 

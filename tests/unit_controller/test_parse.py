@@ -311,9 +311,20 @@ def test_a_job_whose_pod_left_no_words_has_kubernetes_own() -> None:
     assert (found.failure, found.failure_message) == (None, "BackoffLimitExceeded: Too often.")
 
 
-def test_a_pod_that_was_killed_says_how() -> None:
-    pod = build_pod("p", "", terminated={"reason": "OOMKilled", "exitCode": 137})
-    assert pod.problem == "the builder was ended: OOMKilled"
+@pytest.mark.parametrize(
+    ("ended", "problem"),
+    [
+        ({"reason": "OOMKilled", "exitCode": 137}, "the builder was ended: OOMKilled"),
+        ({"reason": "Error", "exitCode": 137}, "the builder was ended: SIGKILL, exit code 137"),
+        ({"reason": "Error", "exitCode": 139}, "the builder was ended: SIGSEGV, exit code 139"),
+        ({"reason": "Error", "exitCode": 143, "message": json.dumps(FAILURE)}, None),
+        ({"reason": "Error", "exitCode": 1}, None),
+        ({"reason": "Error", "exitCode": 128}, None),
+        ({"reason": "Error", "exitCode": 255}, None),
+    ],
+)
+def test_a_pod_that_was_killed_says_how(ended: dict[str, Any], problem: str | None) -> None:
+    assert build_pod("p", "", terminated=ended).problem == problem
 
 
 def test_a_secret_that_is_missing_is_named() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ from edgesmith.api.names import (
     RESOLVE_LABEL,
     TRIES_ANNOTATION,
 )
-from edgesmith.cluster.fields import Raw, at, json_object, last_json_line, mapping, mappings, text, time_of
+from edgesmith.cluster.fields import Raw, at, json_object, last_json_line, mapping, mappings, number, text, time_of
 from edgesmith.cluster.parse import annotations_of, labels_of, termination_messages
 from edgesmith.decide.plan import Change
 from edgesmith.decide.snapshot import BuildJob, ResolveJob
@@ -46,6 +47,9 @@ _DEADLINE = "DeadlineExceeded"
 
 _NEVER_SEEN = "ContainerStatusUnknown"
 """The kubelet's reason for a container that it reports as ended without having seen it, with no time of its start."""
+
+_SIGNALLED = 128
+"""What container runtimes add to the number of the signal that ended a process, for its exit code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +258,15 @@ def _container_problem(status: Raw) -> str | None:
     if ended and text(ended, "reason") not in ("", "Completed", "Error", _NEVER_SEEN):
         # OOMKilled, ContainerCannotRun: the builder had no chance to say so itself.
         return f"the builder was ended: {text(ended, 'reason')}"
+    if ended and not text(ended, "message") and (name := _signal(ended)):
+        return f"the builder was ended: {name}"
     return None
+
+
+def _signal(ended: Raw) -> str | None:
+    """The signal that ended a container, as its exit code has it; None where it ended by itself."""
+    code = int(number(ended.get("exitCode")) or 0)
+    return next((f"{one.name}, exit code {code}" for one in signal.Signals if one == code - _SIGNALLED), None)
 
 
 def _beside_problem(status: Raw) -> str | None:
