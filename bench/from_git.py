@@ -18,33 +18,16 @@ import yaml
 from row import Row
 
 from edgesmith_stage.fleet import Fleet
-from edgesmith_stage.ground import cluster
 from edgesmith_stage.kube import Object
 from edgesmith_stage.waiting import until
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path += [str(ROOT / "tests" / name) for name in ("api", "services")]
 
-from apiserver import ApiServer  # noqa: E402 - found by the line above
-from argocd_process import Git, argo_cd  # noqa: E402
+from argocd_process import Git, argo_cd  # noqa: E402 - found by the line above
+from local_apiserver import local_apiserver  # noqa: E402
 
 NAME, APPLICATION = "from-git", "fleet"
-
-
-@dataclass(frozen=True)
-class _Server(ApiServer):
-    """The local cluster's API server, for Argo CD."""
-
-    own: Path = Path()
-
-    def kubeconfig(self, token: str = "", namespace: str = "default", address: str = "") -> Path:  # noqa: ARG002 - as the base has it
-        """The cluster's kubeconfig, with a namespace."""
-        document = yaml.safe_load(self.own.read_text())
-        for context in document["contexts"]:
-            context["context"]["namespace"] = namespace
-        path = self.folder / f"{namespace}.kubeconfig"
-        path.write_text(yaml.safe_dump(document))
-        return path
 
 
 def rows(fleet: Fleet, first: Object, sources: tuple[Object, Object], bare_updates: Sequence[float]) -> list[Row]:
@@ -56,12 +39,12 @@ def rows(fleet: Fleet, first: Object, sources: tuple[Object, Object], bare_updat
         sources: The sources that commits change between; both are built.
         bare_updates: Seconds of a bare DaemonSet's rolling updates over the same nodes.
     """
-    status = json.loads(cluster("status", "--name", fleet.ground.name, "--json", show=False))
+    kube = fleet.ground.kube
     settings = yaml.safe_load((ROOT / "deploy/argocd/argocd-cm.yaml").read_text())["data"]
     with tempfile.TemporaryDirectory(prefix="edgesmith-bench-") as name:
         folder = Path(name)
         (folder / "argocd").mkdir()
-        server = _Server("", folder, Path(status["tools"]), Path(status["kubeconfig"]))
+        server = local_apiserver(kube.kubeconfig, Path(kube.kubectl).parent, folder)
         with argo_cd(server, settings, folder / "argocd"):
             git = Git(folder / "fleet")
             site = _Site(fleet, git, first)

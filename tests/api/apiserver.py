@@ -126,7 +126,7 @@ class ApiServer:
         Raises:
             RefusedError: Any other refusal, with the API server's words.
         """
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": content}
+        headers = {**self._credentials(token), "Content-Type": content}
         data = None if body is None else json.dumps(body)
         answer = self._connections.request(method, f"{self.address}{path}", body=data, headers=headers)
         if answer.status == 404:
@@ -135,6 +135,10 @@ class ApiServer:
             raise RefusedError(f"{method} {path}", answer.status, _status(answer.data))
         found: Object = answer.json()
         return found
+
+    def _credentials(self, token: str) -> dict[str, str]:
+        """The headers that say who asks."""
+        return {"Authorization": f"Bearer {token}"}
 
     @cached_property
     def _connections(self) -> urllib3.PoolManager:
@@ -154,7 +158,7 @@ class ApiServer:
         answer = self._connections.request(
             "GET",
             f"{self.address}{path_of(kind)}{query}",
-            headers={"Authorization": f"Bearer {ADMIN}"},
+            headers=self._credentials(ADMIN),
             timeout=seconds + 20,
             preload_content=False,
         )

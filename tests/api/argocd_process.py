@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from apiserver import ApiServer, Object, wait_for
+from apiserver import ADMIN, ApiServer, Object, wait_for
 from control_plane import free_ports
 from needs import lacking
 from processes import running_program
@@ -75,6 +75,15 @@ class ArgoCD:
     folder: Path
     address: str
     """Of Argo CD's own API server, which asks for no login; nobody answers where it was not wanted."""
+
+    def register(self, name: str, cluster: ApiServer, labels: Mapping[str, str]) -> None:
+        """Tell it of a cluster that it may sync to, with the labels by which ApplicationSets choose clusters."""
+        trusted = base64.b64encode((cluster.folder / "certificates/apiserver.crt").read_bytes()).decode()
+        config = {"bearerToken": ADMIN, "tlsClientConfig": {"caData": trusted}}
+        head = {"namespace": NAMESPACE, "labels": {"argocd.argoproj.io/secret-type": "cluster", **labels}}
+        told = {"name": name, "server": cluster.address, "config": json.dumps(config)}
+        metadata = {"name": f"cluster-{name}", **head}
+        self.server.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": told})
 
     def actions(self, name: str, resource: Mapping[str, str]) -> set[str]:
         """The actions that Argo CD offers for a resource of an Application."""
@@ -254,7 +263,7 @@ def argo_cd(
     redis = shutil.which(_SERVER)
     if redis is None or shutil.which("git") is None:
         lacking("git or redis-tools is not installed: run `make tools` as root, or install them")
-    server.kubectl("create", "namespace", NAMESPACE)
+    server.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     server.apply([_crd("Application"), _crd("AppProject"), _crd("ApplicationSet", status=True)])
     for plural in _KINDS.values():
         server.kubectl("wait", f"crd/{plural}.argoproj.io", "--for=condition=Established", "--timeout=30s")
@@ -284,6 +293,13 @@ def argo_cd(
             process = stack.enter_context(running_program([tool(name), *words], log, variables))
             wait_for(f"{name} listens; its log is {log}", partial(_listens, process, listens, log))
         yield ArgoCD(server, folder, f"http://127.0.0.1:{ports.api}")
+
+
+def take_away(server: ApiServer) -> None:
+    """Remove what `argo_cd` left on an API server that other tests use too; what was synced stays."""
+    kinds = [f"{plural}.argoproj.io" for plural in _KINDS.values()]
+    server.kubectl("delete", "crd", *kinds, "--ignore-not-found", "--wait=false")
+    server.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -22,13 +23,13 @@ ROOT = Path(__file__).resolve().parents[2]
 CRDS = sorted((ROOT / "crds").glob("*.yaml"))
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    """The API server with our CRDs, and the controllers and the scheduler at work."""
+@contextlib.contextmanager
+def _cluster(folder: Path) -> Iterator[ApiServer]:
+    """An API server with our CRDs, and the controllers and the scheduler at work, while the block runs."""
     programs = tools()
     if programs is None:
         lacking(f"{', '.join(PROGRAMS)} are not compiled yet: run `make tools`")
-    with api_server(tmp_path_factory.mktemp("api"), programs) as server:
+    with api_server(folder, programs) as server:
         for crd in CRDS:
             server.kubectl("apply", "--server-side", "-f", str(crd))
         for plural in ("edgemodels", "deviceprofiles"):
@@ -37,6 +38,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
         wait_for("the new kinds are served", lambda: "edgemodels" in server.kubectl("api-resources", "-o", "name"))
         with controllers(server):
             yield server
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """The API server with our CRDs, and the controllers and the scheduler at work."""
+    with _cluster(tmp_path_factory.mktemp("api")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def second_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """That of another cluster, for the tests of one module: the same programs over an etcd of their own."""
+    with _cluster(tmp_path_factory.mktemp("second")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

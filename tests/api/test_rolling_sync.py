@@ -1,164 +1,257 @@
-"""A real ApplicationSet goes from ring to ring by RollingSync, and our health says when.
+"""A real ApplicationSet over two clusters, each with an operator of its own: by RollingSync, and by commits.
 
-The rings are two namespaces of one API server: what decides is each Application's health, and that is the same there.
+Argo CD runs on the first site's API server and knows both by Secrets, each by its address. The first site builds; the
+second one finds the builds in the registry. Only their kubelets are played.
 The order in which Argo CD looks at git is the test's, ring by ring: RollingSync has a race there (argo-cd #29410).
 """
 
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 import yaml
 from apiserver import ApiServer, Object, wait_for
-from argocd_process import ArgoCD, Git, argo_cd
-from build_outcomes import fail_build, finish_build, push_build
-from kubelets import Kubelets
+from archives import Hub
+from argocd_process import ArgoCD, Git, argo_cd, take_away
+from build_outcomes import finish_build
+from kubelets import BAD, Kubelets
 from operator_process import Operator, device_profile, edge_model
+from test_cli import edgesmith
 
 from edgesmith.api.names import BUILD_KEY_LABEL
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB, PILOT = "edgesmith-lab", "edgesmith-pilot"
-FILE = "rings/fleet/parts.yaml"
+"""The Applications of the two sites."""
+EVERYWHERE, OF_LAB, OF_PILOT = (f"rings/{name}/parts.yaml" for name in ("fleet", "lab", "pilot"))
 
 
 @dataclass(frozen=True)
-class Rings:
-    """Two rings that run what one directory of a git repository has."""
+class Sites:
+    """Two site clusters that one Argo CD syncs from a git repository."""
 
-    server: ApiServer
     argo: ArgoCD
-    operator: Operator
     git: Git
-    namespaces: dict[str, str]
+    namespace: str
+    """Of the EdgeModel and the operator in both."""
+    clusters: dict[str, ApiServer]
+    """By the name of the site's Application."""
+    first: Kubelets
+    hub: Hub
+    """Where builds are pushed to."""
+
+    def write(self, version: int, file: str) -> None:
+        """Write a version of the model into a file of the repository."""
+        model = edge_model("parts", self.namespace)
+        del model["metadata"]["namespace"]
+        model["spec"]["source"] = {"uri": f"s3://models/parts/{version}/model.onnx", "sha256": f"{version}" * 64}
+        self.git.write(file, model)
 
     def publish(self, version: int) -> str:
-        """Commit a version of the model, and let Argo CD see it in the first ring; the commit."""
-        model: Any = self.git.read(FILE)
-        model["spec"]["source"] = {"uri": f"s3://models/parts/{version}/model.onnx", "sha256": f"{version}" * 64}
-        self.git.write(FILE, model)
+        """Commit a version of the model for all rings, and let Argo CD see it at the first site; the commit."""
+        self.write(version, EVERYWHERE)
         commit = self.git.commit(f"parts {version}")
         self.argo.show(LAB, commit)
-        wait_for("the first ring is about to sync", lambda: self.steps()[LAB] != "Healthy", 60)
+        wait_for("the first site is about to sync", lambda: self.steps()[LAB] != "Healthy", 60)
         return commit
 
     def show_second(self, commit: str) -> None:
-        """Let Argo CD see a commit in the second ring, and wait until that ring is to wait."""
+        """Let Argo CD see a commit at the second site, and wait until that is to wait."""
         self.argo.show(PILOT, commit)
         # With which commit is not asked: of a ring that waits already, the ApplicationSet writes no newer one.
-        wait_for("the second ring waits", lambda: self.steps()[PILOT] == "Waiting", 60)
+        wait_for("the second site waits", lambda: self.steps()[PILOT] == "Waiting", 60)
         assert self.argo.stands(PILOT)[0] == "OutOfSync"
 
     def steps(self) -> dict[str, str]:
-        """How far the ApplicationSet says that each ring is."""
+        """How far the ApplicationSet says that each site is."""
         return {one["application"]: one["status"] for one in self.argo.told("edgesmith")}
 
-    def model(self, ring: str) -> Object:
-        """The EdgeModel of a ring; empty where there is none."""
-        return self.server.get("edgemodels", "parts", self.namespaces[ring]) or {}
+    def model(self, site: str) -> Object:
+        """The EdgeModel at a site; empty where there is none."""
+        return self.clusters[site].get("edgemodels", "parts", self.namespace) or {}
 
-    def version(self, ring: str) -> int:
-        """The version of the source that a ring is to run; 0 where it has no EdgeModel."""
-        model = self.model(ring)
-        return int(model["spec"]["source"]["sha256"][0]) if model else 0
+    def version(self, site: str) -> int:
+        """The version of the source that a site is to run; -1 where it has no EdgeModel."""
+        model = self.model(site)
+        return int(model["spec"]["source"]["sha256"][0]) if model else -1
 
-    def job(self, ring: str) -> Object:
-        """The build Job of a ring that has not ended, once there is one."""
-        namespace = self.namespaces[ring]
-        running = wait_for(f"a build Job of {ring}", lambda: list(filter(_runs, self.server.items("jobs", namespace))))
+    def proven(self, site: str) -> str:
+        """The image that a site serves everywhere."""
+        (variant,) = self.model(site)["status"]["variants"]
+        return str(variant["image"])
+
+    async def build(self) -> None:
+        """Be the builder: finish the build that the first site asks for."""
+        server = self.clusters[LAB]
+        running = wait_for("a build Job", lambda: list(filter(_runs, server.items("jobs", self.namespace))))
         (job,) = running
-        return job
-
-    async def build(self, ring: str) -> None:
-        """Be the builder: finish the build that a ring asks for."""
-        job = self.job(ring)
         key = job["metadata"]["labels"][BUILD_KEY_LABEL]
-        finish_build(self.server, job, await push_build(self.operator.registry, self.namespaces[ring], key))
+        await self.hub.fill_model(key)
+        finish_build(server, job, self.hub.model)
 
 
 def _runs(job: Object) -> bool:
     return not any(one["type"] in {"Complete", "Failed"} for one in job.get("status", {}).get("conditions") or [])
 
 
-def _application_set(git: Git, namespaces: dict[str, str]) -> Object:
-    """The example's ApplicationSet, over two namespaces in place of clusters, of the models only."""
-    found: Object = yaml.safe_load((ROOT / "examples/gitops/argocd/sites-rolling-sync.yaml").read_text())
-    spec = found["spec"]
-    rings = [
-        {"name": name.removeprefix("edgesmith-"), "ring": name.removeprefix("edgesmith-"), "namespace": namespace}
-        for name, namespace in namespaces.items()
+def _application_set(file: str, sites: Sites) -> Object:
+    """An ApplicationSet of the example with this test's repository, without the chart: the operators run already."""
+    found: Object = yaml.safe_load((ROOT / "examples/gitops/argocd" / file).read_text())
+    template = found["spec"]["template"]["spec"]
+    template["sources"] = [
+        {**source, "repoURL": sites.git.url} for source in template["sources"] if source["path"] != "charts/edgesmith"
     ]
-    spec["generators"] = [{"list": {"elements": rings}}]
-    spec["template"]["metadata"]["labels"]["ring"] = "{{.ring}}"
-    del spec["template"]["spec"]["sources"]
-    spec["template"]["spec"]["source"] = {"repoURL": git.url, "targetRevision": "main", "path": "rings/fleet"}
-    spec["template"]["spec"]["destination"] = {
-        "server": "https://kubernetes.default.svc",
-        "namespace": "{{.namespace}}",
-    }
+    template["destination"]["namespace"] = sites.namespace
     # So that nothing of the test's waits for Argo CD to end.
-    spec["syncPolicy"] = {"preserveResourcesOnDeletion": True}
+    found["spec"]["syncPolicy"] = {"preserveResourcesOnDeletion": True}
     return found
 
 
-@pytest.fixture
-def rings(server: ApiServer, namespace: str, kubelets: Kubelets, operator: Operator, tmp_path: Path) -> Iterator[Rings]:
-    """Two rings without a model, their operator, and Argo CD, which looks at git when it is told to."""
-    pilot, profile = f"{namespace}-pilot", f"{namespace}-device"
-    server.create("namespaces", {"metadata": {"name": pilot}})
+@pytest.fixture(scope="module")
+def argo(server: ApiServer, second_server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArgoCD]:
+    """Argo CD, which knows two clusters and looks at git when it is told to."""
     settings = yaml.safe_load((ROOT / "deploy/argocd/argocd-cm.yaml").read_text())["data"]
+    with argo_cd(server, settings, tmp_path_factory.mktemp("argocd"), resync=3600, sets=True) as argo:
+        argo.register("lab", server, {"ring": "lab"})
+        argo.register("pilot", second_server, {"ring": "pilot"})
+        yield argo
+    take_away(server)
+
+
+@pytest_asyncio.fixture
+async def hub(images: str, namespace: str) -> Hub:
+    """The registry of both sites with a runtime: where nothing is built, an image must be over one that is known."""
+    hub = Hub(images, namespace=namespace, two=False)
+    await hub.fill_runtime()
+    return hub
+
+
+@pytest.fixture
+def sites(  # noqa: PLR0917 - fixtures
+    argo: ArgoCD,
+    second_server: ApiServer,
+    namespace: str,
+    hub: Hub,
+    kubelets: Kubelets,
+    operator: Operator,
+    tmp_path: Path,
+) -> Iterator[Sites]:
+    """Two sites without a model, each with an operator and a node; Argo CD has no ApplicationSet yet."""
+    device = f"{namespace}-device"
     git = Git(tmp_path / "fleet")
-    model = edge_model("parts", namespace)
-    del model["metadata"]["namespace"]
-    git.write(FILE, model)
-    kubelets.add(f"{namespace}-1", profile)
-    server.apply(device_profile(profile))
+    git.write("profiles/device.yaml", device_profile(device))
+    kubelets.add(f"{namespace}-1", device)
+    operator.settings = {"EDGESMITH_RUNTIME_IMAGES": json.dumps({"onnxruntime": hub.runtime})}
     operator.start()
-    (tmp_path / "argocd").mkdir()
-    with argo_cd(server, settings, tmp_path / "argocd", resync=3600, sets=True) as argo:
-        yield Rings(server, argo, operator, git, {LAB: namespace, PILOT: pilot})
-    kinds = ("applicationsets", "applications", "appprojects")
-    server.kubectl("delete", "crd", *(f"{kind}.argoproj.io" for kind in kinds), "--wait=false")
-    server.kubectl("delete", "namespace", "argocd", "--wait=false")
-    server.delete("edgemodels", "parts", pilot)
-    server.delete("namespaces", pilot)
+    second_server.create("namespaces", {"metadata": {"name": namespace}})
+    second = Operator(second_server, namespace, hub.address, tmp_path / "second.log", namespaces=namespace)
+    second.settings = {**operator.settings, "EDGESMITH_BUILDER_ENABLED": "false", "EDGESMITH_BUILDER_IMAGE": ""}
+    with Kubelets(second_server) as others:
+        others.add(f"{namespace}-2", device)
+        second.start()
+        try:
+            yield Sites(argo, git, namespace, {LAB: argo.server, PILOT: second_server}, kubelets, hub)
+            _forget(argo)
+        finally:
+            second.end(signal.SIGKILL)
+        others.remove(f"{namespace}-2")
+
+
+def _forget(argo: ArgoCD) -> None:
+    """Delete the ApplicationSet and its Applications; what they synced stays, since none has a finalizer."""
+    argo.server.delete("applicationsets", "edgesmith", "argocd")
+    for site in (LAB, PILOT):
+        argo.server.delete("applications", site, "argocd")
+    wait_for("the Applications are gone", lambda: not any(map(argo.get, (LAB, PILOT))))
 
 
 @pytest.mark.timeout(300)
-async def test_the_next_ring_follows_a_ring_that_serves_and_none_that_failed(rings: Rings) -> None:
-    argo = rings.argo
-    rings.git.commit("parts 0")
-    rings.server.apply(_application_set(rings.git, rings.namespaces))
+async def test_the_next_ring_follows_a_ring_that_serves_and_none_that_failed(sites: Sites) -> None:
+    argo = sites.argo
+    sites.write(0, EVERYWHERE)
+    sites.git.commit("parts 0")
+    sites.argo.server.apply(_application_set("sites-rolling-sync.yaml", sites))
     argo.wait(LAB, "Synced", "Progressing")
-    rings.job(LAB)
-    assert not rings.model(PILOT), "the second ring went ahead of the first"
-    await rings.build(LAB)
+    found = {site: argo.get(site)["spec"]["destination"]["server"] for site in (LAB, PILOT)}
+    assert found == {site: cluster.address for site, cluster in sites.clusters.items()}
+    assert len(set(found.values())) == 2
+    assert not sites.model(PILOT), "the second site went ahead of the first"
+    await sites.build()
     argo.wait(LAB, "Synced", "Healthy")
-    await rings.build(PILOT)
     argo.wait(PILOT, "Synced", "Healthy")
+    good = sites.proven(LAB)
+    assert sites.proven(PILOT) == good, "the second site serves another build"
+    # A sync that the ApplicationSet starts takes the newest commit: none may be left to start.
+    wait_for("both sites have ended their step", lambda: set(sites.steps().values()) == {"Healthy"}, 60)
 
-    bad = rings.publish(1)
+    # The canary of the next version fails its self-test, at the first site.
+    sites.first.verdicts[sites.namespace] = lambda *_: BAD
+    bad = sites.publish(1)
     argo.wait(LAB, "Synced", "Progressing")
-    rings.show_second(bad)
-    why = {"reason": "GatesFailed", "message": "accuracy is 60%", "retry": False}
-    fail_build(rings.server, rings.job(LAB), json.dumps(why))
+    sites.show_second(bad)
+    await sites.build()
     argo.wait(LAB, "Synced", "Degraded")
-    steps = rings.steps()
-    # Argo CD may not have looked at the first ring yet since it was synced.
+    health = argo.resource(LAB, "EdgeModel", "parts")["health"]["message"]
+    assert "rolled back" in health, health
+    steps = sites.steps()
+    # Argo CD may not have looked at the first site yet since it was synced.
     assert steps.keys() == {LAB, PILOT}
     assert (steps[LAB] in {"Pending", "Progressing"}, steps[PILOT]) == (True, "Waiting"), steps
+    assert (sites.version(PILOT), sites.proven(PILOT)) == (0, good)
 
-    good = rings.publish(2)
+    del sites.first.verdicts[sites.namespace]
+    mended = sites.publish(2)
     argo.wait(LAB, "Synced", "Progressing")
-    rings.show_second(good)
-    await rings.build(LAB)
+    sites.show_second(mended)
+    await sites.build()
     argo.wait(LAB, "Synced", "Healthy")
-    wait_for("the second ring has the new model", lambda: rings.version(PILOT) == 2, 60)
-    assert rings.model(PILOT)["metadata"]["generation"] == 2, "the second ring was given what failed in the first"
-    await rings.build(PILOT)
-    argo.wait(PILOT, "Synced", "Healthy")
+    argo.wait(PILOT, "Synced", "Healthy", commit=mended)
+    assert sites.version(PILOT) == 2
+    assert sites.model(PILOT)["metadata"]["generation"] == 2, "the second site was given what failed at the first"
+    assert sites.proven(PILOT) == sites.proven(LAB) != good
+
+
+@pytest.mark.timeout(300)
+async def test_what_the_first_ring_has_proven_goes_to_the_next_one_by_a_commit(sites: Sites) -> None:
+    argo, rings = sites.argo, sites.git.folder / "rings"
+    sites.write(0, OF_LAB)
+    (rings / "pilot").mkdir()
+    (rings / "pilot/.gitkeep").touch()
+    sites.git.commit("parts 0 in the lab")
+    argo.server.apply(_application_set("sites.yaml", sites))
+    await sites.build()
+    for site in (LAB, PILOT):
+        argo.wait(site, "Synced", "Healthy")
+    assert (sites.version(LAB), sites.version(PILOT)) == (0, -1)
+
+    _promote(sites, rings)
+    assert sites.proven(PILOT) == sites.proven(LAB)
+    own: Any = sites.git.read(OF_PILOT)
+    own["spec"]["rollout"]["maxUnavailable"] = 3
+    sites.git.write(OF_PILOT, own)
+    sites.write(1, OF_LAB)
+    ahead = sites.git.commit("parts 1 in the lab")
+    argo.show(LAB, ahead)
+    await sites.build()
+    argo.wait(LAB, "Synced", "Healthy", commit=ahead)
+    argo.wait(PILOT, "Synced", "Healthy", commit=ahead)
+    assert (sites.version(LAB), sites.version(PILOT)) == (1, 0)
+
+    _promote(sites, rings)
+    assert sites.version(PILOT) == 1
+    assert sites.model(PILOT)["spec"]["rollout"]["maxUnavailable"] == 3, "a ring keeps how it rolls out"
+
+
+def _promote(sites: Sites, rings: Path) -> None:
+    """Give what the first ring runs to the next one by a commit, and wait until that serves it."""
+    done = edgesmith(sites.argo.server, "promote", "--ring", "lab", "--to", "pilot", "--directory", str(rings))
+    assert done.returncode == 0, done.stderr
+    commit = sites.git.commit("pilot: parts")
+    sites.argo.wait(PILOT, "Synced", "Healthy", commit=commit)

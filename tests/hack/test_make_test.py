@@ -127,6 +127,7 @@ def test_every_tier_runs_and_none_may_lack_anything(target: str, select: str, tm
             "bad_input",
             "downgrade",
             "drift",
+            "gitops",
             "held_device",
             "judged",
             "monitoring",

@@ -19,7 +19,9 @@ import numpy as np
 
 from edgesmith_cluster import network
 from edgesmith_stage import surface
+from edgesmith_stage.errors import StageError
 from edgesmith_stage.fleet import Fleet
+from edgesmith_stage.shell import run
 
 EVERY_SECONDS = 0.05
 TIMEOUT_SECONDS = 2.0
@@ -37,6 +39,12 @@ for body in itertools.cycle([file.read_bytes() for file in sorted(pathlib.Path(s
         said = repr(error).replace(chr(10), " ")
     print(began, time.time(), said, flush=True)
     time.sleep(max(0.0, began + every - time.time()))
+"""
+
+_ONCE = """
+import sys, urllib.request
+request = urllib.request.Request(sys.argv[1], sys.stdin.buffer.read(), {"Content-Type": "application/json"})
+print(urllib.request.urlopen(request, timeout=float(sys.argv[2])).read().decode())
 """
 
 
@@ -64,9 +72,7 @@ class Load:
             folder: Where to keep what was answered; it is made.
             bodies: What to ask, in turns; a sample of the example where there is none.
         """
-        service = fleet.ground.kube.get("service", name, fleet.namespace) or {}
-        port = next(one["port"] for one in service["spec"]["ports"] if one["name"] == "http")
-        self._url = f"http://{service['spec']['clusterIP']}:{port}/v2/models/{name}/infer"
+        self._url = _url(fleet, name)
         self._cluster, self._nodes = fleet.ground.name, tuple(nodes)
         self._folder = folder
         self._bodies = bodies or (_body(),)
@@ -115,6 +121,26 @@ class Load:
         ends = [float(end) for _, end, said in rows if said == "ok"]
         pauses = [after - before for before, after in pairwise(ends)]
         return Answers(len(rows), tuple(said for *_, said in rows if said != "ok"), max(pauses, default=0.0))
+
+
+def answer_on(fleet: Fleet, name: str, node: str) -> list[float]:
+    """What the EdgeModel's Service answers a node to the example's first sample: the numbers of the first output.
+
+    Raises:
+        StageError: It does not answer there.
+    """
+    words = ["nsenter", f"--net={network.entry(fleet.ground.name, node)}", sys.executable, "-c", _ONCE]
+    answer = json.loads(run([*words, _url(fleet, name), str(TIMEOUT_SECONDS)], stdin=_body(), timeout=60))
+    return [float(number) for number in answer["outputs"][0]["data"]]
+
+
+def _url(fleet: Fleet, name: str) -> str:
+    """Where the EdgeModel's Service is asked for predictions."""
+    service = fleet.ground.kube.get("service", name, fleet.namespace)
+    if service is None:
+        raise StageError(f"there is no Service {name} in namespace {fleet.namespace}")
+    port = next(one["port"] for one in service["spec"]["ports"] if one["name"] == "http")
+    return f"http://{service['spec']['clusterIP']}:{port}/v2/models/{name}/infer"
 
 
 def _body() -> str:
