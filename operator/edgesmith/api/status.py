@@ -11,7 +11,7 @@ from edgesmith.api.drift_status import DriftStatus
 from edgesmith.api.history import HistoryEntry, RequestStatus
 from edgesmith.api.model import Model
 from edgesmith.api.recompiled import Recompiled
-from edgesmith.api.source import SHA256_PATTERN
+from edgesmith.api.source_status import SourceStatus
 from edgesmith.api.trial_status import ALTERNATIVE, TrialStatus, candidate_name
 
 
@@ -315,26 +315,6 @@ class RevisionStatus(Model):
             "that left the cluster since before others."
         ),
         json_schema_extra={"x-member": "Node."},
-    )
-
-
-class SourceStatus(Model):
-    """What lay at the URI of a file whose digest the spec does not give, when it was looked at last.
-
-    Builds are made of this digest, so nobody else should write it.
-    """
-
-    field: str = Field(description="The file, by its field without `spec.`: source, calibration or compiled[EdgeTPU].")
-    uri: str = Field(description="Where it was looked at; of another URI in the spec this says nothing.")
-    sha256: str = Field(pattern=SHA256_PATTERN, description="SHA-256 of the file, 64 hex digits.")
-    validator: str | None = Field(
-        None,
-        description="What its place said of it: ETag, version or the manifest's digest. The same means no change.",
-    )
-    resolved_at: str = Field(description="When the look ended.", json_schema_extra={"format": "date-time"})
-    attempt: str | None = Field(
-        None,
-        description="Hash of the retry word and of the Secret's name; with others it is looked at anew.",
     )
 
 

@@ -20,6 +20,7 @@ from edgesmith.decide.build_jobs import Jobs
 from edgesmith.decide.build_slots import RECHECK, admitted
 from edgesmith.decide.build_start import start_of, why
 from edgesmith.decide.digests import artifacts, undigested
+from edgesmith.decide.fitting import why_too_large
 from edgesmith.decide.held import held_revision
 from edgesmith.decide.pictures import declared
 from edgesmith.decide.plan import StartBuild
@@ -160,7 +161,7 @@ def build_states(
             if undigested(model, profile) or undigested(model, profile, alternative):
                 continue
             build = build_for(model, profile, snapshot.settings, alternative)
-            state = _named(_state(snapshot, profile, build, now), name)
+            state = _named(_fitting(_state(snapshot, profile, build, now), model, alternative), name)
             if state.start and build.key in started:
                 words = f"Building for {profile.metadata.name}."
                 image, reason = state.image, Reason.BUILDING
@@ -169,6 +170,14 @@ def build_states(
                 started.add(build.key)
             states.setdefault(profile.metadata.name, []).append(state)
     return _within_bound(snapshot, states)
+
+
+def _fitting(state: BuildState, model: EdgeModel, alternative: Alternative | None) -> BuildState:
+    """The build, refused where its device cannot hold its model: no Job would find out anything else."""
+    why = None if state.phase == "Built" else why_too_large(model, state.profile, alternative)
+    if why is None:
+        return state
+    return BuildState(state.profile, state.build, "Failed", state.image, None, Reason.MODEL_TOO_LARGE, why)
 
 
 def _named(state: BuildState, alternative: str | None) -> BuildState:
