@@ -26,7 +26,7 @@ def fail_build(server: ApiServer, job: Object, words: str | None, code: int = 1)
 
 def finish_build(server: ApiServer, job: Object, image: str) -> None:
     """End a build's pod well, with the image by digest that it pushed, and wait until the Job is complete."""
-    message = BuildResult(image=image).to_json()
+    message = BuildResult(image=image, made=True).to_json()
     _end_pod(server, job, "Succeeded", {"exitCode": 0, "reason": "Completed", "message": message})
     _wait_ended(server, job, "Complete")
 

@@ -89,6 +89,9 @@ async def test_other_bytes_at_the_same_uri_are_another_build_with_the_reason_on_
     wait_for("the new build serves", lambda: variant(server, namespace).get("buildKey") == key(second))
     wait_condition(server, namespace, "parts", "Ready", "Succeeded", seconds=60)
     assert key(first) != key(second)
+    (made,) = variant(server, namespace)["made"]
+    image = str(variant(server, namespace)["image"])
+    assert (made["buildKey"], made["digest"]) == (key(second), image.partition("@")[2]), "what its Job said"
     assert recorded(server, namespace) == [("source", URI, B)]
 
 

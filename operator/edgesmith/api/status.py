@@ -9,6 +9,7 @@ from pydantic import Field
 
 from edgesmith.api.drift_status import DriftStatus
 from edgesmith.api.history import HistoryEntry, RequestStatus
+from edgesmith.api.made_build import MadeBuild
 from edgesmith.api.model import Model
 from edgesmith.api.recompiled import Recompiled
 from edgesmith.api.source_status import SourceStatus
@@ -171,6 +172,15 @@ class VariantStatus(Model):
         (),
         max_length=9,
         description="Every build of the variant, where spec.optimize.alternatives has any: that of spec.source first.",
+        json_schema_extra={"x-map-key": "alternative"},
+    )
+    made: tuple[MadeBuild, ...] = Field(
+        (),
+        max_length=9,
+        description=(
+            "The last image of each build that a Job made, and did not find in the registry: over another base image, "
+            "its layers are taken instead of compiling."
+        ),
         json_schema_extra={"x-map-key": "alternative"},
     )
     warnings: tuple[str, ...] = Field(

@@ -22,6 +22,7 @@ from edgesmith.decide.build_start import start_of, why
 from edgesmith.decide.digests import artifacts, undigested
 from edgesmith.decide.fitting import why_too_large
 from edgesmith.decide.held import held_revision
+from edgesmith.decide.made import made_by_job
 from edgesmith.decide.pictures import declared
 from edgesmith.decide.plan import StartBuild
 from edgesmith.decide.retry import REGISTRY_LAG, failed, remaining
@@ -69,6 +70,8 @@ class BuildState:
     """Whose build it is, where there are alternatives: one's name, or `source`."""
     tried: bool = False
     """Whether a Job of the present attempt has tried it in vain."""
+    made: str | None = None
+    """Digest of the image that a Job says it made for it; None where none says so any more."""
 
     @property
     def tagged(self) -> str | None:
@@ -161,7 +164,8 @@ def build_states(
             if undigested(model, profile) or undigested(model, profile, alternative):
                 continue
             build = build_for(model, profile, snapshot.settings, alternative)
-            state = _named(_fitting(_state(snapshot, profile, build, now), model, alternative), name)
+            state = _fitting(_state(snapshot, profile, build, now), model, alternative)
+            state = replace(_named(state, name), made=made_by_job(snapshot, build))
             if state.start and build.key in started:
                 words = f"Building for {profile.metadata.name}."
                 image, reason = state.image, Reason.BUILDING
