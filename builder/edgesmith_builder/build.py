@@ -2,7 +2,8 @@
 
 1. Ask the registry whether the build was made already, over its base image.
 2. Look the base image up, and ask the registry whether it takes pushes.
-3. Where it is signed here, and an image with the same bundle over another base is, take its layers: 4 to 6 fall away.
+3. Where an image with the same bundle over another base is signed by the same key, or named by the request, take its
+   layers: 4 to 6 fall away.
 4. Fetch the model and the data sets, and check each before anything is computed.
 5. Score the source as it came and ask it some samples: what candidates are held against.
    Where asked for, remove channels of it: candidates are made of both, and held against the whole one.
@@ -87,7 +88,9 @@ async def build(
     with step(f"{target.repository} takes pushes"):
         await registries.target.check_push(target.repository)
 
-    made = await rebased(wanted, base, registries, target.repository, maker=maker, work=work, threads=threads)
+    made = await rebased(
+        wanted, base, registries, target.repository, maker=maker, work=work, threads=threads, earlier=request.earlier
+    )
     if made is None:
         made = compiled(request, sources, base, work, threads=threads, compiler=compiler)
     return await pushed(made, wanted, base, target, registries=registries, maker=maker)

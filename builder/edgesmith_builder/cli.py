@@ -89,7 +89,7 @@ def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> tuple[s
         built = run(
             _build(request, sources, clients, Path(work), threads=options.threads, maker=maker, compiler=compiler)
         )
-    return chosen(built, request.gates), BuildResult(image=built.image).to_json()
+    return chosen(built, request.gates), BuildResult(image=built.image, made=not built.cached).to_json()
 
 
 def chosen(built: Built, gates: Gates | None) -> str:

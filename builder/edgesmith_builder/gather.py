@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from edgesmith_builder.contract import Artifact, Build
+from edgesmith_builder.contract import Artifact, Build, most_bytes
 from edgesmith_builder.dataset import CLASSES, LABELS, Labels, Samples, read_npz, samples_for
 from edgesmith_builder.errors import DatasetInvalid, ModelInvalid, ModelTooLarge, RequestInvalid
 from edgesmith_builder.format import ModelFacts, read_source, shaped_source
@@ -81,12 +81,14 @@ def gather(wanted: Build, sources: Source, work: Path, threads: int, places: Pla
     Raises:
         BuildError: of the fitting kind.
     """
-    limit = largest_model(memory_limit(), wanted.device_memory)
-    model = functools.partial(_model, sources=sources, work=work, places=places, limit=limit)
-    source = model("source", wanted.source, trust_pickle=wanted.trust_pickle)
+    own = largest_model(memory_limit(), wanted.device_memory)
+    model = functools.partial(_model, sources=sources, work=work, places=places)
+    source = model("source", wanted.source, limit=own, trust_pickle=wanted.trust_pickle)
     compiled = _compiled(wanted, wanted.compiled, sources, work, places) if wanted.compiled else None
     other = wanted.reference
-    reference = model("reference", other.source, trust_pickle=other.trust_pickle) if other is not None else None
+    # It runs here and never on the device: an alternative may be what fits where spec.source does not.
+    here = largest_model(memory_limit())
+    reference = model("reference", other.source, limit=here, trust_pickle=other.trust_pickle) if other else None
     wanted_sets = {"spec.calibration": wanted.calibration, "spec.evaluation": wanted.evaluation}
     sets = {field: artifact for field, artifact in wanted_sets.items() if artifact is not None}
     arrays = functools.cache(lambda field: _arrays(field, sets[field], wanted, sources, work))
@@ -206,8 +208,10 @@ def largest_model(memory: int | None, device: int | None = None) -> Limit:
         device: Bytes of memory that the device has; None: it is not known.
     """
     size, hint = model_limit(memory), ""
-    if device is not None and device <= size:
-        return Limit(device, ModelTooLarge, ", the memory of the device (spec.hardware.memory of its DeviceProfile)")
+    if device is not None and most_bytes(device) <= size:
+        return Limit(
+            most_bytes(device), ModelTooLarge, ", the memory of the device (spec.hardware.memory of its DeviceProfile)"
+        )
     if memory is not None and size < MODEL:
         hint = f" of a builder with {size_text(memory)} of memory (builder.resources of the chart)"
     return Limit(size, ModelInvalid, hint)

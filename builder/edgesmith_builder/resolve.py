@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from edgesmith_builder.contract import (
+    ANSWER_LIMIT,
     VALIDATOR_LIMIT,
     Artifact,
     FileToResolve,
@@ -20,6 +21,8 @@ from edgesmith_builder.progress import step
 from edgesmith_builder.source import Limit, Place
 
 _SETS = ("calibration", "evaluation")
+_HASHED = 16
+"""Characters of a validator in an answer that would be too long."""
 
 
 def resolve(request: ResolveRequest, sources: Place, work: Path) -> ResolveResult:
@@ -33,7 +36,7 @@ def resolve(request: ResolveRequest, sources: Place, work: Path) -> ResolveResul
     Raises:
         BuildError: of the fitting kind, of the first file that cannot be looked at.
     """
-    return ResolveResult(files=tuple(_resolved(file, sources, work / "file") for file in request.files))
+    return _fitting(ResolveResult(files=tuple(_resolved(file, sources, work / "file") for file in request.files)))
 
 
 def _resolved(file: FileToResolve, sources: Place, target: Path) -> ResolvedFile:
@@ -43,16 +46,33 @@ def _resolved(file: FileToResolve, sources: Place, target: Path) -> ResolvedFile
     with step(field) as current:
         seen = sources.look(field, artifact, limit)
         validator = _bounded(seen.validator)
-        if file.sha256 and validator and validator == file.validator:
+        if file.sha256 and validator and file.validator in (validator, _hashed(validator)):
             current.say("is what it was")
-            return ResolvedFile(field=file.field, sha256=file.sha256, validator=validator)
+            return _found(file, file.sha256, seen.size, validator)
         if seen.sha256:
             current.say(f"has {seen.sha256}")
-            return ResolvedFile(field=file.field, sha256=seen.sha256, validator=validator)
+            return _found(file, seen.sha256, seen.size, validator)
         current.say("has to be read")
     fetched = sources.fetch(field, artifact, target, limit)
     target.unlink()
-    return ResolvedFile(field=file.field, sha256=fetched.sha256, validator=_bounded(fetched.validator))
+    return _found(file, fetched.sha256, fetched.size, _bounded(fetched.validator))
+
+
+def _found(file: FileToResolve, sha256: str, size: int | None, validator: str | None) -> ResolvedFile:
+    """What is answered of a file. Some servers answer HEAD with a length of 0, which says nothing of the file."""
+    return ResolvedFile(field=file.field, sha256=sha256, bytes=size or None, validator=validator)
+
+
+def _fitting(found: ResolveResult) -> ResolveResult:
+    """The answer as it fits a termination message: where it is too long, with hashes of what places say."""
+    if len(found.to_json()) <= ANSWER_LIMIT:
+        return found
+    files = (one.model_copy(update={"validator": _hashed(one.validator)}) for one in found.files)
+    return ResolveResult(files=tuple(files))
+
+
+def _hashed(validator: str | None) -> str | None:
+    return hashlib.sha256(validator.encode()).hexdigest()[:_HASHED] if validator else validator
 
 
 def _bounded(validator: str | None) -> str | None:

@@ -26,14 +26,24 @@ def fail_build(server: ApiServer, job: Object, words: str | None, code: int = 1)
 
 def finish_build(server: ApiServer, job: Object, image: str) -> None:
     """End a build's pod well, with the image by digest that it pushed, and wait until the Job is complete."""
-    message = BuildResult(image=image).to_json()
+    message = BuildResult(image=image, made=True).to_json()
     _end_pod(server, job, "Succeeded", {"exitCode": 0, "reason": "Completed", "message": message})
     _wait_ended(server, job, "Complete")
 
 
-def finish_look(server: ApiServer, job: Object, **digests: str) -> None:
-    """End a resolve Job's pod well, with the digest that it found of each field. The Job goes once that is recorded."""
-    files = tuple(ResolvedFile(field=field, sha256=found, validator=f"v{found[0]}") for field, found in digests.items())
+def finish_look(server: ApiServer, job: Object, size: int | None = None, **digests: str) -> None:
+    """End a resolve Job's pod well, with the digest that it found of each field. The Job goes once that is recorded.
+
+    Args:
+        server: The API server.
+        job: The resolve Job.
+        size: Bytes that each file has; None: nobody says.
+        digests: By field.
+    """
+    files = tuple(
+        ResolvedFile(field=field, sha256=found, bytes=size, validator=f"v{found[0]}")
+        for field, found in digests.items()
+    )
     message = ResolveResult(files=files).to_json()
     _end_pod(server, job, "Succeeded", {"exitCode": 0, "reason": "Completed", "message": message})
 

@@ -164,6 +164,13 @@ def test_a_wrong_picture_is_refused_by_name(server: ApiServer, namespace: str, p
         ],
         pytest.param({"evaluation": SET | {"metric": "Loss"}}, "spec.evaluation.metric", id="no-such-metric"),
         pytest.param({"evaluation": SET | {"topK": 3}}, "topK is for the metric TopK alone", id="k-of-nothing"),
+        pytest.param({"source": {"uri": "s3://models/a", "bytes": 7}}, "give sha256, or remove", id="bytes-of-nothing"),
+        pytest.param(
+            {"compiled": [{"toolchain": "EdgeTPU", "uri": "s3://models/a", "bytes": 7}]},
+            "give sha256, or remove",
+            id="bytes-of-nothing-compiled",
+        ),
+        pytest.param({"source": SET | {"bytes": 0}}, "spec.source.bytes", id="no-bytes"),
         pytest.param({"optimize": {"pruning": {"ratio": "30%"}}}, "give calibration", id="pruning-by-nothing"),
         pytest.param(
             {"calibration": SET, "optimize": {"pruning": {"ratio": "0%"}}}, "pruning.ratio", id="nothing-pruned"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from typing import Any
 
 from apiserver import ApiServer, Object, wait_for
 from build_outcomes import fail_build, finish_build, finish_look, push_build
@@ -13,6 +14,7 @@ from operator_process import Operator, device_profile, edge_model, wait_conditio
 from edgesmith.api.names import (
     BUILD_KEY_LABEL,
     BUILD_REASON_ANNOTATION,
+    PROFILE_LABEL,
     REQUEST_ANNOTATION,
     RESOLVE_LABEL,
     RETRY_ANNOTATION,
@@ -22,8 +24,8 @@ URI = "s3://models/parts/model.onnx"
 A, B = "a" * 64, "b" * 64
 
 
-def loose(namespace: str) -> Object:
-    return edge_model("parts", namespace, source={"uri": URI})
+def loose(namespace: str, **spec: Any) -> Object:
+    return edge_model("parts", namespace, source={"uri": URI}, **spec)
 
 
 def one_job(server: ApiServer, namespace: str, label: str, *but: str) -> Object:
@@ -87,16 +89,44 @@ async def test_other_bytes_at_the_same_uri_are_another_build_with_the_reason_on_
     wait_for("the new build serves", lambda: variant(server, namespace).get("buildKey") == key(second))
     wait_condition(server, namespace, "parts", "Ready", "Succeeded", seconds=60)
     assert key(first) != key(second)
+    (made,) = variant(server, namespace)["made"]
+    image = str(variant(server, namespace)["image"])
+    assert (made["buildKey"], made["digest"]) == (key(second), image.partition("@")[2]), "what its Job said"
     assert recorded(server, namespace) == [("source", URI, B)]
+
+
+async def test_a_model_that_a_device_cannot_hold_is_refused_by_what_the_look_found_and_the_others_go_on(
+    server: ApiServer, namespace: str, kubelets: Kubelets, operator: Operator
+) -> None:
+    large, small = f"{namespace}-large", f"{namespace}-small"
+    kubelets.add(f"{namespace}-1", large)
+    tiny = device_profile(small)
+    tiny["spec"]["hardware"] = {"memory": "1Gi"}
+    server.apply([device_profile(large), tiny, loose(namespace, deviceProfiles={"names": [large, small]})])
+    operator.start()
+    finish_look(server, one_job(server, namespace, RESOLVE_LABEL), 2**31, source=A)
+    stalled = wait_condition(server, namespace, "parts", "Stalled", "ModelTooLarge")
+    assert f"the file of spec.source has {2**31} bytes (status.sources); at most 1Gi" in stalled["message"]
+    made = await build(server, namespace, operator)
+    assert made["metadata"]["labels"][PROFILE_LABEL] == large
+    wait_for(
+        "the other profile serves",
+        lambda: {one["profile"]: one["nodes"].get("ready") for one in variants(server, namespace)}.get(large) == 1,
+    )
+    assert [key(job) for job in server.items("jobs", namespace, BUILD_KEY_LABEL)] == [key(made)]
 
 
 def key(job: Object) -> str:
     return str(job["metadata"]["labels"][BUILD_KEY_LABEL])
 
 
-def variant(server: ApiServer, namespace: str) -> Object:
-    found: Object = ((server.get("edgemodels", "parts", namespace) or {}).get("status") or {})["variants"][0]
+def variants(server: ApiServer, namespace: str) -> list[Object]:
+    found: list[Object] = ((server.get("edgemodels", "parts", namespace) or {}).get("status") or {})["variants"]
     return found
+
+
+def variant(server: ApiServer, namespace: str) -> Object:
+    return variants(server, namespace)[0]
 
 
 def test_a_look_that_failed_says_so_in_the_builders_words(

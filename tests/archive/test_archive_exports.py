@@ -61,7 +61,7 @@ def test_digests_that_the_hub_found_out_are_filled_in_wherever_the_file_stands()
         "deviceProfiles": {"names": ["amd64"]},
     }
     entries = [
-        looked_at("source", "s3://mod/a.onnx", "a"),
+        looked_at("source", "s3://mod/a.onnx", "a") | {"bytes": 700},
         looked_at("compiled[EdgeTPU]", "s3://mod/a.tflite", "b"),
         looked_at("optimize.alternatives[gru].source", "s3://mod/g.onnx", "c"),
         looked_at("calibration", "s3://mod/none.npz", "d"),
@@ -71,7 +71,7 @@ def test_digests_that_the_hub_found_out_are_filled_in_wherever_the_file_stands()
         {"metadata": {"name": "parts", "namespace": "plant"}, "spec": spec, "status": status}
     )
     found = with_digests(RAW | {"spec": spec}, read)["spec"]
-    assert found["source"] == {"uri": "s3://mod/a.onnx", "sha256": "a" * 64}
+    assert found["source"] == {"uri": "s3://mod/a.onnx", "sha256": "a" * 64, "bytes": 700}
     assert found["compiled"][0]["sha256"] == "b" * 64
     assert [one["source"]["sha256"] for one in found["optimize"]["alternatives"]] == ["f" * 64, "c" * 64]
     assert found["evaluation"]["sha256"] == "e" * 64

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import yaml
 from candidates import FLOAT, INT64, made, node
@@ -22,7 +23,7 @@ from edgesmith.decide.judging import judged
 from edgesmith.decide.settings import Settings
 from edgesmith_builder.build import Built
 from edgesmith_builder.contract import Artifact, BuildRequest, Reference
-from edgesmith_builder.errors import DigestMismatch, InterfaceMismatch, ModelInvalid, failure_of
+from edgesmith_builder.errors import DigestMismatch, InterfaceMismatch, ModelInvalid, ModelTooLarge, failure_of
 from edgesmith_builder.metric.proportion import change_of
 from edgesmith_builder.oci import Reference as ImageReference
 from edgesmith_builder.oci import Registry
@@ -73,6 +74,18 @@ def request(world: Any, sets: Any, source: bytes, alternative: bytes, name: str 
         "precisions": ("fp32",),
     }
     return world.request(**{**fields, **changes}).model_copy(update={"alternative": name})
+
+
+async def test_the_source_need_not_fit_the_device_that_the_alternative_is_for(world: Any, sets: Any) -> None:
+    """It runs in the build alone; an alternative that is too large itself is refused."""
+    light = linear(noise=0.1)
+    heavy = onnx.load_from_string(linear())
+    heavy.doc_string = "x" * 9000
+    memory = len(light) + 1000
+    built = await world.build(request(world, sets, heavy.SerializeToString(), light, device_memory=memory))
+    assert built.report.precision == "fp32"
+    with pytest.raises(ModelTooLarge, match=r"spec\.optimize\.alternatives\[other\]\.source\.uri .* is larger than"):
+        await world.build(request(world, sets, light, heavy.SerializeToString(), device_memory=memory))
 
 
 async def test_its_drop_is_counted_from_the_source_over_the_same_samples(world: Any, sets: Any) -> None:

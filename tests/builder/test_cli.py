@@ -51,12 +51,16 @@ def run(line: list[str], **environment: str) -> subprocess.CompletedProcess[str]
 
 
 def test_a_build_ends_with_the_image_on_stdout_and_in_the_termination_log(world: Any, tmp_path: Path) -> None:
-    done = run(command(tmp_path, world.request(), world.store))
+    line = command(tmp_path, world.request(), world.store)
+    done = run(line)
     assert done.returncode == 0, done.stderr
     image = done.stdout.splitlines()[-1]
     assert "@sha256:" in image
-    assert json.loads((tmp_path / "log").read_text()) == {"image": image}
+    assert json.loads((tmp_path / "log").read_text()) == {"image": image, "made": True}
     assert list((tmp_path / "work").iterdir()) == []
+    again = run(line)
+    assert again.stdout.splitlines()[-1] == image
+    assert json.loads((tmp_path / "log").read_text()) == {"image": image}, "it was found, and made by nobody knows whom"
     for words in ("fetched s3://models/surface/model.onnx", "int8: accuracy", ": works", "pushed "):
         assert words in done.stderr
     assert "store-password" not in done.stderr

@@ -99,6 +99,35 @@ def test_an_object_is_read_once_and_then_only_asked_about(store: Any, look: Look
     assert look(uri, first) == first
 
 
+def test_an_object_s_bytes_are_counted_when_it_is_read_and_known_without(store: Any, look: Looker) -> None:
+    uri = store.put("resolve/counted", OLD)
+    first = look(uri)
+    assert (first.bytes, look(uri, first).bytes) == (len(OLD), len(OLD))
+    where = {"bucket_name": "models", "object_name": "resolve/kept-and-counted"}
+    metadata = {"x-amz-checksum-sha256": KEPT}
+    store.client.put_object(**where, data=io.BytesIO(OLD), length=len(OLD), metadata=metadata)
+    assert look("s3://models/resolve/kept-and-counted").bytes == len(OLD)
+
+
+def test_a_page_s_bytes_are_counted_when_it_is_read_and_known_without(serve: Serve, ask: Looker) -> None:
+    server = serve(lambda _: Answer(body=OLD, headers={"ETag": '"1"'}))
+    first = ask(f"{server.endpoint}/a")
+    assert (first.bytes, ask(f"{server.endpoint}/a", first).bytes) == (len(OLD), len(OLD))
+
+
+def test_a_layer_s_bytes_are_known_from_its_manifest(registry: str, work: Path) -> None:
+    artifact = pushed(registry, (NEW[:1000], LAYER, {TITLE: "model.onnx"}))
+    found = Looker(Sources({"oci": Artifacts(Credentials(), plain=[registry])}), work)(f"oci://{artifact}:1")
+    assert found.bytes == 1000
+
+
+def test_a_length_of_nothing_is_none(serve: Serve, ask: Looker) -> None:
+    """Some servers answer HEAD so, whatever they answer GET."""
+    server = serve(lambda request: Answer(body=b"" if request.command == "HEAD" else OLD, headers={"ETag": '"1"'}))
+    first = ask(f"{server.endpoint}/a")
+    assert (first.bytes, ask(f"{server.endpoint}/a", first).bytes) == (len(OLD), None)
+
+
 def test_an_object_that_was_overwritten_has_another_digest(store: Any, look: Looker) -> None:
     first = look(store.put("resolve/changes", OLD))
     second = look(store.put("resolve/changes", NEW), first)
@@ -450,6 +479,29 @@ def test_the_longest_answer_fits_a_termination_message() -> None:
     fields: Sequence[str] = ("source", "calibration", "evaluation", *(f"compiled[{'x' * 12}{n}]" for n in range(8)))
     files = tuple(ResolvedFile(field=name, sha256="f" * 64, validator='"' * VALIDATOR_LIMIT) for name in fields)
     assert len(ResolveResult(files=files).to_json().encode()) <= MESSAGE
+
+
+def test_the_answer_for_as_many_files_as_an_edge_model_may_have_fits_too(
+    serve: Serve, authority: Authority, work: Path
+) -> None:
+    """Its validators are hashes then, and those mean what they stand for."""
+    server = serve(lambda _: Answer(body=OLD, headers={"ETag": '"' + "e" * 60 + '"'}))
+    names = [f"optimize.alternatives[{'x' * 31}{n}]" for n in range(8)]
+    own = [f"{name}.{file}" for name in names for file in ("source", "compiled[EdgeTPU]")]
+    fields = ["source", "compiled[EdgeTPU]", "calibration", "evaluation", *own]
+    sources = Sources({"https": Web(None, authority.pem, patience=QUICK)})
+    files = tuple(FileToResolve(field=field, uri=f"{server.endpoint}/a") for field in fields)
+    found = resolve(ResolveRequest(files=files), sources, work)
+    assert len(found.to_json().encode()) < MESSAGE
+    assert {one.sha256 for one in found.files} == {sha256(OLD)}
+    assert {len(one.validator or "") for one in found.files} == {16}
+    known = [
+        file.model_copy(update={"sha256": one.sha256, "validator": one.validator})
+        for file, one in zip(files, found.files, strict=True)
+    ]
+    server.asked.clear()
+    assert resolve(ResolveRequest(files=tuple(known)), sources, work) == found
+    assert set(methods(server)) == {"HEAD"}, "none is read again"
 
 
 def test_answers_leave_out_what_is_not_known() -> None:

@@ -296,6 +296,16 @@ FAILED = {
 }
 
 
+@pytest.mark.parametrize(("said", "made"), [({"made": True}, True), ({}, False)], ids=["made", "found"])
+def test_a_job_says_which_image_it_pushed_or_found_and_which_of_the_two(said: dict[str, Any], made: bool) -> None:  # noqa: FBT001 - a column of the table
+    message = json.dumps({"image": f"r/m@sha256:{'a' * 64}", **said})
+    complete = {"conditions": [{"type": "Complete", "status": "True"}]}
+    found = parse_build.with_pods(parse_build.job(job(**complete)), [build_pod("p", "2030", message)])
+    assert (found.digest, found.made) == (f"sha256:{'a' * 64}", made)
+    none = parse_build.with_pods(parse_build.job(job(**complete)), [build_pod("p", "2030", "{}")])
+    assert (none.digest, none.made) == (None, False)
+
+
 def test_a_failed_job_has_the_words_of_its_newest_pod() -> None:
     pods = [
         build_pod("old", "2026-01-01T00:00:00Z", json.dumps(FAILURE | {"reason": "DigestMismatch"})),

@@ -19,6 +19,7 @@ from edgesmith_builder.contract.build import (
     Artifact,
     Build,
     BuildRequest,
+    Earlier,
     Gates,
     MetricName,
     Platform,
@@ -28,6 +29,7 @@ from edgesmith_builder.contract.build import (
     tools_of,
 )
 from edgesmith_builder.contract.failure import BuildFailure, FailureReason
+from edgesmith_builder.contract.memory import most_bytes
 from edgesmith_builder.contract.picture import Classification, Detection, Picture
 from edgesmith_builder.contract.report import (
     BASE_DIGEST_ANNOTATION,
@@ -41,6 +43,7 @@ from edgesmith_builder.contract.report import (
     InFloat,
 )
 from edgesmith_builder.contract.resolve import (
+    ANSWER_LIMIT,
     VALIDATOR_LIMIT,
     FileToResolve,
     ResolvedFile,
@@ -65,6 +68,7 @@ from edgesmith_builder.contract.toolchains import (
 from edgesmith_builder.contract.wire import Wire
 
 __all__ = [
+    "ANSWER_LIMIT",
     "BASE_DIGEST_ANNOTATION",
     "BASE_NAME_ANNOTATION",
     "FLAVOURS",
@@ -85,6 +89,7 @@ __all__ = [
     "Candidate",
     "Classification",
     "Detection",
+    "Earlier",
     "EngineName",
     "FailureReason",
     "FileToResolve",
@@ -108,6 +113,7 @@ __all__ = [
     "ToolchainName",
     "Tools",
     "Wire",
+    "most_bytes",
     "precision_of",
     "tools_of",
     "wrong_options",

@@ -194,6 +194,15 @@ class Build(Wire):
         return self.model_copy(update=said)
 
 
+class Earlier(Wire):
+    """An image that a build Job of the EdgeModel made, in the same repository."""
+
+    digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+    """The first finalist's."""
+    bundle: str = Field(pattern=r"^[0-9a-f]{32}$")
+    """Its bundle key; see `Build.bundle_key`."""
+
+
 class BuildRequest(Wire):
     """One build and where its image goes."""
 
@@ -204,6 +213,9 @@ class BuildRequest(Wire):
     """Talk HTTP to the registry: for registries inside the cluster only."""
     alternative: str | None = None
     """Which of `spec.optimize.alternatives` the source is, for messages. Absent: it is `spec.source`."""
+    earlier: Earlier | None = None
+    """Whose layers may be put over the base instead of compiling, on the word of whoever asks. A builder with a signing
+    key takes its own key's word alone."""
     gates: Gates | None = None
     """What to judge the candidates by once they are pushed; the operator gives none, and judges the report itself."""
 

@@ -146,6 +146,9 @@ class BuildResult(Wire):
 
     image: str = Field(pattern=r"^[^@]+@sha256:[0-9a-f]{64}$")
     """The first finalist by digest, as it was pushed or found: `REGISTRY/NAME@sha256:HEX`."""
+    made: bool = False
+    """Whether this build made it, by compiling or from the layers of one that was made. False: it was found under its
+    key, and who made it is not known."""
 
     @property
     def digest(self) -> str:

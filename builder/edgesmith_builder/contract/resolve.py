@@ -10,6 +10,9 @@ VALIDATOR_LIMIT = 64
 """Characters of a validator; a longer one is kept as its SHA-256. An answer must fit a termination message, and what is
 compared is whether it is the same."""
 
+ANSWER_LIMIT = 4000
+"""Characters of an answer; Kubernetes keeps 4 KiB of a termination message, and the line ends in it."""
+
 
 class FileToResolve(Wire):
     """A file without a digest, with what the last look found."""
@@ -37,6 +40,8 @@ class ResolvedFile(Wire):
     field: str
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     """64 hex digits."""
+    bytes: int | None = Field(None, ge=1)
+    """How many the file has. Absent: the place does not say, and the file was not read."""
     validator: str | None = Field(None, max_length=VALIDATOR_LIMIT)
     """What the place says of the file. Absent: nothing that says when it changes."""
 

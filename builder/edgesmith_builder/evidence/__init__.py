@@ -1,7 +1,7 @@
 """What goes with every image: what is in it (a bill of materials), and what it was made from and how (provenance)."""
 
 from edgesmith_builder.evidence.attach import evidence_for
-from edgesmith_builder.evidence.materials import Material, Materials, files_of, materials_of
+from edgesmith_builder.evidence.materials import Material, Materials, artifacts_of, files_of, materials_of
 from edgesmith_builder.evidence.sbom import PACKAGES_LABEL, bill_of_materials
 from edgesmith_builder.evidence.slsa import SLSA, Provenance, provenance, read_provenance
 
@@ -11,6 +11,7 @@ __all__ = [
     "Material",
     "Materials",
     "Provenance",
+    "artifacts_of",
     "bill_of_materials",
     "evidence_for",
     "files_of",

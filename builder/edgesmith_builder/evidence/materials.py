@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from edgesmith_builder.contract import TOOLCHAINS, Build, BuildReport, tools_of
+from edgesmith_builder.contract import TOOLCHAINS, Artifact, Build, BuildReport, tools_of
 from edgesmith_builder.oci import Descriptor, Manifest, Reference
 from edgesmith_builder.oci.content import MANIFEST
 from edgesmith_builder.pack import Base, Layer
@@ -90,6 +90,13 @@ ROLES = ("source", "compiled", "reference", "calibration", "evaluation")
 """Files that a build fetches, in this order."""
 
 
+def artifacts_of(build: Build) -> dict[str, Artifact]:
+    """The files that a build is made of, by their role."""
+    named = {role: getattr(build, role) for role in ROLES}
+    named["reference"] = build.reference.source if build.reference else None
+    return {role: artifact for role, artifact in named.items() if artifact is not None}
+
+
 def files_of(
     build: Build, digests: Mapping[str, str], places: Callable[[str], str] = "spec.{}".format
 ) -> tuple[Material, ...]:
@@ -100,9 +107,7 @@ def files_of(
         digests: 64 hex digits of each file that was fetched, by the field that names it: `spec.source`.
         places: The field that names a file, by the field of the build that holds it.
     """
-    named = {role: getattr(build, role) for role in ROLES}
-    named["reference"] = build.reference.source if build.reference else None
-    return tuple(Material(role, artifact.uri, digests[places(role)]) for role, artifact in named.items() if artifact)
+    return tuple(Material(role, one.uri, digests[places(role)]) for role, one in artifacts_of(build).items())
 
 
 def materials_of(

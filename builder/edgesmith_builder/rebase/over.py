@@ -7,14 +7,16 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgesmith_builder.contract import Build, BuildReport
+from edgesmith_builder.contract import Build, BuildReport, Earlier
 from edgesmith_builder.images import Made, images_of
 from edgesmith_builder.maker import Maker
 from edgesmith_builder.oci import RegistryError, Repository
 from edgesmith_builder.pack import Base
 from edgesmith_builder.push import Registries
+from edgesmith_builder.rebase.before import Before, NotRebased
+from edgesmith_builder.rebase.recorded import Recorded
 from edgesmith_builder.rebase.taken import Layers, take
-from edgesmith_builder.rebase.trusted import Before, NotRebased, Trust
+from edgesmith_builder.rebase.trusted import Trust
 from edgesmith_builder.toolchain import toolchain_of
 
 log = logging.getLogger(__name__)
@@ -29,11 +31,12 @@ async def rebased(
     maker: Maker,
     work: Path,
     threads: int,
+    earlier: Earlier | None = None,
 ) -> Made | None:
     """The images of every finalist over the base; None where they have to be compiled, and the log says why.
 
-    Nothing that is found fails a build: it is compiled instead. Without a key to sign with nobody can be trusted, so
-    nothing is asked.
+    Nothing that is found fails a build: it is compiled instead. With a key to sign with, that key's word counts, and
+    without one that of whoever asks. Where nobody says anything, nothing is asked.
 
     Args:
         wanted: The build.
@@ -43,12 +46,18 @@ async def rebased(
         maker: Who builds; its key says whose layers may be taken.
         work: A folder for the layers.
         threads: Cores to compute with.
+        earlier: Whose layers may be taken where there is no key.
     """
-    if maker.key is None:
+    trusted: Trust | Recorded
+    if maker.key is not None:
+        trusted = Trust(wanted, base.server, registries, repository, maker.key.public)
+    elif earlier is not None:
+        trusted = Recorded(wanted, base.server, registries.target, repository, earlier)
+    else:
         return None
     folder = work / "rebase"
     try:
-        before = await Trust(wanted, base.server, registries, repository, maker.key.public).finalists()
+        before = await trusted.finalists()
         if not before:
             return None
         folder.mkdir()

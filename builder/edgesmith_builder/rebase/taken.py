@@ -14,7 +14,7 @@ from edgesmith_builder.pack import Layer
 from edgesmith_builder.pack.layer import FOLDER, INPUTS_LAYER, MODEL_LAYER
 from edgesmith_builder.progress import size_text, step
 from edgesmith_builder.provenance import TOP_LAYERS
-from edgesmith_builder.rebase.trusted import Before, NotRebased
+from edgesmith_builder.rebase.before import Before, NotRebased
 from edgesmith_builder.score import ScoreFailed
 from edgesmith_builder.toolchain import Toolchain
 
@@ -39,6 +39,8 @@ async def take(
     """
     found = []
     for one in before:
+        if len(one.manifest.layers) < TOP_LAYERS:
+            raise NotRebased(f"{one.reference} has fewer than {TOP_LAYERS} layers")
         pairs = zip((INPUTS_LAYER, MODEL_LAYER), one.manifest.layers[-TOP_LAYERS:], strict=True)
         layers = tuple([await _fetched(registry, one, name, descriptor, folder) for name, descriptor in pairs])
         bundle = folder / "bundle"

@@ -1,4 +1,4 @@
-"""Whose layers may be taken: images that this installation's key signed, with provenance that says the same bundle.
+"""Layers that may be taken on the word of a key: images that it signed, with provenance that says the same bundle.
 
 A bundle key can be computed by anybody, so an image under its tag is worth nothing by itself. What is taken from it
 goes into an image that a Job of ours vouches for; so it must come from one that the same key vouched for before.
@@ -6,32 +6,15 @@ goes into an image that a Job of ours vouches for; so it must come from one that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgesmith_builder.contract import Build, BuildReport, ServerName
-from edgesmith_builder.evidence import SLSA, Material, read_provenance
+from edgesmith_builder.contract import Build, ServerName
+from edgesmith_builder.evidence import SLSA, read_provenance
 from edgesmith_builder.oci import Manifest, Reference, Repository
 from edgesmith_builder.provenance import base_layers, report_of, why_foreign
 from edgesmith_builder.push import Registries
+from edgesmith_builder.rebase.before import Before, NotRebased, all_finalists, manifest_of
 from edgesmith_builder.signatures import PublicKey, attested, look_for
-
-
-class NotRebased(Exception):  # noqa: N818 - an outcome; what it means is that the build is compiled
-    """No layers are taken: why, in one sentence."""
-
-
-@dataclass(frozen=True, slots=True)
-class Before:
-    """A finalist of an earlier build of the same bundle, whose layers may be taken."""
-
-    reference: Reference
-    """By digest."""
-    manifest: Manifest
-    report: BuildReport
-    build: Build
-    files: tuple[Material, ...]
-    """What its layers were made from."""
 
 
 def bundle_tag(bundle: str) -> str:
@@ -62,31 +45,22 @@ class Trust:
         manifest = await self.registries.target.manifest(tag)
         if manifest is None:
             return ()
-        first = await self._trusted(manifest)
-        if first.build.key == self.wanted.key:
-            raise NotRebased(f"{tag} is of the same build, which is to be made anew")
-        layers = await self._base_layers(first)
-        _check_foreign(first, layers)
-        found = [first]
-        for finalist in first.report.finalists[1:]:
-            one = await self._named(finalist.digest)
-            if (one.build.key, one.report.precision) != (first.build.key, finalist.precision):
-                raise NotRebased(f"{one.reference} is not the {finalist.precision} of {first.reference}")
-            _check_foreign(one, layers)
-            found.append(one)
-        if not first.report.finalists:
-            raise NotRebased(f"{first.reference} names no finalists")
-        return tuple(found)
+        first, build = await self._trusted(manifest)
+        found = await all_finalists(first, self.wanted.key, self._named)
+        layers = await self._base_layers(build)
+        for one in found:
+            foreign = why_foreign(one.manifest, one.key, layers)
+            if foreign is not None:
+                raise NotRebased(f"{one.reference} {foreign}")
+        return found
 
     async def _named(self, digest: str | None) -> Before:
         """A finalist that the first one's report names."""
-        manifest = await self.registries.target.manifest(self.repository.pinned(digest)) if digest else None
-        if manifest is None:
-            raise NotRebased(f"{self.repository} does not hold the finalist {digest or 'without a digest'}")
-        return await self._trusted(manifest)
+        found, _ = await self._trusted(await manifest_of(self.registries.target, self.repository, digest))
+        return found
 
-    async def _trusted(self, manifest: Manifest) -> Before:
-        """What the key says of an image.
+    async def _trusted(self, manifest: Manifest) -> tuple[Before, Build]:
+        """What the key says of an image, and which build that makes it.
 
         Raises:
             NotRebased: It does not say that it is of the bundle that is wanted.
@@ -107,17 +81,9 @@ class Trust:
         report = report_of(manifest)
         if report is None:
             raise NotRebased(f"{reference} carries no report that can be read")
-        return Before(reference, manifest, report, said.build, said.files)
+        return Before(reference, manifest, report, said.build.key, said.files), said.build
 
-    async def _base_layers(self, before: Before) -> tuple[str, ...]:
-        """The layers of the base image that its provenance names."""
-        base = before.build.base
-        here = Reference.parse(base).repository.registry == self.repository.registry
-        return await base_layers(self.registries.target if here else self.registries.base, base, before.build.platform)
-
-
-def _check_foreign(before: Before, layers: Sequence[str]) -> None:
-    """Hold an image's manifest against what its provenance says: its build key, and the base under its two layers."""
-    foreign = why_foreign(before.manifest, before.build.key, layers)
-    if foreign is not None:
-        raise NotRebased(f"{before.reference} {foreign}")
+    async def _base_layers(self, build: Build) -> tuple[str, ...]:
+        """The layers of the base image that the first one's provenance names."""
+        here = Reference.parse(build.base).repository.registry == self.repository.registry
+        return await base_layers(self.registries.target if here else self.registries.base, build.base, build.platform)

@@ -29,6 +29,8 @@ class Seen:
     """What changes whenever the bytes do; None: the place says nothing that does."""
     sha256: str | None = None
     """64 hex digits of all of its bytes, where the place knows them."""
+    size: int | None = None
+    """Bytes, where the place says so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,7 @@ class Artifacts:
         with wanted.told():
             manifest, layer = _apart(self._layer(wanted))
         check_size(str(wanted), layer.size, limit)
-        return Seen(manifest.digest, layer.digest.partition(":")[2])
+        return Seen(manifest.digest, layer.digest.partition(":")[2], layer.size)
 
     def _client(self, wanted: _Wanted) -> Registry:
         plain = wanted.reference.repository.registry in self._plain

@@ -31,6 +31,20 @@ _DIGEST = (
 )
 
 
+_BYTES = (
+    "How many bytes the file with that sha256 has. Nothing is built for a DeviceProfile whose spec.hardware.memory is "
+    "less, and no Job is made to find that out. Absent: of a file with a sha256 the build finds it out when the file "
+    "comes; of one without, the look does, and status.sources keeps it."
+)
+_WITH_DIGEST = rules(
+    {
+        "!has(self.bytes) || has(self.sha256)": (
+            "bytes is about the file with a sha256: give sha256, or remove bytes and a look finds both"
+        )
+    }
+)
+
+
 class SecretRef(Model):
     """A Secret in the EdgeModel's namespace."""
 
@@ -45,12 +59,15 @@ class SecretRef(Model):
 class ModelFile(Model):
     """A trained model as its owner published it."""
 
+    model_config = ConfigDict(json_schema_extra=_WITH_DIGEST)
+
     uri: str = Field(
         pattern=URI_PATTERN, max_length=1024, description=f"Where the model is: {URI_FORMS}.", json_schema_extra=_PLACE
     )
     sha256: str | None = Field(
         None, pattern=SHA256_PATTERN, max_length=64, description=_DIGEST, json_schema_extra=_SHA256
     )
+    bytes: int | None = Field(None, ge=1, description=_BYTES)
     trust_pickle: bool = Field(
         False,
         description=(
@@ -93,6 +110,8 @@ class Source(ModelFile):
 class Compiled(Model):
     """A file that somebody compiled of the source for a device whose compiler is no part of the builder."""
 
+    model_config = ConfigDict(json_schema_extra=_WITH_DIGEST)
+
     toolchain: Literal["EdgeTPU"] = Field(description="The toolchain of the DeviceProfiles that it is for; each once.")
     uri: str = Field(
         pattern=URI_PATTERN,
@@ -103,6 +122,7 @@ class Compiled(Model):
     sha256: str | None = Field(
         None, pattern=SHA256_PATTERN, max_length=64, description=_DIGEST, json_schema_extra=_SHA256
     )
+    bytes: int | None = Field(None, ge=1, description=_BYTES)
 
 
 class Dataset(Model):

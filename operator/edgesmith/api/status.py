@@ -9,9 +9,10 @@ from pydantic import Field
 
 from edgesmith.api.drift_status import DriftStatus
 from edgesmith.api.history import HistoryEntry, RequestStatus
+from edgesmith.api.made_build import MadeBuild
 from edgesmith.api.model import Model
 from edgesmith.api.recompiled import Recompiled
-from edgesmith.api.source import SHA256_PATTERN
+from edgesmith.api.source_status import SourceStatus
 from edgesmith.api.trial_status import ALTERNATIVE, TrialStatus, candidate_name
 
 
@@ -173,6 +174,15 @@ class VariantStatus(Model):
         description="Every build of the variant, where spec.optimize.alternatives has any: that of spec.source first.",
         json_schema_extra={"x-map-key": "alternative"},
     )
+    made: tuple[MadeBuild, ...] = Field(
+        (),
+        max_length=9,
+        description=(
+            "The last image of each build that a Job made, and did not find in the registry: over another base image, "
+            "its layers are taken instead of compiling."
+        ),
+        json_schema_extra={"x-map-key": "alternative"},
+    )
     warnings: tuple[str, ...] = Field(
         (), description="What a build measured and is not as good as it looks.", json_schema_extra={"x-member": "One."}
     )
@@ -315,26 +325,6 @@ class RevisionStatus(Model):
             "that left the cluster since before others."
         ),
         json_schema_extra={"x-member": "Node."},
-    )
-
-
-class SourceStatus(Model):
-    """What lay at the URI of a file whose digest the spec does not give, when it was looked at last.
-
-    Builds are made of this digest, so nobody else should write it.
-    """
-
-    field: str = Field(description="The file, by its field without `spec.`: source, calibration or compiled[EdgeTPU].")
-    uri: str = Field(description="Where it was looked at; of another URI in the spec this says nothing.")
-    sha256: str = Field(pattern=SHA256_PATTERN, description="SHA-256 of the file, 64 hex digits.")
-    validator: str | None = Field(
-        None,
-        description="What its place said of it: ETag, version or the manifest's digest. The same means no change.",
-    )
-    resolved_at: str = Field(description="When the look ended.", json_schema_extra={"format": "date-time"})
-    attempt: str | None = Field(
-        None,
-        description="Hash of the retry word and of the Secret's name; with others it is looked at anew.",
     )
 
 

@@ -70,6 +70,8 @@ class BuildPod:
     """The kubelet ended it by its deadline."""
     digest: str | None
     """`sha256:HEX` of the image that its builder pushed or found."""
+    made: bool
+    """Whether its builder made that image."""
     found: ResolveResult | None
     """What its builder found at URIs."""
     failure: BuildFailure | None
@@ -137,14 +139,14 @@ def _job(raw: Raw) -> dict[str, Any]:
 def build_pod(raw: Raw) -> BuildPod:
     """A pod of a build or resolve Job."""
     failure: BuildFailure | None = None
-    digest: str | None = None
+    built: BuildResult | None = None
     found: ResolveResult | None = None
     statuses = list(mappings(at(raw, "status", "containerStatuses")))
     beside = list(mappings(at(raw, "status", "initContainerStatuses")))
     for status in statuses:
         for message in termination_messages(status):
             failure = failure or build_failure(message)
-            digest = digest or built_digest(message)
+            built = built or build_result(message)
             found = found or resolve_result(message)
     ran = any(_ran(status) for status in statuses)
     return BuildPod(
@@ -156,7 +158,8 @@ def build_pod(raw: Raw) -> BuildPod:
         ran=ran,
         blocked=any(text(status, "state", "waiting", "reason") == _LACKS_SECRET for status in statuses),
         overdue=text(raw, "status", "phase") == "Failed" and text(raw, "status", "reason") == _DEADLINE,
-        digest=digest,
+        digest=built.digest if built else None,
+        made=built is not None and built.made,
         found=found,
         failure=failure,
         problem=_pod_problem(raw, statuses, ran=ran) or next(filter(None, map(_beside_problem, beside)), None),
@@ -175,7 +178,8 @@ def with_pods(found: AnyJob, pods: Iterable[BuildPod]) -> AnyJob:
     if found.succeeded:
         if isinstance(found, ResolveJob):
             return replace(found, found=next((pod.found for pod in own if pod.found), None))
-        return replace(found, digest=next((pod.digest for pod in own if pod.digest), None))
+        told = next((pod for pod in own if pod.digest), None)
+        return replace(found, digest=told.digest, made=told.made) if told else found
     if not found.finished:
         newest = own[0]
         return replace(found, ran=newest.ran, failure_message=None if newest.ran else newest.problem)
@@ -190,13 +194,13 @@ def with_pods(found: AnyJob, pods: Iterable[BuildPod]) -> AnyJob:
     )
 
 
-def built_digest(message: str) -> str | None:
-    """The digest of the image in a termination message of the builder; None where it holds no result."""
+def build_result(message: str) -> BuildResult | None:
+    """What a termination message of the builder says of an image; None where it holds no result."""
     found = last_json_line(message)
     if found is None:
         return None
     try:
-        return BuildResult.model_validate(found).digest
+        return BuildResult.model_validate(found)
     except ValueError:
         return None
 

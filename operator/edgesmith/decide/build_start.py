@@ -9,6 +9,7 @@ from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.decide.build_jobs import age, attempt_of
 from edgesmith.decide.changes import changes
 from edgesmith.decide.digests import looked_at_files
+from edgesmith.decide.made import earlier_of
 from edgesmith.decide.plan import Change, StartBuild
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import Snapshot
@@ -20,9 +21,10 @@ def start_of(snapshot: Snapshot, profile: DeviceProfile, build: Build, known: st
     attempt = attempt_of(snapshot.model, snapshot.settings, build)
     if known:
         return StartBuild(profile, build, attempt, (Change("image", known, None),), tries)
+    earlier = earlier_of(snapshot, build, profile.spec.runtime.server)
     reason = changes(build, _before(snapshot, profile, build), looked_at_files(snapshot.model, build))
     tried = (job.reason for job in snapshot.jobs if job.key == build.key and job.reason)
-    return StartBuild(profile, build, attempt, reason or next(tried, ()), tries)
+    return StartBuild(profile, build, attempt, reason or next(tried, ()), tries, earlier=earlier)
 
 
 def _before(snapshot: Snapshot, profile: DeviceProfile, build: Build) -> Mapping[str, Any] | None:
@@ -48,4 +50,8 @@ def why(start: StartBuild, settings: Settings) -> str:
     fields = [change.field for change in start.reason]
     if fields == ["base"] and settings.signing_secret:
         return ": base changed; it is not compiled again where the build before it is signed by the same key"
-    return f": {', '.join(fields)} changed" if fields else ""
+    changed = f"{', '.join(fields)} changed" if fields else ""
+    if start.earlier:
+        kept = f"it is not compiled again where the registry has the image {start.earlier.digest}"
+        return f": {changed}; {kept}" if changed else f"; {kept}"
+    return f": {changed}" if changed else ""

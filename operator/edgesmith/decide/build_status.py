@@ -8,9 +8,12 @@ from typing import Any
 from pydantic.alias_generators import to_camel
 
 from edgesmith.api.conditions import Reason
+from edgesmith.api.edgemodel import SOURCE
+from edgesmith.api.made_build import MadeBuild
 from edgesmith.api.status import ChangedAnswers, RefusedCandidate, VariantBuild
 from edgesmith.decide.builds import BuildState
 from edgesmith.decide.held import build_before, refused_before, variant_before
+from edgesmith.decide.made import made_before
 from edgesmith.decide.scores import bounded, scores
 from edgesmith_builder.contract import BuildReport, MetricName
 
@@ -43,6 +46,28 @@ def known(states: Sequence[BuildState], build: BuildState, previous: Mapping[str
     if build.report:
         return found | _measured(build.report, build.build.metric)
     return found if build.reason is Reason.GATES_FAILED else found | _kept(before, _MEASURED)
+
+
+def made_builds(profile: str, states: Sequence[BuildState], previous: Mapping[str, Any]) -> tuple[MadeBuild, ...]:
+    """What is kept of the images of a variant that Jobs made: of each build the last one.
+
+    Args:
+        profile: The variant's.
+        states: Its builds; empty while they are not known.
+        previous: The EdgeModel's status as it stands.
+    """
+    before = {one.alternative: one for one in made_before(previous, profile)}
+    if not states:
+        return tuple(before.values())
+    found = []
+    for state in states:
+        name, server = state.alternative or SOURCE, state.profile.spec.runtime.server
+        if state.made:
+            key, bundle = state.build.key, state.build.bundle_key(server)
+            found.append(MadeBuild(alternative=name, build_key=key, bundle_key=bundle, digest=state.made))
+        elif name in before:
+            found.append(before[name])
+    return tuple(found)
 
 
 def _build(state: BuildState, previous: Mapping[str, Any]) -> VariantBuild:

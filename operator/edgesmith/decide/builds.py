@@ -20,7 +20,9 @@ from edgesmith.decide.build_jobs import Jobs
 from edgesmith.decide.build_slots import RECHECK, admitted
 from edgesmith.decide.build_start import start_of, why
 from edgesmith.decide.digests import artifacts, undigested
+from edgesmith.decide.fitting import why_too_large
 from edgesmith.decide.held import held_revision
+from edgesmith.decide.made import made_by_job
 from edgesmith.decide.pictures import declared
 from edgesmith.decide.plan import StartBuild
 from edgesmith.decide.retry import REGISTRY_LAG, failed, remaining
@@ -68,6 +70,8 @@ class BuildState:
     """Whose build it is, where there are alternatives: one's name, or `source`."""
     tried: bool = False
     """Whether a Job of the present attempt has tried it in vain."""
+    made: str | None = None
+    """Digest of the image that a Job says it made for it; None where none says so any more."""
 
     @property
     def tagged(self) -> str | None:
@@ -160,7 +164,8 @@ def build_states(
             if undigested(model, profile) or undigested(model, profile, alternative):
                 continue
             build = build_for(model, profile, snapshot.settings, alternative)
-            state = _named(_state(snapshot, profile, build, now), name)
+            state = _fitting(_state(snapshot, profile, build, now), model, alternative)
+            state = replace(_named(state, name), made=made_by_job(snapshot, build))
             if state.start and build.key in started:
                 words = f"Building for {profile.metadata.name}."
                 image, reason = state.image, Reason.BUILDING
@@ -169,6 +174,14 @@ def build_states(
                 started.add(build.key)
             states.setdefault(profile.metadata.name, []).append(state)
     return _within_bound(snapshot, states)
+
+
+def _fitting(state: BuildState, model: EdgeModel, alternative: Alternative | None) -> BuildState:
+    """The build, refused where its device cannot hold its model: no Job would find out anything else."""
+    why = None if state.phase == "Built" else why_too_large(model, state.profile, alternative)
+    if why is None:
+        return state
+    return BuildState(state.profile, state.build, "Failed", state.image, None, Reason.MODEL_TOO_LARGE, why)
 
 
 def _named(state: BuildState, alternative: str | None) -> BuildState:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import Alternative, EdgeModel, compiled_field
 from edgesmith.api.source import File
-from edgesmith.api.status import SourceStatus
+from edgesmith.api.source_status import SourceStatus
 from edgesmith.decide.toolchain import compiled_for
 from edgesmith_builder.contract import Artifact, Build
 
@@ -53,7 +53,7 @@ def undigested(model: EdgeModel, profile: DeviceProfile, alternative: Alternativ
     known = recorded(model)
     return tuple(
         field
-        for field, file in _files_for(model, profile, alternative).values()
+        for field, file in files_for(model, profile, alternative).values()
         if file.sha256 is None and field not in known
     )
 
@@ -75,7 +75,7 @@ def artifacts(model: EdgeModel, profile: DeviceProfile, alternative: Alternative
     known = recorded(model)
     return {
         name: Artifact(uri=file.uri, sha256=file.sha256 or known[field].sha256)
-        for name, (field, file) in _files_for(model, profile, alternative).items()
+        for name, (field, file) in files_for(model, profile, alternative).items()
     }
 
 
@@ -86,12 +86,15 @@ def looked_at_files(model: EdgeModel, build: Build) -> frozenset[str]:
     return frozenset(name for name, file in files.items() if file is not None and file.uri in uris)
 
 
-def _files_for(
-    model: EdgeModel, profile: DeviceProfile, alternative: Alternative | None
-) -> dict[str, tuple[str, File]]:
+def files_for(model: EdgeModel, profile: DeviceProfile, alternative: Alternative | None) -> dict[str, tuple[str, File]]:
     """The files that a profile's build is made of, by their name in it: the field, and the file.
 
     Of those that are compiled, its own toolchain's alone.
+
+    Args:
+        model: The EdgeModel.
+        profile: The profile.
+        alternative: Which model; None: that of `spec.source`.
     """
     spec, compiled = model.spec, compiled_for(model, profile, alternative)
     within = f"optimize.alternatives[{alternative.name}]." if alternative else ""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from edgesmith.api.source import File
-from edgesmith.api.status import SourceStatus
+from edgesmith.api.source_status import SourceStatus
 from edgesmith.decide.digests import resolved_at
 from edgesmith.decide.snapshot import BuilderJob, ResolveJob
 from edgesmith_builder.contract import ResolvedFile
@@ -31,11 +31,18 @@ def merged(
                     field=field,
                     uri=file.uri,
                     sha256=seen.sha256,
+                    bytes=_bytes(entry, seen),
                     validator=seen.validator,
                     resolved_at=end.strftime(TIME_FORMAT),
                     attempt=job.attempt,
                 )
     return entries
+
+
+def _bytes(before: SourceStatus | None, seen: ResolvedFile) -> int | None:
+    """How many bytes a file has: the same bytes have the number that was found first, when they were read."""
+    same = before is not None and before.sha256 == seen.sha256
+    return (before.bytes if before is not None and same else None) or seen.bytes
 
 
 def answers_of(job: ResolveJob, files: Mapping[str, File]) -> dict[str, ResolvedFile]:

@@ -13,7 +13,7 @@ from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.drift_status import DriftStatus
 from edgesmith.api.names import staging_value
 from edgesmith.api.status import EdgeModelStatus, PendingReason
-from edgesmith_builder.contract import Build, FileToResolve
+from edgesmith_builder.contract import Build, Earlier, FileToResolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ class StartBuild:
     """How many Jobs for the same key and attempt failed before this one; part of the Job's name."""
     alternative: str | None = None
     """Whose build it is, where there are alternatives: one's name, or `source`."""
+    earlier: Earlier | None = None
+    """The image of a Job of ours whose layers do for it, over its own base."""
 
 
 @dataclass(frozen=True, slots=True)

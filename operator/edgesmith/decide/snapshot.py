@@ -122,6 +122,8 @@ class BuildJob(BuilderJob):
     """The EdgeModel that it was made for."""
     digest: str | None = None
     """`sha256:HEX` of the image that it pushed or found; known of one that succeeded while its pod is there."""
+    made: bool = False
+    """Whether it made that image; False: it was found, or nobody says."""
     build: Mapping[str, Any] = field(default_factory=dict)
     """What it is to make, as JSON; empty where that cannot be read."""
     reason: tuple[Change, ...] = ()

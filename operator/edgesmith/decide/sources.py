@@ -19,7 +19,7 @@ from edgesmith.api.conditions import Reason
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import short_hash
 from edgesmith.api.source import File
-from edgesmith.api.status import SourceStatus
+from edgesmith.api.source_status import SourceStatus
 from edgesmith.api.units import parse_duration
 from edgesmith.decide.build_jobs import Jobs, age
 from edgesmith.decide.build_slots import RECHECK

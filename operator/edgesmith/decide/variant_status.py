@@ -10,7 +10,7 @@ from edgesmith.api.conditions import Reason
 from edgesmith.api.names import RETRY_ANNOTATION
 from edgesmith.api.recompiled import Recompiled
 from edgesmith.api.status import NodeCounts, PartitionStatus, TransferStatus, VariantStatus
-from edgesmith.decide.build_status import known
+from edgesmith.decide.build_status import known, made_builds
 from edgesmith.decide.builds import BuildState
 from edgesmith.decide.conditions import Finding, Severity
 from edgesmith.decide.contestants import Contestants
@@ -192,6 +192,7 @@ def variant_status(facts: VariantFacts, previous: Mapping[str, Any]) -> VariantS
         nodes=own,
         device_warnings=tuple(_device_warnings(facts.warnings))[:_WARNINGS],
         recompiled=tuple(_recompiled(facts.recompiled))[:_WARNINGS],
+        made=made_builds(facts.profile, facts.contestants.states if facts.contestants else (), previous),
         **measured,
     )
 

@@ -100,8 +100,9 @@ class Web:
         if found is None:
             return Seen()
         validator, size = found
-        check_size(str(asked), size, limit)
-        return Seen(validator)
+        if size is not None:
+            check_size(str(asked), size, limit)
+        return Seen(validator, size=size)
 
     def _client(self) -> httpx.Client:
         return httpx.Client(
@@ -120,12 +121,12 @@ class _Page:
         self.validator: str | None = None
         """What the last whole answer says of the file; see `validator_of`."""
 
-    def seen(self) -> tuple[str | None, int] | None:
-        """The validator, and the size where it is said, else 0; None where HEAD is not answered."""
+    def seen(self) -> tuple[str | None, int | None] | None:
+        """The validator, and the size where it is said; None where HEAD is not answered."""
         with self._answer({"Accept-Encoding": "identity"}, "HEAD") as response:
             if response.status_code != HTTPStatus.OK:
                 return None
-            return validator_of(response.headers), _span(response)[1] or 0
+            return validator_of(response.headers), _span(response)[1]
 
     def read(self, arriving: Arriving) -> None:
         """One answer; returns when the file's end is reached."""

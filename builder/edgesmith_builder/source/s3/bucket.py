@@ -111,7 +111,7 @@ class Bucket:
             return Seen()
         check_size(str(wanted), found.size or 0, limit)
         headers = found.metadata or {}
-        return Seen(validator_of(headers), checksum_of(headers))
+        return Seen(validator_of(headers), checksum_of(headers), found.size)
 
 
 class _Object:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.source import Dataset
 from edgesmith.decide.digests import recorded
 
 _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -25,7 +26,7 @@ def bare(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_digests(raw: Mapping[str, Any], model: EdgeModel) -> dict[str, Any]:
-    """An EdgeModel with the digests that the hub found out: a site looks at no files.
+    """An EdgeModel with the digests that the hub found out, and of models the bytes: a site looks at no files.
 
     The build key stays what it is, since it is made of the digests.
 
@@ -38,6 +39,8 @@ def with_digests(raw: Mapping[str, Any], model: EdgeModel) -> dict[str, Any]:
         file = _at(found["spec"], field)
         if file is not None:
             file["sha256"] = entry.sha256
+            if entry.bytes is not None and not isinstance(model.spec.files[field], Dataset):
+                file["bytes"] = entry.bytes
     return found
 
 

@@ -1,0 +1,43 @@
+"""Models that a device cannot hold, from what is known of their files: said before any Job is made.
+
+A build that is asked for all the same finds it out when the file comes, by the same bound, and says the same reason.
+"""
+
+from __future__ import annotations
+
+from edgesmith.api.deviceprofile import DeviceProfile
+from edgesmith.api.edgemodel import Alternative, EdgeModel
+from edgesmith.api.source import Dataset
+from edgesmith.decide.digests import files_for, recorded
+from edgesmith_builder.contract import most_bytes
+
+_ON_THE_DEVICE = ("source", "compiled")
+"""Files of a build that are made into what the device holds; what an alternative is held against stays here."""
+
+
+def why_too_large(model: EdgeModel, profile: DeviceProfile, alternative: Alternative | None = None) -> str | None:
+    """Why a build's model cannot be on a profile's devices, in one sentence; None where it can, or nobody knows.
+
+    Args:
+        model: The EdgeModel.
+        profile: The profile.
+        alternative: Which model; None: that of `spec.source`.
+    """
+    if profile.memory is None:
+        return None
+    most, files = most_bytes(profile.memory), files_for(model, profile, alternative)
+    looked_at = recorded(model)
+    for name in _ON_THE_DEVICE:
+        field, file = files.get(name, ("", None))
+        if file is None or isinstance(file, Dataset):
+            continue
+        entry = looked_at.get(field)
+        known = file.bytes if entry is None else entry.bytes
+        if known is not None and known > most:
+            said = f"spec.{field}.bytes is" if entry is None else f"the file of spec.{field} has"
+            whence = "" if entry is None else " bytes (status.sources)"
+            return (
+                f"{said} {known}{whence}; at most {profile.spec.hardware.memory}, the memory of the device "
+                f"(spec.hardware.memory of DeviceProfile {profile.metadata.name!r}), was expected."
+            )
+    return None
