@@ -11,8 +11,9 @@ import yaml
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.history import RequestState
+from edgesmith.api.revision_status import RevisionStatus
 from edgesmith.api.rollout import RollbackTo
-from edgesmith.api.status import EdgeModelStatus, RevisionStatus, VariantStatus
+from edgesmith.api.status import EdgeModelStatus, VariantStatus
 from edgesmith.cli import rings
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.errors import Missing
