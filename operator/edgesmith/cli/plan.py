@@ -1,7 +1,9 @@
-"""`edgesmith plan`: what applying a file would do, and why. It is `decide` with `apply` left out."""
+"""`edgesmith plan`: it is `decide` with `apply` left out."""
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import json
 import os
 import re
@@ -14,6 +16,8 @@ from typing import Any
 from edgesmith.api.conditions import ConditionType
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.status import Condition, EdgeModelStatus, NodeCounts, VariantStatus
+from edgesmith.cli.answer import Answer
+from edgesmith.cli.asking import cluster
 from edgesmith.cli.documents import KINDS, read
 from edgesmith.cli.seen import look
 from edgesmith.cli.table import size
@@ -45,6 +49,22 @@ class Planned:
     plan: Plan
     nodes_refused: str | None
     """Why nodes could not be listed. What the plan says of nodes and of revisions in use is wrong then."""
+
+
+def run(found: argparse.Namespace) -> Answer:
+    """Carry out the command.
+
+    Raises:
+        ClusterError: As for `plan`.
+        ValueError: A DocumentError or a SettingsError of `plan`, or the credentials are none.
+    """
+    made = asyncio.run(_planned(found))
+    return Answer(as_json(made) if found.output == "json" else as_text(made))
+
+
+async def _planned(found: argparse.Namespace) -> list[Planned]:
+    async with cluster(found) as (client, namespace):
+        return await plan(client, found.file, namespace, found.operator_namespace, found.registry_credentials)
 
 
 async def plan(

@@ -1,8 +1,4 @@
-"""What one ring of a git repository runs is given to the next one: files alone, without a cluster or a commit.
-
-A ring is a directory of manifests. EdgeModels take everything from the ring before but how and where they roll out,
-which stays the ring's own; other manifests are taken as they are.
-"""
+"""`edgesmith promote --ring`: what one ring of a git repository runs is written into the next one's directory."""
 
 from __future__ import annotations
 
@@ -19,14 +15,6 @@ from edgesmith.cli.answer import Answer
 OWN = ("nodeSelector", "rollout")
 """Fields of an EdgeModel's spec that a ring keeps."""
 _SUFFIXES = {".yaml", ".yml", ".json"}
-
-
-def add_to(promote: argparse.ArgumentParser) -> None:
-    """Add the options to the command."""
-    rings = promote.add_argument_group("a ring of a git repository", description=__doc__)
-    rings.add_argument("--ring", metavar="NAME", help="the ring that has proven it")
-    rings.add_argument("--to", metavar="NAME", help="the ring that is to run it")
-    rings.add_argument("--directory", type=Path, default=Path("rings"), help="of all rings (default: %(default)s)")
 
 
 def run(found: argparse.Namespace) -> Answer:

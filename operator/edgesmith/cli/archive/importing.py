@@ -1,8 +1,9 @@
-"""Bring an archive into a site's registry, or its images into K3s' images folder; every digest is checked first."""
+"""`edgesmith archive import`."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 from pathlib import Path
 
@@ -10,12 +11,13 @@ from edgesmith.archive.artifacts import manifests_in
 from edgesmith.archive.images_folder import write_images
 from edgesmith.archive.opened import Archive
 from edgesmith.archive.push import Push, Sent
+from edgesmith.cli.answer import Answer
 from edgesmith.cli.archive.progress import Progress
 from edgesmith.cli.table import size
 from edgesmith_builder.oci import Backoff, Credentials, Registry
 
 
-async def run(found: argparse.Namespace, progress: Progress) -> str:
+def run(found: argparse.Namespace) -> Answer:
     """Import an archive and say what came of it.
 
     Raises:
@@ -23,6 +25,10 @@ async def run(found: argparse.Namespace, progress: Progress) -> str:
         RegistryError: The registry refused something, or went away.
         OSError: A file cannot be read or written.
     """
+    return Answer(asyncio.run(_import(found, Progress())))
+
+
+async def _import(found: argparse.Namespace, progress: Progress) -> str:
     archive = Archive.open(found.file)
     progress.begin("checking", archive.size)
     archive.check(progress.blob)
