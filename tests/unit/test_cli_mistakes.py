@@ -34,7 +34,7 @@ KUBECONFIG = {
         (b"a\x00b", "is not YAML: unacceptable character #x0000: special characters are not allowed"),
         (b"a: [\n", "is not YAML: line 2, column 1: expected the node content, but found '<stream end>'"),
         (b"a: b: c\n", "is not YAML: line 1, column 5: mapping values are not allowed here"),
-        (b"[" * 5000, "is not YAML: maximum recursion depth exceeded"),
+        (b"[" * 2000, "is not YAML: maximum recursion depth exceeded"),
         (b"9" * 5000, "is not YAML: Exceeds the limit (4300 digits) for integer string conversion"),
         (b"&a [*a]", "has more than 100000 values; fewer were expected, and no anchor within itself"),
         (b"1: x", "has the key 1; text was expected"),
@@ -57,6 +57,42 @@ def test_a_file_that_is_something_else_is_said_in_one_sentence(
     found = capsys.readouterr().err
     assert found.startswith((f"edgesmith: {file}", f"edgesmith: document 1 of {file}"))
     assert found.count("\n") == 1
+
+
+def test_an_edgemodel_is_not_held_against_the_fields_of_a_profile(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file.yaml"
+    file.write_text(PROFILE.replace("DeviceProfile", "EdgeModel") + "spec: {source: {uri: s3://a/b.onnx}}")
+    assert main(["profile", "validate", str(file)]) == 1
+    said = capsys.readouterr().out
+    assert said == f'{file}: document 1, mine: kind is "EdgeModel"; DeviceProfile was expected\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("a: [", "is not YAML: line 1, column 5: "),
+        ("# nothing", "contains no object; an EdgeModel was expected"),
+        (
+            "kind: Pod\napiVersion: v1",
+            "is v1 Pod; an EdgeModel or DeviceProfile of edgesmith.dev/v1alpha1 was expected",
+        ),
+        (PROFILE.replace("mine", "3"), "has no metadata.name; a name was expected"),
+        (PROFILE.replace("mine", "mine, namespace: 3"), "has the metadata.namespace 3; text was expected"),
+    ],
+)
+def test_what_is_wrong_with_the_file_of_a_plan_needs_no_cluster_to_be_said(
+    text: str | None, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file.yaml"
+    if text is not None:
+        file.write_text(text)
+    assert main(["plan", "-f", str(file), "--kubeconfig", "/nowhere"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(file) in line
+    assert says in line
 
 
 def test_a_bomb_of_anchors_is_no_work(tmp_path: Path) -> None:

@@ -33,12 +33,8 @@ class _Loader(yaml.SafeLoader):
     }
 
 
-def read(path: str, namespace: str) -> list[dict[str, Any]]:
+def read(path: str) -> list[dict[str, Any]]:
     """The objects of a YAML or JSON file; `-` is standard input.
-
-    Args:
-        path: The file.
-        namespace: Given to EdgeModels that name none.
 
     Raises:
         DocumentError: The file cannot be read, is not YAML, or contains objects of other kinds.
@@ -46,7 +42,17 @@ def read(path: str, namespace: str) -> list[dict[str, Any]]:
     documents = load(path)
     if not documents:
         raise DocumentError(f"{path} contains no object; an EdgeModel was expected")
-    return [_checked(path, number, document, namespace) for number, document in enumerate(documents, start=1)]
+    return [_checked(path, number, document) for number, document in enumerate(documents, start=1)]
+
+
+def placed(documents: list[dict[str, Any]], namespace: str) -> list[dict[str, Any]]:
+    """The same objects, EdgeModels that name no namespace in this one."""
+    return [
+        document | {"metadata": {"namespace": namespace} | document["metadata"]}
+        if KINDS[document["kind"]].namespaced
+        else document
+        for document in documents
+    ]
 
 
 def load(path: str) -> list[Any]:
@@ -98,7 +104,7 @@ def _unknown_to_json(document: Any) -> Iterator[str]:
             yield f"has the value {value!r}; what JSON can hold was expected"
 
 
-def _checked(path: str, number: int, document: Any, namespace: str) -> dict[str, Any]:
+def _checked(path: str, number: int, document: Any) -> dict[str, Any]:
     where = f"document {number} of {path}"
     if not isinstance(document, dict):
         raise DocumentError(f"{where} is {shown(document)}; an object was expected")
@@ -111,10 +117,10 @@ def _checked(path: str, number: int, document: Any, namespace: str) -> dict[str,
     metadata = document.get("metadata")
     if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str) or not metadata["name"]:
         raise DocumentError(f"{where} has no metadata.name; a name was expected")
+    if not isinstance(metadata.get("namespace") or "", str):
+        raise DocumentError(f"{where} has the metadata.namespace {shown(metadata['namespace'])}; text was expected")
     kept = {key: value for key, value in document.items() if key != "status"}
     kept["metadata"] = {
         key: metadata[key] for key in ("name", "namespace", "labels", "annotations") if metadata.get(key)
     }
-    if kind.namespaced:
-        kept["metadata"].setdefault("namespace", namespace)
     return kept

@@ -54,7 +54,7 @@ def run(found: argparse.Namespace) -> Answer:
         chart_of(model).png(Path(found.png))
     if found.html:
         rows = [HEADER, *(tuple(asdict(row).values()) for row in rows_of(model))]
-        Path(found.html).write_text(chart_of(model).page(rows))
+        Path(found.html).write_text(chart_of(model).page(rows), encoding="utf-8")
     return Answer(as_json(model) if found.output == "json" else as_text(model))
 
 
