@@ -1,1 +1,1 @@
-"""`edgesmith archive`: models for a site that no line leads to."""
+"""`edgesmith archive`: models for a site without a connection, as one file."""

@@ -1,4 +1,4 @@
-"""`edgesmith archive`: models for a site that no line leads to, in one file, and out of it into the site's registry."""
+"""`edgesmith archive`: models for a site without a connection, as one file, and from it into the site's registry."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from edgesmith.cli.arguments.shared import Parsers, common, login, operator, output
 
 _EXPORT = (
-    "Write what a site without a link needs: models' images with signatures, bills and provenance, runtimes, operator."
+    "Write what a site without a connection needs: models' images with signatures, bills and provenance, runtimes, operator."
 )
 _IMPORT = (
     "Bring an archive into a site's registry, or its images into K3s' images folder; every digest is checked first."
@@ -17,7 +17,7 @@ _IMPORT = (
 def add_to(commands: Parsers) -> None:
     """Declare the command, and what stands after it."""
     parser = commands.add_parser(
-        "archive", help="models and all they need as one file, for sites without a link", description=__doc__
+        "archive", help="models and all they need as one file, for sites without a connection", description=__doc__
     )
     actions: Parsers = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_export(actions)
