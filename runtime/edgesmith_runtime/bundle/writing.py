@@ -84,9 +84,8 @@ def write_bundle(
         "outputs": specs_document(outputs),
         "digests": digests,
         "golden": {"inputs": GOLDEN_INPUTS, "answers": GOLDEN_ANSWERS},
+        **({"labels": list(labels)} if labels is not None else {}),
     }
-    if labels is not None:
-        document["labels"] = list(labels)
     if baseline is not None:
         digests[BASELINE] = _write(folder / BASELINE, baseline)
         document["baseline"] = BASELINE
