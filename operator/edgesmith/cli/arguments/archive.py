@@ -6,12 +6,11 @@ from pathlib import Path
 
 from edgesmith.cli.arguments.shared import Parsers, common, login, operator, output
 
-_EXPORT = (
-    "Write what a site without a connection needs: models' images with signatures, bills and provenance, runtimes, operator."
-)
-_IMPORT = (
-    "Bring an archive into a site's registry, or its images into K3s' images folder; every digest is checked first."
-)
+_EXPORT = """\
+Write what a site without a connection needs: models' images with signatures, bills and provenance, runtimes, and the
+operator."""
+_IMPORT = """\
+Bring an archive into a site's registry, or its images into K3s' images folder; every digest is checked first."""
 
 
 def add_to(commands: Parsers) -> None:
