@@ -34,7 +34,7 @@ KUBECONFIG = {
         (b"a\x00b", "is not YAML: unacceptable character #x0000: special characters are not allowed"),
         (b"a: [\n", "is not YAML: line 2, column 1: expected the node content, but found '<stream end>'"),
         (b"a: b: c\n", "is not YAML: line 1, column 5: mapping values are not allowed here"),
-        (b"[" * 2000, "is not YAML: maximum recursion depth exceeded"),
+        (b"[" * 700, "is not YAML: maximum recursion depth exceeded"),
         (b"9" * 5000, "is not YAML: Exceeds the limit (4300 digits) for integer string conversion"),
         (b"&a [*a]", "has more than 100000 values; fewer were expected, and no anchor within itself"),
         (b"1: x", "has the key 1; text was expected"),
@@ -123,6 +123,14 @@ def test_a_folder_in_the_place_of_a_file(tmp_path: Path, capsys: pytest.CaptureF
 def test_an_archive_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["archive", "import", str(tmp_path / "a.tar"), "--registry", "hub"]) == 1
     assert capsys.readouterr().err == f"edgesmith: {tmp_path / 'a.tar'} cannot be used: No such file or directory\n"
+
+
+def test_an_archive_that_is_none_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "a.tar"
+    file.write_bytes(b"\x89PNG\r\n" * 1000)
+    assert main(["archive", "import", str(file), "--registry", "hub"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"edgesmith: {file} cannot be used: the archive has no tar header at byte 0")
 
 
 @pytest.mark.parametrize(

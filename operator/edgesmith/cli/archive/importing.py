@@ -11,6 +11,7 @@ from edgesmith.archive.artifacts import manifests_in
 from edgesmith.archive.images_folder import write_images
 from edgesmith.archive.opened import Archive
 from edgesmith.archive.push import Push, Sent
+from edgesmith.archive.roots import ArchiveError
 from edgesmith.cli.answer import Answer
 from edgesmith.cli.archive.progress import Progress
 from edgesmith.cli.table import size
@@ -29,9 +30,7 @@ def run(found: argparse.Namespace) -> Answer:
 
 
 async def _import(found: argparse.Namespace, progress: Progress) -> str:
-    archive = Archive.open(found.file)
-    progress.begin("checking", archive.size)
-    archive.check(progress.blob)
+    archive = _opened(found.file, progress)
     if found.manifests:
         text = manifests_in(archive)
         if text is None:
@@ -43,6 +42,17 @@ async def _import(found: argparse.Namespace, progress: Progress) -> str:
         return f"{path}: {size(path.stat().st_size)}. K3s takes it at once or, before 1.30.9, at its next start."
     sent = await _push(archive, found, progress)
     return _as_json(sent) if found.output == "json" else _as_text(sent)
+
+
+def _opened(file: Path, progress: Progress) -> Archive:
+    """An archive of which every digest was checked."""
+    try:
+        archive = Archive.open(file)
+        progress.begin("checking", archive.size)
+        archive.check(progress.blob)
+    except ArchiveError as error:
+        raise ArchiveError(f"{file} cannot be used: {error}") from error
+    return archive
 
 
 async def _push(archive: Archive, found: argparse.Namespace, progress: Progress) -> Sent:
