@@ -20,6 +20,9 @@ if __name__ == "__main__":
         from edgesmith_builder.notify import main as notify
 
         sys.exit(notify())
+    from edgesmith_builder.arguments import parse
+
+    parse(sys.argv[1:])  # help and wrong usage end here, before what builds need is imported
     from edgesmith_builder.cli import main
 
     sys.exit(main())

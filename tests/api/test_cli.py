@@ -66,7 +66,7 @@ def test_a_plan_as_json(server: ApiServer, installed: str) -> None:
     [
         pytest.param([], "- contains no object", id="nothing"),
         pytest.param([{"kind": "Pod", "apiVersion": "v1"}], "document 1 of - is v1 Pod; an EdgeModel", id="a-pod"),
-        pytest.param([["a"]], "document 1 of - is ['a']; an object was expected", id="a-list"),
+        pytest.param([["a"]], 'document 1 of - is ["a"]; an object was expected', id="a-list"),
     ],
 )
 def test_a_wrong_file_is_one_sentence(server: ApiServer, documents: list[Object], says: str) -> None:

@@ -251,3 +251,13 @@ def test_what_nobody_expected_is_internal_and_short() -> None:
 def test_every_reason_is_in_the_docs() -> None:
     page = (Path(__file__).parents[2] / "docs" / "builder.md").read_text()
     assert [reason for reason in REASONS if f"`{reason}`" not in page] == []
+
+
+@pytest.mark.parametrize(("words", "status"), [(["--help"], 0), (["resolve", "--help"], 0), ([], 2)], ids=str)
+def test_help_and_wrong_usage_import_nothing_that_builds_need(words: list[str], status: int) -> None:
+    line = [sys.executable, "-X", "importtime", "-m", "edgesmith_builder", *words]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    loaded = {one.rpartition("|")[2].strip() for one in done.stderr.splitlines()}
+    assert done.returncode == status
+    assert "edgesmith_builder.arguments" in loaded
+    assert not loaded & {"numpy", "onnx", "pydantic", "edgesmith_builder.cli"}

@@ -1,9 +1,8 @@
-"""The uplink against a played bucket: signatures, refusals, clocks, rates, and what is tried next."""
+"""One object to a played bucket: signatures, refusals and clocks."""
 
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
@@ -15,21 +14,15 @@ import pytest
 from authority import Authority
 from minio.credentials.credentials import Credentials
 from minio.signer import sign_v4_s3
-from played import Answer, Played
+from played import Answer, Played, refused
 
-from edgesmith_runtime.spool.disk import RealDisk
-from edgesmith_runtime.spool.spool import Kept, Spool
 from edgesmith_runtime.uplink.answers import REASONS, Outcome
 from edgesmith_runtime.uplink.bucket import Bucket, Target
 from edgesmith_runtime.uplink.clock import BucketClock
-from edgesmith_runtime.uplink.command import Uplink, UplinkSettings
-from edgesmith_runtime.uplink.credentials import CredentialsInvalid, Login, read_login
+from edgesmith_runtime.uplink.credentials import Login
 from edgesmith_runtime.uplink.rate import Rate
 from edgesmith_runtime.uplink.signing import Keys, path_of, signed
-from edgesmith_runtime.uplink.standing import Standing
 
-PAIR = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-PIECE = 16_384
 DATA = b"a sample" * 100
 DIGEST = hashlib.sha256(DATA).hexdigest()
 KEYS = Keys("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
@@ -61,10 +54,6 @@ def answering(*answers: Answer | Callable[[BaseHTTPRequestHandler], Answer]) -> 
         return one(request) if callable(one) else one
 
     return answer
-
-
-def refused(status: int, code: str, **headers: str) -> Answer:
-    return Answer(status, f"<Error><Code>{code}</Code><Message>Not you.</Message></Error>".encode(), headers)
 
 
 MADE = list[Bucket]()
@@ -243,176 +232,3 @@ def test_a_certificate_is_asked_for_and_must_be_trusted(tmp_path: Path) -> None:
         assert (found.reason, "not trusted" in found.message) == ("Distrusted", True)
         assert store.asked == []
         assert put(store, bucket(authority=authority.file)).reason == "Sent"
-
-
-# Credentials ----------------------------------------------------------------------------------------------------------
-
-
-def write(folder: Path, **files: str) -> Path:
-    for name, text in files.items():
-        (folder / name).write_text(text)
-    return folder
-
-
-def test_each_node_has_keys_of_its_own_in_the_secret(tmp_path: Path) -> None:
-    folder = write(
-        tmp_path,
-        AWS_ENDPOINT_URL="https://minio.example:9000",
-        AWS_REGION="eu-1\n",
-        **{"edge-1": "AWS_ACCESS_KEY_ID=one\nAWS_SECRET_ACCESS_KEY = 1=1\n# a line\nOTHER=x\n"},
-    )
-    found = read_login(folder, "edge-1")
-    assert (found.keys.access, found.keys.secret, found.keys.region) == ("one", "1=1", "eu-1")
-    assert (found.host, found.secure) == ("minio.example:9000", True)
-    assert "1=1" not in repr(found)
-    for node in ("edge-2", "", "../edge-1", "."):
-        with pytest.raises(CredentialsInvalid, match="no keys for this node"):
-            read_login(folder, node)
-
-
-def test_keys_of_all_nodes_are_taken_where_a_node_has_none_and_never_mixed(tmp_path: Path) -> None:
-    folder = write(tmp_path, **{PAIR[0]: "all\n", PAIR[1]: "s\n", "half": "AWS_ACCESS_KEY_ID=h"})
-    found = read_login(folder, "edge-1", "http://h:1")
-    assert (found.keys.access, found.host, found.secure) == ("all", "h:1", False)
-    assert read_login(folder, "edge-1").host == "s3.us-east-1.amazonaws.com"
-    with pytest.raises(CredentialsInvalid):
-        read_login(folder, "half")
-    with pytest.raises(CredentialsInvalid, match="AWS_ENDPOINT_URL is no address"):
-        read_login(write(folder, AWS_ENDPOINT_URL="http://user:pass@h/"), "edge-1")
-
-
-# The whole of it ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    (tmp_path / "spool" / "objects").mkdir(parents=True)
-    return Spool(RealDisk(), tmp_path / "spool" / "objects", 1 << 20)
-
-
-def uplink(tmp_path: Path, endpoint: str, ending: threading.Event, drain: float = 5.0, rate: int = 10**9) -> Uplink:
-    settings = UplinkSettings(
-        tmp_path / "spool", ("samples", "edge"), "plant/m", "n1", tmp_path / "keys", endpoint, rate, None, drain,
-        tmp_path / "log",
-    )  # fmt: skip
-    return Uplink(settings, ending)
-
-
-def keys(tmp_path: Path) -> None:
-    (tmp_path / "keys").mkdir(exist_ok=True)
-    write(tmp_path / "keys", **dict.fromkeys(PAIR, "some"))
-
-
-def test_what_waits_is_sent_at_the_end_and_what_is_refused_stays(tmp_path: Path, spool: Spool) -> None:
-    for number in range(5):
-        spool.put(str(number).encode(), value=number)
-    keys(tmp_path)
-    ending = threading.Event()
-    ending.set()
-    taken = list[str]()
-
-    def answer(request: BaseHTTPRequestHandler) -> Answer:
-        body = request.rfile.read(int(request.headers["Content-Length"])).decode()
-        taken.append(body)
-        return refused(403, "AccessDenied") if body == "2" else Answer()
-
-    with Played(answer) as store:
-        one = uplink(tmp_path, store.endpoint, ending)
-        one.run()
-        assert "keys that may put" in one.last_words
-        assert taken == ["4", "3", "2"]  # the first refusal is the last try: the pod is to end
-        uplink(tmp_path, store.endpoint, ending).run()
-    assert [spool.read(kept) for kept in spool.kept()] == [b"0", b"1", b"2"]
-    found = Standing.read(tmp_path / "spool" / "uplink.json")
-    assert found.counts == {"Sent": 2, "Forbidden": 2}
-    assert found.reason == "Forbidden"
-
-
-def test_the_rate_holds_to_the_end_and_what_cannot_go_whole_is_not_begun(tmp_path: Path, spool: Spool) -> None:
-    keys(tmp_path)
-    spool.put(bytes(400_000), value=900)
-    for number in range(100):
-        spool.put(str(number).encode() * 10_000, value=number)
-    ending = threading.Event()
-    ending.set()
-    taken = []
-
-    def answer(request: BaseHTTPRequestHandler) -> Answer:
-        taken.append(int(request.headers["Content-Length"]))
-        request.rfile.read(taken[-1])
-        return Answer()
-
-    with Played(answer) as store:
-        start = time.monotonic()
-        uplink(tmp_path, store.endpoint, ending, drain=1.5, rate=100_000).run()
-        took = time.monotonic() - start
-    assert 1.0 < took < 3.0
-    assert 50_000 < sum(taken) <= 100_000 * took + PIECE, "the one of 400,000 would take four seconds"
-
-
-def test_what_is_under_way_at_the_end_goes_no_faster_and_is_given_up_in_time(tmp_path: Path, spool: Spool) -> None:
-    keys(tmp_path)
-    spool.put(bytes(400_000), value=9)
-    ending, begun = threading.Event(), threading.Event()
-    got = [0]
-
-    def answer(request: BaseHTTPRequestHandler) -> Answer:
-        while got[0] < 400_000 and (piece := request.rfile.read1(PIECE)):
-            got[0] += len(piece)
-            begun.set()
-        return Answer()
-
-    with Played(answer) as store:
-        thread = threading.Thread(target=uplink(tmp_path, store.endpoint, ending, drain=0.5, rate=100_000).run)
-        start = time.monotonic()
-        thread.start()
-        assert begun.wait(20)
-        ending.set()
-        thread.join(20)
-        took = time.monotonic() - start
-        assert not thread.is_alive()
-    assert took < 2.0, "it would take four seconds"
-    assert got[0] <= 100_000 * took + PIECE
-    assert len(spool.kept()) == 1
-
-
-def test_keys_may_come_later_and_a_mistake_of_its_own_ends_nothing(
-    tmp_path: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spool.put(b"one", value=1)
-    ending, sent = threading.Event(), threading.Event()
-    for name, seconds in (("command._FAILED", 0.01), ("command._LOOK", 0.01), ("sending._FIRST", 0.001)):
-        monkeypatch.setattr(f"edgesmith_runtime.uplink.{name}", seconds)
-    failures: Iterator[Exception] = iter([ZeroDivisionError("of its own")])
-    read = Spool.read
-
-    def reading(self: Spool, one: Kept) -> bytes | None:
-        for failure in failures:
-            raise failure
-        return read(self, one)
-
-    monkeypatch.setattr("edgesmith_runtime.spool.spool.Waiting.read", reading)
-
-    def answer(request: BaseHTTPRequestHandler) -> Answer:
-        request.rfile.read(int(request.headers["Content-Length"]))
-        sent.set()
-        return Answer()
-
-    with Played(answer) as store:
-        one = uplink(tmp_path, store.endpoint, ending)
-        thread = threading.Thread(target=one.run)
-        thread.start()
-        keys(tmp_path)
-        assert sent.wait(20)
-        ending.set()
-        thread.join()
-    assert spool.kept() == []
-
-
-def test_what_cannot_be_read_of_a_standing_says_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "uplink.json"
-    for text in ("", "[]", '{"counts": 3}', '{"counts": {"Sent": "x"}, "sent": 0, "reason": "", "message": ""}'):
-        path.write_text(text)
-        assert Standing.read(path) == Standing()
-    path.write_text('{"counts": {"Sent": 3, "Evil": 4}, "sent": 7, "reason": "Sent", "message": ""}')
-    assert Standing.read(path) == Standing({"Sent": 3}, 7, "Sent", "")

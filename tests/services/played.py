@@ -22,6 +22,11 @@ class Answer:
     """Bytes of the body after which the line breaks."""
 
 
+def refused(status: int, code: str, **headers: str) -> Answer:
+    """A bucket's refusal."""
+    return Answer(status, f"<Error><Code>{code}</Code><Message>Not you.</Message></Error>".encode(), headers)
+
+
 Answering = Callable[[BaseHTTPRequestHandler], Answer]
 
 

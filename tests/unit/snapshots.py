@@ -8,6 +8,9 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+from devices import MISMATCH, Devices
+from new_jobs import new_job, new_look
+
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import (
@@ -16,19 +19,16 @@ from edgesmith.api.names import (
     job_name,
     next_label,
     node_label,
-    parse_next,
     reporting_name,
     resolve_job_name,
     retraining_name,
     staging_name,
-    trial_pod_name,
 )
 from edgesmith.decide import decide
 from edgesmith.decide.build_jobs import attempt_of
 from edgesmith.decide.builds import build_for
 from edgesmith.decide.built_for_sites import wanted
-from edgesmith.decide.devices import devices_of
-from edgesmith.decide.drift import DriftVerdict, Report
+from edgesmith.decide.drift import DriftVerdict
 from edgesmith.decide.plan import (
     ApplyRevision,
     Delete,
@@ -38,12 +38,10 @@ from edgesmith.decide.plan import (
     StartBuild,
     StartLook,
     StartRetraining,
-    StartTrial,
 )
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import (
     BuildJob,
-    Ended,
     HoldingSet,
     Image,
     Node,
@@ -131,7 +129,7 @@ def pod(on: str, revision: str, *, age: float = 600, ready: bool = True, **more:
     return replace(base, **more)
 
 
-def failed_selftest(reason: str = "GoldenMismatch", message: str = "3 of 8 golden samples differ.") -> SelfTest:
+def failed_selftest(reason: str = MISMATCH[0], message: str = MISMATCH[1]) -> SelfTest:
     """What a device says of a bundle that it refuses."""
     return SelfTest(False, reason, message)
 
@@ -162,26 +160,6 @@ def job(of: EdgeModel, at: DeviceProfile | None = None, **more: Any) -> BuildJob
     return replace(new_job(name, key, at.metadata.name, attempt, NOW - timedelta(seconds=60)), **more)
 
 
-_RUNS: dict[str, Any] = {
-    "finished": False,
-    "succeeded": False,
-    "failure": None,
-    "failure_message": None,
-    "finished_at": None,
-}
-"""What a Job is that has not ended."""
-
-
-def new_job(name: str, key: str, at: str, attempt: str, started: datetime, *, tries: int = 0) -> BuildJob:
-    """A build Job that has just been made for a profile."""
-    return BuildJob(name=name, key=key, profile=at, attempt=attempt, started_at=started, tries=tries, **_RUNS)
-
-
-def new_look(name: str, key: str, attempt: str, started: datetime, *, tries: int = 0) -> ResolveJob:
-    """A resolve Job that has just been made."""
-    return ResolveJob(name=name, key=key, attempt=attempt, started_at=started, tries=tries, **_RUNS)
-
-
 def failed_job(of: EdgeModel, reason: FailureReason, *, retry: bool = False, ago: float = 1, **more: Any) -> BuildJob:
     """A build Job that failed in the builder's own words."""
     failure = BuildFailure(reason=reason, message=f"{reason} it is.", retry=retry)
@@ -196,7 +174,7 @@ def snapshot(of: EdgeModel | None = None, **more: Any) -> Snapshot:
 
 
 @dataclass
-class Cluster:
+class Cluster(Devices):
     """A cluster as a dictionary."""
 
     edge_model: EdgeModel = field(default_factory=model)
@@ -265,14 +243,6 @@ class Cluster:
             retraining_jobs=tuple(self.retraining.values()),
             trial_pods=tuple(self.trial_pods.values()),
             resolve_jobs=tuple(self.resolve_jobs.values()),
-        )
-
-    def reports(self) -> tuple[Report, ...]:
-        """What reporters' pods told, one for each node whose revision has them."""
-        return tuple(
-            Report(name, revision, self.verdicts.get(name))
-            for name, node in self.nodes.items()
-            if (revision := node.labels.get(self.label, "")) in self.reporting
         )
 
     def holding_sets(self) -> tuple[HoldingSet, ...]:
@@ -354,16 +324,6 @@ class Cluster:
         others = {key: one for key, one in self.nodes[on].records.items() if key != self.label}
         self.nodes[on] = replace(self.nodes[on], records=others | ({self.label: record} if record else {}))
 
-    def _try(self, start: StartTrial) -> None:
-        name = trial_pod_name(self.name, start.trial, start.node, list(start.images))
-        assert name not in self.trial_pods, "a trial pod is made once"
-        self.trying[name] = list(start.images)
-        if start.keeps:
-            self.pulling.add(name)
-        else:
-            self.started += 1
-        self.trial_pods[name] = TrialPod(name, start.trial, start.node, False, False, {}, None)
-
     def _delete(self, delete: Delete) -> None:
         others: tuple[tuple[dict[str, Any], Callable[[str], str]], ...]
         others = ((self.staging, staging_name), (self.holding, holding_name), (self.reporting, reporting_name))
@@ -375,28 +335,6 @@ class Cluster:
         jobs = self.jobs if delete.name in self.jobs else self.resolve_jobs
         del {"Job": jobs, "DaemonSet": self.revisions, "Pod": self.trial_pods}[delete.kind][delete.name]
 
-    def _go_on(self, pod: TrialPod) -> TrialPod:
-        """One more finalist is tried; one that is killed ends the pod."""
-        waiting = [one for one in self.trying[pod.name] if one not in pod.ended]
-        if not waiting or pod.over or not self.nodes[pod.node].ready:
-            return pod
-        if pod.name in self.pulling:
-            return replace(pod, ended=dict.fromkeys(waiting, Ended(None, "Completed, exit code 0")))
-        if self.holds_device(pod.node):
-            return replace(pod, waiting="it cannot be scheduled: Insufficient example.com/tpu")
-        name = waiting[0]
-        if name in self.deadly:
-            ended = Ended(None, "OOMKilled, exit code 137")
-        else:
-            found = SelfTest(True, "Passed", "fine", self.latencies[name], 1.0, 2**20, device=self.device)
-            ended = Ended(found, "Completed, exit code 0")
-        over = name in self.deadly or len(waiting) == 1
-        return replace(pod, ended={**pod.ended, name: ended}, over=over)
-
-    def holds_device(self, on: str) -> bool:
-        """Whether a server on a node holds the device that a trial there would need."""
-        return on in self.pods and any(devices_of(one, self.edge_model) for one in self.profiles)
-
     def tick(self, seconds: float) -> None:
         """Builds end, pods are replaced and become ready."""
         self.now += timedelta(seconds=seconds)
@@ -406,35 +344,7 @@ class Cluster:
                 self.registry[one.key] = Image(
                     f"{SETTINGS.repository}/plant/models@sha256:{one.key * 2}", self._report(self.digests)
                 )
-        self.trial_pods = {name: self._go_on(one) for name, one in self.trial_pods.items() if one.node in self.nodes}
-        for name, one_node in self.nodes.items():
-            if one_node.ready:
-                self._promote(name)
-                self._pod(name, one_node.labels.get(self.label))
-                self._next_pod(name, *parse_next(one_node.labels.get(self.next_label)))
-
-    def _promote(self, on: str) -> None:
-        """What was made ready beside the old server is the server once the label names it."""
-        pod = self.next_pods.get(on)
-        if pod and not pod.staging and pod.revision == self.nodes[on].labels.get(self.label):
-            self.pods[on] = self.next_pods.pop(on)
-
-    def _next_pod(self, on: str, revision: str | None, staging: bool) -> None:  # noqa: FBT001 -- as it is parsed
-        if not revision:
-            self.next_pods.pop(on, None)
-            return
-        old = self.next_pods.get(on)
-        if old is None or (old.revision, old.staging) != (revision, staging):
-            made = Pod(f"{on}-next-{revision}", on, revision, self.now, False, False, 0, None, None, None)
-            self.next_pods[on] = replace(made, staging=staging)
-        elif not old.ready:
-            self.next_pods[on] = self._tested(old)
-
-    def _tested(self, pod: Pod) -> Pod:
-        """A pod whose self-test has ended."""
-        bad = self.revisions[daemon_set_name(self.name, pod.revision)].build["source"]["sha256"] in self.refuse
-        test = failed_selftest() if bad else SelfTest(True, "Passed", "", p95_ms=12.34, device=self.device)
-        return replace(pod, ready=not bad, selftest=test)
+        self.go_on()
 
     def _report(self, rest: str) -> BuildReport:
         """What a build says; the digests of its further finalists end on `rest`."""
@@ -446,16 +356,6 @@ class Cluster:
         drops = (Candidate(precision=name, accuracy=0.98, accuracy_drop=0.02 / (n + 1)) for n, name in enumerate(names))
         told = {"candidates": tuple(drops), "finalists": finalists, "precision": names[0]} if len(names) > 1 else {}
         return REPORT.model_copy(update=told)
-
-    def _pod(self, on: str, revision: str | None) -> None:
-        if not revision or daemon_set_name(self.name, revision) not in self.revisions:
-            self.pods.pop(on, None)
-            return
-        old = self.pods.get(on)
-        if old is None or old.revision != revision:
-            self.pods[on] = Pod(f"{on}-{revision}", on, revision, self.now, False, False, 0, None, None, None)
-        elif not old.ready:
-            self.pods[on] = self._tested(old)
 
     def _apply_revision(self, applied: ApplyRevision) -> None:
         name = daemon_set_name(self.name, applied.revision)

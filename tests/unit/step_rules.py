@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from edgesmith.api.revision_status import RevisionStatus
 from edgesmith.api.rollout import Step
-from edgesmith.api.status import RevisionStatus
 from edgesmith.api.units import parse_duration, parse_share
 from edgesmith.decide.fleet import ServerState
 from edgesmith.decide.placement import placement

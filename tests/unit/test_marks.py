@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from snapshots import NOW
 
-from edgesmith.api.status import RevisionStatus
+from edgesmith.api.revision_status import RevisionStatus
 from edgesmith.decide.fleet import RevisionState
 from edgesmith.decide.marks import Mark, marks_of, status_marks
 

@@ -19,7 +19,6 @@ import yaml
 from wrong_profiles import BEYOND, UNKNOWN, WRONG, changed, right
 from yaml_files import documents, read
 
-import edgesmith.cli
 from edgesmith.api.crd import device_profile_crd
 from edgesmith.cli import main
 from edgesmith.cli.profile.catalogue import catalogue
@@ -151,7 +150,7 @@ def test_an_image_without_the_package_has_a_command_line_too(
     def missing(_name: str) -> str:
         raise PackageNotFoundError
 
-    monkeypatch.setattr(edgesmith.cli, "version", missing)
+    monkeypatch.setattr("importlib.metadata.version", missing)
     assert main(["profile", "list"]) == 0
     with pytest.raises(SystemExit):
         main(["--version"])

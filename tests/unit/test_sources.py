@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from new_jobs import new_look
 from snapshots import (
     NOW,
     SETTINGS,
@@ -15,7 +16,6 @@ from snapshots import (
     failed_job,
     image,
     model,
-    new_look,
     node,
     profile,
     said,

@@ -67,7 +67,7 @@ WRONG = [
     ),
     ("spec/platform", None, "spec.platform is absent; it is required"),
     ("spec", None, "spec is absent; it is required"),
-    ("spec/nodeSelector", {}, "spec.nodeSelector is {}; at least 1 entries were expected"),
+    ("spec/nodeSelector", {}, "spec.nodeSelector is {}; at least 1 entry was expected"),
     ("spec/nodeSelector", {"a": True}, "spec.nodeSelector.a is true; a string was expected"),
     (
         "spec/nodeSelector",
@@ -88,12 +88,12 @@ WRONG = [
         "1048577Ti",
         'spec.hardware.memory is "1048577Ti"; it must be 1048576Ti (1 EiB) or less',
     ),
-    ("spec/hardware/memory", "8 GB", 'spec.hardware.memory is "8 GB"; text like ^[0-9]+'),
+    ("spec/hardware/memory", "8 GB", 'spec.hardware.memory is "8 GB"; a quantity such as 512Mi or 8G was expected'),
     ("spec/hardware/memory", True, "spec.hardware.memory is true; an integer or a string was expected"),
     (
         "spec/hardware/detect/pci/0/vendor",
         "0x1ac1",
-        'spec.hardware.detect.pci[0].vendor is "0x1ac1"; text like ^[0-9a-f]{4}$ was expected',
+        'spec.hardware.detect.pci[0].vendor is "0x1ac1"; text of four digits 0-9 and a-f was expected',
     ),
     ("spec/hardware/detect/pci/0/vendor", None, "spec.hardware.detect.pci[0].vendor is absent; it is required"),
     ("spec/hardware/detect/usb/0/product", 9302, "spec.hardware.detect.usb[0].product is 9302; a string was expected"),
@@ -103,7 +103,7 @@ WRONG = [
         "TFLite",
         'spec.toolchain.name is "TFLite"; one of ONNXRuntime, OpenVINO, LiteRT, EdgeTPU, TensorRT, QNN was expected',
     ),
-    ("spec/toolchain/precisions", [], "spec.toolchain.precisions is []; at least 1 entries were expected"),
+    ("spec/toolchain/precisions", [], "spec.toolchain.precisions is []; at least 1 entry was expected"),
     (
         "spec/toolchain/impossible",
         {"fp32": "no"},
@@ -143,9 +143,9 @@ WRONG = [
     (
         "spec/runtime/volumes/0/hostPath",
         "/var/../etc",
-        'spec.runtime.volumes[0].hostPath is "/var/../etc"; text like ^(/[A-Za-z0-9_]',
+        "spec.runtime.volumes[0].hostPath is \"/var/../etc\"; an absolute path without '..' was expected",
     ),
-    ("spec/runtime/baseImage", "runtime:1", 'spec.runtime.baseImage is "runtime:1"; text like ^[a-z0-9]'),
+    ("spec/runtime/baseImage", "runtime:1", 'spec.runtime.baseImage is "runtime:1"; an image by digest, REGISTRY/NAME'),
     ("metadata/name", "n" * 64, "metadata.name must have 63 characters at most: it is a label of what is built for it"),
     (
         "metadata/name",

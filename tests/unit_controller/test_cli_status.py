@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from snapshots import NOW, key_of, model, profile, rebased, snapshot
 
+from edgesmith.cli import asking
 from edgesmith.cli import plan as planning
 from edgesmith.cli import status as showing
 from edgesmith.cli.seen import Seen
@@ -39,9 +40,9 @@ def objects() -> Objects:
 
 
 def test_one_that_cannot_be_read_has_its_line(objects: Objects) -> None:
-    models = showing.choose(objects, None, "plant")
+    models = asking.choose(objects, None, "plant")
     assert [one.metadata.name for one in models] == ["good"]
-    shown = showing.overview(models, namespaces=True, unread=showing.unreadable(objects))
+    shown = showing.overview(models, namespaces=True, unread=asking.unreadable(objects))
     line = next(line for line in shown.splitlines() if "newer" in line)
     assert "Unreadable" in line
     assert "spec.rollout.maxFailed" in line
@@ -50,9 +51,9 @@ def test_one_that_cannot_be_read_has_its_line(objects: Objects) -> None:
 
 def test_asked_for_by_name_it_is_not_said_to_be_absent(objects: Objects) -> None:
     with pytest.raises(Invalid, match=r"spec\.rollout\.maxFailed"):
-        showing.choose(objects, "newer", "plant")
+        asking.choose(objects, "newer", "plant")
     with pytest.raises(Missing):
-        showing.choose(objects, "nobody", "plant")
+        asking.choose(objects, "nobody", "plant")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_a_node_that_lacks_a_device_says_so(objects: Objects) -> None:
         status = {"conditions": [{"type": "Ready", "status": "True"}], "allocatable": {"squat.ai/edgetpu": count}}
         labels = {"device": asks.metadata.name}
         objects.put(NODE, {"metadata": {"name": name, "resourceVersion": "1", "labels": labels}, "status": status})
-    (one,) = showing.choose(objects, "good", "plant")
+    (one,) = asking.choose(objects, "good", "plant")
     found = showing.describe(Seen(objects), one)["nodes"]
     assert {node["node"]: node["state"] for node in found} == {"with": "Idle", "without": "DeviceMissing"}
 
@@ -87,12 +88,12 @@ def test_files_without_a_digest_are_shown_with_what_was_found(objects: Objects) 
     at = "2026-11-28T05:00:00Z"
     source = {"field": "source", "uri": "s3://models/a", "sha256": "a" * 64, "resolvedAt": at}
     objects.put(EDGE_MODEL, found | {"status": {"sources": [source]}})
-    (one,) = showing.choose(objects, "loose", "plant")
+    (one,) = asking.choose(objects, "loose", "plant")
     lines = showing.detail(Seen(objects), one).splitlines()
     header = next(number for number, line in enumerate(lines) if line.startswith("SOURCE "))
     assert lines[header + 1].split() == ["source", "a" * 64, at, "s3://models/a"]
     assert lines[header + 2].split() == ["evaluation", "-", "-", "https://h/e"]
-    (plain,) = showing.choose(objects, "good", "plant")
+    (plain,) = asking.choose(objects, "good", "plant")
     assert "SOURCE" not in showing.detail(Seen(objects), plain)
 
 
@@ -126,7 +127,7 @@ def test_what_became_of_each_request_has_its_table(objects: Objects) -> None:
     asked = _raw("good") | {"status": {"requests": [request]}}
     asked["metadata"]["resourceVersion"] = "2"
     objects.put(EDGE_MODEL, asked)
-    (found,) = showing.choose(objects, "good", "plant")
+    (found,) = asking.choose(objects, "good", "plant")
     assert "REQUEST" not in showing.detail(Seen(Objects()), model())
     lines = showing.detail(Seen(objects), found).splitlines()
     assert "promote[419fc52057]   Obsolete   It can be removed." in lines

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 SAYS = "import sys; print(*sys.modules)"
-START = "from edgesmith.controller.lean import leave_out; leave_out(); import edgesmith.controller.start; "
+START = "from edgesmith.cluster.lean import leave_out; leave_out(); import edgesmith.controller.start; "
 
 
 def loaded(code: str) -> set[str]:

@@ -60,10 +60,10 @@ class Credentials:
             ValueError: in one sentence without any of the content, when it is not one.
             OSError: when it cannot be read.
         """
-        return cls.from_json(path.read_text(encoding="utf-8"), str(path))
+        return cls.from_json(path.read_bytes(), str(path))
 
     @classmethod
-    def from_json(cls, text: str, where: str = "the registry credentials") -> Credentials:
+    def from_json(cls, text: str | bytes, where: str = "the registry credentials") -> Credentials:
         """Read the text of a `.dockerconfigjson`; `where` is what messages call it.
 
         Raises:

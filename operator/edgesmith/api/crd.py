@@ -19,7 +19,7 @@ from edgesmith.api.model import Model, rules
 from edgesmith.api.names import GROUP, VERSION
 from edgesmith.api.rollout import SHARE_MESSAGE
 from edgesmith.api.status import UNSEEN, EdgeModelStatus
-from edgesmith.api.units import MAX_LENGTH, PERCENT_PATTERN, QUANTITY_PATTERN, SIZE_RULES
+from edgesmith.api.units import AMOUNT_PATTERN, MAX_LENGTH, PERCENT_PATTERN, QUANTITY_PATTERN, SIZE_RULES
 
 Schema = dict[str, Any]
 
@@ -58,14 +58,13 @@ def _size() -> Schema:
 
 
 def _resources() -> Schema:
-    pattern = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
     return {
         "type": "object",
         "properties": {
             section: {
                 "type": "object",
                 "description": description,
-                "additionalProperties": _int_or_string("A Quantity: 500m or 512Mi, say.", pattern),
+                "additionalProperties": _int_or_string("A Quantity: 500m or 512Mi, say.", AMOUNT_PATTERN),
             }
             for section, description in (
                 ("limits", "Most of each resource that a pod may have, by the resource's name."),

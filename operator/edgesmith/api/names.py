@@ -10,6 +10,9 @@ GROUP = "edgesmith.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
+DEFAULT_NAMESPACE = "edgesmith-system"
+"""Where the operator is installed, unless somebody says otherwise."""
+
 FIELD_MANAGER = "edgesmith"
 """Owns every object and label that the operator applies; changing it would orphan their fields."""
 

@@ -1,15 +1,30 @@
-"""`edgesmith history`: the last revisions of an EdgeModel, why they came, who changed what, and how they ended."""
+"""`edgesmith history`."""
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import json
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.history import HistoryEntry
 from edgesmith.api.status import EdgeModelStatus
+from edgesmith.cli.answer import Answer
+from edgesmith.cli.asking import asked_for
 from edgesmith.cli.table import table
 
 HEADER = ("REVISION", "PROFILE", "GENERATION", "CAME", "OUTCOME", "ENDED", "CHANGED", "WHY", "IMAGE")
+
+
+def run(found: argparse.Namespace) -> Answer:
+    """Carry out the command.
+
+    Raises:
+        ClusterError: The EdgeModel could not be read.
+        ValueError: As for `rows_of`.
+    """
+    model = asyncio.run(asked_for(found))
+    return Answer(as_json(model) if found.output == "json" else as_text(model))
 
 
 def rows_of(model: EdgeModel) -> list[dict[str, str]]:

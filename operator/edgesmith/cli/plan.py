@@ -1,7 +1,9 @@
-"""`edgesmith plan`: what applying a file would do, and why. It is `decide` with `apply` left out."""
+"""`edgesmith plan`: it is `decide` with `apply` left out."""
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import json
 import os
 import re
@@ -14,7 +16,9 @@ from typing import Any
 from edgesmith.api.conditions import ConditionType
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.status import Condition, EdgeModelStatus, NodeCounts, VariantStatus
-from edgesmith.cli.documents import KINDS, read
+from edgesmith.cli.answer import Answer
+from edgesmith.cli.asking import cluster
+from edgesmith.cli.documents import KINDS, placed, read
 from edgesmith.cli.seen import look
 from edgesmith.cli.table import size
 from edgesmith.cluster.client import Client
@@ -47,32 +51,51 @@ class Planned:
     """Why nodes could not be listed. What the plan says of nodes and of revisions in use is wrong then."""
 
 
+def run(found: argparse.Namespace) -> Answer:
+    """Carry out the command.
+
+    Raises:
+        DocumentError: The file is wrong.
+        ClusterError: As for `plan`.
+        ValueError: A SettingsError of `plan`, or the credentials are none.
+        OSError: The credentials cannot be read.
+    """
+    # Before a cluster is asked: what is wrong with files needs none to be said.
+    documents = read(found.file)
+    login = Credentials.from_file(Path(found.registry_credentials)) if found.registry_credentials else None
+    made = asyncio.run(_planned(found, documents, login))
+    return Answer(as_json(made) if found.output == "json" else as_text(made))
+
+
+async def _planned(
+    found: argparse.Namespace, documents: list[dict[str, Any]], login: Credentials | None
+) -> list[Planned]:
+    async with cluster(found) as (client, namespace):
+        return await plan(client, placed(documents, namespace), found.operator_namespace, login)
+
+
 async def plan(
-    client: Client, path: str, namespace: str, operator_namespace: str, credentials: str | None
+    client: Client, documents: list[dict[str, Any]], operator_namespace: str, login: Credentials | None
 ) -> list[Planned]:
     """Plan every EdgeModel of a file as if the whole file had been applied.
 
     Args:
         client: The API server; it judges every document in a dry run, so that its own sentences come out.
-        path: The file, or `-`.
-        namespace: For EdgeModels that name none.
+        documents: EdgeModels, each in a namespace, and DeviceProfiles.
         operator_namespace: Where the operator's settings are.
-        credentials: A `.dockerconfigjson` for the registry.
+        login: To the registry.
 
     Returns:
         The plan for each EdgeModel.
 
     Raises:
-        DocumentError: The file is wrong.
         ClusterError: The API server refuses it, or cannot be asked.
         SettingsError: No operator is installed there, or its settings are wrong.
     """
-    documents = read(path, namespace)
     settings = await find_settings(client, operator_namespace)
     seen = await look(client, _where(documents), models=named(documents))
     objects = seen.objects
     keys = await _suppose(client, objects, documents)
-    login = Credentials.from_file(Path(credentials)) if credentials else None
     async with registry_of(settings, login, attempts=1) as registry:
         gatherer = Gatherer(objects, Images(registry, time.monotonic, settings.signed_by), settings, client)
         found = []

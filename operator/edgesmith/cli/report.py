@@ -1,14 +1,19 @@
-"""`edgesmith report`: what was measured of an EdgeModel's candidates, as a table and as a picture."""
+"""`edgesmith report`."""
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.status import EdgeModelStatus, RefusedCandidate, VariantBuild, VariantStatus
 from edgesmith.api.trial_status import FinalistStatus, TrialStatus, candidate_name
 from edgesmith.api.units import parse_duration
+from edgesmith.cli.answer import Answer
+from edgesmith.cli.asking import asked_for
 from edgesmith.cli.chart import Chart, Point
 from edgesmith.cli.table import size, table
 
@@ -34,6 +39,23 @@ class Row:
 
 
 HEADER = ("PROFILE", "CANDIDATE", "SCORE", "DROP", "P95", "MEMORY", "SIZE", "MULTIPLICATIONS", "DEVICE", "VERDICT")
+
+
+def run(found: argparse.Namespace) -> Answer:
+    """Write the files that are asked for, and give the table.
+
+    Raises:
+        ClusterError: The EdgeModel could not be read.
+        ValueError: There is nothing to draw, or another version of the operator wrote the status.
+        OSError: A file cannot be written.
+    """
+    model = asyncio.run(asked_for(found))
+    if found.png:
+        chart_of(model).png(Path(found.png))
+    if found.html:
+        rows = [HEADER, *(tuple(asdict(row).values()) for row in rows_of(model))]
+        Path(found.html).write_text(chart_of(model).page(rows), encoding="utf-8")
+    return Answer(as_json(model) if found.output == "json" else as_text(model))
 
 
 def rows_of(model: EdgeModel) -> list[Row]:

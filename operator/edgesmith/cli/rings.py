@@ -1,8 +1,4 @@
-"""What one ring of a git repository runs is given to the next one: files alone, without a cluster or a commit.
-
-A ring is a directory of manifests. EdgeModels take everything from the ring before but how and where they roll out,
-which stays the ring's own; other manifests are taken as they are.
-"""
+"""`edgesmith promote --ring`: what one ring of a git repository runs is written into the next one's directory."""
 
 from __future__ import annotations
 
@@ -15,18 +11,11 @@ import yaml
 
 from edgesmith.api.edgemodel import KIND
 from edgesmith.cli.answer import Answer
+from edgesmith.cli.documents import in_words
 
 OWN = ("nodeSelector", "rollout")
 """Fields of an EdgeModel's spec that a ring keeps."""
 _SUFFIXES = {".yaml", ".yml", ".json"}
-
-
-def add_to(promote: argparse.ArgumentParser) -> None:
-    """Add the options to the command."""
-    rings = promote.add_argument_group("a ring of a git repository", description=__doc__)
-    rings.add_argument("--ring", metavar="NAME", help="the ring that has proven it")
-    rings.add_argument("--to", metavar="NAME", help="the ring that is to run it")
-    rings.add_argument("--directory", type=Path, default=Path("rings"), help="of all rings (default: %(default)s)")
 
 
 def run(found: argparse.Namespace) -> Answer:
@@ -57,11 +46,11 @@ def promote(before: Path, after: Path) -> list[str]:
     said = []
     for path, text in made.items():
         target = after / path
-        if target.exists() and target.read_text() == text:
+        if target.exists() and _text(target) == text:
             continue
         said.append(f"{'changed' if target.exists() else 'new':8} {target}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
+        target.write_text(text, encoding="utf-8")
     left = [path for path in _manifests(after) if path not in made]
     return said + [f"left     {after / path}: ring {before.name} has no such file; remove it by hand" for path in left]
 
@@ -83,16 +72,23 @@ class _Document:
 
 def _promoted(before: Path, after: Path) -> str:
     """The text of a file of a ring, with the fields that the next ring keeps as its own file has them."""
-    text = before.read_text()
+    text = _text(before)
     if not after.exists() or before.suffix == ".json":
         return text
-    lines, own = text.splitlines(), after.read_text().splitlines()
+    lines, own = text.splitlines(), _text(after).splitlines()
     kept = {document.name: document for document in _documents(after, own)}
     # From the end, so that line numbers before it stay true.
     for document in reversed(list(_documents(before, lines))):
         if document.name in kept:
             _keep(lines, document, own, kept[document.name])
     return "\n".join(lines) + "\n"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} cannot be read: it is not UTF-8; a manifest was expected") from error
 
 
 def _keep(lines: list[str], document: _Document, own: list[str], kept: _Document) -> None:
@@ -121,7 +117,7 @@ def _documents(path: Path, lines: list[str]) -> Iterator[_Document]:
     try:
         roots = list(yaml.compose_all("\n".join(lines), Loader=yaml.SafeLoader))
     except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {error}") from error
+        raise ValueError(f"{path} is not YAML: {in_words(error)}") from error
     for root in roots:
         told = _values(root)
         if getattr(told.get("kind"), "value", None) != KIND or "spec" not in told:

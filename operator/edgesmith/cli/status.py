@@ -1,7 +1,9 @@
-"""`edgesmith status`: EdgeModels, and of one its builds, revisions and nodes, each with its reason."""
+"""`edgesmith status`."""
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,10 +15,13 @@ from edgesmith.api.names import node_label
 from edgesmith.api.status import UNSEEN, EdgeModelStatus, VariantStatus
 from edgesmith.api.trial_status import candidate_name
 from edgesmith.api.units import parse_duration
-from edgesmith.cli.seen import Seen
+from edgesmith.cli.answer import Answer
+from edgesmith.cli.asking import choose, cluster, unreadable
+from edgesmith.cli.command import command_of
+from edgesmith.cli.seen import Seen, look
 from edgesmith.cli.table import size, table
-from edgesmith.cluster.errors import Invalid, Missing
 from edgesmith.cluster.kinds import DAEMON_SET, DEVICE_PROFILE, EDGE_MODEL, NODE, POD
+from edgesmith.cluster.listing import load
 from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.unreadable import Unreadable
 from edgesmith.decide.devices import devices_of
@@ -35,26 +40,26 @@ NODES_SHOWN = 50
 """How many nodes a person is shown, at most; the others are counted."""
 
 
-def choose(objects: Objects, name: str | None, namespace: str) -> list[EdgeModel]:
-    """The EdgeModels to show.
+def run(found: argparse.Namespace) -> Answer:
+    """Carry out the command.
 
     Raises:
-        Missing: There is none of that name.
-        Invalid: There is one, and this version cannot read it.
+        ClusterError: The cluster could not be asked, or has no EdgeModel of that name.
     """
-    models = [model for model in objects.models.all() if name in (None, model.metadata.name)]
-    if name and not models:
-        for found in unreadable(objects):
-            if found.name == name:
-                raise Invalid(found.message)
-        raise Missing(f"There is no EdgeModel {name!r} in namespace {namespace!r}.")
-    return models
+    return command_of("watching").run(found) if found.watch else Answer(asyncio.run(_shown(found)))
 
 
-def unreadable(objects: Objects) -> list[Unreadable]:
-    """The EdgeModels that this version cannot read, in the order of their names."""
-    found = objects.unreadable(EDGE_MODEL)
-    return [found[key] for key in sorted(found)]
+async def _shown(found: argparse.Namespace) -> str:
+    async with cluster(found) as (client, namespace):
+        where = "" if found.all_namespaces else namespace
+        objects = await load(client, where, [EDGE_MODEL])
+        models = choose(objects, found.name, namespace)
+        if found.output == "text" and not found.name:
+            return overview(models, namespaces=found.all_namespaces, unread=unreadable(objects))
+        seen = await look(client, where, KINDS, models=[found.name] if found.name else None)
+    if found.output == "json":
+        return as_json(seen, models)
+    return "\n\n".join(detail(seen, model) for model in models)
 
 
 def overview(models: list[EdgeModel], *, namespaces: bool, unread: Sequence[Unreadable] = ()) -> str:

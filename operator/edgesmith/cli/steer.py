@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -11,28 +12,38 @@ import yaml
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.history import RequestState
+from edgesmith.api.revision_status import RevisionStatus
 from edgesmith.api.rollout import RollbackTo
-from edgesmith.api.status import EdgeModelStatus, RevisionStatus, VariantStatus
-from edgesmith.cli import rings
+from edgesmith.api.status import EdgeModelStatus, VariantStatus
+from edgesmith.cli.answer import Answer
+from edgesmith.cli.asking import cluster, named
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.errors import Missing
 from edgesmith.cluster.kinds import DAEMON_SET, EDGE_MODEL
 from edgesmith.cluster.listing import load
 
-WORDS = ("pause", "resume", "promote", "rollback")
 MANAGER = "edgesmith-cli"
 """The field manager of these edits."""
 _MOST = 16
 """Entries that a list of `spec.rollout` can have."""
 
 
-async def steer(client: Client, model: EdgeModel, found: argparse.Namespace) -> str:
+def run(found: argparse.Namespace) -> Answer:
     """Make one of the edits, and say what git has to say of it.
 
     Raises:
         ValueError: There is nothing to promote or to go back to.
         ClusterError: The API server refused the edit, or somebody else made one meanwhile.
     """
+    return Answer(asyncio.run(_steered(found)))
+
+
+async def _steered(found: argparse.Namespace) -> str:
+    async with cluster(found) as (client, namespace):
+        return await _steer(client, await named(client, found.name, namespace), found)
+
+
+async def _steer(client: Client, model: EdgeModel, found: argparse.Namespace) -> str:
     rollout = edit_of(await _there(client, model, found), model, found)
     if not found.dry_run:
         await _write(client, model, rollout)
@@ -161,31 +172,3 @@ async def _write(client: Client, model: EdgeModel, rollout: dict[str, Any]) -> N
         raise ValueError(f"EdgeModel {name} was changed a moment ago; look at it and try again")
     body = {"metadata": {"resourceVersion": live["metadata"]["resourceVersion"]}, "spec": {"rollout": rollout}}
     await client.edit(EDGE_MODEL, namespace, name, body, manager=MANAGER)
-
-
-def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
-    """Add the commands to a parser.
-
-    Args:
-        commands: What `add_subparsers` gave; argparse has no public type for it.
-        common: The options that they share with others.
-    """
-    helps = {
-        "pause": "move no node forward until it is resumed",
-        "resume": "go on with a rollout that was paused",
-        "promote": "end the bake of the present step, or give what a ring runs to the next one",
-        "rollback": "go back to an earlier revision, at once",
-    }
-    for word, said in helps.items():
-        parser = commands.add_parser(word, parents=[common], help=said, description=said)
-        parser.add_argument("name", nargs="?" if word == "promote" else None, help="an EdgeModel")
-        parser.add_argument("--dry-run", action="store_true", help="print the edit and write nothing")
-        if word in {"promote", "rollback"}:
-            parser.add_argument("--profile", help="one DeviceProfile; every one where absent")
-        if word == "promote":
-            parser.add_argument("--all-steps", action="store_true", help="end the bakes of all its steps")
-            rings.add_to(parser)
-        if word == "rollback":
-            parser.add_argument(
-                "--to", metavar="REVISION", help="the one that held its steps last before, where absent"
-            )

@@ -6,13 +6,17 @@ server no more than a fleet of three.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from typing import NoReturn
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.cli import status as showing
+from edgesmith.cli.answer import Answer
+from edgesmith.cli.asking import choose, cluster, unreadable
 from edgesmith.cli.table import table
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.errors import ClusterError
@@ -26,6 +30,23 @@ _FIRST_LINE_OF_AN_EMPTY_SCREEN = "\x1b[H\x1b[2J\x1b[3J"
 """ECMA-48: the cursor goes home, the screen and what was scrolled off it are erased."""
 
 
+def run(found: argparse.Namespace) -> Answer:
+    """Carry out `status --watch`, until the process is interrupted.
+
+    Raises:
+        ClusterError: The first look failed.
+        ValueError: JSON was asked for.
+    """
+    if found.output == "json":
+        raise ValueError("status --watch prints text: leave -o json out, or --watch")
+    return asyncio.run(_followed(found))
+
+
+async def _followed(found: argparse.Namespace) -> NoReturn:
+    async with cluster(found) as (client, namespace):
+        await follow(client, found.name, namespace, everywhere=found.all_namespaces)
+
+
 async def follow(
     client: Client,
     name: str | None,
@@ -34,7 +55,7 @@ async def follow(
     everywhere: bool = False,
     show: Callable[[str], None] | None = None,
     wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> None:
+) -> NoReturn:
     """Show EdgeModels until the process is interrupted.
 
     Args:
@@ -66,10 +87,10 @@ async def follow(
 
 async def _look(client: Client, name: str | None, namespace: str, *, everywhere: bool) -> str:
     objects = await load(client, "" if everywhere else namespace, [EDGE_MODEL])
-    models = showing.choose(objects, name, namespace)
+    models = choose(objects, name, namespace)
     if name:
         return "\n\n".join(standing(model) for model in models)
-    return showing.overview(models, namespaces=everywhere, unread=showing.unreadable(objects))
+    return showing.overview(models, namespaces=everywhere, unread=unreadable(objects))
 
 
 def standing(model: EdgeModel) -> str:

@@ -18,7 +18,6 @@ from edgesmith_builder.oci import Reference, Repository, trusting
 from edgesmith_builder.signatures import PublicKey
 
 CONFIG_MAP_NAME = "edgesmith-settings"
-DEFAULT_NAMESPACE = "edgesmith-system"
 
 REQUIRED_FLAVOUR = "onnxruntime"
 """The runtime base image that every installation has."""

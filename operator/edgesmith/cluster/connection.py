@@ -91,16 +91,18 @@ async def connect(kubeconfig: str | None = None, context: str | None = None, *, 
 async def _from_kubeconfig(configuration: Configuration, kubeconfig: str | None, context: str | None) -> Connection:
     where = kubeconfig or os.environ.get("KUBECONFIG") or _DEFAULT_KUBECONFIG
     if not _found(where):
-        raise Unreachable(f"No cluster: the kubeconfig {where} does not exist; set KUBECONFIG or pass --kubeconfig")
+        raise Unreachable(f"No cluster: the kubeconfig {where} {_lacking(where)}; set KUBECONFIG or pass --kubeconfig")
     try:
         loader = await _load_kubeconfig(
-            config_file=_expanded(where),
+            config_file=os.pathsep.join(_parts(where)),
             context=context,
             client_configuration=configuration,
             persist_config=False,
         )
-    except (ConfigException, OSError, yaml.YAMLError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())
+    except (ConfigException, OSError, yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:
+        # The last two: the client takes for granted that it is a mapping with lists.
+        shapeless = isinstance(error, TypeError | AttributeError)
+        reason = "it has another form than a kubeconfig" if shapeless else " ".join(str(error).split())
         raise Unreachable(
             f"No cluster: the kubeconfig {where} cannot be used ({reason}); set KUBECONFIG or pass --kubeconfig"
         ) from error
@@ -127,9 +129,13 @@ def _as_kubectl(configuration: Configuration) -> Configuration:
 
 def _found(where: str) -> bool:
     """The client would say so on its own log and go on with an empty configuration."""
-    return any(Path(part).is_file() for part in _expanded(where).split(os.pathsep))
+    return any(Path(part).is_file() for part in _parts(where))
 
 
-def _expanded(where: str) -> str:
+def _lacking(where: str) -> str:
+    return "is not a file" if any(Path(part).exists() for part in _parts(where)) else "does not exist"
+
+
+def _parts(where: str) -> list[str]:
     """KUBECONFIG may be several paths with colons between them."""
-    return os.pathsep.join(str(Path(part).expanduser()) for part in where.split(os.pathsep) if part)
+    return [str(Path(part).expanduser()) for part in where.split(os.pathsep) if part]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from edgesmith.controller.lean import leave_out
+from edgesmith.cluster.lean import leave_out
 
 if __name__ == "__main__":
     leave_out()

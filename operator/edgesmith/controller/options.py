@@ -9,7 +9,8 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edgesmith.cluster.configuration import DEFAULT_NAMESPACE, SettingsError
+from edgesmith.api.names import DEFAULT_NAMESPACE
+from edgesmith.cluster.configuration import SettingsError
 
 VARIABLES = {
     "EDGESMITH_NAMESPACE": f"The operator's namespace, where its Lease is. Default `{DEFAULT_NAMESPACE}`.",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import MAXYEAR, UTC, datetime
 from typing import Any
 
-from edgesmith.api.status import RevisionStatus
+from edgesmith.api.revision_status import RevisionStatus
 from edgesmith.decide.entries import entries_of, time_of, time_text
 from edgesmith.decide.fleet import RevisionState
 from edgesmith.decide.words import NAMED

@@ -9,7 +9,8 @@ from typing import Any, Literal
 from edgesmith.api.conditions import ConditionType, Reason
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.history import HistoryEntry, RequestStatus
-from edgesmith.api.status import EdgeModelStatus, NodeCounts, PendingNode, PendingReason, RevisionStatus
+from edgesmith.api.revision_status import RevisionStatus
+from edgesmith.api.status import EdgeModelStatus, NodeCounts, PendingNode, PendingReason
 from edgesmith.api.trial_status import TrialStatus
 from edgesmith.decide.builds import BuildState
 from edgesmith.decide.conditions import SENTENCES, Finding, Said, Severity, changed, conditions, summarise, was_ready

@@ -70,14 +70,10 @@ def write_bundle(
     Raises:
         BundleError: An argument is out of its bounds, or the golden samples do not fit the inputs and outputs.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise BundleError(f"folder {folder} is not empty; expected a new one")
+    _begin(folder)
     _check_golden(golden, inputs, outputs)
     file = "model" + model_file.suffix
     digests = _write_model(folder, file, model_file, others) | _write_golden(folder, golden)
-    if baseline is not None:
-        digests[BASELINE] = _write(folder / BASELINE, baseline)
     document: dict[str, Any] = {
         "formatVersion": FORMAT_VERSION,
         "engine": engine,
@@ -88,14 +84,25 @@ def write_bundle(
         "outputs": specs_document(outputs),
         "digests": digests,
         "golden": {"inputs": GOLDEN_INPUTS, "answers": GOLDEN_ANSWERS},
+        **({"labels": list(labels)} if labels is not None else {}),
     }
     if baseline is not None:
+        digests[BASELINE] = _write(folder / BASELINE, baseline)
         document["baseline"] = BASELINE
-    if labels is not None:
-        document["labels"] = list(labels)
     if picture is not None:
         digests[GOLDEN_PICTURE] = _write(folder / GOLDEN_PICTURE, picture[1])
         document["picture"] = document_of(picture[0])
+    return _write_document(folder, document)
+
+
+def _begin(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise BundleError(f"folder {folder} is not empty; expected a new one")
+
+
+def _write_document(folder: Path, document: dict[str, Any]) -> Bundle:
+    """Write what a bundle says of itself, once it can be read back."""
     bundle = parse(document, folder, DEFAULT_NAME)
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     _write(folder / BUNDLE_FILE, text.encode() + b"\n")

@@ -1,8 +1,9 @@
-"""Write what a site without a link needs: models' images with signatures, bills and provenance, runtimes, operator."""
+"""`edgesmith archive export`."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from edgesmith.archive.gather import Gathering, Wanted
 from edgesmith.archive.opened import Document
 from edgesmith.archive.roots import ArchiveError, Root
 from edgesmith.archive.write import write
+from edgesmith.cli.answer import Answer
 from edgesmith.cli.archive.manifests import bare, with_digests
 from edgesmith.cli.archive.progress import Progress
+from edgesmith.cli.asking import cluster
 from edgesmith.cli.plan import find_settings
 from edgesmith.cli.table import size
 from edgesmith.cluster.client import Client
-from edgesmith.cluster.connection import connect
 from edgesmith.cluster.images import registry_of
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL
 from edgesmith.cluster.parse import edge_model
@@ -33,7 +35,7 @@ ATTEMPTS = 5
 Raw = dict[str, Any]
 
 
-async def run(found: argparse.Namespace, patience: float, progress: Progress) -> str:
+def run(found: argparse.Namespace) -> Answer:
     """Write an archive and say what is in it.
 
     Raises:
@@ -42,11 +44,13 @@ async def run(found: argparse.Namespace, patience: float, progress: Progress) ->
         RegistryError: A registry could not be asked.
         OSError: The file cannot be written.
     """
-    connection = await connect(found.kubeconfig, found.context, outside=True)
-    namespace = "" if found.all_namespaces else found.namespace or connection.namespace
-    async with Client(connection, timeout=patience) as client:
+    return Answer(asyncio.run(_export(found, Progress())))
+
+
+async def _export(found: argparse.Namespace, progress: Progress) -> str:
+    async with cluster(found) as (client, namespace):
         settings = await find_settings(client, found.operator_namespace)
-        models = await _models(client, namespace, found.name)
+        models = await _models(client, "" if found.all_namespaces else namespace, found.name)
         profiles = [bare(one) async for one in client.list(DEVICE_PROFILE)]
     login = Credentials.from_file(Path(found.registry_credentials)) if found.registry_credentials else None
     async with registry_of(settings, login, attempts=ATTEMPTS) as registry:

@@ -1,8 +1,9 @@
-"""Bring an archive into a site's registry, or its images into K3s' images folder; every digest is checked first."""
+"""`edgesmith archive import`."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 from pathlib import Path
 
@@ -10,12 +11,14 @@ from edgesmith.archive.artifacts import manifests_in
 from edgesmith.archive.images_folder import write_images
 from edgesmith.archive.opened import Archive
 from edgesmith.archive.push import Push, Sent
+from edgesmith.archive.roots import ArchiveError
+from edgesmith.cli.answer import Answer
 from edgesmith.cli.archive.progress import Progress
 from edgesmith.cli.table import size
 from edgesmith_builder.oci import Backoff, Credentials, Registry
 
 
-async def run(found: argparse.Namespace, progress: Progress) -> str:
+def run(found: argparse.Namespace) -> Answer:
     """Import an archive and say what came of it.
 
     Raises:
@@ -23,9 +26,11 @@ async def run(found: argparse.Namespace, progress: Progress) -> str:
         RegistryError: The registry refused something, or went away.
         OSError: A file cannot be read or written.
     """
-    archive = Archive.open(found.file)
-    progress.begin("checking", archive.size)
-    archive.check(progress.blob)
+    return Answer(asyncio.run(_import(found, Progress())))
+
+
+async def _import(found: argparse.Namespace, progress: Progress) -> str:
+    archive = _opened(found.file, progress)
     if found.manifests:
         text = manifests_in(archive)
         if text is None:
@@ -37,6 +42,17 @@ async def run(found: argparse.Namespace, progress: Progress) -> str:
         return f"{path}: {size(path.stat().st_size)}. K3s takes it at once or, before 1.30.9, at its next start."
     sent = await _push(archive, found, progress)
     return _as_json(sent) if found.output == "json" else _as_text(sent)
+
+
+def _opened(file: Path, progress: Progress) -> Archive:
+    """An archive of which every digest was checked."""
+    try:
+        archive = Archive.open(file)
+        progress.begin("checking", archive.size)
+        archive.check(progress.blob)
+    except ArchiveError as error:
+        raise ArchiveError(f"{file} cannot be used: {error}") from error
+    return archive
 
 
 async def _push(archive: Archive, found: argparse.Namespace, progress: Progress) -> Sent:

@@ -1,11 +1,8 @@
-"""`edgesmith profile detect`: which DeviceProfiles fit the device that this runs on, and why.
-
-It reads /proc and /sys, needs neither root nor a cluster, and changes nothing. The exit status is 0 where a profile
-fits.
-"""
+"""`edgesmith profile detect`."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import textwrap
 from collections.abc import Sequence
@@ -15,7 +12,8 @@ from typing import Any
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.names import GROUP
 from edgesmith.cli.answer import Answer
-from edgesmith.cli.profile.facts import Device
+from edgesmith.cli.profile.catalogue import catalogue, profiles_of
+from edgesmith.cli.profile.facts import Device, read_facts
 from edgesmith.cli.table import size
 from edgesmith.decide.detect import Facts, Fit, fitting, short_of_memory
 
@@ -24,6 +22,16 @@ NOTES = f"{GROUP}/notes"
 
 _WIDTH = 110
 _LABEL = 16
+
+
+def run(found: argparse.Namespace) -> Answer:
+    """Carry out the command.
+
+    Raises:
+        ValueError: `--root` is no folder, or a file of profiles cannot be read.
+    """
+    profiles = [*catalogue(), *(profile for file in found.file for profile in profiles_of(file))]
+    return detect(read_facts(found.root), profiles, found.output)
 
 
 def detect(device: Device, profiles: Sequence[DeviceProfile], output: str) -> Answer:

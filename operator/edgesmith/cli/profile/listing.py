@@ -1,18 +1,30 @@
-"""`edgesmith profile list`: the DeviceProfiles of this release, which need no cluster, or those in the cluster."""
+"""`edgesmith profile list`."""
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Sequence
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.names import GROUP
 from edgesmith.cli.answer import Answer
+from edgesmith.cli.command import command_of
+from edgesmith.cli.profile.catalogue import catalogue
 from edgesmith.cli.table import table
 from edgesmith.decide.toolchain import toolchain_of
 
 EVIDENCE = f"{GROUP}/evidence"
 """Annotation: whether a profile ran on such a device, was emulated, or was only written down."""
+
+
+def run(found: argparse.Namespace) -> Answer:
+    """Carry out the command; without `--cluster`, nothing that asks one is imported.
+
+    Raises:
+        ClusterError: The cluster could not be asked.
+    """
+    return command_of("profile.in_cluster").run(found) if found.cluster else listing(catalogue(), (), found.output)
 
 
 def listing(profiles: Sequence[DeviceProfile], unread: Sequence[str], output: str) -> Answer:

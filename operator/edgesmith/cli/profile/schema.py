@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from edgesmith.api.deviceprofile import FOLDER_PATTERN, ID_PATTERN, IMAGE_PATTERN
+from edgesmith.api.units import AMOUNT_PATTERN, QUANTITY_PATTERN
 from edgesmith.cli.profile.rules import holds
 
 Schema = Mapping[str, Any]
@@ -18,6 +20,14 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "boolean": (bool,),
     "integer": (int,),
 }
+_LIKE: Mapping[str, str] = {
+    QUANTITY_PATTERN: "a quantity such as 512Mi or 8G",
+    AMOUNT_PATTERN: "a quantity such as 500m, 512Mi or 8G",
+    IMAGE_PATTERN: "an image by digest, REGISTRY/NAME@sha256:HEX,",
+    FOLDER_PATTERN: "an absolute path without '..'",
+    ID_PATTERN: "text of four digits 0-9 and a-f",
+}
+"""What patterns ask for, in words."""
 _SHOWN = 100
 
 
@@ -60,21 +70,26 @@ def _of_type(schema: Schema, value: Any, path: str) -> Iterator[str]:
     elif "enum" in schema and value not in schema["enum"]:
         yield f"{path} is {shown(value)}; one of {', '.join(map(str, schema['enum']))} was expected"
     elif "pattern" in schema and isinstance(value, str) and not re.search(schema["pattern"], value):
-        yield f"{path} is {shown(value)}; text like {schema['pattern']} was expected"
+        pattern = schema["pattern"]
+        yield f"{path} is {shown(value)}; {_LIKE.get(pattern, f'text like {pattern}')} was expected"
 
 
 def _of_size(schema: Schema, value: Any, path: str) -> Iterator[str]:
     for kind, least, most, unit in (
-        (str, "minLength", "maxLength", "characters"),
-        (list, "minItems", "maxItems", "entries"),
-        (dict, "minProperties", "maxProperties", "entries"),
+        (str, "minLength", "maxLength", ("character", "characters")),
+        (list, "minItems", "maxItems", ("entry", "entries")),
+        (dict, "minProperties", "maxProperties", ("entry", "entries")),
     ):
         if not isinstance(value, kind):
             continue
         if len(value) < schema.get(least, 0):
-            yield f"{path} is {shown(value)}; at least {schema[least]} {unit} were expected"
+            yield f"{path} is {shown(value)}; at least {_counted(schema[least], unit)} expected"
         if most in schema and len(value) > schema[most]:
-            yield f"{path} is {shown(value)}; at most {schema[most]} {unit} were expected"
+            yield f"{path} is {shown(value)}; at most {_counted(schema[most], unit)} expected"
+
+
+def _counted(count: int, unit: tuple[str, str]) -> str:
+    return f"{count} {unit[0]} was" if count == 1 else f"{count} {unit[1]} were"
 
 
 def _of_parts(schema: Schema, value: Any, path: str) -> Iterator[str]:

@@ -1,11 +1,8 @@
-"""`edgesmith profile validate`: files of DeviceProfiles, held against all that can be known without a cluster.
-
-That is the CRD's schema and its rules, the toolchain's own table of options and precisions, and the memory that the
-profile says. One line a fault; the exit status is 1 where there is one.
-"""
+"""`edgesmith profile validate`."""
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -24,6 +21,11 @@ class Checked(NamedTuple):
     """Counted from 1; 0 for the file itself."""
     name: str
     faults: list[str]
+
+
+def run(found: argparse.Namespace) -> Answer:
+    """Carry out the command."""
+    return validate(found.file, found.output)
 
 
 def validate(files: Sequence[str], output: str) -> Answer:

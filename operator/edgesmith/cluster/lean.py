@@ -1,4 +1,6 @@
-"""Leaves out parts of libraries that the operator never uses: at a site it shares a small machine with the models.
+"""Leaves out parts of libraries that we never use.
+
+At a site the operator shares a small machine with the models, and whoever types a command waits for every import.
 
 `kubernetes/__init__.py` imports the synchronous client and, for its logins, requests and oauthlib; we use
 `kubernetes.aio` alone. `httpx/__init__.py` imports its own command line where rich is installed. Together they are a
