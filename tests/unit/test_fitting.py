@@ -7,7 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from snapshots import NOW, SETTINGS, Cluster, failed_job, image, labels, model, new_look, node, profile, said, sentence
+from new_jobs import new_look
+from snapshots import NOW, SETTINGS, Cluster, failed_job, image, labels, model, node, profile, said, sentence
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.cli.plan import Planned, as_text
