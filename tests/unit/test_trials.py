@@ -160,7 +160,7 @@ def test_a_node_that_does_not_finish_is_replaced_twice_and_then_the_ladder_decid
             break
     assert trial(here)["lost"] == ["e1", "e2", "e3"]
     assert images(here) != ["1f"], "the first of the ladder"
-    assert "no trial was finished on e1, e2, e3" in plan.status.variants[0].warnings[-1]
+    assert "no trial was finished on e1, e2 and e3" in plan.status.variants[0].warnings[-1]
     here.nodes = {name: replace(one, ready=True) for name, one in here.nodes.items()}
     until(here, "Complete")
     assert here.trial_pods == {}
