@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from edgesmith.decide.fleet import NodeState, RevisionState, Rules, ServerState
+from edgesmith.decide.fleet import NodeState, RevisionState, Rules
 from edgesmith.decide.judge import Judgement
 
 
@@ -66,8 +66,6 @@ def _is_harmless(node: NodeState) -> bool:
 
     It pulled the image, or had passed the self-test and waited for its turn; its old server goes on, or it had none.
     """
-    if node.server is not ServerState.STARTING:
-        return False
     if node.beside_serving:
         return node.fetching or node.staged
     return node.fetching and node.previous is None
