@@ -134,7 +134,7 @@ CAUSES: dict[str, tuple[str, str, str]] = {
 
 KUBELETS = {
     "at the first try": "rpc error: code = {code} desc = {said}",
-    "later, of Kubernetes 1.32": (
+    "later, by a newer kubelet": (
         'Back-off pulling image "{image}": ErrImagePull: rpc error: code = {code} desc = {said}'
     ),
     "as another word for it": 'failed to pull image "{image}": {said}',
@@ -188,7 +188,7 @@ def test_a_failure_at_the_deadline_keeps_the_cause_in_its_record(case: str) -> N
         {
             "metadata": {"name": "p", "labels": {"edgesmith.dev/revision": "r"}},
             "spec": {"nodeName": "n"},
-            "status": {"initContainerStatuses": [raw("later, of Kubernetes 1.32", case)]},
+            "status": {"initContainerStatuses": [raw("later, by a newer kubelet", case)]},
         }
     )
     server = server_of("r", [found], staging=False)
