@@ -14,7 +14,7 @@ from edgesmith.decide.fleet import NodeState, RevisionState
 from edgesmith.decide.rollout import plan_rollout
 
 GONE, GOING = RULES.deadline, RULES.deadline - timedelta(seconds=1)
-BESIDE = {"beside": "old", "beside_serving": True}
+BESIDE: dict[str, Any] = {"beside": "old", "beside_serving": True}
 PULLING = BESIDE | {"fetching": True}
 
 
