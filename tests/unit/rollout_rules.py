@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
+from absent_rules import check_waits, counted_dead, died_of_it
 from ending_rules import check_endings
 from partition_rules import check_partitions
 from shared_node_rules import check_shared_nodes
@@ -58,6 +59,7 @@ def check(world: World, plan: Plan) -> None:
     check_steps(world, plan)
     check_partitions(world, plan)
     check_shared_nodes(world, plan)
+    check_waits(world, plan)
 
 
 def _check_hold(world: World, plan: Plan) -> None:
@@ -141,6 +143,8 @@ def _check_servers(world: World, plan: Plan, rolled_back: set[str]) -> None:
         assert moved[name] is None or not _surges(world, profiles[name]), f"with Surge the server of {name} ends"
     limit = _limit(world, desired, moved)
     down = [name for name in world.nodes if _down(world, name) and moved.get(name, name)]
+    dead = [name for name in down if not world.reachable(name)]
+    down = [name for name in down if name not in {*dead} - counted_dead(world, dead)]
     broken = [name for name in down if _broken(world, name)]
     excused = _excused(world, broken)
     forward = [
@@ -308,7 +312,8 @@ def _down(world: World, name: str) -> bool:
 
     A node that went, or whose device did, while what it was given is completed is offline and does not count, whatever
     it went for: nobody on the hub can tell a machine that died from a link that is down, and edge nodes are away all
-    the time. So docs/rollout.md counts NotReady nodes with a revision that is not completed alone.
+    the time. So docs/rollout.md counts NotReady nodes with a revision that is not completed alone; `counted_dead` has
+    how long.
     """
     label = world.nodes[name].labels.get(world.label)
     if label is None and name in world.lent:
@@ -319,10 +324,7 @@ def _down(world: World, name: str) -> bool:
         pod = world.pods.get(name)
         away = _completed(world, label) and not world.offers(name)
         return not away and not (pod and pod.revision == label and pod.ready)
-    given, server = placement(world.nodes[name], world.label).label, world.servers[name]
-    runs = {server.runs, server.beside and server.beside.revision} & {label, given}
-    died = not world.devices[name].power and any(world.kills(one or "") for one in runs)
-    return died and not _completed(world, given)
+    return died_of_it(world, name)
 
 
 def _check_marks(world: World, plan: Plan, wanted: set[str]) -> None:

@@ -103,8 +103,11 @@ def test_who_is_moved_where_two_may_be_down(case: str) -> None:
 
 
 def test_a_node_that_went_away_before_the_revision_was_proven_counts() -> None:
-    gone = {"n1": {"away": PROVEN.proven and PROVEN.proven - timedelta(seconds=1)}}
-    assert set(moves(step(fleet("new+ ~new+ old+ old+", **gone), OLD, PROVEN))) == {"n2"}
+    proven = NOW - timedelta(minutes=4)
+    for early, moved in ((1, {"n2"}), (-1, {"n2", "n3"})):
+        gone = {"n1": {"away": proven - timedelta(seconds=early), "moved": NOW - timedelta(hours=1)}}
+        nodes = fleet("new+ ~new+ old+ old+", **gone)
+        assert set(moves(step(nodes, OLD, replace(PROVEN, proven=proven)))) == moved
 
 
 def test_a_node_that_went_away_soon_after_it_got_the_revision_counts_though_it_was_proven() -> None:

@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import test_absent_simulation
 import test_return_simulation
 from test_partition_simulation import by_partitions
 from test_rollout_simulation import live
 
-from edgesmith.decide import back, choose, judge
+from edgesmith.decide import absent, back, choose, judge
 
 _progress, _measured = judge._progress, judge._measured
 
@@ -40,6 +41,14 @@ def returning(_: int) -> None:
     test_return_simulation.test_a_site_that_returns_after_a_rollback_goes_back_within_max_unavailable("Surge")
 
 
+def pulling(_: int) -> None:
+    test_absent_simulation.test_nodes_that_go_while_they_pull_hold_the_others_up_for_the_deadline("Surge", "power")
+
+
+def dying(_: int) -> None:
+    test_absent_simulation.test_machines_that_died_of_what_was_replaced_since_keep_nobody_from_what_mends_it()
+
+
 def every(lives: Callable[[int], None], seeds: Iterable[int]) -> None:
     for seed in seeds:
         lives(seed)
@@ -52,6 +61,8 @@ PLANNERS: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], None], i
     "everything promoted": (judge, "_measured", all_promoted, in_steps, 0, "held by too few|nobody promoted it"),
     "never too many failures": (judge, "failed_on", lambda *_: [], by_partitions, 3, "failed, and it stays"),
     "no jitter": (choose, "waits_until", lambda *_: None, by_partitions, 0, "before its turn"),
+    "a place for ever": (absent, "_is_awaited", lambda *_: True, pulling, 0, "wait for nodes that are away"),
+    "what may have died has none": (absent, "_is_harmless", lambda _: True, dying, 0, "keep the others from it"),
     "no server out of reach is kept": (back, "_keeps", lambda *_: False, returning, 0, "it was last heard of"),
 }
 

@@ -111,7 +111,7 @@ def test_a_move_of_a_node_where_no_pod_may_start_stages_nothing(word: str, strat
     judged = judge(variant(word, OLD, NEW, strategy=strategy), RULES, NOW)
     chosen = Chosen()
     chosen.move(judged.variant.nodes[0], "new", "It is said so.")
-    place(judged, budget_of([judged], RULES), chosen)
+    place(judged, budget_of([judged], RULES, NOW), chosen)
     assert [(move.label, move.next) for move in chosen.moves.values()] == [("new", None)]
 
 

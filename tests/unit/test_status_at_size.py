@@ -139,6 +139,37 @@ def test_several_profiles_and_a_long_history_fit(count: int, kind: str) -> None:
     assert len(written(plan).encode()) < BYTES
 
 
+def test_as_many_requests_as_the_spec_can_have_fit() -> None:
+    """Each names a revision by digest, which is the longest way."""
+    nodes = {named(number): node(named(number)) for number in range(1000)}
+    cluster = Cluster(edge_model=model(rollout=ROLLOUT), nodes=nodes)
+    cluster.run(8, seconds=60)
+    words = [f"sha256:{number:02x}{'0' * 62}" for number in range(16)]
+    asked = ROLLOUT | {
+        "promote": [{"revision": one} for one in words],
+        "rollbackTo": [{"from": one, "revision": words[0]} for one in words[1:]],
+        "override": words,
+    }
+    for name, one in cluster.nodes.items():
+        cluster.nodes[name] = replace(one, ready=False)
+    publish(cluster, "b", rollout=asked)
+    plan = cluster.run(3, seconds=60)
+    requests = plan.status.requests
+    assert len(requests) == 47
+    assert {(one.state, one.message) for one in requests} == {("NotFound", "No revision is called so, or not yet.")}
+    assert len(written(plan).encode()) < BYTES
+
+
+def test_a_few_requests_are_told_of_in_whole() -> None:
+    cluster = three_nodes()
+    cluster.run(8)
+    word = f"sha256:{'5' * 64}"
+    publish(cluster, "a", rollout={"override": [word]})
+    (found,) = cluster.run(1).status.requests
+    assert found.request == f"override[{word}]"
+    assert found.message == "No revision that the spec asks for is called sha256:555555555555…, or not yet."
+
+
 def test_ready_speaks_of_nodes_that_can_be_reached_and_rollout_complete_of_all() -> None:
     cluster = three_nodes()
     cluster.nodes["e3"] = replace(cluster.nodes["e3"], ready=False)

@@ -12,9 +12,11 @@ from snapshots import SETTINGS, Cluster, labels, model, node, profile, publish, 
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.status import EdgeModelStatus
+from edgesmith.api.trial_status import FinalistStatus
 from edgesmith.decide import decide
 from edgesmith.decide.plan import Plan
 from edgesmith.decide.snapshot import Ended, SelfTest
+from edgesmith.decide.trial_case import _names
 
 DAY = timedelta(days=1)
 
@@ -160,7 +162,7 @@ def test_a_node_that_does_not_finish_is_replaced_twice_and_then_the_ladder_decid
             break
     assert trial(here)["lost"] == ["e1", "e2", "e3"]
     assert images(here) != ["1f"], "the first of the ladder"
-    assert "no trial was finished on e1, e2, e3" in plan.status.variants[0].warnings[-1]
+    assert "no trial was finished on e1, e2 and e3" in plan.status.variants[0].warnings[-1]
     here.nodes = {name: replace(one, ready=True) for name, one in here.nodes.items()}
     until(here, "Complete")
     assert here.trial_pods == {}
@@ -279,3 +281,12 @@ def test_what_a_device_says_at_length_fits_into_the_status() -> None:
     here.trial_pods[name] = replace(here.trial_pods[name], ended=ended, over=True)
     plan = until(here, "TrialFailed", passes=1)
     EdgeModelStatus.model_validate(plan.status.model_dump())
+
+
+def test_of_many_finalists_a_few_are_named() -> None:
+    """The CRD takes 2048 characters, and a pod that waits says up to 1000 of them."""
+    many = [FinalistStatus(alternative=f"{n:x}" * 63, precision="int8", image=f"r@{n}", size=1) for n in range(16)]
+    said = _names(many)
+    assert said.endswith("and 12 more")
+    assert len(said) < 320
+    assert _names(many[:2]) == f"{'0' * 63}/int8 and {'1' * 63}/int8"

@@ -25,8 +25,10 @@ from edgesmith.api.names import (
 from edgesmith.api.units import parse_bytes
 from edgesmith.cluster.fields import Raw, at, json_object, mapping, mappings, number, text, time_of
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL
+from edgesmith.cluster.pulling import pull_cause
 from edgesmith.cluster.unreadable import Unreadable, unreadable
 from edgesmith.decide.devices import is_device
+from edgesmith.decide.server import PULL_REASONS
 from edgesmith.decide.snapshot import HoldingSet, Node, Pod, ReportingSet, Revision, SelfTest, StagingSet
 from edgesmith.decide.taints import Taint
 from edgesmith.resources.uplink import UPLINK
@@ -285,7 +287,8 @@ def _waiting(containers: list[Raw]) -> tuple[str | None, str | None]:
     for status in containers:
         reason = text(status, "state", "waiting", "reason")
         if reason and reason not in _STARTING:
-            return reason, text(status, "state", "waiting", "message")[:_SENTENCE_LIMIT] or None
+            said = text(status, "state", "waiting", "message")
+            return reason, (pull_cause(said) if reason in PULL_REASONS else said[:_SENTENCE_LIMIT]) or None
     return None, None
 
 

@@ -20,7 +20,9 @@ from edgesmith.api.names import (
 )
 from edgesmith.cluster.fields import Raw, at, json_object, last_json_line, mapping, mappings, number, text, time_of
 from edgesmith.cluster.parse import annotations_of, labels_of, termination_messages
+from edgesmith.cluster.pulling import pull_cause
 from edgesmith.decide.plan import Change
+from edgesmith.decide.server import PULL_REASONS
 from edgesmith.decide.snapshot import BuildJob, ResolveJob
 from edgesmith_builder.contract import BuildFailure, BuildResult, ResolveResult
 
@@ -257,7 +259,7 @@ def _pod_problem(raw: Raw, statuses: Iterable[Raw], *, ran: bool) -> str | None:
 def _container_problem(status: Raw) -> str | None:
     reason = text(status, "state", "waiting", "reason")
     if reason in _CANNOT_START:
-        return text(status, "state", "waiting", "message") or reason
+        return _cannot_start(status)
     ended = at(status, "state", "terminated") or at(status, "lastState", "terminated")
     if ended and text(ended, "reason") not in ("", "Completed", "Error", _NEVER_SEEN):
         # OOMKilled, ContainerCannotRun: the builder had no chance to say so itself.
@@ -277,8 +279,13 @@ def _beside_problem(status: Raw) -> str | None:
     """Why a container beside the builder, the compiler's, cannot start."""
     if text(status, "state", "waiting", "reason") not in _CANNOT_START:
         return None
-    said = text(status, "state", "waiting", "message") or text(status, "state", "waiting", "reason")
-    return f"{text(status, 'name')}: {said}"
+    return f"{text(status, 'name')}: {_cannot_start(status)}"
+
+
+def _cannot_start(status: Raw) -> str:
+    """Why a container cannot start, by the kubelet's message, or its reason where it has none."""
+    reason, said = (text(status, "state", "waiting", field) for field in ("reason", "message"))
+    return (pull_cause(said) if reason in PULL_REASONS else said) or reason
 
 
 def _job_failure(failed: Raw) -> str:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
 from edgesmith.api.status import PendingReason
-from edgesmith.decide.fleet import NodeState, RevisionState, Rules, ServerState
+from edgesmith.decide.absent import kept_by_leaving, kept_places
+from edgesmith.decide.fleet import NodeState, Rules, ServerState
 from edgesmith.decide.judge import Judgement
 
 BROUGHT_DOWN = frozenset({ServerState.STARTING, ServerState.FAILED})
@@ -28,7 +30,7 @@ class Budget:
     """Nodes on their way: those that start, those moved in this pass, and those that lent their device to a trial."""
     down: int
     """Other nodes that count as unavailable: failed ones whose server does not answer, and those that carry what is not
-    completed and are NotReady or lost their device and their server."""
+    completed and lost their device and their server, or became NotReady and keep their place."""
     staged: int = 0
     """Of the nodes on their way, those whose old server is ready still."""
     pulls: int | None = None
@@ -100,12 +102,15 @@ def _full(limit: int) -> str:
     return f"As many nodes as spec.rollout.maxUnavailable allows ({limit}) are without a ready server."
 
 
-def budget_of(judgements: Sequence[Judgement], rules: Rules, leaving: Sequence[NodeState] = ()) -> Budget:
+def budget_of(
+    judgements: Sequence[Judgement], rules: Rules, now: datetime, leaving: Sequence[NodeState] = ()
+) -> Budget:
     """Count the nodes of all variants that are without a server.
 
     Args:
         judgements: The variants.
         rules: The rules.
+        now: The hub's time.
         leaving: Nodes of no variant that still carry a revision.
     """
     desired = sum(len(one.variant.nodes) for one in judgements)
@@ -113,7 +118,7 @@ def budget_of(judgements: Sequence[Judgement], rules: Rules, leaving: Sequence[N
     known = [_down(one, rules) for one in judgements]
     down = sum(one.counted for one in known)
     revisions = {name: state for one in judgements for name, state in one.revisions.items()}
-    down += sum(_lost(node, revisions.get(node.label or ""), rules) for node in leaving)
+    down += sum(kept_places(one, rules, now) for one in judgements) + kept_by_leaving(leaving, revisions, rules, now)
     staged = sum(_starts(node) and node.beside_serving for one in judgements for node in one.variant.unwell)
     pulling = sum(_starts(node) and node.fetching for one in judgements for node in one.variant.unwell)
     desired += len(leaving)
@@ -131,7 +136,7 @@ def _on_its_way(node: NodeState) -> bool:
 
 
 class _Down(NamedTuple):
-    """Nodes of a variant that are without a server and do not start."""
+    """Nodes of a variant that can be reached, are without a server and do not start."""
 
     counted: int
     """How many of them count."""
@@ -140,22 +145,22 @@ class _Down(NamedTuple):
 
 
 def _down(judged: Judgement, rules: Rules) -> _Down:
-    """Nodes of a variant that count as unavailable and do not start.
+    """Nodes of a variant that can be reached, count as unavailable and do not start.
 
     Devices that are known to be broken are left out as far as `maxFailed` goes: one such device must not stop every
     rollout. They failed on a revision that is completed; or, with nothing left to go back to, on the revision before as
     well, or on one that was proven and is not the target any more, while their partition keeps the target from them; or
     they went while the node has one that is not completed.
     """
-    failed = lost = 0
+    failed = 0
     lacking: list[str] = []
     broken: list[str] = []
     target = judged.target.revision if judged.target else None
     for node in judged.variant.unwell:
         revision = judged.revisions.get(node.label or "")
         if not node.ready:
-            lost += _lost(node, revision, rules)
-        elif node.shortage is not None:
+            continue
+        if node.shortage is not None:
             lacking += [node.name] * (node.server in BROUGHT_DOWN and node.unfinished and not node.taint)
         elif node.server is ServerState.FAILED and not (node.taint or node.answers):
             one = node.failures.get(node.label or "")
@@ -167,15 +172,4 @@ def _down(judged: Judgement, rules: Rules) -> _Down:
             failed += not known
     # Those without their device cannot be moved, so they come first: where one is moved that counts, one less does.
     left_out, allowed = [*lacking, *broken], rules.failed(len(judged.variant.nodes))
-    return _Down(failed + max(len(left_out) - allowed, 0) + lost, left_out[:allowed])
-
-
-def _lost(node: NodeState, revision: RevisionState | None, rules: Rules) -> bool:
-    """Whether a node is NotReady with a revision that is not completed.
-
-    One that served the revision when it went away, after that was proven and not soon after it got it, went for a
-    reason of its own.
-    """
-    proven = revision.proven if revision else None
-    settled = bool(proven and node.serving and node.away and node.away > proven and not rules.soon(node))
-    return not node.ready and node.unfinished and not settled
+    return _Down(failed + max(len(left_out) - allowed, 0), left_out[:allowed])

@@ -10,6 +10,16 @@ from edgesmith.decide.fleet import Rules
 from edgesmith.decide.requests import ALL_STEPS, Requests
 from edgesmith.decide.rollout import Course
 
+BYTES = 4000
+"""Most that all entries have together, as long as each can be said in few words: the status is to stay small."""
+
+_FEW_WORDS = {
+    RequestState.DONE: "It is done; the entry can be removed.",
+    RequestState.OBSOLETE: "The entry can be removed.",
+    RequestState.NOT_FOUND: "No revision is called so, or not yet.",
+}
+_DIGEST, _KEPT = 64, 12
+
 _Said = tuple[RequestState, str]
 
 
@@ -34,7 +44,23 @@ def request_statuses(requests: Requests, courses: Iterable[Course], rules: Rules
     for word in spec.override:
         found = _called(requests, by_profile, word)
         said[f"override[{word}]"] = _override(found, rules) if found else _nobody(requests, word)
-    return tuple(RequestStatus(request=name, state=state, message=message) for name, (state, message) in said.items())
+    told = said if _size(said) <= BYTES else _few_words(said)
+    return tuple(RequestStatus(request=name, state=state, message=message) for name, (state, message) in told.items())
+
+
+def _size(said: Mapping[str, _Said]) -> int:
+    return sum(len(name) + len(state) + len(message) for name, (state, message) in said.items())
+
+
+def _few_words(said: Mapping[str, _Said]) -> dict[str, _Said]:
+    """What is said of entries that do nothing more, without what the entry itself names."""
+    return {name: (state, _FEW_WORDS.get(state, message)) for name, (state, message) in said.items()}
+
+
+def _named(word: str) -> str:
+    """A word of the spec, in a sentence beside the entry that has all of it."""
+    kind, colon, digest = word.rpartition(":")
+    return f"{kind}{colon}{digest[:_KEPT]}…" if len(digest) >= _DIGEST else word
 
 
 def _called(requests: Requests, courses: Mapping[str, Course], word: str) -> Course | None:
@@ -52,14 +78,17 @@ def _called(requests: Requests, courses: Mapping[str, Course], word: str) -> Cou
 def _nobody(requests: Requests, word: str) -> _Said:
     """What is said where a word does not name a revision that is rolled out."""
     if requests.exists(word):
-        return RequestState.OBSOLETE, f"The spec asks for another revision than {word}; the entry can be removed."
-    return RequestState.NOT_FOUND, f"No revision that the spec asks for is called {word}, or not yet."
+        return (
+            RequestState.OBSOLETE,
+            f"The spec asks for another revision than {_named(word)}; the entry can be removed.",
+        )
+    return RequestState.NOT_FOUND, f"No revision that the spec asks for is called {_named(word)}, or not yet."
 
 
 def _promotion(course: Course, entry: Promotion) -> _Said:
     target = course.target
     if target is None or target.rolled_back:
-        return RequestState.OBSOLETE, f"Revision {entry.revision} was rolled back; the entry can be removed."
+        return RequestState.OBSOLETE, f"Revision {_named(entry.revision)} was rolled back; the entry can be removed."
     early = f"{target.promoted} of them before their bakes were over"
     if target.proven:
         return RequestState.DONE, f"Revision {target.revision} has held its steps, {early}."

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from edgesmith.decide.absent import given_back
 from edgesmith.decide.budget import budget_of
 from edgesmith.decide.choose import choose, leave
 from edgesmith.decide.chosen import Chosen
@@ -75,15 +76,15 @@ def plan_rollout(
         leaving: Nodes of no variant that still carry a revision.
     """
     judged = [judge(variant, rules, now) for variant in variants]
-    budget = budget_of(judged, rules, leaving)
+    budget = budget_of(judged, rules, now, leaving)
     left = {name: why for one in judged for name, why in one.rolled_back.items()}
-    courses = tuple(describe(one, choose(one, rules, budget, now, left), rules, now) for one in judged)
+    courses = tuple(describe(one, choose(one, rules, budget, now, left), rules, now, leaving) for one in judged)
     gone = leave(leaving, rules, budget, left)
     return Rollout(courses, _sorted_moves(gone), _sorted_pending(gone))
 
 
-def describe(judged: Judgement, chosen: Chosen, rules: Rules, now: datetime) -> Course:
-    """Say where a variant stands."""
+def describe(judged: Judgement, chosen: Chosen, rules: Rules, now: datetime, leaving: Sequence[NodeState]) -> Course:
+    """Say where a variant stands; `leaving` are nodes of no variant."""
     return Course(
         judged.variant,
         _phase(judged, chosen, rules),
@@ -92,7 +93,7 @@ def describe(judged: Judgement, chosen: Chosen, rules: Rules, now: datetime) -> 
         tuple(judged.revisions[name] for name in sorted(judged.revisions)),
         _sorted_moves(chosen),
         _sorted_pending(chosen),
-        _look_again(judged, chosen, rules, now),
+        _look_again(judged, chosen, rules, now, leaving),
         judged.opened,
     )
 
@@ -166,10 +167,13 @@ def _all_served(variant: Variant, target: RevisionState, tolerated: int) -> bool
     )
 
 
-def _look_again(judged: Judgement, chosen: Chosen, rules: Rules, now: datetime) -> float | None:
-    """Seconds until a bake or a deadline ends, a node's turn begins, or a window opens or closes."""
+def _look_again(
+    judged: Judgement, chosen: Chosen, rules: Rules, now: datetime, leaving: Sequence[NodeState]
+) -> float | None:
+    """Seconds until a bake or a deadline ends, a place or a node's turn is free, or a window opens or closes."""
     target = judged.target
     ends: list[datetime] = [node.deadline for node in judged.variant.unwell if node.deadline]
+    ends += given_back((*judged.variant.unwell, *leaving), rules)
     ends += [time for time in (rules.opening.edge, chosen.turn) if time]
     ends += [judged.opened.until] if judged.opened and judged.opened.until else []
     if target and not target.proven and not target.rolled_back:

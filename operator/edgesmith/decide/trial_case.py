@@ -39,6 +39,7 @@ from edgesmith.decide.trial_records import (
 )
 from edgesmith.decide.trust import key_of
 from edgesmith.decide.verdicts import Bounds, judge_trial
+from edgesmith.decide.words import some
 from edgesmith_builder.contract import BuildReport
 
 NODES = 3
@@ -325,7 +326,7 @@ class TrialCase:
     def _untried(self, record: TrialStatus) -> Step:
         """The ladder's order, since no node finished."""
         first = record.finalists[0]
-        nodes = ", ".join(record.lost or ())
+        nodes = some(record.lost or ())
         why = f"no trial was finished on {nodes}, so {first.name}, the first of the ladder, is rolled out untried"
         told = {"winner": first.name, "message": f"{why[0].upper()}{why[1:]}."}
         return Step(self._with_image(first.image, why), record.model_copy(update=told))
@@ -369,8 +370,7 @@ def _left(record: TrialStatus) -> dict[str, str]:
 
 
 def _names(finalists: Sequence[FinalistStatus]) -> str:
-    *before, last = (one.name for one in finalists)
-    return f"{', '.join(before)} and {last}" if before else last
+    return some([one.name for one in finalists])
 
 
 def _differs(known: Mapping[str, str], pod: Pod) -> bool:

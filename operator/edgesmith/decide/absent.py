@@ -1,0 +1,71 @@
+"""NotReady nodes with a revision that is not completed: how long each keeps its place of `maxUnavailable`.
+
+Such a node may have lost its link, or its machine died of the revision. Until `progressDeadline` is over it is awaited,
+as a node is that can be reached. After that it is offline and keeps nobody, but for one thing: where the revision that
+is rolled out ran on it, more of them than `maxFailed` keep the others from what may have taken them down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from edgesmith.decide.fleet import NodeState, RevisionState, Rules
+from edgesmith.decide.judge import Judgement
+
+
+def kept_places(judged: Judgement, rules: Rules, now: datetime) -> int:
+    """How many nodes of a variant have a place though they are NotReady."""
+    target = judged.target
+    tried = target.revision if target and not target.rolled_back else None
+    awaited = suspected = 0
+    for node in judged.variant.unwell:
+        if not _is_lost(node, judged.revisions.get(node.label or ""), rules):
+            continue
+        if _is_awaited(node, rules, now):
+            awaited += 1
+        elif node.label == tried and not _is_harmless(node):
+            suspected += 1
+    # One that goes says nothing, as with canaries, so one is left out in any case.
+    allowed = max(rules.failed(len(judged.variant.nodes)), 1)
+    return awaited + max(suspected - allowed, 0)
+
+
+def kept_by_leaving(
+    nodes: Iterable[NodeState], revisions: dict[str, RevisionState], rules: Rules, now: datetime
+) -> int:
+    """The same of nodes of no variant, which nobody is given a revision like."""
+    return sum(
+        _is_lost(node, revisions.get(node.label or ""), rules) and _is_awaited(node, rules, now) for node in nodes
+    )
+
+
+def given_back(nodes: Iterable[NodeState], rules: Rules) -> list[datetime]:
+    """When nodes that are away give their places back."""
+    return [node.away + rules.deadline for node in nodes if node.away and not node.ready and node.unfinished]
+
+
+def _is_lost(node: NodeState, revision: RevisionState | None, rules: Rules) -> bool:
+    """Whether a node is NotReady with a revision that is not completed.
+
+    One that served the revision when it went away, after that was proven and not soon after it got it, went for a
+    reason of its own.
+    """
+    if node.ready or not node.unfinished:
+        return False
+    proven = revision.proven if revision else None
+    return not (proven and node.serving and node.away and node.away > proven and not rules.soon(node))
+
+
+def _is_awaited(node: NodeState, rules: Rules, now: datetime) -> bool:
+    return node.away is None or now - node.away < rules.deadline
+
+
+def _is_harmless(node: NodeState) -> bool:
+    """Whether a revision neither ran on a node when that went, as far as is known, nor took a server from it.
+
+    It pulled the image, or had passed the self-test and waited for its turn; its old server goes on, or it had none.
+    """
+    if node.beside_serving:
+        return node.fetching or node.staged
+    return node.fetching and node.previous is None

@@ -1,0 +1,91 @@
+"""For how long a node that is away keeps its place of `maxUnavailable`; two may be unavailable, and one may fail."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from rollout_words import NEW, ODD, OLD, PROVEN, REPLACE, RULES, SURGE, fleet, moves, step, variant, with_rules
+from snapshots import NOW
+
+from edgesmith.decide.fleet import NodeState, RevisionState
+from edgesmith.decide.rollout import plan_rollout
+
+GONE, GOING = RULES.deadline, RULES.deadline - timedelta(seconds=1)
+BESIDE: dict[str, Any] = {"beside": "old", "beside_serving": True}
+PULLING = BESIDE | {"fetching": True}
+
+
+def away(words: str, since: timedelta = GONE, **more: Any) -> tuple[NodeState, ...]:
+    """Nodes, of which those that are NotReady went so long ago, soon after they got what they have."""
+    return tuple(
+        one if one.ready else replace(one, away=NOW - since, moved=NOW - since, since=NOW - since, **more)
+        for one in fleet(words)
+    )
+
+
+OTHERS = "old+ old+ old+"
+MOVED: dict[str, tuple[tuple[NodeState, ...], int]] = {
+    "one that has been away for the deadline has no place": (away(f"new+ ~new? {OTHERS}"), 2),
+    "nor has one with a server of an older revision beside it": (away(f"new+ ~new? {OTHERS}", **BESIDE), 2),
+    "it has until then": (away(f"new+ ~new? {OTHERS}", GOING, **PULLING), 1),
+    "two on which the revision ran: one of them has": (away(f"new+ ~new+ ~new+ {OTHERS}"), 1),
+    "three on which it ran: two of them have": (away(f"new+ ~new+ ~new? ~new! {OTHERS}"), 0),
+    "on which its self-test ran, beside the old server, too": (away(f"new+ ~new? ~new? ~new? {OTHERS}", **BESIDE), 0),
+    "three that only pulled have none": (away(f"new+ ~new? ~new? ~new? {OTHERS}", **PULLING), 2),
+    "nor have three that waited for the old server to end": (
+        away(f"new+ ~new? ~new? ~new? {OTHERS}", staged=True, **BESIDE),
+        2,
+    ),
+    "nor three that pulled and had served nothing": (away(f"new+ ~new? ~new? ~new? {OTHERS}", fetching=True), 2),
+    "but three that gave up a server for it have": (
+        away(f"new+ ~new? ~new? ~new? {OTHERS}", fetching=True, previous="old"),
+        0,
+    ),
+    "and so have three whose old server was not ready": (
+        away(f"new+ ~new? ~new? ~new? {OTHERS}", fetching=True, beside="old", previous="old"),
+        0,
+    ),
+    "what is not rolled out any more is given to nobody, so nobody is kept from it": (
+        away(f"new+ ~odd+ ~odd? ~odd! {OTHERS}"),
+        2,
+    ),
+    "one that went before that, and two that go now": (
+        (*away("new+ ~odd+"), *fleet(f"~new? {OTHERS}", 2)),
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MOVED)
+def test_how_many_are_moved_beside_nodes_that_are_away(case: str) -> None:
+    nodes, expected = MOVED[case]
+    assert len(moves(step(nodes, OLD, ODD, PROVEN))) == expected
+
+
+@pytest.mark.parametrize(("allowed", "expected"), [(0, 1), (1, 1), (2, 2), ("50%", 2)])
+def test_as_many_are_left_out_as_max_failed_says_and_one_in_any_case(allowed: int | str, expected: int) -> None:
+    nodes = away(f"new+ ~new+ ~new+ {OTHERS}")
+    assert len(moves(step(nodes, OLD, PROVEN, rules=with_rules(max_failed=allowed)))) == expected
+
+
+def test_a_lost_canary_is_replaced_after_the_deadline_where_one_may_be_unavailable() -> None:
+    one = with_rules(max_unavailable=1)
+    canary: dict[str, Any] = {"steps": 0}
+    trying: RevisionState = replace(NEW, **canary)
+    for strategy in (SURGE, REPLACE):
+        told: dict[str, Any] = {"rules": one, "strategy": strategy, "stageable": frozenset({"new"})}
+        assert moves(step(away(f"~new? {OTHERS}", GOING, **PULLING), OLD, trying, **told)) == {}
+        assert len(moves(step(away(f"~new? {OTHERS}", **PULLING), OLD, trying, **told))) == 1
+
+
+def test_a_node_that_leaves_has_none_either_and_all_are_looked_at_again_in_time() -> None:
+    for since, expected in ((GOING, 1), (GONE, 2)):
+        leaving = tuple(replace(one, unfinished=True) for one in away("~odd?", since))
+        (found,) = plan_rollout([variant(f"new+ {OTHERS}", OLD, PROVEN)], RULES, NOW, leaving).courses
+        assert len(found.moves) == expected
+        assert found.look_again == (1.0 if since == GOING else None)
+    waiting = step(away(f"new+ ~new? ~new? {OTHERS}", GOING, **PULLING), OLD, PROVEN)
+    assert (moves(waiting), waiting.look_again) == ({}, 1.0)
