@@ -6,13 +6,12 @@ goes into an image that a Job of ours vouches for; so it must come from one that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgesmith_builder.contract import Build, BuildReport, ServerName
 from edgesmith_builder.evidence import SLSA, Material, read_provenance
 from edgesmith_builder.oci import Manifest, Reference, Repository
-from edgesmith_builder.provenance import base_layers, report_of, why_foreign
+from edgesmith_builder.provenance import base_manifest, report_of, why_foreign
 from edgesmith_builder.push import Registries
 from edgesmith_builder.signatures import PublicKey, attested, look_for
 
@@ -65,14 +64,14 @@ class Trust:
         first = await self._trusted(manifest)
         if first.build.key == self.wanted.key:
             raise NotRebased(f"{tag} is of the same build, which is to be made anew")
-        layers = await self._base_layers(first)
-        _check_foreign(first, layers)
+        base = await self._base(first)
+        _check_foreign(first, base)
         found = [first]
         for finalist in first.report.finalists[1:]:
             one = await self._named(finalist.digest)
             if (one.build.key, one.report.precision) != (first.build.key, finalist.precision):
                 raise NotRebased(f"{one.reference} is not the {finalist.precision} of {first.reference}")
-            _check_foreign(one, layers)
+            _check_foreign(one, base)
             found.append(one)
         if not first.report.finalists:
             raise NotRebased(f"{first.reference} names no finalists")
@@ -109,15 +108,16 @@ class Trust:
             raise NotRebased(f"{reference} carries no report that can be read")
         return Before(reference, manifest, report, said.build, said.files)
 
-    async def _base_layers(self, before: Before) -> tuple[str, ...]:
-        """The layers of the base image that its provenance names."""
+    async def _base(self, before: Before) -> Manifest:
+        """The base image that its provenance names."""
         base = before.build.base
         here = Reference.parse(base).repository.registry == self.repository.registry
-        return await base_layers(self.registries.target if here else self.registries.base, base, before.build.platform)
+        registry = self.registries.target if here else self.registries.base
+        return await base_manifest(registry, base, before.build.platform)
 
 
-def _check_foreign(before: Before, layers: Sequence[str]) -> None:
+def _check_foreign(before: Before, base: Manifest) -> None:
     """Hold an image's manifest against what its provenance says: its build key, and the base under its two layers."""
-    foreign = why_foreign(before.manifest, before.build.key, layers)
+    foreign = why_foreign(before.manifest, before.build.key, base)
     if foreign is not None:
         raise NotRebased(f"{before.reference} {foreign}")
