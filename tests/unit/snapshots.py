@@ -40,6 +40,7 @@ from edgesmith.decide.plan import (
     StartRetraining,
     StartTrial,
 )
+from edgesmith.decide.room import Room
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import (
     BuildJob,
@@ -209,6 +210,8 @@ class Cluster:
     revisions: dict[str, Revision] = field(default_factory=dict)
     staging: dict[str, str] = field(default_factory=dict)
     """By revision that has a DaemonSet which stages it: Pull or Test."""
+    rooms: dict[str, Room | None] = field(default_factory=dict)
+    """By such a revision: what its pods look for before they pull the image."""
     reporting: dict[str, str] = field(default_factory=dict)
     """Revisions that have a DaemonSet which reports drift, with their profile."""
     retraining: dict[str, RetrainingJob] = field(default_factory=dict)
@@ -258,7 +261,7 @@ class Cluster:
             tuple(self.jobs.values()),
             tuple(self.revisions.values()),
             images,
-            staging=tuple(map(StagingSet, self.staging)),
+            staging=self.staging_sets(),
             holding=self.holding_sets(),
             reporting=tuple(ReportingSet(name, profile) for name, profile in self.reporting.items()),
             reports=self.reports(),
@@ -274,6 +277,10 @@ class Cluster:
             for name, node in self.nodes.items()
             if (revision := node.labels.get(self.label, "")) in self.reporting
         )
+
+    def staging_sets(self) -> tuple[StagingSet, ...]:
+        """The DaemonSets that stage revisions."""
+        return tuple(StagingSet(name, room=self.rooms.get(name)) for name in self.staging)
 
     def holding_sets(self) -> tuple[HoldingSet, ...]:
         """The DaemonSets that hold images."""
@@ -466,6 +473,7 @@ class Cluster:
         )  # fmt: skip
         if applied.staging:
             self.staging[applied.revision] = applied.staging
+            self.rooms[applied.revision] = applied.room
 
 
 def said(plan: Plan) -> dict[str, tuple[str, str]]:

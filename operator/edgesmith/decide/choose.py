@@ -38,7 +38,7 @@ def choose(judged: Judgement, rules: Rules, budget: Budget, now: datetime, left:
         _join(judged, budget, chosen)
     else:
         if judged.step and judged.target:
-            _fill_step(judged, judged.target, budget, chosen)
+            _fill_step(judged, judged.target, budget, chosen, now)
         _follow(judged, rules, budget, chosen, now)
     _explain(judged, hold, chosen)
     place(judged, budget, chosen)
@@ -70,14 +70,20 @@ def leave(nodes: Sequence[NodeState], rules: Rules, budget: Budget, left: Mappin
     return chosen
 
 
-def _fill_step(judged: Judgement, target: RevisionState, budget: Budget, chosen: Chosen) -> None:
+def _fill_step(judged: Judgement, target: RevisionState, budget: Budget, chosen: Chosen, now: datetime) -> None:
     """Give the target to as many more nodes as its step wants."""
-    step, missing = judged.step, judged.missing
-    if step is None or missing <= 0:
+    step = judged.step
+    if step is None:
+        return
+    scope = step.scope(judged.variant.nodes)
+    # One that goes back to the target, which it runs still, is one of the step's.
+    back = (node for node in scope if node.label != target.revision and node.name in chosen.moves)
+    missing = judged.missing - sum(chosen.moves[node.name].revision == target.revision for node in back)
+    if missing <= 0:
         return
     candidates = [
         node
-        for node in step.scope(judged.variant.nodes)
+        for node in scope
         if node.movable
         and node.label != target.revision
         and node.name not in chosen.moves
@@ -85,6 +91,7 @@ def _fill_step(judged: Judgement, target: RevisionState, budget: Budget, chosen:
         and node.beside not in node.failures  # it leaves what failed there, and arrives first
         and (step.selector or not judged.closed(node))
         and node.lent is not Lent.LOST
+        and not node.rests(target.revision, now)
     ]
     what = "a canary" if target.steps == 0 else f"in step {target.steps + 1} of the rollout"
     for node in sorted(candidates, key=lambda node: _rank(judged, node)):
@@ -133,6 +140,7 @@ def _follow(judged: Judgement, rules: Rules, budget: Budget, chosen: Chosen, now
         if node.label != approved.revision
         and node.movable
         and node.name not in chosen.moves
+        and not node.rests(approved.revision, now)
         and _follows(judged, approved, node)
     ]
     for node in sorted(following, key=lambda node: (order[node.server], node.name)):
@@ -205,11 +213,25 @@ def _explain(judged: Judgement, hold: Hold | None, chosen: Chosen) -> None:
             chosen.move(node, node.beside or None, reason)
             continue
         if node.beside is not None:
-            chosen.wait(node, *((PendingReason.STAGED, awaited(node)) if node.movable else _unmovable(node)))
+            chosen.wait(node, *_staged(node))
             continue
         lacks = node.shortage is not None
         if newest and held and (node.label != newest or lacks):
             chosen.wait(node, *(held if node.well else _trouble(node, newest) or held))
+
+
+def _staged(node: NodeState) -> tuple[PendingReason, str]:
+    """What a node does that makes a revision ready; one that looks again for room on its disk has none until it has."""
+    if not node.movable:
+        return _unmovable(node)
+    return _no_room(node, node.label or "") or (PendingReason.STAGED, awaited(node))
+
+
+def _no_room(node: NodeState, wanted: str) -> tuple[PendingReason, str] | None:
+    """That a node has no room on its disk for a revision; None where nothing says so."""
+    if node.full is None or not node.no_room(wanted):
+        return None
+    return PendingReason.DISK_FULL, f"It does not pull revision {wanted}: {node.full.note}; it looks again."
 
 
 def _trouble(node: NodeState, wanted: str) -> tuple[PendingReason, str] | None:
@@ -219,7 +241,7 @@ def _trouble(node: NodeState, wanted: str) -> tuple[PendingReason, str] | None:
     one = node.failures.get(wanted)
     if one:
         return PendingReason.FAILED, f"It {one.note or 'failed'} on revision {wanted}, so it keeps another one."
-    return None
+    return _no_room(node, wanted)
 
 
 def _held(wanted: RevisionState, hold: Hold | None) -> tuple[PendingReason, str]:
