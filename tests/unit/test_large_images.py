@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from observations import DEADLINE, STARTING, observed, record, see, starting
+from observations import COMPLETED as DONE
+from observations import DEADLINE, SERVING, STARTING, observed, record, see, starting
 from rollout_words import (
     COMPLETED,
     NEW,
@@ -132,6 +133,8 @@ def test_what_was_found_is_kept_until_the_image_is_pulled() -> None:
     assert see(replace(waits, pulled=True), kept=kept, placed=STAGED).state.full is None
     other = replace(kept, full=NoRoom("next", NOW, LACKS))
     assert observed(pod("n", "r"), kept=other).full == other.full, "of another revision it says nothing"
+    steady = replace(record(SERVING), full=other.full)
+    assert see(pod("n", "r"), kept=steady, allowed=DONE).state.full == other.full
 
 
 def test_it_is_written_with_the_record_and_goes_with_another_revision() -> None:

@@ -13,6 +13,7 @@ from edgesmith.decide.fleet import Lent, NodeState, RevisionState, Rules, Server
 from edgesmith.decide.hold import Hold, hold_of
 from edgesmith.decide.judge import Judgement
 from edgesmith.decide.lending import lend
+from edgesmith.decide.plan import Pending
 from edgesmith.decide.staging import awaited, place, settle
 from edgesmith.decide.turn import waits_until
 
@@ -42,6 +43,7 @@ def choose(judged: Judgement, rules: Rules, budget: Budget, now: datetime, left:
         _follow(judged, rules, budget, chosen, now)
     _explain(judged, hold, chosen)
     place(judged, budget, chosen)
+    _say_full(judged, chosen)
     return chosen
 
 
@@ -229,9 +231,19 @@ def _staged(node: NodeState) -> tuple[PendingReason, str]:
 
 def _no_room(node: NodeState, wanted: str) -> tuple[PendingReason, str] | None:
     """That a node has no room on its disk for a revision; None where nothing says so."""
-    if node.full is None or not node.no_room(wanted):
-        return None
-    return PendingReason.DISK_FULL, f"It does not pull revision {wanted}: {node.full.note}; it looks again."
+    note = node.full.note if node.full and node.no_room(wanted) else ""
+    note = node.lacks if node.lacks and node.label == wanted else note
+    return (PendingReason.DISK_FULL, f"It does not pull revision {wanted}: {note}; it looks again.") if note else None
+
+
+def _say_full(judged: Judgement, chosen: Chosen) -> None:
+    """Say of nodes that look again for room what is known of them: that does not change while they look."""
+    target = judged.target
+    for node in judged.variant.unwell if target and not target.rolled_back else ():
+        move = chosen.moves.get(node.name)
+        looks = move is not None and (bool(node.lacks) or move.staging)
+        if looks and target and (words := _no_room(node, target.revision)):
+            chosen.pending[node.name] = Pending(node.name, *words)
 
 
 def _trouble(node: NodeState, wanted: str) -> tuple[PendingReason, str] | None:
