@@ -29,8 +29,8 @@ from edgesmith_builder.maker import Maker
 from edgesmith_builder.oci import Reference, RegistryRefused
 from edgesmith_builder.pack import Base, read_base
 from edgesmith_builder.progress import size_text, step
-from edgesmith_builder.provenance import base_layers, report_of, why_foreign
-from edgesmith_builder.push import Registries, push, tag_again
+from edgesmith_builder.provenance import base_manifest, report_of, why_foreign
+from edgesmith_builder.push import Registries, push, push_base, tag_again
 from edgesmith_builder.rebase import bundle_tag, rebased
 from edgesmith_builder.request import check_request
 from edgesmith_builder.source import Sources
@@ -107,6 +107,8 @@ async def pushed(
     *others, first = made.images
     repository = target.repository
     tags = [repository.tagged(f"{wanted.key}-{image.report.precision}") for image in others]
+    if first.report.base is not None:
+        await push_base(registries, repository, base, maker.key)
     for image, tag in zip(made.images, (*tags, target), strict=True):
         origin = image.report.rebased_from
         materials = materials_of(
@@ -142,10 +144,10 @@ async def made_before(wanted: Build, target: Reference, registries: Registries, 
         foreign = await maker.why_not_its_own(registries.target, target, made)
     elif foreign is None:
         try:
-            layers = await base_layers(registries.base, wanted.base, wanted.platform)
+            base = await base_manifest(registries.base, wanted.base, wanted.platform)
         except RegistryRefused:
             return None  # said in the request's terms by whoever reads the base to build over it
-        foreign = why_foreign(made, wanted.key, layers)
+        foreign = why_foreign(made, wanted.key, base)
     report = report_of(made)
     if foreign is None and report is not None:
         return Built(str(target.repository.pinned(made.digest)), cached=True, report=report)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgesmith_builder.contract import KEY_ANNOTATION, REPORT_ANNOTATION, Build, BuildReport
+from edgesmith_builder.contract import KEY_ANNOTATION, LARGE, REPORT_ANNOTATION, Build, BuildReport
 from edgesmith_builder.evidence import Material
 from edgesmith_builder.oci import BytesBlob, Descriptor, Manifest
 from edgesmith_builder.oci.content import MANIFEST
@@ -49,7 +49,12 @@ def images_of(wanted: Build, report: BuildReport, layers: Sequence[Sequence[Laye
         layers: Of each finalist, those over the base.
         base: The base image.
     """
-    finalists = report.finalists
+    finalists = tuple(
+        finalist.model_copy(update={"footprint": footprint_of(own)})
+        for finalist, own in zip(report.finalists, layers, strict=True)
+    )
+    told = base.manifest.digest if any(one.footprint for one in finalists) else None
+    report = report.model_copy(update={"footprint": finalists[0].footprint, "base": told})
     others = [
         _packed(wanted, report.of(finalist), own, base) for finalist, own in zip(finalists[1:], layers[1:], strict=True)
     ]
@@ -59,6 +64,16 @@ def images_of(wanted: Build, report: BuildReport, layers: Sequence[Sequence[Laye
     )
     first = report.model_copy(update={"finalists": (finalists[0], *listed)})
     return (*others, _packed(wanted, first, layers[0], base))
+
+
+def footprint_of(layers: Sequence[Layer]) -> int | None:
+    """Bytes that layers over a base add on a node's disk; None where that is no more than `LARGE`.
+
+    containerd keeps what it pulled beside what it unpacked of it. Our layers are not compressed, and no file in one
+    takes more than the layer has of it, so each counts twice.
+    """
+    found = 2 * sum(layer.descriptor.size for layer in layers)
+    return found if found > LARGE else None
 
 
 def _packed(wanted: Build, report: BuildReport, layers: Sequence[Layer], base: Base) -> Packed:

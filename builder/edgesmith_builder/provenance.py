@@ -8,8 +8,6 @@ is trusted with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from edgesmith_builder.contract import KEY_ANNOTATION, REPORT_ANNOTATION, BuildReport, Platform
 from edgesmith_builder.oci import Index, Manifest, Reference, Registry, RegistryRefused
 
@@ -17,25 +15,30 @@ TOP_LAYERS = 2
 """Layers over the base image: golden inputs, model."""
 
 
-def why_foreign(manifest: Manifest, key: str, base_layers: Sequence[str] | None) -> str | None:
+def why_foreign(manifest: Manifest, key: str, base: Manifest | None) -> str | None:
     """Why a manifest cannot be the build of a key, as the end of a sentence about the image; None where it can.
 
     Args:
         manifest: What was found.
         key: The build key.
-        base_layers: Digests of the base image's layers for the build's platform, lowest first; None leaves them out.
+        base: The base image for the build's platform; None leaves it out.
     """
     found = manifest.annotations.get(KEY_ANNOTATION)
     if found != key:
         return f"carries the build key {found!r}"
-    if report_of(manifest) is None:
+    report = report_of(manifest)
+    if report is None:
         return "carries no report that can be read"
-    layers = [layer.digest for layer in manifest.layers]
-    if base_layers is not None and (layers[:-TOP_LAYERS] != list(base_layers) or len(layers) < TOP_LAYERS):
+    if base is None:
+        return None
+    layers, lowest = ([layer.digest for layer in one.layers] for one in (manifest, base))
+    if layers[:-TOP_LAYERS] != lowest or len(layers) < TOP_LAYERS:
         return (
             f"is not the runtime image with {TOP_LAYERS} layers on top: it has {len(layers)} layers, "
-            f"and the runtime's {len(base_layers)} lowest were expected"
+            f"and the runtime's {len(lowest)} lowest were expected"
         )
+    if report.base not in (None, base.digest):
+        return f"names the base image {report.base}, which nodes would run, and {base.digest} was expected"
     return None
 
 
@@ -47,8 +50,8 @@ def report_of(manifest: Manifest) -> BuildReport | None:
         return None
 
 
-async def base_layers(registry: Registry, base: str, platform: Platform) -> tuple[str, ...]:
-    """Digests of a base image's layers for one platform, lowest first.
+async def base_manifest(registry: Registry, base: str, platform: Platform) -> Manifest:
+    """A base image for one platform.
 
     Args:
         registry: A client that speaks to the base image's registry.
@@ -68,4 +71,4 @@ async def base_layers(registry: Registry, base: str, platform: Platform) -> tupl
         raise RegistryRefused(
             f"{base} does not exist for {platform.architecture}; the runtime image was expected there"
         )
-    return tuple(layer.digest for layer in document.layers)
+    return document

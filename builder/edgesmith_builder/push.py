@@ -7,25 +7,29 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from edgesmith_builder.contract import BuildRequest
+from edgesmith_builder.contract import BuildRequest, base_tag
 from edgesmith_builder.errors import RequestInvalid
 from edgesmith_builder.images import Packed
 from edgesmith_builder.oci import (
     Backoff,
     Blob,
     Credentials,
+    Descriptor,
     FileBlob,
     Pushed,
     Reference,
     Referrer,
     Registry,
     RegistryError,
+    RegistryRefused,
     RemoteBlob,
     Repository,
     speaks_https,
 )
 from edgesmith_builder.pack import Base
 from edgesmith_builder.progress import size_text, step
+from edgesmith_builder.signatures import SIGNED, Statement
+from edgesmith_builder.signatures.private import PrivateKey
 
 log = logging.getLogger(__name__)
 
@@ -82,11 +86,7 @@ async def push(
     Raises:
         RegistryError: of the fitting kind.
     """
-    origin = base.reference.repository
-    for number, layer in enumerate(base.manifest.layers):
-        blob = RemoteBlob(registries.base, origin, layer)
-        name = f"base layer {number + 1} of {len(base.manifest.layers)}"
-        await _push_blob(registries.target, target.repository, blob, name, origin)
+    await _push_base_layers(registries, target.repository, base)
     for made in image.layers:
         await _push_blob(registries.target, target.repository, FileBlob(made.file, made.descriptor), made.name)
     await _push_blob(registries.target, target.repository, image.config, "config")
@@ -99,6 +99,35 @@ async def push(
         current.say(await registries.target.push_manifest(target, raw))
 
 
+async def push_base(registries: Registries, repository: Repository, base: Base, key: PrivateKey | None) -> None:
+    """Bring the base image for the build's platform into a repository: nodes pull it as they pull the models.
+
+    Args:
+        registries: Where the base is, and where it goes.
+        repository: The models'.
+        base: The base image.
+        key: What it is signed with, as the models are: a policy may ask for that. None: it is not.
+
+    Raises:
+        RegistryError: of the fitting kind.
+    """
+    origin, digest = base.reference.repository, base.manifest.digest
+    found = await registries.base.raw(origin.pinned(digest))
+    if found is None:
+        raise RegistryRefused(f"{origin}@{digest} is not there any more; the base image was expected")
+    media_type, raw = found
+    await _push_base_layers(registries, repository, base)
+    config = RemoteBlob(registries.base, origin, base.manifest.config)
+    await _push_blob(registries.target, repository, config, "base config", origin)
+    tag = repository.tagged(base_tag(digest))
+    with step(f"pushed {tag}") as current:
+        await registries.target.push_manifest(repository.pinned(digest), raw, media_type)
+        if key is not None:
+            signed = key.sign(Statement(digest, SIGNED))
+            await registries.target.attach(repository, Descriptor(media_type, digest, len(raw)), [signed])
+        current.say(await registries.target.push_manifest(tag, raw, media_type))
+
+
 async def tag_again(registry: Registry, tag: Reference, image: Packed) -> None:
     """Name an image that is pushed by one more tag, which finds it for a later build; that a build has none fails none.
 
@@ -108,6 +137,14 @@ async def tag_again(registry: Registry, tag: Reference, image: Packed) -> None:
         await registry.push_manifest(tag, image.manifest.to_bytes())
     except RegistryError as error:
         log.warning("%s; later builds over other base images may be compiled", error)
+
+
+async def _push_base_layers(registries: Registries, repository: Repository, base: Base) -> None:
+    origin = base.reference.repository
+    for number, layer in enumerate(base.manifest.layers):
+        blob = RemoteBlob(registries.base, origin, layer)
+        name = f"base layer {number + 1} of {len(base.manifest.layers)}"
+        await _push_blob(registries.target, repository, blob, name, origin)
 
 
 async def _push_blob(

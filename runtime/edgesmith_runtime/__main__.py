@@ -24,6 +24,10 @@ def _main() -> int:
         from edgesmith_runtime.reporting import main as report  # noqa: PLC0415 - see above
 
         return report(sys.argv[2:])
+    if sys.argv[1:2] == ["room"]:
+        from edgesmith_runtime.room import main as room  # noqa: PLC0415 - see above
+
+        return room(sys.argv[2:])
     from edgesmith_runtime.cli import main  # noqa: PLC0415 - see above
 
     return main()

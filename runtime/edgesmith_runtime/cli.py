@@ -1,4 +1,4 @@
-"""The command line: ``serve``, ``selftest``, ``uplink`` and ``wait``."""
+"""The command line: ``serve``, ``selftest``, ``uplink``, ``wait``, ``report`` and ``room``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from edgesmith_runtime.judging.arguments import add_judging, judging_of
 from edgesmith_runtime.logs import set_up_logging
 from edgesmith_runtime.parsing import Parser
 from edgesmith_runtime.reporting import HELP, add_report
+from edgesmith_runtime.room import HELP as ROOM
+from edgesmith_runtime.room import add_room
 from edgesmith_runtime.sampling.arguments import add_sampling
 from edgesmith_runtime.uplink.arguments import add_uplink
 from edgesmith_runtime.waiting import wait
@@ -68,6 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_uplink(commands.add_parser("uplink", help="send samples that wait to a bucket"))
     commands.add_parser("wait", help="do nothing until SIGTERM").set_defaults(run=lambda _: wait())
     add_report(commands.add_parser("report", help=HELP))
+    add_room(commands.add_parser("room", help=ROOM))
     return parser
 
 

@@ -15,6 +15,7 @@ from edgesmith.archive.gather import Gathering
 from edgesmith.cli.archive.exporting import images_of
 from edgesmith.cli.archive.manifests import bare, with_digests
 from edgesmith.decide.settings import Settings
+from edgesmith_builder.contract import base_tag
 from edgesmith_builder.oci import Registry
 
 RAW = {
@@ -103,6 +104,21 @@ async def test_every_candidate_and_the_runtime_are_taken_along(registry: Server)
         listed = {(root.role, root.tag, root.descriptor.digest) for root in gathering.contents.roots}
     assert listed >= {("model", KEY, hub.model.partition("@")[2]), ("model", None, hub.digests["fp32"])}
     assert [(one.role, str(one.reference)) for one in found] == [("runtime", hub.runtime), ("operator", hub.runtime)]
+
+
+async def test_what_looks_for_room_for_a_large_image_is_taken_along(registry: Server) -> None:
+    hub = Hub(registry.address, namespace="large", large=True)
+    await hub.fill()
+    settings = Settings({"onnxruntime": hub.runtime}, None, f"{registry.address}/models")
+    large = built(hub.model)
+    large = large.model_copy(update={"metadata": large.metadata.model_copy(update={"namespace": "large"})})
+    async with Registry(plain_http=True) as client:
+        gathering = Gathering(client)
+        await images_of(gathering, [({}, large)], settings, [])
+    digest = hub.digests["base"]
+    assert ("model", base_tag(digest), digest) in {
+        (root.role, root.tag, root.descriptor.digest) for root in gathering.contents.roots
+    }
 
 
 async def test_an_image_under_the_key_that_is_not_the_statuss_is_not_taken(registry: Server) -> None:

@@ -92,6 +92,7 @@ def test_where_no_node_offers_the_device_nothing_is_started_and_the_status_says_
         "notReady": 0,
         "tainted": 0,
         "deviceMissing": 2,
+        "diskFull": 0,
         "failed": 0,
     }
     assert without["pods"] == {}

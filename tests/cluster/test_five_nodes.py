@@ -109,6 +109,7 @@ def test_nodes_that_return_are_no_rollout_and_are_updated(line: Fleet) -> None:
         "notReady": 1,
         "tainted": 0,
         "deviceMissing": 0,
+        "diskFull": 0,
         "failed": 0,
     }
     assert [(one["name"], one["reason"]) for one in line.model(NAME)["status"]["pending"]] == [(late, "NotReady")]

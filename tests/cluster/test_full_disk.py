@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from device_class import device_class
+from onnx import numpy_helper
 
 from edgesmith.api.names import next_label, node_label
 from edgesmith_cluster import images, sandbox
@@ -32,6 +34,10 @@ SHORT = 40 * MEBIBYTE
 """So much less than the kubelet wants to be free is left."""
 VERY_SHORT = 360 * MEBIBYTE
 """More than the kubelet gets by deleting images, so that its disk stays full."""
+LARGE = 150 * MEBIBYTE
+"""Bytes of weights, so that the image takes twice as much."""
+ROOMY = 50 * MEBIBYTE
+"""So much more than the kubelet wants to be free is left: not what the large image takes."""
 FILLER = "/var/lib/kubelet/filler"
 
 
@@ -104,6 +110,66 @@ def test_of_several_nodes_the_one_with_a_full_disk_is_left_alone_and_the_others_
     kube("delete", "edgemodel", NAME, "-n", fleet.namespace)
     kube("delete", "deviceprofile", PROFILE)
     kube("label", "nodes", *nodes, f"{LABEL}-")
+
+
+def test_a_large_image_is_not_pulled_where_there_is_no_room(fleet: Fleet) -> None:
+    kube = fleet.ground.kube
+    toolchain = {"name": "ONNXRuntime", "precisions": ["fp32"]}
+    kube.apply(device_class(PROFILE, {"kubernetes.io/hostname": NODE}, toolchain=toolchain))
+    rollout = {"steps": [{"nodes": 1, "bake": "1s"}], "maxUnavailable": 1}
+    manifest = fleet.manifest(NAME, fleet.publish("1"), deviceProfiles={"names": [PROFILE]}, rollout=rollout)
+    for field in ("evaluation", "gates"):
+        del manifest["spec"][field]
+    fleet.apply(manifest)
+    before = _serves(fleet)
+    uids = fleet.pods(NAME)
+    large = fleet.publish_bytes("large", _large().SerializeToString())
+    with _full_disk(fleet, -ROOMY):
+        fleet.patch(NAME, {"source": large})
+        until(
+            lambda: _full(fleet), seconds=300, what="the node to say that it has no room", detail=lambda: _said(fleet)
+        )
+        status = fleet.model(NAME)["status"]
+        assert "MiB free" in status["pending"][0]["message"]
+        assert (status["nodes"]["ready"], status["nodes"]["failed"], status["nodes"]["diskFull"]) == (1, 0, 1)
+        image = str(fleet.variants(NAME)[PROFILE]["image"])
+        assert before != image
+        assert image not in _images(fleet), "it is not pulled"
+        assert fleet.pods(NAME).items() >= uids.items(), "the old server goes on"
+        assert not _tainted(fleet), "the condition alone would have let it be pulled"
+    # It looks again after ten minutes; what it makes ready by another revision is asked for at once.
+    fleet.patch(NAME, {"serving": {"port": fleet.model(NAME)["spec"]["serving"]["port"] + 10}})
+    until(lambda: image in _images(fleet), seconds=120, what="it to be pulled", detail=lambda: _said(fleet))
+    assert _serves(fleet) == image
+    kube("delete", "edgemodel", NAME, "-n", fleet.namespace)
+    kube("delete", "deviceprofile", PROFILE)
+
+
+def _large() -> onnx.ModelProto:
+    """The example's model, with weights beside it that decide nothing and do not shrink."""
+    model = onnx.load(surface.FOLDER / "model.onnx")
+    graph, scores = model.graph, model.graph.output[0].name
+    weights = np.random.default_rng(7).random(LARGE // 4, np.float32)
+    weights[0] = 0
+    graph.initializer.extend(
+        [numpy_helper.from_array(weights, "many"), numpy_helper.from_array(np.array([0]), "first")]
+    )
+    for node in graph.node:
+        for place, name in enumerate(node.output):
+            node.output[place] = "before" if name == scores else name
+    graph.node.append(onnx.helper.make_node("Gather", ["many", "first"], ["nothing"]))
+    graph.node.append(onnx.helper.make_node("Add", ["before", "nothing"], [scores]))
+    return model
+
+
+def _full(fleet: Fleet) -> bool:
+    """Whether the node is pending since its disk has no room for the image."""
+    pending = fleet.model(NAME)["status"].get("pending", [])
+    return [(one["name"], one["reason"]) for one in pending] == [(NODE, "DiskFull")]
+
+
+def _said(fleet: Fleet) -> str:
+    return str(fleet.model(NAME)["status"])
 
 
 def _given(fleet: Fleet, nodes: Iterable[str]) -> dict[str, set[str]]:

@@ -41,6 +41,7 @@ def test_from_apply_to_predictions_and_to_the_next_model(fleet: Fleet) -> None:
         "notReady": 0,
         "tainted": 0,
         "deviceMissing": 0,
+        "diskFull": 0,
         "failed": 0,
     }
     _every_node_answers_as_its_build(fleet, NAME)

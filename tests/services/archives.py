@@ -38,6 +38,8 @@ class Hub:
     namespace: str = "plant"
     two: bool = True
     """Whether the model has a second finalist."""
+    large: bool = False
+    """Whether the runtime is beside the model, for nodes to look for room with."""
     runtime: str = ""
     model: str = ""
     digests: dict[str, str] = field(default_factory=dict)
@@ -78,6 +80,11 @@ class Hub:
             report = BuildReport(
                 precision="int8", size=3, accuracy=0.99, candidates=candidates, finalists=tuple(finalists)
             )
+            if self.large:
+                config = BytesBlob(canonical({"architecture": "amd64", "os": "linux"}), CONFIG)
+                base = await self._push(registry, models, config, (BASE_LAYER,))
+                self.digests["base"] = Descriptor.of(base, MANIFEST).digest
+                report = report.model_copy(update={"base": self.digests["base"], "footprint": 2**30})
             config = BytesBlob(b'{"of": "int8"}', CONFIG)
             raw = await self._push(registry, models, config, layers, notes | {REPORT_ANNOTATION: report.to_json()})
             self.model = str(models.pinned(await registry.push_manifest(models.tagged(key), raw)))

@@ -19,6 +19,7 @@ from edgesmith.api.window import DAYS, Window
 from edgesmith.decide import decide
 from edgesmith.decide.placement import placement
 from edgesmith.decide.plan import Plan
+from edgesmith.decide.record import parse_record
 
 if TYPE_CHECKING:
     from rollout_world import World
@@ -225,8 +226,14 @@ def _check_complete(world: World, plan: Plan) -> None:
     for one in plan.status.variants:
         own = [name for name, found in world.nodes.items() if found.labels["device"] == one.profile]
         staged = [name for name in own if world.nodes[name].labels.get(world.next_label)]
-        there = [name for name in staged if world.reachable(name) and world.offers(name)]
+        there = [name for name in staged if world.reachable(name) and world.offers(name) and not _no_room(world, name)]
         assert one.state != "Complete" or not there, f"{there} are staged"
+
+
+def _no_room(world: World, name: str) -> bool:
+    """Whether a node's disk had no room for what it makes ready when it looked last; it looks again."""
+    kept = parse_record(world.nodes[name].records.get(world.label), world.now)
+    return kept is not None and kept.full is not None and kept.full.revision == kept.revision
 
 
 def _check_held(world: World, plan: Plan, rolled_back: set[str]) -> None:

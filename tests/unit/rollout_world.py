@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from ending_rules import Endings, note_end
 from machines import GRACE, Beside, Device, Server
@@ -25,7 +25,8 @@ from step_rules import Served
 from edgesmith.api.names import daemon_set_name, parse_next
 from edgesmith.decide import decide
 from edgesmith.decide.plan import Plan
-from edgesmith.decide.snapshot import Image, Node, Pod, SelfTest, Snapshot, StagingSet
+from edgesmith.decide.snapshot import Image, Node, Pod, SelfTest, Snapshot
+from edgesmith_builder.contract import BuildReport
 
 SETTINGS = replace(PLAIN, node_grace_seconds=50)
 STEP = 5.0
@@ -132,7 +133,7 @@ class World(Cluster):
             tuple(self.jobs.values()),
             tuple(self.revisions.values()),
             {key: self.registry.get(key) for key in keys},
-            staging=tuple(map(StagingSet, self.staging)),
+            staging=self.staging_sets(),
             holding=self.holding_sets(),
             trial_pods=tuple(self.trial_pods.values()),
             gone=self.gone,
@@ -187,9 +188,12 @@ class World(Cluster):
         for key_job, job in self.jobs.items():
             if not job.finished:
                 self.jobs[key_job] = replace(job, finished=True, succeeded=True, finished_at=self.now)
-                report = self._report((job.key * 2)[:63]) if self.latencies else REPORT
-                image = Image(f"{SETTINGS.repository}/plant/models@sha256:{job.key * 2}", report)
+                image = Image(f"{SETTINGS.repository}/plant/models@sha256:{job.key * 2}", self.report_of(job.key))
                 self.registry[job.key] = image
+
+    def report_of(self, key: str) -> BuildReport:
+        """What the build of a key says."""
+        return self._report((key * 2)[:63]) if self.latencies else REPORT
 
     def try_on(self) -> None:
         """Trials go on where the machine is there and, but for what only pulls, no server holds its device."""
@@ -419,6 +423,9 @@ class World(Cluster):
         return {self.digit(one["name"]): one.get(field_name) for one in self.edge_model.status["revisions"]}
 
 
+Made = TypeVar("Made", bound=World)
+
+
 def pass_time(worlds: Sequence[World], seconds: float) -> None:
     """Let time pass for the machines that some EdgeModels share.
 
@@ -466,15 +473,21 @@ def _live_on(worlds: Sequence[World], name: str, device: Device) -> None:
 
 
 def fleet(
-    size: int, rollout: dict[str, Any], *, profiles: tuple[str, ...] = ("amd64",), seed: int = 0, asking: bool = False
-) -> World:
+    size: int,
+    rollout: dict[str, Any],
+    *,
+    profiles: tuple[str, ...] = ("amd64",),
+    seed: int = 0,
+    asking: bool = False,
+    kind: type[Made] = World,  # type: ignore[assignment]  # mypy does not infer a default's type of its own
+) -> Made:
     """A fleet that serves source `a` on every node; its servers ask for a device where `asking`.
 
     Fleets with an odd seed have the strategy Replace, where `rollout` says nothing of it.
     """
     more = ASKING if asking else {}
     rollout = {"strategy": ("Surge", "Replace")[seed % 2]} | rollout
-    world = World(edge_model=model(rollout=rollout), profiles=tuple(profile(name, **more) for name in profiles))
+    world = kind(edge_model=model(rollout=rollout), profiles=tuple(profile(name, **more) for name in profiles))
     rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again, not a secret
     for index in range(size):
         world.add(f"n{index:04}", profiles[index % len(profiles)], delay=rng.choice((5.0, 10.0, 25.0)))

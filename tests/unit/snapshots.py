@@ -39,6 +39,7 @@ from edgesmith.decide.plan import (
     StartLook,
     StartRetraining,
 )
+from edgesmith.decide.room import Room
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import (
     BuildJob,
@@ -187,6 +188,8 @@ class Cluster(Devices):
     revisions: dict[str, Revision] = field(default_factory=dict)
     staging: dict[str, str] = field(default_factory=dict)
     """By revision that has a DaemonSet which stages it: Pull or Test."""
+    rooms: dict[str, Room | None] = field(default_factory=dict)
+    """By such a revision: what its pods look for before they pull the image."""
     reporting: dict[str, str] = field(default_factory=dict)
     """Revisions that have a DaemonSet which reports drift, with their profile."""
     retraining: dict[str, RetrainingJob] = field(default_factory=dict)
@@ -236,7 +239,7 @@ class Cluster(Devices):
             tuple(self.jobs.values()),
             tuple(self.revisions.values()),
             images,
-            staging=tuple(map(StagingSet, self.staging)),
+            staging=self.staging_sets(),
             holding=self.holding_sets(),
             reporting=tuple(ReportingSet(name, profile) for name, profile in self.reporting.items()),
             reports=self.reports(),
@@ -244,6 +247,10 @@ class Cluster(Devices):
             trial_pods=tuple(self.trial_pods.values()),
             resolve_jobs=tuple(self.resolve_jobs.values()),
         )
+
+    def staging_sets(self) -> tuple[StagingSet, ...]:
+        """The DaemonSets that stage revisions."""
+        return tuple(StagingSet(name, room=self.rooms.get(name)) for name in self.staging)
 
     def holding_sets(self) -> tuple[HoldingSet, ...]:
         """The DaemonSets that hold images."""
@@ -366,6 +373,7 @@ class Cluster(Devices):
         )  # fmt: skip
         if applied.staging:
             self.staging[applied.revision] = applied.staging
+            self.rooms[applied.revision] = applied.room
 
 
 def said(plan: Plan) -> dict[str, tuple[str, str]]:

@@ -62,6 +62,7 @@ def test_from_apply_to_every_node() -> None:
         "notReady": 0,
         "tainted": 0,
         "deviceMissing": 0,
+        "diskFull": 0,
         "failed": 0,
     }
     assert (plan.builds, plan.moves, plan.deletes, plan.events, plan.look_again) == ((), (), (), (), None)

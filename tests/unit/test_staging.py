@@ -342,6 +342,14 @@ def test_a_pod_that_stages_is_no_server_of_its_revision() -> None:
     assert ServerState.STAGED.value == "Staged"
 
 
+@pytest.mark.parametrize("strategy", [SURGE, REPLACE])
+def test_a_canary_that_goes_back_to_the_target_is_the_canary(strategy: Strategy) -> None:
+    """It tried the target, then made another revision ready beside that, and the spec went back to the first."""
+    nodes = fleet("odd? old+ old+", n0={"beside": "new", "beside_serving": True})
+    course = step(nodes, OLD, NEW, ODD, strategy=strategy)
+    assert writes(course) == {"n0": ("new", None)}
+
+
 def test_a_node_that_is_staged_waits_without_a_deadline_while_it_is_paused() -> None:
     rollout = {"steps": [{"nodes": 1, "bake": "30s"}], "progressDeadline": "5m", "strategy": "Replace"}
     cluster = three_nodes()

@@ -50,7 +50,16 @@ def rendered(*models: EdgeModel) -> list[str]:
 def test_a_status_is_counted_by_state_and_told_by_condition_and_variant() -> None:
     about = 'namespace="plant-7",edgemodel="parts"'
     variant = f"edgesmith_edgemodel_variant_info{{{about},"
-    counts = {"desired": 5, "device_missing": 0, "failed": 1, "not_ready": 2, "ready": 3, "tainted": 0, "updated": 1}
+    counts = {
+        "desired": 5,
+        "device_missing": 0,
+        "disk_full": 0,
+        "failed": 1,
+        "not_ready": 2,
+        "ready": 3,
+        "tainted": 0,
+        "updated": 1,
+    }
     assert rendered(MODEL) == [
         *(f'edgesmith_edgemodel_nodes{{{about},state="{state}"}} {count}' for state, count in counts.items()),
         f'edgesmith_edgemodel_condition{{{about},type="Ready",status="False",reason="Canary"}} 1',

@@ -19,6 +19,18 @@ BASE_NAME_ANNOTATION = "org.opencontainers.image.base.name"
 BASE_DIGEST_ANNOTATION = "org.opencontainers.image.base.digest"
 """The OCI image specification's own, `annotations.md`: the repository and the digest of the base image."""
 
+LARGE = 256 << 20
+"""Bytes on a node's disk above which an image is large: nodes look for room before they pull it."""
+
+
+def base_tag(digest: str) -> str:
+    """The tag of a base image beside the models that are made over it.
+
+    Args:
+        digest: `sha256:HEX` of its manifest.
+    """
+    return f"base-{digest.partition(':')[2]}"
+
 
 class InFloat(Wire):
     """A node that is left in float because it loses most in int8."""
@@ -77,6 +89,8 @@ class Finalist(Wire):
     """Of the image's manifest, in the same repository. Absent: the image that carries the report."""
     size: int
     """Bytes of the model layer."""
+    footprint: int | None = None
+    """As the report has it."""
     warnings: tuple[str, ...] = ()
     """As the report has them."""
     rebased_from: str | None = Field(None, pattern=r"^sha256:[0-9a-f]{64}$")
@@ -113,6 +127,12 @@ class BuildReport(Wire):
     """Whether a higher value of the metric is a better one."""
     size: int
     """Bytes of the model layer: what travels when only the model changes."""
+    footprint: int | None = None
+    """Bytes that the image adds on the disk of a node that has its base: its layers over that as containerd keeps
+    them, and once more unpacked. Absent: no more than `LARGE`, so that nobody looks for room."""
+    base: str | None = Field(None, pattern=r"^sha256:[0-9a-f]{64}$")
+    """The base image's manifest for the build's platform, which is in the same repository too, with `base_tag`: what a
+    node runs to look for room. Absent: no finalist is large."""
     warnings: tuple[str, ...] = ()
     """What was measured and is not as good as it looks, each in one sentence."""
     rebased_from: str | None = Field(None, pattern=r"^sha256:[0-9a-f]{64}$")
@@ -130,7 +150,9 @@ class BuildReport(Wire):
         """The report as the image of one finalist has it."""
         found = self.candidate(finalist.precision)
         said: dict[str, Any] = {name: getattr(found, name) for name in _OF_CANDIDATES}
-        told = {name: getattr(finalist, name) for name in ("precision", "size", "warnings", "rebased_from")}
+        told = {
+            name: getattr(finalist, name) for name in ("precision", "size", "footprint", "warnings", "rebased_from")
+        }
         return self.model_copy(update=said | told | {"finalists": ()})
 
 

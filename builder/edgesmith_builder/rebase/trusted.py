@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from edgesmith_builder.contract import Build, ServerName
 from edgesmith_builder.evidence import SLSA, read_provenance
 from edgesmith_builder.oci import Manifest, Reference, Repository
-from edgesmith_builder.provenance import base_layers, report_of, why_foreign
+from edgesmith_builder.provenance import base_manifest, report_of, why_foreign
 from edgesmith_builder.push import Registries
 from edgesmith_builder.rebase.before import Before, NotRebased, all_finalists, manifest_of
 from edgesmith_builder.signatures import PublicKey, attested, look_for
@@ -47,9 +47,9 @@ class Trust:
             return ()
         first, build = await self._trusted(manifest)
         found = await all_finalists(first, self.wanted.key, self._named)
-        layers = await self._base_layers(build)
+        base = await self._base(build)
         for one in found:
-            foreign = why_foreign(one.manifest, one.key, layers)
+            foreign = why_foreign(one.manifest, one.key, base)
             if foreign is not None:
                 raise NotRebased(f"{one.reference} {foreign}")
         return found
@@ -83,7 +83,7 @@ class Trust:
             raise NotRebased(f"{reference} carries no report that can be read")
         return Before(reference, manifest, report, said.build.key, said.files), said.build
 
-    async def _base_layers(self, build: Build) -> tuple[str, ...]:
-        """The layers of the base image that the first one's provenance names."""
+    async def _base(self, build: Build) -> Manifest:
+        """The base image that the first one's provenance names."""
         here = Reference.parse(build.base).repository.registry == self.repository.registry
-        return await base_layers(self.registries.target if here else self.registries.base, build.base, build.platform)
+        return await base_manifest(self.registries.target if here else self.registries.base, build.base, build.platform)

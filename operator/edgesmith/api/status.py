@@ -41,6 +41,9 @@ class NodeCounts(Model):
     device_missing: int = Field(
         0, description="Ready, untainted nodes that do not offer a device that their server asks for."
     )
+    disk_full: int = Field(
+        0, description="Nodes that can be updated and whose disk has no room for the image; they keep what they run."
+    )
     failed: int = Field(0, description="Nodes that can be updated whose server failed or did not become ready.")
 
 
@@ -251,6 +254,8 @@ class PendingReason(StrEnum):
     """As many nodes as spec.rollout.maxPulling allows pull an image."""
     JITTER = "Jitter"
     """The node's turn within spec.rollout.jitter has not begun."""
+    DISK_FULL = "DiskFull"
+    """The node's disk has no room for the revision's image; the node looks again."""
     DEVICE_MISSING = "DeviceMissing"
     """The node does not offer a device that its server asks for."""
     FAILED = "Failed"

@@ -103,6 +103,7 @@ def standing(model: EdgeModel) -> str:
         "NotReady": counts.not_ready,
         "tainted": counts.tainted,
         "without a device": counts.device_missing,
+        "without room on the disk": counts.disk_full,
         "failed": counts.failed,
     }
     words = [f"{count:,} {word}" for word, count in told.items() if count or word in {"updated", "serving"}]

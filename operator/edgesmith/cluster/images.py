@@ -212,13 +212,13 @@ class Images:
             try:
                 manifest = await self._manifest(Repository.parse(repository).tagged(key))
                 ask_base = manifest is not None and not one.trusted
-                layers = await self._bases.layers(repository, one.build) if ask_base else None
-                answer = judged(repository, one, manifest, layers) if manifest else None
+                base = await self._bases.of(repository, one.build) if ask_base else None
+                answer = judged(repository, one, manifest, base) if manifest else None
                 if self._key is not None and isinstance(answer, Image):
                     answer = await checked(self._registry, answer, self._key)
                 if isinstance(answer, Image) and manifest:
                     self._layers[answer.reference] = _sizes(manifest)
-                    answer = await with_finalists(self._registry, one, answer, layers, self._key)
+                    answer = await with_finalists(self._registry, one, answer, base, self._key)
             except RegistryUnreachable as error:
                 answers[key] = RegistryProblem(str(error), forbidden=False)
                 return

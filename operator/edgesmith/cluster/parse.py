@@ -25,12 +25,14 @@ from edgesmith.api.names import (
 from edgesmith.api.units import parse_bytes
 from edgesmith.cluster.fields import Raw, at, json_object, mapping, mappings, number, text, time_of
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL
+from edgesmith.cluster.parse_room import open_look, room_in
 from edgesmith.cluster.pulling import pull_cause
 from edgesmith.cluster.unreadable import Unreadable, unreadable
 from edgesmith.decide.devices import is_device
 from edgesmith.decide.server import PULL_REASONS
 from edgesmith.decide.snapshot import HoldingSet, Node, Pod, ReportingSet, Revision, SelfTest, StagingSet
 from edgesmith.decide.taints import Taint
+from edgesmith.resources.room import DISK_FULL, ROOM
 from edgesmith.resources.uplink import UPLINK
 
 SELFTEST = "selftest"
@@ -129,12 +131,13 @@ def _count(quantity: Any) -> int:
 
 def pod(raw: Raw) -> Pod:
     """A serving pod."""
-    # Whether samples are sent says nothing of a revision.
-    containers = [
-        status for status in mappings(at(raw, "status", "initContainerStatuses")) if status.get("name") != UPLINK
-    ]
+    # Whether samples are sent, or there is room on the disk, says nothing of a revision.
+    before = list(mappings(at(raw, "status", "initContainerStatuses")))
+    containers = [status for status in before if status.get("name") not in (UPLINK, ROOM)]
     containers += mappings(at(raw, "status", "containerStatuses"))
-    waiting, waiting_message = _waiting(containers)
+    look = open_look(raw)
+    waiting, waiting_message = _waiting([*([look] if look else []), *containers])
+    looked = _verdict(look) if look else None
     return Pod(
         name=text(raw, "metadata", "name"),
         node=intern(text(raw, "spec", "nodeName") or _affinity_node(raw)),
@@ -150,6 +153,7 @@ def pod(raw: Raw) -> Pod:
         pulled=any(_made(status) for status in containers),
         staging=labels_of(raw).get(COMPONENT_LABEL) == STAGING,
         ended=_ended(raw),
+        lacks=looked.message.rstrip(".") if looked and looked.reason == DISK_FULL else "",
     )
 
 
@@ -205,7 +209,7 @@ def revision(raw: Raw) -> Revision:
 
 def staging_set(raw: Raw) -> StagingSet:
     """A DaemonSet that stages a revision of ours."""
-    return StagingSet(labels_of(raw).get(REVISION_LABEL, ""), without_bookkeeping(raw))
+    return StagingSet(labels_of(raw).get(REVISION_LABEL, ""), without_bookkeeping(raw), room_in(raw))
 
 
 def holding_set(raw: Raw) -> HoldingSet:
@@ -271,6 +275,8 @@ def _selftest(raw: Raw) -> SelfTest | None:
     for status in (*mappings(at(raw, "status", "containerStatuses")), *beside):
         if status.get("ready") is not True and (found := _verdict(status)) and not found.passed:
             return found
+    if (look := open_look(raw)) and (found := _verdict(look)) and found.reason != DISK_FULL:
+        return found
     return next((_verdict(status) for status in before if status.get("name") == SELFTEST), None)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from edgesmith.decide.snapshot import ForeignImage, Image, RegistryProblem, StrangeImage, UnsignedImage
 from edgesmith_builder.contract import Build, Platform
 from edgesmith_builder.oci import Manifest, Reference, Registry, RegistryForbidden, RegistryRefused, Repository
-from edgesmith_builder.provenance import base_layers, report_of, why_foreign
+from edgesmith_builder.provenance import base_manifest, report_of, why_foreign
 from edgesmith_builder.signatures import PublicKey, look_for
 
 log = logging.getLogger(__name__)
@@ -31,22 +31,21 @@ class Wanted:
     """Digests of its image that are known to be ours; empty where nothing is known."""
 
 
-def judged(repository: str, wanted: Wanted, manifest: Manifest, layers: tuple[str, ...] | None) -> Answer:
+def judged(repository: str, wanted: Wanted, manifest: Manifest, base: Manifest | None) -> Answer:
     """Judge what was found under a build's tag.
 
     Args:
         repository: Where it was found.
         wanted: What was looked for.
         manifest: What was found.
-        layers: Digests of the base image's layers, lowest first; looked at only where no digest is trusted. None: they
-            are not known.
+        base: The base image; looked at only where no digest is trusted. None: it is not known.
     """
     key = wanted.build.key
     reference = f"{repository}@{manifest.digest}"
     if wanted.trusted and manifest.digest not in wanted.trusted:
         return ForeignImage(reference, tuple(sorted(wanted.trusted)))
-    foreign = why_foreign(manifest, key, None if wanted.trusted else layers)
-    if not wanted.trusted and layers is None:
+    foreign = why_foreign(manifest, key, None if wanted.trusted else base)
+    if not wanted.trusted and base is None:
         foreign = (
             foreign
             or f"was not pushed by a known Job, and its runtime image {wanted.build.base} is not in this registry"
@@ -75,7 +74,7 @@ async def checked(registry: Registry, image: Image, key: PublicKey) -> Image | U
 
 
 async def with_finalists(
-    registry: Registry, wanted: Wanted, image: Image, layers: tuple[str, ...] | None, key: PublicKey | None
+    registry: Registry, wanted: Wanted, image: Image, base: Manifest | None, key: PublicKey | None
 ) -> Image:
     """An image whose report names only finalists that may be rolled out.
 
@@ -85,7 +84,7 @@ async def with_finalists(
         registry: Where to ask; open.
         wanted: What was looked for.
         image: What was found, and may be rolled out itself.
-        layers: Digests of the base image's layers, lowest first.
+        base: The base image.
         key: Whose signature each must have; None: none is looked for.
 
     Raises:
@@ -96,7 +95,7 @@ async def with_finalists(
     repository = Repository.parse(image.reference.partition("@")[0])
     kept = []
     for one in image.report.finalists:
-        why = await _why_not(registry, repository.pinned(one.digest), wanted, layers, key) if one.digest else None
+        why = await _why_not(registry, repository.pinned(one.digest), wanted, base, key) if one.digest else None
         if why is None:
             kept.append(one)
         else:
@@ -105,13 +104,13 @@ async def with_finalists(
 
 
 async def _why_not(
-    registry: Registry, finalist: Reference, wanted: Wanted, layers: tuple[str, ...] | None, key: PublicKey | None
+    registry: Registry, finalist: Reference, wanted: Wanted, base: Manifest | None, key: PublicKey | None
 ) -> str | None:
     """Why a finalist may not be rolled out, as the end of a sentence; None where it may."""
     manifest = await registry.manifest(finalist)
     if manifest is None:
         return "is not there"
-    foreign = None if wanted.trusted else why_foreign(manifest, wanted.build.key, layers)
+    foreign = None if wanted.trusted else why_foreign(manifest, wanted.build.key, base)
     if (
         foreign is None
         and key is not None
@@ -122,7 +121,7 @@ async def _why_not(
 
 
 class Bases:
-    """The layers of base images. What a digest names never changes, so each is asked for once."""
+    """Base images. What a digest names never changes, so each is asked for once."""
 
     def __init__(self, registry: Registry) -> None:
         """Make it.
@@ -131,17 +130,17 @@ class Bases:
             registry: Where to ask; open.
         """
         self._registry = registry
-        self._layers: dict[tuple[str, Platform], tuple[str, ...]] = {}
+        self._found: dict[tuple[str, Platform], Manifest] = {}
 
-    async def layers(self, repository: str, build: Build) -> tuple[str, ...] | None:
-        """The layers of a build's base image, lowest first.
+    async def of(self, repository: str, build: Build) -> Manifest | None:
+        """A build's base image.
 
         Args:
             repository: Where the build's image is.
             build: Names the base image and the platform.
 
         Returns:
-            The layers. None where the base image is not in the registry of the build's image, under its own name: in
+            Its manifest. None where the base image is not in the registry of the build's image, under its own name: in
             another one, which the operator need not be able to reach, or nowhere. A build Job, which can reach it,
             judges the image or says what is missing.
 
@@ -151,9 +150,9 @@ class Bases:
         # A digest names the same bytes in every registry, and a site has its own copy of what the hub has.
         base = f"{repository.partition('/')[0]}/{build.base.partition('/')[2]}"
         place = (base, build.platform)
-        if place not in self._layers:
+        if place not in self._found:
             try:
-                self._layers[place] = await base_layers(self._registry, base, build.platform)
+                self._found[place] = await base_manifest(self._registry, base, build.platform)
             except RegistryRefused as error:
                 log.warning("%s", error)
                 return None
@@ -162,4 +161,4 @@ class Bases:
                 if base == build.base:
                     raise
                 return None
-        return self._layers[place]
+        return self._found[place]

@@ -13,6 +13,7 @@ from edgesmith.decide.fleet import Lent, NodeState, RevisionState, Rules, Server
 from edgesmith.decide.hold import Hold, hold_of
 from edgesmith.decide.judge import Judgement
 from edgesmith.decide.lending import lend
+from edgesmith.decide.plan import Pending
 from edgesmith.decide.staging import awaited, place, settle
 from edgesmith.decide.turn import waits_until
 
@@ -38,10 +39,11 @@ def choose(judged: Judgement, rules: Rules, budget: Budget, now: datetime, left:
         _join(judged, budget, chosen)
     else:
         if judged.step and judged.target:
-            _fill_step(judged, judged.target, budget, chosen)
+            _fill_step(judged, judged.target, budget, chosen, now)
         _follow(judged, rules, budget, chosen, now)
     _explain(judged, hold, chosen)
     place(judged, budget, chosen)
+    _say_full(judged, chosen)
     return chosen
 
 
@@ -70,14 +72,20 @@ def leave(nodes: Sequence[NodeState], rules: Rules, budget: Budget, left: Mappin
     return chosen
 
 
-def _fill_step(judged: Judgement, target: RevisionState, budget: Budget, chosen: Chosen) -> None:
+def _fill_step(judged: Judgement, target: RevisionState, budget: Budget, chosen: Chosen, now: datetime) -> None:
     """Give the target to as many more nodes as its step wants."""
-    step, missing = judged.step, judged.missing
-    if step is None or missing <= 0:
+    step = judged.step
+    if step is None:
+        return
+    scope = step.scope(judged.variant.nodes)
+    # One that goes back to the target, which it runs still, is one of the step's.
+    back = (node for node in scope if node.label != target.revision and node.name in chosen.moves)
+    missing = judged.missing - sum(chosen.moves[node.name].revision == target.revision for node in back)
+    if missing <= 0:
         return
     candidates = [
         node
-        for node in step.scope(judged.variant.nodes)
+        for node in scope
         if node.movable
         and node.label != target.revision
         and node.name not in chosen.moves
@@ -85,6 +93,7 @@ def _fill_step(judged: Judgement, target: RevisionState, budget: Budget, chosen:
         and node.beside not in node.failures  # it leaves what failed there, and arrives first
         and (step.selector or not judged.closed(node))
         and node.lent is not Lent.LOST
+        and not node.rests(target.revision, now)
     ]
     what = "a canary" if target.steps == 0 else f"in step {target.steps + 1} of the rollout"
     for node in sorted(candidates, key=lambda node: _rank(judged, node)):
@@ -133,6 +142,7 @@ def _follow(judged: Judgement, rules: Rules, budget: Budget, chosen: Chosen, now
         if node.label != approved.revision
         and node.movable
         and node.name not in chosen.moves
+        and not node.rests(approved.revision, now)
         and _follows(judged, approved, node)
     ]
     for node in sorted(following, key=lambda node: (order[node.server], node.name)):
@@ -205,11 +215,35 @@ def _explain(judged: Judgement, hold: Hold | None, chosen: Chosen) -> None:
             chosen.move(node, node.beside or None, reason)
             continue
         if node.beside is not None:
-            chosen.wait(node, *((PendingReason.STAGED, awaited(node)) if node.movable else _unmovable(node)))
+            chosen.wait(node, *_staged(node))
             continue
         lacks = node.shortage is not None
         if newest and held and (node.label != newest or lacks):
             chosen.wait(node, *(held if node.well else _trouble(node, newest) or held))
+
+
+def _staged(node: NodeState) -> tuple[PendingReason, str]:
+    """What a node does that makes a revision ready; one that looks again for room on its disk has none until it has."""
+    if not node.movable:
+        return _unmovable(node)
+    return _no_room(node, node.label or "") or (PendingReason.STAGED, awaited(node))
+
+
+def _no_room(node: NodeState, wanted: str) -> tuple[PendingReason, str] | None:
+    """That a node has no room on its disk for a revision; None where nothing says so."""
+    note = node.full.note if node.full and node.no_room(wanted) else ""
+    note = node.lacks if node.lacks and node.label == wanted else note
+    return (PendingReason.DISK_FULL, f"It does not pull revision {wanted}: {note}; it looks again.") if note else None
+
+
+def _say_full(judged: Judgement, chosen: Chosen) -> None:
+    """Say of nodes that look again for room what is known of them: that does not change while they look."""
+    target = judged.target
+    for node in judged.variant.unwell if target and not target.rolled_back else ():
+        move = chosen.moves.get(node.name)
+        looks = move is not None and (bool(node.lacks) or move.staging)
+        if looks and target and (words := _no_room(node, target.revision)):
+            chosen.pending[node.name] = Pending(node.name, *words)
 
 
 def _trouble(node: NodeState, wanted: str) -> tuple[PendingReason, str] | None:
@@ -219,7 +253,7 @@ def _trouble(node: NodeState, wanted: str) -> tuple[PendingReason, str] | None:
     one = node.failures.get(wanted)
     if one:
         return PendingReason.FAILED, f"It {one.note or 'failed'} on revision {wanted}, so it keeps another one."
-    return None
+    return _no_room(node, wanted)
 
 
 def _held(wanted: RevisionState, hold: Hold | None) -> tuple[PendingReason, str]:

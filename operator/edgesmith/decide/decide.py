@@ -127,6 +127,8 @@ def _recorded(view: View, move: Move) -> Move:
     if move.revision == state.label:
         return replace(move, record=before.switched(view.now).to_json())
     moved = before.moved_to(move.revision, state.label, view.now, state.beside, observation.boot)
+    if state.lacks and state.label:
+        moved = moved.without_room(state.label, state.lacks, view.now)
     return replace(move, record=moved.to_json())
 
 
@@ -148,8 +150,11 @@ def _revisions(view: View, courses: Iterable[Course]) -> tuple[ApplyRevision, ..
         state, target = view.builds.get(course.variant.profile), course.target
         if state is not None and target is not None and state.image is not None and not course.variant.left:
             strategy = course.variant.strategy
-            staging = strategy.staging if strategy else ""
-            found.append(ApplyRevision(state.profile, target.revision, state.image, state.build, state.built, staging))
+            room = view.room_of(course.variant.profile)
+            staging = (strategy.staging or ("Pull" if room else "")) if strategy else ""
+            found.append(
+                ApplyRevision(state.profile, target.revision, state.image, state.build, state.built, staging, room)
+            )
     return tuple(found)
 
 

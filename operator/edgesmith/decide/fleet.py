@@ -11,6 +11,7 @@ from functools import cached_property
 
 from edgesmith.api.units import parse_share
 from edgesmith.decide.devices import Shortage
+from edgesmith.decide.room import NoRoom
 from edgesmith.decide.strategy import Strategy
 from edgesmith.decide.window import ANY_TIME, Opening
 
@@ -124,6 +125,11 @@ class NodeState:
     """Whether it went and came back with a revision that is not completed."""
     lent: Lent | None = None
     """How it stands with a trial for which it gave up its server; None where it did not, or has run something since."""
+    full: NoRoom | None = None
+    """The revision that its disk had no room for when it looked last; None where there is none."""
+    lacks: str = ""
+    """What its disk lacks for the revision that it makes ready, as the end of a sentence; empty where that was not
+    found."""
     movable: bool = field(init=False)
     """Whether it can be given another revision."""
     serving: bool = field(init=False)
@@ -142,7 +148,15 @@ class NodeState:
         self.movable = movable = ready and offers and not self.taint
         self.serving = serving
         self.gone = not ready or not (offers or serving)
-        self.well = movable and serving and self.beside is None and not self.failures
+        self.well = movable and serving and self.beside is None and not self.failures and self.full is None
+
+    def no_room(self, revision: str) -> bool:
+        """Whether its disk had no room for a revision, and nothing says that it has now."""
+        return self.full is not None and self.full.revision == revision
+
+    def rests(self, revision: str, now: datetime) -> bool:
+        """Whether it is not asked yet again for room for a revision."""
+        return self.full is not None and self.full.revision == revision and now < self.full.again
 
     @property
     def has_server(self) -> bool:
@@ -207,7 +221,9 @@ class Variant:
     strategy: Strategy | None = None
     """How its nodes go from one revision to the next; None where that cannot be known."""
     stageable: frozenset[str] = frozenset()
-    """Revisions that have a DaemonSet which stages them."""
+    """Revisions that have a DaemonSet which stages them, and whose pods look for no room."""
+    large: bool = False
+    """Whether nodes look for room before they pull the image of the target."""
     trying: str | None = None
     """The node that is to have no server, since a trial needs the device that this holds."""
     busy: Callable[[str], str] = _never

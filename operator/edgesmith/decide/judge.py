@@ -320,7 +320,10 @@ def _completed(case: _Case) -> RevisionState:
     serving = sum(node.serving and (node.ready or not case.rules.soon(node)) for node in case.own)
     needed = max(1, desired - case.rules.absent(desired))
     awaited = any(
-        node.movable and not node.serves(target.revision) and target.revision not in node.failures
+        node.movable
+        and not node.serves(target.revision)
+        and target.revision not in node.failures
+        and not node.no_room(target.revision)
         for node in case.variant.nodes
     )
     return replace(target, completed=case.now) if serving >= needed and not awaited else target

@@ -90,9 +90,10 @@ def observe(
     boot = _start(node.boot) if node.boot else ""
     if label is not None and terms.known:
         seen = _shown(server_of(label, pods, staging=placed.staging), terms, record, lacks)
-        blocked = blocked or seen.excused
+        blocked = blocked or seen.excused or bool(seen.lacks)
         if blocked or record is None or not _goes_on(record, seen, terms, boot):
             kept, ended = _judged(record, label, seen, terms, blocked=blocked, boot=boot)
+            kept = _looked(kept, seen)
             if kept.away and not node.ready and (record is None or record.away is None):
                 kept = _gone(kept, node.unheard, terms.now)
     current = kept if kept and seen is not NO_SERVER else None
@@ -122,6 +123,8 @@ def observe(
         beside=placed.beside,
         beside_serving=placed.beside is not None and placed.serving(pods),
         staged=staged,
+        full=kept.full if kept else None,
+        lacks=seen.lacks,
         answers=server is ServerState.FAILED and _is_ready(seen),
         shaky=unfinished and current is not None and current.went,
     )
@@ -205,6 +208,7 @@ def _goes_on(record: Record, seen: Server, terms: Terms, boot: str) -> bool:
         and record.away is None
         and not record.deaths
         and not record.failures
+        and record.full is None
         and terms.allowed.bake is None
     )
 
@@ -220,6 +224,11 @@ def _doing(record: Record | None) -> tuple[ServerState, bool]:
         return ServerState.NONE, False
     staged = record.state is ServerState.STAGED
     return ServerState.STARTING if staged else record.state, staged
+
+
+def _looked(kept: Record, seen: Server) -> Record:
+    """The record without what its disk lacked, where what it was given is pulled: it has had room since."""
+    return replace(kept, full=None) if kept.full and kept.full.revision == kept.revision and seen.pulled else kept
 
 
 def _is_ready(seen: Server) -> bool:

@@ -101,7 +101,7 @@ def _groups(by: Partitions, nodes: Iterable[NodeState]) -> Mapping[str, list[Nod
 
 def _lacks(node: NodeState, target: RevisionState) -> bool:
     """Whether a node can be given a revision, or was, and does not serve it yet."""
-    if not node.movable or target.revision in node.failures:
+    if not node.movable or target.revision in node.failures or node.no_room(target.revision):
         return False
     if node.label != target.revision:
         return True

@@ -13,6 +13,7 @@ from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.drift_status import DriftStatus
 from edgesmith.api.names import staging_value
 from edgesmith.api.status import EdgeModelStatus, PendingReason
+from edgesmith.decide.room import Room
 from edgesmith_builder.contract import Build, Earlier, FileToResolve
 
 
@@ -95,6 +96,8 @@ class ApplyRevision:
     """The image under the build's tag, where a trial chose another of its finalists."""
     staging: Literal["", "Pull", "Test"] = ""
     """What is done on a node before its server ends, in a DaemonSet beside this one's; empty: nothing."""
+    room: Room | None = None
+    """What that DaemonSet's pods look for first; None: nothing."""
 
 
 @dataclass(frozen=True, slots=True)

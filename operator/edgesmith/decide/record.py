@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 from edgesmith.decide.fleet import Failure, ServerState
+from edgesmith.decide.room import NoRoom
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 _NOTE_LIMIT = 300
@@ -55,6 +56,8 @@ class Record:
     """What the node last served before this revision."""
     failures: Mapping[str, Failure] = field(default_factory=dict)
     """By revision, the newest few."""
+    full: NoRoom | None = None
+    """That the node had no room for a revision; None where it had, or was not asked."""
 
     @property
     def went(self) -> bool:
@@ -81,6 +84,8 @@ class Record:
                 revision: _filled({"attempt": one.attempt, "broken": one.broken, "note": one.note})
                 for revision, one in self.failures.items()
             }
+        if self.full:
+            facts["full"] = {"revision": self.full.revision, "at": _text(self.full.at), "note": self.full.note}
         return _ENCODER.encode(_filled(facts))
 
     def moved_to(
@@ -106,6 +111,7 @@ class Record:
             doubtful=self.state is ServerState.FAILED,
             previous=None if previous == revision else previous,
             failures=self.failures,
+            full=self.full if self.full and self.full.revision == revision else None,
         )
 
     def switched(self, now: datetime) -> Record:
@@ -116,6 +122,10 @@ class Record:
         if self.state is ServerState.SERVING:
             return self
         return replace(self, state=ServerState.STARTING, since=now, moved=now, run="", excused="")
+
+    def without_room(self, revision: str, note: str, now: datetime) -> Record:
+        """The record of the node once it has had no room for a revision, and keeps what it runs."""
+        return replace(self, full=NoRoom(revision, now, note[:_NOTE_LIMIT]))
 
     def failed(self, note: str, attempt: str) -> Record:
         """The record of the node once its label's revision has failed on it."""
@@ -141,7 +151,9 @@ def parse_record(text: str | None, now: datetime) -> Record | None:
         return found
     away = min(found.away, now) if found.away else None
     returned = min(found.returned, now) if found.returned else None
-    return replace(found, since=min(found.since, now), moved=min(found.moved, now), away=away, returned=returned)
+    full = found.full and found.full._replace(at=min(found.full.at, now))
+    since, moved = min(found.since, now), min(found.moved, now)
+    return replace(found, since=since, moved=moved, away=away, returned=returned, full=full)
 
 
 def is_written(record: Record | None, text: str | None) -> bool:
@@ -180,11 +192,19 @@ def _read(text: str) -> tuple[Record | None, datetime]:
                 )
                 for revision, one in failures.items()
             },
+            full=_no_room(found.get("full")),
         )
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return _NOTHING
-    times = (record.since, record.moved, record.away, record.returned)
+    times = (record.since, record.moved, record.away, record.returned, record.full.at if record.full else None)
     return record, max(time for time in times if time)
+
+
+def _no_room(found: Any) -> NoRoom | None:
+    """What is kept of a look for room."""
+    if not found:
+        return None
+    return NoRoom(str(found["revision"]), _time(found["at"]), str(found["note"])[:_NOTE_LIMIT])
 
 
 def _filled(facts: Mapping[str, Any]) -> dict[str, Any]:

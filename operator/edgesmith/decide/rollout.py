@@ -154,7 +154,9 @@ def _all_served(variant: Variant, target: RevisionState, tolerated: int) -> bool
     """
     joining = {ServerState.STARTING, ServerState.NONE}
     revision = target.revision
-    others = [node for node in variant.nodes if node.movable and not node.serves(revision)]
+    others = [
+        node for node in variant.nodes if node.movable and not node.serves(revision) and not node.no_room(revision)
+    ]
     return (
         len(others) <= tolerated
         and all(
@@ -175,6 +177,9 @@ def _look_again(
     ends: list[datetime] = [node.deadline for node in judged.variant.unwell if node.deadline]
     ends += given_back((*judged.variant.unwell, *leaving), rules)
     ends += [time for time in (rules.opening.edge, chosen.turn) if time]
+    ends += [
+        node.full.again for node in judged.variant.unwell if node.full and target and node.no_room(target.revision)
+    ]
     ends += [judged.opened.until] if judged.opened and judged.opened.until else []
     if target and not target.proven and not target.rolled_back:
         ends += _ends(judged, judged.variant.on(target.revision), rules)

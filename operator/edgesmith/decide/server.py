@@ -44,6 +44,8 @@ class Server(NamedTuple):
     """Why its run before this one, in which it is ready again, ended itself."""
     pulled: bool = True
     """Whether its image is on the node."""
+    lacks: str = ""
+    """What the node's disk lacks for the image, as the end of a sentence; empty where that was not found."""
 
 
 NO_SERVER = Server(ServerState.NONE)
@@ -82,6 +84,9 @@ def _unready(pod: Pod) -> Server:
     """What a pod that is not ready shows."""
     run = _run(pod.name, pod.restarts)
     pulling = pod.waiting in PULL_REASONS
+    if pod.lacks:
+        words = f"does not pull the image: {pod.lacks}"
+        return Server(ServerState.STARTING, words, run=run, pulled=False, lacks=pod.lacks)
     failure = _failure(pod)
     if failure:
         return Server(ServerState.FAILED, failure, pulling, run)

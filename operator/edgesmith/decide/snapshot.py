@@ -14,6 +14,7 @@ from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.decide.drift import Report
 from edgesmith.decide.plan import Change
+from edgesmith.decide.room import Room
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.taints import Taint
 from edgesmith_builder.contract import BuildFailure, BuildReport, ResolveResult
@@ -86,6 +87,8 @@ class Pod:
     """It pulls and tests the revision and serves nothing; ready once the self-test has passed."""
     ended: SelfTest | None = None
     """Why the server's run before this one ended itself while it served; None where it did not, or ends now."""
+    lacks: str = ""
+    """What its node's disk lacks for the image, as the end of a sentence; empty where that was not found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +193,8 @@ class StagingSet:
     revision: str
     manifest: Mapping[str, Any] = field(default_factory=dict)
     """The DaemonSet as it stands."""
+    room: Room | None = None
+    """What its pods look for before they pull the image."""
 
 
 @dataclass(frozen=True, slots=True)

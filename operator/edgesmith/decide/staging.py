@@ -61,6 +61,7 @@ def settle(judged: Judgement, hold: Hold | None, budget: Places, chosen: Moves) 
     """Switch the staged nodes that are ready for it, and take the others off what is no longer wanted."""
     target = judged.target
     wanted = {one.revision for one in (target, judged.approved, judged.stable) if one and not one.rolled_back}
+    _keep_without_room(judged, chosen)
     for node in judged.variant.unwell:
         if node.beside is None or node.name in chosen.moves:
             continue
@@ -81,6 +82,13 @@ def settle(judged: Judgement, hold: Hold | None, budget: Places, chosen: Moves) 
                 chosen.join(node, f"Revision {node.label} is tested, so its server starts beside the old one.")
             else:
                 _replace(node, held, budget, chosen, back=left is not None)
+
+
+def _keep_without_room(judged: Judgement, chosen: Moves) -> None:
+    """Take nodes off what their disks have no room for, so that it keeps no place; no hold keeps them there."""
+    for node in judged.variant.unwell:
+        if node.lacks and node.ready and node.beside is not None and node.name not in chosen.moves:
+            chosen.move(node, node.beside or None, f"It does not pull revision {node.label}: {node.lacks}.")
 
 
 class _Left(NamedTuple):
@@ -149,12 +157,18 @@ def _staged(judged: Judgement, node: NodeState, move: Move) -> Move | None:
     switches = node.beside is not None and wanted == node.label
     if strategy is None or not wanted or not old or wanted == old or switches or not (serves and node.movable):
         return None
-    if _surges(judged):
-        return replace(move, beside=old)
     target = judged.target.revision if judged.target and not judged.variant.left else None
-    if wanted == target or wanted in judged.variant.stageable:
+    large = wanted == target and judged.variant.large
+    looks = large and not goes_back(judged, node, old)
+    if looks or (not _surges(judged) and not large and (wanted == target or wanted in judged.variant.stageable)):
         return replace(move, beside=old, staging=True)
-    return None
+    return replace(move, beside=old) if _surges(judged) else None
+
+
+def goes_back(judged: Judgement, node: NodeState, old: str) -> bool:
+    """Whether a node leaves what was rolled back or failed on it: no room on its disk keeps it there."""
+    runs = judged.revisions.get(old)
+    return old in node.failures or bool(runs and runs.rolled_back)
 
 
 def awaited(node: NodeState) -> str:

@@ -69,6 +69,7 @@ def counts(course: Course) -> NodeCounts:
         not_ready=not_ready,
         tainted=len(variant.unwell) - len(movable) - not_ready - lacking,
         device_missing=lacking,
+        disk_full=sum(bool(shown) and node.no_room(str(shown)) for node in movable),
         failed=sum(node.server is ServerState.FAILED for node in movable),
     )
 
@@ -78,10 +79,15 @@ def settled(nodes: NodeCounts) -> Finding:
     if not nodes.desired:
         return Finding(Severity.FINE, Reason.BUILT_FOR_SITES, "Built for clusters at sites; no node here is to run it.")
     serving = f"Serving on {nodes.ready} of {nodes.desired} {_nodes(nodes.desired)}"
-    if nodes.not_ready or nodes.tainted or nodes.device_missing:
-        reason = Reason.NODES_TAINTED if nodes.tainted else Reason.DEVICE_MISSING
-        reason = Reason.NODES_NOT_READY if nodes.not_ready else reason
-        return Finding(Severity.FINE, reason, f"{serving}{_away(nodes)}.")
+    absent = (
+        (nodes.not_ready, Reason.NODES_NOT_READY),
+        (nodes.tainted, Reason.NODES_TAINTED),
+        (nodes.device_missing, Reason.DEVICE_MISSING),
+        (nodes.disk_full, Reason.DISK_FULL),
+    )
+    for count, reason in absent:
+        if count:
+            return Finding(Severity.FINE, reason, f"{serving}{_away(nodes)}.")
     return Finding(Severity.FINE, Reason.SUCCEEDED, f"{serving}.")
 
 
@@ -131,13 +137,16 @@ def _awaits_absent(facts: VariantFacts) -> bool:
     """Whether a node that is away has not been given the revision; one that has it and is away does not count."""
     target = facts.course.target
     return target is not None and any(
-        not node.movable and node.label != target.revision for node in facts.course.variant.unwell
+        node.no_room(target.revision) or (not node.movable and node.label != target.revision)
+        for node in facts.course.variant.unwell
     )
 
 
 def _awaited_nodes(facts: VariantFacts) -> Reason:
     """What the nodes that cannot be given the revision lack."""
-    return Reason.DEVICE_MISSING if facts.counted.device_missing else Reason.WAITING_FOR_NODES
+    if facts.counted.device_missing:
+        return Reason.DEVICE_MISSING
+    return Reason.DISK_FULL if facts.counted.disk_full else Reason.WAITING_FOR_NODES
 
 
 def _awaited(facts: VariantFacts, message: str) -> Finding:
@@ -162,7 +171,9 @@ def _waits_for_nodes(facts: VariantFacts) -> bool:
     """Whether every node that can be given the target serves it, and the others cannot be given it."""
     target = facts.course.target
     return target is not None and all(
-        node.serves(target.revision) for node in facts.course.variant.nodes if node.movable
+        node.serves(target.revision)
+        for node in facts.course.variant.nodes
+        if node.movable and not node.no_room(target.revision)
     )
 
 
@@ -341,14 +352,19 @@ def _away(nodes: NodeCounts) -> str:
     """Nodes that cannot be given a revision, as a clause."""
     away = f", {nodes.not_ready} NotReady" if nodes.not_ready else ""
     away += f", {nodes.tainted} tainted" if nodes.tainted else ""
-    return away + (f", {nodes.device_missing} without a device" if nodes.device_missing else "")
+    away += f", {nodes.device_missing} without a device" if nodes.device_missing else ""
+    return away + (f", {nodes.disk_full} without room on the disk" if nodes.disk_full else "")
 
 
 def _absent(facts: VariantFacts) -> str:
-    """Nodes of one variant that cannot be given a revision, as a clause; of a device, the first node that lacks it."""
-    lacking = [node for node in facts.course.variant.unwell if node.shortage] if facts.counted.device_missing else []
-    first = min(lacking, key=lambda node: node.name, default=None)
-    return _away(facts.counted) + (f"; {first.name} {first.shortage}" if first else "")
+    """Nodes of one variant that cannot be given a revision, as a clause; of a device or of room, the first without."""
+    words = [
+        (node.name, str(node.shortage or (node.full.note if node.full else "")))
+        for node in facts.course.variant.unwell
+        if (facts.counted.device_missing and node.shortage) or (facts.counted.disk_full and node.full)
+    ]
+    first = min(words, default=None)
+    return _away(facts.counted) + (f"; {first[0]} {first[1]}" if first else "")
 
 
 def _nodes(count: int) -> str:

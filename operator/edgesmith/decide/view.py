@@ -24,6 +24,7 @@ from edgesmith.decide.record import parse_record
 from edgesmith.decide.refusals import usable
 from edgesmith.decide.requests import Named
 from edgesmith.decide.rollout import Course
+from edgesmith.decide.room import Room, room_for
 from edgesmith.decide.serving import revision_of
 from edgesmith.decide.snapshot import Node, Pod, Snapshot
 from edgesmith.decide.sources import Looks, plan_looks
@@ -105,7 +106,8 @@ class View:
                 tuple(nodes),
                 frozenset(one.revision for one in self.snapshot.revisions if one.profile != profile),
                 strategy=self.strategies.get(profile),
-                stageable=frozenset(one.revision for one in self.snapshot.staging),
+                stageable=frozenset(one.revision for one in self.snapshot.staging if one.room is None),
+                large=self.room_of(profile) is not None,
                 promoted=self.terms.requests.promoted(profile),
                 overridden=self.terms.requests.overridden(profile),
                 left=self.terms.requests.left.get(profile),
@@ -114,6 +116,18 @@ class View:
             )
             for profile, nodes in sorted(self.nodes.items())
         )
+
+    def room_of(self, profile: str) -> Room | None:
+        """What a node needs for the revision that is rolled out; None where it is not large.
+
+        While the registry does not show its report: what its DaemonSet says.
+        """
+        state, target = self.builds.get(profile), self.targets.get(profile)
+        if state is None or state.image is None:
+            return None
+        if state.report is not None:
+            return room_for(state.image, state.report)
+        return next((one.room for one in self.snapshot.staging if one.revision == target), None)
 
     def images_of(self, course: Course) -> dict[str, str]:
         """The image of each revision that has one, that of a target without a DaemonSet among them."""

@@ -1,5 +1,8 @@
 """The DaemonSet that stages a revision: on a node whose server runs on, it pulls the image and runs the self-test.
 
+Where the image is large, it looks first whether the node's disk has room for it. The server's own pod never does: the
+image may be there already, and a server must not wait for room that it does not need.
+
 Its pod is ready once the self-test has passed, and waits then, so that the image stays on the node until the server
 starts. It has no port and is no server for the Service.
 """
@@ -25,8 +28,9 @@ from edgesmith.api.names import (
 from edgesmith.decide.plan import ApplyRevision
 from edgesmith.decide.serving import serving
 from edgesmith.decide.settings import Settings
+from edgesmith.resources import room
 from edgesmith.resources.common import labels_of
-from edgesmith.resources.daemon_set import on_nodes, pod_spec
+from edgesmith.resources.daemon_set import SCRATCH, on_nodes, pod_spec
 from edgesmith.resources.waiting import waiting_daemon_set
 
 
@@ -42,8 +46,9 @@ def staging_daemon_set(model: EdgeModel, apply: ApplyRevision, settings: Setting
     spec = pod_spec(untimed, apply.revision)
     upcoming = next_label(node_label(config.namespace, config.name))
     tests = spec.pop("initContainers")
-    if apply.staging == "Test":
-        spec["initContainers"] = tests
+    first = [room.container(apply.room, SCRATCH)] if apply.room else []
+    if before := [*first, *(tests if apply.staging == "Test" else ())]:
+        spec["initContainers"] = before
     spec["affinity"] = on_nodes(config, {upcoming: staging_value(apply.revision)})
     name = staging_name(daemon_set_name(config.name, apply.revision))
     return waiting_daemon_set(

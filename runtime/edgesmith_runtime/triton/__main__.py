@@ -11,6 +11,10 @@ def _main() -> int:
         from edgesmith_runtime.waiting import wait  # noqa: PLC0415 - see above
 
         return wait()
+    if sys.argv[1:2] == ["room"]:
+        from edgesmith_runtime.room import main as room  # noqa: PLC0415 - see above
+
+        return room(sys.argv[2:])
     from edgesmith_runtime.triton.cli import main  # noqa: PLC0415 - see above
 
     return main()

@@ -1,4 +1,4 @@
-"""The command line of the image with Triton: the same ``serve``, ``selftest`` and ``wait``."""
+"""The command line of the image with Triton: the same ``serve``, ``selftest``, ``wait`` and ``room``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from edgesmith_runtime.arguments import add_gates, limits_of, port, report, seco
 from edgesmith_runtime.device import default_threads
 from edgesmith_runtime.logs import set_up_logging
 from edgesmith_runtime.parsing import Parser
+from edgesmith_runtime.room import HELP, add_room
 from edgesmith_runtime.waiting import wait
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     testing.set_defaults(run=_selftest)
     add_gates(testing)
     commands.add_parser("wait", help="do nothing until SIGTERM").set_defaults(run=lambda _: wait())
+    add_room(commands.add_parser("room", help=HELP))
     return parser
 
 

@@ -26,7 +26,13 @@ from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL
 from edgesmith.cluster.parse import edge_model
 from edgesmith.cluster.unreadable import Unreadable
 from edgesmith.decide.settings import Settings
-from edgesmith_builder.contract import BASE_DIGEST_ANNOTATION, BASE_NAME_ANNOTATION, REPORT_ANNOTATION, BuildReport
+from edgesmith_builder.contract import (
+    BASE_DIGEST_ANNOTATION,
+    BASE_NAME_ANNOTATION,
+    REPORT_ANNOTATION,
+    BuildReport,
+    base_tag,
+)
 from edgesmith_builder.oci import Credentials, Reference, Repository
 
 ATTEMPTS = 5
@@ -100,8 +106,11 @@ async def images_of(
             document = await gathering.add(Wanted("model", place.tagged(key), key))
             if document.descriptor.digest != image.partition("@")[2]:
                 raise ArchiveError(f"{place}:{key} is {document.descriptor.digest}; {image} was expected by the status")
-            for digest in _finalists(document):
+            report = _report_of(document)
+            for digest in (one.digest for one in report.finalists if one.digest):
                 await gathering.add(Wanted("model", place.pinned(digest)))
+            if report.base is not None:
+                await gathering.add(Wanted("model", place.pinned(report.base), base_tag(report.base)))
             runtimes |= _base_of(document, settings)
     operator = [settings.operator_image] if settings.operator_image else []
     return [
@@ -141,13 +150,12 @@ def _images_of(variant: VariantStatus) -> dict[str, str]:
     return {variant.build_key: image} if variant.build_key and image else {}
 
 
-def _finalists(document: Document) -> list[str]:
-    """Digests of the other candidates that a device may choose."""
+def _report_of(document: Document) -> BuildReport:
+    """The report of a build: it names the other candidates that a device may choose, and what looks for room."""
     try:
-        report = BuildReport.model_validate_json(document.annotations.get(REPORT_ANNOTATION, ""))
+        return BuildReport.model_validate_json(document.annotations.get(REPORT_ANNOTATION, ""))
     except ValueError:
         raise ArchiveError(f"{document.descriptor.digest} carries no report that can be read") from None
-    return [one.digest for one in report.finalists if one.digest]
 
 
 def _base_of(document: Document, settings: Settings) -> set[str]:
