@@ -479,12 +479,24 @@ def fleet(
     profiles: tuple[str, ...] = ("amd64",),
     seed: int = 0,
     asking: bool = False,
-    kind: type[Made] = World,  # type: ignore[assignment]  # mypy does not infer a default's type of its own
-) -> Made:
+) -> World:
     """A fleet that serves source `a` on every node; its servers ask for a device where `asking`.
 
     Fleets with an odd seed have the strategy Replace, where `rollout` says nothing of it.
     """
+    return fleet_of(World, size, rollout, profiles=profiles, seed=seed, asking=asking)
+
+
+def fleet_of(
+    kind: type[Made],
+    size: int,
+    rollout: dict[str, Any],
+    *,
+    profiles: tuple[str, ...] = ("amd64",),
+    seed: int = 0,
+    asking: bool = False,
+) -> Made:
+    """The same of a kind of world."""
     more = ASKING if asking else {}
     rollout = {"strategy": ("Surge", "Replace")[seed % 2]} | rollout
     world = kind(edge_model=model(rollout=rollout), profiles=tuple(profile(name, **more) for name in profiles))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from rollout_words import OLD, PROVEN, SURGE, fleet, step, with_rules, writes
-from rollout_world import fleet as simulated
+from rollout_world import fleet_of as simulated
 from room_world import LACKS, RoomWorld
 from snapshots import LABEL, NEXT, NOW, said, sentence
 
@@ -22,7 +22,7 @@ REPLACE = ROLLOUT | {"strategy": "Replace"}
 
 def three(full: set[str], rollout: dict[str, object] = ROLLOUT) -> RoomWorld:
     """Three nodes that serve source a, some without room for another image."""
-    world = simulated(3, rollout, kind=RoomWorld)
+    world = simulated(RoomWorld, 3, rollout)
     world.full = full
     world.publish("b", rollout=rollout)
     return world

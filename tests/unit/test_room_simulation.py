@@ -6,7 +6,7 @@ import random
 
 import pytest
 from fleet_life import ROLLOUT, SOAK, ends_well, grow_old
-from rollout_world import BAD, World, fleet
+from rollout_world import BAD, World, fleet_of
 from room_world import LACKS, RoomWorld
 from snapshots import LABEL
 
@@ -16,7 +16,7 @@ def test_full_disks_roll_nothing_back_and_hold_nobody_up() -> None:
     for seed in range(4 * SOAK):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         rollout = ROLLOUT | {"maxUnavailable": rng.choice((2, "20%")), "maxPulling": rng.choice((None, 1))}
-        world = fleet(rng.choice((10, 25)), rollout, seed=seed, kind=RoomWorld)
+        world = fleet_of(RoomWorld, rng.choice((10, 25)), rollout, seed=seed)
         never = set(rng.sample(sorted(world.devices), len(world.devices) // 10))
         # The canary is the first by its name: its place goes to another one.
         never.add("n0000")
@@ -52,7 +52,7 @@ def test_full_disks_roll_nothing_back_and_hold_nobody_up() -> None:
 
 def test_where_every_disk_is_full_the_old_servers_go_on_until_there_is_room() -> None:
     for seed in range(4 * SOAK):
-        world = fleet(6, ROLLOUT | {"maxUnavailable": 2}, seed=seed, kind=RoomWorld)
+        world = fleet_of(RoomWorld, 6, ROLLOUT | {"maxUnavailable": 2}, seed=seed)
         world.publish("b")
         world.full = set(world.devices)
         for _ in range(60):
@@ -71,7 +71,7 @@ def test_where_every_disk_is_full_the_old_servers_go_on_until_there_is_room() ->
 def test_what_is_rolled_back_is_left_by_nodes_without_room_too() -> None:
     for seed in range(6 * SOAK):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
-        world = fleet(12, ROLLOUT | {"maxUnavailable": 3}, seed=seed, kind=RoomWorld)
+        world = fleet_of(RoomWorld, 12, ROLLOUT | {"maxUnavailable": 3}, seed=seed)
         world.publish("b", BAD)
         for _ in range(120):
             plan = world.pass_()
@@ -98,7 +98,7 @@ def test_any_fleet_with_large_images_keeps_the_rules_and_ends_on_a_good_revision
             "maxUnavailable": rng.choice((1, 2, "50%")),
             "maxFailed": rng.choice((0, 1, "20%")),
         }
-        world = fleet(rng.randrange(1, 13), rollout, seed=seed, kind=RoomWorld)
+        world = fleet_of(RoomWorld, rng.randrange(1, 13), rollout, seed=seed)
         world.outage = rng.choice((60.0, 200.0))
         grow_old(world, rng, fill)
         world.full.clear()
