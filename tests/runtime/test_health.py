@@ -151,7 +151,7 @@ def test_a_server_whose_run_takes_too_long_says_so(slow: Bundle, start_server: S
         closing(tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{server.grpc}")) as rpc,
     ):
         answers: list[Any] = []
-        given = slow_input(tritonclient.grpc, 1500)
+        given = slow_input(tritonclient.grpc, 2000)  # longer than half a second, in which the log may miss it
         rpc.async_infer("slow", [given], lambda result, error: answers.append(error or result))
         until(lambda: not http.is_server_live() and not rpc.is_server_live())
         assert not http.is_server_ready()
@@ -162,7 +162,7 @@ def test_a_server_whose_run_takes_too_long_says_so(slow: Bundle, start_server: S
             assert check(b"") == b"\x08\x02"
         assert "\nedgesmith_ready 0\n" in metrics(server)
         until(lambda: bool(answers))
-        assert answers[0].as_numpy("y").shape == (1500, 1500)
+        assert answers[0].as_numpy("y").shape == (2000, 2000)
         assert http.is_server_live()
         assert rpc.is_server_ready()
     server.wait_for("not ready: a run of the model has taken")
