@@ -168,3 +168,20 @@ def test_a_server_whose_run_takes_too_long_says_so(slow: Bundle, start_server: S
     server.wait_for("not ready: a run of the model has taken")
     server.wait_for("works again")
     server.stop()
+
+
+BROKEN = """
+import sys
+
+from edgesmith_runtime import cli, serve
+
+serve._HealthLog.look = lambda _: 1 / 0
+sys.exit(cli.main())
+"""
+
+
+def test_what_is_done_from_time_to_time_goes_on_where_some_of_it_fails(toy: Bundle, start_server: StartServer) -> None:
+    server = start_server(toy.folder, program=BROKEN)
+    for _ in range(2):
+        server.wait_for("what is done from time to time failed")
+    assert server.stop() == 0

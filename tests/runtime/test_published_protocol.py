@@ -1,4 +1,7 @@
-"""The Open Inference Protocol as its authors publish it, held against docs/openapi.yaml, a server and our messages."""
+"""The Open Inference Protocol as its authors publish it, held against docs/openapi.yaml and a server.
+
+The messages of gRPC are held against it in test_protocol.py.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped] # it ships no types
 
-from edgesmith_runtime.protocol import inference_pb2
-from tests.runtime.published_protocol import CALLS, MESSAGES, REST, SCHEMAS, Field
+from tests.runtime.published_protocol import REST, SCHEMAS, Field
 from tests.runtime.test_openapi import DOCS, DOCUMENT, EXAMPLE, filled, resolved
 
 if TYPE_CHECKING:
@@ -139,44 +141,3 @@ def test_a_server_answers_as_published(toy_server: Server, operation: tuple[str,
             assert answer.status == 400
             said = json.loads(answer.read())
             assert not [*Draft202012Validator(theirs_as_schema(parts["400"])).iter_errors(said)]
-
-
-KINDS = {
-    1: "double", 2: "float", 3: "int64", 4: "uint64", 5: "int32", 8: "bool", 9: "string", 12: "bytes", 13: "uint32",
-}  # fmt: skip
-"""Of `google.protobuf.descriptor.FieldDescriptor`."""
-
-
-def written(message: Any) -> str:
-    """A message of ours in the form of `MESSAGES`."""
-    found = []
-    for field in sorted(message.fields, key=lambda one: one.number):
-        words = [field.name, str(field.number)]
-        inner = field.message_type
-        if inner is not None and inner.GetOptions().map_entry:
-            key, value = inner.fields_by_name["key"], inner.fields_by_name["value"]
-            assert KINDS[key.type] == "string"
-            words += ["map", value.message_type.full_name]
-        else:
-            words += ["repeated"] * field.is_repeated + ["oneof"] * (field.containing_oneof is not None)
-            words.append(KINDS[field.type] if inner is None else inner.full_name)
-        found.append(" ".join(words).replace("inference.", ""))
-    return ", ".join(found)
-
-
-@pytest.mark.parametrize("name", MESSAGES)
-def test_a_message_is_the_published_one(name: str) -> None:
-    first, *nested = name.split(".")
-    message = inference_pb2.DESCRIPTOR.message_types_by_name[first]
-    for one in nested:
-        message = message.nested_types_by_name[one]
-    assert written(message) == MESSAGES[name]
-
-
-@pytest.mark.parametrize("name", CALLS)
-def test_a_call_is_the_published_one(name: str) -> None:
-    method = inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods_by_name[name]
-    assert (method.input_type.name, method.output_type.name) == (f"{name}Request", f"{name}Response")
-    assert method.input_type.full_name == f"inference.{name}Request"
-    assert not method.client_streaming
-    assert not method.server_streaming
