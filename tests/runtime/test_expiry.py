@@ -34,17 +34,14 @@ class Line:
         self.pings += 1
 
 
-class Ended:
+class Ended(list[str]):
     """Notes how the connection ended."""
 
-    def __init__(self) -> None:
-        self.how = ""
-
     def close(self, *_: Any, sentence: str = "") -> None:
-        self.how = sentence
+        self.append(sentence)
 
     def abort(self) -> None:
-        self.how = "aborted"
+        self.append("aborted")
 
 
 @pytest.mark.parametrize(
@@ -64,7 +61,7 @@ def test_a_sign_of_life_is_waited_for_as_long_as_what_arrived_may_be_read(arrive
     assert line.pings == 1
     last = max(asked, start + seconds) + OWN.answer
     expiry.look((), last - 1, started=True)
-    assert not ended.how
+    assert not ended
     expiry.look((), last + 1, started=True)
-    assert ended.how == "aborted"
+    assert ended == ["aborted"]
     assert line.pings == 1
