@@ -13,6 +13,7 @@ from pathlib import Path
 
 from at_run_time import measure_at_run_time
 from building import measure_building
+from drift_cost import measure_drift_cost
 from example_builds import measure_examples
 from filtering import measure_filtering
 from passes import measure_passes
@@ -49,6 +50,7 @@ PARTS: dict[str, Callable[[], list[Row]]] = {
     "rollout": measure_rollouts,
     "filtering": measure_filtering,
     "sampling-cost": measure_sampling_cost,
+    "drift-cost": measure_drift_cost,
 }
 
 

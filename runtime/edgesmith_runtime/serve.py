@@ -33,6 +33,7 @@ from edgesmith_runtime.termination import Finding, write_termination
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from edgesmith_runtime.judging.judge import Judge
@@ -44,8 +45,8 @@ _SPARE_CALLS: Final = 64
 """gRPC calls admitted beyond the queue's length, so that the queue refuses and probes still get through."""
 _CLOSE: Final = 2.0
 """Seconds that observers have to keep what they keep."""
-_SWEEP: Final = 0.1
-"""Seconds between two looks at the health that others watch, and at the calls over gRPC."""
+_LOOK: Final = 0.5
+"""Seconds between two looks at what nobody asks for: each wakes an idle server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,8 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     except OSError as error:
         return _failed(settings, Finding("ListenFailed", f"gRPC cannot listen on port {settings.grpc_port}: {error}"))
     await grpc_server.start(grpc_listener)
-    watching = [asyncio.ensure_future(_watch(service, health, grpc_server))]
+    chores: list[Callable[[], None]] = [grpc_server.look, _HealthLog(service, health).look]
+    watching = asyncio.ensure_future(_watch(chores))
     ports = {"http_port": listener.getsockname()[1], "grpc_port": grpc_listener.getsockname()[1]}
     _log.info("listening", extra=ports | {"threads": settings.threads})
     loading = loop.run_in_executor(
@@ -147,7 +149,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
             _observe(settings, loaded, service)
             await loop.run_in_executor(None, trim_heap)  # of what loading took
             _become_ready(service, loaded)
-            watching.append(asyncio.ensure_future(_tidy(Housekeeping(dispatcher, loaded.model.engine))))
+            chores.append(Housekeeping(dispatcher, loaded.model.engine).look)
         except LoadFailed as failure:
             stopping.cancel()
             return _failed(settings, failure.finding)
@@ -157,8 +159,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     status = max(status, await _drain(settings, service, dispatcher, http, grpc_server))
     if service.observers is not None:
         service.observers.close(_CLOSE)
-    for task in watching:
-        task.cancel()
+    watching.cancel()
     return status
 
 
@@ -213,25 +214,38 @@ def _become_ready(service: Service, loaded: Loaded) -> None:
         _log.warning("the model %s", warning)
 
 
-async def _watch(service: Service, health: Health, grpc_server: GrpcServer) -> None:
-    """Look after what nobody asks for, and log when the server's health changes."""
-    told: str | None = None
-    while True:
-        grpc_server.look()
-        fault = None if service.draining else health.unready
-        if fault is not None and told is None:
+class _HealthLog:
+    """Logs when the server's health changes.
+
+    Args:
+        service: Whether it drains, which is no fault.
+        health: What is known.
+    """
+
+    def __init__(self, service: Service, health: Health) -> None:
+        self._service = service
+        self._health = health
+        self._told: str | None = None
+
+    def look(self) -> None:
+        """Log a change since the last look."""
+        fault = None if self._service.draining else self._health.unready
+        if fault is not None and self._told is None:
             _log.error("not ready: %s", fault)
-        elif told is not None and fault is None:
-            _log.info("works again", extra={"ready": service.ready})
-        told = fault
-        await asyncio.sleep(_SWEEP)
+        elif self._told is not None and fault is None:
+            _log.info("works again", extra={"ready": self._service.ready})
+        self._told = fault
 
 
-async def _tidy(housekeeping: Housekeeping) -> None:
-    """Give memory back when nothing is asked."""
+async def _watch(chores: Sequence[Callable[[], None]]) -> None:
+    """Do what nobody asks for, all of it at once: an idle server is woken as rarely as may be."""
     while True:
-        housekeeping.look()
-        await asyncio.sleep(_SWEEP)
+        for chore in chores:
+            try:
+                chore()
+            except Exception:  # noqa: BLE001 - the others are to go on
+                _log.exception("what is done from time to time failed")
+        await asyncio.sleep(_LOOK)
 
 
 async def _drain(

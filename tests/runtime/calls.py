@@ -126,7 +126,6 @@ async def calling(
 
     async def sweep() -> None:
         while sweeps:
-            server._sweep_at = 0.0
             server.look()
             await asyncio.sleep(0.02)
 

@@ -29,6 +29,8 @@ class Pages:
         self.last: Request | None = None
         self.paths: list[str] = []
         self.later: asyncio.Future[Response] | None = None
+        self.room: list[int] = []
+        """How long an answer might be, of each that came later."""
 
     def refused(self, response: Response) -> None:
         assert response.status >= HTTPStatus.BAD_REQUEST
@@ -44,8 +46,9 @@ class Pages:
             return self.later
         return json_response("x" * (int(request.path.removeprefix("/") or "2") - 2))
 
-    def settle(self, request: Request, future: asyncio.Future[Response]) -> Response:
+    def settle(self, request: Request, future: asyncio.Future[Response], most: int) -> Response:
         assert request is self.last
+        self.room.append(most)
         return future.result()
 
 

@@ -11,8 +11,9 @@ import pytest
 from edgesmith_runtime.cli import build_parser
 from edgesmith_runtime.codec.http import LARGEST_ANSWER, LARGEST_JSON
 from edgesmith_runtime.codec.jsontext import MOST_CONTAINERS
-from edgesmith_runtime.http.limits import MEBIBYTE, Limits
+from edgesmith_runtime.http.limits import MEBIBYTE, SMALL_ANSWER, Limits
 from edgesmith_runtime.metrics import METRICS, Metric
+from edgesmith_runtime.rpc.expiry import RECEIVED_UNREAD
 from edgesmith_runtime.rpc.watchers import MOST_WATCHERS
 from edgesmith_runtime.signature import MOST_CLASSES
 from edgesmith_runtime.tensors import DTYPES
@@ -52,6 +53,8 @@ def test_the_limits_are_named() -> None:
         f"{limits.answer:g} seconds from the request's last byte",
         f"| time between two requests | {limits.idle:g} seconds |",
         f"| connections | {limits.connections:,} |",
+        f"a further answer of more than {SMALL_ANSWER // 1024} KiB becomes a 503 or UNAVAILABLE",
+        f"at {limits.rate // 1024} KiB a second and {RECEIVED_UNREAD // MEBIBYTE} MiB at most",
         f"{MOST_WATCHERS} callers of `Watch` may stay",
         f"its N best classes, {MOST_CLASSES:,} at most",
     ):

@@ -151,7 +151,7 @@ def test_a_server_whose_run_takes_too_long_says_so(slow: Bundle, start_server: S
         closing(tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{server.grpc}")) as rpc,
     ):
         answers: list[Any] = []
-        given = slow_input(tritonclient.grpc, 1500)
+        given = slow_input(tritonclient.grpc, 2000)  # longer than half a second, in which the log may miss it
         rpc.async_infer("slow", [given], lambda result, error: answers.append(error or result))
         until(lambda: not http.is_server_live() and not rpc.is_server_live())
         assert not http.is_server_ready()
@@ -162,9 +162,26 @@ def test_a_server_whose_run_takes_too_long_says_so(slow: Bundle, start_server: S
             assert check(b"") == b"\x08\x02"
         assert "\nedgesmith_ready 0\n" in metrics(server)
         until(lambda: bool(answers))
-        assert answers[0].as_numpy("y").shape == (1500, 1500)
+        assert answers[0].as_numpy("y").shape == (2000, 2000)
         assert http.is_server_live()
         assert rpc.is_server_ready()
     server.wait_for("not ready: a run of the model has taken")
     server.wait_for("works again")
     server.stop()
+
+
+BROKEN = """
+import sys
+
+from edgesmith_runtime import cli, serve
+
+serve._HealthLog.look = lambda _: 1 / 0
+sys.exit(cli.main())
+"""
+
+
+def test_what_is_done_from_time_to_time_goes_on_where_some_of_it_fails(toy: Bundle, start_server: StartServer) -> None:
+    server = start_server(toy.folder, program=BROKEN)
+    for _ in range(2):
+        server.wait_for("what is done from time to time failed")
+    assert server.stop() == 0

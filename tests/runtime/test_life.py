@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,8 +24,6 @@ from edgesmith_runtime.bundle import Bundle, read_bundle, write_bundle
 from edgesmith_runtime.golden import Golden
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.runtime.conftest import Server, StartServer
 
 
@@ -344,6 +343,23 @@ def _slow_request(size: int) -> bytes:
         f"Content-Length: {len(text) + len(body)}\r\n\r\n"
     )
     return head.encode() + text + body
+
+
+def test_a_server_that_nobody_asks_is_woken_rarely(toy: Bundle, start_server: StartServer) -> None:
+    server = start_server(toy.folder)
+    time.sleep(1)  # what loading leaves behind
+    before = _switches(server.process.pid)
+    time.sleep(3)
+    assert _switches(server.process.pid) - before <= 3 * 9
+    server.stop()
+
+
+def _switches(pid: int) -> int:
+    """How often all threads of a process have gone to sleep (proc(5))."""
+    found = 0
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        found += int(status.read_text().partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+    return found
 
 
 def _metrics(server: Server) -> str:

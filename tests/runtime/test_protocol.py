@@ -15,6 +15,7 @@ from tritonclient.grpc import service_pb2
 
 from edgesmith_runtime.extensions import REFUSED_CALLS
 from edgesmith_runtime.version import VERSION
+from tests.runtime import published_protocol
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = Path("edgesmith_runtime/protocol")
@@ -99,6 +100,43 @@ def test_every_call_of_tritonclient_is_answered_or_refused(ours: Any) -> None:
     served = {method.name for method in ours.FindServiceByName("inference.GRPCInferenceService").methods}
     assert served.isdisjoint(REFUSED_CALLS)
     assert served | set(REFUSED_CALLS) == {method.name for method in theirs.methods}
+
+
+_KINDS = {
+    1: "double", 2: "float", 3: "int64", 4: "uint64", 5: "int32", 8: "bool", 9: "string", 12: "bytes", 13: "uint32",
+}  # fmt: skip
+"""Of `google.protobuf.descriptor.FieldDescriptor`."""
+
+
+def _written(message: Any) -> str:
+    """A message of ours in the form of `published_protocol.MESSAGES`."""
+    found = []
+    for field in sorted(message.fields, key=lambda one: one.number):
+        words = [field.name, str(field.number)]
+        inner = field.message_type
+        if inner is not None and inner.GetOptions().map_entry:
+            key, value = inner.fields_by_name["key"], inner.fields_by_name["value"]
+            assert _KINDS[key.type] == "string"
+            words += ["map", value.message_type.full_name]
+        else:
+            words += ["repeated"] * field.is_repeated + ["oneof"] * (field.containing_oneof is not None)
+            words.append(_KINDS[field.type] if inner is None else inner.full_name)
+        found.append(" ".join(words).replace("inference.", ""))
+    return ", ".join(found)
+
+
+@pytest.mark.parametrize("name", published_protocol.MESSAGES)
+def test_a_message_is_the_published_one(ours: Any, name: str) -> None:
+    assert _written(ours.FindMessageTypeByName(f"inference.{name}")) == published_protocol.MESSAGES[name]
+
+
+@pytest.mark.parametrize("name", published_protocol.CALLS)
+def test_a_call_is_the_published_one(ours: Any, name: str) -> None:
+    method = ours.FindServiceByName("inference.GRPCInferenceService").FindMethodByName(name)
+    assert method.input_type.full_name == f"inference.{name}Request"
+    assert method.output_type.full_name == f"inference.{name}Response"
+    assert not method.client_streaming
+    assert not method.server_streaming
 
 
 def test_the_version_is_the_projects() -> None:

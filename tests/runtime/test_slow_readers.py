@@ -16,6 +16,7 @@ import pytest
 from edgesmith_runtime.http2 import outbox
 from edgesmith_runtime.http2.hpack import encode
 from edgesmith_runtime.rpc import connection as connections
+from edgesmith_runtime.rpc import expiry
 from edgesmith_runtime.rpc.call import Method
 from edgesmith_runtime.rpc.server import GrpcLimits
 from tests.runtime.calls import LIVE, METHODS, Client, calling
@@ -41,7 +42,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = time.monotonic()
-        for module in (connections, outbox):
+        for module in (connections, expiry, outbox):
             monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
 
 
@@ -133,7 +134,7 @@ async def test_a_client_that_reads_on_is_waited_for_and_one_that_then_says_nothi
             connection.expire(clock.now)
         assert (PING, 0) not in reader.kinds
         await reader.send(frame(PING, 0, 0, bytes(8)))
-        await until(lambda: connection._heard == clock.now and not connection._sending.unsent())
+        await until(lambda: connection._expiry.heard == clock.now and not connection._sending.unsent())
         connection.expire(clock.now + OWN.silent + 1)
         connection.expire(clock.now + OWN.silent + OWN.answer)
         assert not connection._transport.is_closing()
@@ -171,7 +172,7 @@ async def test_what_could_not_be_read_is_waited_for_anew(
         client.write(sent)
         await until(lambda: any(one._reader.started for one in server._connections))
         (connection,) = server._connections
-        await until(lambda: bool(connection.calls) or not sent or connection._unfinished < math.inf)
+        await until(lambda: bool(connection.calls) or not sent or connection._expiry.unfinished < math.inf)
         await until(lambda: not connection._sending.unsent())
         connection.expire(clock.now)
         clock.now += before
@@ -186,3 +187,27 @@ async def test_what_could_not_be_read_is_waited_for_anew(
             connection.expire(clock.now)
         cut_off = connection._transport.is_closing() or len(connection.calls) < calls
         assert cut_off is reads
+
+
+async def test_a_client_whose_machine_has_all_is_waited_for_as_long_as_it_may_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It says nothing meanwhile, and its sign of life comes when it has read what came before the question."""
+    clock = Clock(monkeypatch)
+    async with serving_large() as (server, client):
+        client.write(LEAVE + began(1, LIVE) + frame(DATA, 1, 1, bytes(5)))
+        await until(lambda: bool(server._connections))
+        (connection,) = server._connections
+        await client.status(1)
+        connection.expire(clock.now)
+        client.write(began(3, LIVE) + began(5, LARGE) + frame(DATA, 1, 5, bytes(5)))
+        await client.status(5)
+        await until(lambda: not connection._sending.unsent())
+        may_take = SIZE / 4096
+        connection.expire(clock.now)
+        connection.calls[3].since = math.inf
+        connection.expire(clock.now + OWN.silent + 1)
+        connection.expire(clock.now + may_take + OWN.answer - 1)
+        assert not connection._transport.is_closing()
+        connection.expire(clock.now + may_take + OWN.answer + 2)
+        assert connection._transport.is_closing()

@@ -15,6 +15,7 @@ from edgesmith_runtime.codec.jsontext import parsed
 from edgesmith_runtime.errors import AnswerFailed, BadRequest, NotFound, RequestError, Unavailable, Unsupported, shown
 from edgesmith_runtime.extensions import REFUSED, model_statistics, repository_index
 from edgesmith_runtime.http.encodings import ENCODINGS, accepted_encoding, deflate, inflate
+from edgesmith_runtime.http.limits import CROWDED
 from edgesmith_runtime.http.messages import JSON_TYPE, Request, Response, error_response, json_response
 from edgesmith_runtime.http.page import front_page
 from edgesmith_runtime.http.pictures import declared, picture_job
@@ -115,9 +116,17 @@ class HttpApi:
             self._count(operation, result, request)
         return result
 
-    def settle(self, request: Request, future: asyncio.Future[Response]) -> Response:
-        """Take the response to a request out of what `answer` returned for it, once that is done."""
+    def settle(self, request: Request, future: asyncio.Future[Response], most: int) -> Response:
+        """Take the response to a request out of what `answer` returned for it, once that is done.
+
+        Args:
+            request: The request.
+            future: What was returned.
+            most: The most bytes that there is room for; a longer response becomes a 503.
+        """
         response = _settled(future)
+        if response.length > most:
+            response = error_response(Unavailable(CROWDED))
         self._count(_asked(request), response, request)
         return response
 

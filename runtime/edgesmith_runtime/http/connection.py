@@ -53,8 +53,6 @@ class Connection(asyncio.BufferedProtocol):
         self._linger_by = math.inf
         self._starting = False
         self._goes_on = False
-        self._writing_paused = False
-        self._unread = 0
         self._reading_paused = False
         self._half_closed = False
         self._lingering = False
@@ -67,7 +65,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast("asyncio.Transport", transport)
         self._peer = peer_of(transport.get_extra_info("peername"))
         self._reader = RequestReader(self._limits, self._server.budget, self._peer, self._server.scratch)
-        self._sending = Sending(self._transport, self._limits)
+        self._sending = Sending(self._transport, self._limits, self._server.budget, self._peer)
         with self._guard:
             if not self._server.add(self):
                 self._reader.refuse(error_response(Unavailable("too many connections are open; retry in a moment")))
@@ -79,7 +77,7 @@ class Connection(asyncio.BufferedProtocol):
         self._closed = True
         with self._guard:
             self._forget()
-        self._release_unread()
+        self._sending.resume()
         self._server.remove(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -107,14 +105,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """Answer no further to a client that does not read."""
-        self._writing_paused = True
-        self._unread = self._transport.get_write_buffer_size()
-        self._server.budget.take(self._peer, self._unread)
+        self._sending.pause()
 
     def resume_writing(self) -> None:
         """Go on answering."""
-        self._writing_paused = False
-        self._release_unread()
+        self._sending.resume()
         with self._guard:
             self._advance()
 
@@ -213,7 +208,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._starting or self._closed or self._lingering:
             return
         self._starting = True
-        if self._answering is None and self._reader.requests and not self._writing_paused:
+        if self._answering is None and self._reader.requests and not self._sending.paused:
             request = self._answering = self._reader.requests.popleft()
             self._answer_by = time.monotonic() + self._limits.answer
             result = self._server.api.answer(request)
@@ -235,7 +230,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._reader.wants_continue = False
                 self._reader.renew()
                 self._sending.write([_CONTINUE])
-        elif self._answering is None and not self._writing_paused and not self._goes_on:
+        elif self._answering is None and not self._sending.paused and not self._goes_on:
             self._goes_on = True
             asyncio.get_running_loop().call_soon(self._go_on)
         waiting = self._answering is None and not self._reader.requests and self._reader.phase is not Phase.BODY
@@ -253,7 +248,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._answering is not request:  # the client left, or was told that it took too long
             return
         with self._guard:
-            self._respond(request, self._server.api.settle(request, future))
+            self._respond(request, self._server.api.settle(request, future, self._sending.room()))
 
     def _respond(self, request: Request, response: Response) -> None:
         if self._closed:
@@ -302,10 +297,6 @@ class Connection(asyncio.BufferedProtocol):
         self._answer_by = math.inf
         self._server.note(self, waiting=False)
 
-    def _release_unread(self) -> None:
-        self._server.budget.release(self._peer, self._unread)
-        self._unread = 0
-
     def _linger(self) -> None:
         """Stop sending, but read on for a moment: closing on unread bytes would take the response away again."""
         self._lingering = True
@@ -321,7 +312,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _pace(self) -> None:
         """Read no further while enough requests wait."""
-        full = len(self._reader.requests) >= self._limits.pipeline or self._writing_paused
+        full = len(self._reader.requests) >= self._limits.pipeline or self._sending.paused
         if full and not self._reading_paused:
             self._transport.pause_reading()
         elif self._reading_paused and not full:

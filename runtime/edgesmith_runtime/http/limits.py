@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["MEBIBYTE", "Budget", "Limits", "peer_of"]
+__all__ = ["CROWDED", "MEBIBYTE", "SMALL_ANSWER", "Budget", "Limits", "peer_of"]
 
+CROWDED: Final = "too many bytes of requests and answers are in memory; retry in a moment"
 MEBIBYTE: Final = 2**20
+SMALL_ANSWER: Final = 64 * 1024
+"""Bytes of an answer that is sent whatever waits: a transport takes as many before it is full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,15 @@ class Budget:
             with self._lock:
                 self._left -= count
                 self._held[peer] = self._held.get(peer, 0) + count
+
+    def room(self, peer: bytes) -> int:
+        """The most bytes that an answer may have: any number, or few where answers that wait are over a bound.
+
+        An answer that has been made is in memory already, so the first one over the bound is sent as others are.
+        """
+        with self._lock:
+            over = self._left < 0 or self._held.get(peer, 0) > self._share
+        return SMALL_ANSWER if over else sys.maxsize
 
     def release(self, peer: bytes, count: int) -> None:
         """Give bytes back."""

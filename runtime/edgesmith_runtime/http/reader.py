@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import httptools
 
 from edgesmith_runtime.errors import BadRequest, TooLarge, Unavailable
+from edgesmith_runtime.http.limits import CROWDED
 from edgesmith_runtime.http.messages import Body, Request, Response, error_response
 
 if TYPE_CHECKING:
@@ -166,9 +167,7 @@ class RequestReader:
         if body.length is not None:
             more = min(more, body.length - request.reserved)
         if not self._budget.reserve(self._peer, more):
-            self.refuse(
-                error_response(Unavailable("too many bytes of requests and answers are in memory; retry in a moment"))
-            )
+            self.refuse(error_response(Unavailable(CROWDED)))
             return False
         request.reserved += more
         return True

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
 
-    from edgesmith_runtime.http.limits import Limits
+    from edgesmith_runtime.http.limits import Budget, Limits
 
 __all__ = ["Sending"]
 
@@ -25,6 +25,8 @@ class Sending:
     Args:
         transport: The connection.
         limits: How slow a client may be.
+        budget: The memory that all requests and answers share.
+        peer: Who receives.
     """
 
     class State(enum.Enum):
@@ -35,12 +37,18 @@ class Sending:
         DONE = "the last have just arrived"
         STALLED = "too few have arrived for too long"
 
-    def __init__(self, transport: asyncio.Transport, limits: Limits) -> None:
+    def __init__(self, transport: asyncio.Transport, limits: Limits, budget: Budget, peer: bytes) -> None:
+        self.paused = False
+        """Whether the client's machine takes nothing at the moment."""
         self._transport = transport
         self._limits = limits
+        self._budget = budget
+        self._peer = peer
+        self._held = 0
         self._written = 0
         self._mark = 0
-        self._arrived = 0
+        self.arrived = 0
+        """Bytes that the client's machine had acknowledged at the last look."""
         self._moved = 0.0
         self._deadline: float | None = None
 
@@ -48,6 +56,22 @@ class Sending:
         """Send bytes."""
         self._written += sum(map(len, parts))
         self._transport.writelines(parts)
+
+    def pause(self) -> None:
+        """Count what waits in this process: the client's machine takes nothing at the moment."""
+        self.paused = True
+        self._held = self._transport.get_write_buffer_size()
+        self._budget.take(self._peer, self._held)
+
+    def resume(self) -> None:
+        """Give back what was counted: nearly all of it has gone, or the connection is lost."""
+        self.paused = False
+        self._budget.release(self._peer, self._held)
+        self._held = 0
+
+    def room(self) -> int:
+        """The most bytes that an answer may have now; see `Budget.room`."""
+        return self._budget.room(self._peer)
 
     def unsent(self) -> int:
         """How many bytes the client's machine has not acknowledged, in this process and in the kernel (`tcp(7)`)."""
@@ -70,13 +94,13 @@ class Sending:
             now: The time on `time.monotonic`'s clock.
         """
         unsent = self.unsent()
+        arrived = self._written - unsent
+        moves, self.arrived = arrived != self.arrived, arrived
         if not unsent:
             done = self._deadline is not None
             self._deadline = None
             return self.State.DONE if done else self.State.NOTHING
-        arrived = self._written - unsent
-        if self._deadline is None or arrived != self._arrived:
-            self._arrived = arrived
+        if self._deadline is None or moves:
             self._moved = now
         if self._deadline is None or arrived - self._mark >= self._limits.rate * self._limits.unread:
             self._mark = arrived

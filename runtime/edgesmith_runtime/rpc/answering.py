@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from edgesmith_runtime.errors import BadRequest, RequestError, Unavailable
+from edgesmith_runtime.http.limits import CROWDED
 from edgesmith_runtime.rpc.codes import Status, code_of, sentence_of
 from edgesmith_runtime.rpc.content import content_of
 
@@ -156,6 +157,9 @@ class Answering:
 
     def _reply(self, call: Call, message: bytes) -> None:
         self._release(call)
+        if len(message) > self._budget.room(self._peer):
+            self.fail(call, Unavailable(CROWDED))
+            return
         last = not call.method.streams
         if last:
             call.done = True

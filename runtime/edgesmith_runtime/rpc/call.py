@@ -15,6 +15,7 @@ from edgesmith_runtime.http2.hpack import Field, encode
 from edgesmith_runtime.rpc.codes import Status
 
 if TYPE_CHECKING:
+    from edgesmith_runtime.http2.leave import Leave
     from edgesmith_runtime.rpc.content import Content
     from edgesmith_runtime.rpc.message import Message, MessageReader
 
@@ -200,8 +201,7 @@ class Call:
         done: Whether its status is known; what comes still is dropped.
         opened: Whether the headers of its answer were sent.
         left: What is called when it ends, however it does.
-        window: How many bytes its client may send before it is given leave for more.
-        credit: How many bytes came for which no leave was given.
+        leave: How many bytes its client may send.
         since: From when on it has waited for more of a message (`time.monotonic`); infinity where it does not.
         mark: Bytes that had come then.
     """
@@ -211,7 +211,7 @@ class Call:
     encoding: str
     reader: MessageReader
     side: Side
-    window: int
+    leave: Leave
     since: float = math.inf
     waiting: deque[Message] = field(default_factory=deque)
     seen: int = 0
@@ -221,10 +221,30 @@ class Call:
     done: bool = False
     opened: bool = False
     left: Callable[[], None] | None = None
-    credit: int = 0
     mark: int = 0
 
     @property
     def expected(self) -> bool:
         """Whether it waits for a message that it owes: its first, or the rest of one."""
         return self.since < math.inf and (self.reader.begun or not self.seen)
+
+    def came(self, least: float, now: float) -> None:
+        """Wait anew for the rest of its messages where enough of them has come since it last did.
+
+        Args:
+            least: How many bytes are enough.
+            now: The time.
+        """
+        if self.reader.received - self.mark >= least:
+            self.mark, self.since = self.reader.received, now
+
+    def looked_at(self, now: float) -> None:
+        """Take note whether it waits for more of a message, since now where it did not before.
+
+        Args:
+            now: The time.
+        """
+        if self.waiting or self.answering is not None or self.closed or (self.seen and not self.method.streams):
+            self.since = math.inf
+        elif self.since == math.inf:
+            self.since, self.mark = now, self.reader.received

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from typing import TYPE_CHECKING, Final, cast
 
@@ -14,11 +13,13 @@ from edgesmith_runtime.http.limits import peer_of
 from edgesmith_runtime.http.sending import Sending
 from edgesmith_runtime.http2 import frames
 from edgesmith_runtime.http2.frames import Code, Flag, Kind, Setting, Violation
+from edgesmith_runtime.http2.leave import Leave
 from edgesmith_runtime.http2.outbox import Outbox
 from edgesmith_runtime.http2.reader import MOST_FRAME, MOST_HEADER_BYTES, FrameReader
 from edgesmith_runtime.rpc.answering import Answering
 from edgesmith_runtime.rpc.call import OPENING, Call, Malformed, Method, read_head, refused, trailers
 from edgesmith_runtime.rpc.codes import Crowded, Status
+from edgesmith_runtime.rpc.expiry import Expiry
 from edgesmith_runtime.rpc.message import MessageReader
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ _log: Final = logging.getLogger(__name__)
 _STREAM_WINDOW: Final = 4 * 2**20
 """Bytes that a client may send on a stream before it is given leave for more."""
 _CONNECTION_WINDOW: Final = 16 * 2**20
-_CREDIT: Final = 2**20
-"""Bytes that have come before leave for as many is given."""
 _MOST_WAITING: Final = 256
 """Messages of one call that wait; each has its price beside its bytes."""
 _FEW_WAITING: Final = 8
@@ -42,7 +41,6 @@ _NOT_READ: Final = 2**20
 """Bytes of answers that wait on one stream before no further message of its call is looked at."""
 _ENDING: Final = b"the end."
 """The ping behind which no call can have been sent in ignorance of the end."""
-_ALIVE: Final = b"alive?  "
 _ENDED_WELL: Final = trailers(Status.OK)
 
 
@@ -56,23 +54,16 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, server: GrpcServer) -> None:
         self.calls: dict[int, Call] = {}
         """Its calls by their streams."""
-        self.quiet_since = time.monotonic()
-        """Since when it has had no call."""
         self._server = server
-        self._limits = server.limits
-        self._own = server.own
         self._guard = LastResort(self.fail)
         self._transport: asyncio.Transport
         self._reader = FrameReader(self, server.scratch)
         self._sending: Sending
+        self._expiry: Expiry
         self._outbox: Outbox
         self._answering: Answering
         self._peer = b""
-        self._heard = time.monotonic()
-        self._asked = math.inf
-        self._unfinished = math.inf
-        self._window = _CONNECTION_WINDOW
-        self._credit = 0
+        self._leave = Leave(_CONNECTION_WINDOW)
         self._last: int | None = None
         self._ending = False
         self._closing = False
@@ -83,15 +74,16 @@ class Connection(asyncio.BufferedProtocol):
         """Take the connection up, or refuse it where there are too many."""
         self._transport = cast("asyncio.Transport", transport)
         self._peer = peer_of(transport.get_extra_info("peername"))
-        self._sending = Sending(self._transport, self._limits)
+        self._sending = Sending(self._transport, self._server.limits, self._server.budget, self._peer)
+        self._expiry = Expiry(self, self._sending, self._server.limits, self._server.own)
         self._outbox = Outbox(self._sending.write, self._written, self._server.budget, self._peer)
-        self._answering = Answering(self._server.service, self._server.budget, self._peer, self._limits.body)
+        self._answering = Answering(self._server.service, self._server.budget, self._peer, self._server.limits.body)
         with self._guard:
             if not self._server.add(self):
                 self._transport.close()
                 return
             own = {
-                Setting.MAX_CONCURRENT_STREAMS: self._own.streams,
+                Setting.MAX_CONCURRENT_STREAMS: self._server.own.streams,
                 Setting.INITIAL_WINDOW_SIZE: _STREAM_WINDOW,
                 Setting.MAX_FRAME_SIZE: MOST_FRAME,
                 Setting.MAX_HEADER_LIST_SIZE: MOST_HEADER_BYTES,
@@ -105,7 +97,8 @@ class Connection(asyncio.BufferedProtocol):
         self._closing = True
         with self._guard:
             for call in tuple(self.calls.values()):
-                self._leave(call)
+                self._part(call)
+        self._sending.resume()
         self._server.remove(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -120,18 +113,14 @@ class Connection(asyncio.BufferedProtocol):
         """Take up received bytes."""
         if self._closing:
             return
-        self._heard, self._asked = time.monotonic(), math.inf
+        self._expiry.came()
         with self._guard:
-            begun = self._reader.begun
             try:
                 self._reader.received(nbytes)
             except Violation as violation:
                 self._violated(violation)
                 return
-            if not self._reader.unfinished:
-                self._unfinished = math.inf
-            elif self._reader.begun != begun or self._unfinished == math.inf:
-                self._unfinished = self._heard
+            self._expiry.read(self._reader.begun, unfinished=self._reader.unfinished)
 
     def eof_received(self) -> bool:
         """Close: who sends nothing more can neither take an answer's window nor acknowledge anything."""
@@ -140,13 +129,17 @@ class Connection(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """Send no further to a client that does not read, and read no further what it sends."""
         self._outbox.paused = True
+        self._sending.pause()
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """Go on."""
         self._outbox.paused = False
+        self._sending.resume()
         self._transport.resume_reading()
-        self._renew(time.monotonic())
+        now = time.monotonic()
+        self._expiry.renew(self.calls.values(), now)
+        self._outbox.renew(now)
         with self._guard:
             self._outbox.flush()
             for call in tuple(self.calls.values()):
@@ -163,7 +156,7 @@ class Connection(asyncio.BufferedProtocol):
             else:
                 self.data_ends(stream)
             return
-        if (self._last is not None and stream > self._last) or len(self.calls) >= self._own.streams:
+        if (self._last is not None and stream > self._last) or len(self.calls) >= self._server.own.streams:
             self._reset(stream, Code.REFUSED_STREAM)
             return
         try:
@@ -181,19 +174,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def data_begins(self, stream: int, length: int) -> None:
         """Hold a frame against the windows, and give leave for more."""
-        self._window -= length
-        if self._window < 0:
+        if not self._leave.take(length):
             raise Violation(Code.FLOW_CONTROL_ERROR, "more bytes came than there was leave for on the connection")
-        self._credit += length
-        if self._credit >= _CREDIT:
-            self._sending.write([frames.window_update(0, self._credit)])
-            self._window += self._credit
-            self._credit = 0
-        if (call := self.calls.get(stream)) is None:
-            return
-        call.window -= length
-        call.credit += length
-        if call.window < 0 or call.closed:
+        if more := self._leave.more():
+            self._sending.write([frames.window_update(0, more)])
+        if (call := self.calls.get(stream)) is not None and (not call.leave.take(length) or call.closed):
             self._drop(call, Code.STREAM_CLOSED if call.closed else Code.FLOW_CONTROL_ERROR)
 
     def data(self, stream: int, piece: memoryview) -> None:
@@ -235,7 +220,7 @@ class Connection(asyncio.BufferedProtocol):
     def reset(self, stream: int) -> None:
         """End a call whose client wants no answer."""
         if (call := self.calls.get(stream)) is not None:
-            self._leave(call)
+            self._part(call)
 
     def settings(self, values: dict[int, int]) -> None:
         """Do as the client asks."""
@@ -259,6 +244,11 @@ class Connection(asyncio.BufferedProtocol):
 
     # What the server calls.
 
+    @property
+    def quiet_since(self) -> float:
+        """Since when it has had no call, on `time.monotonic`'s clock."""
+        return self._expiry.quiet_since
+
     def expire(self, now: float) -> None:
         """End a wait that took too long.
 
@@ -267,7 +257,7 @@ class Connection(asyncio.BufferedProtocol):
         """
         with self._guard:
             if not self._closing:
-                self._expire(now)
+                self._expiry.look(self.calls.values(), now, started=self._reader.started)
 
     def end(self) -> None:
         """Ask the client to begin no further call, and to close the connection when it has its answers (§6.8)."""
@@ -286,6 +276,10 @@ class Connection(asyncio.BufferedProtocol):
             self._closing = True
             self._sending.write([frames.goaway(self._reader.newest, code, sentence)])
             self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()
 
     # What answers call; see `Side`.
 
@@ -336,52 +330,9 @@ class Connection(asyncio.BufferedProtocol):
 
     # Its own.
 
-    def _expire(self, now: float) -> None:
-        own = self._own
-        sending = self._sending.look(now)
-        if sending is Sending.State.STALLED:
-            self._transport.abort()
-            return
-        if self._outbox.paused:
-            return  # nothing that the client sends is read meanwhile
-        late = not self._reader.started and now - self.quiet_since > own.head
-        if late or now - self._unfinished > own.head:
-            self.close(Code.ENHANCE_YOUR_CALM, "waited too long for the rest of a frame")
-            return
-        for call in tuple(self.calls.values()):
-            if self.stuck(call, now) > self._limits.unread:
-                self._drop(call, Code.CANCEL)
-            elif now - call.since > (self._limits.stall if call.expected else own.between):
-                self.cancel(call, "waited too long for the rest of a message")
-        self._ask(now, under_way=sending is Sending.State.UNDER_WAY)
-
-    def _ask(self, now: float, *, under_way: bool) -> None:
-        """Ask a client that says nothing for a sign of life, and leave one that gives none, or asks for nothing."""
-        own = self._own
-        if under_way and self._asked == math.inf:
-            # A ping would come behind an answer, and how slowly that may be read is a bound of its own.
-            self._heard = self.quiet_since = now
-        elif not self.calls and now - self.quiet_since > own.idle:
-            self.close(sentence="connection idle")
-        elif now - self._asked > own.answer:
-            self._transport.abort()
-        elif now - self._heard > own.silent and self._asked == math.inf:
-            self._asked = now
-            self._sending.write([frames.frame(Kind.PING, 0, 0, _ALIVE)])
-
-    def _renew(self, now: float) -> None:
-        """Wait anew for all that the client may have sent while nothing was read."""
-        self._heard, self._asked = now, math.inf
-        if self._unfinished < math.inf:
-            self._unfinished = now
-        for call in self.calls.values():
-            if call.since < math.inf:
-                call.since = now
-        self._outbox.renew(now)
-
     def _begin(self, stream: int, method: Method, encoding: str, *, ends: bool) -> None:
-        reader = MessageReader(self._server.budget, self._peer, self._limits.body)
-        call = Call(stream, method, encoding, reader, self, _STREAM_WINDOW, since=time.monotonic())
+        reader = MessageReader(self._server.budget, self._peer, self._server.limits.body)
+        call = Call(stream, method, encoding, reader, self, Leave(_STREAM_WINDOW), since=time.monotonic())
         self.calls[stream] = call
         self._outbox.open(stream)
         self._server.calls += 1
@@ -395,13 +346,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def _received(self, call: Call) -> None:
         """Look at what has come of a call's messages."""
-        reader = call.reader
         if len(call.waiting) > _MOST_WAITING:
             sentence = f"more than {_MOST_WAITING} messages of the call wait; expected fewer at once"
             self._answering.fail(call, Crowded(sentence))
             return
-        if reader.received - call.mark >= self._limits.rate * self._limits.stall:
-            call.mark, call.since = reader.received, time.monotonic()
+        call.came(self._server.limits.rate * self._server.limits.stall, time.monotonic())
         self._look_at(call)
 
     def _look_at(self, call: Call) -> None:
@@ -410,14 +359,9 @@ class Connection(asyncio.BufferedProtocol):
             pass
         if call.done:
             return
-        if call.waiting or call.answering is not None or call.closed or (call.seen and not call.method.streams):
-            call.since = math.inf
-        elif call.since == math.inf:
-            call.since, call.mark = time.monotonic(), call.reader.received
-        if call.credit >= _CREDIT and not call.closed and len(call.waiting) < _FEW_WAITING:
-            self._sending.write([frames.window_update(call.stream, call.credit)])
-            call.window += call.credit
-            call.credit = 0
+        call.looked_at(time.monotonic())
+        if not call.closed and len(call.waiting) < _FEW_WAITING and (more := call.leave.more()):
+            self._sending.write([frames.window_update(call.stream, more)])
 
     def _end(self, call: Call, block: bytes) -> bytes:
         """Frames that end a stream, also where its client would go on."""
@@ -430,14 +374,14 @@ class Connection(asyncio.BufferedProtocol):
     def _drop(self, call: Call, code: Code) -> None:
         """End a call without a status."""
         self._reset(call.stream, code)
-        self._leave(call)
+        self._part(call)
 
     def _written(self, stream: int) -> None:
         """Forget a call whose end is on its way."""
         if (call := self.calls.get(stream)) is not None:
             self._forget(call)
 
-    def _leave(self, call: Call) -> None:
+    def _part(self, call: Call) -> None:
         """Forget a call whose client wants no answer, or takes none."""
         self._outbox.close(call.stream)
         self._answering.left(call)
@@ -448,9 +392,9 @@ class Connection(asyncio.BufferedProtocol):
         self._answering.drop(call)
         self._server.calls -= 1
         if not self.calls:
-            self.quiet_since = time.monotonic()
+            self._expiry.without_calls()
 
     def _violated(self, violation: Violation) -> None:
         for call in tuple(self.calls.values()):
-            self._leave(call)
+            self._part(call)
         self.close(violation.code, str(violation))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from edgesmith_runtime.codec.wire import WireError, fields
 from edgesmith_runtime.errors import BadRequest, TooLarge, Unavailable
+from edgesmith_runtime.http.limits import CROWDED
 from edgesmith_runtime.http.messages import Body
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class MessageReader:
             return
         more = min(-(-more // body.step) * body.step, self._size - self._reserved)
         if not self._budget.reserve(self._peer, more):
-            raise Unavailable("too many bytes of requests and answers are in memory; retry in a moment")
+            raise Unavailable(CROWDED)
         self._reserved += more
 
     def _whole(self, body: Body) -> Message | None:

@@ -24,8 +24,6 @@ __all__ = ["GrpcLimits", "GrpcServer"]
 _SCRATCH: Final = 64 * 1024
 _CROWD: Final = 0.5
 """The share of all calls that may wait for their messages for long."""
-_SWEEP: Final = 0.5
-"""Seconds between two looks at the connections' deadlines."""
 _GLANCE: Final = 0.02
 """Seconds between two looks at whether the last call has ended."""
 _GLANCES: Final = 50
@@ -93,7 +91,6 @@ class GrpcServer:
         self._most_calls = calls
         self._connections: set[Connection] = set()
         self._servers: list[asyncio.Server] = []
-        self._sweep_at = 0.0
 
     async def start(self, listener: socket.socket) -> None:
         """Accept connections on a socket."""
@@ -118,12 +115,8 @@ class GrpcServer:
             connection.close()
 
     def look(self) -> None:
-        """Look after those who watch, and after the connections' deadlines; call it several times a second."""
-        self._watchers.look()
+        """Look after the connections' deadlines; call it twice a second."""
         now = time.monotonic()
-        if now < self._sweep_at:
-            return
-        self._sweep_at = now + _SWEEP
         for connection in tuple(self._connections):
             connection.expire(now)
         self._hurry(now)

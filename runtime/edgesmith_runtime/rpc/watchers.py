@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,8 @@ __all__ = ["MOST_WATCHERS", "Watchers"]
 MOST_WATCHERS: Final = 512
 """Half of the connections that the port takes: whoever only watches does not keep those out who ask."""
 _LONGEST: Final = 2.0
+_EVERY: Final = 0.1
+"""Seconds between two looks while anybody watches; while nobody does the server is not woken for it."""
 
 
 @dataclass(eq=False, slots=True)
@@ -57,6 +60,7 @@ class Watchers:
         self._most = most
         self._longest = longest
         self._watchers: set[_Watcher] = set()
+        self._next: asyncio.TimerHandle | None = None
 
     def add(self, name: str, call: Call) -> None:
         """Tell a caller of a service's status until its call ends.
@@ -74,12 +78,14 @@ class Watchers:
         self._watchers.add(watcher)
         call.left = lambda: self._watchers.discard(watcher)
         call.side.send(call, watcher.told, last=False)
+        if self._next is None:
+            self._next = asyncio.get_running_loop().call_later(_EVERY, self._look_again)
 
     def __len__(self) -> int:
         return len(self._watchers)
 
     def look(self) -> None:
-        """Tell of changes, and cut off whoever takes nothing; call it several times a second."""
+        """Tell of changes, and cut off whoever takes nothing."""
         now = time.monotonic()
         statuses = {name: self._status(name) for name in {watcher.name for watcher in self._watchers}}
         for watcher in tuple(self._watchers):
@@ -95,3 +101,8 @@ class Watchers:
         for watcher in tuple(self._watchers):
             watcher.ended = True
             watcher.call.side.finish(watcher.call, Status.UNAVAILABLE, "the server is stopping; watch another")
+
+    def _look_again(self) -> None:
+        again = bool(self._watchers)
+        self._next = asyncio.get_running_loop().call_later(_EVERY, self._look_again) if again else None
+        self.look()
