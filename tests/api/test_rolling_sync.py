@@ -27,6 +27,8 @@ from test_cli import edgesmith
 
 from edgesmith.api.names import BUILD_KEY_LABEL
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 LAB, PILOT = "edgesmith-lab", "edgesmith-pilot"
 """The Applications of the two sites."""

@@ -53,7 +53,9 @@ def test_what_is_committed_is_small() -> None:
     assert sum(file.stat().st_size for file in FOLDER.iterdir() if file.is_file()) < 200_000
 
 
-@pytest.mark.parametrize("disabled", ["", "X86_V3 X86_V4"], ids=["this processor", "an older one"])
+@pytest.mark.parametrize(
+    "disabled", ["", pytest.param("X86_V3 X86_V4", marks=pytest.mark.long)], ids=["this processor", "an older one"]
+)
 def test_everything_is_remade_byte_for_byte(tmp_path: Path, disabled: str) -> None:
     environment = {**os.environ, "NPY_DISABLE_CPU_FEATURES": disabled, "PYTHONWARNINGS": "ignore"}
     subprocess.run([sys.executable, str(FOLDER / "train.py"), "--out", str(tmp_path)], check=True, env=environment)

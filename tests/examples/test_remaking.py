@@ -24,6 +24,7 @@ def remake(example: Path, out: Path) -> None:
     subprocess.run(command, check=True, cwd=out)
 
 
+@pytest.mark.long
 def test_sets_are_remade_bit_for_bit(example: Path, tmp_path: Path, script: Script) -> None:
     remake(example, tmp_path)
     score = script("_training/score.py")

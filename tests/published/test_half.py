@@ -17,6 +17,8 @@ from wheels import magika, rapidocr, silero
 from edgesmith_builder.toolchain.half import in_half
 from edgesmith_builder.toolchain.rounded import rounded
 
+pytestmark = pytest.mark.long
+
 CLASSIFIER = "ch_ppocr_mobile_v2.0_cls_mobile.onnx"
 """Whether a line of text stands on its head."""
 
