@@ -11,6 +11,7 @@ SOAK_MINUTES ?= 60
 FUZZ ?= 1000000
 SEED ?= 1
 SELECT :=
+CUT :=
 BESIDE := $(addprefix tests/cluster/test_,site_cluster.py arm64.py image_modules.py)
 BUILDS := $(addprefix tests/,archive builder examples published)
 THREE := $(addprefix tests/cluster/test_,bad_input.py downgrade.py drift.py gitops.py held_device.py judged.py monitoring.py no_pods.py samples.py surge.py)

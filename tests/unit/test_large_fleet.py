@@ -50,6 +50,16 @@ def test_ready_says_that_a_disk_is_full_and_the_rollout_is_not_complete() -> Non
     assert (plan.status.nodes.ready, plan.status.nodes.updated, plan.status.nodes.disk_full) == (3, 2, 1)
 
 
+def test_whoever_is_pending_for_a_full_disk_is_counted_in_the_same_status() -> None:
+    world, told = three({"n0001"}), 0
+    for _ in range(60):
+        plan = after(world, 1)
+        named = sum(one.reason == "DiskFull" for one in plan.status.pending)
+        assert plan.status.nodes.disk_full == named
+        told += named
+    assert told
+
+
 def test_where_too_many_are_full_for_completion_that_is_what_is_awaited() -> None:
     plan = after(three({"n0001", "n0002"}), 40)
     assert said(plan)["Reconciling"] == ("True", "DiskFull")

@@ -152,7 +152,8 @@ class NodeState:
 
     def no_room(self, revision: str) -> bool:
         """Whether its disk had no room for a revision, and nothing says that it has now."""
-        return self.full is not None and self.full.revision == revision
+        looked = bool(self.lacks) and self.label == revision
+        return looked or (self.full is not None and self.full.revision == revision)
 
     def rests(self, revision: str, now: datetime) -> bool:
         """Whether it is not asked yet again for room for a revision."""
