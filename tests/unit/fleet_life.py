@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from rollout_world import BAD, DEADLY, FAULTY, FRAGILE, GOOD, World
 
@@ -17,6 +18,15 @@ ROLLOUT = {
     "maxFailed": "5%",
     "progressDeadline": "5m",
 }
+
+
+def any_rollout(rng: random.Random, bake: str = "30s") -> dict[str, Any]:
+    """A rollout in one step or two, with few or many nodes that may be away or fail."""
+    return ROLLOUT | {
+        "steps": rng.choice(([{"nodes": 1, "bake": bake}], [{"nodes": 2, "bake": bake}, {"nodes": "50%"}])),
+        "maxUnavailable": rng.choice((1, 2, "50%")),
+        "maxFailed": rng.choice((0, 1, "20%")),
+    }
 
 
 def flap(world: World, rng: random.Random, share: float, *, power: float = 0.3) -> None:

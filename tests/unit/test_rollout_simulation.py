@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 import pytest
-from fleet_life import ROLLOUT, SOAK, ends_well, flap, grow_old
+from fleet_life import ROLLOUT, SOAK, any_rollout, ends_well, flap, grow_old
 from rollout_world import BAD, DEADLY, FAULTY, FRAGILE, GOOD, fleet
 from snapshots import profile
 
@@ -307,11 +307,7 @@ def live(seeds: Iterable[int], bake: str) -> None:
     """The life of a fleet of any shape."""
     for seed in seeds:
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
-        rollout = ROLLOUT | {
-            "steps": rng.choice(([{"nodes": 1, "bake": bake}], [{"nodes": 2, "bake": bake}, {"nodes": "50%"}])),
-            "maxUnavailable": rng.choice((1, 2, "50%")),
-            "maxFailed": rng.choice((0, 1, "20%")),
-        }
+        rollout = any_rollout(rng, bake)
         world = fleet(rng.randrange(1, 13), rollout, profiles=rng.choice((("amd64",), ("amd64", "arm64"))), seed=seed)
         world.outage, world.dies_staged = rng.choice((60.0, 200.0)), seed % 3 == 0
         grow_old(world, rng)

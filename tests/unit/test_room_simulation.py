@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from fleet_life import ROLLOUT, SOAK, ends_well, grow_old
+from fleet_life import ROLLOUT, SOAK, any_rollout, ends_well, grow_old
 from rollout_world import BAD, World, fleet_of
 from room_world import LACKS, RoomWorld
 from snapshots import LABEL
@@ -93,11 +93,7 @@ def fill(world: World, rng: random.Random) -> None:
 def test_any_fleet_with_large_images_keeps_the_rules_and_ends_on_a_good_revision(batch: int) -> None:
     for seed in range(batch * 6 * SOAK, (batch + 1) * 6 * SOAK):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
-        rollout = ROLLOUT | {
-            "steps": rng.choice(([{"nodes": 1, "bake": "30s"}], [{"nodes": 2, "bake": "30s"}, {"nodes": "50%"}])),
-            "maxUnavailable": rng.choice((1, 2, "50%")),
-            "maxFailed": rng.choice((0, 1, "20%")),
-        }
+        rollout = any_rollout(rng)
         world = fleet_of(RoomWorld, rng.randrange(1, 13), rollout, seed=seed)
         world.outage = rng.choice((60.0, 200.0))
         grow_old(world, rng, fill)

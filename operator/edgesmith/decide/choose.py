@@ -231,8 +231,7 @@ def _staged(node: NodeState) -> tuple[PendingReason, str]:
 
 def _no_room(node: NodeState, wanted: str) -> tuple[PendingReason, str] | None:
     """That a node has no room on its disk for a revision; None where nothing says so."""
-    note = node.full.note if node.full and node.no_room(wanted) else ""
-    note = node.lacks if node.lacks and node.label == wanted else note
+    note = node.lack_of_room(wanted)
     return (PendingReason.DISK_FULL, f"It does not pull revision {wanted}: {note}; it looks again.") if note else None
 
 

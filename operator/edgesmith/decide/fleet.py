@@ -152,8 +152,13 @@ class NodeState:
 
     def no_room(self, revision: str) -> bool:
         """Whether its disk had no room for a revision, and nothing says that it has now."""
-        looked = bool(self.lacks) and self.label == revision
-        return looked or (self.full is not None and self.full.revision == revision)
+        return bool(self.lack_of_room(revision))
+
+    def lack_of_room(self, revision: str) -> str:
+        """What its disk lacked for a revision when it looked last, as the end of a sentence; empty where nothing."""
+        if self.lacks and self.label == revision:
+            return self.lacks
+        return self.full.note if self.full is not None and self.full.revision == revision else ""
 
     def rests(self, revision: str, now: datetime) -> bool:
         """Whether it is not asked yet again for room for a revision."""

@@ -19,10 +19,9 @@ from edgesmith_builder.contract import Build, Earlier, ServerName
 
 def made_by_job(snapshot: Snapshot, build: Build) -> str | None:
     """Digest of the image that the newest Job made for a build, whichever EdgeModel it is of; None where none did."""
-    jobs = sorted((*snapshot.jobs, *snapshot.other_jobs), key=age, reverse=True)
-    return next(
-        (job.digest for job in jobs if job.key == build.key and job.succeeded and job.made and job.digest), None
-    )
+    jobs = (*snapshot.jobs, *snapshot.other_jobs)
+    made = [job for job in jobs if job.key == build.key and job.succeeded and job.made and job.digest]
+    return max(made, key=age).digest if made else None
 
 
 def made_before(status: Mapping[str, Any], profile: str) -> Iterator[MadeBuild]:

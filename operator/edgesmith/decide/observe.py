@@ -93,7 +93,6 @@ def observe(
         blocked = blocked or seen.excused or bool(seen.lacks)
         if blocked or record is None or not _goes_on(record, seen, terms, boot):
             kept, ended = _judged(record, label, seen, terms, blocked=blocked, boot=boot)
-            kept = _looked(kept, seen)
             if kept.away and not node.ready and (record is None or record.away is None):
                 kept = _gone(kept, node.unheard, terms.now)
     current = kept if kept and seen is not NO_SERVER else None
@@ -252,7 +251,7 @@ def _judged(
             kept = kept.failed(ended, terms.attempt)
     elif kept.state is ServerState.SERVING and label in kept.failures:
         kept = replace(kept, failures={key: one for key, one in kept.failures.items() if key != label})
-    return kept, ended
+    return _looked(kept, seen), ended
 
 
 def _gone(kept: Record, unheard: datetime | None, now: datetime) -> Record:

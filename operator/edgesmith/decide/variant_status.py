@@ -358,10 +358,11 @@ def _away(nodes: NodeCounts) -> str:
 
 def _absent(facts: VariantFacts) -> str:
     """Nodes of one variant that cannot be given a revision, as a clause; of a device or of room, the first without."""
+    shown = shown_revision(facts.course) or ""
     words = [
-        (node.name, str(node.shortage or node.lacks or (node.full.note if node.full else "")))
+        (node.name, str(node.shortage or node.lack_of_room(shown)))
         for node in facts.course.variant.unwell
-        if (facts.counted.device_missing and node.shortage) or (facts.counted.disk_full and (node.full or node.lacks))
+        if (facts.counted.device_missing and node.shortage) or (facts.counted.disk_full and node.no_room(shown))
     ]
     first = min(words, default=None)
     return _away(facts.counted) + (f"; {first[0]} {first[1]}" if first else "")
