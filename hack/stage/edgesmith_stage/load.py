@@ -62,7 +62,15 @@ class Answers:
 class Load:
     """Requests from some nodes for as long as the context lasts."""
 
-    def __init__(self, fleet: Fleet, name: str, nodes: Sequence[str], folder: Path, *bodies: str) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        name: str,
+        nodes: Sequence[str],
+        folder: Path,
+        *bodies: str,
+        every: float = EVERY_SECONDS,
+    ) -> None:
         """Make the generator; nothing is sent yet.
 
         Args:
@@ -71,7 +79,9 @@ class Load:
             nodes: From where to ask.
             folder: Where to keep what was answered; it is made.
             bodies: What to ask, in turns; a sample of the example where there is none.
+            every: Seconds between the beginnings of a node's requests, where they are answered in less.
         """
+        self._every = every
         self._url = _url(fleet, name)
         self._cluster, self._nodes = fleet.ground.name, tuple(nodes)
         self._folder = folder
@@ -88,7 +98,7 @@ class Load:
         (folder / "load.py").write_text(_SCRIPT)
         for node in self._nodes:
             words = ["nsenter", f"--net={network.entry(self._cluster, node)}", sys.executable, str(folder / "load.py")]
-            words += [self._url, str(EVERY_SECONDS), str(TIMEOUT_SECONDS), str(folder / "bodies")]
+            words += [self._url, str(self._every), str(TIMEOUT_SECONDS), str(folder / "bodies")]
             with (folder / f"{node}.log").open("wb") as log:
                 self._processes.append(subprocess.Popen(words, stdout=log))
         return self
