@@ -160,6 +160,17 @@ def test_where_nobody_has_room_the_condition_says_what_is_free_and_they_are_aske
     assert here.pulled == []
 
 
+def test_where_the_hubs_clock_is_set_back_nobody_rests_for_as_long() -> None:
+    here = world("e0", size=1)
+    passes(here, 6)
+    before = here.started
+    here.clock_was_set = True
+    here.now -= timedelta(days=1)
+    here.devices["e0"].heard = here.now
+    passes(here, 40)
+    assert here.started > before
+
+
 def test_no_more_than_a_few_nodes_of_a_large_fleet_are_asked_in_a_while() -> None:
     here = world(*(f"e{number}" for number in range(20)), size=20)
     plan = passes(here, 25)
