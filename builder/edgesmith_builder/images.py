@@ -50,8 +50,8 @@ def images_of(wanted: Build, report: BuildReport, layers: Sequence[Sequence[Laye
         base: The base image.
     """
     finalists = tuple(
-        finalist.model_copy(update={"footprint": footprint_of(own)})
-        for finalist, own in zip(report.finalists, layers, strict=True)
+        finalist.model_copy(update={"footprint": footprint})
+        for finalist, footprint in zip(report.finalists, footprints_of(layers), strict=True)
     )
     told = base.manifest.digest if any(one.footprint for one in finalists) else None
     report = report.model_copy(update={"footprint": finalists[0].footprint, "base": told})
@@ -66,14 +66,14 @@ def images_of(wanted: Build, report: BuildReport, layers: Sequence[Sequence[Laye
     return (*others, _packed(wanted, first, layers[0], base))
 
 
-def footprint_of(layers: Sequence[Layer]) -> int | None:
-    """Bytes that layers over a base add on a node's disk; None where that is no more than `LARGE`.
+def footprints_of(finalists: Sequence[Sequence[Layer]]) -> list[int | None]:
+    """Bytes that each finalist's layers over the base add on a node's disk; None where all are no more than `LARGE`.
 
-    containerd keeps what it pulled beside what it unpacked of it. Our layers are not compressed, and no file in one
-    takes more than the layer has of it, so each counts twice.
+    A trial pulls them all. containerd keeps what it pulled beside what it unpacked of it. Our layers are not
+    compressed, and no file in one takes more than the layer has of it, so each counts twice.
     """
-    found = 2 * sum(layer.descriptor.size for layer in layers)
-    return found if found > LARGE else None
+    found = [2 * sum(layer.descriptor.size for layer in layers) for layers in finalists]
+    return [*found] if sum(found) > LARGE else [None] * len(found)
 
 
 def _packed(wanted: Build, report: BuildReport, layers: Sequence[Layer], base: Base) -> Packed:

@@ -1,6 +1,6 @@
-"""``room``: whether a node's disk has room for an image that its kubelet is to pull next.
+"""``room``: whether a node's disk has room for images that its kubelet is to pull next.
 
-It runs from the base image alone, so it is there before the image is. What a container sees of its root is an overlay,
+It runs from the base image alone, so it is there before they are. What a container sees of its root is an overlay,
 whose free bytes are those of the file system that containerd keeps images on.
 
 Only the standard library is imported: it runs on small devices, before anything else does.
@@ -18,7 +18,7 @@ from edgesmith_runtime.parsing import Parser
 
 __all__ = ["DISK_FULL", "HELP", "add_room", "main", "room"]
 
-HELP = "end with 0 where the disk has room for an image, else say what is free as termination message and end with 1"
+HELP = "end with 0 where the disk has room for images, else say what is free as termination message and end with 1"
 DISK_FULL = "DiskFull"
 """The reason."""
 
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
 def add_room(parser: argparse.ArgumentParser) -> None:
     """The arguments."""
     parser.set_defaults(run=room)
-    parser.add_argument("--bytes", type=int, required=True, help="what the image adds on the disk")
+    parser.add_argument("--bytes", type=int, required=True, help="what they add on the disk")
     parser.add_argument("--path", type=Path, default=Path("/"), help="a folder on the disk (default: %(default)s)")
     parser.add_argument("--found", type=Path, default=None, help="a file that says that there was room, for later runs")
     parser.add_argument("--termination-log", type=Path, default=Path("/dev/termination-log"), help="for the kubelet")
@@ -62,7 +62,7 @@ def room(options: argparse.Namespace) -> int:
         return 0
     sentence = (
         f"its disk has {free // _MIB} MiB free, and {-(-(options.bytes + kept) // _MIB)} MiB are needed: "
-        f"{-(-options.bytes // _MIB)} for the image, and {kept // _MIB} that stay free"
+        f"{-(-options.bytes // _MIB)} for what is pulled, and {kept // _MIB} that stay free"
     )
     sys.stdout.write(f"{sentence}\n")
     sys.stdout.flush()

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from edgesmith_builder import images
 from edgesmith_builder.contract import REPORT_ANNOTATION, BuildReport, base_tag
-from edgesmith_builder.images import footprint_of
+from edgesmith_builder.images import footprints_of
 from edgesmith_builder.maker import Maker
 from edgesmith_builder.oci import Descriptor, Manifest, Reference, Registry
 from edgesmith_builder.oci.content import LAYER
@@ -31,8 +31,14 @@ def report_of(manifest: Manifest) -> BuildReport:
 
 
 def test_what_is_over_the_base_is_on_the_disk_as_it_came_and_unpacked() -> None:
-    assert footprint_of([layer(28 * MIB), layer(100 * MIB)]) is None, "256 MiB are not large"
-    assert footprint_of([layer(28 * MIB), layer(100 * MIB + 1)]) == 256 * MIB + 2
+    assert footprints_of([[layer(28 * MIB), layer(100 * MIB)]]) == [None], "256 MiB are not large"
+    assert footprints_of([[layer(28 * MIB), layer(100 * MIB + 1)]]) == [256 * MIB + 2]
+
+
+def test_finalists_are_large_together_since_a_trial_pulls_them_all() -> None:
+    first, second = [layer(MIB), layer(63 * MIB)], [layer(MIB), layer(63 * MIB + 1)]
+    assert footprints_of([first, second]) == [128 * MIB, 128 * MIB + 2]
+    assert footprints_of([first, first]) == [None, None]
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ from edgesmith_stage.waiting import until
 pytestmark = [pytest.mark.timeout(400), pytest.mark.long]
 
 NAME, NODE, PROFILE = "small-disk", "edge-5", "small-disk"
-LABEL = "edgesmith-test/disk"
+LABEL, TURN = "edgesmith-test/disk", "edgesmith-test/disk-turn"
+NEIGHBOUR = "disk-neighbour"
 UNUSED = "localhost/unused:1"
 MEBIBYTE = 2**20
 UNUSED_SIZE = 100 * MEBIBYTE
@@ -143,6 +144,101 @@ def test_a_large_image_is_not_pulled_where_there_is_no_room(fleet: Fleet) -> Non
     assert _serves(fleet) == image
     kube("delete", "edgemodel", NAME, "-n", fleet.namespace)
     kube("delete", "deviceprofile", PROFILE)
+
+
+@pytest.mark.timeout(600)
+def test_the_first_image_of_a_node_is_not_pulled_where_there_is_no_room(fleet: Fleet) -> None:
+    kube = fleet.ground.kube
+    toolchain = {"name": "ONNXRuntime", "precisions": ["fp32"]}
+    kube.apply(device_class(PROFILE, {"kubernetes.io/hostname": NODE}, toolchain=toolchain))
+    _neighbour(fleet)
+    source = fleet.publish_bytes("large", _large().SerializeToString())
+    rollout = {"steps": [{"nodes": 1, "bake": "1s"}], "maxUnavailable": 1}
+    manifest = fleet.manifest(NAME, source, deviceProfiles={"names": [PROFILE]}, rollout=rollout)
+    for field in ("evaluation", "gates"):
+        del manifest["spec"][field]
+    with _full_disk(fleet, -ROOMY):
+        fleet.apply(manifest)
+        until(
+            lambda: _full(fleet), seconds=300, what="the node to say that it has no room", detail=lambda: _said(fleet)
+        )
+        status = fleet.model(NAME)["status"]
+        assert (status["nodes"]["ready"], status["nodes"]["failed"], status["nodes"]["diskFull"]) == (0, 0, 1)
+        condition = fleet.wait(NAME, "Reconciling", reason="DiskFull")
+        assert "MiB free" in condition["message"]
+        image = str(fleet.variants(NAME)[PROFILE]["image"])
+        assert image not in _images(fleet), "it is not pulled"
+        until(lambda: _given(fleet, [NODE]) == {NODE: set()}, seconds=30, what="the node to be without a label again")
+        until(lambda: not fleet.pods(NAME), seconds=30, what="the pod that looked to be gone")
+        assert not _tainted(fleet), "the condition alone would have let it be pulled"
+    fleet.patch(NAME, {"serving": {"port": fleet.model(NAME)["spec"]["serving"]["port"] + 10}})
+    assert _serves(fleet) == image
+    assert image in _images(fleet)
+    _remove(fleet, NAME, NEIGHBOUR)
+
+
+@pytest.mark.lent
+@pytest.mark.timeout(900)
+def test_a_trial_is_made_where_there_is_room_for_all_its_candidates(fleet: Fleet) -> None:
+    kube, other = fleet.ground.kube, min(set(fleet.ground.edges) - {NODE})
+    toolchain = {"name": "ONNXRuntime", "precisions": ["fp32"]}
+    for node, turn in ((NODE, "first"), (other, "second")):
+        kube("label", "nodes", node, f"{LABEL}=some", f"{TURN}={turn}")
+    kube.apply(device_class(PROFILE, {LABEL: "some"}, toolchain=toolchain))
+    _neighbour(fleet)
+    small = {"name": "small", "source": fleet.publish("2", "model-v2.onnx")}
+    partitions = {"label": TURN, "order": ["first", "second"]}
+    rollout = {"steps": [{"nodes": 1, "bake": "1s"}], "maxUnavailable": 1, "partitions": partitions}
+    spec = {"optimize": {"objective": "Size", "alternatives": [small]}, "gates": {"maxAccuracyDrop": "2%"}}
+    source = fleet.publish_bytes("large", _large().SerializeToString())
+    manifest = fleet.manifest(NAME, source, deviceProfiles={"names": [PROFILE]}, rollout=rollout, **spec)
+    with _full_disk(fleet, -ROOMY):
+        fleet.apply(manifest)
+        status = until(
+            lambda: _asked_in_vain(fleet), seconds=400, what=f"{NODE} to have no room", detail=lambda: _said(fleet)
+        )
+        (trial,) = status["trials"]
+        assert [one["node"] for one in trial["full"]] == [NODE]
+        assert "MiB free" in trial["full"][0]["message"]
+        assert status["nodes"]["diskFull"] == 1
+        assert (NODE, "DiskFull") in [(one["name"], one["reason"]) for one in status["pending"]]
+        until(
+            lambda: fleet.model(NAME)["status"]["trials"][0].get("winner"),
+            seconds=300,
+            what=f"{other} to have tried them",
+            detail=lambda: _said(fleet),
+        )
+        (trial,) = fleet.model(NAME)["status"]["trials"]
+        assert (trial["node"], trial["winner"]) == (other, "small/fp32")
+        assert not {"lost", "full"} & trial.keys(), "want of room is no failure, and is over with the trial"
+        assert {one["reason"] for one in trial["finalists"]} == {"Passed"}
+        large = next(one["image"] for one in trial["finalists"] if one["alternative"] == "source")
+        assert large not in _images(fleet), f"{NODE} did not pull it"
+        assert not _tainted(fleet), "the condition alone would have let it be pulled"
+    fleet.wait_settled(NAME)
+    assert set(fleet.servers(NAME)) == {NODE, other}
+    _remove(fleet, NAME, NEIGHBOUR)
+    kube("label", "nodes", NODE, other, f"{LABEL}-", f"{TURN}-")
+
+
+def _neighbour(fleet: Fleet) -> None:
+    """Let another EdgeModel serve on the nodes of the profile: its image keeps the base there, as of a node in use."""
+    manifest = fleet.manifest(NEIGHBOUR, fleet.publish("1"), deviceProfiles={"names": [PROFILE]})
+    for field in ("evaluation", "gates"):
+        del manifest["spec"][field]
+    fleet.apply(manifest)
+    fleet.wait_settled(NEIGHBOUR)
+
+
+def _remove(fleet: Fleet, *names: str) -> None:
+    fleet.ground.kube("delete", "edgemodel", *names, "-n", fleet.namespace)
+    fleet.ground.kube("delete", "deviceprofile", PROFILE)
+
+
+def _asked_in_vain(fleet: Fleet) -> Any:
+    """The status, where a node that is to try something has no room for it."""
+    status = fleet.model(NAME).get("status", {})
+    return status if any(one.get("full") for one in status.get("trials", [])) else None
 
 
 def _large() -> onnx.ModelProto:

@@ -43,7 +43,7 @@ def test_a_twentieth_of_the_disk_stays_free(tmp_path: Path) -> None:
     assert json.loads(said) == {
         "verdict": "Failed",
         "reason": "DiskFull",
-        "message": "its disk has 300 MiB free, and 301 MiB are needed: 251 for the image, and 50 that stay free",
+        "message": "its disk has 300 MiB free, and 301 MiB are needed: 251 for what is pulled, and 50 that stay free",
     }
 
 

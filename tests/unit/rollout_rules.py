@@ -77,7 +77,11 @@ def _check_hold(world: World, plan: Plan) -> None:
         label = world.nodes[move.node].labels.get(world.label)
         known = daemon_set_name(world.name, label or "") in world.revisions
         if not known:
-            assert move.revision in free & asked or (move.revision and marks[move.revision].completed_time), move
+            placed = placement(world.nodes[move.node], world.label)
+            # What was on its way to a node that runs nothing arrives, or is left for want of room, and no server ends.
+            arrives = placed.beside == "" and move.revision in (None, placed.label)
+            approved = move.revision and marks[move.revision].completed_time
+            assert arrives or move.revision in free & asked or approved, move
             continue
         given = placement(world.nodes[move.node], world.label).label
         back = any(marks.get(one or "") and marks[one or ""].rolled_back for one in (label, given)) or label in left
@@ -225,7 +229,7 @@ def _check_complete(world: World, plan: Plan) -> None:
     """Complete, and with it Ready, is said only while no node that is there makes something ready beside its server."""
     for one in plan.status.variants:
         own = [name for name, found in world.nodes.items() if found.labels["device"] == one.profile]
-        staged = [name for name in own if world.nodes[name].labels.get(world.next_label)]
+        staged = [name for name in own if {world.label, world.next_label} <= world.nodes[name].labels.keys()]
         there = [name for name in staged if world.reachable(name) and world.offers(name) and not _no_room(world, name)]
         assert one.state != "Complete" or not there, f"{there} are staged"
 

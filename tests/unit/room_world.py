@@ -6,32 +6,53 @@ from dataclasses import dataclass, field, replace
 
 from machines import Beside, Server
 from rollout_world import World
-from snapshots import REPORT
 
-from edgesmith.decide.snapshot import Pod
+from edgesmith.api.names import trial_pod_name
+from edgesmith.decide.plan import StartTrial
+from edgesmith.decide.record import parse_record
+from edgesmith.decide.snapshot import Pod, TrialPod
 from edgesmith_builder.contract import LARGE, BuildReport
 
 SIZE = LARGE + 1
-LACKS = "its disk has 100 MiB free, and 300 MiB are needed: 257 for the image, and 43 that stay free"
+LACKS = "its disk has 100 MiB free, and 300 MiB are needed: 257 for what is pulled, and 43 that stay free"
 
 
 @dataclass
 class RoomWorld(World):
-    """Every image is large: pods that stage one look for room first, and pull nothing where there is none."""
+    """Every image is large: who pulls one looks for room first, and pulls nothing where there is none."""
 
     full: set[str] = field(default_factory=set)
     """Machines without room for another image."""
     found: dict[str, str] = field(default_factory=dict)
     """By node: the pod that has found room; it does not look again."""
+    images: set[tuple[str, str]] = field(default_factory=set)
+    """Which machine has the image of which revision."""
+    sought: dict[str, int] = field(default_factory=dict)
+    """By trial pod: the bytes that it looks for; 0 where it looks for none."""
     pulled: list[tuple[str, str]] = field(default_factory=list)
-    """What machines began to pull though they had no room, and the revision."""
+    """What machines that had no room, and were not on their way back, pulled without a look; and the revision."""
 
     def report_of(self, key: str) -> BuildReport:
         """What the build of a key says."""
-        assert not self.latencies, f"the build {key} has one candidate"
-        finalists = tuple(one.model_copy(update={"footprint": SIZE}) for one in REPORT.finalists)
+        report = super().report_of(key)
+        finalists = tuple(one.model_copy(update={"footprint": SIZE}) for one in report.finalists)
         told = {"footprint": SIZE, "base": f"sha256:{'b' * 64}", "finalists": finalists}
-        return REPORT.model_copy(update=told)
+        return report.model_copy(update=told)
+
+    def _try(self, start: StartTrial) -> None:
+        super()._try(start)
+        name = trial_pod_name(self.name, start.trial, start.node, list(start.images))
+        self.sought[name] = start.room.size if start.room else 0
+        if start.room is None and not any(pod.node == start.node and pod.roomy for pod in self.trial_pods.values()):
+            self.pulled.append((start.node, name))
+
+    def _go_on(self, pod: TrialPod) -> TrialPod:
+        """A pod that tries or pulls looks before all else."""
+        if self.sought[pod.name] and not (pod.roomy or pod.over):
+            if pod.node in self.full:
+                return replace(pod, over=True, lacks=LACKS)
+            pod = replace(pod, roomy=True)
+        return super()._go_on(pod)
 
     def _reported(self, name: str, pod: Pod, server: Server | Beside) -> Pod:
         looks = pod.staging and self.rooms.get(pod.revision) is not None
@@ -42,6 +63,15 @@ class RoomWorld(World):
             self.found[name], server.started = pod.name, self.now
             pod = replace(pod, lacks="")
         reported = super()._reported(name, pod, server)
-        if reported.pulled and not pod.pulled and looks and name in self.full:
-            self.pulled.append((name, pod.revision))
+        image = (name, pod.revision)
+        if reported.pulled and image not in self.images:
+            if name in self.full and not looks and not self._goes_back(name, pod.revision):
+                self.pulled.append(image)
+            self.images.add(image)
         return reported
+
+    def _goes_back(self, name: str, revision: str) -> bool:
+        """Whether a node leaves what failed on it or was rolled back, or gets an older one in place of that."""
+        kept = parse_record(self.nodes[name].records.get(self.label), self.now)
+        asked = {one["revision"] for one in self.edge_model.status["variants"] if "revision" in one}
+        return kept is None or bool(kept.failures) or (kept.previous is not None and revision not in asked)

@@ -37,6 +37,7 @@ from edgesmith.decide.room import AGAIN, NoRoom, Room, room_for
 from edgesmith.decide.serving import revision_of
 from edgesmith.decide.strategy import Strategy
 from edgesmith.resources import daemon_set, staging_daemon_set
+from edgesmith_builder.contract import LARGE
 
 REPOSITORY = "registry:5000/models/plant/models"
 IMAGE, BASE = f"{REPOSITORY}@sha256:{'a' * 64}", f"sha256:{'b' * 64}"
@@ -57,6 +58,8 @@ def test_the_base_that_looks_is_in_the_repository_of_the_image() -> None:
     assert room_for(IMAGE, REPORT) is None
     assert room_for(IMAGE, None) is None
     assert room_for(IMAGE, REPORT.model_copy(update={"base": BASE})) is None, "another candidate is large"
+    half = REPORT.model_copy(update={"base": BASE, "footprint": LARGE})
+    assert room_for(IMAGE, half) is None, "it is large with the others, and not alone"
     assert room_for(IMAGE, REPORT.model_copy(update={"base": BASE, "footprint": 300 << 20})) == ROOM
 
 

@@ -97,5 +97,6 @@ def test_any_fleet_with_large_images_keeps_the_rules_and_ends_on_a_good_revision
         world = fleet_of(RoomWorld, rng.randrange(1, 13), rollout, seed=seed)
         world.outage = rng.choice((60.0, 200.0))
         grow_old(world, rng, fill)
+        assert not world.pulled, seed
         world.full.clear()
         ends_well(world, 200, seed)

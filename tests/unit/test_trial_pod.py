@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 from snapshots import SETTINGS, model, profile
 
+from edgesmith.cluster import parse_trial
 from edgesmith.decide.plan import StartTrial
+from edgesmith.decide.room import Room
 from edgesmith.decide.serving import serving
+from edgesmith.decide.snapshot import TrialPod
 from edgesmith.resources import trial_pod
 from edgesmith.resources.daemon_set import pod_spec
 
@@ -75,3 +80,55 @@ def test_where_a_server_holds_the_device_its_finalists_are_pulled_beside_it() ->
     assert "volumes" not in spec
     assert spec["affinity"] == made()["spec"]["affinity"]
     assert pod["metadata"]["labels"] == made()["metadata"]["labels"]
+
+
+LOOKS = Room(f"registry:5000/m@sha256:{'8' * 64}", 900 << 20)
+
+
+def test_where_the_finalists_are_large_it_looks_for_room_for_all_of_them_first() -> None:
+    spec = trial_pod(OF, StartTrial(BOARD, "t", "e1", IMAGES, room=LOOKS), SETTINGS)["spec"]
+    first, *others = spec["initContainers"]
+    assert (first["name"], first["image"], first["args"][:3]) == (
+        "room",
+        LOOKS.base,
+        ["room", "--bytes", str(900 << 20)],
+    )
+    assert first["resources"]["limits"] == {"memory": "64Mi"}
+    assert {**spec, "initContainers": others} == made()["spec"], "nothing else differs"
+
+
+def test_a_pod_that_only_pulls_looks_first_too() -> None:
+    asking = profile(runtime={"resources": {"limits": {"example.com/tpu": 1}}, "volumes": BOARD.spec.runtime.volumes})
+    start = StartTrial(asking, "t", "e1", IMAGES, keeps=IMAGES["fp32"])
+    bare = trial_pod(OF, start, SETTINGS)["spec"]
+    spec = trial_pod(OF, replace(start, room=LOOKS), SETTINGS)["spec"]
+    first, *others = spec["initContainers"]
+    assert first["image"] == LOOKS.base
+    (volume,) = spec["volumes"]
+    assert {one["name"] for one in first["volumeMounts"]} == {volume["name"]}
+    assert {**{name: one for name, one in spec.items() if name != "volumes"}, "initContainers": others} == bare
+
+
+def seen(code: int | None, message: str = "") -> TrialPod:
+    """A pod whose look for room ended so; None: it runs."""
+    said = {"terminated": {"exitCode": code, "message": message}} if code is not None else {"running": {}}
+    waits = {"waiting": {"reason": "PodInitializing"}}
+    return parse_trial.trial_pod({
+        "metadata": {"name": "p", "labels": {"edgesmith.dev/trial": "t"}},
+        "spec": {"nodeName": "e1"},
+        "status": {
+            "phase": "Failed" if code else "Pending",
+            "initContainerStatuses": [{"name": "room", "state": said}, {"name": "int8", "state": waits}],
+            "containerStatuses": [{"name": "fp32", "state": waits}],
+        },
+    })  # fmt: skip
+
+
+def test_what_a_look_found_is_read_of_the_pod_and_is_no_finalists_end() -> None:
+    lacks = "its disk has 100 MiB free, and 300 MiB are needed"
+    full = seen(1, json.dumps({"verdict": "Failed", "reason": "DiskFull", "message": f"{lacks}."}))
+    assert (full.lacks, full.roomy, full.over, full.ended) == (lacks, False, True, {})
+    found = seen(0)
+    assert (found.lacks, found.roomy, found.over, found.ended) == ("", True, False, {})
+    for other in (seen(None), seen(1), seen(1, json.dumps({"verdict": "Failed", "reason": "InternalError"}))):
+        assert (other.lacks, other.roomy, other.ended) == ("", False, {}), "it says nothing of the disk"

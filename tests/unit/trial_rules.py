@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgesmith.api.trial_status import TrialStatus
 from edgesmith.decide.devices import devices_of
+from edgesmith.decide.entries import time_of
 from edgesmith.decide.plan import Plan
+from edgesmith.decide.room import AGAIN
 
 if TYPE_CHECKING:
     from rollout_world import World
@@ -23,6 +25,12 @@ def _left(record: TrialStatus) -> set[str]:
     return {one.container for one in record.finalists if one.reason is None}
 
 
+def _trials(world: World) -> list[dict[str, Any]]:
+    """Those that go on, as the status had them."""
+    found = world.edge_model.status.get("trials") or []
+    return [one for one in found if not one.get("completedTime")]
+
+
 def check_trials(world: World, plan: Plan) -> None:
     """A trial begins on a node whose device is free, which has no server until it ends."""
     moved = {move.node: move for move in plan.moves}
@@ -33,7 +41,10 @@ def check_trials(world: World, plan: Plan) -> None:
         for name, move in moved.items()
         if move.label is None and world.nodes[name].labels["device"] in served and gives_up(world, plan, name)
     }
+    looked = {one["node"]: one["time"] for trial in _trials(world) for one in trial.get("full") or ()}
     for start in plan.trials:
+        at = looked.get(start.node)
+        assert at is None or world.now - time_of(at) >= AGAIN, f"{start.node} has looked at {at}"
         if start.keeps is None and devices_of(start.profile, world.edge_model):
             assert world.nodes[start.node].labels.get(world.label) is None, f"{start.node} serves and is to try"
             assert moved.get(start.node) is None, f"{start.node} is to try and is given a revision"

@@ -228,6 +228,24 @@ def test_a_revision_without_bookkeeping() -> None:
     assert found.manifest == {"metadata": {"name": "d", "annotations": {"edgesmith.dev/build": "{"}}}
 
 
+@pytest.mark.parametrize(
+    ("condition", "key"),
+    [("DiskPressure", "node.kubernetes.io/disk-pressure"), ("PIDPressure", "node.kubernetes.io/pid-pressure")],
+)
+def test_a_node_under_pressure_is_tainted_before_the_node_controller_says_so(condition: str, key: str) -> None:
+    """The kubelet admits no pod from then on, so nothing is to begin there."""
+
+    def taints(status: str, *there: dict[str, str]) -> list[str]:
+        said = {"conditions": [{"type": "Ready", "status": "True"}, {"type": condition, "status": status}]}
+        found = parse.node({"metadata": {"name": "n"}, "spec": {"taints": [*there]}, "status": said})
+        return [str(taint) for taint in found.taints]
+
+    told = {"key": key, "effect": "NoSchedule"}
+    assert taints("True") == taints("True", told) == taints("False", told) == [f"{key}:NoSchedule"]
+    assert taints("False") == taints("Unknown") == []
+    assert taints("True", {"key": "line", "effect": "NoSchedule"}) == ["line:NoSchedule", f"{key}:NoSchedule"]
+
+
 def test_a_node_says_what_taints_it() -> None:
     taints = [{"key": "line", "value": "4", "effect": "NoSchedule"}, {"key": "dark", "effect": "NoExecute"}, 7]
     found = parse.node({"metadata": {"name": "n"}, "spec": {"taints": taints}})

@@ -20,7 +20,8 @@ BASE_DIGEST_ANNOTATION = "org.opencontainers.image.base.digest"
 """The OCI image specification's own, `annotations.md`: the repository and the digest of the base image."""
 
 LARGE = 256 << 20
-"""Bytes on a node's disk above which an image is large: nodes look for room before they pull it."""
+"""Bytes on a node's disk above which an image is large, or the finalists of a trial are: nodes look for room before
+they pull what is."""
 
 
 def base_tag(digest: str) -> str:
@@ -129,10 +130,10 @@ class BuildReport(Wire):
     """Bytes of the model layer: what travels when only the model changes."""
     footprint: int | None = None
     """Bytes that the image adds on the disk of a node that has its base: its layers over that as containerd keeps
-    them, and once more unpacked. Absent: no more than `LARGE`, so that nobody looks for room."""
+    them, and once more unpacked. Absent: all finalists together add no more than `LARGE`, so nobody looks for room."""
     base: str | None = Field(None, pattern=r"^sha256:[0-9a-f]{64}$")
     """The base image's manifest for the build's platform, which is in the same repository too, with `base_tag`: what a
-    node runs to look for room. Absent: no finalist is large."""
+    node runs to look for room. Absent: the finalists are not large, not even together."""
     warnings: tuple[str, ...] = ()
     """What was measured and is not as good as it looks, each in one sentence."""
     rebased_from: str | None = Field(None, pattern=r"^sha256:[0-9a-f]{64}$")

@@ -47,7 +47,8 @@ class Reason(StrEnum):
     DEVICE_MISSING = "DeviceMissing"
     """Nodes do not offer a device that their server asks for; they are updated when a device plugin offers it."""
     DISK_FULL = "DiskFull"
-    """Disks of nodes have no room for the revision's image; the nodes keep what they run and look again."""
+    """Disks of nodes have no room for the revision's image, or for the candidates of a trial; the nodes keep what they
+    run and look again."""
     NO_NODES = "NoNodes"
     """No node of the cluster is of any of the profiles. New nodes are picked up as they join."""
     BUILT_FOR_SITES = "BuiltForSites"

@@ -42,7 +42,11 @@ class NodeCounts(Model):
         0, description="Ready, untainted nodes that do not offer a device that their server asks for."
     )
     disk_full: int = Field(
-        0, description="Nodes that can be updated and whose disk has no room for the image; they keep what they run."
+        0,
+        description=(
+            "Nodes that can be updated and whose disk has no room for the image, or for the candidates that they are "
+            "to try; they keep what they run, and look again."
+        ),
     )
     failed: int = Field(0, description="Nodes that can be updated whose server failed or did not become ready.")
 
@@ -247,7 +251,7 @@ class PendingReason(StrEnum):
     STEP_NOT_HELD = "StepNotHeld"
     """The revision has not held its step of the rollout yet."""
     STAGED = "Staged"
-    """The node makes the revision ready beside its server, which goes on until then."""
+    """The node makes the revision ready beside its server, which goes on until then, or before its first one starts."""
     MAX_UNAVAILABLE = "MaxUnavailable"
     """As many nodes as spec.rollout.maxUnavailable allows are without a ready server."""
     MAX_PULLING = "MaxPulling"
@@ -255,7 +259,7 @@ class PendingReason(StrEnum):
     JITTER = "Jitter"
     """The node's turn within spec.rollout.jitter has not begun."""
     DISK_FULL = "DiskFull"
-    """The node's disk has no room for the revision's image; the node looks again."""
+    """The node's disk has no room for the revision's image, or for what it is to try; the node looks again."""
     DEVICE_MISSING = "DeviceMissing"
     """The node does not offer a device that its server asks for."""
     FAILED = "Failed"

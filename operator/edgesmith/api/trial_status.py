@@ -57,6 +57,14 @@ class FinalistStatus(Model):
         return f"{self.alternative}-{self.precision}" if self.alternative else self.precision
 
 
+class FullDisk(Model):
+    """A node whose disk has no room for what it is to try."""
+
+    node: str = Field(description="Node.")
+    time: str = Field(description="When it looked last.", json_schema_extra={"format": "date-time"})
+    message: str = Field(max_length=512, description="What is free and what is needed, as the end of a sentence.")
+
+
 class TrialStatus(Model):
     """A trial: what one device of a profile measured of the candidates that keep the gates.
 
@@ -99,6 +107,12 @@ class TrialStatus(Model):
             "and run no revision since."
         ),
         json_schema_extra={"x-member": "Node."},
+    )
+    full: tuple[FullDisk, ...] | None = Field(
+        None,
+        max_length=16,
+        description="Nodes whose disk has no room for what they are to try; each is asked again after 10 minutes.",
+        json_schema_extra={"x-map-key": "node"},
     )
     finalists: tuple[FinalistStatus, ...] = Field(
         (),

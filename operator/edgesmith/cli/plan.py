@@ -336,7 +336,8 @@ def _moved(variant: VariantStatus, snapshot: Snapshot) -> str:
 
 def _given(move: Move) -> str:
     """What a node gets, and what it serves until that is ready."""
-    return f"{move.revision or 'nothing'}{f', beside {move.beside} for now' if move.beside else ''}"
+    meanwhile = f", beside {move.beside} for now" if move.beside else ", pulled first" if move.next else ""
+    return f"{move.revision or 'nothing'}{meanwhile}"
 
 
 def _clause(sentence: str) -> str:

@@ -31,7 +31,7 @@ from edgesmith.cluster.unreadable import Unreadable, unreadable
 from edgesmith.decide.devices import is_device
 from edgesmith.decide.server import PULL_REASONS
 from edgesmith.decide.snapshot import HoldingSet, Node, Pod, ReportingSet, Revision, SelfTest, StagingSet
-from edgesmith.decide.taints import Taint
+from edgesmith.decide.taints import Taint, with_pressures
 from edgesmith.resources.room import DISK_FULL, ROOM
 from edgesmith.resources.uplink import UPLINK
 
@@ -102,16 +102,17 @@ def device_profile(raw: Raw) -> DeviceProfile | Unreadable:
 def node(raw: Raw) -> Node:
     """A node; ready where the kubelet's Ready condition is True."""
     ready = _condition(raw, "Ready")
+    taints = tuple(
+        Taint(text(taint, "key"), text(taint, "value"), text(taint, "effect"))
+        for taint in mappings(at(raw, "spec", "taints"))
+    )
     return Node(
         name=intern(text(raw, "metadata", "name")),
         labels=labels_of(raw),
         ready=ready.get("status") == "True",
         unheard=time_of(ready.get("lastTransitionTime")) if ready.get("status") == "Unknown" else None,
         boot=text(raw, "status", "nodeInfo", "bootID"),
-        taints=tuple(
-            Taint(text(taint, "key"), text(taint, "value"), text(taint, "effect"))
-            for taint in mappings(at(raw, "spec", "taints"))
-        ),
+        taints=with_pressures(taints, _holding(raw)),
         records={intern(key): value for key, value in annotations_of(raw).items() if parse_node_label(key)},
         offers={
             intern(resource): _count(quantity)
@@ -302,6 +303,12 @@ def _condition(raw: Raw, kind: str) -> Raw:
     """A condition, or an empty one."""
     conditions = mappings(at(raw, "status", "conditions"))
     return next((condition for condition in conditions if condition.get("type") == kind), {})
+
+
+def _holding(raw: Raw) -> set[str]:
+    """The conditions that are True."""
+    conditions = mappings(at(raw, "status", "conditions"))
+    return {text(condition, "type") for condition in conditions if condition.get("status") == "True"}
 
 
 def _affinity_node(raw: Raw) -> str:

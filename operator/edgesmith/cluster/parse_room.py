@@ -22,8 +22,20 @@ def room_in(raw: Raw) -> Room | None:
 
 def open_look(raw: Raw) -> Raw | None:
     """The status of a pod's container that looks for room, until it has found some."""
-    for status in mappings(at(raw, "status", "initContainerStatuses")):
-        if text(status, "name") == ROOM:
-            done = number(at(status, "state", "terminated", "exitCode")) == 0
-            return None if done else status
-    return None
+    status = _look(raw)
+    return None if status is None or _done(status) else status
+
+
+def has_found(raw: Raw) -> bool:
+    """Whether a pod has looked for room and found it."""
+    status = _look(raw)
+    return status is not None and _done(status)
+
+
+def _look(raw: Raw) -> Raw | None:
+    statuses = mappings(at(raw, "status", "initContainerStatuses"))
+    return next((status for status in statuses if text(status, "name") == ROOM), None)
+
+
+def _done(status: Raw) -> bool:
+    return number(at(status, "state", "terminated", "exitCode")) == 0

@@ -5,7 +5,9 @@ from __future__ import annotations
 from edgesmith.api.names import TRIAL_LABEL
 from edgesmith.cluster.fields import Raw, at, mapping, mappings, number, text
 from edgesmith.cluster.parse import labels_of, pod, selftest
+from edgesmith.cluster.parse_room import has_found
 from edgesmith.decide.snapshot import Ended, TrialPod
+from edgesmith.resources.room import ROOM
 
 
 def trial_pod(raw: Raw) -> TrialPod:
@@ -15,7 +17,7 @@ def trial_pod(raw: Raw) -> TrialPod:
     statuses += mappings(at(raw, "status", "containerStatuses"))
     # Where the node ended the pod, or somebody deleted it, a container that was killed says nothing about its model.
     killed = seen.terminating or bool(text(raw, "status", "reason"))
-    found = {text(status, "name"): _ended(status, killed=killed) for status in statuses}
+    found = {text(status, "name"): _ended(status, killed=killed) for status in statuses if text(status, "name") != ROOM}
     return TrialPod(
         name=seen.name,
         trial=labels_of(raw).get(TRIAL_LABEL, ""),
@@ -24,6 +26,8 @@ def trial_pod(raw: Raw) -> TrialPod:
         over=phase in ("Failed", "Succeeded"),
         ended={name: ended for name, ended in found.items() if ended is not None},
         waiting=_waiting(seen.waiting, seen.waiting_message, seen.stage),
+        lacks=seen.lacks,
+        roomy=has_found(raw),
     )
 
 

@@ -68,4 +68,4 @@ def _is_harmless(node: NodeState) -> bool:
     """
     if node.beside_serving:
         return node.fetching or node.staged
-    return node.fetching and node.previous is None
+    return (node.fetching or (node.staged and node.bare)) and node.previous is None

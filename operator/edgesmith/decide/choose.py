@@ -36,7 +36,7 @@ def choose(judged: Judgement, rules: Rules, budget: Budget, now: datetime, left:
     settle(judged, hold, budget, chosen)
     lend(judged, hold, budget, chosen)
     if hold:
-        _join(judged, budget, chosen)
+        _join(judged, budget, chosen, now)
     else:
         if judged.step and judged.target:
             _fill_step(judged, judged.target, budget, chosen, now)
@@ -142,7 +142,6 @@ def _follow(judged: Judgement, rules: Rules, budget: Budget, chosen: Chosen, now
         if node.label != approved.revision
         and node.movable
         and node.name not in chosen.moves
-        and not node.rests(approved.revision, now)
         and _follows(judged, approved, node)
     ]
     for node in sorted(following, key=lambda node: (order[node.server], node.name)):
@@ -150,6 +149,8 @@ def _follow(judged: Judgement, rules: Rules, budget: Budget, chosen: Chosen, now
         if given is None:
             if judged.opened:
                 chosen.wait(node, PendingReason.PARTITION_CLOSED, judged.opened.why(node, approved.revision))
+        elif node.rests(given.revision, now):
+            continue
         elif given == judged.target and (turn := waits_until(judged, node, rules, now)):
             chosen.wait_until(node, turn)
         elif _takes(judged, node, budget, chosen):
@@ -166,14 +167,15 @@ def _now(judged: Judgement, approved: RevisionState, node: NodeState) -> Revisio
     return before
 
 
-def _join(judged: Judgement, budget: Budget, chosen: Chosen) -> None:
+def _join(judged: Judgement, budget: Budget, chosen: Chosen, now: datetime) -> None:
     """While nothing moves forward, give nodes that run nothing what the others have run: they have nothing to lose."""
     known = next((one for one in (judged.approved, judged.stable) if one and one.completed), None)
     if known is None:
         return
     for node in judged.variant.unwell:
         idle = node.movable and node.server is ServerState.NONE and node.label != known.revision
-        if not idle or node.name in chosen.moves or known.revision in node.failures:
+        kept_out = known.revision in node.failures or node.rests(known.revision, now)
+        if not idle or node.name in chosen.moves or kept_out:
             continue
         if _takes(judged, node, budget, chosen):
             chosen.move(node, known.revision, f"Revision {known.revision} is approved.")
@@ -219,7 +221,7 @@ def _explain(judged: Judgement, hold: Hold | None, chosen: Chosen) -> None:
             continue
         lacks = node.shortage is not None
         if newest and held and (node.label != newest or lacks):
-            chosen.wait(node, *(held if node.well else _trouble(node, newest) or held))
+            chosen.wait(node, *(held if node.well else _trouble(judged, node, newest) or held))
 
 
 def _staged(node: NodeState) -> tuple[PendingReason, str]:
@@ -236,23 +238,32 @@ def _no_room(node: NodeState, wanted: str) -> tuple[PendingReason, str] | None:
 
 
 def _say_full(judged: Judgement, chosen: Chosen) -> None:
-    """Say of nodes that look again for room what is known of them: that does not change while they look."""
-    target = judged.target
-    for node in judged.variant.unwell if target and not target.rolled_back else ():
+    """Say of nodes that look again for room what is known of them: that does not change while they look.
+
+    Of one that has none for what it is to try that is said, too, whatever else it waits for.
+    """
+    wanted = {one.revision for one in (judged.target, judged.stable) if one and not one.rolled_back}
+    for node in judged.variant.unwell:
         move = chosen.moves.get(node.name)
-        looks = move is not None and (bool(node.lacks) or move.staging)
-        if looks and target and (words := _no_room(node, target.revision)):
-            chosen.pending[node.name] = Pending(node.name, *words)
+        if node.untried and move is None and node.movable:
+            words = f"It does not pull the candidates of a build to try them: {node.untried}; it looks again."
+            chosen.pending[node.name] = Pending(node.name, PendingReason.DISK_FULL, words)
+        if move is None or not (node.lacks or move.staging):
+            continue
+        asked = (node.label if node.lacks else move.revision) or ""
+        if asked in wanted and (full := _no_room(node, asked)):
+            chosen.pending[node.name] = Pending(node.name, *full)
 
 
-def _trouble(node: NodeState, wanted: str) -> tuple[PendingReason, str] | None:
+def _trouble(judged: Judgement, node: NodeState, wanted: str) -> tuple[PendingReason, str] | None:
     """What a node has of its own that keeps it from the newest revision."""
     if not node.movable:
         return _unmovable(node)
     one = node.failures.get(wanted)
     if one:
         return PendingReason.FAILED, f"It {one.note or 'failed'} on revision {wanted}, so it keeps another one."
-    return _no_room(node, wanted)
+    before = judged.stable.revision if node.bare and judged.stable else wanted
+    return _no_room(node, wanted) or _no_room(node, before)
 
 
 def _held(wanted: RevisionState, hold: Hold | None) -> tuple[PendingReason, str]:

@@ -122,7 +122,12 @@ def _recorded(view: View, move: Move) -> Move:
     observation = view.observed[move.node]
     record, state = observation.record, observation.state
     if move.revision is None:
-        return replace(move, record=record.to_json() if record and record.failures else None)
+        kept = (
+            record.without_room(state.label, state.lacks, view.now)
+            if record and state.lacks and state.label
+            else record
+        )
+        return replace(move, record=kept.to_json() if kept and (kept.failures or kept.full) else None)
     before: Record = record or new_record(state.label or "", state.server, view.now)
     if move.revision == state.label:
         return replace(move, record=before.switched(view.now).to_json())

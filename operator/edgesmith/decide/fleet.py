@@ -130,6 +130,8 @@ class NodeState:
     lacks: str = ""
     """What its disk lacks for the revision that it makes ready, as the end of a sentence; empty where that was not
     found."""
+    untried: str = ""
+    """What its disk lacks for the candidates that it is to try, as the end of a sentence; empty where it tries none."""
     movable: bool = field(init=False)
     """Whether it can be given another revision."""
     serving: bool = field(init=False)
@@ -148,7 +150,12 @@ class NodeState:
         self.movable = movable = ready and offers and not self.taint
         self.serving = serving
         self.gone = not ready or not (offers or serving)
-        self.well = movable and serving and self.beside is None and not self.failures and self.full is None
+        self.well = movable and serving and self.beside is None and not (self.failures or self.full or self.untried)
+
+    @property
+    def bare(self) -> bool:
+        """Whether it runs nothing: it has no revision, or makes its first one ready."""
+        return not self.beside and (self.beside is not None or self.server is ServerState.NONE)
 
     def no_room(self, revision: str) -> bool:
         """Whether its disk had no room for a revision, and nothing says that it has now."""
@@ -228,8 +235,12 @@ class Variant:
     """How its nodes go from one revision to the next; None where that cannot be known."""
     stageable: frozenset[str] = frozenset()
     """Revisions that have a DaemonSet which stages them, and whose pods look for no room."""
+    looking: frozenset[str] = frozenset()
+    """Revisions that have a DaemonSet which stages them, and whose pods look for room."""
     large: bool = False
     """Whether nodes look for room before they pull the image of the target."""
+    tried: str | None = None
+    """The node that tried the candidates of which the target is one, so that it has the image."""
     trying: str | None = None
     """The node that is to have no server, since a trial needs the device that this holds."""
     busy: Callable[[str], str] = _never

@@ -71,6 +71,8 @@ class StartTrial:
     """The finalists that are to be tried, precision to image by digest, in the ladder's order."""
     keeps: str | None = None
     """The image of the node's server, where the pod only pulls the finalists and keeps that and them on the node."""
+    room: Room | None = None
+    """What the pod looks for first; None: nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +130,14 @@ class Move:
     urgent: bool = False
     """Whether it takes the node off a revision that was rolled back or failed there."""
     beside: str | None = None
-    """The revision that the node goes on serving while it makes `revision` ready."""
+    """The revision that the node goes on serving while it makes `revision` ready; empty where it serves nothing."""
     staging: bool = False
     """Whether `revision` is only pulled and tested meanwhile, and its server starts once the old one ends."""
 
     @property
     def label(self) -> str | None:
         """The value of the node's label; None where it goes."""
-        return self.beside or self.revision
+        return self.revision if self.beside is None else self.beside or None
 
     @property
     def next(self) -> str | None:

@@ -18,10 +18,9 @@ from functools import lru_cache
 from typing import Any
 
 from edgesmith.decide.fleet import Failure, ServerState
-from edgesmith.decide.room import NoRoom
+from edgesmith.decide.room import NOTE_LIMIT, NoRoom
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
-_NOTE_LIMIT = 300
 _FAILURES_KEPT = 3
 _READ_KEPT = 16384
 """Annotations whose reading is kept, for speed alone: most are the same in every pass. Some 12 MB at most."""
@@ -125,12 +124,12 @@ class Record:
 
     def without_room(self, revision: str, note: str, now: datetime) -> Record:
         """The record of the node once it has had no room for a revision, and keeps what it runs."""
-        return replace(self, full=NoRoom(revision, now, note[:_NOTE_LIMIT]))
+        return replace(self, full=NoRoom(revision, now, note[:NOTE_LIMIT]))
 
     def failed(self, note: str, attempt: str) -> Record:
         """The record of the node once its label's revision has failed on it."""
         failures = {revision: one for revision, one in self.failures.items() if revision != self.revision}
-        failures[self.revision] = Failure(attempt, self.doubtful, note[:_NOTE_LIMIT])
+        failures[self.revision] = Failure(attempt, self.doubtful, note[:NOTE_LIMIT])
         return replace(self, failures=dict(list(failures.items())[-_FAILURES_KEPT:]))
 
 
@@ -188,7 +187,7 @@ def _read(text: str) -> tuple[Record | None, datetime]:
             previous=str(found["previous"]) if found.get("previous") else None,
             failures={
                 str(revision): Failure(
-                    str(one.get("attempt", "")), one.get("broken") is True, str(one.get("note", ""))[:_NOTE_LIMIT]
+                    str(one.get("attempt", "")), one.get("broken") is True, str(one.get("note", ""))[:NOTE_LIMIT]
                 )
                 for revision, one in failures.items()
             },
@@ -204,7 +203,7 @@ def _no_room(found: Any) -> NoRoom | None:
     """What is kept of a look for room."""
     if not found:
         return None
-    return NoRoom(str(found["revision"]), _time(found["at"]), str(found["note"])[:_NOTE_LIMIT])
+    return NoRoom(str(found["revision"]), _time(found["at"]), str(found["note"])[:NOTE_LIMIT])
 
 
 def _filled(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -135,7 +135,8 @@ def _phase_forward(judged: Judgement, target: RevisionState, rules: Rules, *, mo
     if hold and (len(given) < len(variant.nodes) or any(node.staged for node in given)):
         return hold.phase
     if not target.proven:
-        if not variant.on(target.revision) and not any(node.movable for node in variant.nodes):
+        able = any(node.movable and not node.no_room(target.revision) for node in variant.nodes)
+        if not able and all(node.no_room(target.revision) for node in given):
             return RolloutPhase.WAITING
         return RolloutPhase.CANARY if target.steps == 0 else RolloutPhase.ROLLING_OUT
     # A node that only waits for another variant's share of the budget is not in trouble.
@@ -160,8 +161,7 @@ def _all_served(variant: Variant, target: RevisionState, tolerated: int) -> bool
     return (
         len(others) <= tolerated
         and all(
-            node.beside is None
-            and (node.server is ServerState.NONE or (node.label == revision and node.server in joining))
+            not node.beside and (node.server is ServerState.NONE or (node.label == revision and node.server in joining))
             for node in others
             if revision not in node.failures
         )
@@ -177,9 +177,8 @@ def _look_again(
     ends: list[datetime] = [node.deadline for node in judged.variant.unwell if node.deadline]
     ends += given_back((*judged.variant.unwell, *leaving), rules)
     ends += [time for time in (rules.opening.edge, chosen.turn) if time]
-    ends += [
-        node.full.again for node in judged.variant.unwell if node.full and target and node.no_room(target.revision)
-    ]
+    asked = {one.revision for one in (target, judged.stable) if one}
+    ends += [node.full.again for node in judged.variant.unwell if node.full and node.full.revision in asked]
     ends += [judged.opened.until] if judged.opened and judged.opened.until else []
     if target and not target.proven and not target.rolled_back:
         ends += _ends(judged, judged.variant.on(target.revision), rules)

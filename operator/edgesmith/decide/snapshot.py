@@ -166,6 +166,10 @@ class TrialPod:
     """By precision: the finalists whose self-test has ended."""
     waiting: str | None
     """Why it does not go on, in the kubelet's or the scheduler's words."""
+    lacks: str = ""
+    """What the node's disk lacks for the finalists, as the end of a sentence; empty where that was not found."""
+    roomy: bool = False
+    """Whether it has looked for room and found it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ A move gives a node a revision. Where a server of the node would end for it, the
 old revision and makes the new one ready beside it, and all that is found out meanwhile is found out about the new one.
 Then it is switched to it. With Surge both servers run, and the old one ends when the new one is ready. With Replace the
 image is pulled and tested, and the old server ends before the new one starts; that costs a place of `maxUnavailable`.
+A node that serves nothing is staged where the image is large, since it looks for room first; its server starts then.
 """
 
 from __future__ import annotations
@@ -69,12 +70,12 @@ def settle(judged: Judgement, hold: Hold | None, budget: Places, chosen: Moves) 
         if left and left.at_once:
             chosen.switch(node, left.why, urgent=True)
         elif node.label not in wanted and not left and (node.beside_serving or not node.has_server):
-            if node.ready and not hold:
+            if node.ready and not (hold and node.beside):
                 chosen.move(node, node.beside or None, f"Revision {node.label} is no longer to be rolled out.")
         elif node.serving and node.ready:
             chosen.switch(node, f"Revision {node.label} is ready beside the old server, which ends.")
         elif node.staged and node.movable:
-            held = None if left else hold
+            held = None if left or node.bare else hold
             busy = "" if left or held else judged.variant.busy(node.name)
             if busy:
                 chosen.wait(node, PendingReason.NODE_BUSY, busy)
@@ -147,22 +148,42 @@ def place(judged: Judgement, budget: Places, chosen: Moves) -> None:
 
 
 def _staged(judged: Judgement, node: NodeState, move: Move) -> Move | None:
-    """A move after which the node goes on serving what it does; None where no server would end for it, or one has to.
+    """A move after which the node goes on as it does; None where no server would end for it, or one has to.
 
     A device or a taint that keeps new pods away keeps staged ones away, too.
     """
     strategy, wanted = judged.variant.strategy, move.revision
-    old = node.label if node.beside is None else node.beside
-    serves = node.has_server if node.beside is None else node.beside_serving
+    old = "" if node.bare else node.label if node.beside is None else node.beside
     switches = node.beside is not None and wanted == node.label
-    if strategy is None or not wanted or not old or wanted == old or switches or not (serves and node.movable):
+    if strategy is None or not wanted or old is None or wanted == old or switches or not node.movable:
         return None
-    target = judged.target.revision if judged.target and not judged.variant.left else None
+    if _looks(judged, node, wanted, old):
+        return replace(move, beside=old, staging=True)
+    target = _asked(judged)
+    if not old or not (node.has_server if node.beside is None else node.beside_serving):
+        return None
     large = wanted == target and judged.variant.large
-    looks = large and not goes_back(judged, node, old)
-    if looks or (not _surges(judged) and not large and (wanted == target or wanted in judged.variant.stageable)):
+    if not _surges(judged) and not large and (wanted == target or wanted in judged.variant.stageable):
         return replace(move, beside=old, staging=True)
     return replace(move, beside=old) if _surges(judged) else None
+
+
+def _asked(judged: Judgement) -> str | None:
+    """The revision that the spec asks for, where nodes do not go back to it."""
+    return judged.target.revision if judged.target and not judged.variant.left else None
+
+
+def _looks(judged: Judgement, node: NodeState, wanted: str, old: str) -> bool:
+    """Whether a node looks for room before it pulls a revision, whatever it runs.
+
+    Nobody looks who goes back: that image is held. One that runs nothing has none to go back to, but for what it gave
+    up for a trial. What tried the image has it: alone on its disk with the other candidates, it may have no room for it
+    a second time.
+    """
+    if wanted == _asked(judged) and judged.variant.large:
+        has = node.name == judged.variant.tried and (node.bare or _surges(judged))
+        return not (goes_back(judged, node, old) or node.lent or has)
+    return node.bare and wanted in judged.variant.looking and not node.lent
 
 
 def goes_back(judged: Judgement, node: NodeState, old: str) -> bool:
@@ -173,5 +194,6 @@ def goes_back(judged: Judgement, node: NodeState, old: str) -> bool:
 
 def awaited(node: NodeState) -> str:
     """What a staged node does, in one sentence."""
-    what = f"It makes revision {node.label} ready beside its server of revision {node.beside}"
+    beside = f"beside its server of revision {node.beside}" if node.beside else "before its server starts"
+    what = f"It makes revision {node.label} ready {beside}"
     return f"{what}; it {node.note.rstrip('.')}." if node.note else f"{what}."

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-REFUSED_BY_KUBELET = frozenset({"node.kubernetes.io/disk-pressure", "node.kubernetes.io/pid-pressure"})
+PRESSURES = {"DiskPressure": "node.kubernetes.io/disk-pressure", "PIDPressure": "node.kubernetes.io/pid-pressure"}
+"""Conditions of a node to the keys of the taints that the node controller makes of them."""
+
+REFUSED_BY_KUBELET = frozenset(PRESSURES.values())
 """Keys that the DaemonSet controller makes its pods tolerate while the kubelet admits none of them.
 
 Under disk pressure it could not keep another image either: it is deleting those that are not in use.
 Source: https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/#node-conditions
 """
 
-KEEPING = frozenset({"NoSchedule", "NoExecute"})
+NO_SCHEDULE = "NoSchedule"
+KEEPING = frozenset({NO_SCHEDULE, "NoExecute"})
 """Effects that keep a pod away; the third, PreferNoSchedule, does not bind a DaemonSet."""
 
 TOLERATED_BY_ALL = frozenset(
@@ -36,6 +40,20 @@ class Taint:
 
     def __str__(self) -> str:
         return f"{self.key}={self.value}:{self.effect}" if self.value else f"{self.key}:{self.effect}"
+
+
+def with_pressures(taints: tuple[Taint, ...], conditions: Collection[str]) -> tuple[Taint, ...]:
+    """A node's taints, with those that follow from its conditions and are not there yet.
+
+    The kubelet refuses pods as soon as it knows of the pressure; the node controller writes the taint some time later.
+
+    Args:
+        taints: The node's.
+        conditions: The conditions that are True.
+    """
+    known = {one.key for one in taints}
+    follow = (key for condition, key in PRESSURES.items() if condition in conditions and key not in known)
+    return (*taints, *(Taint(key, "", NO_SCHEDULE) for key in follow))
 
 
 def keeping_taint(taints: Iterable[Taint], tolerations: Iterable[Mapping[str, Any]]) -> Taint | None:

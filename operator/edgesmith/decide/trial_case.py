@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Any
 
 from edgesmith.api.conditions import Reason
-from edgesmith.api.names import RETRY_ANNOTATION, short_hash, trial_pod_name
+from edgesmith.api.names import RETRY_ANNOTATION
 from edgesmith.api.trial_status import FinalistStatus, TrialStatus
 from edgesmith.api.units import parse_duration
 from edgesmith.decide.builds import BuildState
@@ -26,9 +26,11 @@ from edgesmith.decide.held import held_revision, refused_before
 from edgesmith.decide.lent_nodes import asked, released
 from edgesmith.decide.plan import StartTrial
 from edgesmith.decide.retry import requested
+from edgesmith.decide.room import Room
 from edgesmith.decide.scores import bounded
 from edgesmith.decide.snapshot import Pod, Revision, Snapshot, TrialPod
 from edgesmith.decide.trial_nodes import TrialNodes
+from edgesmith.decide.trial_pods import TrialPods, left_of
 from edgesmith.decide.trial_records import (
     Key,
     carried_on,
@@ -37,6 +39,7 @@ from edgesmith.decide.trial_records import (
     time_in,
     unmeasured,
 )
+from edgesmith.decide.trial_room import MOST, cleared, in_the_past, noted, resting, trial_room, until_again
 from edgesmith.decide.trust import key_of
 from edgesmith.decide.verdicts import Bounds, judge_trial
 from edgesmith.decide.words import some
@@ -87,6 +90,7 @@ class TrialCase:
         self.model, self.profile = snapshot.model, self.state.profile.metadata.name
         self.attempt = requested(self.model)
         self.nodes = TrialNodes(snapshot, self.state.profile, fleet.profile_of, fleet.label_key)
+        self.pods = TrialPods(self.model.metadata.name, snapshot.trial_pods, self.nodes)
         self.before = before.get((self.profile, self.state.build.key))
 
     def step(self) -> Step:
@@ -120,24 +124,23 @@ class TrialCase:
 
     def _going_on(self, record: TrialStatus) -> Step:
         """A trial that has not ended: its node, and the pod on it."""
+        record = self._looked(record)
+        rest = [one.node for one in resting(record, self.now)]
+        if record.node in rest:
+            return self._full(record)
         record = self._lost(record)
         if len(record.lost or ()) >= NODES:
             return self._untried(record)
         if record.node is None:
-            able = self.nodes.able(record.lost or ())
+            able = self.nodes.able(record.lost or (), [one.node for one in record.full or ()])
             if not able:
                 return self._open(record, f"The trial of {_names(self.finalists)} for {self.profile} waits for a node.")
-            record = record.model_copy(update={"node": able[0].name, "started_time": time_text(self.now)})
+            free = [one.name for one in able if one.name not in rest]
+            if not free or len(rest) >= MOST:
+                return self._full(record)
+            record = record.model_copy(update={"node": free[0], "started_time": time_text(self.now)})
         node = record.node or ""
         return self._borrowing(record, node) if self.nodes.borrows(node) else self._running(record, node)
-
-    def _trial(self, record: TrialStatus) -> str:
-        """The trial's name, on its pods: another with every retry, and with every node that was lost."""
-        return short_hash(f"{record.build_key}\n{record.profile}\n{record.attempt}\n{len(record.lost or ())}")
-
-    def _pods(self, record: TrialStatus) -> list[TrialPod]:
-        trial = self._trial(record)
-        return sorted((pod for pod in self.snapshot.trial_pods if pod.trial == trial), key=lambda pod: pod.name)
 
     @cached_property
     def rolled(self) -> Revision | None:
@@ -190,7 +193,7 @@ class TrialCase:
 
     def _taken_in(self, record: TrialStatus) -> TrialStatus:
         """The record with what its pods have left on its node."""
-        pods = self._pods(record)
+        pods = self.pods.of(record)
         node = record.node or next((pod.node for pod in pods if not pod.terminating), None)
         ended = {name: one for pod in pods if pod.node == node for name, one in pod.ended.items()}
         fresh = [one for one in record.finalists if one.reason is None and one.container in ended]
@@ -201,6 +204,29 @@ class TrialCase:
         finalists = tuple(measured(one, ended[one.container]) if one in fresh else one for one in record.finalists)
         facts = shared_facts([*known, *devices])
         return record.model_copy(update={"node": node, "finalists": finalists, "device": facts or None})
+
+    def _looked(self, record: TrialStatus) -> TrialStatus:
+        """The record with what its node's disk lacks; another one is asked then, where nothing was measured yet."""
+        record, node = in_the_past(record, self.now), record.node
+        if node is None or (pod := self.pods.at(record, node)) is None:
+            return record
+        if pod.roomy:
+            return cleared(record, node)
+        if not pod.lacks or any(one.node == node for one in resting(record, self.now)):
+            return record
+        record = noted(record, node, pod.lacks, self.now)
+        if any(one.reason for one in record.finalists):
+            return record
+        return released(record, node).model_copy(update={"node": None, "started_time": None})
+
+    def _full(self, record: TrialStatus) -> Step:
+        """A trial that waits for room: every node that may be asked has looked lately."""
+        rest = resting(record, self.now)
+        first, more = rest[0], len(rest) - 1
+        others = f"; nor has {more} more" if more == 1 else f"; nor have {more} more" if more else ""
+        said = f"The trial of {_names(self.finalists)} for {self.profile} waits for room on a node's disk"
+        step = self._open(record, f"{said}: {first.node} has none, {first.message}{others}.", Reason.DISK_FULL)
+        return replace(step, state=replace(step.state, look_again=max(until_again(rest, self.now), 1.0)))
 
     def _lost(self, record: TrialStatus) -> TrialStatus:
         """The record without its node where that cannot finish: measurements of two nodes are not to be compared."""
@@ -220,10 +246,10 @@ class TrialCase:
 
     def _is_lost(self, record: TrialStatus, node: str) -> bool:
         found = next((one for one in self.snapshot.nodes if one.name == node), None)
-        pod = self._pulling(record, node) if self.nodes.borrows(node) else self._pod(record, node)
+        pod = self.pods.at(record, node)
         if found is None or self.fleet.profile_of.get(node) != self.profile or (pod is not None and pod.over):
             return True
-        begins = pod is None and node in (record.lent or ())
+        begins = pod is None and self._began_to_wait(record, node)
         return not begins and self._remaining(record, ready=found.ready) <= 0
 
     def _remaining(self, record: TrialStatus, *, ready: bool = True) -> float:
@@ -232,37 +258,35 @@ class TrialCase:
         started = time_in(record.started_time) or self.now
         return deadline * (len(record.finalists) if ready else 1) - (self.now - started).total_seconds()
 
-    def _pod(self, record: TrialStatus, node: str) -> TrialPod | None:
-        """The pod on a node that goes on, or the one that was to try what is left; None where one is to be made."""
-        name, here = self._pod_name(record, node), [pod for pod in self._pods(record) if pod.node == node]
-        return next((pod for pod in here if not pod.over), None) or next(
-            (pod for pod in here if pod.name == name), None
-        )
-
-    def _pod_name(self, record: TrialStatus, node: str) -> str:
-        return trial_pod_name(self.model.metadata.name, self._trial(record), node, list(_left(record)))
+    def _began_to_wait(self, record: TrialStatus, node: str) -> bool:
+        """Whether a node waited before its pod is made: for its turn to give up its server, or for room on its disk."""
+        return node in (record.lent or ()) or any(one.node == node for one in record.full or ())
 
     def _running(self, record: TrialStatus, node: str) -> Step:
-        pod, left = self._pod(record, node), _left(record)
-        start = StartTrial(self.state.profile, self._trial(record), node, left) if pod is None else None
-        if start and node in (record.lent or ()):
-            # It waited for its turn to give up its server: its time begins now.
+        pod, left = self.pods.trying(record, node), left_of(record)
+        kept = self.pods.pulled(record, node)
+        start = None
+        if pod is None:
+            room = None if kept else self._room(left)
+            start = StartTrial(self.state.profile, self.pods.trial(record), node, left, room=room)
+        if start and self._began_to_wait(record, node):
+            # It waited for its turn to give up its server, or for room: its time begins now.
             record = record.model_copy(update={"started_time": time_text(self.now)})
-        kept = {one.name for one in self.snapshot.trial_pods if one.node == node and one.trial == self._pull(record)}
         said = f"Node {node} tries {_names(self.finalists)} for {self.profile}{_waiting(pod)}."
-        step = self._awaited(record, said, pod.name if pod else self._pod_name(record, node), start)
+        step = self._awaited(record, said, pod.name if pod else self.pods.name(record, node), start)
         trying = node if self.nodes.devices else None
         return replace(step, pods=step.pods | kept, trying=trying)
 
     def _borrowing(self, record: TrialStatus, node: str) -> Step:
         """A node whose server holds the device: it pulls what it is to try, and then gives up that server."""
-        pod, left = self._pulling(record, node), _left(record)
+        pod, left = self.pods.pulling(record, node), left_of(record)
         if pod is not None and left.keys() <= pod.ended.keys():
             said = f"Node {node} is to give up its server, so that {_names(self.finalists)} can be tried on its device."
             return replace(self._open(asked(record, node), said), pods=frozenset({pod.name}), trying=node)
-        name, start = self._pull_name(record, node), None
+        name, start = self.pods.pull_name(record, node), None
         if pod is None:
-            start = StartTrial(self.state.profile, self._pull(record), node, left, keeps=self.nodes.image(node, left))
+            keeps, room = self.nodes.image(node, left), self._room(left)
+            start = StartTrial(self.state.profile, self.pods.pull(record), node, left, keeps=keeps, room=room)
         said = f"Node {node} pulls {_names(self.finalists)} for {self.profile}, to try them{_waiting(pod)}."
         return self._awaited(record, said, name, start)
 
@@ -272,24 +296,16 @@ class TrialCase:
         state = replace(step.state, look_again=max(self._remaining(record), 1.0))
         return Step(state, step.record, start, frozenset({pod}))
 
-    def _pull(self, record: TrialStatus) -> str:
-        """The name that pods have which pull what a trial is to try."""
-        return short_hash(f"{self._trial(record)}\npull")
+    def _room(self, left: Mapping[str, str]) -> Room | None:
+        """What a node is to have for finalists before it pulls the first of them."""
+        return trial_room(left.values(), self.found.built)
 
-    def _pull_name(self, record: TrialStatus, node: str) -> str:
-        return trial_pod_name(self.model.metadata.name, self._pull(record), node, list(_left(record)))
-
-    def _pulling(self, record: TrialStatus, node: str) -> TrialPod | None:
-        """The pod that pulls what is left to be tried."""
-        name = self._pull_name(record, node)
-        return next((pod for pod in self.snapshot.trial_pods if pod.name == name), None)
-
-    def _open(self, record: TrialStatus, message: str) -> Step:
+    def _open(self, record: TrialStatus, message: str, reason: Reason = Reason.TRIAL) -> Step:
         """Nothing is decided yet: nodes keep what they run, also where that is this build."""
         record = record.model_copy(update={"message": message, "winner": None})
         if self.rolled is not None:
             return Step(self._with_image(self.rolled.image), record)
-        return Step(self._without_image(phase="Trial", reason=Reason.TRIAL, message=message), record)
+        return Step(self._without_image(phase="Trial", reason=reason, message=message), record)
 
     def _decided(self, record: TrialStatus) -> Step:
         now = record.finalists[: len(self.finalists)]
@@ -313,7 +329,7 @@ class TrialCase:
             )[:2000]
         completed = record.completed_time or time_text(self.now)
         told = {"finalists": finalists, "winner": verdicts.winner, "message": message, "completed_time": completed}
-        record = record.model_copy(update=told)
+        record = record.model_copy(update=told | {"full": None})
         if winner is not None:
             return Step(self._with_image(winner.image), record)
         failed = self._without_image(phase="TrialFailed", reason=Reason.TRIAL_FAILED, message=message)
@@ -328,7 +344,7 @@ class TrialCase:
         first = record.finalists[0]
         nodes = some(record.lost or ())
         why = f"no trial was finished on {nodes}, so {first.name}, the first of the ladder, is rolled out untried"
-        told = {"winner": first.name, "message": f"{why[0].upper()}{why[1:]}."}
+        told = {"winner": first.name, "message": f"{why[0].upper()}{why[1:]}.", "full": None}
         return Step(self._with_image(first.image, why), record.model_copy(update=told))
 
     def _with_image(self, image: str, warning: str = "") -> BuildState:
@@ -362,11 +378,6 @@ def _report(state: BuildState, image: str, warning: str) -> BuildReport | None:
 def _waiting(pod: TrialPod | None) -> str:
     """Why a pod does not go on, as the end of a sentence."""
     return f": {pod.waiting.rstrip('.')}" if pod and pod.waiting else ""
-
-
-def _left(record: TrialStatus) -> dict[str, str]:
-    """Finalists that have not been tried, container to image."""
-    return {one.container: one.image for one in record.finalists if one.reason is None}
 
 
 def _names(finalists: Sequence[FinalistStatus]) -> str:

@@ -29,17 +29,24 @@ class TrialNodes:
         self.devices = devices_of(profile, snapshot.model)
         """What a server takes of a node, resource to count."""
 
-    def able(self, lost: Collection[str]) -> list[Node]:
+    def able(self, lost: Collection[str], full: Collection[str] = ()) -> list[Node]:
         """Nodes that can try, best first.
 
-        They are of the first step and, as far as there is a choice, did not fail to finish before, have no server that
-        would have to end, and are of the partition that comes first.
+        They are of the first step and, as far as there is a choice, did not fail to finish before, had room on their
+        disk when they looked last, have no server that would have to end, and are of the partition that comes first.
+
+        Args:
+            lost: Those that did not finish.
+            full: Those that had no room.
         """
         able = [node for node in self._nodes if self._can_run(node)]
         canaries = [node for node in able if self._first.items() <= node.labels.items()]
         return sorted(
             canaries or able,
-            key=lambda node: (node.name in lost, self.borrows(node.name), self._place(node), node.name),
+            key=lambda node: (
+                *(node.name in lost, node.name in full),
+                *(self.borrows(node.name), self._place(node), node.name),
+            ),
         )
 
     def borrows(self, name: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 from edgesmith.api.trial_status import FinalistStatus, TrialStatus
 from edgesmith.decide.entries import entries_of, time_of, time_text
+from edgesmith.decide.room import image_beside
 from edgesmith.decide.scores import scores
 from edgesmith.decide.snapshot import Ended
 from edgesmith.decide.verdicts import DIED
@@ -46,12 +47,11 @@ def finalists_of(
         metric: The build's.
         alternative: Whose build it is, where there are alternatives.
     """
-    repository = image.partition("@")[0]
     return tuple(
         FinalistStatus(
             alternative=alternative,
             precision=one.precision,
-            image=f"{repository}@{one.digest}" if one.digest else image,
+            image=image_beside(image, one.digest),
             size=one.size,
             **scores(report.of(one), metric),
         )

@@ -16,6 +16,7 @@ from edgesmith.decide.plan import Delete, StartTrial
 from edgesmith.decide.snapshot import Revision, Snapshot
 from edgesmith.decide.trial_case import Fleet, TrialCase
 from edgesmith.decide.trial_records import Key, trials_of
+from edgesmith.decide.trial_room import without_room
 from edgesmith.decide.trust import key_of
 
 __all__ = ["Fleet", "Trials", "plan_trials"]
@@ -38,6 +39,10 @@ class Trials:
     """Profile to the node that is to have no server, since a trial needs the device that this holds."""
     lent: Mapping[str, Lent]
     """The nodes that were asked to give up their server for a trial."""
+    full: Mapping[str, str]
+    """Nodes whose disk has no room for what they are to try, with what it lacks as the end of a sentence."""
+    tried: Mapping[str, str]
+    """Profile to the node that tried the finalists, so that it has the image of the one that won."""
 
 
 def plan_trials(snapshot: Snapshot, builds: Mapping[str, Contestants], fleet: Fleet, now: datetime) -> Trials:
@@ -71,6 +76,12 @@ def plan_trials(snapshot: Snapshot, builds: Mapping[str, Contestants], fleet: Fl
         ),
         trying,
         lent_nodes(records.values(), trying.values()),
+        without_room(one.record for one in steps.values() if one.record),
+        {
+            name: one.record.node
+            for name, one in steps.items()
+            if one.record and one.record.completed_time and one.record.node
+        },
     )
 
 

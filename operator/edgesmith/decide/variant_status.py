@@ -69,9 +69,17 @@ def counts(course: Course) -> NodeCounts:
         not_ready=not_ready,
         tainted=len(variant.unwell) - len(movable) - not_ready - lacking,
         device_missing=lacking,
-        disk_full=sum(bool(shown) and node.no_room(str(shown)) for node in movable),
+        disk_full=sum(bool(_lacks_room(course, node)) for node in movable),
         failed=sum(node.server is ServerState.FAILED for node in movable),
     )
+
+
+def _lacks_room(course: Course, node: NodeState) -> str:
+    """What a node's disk lacks for what it is to try, or to be given: the revision before, where it runs nothing."""
+    if node.untried:
+        return node.untried
+    asked = [shown_revision(course), course.stable.revision if course.stable and node.bare else None]
+    return next((note for one in asked if one and (note := node.lack_of_room(one))), "")
 
 
 def settled(nodes: NodeCounts) -> Finding:
@@ -358,11 +366,11 @@ def _away(nodes: NodeCounts) -> str:
 
 def _absent(facts: VariantFacts) -> str:
     """Nodes of one variant that cannot be given a revision, as a clause; of a device or of room, the first without."""
-    shown = shown_revision(facts.course) or ""
     words = [
-        (node.name, str(node.shortage or node.lack_of_room(shown)))
+        (node.name, str(node.shortage or _lacks_room(facts.course, node)))
         for node in facts.course.variant.unwell
-        if (facts.counted.device_missing and node.shortage) or (facts.counted.disk_full and node.no_room(shown))
+        if (facts.counted.device_missing and node.shortage)
+        or (facts.counted.disk_full and _lacks_room(facts.course, node))
     ]
     first = min(words, default=None)
     return _away(facts.counted) + (f"; {first[0]} {first[1]}" if first else "")

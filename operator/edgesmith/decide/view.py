@@ -107,10 +107,12 @@ class View:
                 frozenset(one.revision for one in self.snapshot.revisions if one.profile != profile),
                 strategy=self.strategies.get(profile),
                 stageable=frozenset(one.revision for one in self.snapshot.staging if one.room is None),
+                looking=frozenset(one.revision for one in self.snapshot.staging if one.room is not None),
                 large=self.room_of(profile) is not None,
                 promoted=self.terms.requests.promoted(profile),
                 overridden=self.terms.requests.overridden(profile),
                 left=self.terms.requests.left.get(profile),
+                tried=self.trials.tried.get(profile),
                 trying=self.trials.trying.get(profile),
                 busy=self.neighbours.keep,
             )
@@ -161,6 +163,8 @@ class View:
             observation = self._judge(node, terms_of(label, profile), placed)
             if label is None and (lent := self.trials.lent.get(node.name)):
                 observation = observation._replace(state=replace(observation.state, lent=lent))
+            if untried := self.trials.full.get(node.name):
+                observation = observation._replace(state=replace(observation.state, untried=untried))
             self.observed[node.name] = observation
             if profile:
                 self.nodes[profile].append(observation.state)

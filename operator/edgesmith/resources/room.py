@@ -10,6 +10,8 @@ from edgesmith.resources.common import TERMINATION_LOG, container_security
 ROOM = "room"
 """The container's name."""
 SIZE = "--bytes"
+SCRATCH_VOLUME = "scratch"
+"""The pod's volume that it writes to."""
 DISK_FULL = "DiskFull"
 """The reason of its termination message where there is none; the runtime's word."""
 _MEMORY = "64Mi"
@@ -32,5 +34,5 @@ def container(room: Room, scratch: str) -> dict[str, Any]:
         "securityContext": container_security(),
         "terminationMessagePath": TERMINATION_LOG,
         "terminationMessagePolicy": "File",
-        "volumeMounts": [{"name": "scratch", "mountPath": scratch}],
+        "volumeMounts": [{"name": SCRATCH_VOLUME, "mountPath": scratch}],
     }

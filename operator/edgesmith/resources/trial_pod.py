@@ -16,25 +16,29 @@ from edgesmith.decide.plan import StartTrial
 from edgesmith.decide.serving import serving
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.taints import TOLERATED_BY_ALL
+from edgesmith.resources import room
 from edgesmith.resources.common import metadata
-from edgesmith.resources.daemon_set import pod_spec
+from edgesmith.resources.daemon_set import SCRATCH, pod_spec
 from edgesmith.resources.waiting import pulled, waiting
 
 
 def trial_pod(model: EdgeModel, start: StartTrial, settings: Settings) -> dict[str, Any]:
     """The pod; its node, resources, volumes and rights are those of the server that would run there.
 
-    One that only pulls has no device, no volumes and little memory.
+    One that only pulls has no device, none of the profile's volumes and little memory. Where the finalists are large
+    together, it looks first whether the node's disk has room for them all.
     """
     specs = {name: _server_pod(model, start, image, settings) for name, image in start.images.items()}
     tests = [_self_test(name, spec["initContainers"][0]) for name, spec in specs.items()]
     spec = next(iter(specs.values()))
+    first = [room.container(start.room, SCRATCH)] if start.room else []
     if start.keeps is None:
         *before, last = tests
     else:
         before, last = [pulled(name, image) for name, image in start.images.items()], waiting(start.keeps)
+        scratch = [one for one in spec["volumes"] if one["name"] == room.SCRATCH_VOLUME and first]
         spec = {name: value for name, value in spec.items() if name not in ("volumes", "runtimeClassName")}
-        spec["terminationGracePeriodSeconds"] = 1
+        spec |= {"terminationGracePeriodSeconds": 1} | ({"volumes": scratch} if scratch else {})
     labels = {COMPONENT_LABEL: TRIAL, PROFILE_LABEL: start.profile.metadata.name, TRIAL_LABEL: start.trial}
     return {
         "apiVersion": "v1",
@@ -47,7 +51,7 @@ def trial_pod(model: EdgeModel, start: StartTrial, settings: Settings) -> dict[s
             "restartPolicy": "Never",
             "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": _on(start.node)}},
             "tolerations": [*spec.get("tolerations", ()), *_as_a_daemon()],
-            "initContainers": before,
+            "initContainers": [*first, *before],
             "containers": [last],
         },
     }
