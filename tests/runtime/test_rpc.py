@@ -346,6 +346,7 @@ async def test_a_client_that_reads_nothing_is_read_no_further_and_cut_off() -> N
         client.reading.cancel()
         pings = asyncio.ensure_future(ping_on(client))
         await until(lambda: connection._calls.outbox.paused)
+        assert server.budget.left < server.limits.bodies, "short answers that wait count, too"
         await until(lambda: not server._connections)
         pings.cancel()
         with suppress(asyncio.CancelledError, ConnectionError):

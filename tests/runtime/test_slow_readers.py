@@ -244,6 +244,7 @@ async def test_a_client_whose_machine_has_all_is_waited_for_as_long_as_its_progr
             connection.expire(clock.now)
             client.write(frame(PING, 1, 0, ping))
             await until(lambda: connection._marks.heard == clock.now)
+        assert connection._marks._read == len(pings) * int(4096 * OWN.silent)
         connection.expire(clock.now + OWN.silent + 1)
         connection.expire(clock.now + OWN.silent + OWN.answer)
         assert not connection._transport.is_closing()

@@ -44,8 +44,11 @@ async def test_an_answer_that_waits_counts_until_it_is_read() -> None:
             await reader.send(PREFACE + LEAVE + ASKED)
             await until(lambda: kept(server) > 0)
             assert BUDGET - server.budget.left == SIZE, "it is in memory as a whole until its last byte has gone"
+            waiting = next(one for one in server._connections if one.calls or one._sending.paused)
+            assert waiting._transport.get_write_buffer_limits()[0] == 0, "it is told once the last of it has gone"
             while reader.sizes[1] < SIZE + 5:
-                assert await reader._come(2**16)
+                assert await reader._come(2**14)
+                assert BUDGET - server.budget.left == SIZE or not kept(server)
             await until(lambda: server.budget.left == BUDGET)
 
 
