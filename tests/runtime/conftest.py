@@ -155,6 +155,21 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="session")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """``x`` FP32 [-1,1], repeated in ``y`` [-1,2097152]: a request of some bytes has an answer of 8 MiB."""
+    folder = tmp_path_factory.mktemp("wide")
+    width = 2**21
+    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [1, width])
+    nodes = [
+        helper.make_node("Constant", [], ["shape"], value=shape),
+        helper.make_node("Expand", ["x", "shape"], ["y"]),
+    ]
+    x, y = (_value(name, TensorProto.FLOAT, ("n", count)) for name, count in (("x", 1), ("y", width)))
+    model = _save(folder / "wide.onnx", nodes, [x], [y])
+    return _bundle(folder, "wide", model, {"x": np.ones((1, 1), np.float32)}, ())
+
+
+@pytest.fixture(scope="session")
 def examples() -> dict[str, NDArray[Any]]:
     """A tensor [3,2] of every datatype."""
     return {name: example(name, (3, 2)) for name in TYPES}

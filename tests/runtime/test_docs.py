@@ -13,7 +13,7 @@ from edgesmith_runtime.codec.http import LARGEST_ANSWER, LARGEST_JSON
 from edgesmith_runtime.codec.jsontext import MOST_CONTAINERS
 from edgesmith_runtime.http.limits import MEBIBYTE, SMALL_ANSWER, Limits
 from edgesmith_runtime.metrics import METRICS, Metric
-from edgesmith_runtime.rpc.expiry import RECEIVED_UNREAD
+from edgesmith_runtime.rpc.server import GrpcLimits
 from edgesmith_runtime.rpc.watchers import MOST_WATCHERS
 from edgesmith_runtime.signature import MOST_CLASSES
 from edgesmith_runtime.tensors import DTYPES
@@ -43,6 +43,8 @@ def test_a_flag_is_described(flag: str) -> None:
 
 def test_the_limits_are_named() -> None:
     limits = Limits()
+    own = GrpcLimits()
+    between = int(limits.rate * own.silent / 1024)
     windows = (int(limits.rate * limits.stall / 1024), int(limits.rate * limits.unread / 1024))
     for text in (
         f"{LARGEST_JSON // MEBIBYTE} MiB, {MOST_CONTAINERS:,} lists and objects",
@@ -54,7 +56,8 @@ def test_the_limits_are_named() -> None:
         f"| time between two requests | {limits.idle:g} seconds |",
         f"| connections | {limits.connections:,} |",
         f"a further answer of more than {SMALL_ANSWER // 1024} KiB becomes a 503 or UNAVAILABLE",
-        f"at {limits.rate // 1024} KiB a second and {RECEIVED_UNREAD // MEBIBYTE} MiB at most",
+        f"a ping after {own.silent:g} seconds to clients that say nothing, and behind every {between} KiB",
+        f"its program hangs is cut off after {own.silent + own.answer:g} seconds",
         f"{MOST_WATCHERS} callers of `Watch` may stay",
         f"its N best classes, {MOST_CLASSES:,} at most",
     ):

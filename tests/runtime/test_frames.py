@@ -71,7 +71,7 @@ CALL = frame(HEADERS, END_HEADERS, 1, BLOCK)
 
 def read(sent: bytes, sizes: list[int]) -> Told:
     told = Told()
-    reader = FrameReader(told, memoryview(bytearray(65536)))
+    reader = FrameReader(told, told, memoryview(bytearray(65536)))
     index = 0
     while sent:
         place = reader.buffer()
@@ -216,7 +216,7 @@ def test_bytes_gone_wrong_break_a_rule_or_mean_something_else() -> None:
                 case _:
                     sent[at:at] = rng.randbytes(rng.randint(1, 20))
         told = Told()
-        reader = FrameReader(told, memoryview(bytearray(65536)))
+        reader = FrameReader(told, told, memoryview(bytearray(65536)))
         data = bytes(sent)
         try:
             while data:

@@ -276,7 +276,7 @@ async def test_a_call_that_was_answered_is_not_ended_again(further: bytes) -> No
         client.write(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0)))
         client.begin(1)
         client.send(1, bytes(5))
-        await until(lambda: any(one._outbox.waiting(1) for one in server._connections))
+        await until(lambda: any(one._calls.outbox.waiting(1) for one in server._connections))
         client.send(1, further)
         client.begin(3)
         client.send(3, b"\x09\0\0\0\0")
@@ -297,7 +297,7 @@ async def test_a_call_that_was_answered_holds_nothing_of_a_further_message() -> 
         before = server.budget.left
         client.begin(1)
         client.send(1, bytes(5) + b"\0\0\1\0\0" + bytes(1000))
-        await until(lambda: any(one._outbox.waiting(1) for one in server._connections))
+        await until(lambda: any(one._calls.outbox.waiting(1) for one in server._connections))
         await until(lambda: server.budget.left == before - len(bytes(5) + b"\x08\x01"))
         client.write(frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 100)))
         assert await client.status(1) == "0"
@@ -330,7 +330,7 @@ async def test_no_callback_lets_an_error_out(callback: str, monkeypatch: pytest.
         (connection,) = server._connections
         for name in ("buffer", "received"):
             monkeypatch.setattr(connection._reader, name, fails)
-        monkeypatch.setattr(connection._outbox, "flush", fails)
+        monkeypatch.setattr(connection._calls.outbox, "flush", fails)
         monkeypatch.setattr(connection._sending, "look", fails)
         getattr(connection, callback)(*((1,) if callback != "resume_writing" else ()))
         assert (await client.goaway())[4:8] == bytes([0, 0, 0, 2]), "INTERNAL_ERROR"
@@ -345,7 +345,8 @@ async def test_a_client_that_reads_nothing_is_read_no_further_and_cut_off() -> N
         connection._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
         client.reading.cancel()
         pings = asyncio.ensure_future(ping_on(client))
-        await until(lambda: connection._outbox.paused)
+        await until(lambda: connection._calls.outbox.paused)
+        assert server.budget.left < server.limits.bodies, "short answers that wait count, too"
         await until(lambda: not server._connections)
         pings.cancel()
         with suppress(asyncio.CancelledError, ConnectionError):

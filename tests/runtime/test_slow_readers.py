@@ -9,12 +9,13 @@ import struct
 import time
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from edgesmith_runtime.http2 import outbox
 from edgesmith_runtime.http2.hpack import encode
+from edgesmith_runtime.rpc import calls as calls_of
 from edgesmith_runtime.rpc import connection as connections
 from edgesmith_runtime.rpc import expiry
 from edgesmith_runtime.rpc.call import Method
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 LARGE = b"/test.Test/Large"
 SIZE = 6_000_000
 LONG = 10
+ANSWERS = {LARGE: Method("health", lambda *_: bytes(SIZE))}
 
 STALL, UNREAD = 30.0, 60.0
 OWN = GrpcLimits(head=15.0, silent=60.0, answer=20.0)
@@ -42,12 +44,17 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = time.monotonic()
-        for module in (connections, expiry, outbox):
+        for module in (calls_of, connections, expiry, outbox):
             monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
 
 
 class Reader:
-    """A client that gives all leave for answers, and reads as much of them as it is told, as frames."""
+    """A client that gives all leave for answers, and reads as much of them as it is told, as frames.
+
+    It answers the pings that it comes to, unless it is told not to.
+    """
+
+    answers = True
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -82,8 +89,10 @@ class Reader:
             came = await self._loop.sock_recv(self._connection, most)
         self._rest += came
         while len(self._rest) >= 9 and len(self._rest) >= (end := 9 + int.from_bytes(self._rest[:3], "big")):
-            kind, stream = self._rest[3], int.from_bytes(self._rest[5:9], "big")
+            kind, flags, stream = self._rest[3], self._rest[4], int.from_bytes(self._rest[5:9], "big")
             self.kinds.append((kind, stream))
+            if kind == PING and not flags and self.answers:
+                await self.send(frame(PING, 1, 0, self._rest[9:end]))
             if kind == DATA and stream in self.sizes:
                 self.sizes[stream] += end - 9
             self._rest = self._rest[end:]
@@ -100,8 +109,7 @@ ASKED = b"".join(began(stream, LARGE) + frame(DATA, 1, stream, bytes(5)) for str
 
 
 def serving_large() -> AbstractAsyncContextManager[tuple[GrpcServer, Client]]:
-    methods = METHODS | {LARGE: Method("health", lambda *_: bytes(SIZE))}
-    return calling(methods=methods, sweeps=False, own=OWN, unread=UNREAD, stall=STALL, rate=4096)
+    return calling(methods=METHODS | ANSWERS, sweeps=False, own=OWN, unread=UNREAD, stall=STALL, rate=4096)
 
 
 @asynccontextmanager
@@ -114,7 +122,7 @@ async def reading(sent: bytes) -> AsyncIterator[tuple[GrpcServer, Connection, Re
         async with slow_client(port) as (client, _):
             reader = Reader(client)
             await reader.send(PREFACE + LEAVE + sent)
-            await until(lambda: any(one not in before and one._outbox.paused for one in server._connections))
+            await until(lambda: any(one not in before and one._calls.outbox.paused for one in server._connections))
             (connection,) = server._connections - before
             yield server, connection, reader
 
@@ -130,18 +138,22 @@ async def test_a_client_that_reads_on_is_waited_for_and_one_that_then_says_nothi
         connection.expire(clock.now)
         while not reader.whole:
             await reader.read(300_000)
+            await until(lambda: connection._sending.paused or connection._marks.heard == clock.now or reader.whole)
             clock.now += 50.0  # 6 kB a second
             connection.expire(clock.now)
-        assert (PING, 0) not in reader.kinds
+        assert not connection._transport.is_closing()
+        pings = reader.kinds.count((PING, 0))
+        assert pings >= 2 * (SIZE + 5) // int(4096 * OWN.silent)
+        reader.answers = False
         await reader.send(frame(PING, 0, 0, bytes(8)))
-        await until(lambda: connection._expiry.heard == clock.now and not connection._sending.unsent())
+        await until(lambda: connection._marks.heard == clock.now and not connection._sending.unsent())
         connection.expire(clock.now + OWN.silent + 1)
         connection.expire(clock.now + OWN.silent + OWN.answer)
         assert not connection._transport.is_closing()
         connection.expire(clock.now + OWN.silent + OWN.answer + 2)
         await until(lambda: connection not in server._connections)
         await reader.read_all()
-        assert reader.kinds[-2:] == [(PING, 0), (PING, 0)], "its own was answered, and it was asked"
+        assert reader.kinds.count((PING, 0)) >= pings + 2, "its own was answered, and it was asked"
 
 
 async def test_a_client_that_reads_no_more_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,25 +201,117 @@ async def test_what_could_not_be_read_is_waited_for_anew(
         assert cut_off is reads
 
 
-async def test_a_client_whose_machine_has_all_is_waited_for_as_long_as_it_may_read(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("sent", "before", "late"), OWED.values(), ids=OWED.keys())
+async def test_a_client_that_takes_no_more_again_and_again_has_no_more_time_for_what_it_owes(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes, before: float, late: float
 ) -> None:
-    """It says nothing meanwhile, and its sign of life comes when it has read what came before the question."""
     clock = Clock(monkeypatch)
     async with serving_large() as (server, client):
-        client.write(LEAVE + began(1, LIVE) + frame(DATA, 1, 1, bytes(5)))
-        await until(lambda: bool(server._connections))
+        client.write(sent)
+        await until(lambda: any(one._reader.started for one in server._connections))
         (connection,) = server._connections
-        await client.status(1)
-        connection.expire(clock.now)
-        client.write(began(3, LIVE) + began(5, LARGE) + frame(DATA, 1, 5, bytes(5)))
-        await client.status(5)
+        await until(lambda: bool(connection.calls) or not sent or connection._expiry.unfinished < math.inf)
         await until(lambda: not connection._sending.unsent())
-        may_take = SIZE / 4096
         connection.expire(clock.now)
+        clock.now += before
+        connection.expire(clock.now)
+        calls = len(connection.calls)
+        for _ in range(10):
+            clock.now += late / 10
+            connection.pause_writing()
+            clock.now += 1
+            connection.resume_writing()
+            connection.expire(clock.now)
+        assert connection._transport.is_closing() or len(connection.calls) < calls
+
+
+async def test_a_client_whose_machine_has_all_is_waited_for_as_long_as_its_program_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has a call besides, without which it would be closed after a while in any case."""
+    clock = Clock(monkeypatch)
+    async with serving_large() as (server, client):
+        client.write(LEAVE + began(3, LIVE) + began(5, LARGE) + frame(DATA, 1, 5, bytes(5)))
+        await client.status(5)
+        (connection,) = server._connections
+        await until(lambda: not connection._sending.unsent())
         connection.calls[3].since = math.inf
+        pings = [payload for kind, flags, _, payload in client.frames if (kind, flags) == (PING, 0)]
+        assert len(pings) == (SIZE + 5) // int(4096 * OWN.silent)
+        for ping in pings:
+            connection.expire(clock.now)
+            clock.now += OWN.silent - 1  # 4 KiB a second, and a little more
+            connection.expire(clock.now)
+            client.write(frame(PING, 1, 0, ping))
+            await until(lambda: connection._marks.heard == clock.now)
+        assert connection._marks._read == len(pings) * int(4096 * OWN.silent)
         connection.expire(clock.now + OWN.silent + 1)
-        connection.expire(clock.now + may_take + OWN.answer - 1)
+        connection.expire(clock.now + OWN.silent + OWN.answer)
         assert not connection._transport.is_closing()
-        connection.expire(clock.now + may_take + OWN.answer + 2)
+        connection.expire(clock.now + OWN.silent + OWN.answer + 2)
         assert connection._transport.is_closing()
+
+
+async def test_a_client_whose_machine_has_all_and_whose_program_hangs_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+    async with serving_large() as (server, client):
+        client.write(LEAVE + began(3, LIVE) + began(5, LARGE) + frame(DATA, 1, 5, bytes(5)))
+        await client.status(5)
+        (connection,) = server._connections
+        await until(lambda: not connection._sending.unsent())
+        connection.calls[3].since = math.inf
+        connection.expire(clock.now)
+        connection.expire(clock.now + OWN.silent + OWN.answer - 1)
+        assert not connection._transport.is_closing()
+        connection.expire(clock.now + OWN.silent + OWN.answer + 1)
+        assert connection._transport.is_closing()
+
+
+HURRIED: dict[str, Any] = {"own": GrpcLimits(silent=2.0, answer=2.0), "unread": 2.0, "rate": 32_768}
+"""Patience for two seconds and 64 KiB."""
+
+
+async def test_a_client_that_gives_leave_for_a_byte_at_a_time_is_cut_off() -> None:
+    async with calling(methods=ANSWERS, **HURRIED) as (server, client):
+        client.write(began(1, LARGE) + frame(DATA, 1, 1, bytes(5)))
+        ended = asyncio.ensure_future(client.codes(1))
+        while not ended.done():
+            client.write(b"".join(frame(WINDOW_UPDATE, 0, stream, struct.pack(">I", 1)) for stream in (0, 1)))
+            await asyncio.wait([ended], timeout=0.05)
+        assert ended.result() == [8], "CANCEL"
+        assert not server.calls
+
+
+async def test_a_client_that_gives_leave_slowly_and_steadily_gets_all() -> None:
+    """Of two answers at once: the second one waits for the first, since the connection has no room for both."""
+    half = 300_000
+    async with calling(methods={LARGE: Method("health", lambda *_: bytes(half))}, **HURRIED) as (_, client):
+        all_of_it = struct.pack(">I", half)
+        client.write(b"".join(began(stream, LARGE) + frame(DATA, 1, stream, bytes(5)) for stream in (1, 3)))
+        client.write(b"".join(frame(WINDOW_UPDATE, 0, stream, all_of_it) for stream in (1, 3)))
+        ended = asyncio.ensure_future(client.status(3))
+        answered = 0
+        while not ended.done():
+            client.write(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 5_000)))  # 100 kB a second
+            pings = [payload for kind, flags, _, payload in client.frames if (kind, flags) == (PING, 0)]
+            client.write(b"".join(frame(PING, 1, 0, ping) for ping in pings[answered:]))
+            answered = len(pings)
+            await asyncio.wait([ended], timeout=0.05)
+        assert ended.result() == "0"
+        assert {
+            stream: sum(len(data) for kind, _, one, data in client.frames if (kind, one) == (DATA, stream))
+            for stream in (1, 3)
+        } == dict.fromkeys((1, 3), half + 5)
+
+
+async def test_a_client_that_hangs_is_soon_gone_however_much_its_machine_takes() -> None:
+    async with calling(methods=METHODS | ANSWERS, **HURRIED) as (
+        server,
+        client,
+    ):
+        client.write(LEAVE + began(3, LIVE) + began(5, LARGE) + frame(DATA, 1, 5, bytes(5)))
+        await client.status(5)
+        assert server.calls == 1
+        await until(lambda: not server._connections)

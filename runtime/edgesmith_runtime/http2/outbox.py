@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from edgesmith_runtime.http.pace import Pace
 from edgesmith_runtime.http2.frames import (
     DEFAULT_FRAME,
     DEFAULT_WINDOW,
@@ -21,7 +22,8 @@ from edgesmith_runtime.http2.frames import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edgesmith_runtime.http.limits import Budget
+    from edgesmith_runtime.http.limits import Budget, Limits
+    from edgesmith_runtime.http2.marks import Marks
 
 __all__ = ["Outbox"]
 
@@ -34,15 +36,25 @@ class _Stream:
         window: How many bytes its client takes now; below 0 where it changed its mind.
         parts: What waits, in its order.
         size: The bytes of it.
+        held: The bytes that are in memory for it: a part stays whole until the last of it is sent.
         end: What is written behind the last of it; None: more may come.
+        sent: The bytes that were sent on it.
         moved: When some of it was last sent, on `time.monotonic`'s clock.
+        seen: Bytes that had been sent when it began to wait, or at the last look: on it and on all streams.
+        taken: The bytes that its client made room for while it waited.
+        pace: How fast its client has to do that; None: it has not waited yet.
     """
 
     window: int
     parts: deque[memoryview] = field(default_factory=deque)
     size: int = 0
+    held: int = 0
     end: bytes | None = None
+    sent: int = 0
     moved: float = 0.0
+    seen: tuple[int, int] = (0, 0)
+    taken: int = 0
+    pace: Pace | None = None
 
 
 class Outbox:
@@ -51,6 +63,8 @@ class Outbox:
     Args:
         write: Sends bytes, one part after the other.
         ended: Is told of each stream whose end has been written.
+        marks: Says after which bytes a ping asks whether they were read.
+        limits: How slow a client may be.
         budget: The memory that all requests and answers share.
         peer: Who receives.
     """
@@ -59,6 +73,9 @@ class Outbox:
         self,
         write: Callable[[Sequence[bytes | memoryview]], None],
         ended: Callable[[int], None],
+        marks: Marks,
+        *,
+        limits: Limits,
         budget: Budget,
         peer: bytes,
     ) -> None:
@@ -66,6 +83,9 @@ class Outbox:
         """Whether the client's machine takes nothing at the moment."""
         self._write = write
         self._ended = ended
+        self._marks = marks
+        self._limits = limits
+        self._sent = 0
         self._budget = budget
         self._peer = peer
         self._window = DEFAULT_WINDOW
@@ -80,22 +100,40 @@ class Outbox:
     def close(self, stream: int) -> None:
         """Forget a stream and what waits on it."""
         if (found := self._streams.pop(stream, None)) is not None:
-            self._budget.release(self._peer, found.size)
+            self._budget.release(self._peer, found.held)
 
     def waiting(self, stream: int) -> int:
         """How many bytes wait on a stream."""
         found = self._streams.get(stream)
         return 0 if found is None else found.size
 
+    def late(self, stream: int, now: float) -> bool:
+        """Whether its client makes room too slowly for what waits on a stream.
+
+        Where the connection has no room, room for another stream is as good: this one's turn comes.
+        """
+        found = self._streams.get(stream)
+        if found is None or found.pace is None:
+            return False
+        own, all_of_them = found.seen
+        found.taken += self._sent - all_of_them if found.window > 0 else found.sent - own
+        found.seen = found.sent, self._sent
+        if found.size:
+            return found.pace.late(found.taken, now)
+        found.pace.rest()
+        return False
+
     def stuck(self, stream: int, now: float) -> float:
         """For how many seconds nothing of what waits on a stream was sent; 0 where nothing waits."""
         found = self._streams.get(stream)
         return 0.0 if found is None or not found.size else now - found.moved
 
-    def renew(self, now: float) -> None:
-        """Count anew for how long nothing was sent: the client may have given leave that could not be read."""
+    def put_off(self, seconds: float, now: float) -> None:
+        """Leave out a time in which leave that the client gave could not be read; see `Pace.put_off`."""
         for found in self._streams.values():
-            found.moved = now
+            found.moved = min(found.moved + seconds, now)
+            if found.pace is not None:
+                found.pace.put_off(seconds, now)
 
     def send(self, stream: int, head: bytes, parts: Sequence[bytes | memoryview], end: bytes | None) -> None:
         """Send on a stream that is open.
@@ -108,10 +146,12 @@ class Outbox:
         """
         found = self._streams[stream]
         size = sum(map(len, parts))
-        if not found.size and not self.paused and size <= min(found.window, self._window, self._longest):
-            found.window -= size
-            self._window -= size
-            data = [frame_head(Kind.DATA, 0, stream, size), *parts] if size else []
+        if (
+            not found.size
+            and not self.paused
+            and size <= min(found.window, self._window, self._longest, self._marks.room)
+        ):
+            data = [frame_head(Kind.DATA, 0, stream, size), *parts, self._count(found, size)] if size else []
             self._write([head, *data, end or b""])
             if end is not None:
                 self._end(stream)
@@ -120,10 +160,15 @@ class Outbox:
             self._write([head])
         if not found.size:
             found.moved = time.monotonic()
-        found.parts.extend(memoryview(part) for part in parts if len(part))
+            found.seen = found.sent, self._sent
+            found.pace = found.pace or Pace(self._limits.rate, self._limits.unread)
+        more = [memoryview(part) for part in parts if len(part)]
+        held = sum(map(_whole, more))
+        found.parts.extend(more)
         found.size += size
+        found.held += held
         found.end = end
-        self._budget.take(self._peer, size)
+        self._budget.take(self._peer, held)
         self._flush(stream, found)
 
     def flush(self) -> None:
@@ -175,24 +220,23 @@ class Outbox:
 
     def _flush(self, stream: int, found: _Stream) -> None:
         writes: list[bytes | memoryview] = []
-        sent = 0
+        gone = 0
         while found.parts and not self.paused:
             part = found.parts[0]
-            count = min(len(part), found.window - sent, self._window - sent, self._longest)
+            count = min(len(part), found.window, self._window, self._longest, self._marks.room)
             if count <= 0:
                 break
             writes += (frame_head(Kind.DATA, 0, stream, count), part[:count])
-            sent += count
+            if mark := self._count(found, count):
+                writes.append(mark)
+            found.size -= count
             if count == len(part):
                 found.parts.popleft()
+                gone += _whole(part)
             else:
                 found.parts[0] = part[count:]
-        if sent:
-            found.window -= sent
-            self._window -= sent
-            found.size -= sent
-            found.moved = time.monotonic()
-            self._budget.release(self._peer, sent)
+        found.held -= gone
+        self._budget.release(self._peer, gone)
         done = not found.parts and found.end is not None
         if done:
             writes.append(found.end or b"")
@@ -201,6 +245,20 @@ class Outbox:
         if done:
             self._end(stream)
 
+    def _count(self, found: _Stream, count: int) -> bytes:
+        """Take note of data that is sent; give the ping that follows, empty for none."""
+        found.window -= count
+        self._window -= count
+        found.sent += count
+        self._sent += count
+        found.moved = time.monotonic()
+        return self._marks.sent(count, found.moved)
+
     def _end(self, stream: int) -> None:
         self._streams.pop(stream, None)
         self._ended(stream)
+
+
+def _whole(part: memoryview) -> int:
+    """The bytes of what a part is cut out of."""
+    return memoryview(part.obj).nbytes

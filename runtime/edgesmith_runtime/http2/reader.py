@@ -21,7 +21,7 @@ from edgesmith_runtime.http2.hpack import BlockError, Decoder, Field
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MOST_FRAME", "MOST_HEADERS", "MOST_HEADER_BYTES", "FrameReader", "Receiver"]
+__all__ = ["MOST_FRAME", "MOST_HEADERS", "MOST_HEADER_BYTES", "FrameReader", "Receiver", "Streams"]
 
 MOST_FRAME: Final = 2**20
 """The longest frame that a client may send. Long ones spare both sides work; other kinds than DATA are far shorter."""
@@ -42,7 +42,17 @@ _OF_A_STREAM: Final = frozenset({Kind.DATA, Kind.HEADERS, Kind.PRIORITY, Kind.RS
 
 
 class Receiver(Protocol):
-    """Who is told what came. Streams are told by their numbers, all of them odd."""
+    """Who is told what came for the connection."""
+
+    def settings(self, values: dict[int, int]) -> None:
+        """The client says how it is to be spoken to."""
+
+    def ping(self, payload: bytes, *, answer: bool) -> None:
+        """The client asks for a sign of life, or answers."""
+
+
+class Streams(Protocol):
+    """Who is told what came for streams. They are told by their numbers, all of them odd."""
 
     def headers(self, stream: int, fields: list[Field], *, begins: bool, ends: bool) -> None:
         """Take a whole block of headers: those that a stream begins with, or others."""
@@ -65,12 +75,6 @@ class Receiver(Protocol):
     def reset(self, stream: int) -> None:
         """The client wants no more of a stream."""
 
-    def settings(self, values: dict[int, int]) -> None:
-        """The client says how it is to be spoken to."""
-
-    def ping(self, payload: bytes, *, answer: bool) -> None:
-        """The client asks for a sign of life, or answers."""
-
     def window(self, stream: int, increment: int) -> None:
         """The client may be sent more bytes, on a stream or, for 0, on the connection."""
 
@@ -79,11 +83,12 @@ class FrameReader:
     """Reads one connection.
 
     Args:
-        receiver: Who is told.
+        receiver: Who is told of the connection.
+        streams: Who is told of streams.
         scratch: Memory for what is read; may be shared, because nothing stays in it.
     """
 
-    def __init__(self, receiver: Receiver, scratch: memoryview) -> None:
+    def __init__(self, receiver: Receiver, streams: Streams, scratch: memoryview) -> None:
         self.started = False
         """Whether the client began as HTTP/2 begins, its settings included."""
         self.newest = 0
@@ -91,6 +96,7 @@ class FrameReader:
         self.begun = 0
         """How many frames have begun."""
         self._receiver = receiver
+        self._streams = streams
         self._scratch = scratch
         self._decoder = Decoder(fields=MOST_HEADERS, size=MOST_HEADER_BYTES)
         self._held = bytearray()
@@ -122,7 +128,7 @@ class FrameReader:
     def buffer(self) -> memoryview:
         """The memory that the next bytes belong in."""
         if self._left >= _WORTH_A_PLACE and not self._held:
-            place = self._receiver.place(self._stream, self._left)
+            place = self._streams.place(self._stream, self._left)
             if place is not None:
                 self._direct = True
                 return place
@@ -137,7 +143,7 @@ class FrameReader:
         """
         if self._direct:
             self._left -= count
-            self._receiver.placed(self._stream, count)
+            self._streams.placed(self._stream, count)
             self._end_data()
             return
         data = self._scratch[:count]
@@ -213,7 +219,7 @@ class FrameReader:
     def _begin_data(self, stream: int, flags: int, length: int, padding: int) -> None:
         if padding > length:
             raise Violation(Code.PROTOCOL_ERROR, "a frame is padded beyond its end")
-        self._receiver.data_begins(stream, length)
+        self._streams.data_begins(stream, length)
         self._stream, self._ends = stream, bool(flags & Flag.END_STREAM)
         self._padding = max(0, padding - 1)  # without the byte that says how much there is
         self._left = length - padding
@@ -225,7 +231,7 @@ class FrameReader:
         count = min(self._left, end - at)
         if count:
             self._left -= count
-            self._receiver.data(self._stream, data[at : at + count])
+            self._streams.data(self._stream, data[at : at + count])
             at += count
         skipped = min(self._padding, end - at) if not self._left else 0
         self._padding -= skipped
@@ -235,7 +241,7 @@ class FrameReader:
     def _end_data(self) -> None:
         if not self._left and not self._padding and self._ends:
             self._ends = False
-            self._receiver.data_ends(self._stream)
+            self._streams.data_ends(self._stream)
 
     # Headers.
 
@@ -272,12 +278,12 @@ class FrameReader:
             raise Violation(Code.COMPRESSION_ERROR, str(error)) from error
         begins = self._block_stream > self.newest
         self.newest = max(self.newest, self._block_stream)
-        self._receiver.headers(self._block_stream, fields, begins=begins, ends=self._block_ends)
+        self._streams.headers(self._block_stream, fields, begins=begins, ends=self._block_ends)
 
     # The rest.
 
     def _reset(self, stream: int, _flags: int, _payload: memoryview) -> None:
-        self._receiver.reset(stream)
+        self._streams.reset(stream)
 
     def _settings(self, _stream: int, flags: int, payload: memoryview) -> None:
         self.started = True
@@ -300,7 +306,7 @@ class FrameReader:
         self._receiver.ping(bytes(payload), answer=bool(flags & Flag.ACK))
 
     def _window(self, stream: int, _flags: int, payload: memoryview) -> None:
-        self._receiver.window(stream, int.from_bytes(payload, "big") & _STREAM)
+        self._streams.window(stream, int.from_bytes(payload, "big") & _STREAM)
 
     def _push(self, _stream: int, _flags: int, _payload: memoryview) -> None:
         raise Violation(Code.PROTOCOL_ERROR, "a client cannot push")

@@ -145,10 +145,13 @@ class Side(Protocol):
         """End a call whose client takes too long."""
 
     def cut(self, call: Call) -> None:
-        """End a call without one, since its client takes nothing."""
+        """End a call without one, since its client takes too little."""
 
     def stuck(self, call: Call, now: float) -> float:
         """For how many seconds its client has taken nothing of what waits for it."""
+
+    def late(self, call: Call, now: float) -> bool:
+        """Whether its client takes what waits for it too slowly."""
 
     def settle(self, call: Call, future: asyncio.Future[bytes]) -> None:
         """Send the answer that has been made."""

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from edgesmith_runtime.http.sending import Sending
-from edgesmith_runtime.http2 import frames
-from edgesmith_runtime.http2.frames import Code, Kind
+from edgesmith_runtime.http2.frames import Code
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from edgesmith_runtime.http.limits import Limits
+    from edgesmith_runtime.http2.marks import Marks
     from edgesmith_runtime.rpc.call import Call
     from edgesmith_runtime.rpc.server import GrpcLimits
 
-__all__ = ["RECEIVED_UNREAD", "Ending", "Expiry"]
-
-_ALIVE: Final = b"alive?  "
-RECEIVED_UNREAD: Final = 6 * 2**20
-"""Bytes that a client's machine may have acknowledged and its program not read: what Linux keeps at most, unless told
-otherwise (tcp(7), tcp_rmem)."""
+__all__ = ["Ending", "Expiry"]
 
 
 class Ending(Protocol):
@@ -41,30 +36,22 @@ class Expiry:
     Args:
         ending: Ends the connection.
         sending: What is sent on it.
+        marks: What its client's program has read of that.
         limits: Bounds on clients that hold over HTTP, too.
         own: Bounds that do not.
     """
 
-    def __init__(self, ending: Ending, sending: Sending, limits: Limits, own: GrpcLimits) -> None:
+    def __init__(self, ending: Ending, sending: Sending, marks: Marks, limits: Limits, own: GrpcLimits) -> None:
         self.quiet_since = time.monotonic()
         """Since when the connection has had no call."""
-        self.heard = self.quiet_since
-        """When its client last sent anything."""
-        self._asked = math.inf
-        self._arrived = 0
-        self._looked = self._reads_until = self.quiet_since
         self.unfinished = math.inf
         """Since when the rest of a frame, or of a block of headers, is waited for; infinity: it is not."""
         self._begun = 0
         self._ending = ending
         self._sending = sending
+        self._marks = marks
         self._limits = limits
         self._own = own
-
-    def came(self) -> None:
-        """Take note that the client sent something: what its machine had before is taken as read."""
-        self.heard = self._reads_until = time.monotonic()
-        self._asked = math.inf
 
     def read(self, begun: int, *, unfinished: bool) -> None:
         """Take note of what was read of it.
@@ -76,21 +63,27 @@ class Expiry:
         if not unfinished:
             self.unfinished = math.inf
         elif begun != self._begun or self.unfinished == math.inf:
-            self.unfinished = self.heard
+            self.unfinished = self._marks.heard
         self._begun = begun
 
     def without_calls(self) -> None:
         """Take note that the last call has ended."""
         self.quiet_since = time.monotonic()
 
-    def renew(self, calls: Collection[Call], now: float) -> None:
-        """Wait anew for all that the client may have sent while nothing was read."""
-        self.heard, self._asked = now, math.inf
+    def put_off(self, calls: Collection[Call], seconds: float, now: float) -> None:
+        """Leave out a time in which nothing of the client was read.
+
+        Args:
+            calls: The connection's calls.
+            seconds: How long that was.
+            now: When it ended.
+        """
+        self._marks.put_off(seconds, now)
         if self.unfinished < math.inf:
-            self.unfinished = now
+            self.unfinished = min(self.unfinished + seconds, now)
         for call in calls:
             if call.since < math.inf:
-                call.since = now
+                call.since = min(call.since + seconds, now)
 
     def look(self, calls: Collection[Call], now: float, *, started: bool) -> None:
         """End what takes too long.
@@ -101,7 +94,6 @@ class Expiry:
             started: Whether the client has said how it is to be spoken to, as it has to at first.
         """
         sending = self._sending.look(now)
-        self._note_arrived(now)
         if sending is Sending.State.STALLED:
             self._ending.abort()
             return
@@ -112,7 +104,7 @@ class Expiry:
             self._ending.close(Code.ENHANCE_YOUR_CALM, "waited too long for the rest of a frame")
             return
         for call in tuple(calls):
-            if call.side.stuck(call, now) > self._limits.unread:
+            if call.side.late(call, now):
                 call.side.cut(call)
             elif now - call.since > (self._limits.stall if call.expected else self._own.between):
                 call.side.cancel(call, "waited too long for the rest of a message")
@@ -120,22 +112,12 @@ class Expiry:
 
     def _ask(self, now: float, *, calls: bool, under_way: bool) -> None:
         """Ask a client that says nothing for a sign of life, and leave one that gives none, or asks for nothing."""
-        own = self._own
-        if under_way and self._asked == math.inf:
-            # A ping would come behind an answer, and how slowly that may be read is a bound of its own.
-            self.heard = self.quiet_since = now
-        elif not calls and now - self.quiet_since > own.idle:
+        if under_way:
+            self.quiet_since = now
+            self._marks.under_way(now)
+        if not calls and now - self.quiet_since > self._own.idle:
             self._ending.close(sentence="connection idle")
-        elif now - max(self._asked, self._reads_until) > own.answer:
+        elif self._marks.late(now):
             self._ending.abort()
-        elif now - self.heard > own.silent and self._asked == math.inf:
-            self._asked = now
-            self._sending.write([frames.frame(Kind.PING, 0, 0, _ALIVE)])
-
-    def _note_arrived(self, now: float) -> None:
-        """Reckon until when a client that reads as slowly as it may has what its machine acknowledged to read."""
-        rate = self._limits.rate
-        more, self._arrived = self._sending.arrived - self._arrived, self._sending.arrived
-        before, self._looked = self._looked, now
-        if more:
-            self._reads_until = min(max(self._reads_until, before) + more / rate, now + RECEIVED_UNREAD / rate)
+        elif now - self._marks.heard > self._own.silent and not self._marks.asked:
+            self._sending.write([self._marks.ask(now)])
