@@ -16,6 +16,7 @@ from rollouts import is_ready, labels, node_labels, pods, revisions, roll_out
 from silent_proxy import silent_proxy
 
 from edgesmith.api.names import node_label
+from tests.patience import PATIENCE
 
 
 def test_an_unknown_profile_is_named_and_its_coming_is_enough_to_go_on(
@@ -201,7 +202,7 @@ def test_an_operator_whose_lease_is_taken_ends(server: ApiServer, namespace: str
     operator.wait_ready()
     server.patch("leases", "edgesmith-operator", {"spec": {"holderIdentity": "somebody-else"}}, namespace)
     assert operator.process is not None
-    assert operator.process.wait(20) == 1
+    assert operator.process.wait(PATIENCE) == 1
     assert "somebody-else has taken the lease" in operator.log.read_text()
     operator.process = None
 
@@ -226,12 +227,12 @@ def test_watches_that_fall_silent_are_noticed_and_replaced(
         operator.start()
         operator.wait_ready()
         # The Lease is renewed every 5 s: what asked nothing for longer is a watch.
-        wait_for("the watches to be found among the connections", lambda: proxy.silence(unasked=8.0) >= WATCHES, 30)
+        wait_for("the watches to be found among the connections", lambda: proxy.silence(unasked=8.0) >= WATCHES)
         server.apply(edge_model("parts", namespace))
         said = wait_for("the liveness probe to notice", lambda: _unhealthy(operator), 90)
         assert "The watch has not shown our own Lease for" in said
         wait_condition(server, namespace, "parts", "Stalled", "ProfileNotFound", seconds=60)
-        wait_for("the operator to be healthy again", lambda: operator.ask("/healthz")[0] == 200, 30)
+        wait_for("the operator to be healthy again", lambda: operator.ask("/healthz")[0] == 200)
 
 
 WATCHES = 7
