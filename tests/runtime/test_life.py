@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 import tritonclient.grpc
 import tritonclient.http
-from tritonclient.utils import InferenceServerException
 
 from edgesmith_runtime.bundle import Bundle, read_bundle, write_bundle
 from edgesmith_runtime.golden import Golden
@@ -134,7 +133,7 @@ def test_no_termination_file_is_made_by_the_server(toy_copy: Bundle, tmp_path: P
 
 def test_an_idle_server_stops_at_once(toy: Bundle, start_server: StartServer) -> None:
     server = start_server(toy.folder, "--drain-seconds", "3600")  # what it would wait for beyond the test's own limit
-    with closing(socket.create_connection(("127.0.0.1", server.http))), closing(_grpc(server)) as client:
+    with closing(socket.create_connection(("127.0.0.1", server.http))), closing(grpc_client(server)) as client:
         client.is_server_live()
         assert server.stop() == 0
     assert [entry["message"] for entry in server.lines][-2:] == ["draining", "stopped"]
@@ -148,12 +147,12 @@ def test_a_request_in_flight_is_answered_before_the_end(
     server = start_server(toy.folder, "--drain-seconds", "3600", hold.option, program=HELD)
 
     def ask() -> None:
-        with closing(_http(server) if protocol == "http" else _grpc(server)) as client:
-            _ask_toy(client, tritonclient.http if protocol == "http" else tritonclient.grpc)
+        with closing(http_client(server) if protocol == "http" else grpc_client(server)) as client:
+            ask_toy(client, tritonclient.http if protocol == "http" else tritonclient.grpc)
             answers.append("came")
 
     hold.begin()
-    with closing(_http(server)) as probe:
+    with closing(http_client(server)) as probe:
         thread = threading.Thread(target=ask)
         thread.start()
         _until_in_flight(server)
@@ -184,7 +183,7 @@ def test_a_full_queue_refuses_and_probes_get_through(toy: Bundle, start_server: 
     hold = Hold(tmp_path)
     server = start_server(toy.folder, "--queue", "1", "--drain-seconds", "0", hold.option, program=HELD)
     hold.begin()
-    with closing(socket.create_connection(("127.0.0.1", server.http))) as client, closing(_http(server)) as probe:
+    with closing(socket.create_connection(("127.0.0.1", server.http))) as client, closing(http_client(server)) as probe:
         client.sendall(_request())
         _until_in_flight(server)
         with closing(socket.create_connection(("127.0.0.1", server.http))) as other:
@@ -221,7 +220,7 @@ def test_what_is_only_announced_takes_no_memory_from_others(toy_server: Server) 
     silent = [socket.create_connection(("127.0.0.1", toy_server.http)) for _ in range(600)]
     for client in silent:
         client.sendall(b"POST /v2/models/toy/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 1048576\r\n\r\n")
-    with closing(_http(toy_server)) as client:
+    with closing(http_client(toy_server)) as client:
         given_input = tritonclient.http.InferInput("x", [100, 4], "FP32")
         given_input.set_data_from_numpy(np.zeros((100, 4), np.float32))
         assert client.infer("toy", [given_input]).as_numpy("relu").shape == (100, 4)
@@ -231,7 +230,7 @@ def test_what_is_only_announced_takes_no_memory_from_others(toy_server: Server) 
 
 def test_new_requests_are_answered_for_a_while_after_the_signal(toy: Bundle, start_server: StartServer) -> None:
     server = start_server(toy.folder, "--accept-seconds", "3600")  # so long that no client comes too late
-    with closing(socket.create_connection(("127.0.0.1", server.http))) as kept, closing(_grpc(server)) as grpc:
+    with closing(socket.create_connection(("127.0.0.1", server.http))) as kept, closing(grpc_client(server)) as grpc:
         kept.sendall(b"GET /v2/health/ready HTTP/1.1\r\nHost: a\r\n\r\n")
         assert kept.recv(4096).startswith(b"HTTP/1.1 200 ")
         server.process.send_signal(signal.SIGTERM)
@@ -241,7 +240,7 @@ def test_new_requests_are_answered_for_a_while_after_the_signal(toy: Bundle, sta
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert b"\r\nConnection: close\r\n" in answer
         assert "edgesmith_ready 0" in _metrics(server)
-        with closing(_http(server)) as client:
+        with closing(http_client(server)) as client:
             assert not client.is_server_ready()
         assert grpc.is_server_live()
         assert not grpc.is_server_ready()
@@ -255,67 +254,7 @@ def test_the_while_ends(toy: Bundle, start_server: StartServer) -> None:
     assert [entry["message"] for entry in server.lines][-2:] == ["draining", "stopped"]
 
 
-LINGERS = (1.0, 4.0, 16.0)
-"""Seconds that a server lingers after each question; one that lingers longer is tried where no client came in time."""
-
-
-@pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_a_server_that_lingers_is_ready_for_as_long_as_it_is_asked(
-    toy: Bundle, start_server: StartServer, protocol: str
-) -> None:
-    for lingers in LINGERS:
-        server = start_server(toy.folder, "--accept-seconds", str(lingers), "--linger-seconds", "3600")
-        asked = time.monotonic()
-        server.process.send_signal(signal.SIGTERM)
-        server.wait_for("lingering")
-        if (asked := _kept_by_questions(server, protocol, asked, lingers)) is not None:
-            break
-    else:
-        pytest.fail(f"no client asked within {lingers} s of its last question")
-    while _answers(server, "http"):  # a probe asks no model, so it is answered to the end and puts nothing off
-        assert time.monotonic() < asked + PATIENCE, "it ends soon after the last request"
-    assert time.monotonic() >= asked + lingers
-    assert server.stop() == 0
-    assert [entry["message"] for entry in server.lines][-3:] == ["lingering", "draining", "stopped"]
-
-
-def _kept_by_questions(server: Server, protocol: str, began: float, lingers: float) -> float | None:
-    """Ask a server for longer than it lingers without; when the last question was sent.
-
-    None: this machine let one of them come too late, so that the server was right to end.
-    """
-    asked = began
-    while asked - began < 3 * lingers:
-        before, asked = asked, time.monotonic()
-        if not _answers(server, protocol, ask=True):
-            assert time.monotonic() >= before + lingers, "its endpoint would go"
-            return None
-        time.sleep(0.2)
-    return asked
-
-
-def _answers(server: Server, protocol: str, *, ask: bool = False) -> bool:
-    """Whether a server says that it is ready, and answers where it is asked."""
-    library: Any = tritonclient.http if protocol == "http" else tritonclient.grpc
-    with closing(_http(server) if protocol == "http" else _grpc(server)) as client:
-        try:
-            ready = bool(client.is_server_ready())
-            if ready and ask:
-                _ask_toy(client, library)
-        except (InferenceServerException, OSError):
-            return False
-        return ready
-
-
-def test_a_server_that_lingers_ends_at_last_though_it_is_asked(toy: Bundle, start_server: StartServer) -> None:
-    server = start_server(toy.folder, "--accept-seconds", "3600", "--linger-seconds", "1")
-    began = time.monotonic()
-    server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(PATIENCE) == 0
-    assert time.monotonic() - began >= 1
-
-
-def _ask_toy(client: Any, library: Any) -> None:
+def ask_toy(client: Any, library: Any) -> None:
     given_input = library.InferInput("x", [1, 4], "FP32")
     given_input.set_data_from_numpy(np.zeros((1, 4), np.float32))
     assert client.infer("toy", [given_input]).as_numpy("relu").shape == (1, 4)
@@ -354,11 +293,11 @@ def test_reading_a_bundle_leaves_nothing_behind(toy_copy: Bundle) -> None:
     assert sorted(toy_copy.folder.iterdir()) == before
 
 
-def _http(server: Server) -> Any:
+def http_client(server: Server) -> Any:
     return tritonclient.http.InferenceServerClient(f"127.0.0.1:{server.http}", network_timeout=60)
 
 
-def _grpc(server: Server) -> Any:
+def grpc_client(server: Server) -> Any:
     return tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{server.grpc}")
 
 

@@ -130,24 +130,6 @@ def received_of(server: GrpcServer) -> int:
     return next((one.calls[1].reader.received for one in server._connections if 1 in one.calls), 0)
 
 
-async def test_of_many_silent_calls_the_oldest_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
-    async with calling(calls=4, own=GrpcLimits(hurried=2.0), sweeps=False) as (server, client):
-        for count, stream in enumerate((1, 3, 5, 7), 1):
-            client.begin(stream)
-            await until(lambda count=count: server.calls == count)  # type: ignore[misc]  # of each turn
-            clock.now += 0.1
-        clock.now += 2.0
-        server.look()
-        for stream in (1, 3):
-            assert await client.status(stream) == "1 too many calls wait for their messages"
-        clock.now += 10.0
-        server.look()
-        assert server.calls == 2
-        client.send(7, bytes(5), ends=True)
-        assert await client.status(7) == "0"
-
-
 async def test_there_are_so_many_calls_and_no_more() -> None:
     async with calling(calls=2, own=GrpcLimits(streams=3)) as (server, client):
         for stream in (1, 3, 5):

@@ -169,6 +169,24 @@ async def test_a_client_that_gives_no_sign_of_life_is_forgotten(monkeypatch: pyt
         assert GOAWAY not in {kind for kind, _, _, _ in client.frames}
 
 
+async def test_of_many_silent_calls_the_oldest_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    async with calling(calls=4, own=GrpcLimits(hurried=2.0), sweeps=False) as (server, client):
+        for count, stream in enumerate((1, 3, 5, 7), 1):
+            client.begin(stream)
+            await until(lambda count=count: server.calls == count)  # type: ignore[misc]  # of each turn
+            clock.now += 0.1
+        clock.now += 2.0
+        server.look()
+        for stream in (1, 3):
+            assert await client.status(stream) == "1 too many calls wait for their messages"
+        clock.now += 10.0
+        server.look()
+        assert server.calls == 2
+        client.send(7, bytes(5), ends=True)
+        assert await client.status(7) == "0"
+
+
 @pytest.mark.parametrize(
     "sent",
     [b"", PREFACE[:5], PREFACE, PREFACE + frame(SETTINGS, 0, 0, b"") + frame(HEADERS, 0, 1, b"\x83")],
