@@ -16,13 +16,15 @@ from typing import Any, TypeVar
 import urllib3
 import yaml
 
+from tests.patience import PATIENCE
+
 Object = dict[str, Any]
 T = TypeVar("T")
 
 ADMIN, KUBELET, NOBODY, OPERATOR = "admin-token", "kubelet-token", "nobody-token", "operator-token"
 
 
-def wait_for(what: str, check: Callable[[], T | None], seconds: float = 30.0) -> T:
+def wait_for(what: str, check: Callable[[], T | None], seconds: float = PATIENCE) -> T:
     """What a check returns once that is something, or a failure that says what was waited for."""
     deadline = time.monotonic() + seconds
     while True:

@@ -15,6 +15,7 @@ from typing import Self
 from apiserver import ApiServer, Object
 
 from edgesmith.api.names import REVISION_LABEL
+from tests.patience import PATIENCE
 
 GOOD: Object = {"verdict": "Passed", "reason": "Passed", "message": "Passed.", "p50Ms": 1.5, "p95Ms": 2.5}
 BAD: Object = {"verdict": "Failed", "reason": "GoldenMismatch", "message": "Sample 3 differs by 0.4.", "parity": 0.5}
@@ -51,7 +52,7 @@ class Kubelets:
     def __exit__(self, *exc: object) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(PATIENCE)
         self.check()
 
     def check(self) -> None:

@@ -20,6 +20,8 @@ from apiserver import ADMIN, ApiServer, Object, wait_for
 from control_plane import free_ports
 from processes import ENDS_WITH_US, running_program
 
+from tests.patience import PATIENCE
+
 DIGEST = "sha256:" + "ab" * 32
 
 
@@ -104,7 +106,7 @@ class Operator:
         """Send a signal and return the exit status."""
         assert self.process is not None
         self.process.send_signal(number)
-        code = self.process.wait(20)
+        code = self.process.wait(PATIENCE)
         self.process = None
         return code
 
@@ -188,7 +190,7 @@ def condition(server: ApiServer, namespace: str, name: str, kind: str) -> Object
 
 
 def wait_condition(
-    server: ApiServer, namespace: str, name: str, kind: str, reason: str, *, seconds: float = 30.0
+    server: ApiServer, namespace: str, name: str, kind: str, reason: str, *, seconds: float = PATIENCE
 ) -> Object:
     """A condition once it has this reason."""
 

@@ -30,6 +30,7 @@ from trainer import as_npz, publish
 
 from edgesmith_builder.oci import BytesBlob, Manifest, Registry, Repository
 from edgesmith_builder.oci.content import CONFIG, LAYER_GZIP
+from tests.patience import PATIENCE
 
 NAME = "parts"
 SHIFT = np.array([6.0, -4.0, 0.0, 5.0], np.float32)
@@ -119,7 +120,7 @@ class Camera:
         body = json.dumps({"inputs": [tensor]}).encode()
         url = f"http://127.0.0.1:{serving.port}/v2/models/{NAME}/infer"
         try:
-            with urllib.request.urlopen(urllib.request.Request(url, body), timeout=10) as answer:
+            with urllib.request.urlopen(urllib.request.Request(url, body), timeout=PATIENCE) as answer:
                 found = json.load(answer)["outputs"][0]["data"]
         except OSError:
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from apiserver import ApiServer, Object, wait_for
@@ -43,11 +44,14 @@ async def test_a_kustomization_is_ready_when_a_revision_serves_and_fails_with_it
         first = labels(server, namespace)
         assert set(first) == nodes
 
-        source.publish(SECOND, _model(namespace, 2))
+        source.publish(SECOND, _model(namespace, 2, rollout={"steps": [{"nodes": 1, "bake": "1h"}]}))
         source.wait(SECOND, "Unknown", "Progressing")
         await build()
         wait_for("a canary", lambda: len(set(labels(server, namespace).values())) == 2)
         assert source.ready(SECOND)["status"] == "Unknown", "it is rolled out"
+        (second,) = set(labels(server, namespace).values()) - set(first.values())
+        promoted = {"spec": {"rollout": {"promote": [{"revision": second}]}}}
+        server.patch("edgemodels", "parts", promoted, namespace)
         source.wait(SECOND, "True", "ReconciliationSucceeded")
         assert not set(labels(server, namespace).values()) & set(first.values())
 
@@ -62,9 +66,9 @@ async def test_a_kustomization_is_ready_when_a_revision_serves_and_fails_with_it
         wait_for("what git no longer has is gone", lambda: server.get("edgemodels", "parts", namespace) is None, 60)
 
 
-def _model(namespace: str, version: int) -> Object:
+def _model(namespace: str, version: int, **spec: Any) -> Object:
     source = {"uri": f"s3://models/parts/{version}/model.onnx", "sha256": f"{version}" * 64}
-    return edge_model("parts", namespace, source=source)
+    return edge_model("parts", namespace, source=source, **spec)
 
 
 def _job(server: ApiServer, namespace: str) -> Object:

@@ -22,6 +22,7 @@ from played import Answer, Played
 from edgesmith_builder.cli import plain_registries, read_request
 from edgesmith_builder.contract import Artifact, Build, BuildFailure, BuildRequest, Gates, Platform, Pruning, Toolchain
 from edgesmith_builder.errors import MESSAGE_LIMIT, REASONS, RequestInvalid, failure_of
+from tests.patience import PATIENCE
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -185,7 +186,7 @@ def test_a_disk_that_fills_up_is_a_retry_and_nothing_is_pushed(world: Any, sets:
 
 def test_sigterm_ends_it_cleanly(world: Any, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        silent.settimeout(30)
+        silent.settimeout(PATIENCE)
         host = f"127.0.0.1:{silent.getsockname()[1]}"
         line = command(
             tmp_path, world.request(repository=f"{host}/a/b", base=f"{host}/base@sha256:{'0' * 64}"), world.store
@@ -194,7 +195,7 @@ def test_sigterm_ends_it_cleanly(world: Any, tmp_path: Path) -> None:
         connection, _ = silent.accept()
         with connection:
             process.send_signal(signal.SIGTERM)
-            _, errors = process.communicate(timeout=30)
+            _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 143, errors
     assert "stopped by SIGTERM" in errors
     assert "Traceback" not in errors

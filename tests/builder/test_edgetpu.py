@@ -32,6 +32,7 @@ from edgesmith_builder.format.tflite.edgetpu import Package, read_package
 from edgesmith_builder.toolchain import Compiled, Compiler, Material, toolchain_of
 from edgesmith_runtime.golden import Golden
 from edgesmith_runtime.loading import load
+from tests.patience import PATIENCE
 
 W = numbers(16, 4)
 TWIN = fully_connected(W, "int8")
@@ -205,7 +206,7 @@ def beside_the_builder(tmp_path: Path) -> Iterator[Path]:
         yield folder
     finally:
         process.terminate()
-        assert process.wait(20) == 0, "the kubelet's SIGTERM ends it at once"
+        assert process.wait(PATIENCE) == 0, "the kubelet's SIGTERM ends it at once"
 
 
 def container(folder: Path, known: Path) -> subprocess.Popen[bytes]:
@@ -238,7 +239,7 @@ def test_a_compiler_that_was_ended_while_it_ran_is_not_waited_for(tmp_path: Path
         status = Compiler(folder, 60)._await()
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE)
     assert status == "137"
     assert "more memory may be needed" in (folder / "log").read_text()
 

@@ -23,6 +23,7 @@ from edgesmith_builder.contract import Artifact, Gates, Platform, Toolchain
 from edgesmith_builder.oci import Reference, Registry
 from edgesmith_runtime.engine import load_engine
 from edgesmith_runtime.loading import read
+from tests.patience import PATIENCE
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -97,7 +98,7 @@ def served(bundle: Path, name: str) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}/v2/models"
         finally:
             process.terminate()
-            process.communicate(timeout=30)
+            process.communicate(timeout=PATIENCE)
 
 
 def answer(url: str, image: NDArray[np.float32]) -> list[float]:

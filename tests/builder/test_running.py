@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 
 import pytest
 
@@ -78,7 +77,5 @@ def test_what_is_cancelled_again_in_every_round_does_not_keep_the_process(monkey
         loop.call_later(0.05, _stop)
         await task
 
-    began = time.monotonic()
     with pytest.raises(StoppedError):
         running.run(work())
-    assert time.monotonic() - began < 10

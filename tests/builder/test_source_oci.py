@@ -31,6 +31,7 @@ from edgesmith_builder.errors import (
 from edgesmith_builder.oci import Backoff, Credentials, Registry, Repository
 from edgesmith_builder.oci.content import INDEX, LAYER, LAYER_GZIP, MANIFEST, canonical
 from edgesmith_builder.source import Artifacts, FirstOf, Limit, source_logins
+from tests.patience import PATIENCE
 
 DATA = hashlib.shake_256(b"artifact").digest(4_000_000)
 QUICK = Backoff(attempts=3, first=0.0, limit=0.0, asked_limit=0.0)
@@ -303,9 +304,8 @@ def test_a_signal_ends_a_download_that_never_would(tmp_path: Path) -> None:
         request.end_headers()
         begun.set()
         try:
-            for _ in range(200):
+            while not left.wait(0.05):
                 request.wfile.write(b"x")
-                left.wait(0.05)
         except OSError:
             left.set()
         request.close_connection = True
@@ -333,4 +333,4 @@ def test_a_signal_ends_a_download_that_never_would(tmp_path: Path) -> None:
         finally:
             teller.join()
             signal.signal(signal.SIGUSR1, before)
-        assert left.wait(20)
+        assert left.wait(PATIENCE)

@@ -34,6 +34,7 @@ from edgesmith_builder.errors import (
 )
 from edgesmith_builder.source import Bucket, Limit, StoreSettings
 from edgesmith_builder.source.s3.answers import Wanted
+from tests.patience import PATIENCE
 
 CONTENT = bytes(range(256)) * 4096
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "s3cret"}
@@ -124,7 +125,7 @@ def test_a_web_identity_is_given_for_keys(tmp_path: Path, web_identity: dict[str
 
 def once_it_knows_its_provider(ask: Callable[[], bytes]) -> bytes:
     """A store that has just started answers 503 or 400 until it has asked its provider for the key."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE
     while True:
         try:
             return ask()

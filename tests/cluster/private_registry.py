@@ -71,11 +71,11 @@ def private_registry(ground: Ground, folder: Path) -> Iterator[PrivateRegistry]:
             stderr=log,
         )
     try:
-        until(lambda: _wants_login(address), seconds=20, what="the private registry to answer")
+        until(lambda: _wants_login(address), seconds=60, what="the private registry to answer")
         yield PrivateRegistry(address)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def _wants_login(address: str) -> bool:

@@ -124,7 +124,7 @@ def test_builds_that_the_kernel_or_the_deadline_ends_are_named_and_stop_nothing_
     }
 
     stopped = Signalled(builds(sources["hung"]["uri"]), signal.SIGSTOP)
-    with _little_for_builds(fleet, memory="40Mi", seconds=20), stopped as hung:
+    with _little_for_builds(fleet, memory="40Mi", seconds=40), stopped as hung:
         for name, source in sources.items():
             fleet.apply(fleet.manifest(name, source, **profile, **ALONE))
         fleet.patch("good", {"serving": {"resources": {"limits": {"memory": "300Mi"}}}})
@@ -132,7 +132,7 @@ def test_builds_that_the_kernel_or_the_deadline_ends_are_named_and_stop_nothing_
         assert "OOMKilled" in starved["message"], starved
         overdue = fleet.wait("hung", "Stalled", reason="BuildFailed", seconds=120)
         assert "was ended by its deadline" in overdue["message"], overdue
-        assert "20 s (builder.deadlineSeconds)" in overdue["message"], overdue
+        assert "40 s (builder.deadlineSeconds)" in overdue["message"], overdue
         assert len(hung.found) == 1, "it was started once"
         assert not any(one.alive for one in hung.found)
         fleet.wait_settled("good")

@@ -143,7 +143,7 @@ def test_a_device_that_gets_another_id_keeps_its_server_and_the_next_one_gets_th
     (before,) = vision.pods(NAME).values()
     with Holders() as held:
         plugged.offer(USED)
-        until(lambda: _allocatable(vision, WITH) == "1" and len(plugged.allocated), seconds=30, what="one device")
+        until(lambda: _allocatable(vision, WITH) == "1" and len(plugged.allocated), seconds=60, what="one device")
         vision.patch(NAME, _version(vision))
         assert before in vision.pods(NAME).values()
         _settled_on_another(vision, before)
@@ -213,7 +213,7 @@ def test_a_node_that_starts_anew_serves_once_its_plugin_is_there(vision: Fleet, 
         )
         # As long as the API server has the pod of before it is said to go on.
         starts = "so its server starts when a device plugin of the node offers it"
-        until(lambda: starts in _pending(vision)[WITH][1], seconds=30, what=f"{WITH} to wait for its device")
+        until(lambda: starts in _pending(vision)[WITH][1], seconds=60, what=f"{WITH} to wait for its device")
         with DevicePlugin(vision.ground.name, WITH, USED), Holders() as held:
             until(
                 lambda: _serves(vision) and WITH not in _pending(vision),

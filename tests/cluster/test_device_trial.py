@@ -72,7 +72,7 @@ def test_a_node_that_goes_offline_in_mid_trial_gives_way_to_another(fleet: Fleet
         fleet.wait_settled(NAME)
         assert {server.image for server in fleet.servers(NAME).values()} == {trial["finalists"][0]["image"]}
         assert _trial(fleet) == trial, "nothing was tried again"
-        until(lambda: not _trial_pods(fleet), seconds=30, what="both trials' pods to be swept")
+        until(lambda: not _trial_pods(fleet), seconds=60, what="both trials' pods to be swept")
 
 
 @contextmanager
@@ -96,7 +96,7 @@ def _decides(fleet: Fleet) -> None:
     fleet.wait(NAME, "Reconciling", reason="Trial", seconds=90)
     assert fleet.servers(NAME) == {}, "nothing serves before it is known what"
     with OperatorKilled(fleet, chance=0.5, most=2) as killed:
-        until(lambda: killed.kills, seconds=30, what="the operator to be killed")
+        until(lambda: killed.kills, seconds=60, what="the operator to be killed")
         fleet.wait_settled(NAME)
     first, second = _trial(fleet)["finalists"]
     assert (first["precision"], second["precision"]) == ("fp32", "int8")
@@ -104,7 +104,7 @@ def _decides(fleet: Fleet) -> None:
     assert fleet.servers(NAME)[NODE].image == second["image"]
     assert fleet.variants(NAME)[PROFILE]["precision"] == "int8"
     assert all(float(one["latency"].removesuffix("ms")) > 0 and one["memory"] > 0 for one in (first, second))
-    until(lambda: not _trial_pods(fleet), seconds=30, what="the trial's pod to be swept")
+    until(lambda: not _trial_pods(fleet), seconds=60, what="the trial's pod to be swept")
 
     words = run([sys.executable, "-m", "edgesmith.cli", "report", NAME, "-n", fleet.namespace], env=_environment(fleet))
     assert NODE in words

@@ -107,4 +107,4 @@ def _patch_as_newer(fleet: Fleet, name: str, spec: dict[str, Any]) -> None:
         rollout = fleet.model(name)["spec"]["rollout"]
         return all(rollout.get(field) == value for field, value in spec["rollout"].items())
 
-    until(patched, seconds=30, what=f"{name} to be patched")
+    until(patched, seconds=60, what=f"{name} to be patched")

@@ -84,13 +84,13 @@ def test_nodes_that_return_are_no_rollout_and_are_updated(line: Fleet) -> None:
         until(lambda: line.not_ready() == {late}, seconds=60, what=f"{early} to be Ready")
         until(
             lambda: five.nodes(line)["notReady"] == 1,
-            seconds=30,
+            seconds=60,
             what="the status to count one node",
             detail=lambda: five.say(line),
         )
         until(
             lambda: five.nodes(line)["ready"] == 4,
-            seconds=30,
+            seconds=60,
             what="four nodes to serve",
             detail=lambda: five.say(line),
         )

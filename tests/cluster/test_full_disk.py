@@ -59,7 +59,7 @@ def test_going_back_needs_no_link_after_the_kubelet_has_made_room(fleet: Fleet, 
     held = _serves(fleet)
     fleet.patch(NAME, {"source": newest})
     assert len({unheld, held, _serves(fleet)}) == 3
-    until(lambda: len(_pods(fleet)) == 2, seconds=30, what="a server and what holds the image before")
+    until(lambda: len(_pods(fleet)) == 2, seconds=60, what="a server and what holds the image before")
 
     _import_unused(fleet, tmp_path)
     assert {unheld, held, UNUSED} <= _images(fleet)

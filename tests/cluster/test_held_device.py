@@ -65,7 +65,7 @@ def _gives_it_up_and_gets_it_back(fleet: Fleet) -> None:
     assert trying
     assert all(one["pulled"] for one in trying), "its server went on until all was there"
     assert any(one["pending"] == "Trial" for one in seen)
-    until(lambda: not _trial_pods(fleet), seconds=30, what="the trial's pods to be swept")
+    until(lambda: not _trial_pods(fleet), seconds=60, what="the trial's pods to be swept")
 
 
 def _state(fleet: Fleet) -> str:

@@ -52,9 +52,9 @@ def test_every_panel_and_every_rule_is_answered(fleet: Fleet, prometheus: Promet
             what = f"series of the panel {title!r}, {query}"
             until(partial(prometheus.ask, query), seconds=60, what=what, detail=lambda: str(prometheus.targets()))
         ready = 'edgesmith_ready{edgemodel="watched-parts"}'
-        until(lambda: len(prometheus.ask(ready)) == len(nodes), seconds=30, what="every server to be scraped")
+        until(lambda: len(prometheus.ask(ready)) == len(nodes), seconds=60, what="every server to be scraped")
         recorded = f"edgemodel:edgesmith_requests:rate5m{{namespace='{fleet.namespace}'}}"
-        asked = until(partial(prometheus.ask, recorded), seconds=30, what="series of a recording rule")
+        asked = until(partial(prometheus.ask, recorded), seconds=60, what="series of a recording rule")
 
     assert {one["metric"]["node"] for one in prometheus.ask(ready)} == set(nodes)
     assert {one["metric"]["revision"] for one in prometheus.ask(ready)} == {

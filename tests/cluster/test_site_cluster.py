@@ -80,7 +80,7 @@ def test_a_site_answers_through_a_cut_of_uplink_and_power(fleet: Fleet, site: Gr
 
     there.apply(manifest)
     with phase("the site says which build it waits for"):
-        waiting = until(lambda: _waiting(there), seconds=30, what="WaitingForBuild at the site")
+        waiting = until(lambda: _waiting(there), seconds=60, what="WaitingForBuild at the site")
     with phase("the hub builds"):
         fleet.apply(manifest)
         fleet.wait(NAME, "Ready", reason="BuiltForSites", seconds=90)
@@ -97,7 +97,7 @@ def test_a_site_answers_through_a_cut_of_uplink_and_power(fleet: Fleet, site: Gr
     _answers_as(there, "model.onnx")
 
     with Load(there, NAME, [NODE], tmp_path / "load") as load:
-        until(lambda: load.answers()[NODE].asked > 5, seconds=30, what="answers at the site")
+        until(lambda: load.answers()[NODE].asked > 5, seconds=60, what="answers at the site")
         cluster("cut", "uplink", "--name", SITE)
         assert not _reached(fleet.ground)
         with phase("all of the site goes off"):

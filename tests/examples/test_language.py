@@ -26,6 +26,7 @@ from edgesmith.api.fraction import parse_fraction
 from edgesmith_builder.cli import chosen
 from edgesmith_builder.contract import Artifact, Gates, Toolchain
 from edgesmith_builder.errors import NoCandidate
+from tests.patience import PATIENCE
 
 Script = Callable[[str], ModuleType]
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "language"
@@ -141,7 +142,7 @@ async def test_a_ticket_that_is_sent_comes_back_with_its_fault(
 def ask(port: int, body: str) -> Any:
     """What `curl` of the page is answered."""
     address = f"http://127.0.0.1:{port}/v2/models/tickets/infer"
-    with urllib.request.urlopen(urllib.request.Request(address, body.encode()), timeout=10) as answer:
+    with urllib.request.urlopen(urllib.request.Request(address, body.encode()), timeout=PATIENCE) as answer:
         return json.load(answer)
 
 

@@ -30,6 +30,7 @@ from edgesmith_cluster.console import Console
 from edgesmith_cluster.errors import ClusterError
 from edgesmith_cluster.plan import Plan
 from edgesmith_cluster.state import Folder
+from tests.patience import PATIENCE
 
 PLAN = Plan(3, ("hub", "edge-1"))
 
@@ -109,7 +110,7 @@ def test_every_node_of_a_first_start_may_make_the_archive_at_once(
     rename = Path.rename
 
     def at_once(self: Path, target: Path) -> Path:
-        together.wait(5)
+        together.wait(PATIENCE)
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", at_once)

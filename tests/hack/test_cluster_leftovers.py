@@ -15,6 +15,7 @@ from edgesmith_cluster.errors import ClusterError
 from edgesmith_cluster.locks import locked
 from edgesmith_cluster.state import Record
 from edgesmith_cluster.waiting import wait_until
+from tests.patience import PATIENCE
 
 MOUNTINFO = """\
 27 1 254:0 / / rw,relatime - ext4 /dev/vda rw
@@ -90,7 +91,7 @@ def test_a_process_is_told_from_a_later_one_with_its_number() -> None:
             seen[:] = [process for process in processes.everything() if process.pid == child.pid]
             return bool(seen)
 
-        wait_until(listed, what="the child to be listed: /proc can miss one while others come and go", seconds=5)
+        wait_until(listed, what="the child to be listed: /proc can miss one while others come and go", seconds=PATIENCE)
         found = seen[0]
         impostor = processes.Process(found.pid, found.started - 1, found.name, found.arguments)
         assert not impostor.alive
@@ -152,11 +153,11 @@ def test_a_folder_is_gone_at_once_and_what_it_held_soon_after(tmp_path: Path, mo
     monkeypatch.setattr(cgroups, "remove", lambda _: None)
     cleanup.remove("no-such")
     assert not (home / "clusters/no-such").exists()
-    wait_until(lambda: not (home / "removed").exists(), what="what is put aside to go", seconds=10)
+    wait_until(lambda: not (home / "removed").exists(), what="what is put aside to go", seconds=PATIENCE)
     assert (home / "clusters/other/cluster.json").exists()
     (home / "clusters/other/cluster.json").unlink()
     cleanup.remove("other")
-    wait_until(lambda: not home.exists(), what="the last folder to go", seconds=10)
+    wait_until(lambda: not home.exists(), what="the last folder to go", seconds=PATIENCE)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 from edgesmith_cluster import processes, sandbox
 from edgesmith_cluster.errors import ClusterError
 from edgesmith_cluster.waiting import START_SECONDS, wait_until
+from tests.patience import PATIENCE
 
 RUN = """
 import sys
@@ -33,10 +34,10 @@ def test_a_program_ends_with_the_run_that_started_it_even_by_sigkill(tmp_path: P
         def left() -> list[processes.Process]:
             return [one for one in processes.everything() if one.pid == pid and one.name == "sleep"]
 
-        wait_until(lambda: bool(left()), what="the program to run", seconds=10)
+        wait_until(lambda: bool(left()), what="the program to run", seconds=PATIENCE)
         run.send_signal(signal.SIGKILL)
-        assert run.wait(10) == -signal.SIGKILL
-        wait_until(lambda: not left(), what="the program to end", seconds=10)
+        assert run.wait(PATIENCE) == -signal.SIGKILL
+        wait_until(lambda: not left(), what="the program to end", seconds=PATIENCE)
 
 
 def members(program: subprocess.Popen[bytes]) -> list[processes.Process]:
@@ -55,6 +56,9 @@ def test_a_program_that_is_slow_to_start_is_waited_for(tmp_path: Path) -> None:
     slow = "exec -a setsid bash -c 'sleep 1.5; exec -a containerd sleep 60'"
     with subprocess.Popen(["bash", "-c", slow]) as program:
         try:
+            wait_until(
+                lambda: any(one.name == "setsid" for one in members(program)), what="its start", seconds=PATIENCE
+            )
             found = sandbox.started("containerd", lambda: members(program), where="edge-1", log=tmp_path / "log")
             assert (found.pid, found.name) == (program.pid, "containerd")
         finally:

@@ -106,21 +106,23 @@ def text_reader() -> Case:
     return Case(rapidocr(READER), {PICTURE: np.stack([line(piece, _WIDTH) for piece in pieces])})
 
 
-def file_kinds(folder: Path) -> tuple[Case, list[str], list[tuple[str, float]]]:
-    """Magika over real files: every other one to calibrate with, the others to score on, by what the package says.
+def file_kinds(folder: Path) -> tuple[Case, list[str], dict[str, tuple[str, float]]]:
+    """Magika over a file of each kind to calibrate with, and another to score on, by what the package says.
 
     Args:
         folder: Where files may be written.
 
     Returns:
-        The case, with the files in turn; all kinds that the model knows; what the package says of each file.
+        The case; all kinds that the model knows; what the package says of each file, by its name: those to calibrate
+        with and those to score on in turn.
     """
-    paths = files(folder)
-    kinds, package = said(paths)
-    contents = np.stack([taken(path) for path in paths])
+    written = files(folder)
+    kinds, package = said(list(written))
+    contents = np.stack([taken(path) for path in written])
     labels = np.array([kinds.index(kind) for kind, _ in package])
     evaluation = {"bytes": contents[1::2], "labels": labels[1::2]}
-    return Case(magika(), {"bytes": contents[::2]}, evaluation), kinds, package
+    names = (path.name for path in written)
+    return Case(magika(), {"bytes": contents[::2]}, evaluation), kinds, dict(zip(names, package, strict=True))
 
 
 def _taught() -> list[NDArray[np.uint8]]:

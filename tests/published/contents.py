@@ -1,31 +1,24 @@
-"""Contents of many kinds of files as Magika's model takes them: the first and the last 1,024 bytes."""
+"""Files of many kinds as Magika's model takes them: the first and the last 1,024 bytes."""
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import io
-import itertools
 import json
 import subprocess
 import sys
-import tarfile
-import wave
-import zipfile
+from collections.abc import Iterator
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from wheels import wheels
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+_KINDS = Path(__file__).with_name("kinds.txt")
+"""Words, and how files of each kind begin, go on and end; § stands for a word there, ¤ for another, ¶ for a number."""
+_BLOCKS = 24
+"""So often a file goes on: the shortest is longer than both ends that are looked at."""
 SIZE, BLOCK, NOTHING = 1024, 4096, 256
 """Bytes of each end, how many are looked at for them, and what stands where none are: config.min.json of Magika."""
-
-_SUFFIXES = (".md", ".yaml", ".toml", ".proto", ".onnx", ".npz", ".skops", ".png", ".mod", ".sum", ".txt", ".sh", ".go")
-_OF_EACH = 3
-_FOLDERS = ("charts", "docs", "examples", "hack", "requirements", "runtime")
 
 # The package's own pipeline, in a process of its own: it is no part of this environment.
 _SCRIPT = """
@@ -40,18 +33,34 @@ json.dump({"labels": labels, "said": [[str(one.dl.label), one.score] for one in 
 """
 
 
-def files(folder: Path) -> list[Path]:
-    """Real files: of Python's library, of this repository, and some that are written here.
+def files(folder: Path) -> dict[Path, str]:
+    """Write two files of each kind, in turn: the same bytes whatever machine, repository and Python.
 
     Args:
         folder: Where to write them.
+
+    Returns:
+        The kind of each.
     """
-    library = sorted(Path(json.__file__).parents[1].glob("*.py"))[:16]
-    found = [path for path in library if path.stat().st_size > 2 * SIZE]
-    for suffix in _SUFFIXES:
-        ours = (path for name in _FOLDERS for path in sorted((REPOSITORY / name).rglob(f"*{suffix}")))
-        found += itertools.islice(ours, _OF_EACH)
-    return [*found, *_written(folder)]
+    words, *kinds = _KINDS.read_text("utf-8").split("§§§ ")
+    found = {}
+    for told in kinds:
+        kind, _, parts = told.partition("\n")
+        for number in range(2):
+            path = folder / f"{kind}-{number}"
+            known = islice(cycle(words.split()), 7 * number + len(kind), None)
+            path.write_text(_text(known, *parts.split("§§§\n")))
+            found[path] = kind
+    return found
+
+
+def _text(words: Iterator[str], head: str, block: str, tail: str = "") -> str:
+    """A file that begins and ends so, and goes on so often in between, with other words each time."""
+    blocks = []
+    for index in range(_BLOCKS):
+        one = block.replace("§", next(words)).replace("¤", next(words))
+        blocks.append(one.replace("¶", str(index % 9 + 1)))
+    return head + "".join(blocks) + tail
 
 
 def taken(path: Path) -> NDArray[np.int32]:
@@ -73,32 +82,3 @@ def said(paths: list[Path]) -> tuple[list[str], list[tuple[str, float]]]:
     )
     answer = json.loads(done.stdout)
     return answer["labels"], [(label, float(score)) for label, score in answer["said"]]
-
-
-def _written(folder: Path) -> list[Path]:
-    text = b"".join(path.read_bytes() for path in sorted(REPOSITORY.glob("*.md")))
-    pixels = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
-    sound, zipped, archive = io.BytesIO(), io.BytesIO(), io.BytesIO()
-    with wave.open(sound, "wb") as written:
-        written.setparams((1, 2, 16_000, 0, "NONE", ""))
-        written.writeframes((3000 * np.sin(np.arange(16_000) / 9)).astype("<i2").tobytes())
-    with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as packed:
-        packed.writestr("README", text)
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        tar.add(REPOSITORY / "LICENSE", "LICENSE")
-    contents = {
-        "text.gz": gzip.compress(text, mtime=0),
-        "text.bz2": bz2.compress(text),
-        "text.zip": zipped.getvalue(),
-        "licence.tar": archive.getvalue(),
-        "sound.wav": sound.getvalue(),
-        "numbers.json": json.dumps([{"place": number, "half": number / 2} for number in range(200)]).encode(),
-        "numbers.csv": b"place,half\n" + b"".join(b"%d,%.1f\n" % (number, number / 2) for number in range(300)),
-    }
-    for name in ("bmp", "gif", "jpeg", "tiff", "webp"):
-        buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, name)
-        contents[f"picture.{name}"] = buffer.getvalue()
-    for name, content in contents.items():
-        (folder / name).write_bytes(content)
-    return [folder / name for name in contents]

@@ -14,6 +14,8 @@ import grpc
 from google.protobuf.json_format import MessageToDict
 from tritonclient.grpc import service_pb2 as messages
 
+from tests.patience import PATIENCE
+
 Fields = dict[str, Any]
 
 INFLATED: Mapping[str, Callable[[bytes], bytes]] = {"gzip": gzip.decompress, "deflate": zlib.decompress}
@@ -46,7 +48,7 @@ class Http:
 
     def ask(self, server: Served) -> Fields:
         """The status, the headers that matter, and what the body says."""
-        connection = HTTPConnection("127.0.0.1", server.http, timeout=30)
+        connection = HTTPConnection("127.0.0.1", server.http, timeout=PATIENCE)
         try:
             connection.request(self.method, self.path, self.body, dict(self.headers))
             answer = connection.getresponse()
@@ -84,7 +86,7 @@ class Grpc:
         found: Fields = {"code": "OK"}
         with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
             asked: Any = channel.stream_stream(path)
-            call = asked(iter(data), timeout=30, compression=self.compression)
+            call = asked(iter(data), timeout=PATIENCE, compression=self.compression)
             try:
                 for index, answer in enumerate(call):
                     if method is None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager, suppress
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -11,21 +13,38 @@ from edgesmith_runtime.dispatcher import Dispatcher
 from edgesmith_runtime.health import Health, Patience
 from edgesmith_runtime.http.limits import Budget, Limits
 from edgesmith_runtime.http.server import listening_socket
+from edgesmith_runtime.http2 import outbox
 from edgesmith_runtime.http2.hpack import Decoder, encode
 from edgesmith_runtime.metrics import Metrics
+from edgesmith_runtime.rpc import calls as calls_of
+from edgesmith_runtime.rpc import connection as connections
+from edgesmith_runtime.rpc import expiry
+from edgesmith_runtime.rpc import server as servers
 from edgesmith_runtime.rpc.call import Method
 from edgesmith_runtime.rpc.server import GrpcLimits, GrpcServer
 from edgesmith_runtime.rpc.watchers import Watchers
 from edgesmith_runtime.service import Service
+from tests.patience import PATIENCE
 from tests.runtime.http2 import DATA, GOAWAY, HEADERS, PREFACE, RST_STREAM, SETTINGS, frame
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    import pytest
+
 LIVE = b"/test.Test/Live"
 HOUR = 3600.0
 METHODS = {LIVE: Method("health", lambda *_: b"\x08\x01")}
 """One method, which answers whatever it is asked with yes."""
+
+
+class Clock:
+    """The time as connections see it: it stands still unless a test moves it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = time.monotonic()
+        for module in (calls_of, connections, expiry, outbox, servers):
+            monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
 
 
 class Client:
@@ -85,7 +104,7 @@ class Client:
 
     async def _more(self) -> None:
         self._came.clear()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await self._came.wait()
 
     async def _read(self) -> None:
@@ -136,7 +155,7 @@ async def calling(
     finally:
         client.writer.close()
         client.reading.cancel()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await server.drain()
         sweeping.cancel()
         dispatcher.close()

@@ -20,6 +20,7 @@ from onnx import TensorProto, helper
 from edgesmith_runtime.bundle import Bundle, write_bundle
 from edgesmith_runtime.engine import load_engine
 from edgesmith_runtime.golden import Golden
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -225,7 +226,7 @@ class Server:
         assert self.process.stderr is not None
         self.lines += [json.loads(line) for line in self.process.stderr]
         self.process.stderr.close()
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE)
 
 
 class StartServer(Protocol):

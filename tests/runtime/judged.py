@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgesmith_runtime.bundle import write_bundle
 from edgesmith_runtime.engine import load_engine
 from edgesmith_runtime.golden import Golden
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,7 +115,7 @@ class Client:
         tensor = {"name": "x", "datatype": datatype, "shape": list(array.shape), "data": array.ravel().tolist()}
         body = json.dumps({"inputs": [tensor]})
         found: list[int] = []
-        with closing(HTTPConnection("127.0.0.1", self._port, timeout=20)) as connection:
+        with closing(HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)) as connection:
             for _ in range(times):
                 try:
                     connection.request("POST", f"/v2/models/{self._model}/infer", body)
@@ -129,7 +130,7 @@ class Client:
 
     def get(self, path: str) -> tuple[int, bytes]:
         """Fetch a page."""
-        with closing(HTTPConnection("127.0.0.1", self._port, timeout=20)) as connection:
+        with closing(HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)) as connection:
             connection.request("GET", path)
             response = connection.getresponse()
             return response.status, response.read()

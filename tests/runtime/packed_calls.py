@@ -17,13 +17,13 @@ import numpy as np
 from edgesmith_runtime.http import encodings
 from edgesmith_runtime.protocol import inference_pb2 as messages
 from edgesmith_runtime.rpc.catalogue import catalogue
+from tests.patience import PATIENCE
 from tests.runtime.calls import calling
 from tests.runtime.engines import WatchedEngine, serving
 from tests.runtime.pages import until
 
 INFER, STREAM = (f"/inference.GRPCInferenceService/{name}".encode() for name in ("ModelInfer", "ModelStreamInfer"))
 CALLS = 12
-LONG = 10
 
 
 class Inflated(bytes):
@@ -62,7 +62,7 @@ class Busy(WatchedEngine):
     def infer(self, *arguments: Any, **options: Any) -> Any:
         """Wait."""
         self.running.set()
-        assert self.go_on.wait(LONG)
+        assert self.go_on.wait(PATIENCE)
         return super().infer(*arguments, **options)
 
 
@@ -81,7 +81,7 @@ async def main() -> None:
             client.begin(stream, changes={b":path": (INFER, STREAM)[number % 2], b"grpc-encoding": b"gzip"})
             client.send(stream, b"\x01" + len(packed).to_bytes(4, "big") + packed, ends=True)
             if not number:
-                await asyncio.to_thread(engine.running.wait, LONG)
+                await asyncio.to_thread(engine.running.wait, PATIENCE)
         await until(lambda: queue.pending == 2 * CALLS)
         engine.go_on.set()
         statuses = [await client.status(2 * number + 1) for number in range(2 * CALLS)]

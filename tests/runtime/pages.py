@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgesmith_runtime.http.limits import Limits
 from edgesmith_runtime.http.messages import Request, Response, json_response
 from edgesmith_runtime.http.server import HttpServer, listening_socket
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -62,7 +63,7 @@ async def serving(**limits: Any) -> AsyncIterator[tuple[HttpServer, int]]:
     yield server, listener.getsockname()[1]
     for connection in tuple(server._connections):
         connection._transport.abort()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await server.drain()
     assert server.budget.left == server.limits.bodies
     assert not server.budget._held
@@ -76,7 +77,7 @@ def only(server: HttpServer) -> Connection:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not holds():  # noqa: ASYNC110 - what is waited for happens inside the server
             await asyncio.sleep(0.01)
 
@@ -107,7 +108,7 @@ async def slow_client(port: int) -> AsyncIterator[tuple[socket.socket, Callable[
         async def read(count: int) -> bytes:
             received = bytearray()
             while len(received) < count:
-                received += await asyncio.wait_for(loop.sock_recv(client, min(65536, count - len(received))), 10)
+                received += await asyncio.wait_for(loop.sock_recv(client, min(65536, count - len(received))), PATIENCE)
             return bytes(received)
 
         yield client, read

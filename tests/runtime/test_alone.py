@@ -21,11 +21,11 @@ from edgesmith_runtime.http.api import HttpApi
 from edgesmith_runtime.http.messages import Request
 from edgesmith_runtime.metrics import Metrics
 from edgesmith_runtime.service import Service
+from tests.patience import PATIENCE
 from tests.runtime.engines import WatchedEngine, serving
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 1000
-LONG = 10
 
 
 def settled(size: int = SIZE) -> Alone:
@@ -89,7 +89,13 @@ def test_it_is_looked_again_after_so_many_runs() -> None:
 
 
 @pytest.fixture
-def queue() -> Iterator[Dispatcher]:
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every run is fast, also where others have the cores."""
+    monkeypatch.setattr("edgesmith_runtime.alone.FAST", PATIENCE)
+
+
+@pytest.fixture
+def queue(patient: None) -> Iterator[Dispatcher]:  # noqa: ARG001 - how fast its runs are is not left to the machine
     found = Dispatcher(workers=2, limit=8, metrics=Metrics())
     yield found
     found.close()
@@ -134,7 +140,7 @@ async def test_callers_at_once_run_on_threads(queue: Dispatcher) -> None:
     together = threading.Barrier(2)
 
     def meet(_: bool) -> int:  # noqa: FBT001 - the queue calls it
-        together.wait(LONG)
+        together.wait(PATIENCE)
         return threading.get_ident()
 
     first = queue.ask(meet)
@@ -143,8 +149,9 @@ async def test_callers_at_once_run_on_threads(queue: Dispatcher) -> None:
     assert await queue.ask(where, SIZE) != threading.get_ident(), "it is looked again"
 
 
-async def test_a_slow_job_on_the_loop_is_the_last_there(queue: Dispatcher) -> None:
+async def test_a_slow_job_on_the_loop_is_the_last_there(queue: Dispatcher, monkeypatch: pytest.MonkeyPatch) -> None:
     await lone(queue)
+    monkeypatch.setattr("edgesmith_runtime.alone.FAST", FAST)
     await queue.ask(lambda _: time.sleep(2 * FAST), SIZE)
     assert await queue.ask(where, SIZE) != threading.get_ident()
 
@@ -157,7 +164,7 @@ async def test_a_closed_queue_runs_nothing_on_the_loop(queue: Dispatcher) -> Non
 
 
 @pytest.fixture
-def watched() -> Iterator[tuple[Service, WatchedEngine]]:
+def watched(patient: None) -> Iterator[tuple[Service, WatchedEngine]]:  # noqa: ARG001 - as above
     engine = WatchedEngine()
     service, queue, _ = serving(engine)
     yield service, engine

@@ -28,6 +28,7 @@ from edgesmith_runtime.metrics import Metrics
 from edgesmith_runtime.service import LoadedModel, Service
 from edgesmith_runtime.signature import InferRequest, ModelSignature, RequestedOutput
 from edgesmith_runtime.tensors import TensorSpec
+from tests.patience import PATIENCE
 from tests.runtime.conftest import _bundle
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 
     from edgesmith_runtime.bundle import Bundle
     from tests.runtime.conftest import StartServer
-
-LONG = 60.0
 
 
 class Doubling:
@@ -62,7 +61,7 @@ class Doubling:
         x = inputs["x"]
         self.batches.append(len(x))
         self.running.set()
-        assert self.go_on.wait(LONG)
+        assert self.go_on.wait(PATIENCE)
         if (x < 0).any():
             raise EngineError("the model takes nothing below 0")
         found = {"double": x * 2, "sum": x.sum(axis=1)}
@@ -126,11 +125,11 @@ class Asked:
         """Ask while a first request is being run; errors as they are."""
         self.engine.go_on.clear()
         first = self.ask(1)
-        assert self.engine.running.wait(LONG)
+        assert self.engine.running.wait(PATIENCE)
         asked = [self.ask(*request) for request in requests]
         self.engine.go_on.set()
-        first.result(LONG)
-        return [one.exception(LONG) or one.result(LONG) for one in asked]
+        first.result(PATIENCE)
+        return [one.exception(PATIENCE) or one.result(PATIENCE) for one in asked]
 
 
 UNREAD = -2.0
@@ -202,13 +201,13 @@ def test_who_leaves_is_left_out() -> None:
     asked = Asked(Doubling())
     asked.engine.go_on.clear()
     first = asked.ask(1)
-    assert asked.engine.running.wait(LONG)
+    assert asked.engine.running.wait(PATIENCE)
     waits = [asked.ask(1), asked.ask(1)]
     assert waits[0].cancel()
     assert asked.queue.pending == 2
     asked.engine.go_on.set()
-    first.result(LONG)
-    waits[1].result(LONG)
+    first.result(PATIENCE)
+    waits[1].result(PATIENCE)
     assert asked.engine.batches == [1, 1]
 
 
@@ -216,30 +215,30 @@ def test_what_waits_at_the_end_is_cancelled() -> None:
     asked = Asked(Doubling())
     asked.engine.go_on.clear()
     first = asked.ask(1)
-    assert asked.engine.running.wait(LONG)
+    assert asked.engine.running.wait(PATIENCE)
     waits = asked.ask(1)
     asked.queue.close()
     assert waits.cancelled()
     asked.engine.go_on.set()
-    assert first.result(LONG) == {"sum": [3]}
+    assert first.result(PATIENCE) == {"sum": [3]}
 
 
 def test_a_lone_request_waits_for_nobody() -> None:
-    asked = Asked(Doubling(), seconds=LONG * 10)
+    asked = Asked(Doubling(), seconds=PATIENCE * 10)
     for _ in range(3):
-        assert asked.ask(1).result(LONG) == {"sum": [3]}
+        assert asked.ask(1).result(PATIENCE) == {"sum": [3]}
 
 
 def test_as_many_as_last_time_are_waited_for_and_no_longer_than_allowed() -> None:
-    asked = Asked(Doubling(), seconds=LONG * 10)
+    asked = Asked(Doubling(), seconds=PATIENCE * 10)
     asked.behind((1,), (1,), (1,))
     again = [asked.ask(1), asked.ask(1)]
     assert not wait(again, 0.2).done, "a third is likely to come"
-    assert asked.ask(1).result(LONG) == {"sum": [3]}
+    assert asked.ask(1).result(PATIENCE) == {"sum": [3]}
     assert asked.engine.batches == [1, 3, 3]
     hasty = Asked(Doubling(), seconds=0.05)
     hasty.behind((1,), (1,))
-    hasty.ask(1).result(LONG)
+    hasty.ask(1).result(PATIENCE)
     assert hasty.engine.batches == [1, 2, 1]
     assert hasty.queue._expected == 1, "who came alone is waited for no more"
 
@@ -266,14 +265,14 @@ def test_each_has_its_own_answer(seed: int) -> None:
             wanted = rng.choice((["sum"], ["double"], ["sum", "double"], ["double", "sum"]))
             future = asked.ask(count, -value if wrong else value, width, wanted)
             if wrong:
-                assert isinstance(future.exception(LONG), AnswerFailed)
+                assert isinstance(future.exception(PATIENCE), AnswerFailed)
                 continue
             expected = {"sum": [float(value * width)] * count, "double": [[2.0 * value] * width] * count}
-            assert list(future.result(LONG).items()) == [(name, expected[name]) for name in wanted]
+            assert list(future.result(PATIENCE).items()) == [(name, expected[name]) for name in wanted]
 
     with ThreadPoolExecutor(8) as pool:
         for done in [pool.submit(ask, number) for number in range(8)]:
-            done.result(LONG)
+            done.result(PATIENCE)
     assert max(asked.engine.batches) > 1
     assert asked.queue.pending == 0
 
@@ -338,6 +337,6 @@ def test_a_server_that_runs_requests_together_answers_each_its_own(toy: Bundle, 
 
     with ThreadPoolExecutor(12) as pool:
         for done in [pool.submit(ask, number) for number in range(12)]:
-            done.result(LONG)
+            done.result(PATIENCE)
     assert server.stop() == 0
     assert not [line for line in server.lines if line["level"] != "info"]

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from edgesmith_runtime.bundle import read_bundle
+from tests.patience import PATIENCE
 from tests.runtime.drifting import drifting_bundle
 from tests.runtime.judged import Client
 
@@ -46,7 +47,7 @@ def page(server: Server) -> dict[str, Any]:
 
 def until(server: Server, state: str, samples: NDArray[np.float32]) -> dict[str, Any]:
     """Ask until the server says so."""
-    client, deadline = Client(server.http, "toy"), time.monotonic() + 30
+    client, deadline = Client(server.http, "toy"), time.monotonic() + PATIENCE
     while (found := page(server))["state"] != state:
         assert time.monotonic() < deadline, found
         assert client.ask(samples, 4) == [200] * 4
@@ -55,7 +56,7 @@ def until(server: Server, state: str, samples: NDArray[np.float32]) -> dict[str,
 
 def ended(process: subprocess.Popen[bytes]) -> int:
     try:
-        return process.wait(20)
+        return process.wait(PATIENCE)
     finally:
         process.kill()
 
@@ -93,13 +94,13 @@ def test_drift_is_said_kept_over_a_restart_and_told_to_the_kubelet_once(
     assert (said["state"], said["since"]) == ("Drifted", found["since"]), "kilobytes that outlive a restart"
     with reporter(bundle, again.http, tmp_path) as second:
         try:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE
             while not (tmp_path / "log").read_text():
                 assert time.monotonic() < deadline
             assert json.loads((tmp_path / "log").read_text())["since"] == found["since"]
             assert second.poll() is None, "the same verdict is told once"
             second.send_signal(signal.SIGTERM)
-            assert second.wait(10) == 0
+            assert second.wait(PATIENCE) == 0
         finally:
             second.kill()
 

@@ -20,6 +20,7 @@ from edgesmith_runtime.codec.parameters import check_parameters
 from edgesmith_runtime.errors import BadRequest
 from edgesmith_runtime.extensions import REFUSED, REFUSED_CALLS, repository_index
 from edgesmith_runtime.statistics import Parts, Statistics
+from tests.patience import PATIENCE
 from tests.runtime.test_clients import BOTH, connect, tensor
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 def asked(server: Server, path: str, method: str = "GET", body: bytes | None = None) -> tuple[int, Any]:
     request = Request(f"http://127.0.0.1:{server.http}/v2/{path}", body, method=method)
     try:
-        with urlopen(request, timeout=20) as answer:  # noqa: S310 - a server of this test
+        with urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310 - a server of this test
             return answer.status, json.loads(answer.read())
     except HTTPError as error:
         with error:
@@ -193,7 +194,7 @@ def test_every_refused_call_has_its_sentence(toy_server: Server, call: str) -> N
     with tritonclient.grpc.grpc.insecure_channel(f"127.0.0.1:{toy_server.grpc}") as channel:
         method = channel.unary_unary(f"/inference.GRPCInferenceService/{call}")
         with pytest.raises(tritonclient.grpc.grpc.RpcError) as caught:
-            method(b"", timeout=20)
+            method(b"", timeout=PATIENCE)
     assert caught.value.details() == REFUSED[REFUSED_CALLS[call]]
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from tests.patience import PATIENCE
+
 if TYPE_CHECKING:
     from edgesmith_runtime.bundle import Bundle
     from tests.runtime.conftest import Server, StartServer
@@ -120,7 +122,7 @@ def answers(received: bytes) -> list[tuple[int, bytes]]:
 def exchange(rng: random.Random, port: int, data: bytes, *, half_close: bool) -> bytes:
     """Send bytes in some pieces, then read to the end."""
     received = bytearray()
-    with closing(socket.create_connection(("127.0.0.1", port), timeout=25)) as client:
+    with closing(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             while data:

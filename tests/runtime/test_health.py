@@ -18,10 +18,13 @@ import tritonclient.http
 from edgesmith_runtime.health import Patience
 from edgesmith_runtime.signature import InferRequest, RequestedOutput
 from edgesmith_runtime.tensors import TensorSpec
+from tests.patience import PATIENCE
 from tests.runtime.engines import serving
+from tests.runtime.held import HELD, Hold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -44,7 +47,7 @@ class Accelerator:
     ) -> dict[str, NDArray[Any]]:
         del outputs, busy
         self.running.set()
-        assert self.go_on.wait(60)
+        assert self.go_on.wait(PATIENCE)
         return dict(inputs)
 
     @property
@@ -75,12 +78,12 @@ def test_a_run_that_does_not_end_is_told(patience: Patience, *, ready: bool, liv
     service, dispatcher, model = serving(engine, patience)
     assert dispatcher.longest == 0
     run = service.queue(lambda busy: service.run(model, REQUEST, busy=busy))
-    assert engine.running.wait(20)
+    assert engine.running.wait(PATIENCE)
     assert dispatcher.longest > 0
     assert (service.ready, service.live) == (ready, live)
     assert f"\nedgesmith_ready {int(ready)}\n" in service.metrics_text()
     engine.go_on.set()
-    assert run.result(20)["x"].shape == (1,)
+    assert run.result(PATIENCE)["x"].shape == (1,)
     assert dispatcher.longest == 0
     dispatcher.close()
 
@@ -89,7 +92,7 @@ async def test_a_place_is_held_until_its_thread_is_free() -> None:
     engine = Accelerator()
     service, dispatcher, model = serving(engine, Patience(), limit=2)
     runs = service.submit(lambda busy: service.run(model, REQUEST, busy=busy))
-    await asyncio.to_thread(engine.running.wait, 20)
+    await asyncio.to_thread(engine.running.wait, PATIENCE)
     waits = service.submit(lambda _: None)
     waits.cancel()
     await asyncio.sleep(0)
@@ -102,10 +105,10 @@ async def test_a_place_is_held_until_its_thread_is_free() -> None:
     dispatcher.close()
 
 
-def slow_input(library: Any, size: int) -> Any:
-    given = library.InferInput("x", [size, size], "FP32")
-    given.set_data_from_numpy(np.zeros((size, size), np.float32))
-    return given
+def given() -> Any:
+    made = tritonclient.grpc.InferInput("x", [1, 4], "FP32")
+    made.set_data_from_numpy(np.zeros((1, 4), np.float32))
+    return made
 
 
 def metrics(server: Server) -> str:
@@ -120,22 +123,22 @@ def until(condition: Callable[[], bool]) -> None:
         pass
 
 
-def test_clients_that_leave_are_counted(slow: Bundle, start_server: StartServer) -> None:
-    server = start_server(slow.folder, "--drain-seconds", "0")
+def test_clients_that_leave_are_counted(toy: Bundle, start_server: StartServer, tmp_path: Path) -> None:
+    hold = Hold(tmp_path)
+    server = start_server(toy.folder, "--drain-seconds", "0", hold.option, program=HELD)
+    hold.begin()
     with closing(tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{server.grpc}")) as client:
-        call = client.async_infer("slow", [slow_input(tritonclient.grpc, 1000)], lambda **_: None)
+        call = client.async_infer("toy", [given()], lambda **_: None)
         until(lambda: "\nedgesmith_requests_in_flight 1\n" in metrics(server))
         call.cancel()
         until(lambda: 'protocol="grpc",operation="infer",code="CANCELLED"} 1\n' in metrics(server))
+    hold.end()
     until(lambda: "\nedgesmith_requests_in_flight 0\n" in metrics(server))
+    hold.begin()
     with closing(socket.create_connection(("127.0.0.1", server.http))) as connection:
-        body = np.zeros((1000, 1000), np.float32).tobytes()
-        header = (
-            b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1000,1000],"parameters":{"binary_data_size":4000000}}]}'
-        )
-        connection.sendall(b"POST /v2/models/slow/infer HTTP/1.1\r\nHost: a\r\nInference-Header-Content-Length: ")
-        connection.sendall(b"%d\r\nContent-Length: %d\r\n\r\n" % (len(header), len(header) + len(body)))
-        connection.sendall(header + body)
+        body = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,4],"data":[1,2,3,4]}]}'
+        head = b"POST /v2/models/toy/infer HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
+        connection.sendall(head + body)
         until(lambda: "\nedgesmith_requests_in_flight 1\n" in metrics(server))
         # Reset, since a closed connection looks like one whose client still reads.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -143,29 +146,31 @@ def test_clients_that_leave_are_counted(slow: Bundle, start_server: StartServer)
     server.stop()
 
 
-def test_a_server_whose_run_takes_too_long_says_so(slow: Bundle, start_server: StartServer) -> None:
+def test_a_server_whose_run_takes_too_long_says_so(toy: Bundle, start_server: StartServer, tmp_path: Path) -> None:
+    hold = Hold(tmp_path)
     options = ("--run-unready-seconds", "0.05", "--run-dead-seconds", "0.1", "--drain-seconds", "0")
-    server = start_server(slow.folder, *options)
+    server = start_server(toy.folder, *options, hold.option, program=HELD)
+    hold.begin()
     with (
         closing(tritonclient.http.InferenceServerClient(f"127.0.0.1:{server.http}")) as http,
         closing(tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{server.grpc}")) as rpc,
     ):
         answers: list[Any] = []
-        given = slow_input(tritonclient.grpc, 2000)  # longer than half a second, in which the log may miss it
-        rpc.async_infer("slow", [given], lambda result, error: answers.append(error or result))
+        rpc.async_infer("toy", [given()], lambda result, error: answers.append(error or result))
         until(lambda: not http.is_server_live() and not rpc.is_server_live())
         assert not http.is_server_ready()
         assert not rpc.is_server_ready()
-        assert not rpc.is_model_ready("slow")
+        assert not rpc.is_model_ready("toy")
         with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
             check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/grpc.health.v1.Health/Check")
             assert check(b"") == b"\x08\x02"
         assert "\nedgesmith_ready 0\n" in metrics(server)
+        server.wait_for("not ready: a run of the model has taken")
+        hold.end()
         until(lambda: bool(answers))
-        assert answers[0].as_numpy("y").shape == (2000, 2000)
+        assert answers[0].as_numpy("relu").shape == (1, 4)
         assert http.is_server_live()
         assert rpc.is_server_ready()
-    server.wait_for("not ready: a run of the model has taken")
     server.wait_for("works again")
     server.stop()
 

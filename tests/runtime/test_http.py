@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from needs import left_out
 
+from tests.patience import PATIENCE
+
 if TYPE_CHECKING:
     from io import BufferedReader
     from pathlib import Path
@@ -30,7 +32,7 @@ class Client:
     """A socket that sends what it is told."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
 
     def send(self, *parts: bytes) -> None:
         for part in parts:

@@ -17,6 +17,7 @@ from toys import TOYS
 from edgesmith_runtime.bundle import TensorSpec
 from edgesmith_runtime.engine import EngineError, EngineInputError, load_engine
 from edgesmith_runtime.engine.litert import _Slot
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,7 +135,7 @@ def test_a_model_for_the_edge_tpu_is_told_from_others() -> None:
 
 def test_runs_at_once_have_an_interpreter_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine: Any = load_engine("litert", TOYS["litert"](tmp_path), threads=2)
-    run, both, threads = _Slot.run, threading.Barrier(2, timeout=20), []
+    run, both, threads = _Slot.run, threading.Barrier(2, timeout=PATIENCE), []
 
     def held(self: Any, *arguments: Any) -> Any:
         threads.append(self._threads)
@@ -146,7 +147,7 @@ def test_runs_at_once_have_an_interpreter_each(tmp_path: Path, monkeypatch: pyte
     x = {"x": np.ones((1, 4), np.float32)}
     with ThreadPoolExecutor(2) as pool:
         for answer in [pool.submit(engine.infer, x, busy=True) for _ in range(2)]:
-            answer.result(30)
+            answer.result(PATIENCE)
     assert threads == [1, 1], "requests that come together take a thread each"
     engine.infer(x)
     assert threads == [1, 1, 2], "a lone one takes them all"

@@ -8,6 +8,7 @@ from http.client import HTTPConnection
 from typing import TYPE_CHECKING
 
 from edgesmith_runtime.metrics import METRICS, Metrics
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from edgesmith_runtime.bundle import Bundle
@@ -17,7 +18,7 @@ SAMPLE = re.compile(r'(?P<name>[a-z_]+)(?P<labels>\{[a-z]+="[^"]*"(,[a-z]+="[^"]
 
 
 def scrape(server: Server) -> str:
-    with closing(HTTPConnection("127.0.0.1", server.http, timeout=20)) as connection:
+    with closing(HTTPConnection("127.0.0.1", server.http, timeout=PATIENCE)) as connection:
         connection.request("GET", "/metrics")
         response = connection.getresponse()
         assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
@@ -45,7 +46,7 @@ def test_labels_are_escaped() -> None:
 
 def test_a_server_counts(toy: Bundle, start_server: StartServer) -> None:
     server = start_server(toy.folder)
-    with closing(HTTPConnection("127.0.0.1", server.http, timeout=20)) as connection:
+    with closing(HTTPConnection("127.0.0.1", server.http, timeout=PATIENCE)) as connection:
         for body in ('{"inputs":[{"name":"x","datatype":"FP32","shape":[1,4],"data":[1,2,3,4]}]}', "{"):
             connection.request("POST", "/v2/models/toy/infer", body)
             connection.getresponse().read()

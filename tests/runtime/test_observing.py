@@ -16,13 +16,12 @@ from edgesmith_runtime.metrics import Metrics
 from edgesmith_runtime.observing import Observers
 from edgesmith_runtime.service import LoadedModel, Service
 from edgesmith_runtime.signature import InferRequest
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgesmith_runtime.observing import Run
-
-LONG = 20.0
 
 
 class Seeing:
@@ -50,7 +49,7 @@ class Seeing:
 
     def wait_for(self, count: int) -> None:
         with self.changed:
-            assert self.changed.wait_for(lambda: len(self.seen) >= count, LONG), len(self.seen)
+            assert self.changed.wait_for(lambda: len(self.seen) >= count, PATIENCE), len(self.seen)
 
 
 def one(value: float, size: int = 1) -> dict[str, np.ndarray[Any, Any]]:
@@ -64,7 +63,7 @@ def test_runs_are_seen_in_their_order_with_inputs_and_outputs() -> None:
     for number in range(5):
         observers.offer(one(number), {"y": np.array(["a"], object)})
     seeing.wait_for(5)
-    observers.close(LONG)
+    observers.close(PATIENCE)
     assert [run.inputs["x"][0] for run in seeing.seen] == [0, 1, 2, 3, 4]
     assert seeing.seen[0].outputs["y"].tolist() == ["a"]
     assert seeing.closed.is_set()
@@ -99,7 +98,7 @@ def test_an_observer_that_fails_is_left_out_and_the_others_go_on() -> None:
     observers.offer(one(1), {})
     observers.offer(one(2), {})
     seeing.wait_for(2)
-    observers.close(LONG)
+    observers.close(PATIENCE)
     assert len(failing.seen) == 1
     assert len(seeing.seen) == 2
 
@@ -114,7 +113,7 @@ class Doubling:
 
 def test_a_service_offers_what_was_answered_and_answers_while_an_observer_hangs() -> None:
     held = threading.Event()
-    seeing, metrics = Seeing(lambda _: held.wait(LONG)), Metrics()
+    seeing, metrics = Seeing(lambda _: held.wait(PATIENCE)), Metrics()
     dispatcher = Dispatcher(workers=1, limit=4, metrics=metrics)
     service = Service(dispatcher=dispatcher, health=Health(dispatcher, Patience()), metrics=metrics)
     model: Any = LoadedModel(None, Doubling())  # type: ignore[arg-type]
@@ -127,7 +126,7 @@ def test_a_service_offers_what_was_answered_and_answers_while_an_observer_hangs(
     seeing.wait_for(1)
     assert metrics.get("edgesmith_unobserved_runs_total") >= 3
     held.set()
-    service.observers.close(LONG)
+    service.observers.close(PATIENCE)
     assert [seen.outputs["y"][0] for seen in seeing.seen][:1] == [6]
     dispatcher.close()
 

@@ -24,6 +24,7 @@ from edgesmith_runtime.bundle import Bundle
 from edgesmith_runtime.drift.verdict import Verdict
 from edgesmith_runtime.drift.watch import State
 from edgesmith_runtime.tensors import DTYPES
+from tests.patience import PATIENCE
 from tests.runtime.conftest import Server, StartServer
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -132,7 +133,7 @@ def server(toy: Bundle, start_module_server: StartServer, tmp_path_factory: pyte
 @pytest.fixture(scope="module")
 def connection(server: Server) -> Iterator[HTTPConnection]:
     """One connection for all requests."""
-    made = HTTPConnection("127.0.0.1", server.http, timeout=30)
+    made = HTTPConnection("127.0.0.1", server.http, timeout=PATIENCE)
     yield made
     made.close()
 
@@ -243,7 +244,7 @@ def test_pictures_are_answered_as_described(tmp_path: Path, start_server: StartS
     name, picture, make = PICTURES[found]
     server = start_server(picture_bundle(tmp_path / name, make(tmp_path / f"{name}.onnx"), picture).folder)
     path = "/v2/models/{model}/versions/{version}/image"
-    with closing(HTTPConnection("127.0.0.1", server.http, timeout=30)) as client:
+    with closing(HTTPConnection("127.0.0.1", server.http, timeout=PATIENCE)) as client:
         where = filled(path, {"model": name, "version": "1"})
         assert asked(client, (path, "get"), where)[0] == 200
         status, said = asked(client, (path, "post"), where, png(painted(64, 64, ((8, 8, 24, 24), (250, 20, 20)))))

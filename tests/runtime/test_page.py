@@ -12,6 +12,7 @@ from browser import Page, browsing
 from pictures import CLASSIFIED, DETECTED, colours, jpeg, painted, picture_bundle, png, squares
 
 from edgesmith_runtime.http.page import front_page
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -221,7 +222,7 @@ async def test_while_the_model_is_loaded_it_says_so_and_tries_again_by_itself(
 
 def test_its_headers_name_what_may_run(toy_server: Server) -> None:
     for method, length in (("GET", 1000), ("HEAD", 0)):
-        connection = HTTPConnection("127.0.0.1", toy_server.http, timeout=20)
+        connection = HTTPConnection("127.0.0.1", toy_server.http, timeout=PATIENCE)
         connection.request(method, "/")
         answer = connection.getresponse()
         text = answer.read().decode()

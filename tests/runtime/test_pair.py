@@ -11,6 +11,7 @@ import pytest
 from toys import LAYERS, TOLD, TOYS
 
 from edgesmith_runtime.engine import load_engine
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +54,7 @@ def test_a_lone_run_is_wide_and_others_are_narrow(engine: Any, monkeypatch: pyte
         asked.append(name)
         if hold.is_set() and not within.is_set():
             within.set()
-            assert go_on.wait(20)
+            assert go_on.wait(PATIENCE)
 
     listening(engine, monkeypatch, noted)
     engine.infer(X)
@@ -61,10 +62,10 @@ def test_a_lone_run_is_wide_and_others_are_narrow(engine: Any, monkeypatch: pyte
     hold.set()
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(engine.infer, X)
-        assert within.wait(20)
+        assert within.wait(PATIENCE)
         engine.infer(X)
         go_on.set()
-        first.result(20)
+        first.result(PATIENCE)
     engine.infer(X)
     assert asked == ["wide", "narrow", "wide", "narrow", "wide"]
 

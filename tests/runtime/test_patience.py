@@ -13,14 +13,21 @@ from typing import Any, cast
 import pytest
 
 from edgesmith_runtime.http.reader import Phase
+from tests.patience import PATIENCE
 from tests.runtime.pages import GET, connect, gone, only, serving, slow_client, until, without_sweeps
 
 
 async def test_an_idle_connection_is_closed() -> None:
-    async with serving(idle=0.1) as (_, port):
+    async with serving(idle=60.0) as (server, port):
+        without_sweeps(server)
+        began = time.monotonic()
         reader, writer = await connect(port)
         writer.write(GET)
-        assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+        assert (await reader.readuntil(b'""')).startswith(b"HTTP/1.1 200 ")
+        only(server).expire(began + 59)
+        assert not only(server)._transport.is_closing()
+        only(server).expire(time.monotonic() + 61)
+        assert await reader.read() == b""
         writer.close()
 
 
@@ -45,6 +52,7 @@ async def test_a_client_that_does_not_read_is_dropped() -> None:
     async with serving(unread=0.1) as (server, port):
         _, writer = await connect(port)
         writer.write(GET.replace(b"/", b"/50000000", 1))
+        await cast("Any", server.api).asked.wait()
         await gone(server)
         assert server.cut == 0, "this client's own doing"
         writer.close()
@@ -178,7 +186,7 @@ async def test_a_client_that_leaves_is_forgotten() -> None:
     async with serving() as (server, port):
         _, writer = await connect(port)
         writer.write(GET.replace(b"/", b"/never", 1).replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\nhello"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await cast("Any", server.api).asked.wait()
             # A plain close would look like a client that has only finished sending.
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -203,7 +211,7 @@ async def test_a_drain_waits_for_an_answer_and_closes_the_rest() -> None:
         assert b"\r\nConnection: close\r\n" in await idle.read()
         idle_writer.close()
         other, other_writer = await connect(port)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await server.drain()
         assert await other.read() == b""
         other_writer.close()

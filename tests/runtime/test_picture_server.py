@@ -36,6 +36,7 @@ from edgesmith_runtime.errors import BadRequest
 from edgesmith_runtime.http.limits import MEBIBYTE, Limits
 from edgesmith_runtime.http.multipart import file_of
 from edgesmith_runtime.picture import Classification, Picture, Recorded
+from tests.runtime.held import HELD, Hold
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -297,30 +298,38 @@ def test_pictures_are_counted_as_other_inferences_are(boxes: Server) -> None:
     assert after["model_stats"][0]["inference_count"] - statistics["model_stats"][0]["inference_count"] == 1
 
 
-def test_a_client_that_leaves_before_its_answer_is_counted(boxes: Server) -> None:
-    name = 'edgesmith_requests_total{protocol="http",operation="image",code="499"}'
-    before, body = counted(boxes, name), saved(Image.new("RGB", (4500, 4500)), "PNG", compress_level=1)
+def test_a_client_that_leaves_before_its_answer_is_counted(
+    squared: Bundle, start_server: StartServer, tmp_path: Path
+) -> None:
+    hold, body = Hold(tmp_path), png(painted(64, 64))
+    server = start_server(squared.folder, "--drain-seconds", "0", hold.option, program=HELD)
+    hold.begin()
     head = f"POST /v2/models/squares/image HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n"
-    with closing(socket.create_connection(("127.0.0.1", boxes.http))) as connection:
+    with closing(socket.create_connection(("127.0.0.1", server.http))) as connection:
         connection.sendall(head.encode() + body)
-        while not counted(boxes, "edgesmith_requests_in_flight"):
-            pass
+        until_in_flight(server)
         # Reset, since a closed connection looks like one whose client still reads.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    while counted(boxes, name) == before:
+    while counted(server, 'edgesmith_requests_total{protocol="http",operation="image",code="499"}') != 1:
         pass
 
 
-def test_beyond_the_queue_pictures_are_refused(squared: Bundle, start_server: StartServer) -> None:
-    server = start_server(squared.folder, "--queue", "1", "--threads", "1")
-    body = saved(Image.fromarray(np.zeros((3000, 4000, 3), np.uint8)), "PNG", compress_level=1)
-    connections = [HTTPConnection("127.0.0.1", server.http, timeout=60) for _ in range(6)]
-    for connection in connections:
+def test_beyond_the_queue_pictures_are_refused(squared: Bundle, start_server: StartServer, tmp_path: Path) -> None:
+    hold, body = Hold(tmp_path), png(painted(64, 64))
+    server = start_server(squared.folder, "--queue", "1", "--threads", "1", hold.option, program=HELD)
+    hold.begin()
+    with closing(HTTPConnection("127.0.0.1", server.http, timeout=60)) as connection:
         connection.request("POST", "/v2/models/squares/image", body)
-    statuses = sorted(connection.getresponse().status for connection in connections)
-    for connection in connections:
-        connection.close()
-    assert set(statuses) == {200, 503}
+        until_in_flight(server)
+        assert [ask(server, "/v2/models/squares/image", body)[0] for _ in range(5)] == [503] * 5
+        hold.end()
+        assert connection.getresponse().status == 200
+
+
+def until_in_flight(server: Server) -> None:
+    """Wait; the test's own time limit ends what never comes true."""
+    while not counted(server, "edgesmith_requests_in_flight"):
+        pass
 
 
 # Real models and pictures ---------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped] # it ships no types
 
+from tests.patience import PATIENCE
 from tests.runtime.published_protocol import REST, SCHEMAS, Field
 from tests.runtime.test_openapi import DOCS, DOCUMENT, EXAMPLE, filled, resolved
 
@@ -126,7 +127,7 @@ def test_a_server_answers_as_published(toy_server: Server, operation: tuple[str,
     parts = REST[operation]
     assert not [*Draft202012Validator(theirs_as_schema("inference_request")).iter_errors(BODY)]
     body = json.dumps(BODY) if REQUEST in parts else None
-    with closing(HTTPConnection("127.0.0.1", toy_server.http, timeout=20)) as connection:
+    with closing(HTTPConnection("127.0.0.1", toy_server.http, timeout=PATIENCE)) as connection:
         connection.request(method.upper(), filled(path, EXAMPLE | {"model": "toy"}), body)
         answer = connection.getresponse()
         said = json.loads(answer.read())

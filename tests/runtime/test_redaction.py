@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgesmith_runtime.sampling import redaction
 from edgesmith_runtime.sampling.redaction import Redaction, RedactionFailed, Rule, rules_of
 from edgesmith_runtime.sampling.sample import (
     Facts,
@@ -18,6 +19,7 @@ from edgesmith_runtime.sampling.sample import (
     pack_arrays,
     unpack_arrays,
 )
+from tests.patience import PATIENCE
 
 FACTS = Facts("m", "d" * 64, "int8", "n1", "Random", 4, 0.5, None, True, 1.5e9, "boot", 12.5, redacted=False)
 IMAGE = np.arange(2 * 4 * 6, dtype=np.float32).reshape(1, 2, 4, 6)
@@ -92,6 +94,13 @@ def test_what_is_no_rule_is_refused(text: str) -> None:
 
 # A program of the owner's own -----------------------------------------------------------------------------------------
 
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program has as long as a test, also where others have the cores."""
+    monkeypatch.setattr(redaction, "_SECONDS", PATIENCE)
+
+
 DOUBLING = """
 import io, sys, numpy as np
 arrays = dict(np.load(io.BytesIO(sys.stdin.buffer.read())))
@@ -128,7 +137,8 @@ def test_rules_come_before_the_program() -> None:
         ("import io, sys, numpy as np; np.savez(sys.stdout.buffer, secret=np.ones(3))", "was not given"),
         (("import io, sys, numpy as np; a = np.empty(1, object); a[0] = print; "
          "np.savez(sys.stdout.buffer, **{'inputs/image': a})"), "no sample"),
-        ("import numpy; numpy.ones(1 << 30)", "ended with 1"),
+        # It is bounded before it is given anything.
+        ("import sys; sys.stdin.read(1); import numpy; numpy.ones(1 << 30)", "ended with 1"),
         ("import sys\nwhile True: sys.stdout.write('x' * 65536)", "answered more than"),
     ],
 )  # fmt: skip
@@ -140,7 +150,7 @@ def test_a_program_that_fails_takes_the_sample(text: str, words: str) -> None:
 def test_a_program_that_is_not_there_or_takes_for_ever_takes_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RedactionFailed, match="cannot be started"):
         applied(command=("/nowhere/redact",))
-    monkeypatch.setattr("edgesmith_runtime.sampling.redaction._SECONDS", 0.5)
+    monkeypatch.setattr(redaction, "_SECONDS", 0.5)
     with pytest.raises(RedactionFailed, match="took more than"):
         applied(command=script("import time; time.sleep(60)"))
 

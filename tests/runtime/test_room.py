@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import uvloop
 
-from tests.runtime.pages import GET, connect, only, serving, slow_client, until, without_sweeps
+from tests.runtime.pages import GET, HOUR, connect, only, serving, slow_client, until, without_sweeps
 
 
 async def test_the_longest_idle_makes_room() -> None:
@@ -57,7 +57,7 @@ async def test_one_that_brings_a_body_makes_room_where_none_is_idle() -> None:
 
 
 async def test_one_that_reads_nothing_makes_room_where_none_waits() -> None:
-    async with serving(connections=1, stuck=5.0) as (server, port), slow_client(port) as (client, read):
+    async with serving(connections=1, stuck=HOUR) as (server, port), slow_client(port) as (client, read):
         without_sweeps(server)
         client.sendall(b"GET /20000000 HTTP/1.1\r\nHost: a\r\n\r\n")
         await read(1000)
@@ -67,7 +67,7 @@ async def test_one_that_reads_nothing_makes_room_where_none_waits() -> None:
         assert (await reader.read()).startswith(b"HTTP/1.1 503 "), "it may read on in a moment"
         writer.close()
         await until(lambda: len(server._connections) == 1)
-        stuck._sending._moved -= 6
+        stuck._sending._moved -= HOUR + 1
         reader, writer = await connect(port)
         writer.write(GET)
         assert (await reader.readuntil(b'""')).startswith(b"HTTP/1.1 200 ")

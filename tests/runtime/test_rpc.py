@@ -19,12 +19,14 @@ from tritonclient.utils import InferenceServerException
 from edgesmith_runtime.http.limits import MEBIBYTE, peer_of
 from edgesmith_runtime.rpc.call import Method
 from edgesmith_runtime.rpc.server import GrpcLimits
-from tests.runtime.calls import Client, calling
+from tests.patience import PATIENCE
+from tests.runtime.calls import Client, Clock, calling
 from tests.runtime.http2 import GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE, call, frame, frames
 from tests.runtime.pages import until
 
 if TYPE_CHECKING:
     from edgesmith_runtime.bundle import Bundle
+    from edgesmith_runtime.rpc.server import GrpcServer
     from tests.runtime.conftest import Server, StartServer
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -46,7 +48,7 @@ def server(toy: Bundle, start_module_server: StartServer) -> Server:
 
 @pytest.mark.parametrize("sent", BYTES.values(), ids=BYTES.keys())
 def test_no_bytes_end_the_port(server: Server, sent: bytes) -> None:
-    with closing(socket.create_connection(("127.0.0.1", server.grpc), 20)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", server.grpc), PATIENCE)) as connection:
         connection.sendall(sent)
         next((kind for kind, _, _ in frames(connection) if kind in {HEADERS, GOAWAY}), None)
     with closing(tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{server.grpc}")) as client:
@@ -77,7 +79,7 @@ def test_a_message_that_is_none_is_the_clients_mistake(server: Server, message: 
 def test_nothing_that_was_sent_is_in_the_log(toy: Bundle, start_server: StartServer) -> None:
     server = start_server(toy.folder)
     for sent in BYTES.values():
-        with closing(socket.create_connection(("127.0.0.1", server.grpc), 20)) as connection:
+        with closing(socket.create_connection(("127.0.0.1", server.grpc), PATIENCE)) as connection:
             connection.sendall(sent)
             next((kind for kind, _, _ in frames(connection) if kind in {HEADERS, GOAWAY}), None)
     assert server.stop() == 0, "every line was JSON"
@@ -109,27 +111,23 @@ async def test_a_message_that_does_not_come_ends_its_call() -> None:
         assert await client.status(3) == "1 waited too long for the rest of a message"
 
 
-async def test_a_message_that_comes_slowly_enough_is_waited_for() -> None:
-    async with calling(stall=0.4, rate=10) as (_, client):
+async def test_a_message_that_comes_slowly_enough_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    async with calling(stall=40.0, rate=1, sweeps=False) as (server, client):
         client.begin(1)
-        client.send(1, b"\0\0\0\0\x14")
-        for _ in range(4):
-            await asyncio.sleep(0.2)
-            client.send(1, b"\x08\0" * 2)
-        client.send(1, b"\x08\0" * 2, ends=True)
+        client.send(1, b"\0\0\0\0\x78")
+        for received in (5, 29, 53, 77):
+            await until(lambda count=received: received_of(server) == count)  # type: ignore[misc]  # of each turn
+            clock.now += 15.0
+            server.look()
+            client.send(1, b"\x08\0" * 12)
+        client.send(1, b"\x08\0" * 12, ends=True)
         assert await client.status(1) == "0"
 
 
-async def test_of_many_silent_calls_the_oldest_end() -> None:
-    async with calling(calls=4, own=GrpcLimits(hurried=0.2)) as (server, client):
-        for stream in (1, 3, 5, 7):
-            client.begin(stream)
-        for stream in (1, 3):
-            assert await client.status(stream) == "1 too many calls wait for their messages"
-        await asyncio.sleep(0.5)
-        assert server.calls == 2
-        client.send(7, bytes(5), ends=True)
-        assert await client.status(7) == "0"
+def received_of(server: GrpcServer) -> int:
+    """How many bytes have come of the first call."""
+    return next((one.calls[1].reader.received for one in server._connections if 1 in one.calls), 0)
 
 
 async def test_there_are_so_many_calls_and_no_more() -> None:
@@ -270,9 +268,10 @@ FURTHER = {
 
 
 @pytest.mark.parametrize("further", FURTHER.values(), ids=FURTHER.keys())
-async def test_a_call_that_was_answered_is_not_ended_again(further: bytes) -> None:
+async def test_a_call_that_was_answered_is_not_ended_again(further: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its answer waits for its client, who sends on."""
-    async with calling(own=GrpcLimits(between=0.1), stall=0.1) as (server, client):
+    clock = Clock(monkeypatch)
+    async with calling(own=GrpcLimits(between=10.0), stall=10.0, sweeps=False) as (server, client):
         client.write(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0)))
         client.begin(1)
         client.send(1, bytes(5))
@@ -281,7 +280,9 @@ async def test_a_call_that_was_answered_is_not_ended_again(further: bytes) -> No
         client.begin(3)
         client.send(3, b"\x09\0\0\0\0")
         assert (await client.status(3)).startswith("3 a message begins with 9")
-        await asyncio.sleep(0.2)  # several looks at what takes too long
+        for _ in range(3):
+            clock.now += 11.0
+            server.look()
         (connection,) = server._connections
         assert connection.calls[1].reader.received == 5
         client.write(frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 100)))
@@ -366,7 +367,7 @@ def test_messages_share_the_budget_of_bodies(toy: Bundle, start_server: StartSer
     given.set_data_from_numpy(x)
     with (
         closing(tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{server.grpc}")) as client,
-        closing(socket.create_connection(("127.0.0.1", server.http), 20)) as connection,
+        closing(socket.create_connection(("127.0.0.1", server.http), PATIENCE)) as connection,
     ):
         client.infer("toy", [given])
         connection.sendall(b"POST /v2/models/toy/infer HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n")

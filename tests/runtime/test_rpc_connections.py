@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edgesmith_runtime.rpc.server import GrpcLimits, GrpcServer
+from tests.patience import PATIENCE
+from tests.runtime.calls import Client, Clock, calling
 from tests.runtime.http2 import DATA, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, call, frame, frames
+from tests.runtime.pages import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def test_pings_are_answered_however_often_they_come(toy_server: Server) -> None:
-    with closing(socket.create_connection(("127.0.0.1", toy_server.grpc), 20)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", toy_server.grpc), PATIENCE)) as connection:
         connection.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
         received = frames(connection)
         for start in (0, 20):  # the second lot is sent when the first has had every consequence
@@ -33,7 +37,7 @@ def test_pings_are_answered_however_often_they_come(toy_server: Server) -> None:
 
 def test_a_connection_without_a_call_holds_no_stop_up(toy: Bundle, start_server: StartServer) -> None:
     server = start_server(toy.folder, "--accept-seconds", "0")
-    with closing(socket.create_connection(("127.0.0.1", server.grpc), 20)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", server.grpc), PATIENCE)) as connection:
         connection.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
         next(frames(connection))
         assert server.stop() == 0
@@ -41,7 +45,7 @@ def test_a_connection_without_a_call_holds_no_stop_up(toy: Bundle, start_server:
 
 
 def test_one_connection_cannot_take_all_calls(toy_server: Server) -> None:
-    with closing(socket.create_connection(("127.0.0.1", toy_server.grpc), 20)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", toy_server.grpc), PATIENCE)) as connection:
         connection.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
         settings = next(payload for kind, flags, payload in frames(connection) if (kind, flags) == (SETTINGS, 0))
     streams = 3  # SETTINGS_MAX_CONCURRENT_STREAMS (RFC 9113 §6.5.2)
@@ -67,7 +71,9 @@ def test_a_connection_without_calls_makes_room_for_another_and_one_with_a_call_d
     with ExitStack() as connections:
 
         def connect(sent: bytes) -> Iterator[tuple[int, int, bytes]]:
-            connection = connections.enter_context(closing(socket.create_connection(("127.0.0.1", server.grpc), 20)))
+            connection = connections.enter_context(
+                closing(socket.create_connection(("127.0.0.1", server.grpc), PATIENCE))
+            )
             connection.sendall(sent)
             return frames(connection)
 
@@ -83,7 +89,7 @@ def test_a_connection_without_calls_makes_room_for_another_and_one_with_a_call_d
             next(received)
         with suppress(ConnectionError):
             assert not list(connect(PREFACE + frame(SETTINGS, 0, 0, b"")))
-        with closing(HTTPConnection("127.0.0.1", server.http, timeout=20)) as probe:
+        with closing(HTTPConnection("127.0.0.1", server.http, timeout=PATIENCE)) as probe:
             probe.request("GET", "/v2/health/ready")
             assert probe.getresponse().status == 200
     server.stop()
@@ -96,38 +102,89 @@ from functools import partial
 from edgesmith_runtime import cli
 from edgesmith_runtime.rpc import server
 
-server.GrpcLimits = partial(server.GrpcLimits, silent=0.3, answer=0.5, idle=1.5, head=0.5)
+server.GrpcLimits = partial(server.GrpcLimits, head=0.5)
 sys.exit(cli.main())
 """
 
 
 @pytest.fixture(scope="module")
 def hasty(toy: Bundle, start_module_server: StartServer) -> Server:
-    """A server that waits for no client for long."""
+    """A server that waits for the beginning of no connection for long."""
     return start_module_server(toy.folder, program=HASTY)
 
 
-def test_a_connection_that_is_silent_is_pinged_and_one_without_calls_is_closed(hasty: Server) -> None:
-    with closing(socket.create_connection(("127.0.0.1", hasty.grpc), 20)) as connection:
-        connection.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
-        pings = 0
-        for kind, flags, payload in frames(connection):
-            if (kind, flags) == (PING, 0):
-                pings += 1
-                connection.sendall(frame(PING, 1, 0, payload))
-            if kind == GOAWAY:
-                break
-        assert pings > 1
-        assert payload.endswith(b"connection idle"), payload
+OWN = GrpcLimits(silent=60.0, answer=20.0, idle=300.0)
 
 
-def test_a_client_that_gives_no_sign_of_life_is_forgotten(hasty: Server) -> None:
-    with closing(socket.create_connection(("127.0.0.1", hasty.grpc), 20)) as connection:
-        connection.sendall(call(b"/inference.GRPCInferenceService/ServerLive", ends=False))
-        with suppress(ConnectionError):
-            kinds = [kind for kind, _, _ in frames(connection)]
-            assert PING in kinds
-            assert GOAWAY not in kinds
+def pings(client: Client) -> list[bytes]:
+    """What the client was asked for signs of life with."""
+    return [payload for kind, flags, _, payload in client.frames if (kind, flags) == (PING, 0)]
+
+
+async def all_arrived(server: GrpcServer) -> None:
+    """Wait until a client's machine has all that was sent to it, and the server knows."""
+    (connection,) = server._connections
+    await until(lambda: not connection._sending.unsent())
+    server.look()
+
+
+async def test_a_connection_that_is_silent_is_pinged_and_one_without_calls_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+    async with calling(own=OWN, sweeps=False) as (server, client):
+        await until(lambda: any(one._reader.started for one in server._connections))
+        (connection,) = server._connections
+        for count in (1, 2, 3, 4):
+            await all_arrived(server)
+            clock.now += OWN.silent + 1
+            server.look()
+            await until(lambda count=count: len(pings(client)) == count)  # type: ignore[misc]  # of each turn
+            client.write(frame(PING, 1, 0, pings(client)[-1]))
+            await until(lambda: connection._expiry.heard == clock.now)
+        await all_arrived(server)
+        assert not connection._transport.is_closing()
+        clock.now += OWN.silent
+        server.look()
+        assert (await client.goaway()).endswith(b"connection idle")
+
+
+async def test_a_client_that_gives_no_sign_of_life_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    async with calling(own=OWN, sweeps=False) as (server, client):
+        client.begin(1)
+        await until(lambda: server.calls == 1)
+        await all_arrived(server)
+        clock.now += OWN.silent + 1
+        server.look()
+        await until(lambda: bool(pings(client)))
+        await all_arrived(server)
+        clock.now += OWN.answer - 1
+        server.look()
+        assert server.calls == 1
+        clock.now += 2
+        server.look()
+        await until(lambda: not server._connections)
+        await client.reading
+        assert GOAWAY not in {kind for kind, _, _, _ in client.frames}
+
+
+async def test_of_many_silent_calls_the_oldest_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    async with calling(calls=4, own=GrpcLimits(hurried=2.0), sweeps=False) as (server, client):
+        for count, stream in enumerate((1, 3, 5, 7), 1):
+            client.begin(stream)
+            await until(lambda count=count: server.calls == count)  # type: ignore[misc]  # of each turn
+            clock.now += 0.1
+        clock.now += 2.0
+        server.look()
+        for stream in (1, 3):
+            assert await client.status(stream) == "1 too many calls wait for their messages"
+        clock.now += 10.0
+        server.look()
+        assert server.calls == 2
+        client.send(7, bytes(5), ends=True)
+        assert await client.status(7) == "0"
 
 
 @pytest.mark.parametrize(
@@ -136,7 +193,7 @@ def test_a_client_that_gives_no_sign_of_life_is_forgotten(hasty: Server) -> None
     ids=["nothing", "a part of the preface", "no settings", "headers without an end"],
 )
 def test_what_begins_and_does_not_go_on_is_closed(hasty: Server, sent: bytes) -> None:
-    with closing(socket.create_connection(("127.0.0.1", hasty.grpc), 20)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", hasty.grpc), PATIENCE)) as connection:
         connection.sendall(sent)
         told = next(payload for kind, _, payload in frames(connection) if kind == GOAWAY)
         assert told.endswith(b"waited too long for the rest of a frame")
@@ -145,7 +202,7 @@ def test_what_begins_and_does_not_go_on_is_closed(hasty: Server, sent: bytes) ->
 def test_a_server_that_stops_lets_no_call_begin_in_ignorance_of_it(slow: Bundle, start_server: StartServer) -> None:
     server = start_server(slow.folder, "--accept-seconds", "0")
     live = b"/inference.GRPCInferenceService/ServerLive"
-    with closing(socket.create_connection(("127.0.0.1", server.grpc), 20)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", server.grpc), PATIENCE)) as connection:
         connection.sendall(call(live, ends=False))
         received = frames(connection)
         assert next(kind for kind, flags, _ in received if (kind, flags) == (SETTINGS, 1)) == SETTINGS

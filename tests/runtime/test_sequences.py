@@ -18,6 +18,7 @@ from graphs import FLOAT, model_of, node, numbers
 from sequences import encoder, recurrent, series, texts
 
 from edgesmith_builder.dataset import read_npz
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from tests.runtime.conftest import Server, StartServer
@@ -97,7 +98,7 @@ def test_json_is_answered_as_bytes_are(server: Any) -> None:
     request = urllib.request.Request(
         f"http://127.0.0.1:{running.http}/v2/models/case/infer", json.dumps({"inputs": inputs}).encode()
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - an address of our own
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310 - an address of our own
         found = json.load(answer)["outputs"][0]
     assert found["shape"] == [2, 4]
     with connect(tritonclient.http, running) as client:

@@ -6,21 +6,16 @@ import asyncio
 import math
 import socket
 import struct
-import time
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgesmith_runtime.http2 import outbox
 from edgesmith_runtime.http2.hpack import encode
-from edgesmith_runtime.rpc import calls as calls_of
-from edgesmith_runtime.rpc import connection as connections
-from edgesmith_runtime.rpc import expiry
 from edgesmith_runtime.rpc.call import Method
 from edgesmith_runtime.rpc.server import GrpcLimits
-from tests.runtime.calls import LIVE, METHODS, Client, calling
+from tests.patience import PATIENCE
+from tests.runtime.calls import LIVE, METHODS, Client, Clock, calling
 from tests.runtime.http2 import DATA, HEADERS, PING, PREFACE, SETTINGS, WINDOW_UPDATE, frame
 from tests.runtime.pages import slow_client, until
 
@@ -32,20 +27,10 @@ if TYPE_CHECKING:
 
 LARGE = b"/test.Test/Large"
 SIZE = 6_000_000
-LONG = 10
 ANSWERS = {LARGE: Method("health", lambda *_: bytes(SIZE))}
 
 STALL, UNREAD = 30.0, 60.0
 OWN = GrpcLimits(head=15.0, silent=60.0, answer=20.0)
-
-
-class Clock:
-    """The time as the connections see it."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = time.monotonic()
-        for module in (calls_of, connections, expiry, outbox):
-            monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
 
 
 class Reader:
@@ -85,7 +70,7 @@ class Reader:
         return set(self.sizes.values()) == {SIZE + 5} and (HEADERS, 5) in self.kinds
 
     async def _come(self, most: int) -> int:
-        async with asyncio.timeout(LONG):
+        async with asyncio.timeout(PATIENCE):
             came = await self._loop.sock_recv(self._connection, most)
         self._rest += came
         while len(self._rest) >= 9 and len(self._rest) >= (end := 9 + int.from_bytes(self._rest[:3], "big")):

@@ -17,12 +17,17 @@ import tritonclient.grpc
 
 from edgesmith_runtime.http.limits import MEBIBYTE
 from edgesmith_runtime.rpc.call import Call, Method
+from tests.patience import PATIENCE
 from tests.runtime.calls import calling
+from tests.runtime.held import HELD, Hold
 from tests.runtime.http2 import DATA
 from tests.runtime.pages import until
 from tests.runtime.test_clients import tensor
+from tests.runtime.test_metrics import scrape
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edgesmith_runtime.bundle import Bundle
     from edgesmith_runtime.rpc.server import GrpcServer
     from tests.runtime.conftest import Server, StartServer
@@ -41,7 +46,7 @@ def request(value: float, identity: str = "", rows: int = 1, **fields: Any) -> A
 def streamed(server: Server, requests: Iterator[Any]) -> Iterator[Any]:
     with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
         stub = tritonclient.grpc.service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        yield from stub.ModelStreamInfer(requests, timeout=60)
+        yield from stub.ModelStreamInfer(requests, timeout=PATIENCE)
 
 
 def first(answer: Any) -> float:
@@ -82,7 +87,9 @@ def test_a_message_that_is_none_is_answered_too(toy_server: Server) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{toy_server.grpc}") as channel:
         method: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(STREAM)
         sent = [b"\xff\xff", request(7).SerializeToString(), b""]
-        found = [messages.ModelStreamInferResponse.FromString(answer) for answer in method(iter(sent), timeout=20)]
+        found = [
+            messages.ModelStreamInferResponse.FromString(answer) for answer in method(iter(sent), timeout=PATIENCE)
+        ]
     assert found[0].error_message.startswith("the message ")
     assert first(found[1]) == 7
     assert "model '' is not served here" in found[2].error_message
@@ -96,7 +103,7 @@ def test_streams_that_ended_take_no_place(toy_server: Server) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{toy_server.grpc}") as channel:  # one connection, which has 64 places
         stub = tritonclient.grpc.service_pb2_grpc.GRPCInferenceServiceStub(channel)
         for _ in range(70):
-            assert len(list(stub.ModelStreamInfer(iter([request(1)]), timeout=20))) == 1
+            assert len(list(stub.ModelStreamInfer(iter([request(1)]), timeout=PATIENCE))) == 1
 
 
 def test_tritonclient_streams(toy_server: Server) -> None:
@@ -108,7 +115,7 @@ def test_tritonclient_streams(toy_server: Server) -> None:
             options = {"enable_empty_final_response": True} if value else {}
             given = [tensor(tritonclient.grpc, "x", x, "FP32")]
             client.async_stream_infer("toy" if value != 1 else "other", given, request_id=str(value), **options)
-        found = [answers.get(timeout=20) for _ in range(3)]
+        found = [answers.get(timeout=PATIENCE) for _ in range(3)]
         client.stop_stream()
     (zero, none), (nothing, error), (two, _) = found
     assert (none, nothing) == (None, None)
@@ -147,24 +154,21 @@ def test_a_stream_that_waits_does_not_hold_up_the_end(toy: Bundle, start_server:
     assert server.stop() == 0
 
 
-def test_requests_of_streams_count(slow: Bundle, start_server: StartServer) -> None:
-    server = start_server(slow.folder, "--queue", "1", "--threads", "1")
-    big = messages.ModelInferRequest(model_name="slow")
-    big.inputs.add(name="x", datatype="FP32", shape=[900, 900])
-    big.raw_input_contents.append(np.zeros((900, 900), "<f4").tobytes())
-    small = messages.ModelInferRequest(model_name="slow", id="small")
-    small.inputs.add(name="x", datatype="FP32", shape=[1, 1])
-    small.raw_input_contents.append(bytes(4))
+def test_requests_of_streams_count(toy: Bundle, start_server: StartServer, tmp_path: Path) -> None:
+    hold = Hold(tmp_path)
+    server = start_server(toy.folder, "--queue", "1", "--threads", "1", hold.option, program=HELD)
+    hold.begin()
     with ThreadPoolExecutor(1) as pool:
-        busy = pool.submit(lambda: list(streamed(server, iter([big] * 3))))
-        refused = None
-        while refused is None and not busy.done():
-            refused = next((one for one in streamed(server, iter([small])) if one.error_message), None)
-        assert refused is not None
+        busy = pool.submit(lambda: list(streamed(server, iter([request(number) for number in range(3)]))))
+        try:
+            while "\nedgesmith_requests_in_flight 1\n" not in scrape(server):
+                pass
+            (refused,) = streamed(server, iter([request(4, "another")]))
+        finally:
+            hold.end()
         assert "1 requests are in flight, which is the limit" in refused.error_message
-        assert refused.infer_response.id == "small"
-        others = [one.error_message for one in busy.result(60) if one.error_message]
-        assert all("requests are in flight" in message for message in others)
+        assert refused.infer_response.id == "another"
+        assert [first(one) for one in busy.result(PATIENCE)] == [0, 1, 2]
     assert server.stop() == 0
 
 

@@ -27,6 +27,7 @@ from edgesmith_runtime.judging.traffic import Traffic
 from edgesmith_runtime.metrics import Metrics
 from edgesmith_runtime.services import service_of
 from edgesmith_runtime.tensors import TensorSpec
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -385,14 +386,14 @@ def test_while_requests_are_answered_no_sample_is_asked_for(dispatcher: Dispatch
     def request(busy: bool) -> None:  # noqa: FBT001 - the queue calls it
         del busy
         going.set()
-        assert go_on.wait(20)
+        assert go_on.wait(PATIENCE)
 
     asked = dispatcher.submit(request)
-    assert going.wait(20)
+    assert going.wait(PATIENCE)
     assert rounds.replay.look(100) is None
     assert dispatcher.pending == 1, "nothing waits behind the request"
     go_on.set()
-    asked.result(20)
+    asked.result(PATIENCE)
     while dispatcher.pending:
         threading.Event().wait(0.001)
     rounds.look(101)
@@ -424,7 +425,7 @@ def test_a_server_looks_for_the_one_before_it_until_it_answers(
             judge.tell(metrics)
             running.cancel()
 
-    asyncio.run(asyncio.wait_for(both(), 20))
+    asyncio.run(asyncio.wait_for(both(), PATIENCE))
     assert metrics.get("edgesmith_previous_known") == 1
     assert metrics.get("edgesmith_runs_total", "failed") == 3
     assert 0 < metrics.get("edgesmith_gate_evidence", "errors") < 1

@@ -21,6 +21,7 @@ from onnx import TensorProto, helper
 from edgesmith_runtime import arguments, cli, trial
 from edgesmith_runtime.device import peak_memory
 from edgesmith_runtime.http.limits import MEBIBYTE, Limits
+from tests.patience import PATIENCE
 from tests.runtime.conftest import _bundle, _save, _value
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def test_a_scalar_is_served(tmp_path: Path, start_server: StartServer) -> None:
     bundle = _bundle(tmp_path / "model", "scalar", model, {"x": np.array([2, 3], np.float32)}, ())
     assert self_test(bundle)["reason"] == "Passed"
     server = start_server(bundle.folder)
-    with closing(HTTPConnection("127.0.0.1", server.http, timeout=20)) as connection:
+    with closing(HTTPConnection("127.0.0.1", server.http, timeout=PATIENCE)) as connection:
         body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [], "data": [3]}]}
         connection.request("POST", "/v2/models/scalar/infer", json.dumps(body))
         answer = json.loads(connection.getresponse().read())
@@ -101,7 +102,7 @@ def test_requests_take_a_quarter_of_little_memory() -> None:
 def test_bytes_stay_where_batches_are_bounded(toy: Bundle, start_server: StartServer) -> None:
     server = start_server(toy.folder)
     body = bytes(1000 * 16)
-    with closing(HTTPConnection("127.0.0.1", server.http, timeout=20)) as connection:
+    with closing(HTTPConnection("127.0.0.1", server.http, timeout=PATIENCE)) as connection:
         connection.request("POST", "/v2/models/toy/infer", body, {"Inference-Header-Content-Length": "0"})
         answer = connection.getresponse()
         assert (answer.status, json.loads(answer.read())["error"]) == (

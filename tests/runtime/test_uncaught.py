@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edgesmith_runtime.termination import LONGEST
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -190,7 +191,7 @@ def test_a_signal_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None
         assert process.stdout
         process.stdout.readline()
         process.send_signal(number)
-        assert process.wait(30) == -number
+        assert process.wait(PATIENCE) == -number
     assert log.read_text() == ""
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -15,7 +15,9 @@ from edgesmith_runtime.spool.disk import RealDisk
 from edgesmith_runtime.spool.spool import Kept, Spool
 from edgesmith_runtime.uplink.command import Uplink, UplinkSettings
 from edgesmith_runtime.uplink.credentials import CredentialsInvalid, read_login
+from edgesmith_runtime.uplink.rate import Rate
 from edgesmith_runtime.uplink.standing import Standing
+from tests.patience import PATIENCE
 
 PAIR = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 PIECE = 16_384
@@ -73,6 +75,35 @@ def uplink(tmp_path: Path, endpoint: str, ending: threading.Event, drain: float 
     return Uplink(settings, ending)
 
 
+class Clock(threading.Event):
+    """Seconds that pass where somebody waits, and nowhere else; it is set once so many have.
+
+    Args:
+        told: After how many.
+    """
+
+    def __init__(self, told: float, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        self.now = 0.0
+        self._told = told
+        monkeypatch.setattr("edgesmith_runtime.uplink.ending.time", self)
+        monkeypatch.setattr("edgesmith_runtime.uplink.command.Rate", partial(Rate, now=self.monotonic))
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def is_set(self) -> bool:
+        return self.now >= self._told
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        self.now = min(self.now + timeout, max(self.now, self._told))
+        return self.is_set()
+
+
 def keys(tmp_path: Path) -> None:
     (tmp_path / "keys").mkdir(exist_ok=True)
     write(tmp_path / "keys", **dict.fromkeys(PAIR, "some"))
@@ -103,13 +134,14 @@ def test_what_waits_is_sent_at_the_end_and_what_is_refused_stays(tmp_path: Path,
     assert found.reason == "Forbidden"
 
 
-def test_the_rate_holds_to_the_end_and_what_cannot_go_whole_is_not_begun(tmp_path: Path, spool: Spool) -> None:
+def test_the_rate_holds_to_the_end_and_what_cannot_go_whole_is_not_begun(
+    tmp_path: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keys(tmp_path)
     spool.put(bytes(400_000), value=900)
     for number in range(100):
         spool.put(str(number).encode() * 10_000, value=number)
-    ending = threading.Event()
-    ending.set()
+    ending = Clock(0.0, monkeypatch)
     taken = []
 
     def answer(request: BaseHTTPRequestHandler) -> Answer:
@@ -118,36 +150,30 @@ def test_the_rate_holds_to_the_end_and_what_cannot_go_whole_is_not_begun(tmp_pat
         return Answer()
 
     with Played(answer) as store:
-        start = time.monotonic()
         uplink(tmp_path, store.endpoint, ending, drain=1.5, rate=100_000).run()
-        took = time.monotonic() - start
-    assert 1.0 < took < 3.0
-    assert 50_000 < sum(taken) <= 100_000 * took + PIECE, "the one of 400,000 would take four seconds"
+    assert 1.0 < ending.now <= 1.5
+    assert 100_000 < sum(taken) <= 100_000 * ending.now + PIECE, "the one of 400,000 would take four seconds"
 
 
-def test_what_is_under_way_at_the_end_goes_no_faster_and_is_given_up_in_time(tmp_path: Path, spool: Spool) -> None:
+def test_what_is_under_way_at_the_end_goes_no_faster_and_is_given_up_in_time(
+    tmp_path: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keys(tmp_path)
     spool.put(bytes(400_000), value=9)
-    ending, begun = threading.Event(), threading.Event()
+    ending, over = Clock(1.0, monkeypatch), threading.Event()
     got = [0]
 
     def answer(request: BaseHTTPRequestHandler) -> Answer:
         while got[0] < 400_000 and (piece := request.rfile.read1(PIECE)):
             got[0] += len(piece)
-            begun.set()
+        over.set()
         return Answer()
 
     with Played(answer) as store:
-        thread = threading.Thread(target=uplink(tmp_path, store.endpoint, ending, drain=0.5, rate=100_000).run)
-        start = time.monotonic()
-        thread.start()
-        assert begun.wait(20)
-        ending.set()
-        thread.join(20)
-        took = time.monotonic() - start
-        assert not thread.is_alive()
-    assert took < 2.0, "it would take four seconds"
-    assert got[0] <= 100_000 * took + PIECE
+        uplink(tmp_path, store.endpoint, ending, drain=0.5, rate=100_000).run()
+        assert over.wait(PATIENCE)
+    assert 1.0 < ending.now <= 1.5, "it would take four seconds"
+    assert 100_000 < got[0] <= 100_000 * ending.now + PIECE
     assert len(spool.kept()) == 1
 
 
@@ -178,7 +204,7 @@ def test_keys_may_come_later_and_a_mistake_of_its_own_ends_nothing(
         thread = threading.Thread(target=one.run)
         thread.start()
         keys(tmp_path)
-        assert sent.wait(20)
+        assert sent.wait(PATIENCE)
         ending.set()
         thread.join()
     assert spool.kept() == []

@@ -12,6 +12,7 @@ import pytest
 
 from edgesmith_runtime import cli
 from edgesmith_runtime.triton import cli as triton_cli
+from tests.patience import PATIENCE
 
 PAGES = ("edgesmith_runtime", "edgesmith_runtime.triton")
 
@@ -30,7 +31,7 @@ def test_it_waits_in_little_memory_until_it_is_told_to_end(module: str, number: 
             assert b"kept on this node" in process.stdout.readline()
             assert int(_status(process, "VmHWM").split()[0]) < 24 * 1024, "the pod may use 64Mi, and asks for 16Mi"
             process.send_signal(number)
-            assert process.wait(10) == 0
+            assert process.wait(PATIENCE) == 0
         finally:
             process.kill()
 
@@ -49,7 +50,7 @@ def test_what_stays_beside_a_server_imports_little(words: list[str], kept_out: s
         if words == ["wait"]:
             process.stdout.readline()
             process.send_signal(signal.SIGTERM)
-        _, told = process.communicate(timeout=30)
+        _, told = process.communicate(timeout=PATIENCE)
     imported = {line.rpartition("|")[2].strip() for line in told.decode().splitlines()}
     assert "edgesmith_runtime" in imported
     assert not imported & kept_out

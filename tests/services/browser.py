@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from needs import lacking
 
+from tests.patience import PATIENCE
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
-
-_PATIENCE = 30.0
-"""Seconds until something that is waited for has not happened."""
 
 
 class Gone(Exception):  # noqa: N818 - reads as what happened
@@ -57,7 +56,7 @@ class Page:
         self._waiting[number] = asyncio.get_running_loop().create_future()
         session = {"sessionId": self._session} if self._session else {}
         await self._socket.send_str(json.dumps({"id": number, "method": method, "params": parameters} | session))
-        return await asyncio.wait_for(self._waiting[number], _PATIENCE)
+        return await asyncio.wait_for(self._waiting[number], PATIENCE)
 
     async def run(self, script: str) -> Any:
         """Evaluate an expression in the page; of a promise, what it becomes."""
@@ -83,7 +82,7 @@ class Page:
         """Wait until so many faults were written."""
         while len(self.faults) < count:
             self._fault.clear()
-            await asyncio.wait_for(self._fault.wait(), _PATIENCE)
+            await asyncio.wait_for(self._fault.wait(), PATIENCE)
 
     async def open(self, address: str) -> None:
         """Go to an address."""
@@ -171,7 +170,7 @@ async def browsing(folder: Path) -> AsyncIterator[Page]:
         *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )
     try:
-        address = await asyncio.wait_for(_address(process), _PATIENCE)
+        address = await asyncio.wait_for(_address(process), PATIENCE)
         async with aiohttp.ClientSession() as session, session.ws_connect(address, max_msg_size=2**26) as socket:
             page = Page(socket)
             await page.start()

@@ -13,6 +13,7 @@ import pytest
 from needs import lacking
 
 from edgesmith_cluster.tools import binaries
+from tests.patience import PATIENCE
 
 
 def tool(name: str) -> Path:
@@ -50,7 +51,7 @@ class Server:
     def stop(self) -> None:
         """End it, and wait until it has ended."""
         self.process.terminate()
-        self.process.wait(timeout=10)
+        self.process.wait(PATIENCE)
         if self.process.stdout:
             self.process.stdout.close()
 

@@ -24,6 +24,7 @@ from edgesmith.cluster.errors import (
 )
 from edgesmith.cluster.kinds import DAEMON_SET, KINDS
 from edgesmith.decide.plan import Delete, Event, HoldImage, Keep, Move
+from tests.patience import PATIENCE
 
 TRIAL = f"create Pod {trial_pod_name('parts', 't', 'n0', ['int8', 'fp32'])}"
 
@@ -279,7 +280,7 @@ async def test_moves_come_before_records_as_long_as_no_other_edge_model_waits_fo
 async def test_calls_to_nodes_do_not_wait_for_the_slowest_of_those_before() -> None:
     hub = Hub(nodes=3 * AT_ONCE)
     hub.client.slow["mark n0"] = f"mark n{3 * AT_ONCE - 1}"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         done = await hub.apply(plan(records=[Keep(f"n{number}", "kept") for number in range(3 * AT_ONCE)]))
     assert done.records == 3 * AT_ONCE
 

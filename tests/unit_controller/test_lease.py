@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import time
 from typing import Any, cast
 
 import pytest
@@ -66,75 +65,93 @@ class Memory:
 
 
 def lease(memory: Memory, holder: str) -> Lease:
-    return Lease(cast("Client", memory), "ns", holder, time.monotonic, QUICK)
+    """A Lease with times of tenths of seconds, for virtual time."""
+    return normal(memory, holder, times=QUICK)
 
 
-async def test_the_first_gets_it_and_the_second_waits_until_it_is_given_back() -> None:
-    memory = Memory()
-    first, second = lease(memory, "one"), lease(memory, "two")
-    await first.acquire()
-    waiting = asyncio.create_task(second.acquire())
-    keeping = asyncio.create_task(first.keep())
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(asyncio.shield(waiting), 0.6)
-    assert memory.holder == "one"
-    keeping.cancel()
-    await first.release()
-    await asyncio.wait_for(waiting, 5)
-    assert memory.holder == "two"
-    assert memory.lease is not None
-    assert memory.lease["spec"]["leaseTransitions"] == 1
+def test_the_first_gets_it_and_the_second_waits_until_it_is_given_back() -> None:
+    async def wait() -> None:
+        memory = Memory()
+        first, second = lease(memory, "one"), lease(memory, "two")
+        await first.acquire()
+        waiting = asyncio.create_task(second.acquire())
+        keeping = asyncio.create_task(first.keep())
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(waiting), 0.6)
+        assert memory.holder == "one"
+        keeping.cancel()
+        await first.release()
+        await asyncio.wait_for(waiting, 5)
+        assert memory.holder == "two"
+        assert memory.lease is not None
+        assert memory.lease["spec"]["leaseTransitions"] == 1
+
+    virtual_time.run(wait())
 
 
-async def test_one_that_is_not_renewed_is_taken_over() -> None:
-    memory = Memory()
-    await lease(memory, "dead").acquire()
-    second = lease(memory, "two")
-    # A holder says itself how long it may be silent, in whole seconds.
-    await asyncio.wait_for(second.acquire(), 5)
-    assert second.held
+def test_one_that_is_not_renewed_is_taken_over() -> None:
+    async def take_over() -> None:
+        memory = Memory()
+        await lease(memory, "dead").acquire()
+        second = lease(memory, "two")
+        # A holder says itself how long it may be silent, in whole seconds.
+        await asyncio.wait_for(second.acquire(), 5)
+        assert second.held
+
+    virtual_time.run(take_over())
 
 
-async def test_a_holder_that_cannot_renew_gives_up_before_others_may_take_it() -> None:
-    memory = Memory()
-    first = lease(memory, "one")
-    await first.acquire()
-    memory.down = True
-    started = time.monotonic()
-    with pytest.raises(LeaseLost, match=r"was not renewed for 0\.2 s"):
-        await asyncio.wait_for(first.keep(), 5)
-    assert not first.held
-    assert time.monotonic() - started < 1
+def test_a_holder_that_cannot_renew_gives_up_before_others_may_take_it() -> None:
+    async def give_up() -> None:
+        memory = Memory()
+        first = lease(memory, "one")
+        await first.acquire()
+        memory.down, started = True, now()
+        with pytest.raises(LeaseLost, match=r"was not renewed for 0\.2 s"):
+            await first.keep()
+        assert not first.held
+        assert now() - started < QUICK.duration
+
+    virtual_time.run(give_up())
 
 
-async def test_an_api_server_that_does_not_answer_is_said_not_to(caplog: pytest.LogCaptureFixture) -> None:
-    memory = Memory()
-    first = lease(memory, "one")
-    await first.acquire()
-    memory.delay = 60.0
-    with pytest.raises(LeaseLost):
-        await asyncio.wait_for(first.keep(), 5)
+def test_an_api_server_that_does_not_answer_is_said_not_to(caplog: pytest.LogCaptureFixture) -> None:
+    async def hang() -> None:
+        memory = Memory()
+        first = lease(memory, "one")
+        await first.acquire()
+        memory.delay = 60.0
+        with pytest.raises(LeaseLost):
+            await asyncio.wait_for(first.keep(), 5)
+
+    virtual_time.run(hang())
     assert "the lease could not be renewed: no answer in time" in caplog.messages
 
 
-async def test_a_holder_that_was_replaced_notices() -> None:
-    memory = Memory()
-    first = lease(memory, "one")
-    await first.acquire()
-    assert memory.lease is not None
-    memory.lease["spec"]["holderIdentity"] = "two"
-    with pytest.raises(LeaseLost, match="two has taken the lease"):
-        await asyncio.wait_for(first.keep(), 5)
+def test_a_holder_that_was_replaced_notices() -> None:
+    async def replace() -> None:
+        memory = Memory()
+        first = lease(memory, "one")
+        await first.acquire()
+        assert memory.lease is not None
+        memory.lease["spec"]["holderIdentity"] = "two"
+        with pytest.raises(LeaseLost, match="two has taken the lease"):
+            await asyncio.wait_for(first.keep(), 5)
+
+    virtual_time.run(replace())
 
 
-async def test_what_is_not_ours_is_not_given_back() -> None:
-    memory = Memory()
-    first = lease(memory, "one")
-    await first.acquire()
-    assert memory.lease is not None
-    memory.lease["spec"]["holderIdentity"] = "two"
-    await first.release()
-    assert memory.holder == "two"
+def test_what_is_not_ours_is_not_given_back() -> None:
+    async def give_back() -> None:
+        memory = Memory()
+        first = lease(memory, "one")
+        await first.acquire()
+        assert memory.lease is not None
+        memory.lease["spec"]["holderIdentity"] = "two"
+        await first.release()
+        assert memory.holder == "two"
+
+    virtual_time.run(give_back())
 
 
 def normal(memory: Memory, holder: str, **more: Any) -> Lease:

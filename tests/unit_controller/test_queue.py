@@ -112,7 +112,6 @@ async def run_until(queue: WorkQueue, finished: asyncio.Event) -> None:
         await task
 
 
-@pytest.mark.timeout(10)
 async def test_passes_run_side_by_side_but_never_two_of_one_key() -> None:
     running: set[tuple[str, str]] = set()
     most, passes = 0, 0
@@ -138,7 +137,6 @@ async def test_passes_run_side_by_side_but_never_two_of_one_key() -> None:
     assert most == 2
 
 
-@pytest.mark.timeout(10)
 async def test_after_a_plan_that_took_long_no_other_begins_for_longer_still() -> None:
     planned, begun = 0.02, list[float]()
     finished = asyncio.Event()
@@ -158,7 +156,6 @@ async def test_after_a_plan_that_took_long_no_other_begins_for_longer_still() ->
     assert all(later - earlier >= REST * planned for earlier, later in itertools.pairwise(begun))
 
 
-@pytest.mark.timeout(10)
 async def test_a_rest_is_bounded_and_those_of_passes_that_run_together_add_up() -> None:
     now, finished = 0.0, asyncio.Event()
 
@@ -185,7 +182,6 @@ async def test_a_rest_is_bounded_and_those_of_passes_that_run_together_add_up() 
         await task
 
 
-@pytest.mark.timeout(10)
 async def test_a_mistake_of_ours_ends_the_queue() -> None:
     async def work(key: tuple[str, str]) -> Outcome:
         raise RuntimeError(key)

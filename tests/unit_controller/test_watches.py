@@ -23,6 +23,7 @@ from edgesmith.controller.metrics import Numbers
 from edgesmith.controller.queue import Key
 from edgesmith.controller.resync import Resync
 from edgesmith.controller.watches import Watches
+from tests.patience import PATIENCE
 
 HOLDER = "me"
 
@@ -105,7 +106,7 @@ class CountingLoop(asyncio.SelectorEventLoop):
 
 async def until(holds: Callable[[], object], *tasks: asyncio.Task[None]) -> None:
     """Wait until something holds; what a task raises ends the wait."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while not holds():
             for task in tasks:
                 if task.done():
@@ -247,9 +248,7 @@ async def test_whenever_the_watches_end_no_task_of_kopf_goes_on(seconds: float) 
             files = [str(getattr(task.get_coro(), "cr_code", "")) for task in asyncio.all_tasks()]
             return [file for file in files if "/kopf/" in file]
 
-        # A request that goes on is tried again for much longer than this.
-        async with asyncio.timeout(3):
-            await until(lambda: not left())
+        await until(lambda: not left())  # a request that goes on is tried again for much longer than this waits
 
 
 def _steps_of_a_start(objects: int) -> int:

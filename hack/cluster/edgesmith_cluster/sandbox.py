@@ -151,18 +151,20 @@ def started(
         ClusterError: it did not start in time, or ended at once.
     """
     found: list[processes.Process] = []
-    seen_at = time.monotonic()
+    missed: list[float] = []
+    """When it was looked for in vain since it was last seen: how long a look takes says nothing of the program."""
 
     def appeared() -> bool:
-        nonlocal seen_at
+        looked_at = time.monotonic()
         here = list(members())
         found[:] = [process for process in here if process.name == name]
+        missed.append(looked_at)
         if any(process.name == "setsid" for process in here):  # it is not the program yet
-            seen_at = time.monotonic()
+            missed.clear()
         return bool(found)
 
     def check() -> None:
-        if time.monotonic() - seen_at > _GONE_SECONDS:
+        if missed and missed[-1] - missed[0] > _GONE_SECONDS:
             raise ClusterError(f"{name} did not start on {where}; its log is {log}", tail(log))
 
     what = f"{name} to start on {where} (its log is {log})"
