@@ -141,7 +141,7 @@ async def test_a_connection_that_is_silent_is_pinged_and_one_without_calls_is_cl
             server.look()
             await until(lambda count=count: len(pings(client)) == count)  # type: ignore[misc]  # of each turn
             client.write(frame(PING, 1, 0, pings(client)[-1]))
-            await until(lambda: connection._expiry.heard == clock.now)
+            await until(lambda: connection._marks.heard == clock.now)
         await all_arrived(server)
         assert not connection._transport.is_closing()
         clock.now += OWN.silent

@@ -29,7 +29,7 @@ from edgesmith.decide.room import AGAIN, NoRoom
 from edgesmith.decide.strategy import Strategy
 
 FULL = NoRoom("new", NOW, LACKS)
-LOOKING = {"strategy": SURGE, "large": True}
+LOOKING: dict[str, Any] = {"strategy": SURGE, "large": True}
 FRESH = (None, "new.staging")
 ROLLOUT: dict[str, Any] = {"steps": [{"nodes": 1, "bake": "30s"}], "maxUnavailable": 2, "progressDeadline": "5m"}
 
@@ -90,11 +90,11 @@ def test_it_is_asked_again_after_a_while(held: bool) -> None:  # noqa: FBT001 - 
 
 
 def test_one_that_joins_while_a_revision_is_tried_looks_for_the_one_before() -> None:
-    looking = {"looking": frozenset({"old", "new"})}
+    looking: dict[str, Any] = {"looking": frozenset({"old", "new"})}
     course = step("new? .", OLD, NEW, **LOOKING, **looking)
     assert writes(course) == {"n1": (None, "old.staging")}
     assert writes(step("new? .", OLD, NEW, **LOOKING)) == {"n1": ("old", None)}, "that one is small"
-    full = {"n1": {"full": FULL._replace(revision="old")}}
+    full: dict[str, Any] = {"n1": {"full": FULL._replace(revision="old")}}
     course = step(fleet("new? .", **full), OLD, NEW, **LOOKING, **looking)
     assert writes(course) == {}
     assert {one.node: one.reason.value for one in course.pending} == {"n1": "DiskFull"}
@@ -108,7 +108,7 @@ def test_one_that_joins_while_a_revision_is_tried_looks_for_the_one_before() -> 
 
 def test_what_is_rolled_back_is_left_by_one_that_had_nothing_before() -> None:
     assert writes(step(staged("new?"), BAD, **LOOKING)) == {"n0": (None, None)}
-    looking = {"looking": frozenset({"old", "new"})}
+    looking: dict[str, Any] = {"looking": frozenset({"old", "new"})}
     assert writes(step(staged("new?"), OLD, BAD, **LOOKING, **looking)) == {"n0": (None, "old.staging")}
     assert writes(step("new!", OLD, BAD, **LOOKING, **looking)) == {"n0": ("old", None)}
 
@@ -128,7 +128,7 @@ def test_who_has_the_image_from_a_trial_does_not_look() -> None:
     assert writes(replaced) == {"n0": ("old", "new.staging")}, "no server ends before it is ready"
     for lent in (Lent.TRIED, Lent.LOST):
         nodes = fleet(".", n0={"lent": lent})
-        looking = {"looking": frozenset({"old", "new"})}
+        looking: dict[str, Any] = {"looking": frozenset({"old", "new"})}
         assert writes(step(nodes, OLD, PROVEN, **LOOKING, **looking)) == {"n0": ("new", None)}
 
 

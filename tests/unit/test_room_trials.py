@@ -196,7 +196,7 @@ def test_a_node_that_serves_keeps_its_server_and_is_counted() -> None:
 
 
 def test_where_a_server_holds_the_device_the_pod_that_pulls_looks_and_no_server_ends_for_it() -> None:
-    here = world(finalists={"int8": 1.0}, **ASKING)
+    here = world(finalists={"int8": 1.0}, runtime=ASKING["runtime"])
     here.run_until("Complete")
     here.latencies = {"int8": 9.0, "fp32": 3.0}
     here.full = {"e0"}
@@ -234,7 +234,7 @@ def test_one_that_is_let_in_later_is_tried_where_the_others_were_and_waits_for_r
     here.edge_model = here.edge_model.model_copy(update={"status": status})
     here.full = {before["node"]}
     plan = passes(here, 3)
-    assert (trial(here)["node"], full(plan).keys()) == (before["node"], {before["node"]})
+    assert (trial(here)["node"], set(full(plan))) == (before["node"], {before["node"]})
     measured = [FinalistStatus.model_validate(one).latency for one in trial(here)["finalists"]]
     assert measured == ["9.000ms", None]
     passes(here, 40)
