@@ -7,8 +7,10 @@ from datetime import datetime, timedelta
 
 import pytest
 from fleet_life import ROLLOUT, SOAK
+from fleets import fleet
 from machines import GRACE
-from rollout_world import DEADLY, World, fleet
+from rollout_world import World
+from simulated_kubelets import DEADLY
 
 from edgesmith.api.units import parse_share
 from edgesmith.decide.placement import placement

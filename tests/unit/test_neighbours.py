@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from clusters import Cluster, publish, three_nodes
 from rollout_words import NEW, OLD, PROVEN, fleet, variant, with_rules
-from snapshots import NOW, Cluster, model, node, publish, snapshot, three_nodes
+from snapshots import NOW, model, node, snapshot
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import next_label, node_label, staging_value

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from clusters import Cluster
 from rollout_words import BAD, COMPLETED, NEW, OLD, OLDEST, OPEN, PROVEN, fleet, variant, with_rules
-from snapshots import NOW, Cluster, model, node
+from snapshots import NOW, model, node
 
 from edgesmith.api.rollout import Rollout
 from edgesmith.decide import decide
