@@ -55,6 +55,51 @@ def loses(world: World, rng: random.Random, most: int, *, power: bool) -> int:
     return len(lost)
 
 
+def loosen(world: World, rng: random.Random, steady: set[str], most: int) -> None:
+    """Nodes that are to serve what they were given begin to come and go, each with periods of its own, for good.
+
+    Each is away for less than `progressDeadline` at a time, and never there for so long that it can fail or serve.
+    """
+    loose = set(world.nodes) - steady
+    for name in sorted(steady):
+        if len(loose) < most and world.reachable(name) and pulls(world, name):
+            loose.add(name)
+            steady.discard(name)
+    for name in loose:
+        device = world.devices[name]
+        if device.link and rng.random() < 0.5:
+            device.link = False
+        elif not device.link and not world.reachable(name) and rng.random() < 0.3:
+            device.link = True
+            for server in (world.servers[name], world.servers[name].beside):
+                if server and placement(world.nodes[name], world.label).beside is not None:
+                    server.started = world.now  # what it had pulled of the image was lost with the link
+
+
+@pytest.mark.parametrize("strategy", ["Surge", "Replace"])
+@pytest.mark.parametrize("canaries", [False, True])
+def test_nodes_that_come_and_go_while_they_pull_hold_the_others_up_for_the_deadline(
+    strategy: str, *, canaries: bool
+) -> None:
+    for seed in range(2 * SOAK):
+        rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
+        world = slow(rng.choice((6, 12)), strategy, seed)
+        world.ask(maxPulling=1)
+        for device in world.devices.values():
+            device.delay = 60.0
+        steady, most, began = set(world.nodes), 3, world.now
+        while not steady <= world.labelled("b"):
+            world.pass_()
+            loosen(world, rng, steady, most if canaries or proven(world, "b") else 0)
+            world.tick(10)
+            lost = len(world.nodes) - len(steady)
+            slower = len(world.nodes) * timedelta(minutes=2)
+            assert world.now - began < bound(world, lost) + slower, (seed, lost, "the others wait for them")
+        assert lost == most, seed
+        assert all(world.serves(name) for name in steady), seed
+        assert not world.newest("rolledBack").get("b"), seed
+
+
 def bound(world: World, lost: int) -> timedelta:
     """How long a rollout may take: its steps, a minute for each node in turn, and for each that went the deadline."""
     limit = parse_share(world.edge_model.spec.rollout.max_unavailable, len(world.nodes))

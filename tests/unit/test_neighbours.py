@@ -64,6 +64,8 @@ WORK: dict[str, tuple[Node, bool]] = {
     "it failed": (carrying(FAILED), False),
     "its deadline is over": (carrying(STARTING, seconds=300), False),
     "its deadline is not over": (carrying(STARTING, seconds=299), True),
+    "it comes and goes, for less than its deadline": (carrying(STARTING, seconds=1, unsteady=ago(seconds=299)), True),
+    "it comes and goes, and its deadline is over": (carrying(STARTING, seconds=1, unsteady=ago(seconds=300)), False),
     "the record is about another revision": (carrying(STARTING, upcoming="r3"), False),
     "the record cannot be read": (replace(carrying(STARTING), records={OTHER: '{"state":"Starting"}'}), False),
 }

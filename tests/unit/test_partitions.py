@@ -161,6 +161,14 @@ def test_a_node_that_waits_says_for_which_partition() -> None:
     assert found.pending[1].message.startswith(f"It is of the nodes without label {ZONE}, which opens after")
 
 
+def test_one_that_is_late_is_not_waited_for_and_one_that_is_late_with_something_else_is() -> None:
+    late: dict[str, Any] = {"n1": {"late": True}}
+    for words, expected in (("new+ new?", ["n2"]), ("new+ odd?", ["n1"])):
+        nodes = sites(f"lab: {words} | line-1: old+", **late)
+        found = plan_rollout([variant(nodes, OLD, BEGUN)], RULES, NOW).courses[0]
+        assert sorted(moved(found)) == expected
+
+
 def test_a_node_that_serves_nothing_gets_the_revision_before_until_its_partition_opens() -> None:
     assert moved(course("lab: old+ | line-1: . | line-3: ./old", OLD, PROVEN)) == {"n0": "new", "n1": "old"}
     assert moved(course("lab: . | line-1: .", PROVEN)) == {"n0": "new"}
