@@ -8,8 +8,9 @@ from __future__ import annotations
 import gc
 import time
 
+from clusters import Cluster, publish
 from row import Row
-from snapshots import Cluster, model, node, publish
+from snapshots import model, node
 
 from edgesmith.controller.start import COLLECT
 from edgesmith.decide import decide

@@ -1,8 +1,9 @@
 """Nodes that are away: how long one may keep the others waiting, and which of them a revision may have taken down.
 
 Counted from the machines. A node that is away holds nobody up for longer than `progressDeadline` from when the node
-controller says so; but where the revision that is rolled out ran on more nodes that went than `maxFailed` allows, the
-others wait, since they may have died of it.
+controller says so, nor does one that comes and goes from when it went first; but where the revision that is rolled out
+has held its first step and ran on more nodes that went than `maxFailed` allows, the others wait, since they may have
+died of it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from late_rules import late as late_nodes
 from machines import GRACE
 
 from edgesmith.api.names import daemon_set_name
@@ -31,15 +33,20 @@ def died_of_it(world: World, name: str) -> bool:
     return died and not world.reachable(name) and not _completed(world, given)
 
 
-def counted_dead(world: World, names: Iterable[str]) -> set[str]:
-    """Of nodes whose machines died of what they were given, those that have a place of `maxUnavailable`.
+def counted_lost(world: World, plan: Plan, names: Iterable[str]) -> set[str]:
+    """Of nodes that died of what they were given, or come and go, those that have a place of `maxUnavailable`.
 
-    Each has one for `progressDeadline`. Then those have that died of what is rolled out now, but for so many in each
+    Each has one for `progressDeadline`. Then those have that went with what is rolled out now, but for so many in each
     variant as `maxFailed` says, and one in any case.
     """
-    dead = [name for name in names if died_of_it(world, name)]
-    fresh = {name for name in dead if _awaited(world, name)}
-    late = [name for name in dead if name not in fresh and _ran_target(world, name)]
+    lost, comes_and_goes = list(names), late_nodes(world, plan)
+    dead = {name for name in lost if died_of_it(world, name)}
+    fresh = {name for name in dead - comes_and_goes if _awaited(world, name)}
+    late = [
+        name
+        for name in lost
+        if name not in fresh and (name in dead or world.reachable(name)) and _ran_target(world, plan, name)
+    ]
     return fresh | _beyond_max_failed(world, late)
 
 
@@ -51,9 +58,11 @@ def check_waits(world: World, plan: Plan) -> None:
     moved = {move.node for move in plan.moves}
     there = {name for name in world.nodes if world.reachable(name) and _unsettled(world, name)}
     away = {name for name in world.nodes if not world.reachable(name) and _carries_unfinished(world, name)}
-    awaited = {name for name in away if _awaited(world, name)}
-    late = [name for name in sorted(away - awaited) if _ran_target(world, name)]
-    places = moved | there | awaited | _beyond_max_failed(world, late)
+    comes_and_goes = late_nodes(world, plan)
+    awaited = {name for name in away - comes_and_goes if _awaited(world, name)}
+    gone = (away - awaited) | (there & comes_and_goes)
+    late = [name for name in sorted(gone) if _ran_target(world, plan, name)]
+    places = moved | (there - comes_and_goes) | awaited | _beyond_max_failed(world, late)
     allowed = world.edge_model.spec.rollout.max_unavailable
     limit = parse_share(allowed, plan.status.nodes.desired)
     assert len(places) >= limit, (waiting, sorted(places), sorted(away), limit, "wait for nodes that are away")
@@ -81,11 +90,12 @@ def _carries_unfinished(world: World, name: str) -> bool:
     return given is not None and not _completed(world, given)
 
 
-def _ran_target(world: World, name: str) -> bool:
-    """Whether what is rolled out now is known to have run on a node, or took its server from it."""
+def _ran_target(world: World, plan: Plan, name: str) -> bool:
+    """Whether what is rolled out now, after its first step, is known to have run on a node, or took its server."""
     placed = placement(world.nodes[name], world.label)
-    targets = {one.get("revision") for one in world.edge_model.status["variants"]}
-    if placed.label not in targets:
+    targets = {one.revision for one in plan.status.variants}
+    spreads = {one.name for one in plan.status.revisions if (one.steps or one.proven_time) and not one.rolled_back}
+    if placed.label not in targets & spreads:
         return False
     pod = world.pods.get(name) if placed.beside is None else world.next_pods.get(name)
     shown = pod is not None and pod.revision == placed.label and (pod.pulled or pod.ready)

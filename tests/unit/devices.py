@@ -18,7 +18,7 @@ MISMATCH = ("GoldenMismatch", "3 of 8 golden samples differ.")
 
 
 class Devices:
-    """The nodes' part of a cluster; `snapshots.Cluster` says what each field is."""
+    """The nodes' part of a cluster; `clusters.Cluster` says what each field is."""
 
     edge_model: EdgeModel
     profiles: tuple[DeviceProfile, ...]

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from rollout_world import BAD, DEADLY, FAULTY, FRAGILE, GOOD, World
+from rollout_world import World
+from simulated_kubelets import BAD, DEADLY, FAULTY, FRAGILE, GOOD
 
 SOAK = int(os.environ.get("EDGESMITH_FLEETS", "1"))
 """How many times as many fleets: `make simulate`."""

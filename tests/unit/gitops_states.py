@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from snapshots import Cluster, model, node, profile, publish, three_nodes
+from clusters import Cluster, publish, three_nodes
+from snapshots import model, node, profile
 
 from edgesmith.api.names import GROUP, VERSION
 from edgesmith.api.status import UNSEEN

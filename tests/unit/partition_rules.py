@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from late_rules import late
 from step_rules import current_step
 
 from edgesmith.api.partitions import Partitions
@@ -84,6 +85,7 @@ def _note(world: World, plan: Plan, revision: str, profile: str) -> None:
     told = {name: one.records.get(world.label) for name, one in world.nodes.items()}
     told |= {one.node: one.record for one in plan.records} | {one.node: one.record for one in plan.moves}
     names = {*parted.order, "", *(one.labels.get(parted.label, "") for one in world.nodes.values())}
+    comes_and_goes = late(world, plan)
     for name in names:
         own = [
             node
@@ -91,10 +93,16 @@ def _note(world: World, plan: Plan, revision: str, profile: str) -> None:
             if one.labels.get(parted.label, "") == name and one.labels["device"] == profile
         ]
         reachable = [node for node in own if world.reachable(node) and world.offers(node)]
+        reachable = [node for node in reachable if node not in comes_and_goes or _lacks_it(world, node, revision)]
         failed = [node for node in reachable if _failed(world, node, revision, told[node])]
         serving = [node for node in reachable if node not in failed and _serves(world, node, revision)]
         if len(serving) + len(failed) == len(reachable):
             world.passed.setdefault((revision, name), (world.now, bool(serving)))
+
+
+def _lacks_it(world: World, name: str, revision: str) -> bool:
+    """Whether a node was given something else."""
+    return placement(world.nodes[name], world.label).label != revision
 
 
 def _serves(world: World, name: str, revision: str) -> bool:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
-from absent_rules import check_waits, counted_dead, died_of_it
+from absent_rules import check_waits, counted_lost, died_of_it
 from ending_rules import check_endings
+from late_rules import late
 from partition_rules import check_partitions
 from shared_node_rules import check_shared_nodes
 from step_rules import check_steps
@@ -96,7 +97,7 @@ def _check_pulling(world: World, plan: Plan) -> None:
     allowed = world.edge_model.spec.rollout.max_pulling
     if allowed is None:
         return
-    begins, pulling = [], []
+    begins, pulling, comes_and_goes = [], [], late(world, plan)
     rolled_back = {one.name for one in plan.status.revisions if one.rolled_back}
     moves = {move.node: move for move in plan.moves}
     own = {one.metadata.name for one in world.profiles}
@@ -109,6 +110,8 @@ def _check_pulling(world: World, plan: Plan) -> None:
         known = daemon_set_name(world.name, placed.label or "") in world.revisions
         pods = [pod for pod in (world.pods.get(name), world.next_pods.get(name)) if pod]
         shown = any(pod.revision == placed.label and (pod.pulled or pod.ready) for pod in pods)
+        if name in comes_and_goes:
+            continue
         if there and known and not shown and not (move and move.revision != placed.label):
             pulling.append(name)
     desired = plan.status.nodes.desired
@@ -148,8 +151,9 @@ def _check_servers(world: World, plan: Plan, rolled_back: set[str]) -> None:
         assert moved[name] is None or not _surges(world, profiles[name]), f"with Surge the server of {name} ends"
     limit = _limit(world, desired, moved)
     down = [name for name in world.nodes if _down(world, name) and moved.get(name, name)]
-    dead = [name for name in down if not world.reachable(name)]
-    down = [name for name in down if name not in {*dead} - counted_dead(world, dead)]
+    comes_and_goes = late(world, plan)
+    lost = [name for name in down if not world.reachable(name) or name in comes_and_goes]
+    down = [name for name in down if name not in {*lost} - counted_lost(world, plan, lost)]
     broken = [name for name in down if _broken(world, name)]
     excused = _excused(world, broken)
     forward = [
@@ -160,7 +164,7 @@ def _check_servers(world: World, plan: Plan, rolled_back: set[str]) -> None:
     assert not forward or len(down) - excused + len(ends) <= limit, (down, excused, ends, limit)
     # Off a revision that was rolled back, or failed there, what it broke must not keep the rest on it: nodes on their
     # way count, and one that waits for its device is not.
-    awaited = [name for name in down if world.reachable(name) and world.offers(name)]
+    awaited = [name for name in down if world.reachable(name) and world.offers(name) and name not in comes_and_goes]
     starting = [name for name in awaited if name in moved or not _tested(world, name)]
     assert not ends or len(starting) + len(ends) <= limit, (starting, ends, limit)
 
@@ -213,11 +217,12 @@ def _check_staged(world: World, plan: Plan, rolled_back: set[str]) -> None:
         for name, one in world.nodes.items()
     }
     fresh = [name for name, value in after.items() if value and not world.nodes[name].labels.get(world.next_label)]
-    own = {one.metadata.name for one in world.profiles}
+    own, comes_and_goes = {one.metadata.name for one in world.profiles}, late(world, plan)
     on_their_way = [
         name
         for name, value in after.items()
         if value and world.reachable(name) and world.offers(name) and world.nodes[name].labels["device"] in own
+        if name not in comes_and_goes
     ]
     limit = _limit(world, plan.status.nodes.desired, {name: one.label for name, one in moved.items()})
     assert not fresh or len(on_their_way) <= limit, (fresh, on_their_way, limit)
@@ -323,7 +328,7 @@ def _down(world: World, name: str) -> bool:
 
     A node that went, or whose device did, while what it was given is completed is offline and does not count, whatever
     it went for: nobody on the hub can tell a machine that died from a link that is down, and edge nodes are away all
-    the time. So docs/rollout.md counts NotReady nodes with a revision that is not completed alone; `counted_dead` has
+    the time. So docs/rollout.md counts NotReady nodes with a revision that is not completed alone; `counted_lost` has
     how long.
     """
     label = world.nodes[name].labels.get(world.label)

@@ -6,60 +6,38 @@ and say how they do while they have both; nothing else is known to the operator,
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from functools import cache
-from typing import Any, TypeVar
+from datetime import timedelta
+from typing import Any
 
 from ending_rules import Endings, note_end
-from machines import GRACE, Beside, Device, Server
+from machines import GRACE, Device, Server
 from partition_rules import Passed
 from rollout_rules import check
 from shared_node_rules import Begun
-from snapshots import REPORT, Cluster, failed_selftest, key_of, model, node, profile
+from simulated_kubelets import GOOD, Kubelets
+from snapshots import REPORT, key_of, model, node
 from snapshots import SETTINGS as PLAIN
 from step_rules import Served
 
-from edgesmith.api.names import daemon_set_name, parse_next
 from edgesmith.decide import decide
 from edgesmith.decide.plan import Plan
-from edgesmith.decide.snapshot import Image, Node, Pod, SelfTest, Snapshot
+from edgesmith.decide.snapshot import Image, Node, Snapshot
 from edgesmith_builder.contract import BuildReport
 
 SETTINGS = replace(PLAIN, node_grace_seconds=50)
 STEP = 5.0
-GOOD, BAD, DEADLY, FRAGILE, UNPLUGS, FAULTY = "good", "bad", "deadly", "fragile", "unplugs", "faulty"
 DEVICE = "squat.ai/edgetpu"
-ASKING = {"runtime": {"resources": {"limits": {DEVICE: 1}}}}
-"""What a profile has whose servers ask for a device."""
 
-_PASSED, _FAILED = SelfTest(True, "", ""), failed_selftest()
-_JUDGED = failed_selftest("ErrorRateExceeded", "60 of 90 requests failed.")
 _QUIET = 3
 """After how many passes without any change a fleet is at rest: a server takes less than that to start."""
-_span = cache(lambda seconds: timedelta(seconds=seconds))
 
 
 @dataclass
-class World(Cluster):
-    """A cluster, its machines, and what its models do to them."""
+class World(Kubelets):
+    """A cluster with its machines, as the operator finds it pass after pass."""
 
-    devices: dict[str, Device] = field(default_factory=dict)
-    """With several EdgeModels, all worlds have the same nodes and machines."""
-    servers: dict[str, Server] = field(default_factory=dict)
-    kinds: dict[str, str] = field(default_factory=dict)
-    """Digit of a source to what it does."""
-    dies_after: float = 20.0
-    """Seconds after a deadly server is ready until its machine dies."""
-    outage: float | None = None
-    """Seconds until a machine that died of its model is back; None: never."""
-    dies_staged: bool = False
-    """Whether the self-test of a deadly revision takes the machine down, too."""
-    ends_after: float = 30.0
-    """Seconds after a faulty server is ready until it has seen enough of its requests fail to end itself."""
-    serial: int = 0
     passes: int = 0
     touched: dict[str, set[str]] = field(default_factory=dict)
     """Digit to the nodes that got its label."""
@@ -100,19 +78,6 @@ class World(Cluster):
             del world.servers[name]
             for pods in (world.pods, world.next_pods):
                 pods.pop(name, None)
-
-    def digit(self, revision: str) -> str:
-        """Which source a revision is of."""
-        found = self.revisions.get(f"{self.name}-{revision}")
-        return str(found.build["source"]["sha256"][0]) if found else ""
-
-    def kind(self, revision: str) -> str:
-        """What a revision does."""
-        return self.kinds.get(self.digit(revision), GOOD)
-
-    def kills(self, revision: str) -> bool:
-        """Whether a revision takes down the machines that serve it."""
-        return self.kind(revision) == DEADLY
 
     def reachable(self, name: str) -> bool:
         """Whether the API server takes a node for ready."""
@@ -158,27 +123,6 @@ class World(Cluster):
         asking = {one.metadata.name for one in self.profiles if one.spec.runtime.resources}
         return self.devices[name].offered or self.nodes[name].labels["device"] not in asking
 
-    def serves(self, name: str) -> bool:
-        """Whether a machine serves, whoever knows it."""
-        server = self.servers[name]
-        beside = server.beside
-        surged = beside is not None and not beside.staging and self.ready(name, beside.revision, beside.started)
-        return surged or self.ready(name, server.runs, server.started)
-
-    def ready(self, name: str, revision: str | None, started: datetime) -> bool:
-        """Whether what a machine started then is ready."""
-        device = self.devices[name]
-        return device.power and revision is not None and self._late(device, started) and not self.fails(name, revision)
-
-    def _late(self, device: Device, started: datetime) -> bool:
-        """Whether what a machine started then has had the time that it takes to become ready, or to fail."""
-        return self.now >= started + _span(device.delay)
-
-    def fails(self, name: str, revision: str) -> bool:
-        """Whether a revision fails on a device."""
-        device, kind = self.devices[name], self.kind(revision)
-        return device.broken or not device.device or kind == BAD or (kind == FRAGILE and device.fragile)
-
     def tick(self, seconds: float) -> None:
         """Let time pass."""
         pass_time((self,), seconds)
@@ -207,135 +151,9 @@ class World(Cluster):
         """Whether a server on a machine holds what a trial there would need, whatever the API server knows of it."""
         return self.servers[on].runs is not None and super().holds_device(on)
 
-    def rests(self, name: str, device: Device) -> bool:
-        """Whether all that happens on a machine is that it says that it is there: it serves what it is to serve.
-
-        Most do most of the time, and to go through all the rest for them took half of the time.
-        """
-        labels, pod, server = self.nodes[name].labels, self.pods.get(name), self.servers[name]
-        if pod is None or not (device.link and device.power and device.device and device.offered):
-            return False
-        settled = pod.ready and not pod.terminating and pod.selftest is _PASSED and pod.restarts == server.restarts
-        follows = (
-            pod.revision == server.runs == labels.get(self.label) and f"{self.name}-{pod.revision}" in self.revisions
-        )
-        alone = self.next_label not in labels and name not in self.next_pods and server.beside is None
-        known = device.told == device.boots and not device.silent
-        if not (settled and follows and alone and known):
-            return False
-        harmless = self.kind(pod.revision) not in {DEADLY, UNPLUGS, FAULTY} and not self.fails(name, pod.revision)
-        return harmless and self._late(device, server.started)
-
-    def control(self, name: str) -> None:
-        """The DaemonSet controller: one pod for each label; another revision's pod ends once its kubelet says so."""
-        label = self.nodes[name].labels.get(self.label)
-        self._promote(name)
-        wanted = label if label and daemon_set_name(self.name, label) in self.revisions else None
-        self._follow_label(name, self.pods, wanted, staging=False)
-        upcoming, staging = parse_next(self.nodes[name].labels.get(self.next_label))
-        there = upcoming in self.staging if staging else daemon_set_name(self.name, upcoming or "") in self.revisions
-        self._follow_label(name, self.next_pods, upcoming if there else None, staging=staging)
-
-    def _follow_label(self, name: str, pods: dict[str, Pod], wanted: str | None, *, staging: bool) -> None:
-        pod = pods.get(name)
-        if pod and (pod.revision, pod.staging) != (wanted, staging):
-            if self.devices[name].power and self.devices[name].link:
-                del pods[name]
-            else:
-                pods[name] = replace(pod, terminating=True)
-        if wanted and name not in pods:
-            self.serial += 1
-            made = Pod(f"pod-{self.serial}", name, wanted, self.now, False, False, 0, None, None, None)
-            pods[name] = replace(made, staging=staging)
-
-    def kubelet(self, name: str, device: Device) -> bool:
-        """A kubelet follows what it hears, and says how its pods do; whether its machine dies of what it runs."""
-        server = self.servers[name]
-        if device.link:
-            served = self.serves(name)
-            self._follow(name, server)
-            if served and not self.serves(name):
-                note_end(self, name)
-        if device.link and device.silent <= 1:
-            self._report_pods(name, server)
-        self._judge(name, server)
-        ready = self.ready(name, server.runs, server.started)
-        if ready and self.kind(server.runs or "") == UNPLUGS:
-            device.device = False
-        return self._dies(device, server.runs, server.started, ready=ready) or self._dies_beside(name, device)
-
-    def _judge(self, name: str, server: Server) -> None:
-        """Servers that judge themselves by their requests: each does so once in the life of its pod."""
-        beside = server.beside if server.beside and not server.beside.staging else None
-        if not server.ended and self._faulty(name, server.runs, server.started):
-            server.restarts += 1
-            server.ended, server.started = server.restarts, self.now
-        if beside and not beside.ended and self._faulty(name, beside.revision, beside.started):
-            beside.restarts += 1
-            beside.ended, beside.started = beside.restarts, self.now
-
-    def _faulty(self, name: str, revision: str | None, started: datetime) -> bool:
-        """Whether a server has seen enough of its requests fail."""
-        device = self.devices[name]
-        if not device.asked or self.kind(revision or "") != FAULTY or not self.ready(name, revision, started):
-            return False
-        return self.now - started >= _span(device.delay + self.ends_after)
-
-    def _dies_beside(self, name: str, device: Device) -> bool:
-        """Whether a machine dies of what it makes ready beside its server."""
-        beside = self.servers[name].beside
-        if beside is None or (beside.staging and not self.dies_staged):
-            return False
-        tested = not (beside.staging and self.staging.get(beside.revision) == "Pull")
-        ready = tested and self.ready(name, beside.revision, beside.started)
-        return self._dies(device, beside.revision, beside.started, ready=ready)
-
-    def _dies(self, device: Device, revision: str | None, started: datetime, *, ready: bool) -> bool:
-        """Whether a revision takes its machine down now."""
-        if not ready or not self.kills(revision or ""):
-            return False
-        return self.now - started - _span(device.delay) >= _span(self.dies_after)
-
-    def _report_pods(self, name: str, server: Server) -> None:
-        """A kubelet says how its pods do."""
-        pod = self.pods.get(name)
-        if pod and pod.revision == server.runs:
-            self.pods[name] = self._reported(name, pod, server)
-        beside, pod = server.beside, self.next_pods.get(name)
-        if pod and beside and (pod.revision, pod.staging) == (beside.revision, beside.staging):
-            self.next_pods[name] = self._reported(name, pod, beside)
-
-    def _reported(self, name: str, pod: Pod, server: Server | Beside) -> Pod:
-        late = self._late(self.devices[name], server.started)
-        tests = not (pod.staging and self.staging.get(pod.revision) == "Pull")
-        ready = self.ready(name, pod.revision, server.started) if tests else late
-        test = _FAILED if tests and late and self.fails(name, pod.revision) else None
-        test = test or (_PASSED if ready else None)
-        said = _JUDGED if server.told else None
-        test, ended = test if ready else said or test, said if ready else None
-        pulled = pod.pulled or self.now >= server.started + _span(self.devices[name].delay / 2)
-        shown = (ready, server.restarts, test, ended, pulled)
-        if (pod.ready, pod.restarts, pod.selftest, pod.ended, pod.pulled) == shown:
-            return pod
-        return replace(pod, ready=ready, restarts=server.restarts, selftest=test, ended=ended, pulled=pulled)
-
-    def _follow(self, name: str, server: Server) -> None:
-        """A kubelet that hears of another pod ends its server and starts the other."""
-        pod, beside = self.pods.get(name), server.beside
-        wanted = pod.revision if pod and not pod.terminating else None
-        if server.runs != wanted and beside and not beside.staging and beside.revision == wanted:
-            server.runs, server.started, server.restarts = wanted, beside.started, beside.restarts
-            server.ended, server.beside = beside.ended, None
-        elif server.runs != wanted:
-            server.runs, server.started, server.restarts, server.ended = wanted, self.now, 0, 0
-        upcoming = self.next_pods.get(name)
-        if upcoming is None or upcoming.terminating:
-            server.beside = None
-        elif server.beside is None or (server.beside.revision, server.beside.staging) != (
-            upcoming.revision,
-            upcoming.staging,
-        ):
-            server.beside = Beside(upcoming.revision, upcoming.staging, self.now)
+    def note_end(self, name: str) -> None:
+        """What the operator may end is looked at when it is heard of."""
+        note_end(self, name)
 
     def pass_(self, calls: int | None = None) -> Plan:
         """One pass of the operator, checked; cut short after so many calls where it is killed."""
@@ -423,9 +241,6 @@ class World(Cluster):
         return {self.digit(one["name"]): one.get(field_name) for one in self.edge_model.status["revisions"]}
 
 
-Made = TypeVar("Made", bound=World)
-
-
 def pass_time(worlds: Sequence[World], seconds: float) -> None:
     """Let time pass for the machines that some EdgeModels share.
 
@@ -470,40 +285,3 @@ def _live_on(worlds: Sequence[World], name: str, device: Device) -> None:
     if dead:
         outage = dead[0].outage
         device.power, device.back = False, now + timedelta(seconds=outage) if outage is not None else None
-
-
-def fleet(
-    size: int,
-    rollout: dict[str, Any],
-    *,
-    profiles: tuple[str, ...] = ("amd64",),
-    seed: int = 0,
-    asking: bool = False,
-) -> World:
-    """A fleet that serves source `a` on every node; its servers ask for a device where `asking`.
-
-    Fleets with an odd seed have the strategy Replace, where `rollout` says nothing of it.
-    """
-    return fleet_of(World, size, rollout, profiles=profiles, seed=seed, asking=asking)
-
-
-def fleet_of(
-    kind: type[Made],
-    size: int,
-    rollout: dict[str, Any],
-    *,
-    profiles: tuple[str, ...] = ("amd64",),
-    seed: int = 0,
-    asking: bool = False,
-) -> Made:
-    """The same of a kind of world."""
-    more = ASKING if asking else {}
-    rollout = {"strategy": ("Surge", "Replace")[seed % 2]} | rollout
-    world = kind(edge_model=model(rollout=rollout), profiles=tuple(profile(name, **more) for name in profiles))
-    rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again, not a secret
-    for index in range(size):
-        world.add(f"n{index:04}", profiles[index % len(profiles)], delay=rng.choice((5.0, 10.0, 25.0)))
-    world.publish("a", rollout=rollout | {"maxUnavailable": "100%"})
-    world.run_until("Complete", "NoNodes")
-    world.publish("a", rollout=rollout)
-    return world

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fleet_life import disturb
-from rollout_world import BAD, DEADLY, World, pass_time
+from rollout_world import World, pass_time
+from simulated_kubelets import BAD, DEADLY
 from snapshots import model, profile
 
 from edgesmith.decide.plan import Plan

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from late_rules import wavering
+
 from edgesmith.api.revision_status import RevisionStatus
 from edgesmith.api.rollout import Step
 from edgesmith.api.units import parse_duration, parse_share
@@ -138,7 +140,7 @@ def _check_held_steps(
         needed = min(quota, len(scope) - _absent(world, len(scope))) - _absent(world, quota)
         needed, first = (quota - 1, False) if first else (needed, False)
         assert world.clock_was_set or len(held) >= max(needed, 1), (mark.name, number, held, quota, "held by too few")
-        there = _tries(world, plan, mark.name) & scope
+        there = (_tries(world, plan, mark.name) & scope) - wavering(world, plan)
         assert world.clock_was_set or there <= held, (mark.name, number, there - held, "have not held it")
     assert early <= was.get("promoted", 0), (mark.name, "nobody promoted it")
     left = [one.number for one in _steps(world, profile) if one.number >= mark.steps]
@@ -155,10 +157,13 @@ def _check_count(world: World, plan: Plan, mark: RevisionStatus, profile: str) -
     assert wanted is not None, (fresh, "no step wants them")
     moved = {move.node: move.revision for move in plan.moves}
     carriers = [name for name in wanted.scope if moved.get(name, given[name]) == mark.name]
-    lost = [name for name in carriers if not (world.reachable(name) and world.offers(name))]
+    comes_and_goes = wavering(world, plan)
+    lost = [name for name in carriers if name in comes_and_goes or not (world.reachable(name) and world.offers(name))]
     told = _records(world, plan)
     failed = [name for name in carriers if (one := told.get(name)) and one.state is ServerState.FAILED]
-    spare = min(len(lost), 1) if mark.steps == 0 else len({*lost, *failed})
+    spare = len({*lost, *failed})
+    if mark.steps == 0 and not (len(fresh) == 1 and {*carriers} - {*fresh} <= {*lost}):
+        spare = min(len(lost), 1)  # once none of them is left that may hold it, one more is tried after the other
     assert set(fresh) <= wanted.scope, (fresh, wanted.step, "are not what the step is about")
     assert len(carriers) <= wanted.quota + spare, (carriers, lost, failed, wanted.quota, "try it at once")
 

@@ -59,6 +59,51 @@ MOVED: dict[str, tuple[tuple[NodeState, ...], int]] = {
 }
 
 
+def late(words: str, **more: Any) -> tuple[NodeState, ...]:
+    """Nodes, of which those that start have come and gone for the deadline."""
+    return tuple(
+        replace(one, late=True, unsteady=NOW - GONE, **more) if one.label == "new" and one.deadline else one
+        for one in fleet(words)
+    )
+
+
+MOVED |= {
+    "one that comes and goes for the deadline has no place": (late(f"new+ new? {OTHERS}", **PULLING), 2),
+    "nor have three that only pull": (late(f"new+ new? new? new? {OTHERS}", **PULLING), 2),
+    "nor one on which it ran": (late(f"new+ new? {OTHERS}"), 2),
+    "two on which it ran and that come and go: one of them has": (late(f"new+ new? new? {OTHERS}"), 1),
+    "one that is away, and one that comes and goes: one of them has": (
+        (*late("new+ new?"), *(replace(one, name=f"m{one.name}") for one in away(f"~new+ {OTHERS}"))),
+        1,
+    ),
+    "one that comes and goes and fails has until it goes back": (late(f"new+ new! {OTHERS}"), 2),
+}
+
+
+def test_one_that_comes_and_goes_is_looked_at_again_in_time() -> None:
+    nodes = tuple(replace(one, unsteady=NOW - GOING, deadline=None) if one.label else one for one in fleet("new? old+"))
+    assert step(nodes, OLD, PROVEN).look_again == 1.0
+
+
+def test_lost_canaries_keep_nobody_after_the_deadline_since_they_are_compared_with_the_others() -> None:
+    for steps, expected in ((0, 1), (1, 0)):
+        rules = with_rules(max_unavailable=1, steps=[(9, 30), (9, 30)])
+        words = f"~new+ ~new+ ~new+ {OTHERS} ~old+ ~old+ ~old+ ~old+"
+        course = step(away(words), OLD, replace(NEW, steps=steps), rules=rules)
+        assert len(moves(course)) == expected
+
+
+def test_one_that_is_late_takes_a_place_again_when_its_old_server_ends() -> None:
+    words = "new? new? old+"
+    waits = tuple(replace(one, late=True, staged=True, **BESIDE) if one.deadline else one for one in fleet(words))
+    told: dict[str, Any] = {
+        "strategy": REPLACE,
+        "stageable": frozenset({"new"}),
+        "rules": with_rules(max_unavailable=1),
+    }
+    assert moves(step(waits, OLD, PROVEN, **told)) == {"n0": "new"}, "one of the two, and nobody else"
+
+
 @pytest.mark.parametrize("case", MOVED)
 def test_how_many_are_moved_beside_nodes_that_are_away(case: str) -> None:
     nodes, expected = MOVED[case]

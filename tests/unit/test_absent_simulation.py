@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import pytest
 from fleet_life import ROLLOUT, SOAK
+from fleets import fleet
 from machines import GRACE
-from rollout_world import DEADLY, World, fleet
+from rollout_world import World
+from simulated_kubelets import DEADLY
 
 from edgesmith.api.units import parse_share
 from edgesmith.decide.placement import placement
@@ -51,6 +54,51 @@ def loses(world: World, rng: random.Random, most: int, *, power: bool) -> int:
         world.tick(10)
         assert world.now - began < bound(world, len(lost)), (sorted(lost), "the others wait for them")
     return len(lost)
+
+
+def loosen(world: World, rng: random.Random, steady: set[str], most: int) -> None:
+    """Nodes that are to serve what they were given begin to come and go, each with periods of its own, for good.
+
+    Each is away for less than `progressDeadline` at a time, and never there for so long that it can fail or serve.
+    """
+    loose = set(world.nodes) - steady
+    for name in sorted(steady):
+        if len(loose) < most and world.reachable(name) and pulls(world, name):
+            loose.add(name)
+            steady.discard(name)
+    for name in loose:
+        device = world.devices[name]
+        if device.link and rng.random() < 0.5:
+            device.link = False
+        elif not device.link and not world.reachable(name) and rng.random() < 0.3:
+            device.link = True
+            if beside := world.servers[name].beside:
+                beside.started = world.now  # what it had pulled of the image was lost with the link
+
+
+@pytest.mark.parametrize("strategy", ["Surge", "Replace"])
+@pytest.mark.parametrize("canaries", [False, True])
+def test_nodes_that_come_and_go_while_they_pull_hold_the_others_up_for_the_deadline(
+    strategy: str, *, canaries: bool
+) -> None:
+    for seed in range(2 * SOAK):
+        rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
+        world = slow(rng.choice((6, 12)), strategy, seed)
+        world.ask(maxPulling=1, maxFailed=3)  # some get as far as the self-test, and may be taken to have died of it
+        for device in world.devices.values():
+            device.delay = 60.0
+        steady, most, began = set(world.nodes), 3, world.now
+        while not steady <= world.labelled("b"):
+            world.pass_()
+            loosen(world, rng, steady, most if canaries or proven(world, "b") else 0)
+            world.tick(10)
+            lost = len(world.nodes) - len(steady)
+            slower = len(world.nodes) * timedelta(minutes=2)
+            assert world.now - began < bound(world, lost) + slower, (seed, lost, "the others wait for them")
+        assert lost == most, seed
+        switched = int(strategy == "Replace")
+        assert sum(world.serves(name) for name in steady) >= len(steady) - switched, seed
+        assert not world.newest("rolledBack").get("b"), seed
 
 
 def bound(world: World, lost: int) -> timedelta:
@@ -110,6 +158,41 @@ def test_a_lost_canary_is_replaced_where_one_node_may_be_unavailable() -> None:
             world.tick(20)
             world.pass_()
         assert set(world.nodes) - {canary} <= world.labelled("b")
+
+
+@pytest.mark.parametrize("died", [True, False])
+@pytest.mark.parametrize("when", ["before", "with two canaries"])
+def test_where_most_of_the_others_are_away_lost_canaries_are_judged_all_the_same(when: str, *, died: bool) -> None:
+    """They stay away for good: in a store room before it began, or as two sites, one with each of two canaries."""
+    for seed in range(2 * SOAK):
+        world = slow(13, "Surge", seed)
+        rest = sorted(world.nodes)[5:]
+        if when == "before":
+            unplug(world, rest)
+            world.tick(120)
+        if died:
+            world.kinds["b"] = DEADLY
+        tried: set[str] = set()
+        for _ in range(150):
+            world.pass_()
+            canaries = world.touched.get("b", set())
+            if when != "before":
+                unplug(world, rest[: 4 * min(len(canaries), 2)])
+            if not died and len(tried) < 2:
+                tried |= canaries
+                unplug(world, tried)
+            world.tick(20)
+        most = 2 if when == "before" else 3
+        if died or when == "before":
+            assert world.newest("reason")["b"] == "CanaryLost", seed
+            assert len(world.touched["b"]) <= most, (seed, world.touched["b"])
+        else:
+            assert world.labelled("b") >= set(world.nodes) - {*rest} - tried, (seed, "the third one holds it")
+
+
+def unplug(world: World, names: Iterable[str]) -> None:
+    for name in names:
+        world.devices[name].link = False
 
 
 def test_machines_that_died_of_what_was_replaced_since_keep_nobody_from_what_mends_it() -> None:

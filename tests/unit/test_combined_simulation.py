@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from fleet_life import ROLLOUT, SOAK, ends_well, grow_old
-from rollout_world import World, fleet
+from fleets import fleet
+from rollout_world import World
 from shared_fleet import ends_well_together, grow_old_together, shared
 from test_partition_simulation import ZONE, ZONES, parted
 

@@ -8,7 +8,8 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from snapshots import REPORT, SETTINGS, Cluster, labels, model, node, profile, said, sentence
+from clusters import Cluster, labels
+from snapshots import REPORT, SETTINGS, model, node, profile, said, sentence
 
 from edgesmith.api.edgemodel import Alternative, EdgeModel
 from edgesmith.api.status import EdgeModelStatus

@@ -6,25 +6,22 @@ import copy
 from dataclasses import replace
 
 import pytest
+from clusters import Cluster, labels, publish, three_nodes
 from snapshots import (
     LABEL,
     NOW,
     REPORT,
     SETTINGS,
-    Cluster,
     failed_job,
     image,
     job,
     key_of,
-    labels,
     model,
     node,
     profile,
-    publish,
     said,
     sentence,
     snapshot,
-    three_nodes,
 )
 
 from edgesmith.api.names import RETRY_ANNOTATION

@@ -6,21 +6,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from snapshots import (
-    LABEL,
-    ROLLOUT,
-    Cluster,
-    key_of,
-    labels,
-    model,
-    node,
-    profile,
-    publish,
-    said,
-    sentence,
-    three_nodes,
-    upcoming,
-)
+from clusters import Cluster, labels, publish, three_nodes, upcoming
+from snapshots import LABEL, ROLLOUT, key_of, model, node, profile, said, sentence
 
 from edgesmith.api.names import RETRY_ANNOTATION
 from edgesmith.decide import decide

@@ -6,7 +6,9 @@ import random
 
 import pytest
 from fleet_life import ROLLOUT, SOAK, any_rollout, ends_well, grow_old
-from rollout_world import UNPLUGS, World, fleet
+from fleets import fleet
+from rollout_world import World
+from simulated_kubelets import UNPLUGS
 from snapshots import LABEL
 
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from snapshots import Cluster, labels, model, node, profile, publish, said, sentence
+from clusters import Cluster, labels, publish
+from snapshots import model, node, profile, said, sentence
 
 from edgesmith.decide.devices import Shortage, devices_of, is_device, shortage
 

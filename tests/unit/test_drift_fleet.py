@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from snapshots import NOW, SETTINGS, Cluster, publish, three_nodes
+from clusters import Cluster, publish, three_nodes
+from snapshots import NOW, SETTINGS
 
 from edgesmith.api.drift_status import MOST_NAMED
 from edgesmith.api.names import daemon_set_name, reporting_name

@@ -7,8 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from clusters import Cluster, labels
 from new_jobs import new_look
-from snapshots import NOW, SETTINGS, Cluster, failed_job, image, labels, model, node, profile, said, sentence
+from snapshots import NOW, SETTINGS, failed_job, image, model, node, profile, said, sentence
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.cli.plan import Planned, as_text

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rollout_world import BAD, World, fleet
+from fleets import fleet
+from rollout_world import World
+from simulated_kubelets import BAD
 from snapshots import profile
 
 from edgesmith.api.history import HistoryChange, HistoryEntry

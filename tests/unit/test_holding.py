@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from snapshots import LABEL, NEXT, SETTINGS, Cluster, labels, model, profile, publish, three_nodes, upcoming
+from clusters import Cluster, labels, publish, three_nodes, upcoming
+from snapshots import LABEL, NEXT, SETTINGS, model, profile
 
 from edgesmith.api.names import daemon_set_name, holding_name
 from edgesmith.decide import decide

@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from snapshots import Cluster, labels, model, node, said, sentence, upcoming
+from clusters import Cluster, labels, upcoming
+from snapshots import model, node, said, sentence
 
 from edgesmith.cli import report
 from edgesmith.decide import decide

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from fleets import fleet_of as simulated
 from rollout_words import OLD, PROVEN, SURGE, fleet, step, with_rules, writes
-from rollout_world import fleet_of as simulated
 from room_world import LACKS, RoomWorld
 from snapshots import LABEL, NEXT, NOW, said, sentence
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from fractions import Fraction
-from math import comb
+from itertools import product
+from math import comb, prod
 
 import pytest
+from snapshots import NOW
 
-from edgesmith.decide.losses import canaries_lost, nodes_lost, tail
+from edgesmith.decide.losses import Others, lost_at_once, lost_in_time, nodes_lost, tail, tail_of
 
 
 def exact(trials: int, hits: int, chance: Fraction) -> Fraction:
@@ -52,8 +55,48 @@ CANARIES = {
 @pytest.mark.parametrize("case", CANARIES)
 def test_lost_canaries(case: str) -> None:
     (tried, lost, others, away), at_once, waited = CANARIES[case]
-    assert canaries_lost(tried, lost, others, away, waited=False) is at_once
-    assert canaries_lost(tried, lost, others, away, waited=True) is waited
+    control = Others(others - away, away)
+    assert lost_at_once(tried, lost, control) is at_once
+    assert lost_in_time([control.chance(None, comes_and_goes=False)] * tried, lost) is waited
+
+
+@pytest.mark.parametrize("chances", [[0.02], [0.5, 0.02], [0.3, 0.3, 0.3], [0.02, 0.5, 0.9, 1.0, 0.1], [1.0, 1.0]])
+def test_the_tail_of_trials_that_differ_is_the_sum_over_all_that_may_come_of_them(chances: list[float]) -> None:
+    for hits in range(1, len(chances) + 2):
+        ways = (one for one in product((True, False), repeat=len(chances)) if sum(one) >= hits)
+        exactly = sum(prod(p if hit else 1 - p for p, hit in zip(chances, way, strict=True)) for way in ways)
+        assert tail_of(chances, hits) == pytest.approx(exactly, abs=1e-15)
+    assert tail_of([0.1] * 40, 7) == pytest.approx(tail(40, 7, 0.1))
+
+
+def minutes(*ago: float) -> list[datetime]:
+    return [NOW - timedelta(minutes=one) for one in ago]
+
+
+SHARES = {
+    "nobody else is there": (Others(0, 0), 5, 0.0),
+    "none is away": (Others(9, 0), 5, 0.0),
+    "all that are away were so before": (Others(4, 6, minutes(90, 80, 70, 60, 50, 6)), 5, 0.0),
+    "one went since": (Others(4, 6, minutes(90, 80, 70, 60, 50, 4)), 5, 0.2),
+    "one went at that moment": (Others(4, 6, minutes(90, 80, 70, 60, 50, 5)), 5, 0.2),
+    "one went, nobody knows when": (Others(4, 6, minutes(90, 80, 70, 60, 50)), 5, 0.2),
+    "since ever": (Others(4, 6, minutes(90, 80, 70, 60, 50)), None, 0.6),
+}
+
+
+@pytest.mark.parametrize("case", SHARES)
+def test_those_that_were_away_when_a_node_got_the_revision_say_nothing_of_its_chance(case: str) -> None:
+    others, ago, expected = SHARES[case]
+    since = None if ago is None else NOW - timedelta(minutes=ago)
+    assert others.share(since) == pytest.approx(expected)
+    assert others.chance(since, comes_and_goes=False) == max(others.share(since), 0.02)
+    assert others.chance(since, comes_and_goes=True) == max(others.share(since), 0.5)
+
+
+def test_the_first_lost_canary_is_no_evidence_and_six_that_come_and_go_are() -> None:
+    assert not lost_in_time([0.001], 1)
+    assert [lost_in_time([0.5] * count, count) for count in (2, 5, 6)] == [False, False, True]
+    assert lost_in_time([0.5, 0.02], 2), "one that comes and goes, and one that stays away"
 
 
 NODES = {

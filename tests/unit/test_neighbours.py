@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from clusters import Cluster, publish, three_nodes
 from rollout_words import NEW, OLD, PROVEN, fleet, variant, with_rules
-from snapshots import NOW, Cluster, model, node, publish, snapshot, three_nodes
+from snapshots import NOW, model, node, snapshot
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import next_label, node_label, staging_value
@@ -63,6 +64,8 @@ WORK: dict[str, tuple[Node, bool]] = {
     "it failed": (carrying(FAILED), False),
     "its deadline is over": (carrying(STARTING, seconds=300), False),
     "its deadline is not over": (carrying(STARTING, seconds=299), True),
+    "it comes and goes, for less than its deadline": (carrying(STARTING, seconds=1, unsteady=ago(seconds=299)), True),
+    "it comes and goes, and its deadline is over": (carrying(STARTING, seconds=1, unsteady=ago(seconds=300)), False),
     "the record is about another revision": (carrying(STARTING, upcoming="r3"), False),
     "the record cannot be read": (replace(carrying(STARTING), records={OTHER: '{"state":"Starting"}'}), False),
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fleet_life import ROLLOUT, disturb
-from rollout_world import fleet
+from fleets import fleet
 
 from edgesmith.decide import observe, view
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from fleet_life import ROLLOUT, SOAK, ends_well, flap, grow_old
-from rollout_world import BAD, FRAGILE, GOOD, World, fleet
+from fleets import fleet
+from rollout_world import World
+from simulated_kubelets import BAD, FRAGILE, GOOD
 
 ZONE = "zone"
 ZONES = ("lab", "line-1", "line-2", "")

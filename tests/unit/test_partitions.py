@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from clusters import Cluster
 from rollout_words import BAD, COMPLETED, NEW, OLD, OLDEST, OPEN, PROVEN, fleet, variant, with_rules
-from snapshots import NOW, Cluster, model, node
+from snapshots import NOW, model, node
 
 from edgesmith.api.rollout import Rollout
 from edgesmith.decide import decide
@@ -158,6 +159,14 @@ def test_a_node_that_waits_says_for_which_partition() -> None:
         == "It is of partition line-1, which opens after partition lab has served revision new."
     )
     assert found.pending[1].message.startswith(f"It is of the nodes without label {ZONE}, which opens after")
+
+
+def test_one_that_is_late_is_not_waited_for_and_one_that_is_late_with_something_else_is() -> None:
+    late: dict[str, Any] = {"n1": {"late": True}}
+    for words, expected in (("new+ new?", ["n2"]), ("new+ odd?", ["n1"])):
+        nodes = sites(f"lab: {words} | line-1: old+", **late)
+        found = plan_rollout([variant(nodes, OLD, BEGUN)], RULES, NOW).courses[0]
+        assert sorted(moved(found)) == expected
 
 
 def test_a_node_that_serves_nothing_gets_the_revision_before_until_its_partition_opens() -> None:

@@ -10,7 +10,8 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from snapshots import Cluster, model, node, profile, publish
+from clusters import Cluster, publish
+from snapshots import model, node, profile
 
 from edgesmith.decide import decide
 from edgesmith.decide.taints import Taint

@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from snapshots import LABEL, NOW, Cluster, labels, model, node, profile, publish, snapshot, three_nodes
+from clusters import Cluster, labels, publish, three_nodes
+from snapshots import LABEL, NOW, model, node, profile, snapshot
 
 from edgesmith.decide import decide
 from edgesmith.decide.fleet import ServerState

@@ -34,6 +34,13 @@ def moved(found: Course) -> dict[str, str | None]:
     return {move.node: move.revision for move in found.moves}
 
 
+def test_one_that_is_late_does_not_count_until_it_is_given_something_else() -> None:
+    late: dict[str, Any] = {name: {"fetching": True, "late": True} for name in ("n0", "n1")}
+    found = course(fleet("new? odd? old+ old+ old+", **late), OLD, PROVEN)
+    assert moved(found) == {"n1": "new", "n2": "new"}, "n0 keeps nobody, and n1 begins anew"
+    assert [one.node for one in found.pending if one.reason == "MaxPulling"] == ["n3", "n4"]
+
+
 def test_as_many_nodes_pull_at_once_as_max_pulling_says() -> None:
     found = course(fetching("new? old+ old+ old+", "n0"), OLD, PROVEN)
     assert moved(found) == {"n1": "new"}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from snapshots import Cluster, said, three_nodes
+from clusters import Cluster, three_nodes
+from snapshots import said
 
 from edgesmith.api.recompiled import Recompiled
 from edgesmith.decide.plan import Event, Plan

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from snapshots import SETTINGS, Cluster, labels, model, node, profile, publish, said, sentence, three_nodes
+from clusters import Cluster, labels, publish, three_nodes
+from snapshots import SETTINGS, model, node, profile, said, sentence
 
 from edgesmith.decide.builds import build_for
 from edgesmith.decide.refusals import refusal, usable

@@ -11,7 +11,8 @@ from functools import cache
 from typing import Any
 
 import pytest
-from snapshots import NOW, SETTINGS, Cluster, publish, three_nodes
+from clusters import Cluster, publish, three_nodes
+from snapshots import NOW, SETTINGS
 
 from edgesmith.cluster import parse_drift
 from edgesmith.cluster.kinds import JOB

@@ -6,7 +6,9 @@ import random
 
 import pytest
 from fleet_life import ROLLOUT, SOAK
-from rollout_world import FRAGILE, World, fleet
+from fleets import fleet
+from rollout_world import World
+from simulated_kubelets import FRAGILE
 
 
 def cut_off(world: World, share: float) -> list[str]:

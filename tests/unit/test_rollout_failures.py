@@ -90,10 +90,79 @@ def test_a_lost_canary_keeps_its_place_until_the_deadline_and_is_replaced_once()
     assert moves(course) == {"n0": "old", "n1": "old"}, "nobody comes back to it"
 
 
-def test_where_the_lost_say_nothing_a_third_canary_is_not_tried() -> None:
-    nodes = fleet("~new? ~new? old+ ~old+ ~old+ old+", **away(900, 0, 1, 3, 4))
-    course = step(nodes, OLD, replace(NEW, lost=("n0", "n1")), rules=WIDE)
-    assert (why(course)[0], moves(course), course.phase) == ("", {}, RolloutPhase.CANARY)
+def lost(words: str, *ago: float, others: float = 900, **rules: Any) -> Any:
+    """Canaries that went so many seconds ago, soon after they got the revision, and others that did with the first."""
+    found = fleet(words)
+    gone = {name: one for number, since in enumerate(ago) for name, one in away(since, number).items()}
+    gone |= away(others, *(number for number, one in enumerate(found) if number >= len(ago) and not one.ready))
+    names = tuple(f"n{number}" for number in range(len(ago)))
+    return step(fleet(words, **gone), OLD, replace(NEW, lost=names), rules=with_rules(**{"max_unavailable": 5} | rules))
+
+
+def test_where_the_lost_say_nothing_one_more_canary_is_tried_once_all_were_waited_for() -> None:
+    course = lost("~new? ~new? old+ ~old+ ~old+ old+", 900, 900)
+    assert (why(course)[0], moves(course), course.phase) == ("", {"n2": "new"}, RolloutPhase.CANARY)
+    assert moves(lost("~new? ~new? old+ ~old+ ~old+ old+", 900, 299)) == {}, "until then it keeps its place"
+    assert moves(lost("~new? ~new? new? ~old+ ~old+ old+", 900, 900)) == {}, "one that may hold"
+    assert moves(lost("~new? ~new? old+ ~old+ ~old+ old+", 900, 900, max_unavailable=1)) == {"n2": "new"}, "no place"
+
+
+def test_each_one_more_is_held_against_those_that_went_after_it_got_the_revision() -> None:
+    words = "~new? ~new? ~new? old+ old+ ~old+ ~old+ ~old+ old+ old+"
+    third = lost(words, 900, 900, 400)
+    assert why(third)[0] == "CanaryLost", "3 of 7, 3 of 7, and nobody since"
+    again = lost(words, 900, 900, 400, others=300)
+    assert (why(again)[0], moves(again)) == ("", {"n3": "new"}), "3 of 7 thrice"
+
+
+def test_nodes_that_were_away_before_do_not_excuse_a_lost_canary() -> None:
+    words = "~new? ~new? old+ ~old+ ~old+ ~old+ ~old+ old+"
+    assert why(lost(words, 900, 400, others=901))[0] == "CanaryLost"
+    assert why(lost(words, 900, 900, others=900))[0] == "", "they went with both"
+    assert why(lost(words, 299, 299, others=901))[0] == "", "not at once: then all that are away count"
+
+
+def unsteady(seconds: float, number: int = 0, **more: Any) -> dict[str, Any]:
+    """A canary that has come and gone for so long, and got the revision before."""
+    since = NOW - timedelta(seconds=seconds)
+    return {f"n{number}": {"unsteady": since, "late": seconds >= 300, "since": NOW, "moved": NOW, **more}}
+
+
+def test_a_canary_that_comes_and_goes_is_waited_for_as_long_as_one_that_stays_away() -> None:
+    others = "old+ old+ old+"
+    assert moves(step(fleet(f"new? {others}", **unsteady(299)), OLD, NEW, rules=WIDE)) == {}
+    assert moves(step(fleet(f"new? {others}", **unsteady(300)), OLD, NEW, rules=WIDE)) == {"n1": "new"}
+    assert moves(step(fleet(f"~new? {others}", **unsteady(300, away=NOW)), OLD, NEW, rules=WIDE)) == {"n1": "new"}
+    serves = fleet(f"new+ {others}", **unsteady(329))
+    assert (moves(step(serves, OLD, NEW, rules=WIDE)), step(serves, OLD, NEW, rules=WIDE).look_again) == ({}, 1.0)
+    assert moves(step(fleet(f"new+ {others}", **unsteady(330)), OLD, NEW, rules=WIDE)) == {"n1": "new"}, "and the bake"
+    there = unsteady(9000, since=NOW - timedelta(seconds=30))
+    assert state_of(step(fleet(f"new+ {others}", **there), OLD, NEW, rules=WIDE), "new").proven, "if it holds, it holds"
+    waits = fleet(f"new? {others}", **unsteady(9000, staged=True, beside="old", beside_serving=True))
+    assert "n1" not in moves(step(waits, OLD, NEW, rules=WIDE)), "it is the others that it waits for"
+    failed = step(fleet(f"new! {others}", **unsteady(9000)), OLD, NEW, rules=WIDE)
+    assert why(failed)[0] == "CanaryFailed"
+
+
+def test_canaries_that_come_and_go_say_little_and_six_of_them_say_enough() -> None:
+    others = " old+ old+"
+    for count, expected in ((2, ""), (5, ""), (6, "CanaryLost")):
+        gone = {name: one for number in range(count) for name, one in unsteady(400, number).items()}
+        course = step(fleet("new? " * count + others, **gone), OLD, NEW, rules=WIDE)
+        assert why(course)[0] == expected
+        assert bool(moves(course).get(f"n{count}") == "new") is (expected == "")
+    stays = {**unsteady(400), **away(400, 1)}
+    assert why(step(fleet(f"new? ~new? {others}", **stays), OLD, replace(NEW, lost=("n1",)), rules=WIDE)) == (
+        "CanaryLost",
+        "n0 and n1 became NotReady after they got it and before their bake was over.",
+    )
+
+
+def test_in_a_later_step_one_that_comes_and_goes_is_replaced_as_one_that_is_away() -> None:
+    words = "new+ new+ new? old+ old+ old+"
+    for seconds, expected in ((299, {}), (300, {"n3": "new"})):
+        one = with_rules(steps=[(1, 0), (4, 30)], max_unavailable=1)
+        assert moves(step(fleet(words, **unsteady(seconds, 2)), OLD, PART, rules=one)) == expected
 
 
 def test_the_replacement_proves_the_revision() -> None:
@@ -117,8 +186,9 @@ def test_a_lost_canary_that_returns_is_lost_no_longer_and_one_that_left_the_clus
     course = step(fleet("new+ old+ old+", n0={"since": NOW}), OLD, lost)
     assert state_of(course, "new").lost == ("gone",)
     assert moves(course) == {}
-    assert moves(step("old+ old+ old+", OLD, replace(NEW, lost=("a", "b")), rules=TWO)) == {"n0": "new"}
-    assert moves(step("old+ old+ old+", OLD, replace(NEW, lost=("a", "b")))) == {}, "two were touched, it may be"
+    assert moves(step("old+ old+ old+", OLD, replace(NEW, lost=("a",)))) == {"n0": "new"}
+    course = step("old+ old+ old+", OLD, replace(NEW, lost=("a", "b")), rules=TWO)
+    assert (why(course)[0], moves(course)) == ("CanaryLost", {}), "they are judged though nobody runs it any more"
 
 
 def test_canaries_lost_at_once_need_no_deadline_where_nobody_else_is_away() -> None:

@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from rollout_world import BAD, World, fleet
+from fleets import fleet
+from rollout_world import World
+from simulated_kubelets import BAD
 from snapshots import said, sentence
 
 from edgesmith.api.names import RETRY_ANNOTATION

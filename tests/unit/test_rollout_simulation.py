@@ -8,7 +8,8 @@ from datetime import timedelta
 
 import pytest
 from fleet_life import ROLLOUT, SOAK, any_rollout, ends_well, flap, grow_old
-from rollout_world import BAD, DEADLY, FAULTY, FRAGILE, GOOD, fleet
+from fleets import fleet
+from simulated_kubelets import BAD, DEADLY, FAULTY, FRAGILE, GOOD
 from snapshots import profile
 
 from edgesmith.api.deviceprofile import DeviceProfile

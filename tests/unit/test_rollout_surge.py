@@ -6,7 +6,8 @@ import random
 
 import pytest
 from fleet_life import ROLLOUT, SOAK
-from rollout_world import BAD, FRAGILE, GOOD, fleet
+from fleets import fleet
+from simulated_kubelets import BAD, FRAGILE, GOOD
 from snapshots import NEXT
 
 

@@ -6,8 +6,10 @@ import random
 
 import pytest
 from fleet_life import ROLLOUT, SOAK, any_rollout, ends_well, grow_old
-from rollout_world import BAD, World, fleet_of
+from fleets import fleet_of
+from rollout_world import World
 from room_world import LACKS, RoomWorld
+from simulated_kubelets import BAD
 from snapshots import LABEL
 
 

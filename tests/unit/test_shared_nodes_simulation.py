@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from fleet_life import ROLLOUT, SOAK
-from rollout_world import BAD, FRAGILE, GOOD, pass_time
+from rollout_world import pass_time
 from shared_fleet import ends_well_together, go_on, grow_old_together, shared
+from simulated_kubelets import BAD, FRAGILE, GOOD
 
 NAMES = ("parts", "anomaly", "counter")
 

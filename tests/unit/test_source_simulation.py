@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import pytest
-from snapshots import NOW, SETTINGS, Cluster, model
+from clusters import Cluster
+from snapshots import NOW, SETTINGS, model
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.decide import decide

@@ -8,20 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from clusters import Cluster
 from new_jobs import new_look
-from snapshots import (
-    NOW,
-    SETTINGS,
-    Cluster,
-    failed_job,
-    image,
-    model,
-    node,
-    profile,
-    said,
-    sentence,
-    snapshot,
-)
+from snapshots import NOW, SETTINGS, failed_job, image, model, node, profile, said, sentence, snapshot
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import RETRY_ANNOTATION, resolve_job_name

@@ -7,6 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from clusters import labels as labels_of_nodes
+from clusters import publish as publish_source
+from clusters import three_nodes, upcoming
 from rollout_words import (
     BAD,
     COMPLETED,
@@ -26,9 +29,7 @@ from rollout_words import (
     with_rules,
     writes,
 )
-from snapshots import LABEL, NEXT, NOW, SETTINGS, model, pod, profile, three_nodes, upcoming
-from snapshots import labels as labels_of_nodes
-from snapshots import publish as publish_source
+from snapshots import LABEL, NEXT, NOW, SETTINGS, model, pod, profile
 
 from edgesmith.api.names import daemon_set_name, staging_value
 from edgesmith.decide import decide

@@ -9,7 +9,8 @@ from functools import cache
 from typing import Any
 
 import pytest
-from snapshots import LABEL, NEXT, Cluster, model, node, profile, publish, said, sentence, three_nodes
+from clusters import Cluster, publish, three_nodes
+from snapshots import LABEL, NEXT, model, node, profile, said, sentence
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.units import parse_share

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from snapshots import Cluster, labels, model, node, profile, publish, said, sentence, three_nodes
+from clusters import Cluster, labels, publish, three_nodes
+from snapshots import model, node, profile, said, sentence
 
 from edgesmith.api.names import parse_node_label
 

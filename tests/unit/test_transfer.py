@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from clusters import Cluster, publish
 from rollout_words import BAD, NEW, OLD, OLDEST, PROVEN, step
-from snapshots import Cluster, key_of, model, node, publish
+from snapshots import key_of, model, node
 
 from edgesmith.decide import decide
 from edgesmith.decide.transfer import Transfer, transfer_of

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from fleet_life import ROLLOUT, SOAK, ends_well, grow_old
-from rollout_world import World, fleet
+from fleets import fleet
+from rollout_world import World
 
 FINALISTS = ({"int8": 9.0, "fp32": 3.0}, {"int8": 2.0, "fp32": 8.0})
 

@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from snapshots import SETTINGS, Cluster, labels, model, node, profile, publish, said, sentence
+from clusters import Cluster, labels, publish
+from snapshots import SETTINGS, model, node, profile, said, sentence
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.status import EdgeModelStatus

@@ -7,7 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from snapshots import LABEL, Cluster, labels, model, node, profile, publish, said
+from clusters import Cluster, labels, publish
+from snapshots import LABEL, model, node, profile, said
 from test_trials import cluster, images, trial, until
 
 from edgesmith.decide import decide

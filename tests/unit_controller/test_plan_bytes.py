@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from snapshots import Cluster, key_of, publish, three_nodes
+from clusters import Cluster, publish, three_nodes
+from snapshots import key_of
 
 from edgesmith.api.status import TransferStatus
 from edgesmith.cli import plan as planning

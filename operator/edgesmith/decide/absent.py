@@ -1,8 +1,9 @@
-"""NotReady nodes with a revision that is not completed: how long each keeps its place of `maxUnavailable`.
+"""Nodes that are away, or come and go, with what they were given: how long each keeps its place of `maxUnavailable`.
 
 Such a node may have lost its link, or its machine died of the revision. Until `progressDeadline` is over it is awaited,
-as a node is that can be reached. After that it is offline and keeps nobody, but for one thing: where the revision that
-is rolled out ran on it, more of them than `maxFailed` keep the others from what may have taken them down.
+as a node is that can be reached; a node that comes and goes has that time once, from when it went first. After that it
+keeps nobody, but for one thing: where the revision that is rolled out ran on it and has held its first step, more of
+them than `maxFailed` keep the others from what may have taken them down. Canaries are compared with the other nodes.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from edgesmith.decide.judge import Judgement
 
 
 def kept_places(judged: Judgement, rules: Rules, now: datetime) -> int:
-    """How many nodes of a variant have a place though they are NotReady."""
+    """How many nodes of a variant have a place though they are NotReady, or late."""
     target = judged.target
-    tried = target.revision if target and not target.rolled_back else None
+    spreads = target and not target.rolled_back and (target.steps or target.proven)
+    tried = target.revision if target and spreads else None
     awaited = suspected = 0
     for node in judged.variant.unwell:
-        if not _is_lost(node, judged.revisions.get(node.label or ""), rules):
+        comes_and_goes = node.movable and node.late
+        if not (comes_and_goes or _is_lost(node, judged.revisions.get(node.label or ""), rules)):
             continue
-        if _is_awaited(node, rules, now):
+        if not comes_and_goes and _is_awaited(node, rules, now):
             awaited += 1
         elif node.label == tried and not _is_harmless(node):
             suspected += 1
@@ -41,8 +44,10 @@ def kept_by_leaving(
 
 
 def given_back(nodes: Iterable[NodeState], rules: Rules) -> list[datetime]:
-    """When nodes that are away give their places back."""
-    return [node.away + rules.deadline for node in nodes if node.away and not node.ready and node.unfinished]
+    """When nodes that are away, or come and go, give their places back."""
+    waiting = [node for node in nodes if node.movable or node.unfinished]
+    times = [node.unsteady or (None if node.ready else node.away) for node in waiting]
+    return [time + rules.deadline for time in times if time]
 
 
 def _is_lost(node: NodeState, revision: RevisionState | None, rules: Rules) -> bool:
@@ -58,7 +63,7 @@ def _is_lost(node: NodeState, revision: RevisionState | None, rules: Rules) -> b
 
 
 def _is_awaited(node: NodeState, rules: Rules, now: datetime) -> bool:
-    return node.away is None or now - node.away < rules.deadline
+    return not node.late and (node.away is None or now - node.away < rules.deadline)
 
 
 def _is_harmless(node: NodeState) -> bool:

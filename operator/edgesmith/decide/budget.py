@@ -27,10 +27,11 @@ class Budget:
 
     limit: int
     starting: int
-    """Nodes on their way: those that start, those moved in this pass, and those that lent their device to a trial."""
+    """Nodes on their way: those that start and are not late, those moved in this pass, and those that lent their device
+    to a trial."""
     down: int
     """Other nodes that count as unavailable: failed ones whose server does not answer, and those that carry what is not
-    completed and lost their device and their server, or became NotReady and keep their place."""
+    completed and lost their device and their server, or became NotReady, or come and go, and keep their place."""
     staged: int = 0
     """Of the nodes on their way, those whose old server is ready still."""
     pulls: int | None = None
@@ -63,7 +64,7 @@ class Budget:
         taken = self.starting + (self.down if ends_a_server else 0)
         if not _on_its_way(node) and taken >= self.limit:
             return PendingReason.MAX_UNAVAILABLE, self.full
-        if not back and self.pulls is not None and self.pulling - node.fetching >= self.pulls:
+        if not back and self.pulls is not None and self.pulling - _pulls(node) >= self.pulls:
             message = f"As many nodes as spec.rollout.maxPulling allows ({self.pulls}) pull an image."
             return PendingReason.MAX_PULLING, message
         return None
@@ -71,15 +72,19 @@ class Budget:
     def switch(self, node: NodeState, *, back: bool = False) -> bool:
         """Whether the old server of a staged node may end before the new one starts; if so, it is counted.
 
-        Nodes that are staged have a place already, but more nodes may have lost their servers since.
+        Nodes that are staged have a place already, but more nodes may have lost their servers since. One that was late
+        has one again. Where the old server is gone, whatever the budget says.
 
         Args:
             node: The node.
             back: As `take` has it.
         """
-        if self.starting - self.staged + (0 if back else self.down) >= self.limit:
+        if node.beside_serving and self.starting - self.staged + (0 if back else self.down) >= self.limit:
             return False
-        self.staged -= node.beside_serving
+        if _on_its_way(node):
+            self.staged -= node.beside_serving
+        else:
+            self.starting += 1
         return True
 
     @property
@@ -91,7 +96,7 @@ class Budget:
         """Count a node that is moved, whatever the budget says."""
         if not _on_its_way(node):
             self.starting += 1
-        self.pulling += not node.fetching
+        self.pulling += not _pulls(node)
         if node.server is ServerState.FAILED and not node.answers and node.name not in self.excused:
             self.down = max(self.down - 1, 0)
 
@@ -120,7 +125,7 @@ def budget_of(
     revisions = {name: state for one in judgements for name, state in one.revisions.items()}
     down += sum(kept_places(one, rules, now) for one in judgements) + kept_by_leaving(leaving, revisions, rules, now)
     staged = sum(_starts(node) and node.beside_serving for one in judgements for node in one.variant.unwell)
-    pulling = sum(_starts(node) and node.fetching for one in judgements for node in one.variant.unwell)
+    pulling = sum(_starts(node) and _pulls(node) for one in judgements for node in one.variant.unwell)
     desired += len(leaving)
     excused = frozenset(name for one in known for name in one.excused)
     return Budget(rules.unavailable(desired), starting, down, staged, rules.pulling(desired), pulling, excused)
@@ -132,7 +137,12 @@ def _starts(node: NodeState) -> bool:
 
 def _on_its_way(node: NodeState) -> bool:
     """Whether a node has a place of the budget: it starts a server, or gave one up and is to have one again."""
-    return node.server is ServerState.STARTING or node.lent is not None
+    return (node.server is ServerState.STARTING and not node.late) or node.lent is not None
+
+
+def _pulls(node: NodeState) -> bool:
+    """Whether a node counts as one that pulls."""
+    return node.fetching and not node.late
 
 
 class _Down(NamedTuple):

@@ -130,7 +130,7 @@ def _recorded(view: View, move: Move) -> Move:
         return replace(move, record=kept.to_json() if kept and (kept.failures or kept.full) else None)
     before: Record = record or new_record(state.label or "", state.server, view.now)
     if move.revision == state.label:
-        return replace(move, record=before.switched(view.now).to_json())
+        return replace(move, record=before.switched(view.now, alone=not move.beside).to_json())
     moved = before.moved_to(move.revision, state.label, view.now, state.beside, observation.boot)
     if state.lacks and state.label:
         moved = moved.without_room(state.label, state.lacks, view.now)

@@ -92,6 +92,10 @@ class NodeState:
     """When the node got its label, or came back with it."""
     away: datetime | None = None
     """Since when the node is gone; None where it is not."""
+    unsteady: datetime | None = None
+    """When it went first of all the times that it did with its label, until it has served long enough."""
+    late: bool = False
+    """Whether that is `progressDeadline` ago, and it is away or starts still: nobody waits for it any more."""
     note: str = ""
     """What is wrong or awaited: the end of a sentence that begins with the node's name."""
     pull_failed: bool = False

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from edgesmith.decide.fleet import NodeState, RevisionState, Rules, ServerState, Step, Variant
-from edgesmith.decide.losses import canaries_lost, nodes_lost
+from edgesmith.decide.losses import Others, lost_at_once, lost_in_time, nodes_lost
 from edgesmith.decide.partitions import Opened, advance
 from edgesmith.decide.words import some
 
@@ -72,7 +72,7 @@ class _OnStep(NamedTuple):
     carriers: tuple[NodeState, ...]
     held: list[NodeState]
     away: list[NodeState]
-    """Those that are gone and had not held it when they went."""
+    """Those that are gone and had not held it when they went, or have come and gone for too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +104,26 @@ class _Case:
         """The nodes in a step's scope that carry the target, by how they do."""
         carriers = step.scope(self.own)
         held = [node for node in carriers if self.steady(node, step)]
-        away = [node for node in carriers if node.gone and not self.steady(node, step)]
+        away = [node for node in carriers if (node.gone or self.overdue(node, step)) and not self.steady(node, step)]
         return _OnStep(carriers, held, away)
 
-    def waited(self, node: NodeState) -> bool:
+    def stays_away(self, node: NodeState) -> bool:
         """Whether a node has been gone for the whole progressDeadline."""
         return node.away is not None and self.now - node.away >= self.rules.deadline
+
+    def overdue(self, node: NodeState, step: Step) -> bool:
+        """Whether a node has come and gone for so long that it could have held a step, had it stayed.
+
+        One that failed is judged for that, and one that is staged waits for others.
+        """
+        if node.unsteady is None or node.staged or (node.ready and node.server is ServerState.FAILED):
+            return False
+        bake = step.bake + self.rules.grace if node.serving else timedelta(0)
+        return self.now - node.unsteady >= self.rules.deadline + bake
+
+    def waited(self, node: NodeState, step: Step) -> bool:
+        """Whether nobody waits for a canary any longer that has not held its step."""
+        return self.stays_away(node) or self.overdue(node, step)
 
 
 def judge(variant: Variant, rules: Rules, now: datetime) -> Judgement:
@@ -123,7 +137,7 @@ def judge(variant: Variant, rules: Rules, now: datetime) -> Judgement:
         after = _after(revisions, now)
         case = _Case(target, stable, variant, variant.on(target.revision), rules, now, after)
         target, step, missing = _progress(case)
-        target = _judged(replace(case, target=target))
+        target = _judged(replace(case, target=target), step)
         if target.rolled_back:
             step, missing = None, 0
         elif rules.partitions and not target.completed and not variant.left:
@@ -212,15 +226,15 @@ def _canaries(case: _Case, step: Step, quota: int) -> tuple[bool, int]:
     """Whether the first step is held, and how many more nodes it wants.
 
     A lost canary keeps its place for the progressDeadline. One of them is replaced; without those lost beyond it the
-    step can be held once at least one node holds.
+    step can be held once at least one node holds. Where all are lost and that says nothing yet, one more is tried.
     """
     carriers, held, away = case.on_step(step)
-    expired = [node for node in away if case.waited(node)]
+    expired = [node for node in away if case.waited(node, step)]
     touched = {*case.target.lost, *(node.name for node in case.own)}
     missing = min(quota - (len(carriers) - len(expired)), quota + 1 - len(touched))
     needed = max(1, min(quota, quota + 1 - len(expired)))
     settled = len(held) + len(expired) == len(carriers)
-    return settled and len(held) >= needed, max(missing, 0)
+    return settled and len(held) >= needed, max(missing, int(settled and not held))
 
 
 def _later(case: _Case, step: Step, quota: int) -> tuple[bool, int]:
@@ -242,17 +256,17 @@ def _lost_canaries(case: _Case, step: Step) -> tuple[str, ...]:
     return (*sorted({*case.target.lost} - own), *sorted(lost))
 
 
-def _judged(case: _Case) -> RevisionState:
+def _judged(case: _Case, step: Step | None) -> RevisionState:
     """The target, rolled back or completed where its nodes say so."""
     target, rules = case.target, case.rules
-    if target.completed or not (case.own or target.steps):
+    if target.completed or not (case.own or target.steps or target.lost):
         return target
     if target.steps == 0 and not target.proven:
         failing = [node for node in case.own if node.ready and node.server is ServerState.FAILED]
         if failing:
             said = f"{failing[0].name} {_note(failing[0], target.revision)}."
             return replace(target, rolled_back=said, reason="CanaryFailed")
-        return _canary_lost(case)
+        return _canary_lost(case, step) if step else target
     failed = failed_on(case.variant, target.revision)
     allowed = rules.failed(len(case.variant.nodes))
     if case.stable and len(failed) > allowed:
@@ -265,18 +279,34 @@ def _judged(case: _Case) -> RevisionState:
     return found if found.rolled_back else _completed(case)
 
 
-def _canary_lost(case: _Case) -> RevisionState:
+def _canary_lost(case: _Case, step: Step) -> RevisionState:
     """The target, rolled back where its canaries went and the other nodes did not."""
     target = case.target
     names = {node.name: node for node in case.own}
-    touched = {*names, *target.lost}
-    others = [node for node in case.variant.nodes if node.name not in touched]
-    waited = all(case.waited(names[name]) for name in target.lost if name in names)
-    away = _away(others)
-    if not canaries_lost(len(touched), len(target.lost), len(others), away, waited=waited):
+    touched = sorted({*names, *target.lost})
+    others = _others([node for node in case.variant.nodes if node.name not in {*touched}])
+    late = {node.name for node in case.own if case.overdue(node, step) and not case.steady(node, step)}
+    lost = sorted({*target.lost, *late})
+    waited = all(case.waited(names[name], step) for name in lost if name in names)
+    chances = [_chance(case, others, names.get(name), comes_and_goes=name in late) for name in touched]
+    at_once = lost_at_once(len(touched), len(target.lost), others)
+    if not (at_once or (waited and lost_in_time(chances, len(lost)))):
         return target
-    said = f"{some(target.lost)} {_went(case.own)} after they got it and before their bake was over."
+    said = f"{some(lost)} {_went(case.own)} after they got it and before their bake was over."
     return replace(target, rolled_back=said, reason="CanaryLost")
+
+
+def _others(nodes: Sequence[NodeState]) -> Others:
+    """Nodes that did not get the revision, as the control group."""
+    away = [node for node in nodes if _is_away(node)]
+    return Others(len(nodes) - len(away), len(away), sorted(node.away for node in away if node.away))
+
+
+def _chance(case: _Case, others: Others, node: NodeState | None, *, comes_and_goes: bool) -> float:
+    """How likely a canary was to be lost by accident; None: one that left the cluster, of which nobody knows when."""
+    if node is None:
+        return others.chance(None, comes_and_goes=False)
+    return others.chance(node.moved, comes_and_goes=comes_and_goes and not case.stays_away(node))
 
 
 def _lost_later(case: _Case, allowed: int) -> RevisionState:
@@ -294,7 +324,11 @@ def _lost_later(case: _Case, allowed: int) -> RevisionState:
 
 def _away(nodes: Sequence[NodeState]) -> int:
     """How many nodes are NotReady or lack a device, whether their servers go on or not."""
-    return sum(not node.ready or node.shortage is not None for node in nodes)
+    return sum(map(_is_away, nodes))
+
+
+def _is_away(node: NodeState) -> bool:
+    return not node.ready or node.shortage is not None
 
 
 def _went(nodes: Sequence[NodeState]) -> str:
@@ -324,6 +358,7 @@ def _completed(case: _Case) -> RevisionState:
         and not node.serves(target.revision)
         and target.revision not in node.failures
         and not node.no_room(target.revision)
+        and not (node.late and node.label == target.revision)
         for node in case.variant.nodes
     )
     return replace(target, completed=case.now) if serving >= needed and not awaited else target

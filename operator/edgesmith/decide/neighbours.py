@@ -102,7 +102,8 @@ class Neighbours:
         record, given = parse_record(text, self._now), placement(node, key).label
         if record is None or record.state is not ServerState.STARTING or record.revision != given:
             return None
-        until = record.moved + parse_duration(other.spec.rollout.progress_deadline)
+        # A node that comes and goes is given its time anew at each return; others wait for it once.
+        until = (record.unsteady or record.moved) + parse_duration(other.spec.rollout.progress_deadline)
         if until <= self._now:
             return None
         what = f"EdgeModel {_called(other)} makes revision {given} ready on it"

@@ -32,6 +32,13 @@ class Allowance:
     """Whether the revision is not completed: then it matters that the node becomes NotReady."""
     bake: timedelta | None = None
     """How long the server must serve without a restart; None where the revision is proven."""
+    grace: timedelta = timedelta(0)
+    """For how long a node that died is taken for ready."""
+
+    @property
+    def steady(self) -> timedelta:
+        """How long a node must have served without going, so that it no longer matters that it went before."""
+        return self.deadline + (self.bake or timedelta(0)) + self.grace
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +102,14 @@ def observe(
             kept, ended = _judged(record, label, seen, terms, blocked=blocked, boot=boot)
             if kept.away and not node.ready and (record is None or record.away is None):
                 kept = _gone(kept, node.unheard, terms.now)
+            kept = kept if kept is record else _wavered(record, kept, allowed, terms.now)
     current = kept if kept and seen is not NO_SERVER else None
     server, staged = _doing(current)
     has_deadline = server is ServerState.STARTING and not (blocked or staged)
     unfinished = current is not None and allowed.unfinished
     gone = not node.ready or (lacks is not None and server is not ServerState.SERVING)
+    unsteady = current.unsteady if current else None
+    waits = server is ServerState.STARTING or not node.ready
     state = NodeState(
         node.name,
         node.ready,
@@ -107,7 +117,9 @@ def observe(
         server,
         since=current.since if current else None,
         moved=current.moved if current else None,
-        away=(current and current.away) or terms.now if gone else None,
+        away=(current and current.away) or _went(node, terms.now) if gone else None,
+        unsteady=unsteady,
+        late=waits and unsteady is not None and terms.now - unsteady >= allowed.deadline,
         note=ended or seen.note,
         fetching=server is ServerState.STARTING and not (staged or seen.pulled),
         pull_failed=seen.pulling and server is not ServerState.SERVING,
@@ -155,6 +167,7 @@ def _steady(
         ServerState.SERVING,
         record.since,
         record.moved,
+        unsteady=record.unsteady,
         failures=record.failures,
         previous=record.previous,
         foreign=terms.foreign,
@@ -263,6 +276,22 @@ def _gone(kept: Record, unheard: datetime | None, now: datetime) -> Record:
     if unheard is None:
         return replace(kept, since=now) if kept.state is ServerState.SERVING else kept
     return replace(kept, away=min(max(unheard, kept.moved), now))
+
+
+def _went(node: Node, now: datetime) -> datetime:
+    """When a node went of which nothing needs to be kept, as far as anybody can say."""
+    return min(node.unheard, now) if node.unheard else now
+
+
+def _wavered(record: Record | None, kept: Record, allowed: Allowance, now: datetime) -> Record:
+    """The record with when its node went first: what it has made of its time is counted from there, not from now."""
+    went = kept.away
+    if record is not None and record.revision == kept.revision:
+        served = record.away is None and record.state is ServerState.SERVING
+        settled = served and now - record.since >= allowed.steady
+        before = None if settled else record.unsteady or record.away
+        went = before or went or (now if _rebooted(record, kept.boot) else None)
+    return kept if kept.unsteady == went else replace(kept, unsteady=went)
 
 
 def _standing(failures: Mapping[str, Failure], attempt: str) -> Mapping[str, Failure]:

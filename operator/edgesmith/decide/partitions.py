@@ -100,9 +100,9 @@ def _groups(by: Partitions, nodes: Iterable[NodeState]) -> Mapping[str, list[Nod
 
 
 def _lacks(node: NodeState, target: RevisionState) -> bool:
-    """Whether a node can be given a revision, or was, and does not serve it yet."""
+    """Whether a node can be given a revision, or was, and does not serve it yet; one that is late is not waited for."""
     if not node.movable or target.revision in node.failures or node.no_room(target.revision):
         return False
     if node.label != target.revision:
         return True
-    return node.server is not ServerState.FAILED and not (node.serving and node.beside is None)
+    return node.server is not ServerState.FAILED and not (node.late or (node.serving and node.beside is None))

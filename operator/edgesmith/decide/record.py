@@ -39,6 +39,8 @@ class Record:
     since: datetime
     moved: datetime
     away: datetime | None = None
+    unsteady: datetime | None = None
+    """When it went first of all the times that it did with this revision, until it has served long enough."""
     run: str = ""
     """Which start of the server it is about: another pod, or one more restart, is another run."""
     boot: str = ""
@@ -71,6 +73,7 @@ class Record:
             "since": _text(self.since),
             "moved": _text(self.moved),
             "away": self.away and _text(self.away),
+            "unsteady": self.unsteady and _text(self.unsteady),
             "run": self.run,
             "boot": self.boot,
         }
@@ -113,14 +116,19 @@ class Record:
             full=self.full if self.full and self.full.revision == revision else None,
         )
 
-    def switched(self, now: datetime) -> Record:
+    def switched(self, now: datetime, *, alone: bool) -> Record:
         """The record of the node once it runs what it has made ready beside its old server, alone or with Surge.
 
         A server that is ready goes on. One that was only pulled and tested starts now, in another pod.
+
+        Args:
+            now: The hub's time.
+            alone: Whether the old server ends: that took a place anew.
         """
         if self.state is ServerState.SERVING:
             return self
-        return replace(self, state=ServerState.STARTING, since=now, moved=now, run="", excused="")
+        unsteady = None if alone else self.unsteady
+        return replace(self, state=ServerState.STARTING, since=now, moved=now, run="", excused="", unsteady=unsteady)
 
     def without_room(self, revision: str, note: str, now: datetime) -> Record:
         """The record of the node once it has had no room for a revision, and keeps what it runs."""
@@ -149,10 +157,11 @@ def parse_record(text: str | None, now: datetime) -> Record | None:
     if found is None or latest <= now:
         return found
     away = min(found.away, now) if found.away else None
+    unsteady = min(found.unsteady, now) if found.unsteady else None
     returned = min(found.returned, now) if found.returned else None
     full = found.full and found.full._replace(at=min(found.full.at, now))
     since, moved = min(found.since, now), min(found.moved, now)
-    return replace(found, since=since, moved=moved, away=away, returned=returned, full=full)
+    return replace(found, since=since, moved=moved, away=away, unsteady=unsteady, returned=returned, full=full)
 
 
 def is_written(record: Record | None, text: str | None) -> bool:
@@ -178,6 +187,7 @@ def _read(text: str) -> tuple[Record | None, datetime]:
             since=_time(found["since"]),
             moved=_time(found["moved"]),
             away=_time(found["away"]) if found.get("away") else None,
+            unsteady=_time(found["unsteady"]) if found.get("unsteady") else None,
             run=str(found.get("run", "")),
             boot=str(found.get("boot", "")),
             returned=_time(found["returned"]) if found.get("returned") else None,
@@ -195,7 +205,8 @@ def _read(text: str) -> tuple[Record | None, datetime]:
         )
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return _NOTHING
-    times = (record.since, record.moved, record.away, record.returned, record.full.at if record.full else None)
+    full = record.full.at if record.full else None
+    times = (record.since, record.moved, record.away, record.unsteady, record.returned, full)
     return record, max(time for time in times if time)
 
 

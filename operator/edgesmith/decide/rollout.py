@@ -189,4 +189,5 @@ def _look_again(
 def _ends(judged: Judgement, own: Sequence[NodeState], rules: Rules) -> list[datetime]:
     bakes = [judged.step.bake] if judged.step else [step.bake for step in rules.steps]
     ends = [node.since + bake + rules.grace for node in own if node.since and node.ready for bake in bakes]
+    ends += [node.unsteady + rules.deadline + bake + rules.grace for node in own if node.unsteady for bake in bakes]
     return ends + [node.away + rules.deadline for node in own if node.away]

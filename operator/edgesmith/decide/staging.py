@@ -124,7 +124,7 @@ def _replace(node: NodeState, hold: Hold | None, budget: Places, chosen: Moves, 
     """Let the old server of a node end, after which the new one starts."""
     if hold:
         chosen.wait(node, hold.reason, hold.message)
-    elif not node.beside_serving or budget.switch(node, back=back):
+    elif budget.switch(node, back=back):
         chosen.switch(node, f"Revision {node.label} is pulled and tested, so the old server ends.")
     else:
         message = "As many nodes as spec.rollout.maxUnavailable allows are without a ready server."

@@ -50,7 +50,7 @@ class RolloutTerms:
         deadline, bake = self.rules.deadline, max((step.bake for step in self.rules.steps), default=None)
         self._for_completed = Allowance(deadline, unfinished=False)
         self._for_open = Allowance(deadline, unfinished=True)
-        self._for_canary = Allowance(deadline, unfinished=True, bake=bake)
+        self._for_canary = Allowance(deadline, unfinished=True, bake=bake, grace=self.rules.grace)
         listed = tuple(profiles)
         self._tolerations = {one.metadata.name: one.spec.runtime.tolerations for one in listed}
         self._devices = {one.metadata.name: devices for one in listed if (devices := devices_of(one, snapshot.model))}

@@ -1,0 +1,38 @@
+"""Nodes that come and go: which of them the others wait for no longer, by what is kept of them in the cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgesmith.api.units import parse_duration
+from edgesmith.decide.placement import placement
+from edgesmith.decide.plan import Plan
+from edgesmith.decide.record import parse_record
+
+if TYPE_CHECKING:
+    from rollout_world import World
+
+
+def wavering(world: World, plan: Plan) -> set[str]:
+    """Nodes that went first `progressDeadline` ago or longer since they got what they have, after a pass."""
+    deadline = parse_duration(world.edge_model.spec.rollout.progress_deadline)
+    told = {name: one.records.get(world.label) for name, one in world.nodes.items()}
+    told |= {one.node: one.record for one in plan.records}
+    found = set()
+    for name, text in told.items():
+        record = parse_record(text, world.now) if text and '"unsteady"' in text else None
+        given = placement(world.nodes[name], world.label).label
+        if record and record.revision == given and record.unsteady and world.now - record.unsteady >= deadline:
+            found.add(name)
+    return found - {move.node for move in plan.moves}
+
+
+def late(world: World, plan: Plan) -> set[str]:
+    """Those of them that do not serve what they were given, or are away."""
+    return {name for name in wavering(world, plan) if not (world.reachable(name) and _serves(world, name))}
+
+
+def _serves(world: World, name: str) -> bool:
+    placed = placement(world.nodes[name], world.label)
+    pod = world.pods.get(name) if placed.beside is None else world.next_pods.get(name)
+    return pod is not None and pod.ready and not pod.staging and pod.revision == placed.label
