@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from rollout_world import ASKING
+from fleets import ASKING
 from room_world import LACKS, SIZE, RoomWorld
 from snapshots import LABEL, NOW, REPORT, SETTINGS, model, profile, said, sentence
 
