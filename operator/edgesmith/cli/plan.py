@@ -346,10 +346,7 @@ def _clause(sentence: str) -> str:
 
 def _last_counts(model: EdgeModel) -> str:
     """The nodes as the operator counted them last."""
-    try:
-        status = EdgeModelStatus.model_validate(model.status)
-    except ValueError:  # written by another version
-        return ""
+    status = EdgeModelStatus.model_validate(model.status)
     return f" When the operator looked last, {_counts(status.nodes)}." if (status.observed_generation or 0) > 0 else ""
 
 

@@ -16,7 +16,7 @@ from edgesmith.api.status import UNSEEN, EdgeModelStatus, VariantStatus
 from edgesmith.api.trial_status import candidate_name
 from edgesmith.api.units import parse_duration
 from edgesmith.cli.answer import Answer
-from edgesmith.cli.asking import choose, cluster, unreadable
+from edgesmith.cli.asking import choose, cluster, left_out, unreadable
 from edgesmith.cli.command import command_of
 from edgesmith.cli.seen import Seen, look
 from edgesmith.cli.table import size, table
@@ -93,6 +93,8 @@ def detail(seen: Seen, model: EdgeModel) -> str:
     if observed != model.metadata.generation:
         about = "none" if observed == UNSEEN else observed
         lines.append(f"The operator has not looked at this generation yet; what follows is about {about}.")
+    if model.unread:
+        lines.append(f"{left_out(model)}.")
     sections = {
         "CONDITION": (["CONDITION", "STATUS", "REASON", "MESSAGE"], "conditions"),
         "REQUEST": (["REQUEST", "STATE", "MESSAGE"], "requests"),
@@ -133,6 +135,7 @@ def describe(seen: Seen, model: EdgeModel) -> dict[str, Any]:
     return {
         "namespace": model.metadata.namespace,
         "name": model.metadata.name,
+        "unread": list(model.unread),
         "conditions": [
             {"type": c.type, "status": c.status, "reason": c.reason, "message": c.message}
             for c in status_of(model).conditions
@@ -292,11 +295,7 @@ def _revision_word(mark: Mark | None) -> str:
 
 def status_of(model: EdgeModel) -> EdgeModelStatus:
     """What the operator said of it last."""
-    try:
-        return EdgeModelStatus.model_validate(model.status)
-    except ValueError:
-        # Written by another version: what cannot be read is shown as not seen.
-        return EdgeModelStatus()
+    return EdgeModelStatus.model_validate(model.status)
 
 
 def _age(seconds: float) -> str:

@@ -5,12 +5,13 @@ What is said here decides what a build is made of, so nothing stands in for a di
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import Alternative, EdgeModel, compiled_field
 from edgesmith.api.source import File
 from edgesmith.api.source_status import SourceStatus
+from edgesmith.decide.entries import entries_of, time_of
 from edgesmith.decide.toolchain import compiled_for
 from edgesmith_builder.contract import Artifact, Build
 
@@ -26,12 +27,10 @@ def recorded(model: EdgeModel) -> dict[str, SourceStatus]:
     What was found at another URI says nothing of the file, and neither does an entry that cannot be read.
     """
     wanted, found = looked_at_fields(model), {}
-    sources = model.status.get("sources")
-    for raw in sources if isinstance(sources, list) else ():
+    for entry in entries_of(model.status, "sources", SourceStatus):
         try:
-            entry = SourceStatus.model_validate(raw)
             resolved_at(entry)
-        except ValueError:  # pydantic's own errors are of this kind, too
+        except (ValueError, OverflowError):
             continue
         if entry.field in wanted and entry.uri == wanted[entry.field].uri:
             found[entry.field] = entry
@@ -42,10 +41,9 @@ def resolved_at(entry: SourceStatus) -> datetime:
     """When the look at a file ended, in UTC.
 
     Raises:
-        ValueError: The entry's time is none.
+        ValueError, OverflowError: The entry's time is none.
     """
-    found = datetime.fromisoformat(entry.resolved_at)
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    return time_of(entry.resolved_at)
 
 
 def undigested(model: EdgeModel, profile: DeviceProfile, alternative: Alternative | None = None) -> tuple[str, ...]:
