@@ -73,6 +73,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
         builds_wait=any(state.no_slot for state in states),
         look=view.looks.start,
         look_waits=view.looks.waits,
+        held=view.looks.held,
         holds=holds,
         reports=reports,
         retraining=retrained.starts,
