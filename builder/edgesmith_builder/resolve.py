@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import sys
 from pathlib import Path
 
 from edgesmith_builder.contract import (
@@ -14,12 +16,16 @@ from edgesmith_builder.contract import (
     ResolveRequest,
     ResolveResult,
 )
-from edgesmith_builder.errors import DatasetInvalid
+from edgesmith_builder.errors import BuildError, DatasetInvalid, ModelInvalid
 from edgesmith_builder.gather import largest_model
 from edgesmith_builder.limits import DATASET, memory_limit
 from edgesmith_builder.progress import step
 from edgesmith_builder.source import Limit, Place
 
+log = logging.getLogger(__name__)
+
+_ANY_SIZE = Limit(sys.maxsize, ModelInvalid)
+"""Of a file that is only measured: what it is too large for, the one who asks decides."""
 _SETS = ("calibration", "evaluation")
 _HASHED = 16
 """Characters of a validator in an answer that would be too long."""
@@ -42,6 +48,8 @@ def resolve(request: ResolveRequest, sources: Place, work: Path) -> ResolveResul
 def _resolved(file: FileToResolve, sources: Place, target: Path) -> ResolvedFile:
     """One file. The validator is that of the answer that the digest comes from: nothing lies between the two."""
     field, artifact = f"spec.{file.field}", Artifact(uri=file.uri)
+    if file.given and file.sha256:
+        return _found(file, file.sha256, _size(field, file, sources), None)
     limit = Limit(DATASET, DatasetInvalid) if file.field in _SETS else largest_model(memory_limit())
     with step(field) as current:
         seen = sources.look(field, artifact, limit)
@@ -56,6 +64,19 @@ def _resolved(file: FileToResolve, sources: Place, target: Path) -> ResolvedFile
     fetched = sources.fetch(field, artifact, target, limit)
     target.unlink()
     return _found(file, fetched.sha256, fetched.size, _bounded(fetched.validator))
+
+
+def _size(field: str, file: FileToResolve, sources: Place) -> int | None:
+    """How many bytes a file has whose digest is given; None where its place does not say, or has another file.
+
+    Why not is told by the build, which needs the file itself.
+    """
+    try:
+        seen = sources.look(field, Artifact(uri=file.uri), _ANY_SIZE)
+    except BuildError as error:
+        log.info("%s: how large it is is not known: %s", field, error)
+        return None
+    return seen.size if seen.sha256 in (None, file.sha256) else None
 
 
 def _found(file: FileToResolve, sha256: str, size: int | None, validator: str | None) -> ResolvedFile:

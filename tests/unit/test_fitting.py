@@ -15,9 +15,10 @@ from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.cli.plan import Planned, as_text
 from edgesmith.decide import decide
 from edgesmith.decide.builds import build_for
+from edgesmith.decide.digests import attempt_of
 from edgesmith.decide.fitting import why_too_large
 from edgesmith.decide.plan import Plan
-from edgesmith.decide.sources import attempt_of, key_of
+from edgesmith.decide.sources import key_of
 from edgesmith_builder.contract import ResolvedFile, ResolveResult
 
 GIB = 2**30
@@ -101,7 +102,10 @@ def test_the_bound_is_the_memory_of_the_device(number: int | None, memory: str |
 def test_a_file_with_a_digest_is_not_looked_up_in_what_lay_there_before() -> None:
     of = looked_at(2 * GIB)
     assert why_too_large(of, profile("pi", **PI))
-    given = of_bytes(None).model_copy(update={"status": of.status})
+    same = of_bytes(None).model_copy(update={"status": of.status})
+    assert why_too_large(same, profile("pi", **PI)), "what was counted of the bytes that it names"
+    other = model(source=GIVEN | {"sha256": "b" * 64}, deviceProfiles={"names": ["amd64", "pi"]})
+    given = other.model_copy(update={"status": of.status})
     assert why_too_large(given, profile("pi", **PI)) is None
 
 

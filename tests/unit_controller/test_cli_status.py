@@ -86,15 +86,37 @@ def test_a_node_that_lacks_a_device_says_so(objects: Objects) -> None:
 def test_files_without_a_digest_are_shown_with_what_was_found(objects: Objects) -> None:
     found = _raw("loose", source={"uri": "s3://models/a"}, evaluation={"uri": "https://h/e"})
     at = "2026-11-28T05:00:00Z"
-    source = {"field": "source", "uri": "s3://models/a", "sha256": "a" * 64, "resolvedAt": at}
+    source = {"field": "source", "uri": "s3://models/a", "sha256": "a" * 64, "bytes": 1_310_720, "resolvedAt": at}
     objects.put(EDGE_MODEL, found | {"status": {"sources": [source]}})
     (one,) = asking.choose(objects, "loose", "plant")
     lines = showing.detail(Seen(objects), one).splitlines()
     header = next(number for number, line in enumerate(lines) if line.startswith("SOURCE "))
-    assert lines[header + 1].split() == ["source", "a" * 64, at, "s3://models/a"]
-    assert lines[header + 2].split() == ["evaluation", "-", "-", "https://h/e"]
+    assert lines[header + 1].split() == ["source", "a" * 64, "1.3", "MB", at, "s3://models/a"]
+    assert lines[header + 2].split() == ["evaluation", "-", "-", "-", "https://h/e"]
     (plain,) = asking.choose(objects, "good", "plant")
     assert "SOURCE" not in showing.detail(Seen(objects), plain)
+
+
+@pytest.mark.parametrize(
+    ("given", "entries", "shown"),
+    [
+        ({"bytes": 2 * 10**9}, [], [["source", "2.0 GB", ""]]),
+        ({}, [{"bytes": 5_000}], [["source", "5.0 kB", "2026-11-28T05:00:00Z"]]),
+        ({}, [{}], [["source", "", "2026-11-28T05:00:00Z"]]),
+        ({}, [{"bytes": 5_000, "sha256": "b" * 64}], []),
+        ({}, [], []),
+    ],
+    ids=["the spec says it", "a look found it", "nobody could say", "of another file", "nobody asked"],
+)
+def test_the_size_of_a_model_is_shown_where_it_is_known(
+    given: dict[str, Any], entries: list[dict[str, Any]], shown: list[list[str]]
+) -> None:
+    file = {"uri": "s3://models/a", "sha256": "a" * 64}
+    common = {"field": "source", "resolvedAt": "2026-11-28T05:00:00Z", **file}
+    of = model(source=file | given).model_copy(update={"status": {"sources": [common | one for one in entries]}})
+    rows = showing.describe(Seen(Objects()), of)["sources"]
+    assert [[row["field"], row["size"], row["resolvedAt"]] for row in rows] == shown
+    assert all((row["sha256"], row["uri"]) == ("a" * 64, "s3://models/a") for row in rows)
 
 
 def test_a_plan_names_the_files_that_it_would_look_at() -> None:

@@ -108,7 +108,9 @@ def test_a_pod_concerns_its_edge_model() -> None:
 
 def test_a_job_concerns_its_edge_model_and_who_waits_for_the_same_build_in_its_namespace() -> None:
     objects = world()
-    waiting = model("two", version=2) | {"status": {"variants": [{"profile": "p", "buildKey": "k"}]}}
+    waiting = model("two", version=2) | {
+        "status": {"variants": [{"profile": "p", "buildKey": "k", "state": "Building"}]}
+    }
     objects.put(EDGE_MODEL, waiting)
     labels = {MODEL_LABEL: "one", BUILD_KEY_LABEL: "k"}
     metadata = {"name": "j", "namespace": "ns", "uid": "j", "resourceVersion": "1", "labels": labels}

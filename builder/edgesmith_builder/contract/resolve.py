@@ -1,4 +1,4 @@
-"""What is asked of a resolve Job, and what it answers: which bytes lie at URIs whose digest nobody gave."""
+"""What is asked of a resolve Job, and what it answers: which bytes lie at URIs without a digest, and how many."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ANSWER_LIMIT = 4000
 
 
 class FileToResolve(Wire):
-    """A file without a digest, with what the last look found."""
+    """A file without a digest, with what the last look found; or one whose digest is given, for its size alone."""
 
     field: str
     """Where the EdgeModel's spec names it, without `spec.`: `source`, `compiled[EdgeTPU]`."""
@@ -24,6 +24,9 @@ class FileToResolve(Wire):
     """What was found there last, 64 hex digits; it stands as long as the place still says `validator`."""
     validator: str | None = None
     """What the place said of the file then; see `edgesmith_builder.source.interface`."""
+    given: bool = False
+    """Whether `sha256` is the EdgeModel's own. Then the place is asked for the size of that file and for nothing more,
+    and one that gives no answer fails nothing."""
 
 
 class ResolveRequest(Wire):

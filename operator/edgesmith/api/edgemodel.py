@@ -201,7 +201,7 @@ class EdgeModelSpec(Model):
 
 
 class EdgeModel(Model):
-    """An EdgeModel object. `status` is kept as it was read: it is written whole and never decided by."""
+    """An EdgeModel object. `status` is kept as it was read, but for what no status has: it is written whole."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -220,3 +220,5 @@ class EdgeModel(Model):
     metadata: ObjectMeta
     spec: EdgeModelSpec
     status: dict[str, Any] = Field(default_factory=dict)
+    unread: tuple[str, ...] = Field((), exclude=True)
+    """What of its status cannot be read, each as a clause; it is not in `status`."""

@@ -176,7 +176,7 @@ def resolve_job_name(model: str, key: str, since: str, attempt: str, tries: int)
         model: The EdgeModel's name.
         key: The files, as a hash.
         since: When they were looked at before.
-        attempt: The attempt that the Job answers; see `edgesmith.decide.sources.attempt_of`.
+        attempt: The attempt that the Job answers; see `edgesmith.decide.digests.attempt_of`.
         tries: How many Jobs for the same look failed before this one.
     """
     return f"{model}-look-{short_hash('/'.join((key, since, attempt, str(tries))))}"

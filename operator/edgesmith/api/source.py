@@ -33,8 +33,8 @@ _DIGEST = (
 
 _BYTES = (
     "How many bytes the file with that sha256 has. Nothing is built for a DeviceProfile whose spec.hardware.memory is "
-    "less, and no Job is made to find that out. Absent: of a file with a sha256 the build finds it out when the file "
-    "comes; of one without, the look does, and status.sources keeps it."
+    "less, and no Job is made to find that out. Absent: a Job looks it up, of a file with a sha256 once and only where "
+    "that memory is given; status.sources keeps it."
 )
 _WITH_DIGEST = rules(
     {

@@ -9,7 +9,7 @@ from edgesmith.api.source import SHA256_PATTERN
 
 
 class SourceStatus(Model):
-    """What lay at the URI of a file whose digest the spec does not give, when it was looked at last.
+    """What lay at the URI of a file whose digest or size the spec does not give, when it was looked at last.
 
     Builds are made of this digest, so nobody else should write it.
     """

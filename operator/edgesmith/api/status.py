@@ -339,7 +339,10 @@ class EdgeModelStatus(Model):
     )
     sources: tuple[SourceStatus, ...] = Field(
         (),
-        description="What lies at the URI of each file whose digest the spec does not give.",
+        description=(
+            "What lies at the URI of each file whose digest the spec does not give, and how large models are whose "
+            "digest it gives."
+        ),
         json_schema_extra={"x-map-key": "field"},
     )
     nodes: NodeCounts = Field(NodeCounts(), description="All nodes of the EdgeModel.")

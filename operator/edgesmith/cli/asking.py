@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -32,12 +33,14 @@ async def cluster(found: argparse.Namespace) -> AsyncIterator[tuple[Client, str]
 
 
 async def named(client: Client, name: str, namespace: str) -> EdgeModel:
-    """One EdgeModel.
+    """One EdgeModel; what of its status cannot be read is said on standard error.
 
     Raises:
         ClusterError: There is none of that name, it cannot be read, or the cluster cannot be asked.
     """
     (model,) = choose(await load(client, namespace, [EDGE_MODEL]), name, namespace)
+    if model.unread:
+        print(f"edgesmith: {left_out(model)}", file=sys.stderr)
     return model
 
 
@@ -49,6 +52,14 @@ async def asked_for(found: argparse.Namespace) -> EdgeModel:
     """
     async with cluster(found) as (client, namespace):
         return await named(client, found.name, namespace)
+
+
+def left_out(model: EdgeModel) -> str:
+    """What of an EdgeModel's status could not be read, as a sentence without its end."""
+    return (
+        f"The status of EdgeModel {model.metadata.name} has what this version cannot read, and it is left out: "
+        f"{'; '.join(model.unread)}"
+    )
 
 
 def choose(objects: Objects, name: str | None, namespace: str) -> list[EdgeModel]:

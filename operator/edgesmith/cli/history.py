@@ -21,18 +21,13 @@ def run(found: argparse.Namespace) -> Answer:
 
     Raises:
         ClusterError: The EdgeModel could not be read.
-        ValueError: As for `rows_of`.
     """
     model = asyncio.run(asked_for(found))
     return Answer(as_json(model) if found.output == "json" else as_text(model))
 
 
 def rows_of(model: EdgeModel) -> list[dict[str, str]]:
-    """One row for each revision, the newest first.
-
-    Raises:
-        ValueError: Another version of the operator wrote the status.
-    """
+    """One row for each revision, the newest first."""
     return [_row(entry) for entry in EdgeModelStatus.model_validate(model.status).history]
 
 

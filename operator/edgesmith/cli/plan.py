@@ -31,7 +31,7 @@ from edgesmith.cluster.kinds import EDGE_MODEL
 from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.status import status_manifest
 from edgesmith.decide import decide, wanted
-from edgesmith.decide.plan import Change, Move, Plan
+from edgesmith.decide.plan import Change, Move, Plan, StartBuild
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import Image, Snapshot
 from edgesmith_builder.contract import FileToResolve
@@ -182,14 +182,8 @@ def _entry(planned: Planned) -> dict[str, Any]:
         "namespace": metadata.namespace,
         "name": metadata.name,
         "look": {"why": made.look.why, "files": [_file(file) for file in made.look.files]} if made.look else None,
-        "builds": [
-            {
-                "profile": start.profile.metadata.name,
-                "key": start.build.key,
-                "reason": [asdict(change) for change in start.reason],
-            }
-            for start in made.builds
-        ],
+        "builds": [_start(start) for start in made.builds],
+        "buildsAfterLook": [_start(start) for start in made.held],
         "cached": [{"profile": profile, "image": image} for profile, image in _cached(snapshot)],
         "trials": [
             {"profile": trial.profile.metadata.name, "node": trial.node, "images": dict(trial.images)}
@@ -215,6 +209,11 @@ def _entry(planned: Planned) -> dict[str, Any]:
     }
 
 
+def _start(start: StartBuild) -> dict[str, Any]:
+    reason = [asdict(change) for change in start.reason]
+    return {"profile": start.profile.metadata.name, "key": start.build.key, "reason": reason}
+
+
 def _file(file: FileToResolve) -> dict[str, str]:
     return {"field": file.field, "uri": file.uri}
 
@@ -237,9 +236,10 @@ def _text(planned: Planned) -> str:
     if made.look:
         files = ", ".join(f"spec.{file.field} {file.uri}" for file in made.look.files)
         lines.append(f"  look      at {files}: {made.look.why}")
-    for start in made.builds:
+    for start in (*made.builds, *made.held):
         variant = _variant(start.profile.metadata.name, start.alternative)
-        lines.append(f"  build     {variant}: {_why(start.reason)} (key {start.build.key})")
+        after = "" if start in made.builds else ", once it is known how large its model is"
+        lines.append(f"  build     {variant}: {_why(start.reason)} (key {start.build.key}){after}")
     lines += [f"  built     {profile}: {image}" for profile, image in _cached(snapshot)]
     lines += [
         f"  refused   {one.name} for {variant.profile}: {one.message}"
@@ -268,6 +268,7 @@ def _text(planned: Planned) -> str:
     if not (
         made.look
         or made.builds
+        or made.held
         or made.trials
         or made.retraining
         or new
@@ -347,10 +348,7 @@ def _clause(sentence: str) -> str:
 
 def _last_counts(model: EdgeModel) -> str:
     """The nodes as the operator counted them last."""
-    try:
-        status = EdgeModelStatus.model_validate(model.status)
-    except ValueError:  # written by another version
-        return ""
+    status = EdgeModelStatus.model_validate(model.status)
     return f" When the operator looked last, {_counts(status.nodes)}." if (status.observed_generation or 0) > 0 else ""
 
 

@@ -46,7 +46,7 @@ def run(found: argparse.Namespace) -> Answer:
 
     Raises:
         ClusterError: The EdgeModel could not be read.
-        ValueError: There is nothing to draw, or another version of the operator wrote the status.
+        ValueError: There is nothing to draw.
         OSError: A file cannot be written.
     """
     model = asyncio.run(asked_for(found))
@@ -59,11 +59,7 @@ def run(found: argparse.Namespace) -> Answer:
 
 
 def rows_of(model: EdgeModel) -> list[Row]:
-    """Every candidate of the present builds that a device tried or that is rolled out, then those that are out.
-
-    Raises:
-        ValueError: Another version of the operator wrote the status.
-    """
+    """Every candidate of the present builds that a device tried or that is rolled out, then those that are out."""
     status = EdgeModelStatus.model_validate(model.status)
     trials = {(one.profile, one.build_key): one for one in status.trials}
     found: list[Row] = []

@@ -12,11 +12,12 @@ from typing import Any
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import node_label
+from edgesmith.api.source import Dataset
 from edgesmith.api.status import UNSEEN, EdgeModelStatus, VariantStatus
 from edgesmith.api.trial_status import candidate_name
 from edgesmith.api.units import parse_duration
 from edgesmith.cli.answer import Answer
-from edgesmith.cli.asking import choose, cluster, unreadable
+from edgesmith.cli.asking import choose, cluster, left_out, unreadable
 from edgesmith.cli.command import command_of
 from edgesmith.cli.seen import Seen, look
 from edgesmith.cli.table import size, table
@@ -25,7 +26,7 @@ from edgesmith.cluster.listing import load
 from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.unreadable import Unreadable
 from edgesmith.decide.devices import devices_of
-from edgesmith.decide.digests import looked_at_fields, recorded
+from edgesmith.decide.digests import looked_at_fields, measured, recorded
 from edgesmith.decide.fleet import NodeState, ServerState
 from edgesmith.decide.marks import Mark, marks_of
 from edgesmith.decide.observe import Allowance, Terms, observe
@@ -93,10 +94,12 @@ def detail(seen: Seen, model: EdgeModel) -> str:
     if observed != model.metadata.generation:
         about = "none" if observed == UNSEEN else observed
         lines.append(f"The operator has not looked at this generation yet; what follows is about {about}.")
+    if model.unread:
+        lines.append(f"{left_out(model)}.")
     sections = {
         "CONDITION": (["CONDITION", "STATUS", "REASON", "MESSAGE"], "conditions"),
         "REQUEST": (["REQUEST", "STATE", "MESSAGE"], "requests"),
-        "SOURCE": (["SOURCE", "SHA256", "LOOKED AT", "URI"], "sources"),
+        "SOURCE": (["SOURCE", "SHA256", "SIZE", "LOOKED AT", "URI"], "sources"),
         "VARIANT": (
             [
                 *("VARIANT", "STATE", "PRECISION", "ACCURACY", "+/-", "DROP", "+/-", "AGREEMENT", "+/-"),
@@ -133,6 +136,7 @@ def describe(seen: Seen, model: EdgeModel) -> dict[str, Any]:
     return {
         "namespace": model.metadata.namespace,
         "name": model.metadata.name,
+        "unread": list(model.unread),
         "conditions": [
             {"type": c.type, "status": c.status, "reason": c.reason, "message": c.message}
             for c in status_of(model).conditions
@@ -155,12 +159,21 @@ def as_json(seen: Seen, models: list[EdgeModel]) -> str:
 
 
 def _sources(model: EdgeModel) -> list[dict[str, str]]:
-    """The files whose digest the spec does not give, with what was found at the last look."""
-    known, rows = recorded(model), []
-    for field, file in looked_at_fields(model).items():
-        entry = known.get(field)
-        found = (entry.sha256, entry.resolved_at) if entry else ("", "")
-        rows.append({"field": field, "sha256": found[0], "resolvedAt": found[1], "uri": file.uri})
+    """The files that a look is about, for their digest or their size, and those whose size the spec gives."""
+    known, looked_at, rows = recorded(model) | measured(model), looked_at_fields(model), []
+    for field, file in model.spec.files.items():
+        entry, given = known.get(field), None if isinstance(file, Dataset) else file.bytes
+        if field not in looked_at and entry is None and given is None:
+            continue
+        rows.append(
+            {
+                "field": field,
+                "sha256": entry.sha256 if entry else file.sha256 or "",
+                "size": size(entry.bytes if entry else given),
+                "resolvedAt": entry.resolved_at if entry else "",
+                "uri": file.uri,
+            }
+        )
     return rows
 
 
@@ -292,11 +305,7 @@ def _revision_word(mark: Mark | None) -> str:
 
 def status_of(model: EdgeModel) -> EdgeModelStatus:
     """What the operator said of it last."""
-    try:
-        return EdgeModelStatus.model_validate(model.status)
-    except ValueError:
-        # Written by another version: what cannot be read is shown as not seen.
-        return EdgeModelStatus()
+    return EdgeModelStatus.model_validate(model.status)
 
 
 def _age(seconds: float) -> str:

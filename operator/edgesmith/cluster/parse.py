@@ -26,6 +26,7 @@ from edgesmith.api.units import parse_bytes
 from edgesmith.cluster.fields import Raw, at, json_object, mapping, mappings, number, text, time_of
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL
 from edgesmith.cluster.parse_room import open_look, room_in
+from edgesmith.cluster.parse_status import readable
 from edgesmith.cluster.pulling import pull_cause
 from edgesmith.cluster.unreadable import Unreadable, unreadable
 from edgesmith.decide.devices import is_device
@@ -66,12 +67,17 @@ def owner_of(raw: Raw) -> str:
 
 
 def edge_model(raw: Raw) -> EdgeModel | Unreadable:
-    """An EdgeModel; `Unreadable` where the API server let something through that is none (another schema, say)."""
+    """An EdgeModel; `Unreadable` where the API server let something through that is none (another schema, say).
+
+    Its status does not make it one: what of that cannot be read is left out, and `unread` names it.
+    """
+    status, unread = readable(at(raw, "status"))
     try:
-        found = EdgeModel.model_validate(raw)
+        found = EdgeModel.model_validate({**mapping(raw), "status": status})
     except (ValueError, ArithmeticError) as error:
         return unreadable(EDGE_MODEL, raw, error)
-    return found.model_copy(update={"metadata": found.metadata.model_copy(update={"owners": owners_of(raw)})})
+    metadata = found.metadata.model_copy(update={"owners": owners_of(raw)})
+    return found.model_copy(update={"metadata": metadata, "unread": unread})
 
 
 def owners_of(raw: Raw) -> dict[str, str]:

@@ -18,6 +18,7 @@ from edgesmith.cluster.errors import (
     Stalled,
 )
 from edgesmith.decide.conditions import SENTENCES
+from edgesmith.decide.entries import listed
 
 _REASONS: Mapping[type[ClusterError], Reason] = {
     QuotaExceeded: Reason.QUOTA_EXCEEDED,
@@ -73,7 +74,7 @@ def _variant(variant: VariantStatus, stalled: Sequence[Refusal]) -> VariantStatu
 def _condition(
     kind: ConditionType, status: str, stalled: Sequence[Refusal], model: EdgeModel, now: datetime
 ) -> Condition:
-    before = next((c for c in _conditions(model) if c.get("type") == kind), {})
+    before = next((c for c in listed(model.status, "conditions") if c.get("type") == kind), {})
     since = before.get("lastTransitionTime") if before.get("status") == status else None
     sentences = list(dict.fromkeys(str(one.error) for one in stalled))
     more = f" And {len(sentences) - SENTENCES} more." if len(sentences) > SENTENCES else ""
@@ -87,8 +88,3 @@ def _condition(
             "observedGeneration": model.metadata.generation,
         }
     )
-
-
-def _conditions(model: EdgeModel) -> list[Mapping[str, str]]:
-    found = model.status.get("conditions")
-    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []

@@ -28,6 +28,8 @@ class Statuses:
         self._objects = objects
         self._read: dict[ObjectKey, tuple[Mapping[str, Any], Object | None]] = {}
         """The status that was compared last, and how it would be written; for speed alone."""
+        self._left: dict[ObjectKey, tuple[str, ...]] = {}
+        """What could not be read after a write: it is another manager's, and no further write takes it away."""
 
     async def write(self, status: EdgeModelStatus, snapshot: Snapshot) -> bool:
         """Write a status unless it reads like that already; says whether it was written.
@@ -38,8 +40,10 @@ class Statuses:
         metadata = snapshot.model.metadata
         wanted = status_manifest(status)
         known = self._objects.models.get(metadata.namespace, metadata.name)
-        live = known.status if known and known.metadata.uid == metadata.uid else snapshot.model.status
-        if self._reading((metadata.namespace, metadata.name), live) == wanted:
+        live = known if known and known.metadata.uid == metadata.uid else snapshot.model
+        key = (metadata.namespace, metadata.name)
+        spoiled = live.unread and live.unread != self._left.get(key)
+        if not spoiled and self._reading(key, live.status) == wanted:
             return False
         try:
             result = await self._client.apply_status(EDGE_MODEL, metadata.namespace, metadata.name, wanted)
@@ -47,11 +51,14 @@ class Statuses:
             # Deleted in mid-pass: its children go with it, and the next pass takes its labels off the nodes.
             return False
         self._objects.put(EDGE_MODEL, result)
+        found = self._objects.models.get(*key)
+        self._left[key] = found.unread if found else ()
         return True
 
     def forget(self, namespace: str, name: str) -> None:
         """Forget an EdgeModel that is gone."""
         self._read.pop((namespace, name), None)
+        self._left.pop((namespace, name), None)
 
     def _reading(self, key: ObjectKey, live: Mapping[str, Any]) -> Object | None:
         """How a status that was read would be written; None where it cannot be read."""

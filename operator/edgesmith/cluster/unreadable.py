@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from edgesmith.cluster.fields import Raw, at, mapping, text
 from edgesmith.cluster.kinds import Kind
@@ -64,12 +65,16 @@ def _sentence(kind: Kind, error: Exception) -> str:
     said = "This version of Edgesmith cannot read the " + kind.kind
     if not isinstance(error, ValidationError):
         return f"{said}: {error or type(error).__name__}."
-    first = error.errors(include_url=False, include_context=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the object"
-    expected = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")
-    if first["type"] == "missing":
-        return f"{said}: {where} is absent; it is required."
-    return f"{said}: {where} is {_short(first['input'])}; expected: {expected[:1].lower()}{expected[1:]}."
+    return f"{said}: {expected(error.errors(include_url=False, include_context=False)[0])}."
+
+
+def expected(error: ErrorDetails) -> str:
+    """One error as a clause: field, value, what was expected."""
+    where = ".".join(str(part) for part in error["loc"]) or "the object"
+    wanted = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")
+    if error["type"] == "missing":
+        return f"{where} is absent; it is required"
+    return f"{where} is {_short(error['input'])}; expected: {wanted[:1].lower()}{wanted[1:]}"
 
 
 def _short(value: Any) -> str:

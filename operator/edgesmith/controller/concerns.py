@@ -15,6 +15,7 @@ from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL, JOB, NODE
 from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.table import ObjectChange
 from edgesmith.controller.queue import Key
+from edgesmith.decide.entries import listed
 from edgesmith.decide.profiles import carries, resolve
 from edgesmith.decide.snapshot import Node
 
@@ -57,8 +58,7 @@ def _by_job(change: ObjectChange, models: Iterable[EdgeModel]) -> set[Key]:
 
 def _builds(model: EdgeModel, key: str) -> bool:
     """Whether a build is the present one of a variant."""
-    variants = model.status.get("variants")
-    return isinstance(variants, list) and any(one.get("buildKey") == key for one in variants if isinstance(one, dict))
+    return any(one.get("buildKey") == key for one in listed(model.status, "variants"))
 
 
 def _by_node(change: ObjectChange, objects: Objects) -> set[Key]:

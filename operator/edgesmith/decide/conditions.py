@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from edgesmith.api.conditions import ConditionType, Reason
 from edgesmith.api.status import Condition
+from edgesmith.decide.entries import listed
 
 SENTENCES = 3
 """How many findings of one severity a message names; a fleet can have thousands."""
@@ -80,7 +81,7 @@ def conditions(
         (kind, "True" if finding.severity is Severity.FINE else "False", finding) for kind, finding in areas.items()
     ]
     said += beside
-    before = {condition.get("type"): condition for condition in _conditions_of(previous)}
+    before = {condition.get("type"): condition for condition in listed(previous, "conditions")}
     return tuple(
         _condition(kind, status, finding, before=before.get(kind), generation=generation, now=now)
         for kind, status, finding in said
@@ -89,7 +90,7 @@ def conditions(
 
 def changed(conditions: Iterable[Condition], previous: Mapping[str, Any]) -> tuple[Condition, ...]:
     """Conditions whose status or reason is not what it was."""
-    before = {condition.get("type"): condition for condition in _conditions_of(previous)}
+    before = {condition.get("type"): condition for condition in listed(previous, "conditions")}
     return tuple(
         condition
         for condition in conditions
@@ -101,7 +102,7 @@ def changed(conditions: Iterable[Condition], previous: Mapping[str, Any]) -> tup
 def was_ready(previous: Mapping[str, Any]) -> bool:
     """Whether a status says `Ready`."""
     return any(
-        one.get("type") == ConditionType.READY and one.get("status") == "True" for one in _conditions_of(previous)
+        one.get("type") == ConditionType.READY and one.get("status") == "True" for one in listed(previous, "conditions")
     )
 
 
@@ -123,8 +124,3 @@ def _condition(
         last_transition_time=str(kept) if kept else now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         observed_generation=generation,
     )
-
-
-def _conditions_of(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    found = status.get("conditions")
-    return [condition for condition in found if isinstance(condition, Mapping)] if isinstance(found, list) else []

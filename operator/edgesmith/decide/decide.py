@@ -23,7 +23,7 @@ from edgesmith.decide.retention import old_jobs, old_revisions, old_staging
 from edgesmith.decide.retraining import retrain
 from edgesmith.decide.rollout import Course, plan_rollout
 from edgesmith.decide.snapshot import Snapshot
-from edgesmith.decide.status import events_of, status_of
+from edgesmith.decide.status import events_of, status_of, unread_events
 from edgesmith.decide.transfer import transfer_of
 from edgesmith.decide.variant_status import VariantFacts, counts
 from edgesmith.decide.view import View
@@ -67,12 +67,13 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
             *view.looks.deletes,
         ),
         service=bool(revisions or snapshot.revisions),
-        events=events_of(status, snapshot.model.status),
+        events=(*unread_events(snapshot.model), *events_of(status, snapshot.model.status)),
         pending=tuple(pending),
         look_again=min((wait for wait in waits if wait is not None), default=None),
         builds_wait=any(state.no_slot for state in states),
         look=view.looks.start,
         look_waits=view.looks.waits,
+        held=view.looks.held,
         holds=holds,
         reports=reports,
         retraining=retrained.starts,

@@ -5,14 +5,23 @@ What is said here decides what a build is made of, so nothing stands in for a di
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import datetime
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import Alternative, EdgeModel, compiled_field
-from edgesmith.api.source import File
+from edgesmith.api.names import short_hash
+from edgesmith.api.source import Compiled, Dataset, File, ModelFile
 from edgesmith.api.source_status import SourceStatus
+from edgesmith.decide.entries import entries_of, time_of
+from edgesmith.decide.retry import requested
 from edgesmith.decide.toolchain import compiled_for
 from edgesmith_builder.contract import Artifact, Build
+
+
+def attempt_of(model: EdgeModel) -> str:
+    """What a resolve Job answers beside its files, as a hash: the retry that was asked for, and the Secret's name."""
+    return short_hash(f"{requested(model)}\n{model.spec.source.secret or ''}")
 
 
 def looked_at_fields(model: EdgeModel) -> dict[str, File]:
@@ -25,13 +34,46 @@ def recorded(model: EdgeModel) -> dict[str, SourceStatus]:
 
     What was found at another URI says nothing of the file, and neither does an entry that cannot be read.
     """
-    wanted, found = looked_at_fields(model), {}
-    sources = model.status.get("sources")
-    for raw in sources if isinstance(sources, list) else ():
+    return _standing(model, looked_at_fields(model))
+
+
+def sizeless(model: EdgeModel) -> dict[str, ModelFile | Compiled]:
+    """The models whose digest the spec gives and whose size it does not, by their field."""
+    files = model.spec.files.items()
+    return {
+        field: file
+        for field, file in files
+        if not isinstance(file, Dataset) and file.sha256 is not None and file.bytes is None
+    }
+
+
+def measured(model: EdgeModel) -> dict[str, SourceStatus]:
+    """What the status knows of the size of models whose digest the spec gives, by their field.
+
+    It is about bytes that have that digest, so it stands until another is given. An entry without `bytes` says that
+    nobody could tell; but not one of a look for the digest, which has a `validator` and was asked for no size.
+    """
+    wanted = sizeless(model)
+    return {
+        field: one
+        for field, one in _standing(model, wanted).items()
+        if one.sha256 == wanted[field].sha256 and (one.bytes is not None or one.validator is None)
+    }
+
+
+def answered(model: EdgeModel) -> dict[str, SourceStatus]:
+    """Those of `measured` that count: another try that is asked for, or another Secret, has them asked for anew."""
+    attempt = attempt_of(model)
+    return {field: one for field, one in measured(model).items() if one.attempt == attempt}
+
+
+def _standing(model: EdgeModel, wanted: Mapping[str, File]) -> dict[str, SourceStatus]:
+    """The entries of the status about some files."""
+    found: dict[str, SourceStatus] = {}
+    for entry in entries_of(model.status, "sources", SourceStatus):
         try:
-            entry = SourceStatus.model_validate(raw)
             resolved_at(entry)
-        except ValueError:  # pydantic's own errors are of this kind, too
+        except (ValueError, OverflowError):
             continue
         if entry.field in wanted and entry.uri == wanted[entry.field].uri:
             found[entry.field] = entry
@@ -42,10 +84,9 @@ def resolved_at(entry: SourceStatus) -> datetime:
     """When the look at a file ended, in UTC.
 
     Raises:
-        ValueError: The entry's time is none.
+        ValueError, OverflowError: The entry's time is none.
     """
-    found = datetime.fromisoformat(entry.resolved_at)
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    return time_of(entry.resolved_at)
 
 
 def undigested(model: EdgeModel, profile: DeviceProfile, alternative: Alternative | None = None) -> tuple[str, ...]:

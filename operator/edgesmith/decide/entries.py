@@ -19,12 +19,22 @@ def entries_of(status: Mapping[str, Any], field: str, kind: type[_Entry]) -> Ite
         field: The list's name in it.
         kind: What its entries are.
     """
-    entries = status.get(field)
-    for entry in entries if isinstance(entries, list) else ():
+    for entry in listed(status, field):
         try:
             yield kind.model_validate(entry)
         except ValueError:
             continue
+
+
+def listed(status: Mapping[str, Any], field: str) -> Iterator[Mapping[str, Any]]:
+    """The entries of a list as they stand; what is no entry is left out.
+
+    Args:
+        status: The EdgeModel's status, or an entry of it with a list of its own.
+        field: The list's name in it.
+    """
+    entries = status.get(field)
+    yield from (entry for entry in (entries if isinstance(entries, list) else ()) if isinstance(entry, Mapping))
 
 
 def time_text(time: datetime) -> str:

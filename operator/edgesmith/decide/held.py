@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from edgesmith.decide.entries import listed
 from edgesmith.decide.snapshot import Revision, Snapshot
 from edgesmith.decide.trust import key_of
 
@@ -17,11 +18,7 @@ def variant_before(status: Mapping[str, Any], profile: str, key: str) -> Mapping
         profile: The variant's.
         key: The build key.
     """
-    variants = status.get("variants")
-    for one in variants if isinstance(variants, list) else ():
-        if isinstance(one, Mapping) and one.get("profile") == profile and one.get("buildKey") == key:
-            return one
-    return {}
+    return next((one for one in _variants(status, profile) if one.get("buildKey") == key), {})
 
 
 def build_before(status: Mapping[str, Any], profile: str, key: str) -> Mapping[str, Any]:
@@ -32,14 +29,9 @@ def build_before(status: Mapping[str, Any], profile: str, key: str) -> Mapping[s
         profile: The variant's.
         key: The build key.
     """
-    variants = status.get("variants")
-    for one in variants if isinstance(variants, list) else ():
-        if isinstance(one, Mapping) and one.get("profile") == profile:
-            builds = one.get("builds")
-            for build in builds if isinstance(builds, list) else ():
-                if isinstance(build, Mapping) and build.get("buildKey") == key:
-                    return build
-    return variant_before(status, profile, key)
+    builds = (build for one in _variants(status, profile) for build in listed(one, "builds"))
+    found = next((build for build in builds if build.get("buildKey") == key), None)
+    return found or variant_before(status, profile, key)
 
 
 def refused_before(status: Mapping[str, Any], profile: str, alternative: str | None, key: str) -> list[dict[str, Any]]:
@@ -53,8 +45,12 @@ def refused_before(status: Mapping[str, Any], profile: str, alternative: str | N
     """
     if not build_before(status, profile, key):
         return []
-    entry: Mapping[str, Any] = next((one for one in status["variants"] if one.get("profile") == profile), {})
-    return [dict(one) for one in entry.get("refused") or () if one.get("alternative") == alternative]
+    entry = next(_variants(status, profile), {})
+    return [dict(one) for one in listed(entry, "refused") if one.get("alternative") == alternative]
+
+
+def _variants(status: Mapping[str, Any], profile: str) -> Iterator[Mapping[str, Any]]:
+    return (one for one in listed(status, "variants") if one.get("profile") == profile)
 
 
 def held_revision(snapshot: Snapshot, profile: str, *keys: str) -> Revision | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from edgesmith.api.made_build import MadeBuild
 from edgesmith.decide.build_jobs import age
-from edgesmith.decide.entries import entries_of
+from edgesmith.decide.entries import entries_of, listed
 from edgesmith.decide.snapshot import Snapshot
 from edgesmith_builder.contract import Build, Earlier, ServerName
 
@@ -31,7 +31,7 @@ def made_before(status: Mapping[str, Any], profile: str) -> Iterator[MadeBuild]:
         status: The EdgeModel's as it stands.
         profile: The variant's.
     """
-    for one in _variants(status):
+    for one in listed(status, "variants"):
         if one.get("profile") == profile:
             yield from entries_of(one, "made", MadeBuild)
 
@@ -49,11 +49,6 @@ def earlier_of(snapshot: Snapshot, build: Build, server: ServerName) -> Earlier 
     if snapshot.settings.signing_secret:
         return None
     bundle = build.bundle_key(server)
-    kept = (made for one in _variants(snapshot.model.status) for made in entries_of(one, "made", MadeBuild))
+    kept = (made for one in listed(snapshot.model.status, "variants") for made in entries_of(one, "made", MadeBuild))
     others = (one for one in kept if one.bundle_key == bundle and one.build_key != build.key)
     return next((Earlier(digest=one.digest, bundle=bundle) for one in others), None)
-
-
-def _variants(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    variants = status.get("variants")
-    yield from (one for one in (variants if isinstance(variants, list) else ()) if isinstance(one, Mapping))

@@ -45,7 +45,7 @@ class StartBuild:
 
 @dataclass(frozen=True, slots=True)
 class StartLook:
-    """Make a resolve Job: one look at files whose digest the spec does not give."""
+    """Make a resolve Job: one look at files whose digest the spec does not give, or whose size it does not."""
 
     files: tuple[FileToResolve, ...]
     key: str
@@ -209,6 +209,8 @@ class Plan:
     """Made after the builds."""
     look_waits: bool = False
     """Whether a look is due and waits for a slot."""
+    held: tuple[StartBuild, ...] = ()
+    """Builds that start once `look` has said how large their models are."""
     holds: tuple[HoldImage, ...] = ()
     """Made after the revisions."""
     retraining: tuple[StartRetraining, ...] = ()

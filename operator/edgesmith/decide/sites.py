@@ -7,11 +7,12 @@ digests, and looks for it in its own registry.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from edgesmith.api.conditions import ConditionType, Reason
 from edgesmith.api.names import short_hash
+from edgesmith.decide.entries import listed, time_of
 from edgesmith.decide.held import build_before
 from edgesmith.decide.snapshot import Snapshot, StrangeImage
 from edgesmith_builder.contract import Build
@@ -67,11 +68,9 @@ def _waited(snapshot: Snapshot, now: datetime) -> float:
 
 def _waits_since(status: Mapping[str, Any]) -> Iterator[datetime]:
     """Since when an EdgeModel waits for a build, by its status; nothing where it does not."""
-    conditions = status.get("conditions")
-    for one in conditions if isinstance(conditions, list) else ():
+    for one in listed(status, "conditions"):
         if one.get("type") == ConditionType.BUILDS_READY and one.get("reason") == Reason.WAITING_FOR_BUILD:
             try:
-                found = datetime.fromisoformat(str(one.get("lastTransitionTime")))
-            except ValueError:
+                yield time_of(str(one.get("lastTransitionTime")))
+            except (ValueError, OverflowError):
                 continue
-            yield found if found.tzinfo else found.replace(tzinfo=UTC)

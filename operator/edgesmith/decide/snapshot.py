@@ -99,7 +99,7 @@ class BuilderJob:
     key: str
     """What it is about: the build key, or the files as a hash."""
     attempt: str
-    """What it answers beside its key; see `attempt_of` of `decide.attempts` and of `decide.sources`."""
+    """What it answers beside its key; see `attempt_of` of `decide.build_jobs` and of `decide.digests`."""
     finished: bool
     succeeded: bool
     failure: BuildFailure | None

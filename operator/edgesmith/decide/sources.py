@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from edgesmith.api.conditions import Reason
-from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import short_hash
 from edgesmith.api.source import File
 from edgesmith.api.source_status import SourceStatus
@@ -25,12 +24,15 @@ from edgesmith.decide.build_jobs import Jobs, age
 from edgesmith.decide.build_slots import RECHECK
 from edgesmith.decide.builds import BuildState
 from edgesmith.decide.conditions import Finding, Severity
-from edgesmith.decide.digests import looked_at_fields, recorded, resolved_at
+from edgesmith.decide.digests import attempt_of, looked_at_fields, recorded, resolved_at
 from edgesmith.decide.found import TIME_FORMAT, answers_of, ended_at, merged
-from edgesmith.decide.plan import Delete, StartLook
-from edgesmith.decide.retry import Retry, cannot_start, failed, remaining, requested
+from edgesmith.decide.plan import Delete, StartBuild, StartLook
+from edgesmith.decide.retry import Retry, cannot_start, failed, remaining
 from edgesmith.decide.snapshot import ResolveJob, Snapshot
 from edgesmith_builder.contract import FileToResolve
+
+SIZES = "size-"
+"""The beginning of the key of a resolve Job that asks for sizes alone; see `decide/sizes.py`."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -54,6 +56,8 @@ class Looks:
     """Seconds until time alone changes something."""
     waits: bool = False
     """A look is due and waits for a slot."""
+    held: tuple[StartBuild, ...] = ()
+    """Builds that start once it is known how large their models are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +70,9 @@ class _Due:
     """Whether a place that says what it said last is to be believed."""
 
 
-def attempt_of(model: EdgeModel) -> str:
-    """What a resolve Job answers beside its files, as a hash: the retry that was asked for, and the Secret's name."""
-    return short_hash(f"{requested(model)}\n{model.spec.source.secret or ''}")
+def asks_for_sizes(job: ResolveJob) -> bool:
+    """Whether a resolve Job only asks how large files are whose digest the spec gives."""
+    return job.key.startswith(SIZES)
 
 
 def key_of(files: Mapping[str, File]) -> str:
@@ -97,11 +101,12 @@ def plan_looks(snapshot: Snapshot, builds: Mapping[Place, BuildState], now: date
         now: The time.
     """
     files = looked_at_fields(snapshot.model)
+    jobs = tuple(job for job in snapshot.resolve_jobs if not asks_for_sizes(job))
     if not files:
-        deletes = tuple(Delete("Job", job.name, "The spec gives every digest.") for job in snapshot.resolve_jobs)
+        deletes = tuple(Delete("Job", job.name, "The spec gives every digest.") for job in jobs)
         given = Finding(Severity.FINE, Reason.SUCCEEDED, "The spec gives the digest of every file.")
         return Looks(given, builds, deletes=deletes)
-    return _Case(snapshot, builds, files, now).looks()
+    return _Case(replace(snapshot, resolve_jobs=jobs), builds, files, now).looks()
 
 
 class _Case:

@@ -16,6 +16,7 @@ from edgesmith.decide.builds import BuildState
 from edgesmith.decide.conditions import SENTENCES, Finding, Said, Severity, changed, conditions, summarise, was_ready
 from edgesmith.decide.contestants import out_of
 from edgesmith.decide.drift import Drifting
+from edgesmith.decide.entries import listed
 from edgesmith.decide.plan import Event, Pending
 from edgesmith.decide.profiles import Assignment, Resolved
 from edgesmith.decide.retry import requested
@@ -110,10 +111,21 @@ def events_of(status: EdgeModelStatus, previous: Mapping[str, Any]) -> tuple[Eve
     return (*found, *variants, *_recompiled_events(status, previous))
 
 
+STATUS_UNREADABLE = "StatusUnreadable"
+"""The reason of an event about a status with something in it that no status has."""
+
+
+def unread_events(model: EdgeModel) -> tuple[Event, ...]:
+    """An event where something in the status could not be read: what was kept there is not known any more."""
+    if not model.unread:
+        return ()
+    said = f"The status has what cannot be read and was left out: {'; '.join(model.unread)}."
+    return (Event("Warning", STATUS_UNREADABLE, said),)
+
+
 def _variant_events(status: EdgeModelStatus, previous: Mapping[str, Any]) -> list[Event]:
     """One event for every variant whose state is not as it was; the message names its profile."""
-    variants = previous.get("variants")
-    before = {one.get("profile"): one.get("state") for one in variants} if isinstance(variants, list) else {}
+    before = {one.get("profile"): one.get("state") for one in listed(previous, "variants")}
     found: list[Event] = []
     for variant in status.variants:
         if variant.state != before.get(variant.profile):
@@ -130,11 +142,10 @@ RECOMPILED = "Recompiled"
 
 def _recompiled_events(status: EdgeModelStatus, previous: Mapping[str, Any]) -> Iterable[Event]:
     """One event for every change that no node of the variant told before, however many more follow."""
-    variants = previous.get("variants")
     before = {
         (one.get("profile"), change.get("change"))
-        for one in (variants if isinstance(variants, list) else ())
-        for change in one.get("recompiled", ())
+        for one in listed(previous, "variants")
+        for change in listed(one, "recompiled")
     }
     for variant in status.variants:
         for one in variant.recompiled:

@@ -6,10 +6,11 @@ of its tag. What a Job of ours reported, and what a DaemonSet or the status has 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from edgesmith.api.conditions import Reason
 from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.decide.entries import listed
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import BuildJob, Revision, UnsignedImage
 from edgesmith_builder.contract import Build
@@ -38,12 +39,10 @@ def trusted_digests(
         key = key_of(revision)
         if key:
             _add(found, key, revision.built or revision.image)
-    variants = model.status.get("variants")
-    for variant in variants if isinstance(variants, list) else ():
-        if isinstance(variant, Mapping):
-            _add(found, variant.get("buildKey"), variant.get("builtImage") or variant.get("image"))
-            for build in variant.get("builds") or ():
-                _add(found, build.get("buildKey"), build.get("image"))
+    for variant in listed(model.status, "variants"):
+        _add(found, variant.get("buildKey"), variant.get("builtImage") or variant.get("image"))
+        for build in listed(variant, "builds"):
+            _add(found, build.get("buildKey"), build.get("image"))
     return {key: frozenset(digests) for key, digests in found.items()}
 
 

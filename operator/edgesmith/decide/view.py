@@ -26,6 +26,7 @@ from edgesmith.decide.requests import Named
 from edgesmith.decide.rollout import Course
 from edgesmith.decide.room import Room, room_for
 from edgesmith.decide.serving import revision_of
+from edgesmith.decide.sizes import with_sizes
 from edgesmith.decide.snapshot import Node, Pod, Snapshot
 from edgesmith.decide.sources import Looks, plan_looks
 from edgesmith.decide.strategy import strategy_of
@@ -55,7 +56,7 @@ class View:
         """Profiles that are built for sites and run on no node of the cluster."""
         built = build_states(snapshot, self.to_build, now)
         places = {(name, place): one for name, states in built.items() for place, one in enumerate(states)}
-        self.looks: Looks = plan_looks(snapshot, places, now)
+        self.looks: Looks = with_sizes(snapshot, plan_looks(snapshot, places, now), now)
         trial = model.spec.optimize.trial != "Never"
         self.contestants = {
             name: contestants(

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.source import Dataset
-from edgesmith.decide.digests import recorded
+from edgesmith.decide.digests import measured, recorded
 
 _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _STEP = re.compile(r"(\w+)(?:\[([^\]]+)\])?")
@@ -35,7 +35,7 @@ def with_digests(raw: Mapping[str, Any], model: EdgeModel) -> dict[str, Any]:
         model: The same, parsed.
     """
     found = bare(raw)
-    for field, entry in recorded(model).items():
+    for field, entry in (recorded(model) | measured(model)).items():
         file = _at(found["spec"], field)
         if file is not None:
             file["sha256"] = entry.sha256
