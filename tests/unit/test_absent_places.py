@@ -69,6 +69,10 @@ def late(words: str, **more: Any) -> tuple[NodeState, ...]:
 
 MOVED |= {
     "one that comes and goes for the deadline has no place": (late(f"new+ new? {OTHERS}", **PULLING), 2),
+    "nor has one that is away again, and not for long": (
+        away(f"new+ ~new? {OTHERS}", GOING, late=True, unsteady=NOW - GONE),
+        2,
+    ),
     "nor have three that only pull": (late(f"new+ new? new? new? {OTHERS}", **PULLING), 2),
     "nor one on which it ran": (late(f"new+ new? {OTHERS}"), 2),
     "two on which it ran and that come and go: one of them has": (late(f"new+ new? new? {OTHERS}"), 1),
@@ -78,6 +82,17 @@ MOVED |= {
     ),
     "one that comes and goes and fails has until it goes back": (late(f"new+ new! {OTHERS}"), 2),
 }
+
+
+def test_one_that_comes_and_goes_does_not_keep_a_revision_from_being_completed() -> None:
+    for late_for, expected in ((GOING, None), (GONE, NOW)):
+        nodes = fleet("new+ new+ new? new+", n2={"unsteady": NOW - late_for, "late": late_for == GONE})
+        found = step(nodes, OLD, PROVEN).target
+        assert found is not None
+        assert found.completed == expected
+    other = step(fleet("new+ new+ old? new+", n2={"late": True}), OLD, PROVEN).target
+    assert other is not None
+    assert other.completed is None, "it has yet to get it"
 
 
 def test_one_that_comes_and_goes_is_looked_at_again_in_time() -> None:

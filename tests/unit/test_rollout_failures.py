@@ -151,6 +151,10 @@ def test_canaries_that_come_and_go_say_little_and_six_of_them_say_enough() -> No
         course = step(fleet("new? " * count + others, **gone), OLD, NEW, rules=WIDE)
         assert why(course)[0] == expected
         assert bool(moves(course).get(f"n{count}") == "new") is (expected == "")
+    both = {name: one | {"unsteady": NOW - timedelta(minutes=90)} for name, one in away(300, 0, 1).items()}
+    nine = "old+ " * 8 + "~old+"
+    course = step(fleet(f"~new? ~new? {nine}", **both), OLD, replace(NEW, lost=("n0", "n1")), rules=WIDE)
+    assert why(course)[0] == "CanaryLost", "in the end they stay away, as any other"
     stays = {**unsteady(400), **away(400, 1)}
     assert why(step(fleet(f"new? ~new? {others}", **stays), OLD, replace(NEW, lost=("n1",)), rules=WIDE)) == (
         "CanaryLost",
