@@ -206,6 +206,14 @@ def test_what_the_place_says_of_another_digest_counts_for_nothing() -> None:
     assert [(one.sha256, one.bytes) for one in plan.status.sources] == [("a" * 64, None)]
 
 
+def test_a_job_that_was_asked_about_another_digest_at_the_same_place_answers_nothing() -> None:
+    before = pinned(source=GIVEN | {"sha256": "b" * 64}, deviceProfiles={"names": ["pi"]})
+    found = ResolveResult(files=(ResolvedFile(field="source", sha256="b" * 64, bytes=5),))
+    plan = only_pi(PI, job_of(before, finished=True, succeeded=True, finished_at=NOW, found=found))
+    assert plan.look is not None
+    assert (plan.status.sources, [one.name for one in plan.deletes]) == ((), ["asks"])
+
+
 def test_every_model_is_asked_about_at_once_and_data_sets_never() -> None:
     light = {"name": "light", "source": {"uri": "s3://models/l.onnx", "sha256": "f" * 64}}
     compiled = [{"toolchain": "EdgeTPU", "uri": "s3://models/c.tflite", "sha256": "c" * 64, "bytes": 4}]

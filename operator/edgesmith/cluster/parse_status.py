@@ -39,7 +39,7 @@ def readable(raw: Any) -> tuple[Raw, tuple[str, ...]]:
     status, error = mapping(raw), _error(raw)
     said = tuple(expected(one) for one in error.errors(include_url=False, include_context=False)) if error else ()
     while error is not None:
-        paths = {_removed(status, one["loc"], missing=one["type"] == "missing") for one in error.errors()}
+        paths = {_removed(status, one["loc"]) for one in error.errors()}
         status = mapping(_without(status, paths)) if () not in paths else {}
         error = _error(status)
     more = (f"{len(said) - _NAMED} more",) if len(said) > _NAMED else ()
@@ -54,14 +54,15 @@ def _error(status: Raw) -> ValidationError | None:
     return None
 
 
-def _removed(status: Raw, where: _Path, *, missing: bool) -> _Path:
+def _removed(status: Raw, where: _Path) -> _Path:
     """What is to go for an error: the value that it is about, or what lacks one.
 
-    An error may name more than there is, such as a member of a union, so it is followed as far as the status goes.
+    An error may name more than there is, what is missing or a member of a union, so it is followed as far as the status
+    goes.
     """
     here: Any = status
     found: list[str | int] = []
-    for step in where[:-1] if missing else where:
+    for step in where:
         parts = _parts(here)
         if step not in parts:
             break
