@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
+from edgesmith.resources.resolve_job import RESOLVE
 from edgesmith_cluster import processes, sandbox, storage, tools
 from edgesmith_cluster.cgroups import path
 from edgesmith_cluster.controlplane import NAME as CONTROL_PLANE
@@ -210,11 +211,11 @@ def runs_self_test_on(fleet: Fleet, node: str) -> Callable[[processes.Process], 
 
 
 def builds(uri: str) -> Callable[[processes.Process], bool]:
-    """Whether a process is the builder of what lies at a URI."""
+    """Whether a process builds what lies at a URI; the builder looks at files, too."""
 
     def picks(process: processes.Process) -> bool:
         words = process.arguments
-        if "edgesmith_builder" not in words or "--request" not in words:
+        if "edgesmith_builder" not in words or "--request" not in words or RESOLVE in words:
             return False
         try:
             request = Path(f"/proc/{process.pid}/root{words[words.index('--request') + 1]}").read_text()

@@ -186,10 +186,14 @@ def test_a_trial_is_made_where_there_is_room_for_all_its_candidates(fleet: Fleet
         kube("label", "nodes", node, f"{LABEL}=some", f"{TURN}={turn}")
     kube.apply(device_class(PROFILE, {LABEL: "some"}, toolchain=toolchain))
     _neighbour(fleet)
-    small = {"name": "small", "source": fleet.publish("2", "model-v2.onnx")}
+    small = fleet.publish("2", "model-v2.onnx")
+    del small["secretRef"]  # that of spec.source is used
     partitions = {"label": TURN, "order": ["first", "second"]}
     rollout = {"steps": [{"nodes": 1, "bake": "1s"}], "maxUnavailable": 1, "partitions": partitions}
-    spec = {"optimize": {"objective": "Size", "alternatives": [small]}, "gates": {"maxAccuracyDrop": "2%"}}
+    spec = {
+        "optimize": {"objective": "Size", "alternatives": [{"name": "small", "source": small}]},
+        "gates": {"maxAccuracyDrop": "2%"},
+    }
     source = fleet.publish_bytes("large", _large().SerializeToString())
     manifest = fleet.manifest(NAME, source, deviceProfiles={"names": [PROFILE]}, rollout=rollout, **spec)
     with _full_disk(fleet, -ROOMY):
