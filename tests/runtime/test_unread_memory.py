@@ -32,7 +32,7 @@ MADE: Final = 2 * ANSWER
 CLIENTS: Final = 40
 """All their answers together are 320 MiB."""
 OWN: Final = 2**17
-"""Bytes that a connection takes besides: what of a frame is read, and what the allocator keeps of what is given back."""
+"""Bytes that a connection takes besides: a frame that is read, and what the allocator keeps of what it got back."""
 PATIENCE: Final = 60.0
 RESET_PEAK: Final = "5"
 """What `clear_refs` takes for it (proc_pid_clear_refs(5))."""
