@@ -123,7 +123,7 @@ async def test_an_upload_to_a_registry_over_an_object_store_goes_on(
 ) -> None:
     blob = file_blob(tmp_path, 24 * MIB, seed=6)
     async with cutting_proxy(bucket_registry, [17 * MIB]) as proxy:
-        async with Registry(plain_http=True, backoff=Backoff(attempts=5, first=0.2, limit=0.5)) as client:
+        async with Registry(plain_http=True, backoff=Backoff(attempts=8, first=0.2, limit=5.0)) as client:
             await client.push_blob(Repository.parse(f"{proxy.address}/oci/resumed"), blob)
         assert proxy.cuts == 1
         assert proxy.sent < 24 * MIB + 2 * 5 * MIB
