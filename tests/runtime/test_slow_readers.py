@@ -210,17 +210,23 @@ async def test_a_client_that_takes_no_more_again_and_again_has_no_more_time_for_
         assert connection._transport.is_closing() or len(connection.calls) < calls
 
 
+async def whose_machine_has_all(server: GrpcServer, client: Client) -> Connection:
+    """The connection of a client that has a large answer, and a call besides that nothing ends."""
+    client.write(LEAVE + began(3, LIVE) + began(5, LARGE) + frame(DATA, 1, 5, bytes(5)))
+    await client.status(5)
+    (connection,) = server._connections
+    await until(lambda: not connection._sending.unsent())
+    connection.calls[3].since = math.inf
+    return connection
+
+
 async def test_a_client_whose_machine_has_all_is_waited_for_as_long_as_its_program_reads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It has a call besides, without which it would be closed after a while in any case."""
     clock = Clock(monkeypatch)
     async with serving_large() as (server, client):
-        client.write(LEAVE + began(3, LIVE) + began(5, LARGE) + frame(DATA, 1, 5, bytes(5)))
-        await client.status(5)
-        (connection,) = server._connections
-        await until(lambda: not connection._sending.unsent())
-        connection.calls[3].since = math.inf
+        connection = await whose_machine_has_all(server, client)
         pings = [payload for kind, flags, _, payload in client.frames if (kind, flags) == (PING, 0)]
         assert len(pings) == (SIZE + 5) // int(4096 * OWN.silent)
         for ping in pings:
@@ -242,11 +248,7 @@ async def test_a_client_whose_machine_has_all_and_whose_program_hangs_is_cut_off
 ) -> None:
     clock = Clock(monkeypatch)
     async with serving_large() as (server, client):
-        client.write(LEAVE + began(3, LIVE) + began(5, LARGE) + frame(DATA, 1, 5, bytes(5)))
-        await client.status(5)
-        (connection,) = server._connections
-        await until(lambda: not connection._sending.unsent())
-        connection.calls[3].since = math.inf
+        connection = await whose_machine_has_all(server, client)
         connection.expire(clock.now)
         connection.expire(clock.now + OWN.silent + OWN.answer - 1)
         assert not connection._transport.is_closing()

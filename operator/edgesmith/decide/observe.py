@@ -108,8 +108,6 @@ def observe(
     has_deadline = server is ServerState.STARTING and not (blocked or staged)
     unfinished = current is not None and allowed.unfinished
     gone = not node.ready or (lacks is not None and server is not ServerState.SERVING)
-    unsteady = current.unsteady if current else None
-    waits = server is ServerState.STARTING or not node.ready
     state = NodeState(
         node.name,
         node.ready,
@@ -118,8 +116,8 @@ def observe(
         since=current.since if current else None,
         moved=current.moved if current else None,
         away=(current and current.away) or _went(node, terms.now) if gone else None,
-        unsteady=unsteady,
-        late=waits and unsteady is not None and terms.now - unsteady >= allowed.deadline,
+        unsteady=current.unsteady if current else None,
+        late=(server is ServerState.STARTING or not node.ready) and _is_overdue(current, terms),
         note=ended or seen.note,
         fetching=server is ServerState.STARTING and not (staged or seen.pulled),
         pull_failed=seen.pulling and server is not ServerState.SERVING,
@@ -141,6 +139,13 @@ def observe(
     )
     quiet = record is None and state.serving and not allowed.unfinished
     return Observation(state, None if quiet else kept, boot if node.ready else "")
+
+
+def _is_overdue(record: Record | None, terms: Terms) -> bool:
+    """Whether a node came and went for the first time `progressDeadline` ago."""
+    if record is None or record.unsteady is None:
+        return False
+    return terms.now - record.unsteady >= terms.allowed.deadline
 
 
 def _steady(
