@@ -80,21 +80,29 @@ test-cluster: may-run-cluster $(READY) tools images-of-tests ## The whole produc
 
 tiers: may-run-cluster $(READY) tools $(if $(filter 1,$(EDGESMITH_SKIP_CLUSTER)),,images-of-tests)
 	@echo '== every tier, side by side, since two of them mostly wait; each prints when it has ended'
-	@$(MAKE) --keep-going --jobs=3 --output-sync=target SELECT="$(SELECT)" CUT="$(CUT)" tier-without-a-cluster tier-on-three-nodes tier-of-builds
+	@$(MAKE) --keep-going --jobs=3 --output-sync=target SELECT="$(SELECT)" CUT="$(CUT)" tier-without-a-cluster tiers-on-small-clusters tiers-on-six-nodes
 
 tier-without-a-cluster: # Behind the others, so a test of some seconds may take minutes
 	@EDGESMITH_REQUIRE_ALL=1 nice -n 10 $(PY) -m pytest $(SELECT) --timeout=600 $(addprefix --ignore=,tests/api tests/cluster $(BUILDS))
 
+# One after the other, since the kernel's limits allow two clusters at once; a red one hides none of those after it.
+tiers-on-small-clusters:
+	@red=0; for tier in on-an-api-server beside on-three-nodes; do $(MAKE) tier-$$tier || red=1; done; exit $$red
+
+# What only builds comes last, so that what needs no cluster has two cores in the end.
+tiers-on-six-nodes:
+	@red=0; for tier in on-the-cluster of-builds; do $(MAKE) tier-$$tier || red=1; done; exit $$red
+
 tier-on-an-api-server:
 	@EDGESMITH_REQUIRE_ALL=1 $(PY) -m pytest $(SELECT) tests/api
 
-tier-beside: tier-on-an-api-server # After it, since that is done long before the others
+tier-beside:
 	@EDGESMITH_REQUIRE_ALL=1 EDGESMITH_TIER=beside $(PY) -m pytest $(SELECT) $(BESIDE)
 
-tier-on-three-nodes: tier-beside # After it, since the kernel's limits allow two clusters at once, and no third of this size
+tier-on-three-nodes:
 	@EDGESMITH_REQUIRE_ALL=1 EDGESMITH_TIER=three $(CUT) $(PY) -m pytest $(SELECT) $(THREE)
 
-tier-of-builds: tier-on-the-cluster # After it, so that what needs no cluster has two cores in the end
+tier-of-builds:
 	@EDGESMITH_REQUIRE_ALL=1 nice -n 10 $(PY) -m pytest $(SELECT) --timeout=600 $(BUILDS)
 
 tier-on-the-cluster:

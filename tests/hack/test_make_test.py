@@ -148,6 +148,18 @@ def test_every_tier_runs_and_none_may_lack_anything(target: str, select: str, tm
     assert cut == ([] if select else [" ".join(three)]), "ten minutes without a line, where time is not short"
 
 
+@pytest.mark.parametrize(("target", "runs"), [("tiers-on-small-clusters", 3), ("tiers-on-six-nodes", 2)])
+def test_a_red_tier_hides_none_of_those_after_it(tmp_path: Path, target: str, runs: int) -> None:
+    """What it runs says which tier it was told to run, and fails for the first one."""
+    told, python = tmp_path / "told", tmp_path / "python"
+    python.write_text(f'#!/bin/sh\n[ -e "{told}" ] && status=0 || status=1\necho "$@" >> "{told}"\nexit $status\n')
+    python.chmod(0o755)
+    line = ["make", target, f"PY={python}"]
+    done = subprocess.run(line, cwd=ROOT, env=inherited(), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2, "a red tier makes the run red"
+    assert len(set(told.read_text().splitlines())) == runs
+
+
 def test_ci_runs_all_of_it() -> None:
     assert (ROOT / ".ci/run").read_text().splitlines()[-1] == "exec make test-all"
 
