@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 from needs import LEFT_OUT, REQUIRE_ALL
 
 # As in the programs, which set it for themselves; before a test imports numpy.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# Others have the cores while a test runs: how long an example takes, or to make one, shows nothing.
+settings.register_profile("starved", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("starved")
 
 TIERS = {"api": 1, "cluster": 2}
 

@@ -170,8 +170,9 @@ def _canary_stops_serving(fleet: Fleet, good: Mapping[str, Server]) -> None:
 
 
 def _serves_again(fleet: Fleet, good: Mapping[str, Server]) -> None:
+    revision = good["edge-1"].revision
     until(
-        lambda: {one.revision for one in fleet.servers(NAME).values() if one.ready} == {good["edge-1"].revision},
+        lambda: {n for n, one in fleet.servers(NAME).items() if one.ready and one.revision == revision} == set(NODES),
         seconds=60,
         what="the revision before to serve on both nodes",
     )

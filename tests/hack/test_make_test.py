@@ -124,6 +124,7 @@ def test_every_tier_runs_and_none_may_lack_anything(target: str, select: str, tm
     three = [
         f"tests/cluster/test_{name}.py"
         for name in (
+            "another_base",
             "bad_input",
             "downgrade",
             "drift",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgesmith_runtime.http2.frames import Code, Violation
@@ -133,7 +133,6 @@ def test_a_conversation_is_the_same_however_it_is_cut(size: int) -> None:
     assert read(CONVERSATION, [size]).events == EXPECTED
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(50, 70_000), min_size=1, max_size=8))
 def test_a_conversation_is_the_same_however_unevenly_it_is_cut(sizes: list[int]) -> None:
     assert read(CONVERSATION, sizes).events == EXPECTED

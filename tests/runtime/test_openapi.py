@@ -255,7 +255,7 @@ def test_pictures_are_answered_as_described(tmp_path: Path, start_server: StartS
 
 
 INFER = ("/v2/models/{model}/infer", "post")
-QUICK = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 @QUICK

@@ -90,7 +90,7 @@ box = st.tuples(*(st.integers(0, 11) for _ in range(2)), *(st.integers(0, 12) fo
     st.booleans(),
     st.integers(1, 15),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_suppression_is_what_the_definition_says(some: Any, threshold: float, per_class: bool, most: int) -> None:  # noqa: FBT001 - drawn
     corners = np.array([(x, y, x + w, y + h) for (x, y, w, h), _, _ in some], np.float64).reshape(-1, 4)
     scores = np.array([score / 20 for _, score, _ in some])

@@ -50,7 +50,7 @@ def test_a_file_that_ends_early_anywhere_is_refused_in_a_sentence(kind: Any) -> 
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_whatever_bytes_change_it_is_a_picture_or_a_sentence(data: Any) -> None:
     whole = bytearray(data.draw(st.sampled_from(BROKEN)))
     for _ in range(data.draw(st.integers(1, 8))):

@@ -129,7 +129,7 @@ def test_a_form_with_one_file_is_a_picture(labels: Server) -> None:
 
 
 @given(st.binary(max_size=300), st.binary(max_size=40), st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_file_comes_out_of_its_form_as_it_went_in(inner: bytes, note: bytes, last: bool) -> None:  # noqa: FBT001 - drawn
     parts = [(FILE, inner), (FIELD, note)]
     body, kind = form(*(parts[::-1] if last else parts))
@@ -137,7 +137,7 @@ def test_a_file_comes_out_of_its_form_as_it_went_in(inner: bytes, note: bytes, l
 
 
 @given(st.lists(st.sampled_from([b"--xx", b"--", b"\r\n", b"x", b"; filename=", b"A: b", b"\r", b"\0"]), max_size=30))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_what_is_no_form_is_refused_whatever_it_is(pieces: list[bytes]) -> None:
     body = b"".join(pieces)
     try:

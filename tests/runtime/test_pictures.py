@@ -106,7 +106,7 @@ def test_a_letterbox_holds_all_of_it_between_grey_bars(width: int, height: int) 
     st.sampled_from(["Stretch", "Crop", "Letterbox"]),
     st.sampled_from([None, 200]),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_point_of_the_input_is_found_again_in_the_picture(
     width: int, height: int, how: Any, shorter: int | None
 ) -> None:

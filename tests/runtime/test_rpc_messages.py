@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgesmith_runtime.codec.wire import prefix
@@ -39,7 +39,6 @@ def feed(reader: MessageReader, sent: bytes, sizes: list[int], *, direct: bool) 
     return found
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 300) | st.integers(4000, 700_000), max_size=4),
     st.lists(st.integers(1, 300_000), min_size=1, max_size=5),

@@ -68,7 +68,7 @@ TIMES = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     zone=st.sampled_from(ZONES),
     change=st.sampled_from(CHANGES),
@@ -85,7 +85,7 @@ def test_a_window_is_open_when_the_clock_on_the_wall_says_so(
     assert found.open == open_by_the_clock(one, zone, change, now)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     windows=st.lists(
         st.builds(

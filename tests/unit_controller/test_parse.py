@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pods_as_read import container, ended
 
@@ -272,7 +272,6 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(deadline=None)  # other tests share the processor
 @given(st.dictionaries(st.sampled_from(["metadata", "status", "spec"]), ANYTHING, max_size=3))
 def test_nothing_that_is_read_raises(raw: dict[str, Any]) -> None:
     readers = (

@@ -148,7 +148,7 @@ _JSON = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), _JSON) | _JSON)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_whatever_stands_there_what_is_left_is_a_status(raw: Any) -> None:
     status, unread = readable(raw)
     EdgeModelStatus.model_validate(status)
