@@ -28,6 +28,7 @@ ALONE: dict[str, Any] = {
 """A model without sets."""
 
 
+@pytest.mark.long
 def test_wrong_inputs_are_named_while_the_old_revision_serves_and_a_fix_is_enough(fleet: Fleet) -> None:
     good = fleet.manifest("parts", fleet.publish("1"))
     fleet.apply(good)

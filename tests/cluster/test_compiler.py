@@ -24,7 +24,7 @@ from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.ground import Ground
 from edgesmith_stage.predict import predict
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.timeout(400), pytest.mark.long]
 
 NODE, PROFILE, LABEL = "edge-3", "coral-alone", "edgesmith-test/compiler"
 WEIGHTS = np.random.default_rng(8).normal(size=(16, 4)).astype(np.float32)

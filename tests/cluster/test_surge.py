@@ -13,7 +13,7 @@ from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.load import Load
 from edgesmith_stage.waiting import until
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.lent]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.lent, pytest.mark.long]
 
 _LOG = logging.getLogger(__name__)
 NAME = "steady-parts"
