@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Collection, Mapping
 from types import EllipsisType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import aiohttp
 from kubernetes.aio.client.api_client import ApiClient
 
 from edgesmith.api.names import FIELD_MANAGER, STATUS_MANAGER
 from edgesmith.cluster.connection import Connection
-from edgesmith.cluster.errors import Conflict, Missing, from_answer, unreachable
+from edgesmith.cluster.errors import Conflict, Missing, from_answer, misshapen, not_served, unreachable
 from edgesmith.cluster.kinds import NODE, Kind, kind_of
 
 Object = dict[str, Any]
@@ -98,9 +98,12 @@ class Client:
         if not 200 <= answer.status <= 299:  # noqa: PLR2004 - HTTP's own numbers
             raise from_answer(answer.status, text, what)
         try:
-            return cast("Object", json.loads(text))
+            found = json.loads(text)
         except ValueError as error:
-            raise from_answer(answer.status, text, what) from error
+            raise misshapen(self.connection.server, what, "JSON") from error
+        if not isinstance(found, dict):
+            raise misshapen(self.connection.server, what, "an object")
+        return found
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """One object; None where it is not there."""
@@ -166,9 +169,16 @@ class Client:
         query |= {"fieldSelector": fields} if fields else {}
         while True:
             what = f"listing {kind.plural}"
-            page = await self.request("GET", kind.path(namespace), what, query=query, accept=accept)
+            try:
+                page = await self.request("GET", kind.path(namespace), what, query=query, accept=accept)
+            except Missing as error:
+                # A namespace that is not there has an empty listing, so it is the kind.
+                raise not_served(kind.kind, kind.api_version) from error
+            items = page.get("items", 0)
+            if not (items is None or (isinstance(items, list) and all(isinstance(item, dict) for item in items))):
+                raise misshapen(self.connection.server, what, "a list of objects")
             # A listing gives its items no kind of their own.
-            for item in page.get("items") or ():
+            for item in items or ():
                 item.setdefault("apiVersion", kind.api_version)
                 item.setdefault("kind", kind.kind)
             yield page
