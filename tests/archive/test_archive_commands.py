@@ -13,6 +13,7 @@ import pytest
 from archives import ArchiveError, archive_of
 
 from edgesmith.archive.opened import Archive
+from edgesmith.archive.tar import END
 from edgesmith.archive.whole import whole
 from edgesmith.cli import main
 
@@ -81,6 +82,7 @@ def test_programs_are_told_of_the_file_for_k3s(
     words = ["archive", "import", str(archive), "--registry", "hub", "--images-folder", str(folder), "-o", "json"]
     assert main(words) == 0
     (file,) = folder.iterdir()
+    assert file.read_bytes().endswith(END)
     assert json.loads(capsys.readouterr().out) == {"file": str(file), "bytes": file.stat().st_size}
 
 
@@ -100,6 +102,7 @@ def test_manifests_are_whole_or_as_they_were(
         assert main([*words, "--manifests", str(file)]) == 1
     assert capsys.readouterr().err.splitlines()[-1] == f"edgesmith: {file} cannot be used: No space left on device"
     assert file.read_text() == "before"
+    assert not list(tmp_path.glob("*.part"))
     assert main([*words, "--manifests", str(file)]) == 0
     assert "kind: EdgeModel" in file.read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["good.tar", "images", "parts.yaml"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import yaml
@@ -248,6 +250,17 @@ def test_a_narrow_terminal_and_none_at_all() -> None:
         )
         assert done.stderr == ""
         assert done.stdout
+
+
+def test_what_a_system_refuses_is_said_without_its_number(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_module: str) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("edgesmith.cli.command_of", full)
+    assert main(["profile", "list"]) == 1
+    assert capsys.readouterr() == ("", "edgesmith: No space left on device\n")
 
 
 def test_standard_input_that_is_closed() -> None:
