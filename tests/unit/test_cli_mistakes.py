@@ -154,6 +154,24 @@ def test_a_context_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "other" in line
 
 
+@pytest.mark.parametrize(
+    ("cluster", "user"),
+    [
+        ({"certificate-authority-data": "eA=="}, {}),
+        ({}, {"client-certificate-data": "eA==", "client-key-data": "eA=="}),
+    ],
+)
+def test_a_certificate_that_is_none(
+    cluster: dict[str, str], user: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "config"
+    clusters = [{"name": "c", "cluster": {"server": "https://127.0.0.1:1", **cluster}}]
+    file.write_text(yaml.safe_dump(KUBECONFIG | {"clusters": clusters, "users": [{"name": "u", "user": user}]}))
+    assert main(["status", "--kubeconfig", str(file)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("edgesmith: No cluster: a certificate or key for https://127.0.0.1:1 cannot be read (")
+
+
 def kubeconfig(folder: Path, port: int) -> Path:
     """One that names an API server on this machine."""
     file = folder / "kubeconfig"

@@ -8,6 +8,7 @@ else's are ours; labels and annotations of nodes are the exception (see `Client.
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import AsyncIterator, Collection, Mapping
 from types import EllipsisType
 from typing import Any, Self
@@ -17,7 +18,7 @@ from kubernetes.aio.client.api_client import ApiClient
 
 from edgesmith.api.names import FIELD_MANAGER, STATUS_MANAGER
 from edgesmith.cluster.connection import Connection
-from edgesmith.cluster.errors import Conflict, Missing, from_answer, misshapen, not_served, unreachable
+from edgesmith.cluster.errors import Conflict, Missing, Unreachable, from_answer, misshapen, not_served, unreachable
 from edgesmith.cluster.kinds import NODE, Kind, kind_of
 
 Object = dict[str, Any]
@@ -40,11 +41,20 @@ class Client:
             connection: Where to.
             timeout: Seconds for one call, all of it.
             namespaces: What a listing of every namespace lists; empty for really every one, which takes the right to.
+
+        Raises:
+            Unreachable: A certificate or key of the connection is none.
         """
         self.connection = connection
         self._namespaces = tuple(namespaces)
         self._timeout = aiohttp.ClientTimeout(total=timeout)
-        self._api: Any = ApiClient(connection.configuration)
+        try:
+            self._api: Any = ApiClient(connection.configuration)
+        except ssl.SSLError as error:
+            raise Unreachable(
+                f"No cluster: a certificate or key for {connection.server} cannot be read ({error.reason}); "
+                "PEM was expected in the kubeconfig, in base64 where it ends in -data"
+            ) from error
         self._api.user_agent = "edgesmith"
 
     async def __aenter__(self) -> Self:
