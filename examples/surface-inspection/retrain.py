@@ -208,11 +208,11 @@ class Store:
         with np.load(io.BytesIO(data), allow_pickle=False) as said:
             return dict(zip(said["pictures"].tolist(), said["labels"].tolist(), strict=True))
 
-    def write(self, uri: str, data: bytes) -> dict[str, str]:
+    def write(self, uri: str, data: bytes) -> dict[str, Any]:
         """Put bytes at a URI; what a spec says of them."""
         bucket, key = _parts(uri)
         self._client.put_object(bucket, key, io.BytesIO(data), len(data))
-        return {"uri": uri, "sha256": hashlib.sha256(data).hexdigest()}
+        return in_spec(uri, data)
 
     def fetch_new(self, uri: str, within: str, folder: Path) -> None:
         """Fetch what lies below a URI with some folders in its path; keys are digests, so nothing is fetched twice."""
@@ -222,6 +222,12 @@ class Store:
             target = folder / key.rsplit("/", 1)[1]
             if within in key and not target.exists():
                 target.write_bytes(self.read(f"s3://{bucket}/{key}"))
+
+
+def in_spec(uri: str, data: bytes) -> dict[str, Any]:
+    """What a spec says of a file; of a model with its size, since that of the one before would stay there."""
+    size = {"bytes": len(data)} if uri.endswith(".onnx") else {}
+    return {"uri": uri, "sha256": hashlib.sha256(data).hexdigest(), **size}
 
 
 def _parts(uri: str) -> tuple[str, str]:

@@ -99,7 +99,7 @@ def test_without_a_cluster_it_says_so(server: ApiServer, tmp_path: Path) -> None
 
 
 def test_status_of_nothing_and_of_nobody(server: ApiServer, namespace: str) -> None:
-    assert edgesmith(server, "status", "-n", namespace).stdout == "No EdgeModels found.\n"
+    assert edgesmith(server, "status", "-n", namespace).stdout == f"No EdgeModels found in namespace '{namespace}'.\n"
     done = edgesmith(server, "status", "nobody", "-n", namespace)
     assert (done.returncode, done.stderr) == (
         1,

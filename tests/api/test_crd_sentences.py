@@ -34,6 +34,9 @@ WRONG: list[tuple[str, Any, str]] = [
     ("gates.traffic.period", "forever", DURATION),
     ("gates.maxLatency", "fast", DURATION),
     ("gates.maxError", "-1", "must be a number from 0 as a string: 0.75, say"),
+    ("picture.deviation[0]", "0.00", "must not be 0: it divides"),
+    ("picture.deviation[0]", "-0", "must not be 0: it divides"),
+    ("picture.deviation[0]", "half", "must be a number as a string: 123.675, say"),
     ("rollout.jitter", "-1m", DURATION),
     ("rollout.maxPulling", 0, "must be a number from 1 or a percentage from 1% to 100%"),
     ("rollout.maxPulling", "200%", "must be a number from 1 or a percentage from 1% to 100%"),
@@ -56,6 +59,7 @@ WRONG: list[tuple[str, Any, str]] = [
 ]
 """Field, value, what is said to be expected."""
 BESIDE: dict[str, Any] = {
+    "picture": {"classification": {}},
     "rollout.promote": {"revision": "0123456789"},
     "rollout.rollbackTo": {"from": "0123456789", "revision": "abcdefabcd"},
     "rollout.windows": {"start": "22:00", "end": "23:00"},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +14,13 @@ from snapshots import SETTINGS, model
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.archive.gather import Gathering
-from edgesmith.cli.archive.exporting import images_of
+from edgesmith.archive.roots import Root
+from edgesmith.cli.archive.exporting import as_json, images_of
 from edgesmith.cli.archive.manifests import bare, with_digests
 from edgesmith.decide.settings import Settings
 from edgesmith_builder.contract import base_tag
-from edgesmith_builder.oci import Registry
+from edgesmith_builder.oci import Descriptor, Registry
+from edgesmith_builder.oci.content import MANIFEST
 
 RAW = {
     "apiVersion": "edgesmith.dev/v1alpha1",
@@ -138,3 +142,15 @@ async def test_a_build_that_is_not_made_yet_is_named() -> None:
     async with Registry(plain_http=True) as client:
         with pytest.raises(ArchiveError, match=r"plant/parts has no build for amd64 yet: Building for amd64\."):
             await images_of(Gathering(client), [({}, waiting)], SETTINGS, [])
+
+
+def test_programs_are_told_of_all_that_is_in_the_file() -> None:
+    descriptor = Descriptor.of(b"{}", MANIFEST)
+    roots = [Root(descriptor, "model", "models/plant/models", KEY), Root(descriptor, "referrer", "models/plant/models")]
+    told = json.loads(as_json(roots, Path("parts.tar"), 10240))
+    where = {"repository": "models/plant/models", "digest": descriptor.digest}
+    assert told == {
+        "file": "parts.tar",
+        "bytes": 10240,
+        "images": [{"role": "model", "tag": KEY, **where}, {"role": "referrer", "tag": None, **where}],
+    }

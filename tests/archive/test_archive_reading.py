@@ -10,40 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from archives import ArchiveError, as_tar, entries_of, info
+from archives import (
+    CONTENT,
+    IMAGE,
+    IMAGE_FILE,
+    LAYER_FILE,
+    ArchiveError,
+    archive_of,
+    as_tar,
+    entries_of,
+    info,
+)
 
-from edgesmith.archive.artifacts import manifests_in, manifests_of
-from edgesmith.archive.gather import Gathering
+from edgesmith.archive.artifacts import manifests_in
 from edgesmith.archive.opened import Archive
 from edgesmith.archive.roots import PATH, ROLE, TAG
-from edgesmith.archive.write import write
-from edgesmith_builder.oci import BytesBlob, Descriptor, Registry
-from edgesmith_builder.oci.content import CONFIG, LAYER, MANIFEST, canonical, digest_of
+from edgesmith_builder.oci import Descriptor
+from edgesmith_builder.oci.content import MANIFEST, canonical, digest_of
 
 Entries = list[tuple[tarfile.TarInfo, bytes]]
-CONTENT = BytesBlob(b"a layer of some bytes", LAYER)
-CONFIGURED = BytesBlob(b'{"os": "linux"}', CONFIG)
-IMAGE = canonical(
-    {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "config": CONFIGURED.descriptor.to_json(),
-        "layers": [CONTENT.descriptor.to_json()],
-    }
-)
-LAYER_FILE = f"blobs/sha256/{CONTENT.descriptor.digest[7:]}"
-IMAGE_FILE = f"blobs/sha256/{digest_of(IMAGE)[7:]}"
-
-
-async def archive_of(folder: Path) -> bytes:
-    """An archive with one image and one file of manifests."""
-    async with Registry() as registry:
-        gathering = Gathering(registry)
-        gathering.add_artifact("model", "models/plant/models", "key", IMAGE, (CONFIGURED, CONTENT))
-        made = manifests_of([{"kind": "EdgeModel", "spec": {"b": 1, "a": "ä"}}])
-        gathering.add_artifact("manifests", "edgesmith/manifests", "latest", made.manifest, made.blobs)
-        await write(gathering.contents, registry, folder / "good.tar")
-    return content(folder / "good.tar")
 
 
 def content(path: Path) -> bytes:

@@ -74,5 +74,5 @@ class Borrower(Fleet):
         """As a `Fleet` does; `version` changes nothing, the file's name alone is the version."""
         del version
         uri = f"s3://models/lent/{file}"
-        digest = self.ground.bucket.put(uri, surface.FOLDER / file)
-        return {"uri": uri, "sha256": digest, "secretRef": {"name": surface.SECRET}}
+        content = (surface.FOLDER / file).read_bytes()
+        return self.ground.bucket.put_model(uri, content) | {"secretRef": {"name": surface.SECRET}}

@@ -23,6 +23,7 @@ from pulled import pulled
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.fraction import parse_fraction
+from edgesmith.api.source import ModelFile
 from edgesmith_builder.cli import chosen
 from edgesmith_builder.contract import Artifact, Gates, Toolchain
 from edgesmith_builder.errors import NoCandidate
@@ -42,12 +43,14 @@ def tickets() -> tuple[Any, Any]:
         return archive["text"].astype(np.object_), archive["labels"]
 
 
-def test_digests_are_those_of_the_files() -> None:
+def test_digests_and_sizes_are_those_of_the_files() -> None:
     model = EdgeModel.model_validate(yaml.safe_load((FOLDER / "edgemodel.yaml").read_text()))
     for part in (model.spec.source, model.spec.calibration, model.spec.evaluation):
         assert part is not None
         file = FOLDER / part.uri.rsplit("/", 1)[1]
         assert part.sha256 == hashlib.sha256(file.read_bytes()).hexdigest(), file.name
+        if isinstance(part, ModelFile):
+            assert part.bytes == file.stat().st_size, file.name
 
 
 def test_what_is_committed_is_small() -> None:

@@ -15,13 +15,14 @@ import pytest
 import yaml
 
 from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.source import ModelFile
 
 Script = Callable[[str], ModuleType]
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "predictive-maintenance"
 ROW = re.compile(r"^\| `(?P<model>[\w.-]+)` \| (?P<accuracy>0\.\d{4}) \| ", re.MULTILINE)
 
 
-def test_digests_are_those_of_the_files() -> None:
+def test_digests_and_sizes_are_those_of_the_files() -> None:
     model = EdgeModel.model_validate(yaml.safe_load((FOLDER / "edgemodels.yaml").read_text()))
     alternatives = model.spec.optimize.alternatives
     assert [one.name for one in alternatives] == ["svm", "forest", "gru"]
@@ -34,6 +35,8 @@ def test_digests_are_those_of_the_files() -> None:
         assert part is not None
         file = FOLDER / part.uri.rsplit("/", 1)[1]
         assert part.sha256 == hashlib.sha256(file.read_bytes()).hexdigest(), file.name
+        if isinstance(part, ModelFile):
+            assert part.bytes == file.stat().st_size, file.name
 
 
 def test_what_is_committed_is_small() -> None:

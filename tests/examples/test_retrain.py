@@ -13,9 +13,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import yaml
 from numpy.typing import NDArray
 from shifted import Plates, plates
 
+from edgesmith.api.edgemodel import EdgeModelSpec
 from edgesmith_runtime.sampling.sample import Facts, pack
 
 Script = Callable[[str], ModuleType]
@@ -84,3 +86,16 @@ def test_what_is_taught_knows_the_new_light_and_is_judged_by_plates_that_did_not
         return judged.right(answers)
 
     assert right(files["model.onnx"]) > right(MODEL.read_bytes()) + 0.3
+
+
+@pytest.mark.parametrize(
+    ("part", "name"), [("source", "model.onnx"), ("calibration", "calibration.npz"), ("evaluation", "evaluation.npz")]
+)
+def test_a_patch_leaves_nothing_of_the_file_before(retrain: Any, part: str, name: str) -> None:
+    """Of what a merge patch does not name, the old stays: its size beside another file's digest, say."""
+    before = yaml.safe_load((MODEL.parent / "edgemodel.yaml").read_text())["spec"]
+    patch = retrain.in_spec(f"s3://models/surface-inspection/2/{name}", b"another")
+    assert set(before[part]) & {"uri", "sha256", "bytes"} == set(patch)
+    after = EdgeModelSpec.model_validate(before | {part: before[part] | patch})
+    assert after.files[part].sha256 == hashlib.sha256(b"another").hexdigest()
+    assert after.source.bytes == (len(b"another") if part == "source" else MODEL.stat().st_size)

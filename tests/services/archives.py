@@ -6,10 +6,13 @@ import io
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
+from edgesmith.archive.artifacts import manifests_of
 from edgesmith.archive.gather import Gathering, Wanted
 from edgesmith.archive.roots import ArchiveError
+from edgesmith.archive.write import write
 from edgesmith_builder.contract import (
     BASE_DIGEST_ANNOTATION,
     BASE_NAME_ANNOTATION,
@@ -20,13 +23,26 @@ from edgesmith_builder.contract import (
     Finalist,
 )
 from edgesmith_builder.oci import BytesBlob, Descriptor, Manifest, Reference, Referrer, Registry, Repository
-from edgesmith_builder.oci.content import CONFIG, INDEX, LAYER, MANIFEST, canonical
+from edgesmith_builder.oci.content import CONFIG, INDEX, LAYER, MANIFEST, canonical, digest_of
 
 KEY = "5c" * 16
 BASE_LAYER = BytesBlob(b"a runtime " * 100_000, LAYER)
 INPUTS_LAYER = BytesBlob(b"golden inputs " * 1000, LAYER)
 MODEL_LAYER = BytesBlob(bytes(range(256)) * 8192, LAYER)
 BILL = Referrer("application/vnd.cyclonedx+json", BytesBlob(b'{"a": "bill"}', "application/vnd.cyclonedx+json"))
+
+CONTENT = BytesBlob(b"a layer of some bytes", LAYER)
+CONFIGURED = BytesBlob(b'{"os": "linux"}', CONFIG)
+IMAGE = canonical(
+    {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": CONFIGURED.descriptor.to_json(),
+        "layers": [CONTENT.descriptor.to_json()],
+    }
+)
+LAYER_FILE = f"blobs/sha256/{CONTENT.descriptor.digest[7:]}"
+IMAGE_FILE = f"blobs/sha256/{digest_of(IMAGE)[7:]}"
 
 
 @dataclass
@@ -113,6 +129,18 @@ class Hub:
         await gathering.add(Wanted("model", model.pinned(self.digests["fp32"])))
         await gathering.add(Wanted("runtime", Reference.parse(self.runtime)))
         return gathering
+
+
+async def archive_of(folder: Path) -> bytes:
+    """An archive with one image and one file of manifests."""
+    path = folder / "good.tar"
+    async with Registry() as registry:
+        gathering = Gathering(registry)
+        gathering.add_artifact("model", "models/plant/models", "key", IMAGE, (CONFIGURED, CONTENT))
+        made = manifests_of([{"kind": "EdgeModel", "spec": {"b": 1, "a": "ä"}}])
+        gathering.add_artifact("manifests", "edgesmith/manifests", "latest", made.manifest, made.blobs)
+        await write(gathering.contents, registry, path)
+    return path.read_bytes()
 
 
 def entries_of(data: bytes) -> list[tuple[tarfile.TarInfo, bytes]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import yaml
@@ -152,6 +154,24 @@ def test_a_context_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "other" in line
 
 
+@pytest.mark.parametrize(
+    ("cluster", "user"),
+    [
+        ({"certificate-authority-data": "eA=="}, {}),
+        ({}, {"client-certificate-data": "eA==", "client-key-data": "eA=="}),
+    ],
+)
+def test_a_certificate_that_is_none(
+    cluster: dict[str, str], user: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "config"
+    clusters = [{"name": "c", "cluster": {"server": "https://127.0.0.1:1", **cluster}}]
+    file.write_text(yaml.safe_dump(KUBECONFIG | {"clusters": clusters, "users": [{"name": "u", "user": user}]}))
+    assert main(["status", "--kubeconfig", str(file)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("edgesmith: No cluster: a certificate or key for https://127.0.0.1:1 cannot be read (")
+
+
 def kubeconfig(folder: Path, port: int) -> Path:
     """One that names an API server on this machine."""
     file = folder / "kubeconfig"
@@ -248,6 +268,17 @@ def test_a_narrow_terminal_and_none_at_all() -> None:
         )
         assert done.stderr == ""
         assert done.stdout
+
+
+def test_what_a_system_refuses_is_said_without_its_number(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_module: str) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("edgesmith.cli.command_of", full)
+    assert main(["profile", "list"]) == 1
+    assert capsys.readouterr() == ("", "edgesmith: No space left on device\n")
 
 
 def test_standard_input_that_is_closed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -56,9 +57,9 @@ def rings(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def promote(rings: Path, before: str = "lab", after: str = "pilot") -> int:
+def promote(rings: Path, before: str = "lab", after: str = "pilot", *more: str) -> int:
     """The exit status of the command."""
-    return main(["promote", "--ring", before, "--to", after, "--directory", str(rings)])
+    return main(["promote", "--ring", before, "--to", after, "--directory", str(rings), *more])
 
 
 def test_everything_is_taken_but_how_and_where_it_rolls_out(rings: Path) -> None:
@@ -102,6 +103,47 @@ def test_a_manifest_that_is_new_is_copied_and_one_that_went_is_named(
     said = capsys.readouterr().out.splitlines()
     assert f"new      {rings}/pilot/night/second.yaml" in said
     assert f"left     {rings}/pilot/gone.yaml: ring lab has no such file; remove it by hand" in said
+
+
+def test_programs_are_told_what_was_done(rings: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (rings / "lab/second.yaml").write_text(LAB)
+    (rings / "pilot/gone.yaml").write_text(PILOT)
+    assert promote(rings, "lab", "pilot", "-o", "json") == 0
+    assert [(one["what"], one["file"]) for one in json.loads(capsys.readouterr().out)] == [
+        ("changed", f"{rings}/pilot/parts.yaml"),
+        ("new", f"{rings}/pilot/second.yaml"),
+        ("left", f"{rings}/pilot/gone.yaml"),
+    ]
+
+
+def test_a_dry_run_says_the_same_and_writes_nothing(rings: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (rings / "lab/night").mkdir()
+    (rings / "lab/night/second.yaml").write_text(LAB)
+    assert promote(rings, "lab", "pilot", "--dry-run") == 0
+    planned = capsys.readouterr().out
+    assert (rings / "pilot/parts.yaml").read_text() == PILOT
+    assert not (rings / "pilot/night").exists()
+    assert promote(rings) == 0
+    assert capsys.readouterr().out == planned
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--ring", "lab", "--to", "pilot", "--profile", "box"], "--profile and --all-steps are about an EdgeModel"),
+        (["--ring", "lab", "--to", "pilot", "--all-steps"], "--profile and --all-steps are about an EdgeModel"),
+        (["parts", "--to", "pilot", "--kubeconfig", "/nowhere"], "--to names a ring; leave it out"),
+        (["parts", "--ring", "lab", "--to", "pilot"], "promote takes an EdgeModel, or --ring NAME and --to NAME"),
+        (["--ring", "lab"], "promote takes an EdgeModel, or --ring NAME and --to NAME"),
+        ([], "promote takes an EdgeModel, or --ring NAME and --to NAME"),
+    ],
+)
+def test_words_for_a_cluster_and_for_a_ring_are_not_mixed(
+    words: list[str], sentence: str, rings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["promote", *words, "--directory", str(rings)]) == 1
+    assert sentence in capsys.readouterr().err
+    assert (rings / "pilot/parts.yaml").read_text() == PILOT
 
 
 @pytest.mark.parametrize(

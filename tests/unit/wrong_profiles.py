@@ -103,6 +103,11 @@ WRONG = [
         "TFLite",
         'spec.toolchain.name is "TFLite"; one of ONNXRuntime, OpenVINO, LiteRT, EdgeTPU, TensorRT, QNN was expected',
     ),
+    (
+        "spec/runtime/runtimeClassName",
+        "NVIDIA",
+        'spec.runtime.runtimeClassName is "NVIDIA"; a name of letters in lower case, digits, - and . was expected',
+    ),
     ("spec/toolchain/precisions", [], "spec.toolchain.precisions is []; at least 1 entry was expected"),
     (
         "spec/toolchain/impossible",

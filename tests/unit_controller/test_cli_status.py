@@ -42,7 +42,7 @@ def objects() -> Objects:
 def test_one_that_cannot_be_read_has_its_line(objects: Objects) -> None:
     models = asking.choose(objects, None, "plant")
     assert [one.metadata.name for one in models] == ["good"]
-    shown = showing.overview(models, namespaces=True, unread=asking.unreadable(objects))
+    shown = showing.overview(models, "", asking.unreadable(objects))
     line = next(line for line in shown.splitlines() if "newer" in line)
     assert "Unreadable" in line
     assert "spec.rollout.maxFailed" in line

@@ -15,6 +15,7 @@ from edgesmith.cluster.errors import (
     Missing,
     QuotaExceeded,
     Stalled,
+    Unknown,
     Unreachable,
     Waiting,
     from_answer,
@@ -28,7 +29,7 @@ def status(message: str, cause: str = "") -> str:
 @pytest.mark.parametrize(
     ("code", "body", "kind"),
     [
-        (401, status("Unauthorized"), Forbidden),
+        (401, status("Unauthorized"), Unknown),
         (403, status("no"), Forbidden),
         (403, status("being terminated", "NamespaceTerminating"), Waiting),
         (404, status("not found"), Missing),

@@ -173,7 +173,7 @@ def _read_everywhere(model: EdgeModel) -> None:
     fleet_metrics.conditions([model])
     fleet_metrics.variants([model])
     concerns._builds(model, "key")
-    showing.overview([model], namespaces=False)
+    showing.overview([model], model.metadata.namespace)
     showing.describe(Seen(Objects()), model)
     reporting.as_text(model)
     telling.as_text(model)

@@ -38,7 +38,7 @@ class Fleet:
     def publish_bytes(self, version: str, content: bytes, suffix: str = "onnx") -> Patch:
         """Upload bytes as a model and return the spec's `source` for them."""
         uri = f"s3://models/{self.namespace}/{version}/model.{suffix}"
-        return {"uri": uri, "sha256": self.ground.bucket.put(uri, content), "secretRef": {"name": surface.SECRET}}
+        return self.ground.bucket.put_model(uri, content) | {"secretRef": {"name": surface.SECRET}}
 
     def publish_set(self, name: str, content: bytes) -> str:
         """Upload bytes as a data set and return its URI."""

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from edgesmith.api.model import Model, ObjectMeta, rules
 from edgesmith.api.names import NODE_LABEL_SUFFIX
+from edgesmith.api.source import SUBDOMAIN_PATTERN
 from edgesmith.api.units import Size, parse_bytes
 from edgesmith_builder.contract import Precision, ServerName, ToolchainName
 
@@ -210,7 +211,9 @@ class Runtime(Model):
             "installation's own for the engine (Helm value image.runtime)."
         ),
     )
-    runtime_class_name: str | None = Field(None, description="RuntimeClass of serving pods.")
+    runtime_class_name: str | None = Field(
+        None, pattern=SUBDOMAIN_PATTERN, max_length=253, description="Name of the RuntimeClass of serving pods."
+    )
     resources: dict[str, dict[str, str | int]] | None = Field(
         None,
         description=(

@@ -11,16 +11,22 @@ from edgesmith.api.fraction import Fraction
 from edgesmith.api.model import Model, fits, rules
 
 SCALE = r"^[0-9]+(\.[0-9]+)?(/[1-9][0-9]*(\.[0-9]+)?)?$"
+_NUMBER = r"^-?[0-9]+(\.[0-9]+)?$"
+_IS_NUMBER = fits("must be a number as a string: 123.675, say")
 Number = Annotated[
-    str,
-    Field(
-        pattern=r"^-?[0-9]+(\.[0-9]+)?$",
-        max_length=32,
-        description="A number in quotes.",
-        json_schema_extra=fits("must be a number as a string: 123.675, say"),
-    ),
+    str, Field(pattern=_NUMBER, max_length=32, description="A number in quotes.", json_schema_extra=_IS_NUMBER)
 ]
 """A number in a list of a spec: floats change between encoders."""
+Divisor = Annotated[
+    str,
+    Field(
+        pattern=_NUMBER,
+        max_length=32,
+        description="A number in quotes.",
+        json_schema_extra={**_IS_NUMBER, **rules({"!self.matches('^-?[0.]+$')": "must not be 0: it divides"})},
+    ),
+]
+"""A number that something is divided by."""
 
 _SCALE_RULES: JsonDict = {
     **fits("must be a number, or one over another, as a string: 1/255, say"),
@@ -33,7 +39,8 @@ def _scale(default: str, description: str) -> Any:
 
 
 def _numbers(default: str, description: str) -> Any:
-    return Field((default,), min_length=1, max_length=3, description=description)
+    each = rules({"size(self) != 2": "must be one number, or three for three channels"})
+    return Field((default,), min_length=1, max_length=3, description=description, json_schema_extra=each)
 
 
 def _output(description: str) -> Any:
@@ -184,7 +191,7 @@ class Picture(Model):
     mean: tuple[Number, ...] = _numbers(
         "0", "What is subtracted then: one number, or one for each channel in the input's order."
     )
-    deviation: tuple[Number, ...] = _numbers(
+    deviation: tuple[Divisor, ...] = _numbers(
         "1", "What is divided by then: one number, or one for each channel in the input's order."
     )
     labels: tuple[Annotated[str, Field(max_length=96, description="Name of a class.")], ...] = Field(

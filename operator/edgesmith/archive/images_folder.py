@@ -10,9 +10,9 @@ import hashlib
 from pathlib import Path
 
 from edgesmith.archive.opened import Archive, Document, Progress
-from edgesmith.archive.roots import LAYOUT, ArchiveError, Root, index_of
-from edgesmith.archive.tar import blob_name, entry, header, padding, whole
-from edgesmith_builder.oci import Repository
+from edgesmith.archive.roots import LAYOUT, ArchiveError, Root, index_of, placed
+from edgesmith.archive.tar import END, blob_name, entry, header, padding
+from edgesmith.archive.whole import whole
 
 IMAGE_NAME = "io.containerd.image.name"
 RUN = ("operator", "model")
@@ -53,17 +53,14 @@ def write_images(archive: Archive, target: str, folder: Path, progress: Progress
                 raise ArchiveError(f"{blob_name(digest)} has the digest sha256:{found.hexdigest()}")
             file.write(padding(blob.descriptor.size))
             progress("written", blob.descriptor.size)
+        file.write(END)
     return path
 
 
 def _named(root: Root, target: str) -> dict[str, object]:
-    try:
-        repository = Repository.parse(f"{target}/{root.path}")
-    except ValueError as error:
-        raise ArchiveError(str(error)) from None
     return {
         **root.descriptor.to_json(),
-        "annotations": {IMAGE_NAME: str(repository.pinned(root.descriptor.digest))},
+        "annotations": {IMAGE_NAME: str(placed(target, root.path).pinned(root.descriptor.digest))},
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from edgesmith.archive.opened import Archive, Document, Progress
-from edgesmith.archive.roots import ROLES, ArchiveError, Role, Root
+from edgesmith.archive.roots import ROLES, Role, Root, placed
 from edgesmith_builder.oci import Listed, Reference, Registry, Repository
 
 
@@ -71,10 +71,7 @@ class Push:
         Raises:
             ArchiveError: The target is none.
         """
-        try:
-            return Repository.parse(f"{self._target}/{root.path}")
-        except ValueError as error:
-            raise ArchiveError(str(error)) from None
+        return placed(self._target, root.path)
 
     async def _content(self, root: Root) -> None:
         """Blobs, then manifests, then the index that names them."""

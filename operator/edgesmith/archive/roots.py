@@ -48,6 +48,25 @@ class Root:
         return {**self.descriptor.to_json(), "annotations": {PATH: self.path, ROLE: self.role, **tag}}
 
 
+def placed(target: str, path: str) -> Repository:
+    """Where something belongs in a registry.
+
+    Args:
+        target: `HOST[:PORT]`, or `HOST[:PORT]/PREFIX`.
+        path: The repository below it.
+
+    Raises:
+        ArchiveError: The target is none.
+    """
+    try:
+        return Repository.parse(f"{target}/{path}")
+    except ValueError:
+        raise ArchiveError(
+            f"the registry is {target!r}; HOST[:PORT] or HOST[:PORT]/PREFIX was expected, in lower case and without a "
+            "scheme"
+        ) from None
+
+
 def index_of(roots: Iterable[Mapping[str, Any]]) -> bytes:
     """`index.json`; the same for the same entries.
 

@@ -6,12 +6,9 @@ in it can lead out of a folder, and nothing is longer than its header says. Noth
 
 from __future__ import annotations
 
-import os
 import re
 import tarfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from typing import BinaryIO, NamedTuple
 
 from edgesmith.archive.roots import ArchiveError
@@ -65,25 +62,6 @@ def entry(name: str, content: bytes) -> bytes:
         ArchiveError: The file is larger than a header can say.
     """
     return header(name, len(content)) + content + padding(len(content))
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[BinaryIO]:
-    """A file to write entries to, which is at `path` once the block has ended, and not at all where that fails.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            yield file
-            file.write(END)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def places(file: BinaryIO) -> Mapping[str, Place]:

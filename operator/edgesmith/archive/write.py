@@ -12,7 +12,8 @@ from typing import BinaryIO
 from edgesmith.archive.gather import Contents
 from edgesmith.archive.opened import DOCUMENT, Progress
 from edgesmith.archive.roots import LAYOUT, ROLES, ArchiveError, Root, index_of
-from edgesmith.archive.tar import END, blob_name, entry, header, padding, whole
+from edgesmith.archive.tar import END, blob_name, entry, header, padding
+from edgesmith.archive.whole import whole
 from edgesmith_builder.oci import Backoff, BytesBlob, Descriptor, Registry, RegistryUnreachable, Repository
 
 
@@ -52,8 +53,8 @@ async def write(
                 descriptor, source = contents.sources[digest]
                 await _Copy(file, registry, backoff or Backoff()).run(descriptor, source)
                 progress("written", descriptor.size)
-        written = file.tell()
-    return written + len(END)
+        file.write(END)
+        return file.tell()
 
 
 def _order(root: Root) -> tuple[int, str, str, str]:

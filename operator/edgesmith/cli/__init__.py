@@ -72,7 +72,8 @@ def _foreseen() -> tuple[type[Exception], ...]:
 def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fspath(error.filename)} cannot be used: {error.strerror}"
-    return " ".join(str(error).split())
+    words = error.strerror if isinstance(error, OSError) else None
+    return " ".join((words or str(error)).split())
 
 
 def _say(text: str) -> None:

@@ -10,7 +10,6 @@ import re
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from edgesmith.api.conditions import ConditionType
@@ -19,12 +18,13 @@ from edgesmith.api.status import Condition, EdgeModelStatus, NodeCounts, Variant
 from edgesmith.cli.answer import Answer
 from edgesmith.cli.asking import cluster
 from edgesmith.cli.documents import KINDS, placed, read
+from edgesmith.cli.login import login_of
 from edgesmith.cli.seen import look
 from edgesmith.cli.table import size
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.configuration import SettingsError, installed_settings, settings_from
 from edgesmith.cluster.dry_run import as_applied
-from edgesmith.cluster.errors import Forbidden, Missing
+from edgesmith.cluster.errors import Forbidden, Missing, Unknown, not_served
 from edgesmith.cluster.gather import Gatherer
 from edgesmith.cluster.images import Images, registry_of
 from edgesmith.cluster.kinds import EDGE_MODEL
@@ -62,7 +62,7 @@ def run(found: argparse.Namespace) -> Answer:
     """
     # Before a cluster is asked: what is wrong with files needs none to be said.
     documents = read(found.file)
-    login = Credentials.from_file(Path(found.registry_credentials)) if found.registry_credentials else None
+    login = login_of(found)
     made = asyncio.run(_planned(found, documents, login))
     return Answer(as_json(made) if found.output == "json" else as_text(made))
 
@@ -135,7 +135,7 @@ async def _suppose(client: Client, objects: Objects, documents: list[dict[str, A
         except Missing as error:
             if await client.serves(kind):
                 raise
-            raise Missing(f"The cluster has no {kind.kind} in {kind.api_version}; install the chart first.") from error
+            raise not_served(kind.kind, kind.api_version) from error
         objects.suppose(kind, judged)
         if kind is EDGE_MODEL:
             keys.append((judged["metadata"]["namespace"], judged["metadata"]["name"]))
@@ -155,6 +155,8 @@ async def find_settings(client: Client, operator_namespace: str) -> Settings:
     missing = f"No operator is installed in namespace {operator_namespace!r} (--operator-namespace)"
     try:
         installed = await installed_settings(client, operator_namespace)
+    except Unknown:
+        raise  # nothing else can be asked either
     except Forbidden as refused:
         installed, missing = {}, str(refused).rstrip(".")
     try:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import yaml
 
@@ -26,12 +28,35 @@ def run(found: argparse.Namespace) -> Answer:
     """
     if found.name or not found.ring or not found.to:
         raise ValueError("promote takes an EdgeModel, or --ring NAME and --to NAME")
-    lines = promote(found.directory / found.ring, found.directory / found.to)
+    if found.profile or found.all_steps:
+        raise ValueError("--profile and --all-steps are about an EdgeModel in a cluster; leave them out with --ring")
+    done = promote(found.directory / found.ring, found.directory / found.to, dry_run=found.dry_run)
+    if found.output == "json":
+        return Answer(json.dumps([{"what": one.what, "file": str(one.file)} for one in done], indent=2))
+    lines = [one.in_words(found.ring) for one in done]
     return Answer("\n".join(lines) or f"Ring {found.to} runs what ring {found.ring} runs already.")
 
 
-def promote(before: Path, after: Path) -> list[str]:
-    """Write a ring's manifests into another; what was done to each file that is not as it was, in order.
+class Done(NamedTuple):
+    """What was done about a file of a ring."""
+
+    what: Literal["new", "changed", "left"]
+    file: Path
+
+    def in_words(self, ring: str) -> str:
+        """A line for people, where it was promoted from this ring."""
+        if self.what == "left":
+            return f"left     {self.file}: ring {ring} has no such file; remove it by hand"
+        return f"{self.what:8} {self.file}"
+
+
+def promote(before: Path, after: Path, *, dry_run: bool = False) -> list[Done]:
+    """Write a ring's manifests into another; what was done about each file that is not as it was, in order.
+
+    Args:
+        before: The ring's directory.
+        after: The other's.
+        dry_run: Write nothing, and say what would be done.
 
     Raises:
         ValueError: As for `run`.
@@ -43,16 +68,16 @@ def promote(before: Path, after: Path) -> list[str]:
             raise ValueError(f"{ring} is no directory; a ring is a directory of manifests below --directory")
     # All are made before any is written, so that one that cannot be read leaves the ring as it is.
     made = {path: _promoted(before / path, after / path) for path in _manifests(before)}
-    said = []
+    done = []
     for path, text in made.items():
         target = after / path
         if target.exists() and _text(target) == text:
             continue
-        said.append(f"{'changed' if target.exists() else 'new':8} {target}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
-    left = [path for path in _manifests(after) if path not in made]
-    return said + [f"left     {after / path}: ring {before.name} has no such file; remove it by hand" for path in left]
+        done.append(Done("changed" if target.exists() else "new", target))
+        if not dry_run:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+    return done + [Done("left", after / path) for path in _manifests(after) if path not in made]
 
 
 def _manifests(ring: Path) -> list[Path]:

@@ -56,17 +56,17 @@ async def _shown(found: argparse.Namespace) -> str:
         objects = await load(client, where, [EDGE_MODEL])
         models = choose(objects, found.name, namespace)
         if found.output == "text" and not found.name:
-            return overview(models, namespaces=found.all_namespaces, unread=unreadable(objects))
+            return overview(models, where, unreadable(objects))
         seen = await look(client, where, KINDS, models=[found.name] if found.name else None)
     if found.output == "json":
         return as_json(seen, models)
     return "\n\n".join(detail(seen, model) for model in models)
 
 
-def overview(models: list[EdgeModel], *, namespaces: bool, unread: Sequence[Unreadable] = ()) -> str:
-    """One line for each EdgeModel, those that cannot be read among them."""
+def overview(models: list[EdgeModel], namespace: str, unread: Sequence[Unreadable] = ()) -> str:
+    """One line for each EdgeModel, those that cannot be read among them; an empty namespace is all of them."""
     if not models and not unread:
-        return "No EdgeModels found."
+        return f"No EdgeModels found in {f'namespace {namespace!r}' if namespace else 'any namespace'}."
     header = ["NAME", "READY", "REASON", "NODES", "UPDATED", "SERVING", "NOTREADY", "FAILED", "MESSAGE"]
     rows = []
     for model in models:
@@ -77,11 +77,11 @@ def overview(models: list[EdgeModel], *, namespaces: bool, unread: Sequence[Unre
         words = [ready.status, ready.reason] if ready else ["Unknown", "NotSeenYet"]
         message = ready.message if ready else "The operator has not looked at it yet."
         rows.append([model.metadata.name, *words, *counts, message])
-    if namespaces:
+    if not namespace:
         header = ["NAMESPACE", *header]
         rows = [[model.metadata.namespace, *row] for model, row in zip(models, rows, strict=True)]
     for one in unread:
-        where = [one.namespace] if namespaces else []
+        where = [] if namespace else [one.namespace]
         rows.append([*where, one.name, "Unknown", "Unreadable", *[""] * 5, one.message])
     return table(header, rows)
 

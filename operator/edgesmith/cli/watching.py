@@ -86,11 +86,12 @@ async def follow(
 
 
 async def _look(client: Client, name: str | None, namespace: str, *, everywhere: bool) -> str:
-    objects = await load(client, "" if everywhere else namespace, [EDGE_MODEL])
+    where = "" if everywhere else namespace
+    objects = await load(client, where, [EDGE_MODEL])
     models = choose(objects, name, namespace)
     if name:
         return "\n\n".join(standing(model) for model in models)
-    return showing.overview(models, namespaces=everywhere, unread=unreadable(objects))
+    return showing.overview(models, where, unreadable(objects))
 
 
 def standing(model: EdgeModel) -> str:

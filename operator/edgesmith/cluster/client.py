@@ -8,16 +8,17 @@ else's are ours; labels and annotations of nodes are the exception (see `Client.
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import AsyncIterator, Collection, Mapping
 from types import EllipsisType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import aiohttp
 from kubernetes.aio.client.api_client import ApiClient
 
 from edgesmith.api.names import FIELD_MANAGER, STATUS_MANAGER
 from edgesmith.cluster.connection import Connection
-from edgesmith.cluster.errors import Conflict, Missing, from_answer, unreachable
+from edgesmith.cluster.errors import Conflict, Missing, Unreachable, from_answer, misshapen, not_served, unreachable
 from edgesmith.cluster.kinds import NODE, Kind, kind_of
 
 Object = dict[str, Any]
@@ -40,11 +41,20 @@ class Client:
             connection: Where to.
             timeout: Seconds for one call, all of it.
             namespaces: What a listing of every namespace lists; empty for really every one, which takes the right to.
+
+        Raises:
+            Unreachable: A certificate or key of the connection is none.
         """
         self.connection = connection
         self._namespaces = tuple(namespaces)
         self._timeout = aiohttp.ClientTimeout(total=timeout)
-        self._api: Any = ApiClient(connection.configuration)
+        try:
+            self._api: Any = ApiClient(connection.configuration)
+        except ssl.SSLError as error:
+            raise Unreachable(
+                f"No cluster: a certificate or key for {connection.server} cannot be read ({error.reason}); "
+                "PEM was expected in the kubeconfig, in base64 where it ends in -data"
+            ) from error
         self._api.user_agent = "edgesmith"
 
     async def __aenter__(self) -> Self:
@@ -98,9 +108,12 @@ class Client:
         if not 200 <= answer.status <= 299:  # noqa: PLR2004 - HTTP's own numbers
             raise from_answer(answer.status, text, what)
         try:
-            return cast("Object", json.loads(text))
+            found = json.loads(text)
         except ValueError as error:
-            raise from_answer(answer.status, text, what) from error
+            raise misshapen(self.connection.server, what, "JSON") from error
+        if not isinstance(found, dict):
+            raise misshapen(self.connection.server, what, "an object")
+        return found
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """One object; None where it is not there."""
@@ -166,9 +179,16 @@ class Client:
         query |= {"fieldSelector": fields} if fields else {}
         while True:
             what = f"listing {kind.plural}"
-            page = await self.request("GET", kind.path(namespace), what, query=query, accept=accept)
+            try:
+                page = await self.request("GET", kind.path(namespace), what, query=query, accept=accept)
+            except Missing as error:
+                # A namespace that is not there has an empty listing, so it is the kind.
+                raise not_served(kind.kind, kind.api_version) from error
+            items = page.get("items", 0)
+            if not (items is None or (isinstance(items, list) and all(isinstance(item, dict) for item in items))):
+                raise misshapen(self.connection.server, what, "a list of objects")
             # A listing gives its items no kind of their own.
-            for item in page.get("items") or ():
+            for item in items or ():
                 item.setdefault("apiVersion", kind.api_version)
                 item.setdefault("kind", kind.kind)
             yield page

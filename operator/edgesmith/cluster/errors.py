@@ -2,7 +2,8 @@
 
     ClusterError
     ├── Stalled       somebody must change something; trying again alone does not help
-    │   ├── Forbidden        the API server refused our identity or its rights (401, 403)
+    │   ├── Forbidden        the API server refused our rights (403)
+    │   │   └── Unknown          it does not know who asks (401)
     │   ├── QuotaExceeded    a ResourceQuota of the namespace refused the object (403)
     │   ├── AdmissionDenied  a webhook, a policy, Pod Security or a LimitRange refused the object (any 4xx)
     │   ├── NameTaken        an object of that name is somebody else's
@@ -38,6 +39,8 @@ _STRICT = re.compile(r"^.*?: strict decoding error: ", re.DOTALL)
 _UNCHECKED = re.compile(r"(, )?<nil>: Invalid value: null: some validation rules were not checked because [^\],]*")
 """Said beside every wrong type or missing field: a part of no field that says nothing of what to change."""
 _MESSAGE_LIMIT = 1000
+_WHO = "the API server does not know who asks: the token or certificate is wrong or has expired, get another"
+"""In place of its own word for it, which is one and says nothing of what to do."""
 
 
 class ClusterError(Exception):
@@ -49,7 +52,11 @@ class Stalled(ClusterError):  # noqa: N818 - named after what the user reads in 
 
 
 class Forbidden(Stalled):
-    """The API server refused our identity or its rights."""
+    """The API server refused our rights, or as Unknown our identity."""
+
+
+class Unknown(Forbidden):
+    """The API server does not know who asks."""
 
 
 class QuotaExceeded(Stalled):
@@ -95,7 +102,7 @@ class Unreachable(Transient):
 
 _BY_STATUS: dict[int, type[ClusterError]] = {
     400: Invalid,
-    401: Forbidden,
+    401: Unknown,
     403: Forbidden,
     404: Missing,
     409: Conflict,
@@ -114,8 +121,26 @@ def from_answer(status: int, body: str, what: str) -> ClusterError:
         what: The call in words, such as `applying DaemonSet plant-7/model-0123456789`.
     """
     words, cause = _words(body)
-    message = f"{what} failed: {words or f'the API server answered with status {status}'}"
-    return _kind(status, words, cause)(message)
+    kind = _kind(status, words, cause)
+    if kind is Unknown:
+        return Unknown(f"{what} failed: {_WHO}")
+    return kind(f"{what} failed: {words or f'the API server answered with status {status}'}")
+
+
+def misshapen(server: str, what: str, expected: str) -> Unreachable:
+    """The error for a call that succeeded and whose answer is something else.
+
+    Args:
+        server: Who was asked: a page to log in at may stand in its place.
+        what: The call in words.
+        expected: What it should have answered.
+    """
+    return Unreachable(f"{what} failed: {server} answered with something else than {expected}; is it an API server?")
+
+
+def not_served(kind: str, api_version: str) -> Missing:
+    """The error for a kind that the cluster does not have."""
+    return Missing(f"The cluster has no {kind} in {api_version}; install the chart first.")
 
 
 def _kind(status: int, words: str, cause: str) -> type[ClusterError]:

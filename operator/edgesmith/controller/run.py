@@ -18,7 +18,7 @@ from edgesmith.cluster.build_slots import BuildSlots
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.configuration import SettingsError, installed_settings, settings_from
 from edgesmith.cluster.connection import connect
-from edgesmith.cluster.errors import ClusterError
+from edgesmith.cluster.errors import ClusterError, not_served
 from edgesmith.cluster.gather import Gatherer
 from edgesmith.cluster.images import Images, registry_of
 from edgesmith.cluster.job_names import JobNames
@@ -230,7 +230,7 @@ async def _check_kinds(client: Client) -> None:
     """See that the CRDs are there: kopf would wait for them without a log line."""
     for kind in (EDGE_MODEL, DEVICE_PROFILE):
         if not await client.serves(kind):
-            raise ClusterError(f"The cluster has no {kind.kind} in {kind.api_version}; install the chart's CRDs first")
+            raise not_served(kind.kind, kind.api_version)
 
 
 def _take_signals(stop: asyncio.Event) -> None:

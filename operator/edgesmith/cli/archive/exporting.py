@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from edgesmith.cli.answer import Answer
 from edgesmith.cli.archive.manifests import bare, with_digests
 from edgesmith.cli.archive.progress import Progress
 from edgesmith.cli.asking import cluster
+from edgesmith.cli.login import login_of
 from edgesmith.cli.plan import find_settings
 from edgesmith.cli.table import size
 from edgesmith.cluster.client import Client
@@ -33,7 +35,7 @@ from edgesmith_builder.contract import (
     BuildReport,
     base_tag,
 )
-from edgesmith_builder.oci import Credentials, Reference, Repository
+from edgesmith_builder.oci import Reference, Repository
 
 ATTEMPTS = 5
 """How often in a row a registry is asked that does not answer."""
@@ -54,11 +56,11 @@ def run(found: argparse.Namespace) -> Answer:
 
 
 async def _export(found: argparse.Namespace, progress: Progress) -> str:
+    login = login_of(found)
     async with cluster(found) as (client, namespace):
         settings = await find_settings(client, found.operator_namespace)
         models = await _models(client, "" if found.all_namespaces else namespace, found.name)
         profiles = [bare(one) async for one in client.list(DEVICE_PROFILE)]
-    login = Credentials.from_file(Path(found.registry_credentials)) if found.registry_credentials else None
     async with registry_of(settings, login, attempts=ATTEMPTS) as registry:
         gathering = Gathering(registry)
         for wanted in await images_of(gathering, models, settings, found.image):
@@ -67,10 +69,20 @@ async def _export(found: argparse.Namespace, progress: Progress) -> str:
         contents = gathering.contents
         progress.begin("writing", sum(descriptor.size for descriptor, _ in contents.sources.values()))
         written = await write(contents, registry, found.file, progress=progress.blob)
-    return _as_text(contents.roots, found.file, written)
+    say = as_json if found.output == "json" else as_text
+    return say(contents.roots, found.file, written)
 
 
-def _as_text(roots: list[Root], file: Path, written: int) -> str:
+def as_json(roots: list[Root], file: Path, written: int) -> str:
+    """Every image and what hangs on it, for programs."""
+    images = [
+        {"role": one.role, "repository": one.path, "tag": one.tag, "digest": one.descriptor.digest} for one in roots
+    ]
+    return json.dumps({"file": str(file), "bytes": written, "images": images}, indent=2)
+
+
+def as_text(roots: list[Root], file: Path, written: int) -> str:
+    """Images, one a line, and how much hangs on them."""
     images = [root for root in roots if root.role != "referrer"]
     lines = [f"{one.role:<10}{one.path}{f':{one.tag}' if one.tag else ''}@{one.descriptor.digest}" for one in images]
     hanging = len(roots) - len(images)

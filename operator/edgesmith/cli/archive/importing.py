@@ -7,15 +7,17 @@ import asyncio
 import json
 from pathlib import Path
 
-from edgesmith.archive.artifacts import manifests_in
+from edgesmith.archive.artifacts import MANIFESTS_PATH, manifests_in
 from edgesmith.archive.images_folder import write_images
 from edgesmith.archive.opened import Archive
 from edgesmith.archive.push import Push, Sent
-from edgesmith.archive.roots import ArchiveError
+from edgesmith.archive.roots import ArchiveError, placed
+from edgesmith.archive.whole import whole
 from edgesmith.cli.answer import Answer
 from edgesmith.cli.archive.progress import Progress
+from edgesmith.cli.login import login_of
 from edgesmith.cli.table import size
-from edgesmith_builder.oci import Backoff, Credentials, Registry
+from edgesmith_builder.oci import Backoff, Registry
 
 
 def run(found: argparse.Namespace) -> Answer:
@@ -30,17 +32,24 @@ def run(found: argparse.Namespace) -> Answer:
 
 
 async def _import(found: argparse.Namespace, progress: Progress) -> str:
+    # Before gigabytes are read: what is wrong with the command line needs none of them to be said.
+    placed(found.registry, MANIFESTS_PATH)
+    registry = _registry(found)
     archive = _opened(found.file, progress)
     if found.manifests:
         text = manifests_in(archive)
         if text is None:
             raise ValueError(f"{found.file} has no EdgeModels; one that `edgesmith archive export` wrote was expected")
-        found.manifests.write_text(text, encoding="utf-8")
+        with whole(found.manifests) as file:
+            file.write(text.encode())
     if found.images_folder:
         progress.begin("writing", archive.size)
         path = write_images(archive, found.registry, found.images_folder, progress.blob)
-        return f"{path}: {size(path.stat().st_size)}. K3s takes it at once or, before 1.30.9, at its next start."
-    sent = await _push(archive, found, progress)
+        written = path.stat().st_size
+        if found.output == "json":
+            return json.dumps({"file": str(path), "bytes": written}, indent=2)
+        return f"{path}: {size(written)}. K3s takes it at once or, before 1.30.9, at its next start."
+    sent = await _push(archive, registry, found.registry, progress)
     return _as_json(sent) if found.output == "json" else _as_text(sent)
 
 
@@ -55,11 +64,15 @@ def _opened(file: Path, progress: Progress) -> Archive:
     return archive
 
 
-async def _push(archive: Archive, found: argparse.Namespace, progress: Progress) -> Sent:
-    login = Credentials.from_file(Path(found.registry_credentials)) if found.registry_credentials else None
-    authorities = found.registry_ca.read_text(encoding="utf-8") if found.registry_ca else None
-    async with Registry(found.plain_http, login, backoff=Backoff(), authorities=authorities) as registry:
-        push = Push(archive, registry, found.registry, progress.blob)
+def _registry(found: argparse.Namespace) -> Registry:
+    """The registry that is asked; nothing is sent yet."""
+    authorities = found.registry_ca.read_text(encoding="utf-8", errors="replace") if found.registry_ca else None
+    return Registry(found.plain_http, login_of(found), backoff=Backoff(), authorities=authorities)
+
+
+async def _push(archive: Archive, registry: Registry, target: str, progress: Progress) -> Sent:
+    async with registry:
+        push = Push(archive, registry, target, progress.blob)
         progress.begin("pushing", push.size)
         return await push.run()
 

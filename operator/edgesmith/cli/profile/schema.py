@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edgesmith.api.deviceprofile import FOLDER_PATTERN, ID_PATTERN, IMAGE_PATTERN
+from edgesmith.api.source import SUBDOMAIN_PATTERN
 from edgesmith.api.units import AMOUNT_PATTERN, QUANTITY_PATTERN
 from edgesmith.cli.profile.rules import holds
 
@@ -25,6 +26,7 @@ _LIKE: Mapping[str, str] = {
     AMOUNT_PATTERN: "a quantity such as 500m, 512Mi or 8G",
     IMAGE_PATTERN: "an image by digest, REGISTRY/NAME@sha256:HEX,",
     FOLDER_PATTERN: "an absolute path without '..'",
+    SUBDOMAIN_PATTERN: "a name of letters in lower case, digits, - and .",
     ID_PATTERN: "text of four digits 0-9 and a-f",
 }
 """What patterns ask for, in words."""
