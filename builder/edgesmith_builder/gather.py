@@ -16,6 +16,7 @@ from edgesmith_builder.contract import Artifact, Build, most_bytes
 from edgesmith_builder.dataset import CLASSES, LABELS, Labels, Samples, read_npz, samples_for
 from edgesmith_builder.errors import DatasetInvalid, ModelInvalid, ModelTooLarge, RequestInvalid
 from edgesmith_builder.format import ModelFacts, read_source, shaped_source
+from edgesmith_builder.interface import check_servable
 from edgesmith_builder.limits import DATASET, MODEL, memory_limit, model_limit
 from edgesmith_builder.metric import Evaluation, Metric, Score, check_classes, metric_of
 from edgesmith_builder.picture import GoldenPicture, declared_picture, golden_picture
@@ -170,7 +171,7 @@ def _loaded(found: _Found, threads: int) -> Iterator[Engine]:
     """A model as its engine runs it.
 
     Raises:
-        ModelInvalid: where it does not.
+        ModelInvalid: where it does not, or no server can serve it.
     """
     name = found.facts.engine
     try:
@@ -180,6 +181,7 @@ def _loaded(found: _Found, threads: int) -> Iterator[Engine]:
         expected = expected or f"a model that {name} runs"
         raise ModelInvalid(f"{found.what} does not run: {words}; {expected} was expected") from error
     try:
+        check_servable(found.what, engine)
         yield engine
     finally:
         engine.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from pydantic import create_model
+from pydantic import ValidationError, create_model
 
 from edgesmith_builder.contract import (
     FLAVOURS,
@@ -18,6 +18,7 @@ from edgesmith_builder.contract import (
     BuilderFlavour,
     BuildRequest,
     EngineName,
+    Gates,
     Platform,
     Toolchain,
     ToolchainName,
@@ -192,3 +193,10 @@ def test_a_builder_refuses_a_tool_that_its_toolchain_does_not_use() -> None:
         RequestInvalid, match=r"build.tools.ai_edge_litert is \S+ but this builder has no use for it; the"
     ):
         check_request(BuildRequest(build=other, repository="hub:5000/parts"))
+
+
+@pytest.mark.parametrize("bound", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("gate", ["max_accuracy_drop", "min_accuracy", "max_error", "min_agreement"])
+def test_a_gate_is_a_number(gate: str, bound: float) -> None:
+    with pytest.raises(ValidationError, match="finite number"):
+        Gates.model_validate({gate: bound})

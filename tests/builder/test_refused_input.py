@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import pytest
 from edge_tpu_files import compiled_file_of, edge_tpu_options
 from onnx import TensorProto, helper
@@ -52,6 +53,21 @@ def onnx_file(
 def npz(**arrays: Any) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def twice() -> bytes:
+    """A model that answers one output under one name two times."""
+    model = onnx.load_from_string(onnx_file("Relu"))
+    model.graph.output.append(model.graph.output[0])
+    return bytes(model.SerializeToString())
+
+
+def torn_header() -> bytes:
+    """An array whose description opens a bracket that nothing closes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("image.npy", b"\x93NUMPY\x01\x00\x04\x00((((")
     return buffer.getvalue()
 
 
@@ -132,6 +148,12 @@ CASES: dict[str, tuple[Case, FailureReason, str]] = {
     "newer-ir-version": (
         {"source": onnx_file("Relu", ir_version=99)}, "ModelInvalid",
         rf"has IR version 99; \d\d or less with {ORT} was expected$",
+    ),
+    "output-named-twice": (
+        {"source": twice()}, "ModelInvalid", r"/source has the output 'scores' twice; names that differ were expected$",
+    ),
+    "header-of-an-array-that-ends-nowhere": (
+        {"calibration": torn_header()}, "DatasetInvalid", r"'image' with a header that cannot be read \(TokenError\)",
     ),
     "pickle-without-consent": (
         {"source": pickle.dumps({"a": 1})}, "ModelInvalid",

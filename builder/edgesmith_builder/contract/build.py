@@ -8,7 +8,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from edgesmith_builder.contract.picture import Picture
 from edgesmith_builder.contract.toolchain import Toolchain
@@ -48,6 +48,8 @@ class Platform(Wire):
 
 class Gates(Wire):
     """Bounds that a candidate must keep by what its build measured. They choose among candidates and change none."""
+
+    model_config = ConfigDict(allow_inf_nan=False)  # whatever is held against NaN keeps it
 
     max_accuracy_drop: float | None = None
     """Most that the metric's value may lose against the source on the same evaluation set; of an error (RMSE, MAE) most

@@ -40,6 +40,8 @@ def _classes(labels: NDArray[Any], field: str) -> NDArray[Any]:
         raise _wrong(labels, field, "one integer or text for each sample was expected")
     if labels.dtype.kind in "US":
         return np.asarray(decoded(labels, LABELS, field))
+    if int(labels.max()) > np.iinfo(np.int64).max:  # it would come out negative
+        raise DatasetInvalid(f"{field} has the label {int(labels.max())}; classes counted from 0 were expected")
     numbers = labels.astype(np.int64)
     if int(numbers.min()) < 0 and not {*numbers.tolist()} <= {-1, 1}:
         raise DatasetInvalid(

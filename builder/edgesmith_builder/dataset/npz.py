@@ -15,12 +15,12 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from edgesmith_builder.dataset.header import read_header
 from edgesmith_builder.errors import DatasetInvalid
 from edgesmith_builder.limits import DATASET
 from edgesmith_builder.progress import size_text
@@ -28,10 +28,15 @@ from edgesmith_builder.progress import size_text
 ARRAYS_LIMIT = 4096
 """Arrays in one data set: one for each input of the model, which for a table may be one a column, and the labels."""
 
-_NAME = re.compile(r"[^\x00-\x1f]{1,200}\.npy")
+NAME = r"[^\x00-\x1f]{1,200}"
+"""What an array may be called, as a pattern: an input of the model, and so an output."""
+
+_NAME = re.compile(NAME + r"\.npy")
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _BLOCK = 1 << 20  # elements looked at together
 _BROKEN = (zipfile.LargeZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError)
+_LAST_LETTER = 0x10FFFF
+_SURROGATES = (0xD800, 0xDFFF)
 _OURS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES})
 
 
@@ -59,6 +64,7 @@ def read_npz(
             arrays = {name: _array(archive, info, name, field, folder / str(i)) for i, (name, info) in members}
             for name, array in arrays.items():
                 _check_finite(array, name, field, missing=missing)
+                _check_text(array, name, field)
             return arrays
     except zipfile.BadZipFile as error:
         raise DatasetInvalid(
@@ -94,12 +100,14 @@ def _members(archive: zipfile.ZipFile, field: str, limit: int) -> list[tuple[int
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, field: str, target: Path) -> NDArray[Any]:
     with archive.open(info) as packed:
-        _check_header(packed, info, name, field)  # type: ignore[arg-type]  # a ZipExtFile reads like any binary file
+        shape, dtype = read_header(packed, name, field)  # type: ignore[arg-type]  # a ZipExtFile reads like any file
+        size, there = math.prod(shape) * dtype.itemsize, info.file_size - packed.tell()
+    if size != there:
+        raise DatasetInvalid(f"{field} has the array {name!r} with {there} bytes where {size} were expected")
     with archive.open(info) as packed, target.open("wb") as file:
         shutil.copyfileobj(packed, file, 1 << 20)
-    shape, dtype = _header(target)
-    some = math.prod(shape) * dtype.itemsize > 0  # nothing cannot be mapped
-    array: NDArray[Any] = np.load(target, mmap_mode="r" if some else None, allow_pickle=False)
+    # Nothing cannot be mapped.
+    array: NDArray[Any] = np.load(target, mmap_mode="r" if size else None, allow_pickle=False)
     return array if dtype.isnative or not array.size else _native(array, target)
 
 
@@ -113,35 +121,6 @@ def _native(array: NDArray[Any], target: Path) -> NDArray[Any]:
     swapped.replace(target)
     found: NDArray[Any] = np.load(target, mmap_mode="r", allow_pickle=False)
     return found
-
-
-def _header(target: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    with target.open("rb") as file:
-        reader = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[npy.read_magic(file)]
-        shape, _, dtype = reader(file)
-        return shape, dtype
-
-
-def _check_header(packed: BinaryIO, info: zipfile.ZipInfo, name: str, field: str) -> None:
-    version = npy.read_magic(packed)
-    if version == (1, 0):
-        shape, _, dtype = npy.read_array_header_1_0(packed)
-    elif version == (2, 0):
-        shape, _, dtype = npy.read_array_header_2_0(packed)
-    else:
-        raise DatasetInvalid(f"{field} has the array {name!r} in npy format {version}; 1.0 or 2.0 was expected")
-    if dtype.hasobject:
-        raise DatasetInvalid(
-            f"{field} has the array {name!r} of pickled objects; they can run code when read, "
-            "so plain arrays were expected (numpy.savez with allow_pickle=False)"
-        )
-    if dtype.kind not in "biufUS":
-        raise DatasetInvalid(f"{field} has the array {name!r} of type {dtype}; numbers or text were expected")
-    if not shape or shape[0] <= 0 or any(size < 0 for size in shape):
-        raise DatasetInvalid(f"{field} has the array {name!r} of shape {list(shape)}; at least one sample was expected")
-    size, there = math.prod(shape) * dtype.itemsize, info.file_size - packed.tell()
-    if size != there:
-        raise DatasetInvalid(f"{field} has the array {name!r} with {there} bytes where {size} were expected")
 
 
 def _check_finite(array: NDArray[Any], name: str, field: str, *, missing: bool) -> None:
@@ -158,6 +137,19 @@ def _check_finite(array: NDArray[Any], name: str, field: str, *, missing: bool) 
             raise DatasetInvalid(
                 f"{field} has {what} in the array {name!r}, first in sample {sample}; "
                 f"finite numbers were expected{hint}"
+            )
+
+
+def _check_text(array: NDArray[Any], name: str, field: str) -> None:
+    """Refuse numbers that are no letters: NumPy keeps text as numbers of 32 bits, and takes any."""
+    if array.dtype.kind != "U" or not array.size:
+        return
+    for first, block in _blocks(array):
+        codes = np.ascontiguousarray(block).view(np.uint32)
+        if ((codes > _LAST_LETTER) | ((codes >= _SURROGATES[0]) & (codes <= _SURROGATES[1]))).any():
+            raise DatasetInvalid(
+                f"{field} has what is no text in the array {name!r}, in samples {first} to {first + len(block) - 1}; "
+                "letters that can be written in UTF-8 were expected"
             )
 
 

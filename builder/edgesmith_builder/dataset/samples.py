@@ -80,15 +80,14 @@ def samples_for(
         raise DatasetMismatch(f"{field} has the arrays {found}; the model's inputs were expected: {expected}")
     chosen = {spec.name: _fitting(given[spec.name], spec, field) for spec in inputs}
     counts = {name: len(array) for name, array in chosen.items()}
-    right = None
     if labels is not None:
         if LABELS not in arrays:
             raise DatasetInvalid(f"{field} has no array {LABELS!r}; {labels.expected} was expected there")
-        right = labels.read(arrays[LABELS], field)
-        counts[LABELS] = len(right)
+        counts[LABELS] = len(arrays[LABELS])
     if len(set(counts.values())) > 1:
         counted = ", ".join(f"{count} in {name!r}" for name, count in counts.items())
         raise DatasetMismatch(f"{field} has different numbers of samples ({counted}); the same number was expected")
+    right = labels.read(arrays[LABELS], field) if labels is not None else None
     batches = all(spec.shape[:1] == (ANY_SIZE,) and chosen[spec.name].ndim == len(spec.shape) for spec in inputs)
     return Samples(chosen, {spec.name: len(spec.shape) for spec in inputs}, batches, right)
 

@@ -14,7 +14,7 @@ from edgesmith_builder.dataset.labels import CORNERS
 from edgesmith_builder.errors import DatasetMismatch
 from edgesmith_builder.interval import Weights, bounded_half_width, half_width
 from edgesmith_builder.metric.interface import Change, Evaluation
-from edgesmith_builder.score.asking import answers
+from edgesmith_builder.score.asking import ScoreFailed, answers
 from edgesmith_runtime.engine import Engine
 from edgesmith_runtime.tensors import shape_text
 
@@ -144,7 +144,12 @@ def _boxes(answer: NDArray[Any], evaluation: Evaluation) -> NDArray[np.float64]:
             "[boxes, 6] was expected: left, top, right, bottom, score and class of each"
         )
     boxes = answer.reshape(-1, COLUMNS).astype(np.float64)
-    return boxes[boxes[:, _SCORE] > 0]
+    found = boxes[boxes[:, _SCORE] > 0]
+    if not np.isfinite(found).all():
+        raise ScoreFailed(
+            f"the output {evaluation.output!r} has minus infinity in a box for a sample of {evaluation.field}"
+        )
+    return found
 
 
 def _judged(boxes: NDArray[np.float64], right: NDArray[np.float64]) -> list[tuple[int, float, bool]]:

@@ -14,6 +14,7 @@ import httpx
 from edgesmith_builder.oci.answers import no_answer, refusal
 from edgesmith_builder.oci.auth import Login, Logins
 from edgesmith_builder.oci.challenge import Challenge
+from edgesmith_builder.oci.content import parsed
 from edgesmith_builder.oci.errors import RegistryForbidden, RegistryRefused
 from edgesmith_builder.oci.reference import Repository
 
@@ -84,7 +85,7 @@ class Access:
         if response.status_code != httpx.codes.OK:
             raise refusal(repository, what, response, response.content, hint=self.hint(repository))
         try:
-            data = response.json()
+            data = parsed(response.content)
             token = data.get("token") or data.get("access_token")
         except (ValueError, AttributeError):
             token = None

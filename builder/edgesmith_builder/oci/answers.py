@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import httpx
 
 from edgesmith_builder.oci.backoff import asked_for
+from edgesmith_builder.oci.content import parsed
 from edgesmith_builder.oci.errors import RegistryError, RegistryForbidden, RegistryRefused, RegistryUnreachable
 from edgesmith_builder.oci.reference import Repository
 from edgesmith_builder.oci.trust import distrust
@@ -51,7 +50,7 @@ def no_answer(repository: Repository, what: str, error: httpx.RequestError) -> R
 def _reason(body: bytes) -> str:
     """The registry's own words, ` (CODE: message)`, where it gives them in the specified form."""
     try:
-        first = json.loads(body)["errors"][0]
+        first = parsed(body)["errors"][0]
         code, message = str(first.get("code", "")), str(first.get("message", ""))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         return ""

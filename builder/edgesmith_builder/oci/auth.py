@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import logging
 import re
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from edgesmith_builder.oci.content import parsed
 from edgesmith_builder.oci.reference import Repository
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Credentials:
         """
         logins = {}
         try:
-            config = json.loads(text)
+            config = parsed(text)
             helpers = {_plain(name): str(helper) for name, helper in config.get("credHelpers", {}).items()}
             store = str(config.get("credsStore", ""))
             for name, entry in config.get("auths", {}).items():

@@ -40,6 +40,18 @@ def canonical(data: Mapping[str, Any]) -> bytes:
     return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
+def parsed(text: str | bytes) -> Any:
+    """Read JSON that anybody may have written.
+
+    Raises:
+        ValueError: where it is none, or one inside another too often to be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("the JSON is nested too deep; a flat document was expected") from None
+
+
 @dataclass(frozen=True, slots=True)
 class Descriptor:
     """Points at a blob."""
@@ -90,7 +102,7 @@ class Manifest:
         Raises:
             KeyError, TypeError, ValueError: where it is not a manifest.
         """
-        data = json.loads(raw)
+        data = parsed(raw)
         return cls(
             config=Descriptor.from_json(data["config"]),
             layers=tuple(Descriptor.from_json(layer) for layer in data["layers"]),
@@ -146,7 +158,7 @@ class Index:
             KeyError, TypeError, ValueError: where it is not an index.
         """
         entries = []
-        for item in json.loads(raw)["manifests"]:
+        for item in parsed(raw)["manifests"]:
             platform = item.get("platform")
             if platform:
                 variant = platform.get("variant")

@@ -9,13 +9,12 @@ specification 1.1 ("Pushing Manifests with Subject", "Listing Referrers", "Refer
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from edgesmith_builder.oci.blobs import BytesBlob
-from edgesmith_builder.oci.content import INDEX, MANIFEST, Descriptor, canonical
+from edgesmith_builder.oci.content import INDEX, MANIFEST, Descriptor, canonical, parsed
 
 EMPTY = BytesBlob(b"{}", "application/vnd.oci.empty.v1+json")
 """The config of a manifest that needs none."""
@@ -80,7 +79,7 @@ def listed(raw: bytes) -> tuple[Listed, ...]:
             str(item.get("artifactType", "")),
             {str(name): str(value) for name, value in (item.get("annotations") or {}).items()},
         )
-        for item in json.loads(raw)["manifests"]
+        for item in parsed(raw)["manifests"]
     )
 
 
@@ -95,7 +94,7 @@ def with_entries(raw: bytes | None, entries: Iterable[Listed]) -> bytes:
         KeyError, TypeError, ValueError: where `raw` is no list.
     """
     index: dict[str, Any] = (
-        json.loads(raw) if raw is not None else {"schemaVersion": 2, "mediaType": INDEX, "manifests": []}
+        parsed(raw) if raw is not None else {"schemaVersion": 2, "mediaType": INDEX, "manifests": []}
     )
     there = {item["digest"] for item in index["manifests"]}
     index["manifests"] += [entry.to_json() for entry in entries if entry.descriptor.digest not in there]

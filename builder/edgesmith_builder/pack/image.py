@@ -13,7 +13,7 @@ from typing import Any
 from edgesmith_builder.contract import BASE_DIGEST_ANNOTATION, BASE_NAME_ANNOTATION, Platform, ServerName
 from edgesmith_builder.errors import RequestInvalid
 from edgesmith_builder.oci import BytesBlob, Index, Manifest, Reference, Registry, RegistryRefused
-from edgesmith_builder.oci.content import CONFIG, canonical
+from edgesmith_builder.oci.content import CONFIG, canonical, parsed
 from edgesmith_builder.pack.layer import Layer
 
 EPOCH = "1970-01-01T00:00:00Z"
@@ -110,7 +110,7 @@ def assemble(
 
 def _parse_config(raw: bytes, reference: Reference) -> dict[str, Any]:
     try:
-        config = json.loads(raw)
+        config = parsed(raw)
         if isinstance(config, dict) and all(isinstance(item, str) for item in config["rootfs"]["diff_ids"]):
             return config
     except (ValueError, KeyError, TypeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,6 +22,9 @@ FLOOR = 64 * 1024
 _SHARE = 4
 """They may have a quarter of the source's bytes."""
 
+MADE_UP = 2**23
+"""Values of an input that are made up for one sample, at most: all of them take the memory that `limits` reserves."""
+
 _STEPS = 256
 """Values that a random number takes, so that random inputs compress."""
 
@@ -37,7 +41,8 @@ def golden_inputs(samples: Samples | None, inputs: Sequence[TensorSpec], source_
         source_size: Bytes of the source.
 
     Raises:
-        RequestInvalid: where there is no set and an input has an open size besides the first, or holds text.
+        RequestInvalid: where there is no set and an input has an open size besides the first, is too large to be made
+            up, or holds text.
     """
     if samples is None:
         generator = np.random.Generator(np.random.PCG64(0))
@@ -79,8 +84,18 @@ def _random(spec: TensorSpec, generator: np.random.Generator) -> np.ndarray[tupl
             f"spec.evaluation and spec.calibration are absent and the model's input {spec.name!r} is "
             f"{spec.datatype}{shape_text(spec.shape)}; a data set was expected to take golden samples from"
         )
-    shape = (GOLDEN_SAMPLES, *sizes[1:]) if sizes[:1] == (1,) else (GOLDEN_SAMPLES, *sizes)
+    sample = sizes[1:] if sizes[:1] == (1,) else sizes
+    if math.prod(max(1, size) for size in sample) > MADE_UP:
+        raise RequestInvalid(
+            f"spec.evaluation and spec.calibration are absent and the model's input {spec.name!r} is "
+            f"{spec.datatype}{shape_text(spec.shape)}; at most {MADE_UP} values were expected to make samples up, "
+            "or a data set to take golden samples from"
+        )
     dtype = DTYPES[spec.datatype]
-    if dtype.kind == "f":
-        return (generator.integers(0, _STEPS, shape) / _STEPS).astype(dtype)
-    return generator.integers(0, 2, shape).astype(dtype)
+    made = np.empty((GOLDEN_SAMPLES, *sample), dtype)
+    for number in range(GOLDEN_SAMPLES):  # one by one: what they are made from is several times as large
+        if dtype.kind == "f":
+            made[number] = generator.integers(0, _STEPS, sample) / _STEPS
+        else:
+            made[number] = generator.integers(0, 2, sample)
+    return made

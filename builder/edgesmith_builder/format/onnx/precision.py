@@ -29,8 +29,8 @@ def precision_of(model: onnx.ModelProto) -> Precision:
     for node in model.graph.node:
         if _QUANTISED.fullmatch(node.op_type):
             eight.update(name for name in node.input if name in weights and weights[name].data_type in _EIGHT)
-            if node.op_type == "QuantizeLinear" and node.input[0] in weights:
-                eight.add(node.input[0])  # trained so
+            if node.op_type == "QuantizeLinear":
+                eight.update(name for name in node.input[:1] if name in weights)  # trained so
     small = sum(math.prod(weights[name].dims) for name in eight)
     wide = sum(
         math.prod(tensor.dims) for name, tensor in weights.items() if tensor.data_type in _FLOATS and name not in eight
@@ -43,5 +43,5 @@ def _weights(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
     constants = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
-            constants[node.output[0]] = node.attribute[0].t
+            constants.update((name, node.attribute[0].t) for name in node.output[:1])
     return {name: tensor for name, tensor in constants.items() if len(tensor.dims) > 1}

@@ -17,7 +17,8 @@ from edgesmith_builder.errors import ModelInvalid
 from edgesmith_builder.format.facts import ModelFacts
 from edgesmith_builder.format.onnx.nesting import subgraphs
 from edgesmith_builder.format.onnx.precision import precision_of
-from edgesmith_builder.format.onnx.weights import check_embedded, check_weights
+from edgesmith_builder.format.onnx.texts import check_texts, is_text
+from edgesmith_builder.format.onnx.weights import check_embedded, check_sparse, check_weights
 from edgesmith_builder.limits import MODEL
 from edgesmith_builder.progress import size_text
 
@@ -56,8 +57,10 @@ def read_model(path: Path, what: str) -> ModelFacts:
     if not 0 < size <= MODEL:
         raise ModelInvalid(f"{what} has {size} bytes; an ONNX file of up to {size_text(MODEL)} was expected")
     model = _parse(path, what)
+    check_texts(model, what)
     _check_operators(model, what)
     check_embedded(model, what)
+    check_sparse(model, what)
     _check_values(model, what)
     check_weights(model, what)
     return ModelFacts(
@@ -127,9 +130,9 @@ def _labels(model: onnx.ModelProto) -> tuple[str, ...] | None:
         if entry.key == LABELS:
             try:
                 names = json.loads(entry.value)
-            except ValueError:
+            except (ValueError, RecursionError):
                 names = None
-            if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
+            if isinstance(names, list) and names and all(isinstance(name, str) and is_text(name) for name in names):
                 return tuple(names)
             log.warning("the model's metadata %r is not a JSON list of names; it goes without class names", LABELS)
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,11 @@ from onnx import numpy_helper
 
 from edgesmith_builder.errors import ModelHasNaN, ModelInvalid
 from edgesmith_builder.format.onnx.nesting import inner_graphs, subgraphs
+from edgesmith_builder.limits import MODEL
+from edgesmith_builder.progress import size_text
+
+_LEAST_BYTES = 4
+"""Of a value of a sparse tensor once it is unpacked: sparse weights are floats."""
 
 _FLOATS = frozenset(
     {onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
@@ -72,11 +78,15 @@ def model_tensors(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorProt
             yield from _attributes(node)
 
 
+def _nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Every node, in the graphs inside nodes and in functions too."""
+    within = [node for graph in subgraphs(model.graph) for node in graph.node]
+    return [*within, *(node for function in model.functions for node in function.node)]
+
+
 def _read_by(model: onnx.ModelProto, operators: frozenset[str]) -> set[str]:
     """Names of the tensors that such operators read, in the graphs inside nodes and in functions too."""
-    within = [node for graph in subgraphs(model.graph) for node in graph.node]
-    nodes = [*within, *(node for function in model.functions for node in function.node)]
-    return {name for node in nodes if node.op_type in operators for name in node.input}
+    return {name for node in _nodes(model) if node.op_type in operators for name in node.input}
 
 
 def check_embedded(model: onnx.ModelProto, what: str) -> None:
@@ -91,6 +101,26 @@ def check_embedded(model: onnx.ModelProto, what: str) -> None:
                 f"{what} keeps the tensor {name!r} in another file; "
                 "a single file was expected (onnx.save_model with save_as_external_data=False)"
             )
+
+
+def check_sparse(model: onnx.ModelProto, what: str) -> None:
+    """Refuse weights that a few bytes in the file describe and that no builder's memory holds: engines unpack them.
+
+    Raises:
+        ModelInvalid: naming the first such tensor.
+    """
+    for sparse in _sparse(model):
+        if math.prod(max(1, size) for size in sparse.dims) * _LEAST_BYTES > MODEL:
+            raise ModelInvalid(
+                f"{what} has the sparse tensor {sparse.values.name!r} of shape {list(sparse.dims)}; at most "
+                f"{size_text(MODEL)} were expected once it is unpacked"
+            )
+
+
+def _sparse(model: onnx.ModelProto) -> Iterator[onnx.SparseTensorProto]:
+    yield from (sparse for graph in subgraphs(model.graph) for sparse in graph.sparse_initializer)
+    for node in _nodes(model):
+        yield from (attribute.sparse_tensor for attribute in node.attribute if attribute.HasField("sparse_tensor"))
 
 
 def check_weights(model: onnx.ModelProto, what: str) -> None:
