@@ -80,7 +80,8 @@ def test_a_cut_at_any_byte_takes_too_much_of_the_budget_and_never_too_little() -
 @pytest.mark.parametrize(
     "spoilt",
     [b"", b"{", b"[]", b'{"boot": "a"}', b'{"boot":"a","seconds":NaN,"time":0,"bins":{},"notes":{}}',
-     b'{"boot":"a","seconds":0,"time":0,"bins":{"0":-5},"notes":{}}'],
+     b'{"boot":"a","seconds":0,"time":0,"bins":{"0":-5},"notes":{}}',
+     b'{"boot":"a","seconds":0,"time":0,"bins":{"0":1e999},"notes":{}}'],
 )  # fmt: skip
 def test_a_file_that_cannot_be_read_counts_as_a_whole_day(spoilt: bytes, tmp_path: Path) -> None:
     (tmp_path / "budget.json").write_bytes(spoilt)

@@ -69,6 +69,7 @@ def spoil(change: Callable[[dict[str, Any]], None]) -> Callable[[bytes], bytes]:
         pytest.param(spoil(lambda head: head.update(state="Fine")), id="an unknown state"),
         pytest.param(spoil(lambda head: head.update(closed=99)), id="too many blocks"),
         pytest.param(spoil(lambda head: head.update(ends="soon")), id="no time"),
+        pytest.param(spoil(lambda head: head.update(ends=10**400)), id="a time with too many digits for a float"),
         pytest.param(spoil(lambda head: head.pop("quiet")), id="a number is missing"),
     ],
 )
@@ -143,8 +144,9 @@ def test_a_verdict_is_short_and_reads_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"{}", b"[]", b'{"version":2}', b'{"version":1,"state":"x"}', b"[" * 2000, b" " * 9999]
-)
+    "text", [b"", b"{}", b"[]", b'{"version":2}', b'{"version":1,"state":"x"}', b"[" * 2000, b" " * 9999,
+             b'{"version":1,"features":[{"name":"x","value":1' + b"0" * 400 + b',"limit":1}]}'],
+)  # fmt: skip
 def test_what_is_no_verdict_is_none(text: bytes) -> None:
     assert read_verdict(text) is None
 

@@ -68,6 +68,7 @@ def test_a_bundle_keeps_its_declaration_and_a_digest_of_the_picture(squared: Bun
     ("change", "says"),
     [
         (lambda document: document["picture"].update(width=-1), "picture.width is '-1'; expected a whole number"),
+        (lambda document: document["picture"].update(scale=10**400), "picture.scale is '1000"),
         (lambda document: document["picture"].pop("golden"), "picture.golden is 'None'; expected the recorded answer"),
         (
             lambda document: document["picture"].update(input="x"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import struct
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from http.client import HTTPConnection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -18,9 +19,10 @@ from tests.runtime.http2 import DATA, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM
 from tests.runtime.pages import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from edgesmith_runtime.bundle import Bundle
+    from edgesmith_runtime.rpc.connection import Connection
     from tests.runtime.conftest import Server, StartServer
 
 
@@ -167,6 +169,55 @@ async def test_a_client_that_gives_no_sign_of_life_is_forgotten(monkeypatch: pyt
         await until(lambda: not server._connections)
         await client.reading
         assert GOAWAY not in {kind for kind, _, _, _ in client.frames}
+
+
+@asynccontextmanager
+async def read_nothing(server: GrpcServer, client: Client) -> AsyncIterator[Connection]:
+    """A connection whose client asks on and on and reads no answer."""
+    client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+    await until(lambda: bool(server._connections))
+    (connection,) = server._connections
+    connection._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+    client.reading.cancel()
+    cast("asyncio.ReadTransport", client.writer.transport).pause_reading()
+    pings = asyncio.ensure_future(ping_on(client))
+    await until(lambda: connection._calls.outbox.paused)
+    assert server.budget.left < server.limits.bodies, "short answers that wait count, too"
+    yield connection
+    pings.cancel()
+    with suppress(asyncio.CancelledError, ConnectionError):
+        await pings
+
+
+async def test_a_client_that_reads_nothing_is_read_no_further_and_cut_off() -> None:
+    async with calling(unread=1.0) as (server, client), read_nothing(server, client):
+        await until(lambda: not server._connections)
+        assert server.budget.left == server.limits.bodies
+
+
+async def test_a_client_that_does_not_read_why_its_connection_is_closed_is_cut_off() -> None:
+    async with calling(unread=1.0) as (server, client), read_nothing(server, client) as connection:
+        connection.close()
+        assert server._connections, "it may read on"
+        await until(lambda: not server._connections)
+        assert server.budget.left == server.limits.bodies
+
+
+async def test_a_client_that_reads_nothing_is_cut_off_at_once_for_another() -> None:
+    async with (
+        calling(unread=3600.0, own=GrpcLimits(connections=1)) as (server, client),
+        read_nothing(server, client) as connection,
+    ):
+        _, writer = await asyncio.open_connection(*client.writer.get_extra_info("peername"))
+        await until(lambda: bool(server._connections) and connection not in server._connections)
+        await until(lambda: server.budget.left == server.limits.bodies)
+        writer.close()
+
+
+async def ping_on(client: Client) -> None:
+    while True:
+        client.write(frame(PING, 0, 0, bytes(8)) * 1000)
+        await client.writer.drain()
 
 
 async def test_of_many_silent_calls_the_oldest_end(monkeypatch: pytest.MonkeyPatch) -> None:

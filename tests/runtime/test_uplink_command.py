@@ -212,7 +212,10 @@ def test_keys_may_come_later_and_a_mistake_of_its_own_ends_nothing(
 
 def test_what_cannot_be_read_of_a_standing_says_nothing(tmp_path: Path) -> None:
     path = tmp_path / "uplink.json"
-    for text in ("", "[]", '{"counts": 3}', '{"counts": {"Sent": "x"}, "sent": 0, "reason": "", "message": ""}'):
+    counts = (
+        '{"counts": {"Sent": ' + count + '}, "sent": 0, "reason": "", "message": ""}' for count in ('"x"', "1e999")
+    )
+    for text in ("", "[]", '{"counts": 3}', *counts):
         path.write_text(text)
         assert Standing.read(path) == Standing()
     path.write_text('{"counts": {"Sent": 3, "Evil": 4}, "sent": 7, "reason": "Sent", "message": ""}')

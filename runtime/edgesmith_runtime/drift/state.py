@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +26,8 @@ __all__ = ["FILE", "keep", "take_up"]
 FILE: Final = "edgesmith-drift.state"
 _VERSION: Final = 1
 _LARGEST: Final = 2**20
+_LAST: Final = 2.0**62
+"""No time is later. A number may have so many digits that it is no float, and is compared as it is."""
 
 
 def keep(watch: Watch, folder: Path) -> bool:
@@ -104,4 +105,4 @@ def _of(watch: Watch, head: dict[str, Any], sums: bytes) -> bool:
 
 
 def _is_time(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LAST

@@ -88,7 +88,7 @@ def read_verdict(data: bytes) -> Verdict | None:
         if not isinstance(baseline, str):
             return None
         return Verdict(baseline[:64], State(found["state"]), since, samples, features)
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
         return None
 
 

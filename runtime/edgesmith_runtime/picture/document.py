@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from edgesmith_runtime.picture.declaration import (
@@ -33,6 +33,8 @@ MOST_BOXES: Final = 1000
 """The most boxes or labels of one answer."""
 _MOST_LABELS: Final = 100_000
 _BYTE: Final = 255
+_LARGEST: Final = sys.float_info.max
+"""An integer may have so many digits that it is no float, and is compared as it is."""
 
 
 def parse(document: Any) -> Picture:
@@ -212,7 +214,7 @@ class _Fields:
 
     def _floats(self, field: str, values: Sequence[Any]) -> tuple[float, ...]:
         for value in values:
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST:
                 self._refuse(field, value, "a number")
         return tuple(float(value) for value in values)
 

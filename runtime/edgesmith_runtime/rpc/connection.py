@@ -163,7 +163,9 @@ class Connection(asyncio.BufferedProtocol):
             now: The time on `time.monotonic`'s clock.
         """
         with self._guard:
-            if not self._closing:
+            if self._closing:
+                self._expiry.leave(now)
+            else:
                 self._expiry.look(self.calls.values(), now, started=self._reader.started)
 
     def end(self) -> None:
@@ -182,6 +184,13 @@ class Connection(asyncio.BufferedProtocol):
             self._closing = True
             self._sending.write([frames.goaway(self._reader.newest, code, sentence)])
             self._transport.close()
+
+    def make_room(self) -> None:
+        """Close for the sake of a new connection, at once where its client leaves bytes unread: it would stay open."""
+        unread = self._transport.get_write_buffer_size()
+        self.close(sentence="too many connections are open")
+        if unread:
+            self.abort()
 
     def abort(self) -> None:
         """Close at once."""

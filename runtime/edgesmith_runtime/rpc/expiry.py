@@ -110,6 +110,11 @@ class Expiry:
                 call.side.cancel(call, "waited too long for the rest of a message")
         self._ask(now, calls=bool(calls), under_way=sending is Sending.State.UNDER_WAY)
 
+    def leave(self, now: float) -> None:
+        """End a connection that is closed, and stays open as long as its client does not take what was sent before."""
+        if self._sending.look(now) is Sending.State.STALLED:
+            self._ending.abort()
+
     def _ask(self, now: float, *, calls: bool, under_way: bool) -> None:
         """Ask a client that says nothing for a sign of life, and leave one that gives none, or asks for nothing."""
         if under_way:

@@ -130,7 +130,7 @@ class GrpcServer:
         oldest = min(quiet, key=lambda other: other.quiet_since, default=None)
         if oldest is None:
             return False
-        oldest.close(sentence="too many connections are open")
+        oldest.make_room()
         self._connections.discard(oldest)
         return True
 

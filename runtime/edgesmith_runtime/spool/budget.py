@@ -105,7 +105,7 @@ class DayBudget:
             return
         try:
             self._take_over(json.loads(data))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
             # Nobody can say what was taken: as if all of it was, just now.
             self._seen, self.time, self.notes, self._bins = now, 0.0, {}, {0: self._limit}
         self.advance(now)

@@ -46,7 +46,7 @@ class Standing:
                 found = json.loads(stream.read(_LONGEST))
             counts = {name: int(count) for name, count in found["counts"].items() if name in REASONS}
             return cls(counts, int(found["sent"]), str(found["reason"]), str(found["message"]))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
             return cls()
 
     def take(self, outcome: Outcome) -> bool:
