@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import uvloop
 
 from edgesmith_runtime.batching import Batching, together
+from edgesmith_runtime.descriptors import raise_descriptor_limit
 from edgesmith_runtime.device import trim_heap
 from edgesmith_runtime.dispatcher import Dispatcher
 from edgesmith_runtime.engine import engine_version
@@ -102,6 +103,7 @@ def serve(settings: Settings) -> int:
         The exit status: 0 after a stop, 1 when the server could not start, did not keep a gate, or requests were cut
         off.
     """
+    raise_descriptor_limit()
     try:
         listener = listening_socket(settings.host, settings.http_port)
     except OSError as error:

@@ -150,6 +150,10 @@ WRONG = {
     "settings cut short": (PREFACE + frame(SETTINGS, 0, 0, bytes(5)), Code.FRAME_SIZE_ERROR),
     "an acknowledgement with settings": (START + frame(SETTINGS, 1, 0, bytes(6)), Code.FRAME_SIZE_ERROR),
     "a window beyond all": (START + frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 2**31)), Code.FLOW_CONTROL_ERROR),
+    "a setting twice, and wrong at first": (
+        START + frame(SETTINGS, 0, 0, struct.pack(">HIHI", 4, 2**31, 4, 9)),
+        Code.FLOW_CONTROL_ERROR,
+    ),
     "frames too short": (START + frame(SETTINGS, 0, 0, struct.pack(">HI", 5, 100)), Code.PROTOCOL_ERROR),
     "frames too long": (START + frame(SETTINGS, 0, 0, struct.pack(">HI", 5, 2**24)), Code.PROTOCOL_ERROR),
     "push of 2": (START + frame(SETTINGS, 0, 0, struct.pack(">HI", 2, 2)), Code.PROTOCOL_ERROR),

@@ -254,3 +254,11 @@ def test_a_killed_writer_leaves_whole_objects_and_all_that_it_had_kept(tmp_path:
     assert set(said) <= set(there)
     assert len(there) - len(set(said)) <= 3  # one that was kept and not yet said, each time
     assert len(there) == len(set(there))
+
+
+def test_a_file_of_the_spool_is_written_through_no_link(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_bytes(b"somebody's")
+    (tmp_path / "part.npz").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        os.close(RealDisk().create(tmp_path / "part.npz"))
+    assert (tmp_path / "elsewhere").read_bytes() == b"somebody's"

@@ -293,14 +293,20 @@ class FrameReader:
             return
         if len(payload) % 6:
             raise Violation(Code.FRAME_SIZE_ERROR, f"settings have {len(payload)} bytes; expected a multiple of 6")
-        values = dict(struct.iter_unpack(">HI", payload))
-        if values.get(Setting.INITIAL_WINDOW_SIZE, 0) > LARGEST_WINDOW:
-            raise Violation(Code.FLOW_CONTROL_ERROR, "a window is over 2³¹ - 1 bytes; expected fewer")
-        if not _SMALLEST_FRAME <= values.get(Setting.MAX_FRAME_SIZE, _SMALLEST_FRAME) <= LARGEST_FRAME:
-            raise Violation(Code.PROTOCOL_ERROR, "the longest frame is out of bounds; expected 2¹⁴ to 2²⁴ - 1 bytes")
-        if values.get(Setting.ENABLE_PUSH, 0) > 1:
-            raise Violation(Code.PROTOCOL_ERROR, "ENABLE_PUSH is neither 0 nor 1")
-        self._receiver.settings(values)
+        pairs = list(struct.iter_unpack(">HI", payload))
+        for (
+            setting,
+            value,
+        ) in pairs:  # One may come twice in a frame: the last counts, and all must be right (RFC 9113, 6.5).
+            if setting == Setting.INITIAL_WINDOW_SIZE and value > LARGEST_WINDOW:
+                raise Violation(Code.FLOW_CONTROL_ERROR, "a window is over 2³¹ - 1 bytes; expected fewer")
+            if setting == Setting.MAX_FRAME_SIZE and not _SMALLEST_FRAME <= value <= LARGEST_FRAME:
+                raise Violation(
+                    Code.PROTOCOL_ERROR, "the longest frame is out of bounds; expected 2¹⁴ to 2²⁴ - 1 bytes"
+                )
+            if setting == Setting.ENABLE_PUSH and value > 1:
+                raise Violation(Code.PROTOCOL_ERROR, "ENABLE_PUSH is neither 0 nor 1")
+        self._receiver.settings(dict(pairs))
 
     def _ping(self, _stream: int, flags: int, payload: memoryview) -> None:
         self._receiver.ping(bytes(payload), answer=bool(flags & Flag.ACK))

@@ -50,7 +50,7 @@ class RealDisk:
 
     def create(self, path: Path) -> int:
         """As `Disk`."""
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
 
     def write(self, handle: int, data: bytes) -> int:
         """As `Disk`."""

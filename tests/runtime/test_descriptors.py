@@ -1,0 +1,23 @@
+"""Both ports take a thousand connections each, whatever soft limit the process got."""
+
+from __future__ import annotations
+
+import resource
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgesmith_runtime.bundle import Bundle
+    from tests.runtime.conftest import StartServer
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+from edgesmith_runtime.cli import main
+sys.exit(main())
+"""
+
+
+def test_a_server_may_open_as_many_files_as_it_is_allowed_to(start_server: StartServer, toy: Bundle) -> None:
+    server = start_server(toy.folder, program=LIMITED)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
