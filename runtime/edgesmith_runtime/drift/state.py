@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["FILE", "keep", "take_up"]
 
 FILE: Final = "edgesmith-drift.state"
-_VERSION: Final = 1
+_VERSION: Final = 2
 _LARGEST: Final = 2**20
 
 
