@@ -14,6 +14,7 @@ from pathlib import Path
 from at_run_time import measure_at_run_time
 from building import measure_building
 from drift_cost import measure_drift_cost
+from drift_found import measure_drift_found
 from example_builds import measure_examples
 from filtering import measure_filtering
 from passes import measure_passes
@@ -51,6 +52,7 @@ PARTS: dict[str, Callable[[], list[Row]]] = {
     "filtering": measure_filtering,
     "sampling-cost": measure_sampling_cost,
     "drift-cost": measure_drift_cost,
+    "drift-found": measure_drift_found,
 }
 
 

@@ -132,6 +132,11 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             _on_each(_against_limit("edgesmith_drift_discrepancy")),
             description="Above 1 the node has drifted; 0 as long as too little is known.",
         ),
+        Panel(
+            "The scores of answers against their limit",
+            _on_each(_against_limit("edgesmith_drift_scores_discrepancy")),
+            description="Above 1 the node has drifted; 0 as long as too little is known.",
+        ),
     ),
     "Samples": (
         Panel("Chosen samples by outcome", ((_rate("edgesmith_samples_total", "outcome"), "{{outcome}}"),), "ops"),

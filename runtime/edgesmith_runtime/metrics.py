@@ -128,6 +128,12 @@ METRICS: Final = (
     ),
     Metric("edgesmith_drift_discrepancy_limit", "gauge", "What that may be, for as many samples."),
     Metric(
+        "edgesmith_drift_scores_discrepancy",
+        "gauge",
+        "Squared maximum mean discrepancy of all scores of an output together, when it was last judged.",
+    ),
+    Metric("edgesmith_drift_scores_discrepancy_limit", "gauge", "What that may be, for as many samples."),
+    Metric(
         "edgesmith_drift_novel_ratio",
         "gauge",
         "Least share, over the newest spans, of samples that are farther from the baseline than 99 of 100 of it.",

@@ -45,11 +45,20 @@ def camera(rng: np.random.Generator, at: NDArray[Any]) -> NDArray[np.float64]:
     return found
 
 
-def baseline_from(world: World, samples: int, seed: int = 1) -> Baseline:
-    """A baseline of samples of any time of day."""
+def scored(features: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The probabilities that a model would answer, of six classes."""
+    logits = features @ np.random.default_rng(7).standard_normal((FEATURES, 6)) * 2
+    raised = np.exp(logits - logits.max(1, keepdims=True))
+    return np.asarray(raised / raised.sum(1, keepdims=True), np.float32)
+
+
+def baseline_from(world: World, samples: int, seed: int = 1, *, answered: bool = False) -> Baseline:
+    """A baseline of samples of any time of day; with the answers of `scored` if these are asked for."""
     rng = np.random.default_rng(seed)
     rows = np.concatenate([world(rng, rng.uniform(0, DAY, 1)) for _ in range(samples)]).astype(np.float32)
-    made = baseline_of((({"x": row[np.newaxis]}, {}) for row in rows), {"x": 1}, seed="a", classes=None)
+    answers = [{"y": row[np.newaxis]} if answered else {} for row in scored(rows.astype(np.float64))]
+    pairs = (({"x": row[np.newaxis]}, answer) for row, answer in zip(rows, answers, strict=True))
+    made = baseline_of(pairs, {"x": 1}, seed="a", classes="y" if answered else None)
     assert made is not None
     return made
 
@@ -60,12 +69,16 @@ def live(watch: Watch, world: World, seconds: int, *, start: float = 0.0, shift:
     present = np.ones(len(watch.baseline.names), bool)
     for first in range(0, seconds, SPAN):
         at = start + first + np.arange(SPAN)
-        seen = world(rng, at) + shift
-        if watch.cycle:
-            watch.take(seen, present, float(at[-1]))
-        else:
-            for row in range(0, SPAN, 50):
-                watch.take(seen[row : row + 50], present, float(at[row]))
+        seen, scores = world(rng, at) + shift, None
+        if watch.baseline.scores is not None:
+            answers = scored(seen)
+            scores = watch.baseline.scores.reading.read({"y": answers}, SPAN)
+            seen = np.concatenate([seen, answers.max(1)[:, np.newaxis], answers.argmax(1)[:, np.newaxis]], 1)
+        step = SPAN if watch.cycle else 50
+        for row in range(0, SPAN, step):
+            some = slice(row, row + step)
+            when = float(at[-1] if watch.cycle else at[row])
+            watch.take(seen[some], present, when, None if scores is None else scores[some])
         if watch.state is State.DRIFTED:
             return first + SPAN
     return seconds

@@ -1,7 +1,7 @@
 """What a model was made with, as it is looked for on devices: the file ``baseline.json`` of a bundle.
 
-Histograms of every feature, and the mean of a sketch of the inputs. Of a feature of many values a bin has some 25
-samples at least; of one of few, the values themselves are in it.
+Histograms of every feature, and the means of a sketch of the inputs and of one of the scores. Of a feature of many
+values a bin has some 25 samples at least; of one of few, the values themselves are in it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 
 from edgesmith_runtime.drift.histograms import BINS, SLOTS, padded, places
 from edgesmith_runtime.drift.readings import KINDS, Reading
+from edgesmith_runtime.drift.scores import Scores
 from edgesmith_runtime.drift.sketch import WIDTH, Scaling
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["LARGEST", "Baseline", "BaselineError", "Sketch"]
+__all__ = ["LARGEST", "Baseline", "BaselineError", "Sketch", "SketchedScores"]
 
 VERSION: Final = 1
 LARGEST: Final = 128 * 1024
@@ -46,10 +47,10 @@ times, what is seen is that sample."""
 
 @dataclass(frozen=True)
 class Sketch:
-    """The sketch of a baseline's inputs.
+    """The sketch of a baseline's inputs, or of its scores.
 
     Attributes:
-        scaling: From features to the sketch.
+        scaling: From features, or scores, to the sketch.
         mean: ``[WIDTH]``, over all samples.
         trace: The sum of the variances of its parts, over samples.
         squares: The sum of the squares of the eigenvalues of their covariance.
@@ -71,6 +72,19 @@ class Sketch:
 
 
 @dataclass(frozen=True)
+class SketchedScores:
+    """The sketch of an output's scores.
+
+    Attributes:
+        reading: How they are read.
+        sketch: Of them.
+    """
+
+    reading: Scores
+    sketch: Sketch
+
+
+@dataclass(frozen=True)
 class Baseline:
     """What a model was made with.
 
@@ -81,6 +95,7 @@ class Baseline:
         counts: ``[features, SLOTS]``, samples in each bin.
         sketch: Of the inputs' features; None where no input has any number.
         inside: How many of the features, from the first, are in the sketch.
+        scores: Of an output; None where none has any, and in a bundle of before there were any.
     """
 
     samples: int
@@ -89,6 +104,12 @@ class Baseline:
     counts: NDArray[np.float64]
     sketch: Sketch | None
     inside: int
+    scores: SketchedScores | None = None
+
+    @property
+    def sketches(self) -> tuple[Sketch | None, Sketch | None]:
+        """Of the inputs' features and of the scores."""
+        return self.sketch, self.scores.sketch if self.scores is not None else None
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -123,17 +144,15 @@ class Baseline:
             "counts": self.counts.astype(np.int64).tolist(),
         }
         if self.sketch is not None:
-            scaling = self.sketch.scaling
-            document["sketch"] = {
-                "features": self.inside,
-                "middle": list(scaling.middle),
-                "spread": list(scaling.spread),
-                "width": scaling.width,
-                "mean": self.sketch.mean.tolist(),
-                "trace": self.sketch.trace,
-                "squares": self.sketch.squares,
-                "usual": self.sketch.usual,
-                "far": self.sketch.far,
+            document["sketch"] = {"features": self.inside, **_written(self.sketch)}
+        if self.scores is not None:
+            own = self.scores.reading
+            document["scores"] = {
+                "tensor": own.tensor,
+                "axes": own.axes,
+                "count": own.count,
+                "shares": own.shares,
+                **_written(self.scores.sketch),
             }
         return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
@@ -162,6 +181,20 @@ class Baseline:
             raise BaselineError(f"baseline cannot be read: {type(error).__name__}; expected a build's own") from error
 
 
+def _written(sketch: Sketch) -> dict[str, Any]:
+    scaling = sketch.scaling
+    return {
+        "middle": list(scaling.middle),
+        "spread": list(scaling.spread),
+        "width": scaling.width,
+        "mean": sketch.mean.tolist(),
+        "trace": sketch.trace,
+        "squares": sketch.squares,
+        "usual": sketch.usual,
+        "far": sketch.far,
+    }
+
+
 def _checked(document: Mapping[str, Any]) -> Baseline:
     seed = _text(document["seed"])
     readings = tuple(_reading(item, seed) for item in document["readings"])
@@ -175,13 +208,14 @@ def _checked(document: Mapping[str, Any]) -> Baseline:
     samples = document["samples"]
     if type(samples) is not int or not 0 < samples < _MOST_SAMPLES:
         raise BaselineError("baseline has no number of samples; expected one from 1")
+    scores = _scores(document["scores"], seed) if "scores" in document else None
     found = document.get("sketch")
     if found is None:
-        return Baseline(samples, readings, edges, counts, None, 0)
+        return Baseline(samples, readings, edges, counts, None, 0, scores)
     inside = found["features"]
     if type(inside) is not int or not 0 < inside <= features:
         raise BaselineError("baseline has a sketch of unknown features; expected some of its own")
-    return Baseline(samples, readings, edges, counts, _sketch(found, inside, seed), inside)
+    return Baseline(samples, readings, edges, counts, _sketch(found, inside, seed), inside, scores)
 
 
 def _sketch(found: Mapping[str, Any], inside: int, seed: str) -> Sketch:
@@ -193,6 +227,15 @@ def _sketch(found: Mapping[str, Any], inside: int, seed: str) -> Sketch:
         raise BaselineError("baseline has a sketch of another form; expected one of its features")
     scaling = Scaling(seed, middle, spread, numbers["width"])
     return Sketch(scaling, mean, numbers["trace"], numbers["squares"], numbers["usual"], numbers["far"])
+
+
+def _scores(found: Mapping[str, Any], seed: str) -> SketchedScores:
+    axes, count = found["axes"], found["count"]
+    whole = type(axes) is int and 0 < axes <= _MOST_AXES and type(count) is int and 1 < count <= _MOST_SAMPLES
+    if not whole or type(found["shares"]) is not bool:
+        raise BaselineError("baseline reads scores in an unknown way; expected some numbers of an output")
+    reading = Scores(_text(found["tensor"]), axes, count, found["shares"], seed)
+    return SketchedScores(reading, _sketch(found, reading.width, reading.seed))
 
 
 def _reading(item: Mapping[str, Any], seed: str) -> Reading:

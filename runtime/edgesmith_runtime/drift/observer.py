@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edgesmith_runtime.drift.state import keep, take_up
+from edgesmith_runtime.drift.state import FILE, keep, take_up
 from edgesmith_runtime.drift.verdict import Verdict, verdict_of
-from edgesmith_runtime.drift.watch import NOVEL, SKETCH, State, Watch
+from edgesmith_runtime.drift.watch import NOVEL, SCORES, SKETCH, State, Watch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +45,9 @@ class Drift:
         self._lock = threading.Lock()
         if notes is not None and take_up(self._watch, notes):
             _log.info("drift goes on from before", extra={"state": self._watch.state, "samples": self._watch.samples})
+        elif notes is not None and (notes / FILE).exists():
+            _log.info("drift begins anew: what was kept is of another model or form, or spoilt")
+            keep(self._watch, notes)  # said once
         self._said = verdict_of(self._watch)
 
     @property
@@ -91,6 +94,9 @@ class Drift:
             if figure.name == SKETCH:
                 metrics.put("edgesmith_drift_discrepancy", value=figure.value)
                 metrics.put("edgesmith_drift_discrepancy_limit", value=_finite(figure.limit))
+            elif figure.name == SCORES:
+                metrics.put("edgesmith_drift_scores_discrepancy", value=figure.value)
+                metrics.put("edgesmith_drift_scores_discrepancy_limit", value=_finite(figure.limit))
             elif figure.name != NOVEL:
                 metrics.put("edgesmith_drift_psi", figure.name, value=figure.value)
                 metrics.put("edgesmith_drift_psi_limit", figure.name, value=_finite(figure.limit))

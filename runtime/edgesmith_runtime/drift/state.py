@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["FILE", "keep", "take_up"]
 
 FILE: Final = "edgesmith-drift.state"
-_VERSION: Final = 1
+_VERSION: Final = 2
 _LARGEST: Final = 2**20
 _LAST: Final = 2.0**62
 """No time is later. A number may have so many digits that it is no float, and is compared as it is."""

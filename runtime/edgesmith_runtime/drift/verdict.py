@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesmith_runtime.drift.watch import NOVEL, SKETCH, State
+from edgesmith_runtime.drift.watch import TOGETHER, State
 
 if TYPE_CHECKING:
     from edgesmith_runtime.drift.watch import Watch
@@ -64,8 +64,8 @@ def verdict_of(watch: Watch) -> Verdict:
     named: list[tuple[str, float, float]] = []
     if watch.state is State.DRIFTED:
         ranked = sorted((watch.novel, *watch.figures), key=lambda one: -one.ratio)
-        features = [one for one in ranked if one.name not in {NOVEL, SKETCH} and one.ratio > 0]
-        together = [one for one in ranked if one.name in {NOVEL, SKETCH} and one.ratio > 1]
+        features = [one for one in ranked if one.name not in TOGETHER and one.ratio > 0]
+        together = [one for one in ranked if one.name in TOGETHER and one.ratio > 1]
         shown = [*features[: _WORST - len(together)], *together]
         named = [(one.name[:_LONGEST_NAME], _short(one.value), _short(one.limit)) for one in shown]
     digest = watch.baseline.digest.removeprefix("sha256:")[:12]

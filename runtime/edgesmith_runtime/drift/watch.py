@@ -1,7 +1,7 @@
 """Judges a window against the baseline, and says when an episode of drift begins and ends.
 
 Two questions, since what a device sees within a day is not what it sees over one. *Is it like the baseline?* is asked
-of a whole ring, which covers a cycle: every feature's PSI, and the discrepancy of the sketches, against limits that
+of a whole ring, which covers a cycle: every feature's PSI, and the discrepancy of each sketch, against limits that
 know both sizes. *Is it anything that the baseline has?* is asked of the newest spans: most samples of each of them
 being novel is no hour of a day that the baseline covers.
 """
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edgesmith_runtime.drift.baseline import Baseline
+    from edgesmith_runtime.drift.baseline import Baseline, Sketch
 
 __all__ = ["COUNTED", "Figure", "State", "Watch"]
 
@@ -50,8 +50,9 @@ _NOVEL: Final = 0.5
 """The share of novel samples that is drift."""
 _QUIET: Final = 0.8
 """The share of its limit that every figure is below where an episode ends."""
-NOVEL, SKETCH = "novel", "sketch"
+NOVEL, SKETCH, SCORES = "novel", "sketch", "scores"
 """What figures that are no feature's are called."""
+TOGETHER: Final = frozenset((NOVEL, SKETCH, SCORES))
 
 
 class State(enum.StrEnum):
@@ -70,7 +71,7 @@ class Figure:
     """One thing that is judged.
 
     Attributes:
-        name: A feature's, `NOVEL` or `SKETCH`.
+        name: A feature's, or one of `TOGETHER`.
         value: The PSI, the share of novel samples, or the squared discrepancy.
         limit: What it is held against.
     """
@@ -132,7 +133,8 @@ class Watch:
         if found is None or not len(found[0]):
             self.pass_to(at)
             return np.zeros(0)
-        return self.take(*found, at)
+        scores = self.baseline.scores
+        return self.take(*found, at, None if scores is None else scores.reading.read(outputs, _MOST_ROWS))
 
     def distances(self, inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
         """How far the samples of a run are from the baseline, without taking it up; see `see`."""
@@ -141,8 +143,14 @@ class Watch:
             return np.zeros(0)
         return sketch.distances(sketch.scaling.embed_quickly(found[0][:, : self.baseline.inside]))
 
-    def take(self, features: NDArray[np.float64], present: NDArray[np.bool_], at: float) -> NDArray[np.float64]:
-        """Take up samples whose features were read; see `readings.read_all` and `see`."""
+    def take(
+        self,
+        features: NDArray[np.float64],
+        present: NDArray[np.bool_],
+        at: float,
+        scores: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]:
+        """Take up samples that were read; see `readings.read_all`, `scores.Scores.read` and `see`."""
         self.pass_to(at)
         span, count = self.window.span, len(features)
         self.samples += count
@@ -154,12 +162,21 @@ class Watch:
         distances = np.zeros(0)
         if sketch is not None:
             embedded = sketch.scaling.embed_quickly(features[:, : self.baseline.inside])
-            span.waves += embedded.sum(0)
+            span.waves[0] += embedded.sum(0)
             distances = sketch.distances(embedded)
             span.marks[1] += int((distances > 1).sum())
+        if scores is not None and len(scores) == count:
+            self._take_scores(scores)
         if not self.cycle and span.size >= COUNTED:
             self._close(at)
         return distances
+
+    def _take_scores(self, scores: NDArray[np.float64]) -> None:
+        """Take up those that are numbers: of the others a histogram has a bin."""
+        sketched, numbers = self.baseline.scores, scores[np.isfinite(scores).all(1)]
+        if sketched is not None and len(numbers):
+            self.window.span.waves[1] += sketched.sketch.scaling.embed_quickly(numbers).sum(0)
+            self.window.span.marks[2] += len(numbers)
 
     def pass_to(self, now: float) -> None:
         """Let time pass.
@@ -225,8 +242,10 @@ class Watch:
         baseline, total = self.baseline, self.window.total()
         unlike, pairs = self.window.design()
         every = self.cycle / BLOCKS if self.cycle else float(COUNTED * SPANS)
-        alpha = chance(len(baseline.names) + 1, every)
-        design = least_design(unlike[:-1], pairs[:-1])
+        sketches = baseline.sketches
+        alpha = chance(len(baseline.names) + sum(one is not None for one in sketches), every)
+        features = len(baseline.names)
+        design = least_design(unlike[:features], pairs[:features])
         sizes = total.counts.sum(1)
         values = psi(total.counts, baseline.counts)
         limits = psi_limits(alpha, baseline.bins, sizes / design, baseline.counts.sum(1))
@@ -234,23 +253,28 @@ class Watch:
             Figure(name, float(value) if size else 0.0, float(limit))
             for name, value, limit, size in zip(baseline.names, values, limits, sizes, strict=True)
         ]
-        if baseline.sketch is not None and total.size:
-            found.append(self._discrepancy(total.waves / total.size, total.size, unlike[-1:], pairs[-1:], alpha))
+        for place, (name, sketch) in enumerate(zip((SKETCH, SCORES), sketches, strict=True)):
+            size = float(total.sketched[place])
+            if sketch is not None and size:
+                own = unlike[features + place :][:1] / max(sketch.trace, 1e-12)
+                scale = float(least_design(own, pairs[features + place :][:1])[0]) / size + 1 / baseline.samples
+                found.append(_discrepancy(name, sketch, total.waves[place] / size, scale, alpha))
         return found
 
-    def _discrepancy(
-        self,
-        mean: NDArray[np.float64],
-        size: float,
-        unlike: NDArray[np.float64],
-        pairs: NDArray[np.float64],
-        alpha: float,
-    ) -> Figure:
-        sketch = self.baseline.sketch
-        if sketch is None:
-            return Figure(SKETCH, 0.0, math.inf)
-        apart = mean - sketch.mean
-        design = float(least_design(unlike / max(sketch.trace, 1e-12), pairs)[0])
-        scale = design / size + 1 / self.baseline.samples
-        limit = gamma_limit(alpha, sketch.trace * scale, 2 * sketch.squares * scale * scale)
-        return Figure(SKETCH, float(apart @ apart), max(limit, LEAST_DISCREPANCY * sketch.trace))
+
+def _discrepancy(name: str, sketch: Sketch, mean: NDArray[np.float64], scale: float, alpha: float) -> Figure:
+    """How far a mean is from a sketch's, and how far it may be.
+
+    Args:
+        name: Of the figure.
+        sketch: The baseline's.
+        mean: Of what was seen.
+        scale: The sum of one over the independent samples of both; infinite where they are not known.
+        alpha: The chance of a false alarm.
+    """
+    apart = mean - sketch.mean
+    value = float(apart @ apart)
+    if not math.isfinite(scale):
+        return Figure(name, value, math.inf)
+    limit = gamma_limit(alpha, sketch.trace * scale, 2 * sketch.squares * scale * scale)
+    return Figure(name, value, max(limit, LEAST_DISCREPANCY * sketch.trace))

@@ -17,12 +17,14 @@ from edgesmith_runtime.drift.sketch import WIDTH
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["BLOCKS", "RECENT", "SPANS", "Batch", "Window"]
+__all__ = ["BLOCKS", "RECENT", "SKETCHES", "SPANS", "Batch", "Window"]
 
 BLOCKS: Final = 12
 """In a ring."""
 SPANS: Final = 6
 """In a block."""
+SKETCHES: Final = 2
+"""Of the inputs' features, and of the scores."""
 RECENT: Final = 6
 """Spans whose share of novel samples is kept."""
 _PAIR: Final = 10.0
@@ -35,8 +37,8 @@ class Batch:
 
     Attributes:
         counts: ``[features, SLOTS]``, samples in each bin.
-        waves: ``[WIDTH]``, of the sketch.
-        marks: ``[2]``: samples, and how many of them are novel.
+        waves: ``[SKETCHES, WIDTH]``, of the sketches.
+        marks: ``[3]``: samples, how many of them are novel, and how many have scores.
     """
 
     counts: NDArray[np.float64]
@@ -48,10 +50,15 @@ class Batch:
         """Samples."""
         return float(self.marks[0])
 
+    @property
+    def sketched(self) -> NDArray[np.float64]:
+        """``[SKETCHES]``, samples in each sketch."""
+        return self.marks[[0, 2]]
+
     @classmethod
     def empty(cls, features: int) -> Batch:
         """One without samples."""
-        return cls(np.zeros((features, SLOTS)), np.zeros(WIDTH), np.zeros(2))
+        return cls(np.zeros((features, SLOTS)), np.zeros((SKETCHES, WIDTH)), np.zeros(3))
 
     def add(self, other: Batch) -> None:
         """Add the sums of another."""
@@ -67,10 +74,11 @@ class Window:
     Attributes:
         features: How many.
         counts: ``[BLOCKS, features, SLOTS]``, oldest block first.
-        waves: ``[BLOCKS, WIDTH]``.
+        waves: ``[BLOCKS, SKETCHES, WIDTH]``.
         sizes: ``[BLOCKS]``, samples.
-        unlike: ``[BLOCKS, features + 1]``: sums of how unlike successive spans are, for features and for the sketch.
-        pairs: ``[BLOCKS, features + 1]``: how many pairs these are of.
+        scored: ``[BLOCKS]``, those that have scores.
+        unlike: ``[BLOCKS, features + SKETCHES]``: sums of how unlike successive spans are, for features, then sketches.
+        pairs: ``[BLOCKS, features + SKETCHES]``: how many pairs these are of.
         recent: ``[RECENT, 2]``: samples of the newest spans, and how many were novel.
         closed: Blocks that were closed since the window began, up to `BLOCKS`.
         spans: Spans in the block that is filled.
@@ -80,6 +88,7 @@ class Window:
     counts: NDArray[np.float64] = field(init=False)
     waves: NDArray[np.float64] = field(init=False)
     sizes: NDArray[np.float64] = field(init=False)
+    scored: NDArray[np.float64] = field(init=False)
     unlike: NDArray[np.float64] = field(init=False)
     pairs: NDArray[np.float64] = field(init=False)
     recent: NDArray[np.float64] = field(init=False)
@@ -98,10 +107,10 @@ class Window:
         """Begin anew."""
         features = self.features
         self.counts = np.zeros((BLOCKS, features, SLOTS))
-        self.waves = np.zeros((BLOCKS, WIDTH))
-        self.sizes = np.zeros(BLOCKS)
-        self.unlike = np.zeros((BLOCKS, features + 1))
-        self.pairs = np.zeros((BLOCKS, features + 1))
+        self.waves = np.zeros((BLOCKS, SKETCHES, WIDTH))
+        self.sizes, self.scored = np.zeros(BLOCKS), np.zeros(BLOCKS)
+        self.unlike = np.zeros((BLOCKS, features + SKETCHES))
+        self.pairs = np.zeros((BLOCKS, features + SKETCHES))
         self.recent = np.zeros((RECENT, 2))
         self.span, self.block, self.gathered, self.before = (Batch.empty(features) for _ in range(4))
         self.closed = self.spans = 0
@@ -115,7 +124,7 @@ class Window:
         """End a span; say whether a block ended with it."""
         span, self.span = self.span, Batch.empty(self.features)
         self.recent = np.roll(self.recent, -1, 0)
-        self.recent[-1] = span.marks
+        self.recent[-1] = span.marks[:2]
         if not self.spans:
             self._roll()
         self.spans += 1
@@ -123,7 +132,8 @@ class Window:
         self.gathered.add(span)
         if self.gathered.size >= _PAIR:
             self._compare()
-        self.counts[-1], self.waves[-1], self.sizes[-1] = self.block.counts, self.block.waves, self.block.size
+        self.counts[-1], self.waves[-1] = self.block.counts, self.block.waves
+        self.sizes[-1], self.scored[-1] = self.block.sketched
         if self.spans < SPANS:
             return False
         self.block, self.spans = Batch.empty(self.features), 0
@@ -132,13 +142,13 @@ class Window:
 
     def total(self) -> Batch:
         """The sums of the whole ring."""
-        return Batch(self.counts.sum(0), self.waves.sum(0), np.array([self.sizes.sum(), 0.0]))
+        return Batch(self.counts.sum(0), self.waves.sum(0), np.array([self.sizes.sum(), 0.0, self.scored.sum()]))
 
     @property
     def sums(self) -> list[NDArray[np.float64]]:
         """Every array, in one order; to be written and to be filled."""
         batches = (self.span, self.block, self.gathered, self.before)
-        rings = [self.counts, self.waves, self.sizes, self.unlike, self.pairs, self.recent]
+        rings = [self.counts, self.waves, self.sizes, self.scored, self.unlike, self.pairs, self.recent]
         return rings + [array for one in batches for array in (one.counts, one.waves, one.marks)]
 
     def design(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -147,7 +157,7 @@ class Window:
         return self.unlike.sum(0) / np.maximum(pairs, 1), pairs
 
     def _roll(self) -> None:
-        for name in ("counts", "waves", "sizes", "unlike", "pairs"):
+        for name in ("counts", "waves", "sizes", "scored", "unlike", "pairs"):
             ring = np.roll(getattr(self, name), -1, 0)
             ring[-1] = 0
             setattr(self, name, ring)
@@ -166,8 +176,14 @@ class Window:
             apart = (ours.counts / sizes[:, np.newaxis] - theirs.counts / others[:, np.newaxis]) ** 2
             terms = np.where(shares > 0, apart / shares, 0.0).sum(1) / (1 / sizes + 1 / others)
             degrees = np.maximum(1, (shares > 0).sum(1) - 1)
-        self.unlike[-1, :-1] += np.where(seen, terms / degrees, 0.0)
-        self.pairs[-1, :-1] += seen
-        apart_waves = ours.waves / ours.size - theirs.waves / theirs.size
-        self.unlike[-1, -1] += float(apart_waves @ apart_waves) / (1 / ours.size + 1 / theirs.size)
-        self.pairs[-1, -1] += 1
+        self.unlike[-1, :-SKETCHES] += np.where(seen, terms / degrees, 0.0)
+        self.pairs[-1, :-SKETCHES] += seen
+        self._compare_sketches(ours, theirs)
+
+    def _compare_sketches(self, ours: Batch, theirs: Batch) -> None:
+        sizes, others = ours.sketched[:, np.newaxis], theirs.sketched[:, np.newaxis]
+        seen = ((sizes >= _PAIR) & (others >= _PAIR))[:, 0]
+        with np.errstate(all="ignore"):
+            terms = (ours.waves / sizes - theirs.waves / others) ** 2 / (1 / sizes + 1 / others)
+        self.unlike[-1, -SKETCHES:] += np.where(seen, terms.sum(1), 0.0)
+        self.pairs[-1, -SKETCHES:] += seen
