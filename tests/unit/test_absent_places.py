@@ -84,6 +84,29 @@ MOVED |= {
 }
 
 
+def tainted(words: str, since: timedelta, **more: Any) -> tuple[NodeState, ...]:
+    """Nodes, of which those with a taint that serve nothing have had it for so long."""
+    return tuple(
+        replace(one, unsteady=NOW - since, late=since >= GONE and not one.failures, **more)
+        if one.taint and not one.serving
+        else one
+        for one in fleet(words)
+    )
+
+
+MOVED |= {
+    "one with a taint that lost its server has a place": (tainted(f"new+ #new? {OTHERS}", GOING), 1),
+    "until the deadline": (tainted(f"new+ #new? {OTHERS}", GONE), 2),
+    "nor has one that serves": (tainted(f"new+ #new+ #old+ {OTHERS}", GOING), 2),
+    "one that failed has no more than that": (tainted(f"new+ #new! {OTHERS}", GONE), 2),
+    "and no less": (tainted(f"new+ #new! {OTHERS}", GOING), 1),
+    "two tainted ones that it was given to: one of them has": (tainted(f"new+ #new? #new? {OTHERS}", GONE), 1),
+    "three: two of them have, so it goes no further": (tainted(f"new+ #new? #new? #new? {OTHERS}", GONE), 0),
+    "three whose old servers go on have none": (tainted(f"new+ #new? #new? #new? {OTHERS}", GOING, **BESIDE), 2),
+    "nor have three with what is not rolled out any more": (tainted(f"new+ #odd? #odd? #odd? {OTHERS}", GONE), 2),
+}
+
+
 def test_one_that_comes_and_goes_does_not_keep_a_revision_from_being_completed() -> None:
     for late_for, expected in ((GOING, None), (GONE, NOW)):
         nodes = fleet("new+ new+ new? new+", n2={"unsteady": NOW - late_for, "late": late_for == GONE})

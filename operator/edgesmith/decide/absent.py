@@ -1,9 +1,11 @@
 """Nodes that are away, or come and go, with what they were given: how long each keeps its place of `maxUnavailable`.
 
-Such a node may have lost its link, or its machine died of the revision. Until `progressDeadline` is over it is awaited,
-as a node is that can be reached; a node that comes and goes has that time once, from when it went first. After that it
-keeps nobody, but for one thing: where the revision that is rolled out ran on it and has held its first step, more of
-them than `maxFailed` keep the others from what may have taken them down. Canaries are compared with the other nodes.
+Such a node may have lost its link, or its machine died of the revision. One with a taint that has no server is away as
+well: no pod may start there, and a disk under pressure may be what the revision filled. Until `progressDeadline` is
+over it is awaited, as a node is that can be reached; a node that comes and goes has that time once, from when it went
+first. After that it keeps nobody, but for one thing: where the revision that is rolled out ran on it and has held its
+first step, more of them than `maxFailed` keep the others from what may have taken them down. Canaries are compared with
+the other nodes.
 """
 
 from __future__ import annotations
@@ -16,10 +18,10 @@ from edgesmith.decide.judge import Judgement
 
 
 def kept_places(judged: Judgement, rules: Rules, now: datetime) -> int:
-    """How many nodes of a variant have a place though they are NotReady, or late."""
-    target = judged.target
-    spreads = target and not target.rolled_back and (target.steps or target.proven)
-    tried = target.revision if target and spreads else None
+    """How many nodes of a variant have a place though they are NotReady, tainted without a server, or late."""
+    # While the next one is built, nodes that were on their way still arrive at the one before it.
+    spread = judged.target or judged.stable
+    tried = spread.revision if spread and not spread.rolled_back and (spread.steps or spread.proven) else None
     awaited = suspected = 0
     for node in judged.variant.unwell:
         comes_and_goes = node.movable and node.late
@@ -51,19 +53,22 @@ def given_back(nodes: Iterable[NodeState], rules: Rules) -> list[datetime]:
 
 
 def _is_lost(node: NodeState, revision: RevisionState | None, rules: Rules) -> bool:
-    """Whether a node is NotReady with a revision that is not completed.
+    """Whether a node is NotReady, or tainted and without a server, with a revision that is not completed.
 
     One that served the revision when it went away, after that was proven and not soon after it got it, went for a
     reason of its own.
     """
-    if node.ready or not node.unfinished:
+    if not node.unfinished:
         return False
+    if node.ready:
+        return bool(node.taint) and not (node.has_server or node.beside_serving)
     proven = revision.proven if revision else None
     return not (proven and node.serving and node.away and node.away > proven and not rules.soon(node))
 
 
 def _is_awaited(node: NodeState, rules: Rules, now: datetime) -> bool:
-    return not node.late and (node.away is None or now - node.away < rules.deadline)
+    went = node.away or (node.unsteady if node.ready else None)
+    return not node.late and (went is None or now - went < rules.deadline)
 
 
 def _is_harmless(node: NodeState) -> bool:
