@@ -288,19 +288,6 @@ def test_a_server_that_restarts_for_ever_does_not_bake_for_ever() -> None:
     assert away.state.server is SERVING
 
 
-def test_a_server_that_has_served_for_the_bake_may_be_started_anew_once_more() -> None:
-    long = record(SERVING, run="n-r/0", ago=3 * 3600, moved=NOW - seconds(3 * 3600))
-    anew = see(pod("n", "r", restarts=1), kept=replace(long, run=observed(pod("n", "r")).run), allowed=BAKING)
-    assert anew.state.server is SERVING
-    assert anew.record is not None
-    assert (anew.record.since, anew.record.moved) == (NOW, NOW)
-    short = replace(long, run=observed(pod("n", "r")).run, since=NOW - BAKE + seconds(1))
-    assert see(pod("n", "r", restarts=1), kept=short, allowed=BAKING).state.server is FAILED
-    gone = see(pod("n", "r"), kept=replace(long, run=observed(pod("n", "r")).run), allowed=BAKING, ready=False)
-    assert gone.record is not None
-    assert gone.record.moved == long.moved
-
-
 def test_a_record_of_another_revision_keeps_what_the_node_is_known_for_and_no_time() -> None:
     failures = {"bad": Failure("1", note="failed")}
     kept = replace(record(SERVING, ago=9000, previous="p", failures=failures, deaths=2, doubtful=True), revision="old")

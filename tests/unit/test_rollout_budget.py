@@ -48,8 +48,8 @@ COUNTED: dict[str, tuple[str, tuple[RevisionState, ...], set[str]]] = {
     "one that failed on what is completed is excused": ("new+ old!/new old+ old+", (OLD, PROVEN), {"n2", "n3"}),
     "and so is one that failed on the one before, too": ("new+ old!!/new old+ old+", (OPEN, PROVEN), {"n2", "n3"}),
     "two of those count as one": ("new+ old!/new! old!/new! old+ old+ old+", (OLD, PROVEN), {"n3"}),
-    "a tainted one that failed does not count": ("new+ #old! #old! old+ old+", (OPEN, PROVEN), {"n3", "n4"}),
-    "a tainted one that starts does not count": ("new+ #new? #new? old+ old+", (OLD, PROVEN), {"n3", "n4"}),
+    "a tainted one that failed counts, as one that is away": ("new+ #old! #old! old+ old+", (OPEN, PROVEN), set()),
+    "so does a tainted one that starts": ("new+ #new? #new? old+ old+", (OLD, PROVEN), set()),
     "one that lost its device on what is not completed counts where more of them than maxFailed did": (
         "new+ %new? %new? old+ old+ old+",
         (OLD, PROVEN),

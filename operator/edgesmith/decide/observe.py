@@ -334,11 +334,9 @@ def _seen(
     if record.state is ServerState.FAILED and stands and same_pod and not back:
         state = ServerState.FAILED
     same = state is record.state and not (state is ServerState.SERVING and (restarted or not same_pod))
-    # A server that still started at its deadline would have failed there: nobody looked, and its time begins anew. So
-    # does that of one which served for the bake before it was started anew: what came before has shown what it had to.
+    # A server that still started at its deadline would have failed there: nobody looked, and its time begins anew.
     started = record.state is ServerState.STARTING and state is ServerState.SERVING
     unseen = started and now - record.since >= allowed.deadline
-    baked = record.state is ServerState.SERVING and allowed.bake is not None and now - record.since >= allowed.bake
     # What happened while nobody could see it proves nothing, so a bake begins anew as well.
     begins = not same or back
     away = (record.away or now) if blocked and (allowed.unfinished or state is not ServerState.SERVING) else None
@@ -352,7 +350,7 @@ def _seen(
         record,
         state=state,
         since=now if begins else record.since,
-        moved=now if back or unseen or (baked and begins) else record.moved,
+        moved=now if back or unseen else record.moved,
         away=away,
         returned=returned,
         run=run,
