@@ -142,6 +142,16 @@ def test_one_that_is_late_takes_a_place_again_when_its_old_server_ends() -> None
     assert moves(step(waits, OLD, PROVEN, **told)) == {"n0": "new"}, "one of the two, and nobody else"
 
 
+def test_what_took_machines_down_goes_no_further_while_the_next_one_is_built() -> None:
+    nodes = away("new+ ~new+ ~new+ ~new+ new? new?")
+    waits = tuple(replace(one, staged=True, **BESIDE) if one.deadline else one for one in nodes)
+    told: dict[str, Any] = {"strategy": REPLACE, "stageable": frozenset({"new"})}
+    for target in ("new", None):
+        assert not moves(step(waits, OLD, PROVEN, target=target, **told)), "no server ends for it"
+    fewer = tuple(one for one in waits if one.name != "n1")
+    assert len(moves(step(fewer, OLD, PROVEN, target=None, **told))) == 1, "two went, of which one is left out"
+
+
 @pytest.mark.parametrize("case", MOVED)
 def test_how_many_are_moved_beside_nodes_that_are_away(case: str) -> None:
     nodes, expected = MOVED[case]
