@@ -25,6 +25,7 @@ from observations import (
 )
 from snapshots import NOW, failed_selftest, node, pod
 
+from edgesmith.decide.allowance import RESTARTS
 from edgesmith.decide.fleet import Failure, ServerState
 from edgesmith.decide.placement import Placement
 from edgesmith.decide.record import Record
@@ -288,9 +289,42 @@ def test_a_server_that_restarts_for_ever_does_not_bake_for_ever() -> None:
     assert away.state.server is SERVING
 
 
+def test_a_server_that_has_served_for_the_bake_has_its_time_again_when_it_is_started_anew_twice() -> None:
+    long = record(SERVING, ago=3 * 3600, moved=NOW - seconds(3 * 3600), run=observed(pod("n", "r")).run)
+    for restarts in range(RESTARTS):
+        anew = see(pod("n", "r", restarts=1), kept=replace(long, restarts=restarts), allowed=BAKING)
+        assert anew.state.server is SERVING
+        assert anew.record is not None
+        assert (anew.record.since, anew.record.moved, anew.record.restarts) == (NOW, NOW, restarts + 1)
+        down = see(pod("n", "r", ready=False), kept=replace(long, restarts=restarts), allowed=BAKING)
+        assert down.record is not None
+        assert (down.record.state, down.record.moved, down.record.restarts) == (STARTING, NOW, restarts + 1)
+    often = see(pod("n", "r", restarts=1), kept=replace(long, restarts=RESTARTS), allowed=BAKING)
+    assert often.state.server is FAILED
+    assert often.record is not None
+    assert often.record.restarts == RESTARTS
+
+
+def test_only_a_server_that_had_served_for_the_bake_has_its_time_again() -> None:
+    long = record(SERVING, ago=3 * 3600, moved=NOW - seconds(3 * 3600), run=observed(pod("n", "r")).run)
+    short = replace(long, since=NOW - BAKE + seconds(1))
+    assert see(pod("n", "r", restarts=1), kept=short, allowed=BAKING).state.server is FAILED
+    gone = see(pod("n", "r", ready=False), kept=long, allowed=BAKING, ready=False)
+    assert gone.record is not None
+    assert (gone.record.moved, gone.record.restarts) == (long.moved, 0), "it has it when it is back"
+    back = see(pod("n", "r", restarts=1), kept=replace(long, away=NOW - seconds(60)), allowed=BAKING)
+    assert back.record is not None
+    assert (back.record.moved, back.record.restarts) == (NOW, 0)
+    proven = see(pod("n", "r", restarts=1), kept=long, allowed=ALLOWED)
+    assert proven.record is not None
+    assert (proven.record.moved, proven.record.restarts) == (long.moved, 0)
+
+
 def test_a_record_of_another_revision_keeps_what_the_node_is_known_for_and_no_time() -> None:
     failures = {"bad": Failure("1", note="failed")}
-    kept = replace(record(SERVING, ago=9000, previous="p", failures=failures, deaths=2, doubtful=True), revision="old")
+    kept = replace(
+        record(SERVING, ago=9000, previous="p", failures=failures, deaths=2, restarts=2, doubtful=True), revision="old"
+    )
     found = observed(pod("n", "r"), kept=kept)
     assert found == Record("r", SERVING, NOW, NOW, run=found.run, previous="p", failures=failures)
 

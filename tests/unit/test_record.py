@@ -26,6 +26,7 @@ FULL = Record(
     run="abcdef/3",
     returned=BEFORE,
     deaths=1,
+    restarts=1,
     excused="abcdef/3",
     doubtful=True,
     previous="p",
@@ -66,6 +67,7 @@ NONE_OF_OURS: dict[str, str | None] = {
     "a time before the calendar": changed(since="0001-01-01T00:00:00+23:59"),
     "no time": changed(moved=None),
     "words for a count": changed(deaths="many"),
+    "words for another count": changed(restarts="many"),
     "an endless count": '{"revision":"r","state":"Serving","since":"2030-01-01T11:00:00Z",'
     '"moved":"2030-01-01T11:00:00Z","deaths":1e999}',
     "a list for failures": changed(failures=["r"]),

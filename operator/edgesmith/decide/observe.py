@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from edgesmith.api.names import short_hash
+from edgesmith.decide.allowance import DEATHS, RESTARTS, Allowance
 from edgesmith.decide.devices import Shortage, shortage
 from edgesmith.decide.fleet import Failure, NodeState, ServerState
 from edgesmith.decide.placement import Placement
@@ -16,29 +17,6 @@ from edgesmith.decide.record import Record, new_record
 from edgesmith.decide.server import NO_SERVER, SERVERS_KEPT, Server, ready_server, server_of
 from edgesmith.decide.snapshot import Node, Pod
 from edgesmith.decide.taints import keeping_taint
-
-DEATHS = 2
-"""After so many returns from NotReady or from a start of its machine, each with its server started anew, a node has
-failed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """How much time one revision is allowed on a node, and what counts against it meanwhile."""
-
-    deadline: timedelta
-    """How long its server may take to become ready while the node is reachable."""
-    unfinished: bool
-    """Whether the revision is not completed: then it matters that the node becomes NotReady."""
-    bake: timedelta | None = None
-    """How long the server must serve without a restart; None where the revision is proven."""
-    grace: timedelta = timedelta(0)
-    """For how long a node that died is taken for ready."""
-
-    @property
-    def steady(self) -> timedelta:
-        """How long a node must have served without going, so that it no longer matters that it went before."""
-        return self.deadline + (self.bake or timedelta(0)) + self.grace
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +317,9 @@ def _seen(
     unseen = started and now - record.since >= allowed.deadline
     # What happened while nobody could see it proves nothing, so a bake begins anew as well.
     begins = not same or back
+    # So does that of one which had served for the bake, a few times: it has shown before what it has to show again.
+    held = record.state is ServerState.SERVING and allowed.held(record.since, now)
+    again = held and begins and not (back or blocked) and record.restarts < RESTARTS
     away = (record.away or now) if blocked and (allowed.unfinished or state is not ServerState.SERVING) else None
     run = seen.run or record.run
     still = record.excused == run and state is not ServerState.SERVING
@@ -350,12 +331,13 @@ def _seen(
         record,
         state=state,
         since=now if begins else record.since,
-        moved=now if back or unseen else record.moved,
+        moved=now if back or unseen or again else record.moved,
         away=away,
         returned=returned,
         run=run,
         boot=known,
         deaths=deaths,
+        restarts=record.restarts + again,
         excused=excused,
     )
 

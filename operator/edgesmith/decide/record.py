@@ -49,6 +49,8 @@ class Record:
     """When it came back from NotReady or from a start of its machine, until its server is seen to be started anew."""
     deaths: int = 0
     """How often the node came back like this with its server started anew."""
+    restarts: int = 0
+    """How often its server was started anew after it had served for the bake."""
     excused: str = ""
     """The run that shows nothing, since it was without its device."""
     doubtful: bool = False
@@ -80,7 +82,7 @@ class Record:
         if self.returned or self.deaths or self.excused or self.doubtful:
             facts["returned"] = self.returned and _text(self.returned)
             facts |= {"deaths": self.deaths, "excused": self.excused, "doubtful": self.doubtful}
-        facts["previous"] = self.previous
+        facts |= {"restarts": self.restarts, "previous": self.previous}
         if self.failures:
             facts["failures"] = {
                 revision: _filled({"attempt": one.attempt, "broken": one.broken, "note": one.note})
@@ -192,6 +194,7 @@ def _read(text: str) -> tuple[Record | None, datetime]:
             boot=str(found.get("boot", "")),
             returned=_time(found["returned"]) if found.get("returned") else None,
             deaths=int(found.get("deaths", 0)),
+            restarts=int(found.get("restarts", 0)),
             excused=str(found.get("excused", "")),
             doubtful=found.get("doubtful") is True,
             previous=str(found["previous"]) if found.get("previous") else None,
