@@ -213,6 +213,24 @@ def test_where_a_server_holds_the_device_the_pod_that_pulls_looks_and_no_server_
     assert here.serves("e0"), "with what it ran before"
 
 
+def test_a_node_that_gave_up_its_server_gets_it_back_where_its_disk_is_full_since() -> None:
+    here = world(size=1, finalists={"int8": 1.0}, runtime=ASKING["runtime"])
+    here.run_until("Complete")
+    here.latencies = {"int8": 9.0, "fp32": 3.0}
+    here.publish("b")
+    until(here, lambda plan: any(move.revision is None for move in plan.moves))
+    # Somebody deletes the pod that pulled, and what it pulled goes where the disk gets full.
+    here.trial_pods.clear()
+    here.full = {"e0"}
+    plan = until(here, lambda plan: bool(plan.status.trials[-1].full))
+    assert (plan.status.trials[-1].node, plan.status.trials[-1].lent) == (None, ("e0",))
+    passes(here, 4)
+    assert here.labelled("a") == {"e0"}
+    assert here.serves("e0"), "what it had is not looked for"
+    assert here.edge_model.status["trials"][-1].get("lent") is None
+    assert here.pulled == []
+
+
 def test_the_node_that_tried_has_the_image_though_its_disk_is_full_now() -> None:
     here = world(size=1)
     until(here, lambda plan: bool(plan.status.trials and plan.status.trials[0].winner))

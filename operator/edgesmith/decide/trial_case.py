@@ -217,7 +217,9 @@ class TrialCase:
         record = noted(record, node, pod.lacks, self.now)
         if any(one.reason for one in record.finalists):
             return record
-        return released(record, node).model_copy(update={"node": None, "started_time": None})
+        if self.nodes.borrows(node):
+            record = released(record, node)
+        return record.model_copy(update={"node": None, "started_time": None})
 
     def _full(self, record: TrialStatus) -> Step:
         """A trial that waits for room: every node that may be asked has looked lately."""
