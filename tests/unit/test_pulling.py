@@ -85,6 +85,29 @@ def test_what_goes_back_is_not_bound_by_it() -> None:
     assert len(course(serving, OLD, bad, target="bad", rules=replace(RULES, max_pulling=1)).moves) == 3
 
 
+def test_nor_is_what_pulls_nothing() -> None:
+    """A node that leaves, or lends its device, is given no image."""
+    one = replace(RULES, max_pulling=1)
+    full = variant(fetching("new? new+", "n0"), OLD, PROVEN)
+    assert moved(course(fetching("new? old+ old+", "n0"), OLD, PROVEN, rules=one, trying="n1"))["n1"] is None
+    leaving = tuple(replace(node, name=f"x{node.name}") for node in fleet("old+ old?"))
+    gone = plan_rollout([full], one, NOW, leaving)
+    assert [(move.node, move.revision) for move in gone.leaving] == [("xn0", None), ("xn1", None)]
+    # Nor does one that lends its device keep the others from what they pull.
+    found = course(fetching("old+ old+ old+"), OLD, PROVEN, rules=one, trying="n0")
+    assert moved(found) == {"n0": None, "n1": "new"}
+    assert [(one.node, one.reason) for one in found.pending] == [("n2", "MaxPulling")]
+
+
+def test_who_leaves_waits_for_max_unavailable_alone_and_says_so() -> None:
+    both = with_rules(max_unavailable=1, max_pulling=1)
+    leaving = tuple(replace(node, name=f"x{node.name}") for node in fleet("old+ old+"))
+    gone = plan_rollout([variant(fleet("new+"), OLD, PROVEN)], both, NOW, leaving)
+    assert [(move.node, move.revision) for move in gone.leaving] == [("xn0", None)]
+    words = "As many nodes as spec.rollout.maxUnavailable allows (1) are without a ready server."
+    assert [(one.node, one.reason, one.message) for one in gone.pending] == [("xn1", "MaxUnavailable", words)]
+
+
 def test_a_percentage_is_of_the_nodes_that_are_to_run_the_model() -> None:
     ten = " ".join(["old+"] * 10)
     assert len(course(fleet(ten), OLD, PROVEN, rules=replace(RULES, max_pulling="30%")).moves) == 3
