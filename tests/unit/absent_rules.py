@@ -79,7 +79,7 @@ def _unsettled(world: World, name: str) -> bool:
     """Whether a reachable node does not just serve what its label names, as far as the API server knows."""
     labels, pod = world.nodes[name].labels, world.pods.get(name)
     label = labels.get(world.label)
-    if label is None and name not in world.lent:
+    if label is None and name not in world.lent and world.next_label not in labels:
         return False
     serves = pod is not None and pod.revision == label and pod.ready and not pod.terminating
     return not serves or world.next_label in labels or not world.offers(name)
