@@ -16,7 +16,8 @@ from edgesmith.decide.builds import BuildState, build_for
 from edgesmith.decide.entries import time_text
 from edgesmith.decide.plan import Plan
 from edgesmith.decide.room import AGAIN, Room
-from edgesmith.decide.trial_room import MOST, in_the_past, noted, resting, trial_room, until_again, without_room
+from edgesmith.decide.trial_records import in_the_past
+from edgesmith.decide.trial_room import MOST, noted, resting, trial_room, until_again, without_room
 from edgesmith_builder.contract import LARGE, Finalist
 
 REPOSITORY = "registry:5000/models"
@@ -79,6 +80,10 @@ def test_a_node_rests_for_a_while_by_the_hubs_clock() -> None:
     later = in_the_past(record("e1", ago=-9999), NOW)
     assert until_again(resting(later, NOW), NOW) == wait
     assert in_the_past(both, NOW) is both
+    assert (
+        in_the_past(both, NOW - timedelta(seconds=15)).full
+        == noted(record("e1", ago=15), "e2", LACKS, NOW - timedelta(seconds=20)).full
+    )
     unread = TrialStatus(profile="amd64", build_key="k", full=(FullDisk(node="e1", time="soon", message=LACKS),))
     assert resting(unread, NOW) == ()
 
