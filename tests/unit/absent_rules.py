@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from late_rules import late as late_nodes
+from late_rules import late_before
 from machines import GRACE
 
 from edgesmith.api.names import daemon_set_name
@@ -39,7 +40,7 @@ def counted_lost(world: World, plan: Plan, names: Iterable[str]) -> set[str]:
     Each has one for `progressDeadline`. Then those have that went with what is rolled out now, but for so many in each
     variant as `maxFailed` says, and one in any case.
     """
-    lost, comes_and_goes = list(names), late_nodes(world, plan)
+    lost, comes_and_goes = list(names), late_before(world, plan)
     dead = {name for name in lost if died_of_it(world, name)}
     fresh = {name for name in dead - comes_and_goes if _awaited(world, name)}
     late = [
@@ -79,7 +80,7 @@ def _unsettled(world: World, name: str) -> bool:
     """Whether a reachable node does not just serve what its label names, as far as the API server knows."""
     labels, pod = world.nodes[name].labels, world.pods.get(name)
     label = labels.get(world.label)
-    if label is None and name not in world.lent:
+    if label is None and name not in world.lent and world.next_label not in labels:
         return False
     serves = pod is not None and pod.revision == label and pod.ready and not pod.terminating
     return not serves or world.next_label in labels or not world.offers(name)

@@ -156,11 +156,20 @@ class Cluster(Devices):
 
     def calls(self, plan: Plan) -> list[Callable[[], None]]:
         """What a plan asks for, in order."""
+        return [*self._precedes(plan), *self.follows(plan)]
+
+    def _precedes(self, plan: Plan) -> list[Callable[[], None]]:
+        """What is done before any node hears of it, the status last."""
         return [
             *(partial(self._apply_revision, applied) for applied in plan.revisions),
             *(partial(self.reporting.__setitem__, one.revision, one.profile.metadata.name) for one in plan.reports),
             *(partial(self.holding.__setitem__, hold.revision, hold) for hold in plan.holds),
             partial(self._write_status, plan),
+        ]
+
+    def follows(self, plan: Plan) -> list[Callable[[], None]]:
+        """What a plan asks for after the status."""
+        return [
             *(partial(self._move, move) for move in plan.moves),
             *(partial(self._keep, kept.node, kept.record) for kept in plan.records),
             *(partial(self._build, start) for start in plan.builds),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from rollout_world import World
 from simulated_kubelets import BAD, DEADLY, FAULTY, FRAGILE, GOOD
+
+from edgesmith.decide.taints import NO_SCHEDULE, PRESSURES, Taint
 
 SOAK = int(os.environ.get("EDGESMITH_FLEETS", "1"))
 """How many times as many fleets: `make simulate`."""
@@ -19,6 +22,9 @@ ROLLOUT = {
     "maxFailed": "5%",
     "progressDeadline": "5m",
 }
+
+
+_PRESSURE = Taint(PRESSURES["DiskPressure"], "", NO_SCHEDULE)
 
 
 def any_rollout(rng: random.Random, bake: str = "30s") -> dict[str, Any]:
@@ -77,16 +83,46 @@ def disturb(world: World, rng: random.Random, serial: int) -> None:
 
 
 def set_clock(world: World, jump: timedelta) -> None:
-    """Somebody sets the hub's clock."""
-    world.now += jump
-    world.clock_was_set = True
+    """Somebody sets the hub's clock, which is that of every EdgeModel."""
+    worlds = (world, *world.others)
+    for one in worlds:
+        one.now += jump
+        one.clock_was_set = True
     for device in world.devices.values():
         device.back = device.back + jump if device.back else None
         device.heard = world.now if device.link and device.power else world.now - timedelta(hours=2)
-    for server in world.servers.values():
+    for server in (server for one in worlds for server in one.servers.values()):
         server.started = min(server.started, world.now)
         if server.beside:
             server.beside.started = min(server.beside.started, world.now)
+
+
+def press(world: World, rng: random.Random) -> None:
+    """Disks come under pressure: no new pod starts there, and some lose their servers; others are well again."""
+    for name, one in world.nodes.items():
+        device = world.devices[name]
+        if one.taints and rng.random() < 0.1:
+            world.nodes[name] = replace(one, taints=())
+        elif not one.taints and device.power and device.link and rng.random() < 0.01:
+            under_pressure(world, name, evicts=rng.random() < 0.5)
+
+
+def under_pressure(world: World, name: str, *, evicts: bool = True) -> None:
+    """A disk is nearly full: its kubelet admits no pod, and ends those that are there where nothing else helps."""
+    world.nodes[name] = replace(world.nodes[name], taints=(_PRESSURE,))
+    for one in (world, *world.others) if evicts else ():
+        server = one.servers[name]
+        server.runs, server.beside = None, None
+        for pods in (one.pods, one.next_pods):
+            pods.pop(name, None)
+
+
+def crash(world: World, rng: random.Random) -> None:
+    """Now and then a server ends, and its kubelet starts it anew."""
+    for one in (world, *world.others):
+        for name, server in one.servers.items():
+            if server.runs and one.devices[name].power and rng.random() < 0.01:
+                server.started, server.restarts = one.now, server.restarts + 1
 
 
 def interfere(world: World, rng: random.Random) -> None:
@@ -128,12 +164,19 @@ def grow_old(world: World, rng: random.Random, also: Callable[[World, random.Ran
         world.tick(rng.choice((5.0, 15.0, 60.0)))
 
 
-def ends_well(world: World, passes: int, seed: int) -> None:
-    """Links are back and a good revision comes: every node of a profile is to serve it within so many passes."""
+def publish_the_last(world: World) -> None:
+    """Links are back and a good revision comes, which nothing holds up."""
+    # No clock that was set before excuses what is done with a revision that nobody has seen yet.
+    world.clock_was_set = world.clock_was_set and not all(map(world.reachable, world.nodes))
     for device in world.devices.values():
         device.link = True
     world.publish("9")
     world.ask(paused=False, windows=[])
+
+
+def ends_well(world: World, passes: int, seed: int) -> None:
+    """Links are back and a good revision comes: every node of a profile is to serve it within so many passes."""
+    publish_the_last(world)
     plan = world.settle(passes)
     own = {one.metadata.name for one in world.profiles}
     for name, one in world.nodes.items():

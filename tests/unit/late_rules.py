@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 def wavering(world: World, plan: Plan) -> set[str]:
     """Nodes that went first `progressDeadline` ago or longer since they got what they have, after a pass."""
+    return _wavering(world, plan) - {move.node for move in plan.moves}
+
+
+def _wavering(world: World, plan: Plan) -> set[str]:
+    """The same with those that are given something else in this pass."""
     deadline = parse_duration(world.edge_model.spec.rollout.progress_deadline)
     told = {name: one.records.get(world.label) for name, one in world.nodes.items()}
     told |= {one.node: one.record for one in plan.records}
@@ -24,12 +29,21 @@ def wavering(world: World, plan: Plan) -> set[str]:
         given = placement(world.nodes[name], world.label).label
         if record and record.revision == given and record.unsteady and world.now - record.unsteady >= deadline:
             found.add(name)
-    return found - {move.node for move in plan.moves}
+    return found
 
 
 def late(world: World, plan: Plan) -> set[str]:
     """Those of them that do not serve what they were given, or are away."""
-    return {name for name in wavering(world, plan) if not (world.reachable(name) and _serves(world, name))}
+    return _not_serving(world, wavering(world, plan))
+
+
+def late_before(world: World, plan: Plan) -> set[str]:
+    """The same before a pass: one that is given something else in it has a place again from then on."""
+    return _not_serving(world, _wavering(world, plan))
+
+
+def _not_serving(world: World, names: set[str]) -> set[str]:
+    return {name for name in names if not (world.reachable(name) and _serves(world, name))}
 
 
 def _serves(world: World, name: str) -> bool:

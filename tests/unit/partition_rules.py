@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from late_rules import late
+from room_rules import lacks_room
 from step_rules import current_step
 
 from edgesmith.api.partitions import Partitions
@@ -92,7 +93,8 @@ def _note(world: World, plan: Plan, revision: str, profile: str) -> None:
             for node, one in world.nodes.items()
             if one.labels.get(parted.label, "") == name and one.labels["device"] == profile
         ]
-        reachable = [node for node in own if world.reachable(node) and world.offers(node)]
+        reachable = [node for node in own if world.reachable(node) and world.takes_pods(node)]
+        reachable = [node for node in reachable if not lacks_room(world, node, revision)]
         reachable = [node for node in reachable if node not in comes_and_goes or _lacks_it(world, node, revision)]
         failed = [node for node in reachable if _failed(world, node, revision, told[node])]
         serving = [node for node in reachable if node not in failed and _serves(world, node, revision)]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from absent_rules import check_waits, counted_lost, died_of_it
 from ending_rules import check_endings
-from late_rules import late
+from late_rules import late, late_before
 from partition_rules import check_partitions
+from room_rules import lacks_room
 from shared_node_rules import check_shared_nodes
 from step_rules import check_steps
 from trial_rules import check_trials, gives_up
@@ -20,7 +21,6 @@ from edgesmith.api.window import DAYS, Window
 from edgesmith.decide import decide
 from edgesmith.decide.placement import placement
 from edgesmith.decide.plan import Plan
-from edgesmith.decide.record import parse_record
 
 if TYPE_CHECKING:
     from rollout_world import World
@@ -47,7 +47,8 @@ def check(world: World, plan: Plan) -> None:
         left = label in rolled_back or given in rolled_back or not known
         assert world.reachable(move.node) or left, "a NotReady node is left alone"
         untouched = left or move.revision is None or move.label == label
-        assert untouched or world.offers(move.node), "a node without the device is left alone"
+        over = _takes_over(world, move.node, move.label)
+        assert untouched or over or world.takes_pods(move.node), "a node that takes no new pod is left alone"
         assert not move.staging or move.revision in wanted or move.revision in world.staging
     check_trials(world, plan)
     _check_servers(world, plan, rolled_back)
@@ -106,7 +107,7 @@ def _check_pulling(world: World, plan: Plan) -> None:
         forward = move and not move.urgent and not {placed.label, placed.beside} & rolled_back
         if move and forward and move.revision not in (None, placed.label, placed.beside):
             begins.append(name)
-        there = node.labels["device"] in own and world.reachable(name) and world.offers(name)
+        there = node.labels["device"] in own and world.reachable(name) and world.takes_pods(name)
         known = daemon_set_name(world.name, placed.label or "") in world.revisions
         pods = [pod for pod in (world.pods.get(name), world.next_pods.get(name)) if pod]
         shown = any(pod.revision == placed.label and (pod.pulled or pod.ready) for pod in pods)
@@ -149,24 +150,31 @@ def _check_servers(world: World, plan: Plan, rolled_back: set[str]) -> None:
         nothing = moved[name] is None and profiles[name] in served
         assert not nothing or gives_up(world, plan, name), f"{name} serves and gets nothing instead"
         assert moved[name] is None or not _surges(world, profiles[name]), f"with Surge the server of {name} ends"
-    limit = _limit(world, desired, moved)
-    down = [name for name in world.nodes if _down(world, name) and moved.get(name, name)]
-    comes_and_goes = late(world, plan)
-    lost = [name for name in down if not world.reachable(name) or name in comes_and_goes]
-    down = [name for name in down if name not in {*lost} - counted_lost(world, plan, lost)]
-    broken = [name for name in down if _broken(world, name)]
-    excused = _excused(world, broken)
-    forward = [
-        name
-        for name in ends
-        if world.nodes[name].labels.get(world.label) not in rolled_back and not _failed_there(world, name)
-    ]
+    limit, comes_and_goes = _limit(world, desired, moved), late(world, plan)
+    down, excused = _counted(world, plan, moved)
+    forward = [name for name in ends if not _leaves(world, name, rolled_back)]
     assert not forward or len(down) - excused + len(ends) <= limit, (down, excused, ends, limit)
     # Off a revision that was rolled back, or failed there, what it broke must not keep the rest on it: nodes on their
-    # way count, and one that waits for its device is not.
-    awaited = [name for name in down if world.reachable(name) and world.offers(name) and name not in comes_and_goes]
+    # way count, and one that waits for its device, or for its taint to go, is not.
+    there = [name for name in down if world.reachable(name) and world.takes_pods(name)]
+    awaited = [name for name in there if name not in comes_and_goes]
     starting = [name for name in awaited if name in moved or not _tested(world, name)]
     assert not ends or len(starting) + len(ends) <= limit, (starting, ends, limit)
+
+
+def _counted(world: World, plan: Plan, moved: Mapping[str, str | None]) -> tuple[list[str], int]:
+    """Nodes that count as unavailable, and how many of them are left out since their devices are broken."""
+    down = [name for name in world.nodes if _down(world, name) and moved.get(name, name)]
+    # It serves nothing, so it is moved whatever else is down, and no server that ended before that did so for it.
+    comes_and_goes = late_before(world, plan)
+    lost = [name for name in down if not world.reachable(name) or name in comes_and_goes]
+    down = [name for name in down if name not in {*lost} - counted_lost(world, plan, lost)]
+    return down, _excused(world, [name for name in down if _broken(world, name)])
+
+
+def _leaves(world: World, name: str, rolled_back: set[str]) -> bool:
+    """Whether a node is to leave what it runs: that was rolled back, or failed there."""
+    return world.nodes[name].labels.get(world.label) in rolled_back or _failed_there(world, name)
 
 
 def _excused(world: World, broken: Sequence[str]) -> int:
@@ -217,17 +225,30 @@ def _check_staged(world: World, plan: Plan, rolled_back: set[str]) -> None:
         for name, one in world.nodes.items()
     }
     fresh = [name for name, value in after.items() if value and not world.nodes[name].labels.get(world.next_label)]
+    # One whose server is starting anew has a place already, so it costs none.
+    fresh = [name for name in fresh if not _starts_anew(world, name)]
     own, comes_and_goes = {one.metadata.name for one in world.profiles}, late(world, plan)
     on_their_way = [
         name
         for name, value in after.items()
-        if value and world.reachable(name) and world.offers(name) and world.nodes[name].labels["device"] in own
+        if value and world.reachable(name) and world.takes_pods(name) and world.nodes[name].labels["device"] in own
         if name not in comes_and_goes
     ]
     limit = _limit(world, plan.status.nodes.desired, {name: one.label for name, one in moved.items()})
     assert not fresh or len(on_their_way) <= limit, (fresh, on_their_way, limit)
+    forward = [name for name in fresh if _works(world, name) and not _leaves(world, name, rolled_back)]
+    down, excused = _counted(world, plan, {name: one.label for name, one in moved.items()})
+    taken = {*down, *on_their_way}
+    assert not forward or len(taken) - excused <= limit, (forward, taken, excused, limit, "too many are down or begin")
     for name, value in after.items():
         assert parse_next(value)[0] not in rolled_back, f"{name} keeps what was rolled back"
+
+
+def _starts_anew(world: World, name: str) -> bool:
+    """Whether a machine that can be reached starts what it was given before, and that does not fail there."""
+    label, pod = world.nodes[name].labels.get(world.label, ""), world.pods.get(name)
+    shown = pod is not None and pod.revision == label == world.servers[name].runs and not pod.ready
+    return shown and world.reachable(name) and not world.fails(name, label)
 
 
 def _check_complete(world: World, plan: Plan) -> None:
@@ -235,14 +256,9 @@ def _check_complete(world: World, plan: Plan) -> None:
     for one in plan.status.variants:
         own = [name for name, found in world.nodes.items() if found.labels["device"] == one.profile]
         staged = [name for name in own if {world.label, world.next_label} <= world.nodes[name].labels.keys()]
-        there = [name for name in staged if world.reachable(name) and world.offers(name) and not _no_room(world, name)]
+        there = [name for name in staged if world.reachable(name) and world.takes_pods(name)]
+        there = [name for name in there if not lacks_room(world, name, placement(world.nodes[name], world.label).label)]
         assert one.state != "Complete" or not there, f"{there} are staged"
-
-
-def _no_room(world: World, name: str) -> bool:
-    """Whether a node's disk had no room for what it makes ready when it looked last; it looks again."""
-    kept = parse_record(world.nodes[name].records.get(world.label), world.now)
-    return kept is not None and kept.full is not None and kept.full.revision == kept.revision
 
 
 def _check_held(world: World, plan: Plan, rolled_back: set[str]) -> None:
@@ -326,19 +342,19 @@ def _targets(world: World) -> set[str | None]:
 def _down(world: World, name: str) -> bool:
     """Whether a reachable node was given a revision and does not serve it, or its machine died of what it was given.
 
-    A node that went, or whose device did, while what it was given is completed is offline and does not count, whatever
-    it went for: nobody on the hub can tell a machine that died from a link that is down, and edge nodes are away all
-    the time. So docs/rollout.md counts NotReady nodes with a revision that is not completed alone; `counted_lost` has
-    how long.
+    A node that went, or whose device did, or that takes no new pods, while what it was given is completed is offline
+    and does not count, whatever it went for: nobody on the hub can tell a machine that died from a link that is down,
+    and edge nodes are away all the time. So docs/rollout.md counts NotReady nodes with a revision that is not completed
+    alone; `counted_lost` has how long.
     """
     label = world.nodes[name].labels.get(world.label)
     if label is None and name in world.lent:
-        return world.reachable(name) and world.offers(name)
+        return world.reachable(name) and world.takes_pods(name)
     if label is None or not world.revisions.get(daemon_set_name(world.name, label)):
         return False
     if world.reachable(name):
         pod = world.pods.get(name)
-        away = _completed(world, label) and not world.offers(name)
+        away = _completed(world, label) and not world.takes_pods(name)
         return not away and not (pod and pod.revision == label and pod.ready)
     return died_of_it(world, name)
 

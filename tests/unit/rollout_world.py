@@ -6,7 +6,8 @@ and say how they do while they have both; nothing else is known to the operator,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -30,6 +31,8 @@ SETTINGS = replace(PLAIN, node_grace_seconds=50)
 STEP = 5.0
 DEVICE = "squat.ai/edgetpu"
 
+_REFUSED = 1 / 8
+"""Of the writes after the status, where the API server does not take all of them."""
 _QUIET = 3
 """After how many passes without any change a fleet is at rest: a server takes less than that to start."""
 
@@ -59,6 +62,8 @@ class World(Kubelets):
     served: Served = field(default_factory=Served)
     """What `step_rules` saw."""
     clock_was_set: bool = False
+    spotty: random.Random | None = None
+    """What decides which writes after the status the API server refuses; None: none."""
     _shown: dict[str, tuple[object, Node]] = field(default_factory=dict)
     """Each node as the API server showed it last, with what it was made of: most are as they were."""
     _asked: tuple[object, frozenset[str]] = (None, frozenset())
@@ -123,6 +128,10 @@ class World(Kubelets):
         asking = {one.metadata.name for one in self.profiles if one.spec.runtime.resources}
         return self.devices[name].offered or self.nodes[name].labels["device"] not in asking
 
+    def takes_pods(self, name: str) -> bool:
+        """Whether a new pod of its profile may start on a node that can be reached."""
+        return self.offers(name) and not self.nodes[name].taints
+
     def tick(self, seconds: float) -> None:
         """Let time pass."""
         pass_time((self,), seconds)
@@ -160,6 +169,11 @@ class World(Kubelets):
         plan = self.decided()
         self.apply(plan, calls)
         return plan
+
+    def follows(self, plan: Plan) -> list[Callable[[], None]]:
+        """What a plan asks for after the status, but for what is refused."""
+        dice = self.spotty
+        return [call for call in super().follows(plan) if dice is None or dice.random() >= _REFUSED]
 
     def decided(self) -> Plan:
         """What one pass decides, checked."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from machines import Beside, Server
 from rollout_world import World
 
-from edgesmith.api.names import trial_pod_name
+from edgesmith.api.names import daemon_set_name, trial_pod_name
 from edgesmith.decide.plan import StartTrial
 from edgesmith.decide.record import parse_record
 from edgesmith.decide.snapshot import Pod, TrialPod
@@ -26,11 +27,13 @@ class RoomWorld(World):
     found: dict[str, str] = field(default_factory=dict)
     """By node: the pod that has found room; it does not look again."""
     images: set[tuple[str, str]] = field(default_factory=set)
-    """Which machine has the image of which revision."""
+    """Which machine has which image, be it of a server or of a candidate that it tried."""
+    asked_for: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    """By trial pod: the images of its finalists."""
     sought: dict[str, int] = field(default_factory=dict)
     """By trial pod: the bytes that it looks for; 0 where it looks for none."""
     pulled: list[tuple[str, str]] = field(default_factory=list)
-    """What machines that had no room, and were not on their way back, pulled without a look; and the revision."""
+    """What machines that had no room, and did not go back, pulled without a look: the machine and the image."""
 
     def report_of(self, key: str) -> BuildReport:
         """What the build of a key says."""
@@ -43,6 +46,7 @@ class RoomWorld(World):
         super()._try(start)
         name = trial_pod_name(self.name, start.trial, start.node, list(start.images))
         self.sought[name] = start.room.size if start.room else 0
+        self.asked_for[name] = start.images
         if start.room is None and not any(pod.node == start.node and pod.roomy for pod in self.trial_pods.values()):
             self.pulled.append((start.node, name))
 
@@ -52,7 +56,9 @@ class RoomWorld(World):
             if pod.node in self.full:
                 return replace(pod, over=True, lacks=LACKS)
             pod = replace(pod, roomy=True)
-        return super()._go_on(pod)
+        pod = super()._go_on(pod)
+        self.images |= {(pod.node, self.asked_for[pod.name][finalist]) for finalist in pod.ended}
+        return pod
 
     def _reported(self, name: str, pod: Pod, server: Server | Beside) -> Pod:
         looks = pod.staging and self.rooms.get(pod.revision) is not None
@@ -63,15 +69,20 @@ class RoomWorld(World):
             self.found[name], server.started = pod.name, self.now
             pod = replace(pod, lacks="")
         reported = super()._reported(name, pod, server)
-        image = (name, pod.revision)
+        image = (name, self._image(pod.revision))
         if reported.pulled and image not in self.images:
-            if name in self.full and not looks and not self._goes_back(name, pod.revision):
+            if name in self.full and not looks and not self._goes_back(name):
                 self.pulled.append(image)
             self.images.add(image)
         return reported
 
-    def _goes_back(self, name: str, revision: str) -> bool:
-        """Whether a node leaves what failed on it or was rolled back, or gets an older one in place of that."""
+    def _image(self, revision: str) -> str:
+        found = self.revisions.get(daemon_set_name(self.name, revision))
+        return found.image if found else revision
+
+    def _goes_back(self, name: str) -> bool:
+        """Whether a node leaves what failed on it or was rolled back."""
         kept = parse_record(self.nodes[name].records.get(self.label), self.now)
-        asked = {one["revision"] for one in self.edge_model.status["variants"] if "revision" in one}
-        return kept is None or bool(kept.failures) or (kept.previous is not None and revision not in asked)
+        marks = self.edge_model.status["revisions"]
+        left = {one["name"] for one in marks if one.get("rolledBack")}
+        return kept is not None and (bool(kept.failures) or kept.previous in left)

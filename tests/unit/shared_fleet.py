@@ -6,7 +6,8 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fleet_life import disturb
+from fleet_life import disturb, publish_the_last
+from fleets import Made
 from rollout_world import World, pass_time
 from simulated_kubelets import BAD, DEADLY
 from snapshots import model, profile
@@ -33,12 +34,17 @@ def passes_at_once(worlds: Sequence[World], calls: Sequence[int | None]) -> list
 
 def shared(size: int, rollouts: Mapping[str, dict[str, Any]], *, seed: int = 0) -> list[World]:
     """A fleet on whose nodes several EdgeModels serve source `a`, each with its rollout, by their names."""
+    return shared_of(World, size, rollouts, seed=seed)
+
+
+def shared_of(kind: type[Made], size: int, rollouts: Mapping[str, dict[str, Any]], *, seed: int = 0) -> list[Made]:
+    """The same of a kind of world."""
     rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
-    worlds: list[World] = []
+    worlds: list[Made] = []
     for name, rollout in rollouts.items():
         first = worlds[0] if worlds else None
         more: dict[str, Any] = {"nodes": first.nodes, "devices": first.devices} if first else {}
-        worlds.append(World(edge_model=model(name=name, rollout=rollout), profiles=(profile("amd64"),), **more))
+        worlds.append(kind(edge_model=model(name=name, rollout=rollout), profiles=(profile("amd64"),), **more))
     for world in worlds:
         world.others = [one for one in worlds if one is not world]
     for index in range(size):
@@ -56,7 +62,7 @@ def shared(size: int, rollouts: Mapping[str, dict[str, Any]], *, seed: int = 0) 
 
 
 def go_on(
-    worlds: list[World], rng: random.Random, passes: int, *, killed: float = 0.0, until: World | None = None
+    worlds: Sequence[World], rng: random.Random, passes: int, *, killed: float = 0.0, until: World | None = None
 ) -> None:
     """Passes in any order, some of them at the same time, until every EdgeModel, or this one, is through.
 
@@ -88,7 +94,7 @@ def _goes_on(plan: Plan) -> bool:
 
 
 def grow_old_together(
-    worlds: list[World], rng: random.Random, also: Callable[[World, random.Random], None] | None = None
+    worlds: Sequence[World], rng: random.Random, also: Callable[[World, random.Random], None] | None = None
 ) -> None:
     """Dozens of things happen to a fleet that several EdgeModels share, and a third of their passes are cut off.
 
@@ -106,18 +112,13 @@ def grow_old_together(
         for world in worlds:
             # A machine that dies of one EdgeModel is evidence against the others, too: docs/rollout.md says so.
             world.kinds = {digit: BAD if kind == DEADLY else kind for digit, kind in world.kinds.items()}
-        for world in worlds:
-            world.now = max(one.now for one in worlds)
         go_on(worlds, rng, 1, killed=0.33)
 
 
-def ends_well_together(worlds: list[World], rng: random.Random, passes: int, seed: int) -> None:
+def ends_well_together(worlds: Sequence[World], rng: random.Random, passes: int, seed: int) -> None:
     """Links are back and a good revision of each EdgeModel comes: every node is to serve all within so many passes."""
-    for device in worlds[0].devices.values():
-        device.link = True
     for world in worlds:
-        world.publish("9")
-        world.ask(paused=False, windows=[])
+        publish_the_last(world)
     go_on(worlds, rng, passes)
     for world in worlds:
         message = world.edge_model.status["variants"][0]["message"]

@@ -81,6 +81,7 @@ def _look(world: World) -> None:
             record = parse_record(node.records.get(world.label), world.now)
             told = record is not None and record.revision == placement(node, world.label).label
             found = world.begun[name] = Begun(labels, record.moved if record and told else world.now, over=ends)
+        found.at = min(found.at, world.now)  # the clock may have been set back
         found.over = found.over or _is_over(world, name)
 
 

@@ -110,7 +110,7 @@ class Kubelets(Cluster):
                 del pods[name]
             else:
                 pods[name] = replace(pod, terminating=True)
-        if wanted and name not in pods:
+        if wanted and name not in pods and not self.nodes[name].taints:
             self.serial += 1
             made = Pod(f"pod-{self.serial}", name, wanted, self.now, False, False, 0, None, None, None)
             pods[name] = replace(made, staging=staging)

@@ -11,9 +11,12 @@ import pytest
 from observations import COMPLETED as DONE
 from observations import DEADLINE, SERVING, STARTING, observed, record, see, starting
 from rollout_words import (
+    BAD,
     COMPLETED,
     NEW,
+    ODD,
     OLD,
+    OLDEST,
     PROVEN,
     REPLACE,
     RULES,
@@ -164,6 +167,49 @@ def test_what_was_rolled_back_or_failed_is_left_without_a_look(
 ) -> None:
     bad = replace(OLD, revision="bad", rolled_back="n7 failed.", completed=None)
     assert writes(step("bad+", bad, PROVEN, strategy=strategy, large=True))["n0"] == expected
+
+
+LOOKING: dict[str, Any] = {"strategy": SURGE, "large": True, "looking": frozenset({"oldest", "old", "new"})}
+FAR = replace(OLDEST, revision="far")
+
+
+@pytest.mark.parametrize("strategy", [SURGE, REPLACE])
+def test_what_is_approved_is_looked_for_by_nodes_that_it_is_new_to(strategy: Strategy) -> None:
+    """The target was rolled back; others go back to the one before it, and some have never run that."""
+    looking = LOOKING | {"strategy": strategy}
+    course = step("oldest+ new+", OLDEST, OLD, BAD, **looking)
+    assert writes(course)["n0"] == ("oldest", "old.staging")
+    assert "old.staging" not in writes(course)["n1"], "it goes back"
+    (foreign,) = fleet("far+", foreign=True)
+    assert writes(step((foreign,), OLD, BAD, **looking)) == {"n0": ("far", "old.staging")}
+    asked = step("oldest+ new+", OLDEST, OLD, replace(BAD, completed=NOW), target="old", left="new", **looking)
+    assert writes(asked)["n0"] == ("oldest", "old.staging")
+    assert "old.staging" not in writes(asked)["n1"], "it is taken back"
+    small = step("oldest+", OLDEST, OLD, BAD, **looking | {"looking": frozenset({"new"})})
+    assert writes(small)["n0"] == (("oldest", "old") if strategy is SURGE else ("old", None))
+
+
+def test_a_node_returns_without_a_look_to_what_it_ran_before() -> None:
+    course = step("odd+<old oldest+<odd", OLDEST, OLD, ODD, BAD, **LOOKING | {"strategy": REPLACE})
+    assert writes(course)["n0"] == ("old", None)
+    again = step("old+<new", OLD, PROVEN, **LOOKING)
+    assert writes(again) == {"n0": ("old", "new.staging")}, "the spec asks for it anew, with its steps"
+
+
+def test_what_a_server_has_already_is_not_looked_for() -> None:
+    """Another configuration is another revision of the same image."""
+    images = {"oldest": "a", "old": "a", "new": "a"}
+    assert writes(step("old+", OLD, PROVEN, **LOOKING, images=images)) == {"n0": ("old", "new")}
+    other = images | {"old": "b"}
+    assert writes(step("old+", OLD, PROVEN, **LOOKING, images=other)) == {"n0": ("old", "new.staging")}
+    assert writes(step("old?", OLD, PROVEN, **LOOKING, images=images)) == {"n0": ("old", "new.staging")}, "not yet"
+    (node,) = fleet("old?", n0={"beside": "oldest", "beside_serving": True})
+    assert writes(step((node,), OLDEST, OLD, NEW, **LOOKING, images=other)) == {"n0": ("oldest", "new")}
+    node = replace(node, beside_serving=False)
+    assert writes(step((node,), OLDEST, OLD, NEW, **LOOKING, images=other)) == {"n0": ("oldest", "new.staging")}
+    # Where the old server ends first, the image is tested before, by the pod that looks.
+    replaced = LOOKING | {"strategy": REPLACE}
+    assert writes(step("old+", OLD, PROVEN, **replaced, images=images)) == {"n0": ("old", "new.staging")}
 
 
 def test_a_node_without_room_goes_on_as_it_did_and_gives_its_place_to_another_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from snapshots import NOW
 
 from edgesmith.api.revision_status import RevisionStatus
 from edgesmith.decide.fleet import RevisionState
-from edgesmith.decide.marks import Mark, marks_of, status_marks
+from edgesmith.decide.marks import Mark, in_the_past, marks_of, status_marks
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 TRIED = RevisionState("tried", EPOCH, steps=1, lost=("n1", "n2"))
@@ -41,6 +42,45 @@ def test_what_is_written_is_read() -> None:
 
 def test_they_are_written_in_the_order_of_their_names() -> None:
     assert [one.name for one in write(TRIED, PROVEN, BAD)] == ["bad", "proven", "tried"]
+
+
+def times(marks: Mapping[str, Mark]) -> dict[str, datetime | None]:
+    return {name: one.state.proven for name, one in marks.items()}
+
+
+def marks(profile: str = "p", /, **proven: float | None) -> dict[str, Mark]:
+    """Marks of revisions that were proven so many seconds from now."""
+    known = {name: None if after is None else NOW + timedelta(seconds=after) for name, after in proven.items()}
+    return {name: Mark(profile, RevisionState(name, EPOCH, proven=at), "") for name, at in known.items()}
+
+
+ORDERS: dict[str, tuple[dict[str, float | None], dict[str, float | None]]] = {
+    "nothing is to come": ({"a": -5, "b": -5, "c": 0, "d": None}, {"a": -5, "b": -5, "c": 0, "d": None}),
+    "one is": ({"a": -5, "b": 9999}, {"a": -5, "b": 0}),
+    "several keep their order": ({"c": -60, "b": 9997, "d": 9998, "a": 9999}, {"c": -60, "b": -2, "d": -1, "a": 0}),
+    "before what was proven just now": ({"c": -1, "a": 0, "b": 9999}, {"c": -2, "a": -1, "b": 0}),
+    "at one time": ({"a": 9999, "b": 9999}, {"a": -1, "b": 0}),
+}
+
+
+@pytest.mark.parametrize("case", ORDERS)
+def test_times_that_are_still_to_come_count_as_now_in_the_order_in_which_they_came(case: str) -> None:
+    before, after = ORDERS[case]
+    assert times(in_the_past(marks(**before), NOW)) == times(marks(**after))
+    again = in_the_past(in_the_past(marks(**before), NOW), NOW)
+    assert times(again) == times(marks(**after)), "it is done once"
+
+
+def test_each_profile_has_an_order_of_its_own_and_the_other_times_are_none_of_it() -> None:
+    later = NOW + timedelta(days=900)
+    far = replace(PROVEN, proven=later, completed=later, opened=later, served=later)
+    both = marks("p", a=9999) | marks("q", b=9999) | {"far": Mark("r", far, "")}
+    found = in_the_past(both, NOW)
+    assert times(found) == {"a": NOW, "b": NOW, "far": NOW}
+    state = found["far"].state
+    assert (state.completed, state.opened, state.served) == (NOW, NOW, NOW)
+    early = Mark("r", replace(PROVEN, completed=NOW, opened=EPOCH), "7")
+    assert in_the_past({"proven": early}, NOW) == {"proven": early}
 
 
 GARBAGE: dict[str, Any] = {

@@ -116,13 +116,6 @@ def test_a_bake_that_is_over_waits_for_a_server_that_starts_anew_and_does_not_be
     assert moved(course("lab: new+ new+ | line-1: old+", OLD, target, rules=rules)) == {"n2": "new"}
 
 
-def test_a_clock_that_is_set_back_makes_no_bake_last_for_years() -> None:
-    rules = with_rules(max_unavailable=9, partitions=BAKED)
-    found = course("lab: new+ | line-1: old+", OLD, replace(BEGUN, served=NOW + timedelta(days=900)), rules=rules)
-    assert found.target is not None
-    assert found.target.served == NOW
-
-
 def test_a_moment_in_which_nobody_can_be_reached_opens_nothing_for_good() -> None:
     rules = replace(RULES, max_unavailable=1)
     found = course("lab: ~new+ ~old+ | line-1: ~old+ | line-3: ~old+", OLD, BEGUN, rules=rules)

@@ -7,12 +7,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from fleet_life import ROLLOUT, set_clock
+from fleets import fleet as simulated
 from observations import FAILED, SERVING, STAGED, STARTING, record, see
 from rollout_words import COMPLETED, NEW, OLD, OLDEST, PROVEN, fleet, step, variant, with_rules
 from snapshots import NOW, pod
 
 from edgesmith.api.rollout import Rollout
 from edgesmith.api.window import Window
+from edgesmith.decide.entries import time_of
 from edgesmith.decide.fleet import NodeState, Partitions, RevisionState, Rules
 from edgesmith.decide.rollout import Course, plan_rollout
 from edgesmith.decide.turn import SLOTS, turn_of
@@ -85,6 +88,29 @@ def test_what_goes_back_is_not_bound_by_it() -> None:
     assert len(course(serving, OLD, bad, target="bad", rules=replace(RULES, max_pulling=1)).moves) == 3
 
 
+def test_nor_is_what_pulls_nothing() -> None:
+    """A node that leaves, or lends its device, is given no image."""
+    one = replace(RULES, max_pulling=1)
+    full = variant(fetching("new? new+", "n0"), OLD, PROVEN)
+    assert moved(course(fetching("new? old+ old+", "n0"), OLD, PROVEN, rules=one, trying="n1"))["n1"] is None
+    leaving = tuple(replace(node, name=f"x{node.name}") for node in fleet("old+ old?"))
+    gone = plan_rollout([full], one, NOW, leaving)
+    assert [(move.node, move.revision) for move in gone.leaving] == [("xn0", None), ("xn1", None)]
+    # Nor does one that lends its device keep the others from what they pull.
+    found = course(fetching("old+ old+ old+"), OLD, PROVEN, rules=one, trying="n0")
+    assert moved(found) == {"n0": None, "n1": "new"}
+    assert [(one.node, one.reason) for one in found.pending] == [("n2", "MaxPulling")]
+
+
+def test_who_leaves_waits_for_max_unavailable_alone_and_says_so() -> None:
+    both = with_rules(max_unavailable=1, max_pulling=1)
+    leaving = tuple(replace(node, name=f"x{node.name}") for node in fleet("old+ old+"))
+    gone = plan_rollout([variant(fleet("new+"), OLD, PROVEN)], both, NOW, leaving)
+    assert [(move.node, move.revision) for move in gone.leaving] == [("xn0", None)]
+    words = "As many nodes as spec.rollout.maxUnavailable allows (1) are without a ready server."
+    assert [(one.node, one.reason, one.message) for one in gone.pending] == [("xn1", "MaxUnavailable", words)]
+
+
 def test_a_percentage_is_of_the_nodes_that_are_to_run_the_model() -> None:
     ten = " ".join(["old+"] * 10)
     assert len(course(fleet(ten), OLD, PROVEN, rules=replace(RULES, max_pulling="30%")).moves) == 3
@@ -129,8 +155,28 @@ def test_a_node_is_moved_when_its_turn_begins_and_says_when_that_is() -> None:
     assert moved(step("old+", OLD, FRESH, rules=JITTERED, after=turn.total_seconds())) == {"n0": "new"}
 
 
-def test_where_the_clock_was_set_back_nobody_waits_until_it_is_there_again() -> None:
-    assert len(step("old+", OLD, replace(PROVEN, proven=NOW + timedelta(days=900)), rules=JITTERED).moves) == 1
+def test_where_the_clock_was_set_back_turns_are_kept_and_nobody_waits_until_it_is_there_again() -> None:
+    bake = {"label": "zone", "bake": "1m"}
+    rollout = ROLLOUT | {"maxUnavailable": "100%", "jitter": "10m", "partitions": bake}
+    world = simulated(12, rollout)
+    years = timedelta(days=900)
+    world.publish("b")
+    set_clock(world, years)
+    world.run_until("Complete")
+    set_clock(world, -years)
+    world.clock_was_set = False  # nothing that is done with what comes now is excused
+    world.publish("c")
+    reasons: set[str] = set()
+    for _ in range(60):
+        plan = world.pass_()
+        reasons |= {one.reason.value for one in plan.pending}
+        world.tick(20)
+        marks = [one for one in plan.status.revisions if one.proven_time]
+        assert all(time_of(one.proven_time or "") <= world.now for one in marks)
+    assert "Jitter" in reasons
+    assert (plan.status.variants[0].state, world.labelled("c")) == ("Complete", set(world.nodes))
+    newest = sorted(marks, key=lambda one: one.proven_time or "")
+    assert [world.digit(one.name) for one in newest] == ["a", "b", "c"]
 
 
 def test_nodes_of_steps_and_nodes_that_go_back_wait_for_no_turn() -> None:

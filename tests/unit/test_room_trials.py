@@ -16,7 +16,8 @@ from edgesmith.decide.builds import BuildState, build_for
 from edgesmith.decide.entries import time_text
 from edgesmith.decide.plan import Plan
 from edgesmith.decide.room import AGAIN, Room
-from edgesmith.decide.trial_room import MOST, in_the_past, noted, resting, trial_room, until_again, without_room
+from edgesmith.decide.trial_records import in_the_past
+from edgesmith.decide.trial_room import MOST, noted, resting, trial_room, until_again, without_room
 from edgesmith_builder.contract import LARGE, Finalist
 
 REPOSITORY = "registry:5000/models"
@@ -79,6 +80,10 @@ def test_a_node_rests_for_a_while_by_the_hubs_clock() -> None:
     later = in_the_past(record("e1", ago=-9999), NOW)
     assert until_again(resting(later, NOW), NOW) == wait
     assert in_the_past(both, NOW) is both
+    assert (
+        in_the_past(both, NOW - timedelta(seconds=15)).full
+        == noted(record("e1", ago=15), "e2", LACKS, NOW - timedelta(seconds=20)).full
+    )
     unread = TrialStatus(profile="amd64", build_key="k", full=(FullDisk(node="e1", time="soon", message=LACKS),))
     assert resting(unread, NOW) == ()
 
@@ -211,6 +216,24 @@ def test_where_a_server_holds_the_device_the_pod_that_pulls_looks_and_no_server_
     assert sorted(here.sought.values()) == [0, 2 * SIZE, 2 * SIZE], "what is tried without its server is there already"
     passes(here, 20)
     assert here.serves("e0"), "with what it ran before"
+
+
+def test_a_node_that_gave_up_its_server_gets_it_back_where_its_disk_is_full_since() -> None:
+    here = world(size=1, finalists={"int8": 1.0}, runtime=ASKING["runtime"])
+    here.run_until("Complete")
+    here.latencies = {"int8": 9.0, "fp32": 3.0}
+    here.publish("b")
+    until(here, lambda plan: any(move.revision is None for move in plan.moves))
+    # Somebody deletes the pod that pulled, and what it pulled goes where the disk gets full.
+    here.trial_pods.clear()
+    here.full = {"e0"}
+    plan = until(here, lambda plan: bool(plan.status.trials[-1].full))
+    assert (plan.status.trials[-1].node, plan.status.trials[-1].lent) == (None, ("e0",))
+    passes(here, 4)
+    assert here.labelled("a") == {"e0"}
+    assert here.serves("e0"), "what it had is not looked for"
+    assert here.edge_model.status["trials"][-1].get("lent") is None
+    assert here.pulled == []
 
 
 def test_the_node_that_tried_has_the_image_though_its_disk_is_full_now() -> None:

@@ -62,7 +62,7 @@ PLANNERS: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], None], i
     "never too many failures": (judge, "failed_on", lambda *_: [], by_partitions, 3, "failed, and it stays"),
     "no jitter": (choose, "waits_until", lambda *_: None, by_partitions, 0, "before its turn"),
     "a place for ever": (absent, "_is_awaited", lambda *_: True, pulling, 0, "wait for nodes that are away"),
-    "what may have died has none": (absent, "_is_harmless", lambda _: True, dying, 0, "keep the others from it"),
+    "what may have died has none": (absent, "_is_harmless", lambda _: True, dying, 0, "too many are down or begin"),
     "no server out of reach is kept": (back, "_keeps", lambda *_: False, returning, 0, "it was last heard of"),
 }
 

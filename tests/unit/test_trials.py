@@ -169,6 +169,28 @@ def test_a_node_that_does_not_finish_is_replaced_twice_and_then_the_ladder_decid
     assert here.trial_pods == {}
 
 
+def test_where_the_hubs_clock_was_set_back_a_node_that_is_gone_is_not_waited_for_until_it_is_there_again() -> None:
+    here = cluster("e1", "e2")
+    here.now += DAY
+    until(here, "Trial")
+    here.now -= DAY
+    here.nodes["e1"] = replace(here.nodes["e1"], ready=False)
+    here.run(20, seconds=60)
+    assert (trial(here)["node"], trial(here)["lost"], trial(here)["winner"]) == ("e2", ["e1"], "fp32")
+
+
+def test_nor_is_a_device_that_changes_overlooked_until_then() -> None:
+    here = cluster("e1")
+    here.now += DAY
+    until(here, "Complete")
+    here.now -= DAY
+    here.run(2)
+    changed = SelfTest(True, "Passed", "", device={"processor": "A76", "cores": 4})
+    here.pods["e1"] = replace(here.pods["e1"], selftest=changed, created=here.now)
+    here.run(1)
+    assert here.started == 2
+
+
 def test_a_node_that_is_deleted_or_evicts_the_pod_is_replaced_at_once() -> None:
     here = cluster()
     until(here, "Trial")

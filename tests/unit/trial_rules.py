@@ -41,9 +41,16 @@ def check_trials(world: World, plan: Plan) -> None:
         for name, move in moved.items()
         if move.label is None and world.nodes[name].labels["device"] in served and gives_up(world, plan, name)
     }
-    looked = {one["node"]: one["time"] for trial in _trials(world) for one in trial.get("full") or ()}
+    # What a disk had no room for says nothing of another build.
+    looked = {
+        (trial["profile"], trial["buildKey"], one["node"]): one["time"]
+        for trial in _trials(world)
+        for one in trial.get("full") or ()
+    }
+    builds = {one.profile: one.build_key for one in plan.status.trials if one.completed_time is None}
     for start in plan.trials:
-        at = looked.get(start.node)
+        profile = start.profile.metadata.name
+        at = looked.get((profile, builds[profile], start.node))
         assert at is None or world.now - time_of(at) >= AGAIN, f"{start.node} has looked at {at}"
         if start.keeps is None and devices_of(start.profile, world.edge_model):
             assert world.nodes[start.node].labels.get(world.label) is None, f"{start.node} serves and is to try"

@@ -49,22 +49,24 @@ class Budget:
             back: Whether it leaves a revision that was rolled back or failed there: then only nodes on their way count,
                 since failed ones must not keep the others on it.
         """
-        if not self.fits(node, back=back):
+        if self.lacks(node, back=back):
             return False
         self.restart(node)
         return True
 
-    def fits(self, node: NodeState, *, back: bool = False) -> bool:
-        """Whether a node may be moved, as `take` has it; nothing is counted."""
-        return self.lacks(node, back=back) is None
+    def lacks(self, node: NodeState, *, back: bool = False, pulls: bool = True) -> tuple[PendingReason, str] | None:
+        """Why a node may not be moved, for machines and in one sentence; None where it may be. Nothing is counted.
 
-    def lacks(self, node: NodeState, *, back: bool = False) -> tuple[PendingReason, str] | None:
-        """Why a node may not be moved, for machines and in one sentence; None where it may be. Nothing is counted."""
+        Args:
+            node: The node.
+            back: As `take` has it.
+            pulls: Whether it is given a revision; one that is given none pulls nothing, so no other one keeps it.
+        """
         ends_a_server = node.has_server and not back
         taken = self.starting + (self.down if ends_a_server else 0)
         if not _on_its_way(node) and taken >= self.limit:
             return PendingReason.MAX_UNAVAILABLE, self.full
-        if not back and self.pulls is not None and self.pulling - _pulls(node) >= self.pulls:
+        if pulls and not back and self.pulls is not None and self.pulling - _pulls(node) >= self.pulls:
             message = f"As many nodes as spec.rollout.maxPulling allows ({self.pulls}) pull an image."
             return PendingReason.MAX_PULLING, message
         return None
@@ -94,9 +96,13 @@ class Budget:
 
     def restart(self, node: NodeState) -> None:
         """Count a node that is moved, whatever the budget says."""
+        self.end(node)
+        self.pulling += not _pulls(node)
+
+    def end(self, node: NodeState) -> None:
+        """Count a node that is given nothing in place of its server, whatever the budget says: it pulls nothing."""
         if not _on_its_way(node):
             self.starting += 1
-        self.pulling += not _pulls(node)
         if node.server is ServerState.FAILED and not node.answers and node.name not in self.excused:
             self.down = max(self.down - 1, 0)
 

@@ -65,10 +65,13 @@ def leave(nodes: Sequence[NodeState], rules: Rules, budget: Budget, left: Mappin
             chosen.wait(node, PendingReason.NOT_READY, "It is NotReady and keeps its label until it returns.")
         elif node.beside:
             chosen.move(node, node.beside, "It is no longer to run the model.")
-        elif (node.server in {ServerState.NONE, ServerState.FAILED} and not node.answers) or budget.take(node):
+        elif node.server in {ServerState.NONE, ServerState.FAILED} and not node.answers:
             chosen.move(node, None, "It is no longer to run the model.")
+        elif lacks := budget.lacks(node, pulls=False):
+            chosen.wait(node, *lacks)
         else:
-            chosen.wait(node, PendingReason.MAX_UNAVAILABLE, budget.full)
+            budget.end(node)
+            chosen.move(node, None, "It is no longer to run the model.")
     return chosen
 
 

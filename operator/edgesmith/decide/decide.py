@@ -200,7 +200,7 @@ def _facts(view: View, course: Course) -> VariantFacts:
         recompiled=_saying((node, test.recompiled) for node, test in tested),
         opens=view.terms.rules.opening.message,
         unmatched=len(view.assignment.unmatched),
-        transfer=transfer_of(course, view.images_of(course), view.snapshot.layers),
+        transfer=transfer_of(course, course.variant.images, view.snapshot.layers),
         for_sites=profile in for_sites(view.snapshot.model, view.snapshot.settings),
     )
 

@@ -243,6 +243,8 @@ class Variant:
     """Revisions that have a DaemonSet which stages them, and whose pods look for room."""
     large: bool = False
     """Whether nodes look for room before they pull the image of the target."""
+    images: Mapping[str, str] = field(default_factory=dict)
+    """Revisions, those of other variants too, with their images by digest."""
     tried: str | None = None
     """The node that tried the candidates of which the target is one, so that it has the image."""
     trying: str | None = None

@@ -25,13 +25,13 @@ def lend(judged: Judgement, hold: Hold | None, budget: Budget, chosen: Chosen) -
     elif (lacks := _lacks(judged, node, budget)) is not None:
         chosen.wait(node, *lacks)
     else:
-        budget.take(node)
+        budget.end(node)
         chosen.move(node, None, "It gives up its server, which holds the device that a trial needs.")
 
 
 def _lacks(judged: Judgement, node: NodeState, budget: Budget) -> tuple[PendingReason, str] | None:
     """Why it may not give up its server now; None where it may."""
-    if lacks := budget.lacks(node):
+    if lacks := budget.lacks(node, pulls=False):
         return lacks
     busy = judged.variant.busy(node.name)
     return (PendingReason.NODE_BUSY, busy) if busy else None

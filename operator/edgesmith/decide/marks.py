@@ -7,8 +7,8 @@ DaemonSets: one that is deleted by hand loses nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import MAXYEAR, UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from typing import Any
 
 from edgesmith.api.revision_status import RevisionStatus
@@ -35,6 +35,8 @@ class Mark:
     """The retry word when it was rolled back."""
 
 
+_NEXT = timedelta(seconds=1)
+"""What the status tells apart."""
 _NEVER = datetime.fromtimestamp(0, UTC)
 
 
@@ -50,6 +52,27 @@ def marks_of(status: Mapping[str, Any]) -> dict[str, Mark]:
             found[one.name] = _mark(one)
         except (ValueError, OverflowError):
             continue
+    return found
+
+
+def in_the_past(marks: Mapping[str, Mark], now: datetime) -> dict[str, Mark]:
+    """The marks with no time that is still to come, which counts as now: the hub's clock was set back since.
+
+    What was proven keeps its order, since nodes go back to what was proven last.
+
+    Args:
+        marks: As they were read.
+        now: The hub's time.
+    """
+    found, latest = dict(marks), dict[str, datetime]()
+    for name, mark in sorted(marks.items(), key=lambda one: (one[1].state.proven or _NEVER, one[0]), reverse=True):
+        state, most = mark.state, latest.get(mark.profile, now)
+        proven = _at_most(state.proven, most)
+        latest[mark.profile] = now if proven == state.proven or proven is None else proven - _NEXT
+        past = [_at_most(one, now) for one in (state.completed, state.opened, state.served)]
+        if [proven, *past] != [state.proven, state.completed, state.opened, state.served]:
+            told = replace(state, proven=proven, completed=past[0], opened=past[1], served=past[2])
+            found[name] = replace(mark, state=told)
     return found
 
 
@@ -123,6 +146,10 @@ def _written(profile: str, state: RevisionState, attempt: str) -> RevisionStatus
         partition_served_time=_text(state.served),
         lost=None if state.rolled_back else state.lost[:_LOST_KEPT] or None,
     )
+
+
+def _at_most(time: datetime | None, most: datetime) -> datetime | None:
+    return min(time, most) if time else None
 
 
 def _time(value: str | None) -> datetime | None:

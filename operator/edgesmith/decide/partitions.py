@@ -66,8 +66,6 @@ def advance(
     if not names:
         return target, None
     kept = target if target.partition is not None else replace(target, partition=names[0], opened=now)
-    # Where the hub's clock was set back, a bake must not last until it is there again.
-    kept = replace(kept, opened=_past(kept.opened, now), served=_past(kept.served, now))
     at, until = kept, None
     while True:
         group = groups.get(at.partition or "", [])
@@ -86,10 +84,6 @@ def advance(
         at, until = replace(at, partition=after, opened=now, served=None), None
     last = at.partition or ""
     return kept, Opened(by, last, sum(by.place(name) > by.place(last) for name in names), until)
-
-
-def _past(time: datetime | None, now: datetime) -> datetime | None:
-    return min(time, now) if time else None
 
 
 def _groups(by: Partitions, nodes: Iterable[NodeState]) -> Mapping[str, list[NodeState]]:

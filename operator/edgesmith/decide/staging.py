@@ -177,13 +177,24 @@ def _looks(judged: Judgement, node: NodeState, wanted: str, old: str) -> bool:
     """Whether a node looks for room before it pulls a revision, whatever it runs.
 
     Nobody looks who goes back: that image is held. One that runs nothing has none to go back to, but for what it gave
-    up for a trial. What tried the image has it: alone on its disk with the other candidates, it may have no room for it
-    a second time.
+    up for a trial. One that leaves neither what was rolled back nor what failed on it does not go back, though others
+    do: what is approved may be new to it. What has the image already, alone on its disk, may have no room for it a
+    second time.
     """
-    if wanted == _asked(judged) and judged.variant.large:
-        has = node.name == judged.variant.tried and (node.bare or _surges(judged))
-        return not (goes_back(judged, node, old) or node.lent or has)
-    return node.bare and wanted in judged.variant.looking and not node.lent
+    asked = _asked(judged)
+    if not (judged.variant.large if wanted == asked else wanted in judged.variant.looking):
+        return False
+    held = node.previous == wanted != asked
+    if goes_back(judged, node, old) or node.lent or held:
+        return False
+    has = (node.name == judged.variant.tried and wanted == asked) or _runs_image(judged, node, wanted, old)
+    return not (has and (node.bare or _surges(judged)))
+
+
+def _runs_image(judged: Judgement, node: NodeState, wanted: str, old: str) -> bool:
+    """Whether the server of a node has the image of a revision already, with another configuration."""
+    images, serves = judged.variant.images, node.has_server if node.beside is None else node.beside_serving
+    return serves and old in images and images[old] == images.get(wanted)
 
 
 def goes_back(judged: Judgement, node: NodeState, old: str) -> bool:

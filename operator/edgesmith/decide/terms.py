@@ -11,7 +11,7 @@ from edgesmith.api.units import parse_duration
 from edgesmith.decide.allowance import Allowance
 from edgesmith.decide.devices import devices_of
 from edgesmith.decide.fleet import Partitions, RevisionState, Rules, Step
-from edgesmith.decide.marks import Mark, marks_of
+from edgesmith.decide.marks import Mark, in_the_past, marks_of
 from edgesmith.decide.observe import Terms
 from edgesmith.decide.requests import REQUESTED, Named, Requests
 from edgesmith.decide.retry import requested
@@ -34,7 +34,7 @@ class RolloutTerms:
             now: The hub's time.
         """
         self.now, self.attempt = now, requested(snapshot.model)
-        self.marks = marks_of(snapshot.model.status)
+        self.marks = in_the_past(marks_of(snapshot.model.status), now)
         self.requests = Requests(snapshot, asked, self.marks)
         self.targets: Mapping[str, str] = self.requests.targets
         self.rules = rules_of(snapshot, now)

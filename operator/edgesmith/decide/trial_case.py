@@ -39,7 +39,7 @@ from edgesmith.decide.trial_records import (
     time_in,
     unmeasured,
 )
-from edgesmith.decide.trial_room import MOST, cleared, in_the_past, noted, resting, trial_room, until_again
+from edgesmith.decide.trial_room import MOST, cleared, noted, resting, trial_room, until_again
 from edgesmith.decide.trust import key_of
 from edgesmith.decide.verdicts import Bounds, judge_trial
 from edgesmith.decide.words import some
@@ -207,7 +207,7 @@ class TrialCase:
 
     def _looked(self, record: TrialStatus) -> TrialStatus:
         """The record with what its node's disk lacks; another one is asked then, where nothing was measured yet."""
-        record, node = in_the_past(record, self.now), record.node
+        node = record.node
         if node is None or (pod := self.pods.at(record, node)) is None:
             return record
         if pod.roomy:
@@ -217,7 +217,9 @@ class TrialCase:
         record = noted(record, node, pod.lacks, self.now)
         if any(one.reason for one in record.finalists):
             return record
-        return released(record, node).model_copy(update={"node": None, "started_time": None})
+        if self.nodes.borrows(node):
+            record = released(record, node)
+        return record.model_copy(update={"node": None, "started_time": None})
 
     def _full(self, record: TrialStatus) -> Step:
         """A trial that waits for room: every node that may be asked has looked lately."""

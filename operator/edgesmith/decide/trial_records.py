@@ -21,6 +21,7 @@ _MOST = 16
 """Finalists that the CRD takes."""
 _SENTENCE = 900
 """Characters of a finding; with the words around it, it must fit into the 1024 of the CRD."""
+_TIMES = ("started_time", "completed_time")
 _MEASURED = ("latency", "median", "memory", "reason", "message", "verdict")
 
 Key = tuple[str, str]
@@ -34,6 +35,24 @@ def trials_of(status: Mapping[str, Any]) -> dict[Key, TrialStatus]:
         status: The EdgeModel's status as it stands.
     """
     return {(one.profile, one.build_key): one for one in entries_of(status, "trials", TrialStatus)}
+
+
+def in_the_past(record: TrialStatus, now: datetime) -> TrialStatus:
+    """The record with no time that is still to come, which counts as now.
+
+    Where the hub's clock was set back, a node would rest, or be waited for, until the clock is there again.
+
+    Args:
+        record: What is known.
+        now: The hub's time.
+    """
+    told = {name: time_text(now) for name in _TIMES if _is_later(getattr(record, name), now)}
+    full = [
+        one.model_copy(update={"time": time_text(now)}) if _is_later(one.time, now) else one
+        for one in record.full or ()
+    ]
+    looked = {"full": tuple(full)} if full != [*(record.full or ())] else {}
+    return record.model_copy(update=told | looked) if told or looked else record
 
 
 def finalists_of(
@@ -122,6 +141,12 @@ def time_in(text: str | None) -> datetime | None:
         return time_of(text or "")
     except (ValueError, OverflowError):
         return None
+
+
+def _is_later(text: str | None, now: datetime) -> bool:
+    """Whether a time is still to come."""
+    time = time_in(text)
+    return time is not None and time > now
 
 
 def _duration(milliseconds: float | None) -> str | None:

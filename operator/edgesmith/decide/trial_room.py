@@ -54,14 +54,6 @@ def cleared(record: TrialStatus, node: str) -> TrialStatus:
     return record if others == (record.full or ()) else record.model_copy(update={"full": others or None})
 
 
-def in_the_past(record: TrialStatus, now: datetime) -> TrialStatus:
-    """The record with no node that looked later than now: where the clock was set back, it would rest for as long."""
-    full = tuple(
-        one if _looked(one) <= now else one.model_copy(update={"time": time_text(now)}) for one in record.full or ()
-    )
-    return record if full == (record.full or ()) else record.model_copy(update={"full": full})
-
-
 def resting(record: TrialStatus, now: datetime) -> tuple[FullDisk, ...]:
     """The nodes that are not asked yet again, the one that is asked first of them first."""
     return tuple(one for one in sorted(record.full or (), key=_looked) if now < again_after(_looked(one)))

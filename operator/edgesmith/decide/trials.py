@@ -15,7 +15,7 @@ from edgesmith.decide.placement import Placement, placement
 from edgesmith.decide.plan import Delete, StartTrial
 from edgesmith.decide.snapshot import Revision, Snapshot
 from edgesmith.decide.trial_case import Fleet, TrialCase
-from edgesmith.decide.trial_records import Key, trials_of
+from edgesmith.decide.trial_records import Key, in_the_past, trials_of
 from edgesmith.decide.trial_room import without_room
 from edgesmith.decide.trust import key_of
 
@@ -54,7 +54,7 @@ def plan_trials(snapshot: Snapshot, builds: Mapping[str, Contestants], fleet: Fl
         fleet: The nodes.
         now: The hub's time.
     """
-    before = trials_of(snapshot.model.status)
+    before = {key: in_the_past(one, now) for key, one in trials_of(snapshot.model.status).items()}
     steps = {name: TrialCase(snapshot, state, fleet, now, before).step() for name, state in builds.items()}
     trying = {name: one.trying for name, one in steps.items() if one.trying}
     bare = {one.name for one in snapshot.nodes if placement(one, fleet.label_key) == NOTHING}

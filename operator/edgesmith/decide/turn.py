@@ -26,9 +26,7 @@ def waits_until(judged: Judgement, node: NodeState, rules: Rules, now: datetime)
     if target is None or not rules.jitter or target.proven is None or target.completed or judged.variant.left:
         return None
     times = (target.proven, target.opened if rules.partitions else None, rules.opening.since)
-    # Where the hub's clock was set back, a time to come says nothing: nobody waits until the clock is there again.
-    began = max((time for time in times if time and time <= now), default=None)
-    turn = began + turn_of(node.name, target.revision, rules.jitter) if began else now
+    turn = max(time for time in times if time) + turn_of(node.name, target.revision, rules.jitter)
     return turn if turn > now else None
 
 

@@ -23,7 +23,6 @@ from edgesmith.decide.profiles import Assignment, Resolved, assign, carries
 from edgesmith.decide.record import parse_record
 from edgesmith.decide.refusals import usable
 from edgesmith.decide.requests import Named
-from edgesmith.decide.rollout import Course
 from edgesmith.decide.room import Room, room_for
 from edgesmith.decide.serving import revision_of
 from edgesmith.decide.sizes import with_sizes
@@ -110,6 +109,7 @@ class View:
                 stageable=frozenset(one.revision for one in self.snapshot.staging if one.room is None),
                 looking=frozenset(one.revision for one in self.snapshot.staging if one.room is not None),
                 large=self.room_of(profile) is not None,
+                images=self._images(profile),
                 promoted=self.terms.requests.promoted(profile),
                 overridden=self.terms.requests.overridden(profile),
                 left=self.terms.requests.left.get(profile),
@@ -132,12 +132,12 @@ class View:
             return room_for(state.image, state.report)
         return next((one.room for one in self.snapshot.staging if one.revision == target), None)
 
-    def images_of(self, course: Course) -> dict[str, str]:
+    def _images(self, profile: str) -> dict[str, str]:
         """The image of each revision that has one, that of a target without a DaemonSet among them."""
         images = {one.revision: one.image for one in self.snapshot.revisions}
-        state = self.builds.get(course.variant.profile)
-        if course.target and not course.variant.left and state and state.image:
-            images.setdefault(course.target.revision, state.image)
+        state, target = self.builds.get(profile), self.targets.get(profile)
+        if target and profile not in self.terms.requests.left and state and state.image:
+            images.setdefault(target, state.image)
         return images
 
     def _observe(self) -> None:
