@@ -117,7 +117,7 @@ class Calls:
         if (call := self._going_on(stream)) is None:
             return
         try:
-            messages = call.reader.take(piece)
+            messages = call.reader.take(piece, _MOST_WAITING + 1)
         except RequestError as error:
             self._answering.fail(call, error)
             return
