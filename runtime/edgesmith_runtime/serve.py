@@ -126,7 +126,10 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     await http.start(listener)
     methods, watchers = catalogue(service)
     calls = settings.queue + _SPARE_CALLS
-    grpc_server = GrpcServer(service, methods, watchers, budget=http.budget, limits=settings.limits, calls=calls)
+    limits = settings.limits
+    grpc_server = GrpcServer(
+        service, methods, watchers, budget=http.budget, turns=http.turns, limits=limits, calls=calls
+    )
     try:
         grpc_listener = listening_socket(settings.host, settings.grpc_port)
     except OSError as error:

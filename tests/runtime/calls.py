@@ -13,6 +13,7 @@ from edgesmith_runtime.dispatcher import Dispatcher
 from edgesmith_runtime.health import Health, Patience
 from edgesmith_runtime.http.limits import Budget, Limits
 from edgesmith_runtime.http.server import listening_socket
+from edgesmith_runtime.http.turns import Turns
 from edgesmith_runtime.http2 import outbox
 from edgesmith_runtime.http2.hpack import Decoder, encode
 from edgesmith_runtime.metrics import Metrics
@@ -139,7 +140,9 @@ async def calling(
     share = bounds.share if "bodies" in limits else bounds.bodies
     watchers = Watchers(lambda _: b"\x08\x01")
     budget = Budget(bounds.bodies, share)
-    server = GrpcServer(service, dict(methods), watchers, budget=budget, limits=bounds, calls=calls, own=own)
+    server = GrpcServer(
+        service, dict(methods), watchers, budget=budget, turns=Turns(), limits=bounds, calls=calls, own=own
+    )
     listener = listening_socket("127.0.0.1", 0)
     await server.start(listener)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
@@ -38,7 +38,7 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
 
 
-def frames(connection: socket.socket) -> Iterator[tuple[int, int, bytes]]:
+def frames(connection: socket.socket) -> Generator[tuple[int, int, bytes], None, None]:
     """Every frame that comes: its kind, flags and payload."""
     with connection.makefile("rb") as stream:
         while len(head := stream.read(9)) == 9:

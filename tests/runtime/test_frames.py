@@ -18,6 +18,8 @@ from tests.runtime.http2 import DATA, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM
 
 PRIORITY, PUSH, WINDOW, CONTINUATION, UNKNOWN = 2, 5, 8, 9, 77
 END_STREAM, END_HEADERS, PADDED, WITH_PRIORITY = 1, 4, 8, 32
+PLENTY = 10**6
+"""Work that no test comes to."""
 FIELDS = [(b":method", b"POST"), (b":path", b"/a"), (b"x", b"y" * 300)]
 BLOCK = encode(FIELDS)
 
@@ -36,8 +38,9 @@ class Told:
     def data_begins(self, stream: int, length: int) -> None:
         self.events.append(("data", stream, length))
 
-    def data(self, stream: int, piece: memoryview) -> None:
+    def data(self, stream: int, piece: memoryview) -> int:
         self.bodies.setdefault(stream, bytearray()).extend(piece)
+        return 0
 
     def place(self, stream: int, length: int) -> memoryview | None:
         if stream not in self.bodies:
@@ -78,7 +81,7 @@ def read(sent: bytes, sizes: list[int]) -> Told:
         count = min(len(sent), len(place), sizes[index % len(sizes)])
         place[:count] = sent[:count]
         sent = sent[count:]
-        reader.received(count)
+        reader.received(count, PLENTY)
         index += 1
     assert not reader.unfinished
     return told
@@ -227,7 +230,7 @@ def test_bytes_gone_wrong_break_a_rule_or_mean_something_else() -> None:
                 count = min(len(data), len(place), rng.randint(1, 500))
                 place[:count] = data[:count]
                 data = data[count:]
-                reader.received(count)
+                reader.received(count, PLENTY)
         except Violation:
             continue
         assert len(reader._held) <= MOST_FRAME

@@ -95,6 +95,7 @@ BAD = {
     "no string": b"\x40",
     "a table larger than allowed": b"\x3f\xe2\x1f",
     "a table's size behind a header": b"\x82\x20",
+    "a table's size three times": b"\x20\x3f\x00\x3f\x01\x82",
     "a coded string that ends with zeros": b"\x40\x81\x00\x01a",
     "a coded string with the end in it": b"\x40\x84\xff\xff\xff\xff\x01a",
     "a coded string with a byte of ones too many": b"\x40\x82\x1f\xff\x01a",
@@ -117,6 +118,10 @@ def test_an_entry_larger_than_the_table_empties_it() -> None:
     reader.decode(b"\x40\x01a\x01b\x20\x3f\x00"[:5])
     with pytest.raises(BlockError):
         reader.decode(b"\x20\xbe")
+
+
+def test_a_table_may_change_its_size_twice_in_a_block() -> None:
+    assert decoder().decode(b"\x20\x3f\x01\x82") == [(b":method", b"GET")]
 
 
 @given(st.lists(st.binary(max_size=80), max_size=5))

@@ -77,7 +77,7 @@ def test_a_connection_without_calls_makes_room_for_another_and_one_with_a_call_d
                 closing(socket.create_connection(("127.0.0.1", server.grpc), PATIENCE))
             )
             connection.sendall(sent)
-            return frames(connection)
+            return connections.enter_context(closing(frames(connection)))  # what reads a socket keeps it open
 
         idle = [connect(PREFACE + frame(SETTINGS, 0, 0, b"")) for _ in range(8)]
         for received in idle:
@@ -94,7 +94,7 @@ def test_a_connection_without_calls_makes_room_for_another_and_one_with_a_call_d
         with closing(HTTPConnection("127.0.0.1", server.http, timeout=PATIENCE)) as probe:
             probe.request("GET", "/v2/health/ready")
             assert probe.getresponse().status == 200
-    server.stop()
+    assert server.stop() == 0
 
 
 HASTY = """

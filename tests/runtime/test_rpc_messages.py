@@ -14,6 +14,7 @@ from edgesmith_runtime.rpc.message import Message, MessageReader
 
 PEER = b"\x7f\0\0\1"
 TOTAL = 10**8
+MANY = 1000
 
 
 def framed(message: bytes, flag: int = 0) -> bytes:
@@ -29,7 +30,7 @@ def feed(reader: MessageReader, sent: bytes, sizes: list[int], *, direct: bool) 
         index += 1
         place = reader.place(size) if direct else None
         if place is None or not len(place):
-            found += reader.take(memoryview(sent[:size]))
+            found += reader.take(memoryview(sent[:size]), MANY)
         else:
             size = len(place)
             place[:] = sent[:size]
@@ -79,8 +80,25 @@ def test_a_message_is_reserved_as_it_comes_and_dropped_whole() -> None:
 
 def test_what_no_message_begins_with_is_refused() -> None:
     with pytest.raises(BadRequest, match="begins with 2; expected 0, or 1"):
-        MessageReader(Budget(9, 9), PEER, 9).take(memoryview(framed(b"", 2)))
+        MessageReader(Budget(9, 9), PEER, 9).take(memoryview(framed(b"", 2)), MANY)
     with pytest.raises(TooLarge, match="has 10 bytes; expected at most 9"):
-        MessageReader(Budget(9, 9), PEER, 9).take(memoryview(framed(bytes(10))[:5]))
+        MessageReader(Budget(9, 9), PEER, 9).take(memoryview(framed(bytes(10))[:5]), MANY)
     with pytest.raises(Unavailable, match="too many bytes"):
-        MessageReader(Budget(9, 9), PEER, 99).take(memoryview(framed(bytes(10))))
+        MessageReader(Budget(9, 9), PEER, 99).take(memoryview(framed(bytes(10))), MANY)
+
+
+@pytest.mark.parametrize(
+    ("bad", "total"), [(framed(b"", 2), TOTAL), (framed(bytes(10**6)), TOTAL), (framed(bytes(100)), 250)]
+)
+def test_messages_before_one_that_is_refused_hold_nothing(bad: bytes, total: int) -> None:
+    budget = Budget(total, total)
+    reader = MessageReader(budget, PEER, 1000)
+    with pytest.raises((BadRequest, TooLarge, Unavailable)):
+        reader.take(memoryview(framed(bytes(100)) * 2 + bad), MANY)
+    reader.drop()
+    assert budget.left == total
+
+
+def test_no_more_messages_are_looked_for_than_may_wait() -> None:
+    reader = MessageReader(Budget(TOTAL, TOTAL), PEER, 10)
+    assert len(reader.take(memoryview(framed(b"") * 10), 3)) == 3

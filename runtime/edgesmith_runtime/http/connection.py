@@ -26,6 +26,8 @@ __all__ = ["Connection"]
 _log: Final = logging.getLogger(__name__)
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_ANSWER: Final = 4
+"""The work of an answer, in that of frames over HTTP/2."""
 _FAILED: Final = error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed; its log says where")
 
 
@@ -211,6 +213,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._answering is None and self._reader.requests and not self._sending.paused:
             request = self._answering = self._reader.requests.popleft()
             self._answer_by = time.monotonic() + self._limits.answer
+            self._server.turns.spend(_ANSWER)
             result = self._server.api.answer(request)
             if isinstance(result, Response):
                 self._respond(request, result)
@@ -232,13 +235,13 @@ class Connection(asyncio.BufferedProtocol):
                 self._sending.write([_CONTINUE])
         elif self._answering is None and not self._sending.paused and not self._goes_on:
             self._goes_on = True
-            asyncio.get_running_loop().call_soon(self._go_on)
+            self._server.turns.wait(self._go_on)
         waiting = self._answering is None and not self._reader.requests and self._reader.phase is not Phase.BODY
         self._server.note(self, waiting=waiting)
         self._pace()
 
     def _go_on(self) -> None:
-        """Answer a further request, after every other connection has had its turn."""
+        """Answer a further request, after those of other connections that waited before."""
         self._goes_on = False
         with self._guard:
             self._advance()

@@ -24,7 +24,7 @@ _LONGEST_NUMBER: Final = 19
 """Digits of a length; more would be no length on any machine."""
 
 
-_HEADS: Final = 4096
+_HEADS: Final = 1024
 """The most bytes read at once while headers are awaited; some 160 requests fit in."""
 
 

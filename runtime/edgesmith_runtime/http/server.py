@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from edgesmith_runtime.http.connection import Connection
 from edgesmith_runtime.http.limits import Budget, Limits
+from edgesmith_runtime.http.turns import Turns
 
 if TYPE_CHECKING:
     from edgesmith_runtime.http.api import HttpApi
@@ -40,6 +41,7 @@ class HttpServer:
         self.api = api
         self.limits = limits
         self.budget = Budget(limits.bodies, limits.share)
+        self.turns = Turns()
         self.scratch = memoryview(bytearray(_SCRATCH))
         self.draining = False
         """Whether each connection is closed after its next answer."""

@@ -19,6 +19,8 @@ TABLE_SIZE: Final = 4096
 _OVERHEAD: Final = 32
 """What an entry counts beside its name and value (RFC 7541 §4.1)."""
 _LARGEST_SHIFT: Final = 28
+_MOST_CHANGES: Final = 2
+"""Of the table's size in one block: to the smallest that it had, and to the last (RFC 7541 §4.2)."""
 _SEVEN_BITS: Final = 0x7F
 
 _STATIC_TEXT: Final = """
@@ -131,15 +133,16 @@ class Decoder:
 
     def _decode(self, block: bytes) -> list[Field]:
         found: list[Field] = []
-        at = size = 0
+        at = size = changes = 0
         while at < len(block):
             first = block[at]
             if first & 0x80:  # indexed (§6.1)
                 index, at = _integer(block, at, 7)
                 field = self._entry(index)
             elif first & 0xE0 == 0x20:  # noqa: PLR2004 - the table's size (§6.3)
-                if found:
-                    raise BlockError("a table changes its size behind a header")
+                changes += 1
+                if found or changes > _MOST_CHANGES:
+                    raise BlockError("a table changes its size behind a header, or more often than twice")
                 most, at = _integer(block, at, 5)
                 if most > TABLE_SIZE:
                     raise BlockError(f"a table is to have {most} bytes; expected at most {TABLE_SIZE}")

@@ -34,6 +34,8 @@ _WORTH_A_PLACE: Final = 8192
 """With fewer bytes of a DATA frame to come, a copy is cheaper than a read of their own."""
 _SMALLEST_FRAME: Final = 2**14
 _PRIORITY_BYTES: Final = 5
+_WORTH_A_FRAME: Final = 256
+"""Bytes of headers, or of another control frame, that take as long as a frame."""
 _STREAM: Final = 0x7FFF_FFFF
 _LENGTHS: Final[dict[int, int]] = {Kind.PRIORITY: 5, Kind.RST_STREAM: 4, Kind.PING: 8, Kind.WINDOW_UPDATE: 4}
 """Kinds whose payloads have one length."""
@@ -60,8 +62,8 @@ class Streams(Protocol):
     def data_begins(self, stream: int, length: int) -> None:
         """Take note of a DATA frame whose payload, padding included, counts so many bytes."""
 
-    def data(self, stream: int, piece: memoryview) -> None:
-        """Take some bytes of it; they are the reader's again afterwards."""
+    def data(self, stream: int, piece: memoryview) -> int:
+        """Take some bytes of it, which are the reader's again afterwards; say how many messages they completed."""
 
     def place(self, stream: int, length: int) -> memoryview | None:
         """Say where the next bytes belong, `length` at most; None where they have no place of their own yet."""
@@ -95,6 +97,9 @@ class FrameReader:
         """The newest stream that the client began."""
         self.begun = 0
         """How many frames have begun."""
+        self.more = False
+        """Whether bytes have come that wait until more work may be done."""
+        self._work = 0
         self._receiver = receiver
         self._streams = streams
         self._scratch = scratch
@@ -135,8 +140,21 @@ class FrameReader:
         self._direct = False
         return self._scratch
 
-    def received(self, count: int) -> None:
+    @property
+    def held(self) -> int:
+        """How many bytes have come that are not taken up yet."""
+        return len(self._held)
+
+    def received(self, count: int, most: int) -> int:
         """Take up `count` bytes that were written into `buffer`.
+
+        Args:
+            count: How many they are.
+            most: The most work to be done for them. A frame is one, a message another, and long headers are as many
+                frames; the last frame may be over it.
+
+        Returns:
+            The work that was done. What is left waits: see `more`, and `go_on`.
 
         Raises:
             Violation: They break a rule.
@@ -145,33 +163,39 @@ class FrameReader:
             self._left -= count
             self._streams.placed(self._stream, count)
             self._end_data()
-            return
+            return 0
         data = self._scratch[:count]
         if self._held:
             self._held += data
-            if len(self._held) < self._need:
-                return
-            data, self._held = memoryview(self._held), bytearray()
-        at = self._walk(data)
+            return self.go_on(most) if len(self._held) >= self._need else 0
+        return self._take_up(data, most)
+
+    def go_on(self, most: int) -> int:
+        """Take up bytes that wait; see `received`."""
+        data, self._held = memoryview(self._held), bytearray()
+        return self._take_up(data, most)
+
+    def _take_up(self, data: memoryview, most: int) -> int:
+        self._work, self.more = 0, False
+        at = self._walk(data, most)
         if at < len(data):
             self._held = bytearray(data[at:])
+        return self._work
 
-    def _walk(self, data: memoryview) -> int:
+    def _walk(self, data: memoryview, most: int) -> int:
         """Take up whole frames, and whatever has come of a DATA frame; say where the rest begins."""
         at, end = 0, len(data)
         while at < end:
+            if self._work >= most:
+                self.more = True
+                break
             if self._left or self._padding:
                 at = self._payload(data, at, end)
                 continue
             if not self._preface:
-                if data[: len(PREFACE)] != PREFACE[:end]:
-                    raise Violation(
-                        Code.PROTOCOL_ERROR, "the connection does not begin as HTTP/2; expected its preface"
-                    )
-                if end < len(PREFACE):
+                if not self._begins(data):
                     break
-                self._preface, at = True, len(PREFACE)
-                self._need = HEAD
+                at = len(PREFACE)
                 continue
             self._need = HEAD
             if end - at < HEAD:
@@ -187,10 +211,20 @@ class FrameReader:
                 break
             at += self._need
             if kind == Kind.DATA:
+                self._work += 1
                 self._begin_data(stream, flags, length, data[at - 1] + 1 if padded else 0)
-            elif found := self._kinds.get(kind):
+                continue
+            self._work += 1 + length // _WORTH_A_FRAME
+            if found := self._kinds.get(kind):
                 found(stream, flags, data[at - length : at])
         return at
+
+    def _begins(self, data: memoryview) -> bool:
+        """Hold a connection's first bytes against the preface; say whether it is whole."""
+        if data[: len(PREFACE)] != PREFACE[: len(data)]:
+            raise Violation(Code.PROTOCOL_ERROR, "the connection does not begin as HTTP/2; expected its preface")
+        self._preface = len(data) >= len(PREFACE)
+        return self._preface
 
     def _check(self, kind: int, stream: int, length: int) -> None:
         """Hold a frame's head against the rules for all."""
@@ -231,7 +265,7 @@ class FrameReader:
         count = min(self._left, end - at)
         if count:
             self._left -= count
-            self._streams.data(self._stream, data[at : at + count])
+            self._work += self._streams.data(self._stream, data[at : at + count])
             at += count
         skipped = min(self._padding, end - at) if not self._left else 0
         self._padding -= skipped

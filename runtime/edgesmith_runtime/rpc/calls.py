@@ -10,6 +10,7 @@ from edgesmith_runtime.http2 import frames
 from edgesmith_runtime.http2.frames import Code, Flag, Kind, Violation
 from edgesmith_runtime.http2.leave import Leave
 from edgesmith_runtime.http2.outbox import Outbox
+from edgesmith_runtime.http2.resets import Resets
 from edgesmith_runtime.rpc.answering import Answering
 from edgesmith_runtime.rpc.call import OPENING, Call, Malformed, Method, read_head, refused, trailers
 from edgesmith_runtime.rpc.codes import Crowded, Status
@@ -75,6 +76,7 @@ class Calls:
         self._none_left = none_left
         self._answering = Answering(server.service, server.budget, peer, server.limits.body)
         self._leave = Leave(CONNECTION_WINDOW)
+        self._resets = Resets(time.monotonic())
 
     # What the reader tells of; see `Streams`.
 
@@ -112,17 +114,18 @@ class Calls:
         if (call := self.open.get(stream)) is not None and (not call.leave.take(length) or call.closed):
             self._drop(call, Code.STREAM_CLOSED if call.closed else Code.FLOW_CONTROL_ERROR)
 
-    def data(self, stream: int, piece: memoryview) -> None:
-        """Take some bytes of a message."""
+    def data(self, stream: int, piece: memoryview) -> int:
+        """Take some bytes of messages; say how many they completed."""
         if (call := self._going_on(stream)) is None:
-            return
+            return 0
         try:
-            messages = call.reader.take(piece)
+            messages = call.reader.take(piece, _MOST_WAITING + 1)
         except RequestError as error:
             self._answering.fail(call, error)
-            return
+            return _MOST_WAITING  # as many may have been read before that
         call.waiting.extend(messages)
         self._received(call)
+        return len(messages)
 
     def place(self, stream: int, length: int) -> memoryview | None:
         """Say where the next bytes of a message belong."""
@@ -152,6 +155,7 @@ class Calls:
         """End a call whose client wants no answer."""
         if (call := self.open.get(stream)) is not None:
             self._part(call)
+            self._count_reset()
 
     def window(self, stream: int, increment: int) -> None:
         """Send what there is leave for now."""
@@ -197,7 +201,8 @@ class Calls:
 
     def cut(self, call: Call) -> None:
         """End a call without a status, since its client takes too little."""
-        self._drop(call, Code.CANCEL)
+        self._sending.write([frames.reset(call.stream, Code.CANCEL)])
+        self._part(call)
 
     def settle(self, call: Call, future: asyncio.Future[bytes]) -> None:
         """Send the answer that has been made, and look at what came meanwhile."""
@@ -255,15 +260,22 @@ class Calls:
         return end if call.closed else end + frames.reset(call.stream, Code.NO_ERROR)
 
     def _reset(self, stream: int, code: Code) -> None:
+        """End a stream because of what its client sent."""
         self._sending.write([frames.reset(stream, code)])
+        self._count_reset()
 
     def _drop(self, call: Call, code: Code) -> None:
-        """End a call without a status."""
-        self._reset(call.stream, code)
+        """End a call in the same way."""
         self._part(call)
+        self._reset(call.stream, code)
+
+    def _count_reset(self) -> None:
+        if not self._resets.reset(time.monotonic()):
+            raise Violation(Code.ENHANCE_YOUR_CALM, "more calls were given up than answered; expected fewer")
 
     def _written(self, stream: int) -> None:
         """Forget a call whose end is on its way."""
+        self._resets.answered()
         if (call := self.open.get(stream)) is not None:
             self._forget(call)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 from edgesmith_runtime.http.guard import LastResort
 from edgesmith_runtime.http.limits import peer_of
 from edgesmith_runtime.http.sending import Sending
+from edgesmith_runtime.http.turns import Share
 from edgesmith_runtime.http2 import frames
 from edgesmith_runtime.http2.frames import Code, Flag, Kind, Setting, Violation
 from edgesmith_runtime.http2.marks import Marks
@@ -18,6 +20,8 @@ from edgesmith_runtime.rpc.calls import CONNECTION_WINDOW, STREAM_WINDOW, Calls
 from edgesmith_runtime.rpc.expiry import Expiry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edgesmith_runtime.rpc.call import Call
     from edgesmith_runtime.rpc.server import GrpcServer
 
@@ -45,6 +49,10 @@ class Connection(asyncio.BufferedProtocol):
         self._expiry: Expiry
         self._calls: Calls
         self._reader: FrameReader
+        self._peer = b""
+        self._share = Share(server.turns)
+        self._waits = False
+        self._held = 0
         self._paused_at = 0.0
         self._closing = False
 
@@ -54,6 +62,7 @@ class Connection(asyncio.BufferedProtocol):
         """Take the connection up, or refuse it where there are too many."""
         self._transport = cast("asyncio.Transport", transport)
         server, peer = self._server, peer_of(transport.get_extra_info("peername"))
+        self._peer = peer
         self._sending = Sending(self._transport, server.limits, server.budget, peer)
         self._marks = Marks(server.limits.rate, server.own.silent, server.own.answer, time.monotonic())
         self._expiry = Expiry(self, self._sending, self._marks, server.limits, server.own)
@@ -80,6 +89,7 @@ class Connection(asyncio.BufferedProtocol):
         self._closing = True
         with self._guard:
             self._calls.part()
+        self._hold(0)
         self._sending.resume()
         self._server.remove(self)
 
@@ -97,12 +107,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._marks.came(time.monotonic())
         with self._guard:
-            try:
-                self._reader.received(nbytes)
-            except Violation as violation:
-                self._violated(violation)
-                return
-            self._expiry.read(self._reader.begun, unfinished=self._reader.unfinished)
+            self._take_up(partial(self._reader.received, nbytes))
 
     def eof_received(self) -> bool:
         """Close: who sends nothing more can neither take an answer's window nor acknowledge anything."""
@@ -119,7 +124,7 @@ class Connection(asyncio.BufferedProtocol):
         """Go on."""
         self._calls.outbox.paused = False
         self._sending.resume()
-        self._transport.resume_reading()
+        self._read_on()
         now = time.monotonic()
         self._expiry.put_off(self.calls.values(), now - self._paused_at, now)
         self._calls.outbox.put_off(now - self._paused_at, now)
@@ -206,6 +211,53 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     # Its own.
+
+    def _take_up(self, read: Callable[[int], int]) -> None:
+        """Take up as much of what came as one turn has room for."""
+        try:
+            self._share.spend(read(self._share.left))
+        except Violation as violation:
+            self._violated(violation)
+            return
+        more = self._reader.more
+        self._hold(self._reader.held if more else 0)
+        self._expiry.read(self._reader.begun, unfinished=self._reader.unfinished and not more)
+        if more and not self._closing:
+            self._wait()
+
+    def _wait(self) -> None:
+        """Read no further until a turn has room for what has come."""
+        if not self._waits:
+            self._waits = True
+            self._transport.pause_reading()
+            self._server.turns.wait(self._go_on)
+
+    def _go_on(self) -> None:
+        """Take up more of what has come, unless its client takes no answers at the moment."""
+        self._waits = False
+        if self._closing or self._transport.is_closing() or self._calls.outbox.paused:
+            return
+        with self._guard:
+            self._take_up(self._reader.go_on)
+            if not self._closing:
+                self._read_on()
+
+    def _read_on(self) -> None:
+        """Read further what the client sends, once what has come is taken up and its client takes answers."""
+        if self._waits or self._calls.outbox.paused:
+            return
+        if self._reader.more:
+            self._wait()
+        else:
+            self._transport.resume_reading()
+
+    def _hold(self, count: int) -> None:
+        """Count the bytes that wait for a turn among all that are in memory."""
+        more, self._held = count - self._held, count
+        if more > 0:
+            self._server.budget.take(self._peer, more)
+        else:
+            self._server.budget.release(self._peer, -more)
 
     def _violated(self, violation: Violation) -> None:
         self._calls.part()

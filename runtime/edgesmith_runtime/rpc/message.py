@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edgesmith_runtime.codec.wire import WireError, fields
-from edgesmith_runtime.errors import BadRequest, TooLarge, Unavailable
+from edgesmith_runtime.errors import BadRequest, RequestError, TooLarge, Unavailable
 from edgesmith_runtime.http.limits import CROWDED
 from edgesmith_runtime.http.messages import Body
 
@@ -91,8 +91,12 @@ class MessageReader:
         self._body.advance(count)
         return self._whole(self._body)
 
-    def take(self, piece: memoryview) -> list[Message]:
+    def take(self, piece: memoryview, most: int) -> list[Message]:
         """Take bytes as they come; give the messages that they complete.
+
+        Args:
+            piece: The bytes.
+            most: After how many messages the rest of them is not looked at any more.
 
         Raises:
             BadRequest: What precedes a message is not what precedes one.
@@ -101,27 +105,15 @@ class MessageReader:
         """
         self.received += len(piece)
         found: list[Message] = []
-        while len(piece):
-            if len(self._prefix) < _PREFIX:
-                wanted = _PREFIX - len(self._prefix)
-                self._prefix += piece[:wanted]
-                piece = piece[wanted:]
-                if len(self._prefix) < _PREFIX:
-                    break
-                self._begin()
-            if self._body is None:
-                if self._size and not len(piece):
-                    break  # where the tensor begins is told by the message's start
-                self._body = Body(self._size, _tensor_at(piece) if self._size >= _LARGE else 0)
-            body = self._body
-            some = piece[: self._size - body.received]
-            piece = piece[len(some) :]
-            if len(some):
-                self._afford(body, body.received + len(some))
-                body.rest(body.received + len(some))[:] = some
-                body.advance(len(some))
-            if (message := self._whole(body)) is not None:
-                found.append(message)
+        try:
+            while len(piece) and len(found) < most:
+                piece, message = self._take_some(piece)
+                if message is not None:
+                    found.append(message)
+        except RequestError:
+            for message in found:  # nobody will be given them
+                self._budget.release(self._peer, message.reserved)
+            raise
         return found
 
     def drop(self) -> None:
@@ -129,6 +121,27 @@ class MessageReader:
         self._budget.release(self._peer, self._reserved)
         self._reserved, self._body = 0, None
         self._prefix.clear()
+
+    def _take_some(self, piece: memoryview) -> tuple[memoryview, Message | None]:
+        """Take bytes up to a message's end at most; give the rest of them, and the message that they complete."""
+        if len(self._prefix) < _PREFIX:
+            wanted = _PREFIX - len(self._prefix)
+            self._prefix += piece[:wanted]
+            piece = piece[wanted:]
+            if len(self._prefix) < _PREFIX:
+                return piece, None
+            self._begin()
+        if self._body is None:
+            if self._size and not len(piece):
+                return piece, None  # where the tensor begins is told by the message's start
+            self._body = Body(self._size, _tensor_at(piece) if self._size >= _LARGE else 0)
+        body = self._body
+        some = piece[: self._size - body.received]
+        if len(some):
+            self._afford(body, body.received + len(some))
+            body.rest(body.received + len(some))[:] = some
+            body.advance(len(some))
+        return piece[len(some) :], self._whole(body)
 
     def _begin(self) -> None:
         flag, self._size = self._prefix[0], int.from_bytes(self._prefix[1:], "big")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edgesmith_runtime.http.limits import Budget, Limits
+    from edgesmith_runtime.http.turns import Turns
     from edgesmith_runtime.rpc.call import Method
     from edgesmith_runtime.rpc.watchers import Watchers
     from edgesmith_runtime.service import Service
@@ -63,6 +64,7 @@ class GrpcServer:
         methods: What can be called, by its path.
         watchers: Who watches.
         budget: The memory that all requests and answers share.
+        turns: The event loop's turns, which all connections share.
         limits: Bounds on clients that hold over HTTP, too.
         calls: The most calls at once, those that watch left out; further ones end with RESOURCE_EXHAUSTED.
         own: Bounds that do not.
@@ -75,6 +77,7 @@ class GrpcServer:
         watchers: Watchers,
         *,
         budget: Budget,
+        turns: Turns,
         limits: Limits,
         calls: int,
         own: GrpcLimits | None = None,
@@ -83,6 +86,7 @@ class GrpcServer:
         self.methods = methods
         self._watchers = watchers
         self.budget = budget
+        self.turns = turns
         self.limits = limits
         self.own = own or GrpcLimits()
         self.scratch = memoryview(bytearray(_SCRATCH))
