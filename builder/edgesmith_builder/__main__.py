@@ -22,7 +22,14 @@ if __name__ == "__main__":
         sys.exit(notify())
     from edgesmith_builder.arguments import parse
 
-    parse(sys.argv[1:])  # help and wrong usage end here, before what builds need is imported
-    from edgesmith_builder.cli import main
+    # Help and wrong usage end here, before what builds need is imported.
+    options = parse(sys.argv[1:])
+    from edgesmith_builder.apart import run_apart
 
-    sys.exit(main())
+    def main() -> int:
+        """Build, or look at files."""
+        from edgesmith_builder.cli import main as build  # noqa: PLC0415 - what waits needs none of it
+
+        return build()
+
+    sys.exit(run_apart(main, options.termination_log))

@@ -16,8 +16,8 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TypeVar
@@ -29,8 +29,10 @@ from edgesmith_builder.build import Built, build
 from edgesmith_builder.contract import BuildFailure, BuildRequest, BuildResult, Gates, ResolveRequest
 from edgesmith_builder.errors import GatesFailed, RequestInvalid, failure_of
 from edgesmith_builder.gates import judge
+from edgesmith_builder.lastwords import littering
 from edgesmith_builder.maker import Maker
 from edgesmith_builder.oci import Credentials, Reference, trusting
+from edgesmith_builder.outcome import TERMINATED, say, say_failure
 from edgesmith_builder.progress import log_to_stderr
 from edgesmith_builder.push import Registries, registries_for
 from edgesmith_builder.resolve import resolve
@@ -46,8 +48,6 @@ REQUEST_LIMIT = 1 << 20
 
 _Request = TypeVar("_Request", BuildRequest, ResolveRequest)
 
-_TERMINATED = 143
-
 
 class Stopped(SystemExit):
     """SIGTERM came. Not an Exception, so nothing on the way out takes it for a failed build."""
@@ -58,20 +58,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(list(sys.argv[1:] if arguments is None else arguments))
     log_to_stderr()
     signal.signal(signal.SIGTERM, _stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # `run_apart` has it wait until it can be taken
     try:
         said, result = (_look if options.resolve else _run)(options, os.environ)
     except Stopped:
         message = "the builder was stopped by SIGTERM before it was done; it can be started again"
-        _say(options.termination_log, BuildFailure(reason="Internal", message=message, retry=True).to_json())
+        say(options.termination_log, BuildFailure(reason="Internal", message=message, retry=True).to_json())
         log.warning("%s", message)
-        return _TERMINATED
-    except Exception as error:  # the one place where whatever went wrong becomes the message that the operator reads
+        return TERMINATED
+    except Exception as error:  # noqa: BLE001 - the one place where whatever went wrong becomes what the operator reads
         failure = failure_of(error)
-        trace = error if failure.reason == "Internal" else None
-        log.error("%s: %s", failure.reason, failure.message, exc_info=trace)  # noqa: TRY400 - a trace explains bugs only
-        _say(options.termination_log, failure.to_json())
-        return 2 if failure.retry else 1
-    _say(options.termination_log, result)
+        trace = error if failure.reason == "Internal" else None  # a trace explains bugs only
+        return say_failure(options.termination_log, failure, trace)
+    say(options.termination_log, result)
     sys.stdout.write(said + "\n")
     return 0
 
@@ -86,9 +85,7 @@ def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> tuple[s
     clients = registries_for(request, credentials, authorities=registry_ca)
     compiler = Compiler(options.compiler) if options.compiler is not None else None
     with _work(options) as work:
-        built = run(
-            _build(request, sources, clients, Path(work), threads=options.threads, maker=maker, compiler=compiler)
-        )
+        built = run(_build(request, sources, clients, work, threads=options.threads, maker=maker, compiler=compiler))
     return chosen(built, request.gates), BuildResult(image=built.image, made=not built.cached).to_json()
 
 
@@ -118,7 +115,7 @@ def _look(options: argparse.Namespace, environment: Mapping[str, str]) -> tuple[
     credentials = _credentials(options.registry_credentials)
     sources = _sources(options, environment, credentials, request.plain_registries)
     with _work(options) as work:
-        found = resolve(request, sources, Path(work)).to_json()
+        found = resolve(request, sources, work).to_json()
     return found, found
 
 
@@ -138,11 +135,13 @@ def _sources(
     )
 
 
-def _work(options: argparse.Namespace) -> tempfile.TemporaryDirectory[str]:
+@contextmanager
+def _work(options: argparse.Namespace) -> Iterator[Path]:
     """A folder for temporary files that ends with its block."""
     if options.work is not None and not options.work.is_dir():
         raise RequestInvalid(f"--work {options.work} is not a folder; one that is there was expected")
-    return tempfile.TemporaryDirectory(prefix="build-", dir=options.work)
+    with tempfile.TemporaryDirectory(prefix="build-", dir=options.work) as work, littering(Path(work)):
+        yield Path(work)
 
 
 async def _build(
@@ -241,14 +240,4 @@ def _authorities(flag: str, path: Path | None) -> str | None:
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the way out is not interrupted
-    raise Stopped(_TERMINATED)
-
-
-def _say(path: Path | None, line: str) -> None:
-    """Write the termination message, where there is a place for one."""
-    if path is None:
-        return
-    try:
-        path.write_text(line + "\n", encoding="utf-8")
-    except OSError as error:
-        log.warning("--termination-log %s cannot be written (%s)", path, error.strerror)
+    raise Stopped(TERMINATED)

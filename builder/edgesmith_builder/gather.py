@@ -17,6 +17,7 @@ from edgesmith_builder.dataset import CLASSES, LABELS, Labels, Samples, read_npz
 from edgesmith_builder.errors import DatasetInvalid, ModelInvalid, ModelTooLarge, RequestInvalid
 from edgesmith_builder.format import ModelFacts, read_source, shaped_source
 from edgesmith_builder.interface import check_servable
+from edgesmith_builder.lastwords import in_hand
 from edgesmith_builder.limits import DATASET, MODEL, memory_limit, model_limit
 from edgesmith_builder.metric import Evaluation, Metric, Score, check_classes, metric_of
 from edgesmith_builder.picture import GoldenPicture, declared_picture, golden_picture
@@ -174,17 +175,18 @@ def _loaded(found: _Found, threads: int) -> Iterator[Engine]:
         ModelInvalid: where it does not, or no server can serve it.
     """
     name = found.facts.engine
-    try:
-        engine = load_engine(name, found.facts.path, threads=threads)
-    except EngineError as error:
-        words, _, expected = str(error).partition("; expected ")
-        expected = expected or f"a model that {name} runs"
-        raise ModelInvalid(f"{found.what} does not run: {words}; {expected} was expected") from error
-    try:
-        check_servable(found.what, engine)
-        yield engine
-    finally:
-        engine.close()
+    runs = f"a model that {name} runs"
+    with in_hand(found.what, f"{name} ran it", runs):
+        try:
+            engine = load_engine(name, found.facts.path, threads=threads)
+        except EngineError as error:
+            words, _, expected = str(error).partition("; expected ")
+            raise ModelInvalid(f"{found.what} does not run: {words}; {expected or runs} was expected") from error
+        try:
+            check_servable(found.what, engine)
+            yield engine
+        finally:
+            engine.close()
 
 
 def _compiled(wanted: Build, artifact: Artifact, sources: Source, work: Path, places: Places) -> ModelFacts:

@@ -59,6 +59,8 @@ def self_test(
             failure = None
         except TrialFailed as error:
             failure = Finding(error.reason, str(error), engine=bundle.engine)
+            if error.signalled:
+                return failure
         loaded = load(folder, threads=threads, max_batch=limits.batch)
     except LoadFailed as error:
         return error.finding

@@ -19,6 +19,7 @@ import numpy as np
 from edgesmith_runtime.bundle import DEFAULT_NAME
 from edgesmith_runtime.codec.binary import to_raw
 from edgesmith_runtime.device import peak_memory
+from edgesmith_runtime.ending import how_ended
 from edgesmith_runtime.http.limits import Limits
 from edgesmith_runtime.loading import has_batch
 from edgesmith_runtime.termination import Reason
@@ -51,11 +52,13 @@ class TrialFailed(Exception):  # noqa: N818 - reads as what happened
 
     Attributes:
         reason: Why, in one word.
+        signalled: Whether a signal ended it: who loads the same model may end alike, and say nothing.
     """
 
-    def __init__(self, message: str, reason: Reason = "EngineFailed") -> None:
+    def __init__(self, message: str, reason: Reason = "EngineFailed", *, signalled: bool = False) -> None:
         super().__init__(message)
         self.reason: Reason = reason
+        self.signalled = signalled
 
 
 def try_server(bundle: Bundle, golden: Golden, *, threads: int, limits: Limits) -> tuple[int, int]:
@@ -83,19 +86,27 @@ def try_server(bundle: Bundle, golden: Golden, *, threads: int, limits: Limits) 
                 if refusal is None:
                     return peak_memory(process.pid or 0), batch
             except (OSError, HTTPException) as error:
-                raise _ended(process, batch) from error
+                raise _ended(process, f"while it answered batches of {batch}") from error
     raise TrialFailed(f"the server refused a golden sample: {refusal}")
 
 
-def _ended(process: BaseProcess, batch: int) -> TrialFailed:
+def _ended(process: BaseProcess, when: str, last: str | None = None) -> TrialFailed:
+    """Say why a server ended, or does not answer.
+
+    Args:
+        process: Its process.
+        when: The end of the sentence.
+        last: The last word of its log.
+    """
     process.join(_ENDING)
     status = process.exitcode
     if status is None:
-        return TrialFailed(f"the server did not answer batches of {batch} within {_TIMEOUT:g} s")
+        return TrialFailed(f"the server did not answer {when} within {_TIMEOUT:g} s")
     if status == -signal.SIGKILL:
-        message = f"the server was killed while it answered batches of {batch}: it needs more than the memory limit"
-        return TrialFailed(message, "MemoryExceeded")
-    return TrialFailed(f"the server ended with {status} while it answered batches of {batch}")
+        message = f"the server was killed {when}: it needs more than the memory limit"
+        return TrialFailed(message, "MemoryExceeded", signalled=True)
+    word = f"; its last word was: {last}" if last is not None else ""
+    return TrialFailed(f"the server ended with {how_ended(status)} {when}{word}", signalled=status < 0)
 
 
 @contextmanager
@@ -111,7 +122,7 @@ def _server(folder: Path, threads: int, limits: Limits) -> Iterator[tuple[BasePr
     os.close(writing)
     with os.fdopen(reading) as log:
         try:
-            yield process, _port(log)
+            yield process, _port(log, process)
         finally:
             process.kill()
             process.join()
@@ -138,8 +149,12 @@ def _serve(log: int, folder: Path, threads: int, limits: Limits) -> None:
     os._exit(serve(settings))
 
 
-def _port(log: TextIO) -> int:
-    """Wait until the server is ready; its log says where it listens."""
+def _port(log: TextIO, process: BaseProcess) -> int:
+    """Wait until the server is ready; its log says where it listens.
+
+    Raises:
+        TrialFailed: It ended before.
+    """
     port = 0
     entry: dict[str, Any] = {"message": "nothing"}
     for line in log:
@@ -149,7 +164,7 @@ def _port(log: TextIO) -> int:
         port = int(entry.get("http_port", port))
         if entry["message"] == "ready":
             return port
-    raise TrialFailed(f"the server ended before it was ready; its last word was: {entry['message']}")
+    raise _ended(process, "before it was ready", entry["message"])
 
 
 def batches(bundle: Bundle, golden: Golden, *, threads: int, limits: Limits) -> list[int]:

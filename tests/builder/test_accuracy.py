@@ -83,7 +83,6 @@ READ: dict[str, tuple[onnx.ModelProto, Any]] = {
     "scores": (SCORES, CLASSES),
     "scores, labels in a column of bytes": (SCORES, CLASSES.astype(np.uint8)[:, None]),
     "scores, labels are names": (NAMED, LETTERS),
-    "scores, labels are names in bytes": (NAMED, LETTERS.astype("S")),
     "classes first, samples second": (LAST, CLASSES),
     "a class number": (NUMBER, CLASSES),
     "text": (text_model(), LETTERS),

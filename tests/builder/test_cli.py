@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import socket
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 from artifacts import TITLE, pushed
 from authority import Authority
+from builder_program import command, run
 from needs import emulator
 from played import Answer, Played
 
@@ -25,30 +25,6 @@ from edgesmith_builder.errors import MESSAGE_LIMIT, REASONS, RequestInvalid, fai
 from tests.patience import PATIENCE
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-def command(folder: Path, request: BuildRequest, store: Any, *more: str) -> list[str]:
-    """A command line, with the Secret as a folder of files."""
-    secret = folder / "secret"
-    secret.mkdir(exist_ok=True)
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": store.settings.access_key,
-        "AWS_SECRET_ACCESS_KEY": store.settings.secret_key,
-        "AWS_ENDPOINT_URL": store.settings.endpoint,
-    }.items():
-        (secret / name).write_text(f"{value}\n")
-    (folder / "request.json").write_text(request.to_json())
-    (folder / "work").mkdir(exist_ok=True)
-    return [
-        sys.executable, "-m", "edgesmith_builder", "--request", str(folder / "request.json"),
-        "--credentials", str(secret), "--termination-log", str(folder / "log"), "--work", str(folder / "work"), *more,
-    ]  # fmt: skip
-
-
-def run(line: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        line, capture_output=True, text=True, timeout=280, check=False, env={**os.environ, **environment}
-    )
 
 
 def test_a_build_ends_with_the_image_on_stdout_and_in_the_termination_log(world: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import onnx
 import pytest
 from candidates import FLOAT, asked, built, made, node, numbers
 
-from edgesmith_builder.dataset import Samples, read_npz, samples_for
+from edgesmith_builder.dataset import CLASSES as CLASS_LABELS
+from edgesmith_builder.dataset import Samples, npz, read_npz, samples_for
 from edgesmith_builder.errors import DatasetInvalid
 from edgesmith_runtime.golden import Golden
 from edgesmith_runtime.tensors import TensorSpec
@@ -82,9 +84,59 @@ def test_text_is_calibrated_scored_and_kept_as_golden_samples(tmp_path: Path, ki
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
-    arrays = read(tmp_path, {"word": np.array([[b"\xff"]])})
     with pytest.raises(DatasetInvalid, match="bytes in the array 'word' that are not UTF-8"):
-        samples_for(arrays, [TensorSpec("word", "BYTES", (-1, 1))], field="f", labels=None)
+        read(tmp_path, {"word": np.array([[b"\xff"]])})
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_text_in_bytes_is_the_same_text(tmp_path: Path, order: Any) -> None:
+    words = np.array([["red", "grün", ""], ["日本", "?", "a b"]])
+    found = read(tmp_path, {"word": np.asarray(np.char.encode(words), order=order), "labels": np.array([b"a", b"b"])})
+    assert np.array_equal(found["word"], words)
+    assert found["labels"].tolist() == ["a", "b"]
+    assert CLASS_LABELS.read(found["labels"], "f").tolist() == ["a", "b"]
+
+
+def test_no_text_in_bytes_is_no_text(tmp_path: Path) -> None:
+    found = read(tmp_path, {"word": np.zeros((2, 0), "S3")})["word"]
+    assert (found.shape, found.dtype.kind) == ((2, 0), "U")
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_text_in_bytes_is_read_some_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: Any) -> None:
+    """As text it takes 60 times as much: what is in memory must not grow with the set."""
+    monkeypatch.setattr(npz, "_BLOCK", 1 << 12)
+    peaks = []
+    for count in (1, 16):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        np.savez(folder / "set.npz", word=np.full((count << 12, 2), b"a" * 40, order=order))
+        tracemalloc.start()
+        found = read_npz(folder / "set.npz", field="f", folder=folder)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert (found["word"] == "a" * 40).all()
+    assert peaks[1] < 1.5 * peaks[0]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "takes"),
+    [
+        ({"word": np.full((20, 10), b"a"), "labels": np.zeros(20, np.int8)}, "12.8 kB"),
+        ({"word": np.full((20, 10), "a")}, "12.8 kB"),
+        ({"word": np.full((5, 10), b"a"), "more": np.full((5, 10), b"a" * 33)}, "9.8 kB"),
+    ],
+    ids=["bytes", "text", "long bytes, together"],
+)
+def test_text_that_takes_too_much_as_text_is_refused_before_it_is_unpacked(
+    tmp_path: Path, arrays: dict[str, Any], takes: str
+) -> None:
+    np.savez(tmp_path / "set.npz", allow_pickle=False, **arrays)
+    with pytest.raises(DatasetInvalid, match=rf"^f takes {takes} as text, with 64 bytes for each .* at most 9\.\d kB"):
+        read_npz(tmp_path / "set.npz", field="f", folder=tmp_path, limit=9_750)
+    assert [path.name for path in tmp_path.iterdir()] == ["set.npz"]
+    (tmp_path / "room").mkdir()
+    assert read_npz(tmp_path / "set.npz", field="f", folder=tmp_path / "room", limit=12_820).keys() == arrays.keys()
 
 
 def test_nan_is_a_missing_value_where_the_user_says_so(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,7 +14,7 @@ from graphs import FLOAT, model_of, node, numbers
 
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.errors import ModelInvalid, RequestInvalid
-from edgesmith_builder.format.onnx import read_model
+from edgesmith_builder.format.onnx import functions, read_model
 from edgesmith_builder.interface import check_servable
 from edgesmith_builder.metric import Evaluation, metric_of
 from edgesmith_builder.score import ScoreFailed, golden_inputs
@@ -136,3 +137,76 @@ def test_a_box_without_end_is_no_answer() -> None:
     samples = Samples({"x": np.zeros((1, 4), np.float32)}, {"x": 2}, batches=False, labels=labels)
     with pytest.raises(ScoreFailed, match="the output 'y' has minus infinity in a box"):
         metric_of("MeanAveragePrecision", {}).score(cast("Engine", answering), Evaluation(samples, "y"))
+
+
+def tower(deep: int, times: int = 2, first: str = "Relu") -> onnx.ModelProto:
+    """Functions that each call the one before some times in a row."""
+    imports = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("f", 1)]
+
+    def function(number: int) -> onnx.FunctionProto:
+        values = ["a", *(f"m{place}" for place in range(times - 1)), "b"]
+        called = (first, "") if number == 0 else (f"F{number - 1}", "f")
+        nodes = [node(called[0], [a], [b], domain=called[1]) for a, b in pairwise(values)]
+        return onnx.helper.make_function("f", f"F{number}", ["a"], ["b"], nodes, imports)
+
+    made = [function(number) for number in reversed(range(deep))]
+    return model_of([node(f"F{deep - 1}", ["x"], ["y"], domain="f")], X, Y, {}, domains=[("f", 1)], functions=made)
+
+
+@pytest.mark.parametrize(
+    ("deep", "times", "most"), [(26, 2, 50_000), (20_000, 2, 50_000), (3, 4, 63), (5, 2, 31)], ids=str
+)
+def test_functions_that_come_to_too_much_are_counted_and_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deep: int, times: int, most: int
+) -> None:
+    monkeypatch.setattr(functions, "MOST", most)
+    words = f"comes to more than {most} operators with its functions written out; at most {most} were expected"
+    path = written(tmp_path, tower(deep, times).SerializeToString())
+    with pytest.raises(ModelInvalid, match=f"^{WHAT} {words}$"):
+        read_model(path, WHAT)
+    if times**deep == most + 1:
+        monkeypatch.setattr(functions, "MOST", most + 1)
+        assert read_model(path, WHAT).engine == "onnxruntime"
+
+
+@pytest.mark.parametrize(("inside", "called", "total"), [(False, "F1", 4 + 1 + 4), (True, "F0", 4 + 1 + 2)])
+def test_calls_in_a_branch_are_counted_too(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    inside: bool,  # noqa: FBT001 - a parameter of the test
+    called: str,
+    total: int,
+) -> None:
+    model = tower(2)
+    branch = onnx.helper.make_graph([node(called, ["x"], ["z"], domain="f")], "branch", [], [])
+    holder = onnx.helper.make_node("If", ["x"], ["i"], then_branch=branch)
+    (model.functions[0] if inside else model.graph).node.append(holder)
+    path = written(tmp_path, model.SerializeToString())
+    monkeypatch.setattr(functions, "MOST", total)
+    assert read_model(path, WHAT).format == "ONNX"
+    monkeypatch.setattr(functions, "MOST", total - 1)
+    with pytest.raises(ModelInvalid, match=f"comes to more than {total - 1} operators"):
+        read_model(path, WHAT)
+
+
+@pytest.mark.parametrize("domain", ["f", ""])
+def test_a_function_that_calls_itself_is_refused(tmp_path: Path, domain: str) -> None:
+    model = tower(2, first="F1")
+    for function in model.functions:
+        function.domain = domain
+        for call in function.node:
+            call.domain = domain or "ai.onnx"
+    with pytest.raises(ModelInvalid, match=r"has the function 'F[01]', which calls itself; functions that come to"):
+        read_model(written(tmp_path, model.SerializeToString()), WHAT)
+
+
+@pytest.mark.parametrize(("overload", "refused"), [("", True), ("b", False)])
+def test_a_function_is_known_by_its_overload_too(tmp_path: Path, overload: str, refused: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    model = tower(1, first="F0")
+    for one in model.functions[0].node:
+        one.domain, one.overload = "f", overload
+    if refused:
+        with pytest.raises(ModelInvalid, match="which calls itself"):
+            read_model(written(tmp_path, model.SerializeToString()), WHAT)
+    else:
+        assert read_model(written(tmp_path, model.SerializeToString()), WHAT).format == "ONNX"

@@ -129,16 +129,16 @@ def test_rules_come_before_the_program() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("import sys; sys.stdin.read(); sys.exit(3)", "ended with 3"),
-        ("raise SystemExit(1)", "ended with 1|no sample"),
+        ("import sys; sys.stdin.read(); sys.exit(3)", "ended with exit status 3"),
+        ("raise SystemExit(1)", "ended with exit status 1|no sample"),
         ("print('all well')", "no sample"),
         ("", "no sample"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "ended with -11|no sample"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "ended with signal SIGSEGV|no sample"),
         ("import io, sys, numpy as np; np.savez(sys.stdout.buffer, secret=np.ones(3))", "was not given"),
         (("import io, sys, numpy as np; a = np.empty(1, object); a[0] = print; "
          "np.savez(sys.stdout.buffer, **{'inputs/image': a})"), "no sample"),
         # It is bounded before it is given anything.
-        ("import sys; sys.stdin.read(1); import numpy; numpy.ones(1 << 30)", "ended with 1"),
+        ("import sys; sys.stdin.read(1); import numpy; numpy.ones(1 << 30)", "ended with exit status 1"),
         ("import sys\nwhile True: sys.stdout.write('x' * 65536)", "answered more than"),
     ],
 )  # fmt: skip

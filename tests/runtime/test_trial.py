@@ -15,16 +15,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 import tritonclient.grpc
 from onnx import TensorProto, helper
+from tflite import crashing_detector
 
 from edgesmith_runtime import arguments, cli, trial
+from edgesmith_runtime.bundle import write_bundle
 from edgesmith_runtime.device import peak_memory
+from edgesmith_runtime.golden import Golden
 from edgesmith_runtime.http.limits import MEBIBYTE, Limits
+from edgesmith_runtime.tensors import TensorSpec
 from tests.patience import PATIENCE
 from tests.runtime.conftest import _bundle, _save, _value
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.process import BaseProcess
+
     from edgesmith_runtime.bundle import Bundle
     from tests.runtime.conftest import StartServer
 
@@ -47,7 +55,7 @@ def test_memory_is_that_of_a_server_with_its_largest_batches(toy: Bundle) -> Non
 
 def test_lines_of_an_engines_own_do_not_end_a_trial() -> None:
     log = io.StringIO('a line\n{"message": "listening", "http_port": 7}\n\n[another]\n{"message": "ready"}\n')
-    assert trial._port(log) == 7
+    assert trial._port(log, get_context("spawn").Process()) == 7
 
 
 def test_a_model_that_takes_no_batches_is_asked_without(tmp_path: Path) -> None:
@@ -75,17 +83,52 @@ def test_a_scalar_is_served(tmp_path: Path, start_server: StartServer) -> None:
     server.stop()
 
 
+def ended(program: Callable[..., Any], *given: Any) -> BaseProcess:
+    process = get_context("spawn").Process(target=program, args=given)
+    process.start()
+    return process
+
+
 def test_a_server_that_ends_in_its_trial_is_told() -> None:
-    ends = get_context("spawn").Process(target=os._exit, args=(3,))
-    ends.start()
-    failure = trial._ended(ends, 8)
-    assert (failure.reason, str(failure)) == ("EngineFailed", "the server ended with 3 while it answered batches of 8")
-    killed = get_context("spawn").Process(target=signal.pause)
-    killed.start()
+    failure = trial._ended(ended(os._exit, 3), "while it answered")
+    assert (failure.reason, str(failure)) == ("EngineFailed", "the server ended with exit status 3 while it answered")
+    killed = ended(signal.pause)
     killed.kill()
-    failure = trial._ended(killed, 8)
-    assert failure.reason == "MemoryExceeded"
-    assert str(failure).startswith("the server was killed while it answered batches of 8")
+    failure = trial._ended(killed, "while it answered")
+    assert (failure.reason, failure.signalled) == ("MemoryExceeded", True)
+    assert str(failure) == "the server was killed while it answered: it needs more than the memory limit"
+
+
+def test_a_server_that_never_was_ready_is_told_with_its_last_word() -> None:
+    with pytest.raises(trial.TrialFailed) as raised:
+        trial._port(io.StringIO('{"message": "listening", "http_port": 7}\n{"message": "no"}\n'), ended(os._exit, 1))
+    words = "the server ended with exit status 1 before it was ready; its last word was: no"
+    assert (raised.value.reason, str(raised.value)) == ("EngineFailed", words)
+
+
+def test_a_model_that_crashes_its_engine_is_told_by_the_signal(tmp_path: Path) -> None:
+    (tmp_path / "model.tflite").write_bytes(crashing_detector())
+    shapes = (
+        {"boxes": (1, 4, 4), "scores": (1, 4, 3)},
+        {"found": (1, 4, 4), "of": (1, 4), "sure": (1, 4), "count": (1,)},
+    )
+    inputs, outputs = ([TensorSpec(name, "FP32", shape) for name, shape in one.items()] for one in shapes)
+    samples, answers = ({name: np.ones((2, *shape), np.float32) for name, shape in one.items()} for one in shapes)
+    bundle = write_bundle(
+        tmp_path / "bundle",
+        engine="litert",
+        precision="fp32",
+        model_file=tmp_path / "model.tflite",
+        inputs=inputs,
+        outputs=outputs,
+        labels=(),
+        golden=Golden.of(samples, answers, 0.05),
+    )
+    finding = self_test(bundle)
+    assert (finding["verdict"], finding["reason"]) == ("Failed", "EngineFailed")
+    assert finding["message"].startswith(
+        "the server ended with signal SIGSEGV before it was ready; its last word was: "
+    )
 
 
 def test_requests_take_a_quarter_of_little_memory() -> None:

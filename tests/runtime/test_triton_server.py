@@ -133,7 +133,7 @@ def test_a_model_that_cannot_be_loaded_is_said_in_triton_s_words(toy: Bundle, tm
     file.write_bytes(b"not a model")
     status, said = self_tested(again(toy, tmp_path / "model", model_file=file).folder)
     assert (status, said["reason"]) == (1, "EngineFailed")
-    assert "tritonserver ended with 1 while it loaded the model: " in said["message"]
+    assert "tritonserver ended with exit status 1 while it loaded the model: " in said["message"]
     assert "model.onnx" in said["message"]
 
 

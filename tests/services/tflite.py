@@ -177,3 +177,13 @@ def fully_connected(weights: NDArray[np.float32], dtype: str = "float32") -> byt
     ]
     operator = Operator("FULLY_CONNECTED", ["x", "w", None], ["y"], options("FullyConnectedOptions"))
     return tflite_file(tensors, [operator], ["x"], ["y"])
+
+
+def crashing_detector() -> bytes:
+    """A detector whose last operator is told nothing, on which LiteRT reads what is not there."""
+    tensors = [Tensor("boxes", (1, 4, 4)), Tensor("scores", (1, 4, 3))]
+    tensors += [Tensor("anchors", (4, 4), values=np.ones((4, 4), np.float32))]
+    found = [Tensor("found", (1, 4, 4)), Tensor("of", (1, 4)), Tensor("sure", (1, 4)), Tensor("count", (1,))]
+    names = [tensor.name for tensor in found]
+    last = Operator("CUSTOM", ["boxes", "scores", "anchors"], names, custom="TFLite_Detection_PostProcess")
+    return tflite_file([*tensors, *found], [last], ["boxes", "scores"], names)

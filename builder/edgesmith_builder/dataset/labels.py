@@ -36,10 +36,10 @@ def _classes(labels: NDArray[Any], field: str) -> NDArray[Any]:
     """`[samples]`, class numbers from 0, -1 and 1, or text."""
     if labels.ndim == _COLUMN and labels.shape[1] == 1:
         labels = labels[:, 0]
-    if labels.dtype.kind not in "biuUS" or labels.ndim != 1:
+    if labels.dtype.kind not in "biuU" or labels.ndim != 1:
         raise _wrong(labels, field, "one integer or text for each sample was expected")
-    if labels.dtype.kind in "US":
-        return np.asarray(decoded(labels, LABELS, field))
+    if labels.dtype.kind == "U":
+        return labels
     if int(labels.max()) > np.iinfo(np.int64).max:  # it would come out negative
         raise DatasetInvalid(f"{field} has the label {int(labels.max())}; classes counted from 0 were expected")
     numbers = labels.astype(np.int64)
@@ -78,22 +78,6 @@ def _boxes(labels: NDArray[Any], field: str) -> NDArray[Any]:
 CLASSES = Labels("the class of each sample", _classes)
 NUMBERS = Labels("one row of numbers for each sample", _numbers)
 BOXES = Labels("an array of boxes for each sample", _boxes)
-
-
-def decoded(array: NDArray[Any], name: str, field: str) -> NDArray[Any]:
-    """Text that is kept as bytes, as text.
-
-    Raises:
-        DatasetInvalid: where it is not UTF-8.
-    """
-    if array.dtype.kind != "S":
-        return array
-    try:
-        return np.char.decode(array, "utf-8")
-    except UnicodeDecodeError as error:
-        raise DatasetInvalid(
-            f"{field} has bytes in the array {name!r} that are not UTF-8; text was expected"
-        ) from error
 
 
 def _wrong(labels: NDArray[Any], field: str, expected: str) -> DatasetInvalid:

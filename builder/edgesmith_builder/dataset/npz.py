@@ -13,9 +13,9 @@ import re
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,9 @@ from edgesmith_builder.progress import size_text
 ARRAYS_LIMIT = 4096
 """Arrays in one data set: one for each input of the model, which for a table may be one a column, and the labels."""
 
+TEXT = 64
+"""Bytes that a text takes in memory at least, where a sample is given to an engine."""
+
 NAME = r"[^\x00-\x1f]{1,200}"
 """What an array may be called, as a pattern: an input of the model, and so an output."""
 
@@ -35,6 +38,7 @@ _NAME = re.compile(NAME + r"\.npy")
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _BLOCK = 1 << 20  # elements looked at together
 _BROKEN = (zipfile.LargeZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError)
+_LETTER = 4  # bytes of a letter in NumPy's text
 _LAST_LETTER = 0x10FFFF
 _SURROGATES = (0xD800, 0xDFFF)
 _OURS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES})
@@ -61,6 +65,7 @@ def read_npz(
     try:
         with zipfile.ZipFile(path) as archive:
             members = _members(archive, field, limit)
+            _check_room([_header(archive, info, name, field) for _, (name, info) in members], field, limit)
             arrays = {name: _array(archive, info, name, field, folder / str(i)) for i, (name, info) in members}
             for name, array in arrays.items():
                 _check_finite(array, name, field, missing=missing)
@@ -98,27 +103,86 @@ def _members(archive: zipfile.ZipFile, field: str, limit: int) -> list[tuple[int
     return list(enumerate(sorted(members.items())))
 
 
-def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, field: str, target: Path) -> NDArray[Any]:
+def _header(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, field: str
+) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """An array's shape and type, for which it has as many bytes as they take."""
     with archive.open(info) as packed:
         shape, dtype = read_header(packed, name, field)  # type: ignore[arg-type]  # a ZipExtFile reads like any file
         size, there = math.prod(shape) * dtype.itemsize, info.file_size - packed.tell()
     if size != there:
         raise DatasetInvalid(f"{field} has the array {name!r} with {there} bytes where {size} were expected")
+    return shape, dtype
+
+
+def _check_room(headers: list[tuple[tuple[int, ...], np.dtype[Any]]], field: str, limit: int) -> None:
+    """Refuse more text than there is room for: as bytes it takes a fraction of what it does as text.
+
+    Raises:
+        DatasetInvalid: with how much it takes.
+    """
+    total = sum(math.prod(shape) * _taken(dtype) for shape, dtype in headers)
+    if total > limit:
+        raise DatasetInvalid(
+            f"{field} takes {size_text(total)} as text, with {TEXT} bytes for each at least; "
+            f"at most {size_text(limit)} were expected"
+        )
+
+
+def _taken(dtype: np.dtype[Any]) -> int:
+    """Bytes of an element as a build works with it."""
+    letters = {"U": dtype.itemsize, "S": dtype.itemsize * _LETTER}
+    return max(TEXT, letters[dtype.kind]) if dtype.kind in letters else dtype.itemsize
+
+
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, field: str, target: Path) -> NDArray[Any]:
     with archive.open(info) as packed, target.open("wb") as file:
         shutil.copyfileobj(packed, file, 1 << 20)
-    # Nothing cannot be mapped.
-    array: NDArray[Any] = np.load(target, mmap_mode="r" if size else None, allow_pickle=False)
-    return array if dtype.isnative or not array.size else _native(array, target)
+    try:
+        array: NDArray[Any] = np.load(target, mmap_mode="r", allow_pickle=False)
+    except ValueError:  # nothing cannot be mapped
+        array = np.load(target, allow_pickle=False)
+    if array.dtype.kind == "S":
+        return _decoded(array, target, name, field)
+    return array if array.dtype.isnative or not array.size else _native(array, target)
 
 
 def _native(array: NDArray[Any], target: Path) -> NDArray[Any]:
     """The same numbers in this machine's byte order, in the array's own file: engines take bytes as they are."""
-    swapped = target.with_suffix(".native")
-    native = np.lib.format.open_memmap(swapped, mode="w+", dtype=array.dtype.newbyteorder("="), shape=array.shape)
-    for first, block in _blocks(array):
-        native[first : first + len(block)] = block
-    native.flush()
-    swapped.replace(target)
+    return _rewritten(array, target, array.dtype.newbyteorder("="), lambda block: block)
+
+
+def _decoded(array: NDArray[Any], target: Path, name: str, field: str) -> NDArray[Any]:
+    """Text that is kept as bytes, as text, in the array's own file.
+
+    Raises:
+        DatasetInvalid: where it is not UTF-8.
+    """
+    try:
+        return _rewritten(
+            array, target, np.dtype(f"U{array.dtype.itemsize}"), lambda block: np.char.decode(block, "utf-8")
+        )
+    except UnicodeDecodeError as error:
+        raise DatasetInvalid(
+            f"{field} has bytes in the array {name!r} that are not UTF-8; text was expected"
+        ) from error
+
+
+def _rewritten(
+    array: NDArray[Any], target: Path, dtype: np.dtype[Any], convert: Callable[[NDArray[Any]], NDArray[Any]]
+) -> NDArray[Any]:
+    """An array of another type in the array's own file, converted some elements at a time."""
+    if not array.size:
+        return array.astype(dtype)
+    written = target.with_suffix(".written")
+    # Elements stand in the file as they stand in the array, so that both are views of one row.
+    order: Literal["C", "F"] = "C" if array.flags.c_contiguous else "F"
+    new = np.lib.format.open_memmap(written, mode="w+", dtype=dtype, shape=array.shape, fortran_order=order == "F")
+    old, row = array.reshape(-1, order=order), new.reshape(-1, order=order)
+    for first in range(0, old.size, _BLOCK):
+        row[first : first + _BLOCK] = convert(old[first : first + _BLOCK])
+    new.flush()
+    written.replace(target)
     found: NDArray[Any] = np.load(target, mmap_mode="r", allow_pickle=False)
     return found
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesmith_builder.dataset.labels import LABELS, Labels, decoded
+from edgesmith_builder.dataset.labels import LABELS, Labels
 from edgesmith_builder.errors import DatasetInvalid, DatasetMismatch
 from edgesmith_runtime.tensors import ANY_SIZE, TensorSpec, datatype_of, fits_datatype, shape_text
 
@@ -98,7 +98,6 @@ def _fed(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _fitting(array: NDArray[Any], spec: TensorSpec, field: str) -> NDArray[Any]:
-    array = decoded(array, spec.name, field)
     datatype = datatype_of(array)
     if not fits_datatype(array, spec.datatype):
         raise DatasetMismatch(

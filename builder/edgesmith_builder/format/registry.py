@@ -11,6 +11,7 @@ from edgesmith_builder.errors import ModelInvalid
 from edgesmith_builder.format import onnx, scikit, tflite
 from edgesmith_builder.format.archive import archive_of
 from edgesmith_builder.format.facts import ModelFacts
+from edgesmith_builder.lastwords import in_hand
 
 _HEAD = 4096
 """Bytes that a format may be recognised by."""
@@ -50,6 +51,12 @@ def read_source(path: Path, what: str, *, trust_pickle: bool = False) -> ModelFa
         ModelInvalid: in one sentence, when it is not a model that can be served.
         ModelHasNaN: when a weight is not a number.
     """
+    with in_hand(what, "it was read", "a model that can be read to its end"):
+        return _read_source(path, what, trust_pickle=trust_pickle)
+
+
+def _read_source(path: Path, what: str, *, trust_pickle: bool) -> ModelFacts:
+    """As `read_source`."""
     with path.open("rb") as file:
         head = file.read(_HEAD)
     archive = archive_of(head)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from edgesmith_runtime.ending import how_ended
 from edgesmith_runtime.sampling.sample import INPUTS, OUTPUTS, SampleInvalid, pack_arrays, unpack_arrays
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def _run(command: Sequence[str], data: bytes) -> bytes:
     if len(answered) > _LARGEST:
         raise RedactionFailed(f"{command[0]} answered more than {_LARGEST} bytes")
     if process.returncode:
-        raise RedactionFailed(f"{command[0]} ended with {process.returncode}")
+        raise RedactionFailed(f"{command[0]} ended with {how_ended(process.returncode)}")
     return answered
 
 

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from edgesmith_runtime.device import ended_child, group_memory
+from edgesmith_runtime.ending import how_ended
 from edgesmith_runtime.engine import EngineError
 from edgesmith_runtime.loading import LoadFailed
 from edgesmith_runtime.termination import Finding, Reason
@@ -100,7 +101,7 @@ class PrivateServer:
         except subprocess.TimeoutExpired:
             message = f"{PROGRAM} did not answer {when}"
         else:
-            message = f"{PROGRAM} ended with {status} {when}"
+            message = f"{PROGRAM} ended with {how_ended(status)} {when}"
             if status == -signal.SIGKILL:
                 reason = "MemoryExceeded"
                 message = f"{PROGRAM} was killed {when}: it needs more than the memory limit"

@@ -15,6 +15,8 @@ from google.protobuf.message import DecodeError
 
 from edgesmith_builder.errors import ModelInvalid
 from edgesmith_builder.format.facts import ModelFacts
+from edgesmith_builder.format.onnx.domains import STANDARD
+from edgesmith_builder.format.onnx.functions import check_functions
 from edgesmith_builder.format.onnx.nesting import subgraphs
 from edgesmith_builder.format.onnx.precision import precision_of
 from edgesmith_builder.format.onnx.texts import check_texts, is_text
@@ -26,8 +28,6 @@ log = logging.getLogger(__name__)
 
 LABELS = "labels"
 """The key in the model's metadata that names its classes, as a JSON list of strings."""
-
-_DOMAINS = ("", "ai.onnx")
 
 _EXTENSIONS = frozenset({"ai.onnx.contrib", "com.microsoft.extensions"})
 """Where the operators of ONNX Runtime Extensions are (github.com/microsoft/onnxruntime-extensions,
@@ -58,6 +58,7 @@ def read_model(path: Path, what: str) -> ModelFacts:
         raise ModelInvalid(f"{what} has {size} bytes; an ONNX file of up to {size_text(MODEL)} was expected")
     model = _parse(path, what)
     check_texts(model, what)
+    check_functions(model, what)
     _check_operators(model, what)
     check_embedded(model, what)
     check_sparse(model, what)
@@ -78,7 +79,7 @@ def read_model(path: Path, what: str) -> ModelFacts:
 
 def opset_of(model: onnx.ModelProto) -> int:
     """Version of the standard operators that a model uses; 0 where it uses none."""
-    return max((entry.version for entry in model.opset_import if entry.domain in _DOMAINS), default=0)
+    return max((entry.version for entry in model.opset_import if entry.domain in STANDARD), default=0)
 
 
 def _parse(path: Path, what: str) -> onnx.ModelProto:

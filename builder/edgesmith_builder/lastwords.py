@@ -1,0 +1,109 @@
+"""What would be said of this process if it ended now, kept where the process that waits for it can read it.
+
+What a build reads is the user's. A pickle may end the process that reads it, and an engine written in C++ may crash on
+a file: then nothing of Python runs any more, so what was in hand has to stand somewhere before.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+_SIZE = 1 << 18
+_LONGEST = 1000
+"""Characters of a note's part: a URI may be long, and the page is not."""
+_MOST = 3
+"""Notes that are kept; there are never so many, and the page must not overflow."""
+
+_page = mmap.mmap(-1, _SIZE)
+"""Shared with the processes that are forked from here on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A file that somebody gave, in the hands of code that may end the process."""
+
+    what: str
+    """What messages call it: `spec.source.uri s3://…`."""
+    doing: str
+    """What is done with it, as the end of a sentence: `litert ran it`."""
+    expected: str
+
+
+@dataclass(frozen=True, slots=True)
+class LastWords:
+    """What a process left on the page."""
+
+    status: int | None = None
+    """Its exit status, once it has said all that it has to say."""
+    work: str | None = None
+    """Its folder for temporary files."""
+    notes: tuple[Note, ...] = ()
+    """What it has in hand, the last one last."""
+
+    def sentence(self, how: str) -> str | None:
+        """What is to be said where it ended; None where no file was in hand.
+
+        Args:
+            how: How it ended: `signal SIGSEGV`.
+        """
+        if not self.notes:
+            return None
+        last = self.notes[-1]
+        files = " or ".join(dict.fromkeys(note.what for note in self.notes))
+        return f"{files} ended the builder with {how} while {last.doing}; {last.expected} was expected"
+
+
+def read() -> LastWords:
+    """What stands on the page."""
+    text = bytes(_page).rstrip(b"\0")
+    found: dict[str, Any] = json.loads(text) if text else {}
+    return LastWords(found.get("status"), found.get("work"), tuple(Note(**one) for one in found.get("notes", ())))
+
+
+def finished(status: int) -> None:
+    """All is said: whatever happens to the process on its way out changes nothing.
+
+    Args:
+        status: Its exit status.
+    """
+    _write(LastWords(status))
+
+
+@contextmanager
+def littering(folder: Path) -> Iterator[None]:
+    """Name a folder that is to go with this process, however it ends."""
+    _write(LastWords(work=str(folder), notes=read().notes))
+    yield
+    _write(LastWords(notes=read().notes))
+
+
+@contextmanager
+def in_hand(what: str, doing: str, expected: str) -> Iterator[None]:
+    """Name a file for as long as the block may end the process.
+
+    What leaves the block as no Exception (`SystemExit`, say) is on its way to end the process, so the note stays.
+
+    Args:
+        what: What messages call the file.
+        doing: What is done with it, as the end of a sentence.
+        expected: What was expected in its place.
+    """
+    before = read()
+    note = Note(what[:_LONGEST], doing[:_LONGEST], expected[:_LONGEST])
+    _write(LastWords(before.status, before.work, (*before.notes, note)[-_MOST:]))
+    try:
+        yield
+    except Exception:
+        _write(before)
+        raise
+    _write(before)
+
+
+def _write(words: LastWords) -> None:
+    _page[:] = json.dumps(asdict(words)).encode().ljust(_SIZE, b"\0")
