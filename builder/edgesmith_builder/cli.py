@@ -81,7 +81,8 @@ def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> tuple[s
     credentials = _credentials(options.registry_credentials)
     maker = Maker(_key(options.signing_key, environment.get(PASSWORD)), _pinned(options.builder_image))
     registry_ca = _authorities("--registry-ca", options.registry_ca)
-    sources = _sources(options, environment, credentials, plain_registries(request))
+    sizes = {request.field(role): size for role, size in request.sizes.items()}
+    sources = _sources(options, environment, credentials, plain_registries(request), sizes)
     clients = registries_for(request, credentials, authorities=registry_ca)
     compiler = Compiler(options.compiler) if options.compiler is not None else None
     with _work(options) as work:
@@ -113,14 +114,18 @@ def _look(options: argparse.Namespace, environment: Mapping[str, str]) -> tuple[
     """Look at files; what was found, and what the operator is told, which is the same."""
     request = read_request(options.request, ResolveRequest)
     credentials = _credentials(options.registry_credentials)
-    sources = _sources(options, environment, credentials, request.plain_registries)
+    sources = _sources(options, environment, credentials, request.plain_registries, {})
     with _work(options) as work:
         found = resolve(request, sources, work).to_json()
     return found, found
 
 
 def _sources(
-    options: argparse.Namespace, environment: Mapping[str, str], credentials: Credentials, plain: Collection[str]
+    options: argparse.Namespace,
+    environment: Mapping[str, str],
+    credentials: Credentials,
+    plain: Collection[str],
+    sizes: Mapping[str, int],
 ) -> Sources:
     """Every place that files come from."""
     bucket_ca = _authorities("--bucket-ca", options.bucket_ca)
@@ -131,7 +136,8 @@ def _sources(
             "s3": Bucket(StoreSettings.read(options.credentials, environment, bucket_ca)),
             "https": Web(WebLogin.read(options.credentials, environment), bucket_ca),
             "oci": Artifacts(logins, registry_ca, plain=plain),
-        }
+        },
+        sizes,
     )
 
 

@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,10 @@ return 1"""
 
 
 def test_no_build_outlives_what_waits_for_it() -> None:
-    program = "import os, signal\nprint(os.getpid(), flush=True)\nos.kill(os.getppid(), 9)\nsignal.pause()"
+    # Its own end comes by itself: where nothing else ends it, the test fails and leaves nothing behind.
+    program = "import os, signal\nsignal.alarm(60)\nprint(os.getpid(), flush=True)\nos.kill(os.getppid(), 9)\n"
+    program += "signal.pause()"
+    start = time.monotonic()
     code = f"""
 from edgesmith_builder.apart import run_apart
 run_apart(lambda: exec({program!r}), None)
@@ -118,6 +122,7 @@ run_apart(lambda: exec({program!r}), None)
         os.close(writing)
         assert waiting.wait(PATIENCE) == -signal.SIGKILL
         assert ends.read().strip().isdigit()  # to its end, which comes once no process has the pipe open
+    assert time.monotonic() - start < 60
 
 
 def test_a_status_of_success_is_none_where_nothing_was_said(tmp_path: Path) -> None:

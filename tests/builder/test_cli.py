@@ -146,6 +146,19 @@ def test_a_failure_is_one_line_of_json(
     assert "Traceback" not in done.stderr
 
 
+def test_a_size_that_is_another_files_is_named_with_what_the_file_has(world: Any, tmp_path: Path) -> None:
+    request = world.request()
+    size = len(world.store.read(world.source))
+    told = request.model_copy(update={"sizes": {"source": size + 1}, "alternative": "light"})
+    assert run(command(tmp_path, told, world.store)).returncode == 1
+    failure = BuildFailure.model_validate_json((tmp_path / "log").read_text())
+    said = f"spec.optimize.alternatives[light].source.bytes is {size + 1}, but {world.source} has {size}"
+    assert (failure.reason, failure.retry) == ("RequestInvalid", False)
+    assert failure.message == f"{said}; that number was expected, or none: bytes may be left out"
+    right = request.model_copy(update={"sizes": {"source": size}})
+    assert run(command(tmp_path, right, world.store)).returncode == 0
+
+
 def test_a_disk_that_fills_up_is_a_retry_and_nothing_is_pushed(world: Any, sets: Any, tmp_path: Path) -> None:
     """Files may be of 7 KiB: enough for the model and its sets, too little for what quantisation puts between."""
     calibration = Artifact(uri=world.store.put("surface/few.npz", sets.npz(image=sets.images(16))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from dataclasses import replace
 from http.client import HTTPConnection, RemoteDisconnected
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 from edgesmith_runtime.bundle import write_bundle
 from edgesmith_runtime.engine import load_engine
 from edgesmith_runtime.golden import Golden
+from edgesmith_runtime.judging.figures import Figures
+from edgesmith_runtime.judging.sketch import BUCKETS
 from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
@@ -134,3 +137,8 @@ class Client:
             connection.request("GET", path)
             response = connection.getresponse()
             return response.status, response.read()
+
+
+def told(**more: Any) -> Figures:
+    """What one server tells another of itself."""
+    return replace(Figures("m", "i", "", 1, 2, tuple([5] + [0] * (BUCKETS - 1)), 3, 0.9, 0.01), **more)

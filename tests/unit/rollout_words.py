@@ -119,6 +119,12 @@ def with_rules(**changes: Any) -> Rules:
     return replace(RULES, **changes)
 
 
+WIDE = with_rules(max_unavailable=5)
+TWO = with_rules(steps=[(2, 30)], max_unavailable=5)
+PART = replace(NEW, steps=1)
+"""The new revision in its second step."""
+
+
 def moves(course: Course) -> dict[str, str | None]:
     """Node to the revision that it is given."""
     return {move.node: move.revision for move in course.moves}
@@ -140,3 +146,9 @@ def beside(words: str, *, old: str = "old", serving: bool = True, staged: bool =
 def writes(course: Course) -> dict[str, tuple[str | None, str | None]]:
     """Node to its labels after the step: what it runs, and what it makes ready."""
     return {move.node: (move.label, move.next) for move in course.moves}
+
+
+def why(course: Course, revision: str = "new") -> tuple[str, str | None]:
+    """Why a revision is out, and since when it is rolled back."""
+    one = state_of(course, revision)
+    return one.reason, one.rolled_back

@@ -12,14 +12,16 @@ from new_jobs import new_look
 from snapshots import NOW, SETTINGS, failed_job, image, model, node, profile, said, sentence
 
 from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.names import REQUEST_ANNOTATION
 from edgesmith.cli.plan import Planned, as_text
-from edgesmith.decide import decide
-from edgesmith.decide.builds import build_for
+from edgesmith.decide import build_jobs, decide
+from edgesmith.decide.builds import build_for, build_states, models_of
 from edgesmith.decide.digests import attempt_of
 from edgesmith.decide.fitting import why_too_large
 from edgesmith.decide.plan import Plan
 from edgesmith.decide.sources import key_of
-from edgesmith_builder.contract import ResolvedFile, ResolveResult
+from edgesmith.resources import build_job
+from edgesmith_builder.contract import BuildRequest, ResolvedFile, ResolveResult
 
 GIB = 2**30
 PI: dict[str, Any] = {"hardware": {"memory": "1Gi"}}
@@ -60,7 +62,7 @@ def world(of: EdgeModel) -> Cluster:
 @pytest.mark.parametrize(
     ("of", "says"),
     [
-        (of_bytes(2 * GIB), f"spec.source.bytes is {2 * GIB}; {WHY}"),
+        (of_bytes(2 * GIB), f"spec.source.bytes is {2 * GIB} (it may be left out); {WHY}"),
         (looked_at(2 * GIB), f"the file of spec.source has {2 * GIB} bytes (status.sources); {WHY}"),
     ],
     ids=["the spec says so", "a look found it"],
@@ -84,7 +86,7 @@ def test_a_model_that_cannot_fit_is_one_condition_without_a_job_and_the_other_pr
 def test_edgesmith_plan_says_so_before_anything_is_applied() -> None:
     snapshot = world(of_bytes(2 * GIB)).snapshot()
     text = as_text([Planned(snapshot, decide(snapshot, NOW), None)])
-    assert f"BuildsReady is False, ModelTooLarge: spec.source.bytes is {2 * GIB}; {WHY}" in text
+    assert f"BuildsReady is False, ModelTooLarge: spec.source.bytes is {2 * GIB} (it may be left out); {WHY}" in text
     assert "build     amd64" in text
     assert "build     pi" not in text
 
@@ -195,3 +197,25 @@ def test_the_number_that_was_counted_when_the_file_was_read_stays() -> None:
     assert after(ResolvedFile(field="source", sha256="a" * 64)) == ("a", 700)
     assert after(ResolvedFile(field="source", sha256="b" * 64, bytes=9)) == ("b", 9)
     assert after(ResolvedFile(field="source", sha256="b" * 64)) == ("b", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"), [("source", {"source": 5}), ("light", {"source": 7, "reference": 5})], ids=["source", "other"]
+)
+def test_a_builder_is_told_the_sizes_that_it_is_to_find(name: str, sizes: dict[str, int]) -> None:
+    of = of_bytes(5, optimize=light(bytes=7))
+    keys = [build_for(of, profile(), SETTINGS, one).key for _, one in models_of(of)]
+    (states,) = build_states(replace(world(of).snapshot(), images=dict.fromkeys(keys)), [profile()], NOW).values()
+    (start,) = (one.start for one in states if one.alternative == name and one.start)
+    job = build_job(of, start, SETTINGS)
+    request = job["spec"]["template"]["metadata"]["annotations"][REQUEST_ANNOTATION]
+    assert BuildRequest.model_validate_json(request).sizes == sizes
+
+
+def test_a_size_that_is_corrected_or_left_out_is_the_next_try_and_no_other_build() -> None:
+    spec = [of_bytes(5), of_bytes(6), of_bytes(None)]
+    builds = [build_for(one, profile(), SETTINGS) for one in spec]
+    assert len({build.key for build in builds}) == 1
+    attempts = [build_jobs.attempt_of(one, SETTINGS, build) for one, build in zip(spec, builds, strict=True)]
+    assert len(set(attempts)) == 3
+    assert len({attempt_of(one) for one in spec}) == 1, "nothing is looked at anew for it"

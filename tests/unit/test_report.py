@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import re
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from snapshots import model
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.cli import report
-from edgesmith.cli.chart import HEIGHT, WIDTH, Dot, Text
+from edgesmith.cli.chart import HEIGHT, WIDTH, Chart, Dot, Text
 
 TRIED: dict[str, Any] = {
     "profile": "pi",
@@ -162,8 +165,58 @@ def test_without_measurements_there_is_no_picture() -> None:
         report.chart_of(reported(PANEL))
 
 
-def test_the_png_has_the_pictures_size(tmp_path: Path) -> None:
-    report.chart_of(reported(PI)).png(tmp_path / "r.png")
-    data = (tmp_path / "r.png").read_bytes()
+def test_the_png_has_the_pictures_size() -> None:
+    data = report.chart_of(reported(PI)).png()
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
     assert (int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")) == (WIDTH, HEIGHT)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def reported_pi(_found: object) -> EdgeModel:
+        return reported(PI)
+
+    monkeypatch.setattr(report, "asked_for", reported_pi)
+
+
+def write(png: Path | None, html: Path | None) -> None:
+    named = {"png": str(png) if png else None, "html": str(html) if html else None, "output": "json"}
+    report.run(argparse.Namespace(**named))
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize("kind", ["png", "html"])
+def test_a_file_is_there_whole_or_as_it_was(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"r.{kind}"
+    path.write_text("before")
+    free, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, most))
+    try:
+        with pytest.raises(OSError, match=re.escape(str(path))):
+            write(**{"png": None, "html": None, kind: path})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (free, most))
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [(path.name, "before")]
+    write(**{"png": None, "html": None, kind: path})
+    assert path.read_bytes()[:15] in (report.chart_of(reported(PI)).png()[:15], b"<!doctype html>")
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.usefixtures("asked")
+def test_where_one_file_cannot_be_drawn_none_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Chart, "page", lambda *_: "\ud800")
+    with pytest.raises(UnicodeEncodeError):
+        write(tmp_path / "r.png", tmp_path / "r.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_pipe_takes_a_page_and_stays_one(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reading = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write(None, tmp_path / "pipe")
+        assert os.read(reading, 15) == b"<!doctype html>"
+    finally:
+        os.close(reading)
+    assert (tmp_path / "pipe").is_fifo()

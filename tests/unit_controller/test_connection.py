@@ -55,14 +55,25 @@ async def recording() -> AsyncIterator[Recorder]:
         await runner.cleanup()
 
 
-async def connected(folder: Path, server: str, *, token: str | None = None, proxy: str | None = None) -> Connection:
+async def connected(
+    folder: Path,
+    server: str,
+    *,
+    token: str | None = None,
+    proxy: str | None = None,
+    plugin: tuple[str, ...] | None = None,
+) -> Connection:
     """The way that a kubeconfig names."""
+    user: dict[str, object] = {"token": token} if token else {}
+    if plugin:
+        version = "client.authentication.k8s.io/v1"
+        user["exec"] = {"apiVersion": version, "command": plugin[0], "args": list(plugin[1:])}
     cluster = {"server": server, **({"proxy-url": proxy} if proxy else {})}
     document = {
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": "c", "cluster": cluster}],
-        "users": [{"name": "u", "user": {"token": token} if token else {}}],
+        "users": [{"name": "u", "user": user}],
         "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
         "current-context": "x",
     }
@@ -145,3 +156,40 @@ async def test_a_server_that_is_no_address_is_named(tmp_path: Path, server: str)
     assert str(refused.value) == (
         f"No cluster: the kubeconfig {tmp_path}/kubeconfig names the server {server!r}; expected https://HOST:PORT"
     )
+
+
+CREDENTIAL = '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "given"}}'
+
+
+async def test_a_plugin_gives_the_token(tmp_path: Path) -> None:
+    connection = await connected(tmp_path, "https://api.example", plugin=("echo", CREDENTIAL))
+    assert (await connection.identity()).token == "given"  # noqa: S105 - it opens nothing
+
+
+@pytest.mark.parametrize(
+    ("plugin", "words"),
+    [
+        (
+            ("sh", "-c", 'printf "log in:\\n  it\'s over. bye\\377" >&2; exit 3'),
+            "exec: process returned 3: log in: it's over. bye\ufffd",
+        ),
+        (("sh", "-c", "exit 3"), "exec: process returned 3"),
+        (("echo", "no JSON"), "exec: failed to decode process output: Expecting value: line 1 column 1 (char 0)"),
+        (("nowhere-to-be-found",), "[Errno 2] No such file or directory: 'nowhere-to-be-found'"),
+        (
+            ("echo", CREDENTIAL.replace("token", "tok")),
+            "exec: missing token or clientCertificateData field in plugin output",
+        ),
+    ],
+    ids=["words", "silent", "no JSON", "no program", "no token"],
+)
+async def test_a_plugin_that_fails_is_one_sentence_and_nothing_is_asked_without_credentials(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, plugin: tuple[str, ...], words: str
+) -> None:
+    with pytest.raises(Unreachable) as raised:
+        await connected(tmp_path, "https://api.example", plugin=plugin)
+    where = f"No cluster: the kubeconfig {tmp_path / 'kubeconfig'} cannot be used"
+    assert str(raised.value) == (
+        f"{where} (no credentials from its exec plugin: {words}); set KUBECONFIG or pass --kubeconfig"
+    )
+    assert caplog.records == []

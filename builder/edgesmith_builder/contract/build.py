@@ -215,6 +215,8 @@ class BuildRequest(Wire):
     """Talk HTTP to the registry: for registries inside the cluster only."""
     alternative: str | None = None
     """Which of `spec.optimize.alternatives` the source is, for messages. Absent: it is `spec.source`."""
+    sizes: dict[str, int] = Field(default_factory=dict)
+    """How many bytes files are said to have, by the field of the build that holds them. They decide no bytes of it."""
     earlier: Earlier | None = None
     """Whose layers may be put over the base instead of compiling, on the word of whoever asks. A builder with a signing
     key takes its own key's word alone."""

@@ -15,10 +15,12 @@ class Sources:
 
     Args:
         places: By the schemes of their URIs, in small letters.
+        sizes: How many bytes files are said to have, by the field that names them.
     """
 
-    def __init__(self, places: Mapping[str, Place]) -> None:
+    def __init__(self, places: Mapping[str, Place], sizes: Mapping[str, int] | None = None) -> None:
         self._places = dict(places)
+        self._sizes = dict(sizes or {})
         self.digests: dict[str, str] = {}
         """64 hex digits of what was fetched, by the field that names it."""
 
@@ -40,10 +42,16 @@ class Sources:
         """Bring what a URI names into a file; see `Source.fetch`.
 
         Raises:
-            RequestInvalid: where its scheme is none of these.
+            RequestInvalid: where its scheme is none of these, or it has other than the bytes that are said.
             BuildError: as the place has it.
         """
         fetched = self._place(field, artifact).fetch(field, artifact, target, limit)
+        said = self._sizes.get(field, fetched.size)
+        if said != fetched.size:
+            raise RequestInvalid(
+                f"{field}.bytes is {said}, but {artifact.uri} has {fetched.size}; that number was expected, or none: "
+                "bytes may be left out"
+            )
         self.digests[field] = fetched.sha256
         return fetched
 

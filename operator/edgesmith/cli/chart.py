@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
+from io import BytesIO
 from typing import NamedTuple
 
 WIDTH, HEIGHT = 720, 440
@@ -99,12 +99,11 @@ class Chart:
         size = f'width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}"'
         return f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif">\n{body}\n</svg>'
 
-    def png(self, target: Path) -> None:
-        """Write the picture as PNG.
+    def png(self) -> bytes:
+        """The picture as a PNG file.
 
         Raises:
             ValueError: Pillow is not installed.
-            OSError: The file cannot be written.
         """
         try:
             from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415 - an extra of its own
@@ -120,7 +119,9 @@ class Chart:
             else:
                 anchor = {"start": "lm", "middle": "mm", "end": "rm"}[mark.anchor]
                 draw.text((mark.x, mark.y), mark.words, _INK, ImageFont.load_default(mark.size), anchor)
-        image.save(target, "PNG")
+        drawn = BytesIO()
+        image.save(drawn, "PNG")
+        return drawn.getvalue()
 
     def page(self, table: Sequence[Sequence[str]]) -> str:
         """The picture and a table, whose first row is its header, as one HTML file that fetches nothing."""

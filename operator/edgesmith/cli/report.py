@@ -12,6 +12,7 @@ from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.status import EdgeModelStatus, RefusedCandidate, VariantBuild, VariantStatus
 from edgesmith.api.trial_status import FinalistStatus, TrialStatus, candidate_name
 from edgesmith.api.units import parse_duration
+from edgesmith.archive.whole import whole
 from edgesmith.cli.answer import Answer
 from edgesmith.cli.asking import asked_for
 from edgesmith.cli.chart import Chart, Point
@@ -50,12 +51,25 @@ def run(found: argparse.Namespace) -> Answer:
         OSError: A file cannot be written.
     """
     model = asyncio.run(asked_for(found))
+    # All is drawn before anything is written: where one cannot be, there is none.
+    files: dict[str, bytes] = {}
     if found.png:
-        chart_of(model).png(Path(found.png))
+        files[found.png] = chart_of(model).png()
     if found.html:
         rows = [HEADER, *(tuple(asdict(row).values()) for row in rows_of(model))]
-        Path(found.html).write_text(chart_of(model).page(rows), encoding="utf-8")
+        files[found.html] = chart_of(model).page(rows).encode()
+    for name, data in files.items():
+        _write(Path(name), data)
     return Answer(as_json(model) if found.output == "json" else as_text(model))
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file that is there whole or as it was; a pipe or a device, `/dev/stdout` say, takes what comes."""
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    with whole(path) as file:
+        file.write(data)
 
 
 def rows_of(model: EdgeModel) -> list[Row]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,8 @@ _DEFAULT_KUBECONFIG = "~/.kube/config"
 # The client says that it is typed, and these two functions are not.
 _load_incluster: Any = load_incluster_config
 _load_kubeconfig: Any = load_kube_config
+
+_client_log = logging.getLogger(load_kube_config.__module__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +99,13 @@ async def _from_kubeconfig(configuration: Configuration, kubeconfig: str | None,
     if not _found(where):
         raise Unreachable(f"No cluster: the kubeconfig {where} {_lacking(where)}; set KUBECONFIG or pass --kubeconfig")
     try:
-        loader = await _load_kubeconfig(
-            config_file=os.pathsep.join(_parts(where)),
-            context=context,
-            client_configuration=configuration,
-            persist_config=False,
-        )
+        with _errors_raised():
+            loader = await _load_kubeconfig(
+                config_file=os.pathsep.join(_parts(where)),
+                context=context,
+                client_configuration=configuration,
+                persist_config=False,
+            )
     except (ConfigException, OSError, yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:
         # The last two: the client takes for granted that it is a mapping with lists.
         shapeless = isinstance(error, TypeError | AttributeError)
@@ -114,6 +121,39 @@ async def _from_kubeconfig(configuration: Configuration, kubeconfig: str | None,
     current = loader.current_context or {}
     namespace = (current.get("context") or {}).get("namespace")
     return Connection(_as_kubectl(configuration), namespace or "default", in_cluster=False)
+
+
+@contextmanager
+def _errors_raised() -> Iterator[None]:
+    """Raise what the client only logs, where it goes on without credentials: that a credential plugin fails.
+
+    Raises:
+        ConfigException: in the plugin's words.
+    """
+    said: list[str] = []
+
+    def keep(record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR:
+            said.append(record.getMessage())
+        return record.levelno < logging.ERROR
+
+    _client_log.addFilter(keep)
+    try:
+        yield
+    finally:
+        _client_log.removeFilter(keep)
+    if said:
+        raise ConfigException(f"no credentials from its exec plugin: {_plain(said[0])}")
+
+
+def _plain(said: str) -> str:
+    """What the client says of a plugin, whose own words it has as Python writes bytes."""
+    what, _, quoted = said.partition(". b")
+    try:
+        words = ast.literal_eval(f"b{quoted}").decode(errors="replace") if quoted else ""
+    except (ValueError, SyntaxError):
+        return said
+    return f"{what}: {words}" if words else what
 
 
 def _as_kubectl(configuration: Configuration) -> Configuration:

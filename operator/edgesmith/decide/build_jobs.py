@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import short_hash
+from edgesmith.api.source import Dataset
 from edgesmith.decide.retry import Retry, cannot_start, failed, requested
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import BuilderJob, BuildJob, Snapshot
@@ -57,9 +58,9 @@ class Jobs:
 def attempt_of(model: EdgeModel, settings: Settings | None = None, build: Build | None = None) -> str:
     """What a build Job answers beside its key, as a hash: the retry that was asked for, and what the key leaves out.
 
-    A file whose digest is given is not known by its place, and no build by its credentials; where one of them was why
-    a build failed, correcting it must start the next try. So must a signature that is asked for from now on: a Job that
-    ended before may have signed nothing.
+    A file whose digest is given is not known by its place or its size, and no build by its credentials; where one of
+    them was why a build failed, correcting it must start the next try. So must a signature that is asked for from now
+    on: a Job that ended before may have signed nothing.
 
     Args:
         model: The EdgeModel.
@@ -70,6 +71,8 @@ def attempt_of(model: EdgeModel, settings: Settings | None = None, build: Build 
     files = (spec.source, spec.calibration, spec.evaluation)
     own = [build.source.uri] if build is not None and build.reference is not None else []
     own += [build.compiled.uri] if build is not None and build.compiled is not None else []
+    sized = {field: file.bytes for field, file in spec.files.items() if not isinstance(file, Dataset)}
+    own += [f"{field} {size}" for field, size in sized.items() if size is not None]
     keys = [settings.signed_by, settings.signing_secret or ""] if settings and settings.signed_by else []
     places = [file.uri if file else "" for file in files]
     return short_hash("\n".join([requested(model), spec.source.secret or "", *places, *own, *keys]))

@@ -19,7 +19,7 @@ from edgesmith.api.fraction import parse_fraction
 from edgesmith.decide.build_jobs import Jobs
 from edgesmith.decide.build_slots import RECHECK, admitted
 from edgesmith.decide.build_start import start_of, why
-from edgesmith.decide.digests import artifacts, undigested
+from edgesmith.decide.digests import artifacts, given_sizes, undigested
 from edgesmith.decide.fitting import why_too_large
 from edgesmith.decide.held import held_revision
 from edgesmith.decide.made import made_by_job
@@ -165,7 +165,8 @@ def build_states(
                 continue
             build = build_for(model, profile, snapshot.settings, alternative)
             state = _fitting(_state(snapshot, profile, build, now), model, alternative)
-            state = replace(_named(state, name), made=made_by_job(snapshot, build))
+            state = _named(state, name, given_sizes(model, profile, alternative))
+            state = replace(state, made=made_by_job(snapshot, build))
             if state.start and build.key in started:
                 words = f"Building for {profile.metadata.name}."
                 image, reason = state.image, Reason.BUILDING
@@ -184,9 +185,9 @@ def _fitting(state: BuildState, model: EdgeModel, alternative: Alternative | Non
     return BuildState(state.profile, state.build, "Failed", state.image, None, Reason.MODEL_TOO_LARGE, why)
 
 
-def _named(state: BuildState, alternative: str | None) -> BuildState:
-    """A build with the name of its alternative, which its Job is told."""
-    start = replace(state.start, alternative=alternative) if state.start else None
+def _named(state: BuildState, alternative: str | None, sizes: tuple[tuple[str, int], ...]) -> BuildState:
+    """A build with what its Job is told besides: the name of its alternative, and sizes of its files."""
+    start = replace(state.start, alternative=alternative, sizes=sizes) if state.start else None
     return replace(state, alternative=alternative, start=start)
 
 

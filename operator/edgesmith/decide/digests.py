@@ -120,6 +120,23 @@ def artifacts(model: EdgeModel, profile: DeviceProfile, alternative: Alternative
     }
 
 
+def given_sizes(
+    model: EdgeModel, profile: DeviceProfile, alternative: Alternative | None = None
+) -> tuple[tuple[str, int], ...]:
+    """How many bytes the spec says that files of a profile's build have, by their name in it.
+
+    Args:
+        model: The EdgeModel.
+        profile: The profile.
+        alternative: Which model; None: that of `spec.source`.
+    """
+    return tuple(
+        (name, file.bytes)
+        for name, (_, file) in files_for(model, profile, alternative).items()
+        if not isinstance(file, Dataset) and file.bytes is not None
+    )
+
+
 def looked_at_files(model: EdgeModel, build: Build) -> frozenset[str]:
     """The files of a build whose digest the spec does not give, by their name in it."""
     uris = {file.uri for file in looked_at_fields(model).values()}

@@ -32,7 +32,7 @@ def why_too_large(model: EdgeModel, profile: DeviceProfile, alternative: Alterna
         known = file.bytes if entry is None else entry.bytes
         if known is not None and known > most:
             said = f"spec.{field}.bytes is" if entry is None else f"the file of spec.{field} has"
-            whence = "" if entry is None else " bytes (status.sources)"
+            whence = " (it may be left out)" if entry is None else " bytes (status.sources)"
             return (
                 f"{said} {known}{whence}; at most {profile.spec.hardware.memory}, the memory of the device "
                 f"(spec.hardware.memory of DeviceProfile {profile.metadata.name!r}), was expected."

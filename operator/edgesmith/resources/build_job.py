@@ -46,6 +46,7 @@ def build_job(model: EdgeModel, start: StartBuild, settings: Settings) -> dict[s
         repository=repository(model, settings),
         plain_http=settings.plain_http,
         alternative=start.alternative if start.build.reference else None,
+        sizes=dict(start.sizes),
         earlier=start.earlier,
     )
     job = builder_job(
