@@ -82,10 +82,16 @@ def go_on(
             plans = [world.pass_(cut) for world, cut in zip(turn, cuts, strict=True)]
         awaited = [plan for world, plan in zip(turn, plans, strict=True) if until is None or world is until]
         over = all(one.state in {"Complete", "NoNodes"} for plan in awaited for one in plan.status.variants)
-        there = until is not None or all(device.power and device.link for device in worlds[0].devices.values())
+        there = until is not None or all(map(_rests, worlds))
         if over and there and not killed and not any(_goes_on(plan) for plan in awaited):
             return
         pass_time(worlds, rng.choice((5.0, 20.0)))
+
+
+def _rests(world: World) -> bool:
+    """Whether every machine is there and serves what it was given: a rollout is complete while a few start."""
+    there = all(device.power and device.link for device in world.devices.values())
+    return there and all(world.serves(name) for name, one in world.nodes.items() if world.label in one.labels)
 
 
 def _goes_on(plan: Plan) -> bool:

@@ -126,6 +126,9 @@ def test_who_has_the_image_from_a_trial_does_not_look() -> None:
     assert writes(step("old+", OLD, NEW, tried="n0", **LOOKING)) == {"n0": ("old", "new")}
     replaced = step("old+", OLD, NEW, tried="n0", strategy=REPLACE, large=True)
     assert writes(replaced) == {"n0": ("old", "new.staging")}, "no server ends before it is ready"
+    assert writes(step(".", NEW, tried="n0", strategy=REPLACE, large=True)) == {"n0": ("new", None)}, "none has to end"
+    other: dict[str, Any] = {"looking": frozenset({"old", "new"})}
+    assert writes(step("new? .", OLD, NEW, tried="n1", **LOOKING, **other)) == {"n1": (None, "old.staging")}
     for lent in (Lent.TRIED, Lent.LOST):
         nodes = fleet(".", n0={"lent": lent})
         looking: dict[str, Any] = {"looking": frozenset({"old", "new"})}

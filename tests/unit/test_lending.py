@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from rollout_words import NEW, ODD, OLD, fleet, moves, step, with_rules
+from rollout_words import NEW, ODD, OLD, PROVEN, fleet, moves, step, with_rules
 
 from edgesmith.api.status import PendingReason
 from edgesmith.decide.fleet import Lent, NodeState
@@ -43,6 +43,10 @@ def test_it_waits_for_its_turn_and_is_pending_until_the_trial_ends(
     found = step(text, open_, target=None, trying="n0", **more)
     assert "n0" not in moves(found)
     assert [(one.node, one.reason) for one in found.pending if one.node == "n0"] == [("n0", reason)]
+
+
+def test_no_other_server_ends_in_the_pass_in_which_it_does() -> None:
+    assert moves(step("old+ old+ old+", OLD, PROVEN, rules=ONE, trying="n2")) == {"n2": None}
 
 
 def test_one_that_makes_a_revision_ready_is_left_to_that() -> None:

@@ -217,8 +217,7 @@ class TrialCase:
         record = noted(record, node, pod.lacks, self.now)
         if any(one.reason for one in record.finalists):
             return record
-        if self.nodes.borrows(node):
-            record = released(record, node)
+        # Where it gave up its server, it is marked as such until it has one again.
         return record.model_copy(update={"node": None, "started_time": None})
 
     def _full(self, record: TrialStatus) -> Step:

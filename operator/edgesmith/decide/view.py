@@ -136,7 +136,7 @@ class View:
         """The image of each revision that has one, that of a target without a DaemonSet among them."""
         images = {one.revision: one.image for one in self.snapshot.revisions}
         state, target = self.builds.get(profile), self.targets.get(profile)
-        if target and profile not in self.terms.requests.left and state and state.image:
+        if target and state and state.image:
             images.setdefault(target, state.image)
         return images
 
