@@ -96,7 +96,7 @@ class FrameReader:
         self.newest = 0
         """The newest stream that the client began."""
         self.begun = 0
-        """How many frames have begun."""
+        """How many frames have begun, without those that go on with a block of headers."""
         self.more = False
         """Whether bytes have come that wait until more work may be done."""
         self._work = 0
@@ -204,7 +204,7 @@ class FrameReader:
             kind, flags = data[at + 3], data[at + 4]
             stream = int.from_bytes(data[at + 5 : at + HEAD], "big") & _STREAM
             self._check(kind, stream, length)
-            self.begun += 1
+            self.begun += kind != Kind.CONTINUATION
             padded = bool(flags & Flag.PADDED)
             self._need = HEAD + (padded if kind == Kind.DATA else length)
             if end - at < self._need:

@@ -235,7 +235,7 @@ class Connection(asyncio.BufferedProtocol):
     def _go_on(self) -> None:
         """Take up more of what has come, unless its client takes no answers at the moment."""
         self._waits = False
-        if self._closing or self._transport.is_closing() or self._calls.outbox.paused:
+        if self._closing or self._calls.outbox.paused:
             return
         with self._guard:
             self._take_up(self._reader.go_on)
