@@ -49,6 +49,7 @@ MALFORMED: dict[str, tuple[bytes, int]] = {
     "a header without a name": (head("GET", "/v2", ": a"), 400),
     "a header without a colon": (head("GET", "/v2", "X"), 400),
     "a Host that is none": (b"GET /v2 HTTP/1.1\r\nHost: a b/\r\n\r\n", 400),
+    "a target that is no URL": (head("GET", "http://a:99999999/v2"), 400),
     "a fragment": (head("GET", "/v2#a"), 400),
     "a version of two digits": (b"GET /v2 HTTP/1.10\r\nHost: a\r\n\r\n", 400),
     "a version that is not there": (b"GET /v2\r\n\r\n", 505),
