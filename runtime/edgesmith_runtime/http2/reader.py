@@ -151,7 +151,7 @@ class FrameReader:
         Args:
             count: How many they are.
             most: The most work to be done for them. A frame is one, a message another, and long headers are as many
-                frames; the last frame may be over it.
+                frames; long data are none. The last frame may be over it.
 
         Returns:
             The work that was done. What is left waits: see `more`, and `go_on`.
@@ -211,7 +211,7 @@ class FrameReader:
                 break
             at += self._need
             if kind == Kind.DATA:
-                self._work += 1
+                self._work += length < _WORTH_A_PLACE  # a longer one is bytes, which are cheap
                 self._begin_data(stream, flags, length, data[at - 1] + 1 if padded else 0)
                 continue
             self._work += 1 + length // _WORTH_A_FRAME
