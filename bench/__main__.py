@@ -17,6 +17,7 @@ from drift_cost import measure_drift_cost
 from drift_found import measure_drift_found
 from example_builds import measure_examples
 from filtering import measure_filtering
+from floods import measure_floods
 from passes import measure_passes
 from peers import measure_peers
 from processor import processor
@@ -39,6 +40,7 @@ PARTS: dict[str, Callable[[], list[Row]]] = {
     "serving": measure_serving,
     "standing": measure_standing,
     "together": measure_together,
+    "floods": measure_floods,
     "peers": measure_peers,
     "quantization": measure_quantization,
     "at-run-time": measure_at_run_time,

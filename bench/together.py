@@ -30,7 +30,7 @@ def measure_together(*, threads: int | None = None) -> list[Row]:
     """Measure throughput of sixteen clients and p50 of one, with and without."""
     threads = threads or len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        bundle = _bundle(Path(folder), threads)
+        bundle = rows_bundle(Path(folder), threads)
         servers = {
             "together": stack.enter_context(served(bundle, threads, "--batch-latency-ms", "2", "--batch-size", "8")),
             "alone": stack.enter_context(served(bundle, threads)),
@@ -61,7 +61,8 @@ def _row(name: str, unit: str, pairs: list[tuple[float, float]]) -> Row:
     return Row(name, statistics.median(first for first, _ in pairs), unit, f"each alone, {against:.4g} {unit}", ratio)
 
 
-def _bundle(folder: Path, threads: int) -> Path:
+def rows_bundle(folder: Path, threads: int) -> Path:
+    """Make the bundle of a small network over rows of numbers."""
     rng = np.random.default_rng(0)
     nodes, weights, x, into = [], [], "input", NUMBERS
     for layer in range(LAYERS):

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,6 +21,7 @@ from edgesmith_runtime.bundle import Bundle, write_bundle
 from edgesmith_runtime.engine import load_engine
 from edgesmith_runtime.golden import Golden
 from tests.patience import PATIENCE
+from tests.runtime.http1 import Client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -318,3 +319,10 @@ def types_server(every_type: Bundle, start_shared_server: StartServer) -> Server
 def typed_server(typed: Bundle, start_shared_server: StartServer) -> Server:
     """One server of the model with every datatype that has typed contents."""
     return start_shared_server(typed.folder)
+
+
+@pytest.fixture
+def client(toy_server: Server) -> Iterator[Client]:
+    """A connection to it."""
+    with closing(Client(toy_server.http)) as connected:
+        yield connected

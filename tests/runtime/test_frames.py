@@ -234,3 +234,13 @@ def test_bytes_gone_wrong_break_a_rule_or_mean_something_else() -> None:
         except Violation:
             continue
         assert len(reader._held) <= MOST_FRAME
+
+
+@pytest.mark.parametrize(("length", "work"), [(0, 3), (8191, 3), (8192, 0)])
+def test_short_data_are_work_and_long_ones_are_not(length: int, work: int) -> None:
+    told = Told()
+    reader = FrameReader(told, told, memoryview(bytearray(65536)))
+    for sent, done in ((START + CALL, 3), (frame(DATA, 0, 1, bytes(length)) * 3, work)):
+        place = reader.buffer()
+        place[: len(sent)] = sent
+        assert reader.received(len(sent), PLENTY) == done

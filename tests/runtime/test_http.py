@@ -8,70 +8,21 @@ import shutil
 import socket
 import subprocess
 import zlib
-from contextlib import closing
-from http.client import HTTPResponse
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from needs import left_out
 
-from tests.patience import PATIENCE
+from tests.runtime.http1 import Client, head
 
 if TYPE_CHECKING:
-    from io import BufferedReader
     from pathlib import Path
 
     from tests.runtime.conftest import Server
 
 BODY = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, -2, 3, -4]}]}).encode()
 RELU = [1.0, 0.0, 3.0, 0.0]
-
-
-class Client:
-    """A socket that sends what it is told."""
-
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
-
-    def send(self, *parts: bytes) -> None:
-        for part in parts:
-            self.socket.sendall(part)
-
-    def receive(self, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
-        """Read one response: status, headers by lower-case name, body."""
-        response = HTTPResponse(self.socket, method=method)
-        # One response exactly: a buffered reader would swallow those behind it.
-        response.fp.close()
-        response.fp = cast("BufferedReader", self.socket.makefile("rb", buffering=0))
-        response.begin()
-        body = response.read()
-        headers = {name.lower(): value for name, value in response.getheaders()}
-        response.close()
-        return response.status, headers, body
-
-    def ended(self) -> bool:
-        """Whether the server has closed."""
-        try:
-            return self.socket.recv(1) == b""
-        except ConnectionResetError:
-            return True
-
-    def close(self) -> None:
-        self.socket.close()
-
-
-@pytest.fixture
-def client(toy_server: Server) -> Any:
-    with closing(Client(toy_server.http)) as connected:
-        yield connected
-
-
-def head(method: str, path: str, *headers: str, length: int | None = None) -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", "Host: test", *headers]
-    if length is not None:
-        lines.append(f"Content-Length: {length}")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
 def infer(*headers: str, body: bytes = BODY) -> bytes:
@@ -332,53 +283,3 @@ def test_what_cannot_be_answered(client: Client, method: str, path: str, expecte
     assert sentence in json.loads(body)["error"]
     assert ("allow" in headers) == (expected == 405)
     assert client.receive()[0] == 200, "the connection must still be good"
-
-
-MALFORMED: dict[str, tuple[bytes, int]] = {
-    "no HTTP": (b"hello\r\n\r\n", 400),
-    "TLS": (bytes.fromhex("16030100c8010000c40303") + bytes(50), 400),
-    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
-    "no Host": (b"GET /v2 HTTP/1.1\r\n\r\n", 400),
-    "two Hosts": (head("GET", "/v2", "Host: other"), 400),
-    "chunks in HTTP/1.0": (b"POST /v2 HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
-    "a tunnel": (b"CONNECT other:80 HTTP/1.1\r\nHost: other\r\n\r\n" + head("GET", "/v2"), 501),
-    "a space before the colon": (b"GET /v2 HTTP/1.1\r\nHost : a\r\n\r\n", 400),
-    "a folded header": (b"GET /v2 HTTP/1.1\r\nHost: a\r\nX: 1\r\n 2\r\n\r\n", 400),
-    "two lengths": (head("POST", "/v2", "Content-Length: 1", "Content-Length: 2"), 400),
-    "a negative length": (head("POST", "/v2", "Content-Length: -1"), 400),
-    "a length that is a word": (head("POST", "/v2", "Content-Length: ten"), 400),
-    "a length beyond counting": (head("POST", "/v2", "Content-Length: " + "9" * 30), 400),
-    "a length beside chunks": (head("POST", "/v2", "Transfer-Encoding: chunked", "Content-Length: 1"), 400),
-    "a chunk of no size": (head("POST", "/v2", "Transfer-Encoding: chunked") + b"zz\r\n", 400),
-    "another coding": (head("POST", "/v2", "Transfer-Encoding: gzip, chunked"), 501),
-    "another expectation": (head("POST", "/v2", "Expect: wonders", length=1), 417),
-    "a header that is too long": (b"GET /v2 HTTP/1.1\r\nHost: " + b"a" * 40_000 + b"\r\n\r\n", 431),
-    "a header that never ends": (b"GET /v2 HTTP/1.1\r\nHost: " + b"a" * 200_000, 431),
-    "a path that never ends": (b"GET /" + b"a" * 200_000, 431),
-    "too many headers": (head("GET", "/v2", *(f"X-{index}: 1" for index in range(200))), 431),
-    "trailers that never end": (
-        head("POST", "/v2", "Transfer-Encoding: chunked") + b"1\r\na\r\n0\r\nX: " + b"a" * 200_000,
-        431,
-    ),
-    "a body that is too long": (head("POST", "/v2/models/toy/infer", length=2**20 + 1), 413),
-    "chunks that are too long": (
-        head("POST", "/v2/models/toy/infer", "Transfer-Encoding: chunked") + b"200000\r\n" + bytes(2**20 + 65536),
-        413,
-    ),
-}
-
-
-@pytest.mark.parametrize(("data", "expected"), MALFORMED.values(), ids=MALFORMED.keys())
-def test_malformed_requests_are_refused_and_the_connection_closed(client: Client, data: bytes, expected: int) -> None:
-    client.send(infer())
-    client.send(data)
-    assert client.receive()[0] == 200
-    status, headers, body = client.receive()
-    assert (status, headers["connection"]) == (expected, "close"), body
-    assert json.loads(body)["error"]
-    assert client.ended()
-
-
-def test_the_server_survived_all_that(client: Client) -> None:
-    client.send(head("GET", "/v2/health/ready"))
-    assert json.loads(client.receive()[2]) == {"ready": True}

@@ -15,7 +15,19 @@ import pytest
 from edgesmith_runtime.rpc.server import GrpcLimits, GrpcServer
 from tests.patience import PATIENCE
 from tests.runtime.calls import Client, Clock, calling
-from tests.runtime.http2 import DATA, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, call, frame, frames
+from tests.runtime.http2 import (
+    CONTINUATION,
+    DATA,
+    GOAWAY,
+    HEADERS,
+    PING,
+    PREFACE,
+    RST_STREAM,
+    SETTINGS,
+    call,
+    frame,
+    frames,
+)
 from tests.runtime.pages import until
 
 if TYPE_CHECKING:
@@ -248,6 +260,23 @@ def test_what_begins_and_does_not_go_on_is_closed(hasty: Server, sent: bytes) ->
         connection.sendall(sent)
         told = next(payload for kind, _, payload in frames(connection) if kind == GOAWAY)
         assert told.endswith(b"waited too long for the rest of a frame")
+
+
+async def test_headers_that_come_in_bits_have_no_more_time_than_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    async with calling(sweeps=False) as (server, client):
+        client.write(frame(HEADERS, 0, 1, b"\x40\x7f\xff\x01"))
+        await until(lambda: any(one._reader._block for one in server._connections))
+        (connection,) = server._connections
+        for bit in range(1, 4):
+            clock.now += server.own.head / 4
+            client.write(frame(CONTINUATION, 0, 1, b"x"))
+            await until(lambda bit=bit: len(connection._reader._block) == 4 + bit)  # type: ignore[misc, arg-type]
+            server.look()
+        assert not connection._transport.is_closing()
+        clock.now += server.own.head / 2
+        server.look()
+        assert (await client.goaway()).endswith(b"waited too long for the rest of a frame")
 
 
 def test_a_server_that_stops_lets_no_call_begin_in_ignorance_of_it(slow: Bundle, start_server: StartServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 import time
 from collections import deque
 from http import HTTPStatus
@@ -24,8 +25,12 @@ _LONGEST_NUMBER: Final = 19
 """Digits of a length; more would be no length on any machine."""
 
 
+_CHUNK: Final = 24
+"""Bytes around a chunk that are no burden: its size with zeros before it, a few words on it, and two ends of lines."""
+_HOST: Final = re.compile(r"[\w.~%!$&'()*+,;=:\[\]-]*", re.ASCII)
+"""A host with its port (RFC 3986, 3.2), as far as its characters tell."""
 _HEADS: Final = 1024
-"""The most bytes read at once while headers are awaited; some 160 requests fit in."""
+"""The most bytes read at once while headers are awaited; some 40 requests fit in."""
 
 
 class Phase(enum.Enum):
@@ -75,8 +80,8 @@ class RequestReader:
         self._mark = 0
         self._direct = False
         self._resuming = False
-        self._silent = 0
-        self._progress = False
+        self._silent = self._told = 0
+        self._fresh = False
 
     def buffer(self) -> memoryview:
         """The memory that the next bytes belong in."""
@@ -125,7 +130,7 @@ class RequestReader:
         self.phase = Phase.IDLE
 
     def _parse(self, data: memoryview) -> None:
-        self._progress = False
+        self._told, self._fresh = 0, False
         count = len(data)
         while len(data) and self.refusal is None and not self.ended:
             try:
@@ -142,8 +147,9 @@ class RequestReader:
                 if not self.ended:
                     self.refuse(error_response(BadRequest(f"the request is not HTTP/1.1: {error}")))
                 return
-        # The parser keeps an unfinished header for itself, so what brings neither headers nor body is counted.
-        self._silent = 0 if self._progress else self._silent + count
+        # What is neither of a header nor of a body is counted: the parser keeps an unfinished header for itself, and
+        # drops what stands beside a chunk's size (RFC 9112, 7.1.1).
+        self._silent = 0 if self._fresh else max(0, self._silent + count - self._told)
         if self._silent > self._limits.head:
             self._refuse_head()
         self._direct = self._body is not None and self._body.length is not None and self.refusal is None
@@ -186,7 +192,7 @@ class RequestReader:
             return
         self._url, self._headers = b"", {}
         self._head_size = self._head_count = 0
-        self._progress = True
+        self._fresh = True
         self.phase = Phase.HEAD
         self.renew()
 
@@ -200,6 +206,7 @@ class RequestReader:
         if self._resuming:
             return
         value = value or b""
+        self._told += len(name) + len(value)
         self._head_size += len(name) + len(value)
         self._head_count += 1
         if self._head_size + len(self._url) > self._limits.head or self._head_count > self._limits.headers:
@@ -212,7 +219,7 @@ class RequestReader:
         """Decide whether the request is taken."""
         if self._resuming:
             return
-        self._progress = True
+        self._fresh = True
         self.phase = Phase.BODY
         self._mark = 0
         self.renew()
@@ -225,7 +232,7 @@ class RequestReader:
 
     def on_body(self, data: bytes) -> None:
         """Take a part of the body."""
-        self._progress = True
+        self._told += len(data)
         request, body = self._request, self._body
         if request is None or body is None:
             return
@@ -238,7 +245,7 @@ class RequestReader:
 
     def on_chunk_header(self) -> None:
         """Note that a chunked body goes on."""
-        self._progress = True
+        self._told += _CHUNK
 
     def on_message_complete(self) -> None:
         """Pass a whole request on.
@@ -282,6 +289,8 @@ class RequestReader:
         if (version == "1.1" and "host" not in headers) or ", " in headers.get("host", ""):
             found = "several Host headers" if "host" in headers else "no Host header"
             return error_response(BadRequest(f"the request has {found}; expected one"))
+        if _HOST.fullmatch(headers.get("host", "")) is None:
+            return error_response(BadRequest("the Host header is no host; expected a name or an address"))
         expect = headers.get("expect", "").lower()
         if expect not in {"", "100-continue"}:
             return error_response(HTTPStatus.EXPECTATION_FAILED, "Expect is not 100-continue; expected that or none")
@@ -298,6 +307,8 @@ class RequestReader:
         try:
             path = (httptools.parse_url(self._url).path or b"/").decode("ascii")
         except (httptools.HttpParserInvalidURLError, UnicodeDecodeError):
+            path = ""
+        if not path or b"#" in self._url:  # a fragment is the client's own (RFC 9112, 3.2)
             return error_response(BadRequest("the request's target is no URL; expected a path"))
         length = None if "transfer-encoding" in headers else int(headers.get("content-length", "0"))
         if length is not None and length > self._limits.body:
@@ -316,7 +327,8 @@ class RequestReader:
         return None
 
     def _refuse_head(self) -> None:
-        message = f"the headers are over {self._limits.head} bytes or {self._limits.headers} in number; expected less"
+        found = f"over {self._limits.head} bytes or {self._limits.headers} in number"
+        message = f"the headers, or the words on a body's chunks, are {found}; expected less"
         self.refuse(error_response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message))
 
     def _too_large(self, found: str) -> Response:

@@ -96,7 +96,7 @@ class FrameReader:
         self.newest = 0
         """The newest stream that the client began."""
         self.begun = 0
-        """How many frames have begun."""
+        """How many frames have begun, without those that go on with a block of headers."""
         self.more = False
         """Whether bytes have come that wait until more work may be done."""
         self._work = 0
@@ -151,7 +151,7 @@ class FrameReader:
         Args:
             count: How many they are.
             most: The most work to be done for them. A frame is one, a message another, and long headers are as many
-                frames; the last frame may be over it.
+                frames; long data are none. The last frame may be over it.
 
         Returns:
             The work that was done. What is left waits: see `more`, and `go_on`.
@@ -204,14 +204,14 @@ class FrameReader:
             kind, flags = data[at + 3], data[at + 4]
             stream = int.from_bytes(data[at + 5 : at + HEAD], "big") & _STREAM
             self._check(kind, stream, length)
-            self.begun += 1
+            self.begun += kind != Kind.CONTINUATION
             padded = bool(flags & Flag.PADDED)
             self._need = HEAD + (padded if kind == Kind.DATA else length)
             if end - at < self._need:
                 break
             at += self._need
             if kind == Kind.DATA:
-                self._work += 1
+                self._work += length < _WORTH_A_PLACE  # a longer one is bytes, which are cheap
                 self._begin_data(stream, flags, length, data[at - 1] + 1 if padded else 0)
                 continue
             self._work += 1 + length // _WORTH_A_FRAME

@@ -28,7 +28,7 @@ class Resets:
 
     def answered(self) -> None:
         """Take note of a stream that has its answer."""
-        self._left = min(self._left + 1, MOST)
+        self._left += 1
 
     def reset(self, now: float) -> bool:
         """Take note of one that ends before; say whether it was allowed."""

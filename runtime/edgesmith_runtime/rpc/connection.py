@@ -215,12 +215,14 @@ class Connection(asyncio.BufferedProtocol):
     def _take_up(self, read: Callable[[int], int]) -> None:
         """Take up as much of what came as one turn has room for."""
         try:
-            self._share.spend(read(self._share.left))
+            if work := read(self._share.left):
+                self._share.spend(work)
         except Violation as violation:
             self._violated(violation)
             return
         more = self._reader.more
-        self._hold(self._reader.held if more else 0)
+        if more or self._held:
+            self._hold(self._reader.held if more else 0)
         self._expiry.read(self._reader.begun, unfinished=self._reader.unfinished and not more)
         if more and not self._closing:
             self._wait()
@@ -235,7 +237,7 @@ class Connection(asyncio.BufferedProtocol):
     def _go_on(self) -> None:
         """Take up more of what has come, unless its client takes no answers at the moment."""
         self._waits = False
-        if self._closing or self._transport.is_closing() or self._calls.outbox.paused:
+        if self._closing or self._calls.outbox.paused:
             return
         with self._guard:
             self._take_up(self._reader.go_on)
