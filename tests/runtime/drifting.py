@@ -13,12 +13,14 @@ from edgesmith_runtime.engine import load_engine
 from edgesmith_runtime.golden import Golden
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from edgesmith_runtime.drift.baseline import Baseline
+    from edgesmith_runtime.drift.recording import Pair
+    from edgesmith_runtime.engine import Engine
 
     World = Callable[[np.random.Generator, NDArray[Any]], NDArray[np.float64]]
     Shift = NDArray[np.float64] | float
@@ -87,11 +89,24 @@ def live(watch: Watch, world: World, seconds: int, *, start: float = 0.0, shift:
 def drifting_bundle(folder: Path, model: Path, samples: NDArray[Any]) -> Path:
     """The bundle of the toy model with a baseline of samples; its name is the folder's."""
     engine = load_engine("onnxruntime", model, threads=1)
-    answers = [engine.infer({"x": sample[np.newaxis]}) for sample in samples]
-    pairs = [({"x": sample[np.newaxis]}, answer) for sample, answer in zip(samples, answers, strict=True)]
+    pairs = answered_by(engine, samples)
     made = baseline_of(pairs, {"x": 1}, seed="b", classes="softmax")
     assert made is not None
-    few = {name: np.stack([answer[name][0] for answer in answers[:5]]) for name in ("relu", "softmax")}
+    return bundle_with(made, folder, model, pairs[:5])
+
+
+def answered_by(engine: Engine, samples: NDArray[Any]) -> list[Pair]:
+    """Samples of ``x`` one by one, with what an engine answers."""
+    inputs = [{"x": sample[np.newaxis]} for sample in samples]
+    return [(one, engine.infer(one)) for one in inputs]
+
+
+def bundle_with(baseline: Baseline, folder: Path, model: Path, golden: Sequence[Pair]) -> Path:
+    """The bundle of an ONNX model with a baseline; its name is the folder's."""
+    engine = load_engine("onnxruntime", model, threads=1)
+    x, answers = (
+        {name: np.concatenate([pair[part][name] for pair in golden]) for name in golden[0][part]} for part in (0, 1)
+    )
     return write_bundle(
         folder,
         engine="onnxruntime",
@@ -100,6 +115,6 @@ def drifting_bundle(folder: Path, model: Path, samples: NDArray[Any]) -> Path:
         inputs=engine.inputs,
         outputs=engine.outputs,
         labels=None,
-        golden=Golden.of({"x": samples[:5]}, few, 0.05),
-        baseline=made.write(),
+        golden=Golden.of(x, answers, 0.05),
+        baseline=baseline.write(),
     ).folder

@@ -12,12 +12,11 @@ from onnx import TensorProto, helper
 from tflite import Operator, Tensor, options, softmax, write_tflite
 from toys import ir_file, onnx_file
 
-from edgesmith_runtime.bundle import write_bundle
 from edgesmith_runtime.drift.recording import baseline_of
 from edgesmith_runtime.drift.watch import State, Watch
 from edgesmith_runtime.engine import load_engine
-from edgesmith_runtime.golden import Golden
 from tests.patience import PATIENCE
+from tests.runtime.drifting import answered_by, bundle_with
 from tests.runtime.judged import Client
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgesmith_runtime.drift.baseline import Baseline
-    from edgesmith_runtime.drift.recording import Pair
     from edgesmith_runtime.engine import Engine
     from tests.runtime.conftest import StartServer
 
@@ -81,16 +79,10 @@ def either(rng: np.random.Generator, count: int) -> NDArray[np.int64]:
     return rng.choice([-1, 1], count)
 
 
-def answered_by(engine: Engine, rng: np.random.Generator, ways: NDArray[np.int64]) -> list[Pair]:
-    """Such pictures one by one, with what an engine answers."""
-    inputs = [{"x": one[np.newaxis]} for one in pictures(rng, ways)]
-    return [(one, engine.infer(one)) for one in inputs]
-
-
 def baseline_with(engine: Engine) -> Baseline:
     """A baseline of pictures with the board either way."""
     rng = np.random.default_rng(1)
-    made = baseline_of(answered_by(engine, rng, either(rng, 400)), {"x": 2}, seed="a", classes="y")
+    made = baseline_of(answered_by(engine, pictures(rng, either(rng, 400))), {"x": 2}, seed="a", classes="y")
     assert made is not None
     return made
 
@@ -117,20 +109,9 @@ def test_another_second_class_is_seen_in_what_each_engine_answers(engine: str, t
 def test_another_second_class_is_told_by_a_server(tmp_path: Path, start_server: StartServer) -> None:
     model = of_onnx(tmp_path)
     engine, rng = load_engine("onnxruntime", model, threads=1), np.random.default_rng(2)
-    golden = answered_by(engine, rng, either(rng, 5))
-    x, y = (np.concatenate([pair[part][name] for pair in golden]) for part, name in ((0, "x"), (1, "y")))
-    bundle = write_bundle(
-        tmp_path / "board",
-        engine="onnxruntime",
-        precision="fp32",
-        model_file=model,
-        inputs=engine.inputs,
-        outputs=engine.outputs,
-        labels=None,
-        golden=Golden.of({"x": x}, {"y": y}, 0.05),
-        baseline=baseline_with(engine).write(),
-    )
-    server = start_server(bundle.folder, "--privacy", "Statistics", "--drift-cycle-seconds", "0")
+    golden = answered_by(engine, pictures(rng, either(rng, 5)))
+    bundle = bundle_with(baseline_with(engine), tmp_path / "board", model, golden)
+    server = start_server(bundle, "--privacy", "Statistics", "--drift-cycle-seconds", "0")
     client, deadline = Client(server.http, "board"), time.monotonic() + 5 * PATIENCE
     found: dict[str, Any] = {"state": "Learning"}
     while found["state"] == "Learning":

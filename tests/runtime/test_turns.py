@@ -76,33 +76,26 @@ async def started(server: GrpcServer, count: int = 1) -> None:
     await until(lambda: [one._reader.started for one in server._connections] == [True] * count)
 
 
+async def most_frames(flood: bytes, total: int) -> int:
+    """The most frames of a flood over one connection that a turn takes, until so many have begun."""
+    async with calling(sweeps=False) as (server, client):
+        await started(server)
+        before = begun(server)
+        client.write(flood)
+        return max(await each_turn(server, lambda: begun(server) - before, total))
+
+
 @LOOPS
 @pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS.keys())
 def test_a_turn_takes_few_frames_of_one_connection(flood: bytes, run: Any) -> None:
-    async def scene() -> None:
-        async with calling(sweeps=False) as (server, client):
-            await started(server)
-            before = begun(server)
-            client.write(flood)
-            most = max(await each_turn(server, lambda: begun(server) - before, 1800))
-            assert SHARE // 2 <= most <= SHARE + 1, "the last one may begin in one turn and end in another"
-
-    run(scene())
+    most = run(most_frames(flood, 1800))
+    assert SHARE // 2 <= most <= SHARE + 1, "the last one may begin in one turn and end in another"
 
 
 @LOOPS
 def test_long_headers_are_as_many_frames(run: Any) -> None:
     flood = b"".join(frame(HEADERS, 5, stream, LONG) for stream in range(1, 600, 2))
-
-    async def scene() -> None:
-        async with calling(sweeps=False) as (server, client):
-            await started(server)
-            before = begun(server)
-            client.write(flood)
-            most = max(await each_turn(server, lambda: begun(server) - before, 300))
-            assert most <= SHARE // (1 + len(LONG) // 256) + 2
-
-    run(scene())
+    assert run(most_frames(flood, 300)) <= SHARE // (1 + len(LONG) // 256) + 2
 
 
 @LOOPS

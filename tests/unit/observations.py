@@ -8,9 +8,9 @@ from typing import Any
 
 from snapshots import NOW, node, pod
 
-from edgesmith.decide.allowance import Allowance
+from edgesmith.decide.allowance import Allowance, Terms
 from edgesmith.decide.fleet import ServerState
-from edgesmith.decide.observe import Observation, Terms, observe
+from edgesmith.decide.observe import Observation, observe
 from edgesmith.decide.placement import Placement
 from edgesmith.decide.record import Record
 from edgesmith.decide.snapshot import Pod

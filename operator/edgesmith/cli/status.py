@@ -25,12 +25,12 @@ from edgesmith.cluster.kinds import DAEMON_SET, DEVICE_PROFILE, EDGE_MODEL, NODE
 from edgesmith.cluster.listing import load
 from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.unreadable import Unreadable
-from edgesmith.decide.allowance import Allowance
+from edgesmith.decide.allowance import Allowance, Terms
 from edgesmith.decide.devices import devices_of
 from edgesmith.decide.digests import looked_at_fields, measured, recorded
 from edgesmith.decide.fleet import NodeState, ServerState
 from edgesmith.decide.marks import Mark, marks_of
-from edgesmith.decide.observe import Terms, observe
+from edgesmith.decide.observe import observe
 from edgesmith.decide.placement import placement
 from edgesmith.decide.profiles import assign, resolve
 from edgesmith.decide.record import parse_record

@@ -1,9 +1,11 @@
-"""How much time a revision has on a node, and how often what may be the machine's doing is let pass."""
+"""What a revision is held to on a node: its time there, and how often what may be the machine's doing is let pass."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 DEATHS = 2
 """After so many returns from NotReady or from a start of its machine, each with its server started anew, a node has
@@ -34,3 +36,24 @@ class Allowance:
     def held(self, since: datetime, now: datetime) -> bool:
         """Whether a server that has served since then has done so for the bake; not where there is none."""
         return self.bake is not None and now - since >= self.bake
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for every node of one profile whose label names one revision."""
+
+    label: str | None
+    """That revision; None for nodes without a label."""
+    known: bool
+    """Whether it exists."""
+    allowed: Allowance
+    now: datetime
+    """The hub's time."""
+    tolerations: tuple[Mapping[str, Any], ...] = ()
+    """What the profile's pods tolerate."""
+    devices: Mapping[str, int] | None = None
+    """How many of each device the profile's pods ask for; None where they ask for none."""
+    attempt: str = ""
+    """The retry word that a failure in this pass answers."""
+    foreign: bool = False
+    """Whether the revision is of another profile."""

@@ -3,42 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from edgesmith.api.names import short_hash
-from edgesmith.decide.allowance import DEATHS, RESTARTS, Allowance
+from edgesmith.decide.allowance import DEATHS, RESTARTS, Allowance, Terms
 from edgesmith.decide.devices import Shortage, shortage
 from edgesmith.decide.fleet import Failure, NodeState, ServerState
 from edgesmith.decide.placement import Placement
 from edgesmith.decide.record import Record, new_record
 from edgesmith.decide.server import NO_SERVER, SERVERS_KEPT, Server, ready_server, server_of
 from edgesmith.decide.snapshot import Node, Pod
-from edgesmith.decide.taints import keeping_taint
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What holds for every node of one profile whose label names one revision."""
-
-    label: str | None
-    """That revision; None for nodes without a label."""
-    known: bool
-    """Whether it exists."""
-    allowed: Allowance
-    now: datetime
-    """The hub's time."""
-    tolerations: tuple[Mapping[str, Any], ...] = ()
-    """What the profile's pods tolerate."""
-    devices: Mapping[str, int] | None = None
-    """How many of each device the profile's pods ask for; None where they ask for none."""
-    attempt: str = ""
-    """The retry word that a failure in this pass answers."""
-    foreign: bool = False
-    """Whether the revision is of another profile."""
-
+from edgesmith.decide.taints import Taint, keeping_taint
 
 _ALONE = Placement(None)
 
@@ -51,6 +29,27 @@ class Observation(NamedTuple):
     """None where nothing needs to be kept."""
     boot: str
     """Which start of its machine it is in, as records have it; empty where it is away, or does not say."""
+
+
+class _Machine(NamedTuple):
+    """What a node says of itself, whatever runs there."""
+
+    taint: Taint | None
+    """Why the profile's pods would not be put there."""
+    lacks: Shortage | None
+    """The devices that they ask for and it does not offer."""
+    boot: str
+
+
+class _Found(NamedTuple):
+    """What is seen of a node's server, and what is kept of it."""
+
+    server: Server
+    record: Record | None
+    ended: str
+    """Why it has failed; empty where it has not."""
+    blocked: bool
+    """Whether it is not judged at the moment."""
 
 
 def observe(
@@ -67,20 +66,10 @@ def observe(
     """
     if steady := _steady(node, terms, pods, record, placed):
         return steady
-    taint = keeping_taint(node.taints, terms.tolerations) if node.taints else None
-    lacks = shortage(terms.devices, node.offers) if terms.devices else None
-    blocked = not node.ready or taint is not None
-    seen, kept, ended = NO_SERVER, record, ""
+    machine = _machine(node, terms)
+    taint, lacks, boot = machine
     label, allowed = terms.label, terms.allowed
-    boot = _start(node.boot) if node.boot else ""
-    if label is not None and terms.known:
-        seen = _shown(server_of(label, pods, staging=placed.staging), terms, record, lacks)
-        blocked = blocked or seen.excused or bool(seen.lacks)
-        if blocked or record is None or not _goes_on(record, seen, terms, boot):
-            kept, ended = _judged(record, label, seen, terms, blocked=blocked, boot=boot)
-            if kept.away and not node.ready and (record is None or record.away is None):
-                kept = _gone(kept, node.unheard, terms.now)
-            kept = kept if kept is record else _wavered(record, kept, allowed, terms.now)
+    seen, kept, ended, blocked = _found(node, terms, pods, record, placed, machine=machine)
     current = kept if kept and seen is not NO_SERVER else None
     server, staged = _doing(current)
     has_deadline = server is ServerState.STARTING and not (blocked or staged)
@@ -117,6 +106,32 @@ def observe(
     )
     quiet = record is None and state.serving and not allowed.unfinished
     return Observation(state, None if quiet else kept, boot if node.ready else "")
+
+
+def _machine(node: Node, terms: Terms) -> _Machine:
+    """What a node says of itself."""
+    return _Machine(
+        keeping_taint(node.taints, terms.tolerations) if node.taints else None,
+        shortage(terms.devices, node.offers) if terms.devices else None,
+        _start(node.boot) if node.boot else "",
+    )
+
+
+def _found(
+    node: Node, terms: Terms, pods: Sequence[Pod], record: Record | None, placed: Placement, *, machine: _Machine
+) -> _Found:
+    """What is to be known of the node's server; see `observe`."""
+    blocked = not node.ready or machine.taint is not None
+    if terms.label is None or not terms.known:
+        return _Found(NO_SERVER, record, "", blocked)
+    seen = _shown(server_of(terms.label, pods, staging=placed.staging), terms, record, machine.lacks)
+    blocked = blocked or seen.excused or bool(seen.lacks)
+    if not blocked and record is not None and _goes_on(record, seen, terms, machine.boot):
+        return _Found(seen, record, "", blocked)
+    kept, ended = _judged(record, terms.label, seen, terms, blocked=blocked, boot=machine.boot)
+    if kept.away and not node.ready and (record is None or record.away is None):
+        kept = _gone(kept, node.unheard, terms.now)
+    return _Found(seen, kept if kept is record else _wavered(record, kept, terms.allowed, terms.now), ended, blocked)
 
 
 def _is_overdue(record: Record | None, terms: Terms) -> bool:

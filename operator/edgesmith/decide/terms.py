@@ -8,11 +8,10 @@ from datetime import datetime, timedelta
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.units import parse_duration
-from edgesmith.decide.allowance import Allowance
+from edgesmith.decide.allowance import Allowance, Terms
 from edgesmith.decide.devices import devices_of
 from edgesmith.decide.fleet import Partitions, RevisionState, Rules, Step
 from edgesmith.decide.marks import Mark, in_the_past, marks_of
-from edgesmith.decide.observe import Terms
 from edgesmith.decide.requests import REQUESTED, Named, Requests
 from edgesmith.decide.retry import requested
 from edgesmith.decide.snapshot import Snapshot

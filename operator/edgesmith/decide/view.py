@@ -11,13 +11,14 @@ from operator import attrgetter
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.names import node_label
+from edgesmith.decide.allowance import Terms
 from edgesmith.decide.builds import BuildState, build_states
 from edgesmith.decide.built_for_sites import only_built, states_of
 from edgesmith.decide.contestants import contestants
 from edgesmith.decide.fleet import NodeState, Variant
 from edgesmith.decide.judging import judged
 from edgesmith.decide.neighbours import Neighbours
-from edgesmith.decide.observe import Observation, Terms, observe
+from edgesmith.decide.observe import Observation, observe
 from edgesmith.decide.placement import Placement, placement
 from edgesmith.decide.profiles import Assignment, Resolved, assign, carries
 from edgesmith.decide.record import parse_record
