@@ -38,6 +38,7 @@ down: ## Remove every trace of the demo (CLUSTER=local|kind|current)
 	else $(MAKE) -s $(READY) && $(PY) hack/stage down --cluster $(CLUSTER); fi
 
 test: SELECT := -m 'not long'
+test: export EDGESMITH_FLEETS ?= 0.3
 test: may-run-cluster lint tiers ## Everything but further cases (docs/testing.md names them); needs root
 
 test-all: CUT := EDGESMITH_CUT_SECONDS=600

@@ -61,6 +61,7 @@ def run(server: ApiServer, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([helm(), *words], env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.long
 def test_the_commands_of_the_page_install_what_they_say_and_intels_operator_wants_a_release_of_its_own(
     server: ApiServer, chart: str
 ) -> None:

@@ -19,6 +19,7 @@ from edgesmith.api.names import BUILD_KEY_LABEL
 FIRST, SECOND, BAD, EMPTY = (f"main@sha1:{number}" for number in (1, 2, 3, 4))
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 async def test_a_kustomization_is_ready_when_a_revision_serves_and_fails_with_it(
     server: ApiServer, namespace: str, kubelets: Kubelets, operator: Operator, tmp_path: Path

@@ -215,6 +215,7 @@ sys.exit(main())
 """An operator with a third of the patience: it says first that a watch is silent, and then replaces it."""
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_watches_that_fall_silent_are_noticed_and_replaced(
     server: ApiServer, namespace: str, operator: Operator

@@ -81,7 +81,10 @@ METRICS: dict[str, Callable[[Rng, int], Score]] = {
 }
 
 
-@pytest.mark.parametrize("name", METRICS)
+SLOW = ("MeanAveragePrecision", "R2", "MacroF1")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.long] * (name in SLOW)) for name in METRICS])
 def test_the_true_value_of_a_metric_lies_within_what_is_said_of_it(name: str) -> None:
     rng, scored = np.random.default_rng(7), METRICS[name]
     true = scored(rng, 200_000).value

@@ -180,7 +180,7 @@ def test_the_simulator_answers_as_the_cpu_does_to_a_step_and_sixteen_bits_lose_l
     assert difference(context, "qnn", tmp_path / "source.onnx", samples) < coarse
 
 
-@pytest.mark.parametrize("soc", SOCS)
+@pytest.mark.parametrize("soc", [SOCS[0], *(pytest.param(soc, marks=pytest.mark.long) for soc in SOCS[1:])])
 def test_a_binary_is_for_the_system_on_chip_that_is_asked_for(qnn: ModuleType, compiled: Any, soc: str) -> None:
     """QNN's own words in what it compiles, for the number that we give it."""
     context, _, _ = compiled(product(RELU), soc)

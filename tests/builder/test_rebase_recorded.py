@@ -225,6 +225,7 @@ async def test_with_a_key_the_request_s_word_counts_for_nothing(site: Site, comp
     assert (again.report.rebased_from, len(compiled)) == (None, 2)
 
 
+@pytest.mark.long
 async def test_without_a_key_nothing_is_asked_and_it_is_compiled(
     site: Site, compiled: list[str], asked: list[str]
 ) -> None:

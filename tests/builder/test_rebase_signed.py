@@ -233,6 +233,7 @@ async def test_a_build_whose_tag_was_deleted_is_made_again(
     assert "is of the same build, which is to be made anew" in caplog.text
 
 
+@pytest.mark.long
 async def test_a_registry_whose_tags_do_not_move_fails_no_build(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     request = site.request(precisions=("fp32",))
     work = site.world.folder / "work"

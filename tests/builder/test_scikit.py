@@ -438,6 +438,7 @@ print(read_source(pathlib.Path(sys.argv[1]), "it").path.read_bytes().hex())
 """
 
 
+@pytest.mark.long
 def test_the_same_file_gives_the_same_bytes_in_any_process(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     for file in (here, there):

@@ -18,7 +18,7 @@ from edgesmith_stage.ground import kubeconfig_environment
 from edgesmith_stage.shell import run
 from edgesmith_stage.waiting import until
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.long]
 
 NAME = "tried"
 PROFILE = "tried-pc"
@@ -33,7 +33,6 @@ def test_what_a_device_measures_decides(fleet: Fleet) -> None:
 
 
 @pytest.mark.lent
-@pytest.mark.long
 def test_a_node_that_goes_offline_in_mid_trial_gives_way_to_another(fleet: Fleet) -> None:
     with _devices(fleet, {"name": "ONNXRuntime"}, NODE, OTHER):
         optimize, rollout = {"objective": "Size"}, {"steps": [{"nodes": 1, "bake": "2s"}], "progressDeadline": "20s"}

@@ -22,7 +22,7 @@ from edgesmith_stage.load import Load
 from edgesmith_stage.predict import Server, predict
 from edgesmith_stage.waiting import until
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.lent]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.lent, pytest.mark.long]
 
 NAME = surface.NAME
 """That of the example, which its Job's account may change."""

@@ -12,6 +12,7 @@ from edgesmith_stage.waiting import until
 pytestmark = pytest.mark.timeout(600)
 
 
+@pytest.mark.long
 @pytest.mark.lent
 def test_a_node_cut_off_in_mid_rollout_is_caught_up(fleet: Fleet) -> None:
     fleet.apply(fleet.manifest("parts", fleet.publish("1")))
@@ -64,6 +65,7 @@ def test_a_bad_model_is_rolled_back_on_the_canary_and_nobody_else_is_touched(fle
     assert {s.revision for s in fleet.servers("parts").values()}.isdisjoint(s.revision for s in before.values())
 
 
+@pytest.mark.long
 def test_an_operator_killed_at_random_comes_to_the_same_end(fleet: Fleet) -> None:
     fleet.apply(fleet.manifest("parts", fleet.publish("1")))
     with OperatorKilled(fleet) as killed:

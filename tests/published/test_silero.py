@@ -49,6 +49,7 @@ async def test_a_voice_is_told_from_quiet_as_by_the_model_itself(
     assert heard_voice[spoken(voice)].mean() > 0.95
 
 
+@pytest.mark.long
 async def test_a_branch_that_openvino_cannot_follow_is_told(workshop: Any) -> None:
     with pytest.raises(NoCandidate, match=r"OpenVINO does not read it .*rank has to be known"):
         await workshop.make(

@@ -79,6 +79,7 @@ def test_a_lens_that_is_covered_is_found_within_three_hours() -> None:
     assert watch.novel.value > 0.5
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("samples", "cycle", "world"), [(300, DAY, camera), (1000, DAY, independent)])
 def test_a_month_has_no_false_alarm(samples: int, cycle: float, world: World) -> None:
     watch = Watch(baseline_from(world, samples, answered=True), cycle)

@@ -151,6 +151,7 @@ def test_after_its_period_a_server_is_judged_no_further(start_server: StartServe
     goes_on(server, log)
 
 
+@pytest.mark.long
 def test_a_server_that_was_found_against_serves_on_unjudged_where_it_is_started_again(
     start_server: StartServer, tmp_path: Path, log: Path
 ) -> None:
@@ -174,6 +175,7 @@ def old_table(start_server: StartServer, tmp_path: Path, monkeypatch: pytest.Mon
     return old
 
 
+@pytest.mark.long
 def test_inputs_that_the_previous_revision_took_may_not_be_refused(
     old_table: Server, start_server: StartServer, tmp_path: Path, log: Path
 ) -> None:
@@ -196,6 +198,7 @@ def test_without_a_previous_revision_refused_inputs_are_their_clients_mistake(
     goes_on(server, log)
 
 
+@pytest.mark.long
 def test_on_the_way_back_nothing_is_held_against_the_revision_that_was_left(
     old_table: Server, start_server: StartServer, tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,6 +237,7 @@ def test_a_server_that_is_slower_than_the_one_before_it_ends(
     goes_on(good, log)
 
 
+@pytest.mark.long
 def test_a_server_that_is_less_sure_than_the_one_before_it_ends(
     start_server: StartServer, tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

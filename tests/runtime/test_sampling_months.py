@@ -213,6 +213,7 @@ class Node:
         assert sum(size for _, size in self.taken) <= DAY_BYTES
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(2))
 def test_a_month(seed: int) -> None:
     node, sent = Node(seed), 0

@@ -24,6 +24,7 @@ def test_weights_are_made_unsigned_where_products_saturate_and_nowhere_else() ->
             options.get_session_config_entry(ENTRY)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("processor", "saturates"), [("Haswell-v1", "True"), ("Nehalem-v1", "False")])
 def test_an_emulated_processor_is_asked_and_not_its_host(processor: str, saturates: str) -> None:
     """A Haswell has AVX2 and no VNNI; a Nehalem multiplies in 32 bits."""

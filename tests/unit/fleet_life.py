@@ -14,8 +14,8 @@ from simulated_kubelets import BAD, DEADLY, FAULTY, FRAGILE, GOOD
 
 from edgesmith.decide.taints import NO_SCHEDULE, PRESSURES, Taint
 
-SOAK = int(os.environ.get("EDGESMITH_FLEETS", "1"))
-"""How many times as many fleets: `make simulate`."""
+FLEETS = float(os.environ.get("EDGESMITH_FLEETS", "1"))
+"""How many times as many fleets as `make test-all` runs: `make simulate` runs more, `make test` fewer."""
 ROLLOUT = {
     "steps": [{"nodes": 1, "bake": "1m"}, {"nodes": "10%", "bake": "1m"}],
     "maxUnavailable": "10%",
@@ -25,6 +25,14 @@ ROLLOUT = {
 
 
 _PRESSURE = Taint(PRESSURES["DiskPressure"], "", NO_SCHEDULE)
+
+
+def seeds_of(number: int, batch: int = 0) -> range:
+    """The seeds of a batch of so many fleets, more or fewer as EDGESMITH_FLEETS says, and at least two: an even one
+    and an odd one, since `fleet` gives these another strategy.
+    """
+    many = max(2, round(number * FLEETS))
+    return range(batch * many, (batch + 1) * many)
 
 
 def any_rollout(rng: random.Random, bake: str = "30s") -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import pytest
-from fleet_life import ROLLOUT, SOAK
+from fleet_life import ROLLOUT, seeds_of
 from fleets import fleet
 from machines import GRACE
 from rollout_world import World
@@ -81,7 +81,7 @@ def loosen(world: World, rng: random.Random, steady: set[str], most: int) -> Non
 def test_nodes_that_come_and_go_while_they_pull_hold_the_others_up_for_the_deadline(
     strategy: str, *, canaries: bool
 ) -> None:
-    for seed in range(2 * SOAK):
+    for seed in seeds_of(2):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         world = slow(rng.choice((6, 12)), strategy, seed)
         world.ask(maxPulling=1, maxFailed=3)  # some get as far as the self-test, and may be taken to have died of it
@@ -112,7 +112,7 @@ def bound(world: World, lost: int) -> timedelta:
 @pytest.mark.parametrize("loss", ["link", "power"])
 def test_nodes_that_go_while_they_pull_hold_the_others_up_for_the_deadline(strategy: str, loss: str) -> None:
     power = loss == "power"
-    for seed in range(2 * SOAK):
+    for seed in seeds_of(2):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         size = rng.choice((5, 12))
         world = slow(size, strategy, seed)
@@ -125,7 +125,7 @@ def test_nodes_that_go_while_they_pull_hold_the_others_up_for_the_deadline(strat
 
 @pytest.mark.parametrize("strategy", ["Surge", "Replace"])
 def test_when_all_of_them_are_back_at_once_no_more_servers_end_than_max_unavailable_says(strategy: str) -> None:
-    for seed in range(2 * SOAK):
+    for seed in seeds_of(2):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         world = slow(12, strategy, seed)
         assert loses(world, rng, 6, power=False) > 1
@@ -164,7 +164,7 @@ def test_a_lost_canary_is_replaced_where_one_node_may_be_unavailable() -> None:
 @pytest.mark.parametrize("when", ["before", "with two canaries"])
 def test_where_most_of_the_others_are_away_lost_canaries_are_judged_all_the_same(when: str, *, died: bool) -> None:
     """They stay away for good: in a store room before it began, or as two sites, one with each of two canaries."""
-    for seed in range(2 * SOAK):
+    for seed in seeds_of(2):
         world = slow(13, "Surge", seed)
         rest = sorted(world.nodes)[5:]
         if when == "before":

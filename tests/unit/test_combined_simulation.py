@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from fleet_life import ROLLOUT, SOAK, ends_well, grow_old
+from fleet_life import ROLLOUT, ends_well, grow_old, seeds_of
 from fleets import fleet
 from rollout_world import World
 from shared_fleet import ends_well_together, grow_old_together, shared
@@ -42,7 +42,7 @@ def combined(rng: random.Random) -> dict[str, Any]:
 
 @pytest.mark.parametrize("batch", range(2))
 def test_any_fleet_keeps_the_rules_whatever_is_combined(batch: int) -> None:
-    for seed in range(batch * 6 * SOAK, (batch + 1) * 6 * SOAK):
+    for seed in seeds_of(6, batch):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         profiles = rng.choice((("amd64",), ("amd64", "arm64")))
         world = fleet(rng.randrange(1, 13), combined(rng), profiles=profiles, seed=seed)
@@ -53,7 +53,7 @@ def test_any_fleet_keeps_the_rules_whatever_is_combined(batch: int) -> None:
 
 @pytest.mark.parametrize("batch", range(2))
 def test_several_edge_models_keep_them_too(batch: int) -> None:
-    for seed in range(batch * 3 * SOAK, (batch + 1) * 3 * SOAK):
+    for seed in seeds_of(3, batch):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         names = ("parts", "anomaly", "counter")[: rng.choice((2, 3))]
         worlds = shared(

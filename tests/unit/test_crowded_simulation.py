@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 
 import pytest
-from fleet_life import SOAK, crash, ends_well, flap, grow_old, press
+from fleet_life import crash, ends_well, flap, grow_old, press, seeds_of
 from fleets import fleet_of
 from rollout_world import World
 from room_world import RoomWorld
@@ -94,7 +94,7 @@ def crowded_together(seed: int) -> None:
 
 @pytest.mark.parametrize("batch", range(3))
 def test_any_fleet_keeps_the_rules_whatever_happens_at_once(batch: int) -> None:
-    for seed in range(batch * 6 * SOAK, (batch + 1) * 6 * SOAK):
+    for seed in seeds_of(6, batch):
         crowded(seed)
 
 
@@ -105,5 +105,5 @@ def test_so_do_those_that_once_showed_a_fault() -> None:
 
 @pytest.mark.parametrize("batch", range(2))
 def test_so_do_several_edge_models(batch: int) -> None:
-    for seed in range(batch * 3 * SOAK, (batch + 1) * 3 * SOAK):
+    for seed in seeds_of(3, batch):
         crowded_together(seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from fleet_life import ROLLOUT, SOAK, any_rollout, ends_well, grow_old
+from fleet_life import ROLLOUT, any_rollout, ends_well, grow_old, seeds_of
 from fleets import fleet
 from rollout_world import World
 from simulated_kubelets import UNPLUGS
@@ -14,7 +14,7 @@ from snapshots import LABEL
 
 def test_devices_that_come_and_go_roll_nothing_back_and_hold_nobody_up() -> None:
     """Some nodes never have the device, and a few lose and gain it all the time."""
-    for seed in range(8 * SOAK):
+    for seed in seeds_of(8):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         rollout = ROLLOUT | {"maxUnavailable": rng.choice((2, "20%")), "maxFailed": rng.choice((1, "10%"))}
         world = fleet(rng.choice((10, 40)), rollout, seed=seed, asking=True)
@@ -48,7 +48,7 @@ def test_devices_that_come_and_go_roll_nothing_back_and_hold_nobody_up() -> None
 
 
 def test_a_revision_that_takes_its_devices_away_touches_one_more_than_its_canaries() -> None:
-    for seed in range(5 * SOAK):
+    for seed in seeds_of(5):
         world = fleet(20, ROLLOUT | {"maxUnavailable": 2}, seed=seed, asking=True)
         world.publish("b", UNPLUGS)
         plan = world.run_until("RolledBack", "RollingBack", limit=100)
@@ -66,7 +66,7 @@ def unplug(world: World, rng: random.Random) -> None:
 
 @pytest.mark.parametrize("batch", range(8, 12))
 def test_any_fleet_whose_servers_ask_for_a_device_keeps_the_rules_and_ends_on_a_good_revision(batch: int) -> None:
-    for seed in range(batch * 6 * SOAK, (batch + 1) * 6 * SOAK):
+    for seed in seeds_of(6, batch):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         rollout = any_rollout(rng)
         world = fleet(rng.randrange(1, 13), rollout, seed=seed, asking=True)

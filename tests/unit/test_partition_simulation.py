@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fleet_life import ROLLOUT, SOAK, ends_well, flap, grow_old
+from fleet_life import ROLLOUT, ends_well, flap, grow_old, seeds_of
 from fleets import fleet
 from rollout_world import World
 from simulated_kubelets import BAD, FRAGILE, GOOD
@@ -41,7 +41,7 @@ def by_partitions(seed: int) -> None:
 
 @pytest.mark.parametrize("kind", [GOOD, FRAGILE])
 def test_a_fleet_is_gone_through_site_by_site_while_links_flap(kind: str) -> None:
-    for seed in range(4 * SOAK):
+    for seed in seeds_of(4):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         world = fleet(rng.choice((20, 60)), rollout(rng) | {"maxUnavailable": "10%"}, seed=seed)
         parted(world, rng)
@@ -61,7 +61,7 @@ def test_a_fleet_is_gone_through_site_by_site_while_links_flap(kind: str) -> Non
 
 
 def test_sites_that_cannot_be_reached_block_nobody_and_are_gone_through_when_they_return() -> None:
-    for seed in range(4 * SOAK):
+    for seed in seeds_of(4):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         world = fleet(20, rollout(rng), seed=seed)
         parted(world, rng)
@@ -84,7 +84,7 @@ def test_sites_that_cannot_be_reached_block_nobody_and_are_gone_through_when_the
 
 
 def test_a_bad_revision_is_found_in_the_first_site() -> None:
-    for seed in range(4 * SOAK):
+    for seed in seeds_of(4):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         world = fleet(30, ROLLOUT | {"partitions": {"label": ZONE, "order": ["lab"]}}, seed=seed)
         parted(world, rng)
@@ -95,5 +95,5 @@ def test_a_bad_revision_is_found_in_the_first_site() -> None:
 
 @pytest.mark.parametrize("batch", range(2))
 def test_any_fleet_goes_by_partitions_and_ends_on_a_good_revision(batch: int) -> None:
-    for seed in range(batch * 8 * SOAK, (batch + 1) * 8 * SOAK):
+    for seed in seeds_of(8, batch):
         by_partitions(seed)

@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from fleet_life import ROLLOUT, SOAK, press, under_pressure
+from fleet_life import ROLLOUT, press, seeds_of, under_pressure
 from fleets import fleet
 from rollout_world import World
 
@@ -20,7 +20,7 @@ def fills(world: World, digit: str) -> None:
 
 @pytest.mark.parametrize("strategy", ["Surge", "Replace"])
 def test_a_revision_that_fills_disks_after_its_bakes_does_not_walk_through_the_fleet(strategy: str) -> None:
-    for seed in range(2 * SOAK):
+    for seed in seeds_of(2):
         more: dict[str, Any] = {"maxUnavailable": 2, "maxFailed": 1, "strategy": strategy}
         world = fleet(20, ROLLOUT | more, seed=seed)
         world.publish("b")
@@ -42,7 +42,7 @@ def test_a_revision_that_fills_disks_after_its_bakes_does_not_walk_through_the_f
 
 @pytest.mark.parametrize("strategy", ["Surge", "Replace"])
 def test_pressure_here_and_there_rolls_nothing_back_and_holds_nobody_up(strategy: str) -> None:
-    for seed in range(3 * SOAK):
+    for seed in seeds_of(3):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         world = fleet(rng.choice((10, 30)), ROLLOUT | {"maxUnavailable": "20%", "strategy": strategy}, seed=seed)
         world.publish("b")

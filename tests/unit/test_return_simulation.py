@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from fleet_life import ROLLOUT, SOAK
+from fleet_life import ROLLOUT, seeds_of
 from fleets import fleet
 from rollout_world import World
 from simulated_kubelets import FRAGILE
@@ -39,7 +39,7 @@ def returns(world: World, site: list[str]) -> int:
 
 @pytest.mark.parametrize("strategy", ["Surge", "Replace"])
 def test_a_site_that_returns_after_a_rollback_goes_back_within_max_unavailable(strategy: str) -> None:
-    for seed in range(2 * SOAK):
+    for seed in seeds_of(2):
         world = fleet(20, ROLLOUT | {"maxUnavailable": 2, "strategy": strategy}, seed=seed)
         world.publish("b")
         world.run_until("Complete")
@@ -53,7 +53,7 @@ def test_a_site_that_returns_after_a_rollback_goes_back_within_max_unavailable(s
 
 @pytest.mark.parametrize("strategy", ["Surge", "Replace"])
 def test_so_does_one_whose_revision_was_rolled_back_for_failures_elsewhere(strategy: str) -> None:
-    for seed in range(2 * SOAK):
+    for seed in seeds_of(2):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         rollout = ROLLOUT | {"maxUnavailable": 2, "strategy": strategy}
         world = fleet(40, rollout, seed=seed)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 import pytest
-from fleet_life import ROLLOUT, SOAK, any_rollout, ends_well, flap, grow_old
+from fleet_life import ROLLOUT, any_rollout, ends_well, flap, grow_old, seeds_of
 from fleets import fleet
 from simulated_kubelets import BAD, DEADLY, FAULTY, FRAGILE, GOOD
 from snapshots import profile
@@ -22,7 +22,7 @@ from edgesmith.api.units import parse_share
 def test_a_revision_that_kills_every_machine_touches_one_more_than_its_canaries(
     canaries: int, outage: float | None
 ) -> None:
-    for seed in range(5 * SOAK):
+    for seed in seeds_of(5):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         size = rng.choice((2, 5, 20, 100))
         rollout = ROLLOUT | {"steps": [{"nodes": canaries, "bake": "1m"}], "maxUnavailable": rng.choice((2, "50%"))}
@@ -47,6 +47,7 @@ def test_a_revision_that_kills_every_machine_touches_one_more_than_its_canaries(
         assert reachable - world.touched["b"] <= {name for name in world.nodes if world.serves(name)}
 
 
+@pytest.mark.long
 def test_a_thousand_nodes_and_a_revision_that_kills_its_machine() -> None:
     world = fleet(1000, ROLLOUT)
     world.publish("b", DEADLY)
@@ -58,7 +59,7 @@ def test_a_thousand_nodes_and_a_revision_that_kills_its_machine() -> None:
 
 def test_machines_that_start_anew_between_two_looks_are_known_to_have_died() -> None:
     """They are never NotReady, and each time their server is ready again soon."""
-    for seed in range(5 * SOAK):
+    for seed in seeds_of(5):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         rollout = ROLLOUT | {"steps": [{"nodes": 1, "bake": "5m"}], "maxUnavailable": "50%"}
         world = fleet(rng.choice((5, 20)), rollout, seed=seed)
@@ -73,7 +74,7 @@ def test_machines_that_start_anew_between_two_looks_are_known_to_have_died() -> 
 
 
 def test_a_canary_that_died_while_no_operator_looked_has_held_nothing() -> None:
-    for seed in range(5 * SOAK):
+    for seed in seeds_of(5):
         world = fleet(20, ROLLOUT, seed=seed)
         world.publish("b", DEADLY)
         for _ in range(50):
@@ -116,7 +117,7 @@ def test_in_a_small_fleet_it_is_bounded_by_max_unavailable(size: int, limit: int
 @pytest.mark.parametrize("canaries", [1, 3])
 def test_a_revision_whose_requests_fail_is_rolled_back_on_its_canaries_alone(canaries: int) -> None:
     """A server that ended itself is ready again within seconds, often before anybody looked."""
-    for seed in range(8 * SOAK):
+    for seed in seeds_of(8):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         rollout = ROLLOUT | {"steps": [{"nodes": canaries, "bake": "2m"}], "maxUnavailable": rng.choice((3, "50%"))}
         world = fleet(rng.choice((4, 20, 100)), rollout, seed=seed)
@@ -134,7 +135,7 @@ def test_a_revision_whose_requests_fail_is_rolled_back_on_its_canaries_alone(can
 
 
 def test_where_nobody_asks_the_canary_the_nodes_that_are_asked_go_back_and_stop_it() -> None:
-    for seed in range(6 * SOAK):
+    for seed in seeds_of(6):
         world = fleet(200, ROLLOUT, seed=seed)
         world.publish("b", FAULTY)
         for _ in range(200):
@@ -164,7 +165,7 @@ def test_a_server_that_is_found_against_after_its_revision_was_completed_is_its_
 @pytest.mark.parametrize("canaries", [1, 3])
 def test_unrelated_outages_do_not_roll_a_good_revision_back(canaries: int) -> None:
     """A tenth of the fleet is away at any time; and once, at the worst time, a tenth goes at once."""
-    for seed in range(8 * SOAK):
+    for seed in seeds_of(8):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         rollout = ROLLOUT | {"steps": [{"nodes": canaries, "bake": "1m"}, {"nodes": "10%", "bake": "1m"}]}
         world = fleet(100, rollout, seed=seed)
@@ -187,7 +188,7 @@ def test_unrelated_outages_do_not_roll_a_good_revision_back(canaries: int) -> No
 
 
 def test_one_broken_device_stops_no_rollout_and_no_older_revision_is_rolled_back_for_it() -> None:
-    for seed in range(10 * SOAK):
+    for seed in seeds_of(10):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         size = rng.choice((3, 5, 20))
         world = fleet(size, ROLLOUT | {"maxUnavailable": rng.choice((1, 2, "20%")), "maxFailed": 1}, seed=seed)
@@ -260,6 +261,7 @@ def test_nodes_that_leave_lose_their_servers_within_the_budget() -> None:
     assert len(world.labelled("a")) == 20
 
 
+@pytest.mark.long
 def test_only_few_nodes_reachable_completes_nothing() -> None:
     world = fleet(1000, ROLLOUT)
     for name in sorted(world.devices)[1:]:
@@ -292,7 +294,7 @@ def test_a_retry_tries_the_same_revision_again_with_a_canary() -> None:
 
 @pytest.mark.parametrize("batch", range(4))
 def test_any_fleet_keeps_the_rules_and_ends_on_a_good_revision(batch: int) -> None:
-    live(range(batch * 8 * SOAK, (batch + 1) * 8 * SOAK), "30s")
+    live(seeds_of(8, batch), "30s")
 
 
 def test_longer_bakes_keep_the_rules_too() -> None:

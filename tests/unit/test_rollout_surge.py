@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from fleet_life import ROLLOUT, SOAK
+from fleet_life import ROLLOUT, seeds_of
 from fleets import fleet
 from simulated_kubelets import BAD, FRAGILE, GOOD
 from snapshots import NEXT
@@ -14,9 +14,10 @@ from snapshots import NEXT
 @pytest.mark.parametrize("kind", [GOOD, BAD, FRAGILE])
 def test_with_surge_no_machine_is_ever_without_a_server(kind: str) -> None:
     """Asked of the machines, not of what the API server knows: links flap, and the operator is killed."""
-    for seed in range(0, 4 * SOAK, 2):
+    for seed in seeds_of(2):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
-        world = fleet(20, ROLLOUT | {"maxUnavailable": rng.choice((1, "20%"))}, seed=seed)
+        rollout = {"maxUnavailable": rng.choice((1, "20%")), "strategy": "Surge"}
+        world = fleet(20, ROLLOUT | rollout, seed=seed)
         for name in sorted(world.devices)[::3]:
             world.devices[name].fragile = True
         world.publish("b", kind)
@@ -37,9 +38,9 @@ def test_with_surge_no_machine_is_ever_without_a_server(kind: str) -> None:
 
 def test_with_replace_no_more_machines_are_without_a_server_than_may_be() -> None:
     """A server ends once the next one is tested, so a revision that fails its self-test ends none."""
-    for seed in range(1, 6 * SOAK, 2):
+    for seed in seeds_of(3):
         for kind in (GOOD, BAD):
-            world = fleet(20, ROLLOUT | {"maxUnavailable": 3}, seed=seed)
+            world = fleet(20, ROLLOUT | {"maxUnavailable": 3, "strategy": "Replace"}, seed=seed)
             world.publish("b", kind)
             most = 0
             for _ in range(120):

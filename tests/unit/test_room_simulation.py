@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from fleet_life import ROLLOUT, SOAK, any_rollout, ends_well, grow_old
+from fleet_life import ROLLOUT, any_rollout, ends_well, grow_old, seeds_of
 from fleets import fleet_of
 from rollout_world import World
 from room_world import LACKS, RoomWorld
@@ -15,7 +15,7 @@ from snapshots import LABEL
 
 def test_full_disks_roll_nothing_back_and_hold_nobody_up() -> None:
     """Some never have room, and a few have it now and then."""
-    for seed in range(4 * SOAK):
+    for seed in seeds_of(4):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         rollout = ROLLOUT | {"maxUnavailable": rng.choice((2, "20%")), "maxPulling": rng.choice((None, 1))}
         world = fleet_of(RoomWorld, rng.choice((10, 25)), rollout, seed=seed)
@@ -53,7 +53,7 @@ def test_full_disks_roll_nothing_back_and_hold_nobody_up() -> None:
 
 
 def test_where_every_disk_is_full_the_old_servers_go_on_until_there_is_room() -> None:
-    for seed in range(4 * SOAK):
+    for seed in seeds_of(4):
         world = fleet_of(RoomWorld, 6, ROLLOUT | {"maxUnavailable": 2}, seed=seed)
         world.publish("b")
         world.full = set(world.devices)
@@ -71,7 +71,7 @@ def test_where_every_disk_is_full_the_old_servers_go_on_until_there_is_room() ->
 
 
 def test_what_is_rolled_back_is_left_by_nodes_without_room_too() -> None:
-    for seed in range(6 * SOAK):
+    for seed in seeds_of(6):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         world = fleet_of(RoomWorld, 12, ROLLOUT | {"maxUnavailable": 3}, seed=seed)
         world.publish("b", BAD)
@@ -93,7 +93,7 @@ def fill(world: World, rng: random.Random) -> None:
 
 @pytest.mark.parametrize("batch", range(20, 24))
 def test_any_fleet_with_large_images_keeps_the_rules_and_ends_on_a_good_revision(batch: int) -> None:
-    for seed in range(batch * 6 * SOAK, (batch + 1) * 6 * SOAK):
+    for seed in seeds_of(6, batch):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         rollout = any_rollout(rng)
         world = fleet_of(RoomWorld, rng.randrange(1, 13), rollout, seed=seed)

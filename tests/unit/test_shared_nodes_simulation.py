@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from fleet_life import ROLLOUT, SOAK
+from fleet_life import ROLLOUT, seeds_of
 from rollout_world import pass_time
 from shared_fleet import ends_well_together, go_on, grow_old_together, shared
 from simulated_kubelets import BAD, FRAGILE, GOOD
@@ -31,7 +31,7 @@ def rollouts(rng: random.Random, count: int) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_rollouts_at_once_on_the_same_nodes_all_come_to_an_end(count: int) -> None:
-    for seed in range(5 * SOAK):
+    for seed in seeds_of(5):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         worlds = shared(rng.choice((3, 10, 20)), rollouts(rng, count), seed=seed)
         for world in worlds:
@@ -45,7 +45,7 @@ def test_rollouts_at_once_on_the_same_nodes_all_come_to_an_end(count: int) -> No
 
 
 def test_the_one_with_the_higher_priority_is_through_first() -> None:
-    for seed in range(4 * SOAK):
+    for seed in seeds_of(4):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         chosen = rollouts(rng, 2)
         for name, priority in zip(chosen, rng.sample((0, 10), 2), strict=True):
@@ -67,7 +67,7 @@ def test_the_one_with_the_higher_priority_is_through_first() -> None:
 
 @pytest.mark.parametrize("trouble", ["paused", "bad", "away", "broken"])
 def test_one_that_stands_still_keeps_another_no_longer_than_its_progress_deadline(trouble: str) -> None:
-    for seed in range(4 * SOAK):
+    for seed in seeds_of(4):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         chosen = rollouts(rng, 2)
         chosen["parts"] |= {"priority": 10, "strategy": rng.choice(("Surge", "Replace"))}
@@ -94,7 +94,7 @@ def test_one_that_stands_still_keeps_another_no_longer_than_its_progress_deadlin
 
 @pytest.mark.parametrize("batch", range(3))
 def test_any_fleet_of_several_edge_models_keeps_the_rules_and_ends_on_good_revisions(batch: int) -> None:
-    for seed in range(batch * 5 * SOAK, (batch + 1) * 5 * SOAK):
+    for seed in seeds_of(5, batch):
         rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
         worlds = shared(rng.randrange(1, 10), rollouts(rng, rng.choice((2, 3))), seed=seed)
         grow_old_together(worlds, rng)

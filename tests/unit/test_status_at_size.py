@@ -104,7 +104,9 @@ def of_profiles(count: int) -> tuple[dict[str, Any], tuple[DeviceProfile, ...]]:
     return {"deviceProfiles": {"names": names}, "rollout": ROLLOUT}, tuple(profile(name) for name in names)
 
 
-@pytest.mark.parametrize("share", ["10%", "20%", "100%"])
+@pytest.mark.parametrize(
+    "share", [pytest.param("10%", marks=pytest.mark.long), "20%", pytest.param("100%", marks=pytest.mark.long)]
+)
 def test_a_large_first_step_that_is_lost_names_a_few(share: str) -> None:
     cluster = fleet()
     rollout = ROLLOUT | {"steps": [{"nodes": share, "bake": "1m"}]}
