@@ -41,6 +41,8 @@ TOOLCHAINS: dict[str, dict[str, Any]] = {
     "qnn": {"name": "QNN", "precisions": ["int8"], "options": {"soc": "QCS6490"}},
 }
 
+THREE = ("qnn", "onnxruntime", "openvino")
+"""The classes that one EdgeModel is for, each with a toolchain of its own."""
 WEIGHTS = np.random.default_rng(5).normal(size=(16, 4)).astype(np.float32)
 VECTORS = np.random.default_rng(6).integers(-16, 16, (24, 16)).astype(np.int8)
 DIGITS = ROOT / "examples/digits"
@@ -95,7 +97,7 @@ def boxes_of(ground: Ground) -> Iterator[Fleet]:
 def apply_all(fleet: Fleet) -> None:
     """Apply every EdgeModel, the slowest to build first."""
     _pump(fleet)
-    _apply(fleet, "digits", "qnn", **digits_spec(fleet))
+    _apply(fleet, "digits", *THREE, **digits_spec(fleet))
     _apply(fleet, "pruned", "onnxruntime", source=fleet.publish("1"), optimize={"pruning": {"ratio": "30%"}})
     _mobilenets(fleet)
     _apply(fleet, "parts", "openvino", source=fleet.publish("1"))
@@ -177,12 +179,12 @@ def _mobilenets(fleet: Fleet) -> None:
 
 
 def _vectors(fleet: Fleet) -> None:
-    """A product with a matrix: in int8 by LiteRT, and in float by OpenVINO."""
-    for dtype, engine in (("int8", "litert"), ("float32", "openvino")):
+    """A product with a matrix: in int8 by LiteRT, and in float by LiteRT and by OpenVINO."""
+    for dtype, engines in (("int8", ("litert",)), ("float32", ("litert", "openvino"))):
         _apply(
             fleet,
-            f"vectors-{engine}",
-            engine,
+            f"vectors-{dtype}",
+            *engines,
             source=fleet.publish_bytes(f"vectors-{dtype}", fully_connected(WEIGHTS, dtype), "tflite"),
             calibration=None,
             evaluation=None,
@@ -191,9 +193,9 @@ def _vectors(fleet: Fleet) -> None:
         )
 
 
-def _apply(fleet: Fleet, name: str, engine: str, *, source: Any, **spec: Any) -> None:
-    """Apply an EdgeModel for a class; what is None is left out."""
-    fleet.apply(fleet.manifest(name, source, deviceProfiles={"names": [box(engine)]}, **spec))
+def _apply(fleet: Fleet, name: str, *engines: str, source: Any, **spec: Any) -> None:
+    """Apply an EdgeModel for some classes; what is None is left out."""
+    fleet.apply(fleet.manifest(name, source, deviceProfiles={"names": [box(engine) for engine in engines]}, **spec))
 
 
 def _set(fleet: Fleet, name: str, content: bytes) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import Any, get_args
 import numpy as np
 import onnxruntime
 import pytest
-from boxes import DIGITS, NODES, STEPS, VECTORS, WEIGHTS, apply_all, box, boxes_of, loud, recurrence
+from boxes import DIGITS, NODES, STEPS, THREE, VECTORS, WEIGHTS, apply_all, box, boxes_of, loud, recurrence
 from mobilenets import UNIFORM, said_of_hopper
 from namespaces import keep_evidence
 from outliers import pictures
@@ -56,9 +56,9 @@ def fleet(boxes: Fleet, request: pytest.FixtureRequest) -> Iterator[Fleet]:
 
 def test_a_quantised_tflite_file_goes_the_whole_way_to_litert(fleet: Fleet, tmp_path: Path) -> None:
     (tmp_path / "model.tflite").write_bytes(fully_connected(WEIGHTS, "int8"))
-    assert _served(fleet, "vectors-litert", "litert")["precision"] == "int8"
+    assert _served(fleet, "vectors-int8", "litert")["precision"] == "int8"
     right = np.concatenate([_source(tmp_path / "model.tflite", {"x": vector[None]}) for vector in VECTORS[:3]])
-    for answer in _answers(fleet, "vectors-litert", "litert", {"x": VECTORS[:3]}, batch=1):
+    for answer in _answers(fleet, "vectors-int8", "litert", {"x": VECTORS[:3]}, batch=1):
         np.testing.assert_array_equal(answer, right)
 
 
@@ -86,11 +86,14 @@ def test_an_onnx_file_goes_the_whole_way_to_openvino(fleet: Fleet) -> None:
         assert (answer.argmax(axis=1) == right.argmax(axis=1)).mean() > 0.9
 
 
-def test_a_tflite_file_goes_the_whole_way_to_openvino(fleet: Fleet) -> None:
-    assert _served(fleet, "vectors-openvino", "openvino")["precision"] == "fp16"
+@pytest.mark.parametrize(("engine", "precision", "near"), [("openvino", "fp16", 1e-2), ("litert", "fp32", 1e-5)])
+def test_a_tflite_file_goes_the_whole_way_to_two_classes(
+    fleet: Fleet, engine: str, precision: str, near: float
+) -> None:
+    assert _served(fleet, "vectors-float32", engine)["precision"] == precision
     vectors = VECTORS[:3].astype(np.float32) / 16
-    for answer in _answers(fleet, "vectors-openvino", "openvino", {"x": vectors}, batch=1):
-        np.testing.assert_allclose(answer, vectors @ WEIGHTS, rtol=1e-2, atol=1e-2)
+    for answer in _answers(fleet, "vectors-float32", engine, {"x": vectors}, batch=1):
+        np.testing.assert_allclose(answer, vectors @ WEIGHTS, rtol=near, atol=near)
 
 
 def test_the_device_chooses_among_models_for_a_pump_and_the_report_says_why(fleet: Fleet) -> None:
@@ -171,12 +174,19 @@ def test_a_model_for_a_hexagon_is_compiled_in_a_job_and_answers_in_the_simulator
         member = tar.extractfile(name)
         assert member is not None
         assert b"soc_type=QCS6490;arch=68;" in member.read()
+
+
+def test_one_model_is_built_for_three_classes_and_answers_alike_in_three_engines(fleet: Fleet) -> None:
     with np.load(DIGITS / "evaluation.npz") as found:
         images = found["image"][:3]
     right = _source_onnx((DIGITS / "model.onnx").read_bytes(), {"image": images})
-    for answer in _answers(fleet, "digits", "qnn", {"image": images}, batch=1):
-        assert np.abs(answer - right).max() < 0.15
-        np.testing.assert_array_equal(answer.argmax(axis=1), right.argmax(axis=1))
+    variants = {engine: _served(fleet, "digits", engine) for engine in THREE}
+    assert {one["precision"] for one in variants.values()} == {"int8"}
+    assert len({one["image"] for one in variants.values()}) == len(THREE)
+    for engine in THREE:
+        for answer in _answers(fleet, "digits", engine, {"image": images}, batch=1):
+            assert np.abs(answer - right).max() < 0.15, engine
+            np.testing.assert_array_equal(answer.argmax(axis=1), right.argmax(axis=1))
 
 
 def _tried(trial: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -210,8 +220,9 @@ def _source(path: Path, inputs: Arrays) -> Any:
 def _served(fleet: Fleet, name: str, engine: str) -> dict[str, Any]:
     """The variant once its server answers, whose self-test says which engine it ran in."""
     fleet.wait_settled(name, PATIENCE)
-    (server,) = fleet.servers(name).values()
-    assert server.node == NODES[engine]
+    servers = fleet.servers(name)
+    assert len(servers) == len(fleet.variants(name)), "one node for each class"
+    server = servers[NODES[engine]]
     pod = fleet.ground.kube.get("pod", server.pod, fleet.namespace) or {}
     (tested,) = pod["status"]["initContainerStatuses"]
     said = json.loads(tested["state"]["terminated"]["message"])
