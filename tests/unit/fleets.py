@@ -23,7 +23,8 @@ def fleet(
 ) -> World:
     """A fleet that serves source `a` on every node; its servers ask for a device where `asking`.
 
-    Fleets with an odd seed have the strategy Replace, where `rollout` says nothing of it.
+    Nodes are of the profiles in turn; one that is named several times has so many more. Fleets with an odd seed have
+    the strategy Replace, where `rollout` says nothing of it.
     """
     return fleet_of(World, size, rollout, profiles=profiles, seed=seed, asking=asking)
 
@@ -40,7 +41,9 @@ def fleet_of(
     """The same of a kind of world."""
     more = ASKING if asking else {}
     rollout = {"strategy": ("Surge", "Replace")[seed % 2]} | rollout
-    world = kind(edge_model=model(rollout=rollout), profiles=tuple(profile(name, **more) for name in profiles))
+    world = kind(
+        edge_model=model(rollout=rollout), profiles=tuple(profile(name, **more) for name in dict.fromkeys(profiles))
+    )
     rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again, not a secret
     for index in range(size):
         world.add(f"n{index:04}", profiles[index % len(profiles)], delay=rng.choice((5.0, 10.0, 25.0)))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 from absent_rules import check_waits, counted_lost, died_of_it
+from budget_rules import limit_of, parts_of
 from ending_rules import check_endings
 from late_rules import late, late_before
 from partition_rules import check_partitions
@@ -58,7 +59,9 @@ def check(world: World, plan: Plan) -> None:
     _check_marks(world, plan, wanted)
     _check_hold(world, plan)
     _check_pulling(world, plan)
-    check_endings(world, plan, _limit(world, plan.status.nodes.desired, {move.node: move.label for move in plan.moves}))
+    check_endings(
+        world, plan, limit_of(world, plan.status.nodes.desired, {move.node: move.label for move in plan.moves})
+    )
     check_steps(world, plan)
     check_partitions(world, plan)
     check_shared_nodes(world, plan)
@@ -150,26 +153,26 @@ def _check_servers(world: World, plan: Plan, rolled_back: set[str]) -> None:
         nothing = moved[name] is None and profiles[name] in served
         assert not nothing or gives_up(world, plan, name), f"{name} serves and gets nothing instead"
         assert moved[name] is None or not _surges(world, profiles[name]), f"with Surge the server of {name} ends"
-    limit, comes_and_goes = _limit(world, desired, moved), late(world, plan)
-    down, excused = _counted(world, plan, moved)
+    down, comes_and_goes = _counted(world, plan, moved), late(world, plan)
     forward = [name for name in ends if not _leaves(world, name, rolled_back)]
-    assert not forward or len(down) - excused + len(ends) <= limit, (down, excused, ends, limit)
     # Off a revision that was rolled back, or failed there, what it broke must not keep the rest on it: nodes on their
     # way count, and one that waits for its device, or for its taint to go, is not.
     there = [name for name in down if world.reachable(name) and world.takes_pods(name)]
     awaited = [name for name in there if name not in comes_and_goes]
     starting = [name for name in awaited if name in moved or not _tested(world, name)]
-    assert not ends or len(starting) + len(ends) <= limit, (starting, ends, limit)
+    for part, limit in parts_of(world, limit_of(world, desired, moved)):
+        excused = _excused(world, part(down))
+        assert not part(forward) or len(part(down)) - excused + len(part(ends)) <= limit, (down, excused, ends, limit)
+        assert not part(ends) or len(part(starting)) + len(part(ends)) <= limit, (starting, ends, limit)
 
 
-def _counted(world: World, plan: Plan, moved: Mapping[str, str | None]) -> tuple[list[str], int]:
-    """Nodes that count as unavailable, and how many of them are left out since their devices are broken."""
+def _counted(world: World, plan: Plan, moved: Mapping[str, str | None]) -> list[str]:
+    """Nodes that count as unavailable, but for those that are left out since their devices are broken."""
     down = [name for name in world.nodes if _down(world, name) and moved.get(name, name)]
     # It serves nothing, so it is moved whatever else is down, and no server that ended before that did so for it.
     comes_and_goes = late_before(world, plan)
     lost = [name for name in down if not world.reachable(name) or name in comes_and_goes]
-    down = [name for name in down if name not in {*lost} - counted_lost(world, plan, lost)]
-    return down, _excused(world, [name for name in down if _broken(world, name)])
+    return [name for name in down if name not in {*lost} - counted_lost(world, plan, lost)]
 
 
 def _leaves(world: World, name: str, rolled_back: set[str]) -> bool:
@@ -177,8 +180,9 @@ def _leaves(world: World, name: str, rolled_back: set[str]) -> bool:
     return world.nodes[name].labels.get(world.label) in rolled_back or _failed_there(world, name)
 
 
-def _excused(world: World, broken: Sequence[str]) -> int:
+def _excused(world: World, down: Iterable[str]) -> int:
     """Broken devices that are left out: of each variant as many as `maxFailed` says."""
+    broken = [name for name in down if _broken(world, name)]
     allowed = world.edge_model.spec.rollout.max_failed
     found = 0
     for profile in {world.nodes[name].labels["device"] for name in broken}:
@@ -193,16 +197,6 @@ def _tested(world: World, name: str) -> bool:
     """Whether the self-test of what a node runs has ended; one that was just moved has no pod yet."""
     pod = world.pods.get(name)
     return pod is not None and pod.selftest is not None
-
-
-def _limit(world: World, desired: int, moved: Mapping[str, str | None]) -> int:
-    """`maxUnavailable` as a count. Nodes that are no longer to run the model but still do are part of the fleet."""
-    served = {one.metadata.name for one in world.profiles}
-    leaving = sum(
-        found.labels["device"] not in served and (name in moved or world.label in found.labels)
-        for name, found in world.nodes.items()
-    )
-    return parse_share(world.edge_model.spec.rollout.max_unavailable, desired + leaving)
 
 
 def _surges(world: World, name: str) -> bool:
@@ -234,12 +228,14 @@ def _check_staged(world: World, plan: Plan, rolled_back: set[str]) -> None:
         if value and world.reachable(name) and world.takes_pods(name) and world.nodes[name].labels["device"] in own
         if name not in comes_and_goes
     ]
-    limit = _limit(world, plan.status.nodes.desired, {name: one.label for name, one in moved.items()})
-    assert not fresh or len(on_their_way) <= limit, (fresh, on_their_way, limit)
+    labels = {name: one.label for name, one in moved.items()}
     forward = [name for name in fresh if _works(world, name) and not _leaves(world, name, rolled_back)]
-    down, excused = _counted(world, plan, {name: one.label for name, one in moved.items()})
+    down = _counted(world, plan, labels)
     taken = {*down, *on_their_way}
-    assert not forward or len(taken) - excused <= limit, (forward, taken, excused, limit, "too many are down or begin")
+    for part, limit in parts_of(world, limit_of(world, plan.status.nodes.desired, labels)):
+        assert not part(fresh) or len(part(on_their_way)) <= limit, (fresh, on_their_way, limit)
+        left = len(part(taken)) - _excused(world, part(down))
+        assert not part(forward) or left <= limit, (forward, taken, left, limit, "too many are down or begin")
     for name, value in after.items():
         assert parse_next(value)[0] not in rolled_back, f"{name} keeps what was rolled back"
 

@@ -144,7 +144,9 @@ def test_variants_share_the_budget() -> None:
     assert second.phase is RolloutPhase.ROLLING_OUT
     assert [(one.node, one.message) for one in second.pending] == [("n8", FULL)]
     first, second = variants(one, other, rules=with_rules(max_unavailable="50%")).courses
-    assert (len(first.moves), len(second.moves)) == (3, 0), "half of all six"
+    assert (len(first.moves), len(second.moves)) == (2, 1), "half of all six, of four and of two"
+    first, second = variants(one, other, rules=with_rules(max_unavailable="20%")).courses
+    assert (len(first.moves), len(second.moves)) == (1, 0), "a fifth of all six, which one profile has"
 
 
 def test_broken_devices_of_one_variant_are_excused_by_its_own_size() -> None:

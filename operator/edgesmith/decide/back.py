@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from edgesmith.api.status import PendingReason
 from edgesmith.decide.budget import Budget
 from edgesmith.decide.chosen import Chosen
 from edgesmith.decide.fleet import NodeState, RevisionState, Rules, ServerState
@@ -90,10 +89,10 @@ def _leave_rolled_back(
     if serves and (other is None or other in node.failures or node.taint or node.shortage):
         # Nothing could take its place: there is no other revision, all others failed here, or no new pod may start.
         return
-    if serves and not budget.take(node, back=True):
-        chosen.wait(node, PendingReason.MAX_UNAVAILABLE, budget.full)
+    if serves and (lacks := budget.lacks(node, back=True)):
+        chosen.wait(node, *lacks)
         return
-    if not serves and node.movable and other:
+    if serves or (node.movable and other):
         budget.restart(node)
     chosen.move(node, other, why, urgent=True)
 
@@ -101,11 +100,10 @@ def _leave_rolled_back(
 def _leave_failed(node: NodeState, revision: RevisionState, other: str | None, budget: Budget, chosen: Chosen) -> None:
     """Take a node off what failed there: at once where nothing answers, else within the budget."""
     why = f"It {node.note or 'failed'} on revision {revision.revision}."
-    if not node.answers:
-        budget.restart(node)
-    elif not budget.take(node, back=True):
-        chosen.wait(node, PendingReason.MAX_UNAVAILABLE, budget.full)
+    if node.answers and (lacks := budget.lacks(node, back=True)):
+        chosen.wait(node, *lacks)
         return
+    budget.restart(node)
     chosen.move(node, other, why, urgent=True)
 
 

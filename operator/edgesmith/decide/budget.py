@@ -2,13 +2,14 @@
 
 Nodes that are without a ready server and nodes that are given another revision in this pass, over all variants, never
 exceed it where a server that works has to end for it. A node that serves nothing has nothing to lose; it only waits
-until fewer nodes than that are on their way.
+until fewer nodes than that are on their way. A percentage holds for each variant as well, as if it were alone, so that
+no small profile is without all of its servers within the budget of a large fleet.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
@@ -40,36 +41,28 @@ class Budget:
     """Nodes on their way whose image is not known to be there."""
     excused: frozenset[str] = frozenset()
     """Nodes that are without a server and are not part of `down`."""
-
-    def take(self, node: NodeState, *, back: bool = False) -> bool:
-        """Whether a node may be moved; if so, it is counted.
-
-        Args:
-            node: The node. One that is on its way already costs nothing more.
-            back: Whether it leaves a revision that was rolled back or failed there: then only nodes on their way count,
-                since failed ones must not keep the others on it.
-        """
-        if self.lacks(node, back=back):
-            return False
-        self.restart(node)
-        return True
+    profile: str = ""
+    """The DeviceProfile whose nodes it is for alone; empty: those of all."""
+    within: Budget | None = None
+    """What all variants share, of which this is one variant's part."""
 
     def lacks(self, node: NodeState, *, back: bool = False, pulls: bool = True) -> tuple[PendingReason, str] | None:
         """Why a node may not be moved, for machines and in one sentence; None where it may be. Nothing is counted.
 
         Args:
-            node: The node.
-            back: As `take` has it.
+            node: The node. One that is on its way already costs nothing more.
+            back: Whether it leaves a revision that was rolled back or failed there: then only nodes on their way count,
+                since failed ones must not keep the others on it.
             pulls: Whether it is given a revision; one that is given none pulls nothing, so no other one keeps it.
         """
         ends_a_server = node.has_server and not back
         taken = self.starting + (self.down if ends_a_server else 0)
         if not _on_its_way(node) and taken >= self.limit:
-            return PendingReason.MAX_UNAVAILABLE, self.full
+            return PendingReason.MAX_UNAVAILABLE, _full(self.limit, self.profile)
         if pulls and not back and self.pulls is not None and self.pulling - _pulls(node) >= self.pulls:
             message = f"As many nodes as spec.rollout.maxPulling allows ({self.pulls}) pull an image."
             return PendingReason.MAX_PULLING, message
-        return None
+        return self.within.lacks(node, back=back, pulls=pulls) if self.within else None
 
     def switch(self, node: NodeState, *, back: bool = False) -> bool:
         """Whether the old server of a staged node may end before the new one starts; if so, it is counted.
@@ -79,25 +72,28 @@ class Budget:
 
         Args:
             node: The node.
-            back: As `take` has it.
+            back: As `lacks` has it.
         """
-        if node.beside_serving and self.starting - self.staged + (0 if back else self.down) >= self.limit:
+        counted = (self, self.within) if self.within else (self,)
+        if node.beside_serving and any(one.waits(back=back) for one in counted):
             return False
-        if _on_its_way(node):
-            self.staged -= node.beside_serving
-        else:
-            self.starting += 1
+        for one in counted:
+            if _on_its_way(node):
+                one.staged -= node.beside_serving
+            else:
+                one.starting += 1
         return True
 
-    @property
-    def full(self) -> str:
-        """Why a node waits for a place, in one sentence."""
-        return _full(self.limit)
+    def waits(self, *, back: bool) -> bool:
+        """Whether a staged node is to keep its old server, `back` as `lacks` has it; of this part alone."""
+        return self.starting - self.staged + (0 if back else self.down) >= self.limit
 
     def restart(self, node: NodeState) -> None:
         """Count a node that is moved, whatever the budget says."""
         self.end(node)
         self.pulling += not _pulls(node)
+        if self.within:
+            self.within.pulling += not _pulls(node)
 
     def end(self, node: NodeState) -> None:
         """Count a node that is given nothing in place of its server, whatever the budget says: it pulls nothing."""
@@ -105,12 +101,30 @@ class Budget:
             self.starting += 1
         if node.server is ServerState.FAILED and not node.answers and node.name not in self.excused:
             self.down = max(self.down - 1, 0)
+        if self.within:
+            self.within.end(node)
 
 
-@lru_cache(maxsize=16)
-def _full(limit: int) -> str:
-    """The sentence of `Budget.full`: every node that waits is told the same."""
-    return f"As many nodes as spec.rollout.maxUnavailable allows ({limit}) are without a ready server."
+@lru_cache(maxsize=64)
+def _full(limit: int, profile: str) -> str:
+    """Why a node waits for a place, in one sentence: all that wait are told the same."""
+    nodes = f"nodes of DeviceProfile {profile}" if profile else "nodes"
+    return f"As many {nodes} as spec.rollout.maxUnavailable allows ({limit}) are without a ready server."
+
+
+def budget_within(judged: Judgement, rules: Rules, now: datetime, whole: Budget) -> Budget:
+    """What one variant has of the budget of all: a percentage is one of its own nodes, too.
+
+    Args:
+        judged: The variant.
+        rules: The rules.
+        now: The hub's time.
+        whole: What all variants share.
+    """
+    if isinstance(rules.max_unavailable, int):
+        return whole  # no part has more nodes without a server than all have
+    own = budget_of([judged], rules, now)
+    return replace(own, pulls=None, profile=judged.variant.profile, within=whole)
 
 
 def budget_of(

@@ -116,7 +116,8 @@ def _takes(judged: Judgement, node: NodeState, budget: Budget, chosen: Chosen) -
     elif busy := judged.variant.busy(node.name):
         chosen.wait(node, PendingReason.NODE_BUSY, busy)
     else:
-        return budget.take(node)
+        budget.restart(node)
+        return True
     return False
 
 

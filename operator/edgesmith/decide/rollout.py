@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from edgesmith.decide.absent import given_back
-from edgesmith.decide.budget import budget_of
+from edgesmith.decide.budget import budget_of, budget_within
 from edgesmith.decide.choose import choose, leave
 from edgesmith.decide.chosen import Chosen
 from edgesmith.decide.fleet import NodeState, RevisionState, RolloutPhase, Rules, ServerState, Variant
@@ -78,7 +78,11 @@ def plan_rollout(
     judged = [judge(variant, rules, now) for variant in variants]
     budget = budget_of(judged, rules, now, leaving)
     left = {name: why for one in judged for name, why in one.rolled_back.items()}
-    courses = tuple(describe(one, choose(one, rules, budget, now, left), rules, now, leaving) for one in judged)
+    parts = [budget_within(one, rules, now, budget) if len(judged) > 1 else budget for one in judged]
+    courses = tuple(
+        describe(one, choose(one, rules, part, now, left), rules, now, leaving)
+        for one, part in zip(judged, parts, strict=True)
+    )
     gone = leave(leaving, rules, budget, left)
     return Rollout(courses, _sorted_moves(gone), _sorted_pending(gone))
 
