@@ -71,6 +71,8 @@ async def test_argo_cd_calls_each_state_that_the_operator_produces_by_its_name(
     seen = Seen(server, namespace)
     await _first_revision(seen, kubelets, operator)
     _a_revision_in_its_steps(seen)
+    _a_node_that_is_away(seen, kubelets)
+    _a_gate_that_refuses(seen)
     _a_canary_that_fails(seen, kubelets)
     _deletion(seen)
 
@@ -112,6 +114,21 @@ def _a_revision_in_its_steps(seen: Seen) -> None:
     seen.wait("rolling-out", "is on 2 of 3 nodes", is_("RollingOut", 2))
     seen.edit(rollout={"promote": [{"revision": canary["revision"]}]})
     seen.wait("updated", "Serving on 3 of 3 nodes.", is_("Complete", 3))
+
+
+def _a_node_that_is_away(seen: Seen, kubelets: Kubelets) -> None:
+    name = f"{seen.namespace}-2"
+    kubelets.cut(name)
+    seen.wait("nodes-offline", "Serving on 2 of 3 nodes, 1 NotReady.", lambda one: one["nodes"].get("notReady") == 1)
+    kubelets.heal(name)
+
+
+def _a_gate_that_refuses(seen: Seen) -> None:
+    """The build is judged anew: no Job, and every node serves what it has."""
+    seen.edit(gates={"maxImageSize": "4k"})
+    seen.wait("gates-failed", "at most 4000 are allowed by spec.gates.maxImageSize", is_("BuildFailed"))
+    seen.edit(gates=None)
+    wait_for("it serves", lambda: is_("Complete", 3)(seen.model()["status"]["variants"][0]))
 
 
 def _a_canary_that_fails(seen: Seen, kubelets: Kubelets) -> None:
