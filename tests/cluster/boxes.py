@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from artifacts import TITLE, pushed
 from bad_input import npz
 from device_class import device_class
 from mobilenets import mobilenet_spec
@@ -18,6 +19,7 @@ from outliers import PATTERNS, pictures, taught
 from sequences import recurrent, series
 from tflite import fully_connected
 
+from edgesmith_builder.oci.content import LAYER
 from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.ground import Ground
 from edgesmith_stage.shell import ROOT
@@ -137,21 +139,24 @@ def _example(fleet: Fleet, file: str, engine: str) -> dict[str, Any]:
 def _loud(fleet: Fleet) -> None:
     """A network that plain int8 spoils, so that it misses its gate."""
     evaluation = {**pictures(200), "labels": np.arange(200) % len(PATTERNS)}
-    _apply_ladder(fleet, "loud", loud(), pictures(40), evaluation)
+    # As an artifact of the registry that images are pushed to, as `oras push` makes one.
+    artifact = pushed(fleet.ground.registry, (loud(), LAYER, {TITLE: "model.onnx"}))
+    source = fleet.publish_bytes("loud", loud()) | {"uri": f"oci://{artifact}:1"}
+    _apply_ladder(fleet, "loud", source, pictures(40), evaluation)
 
 
 def _series(fleet: Fleet) -> None:
     """A recurrence, of which a calibration set makes no int8."""
     (given, _), (asked, labels) = series(40, STEPS, 2), series(200, STEPS, 3)
-    _apply_ladder(fleet, "series", recurrence(), given, {**asked, "labels": labels})
+    _apply_ladder(fleet, "series", fleet.publish_bytes("series", recurrence()), given, {**asked, "labels": labels})
 
 
-def _apply_ladder(fleet: Fleet, name: str, model: bytes, calibration: Arrays, evaluation: Arrays) -> None:
+def _apply_ladder(fleet: Fleet, name: str, source: Arrays, calibration: Arrays, evaluation: Arrays) -> None:
     _apply(
         fleet,
         name,
         "ladder",
-        source=fleet.publish_bytes(name, model),
+        source=source,
         calibration=_set(fleet, f"{name}-calibration", npz(**calibration)),
         evaluation={**_set(fleet, name, npz(**evaluation)), "metric": "Accuracy"},
         picture=None,
