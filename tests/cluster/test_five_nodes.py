@@ -277,6 +277,27 @@ def test_a_node_that_is_cut_while_it_makes_a_revision_ready_keeps_nobody_waiting
     until(lambda: five.nodes(line)["updated"] == 5 and five.one_revision(line), seconds=60, what=f"{lost} to arrive")
 
 
+def test_a_node_that_is_cut_after_its_turn_keeps_its_server_and_the_others_follow(line: Fleet) -> None:
+    old, port = set(five.revisions(line.servers(NAME)).values()), line.model(NAME)["spec"]["serving"]["port"]
+    # One place of the budget is the lost node's: it may be the revision that took it.
+    by_two = {**ROLLOUT, "steps": [{"nodes": 1, "bake": "2s"}], "maxUnavailable": 2}
+    line.patch(NAME, {"serving": {"port": port + 10}, "rollout": by_two})
+    until(lambda: five.moved(line, old) >= 2, seconds=90, what="a second node to move", detail=lambda: five.say(line))
+    lost = min(node for node, found in five.ready(line) if found not in old)
+    line.cut(lost)
+    assert five.moved(line, old) < len(line.ground.edges), "it was over before"
+    pod = line.servers(NAME)[lost].pod
+    uid = line.pods(NAME)[pod]
+    until(lambda: line.not_ready() == {lost}, seconds=60, what=f"{lost} to be NotReady")
+    line.wait_settled(NAME)
+    nodes = five.nodes(line)
+    assert (nodes["updated"], nodes["ready"], nodes["notReady"]) == (4, 4, 1), nodes
+    assert not line.condition(NAME, "Stalled"), "nobody says that the revision took it"
+    line.heal(lost)
+    until(lambda: five.nodes(line)["updated"] == 5 and five.one_revision(line), seconds=60, what=f"{lost} to be back")
+    assert line.pods(NAME)[pod] == uid, "it served on"
+
+
 def test_a_wave_goes_on_where_it_was_when_api_server_and_etcd_restart_in_its_middle(line: Fleet) -> None:
     old, jobs = set(five.revisions(line.servers(NAME)).values()), five.jobs(line)
     port = line.model(NAME)["spec"]["serving"]["port"]
