@@ -159,6 +159,12 @@ METRICS: Final = (
         "counter",
         "Samples that no random sample stands for, because theirs was not kept.",
     ),
+    Metric(
+        "edgesmith_folder_usable",
+        "gauge",
+        "Whether all that was last to be kept in a folder (spool, notes) was kept (1) or not (0).",
+        ("folder",),
+    ),
     Metric("edgesmith_spool_objects", "gauge", "Samples that wait to be sent."),
     Metric("edgesmith_spool_bytes", "gauge", "Bytes of the disk that they take."),
     Metric(

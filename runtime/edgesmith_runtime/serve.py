@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import uvloop
 
 from edgesmith_runtime.batching import Batching, together
-from edgesmith_runtime.descriptors import raise_descriptor_limit
+from edgesmith_runtime.descriptors import connections_of, raise_descriptor_limit
 from edgesmith_runtime.device import trim_heap
 from edgesmith_runtime.dispatcher import Dispatcher
 from edgesmith_runtime.engine import engine_version
@@ -28,7 +28,7 @@ from edgesmith_runtime.judging.making import judge_of
 from edgesmith_runtime.loading import Loaded, LoadFailed, load
 from edgesmith_runtime.metrics import Metrics
 from edgesmith_runtime.rpc.catalogue import catalogue
-from edgesmith_runtime.rpc.server import GrpcServer
+from edgesmith_runtime.rpc.server import GrpcLimits, GrpcServer
 from edgesmith_runtime.service import Service
 from edgesmith_runtime.termination import Finding, write_termination
 
@@ -103,7 +103,8 @@ def serve(settings: Settings) -> int:
         The exit status: 0 after a stop, 1 when the server could not start, did not keep a gate, or requests were cut
         off.
     """
-    raise_descriptor_limit()
+    connections = connections_of(raise_descriptor_limit(), settings.limits.connections)
+    settings = replace(settings, limits=replace(settings.limits, connections=connections))
     try:
         listener = listening_socket(settings.host, settings.http_port)
     except OSError as error:
@@ -128,7 +129,14 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     calls = settings.queue + _SPARE_CALLS
     limits = settings.limits
     grpc_server = GrpcServer(
-        service, methods, watchers, budget=http.budget, turns=http.turns, limits=limits, calls=calls
+        service,
+        methods,
+        watchers,
+        budget=http.budget,
+        turns=http.turns,
+        limits=limits,
+        calls=calls,
+        own=GrpcLimits(connections=limits.connections),
     )
     try:
         grpc_listener = listening_socket(settings.host, settings.grpc_port)

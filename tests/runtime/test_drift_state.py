@@ -34,7 +34,7 @@ def test_a_watch_goes_on_after_a_restart_as_if_there_had_been_none(tmp_path: Pat
     whole, first = a_watch(), a_watch()
     for watch in (whole, first):
         live(watch, camera, 27 * 3600, start=60)
-    assert keep(first, tmp_path)
+    keep(first, tmp_path)
     second = a_watch()
     assert take_up(second, tmp_path)
     assert second.figures
@@ -95,7 +95,8 @@ def test_a_crash_while_it_is_written_leaves_the_one_before(tmp_path: Path, monke
 
     monkeypatch.setattr("os.fsync", full)
     live(watch, camera, 7200, start=7200)
-    assert not keep(watch, tmp_path)
+    with pytest.raises(OSError, match="No space"):
+        keep(watch, tmp_path)
     assert (tmp_path / FILE).read_bytes() == before
 
 

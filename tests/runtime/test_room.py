@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack, closing, suppress
 from typing import Any, cast
 
 import uvloop
 
+from edgesmith_runtime.http.server import REFUSED
+from tests.patience import PATIENCE
 from tests.runtime.pages import GET, HOUR, connect, only, serving, slow_client, until, without_sweeps
 
 
@@ -83,6 +85,22 @@ async def test_a_connection_too_many_is_told_so_where_all_are_being_answered() -
         reader, writer = await connect(port)
         assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
         writer.close()
+        first_writer.close()
+
+
+async def test_those_too_many_that_are_told_so_are_bounded() -> None:
+    async with serving(connections=1) as (server, port), AsyncExitStack() as clients:
+        _, first_writer = await connect(port)
+        first_writer.write(GET.replace(b"/", b"/never", 1))
+        await cast("Any", server.api).asked.wait()
+        for number in range(1, REFUSED + 20):
+            client = clients.enter_context(closing(socket.socket()))
+            client.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", port))
+            with suppress(ConnectionResetError):
+                said = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 100), PATIENCE)
+                assert said.startswith(b"HTTP/1.1 503 ") == (number <= REFUSED)
+        assert len(server._connections) == 1 + REFUSED
         first_writer.close()
 
 

@@ -16,10 +16,11 @@ import pytest
 from edgesmith_runtime.spool.disk import RealDisk
 from edgesmith_runtime.spool.spool import Spool
 from tests.patience import PATIENCE
+from tests.runtime.gone_disks import Fault, ReadOnly, held
 from tests.runtime.judged import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from edgesmith_runtime.bundle import Bundle
@@ -137,6 +138,33 @@ def test_nothing_is_kept(toy: Bundle, start_server: StartServer, tmp_path: Path,
     assert [path for path in tmp_path.rglob("*.npz") if path.is_file()] == []
     if "Samples" not in options:
         assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fault]:
+    yield from held(ReadOnly, tmp_path / "spool", monkeypatch)
+
+
+def test_a_disk_that_fails_costs_no_answer(
+    toy: Bundle, start_server: StartServer, tmp_path: Path, read_only: Fault
+) -> None:
+    spool = tmp_path / "spool"
+    server = start_server(toy.folder, "--privacy", "Samples", "--spool", str(spool), *PLENTY)
+    ask(server, "toy")
+    until(lambda: len(kept(spool)) >= 1)
+    read_only.begin()
+    ask(server, "toy", count=60)
+    until(lambda: metrics(server)['edgesmith_samples_total{outcome="disk_failed"}'] >= 2)
+    assert metrics(server)['edgesmith_folder_usable{folder="spool"}'] == 0
+    before = len(kept(spool))
+    read_only.end()
+    ask(server, "toy")
+    until(lambda: len(kept(spool)) > before)
+    until(lambda: metrics(server)['edgesmith_folder_usable{folder="spool"}'] == 1)
+    assert server.stop() == 0
+    said = [line["message"] for line in server.lines if line.get("folder") == "spool"]
+    assert 1 <= len(said) <= 2
+    assert all("Read-only file system" in words for words in said)
 
 
 def test_a_spool_that_cannot_be_used_leaves_the_server_as_it_is(

@@ -176,6 +176,34 @@ def test_what_a_disk_refuses_otherwise_is_said(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_what_cannot_be_removed_keeps_others_out_and_the_limit_holds(tmp_path: Path) -> None:
+    class Sticky(RealDisk):
+        def remove(self, path: Path) -> None:
+            if path.name.startswith("00000"):
+                raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+            super().remove(path)
+
+    spool = Spool(Sticky(), tmp_path, BLOCK)
+    assert spool.put(content(0), value=0).kept
+    for number in range(1, 4):
+        with pytest.raises(OSError, match="not permitted"):
+            spool.put(content(number), value=number)
+    assert numbers(spool) == [0]
+
+
+def test_why_a_file_could_not_be_written_is_what_is_said(tmp_path: Path) -> None:
+    class Worse(RealDisk):
+        def sync(self, handle: int) -> None:
+            del handle
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        def remove(self, path: Path) -> None:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    put = Spool(Worse(), tmp_path, BLOCK).put(content(1), value=1)
+    assert (put.kept, put.full) == (False, True)
+
+
 class ForgetfulDisk(PowerDisk):
     """The names of its folder cannot be made to last, so many times."""
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import logging
+import os
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -12,7 +16,7 @@ import pytest
 from played import Answer, Played, refused
 
 from edgesmith_runtime.spool.disk import RealDisk
-from edgesmith_runtime.spool.spool import Kept, Spool
+from edgesmith_runtime.spool.spool import Kept, Spool, Waiting
 from edgesmith_runtime.uplink.command import Uplink, UplinkSettings
 from edgesmith_runtime.uplink.credentials import CredentialsInvalid, read_login
 from edgesmith_runtime.uplink.rate import Rate
@@ -220,3 +224,79 @@ def test_what_cannot_be_read_of_a_standing_says_nothing(tmp_path: Path) -> None:
         assert Standing.read(path) == Standing()
     path.write_text('{"counts": {"Sent": 3, "Evil": 4}, "sent": 7, "reason": "Sent", "message": ""}')
     assert Standing.read(path) == Standing({"Sent": 3}, 7, "Sent", "")
+
+
+# Disks that fail ------------------------------------------------------------------------------------------------------
+
+
+class Faulty(RealDisk):
+    """Some files cannot be read, and as long as it is read-only none is removed."""
+
+    def __init__(self, unreadable: bytes = b"") -> None:
+        self.read_only = True
+        self._unreadable = unreadable
+
+    def read(self, path: Path) -> bytes:
+        data = super().read(path)
+        if data == self._unreadable:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return data
+
+    def remove(self, path: Path) -> None:
+        if self.read_only:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        super().remove(path)
+
+
+def sends(tmp_path: Path, disk: Faulty, looks: int) -> tuple[list[str], Uplink]:
+    """What was asked of a bucket in so many looks."""
+    keys(tmp_path)
+    with Played(lambda request: (request.rfile.read(int(request.headers["Content-Length"])), Answer())[1]) as store:
+        found = uplink(tmp_path, f"http://127.0.0.1:{store.port}", threading.Event())
+        found._waiting = Waiting(disk, tmp_path / "spool" / "objects")
+        for _ in range(looks):
+            found._step()
+        found._bucket.close()
+        return store.asked, found
+
+
+def test_what_cannot_be_removed_is_sent_once_and_removed_when_it_can_be(tmp_path: Path, spool: Spool) -> None:
+    for number in range(3):
+        spool.put(str(number).encode(), value=number)
+    disk = Faulty()
+    asked, sending = sends(tmp_path, disk, 8)
+    assert len(asked) == len(set(asked)) == len(spool.kept()) == 3
+    disk.read_only = False
+    sending._step()
+    assert (spool.kept(), sending._stored) == ([], set())
+
+
+def test_one_that_cannot_be_read_keeps_no_other_back(
+    tmp_path: Path, spool: Spool, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(3):
+        spool.put(str(number).encode(), value=number)
+    disk = Faulty(b"2")
+    disk.read_only = False
+    with caplog.at_level(logging.WARNING):
+        asked, sending = sends(tmp_path, disk, 9)
+    assert len(asked) == 2
+    assert [one.digest for one in spool.kept()] == [hashlib.sha256(b"2").hexdigest()]
+    assert sending._standing.counts["DiskFailed"] >= 2
+    assert sending.last_words == "a sample cannot be read from the node's disk: Input/output error"
+    assert len(caplog.records) <= 3
+
+
+def test_a_folder_that_cannot_be_listed_is_said_once(
+    tmp_path: Path, spool: Spool, caplog: pytest.LogCaptureFixture
+) -> None:
+    del spool
+    sending = uplink(tmp_path, "http://127.0.0.1:1", threading.Event())
+    (tmp_path / "spool" / "objects").rmdir()
+    assert sending._step() > 0
+    (tmp_path / "spool" / "objects").write_bytes(b"a file in its place")
+    with caplog.at_level(logging.INFO):
+        assert all(sending._step() > 0 for _ in range(5))
+    assert [record.message for record in caplog.records] == [
+        "samples wait: the samples cannot be read from the node's disk: Not a directory"
+    ]

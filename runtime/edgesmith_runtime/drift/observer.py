@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edgesmith_runtime.drift.state import FILE, keep, take_up
+from edgesmith_runtime.complaints import Complaints
+from edgesmith_runtime.drift.state import keep, take_up
 from edgesmith_runtime.drift.verdict import Verdict, verdict_of
 from edgesmith_runtime.drift.watch import NOVEL, SCORES, SKETCH, State, Watch
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Drift"]
 
 _log: Final = logging.getLogger(__name__)
+_STATE: Final = "state"
 _KEEP: Final = 60.0
 """Seconds between two writes of the state: what a crash loses."""
 
@@ -43,11 +45,9 @@ class Drift:
         self._kept = 0.0
         self._changed = False
         self._lock = threading.Lock()
-        if notes is not None and take_up(self._watch, notes):
-            _log.info("drift goes on from before", extra={"state": self._watch.state, "samples": self._watch.samples})
-        elif notes is not None and (notes / FILE).exists():
-            _log.info("drift begins anew: what was kept is of another model or form, or spoilt")
-            keep(self._watch, notes)  # said once
+        self._disk = Complaints("notes")
+        if notes is not None:
+            self._begin(notes)
         self._said = verdict_of(self._watch)
 
     @property
@@ -85,6 +85,8 @@ class Drift:
     def tell(self, metrics: Metrics) -> None:
         """Write what is known as metrics; see `Observer`."""
         watch = self._watch
+        if self._notes is not None:
+            self._disk.tell(metrics)
         metrics.put("edgesmith_drifted", value=watch.state is State.DRIFTED)
         metrics.put("edgesmith_drift_known", value=watch.state is not State.LEARNING)
         metrics.put("edgesmith_drift_samples_total", value=watch.samples)
@@ -107,9 +109,32 @@ class Drift:
             self._keep(self._kept)
 
     def _keep(self, now: float) -> None:
+        """Write it down; what could not be written is tried again as the next change would be."""
         self._kept, self._changed = now, False
-        if self._notes is not None:
+        if self._notes is None:
+            return
+        try:
             keep(self._watch, self._notes)
+        except OSError as error:
+            self._changed = True
+            self._disk.wrong(_STATE, f"what is known of drift cannot be kept: {error.strerror}")
+        else:
+            self._disk.right(_STATE)
+
+    def _begin(self, notes: Path) -> None:
+        """Go on from before, or say why not."""
+        try:
+            found = take_up(self._watch, notes)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._disk.wrong(_STATE, f"drift begins anew: what was kept cannot be read: {error.strerror}")
+            return
+        if found:
+            _log.info("drift goes on from before", extra={"state": self._watch.state, "samples": self._watch.samples})
+            return
+        _log.info("drift begins anew: what was kept is of another model or form, or spoilt")
+        self._keep(self._kept)  # said once
 
 
 def _finite(value: float) -> float:

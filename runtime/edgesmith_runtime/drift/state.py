@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from edgesmith_runtime.drift.watch import State
 from edgesmith_runtime.drift.window import BLOCKS, SPANS
+from edgesmith_runtime.spool.disk import RealDisk, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,10 +30,11 @@ _LAST: Final = 2.0**62
 """No time is later. A number may have so many digits that it is no float, and is compared as it is."""
 
 
-def keep(watch: Watch, folder: Path) -> bool:
-    """Write what a watch knows; say whether that could be done.
+def keep(watch: Watch, folder: Path) -> None:
+    """Write what a watch knows. A crash meanwhile leaves the old file or the new one, whole.
 
-    A crash meanwhile leaves the old file or the new one, whole.
+    Raises:
+        OSError: It could not be written.
     """
     window = watch.window
     sums = np.concatenate([array.reshape(-1) for array in window.sums]).astype("<f4").tobytes()
@@ -51,26 +52,21 @@ def keep(watch: Watch, folder: Path) -> bool:
         "spans": window.spans,
         "digest": hashlib.sha256(sums).hexdigest(),
     }
-    new = folder / f"{FILE}.new"
-    try:
-        with new.open("wb") as stream:
-            stream.write(json.dumps(head).encode() + b"\n" + sums)
-            stream.flush()
-            os.fsync(stream.fileno())
-        new.replace(folder / FILE)
-    except OSError:
-        return False
-    return True
+    write_whole(RealDisk(), folder / FILE, json.dumps(head).encode() + b"\n" + sums, folder / f"{FILE}.new")
 
 
 def take_up(watch: Watch, folder: Path) -> bool:
-    """Go on where another watch of the same baseline ended; say whether there was one."""
+    """Go on where another watch of the same baseline ended; say whether there was one.
+
+    Raises:
+        OSError: What it left cannot be read, or nothing is there.
+    """
     try:
         with (folder / FILE).open("rb") as stream:
             data = stream.read(_LARGEST + 1)
         line, _, sums = data.partition(b"\n")
         head = json.loads(line)
-    except (OSError, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         return False
     if len(data) > _LARGEST or not isinstance(head, dict) or not _of(watch, head, sums):
         return False

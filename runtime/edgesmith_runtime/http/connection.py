@@ -70,6 +70,9 @@ class Connection(asyncio.BufferedProtocol):
         self._sending = Sending(self._transport, self._limits, self._server.budget, self._peer)
         with self._guard:
             if not self._server.add(self):
+                if self._server.crowded:
+                    self._transport.abort()
+                    return
                 self._reader.refuse(error_response(Unavailable("too many connections are open; retry in a moment")))
             self._advance()
 

@@ -15,7 +15,7 @@ from edgesmith_runtime.http.turns import Turns
 if TYPE_CHECKING:
     from edgesmith_runtime.http.api import HttpApi
 
-__all__ = ["ACCEPTS", "BACKLOG", "HttpServer", "listening_socket"]
+__all__ = ["ACCEPTS", "BACKLOG", "REFUSED", "HttpServer", "listening_socket"]
 
 _SCRATCH: Final = 64 * 1024
 BACKLOG: Final = 512
@@ -25,6 +25,8 @@ ACCEPTS: Final = 8
 uvloop takes up one for each listening socket. With a single socket a probe would wait for as many turns as there are
 connections before it.
 """
+REFUSED: Final = 32
+"""Connections above the limit that are told so: each stays for as long as its client may take to read it."""
 _SWEEP: Final = 0.5
 """Seconds between two looks at the connections' deadlines."""
 
@@ -103,6 +105,11 @@ class HttpServer:
         self._waiting.pop(connection, None)
         if not self._connections:
             self._empty.set()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so many connections are above the limit already that a further one is not even told so."""
+        return len(self._connections) > self.limits.connections + REFUSED
 
     def _make_room(self) -> bool:
         """Close the connection that has waited longest for a request, for more of a body, or for its client to read."""

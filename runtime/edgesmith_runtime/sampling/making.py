@@ -10,6 +10,7 @@ from edgesmith_runtime.judging.confidence import probabilities
 from edgesmith_runtime.loading import has_batch
 from edgesmith_runtime.sampling.arguments import node_name
 from edgesmith_runtime.sampling.choosing import Chooser
+from edgesmith_runtime.sampling.later import Later
 from edgesmith_runtime.sampling.likeness import Likeness
 from edgesmith_runtime.sampling.recorder import Keeping, Recorder, Subject
 from edgesmith_runtime.spool.budget import DayBudget
@@ -44,7 +45,7 @@ def recorder_of(
     *,
     name: str,
     novelty: Callable[[Run], NDArray[np.float64] | None] | None = None,
-) -> Recorder | None:
+) -> Later | None:
     """Make what takes samples, before the model is served; None where it cannot be, which is logged.
 
     Args:
@@ -59,27 +60,30 @@ def recorder_of(
     if (unknown := asked.redaction.unknown(tensors)) is not None:
         _log.error("no samples are taken: %r is to be redacted, and the model has no such tensor", unknown)
         return None
-    disk, objects = RealDisk(), asked.spool / OBJECTS
-    try:
-        objects.mkdir(parents=True, exist_ok=True)
-        spool, now = Spool(disk, objects, asked.disk_bytes), instant()
-        metrics.add("edgesmith_samples_dropped_total", by=len(spool.recover()))
-        budget = DayBudget(disk, asked.spool, asked.day_bytes, now)
-    except OSError as error:
-        _log.error("no samples are taken: %s cannot be used: %s", asked.spool, error.strerror)
-        return None
     batched = frozenset(tensors) if all(has_batch(spec, golden) for spec in bundle.inputs) else frozenset()
     batched -= {spec.name for spec in bundle.outputs if spec.shape[:1] != (ANY_SIZE,)}
     classes = probabilities(engine, golden)
+    subject = Subject(name, bundle.model_digest, bundle.precision, node_name(), batched, classes)
     rates = asked.rates(unsure=classes is not None, novel=novelty is not None)
     likeness = Likeness(golden.samples(engine)[:_COMPARED])
-    chooser = Chooser(rates, likeness, seed=secrets.randbits(64), now=budget.advance(now))
-    subject = Subject(name, bundle.model_digest, bundle.precision, node_name(), batched, classes)
-    return Recorder(
-        subject,
-        chooser,
-        asked.redaction,
-        Keeping(spool, budget, asked.spool / FILE),
-        metrics,
-        novelty=novelty,
-    )
+
+    def make() -> Recorder:
+        keeping, seconds = _opened(asked, metrics)
+        chooser = Chooser(rates, likeness, seed=secrets.randbits(64), now=seconds)
+        return Recorder(subject, chooser, asked.redaction, keeping, metrics, novelty=novelty)
+
+    return Later(make)
+
+
+def _opened(asked: Sampling, metrics: Metrics) -> tuple[Keeping, float]:
+    """Where samples are kept, and the seconds that have surely passed.
+
+    Raises:
+        OSError: The folder cannot be used.
+    """
+    disk, objects = RealDisk(), asked.spool / OBJECTS
+    objects.mkdir(parents=True, exist_ok=True)
+    spool, now = Spool(disk, objects, asked.disk_bytes), instant()
+    metrics.add("edgesmith_samples_dropped_total", by=len(spool.recover()))
+    budget = DayBudget(disk, asked.spool, asked.day_bytes, now)
+    return Keeping(spool, budget, asked.spool / FILE), budget.advance(now)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from edgesmith_runtime.complaints import Complaints
 from edgesmith_runtime.sampling.choosing import Chooser, Offer
 from edgesmith_runtime.sampling.redaction import Redaction, RedactionFailed
 from edgesmith_runtime.sampling.sample import Facts, pack
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Keeping", "Recorder", "Subject"]
 
-_log: Final = logging.getLogger(__name__)
 _RAW: Final = 64 << 20
 """Bytes of one sample that is considered, before it is packed."""
 _ROOM: Final = 8192
 """Bytes that the day's budget takes of a disk while it is written."""
-_WARNINGS: Final = 16
 _LOOK: Final = 2.0
 """Seconds between two looks at what waits, for metrics."""
+_SAMPLE, _BUDGET = "sample", "budget"
+_FULL: Final = "a sample cannot be kept: the disk is full of what is worth more, or of others' files"
 _KEEP: Final = 60.0
 """Seconds between two times that what was saved up is written down."""
 
@@ -121,10 +121,14 @@ class Recorder:
         self._novelty = novelty
         self._now = now
         self._kept = 0.0
-        self._told = set[str]()
+        self._redacting = Complaints("spool", self._seconds)
+        self._disk = Complaints("spool", self._seconds)
         self._looked = 0.0
         self._seen = self._look()
         chooser.resume(keeping.budget.notes)
+
+    def _seconds(self) -> float:
+        return self._budget.time
 
     def observe(self, run: Run) -> None:
         """Consider the samples of a run."""
@@ -160,6 +164,7 @@ class Recorder:
         metrics.put("edgesmith_spool_objects", value=seen.objects)
         metrics.put("edgesmith_spool_bytes", value=seen.size)
         seen.standing.tell(metrics)
+        self._disk.tell(metrics)
 
     def close(self) -> None:
         """Write down what was saved up."""
@@ -187,7 +192,7 @@ class Recorder:
         try:
             data = pack(self._facts(choice, now, moment), *self._redaction.apply(choice.inputs, choice.outputs))
         except RedactionFailed as error:
-            self._warn(f"a sample is not kept: {error}")
+            self._redacting.wrong("sample", f"a sample is not kept: {error}")
             return "not_redacted", 0
         if len(data) > LARGEST:
             return "too_large", 0
@@ -196,14 +201,14 @@ class Recorder:
                 return "over_budget", 0
             put = self._spool.put(data, value=choice.value, random=choice.reason == "Random")
         except OSError as error:
-            self._warn(f"a sample cannot be kept: {error.strerror}")
+            self._disk.wrong(_SAMPLE, f"a sample cannot be kept: {error.strerror}")
             return ("disk_full" if error.errno in FULL else "disk_failed"), 0
         self._metrics.add("edgesmith_samples_dropped_total", by=len(put.dropped))
         if put.full:
-            self._warn("a sample cannot be kept: the disk is full of what is worth more, or of others' files")
+            self._disk.wrong(_SAMPLE, _FULL)
         if not put.kept:
             return ("disk_full" if put.full else "spool_full"), 0
-        self._told.clear()
+        self._disk.right(_SAMPLE)
         return choice.reason.lower(), len(data)
 
     def _pay(self, choice: Choice, size: int, moment: Instant) -> bool:
@@ -243,13 +248,9 @@ class Recorder:
         try:
             self._budget.keep()
         except OSError as error:
-            self._warn(f"what was saved up of the day's bytes cannot be written: {error.strerror}")
-
-    def _warn(self, words: str) -> None:
-        """Log it once until a sample is kept again: a disk that is full is so for long."""
-        if words not in self._told and len(self._told) < _WARNINGS:
-            self._told.add(words)
-            _log.warning("%s", words)
+            self._disk.wrong(_BUDGET, f"what was saved up of the day's bytes cannot be written: {error.strerror}")
+        else:
+            self._disk.right(_BUDGET)
 
 
 def _whole(scores: NDArray[np.float64] | None, samples: int | None) -> NDArray[np.float64] | None:

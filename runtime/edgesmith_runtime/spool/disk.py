@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
@@ -12,13 +13,14 @@ if TYPE_CHECKING:
 __all__ = ["Disk", "RealDisk", "write_whole"]
 
 _PIECE: Final = 1 << 16
+_MODE: Final = 0o640
 
 
 class Disk(Protocol):
     """A folder of files. Every method raises `OSError` as the system does."""
 
     def create(self, path: Path) -> int:
-        """Begin an empty file in the place of what is there."""
+        """Begin an empty file in the place of what is there; its folder is made where that has gone."""
 
     def write(self, handle: int, data: bytes) -> int:
         """Write some of the bytes; returns how many."""
@@ -39,7 +41,7 @@ class Disk(Protocol):
         """Return once its names would outlast a power cut."""
 
     def files(self, folder: Path) -> Iterator[tuple[str, int]]:
-        """The names of its files and their sizes in bytes."""
+        """The names of its files and their sizes in bytes; none where the folder has gone."""
 
     def read(self, path: Path) -> bytes:
         """All bytes of a file."""
@@ -50,7 +52,13 @@ class RealDisk:
 
     def create(self, path: Path) -> int:
         """As `Disk`."""
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            return os.open(path, flags, _MODE)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.sync_folder(path.parent.parent)
+            return os.open(path, flags, _MODE)
 
     def write(self, handle: int, data: bytes) -> int:
         """As `Disk`."""
@@ -82,7 +90,11 @@ class RealDisk:
 
     def files(self, folder: Path) -> Iterator[tuple[str, int]]:
         """As `Disk`."""
-        with os.scandir(folder) as entries:
+        try:
+            found = os.scandir(folder)
+        except FileNotFoundError:
+            return
+        with found as entries:
             for entry in entries:
                 try:
                     if entry.is_file(follow_symlinks=False):
@@ -118,6 +130,7 @@ def write_whole(disk: Disk, path: Path, data: bytes, part: Path) -> None:
             disk.close(handle)
         disk.rename(part, path)
     except OSError:
-        disk.remove(part)
+        with suppress(OSError):  # why it could not be written is what is to be known
+            disk.remove(part)
         raise
     disk.sync_folder(path.parent)

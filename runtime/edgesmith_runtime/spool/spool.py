@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -183,7 +184,8 @@ class Spool(Waiting):
                 write_whole(self._disk, self._folder / new.name, data, self._folder / f"{_PART}.npz")
             except OSError as error:
                 # It may be there, and would be sent, though it counts as not kept.
-                self._disk.remove(self._folder / new.name)
+                with suppress(OSError):
+                    self._disk.remove(self._folder / new.name)
                 if error.errno not in FULL:
                     raise
                 room = _going([one for one in lesser if one not in gone], new.room)
@@ -193,11 +195,17 @@ class Spool(Waiting):
                     self.remove(one)
                 gone += room
                 continue
+            self._drop([one for one in going if one not in gone], new)
+            return Put(kept=True, dropped=tuple(gone) + tuple(one for one in going if one not in gone))
+
+    def _drop(self, going: list[Kept], new: Kept) -> None:
+        """Remove what goes for another object; where it cannot go, that one does: or each would add to the limit."""
+        try:
             for one in going:
-                if one not in gone:
-                    self.remove(one)
-                    gone.append(one)
-            return Put(kept=True, dropped=tuple(gone))
+                self.remove(one)
+        except OSError:
+            self.remove(new)
+            raise
 
 
 def _going(kept: list[Kept], over: int) -> tuple[Kept, ...]:

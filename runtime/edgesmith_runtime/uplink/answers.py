@@ -23,6 +23,7 @@ Reason = Literal[
     "Unsupported",
     "Failed",
     "NoCredentials",
+    "DiskFailed",
 ]
 REASONS: Final[tuple[Reason, ...]] = Reason.__args__  # type: ignore[attr-defined]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import threading
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edgesmith_runtime.spool.disk import RealDisk
-from edgesmith_runtime.spool.spool import Waiting
+from edgesmith_runtime.spool.spool import Kept, Waiting
 from edgesmith_runtime.uplink.answers import Outcome
 from edgesmith_runtime.uplink.bucket import Bucket, Target
 from edgesmith_runtime.uplink.clock import BucketClock
@@ -75,6 +76,8 @@ class Uplink:
         self._ending = Ending(ending, settings.drain_seconds)
         self._waiting = Waiting(RealDisk(), settings.spool / OBJECTS)
         self._sending = Sending()
+        self._stored = set[Kept]()
+        """What is in the bucket, and still in the spool."""
         self._standing = Standing.read(settings.spool / FILE)
         bucket_name, prefix = settings.place
         parts = [*([prefix] if prefix else []), settings.node, settings.owner]
@@ -92,14 +95,18 @@ class Uplink:
     def _step(self) -> float:
         """Send one object; returns how long to pause, 0 where the next may go at once."""
         try:
-            kept = self._waiting.kept()
-        except FileNotFoundError:
+            kept = self._left()
+        except OSError as error:
+            self._say(_unread("the samples", error))
             return _LOOK
         most = self._settings.rate * self._ending.left
         one = self._sending.next([one for one in kept if one.size <= most])  # what cannot go whole is not begun
         if one is None:
             return _LOOK
-        data = self._waiting.read(one)
+        try:
+            data = self._waiting.read(one)
+        except OSError as error:
+            return self._after(one, _unread("a sample", error))
         if data is None:
             return 0.0
         try:
@@ -107,10 +114,23 @@ class Uplink:
             outcome = self._bucket.put(login, one.digest, data)
         except CredentialsInvalid as error:
             outcome = Outcome("NoCredentials", str(error))
+        return self._after(one, outcome)
+
+    def _after(self, one: Kept, outcome: Outcome) -> float:
         if outcome.stored:
-            self._waiting.remove(one)
+            self._stored.add(one)
         self._say(outcome)
         return self._sending.after(one, outcome)
+
+    def _left(self) -> list[Kept]:
+        """What waits still; what was sent is removed first, and never sent again where it cannot be."""
+        with contextlib.suppress(OSError):
+            for one in sorted(self._stored):
+                self._waiting.remove(one)
+                self._stored.discard(one)
+        kept = self._waiting.kept()
+        self._stored.intersection_update(kept)
+        return [one for one in kept if one not in self._stored]
 
     def _say(self, outcome: Outcome) -> None:
         if self._standing.take(outcome):
@@ -134,6 +154,10 @@ class Uplink:
     def last_words(self) -> str:
         """What was last said."""
         return self._standing.message or "Nothing was refused."
+
+
+def _unread(what: str, error: OSError) -> Outcome:
+    return Outcome("DiskFailed", f"{what} cannot be read from the node's disk: {error.strerror}")
 
 
 def run_uplink(settings: UplinkSettings) -> int:
