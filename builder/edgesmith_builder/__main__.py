@@ -32,4 +32,4 @@ if __name__ == "__main__":
 
         return build()
 
-    sys.exit(run_apart(main, options.termination_log))
+    sys.exit(run_apart(main, options.termination_log, options.candidate_seconds))

@@ -34,6 +34,8 @@ def _build_parser() -> argparse.ArgumentParser:
     add("--builder-image", help="the image that this program runs in, by digest, for the provenance")
     add("--compiler", type=Path, help="folder that is shared with a container that compiles, for toolchains whose "
         "compiler is not part of the builder")  # fmt: skip
+    add("--candidate-seconds", type=float, help="how long one candidate may take to be made and scored; one that takes "
+        "longer is left out; without, as long as it likes")  # fmt: skip
     add("--threads", type=int, default=len(os.sched_getaffinity(0)), help="cores to score with")
     return parser
 
@@ -43,6 +45,7 @@ def _resolve_parser() -> argparse.ArgumentParser:
         prog=f"python3 -m edgesmith_builder {RESOLVE}", description="Find out which bytes lie at URIs."
     )
     _add_places(parser, "the ResolveRequest, a JSON file")
+    parser.set_defaults(candidate_seconds=None)
     return parser
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from edgesmith_builder.contract import PRUNED, Candidate, Form, Pruning
 from edgesmith_builder.failures import CompileFailed, machine_failed
 from edgesmith_builder.ladder import Attempt, Workshop
+from edgesmith_builder.lastwords import left_out, trying
 from edgesmith_builder.progress import size_text, step
 from edgesmith_builder.prune import prune, refusal
 
@@ -31,7 +32,14 @@ class Forms:
         self._pruning = pruning
 
     def attempt(self, form: Form) -> Attempt:
-        """Try one form; see `Workshop.attempt`."""
+        """Try one form; see `Workshop.attempt`. One that ended an earlier process of this build is not tried again."""
+        why = left_out(form)
+        if why is not None:
+            return self._whole.rejected(form, why)
+        with trying(form):
+            return self._attempt(form)
+
+    def _attempt(self, form: Form) -> Attempt:
         if form not in PRUNED.values():
             return self._whole.attempt(form)
         found = self._pruned

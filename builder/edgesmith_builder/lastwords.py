@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import mmap
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,14 @@ _LONGEST = 1000
 _MOST = 3
 """Notes that are kept; there are never so many, and the page must not overflow."""
 
+MADE, SCORED = "it was made", "it was scored"
+"""What is done with a candidate, as `doing` takes it."""
+
 _page = mmap.mmap(-1, _SIZE)
 """Shared with the processes that are forked from here on."""
+
+_left_out: dict[str, str] = {}
+"""Why candidates are not to be tried, by their form: processes that are forked find what stood here then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,18 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class Trying:
+    """A candidate that is being made and scored by code that may end the process."""
+
+    form: str
+    """Which one: `int8`."""
+    doing: str
+    """What is done with it, as the end of a sentence: `it was scored`."""
+    since: float
+    """When that began, by a clock that all processes have in common."""
+
+
+@dataclass(frozen=True, slots=True)
 class LastWords:
     """What a process left on the page."""
 
@@ -45,6 +64,8 @@ class LastWords:
     """Its folder for temporary files."""
     notes: tuple[Note, ...] = ()
     """What it has in hand, the last one last."""
+    trying: Trying | None = None
+    """The candidate that it works on."""
 
     def sentence(self, how: str) -> str | None:
         """What is to be said where it ended; None where no file was in hand.
@@ -60,10 +81,19 @@ class LastWords:
 
 
 def read() -> LastWords:
-    """What stands on the page."""
+    """What stands on the page; nothing where it is being written."""
     text = bytes(_page).rstrip(b"\0")
-    found: dict[str, Any] = json.loads(text) if text else {}
-    return LastWords(found.get("status"), found.get("work"), tuple(Note(**one) for one in found.get("notes", ())))
+    try:
+        found: dict[str, Any] = json.loads(text) if text else {}
+    except ValueError:
+        return LastWords()
+    notes, trying = tuple(Note(**one) for one in found.get("notes", ())), found.get("trying")
+    return LastWords(found.get("status"), found.get("work"), notes, Trying(**trying) if trying else None)
+
+
+def forget() -> None:
+    """Clear the page for another process."""
+    _write(LastWords())
 
 
 def finished(status: int) -> None:
@@ -78,9 +108,9 @@ def finished(status: int) -> None:
 @contextmanager
 def littering(folder: Path) -> Iterator[None]:
     """Name a folder that is to go with this process, however it ends."""
-    _write(LastWords(work=str(folder), notes=read().notes))
+    _write(replace(read(), work=str(folder)))
     yield
-    _write(LastWords(notes=read().notes))
+    _write(replace(read(), work=None))
 
 
 @contextmanager
@@ -96,13 +126,55 @@ def in_hand(what: str, doing: str, expected: str) -> Iterator[None]:
     """
     before = read()
     note = Note(what[:_LONGEST], doing[:_LONGEST], expected[:_LONGEST])
-    _write(LastWords(before.status, before.work, (*before.notes, note)[-_MOST:]))
+    _write(replace(before, notes=(*before.notes, note)[-_MOST:]))
     try:
         yield
     except Exception:
         _write(before)
         raise
     _write(before)
+
+
+@contextmanager
+def trying(form: str) -> Iterator[None]:
+    """Name a candidate for as long as the block may end the process; what leaves it as no Exception does.
+
+    Args:
+        form: Which one.
+    """
+    _write(replace(read(), trying=Trying(form, MADE, time.monotonic())))
+    try:
+        yield
+    except Exception:
+        _write(replace(read(), trying=None))
+        raise
+    _write(replace(read(), trying=None))
+
+
+def doing(what: str) -> None:
+    """Say what is done with the candidate from here on.
+
+    Args:
+        what: The end of a sentence: `it was scored`.
+    """
+    words = read()
+    if words.trying is not None:
+        _write(replace(words, trying=replace(words.trying, doing=what)))
+
+
+def leave_out(form: str, why: str) -> None:
+    """Have the processes that are forked from here on leave a candidate out.
+
+    Args:
+        form: Which one.
+        why: In one sentence, as its rejection.
+    """
+    _left_out[form] = why
+
+
+def left_out(form: str) -> str | None:
+    """Why a candidate is not to be tried; None where it is."""
+    return _left_out.get(form)
 
 
 def _write(words: LastWords) -> None:

@@ -46,6 +46,16 @@ def test_a_job_carries_the_authorities_that_its_builder_is_to_trust(names: tuple
             assert files[arguments[arguments.index(flag) + 1].removeprefix("/etc/edgesmith/")] == f"PEM of {name}"
 
 
+@pytest.mark.parametrize("precisions", [["fp32"], ["int8", "int8-mixed", "fp32"]])
+def test_all_candidates_of_a_job_may_hang_and_it_still_has_the_time_to_say_so(precisions: list[str]) -> None:
+    board = profile(toolchain={"name": "ONNXRuntime", "precisions": precisions})
+    build = build_for(model(), board, SETTINGS)
+    pod = build_job(model(), StartBuild(board, build, "", (), 0), SETTINGS)["spec"]["template"]["spec"]
+    words = pod["containers"][0]["args"]
+    seconds = int(words[words.index("--candidate-seconds") + 1])
+    assert seconds * (len(precisions) + 1) <= pod["activeDeadlineSeconds"] < (seconds + 1) * (len(precisions) + 1)
+
+
 def test_a_job_runs_as_the_service_account_that_may_read_the_bucket() -> None:
     assert "serviceAccountName" not in started(SETTINGS)["spec"]["template"]["spec"]
     pod = started(replace(SETTINGS, builder_service_account="builders"))["spec"]["template"]["spec"]

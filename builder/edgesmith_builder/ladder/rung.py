@@ -14,6 +14,7 @@ from edgesmith_builder.dataset import Samples
 from edgesmith_builder.failures import CompileFailed, machine_failed
 from edgesmith_builder.ladder.refining import Loss, loses, loss_of, why_not_refined
 from edgesmith_builder.ladder.yardstick import Yardstick
+from edgesmith_builder.lastwords import MADE, SCORED, doing
 from edgesmith_builder.pack import Layer, write_layers
 from edgesmith_builder.picture import GoldenPicture, recorded_picture
 from edgesmith_builder.progress import size_text, step
@@ -74,9 +75,19 @@ class Workshop:
             if machine_failed(error):
                 raise
             verb = "cannot be made" if isinstance(error, CompileFailed) else "does not work"
-            made = Attempt(Candidate(precision=precision, rejected=f"it {verb}: {error}"))
+            return self.rejected(precision, f"it {verb}: {error}")
         self.tried[precision] = made.candidate
         return made
+
+    def rejected(self, precision: Form, why: str) -> Attempt:
+        """A rung that came to nothing, as the rungs that better it are to know it.
+
+        Args:
+            precision: The rung.
+            why: In one sentence.
+        """
+        self.tried[precision] = Candidate(precision=precision, rejected=why)
+        return Attempt(self.tried[precision])
 
     def _attempt(self, precision: Form) -> Attempt:
         refused = self.toolchain.refusal(precision_of(precision), self.material)
@@ -91,10 +102,13 @@ class Workshop:
         file = made.stand_in or made.model_file
         engine = load_engine(made.engine, file, threads=threads, options=told(made.options))
         try:
+            doing(SCORED)
             said = self.yardstick.own() if came else self.yardstick.measure(engine, precision)
+            doing("its golden samples were recorded")
             self._bundle(engine, precision, made, folder / "bundle")
         finally:
             engine.close()
+        doing("its golden samples were replayed")
         replayed(folder / "bundle", threads, told)
         layers = self._pack(precision, folder)
         said |= {"in_float": made.in_float, "int8_share": made.int8_share}
@@ -117,9 +131,11 @@ class Workshop:
             told = self.toolchain.told_here(form.options)
             engine = load_engine(form.engine, form.model_file, threads=self.material.threads, options=told)
             try:
+                doing(SCORED)
                 said = self.yardstick.measure(engine, precision)
             finally:
                 engine.close()
+                doing(MADE)
             found = Candidate(precision=precision, **said)
             if best is None or loss_of(found) < best[0]:
                 best = loss_of(found), form

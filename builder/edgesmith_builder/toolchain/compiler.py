@@ -46,8 +46,7 @@ class Compiler:
             options: One line for the compiler's container.
 
         Raises:
-            CompileFailed: where the compiler says no.
-            TimeoutError: where it says nothing; another try can help.
+            CompileFailed: where the compiler says no, or nothing.
         """
         for name in (ASK, COMPILED, LOG, STATUS):
             (self._folder / name).unlink(missing_ok=True)
@@ -67,7 +66,7 @@ class Compiler:
         status, end = self._folder / STATUS, time.monotonic() + self._patience
         while not status.is_file():
             if time.monotonic() > end:
-                raise TimeoutError(
+                raise CompileFailed(
                     f"the compiler of spec.toolchain.compilerImage did not answer within {self._patience:g} s"
                 )
             time.sleep(_GLANCE)

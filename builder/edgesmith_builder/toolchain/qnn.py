@@ -133,15 +133,14 @@ def compile_context(source: Path, target: Path, soc: str) -> None:
         soc: One of `SOCS`.
 
     Raises:
-        CompileFailed: where QNN refuses the model, with the nodes that it refuses.
-        TimeoutError: where it says nothing; another try can help.
+        CompileFailed: where QNN refuses the model, with the nodes that it refuses, or says nothing.
         MemoryError: where it was killed, as the kernel does where memory is short.
     """
     command = [sys.executable, "-m", qnn_context.__name__, str(source), str(target), str(SOCS[soc].model)]
     try:
         done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE)  # noqa: S603 - ours
     except subprocess.TimeoutExpired as error:
-        raise TimeoutError(f"QNN did not compile the model within {PATIENCE:g} s") from error
+        raise CompileFailed(f"QNN did not compile the model within {PATIENCE:g} s") from error
     said = done.stderr.decode(errors="replace")
     if done.returncode == -9:  # noqa: PLR2004 - SIGKILL
         raise MemoryError("QNN was killed while it compiled the model")

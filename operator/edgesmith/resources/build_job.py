@@ -21,7 +21,7 @@ from edgesmith.decide.toolchain import builder_image
 from edgesmith.resources.builder_job import builder_job
 from edgesmith.resources.compiler import FOLDER, MOUNT, VOLUME, compiler_container
 from edgesmith.resources.names import repository
-from edgesmith_builder.contract import TOOLCHAINS, BuildRequest
+from edgesmith_builder.contract import TOOLCHAINS, Build, BuildRequest
 
 SIGNING_FOLDER = "/var/run/edgesmith/signing"
 
@@ -65,6 +65,7 @@ def build_job(model: EdgeModel, start: StartBuild, settings: Settings) -> dict[s
         raise ValueError(f"there is no builder image for the toolchain {start.build.toolchain.name}")
     pod["containers"][0]["image"] = image
     pod["containers"][0]["args"] += ["--builder-image", image]
+    pod["containers"][0]["args"] += ["--candidate-seconds", str(candidate_seconds(start.build, settings))]
     if TOOLCHAINS[start.build.toolchain.name].builder:
         pod["nodeSelector"] = settings.builder_node_selector | _MACHINE
     if settings.signing_secret:
@@ -72,6 +73,14 @@ def build_job(model: EdgeModel, start: StartBuild, settings: Settings) -> dict[s
     if start.build.toolchain.compiler_image:
         _compile(pod, start.build.toolchain.compiler_image, settings)
     return job
+
+
+def candidate_seconds(build: Build, settings: Settings) -> int:
+    """How long one candidate may take: an equal part of the deadline, with one for what comes before them.
+
+    So a build all of whose candidates hang has the time to say so.
+    """
+    return settings.builder_deadline_seconds // (len(build.ladder) + 1)
 
 
 def _sign(pod: dict[str, Any], secret: str) -> None:

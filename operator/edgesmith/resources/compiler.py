@@ -27,18 +27,21 @@ if [ -d begun ] && [ ! -f status ]; then
   echo 'its container ended while it ran; more memory may be needed (builder.resources of the chart)' > log
   answer 137
 fi
-while [ ! -d begun ]; do
+rm -rf begun
+while :; do
   if [ -f ask ]; then
+    rm -rf out
     mkdir begun out
-    edgetpu_compiler --min_runtime_version "$(cat ask)" --out_dir out source.tflite > log 2>&1 & wait $!
+    mv ask begun/ask
+    edgetpu_compiler --min_runtime_version "$(cat begun/ask)" --out_dir out source.tflite > log 2>&1 & wait $!
     code=$?
     mv out/source_edgetpu.tflite compiled.tflite 2>> log
     answer $code
+    rm -r begun
   else
     sleep 1 & wait $!
   fi
 done
-while :; do sleep 3600 & wait $!; done
 """
 """For `edgetpu_compiler`, whose options are at coral.ai/docs/edgetpu/compiler. A shell that is the first process of its
 container ends on SIGTERM only where it says so, and hears of it only while it waits."""

@@ -66,8 +66,15 @@ class PrivateServer:
         return f"{PROGRAM} {server_version(self.port)}"
 
     def peak_memory(self) -> int:
-        """The most memory that the server's processes had resident, each at its own time, in bytes."""
-        return group_memory(self._process.pid)
+        """The most memory that the server's processes had resident, each at its own time, in bytes.
+
+        Raises:
+            LoadFailed: It has ended, and so has no memory to read.
+        """
+        memory = group_memory(self._process.pid)
+        if self._process.poll() is not None:
+            raise self.failed("once it had answered")
+        return memory
 
     def wait(self) -> None:
         """Wait until the model is loaded and warm, however long that takes: the kubelet knows how long it may.

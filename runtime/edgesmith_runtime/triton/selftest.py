@@ -6,6 +6,7 @@ Latency is that of one request over the loopback: Triton has no way to run a mod
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +17,7 @@ from edgesmith_runtime.loading import LoadFailed, check_signature, read
 from edgesmith_runtime.selftest import Measured, judged, measure
 from edgesmith_runtime.termination import Finding
 from edgesmith_runtime.trial import batch_of, batches
+from edgesmith_runtime.triton.command import PROGRAM
 from edgesmith_runtime.triton.preparing import prepare
 from edgesmith_runtime.triton.private import private_server
 
@@ -86,20 +88,21 @@ def self_test(folder: Path, asked: Asked) -> Finding:
 
 
 def _tried(server: PrivateServer, bundle: Bundle, golden: Golden, asked: Asked) -> Finding:
-    device = {"server": server.version()}
-    engine = server.engine()
+    when = "while it answered the golden samples"
     try:
-        check_signature(bundle, engine)
-        parity = replay(engine, golden)
-        if not parity.passed:
-            return Finding(
-                "GoldenMismatch", parity.message, parity=parity.fraction, engine=bundle.engine, device=device
-            )
-        p50, p95 = measure(engine, golden)
+        device = {"server": server.version()}
+        with closing(server.engine()) as engine:
+            check_signature(bundle, engine)
+            parity = replay(engine, golden)
+            if not parity.passed:
+                return Finding(
+                    "GoldenMismatch", parity.message, parity=parity.fraction, engine=bundle.engine, device=device
+                )
+            p50, p95 = measure(engine, golden)
     except (OSError, HTTPException) as error:
-        raise server.failed("while it answered the golden samples") from error
-    finally:
-        engine.close()
+        raise server.failed(when) from error
+    except EngineError as error:
+        raise EngineError(f"{PROGRAM} failed {when}: {error}") from error
     batch = _largest(server, bundle, golden, asked)
     measured = Measured(p50, p95, server.peak_memory(), batch)
     finding = judged(
