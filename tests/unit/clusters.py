@@ -188,7 +188,13 @@ class Cluster(Devices):
         name = job_name(start.build.key, start.attempt, start.tries)
         assert name not in self.jobs, "a Job is made once"
         self.jobs[name] = new_job(
-            name, start.build.key, start.profile.metadata.name, start.attempt, self.now, tries=start.tries
+            name,
+            start.build.key,
+            start.profile.metadata.name,
+            start.attempt,
+            start.at,
+            number=start.number,
+            tries=start.tries,
         )
 
     def _retrain(self, start: StartRetraining) -> None:
@@ -202,9 +208,10 @@ class Cluster(Devices):
             self.fired.append(name)
 
     def _look(self, start: StartLook) -> None:
-        name = resolve_job_name(self.name, start.key, start.since, start.attempt, start.tries)
+        name = resolve_job_name(self.name, start.key, start.attempt, start.number)
         assert name not in self.resolve_jobs, "a Job is made once"
-        self.resolve_jobs[name] = new_look(name, start.key, start.attempt, self.now, tries=start.tries)
+        made = new_look(name, start.key, start.attempt, start.at, number=start.number, tries=start.tries)
+        self.resolve_jobs[name] = made
 
     def _move(self, move: Move) -> None:
         labels = {

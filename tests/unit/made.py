@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from snapshots import SETTINGS, model, profile
+from snapshots import NOW, SETTINGS, model, profile
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.decide.builds import build_for
@@ -27,7 +27,9 @@ def applied(board: DeviceProfile | None = None, **spec: Any) -> dict[str, Any]:
 
 def started(settings: Settings = SETTINGS, *reason: Change, **source: Any) -> dict[str, Any]:
     of = model(source={"uri": "s3://models/parts/a/model.onnx", "sha256": "a" * 64, **source})
-    return build_job(of, StartBuild(profile(), build_for(of, profile(), settings), "again", reason, 2), settings)
+    return build_job(
+        of, StartBuild(profile(), build_for(of, profile(), settings), "again", reason, NOW, 7, 2), settings
+    )
 
 
 CORAL: dict[str, Any] = {"toolchain": {"name": "EdgeTPU", "compilerImage": IMAGE}, "runtime": {"baseImage": IMAGE}}
@@ -36,6 +38,6 @@ CORAL: dict[str, Any] = {"toolchain": {"name": "EdgeTPU", "compilerImage": IMAGE
 def compiling(settings: Settings = SECRET, **spec: Any) -> dict[str, Any]:
     """The pod of a build for the Edge TPU."""
     of, board = model(**spec), profile("coral", **CORAL)
-    job = build_job(of, StartBuild(board, build_for(of, board, settings), "", (), 0), settings)
+    job = build_job(of, StartBuild(board, build_for(of, board, settings), "", (), NOW, 1), settings)
     pod: dict[str, Any] = job["spec"]["template"]["spec"]
     return pod

@@ -17,11 +17,18 @@ _RUNS: dict[str, Any] = {
 """What a Job is that has not ended."""
 
 
-def new_job(name: str, key: str, at: str, attempt: str, started: datetime, *, tries: int = 0) -> BuildJob:
+def new_job(
+    name: str, key: str, at: str, attempt: str, started: datetime, *, number: int = 1, tries: int = 0
+) -> BuildJob:
     """A build Job that has just been made for a profile."""
-    return BuildJob(name=name, key=key, profile=at, attempt=attempt, started_at=started, tries=tries, **_RUNS)
+    return BuildJob(name=name, key=key, profile=at, attempt=attempt, **_made(started, number, tries))
 
 
-def new_look(name: str, key: str, attempt: str, started: datetime, *, tries: int = 0) -> ResolveJob:
+def new_look(name: str, key: str, attempt: str, started: datetime, *, number: int = 1, tries: int = 0) -> ResolveJob:
     """A resolve Job that has just been made."""
-    return ResolveJob(name=name, key=key, attempt=attempt, started_at=started, tries=tries, **_RUNS)
+    return ResolveJob(name=name, key=key, attempt=attempt, **_made(started, number, tries))
+
+
+def _made(at: datetime, number: int, tries: int) -> dict[str, Any]:
+    """What is said alike of every Job; its times are those of one clock."""
+    return {"started_at": at, "asked_at": at, "number": number, "tries": tries, **_RUNS}

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from made import IMAGE, SECRET, compiling, started
-from snapshots import SETTINGS, model, profile
+from snapshots import NOW, SETTINGS, model, profile
 
 from edgesmith.api.names import REQUEST_ANNOTATION
 from edgesmith.decide.builds import build_for
@@ -98,7 +98,7 @@ def test_a_toolchain_with_a_vendors_packages_is_built_by_a_builder_that_has_them
     vendors = f"registry:5000/edgesmith/builder-qnn@sha256:{'3' * 64}"
     settings = replace(SETTINGS, builder_images={"qnn": vendors}, builder_node_selector={"hub": "true"})
     board = profile("board", toolchain={"name": "QNN"}, runtime={"baseImage": vendors})
-    start = StartBuild(board, build_for(model(), board, settings), "a", (), 0)
+    start = StartBuild(board, build_for(model(), board, settings), "a", (), NOW, 1)
     spec = build_job(model(), start, settings)["spec"]["template"]["spec"]
     (container,) = spec["containers"]
     assert container["image"] == vendors
@@ -178,7 +178,7 @@ def test_credentials_are_those_of_where_the_files_are_and_a_missing_secret_is_al
         source={"uri": source, "sha256": "a" * 64, "secretRef": {"name": "store"}},
         evaluation={"uri": evaluation, "sha256": "e" * 64},
     )
-    job = build_job(of, StartBuild(profile(), build_for(of, profile(), SETTINGS), "", (), 0), SETTINGS)
+    job = build_job(of, StartBuild(profile(), build_for(of, profile(), SETTINGS), "", (), NOW, 1), SETTINGS)
     environment = job["spec"]["template"]["spec"]["containers"][0]["env"]
     keys = [entry["valueFrom"]["secretKeyRef"] for entry in environment]
     assert {key["name"] for key in keys} == {"store"}

@@ -54,7 +54,7 @@ def test_a_build_that_failed_keeps_its_words_while_its_next_try_waits() -> None:
 
 def test_the_first_are_admitted_in_their_order() -> None:
     starts = [
-        StartBuild(one, build_for(model(), one, SETTINGS), attempt_of(model()), ())
+        StartBuild(one, build_for(model(), one, SETTINGS), attempt_of(model()), (), NOW, 1)
         for one in (profile("a"), profile("b"))
     ]
     assert admitted(starts, 1, 2) == (starts[0],)

@@ -215,6 +215,27 @@ def test_the_deadline_is_the_hubs_and_counts_from_what_the_operator_saw_first(ca
     assert (again.state.server, again.state.note) == (FAILED, note)
 
 
+def test_a_machine_that_died_shortly_before_the_deadline_is_lost_and_not_late() -> None:
+    allowed = replace(ALLOWED, grace=seconds(50))
+    kept = observed(starting(), allowed=allowed)
+    taken_for_ready = see(starting(), kept=kept, after=349, allowed=allowed)
+    assert (taken_for_ready.state.server, taken_for_ready.state.deadline) == (STARTING, NOW + DEADLINE + seconds(50))
+    gone = see(starting(), kept=taken_for_ready.record, after=349, allowed=allowed, ready=False)
+    assert (gone.state.server, gone.state.gone) == (STARTING, True)
+    assert see(starting(), kept=gone.record, after=5000, allowed=allowed, ready=False).state.server is STARTING
+    assert see(starting(), kept=kept, after=350, allowed=allowed).state.server is FAILED
+
+
+def test_a_server_that_is_ready_at_the_last_moment_has_the_whole_bake() -> None:
+    allowed = replace(BAKING, grace=seconds(50))
+    kept = observed(starting(), allowed=allowed)
+    ready = see(pod("n", "r"), kept=kept, after=349, allowed=allowed)
+    assert ready.record is not None
+    assert ready.record.moved == kept.moved, "its time is the one that it was given"
+    for after in range(349, 420):
+        assert see(pod("n", "r"), kept=ready.record, after=after, allowed=allowed).state.server is SERVING
+
+
 def test_which_start_of_the_server_it_is_about_is_kept_up_to_date() -> None:
     run = observed(starting()).run
     assert observed(starting(), kept=record(run="")) == record(run=""), "a pod's first start is not worth a write"

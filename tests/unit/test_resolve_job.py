@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from snapshots import SETTINGS, model, profile
+from snapshots import NOW, SETTINGS, model, profile
 
 from edgesmith.api.names import REQUEST_ANNOTATION, RESOLVE_LABEL, TRIES_ANNOTATION
 from edgesmith.cluster.parse_build import resolve_job as read
@@ -33,7 +33,7 @@ SECRETS = replace(
 def started(*uris: str, settings: Settings = SECRETS, **source: Any) -> dict[str, Any]:
     of = model(source={"uri": uris[0], **source})
     files = tuple(FileToResolve(field=f"f{number}", uri=uri) for number, uri in enumerate(uris))
-    return resolve_job(of, StartLook(files, "files", "attempt", "since", "it is time", 3), settings)
+    return resolve_job(of, StartLook(files, "files", "attempt", NOW, 7, "it is time", 3), settings)
 
 
 def pod(job: dict[str, Any]) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def test_it_gets_the_credentials_of_where_its_own_files_are() -> None:
 
 def test_it_is_bounded_and_secured_as_a_build_is() -> None:
     of = model()
-    build = build_job(of, StartBuild(profile(), build_for(of, profile(), SECRETS), "", ()), SECRETS)
+    build = build_job(of, StartBuild(profile(), build_for(of, profile(), SECRETS), "", (), NOW, 1), SECRETS)
     look = started("s3://models/a", "oci://r/b:1")
     shared = ("backoffLimit", "podFailurePolicy")
     assert {key: look["spec"][key] for key in shared} == {key: build["spec"][key] for key in shared}
@@ -115,6 +115,6 @@ def test_a_build_gets_the_credentials_of_compiled_files_too() -> None:
     compiled = [{"toolchain": "EdgeTPU", "uri": "https://h/c.tflite", "sha256": "c" * 64}]
     source = {"uri": "s3://models/a", "sha256": "a" * 64, "secretRef": {"name": "store"}}
     of = model(source=source, compiled=compiled)
-    job = build_job(of, StartBuild(profile(), build_for(of, profile(), SETTINGS), "", ()), SETTINGS)
+    job = build_job(of, StartBuild(profile(), build_for(of, profile(), SETTINGS), "", (), NOW, 1), SETTINGS)
     names = {entry["name"] for entry in pod(job)["containers"][0]["env"]}
     assert {"HTTPS_TOKEN", "AWS_ACCESS_KEY_ID"} <= names

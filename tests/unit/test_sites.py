@@ -169,6 +169,16 @@ def test_the_first_pause_is_short_whatever_was_wrong_before() -> None:
         assert again <= FIRST_PAUSE * (1 + JITTER)
 
 
+@pytest.mark.parametrize(("since", "kept"), [(-60, True), (1, False), (4 * 365 * 86400, False)])
+def test_nobody_waits_since_a_time_that_is_still_to_come(since: float, *, kept: bool) -> None:
+    at = (NOW + timedelta(seconds=since)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    before = {"type": "BuildsReady", "status": "False", "reason": "WaitingForBuild", "lastTransitionTime": at}
+    of = model().model_copy(update={"status": {"conditions": [before]}})
+    (found,) = (one for one in decide(at_site(of), NOW).status.conditions if one.type == "BuildsReady")
+    assert (found.status, found.reason) == ("False", "WaitingForBuild")
+    assert found.last_transition_time == (at if kept else NOW.strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+
 def test_a_file_without_a_digest_stalls_a_site_with_one_sentence() -> None:
     loose = model(source={"uri": "s3://models/parts/model.onnx"})
     plan = decide(replace(at_site(), model=loose), NOW)

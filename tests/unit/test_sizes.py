@@ -144,6 +144,12 @@ def test_builds_wait_no_longer_than_a_minute_and_are_told_of_the_moment() -> Non
     assert after.look is None
 
 
+def test_builds_do_not_wait_until_a_clock_that_was_set_back_is_there_again() -> None:
+    plan = only_pi(PI, job_of(PI, seconds=-4 * 365 * 86400))
+    assert [one.name for one in plan.deletes] == ["asks"]
+    assert [one.bytes for one in plan.status.sources] == [None]
+
+
 def test_a_build_that_needs_no_answer_waits_for_none() -> None:
     large = snapshot(pinned(), profiles=(profile(), profile("pi", **TINY)), images={})
     keys = {name: build_for(pinned(), one, SETTINGS).key for name, one in {"amd64": large.profiles[0]}.items()}

@@ -192,3 +192,28 @@ def test_a_paused_edge_model_is_not_looked_at() -> None:
     assert (plan.look, finding(plan)) == (None, ("False", "Paused"))
     late = decide(seen(known(rollout={"paused": True})), NOW + timedelta(days=3))
     assert (late.look, finding(late)) == (None, ("True", "Succeeded"))
+
+
+@pytest.mark.parametrize("ahead", [60, 3600, 4 * 365 * 86400])
+def test_a_look_whose_time_is_still_to_come_is_made_again_after_an_interval_at_most(ahead: float) -> None:
+    of = known(entry(ago=-ahead))
+    plan = decide(seen(of), NOW)
+    (one,) = plan.status.sources or ()
+    assert one.resolved_at == NOW.strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert plan.look is None
+    assert plan.look_again is not None
+    assert plan.look_again <= HOUR.total_seconds()
+    again = decide(seen(after(of, plan)), NOW + timedelta(seconds=plan.look_again))
+    assert again.look is not None
+    assert again.look.number == 1
+
+
+def test_what_a_job_found_is_known_by_its_number_and_not_by_its_time() -> None:
+    of = known(entry(A, ago=-3600, look=4))
+    late = found(of, B, ago=7200, number=5)
+    plan = decide(seen(of, late), NOW)
+    (one,) = plan.status.sources or ()
+    assert (one.sha256, one.look) == (B, 5)
+    assert not plan.deletes
+    cleared = decide(seen(after(of, plan), late), NOW)
+    assert [delete.name for delete in cleared.deletes] == [late.name]

@@ -91,23 +91,23 @@ def test_an_answer_that_lacks_a_file_is_none() -> None:
 
 
 def test_of_two_looks_the_later_one_is_right_in_whatever_order_they_are_seen() -> None:
-    of = known(entry(B, ago=60))
-    plan = decide(seen(of, found(of, A, ago=90)), NOW)
+    of = known(entry(B, ago=60, look=7))
+    plan = decide(seen(of, found(of, A, ago=30, number=7)), NOW)
     assert ([one.sha256 for one in plan.status.sources], [one.name for one in plan.deletes]) == ([B], ["look"])
-    both = (found(of, A, ago=10, name="late"), found(of, "c" * 64, ago=20, name="early"))
+    both = (found(of, A, ago=20, name="late", number=9), found(of, "c" * 64, ago=10, name="early", number=8))
     for jobs in (both, both[::-1]):
         assert [one.sha256 for one in decide(seen(of, *jobs), NOW).status.sources] == [A]
 
 
 def test_every_look_has_a_name_of_its_own() -> None:
     """The Job of the last one may still be on its way out."""
-    of, later = known(entry(ago=60)), known(entry(ago=30))
+    of, later = known(entry(look=7)), known(entry(look=8))
     names = []
     for one, tries in ((loose(), 0), (of, 0), (later, 0), (of, 1)):
-        jobs = (in_vain(one, "SourceNotFound", ago=0),) if tries else ()
+        jobs = (in_vain(one, "SourceNotFound", ago=0, number=8 + tries),) if tries else ()
         start = decide(seen(one, *jobs), NOW + timedelta(hours=2)).look
         assert start is not None
-        names.append(resolve_job_name("parts", start.key, start.since, start.attempt, start.tries))
+        names.append(resolve_job_name("parts", start.key, start.attempt, start.number))
     assert len(set(names)) == 4
     assert max(map(len, names)) <= 63
 

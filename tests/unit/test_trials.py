@@ -191,6 +191,15 @@ def test_nor_is_a_device_that_changes_overlooked_until_then() -> None:
     assert here.started == 2
 
 
+def test_a_server_from_before_the_clock_was_set_back_says_nothing_of_its_device_again_and_again() -> None:
+    here = cluster("e1")
+    until(here, "Complete")
+    other = SelfTest(True, "Passed", "", device={"processor": "A76", "cores": 4})
+    here.pods["e1"] = replace(here.pods["e1"], selftest=other, created=here.now + 400 * DAY)
+    here.run(10)
+    assert here.started == 1
+
+
 def test_a_node_that_is_deleted_or_evicts_the_pod_is_replaced_at_once() -> None:
     here = cluster()
     until(here, "Trial")

@@ -69,7 +69,9 @@ def plan(
         status,
         tuple(moves),
         tuple(records),
-        tuple(StartBuild(PROFILES[name], build_for(MODEL, PROFILES[name], SETTINGS), "", ()) for name in builds),
+        tuple(
+            StartBuild(PROFILES[name], build_for(MODEL, PROFILES[name], SETTINGS), "", (), NOW, 1) for name in builds
+        ),
         tuple(StartTrial(PROFILES[name], "t", "n0", {"int8": IMAGE, "fp32": IMAGE}) for name in trials),
         tuple(deletes),
         service=service,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from played_hub import AMD64, JOB, MODEL, Hub, plan
-from snapshots import SETTINGS
+from snapshots import NOW, SETTINGS
 
 from edgesmith.cluster import kinds
 from edgesmith.cluster.errors import Waiting
@@ -14,7 +14,7 @@ from edgesmith.decide.builds import build_for
 from edgesmith.decide.plan import StartBuild
 from edgesmith.resources import build_job
 
-START = StartBuild(AMD64, build_for(MODEL, AMD64, SETTINGS), "", ())
+START = StartBuild(AMD64, build_for(MODEL, AMD64, SETTINGS), "", (), NOW, 1)
 
 
 def gone(hub: Hub) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from pods_as_read import container, ended
-from snapshots import SETTINGS, model, profile
+from snapshots import NOW, SETTINGS, model, profile
 
 from edgesmith.api.names import BUILD_REASON_ANNOTATION, REQUEST_ANNOTATION
 from edgesmith.cluster import parse_build
@@ -22,14 +22,15 @@ FAILURE = {"reason": "SourceNotFound", "message": "spec.source.uri: nothing is t
 def test_a_build_job_says_what_it_is_to_make_and_why() -> None:
     build = build_for(model(), profile(), SETTINGS)
     why = (Change("base", "one", "two"), Change("calibration.uri", None, "s3://models/c.npz"))
-    made = build_job(model(), StartBuild(profile(), build, "a", why), SETTINGS)
+    made = build_job(model(), StartBuild(profile(), build, "a", why, NOW, 7), SETTINGS)
     found = parse_build.job(made)
     assert (Build.model_validate(found.build), found.reason) == (build, why)
+    assert (found.number, found.asked_at, found.tries) == (7, NOW, 0)
 
 
 @pytest.mark.parametrize("said", ["", "[", "{}", "3", "[1]", '[{"field": "base"}]'])
 def test_a_reason_or_a_request_that_nobody_can_read_is_none(said: str) -> None:
-    made = build_job(model(), StartBuild(profile(), build_for(model(), profile(), SETTINGS), "a", ()), SETTINGS)
+    made = build_job(model(), StartBuild(profile(), build_for(model(), profile(), SETTINGS), "a", (), NOW, 7), SETTINGS)
     made["metadata"]["annotations"][BUILD_REASON_ANNOTATION] = said
     made["spec"]["template"]["metadata"]["annotations"][REQUEST_ANNOTATION] = said
     found = parse_build.job(made)

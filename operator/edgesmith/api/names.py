@@ -63,6 +63,10 @@ ATTEMPT_ANNOTATION = f"{GROUP}/attempt"
 """On build and resolve Jobs: the attempt they answer."""
 TRIES_ANNOTATION = f"{GROUP}/tries"
 """On build and resolve Jobs: how many Jobs for the same and the same attempt failed before this one."""
+NUMBER_ANNOTATION = f"{GROUP}/number"
+"""On build and resolve Jobs: which of its EdgeModel's Jobs it is; a later one has a higher number."""
+ASKED_ANNOTATION = f"{GROUP}/asked"
+"""On build and resolve Jobs: when the operator made it, by its own clock."""
 REQUEST_ANNOTATION = f"{GROUP}/request"
 REGISTRY_CA_ANNOTATION = f"{GROUP}/registry-ca"
 BUCKET_CA_ANNOTATION = f"{GROUP}/bucket-ca"
@@ -169,17 +173,16 @@ def job_name(key: str, attempt: str = "", tries: int = 0) -> str:
     return f"build-{key[:20]}{suffix}"
 
 
-def resolve_job_name(model: str, key: str, since: str, attempt: str, tries: int) -> str:
+def resolve_job_name(model: str, key: str, attempt: str, number: int) -> str:
     """The Job that makes one look at an EdgeModel's files: 63 characters at most.
 
     Args:
         model: The EdgeModel's name.
         key: The files, as a hash.
-        since: When they were looked at before.
         attempt: The attempt that the Job answers; see `edgesmith.decide.digests.attempt_of`.
-        tries: How many Jobs for the same look failed before this one.
+        number: Which of the EdgeModel's Jobs it is.
     """
-    return f"{model}-look-{short_hash('/'.join((key, since, attempt, str(tries))))}"
+    return f"{model}-look-{short_hash('/'.join((key, attempt, str(number))))}"
 
 
 def trial_pod_name(model: str, trial: str, node: str, precisions: Sequence[str]) -> str:

@@ -28,6 +28,7 @@ class SourceStatus(Model):
         description="What its place said of it: ETag, version or the manifest's digest. The same means no change.",
     )
     resolved_at: str = Field(description="When the look ended.", json_schema_extra={"format": "date-time"})
+    look: int = Field(0, description="Number of the Job that looked. What one with a lower number found is older.")
     attempt: str | None = Field(
         None,
         description="Hash of the retry word and of the Secret's name; with others it is looked at anew.",

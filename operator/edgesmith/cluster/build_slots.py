@@ -59,7 +59,7 @@ class BuildSlots:
         metadata, look = model.metadata, plan.look
         names = {job_name(start.build.key, start.attempt, start.tries) for start in plan.builds}
         if look:
-            names.add(resolve_job_name(metadata.name, look.key, look.since, look.attempt, look.tries))
+            names.add(resolve_job_name(metadata.name, look.key, look.attempt, look.number))
         keys = {(metadata.namespace, name) for name in names}
         self._reserved |= keys
         try:

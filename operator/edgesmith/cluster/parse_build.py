@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from edgesmith.api.names import (
+    ASKED_ANNOTATION,
     ATTEMPT_ANNOTATION,
     BUILD_KEY_LABEL,
     BUILD_REASON_ANNOTATION,
     MODEL_LABEL,
+    NUMBER_ANNOTATION,
     PROFILE_LABEL,
     REQUEST_ANNOTATION,
     RESOLVE_LABEL,
@@ -124,7 +126,6 @@ def _job(raw: Raw) -> dict[str, Any]:
     failed = finished.get("Failed")
     ended = time_of(at(raw, "status", "completionTime"))
     annotations = annotations_of(raw)
-    tries = annotations.get(TRIES_ANNOTATION, "")
     return {
         "name": text(raw, "metadata", "name"),
         "attempt": annotations.get(ATTEMPT_ANNOTATION, ""),
@@ -134,8 +135,15 @@ def _job(raw: Raw) -> dict[str, Any]:
         "failure_message": _job_failure(failed) if failed else None,
         "started_at": time_of(at(raw, "status", "startTime")),
         "finished_at": ended or (time_of(failed.get("lastTransitionTime")) if failed else None),
-        "tries": int(tries) if tries.isdecimal() else 0,
+        "number": _counted(annotations.get(NUMBER_ANNOTATION, "")),
+        "asked_at": time_of(annotations.get(ASKED_ANNOTATION)),
+        "tries": _counted(annotations.get(TRIES_ANNOTATION, "")),
     }
+
+
+def _counted(said: str) -> int:
+    """What an annotation counts; 0 where it does not."""
+    return int(said) if said.isdecimal() else 0
 
 
 def build_pod(raw: Raw) -> BuildPod:

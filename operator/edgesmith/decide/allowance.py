@@ -20,13 +20,21 @@ class Allowance:
     """How much time one revision is allowed on a node, and what counts against it meanwhile."""
 
     deadline: timedelta
-    """How long its server may take to become ready while the node is reachable."""
+    """How long its server may take to become ready while the node is reachable; see `patience`."""
     unfinished: bool
     """Whether the revision is not completed: then it matters that the node becomes NotReady."""
     bake: timedelta | None = None
     """How long the server must serve without a restart; None where the revision is proven."""
     grace: timedelta = timedelta(0)
     """For how long a node that died is taken for ready."""
+
+    @property
+    def patience(self) -> timedelta:
+        """How long a server that never became ready is waited for while its node is taken for ready.
+
+        A machine that died shortly before the deadline is so until the grace period is over. It is lost, and not late.
+        """
+        return self.deadline + self.grace
 
     @property
     def steady(self) -> timedelta:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import short_hash
 from edgesmith.api.source import Dataset
+from edgesmith.api.source_status import SourceStatus
+from edgesmith.decide.entries import entries_of
 from edgesmith.decide.retry import Retry, cannot_start, failed, requested
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import BuilderJob, BuildJob, Snapshot
@@ -96,6 +98,17 @@ def _elsewhere(snapshot: Snapshot, key: str) -> BuildJob | None:
     )
 
 
-def age(job: BuilderJob) -> tuple[bool, float, int, str]:
-    """Sorts Jobs from old to new; one that has not started is newer than any that has."""
-    return job.started_at is None, job.started_at.timestamp() if job.started_at else 0.0, job.tries, job.name
+def age(job: BuilderJob) -> tuple[int, bool, float, int, str]:
+    """Sorts Jobs from old to new, by their numbers: clocks can be set.
+
+    Of those that were made in one pass, one that has not started is newer than any that has.
+    """
+    started = job.started_at.timestamp() if job.started_at else 0.0
+    return job.number, job.started_at is None, started, job.tries, job.name
+
+
+def next_number(snapshot: Snapshot) -> int:
+    """The number of the next Job: higher than those of all that are there, and of the looks that the status has."""
+    jobs = (*snapshot.jobs, *snapshot.other_jobs, *snapshot.resolve_jobs)
+    looks = (one.look for one in entries_of(snapshot.model.status, "sources", SourceStatus))
+    return 1 + max((*(job.number for job in jobs), *looks), default=0)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from edgesmith.api.deviceprofile import DeviceProfile
-from edgesmith.decide.build_jobs import age, attempt_of
+from edgesmith.decide.build_jobs import age, attempt_of, next_number
 from edgesmith.decide.changes import changes
 from edgesmith.decide.digests import looked_at_files
 from edgesmith.decide.made import earlier_of
@@ -16,15 +17,18 @@ from edgesmith.decide.snapshot import Snapshot
 from edgesmith_builder.contract import Build
 
 
-def start_of(snapshot: Snapshot, profile: DeviceProfile, build: Build, known: str | None, tries: int) -> StartBuild:
+def start_of(
+    snapshot: Snapshot, profile: DeviceProfile, build: Build, known: str | None, *, tries: int, now: datetime
+) -> StartBuild:
     """The Job to make, with why."""
     attempt = attempt_of(snapshot.model, snapshot.settings, build)
+    number = next_number(snapshot)
     if known:
-        return StartBuild(profile, build, attempt, (Change("image", known, None),), tries)
+        return StartBuild(profile, build, attempt, (Change("image", known, None),), now, number, tries)
     earlier = earlier_of(snapshot, build, profile.spec.runtime.server)
     reason = changes(build, _before(snapshot, profile, build), looked_at_files(snapshot.model, build))
     tried = (job.reason for job in snapshot.jobs if job.key == build.key and job.reason)
-    return StartBuild(profile, build, attempt, reason or next(tried, ()), tries, earlier=earlier)
+    return StartBuild(profile, build, attempt, reason or next(tried, ()), now, number, tries, earlier=earlier)
 
 
 def _before(snapshot: Snapshot, profile: DeviceProfile, build: Build) -> Mapping[str, Any] | None:

@@ -22,6 +22,7 @@ from edgesmith.decide.build_start import start_of, why
 from edgesmith.decide.digests import artifacts, given_sizes, undigested
 from edgesmith.decide.fitting import why_too_large
 from edgesmith.decide.held import held_revision
+from edgesmith.decide.job_times import since_end
 from edgesmith.decide.made import made_by_job
 from edgesmith.decide.pictures import declared
 from edgesmith.decide.plan import StartBuild
@@ -313,7 +314,7 @@ def _absent(
 ) -> BuildState:
     """The registry holds no such image and no Job is at work on it."""
     name = profile.metadata.name
-    start = start_of(snapshot, profile, build, known, 0)
+    start = start_of(snapshot, profile, build, known, tries=0, now=now)
     if ended is None:
         return BuildState(
             profile,
@@ -326,7 +327,7 @@ def _absent(
             start,
         )
     if ended.succeeded:
-        waited = (now - (ended.finished_at or now)).total_seconds()
+        waited = since_end(ended, now)
         message = f"Job {ended.name} has pushed the image for {name}, and the registry does not show it yet."
         if waited < REGISTRY_LAG:
             return BuildState(
@@ -340,7 +341,7 @@ def _absent(
                 None,
                 REGISTRY_LAG - waited,
             )
-        start = start_of(snapshot, profile, build, known, ended.tries + 1)
+        start = start_of(snapshot, profile, build, known, tries=ended.tries + 1, now=now)
         return BuildState(
             profile, build, "Building", known, None, Reason.BUILDING, f"Building for {name} again.", start
         )
@@ -355,7 +356,7 @@ def _absent(
         None,
         verdict.reason,
         verdict.message,
-        start_of(snapshot, profile, build, known, ended.tries + 1) if again else None,
+        start_of(snapshot, profile, build, known, tries=ended.tries + 1, now=now) if again else None,
         wait if wait is not None and wait > 0 else None,
     )
 

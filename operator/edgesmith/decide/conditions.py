@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import IntEnum
 from typing import Any, Literal
 
 from edgesmith.api.conditions import ConditionType, Reason
 from edgesmith.api.status import Condition
-from edgesmith.decide.entries import listed
+from edgesmith.decide.entries import listed, past_text
 
 SENTENCES = 3
 """How many findings of one severity a message names; a fleet can have thousands."""
@@ -121,6 +121,6 @@ def _condition(
         status=status,
         reason=finding.reason.value,
         message=finding.message[:32768],
-        last_transition_time=str(kept) if kept else now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        last_transition_time=past_text(kept, now),
         observed_generation=generation,
     )

@@ -50,3 +50,11 @@ def time_of(text: str) -> datetime:
     """
     found = datetime.fromisoformat(text)
     return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def past_text(text: Any, now: datetime) -> str:
+    """A time of a status as it stands, or now where it is none or still to come: a clock was set back since."""
+    try:
+        return text if time_of(text) <= now else time_text(now)
+    except (TypeError, ValueError, OverflowError):
+        return time_text(now)

@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 from edgesmith.api.source import File
 from edgesmith.api.source_status import SourceStatus
 from edgesmith.decide.digests import resolved_at
-from edgesmith.decide.snapshot import BuilderJob, ResolveJob
+from edgesmith.decide.entries import time_text
+from edgesmith.decide.job_times import ended_at
+from edgesmith.decide.snapshot import ResolveJob
 from edgesmith_builder.contract import ResolvedFile
-
-TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
-"""Of times in the status, which are in UTC."""
 
 
 def merged(
     before: Mapping[str, SourceStatus], files: Mapping[str, File], jobs: Iterable[ResolveJob], now: datetime
 ) -> dict[str, SourceStatus]:
-    """What is known with what Jobs found since; of two looks the later one is right."""
+    """What is known with what Jobs found since; of two looks the one with the higher number is right."""
     entries = dict(before)
     for job in jobs:
-        found, end = answers_of(job, files), ended_at(job, now)
+        found = answers_of(job, files)
         if not found:
             continue
         for field, file in files.items():
             entry, seen = entries.get(field), found[field]
-            if entry is None or resolved_at(entry) <= end:
+            if entry is None or job.number > entry.look:
                 entries[field] = SourceStatus(
                     field=field,
                     uri=file.uri,
                     sha256=seen.sha256,
                     bytes=_bytes(entry, seen),
                     validator=seen.validator,
-                    resolved_at=end.strftime(TIME_FORMAT),
+                    resolved_at=time_text(ended_at(job, now) or now),
+                    look=job.number,
                     attempt=job.attempt,
                 )
     return entries
@@ -51,6 +51,12 @@ def answers_of(job: ResolveJob, files: Mapping[str, File]) -> dict[str, Resolved
     return found if files.keys() <= found.keys() else {}
 
 
-def ended_at(job: BuilderJob, now: datetime) -> datetime:
-    """When a Job ended, in whole seconds as Kubernetes has it."""
-    return (job.finished_at or now).astimezone(UTC).replace(microsecond=0)
+def in_the_past(entries: Mapping[str, SourceStatus], now: datetime) -> dict[str, SourceStatus]:
+    """What is known, with no time that is still to come, which counts as now and is written so.
+
+    Where the hub's clock was set back, the next look is an interval away at most, at the EdgeModel's own place in it.
+    """
+    return {
+        field: one.model_copy(update={"resolved_at": time_text(now)}) if resolved_at(one) > now else one
+        for field, one in entries.items()
+    }

@@ -88,7 +88,7 @@ def observe(
         note=ended or seen.note,
         fetching=server is ServerState.STARTING and not (staged or seen.pulled),
         pull_failed=seen.pulling and server is not ServerState.SERVING,
-        deadline=current.since + allowed.deadline if current and has_deadline else None,
+        deadline=current.since + allowed.patience if current and has_deadline else None,
         taint=str(taint) if taint else "",
         failures=_standing(kept.failures, terms.attempt) if kept and kept.failures else {},
         previous=kept.previous if kept else None,
@@ -329,7 +329,7 @@ def _seen(
     same = state is record.state and not (state is ServerState.SERVING and (restarted or not same_pod))
     # A server that still started at its deadline would have failed there: nobody looked, and its time begins anew.
     started = record.state is ServerState.STARTING and state is ServerState.SERVING
-    unseen = started and now - record.since >= allowed.deadline
+    unseen = started and now - record.since >= allowed.patience
     # What happened while nobody could see it proves nothing, so a bake begins anew as well.
     begins = not same or back
     # So does that of one which had served for the bake, a few times: it has shown before what it has to show again.
@@ -374,10 +374,10 @@ def _ended(kept: Record, seen: Server, *, blocked: bool, allowed: Allowance, now
         return None
     if kept.deaths >= DEATHS and allowed.unfinished:
         return f"went down and came back with its server started anew {kept.deaths} times"
-    if kept.state is ServerState.STARTING and now - kept.since >= allowed.deadline:
+    if kept.state is ServerState.STARTING and now - kept.since >= allowed.patience:
         return _late(seen)
     if kept.state is ServerState.SERVING and allowed.bake is not None:
-        in_time = now - kept.moved < allowed.deadline + allowed.bake
+        in_time = now - kept.moved < allowed.patience + allowed.bake
         if not in_time and now - kept.since < allowed.bake:
             return "restarted its server so often that it did not serve for the bake of the rollout's step"
     return None

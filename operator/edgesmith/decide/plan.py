@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 from edgesmith.api.deviceprofile import DeviceProfile
@@ -35,6 +36,10 @@ class StartBuild:
     attempt: str
     reason: tuple[Change, ...]
     """Empty for the first build of a variant."""
+    at: datetime
+    """The hub's time."""
+    number: int
+    """Which of the EdgeModel's Jobs it is."""
     tries: int = 0
     """How many Jobs for the same key and attempt failed before this one; part of the Job's name."""
     alternative: str | None = None
@@ -53,12 +58,14 @@ class StartLook:
     key: str
     """The files, as a hash."""
     attempt: str
-    since: str
-    """When they were looked at before; empty where one of them never was. Part of the Job's name."""
+    at: datetime
+    """The hub's time."""
+    number: int
+    """Which of the EdgeModel's Jobs it is; part of the Job's name."""
     why: str
     """Why now, as the end of a sentence."""
     tries: int = 0
-    """How many Jobs for the same look failed before this one; part of the Job's name."""
+    """How many Jobs for the same look failed before this one."""
 
 
 @dataclass(frozen=True, slots=True)

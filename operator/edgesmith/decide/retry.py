@@ -14,6 +14,7 @@ from datetime import datetime
 from edgesmith.api.conditions import Reason
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import RETRY_ANNOTATION
+from edgesmith.decide.job_times import since_end
 from edgesmith.decide.snapshot import BuilderJob
 
 REGISTRY_LAG = 15.0
@@ -110,10 +111,13 @@ def cannot_start(model: EdgeModel, job: BuilderJob) -> Retry | None:
 
 
 def remaining(verdict: Retry, job: BuilderJob, now: datetime) -> float | None:
-    """Seconds until the next try after a Job, or None where only the user can start it."""
+    """Seconds until the next try after a Job, or None where only the user can start it.
+
+    At once where nobody can tell when it ended.
+    """
     if verdict.delay is None:
         return None
-    return verdict.delay - (now - (job.finished_at or now)).total_seconds()
+    return verdict.delay - since_end(job, now)
 
 
 def _pause(first: float, tries: int) -> float:

@@ -17,12 +17,13 @@ from edgesmith.api.edgemodel import SOURCE, EdgeModel
 from edgesmith.api.names import short_hash
 from edgesmith.api.source import Compiled, ModelFile
 from edgesmith.api.source_status import SourceStatus
-from edgesmith.decide.build_jobs import age
+from edgesmith.decide.build_jobs import age, next_number
 from edgesmith.decide.builds import BuildState
 from edgesmith.decide.digests import answered, attempt_of, measured, sizeless
 from edgesmith.decide.entries import time_text
 from edgesmith.decide.fitting import on_the_device
-from edgesmith.decide.found import answers_of, ended_at
+from edgesmith.decide.found import answers_of
+from edgesmith.decide.job_times import ended_at, since_asked
 from edgesmith.decide.plan import Delete, StartLook
 from edgesmith.decide.snapshot import ResolveJob, Snapshot
 from edgesmith.decide.sources import SIZES, Looks, Place, asks_for_sizes
@@ -62,7 +63,7 @@ def with_sizes(snapshot: Snapshot, looks: Looks, now: datetime) -> Looks:
         builds={**looks.builds, **{place: _waiting(state) for place, state in held.items()}},
         held=tuple(state.start for state in held.values() if state.start),
         entries=tuple(entries[field] for field in model.spec.files if field in entries),
-        start=_start(asked, key, attempt) if held and job is None else looks.start,
+        start=_start(asked, key, attempt, now, next_number(snapshot)) if held and job is None else looks.start,
         deletes=(*looks.deletes, *_deletes(snapshot, job, now)),
         look_again=min((wait for wait in waits if wait is not None), default=None),
     )
@@ -94,16 +95,16 @@ def _waiting(state: BuildState) -> BuildState:
     return replace(state, phase="Waiting", reason=Reason.RESOLVING, message=message, start=None, look_again=None)
 
 
-def _start(asked: Files, key: str, attempt: str) -> StartLook:
+def _start(asked: Files, key: str, attempt: str, now: datetime, number: int) -> StartLook:
     files = tuple(
         FileToResolve(field=field, uri=file.uri, sha256=file.sha256, given=True) for field, file in asked.items()
     )
-    return StartLook(files, key, attempt, "", "its size is not known, and a device's memory is")
+    return StartLook(files, key, attempt, now, number, "its size is not known, and a device's memory is")
 
 
 def _left(job: ResolveJob, now: datetime) -> float:
     """Seconds that are left to a Job."""
-    return PATIENCE - ((now - job.started_at).total_seconds() if job.started_at else 0.0)
+    return PATIENCE - since_asked(job, now)
 
 
 def _found(job: ResolveJob, asked: Files, attempt: str, now: datetime) -> dict[str, SourceStatus]:
@@ -115,7 +116,8 @@ def _found(job: ResolveJob, asked: Files, attempt: str, now: datetime) -> dict[s
             uri=file.uri,
             sha256=file.sha256 or "",
             bytes=answers[field].bytes if field in answers and answers[field].sha256 == file.sha256 else None,
-            resolved_at=time_text(ended_at(job, now)),
+            resolved_at=time_text(ended_at(job, now) or now),
+            look=job.number,
             attempt=attempt,
         )
         for field, file in asked.items()

@@ -108,6 +108,10 @@ class BuilderJob:
     """What Kubernetes says of a Job that failed, or of a pod that cannot start (a Secret that is missing, say)."""
     started_at: datetime | None
     finished_at: datetime | None
+    number: int = 0
+    """Which of its EdgeModel's Jobs it is; 0 where it does not say so."""
+    asked_at: datetime | None = None
+    """When the operator made it, by the hub's clock; what Kubernetes says may be another's."""
     tries: int = 0
     """How many Jobs for the same key and attempt failed before this one."""
     ran: bool = True

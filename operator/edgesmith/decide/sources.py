@@ -20,12 +20,14 @@ from edgesmith.api.names import short_hash
 from edgesmith.api.source import File
 from edgesmith.api.source_status import SourceStatus
 from edgesmith.api.units import parse_duration
-from edgesmith.decide.build_jobs import Jobs, age
+from edgesmith.decide.build_jobs import Jobs, age, next_number
 from edgesmith.decide.build_slots import RECHECK
 from edgesmith.decide.builds import BuildState
 from edgesmith.decide.conditions import Finding, Severity
 from edgesmith.decide.digests import attempt_of, looked_at_fields, recorded, resolved_at
-from edgesmith.decide.found import TIME_FORMAT, answers_of, ended_at, merged
+from edgesmith.decide.entries import time_text
+from edgesmith.decide.found import answers_of, in_the_past, merged
+from edgesmith.decide.job_times import ended_at
 from edgesmith.decide.plan import Delete, StartBuild, StartLook
 from edgesmith.decide.retry import Retry, cannot_start, failed, remaining
 from edgesmith.decide.snapshot import ResolveJob, Snapshot
@@ -119,11 +121,13 @@ class _Case:
         self.model = snapshot.model
         self.key, self.attempt = key_of(files), attempt_of(self.model)
         self.interval = parse_duration(self.model.spec.source.interval)
-        self.before = recorded(self.model)
+        self.before = in_the_past(recorded(self.model), now)
         own = sorted((job for job in snapshot.resolve_jobs if job.key == self.key), key=age)
         self.entries = merged(self.before, files, own, now)
         self.last = min(map(resolved_at, self.entries.values()), default=None)
         """When the look ended that knows least; None where there was none."""
+        self.number = min((entry.look for entry in self.entries.values()), default=0)
+        """That of its Job."""
         self.complete = self.entries.keys() == files.keys()
         answering = [job for job in own if job.attempt == self.attempt]
         self.running = next((job for job in reversed(answering) if not job.finished), None)
@@ -146,9 +150,7 @@ class _Case:
 
     def _in_vain(self, job: ResolveJob) -> bool:
         """Whether a Job that ended told nothing that is known since."""
-        return not answers_of(job, self.files) and (
-            self.last is None or not self.complete or ended_at(job, self.now) > self.last
-        )
+        return not answers_of(job, self.files) and (self.last is None or not self.complete or job.number > self.number)
 
     def _due(self) -> _Due | None:
         """Whether a look is to be made now, whatever came of the last one; None where it is not."""
@@ -161,7 +163,7 @@ class _Case:
             return _Due("another try was asked for, or another Secret is named", trust=False)
         if any(self._found_others(state, self.last) for state in self.builds.values()):
             return _Due("a build found other bytes", trust=False)
-        if self.interval and next_look(self.last, self.interval, self.model.metadata.uid) <= self.now:
+        if self.interval and self._until(self.last) <= 0:
             return _Due(f"spec.source.interval is {self.model.spec.source.interval}", trust=True)
         return None
 
@@ -170,7 +172,8 @@ class _Case:
         ended = Jobs.of(self.snapshot, state.build).ended
         if state.phase == "Built" or ended is None or ended.failure is None or since is None:
             return False
-        return ended.failure.reason == "DigestMismatch" and ended_at(ended, self.now) >= since
+        end = ended_at(ended, self.now)
+        return ended.failure.reason == "DigestMismatch" and end is not None and end >= since
 
     def _start(self, due: _Due | None) -> tuple[StartLook | None, float | None]:
         """The Job to make now, and else the seconds until one may have to be made."""
@@ -182,9 +185,8 @@ class _Case:
         if wait is None or wait > 0:
             return None, wait
         files = tuple(self._asked(field, file, trust=due.trust) for field, file in self.files.items())
-        since = self.last.strftime(TIME_FORMAT) if self.last and self.complete else ""
         tries = self.ended.tries + 1 if self.ended else 0
-        return StartLook(files, self.key, self.attempt, since, due.why, tries), None
+        return StartLook(files, self.key, self.attempt, self.now, next_number(self.snapshot), due.why, tries), None
 
     def _asked(self, field: str, file: File, *, trust: bool) -> FileToResolve:
         entry = self.entries.get(field) if trust else None
@@ -194,7 +196,11 @@ class _Case:
     def _until_next(self) -> float | None:
         if self.last is None or not self.interval:
             return None
-        return (next_look(self.last, self.interval, self.model.metadata.uid) - self.now).total_seconds()
+        return self._until(self.last)
+
+    def _until(self, after: datetime) -> float:
+        """Seconds until the interval's look after one."""
+        return (next_look(after, self.interval, self.model.metadata.uid) - self.now).total_seconds()
 
     def _pause(self) -> float | None:
         """Seconds until the try after one that failed; None: not by itself.
@@ -207,7 +213,7 @@ class _Case:
         wait = remaining(verdict, self.ended, self.now)
         if wait is None and self.interval:
             ended = ended_at(self.ended, self.now)
-            wait = (next_look(ended, self.interval, self.model.metadata.uid) - self.now).total_seconds()
+            wait = self._until(ended) if ended else 0.0
         return wait
 
     def _verdict(self) -> Retry | None:
@@ -248,7 +254,7 @@ class _Case:
     def _known(self, trouble: Retry | None) -> Finding:
         """Every digest is known: what runs and what is built stays, whatever a later look comes to."""
         if trouble and self.last:
-            since = self.last.strftime(TIME_FORMAT)
+            since = time_text(self.last)
             message = f"{_sentence(trouble.message)} What was found at {since} goes on to be used."
             return Finding(Severity.FINE, Reason.LOOK_FAILED, message)
         looks = self.interval and self.snapshot.settings.builds
@@ -258,14 +264,14 @@ class _Case:
 
     def _deletes(self) -> Iterable[Delete]:
         """Jobs that nobody needs: of other files or another try, and those whose answer stands in the status."""
-        known = min(map(resolved_at, self.before.values()), default=None)
+        known = min((entry.look for entry in self.before.values()), default=0)
         complete = self.before.keys() == self.files.keys()
         for job in self.snapshot.resolve_jobs:
             if job is self.running or job is self.ended:
                 continue
             if not job.finished or job.key != self.key or not answers_of(job, self.files):
                 yield Delete("Job", job.name, "Another look was made, or is wanted.")
-            elif known and complete and ended_at(job, self.now) <= known:
+            elif complete and job.number <= known:
                 yield Delete("Job", job.name, "What it found stands in the status.")
 
     def _held(self, due: _Due | None, verdict: Retry | None) -> dict[Place, BuildState]:

@@ -48,8 +48,8 @@ class RolloutTerms:
         self._completed = {one.revision for states in self.states.values() for one in states if one.completed}
         self._proven = {one.revision for states in self.states.values() for one in states if one.proven}
         deadline, bake = self.rules.deadline, max((step.bake for step in self.rules.steps), default=None)
-        self._for_completed = Allowance(deadline, unfinished=False)
-        self._for_open = Allowance(deadline, unfinished=True)
+        self._for_completed = Allowance(deadline, unfinished=False, grace=self.rules.grace)
+        self._for_open = Allowance(deadline, unfinished=True, grace=self.rules.grace)
         self._for_canary = Allowance(deadline, unfinished=True, bake=bake, grace=self.rules.grace)
         listed = tuple(profiles)
         self._tolerations = {one.metadata.name: one.spec.runtime.tolerations for one in listed}

@@ -187,7 +187,7 @@ class TrialCase:
             return False
         ours = {one.revision for one in self.snapshot.revisions if one.profile == self.profile}
         return any(
-            pod.revision in ours and pod.created > completed and _differs(record.device, pod)
+            pod.revision in ours and completed < pod.created <= self.now and _differs(record.device, pod)
             for pod in self.fleet.servers.get(record.node, ())
         )
 

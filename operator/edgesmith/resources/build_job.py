@@ -12,7 +12,6 @@ from edgesmith.api.names import (
     BUILD_KEY_LABEL,
     BUILD_REASON_ANNOTATION,
     PROFILE_LABEL,
-    TRIES_ANNOTATION,
     job_name,
 )
 from edgesmith.decide.plan import StartBuild
@@ -36,9 +35,7 @@ _MACHINE = {"kubernetes.io/arch": "amd64"}
 
 def build_job(model: EdgeModel, start: StartBuild, settings: Settings) -> dict[str, Any]:
     """The Job for one build."""
-    annotations = {TRIES_ANNOTATION: str(start.tries)}
-    if start.attempt:
-        annotations[ATTEMPT_ANNOTATION] = start.attempt
+    annotations = {ATTEMPT_ANNOTATION: start.attempt} if start.attempt else {}
     if start.reason:
         annotations[BUILD_REASON_ANNOTATION] = json.dumps([asdict(change) for change in start.reason], sort_keys=True)
     request = BuildRequest(
@@ -55,6 +52,7 @@ def build_job(model: EdgeModel, start: StartBuild, settings: Settings) -> dict[s
         settings,
         labels={PROFILE_LABEL: start.profile.metadata.name, BUILD_KEY_LABEL: start.build.key},
         annotations=annotations,
+        start=start,
         request=request.to_json(),
         uris=[file.uri for file in model.spec.files.values()],
         login=True,

@@ -15,12 +15,17 @@ from typing import Any
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import (
+    ASKED_ANNOTATION,
     BUCKET_CA_ANNOTATION,
     BUILDER,
     COMPONENT_LABEL,
+    NUMBER_ANNOTATION,
     REGISTRY_CA_ANNOTATION,
     REQUEST_ANNOTATION,
+    TRIES_ANNOTATION,
 )
+from edgesmith.decide.entries import time_text
+from edgesmith.decide.plan import StartBuild, StartLook
 from edgesmith.decide.settings import Settings
 from edgesmith.resources.common import TERMINATION_LOG, container_security, labels_of, metadata, pod_security
 from edgesmith_builder.limits import WORK
@@ -63,6 +68,7 @@ def builder_job(
     *,
     labels: Mapping[str, str],
     annotations: Mapping[str, str],
+    start: StartBuild | StartLook,
     request: str,
     uris: Iterable[str],
     words: Sequence[str] = (),
@@ -75,13 +81,20 @@ def builder_job(
         name: Its name.
         settings: The installation's.
         labels: More labels of the Job and of its pod.
-        annotations: Annotations of the Job.
+        annotations: More annotations of the Job.
+        start: Why and when it is made.
         request: What is asked of the builder, as JSON.
         uris: Where the files are that it opens: it gets the credentials for those.
         words: What its command line begins with.
         login: Whether it gets the login that builds push with.
     """
     labels = {**labels, COMPONENT_LABEL: BUILDER}
+    annotations = {
+        TRIES_ANNOTATION: str(start.tries),
+        NUMBER_ANNOTATION: str(start.number),
+        ASKED_ANNOTATION: time_text(start.at),
+        **annotations,
+    }
     files = _files(request, settings)
     return {
         "apiVersion": "batch/v1",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgesmith.api.edgemodel import EdgeModel
-from edgesmith.api.names import ATTEMPT_ANNOTATION, RESOLVE_LABEL, TRIES_ANNOTATION, resolve_job_name
+from edgesmith.api.names import ATTEMPT_ANNOTATION, RESOLVE_LABEL, resolve_job_name
 from edgesmith.decide.plan import StartLook
 from edgesmith.decide.settings import Settings
 from edgesmith.resources.builder_job import builder_job, scheme_of
@@ -25,10 +25,11 @@ def resolve_job(model: EdgeModel, start: StartLook, settings: Settings) -> dict[
     plain = (settings.repository.partition("/")[0],) if settings.plain_http else ()
     return builder_job(
         model,
-        resolve_job_name(model.metadata.name, start.key, start.since, start.attempt, start.tries),
+        resolve_job_name(model.metadata.name, start.key, start.attempt, start.number),
         settings,
         labels={RESOLVE_LABEL: start.key},
-        annotations={ATTEMPT_ANNOTATION: start.attempt, TRIES_ANNOTATION: str(start.tries)},
+        annotations={ATTEMPT_ANNOTATION: start.attempt},
+        start=start,
         request=ResolveRequest(files=start.files, plain_registries=plain).to_json(),
         uris=uris,
         words=(RESOLVE,),
