@@ -50,7 +50,7 @@ def test_a_job_carries_the_authorities_that_its_builder_is_to_trust(names: tuple
 def test_all_candidates_of_a_job_may_hang_and_it_still_has_the_time_to_say_so(precisions: list[str]) -> None:
     board = profile(toolchain={"name": "ONNXRuntime", "precisions": precisions})
     build = build_for(model(), board, SETTINGS)
-    pod = build_job(model(), StartBuild(board, build, "", (), 0), SETTINGS)["spec"]["template"]["spec"]
+    pod = build_job(model(), StartBuild(board, build, "", (), NOW, 1), SETTINGS)["spec"]["template"]["spec"]
     words = pod["containers"][0]["args"]
     seconds = int(words[words.index("--candidate-seconds") + 1])
     assert seconds * (len(precisions) + 1) <= pod["activeDeadlineSeconds"] < (seconds + 1) * (len(precisions) + 1)
