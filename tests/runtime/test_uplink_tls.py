@@ -6,6 +6,8 @@ The clock of this machine is the node's, so the bucket lives in other years: its
 from __future__ import annotations
 
 import ctypes
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -23,13 +25,14 @@ from edgesmith_runtime.spool.disk import RealDisk
 from edgesmith_runtime.spool.spool import Spool
 from edgesmith_runtime.uplink.answers import Outcome
 from edgesmith_runtime.uplink.bucket import Bucket, Target
-from edgesmith_runtime.uplink.certificates import Good, good_of
+from edgesmith_runtime.uplink.certificates import Good, good_of, leave_out_time, trusting
 from edgesmith_runtime.uplink.clock import BucketClock, kept_by_kernel
 from edgesmith_runtime.uplink.command import Uplink, UplinkSettings
 from edgesmith_runtime.uplink.credentials import Login
 from edgesmith_runtime.uplink.rate import Rate
 from edgesmith_runtime.uplink.standing import FILE, OBJECTS, Standing
 from edgesmith_runtime.version import VERSION, WRITTEN
+from tests.patience import PATIENCE
 from tests.runtime.test_uplink import DATA, DIGEST, KEYS, Dated, answering, strict
 
 YEAR = 365.25 * 86400.0
@@ -140,6 +143,29 @@ def test_one_that_is_not_trusted_is_asked_nothing_at_any_time(node: Node) -> Non
         node.trusts(authority(years(4, 6)))
         assert node.put(store).reason == "Distrusted"
     assert store.asked == []
+
+
+def test_a_clock_that_is_kept_says_nothing_of_one_that_is_not_trusted(node: Node) -> None:
+    with store_of(node, years(4, 6), NOW + 5 * YEAR, Answer()) as store:
+        node.trusts(authority(years(-50, 50)))
+        assert "not trusted" in node.put(store, clock(kept=True)).message
+
+
+@pytest.mark.parametrize(("address", "right"), [("127.0.0.1", True), ("localhost", False)])
+def test_time_is_all_that_is_left_out(node: Node, address: str, right: bool) -> None:  # noqa: FBT001 - a table's column
+    with store_of(node, years(4, 6), NOW + 5 * YEAR, Answer()) as store:
+        for root, known in ((None, True), (authority(years(4, 6)), False)):
+            if root is not None:
+                node.trusts(root)
+            trust = trusting(node.folder / "ca.crt")
+            leave_out_time(trust)
+            with socket.create_connection(("127.0.0.1", store.port), PATIENCE) as line:
+                try:
+                    with trust.wrap_socket(line, server_hostname=address) as secured:
+                        found = good_of(secured)
+                except ssl.SSLCertVerificationError:
+                    found = None
+            assert (found is not None) is (right and known)
 
 
 def test_its_name_is_held_at_any_time(node: Node) -> None:
