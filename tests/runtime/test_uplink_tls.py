@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import formatdate
 from functools import partial
+from http.client import NotConnected
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from edgesmith_runtime.uplink.bucket import Bucket, Target
 from edgesmith_runtime.uplink.certificates import Good, good_of, leave_out_time, trusting
 from edgesmith_runtime.uplink.clock import BucketClock, kept_by_kernel
 from edgesmith_runtime.uplink.command import Uplink, UplinkSettings
+from edgesmith_runtime.uplink.connecting import connect
 from edgesmith_runtime.uplink.credentials import Login
 from edgesmith_runtime.uplink.rate import Rate
 from edgesmith_runtime.uplink.standing import FILE, OBJECTS, Standing
@@ -262,3 +264,13 @@ def test_what_is_known_to_be_over_outlasts_the_uplink(node: Node, monkeypatch: p
         Uplink(settings, ended).run()
         assert Standing.read(standing).reason == "Distrusted"
         assert len(spool.kept()) == 1
+
+
+def test_a_connection_is_not_opened_anew_where_nobody_judges_its_certificate(node: Node) -> None:
+    with store_of(node, years(4, 6), NOW + 5 * YEAR) as store:
+        login = Login(KEYS, f"127.0.0.1:{store.port}", secure=True)
+        connection, good = connect(login, node.folder / "ca.crt", node.clock)
+        assert good is not None
+        connection.close()
+        with pytest.raises(NotConnected):
+            connection.request("HEAD", "/")
