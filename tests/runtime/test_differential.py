@@ -51,6 +51,14 @@ class TritonPythonModel:
         return [pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack("y", one)]) for one in inputs]
 """
 """A model in Triton's own backend: the stand-in for ONNX Runtime's is NumPy's, which has no BF16."""
+PAIRS = """
+backend: "python" max_batch_size: 8
+input { name: "x" data_type: TYPE_FP32 dims: 4 }
+output { name: "y" data_type: TYPE_FP32 dims: 4 }
+instance_group { kind: KIND_CPU count: 1 }
+dynamic_batching { preferred_batch_size: 2 max_queue_delay_microseconds: 600000000 }
+"""
+"""A model that is run once two requests wait, and before that not within the patience of a test."""
 
 
 @dataclass
@@ -87,10 +95,11 @@ def theirs(bundles: dict[str, Bundle], tmp_path_factory: pytest.TempPathFactory)
             continue
         golden = Golden.read(*bundle.golden_paths)
         write_repository(bundle, golden, Fitting(threads=1, max_batch=8, cache=folder), folder / "models")
-    halves = folder / "models" / "halves"
-    (halves / "1").mkdir(parents=True)
-    (halves / "config.pbtxt").write_text(HALVES)
-    (halves / "1" / "model.py").write_text(ECHO)
+    for name, config in {"halves": HALVES, "pairs": PAIRS}.items():
+        made = folder / "models" / name
+        (made / "1").mkdir(parents=True)
+        (made / "config.pbtxt").write_text(config)
+        (made / "1" / "model.py").write_text(ECHO)
     with tritonserver(folder) as server:
         yield server
 
@@ -213,6 +222,22 @@ def test_statistics_count_alike(ours: dict[str, Server], theirs: Triton, name: s
     assert mine == their
     assert mine["model_stats.toy.inference_count"] == 6
     assert _groups(my_fields) == _groups(their_fields)
+
+
+def test_a_stream_has_one_request_in_flight_and_tritons_has_several(
+    bundles: dict[str, Bundle], start_module_server: StartServer, theirs: Triton
+) -> None:
+    """Two requests of one stream are one run of theirs, and two of ours though it may run two together."""
+    ours = start_module_server(bundles["toy"].folder, "--batch-latency-ms", "1000", "--batch-size", "2")
+    for server, model, runs in ((ours, "toy", 2), (theirs, "pairs", 1)):
+        message = messages.ModelInferRequest(model_name=model)
+        message.inputs.add(name="x", datatype="FP32", shape=[1, 4])
+        message.raw_input_contents.append(bytes(16))
+        answer = Grpc("ModelStreamInfer", (message, message)).ask(server)
+        assert (answer["code"], "answer 1.error" in answer) == ("OK", False)
+        said = Http("GET", f"/v2/models/{model}/stats").ask(server)
+        counts = (said[f"model_stats.{model}.inference_count"], said[f"model_stats.{model}.execution_count"])
+        assert counts == (2, runs)
 
 
 def _groups(fields: set[str]) -> set[str]:
