@@ -30,6 +30,7 @@ from edgesmith.api.names import (
     REPORTS_LABEL,
     REQUEST_ANNOTATION,
     RETRAINING,
+    RETRAINING_LABEL,
     REVISION_LABEL,
     SERVER,
 )
@@ -104,6 +105,10 @@ class RunningPods:
     def _component(self, pod: Object) -> str:
         return str(pod["metadata"]["labels"].get(COMPONENT_LABEL, ""))
 
+    def _tells(self, pod: Object) -> bool:
+        """Whether it sends an event."""
+        return bool(pod["metadata"]["labels"].get(RETRAINING_LABEL) == "event")
+
     def _start(self, uid: str, pod: Object) -> None:
         component, container = self._component(pod), pod["spec"]["containers"][0]
         folder = self.folder / f"{component}-{uid}-{self.restarts.get(uid, 0)}"
@@ -126,6 +131,8 @@ class RunningPods:
             words += ["--every-seconds", "0.5", "--termination-log", log, "--notes", str(notes)]
             prefix = self.model.upper()
             named |= {f"{prefix}_SERVICE_HOST": "127.0.0.1", f"{prefix}_SERVICE_PORT_HTTP": str(serving.port)}
+        elif self._tells(pod):
+            words = ["-m", "edgesmith_builder", *words]
         elif component == RETRAINING:
             words = [str(TRAINER)]
             named |= self._account(pod, folder)
@@ -196,7 +203,7 @@ class RunningPods:
         else:
             self.ended.add(uid)
             status, phase = container_status(name, state={"terminated": terminated}), "Succeeded"
-            self.trained += [metadata["name"]] if component == RETRAINING else []
+            self.trained += [metadata["name"]] if component == RETRAINING and not self._tells(one.pod) else []
         said = {"status": {"phase": phase, "containerStatuses": [status]}}
         self.server.patch("pods", metadata["name"], said, self.namespace, "status")
 

@@ -1,4 +1,4 @@
-"""The loop, closed: a camera shifts, the fleet says so, a Job trains, and its model is built and rolled out.
+"""The loop, closed: a camera shifts, the fleet says so, an event is sent and a Job trains, and its model is rolled out.
 
 The API server, the controllers, the operator, the builder, the server, the reporter, the training Job, the bucket and
 the registry are real; a kubelet's part (to start processes and say how they ended) is played. After the shift the test
@@ -8,12 +8,15 @@ looks on.
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import io
 import json
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from kubelets import Kubelets
 from minio import Minio
 from numpy.typing import NDArray
 from operator_process import Operator, condition, device_profile, edge_model
+from played import Answer, Played
 from running_pods import RunningPods
 from services import STORE_PASSWORD, STORE_USER, start_minio
 from trainer import as_npz, publish
@@ -33,6 +37,7 @@ from edgesmith_builder.oci.content import CONFIG, LAYER_GZIP
 from tests.patience import PATIENCE
 
 NAME = "parts"
+HOOK_KEY = b"what only the two of them know.."
 SHIFT = np.array([6.0, -4.0, 0.0, 5.0], np.float32)
 
 
@@ -60,6 +65,38 @@ def store(tmp_path: Path) -> Iterator[Store]:
     server.stop()
 
 
+@dataclass
+class Hook:
+    """Takes events that the Secret signs, the first time it is asked excepted: it is not there yet."""
+
+    uri: str = ""
+    taken: list[Object] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)
+
+    def answer(self, request: BaseHTTPRequestHandler) -> Answer:
+        """As Standard Webhooks have receivers do: the id, the time and the body are what was signed, not long ago."""
+        body = request.rfile.read(int(request.headers["Content-Length"]))
+        sent, at = request.headers["webhook-id"], request.headers["webhook-timestamp"]
+        wanted = hmac.new(HOOK_KEY, f"{sent}.{at}.".encode() + body, hashlib.sha256).digest()
+        said = request.headers.get("webhook-signature", "").removeprefix("v1,")
+        right = hmac.compare_digest(said, base64.b64encode(wanted).decode()) and abs(time.time() - int(at)) < PATIENCE
+        if not right or not self.refused:
+            self.refused.append(503 if right else 401)
+            return Answer(self.refused[-1])
+        event = json.loads(body)
+        assert event["id"] == sent
+        self.taken.append(event)
+        return Answer(204)
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    found = Hook()
+    with Played(found.answer) as played:
+        found.uri = f"{played.endpoint}/drift"
+        yield found
+
+
 async def push_base(address: str) -> str:
     """A runtime image that a build goes on top of."""
     repository = Repository.parse(f"{address}/edgesmith/runtime")
@@ -75,13 +112,14 @@ async def push_base(address: str) -> str:
 
 
 def access(namespace: str, store: Store) -> list[Object]:
-    """The bucket's keys, and an account for training that may change one EdgeModel and nothing else."""
+    """The bucket's keys, the hook's, and an account for training that may change one EdgeModel and nothing else."""
     keys = {
         "AWS_ACCESS_KEY_ID": STORE_USER,
         "AWS_SECRET_ACCESS_KEY": STORE_PASSWORD,
         "AWS_ENDPOINT_URL": f"http://{store.address}",
         "AWS_REGION": "us-east-1",
     }
+    signing = {"secret": base64.b64encode(f"whsec_{base64.b64encode(HOOK_KEY).decode()}".encode()).decode()}
     place = {"name": "trainer", "namespace": namespace}
     rule = {"apiGroups": ["edgesmith.dev"], "resources": ["edgemodels"], "resourceNames": [NAME], "verbs": ["patch"]}
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "trainer"}
@@ -89,6 +127,7 @@ def access(namespace: str, store: Store) -> list[Object]:
     data = {key: base64.b64encode(value.encode()).decode() for key, value in keys.items()}
     return [
         {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "store", "namespace": namespace}, "data": data},
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hook", "namespace": namespace}, "data": signing},
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": place},
         {"apiVersion": rbac, "kind": "Role", "metadata": place, "rules": [rule]},
         {
@@ -149,7 +188,7 @@ def fleet(server: ApiServer, namespace: str, kubelets: Kubelets, tmp_path: Path)
     pods.stop()
 
 
-def objects(namespace: str, store: Store) -> list[Object]:
+def objects(namespace: str, store: Store, hook: Hook) -> list[Object]:
     """A model of what the camera sees at first, and what is to be done when it sees something else."""
     spec = publish(store.client, "models", "first", *world(600, 0.0, 1))
     seen, classes = world(600, SHIFT, 2)
@@ -164,19 +203,20 @@ def objects(namespace: str, store: Store) -> list[Object]:
         "serviceAccount": "trainer",
         "retries": 0,
     }
-    feedback = {"privacy": "Statistics", "drift": {"cycle": "0s"}, "retraining": {"job": training}}
+    event = {"uri": hook.uri, "secretRef": {"name": "hook"}}
+    feedback = {"privacy": "Statistics", "drift": {"cycle": "0s"}, "retraining": {"event": event, "job": training}}
     profile = device_profile(f"{namespace}-device")
     profile["spec"]["toolchain"] = {"name": "ONNXRuntime", "precisions": ["fp32"]}
     return [*access(namespace, store), profile, edge_model(NAME, namespace, **spec, feedback=feedback)]
 
 
 async def test_a_shifted_camera_leads_to_a_new_model_without_a_hand(
-    fleet: RunningPods, operator: Operator, store: Store
+    fleet: RunningPods, operator: Operator, store: Store, hook: Hook
 ) -> None:
     server, namespace, camera = fleet.server, fleet.namespace, Camera(fleet)
     base = await push_base(operator.registry)
     operator.settings = {"EDGESMITH_RUNTIME_IMAGES": json.dumps({"onnxruntime": base})}
-    server.apply(objects(namespace, store))
+    server.apply(objects(namespace, store, hook))
     operator.start()
 
     def says(kind: str, status: str) -> bool:
@@ -202,10 +242,19 @@ async def test_a_shifted_camera_leads_to_a_new_model_without_a_hand(
 
     model = server.get("edgemodels", NAME, namespace) or {}
     episode = model["status"]["drift"]["episode"]
-    assert episode["fired"] == ["job"]
+    assert sorted(episode["fired"]) == ["event", "job"]
     assert episode["ended"]
     assert len(fleet.trained) == 1, "once in an episode"
     assert episode["id"] in source()
+    until("the event is taken", fleet, camera, lambda: hook.taken)
+    assert hook.refused == [503], "and its signature was right each time"
+    assert len(hook.taken) == 1
+    event = hook.taken[0]
+    assert (event["id"], event["type"]) == (episode["id"], "dev.edgesmith.drift.began")
+    assert event["subject"] == f"{namespace}/{NAME}"
+    assert event["data"]["source"]["uri"] == first
+    assert event["data"]["drifted"] == 1
+    assert [one["name"] for one in event["data"]["nodes"]] == [f"{namespace}-1"]
 
 
 def _served(server: ApiServer, namespace: str, uri: str) -> bool:

@@ -75,6 +75,9 @@ def test_a_node_without_its_line_answers_and_sends_what_it_kept(fleet: Fleet, tm
             what=f"samples of {FAR} that were taken without its line",
         )
         until(lambda: _waiting(fleet, FAR) <= 2, seconds=120, what="the spool to drain")
+    until(
+        lambda: _missing(client, fleet, FAR) <= 0, seconds=120, what="all in the bucket that was kept and not dropped"
+    )
     answers = load.answers()
     for node in nodes:
         lost = load.lost_before(node, ended) if node == FAR else answers[node].lost
@@ -133,7 +136,22 @@ def _taken_between(client: Minio, fleet: Fleet, known: set[str], began: float, e
 
 def _waiting(fleet: Fleet, node: str) -> int:
     """How many samples wait on a node."""
+    return _count(_page(fleet, node), "edgesmith_spool_objects ")
+
+
+def _missing(client: Minio, fleet: Fleet, node: str) -> int:
+    """How many samples of a node were kept, and neither dropped for others nor stored in the bucket."""
+    page = _page(fleet, node)  # before the bucket is looked at: what is kept meanwhile is asked for the next time
+    kept = sum(_count(page, f'edgesmith_samples_total{{outcome="{why}"}} ') for why in ("uncertain", "novel", "random"))
+    return kept - _count(page, "edgesmith_samples_dropped_total ") - len(_sent(client, fleet, node))
+
+
+def _page(fleet: Fleet, node: str) -> str:
+    """What a node's server says of itself."""
     pod = fleet.servers(NAME)[node].pod
-    page = fleet.ground.kube("get", "--raw", f"/api/v1/namespaces/{fleet.namespace}/pods/{pod}:8000/proxy/metrics")
-    line = next(line for line in page.splitlines() if line.startswith("edgesmith_spool_objects "))
+    return str(fleet.ground.kube("get", "--raw", f"/api/v1/namespaces/{fleet.namespace}/pods/{pod}:8000/proxy/metrics"))
+
+
+def _count(page: str, beginning: str) -> int:
+    line = next(line for line in page.splitlines() if line.startswith(beginning))
     return int(float(line.split()[1]))

@@ -39,28 +39,34 @@ class Http:
         path: Its path.
         body: Its body; None for none.
         headers: Further headers.
+        chunked: Whether the body goes in chunks, of which nobody knows how many come.
     """
 
     method: str
     path: str
     body: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    chunked: bool = False
 
     def ask(self, server: Served) -> Fields:
         """The status, the headers that matter, and what the body says."""
         connection = HTTPConnection("127.0.0.1", server.http, timeout=PATIENCE)
         try:
-            connection.request(self.method, self.path, self.body, dict(self.headers))
+            body: Any = self.body
+            headers = dict(self.headers)
+            if self.chunked and self.body is not None:
+                body, headers["Transfer-Encoding"] = iter((self.body[:7], self.body[7:])), "chunked"
+            connection.request(self.method, self.path, body, headers, encode_chunked=self.chunked)
             answer = connection.getresponse()
-            body = answer.read()
+            said = answer.read()
         finally:
             connection.close()
         encoding = answer.headers.get("Content-Encoding")
         found: Fields = {"status": answer.status, "type": (answer.headers.get("Content-Type") or "").partition(";")[0]}
         if encoding:
             found["encoding"] = encoding
-            body = INFLATED[encoding](body)
-        return found | _body(body, answer.headers.get(HEADER_LENGTH))
+            said = INFLATED[encoding](said)
+        return found | _body(said, answer.headers.get(HEADER_LENGTH))
 
 
 @dataclass(frozen=True)
@@ -71,11 +77,13 @@ class Grpc:
         call: Its name, or that of a call of another service, with it: ``/grpc.health.v1.Health/Check``.
         sent: Its messages; each is a message or any bytes.
         compression: How gRPC compresses them.
+        metadata: What is sent with the call besides.
     """
 
     call: str
     sent: tuple[Any, ...]
     compression: grpc.Compression = grpc.Compression.NoCompression
+    metadata: tuple[tuple[str, str], ...] = ()
 
     def ask(self, server: Served) -> Fields:
         """The code, the sentence, and what the answers say."""
@@ -86,7 +94,7 @@ class Grpc:
         found: Fields = {"code": "OK"}
         with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
             asked: Any = channel.stream_stream(path)
-            call = asked(iter(data), timeout=PATIENCE, compression=self.compression)
+            call = asked(iter(data), timeout=PATIENCE, compression=self.compression, metadata=self.metadata)
             try:
                 for index, answer in enumerate(call):
                     if method is None:

@@ -6,6 +6,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import product
 from types import MappingProxyType
 from typing import Any
@@ -103,6 +104,9 @@ def pages() -> Iterator[tuple[str, Question]]:
         yield f"index{name}", Http("POST", "/v2/repository/index", body)
     yield "index of no JSON", Http("POST", "/v2/repository/index", b"{")
     yield "index of a repository", Http("POST", "/v2/repository/own/index", b"")
+    for name, path in {"a health page": "health/live", "a model": "models/toy", "no page": "nowhere"}.items():
+        yield f"head of {name}", Http("HEAD", f"/v2/{path}")
+    yield "head of an inference", Http("HEAD", "/v2/models/toy/infer")
     yield "get of the index", Http("GET", "/v2/repository/index")
     yield "load", Http("POST", "/v2/repository/models/toy/load", b"{}")
     yield "unload", Http("POST", "/v2/repository/models/toy/unload", b"{}")
@@ -222,11 +226,16 @@ def encodings() -> Iterator[tuple[str, Question]]:
         headers = {"Content-Encoding": packing, "Accept-Encoding": packing}
         many = json.dumps(_types("JSON", "JSON", left_out="FP16")[0]).encode()
         yield f"{packing} both ways", infer(pack(many), model="typed", headers=headers)
+        document, tail = _types("binary", "binary")
+        yield f"{packing} of a binary answer", infer(document, tail, "types", {"Accept-Encoding": packing})
         yield f"{packing} of little", infer(pack(text), headers=headers)
         body = json.dumps({"inputs": [_binary()]}).encode()
         headers = {"Content-Encoding": packing, HEADER_LENGTH: str(len(body))}
         yield f"{packing} of binary", infer(pack(body + X.tobytes()), headers=headers)
         yield f"{packing} that is none", infer(text, headers={"Content-Encoding": packing})
+    yield "in chunks", replace(infer(text), chunked=True)
+    yield "in chunks with binary data", replace(infer({"inputs": [_binary()]}, X.tobytes()), chunked=True)
+    yield "in chunks, and no JSON", replace(infer(text[:-1]), chunked=True)
     yield "another encoding", infer(text, headers={"Content-Encoding": "br"})
     for compression in (grpc.Compression.Gzip, grpc.Compression.Deflate):
         yield f"gRPC {compression.name}", Grpc("ModelInfer", (call(),), compression)
@@ -363,6 +372,9 @@ def calls() -> Iterator[tuple[str, Question]]:
     wrong.inputs[0].name = "z"
     final = call(parameters={"triton_enable_empty_final_response": messages.InferParameter(bool_param=True)})
     yield "stream", Grpc("ModelStreamInfer", (call(), wrong, final, messages.ModelInferRequest(id="8"), call()))
+    for said in ("true", "True", "false", "1", ""):
+        stream = Grpc("ModelStreamInfer", (call(), wrong, call()), metadata=(("triton_grpc_error", said),))
+        yield f"stream with triton_grpc_error {said}".rstrip(), stream
     yield "stream of nothing", Grpc("ModelStreamInfer", ())
 
 

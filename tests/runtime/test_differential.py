@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tritonclient.grpc import service_pb2 as messages
 from tritons import folder_with_tritonserver
 
 from edgesmith_runtime.bundle import Bundle
 from edgesmith_runtime.golden import Golden
 from edgesmith_runtime.triton.repository import Fitting, write_repository
-from tests.runtime.asking import Fields, Http, Served
+from tests.runtime.asking import Fields, Grpc, Http, Served
 from tests.runtime.conftest import Server, StartServer
 from tests.runtime.differences import DIFFERENCES, NONE, Row
 from tests.runtime.questions import Question, infer, model_of, questions
@@ -50,6 +51,14 @@ class TritonPythonModel:
         return [pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack("y", one)]) for one in inputs]
 """
 """A model in Triton's own backend: the stand-in for ONNX Runtime's is NumPy's, which has no BF16."""
+PAIRS = """
+backend: "python" max_batch_size: 8
+input { name: "x" data_type: TYPE_FP32 dims: 4 }
+output { name: "y" data_type: TYPE_FP32 dims: 4 }
+instance_group { kind: KIND_CPU count: 1 }
+dynamic_batching { preferred_batch_size: 2 max_queue_delay_microseconds: 600000000 }
+"""
+"""A model that is run once two requests wait, and before that not within the patience of a test."""
 
 
 @dataclass
@@ -86,10 +95,11 @@ def theirs(bundles: dict[str, Bundle], tmp_path_factory: pytest.TempPathFactory)
             continue
         golden = Golden.read(*bundle.golden_paths)
         write_repository(bundle, golden, Fitting(threads=1, max_batch=8, cache=folder), folder / "models")
-    halves = folder / "models" / "halves"
-    (halves / "1").mkdir(parents=True)
-    (halves / "config.pbtxt").write_text(HALVES)
-    (halves / "1" / "model.py").write_text(ECHO)
+    for name, config in {"halves": HALVES, "pairs": PAIRS}.items():
+        made = folder / "models" / name
+        (made / "1").mkdir(parents=True)
+        (made / "config.pbtxt").write_text(config)
+        (made / "1" / "model.py").write_text(ECHO)
     with tritonserver(folder) as server:
         yield server
 
@@ -177,20 +187,33 @@ def test_the_page_lists_the_differences() -> None:
     assert points == list(DIFFERENCES)
 
 
-def test_statistics_count_alike(ours: dict[str, Server], theirs: Triton) -> None:
+STATISTICS: dict[str, Question] = {
+    "of a model": Http("GET", "/v2/models/toy/stats"),
+    "of a version": Http("GET", "/v2/models/toy/versions/1/stats"),
+    "of all models": Http("GET", "/v2/models/stats"),
+    "of a model over gRPC": Grpc("ModelStatistics", (messages.ModelStatisticsRequest(name="toy"),)),
+    "of all models over gRPC": Grpc("ModelStatistics", (messages.ModelStatisticsRequest(),)),
+}
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+def test_statistics_count_alike(ours: dict[str, Server], theirs: Triton, name: str) -> None:
+    def said(server: Served) -> Fields:
+        found = STATISTICS[name].ask(server)
+        return {field: value for field, value in found.items() if field.startswith("model_stats.toy.")}
+
     def counts(server: Served) -> dict[str, int]:
-        said = Http("GET", "/v2/models/toy/stats").ask(server)
-        return {name: value for name, value in said.items() if name.endswith(("count", "batch_size"))}
+        # Counts are numbers in JSON, and texts where messages are read.
+        return {field: int(value) for field, value in said(server).items() if field.endswith(("count", "batch_size"))}
 
     def added(server: Served) -> tuple[dict[str, int], set[str]]:
-        said = Http("GET", "/v2/models/toy/stats").ask(server)
-        before = counts(server)
+        fields, before = said(server), counts(server)
         for one in _traffic():
             one.ask(server)
         after = counts(server)
-        return {name: value - before.get(name, 0) for name, value in after.items() if value != before.get(name)}, set(
-            said
-        )
+        return {
+            field: value - before.get(field, 0) for field, value in after.items() if value != before.get(field)
+        }, set(fields)
 
     for one in _traffic():  # so that both know batches of these sizes
         one.ask(ours["toy"])
@@ -198,9 +221,28 @@ def test_statistics_count_alike(ours: dict[str, Server], theirs: Triton) -> None
     (mine, my_fields), (their, their_fields) = added(ours["toy"]), added(theirs)
     assert mine == their
     assert mine["model_stats.toy.inference_count"] == 6
-    assert {name for name in their_fields if "batch_stats" not in name} == {
-        name for name in my_fields if "batch_stats" not in name
-    }
+    assert _groups(my_fields) == _groups(their_fields)
+
+
+def test_a_stream_has_one_request_in_flight_and_tritons_has_several(
+    bundles: dict[str, Bundle], start_module_server: StartServer, theirs: Triton
+) -> None:
+    """Two requests of one stream are one run of theirs, and two of ours though it may run two together."""
+    ours = start_module_server(bundles["toy"].folder, "--batch-latency-ms", "1000", "--batch-size", "2")
+    for server, model, runs in ((ours, "toy", 2), (theirs, "pairs", 1)):
+        message = messages.ModelInferRequest(model_name=model)
+        message.inputs.add(name="x", datatype="FP32", shape=[1, 4])
+        message.raw_input_contents.append(bytes(16))
+        answer = Grpc("ModelStreamInfer", (message, message)).ask(server)
+        assert (answer["code"], "answer 1.error" in answer) == ("OK", False)
+        said = Http("GET", f"/v2/models/{model}/stats").ask(server)
+        counts = (said[f"model_stats.{model}.inference_count"], said[f"model_stats.{model}.execution_count"])
+        assert counts == (2, runs)
+
+
+def _groups(fields: set[str]) -> set[str]:
+    """What is told, without the figures of each: messages leave out those that are 0."""
+    return {re.sub(r"\.(count|ns)$", "", field) for field in fields if "batch_stats" not in field}
 
 
 def _traffic() -> list[Question]:

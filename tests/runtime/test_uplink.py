@@ -171,6 +171,8 @@ def strict(true: float, skew: float = 900) -> Callable[[BaseHTTPRequestHandler],
     def answer(request: BaseHTTPRequestHandler) -> Answer:
         from datetime import UTC, datetime  # noqa: PLC0415
 
+        if "x-amz-date" not in request.headers:
+            return refused(403, "AccessDenied")
         said = datetime.strptime(request.headers["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
         day = request.headers["Authorization"].split("Credential=")[1].split("/")[1]
         right = abs(said - true) <= skew and day == datetime.fromtimestamp(said, UTC).strftime("%Y%m%d")

@@ -222,8 +222,12 @@ def test_what_cannot_be_read_of_a_standing_says_nothing(tmp_path: Path) -> None:
     for text in ("", "[]", '{"counts": 3}', *counts):
         path.write_text(text)
         assert Standing.read(path) == Standing()
-    path.write_text('{"counts": {"Sent": 3, "Evil": 4}, "sent": 7, "reason": "Sent", "message": ""}')
+    said = '{"counts": {"Sent": 3, "Evil": 4}, "sent": 7, "reason": "Sent", "message": ""'
+    path.write_text(said + "}")
     assert Standing.read(path) == Standing({"Sent": 3}, 7, "Sent", "")
+    for earliest, read in (("1.8e9", 1.8e9), ("NaN", 0.0), ("Infinity", 0.0)):
+        path.write_text(f'{said}, "earliest": {earliest}}}')
+        assert Standing.read(path).earliest == read
 
 
 # Disks that fail ------------------------------------------------------------------------------------------------------

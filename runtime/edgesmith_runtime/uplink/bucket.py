@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import ssl
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from edgesmith_runtime.uplink.answers import Outcome, meaning
+from edgesmith_runtime.uplink.connecting import Distrusted, connect
 from edgesmith_runtime.uplink.rate import Body
 from edgesmith_runtime.uplink.signing import path_of, signed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from edgesmith_runtime.uplink.certificates import Good
     from edgesmith_runtime.uplink.clock import BucketClock
     from edgesmith_runtime.uplink.credentials import Login
     from edgesmith_runtime.uplink.rate import Rate
 
 __all__ = ["Bucket", "Target"]
 
-_CONNECT: Final = 10.0
 _ANSWER: Final = 60.0
 """Seconds without a byte, after which the link counts as cut."""
 _LONGEST: Final = 65_536
-_OUT_OF_TIME: Final = frozenset({9, 10})
-"""OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +58,7 @@ class Bucket:
         self._conditional = True
         self._login: Login | None = None
         self._connection: http.client.HTTPConnection | None = None
+        self._good: Good | None = None
 
     def put(self, login: Login, digest: str, data: bytes) -> Outcome:
         """Put an object where none is; one that is there already is the same, since its key is its digest.
@@ -102,9 +101,9 @@ class Bucket:
             )
             answer = connection.getresponse()
             said = answer.read(_LONGEST)
-        except ssl.SSLCertVerificationError as error:
+        except Distrusted as error:
             self.close()
-            return _distrusted(login, error)
+            return Outcome("Distrusted", str(error))
         except (OSError, http.client.HTTPException, ValueError) as error:
             found = self._early() if isinstance(error, BrokenPipeError | ConnectionResetError) else None
             self.close()
@@ -113,7 +112,7 @@ class Bucket:
             kind = type(error).__name__
             words = f"{login.host} gives no answer ({kind}); a bucket was expected there"
             return Outcome("Unreachable", words, sent=body.sent)
-        other = self._clock.hear(answer.getheader("Date"))
+        other = self._clock.hear(answer.getheader("Date"), self._good)
         if answer.will_close or not answer.isclosed():
             self.close()
         found = meaning(answer.status, said, target.bucket, answer.getheader("Retry-After"))
@@ -130,7 +129,7 @@ class Bucket:
         with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
             answer.begin()
             said = answer.read(_LONGEST)
-            other = self._clock.hear(answer.getheader("Date"))
+            other = self._clock.hear(answer.getheader("Date"), self._good)
             found = meaning(answer.status, said, self._target.bucket, answer.getheader("Retry-After"))
             if found.stored:
                 return None
@@ -142,15 +141,8 @@ class Bucket:
         if self._connection is not None and login == self._login:
             return self._connection
         self.close()
-        if login.secure:
-            trust = ssl.create_default_context()
-            if self._target.authority is not None:
-                trust.load_verify_locations(cafile=self._target.authority)
-            self._connection = http.client.HTTPSConnection(login.host, timeout=_CONNECT, context=trust)
-        else:
-            self._connection = http.client.HTTPConnection(login.host, timeout=_CONNECT)
+        self._connection, self._good = connect(login, self._target.authority, self._clock)
         self._login = login
-        self._connection.connect()
         if self._connection.sock is not None:
             self._connection.sock.settimeout(_ANSWER)
         return self._connection
@@ -159,11 +151,3 @@ class Bucket:
 def _after(first: Outcome, second: Outcome) -> Outcome:
     """The second of two tries, with the bytes of both."""
     return replace(second, sent=first.sent + second.sent, wait=max(0.0, second.wait))
-
-
-def _distrusted(login: Login, error: ssl.SSLCertVerificationError) -> Outcome:
-    if error.verify_code in _OUT_OF_TIME:
-        words = f"the certificate of {login.host} is not good at the time that this node's clock has"
-        return Outcome("ClockWrong", f"{words}; a clock that is right was expected")
-    words = f"the certificate of {login.host} is not trusted ({error.verify_message})"
-    return Outcome("Distrusted", f"{words}; one of an authority that is known was expected")

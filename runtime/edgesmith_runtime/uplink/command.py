@@ -20,6 +20,7 @@ from edgesmith_runtime.uplink.ending import Ending, OutOfTime
 from edgesmith_runtime.uplink.rate import Rate
 from edgesmith_runtime.uplink.sending import Sending
 from edgesmith_runtime.uplink.standing import FILE, OBJECTS, Standing
+from edgesmith_runtime.version import WRITTEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,10 +69,9 @@ class Uplink:
     Args:
         settings: How.
         ending: Set once it is told to end.
-        bucket: Where to; of the settings where None.
     """
 
-    def __init__(self, settings: UplinkSettings, ending: threading.Event, bucket: Bucket | None = None) -> None:
+    def __init__(self, settings: UplinkSettings, ending: threading.Event) -> None:
         self._settings = settings
         self._ending = Ending(ending, settings.drain_seconds)
         self._waiting = Waiting(RealDisk(), settings.spool / OBJECTS)
@@ -82,7 +82,8 @@ class Uplink:
         bucket_name, prefix = settings.place
         parts = [*([prefix] if prefix else []), settings.node, settings.owner]
         target = Target(bucket_name, "/".join(parts), settings.authority)
-        self._bucket = bucket or Bucket(target, BucketClock(), Rate(settings.rate, self._ending.hold))
+        self._clock = BucketClock(earliest=max(WRITTEN, self._standing.earliest))
+        self._bucket = Bucket(target, self._clock, Rate(settings.rate, self._ending.hold))
 
     def run(self) -> None:
         """Send until it is told to end, and then what still waits, for as long as that may take."""
@@ -138,6 +139,7 @@ class Uplink:
                 _log.info("samples are sent")
             else:
                 _log.warning("samples wait: %s", outcome.message, extra={"reason": outcome.reason})
+        self._standing.earliest = self._clock.earliest
         self._standing.write(self._settings.spool / FILE)
 
     def _guarded(self, step: Callable[[], float]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -31,12 +32,14 @@ class Standing:
         sent: Bytes that went over the link, those of tries that failed among them.
         reason: What became of the last try; empty before the first.
         message: One sentence about it where it was refused.
+        earliest: A time that is over for sure, in seconds since 1970: what the bucket was once known to have said.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
     sent: int = 0
     reason: str = ""
     message: str = ""
+    earliest: float = 0.0
 
     @classmethod
     def read(cls, path: Path) -> Standing:
@@ -45,7 +48,9 @@ class Standing:
             with path.open("rb") as stream:
                 found = json.loads(stream.read(_LONGEST))
             counts = {name: int(count) for name, count in found["counts"].items() if name in REASONS}
-            return cls(counts, int(found["sent"]), str(found["reason"]), str(found["message"]))
+            said = float(found.get("earliest", 0.0))
+            earliest = said if math.isfinite(said) else 0.0
+            return cls(counts, int(found["sent"]), str(found["reason"]), str(found["message"]), earliest)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
             return cls()
 
