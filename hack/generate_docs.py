@@ -94,7 +94,13 @@ def kinds() -> str:
     rows = [f"| kind | {' | '.join(columns)} | power | price |", f"|{' --- |' * (len(columns) + 3)}"]
     for kind in said["kinds"]:
         watts = [f"{power[name]} (`{name}`)" for name in kind["profiles"] if power[name]]
-        cells = [kind["kind"], *(kind[column] for column in columns), "; ".join(watts) or "not said", kind["price"]]
+        names = ", ".join(f"`{name}`" for name in kind["profiles"])
+        cells = [
+            f"{kind['kind']}: {names}",
+            *(kind[column] for column in columns),
+            "; ".join(watts) or "not said",
+            kind["price"],
+        ]
         rows.append(f"| {re.sub(CITED, numbered, ' | '.join(cells))} |")
     if numbers.keys() != said["sources"].keys():
         raise ValueError(f"{KINDS.name}: sources are {sorted(said['sources'])}; {sorted(numbers)} were expected")

@@ -49,6 +49,7 @@ class DevicePlugin(_services.DevicePluginServicer):  # type: ignore[misc]  # mad
         allocated: what the kubelet asked to give to a container, in order.
         preferred: how often the kubelet asked which device to give.
         started: what the kubelet said that a container starts with, in order.
+        moves: what the device becomes between a pod's self-test and its server, once; None: it stays.
     """
 
     def __init__(self, cluster: str, node: str, *devices: str) -> None:
@@ -61,6 +62,8 @@ class DevicePlugin(_services.DevicePluginServicer):  # type: ignore[misc]  # mad
         self.allocated: list[str] = []
         self.preferred = 0
         self.started: list[str] = []
+        self.moves: str | None = None
+        self._begun = 0
 
     def __enter__(self) -> Self:
         self._plug(self._offered)
@@ -150,8 +153,13 @@ class DevicePlugin(_services.DevicePluginServicer):  # type: ignore[misc]  # mad
         return _messages.AllocateResponse(container_responses=given)
 
     def PreStartContainer(self, request: Any, _context: Any) -> Any:  # noqa: N802
-        """Called before each start of a container."""
+        """Called before each start of a container: the self-test's, and then the server's."""
         self.started += request.devices_ids
+        if self.moves is not None:
+            self._begun += 1
+            if self._begun > 1:
+                self.offer(self.moves)
+                self.moves, self._begun = None, 0
         return _messages.PreStartContainerResponse()
 
     def _wake(self) -> None:

@@ -152,6 +152,20 @@ def test_a_device_that_gets_another_id_keeps_its_server_and_the_next_one_gets_th
     assert held.seen == {f"{WITH}/{FRESH}": [before], f"{WITH}/{USED}": [after]}
 
 
+def test_a_device_that_moves_in_the_self_test_costs_a_pod_and_no_failure(vision: Fleet, plugged: DevicePlugin) -> None:
+    vision.wait_settled(NAME)
+    (before,) = vision.pods(NAME).values()
+    given = len(plugged.allocated)
+    plugged.moves = FRESH
+    with Watched(lambda: _reason(vision, "RolloutComplete")) as watched:
+        vision.patch(NAME, _version(vision))
+        _settled_on_another(vision, before)
+    assert plugged.moves is None, "it moved after the self-test"
+    assert set(plugged.allocated[given:]) == {USED, FRESH}, "the pod after that was given it as it is"
+    assert not {"RolledBack", "RollingBack", "NodesFailed"} & set(watched.seen), watched.seen
+    assert vision.servers(NAME)[WITH].ready
+
+
 def test_a_device_that_is_taken_away_is_named_and_its_server_stays_until_it_is_back(
     vision: Fleet, plugged: DevicePlugin
 ) -> None:

@@ -36,6 +36,8 @@ class Server:
     """The revision that its kubelet runs."""
     started: datetime = NOW
     restarts: int = 0
+    address: int = 0
+    """Where the device was when its pod was given it."""
     beside: Beside | None = None
     """What it runs beside that."""
     ended: int = 0
@@ -65,6 +67,12 @@ class Device:
     """Whether its kubelet offers what the model's servers ask for; where not, they fail."""
     link: bool = True
     power: bool = True
+    stick: bool = False
+    """Whether its device has another address after its first use since the machine has power."""
+    unused: bool = False
+    """Whether that is still to come."""
+    address: int = 0
+    """Where its device is now."""
     offered: bool = True
     """Whether the API server was told that it offers the device."""
     back: datetime | None = None

@@ -288,6 +288,7 @@ def _live_on(worlds: Sequence[World], name: str, device: Device) -> None:
     if not device.power and device.back and now >= device.back:
         device.power, device.back, device.silent = True, None, 3
         device.boots += 1
+        device.unused = device.stick
         for world in worlds:
             world.servers[name].start_anew(now)
     if not device.power:

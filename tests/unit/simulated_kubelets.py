@@ -11,6 +11,7 @@ from machines import Beside, Device, Server
 from snapshots import failed_selftest
 
 from edgesmith.api.names import daemon_set_name, parse_next
+from edgesmith.decide.plan import Delete
 from edgesmith.decide.snapshot import Pod, SelfTest
 
 GOOD, BAD, DEADLY, FRAGILE, UNPLUGS, FAULTY = "good", "bad", "deadly", "fragile", "unplugs", "faulty"
@@ -39,6 +40,8 @@ class Kubelets(Cluster):
     """Seconds after a faulty server is ready until it has seen enough of its requests fail to end itself."""
     serial: int = 0
     """Pods that were made."""
+    remade: int = 0
+    """Pods that the operator deleted, so that others take their place."""
 
     def digit(self, revision: str) -> str:
         """Which source a revision is of."""
@@ -63,7 +66,8 @@ class Kubelets(Cluster):
     def ready(self, name: str, revision: str | None, started: datetime) -> bool:
         """Whether what a machine started then is ready."""
         device = self.devices[name]
-        return device.power and revision is not None and self._late(device, started) and not self.fails(name, revision)
+        made = device.power and revision is not None and self.servers[name].address == device.address
+        return made and self._late(device, started) and not self.fails(name, revision or "")
 
     def _late(self, device: Device, started: datetime) -> bool:
         """Whether what a machine started then has had the time that it takes to become ready, or to fail."""
@@ -80,7 +84,7 @@ class Kubelets(Cluster):
         Most do most of the time, and to go through all the rest for them took half of the time.
         """
         labels, pod, server = self.nodes[name].labels, self.pods.get(name), self.servers[name]
-        if pod is None or not (device.link and device.power and device.device and device.offered):
+        if pod is None or device.unused or not (device.link and device.power and device.device and device.offered):
             return False
         settled = pod.ready and not pod.terminating and pod.selftest is _PASSED and pod.restarts == server.restarts
         follows = (
@@ -115,6 +119,16 @@ class Kubelets(Cluster):
             made = Pod(f"pod-{self.serial}", name, wanted, self.now, False, False, 0, None, None, None)
             pods[name] = replace(made, staging=staging)
 
+    def _delete(self, delete: Delete) -> None:
+        """A pod that is deleted ends, and its DaemonSet makes another; anything else as ever."""
+        name = next((on for on, pod in self.pods.items() if (delete.kind, delete.name) == ("Pod", pod.name)), None)
+        if name is None:
+            super()._delete(delete)
+            return
+        del self.pods[name]
+        self.servers[name].runs = None
+        self.remade += 1
+
     def kubelet(self, name: str, device: Device) -> bool:
         """A kubelet follows what it hears, and says how its pods do; whether its machine dies of what it runs."""
         server = self.servers[name]
@@ -123,6 +137,8 @@ class Kubelets(Cluster):
             self._follow(name, server)
             if served and not self.serves(name):
                 self.note_end(name)
+        if device.unused and server.runs is not None and self._late(device, server.started):
+            device.unused, device.address = False, device.address + 1
         if device.link and device.silent <= 1:
             self._report_pods(name, server)
         self._judge(name, server)
@@ -181,10 +197,14 @@ class Kubelets(Cluster):
         said = _JUDGED if server.told else None
         test, ended = test if ready else said or test, said if ready else None
         pulled = pod.pulled or self.now >= server.started + _span(self.devices[name].delay / 2)
-        shown = (ready, server.restarts, test, ended, pulled)
-        if (pod.ready, pod.restarts, pod.selftest, pod.ended, pod.pulled) == shown:
+        gone = self.servers[name].address != self.devices[name].address
+        test = (test or _PASSED) if gone else test
+        waiting = "CreateContainerError" if gone else None
+        shown = (ready, server.restarts, test, ended, pulled, waiting)
+        if (pod.ready, pod.restarts, pod.selftest, pod.ended, pod.pulled, pod.waiting) == shown:
             return pod
-        return replace(pod, ready=ready, restarts=server.restarts, selftest=test, ended=ended, pulled=pulled)
+        kept = replace(pod, ready=ready, restarts=server.restarts, selftest=test, ended=ended, pulled=pulled)
+        return replace(kept, waiting=waiting)
 
     def _follow(self, name: str, server: Server) -> None:
         """A kubelet that hears of another pod ends its server and starts the other."""
@@ -195,6 +215,7 @@ class Kubelets(Cluster):
             server.ended, server.beside = beside.ended, None
         elif server.runs != wanted:
             server.runs, server.started, server.restarts, server.ended = wanted, self.now, 0, 0
+            server.address = self.devices[name].address
         upcoming = self.next_pods.get(name)
         if upcoming is None or upcoming.terminating:
             server.beside = None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from datetime import timedelta
 
 import pytest
 from fleet_life import ROLLOUT, any_rollout, ends_well, grow_old, seeds_of
-from fleets import fleet
+from fleets import ASKING, fleet
 from rollout_world import World
 from simulated_kubelets import UNPLUGS
-from snapshots import LABEL
+from snapshots import LABEL, model, profile
 
 
 def test_devices_that_come_and_go_roll_nothing_back_and_hold_nobody_up() -> None:
@@ -55,6 +56,30 @@ def test_a_revision_that_takes_its_devices_away_touches_one_more_than_its_canari
         assert len(world.touched["b"]) == 2, (seed, world.touched["b"])
         assert world.newest("reason")["b"] == "CanaryLost"
         assert "lost squat.ai/edgetpu" in plan.status.variants[0].message
+
+
+def test_sticks_with_another_address_after_their_first_use_roll_nothing_back() -> None:
+    """The self-test is the first use, of the first revision and when a machine comes back: one more pod for each."""
+    for seed in seeds_of(4):
+        rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
+        rollout = ROLLOUT | {"maxUnavailable": rng.choice((2, "20%"))}
+        world = World(edge_model=model(rollout=rollout), profiles=(profile("amd64", **ASKING),))
+        for number in range(rng.choice((5, 20))):
+            world.add(f"n{number:02}", delay=rng.choice((5.0, 25.0)), stick=True, unused=True)
+        world.publish("a")
+        world.run_until("Complete")
+        assert world.remade == len(world.devices), (seed, world.newest("message"))
+        cut = rng.sample(sorted(world.devices), len(world.devices) // 5)
+        for name in cut:
+            device = world.devices[name]
+            device.power, device.back = False, world.now + timedelta(seconds=200)
+        world.settle(60)
+        world.publish("b")
+        world.run_until("Complete")
+        assert all(world.serves(name) for name in world.nodes), seed
+        assert world.labelled("b") == set(world.nodes), (seed, world.newest("message"))
+        assert not any(world.newest("rolledBack").values()), (seed, world.newest("message"))
+        assert world.remade == len(world.devices) + len(cut), seed
 
 
 def unplug(world: World, rng: random.Random) -> None:

@@ -101,6 +101,40 @@ def test_the_bound_is_the_memory_of_the_device(number: int | None, memory: str |
         assert (why_too_large(of, at) is None) == fits
 
 
+MEBI = 2**20
+LIMIT = "the memory limit of its pods"
+
+
+def limited(memory: str | None) -> dict[str, Any]:
+    """Resources with a memory limit, or none."""
+    return {"resources": {"limits": {"memory": memory}}} if memory else {}
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "board", "of_profile", "of_model", "says"),
+    [
+        pytest.param(600, "1Gi", "512Mi", None, f"512Mi, {LIMIT} (spec.runtime.resources.limits.memory of", id="pod"),
+        pytest.param(600, None, "512Mi", None, f"512Mi, {LIMIT} (spec.runtime", id="no memory said"),
+        pytest.param(512, "1Gi", "512Mi", None, None, id="just"),
+        pytest.param(600, "1Gi", "512Mi", "700Mi", None, id="the EdgeModel's is larger"),
+        pytest.param(
+            600, "1Gi", "1Gi", "512Mi", f"512Mi, {LIMIT} (spec.serving.resources.limits.memory)", id="smaller"
+        ),
+        pytest.param(1100, "1Gi", "1Gi", None, "1Gi, the memory of the device", id="equal"),
+        pytest.param(1100, "1Gi", "2Gi", None, "1Gi, the memory of the device", id="board"),
+        pytest.param(1100, "1Gi", "9999999999Ei", None, "1Gi, the memory of the device", id="more than anything"),
+        pytest.param(600, None, None, None, None, id="nobody says anything"),
+    ],
+)
+def test_the_smaller_of_the_device_and_its_pods_is_the_bound(
+    megabytes: int, board: str | None, of_profile: str | None, of_model: str | None, says: str | None
+) -> None:
+    hardware = {"hardware": {"memory": board}} if board else {}
+    at = profile("pi", runtime=limited(of_profile), **hardware)
+    found = why_too_large(of_bytes(megabytes * MEBI, serving=limited(of_model)), at)
+    assert found is None if says is None else f"; at most {says}" in (found or ""), found
+
+
 def test_a_file_with_a_digest_is_not_looked_up_in_what_lay_there_before() -> None:
     of = looked_at(2 * GIB)
     assert why_too_large(of, profile("pi", **PI))

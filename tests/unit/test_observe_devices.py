@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from observations import (
     FAILED,
     SERVING,
     STARTING,
+    TAINTED,
     observed,
     record,
     seconds,
@@ -19,7 +21,8 @@ from observations import (
 )
 from snapshots import NOW, failed_selftest, pod
 
-from edgesmith.decide.snapshot import Pod
+from edgesmith.decide.remaking import made_anew
+from edgesmith.decide.snapshot import Pod, SelfTest
 
 LACKS: dict[str, Any] = {"devices": {"squat.ai/edgetpu": 1}}
 BACK: dict[str, Any] = LACKS | {"offers": {"squat.ai/edgetpu": 1}}
@@ -85,3 +88,67 @@ def test_what_failed_with_its_device_stays_failed_without() -> None:
     assert failed.state is FAILED
     gone = observed(starting(selftest=failed_selftest()), kept=failed, after=10, **LACKS)
     assert (gone.state, "r" in gone.failures) == (FAILED, True)
+
+
+def unmade(name: str, reason: str = "CreateContainerError") -> Pod:
+    """A pod that has passed its self-test and of which the kubelet cannot make the server."""
+    return starting(name=name, waiting=reason, selftest=SelfTest(True, "Passed", ""))
+
+
+@pytest.mark.parametrize("reason", ["CreateContainerError", "RunContainerError"])
+def test_a_pod_whose_container_cannot_be_made_is_made_anew_and_the_next_one_has_all_its_time(reason: str) -> None:
+    kept = record(ago=DEADLINE.total_seconds() - 1)
+    found = see(unmade("one", reason), kept=kept, **BACK)
+    assert (found.state.unmade, found.state.server, found.state.deadline) == ("one", STARTING, None)
+    assert found.record is not None
+    assert found.record.remade == 1
+    again = see(unmade("one", reason), kept=found.record, after=5, **BACK)
+    assert (again.state.unmade, again.record) == ("one", found.record), "it was not deleted, and is no other pod"
+    following = see(starting(name="two"), kept=found.record, after=10, **BACK)
+    assert (following.state.unmade, following.state.deadline) == ("", NOW + seconds(10) + DEADLINE)
+    assert not following.state.failures
+    assert observed(pod("n", "r", name="two"), kept=following.record, after=20, **BACK).remade == 0
+
+
+def test_what_cannot_be_made_in_one_pod_after_the_other_is_not_the_devices() -> None:
+    kept = record()
+    names: list[str] = []
+    for number in range(6):
+        found = see(unmade(f"pod-{number}"), kept=kept, after=number * 10, **BACK)
+        assert found.record is not None
+        kept, names = found.record, [*names, found.state.unmade]
+        assert see(unmade(f"pod-{number}"), kept=kept, after=number * 10 + 5, **BACK).state.unmade == names[-1]
+    assert names == ["pod-0", "pod-1", "pod-2", "", "", ""]
+    late = see(unmade("pod-5"), kept=kept, after=30 + DEADLINE.total_seconds(), **BACK)
+    assert (late.state.server, late.state.unmade) == (FAILED, "")
+    assert "CreateContainerError" in late.state.note
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param({}, id="asks for none"),
+        pytest.param(LACKS, id="not offered"),
+        pytest.param(BACK | {"ready": False}, id="not ready"),
+        pytest.param(BACK | {"taints": TAINTED}, id="no pod may start"),
+    ],
+)
+def test_a_pod_is_not_made_anew_where_another_would_get_no_device(more: dict[str, Any]) -> None:
+    found = see(unmade("one"), kept=record(), **more)
+    assert (found.state.unmade, found.record and found.record.remade) == ("", 0)
+
+
+def test_what_a_pod_found_out_counts_though_a_container_cannot_be_made() -> None:
+    found = see(starting(waiting="CreateContainerError", selftest=failed_selftest()), kept=record(), **BACK)
+    assert (found.state.server, found.state.unmade) == (FAILED, "")
+
+
+@pytest.mark.parametrize("reason", ["ImagePullBackOff", "CrashLoopBackOff", "CreateContainerConfigError"])
+def test_what_another_pod_would_not_change_makes_none(reason: str) -> None:
+    assert see(unmade("one", reason), kept=record(), **BACK).state.unmade == ""
+
+
+def test_each_pod_goes_once_and_none_of_a_node_that_is_given_another_revision() -> None:
+    states = [replace(see(unmade(f"pod-{name}"), kept=record(), **BACK).state, name=name) for name in "cab"]
+    serves = see(pod("n", "r"), kept=record(), **BACK).state
+    assert [(one.kind, one.name) for one in made_anew([*states, serves], {"b"})] == [("Pod", "pod-a"), ("Pod", "pod-c")]

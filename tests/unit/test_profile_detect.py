@@ -16,7 +16,7 @@ from edgesmith.cli.profile.catalogue import catalogue
 from edgesmith.cli.profile.facts import read_facts
 from edgesmith.decide.detect import Facts, PCIFound, USBFound, fit, fitting
 
-CANNOT_BE_TOLD = {"aws-deeplens", "vision-ai-devkit"}
+CANNOT_BE_TOLD = {"aws-deeplens", "litert-amd64", "litert-arm64", "vision-ai-devkit"}
 
 
 def of(spec: dict[str, object], architecture: str = "arm64") -> DeviceProfile:

@@ -28,6 +28,7 @@ FULL = Record(
     deaths=1,
     restarts=1,
     excused="abcdef/3",
+    remade=2,
     doubtful=True,
     previous="p",
     failures={"r": Failure("1", broken=True, note="failed"), "q": Failure()},

@@ -169,7 +169,8 @@ capabilities:
   verbs: [patch]
 - apiGroups: [""]
   resources: [pods]
-  # Made for trials alone: servers and builds are DaemonSets' and Jobs'.
+  # Made for trials alone: servers and builds are DaemonSets' and Jobs'. A server's is deleted where the device that it
+  # was given is gone, so that its DaemonSet makes another.
   verbs: [list, watch, create, delete]
 {{- if .Values.builder.enabled }}
 # A Job is made once and never changed.

@@ -139,7 +139,7 @@ class Reason(StrEnum):
     INTERFACE_MISMATCH = "InterfaceMismatch"
     """An alternative takes other inputs or answers other outputs than the model of spec.source."""
     MODEL_TOO_LARGE = "ModelTooLarge"
-    """The source is larger than spec.hardware.memory of a DeviceProfile, so no such device can hold it."""
+    """The source is larger than spec.hardware.memory of a DeviceProfile, or than the memory limit of its pods."""
     DATASET_INVALID = "DatasetInvalid"
     """A calibration or evaluation set cannot be read, or holds pickled objects."""
     DATASET_MISMATCH = "DatasetMismatch"

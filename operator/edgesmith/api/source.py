@@ -32,9 +32,9 @@ _DIGEST = (
 
 
 _BYTES = (
-    "How many bytes the file with that sha256 has. Nothing is built for a DeviceProfile whose spec.hardware.memory is "
-    "less, and no Job is made to find that out. Absent: a Job looks it up, of a file with a sha256 once and only where "
-    "that memory is given; status.sources keeps it."
+    "How many bytes the file with that sha256 has. Nothing is built for a DeviceProfile whose spec.hardware.memory, or "
+    "the memory limit of whose pods, is less, and no Job is made to find that out. Absent: a Job looks it up, of a "
+    "file with a sha256 once and only where the device's memory is given; status.sources keeps it."
 )
 _WITH_DIGEST = rules(
     {

@@ -18,6 +18,7 @@ from edgesmith.decide.holding import held, released
 from edgesmith.decide.marks import status_marks
 from edgesmith.decide.plan import ApplyRevision, Delete, Keep, Move, Pending, Plan
 from edgesmith.decide.record import Record, is_written, new_record
+from edgesmith.decide.remaking import made_anew
 from edgesmith.decide.request_status import request_statuses
 from edgesmith.decide.retention import old_jobs, old_revisions, old_staging
 from edgesmith.decide.retraining import retrain
@@ -45,6 +46,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
     )
     status = _status(view, courses, pending, retrained.drift)
     revisions = _revisions(view, courses)
+    moved = {move.node for move in moves}
     reports = watched(snapshot, revisions)
     unknown = {*view.resolved.unusable, *snapshot.unreadable_profiles}
     holds = held(snapshot, courses, {one.metadata.name: one for one in view.resolved.profiles}, revisions)
@@ -55,7 +57,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
         revisions=revisions,
         status=status,
         moves=moves,
-        records=_kept(view, {move.node for move in moves}),
+        records=_kept(view, moved),
         builds=tuple(start for one in view.contestants.values() for start in one.starts),
         trials=view.trials.starts,
         deletes=(
@@ -64,6 +66,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
             *unwatched(snapshot, reports, unknown),
             *released(snapshot, holds, unknown),
             *view.trials.deletes,
+            *made_anew((one.state for one in view.observed.values()), moved),
             *view.looks.deletes,
         ),
         service=bool(revisions or snapshot.revisions),

@@ -1,13 +1,19 @@
-"""Models that a device cannot hold, from what is known of their files: said before a build is made.
+"""Models that a device or a server's pod cannot hold, from what is known of their files: said before a build is made.
 
-A build that is asked for all the same finds it out when the file comes, by the same bound, and says the same reason.
+A build that is asked for all the same finds out when the file comes what the device cannot hold, and says the same
+reason. Of the pod's limit it knows nothing: that is no part of what an image is made of.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
+from operator import itemgetter
+
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import Alternative, EdgeModel
 from edgesmith.api.source import Compiled, Dataset, ModelFile
+from edgesmith.api.units import parse_bytes
 from edgesmith.decide.digests import answered, files_for, recorded
 from edgesmith_builder.contract import most_bytes
 
@@ -23,9 +29,10 @@ def why_too_large(model: EdgeModel, profile: DeviceProfile, alternative: Alterna
         profile: The profile.
         alternative: Which model; None: that of `spec.source`.
     """
-    if profile.memory is None:
+    bounds = list(_bounds(model, profile))
+    if not bounds:
         return None
-    most = most_bytes(profile.memory)
+    most, words = min(bounds, key=itemgetter(0))
     looked_at = recorded(model) | answered(model)
     for field, file in on_the_device(model, profile, alternative).items():
         entry = looked_at.get(field)
@@ -33,11 +40,26 @@ def why_too_large(model: EdgeModel, profile: DeviceProfile, alternative: Alterna
         if known is not None and known > most:
             said = f"spec.{field}.bytes is" if entry is None else f"the file of spec.{field} has"
             whence = " (it may be left out)" if entry is None else " bytes (status.sources)"
-            return (
-                f"{said} {known}{whence}; at most {profile.spec.hardware.memory}, the memory of the device "
-                f"(spec.hardware.memory of DeviceProfile {profile.metadata.name!r}), was expected."
-            )
+            return f"{said} {known}{whence}; at most {words}, was expected."
     return None
+
+
+def _bounds(model: EdgeModel, profile: DeviceProfile) -> Iterator[tuple[int, str]]:
+    """What a model has to fit into, as far as somebody has said it: the most bytes, and what has them."""
+    of_profile = f"of DeviceProfile {profile.metadata.name!r}"
+    if profile.memory is not None:
+        said = profile.spec.hardware.memory
+        yield most_bytes(profile.memory), f"{said}, the memory of the device (spec.hardware.memory {of_profile})"
+    limits = (
+        (model.spec.serving.resources, "spec.serving.resources.limits.memory"),
+        (profile.spec.runtime.resources, f"spec.runtime.resources.limits.memory {of_profile}"),
+    )
+    for resources, field in limits:
+        limit = (resources or {}).get("limits", {}).get("memory")
+        if limit is not None:
+            with suppress(ValueError):  # more than anything has
+                yield most_bytes(parse_bytes(limit)), f"{limit}, the memory limit of its pods ({field})"
+            return  # the EdgeModel's takes the place of the profile's
 
 
 def on_the_device(

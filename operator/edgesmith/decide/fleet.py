@@ -127,6 +127,8 @@ class NodeState:
     device or by itself."""
     shaky: bool = False
     """Whether it went and came back with a revision that is not completed."""
+    unmade: str = ""
+    """The pod that is to be made anew, since what it was given of its device is gone; empty where there is none."""
     lent: Lent | None = None
     """How it stands with a trial for which it gave up its server; None where it did not, or has run something since."""
     full: NoRoom | None = None

@@ -14,6 +14,7 @@ from edgesmith.decide.devices import Shortage, shortage
 from edgesmith.decide.fleet import Failure, NodeState, ServerState
 from edgesmith.decide.placement import Placement
 from edgesmith.decide.record import Record, new_record
+from edgesmith.decide.remaking import tries_of, unmade
 from edgesmith.decide.server import NO_SERVER, SERVERS_KEPT, Server, ready_server, server_of
 from edgesmith.decide.snapshot import Node, Pod
 from edgesmith.decide.taints import Taint, keeping_taint
@@ -101,6 +102,7 @@ def observe(
         staged=staged,
         full=kept.full if kept else None,
         lacks=seen.lacks,
+        unmade=seen.unmade,
         answers=server is ServerState.FAILED and _is_ready(seen),
         shaky=unfinished and current is not None and current.went,
     )
@@ -125,6 +127,7 @@ def _found(
     if terms.label is None or not terms.known:
         return _Found(NO_SERVER, record, "", blocked)
     seen = _shown(server_of(terms.label, pods, staging=placed.staging), terms, record, machine.lacks)
+    seen = unmade(seen, terms, record, able=not blocked and machine.lacks is None)
     blocked = blocked or seen.excused or bool(seen.lacks)
     if not blocked and record is not None and _goes_on(record, seen, terms, machine.boot):
         return _Found(seen, record, "", blocked)
@@ -306,7 +309,7 @@ def _seen(
         kept = replace(fresh, failures=record.failures, previous=record.previous) if record else fresh
         excused = seen.run if seen.excused else ""
         away = now if blocked and allowed.unfinished else None
-        return replace(kept, run=seen.run, boot=boot, away=away, excused=excused)
+        return replace(kept, run=seen.run, boot=boot, away=away, excused=excused, remade=tries_of(kept, seen))
     rebooted = _rebooted(record, boot)
     known = boot if boot and not blocked else record.boot  # a start that ends an absence is told once, at its end
     same_boot = known == record.boot
@@ -339,7 +342,8 @@ def _seen(
     run = seen.run or record.run
     still = record.excused == run and state is not ServerState.SERVING
     excused = run if seen.excused else record.excused if still else ""
-    unchanged = (away, deaths, excused) == (record.away, record.deaths, record.excused)
+    remade = 0 if state is ServerState.SERVING else tries_of(record, seen)
+    unchanged = (away, deaths, excused, remade) == (record.away, record.deaths, record.excused, record.remade)
     if not begins and same_boot and unchanged and (run == record.run or _first(record, seen)):
         return record
     return replace(
@@ -354,6 +358,7 @@ def _seen(
         deaths=deaths,
         restarts=record.restarts + again,
         excused=excused,
+        remade=remade,
     )
 
 

@@ -53,6 +53,8 @@ class Record:
     """How often its server was started anew after it had served for the bake."""
     excused: str = ""
     """The run that shows nothing, since it was without its device."""
+    remade: int = 0
+    """How often its pod was made anew for its device since a server was ready."""
     doubtful: bool = False
     """Whether the server that the node ran before had failed."""
     previous: str | None = None
@@ -82,7 +84,7 @@ class Record:
         if self.returned or self.deaths or self.excused or self.doubtful:
             facts["returned"] = self.returned and _text(self.returned)
             facts |= {"deaths": self.deaths, "excused": self.excused, "doubtful": self.doubtful}
-        facts |= {"restarts": self.restarts, "previous": self.previous}
+        facts |= {"restarts": self.restarts, "remade": self.remade, "previous": self.previous}
         if self.failures:
             facts["failures"] = {
                 revision: _filled({"attempt": one.attempt, "broken": one.broken, "note": one.note})
@@ -196,6 +198,7 @@ def _read(text: str) -> tuple[Record | None, datetime]:
             deaths=int(found.get("deaths", 0)),
             restarts=int(found.get("restarts", 0)),
             excused=str(found.get("excused", "")),
+            remade=int(found.get("remade", 0)),
             doubtful=found.get("doubtful") is True,
             previous=str(found["previous"]) if found.get("previous") else None,
             failures={

@@ -30,6 +30,10 @@ SERVERS_KEPT = 16384
 PULL_REASONS = frozenset({"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull"})
 """The kubelet's words for an image that it cannot get. It goes on trying, so only the deadline ends it."""
 
+UNMADE_REASONS = frozenset({"CreateContainerError", "RunContainerError"})
+"""The kubelet's words for a container that its runtime cannot make. A pod keeps the device files that it was given, so
+where one of them is gone the kubelet goes on trying in vain, and only another pod gets those that are there now."""
+
 
 class Server(NamedTuple):
     """The server on a node as its pod shows it."""
@@ -44,6 +48,8 @@ class Server(NamedTuple):
     """Why its run before this one, in which it is ready again, ended itself."""
     pulled: bool = True
     """Whether its image is on the node."""
+    unmade: str = ""
+    """The pod, where a container of it cannot be made; empty where none is known."""
     lacks: str = ""
     """What the node's disk lacks for the image, as the end of a sentence; empty where that was not found."""
 
@@ -90,7 +96,8 @@ def _unready(pod: Pod) -> Server:
     failure = _failure(pod)
     if failure:
         return Server(ServerState.FAILED, failure, pulling, run)
-    return Server(ServerState.STARTING, _awaited(pod), pulling, run, pulled=pod.pulled)
+    unmade = pod.name if pod.waiting in UNMADE_REASONS else ""
+    return Server(ServerState.STARTING, _awaited(pod), pulling, run, pulled=pod.pulled, unmade=unmade)
 
 
 def _run(pod: str, restarts: int) -> str:

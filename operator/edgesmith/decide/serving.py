@@ -206,7 +206,8 @@ def merge_resources(
 ) -> Resources:
     """Requests and limits: the EdgeModel's win over the profile's, resource by resource, and those over the defaults.
 
-    A default request gives way to a limit: it could be larger, and Kubernetes takes the limit where no request is.
+    A default request gives way to a limit: it could be larger, and Kubernetes takes the limit where no request is. Of a
+    device whose number is 0, nothing is asked.
 
     Args:
         profile: The DeviceProfile's.
@@ -218,12 +219,22 @@ def merge_resources(
     for source in (profile or {}, model or {}):
         for section in merged:
             merged[section].update(source.get(section, {}))
+    for section, asked in merged.items():
+        merged[section] = {name: quantity for name, quantity in asked.items() if not _is_none(name, quantity)}
     for resource, quantity in DEFAULT_REQUESTS.items():
         if resource not in merged["requests"] and resource not in merged["limits"]:
             merged["requests"][resource] = quantity
     if "memory" not in merged["limits"]:
         merged["limits"]["memory"] = _memory_limit(merged["requests"]["memory"], max_memory, device_memory)
     return {section: dict(sorted(values.items())) for section, values in merged.items() if values}
+
+
+def _is_none(resource: str, quantity: str | int) -> bool:
+    """Whether a pod is to ask for none of a device.
+
+    It must not say so: a kubelet whose plugin has none at the moment admits no pod that names it.
+    """
+    return "/" in resource and quantity in (0, "0")
 
 
 def _memory_limit(request: str | int, max_memory: int | None, device_memory: int | None) -> str:
