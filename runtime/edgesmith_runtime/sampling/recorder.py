@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -38,6 +40,8 @@ _ROOM: Final = 8192
 _WARNINGS: Final = 16
 _LOOK: Final = 2.0
 """Seconds between two looks at what waits, for metrics."""
+_SHARE: Final = 200
+"""How many times as long as a look took the next one is away: of thousands of files one takes a while."""
 _KEEP: Final = 60.0
 """Seconds between two times that what was saved up is written down."""
 
@@ -122,8 +126,9 @@ class Recorder:
         self._now = now
         self._kept = 0.0
         self._told = set[str]()
-        self._looked = 0.0
+        self._looked, self._again = 0.0, _LOOK
         self._seen = self._look()
+        self._settled = False
         chooser.resume(keeping.budget.notes)
 
     def observe(self, run: Run) -> None:
@@ -134,8 +139,8 @@ class Recorder:
             return
         self._chooser.offer(offer)
 
-    def idle(self, now: float) -> None:
-        """Keep the samples of slots that have ended."""
+    def idle(self, now: float) -> float:
+        """Keep the samples of slots that have ended; see `Observer`."""
         moment = self._now()
         seconds = self._budget.advance(moment)
         while (choice := self._chooser.ended(seconds)) is not None:
@@ -143,8 +148,17 @@ class Recorder:
             self._remember(seconds)
         if seconds - self._kept >= _KEEP:
             self._remember(seconds)
-        if seconds - self._looked >= _LOOK:
-            self._looked, self._seen = seconds, self._look()
+        if seconds - self._looked >= self._again:
+            self._look_again(seconds)
+        look = math.inf if self._settled else self._looked + self._again - seconds
+        return min(self._chooser.left(seconds), self._kept + _KEEP - seconds, look)
+
+    def _look_again(self, seconds: float) -> None:
+        began, before = time.perf_counter(), self._seen
+        self._looked, self._seen = seconds, self._look()
+        self._again = max(_LOOK, (time.perf_counter() - began) * _SHARE)
+        # Only the server adds to the spool. What the uplink says of the last object it says after that has gone.
+        self._settled = not self._seen.objects and self._seen == before
 
     def _look(self) -> _Seen:
         """Look at the spool: on the observers' thread, since there may be thousands of files."""
@@ -204,6 +218,7 @@ class Recorder:
         if not put.kept:
             return ("disk_full" if put.full else "spool_full"), 0
         self._told.clear()
+        self._settled = False
         return choice.reason.lower(), len(data)
 
     def _pay(self, choice: Choice, size: int, moment: Instant) -> bool:
