@@ -149,6 +149,10 @@ def test_what_was_found_of_a_run_is_not_found_twice_and_nothing_of_it_is_kept(mo
     assert again.tolist() == all_of_it.tolist(), "of a long run it is known of the first samples alone"
     drift.observe(short)
 
+    other = drift.novelty(Run({"x": np.full((3, 4), 8, np.float32)}, {}, 1.0))
+    assert other is not None
+    assert other.min() > 1, "it is of the run that was taken up"
+
     def found_again(*_: object) -> NDArray[np.float64]:
         raise AssertionError("it was found already")
 

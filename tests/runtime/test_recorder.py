@@ -121,3 +121,14 @@ def test_a_look_that_takes_long_is_rare(taking: Taking, monkeypatch: pytest.Monk
 
 def test_a_slot_without_a_sample_is_not_waited_for(taking: Taking) -> None:
     assert taking.chooser.left(0.0) == math.inf
+
+
+def test_what_was_just_kept_is_looked_at_soon(taking: Taking) -> None:
+    taking.settle()
+    taking.ask()
+    pause = taking.after(0)
+    assert len(taking.spool.kept()) == 1
+    assert taking.told == 0
+    assert pause == pytest.approx(LOOK)
+    taking.after(pause)
+    assert taking.told == 1
