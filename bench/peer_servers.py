@@ -110,8 +110,8 @@ def running(peer: Peer) -> Iterator[Running]:
             process.wait()
 
 
-def ours(bundle: Path, threads: int) -> Peer:
-    """Our server."""
+def ours(bundle: Path, threads: int, *more: str) -> Peer:
+    """Our server, with further arguments."""
     words = ("-m", "edgesmith_runtime", "serve", "--bundle", str(bundle), "--name", bundle.name)
     ports = (
         "--host",
@@ -127,7 +127,7 @@ def ours(bundle: Path, threads: int) -> Peer:
     )
     # As in the images, whose modules are compiled.
     compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(bundle.parent / "bytecode")}
-    return Peer("edgesmith", (sys.executable, *words, *ports), compiled)
+    return Peer("edgesmith", (sys.executable, *words, *ports, *more), compiled)
 
 
 def tritons(model: Path, folder: Path, threads: int) -> list[Peer]:

@@ -2,7 +2,8 @@
 
     python bench/standing.py                # prints a JSON list of {name, value, unit, against, ratio}
 
-The model is that of serving.py. Memory is resident memory, read while sixteen clients ask over both protocols in turn.
+The model is that of serving.py, once alone and once with all that watches switched on (soaked.py). Memory is resident
+memory, read while sixteen clients ask over both protocols in turn.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from peer_servers import ours, running
 from process_tree import memory
 from row import Row
 from serving import MANY, Served, make_bundle, served
+from soaked import options, watched_bundle
 
 STARTS = 5
 ANSWER_SECONDS, IDLE_PERCENT, MEGABYTES = 0.5, 0.5, 110.0
@@ -32,30 +34,38 @@ _LOOK_SECONDS = 0.02
 
 
 def measure_standing(*, threads: int | None = None) -> list[Row]:
-    """Measure the time to the first answer, processor time at rest, and memory under load."""
+    """Measure the time to the first answer, processor time at rest and memory under load; and with all switched on."""
     threads = threads or len(os.sched_getaffinity(0))
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        bundle = make_bundle(Path(folder), threads)
-        first = statistics.median(_first_answer(bundle, threads) for _ in range(STARTS))
-        with served(bundle, threads) as server:
-            idle = _idle(server)
-            held = _loaded(server)
+        plain, watched = Path(folder) / "plain", Path(folder) / "watched"
+        for place in (plain, watched):
+            place.mkdir()
+        rows += _measured(make_bundle(plain, threads), threads, "", [])
+        rows += _measured(watched_bundle(watched, threads), threads, ", all switched on", options(watched))
+    return rows
+
+
+def _measured(bundle: Path, threads: int, how: str, more: list[str]) -> list[Row]:
+    first = statistics.median(_first_answer(bundle, threads, more) for _ in range(STARTS))
+    with served(bundle, threads, *more) as server:
+        idle = _idle(server)
+        held = _loaded(server)
     middle, most = statistics.median(held), max(held)
-    aim = f"{MEGABYTES:g} MB, the aim"
+    aim, load = f"{MEGABYTES:g} MB, the aim", f"server memory under load, {MANY} clients{how}"
+    start, rest = f"{ANSWER_SECONDS} s, the aim", f"{IDLE_PERCENT} % of a core, the aim"
     return [
-        Row(
-            "first answer after the start", first, "s", f"{ANSWER_SECONDS} s, the aim", first / ANSWER_SECONDS, most=1.0
-        ),
-        Row("server CPU at rest", idle, "%", f"{IDLE_PERCENT} % of a core, the aim", idle / IDLE_PERCENT, most=1.0),
-        Row(f"server memory under load, {MANY} clients", middle, "MB", aim, middle / MEGABYTES, most=1.0),
-        Row(f"server memory under load, {MANY} clients, at most", most, "MB", aim, most / MEGABYTES, most=1.0),
+        Row(f"first answer after the start{how}", first, "s", start, first / ANSWER_SECONDS, most=1.0),
+        Row(f"server CPU at rest{how}", idle, "%", rest, idle / IDLE_PERCENT, most=1.0),
+        Row(load, middle, "MB", aim, middle / MEGABYTES, most=1.0),
+        Row(f"{load}, at most", most, "MB", aim, most / MEGABYTES, most=1.0),
     ]
 
 
-def _first_answer(bundle: Path, threads: int) -> float:
+def _first_answer(bundle: Path, threads: int, more: list[str]) -> float:
     """Seconds from the start of the process to the answer to a request that was sent as soon as it was ready."""
     request = http_request(np.zeros(SHAPE, np.float32))
-    with running(ours(bundle, threads)) as server:
+    with running(ours(bundle, threads, *more)) as server:
         ready = time.perf_counter()
         over_http(server.http, request)()
         return server.seconds + time.perf_counter() - ready

@@ -36,7 +36,7 @@ class Alone:
             in_flight: How many others wait or run.
         """
         if in_flight:
-            self._start_over()
+            self.start_over()
         return self._left > 0 and size <= self._largest
 
     def took(self, size: int, seconds: float) -> None:
@@ -47,7 +47,7 @@ class Alone:
             seconds: How long it ran, on whichever thread.
         """
         if seconds > FAST:
-            self._start_over()
+            self.start_over()
             return
         self._largest = max(self._largest, size)
         if self._left:
@@ -57,5 +57,6 @@ class Alone:
         if self._looked >= LOOKS:
             self._looked, self._left = 0, RUNS
 
-    def _start_over(self) -> None:
+    def start_over(self) -> None:
+        """Take note of a request that has others beside it."""
         self._looked = self._left = self._largest = 0

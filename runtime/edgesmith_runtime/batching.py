@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edgesmith_runtime.batches import joined, parted
-from edgesmith_runtime.dispatcher import Together
 from edgesmith_runtime.engine import EngineError
 from edgesmith_runtime.golden import compare
 from edgesmith_runtime.inference import run_together
+from edgesmith_runtime.mates import Together
 from edgesmith_runtime.tensors import ANY_SIZE
 
 if TYPE_CHECKING:

@@ -9,42 +9,23 @@ import time
 from concurrent.futures import Future
 from dataclasses import dataclass
 from operator import call
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from edgesmith_runtime.alone import Alone
 from edgesmith_runtime.errors import Unavailable
+from edgesmith_runtime.mates import Mates
 from edgesmith_runtime.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edgesmith_runtime.mates import Together
     from edgesmith_runtime.metrics import Metrics
     from edgesmith_runtime.workers import Work
 
-__all__ = ["Dispatcher", "Together"]
+__all__ = ["Dispatcher"]
 
 T = TypeVar("T")
-
-
-class Run(Protocol):
-    """Runs several jobs; gives the result of each, or the exception that it ended with."""
-
-    def __call__(self, jobs: list[Any], most: int, *, busy: bool) -> list[Any]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Together:
-    """How jobs are run together.
-
-    Attributes:
-        run: Runs them.
-        most: How many at most.
-        seconds: How long a run waits for as many as there were last time.
-    """
-
-    run: Run
-    most: int
-    seconds: float
 
 
 class Dispatcher:
@@ -72,10 +53,7 @@ class Dispatcher:
         self.together: Together | None = None
         """How jobs that may be are run together; None: each is run alone."""
         self._works: dict[Future[Any], Work] = {}
-        self._mates: dict[Future[Any], Callable[[bool], Any]] = {}
-        self._more = threading.Condition()
-        self._gathering = False
-        self._expected = 1
+        self._mates = Mates()
 
     @property
     def pending(self) -> int:
@@ -107,10 +85,8 @@ class Dispatcher:
         future: Future[T] = Future()
         work: Work
         if self._joins(job):
-            work = _Mates(self)
-            with self._more:
-                self._mates[future] = job
-                self._more.notify()
+            work = _Turn(self)
+            self._mates.put(future, job)
         else:
             work = _Held(self, job, future)
         self._works[future] = work
@@ -128,7 +104,8 @@ class Dispatcher:
         Raises:
             Unavailable: As `submit`.
         """
-        if self._joins(job):
+        if self._joins(job) and not self._is_lone():
+            self._alone.start_over()
             return asyncio.wrap_future(self.submit(job))
         self._admit()
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -143,12 +120,14 @@ class Dispatcher:
         """Refuse further jobs and forget those that wait; those that run are left to end."""
         self._closed = True
         self._workers.close()
-        with self._more:
-            for future in tuple(self._mates):
-                future.cancel()
+        self._mates.cancel()
 
     def _joins(self, job: object) -> bool:
         return self.together is not None and getattr(job, "joins", False)
+
+    def _is_lone(self) -> bool:
+        """Whether a job that may be run with others has none, nor is likely to get any: it runs as any other job."""
+        return not self._pending and self._mates.expected == 1
 
     def _admit(self) -> None:
         if self._closed:
@@ -191,7 +170,7 @@ class Dispatcher:
     def run_mates(self) -> None:
         """Run jobs that wait, as many together as may be; none where another thread has taken them already."""
         together = self.together
-        mates = self._gather(together) if together is not None else {}
+        mates = self._mates.take(together) if together is not None else {}
         if together is None or not mates:
             return
         jobs = list(mates.values())
@@ -205,39 +184,13 @@ class Dispatcher:
             else:
                 future.set_result(outcome)
 
-    def _gather(self, together: Together) -> dict[Future[Any], Callable[[bool], Any]]:
-        """Take jobs out, after a wait for more where as many as last time are likely to come.
-
-        Clients that ask again as soon as they are answered come together again; one that is alone is never waited for.
-        """
-        with self._more:
-            until = time.monotonic() + together.seconds
-            if not self._gathering and len(self._mates) < min(self._expected, together.most):
-                self._gathering = True
-                while 0 < len(self._mates) < min(self._expected, together.most):
-                    left = until - time.monotonic()
-                    if left <= 0 or not self._more.wait(left):
-                        break
-                self._gathering = False
-            found: dict[Future[Any], Callable[[bool], Any]] = {}
-            for future in tuple(self._mates):
-                if len(found) == together.most:
-                    break
-                job = self._mates.pop(future)
-                if future.set_running_or_notify_cancel():
-                    found[future] = job
-            if found:
-                self._expected = len(found)
-            return found
-
     def _over(self, future: Future[Any]) -> None:
         """Free the place of a job that was submitted; its future must not hold it, or each holds the other."""
         work = self._works.pop(future)
         if not future.cancelled():
             self.leave()
             return
-        with self._more:
-            self._mates.pop(future, None)
+        self._mates.drop(future)
         self.withdraw(work)
 
     def _count(self, change: int) -> None:
@@ -269,7 +222,7 @@ class _Held(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Mates:
+class _Turn:
     """The turn of jobs that are run together."""
 
     queue: Dispatcher

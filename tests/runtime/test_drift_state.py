@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,11 +18,13 @@ from edgesmith_runtime.drift.verdict import LONGEST, read_verdict, verdict_of
 from edgesmith_runtime.drift.watch import TOGETHER, State, Watch
 from edgesmith_runtime.metrics import Metrics
 from edgesmith_runtime.observing import Run
-from tests.runtime.drifting import DAY, baseline_from, camera, independent, live
+from tests.runtime.drifting import DAY, SPAN, baseline_from, camera, independent, live
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 
 TEXT = ("length", "words", "digits", "capitals", "foreign")
@@ -133,6 +137,50 @@ def test_an_observer_says_keeps_and_counts(tmp_path: Path) -> None:
     assert metrics.get("edgesmith_drift_psi", "x[0]") > metrics.get("edgesmith_drift_psi_limit", "x[0]")
     again = Drift(baseline, 0.0, tmp_path)
     assert again.verdict.key == drift.verdict.key, "drift that began is kept at once"
+
+
+def test_what_was_found_of_a_run_is_not_found_twice_and_nothing_of_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    drift, rng = Drift(baseline_from(independent, 400), 0.0, None), np.random.default_rng(1)
+    long, short = (Run({"x": rng.standard_normal((rows, 4)).astype(np.float32)}, {}, 1.0) for rows in (40, 3))
+    expected, all_of_it = drift.novelty(short), drift.novelty(long)
+    drift.observe(long)
+    again = drift.novelty(long)
+    assert again is not None
+    assert all_of_it is not None
+    assert again.tolist() == all_of_it.tolist(), "of a long run it is known of the first samples alone"
+    drift.observe(short)
+
+    other = drift.novelty(Run({"x": np.full((3, 4), 8, np.float32)}, {}, 1.0))
+    assert other is not None
+    assert other.min() > 1, "it is of the run that was taken up"
+
+    def found_again(*_: object) -> NDArray[np.float64]:
+        raise AssertionError("it was found already")
+
+    monkeypatch.setattr(drift._watch, "distances", found_again)
+    known = drift.novelty(short)
+    assert known is not None
+    assert expected is not None
+    assert known.tolist() == expected.tolist()
+    kept = weakref.ref(short.inputs["x"])
+    del short
+    drift.idle(2.0)
+    assert kept() is None
+
+
+def test_it_is_called_again_at_the_end_of_a_span_and_when_what_changed_is_to_be_kept(tmp_path: Path) -> None:
+    drift = Drift(baseline_from(independent, 400), DAY, tmp_path)
+    assert drift.idle(1000.0) == SPAN
+    assert drift.idle(2000.0) == SPAN - 1000
+    assert drift.idle(1000.0 + SPAN) == SPAN
+    drift.observe(Run({"x": np.zeros((1, 4), np.float32)}, {}, 3000.0))
+    drift.idle(3000.0)
+    drift.observe(Run({"x": np.zeros((1, 4), np.float32)}, {}, 3001.0))
+    assert drift.idle(3001.0) == 59
+    before = (tmp_path / FILE).read_bytes()
+    assert drift.idle(3060.0) == 1000 + 2 * SPAN - 3060
+    assert (tmp_path / FILE).read_bytes() != before
+    assert Drift(baseline_from(independent, 400), 0.0, None).idle(1000.0) == math.inf
 
 
 def test_a_verdict_is_short_and_reads_back() -> None:

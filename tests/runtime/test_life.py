@@ -23,7 +23,9 @@ import tritonclient.http
 from edgesmith_runtime.bundle import Bundle, read_bundle, write_bundle
 from edgesmith_runtime.golden import Golden
 from tests.patience import PATIENCE
+from tests.runtime.drifting import drifting_bundle
 from tests.runtime.held import HELD, Hold
+from tests.runtime.judged import Client
 
 if TYPE_CHECKING:
     from tests.runtime.conftest import Server, StartServer
@@ -306,8 +308,17 @@ def _request() -> bytes:
     return f"POST /v2/models/toy/infer HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
 
 
-def test_a_server_that_nobody_asks_is_woken_rarely(toy: Bundle, start_server: StartServer) -> None:
-    server = start_server(toy.folder)
+@pytest.mark.parametrize("privacy", ["None", "Statistics", "Samples"])
+def test_a_server_that_nobody_asks_is_woken_rarely(
+    privacy: str, toy_model: Path, tmp_path: Path, start_server: StartServer
+) -> None:
+    samples = np.random.default_rng(1).normal(size=(200, 4)).astype(np.float32)
+    (tmp_path / "notes").mkdir()
+    server = start_server(
+        drifting_bundle(tmp_path / "toy", toy_model, samples),
+        *("--privacy", privacy, "--spool", str(tmp_path / "spool"), "--notes", str(tmp_path / "notes")),
+    )
+    assert Client(server.http, "toy").ask(samples[:4], 2) == [200] * 2
     rates = []
     for _ in range(10):  # what loading leaves behind may take its time, and one that never rests never has a few
         before, began = _switches(server.process.pid), time.monotonic()

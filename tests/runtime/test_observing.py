@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
 
+from edgesmith_runtime import observing
 from edgesmith_runtime.dispatcher import Dispatcher
 from edgesmith_runtime.feedback import making
 from edgesmith_runtime.feedback.arguments import Feedback, Privacy
@@ -27,7 +30,8 @@ if TYPE_CHECKING:
 class Seeing:
     """An observer that keeps what it sees."""
 
-    def __init__(self, then: Callable[[Run], object] = lambda _: None) -> None:
+    def __init__(self, then: Callable[[Run], object] = lambda _: None, *pauses: float) -> None:
+        self.pauses = list(pauses)
         self.seen: list[Run] = []
         self.closed = threading.Event()
         self.changed = threading.Condition()
@@ -39,7 +43,9 @@ class Seeing:
             self.changed.notify_all()
         self._then(run)
 
-    def idle(self, now: float) -> None: ...
+    def idle(self, now: float) -> float:
+        del now
+        return self.pauses.pop(0) if self.pauses else math.inf
 
     def tell(self, metrics: Metrics) -> None:
         metrics.put("edgesmith_ready", value=len(self.seen))
@@ -101,6 +107,81 @@ def test_an_observer_that_fails_is_left_out_and_the_others_go_on() -> None:
     observers.close(PATIENCE)
     assert len(failing.seen) == 1
     assert len(seeing.seen) == 2
+
+
+class Bed(threading.Event):
+    """Where the thread sleeps: says so, and wakes at once where that is to be tried."""
+
+    def __init__(self, *, at_once: int = 0) -> None:
+        super().__init__()
+        self.sleeps: list[float] = []
+        self.changed = threading.Condition()
+        self.woken = 0
+        self._at_once = at_once
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None, "a wake that is lost would hang it for ever"
+        with self.changed:
+            self.sleeps.append(timeout)
+            self.changed.notify_all()
+            if len(self.sleeps) <= self._at_once:
+                return False
+        return super().wait(timeout)
+
+    def set(self) -> None:
+        self.woken += 1
+        super().set()
+
+    def until(self, sleeps: int) -> None:
+        """Wait until the thread has gone to sleep so often."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.sleeps) >= sleeps, PATIENCE), self.sleeps
+
+
+def test_a_run_wakes_who_sleeps_and_the_next_ones_wake_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observing, "_LONGEST_SLEEP", 10 * PATIENCE)
+    held = threading.Event()
+    seeing, bed = Seeing(lambda _: held.wait(PATIENCE)), Bed()
+    observers = Observers([seeing], Metrics())
+    observers._wake = bed
+    observers.start()
+    bed.until(1)
+    for number in range(3):
+        observers.offer(one(number), {})
+    seeing.wait_for(1)
+    observers.offer(one(3), {})
+    held.set()
+    seeing.wait_for(4)
+    assert bed.woken == 1
+    bed.until(2)
+    observers.offer(one(4), {})
+    seeing.wait_for(5)
+    observers.close(PATIENCE)
+    assert seeing.closed.is_set()
+
+
+def test_who_sleeps_does_not_keep_the_end_waiting() -> None:
+    seeing, bed = Seeing(), Bed()
+    observers = Observers([seeing], Metrics())
+    observers._wake = bed
+    observers.start()
+    bed.until(1)
+    began = time.monotonic()
+    observers.close(PATIENCE)
+    assert seeing.closed.is_set()
+    assert time.monotonic() - began < bed.sleeps[0] / 2
+
+
+def test_the_thread_sleeps_as_long_as_no_observer_has_anything_to_do() -> None:
+    """Seconds that observers ask for, the shortest counts; no less than a tenth of one, and no more than a minute."""
+    bed = Bed(at_once=5)
+    first, second = Seeing(lambda _: None, 7.0, 50.0, 0.0, 70.0), Seeing(lambda _: None, 9.0, 20.0, 30.0, 80.0)
+    observers = Observers([first, second], Metrics())
+    observers._wake = bed
+    observers.start()
+    bed.until(6)
+    observers.close(PATIENCE)
+    assert bed.sleeps == [7.0, 20.0, 0.1, 60.0, 60.0, 60.0]
 
 
 class Doubling:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +12,7 @@ import numpy as np
 from edgesmith_runtime.complaints import Complaints
 from edgesmith_runtime.drift.state import keep, take_up
 from edgesmith_runtime.drift.verdict import Verdict, verdict_of
-from edgesmith_runtime.drift.watch import NOVEL, SCORES, SKETCH, State, Watch
+from edgesmith_runtime.drift.watch import MOST_ROWS, NOVEL, SCORES, SKETCH, State, Watch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +45,7 @@ class Drift:
         self._notes = notes
         self._kept = 0.0
         self._changed = False
+        self._far: tuple[Run, NDArray[np.float64]] | None = None
         self._lock = threading.Lock()
         self._disk = Complaints("notes")
         if notes is not None:
@@ -58,19 +60,25 @@ class Drift:
 
     def observe(self, run: Run) -> None:
         """Take up a run; see `Observer`."""
-        self._watch.see(run.inputs, run.outputs, run.at)
+        self._far = None
+        self._far = run, self._watch.see(run.inputs, run.outputs, run.at)
         self._changed = True
 
     def novelty(self, run: Run) -> NDArray[np.float64] | None:
         """How unlike the baseline the samples of a run are: from 0; above 1 is what one of a hundred of its was.
 
-        None where nothing is read of the inputs. From any thread; it does not depend on what was seen before.
+        None where nothing is read of the inputs. It does not depend on what was seen before; of a run that was
+        taken up just now, as a whole, it is known.
         """
-        distances = self._watch.distances(run.inputs, run.outputs)
+        if self._far is not None and self._far[0] is run and len(self._far[1]) < MOST_ROWS:
+            distances = self._far[1]
+        else:
+            distances = self._watch.distances(run.inputs, run.outputs)
         return distances if distances.size else None
 
-    def idle(self, now: float) -> None:
+    def idle(self, now: float) -> float:
         """Let time pass, say what is known and keep it; see `Observer`."""
+        self._far = None
         before = self._watch.state
         self._watch.pass_to(now)
         said = verdict_of(self._watch)
@@ -81,6 +89,7 @@ class Drift:
         turned = said.state is not before
         if turned or (self._changed and not 0 <= now - self._kept < _KEEP):
             self._keep(now)
+        return min(self._watch.left(now), self._kept + _KEEP - now if self._changed else math.inf)
 
     def tell(self, metrics: Metrics) -> None:
         """Write what is known as metrics; see `Observer`."""

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from edgesmith_runtime.drift.baseline import Baseline, Sketch
 
-__all__ = ["COUNTED", "Figure", "State", "Watch"]
+__all__ = ["COUNTED", "MOST_ROWS", "Figure", "State", "Watch"]
 
 COUNTED: Final = 50
 """Samples of a span where there is no cycle."""
@@ -44,7 +44,7 @@ _FEWEST: Final = 200
 """Samples of a ring that are judged."""
 _FEWEST_RECENT: Final = 10.0
 """Samples of each span in which novel ones are counted."""
-_MOST_ROWS: Final = 16
+MOST_ROWS: Final = 16
 """Samples of one request that are looked at."""
 _NOVEL: Final = 0.5
 """The share of novel samples that is drift."""
@@ -129,12 +129,12 @@ class Watch:
         Returns:
             How far each of its samples is from the baseline; see `Sketch.distances`. Empty where that is not known.
         """
-        found = read_all(self.baseline.readings, inputs, outputs, _MOST_ROWS)
+        found = read_all(self.baseline.readings, inputs, outputs, MOST_ROWS)
         if found is None or not len(found[0]):
             self.pass_to(at)
             return np.zeros(0)
         scores = self.baseline.scores
-        return self.take(*found, at, None if scores is None else scores.reading.read(outputs, _MOST_ROWS))
+        return self.take(*found, at, None if scores is None else scores.reading.read(outputs, MOST_ROWS))
 
     def distances(self, inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
         """How far the samples of a run are from the baseline, without taking it up; see `see`."""
@@ -195,6 +195,14 @@ class Watch:
         while now >= self.ends:
             self._close(self.ends)
             self.ends += span
+
+    def left(self, now: float) -> float:
+        """How many seconds are left of the present span; infinitely many where spans are counted in samples.
+
+        Args:
+            now: Seconds since 1970.
+        """
+        return max(0.0, self.ends - now) if self.cycle else math.inf
 
     def look(self) -> None:
         """Measure the ring as it is, without judging it: after a restart, say."""

@@ -155,6 +155,10 @@ class Chooser:
             return replace(slot.held, of=slot.seen)
         return None
 
+    def left(self, now: float) -> float:
+        """How many seconds are left of the slot that ends next, of those with a sample; infinitely many without."""
+        return min((slot.pace.left(now) for slot in self._slots.values() if slot.held is not None), default=math.inf)
+
     def taken(self, choice: Choice, size: int, now: float) -> None:
         """Begin the next slot after a choice.
 

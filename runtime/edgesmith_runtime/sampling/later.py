@@ -41,12 +41,11 @@ class Later:
         if self._made is not None:
             self._made.observe(run)
 
-    def idle(self, now: float) -> None:
-        """Try again once a minute."""
+    def idle(self, now: float) -> float:
+        """Try again once a minute; see `Observer`."""
         if self._made is None and self._now() >= self._next:
             self._try()
-        if self._made is not None:
-            self._made.idle(now)
+        return self._next - self._now() if self._made is None else self._made.idle(now)
 
     def tell(self, metrics: Metrics) -> None:
         """Say what is known."""

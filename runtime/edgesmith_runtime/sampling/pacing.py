@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,10 +40,19 @@ class Pace:
         Args:
             now: The time in seconds, on a clock that does not go back.
         """
+        return self.left(now) <= 0
+
+    def left(self, now: float) -> float:
+        """How many seconds are left of the slot; infinitely many where nothing is known of the samples in it.
+
+        Args:
+            now: As `due` has it.
+        """
         self._advance(now)
         if self.rate <= 0 or self.expected <= 0:
-            return False
-        return self.credit >= self.expected and now - self.opened >= self.expected / self.rate / _SOONER
+            return math.inf
+        saving = (self.expected - self.credit) / self.rate
+        return max(0.0, saving, self.expected / self.rate / _SOONER - (now - self.opened))
 
     def begin(self, now: float, taken: int = 0) -> None:
         """Begin the next slot.

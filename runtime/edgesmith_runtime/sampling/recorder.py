@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -36,6 +38,8 @@ _ROOM: Final = 8192
 """Bytes that the day's budget takes of a disk while it is written."""
 _LOOK: Final = 2.0
 """Seconds between two looks at what waits, for metrics."""
+_SHARE: Final = 200
+"""How many times as long as a look took the next one is away: of thousands of files one takes a while."""
 _SAMPLE, _BUDGET = "sample", "budget"
 _FULL: Final = "a sample cannot be kept: the disk is full of what is worth more, or of others' files"
 _KEEP: Final = 60.0
@@ -85,6 +89,8 @@ class _Seen:
     objects: int
     size: int
     standing: Standing
+    known: bool
+    """Whether the spool could be looked at."""
 
 
 class Recorder:
@@ -123,8 +129,9 @@ class Recorder:
         self._kept = 0.0
         self._redacting = Complaints("spool", self._seconds)
         self._disk = Complaints("spool", self._seconds)
-        self._looked = 0.0
+        self._looked, self._again = 0.0, _LOOK
         self._seen = self._look()
+        self._settled = False
         chooser.resume(keeping.budget.notes)
 
     def _seconds(self) -> float:
@@ -138,8 +145,8 @@ class Recorder:
             return
         self._chooser.offer(offer)
 
-    def idle(self, now: float) -> None:
-        """Keep the samples of slots that have ended."""
+    def idle(self, now: float) -> float:
+        """Keep the samples of slots that have ended; see `Observer`."""
         moment = self._now()
         seconds = self._budget.advance(moment)
         while (choice := self._chooser.ended(seconds)) is not None:
@@ -147,16 +154,26 @@ class Recorder:
             self._remember(seconds)
         if seconds - self._kept >= _KEEP:
             self._remember(seconds)
-        if seconds - self._looked >= _LOOK:
-            self._looked, self._seen = seconds, self._look()
+        if seconds - self._looked >= self._again:
+            self._look_again(seconds)
+        look = math.inf if self._settled else self._looked + self._again - seconds
+        return min(self._chooser.left(seconds), self._kept + _KEEP - seconds, look)
+
+    def _look_again(self, seconds: float) -> None:
+        began, before = time.perf_counter(), self._seen
+        self._looked, self._seen = seconds, self._look()
+        self._again = max(_LOOK, (time.perf_counter() - began) * _SHARE)
+        # Only the server adds to the spool. What the uplink says of the last object it says after that has gone.
+        self._settled = self._seen.known and not self._seen.objects and self._seen == before
 
     def _look(self) -> _Seen:
         """Look at the spool: on the observers' thread, since there may be thousands of files."""
+        standing = Standing.read(self._standing)
         try:
             waiting = self._spool.kept()
         except OSError:
-            waiting = []
-        return _Seen(len(waiting), sum(one.room for one in waiting), Standing.read(self._standing))
+            return _Seen(0, 0, standing, known=False)
+        return _Seen(len(waiting), sum(one.room for one in waiting), standing, known=True)
 
     def tell(self, metrics: Metrics) -> None:
         """Say what waits, and what the uplink last said."""
@@ -209,6 +226,7 @@ class Recorder:
         if not put.kept:
             return ("disk_full" if put.full else "spool_full"), 0
         self._disk.right(_SAMPLE)
+        self._settled = False
         return choice.reason.lower(), len(data)
 
     def _pay(self, choice: Choice, size: int, moment: Instant) -> bool:

@@ -1,0 +1,153 @@
+"""When the recorder is to be called again where nothing comes: no sooner than it has something to do."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import pytest
+
+from edgesmith_runtime.metrics import Metrics
+from edgesmith_runtime.observing import Run
+from edgesmith_runtime.sampling.choosing import Chooser
+from edgesmith_runtime.sampling.likeness import Likeness
+from edgesmith_runtime.sampling.recorder import Keeping, Recorder, Subject
+from edgesmith_runtime.sampling.redaction import Redaction
+from edgesmith_runtime.spool.budget import DayBudget
+from edgesmith_runtime.spool.disk import RealDisk
+from edgesmith_runtime.spool.elapsed import Instant
+from edgesmith_runtime.spool.spool import Spool
+from edgesmith_runtime.uplink.answers import Outcome
+from edgesmith_runtime.uplink.standing import Standing
+
+KEEP, LOOK = 60.0, 2.0
+RATE = 20.0
+"""Bytes a second."""
+
+
+class Taking:
+    """A recorder over a clock that is moved."""
+
+    def __init__(self, folder: Path) -> None:
+        self.time = 0.0
+        disk = RealDisk()
+        self.spool = Spool(disk, folder, 1 << 20)
+        self.standing = folder / "uplink.json"
+        budget = DayBudget(disk, folder, 1 << 20, self.instant())
+        self.chooser = Chooser({"Random": RATE}, Likeness([{"x": np.zeros((1, 8), np.float32)}]), seed=1, now=0.0)
+        keeping = Keeping(self.spool, budget, self.standing)
+        subject = Subject("m", "d", "int8", "n1", frozenset({"x"}))
+        self.recorder = Recorder(subject, self.chooser, Redaction(), keeping, Metrics(), now=self.instant)
+
+    def instant(self) -> Instant:
+        return Instant("boot", self.time)
+
+    def after(self, seconds: float) -> float:
+        """Let time pass and call it; gives when it is to be called again."""
+        self.time += seconds
+        return self.recorder.idle(self.time)
+
+    def ask(self) -> None:
+        self.recorder.observe(Run({"x": np.ones((1, 8), np.float32)}, {}, self.time))
+
+    @property
+    def told(self) -> float:
+        """How many objects wait, as metrics say."""
+        metrics = Metrics()
+        self.recorder.tell(metrics)
+        return metrics.get("edgesmith_spool_objects")
+
+    def settle(self) -> float:
+        """Call it whenever it asks for it, until it has nothing to do but to keep what was saved up."""
+        pause = self.after(0)
+        for _ in range(3):
+            pause = self.after(pause)
+        return pause
+
+
+@pytest.fixture
+def taking(tmp_path: Path) -> Taking:
+    return Taking(tmp_path)
+
+
+def test_without_samples_only_what_was_saved_up_is_kept(taking: Taking) -> None:
+    assert KEEP - 3 * LOOK <= taking.settle() <= KEEP
+
+
+def test_a_sample_is_kept_at_the_end_of_its_slot_without_a_call_in_vain(taking: Taking) -> None:
+    taking.ask()
+    pause = taking.after(0)
+    while not taking.spool.kept():
+        pause = taking.after(pause)
+    taking.ask()
+    ends, calls = taking.time + taking.chooser.left(taking.time), 0
+    assert ends > taking.time
+    while len(taking.spool.kept()) < 2:
+        assert taking.time < ends
+        pause, calls = taking.after(max(pause, 1e-6)), calls + 1  # what is left may be too little for a clock
+    assert taking.time == pytest.approx(ends)
+    assert calls <= ends / LOOK + 3
+
+
+def test_what_waits_is_looked_at_until_it_has_gone_and_the_uplink_has_said_so(taking: Taking) -> None:
+    taking.settle()
+    assert taking.spool.put(b"an object", value=1).kept  # as if it had been there from the start
+    taking.after(KEEP)
+    assert taking.told == 1
+    assert 0 < taking.after(LOOK) <= LOOK
+    taking.spool.remove(taking.spool.kept()[0])
+    assert 0 < taking.after(LOOK) <= LOOK, "the uplink has not said yet what became of it"
+    assert taking.told == 0
+    said = Standing()
+    said.take(Outcome("Sent", sent=9))
+    said.write(taking.standing)
+    assert 0 < taking.after(LOOK) <= LOOK
+    metrics = Metrics()
+    taking.recorder.tell(metrics)
+    assert metrics.get("edgesmith_uplink_tries_total", "Sent") == 1
+    assert taking.settle() > LOOK
+
+
+def test_a_disk_that_cannot_be_looked_at_is_looked_at_until_it_can(
+    taking: Taking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert taking.spool.put(b"an object", value=1).kept
+
+    def fails() -> NoReturn:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(taking.spool, "kept", fails)
+    assert taking.settle() <= LOOK
+    assert taking.told == 0
+    monkeypatch.undo()
+    taking.after(LOOK)
+    assert taking.told == 1
+
+
+def test_a_look_that_takes_long_is_rare(taking: Taking, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of files are no reason to be busy: a look takes a 200th of the time at most."""
+    assert taking.spool.put(b"an object", value=1).kept
+    moments = iter((0.0, 0.15))
+    monkeypatch.setattr("time.perf_counter", lambda: next(moments))
+    taking.after(LOOK)
+    monkeypatch.undo()
+    assert taking.after(0) == pytest.approx(30)
+
+
+def test_a_slot_without_a_sample_is_not_waited_for(taking: Taking) -> None:
+    assert taking.chooser.left(0.0) == math.inf
+
+
+def test_what_was_just_kept_is_looked_at_soon(taking: Taking) -> None:
+    taking.settle()
+    taking.ask()
+    pause = taking.after(0)
+    assert len(taking.spool.kept()) == 1
+    assert taking.told == 0
+    assert pause == pytest.approx(LOOK)
+    taking.after(pause)
+    assert taking.told == 1
