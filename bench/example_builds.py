@@ -20,10 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import onnx
 import yaml
 from contest import Pace, contest
 from onnxruntime.quantization import quantize_static
-from quantization import Reader
+from processor import has_vnni
+from quantization import CONVOLUTIONS, NEVER_SLOWER, Reader
 from row import Row
 
 from edgesmith.api.deviceprofile import DeviceProfile
@@ -78,6 +80,8 @@ class Measured:
     name: str
     model: EdgeModel
     report: BuildReport
+    convolutional: bool
+    """Whether its source has convolutions, for which int8 is made."""
     paces: dict[str, Pace]
     """Of each finalist by its precision, of `PLAIN`, and of `DEFAULT` where there is such a one."""
     default: Candidate | None
@@ -139,7 +143,9 @@ def measured(folder: Path, model: EdgeModel, alternative: Alternative | None = N
             feeds = read(work / outcome.winner.candidate.precision / "bundle")[1].samples(engines[PLAIN])
             paces = contest(engines, feeds)
             answered = _answered(wanted, inputs, engines.get(DEFAULT), default)
-    return Measured(name, model, _judged(first_report(inputs, outcome), gates), paces, answered)
+        graph = onnx.load(inputs.model.path, load_external_data=False).graph
+    convolutional = any(node.op_type == "Conv" for node in graph.node)
+    return Measured(name, model, _judged(first_report(inputs, outcome), gates), convolutional, paces, answered)
 
 
 def _judged(report: BuildReport, gates: Gates) -> BuildReport:
@@ -203,7 +209,8 @@ def _rows(found: Measured) -> list[Row]:
     if found.default is not None:
         rows += _candidate(f"{name} {DEFAULT}", found.default, paces[DEFAULT], paces[PLAIN])
     won = paces[winner]
-    rows.append(Row(f"{name}: {winner} wins", won.work, "ms", PLAIN, won.against(paces[PLAIN])))
+    aim = CONVOLUTIONS if found.convolutional and has_vnni() else NEVER_SLOWER
+    rows.append(Row(f"{name}: {winner} wins", won.work, "ms", PLAIN, won.against(paces[PLAIN]), most=aim))
     if DEFAULT in paces:
         rows.append(Row(f"{name}: {winner} wins", won.work, "ms", DEFAULT, won.against(paces[DEFAULT])))
     return rows

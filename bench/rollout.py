@@ -70,13 +70,14 @@ def _measure(ground: Ground) -> list[Row]:
     commits = from_git.rows(fleet, model, (one, two), bare_updates)
 
     update, bare_update = sorted(cached)[1], sorted(bare_updates)[1]
+    same = "bare DaemonSet update"
     worst = max(pulled.get(edge, 0) for edge in ground.edges)
     return [
-        Row("apply to last node ready, nothing built", cold, "s", "bare DaemonSet update", cold / bare_update),
-        Row("new source to last node ready, build included", built, "s", "bare DaemonSet update", built / bare_update),
-        Row("rollout with the build cached", update, "s", "bare DaemonSet update, same images", update / bare_update),
-        Row("bytes per node for a model update", worst, "bytes", "the model's file", worst / file),
-        Row("bad canary to the old version serving", bad, "s", "one bare pod restart", bad / restart),
+        Row("apply to last node ready, nothing built", cold, "s", same, cold / bare_update),
+        Row("new source to last node ready, build included", built, "s", same, built / bare_update),
+        Row("rollout with the build cached", update, "s", f"{same}, same images", update / bare_update, most=1.3),
+        *Row.of_update("bytes per node for a model update", worst, file),
+        Row("bad canary to the old version serving", bad, "s", "one bare pod restart", bad / restart, most=2.0),
         Row("operator memory", memory / 1e6, "MB"),
         lost,
         *commits,
@@ -113,7 +114,7 @@ def _requests_lost(fleet: Fleet, source: dict[str, Any]) -> Row:
             fleet.wait_settled("parts", 300)
         answers = load.answers().values()
     asked, lost = sum(one.asked for one in answers), sum(len(one.lost) for one in answers)
-    return Row("requests lost in a rollout", lost, "requests", f"{asked} asked", lost / asked)
+    return Row("requests lost in a rollout", lost, "requests", f"{asked} asked", lost / asked, most=0.0)
 
 
 def _failed(fleet: Fleet) -> bool:

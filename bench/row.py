@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+UPDATE_RATIO, UPDATE_BYTES = 1.05, 20_000
+"""The aims of an update: the model's file so many times, and so many bytes beside it."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -26,6 +29,21 @@ class Row:
     ratio: float | None = None
     least: float | None = None
     most: float | None = None
+
+    @classmethod
+    def of_update(cls, name: str, sent: float, file: float) -> tuple[Row, Row]:
+        """What an update costs a node's link over the model's file, which has to travel: both of its aims.
+
+        Args:
+            name: What was updated.
+            sent: Bytes that a node pulled.
+            file: Bytes of the model's file.
+        """
+        over = sent - file
+        return (
+            cls(name, sent, "bytes", "the model's file", sent / file, most=UPDATE_RATIO),
+            cls(f"{name}, over it", over, "bytes", f"{UPDATE_BYTES:g} bytes, the aim", over / UPDATE_BYTES, most=1.0),
+        )
 
     def as_json(self) -> dict[str, str | float | None]:
         """The row as results.json holds it; an aim only where there is one."""

@@ -28,7 +28,7 @@ def _update() -> list[Row]:
     inputs, model = (layer.descriptor.size for layer in winner.layers)
     file = winner.candidate.size or 0
     return [
-        Row(f"update of a detector, {winner.candidate.precision}", model, "bytes", "its model's file", model / file),
+        *Row.of_update(f"update of a detector, {winner.candidate.precision}", model, file),
         Row("golden inputs of a detector", inputs, "bytes", "its model's file", inputs / file),
     ]
 

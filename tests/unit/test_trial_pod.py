@@ -6,37 +6,43 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from snapshots import SETTINGS, model, profile
 
+from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.cluster import parse_trial
 from edgesmith.decide.plan import StartTrial
 from edgesmith.decide.room import Room
 from edgesmith.decide.serving import serving
 from edgesmith.decide.snapshot import TrialPod
-from edgesmith.resources import trial_pod
+from edgesmith.resources import trial_pod, triton
 from edgesmith.resources.daemon_set import pod_spec
 
 IMAGES = {name: f"registry:5000/m@sha256:{digit * 64}" for name, digit in (("int8", "1"), ("fp16", "2"), ("fp32", "3"))}
-BOARD = profile(
-    runtime={
-        "runtimeClassName": "crun",
-        "tolerations": [{"key": "edge", "operator": "Exists"}],
-        "volumes": [{"name": "cache", "hostPath": "/var/lib/cache", "mountPath": "/cache"}],
-    }
+RUNTIME = {
+    "runtimeClassName": "crun",
+    "tolerations": [{"key": "edge", "operator": "Exists"}],
+    "volumes": [{"name": "cache", "hostPath": "/var/lib/cache", "mountPath": "/cache"}],
+}
+BOARD = profile(runtime=RUNTIME)
+JETSON = profile(
+    toolchain={"name": "TensorRT"},
+    runtime={**RUNTIME, "server": "Triton", "baseImage": IMAGES["fp32"], "resources": {"limits": {"memory": "4Gi"}}},
 )
 OF = model(gates={"maxLatency": "1ms", "maxMemory": "1Mi"}, serving={"maxBatch": 3})
 
 
-def made() -> dict[str, Any]:
-    return trial_pod(OF, StartTrial(BOARD, "t", "e1", IMAGES), SETTINGS)
+def made(device: DeviceProfile = BOARD) -> dict[str, Any]:
+    return trial_pod(OF, StartTrial(device, "t", "e1", IMAGES), SETTINGS)
 
 
-def test_every_finalist_is_tested_in_turn_as_its_server_would_test_it() -> None:
-    spec = made()["spec"]
+@pytest.mark.parametrize("device", [BOARD, JETSON], ids=["our own server", "Triton"])
+def test_every_finalist_is_tested_in_turn_as_its_server_would_test_it(device: DeviceProfile) -> None:
+    spec = made(device)["spec"]
     containers = [*spec["initContainers"], *spec["containers"]]
     assert [(one["name"], one["image"]) for one in containers] == list(IMAGES.items())
     for one in containers:
-        server = pod_spec(serving(OF, BOARD, one["image"], SETTINGS), "r")
+        server = pod_spec(serving(OF, device, one["image"], SETTINGS), "r")
         (own,) = server["initContainers"]
         assert {**one, "name": "", "args": []} == {**own, "name": "", "args": []}, "resources, volumes, rights"
         assert one["args"][0] == "selftest"
@@ -45,6 +51,15 @@ def test_every_finalist_is_tested_in_turn_as_its_server_would_test_it() -> None:
         assert not {"--max-latency-ms", "--max-memory-bytes"}.intersection(one["args"]), "gates are judged on the hub"
         kept = ("runtimeClassName", "volumes", "securityContext", "automountServiceAccountToken", "enableServiceLinks")
         assert {name: spec[name] for name in kept} == {name: server[name] for name in kept}
+
+
+def test_a_trial_with_triton_has_room_for_what_its_finalists_compile_and_takes_no_requests() -> None:
+    spec = made(JETSON)["spec"]
+    (scratch,) = [one["emptyDir"] for one in spec["volumes"] if "emptyDir" in one]
+    assert scratch["sizeLimit"] == triton.SCRATCH_LIMIT
+    for one in (*spec["initContainers"], *spec["containers"]):
+        assert one["resources"]["limits"]["memory"] == "4Gi"
+        assert not {"ports", "lifecycle", "readinessProbe", "livenessProbe", "startupProbe"} & set(one)
 
 
 def test_it_is_on_its_node_alone_and_tolerates_what_a_daemon_does() -> None:

@@ -67,8 +67,8 @@ class Optimize(Model):
     objective: Literal["Latency", "Size", "Accuracy"] = Field(
         "Latency",
         description=(
-            "What a trial chooses by: the least p95 latency on the device, where 10 % are as good as none; the "
-            "smallest model layer; or the best value of the metric."
+            "What a trial chooses by: the least p95 latency on the device, the smallest model layer, or the best value "
+            "of the metric. Among those that the measurements cannot tell apart by it, the other two decide."
         ),
     )
     trial: Literal["Auto", "Never"] = Field(

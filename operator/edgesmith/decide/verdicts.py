@@ -8,12 +8,10 @@ from typing import Literal
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.trial_status import FinalistStatus
-from edgesmith.api.units import parse_bytes, parse_duration
+from edgesmith.api.units import parse_bytes
+from edgesmith.decide.criteria import Accuracy, AsMeasured, Criterion, Size, Speed, milliseconds, p95
 
 Objective = Literal["Latency", "Size", "Accuracy"]
-
-NOISE = 0.10
-"""The share by which two p95 latencies of the same model on the same device may differ."""
 
 DIED = "Died"
 """The reason of a finalist whose self-test left no finding."""
@@ -32,7 +30,7 @@ class Bounds:
         """Those of an EdgeModel."""
         gates = model.spec.gates
         return cls(
-            _milliseconds(gates.max_latency) if gates.max_latency else None,
+            milliseconds(gates.max_latency) if gates.max_latency else None,
             parse_bytes(gates.max_memory) if gates.max_memory else None,
         )
 
@@ -47,6 +45,16 @@ class Verdicts:
     """By candidate: why it is rolled out or not, in one sentence."""
 
 
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one criterion made of those who were left."""
+
+    criterion: Criterion
+    kept: list[FinalistStatus]
+    """Whom nobody beats."""
+    beaten: list[FinalistStatus]
+
+
 def judge_trial(finalists: Sequence[FinalistStatus], objective: Objective, bounds: Bounds) -> Verdicts:
     """Choose among finalists that have all been tried on one device.
 
@@ -59,9 +67,8 @@ def judge_trial(finalists: Sequence[FinalistStatus], objective: Objective, bound
     left = [one for one in finalists if one.name not in said]
     if not left:
         return Verdicts(None, said)
-    best = {"Latency": _fastest, "Size": _smallest, "Accuracy": _most_accurate}[objective](left)
-    for one in left:
-        said[one.name] = _why(one, best, objective)
+    best, rounds = _choose(left, _order(objective, left))
+    said |= {one.name: _won(rounds) if one is best else _lost(one, best, rounds) for one in left}
     return Verdicts(best.name, said)
 
 
@@ -69,63 +76,55 @@ def _out(one: FinalistStatus, bounds: Bounds) -> str | None:
     """Why a finalist cannot be rolled out to such devices."""
     if one.reason != PASSED:
         return (one.message or f"Its self-test ended with {one.reason}").rstrip(".") + "."
-    if bounds.latency_ms is not None and _p95(one) > bounds.latency_ms:
+    if bounds.latency_ms is not None and p95(one) > bounds.latency_ms:
         return f"Its p95 latency is {one.latency}; gates.maxLatency allows {bounds.latency_ms:g}ms."
     if bounds.memory is not None and (one.memory or 0) > bounds.memory:
         return f"Its server's memory reached {one.memory} bytes; gates.maxMemory allows {bounds.memory}."
     return None
 
 
-def _fastest(left: Sequence[FinalistStatus]) -> FinalistStatus:
-    """The most accurate of those that are about as fast as the fastest; of equals, the first of the ladder."""
-    return max(_about_as_fast(left), key=_goodness)
+def _order(objective: Objective, left: Sequence[FinalistStatus]) -> tuple[Criterion, ...]:
+    """What is asked one after the other: the objective, then what a user is left with beside it."""
+    speed, accuracy, size = Speed(left), Accuracy(), Size()
+    asked: dict[Objective, tuple[Criterion, ...]] = {
+        "Latency": (speed, accuracy, size),
+        "Size": (size, accuracy, speed),
+        "Accuracy": (accuracy, speed, size),
+    }
+    return (*asked[objective], AsMeasured())
 
 
-def _about_as_fast(left: Sequence[FinalistStatus]) -> list[FinalistStatus]:
-    limit = min(map(_p95, left)) * (1 + NOISE)
-    return [one for one in left if _p95(one) <= limit]
+def _choose(left: list[FinalistStatus], asked: Sequence[Criterion]) -> tuple[FinalistStatus, list[Round]]:
+    """Ask one criterion after the other of those that nobody beat before; of equals, the first of the ladder."""
+    rounds: list[Round] = []
+    for criterion in asked:
+        beaten = [one for one in left if any(criterion.beats(other, one) for other in left)]
+        left = [one for one in left if one not in beaten]
+        rounds.append(Round(criterion, left, beaten))
+    return left[0], rounds
 
 
-def _smallest(left: Sequence[FinalistStatus]) -> FinalistStatus:
-    return min(left, key=lambda one: one.size)
+def _won(rounds: Sequence[Round]) -> str:
+    """What the winner was chosen by: the objective, and what told it apart from those that are equal by that."""
+    first, *others = rounds
+    names = [first.criterion.name, *(one.criterion.name for one in others if one.beaten)]
+    return f"It was chosen by {', then by '.join(names)}."
 
 
-def _most_accurate(left: Sequence[FinalistStatus]) -> FinalistStatus:
-    """Of those that are equally accurate, the fastest."""
-    return min(left, key=lambda one: (-_goodness(one), _p95(one)))
+def _lost(one: FinalistStatus, best: FinalistStatus, rounds: Sequence[Round]) -> str:
+    """Why a finalist was not chosen, in words that are true of it and of those that they name."""
+    alike: list[str] = []
+    for asked in rounds:
+        criterion = asked.criterion
+        if one not in asked.beaten:
+            alike.append(criterion.equal(best, one))
+        elif criterion.beats(best, one):
+            return f"{best.name} is {_listed([*alike, criterion.better(best, one)])}."
+        else:  # it loses to one that lost to the best itself, by something else
+            other = next(other for other in (*asked.kept, *asked.beaten) if criterion.beats(other, one))
+            return f"{other.name} is {criterion.better(other, one)}; {best.name} was chosen over that one."
+    return f"{best.name} is {_listed([*alike, 'before it in the ladder'])}."
 
 
-def _why(one: FinalistStatus, best: FinalistStatus, objective: Objective) -> str:
-    if one is best:
-        return f"It was chosen by {objective.lower()}."
-    other = best.name
-    if objective == "Size":
-        return f"{other} is as small or smaller: {best.size} bytes where it has {one.size}."
-    if objective == "Accuracy":
-        better = _goodness(best) > _goodness(one)
-        return f"{other} is {'more accurate' if better else 'as accurate and no slower'}."
-    if _p95(one) > _p95(best) * (1 + NOISE):
-        return f"{other} is faster: p95 {best.latency} where it has {one.latency}."
-    better = _goodness(best) > _goodness(one)
-    tie = "more accurate" if better else "as accurate and comes before it in the ladder"
-    return f"{other} is about as fast, p95 {best.latency} where it has {one.latency}, and {tie}."
-
-
-def _goodness(one: FinalistStatus) -> float:
-    """What is not lost against the source; where there are no labels, how far it agrees with the source."""
-    if one.accuracy_drop is not None:
-        return -_percentage(one.accuracy_drop)
-    return _percentage(one.agreement) if one.agreement is not None else 100.0
-
-
-def _percentage(text: str) -> float:
-    return float(text.rstrip("%"))
-
-
-def _p95(one: FinalistStatus) -> float:
-    """Milliseconds; endless where it was not measured."""
-    return _milliseconds(one.latency) if one.latency else float("inf")
-
-
-def _milliseconds(text: str) -> float:
-    return parse_duration(text).total_seconds() * 1000
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])}, and {words[-1]}"
