@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from datetime import UTC, datetime, time, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absent_rules import check_waits, counted_lost, died_of_it
 from ending_rules import check_endings
@@ -13,7 +15,7 @@ from partition_rules import check_partitions
 from room_rules import lacks_room
 from shared_node_rules import check_shared_nodes
 from step_rules import check_steps
-from trial_rules import check_trials, gives_up
+from trial_rules import begins_to_pull, check_trials, gives_up, pulls_to_try
 
 from edgesmith.api.names import daemon_set_name, holding_name, parse_next
 from edgesmith.api.units import parse_share
@@ -21,6 +23,7 @@ from edgesmith.api.window import DAYS, Window
 from edgesmith.decide import decide
 from edgesmith.decide.placement import placement
 from edgesmith.decide.plan import Plan
+from edgesmith.decide.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from rollout_world import World
@@ -32,7 +35,10 @@ PLANNED_TWICE = 10
 def check(world: World, plan: Plan) -> None:
     """What must hold of every plan, whatever it is for; counted from the machines, not from the planner's table."""
     if world.passes % PLANNED_TWICE == 0:
-        assert decide(world.snapshot(), world.now) == plan, "the same snapshot gives the same plan"
+        again = shuffled(world.snapshot(), random.Random(world.passes))  # noqa: S311 -- an order that can be made again
+        assert decide(again, world.now) == plan, (
+            "the same snapshot gives the same plan, in whatever order it was listed"
+        )
     assert len({move.node for move in plan.moves}) == len(plan.moves), "a node is moved once"
     rolled_back = {one.name for one in plan.status.revisions if one.rolled_back}
     wanted = {one.revision for one in plan.revisions}
@@ -65,6 +71,18 @@ def check(world: World, plan: Plan) -> None:
     check_waits(world, plan)
 
 
+def shuffled(snapshot: Snapshot, rng: random.Random) -> Snapshot:
+    """The same snapshot, with everything in it that was listed in another order."""
+    listed: dict[str, Any] = {}
+    for one in fields(snapshot):
+        value = getattr(snapshot, one.name)
+        if isinstance(value, tuple):
+            listed[one.name] = tuple(rng.sample(value, len(value)))
+        elif isinstance(value, dict):
+            listed[one.name] = dict(rng.sample(sorted(value.items()), len(value)))
+    return replace(snapshot, **listed)
+
+
 def _check_hold(world: World, plan: Plan) -> None:
     """While paused, and outside of windows, nodes go back or get their first revision, and nothing else happens."""
     rollout = world.edge_model.spec.rollout
@@ -83,14 +101,15 @@ def _check_hold(world: World, plan: Plan) -> None:
             # What was on its way to a node that runs nothing arrives, or is left for want of room, and no server ends.
             arrives = placed.beside == "" and move.revision in (None, placed.label)
             approved = move.revision and marks[move.revision].completed_time
-            assert arrives or move.revision in free & asked or approved, move
+            assert arrives or move.revision in free & asked or approved, (move, "it is held, and goes forward")
             continue
         given = placement(world.nodes[move.node], world.label).label
         back = any(marks.get(one or "") and marks[one or ""].rolled_back for one in (label, given)) or label in left
         failed = not _works(world, move.node) or _failed_there(world, move.node)
         untouched = move.label == label and move.next is None
         arrives = move.label == given and move.next is None and _takes_over(world, move.node, given)
-        assert back or failed or untouched or arrives or move.revision in free & asked, (move, rollout)
+        goes_on = back or failed or untouched or arrives or move.revision in free & asked
+        assert goes_on, (move, rollout, "it is held, and goes forward")
 
 
 def _check_pulling(world: World, plan: Plan) -> None:
@@ -98,7 +117,7 @@ def _check_pulling(world: World, plan: Plan) -> None:
     allowed = world.edge_model.spec.rollout.max_pulling
     if allowed is None:
         return
-    begins, pulling, comes_and_goes = [], [], late(world, plan)
+    begins, pulling, comes_and_goes = begins_to_pull(world, plan), [*pulls_to_try(world, plan)], late(world, plan)
     rolled_back = {one.name for one in plan.status.revisions if one.rolled_back}
     moves = {move.node: move for move in plan.moves}
     own = {one.metadata.name for one in world.profiles}
@@ -117,7 +136,7 @@ def _check_pulling(world: World, plan: Plan) -> None:
             pulling.append(name)
     desired = plan.status.nodes.desired
     limit = parse_share(allowed, max(desired, 1))
-    assert not begins or len({*begins, *pulling}) <= limit, (begins, pulling, limit)
+    assert not begins or len({*begins, *pulling}) <= limit, (begins, pulling, limit, "too many pull")
 
 
 def open_by_the_clock(windows: tuple[Window, ...], now: datetime) -> bool:
@@ -153,7 +172,7 @@ def _check_servers(world: World, plan: Plan, rolled_back: set[str]) -> None:
     limit, comes_and_goes = _limit(world, desired, moved), late(world, plan)
     down, excused = _counted(world, plan, moved)
     forward = [name for name in ends if not _leaves(world, name, rolled_back)]
-    assert not forward or len(down) - excused + len(ends) <= limit, (down, excused, ends, limit)
+    assert not forward or len(down) - excused + len(ends) <= limit, (down, excused, ends, limit, "too many servers end")
     # Off a revision that was rolled back, or failed there, what it broke must not keep the rest on it: nodes on their
     # way count, and one that waits for its device, or for its taint to go, is not.
     there = [name for name in down if world.reachable(name) and world.takes_pods(name)]
@@ -289,7 +308,8 @@ def _check_held(world: World, plan: Plan, rolled_back: set[str]) -> None:
         expected = expected if holding else []
         others = {one: {other for other in own if images[other] != images[one]} for one in expected}
         found = [(hold.revision, hold.image, set(hold.others)) for hold in holds]
-        assert found == [(one, images[one], others[one]) for one in expected if others[one]]
+        right = [(one, images[one], others[one]) for one in expected if others[one]]
+        assert found == right, (found, right, "other images are held")
         assert not {daemon_set_name(world.name, one) for one in expected if one in there} & deleted
     for name, one in world.holding.items():
         wanted = any(hold.revision == name for hold in plan.holds)
