@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
 from datetime import UTC, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from absent_rules import check_waits, counted_lost, died_of_it
 from ending_rules import check_endings
 from late_rules import late, late_before
+from listings import shuffled
 from partition_rules import check_partitions
 from room_rules import lacks_room
 from shared_node_rules import check_shared_nodes
@@ -23,7 +23,6 @@ from edgesmith.api.window import DAYS, Window
 from edgesmith.decide import decide
 from edgesmith.decide.placement import placement
 from edgesmith.decide.plan import Plan
-from edgesmith.decide.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from rollout_world import World
@@ -69,18 +68,6 @@ def check(world: World, plan: Plan) -> None:
     check_partitions(world, plan)
     check_shared_nodes(world, plan)
     check_waits(world, plan)
-
-
-def shuffled(snapshot: Snapshot, rng: random.Random) -> Snapshot:
-    """The same snapshot, with everything in it that was listed in another order."""
-    listed: dict[str, Any] = {}
-    for one in fields(snapshot):
-        value = getattr(snapshot, one.name)
-        if isinstance(value, tuple):
-            listed[one.name] = tuple(rng.sample(value, len(value)))
-        elif isinstance(value, dict):
-            listed[one.name] = dict(rng.sample(sorted(value.items()), len(value)))
-    return replace(snapshot, **listed)
 
 
 def _check_hold(world: World, plan: Plan) -> None:
