@@ -210,6 +210,7 @@ def test_trials_pull_within_max_pulling() -> None:
     )
     told = {one.profile: one.message for one in plan.status.variants}
     assert told["arm64"] == waiting["message"]
+    assert passes(here, 1).trials == (), "e1 tries them still"
     began = ""
     for _ in range(10):
         now = time_text(here.now)
