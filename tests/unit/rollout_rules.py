@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
@@ -10,11 +11,12 @@ from absent_rules import check_waits, counted_lost, died_of_it
 from budget_rules import limit_of, parts_of
 from ending_rules import check_endings
 from late_rules import late, late_before
+from listings import shuffled
 from partition_rules import check_partitions
 from room_rules import lacks_room
 from shared_node_rules import check_shared_nodes
 from step_rules import check_steps
-from trial_rules import check_trials, gives_up
+from trial_rules import begins_to_pull, check_trials, gives_up, pulls_to_try
 
 from edgesmith.api.names import daemon_set_name, holding_name, parse_next
 from edgesmith.api.units import parse_share
@@ -33,7 +35,10 @@ PLANNED_TWICE = 10
 def check(world: World, plan: Plan) -> None:
     """What must hold of every plan, whatever it is for; counted from the machines, not from the planner's table."""
     if world.passes % PLANNED_TWICE == 0:
-        assert decide(world.snapshot(), world.now) == plan, "the same snapshot gives the same plan"
+        again = shuffled(world.snapshot(), random.Random(world.passes))  # noqa: S311 -- an order that can be made again
+        assert decide(again, world.now) == plan, (
+            "the same snapshot gives the same plan, in whatever order it was listed"
+        )
     assert len({move.node for move in plan.moves}) == len(plan.moves), "a node is moved once"
     rolled_back = {one.name for one in plan.status.revisions if one.rolled_back}
     wanted = {one.revision for one in plan.revisions}
@@ -86,14 +91,15 @@ def _check_hold(world: World, plan: Plan) -> None:
             # What was on its way to a node that runs nothing arrives, or is left for want of room, and no server ends.
             arrives = placed.beside == "" and move.revision in (None, placed.label)
             approved = move.revision and marks[move.revision].completed_time
-            assert arrives or move.revision in free & asked or approved, move
+            assert arrives or move.revision in free & asked or approved, (move, "it is held, and goes forward")
             continue
         given = placement(world.nodes[move.node], world.label).label
         back = any(marks.get(one or "") and marks[one or ""].rolled_back for one in (label, given)) or label in left
         failed = not _works(world, move.node) or _failed_there(world, move.node)
         untouched = move.label == label and move.next is None
         arrives = move.label == given and move.next is None and _takes_over(world, move.node, given)
-        assert back or failed or untouched or arrives or move.revision in free & asked, (move, rollout)
+        goes_on = back or failed or untouched or arrives or move.revision in free & asked
+        assert goes_on, (move, rollout, "it is held, and goes forward")
 
 
 def _check_pulling(world: World, plan: Plan) -> None:
@@ -101,7 +107,7 @@ def _check_pulling(world: World, plan: Plan) -> None:
     allowed = world.edge_model.spec.rollout.max_pulling
     if allowed is None:
         return
-    begins, pulling, comes_and_goes = [], [], late(world, plan)
+    begins, pulling, comes_and_goes = begins_to_pull(world, plan), [*pulls_to_try(world, plan)], late(world, plan)
     rolled_back = {one.name for one in plan.status.revisions if one.rolled_back}
     moves = {move.node: move for move in plan.moves}
     own = {one.metadata.name for one in world.profiles}
@@ -120,7 +126,7 @@ def _check_pulling(world: World, plan: Plan) -> None:
             pulling.append(name)
     desired = plan.status.nodes.desired
     limit = parse_share(allowed, max(desired, 1))
-    assert not begins or len({*begins, *pulling}) <= limit, (begins, pulling, limit)
+    assert not begins or len({*begins, *pulling}) <= limit, (begins, pulling, limit, "too many pull")
 
 
 def open_by_the_clock(windows: tuple[Window, ...], now: datetime) -> bool:
@@ -162,7 +168,8 @@ def _check_servers(world: World, plan: Plan, rolled_back: set[str]) -> None:
     starting = [name for name in awaited if name in moved or not _tested(world, name)]
     for part, limit in parts_of(world, limit_of(world, desired, moved)):
         excused = _excused(world, part(down))
-        assert not part(forward) or len(part(down)) - excused + len(part(ends)) <= limit, (down, excused, ends, limit)
+        taken = len(part(down)) - excused + len(part(ends))
+        assert not part(forward) or taken <= limit, (down, excused, ends, limit, "too many servers end")
         assert not part(ends) or len(part(starting)) + len(part(ends)) <= limit, (starting, ends, limit)
 
 
@@ -285,7 +292,8 @@ def _check_held(world: World, plan: Plan, rolled_back: set[str]) -> None:
         expected = expected if holding else []
         others = {one: {other for other in own if images[other] != images[one]} for one in expected}
         found = [(hold.revision, hold.image, set(hold.others)) for hold in holds]
-        assert found == [(one, images[one], others[one]) for one in expected if others[one]]
+        right = [(one, images[one], others[one]) for one in expected if others[one]]
+        assert found == right, (found, right, "other images are held")
         assert not {daemon_set_name(world.name, one) for one in expected if one in there} & deleted
     for name, one in world.holding.items():
         wanted = any(hold.revision == name for hold in plan.holds)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from ending_rules import Endings, note_end
@@ -51,7 +51,8 @@ class World(Kubelets):
     claimed: frozenset[str] = frozenset()
     """Nodes that passes about them are moving at this moment."""
     begun: dict[str, Begun] = field(default_factory=dict)
-    """What `shared_node_rules` saw."""
+    tried: dict[str, datetime] = field(default_factory=dict)
+    """What `shared_node_rules` saw: what was begun on nodes, and since when each trial pod was there."""
     passed: Passed = field(default_factory=dict)
     entered: set[tuple[str, str]] = field(default_factory=set)
     """What `partition_rules` saw: the partitions that a revision was seen to go to, by its name."""

@@ -24,7 +24,7 @@ def passes_at_once(worlds: Sequence[World], calls: Sequence[int | None]) -> list
     """
     plans: list[Plan] = []
     for number, world in enumerate(worlds):
-        world.claimed = frozenset(move.node for plan in plans[:number] for move in plan.moves)
+        world.claimed = frozenset().union(*(plan.changed for plan in plans[:number]))
         plans.append(world.decided())
         world.claimed = frozenset()
     for world, plan, cut in zip(worlds, plans, calls, strict=True):

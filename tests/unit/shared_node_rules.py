@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from trial_rules import goes_on, tried_at
+
 from edgesmith.api.names import parse_next
 from edgesmith.api.units import parse_duration
 from edgesmith.decide.fleet import ServerState
 from edgesmith.decide.placement import placement
-from edgesmith.decide.plan import Move, Plan
+from edgesmith.decide.plan import Move, Plan, StartTrial
 from edgesmith.decide.record import parse_record
 
 if TYPE_CHECKING:
@@ -39,13 +41,27 @@ def check_shared_nodes(world: World, plan: Plan) -> None:
             continue
         if move.urgent or _leaves_rolled_back(world, plan, move):
             continue
-        assert move.node not in world.claimed, (move, "another pass moves it")
+        _check_alone(world, move.node, move)
         for other in world.others:
-            found = other.begun.get(move.node)
-            deadline = parse_duration(other.edge_model.spec.rollout.progress_deadline)
-            at_work = found is not None and not found.over and world.now - found.at < deadline
-            assert world.clock_was_set or not at_work, (move, other.name, found)
             assert not _comes_first(other, world, move.node), (move, other.name, "has a higher priority")
+    for start in plan.trials:
+        _check_alone(world, start.node, start)
+        began = start.node in tried_at(world.edge_model.status, start.profile.metadata.name)
+        for other in () if began else world.others:
+            assert not _comes_first(other, world, start.node), (start, other.name, "has a higher priority")
+
+
+def _check_alone(world: World, name: str, what: Move | StartTrial) -> None:
+    """Nobody else is at work on a node, or begins there in a pass that goes on."""
+    assert name not in world.claimed, (what, "another pass changes it")
+    for other in world.others:
+        deadline = parse_duration(other.edge_model.spec.rollout.progress_deadline)
+        found = other.begun.get(name)
+        at_work = found is not None and not found.over and world.now - found.at < deadline
+        assert world.clock_was_set or not at_work, (what, other.name, found, "is at work there")
+        tries = [pod for pod in other.trial_pods.values() if pod.node == name and goes_on(other, pod)]
+        fresh = [pod.name for pod in tries if world.now - other.tried[pod.name] < deadline]
+        assert world.clock_was_set or not fresh, (what, other.name, fresh, "tries candidates there")
 
 
 def _begins(world: World, move: Move) -> bool:
@@ -69,6 +85,10 @@ def _leaves_rolled_back(world: World, plan: Plan, move: Move) -> bool:
 
 def _look(world: World) -> None:
     """Take note of what has begun and of what is over."""
+    began = tried_at(world.edge_model.status)
+    for name, pod in world.trial_pods.items():
+        at = world.tried.setdefault(name, min(began.get(pod.node, world.now), world.now))
+        world.tried[name] = min(at, world.now)  # the clock may have been set back
     for name, node in world.nodes.items():
         labels = node.labels.get(world.label), node.labels.get(world.next_label)
         found = world.begun.get(name)

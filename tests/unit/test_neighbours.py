@@ -89,7 +89,7 @@ def test_it_says_for_whom_and_when_to_look_again() -> None:
 
 def test_a_node_that_a_pass_is_moving_is_left_alone_for_a_moment() -> None:
     found = seen(node("e1"), claimed=frozenset({"e1"}))
-    assert found.keep("e1") == "Another EdgeModel moves it at this moment."
+    assert found.keep("e1") == "Another EdgeModel changes it at this moment."
     assert found.look_again == 1
 
 

@@ -10,6 +10,7 @@ from fleet_life import ROLLOUT, seeds_of
 from rollout_world import pass_time
 from shared_fleet import ends_well_together, go_on, grow_old_together, shared
 from simulated_kubelets import BAD, FRAGILE, GOOD
+from test_trial_simulation import FINALISTS
 
 NAMES = ("parts", "anomaly", "counter")
 
@@ -92,10 +93,41 @@ def test_one_that_stands_still_keeps_another_no_longer_than_its_progress_deadlin
         assert reachable <= second.labelled("b"), (seed, trouble, message)
 
 
+def together(seed: int) -> None:
+    """The life of a fleet that several EdgeModels share."""
+    rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
+    worlds = shared(rng.randrange(1, 10), rollouts(rng, rng.choice((2, 3))), seed=seed)
+    grow_old_together(worlds, rng)
+    ends_well_together(worlds, rng, 600, seed)
+
+
 @pytest.mark.parametrize("batch", range(3))
 def test_any_fleet_of_several_edge_models_keeps_the_rules_and_ends_on_good_revisions(batch: int) -> None:
     for seed in seeds_of(5, batch):
-        rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
-        worlds = shared(rng.randrange(1, 10), rollouts(rng, rng.choice((2, 3))), seed=seed)
-        grow_old_together(worlds, rng)
-        ends_well_together(worlds, rng, 600, seed)
+        together(seed)
+
+
+def trying(seed: int, priorities: tuple[int, ...] = (0, 0, 0)) -> int:
+    """Three EdgeModels on a few nodes whose builds have several finalists; how many trials took place."""
+    rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
+    chosen = rollouts(rng, 3)
+    for one, priority in zip(chosen.values(), priorities, strict=True):
+        one["priority"] = priority
+    worlds = shared(rng.choice((1, 2, 5)), chosen, seed=seed)
+    for world in worlds:
+        world.latencies = dict(rng.choice(FINALISTS))
+    for digit in "bcd":
+        for world in worlds:
+            world.publish(digit)
+            go_on(worlds, rng, rng.randrange(3))
+        go_on(worlds, rng, 20, killed=0.3)
+    go_on(worlds, rng, 400)
+    for world in worlds:
+        message = world.edge_model.status["variants"][0]["message"]
+        assert world.labelled("d") == set(world.nodes), (seed, world.name, message)
+    return sum(world.started for world in worlds)
+
+
+@pytest.mark.parametrize("priorities", [(0, 0, 0), (0, 5, 10)])
+def test_trials_of_several_edge_models_take_their_turn_on_a_node(priorities: tuple[int, ...]) -> None:
+    assert sum(trying(seed, priorities) for seed in seeds_of(6)) > 0, "trials took place"

@@ -49,13 +49,18 @@ def test_what_a_node_waits_for_is_said_of_its_profile() -> None:
 @pytest.mark.parametrize("batch", range(3))
 def test_any_fleet_keeps_the_rules_and_ends_on_a_good_revision(batch: int) -> None:
     for seed in seeds_of(4, batch):
-        rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
-        rollout = ROLLOUT | {
-            "steps": [{"nodes": rng.choice((1, "50%")), "bake": "30s"}],
-            "maxUnavailable": rng.choice(("20%", "30%", "50%")),
-            "maxFailed": rng.choice((0, 1, "20%")),
-        }
-        world = fleet(rng.choice((9, 16, 24)), rollout, profiles=PROFILES, seed=seed)
-        world.outage = rng.choice((60.0, 200.0))
-        grow_old(world, rng)
-        ends_well(world, 500, seed)
+        of_small_profiles(seed)
+
+
+def of_small_profiles(seed: int) -> None:
+    """The life of a fleet."""
+    rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
+    rollout = ROLLOUT | {
+        "steps": [{"nodes": rng.choice((1, "50%")), "bake": "30s"}],
+        "maxUnavailable": rng.choice(("20%", "30%", "50%")),
+        "maxFailed": rng.choice((0, 1, "20%")),
+    }
+    world = fleet(rng.choice((9, 16, 24)), rollout, profiles=PROFILES, seed=seed)
+    world.outage = rng.choice((60.0, 200.0))
+    grow_old(world, rng)
+    ends_well(world, 500, seed)

@@ -48,6 +48,24 @@ def test_any_fleet_with_trials_keeps_the_rules_and_ends_on_a_good_revision(batch
     assert tries * 6 > len(seeds), "trials took place"
 
 
+def of_two_profiles(seed: int) -> None:
+    """Trials of two profiles, and then two rollouts, of which one node may pull at a time."""
+    rollout = ROLLOUT | {"steps": [{"nodes": 1, "bake": "0s"}], "maxUnavailable": "50%", "maxPulling": 1}
+    world = fleet(8, rollout, profiles=("amd64", "arm64"), seed=seed)
+    world.latencies = dict(FINALISTS[seed % 2])
+    world.publish("b")
+    for _ in range(120):
+        world.pass_()
+        world.tick(5)
+    assert world.labelled("b") == set(world.nodes), seed
+    assert world.started == 2, seed
+
+
+def test_trials_and_rollouts_of_two_profiles_pull_one_after_the_other() -> None:
+    for seed in seeds_of(4):
+        of_two_profiles(seed)
+
+
 def test_a_trial_costs_one_server_at_a_time() -> None:
     for seed in seeds_of(4):
         world = tried(8, ROLLOUT | {"maxUnavailable": 3}, profiles=("amd64",), seed=seed)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from edgesmith.api.names import trial_pod_name
 from edgesmith.api.trial_status import TrialStatus
 from edgesmith.decide.devices import devices_of
 from edgesmith.decide.entries import time_of
-from edgesmith.decide.plan import Plan
+from edgesmith.decide.plan import Plan, StartTrial
 from edgesmith.decide.room import AGAIN
+from edgesmith.decide.snapshot import TrialPod
 
 if TYPE_CHECKING:
     from rollout_world import World
@@ -19,6 +23,43 @@ def gives_up(world: World, plan: Plan, name: str) -> bool:
     going = [one for one in plan.status.trials if one.node == name and not one.completed_time]
     pulled = [pod for pod in world.trial_pods.values() if pod.node == name and pod.name in world.pulling]
     return any(name in (one.lent or ()) and any(_left(one) <= pod.ended.keys() for pod in pulled) for one in going)
+
+
+def goes_on(world: World, pod: TrialPod) -> bool:
+    """Whether a pod pulls or tries something still."""
+    return not (pod.over or pod.terminating or set(world.trying[pod.name]) <= pod.ended.keys())
+
+
+def tried_at(status: Mapping[str, Any], profile: str | None = None) -> dict[str, datetime]:
+    """The nodes of the trials that go on, of one profile or of all, with when each began."""
+    found = [one for one in status.get("trials") or [] if one.get("node") and not one.get("completedTime")]
+    return {
+        one["node"]: time_of(one["startedTime"])
+        for one in found
+        if one.get("startedTime") and profile in (None, one["profile"])
+    }
+
+
+def pulls_to_try(world: World, plan: Plan) -> set[str]:
+    """Nodes that pull what they are to try, or may do so, and are not given up in this pass."""
+    gone = {one.name for one in plan.deletes}
+    going = [one for one in world.trial_pods.values() if goes_on(world, one) and one.name not in gone]
+    return {one.node for one in going if world.reachable(one.node) and not _has_pulled(world, one.node, one.name)}
+
+
+def begins_to_pull(world: World, plan: Plan) -> list[str]:
+    """Nodes that are given candidates in this pass which they have yet to pull."""
+    return [start.node for start in plan.trials if not _has_pulled(world, start.node, _called(world, start))]
+
+
+def _called(world: World, start: StartTrial) -> str:
+    return trial_pod_name(world.name, start.trial, start.node, list(start.images))
+
+
+def _has_pulled(world: World, name: str, pod: str) -> bool:
+    """Whether a node has a pod, not this one, that has pulled all that it was to pull."""
+    before = [one for one in world.trial_pods.values() if one.node == name and one.name in world.pulling - {pod}]
+    return any(not goes_on(world, one) for one in before)
 
 
 def _left(record: TrialStatus) -> set[str]:

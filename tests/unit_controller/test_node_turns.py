@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import copy
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
 from objects_of import model, node, profile
 
+from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.names import node_label
 from edgesmith.api.status import EdgeModelStatus, PendingReason
+from edgesmith.api.trial_status import TrialStatus
 from edgesmith.cluster.apply import Applier, Done
 from edgesmith.cluster.build_slots import BuildSlots
 from edgesmith.cluster.gather import Gatherer
@@ -23,13 +26,14 @@ from edgesmith.cluster.provenance import Wanted
 from edgesmith.controller.metrics import Numbers
 from edgesmith.controller.passes import Passes
 from edgesmith.controller.queue import Key
-from edgesmith.decide.plan import Keep, Move, Pending, Plan
+from edgesmith.decide.plan import Keep, Move, Pending, Plan, StartTrial
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import Image, Snapshot
 from edgesmith_builder.contract import BuildReport, Candidate, Finalist
 
 FINALISTS = (Finalist(precision="fp32", size=1),)
 DIGEST = "sha256:" + "0" * 64
+PROFILE = DeviceProfile.model_validate(profile("p"))
 FIRST, SECOND, THIRD = ("ns", "m0"), ("ns", "m1"), ("ns", "m2")
 
 
@@ -54,6 +58,27 @@ def test_a_node_is_claimed_from_the_decision_until_the_plan_is_done_also_where_t
 
 def _fail() -> None:
     raise RuntimeError
+
+
+def test_so_is_one_that_a_plan_begins_a_trial_on() -> None:
+    turns = NodeTurns()
+    with turns.held(FIRST, replace(plan("n1"), trials=(StartTrial(PROFILE, "t", "n2", {}),))):
+        assert turns.claimed(SECOND) == {"n1", "n2"}
+
+
+def test_who_waits_for_a_trial_on_a_node_is_looked_at_once_something_else_is_known_of_it() -> None:
+    turns = NodeTurns()
+    with turns.held(FIRST, replace(plan(), awaited=frozenset({"n1"}))):
+        pass
+    begun, over = (
+        replace(plan(), status=EdgeModelStatus(trials=(TrialStatus(profile="p", build_key="k", node="n1", **more),)))
+        for more in ({}, {"winner": "int8"})
+    )
+    found = [turns.settle(SECOND, one) for one in (begun, begun, over, over, plan(), plan())]
+    assert found == [[FIRST], [], [FIRST], [], [FIRST], []]
+    assert turns.settle(SECOND, begun) == [FIRST]
+    assert turns.settle(SECOND) == [FIRST]
+    assert turns.settle(SECOND, begun) == [FIRST], "what was known of one that is gone is forgotten"
 
 
 def test_who_waits_for_a_node_is_looked_at_once_another_pass_wrote_to_it() -> None:

@@ -75,7 +75,9 @@ class TrialStatus(Model):
     build_key: str = Field(description="Build of spec.source; alternatives to it are other builds.")
     node: str | None = Field(None, description="Node that tries them, or tried them.")
     started_time: str | None = Field(
-        None, description="When that node was chosen.", json_schema_extra={"format": "date-time"}
+        None,
+        description="When it began there. Absent: it waits, for its turn there, say.",
+        json_schema_extra={"format": "date-time"},
     )
     completed_time: str | None = Field(
         None, description="When all of them had been tried.", json_schema_extra={"format": "date-time"}

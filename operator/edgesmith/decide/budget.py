@@ -8,7 +8,7 @@ no small profile is without all of its servers within the budget of a large flee
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -38,7 +38,7 @@ class Budget:
     pulls: int | None = None
     """Most nodes that may pull at once; None: as many as are on their way."""
     pulling: int = 0
-    """Nodes on their way whose image is not known to be there."""
+    """Nodes on their way whose image is not known to be there, and those that pull what they are to try."""
     excused: frozenset[str] = frozenset()
     """Nodes that are without a server and are not part of `down`."""
     profile: str = ""
@@ -128,7 +128,11 @@ def budget_within(judged: Judgement, rules: Rules, now: datetime, whole: Budget)
 
 
 def budget_of(
-    judgements: Sequence[Judgement], rules: Rules, now: datetime, leaving: Sequence[NodeState] = ()
+    judgements: Sequence[Judgement],
+    rules: Rules,
+    now: datetime,
+    leaving: Sequence[NodeState] = (),
+    trying: int = 0,
 ) -> Budget:
     """Count the nodes of all variants that are without a server.
 
@@ -137,6 +141,7 @@ def budget_of(
         rules: The rules.
         now: The hub's time.
         leaving: Nodes of no variant that still carry a revision.
+        trying: How many nodes pull what they are to try.
     """
     desired = sum(len(one.variant.nodes) for one in judgements)
     starting = sum(_starts(node) for one in judgements for node in one.variant.unwell)
@@ -145,10 +150,15 @@ def budget_of(
     revisions = {name: state for one in judgements for name, state in one.revisions.items()}
     down += sum(kept_places(one, rules, now) for one in judgements) + kept_by_leaving(leaving, revisions, rules, now)
     staged = sum(_starts(node) and node.beside_serving for one in judgements for node in one.variant.unwell)
-    pulling = sum(_starts(node) and _pulls(node) for one in judgements for node in one.variant.unwell)
+    pulling = trying + pulling_of(node for one in judgements for node in one.variant.unwell)
     desired += len(leaving)
     excused = frozenset(name for one in known for name in one.excused)
     return Budget(rules.unavailable(desired), starting, down, staged, rules.pulling(desired), pulling, excused)
+
+
+def pulling_of(nodes: Iterable[NodeState]) -> int:
+    """How many of some nodes pull the image of a revision, or may do so."""
+    return sum(_starts(node) and _pulls(node) for node in nodes)
 
 
 def _starts(node: NodeState) -> bool:

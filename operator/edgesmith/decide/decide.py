@@ -36,7 +36,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
     if snapshot.model.metadata.deletion_timestamp:
         return _nothing(snapshot)
     view = View(snapshot, now)
-    rollout = plan_rollout(view.variants(), view.terms.rules, now, view.leaving)
+    rollout = plan_rollout(view.variants(), view.terms.rules, now, view.leaving, len(view.trials.pulling))
     courses = rollout.courses
     found = (*rollout.leaving, *(move for course in courses for move in course.moves))
     moves = tuple(_recorded(view, move) for move in sorted(found, key=lambda move: (not move.urgent, move.node)))
@@ -76,6 +76,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
         builds_wait=any(state.no_slot for state in states),
         look=view.looks.start,
         look_waits=view.looks.waits,
+        awaited=view.trials.waits,
         held=view.looks.held,
         holds=holds,
         reports=reports,
@@ -149,7 +150,7 @@ def _kept(view: View, moved: set[str]) -> tuple[Keep, ...]:
         record = observation.record if observation else None
         if not is_written(record, node.records.get(key)) and node.name not in moved:
             found.append(Keep(node.name, record.to_json() if record else None))
-    return tuple(found)
+    return tuple(sorted(found, key=_node))
 
 
 def _revisions(view: View, courses: Iterable[Course]) -> tuple[ApplyRevision, ...]:

@@ -6,6 +6,8 @@ has to be told of another's. Nobody waits for long, whatever becomes of the othe
 
 - for what another one makes ready, no longer than its `progressDeadline` since the node was given it. What is pulled
   and tested and only waits to be switched to keeps nobody: it waits in turn;
+- for another one that tries the candidates of a build on it, no longer than that trial may take. One that only waits
+  for the node's device, or for room on its disk, keeps nobody;
 - for another one of a higher priority that has yet to come to the node, no longer than its `progressDeadline` since its
   revision was proven, or its newest partition opened.
 
@@ -16,21 +18,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import NamedTuple
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import node_label
+from edgesmith.api.trial_status import TrialStatus
 from edgesmith.api.units import parse_duration
 from edgesmith.decide.fleet import ServerState
 from edgesmith.decide.marks import marks_of
 from edgesmith.decide.placement import placement
 from edgesmith.decide.record import parse_record
 from edgesmith.decide.snapshot import Node, Snapshot
+from edgesmith.decide.trial_records import in_the_past, time_left, trials_of
 from edgesmith.decide.window import opening_of
 
 _STARTING = f'"{ServerState.STARTING.value}"'
 """What is in every record that says so: most do not, and to read them all would take long."""
-_CLAIMED = "Another EdgeModel moves it at this moment."
+_CLAIMED = "Another EdgeModel changes it at this moment."
 _SOON = timedelta(seconds=1)
 
 
@@ -72,6 +77,7 @@ class Neighbours:
         priority = snapshot.model.spec.rollout.priority
         self._coming = tuple(_coming(self._others, priority, now))
         self._kept: dict[str, Kept | None] = {}
+        self._worked: dict[str, Kept | None] = {}
 
     def keep(self, name: str) -> str:
         """Why a node is not to be changed now, in one sentence; empty where it may be."""
@@ -82,20 +88,63 @@ class Neighbours:
         found = self._kept[name]
         return found.why if found else ""
 
+    def at_work(self, name: str) -> str:
+        """Why what has begun on a node is not to go on now, in one sentence; empty where it is.
+
+        It waits for nobody who has yet to come there, whatever the priorities: that one waits for it.
+        """
+        if not self._nodes:
+            return ""
+        if name not in self._worked:
+            self._worked[name] = self._works(self._nodes[name])
+        found = self._worked[name]
+        return found.why if found else ""
+
     @property
     def look_again(self) -> float | None:
         """Seconds until the first node that was asked for may be changed, whatever happens; None where none waits."""
-        first = min((found.until for found in self._kept.values() if found), default=None)
+        asked = (*self._kept.values(), *self._worked.values())
+        first = min((found.until for found in asked if found), default=None)
         return max((first - self._now).total_seconds(), 0.0) if first else None
 
     def _keeps(self, node: Node) -> Kept | None:
+        if found := self._works(node):
+            return found
+        return next((found for one in self._coming if (found := self._awaited(node, one))), None)
+
+    def _works(self, node: Node) -> Kept | None:
+        """Whether another EdgeModel is at work on a node."""
         if node.name in self._claimed:
             return Kept(_CLAIMED, self._now + _SOON)
         for key, text in node.records.items():
             other = self._others.get(key) if _STARTING in text else None
             if other and (found := self._making_ready(node, key, other, text)):
                 return found
-        return next((found for one in self._coming if (found := self._awaited(node, one))), None)
+        return self._trying.get(node.name)
+
+    @cached_property
+    def _trying(self) -> dict[str, Kept]:
+        """The nodes on which other EdgeModels try candidates; of several on one, the one that may take longest."""
+        found: dict[str, Kept] = {}
+        for _, other in sorted(self._others.items()):
+            for record in trials_of(other.status).values() if other.spec.optimize.trial != "Never" else ():
+                kept = self._tries(other, in_the_past(record, self._now))
+                name = record.node or ""
+                if kept and (name not in found or found[name].until < kept.until):
+                    found[name] = kept
+        return found
+
+    def _tries(self, other: EdgeModel, record: TrialStatus) -> Kept | None:
+        """Whether a trial of another EdgeModel is at work on its node; not so before its time began."""
+        node = self._nodes.get(record.node or "")
+        if node is None or record.started_time is None or record.completed_time:
+            return None
+        deadline = parse_duration(other.spec.rollout.progress_deadline)
+        until = self._now + time_left(record, deadline, self._now, ready=node.ready)
+        if until <= self._now:
+            return None
+        what = f"EdgeModel {_called(other)} tries the candidates of a build on it"
+        return Kept(f"{what}; one EdgeModel at a time changes a node.", until)
 
     def _making_ready(self, node: Node, key: str, other: EdgeModel, text: str) -> Kept | None:
         """Whether another EdgeModel pulls, tests or starts something on a node."""

@@ -218,6 +218,8 @@ class Plan:
     """Made after the builds."""
     look_waits: bool = False
     """Whether a look is due and waits for a slot."""
+    awaited: frozenset[str] = frozenset()
+    """Nodes that a trial waits for, since another EdgeModel is at work on them or comes first."""
     held: tuple[StartBuild, ...] = ()
     """Builds that start once `look` has said how large their models are."""
     holds: tuple[HoldImage, ...] = ()
@@ -226,3 +228,8 @@ class Plan:
     """Made after the status that names their episode."""
     reports: tuple[ApplyRevision, ...] = ()
     """Revisions whose servers' word on drift is to be reported; made after the revisions."""
+
+    @property
+    def changed(self) -> frozenset[str]:
+        """The nodes that it moves, or begins a trial on: no other EdgeModel is to begin anything there meanwhile."""
+        return frozenset(move.node for move in self.moves) | {start.node for start in self.trials}

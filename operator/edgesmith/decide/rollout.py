@@ -63,7 +63,11 @@ class Rollout:
 
 
 def plan_rollout(
-    variants: Sequence[Variant], rules: Rules, now: datetime, leaving: Sequence[NodeState] = ()
+    variants: Sequence[Variant],
+    rules: Rules,
+    now: datetime,
+    leaving: Sequence[NodeState] = (),
+    trying: int = 0,
 ) -> Rollout:
     """Decide the next step of every variant.
 
@@ -74,9 +78,10 @@ def plan_rollout(
         rules: The rules.
         now: The hub's time.
         leaving: Nodes of no variant that still carry a revision.
+        trying: How many nodes pull what they are to try.
     """
     judged = [judge(variant, rules, now) for variant in variants]
-    budget = budget_of(judged, rules, now, leaving)
+    budget = budget_of(judged, rules, now, leaving, trying)
     left = {name: why for one in judged for name, why in one.rolled_back.items()}
     parts = [budget_within(one, rules, now, budget) if len(judged) > 1 else budget for one in judged]
     courses = tuple(

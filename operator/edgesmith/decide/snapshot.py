@@ -334,4 +334,4 @@ class Snapshot:
     others: tuple[EdgeModel, ...] = ()
     """Every other EdgeModel that is not on its way out."""
     claimed: frozenset[str] = frozenset()
-    """Nodes that passes about other EdgeModels are moving at this moment."""
+    """Nodes that passes about other EdgeModels are moving, or begin a trial on, at this moment."""

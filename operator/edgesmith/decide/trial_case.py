@@ -29,7 +29,7 @@ from edgesmith.decide.retry import requested
 from edgesmith.decide.room import Room
 from edgesmith.decide.scores import bounded
 from edgesmith.decide.snapshot import Pod, Revision, Snapshot, TrialPod
-from edgesmith.decide.trial_nodes import TrialNodes
+from edgesmith.decide.trial_nodes import Fleet, TrialNodes
 from edgesmith.decide.trial_pods import TrialPods, left_of
 from edgesmith.decide.trial_records import (
     Key,
@@ -37,6 +37,7 @@ from edgesmith.decide.trial_records import (
     measured,
     shared_facts,
     time_in,
+    time_left,
     unmeasured,
 )
 from edgesmith.decide.trial_room import MOST, cleared, noted, resting, trial_room, until_again
@@ -50,18 +51,6 @@ NODES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
-    """What a trial reads of the nodes."""
-
-    profile_of: Mapping[str, str]
-    """Node to profile."""
-    servers: Mapping[str, Sequence[Pod]]
-    """Node to its serving pods of the EdgeModel."""
-    label_key: str
-    """The EdgeModel's label on nodes."""
-
-
-@dataclass(frozen=True, slots=True)
 class Step:
     """Where one variant's trial stands after this pass."""
 
@@ -72,6 +61,10 @@ class Step:
     """The pods that are to go on."""
     trying: str | None = None
     """The node that is to have no server."""
+    waits: frozenset[str] = frozenset()
+    """Nodes of which one is to try them, once it is its turn there."""
+    pulls: str | None = None
+    """The node that pulls what it is to try, or may do so."""
 
 
 class TrialCase:
@@ -138,7 +131,11 @@ class TrialCase:
             free = [one.name for one in able if one.name not in rest]
             if not free or len(rest) >= MOST:
                 return self._full(record)
-            record = record.model_copy(update={"node": free[0], "started_time": time_text(self.now)})
+            alike = self.nodes.alike([one for one in able if one.name in free], record.lost or ())
+            node = next((name for name in alike if not self.fleet.turns.keep(name)), None)
+            if node is None:
+                return self._waits(record, alike, self.fleet.turns.keep(alike[0]))
+            record = record.model_copy(update={"node": node, "started_time": time_text(self.now)})
         node = record.node or ""
         return self._borrowing(record, node) if self.nodes.borrows(node) else self._running(record, node)
 
@@ -165,7 +162,7 @@ class TrialCase:
     def _begun(self, finalists: tuple[FinalistStatus, ...]) -> TrialStatus:
         """The record as it stands; a new one where there is none for these finalists, or it is to be made anew."""
         if self.before and not self._outdated(self.before):
-            record = carried_on(self.before, finalists, self.now)
+            record = carried_on(self.before, finalists)
             if record:
                 return record
         return TrialStatus(
@@ -216,7 +213,7 @@ class TrialCase:
             return record
         record = noted(record, node, pod.lacks, self.now)
         if any(one.reason for one in record.finalists):
-            return record
+            return record.model_copy(update={"started_time": None})
         # Where it gave up its server, it is marked as such until it has one again.
         return record.model_copy(update={"node": None, "started_time": None})
 
@@ -250,49 +247,58 @@ class TrialCase:
         pod = self.pods.at(record, node)
         if found is None or self.fleet.profile_of.get(node) != self.profile or (pod is not None and pod.over):
             return True
-        begins = pod is None and self._began_to_wait(record, node)
-        return not begins and self._remaining(record, ready=found.ready) <= 0
+        return self._remaining(record, ready=found.ready) <= 0
 
     def _remaining(self, record: TrialStatus, *, ready: bool = True) -> float:
-        """Seconds that a node has left: a deadline for each finalist, or one in all while it is NotReady."""
-        deadline = parse_duration(self.model.spec.rollout.progress_deadline).total_seconds()
-        started = time_in(record.started_time) or self.now
-        return deadline * (len(record.finalists) if ready else 1) - (self.now - started).total_seconds()
-
-    def _began_to_wait(self, record: TrialStatus, node: str) -> bool:
-        """Whether a node waited before its pod is made: for its turn to give up its server, or for room on its disk."""
-        return node in (record.lent or ()) or any(one.node == node for one in record.full or ())
+        """Seconds that a node has left."""
+        deadline = parse_duration(self.model.spec.rollout.progress_deadline)
+        return time_left(record, deadline, self.now, ready=ready).total_seconds()
 
     def _running(self, record: TrialStatus, node: str) -> Step:
         pod, left = self.pods.trying(record, node), left_of(record)
         kept = self.pods.pulled(record, node)
+        trying = node if self.nodes.devices else None
+        if pod is None and (why := self._busy(record, node)):
+            return replace(self._waits(record, [node], why), pods=kept, trying=trying)
         start = None
         if pod is None:
             room = None if kept else self._room(left)
             start = StartTrial(self.state.profile, self.pods.trial(record), node, left, room=room)
-        if start and self._began_to_wait(record, node):
-            # It waited for its turn to give up its server, or for room: its time begins now.
-            record = record.model_copy(update={"started_time": time_text(self.now)})
         said = f"Node {node} tries {_names(self.finalists)} for {self.profile}{_waiting(pod)}."
         step = self._awaited(record, said, pod.name if pod else self.pods.name(record, node), start)
-        trying = node if self.nodes.devices else None
-        return replace(step, pods=step.pods | kept, trying=trying)
+        return replace(step, pods=step.pods | kept, trying=trying, pulls=None if kept else node)
 
     def _borrowing(self, record: TrialStatus, node: str) -> Step:
         """A node whose server holds the device: it pulls what it is to try, and then gives up that server."""
         pod, left = self.pods.pulling(record, node), left_of(record)
         if pod is not None and left.keys() <= pod.ended.keys():
             said = f"Node {node} is to give up its server, so that {_names(self.finalists)} can be tried on its device."
-            return replace(self._open(asked(record, node), said), pods=frozenset({pod.name}), trying=node)
+            # Until then it waits, and nobody for it.
+            waits = asked(record, node).model_copy(update={"started_time": None})
+            return replace(self._open(waits, said), pods=frozenset({pod.name}), trying=node)
+        if pod is None and (why := self._busy(record, node)):
+            return self._waits(record, [node], why)
         name, start = self.pods.pull_name(record, node), None
         if pod is None:
             keeps, room = self.nodes.image(node, left), self._room(left)
             start = StartTrial(self.state.profile, self.pods.pull(record), node, left, keeps=keeps, room=room)
         said = f"Node {node} pulls {_names(self.finalists)} for {self.profile}, to try them{_waiting(pod)}."
-        return self._awaited(record, said, name, start)
+        return replace(self._awaited(record, said, name, start), pulls=node)
+
+    def _busy(self, record: TrialStatus, node: str) -> str:
+        """Why a node is not to begin now, in one sentence; who has begun, or gave up a server for it, goes first."""
+        begun = record.started_time or node in (record.lent or ())
+        return self.fleet.turns.at_work(node) if begun else self.fleet.turns.keep(node)
+
+    def _waits(self, record: TrialStatus, names: Sequence[str], why: str) -> Step:
+        """A trial that waits for its turn on one of some nodes, the best one first."""
+        said = f"The trial of {_names(self.finalists)} for {self.profile} waits for its turn on node {names[0]}. {why}"
+        return replace(self._open(record, said), waits=frozenset(names))
 
     def _awaited(self, record: TrialStatus, said: str, pod: str, start: StartTrial | None) -> Step:
         """A pod is awaited. A node that becomes NotReady is reported; its deadline is the shorter one."""
+        if record.started_time is None:
+            record = record.model_copy(update={"started_time": time_text(self.now)})
         step = self._open(record, said)
         state = replace(step.state, look_again=max(self._remaining(record), 1.0))
         return Step(state, step.record, start, frozenset({pod}))

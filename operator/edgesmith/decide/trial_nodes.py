@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
+from typing import Protocol
 
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.decide.devices import devices_of, shortage
 from edgesmith.decide.fleet import Partitions
 from edgesmith.decide.placement import Placement, placement
-from edgesmith.decide.snapshot import Node, Snapshot
+from edgesmith.decide.snapshot import Node, Pod, Snapshot
 from edgesmith.decide.taints import keeping_taint
+
+
+class Turns(Protocol):
+    """The other EdgeModels on the same nodes, as far as a trial asks for them."""
+
+    def keep(self, name: str) -> str:
+        """Why nothing is to begin on a node now, in one sentence; empty where it may."""
+
+    def at_work(self, name: str) -> str:
+        """The same, whoever would come first: what another one has begun there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What a trial reads of the nodes."""
+
+    profile_of: Mapping[str, str]
+    """Node to profile."""
+    servers: Mapping[str, Sequence[Pod]]
+    """Node to its serving pods of the EdgeModel."""
+    label_key: str
+    """The EdgeModel's label on nodes."""
+    turns: Turns
+    """Who else changes them."""
 
 
 class TrialNodes:
@@ -43,11 +69,19 @@ class TrialNodes:
         canaries = [node for node in able if self._first.items() <= node.labels.items()]
         return sorted(
             canaries or able,
-            key=lambda node: (
-                *(node.name in lost, node.name in full),
-                *(self.borrows(node.name), self._place(node), node.name),
-            ),
+            key=lambda node: (*(node.name in lost, node.name in full), *self._costs(node), node.name),
         )
+
+    def alike(self, able: Sequence[Node], lost: Collection[str]) -> list[str]:
+        """The names of those that are as good as the best, be there room or not: whose turn it is first may try.
+
+        Args:
+            able: Some that can try, best first.
+            lost: Those that did not finish.
+        """
+        first = able[0]
+        best = (first.name in lost, self._costs(first))
+        return [one.name for one in able if (one.name in lost, self._costs(one)) == best]
 
     def borrows(self, name: str) -> bool:
         """Whether a node runs something that holds what a trial pod would wait for."""
@@ -67,6 +101,10 @@ class TrialNodes:
     @cached_property
     def _named(self) -> Mapping[str, Node]:
         return {node.name: node for node in self._nodes}
+
+    def _costs(self, node: Node) -> tuple[bool, tuple[int, int, str]]:
+        """What a trial on a node costs: a server, and to go before a partition that comes first."""
+        return self.borrows(node.name), self._place(node)
 
     def _place(self, node: Node) -> tuple[int, int, str]:
         return self._parted.place(self._parted.of(node.labels)) if self._parted else (0, 0, "")

@@ -6,7 +6,7 @@ Measurements are kept apart from what follows from them: another objective or ga
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from edgesmith.api.trial_status import FinalistStatus, TrialStatus
@@ -78,16 +78,15 @@ def finalists_of(
     )
 
 
-def carried_on(record: TrialStatus, finalists: tuple[FinalistStatus, ...], now: datetime) -> TrialStatus | None:
+def carried_on(record: TrialStatus, finalists: tuple[FinalistStatus, ...]) -> TrialStatus | None:
     """A record with the finalists that keep the gates now; None where it says nothing of any of them.
 
     What was measured stays: also of those that other gates let in before, since they may do so again. One that was let
-    in only now is tried on the same node.
+    in only now is tried on the same node, once it is the node's turn.
 
     Args:
         record: What is known.
         finalists: Those that keep the gates, as `finalists_of` has them.
-        now: The hub's time.
     """
     known = {one.image: one for one in record.finalists}
     found = tuple(
@@ -101,7 +100,7 @@ def carried_on(record: TrialStatus, finalists: tuple[FinalistStatus, ...], now: 
     record = record.model_copy(update={"finalists": (*found, *before)[:_MOST]})
     if record.node is None or all(one.image in known for one in found):
         return record
-    return record.model_copy(update={"started_time": time_text(now), "completed_time": None})
+    return record.model_copy(update={"started_time": None, "completed_time": None})
 
 
 def measured(one: FinalistStatus, ended: Ended) -> FinalistStatus:
@@ -133,6 +132,19 @@ def shared_facts(devices: Iterable[Mapping[str, Any]]) -> dict[str, str]:
         facts = {name: str(value) for name, value in device.items() if value is not None}
         found = facts if found is None else dict(found.items() & facts.items())
     return dict(sorted((found or {}).items()))
+
+
+def time_left(record: TrialStatus, deadline: timedelta, now: datetime, *, ready: bool = True) -> timedelta:
+    """How long a node has left to try the finalists; all of it where that did not begin.
+
+    Args:
+        record: What is known.
+        deadline: `progressDeadline`: one for each finalist, or one in all while the node is NotReady.
+        now: The hub's time.
+        ready: Whether the node is Ready.
+    """
+    began = time_in(record.started_time) or now
+    return deadline * (len(record.finalists) if ready else 1) - (now - began)
 
 
 def time_in(text: str | None) -> datetime | None:

@@ -14,12 +14,11 @@ from edgesmith.decide.lent_nodes import lent_nodes, still_lent
 from edgesmith.decide.placement import Placement, placement
 from edgesmith.decide.plan import Delete, StartTrial
 from edgesmith.decide.snapshot import Revision, Snapshot
-from edgesmith.decide.trial_case import Fleet, TrialCase
+from edgesmith.decide.trial_case import Step, TrialCase
+from edgesmith.decide.trial_nodes import Fleet
 from edgesmith.decide.trial_records import Key, in_the_past, trials_of
 from edgesmith.decide.trial_room import without_room
 from edgesmith.decide.trust import key_of
-
-__all__ = ["Fleet", "Trials", "plan_trials"]
 
 NOTHING = Placement(None)
 """What the labels of a node say that runs nothing of the EdgeModel."""
@@ -43,6 +42,10 @@ class Trials:
     """Nodes whose disk has no room for what they are to try, with what it lacks as the end of a sentence."""
     tried: Mapping[str, str]
     """Profile to the node that tried the finalists, so that it has the image of the one that won."""
+    waits: frozenset[str]
+    """Nodes that trials wait for, since another EdgeModel is at work on them or comes first."""
+    pulling: frozenset[str]
+    """Nodes that pull what they are to try, or may do so; those that begin in this pass among them."""
 
 
 def plan_trials(snapshot: Snapshot, builds: Mapping[str, Contestants], fleet: Fleet, now: datetime) -> Trials:
@@ -82,7 +85,16 @@ def plan_trials(snapshot: Snapshot, builds: Mapping[str, Contestants], fleet: Fl
             for name, one in steps.items()
             if one.record and one.record.completed_time and one.record.node
         },
+        frozenset(name for one in steps.values() for name in one.waits),
+        _pulling(steps.values(), snapshot),
     )
+
+
+def _pulling(steps: Iterable[Step], snapshot: Snapshot) -> frozenset[str]:
+    """Nodes that pull what they are to try; one that is NotReady pulls nothing."""
+    begins = {one.pulls: one.start is not None for one in steps if one.pulls}
+    away = {node.name for node in snapshot.nodes if node.name in begins and not node.ready} if begins else set()
+    return frozenset(name for name, now in begins.items() if now or name not in away)
 
 
 def _still_known(

@@ -12,6 +12,7 @@ from operator import attrgetter
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.names import node_label
 from edgesmith.decide.allowance import Terms
+from edgesmith.decide.budget import pulling_of
 from edgesmith.decide.builds import BuildState, build_states
 from edgesmith.decide.built_for_sites import only_built, states_of
 from edgesmith.decide.contestants import contestants
@@ -31,7 +32,9 @@ from edgesmith.decide.snapshot import Node, Pod, Snapshot
 from edgesmith.decide.sources import Looks, plan_looks
 from edgesmith.decide.strategy import strategy_of
 from edgesmith.decide.terms import RolloutTerms
-from edgesmith.decide.trials import Fleet, plan_trials
+from edgesmith.decide.trial_nodes import Fleet
+from edgesmith.decide.trial_places import within
+from edgesmith.decide.trials import plan_trials
 
 
 class View:
@@ -57,6 +60,8 @@ class View:
         built = build_states(snapshot, self.to_build, now)
         places = {(name, place): one for name, states in built.items() for place, one in enumerate(states)}
         self.looks: Looks = with_sizes(snapshot, plan_looks(snapshot, places, now), now)
+        self.neighbours = Neighbours(snapshot, now)
+        """The other EdgeModels on the same nodes."""
         trial = model.spec.optimize.trial != "Never"
         self.contestants = {
             name: contestants(
@@ -69,7 +74,7 @@ class View:
         self.trials = plan_trials(
             snapshot,
             {name: found for name, found in self.contestants.items() if name not in elsewhere},
-            Fleet(self.assignment.profile_of, self._pods, self.label_key),
+            Fleet(self.assignment.profile_of, self._pods, self.label_key, self.neighbours),
             now,
         )
         self.builds: dict[str, BuildState] = self.trials.builds | states_of(self.contestants, elsewhere)
@@ -80,8 +85,6 @@ class View:
         }
         self.terms = RolloutTerms(snapshot, self.resolved.profiles, asked, now)
         self.targets = self.terms.targets
-        self.neighbours = Neighbours(snapshot, now)
-        """The other EdgeModels on the same nodes."""
         self.strategies = {one.metadata.name: strategy_of(one, model) for one in self.resolved.profiles}
         """How nodes change their revision, by the profile's name."""
         self.observed: dict[str, Observation] = {}
@@ -91,6 +94,11 @@ class View:
         """Nodes of no profile any more that still carry a revision."""
         self.nodes |= {profile.metadata.name: [] for profile in self.to_build}
         self._observe()
+        if self.trials.starts:
+            nodes = [one for own in self.nodes.values() for one in own]
+            limit = self.terms.rules.pulling(len(nodes) + len(self.leaving))
+            self.trials = within(self.trials, limit, pulling_of(nodes))
+            self.builds |= self.trials.builds
 
     @property
     def to_build(self) -> tuple[DeviceProfile, ...]:
