@@ -240,7 +240,12 @@ def _check_staged(world: World, plan: Plan, rolled_back: set[str]) -> None:
     down = _counted(world, plan, labels)
     taken = {*down, *on_their_way}
     for part, limit in parts_of(world, limit_of(world, plan.status.nodes.desired, labels)):
-        assert not part(fresh) or len(part(on_their_way)) <= limit, (fresh, on_their_way, limit)
+        assert not part(fresh) or len(part(on_their_way)) <= limit, (
+            fresh,
+            on_their_way,
+            limit,
+            "too many make it ready",
+        )
         left = len(part(taken)) - _excused(world, part(down))
         assert not part(forward) or left <= limit, (forward, taken, left, limit, "too many are down or begin")
     for name, value in after.items():
