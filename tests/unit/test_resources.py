@@ -21,7 +21,6 @@ from edgesmith.decide.serving import MAX_BATCH, TEMPLATE_VERSION, merge_resource
 from edgesmith.decide.strategy import strategy_of
 from edgesmith.resources import daemon_set, service
 from edgesmith.resources.daemon_set import SCRATCH, pod_spec
-from edgesmith.resources.triton import ACCEPT_SECONDS
 from edgesmith_runtime.cli import build_parser
 from edgesmith_runtime.feedback.arguments import Privacy, feedback_of
 from edgesmith_runtime.http.limits import Limits
@@ -294,25 +293,6 @@ def test_the_kubelet_restarts_no_server_before_its_deadline(deadline: str, secon
     assert probe["periodSeconds"] * probe["failureThreshold"] == seconds
 
 
-def test_a_port_of_the_node_leads_to_the_server() -> None:
-    expose = {"type": "HostPort", "httpPort": 80}
-    pod = applied(serving={"expose": expose})["spec"]["template"]["spec"]
-    assert pod["containers"][0]["ports"] == [
-        {"name": "http", "containerPort": 8000, "hostPort": 80, "protocol": "TCP"},
-        {"name": "grpc", "containerPort": 8001, "protocol": "TCP"},
-    ]
-    assert service(model(serving={"expose": expose}))["spec"]["type"] == "ClusterIP"
-
-
-def test_a_node_port_is_answered_by_the_node_it_was_sent_to() -> None:
-    exposed = model(serving={"expose": {"type": "NodePort", "grpcPort": 30001}})
-    spec = service(exposed)["spec"]
-    assert spec["type"] == "NodePort"
-    assert (spec["externalTrafficPolicy"], spec["internalTrafficPolicy"]) == ("Local", "Local")
-    assert [port.get("nodePort") for port in spec["ports"]] == [None, 30001]
-    assert revision_of(profile(), IMAGE, exposed, SETTINGS) == revision_of(profile(), IMAGE, model(), SETTINGS)
-
-
 @pytest.mark.parametrize(
     "pod",
     [started(SECRET)["spec"]["template"]["spec"], applied()["spec"]["template"]["spec"], compiling()],
@@ -375,14 +355,6 @@ def test_what_the_operator_leaves_out_is_what_a_server_does_by_itself() -> None:
     assert parse_duration(gates.replay_interval).total_seconds() == Judging().replay_seconds
 
 
-def test_a_service_answers_on_the_node_and_never_from_a_build_pod() -> None:
-    made = service(model())
-    assert made["spec"]["internalTrafficPolicy"] == "Local"
-    labels = started()["spec"]["template"]["metadata"]["labels"]
-    assert not made["spec"]["selector"].items() <= labels.items()
-    assert made["spec"]["selector"].items() <= applied()["spec"]["template"]["metadata"]["labels"].items()
-
-
 @pytest.mark.parametrize("made", [started(), applied(), service(model())], ids=lambda made: made["kind"])
 def test_each_child_is_owned_and_labelled(made: dict[str, Any]) -> None:
     metadata = made["metadata"]
@@ -405,45 +377,3 @@ def test_a_daemon_set_keeps_the_build_that_its_image_answers() -> None:
     made = applied()
     build = build_for(model(), profile(), SETTINGS)
     assert made["metadata"]["annotations"] == {"edgesmith.dev/build": build.to_json()}
-
-
-def with_triton(**changes: Any) -> dict[str, Any]:
-    """The pod of a profile whose server is Triton."""
-    triton = profile(runtime={"server": "Triton", "baseImage": IMAGE})
-    pod: dict[str, Any] = pod_spec(serving(model(serving=changes), triton, IMAGE, SETTINGS), "0" * 10)
-    return pod
-
-
-def test_a_pod_with_triton_is_ready_when_its_model_is() -> None:
-    (server,) = with_triton()["containers"]
-    for probe in ("readinessProbe", "startupProbe"):
-        assert server[probe]["httpGet"] == {"path": f"/v2/models/{model().metadata.name}/ready", "port": "http"}
-    assert server["livenessProbe"]["httpGet"]["path"] == "/v2/health/live"
-
-
-def test_a_pod_with_triton_takes_requests_while_the_cluster_still_sends_them() -> None:
-    """Triton closes its ports at SIGTERM; the whole is shorter than what Kubernetes gives a pod."""
-    pod = with_triton()
-    (server,) = pod["containers"]
-    (program, _, code) = server["lifecycle"]["preStop"]["exec"]["command"]
-    assert (program, code) == ("python3", f"import time; time.sleep({ACCEPT_SECONDS})")
-    drain = int(server["args"][server["args"].index("--drain-seconds") + 1])
-    assert ACCEPT_SECONDS + drain < pod["terminationGracePeriodSeconds"]
-    assert "lifecycle" not in applied()["spec"]["template"]["spec"]["containers"][0]
-
-
-@pytest.mark.parametrize(
-    ("ports", "metrics"),
-    [({}, 8002), ({"port": 8002}, 8003), ({"grpcPort": 8002}, 8003), ({"port": 8003, "grpcPort": 8002}, 8004)],
-)
-def test_the_metrics_of_triton_have_a_port_of_their_own(ports: dict[str, int], metrics: int) -> None:
-    (server,) = with_triton(**ports)["containers"]
-    assert server["ports"][-1] == {"name": "metrics", "containerPort": metrics, "protocol": "TCP"}
-    assert server["args"][server["args"].index("--metrics-port") + 1] == str(metrics)
-    assert len({port["containerPort"] for port in server["ports"]}) == 3
-
-
-def test_another_server_is_another_revision() -> None:
-    assert revision_of(profile(), IMAGE, model(), SETTINGS) != revision_of(
-        profile(runtime={"server": "Triton", "baseImage": IMAGE}), IMAGE, model(), SETTINGS
-    )
