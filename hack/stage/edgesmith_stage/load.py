@@ -70,6 +70,7 @@ class Load:
         folder: Path,
         *bodies: str,
         every: float = EVERY_SECONDS,
+        patience: float = TIMEOUT_SECONDS,
     ) -> None:
         """Make the generator; nothing is sent yet.
 
@@ -80,8 +81,9 @@ class Load:
             folder: Where to keep what was answered; it is made.
             bodies: What to ask, in turns; a sample of the example where there is none.
             every: Seconds between the beginnings of a node's requests, where they are answered in less.
+            patience: Seconds after which a request counts as not answered.
         """
-        self._every = every
+        self._every, self._patience = every, patience
         self._url = _url(fleet, name)
         self._cluster, self._nodes = fleet.ground.name, tuple(nodes)
         self._folder = folder
@@ -98,7 +100,7 @@ class Load:
         (folder / "load.py").write_text(_SCRIPT)
         for node in self._nodes:
             words = ["nsenter", f"--net={network.entry(self._cluster, node)}", sys.executable, str(folder / "load.py")]
-            words += [self._url, str(self._every), str(TIMEOUT_SECONDS), str(folder / "bodies")]
+            words += [self._url, str(self._every), str(self._patience), str(folder / "bodies")]
             with (folder / f"{node}.log").open("wb") as log:
                 self._processes.append(subprocess.Popen(words, stdout=log))
         return self
