@@ -113,7 +113,7 @@ async def test_a_candidate_that_hangs_is_ended_with_what_it_started(world: Any, 
     assert hanging(world, tmp_path) < 300
     _, report = await made(tmp_path)
     assert [(one.precision, one.rejected) for one in report.candidates] == [
-        ("int8", "it was not done within 20 s (builder.deadlineSeconds of the chart), and was ended while it was made"),
+        ("int8", "it was not done within 40 s (builder.deadlineSeconds of the chart), and was ended while it was made"),
         ("fp32", None),
     ]
 
@@ -125,7 +125,7 @@ def hanging(world: Any, tmp_path: Path) -> float:
     os.set_inheritable(writing, True)
     code = f"subprocess.run(['sleep', '600'], pass_fds=[{writing}])"
     request = world.request()
-    line = command(tmp_path, request, world.store, "--candidate-seconds", "20")
+    line = command(tmp_path, request, world.store, "--candidate-seconds", "40")
     program = BUILDER.format(crashes=f"instead(onnxruntime, 'compile', {code!r}, 'int8')")
     with os.fdopen(reading) as ends:
         words = [sys.executable, "-c", program, *line[3:]]
@@ -205,6 +205,7 @@ import os, pathlib, signal, sys
 from edgesmith_builder import lastwords
 from edgesmith_builder.apart import run_apart
 ran = pathlib.Path({ran!r})
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a run of the tests behind a shell ignores it
 def program():
     with ran.open('a') as file: file.write('x')
 {program}
@@ -229,8 +230,8 @@ def test_what_a_lack_of_memory_looks_like_is_tried_twice(tmp_path: Path, crash: 
 
 
 def test_a_candidate_that_is_over_is_not_blamed_nor_is_the_next_for_its_time(tmp_path: Path) -> None:
-    program = "import time\nfor one in range(6):\n with lastwords.trying(str(one)): time.sleep(0.5)\n"
-    assert waited(program + "return 0", tmp_path, 2.5) == (0, 1)
+    program = "import time\nfor one in range(5):\n with lastwords.trying(str(one)): time.sleep(2.5)\n"
+    assert waited(program + "return 0", tmp_path, 10) == (0, 1)
     (tmp_path / "ran").unlink()
     over = "try:\n with lastwords.trying('a'): raise ValueError\nexcept ValueError: pass\nos.kill(os.getpid(), 11)"
     assert waited(over, tmp_path) == (1, 1)
