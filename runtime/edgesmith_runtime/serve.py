@@ -125,19 +125,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
         HttpApi(service, body_limit=settings.limits.body, pixel_limit=settings.limits.pixels), settings.limits
     )
     await http.start(listener)
-    methods, watchers = catalogue(service)
-    calls = settings.queue + _SPARE_CALLS
-    limits = settings.limits
-    grpc_server = GrpcServer(
-        service,
-        methods,
-        watchers,
-        budget=http.budget,
-        turns=http.turns,
-        limits=limits,
-        calls=calls,
-        own=GrpcLimits(connections=limits.connections),
-    )
+    grpc_server = _grpc_beside(http, service, settings)
     try:
         grpc_listener = listening_socket(settings.host, settings.grpc_port)
     except OSError as error:
@@ -174,6 +162,21 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
         service.observers.close(_CLOSE)
     watching.cancel()
     return status
+
+
+def _grpc_beside(http: HttpServer, service: Service, settings: Settings) -> GrpcServer:
+    """The server over gRPC, which shares the memory and the turns of the one over HTTP."""
+    methods, watchers = catalogue(service)
+    return GrpcServer(
+        service,
+        methods,
+        watchers,
+        budget=http.budget,
+        turns=http.turns,
+        limits=settings.limits,
+        calls=settings.queue + _SPARE_CALLS,
+        own=GrpcLimits(connections=settings.limits.connections),
+    )
 
 
 def _load(settings: Settings, dispatcher: Dispatcher) -> Loaded:

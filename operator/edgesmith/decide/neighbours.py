@@ -16,7 +16,7 @@ What goes back waits for nobody.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import NamedTuple
@@ -81,23 +81,22 @@ class Neighbours:
 
     def keep(self, name: str) -> str:
         """Why a node is not to be changed now, in one sentence; empty where it may be."""
-        if not self._nodes:
-            return ""
-        if name not in self._kept:
-            self._kept[name] = self._keeps(self._nodes[name])
-        found = self._kept[name]
-        return found.why if found else ""
+        return self._why(name, self._kept, self._keeps)
 
     def at_work(self, name: str) -> str:
         """Why what has begun on a node is not to go on now, in one sentence; empty where it is.
 
         It waits for nobody who has yet to come there, whatever the priorities: that one waits for it.
         """
+        return self._why(name, self._worked, self._works)
+
+    def _why(self, name: str, known: dict[str, Kept | None], find: Callable[[Node], Kept | None]) -> str:
+        """What is found of a node, once; empty where that is nothing, or where there is no other EdgeModel."""
         if not self._nodes:
             return ""
-        if name not in self._worked:
-            self._worked[name] = self._works(self._nodes[name])
-        found = self._worked[name]
+        if name not in known:
+            known[name] = find(self._nodes[name])
+        found = known[name]
         return found.why if found else ""
 
     @property
