@@ -128,7 +128,6 @@ class Uplink:
         with contextlib.suppress(OSError):
             for one in sorted(self._stored):
                 self._waiting.remove(one)
-                self._stored.discard(one)
         kept = self._waiting.kept()
         self._stored.intersection_update(kept)
         return [one for one in kept if one not in self._stored]
