@@ -66,6 +66,18 @@ def test_a_login_or_an_authority_that_is_none_is_said_before_the_archive_is_read
     assert says in line
 
 
+@pytest.mark.usefixtures("unread")
+@pytest.mark.parametrize("name", ["nowhere", "a-file"])
+def test_an_images_folder_that_is_none_is_said_before_the_archive_is_read(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a-file").touch()
+    folder = str(tmp_path / name)
+    assert main(["archive", "import", "a.tar", "--registry", "hub", "--images-folder", folder]) == 1
+    said = f"edgesmith: --images-folder is {folder!r}; a folder that is there was expected\n"
+    assert capsys.readouterr().err == said
+
+
 def test_a_login_that_is_none_is_said_before_the_cluster_is_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

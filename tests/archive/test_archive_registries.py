@@ -34,8 +34,9 @@ from edgesmith_builder.oci import (
     Repository,
 )
 from edgesmith_builder.oci.content import MANIFEST
-from edgesmith_builder.signatures import SIGNED, PublicKey, Statement, look_for
+from edgesmith_builder.signatures import SIGNED, Statement, look_for
 from edgesmith_builder.signatures.private import PrivateKey
+from edgesmith_builder.signatures.public import PublicKey
 
 PATIENCE = Backoff(attempts=2, first=0.01, limit=0.05)
 CHART = Path(__file__).resolve().parents[2] / "charts/edgesmith"

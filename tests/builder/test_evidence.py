@@ -30,8 +30,9 @@ from edgesmith_builder.maker import Maker
 from edgesmith_builder.oci import Backoff, BytesBlob, Descriptor, Manifest, Reference, Referrer, Registry
 from edgesmith_builder.oci.content import CONFIG, MANIFEST, canonical
 from edgesmith_builder.push import Registries
-from edgesmith_builder.signatures import BUNDLE, SIGNED, PublicKey, Statement, look_for
+from edgesmith_builder.signatures import BUNDLE, SIGNED, Statement, look_for
 from edgesmith_builder.signatures.private import PrivateKey
+from edgesmith_builder.signatures.public import PublicKey
 from edgesmith_builder.source import Bucket, Sources
 
 PATIENCE = Backoff(attempts=3, first=0.01, limit=0.05)

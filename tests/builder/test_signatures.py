@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from edgesmith_builder.cli import main
-from edgesmith_builder.signatures import SIGNED, PublicKey, Statement
+from edgesmith_builder.signatures import SIGNED, Statement
 from edgesmith_builder.signatures.private import PrivateKey
+from edgesmith_builder.signatures.public import PublicKey
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 PASSWORD = "right-password"  # noqa: S105 - of a key that ends with the test

@@ -19,6 +19,7 @@ from edgesmith_cluster.cgroups import path
 from edgesmith_cluster.controlplane import NAME as CONTROL_PLANE
 from edgesmith_cluster.state import Folder, read_record
 from edgesmith_stage.fleet import Fleet
+from edgesmith_stage.ground import Ground
 
 MODEL = "model/model.onnx"
 """The model's place in a variant image."""
@@ -281,6 +282,13 @@ def kill_operator(fleet: Fleet) -> int:
     for pid in found:
         os.kill(pid, signal.SIGKILL)
     return len(found)
+
+
+def node_images(ground: Ground, node: str) -> list[str | Path]:
+    """The command line of `ctr images` for a node's containerd."""
+    tool = Path(str(ground.kube.kubectl)).parent / "ctr"
+    socket = Folder(ground.name).node(node) / "run/containerd/containerd.sock"
+    return [tool, "--address", socket, "--namespace", "k8s.io", "images"]
 
 
 def operators(cluster: str) -> list[int]:

@@ -12,11 +12,11 @@ import numpy as np
 import onnx
 import pytest
 from device_class import device_class
+from faults import node_images
 from onnx import numpy_helper
 
 from edgesmith.api.names import next_label, node_label
 from edgesmith_cluster import images, sandbox
-from edgesmith_cluster.state import Folder
 from edgesmith_stage import surface
 from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.shell import run
@@ -335,13 +335,7 @@ def _pressed(fleet: Fleet) -> bool:
 
 def _images(fleet: Fleet) -> set[str]:
     """The images on the node."""
-    return set(run([*_ctr(fleet), "images", "list", "--quiet"]).splitlines())
-
-
-def _ctr(fleet: Fleet) -> list[str]:
-    own = Folder(fleet.ground.name).node(NODE)
-    tool = Path(str(fleet.ground.kube.kubectl)).parent / "ctr"
-    return [str(tool), "--address", str(own / "run/containerd/containerd.sock"), "--namespace", "k8s.io"]
+    return set(run([*node_images(fleet.ground, NODE), "list", "--quiet"]).splitlines())
 
 
 def _import_unused(fleet: Fleet, folder: Path) -> None:
@@ -350,7 +344,7 @@ def _import_unused(fleet: Fleet, folder: Path) -> None:
     program.write_bytes(os.urandom(UNUSED_SIZE))
     archive = folder / "unused.tar"
     archive.write_bytes(images.archive(program, UNUSED, "amd64"))
-    run([*_ctr(fleet), "images", "import", str(archive)])
+    run([*node_images(fleet.ground, NODE), "import", archive])
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import yaml
 from argocd_process import NAMESPACE as ARGOCD
 from argocd_process import ArgoCD, Git, argo_cd, take_away
 from local_apiserver import local_apiserver
+from operator_from_git import OperatorFromGit, operator_from_git
 
 from edgesmith_stage import surface
 from edgesmith_stage.errors import StageError
@@ -120,7 +121,7 @@ def line(fleet: Fleet, tmp_path: Path) -> Iterator[Line]:
         kube("label", "nodes", *surface.EDGES, f"{key}-")
 
 
-def test_from_a_commit_to_the_last_node_and_with_one_away(line: Line) -> None:
+def test_from_a_commit_to_the_last_node_and_with_one_away(line: Line, tmp_path: Path) -> None:
     argo, fleet = line.argo, line.fleet
     commit = line.commit("model.onnx")
     argo.server.apply(_application(line.git, fleet.namespace))
@@ -128,10 +129,12 @@ def test_from_a_commit_to_the_last_node_and_with_one_away(line: Line) -> None:
     assert line.message() == "Serving on 3 of 3 nodes."
     line.serves("model.onnx", *surface.EDGES)
 
-    commit = line.commit("model-v2.onnx")
-    argo.wait(APPLICATION, "Synced", "Progressing", commit=commit)
-    argo.wait(APPLICATION, "Synced", "Healthy", commit=commit, seconds=300)
-    line.serves("model-v2.onnx", *surface.EDGES)
+    with operator_from_git(fleet.ground, argo, tmp_path / "operator") as operator:
+        commit = line.commit("model-v2.onnx")
+        argo.wait(APPLICATION, "Synced", "Progressing", commit=commit)
+        _another_operator_goes_on_with_the_rollout(operator)
+        argo.wait(APPLICATION, "Synced", "Healthy", commit=commit, seconds=300)
+        line.serves("model-v2.onnx", *surface.EDGES)
 
     fleet.patch(MODEL, {"rollout": {"maxUnavailable": 3}})
     until(lambda: _as_in_git(line), seconds=60, what="the edit by hand to be undone")
@@ -159,6 +162,13 @@ def test_from_a_commit_to_the_last_node_and_with_one_away(line: Line) -> None:
     argo.wait(APPLICATION, "Synced", "Healthy", commit=commit)
     until(lambda: not fleet.model(MODEL), seconds=60, what="the EdgeModel to be gone")
     until(lambda: not fleet.pods(MODEL), seconds=90, what="its servers to be gone")
+
+
+def _another_operator_goes_on_with_the_rollout(operator: OperatorFromGit) -> None:
+    before = operator.pod()
+    operator.wait(operator.commit(logLevel="debug"))
+    assert operator.pod() not in {"", before}, "the commit made no other operator"
+    operator.heals()
 
 
 def _as_in_git(line: Line) -> bool:

@@ -1,7 +1,8 @@
-"""A site's cluster beside the hub's: the hub builds, the site serves, and goes on through a cut of uplink and power."""
+"""A site's cluster beside the hub's: the hub builds and the site serves, over an uplink or from a file."""
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from device_class import device_class
-from faults import operators
+from faults import node_images, operators
 
 from edgesmith_cluster import network
 from edgesmith_stage import surface
@@ -25,7 +26,7 @@ from edgesmith_stage.install import install_chart
 from edgesmith_stage.kube import Object
 from edgesmith_stage.load import Load
 from edgesmith_stage.predict import predict
-from edgesmith_stage.shell import run
+from edgesmith_stage.shell import ROOT, run
 from edgesmith_stage.waiting import until
 
 pytestmark = [pytest.mark.timeout(420), pytest.mark.long]
@@ -58,14 +59,26 @@ def phase(title: str) -> Iterator[None]:
 @pytest.fixture
 def site(ground: Ground, images: dict[str, str]) -> Iterator[Ground]:
     """A second cluster of one node, whose uplink leads to the hub's; it takes every image from its own registry."""
-    try:
-        with phase("the site's cluster starts"):
-            cluster("up", "--name", SITE, "--edges", "0", "--uplink", ground.name, "--label", f"{NODE}={LABEL}=yes")
-            found = replace(attach(SITE), node_grace=0)
+    with _cluster_of_one("--uplink", ground.name) as found:
         mirrored = {name: image.replace(ground.registry, found.registry) for name, image in images.items()}
         with phase("the chart is installed at the site"):
             install_chart(found, mirrored, "builder.enabled=false")
         yield found
+
+
+@pytest.fixture
+def lonely() -> Iterator[Ground]:
+    """A second cluster of one node that no line joins to the hub's, with an empty registry and nothing installed."""
+    with _cluster_of_one() as found:
+        yield found
+
+
+@contextmanager
+def _cluster_of_one(*words: str) -> Iterator[Ground]:
+    try:
+        with phase("the site's cluster starts"):
+            cluster("up", "--name", SITE, "--edges", "0", "--label", f"{NODE}={LABEL}=yes", *words)
+        yield replace(attach(SITE), node_grace=0)
     finally:
         with phase("the site's cluster goes"):
             cluster("down", "--name", SITE)
@@ -122,6 +135,55 @@ def test_a_site_answers_through_a_cut_of_uplink_and_power(fleet: Fleet, site: Gr
         there.apply(manifest)
         until(lambda: _serves_another(there, image), seconds=120, what="the new model", detail=lambda: _say(there))
     _answers_as(there, "model-v2.onnx")
+
+
+def test_a_site_that_only_a_file_reaches_runs_all_that_is_in_it(
+    fleet: Fleet, lonely: Ground, images: dict[str, str], tmp_path: Path
+) -> None:
+    archive, manifests, folder = tmp_path / "parts.tar", tmp_path / "parts.yaml", tmp_path / "images"
+    folder.mkdir()
+    target = ["--registry", lonely.registry, "--plain-http"]
+    fleet.ground.kube.apply(device_class(PROFILE, {LABEL: "yes"}, toolchain=_FP32))
+    fleet.apply(_manifest(fleet))
+    with phase("the hub builds"):
+        fleet.wait(NAME, "Ready", reason="BuiltForSites", seconds=90)
+    with phase("the hub exports"):
+        _archive(
+            fleet.ground, "export", NAME, "-n", fleet.namespace, "-f", archive, "--chart", ROOT / "charts/edgesmith"
+        )
+
+    assert not _reached(fleet.ground)
+    with phase("the site imports, into its registry and onto its node"):
+        sent = json.loads(_archive(lonely, "import", archive, *target, "--manifests", manifests, "-o", "json"))
+        _archive(lonely, "import", archive, *target, "--images-folder", folder)
+        (pinned,) = folder.iterdir()
+        run([*node_images(lonely, NODE), "import", pinned], timeout=120)
+    found = {name: image.replace(fleet.ground.registry, lonely.registry) for name, image in images.items()}
+    assert found["operator"] in sent["images"]
+    (chart,) = (image for image, role in sent["images"].items() if role == "chart")
+    with phase("the chart out of the file is installed"):
+        install_chart(lonely, found, "builder.enabled=false", chart=f"oci://{chart.partition('@')[0]}")
+    lonely.kube("create", "namespace", fleet.namespace)
+    lonely.kube.apply_file(manifests)
+    there = Fleet(lonely, fleet.namespace)
+    with phase("the site serves what was in the file"):
+        there.wait_settled(NAME)
+    _answers_as(there, "model.onnx")
+    assert not lonely.kube.list("jobs", fleet.namespace)
+    assert _pulled(there) == [], "what K3s would import is not what the pods ask for"
+
+
+def _archive(ground: Ground, *words: str | Path) -> str:
+    """Run `edgesmith archive` as somebody who is logged in to a cluster."""
+    command = ["env", f"KUBECONFIG={ground.kube.kubeconfig}", sys.executable, "-m", "edgesmith.cli", "archive"]
+    return run([*command, *words], timeout=120)
+
+
+def _pulled(fleet: Fleet) -> list[str]:
+    """What kubelets said of images that they had to fetch for the models' pods."""
+    events = fleet.ground.kube.list("events", fleet.namespace)
+    assert any(one["reason"] == "Pulled" and "already present" in one["message"] for one in events)
+    return [one["message"] for one in events if one["reason"] == "Pulling"]
 
 
 _FP32 = {"name": "ONNXRuntime", "precisions": ["fp32"]}

@@ -14,7 +14,8 @@ from edgesmith_builder.oci import Manifest, Reference, Repository
 from edgesmith_builder.provenance import base_manifest, report_of, why_foreign
 from edgesmith_builder.push import Registries
 from edgesmith_builder.rebase.before import Before, NotRebased, all_finalists, manifest_of
-from edgesmith_builder.signatures import PublicKey, attested, look_for
+from edgesmith_builder.signatures import attested, look_for
+from edgesmith_builder.signatures.public import PublicKey
 
 
 def bundle_tag(bundle: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgesmith_builder.oci import Listed, Registry, RegistryForbidden, RegistryRefused, Repository
 from edgesmith_builder.signatures.bundle import (
@@ -15,7 +15,9 @@ from edgesmith_builder.signatures.bundle import (
     predicate_in,
     to_be_signed,
 )
-from edgesmith_builder.signatures.public import PublicKey
+
+if TYPE_CHECKING:
+    from edgesmith_builder.signatures.public import PublicKey
 
 Finding = Literal["Signed", "Missing", "Invalid"]
 """Signed by the key; not signed at all; signed, but not by the key, or about something else."""

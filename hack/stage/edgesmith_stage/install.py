@@ -34,8 +34,15 @@ def uninstall_chart(ground: Ground) -> None:
     ground.kube("delete", "namespace", NAMESPACE, "--ignore-not-found")
 
 
-def install_chart(ground: Ground, images: dict[str, str], *settings: str) -> None:
-    """`helm upgrade --install` with the images by digest; `settings` are further `--set` words."""
+def install_chart(ground: Ground, images: dict[str, str], *settings: str, chart: str | None = None) -> None:
+    """`helm upgrade --install` with the images by digest.
+
+    Args:
+        ground: Where to.
+        images: Each program's image.
+        settings: Further `--set` words.
+        chart: `oci://HOST/REPOSITORY:TAG` of the ground's registry; this repository's where it is None.
+    """
     values = [
         f"image.operator={images['operator']}",
         f"image.builder={images['builder']}",
@@ -55,7 +62,7 @@ def install_chart(ground: Ground, images: dict[str, str], *settings: str) -> Non
             "upgrade",
             "--install",
             "edgesmith",
-            ROOT / "charts/edgesmith",
+            *([chart, "--plain-http"] if chart else [ROOT / "charts/edgesmith"]),
             "--kubeconfig",
             ground.kube.kubeconfig,
             "--namespace",

@@ -15,7 +15,7 @@ from edgesmith.cluster.client import Client
 from edgesmith.cluster.kinds import CONFIG_MAP
 from edgesmith.decide.settings import Settings
 from edgesmith_builder.oci import Reference, Repository, trusting
-from edgesmith_builder.signatures import PublicKey
+from edgesmith_builder.signatures import public_key
 
 CONFIG_MAP_NAME = "edgesmith-settings"
 
@@ -175,7 +175,7 @@ def _public_key(environment: Mapping[str, str]) -> str | None:
     if not key:
         return None
     try:
-        PublicKey.from_pem(key)
+        public_key(key)
     except ValueError as error:
         raise SettingsError(f"EDGESMITH_SIGNING_PUBLIC_KEY cannot be used: {error}") from None
     return key

@@ -28,7 +28,7 @@ from edgesmith_builder.oci import (
     RegistryUnreachable,
     Repository,
 )
-from edgesmith_builder.signatures import PublicKey
+from edgesmith_builder.signatures import public_key
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Images:
         """
         self._registry = registry
         self._clock = clock
-        self._key = PublicKey.from_pem(signed_by) if signed_by else None
+        self._key = public_key(signed_by) if signed_by else None
         self._breaker = Breaker(clock)
         self._there: dict[tuple[str, str], Image] = {}
         self._brief: dict[tuple[str, str], tuple[float, Answer]] = {}

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from edgesmith.decide.snapshot import ForeignImage, Image, RegistryProblem, StrangeImage, UnsignedImage
 from edgesmith_builder.contract import Build, Platform
 from edgesmith_builder.oci import Manifest, Reference, Registry, RegistryForbidden, RegistryRefused, Repository
 from edgesmith_builder.provenance import base_manifest, report_of, why_foreign
-from edgesmith_builder.signatures import PublicKey, look_for
+from edgesmith_builder.signatures import look_for
+
+if TYPE_CHECKING:
+    from edgesmith_builder.signatures.public import PublicKey
 
 log = logging.getLogger(__name__)
 

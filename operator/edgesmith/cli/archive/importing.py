@@ -34,6 +34,8 @@ def run(found: argparse.Namespace) -> Answer:
 async def _import(found: argparse.Namespace, progress: Progress) -> str:
     # Before gigabytes are read: what is wrong with the command line needs none of them to be said.
     placed(found.registry, MANIFESTS_PATH)
+    if found.images_folder and not found.images_folder.is_dir():
+        raise ValueError(f"--images-folder is {str(found.images_folder)!r}; a folder that is there was expected")
     registry = _registry(found)
     archive = _opened(found.file, progress)
     if found.manifests:
