@@ -12,9 +12,10 @@ FUZZ ?= 1000000
 SEED ?= 1
 SELECT :=
 CUT :=
-BESIDE := $(addprefix tests/cluster/test_,site_cluster.py arm64.py image_modules.py)
+SMALL := on-an-api-server beside on-three-nodes
+BESIDE := $(addprefix tests/cluster/test_,site_cluster.py image_modules.py)
 BUILDS := $(addprefix tests/,archive builder examples published)
-THREE := $(addprefix tests/cluster/test_,another_base.py bad_input.py downgrade.py drift.py gitops.py held_device.py judged.py monitoring.py no_pods.py samples.py surge.py)
+THREE := $(addprefix tests/cluster/test_,another_base.py arm64.py bad_input.py downgrade.py drift.py gitops.py held_device.py judged.py monitoring.py no_pods.py samples.py surge.py)
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
@@ -38,7 +39,8 @@ down: ## Remove every trace of the demo (CLUSTER=local|kind|current)
 	else $(MAKE) -s $(READY) && $(PY) hack/stage down --cluster $(CLUSTER); fi
 
 test: SELECT := -m 'not long'
-test: export EDGESMITH_FLEETS ?= 0.3
+test: SMALL := on-an-api-server on-three-nodes
+test: export EDGESMITH_FLEETS ?= 0.1
 test: may-run-cluster lint tiers ## Everything but further cases (docs/testing.md names them); needs root
 
 test-all: CUT := EDGESMITH_CUT_SECONDS=600
@@ -81,14 +83,14 @@ test-cluster: may-run-cluster $(READY) tools images-of-tests ## The whole produc
 
 tiers: may-run-cluster $(READY) tools $(if $(filter 1,$(EDGESMITH_SKIP_CLUSTER)),,images-of-tests)
 	@echo '== every tier, side by side, since two of them mostly wait; each prints when it has ended'
-	@$(MAKE) --keep-going --jobs=3 --output-sync=target SELECT="$(SELECT)" CUT="$(CUT)" tier-without-a-cluster tiers-on-small-clusters tiers-on-six-nodes
+	@$(MAKE) --keep-going --jobs=3 --output-sync=target SELECT="$(SELECT)" CUT="$(CUT)" SMALL="$(SMALL)" tier-without-a-cluster tiers-on-small-clusters tiers-on-six-nodes
 
 tier-without-a-cluster: # Behind the others, so a test of some seconds may take minutes
 	@EDGESMITH_REQUIRE_ALL=1 nice -n 10 $(PY) -m pytest $(SELECT) --timeout=600 $(addprefix --ignore=,tests/api tests/cluster $(BUILDS))
 
 # One after the other, since the kernel's limits allow two clusters at once; a red one hides none of those after it.
 tiers-on-small-clusters:
-	@red=0; for tier in on-an-api-server beside on-three-nodes; do $(MAKE) tier-$$tier || red=1; done; exit $$red
+	@red=0; for tier in $(SMALL); do $(MAKE) tier-$$tier || red=1; done; exit $$red
 
 # What only builds comes last, so that what needs no cluster has two cores in the end.
 tiers-on-six-nodes:

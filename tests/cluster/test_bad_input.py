@@ -49,6 +49,7 @@ def test_wrong_inputs_are_named_while_the_old_revision_serves_and_a_fix_is_enoug
     assert fleet.pods("parts") == pods
 
 
+@pytest.mark.long
 @pytest.mark.lent
 def test_a_node_of_two_profiles_is_named_and_one_of_none_stops_nothing(fleet: Fleet) -> None:
     kube = fleet.ground.kube
@@ -77,6 +78,7 @@ def test_a_node_of_two_profiles_is_named_and_one_of_none_stops_nothing(fleet: Fl
         kube("delete", "deviceprofile", "twin")
 
 
+@pytest.mark.long
 @pytest.mark.lent
 def test_an_image_that_cannot_be_pulled_is_rolled_back(fleet: Fleet) -> None:
     manifest = fleet.manifest("parts", fleet.publish("1"), deviceProfiles={"names": ["generic-amd64"]})

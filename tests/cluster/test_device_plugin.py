@@ -121,6 +121,7 @@ def test_the_node_that_offers_it_serves_and_the_other_holds_nobody_up(vision: Fl
     assert stat.S_ISCHR((root / IN_CONTAINER.lstrip("/")).stat().st_mode)
 
 
+@pytest.mark.long
 def test_a_rollout_on_an_exclusive_device_waits_for_the_pod_before(vision: Fleet, plugged: DevicePlugin) -> None:
     vision.wait_settled(NAME)
     (before,) = vision.pods(NAME).values()
@@ -152,6 +153,7 @@ def test_a_device_that_gets_another_id_keeps_its_server_and_the_next_one_gets_th
     assert held.seen == {f"{WITH}/{FRESH}": [before], f"{WITH}/{USED}": [after]}
 
 
+@pytest.mark.long
 def test_a_device_that_moves_in_the_self_test_costs_a_pod_and_no_failure(vision: Fleet, plugged: DevicePlugin) -> None:
     vision.wait_settled(NAME)
     (before,) = vision.pods(NAME).values()
@@ -197,6 +199,7 @@ def test_a_device_that_is_taken_away_is_named_and_its_server_stays_until_it_is_b
     assert held.shared == []
 
 
+@pytest.mark.long
 def test_a_node_that_gets_the_device_later_is_given_the_revision(vision: Fleet, plugged: DevicePlugin) -> None:
     assert plugged.node == WITH
     vision.wait_settled(NAME)
@@ -213,6 +216,7 @@ def test_a_node_that_gets_the_device_later_is_given_the_revision(vision: Fleet, 
         assert _pending(vision) == {}
 
 
+@pytest.mark.long
 def test_a_node_that_starts_anew_serves_once_its_plugin_is_there(vision: Fleet, plugged: DevicePlugin) -> None:
     vision.wait_settled(NAME)
     revision = vision.servers(NAME)[plugged.node].revision

@@ -10,6 +10,8 @@ import pytest
 from edgesmith_stage.ground import Ground
 from edgesmith_stage.shell import ROOT, run
 
+pytestmark = pytest.mark.long
+
 PACKAGES = {"builder": ("edgesmith_builder", "edgesmith_runtime"), "operator": ("edgesmith",)}
 VENDORS = ("onnxruntime_qnn",)
 """Packages that images of their own have."""

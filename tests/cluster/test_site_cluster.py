@@ -164,7 +164,7 @@ def test_a_site_that_only_a_file_reaches_runs_all_that_is_in_it(
     with phase("the chart out of the file is installed"):
         install_chart(lonely, found, "builder.enabled=false", chart=f"oci://{chart.partition('@')[0]}")
     lonely.kube("create", "namespace", fleet.namespace)
-    lonely.kube.apply_file(manifests)
+    lonely.kube("apply", "-f", str(manifests))
     there = Fleet(lonely, fleet.namespace)
     with phase("the site serves what was in the file"):
         there.wait_settled(NAME)

@@ -120,11 +120,12 @@ def test_every_tier_runs_and_none_may_lack_anything(target: str, select: str, tm
     done = subprocess.run(line, cwd=ROOT, env=inherited(), capture_output=True, text=True, timeout=60, check=True)
     printed = done.stdout
     runs = [words.partition("-m pytest")[::2] for words in printed.splitlines() if "-m pytest" in words]
-    beside = [f"tests/cluster/test_{name}.py" for name in ("site_cluster", "arm64", "image_modules")]
+    beside = [f"tests/cluster/test_{name}.py" for name in ("site_cluster", "image_modules")]
     three = [
         f"tests/cluster/test_{name}.py"
         for name in (
             "another_base",
+            "arm64",
             "bad_input",
             "downgrade",
             "drift",
@@ -140,10 +141,10 @@ def test_every_tier_runs_and_none_may_lack_anything(target: str, select: str, tm
     others = f"tests/cluster {' '.join(f'--ignore={file}' for file in beside + three)}"
     builds = [f"tests/{name}" for name in ("archive", "builder", "examples", "published")]
     ignored = " ".join(f"--ignore={path}" for path in ("tests/api", "tests/cluster", *builds))
-    parts = [f"--timeout=600 {ignored}", f"--timeout=600 {' '.join(builds)}", "tests/api", others]
-    assert sorted(after.strip() for _, after in runs) == sorted(
-        f"{select}{part}" for part in (*parts, " ".join(three), " ".join(beside))
-    )
+    parts = [f"--timeout=600 {ignored}", f"--timeout=600 {' '.join(builds)}", "tests/api", others, " ".join(three)]
+    if not select:
+        parts.append(" ".join(beside))
+    assert sorted(after.strip() for _, after in runs) == sorted(f"{select}{part}" for part in parts)
     assert all(f"{REQUIRE_ALL}=1 " in before for before, _ in runs)
     cut = [after.strip() for before, after in runs if "EDGESMITH_CUT_SECONDS=600 " in before]
     assert cut == ([] if select else [" ".join(three)]), "ten minutes without a line, where time is not short"
@@ -159,6 +160,12 @@ def test_a_red_tier_hides_none_of_those_after_it(tmp_path: Path, target: str, ru
     done = subprocess.run(line, cwd=ROOT, env=inherited(), capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2, "a red tier makes the run red"
     assert len(set(told.read_text().splitlines())) == runs
+
+
+def test_where_a_cluster_is_left_out_none_of_its_tests_would_have_run() -> None:
+    for name in ("site_cluster", "image_modules"):
+        (marks,) = re.findall(r"^pytestmark = .*$", (ROOT / f"tests/cluster/test_{name}.py").read_text(), re.MULTILINE)
+        assert "pytest.mark.long" in marks, name
 
 
 def test_ci_runs_all_of_it() -> None:
