@@ -47,6 +47,7 @@ def install_chart(ground: Ground, images: dict[str, str], *settings: str) -> Non
     ]
     if ground.node_grace is not None:
         values.append(f"nodeGracePeriodSeconds={ground.node_grace}")
+    files = ["--set-file", f"bucket.caBundle={ground.authority}"] if ground.authority else []
     if ground.hub:
         values += [r"operator.nodeSelector.edgesmith\.dev/hub=true", r"builder.nodeSelector.edgesmith\.dev/hub=true"]
     run(
@@ -64,6 +65,7 @@ def install_chart(ground: Ground, images: dict[str, str], *settings: str) -> Non
             "--wait",
             "--timeout",
             "3m",
+            *files,
             *[word for value in values for word in ("--set-string" if "hub=true" in value else "--set", value)],
         ],
         timeout=240,
