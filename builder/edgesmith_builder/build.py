@@ -1,6 +1,7 @@
 """The recipe: from a request to an image in the registry, read top to bottom.
 
-1. Ask the registry whether the build was made already, over its base image.
+1. Ask the registry whether the build was made already: by one HEAD where the request names its image, or else over
+   its base image.
 2. Look the base image up, and ask the registry whether it takes pushes.
 3. Where an image with the same bundle over another base is signed by the same key, or named by the request, take its
    layers: 4 to 6 fall away.
@@ -94,6 +95,31 @@ async def build(
     if made is None:
         made = compiled(request, sources, base, work, threads=threads, compiler=compiler)
     return await pushed(made, wanted, base, target, registries=registries, maker=maker)
+
+
+async def still_there(request: BuildRequest, registries: Registries, maker: Maker) -> str | None:
+    """The image under the build key, where it is one that the request knows: one HEAD, since a digest is all of it.
+
+    None where there is none or another one, where gates ask for its report, and where a signature must be seen on it.
+
+    Args:
+        request: What is asked for.
+        registries: Where its image would be.
+        maker: Who builds.
+
+    Raises:
+        RequestInvalid: The request contradicts itself.
+        RegistryError: The registry cannot be asked.
+    """
+    target = check_request(request)
+    if not request.known or request.gates is not None or maker.key is not None:
+        return None
+    digest = await registries.target.digest_under(target)
+    if digest not in request.known:
+        return None
+    found = str(target.repository.pinned(digest))
+    log.info("%s is made already: %s", target, found)
+    return found
 
 
 async def pushed(

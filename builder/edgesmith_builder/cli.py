@@ -25,7 +25,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from edgesmith_builder.arguments import PASSWORD, parse
-from edgesmith_builder.build import Built, build
+from edgesmith_builder.build import Built, build, still_there
 from edgesmith_builder.contract import BuildFailure, BuildRequest, BuildResult, Gates, ResolveRequest
 from edgesmith_builder.errors import GatesFailed, RequestInvalid, failure_of
 from edgesmith_builder.gates import judge
@@ -86,8 +86,10 @@ def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> tuple[s
     clients = registries_for(request, credentials, authorities=registry_ca)
     compiler = Compiler(options.compiler) if options.compiler is not None else None
     with _work(options) as work:
-        built = run(_build(request, sources, clients, work, threads=options.threads, maker=maker, compiler=compiler))
-    return chosen(built, request.gates), BuildResult(image=built.image, made=not built.cached).to_json()
+        image, result = run(
+            _build(request, sources, clients, work, threads=options.threads, maker=maker, compiler=compiler)
+        )
+    return image, result.to_json()
 
 
 def chosen(built: Built, gates: Gates | None) -> str:
@@ -159,9 +161,14 @@ async def _build(
     threads: int,
     maker: Maker,
     compiler: Compiler | None,
-) -> Built:
+) -> tuple[str, BuildResult]:
+    """The image to use, and what the operator is told."""
     async with clients as registries:
-        return await build(request, sources, registries, work, threads=threads, maker=maker, compiler=compiler)
+        found = await still_there(request, registries, maker)
+        if found is not None:
+            return found, BuildResult(image=found)
+        built = await build(request, sources, registries, work, threads=threads, maker=maker, compiler=compiler)
+    return chosen(built, request.gates), BuildResult(image=built.image, made=not built.cached)
 
 
 def read_request(path: Path, kind: type[_Request]) -> _Request:

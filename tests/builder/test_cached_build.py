@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,8 +15,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from edgesmith.cluster.images import PROBLEM_SECONDS, Images
 from edgesmith.cluster.provenance import Wanted
 from edgesmith.decide.snapshot import ForeignImage, Image, UnsignedImage
+from edgesmith_builder.build import still_there
+from edgesmith_builder.cli import main
+from edgesmith_builder.contract import BuildRequest, BuildResult, Gates
 from edgesmith_builder.maker import Maker
-from edgesmith_builder.oci import Reference, Registry
+from edgesmith_builder.oci import Credentials, Reference, Registry
+from edgesmith_builder.push import registries_for
 from edgesmith_builder.signatures.private import PrivateKey
 
 KEY = PrivateKey(ec.generate_private_key(ec.SECP256R1()))
@@ -49,6 +55,47 @@ async def test_the_builder_asks_for_the_key_and_for_the_base_it_should_be_over_a
     assert key == f"GET /v2/{name}/manifests/{request.build.key}"
     assert base[0] == f"GET /v2/edgesmith/runtime/manifests/{Reference.parse(world.base).digest}", "an index"
     assert [one.partition("sha256:")[0] for one in base] == ["GET /v2/edgesmith/runtime/manifests/"] * 2
+
+
+async def test_a_builder_that_is_told_the_digest_asks_by_one_head_and_nothing_else(
+    world: Any, asked: list[str]
+) -> None:
+    request = world.request()
+    built = await world.build(request)
+    asked.clear()
+    digest = built.image.partition("@")[2]
+    assert await found_by(request, "sha256:" + "0" * 64, digest) == built.image
+    assert asked == [f"HEAD /v2/{request.repository.partition('/')[2]}/manifests/{request.build.key}"]
+
+
+async def test_what_the_request_does_not_know_or_must_be_read_is_looked_at(world: Any) -> None:
+    request = world.request()
+    assert await found_by(request, "sha256:" + "0" * 64) is None, "there is no image"
+    digest = (await world.build(request)).image.partition("@")[2]
+    assert await found_by(request) is None
+    assert await found_by(request, "sha256:" + "0" * 64) is None, "there is another one"
+    assert await found_by(request.model_copy(update={"gates": Gates(min_accuracy=0.5)}), digest) is None
+    assert await found_by(request, digest, maker=Maker(KEY)) is None, "a key takes its own word alone"
+
+
+async def found_by(request: BuildRequest, *known: str, maker: Maker | None = None) -> str | None:
+    """What a builder finds that is told some digests."""
+    request = request.model_copy(update={"known": known})
+    async with registries_for(request, Credentials()) as registries:
+        return await still_there(request, registries, maker or Maker())
+
+
+def test_the_program_says_that_it_found_what_it_was_told_of_and_fetches_nothing(
+    world: Any, asked: list[str], tmp_path: Path
+) -> None:
+    request = world.request()
+    image = asyncio.run(world.build(request)).image
+    asked.clear()
+    told, log = request.model_copy(update={"known": (image.partition("@")[2],)}), tmp_path / "log"
+    (tmp_path / "request.json").write_text(told.to_json())
+    assert main(["--request", str(tmp_path / "request.json"), "--termination-log", str(log)]) == 0
+    assert BuildResult.model_validate_json(log.read_text()) == BuildResult(image=image, made=False)
+    assert [one.partition(" ")[0] for one in asked] == ["HEAD"]
 
 
 async def test_a_key_that_nothing_is_under_costs_one_request(world: Any, asked: list[str]) -> None:

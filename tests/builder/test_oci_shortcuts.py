@@ -43,10 +43,10 @@ ONE, TWO = (f"sha256:{digit * 64}" for digit in "12")
 
 
 @pytest.mark.parametrize(
-    ("status", "declared", "same"),
-    [(200, ONE, True), (200, TWO, False), (200, None, False), (302, ONE, False), (404, ONE, False), (405, ONE, False)],
+    ("status", "declared", "said"),
+    [(200, ONE, ONE), (200, TWO, TWO), (200, None, None), (302, ONE, None), (404, ONE, None), (405, ONE, None)],
 )
-async def test_a_tag_names_what_it_did_where_one_head_says_so(status: int, declared: str | None, *, same: bool) -> None:
+async def test_one_head_says_which_digest_a_tag_names(status: int, declared: str | None, said: str | None) -> None:
     """Whatever says less than that is no error: then the manifest is read."""
     asked: list[str] = []
 
@@ -57,7 +57,7 @@ async def test_a_tag_names_what_it_did_where_one_head_says_so(status: int, decla
         return httpx.Response(status, headers=headers | ({"Docker-Content-Digest": declared} if declared else {}))
 
     async with Registry(backoff=Backoff(1), transport=httpx.MockTransport(handler)) as client:
-        assert await client.names(TARGET.tagged("1"), ONE) is same
+        assert await client.digest_under(TARGET.tagged("1")) == said
     assert asked == ["HEAD https://hub.example/v2/team/model/manifests/1"]
 
 

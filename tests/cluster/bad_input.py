@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,12 +11,17 @@ from typing import Any
 
 import numpy as np
 import onnx
+from edge_tpu_files import compiled_file_of, edge_tpu_options
 from onnx import numpy_helper
+from tflite import Tensor, fully_connected
 
 from edgesmith_stage import surface
 from edgesmith_stage.fleet import Fleet
 
 Spec = dict[str, Any]
+
+ENDS = Tensor("x", (1, 16), "int8", scale=1 / 16), Tensor("y", (1, 4), "int8", scale=1 / 16)
+"""Of the files for an Edge TPU: the input and the output."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ def table() -> tuple[Bad, ...]:
         ),
         Bad("inputs-do-not-match", _mismatched, "DatasetMismatch", ("image",)),
         Bad("nan-in-the-weights", lambda f: {"source": f.publish_bytes("nan", nan_model())}, "ModelHasNaN", ("NaN",)),
+        *in_vain(),
         Bad("pickled-objects", _pickled, "DatasetInvalid", ("pickle",)),
         Bad(
             "gate-nobody-passes",
@@ -71,6 +78,62 @@ def table() -> tuple[Bad, ...]:
         ),
         Bad("bucket-down", _bucket_down, "WaitingForSource", ("127.0.0.1:9",), condition="Reconciling"),
     )
+
+
+def in_vain() -> tuple[Bad, ...]:
+    """Files that the runtime of a profile with ONNX Runtime cannot run, or may not read: no other build would."""
+    compiled = compiled_file_of(*ENDS, edge_tpu_options(cached=64))
+    return (
+        Bad(
+            "operator-that-nothing-has",
+            lambda f: {"source": f.publish_bytes("flies", model_that_flies())},
+            "ModelInvalid",
+            ("'Fly'", "ONNX Runtime"),
+        ),
+        Bad(
+            "pickle-without-consent",
+            lambda f: {"source": f.publish_bytes("pickle", pickle.dumps({"a": 1}), "pkl")},
+            "ModelInvalid",
+            ("spec.source.trustPickle: true",),
+        ),
+        Bad(
+            "edge-tpu-file-for-another-runtime",
+            lambda f: {"source": f.publish_bytes("compiled", compiled, "tflite")},
+            "ModelInvalid",
+            ("compiled for the Edge TPU", "the file from before"),
+        ),
+    )
+
+
+def newer_edge_tpu(profile: str) -> Bad:
+    """A file that was compiled for a newer Edge TPU runtime than a profile's devices have.
+
+    Args:
+        profile: Whose toolchain is EdgeTPU.
+    """
+    newer = compiled_file_of(*ENDS, edge_tpu_options(runtime=15, cached=64))
+
+    def change(fleet: Fleet) -> Spec:
+        file = fleet.publish_bytes("newer", newer, "tflite")
+        del file["secretRef"]
+        whole = fully_connected(np.ones((16, 4), np.float32), "int8")
+        return {
+            "source": fleet.publish_bytes("whole", whole, "tflite"),
+            "compiled": [{"toolchain": "EdgeTPU", **file}],
+            "deviceProfiles": {"names": [profile]},
+        }
+
+    return Bad(
+        "edge-tpu-file-for-a-newer-runtime", change, "NoCandidate", ("version 15 of the Edge TPU runtime", "at most 14")
+    )
+
+
+def model_that_flies() -> bytes:
+    """The example's model with an operator that no runtime has."""
+    model = onnx.load(surface.FOLDER / "model.onnx")
+    model.graph.node[0].op_type = "Fly"
+    content: bytes = model.SerializeToString()
+    return content
 
 
 def nan_model() -> bytes:

@@ -18,6 +18,7 @@ from namespaces import namespace_of
 from outliers import PATTERNS, pictures, taught
 from sequences import recurrent, series
 from tflite import fully_connected
+from web_server import WebServer
 
 from edgesmith_builder.oci.content import LAYER
 from edgesmith_stage.fleet import Fleet
@@ -96,7 +97,7 @@ def boxes_of(ground: Ground) -> Iterator[Fleet]:
     ground.kube("delete", "deviceprofile", *map(box, TOOLCHAINS))
 
 
-def apply_all(fleet: Fleet) -> None:
+def apply_all(fleet: Fleet, web: WebServer) -> None:
     """Apply every EdgeModel, the slowest to build first."""
     _pump(fleet)
     _apply(fleet, "digits", *THREE, **digits_spec(fleet))
@@ -105,7 +106,7 @@ def apply_all(fleet: Fleet) -> None:
     _apply(fleet, "parts", "openvino", source=fleet.publish("1"))
     _vectors(fleet)
     _loud(fleet)
-    _series(fleet)
+    _series(fleet, web)
     _tickets(fleet)
 
 
@@ -145,10 +146,10 @@ def _loud(fleet: Fleet) -> None:
     _apply_ladder(fleet, "loud", source, pictures(40), evaluation)
 
 
-def _series(fleet: Fleet) -> None:
-    """A recurrence, of which a calibration set makes no int8."""
+def _series(fleet: Fleet, web: WebServer) -> None:
+    """A recurrence, of which a calibration set makes no int8, on a web server; its sets are in the bucket."""
     (given, _), (asked, labels) = series(40, STEPS, 2), series(200, STEPS, 3)
-    _apply_ladder(fleet, "series", fleet.publish_bytes("series", recurrence()), given, {**asked, "labels": labels})
+    _apply_ladder(fleet, "series", web.publish(fleet, "series", recurrence()), given, {**asked, "labels": labels})
 
 
 def _apply_ladder(fleet: Fleet, name: str, source: Arrays, calibration: Arrays, evaluation: Arrays) -> None:

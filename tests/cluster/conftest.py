@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from authority import Authority
 from lending import Borrower, Shelf, repository_of
 from namespaces import keep_evidence, namespace_of
 from needs import lacking, left_out
@@ -25,15 +26,16 @@ DISKS = {} if TIER else {"edge-5": 4096}
 
 
 @pytest.fixture(scope="session")
-def bare_ground() -> Iterator[Ground]:
+def bare_ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """The cluster with nothing on it."""
     if os.environ.get("EDGESMITH_SKIP_CLUSTER") == "1":
         left_out("the cluster tier, by EDGESMITH_SKIP_CLUSTER=1")
     if os.geteuid() != 0:
         lacking("the cluster tier makes network namespaces, which needs root: run it as root")
     try:
+        authority = Authority.make(tmp_path_factory.mktemp("authority"))
         # Each step of each rollout would take as much longer. Where a test lets a node die, the bake is long enough.
-        yield replace(local(NAME, EDGES, DISKS), node_grace=0)
+        yield replace(local(NAME, EDGES, DISKS), node_grace=0, authority=authority.file)
     finally:
         cluster("down", "--name", NAME)
 

@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from bad_input import table
-from faults import Signalled, builds
+from bad_input import in_vain, newer_edge_tpu, table
+from device_class import device_class
+from faults import Signalled, builds, kill_operator
 
-from edgesmith.api.names import RETRY_ANNOTATION
+from edgesmith.api.names import MODEL_LABEL, RETRY_ANNOTATION
 from edgesmith_stage.fleet import Fleet
-from edgesmith_stage.ground import DEVICE_LABEL
+from edgesmith_stage.ground import DEVICE_LABEL, Ground
 from edgesmith_stage.install import NAMESPACE
 from edgesmith_stage.shell import ROOT
 from edgesmith_stage.waiting import until
@@ -147,6 +148,42 @@ def test_builds_that_the_kernel_or_the_deadline_ends_are_named_and_stop_nothing_
     assert fleet.condition("hung", "Stalled") == overdue, "another operator does not try it again either"
 
 
+@pytest.mark.lent
+@pytest.mark.long
+def test_what_no_build_could_run_is_built_once_stops_nothing_else_and_no_other_operator_tries_it_again(
+    fleet: Fleet, coral: str
+) -> None:
+    profile = {"deviceProfiles": {"names": ["panel-pc"]}}
+    fleet.apply(fleet.manifest("good", fleet.publish("1"), **profile))
+    fleet.wait_settled("good", 300)
+    before = fleet.servers("good")["edge-3"].revision
+
+    rows = {bad.name: bad for bad in (*in_vain(), newer_edge_tpu(coral))}
+    for name, bad in rows.items():
+        fleet.apply(fleet.manifest(name, **profile | ALONE | bad.change(fleet)))
+    stalled = {name: fleet.wait(name, bad.condition, reason=bad.reason, seconds=180) for name, bad in rows.items()}
+    for name, bad in rows.items():
+        assert all(word in stalled[name]["message"] for word in bad.says), stalled[name]
+    built = {name: _jobs(fleet, name) for name in rows}
+    assert {name: len(jobs) for name, jobs in built.items()} == dict.fromkeys(rows, 1)
+
+    kill_operator(fleet)
+    fleet.patch("good", {"serving": {"resources": {"limits": {"memory": "300Mi"}}}})
+    fleet.wait_settled("good")
+    assert fleet.servers("good")["edge-3"].revision != before, "the other operator works"
+    assert {name: fleet.condition(name, "Stalled") for name in rows} == stalled
+    assert {name: _jobs(fleet, name) for name in rows} == built
+
+
+@pytest.fixture
+def coral(ground: Ground) -> Iterator[str]:
+    """A DeviceProfile for Edge TPUs, which no node has."""
+    profile = device_class("no-coral", {f"{DEVICE_LABEL}-none": "yes"}, toolchain={"name": "EdgeTPU"})
+    ground.kube.apply(profile)
+    yield "no-coral"
+    ground.kube("delete", "deviceprofile", "no-coral")
+
+
 @pytest.mark.long
 def test_a_build_that_a_signal_ends_each_time_is_named_and_served_once_nothing_ends_it(fleet: Fleet) -> None:
     source = fleet.publish_bytes("killed", (ROOT / "examples/digits/model.onnx").read_bytes())
@@ -159,6 +196,12 @@ def test_a_build_that_a_signal_ends_each_time_is_named_and_served_once_nothing_e
     fleet.ground.kube("annotate", "edgemodel", "killed", "-n", fleet.namespace, f"{RETRY_ANNOTATION}=1")
     fleet.wait_settled("killed", 120)
     assert set(fleet.servers("killed")) == {"edge-3"}
+
+
+def _jobs(fleet: Fleet, name: str) -> set[str]:
+    """The Jobs of an EdgeModel, whatever became of them."""
+    jobs = fleet.ground.kube.list("jobs", fleet.namespace, {MODEL_LABEL: name})
+    return {job["metadata"]["uid"] for job in jobs}
 
 
 @contextmanager

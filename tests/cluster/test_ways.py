@@ -24,6 +24,7 @@ from published import grace_hopper, imagenet, mobilenet
 from sequences import series
 from tflite import fully_connected
 from variant import bundle_layers, model_of
+from web_server import WebServer, web_server
 
 from edgesmith_runtime.engine import load_engine
 from edgesmith_stage import surface
@@ -40,10 +41,17 @@ PATIENCE = 400
 
 
 @pytest.fixture(scope="module")
-def boxes(ground: Ground) -> Iterator[Fleet]:
+def web(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
+    """A web server in the cluster's network."""
+    with web_server(ground, tmp_path_factory.mktemp("web")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def boxes(ground: Ground, web: WebServer) -> Iterator[Fleet]:
     """A node for each class, and every EdgeModel of this module applied."""
     with boxes_of(ground) as fleet:
-        apply_all(fleet)
+        apply_all(fleet, web)
         yield fleet
 
 
@@ -153,6 +161,14 @@ def test_a_recurrence_is_served_in_int8_with_ranges_that_are_taken_at_run_time(f
     for answer in _answers(fleet, "series", "ladder", inputs):
         assert np.abs(answer - right).mean() < 0.02
         assert (answer.argmax(axis=1) == right.argmax(axis=1)).mean() > 0.9
+
+
+def test_a_file_on_a_web_server_is_fetched_with_its_login_and_the_charts_authority(
+    fleet: Fleet, web: WebServer
+) -> None:
+    fleet.wait_settled("series", PATIENCE)
+    assert fleet.model("series")["spec"]["source"]["uri"].startswith(f"https://{web.host}/")
+    assert web.answers() == ["GET /series.onnx 200"]
 
 
 def test_a_ticket_that_is_sent_comes_back_with_its_fault(fleet: Fleet) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from edgesmith.decide.builds import build_for
 from edgesmith.decide.made import earlier_of
 from edgesmith.decide.plan import Plan, StartBuild
 from edgesmith.decide.settings import Settings
-from edgesmith.decide.snapshot import BuildJob, Revision
+from edgesmith.decide.snapshot import BuildJob, Revision, StrangeImage
 from edgesmith.resources.build_job import build_job
 from edgesmith_builder.contract import BuildRequest, Earlier
 
@@ -129,6 +130,25 @@ def asked(start: StartBuild) -> str:
     text: str = annotations[REQUEST_ANNOTATION]
     assert json.loads(text)["build"]
     return text
+
+
+@pytest.mark.parametrize(
+    ("jobs", "found", "known"),
+    [
+        ((ended(model()),), None, (D,)),
+        ((ended(model(), made=False),), None, (D,)),
+        ((), None, ()),
+        ((ended(model()),), StrangeImage(f"registry:5000/plant/models@{D}", "carries no report"), ()),
+    ],
+    ids=["made", "found", "nobody's", "there and of no use"],
+)
+def test_a_job_is_told_which_image_is_ours_where_the_registry_shows_none(
+    jobs: tuple[BuildJob, ...], found: StrangeImage | None, known: tuple[str, ...]
+) -> None:
+    """It has been pushed, and the registry may show it by now."""
+    seen = snapshot(images={key_of(model()): found}, jobs=jobs)
+    (start,) = decide(seen, NOW + timedelta(minutes=1)).builds
+    assert BuildRequest.model_validate_json(asked(start)).known == known
 
 
 def test_any_other_change_is_compiled() -> None:

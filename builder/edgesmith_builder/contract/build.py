@@ -220,6 +220,9 @@ class BuildRequest(Wire):
     earlier: Earlier | None = None
     """Whose layers may be put over the base instead of compiling, on the word of whoever asks. A builder with a signing
     key takes its own key's word alone."""
+    known: tuple[str, ...] = ()
+    """Digests of which whoever asks knows that the image under the build's tag is this build where it has one of them.
+    A builder with a signing key takes its own key's word alone."""
     gates: Gates | None = None
     """What to judge the candidates by once they are pushed; the operator gives none, and judges the report itself."""
 

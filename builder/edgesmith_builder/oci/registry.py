@@ -139,10 +139,10 @@ class Registry:
             )
         return document
 
-    async def names(self, reference: Reference, digest: str) -> bool:
-        """Whether a reference names what has a digest, by one HEAD: nothing is read again whose digest is known.
+    async def digest_under(self, reference: Reference) -> str | None:
+        """The digest of what a reference names, by one HEAD: nothing is read again whose digest is known.
 
-        No where there is nothing, something else, or a registry that does not say of a HEAD what it is about.
+        None where there is nothing, or a registry that does not say of a HEAD what it is about.
 
         Raises:
             RegistryError: of the fitting kind.
@@ -155,7 +155,7 @@ class Registry:
             what=f"looking for the manifest {reference.target}",
             headers={"Accept": ACCEPT},
         )
-        return answer.status == httpx.codes.OK and answer.headers.get("Docker-Content-Digest") == digest
+        return answer.headers.get("Docker-Content-Digest") if answer.status == httpx.codes.OK else None
 
     async def has_blob(self, repository: Repository, digest: str) -> bool:
         """Whether a repository holds a blob.

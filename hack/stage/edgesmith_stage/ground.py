@@ -35,6 +35,8 @@ class Ground:
     edges: tuple[str, ...] = field(default=())
     node_grace: int | None = None
     """Seconds for which a node that died is taken for ready, for the chart; None leaves the chart's default."""
+    authority: Path | None = None
+    """A file with the certificate of who signs those of web servers that models come from, for the chart."""
 
 
 def cluster(*words: str, show: bool = True) -> str:

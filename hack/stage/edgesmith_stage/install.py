@@ -54,6 +54,7 @@ def install_chart(ground: Ground, images: dict[str, str], *settings: str, chart:
     ]
     if ground.node_grace is not None:
         values.append(f"nodeGracePeriodSeconds={ground.node_grace}")
+    files = ["--set-file", f"bucket.caBundle={ground.authority}"] if ground.authority else []
     if ground.hub:
         values += [r"operator.nodeSelector.edgesmith\.dev/hub=true", r"builder.nodeSelector.edgesmith\.dev/hub=true"]
     run(
@@ -71,6 +72,7 @@ def install_chart(ground: Ground, images: dict[str, str], *settings: str, chart:
             "--wait",
             "--timeout",
             "3m",
+            *files,
             *[word for value in values for word in ("--set-string" if "hub=true" in value else "--set", value)],
         ],
         timeout=240,

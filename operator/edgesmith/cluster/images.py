@@ -244,7 +244,7 @@ class Images:
         """
         place = (str(tag.repository), tag.target)
         held = self._held.get(place)
-        if held is not None and await self._registry.names(tag, held.digest):
+        if held is not None and await self._registry.digest_under(tag) == held.digest:
             return held
         found = await self._registry.manifest(tag)
         if found is not None:

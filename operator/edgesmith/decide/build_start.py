@@ -14,6 +14,7 @@ from edgesmith.decide.made import earlier_of
 from edgesmith.decide.plan import Change, StartBuild
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import Snapshot
+from edgesmith.decide.trust import trusted_digests
 from edgesmith_builder.contract import Build
 
 
@@ -22,13 +23,26 @@ def start_of(
 ) -> StartBuild:
     """The Job to make, with why."""
     attempt = attempt_of(snapshot.model, snapshot.settings, build)
-    number = next_number(snapshot)
+    number, ours = next_number(snapshot), _ours(snapshot, build)
     if known:
-        return StartBuild(profile, build, attempt, (Change("image", known, None),), now, number, tries)
+        return StartBuild(profile, build, attempt, (Change("image", known, None),), now, number, tries, known=ours)
     earlier = earlier_of(snapshot, build, profile.spec.runtime.server)
     reason = changes(build, _before(snapshot, profile, build), looked_at_files(snapshot.model, build))
     tried = (job.reason for job in snapshot.jobs if job.key == build.key and job.reason)
-    return StartBuild(profile, build, attempt, reason or next(tried, ()), now, number, tries, earlier=earlier)
+    return StartBuild(
+        profile, build, attempt, reason or next(tried, ()), now, number, tries, earlier=earlier, known=ours
+    )
+
+
+def _ours(snapshot: Snapshot, build: Build) -> tuple[str, ...]:
+    """Digests of the build's image, where the registry shows none: its Job looks whether one of them is there by now.
+
+    None where an image is there and may not be rolled out: whatever its digest is, its Job makes it anew.
+    """
+    if snapshot.images.get(build.key) is not None:
+        return ()
+    jobs = (*snapshot.jobs, *snapshot.other_jobs)
+    return tuple(sorted(trusted_digests(snapshot.model, jobs, snapshot.revisions).get(build.key, ())))
 
 
 def _before(snapshot: Snapshot, profile: DeviceProfile, build: Build) -> Mapping[str, Any] | None:

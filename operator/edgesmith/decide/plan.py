@@ -46,6 +46,8 @@ class StartBuild:
     """Whose build it is, where there are alternatives: one's name, or `source`."""
     earlier: Earlier | None = None
     """The image of a Job of ours whose layers do for it, over its own base."""
+    known: tuple[str, ...] = ()
+    """Digests of images that are known to be this build."""
     sizes: tuple[tuple[str, int], ...] = ()
     """How many bytes the spec says that its files have, by their name in the build."""
 

@@ -45,6 +45,7 @@ def build_job(model: EdgeModel, start: StartBuild, settings: Settings) -> dict[s
         alternative=start.alternative if start.build.reference else None,
         sizes=dict(start.sizes),
         earlier=start.earlier,
+        known=start.known,
     )
     job = builder_job(
         model,
