@@ -74,15 +74,9 @@ def operator_from_git(ground: Ground, argo: ArgoCD, folder: Path) -> Iterator[Op
         yield found
     finally:
         ground.kube("delete", "applications.argoproj.io", APPLICATION, "-n", ARGOCD, "--ignore-not-found")
-        words: list[str | Path] = [
-            "upgrade",
-            "edgesmith",
-            ROOT / "charts/edgesmith",
-            "--reuse-values",
-            "--wait",
-            "--timeout",
-            "3m",
-        ]
+        # Fields that Argo CD applied are its own until somebody takes them.
+        words: list[str | Path] = ["upgrade", "edgesmith", ROOT / "charts/edgesmith", "--reuse-values"]
+        words += ["--force-conflicts", "--wait", "--timeout", "3m"]
         run([*helm, *words], timeout=240)
 
 
