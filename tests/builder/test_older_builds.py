@@ -107,13 +107,19 @@ async def test_layers_are_taken_over_between_bases_of_one_release_alone(
     labels: dict[str, str], rebased: str, world: Any, push_base: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "edgesmith_builder")
-    request = world.request(base=await over(world, push_base, OLD), precisions=("fp32",))
+    files = {
+        role: Artifact(uri=uri, sha256=world.digest(uri))
+        for role in ("source", "calibration", "evaluation")
+        for uri in [getattr(world, role)]
+    }
+    request = world.request(base=await over(world, push_base, OLD), precisions=("fp32",), **files)
     before = await world.build(request)
     known = Earlier(digest=before.image.partition("@")[2], bundle=request.build.bundle_key("Edgesmith"))
     newer = request.build.model_copy(update={"base": await over(world, push_base, {**labels, "of": "another"})})
     after = await world.build(request.model_copy(update={"build": newer, "earlier": known}))
     assert (f"re-based from {before.image}" in caplog.text) is (rebased == "yes")
     assert (after.report.rebased_from is not None) is (rebased == "yes")
+    assert ("is for ONNX Runtime 1.19.2, and the base has " in caplog.text) is (rebased == "no")
 
 
 async def test_another_engine_reads_no_onnx(world: Any, push_base: Any, newer_source: Artifact) -> None:
