@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from edgesmith_builder.contract import TOOLCHAINS
+from edgesmith_builder.contract import READS, TOOLCHAINS, TRITON, release_of
 
 ROOT = Path(__file__).resolve().parents[1]
 CONDITIONS = ROOT / "operator/edgesmith/api/conditions.py"
@@ -69,6 +69,18 @@ def toolchain_tables() -> dict[str, str]:
     head = ["| toolchain | precisions, best first | can make | engine |", "| --- | --- | --- | --- |"]
     told = ["| toolchain | option | values | default | meaning |", "| --- | --- | --- | --- | --- |"]
     return {"toolchains": "\n".join([*head, *rows]), "options": "\n".join([*told, *options])}
+
+
+def read_table() -> str:
+    """The newest that each ONNX Runtime reads, and the images of Triton that have it."""
+    rows = []
+    for release, newest in READS.items():
+        within = [name for name, version in TRITON.items() if release_of(version) == release]
+        images = f"{within[0]} to {within[-1]}" if len(within) > 1 else "".join(within)
+        name = ".".join(map(str, release))
+        rows.append(f"| {name} | {newest.opset} | {newest.ml_opset} | {newest.ir_version} | {images} |")
+    head = "| ONNX Runtime | opset | opset of `ai.onnx.ml` | IR version | Triton |"
+    return "\n".join([head, "| --- | --- | --- | --- | --- |", *rows])
 
 
 def profiles() -> list[dict[str, Any]]:
@@ -192,7 +204,7 @@ def main() -> int:
     stale = []
     for name, made in (
         ("edgemodel", tables("edgemodels.edgesmith.dev.yaml")),
-        ("deviceprofile", tables("deviceprofiles.edgesmith.dev.yaml") | toolchain_tables()),
+        ("deviceprofile", tables("deviceprofiles.edgesmith.dev.yaml") | toolchain_tables() | {"reads": read_table()}),
         ("devices", {"devices": devices(), "kinds": kinds()}),
         ("limits", {"proofs": proofs()}),
     ):

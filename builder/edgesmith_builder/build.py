@@ -5,7 +5,8 @@
 2. Look the base image up, and ask the registry whether it takes pushes.
 3. Where an image with the same bundle over another base is signed by the same key, or named by the request, take its
    layers: 4 to 6 fall away.
-4. Fetch the model and the data sets, and check each before anything is computed.
+4. Fetch the model and the data sets, and check each before anything is computed. Where the ONNX Runtime of the base
+   image is older than ours, write the model as that one reads it.
 5. Score the source as it came and ask it some samples: what candidates are held against.
    Where asked for, remove channels of it: candidates are made of both, and held against the whole one.
 6. Walk the ladder: compile, score, replay, pack. Every rung that works is a finalist, whatever gates say of it.
@@ -20,8 +21,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgesmith_builder.contract import Build, BuildReport, BuildRequest, Finalist
+from edgesmith_builder.contract import TOOLS, Build, BuildReport, BuildRequest, Finalist, reads, release_of
 from edgesmith_builder.evidence import evidence_for, files_of, materials_of
+from edgesmith_builder.format import Reader
 from edgesmith_builder.forms import Forms
 from edgesmith_builder.gather import Inputs, gather
 from edgesmith_builder.images import Made, images_of
@@ -35,7 +37,7 @@ from edgesmith_builder.push import Registries, push, push_base, tag_again
 from edgesmith_builder.rebase import bundle_tag, rebased
 from edgesmith_builder.request import check_request
 from edgesmith_builder.source import Sources
-from edgesmith_builder.toolchain import Compiler, Material, toolchain_of
+from edgesmith_builder.toolchain import Compiler, Material, is_read, toolchain_of
 
 log = logging.getLogger(__name__)
 
@@ -89,11 +91,20 @@ async def build(
     with step(f"{target.repository} takes pushes"):
         await registries.target.check_push(target.repository)
 
+    reader = reader_of(wanted, base)
     made = await rebased(
-        wanted, base, registries, target.repository, maker=maker, work=work, threads=threads, earlier=request.earlier
+        wanted,
+        base,
+        registries,
+        target.repository,
+        maker=maker,
+        work=work,
+        threads=threads,
+        earlier=request.earlier,
+        engine_version=reader.version if reader else None,
     )
     if made is None:
-        made = compiled(request, sources, base, work, threads=threads, compiler=compiler)
+        made = compiled(request, sources, base, work, threads=threads, compiler=compiler, reader=reader)
     return await pushed(made, wanted, base, target, registries=registries, maker=maker)
 
 
@@ -181,8 +192,31 @@ async def made_before(wanted: Build, target: Reference, registries: Registries, 
     return None
 
 
+def reader_of(wanted: Build, base: Base) -> Reader | None:
+    """What reads the model on the device, where it is known to be older than what reads it here."""
+    if not is_read(wanted.toolchain.name):
+        return None
+    version, said = wanted.engine_version, "spec.runtime.engineVersion of its DeviceProfile"
+    if version is None:
+        version, said = base.engine_version, "as its base image says"
+    most = reads(version) if version is not None else None
+    if version is None or most is None:
+        log.info("which ONNX Runtime serves it is %s: a device finds out what it does not read", version or "not said")
+        return None
+    if TOOLS.onnxruntime is not None and release_of(version) >= release_of(TOOLS.onnxruntime):
+        return None
+    return Reader(version, said, most)
+
+
 def compiled(
-    request: BuildRequest, sources: Sources, base: Base, work: Path, *, threads: int, compiler: Compiler | None
+    request: BuildRequest,
+    sources: Sources,
+    base: Base,
+    work: Path,
+    *,
+    threads: int,
+    compiler: Compiler | None,
+    reader: Reader | None,
 ) -> Made:
     """Fetch and check what a build is made of, and compile it.
 
@@ -190,11 +224,12 @@ def compiled(
         BuildError: of the fitting kind.
     """
     wanted = request.build
-    inputs = gather(wanted, sources, work, threads, request.field)
+    inputs = gather(wanted, sources, work, threads, request.field, reader=reader)
     triton = base.server == "Triton"
-    outcome = climb(wanted, inputs, base.manifest.size, work, threads, compiler=compiler, triton=triton)
+    outcome = climb(wanted, inputs, base.manifest.size, work, threads, compiler=compiler, triton=triton, reader=reader)
     layers = [attempt.layers for attempt in outcome.finalists]
-    images = images_of(wanted, first_report(inputs, outcome), layers, base)
+    report = first_report(inputs, outcome).model_copy(update={"engine_version": reader.version if reader else None})
+    images = images_of(wanted, report, layers, base)
     return Made(images, files_of(wanted, sources.digests, request.field))
 
 
@@ -207,6 +242,7 @@ def climb(
     *,
     compiler: Compiler | None = None,
     triton: bool = False,
+    reader: Reader | None = None,
 ) -> Outcome:
     """Walk the ladder.
 
@@ -218,6 +254,7 @@ def climb(
         threads: Cores to score with.
         compiler: What compiles beside the builder.
         triton: Whether Triton is to serve the model.
+        reader: What reads the candidates on the device, where it is older than what reads them here.
 
     Raises:
         NoCandidate: where none works.
@@ -226,7 +263,7 @@ def climb(
         build=wanted,
         toolchain=toolchain_of(wanted.toolchain.name),
         material=Material(
-            inputs.model, inputs.calibration, wanted.toolchain.settings, threads, inputs.compiled, compiler
+            inputs.model, inputs.calibration, wanted.toolchain.settings, threads, inputs.compiled, compiler, reader
         ),
         yardstick=Yardstick(inputs.metric, inputs.evaluation, inputs.scored, inputs.answers, inputs.reference),
         golden=inputs.golden,

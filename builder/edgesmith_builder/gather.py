@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgesmith_builder.contract import Artifact, Build, most_bytes
 from edgesmith_builder.dataset import CLASSES, LABELS, Labels, Samples, read_npz, samples_for
 from edgesmith_builder.errors import DatasetInvalid, ModelInvalid, ModelTooLarge, RequestInvalid
-from edgesmith_builder.format import ModelFacts, read_source, shaped_source
+from edgesmith_builder.format import ModelFacts, Reader, read_source, read_there, shaped_source
 from edgesmith_builder.interface import check_servable
 from edgesmith_builder.lastwords import in_hand
 from edgesmith_builder.limits import DATASET, MODEL, memory_limit, model_limit
@@ -41,6 +41,7 @@ class Inputs:
     """What was fetched, checked."""
 
     model: ModelFacts
+    """What candidates are made of: the source as what serves it reads it."""
     calibration: Samples | None
     metric: Metric[Any]
     evaluation: Evaluation | None
@@ -70,7 +71,15 @@ class _Found:
     """What messages call it: `spec.source.uri s3://…`."""
 
 
-def gather(wanted: Build, sources: Source, work: Path, threads: int, places: Places = "spec.{}".format) -> Inputs:
+def gather(
+    wanted: Build,
+    sources: Source,
+    work: Path,
+    threads: int,
+    places: Places = "spec.{}".format,
+    *,
+    reader: Reader | None = None,
+) -> Inputs:
     """Fetch everything, check it, and score the source.
 
     Args:
@@ -79,6 +88,7 @@ def gather(wanted: Build, sources: Source, work: Path, threads: int, places: Pla
         work: A folder for them.
         threads: Cores to score with.
         places: Where the EdgeModel names each file, for messages.
+        reader: What reads the model on the device, where it is older than what reads it here.
 
     Raises:
         BuildError: of the fitting kind.
@@ -104,6 +114,7 @@ def gather(wanted: Build, sources: Source, work: Path, threads: int, places: Pla
             yardstick = stack.enter_context(_loaded(reference, threads))
             check_interface(source.what, engine, yardstick)
             facts = named_alike(source.what, facts, reference.facts)
+        there = read_there(facts, reader, source.what)
         labels = {"spec.evaluation": metric_of(wanted.metric, wanted.metric_options).labels}
         found = {
             field: _samples(field, artifact, arrays(field), engine.inputs, labels.get(field))
@@ -117,7 +128,7 @@ def gather(wanted: Build, sources: Source, work: Path, threads: int, places: Pla
             raise ModelInvalid(
                 f"{source.what} does not answer its samples: {error}; finite numbers were expected"
             ) from error
-    return replace(asked, compiled=compiled, picture=picture)
+    return replace(asked, model=there, compiled=compiled, picture=picture)
 
 
 def _picture(

@@ -13,6 +13,7 @@ from edgesmith_builder.contract import (
     Toolchain,
     Tools,
     tools_of,
+    wrong_engine_version,
     wrong_options,
     wrong_precisions,
 )
@@ -36,6 +37,7 @@ def check_request(request: BuildRequest) -> Reference:
     if request.gates is not None:
         check_gates(wanted, request.gates)
     check_toolchain(wanted.toolchain)
+    check_engine_version(wanted)
     check_tools(wanted.tools or tools_of(wanted.toolchain.name), wanted.toolchain)
     return target
 
@@ -80,6 +82,18 @@ def check_toolchain(wanted: Toolchain) -> None:
         wrong = f"compilerImage is {wanted.compiler_image}, and {wanted.name} takes none; it was expected to be absent"
     if wrong is not None:
         raise RequestInvalid(f"build.toolchain.{wrong}")
+
+
+def check_engine_version(wanted: Build) -> None:
+    """Hold the engine's version against what is known of versions.
+
+    Raises:
+        RequestInvalid: naming the field.
+    """
+    if wanted.engine_version is not None:
+        wrong = wrong_engine_version(wanted.toolchain.name, wanted.engine_version)
+        if wrong is not None:
+            raise RequestInvalid(f"build.engineVersion is {wrong}")
 
 
 def check_tools(wanted: Tools, toolchain: Toolchain) -> None:

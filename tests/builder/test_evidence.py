@@ -25,10 +25,10 @@ from edgesmith.cluster.provenance import Wanted
 from edgesmith.decide.snapshot import Image, RegistryProblem, StrangeImage, UnsignedImage
 from edgesmith_builder.build import Built, build
 from edgesmith_builder.contract import TOOLS, BuildRequest, Toolchain
-from edgesmith_builder.evidence import PACKAGES_LABEL
 from edgesmith_builder.maker import Maker
 from edgesmith_builder.oci import Backoff, BytesBlob, Descriptor, Manifest, Reference, Referrer, Registry
 from edgesmith_builder.oci.content import CONFIG, MANIFEST, canonical
+from edgesmith_builder.pack import PACKAGES_LABEL
 from edgesmith_builder.push import Registries
 from edgesmith_builder.signatures import BUNDLE, SIGNED, Statement, look_for
 from edgesmith_builder.signatures.private import PrivateKey

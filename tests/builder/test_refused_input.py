@@ -149,6 +149,14 @@ CASES: dict[str, tuple[Case, FailureReason, str]] = {
         {"source": onnx_file("Relu", ir_version=99)}, "ModelInvalid",
         rf"has IR version 99; \d\d or less with {ORT} was expected$",
     ),
+    "opset-newer-than-what-serves": (
+        {"source": onnx_file("Swish", opset=24, ir_version=13), "engine_version": "1.19.2"}, "ModelInvalid",
+        r" not in opset 21; opset 21 or less .* 1\.19\.2, which serves it \(spec\.runtime\.engineVersion of its Devic",
+    ),
+    "engine-whose-version-nobody-knows": (
+        {"source": onnx_file("Relu"), "engine_version": "1.8.1"}, "RequestInvalid",
+        r"^build\.engineVersion is 1\.8\.1; 1\.16 or newer was expected, since what an older ONNX Runtime reads is n",
+    ),
     "output-named-twice": (
         {"source": twice()}, "ModelInvalid", r"/source has the output 'scores' twice; names that differ were expected$",
     ),

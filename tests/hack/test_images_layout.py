@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgesmith_builder.evidence import PACKAGES_LABEL
+from edgesmith_builder.pack import PACKAGES_LABEL
 from edgesmith_images import emulate, size, tars
 from edgesmith_images.build import config_of, packages_of
 from edgesmith_images.console import ImageError

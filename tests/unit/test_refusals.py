@@ -62,6 +62,20 @@ KEPT = "; its nodes keep what they run."
             id="nothing left",
         ),
         pytest.param(
+            {"runtime": {"engineVersion": "1.8.1"}},
+            "ProfileInvalid",
+            "spec.runtime.engineVersion is 1.8.1; 1.16 or newer was expected, since what an older ONNX Runtime reads "
+            "is not known",
+            id="an engine whose version nobody knows",
+        ),
+        pytest.param(
+            {"toolchain": {"name": "LiteRT"}, "runtime": {"engineVersion": "1.23.2"}},
+            "ProfileInvalid",
+            "spec.runtime.engineVersion is 1.23.2, the version of ONNX Runtime, and LiteRT is run by litert; it was "
+            "expected to be absent",
+            id="a version of an engine that does not run it",
+        ),
+        pytest.param(
             {"toolchain": {"name": "QNN"}},
             "BuilderImageNotSet",
             "QNN compiles with its vendor's packages, which the builder of this installation has not; the Helm value "
@@ -231,6 +245,15 @@ def test_the_default_limit_is_no_more_than_the_device_has() -> None:
 def test_the_builder_is_told_the_memory_of_the_device() -> None:
     assert build_for(model(), profile(**PI), SETTINGS).device_memory == 2**30
     assert build_for(model(), profile(), SETTINGS).device_memory is None
+
+
+def test_the_builder_is_told_the_version_of_the_engine_and_makes_another_build_for_it() -> None:
+    plain, told = (
+        build_for(model(), profile(runtime=runtime), SETTINGS) for runtime in ({}, {"engineVersion": "1.19.2"})
+    )
+    assert (plain.engine_version, told.engine_version) == (None, "1.19.2")
+    assert plain.key != told.key
+    assert plain.bundle_key("Edgesmith") != told.bundle_key("Edgesmith")
 
 
 def test_impossible_precisions_are_left_out_of_the_toolchains_own() -> None:

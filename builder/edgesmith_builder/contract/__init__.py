@@ -30,6 +30,17 @@ from edgesmith_builder.contract.build import (
 )
 from edgesmith_builder.contract.failure import BuildFailure, FailureReason
 from edgesmith_builder.contract.memory import most_bytes
+from edgesmith_builder.contract.onnx_runtime import (
+    MICROSOFT_SINCE,
+    OLDEST,
+    READS,
+    TRITON,
+    VERSION_PATTERN,
+    Reads,
+    Release,
+    reads,
+    release_of,
+)
 from edgesmith_builder.contract.picture import Classification, Detection, Picture
 from edgesmith_builder.contract.report import (
     BASE_DIGEST_ANNOTATION,
@@ -52,9 +63,10 @@ from edgesmith_builder.contract.resolve import (
     ResolveRequest,
     ResolveResult,
 )
-from edgesmith_builder.contract.toolchain import Toolchain, wrong_options, wrong_precisions
+from edgesmith_builder.contract.toolchain import Toolchain, wrong_engine_version, wrong_options, wrong_precisions
 from edgesmith_builder.contract.toolchains import (
     PRUNED,
+    READ_BY,
     REFINES,
     TOOLCHAINS,
     BuilderFlavour,
@@ -76,12 +88,18 @@ __all__ = [
     "FLAVOURS",
     "KEY_ANNOTATION",
     "LARGE",
+    "MICROSOFT_SINCE",
+    "OLDEST",
     "PRUNED",
+    "READS",
+    "READ_BY",
     "REFINES",
     "REPORT_ANNOTATION",
     "TOOLCHAINS",
     "TOOLS",
+    "TRITON",
     "VALIDATOR_LIMIT",
+    "VERSION_PATTERN",
     "Artifact",
     "Build",
     "BuildFailure",
@@ -106,7 +124,9 @@ __all__ = [
     "Platform",
     "Precision",
     "Pruning",
+    "Reads",
     "Reference",
+    "Release",
     "ResolveRequest",
     "ResolveResult",
     "ResolvedFile",
@@ -119,7 +139,10 @@ __all__ = [
     "base_tag",
     "most_bytes",
     "precision_of",
+    "reads",
+    "release_of",
     "tools_of",
+    "wrong_engine_version",
     "wrong_options",
     "wrong_precisions",
 ]

@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 from pydantic import ConfigDict, Field
 
+from edgesmith_builder.contract.onnx_runtime import VERSION_PATTERN
 from edgesmith_builder.contract.picture import Picture
 from edgesmith_builder.contract.toolchain import Toolchain
 from edgesmith_builder.contract.toolchains import (
@@ -86,7 +87,7 @@ class Tools(Wire):
 
 
 TOOLS = Tools(
-    builder="7",
+    builder="8",
     ai_edge_litert="2.3.0",
     onnx="1.23.2",
     onnxruntime="1.32.0",
@@ -142,6 +143,8 @@ class Build(Wire):
     toolchain: Toolchain
     base: str
     """The runtime base image by digest: `REGISTRY/NAME@sha256:HEX`."""
+    engine_version: str | None = Field(None, pattern=VERSION_PATTERN)
+    """The version of ONNX Runtime in the base image, where that does not say. Absent: what the image says."""
     device_memory: int | None = None
     """Bytes of the device's memory; a source that is larger is refused. Absent: it is not known."""
     tools: Tools | None = None

@@ -134,6 +134,8 @@ class BuildReport(Wire):
     base: str | None = Field(None, pattern=r"^sha256:[0-9a-f]{64}$")
     """The base image's manifest for the build's platform, which is in the same repository too, with `base_tag`: what a
     node runs to look for room. Absent: the finalists are not large, not even together."""
+    engine_version: str | None = None
+    """The ONNX Runtime that the layers are for, where it is older than the builder's. Absent: it is not, or unknown."""
     warnings: tuple[str, ...] = ()
     """What was measured and is not as good as it looks, each in one sentence."""
     rebased_from: str | None = Field(None, pattern=r"^sha256:[0-9a-f]{64}$")

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
-from edgesmith_builder.contract.toolchains import TOOLCHAINS, Precision, ToolchainName
+from edgesmith_builder.contract.onnx_runtime import OLDEST, reads
+from edgesmith_builder.contract.toolchains import READ_BY, TOOLCHAINS, Precision, ToolchainName
 from edgesmith_builder.contract.wire import Wire
 
 
@@ -57,6 +58,17 @@ def wrong_precisions(name: ToolchainName, precisions: Sequence[Precision]) -> st
     for precision in precisions:
         if precision not in makes:
             return f"precisions has {precision}, which {name} does not make; {_either(makes)} was expected"
+    return None
+
+
+def wrong_engine_version(name: ToolchainName, version: str) -> str | None:
+    """What is wrong with the version of ONNX Runtime that somebody says serves a toolchain, as `VALUE; EXPECTED`."""
+    engine = TOOLCHAINS[name].engine
+    if engine != READ_BY:
+        return f"{version}, the version of ONNX Runtime, and {name} is run by {engine}; it was expected to be absent"
+    if reads(version) is None:
+        first = ".".join(map(str, OLDEST))
+        return f"{version}; {first} or newer was expected, since what an older ONNX Runtime reads is not known"
     return None
 
 

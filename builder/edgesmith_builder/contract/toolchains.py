@@ -35,6 +35,9 @@ ServerName = Literal["Edgesmith", "Triton"]
 EngineName = Literal["onnxruntime", "openvino", "litert", "edgetpu", "qnn"]
 """What loads a compiled model on the device."""
 
+READ_BY: EngineName = "onnxruntime"
+"""The engine that reads ONNX files on the device, in whichever version is in the base image."""
+
 BuilderFlavour = Literal["qnn"]
 """A builder's image with a vendor's packages beside the ordinary one's."""
 

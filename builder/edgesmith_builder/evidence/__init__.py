@@ -2,11 +2,10 @@
 
 from edgesmith_builder.evidence.attach import evidence_for
 from edgesmith_builder.evidence.materials import Material, Materials, artifacts_of, files_of, materials_of
-from edgesmith_builder.evidence.sbom import PACKAGES_LABEL, bill_of_materials
+from edgesmith_builder.evidence.sbom import bill_of_materials
 from edgesmith_builder.evidence.slsa import SLSA, Provenance, provenance, read_provenance
 
 __all__ = [
-    "PACKAGES_LABEL",
     "SLSA",
     "Material",
     "Materials",

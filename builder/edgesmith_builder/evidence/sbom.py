@@ -13,11 +13,10 @@ from urllib.parse import quote
 
 from edgesmith_builder.evidence.materials import Material, Materials
 from edgesmith_builder.oci.content import canonical
+from edgesmith_builder.pack import PACKAGES_LABEL
 
 CYCLONEDX = "application/vnd.cyclonedx+json"
 
-PACKAGES_LABEL = "dev.edgesmith.packages"
-"""The label of a base image that lists its Python packages: `NAME==VERSION NAME==VERSION …`."""
 
 _PACKAGE = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,99})==([A-Za-z0-9][A-Za-z0-9._+!-]{0,99})")
 _MOST_PACKAGES = 500

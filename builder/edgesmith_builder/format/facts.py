@@ -52,6 +52,8 @@ class ModelFacts:
     """The device that it was compiled for already, as the end of a sentence: nothing else runs it."""
     original: Original | None = None
     """What it was before it was converted; None where it runs as it came."""
+    converted: bool = False
+    """Whether its operators were rewritten for what serves it, so that it need not answer as it came."""
     warnings: tuple[str, ...] = ()
     """What of it is not as good as it looks, each in one sentence."""
 

@@ -19,7 +19,7 @@ from edgesmith_builder.pack import Layer, write_layers
 from edgesmith_builder.picture import GoldenPicture, recorded_picture
 from edgesmith_builder.progress import size_text, step
 from edgesmith_builder.score import ScoreFailed, baseline, record
-from edgesmith_builder.toolchain import Compiled, Material, Toolchain
+from edgesmith_builder.toolchain import Compiled, Material, Toolchain, as_read
 from edgesmith_runtime.bundle import write_bundle
 from edgesmith_runtime.bundle.files import file_digest
 from edgesmith_runtime.engine import Engine, EngineError, load_engine
@@ -97,7 +97,8 @@ class Workshop:
         folder = self.folder / precision
         folder.mkdir()
         made = self._least_lossy(precision, self.toolchain.compile(precision_of(precision), self.material, folder))
-        came = made.came and self.multiplications is None
+        made = as_read(made, self.material.reader, folder)
+        came = made.came and self.multiplications is None and not self.material.source.converted
         threads, told = self.material.threads, self.toolchain.told_here
         file = made.stand_in or made.model_file
         engine = load_engine(made.engine, file, threads=threads, options=told(made.options))

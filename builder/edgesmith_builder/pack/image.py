@@ -14,6 +14,7 @@ from edgesmith_builder.contract import BASE_DIGEST_ANNOTATION, BASE_NAME_ANNOTAT
 from edgesmith_builder.errors import RequestInvalid
 from edgesmith_builder.oci import BytesBlob, Index, Manifest, Reference, Registry, RegistryRefused
 from edgesmith_builder.oci.content import CONFIG, canonical, parsed
+from edgesmith_builder.pack.engine import onnx_runtime_of
 from edgesmith_builder.pack.layer import Layer
 
 EPOCH = "1970-01-01T00:00:00Z"
@@ -38,6 +39,11 @@ class Base:
         """What serves in it."""
         said = (self.config.get("config", {}).get("Labels") or {}).get(_SERVER)
         return "Triton" if said == "Triton" else "Edgesmith"
+
+    @property
+    def engine_version(self) -> str | None:
+        """The version of the ONNX Runtime in it; None where it does not say."""
+        return onnx_runtime_of(self.config)
 
 
 async def read_base(registry: Registry, text: str, platform: Platform) -> Base:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgesmith_builder.contract import Build, BuildReport, Earlier
+from edgesmith_builder.contract import Build, BuildReport, Earlier, release_of
 from edgesmith_builder.images import Made, images_of
 from edgesmith_builder.maker import Maker
 from edgesmith_builder.oci import RegistryError, Repository
@@ -32,6 +32,7 @@ async def rebased(
     work: Path,
     threads: int,
     earlier: Earlier | None = None,
+    engine_version: str | None = None,
 ) -> Made | None:
     """The images of every finalist over the base; None where they have to be compiled, and the log says why.
 
@@ -47,6 +48,7 @@ async def rebased(
         work: A folder for the layers.
         threads: Cores to compute with.
         earlier: Whose layers may be taken where there is no key.
+        engine_version: The ONNX Runtime in the base image, as a report says it.
     """
     trusted: Trust | Recorded
     if maker.key is not None:
@@ -60,6 +62,7 @@ async def rebased(
         before = await trusted.finalists()
         if not before:
             return None
+        _check_engine(before[0], engine_version)
         folder.mkdir()
         layers = await take(before, registries.target, toolchain_of(wanted.toolchain.name), folder, threads)
     except (NotRebased, RegistryError) as error:
@@ -68,6 +71,19 @@ async def rebased(
         return None
     log.info("re-based from %s, nothing is compiled", before[0].reference)
     return Made(images_of(wanted, report_over(before, layers, base), layers, base), before[0].files)
+
+
+def _check_engine(before: Before, version: str | None) -> None:
+    """Hold the ONNX Runtime that layers are for against that of a base: files for one may be too new for another.
+
+    Raises:
+        NotRebased: They are of two releases.
+    """
+    both = (before.report.engine_version, version)
+    was, now = (release_of(one) if one else None for one in both)
+    if was != now:
+        had, has = (f"ONNX Runtime {one}" if one else "one that is not known to be older than ours" for one in both)
+        raise NotRebased(f"{before.reference} is for {had}, and the base has {has}")
 
 
 def report_over(before: Sequence[Before], layers: Sequence[Layers], base: Base) -> BuildReport:

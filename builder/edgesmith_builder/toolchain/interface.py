@@ -9,7 +9,7 @@ from typing import Protocol
 
 from edgesmith_builder.contract import EngineName, InFloat, Precision
 from edgesmith_builder.dataset import Samples
-from edgesmith_builder.format import ModelFacts
+from edgesmith_builder.format import ModelFacts, Reader
 from edgesmith_builder.score.asking import Answer
 from edgesmith_builder.toolchain.compiler import Compiler
 
@@ -28,6 +28,8 @@ class Material:
     """The source compiled already, where somebody did so for this toolchain."""
     compiler: Compiler | None = None
     """What compiles beside the builder, where there is such a one."""
+    reader: Reader | None = None
+    """What reads the candidates on the device, where that is known to be older than what reads them here."""
 
 
 @dataclass(frozen=True, slots=True)

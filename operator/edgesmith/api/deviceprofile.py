@@ -10,7 +10,7 @@ from edgesmith.api.model import Model, ObjectMeta, rules
 from edgesmith.api.names import NODE_LABEL_SUFFIX
 from edgesmith.api.source import SUBDOMAIN_PATTERN
 from edgesmith.api.units import Size, parse_bytes
-from edgesmith_builder.contract import Precision, ServerName, ToolchainName
+from edgesmith_builder.contract import VERSION_PATTERN, Precision, ServerName, ToolchainName
 
 KIND = "DeviceProfile"
 PLURAL = "deviceprofiles"
@@ -209,6 +209,16 @@ class Runtime(Model):
         description=(
             "Base of every image for this class of hardware, by digest: REGISTRY/NAME@sha256:HEX. Absent: the "
             "installation's own for the engine (Helm value image.runtime)."
+        ),
+    )
+    engine_version: str | None = Field(
+        None,
+        pattern=VERSION_PATTERN,
+        max_length=16,
+        description=(
+            "Version of the ONNX Runtime in the base image: 1.23.2, say; of toolchains whose engine is onnxruntime. "
+            "Models that are newer than it reads are written in an older form, or refused before any rollout. Absent: "
+            "what the image says, as those of this project and of NVIDIA's Triton do. It is part of the build key."
         ),
     )
     runtime_class_name: str | None = Field(

@@ -144,6 +144,7 @@ def build_for(
         platform=Platform(**profile.spec.platform.model_dump()),
         toolchain=toolchain_of(profile, compiled="compiled" in files),
         base=base,
+        engine_version=profile.spec.runtime.engine_version,
         device_memory=profile.memory,
         tools=tools_of(profile.spec.toolchain.name),
     )

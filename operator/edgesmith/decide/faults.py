@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.units import parse_bytes
 from edgesmith.decide.toolchain import why_impossible
-from edgesmith_builder.contract import TOOLCHAINS, wrong_options, wrong_precisions
+from edgesmith_builder.contract import TOOLCHAINS, wrong_engine_version, wrong_options, wrong_precisions
 
 
 def toolchain_faults(profile: DeviceProfile) -> Iterator[str]:
@@ -23,6 +23,9 @@ def toolchain_faults(profile: DeviceProfile) -> Iterator[str]:
     ):
         if wrong is not None:
             yield f"spec.toolchain.{wrong}"
+    version = profile.spec.runtime.engine_version
+    if version is not None and (wrong := wrong_engine_version(wanted.name, version)) is not None:
+        yield f"spec.runtime.engineVersion is {wrong}"
     for one in wanted.precisions or ():
         because = why_impossible(one, wanted.impossible)
         if because is not None:
