@@ -26,6 +26,7 @@ from edgesmith_builder.reference import check_interface, named_alike, score_refe
 from edgesmith_builder.score import ScoreFailed, SourceAnswers, ask_source, check_conversion, golden_inputs
 from edgesmith_builder.source import Limit, Source
 from edgesmith_runtime.engine import Engine, EngineError, load_engine
+from edgesmith_runtime.picture import Picture
 from edgesmith_runtime.tensors import TensorSpec, shape_text
 
 log = logging.getLogger(__name__)
@@ -123,7 +124,10 @@ def gather(
         calibration, evaluation = found.get("spec.calibration"), found.get("spec.evaluation")
         picture = _picture(wanted, engine, facts, evaluation, calibration)
         try:
-            asked = ask(wanted, facts, engine, calibration, evaluation, what=source.what, reference=yardstick)
+            declared = picture.declared if picture is not None else None
+            asked = ask(
+                wanted, facts, engine, calibration, evaluation, what=source.what, reference=yardstick, declared=declared
+            )
         except ScoreFailed as error:
             raise ModelInvalid(
                 f"{source.what} does not answer its samples: {error}; finite numbers were expected"
@@ -241,6 +245,7 @@ def ask(
     *,
     what: str = "spec.source",
     reference: Engine | None = None,
+    declared: Picture | None = None,
 ) -> Inputs:
     """Score the source, and ask it what candidates are held against.
 
@@ -252,6 +257,7 @@ def ask(
         labelled: The evaluation set.
         what: What messages call the source.
         reference: What an alternative's accuracy is held against; None: the source itself.
+        declared: How answers become labels or boxes of a picture, where that is declared.
 
     Raises:
         ScoreFailed: where the source does not answer with numbers.
@@ -262,7 +268,7 @@ def ask(
     metric = metric_of(wanted.metric, wanted.metric_options)
     evaluation, scored, yardstick = None, None, None
     if labelled is not None:
-        evaluation = Evaluation(labelled, _output(wanted, source), names=facts.labels)
+        evaluation = Evaluation(labelled, _output(wanted, source, declared), names=facts.labels, picture=declared)
         yardstick = score_reference(metric, reference, evaluation) if reference is not None else None
         with step("source: scored") as current:
             scored = metric.score(source, evaluation, yardstick)
@@ -306,8 +312,8 @@ def _first(evaluation: Samples | None, calibration: Samples | None, golden: Samp
     return (calibration, "spec.calibration") if calibration is not None else (golden, "the golden samples")
 
 
-def _output(wanted: Build, engine: Engine) -> str:
-    """The output that is scored.
+def _output(wanted: Build, engine: Engine, declared: Picture | None) -> str:
+    """The output that is scored: the one that is named, else what clients are answered from, else the first.
 
     Raises:
         RequestInvalid: where the model has none of that name.
@@ -317,7 +323,7 @@ def _output(wanted: Build, engine: Engine) -> str:
         raise RequestInvalid(
             f"spec.evaluation.output is {wanted.output!r}; one of the model's outputs was expected: {', '.join(names)}"
         )
-    return wanted.output or names[0]
+    return wanted.output or (declared.outputs if declared is not None else names)[0]
 
 
 def _arrays(field: str, artifact: Artifact, wanted: Build, sources: Source, work: Path) -> Arrays:

@@ -132,19 +132,22 @@ async def test_labels_that_the_model_has_otherwise_are_refused(world: Any, make_
         await world.build(world.request(picture=DECLARED, source=Artifact(uri=uri)))
 
 
-async def test_a_detector_is_built_with_the_boxes_that_it_finds(world: Any, tmp_path: Path) -> None:
+async def test_a_detector_is_built_with_the_boxes_that_it_finds_and_scored_by_them(world: Any, tmp_path: Path) -> None:
     from pictures import squares  # noqa: PLC0415 - of the test services
 
     found = squares(tmp_path / "squares.onnx")
     uri = world.store.put("squares/model.onnx", found.read_bytes())
-    inputs = np.zeros((6, 3, 64, 64), np.float32)
+    inputs, labels = np.zeros((6, 3, 64, 64), np.float32), np.zeros((6, 1, 5), np.float32)
     for number in range(6):
         inputs[number, number % 3, 8 * number : 8 * number + 16, 16:32] = 0.9
-    calibration = world.store.put("squares/calibration.npz", _npz(image=inputs))
+        labels[number] = (16, 8 * number, 32, 8 * number + 16, number % 3)
+    evaluation = world.store.put("squares/evaluation.npz", _npz(image=inputs, labels=labels))
     detection = Detection(form="CentreSize", order="ChannelsFirst", score_threshold=0.6)
     picture = Picture(scale=1 / 255, resize="Letterbox", fill=0, labels=("r", "g", "b"), detection=detection)
-    changes = {"source": Artifact(uri=uri), "calibration": Artifact(uri=calibration), "evaluation": None}
-    built = await world.build(world.request(**changes, picture=picture, precisions=("fp32",)))
+    changes = {"source": Artifact(uri=uri), "calibration": None, "evaluation": Artifact(uri=evaluation)}
+    asked = world.request(**changes, picture=picture, precisions=("fp32",), metric="MeanAveragePrecision")
+    built = await world.build(asked)
+    assert (built.report.metric, built.report.reference_accuracy) == ("mAP@0.5", 1.0)
     bundle = load(await unpacked(built.image, tmp_path / "image"), threads=1, max_batch=1).bundle
     assert bundle.picture is not None
     assert bundle.picture.recorded is not None

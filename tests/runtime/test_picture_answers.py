@@ -13,7 +13,7 @@ from detector import detector
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from pictures import BOXES, CLASSES, DETECTED, png, scene
+from pictures import BOXES, CLASSES, DETECTED, named_way, png, scene, seen_outputs, ways
 
 from edgesmith_runtime.engine import load_engine
 from edgesmith_runtime.errors import AnswerFailed
@@ -106,79 +106,16 @@ def test_suppression_is_what_the_definition_says(some: Any, threshold: float, pe
 
 # Boxes in every form --------------------------------------------------------------------------------------------------
 
-WIDTH, HEIGHT = 160, 120
 NAMES = ("cat", "dog", "hen")
 
 
-def outputs_of(sought: Detection, corners: NDArray[Any], scores: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """What a model would answer that sees boxes (in the input's pixels) with scores of classes, as declared."""
-    left, top, right, bottom = corners.T
-    if sought.unit == "Normalised":
-        left, right, top, bottom = left / WIDTH, right / WIDTH, top / HEIGHT, bottom / HEIGHT
-    forms = {
-        "Corners": (left, top, right, bottom),
-        "CornersYX": (top, left, bottom, right),
-        "CornerSize": (left, top, right - left, bottom - top),
-        "CentreSize": ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top),
-    }
-    numbers = np.stack(forms[sought.form], axis=1)
-    raw = scores
-    if sought.activation == "Softmax":
-        rest = np.maximum(1e-9, 1 - raw.sum(axis=1, keepdims=True))
-        raw = np.log(np.hstack([rest, raw]) + 1e-12) + 3
-    else:
-        raw = np.hstack([np.full((len(raw), int(sought.background)), 0.99), raw])
-        if sought.objectness:
-            raw = np.hstack([np.full((len(raw), 1), 0.8), raw / 0.8])
-        if sought.activation == "Sigmoid":
-            raw = np.log(raw / (1 - raw))
-
-    def turned(array: NDArray[Any]) -> NDArray[np.float32]:
-        return (array.T if sought.order == "ChannelsFirst" else array)[None].astype(np.float32)
-
-    if sought.classes is not None:
-        best = raw[:, int(sought.background) :].argmax(axis=1)
-        own = raw[np.arange(len(raw)), best + sought.background]
-        numbered = (best + sought.background).astype(np.float32)
-        return {"boxes": turned(numbers), "scores": own[None].astype(np.float32), "classes": numbered[None]}
-    if sought.scores is not None:
-        return {"boxes": turned(numbers), "scores": turned(raw)}
-    return {"boxes": turned(np.hstack([numbers, raw]))}
-
-
-def ways() -> list[Detection]:
-    plain = replace(BOXES, boxes="boxes", form="Corners", order="BoxesFirst", score_threshold=0.3)
-    found = [
-        replace(plain, form=form, unit=unit, order=order)
-        for form in ("Corners", "CornersYX", "CornerSize", "CentreSize")
-        for unit in ("Pixels", "Normalised")
-        for order in ("BoxesFirst", "ChannelsFirst")
-    ]
-    for order in ("BoxesFirst", "ChannelsFirst"):
-        apart = replace(plain, scores="scores", order=order)
-        found += [
-            replace(plain, objectness=True, order=order),
-            replace(plain, activation="Sigmoid", order=order),
-            replace(plain, activation="Sigmoid", objectness=True, order=order),
-            replace(plain, background=True, order=order),
-            apart,
-            replace(apart, activation="Softmax", background=True),
-            replace(apart, classes="classes"),
-            replace(apart, classes="classes", background=True),
-        ]
-    return found
-
-
-@pytest.mark.parametrize("sought", ways(), ids=lambda sought: "-".join(map(str, (
-    sought.form, sought.unit, sought.order, sought.activation, sought.scores, sought.classes, sought.objectness,
-    sought.background,
-))))  # fmt: skip
+@pytest.mark.parametrize("sought", ways(), ids=named_way)
 def test_the_same_boxes_are_found_in_every_form(sought: Detection) -> None:
     corners = np.array([[20, 30, 60, 90], [22, 31, 60, 90], [100, 10, 150, 50], [0, 0, 10, 10], [150, 110, 170, 130]])
     scores = np.array([[0.1, 0.7, 0.05], [0.02, 0.6, 0.02], [0.03, 0.02, 0.5], [0.2, 0.1, 0.1], [0.4, 0.02, 0.02]])
-    picture = replace(DETECTED, width=WIDTH, height=HEIGHT, resize="Letterbox", detection=sought)
+    picture = replace(DETECTED, width=160, height=120, resize="Letterbox", detection=sought)
     placed = place(picture, 320, 320)  # 120 of 160 columns, from the 20th on; 2.67 to one
-    found = boxes_of(picture, outputs_of(sought, corners.astype(np.float64), scores), placed, NAMES)
+    found = boxes_of(picture, seen_outputs(picture, corners.astype(np.float64), scores), placed, NAMES)
     assert [(one["label"], one["score"]) for one in found] == [
         ("dog", pytest.approx(0.7, abs=0.001)),
         ("hen", pytest.approx(0.5, abs=0.001)),

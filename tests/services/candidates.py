@@ -21,6 +21,7 @@ from edgesmith_builder.gates import judge
 from edgesmith_builder.gather import Inputs, ask
 from edgesmith_builder.ladder import Attempt, Outcome
 from edgesmith_builder.metric import metric_of
+from edgesmith_builder.picture import declared_picture
 from edgesmith_runtime.engine import load_engine
 
 __all__ = ["FLOAT", "INT64", "Value", "asked", "built", "made", "node", "numbers"]
@@ -71,7 +72,11 @@ def asked(
             else None
             for field, arrays in (("spec.calibration", calibration), ("spec.evaluation", evaluation))
         ]
-        return wanted, ask(wanted, read_model(source, "source.onnx"), engine, *sets)
+        facts = read_model(source, "source.onnx")
+        declared = (
+            declared_picture(wanted.picture, engine.inputs, engine.outputs, facts.labels) if wanted.picture else None
+        )
+        return wanted, ask(wanted, facts, engine, *sets, declared=declared)
     finally:
         engine.close()
 

@@ -151,3 +151,72 @@ def scene(width: int, height: int, seed: int = 0) -> NDArray[Any]:
     coarse = rng.integers(0, 256, (height // 16 + 2, width // 16 + 2, 3)).astype(np.float64)
     smooth = coarse.repeat(16, axis=0).repeat(16, axis=1)[:height, :width]
     return np.clip(smooth + rng.normal(size=smooth.shape) * 6, 0, 255).astype(np.uint8)
+
+
+def seen_outputs(picture: Picture, corners: NDArray[Any], scores: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """What a model would answer that sees boxes (in the input's pixels) with scores of classes, as declared."""
+    sought = picture.detection
+    assert sought is not None
+    left, top, right, bottom = corners.T
+    if sought.unit == "Normalised":
+        left, right = left / picture.width, right / picture.width
+        top, bottom = top / picture.height, bottom / picture.height
+    forms = {
+        "Corners": (left, top, right, bottom),
+        "CornersYX": (top, left, bottom, right),
+        "CornerSize": (left, top, right - left, bottom - top),
+        "CentreSize": ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top),
+    }
+    numbers = np.stack(forms[sought.form], axis=1)
+    raw = scores
+    if sought.activation == "Softmax":
+        rest = np.maximum(1e-9, 1 - raw.sum(axis=1, keepdims=True))
+        raw = np.log(np.hstack([rest, raw]) + 1e-12) + 3
+    else:
+        raw = np.hstack([np.full((len(raw), int(sought.background)), 0.99), raw])
+        if sought.objectness:
+            raw = np.hstack([np.full((len(raw), 1), 0.8), raw / 0.8])
+        if sought.activation == "Sigmoid":
+            raw = np.log(raw / (1 - raw))
+
+    def turned(array: NDArray[Any]) -> NDArray[np.float32]:
+        return (array.T if sought.order == "ChannelsFirst" else array)[None].astype(np.float32)
+
+    if sought.classes is not None:
+        best = raw[:, int(sought.background) :].argmax(axis=1)
+        own = raw[np.arange(len(raw)), best + sought.background]
+        numbered = (best + sought.background).astype(np.float32)
+        return {"boxes": turned(numbers), "scores": own[None].astype(np.float32), "classes": numbered[None]}
+    if sought.scores is not None:
+        return {"boxes": turned(numbers), "scores": turned(raw)}
+    return {"boxes": turned(np.hstack([numbers, raw]))}
+
+
+def ways() -> list[Detection]:
+    """Declarations of boxes, in every form."""
+    plain = replace(BOXES, boxes="boxes", form="Corners", order="BoxesFirst", score_threshold=0.3)
+    found = [
+        replace(plain, form=form, unit=unit, order=order)
+        for form in ("Corners", "CornersYX", "CornerSize", "CentreSize")
+        for unit in ("Pixels", "Normalised")
+        for order in ("BoxesFirst", "ChannelsFirst")
+    ]
+    for order in ("BoxesFirst", "ChannelsFirst"):
+        apart = replace(plain, scores="scores", order=order)
+        found += [
+            replace(plain, objectness=True, order=order),
+            replace(plain, activation="Sigmoid", order=order),
+            replace(plain, activation="Sigmoid", objectness=True, order=order),
+            replace(plain, background=True, order=order),
+            apart,
+            replace(apart, activation="Softmax", background=True),
+            replace(apart, classes="classes"),
+            replace(apart, classes="classes", background=True),
+        ]
+    return found
+
+
+def named_way(sought: Detection) -> str:
+    """A declaration's name in a list of tests."""
+    said = (sought.form, sought.unit, sought.order, sought.activation, sought.scores, sought.classes)
+    return "-".join(map(str, (*said, sought.objectness, sought.background)))

@@ -132,7 +132,8 @@ class Build(Wire):
     metric_options: dict[str, str] = Field(default_factory=dict)
     """What the metric is told, by name: `k` of TopK."""
     output: str | None = None
-    """The model's output that is scored on the evaluation set. Absent: the first."""
+    """The model's output that is scored on the evaluation set. Absent: the one that `picture` declares, else the
+    first."""
     missing_values: Literal["Refuse", "NaN"] = "Refuse"
     """Whether NaN in a data set stands for a value that is missing, as in tables, or is a mistake."""
     pruning: Pruning | None = None

@@ -13,18 +13,12 @@ from edgesmith_builder.dataset import BOXES
 from edgesmith_builder.dataset.labels import CORNERS
 from edgesmith_builder.errors import DatasetMismatch
 from edgesmith_builder.interval import Weights, bounded_half_width, half_width
+from edgesmith_builder.metric.boxes import CLASS, SCORE, boxes_in, declared_for
 from edgesmith_builder.metric.interface import Change, Evaluation
-from edgesmith_builder.score.asking import ScoreFailed, answers
 from edgesmith_runtime.engine import Engine
-from edgesmith_runtime.tensors import shape_text
 
 OVERLAP = 0.5
 """The intersection over the union from which on a box is the one that is there."""
-
-COLUMNS = 6
-"""Of an answer: left, top, right, bottom, score, class."""
-
-_SCORE, _CLASS = 4, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +70,9 @@ class Found:
 class MeanAveragePrecision:
     """The mean over classes of average precision, a box counting as found where it overlaps by one half and more.
 
-    The output answers `[boxes, 6]` or `[1, boxes, 6]`: left, top, right, bottom, score and class of each box, as
-    detectors do that have non-maximum suppression within; what scores 0 and less is no box. Labels are
+    Where `spec.picture` declares the scored output, boxes are what a server answers by it, in pixels of the model's
+    input. Otherwise the output answers `[boxes, 6]` or `[1, boxes, 6]`: left, top, right, bottom, score and class of
+    each box, as detectors do that have non-maximum suppression within; what scores 0 and less is no box. Labels are
     `[samples, most boxes, 5]`: left, top, right, bottom and class in the same unit, class -1 to fill up.
 
     M. Everingham and others, "The PASCAL Visual Object Classes Challenge: a retrospective", International Journal of
@@ -91,13 +86,11 @@ class MeanAveragePrecision:
     labels = BOXES
     higher = True
 
-    def score(self, engine: Engine, evaluation: Evaluation, like: Found | None = None) -> Found:  # noqa: ARG002 - no need
+    def score(self, engine: Engine, evaluation: Evaluation, like: Found | None = None) -> Found:
         """See `Metric.score`."""
         labels = evaluation.labels
         hits: dict[int, list[tuple[float, int, bool]]] = defaultdict(list)
-        given = answers(engine, evaluation.samples, (evaluation.output,), evaluation.field)
-        for sample, answer in enumerate(given):
-            boxes = _boxes(answer[evaluation.output], evaluation)
+        for sample, boxes in enumerate(boxes_in(engine, evaluation, source=like is None)):
             for kind, score, hit in _judged(boxes, labels[sample]):
                 hits[kind].append((-score, sample, hit))
         kinds = labels[..., CORNERS]
@@ -109,9 +102,10 @@ class MeanAveragePrecision:
     def check_source(self, source: Found, evaluation: Evaluation) -> None:
         """Refuse a source that finds nothing."""
         if source.value <= 0:
+            by = "the output's own unit" if declared_for(evaluation) is None else "pixels of the model's input"
             raise DatasetMismatch(
                 f"the model's output {evaluation.output!r} finds none of the boxes of {evaluation.field}; labels of "
-                "left, top, right, bottom and class in the output's own unit were expected"
+                f"left, top, right, bottom and class in {by} were expected"
             )
 
 
@@ -136,29 +130,13 @@ def overlaps(box: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[n
     return found
 
 
-def _boxes(answer: NDArray[Any], evaluation: Evaluation) -> NDArray[np.float64]:
-    """`[boxes, 6]` of an answer, those that score above 0."""
-    if answer.dtype.kind != "f" or answer.shape[-1:] != (COLUMNS,) or answer.size != answer.shape[-2:][0] * COLUMNS:
-        raise DatasetMismatch(
-            f"the model's output {evaluation.output!r} answers {shape_text(answer.shape)} for {evaluation.field}; "
-            "[boxes, 6] was expected: left, top, right, bottom, score and class of each"
-        )
-    boxes = answer.reshape(-1, COLUMNS).astype(np.float64)
-    found = boxes[boxes[:, _SCORE] > 0]
-    if not np.isfinite(found).all():
-        raise ScoreFailed(
-            f"the output {evaluation.output!r} has minus infinity in a box for a sample of {evaluation.field}"
-        )
-    return found
-
-
 def _judged(boxes: NDArray[np.float64], right: NDArray[np.float64]) -> list[tuple[int, float, bool]]:
     """Class, score and whether it is there, of each box that was found in one sample."""
     taken: set[int] = set()
     judged = []
     # Not by np.argsort: its sort in AVX2 comes out wrong under QEMU 7.2.
-    for place in sorted(range(len(boxes)), key=lambda number: -boxes[number, _SCORE]):
-        kind, hit = round(float(boxes[place, _CLASS])), False
+    for place in sorted(range(len(boxes)), key=lambda number: -boxes[number, SCORE]):
+        kind, hit = round(float(boxes[place, CLASS])), False
         there = np.flatnonzero(right[:, CORNERS] == kind)
         if there.size:
             shares = overlaps(boxes[place, :CORNERS], right[there, :CORNERS])
@@ -166,7 +144,7 @@ def _judged(boxes: NDArray[np.float64], right: NDArray[np.float64]) -> list[tupl
             hit = bool(shares[best] >= OVERLAP) and int(there[best]) not in taken
             if hit:
                 taken.add(int(there[best]))
-        judged.append((kind, float(boxes[place, _SCORE]), hit))
+        judged.append((kind, float(boxes[place, SCORE]), hit))
     return judged
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgesmith_builder.dataset import Labels, Samples
 from edgesmith_runtime.engine import Engine
+from edgesmith_runtime.picture import Picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class Evaluation:
     """Where the request names the set, for messages."""
     names: Sequence[str] | None = None
     """The model's class names, where it has them."""
+    picture: Picture | None = None
+    """What is declared of its answers, where they are labels or boxes of a picture."""
 
     @property
     def labels(self) -> NDArray[Any]:

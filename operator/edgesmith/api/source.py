@@ -165,7 +165,10 @@ class Evaluation(Dataset):
         None,
         min_length=1,
         max_length=253,
-        description="The model's output that is scored, by its name. Absent: the first.",
+        description=(
+            "The model's output that is scored, by its name. Absent: the one that spec.picture declares, else the "
+            "first."
+        ),
     )
 
     @property
