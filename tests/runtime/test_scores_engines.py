@@ -92,7 +92,7 @@ def seen(engine: Engine, baseline: Baseline, share: float) -> Watch:
     watch, rng = Watch(baseline, cycle=0), np.random.default_rng(2)
     while watch.state is State.LEARNING:
         inputs = {"x": pictures(rng, np.where(rng.random(10) < share, 1, -1))}
-        watch.see(inputs, engine.infer(inputs), 1.0)
+        watch.see(inputs, engine.infer(inputs), float(watch.samples))
     return watch
 
 

@@ -23,7 +23,7 @@ __all__ = ["chance", "gamma_limit", "least_design", "psi", "psi_limits", "psi_of
 
 MONTH: Final = 30 * 86400.0
 FALSE_ALARMS: Final = 0.01
-"""False alarms a month, of all features together, at one sample a second."""
+"""False alarms a month, of all features together."""
 LEAST_PSI: Final = 0.1
 """A smaller one is no drift, however sure: 0.1 is where textbooks begin to call a shift moderate."""
 LEAST_DISCREPANCY: Final = 0.02
@@ -44,7 +44,7 @@ def chance(tests: int, every: float) -> float:
 
     Args:
         tests: How many there are at once.
-        every: Seconds from each time to the next.
+        every: Seconds from each time to the next, or that this one stands for.
     """
     return FALSE_ALARMS * every / MONTH / tests
 

@@ -25,6 +25,7 @@ from edgesmith_runtime.drift.limits import (
     psi,
     psi_limits,
 )
+from edgesmith_runtime.drift.pace import Pace
 from edgesmith_runtime.drift.readings import read_all
 from edgesmith_runtime.drift.window import BLOCKS, SPANS, Window
 
@@ -92,7 +93,7 @@ class Watch:
     Args:
         baseline: What they are held against.
         cycle: Seconds in which what is seen may change and come back, as it does in the baseline; 0: samples do not
-            depend on the time of day, and a span is `COUNTED` samples.
+            depend on the time of day nor on each other, a span is `COUNTED` samples, and `Pace` says when it is judged.
     """
 
     def __init__(self, baseline: Baseline, cycle: float) -> None:
@@ -108,6 +109,7 @@ class Watch:
         self.samples = 0
         self.episodes = 0
         self.quiet = 0
+        self.pace = Pace(cycle / BLOCKS if cycle else float(COUNTED * SPANS))
         self.ends = 0.0
         """When the present span ends; 0 before the first."""
 
@@ -152,6 +154,7 @@ class Watch:
     ) -> NDArray[np.float64]:
         """Take up samples that were read; see `readings.read_all`, `scores.Scores.read` and `see`."""
         self.pass_to(at)
+        self.pace.begin(at)
         span, count = self.window.span, len(features)
         self.samples += count
         span.marks[0] += count
@@ -232,6 +235,8 @@ class Watch:
         window = self.window
         if not window.full or window.sizes.sum() < _FEWEST:
             return
+        if not self.cycle and not self.pace.due(at):
+            return
         self.figures = self._ranked()
         worst = max(one.ratio for one in (*self.figures, self.novel))
         self.quiet = self.quiet + 1 if worst < _QUIET else 0
@@ -249,9 +254,8 @@ class Watch:
     def _measured(self) -> list[Figure]:
         baseline, total = self.baseline, self.window.total()
         unlike, pairs = self.window.design()
-        every = self.cycle / BLOCKS if self.cycle else float(COUNTED * SPANS)
         sketches = baseline.sketches
-        alpha = chance(len(baseline.names) + sum(one is not None for one in sketches), every)
+        alpha = chance(len(baseline.names) + sum(one is not None for one in sketches), self.pace.every)
         features = len(baseline.names)
         design = least_design(unlike[:features], pairs[:features])
         sizes = total.counts.sum(1)
