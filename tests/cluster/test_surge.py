@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from device_class import device_class
+from device_plugin import FRESH, RESOURCE, DevicePlugin, Holders
 
 from edgesmith_stage import surface
 from edgesmith_stage.fleet import Fleet
@@ -22,7 +26,11 @@ LONGEST_PAUSE = 1.0
 """Seconds for which a node may be without an answer with Replace; docs/rollout.md has what was measured."""
 ATTEMPTS = 3
 LONGEST_START = 30.0
-"""Seconds for which it may be where the new pod is admitted once the old one has gone; docs/rollout.md as well."""
+"""Seconds for which it may be where the old server has to go first; docs/rollout.md as well."""
+PROFILE, LABEL, NODE = "one-at-a-time", "edgesmith-test/one-at-a-time", "edge-1"
+"""A class of one node's own, which cannot hold two servers."""
+LIMIT = 512
+"""MiB that a server of it may use."""
 
 
 def test_no_request_is_lost_with_surge_and_how_long_a_node_pauses_with_replace(fleet: Fleet, tmp_path: Path) -> None:
@@ -61,6 +69,52 @@ def test_no_request_is_lost_with_surge_and_how_long_a_node_pauses_with_replace(f
         _another_revision(fleet, "Replace", pods, memory="300Mi")
         _answered(load)
     assert _paused(load) < LONGEST_START
+
+
+@pytest.fixture
+def one_at_a_time(fleet: Fleet) -> Iterator[dict[str, Any]]:
+    """The class, which the test has still to apply."""
+    kube = fleet.ground.kube
+    kube("label", "node", NODE, f"{LABEL}=yes")
+    toolchain = {"name": "ONNXRuntime", "precisions": ["fp32"]}
+    yield device_class(PROFILE, {LABEL: "yes"}, toolchain=toolchain, memory=LIMIT)
+    kube("delete", "edgemodel", NAME, "-n", fleet.namespace)
+    kube("label", "node", NODE, f"{LABEL}-")
+    kube("delete", "deviceprofile", PROFILE)
+
+
+def test_how_long_a_node_pauses_whose_device_the_old_server_holds(
+    fleet: Fleet, one_at_a_time: dict[str, Any], tmp_path: Path
+) -> None:
+    one_at_a_time["spec"]["runtime"]["resources"]["limits"][RESOURCE] = 1
+    with ExitStack() as plugged:
+        plugged.enter_context(DevicePlugin(fleet.ground.name, NODE, FRESH))
+        held = plugged.enter_context(Holders())
+        assert _goes_first(fleet, one_at_a_time, tmp_path) < LONGEST_START
+    assert held.shared == []
+    assert len(held.seen[f"{NODE}/{FRESH}"]) == 2, "the old server and then the new one"
+
+
+def test_how_long_a_node_pauses_whose_memory_does_not_hold_two_servers(
+    fleet: Fleet, one_at_a_time: dict[str, Any], tmp_path: Path
+) -> None:
+    one_at_a_time["spec"]["hardware"] = {"memory": f"{LIMIT}Mi"}
+    assert _goes_first(fleet, one_at_a_time, tmp_path) < LONGEST_START
+
+
+def _goes_first(fleet: Fleet, profile: dict[str, Any], folder: Path) -> float:
+    """The longest time without an answer on the node of a class while it goes to another revision."""
+    fleet.ground.kube.apply(profile)
+    names = {"deviceProfiles": {"names": [PROFILE]}}
+    fleet.apply(fleet.manifest(NAME, fleet.publish("1"), rollout=ROLLOUT, **names))
+    fleet.wait_settled(NAME)
+    (variant,) = fleet.variants(NAME).values()
+    assert variant["strategy"] == "Replace", "though the spec asks for Surge"
+    with Load(fleet, NAME, [NODE], folder / "load") as load:
+        _answered(load)
+        _another_revision(fleet, "Replace", fleet.pods(NAME), memory=f"{LIMIT - 2}Mi")
+        _answered(load)
+    return _paused(load)
 
 
 def _paused(load: Load) -> float:

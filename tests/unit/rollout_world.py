@@ -58,6 +58,9 @@ class World(Kubelets):
     """What `partition_rules` saw: the partitions that a revision was seen to go to, by its name."""
     lent: set[str] = field(default_factory=set)
     """Nodes that gave up a server for a trial and have not been given a revision since; `trial_rules` keeps it."""
+    gave_up: dict[str, str] = field(default_factory=dict)
+    ways_back: int = 0
+    """What each of them gave up, and how often one was given a revision after that; `trial_rules` as well."""
     endings: Endings = field(default_factory=Endings)
     """What `ending_rules` saw."""
     served: Served = field(default_factory=Served)

@@ -122,6 +122,9 @@ def test_a_move_remembers_what_the_node_served_last() -> None:
     assert starts.moved_to("s", "r", NOW).previous == "p", "what only started was not served"
     assert replace(PLAIN, previous="p").moved_to("s", None, NOW).previous == "p", "nor was what has no label"
     assert starts.moved_to("p", "r", NOW).previous is None, "a revision is not the one before itself"
+    given_up = replace(PLAIN, previous="p")
+    assert given_up.moved_to("r", "r", NOW).previous == "p", "it gets back what it gave up"
+    assert (given_up.served, replace(starts, state=ServerState.FAILED).served) == ("r", "p")
 
 
 def test_a_failure_is_kept_with_the_retry_word_and_whether_the_one_before_failed_too() -> None:

@@ -18,11 +18,12 @@ from test_partition_simulation import by_partitions
 from test_rollout_simulation import live
 from test_shared_nodes_simulation import together, trying
 from test_small_profiles_simulation import of_small_profiles
-from test_trial_simulation import of_two_profiles
+from test_trial_simulation import of_two_profiles, tried
 
 from edgesmith.decide import absent, back, budget, choose, judge, partitions, rollout, view
 from edgesmith.decide.budget import Budget
 from edgesmith.decide.neighbours import Neighbours
+from edgesmith.decide.record import Record
 from edgesmith.decide.strategy import Strategy
 from edgesmith.decide.trial_nodes import Fleet
 
@@ -30,7 +31,8 @@ decided = import_module("edgesmith.decide.decide")
 """The module, which has the name of its function."""
 
 _progress, _measured, _choose, _advance = judge._progress, judge._measured, choose.choose, partitions.advance
-_look, _kept = Neighbours.__init__, decided._kept
+_look, _kept, _recorded = Neighbours.__init__, decided._kept, decided._recorded
+_moved_to = Record.moved_to
 
 
 def in_steps(seed: int) -> None:
@@ -92,6 +94,15 @@ def as_listed(seen: Any, moved: Any) -> Any:
     return tuple(sorted(_kept(seen, moved), key=lambda one: order.index(one.node)))
 
 
+def forgotten(seen: Any, move: Any) -> Any:
+    made = _recorded(seen, move)
+    return made if made.revision else replace(made, record=None)
+
+
+def nowhere_from(record: Any, revision: str, label: str | None, *others: Any) -> Any:
+    return replace(_moved_to(record, revision, label, *others), previous=None)
+
+
 def crashing(seed: int) -> None:
     """A rollout with Replace in a fleet whose servers are often started anew."""
     rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
@@ -101,6 +112,16 @@ def crashing(seed: int) -> None:
         crash(world, rng)
         world.pass_()
         world.tick(5)
+
+
+def lending(seed: int) -> None:
+    """Trials on devices that servers hold."""
+    world = tried(3, ROLLOUT, profiles=("amd64",), seed=seed)
+    world.publish("b")
+    for _ in range(60):
+        world.pass_()
+        world.tick(10)
+    assert world.ways_back == 1, "a node was given the winner, or what it ran"
 
 
 def with_trials(seed: int) -> None:
@@ -152,6 +173,15 @@ PLANNERS: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], None], i
     "no priority": (Neighbours, "_awaited", lambda *_: None, together, 0, "has a higher priority"),
     "a trial keeps nobody": (Neighbours, "_tries", lambda *_: None, with_trials, 0, "tries candidates there"),
     "a trial waits for nobody": (view, "Fleet", alone, with_trials, 0, "at work there|candidates there"),
+    "what a trial ended is not written down": (decided, "_recorded", forgotten, lending, 0, "served .* is forgotten"),
+    "from a trial no way leads back": (
+        Record,
+        "moved_to",
+        nowhere_from,
+        lending,
+        0,
+        "go back to .*, which is forgotten",
+    ),
     "what was rolled back comes again": (rollout, "choose", again, in_steps, 0, "that was rolled back"),
     "Surge as Replace": (view, "strategy_of", lambda *_: Strategy("Replace"), in_steps, 0, "with Surge the server of"),
     "records as nodes were listed": (decided, "_kept", as_listed, in_steps, 0, "in whatever order it was listed"),
@@ -167,3 +197,7 @@ def test_a_planner_that_breaks_a_rule_is_noticed(name: str, monkeypatch: pytest.
     monkeypatch.setattr(module, function, broken)
     with pytest.raises(AssertionError, match=found):
         every(lives, range(first, first + 8))
+
+
+def test_a_node_that_gave_up_its_server_is_given_another_one() -> None:
+    lending(0)

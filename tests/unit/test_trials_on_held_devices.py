@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -168,6 +169,57 @@ def test_where_no_candidate_passes_it_serves_again_what_it_did() -> None:
     here.run(5)
     assert labels(here) == before
     assert without_server(here) == set()
+
+
+def way_back(of: Cluster) -> str | None:
+    """What the node that gives up its server goes back to, by its record."""
+    found: str | None = json.loads(of.nodes["e1"].records[LABEL]).get("previous")
+    return found
+
+
+def test_what_it_gave_up_is_its_way_back_from_what_it_gets() -> None:
+    here = held()
+    gave_up = labels(here)["e1"]
+    one_more(here)
+    until_tried(here)
+    for _ in range(60):
+        here.run(1, seconds=2)
+        if labels(here)["e1"]:
+            break
+    assert labels(here)["e1"] not in {None, gave_up}, "it is the canary of the winner"
+    assert way_back(here) == gave_up
+
+
+def test_one_that_gets_it_back_has_the_way_back_that_it_had() -> None:
+    here = held()
+    first = labels(here)["e1"]
+    publish(here, "b", generation=2, rollout=ROLLOUT, optimize={"trial": "Never"})
+    for _ in range(60):
+        here.run(1)
+    before = labels(here)["e1"]
+    assert (first != before, way_back(here)) == (True, first)
+    here.deadly = {"int8", "fp32"}
+    one_more(here, "c", generation=3)
+    until(here, "TrialFailed")
+    here.run(5)
+    assert here.started > 1
+    assert (labels(here)["e1"], way_back(here)) == (before, first)
+
+
+def test_what_it_gave_up_is_not_deleted_while_it_tries() -> None:
+    here = held("e1")
+    gave_up = labels(here)["e1"]
+    one_more(here)
+    until_tried(here)
+    there = here.revisions[f"parts-{gave_up}"]
+    others = {f"parts-{name}": replace(there, name=f"parts-{name}", revision=name) for name in ("x1", "x2", "x3", "x4")}
+    later = {name: replace(one, created=here.now) for name, one in others.items()}
+    seen = here.snapshot()
+    status = {**here.edge_model.status, "revisions": []}
+    known = replace(seen, revisions=(there, *later.values()), model=seen.model.model_copy(update={"status": status}))
+    deleted = {one.name for one in decide(known, here.now).deletes}
+    assert there.name not in deleted
+    assert deleted & later.keys()
 
 
 def test_a_node_that_serves_nothing_tries_before_one_that_serves() -> None:

@@ -10,7 +10,9 @@ from edgesmith.api.names import trial_pod_name
 from edgesmith.api.trial_status import TrialStatus
 from edgesmith.decide.devices import devices_of
 from edgesmith.decide.entries import time_of
-from edgesmith.decide.plan import Plan, StartTrial
+from edgesmith.decide.fleet import ServerState
+from edgesmith.decide.plan import Move, Plan, StartTrial
+from edgesmith.decide.record import parse_record
 from edgesmith.decide.room import AGAIN
 from edgesmith.decide.snapshot import TrialPod
 
@@ -75,6 +77,7 @@ def _trials(world: World) -> list[dict[str, Any]]:
 def check_trials(world: World, plan: Plan) -> None:
     """A trial begins on a node whose device is free, which has no server until it ends."""
     moved = {move.node: move for move in plan.moves}
+    _check_ways_back(world, moved)
     world.lent = {name for name in world.lent & world.nodes.keys() if world.nodes[name].labels.get(world.label) is None}
     served = {one.metadata.name for one in world.profiles}
     world.lent |= {
@@ -82,6 +85,10 @@ def check_trials(world: World, plan: Plan) -> None:
         for name, move in moved.items()
         if move.label is None and world.nodes[name].labels["device"] in served and gives_up(world, plan, name)
     }
+    for name in world.lent & moved.keys() - world.gave_up.keys():
+        world.gave_up[name] = gave_up = world.nodes[name].labels[world.label]
+        kept = parse_record(moved[name].record, world.now)
+        assert (kept.revision if kept else None) == gave_up, f"that {name} served {gave_up} is forgotten"
     # What a disk had no room for says nothing of another build.
     looked = {
         (trial["profile"], trial["buildKey"], one["node"]): one["time"]
@@ -96,3 +103,19 @@ def check_trials(world: World, plan: Plan) -> None:
         if start.keeps is None and devices_of(start.profile, world.edge_model):
             assert world.nodes[start.node].labels.get(world.label) is None, f"{start.node} serves and is to try"
             assert moved.get(start.node) is None, f"{start.node} is to try and is given a revision"
+
+
+def _check_ways_back(world: World, moved: Mapping[str, Move]) -> None:
+    """From what a node gets after a trial it goes back to what it served when it gave up its server for that."""
+    bare = {name for name, one in world.nodes.items() if one.labels.get(world.label) is None}
+    world.gave_up = {name: one for name, one in world.gave_up.items() if name in bare & world.lent}
+    for name, gave_up in world.gave_up.items():
+        kept, move = parse_record(world.nodes[name].records.get(world.label), world.now), moved.get(name)
+        if kept is None or move is None or move.label is None:
+            continue  # it joined again meanwhile, or its trial goes on
+        after = parse_record(move.record, world.now)
+        served = gave_up if kept.state is ServerState.SERVING else kept.previous
+        expected = kept.previous if served == move.label else served
+        assert after is not None
+        assert after.previous == expected, f"{name} is to go back to {expected}, which is forgotten"
+        world.ways_back += 1

@@ -126,6 +126,10 @@ def _recorded(view: View, move: Move) -> Move:
     """A move with what is to be kept of its node."""
     observation = view.observed[move.node]
     record, state = observation.record, observation.state
+    before: Record = record or new_record(state.label or "", state.server, view.now)
+    if move.revision is None and state.name in view.trials.trying.values():
+        # It is to have a server again, and what it gives up is then what it goes back to.
+        return replace(move, record=before.to_json())
     if move.revision is None:
         kept = (
             record.without_room(state.label, state.lacks, view.now)
@@ -133,10 +137,10 @@ def _recorded(view: View, move: Move) -> Move:
             else record
         )
         return replace(move, record=kept.to_json() if kept and (kept.failures or kept.full) else None)
-    before: Record = record or new_record(state.label or "", state.server, view.now)
     if move.revision == state.label:
         return replace(move, record=before.switched(view.now, alone=not move.beside).to_json())
-    moved = before.moved_to(move.revision, state.label, view.now, state.beside, observation.boot)
+    label = before.revision if state.lent and record else state.label
+    moved = before.moved_to(move.revision, label, view.now, state.beside, observation.boot)
     if state.lacks and state.label:
         moved = moved.without_room(state.label, state.lacks, view.now)
     return replace(move, record=moved.to_json())

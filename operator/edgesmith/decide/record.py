@@ -65,6 +65,11 @@ class Record:
     """That the node had no room for a revision; None where it had, or was not asked."""
 
     @property
+    def served(self) -> str | None:
+        """What the node served last, once its server has gone."""
+        return self.revision if self.state is ServerState.SERVING else self.previous
+
+    @property
     def went(self) -> bool:
         """Whether the node went and came back with this revision."""
         return self.returned is not None or self.deaths > 0
@@ -101,13 +106,14 @@ class Record:
 
         Args:
             revision: What it gets.
-            label: What it was given last.
+            label: What it was given last; of one that gave up its server for a trial, what it gave up.
             now: The hub's time.
             beside: What it still runs, where it was to make `label` ready beside that.
             boot: Which start of its machine it is in; empty where that is not known.
         """
         serves = self.state is ServerState.SERVING and label is not None
-        previous = beside or (label if serves else self.previous)
+        # One that gets back what it gave up goes back from there to where it would have gone.
+        choices = (beside or (label if serves else self.previous), self.previous)
         return Record(
             revision=revision,
             state=ServerState.STARTING,
@@ -115,7 +121,7 @@ class Record:
             moved=now,
             boot=boot,
             doubtful=self.state is ServerState.FAILED,
-            previous=None if previous == revision else previous,
+            previous=next((one for one in choices if one != revision), None),
             failures=self.failures,
             full=self.full if self.full and self.full.revision == revision else None,
         )

@@ -172,7 +172,8 @@ class View:
                     profile = revision.profile
             observation = self._judge(node, terms_of(label, profile), placed)
             if label is None and (lent := self.trials.lent.get(node.name)):
-                observation = observation._replace(state=replace(observation.state, lent=lent))
+                previous = observation.record.served if observation.record else None
+                observation = observation._replace(state=replace(observation.state, lent=lent, previous=previous))
             if untried := self.trials.full.get(node.name):
                 observation = observation._replace(state=replace(observation.state, untried=untried))
             self.observed[node.name] = observation
