@@ -4,7 +4,8 @@
 2. Look the base image up, and ask the registry whether it takes pushes.
 3. Where an image with the same bundle over another base is signed by the same key, or named by the request, take its
    layers: 4 to 6 fall away.
-4. Fetch the model and the data sets, and check each before anything is computed.
+4. Fetch the model and the data sets, and check each before anything is computed. An alternative gets the names of
+   spec.source for what it takes and answers.
 5. Score the source as it came and ask it some samples: what candidates are held against.
    Where asked for, remove channels of it: candidates are made of both, and held against the whole one.
 6. Walk the ladder: compile, score, replay, pack. Every rung that works is a finalist, whatever gates say of it.
@@ -19,8 +20,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgesmith_builder.contract import Build, BuildReport, BuildRequest, Finalist
+from edgesmith_builder.contract import Build, BuildReport, BuildRequest, Finalist, Renamed
 from edgesmith_builder.evidence import evidence_for, files_of, materials_of
+from edgesmith_builder.format import Renames
 from edgesmith_builder.forms import Forms
 from edgesmith_builder.gather import Inputs, gather
 from edgesmith_builder.images import Made, images_of
@@ -37,6 +39,9 @@ from edgesmith_builder.source import Sources
 from edgesmith_builder.toolchain import Compiler, Material, toolchain_of
 
 log = logging.getLogger(__name__)
+
+_RENAMED = 16
+"""Tensors with another name that a report lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,10 +228,18 @@ def first_report(inputs: Inputs, outcome: Outcome) -> BuildReport:
         samples=own.samples if own else None,
         metric=inputs.metric.name,
         higher=inputs.metric.higher,
+        renamed=_renamed(inputs.renames),
         size=finalists[0].size,
         candidates=outcome.candidates,
     )
     return report.of(finalists[0]).model_copy(update={"finalists": finalists})
+
+
+def _renamed(renames: Renames) -> tuple[Renamed, ...]:
+    """What got another name, as the report lists it."""
+    inputs = [Renamed(kind="Input", was=was, now=now) for was, now in renames.inputs.items()]
+    outputs = [Renamed(kind="Output", was=was, now=now) for was, now in renames.outputs.items()]
+    return (*inputs, *outputs)[:_RENAMED]
 
 
 def finalist_of(attempt: Attempt, warnings: Sequence[str] = ()) -> Finalist:

@@ -42,6 +42,7 @@ from edgesmith_builder.contract.report import (
     Candidate,
     Finalist,
     InFloat,
+    Renamed,
     base_tag,
 )
 from edgesmith_builder.contract.resolve import (
@@ -107,6 +108,7 @@ __all__ = [
     "Precision",
     "Pruning",
     "Reference",
+    "Renamed",
     "ResolveRequest",
     "ResolveResult",
     "ResolvedFile",

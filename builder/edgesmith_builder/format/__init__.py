@@ -1,6 +1,7 @@
 """Formats that models come in: recognised by their bytes, and read without trusting them."""
 
 from edgesmith_builder.format.facts import ModelFacts, Original
-from edgesmith_builder.format.registry import read_source, shaped_source
+from edgesmith_builder.format.registry import read_source, renamed_source, shaped_source
+from edgesmith_builder.format.renames import Renames
 
-__all__ = ["ModelFacts", "Original", "read_source", "shaped_source"]
+__all__ = ["ModelFacts", "Original", "Renames", "read_source", "renamed_source", "shaped_source"]
