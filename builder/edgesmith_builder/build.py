@@ -5,8 +5,9 @@
 2. Look the base image up, and ask the registry whether it takes pushes.
 3. Where an image with the same bundle over another base is signed by the same key, or named by the request, take its
    layers: 4 to 6 fall away.
-4. Fetch the model and the data sets, and check each before anything is computed. Where the ONNX Runtime of the base
-   image is older than ours, write the model as that one reads it.
+4. Fetch the model and the data sets, and check each before anything is computed. An alternative gets the names of
+   spec.source for what it takes and answers. Where the ONNX Runtime of the base image is older than ours, write the
+   model as that one reads it.
 5. Score the source as it came and ask it some samples: what candidates are held against.
    Where asked for, remove channels of it: candidates are made of both, and held against the whole one.
 6. Walk the ladder: compile, score, replay, pack. Every rung that works is a finalist, whatever gates say of it.
@@ -21,9 +22,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgesmith_builder.contract import TOOLS, Build, BuildReport, BuildRequest, Finalist, reads, release_of
+from edgesmith_builder.contract import TOOLS, Build, BuildReport, BuildRequest, Finalist, Renamed, reads, release_of
 from edgesmith_builder.evidence import evidence_for, files_of, materials_of
-from edgesmith_builder.format import Reader
+from edgesmith_builder.format import Reader, Renames
 from edgesmith_builder.forms import Forms
 from edgesmith_builder.gather import Inputs, gather
 from edgesmith_builder.images import Made, images_of
@@ -40,6 +41,9 @@ from edgesmith_builder.source import Sources
 from edgesmith_builder.toolchain import Compiler, Material, is_read, toolchain_of
 
 log = logging.getLogger(__name__)
+
+_RENAMED = 16
+"""Tensors with another name that a report lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,10 +290,18 @@ def first_report(inputs: Inputs, outcome: Outcome) -> BuildReport:
         samples=own.samples if own else None,
         metric=inputs.metric.name,
         higher=inputs.metric.higher,
+        renamed=_renamed(inputs.renames),
         size=finalists[0].size,
         candidates=outcome.candidates,
     )
     return report.of(finalists[0]).model_copy(update={"finalists": finalists})
+
+
+def _renamed(renames: Renames) -> tuple[Renamed, ...]:
+    """What got another name, as the report lists it."""
+    inputs = [Renamed(kind="Input", was=was, now=now) for was, now in renames.inputs.items()]
+    outputs = [Renamed(kind="Output", was=was, now=now) for was, now in renames.outputs.items()]
+    return (*inputs, *outputs)[:_RENAMED]
 
 
 def finalist_of(attempt: Attempt, warnings: Sequence[str] = ()) -> Finalist:

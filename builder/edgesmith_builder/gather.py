@@ -6,7 +6,7 @@ import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,23 @@ from numpy.typing import NDArray
 from edgesmith_builder.contract import Artifact, Build, most_bytes
 from edgesmith_builder.dataset import CLASSES, LABELS, Labels, Samples, read_npz, samples_for
 from edgesmith_builder.errors import DatasetInvalid, ModelInvalid, ModelTooLarge, RequestInvalid
-from edgesmith_builder.format import ModelFacts, Reader, read_source, read_there, shaped_source
+from edgesmith_builder.format import (
+    ModelFacts,
+    Reader,
+    Renames,
+    read_source,
+    read_there,
+    renamed_source,
+    shaped_source,
+)
 from edgesmith_builder.interface import check_servable
 from edgesmith_builder.lastwords import in_hand
 from edgesmith_builder.limits import DATASET, MODEL, memory_limit, model_limit
 from edgesmith_builder.metric import Evaluation, Metric, Score, check_classes, metric_of
+from edgesmith_builder.pairing import paired, shown
 from edgesmith_builder.picture import GoldenPicture, declared_picture, golden_picture
 from edgesmith_builder.progress import size_text, step
-from edgesmith_builder.reference import check_interface, named_alike, score_reference
+from edgesmith_builder.reference import named_alike, score_reference
 from edgesmith_builder.score import ScoreFailed, SourceAnswers, ask_source, check_conversion, golden_inputs
 from edgesmith_builder.source import Limit, Source
 from edgesmith_runtime.engine import Engine, EngineError, load_engine
@@ -57,6 +66,8 @@ class Inputs:
     """The score of what an alternative is held against, on the evaluation set."""
     picture: GoldenPicture | None = None
     """How pictures are taken and answered, where that is declared."""
+    renames: Renames = field(default_factory=Renames)
+    """What of an alternative is called as the model of spec.source calls it, and not as it came."""
 
 
 Places = Callable[[str], str]
@@ -107,14 +118,15 @@ def gather(
     arrays = functools.cache(lambda field: _arrays(field, sets[field], wanted, sources, work))
     with ExitStack() as stack:
         source = _shaped(source, sets, arrays)
-        engine = stack.enter_context(_loaded(source, threads))
-        log.info("inputs %s, outputs %s", _specs(engine.inputs), _specs(engine.outputs))
-        facts, yardstick = source.facts, None
+        yardstick = None
         if reference is not None:
             reference = _shaped(reference, sets, arrays)
             yardstick = stack.enter_context(_loaded(reference, threads))
-            check_interface(source.what, engine, yardstick)
-            facts = named_alike(source.what, facts, reference.facts)
+        source, engine, renames = stack.enter_context(_standing_in(source, yardstick, threads))
+        log.info("inputs %s, outputs %s", _specs(engine.inputs), _specs(engine.outputs))
+        facts = source.facts if reference is None else named_alike(source.what, source.facts, reference.facts)
+        if compiled is not None:
+            compiled = renamed_source(compiled, renames, places("compiled"))
         there = read_there(facts, reader, source.what)
         labels = {"spec.evaluation": metric_of(wanted.metric, wanted.metric_options).labels}
         found = {
@@ -132,7 +144,7 @@ def gather(
             raise ModelInvalid(
                 f"{source.what} does not answer its samples: {error}; finite numbers were expected"
             ) from error
-    return replace(asked, model=there, compiled=compiled, picture=picture)
+    return replace(asked, model=there, compiled=compiled, picture=picture, renames=renames)
 
 
 def _picture(
@@ -202,6 +214,26 @@ def _loaded(found: _Found, threads: int) -> Iterator[Engine]:
             yield engine
         finally:
             engine.close()
+
+
+@contextmanager
+def _standing_in(found: _Found, reference: Engine | None, threads: int) -> Iterator[tuple[_Found, Engine, Renames]]:
+    """A model as its engine runs it, with the names of what it may stand in for.
+
+    Raises:
+        InterfaceMismatch: where it takes or answers otherwise.
+        ModelInvalid: as `_loaded`.
+    """
+    with _loaded(found, threads) as engine:
+        renames = paired(found.what, engine, reference) if reference is not None else Renames()
+        if not renames:
+            yield found, engine, renames
+            return
+    with step("tensors renamed") as current:
+        found = replace(found, facts=renamed_source(found.facts, renames, found.what))
+        current.say(f"{shown(str(renames))},")
+    with _loaded(found, threads) as engine:
+        yield found, engine, renames
 
 
 def _compiled(wanted: Build, artifact: Artifact, sources: Source, work: Path, places: Places) -> ModelFacts:

@@ -214,7 +214,7 @@ def test_an_estimator_that_skl2onnx_lacks_is_named(tmp_path: Path) -> None:
 
 def test_an_array_may_be_called_as_anything_but_an_output(tmp_path: Path) -> None:
     facts = read(tmp_path, LOGISTIC)
-    with pytest.raises(ModelInvalid, match=r"an output or a step 'probabilities', as the sets' array is called"):
+    with pytest.raises(ModelInvalid, match=r"has an output 'probabilities', as the sets' array is called"):
         shaped_source(facts, {"probabilities": 2}, WHAT)
 
 

@@ -14,11 +14,12 @@ from snapshots import REPORT, SETTINGS, model, node, profile, said, sentence
 from edgesmith.api.edgemodel import Alternative, EdgeModel
 from edgesmith.api.status import EdgeModelStatus
 from edgesmith.decide import decide, wanted
+from edgesmith.decide.build_status import known
 from edgesmith.decide.builds import BuildState, build_for
 from edgesmith.decide.contestants import MOST, contestants
 from edgesmith.decide.plan import Plan
 from edgesmith.decide.snapshot import Image, RegistryProblem
-from edgesmith_builder.contract import BuildFailure, Candidate, FailureReason, Finalist, Precision, Reference
+from edgesmith_builder.contract import BuildFailure, Candidate, FailureReason, Finalist, Precision, Reference, Renamed
 
 GATES = {"maxAccuracyDrop": "10%"}
 
@@ -321,6 +322,26 @@ def test_a_trial_takes_so_many_candidates_the_first_of_each_build_before_the_sec
     assert [(one.precision, one.rejected) for one in refused["m6"] or ()] == [
         ("fp32", "it is left out: a trial takes 16 candidates, those that come first in the ladder of each build")
     ]
+
+
+def test_the_status_says_what_a_build_renamed_and_keeps_it_while_the_registry_is_silent() -> None:
+    source, other = states(("fp32",), ("fp32",))
+    report = other.report
+    assert report is not None
+    told = (Renamed(kind="Input", was="input.1", now="data"), Renamed(kind="Output", was="473", now="scores"))
+    other = replace(other, report=report.model_copy(update={"renamed": told}))
+    found = known([source, other], source, {})["builds"]
+    assert [one.renamed for one in found] == [None, "input.1 -> data, 473 -> scores"]
+    kept = [one.model_dump(mode="json", by_alias=True) for one in found]
+    previous = {"variants": [{"profile": source.profile.metadata.name, "builds": kept}]}
+    silent = [replace(one, report=None) for one in (source, other)]
+    assert [one.renamed for one in known(silent, silent[0], previous)["builds"]] == [
+        None,
+        "input.1 -> data, 473 -> scores",
+    ]
+    many = tuple(Renamed(kind="Input", was="x" * 200, now="y" * 200) for _ in range(16))
+    long = replace(other, report=report.model_copy(update={"renamed": many}))
+    assert len(known([source, long], source, {})["builds"][1].renamed) == 1024
 
 
 def test_builds_name_the_source_that_they_are_held_against() -> None:

@@ -51,7 +51,7 @@ PANEL = {
 
 def test_every_candidate_has_a_line() -> None:
     header, int8, fp32, panel = report.as_text(reported(PI, PANEL)).splitlines()
-    assert header.split() == [name for name in report.HEADER if name != "MULTIPLICATIONS"]
+    assert header.split() == [name for name in report.HEADER if name not in ("MULTIPLICATIONS", "RENAMED")]
     words = ["pi", "int8", "97.10% ± 1.20%", "0.20% ± 0.85%", "9.000ms", "2.0 MB", "1.5 kB", "pi-7 (Cortex-A72)"]
     assert re.split(r" {3,}", int8) == [*words, "fp32 is faster."]
     assert fp32.endswith("It was chosen by <latency>.")
@@ -63,7 +63,7 @@ def test_what_pruning_left_has_a_column_where_something_was_pruned() -> None:
     pruned = {**int8, "precision": "int8-pruned", "multiplications": "47.92%"}
     trial = {**TRIED, "finalists": [pruned, int8, fp32]}
     header, first, second, _ = report.as_text(reported(PI, trials=(trial,))).splitlines()
-    assert header.split() == list(report.HEADER)
+    assert header.split() == [name for name in report.HEADER if name != "RENAMED"]
     at = header.index("MULTIPLICATIONS")
     assert (first[at : at + 6], second[at : at + 6]) == ("47.92%", "-     ")
     assert "int8-pruned" in first
@@ -143,6 +143,20 @@ def test_candidates_of_alternatives_are_named_after_them_and_those_that_are_out_
         ("gru/int8", "77.00%", "It is out: it drops by 0.2."),
         ("lstm", "", "It is out: It takes other inputs."),
     ]
+
+
+def test_tensors_that_were_renamed_have_a_column_where_there_are_some() -> None:
+    named = [{**one, "renamed": "input.1 -> data"} if one["alternative"] == "gru" else one for one in BUILDS]
+    model = reported({**GRU, "builds": named}, trials=(RIVALS,))
+    assert [(one.candidate, one.renamed) for one in report.rows_of(model) if one.renamed] == [
+        ("gru/fp32", "input.1 -> data"),
+        ("gru/int8", "input.1 -> data"),
+    ]
+    header, *lines = report.as_text(model).splitlines()
+    assert "RENAMED" in header.split()
+    assert [line.split()[1] for line in lines if "input.1 -> data" in line] == ["gru/fp32", "gru/int8"]
+    alone = reported({**GRU, "builds": named, "refused": []}, trials=())
+    assert report.rows_of(alone)[0].renamed == "input.1 -> data"
 
 
 def test_an_alternative_whose_candidates_are_all_out_has_no_further_line() -> None:

@@ -53,6 +53,7 @@ from edgesmith_builder.contract.report import (
     Candidate,
     Finalist,
     InFloat,
+    Renamed,
     base_tag,
 )
 from edgesmith_builder.contract.resolve import (
@@ -127,6 +128,7 @@ __all__ = [
     "Reads",
     "Reference",
     "Release",
+    "Renamed",
     "ResolveRequest",
     "ResolveResult",
     "ResolvedFile",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -42,6 +42,20 @@ class InFloat(Wire):
     """Which of what it reads and writes loses most."""
     decibels: float
     """What eight bits leave of that: 20 where noise is a tenth of the signal, 0 where it is as large."""
+
+
+class Renamed(Wire):
+    """An input or output of an alternative that is called as the model of `spec.source` calls it."""
+
+    kind: Literal["Input", "Output"]
+    was: str
+    """As the alternative's file has it."""
+    now: str
+    """As the model of `spec.source` and every client have it."""
+
+    def __str__(self) -> str:
+        """As people read it: `input.1 -> data`."""
+        return f"{self.was} -> {self.now}"
 
 
 class Candidate(Wire):
@@ -126,6 +140,8 @@ class BuildReport(Wire):
     """What sentences call the metric."""
     higher: bool = True
     """Whether a higher value of the metric is a better one."""
+    renamed: tuple[Renamed, ...] = ()
+    """Of an alternative, whose tensors came under other names; 16 at most are listed."""
     size: int
     """Bytes of the model layer: what travels when only the model changes."""
     footprint: int | None = None

@@ -11,6 +11,7 @@ from edgesmith_builder.errors import ModelInvalid
 from edgesmith_builder.format import onnx, scikit, tflite
 from edgesmith_builder.format.archive import archive_of
 from edgesmith_builder.format.facts import ModelFacts
+from edgesmith_builder.format.renames import RenamedOriginal, Renames
 from edgesmith_builder.lastwords import in_hand
 
 _HEAD = 4096
@@ -31,6 +32,9 @@ class Format(Protocol):
 
     def shaped(self, facts: ModelFacts, ranks: Mapping[str, int], what: str) -> ModelFacts:
         """Give inputs that have no shape as many open axes as `ranks` says, in the file."""
+
+    def renamed(self, facts: ModelFacts, renames: Renames, what: str) -> ModelFacts:
+        """Give inputs and outputs other names, in the file."""
 
 
 _FORMATS: tuple[Format, ...] = (tflite, onnx)
@@ -88,5 +92,28 @@ def shaped_source(facts: ModelFacts, ranks: Mapping[str, int], what: str) -> Mod
     """
     if facts.unnamed:
         return onnx.named(facts, ranks, what)
-    found = next(one for one in _FORMATS if facts.path.suffix == one.SUFFIX)
-    return found.shaped(facts, ranks, what)
+    return _format_of(facts).shaped(facts, ranks, what)
+
+
+def renamed_source(facts: ModelFacts, renames: Renames, what: str) -> ModelFacts:
+    """Give what a model takes and answers other names, in its file.
+
+    Args:
+        facts: The model; its file is written anew.
+        renames: The names; those that the model does not have change nothing.
+        what: What messages call the model.
+
+    Raises:
+        InterfaceMismatch: where its format cannot have them.
+    """
+    if not renames:
+        return facts
+    made = _format_of(facts).renamed(facts, renames, what)
+    if made.original is None:
+        return made
+    return replace(made, original=RenamedOriginal(made.original, renames.outputs))
+
+
+def _format_of(facts: ModelFacts) -> Format:
+    """The format of a file that was read."""
+    return next(one for one in _FORMATS if facts.path.suffix == one.SUFFIX)

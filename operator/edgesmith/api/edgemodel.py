@@ -42,8 +42,9 @@ class Alternative(Model):
     )
     source: ModelFile = Field(
         description=(
-            "The trained model. It takes the same inputs and answers the same outputs as spec.source, by name, type "
-            "and shape; it is built and scored with the same data sets and fetched with spec.source.secretRef."
+            "The trained model. It takes the same inputs and answers the same outputs as spec.source, by type and "
+            "shape; where names differ, it gets those of spec.source. It is built and scored with the same data sets "
+            "and fetched with spec.source.secretRef."
         )
     )
     compiled: tuple[Compiled, ...] = Field(

@@ -93,6 +93,14 @@ class VariantBuild(Model):
     state: str = Field(description="Built, Building, Waiting, or Failed: it is out, and the others go on without it.")
     reason: str | None = Field(None, description="Why it is in that state, in one word for machines.")
     message: str | None = Field(None, max_length=1024, description="Why, in one sentence for people.")
+    renamed: str | None = Field(
+        None,
+        max_length=1024,
+        description=(
+            "Tensors of the alternative that the build calls as spec.source does, with the names that they came under: "
+            "`input.1 -> data, 473 -> scores`."
+        ),
+    )
 
 
 class TransferStatus(Model):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -34,12 +35,31 @@ class Row:
     size: str
     multiplications: str
     """Of a pruned candidate: the share of the source's that is left."""
+    renamed: str
+    """Of an alternative: tensors that are called as the source calls them, with the names that they came under."""
     device: str
     """Where latency and memory were measured."""
     verdict: str
 
 
-HEADER = ("PROFILE", "CANDIDATE", "SCORE", "DROP", "P95", "MEMORY", "SIZE", "MULTIPLICATIONS", "DEVICE", "VERDICT")
+HEADER = (
+    "PROFILE",
+    "CANDIDATE",
+    "SCORE",
+    "DROP",
+    "P95",
+    "MEMORY",
+    "SIZE",
+    "MULTIPLICATIONS",
+    "RENAMED",
+    "DEVICE",
+    "VERDICT",
+)
+_SELDOM = frozenset({"MULTIPLICATIONS", "RENAMED"})
+"""Columns that the table has where a row fills them."""
+
+_Renamed = Mapping[str, str]
+"""What each alternative's build renamed, by its name."""
 
 
 def run(found: argparse.Namespace) -> Answer:
@@ -79,12 +99,13 @@ def rows_of(model: EdgeModel) -> list[Row]:
     found: list[Row] = []
     for variant in status.variants:
         trial = trials.get((variant.profile, _trial_key(variant)))
+        renamed = {one.alternative: one.renamed or "" for one in variant.builds}
         if trial:
-            found += [_tried(trial, one) for one in trial.finalists]
+            found += [_tried(trial, one, renamed) for one in trial.finalists]
         elif variant.precision:
-            found.append(_alone(variant, never=model.spec.optimize.trial == "Never"))
+            found.append(_alone(variant, renamed, never=model.spec.optimize.trial == "Never"))
         tried = {one.name for one in trial.finalists} if trial else set()
-        found += [_out(variant.profile, one) for one in variant.refused if one.name not in tried]
+        found += [_out(variant.profile, one, renamed) for one in variant.refused if one.name not in tried]
         # Where the candidates of one that failed are out, each says why.
         told = {("Failed", one.alternative) for one in variant.refused}
         unbuilt = [one for one in variant.builds if one.message and (one.state, one.alternative) not in told]
@@ -98,7 +119,7 @@ def as_text(model: EdgeModel) -> str:
     if not rows:
         return f"Nothing was measured yet for EdgeModel {model.metadata.name}."
     lines = [list(asdict(row).values()) for row in rows]
-    shown = [at for at, name in enumerate(HEADER) if name != "MULTIPLICATIONS" or any(line[at] for line in lines)]
+    shown = [at for at, name in enumerate(HEADER) if name not in _SELDOM or any(line[at] for line in lines)]
     return table([HEADER[at] for at in shown], [[line[at] for at in shown] for line in lines])
 
 
@@ -137,7 +158,7 @@ def chart_of(model: EdgeModel) -> Chart:
     return Chart(f"{model.metadata.namespace}/{model.metadata.name}", "p95 latency in ms", f"{metric}{percent}", points)
 
 
-def _tried(trial: TrialStatus, one: FinalistStatus) -> Row:
+def _tried(trial: TrialStatus, one: FinalistStatus, renamed: _Renamed) -> Row:
     processor = (trial.device or {}).get("processor")
     device = f"{trial.node} ({processor})" if trial.node and processor else trial.node or ""
     return Row(
@@ -149,12 +170,13 @@ def _tried(trial: TrialStatus, one: FinalistStatus) -> Row:
         size(one.memory),
         size(one.size),
         one.multiplications or "",
+        renamed.get(one.alternative or "", ""),
         device,
         one.verdict or trial.message or "",
     )
 
 
-def _out(profile: str, one: RefusedCandidate) -> Row:
+def _out(profile: str, one: RefusedCandidate, renamed: _Renamed) -> Row:
     return Row(
         profile,
         one.name,
@@ -164,6 +186,7 @@ def _out(profile: str, one: RefusedCandidate) -> Row:
         "",
         size(one.size),
         one.multiplications or "",
+        renamed.get(one.alternative or "", ""),
         "",
         f"It is out: {one.message.rstrip('.')}.",
     )
@@ -172,7 +195,7 @@ def _out(profile: str, one: RefusedCandidate) -> Row:
 def _unbuilt(profile: str, one: VariantBuild) -> Row:
     """A build of an alternative, or of the source beside some, that has no candidates."""
     verdict = f"It is out: {one.message}" if one.state == "Failed" else f"{one.state}: {one.message}"
-    return Row(profile, one.alternative, "", "", "", "", "", "", "", verdict)
+    return Row(profile, one.alternative, "", "", "", "", "", "", one.renamed or "", "", verdict)
 
 
 def _trial_key(variant: VariantStatus) -> str:
@@ -180,7 +203,7 @@ def _trial_key(variant: VariantStatus) -> str:
     return next((one.build_key for one in variant.builds), variant.build_key or "")
 
 
-def _alone(one: VariantStatus, *, never: bool) -> Row:
+def _alone(one: VariantStatus, renamed: _Renamed, *, never: bool) -> Row:
     """The candidate of a build without a trial."""
     if never:
         why = "It is the first of the ladder that keeps the gates; spec.optimize.trial is Never."
@@ -195,6 +218,7 @@ def _alone(one: VariantStatus, *, never: bool) -> Row:
         "",
         size(one.size),
         one.multiplications or "",
+        renamed.get(one.alternative or "", ""),
         "",
         why,
     )

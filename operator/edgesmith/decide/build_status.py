@@ -72,6 +72,8 @@ def made_builds(profile: str, states: Sequence[BuildState], previous: Mapping[st
 
 def _build(state: BuildState, previous: Mapping[str, Any]) -> VariantBuild:
     before = build_before(previous, state.profile.metadata.name, state.build.key)
+    told = [str(one) for one in state.report.renamed] if state.report else []
+    renamed = ", ".join(told) if state.report else before.get("renamed") or ""
     phase = "Failed" if state.phase == "Waiting" and state.tried else state.phase
     return VariantBuild(
         alternative=state.alternative or "",
@@ -80,6 +82,7 @@ def _build(state: BuildState, previous: Mapping[str, Any]) -> VariantBuild:
         state=phase,
         reason=state.reason,
         message=bounded(state.message) or None,
+        renamed=bounded(renamed) or None,
     )
 
 

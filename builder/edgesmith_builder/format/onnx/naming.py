@@ -9,7 +9,8 @@ import onnx
 
 from edgesmith_builder.errors import ModelInvalid
 from edgesmith_builder.format.facts import ModelFacts
-from edgesmith_builder.format.onnx.nesting import subgraphs
+from edgesmith_builder.format.onnx.renaming import NameShared, rename
+from edgesmith_builder.format.renames import Renames
 
 
 def named(facts: ModelFacts, names: Collection[str], what: str) -> ModelFacts:
@@ -21,20 +22,17 @@ def named(facts: ModelFacts, names: Collection[str], what: str) -> ModelFacts:
         what: What messages call it.
 
     Raises:
-        ModelInvalid: where something else in the graph has that name.
+        ModelInvalid: where an output has that name.
     """
     model = onnx.load_model(facts.path, load_external_data=False)
     if len(names) != 1 or len(model.graph.input) != 1:
         return facts
     (new,), old = names, model.graph.input[0].name
-    nodes = [node for graph in subgraphs(model.graph) for node in graph.node]
-    if new != old and any(new in (*node.input, *node.output) for node in nodes):
+    try:
+        rename(model, Renames(inputs={old: new}))
+    except NameShared:
         raise ModelInvalid(
-            f"{what} has an output or a step {new!r}, as the sets' array is called; another name for the array was "
-            "expected"
-        )
-    model.graph.input[0].name = new
-    for node in nodes:
-        node.input[:] = [new if name == old else name for name in node.input]
+            f"{what} has an output {new!r}, as the sets' array is called; another name for the array was expected"
+        ) from None
     onnx.save_model(model, facts.path)
     return replace(facts, size=facts.path.stat().st_size)

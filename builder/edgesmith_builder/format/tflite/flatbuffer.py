@@ -36,12 +36,12 @@ class Table:
 
     def number(self, field: int, kind: str, default: int = 0) -> int:
         """A field that is a number, by the letter that `struct` has for its type."""
-        place = self._field(field)
+        place = self.place_of(field)
         return default if place is None else _number(self.data, f"<{kind}", place)
 
     def table(self, field: int) -> Table | None:
         """A field that is a table."""
-        place = self._field(field)
+        place = self.place_of(field)
         return None if place is None else Table(self.data, self._behind(place))
 
     def tables(self, field: int, most: int) -> tuple[Table, ...]:
@@ -77,10 +77,9 @@ class Table:
 
     def text(self, field: int) -> str:
         """The beginning of a field that is a string."""
-        count, first = self._vector(field, 1)
-        return str(self.data[first : first + min(count, _TEXT)], "utf-8", "replace")
+        return str(self.bytes(field)[:_TEXT], "utf-8", "replace")
 
-    def _field(self, field: int) -> int | None:
+    def place_of(self, field: int) -> int | None:
         """Where a field is; None where it is absent."""
         vtable = self.place - _number(self.data, "<i", self.place)
         size = _number(self.data, "<H", vtable)
@@ -102,7 +101,7 @@ class Table:
 
     def _vector(self, field: int, size: int, most: int | None = None) -> tuple[int, int]:
         """How many elements a vector has, and where the first is."""
-        place = self._field(field)
+        place = self.place_of(field)
         if place is None:
             return 0, 0
         start = self._behind(place)

@@ -18,7 +18,8 @@ small file could take for ever to read."""
 MODEL_CODES, MODEL_GRAPHS, MODEL_BUFFERS = 1, 2, 4
 GRAPH_TENSORS, GRAPH_INPUTS, GRAPH_OUTPUTS, GRAPH_OPERATORS = 0, 1, 2, 3
 CODE_CUSTOM = 1
-_TENSOR_SHAPE, _TENSOR_TYPE, _TENSOR_BUFFER, _TENSOR_NAME, _TENSOR_SCALES = 0, 1, 2, 3, 4
+TENSOR_NAME = 3
+_TENSOR_SHAPE, _TENSOR_TYPE, _TENSOR_BUFFER, _TENSOR_SCALES = 0, 1, 2, 4
 _SCALE, _ZERO = 2, 3
 
 FLOAT32, FLOAT16, UINT8, INT8 = 0, 1, 3, 9
@@ -60,7 +61,7 @@ def tensor_of(table: Table, sizes: list[int], what: str) -> Tensor:
     Raises:
         ModelInvalid: where it lies in a buffer that is not there.
     """
-    buffer, name = table.number(_TENSOR_BUFFER, "I"), table.text(_TENSOR_NAME)
+    buffer, name = table.number(_TENSOR_BUFFER, "I"), table.text(TENSOR_NAME)
     if buffer >= max(1, len(sizes)):
         raise ModelInvalid(f"{what} has the tensor {name!r} in buffer {buffer}; one of its {len(sizes)} was expected")
     scales = table.table(_TENSOR_SCALES)
