@@ -358,7 +358,9 @@ def _down(world: World, name: str) -> bool:
     """
     label = world.nodes[name].labels.get(world.label)
     if label is None and name in world.lent:
-        return world.reachable(name) and world.takes_pods(name)
+        # One that is of another profile since then is no node of this EdgeModel.
+        ours = world.nodes[name].labels["device"] in {one.metadata.name for one in world.profiles}
+        return ours and world.reachable(name) and world.takes_pods(name)
     if label is None or not world.revisions.get(daemon_set_name(world.name, label)):
         return False
     if world.reachable(name):

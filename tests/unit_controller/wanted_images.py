@@ -97,12 +97,12 @@ class FakeRegistry:
             raise self.answer
         return self.answer
 
-    async def names(self, reference: Reference, digest: str) -> bool:
+    async def digest_under(self, reference: Reference) -> str | None:
         assert reference.tag
         self.looked += 1
         if isinstance(self.answer, RegistryError):
             raise self.answer
-        return self.answer is not None and self.answer.digest == digest
+        return self.answer.digest if self.answer else None
 
     async def document(self, reference: Reference) -> Index | None:
         self.base_asked += 1
