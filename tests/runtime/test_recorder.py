@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -34,6 +35,9 @@ class Taking:
 
     def __init__(self, folder: Path) -> None:
         self.time = 0.0
+        self.took = 0.0
+        """Seconds that a look takes: not those of a machine that others keep busy."""
+        self._stopwatch = 0.0
         disk = RealDisk()
         self.spool = Spool(disk, folder, 1 << 20)
         self.standing = folder / "uplink.json"
@@ -45,6 +49,10 @@ class Taking:
 
     def instant(self) -> Instant:
         return Instant("boot", self.time)
+
+    def stopwatch(self) -> float:
+        self._stopwatch += self.took
+        return self._stopwatch
 
     def after(self, seconds: float) -> float:
         """Let time pass and call it; gives when it is to be called again."""
@@ -70,8 +78,11 @@ class Taking:
 
 
 @pytest.fixture
-def taking(tmp_path: Path) -> Taking:
-    return Taking(tmp_path)
+def taking(tmp_path: Path) -> Iterator[Taking]:
+    with pytest.MonkeyPatch.context() as patched:
+        taking = Taking(tmp_path)
+        patched.setattr("time.perf_counter", taking.stopwatch)
+        yield taking
 
 
 def test_without_samples_only_what_was_saved_up_is_kept(taking: Taking) -> None:
@@ -120,7 +131,7 @@ def test_a_disk_that_cannot_be_looked_at_is_looked_at_until_it_can(
     def fails() -> NoReturn:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(taking.spool, "kept", fails)
+    monkeypatch.setattr(taking.spool, "state", fails)
     assert taking.settle() <= LOOK
     assert taking.told == 0
     monkeypatch.undo()
@@ -128,13 +139,11 @@ def test_a_disk_that_cannot_be_looked_at_is_looked_at_until_it_can(
     assert taking.told == 1
 
 
-def test_a_look_that_takes_long_is_rare(taking: Taking, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_that_takes_long_is_rare(taking: Taking) -> None:
     """Thousands of files are no reason to be busy: a look takes a 200th of the time at most."""
     assert taking.spool.put(b"an object", value=1).kept
-    moments = iter((0.0, 0.15))
-    monkeypatch.setattr("time.perf_counter", lambda: next(moments))
+    taking.took = 0.15
     taking.after(LOOK)
-    monkeypatch.undo()
     assert taking.after(0) == pytest.approx(30)
 
 

@@ -24,7 +24,8 @@ from edgesmith_runtime.sampling.recorder import Keeping, Recorder, Subject
 from edgesmith_runtime.sampling.redaction import Redaction
 from edgesmith_runtime.spool.budget import DAY, DayBudget
 from edgesmith_runtime.spool.elapsed import Instant
-from edgesmith_runtime.spool.spool import Kept, Put, Spool, Waiting
+from edgesmith_runtime.spool.kept import Kept
+from edgesmith_runtime.spool.spool import Put, Spool, Waiting
 from edgesmith_runtime.uplink.answers import Outcome
 from edgesmith_runtime.uplink.sending import Sending
 

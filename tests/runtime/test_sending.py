@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from power import chances
 
-from edgesmith_runtime.spool.spool import Kept
+from edgesmith_runtime.spool.kept import Kept
 from edgesmith_runtime.uplink.answers import Outcome
 from edgesmith_runtime.uplink.rate import Rate
 from edgesmith_runtime.uplink.sending import Sending

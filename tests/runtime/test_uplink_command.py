@@ -16,7 +16,8 @@ import pytest
 from played import Answer, Played, refused
 
 from edgesmith_runtime.spool.disk import RealDisk
-from edgesmith_runtime.spool.spool import Kept, Spool, Waiting
+from edgesmith_runtime.spool.kept import Kept
+from edgesmith_runtime.spool.spool import Spool, Waiting
 from edgesmith_runtime.uplink.command import Uplink, UplinkSettings
 from edgesmith_runtime.uplink.credentials import CredentialsInvalid, read_login
 from edgesmith_runtime.uplink.rate import Rate
@@ -257,7 +258,7 @@ def sends(tmp_path: Path, disk: Faulty, looks: int) -> tuple[list[str], Uplink]:
     keys(tmp_path)
     with Played(lambda request: (request.rfile.read(int(request.headers["Content-Length"])), Answer())[1]) as store:
         found = uplink(tmp_path, f"http://127.0.0.1:{store.port}", threading.Event())
-        found._waiting = Waiting(disk, tmp_path / "spool" / "objects")
+        found._waiting = found._left._waiting = Waiting(disk, tmp_path / "spool" / "objects")
         for _ in range(looks):
             found._step()
         found._bucket.close()
@@ -272,7 +273,7 @@ def test_what_cannot_be_removed_is_sent_once_and_removed_when_it_can_be(tmp_path
     assert len(asked) == len(set(asked)) == len(spool.kept()) == 3
     disk.read_only = False
     sending._step()
-    assert (spool.kept(), sending._stored) == ([], set())
+    assert (spool.kept(), sending._left._stored) == ([], set())
 
 
 def test_one_that_cannot_be_read_keeps_no_other_back(

@@ -44,6 +44,8 @@ class PowerDisk:
         self._lasting: dict[Path, _File] = {}
         self._done: list[tuple[Path, _File | None]] = []
         self._open: dict[int, _File] = {}
+        self._lengths: dict[Path, int] = {}
+        self._changes = 0
 
     def after_cut(self, chance: random.Random) -> PowerDisk:
         """The disk as it may be found when the power is back."""
@@ -73,6 +75,7 @@ class PowerDisk:
         self.steps += 1
 
     def _name(self, path: Path, file: _File | None) -> None:
+        self._changes += 1
         self._done.append((path, file))
         if file is None:
             self._names.pop(path, None)
@@ -109,6 +112,7 @@ class PowerDisk:
 
     def rename(self, path: Path, target: Path) -> None:
         self._step()
+        self._changes += 1
         file = self._names[path]
         self._done.append((target, file))
         self._done.append((path, None))
@@ -134,3 +138,14 @@ class PowerDisk:
         if path not in self._names:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))
         return bytes(self._names[path].data)
+
+    def state(self, folder: Path) -> tuple[int, ...]:
+        del folder
+        return (self._changes,)
+
+    def lengthen(self, path: Path) -> None:
+        self._step()
+        self._lengths[path] = self.length(path) + 1
+
+    def length(self, path: Path) -> int:
+        return self._lengths.get(path, 0)

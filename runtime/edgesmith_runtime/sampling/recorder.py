@@ -167,13 +167,13 @@ class Recorder:
         self._settled = self._seen.known and not self._seen.objects and self._seen == before
 
     def _look(self) -> _Seen:
-        """Look at the spool: on the observers' thread, since there may be thousands of files."""
+        """Look at the spool: on the observers' thread, since it lists thousands of files where some were sent."""
         standing = Standing.read(self._standing)
         try:
-            waiting = self._spool.kept()
+            waiting = self._spool.waiting()
         except OSError:
             return _Seen(0, 0, standing, known=False)
-        return _Seen(len(waiting), sum(one.room for one in waiting), standing, known=True)
+        return _Seen(len(waiting), waiting.room, standing, known=True)
 
     def tell(self, metrics: Metrics) -> None:
         """Say what waits, and what the uplink last said."""

@@ -46,6 +46,15 @@ class Disk(Protocol):
     def read(self, path: Path) -> bytes:
         """All bytes of a file."""
 
+    def state(self, folder: Path) -> tuple[int, ...]:
+        """What changes when a name comes or goes; empty where the folder has gone."""
+
+    def lengthen(self, path: Path) -> None:
+        """Make a file one byte longer, or begin one of one byte; a disk that is full has room for that."""
+
+    def length(self, path: Path) -> int:
+        """Bytes of a file; 0 where there is none."""
+
 
 class RealDisk:
     """The node's."""
@@ -105,6 +114,29 @@ class RealDisk:
     def read(self, path: Path) -> bytes:
         """As `Disk`."""
         return path.read_bytes()
+
+    def state(self, folder: Path) -> tuple[int, ...]:
+        """As `Disk`."""
+        try:
+            found = os.stat(folder)  # noqa: PTH116 - as `os.scandir`: no other object for what is asked often
+        except FileNotFoundError:
+            return ()
+        return found.st_dev, found.st_ino, found.st_mtime_ns
+
+    def lengthen(self, path: Path) -> None:
+        """As `Disk`."""
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
+        try:
+            os.ftruncate(handle, os.fstat(handle).st_size + 1)  # a hole takes no block
+        finally:
+            os.close(handle)
+
+    def length(self, path: Path) -> int:
+        """As `Disk`."""
+        try:
+            return os.stat(path, follow_symlinks=False).st_size  # noqa: PTH116 - as above
+        except FileNotFoundError:
+            return 0
 
 
 def write_whole(disk: Disk, path: Path, data: bytes, part: Path) -> None:

@@ -1,60 +1,38 @@
-"""Objects that wait for the link, a file each: its name says what it is worth, so that a listing is all there is.
+"""Objects that wait for the link, a file each.
 
-A name sorts as objects are dropped when room is wanted: `GROUP VALUE-ORDER-SHA256.npz`. Random samples (group 1) go
-last, and which of them go does not depend on what they show: what is left of them is still a fair share. Within a group
-the less valuable go first, and of equals the older.
+The server alone adds to them, and the uplink, another process, removes what was sent. So the server knows what is there
+without looking (`Index`): it lists the folder at the start and after an error, and where something has to go for want
+of room though others removed some since: each removal makes a file beside the objects longer by one byte.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import re
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edgesmith_runtime.spool.disk import write_whole
+from edgesmith_runtime.spool.index import Index
+from edgesmith_runtime.spool.kept import Kept, is_name, worth
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from edgesmith_runtime.spool.disk import Disk
 
-__all__ = ["FULL", "LARGEST", "MOST_VALUE", "Kept", "Put", "Spool", "Waiting"]
+__all__ = ["FULL", "LARGEST", "Put", "Spool", "Waiting"]
 
 LARGEST: Final = 4 << 20
 """Bytes of one object. Parts of an S3 upload have 5 MiB at least, so that no object has parts: one is sent or not."""
-MOST_VALUE: Final = 9999
-_BLOCK: Final = 4096
-"""What a file takes of a disk is a multiple of it."""
-_NAME: Final = re.compile(r"([01])([0-9]{4})-([0-9]{12})-([0-9a-f]{64})\.npz")
 _PART: Final = "part"
+_REMOVED: Final = "removed"
+"""The file that has a byte for each object that was sent and removed."""
+_ALL: Final = "2"
+"""Behind every name."""
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Kept:
-    """An object in the spool; the lesser of two is dropped first.
-
-    Attributes:
-        name: Its file's name.
-        size: Its bytes.
-    """
-
-    name: str
-    size: int
-
-    @property
-    def digest(self) -> str:
-        """The SHA-256 of its bytes, in hex."""
-        found = _NAME.fullmatch(self.name)
-        return found[4] if found else ""
-
-    @property
-    def room(self) -> int:
-        """What it takes of the disk, in bytes."""
-        return -(-self.size // _BLOCK) * _BLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +63,16 @@ class Waiting:
         self._folder = folder
 
     def kept(self) -> list[Kept]:
-        """All objects, the one to drop first in front."""
-        return sorted(Kept(name, size) for name, size in self._disk.files(self._folder) if _NAME.fullmatch(name))
+        """All objects, the one to drop first in front; this lists the folder."""
+        return list(self.listed())
+
+    def listed(self) -> Index:
+        """The same as an index."""
+        return Index(Kept(name, size) for name, size in self._disk.files(self._folder) if is_name(name))
+
+    def state(self) -> tuple[int, ...]:
+        """What changes when an object comes or goes."""
+        return self._disk.state(self._folder)
 
     def read(self, kept: Kept) -> bytes | None:
         """An object's bytes; None where it has gone, or is not what was put there, in which case it goes."""
@@ -103,8 +89,10 @@ class Waiting:
         return data
 
     def remove(self, kept: Kept) -> None:
-        """Remove an object."""
+        """Remove an object, and let the server know that one went."""
         self._disk.remove(self._folder / kept.name)
+        with suppress(OSError):  # it has gone: that this cannot be noted is no error
+            self._disk.lengthen(self._folder / _REMOVED)
 
 
 class Spool(Waiting):
@@ -119,6 +107,12 @@ class Spool(Waiting):
     def __init__(self, disk: Disk, folder: Path, limit: int) -> None:
         super().__init__(disk, folder)
         self._limit = limit
+        self._index: Index | None = None
+        """What is there, and maybe what was there and was removed since by others; None where it has to be listed."""
+        self._removed = -1
+        """How many others had removed when it was listed."""
+        self._left: tuple[int, ...] | None = None
+        """The state that the folder was left in by what was last done here."""
 
     def recover(self) -> tuple[Kept, ...]:
         """After a start: remove what was being written, and what is above the limit; returns the latter.
@@ -129,11 +123,28 @@ class Spool(Waiting):
         for name, _ in list(self._disk.files(self._folder)):
             if name.startswith(_PART):
                 self._disk.remove(self._folder / name)
-        kept = self.kept()
-        going = _going(kept, sum(one.room for one in kept) - self._limit)
-        for one in going:
-            self.remove(one)
+        self._index = None
+        index = self.waiting()
+        going = index.lesser(index.room - self._limit, _ALL)
+        with self._doing():
+            for one in going:
+                self._drop(index, one)
         return going
+
+    def waiting(self) -> Index:
+        """What is there now; it is listed only where others removed something, or nothing is known.
+
+        Raises:
+            OSError: The folder cannot be read.
+        """
+        removed, state = self._disk.length(self._folder / _REMOVED), self.state()
+        if self._index is None or (removed, state) != (self._removed, self._left):
+            newest = self._index.newest if self._index is not None else 0
+            self._index = None
+            index = self.listed()
+            index.newest = max(index.newest, newest)
+            self._index, self._removed, self._left = index, removed, state
+        return self._index
 
     def put(self, data: bytes, *, value: int, random: bool = False) -> Put:
         """Keep an object where there is room for it, or what is worth less goes for it.
@@ -144,16 +155,19 @@ class Spool(Waiting):
                 what it shows.
             random: Whether it is a random sample.
         """
-        digest, kept = hashlib.sha256(data).hexdigest(), self.kept()
-        if any(one.digest == digest for one in kept):
+        digest, index = hashlib.sha256(data).hexdigest(), self._index if self._index is not None else self.waiting()
+        size = Kept("", len(data)).room
+        if index.holds(digest) or index.room + size > self._limit:
+            index = self.waiting()
+        if index.holds(digest):
             return Put(kept=True)
-        order = 1 + max((int(one.name[6:18]) for one in kept), default=0)
-        new = Kept(f"{int(random)}{min(MOST_VALUE, max(0, value)):04d}-{order:012d}-{digest}.npz", len(data))
-        over = sum(one.room for one in kept) + new.room - self._limit
-        going = _going([one for one in kept if one < new], over)
-        if len(data) > LARGEST or over > sum(one.room for one in going):
+        name = f"{worth(value, random=random)}-{index.newest + 1:012d}-{digest}.npz"
+        over = index.room + size - self._limit
+        going = index.lesser(over, name)
+        if len(data) > LARGEST or over > _room(going):
             return Put(kept=False)
-        return self._write(new, data, kept, going)
+        with self._doing():
+            return self._write(index, Kept(name, len(data)), data, over)
 
     def give_room(self, size: int, *, value: int, random: bool = False) -> tuple[Kept, ...]:
         """Drop what is worth less than another object, so that a disk that is full has room for so many bytes.
@@ -166,54 +180,82 @@ class Spool(Waiting):
         Returns:
             What went; nothing where all of it would not be enough.
         """
-        limit = f"{int(random)}{min(MOST_VALUE, max(0, value)):04d}"
-        lesser = [one for one in self.kept() if one.name < limit]
-        going = _going(lesser, size)
-        if sum(one.room for one in going) < size:
+        index = self.waiting()
+        with self._doing():
+            return self._make_room(index, size, worth(value, random=random))
+
+    def _make_room(self, index: Index, size: int, name: str) -> tuple[Kept, ...]:
+        going = index.lesser(size, name)
+        if _room(going) < size:
             return ()
         for one in going:
-            self.remove(one)
+            self._drop(index, one)
         return going
 
-    def _write(self, new: Kept, data: bytes, kept: list[Kept], going: tuple[Kept, ...]) -> Put:
+    def _write(self, index: Index, new: Kept, data: bytes, over: int) -> Put:
         """What goes for it goes afterwards: a kill between the two loses nothing. A full disk leaves no such choice."""
-        gone: list[Kept] = []
-        lesser = [one for one in kept if one < new]
+        gone: tuple[Kept, ...] = ()
         while True:
             try:
                 write_whole(self._disk, self._folder / new.name, data, self._folder / f"{_PART}.npz")
             except OSError as error:
-                # It may be there, and would be sent, though it counts as not kept.
-                with suppress(OSError):
-                    self._disk.remove(self._folder / new.name)
+                self._take_back(new)
                 if error.errno not in FULL:
                     raise
-                room = _going([one for one in lesser if one not in gone], new.room)
-                if sum(one.room for one in room) < new.room:
-                    return Put(kept=False, dropped=tuple(gone), full=True)
-                for one in room:
-                    self.remove(one)
+                room = self._make_room(index, new.room, new.name)
+                if not room:
+                    return Put(kept=False, dropped=gone, full=True)
                 gone += room
                 continue
-            self._drop([one for one in going if one not in gone], new)
-            return Put(kept=True, dropped=tuple(gone) + tuple(one for one in going if one not in gone))
+            going = index.lesser(over - _room(gone), new.name)
+            index.add(new)
+            self._drop_for(index, going, new)
+            return Put(kept=True, dropped=gone + going)
 
-    def _drop(self, going: list[Kept], new: Kept) -> None:
+    def _take_back(self, new: Kept) -> None:
+        """Remove what may be there, and would be sent, though it counts as not kept; where it may stay, list again."""
+        path = self._folder / new.name
+        try:
+            self._disk.remove(path)
+        except OSError:
+            with suppress(OSError):
+                if not self._disk.length(path):  # it never was there: a disk that refuses all is not listed each time
+                    return
+            self._index = None
+
+    def _drop_for(self, index: Index, going: tuple[Kept, ...], new: Kept) -> None:
         """Remove what goes for another object; where it cannot go, that one does: or each would add to the limit."""
         try:
             for one in going:
-                self.remove(one)
+                self._drop(index, one)
         except OSError:
-            self.remove(new)
+            self._drop(index, new)
             raise
 
+    def _drop(self, index: Index, one: Kept) -> None:
+        try:
+            self._disk.remove(self._folder / one.name)
+        except OSError:
+            self._index = None  # it may have gone all the same
+            raise
+        index.discard(one)
 
-def _going(kept: list[Kept], over: int) -> tuple[Kept, ...]:
-    """Those in front that take so many bytes together, as far as there are."""
-    going: list[Kept] = []
-    for one in kept:
-        if over <= 0:
-            break
-        going.append(one)
-        over -= one.room
-    return tuple(going)
+    @contextmanager
+    def _doing(self) -> Iterator[None]:
+        """Change the folder: the state that it is left in is known then."""
+        before = self.state()
+        try:
+            yield
+        finally:
+            if before == self._left:  # or others changed something, and it is listed when that matters
+                self._left = self._state_or_none()
+
+    def _state_or_none(self) -> tuple[int, ...] | None:
+        try:
+            return self.state()
+        except OSError:
+            return None
+
+
+def _room(going: tuple[Kept, ...]) -> int:
+    return sum(one.room for one in going)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import signal
 import threading
@@ -11,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edgesmith_runtime.spool.disk import RealDisk
-from edgesmith_runtime.spool.spool import Kept, Waiting
+from edgesmith_runtime.spool.spool import Waiting
 from edgesmith_runtime.uplink.answers import Outcome
 from edgesmith_runtime.uplink.bucket import Bucket, Target
 from edgesmith_runtime.uplink.clock import BucketClock
 from edgesmith_runtime.uplink.credentials import CredentialsInvalid, read_login
 from edgesmith_runtime.uplink.ending import Ending, OutOfTime
+from edgesmith_runtime.uplink.left import Left
 from edgesmith_runtime.uplink.rate import Rate
 from edgesmith_runtime.uplink.sending import Sending
 from edgesmith_runtime.uplink.standing import FILE, OBJECTS, Standing
@@ -24,6 +24,8 @@ from edgesmith_runtime.version import WRITTEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from edgesmith_runtime.spool.kept import Kept
 
 __all__ = ["Uplink", "UplinkSettings", "run_uplink"]
 
@@ -76,8 +78,7 @@ class Uplink:
         self._ending = Ending(ending, settings.drain_seconds)
         self._waiting = Waiting(RealDisk(), settings.spool / OBJECTS)
         self._sending = Sending()
-        self._stored = set[Kept]()
-        """What is in the bucket, and still in the spool."""
+        self._left = Left(self._waiting)
         self._standing = Standing.read(settings.spool / FILE)
         bucket_name, prefix = settings.place
         parts = [*([prefix] if prefix else []), settings.node, settings.owner]
@@ -96,12 +97,12 @@ class Uplink:
     def _step(self) -> float:
         """Send one object; returns how long to pause, 0 where the next may go at once."""
         try:
-            kept = self._left()
+            kept = self._left.now()
         except OSError as error:
             self._say(_unread("the samples", error))
             return _LOOK
-        most = self._settings.rate * self._ending.left
-        one = self._sending.next([one for one in kept if one.size <= most])  # what cannot go whole is not begun
+        most = self._settings.rate * self._ending.left  # what cannot go whole is not begun
+        one = self._sending.next(kept, most)
         if one is None:
             return _LOOK
         try:
@@ -109,6 +110,7 @@ class Uplink:
         except OSError as error:
             return self._after(one, _unread("a sample", error))
         if data is None:
+            self._left.gone(one)
             return 0.0
         try:
             login = read_login(self._settings.credentials, self._settings.node, self._settings.endpoint)
@@ -119,18 +121,9 @@ class Uplink:
 
     def _after(self, one: Kept, outcome: Outcome) -> float:
         if outcome.stored:
-            self._stored.add(one)
+            self._left.stored(one)
         self._say(outcome)
         return self._sending.after(one, outcome)
-
-    def _left(self) -> list[Kept]:
-        """What waits still; what was sent is removed first, and never sent again where it cannot be."""
-        with contextlib.suppress(OSError):
-            for one in sorted(self._stored):
-                self._waiting.remove(one)
-        kept = self._waiting.kept()
-        self._stored.intersection_update(kept)
-        return [one for one in kept if one not in self._stored]
 
     def _say(self, outcome: Outcome) -> None:
         if self._standing.take(outcome):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Reversible
 
-    from edgesmith_runtime.spool.spool import Kept
+    from edgesmith_runtime.spool.kept import Kept
     from edgesmith_runtime.uplink.answers import Outcome
 
 __all__ = ["Sending"]
@@ -37,19 +38,21 @@ class Sending:
     failed: int = 0
     refused: set[str] = field(default_factory=set)
 
-    def next(self, kept: Sequence[Kept]) -> Kept | None:
+    def next(self, kept: Reversible[Kept], most: float = math.inf) -> Kept | None:
         """The object to send: of those not refused yet, the one that is worth most.
 
         Args:
             kept: All that wait, the one worth least in front.
+            most: Bytes that it may have.
         """
-        if not kept:
-            return None
-        found = next((one for one in reversed(kept) if one.name not in self.refused), None)
-        if found is None:
+        found = self._first(kept, most)
+        if found is None and self.refused:
             self.refused.clear()
-            found = kept[-1]
+            found = self._first(kept, most)
         return found
+
+    def _first(self, kept: Reversible[Kept], most: float) -> Kept | None:
+        return next((one for one in reversed(kept) if one.size <= most and one.name not in self.refused), None)
 
     def after(self, one: Kept, outcome: Outcome) -> float:
         """Take up what became of a try; returns for how many seconds to pause."""
