@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from rollout_world import World
 from simulated_kubelets import BAD, DEADLY, FAULTY, FRAGILE, GOOD
+from wall_clock import ZONES
 
+from edgesmith.api.window import DAYS
 from edgesmith.decide.taints import NO_SCHEDULE, PRESSURES, Taint
 
 FLEETS = float(os.environ.get("EDGESMITH_FLEETS", "1"))
@@ -133,6 +136,15 @@ def crash(world: World, rng: random.Random) -> None:
                 server.started, server.restarts = one.now, server.restarts + 1
 
 
+def any_window(about: datetime, minutes: Sequence[int], rng: random.Random, zone: str | None = None) -> dict[str, Any]:
+    """A window that begins and ends so many minutes from a time, by the clock of some place and on some days."""
+    place = zone or rng.choice(ZONES)
+    here = about.astimezone(ZoneInfo(place))
+    start, end = ((about + timedelta(minutes=one)).astimezone(here.tzinfo) for one in minutes)
+    days = rng.choice(([], [DAYS[here.weekday()]], [DAYS[here.weekday() - 1]], rng.sample(DAYS, 4)))
+    return {"start": f"{start:%H:%M}", "end": f"{end:%H:%M}", "days": days, "timeZone": place}
+
+
 def interfere(world: World, rng: random.Random) -> None:
     """Somebody edits `spec.rollout`."""
     known = sorted(one.revision for one in world.revisions.values())
@@ -148,8 +160,11 @@ def interfere(world: World, rng: random.Random) -> None:
         left = rng.choice([left, *(one.revision for one in newest if one.revision and one.revision != to)])
         world.ask(rollbackTo=[{"from": left, "revision": to}])
     elif event < 0.9:
-        minutes = [f"{world.now + timedelta(minutes=rng.randrange(-20, 40)):%H:%M}" for _ in range(2)]
-        world.ask(windows=rng.choice(([], [{"start": minutes[0], "end": minutes[1]}])))
+        minutes = [rng.randrange(-20, 40) for _ in range(2)]
+        # Where it is and on which days has dice of its own, so that all else in the life of a fleet is as without.
+        own = random.Random(f"{minutes} {world.now}")  # noqa: S311 -- a fleet that can be made again
+        some = [any_window(world.now, minutes, own)]
+        world.ask(windows=rng.choice(([], some)))
     elif event < 0.95 and known:
         world.ask(override=[rng.choice(known)])
     else:
@@ -172,13 +187,13 @@ def grow_old(world: World, rng: random.Random, also: Callable[[World, random.Ran
         world.tick(rng.choice((5.0, 15.0, 60.0)))
 
 
-def publish_the_last(world: World) -> None:
+def publish_the_last(world: World, digit: str = "9") -> None:
     """Links are back and a good revision comes, which nothing holds up."""
     # No clock that was set before excuses what is done with a revision that nobody has seen yet.
     world.clock_was_set = world.clock_was_set and not all(map(world.reachable, world.nodes))
     for device in world.devices.values():
         device.link = True
-    world.publish("9")
+    world.publish(digit)
     world.ask(paused=False, windows=[])
 
 

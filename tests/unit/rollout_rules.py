@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 from absent_rules import check_waits, counted_lost, died_of_it
@@ -17,10 +16,10 @@ from room_rules import lacks_room
 from shared_node_rules import check_shared_nodes
 from step_rules import check_steps
 from trial_rules import begins_to_pull, check_trials, gives_up, pulls_to_try
+from wall_clock import open_by_the_clock
 
 from edgesmith.api.names import daemon_set_name, holding_name, parse_next
 from edgesmith.api.units import parse_share
-from edgesmith.api.window import DAYS, Window
 from edgesmith.decide import decide
 from edgesmith.decide.placement import placement
 from edgesmith.decide.plan import Plan
@@ -127,19 +126,6 @@ def _check_pulling(world: World, plan: Plan) -> None:
     desired = plan.status.nodes.desired
     limit = parse_share(allowed, max(desired, 1))
     assert not begins or len({*begins, *pulling}) <= limit, (begins, pulling, limit, "too many pull")
-
-
-def open_by_the_clock(windows: tuple[Window, ...], now: datetime) -> bool:
-    """Whether a window in UTC is open: the plain reading of a clock without any change."""
-    for one in windows:
-        assert one.time_zone == "UTC"
-        start, end = time.fromisoformat(one.start), time.fromisoformat(one.end)
-        for day in (now.date(), now.date() - timedelta(days=1)):
-            begins = datetime.combine(day, start, UTC)
-            ends = datetime.combine(day, end, UTC) + timedelta(days=int(end <= start))
-            if (not one.days or DAYS[day.weekday()] in one.days) and begins <= now < ends:
-                return True
-    return False
 
 
 def _check_servers(world: World, plan: Plan, rolled_back: set[str]) -> None:
@@ -366,7 +352,8 @@ def _down(world: World, name: str) -> bool:
     if world.reachable(name):
         pod = world.pods.get(name)
         away = _completed(world, label) and not world.takes_pods(name)
-        return not away and not (pod and pod.revision == label and pod.ready)
+        serves = (pod and pod.revision == label and pod.ready) or _takes_over(world, name, label)
+        return not away and not serves
     return died_of_it(world, name)
 
 

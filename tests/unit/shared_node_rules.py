@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from trial_rules import goes_on, tried_at
+from wall_clock import open_by_the_clock
 
 from edgesmith.api.names import parse_next
 from edgesmith.api.units import parse_duration
@@ -119,16 +120,20 @@ def _is_over(world: World, name: str) -> bool:
 def _comes_first(other: World, world: World, name: str) -> bool:
     """Whether another EdgeModel of a higher priority has yet to come to a node, and goes forward."""
     rollout = other.edge_model.spec.rollout
-    if rollout.priority <= world.edge_model.spec.rollout.priority or rollout.paused or rollout.windows:
+    held = rollout.paused or (rollout.windows and not open_by_the_clock(rollout.windows, other.now))
+    if held or rollout.priority <= world.edge_model.spec.rollout.priority:
         return False
-    marks = [one for one in other.edge_model.status["revisions"] if one.get("provenTime") and not one.get("rolledBack")]
+    known = {one["name"]: one for one in other.edge_model.status["revisions"]}
+    label = placement(other.nodes[name], other.label).label
+    if label not in known:
+        return False
+    proven = [one for one in known.values() if one.get("provenTime") and not one.get("rolledBack")]
+    marks = [one for one in proven if one["profile"] == known[label]["profile"]]
     if not marks:
         return False
     newest = max(marks, key=lambda one: one["provenTime"])
-    label = placement(other.nodes[name], other.label).label
     record = parse_record(other.nodes[name].records.get(other.label), other.now)
     failed = record is not None and newest["name"] in record.failures
     since = datetime.fromisoformat(newest["provenTime"])
     fresh = timedelta(0) <= other.now - since < parse_duration(rollout.progress_deadline)
-    known = any(one["name"] == label for one in other.edge_model.status["revisions"])
-    return fresh and known and not newest.get("completedTime") and label != newest["name"] and not failed
+    return fresh and not newest.get("completedTime") and label != newest["name"] and not failed

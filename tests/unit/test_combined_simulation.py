@@ -9,7 +9,7 @@ import pytest
 from fleet_life import ROLLOUT, ends_well, grow_old, seeds_of
 from fleets import fleet
 from rollout_world import World
-from shared_fleet import ends_well_together, grow_old_together, shared
+from shared_fleet import ends_well_together, grow_old_together, profiles_of, shared
 from test_partition_simulation import ZONE, ZONES, parted
 
 
@@ -60,6 +60,7 @@ def test_several_edge_models_keep_them_too(batch: int) -> None:
             rng.randrange(2, 10),
             {name: combined(rng) | {"priority": rng.choice((0, 0, 5))} for name in names},
             seed=seed,
+            profiles=profiles_of(rng, names),
         )
         zoned(worlds[0], rng)
         grow_old_together(worlds, rng, zoned)

@@ -7,14 +7,16 @@ themselves, disks are full or under pressure, and the API server refuses some of
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 from fleet_life import crash, ends_well, flap, grow_old, press, seeds_of
 from fleets import fleet_of
 from rollout_world import World
 from room_world import RoomWorld
-from shared_fleet import ends_well_together, grow_old_together, shared_of
+from shared_fleet import ends_well_together, grow_old_together, profiles_of, shared_of
 from test_combined_simulation import combined, zoned
 from test_device_simulation import unplug
 from test_room_simulation import fill
@@ -62,12 +64,13 @@ def calm(worlds: list[RoomWorld]) -> None:
         device.device = True
 
 
-def crowded(seed: int) -> None:
+def crowded(seed: int, sizes: range = range(1, 13), rollout: Mapping[str, Any] = MappingProxyType({})) -> None:
     """The life of a fleet of one EdgeModel."""
     rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
     asking, trying = rng.random() < 0.3, rng.random() < 0.5
     profiles = rng.choice((("amd64",), ("amd64", "arm64")))
-    world = fleet_of(RoomWorld, rng.randrange(1, 13), combined(rng), profiles=profiles, seed=seed, asking=asking)
+    size, chosen = rng.choice(sizes), {**combined(rng), **rollout}
+    world = fleet_of(RoomWorld, size, chosen, profiles=profiles, seed=seed, asking=asking)
     world.outage, world.dies_staged = rng.choice((60.0, 200.0)), seed % 3 == 0
     world.latencies = dict(FINALISTS[0]) if trying else {}
     world.spotty = rng if seed % 2 else None
@@ -76,12 +79,23 @@ def crowded(seed: int) -> None:
     ends_well(world, 700, seed)
 
 
+def crowded_at_size(seed: int) -> None:
+    """The same of a fleet in which a percentage is more than one node, and not a whole number of them."""
+    rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
+    rollout = {
+        "maxUnavailable": rng.choice(("7%", "15%", "34%")),
+        "maxFailed": rng.choice(("3%", "10%")),
+        "maxPulling": rng.choice(("5%", "20%", None)),
+    }
+    crowded(seed, range(40, 101), rollout)
+
+
 def crowded_together(seed: int) -> None:
     """The life of a fleet that several EdgeModels share."""
     rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
     names = ("parts", "anomaly", "counter")[: rng.choice((2, 3))]
     rollouts = {name: combined(rng) | {"priority": rng.choice((0, 0, 5))} for name in names}
-    worlds = shared_of(RoomWorld, rng.randrange(2, 10), rollouts, seed=seed)
+    worlds = shared_of(RoomWorld, rng.randrange(2, 13), rollouts, seed=seed, profiles=profiles_of(rng, names))
     for world in worlds:
         world.full = worlds[0].full
         world.latencies = dict(FINALISTS[0]) if rng.random() < 0.4 else {}
@@ -101,6 +115,11 @@ def test_any_fleet_keeps_the_rules_whatever_happens_at_once(batch: int) -> None:
 def test_so_do_those_that_once_showed_a_fault() -> None:
     for seed in FOUND:
         crowded(seed)
+
+
+def test_so_does_a_fleet_of_dozens_of_nodes() -> None:
+    for seed in seeds_of(4):
+        crowded_at_size(seed)
 
 
 @pytest.mark.parametrize("batch", range(2))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fleet_life import ROLLOUT, seeds_of
 from rollout_world import pass_time
-from shared_fleet import ends_well_together, go_on, grow_old_together, shared
+from shared_fleet import ends_well_together, go_on, grow_old_together, profiles_of, shared
 from simulated_kubelets import BAD, FRAGILE, GOOD
 from test_trial_simulation import FINALISTS
 
@@ -96,7 +96,8 @@ def test_one_that_stands_still_keeps_another_no_longer_than_its_progress_deadlin
 def together(seed: int) -> None:
     """The life of a fleet that several EdgeModels share."""
     rng = random.Random(seed)  # noqa: S311 -- a fleet that can be made again
-    worlds = shared(rng.randrange(1, 10), rollouts(rng, rng.choice((2, 3))), seed=seed)
+    chosen = rollouts(rng, rng.choice((2, 3)))
+    worlds = shared(rng.randrange(1, 13), chosen, seed=seed, profiles=profiles_of(rng, chosen))
     grow_old_together(worlds, rng)
     ends_well_together(worlds, rng, 600, seed)
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
-from functools import cache
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from wall_clock import MINUTE, open_by_the_clock
+from wall_clock import ZONES as PLACES
 
 from edgesmith.api.window import DAYS, Window
 from edgesmith.decide.window import Opening, moment, opening_of
 
 VIENNA = "Europe/Vienna"
-ZONES = ("UTC", VIENNA, "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Pacific/Apia", "America/Santiago")
+ZONES = (*PLACES, "Pacific/Apia")
 CHANGES = (
     datetime(2026, 3, 29, 1, tzinfo=UTC),
     datetime(2026, 10, 25, 1, tzinfo=UTC),
@@ -26,7 +27,6 @@ CHANGES = (
     datetime(2026, 9, 6, 4, tzinfo=UTC),
 )
 """Moments at which a clock of these zones is changed; in Apia by a whole day."""
-MINUTE = timedelta(minutes=1)
 
 
 def window(start: str, end: str, *days: str, zone: str = VIENNA) -> Window:
@@ -35,32 +35,6 @@ def window(start: str, end: str, *days: str, zone: str = VIENNA) -> Window:
 
 def at(text: str, zone: str = VIENNA, fold: int = 0) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone), fold=fold).astimezone(UTC)
-
-
-@cache
-def clock(zone: str, change: datetime) -> list[tuple[datetime, datetime]]:
-    """What a clock shows in each minute around a moment: (moment, shown)."""
-    name, first = ZoneInfo(zone), change - timedelta(days=4)
-    moments = (first + MINUTE * number for number in range(8 * 24 * 60))
-    return [(one, one.astimezone(name).replace(tzinfo=None)) for one in moments]
-
-
-def open_by_the_clock(one: Window, zone: str, change: datetime, now: datetime) -> bool:
-    """Whether it is open, by looking at the clock minute by minute and at nothing else."""
-    start, end = time.fromisoformat(one.start), time.fromisoformat(one.end)
-    reading = clock(zone, change)
-    today = now.astimezone(ZoneInfo(zone)).date()
-    for back in (0, 1, 2):
-        day = today - timedelta(days=back)
-        if one.days and DAYS[day.weekday()] not in one.days:
-            continue
-        begins = datetime.combine(day, start)
-        ends = datetime.combine(day if end > start else day + timedelta(days=1), end)
-        first = next(moment for moment, shown in reading if shown >= begins)
-        last = next((moment for moment, shown in reading if shown >= ends), None)
-        if first <= now and (last is None or now < last):
-            return True
-    return False
 
 
 TIMES = st.builds(
@@ -82,7 +56,7 @@ def test_a_window_is_open_when_the_clock_on_the_wall_says_so(
 ) -> None:
     one, now = window(start, end, *sorted(days), zone=zone), change + MINUTE * minutes
     found = opening_of([one], now)
-    assert found.open == open_by_the_clock(one, zone, change, now)
+    assert found.open == open_by_the_clock([one], now)
 
 
 @settings(max_examples=300)
