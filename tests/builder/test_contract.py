@@ -52,6 +52,7 @@ DEFAULTS: dict[str, Any] = {
     "pruning": None,
     "picture": None,
     "reference": None,
+    "engineVersion": None,
     "deviceMemory": None,
     "compiled": None,
     "calibration": None,
@@ -63,7 +64,7 @@ DEFAULTS: dict[str, Any] = {
 def test_a_default_does_not_change_without_the_version_of_the_builder() -> None:
     facts = PLAIN.model_dump(mode="json", by_alias=True)
     given = {"model", "source", "platform", "toolchain", "base", "tools"}
-    assert (TOOLS.builder, {name: value for name, value in facts.items() if name not in given}) == ("7", DEFAULTS)
+    assert (TOOLS.builder, {name: value for name, value in facts.items() if name not in given}) == ("8", DEFAULTS)
 
 
 def with_options(**options: str) -> Build:
