@@ -135,16 +135,25 @@ def gather(
         }
         calibration, evaluation = found.get("spec.calibration"), found.get("spec.evaluation")
         picture = _picture(wanted, engine, facts, evaluation, calibration)
-        try:
-            declared = picture.declared if picture is not None else None
+        declared = picture.declared if picture is not None else None
+        with _answering(source.what):
             asked = ask(
                 wanted, facts, engine, calibration, evaluation, what=source.what, reference=yardstick, declared=declared
             )
-        except ScoreFailed as error:
-            raise ModelInvalid(
-                f"{source.what} does not answer its samples: {error}; finite numbers were expected"
-            ) from error
     return replace(asked, model=there, compiled=compiled, picture=picture, renames=renames)
+
+
+@contextmanager
+def _answering(what: str) -> Iterator[None]:
+    """Whoever asks a model inside gets a sentence where its answers are none.
+
+    Raises:
+        ModelInvalid: where it does not answer with numbers.
+    """
+    try:
+        yield
+    except ScoreFailed as error:
+        raise ModelInvalid(f"{what} does not answer its samples: {error}; finite numbers were expected") from error
 
 
 def _picture(
