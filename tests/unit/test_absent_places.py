@@ -10,7 +10,8 @@ import pytest
 from rollout_words import NEW, ODD, OLD, PROVEN, REPLACE, RULES, SURGE, fleet, moves, step, variant, with_rules
 from snapshots import NOW
 
-from edgesmith.decide.fleet import NodeState, RevisionState
+from edgesmith.decide.devices import Shortage
+from edgesmith.decide.fleet import NodeState, RevisionState, ServerState
 from edgesmith.decide.rollout import plan_rollout
 
 GONE, GOING = RULES.deadline, RULES.deadline - timedelta(seconds=1)
@@ -156,6 +157,25 @@ def test_what_took_machines_down_goes_no_further_while_the_next_one_is_built() -
 def test_how_many_are_moved_beside_nodes_that_are_away(case: str) -> None:
     nodes, expected = MOVED[case]
     assert len(moves(step(nodes, OLD, ODD, PROVEN))) == expected
+
+
+def test_one_that_lost_its_device_has_a_place_until_the_deadline_also_where_none_may_fail() -> None:
+    rules = with_rules(max_unavailable=1, max_failed=0)
+    short = Shortage("squat.ai/edgetpu", 1, 0)
+    for words, since, expected in (
+        ("new?", GOING, 0),
+        ("new?", GONE, 1),
+        ("new? new?", GONE, 0),
+        ("odd? odd?", GONE, 1),
+    ):
+        nodes = tuple(
+            replace(one, shortage=short, unsteady=NOW - since, late=since >= GONE, unfinished=True)
+            if one.server is ServerState.STARTING
+            else one
+            for one in fleet(f"new+ {words} {OTHERS}")
+        )
+        found = moves(step(nodes, OLD, ODD, PROVEN, rules=rules))
+        assert len(found) == expected, (words, since, found)
 
 
 @pytest.mark.parametrize(("allowed", "expected"), [(0, 1), (1, 1), (2, 2), ("50%", 2)])

@@ -201,7 +201,8 @@ def _down(judged: Judgement, rules: Rules) -> _Down:
         if not node.ready:
             continue
         if node.shortage is not None:
-            lacking += [node.name] * (node.server in BROUGHT_DOWN and node.unfinished and not node.taint)
+            went = node.server in BROUGHT_DOWN and node.unfinished and not node.taint
+            lacking += [node.name] * (went and not node.late)  # from then on it is one that `kept_places` counts
         elif node.server is ServerState.FAILED and not (node.taint or node.answers):
             one = node.failures.get(node.label or "")
             back, closed = judged.fallback(node), judged.closed(node)
