@@ -117,13 +117,13 @@ may-run-cluster: # Before anything is compiled: a green run has never left out a
 	  exit 1; }
 
 bench: $(READY) tools images ## Measure, print and write bench/results.json
-	@PYTHONPATH=hack/stage:hack/cluster:tests/services:tests/unit:tests/unit_controller $(PY) bench
+	@PYTHONPATH=.:hack/stage:hack/cluster:tests/services:tests/unit:tests/unit_controller $(PY) bench
 
 soak: $(READY) ## Ask a server everything, right and wrong, for SOAK_MINUTES, and see whether it grows; writes bench/soak.json
 	@$(PY) bench/soak.py --minutes $(SOAK_MINUTES)
 
 scale: $(READY) tools ## Measure fleets of thousands of played nodes, an hour and more; writes bench/scale.json
-	@PYTHONPATH=hack/cluster $(PY) bench/scale.py
+	@PYTHONPATH=.:hack/cluster $(PY) bench/scale.py
 
 generate: $(READY) ## Regenerate the CRDs, the command line's catalogue, the tables of docs/, the protocol, deploy/argocd and the dashboard
 	@$(PY) -m edgesmith.api.crd crds charts/edgesmith/crds

@@ -1,6 +1,7 @@
 """`make bench`: everything measured in one run on one machine, so that ratios mean something.
 
-Prints a table and writes bench/results.json: a list of {name, value, unit, against, ratio}.
+Prints a table, part by part, and writes bench/results.json where no part broke: a list of {name, value, unit, against,
+ratio}.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,20 +67,38 @@ def main() -> int:
     parser.add_argument("--hold", action="store_true", help="exit with 1 where an aim is not reached")
     found = parser.parse_args()
     only, hold = found.only, found.hold
-    rows = [row for name, measure in PARTS.items() if only in (None, name) for row in measure()]
     print(f"on {processor()}")
-    print(f"{'NAME':<44} {'VALUE':>12} {'UNIT':<8} {'RATIO':>7}  {'AIM':<14} {'':<8} AGAINST")
-    for row in rows:
-        aim = f"{row.aim:<14} {_VERDICTS[row.reached]:<8}"
-        print(f"{row.name:<44} {row.value:>12.4g} {row.unit:<8} {_shown(row.ratio):>7}  {aim} {row.against or ''}")
+    print(f"{'NAME':<44} {'VALUE':>12} {'UNIT':<8} {'RATIO':>7}  {'AIM':<14} {'':<8} AGAINST", flush=True)
+    rows: list[Row] = []
+    broken: list[str] = []
+    for name, measure in PARTS.items():
+        if only in (None, name):
+            rows += _measured(name, measure, broken)
     aims = [row for row in rows if row.reached is not None]
     missed = [row for row in aims if not row.reached]
     print(f"{len(aims) - len(missed)} of {len(aims)} aims are reached")
     for row in missed:
         print(f"missed: {row.name}: the ratio is {_shown(row.ratio)}; {row.aim} is the aim")
-    if only is None:
+    for name in broken:
+        print(f"not measured: {name}")
+    if only is None and not broken:
         RESULTS.write_text(json.dumps([row.as_json() for row in rows], indent=1) + "\n")
-    return 1 if missed and hold else 0
+    return 1 if broken or (missed and hold) else 0
+
+
+def _measured(name: str, measure: Callable[[], list[Row]], broken: list[str]) -> list[Row]:
+    """The rows of a part, which are printed; one that breaks is noted, and the parts after it are measured still."""
+    try:
+        rows = measure()
+    except (Exception, SystemExit):  # noqa: BLE001 -- whatever broke, what else takes an hour is measured
+        traceback.print_exc()
+        broken.append(name)
+        return []
+    for row in rows:
+        aim = f"{row.aim:<14} {_VERDICTS[row.reached]:<8}"
+        print(f"{row.name:<44} {row.value:>12.4g} {row.unit:<8} {_shown(row.ratio):>7}  {aim} {row.against or ''}")
+    sys.stdout.flush()
+    return rows
 
 
 def _shown(ratio: float | None) -> str:

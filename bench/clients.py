@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
-from mobilenet import SHAPE
 from tritonclient.grpc import service_pb2 as messages
 
 if TYPE_CHECKING:
@@ -58,10 +57,10 @@ def over_http(port: int, request: bytes) -> Callable[[], bytes]:
     return ask
 
 
-def grpc_request(image: NDArray[Any]) -> bytes:
-    """Prepare one message."""
-    tensor = messages.ModelInferRequest.InferInputTensor(name="input", datatype="FP32", shape=SHAPE)
-    request = messages.ModelInferRequest(model_name="mobilenet", inputs=[tensor], raw_input_contents=[image.tobytes()])
+def grpc_request(image: NDArray[Any], model: str = "mobilenet") -> bytes:
+    """Prepare one message for a model whose only input is called so."""
+    tensor = messages.ModelInferRequest.InferInputTensor(name="input", datatype="FP32", shape=image.shape)
+    request = messages.ModelInferRequest(model_name=model, inputs=[tensor], raw_input_contents=[image.tobytes()])
     message: bytes = request.SerializeToString()
     return message
 

@@ -49,8 +49,8 @@ class Layers:
         return self.add("Clip", y, self.weight(np.array(0.0)), self.weight(np.array(6.0))) if act else y
 
 
-def mobilenet(path: Path) -> None:
-    """Write MobileNetV2 with random weights."""
+def mobilenet(path: Path, rows: int | str = 1) -> None:
+    """Write MobileNetV2 with random weights, for so many pictures at once: one, or a name for any number."""
     net = Layers()
     x, channels = net.conv("input", 3, 32, 3, stride=2), 32
     for expansion, out, repeats, first in BLOCKS:
@@ -68,8 +68,8 @@ def mobilenet(path: Path) -> None:
     graph = helper.make_graph(
         net.nodes,
         "mobilenet",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, list(SHAPE))],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, 1000])],
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [rows, *SHAPE[1:]])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [rows, 1000])],
         net.weights,
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path)

@@ -57,9 +57,9 @@ PICTURES = np.random.default_rng(1).normal(size=(4, *SHAPE[1:])).astype(np.float
 """A few random images to calibrate with."""
 
 
-def make_bundle(folder: Path, threads: int) -> Path:
-    """Make the quantised model's bundle."""
-    mobilenet(folder / "fp32.onnx")
+def make_bundle(folder: Path, threads: int, rows: int | str = 1) -> Path:
+    """Make the quantised model's bundle, for so many pictures at once as `mobilenet` has them."""
+    mobilenet(folder / "fp32.onnx", rows)
     (folder / "work").mkdir()
     pictures = Samples({"input": PICTURES}, {"input": 4}, batches=False)
     model = quantize(folder / "fp32.onnx", pictures, Quantization(), folder / "work", threads)

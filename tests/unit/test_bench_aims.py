@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import runpy
+import subprocess
+import sys
 from itertools import takewhile
 from pathlib import Path
 
@@ -80,6 +84,36 @@ def test_every_aim_of_the_table_has_a_row_that_holds_it() -> None:
         assert bounds(*HELD[words]), f"{what}: nothing of bench/{HELD[words][0]} holds it to {aims[what]}"
     for words in HELD:
         assert any(what.startswith(words) for what in aims), f"{words}: there is no such aim"
+
+
+@pytest.mark.parametrize("target", ["bench", "bench/scale.py"])
+def test_what_make_measures_with_is_found_as_it_and_the_docs_say(target: str) -> None:
+    (path,) = re.findall(rf"^\t@PYTHONPATH=(\S+) \$\(PY\) {target}$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    written = re.escape(path.replace(".:", ".:operator:builder:runtime:"))
+    documented = (ROOT / "docs/benchmarks.md").read_text()
+    assert re.search(rf"^PYTHONPATH={written} (\\\n  )?python {target} ", documented, re.MULTILINE)
+    told = os.environ | {"PYTHONPATH": path}
+    said = subprocess.run([sys.executable, target, "--help"], cwd=ROOT, env=told, capture_output=True, check=False)
+    assert said.returncode == 0, said.stderr.decode()
+
+
+def test_a_part_that_breaks_keeps_no_other_from_being_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def breaks() -> list[Row]:
+        raise SystemExit("no bucket")
+
+    main = runpy.run_path(str(BENCH / "__main__.py"))
+    parts = {"one": breaks, "two": lambda: [Row("after it", 1.0, "s")]}
+    patched = main["main"].__globals__ | {"PARTS": parts, "RESULTS": tmp_path / "results.json"}
+    monkeypatch.setattr(sys, "argv", ["bench"])
+    for name, value in patched.items():
+        monkeypatch.setitem(main["main"].__globals__, name, value)
+    assert main["main"]() == 1
+    said = capsys.readouterr().out
+    assert "after it" in said
+    assert "not measured: one" in said
+    assert not (tmp_path / "results.json").exists()
 
 
 @pytest.mark.parametrize("what", ["rollout with the build cached, three", "bad canary to", "requests lost"])
