@@ -88,7 +88,7 @@ class InterfaceMismatch(ModelInvalid):
 
 
 class DatasetInvalid(BuildError):  # noqa: N818
-    """A data set is not an `.npz` that may be read, or its values are not numbers."""
+    """A data set is neither an `.npz` that may be read nor a zip of pictures, or its values are not numbers."""
 
 
 class DatasetMismatch(BuildError):  # noqa: N818

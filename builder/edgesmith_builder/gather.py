@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from edgesmith_builder.contract import Artifact, Build, most_bytes
-from edgesmith_builder.dataset import CLASSES, LABELS, Labels, Samples, read_npz, samples_for
-from edgesmith_builder.errors import DatasetInvalid, ModelInvalid, ModelTooLarge, RequestInvalid
+from edgesmith_builder.dataset import CLASSES, Samples
+from edgesmith_builder.errors import ModelInvalid, ModelTooLarge, RequestInvalid
 from edgesmith_builder.format import (
     ModelFacts,
     Reader,
@@ -26,21 +24,20 @@ from edgesmith_builder.format import (
 )
 from edgesmith_builder.interface import check_servable
 from edgesmith_builder.lastwords import in_hand
-from edgesmith_builder.limits import DATASET, MODEL, memory_limit, model_limit
+from edgesmith_builder.limits import MODEL, memory_limit, model_limit
 from edgesmith_builder.metric import Evaluation, Metric, Score, check_classes, metric_of
 from edgesmith_builder.pairing import paired, shown
 from edgesmith_builder.picture import GoldenPicture, declared_picture, golden_picture
 from edgesmith_builder.progress import size_text, step
 from edgesmith_builder.reference import named_alike, score_reference
 from edgesmith_builder.score import ScoreFailed, SourceAnswers, ask_source, check_conversion, golden_inputs
+from edgesmith_builder.sets import DataSet, sets_of
 from edgesmith_builder.source import Limit, Source
 from edgesmith_runtime.engine import Engine, EngineError, load_engine
 from edgesmith_runtime.picture import Picture
 from edgesmith_runtime.tensors import TensorSpec, shape_text
 
 log = logging.getLogger(__name__)
-
-Arrays = dict[str, NDArray[Any]]
 
 _HELD_BACK = 5
 """Of so many calibration samples one is held back."""
@@ -113,14 +110,12 @@ def gather(
     # It runs here and never on the device: an alternative may be what fits where spec.source does not.
     here = largest_model(memory_limit())
     reference = model("reference", other.source, limit=here, trust_pickle=other.trust_pickle) if other else None
-    wanted_sets = {"spec.calibration": wanted.calibration, "spec.evaluation": wanted.evaluation}
-    sets = {field: artifact for field, artifact in wanted_sets.items() if artifact is not None}
-    arrays = functools.cache(lambda field: _arrays(field, sets[field], wanted, sources, work))
+    sets = sets_of(wanted, sources, work)
     with ExitStack() as stack:
-        source = _shaped(source, sets, arrays)
+        source = _shaped(source, sets.values())
         yardstick = None
         if reference is not None:
-            reference = _shaped(reference, sets, arrays)
+            reference = _shaped(reference, sets.values())
             yardstick = stack.enter_context(_loaded(reference, threads))
         source, engine, renames = stack.enter_context(_standing_in(source, yardstick, threads))
         log.info("inputs %s, outputs %s", _specs(engine.inputs), _specs(engine.outputs))
@@ -128,14 +123,15 @@ def gather(
         if compiled is not None:
             compiled = renamed_source(compiled, renames, places("compiled"))
         there = read_there(facts, reader, source.what)
+        declared = _declared(wanted, engine, facts)
         labels = {"spec.evaluation": metric_of(wanted.metric, wanted.metric_options).labels}
-        found = {
-            field: _samples(field, artifact, arrays(field), engine.inputs, labels.get(field))
-            for field, artifact in sets.items()
-        }
+        classes = tuple(facts.labels or ()) or (declared.labels if declared is not None else ())
+        found = {field: one.samples(engine.inputs, labels.get(field), declared, classes) for field, one in sets.items()}
         calibration, evaluation = found.get("spec.calibration"), found.get("spec.evaluation")
-        picture = _picture(wanted, engine, facts, evaluation, calibration)
-        declared = picture.declared if picture is not None else None
+        picture = None
+        if declared is not None:
+            field = "spec.evaluation" if evaluation is not None else "spec.calibration"
+            picture = golden_picture(declared, evaluation if evaluation is not None else calibration, field)
         with _answering(source.what):
             asked = ask(
                 wanted, facts, engine, calibration, evaluation, what=source.what, reference=yardstick, declared=declared
@@ -156,19 +152,15 @@ def _answering(what: str) -> Iterator[None]:
         raise ModelInvalid(f"{what} does not answer its samples: {error}; finite numbers were expected") from error
 
 
-def _picture(
-    wanted: Build, engine: Engine, facts: ModelFacts, evaluation: Samples | None, calibration: Samples | None
-) -> GoldenPicture | None:
-    """What is declared of pictures, held against the model and its sets.
+def _declared(wanted: Build, engine: Engine, facts: ModelFacts) -> Picture | None:
+    """What is declared of pictures, held against the model.
 
     Raises:
-        RequestInvalid: where they do not fit.
+        RequestInvalid: where it does not fit.
     """
     if wanted.picture is None:
         return None
-    declared = declared_picture(wanted.picture, engine.inputs, engine.outputs, facts.labels)
-    field = "spec.evaluation" if evaluation is not None else "spec.calibration"
-    return golden_picture(declared, evaluation if evaluation is not None else calibration, field)
+    return declared_picture(wanted.picture, engine.inputs, engine.outputs, facts.labels)
 
 
 def _model(
@@ -195,11 +187,11 @@ def _model(
     return _Found(facts, what)
 
 
-def _shaped(found: _Found, sets: Mapping[str, Artifact], arrays: Callable[[str], Arrays]) -> _Found:
+def _shaped(found: _Found, sets: Iterable[DataSet]) -> _Found:
     """A model whose inputs have a shape and a name, where need be those of the sets' arrays."""
     if not (found.facts.shapeless or found.facts.unnamed):
         return found
-    ranks = {name: array.ndim for field in sets for name, array in arrays(field).items() if name != LABELS}
+    ranks = {name: rank for one in sets for name, rank in one.ranks.items()}
     return replace(found, facts=shaped_source(found.facts, ranks, found.what))
 
 
@@ -365,29 +357,6 @@ def _output(wanted: Build, engine: Engine, declared: Picture | None) -> str:
             f"spec.evaluation.output is {wanted.output!r}; one of the model's outputs was expected: {', '.join(names)}"
         )
     return wanted.output or (declared.outputs if declared is not None else names)[0]
-
-
-def _arrays(field: str, artifact: Artifact, wanted: Build, sources: Source, work: Path) -> Arrays:
-    """A set's arrays, fetched."""
-    folder = work / field
-    folder.mkdir()
-    packed = folder / "set.npz"
-    sources.fetch(field, artifact, packed, Limit(DATASET, DatasetInvalid))
-    with step(f"{field}: read"):
-        what = f"{field}.uri {artifact.uri}"
-        arrays = read_npz(packed, field=what, folder=folder, missing=wanted.missing_values == "NaN")
-        packed.unlink()
-    return arrays
-
-
-def _samples(
-    field: str, artifact: Artifact, arrays: Arrays, specs: tuple[TensorSpec, ...], labels: Labels | None
-) -> Samples:
-    what = f"{field}.uri {artifact.uri}"
-    with step(field) as current:
-        samples = samples_for(arrays, specs, field=what, labels=labels)
-        current.say(f"{len(samples)} samples, checked")
-    return samples
 
 
 def _specs(specs: tuple[TensorSpec, ...]) -> str:

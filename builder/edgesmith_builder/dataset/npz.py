@@ -1,18 +1,15 @@
 """Reads an `.npz` that anybody may have written.
 
-No pickle is ever loaded. A zip's declared sizes are checked before a byte is unpacked, and Python's zipfile gives no
-more than it declared, so a zip bomb is refused by its own table of contents. Arrays are unpacked into files and mapped:
-a data set of gigabytes costs a build hardly any memory.
+No pickle is ever loaded. Arrays are unpacked into files and mapped: a data set of gigabytes costs a build hardly any
+memory.
 """
 
 from __future__ import annotations
 
-import errno
 import math
 import re
 import shutil
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesmith_builder.dataset.archive import members, opened
 from edgesmith_builder.dataset.header import read_header
 from edgesmith_builder.errors import DatasetInvalid
 from edgesmith_builder.limits import DATASET
@@ -35,13 +33,10 @@ NAME = r"[^\x00-\x1f]{1,200}"
 """What an array may be called, as a pattern: an input of the model, and so an output."""
 
 _NAME = re.compile(NAME + r"\.npy")
-_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _BLOCK = 1 << 20  # elements looked at together
-_BROKEN = (zipfile.LargeZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError)
 _LETTER = 4  # bytes of a letter in NumPy's text
 _LAST_LETTER = 0x10FFFF
 _SURROGATES = (0xD800, 0xDFFF)
-_OURS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES})
 
 
 def read_npz(
@@ -62,45 +57,25 @@ def read_npz(
     Raises:
         DatasetInvalid: in one sentence, for anything but plain arrays of finite numbers or text within the limit.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = _members(archive, field, limit)
-            _check_room([_header(archive, info, name, field) for _, (name, info) in members], field, limit)
-            arrays = {name: _array(archive, info, name, field, folder / str(i)) for i, (name, info) in members}
-            for name, array in arrays.items():
-                _check_finite(array, name, field, missing=missing)
-                _check_text(array, name, field)
-            return arrays
-    except zipfile.BadZipFile as error:
-        raise DatasetInvalid(
-            f"{field} is not an .npz file ({error}); one written by numpy.savez was expected"
-        ) from error
-    except OSError as error:
-        if error.errno in _OURS:
-            raise
-        raise DatasetInvalid(f"{field} cannot be unpacked ({error})") from error
-    except _BROKEN as error:
-        raise DatasetInvalid(f"{field} cannot be unpacked ({type(error).__name__}: {error})") from error
+    with opened(path, field, "an .npz file; one written by numpy.savez") as archive:
+        infos = _members(archive, field, limit)
+        _check_room([_header(archive, info, name, field) for _, (name, info) in infos], field, limit)
+        arrays = {name: _array(archive, info, name, field, folder / str(i)) for i, (name, info) in infos}
+        for name, array in arrays.items():
+            _check_finite(array, name, field, missing=missing)
+            _check_text(array, name, field)
+        return arrays
 
 
 def _members(archive: zipfile.ZipFile, field: str, limit: int) -> list[tuple[int, tuple[str, zipfile.ZipInfo]]]:
-    infos = archive.infolist()
-    if not infos or len(infos) > ARRAYS_LIMIT:
-        raise DatasetInvalid(f"{field} holds {len(infos)} arrays; between 1 and {ARRAYS_LIMIT} were expected")
-    total = sum(info.file_size for info in infos)
-    if total > limit:
-        raise DatasetInvalid(f"{field} unpacks to {size_text(total)}; at most {size_text(limit)} were expected")
-    members: dict[str, zipfile.ZipInfo] = {}
-    for info in infos:
-        name = info.filename
+    found: dict[str, zipfile.ZipInfo] = {}
+    for name, info in members(archive, field, kind="arrays", most=ARRAYS_LIMIT, limit=limit).items():
         if not _NAME.fullmatch(name):
-            raise DatasetInvalid(f"{field} holds {name[:100]!r}; members NAME.npy only were expected")
-        if info.compress_type not in _METHODS or info.flag_bits & 1:
-            raise DatasetInvalid(f"{field} holds {name!r} encrypted or packed in an unusual way; deflate was expected")
-        if name.removesuffix(".npy") in members:
-            raise DatasetInvalid(f"{field} holds {name!r} twice; each array once was expected")
-        members[name.removesuffix(".npy")] = info
-    return list(enumerate(sorted(members.items())))
+            raise DatasetInvalid(
+                f"{field} holds {name[:100]!r}; members NAME.npy only were expected, or pictures .jpg, .jpeg and .png"
+            )
+        found[name.removesuffix(".npy")] = info
+    return list(enumerate(sorted(found.items())))
 
 
 def _header(

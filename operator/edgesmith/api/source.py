@@ -126,12 +126,15 @@ class Compiled(Model):
 
 
 class Dataset(Model):
-    """A data set: an .npz file with one array per model input, first axis the samples, and no pickled objects."""
+    """A data set: an .npz file with one array per model input, first axis the samples, and no pickled objects.
+
+    Or a zip of JPEG and PNG files, which spec.picture makes samples of.
+    """
 
     uri: str = Field(
         pattern=URI_PATTERN,
         max_length=1024,
-        description=f"Where the .npz file is: {URI_FORMS}.",
+        description=f"Where the file is, an .npz of arrays or a zip of pictures: {URI_FORMS}.",
         json_schema_extra=_PLACE,
     )
     sha256: str | None = Field(

@@ -1,0 +1,178 @@
+"""What is right for each picture of a set: a file beside them says it, or the folder that each is in.
+
+The file, `labels.json`, is an object with an entry for each picture, by its path in the zip: a class, by number or
+name; a number or a list of them; or a list of boxes as a server answers them, in the picture's own pixels, upright:
+``{"label": "scratch", "box": {"left": 4, "top": 8, "right": 40, "bottom": 36}}``.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgesmith_builder.dataset.labels import BOXES, CLASSES, CORNERS, Labels
+from edgesmith_builder.errors import DatasetInvalid
+from edgesmith_builder.progress import size_text
+from edgesmith_runtime.picture.placing import Placed
+
+FILE = "labels.json"
+"""The member of a set of pictures that says what is right for each."""
+
+FILE_LIMIT = 256 * 1000**2
+"""Bytes of it."""
+
+_SIDES = ("left", "top", "right", "bottom")
+_FORM = '{"label": NAME or "index": NUMBER, "box": {"left", "top", "right", "bottom"}}'
+
+
+def labels_of(archive: zipfile.ZipFile, names: Sequence[str], field: str) -> Mapping[str, Any] | None:
+    """What the file says of each picture; None where there is no such file.
+
+    Args:
+        archive: The set.
+        names: Its pictures.
+        field: Where the request names the set, for messages.
+
+    Raises:
+        DatasetInvalid: where it is no JSON object, or has not one entry for each picture.
+    """
+    if FILE not in archive.namelist():
+        return None
+    size = archive.getinfo(FILE).file_size
+    if size > FILE_LIMIT:
+        raise DatasetInvalid(
+            f"{field} has a {FILE} of {size_text(size)}; at most {size_text(FILE_LIMIT)} were expected"
+        )
+    try:
+        found = json.loads(archive.read(FILE))
+    except (ValueError, RecursionError) as error:
+        raise DatasetInvalid(f"{field} has a {FILE} that is no JSON ({error}); an object was expected") from error
+    if not isinstance(found, dict):
+        raise DatasetInvalid(f"{field} has a {FILE} that is no object; an entry for each picture was expected")
+    if missing := sorted(set(names) - found.keys()):
+        raise DatasetInvalid(f"{field} has no entry for {missing[0]!r} in {FILE}; one for each picture was expected")
+    if unknown := sorted(found.keys() - set(names)):
+        raise DatasetInvalid(
+            f"{field} has an entry for {unknown[0][:100]!r} in {FILE} and no such picture; the paths of its pictures "
+            "alone were expected"
+        )
+    return found
+
+
+def folder_of(name: str, field: str) -> str:
+    """The folder that a picture is in, which names its class.
+
+    Raises:
+        DatasetInvalid: where it is in none.
+    """
+    parents = PurePosixPath(name).parent.parts
+    if not parents:
+        raise DatasetInvalid(
+            f"{field} holds {name!r} in no folder and has no {FILE}; what is right for each picture was expected in "
+            "one of them"
+        )
+    return parents[-1]
+
+
+def array_of(
+    kind: Labels, right: Sequence[Any], placed: Sequence[Placed], classes: Sequence[str], field: str
+) -> NDArray[Any]:
+    """Labels as a data set of arrays has them.
+
+    Args:
+        kind: Of labels.
+        right: What is right for each picture.
+        placed: Where each lies in the model's input.
+        classes: The names of the model's classes.
+        field: Where the request names the set, for messages.
+
+    Raises:
+        DatasetInvalid: where one is of another kind.
+    """
+    if kind is BOXES:
+        boxes = [_boxes(one, classes, field) for one in right]
+        return _filled([_moved(some, place) for some, place in zip(boxes, placed, strict=True)])
+    if kind is CLASSES:
+        return _numbered([_class(one, classes, field) for one in right], classes, field)
+    try:
+        numbers = np.array(right, np.float64)
+    except (ValueError, TypeError) as error:
+        raise DatasetInvalid(
+            f"{field} has labels that are not numbers; as many for each picture were expected"
+        ) from error
+    return numbers
+
+
+def _class(said: Any, classes: Sequence[str], field: str) -> int | str:
+    """A class by its number, or by a name that is not known here."""
+    if isinstance(said, str):
+        if said in classes:
+            return list(classes).index(said)
+        return int(said) if said.isascii() and said.isdigit() else said
+    if isinstance(said, int) and not isinstance(said, bool):
+        return said
+    raise DatasetInvalid(f"{field} has the label {_short(said)}; the number or the name of a class was expected")
+
+
+def _numbered(found: Sequence[int | str], classes: Sequence[str], field: str) -> NDArray[Any]:
+    """Classes as numbers; as text where the model has no names of its own."""
+    unknown = sorted({one for one in found if isinstance(one, str)})
+    if not unknown:
+        return np.array(found, np.int64)
+    if classes or len(unknown) < len(set(found)):
+        expected = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")  # noqa: PLR2004 -- as many as are read
+        raise DatasetInvalid(
+            f"{field} has the label {unknown[0]!r}; a class's number was expected, or its name"
+            + (f": {expected}" if classes else "")
+        )
+    return np.array(found)
+
+
+def _boxes(said: Any, classes: Sequence[str], field: str) -> NDArray[np.float64]:
+    """`[boxes, 5]`: left, top, right, bottom in the picture's pixels, and class."""
+    if not isinstance(said, list):
+        raise DatasetInvalid(f"{field} has the label {_short(said)}; a list of boxes was expected, each {_FORM}")
+    rows = [_box(one, classes, field) for one in said]
+    return np.array(rows, np.float64).reshape(-1, CORNERS + 1)
+
+
+def _box(said: Any, classes: Sequence[str], field: str) -> list[float]:
+    try:
+        sides = [float(said["box"][side]) for side in _SIDES]
+        kind = said["index"] if "index" in said else _class(said["label"], classes, field)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DatasetInvalid(f"{field} has the box {_short(said)}; {_FORM} was expected") from error
+    if not isinstance(kind, int) or isinstance(kind, bool):
+        raise DatasetInvalid(f"{field} has a box of the class {_short(kind)}; one of the model's was expected")
+    if not (sides[0] < sides[2] and sides[1] < sides[3]):
+        raise DatasetInvalid(
+            f"{field} has the box {_short(said)}; left before right and top before bottom were expected"
+        )
+    return [*sides, kind]
+
+
+def _moved(boxes: NDArray[np.float64], placed: Placed) -> NDArray[np.float64]:
+    """Boxes in the input's pixels."""
+    scale, offset = (np.array([*pair, *pair]) for pair in (placed.scale, placed.offset))
+    return np.concatenate([boxes[:, :CORNERS] * scale + offset, boxes[:, CORNERS:]], axis=1)
+
+
+def _filled(boxes: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """`[pictures, most, 5]`, class -1 to fill up."""
+    most = max((len(one) for one in boxes), default=0)
+    found = np.zeros((len(boxes), max(most, 1), CORNERS + 1))
+    found[..., CORNERS] = -1
+    for row, one in zip(found, boxes, strict=True):
+        row[: len(one)] = one
+    return found
+
+
+def _short(said: Any) -> str:
+    text = json.dumps(said, ensure_ascii=False, default=str)
+    return text if len(text) <= 100 else text[:100] + "…"  # noqa: PLR2004 -- what a sentence has room for
