@@ -183,7 +183,8 @@ def test_layouts_without_a_batch_have_samples_along_the_first_axis_all_the_same(
     declared = declared_for(layout="HWC")
     spec = TensorSpec("image", "UINT8", (32, 32, 3))
     found = read(tmp_path, {"a.png": WIDE, "b.png": WIDE}).arrays(declared, spec, (), None, tmp_path)
-    assert (found["image"].shape, found["image"].dtype) == ((2, 32, 32, 3), np.uint8)
+    assert found["image"].shape == (2, 32, 32, 3)
+    assert found["image"].dtype == np.uint8
     assert set(found) == {"image"}
 
 
