@@ -5,68 +5,23 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from needs import lacking
 from power import chances
 
-from edgesmith_runtime.spool.disk import RealDisk
 from edgesmith_runtime.spool.index import Index
 from edgesmith_runtime.spool.kept import Kept, named
-from edgesmith_runtime.spool.spool import Spool, Waiting
+from edgesmith_runtime.spool.spool import Waiting
 from edgesmith_runtime.uplink.left import Left
-
-BLOCK = 4096
-
-
-class Quick(RealDisk):
-    """No power is cut here."""
-
-    def sync(self, handle: int) -> None:
-        """Nothing."""
-
-    def sync_folder(self, folder: Path) -> None:
-        """Nothing."""
-
-
-class Counted(Quick):
-    """How often the folder was listed; and something may happen while a file is written."""
-
-    def __init__(self) -> None:
-        self.listings = 0
-        self.meanwhile: Callable[[], object] = lambda: None
-
-    def files(self, folder: Path) -> Iterator[tuple[str, int]]:
-        self.listings += 1
-        yield from super().files(folder)
-
-    def sync(self, handle: int) -> None:
-        super().sync(handle)
-        self.meanwhile()
+from tests.runtime.counted_disks import BLOCK, Counted, Quick, begun, known
 
 
 @pytest.fixture
 def disk() -> Counted:
     return Counted()
-
-
-def begun(disk: RealDisk, folder: Path, objects: int, limit: int) -> Spool:
-    """A spool with so many objects, worth 0, 1, 2 and so on."""
-    before = Spool(Quick(), folder, 1 << 30)
-    for number in range(objects):
-        assert before.put(b"%d" % number, value=number).kept
-    spool = Spool(disk, folder, limit)
-    spool.recover()
-    return spool
-
-
-def known(spool: Spool) -> list[Kept]:
-    return list(spool.waiting())
 
 
 # The index -----------------------------------------------------------------------------------------------------------
@@ -213,111 +168,6 @@ def test_orders_go_on_where_the_newest_was_sent(tmp_path: Path, disk: Counted) -
     spool.waiting()
     spool.put(b"next", value=5)
     assert uplink.kept()[-1].name[6:18] == f"{4:012d}"
-
-
-class Haunted(Counted):
-    """What was written cannot be made to last, nor be removed."""
-
-    broken = False
-    number = errno.EIO
-
-    def sync_folder(self, folder: Path) -> None:
-        if self.broken:
-            raise OSError(self.number, os.strerror(self.number))
-        super().sync_folder(folder)
-
-    def remove(self, path: Path) -> None:
-        if self.broken:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        super().remove(path)
-
-
-@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
-def test_what_is_there_though_it_was_not_kept_counts(tmp_path: Path, number: int) -> None:
-    disk = Haunted()
-    spool = begun(disk, tmp_path, 2, 3 * BLOCK)
-    disk.broken, disk.number = True, number
-    for value in (1, 2):
-        with pytest.raises(OSError, match="Input/output"):
-            spool.put(b"a%d" % value, value=value)
-    disk.broken = False
-    assert len(known(spool)) >= 3
-    assert spool.put(b"b", value=9).kept
-    assert known(spool) == spool.kept()
-    assert spool.waiting().room <= 3 * BLOCK
-
-
-def test_a_disk_that_only_refuses_is_not_listed_each_time(tmp_path: Path) -> None:
-    class Refusing(Counted):
-        def create(self, path: Path) -> int:
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
-
-        def remove(self, path: Path) -> None:
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
-
-    disk = Refusing()
-    spool = begun(disk, tmp_path, 5, 9 * BLOCK)
-    before = disk.listings
-    for number in range(5):
-        with pytest.raises(OSError, match="Read-only"):
-            spool.put(b"r%d" % number, value=9)
-    assert disk.listings == before
-
-
-def test_what_went_though_that_was_an_error_is_not_counted(tmp_path: Path) -> None:
-    class Shaky(Counted):
-        fails = False
-
-        def remove(self, path: Path) -> None:
-            super().remove(path)
-            if self.fails:
-                raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    disk = Shaky()
-    spool = begun(disk, tmp_path, 3, 3 * BLOCK)
-    disk.fails = True
-    with pytest.raises(OSError, match="Input/output"):
-        spool.put(b"a", value=9)
-    disk.fails = False
-    assert known(spool) == spool.kept()
-    assert spool.waiting().room == 2 * BLOCK
-
-
-def test_a_disk_that_fails_in_the_midst_of_a_write_is_not_listed_each_time(tmp_path: Path) -> None:
-    class Breaking(Counted):
-        def write(self, handle: int, data: bytes) -> int:
-            del handle, data
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    disk = Breaking()
-    spool = begun(disk, tmp_path, 3, 3 * BLOCK)
-    before = disk.listings
-    for number in range(5):
-        with pytest.raises(OSError, match="Input/output"):
-            spool.put(b"a%d" % number, value=9)
-    assert disk.listings == before
-    assert known(spool) == spool.kept()
-    assert spool.waiting().room == 3 * BLOCK
-
-
-def test_a_removal_is_noted_on_a_disk_that_is_full(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        lacking("mounting a small disk needs root")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", tmp_path], check=True)
-    try:
-        disk = Counted()
-        spool, uplink = begun(disk, tmp_path, 5, 100 * BLOCK), Waiting(Quick(), tmp_path)
-        with (tmp_path / "others").open("wb") as stream, suppress(OSError):
-            while True:
-                os.write(stream.fileno(), bytes(BLOCK))
-        assert spool.put(b"x", value=0).dropped
-        for _ in range(2):
-            uplink.remove(uplink.kept()[0])
-        assert Quick().length(tmp_path / "removed") == 2
-        assert (tmp_path / "removed").stat().st_blocks == 0
-        assert known(spool) == spool.kept()
-    finally:
-        subprocess.run(["umount", tmp_path], check=True)
 
 
 # The uplink ----------------------------------------------------------------------------------------------------------

@@ -59,6 +59,7 @@ def check_waits(world: World, plan: Plan) -> None:
         return
     moved = {move.node for move in plan.moves}
     there = {name for name in world.nodes if world.reachable(name) and _unsettled(world, name)}
+    there -= {name for name in there if not world.offers(name) and not _carries_unfinished(world, name)}
     away = {name for name in world.nodes if not world.reachable(name) and _carries_unfinished(world, name)}
     comes_and_goes = late_nodes(world, plan)
     awaited = {name for name in away - comes_and_goes if _awaited(world, name)}

@@ -10,6 +10,7 @@ from gitops_states import (
     STATES,
     Object,
     State,
+    full_lists,
     half_promoted,
     half_rolled_back,
     names,
@@ -82,6 +83,19 @@ def _promote_both() -> Object:
     return {"promote": [{"revision": one["revision"]} for one in half_promoted()["status"]["variants"]]}
 
 
+def _promote_third_of_many() -> Object:
+    found = full_lists()
+    entries = found["spec"]["rollout"]["promote"]
+    assert found["status"]["requests"][0]["state"] == "Obsolete"
+    return {"promote": [*entries[1:], {"revision": found["status"]["variants"][0]["revision"]}]}
+
+
+def _back_from_third_of_many() -> Object:
+    found = full_lists()
+    entry = {"from": found["status"]["variants"][0]["revision"], "revision": names()[1]}
+    return {"rollbackTo": [*found["spec"]["rollout"]["rollbackTo"], entry][-16:]}
+
+
 ACTIONS = (
     Action("pause", "rolling-out", lambda: {"paused": True}),
     Action("resume", "paused", lambda: {"paused": False}),
@@ -91,6 +105,8 @@ ACTIONS = (
     Action("rollback", "canary", _back),
     Action("rollback", "third", lambda: _from_third(names()[1])),
     Action("rollback", "third-after-rollback", lambda: _from_third(names()[0])),
+    Action("promote", "full-lists", _promote_third_of_many),
+    Action("rollback", "full-lists", _back_from_third_of_many),
     Action("rollback", "superseded", lambda: _back_from(superseded(), "amd64")),
     Action("rollback", "half-promoted", lambda: _back_from(half_promoted(), "amd64", "other")),
     Action("rollback", "half-rolled-back", lambda: _back_from(half_rolled_back(), "other")),

@@ -214,6 +214,20 @@ def _third_after_a_rollback() -> Object:
     return third_after(until(cluster, "Complete"))
 
 
+UNKNOWN = tuple(f"{number:010x}" for number in range(16))
+"""Revisions that nobody knows any more."""
+
+
+def full_lists() -> Object:
+    """The canary of a third source, with as many entries as the spec may have; one says that it does nothing more."""
+    first, _ = names()
+    cluster = until(published(), "Complete")
+    promote = [{"revision": first}, *({"revision": one} for one in UNKNOWN[1:])]
+    back = [{"from": one, "revision": first} for one in UNKNOWN]
+    publish(cluster, "c", generation=4, rollout=ROLLOUT | {"promote": promote, "rollbackTo": back})
+    return the_object(until(cluster, "Canary"))
+
+
 TWO: Object = {"deviceProfiles": {"names": ["amd64", "other"]}}
 
 
@@ -326,6 +340,7 @@ STATES = (
     State("rolling-back", "Progressing", "InProgress", _RUNS, _rolling_back),
     State("third", "Progressing", "InProgress", _MOVES, lambda: third_after(until(published(), "Complete"))),
     State("third-after-rollback", "Progressing", "InProgress", _MOVES, _third_after_a_rollback),
+    State("full-lists", "Progressing", "InProgress", _MOVES, full_lists),
     State("superseded", "Progressing", "InProgress", _MOVES, superseded),
     State("never-proven", "Progressing", "InProgress", frozenset({"pause", "promote"}), _never_proven),
     State("half-promoted", "Progressing", "InProgress", _MOVES, half_promoted),

@@ -178,6 +178,24 @@ def test_one_that_lost_its_device_has_a_place_until_the_deadline_also_where_none
         assert len(found) == expected, (words, since, found)
 
 
+@pytest.mark.parametrize("since", [GOING, GONE])
+def test_those_that_lost_their_devices_after_all_was_completed_have_none(since: timedelta) -> None:
+    completed = replace(PROVEN, completed=NOW)
+    nodes = tuple(
+        replace(one, shortage=Shortage("squat.ai/edgetpu", 1, 0), unsteady=NOW - since, late=since >= GONE)
+        if one.server is ServerState.STARTING
+        else one
+        for one in fleet("new+ new? new? new? old+")
+    )
+    one = with_rules(max_unavailable=1)
+    assert moves(step(nodes, OLD, completed, rules=one)) == {"n4": "new"}, "it was away until now"
+    trying = variant(nodes, OLD, completed, target=None, trying="n0")
+    (found,) = plan_rollout([trying], one, NOW).courses
+    assert [move.node for move in found.moves if move.revision is None] == ["n0"], (
+        "nor do they keep a trial from a device"
+    )
+
+
 @pytest.mark.parametrize(("allowed", "expected"), [(0, 1), (1, 1), (2, 2), ("50%", 2)])
 def test_as_many_are_left_out_as_max_failed_says_and_one_in_any_case(allowed: int | str, expected: int) -> None:
     nodes = away(f"new+ ~new+ ~new+ {OTHERS}")

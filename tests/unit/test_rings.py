@@ -91,6 +91,36 @@ def test_a_ring_without_steps_of_its_own_takes_none_over(rings: Path) -> None:
     assert model["spec"]["source"]["uri"].endswith("/2/model.onnx")
 
 
+@pytest.mark.parametrize("listed", [False, True], ids=["alone", "in a List"])
+def test_a_ring_keeps_its_own_in_files_of_json_too(rings: Path, *, listed: bool) -> None:
+    def written(ring: str, spec: dict[str, object]) -> Path:
+        one = {"kind": "EdgeModel", "metadata": {"name": "parts"}, "spec": spec}
+        other = {"kind": "EdgeModel", "metadata": {"name": "others"}, "spec": {"rollout": {"paused": True}}}
+        path = rings / ring / "m.json"
+        path.write_text(json.dumps({"kind": "List", "items": [one, other]} if listed else one))
+        return path
+
+    steps = {"steps": [{"nodes": 1, "bake": "1h"}]}
+    written("lab", {"source": {"uri": "s3://m/2"}, "rollout": {"paused": True}, "nodeSelector": {"lab": "yes"}})
+    target = written("pilot", {"source": {"uri": "s3://m/1"}, "rollout": steps})
+    for _ in range(2):
+        assert promote(rings) == 0
+        found = json.loads(target.read_text())
+        assert (found["items"][0] if listed else found)["spec"] == {"source": {"uri": "s3://m/2"}, "rollout": steps}
+        if listed:
+            assert found["items"][1]["spec"] == {"rollout": {"paused": True}}
+
+
+def test_edge_models_in_a_list_of_yaml_are_refused_before_anything_is_written(
+    rings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = yaml.safe_dump({"kind": "List", "items": [*yaml.safe_load_all(LAB)]})
+    (rings / "lab" / "parts.yaml").write_text(listed)
+    assert promote(rings) == 1
+    assert "has EdgeModels in a List; write each as a document of its own" in capsys.readouterr().err
+    assert (rings / "pilot" / "parts.yaml").read_text() == PILOT
+
+
 def test_a_manifest_that_is_new_is_copied_and_one_that_went_is_named(
     rings: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -310,7 +310,30 @@ def test_completion_and_proof_stay_what_they_were() -> None:
 
 
 def test_a_revision_that_nobody_carries_is_not_proven_though_its_steps_are_held() -> None:
-    assert step("~old+ ~old+", OLD, replace(NEW, steps=1)).target == replace(NEW, steps=1)
+    assert step("~old+ ~old+", OLD, replace(NEW, steps=1)).target == replace(NEW, steps=0)
+
+
+@pytest.mark.parametrize(
+    ("words", "steps", "held", "expected"),
+    [
+        ("old+ " * 7, [(1, 2), ("5%", 5), ("25%", 5)], 1, 0),
+        ("old+ old+", [(1, 2), (2, 5), (3, 5)], 2, 1),
+        ("old+", [(1, 0), (2, 0)], 2, 0),
+        ("old+ " * 20, [(1, 2), ("25%", 5)], 2, 1),
+    ],
+)
+def test_where_all_that_held_a_step_have_left_it_is_held_again_by_others(
+    words: str, steps: list[tuple[int | str, float]], held: int, expected: int
+) -> None:
+    """The fleet became smaller, so that no step after the last one that was held adds a node."""
+    rules = with_rules(steps=steps, max_unavailable=1)
+    course = step(words, OLD, replace(NEW, steps=held), rules=rules)
+    assert course.target == replace(NEW, steps=expected)
+    assert moves(course) == {"n0": "new"}
+    (serving, *others) = fleet("new+" + words.removeprefix("old+"))
+    fresh = (replace(serving, since=NOW), *others)
+    if steps[expected][1]:
+        assert state_of(step(fresh, OLD, replace(NEW, steps=expected), rules=rules), "new").proven is None, "its bake"
 
 
 def test_going_back_to_a_revision_makes_it_the_newest_approved_one() -> None:

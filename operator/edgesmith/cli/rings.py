@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import yaml
 
@@ -98,8 +98,10 @@ class _Document:
 def _promoted(before: Path, after: Path) -> str:
     """The text of a file of a ring, with the fields that the next ring keeps as its own file has them."""
     text = _text(before)
-    if not after.exists() or before.suffix == ".json":
+    if not after.exists():
         return text
+    if before.suffix == ".json":
+        return _promoted_json(before, after)
     lines, own = text.splitlines(), _text(after).splitlines()
     kept = {document.name: document for document in _documents(after, own)}
     # From the end, so that line numbers before it stay true.
@@ -107,6 +109,42 @@ def _promoted(before: Path, after: Path) -> str:
         if document.name in kept:
             _keep(lines, document, own, kept[document.name])
     return "\n".join(lines) + "\n"
+
+
+def _promoted_json(before: Path, after: Path) -> str:
+    """The same of a file of JSON."""
+    document, own = _json(before), _json(after)
+    kept = {_name(one): one["spec"] for one in _models(own)}
+    for model in _models(document):
+        if _name(model) not in kept:
+            continue
+        spec = kept[_name(model)]
+        taken = {field: value for field, value in model["spec"].items() if field not in OWN}
+        model["spec"] = taken | {field: spec[field] for field in OWN if field in spec}
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(_text(path))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+
+
+def _models(document: Any) -> Iterator[dict[str, Any]]:
+    """The EdgeModels of a document, be it one or a list of kind List."""
+    if not isinstance(document, dict):
+        return
+    if isinstance(items := document.get("items"), list):
+        for one in items:
+            yield from _models(one)
+    elif document.get("kind") == KIND and isinstance(document.get("spec"), dict):
+        yield document
+
+
+def _name(model: Mapping[str, Any]) -> tuple[str, str]:
+    metadata = model.get("metadata") or {}
+    return str(metadata.get("namespace", "")), str(metadata.get("name", ""))
 
 
 def _text(path: Path) -> str:
@@ -137,7 +175,7 @@ def _documents(path: Path, lines: list[str]) -> Iterator[_Document]:
     """The EdgeModels of a file.
 
     Raises:
-        ValueError: It is not YAML, or the spec of one is written in one line.
+        ValueError: It is not YAML, one is in a List, or the spec of one is written in one line.
     """
     try:
         roots = list(yaml.compose_all("\n".join(lines), Loader=yaml.SafeLoader))
@@ -145,6 +183,8 @@ def _documents(path: Path, lines: list[str]) -> Iterator[_Document]:
         raise ValueError(f"{path} is not YAML: {in_words(error)}") from error
     for root in roots:
         told = _values(root)
+        if any(getattr(_values(one).get("kind"), "value", None) == KIND for one in _items(told.get("items"))):
+            raise ValueError(f"{path} has EdgeModels in a List; write each as a document of its own, with --- between")
         if getattr(told.get("kind"), "value", None) != KIND or "spec" not in told:
             continue
         spec = told["spec"]
@@ -171,6 +211,10 @@ def _trimmed(lines: list[str], start: int, end: int) -> int:
     while end > start + 1 and (not lines[end - 1].strip() or lines[end - 1].lstrip().startswith(("#", "---"))):
         end -= 1
     return end
+
+
+def _items(node: yaml.Node | None) -> list[yaml.Node]:
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
 def _values(node: yaml.Node | None) -> dict[str, yaml.Node]:

@@ -24,7 +24,8 @@ def kept_places(judged: Judgement, rules: Rules, now: datetime) -> int:
     tried = spread.revision if spread and not spread.rolled_back and (spread.steps or spread.proven) else None
     awaited = suspected = 0
     for node in judged.variant.unwell:
-        comes_and_goes = node.late and (node.movable or (node.ready and node.shortage is not None))
+        lacking = node.ready and node.shortage is not None and node.unfinished
+        comes_and_goes = node.late and (node.movable or lacking)
         if not (comes_and_goes or _is_lost(node, judged.revisions.get(node.label or ""), rules)):
             continue
         if not comes_and_goes and _is_awaited(node, rules, now):

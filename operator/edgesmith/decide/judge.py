@@ -192,15 +192,20 @@ def steps_of(rules: Rules, nodes: tuple[NodeState, ...]) -> Iterator[tuple[int, 
 
 
 def _progress(case: _Case) -> tuple[RevisionState, Step | None, int]:
-    """Go on to the step that the target has not held yet, and say how many nodes that one wants."""
+    """Go on to the step that the target has not held yet, and say how many nodes that one wants.
+
+    Where all are held and no node has it any more, those that had it left before anybody followed: the last step that
+    picks nodes is held again, by others.
+    """
     target = case.target
     if target.proven:
         return target, None, 0
-    before = 0
+    before, last = 0, None
     for number, step, scope in steps_of(case.rules, case.variant.nodes):
         quota = min(step.count(len(scope)), len(scope))
         adds = bool(step.selector) or quota > before
         before = max(before, quota)
+        last = (number, step, quota) if adds else last
         if number < target.steps or not adds:
             continue
         if target.steps == 0:
@@ -209,7 +214,12 @@ def _progress(case: _Case) -> tuple[RevisionState, Step | None, int]:
         if not held:
             return target, step, missing
         target = replace(target, steps=number + 1, lost=(), promoted=target.promoted + early)
-    return (replace(target, proven=case.after) if case.own else target), None, 0
+    if case.own or last is None:
+        return (replace(target, proven=case.after) if case.own else target), None, 0
+    number, step, quota = last
+    target = replace(target, steps=min(target.steps, number), lost=())
+    _, _, missing = _measured(replace(case, target=target), number, step, quota)
+    return target, step, missing
 
 
 def _measured(case: _Case, number: int, step: Step, quota: int) -> tuple[bool, bool, int]:

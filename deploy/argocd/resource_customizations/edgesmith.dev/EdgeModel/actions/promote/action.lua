@@ -1,9 +1,17 @@
 -- Every revision that is on its way, by its name: later ones wait for their bakes again.
 obj.spec.rollout = obj.spec.rollout or {}
-local promote = obj.spec.rollout.promote or {}
+-- What was said of each entry: one that does nothing any more goes, and the list holds sixteen.
+local said = {}
+for _, one in ipairs(obj.status.requests or {}) do
+  said[one.request] = one.state
+end
+local promote = {}
 local named = {}
-for _, entry in ipairs(promote) do
-  named[entry.revision] = true
+for _, entry in ipairs(obj.spec.rollout.promote or {}) do
+  if said["promote[" .. entry.revision .. "]"] ~= "Obsolete" then
+    named[entry.revision] = true
+    table.insert(promote, entry)
+  end
 end
 for _, variant in ipairs(obj.status.variants) do
   local under_way = variant.state == "Canary" or variant.state == "RollingOut"
@@ -11,6 +19,9 @@ for _, variant in ipairs(obj.status.variants) do
     named[variant.revision] = true
     table.insert(promote, { revision = variant.revision })
   end
+end
+while #promote > 16 do
+  table.remove(promote, 1)
 end
 obj.spec.rollout.promote = promote
 return obj

@@ -18,10 +18,22 @@ for _, variant in ipairs(obj.status.variants) do
     table.insert(back, { from = variant.revision, revision = previous.name })
   end
 end
+-- What was said of each entry: one that does nothing any more goes, and the list holds sixteen.
+local said = {}
+for _, one in ipairs(obj.status.requests or {}) do
+  said[one.request] = one.state
+end
+local entries = {}
 for _, entry in ipairs(obj.spec.rollout.rollbackTo or {}) do
-  if not left[entry.from] then
-    table.insert(back, entry)
+  if not left[entry.from] and said["rollbackTo[" .. entry.from .. "]"] ~= "Obsolete" then
+    table.insert(entries, entry)
   end
 end
-obj.spec.rollout.rollbackTo = back
+for _, entry in ipairs(back) do
+  table.insert(entries, entry)
+end
+while #entries > 16 do
+  table.remove(entries, 1)
+end
+obj.spec.rollout.rollbackTo = entries
 return obj
