@@ -84,7 +84,7 @@ async def build(
     """
     wanted, maker = request.build, maker or Maker()
     target = check_request(request)
-    log.info("build %s: %s for %s", wanted.key, wanted.source.uri, wanted.platform.architecture)
+    log.info("build %s: %s for %s", wanted.key, wanted.source.shown, wanted.platform.architecture)
     before = await made_before(wanted, target, registries, maker)
     if before is not None:
         log.info("%s is made already: %s", target, before.image)

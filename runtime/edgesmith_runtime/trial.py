@@ -203,7 +203,7 @@ class _Request:
         parts: list[bytes | memoryview] = []
         datatypes = {spec.name: spec.datatype for spec in bundle.inputs}
         for name, sample in batch_of(bundle, golden, batch).items():
-            raw = to_raw(sample)
+            raw = to_raw(sample, datatypes[name])
             parts.append(raw)
             entry = {"name": name, "datatype": datatypes[name], "shape": list(sample.shape)}
             inputs.append(entry | {"parameters": {"binary_data_size": len(raw)}})

@@ -98,6 +98,10 @@ def test_a_picture_has_defaults_where_there_is_one(server: ApiServer, namespace:
             {"detection": {"classes": "c", "scores": "s", "objectness": True}},
             "objectness is for scores of classes: give classes or objectness",
         ),
+        (
+            {"detection": {"classes": "c", "scores": "s", "activation": "Softmax"}},
+            "Softmax is for a score of each class: give activation Sigmoid or None beside classes",
+        ),
         ({"detection": {"iouThreshold": "2"}}, "must be a fraction from 0 to 1"),
     ],
 )

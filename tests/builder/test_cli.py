@@ -78,7 +78,22 @@ def test_the_files_may_lie_in_three_places(world: Any, tmp_path: Path) -> None:
         f"oci://{held}:1#evaluation.npz",
     ):
         assert f"fetched {place} " in done.stderr
-    assert "t0ken" not in done.stderr
+    for secret in ("t0ken", "version=12"):
+        assert secret not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("https://h:8443/a/m.onnx?X-Amz-Signature=5ec1e7", "https://h:8443/a/m.onnx?…"),
+        ("https://name:word@h/m.onnx", "https://h/m.onnx"),
+        ("https://h/m@2.onnx", "https://h/m@2.onnx"),
+        ("s3://models/what?.onnx", "s3://models/what?.onnx"),
+        ("oci://r/n@sha256:00", "oci://r/n@sha256:00"),
+    ],
+)
+def test_messages_have_no_query_and_no_login_of_a_uri(uri: str, expected: str) -> None:
+    assert Artifact(uri=uri).shown == expected
 
 
 def test_a_source_without_tls_is_in_the_registry_that_has_none(world: Any) -> None:

@@ -245,6 +245,14 @@ def test_what_the_model_says_need_not_be_declared(
         ),
         (
             spec(1, 3, 9, 9),
+            {
+                "classification": None,
+                "detection": Detection(scores="scores", classes="scores", activation="Softmax"),
+            },
+            "spec.picture.detection.activation is Softmax and classes is scores, so a box has one score",
+        ),
+        (
+            spec(1, 3, 9, 9),
             {"classification": None, "detection": Detection(boxes="x")},
             "spec.picture.detection.boxes is 'x'",
         ),

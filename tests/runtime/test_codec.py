@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from edgesmith_runtime.bfloat import rounded
 from edgesmith_runtime.codec.binary import from_raw, to_raw
 from edgesmith_runtime.codec.http import LARGEST_JSON, decode_request, encode_answer
 from edgesmith_runtime.codec.jsondata import from_json, to_json
-from edgesmith_runtime.errors import BadRequest, TooLarge
+from edgesmith_runtime.errors import AnswerFailed, BadRequest, TooLarge
 from edgesmith_runtime.signature import InferRequest, ModelSignature, RequestedOutput
 from edgesmith_runtime.tensors import DTYPES, TensorSpec
 
@@ -203,7 +204,7 @@ def test_a_header_longer_than_the_body_is_refused() -> None:
         (b"\1\0", "input 's' ends inside element 0"),
         (struct.pack("<I", 1) + b"a" + b"\1\0", "input 's' ends inside element 1"),
         (b"", "input 's' has 0 elements of data; expected 1"),
-        ((struct.pack("<I", 1) + b"a") * 2, "input 's' has 2 elements of data; expected 1"),
+        ((struct.pack("<I", 1) + b"a") * 2, "input 's' has data behind its last element; expected 1"),
         (struct.pack("<I", 1) + b"\xff", "input 's' is not UTF-8 in element 0"),
     ],
 )
@@ -291,6 +292,24 @@ def test_raw_bytes_round_trip(tensor: tuple[str, NDArray[Any]]) -> None:
     again = from_raw(TensorSpec("x", datatype, array.shape), array.shape, memoryview(to_raw(array, datatype)))
     np.testing.assert_array_equal(again, array)
     assert again.dtype == array.dtype
+
+
+def test_more_texts_than_are_asked_for_take_no_memory() -> None:
+    data = memoryview((struct.pack("<I", 1) + b"a") * 1_200_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadRequest, match="has data behind its last element; expected 1"):
+            from_raw(SPECS["s"], (1,), data)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_texts_that_an_engine_answers_as_bytes_are_texts_in_json() -> None:
+    answered = np.array(["grüße".encode(), "ok", b""], np.object_)
+    assert json.loads(b"".join(to_json("x", answered))) == ["grüße", "ok", ""]
+    with pytest.raises(AnswerFailed, match="not UTF-8; expected a request for binary data"):
+        b"".join(to_json("x", np.array([b"\xff"], np.object_)))
 
 
 @given(tensors(), st.booleans())

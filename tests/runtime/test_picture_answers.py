@@ -210,6 +210,14 @@ def test_no_more_boxes_than_declared_are_answered() -> None:
     assert [one["score"] for one in found] == [0.75, 0.74, 0.73]
 
 
+def test_a_box_with_an_infinite_score_is_no_answer() -> None:
+    sought = replace(BOXES, boxes="boxes", form="Corners", order="BoxesFirst", activation="None")
+    picture = replace(DETECTED, detection=sought)
+    rows = np.array([[[0, 0, 5, 9, np.inf], [10, 0, 15, 9, 0.9]]])
+    with pytest.raises(AnswerFailed, match="output 'boxes' holds infinity; expected scores"):
+        boxes_of(picture, {"boxes": rows}, place(picture, 64, 64), ())
+
+
 @pytest.mark.parametrize(
     ("shape", "changes", "says"),
     [

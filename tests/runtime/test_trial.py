@@ -53,6 +53,10 @@ def test_memory_is_that_of_a_server_with_its_largest_batches(toy: Bundle) -> Non
     assert large["memoryBytes"] - usual["memoryBytes"] > 40e6
 
 
+def test_a_model_of_halves_passes(halves: Bundle) -> None:
+    assert self_test(halves)["reason"] == "Passed"
+
+
 def test_lines_of_an_engines_own_do_not_end_a_trial() -> None:
     log = io.StringIO('a line\n{"message": "listening", "http_port": 7}\n\n[another]\n{"message": "ready"}\n')
     assert trial._port(log, get_context("spawn").Process()) == 7

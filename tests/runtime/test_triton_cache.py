@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from edgesmith_runtime.bundle import Bundle
 from edgesmith_runtime.engine import EngineError
+from edgesmith_runtime.http.limits import Limits
+from edgesmith_runtime.termination import Finding
+from edgesmith_runtime.triton import selftest
 from edgesmith_runtime.triton.cache import KEPT, EngineCache, open_cache
 from edgesmith_runtime.triton.fingerprint import Fingerprint, read_fingerprint
 from edgesmith_runtime.triton.preparing import prepare
+from edgesmith_runtime.triton.repository import Fitting
 
 ORIN = Fingerprint(tensorrt="10.3.0", compute_capability="8.7", driver="540.4.0", jetpack="36.4.3")
 
 
-def opened(bundle: Bundle, root: Path, fingerprint: Fingerprint = ORIN) -> EngineCache:
-    return open_cache(bundle, fingerprint, root=root, scratch=root / "scratch")
+def opened(bundle: Bundle, root: Path, fingerprint: Fingerprint = ORIN, *, serving: bool = False) -> EngineCache:
+    return open_cache(bundle, fingerprint, root=root, scratch=root / "scratch", serving=serving)
 
 
 def with_engine(cache: EngineCache) -> Path:
@@ -129,12 +136,73 @@ def test_a_fingerprint_that_cannot_be_read_is_another_device_s(toy: Bundle, tmp_
     assert not engine.exists()
 
 
-def test_engines_of_old_models_go(toy: Bundle, tmp_path: Path) -> None:
-    def other(number: int) -> Bundle:
-        return dataclasses.replace(toy, digests={"model.onnx": f"sha256:{number:016x}"}, golden_files=("a", "b"))
+def other(toy: Bundle, number: int) -> Bundle:
+    return dataclasses.replace(toy, digests={"model.onnx": f"sha256:{number:016x}"}, golden_files=("a", "b"))
 
-    folders = [opened(other(number), tmp_path).folder for number in range(KEPT + 2)]
+
+def test_engines_of_old_models_go(toy: Bundle, tmp_path: Path) -> None:
+    folders = [opened(other(toy, number), tmp_path, serving=True).folder for number in range(KEPT + 2)]
     assert [folder.exists() for folder in folders] == [False, False, *[True] * KEPT]
+
+
+def test_a_trial_of_many_leaves_what_serves_and_what_it_tests_until_the_winner_serves(
+    toy: Bundle, tmp_path: Path
+) -> None:
+    before, serving = (opened(other(toy, number), tmp_path, serving=True).folder for number in (1, 2))
+    tried = [opened(other(toy, number), tmp_path).folder for number in range(10, 15)]
+    assert all(folder.exists() for folder in (before, serving, *tried))
+    with_engine(opened(other(toy, 10), tmp_path))
+    winner = opened(other(toy, 10), tmp_path, serving=True)
+    assert winner.message == "engines were there already"
+    assert before.exists(), "a roll-back finds its engines"
+    assert serving.exists()
+    assert [folder.exists() for folder in tried] == [True, False, True, True, True]
+
+
+def test_engines_that_do_not_load_are_compiled_anew_in_the_same_self_test(
+    toy: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT cannot run here; what stands for its provider loads an engine that is there, and fails on half a one."""
+    accelerated = dataclasses.replace(toy, options={"accelerator": "tensorrt"})
+    monkeypatch.setattr(selftest, "read", lambda *_: (accelerated, None))
+    folders: list[Path] = []
+
+    @contextmanager
+    def loading(_: object, __: object, fitting: Fitting) -> Iterator[None]:
+        folders.append(fitting.cache)
+        engine = fitting.cache / "model.engine"
+        if engine.exists() and engine.read_bytes() != b"compiled":
+            raise EngineError("TensorRT EP could not deserialize engine from cache")
+        engine.write_bytes(b"compiled")
+        yield
+
+    monkeypatch.setattr(selftest, "private_server", loading)
+    monkeypatch.setattr(selftest, "_tried", lambda *_: Finding("Passed", ""))
+    monkeypatch.setattr(selftest, "prepare", functools.partial(prepare, engines=tmp_path))
+    asked = selftest.Asked(name="toy", threads=1, limits=Limits(), max_latency_ms=None, max_memory_bytes=None)
+    assert "for the first time" in selftest.self_test(tmp_path, asked).message
+    assert selftest.self_test(tmp_path, asked).message == "engines were there already"
+    (folders[0] / "model.engine").write_bytes(b"comp")
+    found = selftest.self_test(tmp_path, asked)
+    assert (found.reason, found.message) == ("Passed", "engines that were there failed and are compiled anew")
+    assert selftest.self_test(tmp_path, asked).message == "engines were there already"
+
+
+def test_a_model_that_fails_without_engines_is_tried_once(
+    toy: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selftest, "read", lambda *_: (dataclasses.replace(toy, options={"accelerator": "tensorrt"}), 0))
+    tries: list[object] = []
+
+    def failing(*_: object) -> None:
+        tries.append(None)
+        raise EngineError("no such operator")
+
+    monkeypatch.setattr(selftest, "private_server", failing)
+    monkeypatch.setattr(selftest, "prepare", functools.partial(prepare, engines=tmp_path))
+    asked = selftest.Asked(name="toy", threads=1, limits=Limits(), max_latency_ms=None, max_memory_bytes=None)
+    assert selftest.self_test(tmp_path, asked).reason == "EngineFailed"
+    assert len(tries) == 1
 
 
 def test_without_a_volume_they_last_as_long_as_the_pod(toy: Bundle, tmp_path: Path) -> None:

@@ -34,6 +34,16 @@ class Artifact(Wire):
     sha256: str | None = None
     """64 hex digits. The operator always gives it; where absent, the URI is taken to name one content for ever."""
 
+    @property
+    def shown(self) -> str:
+        """The URI as logs and messages have it: without a query or a login, which may be what opens it."""
+        scheme, _, rest = self.uri.partition("://")
+        if scheme not in ("https", "http"):
+            return self.uri
+        place, query, _ = rest.partition("?")
+        host, slash, path = place.partition("/")
+        return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}" + ("?…" if query else "")
+
     def without_uri(self) -> Artifact:
         """The same file without its URI, where its digest says what it is."""
         return self.model_copy(update={"uri": ""}) if self.sha256 else self

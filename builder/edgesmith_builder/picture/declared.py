@@ -159,6 +159,11 @@ def _detection(asked: Detection, outputs: Sequence[TensorSpec]) -> runtime.Detec
             f"spec.picture.detection.objectness is true and classes is {asked.classes}, so a box has one score; false "
             "was expected"
         )
+    if asked.activation == "Softmax" and asked.classes is not None:
+        raise RequestInvalid(
+            f"spec.picture.detection.activation is Softmax and classes is {asked.classes}, so a box has one score; "
+            "Sigmoid or None was expected"
+        )
     if asked.classes is not None and asked.scores is None:
         raise RequestInvalid(
             f"spec.picture.detection.classes is {asked.classes} and scores is absent; the output with the scores was "

@@ -49,7 +49,7 @@ class Sources:
         said = self._sizes.get(field, fetched.size)
         if said != fetched.size:
             raise RequestInvalid(
-                f"{field}.bytes is {said}, but {artifact.uri} has {fetched.size}; that number was expected, or none: "
+                f"{field}.bytes is {said}, but {artifact.shown} has {fetched.size}; that number was expected, or none: "
                 "bytes may be left out"
             )
         self.digests[field] = fetched.sha256
@@ -59,5 +59,5 @@ class Sources:
         scheme, found, _ = artifact.uri.partition("://")
         place = self._places.get(scheme) if found else None
         if place is None:
-            raise RequestInvalid(f"{field}.uri is {artifact.uri!r}; {self.form} was expected")
+            raise RequestInvalid(f"{field}.uri is {artifact.shown!r}; {self.form} was expected")
         return place

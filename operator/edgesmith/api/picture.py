@@ -72,6 +72,9 @@ class Detection(Model):
                 "!has(self.classes) || !has(self.objectness) || !self.objectness": (
                     "objectness is for scores of classes: give classes or objectness"
                 ),
+                "!has(self.classes) || !has(self.activation) || self.activation != 'Softmax'": (
+                    "Softmax is for a score of each class: give activation Sigmoid or None beside classes"
+                ),
             }
         )
     )

@@ -100,6 +100,8 @@ def _texts(spec: TensorSpec, count: int, data: memoryview) -> NDArray[Any]:
             raise BadRequest(
                 f"input {spec.name!r} ends inside element {len(texts)}; expected 4 bytes of length, then as many bytes"
             )
+        if len(texts) == count:  # each one more takes memory that nobody counted
+            raise BadRequest(f"input {spec.name!r} has data behind its last element; expected {count}")
         texts.append(text_of(spec.name, len(texts), data[start:end]))
         offset = end
     if len(texts) != count:

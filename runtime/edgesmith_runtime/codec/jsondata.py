@@ -83,12 +83,28 @@ def to_json(name: str, array: NDArray[Any]) -> Iterator[bytes]:
     yield b"["
     for start in range(0, flat.size, _SLICE):
         elements = flat[start : start + _SLICE].tolist()
+        if array.dtype.kind in "OS":
+            elements = [_text(one) for one in elements]
         if form is None:
             text = json_bytes(elements)[1:-1]
         else:
             text = (",".join([form] * len(elements)) % tuple(elements)).encode("ascii")
         yield b"," + text if start else text
     yield b"]"
+
+
+def _text(element: Any) -> Any:
+    """A text that an engine answers as bytes.
+
+    Raises:
+        AnswerFailed: It is not UTF-8, which is all that JSON can say.
+    """
+    if not isinstance(element, bytes):
+        return element
+    try:
+        return element.decode()
+    except UnicodeDecodeError as error:
+        raise AnswerFailed("the model answers bytes that are not UTF-8; expected a request for binary data") from error
 
 
 def _flatten(spec: TensorSpec, shape: tuple[int, ...], data: list[Any]) -> list[Any]:

@@ -41,7 +41,7 @@ def boxes_of(
         ``bottom`` in the picture's pixels.
 
     Raises:
-        AnswerFailed: The outputs do not have the declared shapes.
+        AnswerFailed: The outputs do not have the declared shapes, or a score is infinity.
     """
     sought = picture.detection
     if sought is None:
@@ -49,6 +49,8 @@ def boxes_of(
     rows = rows_of(sought, sought.boxes, outputs[sought.boxes])
     scores, classes = scores_of(sought, rows, outputs)
     near = np.nonzero(scores >= sought.score_threshold)[0]
+    if np.isposinf(scores[near]).any():
+        raise AnswerFailed(f"output {sought.scores or sought.boxes!r} holds infinity; expected scores")
     corners = corners_of(sought, rows[near, :_SIDES].astype(np.float64), (picture.width, picture.height))
     finite = np.isfinite(corners).all(axis=1)
     near, corners = near[finite], corners[finite]

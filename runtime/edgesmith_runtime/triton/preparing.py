@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from edgesmith_runtime.engine import EngineError
 from edgesmith_runtime.http.limits import Limits
 from edgesmith_runtime.triton.accelerator import accelerated
-from edgesmith_runtime.triton.cache import open_cache
+from edgesmith_runtime.triton.cache import EngineCache, open_cache
 from edgesmith_runtime.triton.fingerprint import read_fingerprint
 from edgesmith_runtime.triton.repository import Fitting
 
@@ -36,12 +36,14 @@ class Prepared:
         device: What a termination message says of it.
         message: What is to be told of it, if anything.
         recompiled: What of it is another than when the model was compiled for it, which is why it is compiled anew.
+        cache: The folder of compiled engines; None where the model needs none.
     """
 
     fitting: Fitting
     device: dict[str, str] = field(default_factory=dict)
     message: str = ""
     recompiled: str = ""
+    cache: EngineCache | None = None
 
 
 def scratch() -> Path:
@@ -49,7 +51,9 @@ def scratch() -> Path:
     return Path(gettempdir()) / "edgesmith"
 
 
-def prepare(bundle: Bundle, *, threads: int, max_batch: int, engines: Path = ENGINES) -> Prepared:
+def prepare(
+    bundle: Bundle, *, threads: int, max_batch: int, engines: Path = ENGINES, serving: bool = False
+) -> Prepared:
     """Make a device ready.
 
     Args:
@@ -57,6 +61,7 @@ def prepare(bundle: Bundle, *, threads: int, max_batch: int, engines: Path = ENG
         threads: How many cores to compute with.
         max_batch: The largest batch that a request may have.
         engines: The node's folder for compiled engines.
+        serving: As `open_cache` has it.
 
     Raises:
         EngineError: The folder for engines cannot be written, or Triton cannot serve such a bundle.
@@ -66,9 +71,10 @@ def prepare(bundle: Bundle, *, threads: int, max_batch: int, engines: Path = ENG
         return Prepared(Fitting(threads, max_batch, own))
     fingerprint = read_fingerprint()
     try:
-        cache = open_cache(bundle, fingerprint, root=engines, scratch=own)
+        cache = open_cache(bundle, fingerprint, root=engines, scratch=own, serving=serving)
     except OSError as error:
         raise EngineError(
             f"{error.filename or engines} cannot be written: {error.strerror}; expected a folder that user 65532 owns"
         ) from error
-    return Prepared(Fitting(threads, max_batch, cache.folder), fingerprint.facts(), cache.message, cache.changes)
+    fitting = Fitting(threads, max_batch, cache.folder)
+    return Prepared(fitting, fingerprint.facts(), cache.message, cache.changes, cache)

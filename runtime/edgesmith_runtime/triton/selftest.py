@@ -17,6 +17,7 @@ from edgesmith_runtime.loading import LoadFailed, check_signature, read
 from edgesmith_runtime.selftest import Measured, judged, measure
 from edgesmith_runtime.termination import Finding
 from edgesmith_runtime.trial import batch_of, batches
+from edgesmith_runtime.triton.cache import drop_engines
 from edgesmith_runtime.triton.command import PROGRAM
 from edgesmith_runtime.triton.preparing import prepare
 from edgesmith_runtime.triton.private import private_server
@@ -71,20 +72,28 @@ def self_test(folder: Path, asked: Asked) -> Finding:
         bundle, golden = read(folder, asked.name)
     except LoadFailed as error:
         return error.finding
-    prepared: Prepared | None = None
     try:
         prepared = prepare(bundle, threads=asked.threads, max_batch=asked.limits.batch)
-        with private_server(bundle, golden, prepared.fitting) as server:
-            finding = _tried(server, bundle, golden, asked)
-    except LoadFailed as error:
-        finding = error.finding
     except EngineError as error:
-        finding = Finding("EngineFailed", str(error), engine=bundle.engine)
-    if prepared is None:
-        return finding
-    message = "; ".join(part for part in (finding.message, prepared.message) if part)
+        return Finding("EngineFailed", str(error), engine=bundle.engine)
+    finding, said = _served(prepared, bundle, golden, asked), prepared.message
+    if finding.reason == "EngineFailed" and prepared.cache is not None and prepared.cache.there:
+        drop_engines(prepared.cache)  # they may be halves, which fail each time
+        finding, said = _served(prepared, bundle, golden, asked), "engines that were there failed and are compiled anew"
+    message = "; ".join(part for part in (finding.message, said) if part)
     device = prepared.device | dict(finding.device)
     return replace(finding, message=message, recompiled=prepared.recompiled or None, device=device)
+
+
+def _served(prepared: Prepared, bundle: Bundle, golden: Golden, asked: Asked) -> Finding:
+    """What a server of its own says of a bundle."""
+    try:
+        with private_server(bundle, golden, prepared.fitting) as server:
+            return _tried(server, bundle, golden, asked)
+    except LoadFailed as error:
+        return error.finding
+    except EngineError as error:
+        return Finding("EngineFailed", str(error), engine=bundle.engine)
 
 
 def _tried(server: PrivateServer, bundle: Bundle, golden: Golden, asked: Asked) -> Finding:

@@ -63,7 +63,7 @@ def serve(settings: Settings) -> int:
     try:
         bundle, golden = read(settings.bundle, settings.name)
         try:
-            prepared = prepare(bundle, threads=settings.threads, max_batch=settings.max_batch)
+            prepared = prepare(bundle, threads=settings.threads, max_batch=settings.max_batch, serving=True)
             repository = write_repository(bundle, golden, prepared.fitting, scratch() / "models")
             gpu = accelerated(bundle)
             words = command(repository, settings.listening, drain_seconds=settings.drain_seconds, gpu=gpu)

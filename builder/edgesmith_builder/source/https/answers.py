@@ -47,7 +47,7 @@ class Asked:
         except httpx.InvalidURL:
             url = None
         if url is None or not url.host:
-            raise RequestInvalid(f"{field}.uri is {artifact.uri!r}; https://HOST/PATH was expected")
+            raise RequestInvalid(f"{field}.uri is {artifact.shown!r}; https://HOST/PATH was expected")
         return cls(field, url, login)
 
     @property
