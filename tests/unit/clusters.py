@@ -54,6 +54,7 @@ from edgesmith.decide.snapshot import (
     StagingSet,
     TrialPod,
 )
+from edgesmith.resources import daemon_set
 from edgesmith_builder.contract import BuildReport, Candidate, Finalist
 
 
@@ -265,10 +266,11 @@ class Cluster(Devices):
 
     def _apply_revision(self, applied: ApplyRevision) -> None:
         name = daemon_set_name(self.name, applied.revision)
-        created = self.revisions[name].created if name in self.revisions else self.now
+        live = self.revisions.get(name)
         self.revisions[name] = Revision(
-            name, applied.revision, applied.profile.metadata.name, applied.image, created,
+            name, applied.revision, applied.profile.metadata.name, applied.image, live.created if live else self.now,
             applied.build.model_dump(mode="json", by_alias=True, exclude_none=True), applied.built or "",
+            live.manifest if live else daemon_set(self.edge_model, applied, SETTINGS),
         )  # fmt: skip
         if applied.staging:
             self.staging[applied.revision] = applied.staging

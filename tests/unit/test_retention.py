@@ -52,6 +52,11 @@ def test_of_a_profile_that_is_no_longer_named_nothing_unused_is_kept() -> None:
     assert [delete.name for delete in found] == ["p0"]
 
 
+def test_of_two_jobs_at_work_on_what_others_wait_for_the_newer_is_kept() -> None:
+    jobs = [job("a", "k1", 1, finished=False), job("b", "k1", 2, finished=False), job("c", "k2", 3, finished=False)]
+    assert [delete.name for delete in old_jobs(jobs, {"k3"}, {"k1"})] == ["a", "c"]
+
+
 def test_the_newest_finished_job_of_each_variant_is_kept() -> None:
     jobs = [job("a", "k1", 1), job("b", "k2", 2), job("c", "k2", 3), job("d", "k2", 4, finished=False)]
     assert [delete.name for delete in old_jobs(jobs, {"k2"})] == ["a", "b"]

@@ -81,6 +81,26 @@ def test_where_the_other_is_deleted_its_job_goes_and_the_build_is_started() -> N
     assert job_name(start.build.key, start.attempt, start.tries) == job(model()).name
 
 
+VARIANTS: dict[str, dict[str, Any]] = {
+    "for the source": {"profile": "amd64", "buildKey": KEY},
+    "for an alternative": {"profile": "amd64", "buildKey": "0" * 24, "builds": [{"buildKey": "1"}, {"buildKey": KEY}]},
+    "no more": {"profile": "amd64", "buildKey": "0" * 24, "builds": [{"buildKey": "1"}]},
+}
+
+
+@pytest.mark.parametrize("waits", VARIANTS)
+@pytest.mark.parametrize("namespace", ["plant", "elsewhere"])
+def test_a_job_that_another_waits_for_is_not_deleted_when_its_own_edgemodel_wants_another(
+    waits: str, namespace: str
+) -> None:
+    other = called("other").model_copy(update={"status": {"variants": [VARIANTS[waits]]}})
+    other = other.model_copy(update={"metadata": other.metadata.model_copy(update={"namespace": namespace})})
+    changed = model(source={"uri": "s3://models/parts/b/model.onnx", "sha256": "b" * 64})
+    seen = replace(snapshot(changed, images={key_of(changed): None}, jobs=(job(model()),)), others=(other,))
+    kept = waits != "no more" and namespace == "plant"
+    assert [one.name for one in decide(seen, NOW).deletes] == ([] if kept else [job(model()).name])
+
+
 def test_jobs_of_others_are_never_deleted() -> None:
     ended = theirs(failed_job(model(), "ModelInvalid"), name="older")
     plan = decide(snapshot(images={KEY: image(model())}, other_jobs=(ended, theirs(job(model())))), NOW)

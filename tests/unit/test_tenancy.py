@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
 from clusters import Cluster, labels, publish, three_nodes
-from snapshots import model, node, profile, said, sentence
+from snapshots import LABEL, model, node, profile, said, sentence
 
+from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.names import parse_node_label
+from edgesmith.decide.record import parse_record
+from edgesmith.decide.taints import Taint
 
 
 def test_a_profile_that_is_no_longer_allowed_leaves_its_nodes_serving_and_gets_nothing_new() -> None:
@@ -32,6 +37,42 @@ def test_a_profile_that_is_no_longer_allowed_leaves_its_nodes_serving_and_gets_n
     plan = cluster.run(25)
     assert said(plan)["Ready"] == ("True", "Succeeded")
     assert len(set(labels(cluster).values())) == 1
+
+
+CORAL = "squat.ai/edgetpu"
+PINNED: dict[str, Any] = {
+    "resources": {"limits": {CORAL: 1}},
+    "tolerations": [{"key": "dedicated", "operator": "Exists", "effect": "NoSchedule"}],
+}
+
+
+@pytest.mark.parametrize("unusable", [(), (profile(runtime=PINNED, allowedNamespaces=["other"]),)])
+@pytest.mark.parametrize("tainted", [False, True])
+def test_nodes_of_a_profile_that_cannot_be_used_are_judged_as_before(
+    unusable: tuple[DeviceProfile, ...], *, tainted: bool
+) -> None:
+    """What its servers ask for stands in their DaemonSet: without its device a server is no evidence."""
+    dedicated = (Taint("dedicated", "edge", "NoSchedule"),)
+    cluster = Cluster(profiles=(profile(runtime=PINNED),))
+    cluster.nodes = {name: replace(node(name), offers={CORAL: 1}, taints=dedicated) for name in ("e1", "e2", "e3")}
+    cluster.run(16)
+    publish(cluster, "b")
+    cluster.run(5)
+    before = labels(cluster)
+    (canary,) = (name for name, label in before.items() if list(before.values()).count(label) == 1)
+    failing = replace(cluster.pods[canary], ready=False, restarts=5, waiting="CrashLoopBackOff")
+    offered = {CORAL: 1} if tainted else {}
+    cluster.nodes[canary] = replace(cluster.nodes[canary], offers=offered)
+    if tainted:
+        failing = replace(failing, waiting=None, restarts=0)
+    cluster.profiles = unusable
+    for _ in range(120):
+        cluster.pods[canary] = failing
+        cluster.run(1)
+    found = parse_record(cluster.nodes[canary].records[LABEL], cluster.now)
+    assert found is not None
+    assert bool(found.failures) is tainted, "a taint that its servers tolerate is no excuse for one that is not ready"
+    assert (labels(cluster) == before) is not tainted
 
 
 def test_a_profile_that_was_never_allowed_is_not_built_for() -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 from played_hub import DS1, DS2, IMAGE, JOB, PROFILES, R1, R2, STATUS, Hub, condition, plan
-from snapshots import LABEL, NEXT, NOW, model
+from snapshots import LABEL, NEXT, NOW, SETTINGS, model
 
 from edgesmith.api.names import BUILD_KEY_LABEL, trial_pod_name
 from edgesmith.cluster.apply import AT_ONCE, MOVES_PER_PASS, RECORDS_BESIDE_MOVES, RECORDS_PER_PASS
@@ -22,8 +22,9 @@ from edgesmith.cluster.errors import (
     Stalled,
     Unreachable,
 )
-from edgesmith.cluster.kinds import DAEMON_SET, KINDS
+from edgesmith.cluster.kinds import DAEMON_SET, EDGE_MODEL, KINDS
 from edgesmith.decide.plan import Delete, Event, HoldImage, Keep, Move
+from edgesmith.decide.snapshot import Snapshot
 from tests.patience import PATIENCE
 
 TRIAL = f"create Pod {trial_pod_name('parts', 't', 'n0', ['int8', 'fp32'])}"
@@ -310,6 +311,23 @@ async def test_events_are_recorded_once_the_status_is_written_and_a_lost_one_is_
     assert hub.asked() == ["status", "event", "event"]
     assert (await hub.apply(plan(events=[begins]))).events == 0
     assert hub.asked() == []
+
+
+@pytest.mark.parametrize("since", ["gone", "made anew", "unreadable"])
+async def test_a_status_is_not_written_onto_another_of_its_name(since: str) -> None:
+    """What was decided for a deleted one is not so for one that was made since: its revisions are not proven."""
+    hub = Hub()
+    raw = hub.client.objects["EdgeModel", "parts"] | {"status": {}}
+    known = hub.objects.models.get("plant", "parts")
+    assert known is not None
+    seen = Snapshot(known, SETTINGS, (), (), (), (), (), {})
+    hub.objects.remove(EDGE_MODEL, raw)
+    if since != "gone":
+        raw["metadata"] = raw["metadata"] | {"uid": "another", "resourceVersion": "200"}
+        hub.objects.put(EDGE_MODEL, raw if since == "made anew" else raw | {"spec": {}})
+    assert not (await hub.applier.apply(plan(), seen, NOW)).status
+    assert hub.asked() == []
+    assert hub.client.statuses == []
 
 
 async def test_a_model_that_is_forgotten_is_applied_anew() -> None:

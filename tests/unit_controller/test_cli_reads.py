@@ -68,6 +68,32 @@ async def test_what_the_edgemodels_say_themselves_needs_no_pods_and_no_nodes(
     assert read(api) == {"edgemodels": 1}
 
 
+SETTINGS = {
+    "EDGESMITH_RUNTIME_IMAGES": json.dumps({"onnxruntime": f"127.0.0.1:9/runtime@sha256:{'a' * 64}"}),
+    "EDGESMITH_BUILDER_ENABLED": "false",
+    "EDGESMITH_REPOSITORY": "127.0.0.1:9/models",
+}
+
+
+@pytest.mark.parametrize("words", ["status nobody", "status nobody --watch", "archive export nobody -f a.tar"])
+@pytest.mark.parametrize("everywhere", [False, True])
+async def test_who_is_not_there_is_said_with_where_was_looked(
+    api: FakeApi,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+    *,
+    everywhere: bool,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    assert await run(api, tmp_path, *words.split(), *(["-A"] if everywhere else [])) == 1
+    place = "any namespace" if everywhere else f"namespace {NAMESPACE!r}"
+    assert f"here is no EdgeModel 'nobody' in {place}" in capsys.readouterr().err
+
+
 async def test_a_rollback_asks_for_the_daemonsets_too(api: FakeApi, tmp_path: Path) -> None:
     assert await run(api, tmp_path, "rollback", "model-0") == 1
     assert read(api) == {"edgemodels": 1, "daemonsets": 1}

@@ -52,7 +52,7 @@ def test_one_that_cannot_be_read_has_its_line(objects: Objects) -> None:
 def test_asked_for_by_name_it_is_not_said_to_be_absent(objects: Objects) -> None:
     with pytest.raises(Invalid, match=r"spec\.rollout\.maxFailed"):
         asking.choose(objects, "newer", "plant")
-    with pytest.raises(Missing):
+    with pytest.raises(Missing, match="in namespace 'plant'"):
         asking.choose(objects, "nobody", "plant")
 
 

@@ -123,6 +123,19 @@ def test_a_job_concerns_its_edge_model_and_who_waits_for_the_same_build_in_its_n
     assert after(objects, JOB, {"metadata": other}) == {"one"}
 
 
+def test_a_job_concerns_who_waits_for_it_for_an_alternative() -> None:
+    objects = world()
+    builds = [
+        {"alternative": "source", "buildKey": "k", "state": "Built"},
+        {"alternative": "small", "buildKey": "k2", "state": "Building"},
+    ]
+    variants = [{"profile": "p", "buildKey": "k", "state": "Building", "builds": builds}]
+    objects.put(EDGE_MODEL, model("two", version=2) | {"status": {"variants": variants}})
+    labels = {MODEL_LABEL: "one", BUILD_KEY_LABEL: "k2"}
+    metadata = {"name": "j", "namespace": "ns", "uid": "j", "resourceVersion": "1", "labels": labels}
+    assert after(objects, JOB, {"metadata": metadata}) == {"one", "two"}
+
+
 def test_everybody_is_every_edge_model_and_every_one_with_a_label_left() -> None:
     objects = world()
     objects.put(NODE, node("n", {node_label("elsewhere", "gone"): "r1", "a": "b"}))

@@ -96,6 +96,43 @@ async def test_the_registry_is_held_against_what_a_job_reported_even_where_its_p
     assert not world.gatherer.starting(world.model)
 
 
+COMPLETE = [{"type": "Complete", "status": "True"}]
+
+
+def ended_job(name: str, uid: str, version: int, **labels: str) -> dict[str, Any]:
+    """A Job of ns/m that has ended."""
+    owner = {"uid": "uid-m", "controller": True}
+    metadata = {
+        "name": name,
+        "namespace": "ns",
+        "uid": uid,
+        "resourceVersion": str(version),
+        "ownerReferences": [owner],
+    }
+    return {"metadata": metadata | {"labels": {MODEL_LABEL: "m", **labels}}, "status": {"conditions": COMPLETE}}
+
+
+async def test_pods_of_a_job_that_was_made_again_under_its_name_are_read_again() -> None:
+    world = World(conditions=COMPLETE)
+    for number in range(2, 9):
+        await world.job()
+        await world.job()
+        assert world.api.listed == number - 1
+        world.objects.put(JOB, ended_job("j", f"j{number}", number, **{BUILD_KEY_LABEL: world.key}))
+    await world.job()
+    assert world.gatherer._read == {"j8"}, "what is kept for ever shows nowhere else"
+
+
+async def test_pods_of_jobs_of_either_kind_are_read_once() -> None:
+    world = World(conditions=COMPLETE)
+    for number in range(3):
+        world.objects.put(JOB, ended_job(f"look{number}", f"look{number}", 1, **{RESOLVE_LABEL: "files"}))
+        world.objects.put(JOB, ended_job(f"j{number}", f"j{number}", 1, **{BUILD_KEY_LABEL: world.key}))
+        for _ in range(2):
+            assert await world.gatherer.snapshot("ns", "m") is not None
+        assert world.api.listed == 1 + 2 * (number + 1)
+
+
 async def test_a_job_whose_pod_cannot_be_created_says_why() -> None:
     """A quota shows in no status, and no deadline runs for a pod that is not there."""
     world = World(

@@ -65,6 +65,11 @@ def left_out(model: EdgeModel) -> str:
 def choose(objects: Objects, name: str | None, namespace: str) -> list[EdgeModel]:
     """The EdgeModels to show.
 
+    Args:
+        objects: What was read.
+        name: Its name; None for all.
+        namespace: Where they were looked for; empty for every namespace.
+
     Raises:
         Missing: There is none of that name.
         Invalid: There is one, and this version cannot read it.
@@ -74,8 +79,13 @@ def choose(objects: Objects, name: str | None, namespace: str) -> list[EdgeModel
         for found in unreadable(objects):
             if found.name == name:
                 raise Invalid(found.message)
-        raise Missing(f"There is no EdgeModel {name!r} in namespace {namespace!r}.")
+        raise Missing(f"There is no EdgeModel {name!r} in {place(namespace)}.")
     return models
+
+
+def place(namespace: str) -> str:
+    """Where EdgeModels were looked for, in words; empty is every namespace."""
+    return f"namespace {namespace!r}" if namespace else "any namespace"
 
 
 def unreadable(objects: Objects) -> list[Unreadable]:

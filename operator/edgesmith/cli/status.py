@@ -55,7 +55,7 @@ async def _shown(found: argparse.Namespace) -> str:
     async with cluster(found) as (client, namespace):
         where = "" if found.all_namespaces else namespace
         objects = await load(client, where, [EDGE_MODEL])
-        models = choose(objects, found.name, namespace)
+        models = choose(objects, found.name, where)
         if found.output == "text" and not found.name:
             return overview(models, where, unreadable(objects))
         seen = await look(client, where, KINDS, models=[found.name] if found.name else None)

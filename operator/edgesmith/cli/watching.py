@@ -88,7 +88,7 @@ async def follow(
 async def _look(client: Client, name: str | None, namespace: str, *, everywhere: bool) -> str:
     where = "" if everywhere else namespace
     objects = await load(client, where, [EDGE_MODEL])
-    models = choose(objects, name, namespace)
+    models = choose(objects, name, where)
     if name:
         return "\n\n".join(standing(model) for model in models)
     return showing.overview(models, where, unreadable(objects))

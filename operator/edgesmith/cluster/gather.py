@@ -41,7 +41,8 @@ class Gatherer:
         self.settings = settings
         self._images = images
         self._client = client
-        self._read: set[tuple[str, str]] = set()
+        self._read: set[str] = set()
+        """UIDs of Jobs that have ended and whose pods were read for it; of those that are still there."""
 
     async def snapshot(self, namespace: str, name: str) -> Snapshot | None:
         """Everything known about one EdgeModel; None where it is not there or on its way out."""
@@ -115,7 +116,7 @@ class Gatherer:
         if not own:
             return ()
         for entry in own:
-            await self._read_ended_pods(model, entry.noun)
+            await self._read_ended_pods(model, entry)
         running = {entry.noun.name for entry in own if not entry.noun.finished}
         pods = [
             await self._explained(namespace, pod) if pod.pending and not pod.problem and pod.job in running else pod
@@ -141,24 +142,26 @@ class Gatherer:
                     found.append(with_pods(entry.noun, (pod.noun for _, pod in pods)))
         return tuple(found)
 
-    async def _read_ended_pods(self, model: EdgeModel, job: BuilderJob) -> None:
+    async def _read_ended_pods(self, model: EdgeModel, entry: Entry[AnyJob]) -> None:
         """Read the pods of a Job that has just ended, where none of their termination messages is known.
 
         Jobs and pods are watched apart, and the Job's end may be seen before its pod's termination message.
         """
         namespace = model.metadata.namespace
-        if not job.finished or (namespace, job.name) in self._read:
+        job: BuilderJob = entry.noun
+        if not job.finished or entry.uid in self._read:
             return
         if job.succeeded and any(pod.job == job.name and (pod.digest or pod.found) for pod in self._build_pods(model)):
             return
-        self._read.add((namespace, job.name))
+        self._read.intersection_update(self.objects.jobs.uids() | self.objects.resolve_jobs.uids())
+        self._read.add(entry.uid)
         labels = f"{JOB_NAME_LABEL}={job.name}"
         try:
             async for raw in self._client.list(POD, namespace=namespace, labels=labels):
                 self.objects.put(POD, raw)
         except ClusterError:
             # The watch reports it, if a little later.
-            self._read.discard((namespace, job.name))
+            self._read.discard(entry.uid)
 
     def _build_pods(self, model: EdgeModel) -> list[BuildPod]:
         namespace, name = model.metadata.namespace, model.metadata.name

@@ -34,16 +34,19 @@ class Statuses:
     async def write(self, status: EdgeModelStatus, snapshot: Snapshot) -> bool:
         """Write a status unless it reads like that already; says whether it was written.
 
+        Where the EdgeModel is gone, nothing is: one of the same name that was made since has a pass of its own.
+
         Raises:
             ClusterError: It could not be written.
         """
         metadata = snapshot.model.metadata
         wanted = status_manifest(status)
         known = self._objects.models.get(metadata.namespace, metadata.name)
-        live = known if known and known.metadata.uid == metadata.uid else snapshot.model
+        if known is None or known.metadata.uid != metadata.uid:
+            return False
         key = (metadata.namespace, metadata.name)
-        spoiled = live.unread and live.unread != self._left.get(key)
-        if not spoiled and self._reading(key, live.status) == wanted:
+        spoiled = known.unread and known.unread != self._left.get(key)
+        if not spoiled and self._reading(key, known.status) == wanted:
             return False
         try:
             result = await self._client.apply_status(EDGE_MODEL, metadata.namespace, metadata.name, wanted)

@@ -78,6 +78,10 @@ class Table(Generic[T]):
         """The keys of all objects, in order."""
         return tuple(sorted(self._entries))
 
+    def uids(self) -> set[str]:
+        """The UIDs of all objects."""
+        return {entry.uid for entry in self._entries.values()}
+
     def newest(self) -> int:
         """The highest resourceVersion of any object; 0 where there is none."""
         return max((entry.version for entry in self._entries.values()), default=0)

@@ -15,7 +15,7 @@ from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL, JOB, NODE
 from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.table import ObjectChange
 from edgesmith.controller.queue import Key
-from edgesmith.decide.entries import listed
+from edgesmith.decide.held import builds_named
 from edgesmith.decide.profiles import carries, resolve
 from edgesmith.decide.snapshot import Node
 
@@ -57,8 +57,8 @@ def _by_job(change: ObjectChange, models: Iterable[EdgeModel]) -> set[Key]:
 
 
 def _builds(model: EdgeModel, key: str) -> bool:
-    """Whether a build is the present one of a variant."""
-    return any(one.get("buildKey") == key for one in listed(model.status, "variants"))
+    """Whether a build is a present one of a variant: that of the source or of an alternative."""
+    return key in builds_named(model.status)
 
 
 def _by_node(change: ObjectChange, objects: Objects) -> set[Key]:

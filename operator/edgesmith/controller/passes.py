@@ -12,7 +12,7 @@ from edgesmith.api.names import parse_node_label
 from edgesmith.cluster.apply import Applier, Done
 from edgesmith.cluster.build_slots import BuildSlots
 from edgesmith.cluster.client import Client
-from edgesmith.cluster.errors import Stalled, Transient, Waiting
+from edgesmith.cluster.errors import ClusterError, Stalled, Transient, Waiting
 from edgesmith.cluster.gather import Gatherer
 from edgesmith.cluster.kinds import EDGE_MODEL
 from edgesmith.cluster.node_turns import NodeTurns
@@ -175,15 +175,27 @@ class Passes:
         return "stalled", Outcome()
 
     async def _sweep(self, key: Key) -> None:
-        """Take the labels of an EdgeModel that is gone, or on its way out, off all nodes."""
+        """Take the labels of an EdgeModel that is gone, or on its way out, off all nodes.
+
+        Raises:
+            ClusterError: What the first node said against it, after all others.
+        """
         objects = self._gatherer.objects
         models = objects.models.all()
         living = [(m.metadata.namespace, m.metadata.name) for m in models if not m.metadata.deletion_timestamp]
+        refused: list[ClusterError] = []
         for node, label in sweep(objects.nodes.all(), living):
-            if parse_node_label(label) == key:
+            if parse_node_label(label) != key:
+                continue
+            try:
                 await self._applier.remove_marks(node, label)
-                self._numbers.count(metrics.SWEPT)
-                log.info("removed the label %s from %s: its EdgeModel is gone", label, node)
+            except ClusterError as error:
+                refused.append(error)
+                continue
+            self._numbers.count(metrics.SWEPT)
+            log.info("removed the label %s from %s: its EdgeModel is gone", label, node)
+        if refused:
+            raise refused[0]
         self._applier.forget(*key)
 
     def _count(self, done: Done) -> None:

@@ -20,7 +20,7 @@ from edgesmith.decide.plan import ApplyRevision, Delete, Keep, Move, Pending, Pl
 from edgesmith.decide.record import Record, is_written, new_record
 from edgesmith.decide.remaking import made_anew
 from edgesmith.decide.request_status import request_statuses
-from edgesmith.decide.retention import old_jobs, old_revisions, old_staging
+from edgesmith.decide.retention import awaited_by_others, old_jobs, old_revisions, old_staging
 from edgesmith.decide.retraining import retrain
 from edgesmith.decide.rollout import Course, plan_rollout
 from edgesmith.decide.snapshot import Snapshot
@@ -61,7 +61,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
         builds=tuple(start for one in view.contestants.values() for start in one.starts),
         trials=view.trials.starts,
         deletes=(
-            *old_jobs(snapshot.jobs, {state.build.key for state in states}),
+            *old_jobs(snapshot.jobs, {state.build.key for state in states}, awaited_by_others(snapshot)),
             *_unused(view, courses, moves),
             *unwatched(snapshot, reports, unknown),
             *released(snapshot, holds, unknown),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.units import parse_bytes
-from edgesmith.decide.serving import Resources, merge_resources
+from edgesmith.decide.serving import merge_resources
 
 
 class Shortage(NamedTuple):
@@ -35,7 +35,7 @@ def devices_of(profile: DeviceProfile, model: EdgeModel) -> dict[str, int]:
     return devices_in(merge_resources(profile.spec.runtime.resources, model.spec.serving.resources))
 
 
-def devices_in(resources: Resources) -> dict[str, int]:
+def devices_in(resources: Mapping[str, Mapping[str, str | int]]) -> dict[str, int]:
     """How many of each device a pod's requests and limits ask for."""
     found: dict[str, int] = {}
     for section in resources.values():

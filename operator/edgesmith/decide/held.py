@@ -34,6 +34,17 @@ def build_before(status: Mapping[str, Any], profile: str, key: str) -> Mapping[s
     return found or variant_before(status, profile, key)
 
 
+def builds_named(status: Mapping[str, Any]) -> Iterator[object]:
+    """The keys of all builds that the status names as present ones: of variants, and of their alternatives.
+
+    Args:
+        status: The EdgeModel's as it stands; what it has for a key need not be one.
+    """
+    for one in listed(status, "variants"):
+        yield one.get("buildKey")
+        yield from (build.get("buildKey") for build in listed(one, "builds"))
+
+
 def refused_before(status: Mapping[str, Any], profile: str, alternative: str | None, key: str) -> list[dict[str, Any]]:
     """Candidates of a build that were out when its report was judged last.
 

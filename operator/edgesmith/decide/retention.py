@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from edgesmith.api.names import daemon_set_name, staging_name
 from edgesmith.decide.build_jobs import age
+from edgesmith.decide.held import builds_named
 from edgesmith.decide.plan import Delete
 from edgesmith.decide.snapshot import BuildJob, Revision, Snapshot
 
@@ -51,23 +52,36 @@ def old_staging(snapshot: Snapshot, unused: Collection[str], in_use: Collection[
     )
 
 
-def old_jobs(jobs: Iterable[BuildJob], wanted: Collection[str]) -> tuple[Delete, ...]:
+def old_jobs(jobs: Iterable[BuildJob], wanted: Collection[str], awaited: Collection[str] = ()) -> tuple[Delete, ...]:
     """Jobs at work on builds that nobody wants any more, and finished ones but the newest of each variant.
 
     Args:
         jobs: All build Jobs of the EdgeModel.
         wanted: The build keys that the spec asks for.
+        awaited: Those that other EdgeModels of the namespace ask for.
     """
     newest_first = sorted(jobs, key=age, reverse=True)
-    return tuple(sorted(_old_jobs(newest_first, wanted), key=lambda delete: delete.name))
+    return tuple(sorted(_old_jobs(newest_first, wanted, awaited), key=lambda delete: delete.name))
 
 
-def _old_jobs(newest_first: Iterable[BuildJob], wanted: Collection[str]) -> Iterator[Delete]:
+def awaited_by_others(snapshot: Snapshot) -> frozenset[str]:
+    """The keys of builds that other EdgeModels of the namespace ask for, where a Job of this one is at work.
+
+    They start none while it is.
+    """
+    if all(job.finished for job in snapshot.jobs):
+        return frozenset()
+    namespace = snapshot.model.metadata.namespace
+    near = (one for one in snapshot.others if one.metadata.namespace == namespace)
+    return frozenset(key for one in near for key in builds_named(one.status) if isinstance(key, str))
+
+
+def _old_jobs(newest_first: Iterable[BuildJob], wanted: Collection[str], awaited: Collection[str]) -> Iterator[Delete]:
     finished: set[str] = set()
     running: set[str] = set()
     for job in newest_first:
         if not job.finished:
-            if job.key not in wanted:
+            if job.key not in wanted and job.key not in awaited:
                 yield Delete(
                     "Job", job.name, "The spec, or a file that it names, changed: nobody wants this build any more."
                 )

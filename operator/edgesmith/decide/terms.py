@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.units import parse_duration
 from edgesmith.decide.allowance import Allowance, Terms
-from edgesmith.decide.devices import devices_of
 from edgesmith.decide.fleet import Partitions, RevisionState, Rules, Step
 from edgesmith.decide.marks import Mark, in_the_past, marks_of
+from edgesmith.decide.needs import Needs, needs_in, needs_of
 from edgesmith.decide.requests import REQUESTED, Named, Requests
 from edgesmith.decide.retry import requested
-from edgesmith.decide.snapshot import Snapshot
+from edgesmith.decide.snapshot import Revision, Snapshot
 from edgesmith.decide.window import opening_of
 
 
@@ -51,9 +51,7 @@ class RolloutTerms:
         self._for_completed = Allowance(deadline, unfinished=False, grace=self.rules.grace)
         self._for_open = Allowance(deadline, unfinished=True, grace=self.rules.grace)
         self._for_canary = Allowance(deadline, unfinished=True, bake=bake, grace=self.rules.grace)
-        listed = tuple(profiles)
-        self._tolerations = {one.metadata.name: one.spec.runtime.tolerations for one in listed}
-        self._devices = {one.metadata.name: devices for one in listed if (devices := devices_of(one, snapshot.model))}
+        self._needs = {one.metadata.name: needs_of(one, snapshot.model) for one in profiles}
 
     def rolled_back(self, label: str | None) -> bool:
         """Whether a label names a revision that was rolled back."""
@@ -66,16 +64,24 @@ class RolloutTerms:
         ours = label is not None and (
             label == self.targets.get(profile or "") or (revision is not None and revision.profile == profile)
         )
+        needs = self._needed(revision, profile)
         return Terms(
             label,
             known=ours or revision is not None,
             allowed=self._allowance(label, profile),
             now=self.now,
-            tolerations=self._tolerations.get(profile or "", ()),
-            devices=self._devices.get(profile or ""),
+            tolerations=needs.tolerations,
+            devices=needs.devices,
             attempt=self.attempt,
             foreign=revision is not None and not ours,
         )
+
+    def _needed(self, revision: Revision | None, profile: str | None) -> Needs:
+        """What pods need on a node of a profile; where that cannot be used, what those need that are there."""
+        found = self._needs.get(profile or "")
+        if found is not None:
+            return found
+        return needs_in(revision.manifest) if revision else Needs()
 
     def _allowance(self, label: str | None, profile: str | None) -> Allowance:
         """What the revision that a label names is given on a node of a profile."""

@@ -18,7 +18,7 @@ from edgesmith.archive.write import write
 from edgesmith.cli.answer import Answer
 from edgesmith.cli.archive.manifests import bare, with_digests
 from edgesmith.cli.archive.progress import Progress
-from edgesmith.cli.asking import cluster
+from edgesmith.cli.asking import cluster, place
 from edgesmith.cli.login import login_of
 from edgesmith.cli.plan import find_settings
 from edgesmith.cli.table import size
@@ -94,7 +94,7 @@ async def _models(client: Client, namespace: str, names: list[str]) -> list[tupl
     """The EdgeModels that are asked for, in the order of their names."""
     listed = [raw async for raw in client.list(EDGE_MODEL, namespace=namespace)]
     if missing := sorted(set(names) - {str(raw["metadata"]["name"]) for raw in listed}):
-        raise ArchiveError(f"there is no EdgeModel {missing[0]!r} in namespace {namespace!r}")
+        raise ArchiveError(f"there is no EdgeModel {missing[0]!r} in {place(namespace)}")
     models = []
     for raw in listed:
         if not names or raw["metadata"]["name"] in names:
@@ -103,7 +103,7 @@ async def _models(client: Client, namespace: str, names: list[str]) -> list[tupl
                 raise ArchiveError(model.message)
             models.append((raw, model))
     if not models:
-        raise ArchiveError(f"there is no EdgeModel in {f'namespace {namespace!r}' if namespace else 'any namespace'}")
+        raise ArchiveError(f"there is no EdgeModel in {place(namespace)}")
     return sorted(models, key=lambda one: (one[1].metadata.namespace, one[1].metadata.name))
 
 
