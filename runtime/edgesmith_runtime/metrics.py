@@ -49,7 +49,7 @@ METRICS: Final = (
         "edgesmith_requests_total",
         "counter",
         "Requests answered, by protocol, operation (infer, image, metadata, health, metrics, page, other) and status "
-        "code; 499 and CANCELLED: the client left before its answer.",
+        "code; 499 and CANCELLED: the client was seen to leave before its answer.",
         ("protocol", "operation", "code"),
     ),
     Metric(

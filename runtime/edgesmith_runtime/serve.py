@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 
+from edgesmith_runtime.background import in_background
 from edgesmith_runtime.batching import Batching, together
 from edgesmith_runtime.descriptors import connections_of, raise_descriptor_limit
 from edgesmith_runtime.device import trim_heap
@@ -135,20 +136,16 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     watching = asyncio.ensure_future(_watch(chores))
     ports = {"http_port": listener.getsockname()[1], "grpc_port": grpc_listener.getsockname()[1]}
     _log.info("listening", extra=ports | {"threads": settings.threads})
-    loading = loop.run_in_executor(
-        None,
-        lambda: _load(settings, dispatcher),
-    )
+    loading = in_background(lambda: _load(settings, service, dispatcher))
     stopping = asyncio.ensure_future(stop.wait())
     awaited: list[asyncio.Future[Any]] = [loading, stopping]
     await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
     status = 0
     if not stop.is_set():
         try:
-            loaded = loading.result()
-            service.judge = await loop.run_in_executor(None, lambda: _judge(settings, loaded, service, dispatcher))
+            loaded, service.judge = loading.result()
             _observe(settings, loaded, service)
-            await loop.run_in_executor(None, trim_heap)  # of what loading took
+            await in_background(trim_heap)  # of what loading took
             _become_ready(service, loaded)
             chores.append(Housekeeping(dispatcher, loaded.model.engine).look)
         except LoadFailed as failure:
@@ -179,17 +176,14 @@ def _grpc_beside(http: HttpServer, service: Service, settings: Settings) -> Grpc
     )
 
 
-def _load(settings: Settings, dispatcher: Dispatcher) -> Loaded:
+def _load(settings: Settings, service: Service, dispatcher: Dispatcher) -> tuple[Loaded, Judge]:
+    """All that a device may take its time for, or hang in, before the model is served."""
     size = settings.batching.size if settings.batching.seconds else 1
     limits = settings.limits
     loaded = load(settings.bundle, threads=settings.threads, max_batch=limits.batch, name=settings.name, together=size)
     dispatcher.together = together(loaded, settings.batching)
-    return loaded
-
-
-def _judge(settings: Settings, loaded: Loaded, service: Service, dispatcher: Dispatcher) -> Judge:
-    metrics = service.metrics
-    return judge_of(loaded, settings.judging, name=settings.name, dispatcher=dispatcher, metrics=metrics)
+    judge = judge_of(loaded, settings.judging, name=settings.name, dispatcher=dispatcher, metrics=service.metrics)
+    return loaded, judge
 
 
 def _observe(settings: Settings, loaded: Loaded, service: Service) -> None:

@@ -141,6 +141,28 @@ def test_an_idle_server_stops_at_once(toy: Bundle, start_server: StartServer) ->
     assert [entry["message"] for entry in server.lines][-2:] == ["draining", "stopped"]
 
 
+HANGING = """
+import sys, threading
+from edgesmith_runtime import serve
+place = sys.argv.pop()
+def hang(*arguments, **options):
+    sys.stderr.write('{"message": "hangs"}\\n')
+    threading.Event().wait()
+setattr(serve, place, hang)
+from edgesmith_runtime.cli import main
+sys.exit(main())
+"""
+"""The server's program. Its last argument is what of its start never ends."""
+
+
+@pytest.mark.parametrize("place", ["load", "together", "judge_of"])
+def test_a_model_that_never_loads_does_not_hold_up_the_end(toy: Bundle, start_server: StartServer, place: str) -> None:
+    server = start_server(toy.folder, "--accept-seconds", "3600", place, ready=False, program=HANGING)
+    server.wait_for("hangs")
+    assert server.stop() == 0
+    assert [entry["message"] for entry in server.lines][-2:] == ["draining", "stopped"]
+
+
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_a_request_in_flight_is_answered_before_the_end(
     toy: Bundle, start_server: StartServer, tmp_path: Path, protocol: str

@@ -226,12 +226,26 @@ def png_of(width: int, height: int, depth: int, colour: int, rows: bytes, *chunk
 FORMS: dict[str, tuple[bytes, tuple[int, int, int]]] = {
     "16 bits of grey": (png_of(1, 1, 16, 0, b"\0\x80\xff"), (128, 128, 128)),
     "16 bits of grey, bright": (png_of(1, 1, 16, 0, b"\0\xff\x00"), (255, 255, 255)),
+    "16 bits of grey, another clear": (png_of(1, 1, 16, 0, b"\0\x80\xff", (b"tRNS", b"\x80\xfe")), (128, 128, 128)),
+    "16 bits of grey, clear": (png_of(1, 1, 16, 0, b"\0\x80\xff", (b"tRNS", b"\x80\xff")), WHITE),
     "16 bits of colour": (png_of(1, 1, 16, 2, b"\0" + bytes.fromhex("ff00 8000 0100")), (255, 128, 1)),
+    "16 bits of colour, another clear": (
+        png_of(1, 1, 16, 2, b"\0" + bytes.fromhex("ff0080000100"), (b"tRNS", bytes.fromhex("00ff00800001"))),
+        (255, 128, 1),
+    ),
+    "16 bits of colour, clear": (
+        png_of(1, 1, 16, 2, b"\0" + bytes.fromhex("ff0080000100"), (b"tRNS", bytes.fromhex("ff0080000100"))),
+        WHITE,
+    ),
     "16 bits and alpha": (png_of(1, 1, 16, 6, b"\0" + bytes.fromhex("ff00 8000 0100 ffff")), (255, 128, 1)),
     "a palette": (png_of(1, 1, 8, 3, b"\0\1", (b"PLTE", bytes([0, 0, 0, 10, 20, 30]))), (10, 20, 30)),
     "a palette of 4 bits": (png_of(1, 1, 4, 3, b"\0\x10", (b"PLTE", bytes([0, 0, 0, 10, 20, 30]))), (10, 20, 30)),
     "a palette, clear": (
         png_of(1, 1, 8, 3, b"\0\1", (b"PLTE", bytes([0, 0, 0, 10, 20, 30])), (b"tRNS", b"\xff\0")),
+        WHITE,
+    ),
+    "a palette of 4 bits, clear": (
+        png_of(1, 1, 4, 3, b"\0\x10", (b"PLTE", bytes([0, 0, 0, 10, 20, 30])), (b"tRNS", b"\xff\0")),
         WHITE,
     ),
     "alpha, clear": (png_of(1, 1, 8, 6, b"\0\1\2\3\0"), WHITE),
@@ -241,7 +255,13 @@ FORMS: dict[str, tuple[bytes, tuple[int, int, int]]] = {
     "grey and alpha, clear": (png_of(1, 1, 8, 4, b"\0\7\0"), WHITE),
     "one clear colour": (png_of(1, 1, 8, 2, b"\0\1\2\3", (b"tRNS", bytes([0, 1, 0, 2, 0, 3]))), WHITE),
     "one bit": (png_of(1, 1, 1, 0, b"\0\x80"), WHITE),
+    "one bit, clear": (png_of(1, 1, 1, 0, b"\0\0", (b"tRNS", b"\0\0")), WHITE),
+    "one bit, the other clear": (png_of(1, 1, 1, 0, b"\0\0", (b"tRNS", b"\0\1")), (0, 0, 0)),
     "two bits": (png_of(1, 1, 2, 0, b"\0\x40"), (85, 85, 85)),
+    "two bits, clear": (png_of(1, 1, 2, 0, b"\0\x40", (b"tRNS", b"\0\1")), WHITE),
+    "two bits, another clear": (png_of(1, 1, 2, 0, b"\0\x40", (b"tRNS", b"\0\2")), (85, 85, 85)),
+    "four bits, clear, said with more": (png_of(1, 1, 4, 0, b"\0\x40", (b"tRNS", b"\0\x14")), WHITE),
+    "8 bits of grey, clear": (png_of(1, 1, 8, 0, b"\0\x40", (b"tRNS", b"\0\x40")), WHITE),
 }
 
 

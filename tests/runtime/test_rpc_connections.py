@@ -8,13 +8,16 @@ import socket
 import struct
 from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from http.client import HTTPConnection
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from edgesmith_runtime.rpc import server as servers
+from edgesmith_runtime.rpc.call import Method
 from edgesmith_runtime.rpc.server import GrpcLimits, GrpcServer
 from tests.patience import PATIENCE
-from tests.runtime.calls import Client, Clock, calling
+from tests.runtime.calls import METHODS, Client, Clock, calling
 from tests.runtime.http2 import (
     CONTINUATION,
     DATA,
@@ -47,6 +50,31 @@ def test_pings_are_answered_however_often_they_come(toy_server: Server) -> None:
             connection.sendall(b"".join(frame(PING, 0, 0, number) for number in numbers))
             answers = (payload for kind, flags, payload in received if (kind, flags) == (PING, 1))
             assert [next(answers) for _ in numbers] == numbers
+
+
+async def test_a_call_begun_before_the_end_was_read_of_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    later: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    methods = METHODS | {b"/test.Test/Run": Method("other", lambda *_: later)}
+    glances, turn = 0, asyncio.sleep
+    async with calling(methods=methods) as (server, client):
+
+        async def glance(_: float) -> None:
+            nonlocal glances
+            glances += 1
+            if glances == 10:  # the stop is under way, and finds nobody who waits for an answer
+                client.begin(1, changes={b":path": b"/test.Test/Run"})
+                client.send(1, bytes(5), ends=True)
+                await until(lambda: server.calls == 1)
+            if glances == 1000:
+                later.set_result(b"1")
+            await turn(0)
+
+        await until(lambda: bool(server._connections))
+        monkeypatch.setattr(servers, "asyncio", SimpleNamespace(sleep=glance))
+        await server.drain()
+        assert glances >= 1000
+        assert await client.status(1) == "0"
+        await client.reading  # its connection is closed though it never does so itself
 
 
 def test_a_connection_without_a_call_holds_no_stop_up(toy: Bundle, start_server: StartServer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import signal
+import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -20,7 +21,7 @@ from edgesmith_runtime.rpc.call import Call, Method
 from tests.patience import PATIENCE
 from tests.runtime.calls import calling
 from tests.runtime.held import HELD, Hold
-from tests.runtime.http2 import DATA
+from tests.runtime.http2 import DATA, SETTINGS, WINDOW_UPDATE, frame
 from tests.runtime.pages import until
 from tests.runtime.test_clients import tensor
 from tests.runtime.test_metrics import scrape
@@ -212,6 +213,35 @@ async def test_a_client_that_takes_nothing_is_cut_off() -> None:
         client.send(1, framed(1) * 50)
         assert await client.codes(1) == [8], "CANCEL: it gave no leave for more than its first window"
         assert len(answered) == 1, "no further request is looked at while the answer is not taken"
+
+
+LARGE = 2 * MEBIBYTE
+"""More than may wait on a stream whose messages are looked at."""
+ROOM = 16 * MEBIBYTE
+ROOM_ON_STREAMS = frame(SETTINGS, 0, 0, struct.pack(">HI", 4, ROOM))
+ROOM_ON_CONNECTION = frame(WINDOW_UPDATE, 0, 0, ROOM.to_bytes(4, "big"))
+
+
+@pytest.mark.parametrize("count", [1, 2], ids=["its end", "a message"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(ROOM_ON_STREAMS, ROOM_ON_CONNECTION), (ROOM_ON_CONNECTION, ROOM_ON_STREAMS)],
+    ids=["connection", "settings"],
+)
+async def test_room_that_is_not_the_streams_own_lets_it_go_on(before: bytes, after: bytes, count: int) -> None:
+    async with calling() as (server, client):
+        server_methods(server)[b"/test.Test/Run"] = Method("other", lambda *_: bytes(LARGE), streams=True)
+        client.write(before)
+        client.begin(1, changes=RUN)
+        client.send(1, framed(1) * count, ends=True)
+        await until(lambda: server.calls == 1)
+        (connection,) = server._connections
+        await until(lambda: connection.calls[1].closed)
+        assert connection.calls[1].seen == 1, "nothing more is looked at while an answer waits"
+        client.write(after)
+        assert await client.status(1) == "0"
+        answers = [len(data) for kind, _, stream, data in client.frames if (kind, stream) == (DATA, 1)]
+        assert sum(answers) == count * (5 + LARGE)
 
 
 async def test_a_stream_at_work_sends_its_answer_before_the_end() -> None:

@@ -57,11 +57,13 @@ class Container:
         format: Which of the two it is.
         width: In pixels, as stored: a note may say that the picture is to be turned.
         height: Likewise.
+        depth: The bits of one level of one channel, or of an index into a palette.
     """
 
     format: Literal["JPEG", "PNG"]
     width: int
     height: int
+    depth: int
 
 
 def read_container(data: memoryview) -> Container:
@@ -105,8 +107,8 @@ def _jpeg(data: memoryview) -> Container:
             return _scanned(data, frame)
         length = data[at + 2] << 8 | data[at + 3]
         if marker in _FRAMES and at + 9 <= len(data):
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            frame = Container("JPEG", width, height)
+            depth, height, width = struct.unpack_from(">BHH", data, at + 4)
+            frame = Container("JPEG", width, height, depth)
         at += 2 + length
     raise BadRequest("the JPEG has no pixels where they belong; expected a whole file")
 
@@ -124,14 +126,14 @@ def _scanned(data: memoryview, frame: Container | None) -> Container:
 def _png(data: memoryview) -> Container:
     if len(data) < 33 or bytes(data[12:16]) != b"IHDR":  # noqa: PLR2004 - the signature and its first chunk
         raise BadRequest("the PNG ends before its size; expected a whole file")
-    width, height = struct.unpack_from(">II", data, 16)
+    width, height, depth = struct.unpack_from(">IIB", data, 16)
     at, others, pixels = 8, 0, 0
     most = MOST_SEGMENTS + len(data) // _USUAL_CHUNK
     while at + 12 <= len(data):
         length = int.from_bytes(data[at : at + 4], "big")
         kind = bytes(data[at + 4 : at + 8])
         if kind == b"IEND":
-            return Container("PNG", width, height)
+            return Container("PNG", width, height, depth)
         pixels += kind == b"IDAT"
         others += kind != b"IDAT"
         if others > MOST_SEGMENTS or pixels > most:

@@ -41,6 +41,8 @@ _TURNS: Final = {
 }
 _WHITE: Final = (255, 255, 255, 255)
 _GRAY_16: Final = ("I;16", "I;16B", "I;16L")
+_LONG: Final = 16
+"""The bits of a level that are more than are kept."""
 _STRIP: Final = 128
 """Rows that are laid on white at a time."""
 
@@ -105,7 +107,7 @@ def _upright(data: memoryview, container: Container, *, gray: bool) -> Any:
             if file.size == (container.width, container.height):
                 file.load()
                 turn = _TURNS.get(_orientation(file))
-                image = _plain(file, gray=gray)
+                image = _plain(file, container.depth, gray=gray)
                 return image if turn is None else image.transpose(turn)
     except MemoryError:
         raise
@@ -122,16 +124,32 @@ def _orientation(file: Any) -> int:
         return 1
 
 
-def _plain(file: Any, *, gray: bool) -> Any:
+def _plain(file: Any, depth: int, *, gray: bool) -> Any:
     """The picture in the one mode that is wanted."""
     wanted = "L" if gray else "RGB"
-    if file.has_transparency_data:
-        return _opaque(file, wanted)
     image = file
+    clear = file.info.get("transparency")
     if file.mode in _GRAY_16:
         levels = np.asarray(file)
-        image = Image.fromarray((levels >> 8).astype(np.uint8))
+        upper = (levels >> 8).astype(np.uint8)
+        if clear is not None:
+            upper[levels == clear] = _WHITE[0]
+        image = Image.fromarray(upper)
+    elif file.has_transparency_data:
+        if clear is not None and file.mode != "P":
+            file.info["transparency"] = _in_8_bits(clear, depth)
+        return _opaque(file, wanted)
     return image if image.mode == wanted else image.convert(wanted)
+
+
+def _in_8_bits(clear: Any, depth: int) -> Any:
+    """The level or the colour that is transparent, made 8 bits as Pillow makes its pixels; it leaves this one alone."""
+    if isinstance(clear, tuple):
+        return tuple(_in_8_bits(level, depth) for level in clear)
+    if depth == _LONG:
+        return clear >> 8
+    most = 2**depth - 1
+    return (clear & most) * 255 // most  # further bits have no meaning (PNG specification, 11.3.1.1)
 
 
 def _opaque(file: Any, wanted: str) -> Any:

@@ -161,10 +161,17 @@ class Calls:
         """Send what there is leave for now."""
         if not self.outbox.grow(stream, increment):
             self._drop(self.open[stream], Code.FLOW_CONTROL_ERROR)
+        elif not stream:
+            self.look()  # what waited on any of them may be gone
         elif (call := self.open.get(stream)) is not None:
             self._look_at(call)
 
     # What the connection calls.
+
+    def settings(self, values: dict[int, int]) -> None:
+        """Do as the client asks, and send what there is leave for then."""
+        self.outbox.settings(values)
+        self.look()
 
     def look(self) -> None:
         """Look at every call: it may go on."""

@@ -137,7 +137,7 @@ class Connection(asyncio.BufferedProtocol):
     def settings(self, values: dict[int, int]) -> None:
         """Do as the client asks."""
         self._sending.write([frames.frame(Kind.SETTINGS, Flag.ACK, 0, b"")])
-        self._calls.outbox.settings(values)
+        self._calls.settings(values)
 
     def ping(self, payload: bytes, *, answer: bool) -> None:
         """Answer a ping, or take note of an answer."""

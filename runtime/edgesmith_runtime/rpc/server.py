@@ -26,9 +26,9 @@ _SCRATCH: Final = 64 * 1024
 _CROWD: Final = 0.5
 """The share of all calls that may wait for their messages for long."""
 _GLANCE: Final = 0.02
-"""Seconds between two looks at whether the last call has ended."""
+"""Seconds between two looks at whether there are calls still."""
 _GLANCES: Final = 50
-"""Looks until clients that keep their connection are left to it."""
+"""Looks that find no call until clients that keep their connection are left to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +109,11 @@ class GrpcServer:
         self._watchers.stop()
         for connection in tuple(self._connections):
             connection.end()
-        while any(connection.calls for connection in self._connections):  # noqa: ASYNC110 - connections end them
+        quiet = 0
+        while self._connections and quiet < _GLANCES:
             await asyncio.sleep(_GLANCE)
-        for _ in range(_GLANCES):
-            if not self._connections:
-                return
-            await asyncio.sleep(_GLANCE)
+            # A client that had not read of the end yet may have begun a call since: it is answered as well.
+            quiet += not any(connection.calls for connection in self._connections)
         for connection in tuple(self._connections):
             connection.close()
 
