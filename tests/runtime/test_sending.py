@@ -119,7 +119,7 @@ def test_what_is_known_of_refusals_is_bounded_and_the_newest_is_known() -> None:
     assert tried(sending, [*kept("a"), gone[0]], Outcome("Failed"), 2) == "y0a", "one of many keeps no other back"
     (oldest, next_oldest, *_) = [Kept(name, 10) for name in sending.refused]
     sending.after(oldest, Outcome("Failed"))
-    sending.after(*kept("new"), Outcome("Failed"))
+    sending.after(Kept("new", 10), Outcome("Failed"))
     assert oldest.name in sending.passed, "it was refused again"
     assert next_oldest.name not in sending.passed
     sending.after(oldest, Outcome("Sent"))
