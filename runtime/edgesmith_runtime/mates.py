@@ -80,6 +80,8 @@ class Mates:
     def take(self, together: Together) -> dict[Future[Any], Callable[[bool], Any]]:
         """Take jobs out, after a wait for more where as many as last time are likely to come.
 
+        While one thread waits, another takes none before they have come: those that wait are the first one's.
+
         Clients that ask again as soon as they are answered come together again; one that is alone is never waited for.
 
         Args:
@@ -87,7 +89,9 @@ class Mates:
         """
         with self._more:
             until = self._now() + together.seconds
-            if not self._gathering and len(self._waiting) < min(self._expected, together.most):
+            if len(self._waiting) < min(self._expected, together.most):
+                if self._gathering:
+                    return {}
                 self._gathering = True
                 while 0 < len(self._waiting) < min(self._expected, together.most):
                     left = until - self._now()

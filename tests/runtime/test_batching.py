@@ -230,13 +230,24 @@ def test_a_lone_request_waits_for_nobody() -> None:
         assert asked.ask(1).result(PATIENCE) == {"sum": [3]}
 
 
-def test_as_many_as_last_time_are_waited_for() -> None:
-    asked = Asked(Doubling(), seconds=PATIENCE * 10)
-    asked.behind((1,), (1,), (1,))
+@pytest.mark.parametrize("workers", [1, 4])
+def test_as_many_as_last_time_are_waited_for(workers: int) -> None:
+    asked = Asked(Doubling(), seconds=PATIENCE * 10, workers=workers)
+    asked.queue.together = None
+    asked.engine.go_on.clear()
+    alone = [asked.ask(1) for _ in range(workers)]  # so that no thread is free
+    end = time.monotonic() + PATIENCE
+    while len(asked.engine.batches) < workers:
+        assert time.monotonic() < end
+    asked.queue.together = Together(run_together, 8, PATIENCE * 10)
+    three = [asked.ask(1) for _ in range(3)]
+    asked.engine.go_on.set()
+    assert not wait([*alone, *three], PATIENCE).not_done
     again = [asked.ask(1), asked.ask(1)]
     assert not wait(again, 0.2).done, "a third is likely to come"
     assert asked.ask(1).result(PATIENCE) == {"sum": [3]}
-    assert asked.engine.batches == [1, 3, 3]
+    assert not wait(again, PATIENCE).not_done
+    assert asked.engine.batches == [*[1] * workers, 3, 3]
 
 
 def test_outputs_without_a_batch_are_answered_one_by_one() -> None:

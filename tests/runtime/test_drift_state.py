@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import weakref
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -137,6 +139,32 @@ def test_an_observer_says_keeps_and_counts(tmp_path: Path) -> None:
     assert metrics.get("edgesmith_drift_psi", "x[0]") > metrics.get("edgesmith_drift_psi_limit", "x[0]")
     again = Drift(baseline, 0.0, tmp_path)
     assert again.verdict.key == drift.verdict.key, "drift that began is kept at once"
+
+
+def test_a_state_that_turned_while_a_run_was_observed_is_said_and_kept_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    baseline, rng, at = baseline_from(independent, 400), np.random.default_rng(1), 1000.0
+    caplog.set_level(logging.INFO, logger="edgesmith_runtime")
+    drift = Drift(baseline, 0.0, tmp_path)
+
+    def observe(shift: float) -> None:
+        drift.observe(Run({"x": (rng.standard_normal((1, 4)) + shift).astype(np.float32)}, {}, at))
+
+    observe(0.0)
+    drift.idle(at)  # it is kept now, and not again for a while
+    turns = [State.LEARNING]
+    for shift, state in ((0.0, State.STEADY), (8.0, State.DRIFTED)):
+        for _ in range(5000):
+            observe(shift)
+            at += 1e-3
+            if drift._watch.state is state:
+                break
+        drift.idle(at)
+        turns.append(state)
+        assert Drift(baseline, 0.0, tmp_path).verdict.key == drift.verdict.key, "a crash would have it turn twice"
+    said = [(one.__dict__["before"], one.__dict__["state"]) for one in caplog.records if one.getMessage() == "drift"]
+    assert said == list(pairwise(turns))
 
 
 def test_what_was_found_of_a_run_is_not_found_twice_and_nothing_of_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
+import signal
 import sys
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from edgesmith_runtime.sampling import redaction
+from edgesmith_runtime.sampling import program
 from edgesmith_runtime.sampling.redaction import Redaction, RedactionFailed, Rule, rules_of
 from edgesmith_runtime.sampling.sample import (
     Facts,
@@ -20,6 +24,9 @@ from edgesmith_runtime.sampling.sample import (
     unpack_arrays,
 )
 from tests.patience import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FACTS = Facts("m", "d" * 64, "int8", "n1", "Random", 4, 0.5, None, True, 1.5e9, "boot", 12.5, redacted=False)
 IMAGE = np.arange(2 * 4 * 6, dtype=np.float32).reshape(1, 2, 4, 6)
@@ -98,7 +105,7 @@ def test_what_is_no_rule_is_refused(text: str) -> None:
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A program has as long as a test, also where others have the cores."""
-    monkeypatch.setattr(redaction, "_SECONDS", PATIENCE)
+    monkeypatch.setattr(program, "_SECONDS", PATIENCE)
 
 
 DOUBLING = """
@@ -150,9 +157,109 @@ def test_a_program_that_fails_takes_the_sample(text: str, words: str) -> None:
 def test_a_program_that_is_not_there_or_takes_for_ever_takes_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RedactionFailed, match="cannot be started"):
         applied(command=("/nowhere/redact",))
-    monkeypatch.setattr(redaction, "_SECONDS", 0.5)
+    monkeypatch.setattr(program, "_SECONDS", 0.5)
     with pytest.raises(RedactionFailed, match="took more than"):
         applied(command=script("import time; time.sleep(60)"))
+
+
+def pids_under(marks: Path) -> list[int]:
+    """Processes that made a file there of their number."""
+    return [int(one.name) for one in marks.iterdir()]
+
+
+def leaves(marks: Path, then: str, *, apart: bool = False) -> tuple[str, ...]:
+    """A program that starts a helper, which says its number and lives long, and then does something else."""
+    helper = f"touch {marks}/$$; exec sleep 600"
+    return ("sh", "-c", f"{'setsid ' if apart else ''}sh -c '{helper}' {then}")
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def until_over(pids: list[int]) -> None:
+    """Wait until processes are there no more: whoever they were left to has reaped them."""
+    end = time.monotonic() + PATIENCE
+    while any(map(is_alive, pids)):
+        assert time.monotonic() < end, "a helper is left"
+        time.sleep(0.01)
+
+
+STARTED = 'while [ -z "$(ls {marks})" ]; do :; done'
+
+
+@pytest.fixture
+def reaps() -> Iterator[None]:
+    """This process is given what others leave behind, as the first process of a container is."""
+    prctl = ctypes.CDLL(None).prctl
+    prctl(36, 1, 0, 0, 0)
+    yield
+    prctl(36, 0, 0, 0, 0)
+
+
+@pytest.mark.usefixtures("reaps")
+def test_a_program_that_left_another_with_its_pipe_takes_no_longer_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "_SECONDS", 1.0)
+    began = time.monotonic()
+    with pytest.raises(RedactionFailed, match="took more than"):
+        applied(command=leaves(tmp_path, f"& {STARTED.format(marks=tmp_path)}; exit 0"))
+    assert time.monotonic() - began < PATIENCE
+    (helper,) = pids_under(tmp_path)
+    assert not is_alive(helper), "it is left, or nobody has reaped it"
+
+
+@pytest.mark.usefixtures("reaps")
+def test_what_a_program_left_behind_ends_where_it_answered_well_too(tmp_path: Path) -> None:
+    then = f">/dev/null & {STARTED.format(marks=tmp_path)}; exec cat"
+    assert set(applied(command=leaves(tmp_path, then))) == {"image", "y"}
+    (helper,) = pids_under(tmp_path)
+    assert not is_alive(helper)
+
+
+def test_a_program_that_left_another_in_a_session_of_its_own_takes_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "_SECONDS", 1.0)
+    with pytest.raises(RedactionFailed, match="took more than"):
+        applied(command=leaves(tmp_path, f"& {STARTED.format(marks=tmp_path)}; exit 0", apart=True))
+    (helper,) = pids_under(tmp_path)
+    os.kill(helper, signal.SIGKILL)
+    until_over([helper])
+
+
+def test_a_program_that_ends_its_answer_and_goes_on_takes_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "_SECONDS", 0.5)
+    with pytest.raises(RedactionFailed, match="took more than"):
+        applied(command=("sh", "-c", "cat; exec >&-; exec sleep 600"))
+
+
+def test_a_program_that_reads_nothing_takes_the_sample_however_much_it_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More than a pipe holds is on its way then."""
+    monkeypatch.setattr(program, "_SECONDS", 0.5)
+    with pytest.raises(RedactionFailed, match="took more than"):
+        applied(command=("sleep", "600"), image=np.zeros(1 << 20))
+
+
+def test_a_program_need_not_read_what_it_is_given(tmp_path: Path) -> None:
+    (tmp_path / "answer").write_bytes(pack_arrays({"inputs/image": IMAGE}))
+    found = applied(command=("cat", str(tmp_path / "answer")), image=np.zeros(1 << 20))
+    assert (found["image"] == IMAGE).all()
+
+
+def test_a_program_may_answer_while_it_is_given_more(tmp_path: Path) -> None:
+    image = np.random.default_rng(1).standard_normal(1 << 19)
+    found = applied(command=("cat",), image=image)
+    assert (found["image"] == image).all()
+    found = applied(command=("sh", "-c", f"cat >{tmp_path}/a; cat {tmp_path}/a"), image=image)
+    assert (found["image"] == image).all()
 
 
 def test_a_program_hears_nothing_of_the_server_and_its_own_words_go_nowhere(

@@ -22,6 +22,7 @@ from edgesmith_runtime.uplink.command import Uplink, UplinkSettings
 from edgesmith_runtime.uplink.credentials import CredentialsInvalid, read_login
 from edgesmith_runtime.uplink.rate import Rate
 from edgesmith_runtime.uplink.standing import Standing
+from edgesmith_runtime.uplink.told import Told
 from tests.patience import PATIENCE
 
 PAIR = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -72,7 +73,7 @@ def spool(tmp_path: Path) -> Spool:
     return Spool(RealDisk(), tmp_path / "spool" / "objects", 1 << 20)
 
 
-def uplink(tmp_path: Path, endpoint: str, ending: threading.Event, drain: float = 5.0, rate: int = 10**9) -> Uplink:
+def uplink(tmp_path: Path, endpoint: str, ending: Told, drain: float = 5.0, rate: int = 10**9) -> Uplink:
     settings = UplinkSettings(
         tmp_path / "spool", ("samples", "edge"), "plant/m", "n1", tmp_path / "keys", endpoint, rate, None, drain,
         tmp_path / "log",
@@ -80,7 +81,7 @@ def uplink(tmp_path: Path, endpoint: str, ending: threading.Event, drain: float 
     return Uplink(settings, ending)
 
 
-class Clock(threading.Event):
+class Clock(Told):
     """Seconds that pass where somebody waits, and nowhere else; it is set once so many have.
 
     Args:
@@ -90,7 +91,7 @@ class Clock(threading.Event):
     def __init__(self, told: float, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__()
         self.now = 0.0
-        self._told = told
+        self._after = told
         monkeypatch.setattr("edgesmith_runtime.uplink.ending.time", self)
         monkeypatch.setattr("edgesmith_runtime.uplink.command.Rate", partial(Rate, now=self.monotonic))
 
@@ -101,11 +102,10 @@ class Clock(threading.Event):
         self.now += seconds
 
     def is_set(self) -> bool:
-        return self.now >= self._told
+        return self.now >= self._after
 
-    def wait(self, timeout: float | None = None) -> bool:
-        assert timeout is not None
-        self.now = min(self.now + timeout, max(self.now, self._told))
+    def wait(self, seconds: float) -> bool:
+        self.now = min(self.now + seconds, max(self.now, self._after))
         return self.is_set()
 
 
@@ -118,7 +118,7 @@ def test_what_waits_is_sent_at_the_end_and_what_is_refused_stays(tmp_path: Path,
     for number in range(5):
         spool.put(str(number).encode(), value=number)
     keys(tmp_path)
-    ending = threading.Event()
+    ending = Told()
     ending.set()
     taken = list[str]()
 
@@ -186,7 +186,7 @@ def test_keys_may_come_later_and_a_mistake_of_its_own_ends_nothing(
     tmp_path: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spool.put(b"one", value=1)
-    ending, sent = threading.Event(), threading.Event()
+    ending, sent = Told(), threading.Event()
     for name, seconds in (("command._FAILED", 0.01), ("command._LOOK", 0.01), ("sending._FIRST", 0.001)):
         monkeypatch.setattr(f"edgesmith_runtime.uplink.{name}", seconds)
     failures: Iterator[Exception] = iter([ZeroDivisionError("of its own")])
@@ -257,7 +257,7 @@ def sends(tmp_path: Path, disk: Faulty, looks: int) -> tuple[list[str], Uplink]:
     """What was asked of a bucket in so many looks."""
     keys(tmp_path)
     with Played(lambda request: (request.rfile.read(int(request.headers["Content-Length"])), Answer())[1]) as store:
-        found = uplink(tmp_path, f"http://127.0.0.1:{store.port}", threading.Event())
+        found = uplink(tmp_path, f"http://127.0.0.1:{store.port}", Told())
         found._waiting = found._left._waiting = Waiting(disk, tmp_path / "spool" / "objects")
         for _ in range(looks):
             found._step()
@@ -296,7 +296,7 @@ def test_a_folder_that_cannot_be_listed_is_said_once(
     tmp_path: Path, spool: Spool, caplog: pytest.LogCaptureFixture
 ) -> None:
     del spool
-    sending = uplink(tmp_path, "http://127.0.0.1:1", threading.Event())
+    sending = uplink(tmp_path, "http://127.0.0.1:1", Told())
     (tmp_path / "spool" / "objects").rmdir()
     assert sending._step() > 0
     (tmp_path / "spool" / "objects").write_bytes(b"a file in its place")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from edgesmith_runtime.uplink.connecting import connect
 from edgesmith_runtime.uplink.credentials import Login
 from edgesmith_runtime.uplink.rate import Rate
 from edgesmith_runtime.uplink.standing import FILE, OBJECTS, Standing
+from edgesmith_runtime.uplink.told import Told
 from edgesmith_runtime.version import VERSION, WRITTEN
 from tests.patience import PATIENCE
 from tests.runtime.test_uplink import DATA, DIGEST, KEYS, Dated, answering, strict
@@ -246,7 +246,7 @@ def test_what_is_known_to_be_over_outlasts_the_uplink(node: Node, monkeypatch: p
     monkeypatch.setattr("edgesmith_runtime.uplink.command.BucketClock", partial(BucketClock, kept=lambda: False))
     (node.folder / OBJECTS).mkdir()
     spool = Spool(RealDisk(), node.folder / OBJECTS, 1 << 20)
-    standing, ended, log = node.folder / FILE, threading.Event(), node.folder / "log"
+    standing, ended, log = node.folder / FILE, Told(), node.folder / "log"
     ended.set()
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         (node.folder / name).write_text("some")

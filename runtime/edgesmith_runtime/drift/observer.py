@@ -79,14 +79,13 @@ class Drift:
     def idle(self, now: float) -> float:
         """Let time pass, say what is known and keep it; see `Observer`."""
         self._far = None
-        before = self._watch.state
         self._watch.pass_to(now)
-        said = verdict_of(self._watch)
-        if said.key != self._said.key:
-            _log.info("drift", extra={"before": before, "state": said.state, "features": said.features})
+        said, before = verdict_of(self._watch), self._said
+        turned = said.key != before.key  # since it was last said: without a cycle a run that was observed may turn it
+        if turned:
+            _log.info("drift", extra={"before": before.state, "state": said.state, "features": said.features})
         with self._lock:
             self._said = said
-        turned = said.state is not before
         if turned or (self._changed and not 0 <= now - self._kept < _KEEP):
             self._keep(now)
         return min(self._watch.left(now), self._kept + _KEEP - now if self._changed else math.inf)

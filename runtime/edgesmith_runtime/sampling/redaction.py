@@ -5,19 +5,13 @@ Whatever fails takes the whole sample: nothing is kept then, let alone sent.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import resource
-import signal
-import subprocess
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from edgesmith_runtime.ending import how_ended
+from edgesmith_runtime.sampling.program import LARGEST, ProgramFailed, ask
 from edgesmith_runtime.sampling.sample import INPUTS, OUTPUTS, SampleInvalid, pack_arrays, unpack_arrays
 
 if TYPE_CHECKING:
@@ -27,10 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Redaction", "RedactionFailed", "Rule", "rules_of"]
 
-_SECONDS: Final = 10.0
-_LARGEST: Final = 64 << 20
-"""Bytes that a filter may answer, packed or not."""
-_MEMORY: Final = 256 << 20
 _AXES: Final = {"NCHW": (-2, -1), "NHWC": (-3, -2)}
 _ACTIONS: Final = frozenset({"Drop", "Mask", "Coarsen"})
 
@@ -142,7 +132,9 @@ class Redaction:
         named = {f"{INPUTS}{name}": array for name, array in inputs.items()}
         named |= {f"{OUTPUTS}{name}": array for name, array in outputs.items()}
         try:
-            found = unpack_arrays(_run(self._command, pack_arrays(named)), _LARGEST)
+            found = unpack_arrays(ask(self._command, pack_arrays(named)), LARGEST)
+        except ProgramFailed as error:
+            raise RedactionFailed(str(error)) from None
         except SampleInvalid as error:
             raise RedactionFailed(f"{self._command[0]} answered what is no sample: {error}") from None
         if not set(found) <= set(named):
@@ -151,67 +143,6 @@ class Redaction:
             {name.removeprefix(INPUTS): array for name, array in found.items() if name.startswith(INPUTS)},
             {name.removeprefix(OUTPUTS): array for name, array in found.items() if name.startswith(OUTPUTS)},
         )
-
-
-def _run(command: Sequence[str], data: bytes) -> bytes:
-    """What a program answers; what it says on standard error is dropped, since it may be about the sample."""
-    try:
-        process = subprocess.Popen(  # noqa: S603 - the owner's own program, from the pod's image
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={"PATH": "/usr/local/bin:/usr/bin:/bin"},
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise RedactionFailed(f"{command[0]} cannot be started: {error.strerror}") from None
-    late = threading.Timer(_SECONDS, _kill, (process,))
-    late.start()
-    try:
-        with contextlib.suppress(ProcessLookupError):
-            resource.prlimit(process.pid, resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
-        answered = _exchange(process, data)
-    finally:
-        _kill(process)
-        process.wait()
-        overdue = not late.is_alive()
-        late.cancel()
-    if overdue:
-        raise RedactionFailed(f"{command[0]} took more than {_SECONDS:g} seconds")
-    if len(answered) > _LARGEST:
-        raise RedactionFailed(f"{command[0]} answered more than {_LARGEST} bytes")
-    if process.returncode:
-        raise RedactionFailed(f"{command[0]} ended with {how_ended(process.returncode)}")
-    return answered
-
-
-def _exchange(process: subprocess.Popen[bytes], data: bytes) -> bytes:
-    """Give it all bytes while those that it answers are read; no more than one beyond the limit."""
-    given, answered = process.stdin, process.stdout
-    if given is None or answered is None:
-        return b""
-
-    def give() -> None:
-        with contextlib.suppress(OSError), given:  # one that ends early has read what it wanted
-            given.write(data)
-
-    giving = threading.Thread(target=give, daemon=True)
-    giving.start()
-    with answered:
-        found = answered.read(_LARGEST + 1)
-        if len(found) > _LARGEST:
-            _kill(process)
-    giving.join()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_SECONDS)
-    return found
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _coarse(array: NDArray[Any], block: int) -> NDArray[Any]:

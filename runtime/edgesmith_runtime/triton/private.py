@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from edgesmith_runtime.device import ended_child, group_memory
 from edgesmith_runtime.ending import how_ended
 from edgesmith_runtime.engine import EngineError
+from edgesmith_runtime.groups import end_group
 from edgesmith_runtime.loading import LoadFailed
 from edgesmith_runtime.termination import Finding, Reason
 from edgesmith_runtime.triton.accelerator import accelerated
@@ -161,9 +161,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(2 * _ENDING)
-    with suppress(ProcessLookupError):  # what it started and left behind
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    end_group(process)
 
 
 def _free_port() -> int:

@@ -27,6 +27,10 @@ Reason = Literal[
 ]
 REASONS: Final[tuple[Reason, ...]] = Reason.__args__  # type: ignore[attr-defined]
 
+_OF_ALL: Final = frozenset({"NoCredentials", "Distrusted", "ClockWrong", "NoBucket", "Elsewhere"})
+"""Any object would have been refused so. `Full` and `SlowDown` are not among them: of a bucket on several sets of disks
+one set may be full, or be without a disk, and take none of the objects that fall to it."""
+
 _CODE: Final = re.compile(r"<Code>([A-Za-z]{1,60})</Code>")
 
 
@@ -106,6 +110,16 @@ class Outcome:
     def stored(self) -> bool:
         """Whether the object is in the bucket."""
         return self.reason in ("Sent", "AlreadyThere")
+
+    @property
+    def silent(self) -> bool:
+        """Whether nobody answered, and no byte of the object had gone."""
+        return self.reason == "Unreachable" and not self.sent
+
+    @property
+    def of_all(self) -> bool:
+        """Whether it says nothing of the object: any other would have fared the same."""
+        return self.silent or self.reason in _OF_ALL
 
 
 def meaning(status: int, body: bytes, bucket: str, retry_after: str | None) -> Outcome:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,6 +19,7 @@ from edgesmith_runtime.uplink.left import Left
 from edgesmith_runtime.uplink.rate import Rate
 from edgesmith_runtime.uplink.sending import Sending
 from edgesmith_runtime.uplink.standing import FILE, OBJECTS, Standing
+from edgesmith_runtime.uplink.told import Told
 from edgesmith_runtime.version import WRITTEN
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Uplink:
         ending: Set once it is told to end.
     """
 
-    def __init__(self, settings: UplinkSettings, ending: threading.Event) -> None:
+    def __init__(self, settings: UplinkSettings, ending: Told) -> None:
         self._settings = settings
         self._ending = Ending(ending, settings.drain_seconds)
         self._waiting = Waiting(RealDisk(), settings.spool / OBJECTS)
@@ -156,7 +156,7 @@ def _unread(what: str, error: OSError) -> Outcome:
 
 def run_uplink(settings: UplinkSettings) -> int:
     """Send until SIGTERM; returns the exit status, which is 0."""
-    ending = threading.Event()
+    ending = Told()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
     uplink = Uplink(settings, ending)

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import threading
+    from edgesmith_runtime.uplink.told import Told
 
 __all__ = ["Ending", "OutOfTime"]
 
@@ -24,7 +24,7 @@ class Ending:
         seconds: How long it goes on from then on.
     """
 
-    def __init__(self, told: threading.Event, seconds: float) -> None:
+    def __init__(self, told: Told, seconds: float) -> None:
         self._told = told
         self._seconds = seconds
         self._end = math.inf
