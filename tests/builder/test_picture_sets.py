@@ -214,6 +214,17 @@ def test_classes_that_the_model_has_no_names_for_are_numbers_or_stay_text(tmp_pa
         assert found["labels"].tolist() == expected
 
 
+def test_a_box_s_class_is_any_number_where_the_model_has_no_names(tmp_path: Path) -> None:
+    for index, kinds in ((7, [7.0]), (10**400, None)):
+        files = {"a.png": WIDE, "labels.json": named({"a.png": [box(0, 0, 9, 9, index=index)]})}
+        given = declared_for(), TensorSpec("image", "FP32", (1, 3, 32, 32)), (), BOXES, tmp_path
+        if kinds is None:
+            with pytest.raises(DatasetInvalid, match=r"a box of the class 1000.*…; one of the model's was expected"):
+                read(tmp_path, files).arrays(*given)
+        else:
+            assert read(tmp_path, files).arrays(*given)["labels"][0, :, 4].tolist() == kinds
+
+
 # What is no set -------------------------------------------------------------------------------------------------------
 
 GOOD = {"a.png": WIDE}
