@@ -190,7 +190,7 @@ def _outcome(ended: Ended, words: LastWords, termination_log: Path | None) -> in
     how = how_ended(ended.status)
     found = words.sentence(how)
     if found is not None:
-        return say_failure(termination_log, BuildFailure(reason="ModelInvalid", message=found, retry=False))
+        return say_failure(termination_log, BuildFailure(reason=words.notes[-1].reason, message=found, retry=False))
     message = f"the builder ended with {how} and without a word; the last line of its log says after which step"
     failure = BuildFailure(reason="Internal", message=message, retry=ended.status in _SHORTAGES)
     return say_failure(termination_log, failure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -132,10 +132,13 @@ def gather(
         if declared is not None:
             field = "spec.evaluation" if evaluation is not None else "spec.calibration"
             picture = golden_picture(declared, evaluation if evaluation is not None else calibration, field)
-        with _answering(source.what):
-            asked = ask(
-                wanted, facts, engine, calibration, evaluation, what=source.what, reference=yardstick, declared=declared
-            )
+        if reference is not None:
+            stack.enter_context(_running(reference))
+        stack.enter_context(_running(source))
+        stack.enter_context(_answering(source.what))
+        asked = ask(
+            wanted, facts, engine, calibration, evaluation, what=source.what, reference=yardstick, declared=declared
+        )
     return replace(asked, model=there, compiled=compiled, picture=picture, renames=renames)
 
 
@@ -197,24 +200,31 @@ def _shaped(found: _Found, sets: Iterable[DataSet]) -> _Found:
 
 @contextmanager
 def _loaded(found: _Found, threads: int) -> Iterator[Engine]:
-    """A model as its engine runs it.
+    """A model as its engine runs it; who has it compute anything has it in hand by `_running`.
 
     Raises:
         ModelInvalid: where it does not, or no server can serve it.
     """
-    name = found.facts.engine
-    runs = f"a model that {name} runs"
-    with in_hand(found.what, f"{name} ran it", runs):
+    with _running(found):
         try:
-            engine = load_engine(name, found.facts.path, threads=threads)
+            engine = load_engine(found.facts.engine, found.facts.path, threads=threads)
         except EngineError as error:
             words, _, expected = str(error).partition("; expected ")
-            raise ModelInvalid(f"{found.what} does not run: {words}; {expected or runs} was expected") from error
-        try:
+            expected = expected or f"a model that {found.facts.engine} runs"
+            raise ModelInvalid(f"{found.what} does not run: {words}; {expected} was expected") from error
+    try:
+        with _running(found):
             check_servable(found.what, engine)
-            yield engine
-        finally:
+        yield engine
+    finally:
+        with _running(found):
             engine.close()
+
+
+def _running(found: _Found) -> AbstractContextManager[None]:
+    """A model in hand while its engine has it, and no longer: what crashes between is not its doing."""
+    name = found.facts.engine
+    return in_hand(found.what, f"{name} ran it", f"a model that {name} runs")
 
 
 @contextmanager

@@ -13,13 +13,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 _SIZE = 1 << 18
 _LONGEST = 1000
 """Characters of a note's part: a URI may be long, and the page is not."""
 _MOST = 3
 """Notes that are kept; there are never so many, and the page must not overflow."""
+
+Blame = Literal["ModelInvalid", "DatasetInvalid"]
+"""What a build fails with where a file ended it."""
 
 MADE, SCORED = "it was made", "it was scored"
 """What is done with a candidate, as `doing` takes it."""
@@ -40,6 +43,7 @@ class Note:
     doing: str
     """What is done with it, as the end of a sentence: `litert ran it`."""
     expected: str
+    reason: Blame
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ class LastWords:
 
 def read() -> LastWords:
     """What stands on the page; nothing where it is being written."""
-    text = bytes(_page).rstrip(b"\0")
+    text = _page[: max(0, _page.find(b"\0"))]
     try:
         found: dict[str, Any] = json.loads(text) if text else {}
     except ValueError:
@@ -114,7 +118,7 @@ def littering(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def in_hand(what: str, doing: str, expected: str) -> Iterator[None]:
+def in_hand(what: str, doing: str, expected: str, reason: Blame = "ModelInvalid") -> Iterator[None]:
     """Name a file for as long as the block may end the process.
 
     What leaves the block as no Exception (`SystemExit`, say) is on its way to end the process, so the note stays.
@@ -123,9 +127,10 @@ def in_hand(what: str, doing: str, expected: str) -> Iterator[None]:
         what: What messages call the file.
         doing: What is done with it, as the end of a sentence.
         expected: What was expected in its place.
+        reason: What the build fails with.
     """
     before = read()
-    note = Note(what[:_LONGEST], doing[:_LONGEST], expected[:_LONGEST])
+    note = Note(what[:_LONGEST], doing[:_LONGEST], expected[:_LONGEST], reason)
     _write(replace(before, notes=(*before.notes, note)[-_MOST:]))
     try:
         yield
@@ -178,4 +183,6 @@ def left_out(form: str) -> str | None:
 
 
 def _write(words: LastWords) -> None:
-    _page[:] = json.dumps(asdict(words)).encode().ljust(_SIZE, b"\0")
+    # Not the whole page: each picture of a set is written here. JSON has no byte 0 in it.
+    text = json.dumps(asdict(words)).encode() + b"\0"
+    _page[: len(text)] = text

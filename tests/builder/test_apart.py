@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from builder_program import command, run
+from builder_program import build, command, run
+from PIL import Image
 from tflite import crashing_detector
 
-from edgesmith_builder.contract import Artifact, BuildFailure, Toolchain
+from edgesmith_builder.contract import Artifact, BuildFailure, Classification, Picture, Toolchain
 from tests.patience import PATIENCE
+
+LABELS = ("good", "scratch", "dent", "hole")
+"""The classes of the world's model."""
 
 CRASHES = "import os, signal; os.kill(os.getpid(), signal.{})"
 
@@ -57,6 +63,49 @@ def test_a_file_that_ends_the_builder_is_named(
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1].endswith(f"ModelInvalid: {message}")
     assert list((tmp_path / "work").iterdir()) == []
+
+
+def pictures() -> bytes:
+    """Two samples of the world, as pictures."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number in range(2):
+            file = io.BytesIO()
+            Image.new("L", (8, 8), 90 * number).save(file, "PNG")
+            archive.writestr(f"good/{number}.png", file.getvalue())
+    return buffer.getvalue()
+
+
+ENDED = "{} ended the builder with signal SIGSEGV while {}; a {} was expected"
+DECODED = "its picture 'good/0.png' was decoded"
+
+
+@pytest.mark.parametrize(
+    ("crashing", "reason", "words"),
+    [
+        (
+            "Pipeline.prepare",
+            "DatasetInvalid",
+            ENDED.format("spec.evaluation.uri {0}", DECODED, "picture that is read"),
+        ),
+        ("gather.ask", "ModelInvalid", ENDED.format("spec.source.uri {1}", "{2} ran it", "model that {2} runs")),
+        (
+            "DataSet.samples",
+            "Internal",
+            "the builder ended with signal SIGSEGV and without a word; the last line of its",
+        ),
+    ],
+)
+def test_the_model_is_in_hand_while_its_engine_has_it_and_no_longer(
+    world: Any, tmp_path: Path, crashing: str, reason: str, words: str
+) -> None:
+    evaluation = Artifact(uri=world.store.put(f"apart/{next(world.numbers)}.zip", pictures()))
+    declared = Picture(scale=1 / 255, labels=LABELS, classification=Classification(activation="Softmax", top_k=2))
+    request = world.request(picture=declared, evaluation=evaluation, calibration=None, gates=None)
+    done = build(world, tmp_path, request, [(crashing, CRASHES.format("SIGSEGV"), None)])
+    failure = BuildFailure.model_validate_json((tmp_path / "log").read_text())
+    assert (failure.reason, failure.retry, done.returncode) == (reason, False, 1)
+    assert failure.message.startswith(words.format(evaluation.uri, request.build.source.uri, "onnxruntime"))
 
 
 def apart(program: str, log: Path, before: str = "") -> subprocess.CompletedProcess[str]:

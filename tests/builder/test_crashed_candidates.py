@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builder_program import command, run
+from builder_program import BUILDER, build, command
 
 from edgesmith_builder.apart import Ended, why_out
-from edgesmith_builder.contract import BuildFailure, BuildReport, BuildRequest, BuildResult, Pruning
+from edgesmith_builder.contract import BuildFailure, BuildReport, BuildResult, Pruning
 from edgesmith_builder.lastwords import LastWords, Trying
 from edgesmith_builder.oci import Manifest, Reference, Registry
 from edgesmith_builder.provenance import report_of
@@ -22,43 +22,6 @@ from tests.patience import PATIENCE
 
 SEGFAULT = "__import__('ctypes').string_at(0)"
 KILLED = "__import__('os').kill(__import__('os').getpid(), 9)"
-
-BUILDER = """
-import pathlib, subprocess, sys
-from edgesmith_builder.apart import run_apart
-from edgesmith_builder.arguments import parse
-
-def program():
-    from edgesmith_builder import cli, forms
-    from edgesmith_builder.ladder import rung
-    from edgesmith_builder.ladder.yardstick import Yardstick
-    from edgesmith_builder.toolchain import onnxruntime
-    def instead(owner, name, crash, form):
-        real = getattr(owner, name)
-        def wrapped(*given, **named):
-            if form is None or form in given:
-                exec(crash)
-            return real(*given, **named)
-        setattr(owner, name, wrapped)
-    {crashes}
-    return cli.main()
-
-options = parse(sys.argv[1:])
-sys.exit(run_apart(program, options.termination_log, options.candidate_seconds))
-"""
-
-
-def build(
-    world: Any, folder: Path, request: BuildRequest, crashes: list[tuple[str, str, str | None]], *more: str
-) -> subprocess.CompletedProcess[str]:
-    """Build as the program does, where functions do something else first; each is `OWNER.NAME`, code, for which form.
-
-    The code runs where a form is among the function's arguments; None: at each call.
-    """
-    lines = [f"instead({where.rpartition('.')[0]}, {where.rpartition('.')[2]!r}, {code!r}, {form!r})"
-             for where, code, form in crashes]  # fmt: skip
-    line = command(folder, request, world.store, *more)
-    return run([sys.executable, "-c", BUILDER.format(crashes="; ".join(lines)), *line[3:]])
 
 
 async def manifest_of(image: str) -> Manifest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,8 +12,9 @@ import pytest
 from graphs import FLOAT, answers, model_of, node, numbers
 from onnx import TensorProto, helper
 
+from edgesmith_builder import lastwords
 from edgesmith_builder.contract import READS, Release
-from edgesmith_builder.format import TooNew
+from edgesmith_builder.format import Reader, TooNew, read_source, read_there, reader
 from edgesmith_builder.format.onnx.older import Older, for_release
 
 X, Y = [("x", FLOAT, ["n", 4])], [("y", FLOAT, ["n", 4])]
@@ -102,6 +104,56 @@ def test_functions_are_written_out(written: Write) -> None:
 def test_a_function_that_is_newer_than_its_model_is_seen(written: Write) -> None:
     with pytest.raises(TooNew, match=r"^opset 26, and its function Twice is in another opset than the model and cann"):
         written(with_function(21, 26))
+
+
+def scaling(opset: int, inside: int, ml: int) -> onnx.ModelProto:
+    """A model that scales in a function, where it is asked to."""
+    scale = node("Scaler", ["a"], ["b"], domain="ai.onnx.ml", offset=[1.0], scale=[2.0])
+    branches = {
+        name: helper.make_graph([scale], name, [], [helper.make_tensor_value_info("b", FLOAT, None)])
+        for name in ("then_branch", "else_branch")
+    }
+    imports = [helper.make_opsetid("", inside), helper.make_opsetid("ai.onnx.ml", ml)]
+    function = helper.make_function(
+        "ours", "Scaled", ["c", "a"], ["d"], [node("If", ["c"], ["d"], **branches)], imports
+    )
+    nodes = [node("Scaled", ["c", "x"], ["y"], domain="ours")]
+    domains = [("ours", 1), ("ai.onnx.ml", ml)]
+    inputs = [("c", TensorProto.BOOL, []), *X]
+    return model_of(nodes, inputs, Y, {}, opset=opset, domains=domains, functions=[function])
+
+
+def test_functions_of_another_opset_stay_where_ai_onnx_ml_alone_is_too_new(written: Write) -> None:
+    made = written(scaling(17, 16, 5), (1, 17))
+    found = onnx.load_model(made.file)
+    (function,) = found.functions
+    assert (opsets(made), made.converted) == ({"": 17, "ours": 1, "ai.onnx.ml": 4}, None)
+    assert {one.domain: one.version for one in function.opset_import} == {"": 16, "ai.onnx.ml": 4}
+    feeds = {"c": np.array(True), "x": np.full((1, 4), 3, np.float32)}
+    assert answers(made.file, feeds)["y"].tolist() == [[4] * 4]
+
+
+def test_what_functions_are_made_of_is_looked_into_for_ai_onnx_ml(written: Write) -> None:
+    model = scaling(17, 16, 5)
+    for branch in model.functions[0].node[0].attribute:
+        branch.g.node[0].op_type = "TreeEnsemble"
+    with pytest.raises(TooNew, match=r"^ai\.onnx\.ml opset 5, and its operator TreeEnsemble is another in opset 4"):
+        written(model, (1, 17))
+
+
+def test_a_model_is_in_hand_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    onnx.save_model(relu(26), tmp_path / "source.onnx")
+    facts = read_source(tmp_path / "source.onnx", "a")
+    seen: list[lastwords.Note] = []
+
+    def looking(*given: Any) -> Older:
+        seen.extend(lastwords.read().notes)
+        return for_release(*given)
+
+    monkeypatch.setattr(reader, "for_release", looking)
+    read_there(facts, Reader("1.19.0", "as a test says", READS[1, 19]), "a")
+    assert [(one.what, one.doing) for one in seen] == [("a", "it was written in an older form")]
+    assert lastwords.read().notes == ()
 
 
 @pytest.mark.parametrize(

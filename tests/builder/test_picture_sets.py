@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgesmith_builder.contract import Artifact, Classification, Picture
-from edgesmith_builder.dataset import BOXES, CLASSES, NUMBERS, PictureSet, holds_pictures, pictures, read_pictures
-from edgesmith_builder.errors import DatasetInvalid, DatasetMismatch
+from edgesmith_builder.dataset import (
+    BOXES,
+    CLASSES,
+    NUMBERS,
+    PictureSet,
+    holds_pictures,
+    picture_labels,
+    pictures,
+    read_npz,
+    read_pictures,
+)
+from edgesmith_builder.errors import DatasetInvalid, DatasetMismatch, failure_of
 from edgesmith_runtime import picture as runtime
 from edgesmith_runtime.tensors import TensorSpec
 
@@ -203,6 +214,17 @@ def test_classes_that_the_model_has_no_names_for_are_numbers_or_stay_text(tmp_pa
         assert found["labels"].tolist() == expected
 
 
+def test_a_box_s_class_is_any_number_where_the_model_has_no_names(tmp_path: Path) -> None:
+    for index, kinds in ((7, [7.0]), (10**400, None)):
+        files = {"a.png": WIDE, "labels.json": named({"a.png": [box(0, 0, 9, 9, index=index)]})}
+        given = declared_for(), TensorSpec("image", "FP32", (1, 3, 32, 32)), (), BOXES, tmp_path
+        if kinds is None:
+            with pytest.raises(DatasetInvalid, match=r"a box of the class 1000.*…; one of the model's was expected"):
+                read(tmp_path, files).arrays(*given)
+        else:
+            assert read(tmp_path, files).arrays(*given)["labels"][0, :, 4].tolist() == kinds
+
+
 # What is no set -------------------------------------------------------------------------------------------------------
 
 GOOD = {"a.png": WIDE}
@@ -233,6 +255,42 @@ REFUSED: dict[str, tuple[Any, dict[str, bytes], str]] = {
 }  # fmt: skip
 
 
+def labelled(right: Any) -> dict[str, bytes]:
+    return {**GOOD, "labels.json": named({"a.png": right})}
+
+
+NO_CLASS = {"20 digits": 10**20, "20 digits as text": "9" * 20, "5,000 digits": "9" * 5000, "201 letters": "n" * 201}
+REFUSED |= {
+    f"a class of {name}": (CLASSES, labelled(said), r"has the label .*; the number or the name of a class was expected")
+    for name, said in NO_CLASS.items()
+}
+REFUSED |= {
+    f"a box of index {str(kind)[:9]}": (
+        BOXES,
+        labelled([box(0, 0, 9, 9, index=kind), box(0, 0, 9, 9, index=0)]),
+        f"a box of the class {str(kind)[:9]}.*; one of the model's was expected",
+    )
+    for kind in (-5, -1, 2, 7, 10**20, 10**400)
+}
+REFUSED |= {
+    f"a side of {str(side)[:9]!r}": (
+        BOXES,
+        labelled([{"index": 0, "box": {"left": 0, "top": side, "right": 9, "bottom": 9}}]),
+        "has the box .*; sides in pixels, each a number, were expected",
+    )
+    for side in ("0", True, None, -math.inf, math.nan, -1e308, -(10**400))
+}
+REFUSED |= {
+    "a folder of 200 digits": (CLASSES, {f"{'9' * 200}/a.png": WIDE}, 'has the label "999.*…; the number or the name'),
+    "a number of 401 digits": (NUMBERS, labelled(10**400), "labels that are not numbers"),
+    "a box of a label that is a number too high": (
+        BOXES,
+        labelled([box(0, 0, 9, 9, label="2")]),
+        "a box of the class 2; one of",
+    ),
+}
+
+
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_no_set_of_pictures_is_told_in_one_sentence(case: str, tmp_path: Path) -> None:
     kind, files, words = REFUSED[case]
@@ -255,6 +313,31 @@ def test_more_than_there_is_room_for_is_refused_before_a_picture_is_read(
     monkeypatch.setattr(pictures, bound, most)
     with pytest.raises(DatasetInvalid, match=words):
         arrays(tmp_path, {"a.png": WIDE, "b.png": b""})
+
+
+@pytest.mark.parametrize(("labelled", "most", "words"), [(2, 160, None), (3, 160, r"has 3 boxes in 'b\.png', and 2")])
+def test_room_for_the_picture_with_the_most_boxes_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labelled: int, most: int, words: str | None
+) -> None:
+    monkeypatch.setattr(picture_labels, "BOXES_LIMIT", most)
+    said = {"a.png": [box(0, 0, 9, 9, index=0)], "b.png": [box(0, 0, 9, 9, index=1)] * labelled}
+    files = {"a.png": WIDE, "b.png": WIDE, "labels.json": named(said)}
+    if words is None:
+        assert arrays(tmp_path, files, BOXES)["labels"].nbytes == most
+        return
+    with pytest.raises(DatasetInvalid, match=f"{words} pictures with room for as many take 240 B; at most 160 B were"):
+        arrays(tmp_path, files, BOXES)
+
+
+def test_a_picture_may_be_larger_than_a_server_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photograph = io.BytesIO()
+    Image.new("L", (6000, 4000), 90).save(photograph, "PNG")
+    assert arrays(tmp_path, {"a.png": photograph.getvalue()})["image"].max() == 114, "what is beside it"
+    monkeypatch.setattr(pictures, "LARGEST", 3 * 64 * 32)
+    assert arrays(tmp_path, {"a.png": WIDE})["image"].shape == (1, 3, 32, 32)
+    with pytest.raises(DatasetInvalid) as caught:
+        arrays(tmp_path, {"a.png": png(np.zeros((32, 65, 3)))})
+    assert str(caught.value) == f"{FIELD} holds 'a.png' of 65 x 32 pixels; at most 0.002048 million were expected"
 
 
 def test_a_bomb_is_refused_by_what_it_declares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,3 +366,46 @@ def test_what_is_no_zip_is_no_set_of_pictures(tmp_path: Path) -> None:
     path = tmp_path / "set.zip"
     path.write_bytes(WIDE)
     assert not holds_pictures(path)
+
+
+def test_a_folder_called_as_a_picture_is_none(tmp_path: Path) -> None:
+    with pytest.raises(DatasetInvalid, match="holds no picture; files"):
+        read(tmp_path, {"a.png/": b"", "labels.json": b"{}"})
+
+
+# Full disks -----------------------------------------------------------------------------------------------------------
+
+
+def written_pictures(folder: Path) -> None:
+    arrays(folder, GOOD)
+
+
+def turned_numbers(folder: Path) -> None:
+    np.savez(folder / "set.npz", x=np.arange(3, dtype=">f4"), y=np.array([b"a"]))
+    found = read_npz(folder / "set.npz", field=FIELD, folder=folder)
+    assert (found["x"].tolist(), found["y"].tolist()) == ([0, 1, 2], ["a"])
+
+
+@pytest.mark.parametrize(("write", "file"), [(written_pictures, "pictures.npy"), (turned_numbers, "0.written")])
+def test_a_full_disk_is_tried_again(tmp_path: Path, write: Callable[[Path], None], file: str) -> None:
+    (tmp_path / file).symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        write(tmp_path)
+    failure = failure_of(caught.value)
+    assert (failure.reason, failure.retry) == ("Internal", True)
+
+
+@pytest.mark.parametrize("write", [written_pictures, turned_numbers])
+def test_nothing_is_written_through_a_map(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], None]
+) -> None:
+    """Where the disk is full, that would end the process by SIGBUS."""
+    modes, mapped = set(), np.memmap
+
+    def mapping(*given: Any, mode: str, **named: Any) -> Any:
+        modes.add(mode)
+        return mapped(*given, mode=mode, **named)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(np, "memmap", mapping)
+    write(tmp_path)
+    assert modes == {"r"}

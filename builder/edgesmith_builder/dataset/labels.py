@@ -66,7 +66,7 @@ def _boxes(labels: NDArray[Any], field: str) -> NDArray[Any]:
         raise _wrong(
             labels, field, "[samples, most boxes, 5] was expected: left, top, right, bottom and class, -1 to fill up"
         )
-    boxes = labels.astype(np.float64)
+    boxes = labels.astype(np.float64, copy=False)
     kinds = boxes[..., CORNERS]
     if not np.isfinite(boxes).all() or not (kinds == np.rint(kinds)).all() or (kinds.size and kinds.min() < -1):
         raise DatasetInvalid(f"{field} has a box whose class is no whole number; a class from 0, or -1, was expected")

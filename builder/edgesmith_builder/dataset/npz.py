@@ -12,13 +12,14 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgesmith_builder.dataset.archive import members, opened
 from edgesmith_builder.dataset.header import read_header
+from edgesmith_builder.dataset.writing import Order, write_array
 from edgesmith_builder.errors import DatasetInvalid
 from edgesmith_builder.limits import DATASET
 from edgesmith_builder.progress import size_text
@@ -150,13 +151,11 @@ def _rewritten(
     if not array.size:
         return array.astype(dtype)
     written = target.with_suffix(".written")
-    # Elements stand in the file as they stand in the array, so that both are views of one row.
-    order: Literal["C", "F"] = "C" if array.flags.c_contiguous else "F"
-    new = np.lib.format.open_memmap(written, mode="w+", dtype=dtype, shape=array.shape, fortran_order=order == "F")
-    old, row = array.reshape(-1, order=order), new.reshape(-1, order=order)
-    for first in range(0, old.size, _BLOCK):
-        row[first : first + _BLOCK] = convert(old[first : first + _BLOCK])
-    new.flush()
+    # Elements stand in the file as they stand in the array.
+    order: Order = "C" if array.flags.c_contiguous else "F"
+    old = array.reshape(-1, order=order)
+    blocks = (convert(old[first : first + _BLOCK]) for first in range(0, old.size, _BLOCK))
+    write_array(written, array.shape, dtype, blocks, order=order)
     written.replace(target)
     found: NDArray[Any] = np.load(target, mmap_mode="r", allow_pickle=False)
     return found

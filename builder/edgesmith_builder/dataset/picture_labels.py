@@ -11,7 +11,7 @@ import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,21 @@ from edgesmith_runtime.picture.placing import Placed
 FILE = "labels.json"
 """The member of a set of pictures that says what is right for each."""
 
-FILE_LIMIT = 256 * 1000**2
-"""Bytes of it."""
+FILE_LIMIT = 48 * 1000**2
+"""Bytes of it; as Python's objects they take six times as many of memory."""
+
+BOXES_LIMIT = 512 * 1000**2
+"""Bytes of all boxes as an array, in which each picture has room for as many as the one with the most."""
 
 _SIDES = ("left", "top", "right", "bottom")
+_NUMBERS = np.iinfo(np.int64)
+_DIGITS = len(str(_NUMBERS.max))
+_LONGEST = 200
+"""Letters of a class's name: as an array, each name takes as many as the longest."""
+_FARTHEST = 1e9
+"""Pixels that a box's side may be from the picture's corner: none has so many, and what is less stays finite."""
+NAMED = 100
+"""Letters of what somebody wrote that a sentence has room for."""
 _FORM = '{"label": NAME or "index": NUMBER, "box": {"left", "top", "right", "bottom"}}'
 
 
@@ -59,7 +70,7 @@ def labels_of(archive: zipfile.ZipFile, names: Sequence[str], field: str) -> Map
         raise DatasetInvalid(f"{field} has no entry for {missing[0]!r} in {FILE}; one for each picture was expected")
     if unknown := sorted(found.keys() - set(names)):
         raise DatasetInvalid(
-            f"{field} has an entry for {unknown[0][:100]!r} in {FILE} and no such picture; the paths of its pictures "
+            f"{field} has an entry for {unknown[0][:NAMED]!r} in {FILE} and no such picture; the paths of its pictures "
             "alone were expected"
         )
     return found
@@ -81,14 +92,14 @@ def folder_of(name: str, field: str) -> str:
 
 
 def array_of(
-    kind: Labels, right: Sequence[Any], placed: Sequence[Placed], classes: Sequence[str], field: str
+    kind: Labels, right: Mapping[str, Any], placed: Sequence[Placed], classes: Sequence[str], field: str
 ) -> NDArray[Any]:
     """Labels as a data set of arrays has them.
 
     Args:
         kind: Of labels.
-        right: What is right for each picture.
-        placed: Where each lies in the model's input.
+        right: What is right for each picture, by its name.
+        placed: Where each lies in the model's input; asked for boxes alone.
         classes: The names of the model's classes.
         field: Where the request names the set, for messages.
 
@@ -96,13 +107,14 @@ def array_of(
         DatasetInvalid: where one is of another kind.
     """
     if kind is BOXES:
-        boxes = [_boxes(one, classes, field) for one in right]
-        return _filled([_moved(some, place) for some, place in zip(boxes, placed, strict=True)])
+        boxes = {name: _boxes(one, classes, field) for name, one in right.items()}
+        _check_room(boxes, field)
+        return _filled([_moved(some, place) for some, place in zip(boxes.values(), placed, strict=True)])
     if kind is CLASSES:
-        return _numbered([_class(one, classes, field) for one in right], classes, field)
+        return _numbered([_class(one, classes, field) for one in right.values()], classes, field)
     try:
-        numbers = np.array(right, np.float64)
-    except (ValueError, TypeError) as error:
+        numbers = np.array(list(right.values()), np.float64)
+    except (ValueError, TypeError, OverflowError) as error:
         raise DatasetInvalid(
             f"{field} has labels that are not numbers; as many for each picture were expected"
         ) from error
@@ -114,9 +126,12 @@ def _class(said: Any, classes: Sequence[str], field: str) -> int | str:
     if isinstance(said, str):
         if said in classes:
             return list(classes).index(said)
-        return int(said) if said.isascii() and said.isdigit() else said
-    if isinstance(said, int) and not isinstance(said, bool):
-        return said
+        if not (said.isascii() and said.isdigit()) and len(said) <= _LONGEST:
+            return said
+    # Python refuses to read a number of thousands of digits.
+    number = int(said) if isinstance(said, str) and len(said) <= _DIGITS else said
+    if _is_whole(number) and _NUMBERS.min <= number <= _NUMBERS.max:
+        return int(number)
     raise DatasetInvalid(f"{field} has the label {_short(said)}; the number or the name of a class was expected")
 
 
@@ -128,7 +143,7 @@ def _numbered(found: Sequence[int | str], classes: Sequence[str], field: str) ->
     if classes or len(unknown) < len(set(found)):
         expected = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")  # noqa: PLR2004 -- as many as are read
         raise DatasetInvalid(
-            f"{field} has the label {unknown[0]!r}; a class's number was expected, or its name"
+            f"{field} has the label {unknown[0][:NAMED]!r}; a class's number was expected, or its name"
             + (f": {expected}" if classes else "")
         )
     return np.array(found)
@@ -144,17 +159,44 @@ def _boxes(said: Any, classes: Sequence[str], field: str) -> NDArray[np.float64]
 
 def _box(said: Any, classes: Sequence[str], field: str) -> list[float]:
     try:
-        sides = [float(said["box"][side]) for side in _SIDES]
+        sides = [said["box"][side] for side in _SIDES]
         kind = said["index"] if "index" in said else _class(said["label"], classes, field)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError) as error:
         raise DatasetInvalid(f"{field} has the box {_short(said)}; {_FORM} was expected") from error
-    if not isinstance(kind, int) or isinstance(kind, bool):
+    if not _is_whole(kind) or not 0 <= kind < (len(classes) or _NUMBERS.max):
         raise DatasetInvalid(f"{field} has a box of the class {_short(kind)}; one of the model's was expected")
+    if not all(_is_side(one) for one in sides):
+        raise DatasetInvalid(f"{field} has the box {_short(said)}; sides in pixels, each a number, were expected")
     if not (sides[0] < sides[2] and sides[1] < sides[3]):
         raise DatasetInvalid(
             f"{field} has the box {_short(said)}; left before right and top before bottom were expected"
         )
-    return [*sides, kind]
+    return [*map(float, sides), float(kind)]
+
+
+def _is_whole(said: Any) -> TypeGuard[int]:
+    """Whether it is a whole number; true is an int too, and none."""
+    return isinstance(said, int) and not isinstance(said, bool)
+
+
+def _is_side(said: Any) -> bool:
+    return (_is_whole(said) or isinstance(said, float)) and abs(said) <= _FARTHEST
+
+
+def _check_room(boxes: Mapping[str, NDArray[np.float64]], field: str) -> None:
+    """Refuse more boxes than there is room for.
+
+    Raises:
+        DatasetInvalid: naming the picture that has the most.
+    """
+    worst = max(boxes, key=lambda name: len(boxes[name]))
+    most = len(boxes[worst])
+    total = len(boxes) * most * (CORNERS + 1) * np.dtype(np.float64).itemsize
+    if total > BOXES_LIMIT:
+        raise DatasetInvalid(
+            f"{field} has {most} boxes in {worst[:NAMED]!r}, and {len(boxes)} pictures with room for as many take "
+            f"{size_text(total)}; at most {size_text(BOXES_LIMIT)} were expected"
+        )
 
 
 def _moved(boxes: NDArray[np.float64], placed: Placed) -> NDArray[np.float64]:
@@ -175,4 +217,4 @@ def _filled(boxes: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
 
 def _short(said: Any) -> str:
     text = json.dumps(said, ensure_ascii=False, default=str)
-    return text if len(text) <= 100 else text[:100] + "…"  # noqa: PLR2004 -- what a sentence has room for
+    return text if len(text) <= NAMED else text[:NAMED] + "…"

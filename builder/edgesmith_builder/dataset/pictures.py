@@ -17,22 +17,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesmith_builder.dataset.archive import members, opened
-from edgesmith_builder.dataset.labels import LABELS, Labels
-from edgesmith_builder.dataset.picture_labels import FILE, array_of, folder_of, labels_of
+from edgesmith_builder.dataset.labels import BOXES, LABELS, Labels
+from edgesmith_builder.dataset.picture_labels import FILE, NAMED, array_of, folder_of, labels_of
+from edgesmith_builder.dataset.writing import write_array
 from edgesmith_builder.errors import DatasetInvalid
+from edgesmith_builder.lastwords import in_hand
 from edgesmith_builder.limits import DATASET
 from edgesmith_builder.progress import size_text
-from edgesmith_runtime.errors import RequestError
+from edgesmith_runtime.errors import RequestError, TooLarge
 from edgesmith_runtime.picture import Picture, Pipeline
+from edgesmith_runtime.picture.containers import read_container
+from edgesmith_runtime.picture.pipeline import Prepared
 from edgesmith_runtime.picture.placing import Placed
 from edgesmith_runtime.tensors import DTYPES, TensorSpec
 
-PICTURES_LIMIT = 1_000_000
-"""Pictures in one set."""
+PICTURES_LIMIT = 200_000
+"""Pictures in one set: each takes about 1 KB of memory, in the zip's table of contents above all."""
 
 PICTURE_LIMIT = 64 * 1000**2
 """Bytes of one picture, packed as a JPEG or PNG."""
 
+LARGEST = 192 * 1000**2
+"""Bytes of a picture's pixels, three for each: 64 million. A server bounds them by its own memory, which is less."""
+
+_PER_PIXEL = 3
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 _EXPECTED = "a zip of pictures; one of JPEG and PNG files"
 
@@ -69,30 +77,25 @@ class PictureSet:
         Raises:
             DatasetInvalid: where one is no such picture, labels are missing or unknown, or samples would take too much.
         """
-        pipeline = Pipeline(declared, spec.datatype, classes)
-        batch = "N" in declared.layout
+        shape, dtype = self._room(declared, spec)
+        pipeline, target = Pipeline(declared, spec.datatype, classes), folder / "pictures.npy"
         placed: list[Placed] = []
-        samples = self._room(declared, spec, folder)
         with opened(self.path, self.field, _EXPECTED) as archive:
             right = labels_of(archive, self.names, self.field) if labels is not None else None
-            for number, (name, data) in enumerate(self._read(archive)):
-                try:
-                    prepared = pipeline.prepare(memoryview(data))
-                except RequestError as error:
-                    raise DatasetInvalid(
-                        f"{self.field} holds {name!r}, which is not read ({error}); a JPEG or PNG was expected"
-                    ) from error
-                value = prepared.feed[declared.input]
-                samples[number] = value[0] if batch else value
-                placed.append(prepared.placed)
-        found: dict[str, NDArray[Any]] = {declared.input: samples}
+            write_array(target, shape, dtype, self._decoded(archive, pipeline, placed if labels is BOXES else None))
+        samples: NDArray[Any] = np.load(target, mmap_mode="r", allow_pickle=False)
+        found = {declared.input: samples}
         if labels is not None:
             known = right if right is not None else {name: folder_of(name, self.field) for name in self.names}
-            found[LABELS] = array_of(labels, [known[name] for name in self.names], placed, classes, self.field)
+            found[LABELS] = array_of(labels, {name: known[name] for name in self.names}, placed, classes, self.field)
         return found
 
-    def _room(self, declared: Picture, spec: TensorSpec, folder: Path) -> NDArray[Any]:
-        """An array for all samples, in a file of its own."""
+    def _room(self, declared: Picture, spec: TensorSpec) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """The shape and the type of all samples.
+
+        Raises:
+            DatasetInvalid: where they would take too much.
+        """
         sizes = {"C": declared.depth, "H": declared.height, "W": declared.width}
         shape = (len(self.names), *(sizes[axis] for axis in declared.layout if axis != "N"))
         dtype = DTYPES[spec.datatype]
@@ -102,11 +105,45 @@ class PictureSet:
                 f"{self.field} holds {len(self.names)} pictures, which take {size_text(total)} as the model's input "
                 f"{spec.name!r}; at most {size_text(DATASET)} were expected"
             )
-        return np.lib.format.open_memmap(folder / "pictures.npy", mode="w+", dtype=dtype, shape=shape)
+        return shape, dtype
 
-    def _read(self, archive: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
+    def _decoded(
+        self, archive: zipfile.ZipFile, pipeline: Pipeline, placed: list[Placed] | None
+    ) -> Iterator[NDArray[Any]]:
+        """The model's input of each picture.
+
+        Args:
+            archive: The set.
+            pipeline: What makes it.
+            placed: Takes where each picture lies in it; None: nobody asks.
+        """
         for name in self.names:
-            yield name, archive.read(name)
+            data = memoryview(archive.read(name))
+            doing = f"its picture {name[:NAMED]!r} was decoded"
+            with in_hand(self.field, doing, "a picture that is read", "DatasetInvalid"):
+                prepared = self._prepared(pipeline, name, data)
+            if placed is not None:
+                placed.append(prepared.placed)
+            yield prepared.feed[pipeline.picture.input]
+
+    def _prepared(self, pipeline: Pipeline, name: str, data: memoryview) -> Prepared:
+        """One picture as the model takes it.
+
+        Raises:
+            DatasetInvalid: where it is none, or too large.
+        """
+        try:
+            return pipeline.prepare(data, largest=LARGEST)
+        except TooLarge as error:
+            size = read_container(data)
+            raise DatasetInvalid(
+                f"{self.field} holds {name[:NAMED]!r} of {size.width} x {size.height} pixels; at most "
+                f"{LARGEST // _PER_PIXEL / 1e6:g} million were expected"
+            ) from error
+        except RequestError as error:
+            raise DatasetInvalid(
+                f"{self.field} holds {name[:NAMED]!r}, which is not read ({error}); a JPEG or PNG was expected"
+            ) from error
 
 
 def holds_pictures(path: Path) -> bool:
@@ -137,14 +174,16 @@ def read_pictures(path: Path, *, field: str) -> PictureSet:
             continue
         if _suffix(name) not in _SUFFIXES:
             raise DatasetInvalid(
-                f"{field} holds {name[:100]!r}; pictures .jpg, .jpeg and .png and one {FILE} alone were expected"
+                f"{field} holds {name[:NAMED]!r}; pictures .jpg, .jpeg and .png and one {FILE} alone were expected"
             )
         if info.file_size > PICTURE_LIMIT:
             raise DatasetInvalid(
-                f"{field} holds {name[:100]!r} of {size_text(info.file_size)}; "
+                f"{field} holds {name[:NAMED]!r} of {size_text(info.file_size)}; "
                 f"at most {size_text(PICTURE_LIMIT)} were expected"
             )
         names.append(name)
+    if not names:
+        raise DatasetInvalid(f"{field} holds no picture; files .jpg, .jpeg and .png were expected")
     return PictureSet(path, field, tuple(sorted(names)))
 
 

@@ -9,6 +9,7 @@ from edgesmith_builder.contract import Reads, Release, release_of
 from edgesmith_builder.errors import ModelInvalid
 from edgesmith_builder.format.facts import ModelFacts
 from edgesmith_builder.format.onnx.older import Older, TooNew, for_release
+from edgesmith_builder.lastwords import in_hand
 
 _FOLDER = "older"
 """Where a file for the reader is written, beside the one that it is made of."""
@@ -59,7 +60,8 @@ def read_there(facts: ModelFacts, reader: Reader | None, what: str) -> ModelFact
     if reader is None or facts.path.suffix != ".onnx":
         return facts
     try:
-        made = reader.older(facts.path, facts.path.parent)
+        with in_hand(what, "it was written in an older form", "a model that can be"):
+            made = reader.older(facts.path, facts.path.parent)
     except TooNew as error:
         raise ModelInvalid(f"{what} {reader.refusal(error)}") from error
     if made.converted is None:

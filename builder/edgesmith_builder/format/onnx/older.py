@@ -7,7 +7,7 @@ ONNX's own converter rewrites them, which is no proof: whatever comes out is sco
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from onnx import inliner, version_converter
 
 from edgesmith_builder.contract import MICROSOFT_SINCE, Reads, Release
 from edgesmith_builder.format.onnx.domains import STANDARD
-from edgesmith_builder.format.onnx.nesting import subgraphs
+from edgesmith_builder.format.onnx.nesting import inner_graphs, subgraphs
 
 _ML = "ai.onnx.ml"
 _MICROSOFT = "com.microsoft"
@@ -79,7 +79,7 @@ def for_release(source: Path, release: Release, most: Reads, folder: Path) -> Ol
         return Older(source)
     converted = None
     if not fits:
-        if model.functions:
+        if model.functions and standard > most.opset:
             model = _without_functions(model, standard, most.opset)
         _lower_ml(model, most.ml_opset)
         model, rewritten = _lowered(model, standard, most.opset)
@@ -110,7 +110,16 @@ def _nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     for graph in subgraphs(model.graph):
         yield from graph.node
     for function in model.functions:
-        yield from function.node
+        yield from _nodes_of(function)
+
+
+def _nodes_of(function: onnx.FunctionProto) -> Iterator[onnx.NodeProto]:
+    """A function's nodes, and those of the graphs inside of them."""
+    yield from function.node
+    for node in function.node:
+        for inner in inner_graphs(node):
+            for graph in subgraphs(inner):
+                yield from graph.node
 
 
 def _check_microsoft(model: onnx.ModelProto, release: Release) -> None:
@@ -124,11 +133,19 @@ def _check_microsoft(model: onnx.ModelProto, release: Release) -> None:
 
 
 def _lower_ml(model: onnx.ModelProto, most: int) -> None:
-    """Write a lower set of `ai.onnx.ml`, whose operators ONNX's converter does not rewrite."""
-    imported = next((one for one in model.opset_import if one.domain == _ML), None)
+    """Write a lower set of `ai.onnx.ml`, whose operators ONNX's converter does not rewrite; of functions, too."""
+    own = [node for graph in subgraphs(model.graph) for node in graph.node]
+    _lower_ml_import(model.opset_import, own, most)
+    for function in model.functions:
+        _lower_ml_import(function.opset_import, _nodes_of(function), most)
+
+
+def _lower_ml_import(imports: Iterable[onnx.OperatorSetIdProto], nodes: Iterable[onnx.NodeProto], most: int) -> None:
+    """Write a lower set of `ai.onnx.ml` for nodes that are read by the same imports."""
+    imported = next((one for one in imports if one.domain == _ML), None)
     if imported is None or imported.version <= most:
         return
-    for node in _nodes(model):
+    for node in nodes:
         if node.domain == _ML and _since(node, imported.version) != _since(node, most):
             raise TooNew(
                 f"{_ML} opset {imported.version}",
