@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from graphs import samples_of
 
-from edgesmith_builder.contract import BuildReport, Candidate, Gates
+from edgesmith_builder.contract import BuildReport, Candidate, Gates, MetricName
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.errors import DatasetMismatch
 from edgesmith_builder.gates import doubts, rejection
@@ -38,13 +38,13 @@ def evaluation(labels: Any) -> Evaluation:
     return Evaluation(Samples(samples.inputs, samples.ranks, samples.batches, labels), "y")
 
 
-def scored(name: str, said: Any, right: Any) -> Any:
+def scored(name: MetricName, said: Any, right: Any) -> Any:
     engine: Any = Says(said)
     return metric_of(name, {}).score(engine, evaluation(right))
 
 
 @pytest.mark.parametrize("name", ["RMSE", "MAE", "R2"])
-def test_minus_infinity_is_no_distance_from_a_label(name: str) -> None:
+def test_minus_infinity_is_no_distance_from_a_label(name: MetricName) -> None:
     said = RIGHT + 0.1 * NOISE
     said[40, 0] = -np.inf
     with pytest.raises(ScoreFailed, match=r"'y' has minus infinity for a sample of spec\.evaluation, which is no dist"):
@@ -53,7 +53,7 @@ def test_minus_infinity_is_no_distance_from_a_label(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["RMSE", "MAE"])
 @pytest.mark.parametrize("unit", [3e-9, 3e-6, 1.0, 3e6])
-def test_an_error_is_told_as_well_in_any_unit(name: str, unit: float) -> None:
+def test_an_error_is_told_as_well_in_any_unit(name: MetricName, unit: float) -> None:
     whole, found = (scored(name, scale * (RIGHT + 0.1 * NOISE), scale * RIGHT) for scale in (1.0, unit))
     assert found.value == pytest.approx(unit * whole.value, rel=1e-5)
     assert found.error == pytest.approx(unit * whole.error, rel=1e-4)
