@@ -58,7 +58,12 @@ def bounded_half_width(number: Number, samples: int) -> float:
 
 
 def half_width(number: Number, samples: int) -> float:
-    """Half the width of a number's 95 % confidence interval, to six digits.
+    """Half the width of a number's 95 % confidence interval, to six decimals: see `spread` for one in a unit."""
+    return round(spread(number, samples), 6)
+
+
+def spread(number: Number, samples: int) -> float:
+    """Half the width of a number's 95 % confidence interval.
 
     Args:
         number: Computes it.
@@ -68,7 +73,7 @@ def half_width(number: Number, samples: int) -> float:
     known = [value for value in found if math.isfinite(value)]
     mean = math.fsum(known) / max(1, len(known))
     variance = math.fsum((value - mean) ** 2 for value in known) / max(1, len(known) - 1)
-    return round(Z * math.sqrt(variance), 6)
+    return Z * math.sqrt(variance)
 
 
 def few(samples: int) -> float:

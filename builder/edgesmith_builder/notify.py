@@ -10,7 +10,6 @@ Nothing of it but the address's host is logged, and redirections are not followe
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import http.client
@@ -69,19 +68,19 @@ class Event:
         """What the variables say.
 
         Raises:
-            NotSent: Something is missing, or no event.
+            NotSent: Something is missing, or no event, or nothing that can be sent.
         """
         uri, text = environment.get("EDGESMITH_EVENT_URI", ""), environment.get("EDGESMITH_EVENT", "")
-        if urlsplit(uri).scheme not in ("http", "https") or not urlsplit(uri).hostname:
-            raise NotSent("EDGESMITH_EVENT_URI is no address; https://HOST/PATH was expected", retry=False)
+        if not _is_address(uri):
+            raise NotSent("EDGESMITH_EVENT_URI is no address; https://HOST/PATH in ASCII was expected", retry=False)
         try:
-            found = json.loads(text)
+            body, found = text.encode(), json.loads(text)
         except ValueError:
-            found = None
+            body, found = b"", None
         name = found.get("id") if isinstance(found, dict) and found.get("specversion") == "1.0" else None
-        if not isinstance(name, str) or not name:
+        if not isinstance(name, str) or not _is_visible(name):  # it is a header, too
             raise NotSent("EDGESMITH_EVENT is no CloudEvent 1.0; one in JSON was expected", retry=False)
-        return cls(uri, name, text.encode(), _key(environment.get("EDGESMITH_EVENT_SECRET")))
+        return cls(uri, name, body, _key(environment.get("EDGESMITH_EVENT_SECRET")))
 
     def headers(self, now: float) -> dict[str, str]:
         """Its headers when it is sent at a time, in seconds since 1970."""
@@ -174,13 +173,31 @@ def main() -> int:
     return notify()
 
 
+def _is_address(uri: str) -> bool:
+    """Whether this can be asked at all: what cannot would be tried until patience ends, or end the program."""
+    try:
+        place = urlsplit(uri)
+        host, port = place.hostname or "", place.port
+        host.encode("idna")  # as a socket does: no part of a name is empty or too long
+    except ValueError:
+        return False
+    return place.scheme in ("http", "https") and bool(host) and port != 0 and _is_visible(uri)
+
+
+def _is_visible(text: str) -> bool:
+    """Whether a text has a character, and none that is no ASCII, a blank or unprintable."""
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
+
+
 def _key(secret: str | None) -> bytes | None:
-    if not secret:
+    if secret is None:
         return None
     text = secret.strip()
-    if not text.startswith(_PREFIX):
-        return text.encode()
+    coded = text.startswith(_PREFIX)
     try:
-        return base64.b64decode(text.removeprefix(_PREFIX), validate=True)
-    except binascii.Error:
+        key = base64.b64decode(text.removeprefix(_PREFIX), validate=True) if coded else text.encode()
+    except ValueError:
         raise NotSent("EDGESMITH_EVENT_SECRET is no whsec_ and base64, which was expected", retry=False) from None
+    if not key:  # anybody can sign with it
+        raise NotSent("EDGESMITH_EVENT_SECRET is empty; whsec_ and base64, or any text, was expected", retry=False)
+    return key

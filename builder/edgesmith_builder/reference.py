@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from edgesmith_builder.contract import number_text
 from edgesmith_builder.errors import InterfaceMismatch, ModelInvalid
 from edgesmith_builder.format import ModelFacts
 from edgesmith_builder.metric import Evaluation, Metric, Score
@@ -44,7 +45,7 @@ def score_reference(metric: Metric[Any], engine: Engine, evaluation: Evaluation)
             raise ModelInvalid(
                 f"spec.source does not answer its samples: {error}; finite numbers were expected"
             ) from error
-        current.say(f"{found.samples} samples, {metric.name} {found.value:.4f} ± {found.error:.4f},")
+        current.say(f"{found.samples} samples, {metric.name} {number_text(found.value)} ± {number_text(found.error)},")
     metric.check_source(found, evaluation)
     return found
 

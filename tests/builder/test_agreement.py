@@ -180,6 +180,27 @@ def test_a_candidate_that_answers_nan_is_refused(tmp_path: Path) -> None:
                    asked(tmp_path, root(9.0), {"x": numbers(20, 8)})[1].answers.samples, "f")  # fmt: skip
 
 
+def logarithms(least: float) -> onnx.ModelProto:
+    """The logarithm of each number, or of `least` where that is more."""
+    nodes = [node("Max", ["x", "least"], ["m"]), node("Log", ["m"], ["y"])]
+    weights = {"least": np.array(least, np.float32)}
+    return made(nodes, [("x", FLOAT, ["n", 8])], [("y", FLOAT, ["n", 8])], weights)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_minus_infinity_for_a_number_is_no_agreement(tmp_path: Path, *, swapped: bool) -> None:
+    x = np.abs(numbers(200, 8, seed=5)) + 0.1
+    x[4::100, 3] = -1  # two of those that are held back
+    models = [logarithms(0.05), logarithms(0.0)]
+    found = held_against(tmp_path, *models[:: -1 if swapped else 1], x=x)
+    assert (found.value, found.where) == (0.0, "channel 3 of output 'y'")
+    assert found.error > 0.5, "most samples are answered alike"
+
+
+def test_minus_infinity_for_minus_infinity_agrees(tmp_path: Path) -> None:
+    assert held_against(tmp_path, logarithms(0.0), logarithms(0.0)).value == 1.0
+
+
 def test_at_most_128_samples_are_compared_and_fewer_where_answers_are_large(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

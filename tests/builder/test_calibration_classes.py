@@ -15,6 +15,7 @@ from edgesmith_builder.contract import Artifact, Gates
 from edgesmith_builder.dataset import Samples
 from edgesmith_builder.errors import DatasetMismatch
 from edgesmith_builder.metric import Evaluation, check_classes
+from edgesmith_builder.metric.calibration import _several
 from edgesmith_runtime.engine import Engine, load_engine
 
 LARGEST: Any = ([node("Identity", ["x"], ["y"])], FLOAT, ["n", 3])
@@ -73,6 +74,30 @@ def test_one_class_for_all_samples_is_refused(tmp_path: Path, kind: Any, one: An
     with pytest.raises(DatasetMismatch, match=r"^the set shows the model one class only: .* says the same for all 20 "):
         check_classes(engine, samples_of({"x": one * noise}), "the set", labels)
     assert engine.asked == 20
+
+
+def test_a_large_set_of_one_class_takes_no_quadratic_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = 0
+
+    def several(found: list[Any]) -> bool:
+        nonlocal seen
+        seen += len(found)
+        return _several(found)
+
+    monkeypatch.setattr("edgesmith_builder.metric.calibration._several", several)
+    with pytest.raises(DatasetMismatch, match="says the same for all 3000 samples"):
+        check_classes(counted(tmp_path, LARGEST), samples_of({"x": CLASSES[:1].repeat(3000, axis=0)}), "a", THREE)
+    assert seen < 4 * 3000
+
+
+def test_another_class_at_the_very_end_of_a_set_is_seen(tmp_path: Path) -> None:
+    """The classes are asked for at some samples only, and again when all have answered."""
+    last = int(np.random.default_rng(0).permutation(21)[-1])
+    x = CLASSES[:1].repeat(21, axis=0)
+    x[last] = CLASSES[1]
+    engine = counted(tmp_path, LARGEST)
+    check_classes(engine, samples_of({"x": x}), "the set", THREE)
+    assert engine.asked == 21
 
 
 @pytest.mark.parametrize(

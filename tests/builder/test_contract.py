@@ -17,6 +17,7 @@ from edgesmith_builder.contract import (
     Build,
     BuilderFlavour,
     BuildRequest,
+    Candidate,
     EngineName,
     Gates,
     Platform,
@@ -201,3 +202,9 @@ def test_a_builder_refuses_a_tool_that_its_toolchain_does_not_use() -> None:
 def test_a_gate_is_a_number(gate: str, bound: float) -> None:
     with pytest.raises(ValidationError, match="finite number"):
         Gates.model_validate({gate: bound})
+
+
+def test_a_number_that_json_has_no_word_for_is_no_text() -> None:
+    for number in (float("inf"), float("-inf"), float("nan")):
+        with pytest.raises(ValueError, match="JSON compliant"):
+            Candidate(precision="int8", accuracy=number).to_json()

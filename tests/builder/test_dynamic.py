@@ -274,6 +274,39 @@ def test_the_ladder_tries_both_and_says_that_a_request_s_samples_share_their_ran
     assert 0.05 < float(told[1]) < 10
 
 
+class Fixed:
+    """An engine that answers the same to any request."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def infer(self, inputs: Any, outputs: Any = None) -> dict[str, Any]:
+        del inputs, outputs
+        return {"y": self.answer}
+
+
+def test_an_output_whose_first_axis_does_not_count_samples_depends_on_no_neighbour() -> None:
+    engine: Any = Fixed(numbers(8, 4))
+    x = {"x": numbers(8, 3)}
+    assert apart(engine, Samples(x, {"x": 2}, batches=True)) == (0.0, 8)
+
+
+class Logarithm:
+    """An engine that answers a logarithm, of zero too, and of samples together a tenth more."""
+
+    def infer(self, inputs: Any, outputs: Any = None) -> dict[str, Any]:
+        del outputs
+        with np.errstate(divide="ignore"):
+            return {"y": np.log(inputs["x"]) + (0.1 if len(inputs["x"]) > 1 else 0)}
+
+
+def test_logarithms_of_zero_hide_no_neighbours() -> None:
+    engine: Any = Logarithm()
+    x = np.array([[0.0], [1.0], [np.e]], np.float32)
+    worst, _ = apart(engine, Samples({"x": x}, {"x": 2}, batches=True))
+    assert worst == pytest.approx(0.1, abs=1e-3)
+
+
 def test_answers_depend_on_neighbours_by_as_much_as_is_said(networks: Any, tmp_path: Path) -> None:
     model, given, _, _ = networks["tokens"]
     made = dynamic(tmp_path, model)

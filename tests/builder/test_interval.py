@@ -158,5 +158,13 @@ def test_infinite_numbers_are_left_out() -> None:
     """Minus infinity is the logarithm of a probability of zero."""
     pairs = noisy(np.random.default_rng(1), 16)
     without = channel_known(pairs, Layout((), ()), 0, 1e-9)
-    pairs[0][0][0, 0] = -np.inf
+    pairs[0][0][0, 0] = pairs[0][1][0, 0] = -np.inf
     assert channel_known(pairs, Layout((), ()), 0, 1e-9) == pytest.approx(without, rel=0.2)
+
+
+def test_an_infinite_number_for_a_finite_one_in_a_part_of_the_samples_is_hardly_known() -> None:
+    """Of samples drawn anew some sets have it, and agree to nothing."""
+    for side in (0, 1):
+        pairs = noisy(np.random.default_rng(1), 16)
+        pairs[0][side][0, 0] = -np.inf
+        assert channel_known(pairs, Layout((), ()), 0, 1e-9) > 0.5

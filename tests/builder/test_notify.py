@@ -23,6 +23,14 @@ KEY = b"0123456789abcdef01234567"
 EVENT = json.dumps({"specversion": "1.0", "id": "e1", "type": "dev.edgesmith.drift.began", "data": {"name": "grüße"}})
 
 
+NO_ADDRESSES = (
+    *("https://h/é", "https://h/?é", "https://h/a\x01b", "https://h/a\x7f", "https://h/a b", "https://h/a\nb"),
+    *("https://h:99999999/x", "https://h:x/", "https://h:0/", "https://a..b/", "https://.a/", f"https://{'a' * 64}/"),
+    *("https://[x/", "https://[x]/", "https://:443/", "https:///x"),
+)
+"""Most of these pass the pattern of the resource."""
+
+
 class Hook:
     """A receiver that answers with one status after the other, and the last one from then on."""
 
@@ -140,13 +148,20 @@ def test_nobody_there_is_tried_again() -> None:
         {"EDGESMITH_EVENT": "{"},
         {"EDGESMITH_EVENT": "[]"},
         {"EDGESMITH_EVENT": '{"specversion":"0.3","id":"a"}'},
-        {"EDGESMITH_EVENT_SECRET": "whsec_!!"},
+        {"EDGESMITH_EVENT": '{"specversion":"1.0","id":"a\\nb"}'},
+        {"EDGESMITH_EVENT": '{"specversion":"1.0","id":"grüße"}'},
+        {"EDGESMITH_EVENT": '{"specversion":"1.0","id":"a","data":"\udcff"}'},
+        *({"EDGESMITH_EVENT_URI": uri} for uri in NO_ADDRESSES),
+        *({"EDGESMITH_EVENT_SECRET": secret} for secret in ("whsec_!!", "whsec_é", "whsec_", "", " \n", "\udcff")),
     ],
+    ids=repr,
 )
 def test_what_cannot_be_sent_is_told(wrong: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
         assert notify(environment("http://127.0.0.1:9/") | wrong) == 1
-    assert "was expected" in caplog.text
+    (record,) = caplog.records
+    assert "was expected" in record.message
+    assert record.exc_info is None
 
 
 def test_the_program_sends_it_and_logs_neither_secret_nor_event(hook: Hook) -> None:

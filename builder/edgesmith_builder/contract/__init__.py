@@ -30,6 +30,7 @@ from edgesmith_builder.contract.build import (
 )
 from edgesmith_builder.contract.failure import BuildFailure, FailureReason
 from edgesmith_builder.contract.memory import most_bytes
+from edgesmith_builder.contract.number import number_text
 from edgesmith_builder.contract.onnx_runtime import (
     MICROSOFT_SINCE,
     OLDEST,
@@ -140,6 +141,7 @@ __all__ = [
     "Wire",
     "base_tag",
     "most_bytes",
+    "number_text",
     "precision_of",
     "reads",
     "release_of",

@@ -14,6 +14,10 @@ class Wire(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
     def to_json(self) -> str:
-        """Canonical JSON: sorted keys, no spaces, no defaults, so that a new field leaves old text as it was."""
+        """Canonical JSON: sorted keys, no spaces, no defaults, so that a new field leaves old text as it was.
+
+        Raises:
+            ValueError: where a number is none: JSON has no word for NaN and infinity.
+        """
         data = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
-        return json.dumps(data, sort_keys=True, separators=(",", ":"))
+        return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgesmith_builder.contract import number_text
+
 EPSILON = 1e-9
-"""Values are rounded to six digits; one of exactly what is allowed must pass whatever its last bit says."""
+"""Values are rounded to six decimals; one of exactly what is allowed must pass whatever its last bit says."""
+
+
+def value_text(value: float, *, share: bool) -> str:
+    """A value for a sentence: a share from 0 to 1, or an error in the labels' own unit."""
+    return f"{value:.4f}" if share else number_text(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +36,13 @@ class Bound:
 
     gate: float
     least: bool
-    """Whether the value must be so much at least, or at most."""
+    """Whether the value must be so much at least, a share, or at most, an error in the labels' own unit."""
     field: str
 
     @property
     def words(self) -> str:
         """`at least 0.9600`."""
-        return f"at {'least' if self.least else 'most'} {self.gate:.4f}"
+        return f"at {'least' if self.least else 'most'} {self._text(self.gate)}"
 
     @property
     def asked(self) -> str:
@@ -44,10 +51,10 @@ class Bound:
 
     def broken(self, found: Measured) -> str | None:
         """What is asked, as the end of a sentence about a value that does not keep it; None where it does."""
-        if self._room(found) >= -EPSILON:
+        if self._room(found) >= -self._bit:
             return None
         error = self._open(found)
-        luck = f", and over {found.counted} it is known to {error:.4f} either way only" if error else ""
+        luck = f", and over {found.counted} it is known to {self._text(error)} either way only" if error else ""
         return f"{self.words} {self.asked}{luck}"
 
     def doubt(self, what: str, found: Measured) -> str | None:
@@ -61,13 +68,21 @@ class Bound:
         if not error:
             return None
         return (
-            f"{what} is {found.value:.4f} ± {error:.4f} over {found.counted}, which cannot tell whether it is "
-            f"{self.words}, as {self.asked}"
+            f"{what} is {self._text(found.value)} ± {self._text(error)} over {found.counted}, which cannot tell "
+            f"whether it is {self.words}, as {self.asked}"
         )
+
+    def _text(self, value: float) -> str:
+        return value_text(value, share=self.least)
+
+    @property
+    def _bit(self) -> float:
+        """What is no difference from the gate: an error's unit may be small or large."""
+        return EPSILON if self.least else EPSILON * self.gate
 
     def _room(self, found: Measured) -> float:
         return found.value - self.gate if self.least else self.gate - found.value
 
     def _open(self, found: Measured) -> float | None:
         """How far the value may be off, where it may be on the other side of the bound."""
-        return found.error if found.error and abs(self._room(found)) < found.error - EPSILON else None
+        return found.error if found.error and abs(self._room(found)) < found.error - self._bit else None

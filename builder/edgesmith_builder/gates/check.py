@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgesmith_builder.contract import BuildReport, Candidate, Finalist, Form, Gates
-from edgesmith_builder.gates.bound import EPSILON, Bound, Measured
+from edgesmith_builder.gates.bound import EPSILON, Bound, Measured, value_text
 
 _NO_IMAGE = "its image is not in the registry, or nothing vouches for it"
 
@@ -95,7 +95,8 @@ def _drop(report: BuildReport, candidate: Candidate, gate: float | None) -> str 
     verb, of_itself = ("drops", "") if report.higher else ("rises", " of itself")
     allowed = f"at most {gate:.4f} is allowed by spec.gates.maxAccuracyDrop"
     if drop > gate + EPSILON:
-        return f"{report.metric} {verb} by {drop:.4f}{of_itself} to {candidate.accuracy:.4f}; {allowed}"
+        value = value_text(candidate.accuracy or 0.0, share=report.higher)
+        return f"{report.metric} {verb} by {drop:.4f}{of_itself} to {value}; {allowed}"
     if error is None or gate == 0 or error <= gate or drop + error <= gate + EPSILON:
         return None
     return (
@@ -108,7 +109,7 @@ def _drop(report: BuildReport, candidate: Candidate, gate: float | None) -> str 
 def _value(report: BuildReport, candidate: Candidate, gates: Gates) -> str | None:
     value, bound = _scored(report, candidate), _bound(report, gates)
     asked = bound.broken(value) if bound and value else None
-    return f"{report.metric} is {candidate.accuracy:.4f}; {asked}" if asked else None
+    return f"{report.metric} is {value_text(value.value, share=report.higher)}; {asked}" if value and asked else None
 
 
 def _scored(report: BuildReport, candidate: Candidate) -> Measured | None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from edgesmith_builder.contract import Candidate, Form
+from edgesmith_builder.contract import Candidate, Form, number_text
 from edgesmith_builder.errors import NoCandidate
 from edgesmith_builder.ladder.rung import Attempt
 
@@ -61,7 +61,8 @@ def verdict(candidate: Candidate, metric: str) -> str:
     """One line for the log: `int8: accuracy 0.9710 ± 0.0123, drop 0.0040 ± 0.0062: works`."""
     numbers = []
     if candidate.accuracy is not None:
-        numbers.append(f"{metric} {candidate.accuracy:.4f}{_either_way(candidate.accuracy_error)}")
+        known = "" if candidate.accuracy_error is None else f" ± {number_text(candidate.accuracy_error)}"
+        numbers.append(f"{metric} {number_text(candidate.accuracy)}{known}")
     if candidate.accuracy_drop is not None:
         numbers.append(f"drop {candidate.accuracy_drop:.4f}{_either_way(candidate.accuracy_drop_error)}")
     if candidate.agreement is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from edgesmith_builder.contract import Form
+from edgesmith_builder.contract import Form, number_text
 from edgesmith_builder.errors import shortened
 from edgesmith_builder.metric import Change, Evaluation, Metric, Score
 from edgesmith_builder.progress import step
@@ -64,7 +64,7 @@ class Yardstick:
         with step(f"{precision}: scored") as current:
             found: Score = self.metric.score(engine, self.evaluation, self.scored)
             value = _value(found)
-            words = f"{self.metric.name} {value['accuracy']:.4f} ± {value['accuracy_error']:.4f}"
+            words = f"{self.metric.name} {number_text(value['accuracy'])} ± {number_text(value['accuracy_error'])}"
             current.say(f"{found.samples} samples, {words},")
         change, share = (self.reference or self.scored).change(found), self.scored.same(found)
         said = value | _changed(change)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
@@ -11,14 +12,20 @@ from numpy.typing import NDArray
 
 from edgesmith_builder.dataset import NUMBERS
 from edgesmith_builder.errors import DatasetMismatch
-from edgesmith_builder.interval import Weights, half_width
+from edgesmith_builder.interval import Weights, half_width, spread
 from edgesmith_builder.metric.interface import Change, Evaluation
-from edgesmith_builder.score.asking import answers
+from edgesmith_builder.score.asking import ScoreFailed, answers
 from edgesmith_runtime.engine import Engine
 from edgesmith_runtime.tensors import shape_text
 
 Formula = Callable[[NDArray[np.float64], NDArray[np.float64], Weights], float]
 """A number of right values, answers (both `[samples, values]`) and how often each sample counts."""
+
+
+_DECIMALS = 6
+
+_ITSELF = 1e-6
+"""An error of this share of the labels' deviation is the last bits of FP32: the model made the labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +46,13 @@ class Fit:
 
     @property
     def value(self) -> float:
-        """The formula's number over all samples."""
-        return round(self.over(np.ones(self.samples)), 6)
+        """The formula's number over all samples, to six decimals; an error to so many of the labels' deviation."""
+        return self._rounded(self.over(np.ones(self.samples)))
 
     @property
     def error(self) -> float:
-        """See `interval.half_width`."""
-        return half_width(self.over, self.samples)
+        """See `interval.spread`."""
+        return self._rounded(spread(self.over, self.samples))
 
     def over(self, weights: Weights) -> float:
         """The number over samples that count so often."""
@@ -55,6 +62,18 @@ class Fit:
         """What the candidate lost, over the same samples drawn anew."""
         error = half_width(lambda weights: self._lost(candidate, weights), self.samples)
         return Change(round(self._lost(candidate, np.ones(self.samples)), 6), error)
+
+    @property
+    def deviation(self) -> float:
+        """The labels' standard deviation, the smallest of several values; 0 where all labels are the same."""
+        found = self.right.std(axis=0)
+        return float(found[found > 0].min()) if found.any() else 0.0
+
+    def _rounded(self, number: float) -> float:
+        # Labels may be amperes or pascals: no number of decimals fits both. Digits of the error itself would do, but
+        # those of a small one are the last bits of its sums, in which processors differ.
+        places = math.floor(math.log10(self.deviation)) if self.relative and self.deviation > 0 else 0
+        return round(number, _DECIMALS - places)
 
     def _lost(self, candidate: Self, weights: Weights) -> float:
         ours, theirs = self.over(weights), candidate.over(weights)
@@ -93,7 +112,13 @@ class Regression:
                     f"{evaluation.field} has {right.shape[1]} numbers for each sample in 'labels'; "
                     "as many were expected"
                 )
-            found.append(array.reshape(-1).astype(np.float64))
+            numbers = array.reshape(-1).astype(np.float64)
+            if not np.isfinite(numbers).all():
+                raise ScoreFailed(
+                    f"the output {evaluation.output!r} has minus infinity for a sample of {evaluation.field}, which "
+                    "is no distance from a label"
+                )
+            found.append(numbers)
         return Fit(right, np.array(found), self._formula, relative=not self.higher)
 
     def check_source(self, source: Fit, evaluation: Evaluation) -> None:
@@ -109,7 +134,7 @@ class Regression:
                 f"{evaluation.field}, no better than the labels' mean; labels in the output's own unit were "
                 "expected, or spec.evaluation.output to name the output that the labels are about"
             )
-        if source.relative and source.value == 0:
+        if source.relative and source.over(np.ones(source.samples)) <= _ITSELF * source.deviation:
             raise DatasetMismatch(
                 f"the model's output {evaluation.output!r} is the labels of {evaluation.field} themselves; labels "
                 "that the model did not make were expected, since a rise is measured as a share of the source's error"

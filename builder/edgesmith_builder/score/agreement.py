@@ -72,7 +72,7 @@ def agreement(engine: Engine, source: SourceAnswers, same: Same | None = None) -
       standard deviation of the source's values. Then 1 is equal and 0 is as far off as their mean: one minus the
       inverse of a signal-to-noise ratio, 0.9 is 20 dB. A channel that hardly varies is held against its values, one of
       probabilities against half a step of eight bits at least, one of many scores against the median of their
-      deviations.
+      deviations. One that is minus infinity where the other is a number is 0: it is off by more than any share.
     - Whole numbers, truth values and text: the share of elements that are equal; images of bytes are numbers.
     - An output whose size differs from sample to sample: the smaller number of elements as a share of the larger.
 
@@ -149,13 +149,14 @@ def _of_channels(pairs: Sequence[Pair], output: Output) -> tuple[NDArray[np.floa
     """`[channels]`, the agreement in each, and what its deviation counts as at least."""
     channels = output.layout.channels
     count, total, square, wrong = (np.zeros(channels) for _ in range(4))
-    unit = np.ones(channels, bool)
+    unit, apart = np.ones(channels, bool), np.zeros(channels, bool)
     mean = np.zeros(channels)
     for round_ in range(2):  # the mean first, so that no precision is lost in the squares
         for ours, theirs in pairs:
             a, b = (output.layout.rows(array).astype(np.float64) for array in (ours, theirs))
             fine = np.isfinite(a) & np.isfinite(b)
             if round_ == 0:
+                apart |= (np.isfinite(a) != np.isfinite(b)).any(axis=1)
                 count += fine.sum(axis=1)
                 total += np.where(fine, a, 0).sum(axis=1)
                 unit &= (~fine | ((a >= 0) & (a <= 1))).all(axis=1)
@@ -169,5 +170,5 @@ def _of_channels(pairs: Sequence[Pair], output: Output) -> tuple[NDArray[np.floa
     least = np.maximum(np.where(count < _ENOUGH, size, _RELATIVE * size), np.where(unit, _STEP, np.finfo(float).tiny))
     if channels > _ALIKE and pairs[0][0].size == channels:
         least = np.maximum(least, sorted(deviation.tolist())[channels // 2])
-    agreed: NDArray[np.float64] = np.clip(1 - np.sqrt(wrong / count) / np.maximum(deviation, least), 0, 1)
-    return agreed, least
+    agreed = np.clip(1 - np.sqrt(wrong / count) / np.maximum(deviation, least), 0, 1)
+    return np.where(apart, 0.0, agreed), least

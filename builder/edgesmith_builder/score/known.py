@@ -54,6 +54,7 @@ def channel_known(pairs: Sequence[Pair], layout: Layout, channel: int, least: fl
         return 1.0
     rows = [tuple(layout.rows(array)[channel].astype(np.float64) for array in pair) for pair in pairs]
     fine = [np.isfinite(ours) & np.isfinite(theirs) for ours, theirs in rows]
+    apart = np.array([(np.isfinite(ours) != np.isfinite(theirs)).any() for ours, theirs in rows])
     count = np.array([row.sum() for row in fine], np.float64)
     kept = [(ours[row], theirs[row]) for (ours, theirs), row in zip(rows, fine, strict=True)]
     middle = float(np.concatenate([ours for ours, _ in kept]).mean()) if count.any() else 0.0
@@ -62,6 +63,8 @@ def channel_known(pairs: Sequence[Pair], layout: Layout, channel: int, least: fl
     wrong = np.array([((ours - theirs) ** 2).sum() for ours, theirs in kept])
 
     def agreed(weights: Weights) -> float:
+        if weights @ apart > 0:
+            return 0.0  # one of them is minus infinity: off by more than any share
         values = weights @ count
         if values == 0:
             return math.nan

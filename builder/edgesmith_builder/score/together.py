@@ -35,11 +35,13 @@ def apart(engine: Engine, samples: Samples) -> tuple[float, int]:
         if (
             array.dtype.kind != "f"
             or len(array) != count
-            or any(one[name].shape[1:] != array.shape[1:] for one in alone)
+            or any(one[name].shape != (1, *array.shape[1:]) for one in alone)
         ):
             continue
         single = np.concatenate([one[name] for one in alone]).astype(np.float64)
-        span = float(single.max() - single.min()) if single.size else 0.0
+        fine = np.isfinite(single) & np.isfinite(array)  # a logarithm of zero has no distance to a number
+        kept = single[fine]
+        span = float(kept.max() - kept.min()) if kept.size else 0.0
         if span > 0:
-            worst = max(worst, float(np.abs(array - single).max()) / span)
+            worst = max(worst, float(np.abs(array[fine] - kept).max()) / span)
     return worst, count

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgesmith.api.fraction import format_fraction
 from edgesmith.api.gates import ERRORS
-from edgesmith_builder.contract import BuildReport, Candidate, MetricName
+from edgesmith_builder.contract import BuildReport, Candidate, MetricName, number_text
 
 _SENTENCE = 1024
 """Characters of a sentence that the status takes."""
@@ -21,7 +21,7 @@ def scores(measured: BuildReport | Candidate, metric: MetricName) -> dict[str, s
     """Scores by the field of the status: percentages, and an error (RMSE, MAE) in the labels' own unit."""
     found = {name: format_fraction(value) for name in _FRACTIONS if (value := getattr(measured, name)) is not None}
     if metric in ERRORS:
-        found |= {name: f"{value:.4f}" for name in _VALUES if (value := getattr(measured, name)) is not None}
+        found |= {name: number_text(value) for name in _VALUES if (value := getattr(measured, name)) is not None}
     return found
 
 
