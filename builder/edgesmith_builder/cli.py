@@ -204,11 +204,7 @@ def _credentials(path: Path | None) -> Credentials:
     if path is None:
         return Credentials()
     try:
-        return Credentials.from_file(path)
-    except OSError as error:
-        raise RequestInvalid(
-            f"--registry-credentials {path} cannot be read ({error.strerror}); a .dockerconfigjson was expected"
-        ) from error
+        return Credentials.from_file(path, "--registry-credentials")
     except ValueError as error:
         raise RequestInvalid(str(error)) from error
 

@@ -203,7 +203,8 @@ async def test_a_login_that_is_kept_elsewhere_is_said_to_be(
         return httpx.Response(403) if request.url.host == "auth.example" else asking(challenge)
 
     (tmp_path / "config.json").write_text(json.dumps(config))
-    for credentials in (Credentials.from_file(tmp_path / "config.json"), CredentialsFile(tmp_path / "config.json")):
+    named = tmp_path / "config.json", "--registry-credentials"
+    for credentials in (Credentials.from_file(*named), CredentialsFile(*named)):
         transport = httpx.MockTransport(handler)
         async with Registry(credentials=credentials, backoff=Backoff(1), transport=transport) as client:
             with pytest.raises(RegistryForbidden, match=rf"{words}, which does not run here; an entry under auths"):

@@ -233,25 +233,25 @@ async def test_a_login_that_is_put_right_in_its_file_is_used_at_once(locked_regi
         file.write_text(json.dumps({"auths": {locked_registry: {"username": "builder", "password": password}}}))
 
     write("wrong-password")
-    async with Registry(plain_http=True, credentials=CredentialsFile(file)) as client:
+    async with Registry(plain_http=True, credentials=CredentialsFile(file, "--registry-credentials")) as client:
         with pytest.raises(RegistryForbidden):
             await client.check_push(repository)
         write("right-password")
         await client.check_push(repository)
     file.write_text("half a file")
     with pytest.raises(ValueError, match=r"is not a \.dockerconfigjson"):
-        CredentialsFile(file)
+        CredentialsFile(file, "--registry-credentials")
 
 
 async def test_a_login_file_that_breaks_is_used_as_it_was(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / ".dockerconfigjson"
     file.write_text('{"auths": {"hub": {"username": "builder", "password": "s3cret"}}}')
-    logins = CredentialsFile(file)
+    logins = CredentialsFile(file, "--registry-credentials")
     file.unlink()
     found = logins.login(Repository.parse("hub/team"))
     assert found is not None
     assert found.username == "builder"
-    assert "are used as they were" in caplog.text
+    assert "are used as they were: --registry-credentials names no file that can be read" in caplog.text
 
 
 async def test_a_registry_that_refuses_pushes_is_found_out(registry: str, readonly_registry: str) -> None:

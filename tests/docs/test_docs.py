@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
@@ -114,8 +115,31 @@ def test_manifests_have_no_field_that_the_crd_does_not_know(place: str, document
     assert list(unknown(schema, document["spec"], "spec")) == [], place
 
 
-@pytest.mark.parametrize("page", [*sorted(DOCS.rglob("*.md")), ROOT / "README.md"], ids=lambda page: page.name)
+PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "README.md", *sorted((ROOT / "examples").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
-    missing = [target for target in targets if not (page.parent / target).exists()]
+    missing = []
+    for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page.read_text()):
+        other = page.parent / target if target else page
+        if not other.exists() or (anchor and anchor not in anchors(other.read_text())):
+            missing.append(f"{target}#{anchor}")
     assert not missing
+
+
+def anchors(text: str) -> set[str]:
+    """What a link may name of a page: its headings, as GitHub makes anchors of them."""
+    text = re.sub(r"^ *```.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE)
+    found: set[str] = set()
+    for heading in re.findall(r"^#+ +(.+?) *$", text, re.MULTILINE):
+        shown = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading)
+        slug = re.sub(r"[^\w\- ]", "", shown.lower()).replace(" ", "-")
+        again = (f"{slug}-{number}" for number in itertools.count(1))
+        found.add(slug if slug not in found else next(one for one in again if one not in found))
+    return found
+
+
+def test_anchors_are_as_github_makes_them() -> None:
+    page = "# `a.b` and [C's](d.md)\n\n```sh\n# not me\n```\n\n## Twice\n## Twice\n## Snake_case, Größe / x\n"
+    assert anchors(page) == {"ab-and-cs", "twice", "twice-1", "snake_case-größe--x"}

@@ -1,7 +1,11 @@
 """Pushing to a registry, over a real connection to a small one of the test's own."""
 
+import base64
 import hashlib
+import json
+import os
 import tarfile
+import traceback
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -10,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from played import Answer, Played
 
-from edgesmith_builder.oci import Backoff, Login, Repository
+from edgesmith_builder.oci import Backoff, Credentials, Login, Repository
 from edgesmith_images import push, tars
 from edgesmith_images.console import ImageError
 from edgesmith_images.layout import Layout
@@ -133,8 +137,25 @@ def test_what_is_no_registry_is_said_to_be_none(text: str) -> None:
         push.Target.parse(text)
 
 
-def test_credentials_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGESMITH_REGISTRY_CREDENTIALS", "robot:s3:cret")
+def test_credentials_come_from_the_file_that_the_environment_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    auth = base64.b64encode(b"robot:s3:cret").decode()
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {"hub.example:5000": {"auth": auth}}}))
+    monkeypatch.setenv("EDGESMITH_REGISTRY_CREDENTIALS", str(tmp_path / "config.json"))
     found = push.Target.parse("hub.example:5000").credentials
     assert found.login(Repository("hub.example:5000", "a")) == Login("robot", "s3:cret")
     assert found.login(Repository("other.example", "a")) is None
+
+
+@pytest.mark.parametrize("value", ["robot:s3cret", "robot:s3cret\0", f"robot:{'s3cret' * 1000}"])
+def test_a_login_in_the_place_of_the_file_is_not_repeated(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {"EDGESMITH_REGISTRY_CREDENTIALS": value})
+    with pytest.raises(ImageError, match="EDGESMITH_REGISTRY_CREDENTIALS names no file that can be read: ") as said:
+        push.Target.parse("hub.example:5000")
+    assert "s3cret" not in "".join(traceback.format_exception(said.value))
+
+
+def test_without_a_file_nobody_logs_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGESMITH_REGISTRY_CREDENTIALS", "")
+    assert push.Target.parse("hub.example:5000").credentials == Credentials()

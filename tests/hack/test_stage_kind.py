@@ -5,60 +5,30 @@ from __future__ import annotations
 import json
 import os
 import stat
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from stand_ins import StandIns, write_stand_in
 
 from edgesmith_stage import kind
 from edgesmith_stage.errors import StageError
 
-STAND_IN = (
-    f"#!{sys.executable} -IS\n"
-    """
-import json, os, sys
-name, words = os.path.basename(sys.argv[0]), sys.argv[1:]
-known = {"kind get nodes": "edgesmith-worker edgesmith-worker2"}
-known["docker inspect"] = json.dumps([{"NetworkSettings": {"Networks": {"kind": {"IPAddress": "172.18.0.9"}}}}])
-reading = words[:1] == ["exec"]
-call = {"call": [name, *words], "stdin": sys.stdin.read() if reading else "", "user": os.environ.get("MINIO_ROOT_USER")}
-with open(os.environ["CALLS"], "a") as calls:
-    calls.write(json.dumps(call) + "\\n")
-said = " ".join([name, *words])
-print(next((answer for start, answer in known.items() if said.startswith(start)), ""))
-"""
-)
-
-
-class Calls:
-    """What the stand-ins were asked."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-
-    def starting(self, words: str) -> list[dict[str, Any]]:
-        """The calls that start with these words."""
-        calls = [json.loads(line) for line in self._file.read_text().splitlines()]
-        return [call for call in calls if " ".join(call["call"]).startswith(words)]
-
 
 @pytest.fixture
-def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
-    programs, binaries = tmp_path / "bin", tmp_path / "compiled"
-    for folder, names in ((programs, ("docker", "kind", "kubectl", "helm")), (binaries, ("registry", "minio"))):
-        folder.mkdir()
-        for name in names:
-            (folder / name).write_text(STAND_IN)
-            (folder / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIns:
+    made = StandIns(tmp_path, ("docker", "kind", "kubectl", "helm"), monkeypatch)
+    address = [{"NetworkSettings": {"Networks": {"kind": {"IPAddress": "172.18.0.9"}}}}]
+    made.answer({"kind get nodes": "edgesmith-worker edgesmith-worker2", "docker inspect": json.dumps(address)})
+    binaries = tmp_path / "compiled"
+    binaries.mkdir()
+    for name in ("registry", "minio"):
+        write_stand_in(binaries / name)
     monkeypatch.setattr(kind, "KEPT", tmp_path / "kept")
     monkeypatch.setattr(kind, "cluster", lambda *_: f"{binaries}\n")
-    return Calls(tmp_path / "calls")
+    return made
 
 
-def test_a_registry_and_minio_of_our_own_stand_beside_the_cluster(calls: Calls, tmp_path: Path) -> None:
+def test_a_registry_and_minio_of_our_own_stand_beside_the_cluster(calls: StandIns, tmp_path: Path) -> None:
     ground = kind.up()
     assert (ground.registry, ground.bucket.endpoint) == ("172.18.0.9:5000", "http://172.18.0.9:9000")
     assert calls.starting("kind create cluster")[0]["call"][-1].endswith("/kind-config.yaml")
@@ -73,22 +43,48 @@ def test_a_registry_and_minio_of_our_own_stand_beside_the_cluster(calls: Calls, 
     assert {call["stdin"] for call in calls.starting("docker exec -i")} == {'server = "http://172.18.0.9:5000"\n'}
 
 
-def test_keys_stay_out_of_the_list_of_processes_and_are_the_same_next_time(calls: Calls, tmp_path: Path) -> None:
+def test_keys_stay_out_of_the_list_of_processes_and_are_the_same_next_time(calls: StandIns, tmp_path: Path) -> None:
     first, second = kind.up().bucket, kind.up().bucket
     assert first == second
-    assert first.secret_key not in (tmp_path / "calls").read_text()
+    assert first.secret_key not in calls.text()
     started = calls.starting("docker run --detach --name edgesmith-bucket")[0]
     assert started["user"] == first.access_key
     assert stat.S_IMODE((tmp_path / "kept/keys").stat().st_mode) == 0o600
 
 
-def test_down_removes_what_up_made(calls: Calls, tmp_path: Path) -> None:
+def test_down_removes_what_up_made(calls: StandIns, tmp_path: Path) -> None:
     kind.up()
     kind.down()
     assert calls.starting("kind delete cluster --name edgesmith")
     removed = [call["call"][-1] for call in calls.starting("docker rm")][-2:]
     assert removed == ["edgesmith-registry", "edgesmith-bucket"]
     assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        ({"kind get clusters": "edgesmith other"}, "the kind cluster edgesmith"),
+        ({"docker ps --all": "edgesmith-bucket"}, "the container edgesmith-bucket"),
+    ],
+)
+def test_what_goes_by_our_names_and_was_not_made_here_stays(
+    calls: StandIns, answer: dict[str, str], named: str
+) -> None:
+    calls.answer(answer)
+    for verb in (kind.up, kind.down):
+        with pytest.raises(StageError, match=f"^{named} was not made by the demo of this checkout"):
+            verb()
+    changing = ("kind create", "kind delete", "docker rm", "docker run", "docker image")
+    assert not [call for words in changing for call in calls.starting(words)]
+
+
+def test_what_was_made_here_is_taken_again(calls: StandIns) -> None:
+    kind.up()
+    calls.answer({"kind get clusters": "edgesmith", "docker ps": "edgesmith-bucket edgesmith-registry"})
+    kind.up()
+    kind.down()
+    assert len(calls.starting("kind create")) == len(calls.starting("kind delete")) == 1
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

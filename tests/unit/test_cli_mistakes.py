@@ -293,4 +293,18 @@ def test_credentials_that_are_none(tmp_path: Path) -> None:
     file = tmp_path / "config.json"
     file.write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(ValueError, match=r"is not a \.dockerconfigjson; .* was expected"):
-        Credentials.from_file(file)
+        Credentials.from_file(file, "--registry-credentials")
+
+
+def test_a_login_in_the_place_of_its_file_is_not_repeated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "profile.yaml"
+    file.write_text(PROFILE)
+    monkeypatch.setenv("EDGESMITH_REGISTRY_CREDENTIALS", "robot:s3cret")
+    for words, name in (([], "EDGESMITH_REGISTRY_CREDENTIALS"), (["--registry-credentials", "s3cret"], "--registry-c")):
+        assert main(["plan", "-f", str(file), "--kubeconfig", "/nowhere", *words]) == 1
+        said = capsys.readouterr().err
+        assert said.startswith(f"edgesmith: {name}")
+        assert "names no file that can be read: No such file or directory" in said
+        assert "s3cret" not in said

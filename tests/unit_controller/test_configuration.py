@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from dataclasses import fields
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from edgesmith.cluster.configuration import VARIABLES, SettingsError, settings_from
 from edgesmith.controller import options
+from edgesmith.controller.run import credentials_of
 from edgesmith.decide.settings import Settings
 
 DIGEST = "sha256:" + "0" * 64
@@ -120,3 +122,10 @@ def test_a_wrong_option_is_one_sentence(name: str, value: str) -> None:
 @pytest.mark.parametrize("name", [*VARIABLES, *options.VARIABLES])
 def test_every_variable_is_documented(name: str) -> None:
     assert f"`{name}`" in (Path(__file__).resolve().parents[2] / "docs/operator.md").read_text()
+
+
+def test_the_operator_does_not_repeat_a_login_in_the_place_of_its_file() -> None:
+    found = options.options_from([], {"EDGESMITH_REGISTRY_CREDENTIALS": "robot:s3cret"})
+    with pytest.raises(SettingsError, match="EDGESMITH_REGISTRY_CREDENTIALS names no file that can be read") as said:
+        credentials_of(found)
+    assert "s3cret" not in "".join(traceback.format_exception(said.value))

@@ -53,14 +53,25 @@ class Credentials:
     """The program that keeps all other logins outside the file: `credsStore`."""
 
     @classmethod
-    def from_file(cls, path: Path) -> Credentials:
+    def from_file(cls, path: Path, named_by: str) -> Credentials:
         """Read a `.dockerconfigjson`.
 
+        Args:
+            path: The file.
+            named_by: The option or variable whose value the path is, for messages: the value may be a login by mistake.
+
         Raises:
-            ValueError: in one sentence without any of the content, when it is not one.
-            OSError: when it cannot be read.
+            ValueError: in one sentence without path or content, when it is none or cannot be read.
         """
-        return cls.from_json(path.read_bytes(), str(path))
+        try:
+            text = path.read_bytes()
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            # The cause is dropped on purpose: its message has the path.
+            raise ValueError(
+                f"{named_by} names no file that can be read: {why}; a .dockerconfigjson was expected"
+            ) from None
+        return cls.from_json(text, f"the file that {named_by} names")
 
     @classmethod
     def from_json(cls, text: str | bytes, where: str = "the registry credentials") -> Credentials:
@@ -120,21 +131,21 @@ class CredentialsFile:
 
     Args:
         path: The file.
+        named_by: The option or variable whose value the path is, for messages.
 
     Raises:
-        ValueError: when it is none, in one sentence without any of the content.
-        OSError: when it cannot be read.
+        ValueError: when it is none or cannot be read, in one sentence without path or content.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._last = Credentials.from_file(path)
+    def __init__(self, path: Path, named_by: str) -> None:
+        self._path, self._named_by = path, named_by
+        self._last = Credentials.from_file(path, named_by)
 
     def login(self, repository: Repository) -> Login | None:
         """The login that stands in the file now; what stood there before, where it cannot be read."""
         try:
-            self._last = Credentials.from_file(self._path)
-        except (OSError, ValueError) as error:
+            self._last = Credentials.from_file(self._path, self._named_by)
+        except ValueError as error:
             log.warning("the registry credentials are used as they were: %s", error)
         return self._last.login(repository)
 

@@ -40,8 +40,18 @@ def _parser() -> argparse.ArgumentParser:
         "build", parents=[common], help="build what is not in the cache; prints the layouts' folders as JSON"
     )
     one.add_argument("--refresh", action="store_true", help="ask Debian again for the bases and their security updates")
-    two = verbs.add_parser("push", parents=[common], help="build, then push; prints the references by digest as JSON")
-    two.add_argument("registry", metavar="REGISTRY", help="HOST:PORT; plain HTTP for a private address, else TLS")
+    two = verbs.add_parser(
+        "push",
+        parents=[common],
+        help="build, then push; prints the references by digest as JSON",
+        epilog="Where the registry asks for a login, EDGESMITH_REGISTRY_CREDENTIALS names a file as Docker writes it, "
+        "~/.docker/config.json say.",
+    )
+    two.add_argument(
+        "registry",
+        metavar="REGISTRY",
+        help="HOST:PORT, with http:// or https:// before it; without, plain HTTP for a private address, else TLS",
+    )
     weigh = verbs.add_parser("size", parents=[common], help="build, then print each layer's compressed size")
     weigh.add_argument("--json", action="store_true", help="print each image's bytes by platform instead")
     three = verbs.add_parser("extract", help="build, then unpack an image's root file system")

@@ -7,15 +7,18 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
-from edgesmith_builder.oci import Backoff, Credentials, Descriptor, FileBlob, Login, Registry, RegistryError, Repository
+from edgesmith_builder.oci import Backoff, Credentials, Descriptor, FileBlob, Registry, RegistryError, Repository
 
 from .console import ImageError, human, say
 from .layout import Layout
 
 BACKOFF = Backoff()
 """How patient to be with the registry."""
+CREDENTIALS = "EDGESMITH_REGISTRY_CREDENTIALS"
+"""As the operator and its command line call it, too."""
 
 
 def is_local(host: str) -> bool:
@@ -58,19 +61,28 @@ class Target:
             text: ``HOST[:PORT]``, with ``http://`` or ``https://`` before it where the choice is not plain.
 
         Returns:
-            The registry; ``EDGESMITH_REGISTRY_CREDENTIALS`` (``user:password``) is used when set.
+            The registry; the ``.dockerconfigjson`` that ``EDGESMITH_REGISTRY_CREDENTIALS`` names is used when set.
 
         Raises:
-            ImageError: The registry is not a host and a port.
+            ImageError: The registry is not a host and a port, or the file is none; without the variable's value.
         """
         scheme, _, rest = text.rpartition("://")
         host = urlsplit(f"//{rest}")
         if scheme not in {"", "http", "https"} or not host.hostname or host.path not in {"", "/"}:
             raise ImageError(f"The registry is {text!r}, expected HOST:PORT such as 10.0.0.1:5000.")
         plain = scheme == "http" if scheme else is_local(host.hostname)
-        user, colon, password = os.environ.get("EDGESMITH_REGISTRY_CREDENTIALS", "").partition(":")
-        logins = {host.netloc: Login(user, password)} if colon else {}
-        return cls(host.netloc, plain, Credentials(logins))
+        return cls(host.netloc, plain, _credentials())
+
+
+def _credentials() -> Credentials:
+    """Who we are at registries, by the file that the environment names."""
+    path = os.environ.get(CREDENTIALS)
+    if not path:
+        return Credentials()
+    try:
+        return Credentials.from_file(Path(path), CREDENTIALS)
+    except ValueError as error:
+        raise ImageError(f"{error}.") from None
 
 
 async def _push(client: Registry, repository: Repository, layout: Layout, tag: str) -> int:

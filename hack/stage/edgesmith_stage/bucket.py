@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from minio import Minio
+from minio.error import S3Error
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,17 @@ class Bucket:
             client.make_bucket(parts.netloc)
         client.put_object(parts.netloc, parts.path.lstrip("/"), io.BytesIO(data), len(data))
         return hashlib.sha256(data).hexdigest()
+
+    def sha256(self, uri: str) -> str | None:
+        """The SHA-256, in hex, of what is at `s3://BUCKET/KEY`; None where nothing is."""
+        parts = urlsplit(uri)
+        try:
+            with self._client().get_object(parts.netloc, parts.path.lstrip("/")) as answer:
+                return hashlib.sha256(answer.read()).hexdigest()
+        except S3Error as error:
+            if error.code in {"NoSuchBucket", "NoSuchKey"}:
+                return None
+            raise
 
     def put_model(self, uri: str, content: bytes) -> dict[str, Any]:
         """Upload a model and return what a spec says of it; with its size, nobody has to look it up."""

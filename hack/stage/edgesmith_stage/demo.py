@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from edgesmith.api.names import node_label
-from edgesmith_stage import kind, surface
+from edgesmith_stage import kind, marked, surface
 from edgesmith_stage.errors import StageError
 from edgesmith_stage.ground import DEVICE_LABEL, Ground, cluster, current, kubeconfig_environment, local
 from edgesmith_stage.install import install_chart, push_images, uninstall_chart
@@ -18,6 +18,9 @@ from edgesmith_stage.kube import Object
 from edgesmith_stage.predict import predict, servers
 from edgesmith_stage.shell import run
 from edgesmith_stage.waiting import until
+
+NAMESPACE = "default"
+"""Of the example. It is said everywhere: the context of somebody's kubeconfig may have another."""
 
 
 @dataclass
@@ -50,9 +53,7 @@ def demo(where: str) -> None:
         install_chart(ground, images)
     with stages.stage("The model, published to the bucket and applied"):
         surface.publish(ground)
-        ground.kube.apply(ground.bucket.secret(surface.SECRET))
-        ground.kube.apply_file(surface.FOLDER / "profiles.yaml")
-        ground.kube.apply_file(surface.FOLDER / "edgemodel.yaml")
+        ground.kube.apply(*map(marked.marked, surface.objects(ground)), namespace=NAMESPACE)
     with stages.stage("Built, gated and rolled out"):
         _follow(ground)
     with stages.stage("One prediction from every edge node"):
@@ -71,18 +72,23 @@ def down(where: str) -> None:
     elif where == "kind":
         kind.down()
     else:
-        ground = current(os.environ)
-        print("removing the example, the chart and its namespace; CRDs, images and objects in the bucket stay")
-        ground.kube("delete", "edgemodel", surface.NAME, "--ignore-not-found")
-        ground.kube("delete", "secret", surface.SECRET, "--ignore-not-found")
-        ground.kube("delete", "--ignore-not-found", "-f", str(surface.FOLDER / "profiles.yaml"))
-        until(lambda: not _labelled(ground), seconds=60, what="the operator to take its label off every node")
-        uninstall_chart(ground)
+        _down_current()
+
+
+def _down_current() -> None:
+    ground = current(os.environ)
+    if not marked.claimed(ground.kube):
+        print("the demo is not on this cluster")
+        return
+    print("removing the example, the chart and its namespace; CRDs, images and objects in the bucket stay")
+    marked.remove(ground.kube, NAMESPACE)
+    until(lambda: not _labelled(ground), seconds=60, what="the operator to take its label off every node")
+    uninstall_chart(ground)
 
 
 def _labelled(ground: Ground) -> list[str]:
     """Nodes that still say which revision of the example they are to run."""
-    label = node_label("default", surface.NAME)
+    label = node_label(NAMESPACE, surface.NAME)
     nodes = ground.kube.list("nodes", None)
     return [node["metadata"]["name"] for node in nodes if label in node["metadata"]["labels"]]
 
@@ -98,6 +104,8 @@ def _ground(where: str) -> Ground:
                 f"no node carries the label {DEVICE_LABEL}; label an edge node first: "
                 f"kubectl label node NAME {DEVICE_LABEL}=generic-amd64"
             )
+        surface.check_bucket(ground)
+        marked.claim(ground.kube, surface.objects(ground), NAMESPACE)
         return ground
     return local("demo", surface.DEVICES)
 
@@ -108,7 +116,7 @@ def _follow(ground: Ground, seconds: float = 600) -> None:
 
     def settled() -> str | None:
         nonlocal said
-        model = ground.kube.get("edgemodel", surface.NAME) or {}
+        model = ground.kube.get("edgemodel", surface.NAME, NAMESPACE) or {}
         conditions = _conditions(model)
         now = conditions.get("Stalled") or conditions.get("Ready")
         line = f"{now['reason']}: {now['message']}" if now else "waiting for the operator"
@@ -131,8 +139,8 @@ def _predictions(ground: Ground) -> None:
     names = surface.labels()
     wrong = []
     print(f"   {'NODE':<10} {'IMAGE OF THE PART':<20} {'ANSWER':<22} {'EXPECTED':<22} {'64 SAMPLES AS THE SOURCE'}")
-    for node, server in sorted(servers(ground.kube, surface.NAME).items()):
-        answer = predict(ground.kube, server, model=surface.NAME, inputs=inputs, protocol="http")
+    for node, server in sorted(servers(ground.kube, surface.NAME, NAMESPACE).items()):
+        answer = predict(ground.kube, server, model=surface.NAME, inputs=inputs, protocol="http", namespace=NAMESPACE)
         mine, theirs = answer.argmax(axis=1), expected.argmax(axis=1)
         agreement = float((mine == theirs).mean())
         shown, meant = (f"{names[k]} ({row[k]:.3f})" for k, row in ((mine[0], answer[0]), (theirs[0], expected[0])))
@@ -145,11 +153,12 @@ def _predictions(ground: Ground) -> None:
 
 def _summary(ground: Ground, stages: Stages, where: str) -> None:
     print()
-    print(run([sys.executable, "-m", "edgesmith.cli", "status", surface.NAME], env=kubeconfig_environment(ground)))
+    status = [sys.executable, "-m", "edgesmith.cli", "status", surface.NAME, "--namespace", NAMESPACE]
+    print(run(status, env=kubeconfig_environment(ground)))
     for what, seconds in stages.took:
         print(f"   {seconds:6.1f} s  {what}")
     print("\nThe cluster is still running. Try next:\n")
-    kubectl = f"{ground.kube.kubectl} --kubeconfig {ground.kube.kubeconfig}"
+    kubectl = f"{ground.kube.kubectl} --kubeconfig {ground.kube.kubeconfig} --namespace {NAMESPACE}"
     print(f"   {kubectl} get edgemodels -w")
     print(f"   {kubectl} port-forward service/{surface.NAME} 8000    and drop a picture on http://localhost:8000\n")
     print(f"and `make down{'' if where == 'local' else f' CLUSTER={where}'}` when you are done.")

@@ -26,7 +26,7 @@ class Ground:
     kube: Kube
     helm: str
     registry: str
-    """`HOST:PORT` or `HOST/PREFIX`."""
+    """`HOST:PORT`."""
     plain_http: bool
     bucket: Bucket
     name: str = "demo"
@@ -109,4 +109,7 @@ def current(environment: Mapping[str, str]) -> Ground:
 
 def kubeconfig_environment(ground: Ground) -> dict[str, str]:
     """What a child process needs to talk to this cluster."""
-    return {"KUBECONFIG": str(ground.kube.kubeconfig), "PATH": f"{Path(ground.helm).parent}:{os.environ['PATH']}"}
+    tools = Path(ground.helm).parent
+    # The tools of the cluster at hand come first; a bare name's parent would be wherever the child runs.
+    path = {"PATH": f"{tools}:{os.environ['PATH']}"} if tools.is_absolute() else {}
+    return {"KUBECONFIG": str(ground.kube.kubeconfig), **path}

@@ -22,7 +22,9 @@ def push_images(ground: Ground, *only: str, platform: str | None = None) -> dict
     """
     images = ROOT / "hack/images"
     chosen = [*(f"--only={name}" for name in only), *([f"--platform={platform}"] if platform else [])]
-    push: list[str | Path] = [sys.executable, images, "push", *chosen, ground.registry]
+    # The nodes and the operator are told how this registry speaks: what is pushed must not guess it from the address.
+    registry = f"{'http' if ground.plain_http else 'https'}://{ground.registry}"
+    push: list[str | Path] = [sys.executable, images, "push", *chosen, registry]
     pushed: dict[str, str] = json.loads(run(push, show=True, timeout=3600))
     return pushed
 

@@ -19,7 +19,8 @@ REGISTRY = "edgesmith-registry"
 BUCKET = "edgesmith-bucket"
 
 KEPT = ROOT / ".cache/kind"
-"""The kubeconfig, MinIO's keys and the contexts that the two images are built from."""
+"""The kubeconfig, MinIO's keys and the contexts that the two images are built from. It is made before anything else and
+removed last: without it, nothing that goes by our names is ours."""
 
 _REGISTRY_CONFIG = {
     "version": "0.1",
@@ -32,12 +33,13 @@ def up() -> Ground:
     """A kind cluster from `kind-config.yaml`, with a registry and MinIO as containers on its network.
 
     Raises:
-        StageError: Docker, kind, kubectl or helm is not installed.
+        StageError: Docker, kind, kubectl or helm is not installed, or what goes by our names was not made here.
     """
     _check("docker", "kind", "kubectl", "helm")
+    _leave_alone()
+    KEPT.mkdir(parents=True, exist_ok=True)
     if NAME not in run(["kind", "get", "clusters"]).split():
         run(["kind", "create", "cluster", "--name", NAME, "--config", ROOT / "kind-config.yaml"], show=True)
-    KEPT.mkdir(parents=True, exist_ok=True)
     kubeconfig = KEPT / "kubeconfig"
     run(["kind", "export", "kubeconfig", "--name", NAME, "--kubeconfig", kubeconfig])
     compiled = Path(cluster("tools").strip())
@@ -71,14 +73,31 @@ def down() -> None:
     """Remove the cluster, both containers, their images and what was kept for them.
 
     Raises:
-        StageError: Docker or kind is not installed.
+        StageError: Docker or kind is not installed, or what goes by our names was not made here.
     """
     _check("docker", "kind")
+    _leave_alone()
     run(["kind", "delete", "cluster", "--name", NAME], show=True)
     for container in (REGISTRY, BUCKET):
         run(["docker", "rm", "--force", "--volumes", container])
         run(["docker", "image", "rm", "--force", container])
     shutil.rmtree(KEPT, ignore_errors=True)
+
+
+def _leave_alone() -> None:
+    """See that nothing goes by our names that was not made here; a cluster of somebody's may.
+
+    Raises:
+        StageError: Something does.
+    """
+    if KEPT.exists():
+        return
+    clusters = run(["kind", "get", "clusters"]).split()
+    containers = run(["docker", "ps", "--all", "--format", "{{.Names}}"]).split()
+    others = [f"the kind cluster {NAME}"] if NAME in clusters else []
+    others += [f"the container {name}" for name in (REGISTRY, BUCKET) if name in containers]
+    if others:
+        raise StageError(f"{' and '.join(others)} was not made by the demo of this checkout, which leaves it alone")
 
 
 def _check(*programs: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +54,11 @@ class Kube:
 
     def apply(self, *objects: Object, namespace: str = "default") -> None:
         """Apply objects as a user would, with `kubectl apply`."""
-        bundle = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
-        self("apply", "-n", namespace, "-f", "-", stdin=json.dumps(bundle))
+        self("apply", "-n", namespace, "-f", "-", stdin=json.dumps(_bundle(objects)))
+
+    def create(self, *objects: Object, namespace: str = "default") -> None:
+        """Create objects; one that is there already is refused."""
+        self("create", "-n", namespace, "-f", "-", stdin=json.dumps(_bundle(objects)))
 
     def apply_file(self, path: Path, namespace: str = "default") -> None:
         """`kubectl apply -f PATH`."""
@@ -80,3 +83,7 @@ class Kube:
         finally:
             process.terminate()
             process.communicate(timeout=10)
+
+
+def _bundle(objects: Sequence[Object]) -> Object:
+    return {"apiVersion": "v1", "kind": "List", "items": list(objects)}

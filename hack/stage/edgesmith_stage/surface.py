@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import numpy.typing as npt
 import onnxruntime
 import yaml
 
+from edgesmith_stage.errors import StageError
 from edgesmith_stage.ground import Ground
 from edgesmith_stage.shell import ROOT
 
@@ -27,11 +30,34 @@ def manifest() -> dict[str, Any]:
     return loaded
 
 
+def objects(ground: Ground) -> list[dict[str, Any]]:
+    """What is applied: the Secret with the bucket's keys, the example's DeviceProfiles and its EdgeModel."""
+    profiles = yaml.safe_load_all((FOLDER / "profiles.yaml").read_text())
+    return [ground.bucket.secret(SECRET), *profiles, manifest()]
+
+
 def publish(ground: Ground) -> None:
     """Upload what the example's manifest names, to where it names it."""
+    for uri, file in _published():
+        ground.bucket.put(uri, file)
+
+
+def check_bucket(ground: Ground) -> None:
+    """See that nothing else lies in the bucket where the example is published to.
+
+    Raises:
+        StageError: Something does.
+    """
+    for uri, file in _published():
+        found = ground.bucket.sha256(uri)
+        if found not in {None, hashlib.sha256(file.read_bytes()).hexdigest()}:
+            raise StageError(f"{uri} is in the bucket already and is not the example's, which leaves it alone")
+
+
+def _published() -> list[tuple[str, Path]]:
     spec = manifest()["spec"]
-    for part, file in (("source", "model.onnx"), ("calibration", "calibration.npz"), ("evaluation", "evaluation.npz")):
-        ground.bucket.put(spec[part]["uri"], FOLDER / file)
+    files = {"source": "model.onnx", "calibration": "calibration.npz", "evaluation": "evaluation.npz"}
+    return [(spec[part]["uri"], FOLDER / file) for part, file in files.items()]
 
 
 def labels() -> list[str]:

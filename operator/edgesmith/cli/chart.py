@@ -108,7 +108,7 @@ class Chart:
         try:
             from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415 - an extra of its own
         except ModuleNotFoundError:
-            raise ValueError("--png needs Pillow; pip install 'edgesmith[report]' was expected") from None
+            raise ValueError("--png needs Pillow; pip install pillow was expected") from None
         image = Image.new("RGB", (WIDTH, HEIGHT), "white")
         draw = ImageDraw.Draw(image)
         for mark in self.marks():

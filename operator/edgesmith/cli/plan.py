@@ -57,8 +57,7 @@ def run(found: argparse.Namespace) -> Answer:
     Raises:
         DocumentError: The file is wrong.
         ClusterError: As for `plan`.
-        ValueError: A SettingsError of `plan`, or the credentials are none.
-        OSError: The credentials cannot be read.
+        ValueError: A SettingsError of `plan`, or the credentials are none or cannot be read.
     """
     # Before a cluster is asked: what is wrong with files needs none to be said.
     documents = read(found.file)

@@ -61,7 +61,7 @@ async def run(options: Options) -> None:
     async with Client(connection, namespaces=options.namespaces) as client:
         settings = await _settings(client, options)
         await _check_kinds(client)
-        async with registry_of(settings, _credentials(options), attempts=2) as registry:
+        async with registry_of(settings, credentials_of(options), attempts=2) as registry:
             await _Operator(options, client, settings, registry).run(stop)
 
 
@@ -217,13 +217,18 @@ async def _settings(client: Client, options: Options) -> Settings:
     return settings_from(environment)
 
 
-def _credentials(options: Options) -> CredentialsFile | None:
+def credentials_of(options: Options) -> CredentialsFile | None:
+    """The login to the registry; None where no file is named.
+
+    Raises:
+        SettingsError: The file is none or cannot be read; without its path.
+    """
     if options.registry_credentials is None:
         return None
     try:
-        return CredentialsFile(Path(options.registry_credentials))
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"EDGESMITH_REGISTRY_CREDENTIALS cannot be used: {error}") from error
+        return CredentialsFile(Path(options.registry_credentials), "EDGESMITH_REGISTRY_CREDENTIALS")
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
 
 
 async def _check_kinds(client: Client) -> None:

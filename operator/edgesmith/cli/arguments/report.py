@@ -15,5 +15,5 @@ def add_to(commands: Parsers) -> None:
     )
     parser.set_defaults(module="report")
     parser.add_argument("name", help="an EdgeModel")
-    parser.add_argument("--png", metavar="FILE", help="write score against latency as PNG; needs edgesmith[report]")
+    parser.add_argument("--png", metavar="FILE", help="write score against latency as PNG; needs Pillow")
     parser.add_argument("--html", metavar="FILE", help="write the picture and the table as one HTML file")

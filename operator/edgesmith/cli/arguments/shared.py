@@ -11,6 +11,9 @@ from edgesmith.api.names import DEFAULT_NAMESPACE
 Parsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - see below
 """What commands are added to; argparse has no public name for it."""
 
+CREDENTIALS = "EDGESMITH_REGISTRY_CREDENTIALS"
+CREDENTIALS_OPTION = "--registry-credentials"
+
 
 def output() -> argparse.ArgumentParser:
     """`-o`."""
@@ -39,8 +42,8 @@ def login() -> argparse.ArgumentParser:
     """How to log in to a registry."""
     options = argparse.ArgumentParser(add_help=False)
     options.add_argument(
-        "--registry-credentials",
-        default=os.environ.get("EDGESMITH_REGISTRY_CREDENTIALS"),
+        CREDENTIALS_OPTION,
+        default=os.environ.get(CREDENTIALS),
         metavar="FILE",
         help="a .dockerconfigjson, where the registry asks for a login",
     )
