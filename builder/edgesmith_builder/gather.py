@@ -175,7 +175,7 @@ def _model(
         BuildError: of the fitting kind.
     """
     fetched, field = work / role, places(role)
-    what = f"{field}.uri {artifact.uri}"
+    what = f"{field}.uri {artifact.shown}"
     sources.fetch(field, artifact, fetched, limit)
     with step("model" if role == "source" else field) as current:
         facts = read_source(fetched, what, trust_pickle=trust_pickle)
@@ -255,7 +255,7 @@ def _compiled(wanted: Build, artifact: Artifact, sources: Source, work: Path, pl
     """
     target, field = work / "compiled", places("compiled")
     sources.fetch(field, artifact, target, largest_model(memory_limit(), wanted.device_memory))
-    what = f"{field}.uri {artifact.uri}"
+    what = f"{field}.uri {artifact.shown}"
     found = read_source(target, what)
     if found.compiled_for is None:
         raise ModelInvalid(f"{what} is a plain {found.format} file; one that is compiled for a device was expected")
@@ -318,7 +318,7 @@ def ask(
             current.say(f"{scored.samples} samples, {metric.name} {scored.value:.4f} ± {scored.error:.4f},")
         metric.check_source(scored, evaluation)
         if calibration is not None and wanted.calibration is not None and metric.labels is CLASSES:
-            check_classes(source, calibration, f"spec.calibration.uri {wanted.calibration.uri}", evaluation)
+            check_classes(source, calibration, f"spec.calibration.uri {wanted.calibration.shown}", evaluation)
     golden = golden_inputs(labelled if labelled is not None else calibration, source.inputs, facts.size)
     if facts.original is not None:
         check_conversion(source, facts.original, *_first(labelled, calibration, golden), what)

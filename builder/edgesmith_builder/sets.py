@@ -99,7 +99,7 @@ class DataSet:
 
     @property
     def _what(self) -> str:
-        return f"{self._field}.uri {self._artifact.uri}"
+        return f"{self._field}.uri {self._artifact.shown}"
 
     @cached_property
     def _found(self) -> Arrays | PictureSet:
