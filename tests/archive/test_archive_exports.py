@@ -8,19 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from archives import KEY, ArchiveError, Hub
+from archives import BILL, KEY, ArchiveError, Hub
 from services import Server, start_registry
 from snapshots import SETTINGS, model
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.archive.gather import Gathering
+from edgesmith.archive.opened import Archive
 from edgesmith.archive.roots import Root
+from edgesmith.archive.write import write
 from edgesmith.cli.archive.exporting import as_json, images_of
 from edgesmith.cli.archive.manifests import bare, with_digests
 from edgesmith.decide.settings import Settings
 from edgesmith_builder.contract import base_tag
-from edgesmith_builder.oci import Descriptor, Registry
-from edgesmith_builder.oci.content import MANIFEST
+from edgesmith_builder.oci import BytesBlob, Descriptor, Reference, Referrer, Registry
+from edgesmith_builder.oci.content import INDEX, MANIFEST, canonical
+from edgesmith_builder.oci.referrers import Listed, list_tag, with_entries
 
 RAW = {
     "apiVersion": "edgesmith.dev/v1alpha1",
@@ -123,6 +126,33 @@ async def test_what_looks_for_room_for_a_large_image_is_taken_along(registry: Se
     assert ("model", base_tag(digest), digest) in {
         (root.role, root.tag, root.descriptor.digest) for root in gathering.contents.roots
     }
+
+
+@pytest.mark.parametrize("of", [None, Descriptor.of(b"another", MANIFEST)])
+async def test_what_a_list_names_and_hangs_elsewhere_is_left_where_it_is(
+    registry: Server, tmp_path: Path, of: Descriptor | None
+) -> None:
+    hub = Hub(registry.address, namespace=f"stray-{'other' if of else 'none'}")
+    await hub.fill()
+    models = Reference.parse(hub.model).repository
+    content = BytesBlob(b'{"a": "stray"}', BILL.artifact_type)
+    raw = Referrer(BILL.artifact_type, content).to_bytes(of or Descriptor.of(b"", MANIFEST))
+    raw = canonical({key: value for key, value in json.loads(raw).items() if of or key != "subject"})
+    stray = Listed(Descriptor.of(raw, MANIFEST), BILL.artifact_type)
+    subject = hub.model.partition("@")[2]
+    async with Registry(plain_http=True) as client:
+        await client.push_blob(models, content)
+        (bill,) = await client.referrers(models, subject)
+        await client.push_manifest(models.pinned(stray.descriptor.digest), raw)
+        await client.push_manifest(models.tagged(list_tag(subject)), with_entries(None, [stray, bill]), INDEX)
+        assert stray in await client.referrers(models, subject)
+        gathering = await hub.gathered(client)
+        await write(gathering.contents, client, tmp_path / "parts.tar")
+    archive = Archive.open(tmp_path / "parts.tar")
+    archive.check()
+    assert stray.descriptor.digest not in archive.documents
+    assert content.descriptor.digest not in archive.blobs
+    assert bill.descriptor.digest in archive.documents
 
 
 async def test_an_image_under_the_key_that_is_not_the_statuss_is_not_taken(registry: Server) -> None:

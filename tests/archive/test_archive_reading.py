@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from archives import (
+    CONFIGURED,
     CONTENT,
     IMAGE,
     IMAGE_FILE,
@@ -26,7 +27,7 @@ from edgesmith.archive.artifacts import manifests_in
 from edgesmith.archive.opened import Archive
 from edgesmith.archive.roots import PATH, ROLE, TAG
 from edgesmith_builder.oci import Descriptor
-from edgesmith_builder.oci.content import MANIFEST, canonical, digest_of
+from edgesmith_builder.oci.content import INDEX, MANIFEST, canonical, digest_of
 
 Entries = list[tuple[tarfile.TarInfo, bytes]]
 
@@ -206,4 +207,16 @@ async def test_manifests_of_another_kind_are_not_written_out(tmp_path: Path) -> 
     archive = opened(tmp_path, as_tar(entries))
     wrong = Archive(archive.path, archive.roots[1:], archive.documents, archive.blobs)
     with pytest.raises(ArchiveError, match="was expected"):
+        manifests_in(wrong)
+
+
+async def test_an_index_in_the_place_of_manifests_is_refused(tmp_path: Path) -> None:
+    entries = entries_of(await archive_of(tmp_path))
+    raw = canonical({"schemaVersion": 2, "mediaType": INDEX, "manifests": []})
+    named = changed("index.json", with_root(role="manifests", **Descriptor.of(raw, INDEX).to_json()))(entries)
+    image = {IMAGE_FILE, LAYER_FILE, f"blobs/sha256/{CONFIGURED.descriptor.digest[7:]}"}
+    kept = [one for one in named if one[0].name not in image]
+    archive = opened(tmp_path, as_tar([*kept, (info(f"blobs/sha256/{digest_of(raw)[7:]}", len(raw)), raw)]))
+    wrong = Archive(archive.path, archive.roots[1:], archive.documents, archive.blobs)
+    with pytest.raises(ArchiveError, match="is an index; a manifest with one"):
         manifests_in(wrong)

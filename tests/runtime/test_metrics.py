@@ -7,6 +7,11 @@ from contextlib import closing
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING
 
+import grpc
+import pytest
+from tritonclient.grpc import service_pb2 as messages
+from tritonclient.grpc import service_pb2_grpc as services
+
 from edgesmith_runtime.metrics import METRICS, Metrics
 from tests.patience import PATIENCE
 
@@ -61,6 +66,24 @@ def test_a_server_counts(toy: Bundle, start_server: StartServer) -> None:
     assert "edgesmith_requests_in_flight 0\n" in text
     assert "edgesmith_ready 1\n" in text
     assert f'model="toy",precision="fp32",engine="onnxruntime 1.32.0",digest="{toy.digests["model.onnx"]}"' in text
+
+
+def test_a_message_that_is_too_large_is_counted_apart_from_a_server_that_is_full(
+    toy: Bundle, start_server: StartServer
+) -> None:
+    server = start_server(toy.folder, "--max-body-mib", "1")
+    request = messages.ModelInferRequest(model_name="toy", raw_input_contents=[bytes(2 * 2**20)])
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
+        stub = services.GRPCInferenceServiceStub(channel)
+        for packed in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
+            with pytest.raises(grpc.RpcError) as once:
+                stub.ModelInfer(request, timeout=PATIENCE, compression=packed)
+            with pytest.raises(grpc.RpcError) as streamed:
+                list(stub.ModelStreamInfer(iter([request]), timeout=PATIENCE, compression=packed))
+            assert once.value.code() is streamed.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    text = scrape(server)
+    assert 'edgesmith_requests_total{protocol="grpc",operation="infer",code="TOO_LARGE"} 3\n' in text
+    assert set(re.findall(r'edgesmith_requests_total\{protocol="grpc",.*code="([A-Z_]+)"', text)) == {"TOO_LARGE"}
 
 
 def test_every_line_is_well_formed_and_declared(toy_server: Server) -> None:

@@ -14,6 +14,7 @@ import pytest
 from clusters import Cluster, publish, three_nodes
 from snapshots import NOW, SETTINGS
 
+from edgesmith.cli import plan as planning
 from edgesmith.cluster import parse_drift
 from edgesmith.cluster.kinds import JOB
 from edgesmith.cluster.objects import Objects
@@ -242,6 +243,49 @@ def test_an_event_is_a_cloud_event_and_its_secret_is_read_by_the_job_alone() -> 
     assert job["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
 
 
+def test_a_plan_says_what_an_episode_starts_to_people_and_to_programs() -> None:
+    cluster, plan = started()
+    shown = [planning.Planned(cluster.snapshot(), plan, None)]
+    (entry,) = json.loads(planning.as_json(shown))
+    (first, second) = entry["retraining"]
+    assert (first["what"], second["what"]) == ("event", "job")
+    assert first["episode"] == second["episode"] == plan.retraining[0].drift.episode.id  # type: ignore[union-attr]  # began
+    text = planning.as_text(shown)
+    for one in entry["retraining"]:
+        assert f"  retrain   {one['what']} for the episode of drift {one['episode']}" in text
+
+
+def expanded(text: str) -> str:
+    """What a kubelet makes of a variable's value: k8s.io/kubernetes/third_party/forked/golang/expansion, Expand."""
+    found, at = "", 0
+    while at < len(text):
+        if text[at] != "$" or at + 1 == len(text):
+            found, at = found + text[at], at + 1
+        elif text[at + 1] == "$":
+            found, at = found + "$", at + 2
+        elif text[at + 1] == "(" and ")" in text[at + 2 :]:
+            end = text.index(")", at + 2)
+            found, at = f"{found}the value of {text[at + 2 : end]}", end + 1
+        else:
+            found, at = found + text[at : at + 2], at + 2
+    return found
+
+
+@pytest.mark.parametrize("text", ["$(A)", "$$(A)", "$$$(A)", "a$$b", "$", "a$", "$$", "$(", "$a$(A)$", "no sign"])
+def test_what_is_said_arrives_as_it_was_said(text: str) -> None:
+    assert expanded("$$$(A)") == "$the value of A"
+    uri = f"https://hooks.example/drift?of={text.replace(' ', '')}"
+    cluster, plan = started(event={"uri": uri})
+    of = cluster.edge_model
+    source = of.spec.source.model_copy(update={"uri": f"s3://models/{text}"})
+    of = of.model_copy(update={"spec": of.spec.model_copy(update={"source": source})})
+    (start,) = plan.retraining
+    (container,) = retraining_job(of, start, SETTINGS)["spec"]["template"]["spec"]["containers"]
+    told = {one["name"]: expanded(one["value"]) for one in container["env"]}
+    assert told["EDGESMITH_EVENT_URI"] == uri
+    assert json.loads(told["EDGESMITH_EVENT"])["data"]["source"]["uri"] == source.uri
+
+
 def test_what_nodes_say_is_no_reference_to_a_variable() -> None:
     cluster = rolled_out()
     cluster.verdicts = {name: DriftVerdict("Drifted", NOW, (("$(SECRET)", 1.0, 0.1),)) for name in cluster.nodes}
@@ -249,8 +293,7 @@ def test_what_nodes_say_is_no_reference_to_a_variable() -> None:
     for one in plan.retraining:
         (container,) = retraining_job(cluster.edge_model, one, SETTINGS)["spec"]["template"]["spec"]["containers"]
         values = [entry.get("value", "") for entry in container["env"]]
-        assert any("$$(SECRET)" in value for value in values)
-        assert not any("$(SECRET)" in value.replace("$$(", "") for value in values)
+        assert any("$(SECRET)" in expanded(value) for value in values)
 
 
 def test_objects_know_the_jobs_of_episodes_apart_from_builds() -> None:

@@ -31,6 +31,14 @@ SITE = replace(
     runtime_images={"onnxruntime": f"site.example/mirror/edgesmith/runtime@sha256:{'1' * 64}"},
 )
 KEY = key_of(model())
+LIGHTER = {"name": "gru", "source": {"uri": "s3://models/parts/gru.onnx", "sha256": "c" * 64}}
+SETS: dict[str, Any] = {"evaluation": {"uri": "s3://models/e.npz", "sha256": "e" * 64}, "gates": {"minAccuracy": "90%"}}
+THERE = Image(f"site.example/mirror/models/plant/models@sha256:{'a' * 64}", REPORT)
+
+
+def keys_of(of: EdgeModel) -> dict[str | None, str]:
+    """The build keys of the variant, by the alternative's name."""
+    return {name: build.key for (_, name), build in wanted(of, (profile(),), SITE).items()}
 
 
 def at_site(of: EdgeModel | None = None, answer: Any = None, **more: Any) -> Snapshot:
@@ -65,16 +73,14 @@ def test_a_site_makes_no_job_and_says_which_key_it_waits_for_where_and_of_whom()
 
 
 def test_the_build_of_the_hub_is_rolled_out_once_the_sites_registry_has_it() -> None:
-    there = Image(f"site.example/mirror/models/plant/models@sha256:{'a' * 64}", REPORT)
-    plan = decide(at_site(answer=there), NOW)
+    plan = decide(at_site(answer=THERE), NOW)
     (revision,) = plan.revisions
-    assert revision.image == there.reference
+    assert revision.image == THERE.reference
     assert [move.node for move in plan.moves] == ["pump-1"]
 
 
 def test_what_runs_goes_on_while_a_new_build_is_waited_for() -> None:
-    before = Image(f"site.example/mirror/models/plant/models@sha256:{'a' * 64}", REPORT)
-    first = decide(at_site(answer=before), NOW)
+    first = decide(at_site(answer=THERE), NOW)
     (applied,) = first.revisions
     running = Revision(
         name="parts-1",
@@ -159,24 +165,73 @@ def test_a_hundred_sites_do_not_ask_at_the_same_second() -> None:
     assert len(pauses) > 50
 
 
-def test_the_first_pause_is_short_whatever_was_wrong_before() -> None:
+BEFORE = [
+    {"reason": "WaitingForRegistry"},
+    {"reason": "GatesFailed"},
+    {"reason": "WaitingForBuild"},  # of another source: what is asked for now was changed a moment ago
+    {"reason": "WaitingForBuild", "lastTransitionTime": "no time"},
+]
+
+
+@pytest.mark.parametrize("alternatives", [(), (LIGHTER,)])
+@pytest.mark.parametrize("before", BEFORE)
+def test_a_wait_begins_when_the_build_is_missed_whatever_was_wrong_before(
+    before: dict[str, str], alternatives: tuple[dict[str, Any], ...]
+) -> None:
     long_ago = (NOW - timedelta(days=3)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    failed = {"type": "BuildsReady", "status": "False", "reason": "GatesFailed", "lastTransitionTime": long_ago}
-    for before in (failed, {**failed, "reason": "WaitingForBuild", "lastTransitionTime": "no time"}):
-        of = model().model_copy(update={"status": {"conditions": [before]}})
-        again = decide(at_site(of), NOW).look_again
-        assert again is not None
-        assert again <= FIRST_PAUSE * (1 + JITTER)
+    stood = {"type": "BuildsReady", "status": "False", "lastTransitionTime": long_ago, **before}
+    of = model(**(SETS | {"optimize": {"alternatives": list(alternatives)}} if alternatives else {}))
+    of = of.model_copy(update={"status": {"conditions": [stood]}})
+    keys = keys_of(of)
+    images = dict.fromkeys(keys.values()) | ({keys["source"]: THERE} if alternatives else {})
+    for seconds in (0, 10, 20):
+        plan = decide(replace(at_site(), model=of, images=images), NOW + timedelta(seconds=seconds))
+        of = of.model_copy(update={"status": status_of(plan)})
+        assert plan.look_again is not None
+        assert plan.look_again <= FIRST_PAUSE * (1 + JITTER)
+        assert (said(plan)["BuildsReady"], plan.revisions) == (("False", "WaitingForBuild"), ())
+
+
+def test_a_changed_source_is_waited_for_from_its_beginning() -> None:
+    of, pauses = model(), []
+    for digit, seconds in (("a", 0), ("a", 86400), ("b", 86401), ("b", 86411)):
+        of = of.model_copy(update={"spec": model(source={"uri": "s3://models/m.onnx", "sha256": digit * 64}).spec})
+        known = snapshot(of, settings=SITE, images={key_of(of): None})
+        plan = decide(known, NOW + timedelta(seconds=seconds))
+        of = of.model_copy(update={"status": status_of(plan)})
+        assert plan.look_again is not None
+        pauses.append(plan.look_again)
+    assert pauses[1] > 100
+    assert max(pauses[0], *pauses[2:]) <= FIRST_PAUSE * (1 + JITTER)
+
+
+def test_a_registry_that_is_away_now_and_then_gives_nobody_up_and_lets_nobody_wait_for_ever() -> None:
+    of = model(**SETS, optimize={"alternatives": [LIGHTER]})
+    keys = keys_of(of)
+    away = RegistryProblem("site.example did not answer", forbidden=False)
+    steps: list[tuple[int, Any]] = [(0, None), (10, away), (35, away), (36, None)]
+    made = []
+    for minutes, answer in steps:
+        images = {keys["source"]: THERE, keys["gru"]: answer}
+        plan = decide(replace(at_site(), model=of, images=images), NOW + timedelta(minutes=minutes))
+        of = of.model_copy(update={"status": status_of(plan)})
+        made.append(bool(plan.revisions))
+    assert made == [False, False, False, True]
+    plan = decide(replace(at_site(), model=of, images=dict.fromkeys(keys.values(), THERE)), NOW + timedelta(minutes=37))
+    assert "waitingSince" not in str(status_of(plan)), "nothing is waited for any more"
 
 
 @pytest.mark.parametrize(("since", "kept"), [(-60, True), (1, False), (4 * 365 * 86400, False)])
 def test_nobody_waits_since_a_time_that_is_still_to_come(since: float, *, kept: bool) -> None:
     at = (NOW + timedelta(seconds=since)).strftime("%Y-%m-%dT%H:%M:%SZ")
     before = {"type": "BuildsReady", "status": "False", "reason": "WaitingForBuild", "lastTransitionTime": at}
-    of = model().model_copy(update={"status": {"conditions": [before]}})
-    (found,) = (one for one in decide(at_site(of), NOW).status.conditions if one.type == "BuildsReady")
+    variant = {"profile": "amd64", "buildKey": KEY, "state": "Waiting", "waitingSince": at}
+    of = model().model_copy(update={"status": {"conditions": [before], "variants": [variant]}})
+    status = decide(at_site(of), NOW).status
+    (found,) = (one for one in status.conditions if one.type == "BuildsReady")
     assert (found.status, found.reason) == ("False", "WaitingForBuild")
-    assert found.last_transition_time == (at if kept else NOW.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    expected = at if kept else NOW.strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert (found.last_transition_time, status.variants[0].waiting_since) == (expected, expected)
 
 
 def test_a_file_without_a_digest_stalls_a_site_with_one_sentence() -> None:
@@ -210,15 +265,9 @@ def test_a_site_needs_no_builder_with_a_vendors_packages() -> None:
 
 
 def test_an_alternative_that_never_comes_holds_a_first_rollout_back_for_half_an_hour_and_no_longer() -> None:
-    lighter = {"name": "gru", "source": {"uri": "s3://models/parts/gru.onnx", "sha256": "c" * 64}}
-    of = model(
-        evaluation={"uri": "s3://models/e.npz", "sha256": "e" * 64},
-        gates={"minAccuracy": "90%"},
-        optimize={"alternatives": [lighter]},
-    )
-    keys = {name: build.key for (_, name), build in wanted(of, (profile(),), SITE).items()}
-    there = Image(f"site.example/mirror/models/plant/models@sha256:{'a' * 64}", REPORT)
-    images = {keys["source"]: there, keys["gru"]: None}
+    of = model(**SETS, optimize={"alternatives": [LIGHTER]})
+    keys = keys_of(of)
+    images = {keys["source"]: THERE, keys["gru"]: None}
     moved = []
     for minutes in (0, 29, 31, 32, 90):
         plan = decide(replace(at_site(), model=of, images=images), NOW + timedelta(minutes=minutes))
@@ -227,6 +276,6 @@ def test_an_alternative_that_never_comes_holds_a_first_rollout_back_for_half_an_
     waiting, going = ("False", "WaitingForBuild"), ("True", "Succeeded")
     assert moved == [(0, False, waiting), (29, False, waiting), *((one, True, going) for one in (31, 32, 90))]
     assert "gru for amd64 is out" in sentence(plan, "BuildsReady")
-    images[keys["gru"]] = there
+    images[keys["gru"]] = THERE
     plan = decide(replace(at_site(), model=of, images=images), NOW + timedelta(minutes=95))
     assert "is out" not in sentence(plan, "BuildsReady"), "it joins the others when it comes"

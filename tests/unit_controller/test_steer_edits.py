@@ -73,3 +73,34 @@ def test_a_second_rollback_is_still_about_what_the_spec_asks_for() -> None:
     entry = {"from": NEW, "revision": OLD}
     found = asked(OLD, known(OLDER, 1), known(OLD, 2), known(NEW, 3, rolledBack=True), rollbackTo=[entry])
     assert edit_of(THERE, found, words("rollback")) == {"rollbackTo": [{"from": NEW, "revision": OLDER}]}
+
+
+FULL = [f"{number:010x}" for number in range(0xA0, 0xB0)]
+
+
+def full(command: str, states: dict[str, str]) -> EdgeModel:
+    """An EdgeModel whose list has sixteen entries, some of which do nothing."""
+    field, entries = "promote", [{"revision": name} for name in FULL]
+    if command == "rollback":
+        field, entries = "rollbackTo", [{"from": name, "revision": OLDER} for name in FULL]
+    told = tuple({"request": f"{field}[{name}]", "state": state, "message": "."} for name, state in states.items())
+    proven = None if command == "promote" else 3
+    return asked(NEW, known(OLD, 2), known(NEW, proven), requests=told, **{field: entries})
+
+
+@pytest.mark.parametrize("command", ["promote", "rollback"])
+def test_an_entry_that_is_acted_on_is_never_left_out_for_the_want_of_room(command: str) -> None:
+    field = {"promote": "promote", "rollback": "rollbackTo"}[command]
+    said = dict.fromkeys(FULL, "InEffect")
+    for states in (said, dict.fromkeys(FULL, "Done"), dict.fromkeys(FULL, "Refused"), {}):
+        with pytest.raises(ValueError, match=rf"spec\.rollout\.{field} would have 17 entries, and 16 are the most"):
+            edit_of(THERE, full(command, states), words(command))
+
+    def left(**states: str) -> list[str]:
+        (entries,) = edit_of(THERE, full(command, said | states), words(command)).values()
+        names = [one.get("from") or one["revision"] for one in entries]
+        assert names.pop() == NEW
+        return names
+
+    assert left(**{FULL[7]: "NotFound"}) == [*FULL[:7], *FULL[8:]]
+    assert left(**{FULL[7]: "NotFound", FULL[9]: "Obsolete"}) == [*FULL[:9], *FULL[10:]], "it may come yet"

@@ -84,6 +84,12 @@ class RefusedCandidate(Model):
         return candidate_name(self.alternative, self.precision)
 
 
+_WAITING_SINCE = (
+    "When the registry said first that the build is not there, where another installation is to make it "
+    "(builder.enabled is false). Absent: it is there, or nothing is waited for."
+)
+
+
 class VariantBuild(Model):
     """One of the builds of a variant that has alternatives."""
 
@@ -93,6 +99,7 @@ class VariantBuild(Model):
     state: str = Field(description="Built, Building, Waiting, or Failed: it is out, and the others go on without it.")
     reason: str | None = Field(None, description="Why it is in that state, in one word for machines.")
     message: str | None = Field(None, max_length=1024, description="Why, in one sentence for people.")
+    waiting_since: str | None = Field(None, description=_WAITING_SINCE)
     renamed: str | None = Field(
         None,
         max_length=1024,
@@ -183,6 +190,9 @@ class VariantStatus(Model):
         description=(
             "Candidates that break a gate, cannot be made or are left out of the trial, in the ladder's order."
         ),
+    )
+    waiting_since: str | None = Field(
+        None, description=f"{_WAITING_SINCE} With spec.optimize.alternatives, `builds` says it of each."
     )
     builds: tuple[VariantBuild, ...] = Field(
         (),

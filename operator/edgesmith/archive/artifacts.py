@@ -83,7 +83,12 @@ def manifests_in(archive: Archive) -> str | None:
     """
     for root in archive.roots:
         if root.role == "manifests":
-            content = archive.documents[root.descriptor.digest].blobs[-1]
+            blobs = archive.documents[root.descriptor.digest].blobs
+            if not blobs:
+                raise ArchiveError(
+                    f"{root.descriptor.digest} is an index; a manifest with one {MANIFESTS} was expected"
+                )
+            content = blobs[-1]
             if content.media_type != MANIFESTS or content.size > DOCUMENT:
                 raise ArchiveError(
                     f"{content.digest} is {content.media_type!r:.80} of {content.size} bytes; {MANIFESTS}"

@@ -88,11 +88,16 @@ class Gathering:
 
     async def _document(self, repository: Repository, reference: Reference) -> Document:
         """A manifest or index with everything that it names."""
+        return await self._take(repository, reference, await self._read(reference))
+
+    async def _read(self, reference: Reference) -> Document:
         found = await self._registry.raw(reference)
         if found is None:
             raise ArchiveError(f"{reference} is not there; an image was expected")
         media_type, raw = found
-        document = document_of(Descriptor(media_type, digest_of(raw), len(raw)), raw)
+        return document_of(Descriptor(media_type, digest_of(raw), len(raw)), raw)
+
+    async def _take(self, repository: Repository, reference: Reference, document: Document) -> Document:
         self.contents.documents[document.descriptor.digest] = document
         for blob in document.blobs:
             self.contents.sources.setdefault(blob.digest, (blob, repository))
@@ -109,8 +114,10 @@ class Gathering:
             return
         for entry in await self._registry.referrers(repository, subject):
             digest = entry.descriptor.digest
-            document = await self._document(repository, repository.pinned(digest))
+            reference = repository.pinned(digest)
+            document = await self._read(reference)
             if document.subject != subject:
-                continue  # whoever keeps such a list under a tag may be wrong
+                continue  # whoever keeps such a list under a tag may be wrong, and nothing else leads to it
+            await self._take(repository, reference, document)
             self._list(Root(document.descriptor, "referrer", repository.name))
             await self._hanging(repository, digest, depth - 1)

@@ -190,6 +190,9 @@ def _entry(planned: Planned) -> dict[str, Any]:
             {"profile": trial.profile.metadata.name, "node": trial.node, "images": dict(trial.images)}
             for trial in made.trials
         ],
+        "retraining": [
+            {"what": one.what, "episode": one.drift.episode.id} for one in made.retraining if one.drift.episode
+        ],
         "revisions": [
             {"profile": apply.profile.metadata.name, "revision": apply.revision, "image": apply.image}
             for apply in made.revisions

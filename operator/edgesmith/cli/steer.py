@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
@@ -32,7 +32,7 @@ def run(found: argparse.Namespace) -> Answer:
     """Make one of the edits, and say what git has to say of it.
 
     Raises:
-        ValueError: There is nothing to promote or to go back to.
+        ValueError: There is nothing to promote or to go back to, or no room for an entry more.
         ClusterError: The API server refused the edit, or somebody else made one meanwhile.
     """
     return Answer(asyncio.run(_steered(found)))
@@ -72,7 +72,7 @@ def edit_of(there: set[str], model: EdgeModel, found: argparse.Namespace) -> dic
         found: The command, with what it was given.
 
     Raises:
-        ValueError: There is nothing to promote or to go back to.
+        ValueError: There is nothing to promote or to go back to, or no room for an entry more.
     """
     if found.command in {"pause", "resume"}:
         return {"paused": found.command == "pause"}
@@ -92,12 +92,12 @@ def _promoted(model: EdgeModel, profile: str | None, *, every: bool) -> list[dic
             names[mark.name] = {"revision": mark.name} | ({} if every else {"steps": mark.steps + 1})
     if not names:
         raise ValueError(f"no revision of EdgeModel {model.metadata.name} is in its steps, so none can be promoted")
-    kept = [
-        entry.model_dump(by_alias=True, exclude_none=True)
+    before = {
+        f"promote[{entry.revision}]": entry.model_dump(by_alias=True, exclude_none=True)
         for entry in model.spec.rollout.promote
-        if entry.revision not in names and not _is_obsolete(status, f"promote[{entry.revision}]")
-    ]
-    return [*kept, *names.values()][-_MOST:]
+        if entry.revision not in names
+    }
+    return [*_kept(status, before, "promote", len(names)), *names.values()]
 
 
 def _back(there: set[str], model: EdgeModel, profile: str | None, to: str | None) -> list[dict[str, str]]:
@@ -118,12 +118,9 @@ def _back(there: set[str], model: EdgeModel, profile: str | None, to: str | None
             f"EdgeModel {model.metadata.name} has no {wanted} that has held its steps and has a DaemonSet; "
             "`edgesmith history` has those that were there"
         )
-    kept = [
-        _entry(entry)
-        for entry in entries.values()
-        if entry.from_ not in added and not _is_obsolete(status, f"rollbackTo[{entry.from_}]")
-    ]
-    return [*kept, *({"from": left, "revision": choice} for left, choice in added.items())][-_MOST:]
+    before = {f"rollbackTo[{entry.from_}]": _entry(entry) for entry in entries.values() if entry.from_ not in added}
+    kept = _kept(status, before, "rollbackTo", len(added))
+    return [*kept, *({"from": left, "revision": choice} for left, choice in added.items())]
 
 
 def _choice(
@@ -154,8 +151,30 @@ def _variants(status: EdgeModelStatus, profile: str | None) -> list[VariantStatu
     return found
 
 
-def _is_obsolete(status: EdgeModelStatus, request: str) -> bool:
-    return any(one.request == request and one.state == RequestState.OBSOLETE for one in status.requests)
+def _kept(
+    status: EdgeModelStatus, before: Mapping[str, dict[str, Any]], field: str, added: int
+) -> Iterable[dict[str, Any]]:
+    """The entries of a list that stay beside new ones; one that is acted on is never left out for the want of room.
+
+    Args:
+        status: What became of each.
+        before: The entries, by the names of their requests.
+        field: The list's name in `spec.rollout`.
+        added: How many come.
+
+    Raises:
+        ValueError: They are too many together.
+    """
+    states = {one.request: one.state for one in status.requests}
+    kept = {name: entry for name, entry in before.items() if states.get(name) != RequestState.OBSOLETE}
+    if len(kept) + added > _MOST:  # a revision that is not found may come yet
+        kept = {name: entry for name, entry in kept.items() if states.get(name) != RequestState.NOT_FOUND}
+    if len(kept) + added > _MOST:
+        raise ValueError(
+            f"spec.rollout.{field} would have {len(kept) + added} entries, and {_MOST} are the most; take out some "
+            "that are not needed any more (status.requests says what became of each) and try again"
+        )
+    return kept.values()
 
 
 def _entry(entry: RollbackTo) -> dict[str, str]:

@@ -69,7 +69,7 @@ async def follow(
     Raises:
         ClusterError: The first look failed. A later one that fails is said, and the next one is made.
     """
-    show, before = show or _page, ""
+    show, before, shown = show or _page, "", ""
     while True:
         try:
             text = await _look(client, name, namespace, everywhere=everywhere)
@@ -77,11 +77,11 @@ async def follow(
             if not before:
                 raise
             text = f"{before}\n\nNot read since then: {' '.join(str(error).split())}"
-            show(text)
         else:
-            if text != before:
-                show(text)
             before = text
+        if text != shown:
+            show(text)
+            shown = text
         await wait(INTERVAL)
 
 

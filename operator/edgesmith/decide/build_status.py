@@ -41,6 +41,7 @@ def known(states: Sequence[BuildState], build: BuildState, previous: Mapping[str
     found: dict[str, Any] = {"built_image": build.built, "alternative": build.alternative if build.image else None}
     if build.tagged is None:
         found["built_image"] = before.get("builtImage") or before.get("image")
+    found["waiting_since"] = None if build.alternative else build.waiting_since
     found["refused"] = tuple(one for state in states for one in _refused(state, previous))[:_REFUSED]
     found["builds"] = tuple(_build(one, previous) for one in states if one.alternative)
     if build.report:
@@ -82,6 +83,7 @@ def _build(state: BuildState, previous: Mapping[str, Any]) -> VariantBuild:
         state=phase,
         reason=state.reason,
         message=bounded(state.message) or None,
+        waiting_since=state.waiting_since,
         renamed=bounded(renamed) or None,
     )
 

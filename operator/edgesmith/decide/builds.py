@@ -28,7 +28,7 @@ from edgesmith.decide.pictures import declared
 from edgesmith.decide.plan import StartBuild
 from edgesmith.decide.retry import REGISTRY_LAG, failed, remaining
 from edgesmith.decide.settings import Settings
-from edgesmith.decide.sites import awaited_message, overdue, pause
+from edgesmith.decide.sites import awaited_message, overdue, pause, waiting_since
 from edgesmith.decide.snapshot import (
     BuildJob,
     ForeignImage,
@@ -73,6 +73,8 @@ class BuildState:
     """Whether a Job of the present attempt has tried it in vain."""
     made: str | None = None
     """Digest of the image that a Job says it made for it; None where none says so any more."""
+    waiting_since: str | None = None
+    """Since when the registry is known not to have it, where another installation is to make it."""
 
     @property
     def tagged(self) -> str | None:
@@ -225,7 +227,9 @@ def _state(snapshot: Snapshot, profile: DeviceProfile, build: Build, now: dateti
     here = snapshot.settings.builds
     tried = jobs.tried_in_vain if here else overdue(snapshot, profile.metadata.name, build, now)
     found = replace(
-        _not_found(snapshot, profile, build, jobs, known=held.image if held else None, now=now), tried=tried
+        _not_found(snapshot, profile, build, jobs, known=held.image if held else None, now=now),
+        tried=tried,
+        waiting_since=None if here else waiting_since(snapshot, profile.metadata.name, build, now),
     )
     return replace(found, built=held.built or None) if held and found.image else found
 
@@ -292,7 +296,7 @@ def _unanswered(profile: DeviceProfile, build: Build, problem: RegistryProblem |
 def _awaited(snapshot: Snapshot, profile: DeviceProfile, build: Build, known: str | None, now: datetime) -> BuildState:
     """The registry holds no such image, and another installation is to make it."""
     message = awaited_message(snapshot, profile.metadata.name, build)
-    again = pause(snapshot, build, now)
+    again = pause(snapshot, profile.metadata.name, build, now)
     return BuildState(profile, build, "Waiting", known, None, Reason.WAITING_FOR_BUILD, message, None, again)
 
 

@@ -6,15 +6,12 @@ digests, and looks for it in its own registry.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any
 
-from edgesmith.api.conditions import ConditionType, Reason
 from edgesmith.api.names import short_hash
-from edgesmith.decide.entries import listed, time_of
+from edgesmith.decide.entries import past_text, time_of
 from edgesmith.decide.held import build_before
-from edgesmith.decide.snapshot import Snapshot, StrangeImage
+from edgesmith.decide.snapshot import RegistryProblem, Snapshot, StrangeImage
 from edgesmith_builder.contract import Build
 
 FIRST_PAUSE = 10.0
@@ -22,7 +19,7 @@ FIRST_PAUSE = 10.0
 LONGEST_PAUSE = 300.0
 """Seconds between two looks, at most; a build that comes after hours is seen after five minutes."""
 GROWTH = 4.0
-"""A pause is this part of the time that was waited already, so that it grows without anything being remembered."""
+"""A pause is this part of the time that was waited already, so that it grows with only the beginning remembered."""
 JITTER = 0.2
 """How far pauses of different builds differ, as a part of them: a thousand sites must not ask at the same second."""
 
@@ -46,31 +43,45 @@ def awaited_message(snapshot: Snapshot, profile: str, build: Build) -> str:
     )
 
 
+def waiting_since(snapshot: Snapshot, profile: str, build: Build, now: datetime) -> str | None:
+    """Since when the registry is known not to have a build, as the status has it; None where nothing is waited for.
+
+    A registry that does not answer for a while does not begin it anew: it may do so more often than once in PATIENCE.
+    """
+    before = build_before(snapshot.model.status, profile, build.key).get("waitingSince")
+    if _is_absent(snapshot, build):
+        return past_text(before, now)
+    asked = build.key in snapshot.images and not isinstance(snapshot.images[build.key], RegistryProblem)
+    return None if asked or before is None else past_text(before, now)
+
+
 def overdue(snapshot: Snapshot, profile: str, build: Build, now: datetime) -> bool:
     """Whether the others of a variant go on without a build: where the one that builds failed, nobody here is told.
 
     It joins them when it comes.
     """
     gone_on = build_before(snapshot.model.status, profile, build.key).get("state") == "Failed"
-    return gone_on or _waited(snapshot, now) >= PATIENCE
+    return gone_on or (_is_absent(snapshot, build) and _waited(snapshot, profile, build, now) >= PATIENCE)
 
 
-def pause(snapshot: Snapshot, build: Build, now: datetime) -> float:
+def pause(snapshot: Snapshot, profile: str, build: Build, now: datetime) -> float:
     """Seconds until the registry is to be asked again for a build."""
-    seconds = min(max(_waited(snapshot, now) / GROWTH, FIRST_PAUSE), LONGEST_PAUSE)
+    seconds = min(max(_waited(snapshot, profile, build, now) / GROWTH, FIRST_PAUSE), LONGEST_PAUSE)
     place = int(short_hash(f"{snapshot.model.metadata.uid} {build.key}", 8), 16) / 2**32
     return seconds * (1.0 - JITTER + 2 * JITTER * place)
 
 
-def _waited(snapshot: Snapshot, now: datetime) -> float:
-    return max(((now - since).total_seconds() for since in _waits_since(snapshot.model.status)), default=0.0)
+def _is_absent(snapshot: Snapshot, build: Build) -> bool:
+    """Whether the registry answered, and has no image that is the build."""
+    answer = snapshot.images.get(build.key)
+    return isinstance(answer, StrangeImage) or (answer is None and build.key in snapshot.images)
 
 
-def _waits_since(status: Mapping[str, Any]) -> Iterator[datetime]:
-    """Since when an EdgeModel waits for a build, by its status; nothing where it does not."""
-    for one in listed(status, "conditions"):
-        if one.get("type") == ConditionType.BUILDS_READY and one.get("reason") == Reason.WAITING_FOR_BUILD:
-            try:
-                yield time_of(str(one.get("lastTransitionTime")))
-            except (ValueError, OverflowError):
-                continue
+def _waited(snapshot: Snapshot, profile: str, build: Build, now: datetime) -> float:
+    """Seconds.
+
+    Those of this build alone: how long an EdgeModel has not been ready says nothing of it, since that may have had
+    another reason, or have been about another source.
+    """
+    since = waiting_since(snapshot, profile, build, now)
+    return (now - time_of(since)).total_seconds() if since is not None else 0.0

@@ -98,7 +98,7 @@ def _event_pod(
 ) -> dict[str, Any]:
     event = json.dumps(cloud_event(model, start, episode), sort_keys=True, separators=(",", ":"))
     environment: list[dict[str, Any]] = [
-        {"name": "EDGESMITH_EVENT_URI", "value": asked.uri},
+        {"name": "EDGESMITH_EVENT_URI", "value": _literal(asked.uri)},
         {"name": "EDGESMITH_EVENT", "value": _literal(event)},
     ]
     if asked.secret_ref is not None:
@@ -168,5 +168,5 @@ def _pod(container: dict[str, Any], selector: Mapping[str, str], settings: Setti
 
 
 def _literal(text: str) -> str:
-    """A variable's value as it is: Kubernetes would replace $(NAME) in it."""
-    return text.replace("$(", "$$(")
+    """A variable's value as it is: Kubernetes would replace $(NAME) in it, and takes every $$ for one $."""
+    return text.replace("$", "$$")

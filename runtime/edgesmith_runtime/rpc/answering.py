@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from edgesmith_runtime.errors import BadRequest, RequestError, Unavailable
 from edgesmith_runtime.http.limits import CROWDED
-from edgesmith_runtime.rpc.codes import Status, code_of, sentence_of
+from edgesmith_runtime.rpc.codes import Status, code_of, counted_as, sentence_of
 from edgesmith_runtime.rpc.content import content_of
 
 if TYPE_CHECKING:
@@ -88,12 +88,12 @@ class Answering:
         status = code_of(error)
         if status is Status.INTERNAL:
             _log.warning("inference failed: %s", error)
-        self._end(call, status, sentence_of(error))
+        self._end(call, status, sentence_of(error), counted_as(error))
 
     def left(self, call: Call) -> None:
         """Take note that a call's client wants no answer."""
         if not call.done:
-            self._count(call, Status.CANCELLED)
+            self._count(call, Status.CANCELLED.name)
 
     def drop(self, call: Call) -> None:
         """Let go of all that a call holds."""
@@ -163,19 +163,19 @@ class Answering:
         last = not call.method.streams
         if last:
             call.done = True
-            self._count(call, Status.OK)
+            self._count(call, Status.OK.name)
         call.side.send(call, message, last=last)
 
-    def _end(self, call: Call, status: Status, sentence: str = "") -> None:
+    def _end(self, call: Call, status: Status, sentence: str = "", counted: str | None = None) -> None:
         if call.done:
             return  # its answer, or another status, is on its way
         call.done = True
-        self._count(call, status)
+        self._count(call, counted or status.name)
         call.side.finish(call, status, sentence)
 
     def _release(self, call: Call) -> None:
         self._budget.release(self._peer, call.held)
         call.held = 0
 
-    def _count(self, call: Call, status: Status) -> None:
-        self._service.metrics.add("edgesmith_requests_total", "grpc", call.method.operation, status.name)
+    def _count(self, call: Call, code: str) -> None:
+        self._service.metrics.add("edgesmith_requests_total", "grpc", call.method.operation, code)

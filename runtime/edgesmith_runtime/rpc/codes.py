@@ -10,10 +10,14 @@ from edgesmith_runtime.errors import AnswerFailed, BadRequest, NotFound, TooLarg
 if TYPE_CHECKING:
     from edgesmith_runtime.errors import RequestError
 
-__all__ = ["Crowded", "Status", "code_of", "sentence_of"]
+__all__ = ["Crowded", "Status", "code_of", "counted_as", "sentence_of"]
 
 _LONGEST_SENTENCE: Final = 1000
 """Characters of an error; clients take no more than 8 KiB of trailing metadata."""
+
+
+_TOO_LARGE: Final = "TOO_LARGE"
+"""What a message over the limit is counted as; gRPC has one status for it and for a server that is full."""
 
 
 class Status(enum.IntEnum):
@@ -47,6 +51,11 @@ _CODES: Final[dict[type[RequestError], Status]] = {
 def code_of(error: RequestError) -> Status:
     """The status that an error is answered with."""
     return _CODES.get(type(error), Status.INTERNAL)
+
+
+def counted_as(error: RequestError) -> str:
+    """What an error is counted as: its status, and apart from load what is the client's own doing, as over HTTP."""
+    return _TOO_LARGE if type(error) is TooLarge else code_of(error).name
 
 
 def sentence_of(error: RequestError) -> str:

@@ -13,7 +13,7 @@ from edgesmith_runtime.extensions import REFUSED, REFUSED_CALLS, model_statistic
 from edgesmith_runtime.inference import inference
 from edgesmith_runtime.modelconfig import model_config
 from edgesmith_runtime.protocol import inference_pb2 as messages
-from edgesmith_runtime.rpc.codes import Status, code_of, sentence_of
+from edgesmith_runtime.rpc.codes import Status, counted_as, sentence_of
 from edgesmith_runtime.service import EXTENSIONS, SERVER_NAME, Service
 from edgesmith_runtime.signature import VERSION
 from edgesmith_runtime.version import VERSION as SERVER_VERSION
@@ -121,20 +121,20 @@ class InferenceMethods:
         return asyncio.ensure_future(self._streamed(_Asked(content)))
 
     async def _streamed(self, asked: _Asked) -> bytes:
-        code = Status.CANCELLED
+        code = Status.CANCELLED.name
         try:
             answered = await self._infer(asked, final=True)
-            code = Status.OK
+            code = Status.OK.name
             return prefix(_INFER_RESPONSE, len(answered)) + answered
         except RequestError as error:
-            code = code_of(error)
+            code = counted_as(error)
             if (identity := asked.identity) is None:
                 raise
             response = messages.ModelStreamInferResponse(error_message=sentence_of(error))
             response.infer_response.id = identity
             return response.SerializeToString()
         finally:
-            self._service.metrics.add("edgesmith_requests_total", "grpc", "infer", code.name)
+            self._service.metrics.add("edgesmith_requests_total", "grpc", "infer", code)
 
     def _infer(self, asked: _Asked, *, final: bool = False) -> asyncio.Future[bytes]:
         start = time.perf_counter()
