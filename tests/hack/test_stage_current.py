@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from played import Answer, Played, refused
 from stand_ins import StandIns
 
+from edgesmith.api.names import node_label
 from edgesmith_stage import demo, install, surface
 from edgesmith_stage.errors import StageError
 from edgesmith_stage.ground import current, kubeconfig_environment
@@ -88,8 +89,9 @@ def test_what_the_demo_makes_has_its_mark_before_anything_is_installed(calls: St
     ],
 )  # fmt: skip
 def test_what_is_there_and_is_not_the_demos_is_not_taken_over(
-    calls: StandIns, answer: dict[str, str], says: str
+    calls: StandIns, monkeypatch: pytest.MonkeyPatch, answer: dict[str, str], says: str
 ) -> None:
+    monkeypatch.setattr(demo, "push_images", lambda _: pytest.fail("images were pushed before"))
     for kind in ("edgemodels", "deviceprofiles"):
         calls.answer(found("customresourcedefinitions", f"{kind}.edgesmith.dev"))
     calls.answer(answer)
@@ -139,6 +141,25 @@ def test_down_removes_what_is_marked(calls: StandIns) -> None:
         "kubectl delete namespace edgesmith-system --ignore-not-found",
         "helm uninstall edgesmith --ignore-not-found --wait --namespace edgesmith-system",
     ]
+
+
+def test_the_operator_stays_until_it_has_taken_its_label_off(calls: StandIns, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls.answer(found("namespaces", "edgesmith-system", **{"edgesmith.dev/demo": "true"}))
+    label = {node_label("default", surface.NAME): "1"}
+    calls.answer({"kubectl get nodes": json.dumps({"items": [{"metadata": {"name": "pi-07", "labels": label}}]})})
+    asked: list[bool] = []
+
+    def until(condition: Callable[[], bool], **_: object) -> None:
+        asked.append(condition())
+        assert len(calls.starting("kubectl delete")) == 1
+        assert calls.starting("helm") == []
+        calls.answer({"kubectl get nodes": json.dumps(NODES)})
+        asked.append(condition())
+
+    monkeypatch.setattr(demo, "until", until)
+    demo.down("current")
+    assert asked == [False, True]
+    assert len(calls.starting("helm uninstall")) == 1
 
 
 def test_down_asks_for_no_kind_that_the_cluster_lacks(calls: StandIns) -> None:
