@@ -20,6 +20,7 @@ from edgesmith_runtime.reporting import HELP, add_report
 from edgesmith_runtime.room import HELP as ROOM
 from edgesmith_runtime.room import add_room
 from edgesmith_runtime.sampling.arguments import add_sampling
+from edgesmith_runtime.sigterm import end_at_sigterm, end_within_native_code
 from edgesmith_runtime.uplink.arguments import add_uplink
 from edgesmith_runtime.waiting import wait
 
@@ -176,12 +177,14 @@ def _selftest(options: argparse.Namespace) -> int:
     # Imported here: an engine takes half a second, which `--help` should not.
     from edgesmith_runtime.selftest import self_test  # noqa: PLC0415 - see above
 
+    end_at_sigterm()
     finding = self_test(
         options.bundle,
         threads=options.threads or default_threads(),
         limits=_limits(options),
         max_latency_ms=options.max_latency_ms,
         max_memory_bytes=options.max_memory_bytes,
+        before_loading=end_within_native_code,
     )
     return report(finding, options.termination_log, always=options.report)
 

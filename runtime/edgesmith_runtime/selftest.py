@@ -17,6 +17,7 @@ from edgesmith_runtime.termination import Finding, Reason
 from edgesmith_runtime.trial import TrialFailed, try_server
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from edgesmith_runtime.bundle import Bundle
@@ -38,6 +39,7 @@ def self_test(
     limits: Limits,
     max_latency_ms: float | None = None,
     max_memory_bytes: int | None = None,
+    before_loading: Callable[[], None] | None = None,
 ) -> Finding:
     """Test a bundle on this device.
 
@@ -47,6 +49,7 @@ def self_test(
         limits: What the server lets clients ask.
         max_latency_ms: The gate on the 95th percentile of one run's time, in milliseconds.
         max_memory_bytes: The gate on the most memory that the server has resident.
+        before_loading: Called once the server was tried, before this process loads the model itself.
 
     Returns:
         What was found; never raises for a bundle that fails.
@@ -61,6 +64,8 @@ def self_test(
             failure = Finding(error.reason, str(error), engine=bundle.engine)
             if error.signalled:
                 return failure
+        if before_loading is not None:
+            before_loading()
         loaded = load(folder, threads=threads, max_batch=limits.batch)
     except LoadFailed as error:
         return error.finding

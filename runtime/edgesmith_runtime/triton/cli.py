@@ -10,6 +10,7 @@ from edgesmith_runtime.device import default_threads
 from edgesmith_runtime.logs import set_up_logging
 from edgesmith_runtime.parsing import Parser
 from edgesmith_runtime.room import HELP, add_room
+from edgesmith_runtime.sigterm import end_at_sigterm
 from edgesmith_runtime.waiting import wait
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def _serve(options: argparse.Namespace) -> int:
 def _selftest(options: argparse.Namespace) -> int:
     from edgesmith_runtime.triton.selftest import Asked, self_test  # noqa: PLC0415 - `--help` needs none of it
 
+    end_at_sigterm()
     finding = self_test(
         options.bundle,
         Asked(
