@@ -19,6 +19,7 @@ import numpy as np
 import onnx
 import pytest
 from cutting import CuttingProxy
+from graphs import begin_anew
 from minio import Minio
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -298,6 +299,12 @@ def base_pusher() -> Callable[..., Any]:
 
 
 Classifier = Callable[..., onnx.ModelProto]
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers() -> None:
+    """Models and sets of a test are the same whichever tests ran before."""
+    begin_anew()
 
 
 @pytest.fixture

@@ -25,8 +25,13 @@ node: Any = helper.make_node
 rng = np.random.default_rng(20)
 
 
+def begin_anew() -> None:
+    """From here on the numbers are those of every beginning."""
+    rng.bit_generator.state = np.random.default_rng(20).bit_generator.state
+
+
 def numbers(*shape: int) -> NDArray[np.float32]:
-    """Normal numbers, others each time within a run and the same in each run."""
+    """Normal numbers, others each time within a test of the builder and the same in each run of it."""
     return rng.normal(size=shape).astype(np.float32)
 
 
