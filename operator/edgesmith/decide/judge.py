@@ -214,8 +214,10 @@ def _progress(case: _Case) -> tuple[RevisionState, Step | None, int]:
         if not held:
             return target, step, missing
         target = replace(target, steps=number + 1, lost=(), promoted=target.promoted + early)
-    if case.own or last is None:
-        return (replace(target, proven=case.after) if case.own else target), None, 0
+    if case.own:
+        return replace(target, proven=case.after), None, 0
+    if last is None or _judged(replace(case, target=target), None).rolled_back:  # by what is known of all its steps
+        return target, None, 0
     number, step, quota = last
     target = replace(target, steps=min(target.steps, number), lost=())
     _, _, missing = _measured(replace(case, target=target), number, step, quota)
