@@ -16,19 +16,12 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from addresses import ADDRESSES, NO_ADDRESSES
 
 from edgesmith_builder.notify import Event, NotSent, deliver, notify
 
 KEY = b"0123456789abcdef01234567"
 EVENT = json.dumps({"specversion": "1.0", "id": "e1", "type": "dev.edgesmith.drift.began", "data": {"name": "grüße"}})
-
-
-NO_ADDRESSES = (
-    *("https://h/é", "https://h/?é", "https://h/a\x01b", "https://h/a\x7f", "https://h/a b", "https://h/a\nb"),
-    *("https://h:99999999/x", "https://h:x/", "https://h:0/", "https://a..b/", "https://.a/", f"https://{'a' * 64}/"),
-    *("https://[x/", "https://[x]/", "https://:443/", "https:///x"),
-)
-"""Most of these pass the pattern of the resource."""
 
 
 class Hook:
@@ -162,6 +155,11 @@ def test_what_cannot_be_sent_is_told(wrong: dict[str, str], caplog: pytest.LogCa
     (record,) = caplog.records
     assert "was expected" in record.message
     assert record.exc_info is None
+
+
+@pytest.mark.parametrize("uri", ADDRESSES)
+def test_what_the_resource_takes_can_be_sent_to(uri: str) -> None:
+    assert Event.read(environment(uri)).uri == uri
 
 
 def test_the_program_sends_it_and_logs_neither_secret_nor_event(hook: Hook) -> None:

@@ -184,6 +184,29 @@ def test_one_wrong_label_is_seen_and_a_tie_is_none(tmp_path: Path) -> None:
         engine.close()
 
 
+@pytest.mark.parametrize("wrong", [np.inf, -np.inf, np.nan])
+def test_what_is_not_finite_in_the_library_alone_is_otherwise(tmp_path: Path, wrong: float) -> None:
+    """No distance says so: infinity as the column's largest would allow any."""
+    line = LinearRegression().fit(X, X[:, 0])
+    facts = shaped_source(read(tmp_path, written(line)), {"features": 2}, WHAT)
+    engine = load_engine(facts.engine, facts.path, threads=1)
+
+    class Spoiled(Estimator):
+        """One answer is another."""
+
+        def answers(self, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
+            found = {name: np.array(values) for name, values in super().answers(rows).items()}
+            found["value"].reshape(-1)[7] = wrong
+            return found
+
+    try:
+        check_conversion(engine, Estimator(line), SAMPLES, "spec.evaluation", WHAT)
+        with pytest.raises(ModelInvalid, match=r"for 1 of the 90 samples .*the first is sample 7"):
+            check_conversion(engine, Spoiled(line), SAMPLES, "spec.evaluation", WHAT)
+    finally:
+        engine.close()
+
+
 def test_a_file_of_another_version_says_so(tmp_path: Path) -> None:
     def older(name: str, content: bytes) -> bytes:
         if name != "schema.json":

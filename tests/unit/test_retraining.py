@@ -11,9 +11,12 @@ from functools import cache
 from typing import Any
 
 import pytest
+from addresses import ADDRESSES, NO_ADDRESSES
 from clusters import Cluster, publish, three_nodes
+from pydantic import ValidationError
 from snapshots import NOW, SETTINGS
 
+from edgesmith.api.retraining import RetrainingEvent
 from edgesmith.cli import plan as planning
 from edgesmith.cluster import parse_drift
 from edgesmith.cluster.kinds import JOB
@@ -284,6 +287,17 @@ def test_what_is_said_arrives_as_it_was_said(text: str) -> None:
     told = {one["name"]: expanded(one["value"]) for one in container["env"]}
     assert told["EDGESMITH_EVENT_URI"] == uri
     assert json.loads(told["EDGESMITH_EVENT"])["data"]["source"]["uri"] == source.uri
+
+
+@pytest.mark.parametrize("uri", ADDRESSES)
+def test_where_an_event_can_be_sent_may_be_asked_for(uri: str) -> None:
+    assert RetrainingEvent(uri=uri).uri == uri
+
+
+@pytest.mark.parametrize("uri", [*NO_ADDRESSES, "https://h/#part", "https://h:65536/", "https://-h/"], ids=repr)
+def test_where_none_can_be_sent_is_refused_at_once(uri: str) -> None:
+    with pytest.raises(ValidationError, match="uri"):
+        RetrainingEvent(uri=uri)
 
 
 def test_what_nodes_say_is_no_reference_to_a_variable() -> None:

@@ -27,7 +27,7 @@ def check_conversion(engine: Engine, original: Original, samples: Samples, field
     """Ask both every sample of a set.
 
     What is said as a class, text or whole number must be equal, save where the library itself has two classes within
-    twice the tolerance. Numbers must be within the tolerance.
+    twice the tolerance. Numbers must be within the tolerance, and what is not finite the same.
 
     Args:
         engine: The converted model.
@@ -87,10 +87,20 @@ def _wrong(found: Mapping[str, NDArray[Any]], wanted: Mapping[str, NDArray[Any]]
             continue
         if given.shape != right.shape:
             return np.ones(count, bool)
-        scale = TOLERANCE * np.maximum(1.0 if name == "probabilities" else 0.0, np.abs(right).max(axis=0))
-        close |= (np.abs(given - right) > scale).any(axis=1)
+        finite = np.isfinite(right)
+        largest = np.abs(np.where(finite, right, 0)).max(axis=0)
+        scale = TOLERANCE * np.maximum(1.0 if name == "probabilities" else 0.0, largest)
+        close |= ~_near(given, right, np.where(finite, scale, 0)).all(axis=1)
         undecided |= _gap(right) <= 2 * float(scale.max())
     return close | (exact & ~undecided)
+
+
+def _near(given: NDArray[Any], right: NDArray[Any], scale: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which numbers lie within a scale; what is not finite has no distance, and has to be the same."""
+    with np.errstate(invalid="ignore"):
+        near = (np.abs(given - right) <= scale) | (given == right)
+    found: NDArray[np.bool_] = near | (np.isnan(given) & np.isnan(right))
+    return found
 
 
 def _other(given: NDArray[Any], right: NDArray[Any]) -> NDArray[np.bool_]:
@@ -107,7 +117,8 @@ def _strings(array: NDArray[Any]) -> NDArray[Any]:
 def _gap(scores: NDArray[Any]) -> NDArray[Any]:
     """Between the two largest of each row; of one score alone, from 0."""
     ordered = np.sort(scores, axis=1)
-    gap: NDArray[Any] = np.abs(ordered[:, -1] - (ordered[:, -2] if scores.shape[1] > 1 else 0.0))
+    with np.errstate(invalid="ignore"):  # two that are infinite have none
+        gap: NDArray[Any] = np.abs(ordered[:, -1] - (ordered[:, -2] if scores.shape[1] > 1 else 0.0))
     return gap
 
 

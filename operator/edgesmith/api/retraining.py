@@ -12,15 +12,23 @@ from edgesmith.api.units import PositiveDuration
 
 _Word = Annotated[str, Field(max_length=4096)]
 
+_LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = rf"(\[[0-9A-Fa-f:.]+\]|{_LABEL}(\.{_LABEL})*\.?)"
+_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_VISIBLE = '[!-"$-~]'
+"""ASCII that is printed, without a blank and `#`."""
+ADDRESS_PATTERN = f"^https?://{_HOST}(:{_PORT})?(/{_VISIBLE}*)?$"
+"""What an event can be sent to; whoever sends it refuses every other address, hours later."""
+
 
 class RetrainingEvent(Model):
     """Where a CloudEvent is sent."""
 
     uri: str = Field(
-        pattern=r"^https?://[A-Za-z0-9.:\[\]-]+(/[^ #]*)?$",
+        pattern=ADDRESS_PATTERN,
         max_length=1024,
-        description="Where it is sent to, by POST, in CloudEvents' structured mode: https://HOST/PATH.",
-        json_schema_extra=fits("must be https://HOST/PATH, or http:// of a Service inside the cluster"),
+        description="Where it is sent to, by POST, in CloudEvents' structured mode: https://HOST/PATH, in ASCII.",
+        json_schema_extra=fits("must be https://HOST/PATH in ASCII, or http:// of a Service inside the cluster"),
     )
     secret_ref: SecretRef | None = Field(
         None,
