@@ -168,8 +168,9 @@ class SelfTestKilled(Fault):
         for process in processes.everything():
             ours = "selftest" in process.arguments and f"{self._group}/" in _cgroups(process.pid)
             if ours and not self.kills and self._bundled(process.pid) == self._precision:
-                os.kill(process.pid, signal.SIGKILL)
-                self.kills += 1
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)
+                    self.kills += 1
 
     def _bundled(self, pid: int) -> str:
         try:
@@ -184,6 +185,7 @@ class Signalled(Fault):
 
     Attributes:
         found: what it was sent to.
+        places: the cgroups of those: a program that is two processes has one of a container.
     """
 
     def __init__(self, picks: Callable[[processes.Process], bool], sent: signal.Signals) -> None:
@@ -191,6 +193,7 @@ class Signalled(Fault):
         self._picks = picks
         self._sent = sent
         self.found: list[processes.Process] = []
+        self.places: set[str] = set()
 
     def __exit__(self, *exc: object) -> None:
         super().__exit__(*exc)
@@ -201,6 +204,8 @@ class Signalled(Fault):
         """Send it to what is new."""
         for process in processes.everything():
             if process not in self.found and self._picks(process):
+                if place := _cgroups(process.pid):
+                    self.places.add(place)
                 process.send(self._sent)
                 self.found.append(process)
 
@@ -278,10 +283,12 @@ def spoilt_blob(fleet: Fleet, digest: str) -> Iterator[None]:
 
 def kill_operator(fleet: Fleet) -> int:
     """SIGKILL the operator's process inside the test cluster's hub; the number of processes killed."""
-    found = operators(fleet.ground.name)
-    for pid in found:
-        os.kill(pid, signal.SIGKILL)
-    return len(found)
+    killed = 0
+    for pid in operators(fleet.ground.name):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            killed += 1
+    return killed
 
 
 def node_images(ground: Ground, node: str) -> list[str | Path]:

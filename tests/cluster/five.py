@@ -72,9 +72,9 @@ def made_ready(fleet: Fleet) -> dict[str, str]:
     return {node: found[key] for node, found in labels.items() if key in found}
 
 
-def not_pulled(fleet: Fleet) -> int:
-    """How many pods wait for an image that could not be pulled."""
-    pods = fleet.ground.kube.list("pods", fleet.namespace, {"edgesmith.dev/model": NAME})
+def not_pulled(fleet: Fleet, name: str = NAME) -> int:
+    """How many pods of an EdgeModel wait for an image that could not be pulled."""
+    pods = fleet.ground.kube.list("pods", fleet.namespace, {"edgesmith.dev/model": name})
     return sum("ImagePull" in json.dumps(pod["status"].get("initContainerStatuses", [])) for pod in pods)
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import yaml
 from services import Server, tool
 
+from edgesmith_stage.errors import StageError
+
 Object = dict[str, Any]
 
 EVERY = "1s"
@@ -72,8 +74,11 @@ class Prometheus:
 
     def _get(self, what: str, **asked: str) -> Any:
         url = f"http://{self._server.address}/api/v1/{what}?{urllib.parse.urlencode(asked)}"
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            return json.load(answer)["data"]
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return json.load(answer)["data"]
+        except OSError as error:
+            raise StageError(str(error)) from error
 
 
 def _job(monitor: Object, number: int, kubeconfig: Path) -> Object:

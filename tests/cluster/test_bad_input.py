@@ -12,6 +12,7 @@ import pytest
 from bad_input import in_vain, newer_edge_tpu, table
 from device_class import device_class
 from faults import Signalled, builds, kill_operator
+from five import not_pulled
 
 from edgesmith.api.names import MODEL_LABEL, RETRY_ANNOTATION
 from edgesmith_stage.fleet import Fleet
@@ -88,7 +89,10 @@ def test_an_image_that_cannot_be_pulled_is_rolled_back(fleet: Fleet) -> None:
     before = fleet.servers("parts")
 
     with fleet.without_registry("edge-1", "edge-2"):
-        fleet.patch("parts", {"source": fleet.publish("2", "model-v2.onnx"), "rollout": {"progressDeadline": "10s"}})
+        fleet.patch("parts", {"source": fleet.publish("2", "model-v2.onnx"), "rollout": {"progressDeadline": "5m"}})
+        # The deadline is to end after the pull has failed, however busy the machine is.
+        until(lambda: not_pulled(fleet, "parts") >= 1, seconds=120, what="the canary to fail to pull")
+        fleet.patch("parts", {"rollout": {"progressDeadline": "10s"}})
         stalled = fleet.wait("parts", "Stalled", reason="RolledBack", seconds=240)
     assert "pull" in stalled["message"]
     until(lambda: all(s.ready for s in fleet.servers("parts").values()), seconds=60, what="the old revision to serve")
@@ -137,7 +141,7 @@ def test_builds_that_the_kernel_or_the_deadline_ends_are_named_and_stop_nothing_
         overdue = fleet.wait("hung", "Stalled", reason="BuildFailed", seconds=120)
         assert "was ended by its deadline" in overdue["message"], overdue
         assert "40 s (builder.deadlineSeconds)" in overdue["message"], overdue
-        assert len(hung.found) == 1, "it was started once"
+        assert len(hung.places) == 1, "it was started once"
         assert not any(one.alive for one in hung.found)
         fleet.wait_settled("good")
         assert fleet.servers("good")["edge-3"].revision != before
@@ -191,7 +195,7 @@ def test_a_build_that_a_signal_ends_each_time_is_named_and_served_once_nothing_e
         fleet.apply(fleet.manifest("killed", source, deviceProfiles={"names": ["panel-pc"]}, **ALONE))
         stalled = fleet.wait("killed", "Stalled", reason="BuildFailed", seconds=240)
         assert "the builder was ended: SIGKILL, exit code 137" in stalled["message"], stalled
-        assert len(killed.found) == 3, "it is tried twice more, and no more"
+        assert len(killed.places) == 3, "it is tried twice more, and no more"
 
     fleet.ground.kube("annotate", "edgemodel", "killed", "-n", fleet.namespace, f"{RETRY_ANNOTATION}=1")
     fleet.wait_settled("killed", 120)

@@ -144,8 +144,8 @@ def test_a_device_that_gets_another_id_keeps_its_server_and_the_next_one_gets_th
     (before,) = vision.pods(NAME).values()
     with Holders() as held:
         plugged.offer(USED)
-        until(lambda: _allocatable(vision, WITH) == "1" and len(plugged.allocated), seconds=60, what="one device")
         vision.patch(NAME, _version(vision))
+        vision.wait(NAME, "Reconciling", reason="Building", seconds=60)
         assert before in vision.pods(NAME).values()
         _settled_on_another(vision, before)
     (after,) = vision.pods(NAME).values()

@@ -35,19 +35,19 @@ def test_what_a_device_measures_decides(fleet: Fleet) -> None:
 @pytest.mark.lent
 def test_a_node_that_goes_offline_in_mid_trial_gives_way_to_another(fleet: Fleet) -> None:
     with _devices(fleet, {"name": "ONNXRuntime"}, NODE, OTHER):
-        optimize, rollout = {"objective": "Size"}, {"steps": [{"nodes": 1, "bake": "2s"}], "progressDeadline": "20s"}
+        optimize, rollout = {"objective": "Size"}, {"steps": [{"nodes": 1, "bake": "2s"}], "progressDeadline": "1m"}
         spec = {"deviceProfiles": {"names": [PROFILE]}, "optimize": optimize, "rollout": rollout}
         with Signalled(runs_self_test_on(fleet, NODE), signal.SIGSTOP) as stopped:
             fleet.apply(fleet.manifest(NAME, fleet.publish("1"), **spec))
             until(lambda: stopped.found, seconds=120, what="the first self-test of the trial to begin")
             fleet.cut(NODE)
+            until(lambda: NODE in fleet.not_ready(), seconds=60, what=f"{NODE} to be NotReady")
         until(
             lambda: _trials(fleet) and _trials(fleet)[0].get("lost"),
-            seconds=90,
+            seconds=180,
             what=f"{NODE} to be given up",
             detail=lambda: json.dumps(fleet.model(NAME).get("status")),
         )
-        assert NODE in fleet.not_ready()
         # A machine that is busy with other tests may need more: what the other node finds is to count.
         fleet.patch(NAME, {"rollout": {"progressDeadline": "5m"}})
         until(
@@ -92,7 +92,7 @@ def _decides(fleet: Fleet) -> None:
     """The second of the ladder wins by size; judged anew by latency, its own measurements say who does."""
     optimize = {"objective": "Size"}
     fleet.apply(fleet.manifest(NAME, fleet.publish("1"), deviceProfiles={"names": [PROFILE]}, optimize=optimize))
-    fleet.wait(NAME, "Reconciling", reason="Trial", seconds=90)
+    fleet.wait(NAME, "Reconciling", reason="Trial", seconds=240)
     assert fleet.servers(NAME) == {}, "nothing serves before it is known what"
     with OperatorKilled(fleet, chance=0.5, most=2) as killed:
         until(lambda: killed.kills, seconds=60, what="the operator to be killed")

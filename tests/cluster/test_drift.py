@@ -71,7 +71,7 @@ def _is_told(fleet: Fleet, node: str, requests: tuple[str, ...], folder: Path) -
     """What the server finds out comes home, and no request is lost for it."""
     ((_, server),) = fleet.servers(NAME).items()
     pods = fleet.pods(NAME)
-    with Load(fleet, NAME, [node], folder, *requests) as load:
+    with Load(fleet, NAME, [node], folder, *requests, patience=60) as load:
         said = fleet.wait(NAME, "Drifted", reason="NodesDrifted", seconds=180)
     lost = load.answers()[node].lost
     assert not lost, f"{node} lost {lost[:3]}"

@@ -69,6 +69,7 @@ def test_going_back_needs_no_link_after_the_kubelet_has_made_room(fleet: Fleet, 
     until(lambda: _started_anew(fleet) == 2, seconds=60, what="both to be ready again")
     pods = _pods(fleet)
     with _full_disk(fleet):
+        until(lambda: _pressed(fleet), seconds=60, what="the kubelet to say that its disk is full")
         until(lambda: not {unheld, UNUSED} & _images(fleet), seconds=90, what="what is not in use to go")
         until(lambda: not _pressed(fleet), seconds=60, what="the kubelet to have made room")
         assert held in _images(fleet)
@@ -168,8 +169,8 @@ def test_the_first_image_of_a_node_is_not_pulled_where_there_is_no_room(fleet: F
         assert "MiB free" in condition["message"]
         image = str(fleet.variants(NAME)[PROFILE]["image"])
         assert image not in _images(fleet), "it is not pulled"
-        until(lambda: _given(fleet, [NODE]) == {NODE: set()}, seconds=30, what="the node to be without a label again")
-        until(lambda: not fleet.pods(NAME), seconds=30, what="the pod that looked to be gone")
+        until(lambda: _given(fleet, [NODE]) == {NODE: set()}, seconds=90, what="the node to be without a label again")
+        until(lambda: not fleet.pods(NAME), seconds=90, what="the pod that looked to be gone")
         assert not _tainted(fleet), "the condition alone would have let it be pulled"
     fleet.patch(NAME, {"serving": {"port": fleet.model(NAME)["spec"]["serving"]["port"] + 10}})
     assert _serves(fleet) == image

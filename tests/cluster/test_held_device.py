@@ -30,7 +30,7 @@ def test_the_server_ends_once_all_is_pulled_and_the_winner_takes_its_place(fleet
         with DevicePlugin(fleet.ground.name, NODE, FRESH):
             names = {"deviceProfiles": {"names": [PROFILE]}, "optimize": {"objective": "Size"}}
             fleet.apply(fleet.manifest(NAME, fleet.publish("1"), **names))
-            fleet.wait_settled(NAME)
+            fleet.wait_settled(NAME, 300)
             assert _trial(fleet)["winner"] == "int8"
             _gives_it_up_and_gets_it_back(fleet)
     finally:
@@ -70,7 +70,14 @@ def _gives_it_up_and_gets_it_back(fleet: Fleet) -> None:
 
 def _state(fleet: Fleet) -> str:
     """Where the newest trial stands, and whether a pod has pulled everything."""
-    status = fleet.model(NAME)["status"]
+    while True:  # both of one moment: the status was the same before and after the pods were read
+        status = fleet.model(NAME)["status"]
+        said = _with_pods(fleet, status)
+        if fleet.model(NAME)["status"].get("trials") == status.get("trials"):
+            return said
+
+
+def _with_pods(fleet: Fleet, status: dict[str, Any]) -> str:
     pods = [
         [one["state"].get("terminated", {}).get("exitCode") for one in pod["status"].get("initContainerStatuses", [])]
         for pod in _trial_pods(fleet)

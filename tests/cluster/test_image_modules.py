@@ -10,7 +10,7 @@ import pytest
 from edgesmith_stage.ground import Ground
 from edgesmith_stage.shell import ROOT, run
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.timeout(600), pytest.mark.long]
 
 PACKAGES = {"builder": ("edgesmith_builder", "edgesmith_runtime"), "operator": ("edgesmith",)}
 VENDORS = ("onnxruntime_qnn",)
@@ -33,7 +33,7 @@ for name in sys.argv[1:]:
 @pytest.mark.parametrize("program", sorted(PACKAGES))
 def test_every_module_can_be_imported(program: str, bare_ground: Ground, tmp_path: Path) -> None:
     assert bare_ground.registry, "the images are those that the cluster runs"
-    run([sys.executable, ROOT / "hack/images", "extract", program, tmp_path / "root"], timeout=120)
+    run([sys.executable, ROOT / "hack/images", "extract", program, tmp_path / "root"], timeout=300)
     command: list[str | Path] = [
         "chroot",
         tmp_path / "root",
@@ -45,6 +45,6 @@ def test_every_module_can_be_imported(program: str, bare_ground: Ground, tmp_pat
         *PACKAGES[program],
     ]
     path = {"PYTHONPATH": "/opt/edgesmith/app:/opt/edgesmith/site", "ORT_DISABLE_TELEMETRY": "1"}
-    told = run(command, env=path, timeout=120)
+    told = run(command, env=path, timeout=300)
     lacking = [line for line in told.splitlines() if not line.endswith(VENDORS)]
     assert lacking == []

@@ -35,7 +35,7 @@ EVERY_SECONDS = 0.05 if CUT_SECONDS < 60 else 0.2
 """Between a node's requests: a longer cut needs no more of them, and other tests run beside it."""
 ANSWER_SECONDS = 10.0
 """Until a request counts as lost: other tests have the cores, and a pod gets what they leave."""
-RETURN_SECONDS = 30.0 if CUT_SECONDS < 60 else 75.0
+RETURN_SECONDS = 45.0 if CUT_SECONDS < 60 else 75.0
 """Without an answer when the line is back, at most. In a longer cut the kubelet finds out that its watches have ended,
 and asks for new ones less and less often, up to a minute apart (client-go's reflector: 30 s, and as much again by
 chance); before that it does not know that its pods were called unready."""

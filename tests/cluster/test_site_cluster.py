@@ -29,7 +29,7 @@ from edgesmith_stage.predict import predict
 from edgesmith_stage.shell import ROOT, run
 from edgesmith_stage.waiting import until
 
-pytestmark = [pytest.mark.timeout(420), pytest.mark.long]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.long]
 
 SITE = "site"
 NAME = "parts"
@@ -96,7 +96,7 @@ def test_a_site_answers_through_a_cut_of_uplink_and_power(fleet: Fleet, site: Gr
         waiting = until(lambda: _waiting(there), seconds=60, what="WaitingForBuild at the site")
     with phase("the hub builds"):
         fleet.apply(manifest)
-        fleet.wait(NAME, "Ready", reason="BuiltForSites", seconds=90)
+        fleet.wait(NAME, "Ready", reason="BuiltForSites", seconds=240)
     (job,) = fleet.ground.kube.list("jobs", fleet.namespace)
     key = job["metadata"]["labels"]["edgesmith.dev/build-key"]
     assert f"{site.registry}/models/{fleet.namespace}/models:{key} is not there" in waiting["message"]
@@ -111,6 +111,7 @@ def test_a_site_answers_through_a_cut_of_uplink_and_power(fleet: Fleet, site: Gr
 
     with Load(there, NAME, [NODE], tmp_path / "load") as load:
         until(lambda: load.answers()[NODE].asked > 5, seconds=60, what="answers at the site")
+        until(lambda: _reached(fleet.ground), seconds=60, what="the hub over the uplink")
         cluster("cut", "uplink", "--name", SITE)
         assert not _reached(fleet.ground)
         with phase("all of the site goes off"):
@@ -146,13 +147,14 @@ def test_a_site_that_only_a_file_reaches_runs_all_that_is_in_it(
     fleet.ground.kube.apply(device_class(PROFILE, {LABEL: "yes"}, toolchain=_FP32))
     fleet.apply(_manifest(fleet))
     with phase("the hub builds"):
-        fleet.wait(NAME, "Ready", reason="BuiltForSites", seconds=90)
+        fleet.wait(NAME, "Ready", reason="BuiltForSites", seconds=240)
     with phase("the hub exports"):
         _archive(
             fleet.ground, "export", NAME, "-n", fleet.namespace, "-f", archive, "--chart", ROOT / "charts/edgesmith"
         )
 
     assert not _reached(fleet.ground)
+    assert _reached(lonely), "its own registry"
     with phase("the site imports, into its registry and onto its node"):
         sent = json.loads(_archive(lonely, "import", archive, *target, "--manifests", manifests, "-o", "json"))
         _archive(lonely, "import", archive, *target, "--images-folder", folder)

@@ -41,7 +41,7 @@ UPDATED = "edge-4"
 CHANGE = "TensorRT was 10.3.0 and is 10.7.0"
 BOTH = {"steps": [{"nodes": 2, "bake": "2s"}], "maxUnavailable": 2}
 """Both nodes at once, where their order is not what is tested: a Triton takes ten seconds to pull and to start."""
-CANARY = {"steps": [{"nodes": 1, "bake": "6s"}], "maxUnavailable": 2}
+CANARY = {"steps": [{"nodes": 1, "bake": "15s"}], "maxUnavailable": 2}
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +123,16 @@ def test_a_device_that_changed_is_told_until_its_engines_are_there(boxes: Fleet,
     assert said == [("Normal", f"{STAND_IN}: {words}")]
 
     boxes.ground.kube("delete", "pod", before, "-n", boxes.namespace)
-    until(lambda: not _told(boxes), seconds=120, what="nothing to be told", detail=lambda: _status(boxes))
+    until(lambda: _serves_instead_of(boxes, before), seconds=120, what="a pod anew", detail=lambda: _status(boxes))
     boxes.wait_settled("recompiled", 120)
     assert _told(boxes) == []
     assert CHANGE not in _status(boxes)
+
+
+def _serves_instead_of(fleet: Fleet, pod: str) -> bool:
+    """Whether another pod than before has tested itself and serves."""
+    server = fleet.servers("recompiled").get(UPDATED)
+    return server is not None and server.pod != pod and server.ready
 
 
 def _told(fleet: Fleet) -> list[dict[str, Any]]:
@@ -228,6 +234,7 @@ def _drains(fleet: Fleet, server: Server) -> None:
     inputs, _ = surface.samples(1)
     with kube.forward(server.pod, 8000, fleet.namespace) as port:
         client = tritonclient.http.InferenceServerClient(f"127.0.0.1:{port}")
+        assert client.is_server_live()
         kube("delete", "pod", server.pod, "-n", fleet.namespace, "--wait=false")
         assert "deletionTimestamp" in (kube.get("pod", server.pod, fleet.namespace) or {})["metadata"]
         tensor = tritonclient.http.InferInput("image", [1, 1, 64, 64], "FP32")

@@ -12,7 +12,7 @@ from faults import Watched
 from edgesmith_stage.fleet import Fleet
 from edgesmith_stage.waiting import until
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.long]
+pytestmark = [pytest.mark.timeout(700), pytest.mark.long]
 
 FIRST, SECOND = "turns-first", "turns-second"
 PROFILE, LABEL, SITE = "turns", "edgesmith-test/turns", "edgesmith-test/site"
@@ -51,7 +51,7 @@ def test_two_rollouts_at_once_take_turns_on_every_node_and_one_goes_site_by_site
             parted.patch(name, {"serving": {"resources": {"limits": {"memory": "300Mi"}}}})
         until(
             lambda: all(_updated(parted, name, before[name]) for name in (FIRST, SECOND)),
-            seconds=150,
+            seconds=300,
             what="both to be updated on every node",
             detail=lambda: str([parted.model(name).get("status") for name in (FIRST, SECOND)]),
         )
