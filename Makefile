@@ -97,7 +97,7 @@ tiers-on-six-nodes:
 	@red=0; for tier in on-the-cluster of-builds; do $(MAKE) tier-$$tier || red=1; done; exit $$red
 
 tier-on-an-api-server:
-	@EDGESMITH_REQUIRE_ALL=1 $(PY) -m pytest $(SELECT) tests/api
+	@EDGESMITH_REQUIRE_ALL=1 $(PY) -m pytest $(SELECT) --timeout=600 tests/api
 
 tier-beside:
 	@EDGESMITH_REQUIRE_ALL=1 EDGESMITH_TIER=beside $(PY) -m pytest $(SELECT) $(BESIDE)

@@ -113,6 +113,15 @@ class Kubelets:
                 alive = self._nodes - self._cut
             for name in sorted(alive):
                 self.server.try_patch("leases", name, {"spec": _heartbeat(name)}, _LEASES)
+                self._go_on(name)
+
+    def _go_on(self, name: str) -> None:
+        """A kubelet that stood still for the grace period of nodes says that its node is Ready once it goes on."""
+        status = (self.server.get("nodes", name) or {}).get("status") or {}
+        if any(one["type"] == "Ready" and one["status"] == "Unknown" for one in status.get("conditions") or []):
+            with self._lock:
+                if name in self._nodes - self._cut:
+                    self.heal(name)
 
     def _follow_pods(self) -> None:
         version = ""

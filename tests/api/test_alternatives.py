@@ -8,7 +8,7 @@ from typing import Any
 from apiserver import ApiServer, Object, wait_for
 from build_outcomes import fail_build, finish_build, push_build
 from kubelets import GOOD, Kubelets, container_status
-from operator_process import Operator, device_profile, edge_model, wait_condition
+from operator_process import Operator, condition, device_profile, edge_model, wait_condition
 
 from edgesmith.api.names import BUILD_KEY_LABEL, TRIAL_LABEL
 
@@ -72,8 +72,12 @@ async def test_builds_of_all_one_trial_and_what_wins_is_rolled_out(
     words = {"reason": "InterfaceMismatch", "retry": False, "message": "svm takes other inputs."}
     fail_build(server, jobs["svm"], json.dumps(words))
     await finish(server, namespace, operator, jobs["source"])
-    waiting = wait_condition(server, namespace, "parts", "BuildsReady", "Building")
-    assert "waits for the build of" in waiting["message"]
+
+    def alone() -> bool:
+        said = condition(server, namespace, "parts", "BuildsReady") or {}
+        return said.get("reason") == "Building" and "waits for the build of gru:" in said["message"]
+
+    wait_for("gru alone is awaited", alone)
     image = await finish(server, namespace, operator, jobs["gru"])
 
     def trial() -> Object | None:

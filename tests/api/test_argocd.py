@@ -186,7 +186,13 @@ def _a_node_that_is_away_leaves_it_healthy(site: Site) -> None:
     wait_for("Argo CD tells of it", lambda: "1 NotReady" in site.health()["message"])
     assert site.argo.stands("edgesmith") == ("Synced", "Healthy")
     (running,) = site.server.items("daemonsets", NAMESPACE)
-    assert running["status"]["numberReady"] == 1, "its DaemonSet lacks a pod"
+    name = running["metadata"]["name"]
+
+    def ready() -> int:
+        found: int = (site.server.get("daemonsets", name, NAMESPACE) or {})["status"]["numberReady"]
+        return found
+
+    wait_for("its DaemonSet lacks a pod", lambda: ready() == 1)
     tree = wait_for("its tree has looked at the pod", lambda: _tree_with_the_pod_that_is_away(site))
     assert {one["kind"] for one in tree if "health" in one} >= {"EdgeModel", "DaemonSet", "Service", "Pod"}
     assert {one["health"]["status"] for one in tree if "health" in one} == {"Healthy"}

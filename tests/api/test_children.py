@@ -49,6 +49,7 @@ async def test_a_node_that_returns_has_kept_its_server(
     before = pods(server, namespace)
     kubelets.cut(nodes[1])
     wait_for("it is NotReady", lambda: not is_ready(server, nodes[1]))
+    wait_for("the operator has counted that", lambda: _counts(server, namespace) == (2, 1))
     kubelets.heal(nodes[1])
     wait_for("it is Ready", lambda: is_ready(server, nodes[1]))
     wait_for("the EdgeModel is Ready everywhere", lambda: _serving(server, namespace))

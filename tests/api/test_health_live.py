@@ -148,4 +148,6 @@ def _deletion(seen: Seen) -> None:
         if "deletionTimestamp" in event["object"]["metadata"]:
             seen.objects["deleting"] = event["object"], "Pending deletion"
             break
+    else:
+        raise AssertionError("no event of its deletion came")
     wait_for("it is gone", lambda: not seen.model())

@@ -138,4 +138,5 @@ def test_a_look_that_failed_says_so_in_the_builders_words(
     fail_build(server, one_job(server, namespace, RESOLVE_LABEL), json.dumps(failure))
     stalled = wait_condition(server, namespace, "parts", "Stalled", "SourceNotFound")
     assert stalled["message"] == "spec.source.uri: nothing is there."
+    operator.wait_idle()
     assert server.items("jobs", namespace, BUILD_KEY_LABEL) == []

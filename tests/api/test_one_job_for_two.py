@@ -31,7 +31,7 @@ async def test_one_job_builds_for_both_and_is_made_again_when_its_owner_goes(
     operator.start()
     for name in names:
         wait_condition(server, namespace, name, "Reconciling", "Building")
-    (job,) = server.items("jobs", namespace)
+    (job,) = wait_for("a Job", lambda: server.items("jobs", namespace))
     owner = job["metadata"]["labels"][MODEL_LABEL]
     (other,) = names - {owner}
     deleted = datetime.now(UTC)

@@ -149,7 +149,7 @@ async def test_labels_are_swept_when_the_edge_model_goes_and_when_it_went_unseen
     kubelets.add(node, f"{namespace}-device")
     server.patch("nodes", node, {"metadata": {"labels": {gone: "0123456789", "keep": "me"}}})
     await roll_out(server, namespace, kubelets, operator, [])
-    assert gone not in node_labels(server, node)
+    wait_for("it is swept", lambda: gone not in node_labels(server, node))
     assert labels(server, namespace)
     server.delete("edgemodels", "parts", namespace)
     wait_for("the label is swept", lambda: not labels(server, namespace))

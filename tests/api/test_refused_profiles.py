@@ -29,5 +29,6 @@ def test_a_builder_and_an_engine_without_an_image_are_named(
         stalled = wait_condition(server, namespace, toolchain.lower(), "Stalled", reason)
         assert says in stalled["message"]
         assert f"DeviceProfile '{namespace}-{toolchain.lower()}'" in stalled["message"]
+    operator.wait_idle()
     assert server.items("jobs", namespace) == []
     assert operator.end() == 0

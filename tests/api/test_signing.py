@@ -69,6 +69,7 @@ async def test_what_the_chart_says_of_signatures_holds_up_to_the_nodes(
     said = wait_condition(server, namespace, "parts", "Stalled", "SignatureMissing", seconds=60)["message"]
     assert f"{image} has the tag of the build for {profile} and no signature; it is not rolled out" in said
     assert f"The Secret '{SECRET}' must hold the private half of signing.publicKey" in said
+    operator.wait_idle()
     assert not labels(server, namespace)
 
     await sign(image, PrivateKey(ec.generate_private_key(ec.SECP256R1())))

@@ -82,6 +82,7 @@ def test_a_program_that_does_not_come_is_given_up_with_the_name_of_its_log(
     monkeypatch.setattr("edgesmith_cluster.sandbox.START_SECONDS", 0.5)
     with subprocess.Popen(["bash", "-c", "exec -a setsid sleep 60"]) as program:
         try:
+            wait_until(lambda: any(one.name == "setsid" for one in members(program)), what="it", seconds=PATIENCE)
             with pytest.raises(ClusterError, match=rf"containerd to start on edge-1 \(its log is {tmp_path / 'log'}\)"):
                 sandbox.started("containerd", lambda: members(program), where="edge-1", log=tmp_path / "log")
         finally:
