@@ -73,7 +73,10 @@ def check(world: World, plan: Plan) -> None:
 
 
 def _check_hold(world: World, plan: Plan) -> None:
-    """While paused, and outside of windows, nodes go back or get their first revision, and nothing else happens."""
+    """While paused, and outside of windows, nodes go back or get their first revision, and nothing else happens.
+
+    Where rollbackTo is met, all of them get what it puts in the place of another one.
+    """
     rollout = world.edge_model.spec.rollout
     closed = bool(rollout.windows) and not open_by_the_clock(rollout.windows, world.now)
     if not (rollout.paused or closed):
@@ -82,6 +85,8 @@ def _check_hold(world: World, plan: Plan) -> None:
     left = {entry.from_ for entry in rollout.rollback_to}
     marks = {one.name: one for one in plan.status.revisions}
     asked = {one.revision for one in plan.revisions} | {entry.revision for entry in rollout.rollback_to}
+    met = {one.request for one in plan.status.requests if one.state in ("InEffect", "Done")}
+    instead = {entry.revision for entry in rollout.rollback_to if f"rollbackTo[{entry.from_}]" in met}
     for move in plan.moves:
         label = world.nodes[move.node].labels.get(world.label)
         known = daemon_set_name(world.name, label or "") in world.revisions
@@ -97,7 +102,7 @@ def _check_hold(world: World, plan: Plan) -> None:
         failed = not _works(world, move.node) or _failed_there(world, move.node)
         untouched = move.label == label and move.next is None
         arrives = move.label == given and move.next is None and _takes_over(world, move.node, given)
-        goes_on = back or failed or untouched or arrives or move.revision in free & asked
+        goes_on = back or failed or untouched or arrives or move.revision in free & asked or move.revision in instead
         assert goes_on, (move, rollout, "it is held, and goes forward")
 
 

@@ -89,6 +89,27 @@ def test_a_promotion_may_be_committed_with_the_source_by_key_or_digest(kind: str
     assert world.labelled("b") == set(world.nodes)
 
 
+def test_a_promotion_by_a_key_of_two_profiles_is_done_once_both_have_held_their_steps() -> None:
+    world = fleet(8, LONG | {"steps": [{"nodes": 1, "bake": "10m"}]}, profiles=("amd64", "pc"))
+    world.publish("b")
+    runs(world, 2)
+    away = [name for name, node in world.nodes.items() if node.labels["device"] == "pc"]
+    for name in away:
+        world.devices[name].link = False
+    world.tick(120)
+    key = world.pass_().status.variants[0].build_key
+    world.ask(promote=[{"revision": key}], override=[key])
+    plan = runs(world, 6)
+    assert {one.profile: one.state for one in plan.status.variants} == {"amd64": "Complete", "pc": "Canary"}
+    assert (request(plan, "promote"), request(plan, "override")) == ("InEffect", "InEffect")
+    assert all(one.message.startswith("DeviceProfile pc: ") for one in plan.status.requests)
+    for name in away:
+        world.devices[name].link = True
+    world.tick(20)
+    plan = world.run_until("Complete", limit=40)
+    assert (request(plan, "promote"), request(plan, "override")) == ("Done", "Done")
+
+
 def test_a_promoted_canary_that_fails_is_rolled_back_all_the_same() -> None:
     world = fleet(6, LONG)
     world.publish("b", BAD)

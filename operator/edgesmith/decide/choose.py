@@ -10,7 +10,7 @@ from edgesmith.decide.back import go_back, stop_staging
 from edgesmith.decide.budget import BROUGHT_DOWN, Budget
 from edgesmith.decide.chosen import Chosen
 from edgesmith.decide.fleet import Lent, NodeState, RevisionState, Rules, ServerState
-from edgesmith.decide.hold import Hold, hold_of
+from edgesmith.decide.hold import Hold, hold_for, hold_of
 from edgesmith.decide.judge import Judgement
 from edgesmith.decide.lending import lend
 from edgesmith.decide.plan import Pending
@@ -30,26 +30,21 @@ def choose(judged: Judgement, rules: Rules, budget: Budget, now: datetime, left:
         now: The hub's time.
         left: Revisions of all variants that were rolled back, with why.
     """
-    chosen, hold = Chosen(), hold_of(rules, overridden=_overridden(judged))
+    chosen, hold = Chosen(), hold_for(judged, rules)
     stop_staging((node for node in judged.variant.unwell if node.label not in judged.revisions), left, chosen)
     go_back(judged, rules, budget, chosen)
     settle(judged, hold, budget, chosen)
     lend(judged, hold, budget, chosen)
-    if hold:
+    if hold and not judged.instead:
         _join(judged, budget, chosen, now)
     else:
         if judged.step and judged.target:
             _fill_step(judged, judged.target, budget, chosen, now)
-        _follow(judged, rules, budget, chosen, now)
+        _follow(judged, rules, budget, chosen, now, held=hold is not None)
     _explain(judged, hold, chosen)
     place(judged, budget, chosen)
     _say_full(judged, chosen)
     return chosen
-
-
-def _overridden(judged: Judgement) -> bool:
-    """Whether windows do not count: for the target alone, and not for what nodes get once that was rolled back."""
-    return judged.variant.overridden and judged.target is not None and judged.target.rolled_back is None
 
 
 def leave(nodes: Sequence[NodeState], rules: Rules, budget: Budget, left: Mapping[str, str]) -> Chosen:
@@ -134,8 +129,10 @@ def _rank(judged: Judgement, node: NodeState) -> tuple[int, int, str]:
     return (1 if node.failures or node.shaky else 0), order, node.name
 
 
-def _follow(judged: Judgement, rules: Rules, budget: Budget, chosen: Chosen, now: datetime) -> None:
-    """Move the other nodes to what is approved, those with least to lose first."""
+def _follow(
+    judged: Judgement, rules: Rules, budget: Budget, chosen: Chosen, now: datetime, *, held: bool = False
+) -> None:
+    """Move the other nodes to what is approved, those with least to lose first; `held`: not from another profile."""
     approved = judged.approved
     if approved is None:
         return
@@ -146,6 +143,7 @@ def _follow(judged: Judgement, rules: Rules, budget: Budget, chosen: Chosen, now
         if node.label != approved.revision
         and node.movable
         and node.name not in chosen.moves
+        and not (held and node.foreign)
         and _follows(judged, approved, node)
     ]
     for node in sorted(following, key=lambda node: (order[node.server], node.name)):

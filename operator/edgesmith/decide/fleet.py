@@ -163,6 +163,11 @@ class NodeState:
         """Whether it runs nothing: it has no revision, or makes its first one ready."""
         return not self.beside and (self.beside is not None or self.server is ServerState.NONE)
 
+    @property
+    def runs(self) -> str | None:
+        """The revision that it runs, whatever it makes ready beside that; None, or empty, where it runs none."""
+        return self.label if self.beside is None else self.beside
+
     def no_room(self, revision: str) -> bool:
         """Whether its disk had no room for a revision, and nothing says that it has now."""
         return bool(self.lack_of_room(revision))

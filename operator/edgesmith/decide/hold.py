@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from edgesmith.api.status import PendingReason
 from edgesmith.decide.fleet import RolloutPhase, Rules
+from edgesmith.decide.judge import Judgement
 
 _PAUSED = "spec.rollout.paused is true, so it keeps what it runs."
 
@@ -33,3 +34,14 @@ def hold_of(rules: Rules, *, overridden: bool = False) -> Hold | None:
         return None
     message = f"No window of spec.rollout.windows is open, so it keeps what it runs. {rules.opening.message}"
     return Hold(PendingReason.WINDOW_CLOSED, message, RolloutPhase.WAITING_FOR_WINDOW)
+
+
+def hold_for(judged: Judgement, rules: Rules) -> Hold | None:
+    """What holds a variant up; an override is for its target alone, not for what nodes get once that was rolled back.
+
+    Args:
+        judged: The variant.
+        rules: The rules.
+    """
+    target = judged.target
+    return hold_of(rules, overridden=judged.variant.overridden and target is not None and target.rolled_back is None)

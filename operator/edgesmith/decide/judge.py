@@ -39,6 +39,12 @@ class Judgement:
         return target if target and target.proven and not target.rolled_back else self.stable
 
     @property
+    def instead(self) -> str | None:
+        """The target where `spec.rollout.rollbackTo` puts it in the place of another one: no pause keeps it up."""
+        target = self.target
+        return target.revision if self.variant.left and target and not target.rolled_back else None
+
+    @property
     def rolled_back(self) -> Mapping[str, str]:
         """Why revisions were rolled back, in one sentence each."""
         return {one.revision: one.rolled_back for one in self.revisions.values() if one.rolled_back}

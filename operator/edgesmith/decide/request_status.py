@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from edgesmith.api.history import RequestState, RequestStatus
 from edgesmith.api.rollout import Promotion, RollbackTo
-from edgesmith.decide.fleet import Rules
-from edgesmith.decide.requests import ALL_STEPS, Requests
+from edgesmith.decide.fleet import NodeState, Rules
+from edgesmith.decide.requests import ALL_STEPS, Requests, Rollback
 from edgesmith.decide.rollout import Course
 
 BYTES = 4000
@@ -20,7 +21,21 @@ _FEW_WORDS = {
 }
 _DIGEST, _KEPT = 64, 12
 
+_LEFT_TO_DO = (
+    RequestState.REFUSED,
+    RequestState.IN_EFFECT,
+    RequestState.NOT_FOUND,
+    RequestState.DONE,
+    RequestState.OBSOLETE,
+)
+"""States by how much is left to do, the most first."""
+
 _Said = tuple[RequestState, str]
+
+_NOTHING: _Said = (
+    RequestState.NOT_FOUND,
+    "The build that is called so has nothing to roll out now; status.variants says why.",
+)
 
 
 def request_statuses(requests: Requests, courses: Iterable[Course], rules: Rules) -> tuple[RequestStatus, ...]:
@@ -35,15 +50,12 @@ def request_statuses(requests: Requests, courses: Iterable[Course], rules: Rules
     spec = requests.spec
     said: dict[str, _Said] = {}
     for promotion in spec.promote:
-        found = _called(requests, by_profile, promotion.revision)
-        said[f"promote[{promotion.revision}]"] = (
-            _promotion(found, promotion) if found else _nobody(requests, promotion.revision)
-        )
+        say = partial(_promotion, entry=promotion)
+        said[f"promote[{promotion.revision}]"] = _of_all(requests, by_profile, promotion.revision, say)
     for entry in spec.rollback_to:
         said[f"rollbackTo[{entry.from_}]"] = _rollback(requests, by_profile, entry)
     for word in spec.override:
-        found = _called(requests, by_profile, word)
-        said[f"override[{word}]"] = _override(found, rules) if found else _nobody(requests, word)
+        said[f"override[{word}]"] = _of_all(requests, by_profile, word, partial(_override, rules=rules))
     told = said if _size(said) <= BYTES else _few_words(said)
     return tuple(RequestStatus(request=name, state=state, message=message) for name, (state, message) in told.items())
 
@@ -63,16 +75,25 @@ def _named(word: str) -> str:
     return f"{kind}{colon}{digest[:_KEPT]}…" if len(digest) >= _DIGEST else word
 
 
-def _called(requests: Requests, courses: Mapping[str, Course], word: str) -> Course | None:
-    """The variant whose target a word names."""
-    return next(
-        (
-            course
-            for profile, course in courses.items()
-            if course.target and (one := requests.named(profile)) and one.is_called(word)
-        ),
-        None,
-    )
+def _of_all(requests: Requests, courses: Mapping[str, Course], word: str, say: Callable[[Course], _Said]) -> _Said:
+    """What is said of an entry by the variants that a word names: those whose target it is, or would be."""
+    found = {
+        profile: say(course)
+        for profile, course in courses.items()
+        if course.target and (one := requests.named(profile)) and one.is_called(word)
+    }
+    found |= dict.fromkeys(requests.waiting(word), _NOTHING)
+    peopled = {name: said for name, said in found.items() if name in courses and courses[name].variant.nodes}
+    return _least(peopled or found) or _nobody(requests, word)
+
+
+def _least(found: Mapping[str, _Said]) -> _Said | None:
+    """What is said by the variant that has most left to do, with its name where there are others; None without any."""
+    if not found:
+        return None
+    profile = min(found, key=lambda name: (_LEFT_TO_DO.index(found[name][0]), name))
+    state, message = found[profile]
+    return state, message if len(found) == 1 else f"DeviceProfile {profile}: {message}"
 
 
 def _nobody(requests: Requests, word: str) -> _Said:
@@ -109,14 +130,25 @@ def _override(course: Course, rules: Rules) -> _Said:
 
 
 def _rollback(requests: Requests, courses: Mapping[str, Course], entry: RollbackTo) -> _Said:
-    for profile, one in requests.rollbacks.items():
-        if one.entry != entry:
-            continue
-        if one.to is None:
-            return RequestState.REFUSED, one.problem
-        nodes = len(courses[profile].variant.on(one.left)) if profile in courses else 0
-        if nodes:
-            run = f"{nodes} node{'s' if nodes > 1 else ''}"
-            return RequestState.IN_EFFECT, f"Revision {one.to} takes the place of {one.left}, which is on {run} still."
-        return RequestState.DONE, f"Revision {one.to} has taken the place of {one.left}."
-    return _nobody(requests, entry.from_)
+    found = {
+        profile: _replaced(one, courses[profile].variant.nodes if profile in courses else ())
+        for profile, one in requests.rollbacks.items()
+        if one.entry == entry
+    }
+    return _least(found) or _nobody(requests, entry.from_)
+
+
+def _replaced(rollback: Rollback, nodes: Iterable[NodeState]) -> _Said:
+    if rollback.to is None:
+        return RequestState.REFUSED, rollback.problem
+    others = sum(_runs_another(node, rollback) for node in nodes)
+    if others:
+        run = f"{others} node{'s run' if others > 1 else ' runs'} another one still"
+        return RequestState.IN_EFFECT, f"Revision {rollback.to} takes the place of {rollback.left}; {run}."
+    return RequestState.DONE, f"Revision {rollback.to} has taken the place of {rollback.left}."
+
+
+def _runs_another(node: NodeState, rollback: Rollback) -> bool:
+    """Whether a node is yet to run what takes the place of another revision; one that is away counts on that alone."""
+    other = bool(node.runs) and node.runs != rollback.to and node.ready and not node.foreign
+    return other or node.runs == rollback.left

@@ -36,6 +36,9 @@ class Named(NamedTuple):
         return word in {self.revision, self.key} or self.image.endswith(f"@{word}")
 
 
+NO_NAMES: Mapping[str, Named] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Rollback:
     """An entry of rollbackTo that is about the revision that the spec asks for."""
@@ -52,32 +55,46 @@ class Rollback:
 class Requests:
     """What is asked of the revisions of one EdgeModel in this pass."""
 
-    def __init__(self, snapshot: Snapshot, asked: Mapping[str, Named], marks: Mapping[str, Mark]) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        asked: Mapping[str, Named],
+        marks: Mapping[str, Mark],
+        without: Mapping[str, Named] = NO_NAMES,
+    ) -> None:
         """Read them.
 
         Args:
             snapshot: Everything that is known of one EdgeModel.
             asked: The revision that the spec asks for, by the profile's name, before anything is rolled back.
             marks: What was found out about revisions.
+            without: The same where nothing of the builds that the spec asks for can be rolled out now, as gates refuse
+                it: what was rolled out of them before, with which nodes can be asked to go back, or the build's key.
         """
         self.spec = snapshot.model.spec.rollout
         self._known = [named(one) for one in snapshot.revisions]
         self.rollbacks: dict[str, Rollback] = {}
         """By the profile's name."""
-        for profile, one in asked.items():
+        called = {**{profile: one for profile, one in without.items() if one.revision}, **asked}
+        for profile, one in called.items():
             for entry in self.spec.rollback_to:
                 if one.is_called(entry.from_):
                     ours = [found for found in snapshot.revisions if found.profile == profile]
                     self.rollbacks[profile] = _rollback(entry, one, ours, marks, snapshot.gone)
                     break
-        self.targets = {profile: self._target(profile, one.revision) for profile, one in asked.items()}
-        """What nodes are to run, by the profile's name."""
         self.left = {profile: rollback.left for profile, rollback in self.rollbacks.items() if rollback.to is not None}
         """The revisions that are left, by the profile's name."""
+        self.targets = {
+            profile: self._target(profile, one.revision)
+            for profile, one in called.items()
+            if profile in asked or profile in self.left
+        }
+        """What nodes are to run, by the profile's name."""
         self._names = {
-            profile: next((known for known in self._known if known.revision == target), asked[profile])
+            profile: next((known for known in self._known if known.revision == target), called[profile])
             for profile, target in self.targets.items()
         }
+        self._without = {profile: one for profile, one in without.items() if profile not in self.targets}
 
     def _target(self, profile: str, revision: str) -> str:
         rollback = self.rollbacks.get(profile)
@@ -99,6 +116,10 @@ class Requests:
     def named(self, profile: str) -> Named | None:
         """What a profile's target may be called."""
         return self._names.get(profile)
+
+    def waiting(self, word: str) -> tuple[str, ...]:
+        """The profiles of which a word names builds that have nothing to roll out now."""
+        return tuple(profile for profile, one in self._without.items() if one.is_called(word))
 
     def exists(self, word: str) -> bool:
         """Whether a word names a revision that has a DaemonSet."""

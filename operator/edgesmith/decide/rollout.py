@@ -12,7 +12,7 @@ nodes to move, describe where each variant stands. The rules are those of docs/r
    of the desired ones. Only the newest revision is ever rolled back, and only to one that was proven before it.
 5. A node keeps what it runs until there is something approved to take its place.
 6. While the rollout is paused or no window is open, nodes go back and none that serves goes forward.
-7. A revision that rollbackTo leaves is rolled back; what takes its place is the target.
+7. A revision that rollbackTo leaves is rolled back; what takes its place is the target, and goes to all others, too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from edgesmith.decide.budget import budget_of, budget_within
 from edgesmith.decide.choose import choose, leave
 from edgesmith.decide.chosen import Chosen
 from edgesmith.decide.fleet import NodeState, RevisionState, RolloutPhase, Rules, ServerState, Variant
-from edgesmith.decide.hold import hold_of
+from edgesmith.decide.hold import hold_for
 from edgesmith.decide.judge import Judgement, judge
 from edgesmith.decide.partitions import Opened
 from edgesmith.decide.plan import Move, Pending
@@ -137,9 +137,9 @@ def _phase_forward(judged: Judgement, target: RevisionState, rules: Rules, *, mo
     variant = judged.variant
     if target.completed and _all_served(variant, target, rules.unavailable(len(variant.nodes))):
         return RolloutPhase.COMPLETE
-    if variant.left and any(map(judged.leaves, variant.on(variant.left))):
+    if judged.instead and any(_is_awaited_back(judged, node, target) for node in variant.nodes):
         return RolloutPhase.ROLLING_BACK
-    hold = hold_of(rules, overridden=variant.overridden)
+    hold = None if judged.instead else hold_for(judged, rules)
     given = variant.on(target.revision)
     if hold and (len(given) < len(variant.nodes) or any(node.staged for node in given)):
         return hold.phase
@@ -154,6 +154,14 @@ def _phase_forward(judged: Judgement, target: RevisionState, rules: Rules, *, mo
         for node in variant.unwell
     )
     return RolloutPhase.DEGRADED if failed and not moving else RolloutPhase.ROLLING_OUT
+
+
+def _is_awaited_back(judged: Judgement, node: NodeState, target: RevisionState) -> bool:
+    """Whether a node is yet to be given what rollbackTo asks for."""
+    if node.label == judged.variant.left:
+        return judged.leaves(node)
+    other = node.runs in judged.revisions and node.runs != target.revision
+    return other and node.movable and target.revision not in node.failures and not node.no_room(target.revision)
 
 
 def _all_served(variant: Variant, target: RevisionState, tolerated: int) -> bool:

@@ -75,7 +75,7 @@ def settle(judged: Judgement, hold: Hold | None, budget: Places, chosen: Moves) 
         elif node.serving and node.ready:
             chosen.switch(node, f"Revision {node.label} is ready beside the old server, which ends.")
         elif node.staged and node.movable:
-            held = None if left or node.bare else hold
+            held = None if left or node.bare or node.label == judged.instead else hold
             busy = "" if left or held else judged.variant.busy(node.name)
             if busy:
                 chosen.wait(node, PendingReason.NODE_BUSY, busy)

@@ -12,7 +12,7 @@ from edgesmith.decide.allowance import Allowance, Terms
 from edgesmith.decide.fleet import Partitions, RevisionState, Rules, Step
 from edgesmith.decide.marks import Mark, in_the_past, marks_of
 from edgesmith.decide.needs import Needs, needs_in, needs_of
-from edgesmith.decide.requests import REQUESTED, Named, Requests
+from edgesmith.decide.requests import NO_NAMES, REQUESTED, Named, Requests
 from edgesmith.decide.retry import requested
 from edgesmith.decide.snapshot import Revision, Snapshot
 from edgesmith.decide.window import opening_of
@@ -22,7 +22,12 @@ class RolloutTerms:
     """The terms of one EdgeModel's rollout. Made once per pass; nothing in it changes afterwards."""
 
     def __init__(
-        self, snapshot: Snapshot, profiles: Iterable[DeviceProfile], asked: Mapping[str, Named], now: datetime
+        self,
+        snapshot: Snapshot,
+        profiles: Iterable[DeviceProfile],
+        asked: Mapping[str, Named],
+        now: datetime,
+        without: Mapping[str, Named] = NO_NAMES,
     ) -> None:
         """Read them.
 
@@ -31,10 +36,11 @@ class RolloutTerms:
             profiles: The DeviceProfiles that can be used.
             asked: The revision that the spec asks for, by the profile's name.
             now: The hub's time.
+            without: What variants are called of which nothing can be rolled out now; see `Requests`.
         """
         self.now, self.attempt = now, requested(snapshot.model)
         self.marks = in_the_past(marks_of(snapshot.model.status), now)
-        self.requests = Requests(snapshot, asked, self.marks)
+        self.requests = Requests(snapshot, asked, self.marks, without)
         self.targets: Mapping[str, str] = self.requests.targets
         self.rules = rules_of(snapshot, now)
         """`spec.rollout`, as the planner reads it."""

@@ -17,6 +17,7 @@ from edgesmith.decide.builds import BuildState, build_states
 from edgesmith.decide.built_for_sites import only_built, states_of
 from edgesmith.decide.contestants import contestants
 from edgesmith.decide.fleet import NodeState, Variant
+from edgesmith.decide.held import held_revision
 from edgesmith.decide.judging import judged
 from edgesmith.decide.neighbours import Neighbours
 from edgesmith.decide.observe import Observation, observe
@@ -24,7 +25,7 @@ from edgesmith.decide.placement import Placement, placement
 from edgesmith.decide.profiles import Assignment, Resolved, assign, carries
 from edgesmith.decide.record import parse_record
 from edgesmith.decide.refusals import usable
-from edgesmith.decide.requests import Named
+from edgesmith.decide.requests import Named, named
 from edgesmith.decide.room import Room, room_for
 from edgesmith.decide.serving import revision_of
 from edgesmith.decide.sizes import with_sizes
@@ -83,7 +84,12 @@ class View:
             for name, state in self.builds.items()
             if state.image and name not in elsewhere
         }
-        self.terms = RolloutTerms(snapshot, self.resolved.profiles, asked, now)
+        without = {
+            name: self._without_image(name, state)
+            for name, state in self.builds.items()
+            if not (state.image or name in elsewhere)
+        }
+        self.terms = RolloutTerms(snapshot, self.resolved.profiles, asked, now, without)
         self.targets = self.terms.targets
         self.strategies = {one.metadata.name: strategy_of(one, model) for one in self.resolved.profiles}
         """How nodes change their revision, by the profile's name."""
@@ -140,6 +146,11 @@ class View:
         if state.report is not None:
             return room_for(state.image, state.report)
         return next((one.room for one in self.snapshot.staging if one.revision == target), None)
+
+    def _without_image(self, profile: str, state: BuildState) -> Named:
+        """What a variant is called of which nothing can be rolled out now: what its nodes run of its builds."""
+        held = held_revision(self.snapshot, profile, *self.contestants[profile].keys)
+        return named(held) if held else Named("", "", state.build.key)
 
     def _images(self, profile: str) -> dict[str, str]:
         """The image of each revision that has one, that of a target without a DaemonSet among them."""
