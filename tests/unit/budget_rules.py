@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from wall_clock import open_by_the_clock
+
+from edgesmith.api.names import parse_next
 from edgesmith.api.units import parse_share
 
 if TYPE_CHECKING:
@@ -33,3 +36,14 @@ def parts_of(world: World, limit: int) -> Iterator[tuple[Callable[[Iterable[str]
 
 def _picked(own: set[str], names: Iterable[str]) -> list[str]:
     return [name for name in names if name in own]
+
+
+def only_held(world: World, name: str) -> bool:
+    """Whether a node has made ready what it was given while a pause or a closed window keeps its old server there."""
+    rollout = world.edge_model.spec.rollout
+    closed = bool(rollout.windows) and not open_by_the_clock(rollout.windows, world.now)
+    given, staging = parse_next(world.nodes[name].labels.get(world.next_label))
+    pod = world.next_pods.get(name)
+    if not staging or pod is None or pod.revision != given or not (rollout.paused or closed):
+        return False
+    return pod.pulled and (pod.selftest is not None or world.staging.get(given) == "Pull")

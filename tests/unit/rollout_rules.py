@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from absent_rules import check_waits, counted_lost, died_of_it
-from budget_rules import limit_of, parts_of
+from budget_rules import limit_of, only_held, parts_of
 from ending_rules import check_endings
 from late_rules import late, late_before
 from listings import shuffled
@@ -224,7 +224,7 @@ def _check_staged(world: World, plan: Plan, rolled_back: set[str]) -> None:
         name
         for name, value in after.items()
         if value and world.reachable(name) and world.takes_pods(name) and world.nodes[name].labels["device"] in own
-        if name not in comes_and_goes
+        if name not in comes_and_goes and (name in moved or not (_works(world, name) and only_held(world, name)))
     ]
     labels = {name: one.label for name, one in moved.items()}
     forward = [name for name in fresh if _works(world, name) and not _leaves(world, name, rolled_back)]

@@ -56,6 +56,15 @@ def test_a_server_without_its_device_has_no_deadline_and_does_not_fail(shown: Po
     assert late.state.server is FAILED
 
 
+def test_a_node_that_failed_and_then_lost_its_device_is_late_after_the_deadline() -> None:
+    kept = record(FAILED, ago=3600).failed("did not become ready", "")
+    gone = see(starting(), kept=kept, after=10, **LACKS)
+    assert (gone.state.server, gone.state.unsteady, gone.state.late) == (FAILED, NOW + seconds(10), False)
+    at = 10 + DEADLINE.total_seconds()
+    assert not see(starting(), kept=gone.record, after=at - 1, **LACKS).state.late
+    assert see(starting(), kept=gone.record, after=at, **LACKS).state.late
+
+
 def test_the_next_start_with_the_device_is_judged() -> None:
     kept = observed(starting(**LOOPING), kept=record(ago=20), **LACKS)
     back = observed(starting(**LOOPING), kept=kept, after=10, **BACK)

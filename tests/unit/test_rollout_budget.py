@@ -16,7 +16,9 @@ from rollout_words import (
     OLD,
     OPEN,
     PROVEN,
+    REPLACE,
     RULES,
+    beside,
     fleet,
     moves,
     state_of,
@@ -27,8 +29,10 @@ from rollout_words import (
 from snapshots import NOW
 
 from edgesmith.api.status import PendingReason
+from edgesmith.api.window import Window
 from edgesmith.decide.fleet import Failure, RevisionState, RolloutPhase, ServerState
 from edgesmith.decide.rollout import Rollout, plan_rollout
+from edgesmith.decide.window import opening_of
 
 FULL = "As many nodes as spec.rollout.maxUnavailable allows (2) are without a ready server."
 TEN = with_rules(max_unavailable="20%")
@@ -191,6 +195,52 @@ def test_another_profiles_revision_is_kept_until_the_nodes_own_is_approved() -> 
     assert moves(onward) == {"n1": "new", "n2": "new"}
     stays = step(fleet("old+ their+", n1=theirs["n1"]), OLD, target=None)
     assert moves(stays) == {"n1": "old"}, "its profile's approved revision, though the newest is not known"
+
+
+HELD = ({"paused": True}, {"opening": opening_of((Window(start="01:00", end="02:00"),), NOW)})
+
+
+@pytest.mark.parametrize("limit", [1, "10%"])
+@pytest.mark.parametrize("hold", HELD)
+def test_nodes_that_wait_for_a_window_keep_nobody_on_what_was_rolled_back(
+    limit: int | str, hold: dict[str, Any]
+) -> None:
+    rules = with_rules(max_unavailable=limit, **hold)
+    waits = beside("new? old+ old+", staged=True)
+    waiting = variant(waits, OLD, PROVEN, strategy=REPLACE, stageable=frozenset({"new"}), name="a")
+    past, bad = replace(OLD, revision="past"), replace(PROVEN, revision="bad", rolled_back="It failed.")
+    text = "bad+<past bad+<past bad+<past"
+    left = variant(fleet(text, 7), past, bad, target="bad", strategy=REPLACE, name="b")
+    first, second = variants(waiting, left, rules=rules).courses
+    assert (moves(first), moves(second)) == ({}, {"n7": "past"})
+    assert {one.reason for one in first.pending} <= {PendingReason.PAUSED, PendingReason.WINDOW_CLOSED}
+    starts = variant(fleet("new? old+ old+"), OLD, PROVEN, strategy=REPLACE, name="a")
+    assert moves(variants(starts, left, rules=rules).courses[1]) == {}, "that is without a server"
+    onward = variants(waiting, left, rules=with_rules(max_unavailable=limit)).courses
+    assert [moves(one) for one in onward] == [{"n0": "new"}, {}], "it takes its place when it goes on"
+
+
+def test_a_node_that_waits_for_a_window_keeps_no_failed_one_and_no_new_one_from_its_place() -> None:
+    old = {"beside": "old", "beside_serving": True, "staged": True}
+    nodes = fleet("new*<old new+<old old+ new?", n3=old)
+    more: dict[str, Any] = {"strategy": REPLACE, "stageable": frozenset({"new", "old"})}
+    paused = with_rules(max_unavailable=1, paused=True)
+    assert moves(step(nodes, OLD, PROVEN, rules=paused, **more)) == {"n0": "old"}
+    assert moves(step((*nodes[1:], *fleet(".", 4)), OLD, PROVEN, rules=paused, **more)) == {"n4": "old"}
+    gone = fleet("new*<old new+<old old+ new?", n3=old | {"beside_serving": False})
+    assert moves(step(gone, OLD, PROVEN, rules=paused, **more)) == {}, "it is without a server"
+    back = fleet("new+<bad bad+ bad+ new?", n3=old | {"beside": "bad"})
+    bad = replace(PROVEN, revision="bad", proven=LONG_AGO, rolled_back="It failed.")
+    assert set(moves(step(back, OLD, bad, PROVEN, rules=paused, **more))) == {"n3"}, "it goes back, which nothing holds"
+
+
+def test_nodes_that_failed_and_then_lost_their_device_keep_the_others_for_the_deadline_alone() -> None:
+    lost = {"unsteady": NOW, "away": NOW}
+    rules = with_rules(max_unavailable=1)
+    text = "old+ old+ old+ old+ old+ old+ %old! %old!"
+    assert moves(step(fleet(text, n6=lost, n7=lost), OPEN, NEW, rules=rules)) == {}
+    late = fleet(text, n6=lost | {"late": True}, n7=lost | {"late": True})
+    assert moves(step(late, OPEN, NEW, rules=rules, after=86400)) == {"n0": "new"}
 
 
 LEAVING: dict[str, tuple[str, set[str], dict[str, str]]] = {

@@ -10,6 +10,7 @@ from rollout_words import (
     BAD,
     COMPLETED,
     LONG_AGO,
+    NEW,
     ODD,
     OLD,
     PROVEN,
@@ -19,10 +20,12 @@ from rollout_words import (
     fleet,
     moves,
     step,
+    with_rules,
     writes,
 )
 from snapshots import NOW
 
+from edgesmith.decide.fleet import Failure
 from edgesmith.decide.strategy import Strategy
 
 SERVED = {
@@ -70,3 +73,17 @@ def test_a_node_that_is_away_keeps_the_server_of_what_was_rolled_back_and_makes_
     nodes = tuple(replace(one, ready=False, away=NOW) for one in beside("new?", old="odd"))
     for strategy in (SURGE, REPLACE):
         assert writes(step((*nodes, *fleet("old+", 1)), OLD, known, BAD, strategy=strategy)) == {"n0": ("odd", None)}
+
+
+def test_held_a_node_that_serves_nothing_gets_what_was_completed_last_though_newer_ones_were_not() -> None:
+    paused = with_rules(paused=True)
+    mid = replace(PROVEN, revision="mid", proven=NOW - timedelta(hours=5))
+    older = replace(OLD, revision="older", proven=LONG_AGO - timedelta(days=1))
+    assert moves(step("old+ old+ mid+ mid+ .", OLD, mid, NEW, rules=paused)) == {"n4": "old"}
+    assert moves(step("old+ old+ mid+ mid+ .", older, OLD, mid, NEW, rules=paused)) == {"n4": "old"}
+    failed = fleet("old+ old+ mid+ mid+ .", n4={"failures": {"old": Failure()}})
+    assert moves(step(failed, OLD, mid, NEW, rules=paused)) == {}
+    assert moves(step(failed, older, OLD, mid, NEW, rules=paused)) == {"n4": "older"}
+    left = replace(OLD, rolled_back="spec.rollout.rollbackTo asks for revision older.")
+    assert moves(step("older+ older+ mid+ mid+ .", older, left, mid, NEW, rules=paused)) == {"n4": "older"}
+    assert moves(step("old+ old+ mid+ mid+ .", OLD, replace(mid, completed=NOW), NEW, rules=paused)) == {"n4": "mid"}

@@ -17,7 +17,9 @@ from typing import NamedTuple
 from edgesmith.api.status import PendingReason
 from edgesmith.decide.absent import kept_by_leaving, kept_places
 from edgesmith.decide.fleet import NodeState, Rules, ServerState
+from edgesmith.decide.hold import hold_for
 from edgesmith.decide.judge import Judgement
+from edgesmith.decide.staging import only_held
 
 BROUGHT_DOWN = frozenset({ServerState.STARTING, ServerState.FAILED})
 
@@ -29,7 +31,7 @@ class Budget:
     limit: int
     starting: int
     """Nodes on their way: those that start and are not late, those moved in this pass, and those that lent their device
-    to a trial."""
+    to a trial. Not those that only wait for a pause or a closed window to end."""
     down: int
     """Other nodes that count as unavailable: failed ones whose server does not answer, and those that carry what is not
     completed and lost their device and their server, or became NotReady, or come and go, and keep their place."""
@@ -144,16 +146,22 @@ def budget_of(
         trying: How many nodes pull what they are to try.
     """
     desired = sum(len(one.variant.nodes) for one in judgements)
-    starting = sum(_starts(node) for one in judgements for node in one.variant.unwell)
+    on_their_way = [node for one in judgements for node in _on_their_way(one, rules)]
     known = [_down(one, rules) for one in judgements]
     down = sum(one.counted for one in known)
     revisions = {name: state for one in judgements for name, state in one.revisions.items()}
     down += sum(kept_places(one, rules, now) for one in judgements) + kept_by_leaving(leaving, revisions, rules, now)
-    staged = sum(_starts(node) and node.beside_serving for one in judgements for node in one.variant.unwell)
+    staged = sum(node.beside_serving for node in on_their_way)
     pulling = trying + pulling_of(node for one in judgements for node in one.variant.unwell)
     desired += len(leaving)
     excused = frozenset(name for one in known for name in one.excused)
-    return Budget(rules.unavailable(desired), starting, down, staged, rules.pulling(desired), pulling, excused)
+    return Budget(rules.unavailable(desired), len(on_their_way), down, staged, rules.pulling(desired), pulling, excused)
+
+
+def _on_their_way(judged: Judgement, rules: Rules) -> list[NodeState]:
+    """Nodes of a variant that are on their way, but for those that nothing but a hold keeps: nobody waits for that."""
+    hold = hold_for(judged, rules)
+    return [node for node in judged.variant.unwell if _starts(node) and not only_held(judged, node, hold)]
 
 
 def pulling_of(nodes: Iterable[NodeState]) -> int:

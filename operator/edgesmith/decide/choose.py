@@ -170,14 +170,17 @@ def _now(judged: Judgement, approved: RevisionState, node: NodeState) -> Revisio
 
 
 def _join(judged: Judgement, budget: Budget, chosen: Chosen, now: datetime) -> None:
-    """While nothing moves forward, give nodes that run nothing what the others have run: they have nothing to lose."""
-    known = next((one for one in (judged.approved, judged.stable) if one and one.completed), None)
-    if known is None:
-        return
+    """While nothing moves forward, give nodes that run nothing what was completed last: they have nothing to lose."""
+    served = sorted(
+        (one for one in judged.revisions.values() if one.completed and not one.rolled_back),
+        key=lambda one: (one == judged.approved, one == judged.stable, one.proven or one.completed, one.revision),
+        reverse=True,
+    )
     for node in judged.variant.unwell:
-        idle = node.movable and node.server is ServerState.NONE and node.label != known.revision
-        kept_out = known.revision in node.failures or node.rests(known.revision, now)
-        if not idle or node.name in chosen.moves or kept_out:
+        if not node.movable or node.server is not ServerState.NONE or node.name in chosen.moves:
+            continue
+        known = next((one for one in served if one.revision not in node.failures), None)
+        if known is None or known.revision == node.label or node.rests(known.revision, now):
             continue
         if _takes(judged, node, budget, chosen):
             chosen.move(node, known.revision, f"Revision {known.revision} is approved.")

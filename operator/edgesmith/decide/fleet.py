@@ -95,7 +95,7 @@ class NodeState:
     unsteady: datetime | None = None
     """When it went first of all the times that it did with its label, until it has served long enough."""
     late: bool = False
-    """Whether that is `progressDeadline` ago, and it is away or starts still: nobody waits for it any more."""
+    """Whether that is `progressDeadline` ago, and it is gone or starts still: nobody waits for it any more."""
     note: str = ""
     """What is wrong or awaited: the end of a sentence that begins with the node's name."""
     pull_failed: bool = False

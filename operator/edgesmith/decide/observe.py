@@ -85,7 +85,7 @@ def observe(
         moved=current.moved if current else None,
         away=(current and current.away) or _went(node, terms.now) if gone else None,
         unsteady=current.unsteady if current else None,
-        late=(server is ServerState.STARTING or not node.ready) and _is_overdue(current, terms),
+        late=(gone or server is ServerState.STARTING) and _is_overdue(current, terms),
         note=ended or seen.note,
         fetching=server is ServerState.STARTING and not (staged or seen.pulled),
         pull_failed=seen.pulling and server is not ServerState.SERVING,

@@ -92,6 +92,12 @@ def _keep_without_room(judged: Judgement, chosen: Moves) -> None:
             chosen.move(node, node.beside or None, f"It does not pull revision {node.label}: {node.lacks}.")
 
 
+def only_held(judged: Judgement, node: NodeState, hold: Hold | None) -> bool:
+    """Whether a staged node waits for a hold to end and for nothing else: until then its old server goes on."""
+    waits = node.staged and node.movable and node.beside_serving and node.label != judged.instead
+    return hold is not None and waits and node.label not in judged.rolled_back and _left(judged, node) is None
+
+
 class _Left(NamedTuple):
     """What a staged node runs and goes back from: no pause and no other EdgeModel keeps it there."""
 
