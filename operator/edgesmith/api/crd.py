@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from edgesmith.api import deviceprofile, edgemodel
+from edgesmith.api import deviceprofile, edgemodel, go_yaml
 from edgesmith.api.model import Model, rules
 from edgesmith.api.names import GROUP, VERSION
 from edgesmith.api.rollout import SHARE_MESSAGE
@@ -348,7 +348,8 @@ def device_profile_crd() -> Schema:
 def files() -> dict[str, str]:
     """The generated files, content by name."""
     return {
-        f"{crd['metadata']['name']}.yaml": HEADER + yaml.safe_dump(crd, sort_keys=False, width=110, allow_unicode=True)
+        f"{crd['metadata']['name']}.yaml": HEADER
+        + yaml.dump(crd, Dumper=go_yaml.Dumper, sort_keys=False, width=110, allow_unicode=True)
         for crd in (device_profile_crd(), edge_model_crd())
     }
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from edgesmith.api import go_yaml
 from edgesmith.api.names import API_VERSION
 from edgesmith.cli.profile.schema import shown
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL
@@ -22,15 +23,6 @@ _MOST = 100_000
 
 class DocumentError(ValueError):
     """A file cannot be read, or contains something else; one sentence."""
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as kubectl reads it: a date is text."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own, by the first letter
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
 
 
 def read(path: str) -> list[dict[str, Any]]:
@@ -67,11 +59,11 @@ def load(path: str) -> list[Any]:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8; YAML was expected"
         raise DocumentError(f"{path} cannot be read: {reason}") from error
     try:
-        found = [one for one in yaml.load_all(text, Loader=_Loader) if one is not None]
+        found = [one for one in yaml.load_all(text, Loader=go_yaml.Loader) if one is not None]
     except yaml.YAMLError as error:
         raise DocumentError(f"{path} is not YAML: {in_words(error)}") from error
     except (ValueError, OverflowError, RecursionError) as error:
-        # PyYAML lets these through: a number of thousands of digits, thousands of brackets.
+        # PyYAML lets these through: a date that is none, thousands of brackets.
         raise DocumentError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     for number, document in enumerate(found, start=1):
         for fault in _unknown_to_json(document):
