@@ -21,6 +21,11 @@ def status(server: ApiServer, namespace: str) -> Object:
     return found
 
 
+def looked_at(server: ApiServer, namespace: str) -> bool:
+    found: Object = server.get("edgemodels", "parts", namespace) or {}
+    return bool(found["metadata"]["generation"] == found["status"]["observedGeneration"])
+
+
 def spec(server: ApiServer, namespace: str) -> Object:
     found: Object = (server.get("edgemodels", "parts", namespace) or {})["spec"]
     return found
@@ -81,6 +86,7 @@ async def test_a_rollout_is_paused_promoted_and_rolled_back_and_the_history_says
 
     serve_on(server, namespace, 8123, "argocd-controller", **slow)
     assert spec(server, namespace)["rollout"]["promote"], "an apply without the field leaves the CLI's alone"
+    wait_for("the operator has looked at it", lambda: looked_at(server, namespace))
     run(server, namespace, "rollback", "parts")
     assert spec(server, namespace)["rollout"]["rollbackTo"] == [{"from": second, "revision": first}]
     everywhere(server, namespace, first)

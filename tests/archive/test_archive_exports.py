@@ -8,21 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from archives import BILL, KEY, ArchiveError, Hub
+from archives import BILL, CONFIGURED, CONTENT, IMAGE, KEY, ArchiveError, Hub
+from authority import Authority
 from services import Server, start_registry
 from snapshots import SETTINGS, model
 
 from edgesmith.api.edgemodel import EdgeModel
-from edgesmith.archive.gather import Gathering
+from edgesmith.archive.gather import Gathering, Wanted
 from edgesmith.archive.opened import Archive
 from edgesmith.archive.roots import Root
 from edgesmith.archive.write import write
 from edgesmith.cli.archive.exporting import as_json, images_of
 from edgesmith.cli.archive.manifests import bare, with_digests
+from edgesmith.cli.archive.registries import Registries
 from edgesmith.decide.settings import Settings
 from edgesmith_builder.contract import base_tag
-from edgesmith_builder.oci import BytesBlob, Descriptor, Reference, Referrer, Registry
-from edgesmith_builder.oci.content import INDEX, MANIFEST, canonical
+from edgesmith_builder.oci import BytesBlob, Descriptor, Reference, Referrer, Registry, Repository, speaks_https
+from edgesmith_builder.oci.content import INDEX, MANIFEST, canonical, digest_of
 from edgesmith_builder.oci.referrers import Listed, list_tag, with_entries
 
 RAW = {
@@ -85,6 +87,9 @@ def test_digests_that_the_hub_found_out_are_filled_in_wherever_the_file_stands()
     assert found["evaluation"]["sha256"] == "e" * 64
     assert "calibration" not in found
     assert "sha256" not in spec["source"], "what was read is left as it was"
+    again = read.model_copy(update={"status": {"sources": entries[:1] + entries[2:]}})
+    with pytest.raises(ArchiveError, match=r"plant/parts has no digest for spec\.compiled\[EdgeTPU\] yet; wait until"):
+        with_digests(RAW | {"spec": spec}, again)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +103,7 @@ def built(image: str) -> EdgeModel:
     """An EdgeModel whose status names an image for a build."""
     nodes = {"desired": 0, "updated": 0, "ready": 0, "notReady": 0, "failed": 0}
     variant = {"profile": "amd64", "buildKey": KEY, "image": image, "state": "Built", "nodes": nodes}
-    return model().model_copy(update={"status": {"variants": [variant]}})
+    return model().model_copy(update={"status": {"observedGeneration": 1, "variants": [variant]}})
 
 
 async def test_every_candidate_and_the_runtime_are_taken_along(registry: Server) -> None:
@@ -172,6 +177,57 @@ async def test_a_build_that_is_not_made_yet_is_named() -> None:
     async with Registry(plain_http=True) as client:
         with pytest.raises(ArchiveError, match=r"plant/parts has no build for amd64 yet: Building for amd64\."):
             await images_of(Gathering(client), [({}, waiting)], SETTINGS, [])
+
+
+async def test_an_edgemodel_that_was_edited_since_its_builds_is_not_exported() -> None:
+    edited = built("127.0.0.1:9/models@sha256:" + "a" * 64)
+    edited = edited.model_copy(update={"metadata": edited.metadata.model_copy(update={"generation": 2})})
+    async with Registry(plain_http=True) as client:
+        with pytest.raises(
+            ArchiveError, match=r"plant/parts has not been looked at .* is 1 and metadata\.generation 2"
+        ):
+            await images_of(Gathering(client), [({}, edited)], SETTINGS, [])
+
+
+async def test_http_is_spoken_to_the_registry_of_builds_and_to_others_without_tls(
+    registry: Server, tmp_path: Path
+) -> None:
+    authority = Authority.make(tmp_path / "authority")
+    (tmp_path / "tls").mkdir()
+    (tmp_path / "plain").mkdir()
+    secure = start_registry(tmp_path / "tls", tls=authority.sign("registry"))
+    plain = start_registry(tmp_path / "plain")
+    hub = Hub(registry.address, namespace="apart")
+    await hub.fill()
+    settings = Settings(
+        {"onnxruntime": hub.runtime},
+        None,
+        f"{registry.address}/models",
+        plain_http=True,
+        registry_ca=authority.pem,
+    )
+    try:
+        named = [await operator_in(one, authority) for one in (secure, plain)]
+        async with Registries(settings, None, attempts=1) as client:
+            gathering = Gathering(client)
+            for image in (hub.model, *named):
+                await gathering.add(Wanted("operator", Reference.parse(image)))
+            await write(gathering.contents, client, tmp_path / "a.tar")
+    finally:
+        secure.stop()
+        plain.stop()
+    archive = Archive.open(tmp_path / "a.tar")
+    archive.check()
+    assert {one.partition("@")[2] for one in named} <= {root.descriptor.digest for root in archive.roots}
+
+
+async def operator_in(server: Server, authority: Authority) -> str:
+    """An image in a registry, which speaks TLS or does not."""
+    place = Repository.parse(f"{server.address}/edgesmith/operator")
+    async with Registry(not await speaks_https(server.address), authorities=authority.pem) as client:
+        for blob in (CONTENT, CONFIGURED):
+            await client.push_blob(place, blob)
+        return str(place.pinned(await client.push_manifest(place.pinned(digest_of(IMAGE)), IMAGE, MANIFEST)))
 
 
 def test_programs_are_told_of_all_that_is_in_the_file() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from edgesmith.archive.images_folder import IMAGE_NAME, write_images
 from edgesmith.archive.opened import Archive
 from edgesmith.archive.push import Push
 from edgesmith.archive.write import write
+from edgesmith.cli.archive.exporting import artifacts
 from edgesmith_builder.oci import (
     Backoff,
     Descriptor,
@@ -257,11 +259,18 @@ async def test_a_damaged_layer_leaves_nothing_in_the_folder_of_k3s(hub: Hub, cli
     assert list((tmp_path / "images").iterdir()) == []
 
 
-async def test_helm_takes_the_chart_from_the_sites_registry(site: Server, client: Registry, tmp_path: Path) -> None:
-    packed = chart_of(CHART)
-    assert packed.artifact.manifest == chart_of(CHART).artifact.manifest, "the same files are the same bytes"
+@pytest.mark.parametrize("more", ["", "+site1.2"])
+async def test_helm_takes_the_chart_from_the_sites_registry(
+    site: Server, client: Registry, tmp_path: Path, more: str
+) -> None:
+    chart = tmp_path / "edgesmith"
+    shutil.copytree(CHART, chart)
+    facts = yaml.safe_load((chart / "Chart.yaml").read_text())
+    (chart / "Chart.yaml").write_text(yaml.safe_dump(facts | {"version": f"{facts['version']}{more}"}))
+    packed = chart_of(chart)
+    assert packed.artifact.manifest == chart_of(chart).artifact.manifest, "the same files are the same bytes"
     gathering = Gathering(client)
-    gathering.add_artifact("chart", "charts/edgesmith", packed.version, packed.artifact.manifest, packed.artifact.blobs)
+    artifacts(gathering, [], [], chart)
     await write(gathering.contents, client, tmp_path / "a.tar")
     archive = Archive.open(tmp_path / "a.tar")
     await Push(archive, client, site.address).run()

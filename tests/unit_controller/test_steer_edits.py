@@ -25,7 +25,8 @@ def asked(
 ) -> EdgeModel:
     """An EdgeModel whose nodes run a revision."""
     variant = {"profile": "amd64", "state": "RollingOut", "revision": runs}
-    status = {"variants": [variant], "revisions": list(revisions), "requests": list(requests)}
+    told = {"observedGeneration": 1, "requests": list(requests)}
+    status = {"variants": [variant], "revisions": list(revisions), **told}
     return model(rollout=ROLLOUT | rollout).model_copy(update={"status": status})
 
 
@@ -49,6 +50,20 @@ def test_promote_is_of_the_step_that_the_revision_is_in_and_drops_what_says_noth
         "promote": [{"revision": OLD, "steps": 2}, {"revision": NEW, "steps": 2}]
     }
     assert edit_of(THERE, found, words("promote", all_steps=True))["promote"][-1] == {"revision": NEW}
+
+
+@pytest.mark.parametrize("command", ["promote", "rollback"])
+@pytest.mark.parametrize("observed", [2, -1, None])
+def test_what_was_edited_since_the_operator_looked_is_neither_promoted_nor_rolled_back(
+    command: str, observed: int | None
+) -> None:
+    found = asked(NEW, known(OLD, 2), known(NEW, None if command == "promote" else 3))
+    assert edit_of(THERE, found, words(command))
+    edited = found.metadata.model_copy(update={"generation": 3})
+    found = found.model_copy(update={"metadata": edited, "status": found.status | {"observedGeneration": observed}})
+    with pytest.raises(ValueError, match=f"observedGeneration is {observed} and metadata.generation 3; wait until"):
+        edit_of(THERE, found, words(command))
+    assert edit_of(THERE, found, words("pause")) == {"paused": True}
 
 
 def test_there_is_nothing_to_promote_where_nothing_is_in_its_steps() -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from edgesmith.api import go_yaml
 from edgesmith.archive.opened import DOCUMENT, Archive
 from edgesmith.archive.roots import ArchiveError
 from edgesmith_builder.oci import BytesBlob
@@ -39,6 +40,11 @@ class Chart(NamedTuple):
     version: str
     artifact: Artifact
 
+    @property
+    def tag(self) -> str:
+        """The version as a tag, which cannot have `+`; as Helm writes it and reads it back."""
+        return self.version.replace("+", "_")
+
 
 def chart_of(folder: Path) -> Chart:
     """Pack a chart's folder; the same bytes each time for the same files.
@@ -50,7 +56,8 @@ def chart_of(folder: Path) -> Chart:
         OSError: It cannot be read.
     """
     try:
-        facts = yaml.safe_load((folder / "Chart.yaml").read_text(encoding="utf-8"))
+        text = (folder / "Chart.yaml").read_text(encoding="utf-8")
+        facts = yaml.load(text, Loader=go_yaml.Loader)  # noqa: S506 - a SafeLoader
         name, version = str(facts["name"]), str(facts["version"])
     except (FileNotFoundError, NotADirectoryError, yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError):
         raise ArchiveError(f"{folder} is no chart; a folder with a Chart.yaml was expected") from None
@@ -71,7 +78,7 @@ def chart_of(folder: Path) -> Chart:
 
 def manifests_of(objects: list[dict[str, Any]]) -> Artifact:
     """Objects as one YAML file, in the order given."""
-    text = yaml.safe_dump_all(objects, sort_keys=True, allow_unicode=True, width=120)
+    text = yaml.dump_all(objects, Dumper=go_yaml.Dumper, sort_keys=True, allow_unicode=True, width=120)
     return _artifact(EMPTY, BytesBlob(text.encode(), MANIFESTS), kind=MANIFESTS)
 
 

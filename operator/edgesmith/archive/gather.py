@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from edgesmith.archive.opened import Document, document_of
 from edgesmith.archive.roots import ArchiveError, Role, Root
-from edgesmith_builder.oci import BytesBlob, Descriptor, Reference, Registry, Repository
+from edgesmith_builder.oci import BytesBlob, Descriptor, Listed, Reference, Repository
 from edgesmith_builder.oci.content import INDEX, MANIFEST, digest_of
 
 DEPTH = 3
@@ -41,10 +42,25 @@ class Contents:
         return small + sum(descriptor.size for descriptor, _ in self.sources.values())
 
 
+class Source(Protocol):
+    """Where images come from: a `Registry`, or several."""
+
+    async def raw(self, reference: Reference) -> tuple[str, bytes] | None:
+        """What a reference names: its media type and its bytes; None where there is nothing."""
+
+    async def referrers(self, repository: Repository, digest: str) -> tuple[Listed, ...]:
+        """What hangs on an image."""
+
+    def stream_blob(
+        self, repository: Repository, descriptor: Descriptor, offset: int = 0
+    ) -> AsyncGenerator[bytes, None]:
+        """A blob's bytes from `offset` on."""
+
+
 class Gathering:
     """Asks registries for images."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Source) -> None:
         """Make it.
 
         Args:

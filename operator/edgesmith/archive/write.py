@@ -9,17 +9,17 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import BinaryIO
 
-from edgesmith.archive.gather import Contents
+from edgesmith.archive.gather import Contents, Source
 from edgesmith.archive.opened import DOCUMENT, Progress
 from edgesmith.archive.roots import LAYOUT, ROLES, ArchiveError, Root, index_of
 from edgesmith.archive.tar import END, blob_name, entry, header, padding
 from edgesmith.archive.whole import whole
-from edgesmith_builder.oci import Backoff, BytesBlob, Descriptor, Registry, RegistryUnreachable, Repository
+from edgesmith_builder.oci import Backoff, BytesBlob, Descriptor, RegistryUnreachable, Repository
 
 
 async def write(
     contents: Contents,
-    registry: Registry,
+    registry: Source,
     path: Path,
     *,
     progress: Progress = lambda _what, _size: None,
@@ -64,7 +64,7 @@ def _order(root: Root) -> tuple[int, str, str, str]:
 class _Copy:
     """One blob on its way from a registry into an archive."""
 
-    def __init__(self, file: BinaryIO, registry: Registry, backoff: Backoff) -> None:
+    def __init__(self, file: BinaryIO, registry: Source, backoff: Backoff) -> None:
         self._file, self._registry, self._backoff = file, registry, backoff
         self._done = 0
         self._digest = hashlib.sha256()

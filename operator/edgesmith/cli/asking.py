@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from edgesmith.api.edgemodel import EdgeModel
+from edgesmith.api.status import EdgeModelStatus
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.connection import connect
 from edgesmith.cluster.errors import Invalid, Missing
@@ -59,6 +60,18 @@ def left_out(model: EdgeModel) -> str:
     return (
         f"The status of EdgeModel {model.metadata.name} has what this version cannot read, and it is left out: "
         f"{'; '.join(model.unread)}"
+    )
+
+
+def unobserved(model: EdgeModel) -> str | None:
+    """Why a status says nothing of an EdgeModel as it is now, as a sentence without its end; None where it does."""
+    observed = EdgeModelStatus.model_validate(model.status).observed_generation
+    if observed == model.metadata.generation:
+        return None
+    return (
+        f"EdgeModel {model.metadata.namespace}/{model.metadata.name} has not been looked at by the operator since it "
+        f"was edited: status.observedGeneration is {observed} and metadata.generation {model.metadata.generation}; "
+        "wait until both are the same and try again"
     )
 
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import yaml
 
+from edgesmith.api import go_yaml
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.history import RequestState
 from edgesmith.api.revision_status import RevisionStatus
 from edgesmith.api.rollout import RollbackTo
 from edgesmith.api.status import EdgeModelStatus, VariantStatus
 from edgesmith.cli.answer import Answer
-from edgesmith.cli.asking import cluster, named
+from edgesmith.cli.asking import cluster, named, unobserved
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.errors import Missing
 from edgesmith.cluster.kinds import DAEMON_SET, EDGE_MODEL
@@ -51,7 +52,7 @@ async def _steer(client: Client, model: EdgeModel, found: argparse.Namespace) ->
         return json.dumps({"spec": {"rollout": rollout}}, indent=2)
     name = f"EdgeModel {model.metadata.namespace}/{model.metadata.name}"
     done = "would be edited" if found.dry_run else "was edited"
-    text = yaml.safe_dump({"spec": {"rollout": rollout}}, sort_keys=False).rstrip()
+    text = yaml.dump({"spec": {"rollout": rollout}}, Dumper=go_yaml.Dumper, sort_keys=False).rstrip()
     return f"# {name} {done}; where it comes from git, commit the same there:\n{text}"
 
 
@@ -72,10 +73,13 @@ def edit_of(there: set[str], model: EdgeModel, found: argparse.Namespace) -> dic
         found: The command, with what it was given.
 
     Raises:
-        ValueError: There is nothing to promote or to go back to, or no room for an entry more.
+        ValueError: There is nothing to promote or to go back to, no room for an entry more, or the status is that of
+            another generation.
     """
     if found.command in {"pause", "resume"}:
         return {"paused": found.command == "pause"}
+    if stale := unobserved(model):
+        raise ValueError(stale)
     if found.command == "promote":
         return {"promote": _promoted(model, found.profile, every=found.all_steps)}
     return {"rollbackTo": _back(there, model, found.profile, found.to)}

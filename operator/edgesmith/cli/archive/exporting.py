@@ -18,12 +18,12 @@ from edgesmith.archive.write import write
 from edgesmith.cli.answer import Answer
 from edgesmith.cli.archive.manifests import bare, with_digests
 from edgesmith.cli.archive.progress import Progress
-from edgesmith.cli.asking import cluster, place
+from edgesmith.cli.archive.registries import Registries
+from edgesmith.cli.asking import cluster, place, unobserved
 from edgesmith.cli.login import login_of
 from edgesmith.cli.plan import find_settings
 from edgesmith.cli.table import size
 from edgesmith.cluster.client import Client
-from edgesmith.cluster.images import registry_of
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL
 from edgesmith.cluster.parse import edge_model
 from edgesmith.cluster.unreadable import Unreadable
@@ -61,11 +61,11 @@ async def _export(found: argparse.Namespace, progress: Progress) -> str:
         settings = await find_settings(client, found.operator_namespace)
         models = await _models(client, "" if found.all_namespaces else namespace, found.name)
         profiles = [bare(one) async for one in client.list(DEVICE_PROFILE)]
-    async with registry_of(settings, login, attempts=ATTEMPTS) as registry:
+    async with Registries(settings, login, attempts=ATTEMPTS) as registry:
         gathering = Gathering(registry)
         for wanted in await images_of(gathering, models, settings, found.image):
             await gathering.add(wanted)
-        _artifacts(gathering, models, profiles, found.chart)
+        artifacts(gathering, models, profiles, found.chart)
         contents = gathering.contents
         progress.begin("writing", sum(descriptor.size for descriptor, _ in contents.sources.values()))
         written = await write(contents, registry, found.file, progress=progress.blob)
@@ -140,12 +140,14 @@ def _builds_of(model: EdgeModel) -> dict[str, str]:
     """The image under the tag of each present build, by the build key.
 
     Raises:
-        ArchiveError: A build is not there yet.
+        ArchiveError: A build is not there yet, or the status is that of another generation.
     """
     where = f"EdgeModel {model.metadata.namespace}/{model.metadata.name}"
     variants = EdgeModelStatus.model_validate(model.status).variants if model.status else ()
     if not variants:
         raise ArchiveError(f"{where} has no build yet; wait until BuildsReady is True")
+    if stale := unobserved(model):
+        raise ArchiveError(stale)
     found: dict[str, str] = {}
     for variant in variants:
         own = _images_of(variant)
@@ -178,9 +180,14 @@ def _base_of(document: Document, settings: Settings) -> set[str]:
     return own or ({f"{named}@{digest}"} if digest and named else set())
 
 
-def _artifacts(
+def artifacts(
     gathering: Gathering, models: list[tuple[Raw, EdgeModel]], profiles: list[Raw], chart: Path | None
 ) -> None:
+    """Take in the manifests, and the chart where one is given.
+
+    Raises:
+        ArchiveError: It is no chart, or an EdgeModel has no digest for a file.
+    """
     used = {one["profile"] for _, model in models for one in model.status.get("variants", ())}
     objects = sorted(
         (one for one in profiles if one["metadata"]["name"] in used), key=lambda one: str(one["metadata"]["name"])
@@ -191,5 +198,5 @@ def _artifacts(
     if chart is not None:
         packed = chart_of(chart)
         gathering.add_artifact(
-            "chart", f"{CHART_PATH}/{packed.name}", packed.version, packed.artifact.manifest, packed.artifact.blobs
+            "chart", f"{CHART_PATH}/{packed.name}", packed.tag, packed.artifact.manifest, packed.artifact.blobs
         )

@@ -9,7 +9,8 @@ from typing import Any
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.source import Dataset
-from edgesmith.decide.digests import measured, recorded
+from edgesmith.archive.roots import ArchiveError
+from edgesmith.decide.digests import looked_at_fields, measured, recorded
 
 _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _STEP = re.compile(r"(\w+)(?:\[([^\]]+)\])?")
@@ -33,9 +34,18 @@ def with_digests(raw: Mapping[str, Any], model: EdgeModel) -> dict[str, Any]:
     Args:
         raw: The EdgeModel as it was read.
         model: The same, parsed.
+
+    Raises:
+        ArchiveError: A digest is not known.
     """
-    found = bare(raw)
-    for field, entry in (recorded(model) | measured(model)).items():
+    found, known = bare(raw), recorded(model)
+    for field in looked_at_fields(model):
+        if field not in known:
+            raise ArchiveError(
+                f"EdgeModel {model.metadata.namespace}/{model.metadata.name} has no digest for spec.{field} yet; "
+                "wait until SourceResolved is True"
+            )
+    for field, entry in (known | measured(model)).items():
         file = _at(found["spec"], field)
         if file is not None:
             file["sha256"] = entry.sha256
