@@ -91,13 +91,11 @@ def test_the_pod_sets_every_option_and_none_that_the_operator_does_not_know() ->
     values: Object = {
         "registry": {"pullSecret": "pull"},
         "operator": {"logLevel": "debug"},
-        "watchNamespaces": ["plant-7"],
     }
     found = environment(operator(values))
     assert set(found) == set(OPTIONS)
     options = options_from([], {name: entry.get("value", "here") for name, entry in found.items()})
     assert (options.probe_port, options.log_level, options.holder) == (8080, "debug", "here")
-    assert options.namespaces == ("edgesmith-system", "here", "plant-7"), "the pod's own namespace comes from its field"
 
 
 def test_the_operator_reads_its_settings_as_the_values_say(tmp_path: Path) -> None:
@@ -117,6 +115,7 @@ def test_the_operator_reads_its_settings_as_the_values_say(tmp_path: Path) -> No
             "maxConcurrent": 7,
         },
         "revisionHistoryLimit": 5,
+        "watchNamespaces": ["plant-7"],
         "signing": {"keySecret": "signing", "publicKey": PUBLIC_KEY, "policy": "Require"},
     }
     data = pick(render(values), "ConfigMap", CONFIG_MAP_NAME)["data"]
@@ -142,6 +141,8 @@ def test_the_operator_reads_its_settings_as_the_values_say(tmp_path: Path) -> No
     assert settings.node_grace_seconds == 40
     assert settings.max_concurrent_builds == 7
     assert settings.revision_history_limit == 5
+    assert settings.namespaces == ("edgesmith-system", "plant-7")
+    assert options_from([], data).namespaces == ("edgesmith-system", "plant-7")
 
 
 def test_what_is_not_set_is_left_out() -> None:
@@ -155,6 +156,7 @@ def test_what_is_not_set_is_left_out() -> None:
         "EDGESMITH_BUCKET_ENDPOINT",
         "EDGESMITH_BUCKET_CA",
         "EDGESMITH_BUILDER_SERVICE_ACCOUNT",
+        "EDGESMITH_NAMESPACES",
     }
     assert (settings_from(data).pull_secret, settings_from(data).push_secret) == (None, None)
 

@@ -6,6 +6,7 @@ import re
 
 from chart_rendering import ROOT, Object, pick, render
 
+from edgesmith.cluster.configuration import CONFIG_MAP_NAME, settings_from
 from edgesmith.cluster.lease import NAME as LEASE
 
 Rules = dict[tuple[str, str], set[str]]
@@ -140,15 +141,15 @@ def test_with_namespaces_the_operator_may_do_nothing_in_any_other() -> None:
     assert {(s["kind"], s["name"], s["namespace"]) for binding in bindings for s in binding["subjects"]} == {
         ("ServiceAccount", "edgesmith", "edgesmith-system")
     }
+    assert settings_from(pick(objects, "ConfigMap", CONFIG_MAP_NAME)["data"]).namespaces == tuple(namespaces)
     (container,) = pick(objects, "Deployment", "edgesmith")["spec"]["template"]["spec"]["containers"]
-    assert {"name": "EDGESMITH_NAMESPACES", "value": ",".join(namespaces)} in container["env"]
+    assert {"configMapRef": {"name": CONFIG_MAP_NAME}} in container["envFrom"]
 
 
 def test_without_namespaces_it_works_in_every_one() -> None:
     objects = render()
     assert not [o for o in objects if o["metadata"]["name"] == "edgesmith-models"]
-    (container,) = pick(objects, "Deployment", "edgesmith")["spec"]["template"]["spec"]["containers"]
-    assert "EDGESMITH_NAMESPACES" not in {one["name"] for one in container["env"]}
+    assert "EDGESMITH_NAMESPACES" not in pick(objects, "ConfigMap", CONFIG_MAP_NAME)["data"]
 
 
 def test_a_token_reaches_only_the_pods_that_use_it() -> None:

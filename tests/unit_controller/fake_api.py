@@ -20,11 +20,22 @@ from fleet_objects import edge_model, node, pod, profile
 from kubernetes.aio.client.configuration import Configuration
 
 from edgesmith.cluster.connection import Connection
-from edgesmith.cluster.kinds import DAEMON_SET, DEVICE_PROFILE, EDGE_MODEL, EVENT, JOB, LEASE, NODE, POD, Kind
+from edgesmith.cluster.kinds import (
+    CONFIG_MAP,
+    DAEMON_SET,
+    DEVICE_PROFILE,
+    EDGE_MODEL,
+    EVENT,
+    JOB,
+    LEASE,
+    NODE,
+    POD,
+    Kind,
+)
 
 Object = dict[str, Any]
 _TERM = re.compile(r"([\w./-]+)(?:(=| in | notin )(\([^)]*\)|[\w.-]*))?(?:,|$)")
-KINDS = (EDGE_MODEL, DEVICE_PROFILE, NODE, POD, JOB, DAEMON_SET, LEASE, EVENT)
+KINDS = (EDGE_MODEL, DEVICE_PROFILE, NODE, POD, JOB, DAEMON_SET, LEASE, EVENT, CONFIG_MAP)
 _NEEDED_BY_KOPF = (
     Kind("", "v1", "Namespace", "namespaces", namespaced=False),
     Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False),

@@ -17,7 +17,8 @@ from edgesmith.api.names import MANAGED_BY, MANAGED_BY_LABEL, MODEL_LABEL
 from edgesmith.cli import main
 from edgesmith.cli.plan import named
 from edgesmith.cluster.client import Client
-from edgesmith.cluster.kinds import POD
+from edgesmith.cluster.configuration import CONFIG_MAP_NAME
+from edgesmith.cluster.kinds import CONFIG_MAP, DEVICE_PROFILE, EDGE_MODEL, POD
 from edgesmith.cluster.listing import load
 from edgesmith.cluster.parse_build import JOB_NAME_LABEL
 
@@ -92,6 +93,62 @@ async def test_who_is_not_there_is_said_with_where_was_looked(
     assert await run(api, tmp_path, *words.split(), *(["-A"] if everywhere else [])) == 1
     place = "any namespace" if everywhere else f"namespace {NAMESPACE!r}"
     assert f"here is no EdgeModel 'nobody' in {place}" in capsys.readouterr().err
+
+
+def works_in(api: FakeApi, names: str) -> None:
+    """Install an operator that works in some namespaces."""
+    metadata = {"name": CONFIG_MAP_NAME, "namespace": "edgesmith-system"}
+    api.put(CONFIG_MAP, {"metadata": metadata, "data": SETTINGS | ({"EDGESMITH_NAMESPACES": names} if names else {})})
+
+
+@pytest.mark.parametrize("names", ["", NAMESPACE, f"other,{NAMESPACE}", "other"])
+async def test_a_status_says_where_the_operator_takes_no_notice(
+    api: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str], names: str
+) -> None:
+    works_in(api, names)
+    said = f"The operator takes no notice of {NAMESPACE}: it works in edgesmith-system, other "
+    for words in ("status", "status -A", "status model-0"):
+        assert await run(api, tmp_path, *words.split()) == 0
+        assert (said in capsys.readouterr().out) == (names == "other")
+    assert await run(api, tmp_path, "status", "-o", "json") == 0
+    assert all(("namespacesIgnored" in one) == (names == "other") for one in json.loads(capsys.readouterr().out))
+    assert await run(api, tmp_path, "status", "--operator-namespace", NAMESPACE) == 0
+    assert "no notice" not in capsys.readouterr().out, "there is no operator"
+
+
+@pytest.mark.parametrize("names", ["", NAMESPACE, "other"])
+async def test_a_plan_is_made_where_the_operator_works(
+    api: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str], names: str
+) -> None:
+    works_in(api, names)
+    file = tmp_path / "model.yaml"
+    file.write_text(yaml.safe_dump(api.objects[EDGE_MODEL][NAMESPACE, "model-0"]))
+    status = await run(api, tmp_path, "plan", "-f", str(file))
+    shown = capsys.readouterr()
+    if names == "other":
+        expected = "one of edgesmith-system, other was expected (watchNamespaces of its chart)"
+        assert (status, shown.out) == (1, "")
+        assert (
+            f"EdgeModel model-0 is in namespace {NAMESPACE!r}, of which the operator takes no notice; {expected}"
+            in shown.err
+        )
+    else:
+        assert (status, shown.err) == (0, "")
+        assert shown.out.startswith(f"EdgeModel {NAMESPACE}/model-0\n")
+
+
+@pytest.mark.parametrize("names", ["", "other"])
+async def test_a_plan_of_profiles_is_about_the_edgemodels_that_the_operator_looks_after(
+    api: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str], names: str
+) -> None:
+    works_in(api, names)
+    (box,) = api.objects[DEVICE_PROFILE].values()
+    file = tmp_path / "box.yaml"
+    file.write_text(yaml.safe_dump(box))
+    assert await run(api, tmp_path, "plan", "-f", str(file)) == 0
+    shown = capsys.readouterr().out
+    assert ("No EdgeModel uses these DeviceProfiles." in shown) == (names == "other")
+    assert (f"EdgeModel {NAMESPACE}/model-0\n" in shown) == (names == "")
 
 
 async def test_a_rollback_asks_for_the_daemonsets_too(api: FakeApi, tmp_path: Path) -> None:

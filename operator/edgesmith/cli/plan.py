@@ -21,6 +21,7 @@ from edgesmith.cli.documents import KINDS, placed, read
 from edgesmith.cli.login import login_of
 from edgesmith.cli.seen import look
 from edgesmith.cli.table import size
+from edgesmith.cli.watched import check, watched
 from edgesmith.cluster.client import Client
 from edgesmith.cluster.configuration import SettingsError, installed_settings, settings_from
 from edgesmith.cluster.dry_run import as_applied
@@ -57,7 +58,7 @@ def run(found: argparse.Namespace) -> Answer:
     Raises:
         DocumentError: The file is wrong.
         ClusterError: As for `plan`.
-        ValueError: A SettingsError of `plan`, or the credentials are none or cannot be read.
+        ValueError: As for `plan`, or the credentials are none or cannot be read.
     """
     # Before a cluster is asked: what is wrong with files needs none to be said.
     documents = read(found.file)
@@ -90,8 +91,11 @@ async def plan(
     Raises:
         ClusterError: The API server refuses it, or cannot be asked.
         SettingsError: No operator is installed there, or its settings are wrong.
+        ValueError: An EdgeModel is in a namespace that the operator does not work in.
     """
     settings = await find_settings(client, operator_namespace)
+    among = watched(settings, operator_namespace)
+    check(documents, among)
     seen = await look(client, _where(documents), models=named(documents))
     objects = seen.objects
     keys = await _suppose(client, objects, documents)
@@ -100,7 +104,7 @@ async def plan(
         found = []
         for key in keys:
             model = objects.models.get(*key)
-            if model is not None:
+            if model is not None and (not among or key[0] in among):
                 snapshot = await gatherer.snapshot_of(model)
                 found.append(Planned(snapshot, decide(snapshot, datetime.now(UTC)), seen.nodes_refused))
         return found

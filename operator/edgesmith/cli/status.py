@@ -21,6 +21,7 @@ from edgesmith.cli.asking import choose, cluster, left_out, unreadable
 from edgesmith.cli.command import command_of
 from edgesmith.cli.seen import Seen, look
 from edgesmith.cli.table import size, table
+from edgesmith.cli.watched import ignored
 from edgesmith.cluster.kinds import DAEMON_SET, DEVICE_PROFILE, EDGE_MODEL, NODE, POD
 from edgesmith.cluster.listing import load
 from edgesmith.cluster.objects import Objects
@@ -56,12 +57,13 @@ async def _shown(found: argparse.Namespace) -> str:
         where = "" if found.all_namespaces else namespace
         objects = await load(client, where, [EDGE_MODEL])
         models = choose(objects, found.name, where)
+        said = await ignored(client, found.operator_namespace, {model.metadata.namespace for model in models})
         if found.output == "text" and not found.name:
-            return overview(models, where, unreadable(objects))
+            return "\n\n".join(filter(None, [overview(models, where, unreadable(objects)), said]))
         seen = await look(client, where, KINDS, models=[found.name] if found.name else None)
     if found.output == "json":
-        return as_json(seen, models)
-    return "\n\n".join(detail(seen, model) for model in models)
+        return as_json(seen, models, said)
+    return "\n\n".join(filter(None, [*(detail(seen, model) for model in models), said]))
 
 
 def overview(models: list[EdgeModel], namespace: str, unread: Sequence[Unreadable] = ()) -> str:
@@ -153,10 +155,11 @@ def describe(seen: Seen, model: EdgeModel) -> dict[str, Any]:
     }
 
 
-def as_json(seen: Seen, models: list[EdgeModel]) -> str:
-    """The same for programs; `nodesRefused` says why no nodes could be listed."""
-    refused = {"nodesRefused": seen.nodes_refused} if seen.nodes_refused else {}
-    return json.dumps([describe(seen, model) | refused for model in models], indent=2)
+def as_json(seen: Seen, models: list[EdgeModel], ignored_namespaces: str | None = None) -> str:
+    """The same for programs; `nodesRefused` and `namespacesIgnored` are there where there is something to say."""
+    more = {"nodesRefused": seen.nodes_refused, "namespacesIgnored": ignored_namespaces}
+    told = {name: sentence for name, sentence in more.items() if sentence}
+    return json.dumps([describe(seen, model) | told for model in models], indent=2)
 
 
 def _sources(model: EdgeModel) -> list[dict[str, str]]:

@@ -19,6 +19,8 @@ from edgesmith_builder.signatures import public_key
 
 CONFIG_MAP_NAME = "edgesmith-settings"
 
+_NAMESPACE = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+
 REQUIRED_FLAVOUR = "onnxruntime"
 """The runtime base image that every installation has."""
 
@@ -54,6 +56,7 @@ VARIABLES = {
     "EDGESMITH_BUILDER_SERVICE_ACCOUNT": "ServiceAccount of build Jobs in the EdgeModel's namespace.",
     "EDGESMITH_BUILDER_NODE_SELECTOR": "Where build Jobs run: a JSON object of labels. Default `{}`.",
     "EDGESMITH_BUILDER_RESOURCES": "Requests and limits of build Jobs: a JSON object. Default `{}`.",
+    "EDGESMITH_NAMESPACES": "Namespaces to work in, separated by commas; the operator's own is added. Default: all.",
     "EDGESMITH_NODE_GRACE_SECONDS": (
         "The cluster's --node-monitor-grace-period: for how many seconds a dead node is taken for ready. Default 50."
     ),
@@ -96,6 +99,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
             builder_node_selector=_labels(environment, "EDGESMITH_BUILDER_NODE_SELECTOR"),
             builder_resources=_json_object(environment, "EDGESMITH_BUILDER_RESOURCES"),
             builder_deadline_seconds=_count(environment, "EDGESMITH_BUILDER_DEADLINE_SECONDS", 3600),
+            namespaces=namespaces_in(environment),
             node_grace_seconds=_count(environment, "EDGESMITH_NODE_GRACE_SECONDS", 50),
             max_concurrent_builds=_count(environment, "EDGESMITH_BUILDER_MAX_CONCURRENT", 10, least=1),
             revision_history_limit=_count(environment, "EDGESMITH_REVISION_HISTORY_LIMIT", 3),
@@ -104,6 +108,19 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         raise SettingsError(
             f"{error.args[0]} is not set; {VARIABLES[error.args[0]].partition('.')[0]} was expected"
         ) from None
+
+
+def namespaces_in(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Where to work, as it is written; empty for every namespace.
+
+    Raises:
+        SettingsError: One is no namespace.
+    """
+    text = environment.get("EDGESMITH_NAMESPACES", "")
+    names = {name.strip() for name in text.split(",") if name.strip()}
+    if any(not re.fullmatch(_NAMESPACE, name) for name in names):
+        raise SettingsError(f"EDGESMITH_NAMESPACES is {text!r}; names of namespaces separated by commas were expected")
+    return tuple(sorted(names))
 
 
 async def installed_settings(client: Client, namespace: str) -> dict[str, str]:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgesmith.api.names import DEFAULT_NAMESPACE
-from edgesmith.cluster.configuration import SettingsError
+from edgesmith.cluster.configuration import SettingsError, namespaces_in
 
 VARIABLES = {
     "EDGESMITH_NAMESPACE": f"The operator's namespace, where its Lease is. Default `{DEFAULT_NAMESPACE}`.",
-    "EDGESMITH_NAMESPACES": "Namespaces to work in, separated by commas; the operator's own is added. Default: all.",
     "EDGESMITH_POD_NAME": "Who holds the Lease and reports events. Default: the host's name and the process's number.",
     "EDGESMITH_PROBE_PORT": "Port of `/healthz`, `/readyz` and `/metrics`; 0 for none. Default 8080, with `--dev` 0.",
     "EDGESMITH_REGISTRY_CREDENTIALS": "Path of a `.dockerconfigjson` for the registry. Default: anonymous.",
@@ -22,7 +20,6 @@ VARIABLES = {
 }
 """Every variable besides the settings, with its meaning; a test holds the documentation to it."""
 
-_NAMESPACE_PATTERN = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -82,8 +79,5 @@ def options_from(arguments: Sequence[str], environment: Mapping[str, str]) -> Op
 
 def _namespaces(environment: Mapping[str, str], own: str) -> tuple[str, ...]:
     """Where to work. The operator's own namespace is among them: the Lease that is watched is there."""
-    text = environment.get("EDGESMITH_NAMESPACES", "")
-    names = {name.strip() for name in text.split(",") if name.strip()}
-    if any(not re.fullmatch(_NAMESPACE_PATTERN, name) for name in names):
-        raise SettingsError(f"EDGESMITH_NAMESPACES is {text!r}; names of namespaces separated by commas were expected")
+    names = namespaces_in(environment)
     return tuple(sorted({*names, own})) if names else ()

@@ -51,6 +51,8 @@ class Settings:
     """Seconds that a build may take, counted from when the kubelet of its node accepted its pod."""
     max_concurrent_builds: int = 10
     """Most build Jobs at once, over all EdgeModels."""
+    namespaces: tuple[str, ...] = ()
+    """Where EdgeModels are looked after, besides the operator's own namespace; empty for every namespace."""
     revision_history_limit: int = 3
     """How many revisions that no node runs are kept, per variant."""
     node_grace_seconds: int = 50

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from edgesmith.cli.arguments.shared import Parsers, common
+from edgesmith.cli.arguments.shared import Parsers, common, operator
 
 
 def add_to(commands: Parsers) -> None:
     """Declare the command."""
     parser = commands.add_parser(
-        "status", parents=[common()], help="show EdgeModels, or one with all about it", description=__doc__
+        "status",
+        parents=[common(), operator()],
+        help="show EdgeModels, or one with all about it",
+        description=__doc__,
     )
     parser.set_defaults(module="status")
     parser.add_argument("name", nargs="?", help="an EdgeModel; all of the namespace where absent")
