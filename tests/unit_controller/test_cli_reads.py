@@ -13,6 +13,7 @@ import yaml
 from fake_api import FakeApi, fleet
 from fleet_objects import NAMESPACE, pod
 
+from edgesmith.api import go_yaml
 from edgesmith.api.names import MANAGED_BY, MANAGED_BY_LABEL, MODEL_LABEL
 from edgesmith.cli import main
 from edgesmith.cli.plan import named
@@ -93,6 +94,19 @@ async def test_who_is_not_there_is_said_with_where_was_looked(
     assert await run(api, tmp_path, *words.split(), *(["-A"] if everywhere else [])) == 1
     place = "any namespace" if everywhere else f"namespace {NAMESPACE!r}"
     assert f"here is no EdgeModel 'nobody' in {place}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["12345678e1", "0123456789", "5d01d8e0a3"])
+async def test_what_is_to_be_committed_is_text_to_kubectl_too(
+    api: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    of = api.objects[EDGE_MODEL][NAMESPACE, "model-0"]
+    variant = {"profile": "box", "state": "RollingOut", "revision": name}
+    mark = {"name": name, "profile": "box", "steps": 1}
+    api.put(EDGE_MODEL, of | {"status": {"observedGeneration": 1, "variants": [variant], "revisions": [mark]}})
+    assert await run(api, tmp_path, "promote", "model-0", "--dry-run") == 0
+    shown = capsys.readouterr().out
+    assert yaml.load(shown, go_yaml.Loader)["spec"]["rollout"] == {"promote": [{"revision": name, "steps": 2}]}  # noqa: S506
 
 
 def works_in(api: FakeApi, names: str) -> None:
