@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -24,6 +25,8 @@ from tests.runtime.drifting import drifting_bundle
 from tests.runtime.judged import Client
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from edgesmith_runtime.bundle import Bundle
@@ -68,6 +71,32 @@ def reporter(bundle: Path, port: int, folder: Path, *options: str) -> subprocess
     return subprocess.Popen([*command, *told, *options], env=os.environ | place, stdout=subprocess.DEVNULL)
 
 
+@contextmanager
+def telling(*answers: dict[str, Any]) -> Iterator[tuple[int, list[str]]]:
+    """A server that gives one answer after the other, the last again and again: its port, and what it was asked."""
+    asked: list[str] = []
+
+    class Page(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            body = json.dumps(answers[min(len(asked), len(answers)) - 1]).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Page) as server:
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        try:
+            yield server.server_port, asked
+        finally:
+            server.shutdown()
+
+
 def test_drift_is_said_kept_over_a_restart_and_told_to_the_kubelet_once(
     bundle: Path, tmp_path: Path, start_server: StartServer
 ) -> None:
@@ -83,7 +112,9 @@ def test_drift_is_said_kept_over_a_restart_and_told_to_the_kubelet_once(
     named = [one["name"] for one in found["features"]]
     assert "novel" in named
     assert named[0].startswith(("x[", "relu[", "softmax."))
-    assert json.loads((tmp_path / "log").read_text()) == found | {"samples": pytest.approx(found["samples"], rel=0.9)}
+    told = json.loads((tmp_path / "log").read_text())
+    assert told == found | {"samples": told["samples"]}
+    assert told["samples"] >= 300, "six spans of 50"
     text = Client(server.http, "toy").get("/metrics")[1].decode()
     assert "edgesmith_drifted 1\n" in text
     assert server.stop() == 0
@@ -92,13 +123,15 @@ def test_drift_is_said_kept_over_a_restart_and_told_to_the_kubelet_once(
     again = start_server(bundle, *WATCHING, "--notes", str(notes))
     said = page(again)
     assert (said["state"], said["since"]) == ("Drifted", found["since"]), "kilobytes that outlive a restart"
-    with reporter(bundle, again.http, tmp_path) as second:
+    with telling(said) as (port, asked), reporter(bundle, port, tmp_path, "--least-seconds", "0") as second:
         try:
             deadline = time.monotonic() + PATIENCE
-            while not (tmp_path / "log").read_text():
+            while len(asked) < 3:
+                assert second.poll() is None, "the same verdict is told once"
                 assert time.monotonic() < deadline
+                time.sleep(0.01)
             assert json.loads((tmp_path / "log").read_text())["since"] == found["since"]
-            assert second.poll() is None, "the same verdict is told once"
+            assert second.poll() is None
             second.send_signal(signal.SIGTERM)
             assert second.wait(PATIENCE) == 0
         finally:
@@ -134,29 +167,10 @@ def test_a_bundle_without_a_baseline_is_served_and_not_watched(toy: Bundle, star
 def test_a_reporter_does_not_tell_what_is_not_for_it(said: dict[str, Any], bundle: Path, tmp_path: Path) -> None:
     digest = hashlib.sha256((bundle / "baseline.json").read_bytes()).hexdigest()[:12]
     whole = {"version": 1, "baseline": digest, "state": "Drifted", "since": 5, "samples": 9, "features": []}
-    asked: list[str] = []
-    answers = [whole | said, whole | said, whole]
-
-    class Page(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            body = json.dumps(answers[min(len(asked), len(answers)) - 1]).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None: ...
-
-    with HTTPServer(("127.0.0.1", 0), Page) as server:
-        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-
-        with reporter(bundle, server.server_port, tmp_path) as process:
-            assert ended(process) == 0
-        server.shutdown()
-    assert asked == ["/drift"] * 3
+    with telling(whole | said, whole | said, whole) as (port, asked), reporter(bundle, port, tmp_path) as process:
+        assert ended(process) == 0
+    assert set(asked) == {"/drift"}
+    assert len(asked) >= 3, "an answer may have come too late"
     assert json.loads((tmp_path / "log").read_text()) == whole
 
 
@@ -164,7 +178,7 @@ def test_a_reporter_that_is_older_than_the_service_ends_to_be_started_again(bund
     (tmp_path / "edgesmith-told.json").write_text('{"version":1,"baseline":"a","state":"Steady","since":5}')
     told = ["--notes", str(tmp_path), "--termination-log", str(tmp_path / "log"), "--every-seconds", "0.1"]
     command = [sys.executable, "-m", "edgesmith_runtime", "report", "--service", "toy", "--bundle", str(bundle), *told]
-    assert subprocess.run(command, timeout=60, check=False).returncode == 0
+    assert subprocess.run(command, check=False).returncode == 0
     assert json.loads((tmp_path / "log").read_text())["state"] == "Steady", "its last word is still there"
 
 
