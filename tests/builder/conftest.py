@@ -33,6 +33,7 @@ from edgesmith_builder.oci.content import CONFIG, INDEX, LAYER_GZIP, MANIFEST, c
 from edgesmith_builder.push import registries_for
 from edgesmith_builder.source import Bucket, Sources, StoreSettings
 from edgesmith_builder.toolchain import Compiler
+from tests import patience
 
 USER, PASSWORD = "builder", "right-password"
 HTPASSWD = "builder:$2b$04$PaBMYKCUVfGrXuHsqXwSLO.HJX4oKxXEaWcLXQyPRkiDKkiqNzoqq"
@@ -305,6 +306,12 @@ Classifier = Callable[..., onnx.ModelProto]
 def _same_numbers() -> None:
     """Models and sets of a test are the same whichever tests ran before."""
     begin_anew()
+
+
+@pytest.fixture
+def patient_lookups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registry has as long as a test to say what was built."""
+    monkeypatch.setattr("edgesmith.cluster.images.LOOKUP_SECONDS", patience.PATIENCE)
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ from edgesmith_builder.oci import Credentials, Reference, Registry
 from edgesmith_builder.push import registries_for
 from edgesmith_builder.signatures.private import PrivateKey
 
+pytestmark = pytest.mark.usefixtures("patient_lookups")
+
 KEY = PrivateKey(ec.generate_private_key(ec.SECP256R1()))
 
 

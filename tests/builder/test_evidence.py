@@ -35,6 +35,8 @@ from edgesmith_builder.signatures.private import PrivateKey
 from edgesmith_builder.signatures.public import PublicKey
 from edgesmith_builder.source import Bucket, Sources
 
+pytestmark = pytest.mark.usefixtures("patient_lookups")
+
 PATIENCE = Backoff(attempts=3, first=0.01, limit=0.05)
 PASSWORD = "right-password"  # noqa: S105 - of a key that ends with the test
 BUILDER_IMAGE = f"registry.example/edgesmith/builder@sha256:{'b' * 64}"

@@ -14,6 +14,8 @@ from edgesmith.cluster.provenance import Wanted
 from edgesmith.decide.snapshot import Image
 from edgesmith_builder.oci import Registry
 
+pytestmark = pytest.mark.usefixtures("patient_lookups")
+
 
 async def look_up(repository: str, build: Any) -> Any:
     async with Registry(plain_http=True) as registry:
