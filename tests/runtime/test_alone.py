@@ -199,7 +199,7 @@ async def test_over_http_what_is_to_be_inflated_runs_on_no_loop(
 def test_over_grpc_requests_may_run_on_the_loop() -> None:
     """In a process of its own: a client's messages and the runtime's have the same names, of which one can have one."""
     line = [sys.executable, "-m", "tests.runtime.lone_calls"]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["plain"] == [False] * LOOKS + [True]

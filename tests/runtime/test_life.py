@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "edgesmith_runtime", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def other_answers(bundle: Bundle, model: Path, folder: Path) -> Bundle:

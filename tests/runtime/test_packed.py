@@ -28,7 +28,7 @@ GOOD = request(2, "good").SerializeToString()
 def test_many_messages_may_wait_and_one_at_a_time_is_inflated() -> None:
     """In a process of its own: a client's messages and the runtime's have the same names, of which one can have one."""
     line = [sys.executable, "-m", "tests.runtime.packed_calls"]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"most": 1, "left": 0, "statuses": ["0"]}
 

@@ -22,7 +22,7 @@ FOLDER = Path("edgesmith_runtime/protocol")
 
 
 def test_the_generated_files_are_those_of_the_proto(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, REPOSITORY / "hack/generate_protocol.py", tmp_path], check=True, timeout=60)
+    subprocess.run([sys.executable, REPOSITORY / "hack/generate_protocol.py", tmp_path], check=True)
     written = sorted(path.name for path in (tmp_path / FOLDER).iterdir())
     assert written == ["inference_pb2.py", "inference_pb2.pyi"]
     for name in written:

@@ -33,7 +33,6 @@ def test_an_emulated_processor_is_asked_and_not_its_host(processor: str, saturat
         [emulator("x86_64"), "-cpu", processor, sys.executable, "-c", line],
         capture_output=True,
         text=True,
-        timeout=100,
         check=True,
     )
     assert done.stdout.strip() == saturates

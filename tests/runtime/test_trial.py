@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 def self_test(bundle: Bundle, *options: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "edgesmith_runtime", "selftest", "--bundle", str(bundle.folder)]
     command += ["--termination-log", "/dev/null", *options]
-    finding: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, timeout=60, check=False).stdout)
+    finding: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, check=False).stdout)
     return finding
 
 
