@@ -7,10 +7,13 @@ import io
 import os
 import shutil
 import subprocess
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from needs import lacking
+
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -104,7 +107,16 @@ class ReadOnly(_Mounted):
     """The kernel has found an error and writes no more."""
 
     def begin(self) -> None:
-        self._mount("-o", "remount,ro")
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self._mount("-o", "remount,ro")
+            except subprocess.CalledProcessError:  # it is refused while a file is open for writing
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
 
     def end(self) -> None:
         self._mount("-o", "remount,rw")
