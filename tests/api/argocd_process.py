@@ -20,8 +20,8 @@ from typing import Any
 
 import yaml
 from apiserver import ADMIN, ApiServer, Object, wait_for
-from control_plane import free_ports
 from needs import lacking
+from ports import free_ports
 from processes import running_program
 from services import tool
 

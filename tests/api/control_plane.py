@@ -6,9 +6,7 @@ There is no kubelet, container runtime or network; `kubelets` plays the kubelets
 from __future__ import annotations
 
 import contextlib
-import random
 import shutil
-import socket
 import ssl
 import subprocess
 import urllib.error
@@ -18,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from apiserver import ADMIN, KUBELET, NOBODY, OPERATOR, ApiServer, wait_for
+from ports import free_ports
 from processes import running_program
 
 from edgesmith_cluster.tools import binaries
@@ -54,33 +53,12 @@ NODE_GRACE = 8
 """Seconds without a heartbeat after which the node lifecycle controller calls a node NotReady."""
 
 
-_PORTS = (20000, 30000)
-"""Below Linux's range of ports for connections, 32768 to 60999, and that of Services, 30000 to 32767."""
-
-
 def tools() -> Path | None:
     """The folder with the compiled programs, or None."""
     if all((binaries() / program).exists() for program in PROGRAMS):
         return binaries()
     found = shutil.which("kube-apiserver")
     return Path(found).parent if found and all(shutil.which(program) for program in PROGRAMS) else None
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on; all are taken at once, so that none comes twice.
-
-    They are below those that the kernel gives out (`ip_local_port_range`): other tests run beside these, and one of
-    their connections would be given such a port before the program listens on it.
-    """
-    ports: list[int] = []
-    with contextlib.ExitStack() as stack:
-        while len(ports) < count:
-            one = stack.enter_context(socket.socket())
-            port = random.randrange(*_PORTS)  # noqa: S311 -- any will do
-            with contextlib.suppress(OSError):
-                one.bind(("127.0.0.1", port))
-                ports.append(port)
-    return ports
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 from apiserver import ApiServer, Object, wait_for
-from control_plane import free_ports
+from ports import free_ports
 from processes import running_program
 from services import tool
 

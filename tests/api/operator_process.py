@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from apiserver import ADMIN, ApiServer, Object, wait_for
-from control_plane import free_ports
+from ports import free_ports
 from processes import ENDS_WITH_US, running_program
 
 from tests.patience import PATIENCE

@@ -15,9 +15,9 @@ from apiserver import OPERATOR, ApiServer, Object, wait_for
 from archives import Hub
 from build_outcomes import finish_build
 from chart_rendering import render
-from control_plane import free_ports
 from kubelets import Kubelets
 from operator_process import Operator, device_profile, edge_model, registry, wait_condition
+from ports import free_ports
 from test_cli import edgesmith
 
 from edgesmith.api.names import BUILD_KEY_LABEL

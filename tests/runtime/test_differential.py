@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ports import free_ports
 from tritonclient.grpc import service_pb2 as messages
 from tritons import folder_with_tritonserver
 
@@ -107,7 +107,7 @@ def theirs(bundles: dict[str, Bundle], tmp_path_factory: pytest.TempPathFactory)
 @contextmanager
 def tritonserver(folder: Path) -> Iterator[Triton]:
     """Start a tritonserver of the repository `models` in a folder; nothing of it is closed to clients."""
-    server = Triton(_free_port(), _free_port())
+    server = Triton(*free_ports(2))
     words = [
         f"--model-repository={folder / 'models'}", "--model-control-mode=none", "--disable-auto-complete-config",
         "--http-address=127.0.0.1", f"--http-port={server.http}", "--grpc-address=127.0.0.1",
@@ -136,13 +136,6 @@ def _is_ready(server: Triton) -> bool:
         return bool(Http("GET", "/v2/health/ready").ask(server)["status"] == 200)
     except OSError:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 QUESTIONS = questions()

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc
 import tritonclient.http
+from ports import free_ports
 from tritonclient.utils import InferenceServerException
 from tritons import VERSION, folder_with_tritonserver
 
@@ -175,7 +175,7 @@ def test_triton_takes_a_model_in_fp16_and_the_configuration_for_tensorrt(toy: Bu
     repository = write_repository(bundle, golden, fitting, tmp_path / "models")
     config = repository / bundle.model / CONFIG
     config.write_text(config.read_text().replace("KIND_GPU", "KIND_CPU"))
-    port = free_port()
+    (port,) = free_ports(1)
     words = command(repository, Listening("127.0.0.1", port), drain_seconds=5, gpu=True)
     with started(words, environment(bundle), port, bundle.model):
         said = asked(f"http://127.0.0.1:{port}/v2/models/{bundle.model}/config")
@@ -217,13 +217,6 @@ class Serving:
         return protocol.InferenceServerClient(f"127.0.0.1:{self.http if protocol is tritonclient.http else self.grpc}")
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
-
-
 def asked(url: str, method: str = "GET", body: bytes | None = None) -> Any:
     with urlopen(Request(url, body, method=method), timeout=PATIENCE) as answer:  # noqa: S310 - a server of this test
         text = answer.read().decode()
@@ -256,7 +249,7 @@ def until_ready(process: subprocess.Popen[bytes], port: int, model: str) -> None
 
 @contextmanager
 def serving(bundle: Bundle, *options: str) -> Iterator[Serving]:
-    ports = [free_port() for _ in range(3)]
+    ports = free_ports(3)
     listening = [
         word
         for name, port in zip(("http", "grpc", "metrics"), ports, strict=True)
