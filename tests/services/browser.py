@@ -85,7 +85,9 @@ class Page:
             await asyncio.wait_for(self._fault.wait(), PATIENCE)
 
     async def open(self, address: str) -> None:
-        """Go to an address."""
+        """Go to an address, also where the page is there already."""
+        await self.send("Page.navigate", url="about:blank")
+        await self.until("location.href === 'about:blank'")
         await self.send("Page.navigate", url=address)
         await self.until(f"location.href.startsWith({json.dumps(address)}) && document.readyState === 'complete'")
 
