@@ -73,7 +73,7 @@ def ago(seconds: float) -> str:
         ({}, 2),
         ({"ETag": 'W/"1"'}, 2),
         ({"Last-Modified": ago(3600)}, 2),
-        ({"ETag": 'W/"1"', "Last-Modified": ago(-3600)}, 2),
+        ({"ETag": 'W/"1"', "Last-Modified": ago(-86_400)}, 2),
         ({"ETag": 'W/"1"', "Last-Modified": "a while ago"}, 2),
         ({"ETag": 'W/"1"', "Last-Modified": ago(3600).replace("GMT", "-0000")}, 1),
         ({"ETag": 'W/"1"', "Last-Modified": ago(3600)}, 1),

@@ -136,6 +136,8 @@ def test_nothing_is_kept(toy: Bundle, start_server: StartServer, tmp_path: Path,
         until(lambda: metrics(server).get('edgesmith_samples_total{outcome="not_redacted"}', 0) >= 1)
     assert server.stop() == 0
     assert [path for path in tmp_path.rglob("*.npz") if path.is_file()] == []
+    if "--redact" in options:
+        assert any(line["message"].startswith("no samples are taken") for line in server.lines)
     if "Samples" not in options:
         assert list(tmp_path.iterdir()) == []
 
