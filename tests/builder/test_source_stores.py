@@ -7,6 +7,9 @@ the answer, `PermanentRedirect` with it in `x-amz-bucket-region`) and its STS AP
 
 from __future__ import annotations
 
+import base64
+import gzip
+import hashlib
 import io
 import time
 from collections.abc import Callable
@@ -360,3 +363,35 @@ def test_a_size_that_is_announced_is_refused_though_a_part_was_there(tmp_path: P
         bucket = Bucket(StoreSettings.read(None, {"AWS_ENDPOINT_URL": store.endpoint}), first_delay=0.01)
         with pytest.raises(ModelInvalid, match="is larger than"):
             bucket.fetch("spec.source", Artifact(uri="s3://models/a"), tmp_path / "a", limit)
+
+
+@pytest.mark.parametrize("stored", [gzip.compress(CONTENT, 0), CONTENT], ids=["packed", "falsely-marked"])
+@pytest.mark.parametrize("cut", [None, 400_001], ids=["whole", "resumed"])
+def test_an_object_with_a_content_encoding_comes_as_it_is_stored(
+    tmp_path: Path, stored: bytes, cut: int | None
+) -> None:
+    digest = hashlib.sha256(stored)
+    headers = {
+        "ETag": '"1"',
+        "Content-Encoding": "gzip",
+        "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT",
+        "x-amz-checksum-sha256": base64.b64encode(digest.digest()).decode(),
+    }
+
+    def answering(request: Any) -> Answer:
+        first = int(request.headers.get("Range", "bytes=0-")[len("bytes=") : -1])
+        if not first:
+            return Answer(body=stored, headers=headers, cut=None if request.command == "HEAD" else cut)
+        return Answer(
+            206, stored[first:], {**headers, "Content-Range": f"bytes {first}-{len(stored) - 1}/{len(stored)}"}
+        )
+
+    artifact, limit = Artifact(uri="s3://models/a", sha256=digest.hexdigest()), Limit(len(stored), DatasetInvalid)
+    with Store(answering) as store:
+        settings = StoreSettings.read(None, {"AWS_ENDPOINT_URL": store.endpoint})
+        bucket = Bucket(settings, attempts=2, first_delay=0.01)
+        fetched = bucket.fetch("spec.evaluation", artifact, tmp_path / "a", limit)
+        seen = bucket.look("spec.evaluation", artifact, limit)
+    assert fetched.path.read_bytes() == stored
+    assert fetched.sha256 == seen.sha256 == digest.hexdigest()
+    assert ["Range" in asked for asked in store.headers[:-1]] == ([False] if cut is None else [False, True])

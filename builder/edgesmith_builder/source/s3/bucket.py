@@ -125,7 +125,7 @@ class _Object:
         """What the store says of the object that came."""
 
     def read(self, arriving: Arriving) -> None:
-        """One answer; returns when the object's end is reached."""
+        """One answer, its bytes as they are stored; returns when the object's end is reached."""
         wanted = self._object
         with _told(wanted):
             answer = self._client.get_object(
@@ -133,7 +133,7 @@ class _Object:
             )
         try:
             skip = self._check(answer, arriving)
-            for piece in answer.stream(PIECE):
+            for piece in answer.stream(PIECE, decode_content=False):
                 new, skip = piece[skip:], max(0, skip - len(piece))
                 arriving.take(new)
         except urllib3.exceptions.HTTPError as error:
