@@ -24,7 +24,7 @@ _MOST = 3
 Blame = Literal["ModelInvalid", "DatasetInvalid"]
 """What a build fails with where a file ended it."""
 
-MADE, SCORED = "it was made", "it was scored"
+MADE, SCORED, REPLAYED = "it was made", "it was scored", "its golden samples were replayed"
 """What is done with a candidate, as `doing` takes it."""
 
 _page = mmap.mmap(-1, _SIZE)
@@ -145,7 +145,7 @@ def trying(form: str) -> Iterator[None]:
     """Name a candidate for as long as the block may end the process; what leaves it as no Exception does.
 
     Args:
-        form: Which one.
+        form: Which one: a rung, or the image that a build is re-based from.
     """
     _write(replace(read(), trying=Trying(form, MADE, time.monotonic())))
     try:

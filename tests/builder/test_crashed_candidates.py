@@ -14,7 +14,7 @@ import pytest
 from builder_program import BUILDER, build, command
 
 from edgesmith_builder.apart import Ended, why_out
-from edgesmith_builder.contract import BuildFailure, BuildReport, BuildResult, Pruning
+from edgesmith_builder.contract import Artifact, BuildFailure, BuildReport, BuildResult, Earlier, Pruning
 from edgesmith_builder.lastwords import LastWords, Trying
 from edgesmith_builder.oci import Manifest, Reference, Registry
 from edgesmith_builder.provenance import report_of
@@ -140,6 +140,26 @@ async def test_what_prunes_takes_only_the_pruned_ones_out(world: Any, tmp_path: 
         "fp32-pruned": why,
         "fp32": None,
     }
+
+
+async def test_an_earlier_image_whose_replay_ends_the_process_is_compiled_anew(
+    world: Any, tmp_path: Path, push_base: Any
+) -> None:
+    files = {name: getattr(world, name) for name in ("source", "calibration", "evaluation")}
+    given = {name: Artifact(uri=uri, sha256=world.digest(uri)) for name, uri in files.items()}
+    request = world.request(precisions=("fp32",), **given)
+    before = await world.build(request)
+    base = await push_base(world.registry, "edgesmith/newer", layer_text="a newer layer of")
+    earlier = Earlier(digest=before.image.partition("@")[2], bundle=request.build.bundle_key("Edgesmith"))
+    wanted = request.build.model_copy(update={"base": base})
+    again = request.model_copy(update={"build": wanted, "earlier": earlier})
+    done = build(world, tmp_path, again, [("taken.replayed", SEGFAULT, None)])
+    assert done.returncode == 0, done.stderr
+    _, report = await made(tmp_path)
+    assert (report.rebased_from, [one.rejected for one in report.candidates]) == (None, [None])
+    why = "it ended the builder with signal SIGSEGV while its golden samples were replayed"
+    assert f"the earlier image: {why}; the build begins anew without it" in done.stderr
+    assert f"it is compiled and not re-based from the earlier image: {why}" in done.stderr
 
 
 # The process that waits ----------------------------------------------------------------------------------------------

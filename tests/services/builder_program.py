@@ -19,6 +19,7 @@ def program():
     from edgesmith_builder import cli, forms, gather
     from edgesmith_builder.ladder import rung
     from edgesmith_builder.ladder.yardstick import Yardstick
+    from edgesmith_builder.rebase import taken
     from edgesmith_builder.toolchain import onnxruntime
     from edgesmith_builder.sets import DataSet
     from edgesmith_runtime.picture import Pipeline

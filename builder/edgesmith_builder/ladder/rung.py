@@ -14,7 +14,7 @@ from edgesmith_builder.dataset import Samples
 from edgesmith_builder.failures import CompileFailed, machine_failed
 from edgesmith_builder.ladder.refining import Loss, loses, loss_of, why_not_refined
 from edgesmith_builder.ladder.yardstick import Yardstick
-from edgesmith_builder.lastwords import MADE, SCORED, doing
+from edgesmith_builder.lastwords import MADE, REPLAYED, SCORED, doing
 from edgesmith_builder.pack import Layer, write_layers
 from edgesmith_builder.picture import GoldenPicture, recorded_picture
 from edgesmith_builder.progress import size_text, step
@@ -109,7 +109,7 @@ class Workshop:
             self._bundle(engine, precision, made, folder / "bundle")
         finally:
             engine.close()
-        doing("its golden samples were replayed")
+        doing(REPLAYED)
         replayed(folder / "bundle", threads, told)
         layers = self._pack(precision, folder)
         said |= {"in_float": made.in_float, "int8_share": made.int8_share}

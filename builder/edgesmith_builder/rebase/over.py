@@ -9,13 +9,14 @@ from pathlib import Path
 
 from edgesmith_builder.contract import Build, BuildReport, Earlier, release_of
 from edgesmith_builder.images import Made, images_of
+from edgesmith_builder.lastwords import left_out
 from edgesmith_builder.maker import Maker
 from edgesmith_builder.oci import RegistryError, Repository
 from edgesmith_builder.pack import Base
 from edgesmith_builder.push import Registries
 from edgesmith_builder.rebase.before import Before, NotRebased
 from edgesmith_builder.rebase.recorded import Recorded
-from edgesmith_builder.rebase.taken import Layers, take
+from edgesmith_builder.rebase.taken import EARLIER, Layers, take
 from edgesmith_builder.rebase.trusted import Trust
 from edgesmith_builder.toolchain import toolchain_of
 
@@ -36,8 +37,9 @@ async def rebased(
 ) -> Made | None:
     """The images of every finalist over the base; None where they have to be compiled, and the log says why.
 
-    Nothing that is found fails a build: it is compiled instead. With a key to sign with, that key's word counts, and
-    without one that of whoever asks. Where nobody says anything, nothing is asked.
+    Nothing that is found fails a build: it is compiled instead, also where an engine that replayed it ended an earlier
+    process of this build. With a key to sign with, that key's word counts, and without one that of whoever asks. Where
+    nobody says anything, nothing is asked.
 
     Args:
         wanted: The build.
@@ -56,6 +58,10 @@ async def rebased(
     elif earlier is not None:
         trusted = Recorded(wanted, base.server, registries.target, repository, earlier)
     else:
+        return None
+    ended = left_out(EARLIER)
+    if ended is not None:
+        log.warning("it is compiled and not re-based from %s: %s", EARLIER, ended)
         return None
     folder = work / "rebase"
     try:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgesmith_builder.ladder.rung import replayed
+from edgesmith_builder.lastwords import REPLAYED, doing, trying
 from edgesmith_builder.oci import Descriptor, Registry
 from edgesmith_builder.oci.content import LAYER
 from edgesmith_builder.pack import Layer
@@ -19,6 +20,9 @@ from edgesmith_builder.score import ScoreFailed
 from edgesmith_builder.toolchain import Toolchain
 
 Layers = tuple[Layer, ...]
+
+EARLIER = "the earlier image"
+"""What is left out where an engine ended the process that replayed it."""
 
 
 async def take(
@@ -46,7 +50,9 @@ async def take(
         bundle = folder / "bundle"
         try:
             _unpack(layers, bundle)
-            replayed(bundle, threads, toolchain.told_here)
+            with trying(EARLIER):
+                doing(REPLAYED)
+                replayed(bundle, threads, toolchain.told_here)
         except (tarfile.TarError, ScoreFailed) as error:
             raise NotRebased(f"{one.reference} does not replay: {error}") from error
         shutil.rmtree(bundle)
