@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def opened(path: Path, field: str, expected: str) -> Iterator[zipfile.ZipFile]:
         OSError: of this machine's own disk.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             yield archive
     except zipfile.BadZipFile as error:
         is_, _, wanted = expected.partition("; ")
@@ -47,8 +47,22 @@ def opened(path: Path, field: str, expected: str) -> Iterator[zipfile.ZipFile]:
         raise DatasetInvalid(f"{field} cannot be unpacked ({type(error).__name__}: {error})") from error
 
 
-def members(archive: zipfile.ZipFile, field: str, *, kind: str, most: int, limit: int) -> dict[str, zipfile.ZipInfo]:
-    """What a zip holds, by name, without its folders.
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Open a zip whose names may be UTF-8 without the mark that says so, as Info-ZIP writes them.
+
+    Raises:
+        zipfile.BadZipFile, OSError, ValueError, NotImplementedError: where it is none that is read.
+    """
+    try:
+        return zipfile.ZipFile(path, metadata_encoding="utf-8")
+    except UnicodeDecodeError:
+        return zipfile.ZipFile(path)
+
+
+def members(
+    archive: zipfile.ZipFile, field: str, *, kind: str, most: int, limit: int, path: Callable[[str], str] = str
+) -> dict[str, zipfile.ZipInfo]:
+    """What a zip holds, by path, without its folders.
 
     Args:
         archive: The zip.
@@ -56,19 +70,20 @@ def members(archive: zipfile.ZipFile, field: str, *, kind: str, most: int, limit
         kind: What its files are, for messages: `arrays`.
         most: How many there may be.
         limit: Bytes of all of them together, unpacked.
+        path: Makes a file's path of its name in the zip; that of a folder ends in `/`.
 
     Raises:
         DatasetInvalid: where there are none or too many, where one is there twice, or packed so that it is not read.
     """
-    infos = [info for info in archive.infolist() if not info.is_dir()]
+    named = [(path(info.filename), info) for info in archive.infolist()]
+    infos = [(name, info) for name, info in named if not name.endswith("/")]
     if not infos or len(infos) > most:
         raise DatasetInvalid(f"{field} holds {len(infos)} {kind}; between 1 and {most} were expected")
-    total = sum(info.file_size for info in infos)
+    total = sum(info.file_size for _, info in infos)
     if total > limit:
         raise DatasetInvalid(f"{field} unpacks to {size_text(total)}; at most {size_text(limit)} were expected")
     found: dict[str, zipfile.ZipInfo] = {}
-    for info in infos:
-        name = info.filename
+    for name, info in infos:
         if info.compress_type not in _METHODS or info.flag_bits & 1:
             raise DatasetInvalid(f"{field} holds {name!r} encrypted or packed in an unusual way; deflate was expected")
         if name in found:

@@ -8,7 +8,9 @@ name; a number or a list of them; or a list of boxes as a server answers them, i
 from __future__ import annotations
 
 import json
+import unicodedata
 import zipfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, TypeGuard
@@ -42,12 +44,24 @@ NAMED = 100
 _FORM = '{"label": NAME or "index": NUMBER, "box": {"left", "top", "right", "bottom"}}'
 
 
+def path_of(name: str) -> str:
+    """A picture's path, whoever packed it: `/` between folders, and letters with their accents (Unicode's NFC).
+
+    Old programs on Windows write backslashes in place of `/`, and macOS writes accents beside their letters.
+
+    Args:
+        name: As the zip has it, or the file.
+    """
+    name = _composed(name)
+    return name if "/" in name else name.replace("\\", "/")
+
+
 def labels_of(archive: zipfile.ZipFile, names: Sequence[str], field: str) -> Mapping[str, Any] | None:
     """What the file says of each picture; None where there is no such file.
 
     Args:
         archive: The set.
-        names: Its pictures.
+        names: The paths of its pictures.
         field: Where the request names the set, for messages.
 
     Raises:
@@ -66,14 +80,20 @@ def labels_of(archive: zipfile.ZipFile, names: Sequence[str], field: str) -> Map
         raise DatasetInvalid(f"{field} has a {FILE} that is no JSON ({error}); an object was expected") from error
     if not isinstance(found, dict):
         raise DatasetInvalid(f"{field} has a {FILE} that is no object; an entry for each picture was expected")
-    if missing := sorted(set(names) - found.keys()):
+    said = {path_of(name): right for name, right in found.items()}
+    if len(said) < len(found):
+        ((twice, _),) = Counter(map(path_of, found)).most_common(1)
+        raise DatasetInvalid(
+            f"{field} has two entries for {twice[:NAMED]!r} in {FILE}; one for each picture was expected"
+        )
+    if missing := sorted(set(names) - said.keys()):
         raise DatasetInvalid(f"{field} has no entry for {missing[0]!r} in {FILE}; one for each picture was expected")
-    if unknown := sorted(found.keys() - set(names)):
+    if unknown := sorted(said.keys() - set(names)):
         raise DatasetInvalid(
             f"{field} has an entry for {unknown[0][:NAMED]!r} in {FILE} and no such picture; the paths of its pictures "
             "alone were expected"
         )
-    return found
+    return said
 
 
 def folder_of(name: str, field: str) -> str:
@@ -106,6 +126,7 @@ def array_of(
     Raises:
         DatasetInvalid: where one is of another kind.
     """
+    classes = [_composed(one) for one in classes]
     if kind is BOXES:
         boxes = {name: _boxes(one, classes, field) for name, one in right.items()}
         _check_room(boxes, field)
@@ -124,8 +145,8 @@ def array_of(
 def _class(said: Any, classes: Sequence[str], field: str) -> int | str:
     """A class by its number, or by a name that is not known here."""
     if isinstance(said, str):
-        if said in classes:
-            return list(classes).index(said)
+        if _composed(said) in classes:
+            return classes.index(_composed(said))
         if not (said.isascii() and said.isdigit()) and len(said) <= _LONGEST:
             return said
     # Python refuses to read a number of thousands of digits.
@@ -172,6 +193,11 @@ def _box(said: Any, classes: Sequence[str], field: str) -> list[float]:
             f"{field} has the box {_short(said)}; left before right and top before bottom were expected"
         )
     return [*map(float, sides), float(kind)]
+
+
+def _composed(text: str) -> str:
+    """Text as most programs write it (Unicode's NFC): the same letters may be written in two ways."""
+    return unicodedata.normalize("NFC", text)
 
 
 def _is_whole(said: Any) -> TypeGuard[int]:

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesmith_builder.dataset.archive import members, opened
+from edgesmith_builder.dataset.archive import members, open_zip, opened
 from edgesmith_builder.dataset.labels import BOXES, LABELS, Labels
-from edgesmith_builder.dataset.picture_labels import FILE, NAMED, array_of, folder_of, labels_of
+from edgesmith_builder.dataset.picture_labels import FILE, NAMED, array_of, folder_of, labels_of, path_of
 from edgesmith_builder.dataset.writing import write_array
 from edgesmith_builder.errors import DatasetInvalid
 from edgesmith_builder.lastwords import in_hand
@@ -52,7 +52,7 @@ class PictureSet:
     Attributes:
         path: The zip.
         field: Where the request names it, for messages.
-        names: The pictures in it, sorted.
+        names: The paths of the pictures in it, sorted.
     """
 
     path: Path
@@ -117,8 +117,9 @@ class PictureSet:
             pipeline: What makes it.
             placed: Takes where each picture lies in it; None: nobody asks.
         """
+        infos = {path_of(info.filename): info for info in archive.infolist()}
         for name in self.names:
-            data = memoryview(archive.read(name))
+            data = memoryview(archive.read(infos[name]))
             doing = f"its picture {name[:NAMED]!r} was decoded"
             with in_hand(self.field, doing, "a picture that is read", "DatasetInvalid"):
                 prepared = self._prepared(pipeline, name, data)
@@ -149,8 +150,9 @@ class PictureSet:
 def holds_pictures(path: Path) -> bool:
     """Whether a file is a zip with a picture in it, and no array."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            suffixes = {_suffix(info.filename) for info in archive.infolist() if not _is_litter(info.filename)}
+        with open_zip(path) as archive:
+            names = (path_of(info.filename) for info in archive.infolist())
+            suffixes = {_suffix(name) for name in names if not _is_litter(name)}
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return False
     return bool(suffixes & _SUFFIXES) and ".npy" not in suffixes
@@ -167,7 +169,7 @@ def read_pictures(path: Path, *, field: str) -> PictureSet:
         DatasetInvalid: where it holds something else than pictures and their labels, or too much.
     """
     with opened(path, field, _EXPECTED) as archive:
-        found = members(archive, field, kind="pictures", most=PICTURES_LIMIT, limit=DATASET)
+        found = members(archive, field, kind="pictures", most=PICTURES_LIMIT, limit=DATASET, path=path_of)
     names = []
     for name, info in found.items():
         if name == FILE or _is_litter(name):
