@@ -40,6 +40,7 @@ from edgesmith_builder.running import run
 from edgesmith_builder.signatures.private import PrivateKey
 from edgesmith_builder.source import Artifacts, Bucket, FirstOf, Sources, StoreSettings, Web, WebLogin, source_logins
 from edgesmith_builder.toolchain import Compiler
+from edgesmith_runtime.descriptors import raise_descriptor_limit
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one build, or one look at files, and return its exit code."""
     options = parse(list(sys.argv[1:] if arguments is None else arguments))
     log_to_stderr()
+    raise_descriptor_limit()  # each array of a set is a file that stays open
     signal.signal(signal.SIGTERM, _stop)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # `run_apart` has it wait until it can be taken
     try:

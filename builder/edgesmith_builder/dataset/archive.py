@@ -17,7 +17,9 @@ from edgesmith_builder.progress import size_text
 
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _BROKEN = (zipfile.LargeZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError)
-_OURS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES})
+_OURS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+)
 
 
 @contextmanager
@@ -31,7 +33,7 @@ def opened(path: Path, field: str, expected: str) -> Iterator[zipfile.ZipFile]:
 
     Raises:
         DatasetInvalid: where it is no zip, or broken.
-        OSError: of this machine's own disk.
+        OSError: of this machine's own: its disk, its memory, how many files it may open.
     """
     try:
         with open_zip(path) as archive:
