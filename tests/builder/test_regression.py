@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,12 +11,13 @@ import pytest
 from graphs import samples_of
 
 from edgesmith_builder.contract import BuildReport, Candidate, Gates, MetricName
-from edgesmith_builder.dataset import Samples
-from edgesmith_builder.errors import DatasetMismatch
+from edgesmith_builder.dataset import Samples, samples_for
+from edgesmith_builder.errors import DatasetInvalid, DatasetMismatch
 from edgesmith_builder.gates import doubts, rejection
 from edgesmith_builder.metric import Evaluation
 from edgesmith_builder.metric.registry import metric_of
 from edgesmith_builder.score import ScoreFailed
+from edgesmith_runtime.tensors import TensorSpec
 
 SAMPLES = 64
 RNG = np.random.default_rng(2)
@@ -49,6 +51,30 @@ def test_minus_infinity_is_no_distance_from_a_label(name: MetricName) -> None:
     said[40, 0] = -np.inf
     with pytest.raises(ScoreFailed, match=r"'y' has minus infinity for a sample of spec\.evaluation, which is no dist"):
         scored(name, said, RIGHT)
+
+
+def read(name: MetricName, label: float) -> Any:
+    """What a metric reads of a set that has this label in one sample."""
+    given: dict[str, Any] = {"x": np.arange(SAMPLES, dtype=np.float32)[:, None], "labels": np.hstack([RIGHT, RIGHT])}
+    given["labels"][40, 1] = label
+    spec, labels = TensorSpec("x", "FP32", (-1, 1)), metric_of(name, {}).labels
+    return samples_for(given, [spec], field="spec.evaluation", labels=labels).labels
+
+
+@pytest.mark.parametrize("name", ["RMSE", "MAE", "R2"])
+@pytest.mark.parametrize("label", [-1.7976931348623157e308, 1e200, 2e140])
+def test_labels_whose_squares_are_not_finite_are_refused(name: MetricName, label: float) -> None:
+    words = rf"^spec\.evaluation has the label {re.escape(f'{label:g}')} in sample 40; numbers from -1e\+140"
+    with pytest.raises(DatasetInvalid, match=words):
+        read(name, label)
+
+
+@pytest.mark.parametrize("name", ["RMSE", "MAE", "R2"])
+@pytest.mark.parametrize("label", [1e140, -3.4028234663852886e38])
+def test_labels_that_can_be_squared_are_told_in_finite_numbers(name: MetricName, label: float) -> None:
+    right = read(name, label)
+    found = scored(name, right + NOISE, right)
+    assert np.isfinite([found.value, found.error, found.deviation]).all()
 
 
 @pytest.mark.parametrize("name", ["RMSE", "MAE"])

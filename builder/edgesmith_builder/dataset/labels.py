@@ -18,6 +18,9 @@ LABELS = "labels"
 CORNERS = 4
 """Numbers of a box: left, top, right, bottom."""
 
+_LARGEST = 1e140
+"""Size of a number that is right for a sample: the squares of as many as a set can hold add up to a finite number."""
+
 _COLUMN = 2
 _BOX_AXES = 3
 
@@ -57,6 +60,13 @@ def _numbers(labels: NDArray[Any], field: str) -> NDArray[Any]:
     flat = labels.reshape(len(labels), -1).astype(np.float64)
     if not np.isfinite(flat).all():
         raise DatasetInvalid(f"{field} has NaN in the array {LABELS!r}; finite numbers were expected")
+    far = np.argwhere(np.abs(flat) > _LARGEST)
+    if len(far):
+        sample, value = far[0]
+        raise DatasetInvalid(
+            f"{field} has the label {flat[sample, value]:g} in sample {sample}; numbers from {-_LARGEST:g} to "
+            f"{_LARGEST:g} were expected, the squares of which add up to a finite number"
+        )
     return flat
 
 
