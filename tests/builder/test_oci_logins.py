@@ -237,6 +237,7 @@ async def test_a_realm_that_is_no_address_is_refused(realm: str) -> None:
         ("Fri, 27 Nov 2026 12:00:09 GMT", 9),
         ("Fri, 27 Nov 2026 11:59:00 GMT", 0),
         ("soon", 0),
+        ("Fri, 27 Nov 2026 12:00:09 +99999999999999999", 0),
         ("-3", 0),
         ("", 0),
         ("9" * 40, 999_999_999),

@@ -75,10 +75,20 @@ def ago(seconds: float) -> str:
         ({"Last-Modified": ago(3600)}, 2),
         ({"ETag": 'W/"1"', "Last-Modified": ago(-86_400)}, 2),
         ({"ETag": 'W/"1"', "Last-Modified": "a while ago"}, 2),
+        ({"ETag": 'W/"1"', "Last-Modified": ago(3600).replace("GMT", "+99999999999999999")}, 2),
         ({"ETag": 'W/"1"', "Last-Modified": ago(3600).replace("GMT", "-0000")}, 1),
         ({"ETag": 'W/"1"', "Last-Modified": ago(3600)}, 1),
     ],
-    ids=["nothing", "weak", "date", "weak and just written", "weak and no date", "no zone", "weak and old"],
+    ids=[
+        "nothing",
+        "weak",
+        "date",
+        "weak and just written",
+        "weak and no date",
+        "absurd zone",
+        "no zone",
+        "weak and old",
+    ],
 )
 def test_without_a_word_that_means_the_same_bytes_a_page_is_read_each_time(
     serve: Serve, ask: Looker, headers: dict[str, str], reads: int

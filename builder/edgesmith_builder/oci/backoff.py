@@ -63,7 +63,7 @@ def asked_for(headers: Mapping[str, str], now: datetime | None = None) -> float:
         return float(text[:9])
     try:
         until = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
     if until.tzinfo is None:
         until = until.replace(tzinfo=UTC)

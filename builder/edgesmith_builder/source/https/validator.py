@@ -34,5 +34,5 @@ def _time(text: str | None) -> datetime | None:
     """An HTTP date (RFC 9110, 5.6.7), which is always in UTC; None where it is none."""
     try:
         return parsedate_to_datetime(text).replace(tzinfo=UTC) if text else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
