@@ -14,6 +14,7 @@ from pathlib import Path
 
 from edgesmith_builder.errors import DatasetInvalid
 from edgesmith_builder.progress import size_text
+from edgesmith_builder.zips import opened_zip
 
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _BROKEN = (zipfile.LargeZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError)
@@ -36,7 +37,7 @@ def opened(path: Path, field: str, expected: str) -> Iterator[zipfile.ZipFile]:
         OSError: of this machine's own: its disk, its memory, how many files it may open.
     """
     try:
-        with open_zip(path) as archive:
+        with opened_zip(path) as archive:
             yield archive
     except zipfile.BadZipFile as error:
         is_, _, wanted = expected.partition("; ")
@@ -47,18 +48,6 @@ def opened(path: Path, field: str, expected: str) -> Iterator[zipfile.ZipFile]:
         raise DatasetInvalid(f"{field} cannot be unpacked ({error})") from error
     except _BROKEN as error:
         raise DatasetInvalid(f"{field} cannot be unpacked ({type(error).__name__}: {error})") from error
-
-
-def open_zip(path: Path) -> zipfile.ZipFile:
-    """Open a zip whose names may be UTF-8 without the mark that says so, as Info-ZIP writes them.
-
-    Raises:
-        zipfile.BadZipFile, OSError, ValueError, NotImplementedError: where it is none that is read.
-    """
-    try:
-        return zipfile.ZipFile(path, metadata_encoding="utf-8")
-    except UnicodeDecodeError:
-        return zipfile.ZipFile(path)
 
 
 def members(

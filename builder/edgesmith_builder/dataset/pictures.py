@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesmith_builder.dataset.archive import members, open_zip, opened
+from edgesmith_builder.dataset.archive import members, opened
 from edgesmith_builder.dataset.labels import BOXES, LABELS, Labels
 from edgesmith_builder.dataset.picture_labels import FILE, NAMED, array_of, folder_of, labels_of, path_of
 from edgesmith_builder.dataset.writing import write_array
@@ -24,6 +24,7 @@ from edgesmith_builder.errors import DatasetInvalid
 from edgesmith_builder.lastwords import in_hand
 from edgesmith_builder.limits import DATASET
 from edgesmith_builder.progress import size_text
+from edgesmith_builder.zips import opened_zip
 from edgesmith_runtime.errors import RequestError, TooLarge
 from edgesmith_runtime.picture import Picture, Pipeline
 from edgesmith_runtime.picture.containers import read_container
@@ -150,7 +151,7 @@ class PictureSet:
 def holds_pictures(path: Path) -> bool:
     """Whether a file is a zip with a picture in it, and no array."""
     try:
-        with open_zip(path) as archive:
+        with opened_zip(path) as archive:
             names = (path_of(info.filename) for info in archive.infolist())
             suffixes = {_suffix(name) for name in names if not _is_litter(name)}
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):

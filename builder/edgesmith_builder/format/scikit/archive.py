@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
 from pathlib import Path
 
 from edgesmith_builder.errors import ModelInvalid
 from edgesmith_builder.progress import size_text
+from edgesmith_builder.zips import opened_zip
 
 SCHEMA = "schema.json"
 """The member that says how the others make up an estimator."""
@@ -34,7 +34,7 @@ def check_archive(path: Path, what: str, limit: int) -> None:
         ModelInvalid: in one sentence.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with opened_zip(path) as archive:
             infos = archive.infolist()
             if SCHEMA not in (info.filename for info in infos):
                 raise ModelInvalid(
@@ -44,9 +44,9 @@ def check_archive(path: Path, what: str, limit: int) -> None:
             _check(infos, what, limit)
             for info in infos:
                 if info.filename.endswith(_NESTED):
-                    with zipfile.ZipFile(io.BytesIO(archive.read(info))) as inner:
+                    with opened_zip(archive.read(info)) as inner:
                         _check(inner.infolist(), f"{what}, in {info.filename[:100]!r},", limit)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError, EOFError) as error:
         raise ModelInvalid(f"{what} is a broken zip ({error}); a file by skops.io.dump was expected") from error
 
 
