@@ -82,3 +82,12 @@ def test_a_zip_inside_an_estimator_is_bounded_too(tmp_path: Path, monkeypatch: p
         ModelInvalid, match=r"^spec\.source is a broken zip \(its table .* lists 9 files; at most 8 were"
     ):
         estimator(path)
+
+
+def test_a_name_that_is_marked_as_utf_8_and_is_none_is_the_user_s_to_change(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(packed("é").replace("é".encode(), b"\xff\xff"))
+    with pytest.raises(ModelInvalid, match=r"^spec\.source is a broken zip \('utf-8' codec can't decode"):
+        estimator(path)
+    with pytest.raises(DatasetInvalid, match=r"^spec\.evaluation cannot be unpacked \(UnicodeDecodeError"):
+        arrays(path)
