@@ -17,6 +17,7 @@ from archives import BASE_LAYER, BILL, KEY, MODEL_LAYER, ArchiveError, Hub, as_t
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from services import Server, start_registry, tool
+from wanted_images import wanted
 
 from edgesmith.archive.artifacts import chart_of
 from edgesmith.archive.gather import Gathering, Wanted
@@ -25,6 +26,7 @@ from edgesmith.archive.opened import Archive
 from edgesmith.archive.push import Push
 from edgesmith.archive.write import write
 from edgesmith.cli.archive.exporting import artifacts
+from edgesmith.cluster.provenance import Bases
 from edgesmith_builder.oci import (
     Backoff,
     Descriptor,
@@ -109,6 +111,17 @@ async def test_everything_arrives_under_its_name_with_what_hangs_on_it(
     assert await client.raw(copied) == await client.raw(runtime)
     assert sent.images[str(copied)] == "runtime"
     assert sent.uploaded == archive.size, "each blob was sent once; neighbours were mounted"
+
+
+@pytest.mark.parametrize("prefix", ["", "/mirror", "/mirror/of-hub"])
+async def test_a_site_finds_the_runtime_that_a_build_names_wherever_the_file_was_imported(
+    hub: Hub, site: Server, client: Registry, tmp_path: Path, prefix: str
+) -> None:
+    archive = await export(hub, client, tmp_path / "a.tar")
+    await Push(archive, client, f"{site.address}{prefix}").run()
+    found = await Bases(client).of(f"{site.address}{prefix}/models/plant/models", wanted(hub.runtime).build)
+    assert found is not None
+    assert [layer.digest for layer in found.layers] == [BASE_LAYER.descriptor.digest]
 
 
 async def test_the_file_is_the_same_each_time(hub: Hub, client: Registry, tmp_path: Path) -> None:

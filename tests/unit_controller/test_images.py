@@ -29,6 +29,7 @@ from edgesmith_builder.contract import (
     Finalist,
 )
 from edgesmith_builder.oci import (
+    Index,
     Manifest,
     Reference,
     Registry,
@@ -287,7 +288,50 @@ async def test_without_its_runtime_image_nobody_can_tell_what_an_image_is(
     registry.answer, registry.base = manifest(), base
     found = (await images.look_up(PLACE, [of]))[KEY]
     assert isinstance(found, StrangeImage)
-    assert found.why.endswith(f"its runtime image {of.build.base} is not in this registry")
+    place = WANTED.build.base.partition("@")[0]
+    assert found.why.endswith(f"its runtime image {of.build.base} is not in this registry at {place}")
+
+
+SITE = "registry.example:5000/mirror/of-hub/models/ns/m"
+MIRRORED = f"registry.example:5000/mirror/of-hub/edgesmith/runtime@{BASE}"
+
+
+@pytest.mark.parametrize("prefix", ["mirror/edgesmith", "mirror/of-hub/edgesmith"])
+async def test_a_runtime_image_below_a_prefix_of_the_builds_is_found_and_not_looked_for_again(
+    images: Images, registry: FakeRegistry, prefix: str
+) -> None:
+    registry.answer, registry.base_prefix = manifest(), f"registry.example:5000/{prefix}/"
+    assert isinstance((await images.look_up(SITE, [ELSEWHERE]))[KEY], Image)
+    asked = registry.base_asked
+    assert isinstance((await images.look_up(f"{SITE}-2", [ELSEWHERE]))[KEY], Image)
+    assert registry.base_asked == asked == len(registry.base_places)
+    assert registry.base_places[0] == "registry.example:5000/edgesmith/runtime", "under its own name first"
+
+
+async def test_every_place_where_a_runtime_image_was_looked_for_is_named(
+    images: Images, registry: FakeRegistry
+) -> None:
+    registry.answer, registry.base = manifest(), None
+    found = (await images.look_up(SITE, [ELSEWHERE]))[KEY]
+    assert isinstance(found, StrangeImage)
+    places = [f"registry.example:5000/{prefix}edgesmith/runtime" for prefix in ("", "mirror/", "mirror/of-hub/")]
+    assert registry.base_places == places
+    assert found.why.endswith(f"is not in this registry at {' or '.join(places)}")
+
+
+@pytest.mark.parametrize("named", [WANTED, wanted(MIRRORED)])
+async def test_a_runtime_image_that_may_not_be_read_where_it_is_named_is_looked_for_elsewhere(
+    images: Images, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch, named: Wanted
+) -> None:
+    index, read = registry.base, registry.document
+
+    async def forbidding(reference: Reference) -> Index | None:
+        registry.base = index if str(reference) == MIRRORED else RegistryForbidden("no such project")
+        return await read(reference)
+
+    monkeypatch.setattr(registry, "document", forbidding)
+    registry.answer = manifest()
+    assert isinstance((await images.look_up(SITE, [named]))[KEY], Image)
 
 
 async def test_a_runtime_image_that_may_not_be_read_is_a_problem(images: Images, registry: FakeRegistry) -> None:

@@ -82,6 +82,8 @@ class FakeRegistry:
         self.looked = 0
         self.base_asked = 0
         self.base_places: list[str] = []
+        self.base_prefix = ""
+        """What the runtime image's repository must begin with to be there."""
         self.finalists: dict[str, Manifest | None] = {}
         self.finalists_asked = 0
 
@@ -110,4 +112,4 @@ class FakeRegistry:
         assert reference.digest == BASE
         if isinstance(self.base, RegistryError):
             raise self.base
-        return self.base
+        return self.base if str(reference.repository).startswith(self.base_prefix) else None

@@ -50,9 +50,11 @@ def judged(repository: str, wanted: Wanted, manifest: Manifest, base: Manifest |
         return ForeignImage(reference, tuple(sorted(wanted.trusted)))
     foreign = why_foreign(manifest, key, None if wanted.trusted else base)
     if not wanted.trusted and base is None:
+        places = " or ".join(place.partition("@")[0] for place in _places(repository, wanted.build.base))
         foreign = (
             foreign
-            or f"was not pushed by a known Job, and its runtime image {wanted.build.base} is not in this registry"
+            or f"was not pushed by a known Job, and its runtime image {wanted.build.base} is not in this registry at "
+            f"{places}"
         )
     report = report_of(manifest)
     if foreign or report is None:
@@ -144,25 +146,44 @@ class Bases:
             build: Names the base image and the platform.
 
         Returns:
-            Its manifest. None where the base image is not in the registry of the build's image, under its own name: in
-            another one, which the operator need not be able to reach, or nowhere. A build Job, which can reach it,
-            judges the image or says what is missing.
+            Its manifest. None where the base image is not in the registry of the build's image, under its own name or
+            below a prefix of the image's: in another one, which the operator need not be able to reach, or nowhere. A
+            build Job, which can reach it, judges the image or says what is missing.
 
         Raises:
             RegistryError: The registry cannot be asked.
         """
-        # A digest names the same bytes in every registry, and a site has its own copy of what the hub has.
-        base = f"{repository.partition('/')[0]}/{build.base.partition('/')[2]}"
-        place = (base, build.platform)
-        if place not in self._found:
+        places = _places(repository, build.base)
+        for place in places:
+            if (place, build.platform) in self._found:
+                return self._found[place, build.platform]
+        forbidden: RegistryForbidden | None = None
+        for place in places:
             try:
-                self._found[place] = await base_manifest(self._registry, base, build.platform)
+                found = await base_manifest(self._registry, place, build.platform)
             except RegistryRefused as error:
                 log.warning("%s", error)
-                return None
-            except RegistryForbidden:
+            except RegistryForbidden as error:
                 # Some registries forbid what is not there.
-                if base == build.base:
-                    raise
-                return None
-        return self._found[place]
+                if place == build.base:
+                    forbidden = error
+            else:
+                self._found[place, build.platform] = found
+                return found
+        if forbidden is not None:
+            raise forbidden
+        return None
+
+
+def _places(repository: str, base: str) -> tuple[str, ...]:
+    """Where a base image may be in the registry of a build's image, which may have all of another's below a prefix.
+
+    A digest names the same bytes in every registry, and a site has its own copy of what the hub has.
+
+    Args:
+        repository: Where the build's image is, `REGISTRY/PREFIX/NAMESPACE/models`; the hub's prefix has a word or more.
+        base: The base image by digest, in any registry.
+    """
+    registry, *words = repository.split("/")
+    prefixes = ("/".join([registry, *words[:count]]) for count in range(max(1, len(words) - 2)))
+    return tuple(f"{prefix}/{base.partition('/')[2]}" for prefix in prefixes)
