@@ -91,6 +91,13 @@ def test_the_folder_of_the_kubelet_is_the_nodes() -> None:
     assert folders == {"plugins": "/data/kubelet/device-plugins", "dev": "/dev"}
 
 
+def test_it_is_pulled_with_the_secrets_of_the_release() -> None:
+    objects = render(values(["coral-usb"]) | {"image": {"pullSecrets": ["pull", "mirror"]}})
+    found = pick(objects, "DaemonSet", NAME)["spec"]["template"]["spec"]
+    assert found["imagePullSecrets"] == [{"name": "pull"}, {"name": "mirror"}]
+    assert "imagePullSecrets" not in pod(["coral-usb"])
+
+
 def test_its_pods_are_not_taken_for_the_operators() -> None:
     objects = render(values(["coral-usb"]))
     plugin = pick(objects, "DaemonSet", NAME)["spec"]

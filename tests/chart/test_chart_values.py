@@ -217,6 +217,7 @@ def test_what_is_required_is_named_where_it_is_missing(path: str) -> None:
         ("networkPolicies.dns.cidrs", ["dns.example"]),
         ("networkPolicies.modelNamespaces", ["Plant 7"]),
         ("networkPolicies.serving.ports", ["http"]),
+        ("networkPolicies.serving.ports", []),
         ("networkPolicies.serving.from", [{}]),
         ("registries", {"repository": "registry.example/models"}),
         ("imageRuntime", "x"),
@@ -228,6 +229,30 @@ def test_a_wrong_value_is_refused_by_its_name(path: str, value: Any) -> None:
     *parents, name = path.split(".")
     place = "/".join(["", *parents])
     assert f"at '{place}/{name}" in done.stderr or f"at '{place}': additional properties '{name}'" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["apiServer", "serving"])
+def test_ports_without_which_all_would_be_open_cannot_be_taken_away(name: str) -> None:
+    done = template(merge(REQUIRED, {"networkPolicies": {name: {"ports": None}, "modelNamespaces": ["plant"]}}))
+    assert done.returncode != 0
+    assert f"at '/networkPolicies/{name}': missing property 'ports'" in done.stderr
+
+
+def ports_of(policy: Object) -> list[Any]:
+    """The ports of each rule of a policy."""
+    rules = [*policy["spec"].get("ingress", ()), *policy["spec"].get("egress", ())]
+    return [rule.get("ports") for rule in rules]
+
+
+@pytest.mark.parametrize("value", [[], None])
+@pytest.mark.parametrize("name", ["registry", "bucket", "sources"])
+def test_no_rule_is_without_ports_which_would_open_all(name: str, value: list[int] | None) -> None:
+    values = {"networkPolicies": {name: {"ports": value}, "modelNamespaces": ["plant"]}}
+    done = template(merge(REQUIRED, values))
+    assert done.returncode == 0, done.stderr
+    policies = [one for one in documents(done.stdout) if one["kind"] == "NetworkPolicy"]
+    assert len(policies) > 4
+    assert all(ports for policy in policies for ports in ports_of(policy))
 
 
 @pytest.mark.parametrize(
